@@ -1,0 +1,67 @@
+"""The two errors of the protocol: the caller's mistake and the peer's.
+
+Internals raise `RemoteProtocolError` for anything a peer sent. `LocalProtocolError` means that
+the program that drives the core broke its contract; after one, nothing has changed and the
+object may be used on. Any other exception that escapes on peer input is a bug.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, unique
+
+
+@unique
+class Fault(Enum):
+    """What kind of mistake an answer reports; a wire turns it into its own code."""
+
+    MALFORMED = "malformed"
+    """Head, base64, DER, CSR, signature or Authorization syntax."""
+    CONTENT = "content"
+    """Well-formed, but the certificate request asks for what is not given."""
+    FORBIDDEN = "forbidden"
+    """Identity, policy or proof of possession does not allow it."""
+    NOT_FOUND = "not-found"
+    """Unknown path or label, or an operation that is not offered."""
+    METHOD = "method"
+    TIMEOUT = "timeout"
+    BODY_TOO_LARGE = "body-too-large"
+    TARGET_TOO_LONG = "target-too-long"
+    MEDIA_TYPE = "media-type"
+    EXPECTATION = "expectation"
+    HEAD_TOO_LARGE = "head-too-large"
+    INTERNAL = "internal"
+    BUSY = "busy"
+    VERSION = "version"
+
+
+class ProtocolError(Exception):
+    """What the two protocol errors have in common. Never raised itself."""
+
+    def __init__(self, message: str) -> None:
+        if type(self) is ProtocolError:
+            raise TypeError("raise LocalProtocolError or RemoteProtocolError")
+        super().__init__(message)
+        self.message = message
+
+
+class LocalProtocolError(ProtocolError):
+    """The caller's mistake: a method out of turn, an illegal decision, a bad argument.
+
+    The object it was raised from is as it was before the call.
+    """
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer's mistake.
+
+    `code` is `area/reason`, stable and listed in docs/reference/errors.md; `message` is short
+    text that may be shown to the peer; `fault` decides the code on the wire.
+    """
+
+    def __init__(self, code: str, message: str, fault: Fault = Fault.MALFORMED) -> None:
+        super().__init__(message)
+        self.code = code
+        self.fault = fault
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"

@@ -1,0 +1,33 @@
+"""A point in time, passed in by whoever drives the core, and the source of chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from est_core._errors import LocalProtocolError
+
+Entropy = Callable[[int], bytes]
+"""Returns that many random bytes. The core never makes its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instant:
+    """One moment on two clocks.
+
+    `mono` counts seconds from any start and never goes back: deadlines use it. `wall` is the
+    date and time in UTC: certificates, nonces and HTTP dates use it.
+    Raises LocalProtocolError when `wall` is not an aware UTC datetime.
+    """
+
+    mono: float
+    wall: datetime
+
+    def __post_init__(self) -> None:
+        if self.wall.utcoffset() != timedelta(0):
+            raise LocalProtocolError("wall must be an aware datetime in UTC")
+
+    def after(self, seconds: float) -> Instant:
+        """Return the moment that many seconds later on both clocks."""
+        return Instant(mono=self.mono + seconds, wall=self.wall + timedelta(seconds=seconds))

@@ -1,0 +1,83 @@
+"""What a client says about itself in an Authorization header, and what a server asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, unique
+
+
+@unique
+class AuthScheme(Enum):
+    """HTTP authentication schemes, by their registered names."""
+
+    BASIC = "Basic"
+    DIGEST = "Digest"
+    BEARER = "Bearer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BasicCredentials:
+    """User and password. RFC 7617. The user is empty where a password needs none."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BearerCredentials:
+    """A token as it stood in the header. RFC 6750 2.1."""
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigestCredentials:
+    """The parameters of a Digest answer. RFC 7616 3.4.
+
+    `parameters` holds (lower-case name, unquoted value) in the order received.
+    """
+
+    user: str
+    parameters: tuple[tuple[str, str], ...] = field(repr=False)
+
+    def get(self, name: str) -> str | None:
+        """Return a parameter's value, or None."""
+        return next((value for key, value in self.parameters if key == name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MalformedCredentials:
+    """An Authorization header that could not be read.
+
+    It is a value and not an error: where a certificate suffices, nobody looks at it. libEST's
+    client sends an empty one with every certificate renewal. `code` and `message` are those of
+    the error it becomes where credentials are needed.
+    """
+
+    code: str
+    message: str
+
+
+Credentials = BasicCredentials | BearerCredentials | DigestCredentials | MalformedCredentials
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthChallenge:
+    """One challenge of a 401. RFC 9110 11.6.1.
+
+    `parameters` holds (name, value), values unquoted. A scheme we do not know keeps its name.
+    """
+
+    scheme: str
+    parameters: tuple[tuple[str, str], ...] = ()
+
+    def get(self, name: str) -> str | None:
+        """Return a parameter's value by its name in any case, or None."""
+        wanted = name.lower()
+        return next((value for key, value in self.parameters if key.lower() == wanted), None)
+
+    @property
+    def known_scheme(self) -> AuthScheme | None:
+        """The scheme, where it is one of ours."""
+        lowered = self.scheme.lower()
+        return next((scheme for scheme in AuthScheme if scheme.value.lower() == lowered), None)

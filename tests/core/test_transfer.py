@@ -1,0 +1,254 @@
+"""Bodies: what counts as base64, what else is read, and what is refused with which code."""
+
+from __future__ import annotations
+
+import base64
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from est_core import Fault, LocalProtocolError, RemoteProtocolError
+from est_core.codec.transfer import decode, encode
+
+VECTORS: Final = Path(__file__).parents[1] / "vectors"
+ROOM: Final = 64 * 1024
+
+DER: Final = bytes.fromhex("300b06092a864886f70d010907")
+BASE64: Final = b"MAsGCSqGSIb3DQEJBw=="
+
+PAIRS: Final = (
+    "rfc7030/a1-cacerts-response",
+    "rfc7030/a2-csrattrs-response",
+    "rfc7030/a3-simpleenroll-request",
+    "rfc7030/a3-simpleenroll-response",
+    "rfc7030/a4-serverkeygen-cert",
+    "rfc7030/a4-serverkeygen-key-pkcs8",
+    "rfc7030/a4-serverkeygen-request",
+    "rfc7030/s452-csrattrs-example",
+)
+
+
+def pem(label: str, text: bytes = BASE64, newline: bytes = b"\n") -> bytes:
+    name = label.encode()
+    lines = (b"-----BEGIN " + name + b"-----", text, b"-----END " + name + b"-----", b"")
+    return newline.join(lines)
+
+
+def refusal(body: bytes, **options: bool) -> RemoteProtocolError:
+    with pytest.raises(RemoteProtocolError) as caught:
+        decode(body, max_bytes=ROOM, **options)
+    return caught.value
+
+
+# --- published bodies -------------------------------------------------------------------------
+
+
+@pytest.mark.req("EST-102")
+@pytest.mark.parametrize("name", PAIRS)
+def test_published_bodies_decode_to_their_der(name: str) -> None:
+    body = (VECTORS / f"{name}.b64").read_bytes()
+    assert decode(body, max_bytes=ROOM) == (VECTORS / f"{name}.der").read_bytes()
+
+
+@pytest.mark.req("EST-106")
+def test_sends_one_line_and_a_final_line_feed() -> None:
+    der = (VECTORS / "rfc7030/a1-cacerts-response.der").read_bytes()
+    line = (VECTORS / "derived-est/cacerts-body-oneline.b64").read_bytes().rstrip(b"\n")
+    assert encode(der) == line + b"\n"
+
+
+@pytest.mark.req("EST-106")
+def test_sends_lines_of_64_for_peers_that_need_them() -> None:
+    der = (VECTORS / "rfc7030/a1-cacerts-response.der").read_bytes()
+    body = (VECTORS / "rfc7030/a1-cacerts-response.b64").read_bytes()
+    assert encode(der, columns=64) == body.replace(b"\r", b"")
+
+
+@pytest.mark.req("EST-104")
+def test_white_space_may_stand_anywhere() -> None:
+    body = (VECTORS / "derived-est/csrattrs-whitespace-mix.b64").read_bytes()
+    der = (VECTORS / "rfc7030/a2-csrattrs-response.der").read_bytes()
+    assert decode(body, max_bytes=ROOM) == der
+
+
+@pytest.mark.req("EST-102")
+def test_refuses_the_url_safe_alphabet() -> None:
+    body = (VECTORS / "derived-est/csrattrs-NEG-urlsafe.b64").read_bytes()
+    assert refusal(body).code == "body/base64"
+
+
+# --- what clients send ------------------------------------------------------------------------
+
+
+@pytest.mark.req("EST-108")
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(BASE64, id="one line without newline"),
+        pytest.param(BASE64 + b"\n", id="one line"),
+        pytest.param(BASE64 + b"\r\n\r\n", id="stray CRLF after it"),
+        pytest.param(b"MAsGCSqG\nSIb3DQEJ\nBw==\n", id="LF lines"),
+        pytest.param(b"MAsGCSqG\r\nSIb3DQEJ\r\nBw==\r\n", id="CRLF lines"),
+        pytest.param(BASE64 + b"\n\0", id="NUL at the end"),
+        pytest.param(pem("CERTIFICATE REQUEST"), id="PEM"),
+        pytest.param(pem("NEW CERTIFICATE REQUEST"), id="PEM with the old label"),
+        pytest.param(pem("X-509 a-b", newline=b"\r\n"), id="PEM with any label and CRLF"),
+        pytest.param(b"\r\n\t" + pem("CMS") + b"  \n", id="PEM between white space"),
+        pytest.param(pem("CMS") + b"\0", id="PEM and NUL"),
+        pytest.param(DER, id="DER"),
+    ],
+)
+def test_reads_every_form_seen_in_the_field(body: bytes) -> None:
+    assert decode(body, max_bytes=ROOM) == DER
+
+
+@pytest.mark.req("EST-108")
+def test_a_zero_at_the_end_of_der_belongs_to_it() -> None:
+    assert decode(b"\x30\x03\x02\x01\x00", max_bytes=ROOM) == b"\x30\x03\x02\x01\x00"
+
+
+@pytest.mark.req("EST-108")
+def test_the_empty_sequence_may_come_as_der() -> None:
+    assert decode(b"\x30\x00", max_bytes=ROOM) == b"\x30\x00"
+
+
+# --- one refusal per rule ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"MAA", id="padding missing"),
+        pytest.param(b"MAsGCSqGSIb3DQEJBw=", id="half of the padding missing"),
+        pytest.param(b"MAA==", id="padding too long"),
+        pytest.param(b"MAA=MAA=", id="data after padding"),
+        pytest.param(b"MA=A", id="data inside padding"),
+        pytest.param(b"=MAA", id="padding first"),
+        pytest.param(b"====", id="padding alone"),
+        pytest.param(b"MAB=", id="unused bits set"),
+        pytest.param(b"MAA=\0MAA=", id="NUL inside"),
+        pytest.param(b"MA\x0bA=", id="vertical tab"),
+        pytest.param(b"MA\x0cA=", id="form feed"),
+        pytest.param(b"MA\xa0A=", id="no-break space"),
+        pytest.param(b"\xef\xbb\xbfMAA=", id="byte order mark"),
+        pytest.param(b"MA%3D", id="percent-encoding"),
+        pytest.param(b'{"error": 1}', id="JSON"),
+        pytest.param(pem("CMS", b"MA-A="), id="bad base64 in PEM"),
+        pytest.param(pem("CMS", b"Proc-Type: 4,ENCRYPTED\n\nMAA="), id="PEM headers"),
+    ],
+)
+@pytest.mark.req("EST-108")
+def test_refuses_what_is_not_strict_base64(body: bytes) -> None:
+    assert refusal(body).code == "body/base64"
+    assert refusal(body).fault is Fault.MALFORMED
+
+
+@pytest.mark.parametrize("body", [b"", b"\r\n \t", b"\0\0", pem("CMS", b"")])
+def test_refuses_an_empty_body(body: bytes) -> None:
+    assert refusal(body).code == "body/empty"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(pem("CMS") + pem("CMS"), id="two blocks"),
+        pytest.param(pem("CMS").replace(b"END CMS", b"END PKCS7"), id="another label at the end"),
+        pytest.param(pem("CMS") + b"x", id="text after"),
+        pytest.param(b"-----BEGIN CMS-----\nMAA=\n", id="no last line"),
+        pytest.param(b"-----BEGIN CMS-----END CMS-----", id="dashes shared by both lines"),
+        pytest.param(b"-----BEGIN CMS\nMAA=\n-----END CMS-----", id="first line not closed"),
+        pytest.param(pem(""), id="no label"),
+        pytest.param(pem("A" * 500), id="label without end"),
+        pytest.param(b"-----END CMS-----", id="last line alone"),
+    ],
+)
+@pytest.mark.req("EST-108")
+def test_refuses_armour_that_is_not_one_whole_block(body: bytes) -> None:
+    assert refusal(body).code == "body/pem"
+
+
+def test_text_before_armour_is_not_base64() -> None:
+    assert refusal(b"Subject: me\n" + pem("CMS")).code == "body/base64"
+
+
+@pytest.mark.req("EST-108")
+def test_pem_can_be_switched_off() -> None:
+    assert refusal(pem("CMS"), accept_pem=False).code == "body/not-accepted"
+
+
+@pytest.mark.req("EST-108")
+def test_der_can_be_switched_off() -> None:
+    assert refusal(DER, accept_der=False).code == "body/not-accepted"
+
+
+@pytest.mark.req("EST-018")
+@pytest.mark.parametrize("body", [BASE64, DER, pem("CMS"), b" " * 100])
+def test_the_bound_holds_before_decoding(body: bytes) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        decode(body, max_bytes=len(body) - 1)
+    assert caught.value.code == "body/too-large"
+    assert caught.value.fault is Fault.BODY_TOO_LARGE
+
+
+@pytest.mark.req("EST-018")
+def test_a_body_of_exactly_the_bound_is_read() -> None:
+    assert decode(BASE64, max_bytes=len(BASE64)) == DER
+
+
+@pytest.mark.parametrize("columns", [0, -4, 63])
+def test_refuses_line_lengths_that_base64_cannot_have(columns: int) -> None:
+    with pytest.raises(LocalProtocolError):
+        encode(DER, columns=columns)
+
+
+def test_nothing_encodes_to_nothing() -> None:
+    assert encode(b"") == encode(b"", columns=64) == b""
+
+
+# --- properties -------------------------------------------------------------------------------
+
+
+@pytest.mark.req("EST-102")
+@given(octets=st.binary(min_size=1, max_size=400), columns=st.none() | st.sampled_from([4, 64]))
+def test_what_is_encoded_decodes_to_itself(octets: bytes, columns: int | None) -> None:
+    body = encode(octets, columns=columns)
+    assert decode(body, max_bytes=ROOM, accept_der=False) == octets
+
+
+@given(octets=st.binary(min_size=1, max_size=200))
+def test_encodes_as_the_standard_library_does(octets: bytes) -> None:
+    assert encode(octets) == base64.b64encode(octets) + b"\n"
+
+
+@given(octets=st.binary(max_size=400), columns=st.sampled_from([4, 64, 76]))
+def test_no_line_is_longer_than_asked_and_each_ends(octets: bytes, columns: int) -> None:
+    body = encode(octets, columns=columns)
+    assert all(0 < len(line) <= columns for line in body.split(b"\n")[:-1])
+    assert body == b"" or body.endswith(b"\n")
+
+
+@given(body=st.binary(max_size=300) | st.text("MA=-BEGIN \n/+", max_size=80).map(str.encode))
+def test_only_a_remote_protocol_error_escapes(body: bytes) -> None:
+    with suppress(RemoteProtocolError):
+        decode(body, max_bytes=256)
+
+
+@given(body=st.text("MABw+/=0\n \0", max_size=24).map(str.encode))
+def test_accepts_exactly_the_one_encoding_of_each_value(body: bytes) -> None:
+    try:
+        octets = decode(body, max_bytes=ROOM, accept_der=False)
+    except RemoteProtocolError:
+        return
+    kept = body.rstrip(b"\0").translate(None, b"\n ")
+    assert kept == base64.b64encode(octets)
+
+
+@pytest.mark.parametrize("body", [BASE64, pem("CMS").strip()])
+def test_truncation_at_every_byte_never_gives_the_whole(body: bytes) -> None:
+    for end in range(len(body)):
+        with suppress(RemoteProtocolError):
+            assert decode(body[:end], max_bytes=ROOM) != DER
