@@ -1,0 +1,87 @@
+"""Who gets in: what the policy asks of a client against what the client shows.
+
+Pure judgement on a request, its channel and a policy row. Credentials are looked at only where
+they are needed to decide: a client whose certificate suffices may send a broken Authorization
+header, as libEST's does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from est_core._errors import Fault, RemoteProtocolError
+from est_core.channel import Channel
+from est_core.checks.identity import is_registration_authority
+from est_core.credentials import Credentials, MalformedCredentials
+from est_core.events import ClientIdentity
+from est_core.model import Authentication, Outcome, Request, Response
+from est_core.policy import PolicyRow, ServerPolicy
+
+_NEEDS_CERTIFICATE: Final = (Authentication.CERT, Authentication.CERT_AND_HTTP)
+_NEEDS_HTTP: Final = (Authentication.HTTP, Authentication.CERT_AND_HTTP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """The judgement: a refusal, credentials to be verified first, or neither: come in."""
+
+    identity: ClientIdentity = field(default_factory=ClientIdentity)
+    refusal: Response | None = None
+    to_verify: Credentials | None = None
+
+
+def admit(request: Request, channel: Channel, policy: ServerPolicy) -> Admission:
+    """Return how far this client gets by itself. RFC 7030 3.2.3, 3.3.2.
+
+    Not offered: 404. No acceptable certificate where one is needed, and no way to make up for
+    it: 403, since a 401 needs a challenge (RFC 9110 15.5.2). No credentials: a challenge.
+    """
+    row = policy.row(request.operation, request.label, datagram=channel.version.is_datagram)
+    if row is None:
+        return _refused(request, "path/not-offered", "not offered here", Fault.NOT_FOUND)
+    counts = channel.trust_class in row.certificate_trust
+    identity = ClientIdentity(
+        certificate=channel.peer_certificate if counts else None,
+        is_ra=counts and row.accept_ra and is_registration_authority(channel),
+    )
+    if row.authentication in _NEEDS_CERTIFICATE and not counts:
+        return _no_certificate(request, channel, row)
+    needs_http = row.authentication in _NEEDS_HTTP or (
+        row.authentication is Authentication.CERT_OR_HTTP and not counts
+    )
+    if not needs_http:
+        return Admission(identity=identity)
+    if not policy.challenges or not channel.can_challenge:
+        return _no_certificate(request, channel, row)
+    credentials = request.credentials
+    if credentials is None:
+        return Admission(refusal=challenge(request, policy, "auth/missing"))
+    if not isinstance(credentials, MalformedCredentials):
+        return Admission(identity=identity, to_verify=credentials)
+    if credentials.code == "auth/unknown-scheme":
+        return Admission(refusal=challenge(request, policy, credentials.code))
+    return _refused(request, credentials.code, credentials.message, Fault.MALFORMED)
+
+
+def challenge(request: Request, policy: ServerPolicy, code: str) -> Response:
+    """Return the answer that asks for credentials, with the policy's challenges in order."""
+    return Response(
+        operation=request.operation,
+        outcome=Outcome.CHALLENGE,
+        challenges=policy.challenges,
+        code=code,
+    )
+
+
+def _refused(request: Request, code: str, reason: str, fault: Fault) -> Admission:
+    error = RemoteProtocolError(code, reason, fault)
+    return Admission(refusal=Response.of_error(error, request.operation))
+
+
+def _no_certificate(request: Request, channel: Channel, row: PolicyRow) -> Admission:
+    shown = channel.peer_certificate is not None
+    code = "auth/certificate-not-accepted" if shown else "auth/certificate-required"
+    trust = " or ".join(sorted(trust.value for trust in row.certificate_trust))
+    reason = f"a client certificate with {trust} trust is required"
+    return _refused(request, code, reason, Fault.FORBIDDEN)

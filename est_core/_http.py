@@ -1,0 +1,136 @@
+"""Heads of HTTP messages as values, and the tables that give EST its place in HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from est_core._errors import Fault
+from est_core.model import Operation, Outcome, PartKind
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestHead:
+    """Request line and header fields. Field names may have any case."""
+
+    method: bytes
+    target: bytes
+    headers: Headers = ()
+    version: bytes = b"1.1"
+
+    def values(self, name: bytes) -> tuple[bytes, ...]:
+        """Return the values of every field of that lower-case name, in order."""
+        return _values(self.headers, name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseHead:
+    """Status line and header fields. Names are written in canonical case."""
+
+    status: int
+    phrase: bytes
+    headers: Headers = ()
+
+    def values(self, name: bytes) -> tuple[bytes, ...]:
+        """Return the values of every field of that lower-case name, in order."""
+        return _values(self.headers, name)
+
+
+def _values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> tuple[bytes, ...]:
+    return tuple(value for key, value in headers if key.lower() == name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyShape:
+    """What the wire of one answer needs and the machine does not know.
+
+    `head_only`: the request was a HEAD. `columns`: wrap the base64 of /cacerts, for clients
+    whose reader cannot take one long line.
+    """
+
+    head_only: bool = False
+    columns: int | None = None
+
+
+WRAPPING_AGENTS: Final = (b"libest", b"cisco est client")
+"""User agents, as lower-case prefixes, whose /cacerts is wrapped at 64 columns: OpenSSL's base64
+reader, which they use, stops at a long line."""
+
+PHRASES: Final[Mapping[int, bytes]] = MappingProxyType(
+    {
+        200: b"OK",
+        202: b"Accepted",
+        204: b"No Content",
+        400: b"Bad Request",
+        401: b"Unauthorized",
+        403: b"Forbidden",
+        404: b"Not Found",
+        405: b"Method Not Allowed",
+        408: b"Request Timeout",
+        413: b"Content Too Large",
+        414: b"URI Too Long",
+        415: b"Unsupported Media Type",
+        417: b"Expectation Failed",
+        431: b"Request Header Fields Too Large",
+        500: b"Internal Server Error",
+        503: b"Service Unavailable",
+        505: b"HTTP Version Not Supported",
+    }
+)
+
+STATUS_OF_FAULT: Final[Mapping[Fault, int]] = MappingProxyType(
+    {
+        Fault.MALFORMED: 400,
+        Fault.CONTENT: 400,
+        Fault.FORBIDDEN: 403,
+        Fault.NOT_FOUND: 404,
+        Fault.METHOD: 405,
+        Fault.TIMEOUT: 408,
+        Fault.BODY_TOO_LARGE: 413,
+        Fault.TARGET_TOO_LONG: 414,
+        Fault.MEDIA_TYPE: 415,
+        Fault.EXPECTATION: 417,
+        Fault.HEAD_TOO_LARGE: 431,
+        Fault.INTERNAL: 500,
+        Fault.BUSY: 503,
+        Fault.VERSION: 505,
+    }
+)
+FAULT_OF_STATUS: Final[Mapping[int, Fault]] = MappingProxyType(
+    {
+        **{
+            status: fault for fault, status in STATUS_OF_FAULT.items() if fault is not Fault.CONTENT
+        },
+        429: Fault.BUSY,
+        501: Fault.NOT_FOUND,
+    }
+)
+
+STATUS_OF_OUTCOME: Final[Mapping[Outcome, int]] = MappingProxyType(
+    {
+        Outcome.OK: 200,
+        Outcome.PENDING: 202,
+        Outcome.NOT_AVAILABLE: 204,
+        Outcome.CHALLENGE: 401,
+        Outcome.DENIED: 403,
+    }
+)
+
+CONTENT_TYPES: Final[Mapping[tuple[Operation, PartKind], bytes]] = MappingProxyType(
+    {
+        # Bare for /cacerts: old Bouncy Castle wants it exact. The parameter elsewhere: libEST
+        # compares it byte for byte, the space included.
+        (Operation.CACERTS, PartKind.CERTS_ONLY): b"application/pkcs7-mime",
+        (Operation.CSRATTRS, PartKind.CSRATTRS): b"application/csrattrs",
+        (Operation.SIMPLEENROLL, PartKind.CERTS_ONLY): (
+            b"application/pkcs7-mime; smime-type=certs-only"
+        ),
+        (Operation.SIMPLEREENROLL, PartKind.CERTS_ONLY): (
+            b"application/pkcs7-mime; smime-type=certs-only"
+        ),
+    }
+)

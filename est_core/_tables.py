@@ -1,0 +1,148 @@
+"""The transition tables of both exchanges, and nothing else.
+
+Everything that may change a state stands here as data: (state, input) -> state. A pair that is
+absent is a LocalProtocolError and changes nothing. Inputs are decisions, by their class, and
+`Step`s that an exchange takes by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, unique
+from types import MappingProxyType
+from typing import Final
+
+from est_core.decisions import (
+    Deny,
+    Fail,
+    Issue,
+    Pend,
+    Postpone,
+    ProvideCACerts,
+    ProvideCSRAttrs,
+    Rejected,
+    Verified,
+)
+
+
+@unique
+class ServerState(Enum):
+    """Where a server exchange stands."""
+
+    RECEIVED = "received"
+    AUTHENTICATING = "authenticating"
+    ADMITTED = "admitted"
+    ANSWERING_CACERTS = "answering-cacerts"
+    ANSWERING_CSRATTRS = "answering-csrattrs"
+    DECIDING = "deciding"
+    RESPONDED = "responded"
+    SETTLING = "settling"
+    """Nobody waits for the answer any more, but the CA may still issue and record."""
+    ABANDONED = "abandoned"
+
+
+@unique
+class ServerStep(Enum):
+    """What a server exchange does by itself."""
+
+    ASK_CREDENTIALS = "ask-credentials"
+    ADMIT = "admit"
+    ASK_CACERTS = "ask-cacerts"
+    ASK_CSRATTRS = "ask-csrattrs"
+    ASK_DECISION = "ask-decision"
+    RESPOND = "respond"
+    TIME_OUT = "time-out"
+    ABANDON = "abandon"
+
+
+ServerInput = type | ServerStep
+
+_S = ServerState
+_REFUSALS: Final = (Deny, Postpone, Fail)
+_SETTLEMENTS: Final = (Issue, Pend, *_REFUSALS)
+
+SERVER_TRANSITIONS: Final[Mapping[tuple[ServerState, ServerInput], ServerState]] = MappingProxyType(
+    {
+        (_S.RECEIVED, ServerStep.ASK_CREDENTIALS): _S.AUTHENTICATING,
+        (_S.RECEIVED, ServerStep.ADMIT): _S.ADMITTED,
+        (_S.RECEIVED, ServerStep.RESPOND): _S.RESPONDED,
+        (_S.AUTHENTICATING, Verified): _S.ADMITTED,
+        (_S.AUTHENTICATING, Rejected): _S.RESPONDED,
+        **{(_S.AUTHENTICATING, decision): _S.RESPONDED for decision in _REFUSALS},
+        (_S.AUTHENTICATING, ServerStep.TIME_OUT): _S.RESPONDED,
+        (_S.AUTHENTICATING, ServerStep.ABANDON): _S.ABANDONED,
+        (_S.ADMITTED, ServerStep.ASK_CACERTS): _S.ANSWERING_CACERTS,
+        (_S.ADMITTED, ServerStep.ASK_CSRATTRS): _S.ANSWERING_CSRATTRS,
+        (_S.ADMITTED, ServerStep.ASK_DECISION): _S.DECIDING,
+        (_S.ADMITTED, ServerStep.RESPOND): _S.RESPONDED,
+        (_S.ANSWERING_CACERTS, ProvideCACerts): _S.RESPONDED,
+        **{(_S.ANSWERING_CACERTS, decision): _S.RESPONDED for decision in _REFUSALS},
+        (_S.ANSWERING_CACERTS, ServerStep.TIME_OUT): _S.RESPONDED,
+        (_S.ANSWERING_CACERTS, ServerStep.ABANDON): _S.ABANDONED,
+        (_S.ANSWERING_CSRATTRS, ProvideCSRAttrs): _S.RESPONDED,
+        **{(_S.ANSWERING_CSRATTRS, decision): _S.RESPONDED for decision in _REFUSALS},
+        (_S.ANSWERING_CSRATTRS, ServerStep.TIME_OUT): _S.RESPONDED,
+        (_S.ANSWERING_CSRATTRS, ServerStep.ABANDON): _S.ABANDONED,
+        **{(_S.DECIDING, decision): _S.RESPONDED for decision in _SETTLEMENTS},
+        (_S.DECIDING, ServerStep.TIME_OUT): _S.SETTLING,
+        (_S.DECIDING, ServerStep.ABANDON): _S.SETTLING,
+        **{(_S.SETTLING, decision): _S.ABANDONED for decision in _SETTLEMENTS},
+        (_S.RESPONDED, ServerStep.ABANDON): _S.ABANDONED,
+    }
+)
+
+
+@unique
+class ClientState(Enum):
+    """Where a client exchange stands."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    SIGNING = "signing"
+    SENT = "sent"
+    CHALLENGED = "challenged"
+    REDIRECTED = "redirected"
+    WAITING = "waiting"
+    DONE = "done"
+
+
+@unique
+class ClientInput(Enum):
+    """What moves a client exchange: calls of the driver, and what follows from an answer."""
+
+    CONNECT = "connect"
+    ASK_SIGNATURE = "ask-signature"
+    SEND = "send"
+    ASK_CREDENTIALS = "ask-credentials"
+    ASK_REDIRECT = "ask-redirect"
+    WAIT = "wait"
+    FINISH = "finish"
+
+
+_C = ClientState
+_I = ClientInput
+
+CLIENT_TRANSITIONS: Final[Mapping[tuple[ClientState, ClientInput], ClientState]] = MappingProxyType(
+    {
+        (_C.IDLE, _I.CONNECT): _C.CONNECTING,
+        (_C.IDLE, _I.FINISH): _C.DONE,
+        (_C.CONNECTING, _I.CONNECT): _C.CONNECTING,  # the version was not what was asked for
+        (_C.CONNECTING, _I.ASK_SIGNATURE): _C.SIGNING,
+        (_C.CONNECTING, _I.SEND): _C.SENT,
+        (_C.CONNECTING, _I.FINISH): _C.DONE,
+        (_C.SIGNING, _I.SEND): _C.SENT,
+        (_C.SIGNING, _I.CONNECT): _C.CONNECTING,  # lost while signing
+        (_C.SIGNING, _I.FINISH): _C.DONE,
+        (_C.SENT, _I.CONNECT): _C.CONNECTING,  # same-origin redirect, or never sent
+        (_C.SENT, _I.ASK_CREDENTIALS): _C.CHALLENGED,
+        (_C.SENT, _I.ASK_REDIRECT): _C.REDIRECTED,
+        (_C.SENT, _I.WAIT): _C.WAITING,
+        (_C.SENT, _I.FINISH): _C.DONE,
+        (_C.CHALLENGED, _I.CONNECT): _C.CONNECTING,
+        (_C.CHALLENGED, _I.FINISH): _C.DONE,
+        (_C.REDIRECTED, _I.CONNECT): _C.CONNECTING,
+        (_C.REDIRECTED, _I.FINISH): _C.DONE,
+        (_C.WAITING, _I.CONNECT): _C.CONNECTING,
+        (_C.WAITING, _I.FINISH): _C.DONE,
+    }
+)

@@ -1,0 +1,284 @@
+"""Attributes of a certificate request: extensions, challenges, changed names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from cryptography import x509
+
+from est_core import _oids
+from est_core._errors import LocalProtocolError, RemoteProtocolError
+from est_core._limits import Limits
+from est_core.asn1 import _der
+
+_PRINTABLE: Final = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]+")
+_STRING_CODECS: Final = {
+    _der.PRINTABLE_STRING: "ascii",
+    _der.UTF8_STRING: "utf-8",
+    _der.IA5_STRING: "ascii",
+    # Nobody implements T.61; those who still emit it mean Latin-1.
+    _der.T61_STRING: "latin-1",
+    _der.BMP_STRING: "utf-16-be",
+    _der.UNIVERSAL_STRING: "utf-32-be",
+}
+_CHALLENGE_CHARS: Final = 255  # ub-challengePassword, RFC 2985; RFC 7894 A for the others
+_SUBJECT_ALT: Final = 0xA1  # subjectAlt [1], as erratum 3943 of RFC 6402 corrects it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribute:
+    """A type and its values, each an encoded element. RFC 2986 4.1.
+
+    `values` keep the order they came in; `der` sorts them. They may be empty in CSR attributes
+    only. They are not shown by repr: one of them may be a one-time password.
+    """
+
+    type: str
+    values: tuple[bytes, ...] = field(repr=False)
+
+    def der(self) -> bytes:
+        """Return the attribute's DER."""
+        return _der.sequence(_der.oid(self.type), _der.set_of(self.values))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extension:
+    """A certificate extension; `value` is what its OCTET STRING holds. RFC 5280 4.1."""
+
+    oid: str
+    critical: bool = False
+    value: bytes = field(repr=False)
+
+    def der(self) -> bytes:
+        """Return the extension's DER, `critical` left out where it is False."""
+        critical = _der.tlv(_der.BOOLEAN, b"\xff") if self.critical else b""
+        return _der.sequence(_der.oid(self.oid), critical, _der.tlv(_der.OCTET_STRING, self.value))
+
+
+def read_attribute(element: _der.Element, code: str) -> Attribute:
+    """Return the Attribute in an element that passed the gate.
+
+    Raises RemoteProtocolError(code) if it is none.
+    """
+    parts = _der.children(element) if element.tag == _der.SEQUENCE else ()
+    if [part.tag for part in parts] != [_der.OBJECT_IDENTIFIER, _der.SET]:
+        raise RemoteProtocolError(code, "an attribute is not a type and a set of values")
+    values = tuple(value.der for value in _der.children(parts[1]))
+    return Attribute(type=_der.read_oid(parts[0]), values=values)
+
+
+# --- Challenges ------------------------------------------------------------------------------
+
+
+def directory_string(text: str) -> bytes:
+    """Return a DirectoryString: PrintableString where possible, else UTF8String (EST-194).
+
+    Raises LocalProtocolError unless it has 1 to 255 characters.
+    """
+    if not 0 < len(text) <= _CHALLENGE_CHARS:
+        raise LocalProtocolError(f"a challenge has 1 to {_CHALLENGE_CHARS} characters")
+    tag = _der.PRINTABLE_STRING if _PRINTABLE.fullmatch(text) else _der.UTF8_STRING
+    try:
+        return _der.tlv(tag, text.encode("utf-8"))
+    except UnicodeEncodeError as exc:
+        raise LocalProtocolError("a challenge holds a lone surrogate") from exc
+
+
+def read_directory_string(value_der: bytes, limits: Limits) -> str:
+    """Return the text of a DirectoryString or, as some tools send, an IA5String.
+
+    Raises RemoteProtocolError attribute/string for anything else or for text that its encoding
+    does not allow, attribute/too-long above `limits.challenge_chars`, and der/...
+    RFC 7894 3; EST-183, EST-195.
+    """
+    # A character has at most four octets; tag and length have at most four here.
+    _der.check_der(value_der, limits, max_bytes=4 * limits.challenge_chars + 8)
+    element = _der.read_element(value_der)
+    codec = _STRING_CODECS.get(element.tag)
+    if codec is None:
+        raise RemoteProtocolError("attribute/string", f"tag {element.tag:#04x} is no string")
+    try:
+        text = element.content.decode(codec)
+    except UnicodeDecodeError as exc:
+        # The cause would show the octets, which may be a password.
+        message = f"a string is not what its tag {element.tag:#04x} says"
+        raise RemoteProtocolError("attribute/string", message) from exc.with_traceback(None)
+    if not text:
+        raise RemoteProtocolError("attribute/string", "a string is empty")
+    if len(text) > limits.challenge_chars:
+        message = f"a string has more than {limits.challenge_chars} characters"
+        raise RemoteProtocolError("attribute/too-long", message)
+    return text
+
+
+def challenge(oid: str, text: str) -> Attribute:
+    """Return a challenge attribute: challengePassword or one of RFC 7894, with one value."""
+    return Attribute(type=oid, values=(directory_string(text),))
+
+
+def challenge_password(text: str) -> Attribute:
+    """Return the attribute that links identity and proof of possession. RFC 7030 3.5."""
+    return challenge(_oids.CHALLENGE_PASSWORD, text)
+
+
+# --- Extensions ------------------------------------------------------------------------------
+
+
+def extension_request(extensions: Sequence[Extension]) -> Attribute:
+    """Return an extensionRequest attribute. RFC 2985 5.4.2.
+
+    Raises LocalProtocolError for none, or for two of one type.
+    """
+    if not extensions:
+        raise LocalProtocolError("an extensionRequest holds at least one extension")
+    if len({extension.oid for extension in extensions}) != len(extensions):
+        raise LocalProtocolError("an extensionRequest holds each extension once")
+    value = _der.sequence(*(extension.der() for extension in extensions))
+    return Attribute(type=_oids.EXTENSION_REQUEST, values=(value,))
+
+
+def read_extensions(attribute: Attribute, limits: Limits) -> tuple[Extension, ...]:
+    """Return the extensions an extensionRequest attribute asks for, in its order.
+
+    Raises RemoteProtocolError csr/extensions unless its one value is an Extensions,
+    csr/duplicate-extension, csr/too-many-extensions, and der/... RFC 9908 3.2.
+    """
+    if len(attribute.values) != 1:
+        raise RemoteProtocolError("csr/extensions", "an extensionRequest has exactly one value")
+    _der.check_der(attribute.values[0], limits)
+    outer = _der.read_element(attribute.values[0])
+    elements = _der.children(outer) if outer.tag == _der.SEQUENCE else ()
+    if not elements:
+        raise RemoteProtocolError("csr/extensions", "an extensionRequest holds no Extensions")
+    if len(elements) > limits.csr_extensions:
+        message = f"more than {limits.csr_extensions} extensions"
+        raise RemoteProtocolError("csr/too-many-extensions", message)
+    extensions = tuple(_extension_untrusted(element) for element in elements)
+    if len({extension.oid for extension in extensions}) != len(extensions):
+        raise RemoteProtocolError("csr/duplicate-extension", "an extension is asked for twice")
+    return extensions
+
+
+def _extension_untrusted(element: _der.Element) -> Extension:
+    parts = list(_der.children(element)) if element.tag == _der.SEQUENCE else []
+    critical = len(parts) == 3
+    if critical:
+        # DEFAULT FALSE: an encoded FALSE is not DER. X.690 11.1 and 11.5.
+        flag = parts.pop(1)
+        if flag.tag != _der.BOOLEAN or flag.content != b"\xff":
+            raise RemoteProtocolError("csr/extensions", "critical is neither absent nor TRUE")
+    if [part.tag for part in parts] != [_der.OBJECT_IDENTIFIER, _der.OCTET_STRING]:
+        raise RemoteProtocolError("csr/extensions", "an extension is not a type and a value")
+    return Extension(oid=_der.read_oid(parts[0]), critical=critical, value=parts[1].content)
+
+
+# --- Names -----------------------------------------------------------------------------------
+
+
+def read_name(name_der: bytes, limits: Limits) -> x509.Name:
+    """Return a Name. Raises RemoteProtocolError csr/name, csr/too-many-names, and der/..."""
+    _der.check_der(name_der, limits)
+    outer = _der.expect(_der.read_element(name_der), _der.SEQUENCE, "csr/name", "a name")
+    if len(_der.children(outer)) > limits.names:
+        raise RemoteProtocolError("csr/too-many-names", f"a name has more than {limits.names} RDNs")
+    try:
+        return x509.Name.from_bytes(name_der)
+    # Warning: for a long common name, where the program turned warnings into errors.
+    except (ValueError, TypeError, Warning) as exc:
+        raise RemoteProtocolError("csr/name", "a name cannot be read") from exc
+
+
+def read_general_names(names_der: bytes, limits: Limits) -> tuple[bytes, ...]:
+    """Return the names in the value of a SubjectAltName, each encoded, in order.
+
+    The first octet of each is its kind: 0x82 for dNSName. Raises RemoteProtocolError
+    csr/general-names, csr/too-many-names, and der/... RFC 5280 4.2.1.6.
+    """
+    _der.check_der(names_der, limits)
+    outer = _der.read_element(names_der)
+    _der.expect(outer, _der.SEQUENCE, "csr/general-names", "GeneralNames")
+    return tuple(name.der for name in _names_untrusted(outer, limits))
+
+
+def _names_untrusted(element: _der.Element, limits: Limits) -> tuple[_der.Element, ...]:
+    names = _der.children(element)
+    # Every choice of GeneralName has a context tag.
+    if not names or any(not 0x80 <= name.der[0] < 0xC0 for name in names):
+        raise RemoteProtocolError("csr/general-names", "not GeneralNames")
+    if len(names) > limits.names:
+        raise RemoteProtocolError("csr/too-many-names", f"more than {limits.names} names")
+    return names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSubjectName:
+    """The names a renewal asks for in place of those it must repeat. RFC 6402 2.8.
+
+    `subject` None means an empty subject and `subject_alt_name` None no SubjectAltName
+    (EST-160); the latter is the DER of GeneralNames, as the value of the extension is.
+    LocalProtocolError unless at least one is there and the latter is a SEQUENCE.
+    """
+
+    subject: x509.Name | None = None
+    subject_alt_name: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if self.subject is None and self.subject_alt_name is None:
+            raise LocalProtocolError("ChangeSubjectName holds a subject, a subjectAlt or both")
+        if self.subject_alt_name is not None and self.subject_alt_name[:1] != b"\x30":
+            raise LocalProtocolError("subject_alt_name is the DER of GeneralNames")
+
+    def attribute(self) -> Attribute:
+        """Return the attribute, subjectAlt tagged [1] as erratum 3943 says (EST-161)."""
+        subject = b"" if self.subject is None else self.subject.public_bytes()
+        alt = b""
+        if self.subject_alt_name is not None:
+            alt = _der.tlv(_SUBJECT_ALT, _der.read_element(self.subject_alt_name).content)
+        return Attribute(type=_oids.CHANGE_SUBJECT_NAME, values=(_der.sequence(subject, alt),))
+
+
+def read_change_subject_name(attribute: Attribute, limits: Limits) -> ChangeSubjectName:
+    """Return what a ChangeSubjectName attribute asks for.
+
+    RFC 6402 prints both members untagged, which is ambiguous with one present; its erratum 3943
+    tags subjectAlt [1]. Both are read: a lone untagged SEQUENCE is GeneralNames if its content
+    starts with a context tag, and a Name if it is empty or starts with a SET.
+    Raises RemoteProtocolError csr/change-subject-name, csr/name,
+    csr/general-names, csr/too-many-names, der/...
+    """
+    malformed = RemoteProtocolError("csr/change-subject-name", "not a ChangeSubjectName")
+    if len(attribute.values) != 1:
+        raise malformed
+    _der.check_der(attribute.values[0], limits)
+    outer = _der.expect(
+        _der.read_element(attribute.values[0]), _der.SEQUENCE, malformed.code, "ChangeSubjectName"
+    )
+    parts = _der.children(outer)
+    kinds = [_kind_untrusted(part) for part in parts]
+    if kinds not in (["name"], ["alt"], ["name", "alt"]):
+        raise malformed
+    by_kind = dict(zip(kinds, parts, strict=True))
+    subject, alt = by_kind.get("name"), by_kind.get("alt")
+    return ChangeSubjectName(
+        subject=None if subject is None else read_name(subject.der, limits),
+        subject_alt_name=None if alt is None else _as_general_names(alt, limits),
+    )
+
+
+def _kind_untrusted(element: _der.Element) -> str:
+    """Return "name", "alt" or "" for a member of ChangeSubjectName."""
+    if element.tag == _SUBJECT_ALT:
+        return "alt"
+    if element.tag != _der.SEQUENCE:
+        return ""
+    first = element.content[:1]
+    return "alt" if first and 0x80 <= first[0] < 0xC0 else "name"
+
+
+def _as_general_names(element: _der.Element, limits: Limits) -> bytes:
+    """Return GeneralNames as an extension has them, whatever tag they came with."""
+    _names_untrusted(element, limits)
+    return _der.tlv(_der.SEQUENCE, element.content)

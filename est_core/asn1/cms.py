@@ -1,0 +1,154 @@
+"""The certs-only bag: a SignedData that signs nothing and carries certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from est_core import _oids
+from est_core._errors import LocalProtocolError, RemoteProtocolError
+from est_core._limits import Limits
+from est_core.asn1 import _der
+
+_EXPLICIT_0: Final = 0xA0
+_CERTIFICATES: Final = 0xA0
+_CRLS: Final = 0xA1
+_VERSIONS: Final = frozenset({1, 3})  # RFC 5652 5.1: 3 where eContentType is not id-data
+_CONSTRUCTED: Final = 0x20
+
+
+def write_certs_only(certificates: Sequence[x509.Certificate]) -> bytes:
+    """Return the DER of a ContentInfo that holds these certificates and nothing else.
+
+    Version 1, no digest algorithm, no content, the certificates once each and sorted as DER
+    demands, no `crls` (an empty one breaks a client), no signer: equal certificates give equal
+    bytes in any order. Raises LocalProtocolError for none. RFC 5272 4.1; EST-117, EST-148.
+    """
+    if not certificates:
+        raise LocalProtocolError("a certs-only bag holds at least one certificate")
+    bag = {certificate.public_bytes(Encoding.DER) for certificate in certificates}
+    empty = _der.set_of(())
+    signed_data = _der.sequence(
+        _der.integer(1),
+        empty,
+        _der.sequence(_der.oid(_oids.DATA)),
+        _der.set_of(bag, tag=_CERTIFICATES),
+        empty,
+    )
+    return _der.sequence(_der.oid(_oids.SIGNED_DATA), _der.tlv(_EXPLICIT_0, signed_data))
+
+
+def read_certs_only(
+    der: bytes, limits: Limits, *, max_bytes: int | None = None
+) -> tuple[x509.Certificate, ...]:
+    """Return the certificates of a certs-only bag in the order they came, each once.
+
+    BER is accepted, a set out of order, a `crls` field, digest algorithms, version 1 or 3, and
+    content of no bytes: all seen from servers in the field (EST-131). The order means nothing
+    (EST-129). `max_bytes` defaults to `limits.response_body_bytes`.
+    Raises RemoteProtocolError: cms/malformed, cms/content (it carries something), cms/signed (it
+    has a signer), cms/no-certificates, cms/too-many-certificates, cms/bad-certificate (one that
+    cannot be read whole, key included), der/... RFC 5652 5.1.
+    """
+    _der.check_ber(
+        der, limits, max_bytes=limits.response_body_bytes if max_bytes is None else max_bytes
+    )
+    elements = _certificates_untrusted(_signed_data_untrusted(der))
+    if not elements:
+        raise RemoteProtocolError("cms/no-certificates", "there is no certificate")
+    if len(elements) > limits.certificates:
+        message = f"more than {limits.certificates} certificates"
+        raise RemoteProtocolError("cms/too-many-certificates", message)
+    # A dict keeps the order and drops repeats.
+    unique = dict.fromkeys(element.der for element in elements)
+    return tuple(_certificate_untrusted(certificate) for certificate in unique)
+
+
+def _malformed(message: str) -> RemoteProtocolError:
+    return RemoteProtocolError("cms/malformed", message)
+
+
+def _members(element: _der.Element, what: str) -> list[_der.Element]:
+    _der.expect(element, _der.SEQUENCE, "cms/malformed", what)
+    return list(_der.children(element, ber=True))
+
+
+def _signed_data_untrusted(der: bytes) -> list[_der.Element]:
+    """Return the members of the SignedData in a ContentInfo."""
+    outer = _members(_der.read_element(der, ber=True), "the ContentInfo")
+    if [part.tag for part in outer] != [_der.OBJECT_IDENTIFIER, _EXPLICIT_0]:
+        raise _malformed("not a ContentInfo")
+    if _der.read_oid(outer[0]) != _oids.SIGNED_DATA:
+        raise _malformed("the content is not SignedData")
+    inner = _der.children(outer[1], ber=True)
+    if len(inner) != 1:
+        raise _malformed("not one SignedData")
+    return _members(inner[0], "the SignedData")
+
+
+def _certificates_untrusted(members: list[_der.Element]) -> tuple[_der.Element, ...]:
+    """Return the certificates of a SignedData once everything around them is as it must be."""
+    tags = [member.tag for member in members]
+    bags = [tag for tag in tags[3:-1] if tag in (_CERTIFICATES, _CRLS)]
+    required = [_der.INTEGER, _der.SET, _der.SEQUENCE, *bags, _der.SET]
+    if tags != required or bags not in ([], [_CERTIFICATES], [_CRLS], [_CERTIFICATES, _CRLS]):
+        raise _malformed("not a SignedData")
+    if _der.read_integer(members[0]) not in _VERSIONS:
+        raise _malformed("the version of the SignedData is neither 1 nor 3")
+    _refuse_content(members[2])
+    if _der.children(members[-1], ber=True):
+        raise RemoteProtocolError("cms/signed", "a certs-only message has a signer")
+    if _CERTIFICATES not in bags:
+        return ()
+    return _der.children(members[3], ber=True)
+
+
+def _refuse_content(encapsulated: _der.Element) -> None:
+    """Refuse content other than an OCTET STRING of no bytes, which some servers send."""
+    parts = _members(encapsulated, "the content info")
+    if [part.tag for part in parts] not in (
+        [_der.OBJECT_IDENTIFIER],
+        [_der.OBJECT_IDENTIFIER, _EXPLICIT_0],
+    ):
+        raise _malformed("not an EncapsulatedContentInfo")
+    _der.read_oid(parts[0])
+    # A BER string may be in pieces and the pieces in pieces; the gate has bounded the depth.
+    pending = list(_der.children(parts[1], ber=True)) if len(parts) > 1 else []
+    while pending:
+        part = pending.pop()
+        if part.tag & ~_CONSTRUCTED != _der.OCTET_STRING:
+            raise RemoteProtocolError("cms/content", "a certs-only message has content")
+        if part.tag & _CONSTRUCTED:
+            pending.extend(_der.children(part, ber=True))
+        elif part.content:
+            raise RemoteProtocolError("cms/content", "a certs-only message has content")
+
+
+def _certificate_untrusted(der: bytes) -> x509.Certificate:
+    """Return one certificate, every part of it decoded once so that nothing fails later."""
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        _ = (
+            certificate.subject,
+            certificate.issuer,
+            certificate.serial_number,
+            certificate.not_valid_before_utc,
+            certificate.not_valid_after_utc,
+            certificate.extensions,
+            certificate.public_key(),
+        )
+    except (
+        ValueError,
+        TypeError,
+        UnsupportedAlgorithm,
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+        Warning,  # for a serial number of 0, where the program turned warnings into errors
+    ) as exc:
+        raise RemoteProtocolError("cms/bad-certificate", "a certificate cannot be read") from exc
+    return certificate

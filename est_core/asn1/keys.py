@@ -1,0 +1,195 @@
+"""Facts about a public key, and the signature algorithms that go with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+)
+
+from est_core import _oids
+from est_core._errors import LocalProtocolError, RemoteProtocolError
+from est_core._limits import Limits
+from est_core.asn1 import _der
+
+ML_DSA_44: Final = "2.16.840.1.101.3.4.3.17"
+ML_DSA_65: Final = "2.16.840.1.101.3.4.3.18"
+ML_DSA_87: Final = "2.16.840.1.101.3.4.3.19"
+
+# Algorithms whose keys all have one size: name, bits of the public key.
+_ONE_SIZE: Final = {
+    _oids.ED25519: ("Ed25519", 256),
+    _oids.ED448: ("Ed448", 456),
+    ML_DSA_44: ("ML-DSA-44", 1312 * 8),
+    ML_DSA_65: ("ML-DSA-65", 1952 * 8),
+    ML_DSA_87: ("ML-DSA-87", 2592 * 8),
+}
+KEY_ALGORITHMS: Final = frozenset({_oids.RSA_ENCRYPTION, _oids.EC_PUBLIC_KEY, *_ONE_SIZE})
+"""Object identifiers of every kind of key that public_key_facts reads."""
+
+_CURVE_NAMES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+
+# FIPS 186-5 A.1.1: 2^16 < e < 2^256, odd. A short exponent is an attack, a long one a way to
+# make us work; so is a long modulus (OpenSSL's own bound is the same).
+_RSA_EXPONENT_MIN: Final = 65537
+_RSA_EXPONENT_MAX: Final = 2**256
+_RSA_BITS_MAX: Final = 16384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicKeyFacts:
+    """What one can know of a public key without using it.
+
+    `algorithm` and `curve` are object identifiers; `name` is for people and policies: "EC P-256",
+    "RSA 2048", "Ed25519", "ML-DSA-65"; `bits` is the size of the modulus, of the curve's field, or
+    of the encoded key where neither exists. `spki` is the SubjectPublicKeyInfo in its usual form
+    (point uncompressed, RSA parameters NULL): two keys are the same key if it is equal.
+    """
+
+    algorithm: str
+    name: str
+    bits: int
+    curve: str | None = None
+    spki: bytes = field(repr=False)
+
+
+def public_key_facts(spki_der: bytes, limits: Limits) -> PublicKeyFacts:
+    """Return the facts of a SubjectPublicKeyInfo.
+
+    Raises RemoteProtocolError key/unsupported for what is not a key we know (an elliptic curve
+    must be a named one and the point must lie on it), key/weak for an RSA key with an even
+    modulus or an exponent that is even or not between 65537 and 2^256 (EST-294), and der/...
+    Sizes are not judged here: which are good enough is policy.
+    """
+    _der.check_der(spki_der, limits)
+    algorithm, curve = _algorithm_untrusted(spki_der)
+    try:
+        key = load_der_public_key(spki_der)
+        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+        raise RemoteProtocolError("key/unsupported", "the public key cannot be read") from exc
+    name, bits = _name_and_bits(algorithm, key)
+    return PublicKeyFacts(algorithm=algorithm, name=name, bits=bits, curve=curve, spki=spki)
+
+
+def _algorithm_untrusted(spki_der: bytes) -> tuple[str, str | None]:
+    """Return the algorithm and the named curve of a SubjectPublicKeyInfo that passed the gate."""
+    outer = _der.expect(
+        _der.read_element(spki_der), _der.SEQUENCE, "key/unsupported", "the public key"
+    )
+    parts = _der.children(outer)
+    # load_der_public_key also reads a bare PKCS#1 key, which has no business here.
+    if [part.tag for part in parts] != [_der.SEQUENCE, _der.BIT_STRING]:
+        raise RemoteProtocolError("key/unsupported", "not a SubjectPublicKeyInfo")
+    identifier = _der.children(parts[0])
+    if not identifier:
+        raise RemoteProtocolError("key/unsupported", "the public key names no algorithm")
+    algorithm = _der.read_oid(identifier[0])
+    if algorithm not in KEY_ALGORITHMS:
+        raise RemoteProtocolError("key/unsupported", f"keys of type {algorithm} are not supported")
+    if algorithm != _oids.EC_PUBLIC_KEY:
+        return algorithm, None
+    # RFC 5480 2.1.1: "implicitCurve and specifiedCurve MUST NOT be used in PKIX".
+    if len(identifier) != 2 or identifier[1].tag != _der.OBJECT_IDENTIFIER:
+        raise RemoteProtocolError("key/unsupported", "the elliptic curve is not a named one")
+    return algorithm, _der.read_oid(identifier[1])
+
+
+def _name_and_bits(algorithm: str, key: PublicKeyTypes) -> tuple[str, int]:
+    if isinstance(key, RSAPublicKey):
+        _refuse_weak_rsa(key)
+        return f"RSA {key.key_size}", key.key_size
+    if isinstance(key, EllipticCurvePublicKey):
+        return f"EC {_CURVE_NAMES.get(key.curve.name, key.curve.name)}", key.curve.key_size
+    return _ONE_SIZE[algorithm]
+
+
+def _refuse_weak_rsa(key: RSAPublicKey) -> None:
+    if key.key_size > _RSA_BITS_MAX:
+        raise RemoteProtocolError("key/unsupported", f"RSA keys end at {_RSA_BITS_MAX} bits")
+    numbers = key.public_numbers()
+    if not _RSA_EXPONENT_MIN <= numbers.e < _RSA_EXPONENT_MAX or numbers.e % 2 == 0:
+        raise RemoteProtocolError("key/weak", "the RSA exponent is not odd and at least 65537")
+    if numbers.n % 2 == 0:
+        raise RemoteProtocolError("key/weak", "the RSA modulus is even")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureAlgorithm:
+    """One way to sign: a row of SIGNATURE_ALGORITHMS.
+
+    `identifier` is the DER of its AlgorithmIdentifier, `key_algorithm` the kind of key it needs.
+    `digest` ("sha256", "sha384", "sha512") is what the signer hashes with; None where the
+    algorithm takes the message itself.
+    """
+
+    name: str
+    oid: str
+    identifier: bytes = field(repr=False)
+    key_algorithm: str
+    digest: str | None
+
+
+def _rows() -> tuple[SignatureAlgorithm, ...]:
+    # RFC 5758 3.2: parameters absent with ECDSA; RFC 8017 A.2.4: NULL with RSA;
+    # RFC 8410 3 and RFC 9881 2: absent with EdDSA and ML-DSA.
+    null = _der.tlv(_der.NULL, b"")
+    table = (
+        ("ecdsa-with-SHA256", _oids.ECDSA_WITH_SHA256, b"", _oids.EC_PUBLIC_KEY, "sha256"),
+        ("ecdsa-with-SHA384", _oids.ECDSA_WITH_SHA384, b"", _oids.EC_PUBLIC_KEY, "sha384"),
+        ("ecdsa-with-SHA512", _oids.ECDSA_WITH_SHA512, b"", _oids.EC_PUBLIC_KEY, "sha512"),
+        ("sha256WithRSAEncryption", _oids.SHA256_WITH_RSA, null, _oids.RSA_ENCRYPTION, "sha256"),
+        ("sha384WithRSAEncryption", _oids.SHA384_WITH_RSA, null, _oids.RSA_ENCRYPTION, "sha384"),
+        ("sha512WithRSAEncryption", _oids.SHA512_WITH_RSA, null, _oids.RSA_ENCRYPTION, "sha512"),
+        ("Ed25519", _oids.ED25519, b"", _oids.ED25519, None),
+        ("Ed448", _oids.ED448, b"", _oids.ED448, None),
+        ("ML-DSA-44", ML_DSA_44, b"", ML_DSA_44, None),
+        ("ML-DSA-65", ML_DSA_65, b"", ML_DSA_65, None),
+        ("ML-DSA-87", ML_DSA_87, b"", ML_DSA_87, None),
+    )
+    return tuple(
+        SignatureAlgorithm(
+            name=name,
+            oid=oid,
+            identifier=_der.sequence(_der.oid(oid), parameters),
+            key_algorithm=key,
+            digest=digest,
+        )
+        for name, oid, parameters, key, digest in table
+    )
+
+
+SIGNATURE_ALGORITHMS: Final = _rows()
+"""Every algorithm we sign with; all of them are accepted in requests too."""
+
+_BY_OID: Final = {row.oid: row for row in SIGNATURE_ALGORITHMS}
+
+
+def signature_algorithm(oid: str) -> SignatureAlgorithm | None:
+    """Return the algorithm with that object identifier, or None if it is none of ours."""
+    return _BY_OID.get(oid)
+
+
+def signature_algorithm_for(facts: PublicKeyFacts, digest: str | None = None) -> SignatureAlgorithm:
+    """Return the algorithm such a key signs with.
+
+    Without `digest`: SHA-256 with RSA and curves up to 256 bits, SHA-384 up to 384 bits, SHA-512
+    above. Raises LocalProtocolError for a digest that no row has for this key; EdDSA and ML-DSA
+    take none.
+    """
+    fitting = [row for row in SIGNATURE_ALGORITHMS if row.key_algorithm == facts.algorithm]
+    wanted = digest
+    if wanted is None and facts.algorithm == _oids.EC_PUBLIC_KEY and facts.bits > 256:
+        wanted = "sha384" if facts.bits <= 384 else "sha512"
+    for row in fitting:
+        if wanted is None or row.digest == wanted:
+            return row
+    raise LocalProtocolError(f"{facts.name} keys do not sign with digest {digest!r}")

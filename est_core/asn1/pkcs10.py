@@ -1,0 +1,307 @@
+"""A PKCS#10 certificate request: read into a value, or built up to what is to be signed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+from est_core import _oids
+from est_core._errors import LocalProtocolError, RemoteProtocolError
+from est_core._limits import Limits
+from est_core.asn1 import _der
+from est_core.asn1.attributes import (
+    Attribute,
+    Extension,
+    challenge_password,
+    read_attribute,
+    read_directory_string,
+    read_extensions,
+)
+from est_core.asn1.keys import (
+    PublicKeyFacts,
+    SignatureAlgorithm,
+    public_key_facts,
+    signature_algorithm,
+)
+
+_ATTRIBUTES: Final = 0xA0
+_VERSION_1: Final = _der.integer(0)
+
+CHALLENGES: Final = frozenset(
+    {
+        _oids.CHALLENGE_PASSWORD,
+        _oids.EST_IDENTITY_LINKING,
+        _oids.OTP_CHALLENGE,
+        _oids.REVOCATION_CHALLENGE,
+    }
+)
+"""Attributes whose values are strings that a client proves something with. RFC 7894."""
+
+_RSASSA_PSS: Final = "1.2.840.113549.1.1.10"
+_PSS_DIGESTS: Final = frozenset({"sha256", "sha384", "sha512"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertRequest:
+    """A certificate request that was read whole; only its signature is not yet verified.
+
+    `der` is all of it, `info_der` the part that is signed, `subject_der` its subject as it stands
+    there. `spki` is the SubjectPublicKeyInfo in its usual form (`PublicKeyFacts.spki`), so that
+    equal keys have equal bytes however the client wrote them.
+    `extensions` are those of the extensionRequest, `challenges` every value of every attribute
+    in CHALLENGES as (type, text), repeats included: whether one may repeat is for the check that
+    reads it.
+    """
+
+    der: bytes = field(repr=False)
+    info_der: bytes = field(repr=False)
+    subject: x509.Name
+    subject_der: bytes = field(repr=False)
+    spki: bytes = field(repr=False)
+    key: PublicKeyFacts
+    attributes: tuple[Attribute, ...]
+    extensions: tuple[Extension, ...]
+    challenges: tuple[tuple[str, str], ...] = field(repr=False)
+    signature_algorithm: str
+    """Object identifier of the algorithm it says it is signed with."""
+
+    def attribute(self, oid: str) -> tuple[Attribute, ...]:
+        """Return every attribute of that type."""
+        return tuple(found for found in self.attributes if found.type == oid)
+
+    def extension(self, oid: str) -> Extension | None:
+        """Return the extension of that type, if it is asked for."""
+        return next((found for found in self.extensions if found.oid == oid), None)
+
+    def challenge(self, oid: str) -> tuple[str, ...]:
+        """Return every value of a challenge attribute; more than one is a contradiction."""
+        return tuple(text for kind, text in self.challenges if kind == oid)
+
+    @property
+    def challenge_passwords(self) -> tuple[str, ...]:
+        """Every challengePassword. RFC 7030 3.5 knows one at most."""
+        return self.challenge(_oids.CHALLENGE_PASSWORD)
+
+    @property
+    def subject_alt_name_der(self) -> bytes | None:
+        """The GeneralNames of the SubjectAltName asked for."""
+        found = self.extension(_oids.SUBJECT_ALT_NAME)
+        return found.value if found else None
+
+
+def parse_cert_request(der: bytes, limits: Limits, *, ignore_key: bool = False) -> CertRequest:
+    """Return the certificate request in `der`. Its signature is NOT verified.
+
+    An empty subject is allowed (EST-145). With `ignore_key` a key that cannot be used is not
+    refused, its facts are then of no use (name "unknown", 0 bits): /serverkeygen must ignore the
+    key (EST-211).
+    Raises RemoteProtocolError: csr/malformed (also a version other than 1 and values that do not
+    decode), csr/duplicate-attribute (a second extensionRequest), csr/too-many-attributes,
+    csr/too-many-extensions, csr/too-many-names, csr/extensions, csr/duplicate-extension,
+    attribute/string, attribute/too-long, key/unsupported, key/weak, der/... RFC 2986 4.
+    """
+    _der.check_der(der, limits)
+    info, algorithm = _outer_untrusted(der)
+    version, subject, spki, attribute_set = _info_untrusted(info)
+    if version.der != _VERSION_1:
+        raise RemoteProtocolError("csr/malformed", "the version is not 1")
+    if len(_der.children(subject)) > limits.names:
+        raise RemoteProtocolError(
+            "csr/too-many-names", f"the subject has more than {limits.names} RDNs"
+        )
+    key = _key_untrusted(spki.der, limits, ignore_key=ignore_key)
+    attributes = _attributes_untrusted(attribute_set, limits)
+    extensions = _requested_extensions(attributes, limits)
+    return CertRequest(
+        der=der,
+        info_der=info.der,
+        subject=_decoded_untrusted(der, extensions),
+        subject_der=subject.der,
+        spki=key.spki,
+        key=key,
+        attributes=attributes,
+        extensions=extensions,
+        challenges=tuple(_challenges_untrusted(attributes, limits)),
+        signature_algorithm=algorithm,
+    )
+
+
+def _malformed(message: str) -> RemoteProtocolError:
+    return RemoteProtocolError("csr/malformed", message)
+
+
+def _outer_untrusted(der: bytes) -> tuple[_der.Element, str]:
+    """Return the CertificationRequestInfo and the signature algorithm of a request."""
+    outer = _der.expect(_der.read_element(der), _der.SEQUENCE, "csr/malformed", "the request")
+    parts = _der.children(outer)
+    if [part.tag for part in parts] != [_der.SEQUENCE, _der.SEQUENCE, _der.BIT_STRING]:
+        raise _malformed("not a certificate request")
+    identifier = _der.children(parts[1])
+    if not identifier:
+        raise _malformed("the request names no signature algorithm")
+    return parts[0], _der.read_oid(identifier[0])
+
+
+def _info_untrusted(info: _der.Element) -> tuple[_der.Element, ...]:
+    """Return version, subject, subjectPKInfo and attributes."""
+    parts = _der.children(info)
+    wanted = [_der.INTEGER, _der.SEQUENCE, _der.SEQUENCE, _ATTRIBUTES]
+    if [part.tag for part in parts] != wanted:
+        raise _malformed("not a CertificationRequestInfo")
+    return parts
+
+
+def _attributes_untrusted(attribute_set: _der.Element, limits: Limits) -> tuple[Attribute, ...]:
+    elements = _der.children(attribute_set)
+    if len(elements) > limits.csr_attributes:
+        raise RemoteProtocolError(
+            "csr/too-many-attributes", f"more than {limits.csr_attributes} attributes"
+        )
+    attributes = tuple(read_attribute(element, "csr/malformed") for element in elements)
+    if not all(attribute.values for attribute in attributes):
+        raise _malformed("an attribute has no value")
+    return attributes
+
+
+def _requested_extensions(
+    attributes: tuple[Attribute, ...], limits: Limits
+) -> tuple[Extension, ...]:
+    requests = [found for found in attributes if found.type == _oids.EXTENSION_REQUEST]
+    if not requests:
+        return ()
+    if len(requests) > 1:
+        # RFC 2985 5.4.2 says SINGLE VALUE; two would let two readers see two requests.
+        raise RemoteProtocolError("csr/duplicate-attribute", "more than one extensionRequest")
+    return read_extensions(requests[0], limits)
+
+
+def _decoded_untrusted(der: bytes, extensions: tuple[Extension, ...]) -> x509.Name:
+    """Return the subject, once a strict decoder has read it and every extension it knows.
+
+    What a certificate would be made of is decoded here, so that nothing fails later.
+    """
+    try:
+        request = x509.load_der_x509_csr(der)
+        if extensions:
+            _ = request.extensions
+        return request.subject
+    except (
+        ValueError,
+        TypeError,
+        UnsupportedAlgorithm,
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+        Warning,  # for a long common name, where the program turned warnings into errors
+    ) as exc:
+        raise _malformed("the subject or an extension cannot be decoded") from exc
+
+
+def _key_untrusted(spki_der: bytes, limits: Limits, *, ignore_key: bool) -> PublicKeyFacts:
+    try:
+        return public_key_facts(spki_der, limits)
+    except RemoteProtocolError:
+        if not ignore_key:
+            raise
+        return PublicKeyFacts(algorithm="", name="unknown", bits=0, spki=spki_der)
+
+
+def _challenges_untrusted(
+    attributes: tuple[Attribute, ...], limits: Limits
+) -> Iterator[tuple[str, str]]:
+    for attribute in attributes:
+        if attribute.type in CHALLENGES:
+            for value in attribute.values:
+                yield attribute.type, read_directory_string(value, limits)
+
+
+def signature_is_valid(csr: CertRequest) -> bool:
+    """True if the request is signed with the key it is about: its proof of possession.
+
+    Raises RemoteProtocolError("csr/signature-algorithm") for algorithms we do not verify, MD5
+    and SHA-1 among them. RFC 2986 4.2; EST-142. A P-256 signature takes about 100 us.
+    """
+    request = x509.load_der_x509_csr(csr.der)
+    try:
+        if signature_algorithm(csr.signature_algorithm) is None and not _is_good_pss(request):
+            raise RemoteProtocolError(
+                "csr/signature-algorithm", f"signatures by {csr.signature_algorithm} are refused"
+            )
+        return request.is_signature_valid
+    except UnsupportedAlgorithm as exc:
+        raise RemoteProtocolError(
+            "csr/signature-algorithm", f"signatures by {csr.signature_algorithm} are not verified"
+        ) from exc
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+
+
+def _is_good_pss(request: x509.CertificateSigningRequest) -> bool:
+    if request.signature_algorithm_oid.dotted_string != _RSASSA_PSS:
+        return False
+    digest = request.signature_hash_algorithm
+    return digest is not None and digest.name in _PSS_DIGESTS
+
+
+# --- Building --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertRequestInfo:
+    """What a certificate request says before it is signed. RFC 2986 4.1.
+
+    `subject` is a Name or its DER, `spki` the DER of a SubjectPublicKeyInfo.
+    """
+
+    subject: x509.Name | bytes
+    spki: bytes = field(repr=False)
+    attributes: tuple[Attribute, ...] = ()
+
+    @classmethod
+    def of(cls, csr: CertRequest) -> CertRequestInfo:
+        """Return what an existing request says, to be changed and signed anew."""
+        return cls(subject=csr.subject_der, spki=csr.spki, attributes=csr.attributes)
+
+    def der(self) -> bytes:
+        """Return the bytes to be signed: always the same for the same value."""
+        subject = self.subject if isinstance(self.subject, bytes) else self.subject.public_bytes()
+        attributes = (attribute.der() for attribute in self.attributes)
+        return _der.sequence(
+            _VERSION_1, subject, self.spki, _der.set_of(attributes, tag=_ATTRIBUTES)
+        )
+
+    def with_attribute(self, attribute: Attribute) -> CertRequestInfo:
+        """Return the same with this attribute in place of all others of its type."""
+        return replace(self, attributes=(*self._all_but(attribute.type), attribute))
+
+    def without_attribute(self, oid: str) -> CertRequestInfo:
+        """Return the same without any attribute of that type."""
+        return replace(self, attributes=self._all_but(oid))
+
+    def with_challenge_password(self, text: str) -> CertRequestInfo:
+        """Return the same linked by that channel binding, and by no other. RFC 7030 3.5."""
+        return self.with_attribute(challenge_password(text))
+
+    def _all_but(self, oid: str) -> tuple[Attribute, ...]:
+        return tuple(kept for kept in self.attributes if kept.type != oid)
+
+
+def assemble(
+    info_der: bytes, algorithm: SignatureAlgorithm, signature: bytes, limits: Limits
+) -> bytes:
+    """Return the DER of a request from the bytes that were signed and their signature.
+
+    Raises LocalProtocolError if that is not a request that a peer would read; the signature
+    itself is not verified.
+    """
+    bits = _der.tlv(_der.BIT_STRING, b"\0" + signature)
+    der = _der.sequence(info_der, algorithm.identifier, bits)
+    try:
+        parse_cert_request(der, limits)
+    except RemoteProtocolError as exc:
+        raise LocalProtocolError(f"no certificate request: {exc}") from exc
+    return der

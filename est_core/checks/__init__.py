@@ -1,0 +1,1 @@
+"""Judgements on what a peer sent: pure functions over values."""

@@ -1,0 +1,97 @@
+"""Linking identity and proof of possession: is the CSR bound to this channel? RFC 7030 3.5.
+
+A client copies the channel binding, base64, into challengePassword (or, RFC 7894,
+estIdentityLinking) of the CSR it signs. Whoever relays that CSR over another channel is found
+out here.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hmac
+
+from est_core._errors import Fault, RemoteProtocolError
+from est_core._limits import Limits
+from est_core._oids import CHALLENGE_PASSWORD, EST_IDENTITY_LINKING
+from est_core.asn1.attributes import read_directory_string
+from est_core.asn1.pkcs10 import CertRequest
+from est_core.channel import Channel, ChannelBinding
+
+
+def linking_text(binding: ChannelBinding) -> str:
+    """Return the text that stands for a binding: base64 with padding, no line break."""
+    return binascii.b2a_base64(binding.data, newline=False).decode("ascii")
+
+
+def linking_values(csr: CertRequest, limits: Limits) -> tuple[str, ...]:
+    """Return the linking values of a CSR, one for each attribute that may carry one.
+
+    Raises RemoteProtocolError("pop/ambiguous") if one of them occurs twice or has several
+    values: what is verified must be what everybody else reads.
+    """
+    found = []
+    for oid in (CHALLENGE_PASSWORD, EST_IDENTITY_LINKING):
+        values = [value for attribute in csr.attribute(oid) for value in attribute.values]
+        if len(values) > 1 or len(csr.attribute(oid)) > 1:
+            raise RemoteProtocolError("pop/ambiguous", "several linking values", Fault.FORBIDDEN)
+        found += [read_directory_string(value, limits) for value in values]
+    return tuple(found)
+
+
+def is_bound(text: str, binding: ChannelBinding | None) -> bool:
+    """True if `text` is base64 of the binding, compared in constant time.
+
+    Lengths must agree: a longer value that shares a prefix is False, and so is any text on a
+    channel without a binding.
+    """
+    try:
+        data = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+    except (UnicodeEncodeError, binascii.Error):
+        return False
+    return binding is not None and hmac.compare_digest(data, binding.data)
+
+
+def check_linking(
+    csr: CertRequest, channel: Channel, limits: Limits, *, required: bool, tolerant: bool
+) -> bool:
+    """True if the CSR is bound to the channel; False if it need not be and is not.
+
+    Every linking value that is there must match (RFC 7030 3.5 "MUST be verified"), unless
+    `tolerant`: a recognised RA, or a policy that ignores foreign challenges.
+    Raises RemoteProtocolError "pop/mismatch", "pop/missing", "pop/ambiguous".
+    """
+    values = linking_values(csr, limits)
+    matches = [is_bound(value, channel.binding) for value in values]
+    if values and all(matches):
+        return True
+    if values and not tolerant:
+        raise RemoteProtocolError(
+            "pop/mismatch",
+            "linking of identity and proof of possession (POP) failed: challengePassword is not "
+            "the channel binding of this connection",
+            Fault.FORBIDDEN,
+        )
+    if required:
+        raise RemoteProtocolError(
+            "pop/missing",
+            "linking of identity and proof of possession (POP) is required: put the channel "
+            "binding into challengePassword",
+            Fault.FORBIDDEN,
+        )
+    return False
+
+
+def check_foreign(csr: CertRequest, channel: Channel, limits: Limits, *, required: bool) -> None:
+    """Accept a CSR that cannot be signed anew for sending on this channel, or raise.
+
+    A client may not send one that is linked to something else, nor an unlinked one where the
+    server requires linking. Raises RemoteProtocolError "pop/cannot-relink", "pop/ambiguous".
+    """
+    values = linking_values(csr, limits)
+    linked = bool(values) and all(is_bound(value, channel.binding) for value in values)
+    if not linked and (values or required):
+        raise RemoteProtocolError(
+            "pop/cannot-relink",
+            "the CSR is not linked to this connection and its key is not here to sign it anew",
+            Fault.FORBIDDEN,
+        )

@@ -1,0 +1,102 @@
+"""What an application answers to a question of a server exchange.
+
+Imperatives: each is one thing the application can tell the exchange to do. Which are legal when
+is in `_tables`; an illegal one is a LocalProtocolError and changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryptography import x509
+
+from est_core._errors import LocalProtocolError
+from est_core.asn1.csrattrs import CsrAttrs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """The credentials are good; `user` is who they belong to."""
+
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The credentials are wrong. Answered with 401 and the challenges of the policy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvideCACerts:
+    """The CA certificates: the root and every intermediate. RFC 7030 4.1.3."""
+
+    certificates: tuple[x509.Certificate, ...]
+
+    def __post_init__(self) -> None:
+        if not self.certificates:
+            raise LocalProtocolError("an EST server has CA certificates")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvideCSRAttrs:
+    """The CSR attributes, or None where the server has no opinion. RFC 7030 4.5.2, RFC 9908."""
+
+    csrattrs: CsrAttrs | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issue:
+    """The certificate is issued and recorded. RFC 7030 4.2.3."""
+
+    certificate: x509.Certificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pend:
+    """Accepted, not ready; the client asks again later. RFC 7030 4.2.3."""
+
+    retry_after_s: int
+
+    def __post_init__(self) -> None:
+        _check_positive(self.retry_after_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deny:
+    """Not allowed. `code` is `area/reason` for the log, `reason` is shown to the client.
+
+    With `content`, it is what the request asks for that is refused, and not the client.
+    """
+
+    code: str
+    reason: str
+    content: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postpone:
+    """Cannot be done now: the application is busy or its CA is away. Nothing was accepted."""
+
+    retry_after_s: int
+    code: str = "server/busy"
+    reason: str = "busy, try again later"
+
+    def __post_init__(self) -> None:
+        _check_positive(self.retry_after_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fail:
+    """The application broke. The client learns nothing but that."""
+
+    code: str = "server/internal"
+
+
+def _check_positive(seconds: int) -> None:
+    if seconds <= 0:
+        raise LocalProtocolError("retry_after_s must be positive")
+
+
+Decision = (
+    Verified | Rejected | ProvideCACerts | ProvideCSRAttrs | Issue | Pend | Deny | Postpone | Fail
+)

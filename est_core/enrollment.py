@@ -1,0 +1,193 @@
+"""What a client puts into its CSR: its own names, and what the server's CSR attributes ask for."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cryptography import x509
+
+from est_core._errors import LocalProtocolError, RemoteProtocolError
+from est_core._limits import Limits
+from est_core._oids import (
+    CHALLENGE_PASSWORD,
+    CLIENT_AUTH,
+    EST_IDENTITY_LINKING,
+    EXTENDED_KEY_USAGE,
+    KEY_USAGE,
+    SUBJECT_ALT_NAME,
+)
+from est_core.asn1 import _der
+from est_core.asn1.attributes import Extension, extension_request, read_general_names
+from est_core.asn1.csrattrs import CsrAttrs, CsrPlan
+from est_core.asn1.keys import (
+    PublicKeyFacts,
+    SignatureAlgorithm,
+    public_key_facts,
+    signature_algorithm,
+    signature_algorithm_for,
+)
+from est_core.asn1.pkcs10 import CertRequestInfo
+from est_core.asn1.template import ExtensionTemplate, KeyTypeWanted, SubjectTemplate
+
+_GAPS_IN_NAMES: Final = (b"\x87\x00", b"\xa4\x02\x30\x00")
+_LINKING: Final = (CHALLENGE_PASSWORD, EST_IDENTITY_LINKING)
+
+_DEFAULTS: Final = {
+    KEY_USAGE: x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    ).public_bytes(),
+    EXTENDED_KEY_USAGE: x509.ExtendedKeyUsage([x509.ObjectIdentifier(CLIENT_AUTH)]).public_bytes(),
+}
+"""Values for extensions that a server wants to see and leaves to the client."""
+
+
+def wanted_key(csrattrs: CsrAttrs | None) -> KeyTypeWanted | None:
+    """Return the kind of key the server demands, or None where it has no opinion."""
+    return None if csrattrs is None else csrattrs.plan().key_type
+
+
+def wanted_algorithm(
+    csrattrs: CsrAttrs | None, key: PublicKeyFacts, digest: str | None = None
+) -> SignatureAlgorithm:
+    """Return how to sign the CSR: by `digest` if given, else as the server asks, else as usual.
+
+    Raises LocalProtocolError for a digest the key cannot be used with.
+    """
+    asked = () if csrattrs is None else csrattrs.plan().signature_algorithms
+    for oid in asked if digest is None else ():
+        algorithm = signature_algorithm(oid)
+        if algorithm is not None and algorithm.key_algorithm == key.algorithm:
+            return algorithm
+    return signature_algorithm_for(key, digest)
+
+
+def signing(
+    info: CertRequestInfo, algorithm: SignatureAlgorithm | None, limits: Limits
+) -> tuple[bytes, SignatureAlgorithm]:
+    """Return the key of a CSR in its usual form (PublicKeyFacts.spki), and how to sign with it.
+
+    Raises LocalProtocolError for a key that cannot be read, or not used with `algorithm`.
+    """
+    try:
+        key = public_key_facts(info.spki, limits)
+    except RemoteProtocolError as exc:
+        raise LocalProtocolError(f"not a key to be certified: {exc}") from exc
+    if algorithm is None:
+        algorithm = signature_algorithm_for(key)
+    if algorithm.key_algorithm != key.algorithm:
+        raise LocalProtocolError(f"{key.name} keys do not sign by {algorithm.name}")
+    return key.spki, algorithm
+
+
+def request_info(
+    *,
+    subject: x509.Name,
+    key: bytes,
+    names: tuple[x509.GeneralName, ...] = (),
+    csrattrs: CsrAttrs | None = None,
+    limits: Limits | None = None,
+) -> CertRequestInfo:
+    """Return what a first request says: subject and names, and what the server asks for.
+
+    `key` is a SubjectPublicKeyInfo in DER. A template decides which parts of the subject are
+    sent (RFC 9908 3.4). Extensions with values are copied; those left to the client are filled
+    from `names` or a safe default, and left out where there is neither. Linking is not done
+    here: it belongs to a channel.
+    Raises LocalProtocolError if the server demands a part of the subject that is not there, and
+    RemoteProtocolError where the subjectAltName it tells is none (see `read_general_names`).
+    """
+    limits = limits or Limits()
+    plan = CsrPlan() if csrattrs is None else csrattrs.plan()
+    info = CertRequestInfo(
+        subject=subject if plan.subject is None else _subject(plan.subject, subject),
+        spki=key,
+        attributes=tuple(known for known in plan.attributes if known.type not in _LINKING),
+    )
+    extensions = _extensions(plan, names, limits)
+    return info.with_attribute(extension_request(extensions)) if extensions else info
+
+
+def renewal_info(*, current: x509.Certificate, key: bytes) -> CertRequestInfo:
+    """Return what a request for renewal says: subject and subjectAltName of `current`, exactly.
+
+    `key` is the same SubjectPublicKeyInfo to renew, another to rekey. RFC 7030 4.2.2.
+    """
+    info = CertRequestInfo(subject=current.subject.public_bytes(), spki=key)
+    try:
+        names = current.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return info
+    extension = Extension(
+        oid=SUBJECT_ALT_NAME, critical=names.critical, value=names.value.public_bytes()
+    )
+    return info.with_attribute(extension_request([extension]))
+
+
+def _subject(template: SubjectTemplate, subject: x509.Name) -> bytes:
+    """Return the template's RDNs, the empty ones filled from ours, in DER."""
+    mine = list(subject)
+    rdns = []
+    for rdn in template:
+        parts = []
+        for wanted in rdn:
+            if wanted.value is not None:
+                parts.append(_der.sequence(_der.oid(wanted.type), wanted.value))
+            else:
+                parts.append(_attribute_der(_taken(mine, wanted.type)))
+        rdns.append(_der.set_of(parts))
+    return _der.sequence(*rdns)
+
+
+def _taken(
+    mine: list[x509.NameAttribute[str | bytes]], oid: str
+) -> x509.NameAttribute[str | bytes]:
+    """Take the first part of that type out: two gaps of one type are filled by two parts."""
+    for at, part in enumerate(mine):
+        if part.oid.dotted_string == oid:
+            return mine.pop(at)
+    raise LocalProtocolError(f"the server asks for {oid} in the subject")
+
+
+def _attribute_der(part: x509.NameAttribute[str | bytes]) -> bytes:
+    name = _der.read_element(x509.Name([part]).public_bytes())
+    return _der.children(_der.children(name)[0])[0].der
+
+
+def _extensions(
+    plan: CsrPlan, names: tuple[x509.GeneralName, ...], limits: Limits
+) -> list[Extension]:
+    told = [extension for extension in plan.extensions if extension.oid != SUBJECT_ALT_NAME]
+    for wanted in plan.extensions_to_fill:
+        value = _DEFAULTS.get(wanted.oid) if wanted.value is None else wanted.value
+        if wanted.oid != SUBJECT_ALT_NAME and value is not None:
+            told.append(Extension(oid=wanted.oid, critical=wanted.critical, value=value))
+    alternatives = _alternative_names(plan, names, limits)
+    return told if alternatives is None else [*told, alternatives]
+
+
+def _alternative_names(
+    plan: CsrPlan, names: tuple[x509.GeneralName, ...], limits: Limits
+) -> Extension | None:
+    """Merge the names the server tells with our own; gaps in its list are left out."""
+    everything: tuple[Extension | ExtensionTemplate, ...] = plan.extensions
+    everything += plan.extensions_to_fill
+    told = [extension for extension in everything if extension.oid == SUBJECT_ALT_NAME]
+    merged: list[bytes] = []
+    for extension in told:
+        if extension.value is not None:
+            merged += read_general_names(extension.value, limits)
+    if names:
+        merged += read_general_names(x509.SubjectAlternativeName(names).public_bytes(), limits)
+    merged = [name for name in dict.fromkeys(merged) if name not in _GAPS_IN_NAMES]
+    if not merged:
+        return None
+    critical = any(extension.critical for extension in told)
+    return Extension(oid=SUBJECT_ALT_NAME, critical=critical, value=_der.sequence(*merged))

@@ -1,0 +1,220 @@
+"""What an exchange asks of, or tells, whoever drives it.
+
+`ServerEvent` and `ClientEvent` are unions that `match` with `assert_never` exhausts. Questions
+end in `Requested`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryptography import x509
+
+from est_core._instant import Instant
+from est_core.asn1.csrattrs import CsrAttrs
+from est_core.asn1.keys import SignatureAlgorithm
+from est_core.asn1.pkcs10 import CertRequest
+from est_core.channel import Channel, TlsVersion
+from est_core.credentials import AuthChallenge, Credentials
+from est_core.model import Label, Operation, Request, Response
+from est_core.uri import EstUri
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientIdentity:
+    """Who the client is, as far as the policy asked. RFC 7030 3.7.
+
+    `user` was proven by HTTP credentials; `certificate` by the handshake, and is there only if
+    its trust class counts for this operation. `is_ra`: the certificate, issued by the own CA,
+    carries id-kp-cmcRA, and the policy takes RAs.
+    """
+
+    user: str | None = None
+    certificate: x509.Certificate | None = None
+    is_ra: bool = False
+
+
+# Server
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthenticateRequested:
+    """Are these credentials good? Answer: Verified, Rejected, Deny, Postpone, Fail."""
+
+    operation: Operation
+    label: Label | None
+    credentials: Credentials
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CACertsRequested:
+    """Which CA certificates? Answer: ProvideCACerts, Deny, Postpone, Fail."""
+
+    label: Label | None
+    identity: ClientIdentity
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CSRAttrsRequested:
+    """Which CSR attributes? Answer: ProvideCSRAttrs, Deny, Postpone, Fail."""
+
+    label: Label | None
+    identity: ClientIdentity
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrollRequested:
+    """Issue a certificate? Answer: Issue, Pend, Deny, Postpone, Fail.
+
+    The CSR's signature is verified, and its channel binding where it has one or needs one
+    (`linked` says that it was there and matched). RFC 7030 4.2.
+    """
+
+    label: Label | None
+    identity: ClientIdentity
+    channel: Channel
+    csr: CertRequest
+    linked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReenrollRequested:
+    """Issue the successor of `current`? Answer: Issue, Pend, Deny, Postpone, Fail.
+
+    As EnrollRequested, and subject and subjectAltName are those of `current`. `rekey` says
+    that the key is another. Expiry was checked in the handshake; revocation and whether
+    `current` is the CA's own are the application's to check. RFC 7030 4.2.2.
+    """
+
+    label: Label | None
+    identity: ClientIdentity
+    channel: Channel
+    csr: CertRequest
+    linked: bool
+    current: x509.Certificate
+    rekey: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseReady:
+    """The answer to send. The exchange is over."""
+
+    response: Response
+
+
+ServerQuestion = (
+    AuthenticateRequested
+    | CACertsRequested
+    | CSRAttrsRequested
+    | EnrollRequested
+    | ReenrollRequested
+)
+ServerEvent = ServerQuestion | ResponseReady
+
+
+# Client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectRequested:
+    """Have a secure channel to `uri`'s origin; then call `connected` or `connect_failed`.
+
+    A connection that is open and fits may be used again: same origin, same trust and identity,
+    and a version not above `max_version`. `trust` holds the explicit trust anchors; empty means
+    the driver's implicit ones. `identity` is the certificate to show, if any; its key is with
+    the driver. RFC 7030 3.3.
+    """
+
+    uri: EstUri
+    trust: tuple[x509.Certificate, ...]
+    identity: x509.Certificate | None
+    max_version: TlsVersion | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureRequested:
+    """Sign `tbs` with the key that is to be certified; then call `provide_signature`."""
+
+    tbs: bytes
+    algorithm: SignatureAlgorithm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendRequest:
+    """Send this request on exactly this channel; then `receive_response` or `connection_lost`."""
+
+    request: Request
+    uri: EstUri
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialsRequested:
+    """Answer one of the challenges; then `provide_credentials`, with None to give up."""
+
+    challenges: tuple[AuthChallenge, ...]
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedirectRequested:
+    """The server points to another origin. `provide_redirect(follow)`. RFC 7030 3.2.1."""
+
+    uri: EstUri
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryLater:
+    """The request is pending; call `handle_timeout` at that moment or later. RFC 7030 4.2.3."""
+
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CACertsReceived:
+    """The CA certificates, in the order received, which means nothing. RFC 7030 4.1.3."""
+
+    certificates: tuple[x509.Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CSRAttrsReceived:
+    """The CSR attributes; None where the server has none. RFC 7030 4.5.2."""
+
+    csrattrs: CsrAttrs | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolled:
+    """The certificate for the key that was asked for, and whatever else came with it."""
+
+    certificate: x509.Certificate
+    others: tuple[x509.Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """It did not work. `code` is stable; `response` is the server's answer, if it gave one."""
+
+    code: str
+    message: str
+    response: Response | None = None
+
+
+ClientEvent = (
+    ConnectRequested
+    | SignatureRequested
+    | SendRequest
+    | CredentialsRequested
+    | RedirectRequested
+    | RetryLater
+    | CACertsReceived
+    | CSRAttrsReceived
+    | Enrolled
+    | Failed
+)
+ClientResult = CACertsReceived | CSRAttrsReceived | Enrolled | Failed
+"""How a client exchange ends."""

@@ -1,0 +1,366 @@
+"""HTTP/1.1 heads and bodies to requests and responses, and back.
+
+Pure glue: what one EST message looks like on this wire (RFC 7030 3.2, RFC 8951, and the one
+shape that every client measured accepts). `check_head` answers before a body is read.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
+from est_core._http import (
+    CONTENT_TYPES,
+    FAULT_OF_STATUS,
+    PHRASES,
+    STATUS_OF_FAULT,
+    STATUS_OF_OUTCOME,
+    WRAPPING_AGENTS,
+    ReplyShape,
+    RequestHead,
+    ResponseHead,
+)
+from est_core._instant import Instant
+from est_core._limits import Limits
+from est_core.codec.authheader import (
+    parse_authorization,
+    parse_challenges,
+    write_authorization,
+    write_challenge,
+)
+from est_core.codec.media import parse_media_type
+from est_core.codec.retry import RetryAfter, format_http_date, format_retry_after, parse_retry_after
+from est_core.codec.transfer import decode, encode
+from est_core.credentials import Credentials
+from est_core.model import (
+    OPERATIONS,
+    Label,
+    Operation,
+    Outcome,
+    Part,
+    Request,
+    Response,
+    UnreadablePayload,
+)
+from est_core.policy import ServerPolicy
+from est_core.uri import EstUri
+
+WELL_KNOWN: Final = (".well-known", "est")
+REQUEST_COLUMNS: Final = 64  # libEST's server refuses a request in one line
+
+__all__ = [
+    "ReplyShape",
+    "RequestHead",
+    "ResponseHead",
+    "check_head",
+    "read",
+    "read_response",
+    "reply_shape",
+    "write",
+    "write_request",
+]
+
+# Server: a request in, an answer out
+
+
+def check_head(head: RequestHead, *, policy: ServerPolicy, limits: Limits) -> Response | None:
+    """Return the refusal that needs no body, or None where the body is worth reading.
+
+    404 for a path, label or operation that is not offered, 405 with the allowed methods, 413
+    by Content-Length, 414, 415 for another media type or a content coding, 417, 431, 505.
+    Never raises on what a peer sent.
+    """
+    operation: Operation | None = None
+    try:
+        _check_size(head, limits)
+        operation, label = _parse_target(head.target)
+        if policy.row(operation, label) is None:
+            raise RemoteProtocolError(
+                "path/not-offered", "no such label or operation here", Fault.NOT_FOUND
+            )
+        allow = _allowed_methods(operation)
+        if head.method.decode("latin-1") not in allow:
+            return Response(
+                operation=operation,
+                outcome=Outcome.FAULT,
+                fault=Fault.METHOD,
+                allow=allow,
+                code="http/method",
+                reason=f"use {allow[0]}",
+            )
+        _check_fields(head, operation, limits)
+    except RemoteProtocolError as error:
+        return Response.of_error(error, operation)
+    return None
+
+
+def _check_size(head: RequestHead, limits: Limits) -> None:
+    if not head.version.startswith(b"1."):
+        raise RemoteProtocolError("http/version", "HTTP/1.1 is spoken here", Fault.VERSION)
+    if len(head.target) > limits.target_bytes:
+        raise RemoteProtocolError("http/target", "request target too long", Fault.TARGET_TOO_LONG)
+    size = sum(len(name) + len(value) + 4 for name, value in head.headers)
+    if len(head.headers) > limits.header_count or size > limits.head_bytes:
+        raise RemoteProtocolError("http/head", "too many header fields", Fault.HEAD_TOO_LARGE)
+
+
+def _check_fields(head: RequestHead, operation: Operation, limits: Limits) -> None:
+    for value in head.values(b"expect"):
+        if value.strip().lower() != b"100-continue":
+            raise RemoteProtocolError("http/expect", "unknown expectation", Fault.EXPECTATION)
+    for value in head.values(b"content-length"):
+        if not value.isdigit() or len(value) > 20 or int(value) > limits.body_bytes:
+            raise RemoteProtocolError(
+                "body/too-large", f"more than {limits.body_bytes} bytes", Fault.BODY_TOO_LARGE
+            )
+    wanted = OPERATIONS[operation].request_type
+    if wanted is None:
+        return
+    if any(value.strip().lower() != b"identity" for value in head.values(b"content-encoding")):
+        raise RemoteProtocolError("media/coding", "send it uncompressed", Fault.MEDIA_TYPE)
+    found = head.values(b"content-type")
+    if len(found) != 1 or not parse_media_type(found[0].decode("latin-1")).matches(wanted):
+        raise RemoteProtocolError("media/type", f"send {wanted}", Fault.MEDIA_TYPE)
+
+
+def _allowed_methods(operation: Operation) -> tuple[str, ...]:
+    method = OPERATIONS[operation].method
+    return ("GET", "HEAD") if method == "GET" else (method,)
+
+
+def _parse_target(target: bytes) -> tuple[Operation, Label | None]:
+    """Split `/.well-known/est[/label]/operation`; RFC 7030 3.2.2. A query is ignored."""
+    path = target.partition(b"?")[0]
+    if not path.startswith(b"/"):  # the absolute form, which RFC 9112 3.2.2 makes us accept
+        path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
+    try:
+        segments = [unquote_to_bytes(part).decode("ascii") for part in path.split(b"/")]
+    except UnicodeDecodeError as exc:
+        raise _no_such_path() from exc
+    if tuple(segments[:3]) != ("", *WELL_KNOWN) or not 4 <= len(segments) <= 5:
+        raise _no_such_path()
+    try:
+        operation = Operation(segments[-1])
+    except ValueError as exc:
+        raise RemoteProtocolError(
+            "path/operation", "no such operation here", Fault.NOT_FOUND
+        ) from exc
+    return operation, Label.from_untrusted(segments[3]) if len(segments) == 5 else None
+
+
+def _no_such_path() -> RemoteProtocolError:
+    return RemoteProtocolError("path/unknown", "no such path here", Fault.NOT_FOUND)
+
+
+def reply_shape(head: RequestHead) -> ReplyShape:
+    """Return how the answer to this head is written, whatever the answer is."""
+    agent = b"".join(head.values(b"user-agent")).lower()
+    return ReplyShape(
+        head_only=head.method == b"HEAD",
+        columns=64 if agent.startswith(WRAPPING_AGENTS) else None,
+    )
+
+
+def read(
+    head: RequestHead,
+    body: bytes,
+    *,
+    limits: Limits,
+    accept_pem: bool = True,
+    accept_der: bool = True,
+) -> tuple[Request, ReplyShape]:
+    """Return the request, and what its answer's wire needs.
+
+    For heads that `check_head` let pass. A body that cannot be decoded is kept as
+    UnreadablePayload, an Authorization header that cannot be read as MalformedCredentials.
+    Raises RemoteProtocolError for a target that names no operation.
+    RFC 8951 3; Content-Transfer-Encoding is ignored.
+    """
+    operation, label = _parse_target(head.target)
+    payload: bytes | UnreadablePayload = b""
+    if OPERATIONS[operation].request_type is not None:
+        try:
+            payload = decode(
+                body, max_bytes=limits.body_bytes, accept_pem=accept_pem, accept_der=accept_der
+            )
+        except RemoteProtocolError as error:
+            payload = UnreadablePayload(code=error.code, message=error.message, fault=error.fault)
+    request = Request(
+        operation=operation,
+        label=label,
+        payload=payload,
+        credentials=_credentials(head, limits),
+    )
+    return request, reply_shape(head)
+
+
+def _credentials(head: RequestHead, limits: Limits) -> Credentials | None:
+    found = head.values(b"authorization")
+    if not found:
+        return None
+    # Two headers joined by a comma are no valid Authorization, and say so when they are read.
+    return parse_authorization(b", ".join(found).decode("latin-1"), limits)
+
+
+def write(response: Response, shape: ReplyShape) -> tuple[ResponseHead, bytes]:
+    """Return the head and body of an answer, in the shape that every known client accepts.
+
+    One line of base64 plus LF, Content-Length, canonical header names, an empty body with 401
+    and 202, one WWW-Authenticate header a scheme. Raises LocalProtocolError for an outcome that
+    a server does not send.
+    """
+    status = _status(response)
+    headers: list[tuple[bytes, bytes]] = []
+    body = b""
+    if response.outcome is Outcome.OK:
+        if response.operation is None:
+            raise LocalProtocolError("a successful answer belongs to an operation")
+        part = response.parts[0]
+        columns = shape.columns if response.operation is Operation.CACERTS else None
+        body = encode(part.der, columns=columns)
+        headers.append((b"Content-Type", CONTENT_TYPES[response.operation, part.kind]))
+        headers.append((b"Content-Transfer-Encoding", b"base64"))
+    elif response.outcome in (Outcome.DENIED, Outcome.FAULT):
+        body = response.reason.encode("utf-8") + b"\n"
+        headers.append((b"Content-Type", b"text/plain; charset=utf-8"))
+    if status != 204:  # RFC 9110 8.6: no Content-Length there
+        headers.append((b"Content-Length", str(len(body)).encode("ascii")))
+    if response.retry_after is not None:
+        headers.append((b"Retry-After", _retry_after(response)))
+    headers += [
+        (b"WWW-Authenticate", write_challenge(challenge).encode("latin-1"))
+        for challenge in response.challenges
+    ]
+    if response.allow:
+        headers.append((b"Allow", ", ".join(response.allow).encode("ascii")))
+    head = ResponseHead(status=status, phrase=PHRASES[status], headers=tuple(headers))
+    return head, b"" if shape.head_only else body
+
+
+def _status(response: Response) -> int:
+    if response.outcome is Outcome.FAULT and response.fault is not None:
+        return STATUS_OF_FAULT[response.fault]
+    if response.outcome not in STATUS_OF_OUTCOME:
+        raise LocalProtocolError(f"no server sends {response.outcome.value}")
+    return STATUS_OF_OUTCOME[response.outcome]
+
+
+def _retry_after(response: Response) -> bytes:
+    value = response.retry_after
+    text = format_retry_after(value) if isinstance(value, int) else ""
+    if not isinstance(value, int) and value is not None:
+        text = format_http_date(value)
+    return text.encode("ascii")
+
+
+# Client: a request out, an answer in
+
+
+def write_request(
+    request: Request, uri: EstUri, *, user_agent: str = "est-sansio"
+) -> tuple[RequestHead, bytes]:
+    """Return the head and body that ask `uri`'s server for this request.
+
+    The label is the request's, else the URI's. Raises LocalProtocolError for a payload that
+    could not be read or credentials that cannot be written.
+    """
+    row = OPERATIONS[request.operation]
+    label = request.label or uri.label
+    segments = ("", *WELL_KNOWN, *((label.text,) if label else ()), request.operation.value)
+    headers = [
+        (b"Host", uri.authority.encode("ascii")),
+        (b"User-Agent", user_agent.encode("ascii")),
+        (b"Accept", b"*/*"),
+    ]
+    if request.credentials is not None:
+        value = write_authorization(request.credentials)
+        headers.append((b"Authorization", value.encode("latin-1")))
+    body = b""
+    if row.request_type is not None:
+        if isinstance(request.payload, UnreadablePayload):
+            raise LocalProtocolError("a payload to send must be DER")
+        body = encode(request.payload, columns=REQUEST_COLUMNS)
+        headers.append((b"Content-Type", row.request_type.encode("ascii")))
+        headers.append((b"Content-Transfer-Encoding", b"base64"))
+        headers.append((b"Content-Length", str(len(body)).encode("ascii")))
+    head = RequestHead(
+        method=row.method.encode("ascii"),
+        target="/".join(segments).encode("ascii"),
+        headers=tuple(headers),
+    )
+    return head, body
+
+
+def read_response(
+    operation: Operation, head: ResponseHead, body: bytes, *, limits: Limits, now: Instant
+) -> Response:
+    """Return the answer to a request of this operation.
+
+    A success is only status 200 with the operation's media type and a body that decodes;
+    RemoteProtocolError("response/...", "body/...") otherwise. Any other status becomes an
+    outcome with the peer's text, cut to `limits.error_text_chars` printable characters.
+    """
+    status = head.status
+    retry_after = _first(head.values(b"retry-after"))
+    retry = None if retry_after is None else parse_retry_after(retry_after, now)
+    if status == 200:
+        part = _read_part(operation, head, body, limits)
+        return Response(operation=operation, outcome=Outcome.OK, parts=(part,), status=status)
+    if status == 202 and Outcome.PENDING in OPERATIONS[operation].outcomes:
+        return Response(
+            operation=operation, outcome=Outcome.PENDING, retry_after=retry, status=status
+        )
+    if status in (204, 404) and Outcome.NOT_AVAILABLE in OPERATIONS[operation].outcomes:
+        return Response(operation=operation, outcome=Outcome.NOT_AVAILABLE, status=status)
+    if status == 401:
+        values = [value.decode("latin-1") for value in head.values(b"www-authenticate")]
+        challenges = parse_challenges(values, limits) if values else ()
+        return Response(
+            operation=operation, outcome=Outcome.CHALLENGE, challenges=challenges, status=status
+        )
+    location = _first(head.values(b"location"))
+    if status in (301, 302, 307, 308) and location is not None:
+        return Response(
+            operation=operation, outcome=Outcome.REDIRECT, location=location, status=status
+        )
+    return _read_failure(operation, head, body, limits, retry)
+
+
+def _read_part(operation: Operation, head: ResponseHead, body: bytes, limits: Limits) -> Part:
+    kind = OPERATIONS[operation].answer
+    wanted = CONTENT_TYPES[operation, kind].partition(b";")[0].decode("ascii")
+    found = _first(head.values(b"content-type"))
+    if found is None or not parse_media_type(found).matches(wanted):
+        raise RemoteProtocolError("response/media-type", f"the answer is no {wanted}")
+    der = decode(body, max_bytes=limits.response_body_bytes, accept_pem=True, accept_der=True)
+    return Part(kind=kind, der=der)
+
+
+def _read_failure(
+    operation: Operation,
+    head: ResponseHead,
+    body: bytes,
+    limits: Limits,
+    retry: RetryAfter | None,
+) -> Response:
+    default = Fault.INTERNAL if head.status >= 500 else Fault.MALFORMED
+    fault = FAULT_OF_STATUS.get(head.status, default)
+    return Response(
+        operation=operation,
+        outcome=Outcome.DENIED if fault is Fault.FORBIDDEN else Outcome.FAULT,
+        fault=fault,
+        retry_after=retry,
+        code=f"response/status-{head.status}",
+        reason=_printable(body, limits.error_text_chars),
+        status=head.status,
+    )
+
+
+def _first(values: tuple[bytes, ...]) -> str | None:
+    return values[0].decode("latin-1").strip() if values else None
+
+
+def _printable(body: bytes, chars: int) -> str:
+    text = body[: chars * 4].decode("utf-8", "replace")
+    return "".join(char if char.isprintable() else " " for char in text).strip()[:chars]

@@ -1,0 +1,250 @@
+"""Operations, labels, requests and responses: the same for every wire.
+
+`Operation` names what can be asked; what sets one operation apart from another is a row of
+`OPERATIONS`, which the maps, the checks and the machines read.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, unique
+from types import MappingProxyType
+from typing import Final
+
+from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
+from est_core._limits import Limits
+from est_core.channel import TrustClass
+from est_core.codec.retry import RetryAfter
+from est_core.credentials import AuthChallenge, Credentials
+
+
+@unique
+class Operation(Enum):
+    """An EST operation, by its path segment. RFC 7030 3.2.2."""
+
+    CACERTS = "cacerts"
+    CSRATTRS = "csrattrs"
+    SIMPLEENROLL = "simpleenroll"
+    SIMPLEREENROLL = "simplereenroll"
+
+
+@unique
+class Outcome(Enum):
+    """How an exchange ends, before any wire gives it a number."""
+
+    OK = "ok"
+    PENDING = "pending"
+    NOT_AVAILABLE = "not-available"
+    CHALLENGE = "challenge"
+    DENIED = "denied"
+    FAULT = "fault"
+    REDIRECT = "redirect"
+    """Read by clients only; a server of ours never redirects."""
+
+
+@unique
+class Authentication(Enum):
+    """What a client must show before an operation is done. RFC 7030 3.3.2, 3.2.3."""
+
+    OPEN = "open"
+    CERT = "cert"
+    HTTP = "http"
+    CERT_OR_HTTP = "cert-or-http"
+    CERT_AND_HTTP = "cert-and-http"
+
+
+@unique
+class PartKind(Enum):
+    """What a part of a successful answer holds, always in DER."""
+
+    CERTS_ONLY = "certs-only"
+    CSRATTRS = "csrattrs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationRow:
+    """The facts of one operation.
+
+    `method` is the HTTP method; `request_type` the media type of the request, None for none;
+    `answer` the one part of a success; `authentication` and `certificate_trust` the default
+    policy: which certificates count where a certificate is asked for.
+    """
+
+    method: str
+    request_type: str | None
+    answer: PartKind
+    authentication: Authentication
+    certificate_trust: frozenset[TrustClass]
+    outcomes: frozenset[Outcome]
+
+
+_VERIFIED: Final = frozenset({TrustClass.EXPLICIT, TrustClass.IMPLICIT})
+_ALWAYS: Final = frozenset({Outcome.OK, Outcome.CHALLENGE, Outcome.DENIED, Outcome.FAULT})
+
+OPERATIONS: Final[Mapping[Operation, OperationRow]] = MappingProxyType(
+    {
+        Operation.CACERTS: OperationRow(
+            method="GET",
+            request_type=None,
+            answer=PartKind.CERTS_ONLY,
+            authentication=Authentication.OPEN,
+            certificate_trust=_VERIFIED,
+            outcomes=_ALWAYS,
+        ),
+        Operation.CSRATTRS: OperationRow(
+            method="GET",
+            request_type=None,
+            answer=PartKind.CSRATTRS,
+            authentication=Authentication.OPEN,
+            certificate_trust=_VERIFIED,
+            outcomes=_ALWAYS | {Outcome.NOT_AVAILABLE},
+        ),
+        Operation.SIMPLEENROLL: OperationRow(
+            method="POST",
+            request_type="application/pkcs10",
+            answer=PartKind.CERTS_ONLY,
+            authentication=Authentication.CERT_OR_HTTP,
+            certificate_trust=_VERIFIED,
+            outcomes=_ALWAYS | {Outcome.PENDING},
+        ),
+        Operation.SIMPLEREENROLL: OperationRow(
+            method="POST",
+            request_type="application/pkcs10",
+            answer=PartKind.CERTS_ONLY,
+            authentication=Authentication.CERT,
+            certificate_trust=frozenset({TrustClass.EXPLICIT}),
+            outcomes=_ALWAYS | {Outcome.PENDING},
+        ),
+    }
+)
+
+RESERVED_SEGMENTS: Final = frozenset(
+    {
+        *("cacerts", "csrattrs", "simpleenroll", "simplereenroll", "fullcmc", "serverkeygen"),
+        *("crts", "att", "sen", "sren", "skg", "skc", "renewal-info", "requestvoucher"),
+        *("voucher_status", "enrollstatus", "requestauditlog", "pal", "eecerts", "crls"),
+        *("symmetrickeys", "firmware", "tamp"),
+    }
+)
+"""Names no label may take. RFC 7030 3.2.2; RFC 8295, 8995, 9148 for those of extensions."""
+
+_LABEL_CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + "-._~!$&'()*+,;=:@")
+_LABEL_CHARS: Final = Limits().label_chars
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The extra path segment that names a CA or a profile. RFC 7030 3.2.2.
+
+    1 to 128 characters that a URI path segment may hold, not "." or "..", and not the name of
+    an operation; LocalProtocolError otherwise.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if problem := _label_problem(self.text):
+            raise LocalProtocolError(problem)
+
+    def __str__(self) -> str:
+        return self.text
+
+    @classmethod
+    def from_untrusted(cls, text: str) -> Label:
+        """Return the label a peer sent, percent-decoded.
+
+        Raises RemoteProtocolError("path/label") for one that no server may have.
+        """
+        if _label_problem(text):
+            raise RemoteProtocolError("path/label", "not a possible label", Fault.NOT_FOUND)
+        return cls(text)
+
+
+def _label_problem(text: str) -> str:
+    if not 1 <= len(text) <= _LABEL_CHARS:
+        return f"a label has 1 to {_LABEL_CHARS} characters"
+    if text in RESERVED_SEGMENTS:
+        return f"{text!r} is the name of an operation"
+    if text in (".", "..") or not _LABEL_CHARACTERS.issuperset(text):
+        return "a label is one URI path segment of unreserved characters"
+    return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadablePayload:
+    """A body whose transfer encoding could not be undone.
+
+    It is a value and not an error, so that a client without credentials meets its challenge
+    first: curl sends an empty POST to find out which scheme to use.
+    """
+
+    code: str
+    message: str
+    fault: Fault = Fault.MALFORMED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One EST request, free of its wire.
+
+    `payload` is DER with the transfer encoding undone, empty for operations without a body.
+    `credentials` is what the client said in its Authorization header.
+    """
+
+    operation: Operation
+    label: Label | None = None
+    payload: bytes | UnreadablePayload = b""
+    credentials: Credentials | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One DER object of a successful answer."""
+
+    kind: PartKind
+    der: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """One EST answer, free of its wire.
+
+    `operation` is None only where a head names none. `parts` go with OK, `retry_after` with
+    PENDING and with the busy fault, `challenges` with CHALLENGE, `fault` with FAULT and DENIED,
+    `allow` (HTTP methods) with the method fault, `location` with REDIRECT. `code` is the stable
+    error code for logs; `reason` a short text that the peer may read. `status` is the number the
+    wire carried, on responses that were read.
+    Raises LocalProtocolError where these do not go together.
+    """
+
+    operation: Operation | None
+    outcome: Outcome
+    parts: tuple[Part, ...] = ()
+    retry_after: RetryAfter | None = None
+    challenges: tuple[AuthChallenge, ...] = ()
+    fault: Fault | None = None
+    allow: tuple[str, ...] = ()
+    location: str = ""
+    code: str = ""
+    reason: str = ""
+    status: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.outcome is Outcome.OK) != bool(self.parts):
+            raise LocalProtocolError("parts go with OK, and OK with parts")
+        if (self.outcome in (Outcome.FAULT, Outcome.DENIED)) != (self.fault is not None):
+            raise LocalProtocolError("fault goes with FAULT and DENIED")
+
+    @classmethod
+    def of_error(cls, error: RemoteProtocolError, operation: Operation | None = None) -> Response:
+        """Return the answer that tells the peer about its own mistake."""
+        denied = error.fault is Fault.FORBIDDEN
+        return cls(
+            operation=operation,
+            outcome=Outcome.DENIED if denied else Outcome.FAULT,
+            fault=error.fault,
+            code=error.code,
+            reason=error.message,
+        )

@@ -1,0 +1,126 @@
+"""Who may do what on a server: rows of data, handed to a ServerSession once.
+
+The application answers questions about facts; it can make a policy tighter for one request,
+never looser.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, unique
+from typing import Final
+
+from est_core._errors import LocalProtocolError
+from est_core.channel import TrustClass
+from est_core.codec.authheader import basic_challenge
+from est_core.credentials import AuthChallenge
+from est_core.model import OPERATIONS, Authentication, Label, Operation
+
+
+@unique
+class ForeignChallenge(Enum):
+    """What becomes of a challengePassword on a channel whose binding it is not.
+
+    RFC 7030 3.5 says that a submitted value MUST be verified, so REFUSE is the default. IGNORE
+    serves deployments that put an enrolment code of their own there; it gives up the linking.
+    """
+
+    REFUSE = "refuse"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRow:
+    """The rules for an operation, or for one label or one kind of wire of it.
+
+    `label` None and `datagram` None mean any. `certificate_trust` says which trust classes
+    count as a client certificate. `accept_ra`: a client whose certificate, issued by the own
+    CA, carries id-kp-cmcRA may send linking data of another channel (RFC 7030 3.7).
+    """
+
+    operation: Operation
+    authentication: Authentication
+    label: Label | None = None
+    datagram: bool | None = None
+    certificate_trust: frozenset[TrustClass] = frozenset({TrustClass.EXPLICIT, TrustClass.IMPLICIT})
+    require_pop: bool = False
+    accept_ra: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.certificate_trust <= {TrustClass.EXPLICIT, TrustClass.IMPLICIT}:
+            raise LocalProtocolError("only a verified certificate can count")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerPolicy:
+    """All rules of one server. RFC 7030 3.2.3, 3.3.2, 3.5, 3.7.
+
+    The row that fits best wins: operation and label, then kind of wire, then the operation
+    alone. An operation without a row is not offered. `labels` are the labels that exist; a
+    request with any other is answered as not found. `challenges` are sent with a 401 in this
+    order; with none, HTTP authentication is not offered.
+    Raises LocalProtocolError for two rows with one key, a row for an unknown label, and a row
+    that needs HTTP authentication where no challenge is offered.
+    """
+
+    rows: tuple[PolicyRow, ...]
+    challenges: tuple[AuthChallenge, ...] = ()
+    labels: frozenset[Label] = field(default_factory=frozenset)
+    foreign_challenge: ForeignChallenge = ForeignChallenge.REFUSE
+
+    def __post_init__(self) -> None:
+        keys = [(row.operation, row.label, row.datagram) for row in self.rows]
+        if len(set(keys)) != len(keys):
+            raise LocalProtocolError("two rows for the same operation, label and wire")
+        for row in self.rows:
+            if row.label is not None and row.label not in self.labels:
+                raise LocalProtocolError(f"a row names label {row.label}, which does not exist")
+            if not self.challenges and row.authentication in _NEEDS_HTTP:
+                raise LocalProtocolError(f"{row.operation.value} needs HTTP authentication")
+
+    def row(
+        self, operation: Operation, label: Label | None, *, datagram: bool = False
+    ) -> PolicyRow | None:
+        """Return the row that fits best, or None where the operation is not offered.
+
+        A label that does not exist has no row.
+        """
+        if label is not None and label not in self.labels:
+            return None
+        for wanted in ((label, datagram), (label, None), (None, datagram), (None, None)):
+            for row in self.rows:
+                if (row.operation, row.label, row.datagram) == (operation, *wanted):
+                    return row
+        return None
+
+
+_NEEDS_HTTP: Final = (Authentication.HTTP, Authentication.CERT_AND_HTTP)
+
+
+def default_policy(
+    *,
+    realm: str | None = "est",
+    require_pop: bool = False,
+    labels: frozenset[Label] = frozenset(),
+    foreign_challenge: ForeignChallenge = ForeignChallenge.REFUSE,
+) -> ServerPolicy:
+    """Return the policy most servers want.
+
+    CA certificates and CSR attributes are open to everybody; enrolment takes a verified client
+    certificate or a password; re-enrolment a certificate of the own CA. `realm` None offers no
+    HTTP authentication.
+    """
+    return ServerPolicy(
+        rows=tuple(
+            PolicyRow(
+                operation=operation,
+                authentication=row.authentication,
+                certificate_trust=row.certificate_trust,
+                require_pop=require_pop and row.request_type is not None,
+            )
+            for operation, row in OPERATIONS.items()
+        ),
+        challenges=() if realm is None else (basic_challenge(realm),),
+        labels=labels,
+        foreign_challenge=foreign_challenge,
+    )

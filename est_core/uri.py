@@ -1,0 +1,123 @@
+"""The address of an EST server: scheme, host, port and an optional label. RFC 7030 3.1, 3.2.2."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote
+
+from est_core._errors import LocalProtocolError
+from est_core.model import Label, Operation
+
+DEFAULT_PORTS: Final = {"https": 443, "coaps": 5684}
+
+_HOST_NAME: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+_MAX_URI_CHARS: Final = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstUri:
+    """Where an EST server is. `host` is a DNS name or an IP literal without brackets."""
+
+    host: str
+    port: int
+    label: Label | None = None
+    scheme: str = "https"
+
+    def __post_init__(self) -> None:
+        if self.scheme not in DEFAULT_PORTS:
+            raise LocalProtocolError(f"{self.scheme!r} is not one of {', '.join(DEFAULT_PORTS)}")
+        if not 1 <= self.port <= 65535:
+            raise LocalProtocolError("a port is a number from 1 to 65535")
+        if not _is_host(self.host):
+            raise LocalProtocolError(f"{self.host!r} is no host name or IP address")
+
+    @classmethod
+    def parse(cls, text: str) -> EstUri:
+        """Return the server that a URI names.
+
+        The path is empty, `/label`, or `/.well-known/est[/label]`. Raises LocalProtocolError
+        for anything else: another scheme, user information, a query, a longer path.
+        """
+        segments, uri = cls._split(text)
+        match segments:
+            case [] | [".well-known", "est"]:
+                return uri
+            case [label] | [".well-known", "est", label]:
+                return cls(
+                    scheme=uri.scheme, host=uri.host, port=uri.port, label=Label(unquote(label))
+                )
+            case _:
+                raise LocalProtocolError(
+                    "the path is empty, /LABEL, or /.well-known/est with an optional label"
+                )
+
+    @classmethod
+    def parse_operation(cls, text: str) -> tuple[EstUri, Operation]:
+        """Return the server and the operation that a full URI names, as in a redirect.
+
+        Raises LocalProtocolError where it names none: what `parse` lets people leave out has to
+        be there.
+        """
+        segments, _ = cls._split(text)
+        try:
+            operation = Operation(segments[-1] if segments else "")
+        except ValueError as exc:
+            raise LocalProtocolError("the URI names no EST operation") from exc
+        if segments[:2] != [".well-known", "est"]:
+            raise LocalProtocolError("an operation is below /.well-known/est")
+        return cls.parse(text.rstrip("/").rpartition("/")[0]), operation
+
+    @classmethod
+    def _split(cls, text: str) -> tuple[list[str], EstUri]:
+        if len(text) > _MAX_URI_CHARS:
+            raise LocalProtocolError("the URI is too long")
+        scheme, separator, rest = text.partition("://")
+        if not separator:
+            raise LocalProtocolError("a URI starts with https:// or coaps://")
+        if re.search(r"[?#\s\\]", rest):
+            raise LocalProtocolError("a URI here has no user, query, fragment or blank")
+        authority, _, path = rest.partition("/")
+        host, port = _split_authority(authority)
+        scheme = scheme.lower()
+        if port is None and scheme in DEFAULT_PORTS:
+            port = DEFAULT_PORTS[scheme]
+        uri = cls(scheme=scheme, host=host, port=port or 0)
+        return (path.rstrip("/").split("/") if path.strip("/") else []), uri
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, lower-case host and port: what RFC 6454 compares."""
+        return (self.scheme, self.host.lower(), self.port)
+
+    @property
+    def authority(self) -> str:
+        """`host` or `host:port` as a Host header has it, with brackets around IPv6."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}" + (f"/{self.label}" if self.label else "")
+
+
+def _split_authority(authority: str) -> tuple[str, int | None]:
+    if authority.startswith("["):
+        host, bracket, rest = authority[1:].partition("]")
+        port = rest.removeprefix(":") if rest.startswith(":") or not rest else "no port"
+        if not bracket or ":" not in host:
+            raise LocalProtocolError("brackets go around an IPv6 address")
+    else:
+        host, _, port = authority.partition(":")
+    if port and not (port.isascii() and port.isdigit() and len(port) <= 5):
+        raise LocalProtocolError("a port is a number from 1 to 65535")
+    return host, int(port) if port else None
+
+
+def _is_host(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return len(host) <= 253 and _HOST_NAME.fullmatch(host) is not None
+    return "%" not in host

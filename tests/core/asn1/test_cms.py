@@ -1,0 +1,241 @@
+"""Certs-only bags: one exact form is sent, and what the field sends is read."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
+
+from est_core import LocalProtocolError, RemoteProtocolError
+from est_core._limits import Limits
+from est_core.asn1.cms import read_certs_only, write_certs_only
+from tests.core.asn1.build import name, oid, p256, seq, tlv, vector
+
+LIMITS = Limits()
+DATA = "1.2.840.113549.1.7.1"
+SIGNED_DATA = "1.2.840.113549.1.7.2"
+VECTORS = [
+    ("rfc7030/a1-cacerts-response.der", 4),
+    ("rfc7030/a3-simpleenroll-response.der", 1),
+    ("rfc7030/a4-serverkeygen-cert.der", 1),
+    ("rfc9148/a1-cacerts-response.bin", 1),
+    ("rfc9148/a2-sen-response.bin", 1),
+    ("rfc9148/a3-skg-response-part2-pkcs7.bin", 1),
+]
+
+
+@cache
+def certificate(number: int) -> x509.Certificate:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name(f"device-{number}"))
+        .issuer_name(name("CA"))
+        .public_key(p256().public_key())
+        .serial_number(number)
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=1))
+        .sign(p256(), hashes.SHA256())
+    )
+
+
+def der(number: int) -> bytes:
+    return certificate(number).public_bytes(Encoding.DER)
+
+
+EMPTY_SET = tlv(0x31)
+ID_DATA = seq(oid(DATA))
+
+
+def bag(
+    *tail: bytes,
+    version: int = 1,
+    digests: bytes = EMPTY_SET,
+    content: bytes = ID_DATA,
+    signers: bytes = EMPTY_SET,
+) -> bytes:
+    signed = seq(tlv(2, bytes((version,))), digests, content, *tail, signers)
+    return seq(oid(SIGNED_DATA), tlv(0xA0, signed))
+
+
+ONE = tlv(0xA0, der(1))
+
+
+def refusal(body: bytes, limits: Limits = LIMITS) -> str:
+    with pytest.raises(RemoteProtocolError) as caught:
+        read_certs_only(body, limits)
+    return caught.value.code
+
+
+# --- Writing ---------------------------------------------------------------------------------
+
+
+@pytest.mark.req("EST-117", "EST-148")
+def test_a_bag_holds_its_certificates_and_nothing_else() -> None:
+    assert write_certs_only([certificate(1)]) == bag(ONE)
+
+
+def test_certificates_are_sorted_and_held_once_whatever_the_order() -> None:
+    expected = bag(tlv(0xA0, *sorted(der(number) for number in (1, 2, 3))))
+    for order in permutations((1, 2, 3)):
+        some = [certificate(number) for number in order]
+        assert write_certs_only([*some, some[0]]) == expected
+
+
+def test_an_empty_bag_is_the_callers_mistake() -> None:
+    with pytest.raises(LocalProtocolError):
+        write_certs_only([])
+
+
+def test_openssl_reads_a_bag(peer: Callable[[str], str], tmp_path: Path) -> None:
+    file = tmp_path / "bag.der"
+    file.write_bytes(write_certs_only([certificate(1), certificate(2)]))
+    done = subprocess.run(
+        [peer("openssl"), "pkcs7", "-inform", "DER", "-in", str(file), "-print_certs", "-noout"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "device-1" in done.stdout
+    assert "device-2" in done.stdout
+
+
+# --- Reading ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file, count", VECTORS)
+def test_published_bags_are_read_and_written_back_without_their_empty_crls(
+    file: str, count: int
+) -> None:
+    found = read_certs_only(vector(file), LIMITS)
+    assert len(found) == count
+    written = write_certs_only(found)
+    assert set(read_certs_only(written, LIMITS)) == set(found)
+    assert b"\xa1\x00\x31\x00" in vector(file)
+    assert b"\xa1\x00\x31\x00" not in written
+
+
+@pytest.mark.req("EST-129")
+def test_the_set_of_rfc_7030_a1_is_out_of_order_and_read_in_its_order() -> None:
+    found = read_certs_only(vector("rfc7030/a1-cacerts-response.der"), LIMITS)
+    names = [certificate.subject.rfc4514_string()[-3:] for certificate in found]
+    assert names == ["OwO", "NwO", "OwN", "NwN"]
+
+
+@pytest.mark.req("EST-131")
+@pytest.mark.parametrize(
+    "body",
+    [
+        bag(ONE, tlv(0xA1)),
+        bag(ONE, tlv(0xA1, seq())),
+        bag(ONE, digests=tlv(0x31, seq(oid("2.16.840.1.101.3.4.2.1")))),
+        bag(ONE, version=3),
+        bag(ONE, content=seq(oid(DATA), tlv(0xA0, tlv(4)))),
+        bag(ONE, content=seq(oid(DATA), tlv(0xA0))),
+        bag(tlv(0xA0, der(1), der(1))),
+    ],
+    ids=["empty-crls", "crls", "digests", "version-3", "empty-content", "no-content", "twice"],
+)
+def test_what_the_field_sends_is_read(body: bytes) -> None:
+    assert read_certs_only(body, LIMITS) == (certificate(1),)
+
+
+def indefinite(tag: int, *parts: bytes) -> bytes:
+    return bytes((tag, 0x80)) + b"".join(parts) + b"\0\0"
+
+
+def test_a_bag_in_ber_is_read() -> None:
+    content = indefinite(0x30, oid(DATA), indefinite(0xA0, indefinite(0x24, tlv(4), tlv(0x24))))
+    signed = indefinite(
+        0x30, tlv(2, b"\1"), EMPTY_SET, content, indefinite(0xA0, der(1), der(2)), EMPTY_SET
+    )
+    body = indefinite(0x30, oid(SIGNED_DATA), indefinite(0xA0, signed))
+    assert read_certs_only(body, LIMITS) == (certificate(1), certificate(2))
+    for end in range(len(body)):
+        assert refusal(body[:end]).startswith("der/")
+
+
+def test_lengths_may_be_longer_than_needed_in_ber() -> None:
+    assert read_certs_only(bag(ONE, signers=b"\x31\x83\0\0\0"), LIMITS) == (certificate(1),)
+
+
+UNSUPPORTED = der(1).replace(oid("1.2.840.10045.3.1.7"), oid("1.2.840.10045.3.1.9"))
+
+
+@pytest.mark.parametrize(
+    "body, code",
+    [
+        (seq(), "cms/malformed"),
+        (tlv(0x31), "cms/malformed"),
+        (seq(oid(DATA), tlv(0xA0, tlv(4))), "cms/malformed"),
+        (seq(oid(SIGNED_DATA), tlv(0xA0)), "cms/malformed"),
+        (seq(oid(SIGNED_DATA), tlv(0xA0, EMPTY_SET)), "cms/malformed"),
+        (seq(oid(SIGNED_DATA), tlv(0xA0, seq())), "cms/malformed"),
+        (bag(ONE, version=2), "cms/malformed"),
+        (bag(ONE, ONE), "cms/malformed"),
+        (bag(tlv(0xA1), ONE), "cms/malformed"),
+        (bag(ONE, tlv(4)), "cms/malformed"),
+        (bag(ONE, content=seq()), "cms/malformed"),
+        (bag(ONE, content=seq(oid(DATA), tlv(0xA0, tlv(4, b"x")))), "cms/content"),
+        (bag(ONE, content=seq(oid(DATA), tlv(0xA0, seq()))), "cms/content"),
+        (bag(ONE, content=seq(oid(DATA), tlv(0xA0, tlv(0x24, tlv(4, b"x"))))), "cms/content"),
+        (bag(ONE, signers=tlv(0x31, seq())), "cms/signed"),
+        (bag(), "cms/no-certificates"),
+        (bag(tlv(0xA0)), "cms/no-certificates"),
+        (bag(tlv(0xA0, der(1), seq())), "cms/bad-certificate"),
+        (bag(tlv(0xA0, tlv(0xA1, der(1)))), "cms/bad-certificate"),
+        (bag(tlv(0xA0, UNSUPPORTED)), "cms/bad-certificate"),
+        (bag(ONE) + b"\0", "der/trailing-bytes"),
+        (b"", "der/empty"),
+    ],
+)
+@pytest.mark.req("EST-117")
+def test_each_rule_of_bags_has_its_refusal(body: bytes, code: str) -> None:
+    assert refusal(body) == code
+
+
+def test_what_is_counted_is_bounded() -> None:
+    body = bag(tlv(0xA0, *(der(number) for number in range(1, 5))))
+    assert len(read_certs_only(body, Limits(certificates=4))) == 4
+    assert refusal(body, Limits(certificates=3)) == "cms/too-many-certificates"
+    assert refusal(body, Limits(response_body_bytes=len(body) - 1)) == "der/too-large"
+    with pytest.raises(RemoteProtocolError):
+        read_certs_only(body, LIMITS, max_bytes=len(body) - 1)
+
+
+def test_every_truncation_is_refused() -> None:
+    body = bag(ONE)
+    for end in range(len(body)):
+        assert refusal(body[:end]).startswith("der/")
+
+
+@given(data=st.data())
+def test_only_our_error_escapes_for_a_damaged_bag(data: st.DataObject) -> None:
+    body = bytearray(bag(ONE))
+    for _ in range(data.draw(st.integers(1, 3))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    with suppress(RemoteProtocolError):
+        read_certs_only(bytes(body), LIMITS)
+
+
+@given(body=st.binary(max_size=300))
+def test_only_our_error_escapes_for_rubbish(body: bytes) -> None:
+    with suppress(RemoteProtocolError):
+        read_certs_only(body, LIMITS)
+
+
+@given(numbers=st.lists(st.integers(1, 6), min_size=1, max_size=6))
+def test_bags_round_trip(numbers: list[int]) -> None:
+    some = [certificate(number) for number in numbers]
+    assert set(read_certs_only(write_certs_only(some), LIMITS)) == set(some)

@@ -1,0 +1,117 @@
+"""Everything that is read as DER is one element of bounded size, depth and count."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from est_core import LocalProtocolError, RemoteProtocolError
+from est_core._limits import Limits
+from est_core.asn1.csrattrs import ObjectId, parse_csrattrs
+from tests.core.asn1.build import attribute, seq, tlv
+
+LIMITS = Limits()
+
+
+def refusal(der: bytes, limits: Limits = LIMITS) -> str:
+    with pytest.raises(RemoteProtocolError) as caught:
+        parse_csrattrs(der, limits)
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    "der, code",
+    [
+        (b"", "der/empty"),
+        (b"\x30", "der/truncated"),
+        (b"\x30\x02\x06", "der/truncated"),
+        (b"\x30\x03\x06\x02\x2a", "der/truncated"),
+        (b"\x30\x82\x01", "der/truncated"),
+        (b"\x30\x00\x00", "der/trailing-bytes"),
+        (b"\x30\x00\x30\x00", "der/trailing-bytes"),
+        (b"\x30\x80\x00\x00", "der/indefinite"),
+        (b"\x30\x81\x00", "der/length"),
+        (b"\x30\x82\x00\x80" + b"\x05\x00" * 64, "der/length"),
+        (b"\x30\x85\x00\x00\x00\x00\x00", "der/length"),
+        (b"\x30\x02\x00\x00", "der/tag"),
+        (b"\x30\x02\x10\x00", "der/tag"),
+        (b"\x30\x02\x11\x00", "der/tag"),
+        (b"\x30\x02\x26\x00", "der/tag"),
+        (b"\x30\x02\x24\x00", "der/tag"),
+        (b"\x30\x02\x33\x00", "der/tag"),
+        (b"\x30\x03\x1f\x1e\x00", "der/tag"),
+        (b"\x30\x04\x1f\x80\x1f\x00", "der/tag"),
+        (b"\x30\x08\x1f\x81\x81\x81\x81\x81\x01\x00", "der/tag"),
+    ],
+)
+def test_each_rule_of_the_gate_has_its_refusal(der: bytes, code: str) -> None:
+    assert refusal(der) == code
+
+
+def test_a_large_tag_number_is_well_formed() -> None:
+    value = b"\x9f\x81\x00\x01x"
+    der = seq(attribute("2.999.1", value))
+    assert parse_csrattrs(der, LIMITS).attributes("2.999.1")[0].values == (value,)
+
+
+def test_size_is_checked_before_anything_is_read() -> None:
+    assert refusal(b"\xff" * 9, Limits(body_bytes=8)) == "der/too-large"
+
+
+def nested(depth: int) -> bytes:
+    """CSR attributes nested exactly that deep."""
+    value = b""
+    for _ in range(depth - 3):
+        value = tlv(0x30, value)
+    return seq(attribute("2.999.1", value))
+
+
+def test_depth_is_bounded_and_the_bound_itself_is_allowed() -> None:
+    parse_csrattrs(nested(24), LIMITS)
+    assert refusal(nested(25)) == "der/too-deep"
+
+
+def test_deep_nesting_costs_no_python_stack() -> None:
+    assert refusal(nested(10_000)) == "der/too-deep"
+
+
+def test_the_number_of_elements_is_bounded_and_the_bound_itself_is_allowed() -> None:
+    der = seq(attribute("2.999.1", tlv(0x30, b"\x05\x00" * 20)))  # 5 around 20
+    parse_csrattrs(der, Limits(der_nodes=25))
+    assert refusal(der, Limits(der_nodes=24)) == "der/too-many-nodes"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x80", b"\x2a\x80\x01", b"\x2a\x81", b"\x2a" * 65], ids=bytes.hex
+)
+def test_an_object_identifier_that_is_none_is_refused(content: bytes) -> None:
+    assert refusal(seq(tlv(6, content))) == "der/oid"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "1.2.x", "3.1", "1.40", "1..2", "2.-1", "1.²", "2." + "9" * 300]
+)
+def test_an_object_identifier_of_ours_that_is_none_is_the_callers_mistake(text: str) -> None:
+    with pytest.raises(LocalProtocolError):
+        ObjectId(oid=text)
+
+
+arcs = st.tuples(st.integers(0, 1), st.integers(0, 39)) | st.tuples(
+    st.just(2), st.integers(0, 2**40)
+)
+
+
+@given(root=arcs, rest=st.lists(st.integers(0, 2**40), max_size=6))
+def test_object_identifiers_round_trip(root: tuple[int, int], rest: list[int]) -> None:
+    dotted = ".".join(map(str, (*root, *rest)))
+    der = seq(ObjectId(oid=dotted).der())
+    assert parse_csrattrs(der, LIMITS).oids() == (dotted,)
+
+
+@given(der=st.binary(max_size=512))
+def test_only_our_error_escapes_the_gate(der: bytes) -> None:
+    with suppress(RemoteProtocolError):
+        parse_csrattrs(der, LIMITS)

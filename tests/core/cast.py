@@ -1,0 +1,198 @@
+"""What the tests of the machines share: CSRs, channels, and an application that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+)
+
+from est_core import (
+    AuthenticateRequested,
+    BasicCredentials,
+    BindingKind,
+    CACertsRequested,
+    Channel,
+    ChannelBinding,
+    CSRAttrsRequested,
+    Decision,
+    EnrollRequested,
+    Instant,
+    Issue,
+    Limits,
+    ProvideCACerts,
+    ProvideCSRAttrs,
+    ReenrollRequested,
+    Rejected,
+    Request,
+    Response,
+    ResponseReady,
+    ServerExchange,
+    ServerPolicy,
+    ServerQuestion,
+    ServerSession,
+    SignatureRequested,
+    TlsVersion,
+    TrustClass,
+    Verified,
+    default_policy,
+)
+from est_core.asn1.csrattrs import CsrAttrs
+from est_core.asn1.keys import public_key_facts, signature_algorithm_for
+from est_core.asn1.pkcs10 import CertRequestInfo, assemble
+from tests.pki import Authority, Entity, Subject, common_name, new_key, pki
+
+LIMITS = Limits()
+BINDING = ChannelBinding(kind=BindingKind.TLS_UNIQUE, data=b"first finish")
+EXPORTER = ChannelBinding(kind=BindingKind.TLS_EXPORTER, data=b"e" * 32)
+GOOD = BasicCredentials(user="estuser", password="estpwd")
+WRONG = BasicCredentials(user="estuser", password="guess")
+
+Key = ec.EllipticCurvePrivateKey
+
+
+def spki(key: Key) -> bytes:
+    """The public half in DER."""
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def sign(info: CertRequestInfo, key: Key) -> bytes:
+    """A PKCS#10 in DER."""
+    algorithm = signature_algorithm_for(public_key_facts(info.spki, LIMITS))
+    return assemble(info.der(), algorithm, key.sign(info.der(), ec.ECDSA(hashes.SHA256())), LIMITS)
+
+
+def signer(key: Key) -> Callable[[SignatureRequested], bytes]:
+    """Answers SignatureRequested with this P-256 key."""
+    return lambda question: key.sign(question.tbs, ec.ECDSA(hashes.SHA256()))
+
+
+def info(key: Key, name: str = "device-1") -> CertRequestInfo:
+    """What a plain CSR says."""
+    return CertRequestInfo(subject=common_name(name), spki=spki(key))
+
+
+def csr_der(
+    key: Key | None = None, *, challenge: str | None = None, name: str = "device-1"
+) -> bytes:
+    """A signed CSR, linked by that text if given."""
+    key = key or new_key()
+    wanted = info(key, name)
+    return sign(wanted if challenge is None else wanted.with_challenge_password(challenge), key)
+
+
+def channel(
+    trust: TrustClass = TrustClass.NONE,
+    *,
+    peer: Entity | None = None,
+    version: TlsVersion = TlsVersion.TLS_1_2,
+    binding: ChannelBinding | None = BINDING,
+    can_challenge: bool = True,
+) -> Channel:
+    """What a server's transport knows of a client."""
+    cast = pki()
+    shown = {
+        TrustClass.NONE: (),
+        TrustClass.FAILED: cast.rogue_client.chain,
+        TrustClass.IMPLICIT: cast.manufacturer_client.chain,
+        TrustClass.EXPLICIT: cast.client.chain,
+    }[trust]
+    fits = binding is not None and (
+        (binding.kind is BindingKind.TLS_UNIQUE) == (version is TlsVersion.TLS_1_2)
+    )
+    return Channel(
+        version=version,
+        trust_class=trust,
+        peer_chain=shown if peer is None else peer.chain,
+        binding=binding if fits else None,
+        can_challenge=can_challenge,
+    )
+
+
+def server_channel(
+    *,
+    version: TlsVersion = TlsVersion.TLS_1_2,
+    trust: TrustClass = TrustClass.EXPLICIT,
+    server: Entity | None = None,
+    name_matches: bool = True,
+) -> Channel:
+    """What a client's transport knows of a server; `joined` adds the binding."""
+    return Channel(
+        version=version,
+        trust_class=trust,
+        peer_chain=(server or pki().server).chain if trust is not TrustClass.NONE else (),
+        name_matches=name_matches,
+    )
+
+
+@dataclass
+class FakeApplication:
+    """Answers every question well, keeps what it was asked, issues from the test CA.
+
+    `answers` replaces the answer to a kind of question.
+    """
+
+    csrattrs: CsrAttrs | None = None
+    answers: dict[type, Decision] = field(default_factory=dict)
+    asked: list[ServerQuestion] = field(default_factory=list)
+    issued: list[x509.Certificate] = field(default_factory=list)
+
+    def __call__(self, question: ServerQuestion) -> Decision:
+        self.asked.append(question)
+        if type(question) in self.answers:
+            return self.answers[type(question)]
+        match question:
+            case AuthenticateRequested(credentials=credentials):
+                return Verified(user=GOOD.user) if credentials == GOOD else Rejected()
+            case CACertsRequested():
+                return ProvideCACerts(certificates=(pki().ca.certificate,))
+            case CSRAttrsRequested():
+                return ProvideCSRAttrs(csrattrs=self.csrattrs)
+            case EnrollRequested() | ReenrollRequested():
+                self.issued.append(issue(question.csr.spki))
+                return Issue(certificate=self.issued[-1])
+
+
+def issue(spki_der: bytes, authority: Authority | None = None) -> x509.Certificate:
+    """A certificate of the test CA for that key."""
+    authority = authority or pki().ca
+    template = authority.issue(Subject(name="issued")).certificate
+    return (
+        x509.CertificateBuilder()
+        .subject_name(common_name("issued"))
+        .issuer_name(template.issuer)
+        .public_key(load_der_public_key(spki_der))  # type: ignore[arg-type]  # any certifiable key
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(template.not_valid_before_utc)
+        .not_valid_after(template.not_valid_after_utc)
+        .sign(authority.key, hashes.SHA256())
+    )
+
+
+def receive(
+    request: Request,
+    now: Instant,
+    *,
+    on: Channel | None = None,
+    policy: ServerPolicy | None = None,
+) -> ServerExchange:
+    """The exchange of one request on a channel of its own."""
+    session = ServerSession(policy=policy or default_policy(), channel=on or channel())
+    return session.receive_request(request, now)
+
+
+def finish(exchange: ServerExchange, application: FakeApplication | None = None) -> Response:
+    """The response, with the application answering."""
+    application = application or FakeApplication()
+    while (event := exchange.next_event()) is not None:
+        if isinstance(event, ResponseReady):
+            return event.response
+        exchange.decide(application(event))
+    raise AssertionError("no response")

@@ -1,0 +1,416 @@
+"""Heads and bodies to requests, responses to heads and bodies, and what is refused on the way."""
+
+from __future__ import annotations
+
+import base64
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from est_core import (
+    BasicCredentials,
+    EstUri,
+    Fault,
+    Instant,
+    Label,
+    Limits,
+    LocalProtocolError,
+    MalformedCredentials,
+    Operation,
+    Outcome,
+    Part,
+    PartKind,
+    RemoteProtocolError,
+    Request,
+    Response,
+    ServerPolicy,
+    UnreadablePayload,
+    default_policy,
+    httpmap,
+)
+from tests.core.golden import answers
+
+LIMITS = Limits()
+URI = EstUri(host="est.example", port=8443)
+POLICY = default_policy(labels=frozenset({Label("lab"), Label("a@b:c")}))
+GET = httpmap.RequestHead(method=b"GET", target=b"/.well-known/est/cacerts")
+POST = httpmap.RequestHead(
+    method=b"POST",
+    target=b"/.well-known/est/simpleenroll",
+    headers=((b"content-type", b"application/pkcs10"),),
+)
+
+
+def check(head: httpmap.RequestHead, policy: ServerPolicy = POLICY) -> Response | None:
+    return httpmap.check_head(head, policy=policy, limits=LIMITS)
+
+
+def fault_of(head: httpmap.RequestHead) -> Fault | None:
+    refusal = check(head)
+    assert refusal is not None
+    return refusal.fault
+
+
+def with_header(head: httpmap.RequestHead, name: bytes, value: bytes) -> httpmap.RequestHead:
+    return replace(head, headers=(*head.headers, (name, value)))
+
+
+# The head
+
+
+@pytest.mark.req("EST-001", "EST-002", "EST-004", "EST-006")
+@pytest.mark.parametrize(
+    ("target", "operation", "label"),
+    [
+        (b"/.well-known/est/cacerts", Operation.CACERTS, None),
+        (b"/.well-known/est/lab/cacerts", Operation.CACERTS, Label("lab")),
+        (b"/.well-known/est/a%40b:c/csrattrs", Operation.CSRATTRS, Label("a@b:c")),
+        (b"/.well-known/est/cacert%73", Operation.CACERTS, None),
+        (b"/.well-known/est/cacerts?x=1", Operation.CACERTS, None),
+        (b"https://est.example/.well-known/est/cacerts", Operation.CACERTS, None),
+    ],
+)
+def test_a_target_names_an_operation_and_a_label(
+    target: bytes, operation: Operation, label: Label | None
+) -> None:
+    head = replace(GET, target=target)
+    assert check(head) is None
+    request, _ = httpmap.read(head, b"", limits=LIMITS)
+    assert (request.operation, request.label) == (operation, label)
+
+
+@pytest.mark.req("EST-003", "EST-005", "EST-007", "EST-008", "EST-203")
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/",
+        b"*",
+        b"",
+        b"/.well-known",
+        b"/.well-known/est",
+        b"/.well-known/est/",
+        b"/.well-known/est/nothing",
+        b"/.well-known/est/CACERTS",
+        b"/.well-known/est/cacerts/",
+        b"/.well-known/est//cacerts",
+        b"//.well-known/est/cacerts",
+        b"/.well-known/est/./cacerts",
+        b"/.well-known/est/../cacerts",
+        b"/.well-known/est/%2e%2e/cacerts",
+        b"/.well-known/est/lab%2fx/cacerts",
+        b"/.well-known/est/%6c%61%62%00/cacerts",
+        b"/.well-known/est/unknown/cacerts",
+        b"/.well-known/est/cacerts/cacerts",
+        b"/.well-known/est/skg/cacerts",
+        b"/.well-known/est/lab/lab/cacerts",
+        b"/.well-known/est/fullcmc",
+        b"/.well-known/est/serverkeygen",
+        b"/.well-known/est/%ff/cacerts",
+        b"/.well-known/est/" + b"x" * 129 + b"/cacerts",
+    ],
+)
+def test_any_other_target_is_not_found(target: bytes) -> None:
+    assert fault_of(replace(GET, target=target)) is Fault.NOT_FOUND
+
+
+@pytest.mark.req("EST-010", "EST-011")
+@pytest.mark.parametrize(
+    ("head", "allow"), [(GET, ("GET", "HEAD")), (POST, ("POST",))], ids=["GET", "POST"]
+)
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"get", b"\xff"])
+def test_another_method_is_answered_with_those_that_are_allowed(
+    head: httpmap.RequestHead, allow: tuple[str, ...], method: bytes
+) -> None:
+    refusal = check(replace(head, method=method))
+    if method.decode("latin-1") in allow:
+        assert refusal is None
+    else:
+        assert refusal is not None
+        assert (refusal.fault, refusal.allow) == (Fault.METHOD, allow)
+
+
+@pytest.mark.req("EST-015")
+@pytest.mark.parametrize(
+    ("value", "accepted"),
+    [
+        (b"application/pkcs10", True),
+        (b"Application/PKCS10; charset=utf-8", True),
+        (b'application/pkcs10 ; name="a;b"', True),
+        (b"application/x-www-form-urlencoded", False),
+        (b"application/pkcs7-mime", False),
+        (b"application/pkcs10, text/plain", False),
+        (b"", False),
+        (b"garbage", False),
+    ],
+)
+def test_the_media_type_of_a_request_is_read_and_not_compared(value: bytes, accepted: bool) -> None:
+    refusal = check(replace(POST, headers=((b"Content-Type", value),)))
+    assert (refusal is None) == accepted
+    if refusal is not None:
+        assert refusal.fault is Fault.MEDIA_TYPE
+
+
+@pytest.mark.req("EST-017", "EST-018")
+@pytest.mark.parametrize(
+    ("head", "fault"),
+    [
+        (replace(POST, headers=()), Fault.MEDIA_TYPE),
+        (with_header(POST, b"content-type", b"application/pkcs10"), Fault.MEDIA_TYPE),
+        (with_header(POST, b"content-encoding", b"gzip"), Fault.MEDIA_TYPE),
+        (with_header(POST, b"Content-Length", b"65537"), Fault.BODY_TOO_LARGE),
+        (with_header(POST, b"content-length", b"9" * 400), Fault.BODY_TOO_LARGE),
+        (with_header(POST, b"content-length", b"-1"), Fault.BODY_TOO_LARGE),
+        (with_header(POST, b"expect", b"200-ok"), Fault.EXPECTATION),
+        (replace(GET, target=b"/" + b"x" * 2048), Fault.TARGET_TOO_LONG),
+        (replace(GET, version=b"2.0"), Fault.VERSION),
+        (with_header(GET, b"x", b"y" * 16 * 1024), Fault.HEAD_TOO_LARGE),
+        (replace(GET, headers=((b"x", b"y"),) * 101), Fault.HEAD_TOO_LARGE),
+    ],
+)
+def test_a_head_is_refused_before_its_body_is_read(head: httpmap.RequestHead, fault: Fault) -> None:
+    assert fault_of(head) is fault
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        with_header(POST, b"Expect", b"100-Continue"),
+        with_header(POST, b"Content-Length", b"65536"),
+        with_header(POST, b"Accept", b"text/plain"),
+        with_header(POST, b"Content-Transfer-Encoding", b"binary"),
+        with_header(POST, b"Content-Encoding", b"identity"),
+        replace(GET, method=b"HEAD"),
+        replace(GET, version=b"1.0"),
+        with_header(GET, b"Content-Type", b"text/html"),
+    ],
+)
+def test_what_clients_send_besides_is_let_pass(head: httpmap.RequestHead) -> None:
+    assert check(head) is None
+
+
+@given(
+    method=st.binary(max_size=10),
+    target=st.one_of(st.binary(max_size=80), st.from_regex(rb"/\.well-known/est/.{0,40}")),
+    headers=st.lists(
+        st.tuples(
+            st.sampled_from(
+                [b"content-type", b"content-length", b"expect", b"authorization", b"user-agent"]
+            ),
+            st.binary(max_size=60),
+        ),
+        max_size=6,
+    ),
+    body=st.binary(max_size=200),
+)
+def test_no_head_and_no_body_raises_anything_but_our_error(
+    method: bytes, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes
+) -> None:
+    head = httpmap.RequestHead(method=method, target=target, headers=tuple(headers))
+    refusal = check(head)
+    if refusal is not None:
+        httpmap.write(refusal, httpmap.reply_shape(head))
+        return
+    try:
+        httpmap.read(head, body, limits=LIMITS)
+    except RemoteProtocolError as error:
+        raise AssertionError("check_head let a target pass that names nothing") from error
+
+
+# The body and the credentials
+
+
+@pytest.mark.req("EST-102", "EST-103", "EST-104", "EST-108")
+@pytest.mark.parametrize(
+    "body",
+    [
+        base64.b64encode(b"\x30\x03abc"),
+        base64.encodebytes(b"\x30\x03abc"),
+        b" MAN\r\n\thYmM=\r\n",
+        b"-----BEGIN CERTIFICATE REQUEST-----\nMANhYmM=\n-----END CERTIFICATE REQUEST-----\n",
+        b"\x30\x03abc",
+    ],
+    ids=["one line", "LF", "white space", "PEM", "DER"],
+)
+@pytest.mark.parametrize("encoding", [None, b"base64", b"binary", b"8bit"])
+def test_a_body_is_decoded_whatever_the_transfer_encoding_header_says(
+    body: bytes, encoding: bytes | None
+) -> None:
+    head = POST
+    if encoding is not None:
+        head = with_header(POST, b"content-transfer-encoding", encoding)
+    assert httpmap.read(head, body, limits=LIMITS)[0].payload == b"\x30\x03abc"
+
+
+def test_a_body_that_cannot_be_decoded_is_kept_as_a_value() -> None:
+    for body, code in ((b"", "body/empty"), (b"MAN_", "body/base64")):
+        payload = httpmap.read(POST, body, limits=LIMITS)[0].payload
+        assert isinstance(payload, UnreadablePayload)
+        assert payload.code == code
+
+
+def test_pem_and_der_can_be_switched_off() -> None:
+    request, _ = httpmap.read(POST, b"\x30\x03abc", limits=LIMITS, accept_der=False)
+    assert isinstance(request.payload, UnreadablePayload)
+
+
+def test_credentials_are_read_and_malformed_ones_kept_as_a_value() -> None:
+    good = with_header(POST, b"Authorization", b"Basic " + base64.b64encode(b"u:p"))
+    assert httpmap.read(good, b"", limits=LIMITS)[0].credentials == BasicCredentials(
+        user="u", password="p"
+    )
+    twice = with_header(good, b"Authorization", b"Basic dTpw")
+    for head in (with_header(POST, b"Authorization", b""), twice):
+        credentials = httpmap.read(head, b"", limits=LIMITS)[0].credentials
+        assert isinstance(credentials, MalformedCredentials)
+
+
+# The answer
+
+
+@pytest.mark.parametrize("agent", [b"libest 3.2.0p", b"Cisco EST client 1.0", b"LIBEST"])
+def test_only_cacerts_is_wrapped_and_only_for_openssl_readers(agent: bytes) -> None:
+    shape = httpmap.reply_shape(with_header(GET, b"User-Agent", agent))
+    assert shape.columns == 64
+    assert httpmap.reply_shape(with_header(GET, b"User-Agent", b"curl/8 libest")).columns is None
+
+
+def test_a_head_request_is_answered_with_the_length_and_no_body() -> None:
+    response = next(answers())[1]
+    full_head, body = httpmap.write(response, httpmap.ReplyShape())
+    head, nothing = httpmap.write(response, httpmap.ReplyShape(head_only=True))
+    assert (head, nothing) == (full_head, b"")
+    assert head.values(b"content-length") == (str(len(body)).encode(),)
+
+
+@pytest.mark.req("EST-025")
+def test_retry_after_may_be_a_date() -> None:
+    response = Response(
+        operation=Operation.SIMPLEENROLL,
+        outcome=Outcome.PENDING,
+        retry_after=datetime(2026, 11, 6, 8, 49, 37, tzinfo=UTC),
+    )
+    head, _ = httpmap.write(response, httpmap.ReplyShape())
+    assert head.values(b"retry-after") == (b"Fri, 06 Nov 2026 08:49:37 GMT",)
+
+
+def test_a_redirect_is_not_for_servers_to_send() -> None:
+    response = Response(operation=None, outcome=Outcome.REDIRECT, location="https://x")
+    with pytest.raises(LocalProtocolError):
+        httpmap.write(response, httpmap.ReplyShape())
+
+
+@pytest.mark.parametrize(
+    "name", sorted({name for name, _, shape in answers() if not shape.head_only})
+)
+def test_every_answer_written_is_read_back(name: str, now: Instant) -> None:
+    response, shape = next((r, s) for n, r, s in answers() if n == name)
+    head, body = httpmap.write(response, shape)
+    operation = response.operation or Operation.SIMPLEENROLL
+    read = httpmap.read_response(operation, head, body, limits=LIMITS, now=now)
+    assert read.outcome is response.outcome
+    assert read.parts == response.parts
+    assert read.retry_after == response.retry_after
+    if response.outcome is Outcome.FAULT:
+        expected = Fault.MALFORMED if response.fault is Fault.CONTENT else response.fault
+        assert read.fault is expected
+        assert read.reason == response.reason
+
+
+# The client's half
+
+
+@pytest.mark.req("EST-010", "EST-014", "EST-138", "EST-166", "EST-210")
+def test_a_request_written_is_read_back() -> None:
+    for operation in Operation:
+        posts = operation in (Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL)
+        request = Request(
+            operation=operation,
+            label=Label("lab"),
+            payload=bytes(range(48, 148)) if posts else b"",
+            credentials=BasicCredentials(user="u", password="p"),
+        )
+        head, body = httpmap.write_request(request, URI)
+        assert check(head) is None
+        assert httpmap.read(head, body, limits=LIMITS)[0] == request
+        assert all(len(line) <= 64 for line in body.splitlines())
+        assert head.values(b"host") == (b"est.example:8443",)
+
+
+def test_the_label_of_the_uri_is_used_where_the_request_has_none() -> None:
+    uri = EstUri(host="::1", port=443, label=Label("lab"))
+    head, _ = httpmap.write_request(Request(operation=Operation.CACERTS), uri)
+    assert head.target == b"/.well-known/est/lab/cacerts"
+    assert head.values(b"host") == (b"[::1]",)
+
+
+def answer(status: int, *headers: tuple[bytes, bytes]) -> httpmap.ResponseHead:
+    return httpmap.ResponseHead(status=status, phrase=b"", headers=headers)
+
+
+def read_back(
+    head: httpmap.ResponseHead,
+    body: bytes,
+    now: Instant,
+    operation: Operation = Operation.SIMPLEENROLL,
+) -> Response:
+    return httpmap.read_response(operation, head, body, limits=LIMITS, now=now)
+
+
+@pytest.mark.req("EST-131")
+def test_the_media_type_of_an_answer_is_read_and_not_compared(now: Instant) -> None:
+    for value in (b"application/pkcs7-mime", b'Application/PKCS7-MIME;smime-type="certs-only"'):
+        response = read_back(answer(200, (b"content-type", value)), b"MAA=", now)
+        assert response.parts == (Part(kind=PartKind.CERTS_ONLY, der=b"\x30\x00"),)
+    for value in (b"text/html", b"application/csrattrs", b""):
+        with pytest.raises(RemoteProtocolError, match=r"response/media-type|media/malformed"):
+            read_back(answer(200, (b"content-type", value)), b"MAA=", now)
+
+
+@pytest.mark.req("EST-013", "EST-276", "EST-277", "EST-116")
+@pytest.mark.parametrize("status", [100, 201, 203, 204, 206, 300, 303, 304, 404, 418, 423, 599])
+def test_no_other_status_is_a_success(status: int, now: Instant) -> None:
+    head = answer(status, (b"content-type", b"application/pkcs7-mime"))
+    response = read_back(head, b"MAA=", now)
+    assert response.outcome is Outcome.FAULT
+    assert response.status == status
+
+
+@pytest.mark.req("EST-239", "EST-240")
+def test_csrattrs_of_204_and_404_mean_none(now: Instant) -> None:
+    for status in (204, 404):
+        response = read_back(answer(status), b"", now, Operation.CSRATTRS)
+        assert response.outcome is Outcome.NOT_AVAILABLE
+
+
+def test_a_peers_text_is_cut_and_made_printable(now: Instant) -> None:
+    body = b"\x1b[31mred\x00\xff" + b"x" * 5000
+    response = read_back(answer(500), body, now)
+    assert len(response.reason) <= LIMITS.error_text_chars
+    assert response.reason.isprintable()
+
+
+@given(
+    operation=st.sampled_from(Operation),
+    status=st.integers(min_value=100, max_value=599),
+    headers=st.lists(
+        st.tuples(
+            st.sampled_from([b"content-type", b"retry-after", b"www-authenticate", b"location"]),
+            st.one_of(
+                st.binary(max_size=60),
+                st.sampled_from([b"application/pkcs7-mime", b"application/csrattrs", b"120"]),
+            ),
+        ),
+        max_size=5,
+    ),
+    body=st.binary(max_size=200),
+)
+def test_no_answer_raises_anything_but_our_error(
+    operation: Operation, status: int, headers: list[tuple[bytes, bytes]], body: bytes
+) -> None:
+    now = Instant(mono=0.0, wall=datetime(2026, 1, 1, tzinfo=UTC))
+    with suppress(RemoteProtocolError):
+        read_back(answer(status, *headers), body, now, operation)
