@@ -1,0 +1,293 @@
+"""TLS 1.2 and 1.3 over bytes in memory, and the facts of the channel for the core.
+
+`TlsEngine` does no I/O. Whoever has a socket feeds it what arrived, sends what it has to say, and
+asks again::
+
+    engine = TlsEngine(server_context(config))
+    while not engine.handshake():          # False: it needs more bytes
+        send(engine.outgoing())
+        engine.receive(receive_some())     # b"" at the end of the stream
+    send(engine.outgoing())
+
+`read` works alike, with None for "needs more bytes". After a TlsError there may still be an alert
+in `outgoing()`; the peer learns the reason from it.
+
+tls-unique (RFC 5929 3) is the first Finished message of the handshake, and means something only
+with extended master secret (RFC 7627). TLS 1.3 has no such value: OpenSSL returns its 48-byte
+Finished all the same, equal at both ends, so the version decides and not the presence of bytes.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, unique
+from typing import Final
+
+from OpenSSL import SSL
+
+from est_core import LocalProtocolError
+from est_core.channel import (
+    TLS_EXPORTER_BYTES,
+    TLS_UNIQUE_BYTES,
+    BindingKind,
+    Channel,
+    ChannelBinding,
+    TlsVersion,
+    TrustClass,
+)
+from est_transports import _openssl
+from est_transports.tls_context import (
+    ClientContext,
+    ClientTlsConfig,
+    ContextSource,
+    ServerContext,
+    ServerTlsConfig,
+    client_context,
+    server_context,
+)
+from est_transports.tls_errors import HANDSHAKE_TOO_LARGE, UNTRUSTED_SERVER, TlsError, tls_error
+from est_transports.verification import VerificationRecord, ip_literal, names_host
+
+__all__ = [
+    "ClientContext",
+    "ClientTlsConfig",
+    "ContextSource",
+    "ServerContext",
+    "ServerTlsConfig",
+    "TlsEngine",
+    "TlsError",
+    "client_context",
+    "server_context",
+]
+
+HANDSHAKE_BYTES: Final = 256 * 1024  # both flights of ML-DSA-87 with three intermediates: 60 KiB
+UNREAD_BYTES: Final = 1024 * 1024
+READ_BYTES: Final = 16 * 1024  # one record, RFC 8446 5.1
+_EXPORTER_LABEL: Final = b"EXPORTER-Channel-Binding"  # RFC 9266 2
+
+
+@unique
+class _State(Enum):
+    SHAKING_HANDS = "shaking hands"
+    OPEN = "open"
+    FAILED = "failed"
+
+
+class TlsEngine:
+    """One TLS connection, without the socket. Not for two threads at a time.
+
+    A method out of turn raises LocalProtocolError. Anything wrong with the peer raises TlsError,
+    once and for all: every later `handshake`, `read` and `write` raises the same one again.
+    """
+
+    __slots__ = (
+        "_channel",
+        "_connection",
+        "_context",
+        "_failure",
+        "_handshake_bytes",
+        "_peer_closed",
+        "_record",
+        "_state",
+        "_unread_bytes",
+        "_we_closed",
+    )
+
+    def __init__(self, context: ServerContext | ClientContext) -> None:
+        self._context = context
+        self._record = VerificationRecord()
+        self._connection = SSL.Connection(context.openssl, None)
+        self._connection.set_app_data(self._record)
+        self._state = _State.SHAKING_HANDS
+        self._failure: TlsError | None = None
+        self._channel: Channel | None = None
+        self._handshake_bytes = 0
+        self._unread_bytes = 0
+        self._peer_closed = False
+        self._we_closed = False
+        if isinstance(context, ServerContext):
+            self._connection.set_accept_state()
+            return
+        self._connection.set_connect_state()
+        if not ip_literal(context.config.server_name):  # RFC 6066 3: no addresses
+            name = context.config.server_name.rstrip(".")
+            self._connection.set_tlsext_host_name(name.encode("ascii"))
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes that arrived from the peer; b"" means that its side of the stream ended.
+
+        Raises TlsError("tls/handshake-too-large") past HANDSHAKE_BYTES, and LocalProtocolError
+        where UNREAD_BYTES have piled up: call `read` until it returns None first.
+        """
+        if self._failure is not None or self._peer_closed:
+            return
+        if not data:
+            self._connection.bio_shutdown()
+            return
+        if self._state is _State.SHAKING_HANDS:
+            self._handshake_bytes += len(data)
+            if self._handshake_bytes > HANDSHAKE_BYTES:
+                message = f"the peer sent more than {HANDSHAKE_BYTES} bytes and no handshake"
+                raise self._fail(TlsError(HANDSHAKE_TOO_LARGE, message))
+        elif self._unread_bytes + len(data) > UNREAD_BYTES:
+            raise LocalProtocolError("read what has arrived before receiving more")
+        self._unread_bytes += len(data)
+        self._connection.bio_write(data)
+
+    def outgoing(self) -> bytes:
+        """Return the bytes to be sent to the peer, and forget them. Works in every state."""
+        pieces = []
+        try:
+            while True:
+                pieces.append(self._connection.bio_read(4 * READ_BYTES))
+        except SSL.WantReadError:
+            return b"".join(pieces)
+
+    def handshake(self) -> bool:
+        """Go on with the handshake; True when it is over, False when it needs more bytes.
+
+        On the client's side True does not mean that the server accepted our certificate: in TLS
+        1.3 its refusal comes with the first `read`, as TlsError("tls/peer-refused-certificate").
+        """
+        self._check_failure()
+        if self._state is _State.OPEN:
+            return True
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            return False
+        except SSL.Error as exc:
+            raise self._fail(self._handshake_error(exc)) from exc
+        try:
+            self._channel = self._facts()
+        except TlsError as exc:
+            self.outgoing()  # our last flight: the peer is not told that all is well
+            self._fail(exc)
+            raise
+        self._state = _State.OPEN
+        return True
+
+    def channel(self) -> Channel:
+        """Return the facts about this channel, after the handshake."""
+        if self._channel is None:
+            raise LocalProtocolError("there is no channel before the handshake is over")
+        return self._channel
+
+    def read(self) -> bytes | None:
+        """Return up to READ_BYTES that the peer wrote, None when it needs more bytes.
+
+        b"" is the peer's close_notify: everything it wrote has been read. A stream that ends
+        without it raises TlsError("tls/truncated"); it may have been cut by an attacker.
+        """
+        self._check_open()
+        if self._peer_closed:
+            return b""
+        try:
+            return self._connection.recv(READ_BYTES)
+        except SSL.WantReadError:
+            self._unread_bytes = 0
+            return None
+        except SSL.ZeroReturnError:
+            self._peer_closed = True
+            return b""
+        except SSL.Error as exc:
+            raise self._fail(tls_error(exc, handshaking=False)) from exc
+
+    def write(self, data: bytes) -> None:
+        """Encrypt bytes for the peer; `outgoing` returns them."""
+        self._check_open()
+        if self._we_closed:
+            raise LocalProtocolError("nothing can be written after close")
+        if not data:
+            return
+        try:
+            self._connection.sendall(data)
+        except SSL.Error as exc:
+            raise self._fail(tls_error(exc, handshaking=False)) from exc
+
+    def close(self) -> None:
+        """Say close_notify, once. What the peer still sends can be read. RFC 8446 6.1."""
+        if self._state is not _State.OPEN or self._we_closed:
+            return
+        self._we_closed = True
+        try:
+            self._connection.shutdown()
+        except SSL.Error as exc:
+            self._fail(tls_error(exc, handshaking=False))
+
+    def _check_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _check_open(self) -> None:
+        self._check_failure()
+        if self._state is not _State.OPEN:
+            raise LocalProtocolError("the handshake is not over")
+
+    def _fail(self, failure: TlsError) -> TlsError:
+        self._failure = failure
+        self._state = _State.FAILED
+        return failure
+
+    def _handshake_error(self, error: SSL.Error) -> TlsError:
+        """Say why the server is not trusted, rather than what OpenSSL made of it."""
+        if isinstance(self._context, ClientContext) and not self._context.config.provisional:
+            failure = "; ".join(self._record.problems)
+            if failure:
+                return _untrusted(failure)
+        return tls_error(error, handshaking=True)
+
+    def _facts(self) -> Channel:
+        resumed = self._resumed()
+        peer = self._context.verifier.facts(self._connection, resumed=resumed is not False)
+        version = TlsVersion(self._connection.get_protocol_version_name())
+        ems = version is TlsVersion.TLS_1_3 or (
+            _openssl.extended_master_secret(self._connection) is True
+        )
+        names_it = False
+        if isinstance(self._context, ClientContext):
+            config = self._context.config
+            if peer.trust_class is TrustClass.FAILED and not config.provisional:
+                raise _untrusted(peer.failure)
+            names_it = bool(peer.chain) and names_host(peer.chain[0], config.server_name)
+        return Channel(
+            version=version,
+            trust_class=peer.trust_class,
+            peer_chain=peer.chain,
+            binding=self._binding(version, ems=ems, resumed=resumed),
+            extended_master_secret=ems,
+            resumed=resumed is True,
+            name_matches=names_it,
+            failure=peer.failure,
+        )
+
+    def _resumed(self) -> bool | None:
+        # Without resumption there is no need to ask, and nothing is lost where nobody knows.
+        config = self._context.config
+        if isinstance(config, ClientTlsConfig) or not config.resumption:
+            return False
+        return _openssl.session_reused(self._connection)
+
+    def _binding(
+        self, version: TlsVersion, *, ems: bool, resumed: bool | None
+    ) -> ChannelBinding | None:
+        config = self._context.config
+        if version is TlsVersion.TLS_1_3:
+            return self._exported() if config.tls_exporter else None
+        if resumed is None or (config.require_ems and not ems):
+            return None
+        # The client speaks Finished first, or the server does in an abbreviated handshake.
+        ours_is_first = isinstance(config, ClientTlsConfig) != resumed
+        connection = self._connection
+        first = connection.get_finished() if ours_is_first else connection.get_peer_finished()
+        if first is None or len(first) != TLS_UNIQUE_BYTES:
+            return None
+        return ChannelBinding(kind=BindingKind.TLS_UNIQUE, data=first)
+
+    def _exported(self) -> ChannelBinding:
+        # A context of no bytes is not the same as no context. RFC 9266 2 has the former.
+        data = self._connection.export_keying_material(_EXPORTER_LABEL, TLS_EXPORTER_BYTES, b"")
+        return ChannelBinding(kind=BindingKind.TLS_EXPORTER, data=data)
+
+
+def _untrusted(failure: str) -> TlsError:
+    return TlsError(UNTRUSTED_SERVER, f"the server's certificate is not trusted: {failure}")
