@@ -1,0 +1,162 @@
+"""Who holds a CA's private key and signs with it: this process, or something it talks to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import (
+    MLDSA44PrivateKey,
+    MLDSA65PrivateKey,
+    MLDSA87PrivateKey,
+)
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from est_core import Limits, LocalProtocolError, RemoteProtocolError
+from est_core.asn1.keys import (
+    PublicKeyFacts,
+    SignatureAlgorithm,
+    public_key_facts,
+    signature_algorithm_for,
+)
+
+# Keys that take the message itself and no digest of it.
+_WholeKey = (
+    Ed25519PrivateKey | Ed448PrivateKey | MLDSA44PrivateKey | MLDSA65PrivateKey | MLDSA87PrivateKey
+)
+SigningKey = EllipticCurvePrivateKey | RSAPrivateKey | _WholeKey
+
+_HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
+}
+# By the first word of a key's name: size and curve do not show in what is signed.
+_KEY_MAKERS: Final[dict[str, Callable[[], SigningKey]]] = {
+    "EC": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "RSA": lambda: rsa.generate_private_key(65537, 2048),
+    "Ed25519": Ed25519PrivateKey.generate,
+    "Ed448": Ed448PrivateKey.generate,
+    "ML-DSA-44": MLDSA44PrivateKey.generate,
+    "ML-DSA-65": MLDSA65PrivateKey.generate,
+    "ML-DSA-87": MLDSA87PrivateKey.generate,
+}
+_SEQUENCE: Final = 0x30
+_BIT_STRING: Final = 0x03
+
+
+class SignerError(Exception):
+    """The signer cannot sign now: a token is away, locked, or refuses."""
+
+
+class Signer(Protocol):
+    """A private key somewhere. Implement it for a token; `LocalSigner` is one in memory."""
+
+    @property
+    def public_key_spki(self) -> bytes:
+        """The public key, a SubjectPublicKeyInfo in DER."""
+
+    def sign(self, tbs: bytes, algorithm: SignatureAlgorithm) -> bytes:
+        """Return the signature over `tbs`, hashed with `algorithm.digest` if it has one.
+
+        In the form that certificates carry (ECDSA: DER of r and s). May be called from several
+        threads. Raises SignerError.
+        """
+
+
+class LocalSigner:
+    """Signs with a private key in this process: ECDSA, RSA (PKCS #1 v1.5), EdDSA, ML-DSA.
+
+    The key is not shown by repr. Raises LocalProtocolError for another kind of key.
+    """
+
+    __slots__ = ("_key", "_spki")
+
+    def __init__(self, private_key: SigningKey) -> None:
+        if not isinstance(private_key, SigningKey):
+            raise LocalProtocolError(f"cannot sign with a {type(private_key).__name__}")
+        self._key = private_key
+        self._spki = private_key.public_key().public_bytes(
+            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+        )
+
+    @property
+    def public_key_spki(self) -> bytes:
+        """The public key, a SubjectPublicKeyInfo in DER."""
+        return self._spki
+
+    def sign(self, tbs: bytes, algorithm: SignatureAlgorithm) -> bytes:
+        """Return the signature over `tbs`.
+
+        Raises LocalProtocolError for an algorithm that is not one of this key.
+        """
+        digest = _hash_of(algorithm)
+        match self._key, digest:
+            case EllipticCurvePrivateKey(), hashes.HashAlgorithm():
+                return self._key.sign(tbs, ec.ECDSA(digest))
+            case RSAPrivateKey(), hashes.HashAlgorithm():
+                return self._key.sign(tbs, padding.PKCS1v15(), digest)
+            case key, None if isinstance(key, _WholeKey):
+                return key.sign(tbs)
+        raise LocalProtocolError(f"{algorithm.name} is no algorithm of this key")
+
+    def sign_certificate(
+        self, builder: x509.CertificateBuilder, algorithm: SignatureAlgorithm
+    ) -> x509.Certificate:
+        """Return the certificate, built and signed in one step: half the cost of two."""
+        return builder.sign(self._key, _hash_of(algorithm))  # type: ignore[arg-type]  # row of key
+
+
+class CertificateSigner:
+    """Signs certificates with any `Signer`.
+
+    `CertificateBuilder` signs with private keys only. For a signer that keeps its key, the
+    builder signs with a throw-away key of the same kind, and its signature is replaced: of the
+    signing key the part that is signed holds nothing but the algorithm.
+    """
+
+    def __init__(self, signer: Signer) -> None:
+        try:
+            facts = public_key_facts(signer.public_key_spki, Limits())
+        except RemoteProtocolError as exc:
+            raise LocalProtocolError(f"the signer's public key: {exc.message}") from exc
+        self._signer = signer
+        self._algorithm = signature_algorithm_for(facts)
+        self._local = signer if isinstance(signer, LocalSigner) else None
+        self._draft = self._local or LocalSigner(_throw_away_key(facts))
+
+    def sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
+        """Return the signed certificate. Raises SignerError."""
+        draft = self._draft.sign_certificate(builder, self._algorithm)
+        if self._local is not None:
+            return draft
+        tbs = draft.tbs_certificate_bytes
+        signature = self._signer.sign(tbs, self._algorithm)
+        parts = tbs + self._algorithm.identifier + _element(_BIT_STRING, b"\0" + signature)
+        return x509.load_der_x509_certificate(_element(_SEQUENCE, parts))
+
+
+def _hash_of(algorithm: SignatureAlgorithm) -> hashes.HashAlgorithm | None:
+    return None if algorithm.digest is None else _HASHES[algorithm.digest]
+
+
+def _throw_away_key(facts: PublicKeyFacts) -> SigningKey:
+    make = _KEY_MAKERS.get(facts.name.partition(" ")[0])
+    if make is None:
+        raise LocalProtocolError(f"certificates cannot be signed with {facts.name} keys")
+    return make()
+
+
+def _element(tag: int, content: bytes) -> bytes:
+    size = len(content)
+    if size < 0x80:
+        return bytes((tag, size)) + content
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(octets))) + octets + content

@@ -1,0 +1,132 @@
+"""What a CA remembers: the record of each certificate, the users, and what a store promises.
+
+A store is asked by any thread of a process, and by several processes at once. Whatever a method
+has returned from is durable: it survives a crash of the process and of the machine.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from est_core import LocalProtocolError
+
+_SERIAL: Final = re.compile("[1-9a-f][0-9a-f]{0,63}")
+
+
+class StoreError(Exception):
+    """The store failed. The text is one line: which store, what happened, what to do.
+
+    What was to be written is not to be relied on; nothing was half written.
+    """
+
+
+class StoreBusy(StoreError):  # noqa: N818 - says what happened
+    """Too much is waiting, or another process holds the store. Worth a 503 and a retry."""
+
+
+class DuplicateSerial(StoreError):  # noqa: N818 - says what happened
+    """A certificate with this serial number is recorded already; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedRecord:
+    """One issued certificate, for whom, and what became of it.
+
+    `serial` is lower-case hex without leading zeros; `subject` is RFC 4514 text; `der` is the
+    certificate; `spki_sha256` is the digest of its SubjectPublicKeyInfo. `user` and
+    `client_subject` say who asked: the HTTP user, and the subject of the client's certificate.
+    `peer` is the network address as text. `replaces` is the serial this one renews.
+    Raises LocalProtocolError for times that are not aware UTC, a serial in another form, or a
+    revocation time without a reason.
+    """
+
+    serial: str
+    subject: str
+    not_before: datetime
+    not_after: datetime
+    der: bytes = field(repr=False)
+    spki_sha256: bytes
+    issued_at: datetime
+    operation: str
+    label: str | None = None
+    user: str | None = None
+    client_subject: str | None = None
+    peer: str | None = None
+    profile: str | None = None
+    replaces: str | None = None
+    revoked_at: datetime | None = None
+    revocation_reason: str | None = None
+
+    def __post_init__(self) -> None:
+        for moment in (self.not_before, self.not_after, self.issued_at, self.revoked_at):
+            if moment is not None and moment.utcoffset() != timedelta(0):
+                raise LocalProtocolError("the times of a record are aware and in UTC")
+        if not _SERIAL.fullmatch(self.serial):
+            raise LocalProtocolError("a serial is lower-case hex without leading zeros")
+        if (self.revoked_at is None) != (self.revocation_reason is None):
+            raise LocalProtocolError("a revocation has a time and a reason")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserRecord:
+    """A user who may authenticate with a password. The record is a hash, never the password."""
+
+    name: str
+    password_record: str = field(repr=False)
+
+
+def serial_text(number: int) -> str:
+    """Return a serial number as stores write it: lower-case hex without leading zeros."""
+    return f"{number:x}"
+
+
+class Store(Protocol):
+    """What the reference CA needs of a database. All methods raise StoreError when it fails."""
+
+    def record_certificate(self, record: IssuedRecord) -> None:
+        """Write a record durably, then return.
+
+        Raises DuplicateSerial, or StoreBusy when too many writers wait.
+        """
+
+    def find_certificate(self, serial: str) -> IssuedRecord | None:
+        """Return the record with that serial (see `serial_text`), or None."""
+
+    def list_certificates(
+        self,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+        subject: str | None = None,
+        spki_sha256: bytes | None = None,
+    ) -> tuple[IssuedRecord, ...]:
+        """Return at most `limit` records, in the order they were recorded.
+
+        `after` is the serial of the last record of the page before; an unknown one gives
+        nothing. `subject` and `spki_sha256` keep only the records that have exactly that value.
+        """
+
+    def revoke_certificate(self, serial: str, *, at: datetime, reason: str) -> bool:
+        """Mark a certificate revoked. False if it is unknown or was revoked before."""
+
+    def add_user(self, name: str, password_record: str, *, replace: bool = False) -> bool:
+        """Add a user. False, and nothing written, if the name is taken and `replace` is False.
+
+        Names compare in Unicode form NFC. Raises LocalProtocolError for a name that Basic
+        authentication cannot carry: empty, with a colon or a control character, too long.
+        """
+
+    def find_user(self, name: str) -> UserRecord | None:
+        """Return the user of that name, or None."""
+
+    def remove_user(self, name: str) -> bool:
+        """Remove a user. False if there is none of that name."""
+
+    def list_users(self, *, limit: int = 100, after: str | None = None) -> tuple[UserRecord, ...]:
+        """Return at most `limit` users by name, those after the name `after`."""
+
+    def close(self) -> None:
+        """Finish what is being written and close. Later calls raise StoreError."""

@@ -1,0 +1,150 @@
+"""The SQLite connections of one process: one writer that commits in groups, a few readers.
+
+Who wants to write puts a statement into a list and takes the writing lock; whoever holds the lock
+commits, in one transaction, everything that waits by then. A lone writer so pays no hand-over to
+another thread, and many writers share the cost of one fsync.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from est_transports.stores import DuplicateSerial, StoreBusy, StoreError
+from est_transports.stores.sqlite_schema import as_store_error, open_database, store_errors
+
+Parameters = tuple[str | bytes | int | None, ...]
+
+_IDLE_READERS: Final = 8
+
+
+class Ticket:
+    """One statement that waits to be committed, and what became of it.
+
+    One statement and not several: one that SQLite refuses then undoes itself, and the others of
+    its transaction stand.
+    """
+
+    __slots__ = ("changed", "done", "error", "parameters", "statement")
+
+    def __init__(self, statement: str, parameters: Parameters) -> None:
+        self.statement = statement
+        self.parameters = parameters
+        self.done = False
+        self.changed = False
+        self.error: StoreError | None = None
+
+
+class Connections:
+    """The connections of one process to one file: one that writes, a few that read."""
+
+    def __init__(self, path: Path, waiting_max: int, batch_max: int) -> None:
+        self._path = path
+        self._waiting_max = waiting_max
+        self._batch_max = batch_max
+        self._lock = threading.Lock()  # guards the lists and the count, never held for long
+        self._writing = threading.Lock()  # held during a transaction
+        self._waiting: list[Ticket] = []
+        self._writer: sqlite3.Connection | None = None
+        self._idle: list[sqlite3.Connection] = []
+        self._reading = 0
+        self._closings = 0
+
+    @property
+    def is_open(self) -> bool:
+        """True while this process holds the file open."""
+        return self._writer is not None or bool(self._idle) or self._reading > 0
+
+    def write(self, ticket: Ticket) -> bool:
+        """Return whether the statement changed a row, once that is durable."""
+        with self._lock:
+            if len(self._waiting) >= self._waiting_max:
+                raise StoreBusy(f"{self._path}: {self._waiting_max} writers are waiting")
+            self._waiting.append(ticket)
+        while not ticket.done:  # more than once only where batch_max others were before it
+            with self._writing:
+                if not ticket.done:
+                    self._commit_waiting()
+        if ticket.error is not None:
+            # A new exception for each thread; a shared one would collect all their tracebacks.
+            raise type(ticket.error)(str(ticket.error)) from ticket.error
+        return ticket.changed
+
+    def _commit_waiting(self) -> None:
+        with self._lock:
+            batch = self._waiting[: self._batch_max]
+            del self._waiting[: self._batch_max]
+        failure = StoreError(f"{self._path}: the write was interrupted")
+        committed = False
+        try:
+            if self._writer is None:
+                self._writer = open_database(self._path)
+            self._writer.execute("BEGIN IMMEDIATE")
+            for ticket in batch:
+                self._execute(self._writer, ticket)
+            self._writer.execute("COMMIT")
+            committed = True
+        except sqlite3.Error as exc:
+            failure = as_store_error(exc, self._path)
+        except StoreError as exc:
+            failure = exc
+        finally:
+            if not committed:
+                self._fail(batch, failure)
+            for ticket in batch:
+                ticket.done = True
+
+    def _execute(self, connection: sqlite3.Connection, ticket: Ticket) -> None:
+        try:
+            ticket.changed = connection.execute(ticket.statement, ticket.parameters).rowcount > 0
+        except sqlite3.IntegrityError as exc:
+            if exc.sqlite_errorname != "SQLITE_CONSTRAINT_UNIQUE":
+                ticket.error = as_store_error(exc, self._path)
+            else:
+                ticket.error = DuplicateSerial(
+                    f"{self._path}: certificate {ticket.parameters[0]!s} is recorded already"
+                )
+        except (sqlite3.DataError, UnicodeError) as exc:
+            ticket.error = StoreError(f"{self._path}: a value that no row can hold: {exc}")
+
+    def _fail(self, batch: list[Ticket], failure: StoreError) -> None:
+        for ticket in batch:
+            ticket.error = failure
+        if self._writer is not None:  # closing rolls back; the next writer opens a new one
+            self._writer.close()
+            self._writer = None
+
+    @contextmanager
+    def reader(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection for one read."""
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+            self._reading += 1
+            closings = self._closings
+        try:
+            with store_errors(self._path):
+                if connection is None:
+                    connection = open_database(self._path, read_only=True)
+                yield connection
+        finally:
+            with self._lock:
+                self._reading -= 1
+                kept = closings == self._closings and len(self._idle) < _IDLE_READERS
+                if connection is not None and kept:
+                    self._idle.append(connection)
+            if connection is not None and not kept:
+                connection.close()
+
+    def close(self) -> None:
+        """Wait for the transaction in progress, then close. A later use opens anew."""
+        with self._writing, self._lock:
+            for connection in (self._writer, *self._idle):
+                if connection is not None:
+                    connection.close()
+            self._writer = None
+            self._idle.clear()
+            self._closings += 1  # a reader that is lent out now is closed when it comes back

@@ -1,0 +1,154 @@
+"""Password records: what they are, and that checking them cannot be made to cost too much."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+
+import pytest
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from est_core import LocalProtocolError
+from est_transports.stores.passwords import (
+    PasswordBusy,
+    PasswordChecks,
+    hash_password,
+    verify_password,
+)
+
+SALT = bytes(range(16))
+RECORD = hash_password("correct horse", SALT)
+
+
+def test_a_record_says_how_it_was_made() -> None:
+    scheme, n, r, p, salt, digest = RECORD.split("$")
+    assert (scheme, n, r, p) == ("scrypt", "16384", "8", "1")
+    assert base64.b64decode(salt) == SALT
+    assert len(base64.b64decode(digest)) == 32
+    assert "horse" not in RECORD
+
+
+def test_a_record_is_that_of_its_password_only() -> None:
+    assert verify_password("correct horse", RECORD)
+    assert not verify_password("correct horsf", RECORD)
+    assert not verify_password("", RECORD)
+
+
+def test_the_function_is_scrypt_as_another_implementation_has_it() -> None:
+    expected = Scrypt(salt=SALT, length=32, n=2**14, r=8, p=1).derive(b"correct horse")
+    assert base64.b64decode(RECORD.rpartition("$")[2]) == expected
+
+
+def test_two_spellings_of_one_password_are_one() -> None:
+    assert verify_password("caf\u00e9", hash_password("cafe\u0301", SALT))
+
+
+def test_salts_make_records_differ() -> None:
+    assert hash_password("correct horse", bytes(16)) != RECORD
+
+
+@pytest.mark.parametrize("password", ["", "x" * 1025, "\ud800"])
+def test_what_cannot_be_a_password_is_refused_and_matches_nothing(password: str) -> None:
+    with pytest.raises(LocalProtocolError):
+        hash_password(password, SALT)
+    assert not verify_password(password, RECORD)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "",
+        "plain",
+        RECORD[:-1],
+        RECORD + "=",
+        RECORD.replace("16384", "16383"),
+        RECORD.replace("16384", "1"),
+        RECORD.replace("16384$8", "131072$8"),
+        RECORD.replace("16384$8", "16384$99"),
+        RECORD.replace("$8$1$", "$8$9$"),
+        RECORD.replace("scrypt", "md5"),
+    ],
+)
+def test_a_record_that_is_none_or_asks_for_too_much_work_is_refused(record: str) -> None:
+    with pytest.raises(LocalProtocolError):
+        verify_password("correct horse", record)
+
+
+def test_a_user_without_a_record_is_never_let_in() -> None:
+    checks = PasswordChecks()
+    assert checks.check("alice", "correct horse", {"alice": RECORD}.get)
+    assert not checks.check("alice", "wrong", {"alice": RECORD}.get)
+    assert not checks.check("bob", "correct horse", {"alice": RECORD}.get)
+
+
+def test_a_user_without_a_record_costs_the_same() -> None:
+    checks = PasswordChecks()
+
+    def cost(user: str) -> float:
+        before = time.thread_time()
+        checks.check(user, "wrong", {"alice": RECORD}.get)
+        return time.thread_time() - before
+
+    known = min(cost("alice") for _ in range(3))
+    unknown = min(cost("bob") for _ in range(3))
+    assert 0.5 < unknown / known < 2
+
+
+def test_checks_are_bounded_and_the_bound_is_given_back() -> None:
+    checks = PasswordChecks(at_once=1, waiting_max=0)
+    inside, leave = threading.Event(), threading.Event()
+
+    def slow(_: str) -> str | None:
+        inside.set()
+        leave.wait(10)
+        return None
+
+    first = threading.Thread(target=checks.check, args=("alice", "x", slow))
+    first.start()
+    assert inside.wait(10)
+    with pytest.raises(PasswordBusy):
+        checks.check("bob", "x", {"alice": RECORD}.get)
+    leave.set()
+    first.join()
+    assert checks.check("alice", "correct horse", {"alice": RECORD}.get)
+
+
+def test_no_more_than_at_once_run_and_the_others_wait_for_their_turn() -> None:
+    checks = PasswordChecks(at_once=2, waiting_max=6)
+    lock = threading.Lock()
+    running: list[int] = [0]
+    most: list[int] = [0]
+
+    def count(_: str) -> str | None:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        time.sleep(0)  # give way
+        with lock:
+            running[0] -= 1
+        return None
+
+    threads = [threading.Thread(target=checks.check, args=("a", "", count)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 1 <= most[0] <= 2
+
+
+def test_a_store_that_fails_does_not_use_up_the_bound() -> None:
+    checks = PasswordChecks(at_once=1, waiting_max=0)
+
+    def broken(_: str) -> str | None:
+        raise OSError("gone")
+
+    for _ in range(3):
+        with pytest.raises(OSError, match="gone"):
+            checks.check("alice", "x", broken)
+
+
+def test_no_secret_shows_in_errors() -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        hash_password("hunter2" * 200, SALT)
+    assert "hunter2" not in str(caught.value)

@@ -1,0 +1,489 @@
+"""Profiles: what of a certificate request is issued, what is left out, and what is refused."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from est_core import LocalProtocolError
+from est_core.asn1.attributes import Attribute, Extension, extension_request
+from est_core.asn1.pkcs10 import CertRequest
+from est_transports.profile_names import canonical_host, check_alt_names, check_subject, shown
+from est_transports.profiles import (
+    CertificatePlan,
+    KeyKind,
+    KeyUse,
+    Profile,
+    Refused,
+    SanKind,
+    certify,
+)
+from est_transports.signers import SigningKey
+from tests.transports.ca_fakes import alt_names, dns, ec_key, key_usage, name, request
+
+# cryptography warns of values longer than X.520 allows, and goes on.
+LONG_NAMES = pytest.mark.filterwarnings("ignore:Attribute's length must be:UserWarning")
+OWN = frozenset({"est.example.com", "192.0.2.7", "2001:db8::7"})
+DEFAULT = Profile(name="default")
+SERVER = Profile(
+    name="server",
+    extended_key_usage=(
+        ExtendedKeyUsageOID.SERVER_AUTH.dotted_string,
+        ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string,
+    ),
+)
+
+
+def judge(csr: CertRequest, profile: Profile = DEFAULT) -> CertificatePlan:
+    return certify(csr, profile, OWN)
+
+
+def refusal(csr: CertRequest, profile: Profile = DEFAULT) -> str:
+    with pytest.raises(Refused) as caught:
+        judge(csr, profile)
+    assert caught.value.content
+    assert caught.value.text
+    assert caught.value.text.isprintable()
+    return caught.value.code
+
+
+def issued(plan: CertificatePlan) -> dict[x509.ObjectIdentifier, tuple[x509.ExtensionType, bool]]:
+    return {item.value.oid: (item.value, item.critical) for item in plan.extensions}
+
+
+def raw(oid: str, value: bytes) -> x509.UnrecognizedExtension:
+    return x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value)
+
+
+def mailbox(text: str) -> x509.RFC822Name:
+    """Return a name as a decoder does, which does not look into it."""
+    return x509.RFC822Name._init_without_validation(text)
+
+
+# --- What is issued --------------------------------------------------------------------------
+
+
+def test_a_bare_request_gets_the_least_that_is_useful() -> None:
+    plan = judge(request())
+    assert plan.subject == name("device-1")
+    assert plan.profile == "default"
+    assert issued(plan) == {
+        ExtensionOID.BASIC_CONSTRAINTS: (x509.BasicConstraints(ca=False, path_length=None), True),
+        ExtensionOID.KEY_USAGE: (key_usage("digital_signature"), True),
+        ExtensionOID.EXTENDED_KEY_USAGE: (
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]),
+            False,
+        ),
+    }
+
+
+def test_names_are_kept_to_the_byte_and_none_is_added() -> None:
+    names = alt_names(
+        x509.DNSName("Device-1.example"),
+        x509.IPAddress(ipaddress.ip_address("198.51.100.1")),
+        x509.IPAddress(ipaddress.ip_address("2001:db8::1")),
+        x509.RFC822Name("ops@example.com"),
+        x509.UniformResourceIdentifier("urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6"),
+        x509.UniformResourceIdentifier("https://device-1.example:8443/x?y=%20"),
+    )
+    csr = request(names)
+    value, critical = issued(judge(csr))[ExtensionOID.SUBJECT_ALTERNATIVE_NAME]
+    assert value.public_bytes() == csr.subject_alt_name_der
+    assert not critical
+    assert ExtensionOID.SUBJECT_ALTERNATIVE_NAME not in issued(judge(request()))
+
+
+@pytest.mark.req("EST-145")
+def test_an_empty_subject_is_issued_with_a_critical_alternative_name_only() -> None:
+    empty = x509.Name([])
+    value, critical = issued(judge(request(dns("a.example"), subject=empty)))[
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME
+    ]
+    assert value == dns("a.example")
+    assert critical
+    assert refusal(request(subject=empty)) == "profile/no-name"
+
+
+def test_key_usage_is_what_was_asked_for() -> None:
+    asked = key_usage("digital_signature", "content_commitment", "key_agreement", "encipher_only")
+    assert issued(judge(request(asked)))[ExtensionOID.KEY_USAGE] == (asked, True)
+
+
+def test_uses_that_the_key_cannot_have_are_left_out() -> None:
+    asked = key_usage("digital_signature", "key_encipherment")
+    assert issued(judge(request(asked)))[ExtensionOID.KEY_USAGE] == (
+        key_usage("digital_signature"),
+        True,
+    )
+    assert refusal(request(key_usage("key_encipherment"))) == "profile/key-usage"
+
+
+def test_a_profile_for_key_agreement_only_does_not_issue_signing_keys() -> None:
+    profile = Profile(name="ecdh", key_usage=frozenset({KeyUse.KEY_AGREEMENT}))
+    assert issued(judge(request(), profile))[ExtensionOID.KEY_USAGE][0] == key_usage(
+        "key_agreement"
+    )
+    assert refusal(request(key_usage("digital_signature")), profile) == "profile/key-usage"
+
+
+def test_purposes_asked_for_are_issued_in_the_order_of_the_profile() -> None:
+    both = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+    value, critical = issued(judge(request(x509.ExtendedKeyUsage(both), critical=True), SERVER))[
+        ExtensionOID.EXTENDED_KEY_USAGE
+    ]
+    assert value == x509.ExtendedKeyUsage(both[::-1])
+    assert critical
+    some = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+    assert issued(judge(request(some), SERVER))[ExtensionOID.EXTENDED_KEY_USAGE][0] == some
+
+
+@pytest.mark.req("EST-146")
+@pytest.mark.parametrize(
+    "extension, critical",
+    [
+        (x509.SubjectKeyIdentifier(b"k" * 20), False),
+        (x509.AuthorityKeyIdentifier(b"k" * 20, None, None), False),
+        (x509.IssuerAlternativeName([x509.DNSName("ca.example")]), False),
+        (
+            x509.CertificatePolicies(
+                [x509.PolicyInformation(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), None)]
+            ),
+            False,
+        ),
+        (x509.TLSFeature([x509.TLSFeatureType.status_request]), False),
+        (x509.OCSPNoCheck(), False),
+        (raw("2.5.29.9", b"\x30\x00"), False),
+        (raw("1.3.6.1.4.1.99999.7", b"anything"), False),
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+    ],
+)
+def test_what_the_ca_decides_itself_is_left_out_and_not_refused(
+    extension: x509.ExtensionType, critical: bool
+) -> None:
+    plan = judge(request(extension, critical=critical))
+    assert [item.value.oid for item in plan.extensions] == [
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+    ]
+
+
+# --- What is refused -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        x509.BasicConstraints(ca=True, path_length=None),
+        x509.BasicConstraints(ca=True, path_length=0),
+        key_usage("digital_signature", "key_cert_sign"),
+        key_usage("digital_signature", "crl_sign"),
+        x509.NameConstraints([x509.DNSName("example")], None),
+        x509.PolicyConstraints(0, None),
+        x509.InhibitAnyPolicy(0),
+        raw("2.5.29.33", b"\x30\x0a\x30\x08\x06\x02\x2a\x03\x06\x02\x2a\x04"),
+    ],
+)
+@pytest.mark.parametrize("critical", [True, False])
+def test_nobody_becomes_a_ca(extension: x509.ExtensionType, critical: bool) -> None:
+    assert refusal(request(extension, critical=critical)) == "profile/ca"
+
+
+@pytest.mark.parametrize(
+    "purpose", ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.28", "1.3.6.1.5.5.7.3.9", "2.5.29.37.0"]
+)
+def test_a_purpose_that_the_profile_does_not_list_is_refused(purpose: str) -> None:
+    asked = [ExtendedKeyUsageOID.CLIENT_AUTH, x509.ObjectIdentifier(purpose)]
+    assert refusal(request(x509.ExtendedKeyUsage(asked))) == "profile/extended-key-usage"
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        raw("1.3.6.1.4.1.99999.7", b"anything"),
+        x509.PrecertPoison(),
+        x509.SubjectKeyIdentifier(b"k" * 20),
+    ],
+)
+def test_a_critical_extension_that_is_not_issued_is_refused(
+    extension: x509.ExtensionType,
+) -> None:
+    assert refusal(request(extension, critical=True)) == "profile/critical-extension"
+
+
+@pytest.mark.parametrize(
+    "host, code",
+    [
+        ("*.example.com", "profile/wildcard"),
+        ("*", "profile/wildcard"),
+        ("w*.example.com", "profile/wildcard"),
+        ("est.example.com", "profile/own-name"),
+        ("EST.Example.COM", "profile/own-name"),
+        ("est.example.com.", "profile/own-name"),
+        ("192.0.2.7", "profile/own-name"),
+        ("198.51.100.1", "profile/name"),
+        ("", "profile/name"),
+        (".example.com", "profile/name"),
+        ("a..example.com", "profile/name"),
+        ("a.example.com.", "profile/name"),
+        ("a b.example.com", "profile/name"),
+        ("a\x00.example.com", "profile/name"),
+        ("-a.example.com", "profile/name"),
+        ("a_b.example.com", "profile/name"),
+        ("a" * 64 + ".example.com", "profile/name"),
+        (".".join(["a" * 49] * 6), "profile/name"),
+    ],
+)
+def test_a_dns_name_is_a_host_name_of_somebody_else(host: str, code: str) -> None:
+    assert refusal(request(dns("good.example", host))) == code
+
+
+@LONG_NAMES
+@pytest.mark.parametrize(
+    "common_name, code",
+    [
+        ("*.example.com", "profile/wildcard"),
+        ("\uff0a.example.com", "profile/wildcard"),
+        ("est.example.com", "profile/own-name"),
+        (" Est.Example.Com. ", "profile/own-name"),
+        ("\uff45st.example.com", "profile/own-name"),
+        ("192.0.2.7", "profile/own-name"),
+        ("2001:DB8:0::7", "profile/own-name"),
+        ("[2001:db8::7]", "profile/own-name"),
+        ("::ffff:192.0.2.7", "profile/own-name"),
+        ("est.example.com\x00.evil.example", "profile/subject"),
+        ("est\u200b.example.com", "profile/subject"),
+        ("device\n1", "profile/subject"),
+        ("x" * 65, "profile/subject"),
+    ],
+)
+def test_a_common_name_is_no_way_to_another_name(common_name: str, code: str) -> None:
+    assert refusal(request(subject=name(common_name))) == code
+    assert refusal(request(subject=name("device-1", common_name))) == code
+
+
+def test_a_common_name_that_only_resembles_is_not_refused() -> None:
+    for common_name in ("est.example.co", "my est.example.com box", "Größe 7", "192.0.2.8"):
+        assert judge(request(subject=name(common_name))).subject == name(common_name)
+
+
+@pytest.mark.parametrize(
+    "address, code",
+    [
+        ("192.0.2.7", "profile/own-name"),
+        ("2001:db8::7", "profile/own-name"),
+        ("::ffff:192.0.2.7", "profile/own-name"),
+    ],
+)
+def test_the_servers_own_addresses_are_refused(address: str, code: str) -> None:
+    names = alt_names(x509.IPAddress(ipaddress.ip_address(address)))
+    assert refusal(request(names)) == code
+
+
+def test_a_network_is_no_address() -> None:
+    names = alt_names(x509.IPAddress(ipaddress.ip_network("198.51.100.0/24")))
+    assert refusal(request(names)) == "profile/name"
+
+
+@pytest.mark.parametrize(
+    "uri, code",
+    [
+        ("https://est.example.com/", "profile/own-name"),
+        ("https://user@EST.example.com:8443/", "profile/own-name"),
+        ("https://[2001:db8::7]/", "profile/own-name"),
+        ("https://*.example.com/", "profile/wildcard"),
+        ("https://est%2Eexample.com/", "profile/name"),
+        ("//example.com/", "profile/name"),
+        ("no-scheme", "profile/name"),
+        ("https:///path", "profile/name"),
+        ("https://[::1/", "profile/name"),
+        ("https://a b/", "profile/name"),
+        ("https://a.example\\@b.example/", "profile/name"),
+        ("urn:" + "a" * 2048, "profile/name"),
+    ],
+)
+def test_a_uri_is_absolute_and_names_another_host(uri: str, code: str) -> None:
+    assert refusal(request(alt_names(x509.UniformResourceIdentifier(uri)))) == code
+
+
+@pytest.mark.parametrize("text", ["", "a", "@b", "a@", "a@b@c", "a b@c.example", "a@192.0.2.1"])
+def test_a_mailbox_is_well_formed(text: str) -> None:
+    with pytest.raises(Refused, match="profile/name"):
+        check_alt_names(
+            [mailbox(text)], kinds=DEFAULT.san_kinds, other_types=(), own_names=frozenset()
+        )
+
+
+def test_kinds_of_names_that_the_profile_does_not_list_are_refused() -> None:
+    directory = x509.DirectoryName(name("x"))
+    registered = x509.RegisteredID(x509.ObjectIdentifier("1.2.3"))
+    upn = x509.OtherName(x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3"), b"\x0c\x01a")
+    for other in (directory, registered, upn):
+        assert refusal(request(alt_names(other))) == "profile/name-kind"
+    generous = Profile(
+        name="generous",
+        san_kinds=frozenset(SanKind),
+        other_name_types=("1.3.6.1.4.1.311.20.2.3",),
+    )
+    judge(request(alt_names(directory, registered, upn)), generous)
+    own = alt_names(x509.DirectoryName(name("est.example.com")))
+    assert refusal(request(own), generous) == "profile/own-name"
+    dns_only = Profile(name="dns", san_kinds=frozenset({SanKind.DNS}))
+    assert refusal(request(alt_names(x509.RFC822Name("a@b.example"))), dns_only) == (
+        "profile/name-kind"
+    )
+
+
+def test_the_number_of_names_is_bounded() -> None:
+    few = replace(DEFAULT, names_max=2)
+    judge(request(dns("a.example", "b.example")), few)
+    assert refusal(request(dns("a.example", "b.example", "c.example")), few) == (
+        "profile/too-many-names"
+    )
+    assert refusal(request(dns())) == "profile/name"
+
+
+@LONG_NAMES
+def test_a_subject_is_bounded() -> None:
+    assert refusal(request(subject=name(*["x"] * 33))) == "profile/subject"
+    assert refusal(request(subject=name("x" * 257, oid=NameOID.STREET_ADDRESS))) == (
+        "profile/subject"
+    )
+    assert refusal(request(subject=name("DEU", oid=NameOID.COUNTRY_NAME))) == "profile/subject"
+
+
+@pytest.mark.req("EST-162")
+def test_a_change_of_names_is_refused_and_not_ignored() -> None:
+    attribute = Attribute(type="1.3.6.1.5.5.7.7.36", values=(b"\x30\x00",))
+    assert refusal(request(attributes=[attribute])) == "profile/change-subject-name"
+
+
+def test_extensions_cannot_be_slipped_in_by_another_attribute() -> None:
+    # The form of old Microsoft tools, which renewal checks do not look into.
+    extensions = extension_request([Extension(oid="2.5.29.17", value=dns("a").public_bytes())])
+    attribute = replace(extensions, type="1.3.6.1.4.1.311.2.1.14")
+    assert refusal(request(attributes=[attribute])) == "profile/extension"
+
+
+# --- Keys ------------------------------------------------------------------------------------
+
+
+@cache
+def rsa_key(bits: int) -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, bits)
+
+
+@pytest.mark.req("EST-294")
+def test_short_and_odd_keys_are_refused() -> None:
+    assert refusal(request(key=rsa_key(1024))) == "profile/key"
+    assert refusal(request(key=ec.generate_private_key(ec.SECP256K1()))) == "profile/key"
+    assert refusal(request(key=rsa_key(2048)), replace(DEFAULT, rsa_bits_min=3072)) == (
+        "profile/key"
+    )
+    assert refusal(request(), replace(DEFAULT, key_kinds=frozenset({KeyKind.RSA}))) == (
+        "profile/key"
+    )
+
+
+def test_every_kind_of_key_is_issued_with_uses_it_can_have() -> None:
+    asked = key_usage("digital_signature", "key_encipherment", "key_agreement")
+    expected: dict[tuple[str, ...], list[SigningKey]] = {
+        ("digital_signature", "key_agreement"): [
+            ec.generate_private_key(ec.SECP384R1()),
+            ec.generate_private_key(ec.SECP521R1()),
+        ],
+        ("digital_signature", "key_encipherment"): [rsa_key(2048)],
+        ("digital_signature",): [
+            ed25519.Ed25519PrivateKey.generate(),
+            ed448.Ed448PrivateKey.generate(),
+            mldsa.MLDSA44PrivateKey.generate(),
+            mldsa.MLDSA65PrivateKey.generate(),
+            mldsa.MLDSA87PrivateKey.generate(),
+        ],
+    }
+    for uses, keys in expected.items():
+        for key in keys:
+            plan = judge(request(asked, key=key))
+            assert issued(plan)[ExtensionOID.KEY_USAGE][0] == key_usage(*uses)
+            assert plan.public_key == key.public_key()
+
+
+def test_a_key_whose_encoding_would_change_is_refused() -> None:
+    csr = request()
+    point = ec_key().public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    assert refusal(replace(csr, spki=csr.spki[:-65] + point)) == "profile/key"
+
+
+# --- Profiles themselves ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": ""},
+        {"key_kinds": frozenset()},
+        {"key_usage": frozenset()},
+        {"extended_key_usage": ()},
+        {"extended_key_usage": ("1.3.6.1.5.5.7.3.28",)},
+        {"extended_key_usage": ("2.5.29.37.0",)},
+        {"rsa_bits_min": 1024},
+        {"rsa_bits_max": 2047},
+        {"validity_days": 0},
+        {"names_max": 0},
+    ],
+)
+def test_a_profile_that_is_no_policy_cannot_be_made(changes: dict[str, Any]) -> None:
+    with pytest.raises(LocalProtocolError):
+        replace(DEFAULT, **changes)
+
+
+# --- Names of every kind ---------------------------------------------------------------------
+
+
+@LONG_NAMES
+@given(text=st.text(max_size=80))
+def test_no_text_makes_a_judgement_fail_in_another_way(text: str) -> None:
+    names: list[x509.GeneralName] = [x509.DirectoryName(name(text or "x"))]
+    if text.isascii():
+        names += [x509.DNSName(text), mailbox(text), x509.UniformResourceIdentifier(text)]
+    texts: list[str] = []
+    for item in names:
+        try:
+            check_alt_names([item], kinds=frozenset(SanKind), other_types=(), own_names=frozenset())
+        except Refused as exc:
+            texts.append(exc.text)
+    assert all(text.isprintable() and len(text) < 800 for text in texts)
+
+
+@given(
+    host=st.sampled_from(["est.example.com", "192.0.2.7", "2001:db8::7"]),
+    upper=st.booleans(),
+    dots=st.integers(0, 2),
+    blanks=st.integers(0, 2),
+)
+def test_no_spelling_of_an_own_name_passes(host: str, upper: bool, dots: int, blanks: int) -> None:
+    text = " " * blanks + (host.upper() if upper else host) + "." * dots
+    with pytest.raises(Refused, match="own-name"):
+        check_subject(name(text), OWN)
+
+
+def test_hosts_compare_in_one_form() -> None:
+    assert canonical_host("MÜNCHEN.example.") == "xn--mnchen-3ya.example"
+    assert canonical_host("xn--MNCHEN-3ya.example") == "xn--mnchen-3ya.example"
+    assert canonical_host("2001:0DB8::0:7") == "2001:db8::7"
+    assert canonical_host("\u0300" * 300) == "\u0300" * 300
+
+
+def test_text_of_peers_is_shown_short_and_in_ascii() -> None:
+    assert shown("a\nb\u202e") == "'a\\nb\\u202e'"
+    assert len(shown("\U0001f600" * 1000)) < 700
