@@ -1,0 +1,144 @@
+"""The server that all foreign clients meet: installed, started and looked after by its command.
+
+Nothing is imported from the implementation; what an operator can type is all there is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from cryptography import x509
+
+from tests.interop.programs import TIMEOUT_S, Ended, run
+
+USER: Final = "estuser"
+PASSWORD: Final = "estpwd"
+EST: Final = (sys.executable, "-m", "est_transports")
+ROOT: Final = Path(__file__).resolve().parents[2]
+
+_READY: Final = r"serving https://[^ ]*:(?P<port>[0-9]+)/\.well-known/est "
+
+
+def est(*arguments: str, stdin: bytes = b"") -> Ended:
+    """Run the `est` command to its end."""
+    return run(*EST, *arguments, stdin=stdin, directory=ROOT)
+
+
+class Log:
+    """The lines that a server writes, as they come."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._ended = False
+        self._news = threading.Condition()
+
+    def follow(self, stream: TextIO) -> None:
+        """Read lines to the end of the stream."""
+        with stream:
+            for line in stream:
+                self._add(line.rstrip("\n"))
+        self._add("(the server has ended)", ended=True)
+
+    def _add(self, line: str, *, ended: bool = False) -> None:
+        with self._news:
+            self.lines.append(line)
+            self._ended = ended
+            self._news.notify_all()
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Return the first match in any line, waiting for it; fail if it does not come."""
+
+        def find() -> re.Match[str] | None:
+            return next(filter(None, (re.search(pattern, line) for line in self.lines)), None)
+
+        with self._news:
+            self._news.wait_for(lambda: find() or self._ended, TIMEOUT_S)
+            found = find()
+        assert found, "\n".join([f"the server does not say {pattern!r}", *self.lines])
+        return found
+
+
+@dataclass(slots=True, kw_only=True)
+class Deployment:
+    """A running `est serve`. `log` has what it writes to standard error."""
+
+    directory: Path
+    port: int = 0
+    log: Log = field(default_factory=Log)
+
+    @property
+    def ca_file(self) -> Path:
+        """The trust anchor that clients are given."""
+        return self.directory / "ca.pem"
+
+    @property
+    def ca(self) -> x509.Certificate:
+        """The same, parsed."""
+        return x509.load_pem_x509_certificate(self.ca_file.read_bytes())
+
+    @property
+    def server(self) -> str:
+        """The URL without a path."""
+        return f"https://localhost:{self.port}"
+
+    def url(self, operation: str) -> str:
+        """Return the URL of an operation."""
+        return f"{self.server}/.well-known/est/{operation}"
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return what the server has recorded of each certificate, oldest first."""
+        listed = est("certs", "list", str(self.directory), "--json", "--limit", "10000")
+        found: list[dict[str, Any]] = json.loads(listed.checked().out)
+        return found
+
+    def record(self, certificate: x509.Certificate) -> dict[str, Any]:
+        """Return the record of a certificate; there must be exactly one."""
+        serial = f"{certificate.serial_number:x}"
+        (found,) = [record for record in self.records() if record["serial"] == serial]
+        return found
+
+
+@contextmanager
+def deployed(directory: Path) -> Iterator[Deployment]:
+    """Do what the operator's guide says: init, add a user, serve. The port is any free one."""
+    init = ("init", str(directory), "--host", "localhost", "--host", "127.0.0.1")
+    est(*init).checked()
+    user = ("user", "add", str(directory), USER, "--password-stdin")
+    est(*user, stdin=PASSWORD.encode()).checked()
+    deployment = Deployment(directory=directory)
+    with _serving(deployment):
+        yield deployment
+
+
+@contextmanager
+def _serving(deployment: Deployment) -> Iterator[None]:
+    process = subprocess.Popen(
+        [*EST, "serve", str(deployment.directory), "--listen", "127.0.0.1:0"],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert process.stderr is not None
+    reader = threading.Thread(target=deployment.log.follow, args=(process.stderr,))
+    reader.start()
+    try:
+        deployment.port = int(deployment.log.wait_for(_READY)["port"])
+        yield
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT_S) == 0, "\n".join(deployment.log.lines)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        reader.join()
