@@ -1,0 +1,304 @@
+"""Heads and bodies of HTTP/1.1 messages out of a buffer of bytes, with every bound in one place.
+
+h11 does the grammar of heads and of the chunked coding. What is cut out of the stream, and when
+it is too much, is decided here by counting bytes, so that a message gives the same result in
+whatever pieces it arrives. h11 by itself looks at its bound only when something is incomplete,
+and takes a head of any size that comes in one piece.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum, unique
+from typing import Final
+
+import h11
+
+from est_core import Fault, RemoteProtocolError
+from est_core.httpmap import RequestHead, ResponseHead
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
+_REQUEST_LINE: Final = re.compile(
+    rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+ [\x21-\x7e]+ HTTP/(?P<major>[0-9])\.[0-9]\r?\n"
+)
+_TOKEN_BYTES: Final = frozenset(
+    b"-!#$%&'*+.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
+
+
+class Inbox:
+    """What has arrived and was not used yet. `ended`: nothing more will arrive."""
+
+    __slots__ = ("ended", "unread")
+
+    def __init__(self) -> None:
+        self.unread = bytearray()
+        self.ended = False
+
+    def take(self, size: int) -> bytes:
+        """Return at most that many bytes from the front and forget them."""
+        taken = bytes(self.unread[:size])
+        del self.unread[: len(taken)]
+        return taken
+
+    def skip_line_ends(self) -> None:
+        """Forget CR and LF at the front.
+
+        libEST sends CRLF after every body. RFC 9112 2.2: a server ought to ignore "at least one
+        empty line (CRLF) received prior to the request-line".
+        """
+        del self.unread[: len(self.unread) - len(self.unread.lstrip(b"\r\n"))]
+
+
+class HeadReader:
+    """Cuts one head out of an inbox."""
+
+    __slots__ = ("_searched", "_started")
+
+    def __init__(self) -> None:
+        self._searched = 0
+        self._started = False
+
+    def read(self, inbox: Inbox, *, max_bytes: int, request: bool) -> bytes | None:
+        """Return the head with its blank line, None while it is incomplete.
+
+        Raises RemoteProtocolError: http/malformed-head as soon as a request is seen to be no
+        HTTP, http/version for HTTP/2 and up, http/target for a request line longer than
+        `max_bytes`, http/head for such a head, http/truncated where the stream ended.
+        """
+        unread = inbox.unread
+        if request and unread and not self._started:
+            self._check_request_line(unread, max_bytes)
+        # A blank line has three bytes or four; the last three may be the start of one.
+        found = _BLANK_LINE.search(unread, max(0, self._searched - 3), max_bytes)
+        if found:
+            return inbox.take(found.end())
+        self._searched = min(len(unread), max_bytes)
+        if len(unread) >= max_bytes:
+            if request and not self._started:
+                raise RemoteProtocolError(
+                    "http/target", "request target too long", Fault.TARGET_TOO_LONG
+                )
+            raise RemoteProtocolError("http/head", "head too large", Fault.HEAD_TOO_LARGE)
+        if inbox.ended:
+            raise truncated()
+        return None
+
+    def _check_request_line(self, unread: bytearray, max_bytes: int) -> None:
+        end = unread.find(b"\n", 0, max_bytes)
+        if end < 0:
+            if unread[0] not in _TOKEN_BYTES:
+                raise _malformed_head()
+            return
+        line = _REQUEST_LINE.fullmatch(unread, 0, end + 1)
+        if line is None:
+            raise _malformed_head()
+        if line["major"] != b"1":
+            raise RemoteProtocolError("http/version", "HTTP/1.1 is spoken here", Fault.VERSION)
+        self._started = True
+
+
+def parse_request_head(raw: bytes) -> RequestHead:
+    """Return a request head, its field names in lower case.
+
+    Raises RemoteProtocolError http/malformed-head, http/transfer-coding for another coding than
+    chunked. RFC 9112 3, 5; a missing or second Host is malformed (3.2).
+    """
+    connection = h11.Connection(h11.SERVER, len(raw) + 1)
+    event = _parse(connection, raw)
+    if not isinstance(event, h11.Request):
+        raise _malformed_head()
+    return RequestHead(
+        method=bytes(event.method),
+        target=bytes(event.target),
+        headers=_headers(event.headers),
+        version=bytes(event.http_version),
+    )
+
+
+def parse_response_head(raw: bytes) -> tuple[ResponseHead, bytes]:
+    """Return a response head, its field names in lower case, and the HTTP version.
+
+    Raises RemoteProtocolError as `parse_request_head` does.
+    """
+    connection = h11.Connection(h11.CLIENT, len(raw) + 1)
+    # Only a client that has asked may read an answer; what it asked makes no difference here.
+    connection.send(h11.Request(method="GET", target="/", headers=[("Host", "x")]))
+    event = _parse(connection, raw)
+    if not isinstance(event, h11.Response | h11.InformationalResponse):
+        raise _malformed_head()
+    head = ResponseHead(
+        status=event.status_code, phrase=bytes(event.reason), headers=_headers(event.headers)
+    )
+    return head, bytes(event.http_version)
+
+
+def _parse(connection: h11.Connection, raw: bytes) -> object:
+    connection.receive_data(raw)
+    try:
+        return connection.next_event()
+    except h11.RemoteProtocolError as exc:
+        if exc.error_status_hint == 501:
+            raise RemoteProtocolError(
+                "http/transfer-coding", "the only transfer coding known here is chunked"
+            ) from exc
+        # Not h11's own text: it quotes what the peer sent.
+        raise _malformed_head() from exc
+
+
+def _headers(found: h11._headers.Headers) -> Headers:
+    return tuple((bytes(name), bytes(value)) for name, value in found)
+
+
+def _malformed_head() -> RemoteProtocolError:
+    return RemoteProtocolError("http/malformed-head", "not a head of HTTP/1.1")
+
+
+def truncated() -> RemoteProtocolError:
+    """Return the error for a stream that ended inside a message."""
+    return RemoteProtocolError("http/truncated", "the connection ended inside a message")
+
+
+def connection_tokens(headers: Headers) -> frozenset[bytes]:
+    """Return what the Connection fields list, in lower case. RFC 9110 7.6.1."""
+    listed = b",".join(value for name, value in headers if name == b"connection")
+    return frozenset(token.strip() for token in listed.lower().split(b","))
+
+
+@unique
+class Framing(Enum):
+    """How the end of a body is found. RFC 9112 6.3."""
+
+    COUNTED = "counted"
+    CHUNKED = "chunked"
+    UNTIL_CLOSE = "until-close"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodySize:
+    """What a head says about the body after it. `length` is the number of bytes if counted."""
+
+    framing: Framing
+    length: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """True if there is no body at all."""
+        return self.framing is Framing.COUNTED and self.length == 0
+
+
+def body_size(headers: Headers, *, version: bytes, otherwise: Framing) -> BodySize:
+    """Return how a body is framed; `otherwise` where the head says nothing.
+
+    Raises RemoteProtocolError("http/ambiguous-length") for a head with both Content-Length and
+    Transfer-Encoding, and for Transfer-Encoding in HTTP/1.0: two readers of such a message may
+    disagree on where it ends (request smuggling, RFC 9112 6.1).
+    """
+    lengths = [value for name, value in headers if name == b"content-length"]
+    chunked = any(name == b"transfer-encoding" for name, _ in headers)
+    if chunked and (lengths or version == b"1.0"):
+        raise RemoteProtocolError(
+            "http/ambiguous-length", "the head does not say clearly where the body ends"
+        )
+    if chunked:
+        return BodySize(framing=Framing.CHUNKED)
+    if lengths:  # h11 has merged equal ones, and refused all but 1 to 20 digits
+        return BodySize(framing=Framing.COUNTED, length=int(lengths[0]))
+    return BodySize(framing=otherwise)
+
+
+class BodyReader:
+    """Collects, or drops, one body out of an inbox.
+
+    `max_bytes` bounds the body; `max_raw_bytes` what a chunked one takes on the wire: a peer may
+    wrap each byte in a chunk of its own, or send chunk extensions without end.
+    """
+
+    __slots__ = ("_body", "_chunks", "_keep", "_max_bytes", "_raw_left", "_read", "_size")
+
+    def __init__(
+        self, size: BodySize, *, max_bytes: int, max_raw_bytes: int, keep: bool = True
+    ) -> None:
+        self._size = size
+        self._max_bytes = max_bytes
+        self._raw_left = max_raw_bytes
+        self._keep = keep
+        self._read = 0
+        self._body = bytearray()
+        self._chunks = _chunk_decoder(max_raw_bytes) if size.framing is Framing.CHUNKED else None
+
+    @property
+    def framing(self) -> Framing:
+        """How the end of the body is found."""
+        return self._size.framing
+
+    @property
+    def body(self) -> bytes:
+        """The body so far; empty where it is dropped."""
+        return bytes(self._body)
+
+    def read(self, inbox: Inbox) -> bool:
+        """Take what the inbox has; True if the body is complete.
+
+        What follows the body stays in the inbox. Raises RemoteProtocolError: body/too-large,
+        http/malformed-chunk, http/truncated where the stream ended too early.
+        """
+        if self._size.framing is Framing.COUNTED:
+            complete = self._read_counted(inbox)
+        elif self._chunks is not None:
+            complete = self._read_chunks(inbox, self._chunks)
+        else:
+            self._add(inbox.take(len(inbox.unread)))
+            return inbox.ended
+        if not complete and inbox.ended:
+            raise truncated()
+        return complete
+
+    def _read_counted(self, inbox: Inbox) -> bool:
+        if self._size.length > self._max_bytes:
+            raise self._too_large()
+        self._add(inbox.take(self._size.length - self._read))
+        return self._read == self._size.length
+
+    def _read_chunks(self, inbox: Inbox, chunks: h11.Connection) -> bool:
+        raw = inbox.take(self._raw_left)
+        self._raw_left -= len(raw)
+        if raw:
+            chunks.receive_data(raw)
+        try:
+            while isinstance(event := chunks.next_event(), h11.Data):
+                self._add(bytes(event.data))
+        except h11.RemoteProtocolError as exc:
+            raise RemoteProtocolError("http/malformed-chunk", "not a chunked body") from exc
+        if isinstance(event, h11.EndOfMessage):
+            inbox.unread[:0] = chunks.trailing_data[0]
+            return True
+        if self._raw_left == 0:
+            raise self._too_large()
+        return False
+
+    def _add(self, piece: bytes) -> None:
+        self._read += len(piece)
+        if self._read > self._max_bytes:
+            raise self._too_large()
+        if self._keep:
+            self._body += piece
+
+    def _too_large(self) -> RemoteProtocolError:
+        return RemoteProtocolError(
+            "body/too-large", f"more than {self._max_bytes} bytes", Fault.BODY_TOO_LARGE
+        )
+
+
+_CHUNKED_HEAD: Final = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def _chunk_decoder(max_raw_bytes: int) -> h11.Connection:
+    """Return an h11 connection that waits for the chunks of a body, in whichever direction."""
+    connection = h11.Connection(h11.SERVER, max_raw_bytes + len(_CHUNKED_HEAD))
+    connection.receive_data(_CHUNKED_HEAD)
+    connection.next_event()
+    return connection

@@ -1,0 +1,389 @@
+"""EST over HTTPS on trio: a server for many connections at once, and a client."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Final, Self, assert_never
+
+import trio
+
+from est_core import (
+    CACertsReceived,
+    ClientExchange,
+    ClientResult,
+    CSRAttrsReceived,
+    Enrolled,
+    Fail,
+    Failed,
+    Instant,
+    RetryLater,
+)
+from est_transports import _clock
+from est_transports.application import Application
+from est_transports.http_client import (
+    ClientConfig,
+    Connect,
+    Errand,
+    Link,
+    Read,
+    Write,
+    connect_failure,
+)
+from est_transports.http_server import Ask, Close, Conversation, Finished, Receive, Send
+from est_transports.http_service import (
+    Observe,
+    ServiceConfig,
+    consult,
+    handshake_failed,
+    ignore,
+    notify,
+    peer_text,
+)
+from est_transports.tls import ContextSource, TlsEngine, client_context
+from est_transports.trio_tls import TlsBrokenError, TlsStream
+
+_log: Final = logging.getLogger("est_transports")
+
+CONNECTIONS_MAX: Final = 256
+THREADS: Final = 8
+STOP_S: Final = 10.0
+
+
+class Server:
+    """An EST server on trio. `serve` runs until `stop` was called and the last answer is out.
+
+    `application` is called in at most `threads` threads at once; with 0 in the event loop
+    itself, which is faster for one that never waits. At most `connections_max` connections are
+    open; further clients wait in the operating system's queue. `observe` gets a Record of every
+    request, and of every connection that failed before one.
+    """
+
+    def __init__(
+        self,
+        *,
+        context_source: ContextSource,
+        application: Application,
+        config: ServiceConfig,
+        observe: Observe = ignore,
+        threads: int = THREADS,
+        connections_max: int = CONNECTIONS_MAX,
+        clock: Callable[[], Instant] = _clock.instant,
+    ) -> None:
+        self._context_source = context_source
+        self._application = application
+        self._config = config
+        self._observe = observe
+        self._threads = trio.CapacityLimiter(threads) if threads else None
+        self._places = trio.Semaphore(connections_max, max_value=connections_max)
+        self._clock = clock
+        self._stopping = False
+        self._accepting = trio.CancelScope()
+        self._serving = trio.CancelScope()
+        self._talking: dict[Conversation, trio.CancelScope | None] = {}
+        self._greeting: set[trio.CancelScope] = set()
+
+    async def serve(
+        self,
+        listeners: Sequence[trio.abc.Listener[trio.abc.Stream]],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Accept and serve connections; returns after `stop`, with all listeners closed.
+
+        What goes wrong on a connection stays there. Cancelling instead of stopping cuts off the
+        requests in flight. Raises what `accept` raises where a listener is unusable.
+        """
+        with self._serving:
+            async with trio.open_nursery() as connections:
+                self._connections = connections
+                with self._accepting:
+                    capped = [_CappedListener(listener, self._places) for listener in listeners]
+                    task_status.started()
+                    await trio.serve_listeners(
+                        self._serve_connection, capped, handler_nursery=connections
+                    )
+
+    def stop(self, drain_s: float = STOP_S) -> None:
+        """Refuse new connections at once, and end `serve` when the open requests are answered.
+
+        Connections without a request are closed; after `drain_s` seconds all others too.
+        """
+        self._stopping = True
+        self._accepting.cancel()
+        self._serving.deadline = min(self._serving.deadline, trio.current_time() + drain_s)
+        for greeting in tuple(self._greeting):
+            greeting.cancel()
+        for conversation, receiving in tuple(self._talking.items()):
+            conversation.stop()
+            if conversation.is_idle and receiving is not None:
+                receiving.cancel()
+
+    async def _serve_connection(self, transport: trio.abc.Stream) -> None:
+        try:
+            await self._greet(transport)
+        except Exception:  # noqa: BLE001  # one connection must not take the others along
+            _log.exception("a connection failed")
+        finally:
+            self._places.release()  # trio closes the transport
+
+    async def _greet(self, transport: trio.abc.Stream) -> None:
+        """Shake hands, then talk. A failed handshake is worth a record of its own."""
+        peer = ""
+        if isinstance(transport, trio.SocketStream):
+            peer = peer_text(transport.socket.getpeername)
+        failure: Exception = TimeoutError()
+        channel = None
+        with trio.move_on_after(self._config.timeouts.handshake_s) as scope:
+            self._greeting.add(scope)
+            try:
+                stream = TlsStream(transport, TlsEngine(self._context_source()))
+                channel = await stream.do_handshake()
+            except TlsBrokenError as exc:
+                failure = exc.error
+            except trio.BrokenResourceError as exc:
+                failure = exc
+            finally:
+                self._greeting.discard(scope)
+        if self._stopping:
+            return
+        if channel is None:
+            notify(self._observe, handshake_failed(peer, failure))
+            return
+        conversation = Conversation(self._config, channel=channel, peer=peer, now=self._clock())
+        self._talking[conversation] = None
+        try:
+            await self._talk(stream, conversation)
+        finally:
+            del self._talking[conversation]
+
+    async def _talk(self, stream: TlsStream, conversation: Conversation) -> None:
+        while True:
+            match step := conversation.next_step(self._clock()):
+                case Send():
+                    await self._send(stream, conversation, step)
+                case Receive():
+                    await self._receive(stream, conversation, step)
+                case Ask():
+                    await self._ask(conversation, step)
+                case Finished():
+                    notify(self._observe, step.record)
+                case Close():
+                    return await self._close(stream, step)
+                case _:
+                    assert_never(step)
+
+    async def _send(self, stream: TlsStream, conversation: Conversation, step: Send) -> None:
+        reason = "the client took too long to read"
+        with self._until(step.deadline):
+            try:
+                return await stream.send_all(step.data)
+            except trio.BrokenResourceError:
+                reason = "the client closed the connection"
+        return conversation.lost(reason, self._clock())
+
+    async def _receive(self, stream: TlsStream, conversation: Conversation, step: Receive) -> None:
+        with self._until(step.deadline) as scope:
+            self._talking[conversation] = scope
+            try:
+                data = await stream.receive_some()
+            except trio.BrokenResourceError:
+                data = b""  # HTTP's own framing tells whether something is missing
+            finally:
+                self._talking[conversation] = None
+        now = self._clock()
+        if not scope.cancelled_caught:
+            conversation.receive(data, now)
+        elif now.mono >= step.deadline:
+            conversation.handle_timeout(now)
+
+    async def _ask(self, conversation: Conversation, asked: Ask) -> None:
+        if self._threads is None:
+            decision = consult(self._application, asked.question)
+            return conversation.decide(asked, decision, self._clock())
+        decided = trio.Event()
+        self._connections.start_soon(self._decide, conversation, asked, decided)
+        with self._until(asked.deadline):
+            await decided.wait()
+        if not decided.is_set():
+            # The thread cannot be stopped; what it decides is settled when it comes.
+            conversation.handle_timeout(self._clock())
+        return None
+
+    async def _decide(self, conversation: Conversation, asked: Ask, decided: trio.Event) -> None:
+        try:
+            decision = await trio.to_thread.run_sync(
+                consult,
+                self._application,
+                asked.question,
+                limiter=self._threads,
+                # Only the hard deadline of `stop` cancels this, and it does not wait for threads.
+                abandon_on_cancel=True,
+            )
+        except Exception:  # noqa: BLE001  # no thread to be had, say
+            _log.exception("the application could not be asked")
+            decision = Fail()
+        conversation.decide(asked, decision, self._clock())
+        decided.set()
+
+    async def _close(self, stream: TlsStream, step: Close) -> None:
+        with trio.move_on_after(self._config.timeouts.drain_s):
+            if step.gently:
+                await stream.linger(step.drain_bytes)
+            await stream.aclose()
+
+    def _until(self, deadline: float) -> trio.CancelScope:
+        return trio.move_on_after(max(0.0, deadline - self._clock().mono))
+
+
+class _CappedListener(trio.abc.Listener[trio.abc.Stream]):
+    """Accepts a connection only when there is a place for it."""
+
+    def __init__(
+        self, listener: trio.abc.Listener[trio.abc.Stream], places: trio.Semaphore
+    ) -> None:
+        self._listener = listener
+        self._places = places
+
+    async def accept(self) -> trio.abc.Stream:
+        """Return a connection whose place is taken; who serves it gives the place back."""
+        await self._places.acquire()
+        try:
+            return await self._listener.accept()
+        except BaseException:
+            self._places.release()
+            raise
+
+    async def aclose(self) -> None:
+        """Close the listener."""
+        await self._listener.aclose()
+
+
+class Client:
+    """Runs client exchanges, one at a time, and keeps the connection for the next one.
+
+    A kept connection is used again where it has the same origin, trust and identity and a TLS
+    version that the exchange allows. Use it in an `async with` statement. What the config holds
+    is called in the event loop: a signer or a prompt that waits stops everybody.
+    """
+
+    def __init__(
+        self, config: ClientConfig, *, clock: Callable[[], Instant] = _clock.instant
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._kept: tuple[Link, TlsStream] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connection that was kept, if there is one."""
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            await kept[1].aclose()
+
+    async def run(
+        self, exchange: ClientExchange, *, wait_s: float = 0.0
+    ) -> ClientResult | RetryLater:
+        """Return the exchange's result; Failed for whatever the network or the server does.
+
+        A pending request returns RetryLater where its moment is more than `wait_s` seconds
+        away in all: run the same exchange again then. Raises LocalProtocolError where the
+        exchange needs an identity or signer that the config lacks.
+        """
+        patience = self._clock().mono + wait_s
+        while True:
+            result = await self._run(exchange)
+            if not isinstance(result, RetryLater) or result.at.mono > patience:
+                return result
+            await trio.sleep(max(0.0, result.at.mono - self._clock().mono))
+
+    async def _run(self, exchange: ClientExchange) -> ClientResult | RetryLater:
+        errand = Errand(exchange, self._config, self._clock())
+        while True:
+            match step := errand.next_step(self._clock()):
+                case Connect():
+                    await self._connect(errand, step)
+                case Write():
+                    await self._write(step)
+                case Read():
+                    await self._read(errand, step)
+                case RetryLater() | CACertsReceived() | CSRAttrsReceived() | Enrolled() | Failed():
+                    if self._kept is not None and not self._kept[0].may_stay(step):
+                        await self.aclose()
+                    return step
+                case _:
+                    assert_never(step)
+
+    async def _connect(self, errand: Errand, step: Connect) -> None:
+        if self._kept is not None:
+            link, stream = self._kept
+            if link.fits(step) and not _is_readable(stream):
+                return errand.connected(link)
+            await self.aclose()
+        uri, timeouts, transport = step.uri, self._config.timeouts, None
+        try:
+            with trio.fail_after(timeouts.connect_s):
+                transport = await trio.open_tcp_stream(uri.host, uri.port)
+            stream = TlsStream(transport, TlsEngine(client_context(step.config)))
+            with trio.fail_after(timeouts.handshake_s):
+                channel = await stream.do_handshake()
+        except (OSError, trio.BrokenResourceError, trio.TooSlowError) as exc:
+            if transport is not None:
+                await trio.aclose_forcefully(transport)
+            cause = _cause(exc)
+            failed = connect_failure(cause, uri, connected=transport is not None)
+            return errand.connect_failed(*failed)
+        link = Link(uri=uri, config=step.config, channel=channel, limits=self._config.limits)
+        self._kept = (link, stream)
+        return errand.connected(link)
+
+    async def _write(self, step: Write) -> None:
+        if self._kept is not None:
+            with trio.move_on_after(max(0.0, step.deadline - self._clock().mono)):
+                try:
+                    await self._kept[1].send_all(step.data)
+                except trio.BrokenResourceError:
+                    return  # the next read tells why, or holds an early answer
+
+    async def _read(self, errand: Errand, step: Read) -> None:
+        if self._kept is None:
+            return errand.broken(None, self._clock())
+        with trio.move_on_after(max(0.0, step.deadline - self._clock().mono)) as scope:
+            try:
+                data = await self._kept[1].receive_some()
+            except TlsBrokenError as exc:
+                return errand.broken(exc.error, self._clock())
+            except trio.BrokenResourceError:
+                return errand.broken(None, self._clock())
+        if scope.cancelled_caught:
+            return errand.handle_timeout()
+        return errand.receive(data, self._clock())
+
+
+def _is_readable(stream: TlsStream) -> bool:
+    """True if the server has said something unasked, most likely goodbye."""
+    transport = stream.transport
+    return isinstance(transport, trio.SocketStream) and transport.socket.is_readable()
+
+
+def _cause(error: Exception) -> Exception:
+    """Return what trio's error stands for: it tries several addresses and reports them all."""
+    if isinstance(error, TlsBrokenError):
+        return error.error
+    if isinstance(error, trio.TooSlowError):
+        return TimeoutError()
+    found: BaseException | None = error.__cause__
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found if isinstance(found, OSError) else error

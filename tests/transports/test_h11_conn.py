@@ -1,0 +1,572 @@
+"""HTTP/1.1 framing without sockets: events, refusals, and the same events in any pieces."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from est_core import Fault, Limits, LocalProtocolError, RemoteProtocolError
+from est_core.httpmap import RequestHead, ResponseHead
+from est_core.testing import FIXED_INSTANT
+from est_transports.h11_conn import (
+    DRAIN_EXTRA_BYTES,
+    BodyDropped,
+    BodyReceived,
+    ClientConnection,
+    ConnectionEnded,
+    ProtocolFault,
+    Reading,
+    RequestReceived,
+    ResponseReceived,
+    ServerConnection,
+    WireEvent,
+)
+
+SMALL = Limits(head_bytes=300, target_bytes=100, body_bytes=64, response_body_bytes=100)
+GET = b"GET /.well-known/est/cacerts HTTP/1.1\r\nHost: x\r\n\r\n"
+OK = ResponseHead(status=200, phrase=b"OK", headers=((b"Content-Length", b"2"),))
+
+
+def post(body: bytes = b"hello", *fields: bytes) -> bytes:
+    lines = [b"POST /p HTTP/1.1", b"Host: x", b"Content-Length: %d" % len(body), *fields]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def chunked(*chunks: bytes) -> bytes:
+    head = b"POST /p HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in (*chunks, b""))
+
+
+def pieces_of(data: bytes, size: int) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+def serve(*pieces: bytes, accept: bool = True, limits: Limits = SMALL) -> list[WireEvent]:
+    """Return all events of a server connection that answers every request at once."""
+    connection = ServerConnection(limits=limits)
+    events: list[WireEvent] = []
+    left = list(pieces)
+    while True:
+        event = connection.next_event()
+        if event is not None:
+            events.append(event)
+        match event:
+            case RequestReceived():
+                if accept:
+                    connection.accept_body()
+                else:
+                    connection.refuse_body()
+            case BodyReceived() | BodyDropped() | ProtocolFault():
+                connection.send_response(OK, b"ok", FIXED_INSTANT)
+            case ConnectionEnded():
+                return events
+            case None:
+                if not left or connection.is_closed:
+                    return events
+                connection.receive(left.pop(0))
+
+
+def only_fault(*pieces: bytes) -> ProtocolFault:
+    event = serve(*pieces)[-1]
+    assert isinstance(event, ProtocolFault)
+    return event
+
+
+def bodies(events: list[WireEvent]) -> list[bytes]:
+    return [event.body for event in events if isinstance(event, BodyReceived)]
+
+
+def test_a_request_is_its_head_then_its_body() -> None:
+    head, body = serve(post(b"hello"))
+    assert isinstance(head, RequestReceived)
+    assert (head.head.method, head.head.target, head.head.version) == (b"POST", b"/p", b"1.1")
+    assert head.head.values(b"content-length") == (b"5",)
+    assert body == BodyReceived(body=b"hello")
+
+
+def test_requests_follow_each_other_on_one_connection() -> None:
+    assert bodies(serve(GET, post(b"a"), chunked(b"b", b"c"), GET)) == [b"", b"a", b"bc", b""]
+
+
+def test_a_pipelined_request_waits_for_the_answer_to_the_one_before() -> None:
+    connection = ServerConnection(limits=SMALL)
+    connection.receive(post(b"one") + post(b"two"))
+    assert isinstance(connection.next_event(), RequestReceived)
+    connection.accept_body()
+    assert connection.next_event() == BodyReceived(body=b"one")
+    assert connection.next_event() is None
+    assert connection.reading is Reading.NOTHING
+    connection.send_response(OK, b"ok", FIXED_INSTANT)
+    assert isinstance(connection.next_event(), RequestReceived)
+    connection.accept_body()
+    assert connection.next_event() == BodyReceived(body=b"two")
+
+
+@pytest.mark.parametrize("stray", [b"\r\n", b"\n", b"\r\n\r\n"])
+def test_line_ends_around_requests_are_ignored(stray: bytes) -> None:
+    events = serve(stray + post(b"a") + stray, stray + GET, stray, b"")
+    assert bodies(events) == [b"a", b""]
+    assert events[-1] == ConnectionEnded()
+
+
+def test_a_connection_that_ends_between_requests_just_ends() -> None:
+    assert serve(b"") == [ConnectionEnded()]
+
+
+def test_bare_line_feeds_end_lines_too() -> None:
+    assert bodies(serve(b"GET /p HTTP/1.1\nHost: x\n\n")) == [b""]
+
+
+def test_obsolete_line_folding_is_one_value() -> None:
+    event = serve(b"GET /p HTTP/1.1\r\nHost: x\r\nX-A: 1\r\n  2\r\n\r\n")[0]
+    assert isinstance(event, RequestReceived)
+    assert event.head.values(b"x-a") == (b"1 2",)
+
+
+BAD_HEADS = {
+    "no http": (b"hello\r\n\r\n", "http/malformed-head", Fault.MALFORMED),
+    "tls record": (b"\x16\x03\x01", "http/malformed-head", Fault.MALFORMED),
+    "blank first": (b" GET / HTTP/1.1\r\n\r\n", "http/malformed-head", Fault.MALFORMED),
+    "http/0.9": (b"GET /\r\n\r\n", "http/malformed-head", Fault.MALFORMED),
+    "nul": (b"GET /\0 HTTP/1.1\r\nHost: x\r\n\r\n", "http/malformed-head", Fault.MALFORMED),
+    "no host": (b"GET / HTTP/1.1\r\n\r\n", "http/malformed-head", Fault.MALFORMED),
+    "two hosts": (
+        b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        "http/malformed-head",
+        Fault.MALFORMED,
+    ),
+    "blank before colon": (
+        b"GET / HTTP/1.1\r\nHost: x\r\nA : b\r\n\r\n",
+        "http/malformed-head",
+        Fault.MALFORMED,
+    ),
+    "bare cr": (
+        b"GET / HTTP/1.1\r\nHost: x\r\nA: b\rc: d\r\n\r\n",
+        "http/malformed-head",
+        Fault.MALFORMED,
+    ),
+    "http/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http/version", Fault.VERSION),
+    "http/2 line": (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", "http/version", Fault.VERSION),
+    "long target": (b"GET /" + b"a" * 400, "http/target", Fault.TARGET_TOO_LONG),
+    "long head": (
+        b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 400,
+        "http/head",
+        Fault.HEAD_TOO_LARGE,
+    ),
+    "complete long head": (
+        b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 400 + b"\r\n\r\n",
+        "http/head",
+        Fault.HEAD_TOO_LARGE,
+    ),
+    "length and chunked": (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "http/ambiguous-length",
+        Fault.MALFORMED,
+    ),
+    "two lengths": (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        "http/malformed-head",
+        Fault.MALFORMED,
+    ),
+    "two lengths in one": (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3, 4\r\n\r\nabcd",
+        "http/malformed-head",
+        Fault.MALFORMED,
+    ),
+    "negative length": (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -3\r\n\r\n",
+        "http/malformed-head",
+        Fault.MALFORMED,
+    ),
+    "chunked in 1.0": (
+        b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "http/ambiguous-length",
+        Fault.MALFORMED,
+    ),
+    "gzip coding": (
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        "http/transfer-coding",
+        Fault.MALFORMED,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_HEADS)
+def test_a_bad_head_is_a_fault_and_the_end(name: str) -> None:
+    raw, code, fault = BAD_HEADS[name]
+    for size in (len(raw), 1):
+        event = only_fault(*pieces_of(raw, size))
+        assert (event.code, event.fault) == (code, fault)
+    assert event.error.code == code
+
+
+def test_a_fault_never_quotes_the_peer() -> None:
+    event = only_fault(b"GET / HTTP/1.1\r\nHost: x\r\nsecret header\r\n\r\n")
+    assert "secret" not in event.message
+
+
+def test_equal_content_lengths_are_one() -> None:
+    raw = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi"
+    assert bodies(serve(raw)) == [b"hi"]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n",
+    ],
+)
+def test_a_malformed_chunk_is_a_fault(raw: bytes) -> None:
+    assert only_fault(raw).code == "http/malformed-chunk"
+
+
+def test_a_chunked_body_is_cut_off_at_the_limit() -> None:
+    event = only_fault(chunked(b"a" * 40, b"b" * 40))
+    assert (event.code, event.fault) == ("body/too-large", Fault.BODY_TOO_LARGE)
+
+
+def test_chunks_of_one_byte_cannot_multiply_the_limit() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    event = only_fault(head + b"1;" + b"e" * 1000 + b"\r\nx\r\n")
+    assert event.code == "body/too-large"
+
+
+@pytest.mark.parametrize("raw", [post(b"hello"), chunked(b"hello"), GET])
+def test_a_stream_that_ends_inside_a_request_is_a_fault(raw: bytes) -> None:
+    for end in range(1, len(raw)):
+        assert only_fault(raw[:end], b"").code == "http/truncated"
+
+
+def test_100_continue_is_said_to_who_waits_for_it_and_is_accepted() -> None:
+    connection = ServerConnection(limits=SMALL)
+    connection.receive(post(b"", b"Expect: 100-Continue").replace(b"h: 0", b"h: 5"))
+    event = connection.next_event()
+    assert isinstance(event, RequestReceived)
+    assert event.waits
+    assert connection.accept_body() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.receive(b"hello")
+    assert connection.next_event() == BodyReceived(body=b"hello")
+
+
+def test_100_continue_is_not_said_when_the_body_is_here_already() -> None:
+    connection = ServerConnection(limits=SMALL)
+    connection.receive(post(b"hello", b"Expect: 100-continue"))
+    connection.next_event()
+    assert connection.accept_body() == b""
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n",
+    ],
+)
+def test_100_continue_is_not_said_unasked(raw: bytes) -> None:
+    event = serve(raw)[0]
+    assert isinstance(event, RequestReceived)
+    assert not event.waits
+
+
+def test_who_waits_for_100_continue_is_refused_at_once_and_for_good() -> None:
+    connection = ServerConnection(limits=SMALL)
+    connection.receive(post(b"", b"Expect: 100-continue").replace(b"h: 0", b"h: 5"))
+    connection.next_event()
+    connection.refuse_body()
+    assert connection.next_event() == BodyDropped(complete=False)
+    assert b"Connection: close" in connection.send_response(OK, b"ok", FIXED_INSTANT)
+    assert connection.is_closed
+
+
+def test_a_refused_body_is_read_to_its_end_before_the_answer() -> None:
+    connection = ServerConnection(limits=SMALL)
+    raw = post(b"b" * (64 + DRAIN_EXTRA_BYTES))
+    connection.receive(raw[:-1])
+    connection.next_event()
+    connection.refuse_body()
+    assert connection.next_event() is None
+    assert connection.reading is Reading.DRAIN
+    connection.receive(raw[-1:] + GET)
+    assert connection.next_event() == BodyDropped(complete=True)
+    assert b"Connection:" not in connection.send_response(OK, b"ok", FIXED_INSTANT)
+    assert isinstance(connection.next_event(), RequestReceived)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n",
+        chunked(b"a" * (200 + DRAIN_EXTRA_BYTES)),
+        chunked(b"a")[:-5] + b"nonsense\r\n",
+    ],
+)
+def test_a_refused_body_without_a_near_end_is_not_waited_for(raw: bytes) -> None:
+    assert serve(raw, accept=False)[1:] == [BodyDropped(complete=False)]
+
+
+def answer_to(raw: bytes, *, close: bool = False) -> bytes:
+    connection = ServerConnection(limits=SMALL)
+    connection.receive(raw)
+    connection.next_event()
+    connection.accept_body()
+    connection.next_event()
+    return connection.send_response(OK, b"ok", FIXED_INSTANT, close=close)
+
+
+def test_an_answer_is_one_piece_with_date_and_given_names() -> None:
+    assert answer_to(GET) == (
+        b"HTTP/1.1 200 OK\r\nDate: Fri, 02 Jan 2026 03:04:05 GMT\r\nContent-Length: 2\r\n\r\nok"
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "close"),
+    [
+        (GET, True),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Close\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: a, close\r\n\r\n", False),
+        (b"GET / HTTP/1.0\r\n\r\n", False),
+    ],
+)
+def test_the_last_answer_says_so_in_http_1_1(raw: bytes, close: bool) -> None:
+    answer = answer_to(raw, close=close)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nConnection: close\r\n" in answer
+
+
+def test_a_connection_ends_after_so_many_requests() -> None:
+    connection = ServerConnection(limits=SMALL, requests_max=3)
+    answers = []
+    for _ in range(3):
+        connection.receive(GET)
+        connection.next_event()
+        connection.accept_body()
+        connection.next_event()
+        answers.append(connection.send_response(OK, b"ok", FIXED_INSTANT))
+    assert [b"Connection: close" in answer for answer in answers] == [False, False, True]
+    assert connection.is_closed
+
+
+@pytest.mark.parametrize("value", [b"a\r\nb: c", b"a\nb", b"a\rb"])
+def test_a_header_cannot_be_smuggled_into_an_answer(value: bytes) -> None:
+    connection = ServerConnection(limits=SMALL)
+    connection.receive(GET)
+    connection.next_event()
+    connection.accept_body()
+    connection.next_event()
+    head = ResponseHead(status=200, phrase=b"OK", headers=((b"X", value),))
+    with pytest.raises(LocalProtocolError):
+        connection.send_response(head, b"", FIXED_INSTANT)
+
+
+def test_a_call_out_of_turn_is_the_callers_mistake() -> None:
+    connection = ServerConnection(limits=SMALL)
+    for call in (connection.accept_body, connection.refuse_body):
+        with pytest.raises(LocalProtocolError):
+            call()
+    with pytest.raises(LocalProtocolError):
+        connection.send_response(OK, b"", FIXED_INSTANT)
+    connection.receive(GET)
+    connection.next_event()
+    with pytest.raises(LocalProtocolError):
+        connection.receive(b"x")
+    with pytest.raises(LocalProtocolError):
+        connection.handle_timeout()
+
+
+def test_silence_ends_the_connection_and_half_a_request_is_answered() -> None:
+    connection = ServerConnection(limits=SMALL)
+    connection.receive(b"\r\n")
+    assert connection.next_event() is None
+    assert connection.reading is Reading.IDLE
+    assert connection.handle_timeout() == ConnectionEnded()
+    for raw, reading in ((GET[:9], Reading.HEAD), (post()[:-1], Reading.BODY)):
+        connection = ServerConnection(limits=SMALL)
+        connection.receive(raw)
+        if connection.next_event() is not None:
+            connection.accept_body()
+            assert connection.next_event() is None
+        assert connection.reading is reading
+        event = connection.handle_timeout()
+        assert isinstance(event, ProtocolFault)
+        assert (event.code, event.fault) == ("http/timeout", Fault.TIMEOUT)
+        assert b"Connection: close" in connection.send_response(OK, b"", FIXED_INSTANT)
+
+
+def test_a_body_that_nobody_wants_need_not_come() -> None:
+    connection = ServerConnection(limits=SMALL)
+    connection.receive(post()[:-1])
+    connection.next_event()
+    connection.refuse_body()
+    assert connection.next_event() is None
+    assert connection.handle_timeout() == BodyDropped(complete=False)
+
+
+# Properties
+
+FRAGMENTS = st.sampled_from(
+    [
+        GET,
+        post(b"hello"),
+        post(b"x" * 70),
+        post(b"hi", b"Expect: 100-continue"),
+        chunked(b"ab", b"c" * 30),
+        chunked(b"a" * 50, b"b" * 50),
+        b"\r\n",
+        b"\n",
+        b" ",
+        b"\0",
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET / HTTP/2.0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"5\r\nhello\r\n",
+        b"0\r\nTrailer: y\r\n\r\n",
+        b"a" * 120,
+    ]
+)
+STREAMS = st.lists(FRAGMENTS | st.binary(max_size=20), max_size=6).map(b"".join)
+
+
+@given(stream=STREAMS, size=st.integers(1, 40), accept=st.booleans(), ended=st.booleans())
+def test_events_do_not_depend_on_the_pieces_the_bytes_come_in(
+    stream: bytes, size: int, accept: bool, ended: bool
+) -> None:
+    end = [b""] if ended else []
+    whole = serve(*([stream] if stream else []), *end, accept=accept)
+    assert serve(*pieces_of(stream, size), *end, accept=accept) == whole
+
+
+# Client
+
+ASK = RequestHead(method=b"GET", target=b"/p", headers=((b"Host", b"x"), (b"X-Case", b"1")))
+
+
+def fetch(*pieces: bytes) -> tuple[ClientConnection, ResponseReceived | ConnectionEnded | None]:
+    connection = ClientConnection(limits=SMALL)
+    connection.send_request(ASK, b"")
+    event: ResponseReceived | ConnectionEnded | None = None
+    for piece in pieces:
+        connection.receive(piece)
+        event = connection.next_event()
+        if event is not None:
+            break
+    return connection, event
+
+
+def test_a_request_is_one_piece_with_names_as_given() -> None:
+    connection = ClientConnection(limits=SMALL)
+    assert connection.send_request(ASK, b"") == (b"GET /p HTTP/1.1\r\nHost: x\r\nX-Case: 1\r\n\r\n")
+
+
+def test_a_request_with_a_body_is_one_piece() -> None:
+    head = RequestHead(
+        method=b"POST", target=b"/p", headers=((b"Host", b"x"), (b"Content-Length", b"2"))
+    )
+    sent = ClientConnection(limits=SMALL).send_request(head, b"hi")
+    assert sent == b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
+
+
+@pytest.mark.parametrize(
+    ("raw", "body", "reusable"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok", True),
+        (b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", b"ok", True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", b"ok", True),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b"", True),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", b"", True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok\r\n", b"ok", False),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", b"ok", False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok", False),
+    ],
+)
+def test_an_answer_is_read_in_every_framing_and_in_any_pieces(
+    raw: bytes, body: bytes, reusable: bool
+) -> None:
+    for size in (len(raw), 1):
+        connection, event = fetch(*pieces_of(raw, size))
+        assert isinstance(event, ResponseReceived)
+        assert event.body == body
+    connection, _ = fetch(raw)
+    assert connection.is_reusable is reusable
+
+
+def test_an_answer_without_length_ends_with_the_connection() -> None:
+    raw = b"HTTP/1.1 200 OK\r\n\r\nok"
+    connection, event = fetch(raw)
+    assert event is None
+    assert connection.ends_with_connection
+    connection, event = fetch(raw, b"")
+    assert isinstance(event, ResponseReceived)
+    assert event.body == b"ok"
+    assert not connection.is_reusable
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (b"SSH-2.0-x\r\n\r\n", "http/malformed-head"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "http/malformed-head"),
+        (b"HTTP/1.1 200 OK\r\nA: " + b"a" * 400 + b"\r\n\r\n", "http/head"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n", "body/too-large"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"a" * 101, "body/too-large"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "http/transfer-coding"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", "http/malformed-chunk"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+            "http/ambiguous-length",
+        ),
+    ],
+)
+def test_a_bad_answer_is_refused_and_the_connection_with_it(raw: bytes, code: str) -> None:
+    connection = ClientConnection(limits=SMALL)
+    connection.send_request(ASK, b"")
+    connection.receive(raw)
+    with pytest.raises(RemoteProtocolError) as caught:
+        connection.next_event()
+    assert caught.value.code == code
+    assert not connection.is_reusable
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ],
+)
+def test_an_answer_cut_anywhere_is_truncated(raw: bytes) -> None:
+    for end in range(1, len(raw)):
+        with pytest.raises(RemoteProtocolError) as caught:
+            fetch(raw[:end], b"")
+        assert caught.value.code == "http/truncated"
+
+
+def test_a_connection_that_ends_before_any_answer_just_ends() -> None:
+    connection, event = fetch(b"")
+    assert event == ConnectionEnded()
+    assert not connection.is_reusable
+
+
+def test_a_second_request_waits_for_the_first_answer() -> None:
+    connection = ClientConnection(limits=SMALL)
+    connection.send_request(ASK, b"")
+    with pytest.raises(LocalProtocolError):
+        connection.send_request(ASK, b"")
+
+
+def test_a_request_that_is_no_http_is_the_callers_mistake() -> None:
+    bad = RequestHead(method=b"GET", target=b"/ p", headers=((b"Host", b"x"),))
+    with pytest.raises(LocalProtocolError):
+        ClientConnection(limits=SMALL).send_request(bad, b"")
+
+
+@given(raw=st.binary(max_size=200) | st.binary(max_size=60).map(b"HTTP/1.1 200 OK\r\n".__add__))
+def test_nothing_a_server_sends_raises_anything_but_our_error(raw: bytes) -> None:
+    with suppress(RemoteProtocolError):
+        fetch(raw, b"")
