@@ -1,0 +1,62 @@
+"""The `est` command: its name for every subcommand, each loaded when it is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+import click
+
+from est_core import __version__
+from est_transports.cli._common import Commands, run, verbose_option
+
+COMMANDS: Final = {
+    "demo": ("demo", "demo", "Show a whole certificate's life on this machine."),
+    "init": ("server_side", "init", "Create a certification authority in a directory."),
+    "serve": ("server_side", "serve", "Serve EST from such a directory."),
+    "user": ("server_side", "user", "Add, list and remove users."),
+    "certs": ("server_side", "certs", "List and show issued certificates."),
+    "cacerts": ("client_side", "cacerts", "Fetch a server's CA certificates."),
+    "csrattrs": ("client_side", "csrattrs", "Show what a server wants in a request."),
+    "enroll": ("client_side", "enroll", "Get a certificate."),
+    "reenroll": ("client_side", "reenroll", "Renew a certificate."),
+}
+"""Name: module in this package, attribute there, one line of help."""
+
+
+class LazyCommands(Commands):
+    """The group of all commands. `est cacerts` does not pay for importing the server."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command, importing its module; None for a name that is not in the table."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command = getattr(import_module(f"{__name__}.{module}"), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{module}.{attribute} is not a command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table, importing none."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.command(
+    cls=LazyCommands, name="est", context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, prog_name="est")
+@verbose_option
+def group() -> None:
+    """EST, RFC 7030: certificates for devices, from a CA of your own or to one of others."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with the process's arguments, or these, and return its exit code."""
+    return run(group, arguments)

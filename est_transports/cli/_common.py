@@ -1,0 +1,276 @@
+"""What every command shares: exit codes, the one error line, options, and how data is printed.
+
+A command raises CliError and never exits by itself. Data goes to stdout; whatever is said to a
+person besides goes to stderr. `run` is the one place where an exception becomes an exit code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import IntEnum, unique
+from typing import Any, Final, TypeVar
+
+import click
+
+from est_transports.trust import CredentialFileError
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+MAX_PASSWORD_BYTES: Final = 1024
+
+
+@unique
+class ExitCode(IntEnum):
+    """What the process says to its caller."""
+
+    DONE = 0
+    REFUSED = 1
+    """By the server, or by policy."""
+    USAGE = 2
+    PENDING = 3
+    """The server will answer later; it was printed when."""
+    NETWORK = 4
+    """Network or TLS."""
+    LOCAL = 5
+    """Files, directories, configuration, ports of this machine."""
+    INTERNAL = 70
+    """A defect of this program."""
+    INTERRUPTED = 130
+
+
+class CliError(Exception):
+    """A command cannot go on.
+
+    `message` says what failed and where, without a final full stop; `hint` what to do about it.
+    Neither holds a secret. Both are printed in one line; text from a peer is made safe for a
+    terminal on the way.
+    """
+
+    def __init__(self, message: str, code: ExitCode, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.hint = hint
+
+    @property
+    def line(self) -> str:
+        """The one line for stderr."""
+        text = f"est: {self.message}; {self.hint}" if self.hint else f"est: {self.message}"
+        return terminal_safe(text)
+
+
+@dataclass(slots=True)
+class Settings:
+    """What holds for a whole run; click's context object."""
+
+    verbose: bool = False
+
+
+def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
+    """Run a command with the process's arguments, or these, and return its exit code.
+
+    A command may return an ExitCode; None is DONE. No exception escapes.
+    """
+    settings = Settings()
+    try:
+        result = command.main(
+            None if arguments is None else list(arguments),
+            prog_name="est",
+            standalone_mode=False,
+            obj=settings,
+        )
+        sys.stdout.flush()
+    except BaseException as exc:  # noqa: BLE001  the choke point
+        if settings.verbose and not isinstance(exc, SystemExit):
+            traceback.print_exc()
+        return _exit_code_of(exc)
+    return int(result) if isinstance(result, int) else int(ExitCode.DONE)
+
+
+def _exit_code_of(exc: BaseException) -> int:
+    """Print the line that an exception deserves and return the exit code."""
+    match exc:
+        case KeyboardInterrupt() | click.Abort():
+            error = CliError("interrupted", ExitCode.INTERRUPTED)
+        case BrokenPipeError() | SystemExit():  # click makes the latter of most of the former
+            _discard_stdout()
+            return int(ExitCode.LOCAL)  # whoever read our output has gone: nobody to tell
+        case Exception():
+            error = as_cli_error(exc)
+        case _:
+            error = CliError(type(exc).__name__, ExitCode.INTERNAL)
+    click.echo(error.line, err=True)
+    return int(error.code)
+
+
+def as_cli_error(exc: Exception) -> CliError:
+    """Return the error to show for an exception that reached the top."""
+    match exc:
+        case CliError():
+            return exc
+        case click.UsageError():
+            context = exc.ctx
+            path = context.command_path if context else "est"
+            return CliError(
+                one_line(exc.format_message()).rstrip("."), ExitCode.USAGE, f"see '{path} --help'"
+            )
+        case click.ClickException():
+            return CliError(one_line(exc.format_message()).rstrip("."), ExitCode.LOCAL)
+        case CredentialFileError():
+            return CliError(str(exc), ExitCode.LOCAL)
+        case OSError() if exc.filename:
+            # A file: sockets raise OSError without one.
+            return CliError(f"{exc.filename}: {exc.strerror}", ExitCode.LOCAL)
+        case _:
+            # The text may hold anything; it is in the traceback for those who ask for it.
+            return CliError(
+                f"internal error ({type(exc).__name__}): this is a bug",
+                ExitCode.INTERNAL,
+                "please report it with the output of --verbose",
+            )
+
+
+class Commands(click.Group):
+    """A group that ends as `run` does wherever it is run by itself, as in click's CliRunner."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode, **extra)
+        sys.exit(run(self, args))
+
+
+def _discard_stdout() -> None:
+    """Let the interpreter's last flush fail silently."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# Options
+
+
+def _set_verbose(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(Settings).verbose = True
+
+
+def verbose_option(command: Decorated) -> Decorated:
+    """Add --verbose, which prints the traceback of an error. The command gets no argument."""
+    return click.option(
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_verbose,
+        help="Print the traceback of an error.",
+    )(command)
+
+
+def json_option(command: Decorated) -> Decorated:
+    """Add --json; the command gets `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+# Printing
+
+
+def terminal_safe(text: str) -> str:
+    """Return text with everything that a terminal might obey replaced by "?"."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def one_line(text: str) -> str:
+    """Return text with its line breaks and runs of blanks made single blanks."""
+    return " ".join(text.split())
+
+
+def say(text: str) -> None:
+    """Print a line for people, on stderr."""
+    click.echo(terminal_safe(text), err=True)
+
+
+def warn(text: str) -> None:
+    """Print a warning on stderr."""
+    say(f"est: warning: {text}")
+
+
+def print_line(text: str) -> None:
+    """Print a line of data on stdout."""
+    click.echo(terminal_safe(text))
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document on stdout."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    """Print a table on stdout: drawn on a terminal, tab-separated without a head elsewhere.
+
+    NO_COLOR is respected.
+    """
+    safe = [[terminal_safe(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        for row in safe:
+            click.echo("\t".join(row))
+        return
+    from rich.console import Console  # 40 ms that most commands need not spend
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in safe:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+# Passwords
+
+
+def password_from_stdin() -> str:
+    """Return the first line of standard input, without its end. Empty is refused (USAGE)."""
+    line = sys.stdin.buffer.readline(MAX_PASSWORD_BYTES + 2).rstrip(b"\r\n")
+    try:
+        password = line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise CliError("the password on standard input is not UTF-8", ExitCode.USAGE) from None
+    return _checked(password)
+
+
+def ask_password(prompt: str, *, confirm: bool = False) -> str:
+    """Return a password typed on the terminal, twice if `confirm`.
+
+    Where standard input is no terminal that is a usage error which names --password-stdin.
+    """
+    if not sys.stdin.isatty():
+        raise CliError(
+            "a password is needed and there is no terminal to ask on",
+            ExitCode.USAGE,
+            "give it with --password-stdin",
+        )
+    answer = click.prompt(
+        prompt, hide_input=True, confirmation_prompt=confirm, default="", show_default=False,
+        err=True,
+    )  # fmt: skip
+    return _checked(str(answer))
+
+
+def _checked(password: str) -> str:
+    if not password:
+        raise CliError("the password is empty", ExitCode.USAGE)
+    if len(password.encode("utf-8")) > MAX_PASSWORD_BYTES:
+        raise CliError(f"a password ends at {MAX_PASSWORD_BYTES} bytes", ExitCode.USAGE)
+    return password

@@ -1,0 +1,167 @@
+"""`est certs`: what the CA has issued."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from est_transports import _clock
+from est_transports.cli._common import (
+    CliError,
+    Commands,
+    ExitCode,
+    json_option,
+    print_json,
+    print_line,
+    print_table,
+    say,
+    verbose_option,
+)
+from est_transports.cli.describe import fingerprint, moment
+from est_transports.cli.directory import directory_argument, open_store
+from est_transports.stores import IssuedRecord, Store
+
+_PAGE: Final = 1000
+_PREFIX_CHARS_MIN: Final = 4
+_COLUMNS: Final = ("serial", "subject", "until", "state", "operation", "label", "by")
+
+
+@click.group(cls=Commands)
+def certs() -> None:
+    """List and show issued certificates, whether or not the server runs."""
+
+
+@certs.command("list")
+@directory_argument
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1, 1_000_000),
+    default=100,
+    show_default=True,
+    help="Print at most so many.",
+)
+@click.option("--after", metavar="SERIAL", help="Start after this certificate.")
+@click.option("--subject", metavar="TEXT", help="Only those with TEXT in the subject, in any case.")
+@json_option
+@verbose_option
+def list_(
+    directory: Path, limit: int, after: str | None, subject: str | None, as_json: bool
+) -> None:  # fmt: skip
+    """Print the certificates in the order in which they were issued."""
+    with open_store(directory) as store:
+        start = None if after is None else _find(store, after).serial
+        found: list[IssuedRecord] = []
+        more = False
+        for record in _records(store, start):
+            if subject is not None and subject.casefold() not in record.subject.casefold():
+                continue
+            if len(found) == limit:
+                more = True
+                break
+            found.append(record)
+    if as_json:
+        print_json([_values(record) for record in found])
+    else:
+        print_table(_COLUMNS, [_row(record) for record in found])
+    if more:
+        say(f"there are more: go on with --after {found[-1].serial}")
+
+
+@certs.command()
+@directory_argument
+@click.argument("serial", metavar="SERIAL")
+@click.option("--pem", "as_pem", is_flag=True, help="Print the certificate in PEM.")
+@json_option
+@verbose_option
+def show(directory: Path, serial: str, as_pem: bool, as_json: bool) -> None:
+    """Print all that is known of one certificate.
+
+    SERIAL is in hexadecimal, with or without 0x and colons; its beginning is enough where no
+    other certificate begins so.
+    """
+    if as_pem and as_json:
+        raise CliError("--pem and --json exclude each other", ExitCode.USAGE)
+    with open_store(directory) as store:
+        record = _find(store, serial)
+    if as_json:
+        print_json({**_values(record), "pem": _pem(record)})
+    elif as_pem:
+        click.echo(_pem(record), nl=False)
+    else:
+        for name, value in _values(record).items():
+            if value is not None:
+                print_line(f"{name.replace('_', ' ')}: {value}")
+
+
+def _records(store: Store, after: str | None) -> Iterator[IssuedRecord]:
+    while page := store.list_certificates(limit=_PAGE, after=after):
+        yield from page
+        after = page[-1].serial
+
+
+def _find(store: Store, text: str) -> IssuedRecord:
+    """Return the record of a serial number, or of the only one that begins so."""
+    digits = text.strip().lower().replace(":", "").removeprefix("0x").lstrip("0")
+    if not digits or set(digits) - set("0123456789abcdef"):
+        raise CliError(f"{text!r} is no serial number in hexadecimal", ExitCode.USAGE)
+    exact = store.find_certificate(digits)
+    if exact is not None:
+        return exact
+    matching = []
+    if len(digits) >= _PREFIX_CHARS_MIN:
+        matching = [found for found in _records(store, None) if found.serial.startswith(digits)]
+    if len(matching) > 1:
+        raise CliError(f"{len(matching)} certificates begin with {digits}", ExitCode.USAGE)
+    if not matching:
+        raise CliError(f"there is no certificate {digits}", ExitCode.LOCAL)
+    return matching[0]
+
+
+def _state(record: IssuedRecord) -> str:
+    if record.revoked_at is not None:
+        return "revoked"
+    return "expired" if _clock.instant().wall > record.not_after else "valid"
+
+
+def _row(record: IssuedRecord) -> tuple[str, ...]:
+    return (
+        record.serial,
+        record.subject,
+        moment(record.not_after),
+        _state(record),
+        record.operation,
+        record.label or "-",
+        record.user or record.client_subject or "-",
+    )
+
+
+def _values(record: IssuedRecord) -> dict[str, object]:
+    certificate = x509.load_der_x509_certificate(record.der)
+    return {
+        "serial": record.serial,
+        "subject": record.subject,
+        "state": _state(record),
+        "not_before": moment(record.not_before),
+        "not_after": moment(record.not_after),
+        "sha256": fingerprint(certificate),
+        "issued_at": moment(record.issued_at),
+        "operation": record.operation,
+        "label": record.label,
+        "profile": record.profile,
+        "user": record.user,
+        "client_subject": record.client_subject,
+        "replaces": record.replaces,
+        "revoked_at": None if record.revoked_at is None else moment(record.revoked_at),
+        "revocation_reason": record.revocation_reason,
+    }
+
+
+def _pem(record: IssuedRecord) -> str:
+    certificate = x509.load_der_x509_certificate(record.der)
+    return certificate.public_bytes(Encoding.PEM).decode("ascii")

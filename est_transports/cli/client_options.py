@@ -1,0 +1,263 @@
+"""What every client command is told: which server, by whom it is trusted, and who we are."""
+
+from __future__ import annotations
+
+import functools
+import re
+import ssl
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+from cryptography import x509
+
+from est_core import (
+    AuthScheme,
+    BasicCredentials,
+    Credentials,
+    CredentialsRequested,
+    EstUri,
+    Label,
+    LocalProtocolError,
+    PopMode,
+    TlsVersion,
+)
+from est_transports.cli._common import (
+    CliError,
+    ExitCode,
+    ask_password,
+    json_option,
+    password_from_stdin,
+    verbose_option,
+    warn,
+)
+from est_transports.cli.keys import load_key
+from est_transports.http_client import ClientTimeouts
+from est_transports.trust import CredentialFileError, TlsIdentity, load_pem_certificates
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+TLS_VERSIONS: Final = {"1.2": TlsVersion.TLS_1_2, "1.3": TlsVersion.TLS_1_3}
+
+# How OpenSSL finds a certificate in a directory: by the hash of its subject.
+_HASHED_NAME: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+_MAX_SYSTEM_FILES: Final = 2000
+
+
+class Passwords:
+    """Answers a server's challenges with one user's password; asks for it where it must.
+
+    What was given once and refused is not given again. `refused` says that it happened.
+    """
+
+    def __init__(self, user: str | None, password: str | None, *, implicit: bool = False) -> None:
+        self.user = user
+        self.refused = False
+        self.unknown_schemes: tuple[str, ...] = ()
+        self._password = password
+        self._typed: str | None = None
+        self._implicit = implicit
+
+    def __call__(self, question: CredentialsRequested) -> Credentials | None:
+        """Return the credentials for a Basic challenge, or None."""
+        self.refused = question.attempt > 1
+        schemes = {challenge.known_scheme for challenge in question.challenges}
+        if AuthScheme.BASIC not in schemes:
+            self.unknown_schemes = tuple(challenge.scheme for challenge in question.challenges)
+            return None
+        if self.user is None or (self.refused and self._password is not None):
+            return None
+        if self._implicit:
+            # EST-046: any CA of the system's could have made this server.
+            warn("the password goes to a server that only the system's trust store vouches for")
+            self._implicit = False
+        if self._password is None and (self._typed is None or self.refused):
+            self._typed = ask_password(f"Password of {self.user}")
+        return BasicCredentials(user=self.user, password=self._password or self._typed or "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A server and how to talk to it.
+
+    `trust` are explicit trust anchors; `implicit` is filled where there are none.
+    `key_password` is what opened the identity's key.
+    """
+
+    uri: EstUri
+    trust: tuple[x509.Certificate, ...] = ()
+    implicit: tuple[x509.Certificate, ...] = ()
+    identity: TlsIdentity | None = None
+    key_password: bytes | None = field(default=None, repr=False)
+    passwords: Passwords = field(repr=False)
+    pop: PopMode = PopMode.AUTO
+    max_version: TlsVersion | None = None
+    digest: str | None = None
+    timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
+
+
+_PATH: Final = click.Path(path_type=Path)
+
+_OPTIONS: Final = (
+    click.argument("url"),
+    click.option("--trust", type=_PATH, metavar="CA.pem",
+                 help="Trust servers certified by these CAs and no others; without it the "
+                 "system's trust store."),
+    click.option("--user", metavar="NAME[:PASSWORD]",
+                 help="Log in as NAME. A password given here can be seen by others on this "
+                 "machine (ps): rather be asked, or use --password-stdin."),
+    click.option("--password-stdin", is_flag=True,
+                 help="Read the user's password from standard input."),
+    click.option("--cert", type=_PATH, metavar="CERT.pem",
+                 help="Show this certificate (with intermediates, if any) to the server."),
+    click.option("--key", type=_PATH, metavar="KEY.pem", help="Its private key."),
+    click.option("--key-password-file", type=_PATH, metavar="FILE",
+                 help="Password of an encrypted private key; without it you are asked."),
+    click.option("--label", metavar="LABEL", help="Label of the CA or profile at the server."),
+    click.option("--digest", type=click.Choice(["sha256", "sha384", "sha512"]),
+                 help="Hash to sign requests with."),
+    click.option("--pop", type=click.Choice([mode.value for mode in PopMode]), default="auto",
+                 show_default=True,
+                 help="Link the request to the TLS connection: where possible, always, or never."),
+    click.option("--tls-max", type=click.Choice(list(TLS_VERSIONS)), help="Newest TLS version."),
+    click.option("--timeout", type=click.FloatRange(min=0.1, max=3600), metavar="SECONDS",
+                 help="For connecting, the handshake, and each answer, instead of 10, 10 and 75."),
+    json_option,
+    verbose_option,
+)  # fmt: skip
+
+
+def client_options(command: Decorated) -> Decorated:
+    """Add the options of all client commands; the command gets a Target first, and `as_json`."""
+
+    @functools.wraps(command)
+    def with_target(**options: Any) -> Any:
+        names = ("url", "trust", "user", "password_stdin", "cert", "key", "key_password_file",
+                 "label", "digest", "pop", "tls_max", "timeout")  # fmt: skip
+        return command(make_target(**{name: options.pop(name) for name in names}), **options)
+
+    decorated: Any = with_target
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    # functools.wraps keeps the signature for readers; click calls with its own keywords.
+    result: Decorated = decorated
+    return result
+
+
+def make_target(
+    *,
+    url: str,
+    trust: Path | None = None,
+    user: str | None = None,
+    password_stdin: bool = False,
+    cert: Path | None = None,
+    key: Path | None = None,
+    key_password_file: Path | None = None,
+    label: str | None = None,
+    digest: str | None = None,
+    pop: str = "auto",
+    tls_max: str | None = None,
+    timeout: float | None = None,
+) -> Target:
+    """Return what the options mean. Raises CliError: USAGE, or LOCAL for files."""
+    uri = parse_url(url, label)
+    identity, password = _identity(cert, key, key_password_file)
+    explicit = () if trust is None else load_pem_certificates(trust)
+    return Target(
+        uri=uri,
+        trust=explicit,
+        implicit=() if explicit else system_anchors(),
+        identity=identity,
+        key_password=password,
+        passwords=_passwords(user, password_stdin=password_stdin, implicit=not explicit),
+        pop=PopMode(pop),
+        max_version=None if tls_max is None else TLS_VERSIONS[tls_max],
+        digest=digest,
+        timeouts=_timeouts(timeout),
+    )
+
+
+def _timeouts(seconds: float | None) -> ClientTimeouts:
+    if seconds is None:
+        return ClientTimeouts()
+    return ClientTimeouts(connect_s=seconds, handshake_s=seconds, response_s=seconds)
+
+
+def parse_url(url: str, label: str | None) -> EstUri:
+    """Return the server that URL and label name. Raises CliError (USAGE)."""
+    try:
+        uri = EstUri.parse(url)
+        if label is not None:
+            named = Label(label)
+            if uri.label not in (None, named):
+                raise LocalProtocolError("--label names another label than the URL")
+            uri = replace(uri, label=named)
+    except LocalProtocolError as exc:
+        raise CliError(
+            f"{url}: {exc.message}",
+            ExitCode.USAGE,
+            "a server is https://HOST[:PORT][/LABEL]",
+        ) from exc
+    if uri.scheme != "https":
+        raise CliError(f"{url}: only https is spoken here so far", ExitCode.USAGE)
+    return uri
+
+
+def system_anchors() -> tuple[x509.Certificate, ...]:
+    """Return the CAs that this machine trusts, from where OpenSSL looks for them.
+
+    SSL_CERT_FILE and SSL_CERT_DIR are respected. Raises CliError (LOCAL) if there are none.
+    """
+    paths = ssl.get_default_verify_paths()
+    found: list[x509.Certificate] = []
+    with warnings.catch_warnings():
+        # Some of the web's CAs are older than today's rules; that is not this user's concern.
+        warnings.simplefilter("ignore")
+        if paths.cafile is not None:
+            found += load_pem_certificates(Path(paths.cafile))
+        elif paths.capath is not None:
+            for path in _hashed_files(Path(paths.capath)):
+                found += load_pem_certificates(path)
+    if not found:
+        raise CliError(
+            "this machine has no trust store", ExitCode.LOCAL, "name the CA with --trust CA.pem"
+        )
+    return tuple(dict.fromkeys(found))
+
+
+def _hashed_files(directory: Path) -> list[Path]:
+    names = sorted(path.name for path in directory.iterdir() if _HASHED_NAME.fullmatch(path.name))
+    return [directory / name for name in names[:_MAX_SYSTEM_FILES]]
+
+
+def _identity(
+    cert: Path | None, key: Path | None, password_file: Path | None
+) -> tuple[TlsIdentity | None, bytes | None]:
+    if cert is None or key is None:
+        if cert is not None or key is not None:
+            raise CliError("--cert and --key go together", ExitCode.USAGE)
+        if password_file is not None:
+            raise CliError("--key-password-file goes with --key", ExitCode.USAGE)
+        return None, None
+    chain = load_pem_certificates(cert)
+    private_key, password = load_key(key, password_file)
+    try:
+        return TlsIdentity(chain=chain, key=private_key), password
+    except LocalProtocolError as exc:
+        reason = f"is not the key of the first certificate in {cert}"
+        raise CredentialFileError(key, reason) from exc
+
+
+def _passwords(user: str | None, *, password_stdin: bool, implicit: bool) -> Passwords:
+    if user is None:
+        if password_stdin:
+            raise CliError("--password-stdin goes with --user NAME", ExitCode.USAGE)
+        return Passwords(None, None)
+    name, colon, password = user.partition(":")
+    if password_stdin and colon:
+        raise CliError("the password is given twice", ExitCode.USAGE, "use --password-stdin only")
+    given = password_from_stdin() if password_stdin else (password if colon else None)
+    return Passwords(name, given, implicit=implicit)

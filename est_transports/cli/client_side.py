@@ -1,0 +1,280 @@
+"""The commands of a client: cacerts, csrattrs, enroll, reenroll."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from est_core import RetryLater
+from est_transports import _clock
+from est_transports.cli._common import (
+    CliError,
+    ExitCode,
+    print_json,
+    print_line,
+    print_table,
+    say,
+)
+from est_transports.cli.client_options import Target, client_options
+from est_transports.cli.describe import (
+    certificate_values,
+    csrattrs_rows,
+    csrattrs_values,
+    fingerprint,
+    moment,
+    subject_text,
+)
+from est_transports.cli.enrolling import Order, Received, carry_out
+from est_transports.cli.files import (
+    CA_CERTIFICATES,
+    Output,
+    certificates_pem,
+    refuse_existing,
+    write_files,
+)
+from est_transports.cli.keys import KEY_TYPES, NewKey, load_key, spki_of
+from est_transports.cli.pending import find_pending
+from est_transports.cli.received import Place
+from est_transports.cli.talk import MAX_WAIT_S, Talk
+from est_transports.cli.wishes import Wish, load_csr, wish_of, wish_of_certificate
+from est_transports.signers import SigningKey
+
+_PATH: Final = click.Path(path_type=Path)
+_HERE: Final = Path()
+_OUT = click.option(
+    "--out",
+    type=_PATH,
+    default=_HERE,
+    metavar="DIR",
+    help="Where key.pem, cert.pem, chain.pem and cacerts.pem go.  [default: this directory]",
+)
+_FORCE = click.option("--force", is_flag=True, help="Replace files that are there.")
+_WAIT = click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0, max=MAX_WAIT_S),
+    default=0.0,
+    metavar="SECONDS",
+    help="Wait so long where the server answers later; else exit with 3 at once.",
+)
+_KEY_TYPE = click.option(
+    "--key-type",
+    type=click.Choice(list(KEY_TYPES), case_sensitive=False),
+    help="Kind of key to make.  [default: what the server asks for, else ec:P-256]",
+)
+
+
+@click.command("cacerts")
+@client_options
+@click.option(
+    "--out", metavar="DIR|-", help="Write cacerts.pem there; - writes PEM to standard output."
+)
+@click.option("--pem", is_flag=True, help="Print PEM, as it is done where nobody watches.")
+@_FORCE
+def cacerts(target: Target, *, out: str | None, pem: bool, force: bool, as_json: bool) -> ExitCode:
+    """Fetch the CA certificates of the server at URL, which is https://HOST[:PORT][/LABEL]."""
+    path = None if out is None or out == "-" else Path(out) / CA_CERTIFICATES
+    if path is not None and not force:
+        refuse_existing([path])
+    with Talk(target) as talk:
+        certificates = talk.ca_certs()
+    if path is not None:
+        write_files([Output(path=path, content=certificates_pem(certificates))], overwrite=force)
+        say(f"wrote {path}")
+    if as_json:
+        print_json([_with_pem(certificate) for certificate in certificates])
+    elif pem or out == "-" or (out is None and not sys.stdout.isatty()):
+        click.echo(certificates_pem(certificates).decode("ascii"), nl=False)
+    else:
+        print_table(
+            ("subject", "not before", "not after", "SHA-256"),
+            [
+                (
+                    subject_text(certificate),
+                    moment(certificate.not_valid_before_utc),
+                    moment(certificate.not_valid_after_utc),
+                    fingerprint(certificate),
+                )
+                for certificate in certificates
+            ],
+        )
+    return ExitCode.DONE
+
+
+@click.command("csrattrs")
+@client_options
+def csrattrs(target: Target, *, as_json: bool) -> ExitCode:
+    """Show what the server at URL wants to see in a certificate request."""
+    with Talk(target) as talk:
+        found = talk.csr_attrs()
+    if as_json:
+        print_json({"csrattrs": None if found is None else csrattrs_values(found)})
+    elif found is None:
+        print_line("the server has no opinion")
+    else:
+        print_table(("what", "which"), csrattrs_rows(found))
+    return ExitCode.DONE
+
+
+@click.command("enroll")
+@client_options
+@click.option("--cn", metavar="NAME", help="Common name of the certificate.")
+@click.option(
+    "--san",
+    multiple=True,
+    metavar="KIND:NAME,...",
+    help="Alternative names: dns:..., ip:..., email:..., uri:...",
+)
+@click.option("--csr", type=_PATH, metavar="FILE", help="Send this request, PEM or DER.")
+@click.option(
+    "--new-key",
+    type=_PATH,
+    metavar="FILE",
+    help="Have this key certified: an existing one, or that of --csr.",
+)
+@click.option("--new-key-password-file", type=_PATH, metavar="FILE", help="Its password.")
+@_KEY_TYPE
+@_OUT
+@_FORCE
+@_WAIT
+def enroll(
+    target: Target,
+    *,
+    cn: str | None,
+    san: tuple[str, ...],
+    csr: Path | None,
+    new_key: Path | None,
+    new_key_password_file: Path | None,
+    key_type: str | None,
+    out: Path,
+    force: bool,
+    wait_s: float,
+    as_json: bool,
+) -> ExitCode:
+    """Get a certificate from the server at URL.
+
+    Give --cn or --csr; neither goes on with a request that is pending in --out. The new key is
+    key.pem unless it came with --new-key.
+    """
+    if csr is not None and (cn or san):
+        raise CliError("--csr goes without --cn and --san", ExitCode.USAGE)
+    if key_type is not None and (csr or new_key):
+        raise CliError("--key-type is for keys that are made here", ExitCode.USAGE)
+    key = None if new_key is None else _new_key(new_key, new_key_password_file)
+    request = None if csr is None else load_csr(csr)
+    if request is not None and key is not None and spki_of(key.key) != request.spki:
+        raise CliError(f"{new_key}: is not the key of {csr}", ExitCode.LOCAL)
+    if request is not None:
+        wish = Wish(subject=request.subject)
+    elif cn is not None or san:
+        wish = wish_of(cn, san)
+    else:
+        wish = _pending_wish(out, given_key=key is not None)
+    order = Order(
+        place=Place(directory=out, force=force, with_key=request is None and key is None),
+        wish=wish,
+        csr=request,
+        key=key,
+        key_type=key_type,
+        wait_s=wait_s,
+    )
+    return _finish(carry_out(target, order), as_json=as_json)
+
+
+@click.command("reenroll")
+@client_options
+@click.option("--rekey", is_flag=True, help="Make a new key, instead of keeping the old one.")
+@_KEY_TYPE
+@_OUT
+@_FORCE
+@_WAIT
+def reenroll(
+    target: Target,
+    *,
+    rekey: bool,
+    key_type: str | None,
+    out: Path,
+    force: bool,
+    wait_s: float,
+    as_json: bool,
+) -> ExitCode:
+    """Renew the certificate given with --cert and --key at the server at URL.
+
+    The same names, and the same key unless --rekey; a new key is encrypted with the password of
+    the old one, if it has one. With --force, --out may be where the old files are: they are
+    replaced once the new ones are verified.
+    """
+    if target.identity is None:
+        raise CliError("reenroll needs --cert and --key", ExitCode.USAGE)
+    if key_type is not None and not rekey:
+        raise CliError("--key-type goes with --rekey", ExitCode.USAGE)
+    key = target.identity.key
+    if not isinstance(key, SigningKey):
+        raise CliError("keys of this kind do not sign", ExitCode.LOCAL)
+    current = target.identity.certificate
+    order = Order(
+        place=Place(directory=out, force=force, with_key=rekey),
+        wish=wish_of_certificate(current),
+        key=None if rekey else NewKey(key=key),
+        key_type=key_type or (_same_type(key) if rekey else None),
+        key_password=target.key_password,
+        current=current,
+        wait_s=wait_s,
+    )
+    return _finish(carry_out(target, order), as_json=as_json)
+
+
+def _finish(result: Received | RetryLater, *, as_json: bool) -> ExitCode:
+    """Print what came of it and return the exit code."""
+    if isinstance(result, RetryLater):
+        left_s = max(0, round(result.at.mono - _clock.instant().mono))
+        if as_json:
+            values = {"status": "pending", "retry_at": moment(result.at.wall)}
+            print_json({**values, "retry_after_s": left_s})
+        say(
+            "est: pending: the server has not decided yet; run the same command again after "
+            f"{moment(result.at.wall)} (in {left_s} s)"
+        )
+        return ExitCode.PENDING
+    if as_json:
+        print_json(result.values())
+    else:
+        certificate = result.certificate
+        rows = [
+            ("subject", subject_text(certificate)),
+            ("serial", f"{certificate.serial_number:x}"),
+            ("not after", moment(certificate.not_valid_after_utc)),
+            ("SHA-256", fingerprint(certificate)),
+            *(("file", file) for file in result.files),
+        ]
+        print_table(("what", "which"), rows)
+    return ExitCode.DONE
+
+
+def _with_pem(certificate: x509.Certificate) -> dict[str, object]:
+    pem = certificate.public_bytes(Encoding.PEM).decode("ascii")
+    return {**certificate_values(certificate), "pem": pem}
+
+
+def _new_key(path: Path, password_file: Path | None) -> NewKey:
+    key, password = load_key(path, password_file)
+    return NewKey(key=key, password=password)
+
+
+def _same_type(key: SigningKey) -> str | None:
+    """Return the name of a key's kind, None where --key-type has none for it."""
+    name = NewKey(key=key).facts.name.lower().replace(" ", ":")
+    return next((known for known in KEY_TYPES if known.lower() == name), None)
+
+
+def _pending_wish(directory: Path, *, given_key: bool) -> Wish:
+    pending = None if given_key else find_pending(directory)
+    if pending is None:
+        raise CliError("nothing to enrol", ExitCode.USAGE, "give --cn NAME or --csr FILE")
+    say(f"going on with the request for {pending.wish.text}")
+    return pending.wish

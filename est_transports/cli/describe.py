@@ -1,0 +1,196 @@
+"""What a server sent, in words for people and in values for JSON."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import UTC, datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from est_core import Limits, RemoteProtocolError
+from est_core.asn1.attributes import Attribute, read_general_names
+from est_core.asn1.csrattrs import CsrAttrs, CsrPlan, ObjectId
+from est_core.asn1.keys import signature_algorithm
+from est_core.asn1.template import KeyTypeWanted
+from est_transports.cli.keys import wanted_text
+
+OID_NAMES: Final = {
+    "0.9.2342.19200300.100.1.1": "userId",
+    "0.9.2342.19200300.100.1.25": "domainComponent",
+    "1.2.840.113549.1.9.1": "emailAddress",
+    "1.2.840.113549.1.9.2": "unstructuredName",
+    "1.2.840.113549.1.9.7": "challengePassword",
+    "1.2.840.113549.1.9.8": "unstructuredAddress",
+    "1.2.840.113549.1.9.14": "extensionRequest",
+    "1.2.840.113549.1.9.15": "SMIMECapabilities",
+    "1.2.840.113549.1.9.16.2.37": "decryptKeyID",
+    "1.2.840.113549.1.9.16.2.54": "asymmDecryptKeyID",
+    "1.2.840.113549.1.9.16.2.56": "otpChallenge",
+    "1.2.840.113549.1.9.16.2.57": "revocationChallenge",
+    "1.2.840.113549.1.9.16.2.58": "estIdentityLinking",
+    "1.2.840.113549.1.9.20": "friendlyName",
+    "1.3.6.1.1.1.1.22": "macAddress",
+    "1.3.6.1.5.5.7.1.24": "tlsFeature",
+    "1.3.6.1.5.5.7.7.36": "changeSubjectName",
+    "2.5.4.3": "commonName",
+    "2.5.4.5": "serialNumber",
+    "2.5.4.6": "countryName",
+    "2.5.4.7": "localityName",
+    "2.5.4.8": "stateOrProvinceName",
+    "2.5.4.10": "organizationName",
+    "2.5.4.11": "organizationalUnitName",
+    "2.5.29.14": "subjectKeyIdentifier",
+    "2.5.29.15": "keyUsage",
+    "2.5.29.17": "subjectAltName",
+    "2.5.29.19": "basicConstraints",
+    "2.5.29.32": "certificatePolicies",
+    "2.5.29.37": "extendedKeyUsage",
+}
+"""Names of what servers ask for; the rest is shown as its numbers."""
+
+
+def oid_name(oid: str) -> str:
+    """Return the name of an object identifier, or the identifier itself."""
+    return OID_NAMES.get(oid, oid)
+
+
+def moment(when: datetime) -> str:
+    """Return a moment in UTC as RFC 3339 writes it."""
+    return when.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """Return the SHA-256 of the certificate in hexadecimal pairs."""
+    return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+
+
+def subject_text(certificate: x509.Certificate) -> str:
+    """Return the subject, or the first of its alternative names where it is empty."""
+    return certificate.subject.rfc4514_string() or "(empty subject)"
+
+
+def certificate_values(certificate: x509.Certificate) -> dict[str, object]:
+    """Return what tells a certificate from others, for JSON."""
+    return {
+        "subject": certificate.subject.rfc4514_string(),
+        "issuer": certificate.issuer.rfc4514_string(),
+        "serial": f"{certificate.serial_number:x}",
+        "not_before": moment(certificate.not_valid_before_utc),
+        "not_after": moment(certificate.not_valid_after_utc),
+        "sha256": fingerprint(certificate),
+    }
+
+
+# CSR attributes
+
+
+def csrattrs_values(csrattrs: CsrAttrs) -> dict[str, object]:
+    """Return everything that a server asks for, for JSON."""
+    plan = csrattrs.plan()
+    return {
+        "from_template": plan.from_template,
+        "key_type": None if plan.key_type is None else _key_values(plan.key_type),
+        "signature_algorithms": [_named(oid) for oid in plan.signature_algorithms],
+        "subject": None if plan.subject is None else _subject_values(plan),
+        "extensions": [
+            {**_named(found.oid), "critical": found.critical, "value": _base64(found.value)}
+            for found in plan.extensions
+        ],
+        "extensions_to_fill": [
+            {**_named(found.oid), "critical": found.critical} for found in plan.extensions_to_fill
+        ],
+        "attributes": [
+            {**_named(found.type), "values": [_base64(value) for value in found.values]}
+            for found in plan.attributes
+        ],
+        "attributes_to_fill": [_named(oid) for oid in plan.attribute_oids],
+        "linking": plan.linking_attribute and oid_name(plan.linking_attribute),
+        "unknown": [_named(item.oid if isinstance(item, ObjectId) else item.type)
+                    for item in plan.unknown],
+        "der": _base64(csrattrs.der()),
+    }  # fmt: skip
+
+
+def csrattrs_rows(csrattrs: CsrAttrs) -> tuple[tuple[str, str], ...]:
+    """Return what a server asks for as pairs for people: what, and which."""
+    plan = csrattrs.plan()
+    rows = [("form", "template" if plan.from_template else "list")]
+    if plan.key_type is not None:
+        rows.append(("key type", wanted_text(plan.key_type)))
+    rows += [("signature algorithm", _algorithm_name(oid)) for oid in plan.signature_algorithms]
+    if plan.subject is not None:
+        rows.append(("subject", _subject_text(plan)))
+    for extension in plan.extensions:
+        text = oid_name(extension.oid) + (" (critical)" if extension.critical else "")
+        rows.append(("extension", text + _extension_detail(extension.oid, extension.value)))
+    rows += [
+        ("extension", f"{oid_name(found.oid)}, value from the client")
+        for found in plan.extensions_to_fill
+    ]
+    rows += [("attribute", _attribute_text(found)) for found in plan.attributes]
+    rows += [
+        ("attribute", f"{oid_name(oid)}, value from the client") for oid in plan.attribute_oids
+    ]
+    if plan.linking_attribute:
+        name = oid_name(plan.linking_attribute)
+        rows.append(("linking", f"to the TLS connection, with {name}"))
+    rows += [
+        ("not understood", item.oid if isinstance(item, ObjectId) else item.type)
+        for item in plan.unknown
+    ]
+    return tuple(rows)
+
+
+def _named(oid: str) -> dict[str, object]:
+    algorithm = signature_algorithm(oid)
+    return {"oid": oid, "name": algorithm.name if algorithm else OID_NAMES.get(oid)}
+
+
+def _algorithm_name(oid: str) -> str:
+    algorithm = signature_algorithm(oid)
+    return algorithm.name if algorithm else oid
+
+
+def _key_values(wanted: KeyTypeWanted) -> dict[str, object]:
+    return {
+        "name": wanted_text(wanted),
+        "algorithm": wanted.algorithm,
+        "curve": wanted.curve,
+        "bits": wanted.bits,
+    }
+
+
+def _subject_values(plan: CsrPlan) -> list[list[dict[str, object]]]:
+    return [
+        [{**_named(part.type), "value": part.value and _base64(part.value)} for part in rdn]
+        for rdn in plan.subject or ()
+    ]
+
+
+def _subject_text(plan: CsrPlan) -> str:
+    parts = [
+        oid_name(part.type) + (" (given)" if part.value is not None else "")
+        for rdn in plan.subject or ()
+        for part in rdn
+    ]
+    return ", ".join(parts) or "empty"
+
+
+def _attribute_text(attribute: Attribute) -> str:
+    return f"{oid_name(attribute.type)}, {len(attribute.values)} value(s) given"
+
+
+def _extension_detail(oid: str, value: bytes) -> str:
+    """Return what is in the extensions that people ask for most."""
+    try:
+        if oid == "2.5.29.17":
+            return f": {len(read_general_names(value, Limits()))} name(s) given"
+    except RemoteProtocolError:
+        return ": not readable"
+    return ""
+
+
+def _base64(value: bytes) -> str:
+    return b64encode(value).decode("ascii")

@@ -1,0 +1,179 @@
+"""The way of `est enroll` and `est reenroll`: from what is wanted to files in their places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography import x509
+
+from est_core import Enrolled, Limits, LocalProtocolError, RemoteProtocolError, RetryLater
+from est_core.asn1.csrattrs import CsrAttrs
+from est_core.asn1.keys import SignatureAlgorithm, public_key_facts
+from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
+from est_core.enrollment import renewal_info, request_info, wanted_algorithm, wanted_key
+from est_transports import _clock
+from est_transports.cli._common import CliError, ExitCode
+from est_transports.cli.client_options import Target
+from est_transports.cli.describe import certificate_values
+from est_transports.cli.keys import NewKey, make_key, warn_unless_wanted
+from est_transports.cli.pending import Pending, forget_pending, resume, save_pending
+from est_transports.cli.received import Place, checked_chain, install
+from est_transports.cli.talk import EnrollmentFailedError, Talk
+from est_transports.cli.wishes import Wish
+
+_LINKING: Final = ("1.2.840.113549.1.9.7", "1.2.840.113549.1.9.16.2.58")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is wanted, and where it is to be put.
+
+    `csr` is a request that somebody else made. `key` is the key to be certified; None together
+    with no `csr` has one made. `current` is the certificate to be renewed. `key_password`
+    encrypts a key that is made.
+    """
+
+    place: Place
+    wish: Wish
+    csr: CertRequest | None = None
+    key: NewKey | None = None
+    key_type: str | None = None
+    key_password: bytes | None = None
+    current: x509.Certificate | None = None
+    wait_s: float = 0.0
+
+    @property
+    def makes_key(self) -> bool:
+        """True if a key is made for it, and kept while the request is pending."""
+        return self.csr is None and self.key is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A certificate in its place; `files` are all that were written."""
+
+    certificate: x509.Certificate
+    files: tuple[str, ...]
+
+    def values(self) -> dict[str, object]:
+        """Return it for JSON."""
+        return {
+            "status": "enrolled",
+            **certificate_values(self.certificate),
+            "files": list(self.files),
+        }
+
+
+def carry_out(target: Target, order: Order) -> Received | RetryLater:
+    """Get the certificate, check it and put it in its place, or return when to ask again.
+
+    Raises CliError. Nothing that was there before has changed then, but for a key that is kept
+    because the server may have issued a certificate for it.
+    """
+    order.place.check()
+    resumed = None
+    if order.makes_key:
+        resumed = resume(
+            order.place.directory,
+            order.wish,
+            order.key_type,
+            order.key_password,
+            force=order.place.force,
+        )
+    with Talk(target) as talk:
+        ca_certificates = talk.ca_certs_if_any()
+        csrattrs = talk.csr_attrs_if_any()
+        key = resumed or _key(order, csrattrs)
+        answer = _enroll(talk, order, key, csrattrs, is_new=resumed is None)
+    if isinstance(answer, RetryLater):
+        return answer
+    chain = checked_chain(
+        answer,
+        trusted=tuple(dict.fromkeys((*ca_certificates, *target.trust))),
+        asked=order.wish.subject,
+        now=_clock.instant().wall,
+    )
+    files = install(
+        order.place,
+        certificate=answer.certificate,
+        chain=chain,
+        ca_certificates=ca_certificates,
+        key=key if order.makes_key else None,
+    )
+    if order.makes_key:
+        forget_pending(order.place.directory)
+    return Received(certificate=answer.certificate, files=tuple(str(path) for path in files))
+
+
+def _key(order: Order, csrattrs: CsrAttrs | None) -> NewKey | None:
+    """Return the key to be certified, made as the server asks if it is not there yet."""
+    wanted = wanted_key(csrattrs)
+    key = order.key
+    if order.makes_key:
+        made = make_key(wanted, order.key_type)
+        key = NewKey(key=made, password=order.key_password)
+    if order.csr is not None:
+        warn_unless_wanted(order.csr.key, wanted)
+    elif key is not None:
+        warn_unless_wanted(key.facts, wanted)
+    return key
+
+
+def _enroll(
+    talk: Talk, order: Order, key: NewKey | None, csrattrs: CsrAttrs | None, *, is_new: bool
+) -> Enrolled | RetryLater:
+    request = _request(order, key, csrattrs)
+    if order.makes_key and key is not None:
+        save_pending(order.place.directory, Pending(wish=order.wish, key=key))
+    try:
+        return talk.enroll(
+            request,
+            key=None if key is None else key.key,
+            csrattrs=csrattrs,
+            algorithm=_algorithm(talk.target, key, csrattrs),
+            renew=order.current is not None,
+            wait_s=order.wait_s,
+        )
+    except EnrollmentFailedError as exc:
+        if order.makes_key and is_new and not exc.may_be_issued:
+            forget_pending(order.place.directory)
+        raise
+
+
+def _request(
+    order: Order, key: NewKey | None, csrattrs: CsrAttrs | None
+) -> CertRequestInfo | CertRequest:
+    """Return what is asked for: to be signed where the key is here, else as it came."""
+    if order.csr is not None:
+        if key is None:
+            return order.csr
+        info = CertRequestInfo.of(order.csr)
+        for oid in _LINKING:  # it was for another connection, if for any
+            info = info.without_attribute(oid)
+        return info
+    if key is None:
+        raise TypeError("an order without a request has a key")
+    if order.current is not None:
+        return renewal_info(current=order.current, key=key.spki)
+    try:
+        return request_info(
+            subject=order.wish.subject, key=key.spki, names=order.wish.names, csrattrs=csrattrs
+        )
+    except (LocalProtocolError, RemoteProtocolError) as exc:
+        raise CliError(
+            f"the server's CSR attributes cannot be met: {exc.message}",
+            ExitCode.REFUSED,
+            "see `est csrattrs`; a request of your own goes with --csr",
+        ) from exc
+
+
+def _algorithm(
+    target: Target, key: NewKey | None, csrattrs: CsrAttrs | None
+) -> SignatureAlgorithm | None:
+    if key is None:
+        return None
+    try:
+        return wanted_algorithm(csrattrs, public_key_facts(key.spki, Limits()), target.digest)
+    except LocalProtocolError as exc:
+        raise CliError(f"--digest: {exc.message}", ExitCode.USAGE) from exc

@@ -1,0 +1,165 @@
+"""Files that a command leaves behind: written whole or not at all, and never over others.
+
+A set of files is first written beside its place under temporary names, synced, and then moved
+there one by one, so that a full disk or a lost race leaves the old files as they were.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+)
+
+from est_transports.cli._common import CliError, ExitCode
+
+KEY: Final = "key.pem"
+CERTIFICATE: Final = "cert.pem"
+CHAIN: Final = "chain.pem"
+CA_CERTIFICATES: Final = "cacerts.pem"
+
+SECRET_MODE: Final = 0o600
+PUBLIC_MODE: Final = 0o644
+DIRECTORY_MODE: Final = 0o700
+
+_NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A file to be written: its place, what goes into it, and whether others may read it."""
+
+    path: Path
+    content: bytes = field(repr=False)
+    secret: bool = False
+
+    @property
+    def mode(self) -> int:
+        """Its permissions, whatever the umask says."""
+        return SECRET_MODE if self.secret else PUBLIC_MODE
+
+
+def write_files(outputs: Sequence[Output], *, overwrite: bool = False) -> None:
+    """Write all outputs, in this order, creating directories (0700) as needed.
+
+    Without `overwrite`, an existing file is left alone and the command fails (LOCAL), also where
+    it came to be a moment ago. If anything fails before the first file is in its place, nothing
+    has changed. Raises CliError.
+    """
+    staged: list[tuple[Path, Output]] = []
+    try:
+        if not overwrite:
+            refuse_existing(output.path for output in outputs)
+        for output in outputs:
+            make_directory(output.path.parent)
+            staged.append((_temporary_name(output.path), output))
+            _write(*staged[-1])
+        for temporary, output in staged:
+            _move(temporary, output.path, overwrite=overwrite)
+        for directory in dict.fromkeys(output.path.parent for output in outputs):
+            _sync_directory(directory)
+    except OSError as exc:
+        raise CliError(
+            f"cannot write {exc.filename2 or exc.filename}: {exc.strerror}", ExitCode.LOCAL
+        ) from exc
+    finally:
+        for temporary, _ in staged:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def refuse_existing(paths: Iterable[Path]) -> None:
+    """Raise CliError (LOCAL) if one of the files is there."""
+    for path in paths:
+        if os.path.lexists(path):
+            raise _exists(path)
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory that only its owner may enter, unless it is there. Raises CliError."""
+    try:
+        path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    except OSError as exc:
+        reason = "is no directory" if isinstance(exc, FileExistsError) else exc.strerror
+        raise CliError(f"cannot use directory {path}: {reason}", ExitCode.LOCAL) from exc
+
+
+def remove_files(paths: Iterable[Path]) -> None:
+    """Remove files that are there. Raises CliError."""
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as exc:
+            raise CliError(f"cannot remove {path}: {exc.strerror}", ExitCode.LOCAL) from exc
+
+
+def certificates_pem(certificates: Iterable[x509.Certificate]) -> bytes:
+    """Return the certificates one after the other in PEM."""
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+
+
+def key_pem(key: PrivateKeyTypes, password: bytes | None = None) -> bytes:
+    """Return a private key as PKCS#8 in PEM, encrypted where there is a password."""
+    encryption: KeySerializationEncryption = NoEncryption()
+    if password is not None:
+        encryption = BestAvailableEncryption(password)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+
+
+def _exists(path: Path) -> CliError:
+    return CliError(
+        f"{path} is there already", ExitCode.LOCAL, "move it away, or replace it with --force"
+    )
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+
+
+def _write(temporary: Path, output: Output) -> None:
+    # Never readable by others, not even for a moment: the mode is there from the first byte.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, SECRET_MODE)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, output.mode)
+        file.write(output.content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _move(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    if overwrite:
+        temporary.replace(path)
+        return
+    try:
+        # A link fails where the name is taken; a rename would replace it.
+        os.link(temporary, path)
+    except FileExistsError:
+        raise _exists(path) from None
+    except OSError as exc:
+        if exc.errno not in _NO_HARD_LINKS:
+            raise
+        refuse_existing([path])
+        temporary.replace(path)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

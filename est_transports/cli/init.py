@@ -1,0 +1,105 @@
+"""`est init`: a new CA in a directory."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from est_core import LocalProtocolError
+from est_transports import _clock
+from est_transports.cli._common import (
+    CliError,
+    ExitCode,
+    json_option,
+    print_json,
+    print_line,
+    verbose_option,
+)
+from est_transports.cli.describe import fingerprint
+from est_transports.cli.directory import directory_argument, local_errors
+from est_transports.cli.keys import read_password_file
+from est_transports.founding import CA_CERTIFICATE, DEFAULT_HOSTS, Founding, found
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@directory_argument
+@click.option(
+    "--host",
+    "hosts",
+    metavar="NAME",
+    multiple=True,
+    help="Host name or address of the server; may be repeated. Default: this machine's loopback.",
+)
+@click.option("--name", "--subject", metavar="CN", help="Common name of the CA.")
+@click.option(
+    "--ca-key-password-file",
+    "password_file",
+    metavar="FILE",
+    type=_FILE,
+    help="Encrypt the CA's key with the password in this file's first line; "
+    "est.toml will say where the file is.",
+)
+@click.option("--force", is_flag=True, help="Move what is in DIR aside, to DIR.old-1.")
+@json_option
+@verbose_option
+def init(
+    directory: Path,
+    hosts: tuple[str, ...],
+    name: str | None,
+    password_file: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Create a certification authority in DIR.
+
+    DIR gets the CA's key and certificate, a TLS certificate for its server, a store for users
+    and issued certificates, and est.toml, where everything can be set.
+    """
+    password = None if password_file is None else read_password_file(password_file)
+    try:
+        founding = Founding(
+            hosts=hosts or DEFAULT_HOSTS,
+            name=name,
+            key_password=password,
+            password_file=password_file,
+        )
+    except LocalProtocolError as exc:
+        raise CliError(exc.message, ExitCode.USAGE) from exc
+    with local_errors():
+        certificate = found(
+            directory, founding, now=_clock.instant(), entropy=_clock.entropy, replace=force
+        )
+    if as_json:
+        print_json(
+            {
+                "directory": str(directory.absolute()),
+                "ca_certificate": str((directory / CA_CERTIFICATE).absolute()),
+                "subject": certificate.subject.rfc4514_string(),
+                "sha256": fingerprint(certificate),
+                "hosts": list(founding.hosts),
+            }
+        )
+        return
+    print_line(f"CA {certificate.subject.rfc4514_string()} created in {directory}")
+    print_line(f"SHA-256 fingerprint {fingerprint(certificate)}")
+    print_line("Next:")
+    for command in _next_commands(directory, founding.hosts):
+        print_line(f"  {command}")
+
+
+def _next_commands(directory: Path, hosts: tuple[str, ...]) -> tuple[str, ...]:
+    place = shlex.quote(str(directory))
+    trust = shlex.quote(str(directory / CA_CERTIFICATE))
+    host = f"[{hosts[0]}]" if ":" in hosts[0] else hosts[0]
+    # Without a name of its own the server is for this machine, as it listens by default.
+    listen = "" if hosts[0] in DEFAULT_HOSTS else " --listen 0.0.0.0:8443"
+    url = f"https://{host}:8443"
+    return (
+        f"est user add {place} device",
+        f"est serve {place}{listen}",
+        f"est enroll {url} --trust {trust} --user device --cn device-1 --out device-1",
+    )

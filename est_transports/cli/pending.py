@@ -1,0 +1,130 @@
+"""A request on its way: its key, kept until the certificate is there.
+
+The key is saved before the request is sent, so that a certificate that is issued while this
+process dies is not lost, and so that a later run repeats the same request (RFC 7030 4.2.3).
+What was asked for lies beside it as a certificate request that anybody can read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from est_transports.cli._common import CliError, ExitCode
+from est_transports.cli.files import Output, key_pem, remove_files, write_files
+from est_transports.cli.keys import NewKey
+from est_transports.cli.wishes import Wish
+from est_transports.signers import SigningKey
+from est_transports.trust import load_pem_private_key
+
+PENDING_KEY: Final = "key.pem.pending"
+PENDING_REQUEST: Final = "request.pem.pending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A request that was begun: what it asks for, and its key."""
+
+    wish: Wish
+    key: NewKey
+
+
+def find_pending(directory: Path, password: bytes | None = None) -> Pending | None:
+    """Return the request that was begun in a directory, None if there is none.
+
+    `password` opens its key where that is encrypted. Raises CliError (LOCAL).
+    """
+    key_path, request_path = directory / PENDING_KEY, directory / PENDING_REQUEST
+    if not key_path.exists() or not request_path.exists():
+        return None
+    key = load_pem_private_key(key_path, password)
+    try:
+        request = x509.load_pem_x509_csr(request_path.read_bytes())
+        wish = Wish(subject=request.subject, names=_names(request))
+        same_key = request.public_key() == key.public_key()
+    except ValueError as exc:
+        raise _unusable(directory, "its request cannot be read") from exc
+    if not isinstance(key, SigningKey) or not same_key:
+        raise _unusable(directory, "its key is another than its request's")
+    return Pending(wish=wish, key=NewKey(key=key, password=password))
+
+
+def resume(
+    directory: Path, wish: Wish, key_type: str | None, password: bytes | None, *, force: bool
+) -> NewKey | None:
+    """Return the key of the pending request if it is this one.
+
+    Another request that is pending is dropped with `force`, and a CliError (LOCAL) without.
+    """
+    pending = find_pending(directory, password)
+    if pending is None:
+        return None
+    same_type = key_type is None or _type_of(pending.key) == key_type.lower()
+    if pending.wish == wish and same_type:
+        return pending.key
+    if force:
+        return None
+    raise CliError(
+        f"another request, for {pending.wish.text}, is pending in {directory}",
+        ExitCode.LOCAL,
+        "finish it first, drop it with --force, or use another --out",
+    )
+
+
+def save_pending(directory: Path, pending: Pending) -> None:
+    """Save a request that is about to be sent, over one that was there. Raises CliError."""
+    write_files(
+        (
+            Output(
+                path=directory / PENDING_KEY,
+                content=key_pem(pending.key.key, pending.key.password),
+                secret=True,
+            ),
+            Output(path=directory / PENDING_REQUEST, content=_request_pem(pending)),
+        ),
+        overwrite=True,
+    )
+
+
+def forget_pending(directory: Path) -> None:
+    """Remove what save_pending left. Raises CliError."""
+    remove_files((directory / PENDING_REQUEST, directory / PENDING_KEY))
+
+
+def _request_pem(pending: Pending) -> bytes:
+    builder = x509.CertificateSigningRequestBuilder().subject_name(pending.wish.subject)
+    if pending.wish.names:
+        names = x509.SubjectAlternativeName(pending.wish.names)
+        builder = builder.add_extension(names, critical=False)
+    key = pending.key.key
+    digest = isinstance(key, EllipticCurvePrivateKey | RSAPrivateKey)
+    signed = builder.sign(key, hashes.SHA256() if digest else None)
+    return signed.public_bytes(Encoding.PEM)
+
+
+def _names(request: x509.CertificateSigningRequest) -> tuple[x509.GeneralName, ...]:
+    try:
+        found = request.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(found.value)
+
+
+def _type_of(key: NewKey) -> str:
+    """Return the kind of a key as --key-type has it, in lower case."""
+    return key.facts.name.lower().replace(" ", ":")
+
+
+def _unusable(directory: Path, reason: str) -> CliError:
+    return CliError(
+        f"the request pending in {directory} cannot be used: {reason}",
+        ExitCode.LOCAL,
+        f"remove {directory / PENDING_KEY} and {directory / PENDING_REQUEST}",
+    )

@@ -1,0 +1,180 @@
+"""A certificate that came: what is checked before it is believed, and where it is put."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+from est_core import Enrolled
+from est_transports.cli._common import CliError, ExitCode, warn
+from est_transports.cli.describe import moment
+from est_transports.cli.files import (
+    CA_CERTIFICATES,
+    CERTIFICATE,
+    CHAIN,
+    KEY,
+    Output,
+    certificates_pem,
+    key_pem,
+    refuse_existing,
+    write_files,
+)
+from est_transports.cli.keys import NewKey
+
+MAX_CHAIN: Final = 8
+
+UNTRUSTED: Final = "response/untrusted-certificate"
+"""The new certificate is not issued by any CA certificate that is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A directory for what is received, and whether old files there may be replaced.
+
+    `with_key` says that a new key will be written too.
+    """
+
+    directory: Path
+    force: bool
+    with_key: bool
+
+    @property
+    def key(self) -> Path:
+        """Where the key goes."""
+        return self.directory / KEY
+
+    @property
+    def certificate(self) -> Path:
+        """Where the certificate goes."""
+        return self.directory / CERTIFICATE
+
+    @property
+    def chain(self) -> Path:
+        """Where the certificates of its issuers go, its own issuer first."""
+        return self.directory / CHAIN
+
+    @property
+    def ca_certificates(self) -> Path:
+        """Where all certificates of the CA go."""
+        return self.directory / CA_CERTIFICATES
+
+    def check(self) -> None:
+        """Raise CliError (LOCAL) where files are in the way, before anything is asked."""
+        if not self.force:
+            paths = (self.key,) if self.with_key else ()
+            refuse_existing((*paths, self.certificate, self.chain))
+
+
+def checked_chain(
+    enrolled: Enrolled,
+    *,
+    trusted: Sequence[x509.Certificate],
+    asked: x509.Name,
+    now: datetime,
+) -> tuple[x509.Certificate, ...]:
+    """Return the issuers of a new certificate, its own issuer first.
+
+    `trusted` are the EST CA's certificates and the trust anchors: one of them must be among the
+    issuers (EST-149). That the key is ours, the exchange has checked. A subject or a validity
+    that was not to be expected is warned of. Raises CliError (REFUSED).
+    """
+    certificate = enrolled.certificate
+    chain = _issuers(certificate, (*trusted, *enrolled.others), frozenset(trusted))
+    if not trusted:
+        warn("no CA certificate is known: the new certificate was not verified")
+    elif not any(issuer in trusted for issuer in chain):
+        raise CliError(
+            f"the certificate that the server sent is not issued by its CA [{UNTRUSTED}]",
+            ExitCode.REFUSED,
+            "nothing was installed; tell the operator of the server",
+        )
+    if certificate.subject != asked:
+        warn(f"the certificate is for {certificate.subject.rfc4514_string()}")
+    if certificate.not_valid_before_utc > now:
+        warn(f"the certificate is not valid before {moment(certificate.not_valid_before_utc)}")
+    if certificate.not_valid_after_utc <= now:
+        warn(f"the certificate is expired since {moment(certificate.not_valid_after_utc)}")
+    return chain
+
+
+def install(
+    place: Place,
+    *,
+    certificate: x509.Certificate,
+    chain: tuple[x509.Certificate, ...],
+    ca_certificates: tuple[x509.Certificate, ...],
+    key: NewKey | None,
+) -> tuple[Path, ...]:
+    """Write the files of a certificate and return their paths. Raises CliError.
+
+    The key is last: if the machine dies in between, the pending one is still there.
+    """
+    outputs = []
+    if chain:
+        outputs.append(Output(path=place.chain, content=certificates_pem(chain)))
+    if ca_certificates:
+        outputs += _ca_output(place.ca_certificates, certificates_pem(ca_certificates))
+    outputs.append(Output(path=place.certificate, content=certificates_pem((certificate,))))
+    if key is not None:
+        content = key_pem(key.key, key.password)
+        outputs.append(Output(path=place.key, content=content, secret=True))
+    write_files(outputs, overwrite=place.force)
+    return tuple(output.path for output in outputs)
+
+
+def _ca_output(path: Path, content: bytes) -> list[Output]:
+    """Leave CA certificates that are there alone: somebody may trust them."""
+    if not path.exists():
+        return [Output(path=path, content=content)]
+    if path.read_bytes() != content:
+        warn(f"{path} differs from the server's CA certificates; `est cacerts` fetches them")
+    return []
+
+
+def _issuers(
+    certificate: x509.Certificate,
+    candidates: Sequence[x509.Certificate],
+    trusted: frozenset[x509.Certificate],
+) -> tuple[x509.Certificate, ...]:
+    chain: list[x509.Certificate] = []
+    current = certificate
+    while len(chain) < MAX_CHAIN:
+        issuer = next(
+            (
+                found
+                for found in candidates
+                if found not in (certificate, *chain) and _issued(current, found, trusted)
+            ),
+            None,
+        )
+        if issuer is None:
+            break
+        chain.append(issuer)
+        if _issued(issuer, issuer, trusted):
+            break
+        current = issuer
+    return tuple(chain)
+
+
+def _issued(
+    certificate: x509.Certificate, issuer: x509.Certificate, trusted: frozenset[x509.Certificate]
+) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+        # A trust anchor may be older than basicConstraints; anybody else must be a CA.
+        return issuer in trusted or _is_ca(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+
+
+def _is_ca(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False

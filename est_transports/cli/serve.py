@@ -1,0 +1,228 @@
+"""`est serve`: an EST server from a directory of `est init`."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import click
+from cryptography.hazmat.backends.openssl import backend
+
+from est_core import Authentication, LocalProtocolError, Operation, __version__
+from est_transports.cli._common import json_option, say, verbose_option
+from est_transports.cli.describe import fingerprint
+from est_transports.cli.directory import directory_argument, local_errors, read_config
+from est_transports.config import MAX_WORKERS, ListenAddress, ServerConfig, parse_listen
+from est_transports.config_reader import CONFIG_FILE, load_config
+from est_transports.observe import FIELDS, JsonFormatter, TextFormatter, log_request
+from est_transports.serving import (
+    Service,
+    ServingError,
+    load_service,
+    open_sockets,
+    own_names,
+)
+from est_transports.stores.passwords import PasswordChecks
+from est_transports.stores.sqlite import SqliteStore
+from est_transports.toml_tables import ConfigError
+from est_transports.trust import CredentialFileError
+
+_log: Final = logging.getLogger("est_transports")
+
+_ENROLL_BY: Final = {
+    frozenset({"basic"}): Authentication.HTTP,
+    frozenset({"cert"}): Authentication.CERT,
+    frozenset({"basic", "cert"}): Authentication.CERT_OR_HTTP,
+}
+_ONLY_AT_START: Final = ("listen", "workers", "threads", "connections_max")
+
+
+class _Listen(click.ParamType[ListenAddress]):
+    name = "HOST:PORT"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> ListenAddress:
+        """Return the address; click calls it with the default's result too."""
+        if isinstance(value, ListenAddress):
+            return value
+        try:
+            return parse_listen(str(value))
+        except LocalProtocolError as exc:
+            self.fail(exc.message, param, ctx)
+
+
+class AuthenticationWords(click.ParamType[Authentication]):
+    """What --auth takes: basic, cert, or both."""
+
+    name = "WORDS"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Authentication:
+        """Return how enrolment is authenticated."""
+        if isinstance(value, Authentication):
+            return value
+        words = frozenset(word.strip() for word in str(value).split(","))
+        if words not in _ENROLL_BY:
+            self.fail(f"{value!r} is not basic, cert or basic,cert", param, ctx)
+        return _ENROLL_BY[words]
+
+
+@click.command()
+@directory_argument
+@click.option("--listen", type=_Listen(), help="Where to listen. Default: 127.0.0.1:8443.")
+@click.option(
+    "--auth", type=AuthenticationWords(), help="How clients may enrol: basic, cert or basic,cert."
+)
+@click.option(
+    "--require-pop",
+    is_flag=True,
+    help="Only take requests that are linked to their TLS connection.",
+)
+@click.option("--workers", metavar="N", type=click.IntRange(1, MAX_WORKERS), help="Processes.")
+@json_option
+@verbose_option
+def serve(
+    directory: Path,
+    listen: ListenAddress | None,
+    auth: Authentication | None,
+    require_pop: bool,
+    workers: int | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Serve EST from DIR until SIGTERM or ctrl-C; SIGHUP reads DIR's files again.
+
+    The options override DIR/est.toml. On standard error there is one line when the server is
+    ready, then one for each request, as JSON with --json.
+    """
+
+    options = partial(
+        overridden, listen=listen, auth=auth, require_pop=require_pop, workers=workers
+    )
+    _serve(_Loader(directory, options), as_json=as_json)
+
+
+def overridden(
+    config: ServerConfig,
+    *,
+    listen: ListenAddress | None = None,
+    auth: Authentication | None = None,
+    require_pop: bool = False,
+    workers: int | None = None,
+) -> ServerConfig:
+    """Return the configuration with what was given instead of what the file says.
+
+    `auth` and `require_pop` hold under every label. Raises LocalProtocolError as ServerConfig.
+    """
+    rules, labels = config.auth, config.labels
+    if auth is not None:
+        ways = {**rules.authentication, Operation.SIMPLEENROLL: auth}
+        rules = replace(rules, authentication=MappingProxyType(ways))
+        labels = tuple(replace(label, enroll=None) for label in labels)
+    if require_pop:
+        rules = replace(rules, require_pop=True)
+        labels = tuple(replace(label, require_pop=None) for label in labels)
+    return replace(
+        config,
+        listen=listen or config.listen,
+        workers=workers or config.workers,
+        auth=rules,
+        labels=labels,
+    )
+
+
+class _Loader:
+    """Makes a Service of DIR as it is now, at the start and whenever SIGHUP says so."""
+
+    def __init__(self, directory: Path, options: Callable[[ServerConfig], ServerConfig]) -> None:
+        self._path = directory / CONFIG_FILE
+        self._options = options
+        self._config = options(read_config(directory))
+        with local_errors():
+            self.store = SqliteStore(self._config.ca.store)
+        self._passwords = PasswordChecks()
+
+    def load(self) -> Service:
+        """Return what is to be served first. Raises CliError."""
+        with local_errors():
+            return load_service(self._config, store=self.store, passwords=self._passwords)
+
+    def reload(self) -> Service | None:
+        """Return what is to be served from now on, None where the files do not allow it."""
+        try:
+            config = self._options(load_config(self._path))
+            if config.ca.store != self._config.ca.store:
+                raise ServingError("[ca] store: another one needs a restart")
+            service = load_service(config, store=self.store, passwords=self._passwords)
+        except (ConfigError, CredentialFileError, LocalProtocolError, ServingError) as exc:
+            _log.error("not reloaded, everything stays as it was: %s", exc)
+            return None
+        for name in _ONLY_AT_START:
+            if getattr(config, name) != getattr(self._config, name):
+                _log.warning("[server] %s: needs a restart to change", name)
+        _log.info("reloaded")
+        _say_notices(service)
+        return service
+
+
+def _serve(loader: _Loader, *, as_json: bool) -> None:
+    from est_transports.running import Running, run  # trio, which no other command needs
+
+    service = loader.load()
+    with local_errors():
+        sockets = open_sockets(service.config.listen)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
+    _log.addHandler(handler)
+    _log.setLevel(logging.INFO)
+    try:
+        _log.info("est-sansio %s, %s", __version__, backend.openssl_version_text())
+        _say_notices(service)
+        run(
+            Running(
+                service=service,
+                sockets=sockets,
+                reload=loader.reload,
+                ready=lambda: _say_ready(service, sockets, as_json=as_json),
+                observe=log_request,
+            )
+        )
+        _log.info("stopped")
+    finally:
+        _log.removeHandler(handler)
+        loader.store.close()
+        for each in sockets:
+            each.close()
+
+
+def _say_notices(service: Service) -> None:
+    for notice in service.notices:
+        _log.warning("%s", notice)
+
+
+def _say_ready(service: Service, sockets: Sequence[socket.socket], *, as_json: bool) -> None:
+    """Print the one line that says where the server is and whom its clients are to trust."""
+    url = _url(service, sockets[0])
+    sha256 = fingerprint(service.authority.ca.ca_certificates()[-1])
+    text = f"serving {url}  CA fingerprint {sha256}"
+    if as_json:
+        _log.info("%s", text, extra={FIELDS: {"message": "serving", "url": url, "sha256": sha256}})
+    else:
+        say(text)
+
+
+def _url(service: Service, listening: socket.socket) -> str:
+    """Return the URL for clients: the address, or a name in place of a wildcard."""
+    host, port = listening.getsockname()[:2]
+    if ip_address(host).is_unspecified:
+        host = min(own_names(service.identity.certificate), default=host)
+    return f"https://{f'[{host}]' if ':' in host else host}:{port}/.well-known/est"

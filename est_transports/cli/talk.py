@@ -1,0 +1,176 @@
+"""One command's conversation with a server: exchanges on one connection, failures as CliErrors."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Final, Self
+
+from cryptography import x509
+
+from est_core import (
+    CACertsReceived,
+    ClientExchange,
+    ClientResult,
+    ClientSession,
+    CSRAttrsReceived,
+    Enrolled,
+    Failed,
+    LocalProtocolError,
+    Operation,
+    RetryLater,
+)
+from est_core.asn1.csrattrs import CsrAttrs
+from est_core.asn1.keys import SignatureAlgorithm
+from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
+from est_transports.cli._common import CliError, ExitCode, warn
+from est_transports.cli.client_options import Target
+from est_transports.cli.failures import DOING, exit_code_of, failure, may_have_been_issued
+from est_transports.http_client import ClientConfig
+from est_transports.on_sockets import Client
+from est_transports.signers import LocalSigner, SigningKey
+from est_transports.trust import TrustAnchors
+
+MAX_WAIT_S: Final = 30 * 24 * 3600.0
+
+
+class _SignerToBe:
+    """A signer whose key is made after the connection, when the server has said which kind."""
+
+    def __init__(self) -> None:
+        self.signer: LocalSigner | None = None
+
+    @property
+    def public_key_spki(self) -> bytes:
+        return self._present.public_key_spki
+
+    def sign(self, tbs: bytes, algorithm: SignatureAlgorithm) -> bytes:
+        return self._present.sign(tbs, algorithm)
+
+    @property
+    def _present(self) -> LocalSigner:
+        if self.signer is None:
+            raise LocalProtocolError("there is no key to sign with")
+        return self.signer
+
+
+class EnrollmentFailedError(CliError):
+    """An enrolment failed; `may_be_issued` if a certificate may exist all the same."""
+
+    def __init__(self, error: CliError, *, may_be_issued: bool) -> None:
+        super().__init__(error.message, error.code, error.hint)
+        self.may_be_issued = may_be_issued
+
+
+class Talk:
+    """Asks one server for things. Close it, or use it in a `with` statement.
+
+    Its methods raise CliError for whatever the server or the network does.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._signer = _SignerToBe()
+        self._session = ClientSession(
+            target.uri,
+            trust=target.trust,
+            identity=target.identity.certificate if target.identity else None,
+            pop=target.pop,
+            max_version=target.max_version,
+        )
+        self._client = Client(
+            ClientConfig(
+                implicit=TrustAnchors(implicit=target.implicit),
+                identities=(target.identity,) if target.identity else (),
+                signer=self._signer,
+                credentials=target.passwords,
+                timeouts=target.timeouts,
+            )
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._client.close()
+
+    def ca_certs(self) -> tuple[x509.Certificate, ...]:
+        """Return the CA certificates in the server's order. RFC 7030 4.1."""
+        result = self._run(self._session.cacerts())
+        if not isinstance(result, CACertsReceived):
+            raise self._unexpected(result, Operation.CACERTS)
+        return result.certificates
+
+    def csr_attrs(self) -> CsrAttrs | None:
+        """Return the CSR attributes, None where the server has none. RFC 7030 4.5."""
+        result = self._run(self._session.csrattrs())
+        if not isinstance(result, CSRAttrsReceived):
+            raise self._unexpected(result, Operation.CSRATTRS)
+        return result.csrattrs
+
+    def ca_certs_if_any(self) -> tuple[x509.Certificate, ...]:
+        """Return the CA certificates; a server that has none to give gets a warning."""
+        result = self._run(self._session.cacerts())
+        if isinstance(result, CACertsReceived):
+            return result.certificates
+        self._pass_over(result, Operation.CACERTS)
+        return ()
+
+    def csr_attrs_if_any(self) -> CsrAttrs | None:
+        """Return the CSR attributes; a server that fails to give them gets a warning.
+
+        RFC 8951 4: errors need not block enrolment. Where the network failed, enrolment would
+        too, and CliError is raised.
+        """
+        result = self._run(self._session.csrattrs())
+        if isinstance(result, CSRAttrsReceived):
+            return result.csrattrs
+        self._pass_over(result, Operation.CSRATTRS)
+        return None
+
+    def enroll(
+        self,
+        csr: CertRequestInfo | CertRequest,
+        *,
+        key: SigningKey | None,
+        csrattrs: CsrAttrs | None,
+        algorithm: SignatureAlgorithm | None,
+        renew: bool = False,
+        wait_s: float = 0.0,
+    ) -> Enrolled | RetryLater:
+        """Return the certificate, or when to ask again if that is more than `wait_s` away.
+
+        Raises EnrollmentFailedError. RFC 7030 4.2.
+        """
+        self._signer.signer = None if key is None else LocalSigner(key)
+        start = self._session.reenroll if renew else self._session.enroll
+        exchange = start(csr, csrattrs=csrattrs, algorithm=algorithm)
+        result = self._run(exchange, wait_s)
+        if isinstance(result, Enrolled | RetryLater):
+            return result
+        error = self._unexpected(result, exchange.operation)
+        maybe = isinstance(result, Failed) and may_have_been_issued(result)
+        raise EnrollmentFailedError(error, may_be_issued=maybe)
+
+    def _run(self, exchange: ClientExchange, wait_s: float = 0.0) -> ClientResult | RetryLater:
+        try:
+            return self._client.run(exchange, wait_s=wait_s)
+        except LocalProtocolError as exc:
+            # Ours, not the server's: a key or a certificate that TLS cannot use, say.
+            doing = DOING[exchange.operation]
+            raise CliError(f"{doing}: {exc.message}", ExitCode.LOCAL) from exc
+
+    def _unexpected(self, result: ClientResult | RetryLater, operation: Operation) -> CliError:
+        if isinstance(result, Failed):
+            return failure(result, operation, self.target)
+        raise TypeError(f"{operation.value} ended in {type(result).__name__}")
+
+    def _pass_over(self, result: ClientResult | RetryLater, operation: Operation) -> None:
+        error = self._unexpected(result, operation)
+        if isinstance(result, Failed) and exit_code_of(result.code) is ExitCode.NETWORK:
+            raise error
+        warn(error.message)

@@ -1,0 +1,99 @@
+"""`est user`: who may enrol with a password."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from est_core import LocalProtocolError
+from est_transports import _clock
+from est_transports.cli._common import (
+    CliError,
+    Commands,
+    ExitCode,
+    ask_password,
+    json_option,
+    password_from_stdin,
+    print_json,
+    print_line,
+    say,
+    verbose_option,
+)
+from est_transports.cli.directory import directory_argument, open_store
+from est_transports.stores.passwords import SALT_BYTES, hash_password
+
+_PAGE = 1000
+
+_name_argument = click.argument("name", metavar="NAME")
+
+
+@click.group(cls=Commands)
+def user() -> None:
+    """Add, list and remove users. A running server knows at once."""
+
+
+@user.command()
+@directory_argument
+@_name_argument
+@click.option(
+    "--password-stdin",
+    "from_stdin",
+    is_flag=True,
+    help="Read the password from the first line of standard input.",
+)
+@click.option("--force", is_flag=True, help="Give a user who exists a new password.")
+@verbose_option
+def add(directory: Path, name: str, from_stdin: bool, force: bool) -> None:
+    """Add user NAME. The password is asked for twice, or read with --password-stdin."""
+    with open_store(directory) as store:
+        if not force and store.find_user(name) is not None:
+            raise _taken(name)
+        password = password_from_stdin() if from_stdin else _asked(name)
+        try:
+            record = hash_password(password, _clock.entropy(SALT_BYTES))
+            added = store.add_user(name, record, replace=force)
+        except LocalProtocolError as exc:
+            raise CliError(exc.message, ExitCode.USAGE) from exc
+        if not added:  # by somebody else, a moment ago
+            raise _taken(name)
+    say(f"user {name} added")
+
+
+@user.command("list")
+@directory_argument
+@json_option
+@verbose_option
+def list_(directory: Path, as_json: bool) -> None:
+    """Print the names of all users."""
+    names: list[str] = []
+    with open_store(directory) as store:
+        while page := store.list_users(limit=_PAGE, after=names[-1] if names else None):
+            names += [found.name for found in page]
+    if as_json:
+        print_json([{"name": name} for name in names])
+        return
+    for name in names:
+        print_line(name)
+
+
+@user.command()
+@directory_argument
+@_name_argument
+@verbose_option
+def remove(directory: Path, name: str) -> None:
+    """Remove user NAME. Certificates that were issued stay valid."""
+    with open_store(directory) as store:
+        if not store.remove_user(name):
+            raise CliError(f"there is no user {name}", ExitCode.LOCAL)
+    say(f"user {name} removed")
+
+
+def _asked(name: str) -> str:
+    return ask_password(f"Password for {name}", confirm=True)
+
+
+def _taken(name: str) -> CliError:
+    return CliError(
+        f"user {name} exists already", ExitCode.LOCAL, "give a new password with --force"
+    )

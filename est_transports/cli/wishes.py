@@ -1,0 +1,100 @@
+"""What is to be certified: names from the command line, or a certificate request from a file."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from est_core import Limits, RemoteProtocolError
+from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_valid
+from est_transports.cli._common import CliError, ExitCode
+
+MAX_CSR_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A subject and its alternative names."""
+
+    subject: x509.Name
+    names: tuple[x509.GeneralName, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The subject, or the alternative names where it is empty."""
+        return self.subject.rfc4514_string() or ", ".join(str(name.value) for name in self.names)
+
+
+_SAN_KINDS: Final[dict[str, Callable[[str], x509.GeneralName]]] = {
+    "dns": x509.DNSName,
+    "ip": lambda text: x509.IPAddress(ipaddress.ip_address(text)),
+    "email": x509.RFC822Name,
+    "uri": x509.UniformResourceIdentifier,
+}
+"""Kinds of alternative names by the word before their colon."""
+
+
+def wish_of(common_name: str | None, san: Iterable[str]) -> Wish:
+    """Return the wish that --cn and --san express. Raises CliError (USAGE).
+
+    Without a common name the subject is empty. RFC 5280 4.1.2.6.
+    """
+    parts = [] if common_name is None else [common_name]
+    try:
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, part) for part in parts])
+    except ValueError as exc:
+        raise CliError(
+            "--cn: a common name has 1 to 64 characters",
+            ExitCode.USAGE,
+            "use --san for longer names",
+        ) from exc
+    return Wish(subject=subject, names=tuple(_names(san)))
+
+
+def wish_of_certificate(certificate: x509.Certificate) -> Wish:
+    """Return the names of a certificate, to be certified again."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except (x509.ExtensionNotFound, ValueError):
+        return Wish(subject=certificate.subject)
+    return Wish(subject=certificate.subject, names=tuple(found.value))
+
+
+def load_csr(path: Path) -> CertRequest:
+    """Return the certificate request in a file, PEM or DER. Raises CliError (LOCAL)."""
+    with path.open("rb") as file:
+        raw = file.read(MAX_CSR_BYTES + 1)
+    if len(raw) > MAX_CSR_BYTES:
+        raise CliError(f"{path}: too large for a certificate request", ExitCode.LOCAL)
+    try:
+        der = raw
+        if b"-----BEGIN" in raw:
+            der = x509.load_pem_x509_csr(raw).public_bytes(Encoding.DER)
+        csr = parse_cert_request(der, Limits())
+        if not signature_is_valid(csr):
+            raise CliError(f"{path}: the signature does not verify", ExitCode.LOCAL)
+    except RemoteProtocolError as exc:
+        raise CliError(f"{path}: {exc.message}", ExitCode.LOCAL) from exc
+    except ValueError as exc:
+        raise CliError(f"{path}: no certificate request can be read", ExitCode.LOCAL) from exc
+    return csr
+
+
+def _names(san: Iterable[str]) -> Iterable[x509.GeneralName]:
+    for text in (part.strip() for option in san for part in option.split(",")):
+        kind, _, value = text.partition(":")
+        make = _SAN_KINDS.get(kind.lower())
+        if make is None or not value:
+            kinds = ", ".join(f"{name}:..." for name in _SAN_KINDS)
+            raise CliError(f"--san {text}: not one of {kinds}", ExitCode.USAGE)
+        try:
+            yield make(value)
+        except ValueError as exc:
+            raise CliError(f"--san {text}: {exc}", ExitCode.USAGE) from exc

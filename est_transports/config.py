@@ -1,0 +1,219 @@
+"""How a server with the reference CA is to run: values only, no file is opened here.
+
+`config_reader` makes them from est.toml; a program may make its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from est_core import (
+    OPERATIONS,
+    Authentication,
+    ForeignChallenge,
+    Label,
+    Limits,
+    LocalProtocolError,
+    Operation,
+    PolicyRow,
+    ServerPolicy,
+    TlsVersion,
+)
+from est_core.asn1.csrattrs import CsrAttrs
+from est_core.codec.authheader import basic_challenge
+from est_transports.http_service import Timeouts
+from est_transports.profiles import Profile
+
+DEFAULT_PORT: Final = 8443
+MAX_WORKERS: Final = 256
+
+_HTTP: Final = (Authentication.HTTP, Authentication.CERT_OR_HTTP, Authentication.CERT_AND_HTTP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenAddress:
+    """Where to listen: an address or host name, and a port, 0 for any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_listen(text: str) -> ListenAddress:
+    """Return the address in HOST:PORT, [IPV6]:PORT, HOST or :PORT, which is every IPv4 address.
+
+    Raises LocalProtocolError.
+    """
+    host, colon, port = text.rpartition(":")
+    if text.endswith("]") or not colon:
+        host, port = text, str(DEFAULT_PORT)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise LocalProtocolError(f"{text!r}: write an IPv6 address in brackets, [::1]:8443")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+        raise LocalProtocolError(f"{text!r} has no port between 0 and 65535")
+    if any(char.isspace() or not char.isprintable() for char in host):
+        raise LocalProtocolError(f"{text!r} is not HOST:PORT")
+    return ListenAddress(host=host or "0.0.0.0", port=int(port))  # noqa: S104 - asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthConfig:
+    """Who may do what: one kind of authentication an operation, and the linking."""
+
+    authentication: Mapping[Operation, Authentication] = field(
+        default_factory=lambda: MappingProxyType(
+            {operation: row.authentication for operation, row in OPERATIONS.items()}
+        )
+    )
+    require_pop: bool = False
+    accept_ra: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PopConfig:
+    """How requests are linked to their channel, where they are. RFC 7030 3.5, RFC 9266.
+
+    `require_ems` False takes tls-unique without extended master secret; `tls_exporter` links on
+    TLS 1.3, with clients that were told to do the same.
+    """
+
+    foreign_challenge: ForeignChallenge = ForeignChallenge.REFUSE
+    require_ems: bool = True
+    tls_exporter: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsConfig:
+    """Files of the TLS identity, and whom it trusts beside the CA itself.
+
+    `client_trust` are the implicit trust anchors: manufacturers' (RFC 7030 3.3.2).
+    """
+
+    certificate: Path
+    key: Path
+    client_trust: tuple[Path, ...] = ()
+    crls: tuple[Path, ...] = ()
+    max_version: TlsVersion | None = None
+    resumption: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CAConfig:
+    """Files of the CA. `certificate` holds the issuing certificate, then its chain to the root."""
+
+    certificate: Path
+    key: Path
+    key_password_file: Path | None = None
+    store: Path
+    default_profile: str = "client"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelConfig:
+    """One label: which profile it selects, what it asks for, and how its enrolment is guarded.
+
+    None means what holds without a label.
+    """
+
+    label: Label
+    profile: str
+    csrattrs: CsrAttrs | None = None
+    enroll: Authentication | None = None
+    require_pop: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """Everything that est.toml can say, with its defaults.
+
+    `threads` and `connections_max` are for each of the `workers`, which are processes; `stop_s`
+    is how long a stopping server waits for requests under way. `labels` without a rule of their
+    own are guarded as no label is. Raises LocalProtocolError for names that do not fit together.
+    """
+
+    listen: ListenAddress
+    realm: str = "est"
+    workers: int = 1
+    threads: int = 8
+    connections_max: int = 256
+    stop_s: float = 10.0
+    auth: AuthConfig
+    pop: PopConfig = field(default_factory=PopConfig)
+    tls: TlsConfig
+    ca: CAConfig
+    profiles: Mapping[str, Profile]
+    labels: tuple[LabelConfig, ...] = ()
+    csrattrs: CsrAttrs | None = None
+    limits: Limits = field(default_factory=Limits)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    accept_pem: bool = True
+    accept_der: bool = True
+
+    def __post_init__(self) -> None:
+        for name in (self.ca.default_profile, *(label.profile for label in self.labels)):
+            if name not in self.profiles:
+                raise LocalProtocolError(f"there is no profile {name!r}")
+        if len({label.label for label in self.labels}) != len(self.labels):
+            raise LocalProtocolError("two labels are the same")
+
+    @property
+    def max_version(self) -> TlsVersion | None:
+        """The cap on TLS: 1.2 where linking is required and TLS 1.3 has no binding for it."""
+        linked = self.auth.require_pop or any(label.require_pop for label in self.labels)
+        return TlsVersion.TLS_1_2 if linked and not self.pop.tls_exporter else self.tls.max_version
+
+    def policy(self) -> ServerPolicy:
+        """Return the rules for a ServerSession. Raises LocalProtocolError as ServerPolicy does."""
+        rows = [
+            PolicyRow(
+                operation=operation,
+                authentication=authentication,
+                certificate_trust=OPERATIONS[operation].certificate_trust,
+                require_pop=self.auth.require_pop and is_enrollment(operation),
+                accept_ra=self.auth.accept_ra and is_enrollment(operation),
+            )
+            for operation, authentication in self.auth.authentication.items()
+        ]
+        rows += [row for label in self.labels for row in _label_rows(label, rows)]
+        asks_for_passwords = any(row.authentication in _HTTP for row in rows)
+        return ServerPolicy(
+            rows=tuple(rows),
+            challenges=(basic_challenge(self.realm),) if asks_for_passwords else (),
+            labels=frozenset(label.label for label in self.labels),
+            foreign_challenge=self.pop.foreign_challenge,
+        )
+
+
+def is_enrollment(operation: Operation) -> bool:
+    """True if the operation takes a certificate request."""
+    return OPERATIONS[operation].request_type is not None
+
+
+def _label_rows(label: LabelConfig, rows: list[PolicyRow]) -> list[PolicyRow]:
+    """Return the rows in which a label differs from what holds without one."""
+    if label.enroll is None and label.require_pop is None:
+        return []
+    found = []
+    for row in rows:
+        if row.label is not None or not is_enrollment(row.operation):
+            continue
+        enroll = label.enroll if row.operation is Operation.SIMPLEENROLL else None
+        found.append(
+            PolicyRow(
+                operation=row.operation,
+                label=label.label,
+                authentication=enroll or row.authentication,
+                certificate_trust=row.certificate_trust,
+                require_pop=row.require_pop if label.require_pop is None else label.require_pop,
+                accept_ra=row.accept_ra,
+            )
+        )
+    return found

@@ -1,0 +1,94 @@
+"""The est.toml that `est init` writes: every key, explained, at its default."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CONFIG_TEXT: Final = """\
+# Configuration of an EST server. `est serve` reads it; SIGHUP makes it read it again.
+# Every key is shown with its default: remove the # before it to change it.
+# Paths start at the directory of this file.
+# A key, table or word that is not known here stops the start.
+
+[server]                          # but for realm and stop_s, changes need a restart
+#listen = "127.0.0.1:8443"       # HOST:PORT, [IPV6]:PORT; 0.0.0.0 is every IPv4 address
+#realm = "est"                   # shown by clients that ask for a password
+#workers = 1                     # processes
+#threads = 8                     # requests decided at once in one process
+#connections_max = 256           # open at once in one process; others wait
+#stop_s = 10.0                   # SIGTERM: how long requests under way may take
+
+[auth]                            # "open", "cert", "http", "cert-or-http", "cert-and-http"
+#cacerts = "open"
+#csrattrs = "open"
+#simpleenroll = "cert-or-http"
+#simplereenroll = "cert"         # or "cert-and-http": the certificate to be renewed is shown
+#require_pop = false             # link every request to its TLS connection (RFC 7030 3.5)
+#accept_ra = false               # a registration authority may send requests of others
+
+[pop]
+#foreign_challenge = "refuse"    # "ignore": a challengePassword may be something else
+#require_ems = true              # TLS 1.2 links with extended master secret only
+#tls_exporter = false            # link on TLS 1.3 too (RFC 9266); tell the clients the same
+
+[tls]
+#certificate = "server.pem"      # with its intermediates
+#key = "server-key.pem"
+#client_trust = []               # other CAs whose certificates may enrol: manufacturers'
+#crls = []                       # revocation lists in PEM
+#max_version = "1.3"             # "1.2" or "1.3"; with require_pop it is 1.2 by itself
+#resumption = false
+
+[ca]
+#certificate = "ca.pem"          # the issuing certificate first, then up to the root
+#key = "ca-key.pem"
+#key_password_file = "password"  # where the first line is the key's password; none
+#store = "est.db"
+#default_profile = "client"      # of requests without a label
+
+# Profiles say what may be certified. "client" exists without being written here.
+#[profiles.client]
+#keys = [
+#    "EC P-256", "EC P-384", "EC P-521", "RSA", "Ed25519", "Ed448",
+#    "ML-DSA-44", "ML-DSA-65", "ML-DSA-87",
+#]
+#rsa_bits_min = 2048
+#rsa_bits_max = 8192
+#key_usage = [
+#    "digital-signature", "content-commitment", "key-encipherment", "data-encipherment",
+#    "key-agreement", "encipher-only", "decipher-only",
+#]
+#extended_key_usage = ["client-auth"]    # names or object identifiers, see the manual
+#names = ["dns", "ip", "email", "uri"]   # also "directory", "registered-id"
+#other_name_types = []
+#names_max = 32
+#validity_days = 365
+
+# A label is the extra path segment of /.well-known/est/LABEL/...; it selects a profile.
+#[labels.web]
+#profile = "client"
+#simpleenroll = "cert-or-http"
+#require_pop = false
+#csrattrs = {}                   # like [csrattrs]
+
+[csrattrs]                        # what clients are told to put into requests; nothing by default
+#oids = []                       # object identifiers
+#key_type = "EC P-256"           # or "EC P-384", "EC P-521", "RSA 3072"
+#base64 = "MAA="                 # or all of it, in DER and base64
+
+[body]
+#accept_pem = true               # besides base64, what clients in the field send
+#accept_der = true
+
+[timeouts]                        # seconds
+#handshake_s = 10.0
+#head_s = 10.0
+#body_s = 20.0
+#idle_s = 30.0
+#write_s = 20.0
+#drain_s = 2.0
+
+[limits]                          # bounds on what a client may send; all of them are in the manual
+#body_bytes = 65536
+#decision_s = 60
+"""

@@ -1,0 +1,115 @@
+"""Log lines: one for each request, as text for people or as JSON for programs.
+
+Nothing is configured by importing this: loggers are those of the standard library, named
+"est_transports" and "est_transports.requests".
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from cryptography import x509
+
+from est_transports.http_service import Record
+from est_transports.stores import serial_text
+
+_log: Final = logging.getLogger("est_transports.requests")
+
+FIELDS: Final = "est_fields"
+"""Attribute of a LogRecord that holds its values; the message is the same as text."""
+
+_QUOTED: Final = frozenset(' "=\\')
+
+
+def request_fields(record: Record) -> dict[str, object]:
+    """Return what is logged about a request; None and "" stand for what there is not.
+
+    `identity` is user:NAME, cert:SUBJECT or both. Lengths are bounded by the limits on what a
+    client may send.
+    """
+    shown = record.identity.certificate
+    identity = [f"user:{record.identity.user}"] if record.identity.user else []
+    identity += [f"cert:{subject_text(shown)}"] if shown is not None else []
+    return {
+        "peer": record.peer,
+        "operation": record.operation.value if record.operation else record.target,
+        "label": record.label.text if record.label else "",
+        "identity": " ".join(identity),
+        "status": record.status,
+        "code": record.code,
+        "serial": serial_text(record.issued.serial_number) if record.issued else "",
+        "ms": round(record.seconds * 1000, 1),
+    }
+
+
+def log_request(record: Record) -> None:
+    """Write one line about a finished request; an `Observe` for the servers.
+
+    A failure of ours is an error, everything else information: refusing is the server's work.
+    """
+    values = request_fields(record)
+    level = logging.ERROR if record.status == 500 else logging.INFO
+    _log.log(level, "%s", key_values(values), extra={FIELDS: values})
+
+
+def key_values(values: Mapping[str, object]) -> str:
+    """Return the values as `key=value`, quoted where they need it, "-" for nothing.
+
+    What a peer sent can neither end the line nor pretend to be another key.
+    """
+    return " ".join(f"{key}={_value(value)}" for key, value in values.items())
+
+
+def subject_text(certificate: x509.Certificate) -> str:
+    """Return a subject as RFC 4514 text, "?" for one that is no readable name.
+
+    OpenSSL verifies certificates whose names hold broken strings; they come in handshakes.
+    """
+    try:
+        return certificate.subject.rfc4514_string()
+    except ValueError:
+        return "?"
+
+
+class TextFormatter(logging.Formatter):
+    """Time in UTC, level and message, on one line but for tracebacks."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Return the line with everything a terminal might obey replaced by "?"."""
+        line = f"{_time(record)} {record.levelname} {record.getMessage()}"
+        return "".join(char if char.isprintable() else "?" for char in line)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, process, and message or the values of a request."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        values: dict[str, object] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "pid": record.process,
+        }
+        fields = getattr(record, FIELDS, None)
+        values |= fields if isinstance(fields, dict) else {"message": record.getMessage()}
+        if record.exc_info:
+            values["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(values)
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _value(value: object) -> str:
+    text = str(value)
+    if value is None or not text:
+        return "-"
+    if text == "-" or not text.isprintable() or not _QUOTED.isdisjoint(text):
+        return json.dumps(text)
+    return text

@@ -1,0 +1,262 @@
+"""A server as processes: signals that stop and reload it, and several workers on one port.
+
+SIGTERM and SIGINT stop: no new connections, requests under way are answered. SIGHUP reloads. With
+more than one worker a parent holds the sockets and only passes signals on. A worker that dies is
+replaced, and workers whose parent dies stop by themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from est_transports.http_service import Observe
+from est_transports.on_trio import Server
+from est_transports.serving import Service
+
+_log: Final = logging.getLogger("est_transports")
+
+STOP: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+RELOAD: Final = signal.SIGHUP
+_WORKER_SIGNALS: Final = STOP | {RELOAD}
+_PARENT_SIGNALS: Final = _WORKER_SIGNALS | {signal.SIGCHLD}
+RESTART_DELAY_S: Final = 1.0
+GENERATION_S: Final = 3600.0
+"""How long connections outlive a reload. Few live that long: each has 100 requests."""
+
+Reload = Callable[[], Service | None]
+"""Returns what is to be served from now on, or None where it could not be loaded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """What a server process runs with.
+
+    `reload` is called on SIGHUP, in the parent of several workers first: where it gives None
+    there, no worker hears of it. `ready` is called once, when signals are obeyed and clients
+    are let in. `observe` gets the record of each request.
+    """
+
+    service: Service
+    sockets: Sequence[socket.socket]
+    reload: Reload
+    ready: Callable[[], None]
+    observe: Observe
+
+
+def run(running: Running) -> None:
+    """Serve until a signal says to stop, in this process or in several workers.
+
+    Must be called in the main thread, of a process without other threads where there are to be
+    workers.
+    """
+    # From here on no signal is lost: they wait until somebody has been set up to take them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _PARENT_SIGNALS)
+    try:
+        if running.service.config.workers == 1:
+            trio.run(_serve, running, running.ready, None)
+        else:
+            _Parent(running).run()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PARENT_SIGNALS)
+
+
+def _nothing() -> None:
+    return None
+
+
+async def _serve(running: Running, ready: Callable[[], None], lifeline: int | None) -> None:
+    """Serve in this process until told to stop, or until the lifeline is cut."""
+    generations = _Generations(running)
+
+    async def obey() -> None:
+        async for number in signals:
+            if number in STOP:
+                generations.stop()
+            elif not generations.stopping and (loaded := running.reload()) is not None:
+                generations.succeed(loaded)
+
+    async def hold_on(descriptor: int) -> None:
+        await trio.lowlevel.wait_readable(descriptor)  # nobody writes: it was closed
+        generations.stop()
+
+    with trio.open_signal_receiver(*_WORKER_SIGNALS) as signals:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PARENT_SIGNALS)
+        async with trio.open_nursery() as watchers:
+            watchers.start_soon(obey)
+            if lifeline is not None:
+                watchers.start_soon(hold_on, lifeline)
+            ready()
+            await generations.run()
+            watchers.cancel_scope.cancel()
+
+
+class _Generations:
+    """One Server for each Service there has been.
+
+    The youngest takes the new connections, an older one goes on with those it has: they keep
+    the certificates and the rules with which they began. After GENERATION_S it is stopped, so
+    that a server reloaded every hour does not carry its whole past along.
+    """
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._listeners = [
+            trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in running.sockets
+        ]
+        self._servers: dict[Server, Service] = {}
+        self._turns: list[_Turn] = []
+        self.stopping = False
+
+    async def run(self) -> None:
+        """Serve; returns after `stop`, when the last answer is out."""
+        async with trio.open_nursery() as self._nursery:
+            self.succeed(self._running.service)
+
+    def succeed(self, service: Service) -> None:
+        """Let new connections have this service."""
+        for turn in self._turns:
+            turn.end()
+        for older in self._servers:
+            self._nursery.start_soon(self._outlive, older)
+        self._turns = [_Turn(listener) for listener in self._listeners]
+        server = Server(
+            context_source=lambda: service.context,
+            application=service.authority,
+            config=service.http,
+            observe=self._running.observe,
+            threads=service.config.threads,
+            connections_max=service.config.connections_max,
+        )
+        self._servers[server] = service
+        self._nursery.start_soon(self._live, server, self._turns)
+
+    def stop(self) -> None:
+        """Refuse new connections, answer the requests under way, and end `run`."""
+        self.stopping = True
+        for server, service in self._servers.items():
+            server.stop(service.config.stop_s)
+
+    async def _live(self, server: Server, turns: Sequence[_Turn]) -> None:
+        try:
+            await server.serve(turns)
+        finally:
+            del self._servers[server]
+        if self.stopping and not self._servers:
+            self._nursery.cancel_scope.cancel()  # wakes _outlive
+
+    async def _outlive(self, server: Server) -> None:
+        await trio.sleep(GENERATION_S)
+        server.stop(0)
+
+
+class _Turn(trio.abc.Listener[trio.abc.Stream]):
+    """A listener that several share: it accepts until its turn ends, and then nothing more."""
+
+    def __init__(self, listener: trio.SocketListener) -> None:
+        self._listener = listener
+        self._accepting = trio.CancelScope()
+        self._is_over = False
+
+    def end(self) -> None:
+        """Leave all further connections to the next one."""
+        self._is_over = True
+        self._accepting.cancel()
+
+    async def accept(self) -> trio.abc.Stream:
+        """Return the next connection; wait for ever when the turn is over."""
+        if not self._is_over:
+            self._accepting = trio.CancelScope()
+            with self._accepting:
+                return await self._listener.accept()
+        return await trio.sleep_forever()
+
+    async def aclose(self) -> None:
+        """Close the shared listener, unless the turn is over."""
+        if not self._is_over:
+            await self._listener.aclose()
+
+
+class _Parent:
+    """Forks the workers and waits for signals, which are all blocked in it."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._workers: set[int] = set()
+        self._stopping = False
+        self._lifeline, self._grip = os.pipe()
+
+    def run(self) -> None:
+        """Return when all workers have stopped after a signal to do so."""
+        wanted = self._running.service.config.workers
+        for _ in range(wanted):
+            self._fork()
+        self._running.ready()
+        while self._workers or not self._stopping:
+            missing = 0 if self._stopping else wanted - len(self._workers)
+            delay = RESTART_DELAY_S if missing else None
+            number = _next_signal(delay)
+            if number is None:
+                for _ in range(missing):
+                    self._fork()
+            else:
+                self._obey(number)
+
+    def _obey(self, number: int) -> None:
+        if number == signal.SIGCHLD:
+            self._bury()
+        elif number in STOP:
+            self._stopping = True
+            for each in self._running.sockets:
+                each.close()  # while anybody has them open, clients are let into the queue
+            self._tell(signal.SIGTERM)
+        elif self._running.reload() is not None:
+            self._tell(RELOAD)
+
+    def _tell(self, number: signal.Signals) -> None:
+        for worker in self._workers:
+            os.kill(worker, number)  # a dead one stays ours until _bury has waited for it
+
+    def _bury(self) -> None:
+        for worker in tuple(self._workers):
+            found, status = os.waitpid(worker, os.WNOHANG)
+            if not found:
+                continue
+            self._workers.discard(worker)
+            if not self._stopping:
+                code = os.waitstatus_to_exitcode(status)
+                _log.error("worker %d ended with %d; another one takes its place", worker, code)
+
+    def _fork(self) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        worker = os.fork()
+        if worker:
+            self._workers.add(worker)
+            return
+        code = 1
+        try:
+            os.close(self._grip)
+            trio.run(_serve, self._running, _nothing, self._lifeline)
+            code = 0
+        except BaseException:  # noqa: BLE001 - the parent must not go on in the child's name
+            _log.exception("a worker failed")
+        finally:
+            logging.shutdown()
+            os._exit(code)  # the parent's clean-up is not ours
+
+
+def _next_signal(timeout_s: float | None) -> int | None:
+    """Wait for one of the blocked signals; None after the timeout."""
+    if timeout_s is None:
+        return signal.sigwait(_PARENT_SIGNALS)
+    found = signal.sigtimedwait(_PARENT_SIGNALS, timeout_s)
+    return None if found is None else found.si_signo

@@ -1,0 +1,232 @@
+"""A configuration made into a running server's parts: files opened, certificates checked.
+
+`load_service` gives all of it or nothing, so that a reload either succeeds as a whole or leaves
+what is being served alone.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from est_core import ForeignChallenge, Instant, Label, LocalProtocolError
+from est_core.asn1.csrattrs import CsrAttrs
+from est_transports import _clock
+from est_transports.authority import Authority
+from est_transports.config import CAConfig, ListenAddress, ServerConfig
+from est_transports.http_service import ServiceConfig
+from est_transports.refca import ReferenceCA
+from est_transports.signers import LocalSigner, SigningKey
+from est_transports.stores import Store
+from est_transports.stores.passwords import PasswordChecks
+from est_transports.tls import ServerContext, ServerTlsConfig, server_context
+from est_transports.trust import (
+    CredentialFileError,
+    TlsIdentity,
+    TrustAnchors,
+    load_identity,
+    load_pem_certificates,
+    load_pem_crls,
+    load_pem_private_key,
+)
+
+EXPIRY_NOTICE: Final = timedelta(days=30)
+MAX_PASSWORD_FILE_BYTES: Final = 4096
+BACKLOG: Final = 1024
+
+_WITHOUT_LABEL: Final = ""
+"""The key of the default profile: no label is empty."""
+
+
+class ServingError(Exception):
+    """The server cannot start or reload. The text is one line: what, where, why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What connections are served with, as it was loaded at one moment.
+
+    `context` is for the handshake, `http` for the conversation, `authority` for its questions.
+    `notices` are lines an operator should read: what expires soon, what was made less strict.
+    """
+
+    config: ServerConfig
+    identity: TlsIdentity = field(repr=False)
+    context: ServerContext = field(repr=False)
+    http: ServiceConfig
+    authority: Authority = field(repr=False)
+    notices: tuple[str, ...]
+
+
+def load_service(
+    config: ServerConfig,
+    *,
+    store: Store,
+    passwords: PasswordChecks,
+    clock: Callable[[], Instant] = _clock.instant,
+) -> Service:
+    """Return everything that `config` names, opened and checked against each other.
+
+    Raises CredentialFileError for a file, and ServingError where the parts do not fit.
+    """
+    identity = load_identity(config.tls.certificate, config.tls.key)
+    ca = _load_ca(config, identity, store)
+    trust = TrustAnchors(
+        explicit=ca.ca_certificates(),
+        implicit=tuple(c for path in config.tls.client_trust for c in load_pem_certificates(path)),
+        crls=tuple(crl for path in config.tls.crls for crl in load_pem_crls(path)),
+    )
+    try:
+        context = server_context(_tls_config(config, identity, trust))
+    except LocalProtocolError as exc:
+        raise ServingError(f"{config.tls.certificate}: {exc.message}") from exc
+    return Service(
+        config=config,
+        identity=identity,
+        context=context,
+        http=ServiceConfig(
+            policy=config.policy(),
+            limits=config.limits,
+            timeouts=config.timeouts,
+            accept_pem=config.accept_pem,
+            accept_der=config.accept_der,
+        ),
+        authority=Authority(
+            ca=ca, store=store, passwords=passwords, clock=clock, csrattrs=_csrattrs(config)
+        ),
+        notices=tuple(_notices(config, identity, ca, clock())),
+    )
+
+
+def own_names(certificate: x509.Certificate) -> frozenset[str]:
+    """Return the host names and addresses that a server's certificate speaks for."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return frozenset()
+    addresses = names.get_values_for_type(x509.IPAddress)
+    return frozenset([*names.get_values_for_type(x509.DNSName), *map(str, addresses)])
+
+
+def load_ca_signer(ca: CAConfig) -> LocalSigner:
+    """Return the signer of the CA's key, opened with the password of its file, if any.
+
+    Raises CredentialFileError.
+    """
+    password = None if ca.key_password_file is None else _password(ca.key_password_file)
+    key = load_pem_private_key(ca.key, password)
+    if not isinstance(key, SigningKey):
+        raise CredentialFileError(ca.key, "a key of this kind signs no certificates")
+    return LocalSigner(key)
+
+
+def _load_ca(config: ServerConfig, identity: TlsIdentity, store: Store) -> ReferenceCA:
+    certificate, *chain = load_pem_certificates(config.ca.certificate)
+    signer = load_ca_signer(config.ca)
+    profiles = {_WITHOUT_LABEL: config.profiles[config.ca.default_profile]}
+    profiles |= {row.label.text: config.profiles[row.profile] for row in config.labels}
+    try:
+        return ReferenceCA(
+            certificate=certificate,
+            chain=chain,
+            signer=signer,
+            store=store,
+            profiles=profiles,
+            default_profile=_WITHOUT_LABEL,
+            own_names=own_names(identity.certificate),
+            entropy=_clock.entropy,
+        )
+    except LocalProtocolError as exc:
+        raise ServingError(f"{config.ca.certificate}: {exc.message}") from exc
+
+
+def _tls_config(
+    config: ServerConfig, identity: TlsIdentity, trust: TrustAnchors
+) -> ServerTlsConfig:
+    return ServerTlsConfig(
+        identities=(identity,),
+        trust=trust,
+        max_version=config.max_version,
+        resumption=config.tls.resumption,
+        require_ems=config.pop.require_ems,
+        tls_exporter=config.pop.tls_exporter,
+    )
+
+
+def _csrattrs(config: ServerConfig) -> dict[Label | None, CsrAttrs | None]:
+    found: dict[Label | None, CsrAttrs | None] = {None: config.csrattrs}
+    found |= {row.label: row.csrattrs for row in config.labels if row.csrattrs is not None}
+    return found
+
+
+def _password(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            password = file.readline(MAX_PASSWORD_FILE_BYTES).rstrip(b"\r\n")
+    except OSError as exc:
+        raise CredentialFileError(path, exc.strerror or "cannot be read") from exc
+    if not password:
+        raise CredentialFileError(path, "holds no password")
+    return password
+
+
+def _notices(
+    config: ServerConfig, identity: TlsIdentity, ca: ReferenceCA, now: Instant
+) -> Iterator[str]:
+    named = [(config.tls.certificate, identity.certificate)]
+    named += [(config.ca.certificate, certificate) for certificate in ca.ca_certificates()]
+    for path, certificate in named:
+        end = certificate.not_valid_after_utc
+        left = end - now.wall
+        if left < timedelta(0):
+            yield f"{path}: expired on {end:%Y-%m-%d}"
+        elif left < EXPIRY_NOTICE:
+            yield f"{path}: expires in {left.days} days, on {end:%Y-%m-%d}"
+    if config.pop.foreign_challenge is ForeignChallenge.IGNORE:
+        yield 'pop.foreign_challenge is "ignore": a challengePassword need not match its channel'
+    if not config.pop.require_ems:
+        yield "pop.require_ems is off: requests are linked to TLS 1.2 without its safeguard"
+
+
+def open_sockets(address: ListenAddress) -> tuple[socket.socket, ...]:
+    """Return listening sockets for every address of a host, all on one port.
+
+    They do not block and survive a fork. Raises ServingError.
+    """
+    try:
+        found = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as exc:
+        reason = getattr(exc, "strerror", None) or "not a host name"
+        raise ServingError(f"cannot listen on {address}: {reason}") from exc
+    opened: list[socket.socket] = []
+    port = address.port
+    with ExitStack() as undo:
+        for family, _, _, _, place in dict.fromkeys(found):
+            try:
+                listener = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                _listen(listener, family, (place[0], port, *place[2:]))
+            except OSError as exc:
+                raise ServingError(f"cannot listen on {address}: {exc.strerror}") from exc
+            port = listener.getsockname()[1]
+            opened.append(listener)
+        undo.pop_all()
+    return tuple(opened)
+
+
+def _listen(listener: socket.socket, family: int, place: tuple[object, ...]) -> None:
+    listener.setblocking(False)
+    # Without it a restart waits until the last connection's TIME_WAIT is over.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    listener.bind(place)
+    listener.listen(BACKLOG)

@@ -1,0 +1,200 @@
+"""Tables of a TOML file, read key by key so that nothing in them goes unnoticed.
+
+Whoever reads asks for each key with its type and range, then calls `done`: whatever was not asked
+for is an unknown key. A slip of the pen so stops the start, instead of leaving a default in force.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+from est_core import LocalProtocolError, RemoteProtocolError
+
+_Choice = TypeVar("_Choice")
+
+MAX_FILE_BYTES: Final = 1024 * 1024
+
+
+class ConfigError(Exception):
+    """A configuration file cannot be used. The text is one line: file, table and key, reason."""
+
+    def __init__(self, path: Path, where: str, reason: str) -> None:
+        super().__init__(f"{path}: {where}: {reason}" if where else f"{path}: {reason}")
+        self.path = path
+        self.where = where
+        self.reason = reason
+
+
+class TomlTable:
+    """One table being read. Every method raises ConfigError for a value of another type."""
+
+    def __init__(self, path: Path, name: str, content: Mapping[str, object]) -> None:
+        self.path = path
+        self.name = name
+        self._content = content
+        self._asked: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._content
+
+    def names(self) -> tuple[str, ...]:
+        """Return the keys that are there, in their order."""
+        return tuple(self._content)
+
+    def error(self, key: str, reason: str) -> ConfigError:
+        """Return the error to raise about a key, or about the whole table where it is empty."""
+        heading = f"[{self.name}]" if self.name else ""
+        return ConfigError(self.path, " ".join(part for part in (heading, key) if part), reason)
+
+    @contextmanager
+    def checks(self, key: str = "") -> Iterator[None]:
+        """Turn the core's verdict on a value made inside the block into a ConfigError."""
+        try:
+            yield
+        except LocalProtocolError as exc:
+            raise self.error(key, exc.message) from exc
+        except RemoteProtocolError as exc:
+            raise self.error(key, str(exc)) from exc
+
+    def text(self, key: str, default: str) -> str:
+        """Return a string that is not empty."""
+        found = self._take(key)
+        return default if found is None else self._text(key, found)
+
+    def optional_text(self, key: str) -> str | None:
+        """Return a string that is not empty, or None where the key is missing."""
+        found = self._take(key)
+        return None if found is None else self._text(key, found)
+
+    def texts(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """Return an array of strings."""
+        found = self._take(key)
+        if found is None:
+            return default
+        if not isinstance(found, list):
+            raise self.error(key, "is not an array of strings")
+        return tuple(self._text(key, item) for item in found)
+
+    def integer(self, key: str, default: int, *, least: int = 0, most: int = 2**31 - 1) -> int:
+        """Return an integer within the range."""
+        found = self._take(key)
+        if found is None:
+            return default
+        if not isinstance(found, int) or isinstance(found, bool):
+            raise self.error(key, "is not an integer")
+        if not least <= found <= most:
+            raise self.error(key, f"is not between {least} and {most}")
+        return found
+
+    def seconds(self, key: str, default: float, *, most: float = 86400.0) -> float:
+        """Return a time in seconds, more than zero."""
+        found = self._take(key)
+        if found is None:
+            return default
+        if not isinstance(found, int | float) or isinstance(found, bool):
+            raise self.error(key, "is not a number of seconds")
+        if not 0 < found <= most:  # not true of "nan"
+            raise self.error(key, f"is not more than 0 and at most {most:.0f} seconds")
+        return float(found)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """Return a boolean."""
+        found = self._take(key)
+        if found is None:
+            return default
+        if not isinstance(found, bool):
+            raise self.error(key, "is not true or false")
+        return found
+
+    def choice(self, key: str, options: Mapping[str, _Choice], default: _Choice) -> _Choice:
+        """Return what one of the words stands for."""
+        found = self._take(key)
+        return default if found is None else self._option(key, found, options)
+
+    def choices(
+        self, key: str, options: Mapping[str, _Choice], default: tuple[_Choice, ...]
+    ) -> tuple[_Choice, ...]:
+        """Return what each word of an array stands for."""
+        if key not in self:
+            self._take(key)
+            return default
+        return tuple(self._option(key, word, options) for word in self.texts(key))
+
+    def file(self, key: str, default: str) -> Path:
+        """Return the path of a file; a relative one starts at the directory of this TOML file."""
+        return self.path.parent / self.text(key, default)
+
+    def optional_file(self, key: str) -> Path | None:
+        """Return the path of a file, or None where the key is missing."""
+        found = self.optional_text(key)
+        return None if found is None else self.path.parent / found
+
+    def files(self, key: str) -> tuple[Path, ...]:
+        """Return the paths of an array of files."""
+        return tuple(self.path.parent / name for name in self.texts(key))
+
+    def table(self, key: str) -> TomlTable:
+        """Return a table inside this one, empty where it is missing."""
+        found = self._take(key)
+        inside = f"{self.name}.{key}" if self.name else key
+        if found is None:
+            return TomlTable(self.path, inside, {})
+        if not isinstance(found, dict):
+            raise self.error(key, "is not a table")
+        return TomlTable(self.path, inside, found)
+
+    def tables(self, key: str) -> Iterator[tuple[str, TomlTable]]:
+        """Yield the names and tables of a table that holds nothing else, in their order."""
+        around = self.table(key)
+        for name in around.names():
+            yield name, around.table(name)
+
+    def done(self) -> None:
+        """Refuse keys that nobody asked for, and name the nearest one that there is."""
+        for key in self._content:
+            if key not in self._asked:
+                near = difflib.get_close_matches(key, sorted(self._asked), n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                kind = "table" if isinstance(self._content[key], dict) else "key"
+                raise self.error(key, f"unknown {kind}{hint}")
+
+    def _take(self, key: str) -> object | None:
+        self._asked.add(key)
+        return self._content.get(key)
+
+    def _text(self, key: str, found: object) -> str:
+        if not isinstance(found, str):
+            raise self.error(key, "is not a string")
+        if not found or not found.isprintable():
+            raise self.error(key, "is empty or holds control characters")
+        return found
+
+    def _option(self, key: str, found: object, options: Mapping[str, _Choice]) -> _Choice:
+        word = self._text(key, found)
+        if word not in options:
+            words = ", ".join(repr(option) for option in options)
+            raise self.error(key, f"{word!r} is none of {words}")
+        return options[word]
+
+
+def read_toml(path: Path) -> TomlTable:
+    """Return the top table of a TOML file. Raises ConfigError."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except OSError as exc:
+        raise ConfigError(path, "", exc.strerror or "cannot be read") from exc
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError(path, "", f"is larger than {MAX_FILE_BYTES} bytes")
+    try:
+        content = tomllib.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError as exc:
+        raise ConfigError(path, "", "is not UTF-8 text") from exc
+    except (tomllib.TOMLDecodeError, RecursionError) as exc:
+        raise ConfigError(path, "", f"is not TOML: {exc}") from exc
+    return TomlTable(path, "", content)

@@ -1,0 +1,335 @@
+"""The commands of who runs a CA, without a server: init, user, certs, and what serve refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from est_transports.cli import group
+from est_transports.stores import IssuedRecord
+from est_transports.stores.passwords import verify_password
+from est_transports.stores.sqlite import SqliteStore
+
+PASSWORD = "correct horse"
+
+
+def est(*arguments: str | Path, stdin: str | None = None) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(group, [str(each) for each in arguments], input=stdin)
+
+
+def made(directory: Path, *options: str) -> Path:
+    done = est("init", directory, *options)
+    assert done.exit_code == 0, done.stderr
+    return directory
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> Path:
+    """A directory of `est init`."""
+    return made(tmp_path / "ca")
+
+
+def error_of(done: Result, code: int = 5) -> str:
+    """Return the error, which must be one line, after checking the exit code."""
+    assert done.exit_code == code, done.output
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("est: ")
+    return done.stderr
+
+
+# init
+
+
+def test_init_prints_the_fingerprint_and_the_next_commands(tmp_path: Path) -> None:
+    done = est("init", tmp_path / "my ca", "--name", "Plant 7")
+    assert done.exit_code == 0
+    certificate = x509.load_pem_x509_certificate((tmp_path / "my ca" / "ca.pem").read_bytes())
+    assert certificate.fingerprint(hashes.SHA256()).hex(":").upper() in done.stdout
+    assert f"est serve '{tmp_path}/my ca'\n" in done.stdout
+    assert f"est user add '{tmp_path}/my ca' device\n" in done.stdout
+    assert "CN=Plant 7" in done.stdout
+
+
+def test_init_for_a_host_says_how_to_reach_it(tmp_path: Path) -> None:
+    done = est("init", tmp_path / "ca", "--host", "est.example", "--host", "192.0.2.7")
+    assert "--listen 0.0.0.0:8443" in done.stdout
+    assert "https://est.example:8443" in done.stdout
+    shown = json.loads(est("init", tmp_path / "two", "--host", "::1", "--json").stdout)
+    assert shown["hosts"] == ["::1"]
+    assert shown["directory"] == str(tmp_path / "two")
+
+
+def test_init_overwrites_nothing_without_force(ca: Path) -> None:
+    before = (ca / "ca-key.pem").read_bytes()
+    assert "not empty" in error_of(est("init", ca))
+    assert (ca / "ca-key.pem").read_bytes() == before
+    assert est("init", ca, "--force").exit_code == 0
+    assert (ca.with_name("ca.old-1") / "ca-key.pem").read_bytes() == before
+
+
+def test_init_takes_no_odd_host_and_no_missing_password_file(tmp_path: Path) -> None:
+    assert "neither a host name" in error_of(est("init", tmp_path / "ca", "--host", "a/b"), 2)
+    missing = tmp_path / "password"
+    error_of(est("init", tmp_path / "ca", "--ca-key-password-file", missing))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_init_encrypts_the_ca_key_with_the_password_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text(PASSWORD + "\n")
+    directory = made(tmp_path / "ca", "--ca-key-password-file", str(tmp_path / "password"))
+    assert b"ENCRYPTED" in (directory / "ca-key.pem").read_bytes()
+    assert f'key_password_file = "{tmp_path}/password"' in (directory / "est.toml").read_text()
+    assert PASSWORD not in (directory / "est.toml").read_text()
+
+
+# user
+
+
+def test_users_are_added_listed_and_removed(ca: Path) -> None:
+    for name in ("bob", "alice"):
+        done = est("user", "add", ca, name, "--password-stdin", stdin=PASSWORD + "\n")
+        assert done.exit_code == 0
+        assert PASSWORD not in done.output
+    assert est("user", "list", ca).stdout == "alice\nbob\n"
+    assert json.loads(est("user", "list", ca, "--json").stdout) == [
+        {"name": "alice"},
+        {"name": "bob"},
+    ]
+    assert est("user", "remove", ca, "bob").exit_code == 0
+    assert est("user", "list", ca).stdout == "alice\n"
+    assert "there is no user bob" in error_of(est("user", "remove", ca, "bob"))
+
+
+def test_a_user_who_exists_gets_a_new_password_with_force_only(ca: Path) -> None:
+    est("user", "add", ca, "bob", "--password-stdin", stdin="old")
+    taken = est("user", "add", ca, "bob", "--password-stdin", stdin="new")
+    assert "--force" in error_of(taken)
+    assert est("user", "add", ca, "bob", "--password-stdin", "--force", stdin="new").exit_code == 0
+    store = SqliteStore(ca / "est.db")
+    found = store.find_user("bob")
+    store.close()
+    assert found is not None
+    assert verify_password("new", found.password_record)
+
+
+@pytest.mark.parametrize("name,stdin", [("bob", ""), ("bob", "\n"), ("a:b", "x"), ("", "x")])
+def test_an_empty_password_and_an_impossible_name_are_usage_errors(
+    name: str, stdin: str, ca: Path
+) -> None:
+    error_of(est("user", "add", ca, name, "--password-stdin", stdin=stdin), 2)
+
+
+def test_without_a_terminal_a_password_is_not_waited_for(ca: Path) -> None:
+    assert "--password-stdin" in error_of(est("user", "add", ca, "bob"), 2)
+
+
+def typing(command: list[str], answers: list[tuple[bytes, bytes]]) -> tuple[int, bytes]:
+    """Run a command on a terminal of its own and answer its prompts; return code and screen."""
+    ours, theirs = pty.openpty()
+    screen = b""
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        for prompt, answer in [*answers, (b"never shown", b"")]:
+            seen = len(screen)
+            while prompt not in screen[seen:]:
+                ready, _, _ = select.select([ours], [], [], 20)
+                try:
+                    chunk = os.read(ours, 1024) if ready else b""
+                except OSError:  # Linux says so when the other end is closed
+                    chunk = b""
+                if not chunk:
+                    break
+                screen += chunk
+            os.write(ours, answer)
+        code = process.wait(20)
+    os.close(ours)
+    return code, screen
+
+
+@pytest.mark.parametrize(
+    "second,third,added",
+    [(b"correct horse\n", b"", True), (b"wrong horse\n", b"\x04", False)],
+)
+def test_a_password_is_typed_twice_and_not_shown(
+    second: bytes, third: bytes, added: bool, ca: Path
+) -> None:
+    command = [sys.executable, "-m", "est_transports", "user", "add", str(ca), "bob"]
+    answers = [(b"Password for bob", b"correct horse\n"), (b"epeat", second)]
+    answers += [(b"Password for bob", third)] if third else []
+    code, screen = typing(command, answers)
+    assert code == (0 if added else 130)
+    assert b"horse" not in screen
+    assert est("user", "list", ca).stdout == ("bob\n" if added else "")
+
+
+# certs
+
+
+def records(ca: Path, *serials: str) -> None:
+    """Record a certificate under each of these serials."""
+    store = SqliteStore(ca / "est.db")
+    (first,) = store.list_certificates()
+    for count, serial in enumerate(serials):
+        store.record_certificate(replace(first, serial=serial, subject=f"CN=Device {count}"))
+    store.close()
+
+
+def only(ca: Path) -> IssuedRecord:
+    store = SqliteStore(ca / "est.db")
+    (found,) = store.list_certificates()
+    store.close()
+    return found
+
+
+def test_certificates_are_listed_in_the_order_of_issue(ca: Path) -> None:
+    records(ca, "abc1", "abd2")
+    rows = [line.split("\t") for line in est("certs", "list", ca).stdout.splitlines()]
+    assert [row[1] for row in rows] == ["CN=localhost", "CN=Device 0", "CN=Device 1"]
+    assert {row[3] for row in rows} == {"valid"}
+    found = json.loads(est("certs", "list", ca, "--json", "--subject", "DEVICE").stdout)
+    assert [row["serial"] for row in found] == ["abc1", "abd2"]
+
+
+def test_a_long_list_is_cut_and_can_be_gone_on_with(ca: Path) -> None:
+    records(ca, "abc1", "abd2")
+    done = est("certs", "list", ca, "--limit", "2", "--json")
+    assert len(json.loads(done.stdout)) == 2
+    assert "--after abc1" in done.stderr
+    rest = est("certs", "list", ca, "--after", "abc1", "--json")
+    assert [row["serial"] for row in json.loads(rest.stdout)] == ["abd2"]
+    assert rest.stderr == ""
+
+
+@pytest.mark.parametrize("serial", ["abc123", "0xABC123", "0A:BC:12:3", "00abc123", "abc1"])
+def test_a_certificate_is_found_by_its_serial_however_written(serial: str, ca: Path) -> None:
+    records(ca, "abc123", "abd2")
+    found = json.loads(est("certs", "show", ca, serial, "--json").stdout)
+    assert (found["serial"], found["subject"]) == ("abc123", "CN=Device 0")
+
+
+@pytest.mark.parametrize(
+    "serial,code,words",
+    [
+        ("xyz", 2, "hexadecimal"),
+        ("0", 2, "hexadecimal"),
+        ("abc", 5, "no certificate"),
+        ("dddd", 5, "no certificate"),
+        ("abcd", 2, "2 certificates begin with"),
+    ],
+)
+def test_a_serial_that_is_none_or_not_one_is_said_to_be(
+    serial: str, code: int, words: str, ca: Path
+) -> None:
+    records(ca, "abcd1", "abcd2")
+    assert words in error_of(est("certs", "show", ca, serial), code)
+
+
+def test_a_certificate_is_shown_in_words_in_json_and_in_pem(ca: Path) -> None:
+    record = only(ca)
+    certificate = x509.load_der_x509_certificate(record.der)
+    words = est("certs", "show", ca, record.serial).stdout
+    assert f"serial: {record.serial}\n" in words
+    assert "operation: tls-identity\n" in words
+    pem = est("certs", "show", ca, record.serial, "--pem").stdout
+    assert x509.load_pem_x509_certificate(pem.encode()) == certificate
+    assert json.loads(est("certs", "show", ca, record.serial, "--json").stdout)["pem"] == pem
+    error_of(est("certs", "show", ca, record.serial, "--pem", "--json"), 2)
+
+
+def test_a_revoked_certificate_says_so(ca: Path) -> None:
+    store = SqliteStore(ca / "est.db")
+    (record,) = store.list_certificates()
+    store.revoke_certificate(record.serial, at=datetime(2026, 1, 1, tzinfo=UTC), reason="lost")
+    store.close()
+    shown = json.loads(est("certs", "show", ca, record.serial, "--json").stdout)
+    assert (shown["state"], shown["revocation_reason"]) == ("revoked", "lost")
+
+
+# What all of them say about a directory
+
+
+@pytest.mark.parametrize("command", ["serve", "user list", "certs list"])
+def test_a_directory_that_is_not_there_names_the_command_that_makes_it(
+    command: str, tmp_path: Path
+) -> None:
+    missing = tmp_path / "nowhere"
+    assert f"run: est init {missing}" in error_of(est(*command.split(), missing))
+
+
+def _newer_schema(ca: Path) -> None:
+    connection = sqlite3.connect(ca / "est.db")
+    with connection:
+        connection.execute("INSERT INTO schema_migration (number) VALUES (99)")
+    connection.close()
+
+
+def _garbage(ca: Path) -> None:
+    (ca / "est.db").write_bytes(b"garbage" * 1000)
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "est.toml": (lambda ca: (ca / "est.toml").write_text("[servre]"), "servre"),
+    "no store": (lambda ca: (ca / "est.db").unlink(), "est.db: does not exist"),
+    "newer store": (_newer_schema, "use a newer release"),
+    "broken store": (_garbage, "est.db: "),
+    "no ca key": (lambda ca: (ca / "ca-key.pem").unlink(), "ca-key.pem: No such file"),
+    "broken ca key": (lambda ca: (ca / "ca-key.pem").write_text("x"), "ca-key.pem: no private key"),
+    "broken certificate": (lambda ca: (ca / "server.pem").write_text("x"), "server.pem: no cert"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_serve_does_not_start_on_a_broken_directory(what: str, ca: Path) -> None:
+    damage, words = BROKEN[what]
+    damage(ca)
+    assert words in error_of(est("serve", ca))
+
+
+def test_serve_does_not_start_with_a_wrong_key_password(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("right")
+    directory = made(tmp_path / "ca", "--ca-key-password-file", str(password))
+    password.write_text("wrong one")
+    line = error_of(est("serve", directory))
+    assert "password is wrong" in line
+    assert "wrong one" not in line
+
+
+def test_serve_does_not_start_on_a_port_that_is_taken(ca: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = error_of(est("serve", ca, "--listen", f"127.0.0.1:{port}"))
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in line
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--listen", "a b"), ("--listen", "::1"), ("--auth", "digest"), ("--auth", ""),
+     ("--workers", "0"), ("--workers", "x")],
+)  # fmt: skip
+def test_serve_takes_no_odd_options(options: tuple[str, str], ca: Path) -> None:
+    error_of(est("serve", ca, *options), 2)
+
+
+def test_the_commands_do_not_import_the_event_loop() -> None:
+    code = "import est_transports.cli.server_side, sys; print('trio' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr

@@ -1,0 +1,183 @@
+"""What a server keeps when it is killed, stopped, doubled, or used for a long time."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.system.operator import Serving, made
+from tests.system.requests import certificates, csr, identity_files, new_key
+from tests.system.stranger import Stranger
+
+ROUNDS = 2000
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return made(tmp_path / "D")
+
+
+def enroll_some(
+    port: int, trust: Path, count: int, identity: tuple[Path, Path] | None = None
+) -> list[int]:
+    """Enrol that many times, a new connection every ten; return the serial numbers.
+
+    By certificate if there is one: a password costs the server 50 ms on purpose.
+    """
+    key, serials = new_key(), []
+    for start in range(0, count, 10):
+        with Stranger(port, trust, identity=identity) as stranger:
+            request = csr(key, f"device-{start}", challenge=stranger.tls_unique())
+            for _ in range(min(10, count - start)):
+                answer = stranger.enroll(request)
+                assert answer.status == 200, answer.body
+                serials.append(certificates(answer.body)[0].serial_number)
+    return serials
+
+
+def enrolled(server: Serving, directory: Path) -> tuple[Path, Path]:
+    """The files of a device that has its first certificate."""
+    key = new_key()
+    with Stranger(server.port, server.trust) as stranger:
+        answer = stranger.enroll(csr(key, "first"))
+    return identity_files(directory, certificates(answer.body)[0], key)
+
+
+def resources(pid: int) -> tuple[int, int]:
+    """Open files, and resident memory in KiB."""
+    files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return files, int(line.split()[1])
+    raise AssertionError("no VmRSS")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_two_thousand_enrolments_leave_files_and_memory_flat(
+    directory: Path, tmp_path: Path
+) -> None:
+    with Serving(directory) as server, ThreadPoolExecutor(2) as pool:
+        identity = enrolled(server, tmp_path)
+
+        def enroll_from_both_sides(count: int) -> None:
+            shares = [
+                pool.submit(enroll_some, server.port, server.trust, count // 2, identity)
+                for _ in range(2)
+            ]
+            for share in shares:
+                share.result()
+
+        # The first hundreds fill pools, caches and SQLite's log.
+        enroll_from_both_sides(ROUNDS // 4)
+        files, memory_kib = resources(server.process.pid)
+        enroll_from_both_sides(ROUNDS * 3 // 4)
+        files_after, memory_after_kib = resources(server.process.pid)
+        assert files_after <= files + 2
+        assert memory_after_kib <= memory_kib + 4096
+        assert len(server.certificates()) == 1 + ROUNDS
+
+
+def test_two_processes_on_one_store_lose_no_record_and_share_no_serial(
+    directory: Path, tmp_path: Path
+) -> None:
+    with Serving(directory) as first, Serving(directory) as second, ThreadPoolExecutor(4) as pool:
+        identity = enrolled(first, tmp_path)
+        shares = [
+            pool.submit(enroll_some, server.port, server.trust, 50, identity)
+            for server in (first, second, first, second)
+        ]
+        serials = [serial for share in shares for serial in share.result()]
+        assert len(set(serials)) == 200
+        recorded = {int(row.serial, 16) for row in first.certificates()}
+        assert recorded > set(serials)
+        assert len(recorded) == 201
+
+
+def test_two_workers_of_one_server_share_the_port(directory: Path, tmp_path: Path) -> None:
+    with Serving(directory, options=("--workers", "2")) as server:
+        identity = enrolled(server, tmp_path)
+        assert len(set(enroll_some(server.port, server.trust, 100, identity))) == 100
+        assert len(server.certificates()) == 101
+
+
+def test_what_was_recorded_before_a_kill_is_there_after_a_restart(
+    directory: Path, tmp_path: Path
+) -> None:
+    # The same command, but the process dies the moment a certificate is on record.
+    script = tmp_path / "dies_after_the_record.py"
+    script.write_text(
+        "import os, signal, sys\n"
+        "from est_transports.__main__ import main\n"
+        "from est_transports.stores.sqlite import SqliteStore\n"
+        "record = SqliteStore.record_certificate\n"
+        "def record_and_die(self, what):\n"
+        "    record(self, what)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "SqliteStore.record_certificate = record_and_die\n"
+        "sys.exit(main())\n"
+    )
+    with Serving(directory, command=(sys.executable, str(script))) as server:
+        with Stranger(server.port, server.trust) as stranger, pytest.raises(OSError):  # noqa: PT011
+            stranger.enroll(csr(new_key(), "unlucky"))
+        assert server.process.wait(10) == -signal.SIGKILL
+    with Serving(directory) as server:
+        assert any("unlucky" in subject for subject in server.listed())
+        assert enroll_some(server.port, server.trust, 1)
+
+
+def test_sigterm_with_six_requests_in_flight_answers_six_and_refuses_new_connections(
+    directory: Path, tmp_path: Path
+) -> None:
+    # The same command, but issuing waits until the signal has arrived.
+    script = tmp_path / "issues_slowly.py"
+    script.write_text(
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from est_transports.__main__ import main\n"
+        "from est_transports.stores.sqlite import SqliteStore\n"
+        f"gate, waiting = Path({str(tmp_path / 'gate')!r}), Path({str(tmp_path)!r})\n"
+        "record = SqliteStore.record_certificate\n"
+        "def record_behind_the_gate(self, what):\n"
+        "    if what.operation == 'simpleenroll':\n"
+        "        (waiting / f'waiting-{what.serial}').touch()\n"
+        "        while not gate.exists():\n"
+        "            time.sleep(0.01)\n"
+        "    record(self, what)\n"
+        "SqliteStore.record_certificate = record_behind_the_gate\n"
+        "sys.exit(main())\n"
+    )
+    with Serving(directory, command=(sys.executable, str(script))) as server:
+        with ThreadPoolExecutor(6) as pool:
+            flights = [pool.submit(enroll_some, server.port, server.trust, 1) for _ in range(6)]
+            until(lambda: len(list(tmp_path.glob("waiting-*"))) == 6)
+            server.process.send_signal(signal.SIGTERM)
+            until(lambda: refuses(server))
+            (tmp_path / "gate").touch()
+            assert len({serial for flight in flights for serial in flight.result()}) == 6
+        assert server.process.wait(15) == 0
+
+
+def refuses(server: Serving) -> bool:
+    try:
+        with Stranger(server.port, server.trust):
+            return False
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+
+
+def until(condition: object, *, seconds: float = 20.0) -> None:
+    """Wait for something that another process does."""
+    assert callable(condition)
+    tick = threading.Event()
+    for _ in range(int(seconds / 0.02)):
+        if condition():
+            return
+        tick.wait(0.02)
+    raise AssertionError("waited in vain")

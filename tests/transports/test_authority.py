@@ -1,0 +1,322 @@
+"""The reference CA as an application: who is let in, what is issued, and what trouble becomes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from est_core import (
+    AuthenticateRequested,
+    BasicCredentials,
+    BearerCredentials,
+    CACertsRequested,
+    Channel,
+    ClientIdentity,
+    Credentials,
+    CSRAttrsRequested,
+    Decision,
+    Deny,
+    DigestCredentials,
+    EnrollRequested,
+    Fail,
+    Instant,
+    Issue,
+    Label,
+    Operation,
+    Postpone,
+    ProvideCACerts,
+    ProvideCSRAttrs,
+    ReenrollRequested,
+    Rejected,
+    TlsVersion,
+    TrustClass,
+    Verified,
+)
+from est_core.asn1.csrattrs import CsrAttrs, ObjectId
+from est_transports.authority import Authority
+from est_transports.profiles import Profile
+from est_transports.stores import IssuedRecord, StoreBusy, StoreError, UserRecord, serial_text
+from est_transports.stores.passwords import PasswordBusy, PasswordChecks, hash_password
+from tests.transports.ca_fakes import NOW, MemoryStore, dns, make_ca, request
+
+PASSWORD = "correct horse"
+SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
+LABEL = Label("web")
+CHANNEL = Channel(version=TlsVersion.TLS_1_3)
+
+
+def authority(
+    store: MemoryStore | None = None,
+    *,
+    passwords: PasswordChecks | None = None,
+    now: Callable[[], Instant] = lambda: Instant(mono=1.0, wall=NOW),
+    csrattrs: dict[Label | None, CsrAttrs | None] | None = None,
+) -> Authority:
+    """Return an authority with user alice and a label for servers."""
+    memory = MemoryStore() if store is None else store
+    memory.add_user("alice", hash_password(PASSWORD, bytes(16)))
+    web = Profile(name="web", extended_key_usage=(SERVER_AUTH,))
+    return Authority(
+        ca=make_ca(memory, profiles=[web]),
+        store=memory,
+        passwords=passwords or PasswordChecks(),
+        clock=now,
+        csrattrs=csrattrs or {},
+    )
+
+
+def login(credentials: Credentials) -> AuthenticateRequested:
+    return AuthenticateRequested(
+        operation=Operation.SIMPLEENROLL, label=None, credentials=credentials, channel=CHANNEL
+    )
+
+
+def basic(user: str = "alice", password: str = PASSWORD) -> AuthenticateRequested:
+    return login(BasicCredentials(user=user, password=password))
+
+
+def enrolment(
+    *extensions: x509.ExtensionType,
+    identity: ClientIdentity | None = None,
+    label: Label | None = None,
+) -> EnrollRequested:
+    return EnrollRequested(
+        label=label,
+        identity=identity or ClientIdentity(user="alice"),
+        channel=CHANNEL,
+        csr=request(*extensions),
+        linked=False,
+    )
+
+
+def renewal(current: x509.Certificate) -> ReenrollRequested:
+    channel = Channel(
+        version=TlsVersion.TLS_1_3, trust_class=TrustClass.EXPLICIT, peer_chain=(current,)
+    )
+    return ReenrollRequested(
+        label=None,
+        identity=ClientIdentity(certificate=current),
+        channel=channel,
+        csr=request(),
+        linked=False,
+        current=current,
+        rekey=False,
+    )
+
+
+def issued(decision: Decision) -> x509.Certificate:
+    assert isinstance(decision, Issue), decision
+    return decision.certificate
+
+
+# Passwords
+
+
+def test_the_right_password_verifies_the_user() -> None:
+    assert authority().authenticate(basic()) == Verified(user="alice")
+
+
+@pytest.mark.parametrize(
+    "user,password", [("alice", "wrong"), ("bob", PASSWORD), ("", PASSWORD), ("alice", "")]
+)
+def test_anything_else_is_rejected(user: str, password: str) -> None:
+    assert authority().authenticate(basic(user, password)) == Rejected()
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        BearerCredentials(token=PASSWORD),
+        DigestCredentials(user="alice", parameters=(("response", "x"),)),
+    ],
+)
+def test_schemes_that_are_not_offered_are_rejected(credentials: Credentials) -> None:
+    assert authority().authenticate(login(credentials)) == Rejected()
+
+
+def test_too_many_passwords_at_once_are_put_off() -> None:
+    class Full(PasswordChecks):
+        def check(self, user: str, password: str, record_of: Callable[[str], str | None]) -> bool:
+            raise PasswordBusy("34 passwords are being checked")
+
+    decision = authority(passwords=Full()).authenticate(basic())
+    assert isinstance(decision, Postpone)
+    assert decision.retry_after_s == 2
+
+
+def test_a_damaged_password_record_is_a_failure_and_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = MemoryStore()
+    subject = authority(store)
+    store.users["alice"] = "scrypt$1$1$1$x$y"
+    assert subject.authenticate(basic()) == Fail(code="server/store")
+    assert "not a password record" in caplog.text
+    assert PASSWORD not in caplog.text
+
+
+# CA certificates and CSR attributes
+
+
+@pytest.mark.req("EST-119")
+def test_the_ca_certificates_are_the_cas() -> None:
+    subject = authority()
+    question = CACertsRequested(label=None, identity=ClientIdentity(), channel=CHANNEL)
+    assert subject.ca_certs(question) == ProvideCACerts(certificates=(subject.ca.certificate,))
+
+
+def test_csr_attributes_are_those_of_the_label_or_the_usual_ones() -> None:
+    usual, web = (CsrAttrs(items=(ObjectId(oid=f"1.2.3.{n}"),)) for n in (1, 2))
+    subject = authority(csrattrs={None: usual, LABEL: web})
+
+    def answer(label: Label | None) -> Decision:
+        return subject.csr_attrs(
+            CSRAttrsRequested(label=label, identity=ClientIdentity(), channel=CHANNEL)
+        )
+
+    assert answer(None) == ProvideCSRAttrs(csrattrs=usual)
+    assert answer(LABEL) == ProvideCSRAttrs(csrattrs=web)
+    assert answer(Label("other")) == ProvideCSRAttrs(csrattrs=usual)
+
+
+def test_there_may_be_no_csr_attributes() -> None:
+    question = CSRAttrsRequested(label=None, identity=ClientIdentity(), channel=CHANNEL)
+    assert authority().csr_attrs(question) == ProvideCSRAttrs(csrattrs=None)
+
+
+# Enrolment
+
+
+def test_a_certificate_is_on_record_with_who_asked() -> None:
+    store = MemoryStore()
+    certificate = issued(authority(store).enroll(enrolment()))
+    record = store.records[serial_text(certificate.serial_number)]
+    assert (record.operation, record.user, record.label) == ("simpleenroll", "alice", None)
+    assert record.profile == "default"
+
+
+def test_the_label_selects_the_profile() -> None:
+    certificate = issued(authority().enroll(enrolment(label=LABEL)))
+    usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert [purpose.dotted_string for purpose in usage] == [SERVER_AUTH]
+
+
+def test_what_the_profile_forbids_is_refused_as_content() -> None:
+    store = MemoryStore()
+    decision = authority(store).enroll(enrolment(dns("est.example.com")))
+    assert isinstance(decision, Deny)
+    assert (decision.code, decision.content) == ("profile/own-name", True)
+    assert store.records == {}
+
+
+def test_a_label_without_a_profile_is_refused() -> None:
+    decision = authority().enroll(enrolment(label=Label("other")))
+    assert isinstance(decision, Deny)
+    assert (decision.code, decision.content) == ("profile/label", False)
+
+
+def test_a_certificate_that_was_taken_back_enrols_nobody() -> None:
+    store = MemoryStore()
+    subject = authority(store)
+    shown = issued(subject.enroll(enrolment()))
+    question = enrolment(identity=ClientIdentity(certificate=shown))
+    issued(subject.enroll(question))
+    store.revoke_certificate(serial_text(shown.serial_number), at=NOW, reason="key-compromise")
+    decision = subject.enroll(question)
+    assert isinstance(decision, Deny)
+    assert decision.code == "auth/certificate-revoked"
+
+
+# Renewal
+
+
+@pytest.mark.req("EST-165")
+def test_a_renewal_is_recorded_as_the_successor() -> None:
+    store = MemoryStore()
+    subject = authority(store)
+    first = issued(subject.enroll(enrolment()))
+    second = issued(subject.reenroll(renewal(first)))
+    record = store.records[serial_text(second.serial_number)]
+    assert record.replaces == serial_text(first.serial_number)
+    assert record.client_subject == "CN=device-1"
+    assert record.operation == "simplereenroll"
+
+
+@pytest.mark.req("EST-165")
+def test_a_certificate_of_another_ca_is_not_renewed() -> None:
+    foreign = issued(authority().enroll(enrolment()))
+    decision = authority().reenroll(renewal(foreign))
+    assert isinstance(decision, Deny)
+    assert (decision.code, decision.content) == ("renewal/unknown-certificate", False)
+
+
+def test_a_revoked_certificate_is_not_renewed() -> None:
+    store = MemoryStore()
+    subject = authority(store)
+    first = issued(subject.enroll(enrolment()))
+    store.revoke_certificate(serial_text(first.serial_number), at=NOW, reason="superseded")
+    decision = subject.reenroll(renewal(first))
+    assert isinstance(decision, Deny)
+    assert not decision.content
+
+
+# Trouble
+
+
+class BrokenStore(MemoryStore):
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    def record_certificate(self, record: IssuedRecord) -> None:
+        raise self._error
+
+    def find_user(self, name: str) -> UserRecord | None:
+        raise self._error
+
+
+def test_a_busy_store_is_put_off() -> None:
+    subject = authority(BrokenStore(StoreBusy("est.db: 1024 writers are waiting")))
+    for decision in (subject.enroll(enrolment()), subject.authenticate(basic())):
+        assert isinstance(decision, Postpone)
+        assert decision.code == "server/busy"
+
+
+def test_a_broken_store_is_a_failure_and_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    subject = authority(BrokenStore(StoreError("est.db: disk full")))
+    assert subject.enroll(enrolment()) == Fail(code="server/store")
+    assert subject.authenticate(basic()) == Fail(code="server/store")
+    lines = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.ERROR]
+    assert lines == ["the store failed: est.db: disk full"] * 2
+
+
+def test_a_ca_past_its_own_end_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    much_later = NOW + timedelta(days=20 * 365)
+    subject = authority(now=lambda: Instant(mono=1.0, wall=much_later))
+    decision = subject.enroll(enrolment())
+    assert isinstance(decision, Postpone)
+    assert decision.code == "server/ca-unavailable"
+    assert "the CA cannot issue" in caplog.text
+
+
+def test_a_name_that_openssl_takes_and_nobody_can_read_does_no_harm() -> None:
+    store = MemoryStore()
+    subject = authority(store)
+    shown = issued(subject.enroll(enrolment()))
+    certificate = issued(
+        subject.enroll(enrolment(identity=ClientIdentity(certificate=_unreadable(shown))))
+    )
+    record = store.records[serial_text(certificate.serial_number)]
+    assert record.client_subject == "?"
+
+
+def _unreadable(certificate: x509.Certificate) -> x509.Certificate:
+    """Return the certificate with a common name that is no UTF-8; its signature is broken too."""
+    der = certificate.public_bytes(Encoding.DER)
+    assert der.count(b"device-1") == 1
+    return x509.load_der_x509_certificate(der.replace(b"device-1", b"device-\xff"))

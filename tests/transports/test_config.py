@@ -1,0 +1,314 @@
+"""est.toml: what it may say, what each key becomes, and what stops the start."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from est_core import (
+    Authentication,
+    ForeignChallenge,
+    Label,
+    LocalProtocolError,
+    Operation,
+    TlsVersion,
+)
+from est_transports.config import ServerConfig, parse_listen
+from est_transports.config_reader import load_config
+from est_transports.config_text import CONFIG_TEXT
+from est_transports.profiles import KeyKind, KeyUse, SanKind
+from est_transports.toml_tables import MAX_FILE_BYTES, ConfigError, read_toml
+
+SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
+CHALLENGE_PASSWORD = "1.2.840.113549.1.9.7"
+
+
+def loaded(directory: Path, text: str) -> ServerConfig:
+    path = directory / "est.toml"
+    path.write_text(text, "utf-8")
+    return load_config(path)
+
+
+def uncommented(text: str) -> str:
+    """Return the text with every setting that it shows set: those with # and no blank after."""
+    return re.sub(r"^#(?! |$)", "", text, flags=re.MULTILINE).replace("#    ", "")
+
+
+# What init writes
+
+
+def test_the_file_that_init_writes_says_the_same_as_an_empty_one(tmp_path: Path) -> None:
+    assert loaded(tmp_path, CONFIG_TEXT) == loaded(tmp_path, "")
+
+
+def test_every_setting_it_shows_is_one_that_there_is(tmp_path: Path) -> None:
+    text = uncommented(CONFIG_TEXT).replace('base64 = "MAA="', "")
+    usual, shown = loaded(tmp_path, ""), loaded(tmp_path, text)
+    assert shown.auth == usual.auth
+    assert shown.profiles == usual.profiles
+    assert (shown.limits, shown.timeouts) == (usual.limits, usual.timeouts)
+    assert [row.label for row in shown.labels] == [Label("web")]
+
+
+def test_it_mentions_every_key(tmp_path: Path) -> None:
+    reader = (Path(__file__).parents[2] / "est_transports" / "config_reader.py").read_text()
+    keys = re.findall(r'(?:table|server|body)\.\w+\(\s*"(\w+)"', reader)
+    assert len(keys) > 40
+    assert [key for key in keys if not re.search(rf"^#{key} = ", CONFIG_TEXT, re.MULTILINE)] == []
+
+
+# What keys become
+
+
+def test_paths_start_at_the_directory_of_the_file(tmp_path: Path) -> None:
+    config = loaded(
+        tmp_path, '[tls]\ncertificate = "sub/tls.pem"\nclient_trust = ["/etc/maker.pem"]\n'
+    )
+    assert config.tls.certificate == tmp_path / "sub" / "tls.pem"
+    assert config.tls.client_trust == (Path("/etc/maker.pem"),)
+    assert config.ca.store == tmp_path / "est.db"
+    assert config.ca.key_password_file is None
+
+
+def test_a_profile_is_read_key_by_key(tmp_path: Path) -> None:
+    config = loaded(
+        tmp_path,
+        """
+        [ca]
+        default_profile = "web"
+        [profiles.web]
+        keys = ["EC P-384", "RSA"]
+        rsa_bits_min = 3072
+        key_usage = ["digital-signature"]
+        extended_key_usage = ["server-auth", "1.3.6.1.4.1.99999.1"]
+        names = ["dns"]
+        other_name_types = ["1.3.6.1.4.1.99999.2"]
+        names_max = 3
+        validity_days = 90
+        """,
+    )
+    web = config.profiles["web"]
+    assert web.key_kinds == {KeyKind.P384, KeyKind.RSA}
+    assert (web.rsa_bits_min, web.names_max, web.validity_days) == (3072, 3, 90)
+    assert web.key_usage == {KeyUse.DIGITAL_SIGNATURE}
+    assert web.extended_key_usage == (SERVER_AUTH, "1.3.6.1.4.1.99999.1")
+    assert web.san_kinds == {SanKind.DNS}
+    assert set(config.profiles) == {"client", "web"}
+
+
+def test_the_profile_nobody_wrote_is_for_clients_only(tmp_path: Path) -> None:
+    profile = loaded(tmp_path, "").profiles["client"]
+    assert profile.extended_key_usage == ("1.3.6.1.5.5.7.3.2",)
+
+
+def test_csr_attributes_are_a_list_or_base64(tmp_path: Path) -> None:
+    listed = loaded(
+        tmp_path, f'[csrattrs]\noids = ["{CHALLENGE_PASSWORD}"]\nkey_type = "EC P-384"\n'
+    ).csrattrs
+    assert listed is not None
+    assert listed.requires_linking
+    wanted = listed.key_type()
+    assert wanted is not None
+    assert wanted.curve == "1.3.132.0.34"
+    encoded = "MAsGCSqGSIb3DQEJBw=="
+    whole = loaded(tmp_path, f'[csrattrs]\nbase64 = "{encoded}"\n').csrattrs
+    assert whole is not None
+    assert whole.oids() == (CHALLENGE_PASSWORD,)
+    rsa = loaded(tmp_path, '[csrattrs]\nkey_type = "RSA 3072"\n').csrattrs
+    assert rsa is not None
+    assert (found := rsa.key_type()) is not None
+    assert found.bits == 3072
+
+
+def test_no_csr_attributes_are_none(tmp_path: Path) -> None:
+    assert loaded(tmp_path, '[csrattrs]\nbase64 = "MAA="\n').csrattrs is None
+    assert loaded(tmp_path, "").csrattrs is None
+
+
+def test_a_label_differs_only_where_it_says_so(tmp_path: Path) -> None:
+    config = loaded(
+        tmp_path,
+        """
+        [labels.plain]
+        [labels.strict]
+        simpleenroll = "cert-and-http"
+        require_pop = true
+        """,
+    )
+    policy = config.policy()
+    plain = policy.row(Operation.SIMPLEENROLL, Label("plain"))
+    strict = policy.row(Operation.SIMPLEENROLL, Label("strict"))
+    renewal = policy.row(Operation.SIMPLEREENROLL, Label("strict"))
+    assert plain == policy.row(Operation.SIMPLEENROLL, None)
+    assert strict is not None
+    assert strict.authentication is Authentication.CERT_AND_HTTP
+    assert strict.require_pop
+    assert renewal is not None
+    assert renewal.authentication is Authentication.CERT
+    assert renewal.require_pop
+    assert config.max_version is TlsVersion.TLS_1_2
+    assert policy.row(Operation.SIMPLEENROLL, Label("other")) is None
+
+
+# Policy
+
+
+@pytest.mark.req("EST-168", "EST-171")
+def test_required_linking_caps_tls_unless_there_is_the_exporter(tmp_path: Path) -> None:
+    linked = "[auth]\nrequire_pop = true\n"
+    assert loaded(tmp_path, "").max_version is None
+    assert loaded(tmp_path, linked).max_version is TlsVersion.TLS_1_2
+    assert loaded(tmp_path, linked + "[pop]\ntls_exporter = true\n").max_version is None
+    rows = loaded(tmp_path, linked).policy().rows
+    assert [row.operation for row in rows if row.require_pop] == [
+        Operation.SIMPLEENROLL,
+        Operation.SIMPLEREENROLL,
+    ]
+
+
+def test_passwords_are_asked_for_only_where_they_count(tmp_path: Path) -> None:
+    only = '[auth]\nsimpleenroll = "cert"\n'
+    assert loaded(tmp_path, only).policy().challenges == ()
+    (challenge,) = loaded(tmp_path, '[server]\nrealm = "plant 7"\n').policy().challenges
+    assert challenge.get("realm") == "plant 7"
+
+
+def test_a_foreign_challenge_is_refused_unless_told_otherwise(tmp_path: Path) -> None:
+    told = '[pop]\nforeign_challenge = "ignore"\n'
+    assert loaded(tmp_path, "").policy().foreign_challenge is ForeignChallenge.REFUSE
+    assert loaded(tmp_path, told).policy().foreign_challenge is ForeignChallenge.IGNORE
+
+
+# What stops the start
+
+
+REFUSED = {
+    "not TOML": ("[server", "est.toml", "not TOML"),
+    "unknown table": ("[servre]\n", "servre: unknown table; did you mean 'server'?"),
+    "unknown key": ('[tls]\ncertificat = "x"\n', "[tls] certificat", "mean 'certificate'?"),
+    "unknown key, far off": ("[tls]\nqqq = 1\n", "[tls] qqq: unknown key"),
+    "key outside tables": ("realm = 1\n", "realm: unknown key"),
+    "text for a table": ('server = "x"\n', "server: is not a table"),
+    "number for text": ("[server]\nrealm = 1\n", "[server] realm: is not a string"),
+    "empty text": ('[server]\nrealm = ""\n', "[server] realm: is empty"),
+    "control character": ('[server]\nrealm = "a\\nb"\n', "realm", "control"),
+    "realm in other letters": ('[server]\nrealm = "é"\n', "realm", "ASCII"),
+    "text for a number": ('[server]\nworkers = "2"\n', "workers: is not an integer"),
+    "boolean for a number": ("[server]\nworkers = true\n", "workers: is not an integer"),
+    "number out of range": ("[server]\nworkers = 0\n", "workers: is not between 1 and 256"),
+    "text for a boolean": ('[body]\naccept_pem = "no"\n', "accept_pem: is not true or false"),
+    "no seconds": ("[timeouts]\nhead_s = 0\n", "[timeouts] head_s", "more than 0"),
+    "seconds not a number": ("[timeouts]\nhead_s = nan\n", "[timeouts] head_s"),
+    "infinite seconds": ("[timeouts]\nhead_s = inf\n", "[timeouts] head_s"),
+    "zero limit": ("[limits]\nbody_bytes = 0\n", "[limits] body_bytes"),
+    "unknown limit": ("[limits]\nbodybytes = 1\n", "mean 'body_bytes'?"),
+    "unknown word": ('[auth]\ncacerts = "yes"\n', "[auth] cacerts: 'yes' is none of 'open'"),
+    "open enrolment": ('[auth]\nsimpleenroll = "open"\n', "simpleenroll", "not open"),
+    "renewal by password": ('[auth]\nsimplereenroll = "http"\n', "simplereenroll", "'cert'"),
+    "old TLS": ('[tls]\nmax_version = "1.1"\n', "max_version: '1.1' is none of '1.2', '1.3'"),
+    "no array": ('[tls]\ncrls = "x"\n', "crls: is not an array"),
+    "array of numbers": ("[tls]\ncrls = [1]\n", "crls: is not a string"),
+    "bad listen": ('[server]\nlisten = "::1"\n', "[server] listen", "brackets"),
+    "unknown default profile": ('[ca]\ndefault_profile = "x"\n', "there is no profile 'x'"),
+    "unknown profile of a label": ('[labels.a]\nprofile = "x"\n', "there is no profile 'x'"),
+    "impossible label": ('[labels."a/b"]\n', "[labels.a/b]", "label"),
+    "label of an operation": ("[labels.cacerts]\n", "name of an operation"),
+    "open label": ('[labels.a]\nsimpleenroll = "open"\n', "[labels.a] simpleenroll"),
+    "unknown key kind": ('[profiles.a]\nkeys = ["DSA"]\n', "[profiles.a] keys: 'DSA'"),
+    "no keys": ("[profiles.a]\nkeys = []\n", "[profiles.a]"),
+    "purpose of the CA": (
+        '[profiles.a]\nextended_key_usage = ["1.3.6.1.5.5.7.3.28"]\n',
+        "[profiles.a]: profile a: 1.3.6.1.5.5.7.3.28",
+    ),
+    "no purpose": ("[profiles.a]\nextended_key_usage = []\n", "[profiles.a]"),
+    "purpose misspelt": ('[profiles.a]\nextended_key_usage = ["web"]\n', "[profiles.a]"),
+    "weak RSA": ("[profiles.a]\nrsa_bits_min = 1024\n", "[profiles.a]", "2048"),
+    "csrattrs not base64": ('[csrattrs]\nbase64 = "??"\n', "[csrattrs] base64: is not base64"),
+    "csrattrs not DER": ('[csrattrs]\nbase64 = "AAAA"\n', "[csrattrs] base64"),
+    "csrattrs twice": ('[csrattrs]\nbase64 = "MAA="\noids = ["1.2.3"]\n', "excludes"),
+    "csrattrs no oid": ('[csrattrs]\noids = ["x"]\n', "[csrattrs]"),
+    "csrattrs no key type": ('[csrattrs]\nkey_type = "DSA"\n', "[csrattrs] key_type"),
+    "csrattrs tiny key": ('[csrattrs]\nkey_type = "RSA 64"\n', "[csrattrs]", "512"),
+    "csrattrs of a label": ("[labels.a.csrattrs]\nx = 1\n", "[labels.a.csrattrs] x"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_mistake_names_file_key_and_reason_on_one_line(name: str, tmp_path: Path) -> None:
+    text, *parts = REFUSED[name]
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, text)
+    message = str(caught.value)
+    assert message.startswith(str(tmp_path / "est.toml") + ": ")
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_a_file_that_cannot_be_read_is_said_to(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        read_toml(tmp_path / "missing.toml")
+    path = tmp_path / "latin.toml"
+    path.write_bytes(b'realm = "\xe9"')
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        read_toml(path)
+    path.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
+    with pytest.raises(ConfigError, match="larger"):
+        read_toml(path)
+
+
+VALUES = ("1", "-1", "1.5", "true", '""', '"x"', "[]", '["x"]', "[[]]", "{}", "{x = 1}", "nan")
+
+
+@given(st.data())
+def test_no_value_of_any_key_raises_anything_else(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    lines = uncommented(CONFIG_TEXT).replace('base64 = "MAA="', "").splitlines()
+    settings = [n for n, line in enumerate(lines) if re.match(r"\w+ = [^\[]", line)]
+    at = data.draw(st.sampled_from(settings))
+    lines[at] = f"{lines[at].partition(' = ')[0]} = {data.draw(st.sampled_from(VALUES))}"
+    directory = tmp_path_factory.mktemp("toml")
+    with suppress(ConfigError):
+        loaded(directory, "\n".join(lines))
+
+
+@given(st.binary(max_size=200))
+def test_no_file_raises_anything_else(tmp_path_factory: pytest.TempPathFactory, raw: bytes) -> None:
+    path = tmp_path_factory.mktemp("toml") / "est.toml"
+    path.write_bytes(raw)
+    with suppress(ConfigError):
+        load_config(path)
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    "text,host,port",
+    [
+        ("127.0.0.1:8443", "127.0.0.1", 8443),
+        ("[::1]:443", "::1", 443),
+        ("[::]", "::", 8443),
+        ("est.example", "est.example", 8443),
+        (":0", "0.0.0.0", 0),
+        ("0.0.0.0:65535", "0.0.0.0", 65535),
+    ],
+)
+def test_an_address_is_host_and_port(text: str, host: str, port: int) -> None:
+    found = parse_listen(text)
+    assert (found.host, found.port) == (host, port)
+    assert parse_listen(str(found)) == found
+
+
+@pytest.mark.parametrize(
+    "text", ["::1", "::1:443", "a:b", "a:", "a:65536", "a:0000000080", "a b:1", "a:٣", "a:-1"]
+)
+def test_anything_else_is_no_address(text: str) -> None:
+    with pytest.raises(LocalProtocolError):
+        parse_listen(text)

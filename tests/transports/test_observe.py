@@ -1,0 +1,116 @@
+"""Log lines: what they hold, and what a peer cannot do to them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from est_core import ClientIdentity, Label, Operation
+from est_transports.http_service import Record
+from est_transports.observe import (
+    FIELDS,
+    JsonFormatter,
+    TextFormatter,
+    key_values,
+    log_request,
+    request_fields,
+)
+from tests.pki import pki
+
+
+def record(**values: object) -> Record:
+    usual: dict[str, object] = {"peer": "192.0.2.1:5000", "status": 200, "seconds": 0.0123}
+    return Record(**{**usual, **values})  # type: ignore[arg-type]  # the test's own values
+
+
+def log_entry(message: str, **extra: object) -> logging.LogRecord:
+    entry = logging.LogRecord("est_transports", logging.INFO, "", 0, message, None, None)
+    entry.created = 1767323045.678
+    entry.__dict__.update(extra)
+    return entry
+
+
+def test_a_request_has_its_peer_operation_label_identity_status_code_serial_and_time() -> None:
+    certificate = pki().client.certificate
+    line = key_values(
+        request_fields(
+            record(
+                operation=Operation.SIMPLEENROLL,
+                label=Label("web"),
+                identity=ClientIdentity(user="alice", certificate=certificate),
+                issued=certificate,
+            )
+        )
+    )
+    assert line == (
+        "peer=192.0.2.1:5000 operation=simpleenroll label=web"
+        f' identity="user:alice cert:CN=device-1" status=200 code=-'
+        f" serial={certificate.serial_number:x} ms=12.3"
+    )
+
+
+def test_a_request_for_no_operation_shows_its_target() -> None:
+    assert request_fields(record(target="/admin.php"))["operation"] == "/admin.php"
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_no_value_ends_the_line_or_looks_like_another_key(first: str, second: str) -> None:
+    line = key_values({"a": first, "b": second})
+    assert line.isprintable()
+    head, _, rest = line.partition("=")
+    assert head == "a"
+    value, end = json.JSONDecoder().raw_decode(rest) if rest[0] == '"' else (None, 0)
+    if value is None:
+        value, _, tail = rest.partition(" ")
+        assert value == (first or "-")
+    else:
+        assert value == first
+        tail = rest[end + 1 :]
+    assert tail.startswith("b=")
+
+
+def test_a_line_of_text_has_time_level_and_message() -> None:
+    text = TextFormatter().format(log_entry("a\x1b[31mb\nc"))
+    assert text == "2026-01-02T03:04:05.678Z INFO a?[31mb?c"
+
+
+def test_a_line_of_json_has_the_values_of_a_request() -> None:
+    line = JsonFormatter().format(log_entry("x", **{FIELDS: {"status": 200, "code": ""}}))
+    values = json.loads(line)
+    assert values.pop("pid") > 0
+    assert values == {
+        "time": "2026-01-02T03:04:05.678Z",
+        "level": "info",
+        "status": 200,
+        "code": "",
+    }
+
+
+def test_a_line_of_json_has_the_message_and_traceback_of_an_error() -> None:
+    entry = log_entry("it broke")
+    try:
+        raise ValueError("why")
+    except ValueError:
+        entry.exc_info = sys.exc_info()
+    line = JsonFormatter().format(entry)
+    assert "\n" not in line
+    assert json.loads(line)["message"] == "it broke"
+    assert "ValueError: why" in json.loads(line)["traceback"]
+
+
+@pytest.mark.parametrize(
+    "status,level", [(200, "INFO"), (403, "INFO"), (503, "INFO"), (500, "ERROR")]
+)
+def test_only_a_failure_of_ours_is_an_error(
+    status: int, level: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "est_transports.requests"):
+        log_request(record(status=status))
+    (entry,) = caplog.records
+    assert entry.levelname == level
+    assert entry.name == "est_transports.requests"

@@ -1,0 +1,267 @@
+"""From a directory to the parts of a server: what fits, what does not, what is worth a word."""
+
+from __future__ import annotations
+
+import socket
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+from est_core import Instant, LocalProtocolError
+from est_transports import _clock
+from est_transports.config import ListenAddress
+from est_transports.config_reader import CONFIG_FILE, load_config
+from est_transports.founding import (
+    CA_CERTIFICATE,
+    CA_KEY,
+    SERVER_KEY,
+    STORE,
+    Founding,
+    FoundingError,
+    check_host,
+    found,
+)
+from est_transports.serving import (
+    Service,
+    ServingError,
+    load_service,
+    open_sockets,
+    own_names,
+)
+from est_transports.stores.passwords import PasswordChecks
+from est_transports.stores.sqlite import SqliteStore
+from est_transports.trust import CredentialFileError
+from tests.pki import pki
+from tests.transports.ca_fakes import MemoryStore
+
+
+def make(
+    directory: Path, founding: Founding | None = None, *, replace: bool = False
+) -> x509.Certificate:
+    return found(
+        directory,
+        founding or Founding(),
+        now=_clock.instant(),
+        entropy=_clock.entropy,
+        replace=replace,
+    )
+
+
+def load(directory: Path, extra: str = "", now: Instant | None = None) -> Service:
+    """Return the service of a directory, with more in its est.toml."""
+    path = directory / CONFIG_FILE
+    if extra:
+        path.write_text(extra, "utf-8")
+    moment = now or _clock.instant()
+    return load_service(
+        load_config(path),
+        store=MemoryStore(),
+        passwords=PasswordChecks(),
+        clock=lambda: moment,
+    )
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+# Founding
+
+
+def test_a_new_directory_is_its_owners_and_its_keys_too(tmp_path: Path) -> None:
+    directory = tmp_path / "a" / "ca"
+    certificate = make(directory)
+    assert mode(directory) == 0o700
+    names = {path.name: mode(path) for path in directory.iterdir()}
+    assert names == {
+        "ca-key.pem": 0o600,
+        "ca.pem": 0o644,
+        "est.db": 0o600,
+        "est.toml": 0o600,
+        "server-key.pem": 0o600,
+        "server.pem": 0o644,
+    }
+    assert x509.load_pem_x509_certificate((directory / CA_CERTIFICATE).read_bytes()) == certificate
+    assert [path.name for path in directory.parent.iterdir()] == ["ca"]
+
+
+def test_its_server_is_named_as_told_and_on_record(tmp_path: Path) -> None:
+    make(tmp_path / "ca", Founding(hosts=("est.example", "192.0.2.7", "2001:db8::1"), name="Plant"))
+    service = load(tmp_path / "ca")
+    assert own_names(service.identity.certificate) == {"est.example", "192.0.2.7", "2001:db8::1"}
+    assert service.authority.ca.certificate.subject.rfc4514_string() == "CN=Plant"
+    store = SqliteStore(tmp_path / "ca" / STORE)
+    (record,) = store.list_certificates()
+    store.close()
+    assert record.operation == "tls-identity"
+
+
+def test_a_directory_with_anything_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "ca").mkdir()
+    (tmp_path / "ca" / "notes.txt").write_text("mine")
+    with pytest.raises(FoundingError, match="not empty"):
+        make(tmp_path / "ca")
+    assert [path.name for path in (tmp_path / "ca").iterdir()] == ["notes.txt"]
+
+
+def test_an_empty_directory_is_used(tmp_path: Path) -> None:
+    (tmp_path / "ca").mkdir(mode=0o755)
+    make(tmp_path / "ca")
+    assert mode(tmp_path / "ca") == 0o700
+
+
+def test_what_is_replaced_is_moved_aside_whole(tmp_path: Path) -> None:
+    directory = tmp_path / "ca"
+    first = make(directory)
+    key = (directory / CA_KEY).read_bytes()
+    second = make(directory, replace=True)
+    make(directory, replace=True)
+    assert (tmp_path / "ca.old-1" / CA_KEY).read_bytes() == key
+    assert first != second
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ca", "ca.old-1", "ca.old-2"]
+
+
+def test_a_founding_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def broken(size: int) -> bytes:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        found(tmp_path / "ca", Founding(), now=_clock.instant(), entropy=broken)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FoundingError, match="cannot be made"):
+        make(tmp_path / "file" / "ca")
+
+
+@pytest.mark.parametrize(
+    "host", ["", "a b", "*.example", "https://a", "a:1", "-a", "ä.example", "a..b", "x" * 64]
+)
+def test_what_is_no_host_name_is_refused(host: str) -> None:
+    with pytest.raises(LocalProtocolError, match="host name"):
+        check_host(host)
+
+
+# Loading
+
+
+def test_a_new_directory_can_be_served(tmp_path: Path) -> None:
+    certificate = make(tmp_path / "ca")
+    service = load(tmp_path / "ca")
+    assert service.authority.ca.ca_certificates() == (certificate,)
+    assert service.context.config.trust.explicit == (certificate,)
+    assert service.notices == ()
+
+
+def test_an_encrypted_ca_key_needs_its_password(tmp_path: Path) -> None:
+    password = tmp_path / 'pass "word"'
+    password.write_bytes(b"open sesame\r\nsecond line")
+    make(tmp_path / "ca", Founding(key_password=b"open sesame", password_file=password))
+    load(tmp_path / "ca")
+    with pytest.raises(TypeError, match="encrypted"):
+        load_pem_private_key((tmp_path / "ca" / CA_KEY).read_bytes(), None)
+    for content, reason in ((b"wrong", "password is wrong"), (b"\n", "holds no password")):
+        password.write_bytes(content)
+        with pytest.raises(CredentialFileError, match=reason):
+            load(tmp_path / "ca")
+    password.unlink()
+    with pytest.raises(CredentialFileError, match="No such file"):
+        load(tmp_path / "ca")
+
+
+def test_keys_of_other_certificates_are_refused(tmp_path: Path) -> None:
+    directory = tmp_path / "ca"
+    make(directory)
+    ca_key, server_key = directory / CA_KEY, directory / SERVER_KEY
+    good = ca_key.read_bytes()
+    ca_key.write_bytes(server_key.read_bytes())
+    with pytest.raises(ServingError, match=r"ca\.pem: .*key is not that of its certificate"):
+        load(directory)
+    ca_key.write_bytes(good)
+    server_key.write_bytes(good)
+    with pytest.raises(CredentialFileError, match="is not the key"):
+        load(directory)
+
+
+def test_a_certificate_that_may_not_issue_is_no_ca(tmp_path: Path) -> None:
+    directory = tmp_path / "ca"
+    make(directory)
+    with pytest.raises(ServingError, match="not that of a CA"):
+        load(directory, '[ca]\ncertificate = "server.pem"\nkey = "server-key.pem"\n')
+
+
+def test_manufacturers_and_revocation_lists_are_trusted_apart(tmp_path: Path) -> None:
+    directory = tmp_path / "ca"
+    certificate = make(directory)
+    maker = pki().manufacturer
+    (directory / "maker.pem").write_bytes(maker.certificate.public_bytes(Encoding.PEM))
+    crl = maker.crl()
+    (directory / "maker.crl").write_bytes(crl.public_bytes(Encoding.PEM))
+    service = load(directory, '[tls]\nclient_trust = ["maker.pem"]\ncrls = ["maker.crl"]\n')
+    trust = service.context.config.trust
+    assert (trust.explicit, trust.implicit, trust.crls) == (
+        (certificate,),
+        (maker.certificate,),
+        (crl,),
+    )
+    with pytest.raises(CredentialFileError, match="no X509 CRL"):
+        load(directory, '[tls]\ncrls = ["maker.pem"]\n')
+
+
+def test_the_profile_of_a_label_is_not_chosen_by_its_own_name(tmp_path: Path) -> None:
+    make(tmp_path / "ca")
+    text = """
+    [profiles.web]
+    extended_key_usage = ["server-auth"]
+    [labels.client]
+    profile = "web"
+    """
+    ca = load(tmp_path / "ca", text).authority.ca
+    assert ca.profile("client").name == "web"
+    assert ca.profile(None).name == "client"
+
+
+def test_own_certificates_near_their_end_are_worth_a_notice(tmp_path: Path) -> None:
+    make(tmp_path / "ca")
+    now = _clock.instant()
+    near = load(tmp_path / "ca", now=now.after(timedelta(days=340).total_seconds()))
+    assert len(near.notices) == 1
+    assert "server.pem: expires in 24 days" in near.notices[0]
+    late = load(tmp_path / "ca", now=now.after(timedelta(days=4000).total_seconds()))
+    assert ["expired on" in notice for notice in late.notices] == [True, True]
+
+
+def test_what_was_made_less_strict_is_worth_a_notice(tmp_path: Path) -> None:
+    make(tmp_path / "ca")
+    text = '[pop]\nforeign_challenge = "ignore"\nrequire_ems = false\n'
+    first, second = load(tmp_path / "ca", text).notices
+    assert "pop.foreign_challenge" in first
+    assert "pop.require_ems" in second
+
+
+# Sockets
+
+
+def test_all_addresses_of_a_host_share_one_port() -> None:
+    sockets = open_sockets(ListenAddress(host="localhost", port=0))
+    try:
+        assert len({each.getsockname()[1] for each in sockets}) == 1
+        assert sockets[0].getsockname()[1] != 0
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def test_a_port_that_is_taken_is_said_to_be() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ServingError, match=f"cannot listen on 127.0.0.1:{port}: Address"):
+            open_sockets(ListenAddress(host="127.0.0.1", port=port))
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70, "192.0.2.1"])
+def test_an_address_of_another_machine_is_no_place_to_listen(host: str) -> None:
+    with pytest.raises(ServingError, match="cannot listen"):
+        open_sockets(ListenAddress(host=host, port=0))
