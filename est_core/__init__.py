@@ -9,7 +9,8 @@ from est_core._errors import Fault, LocalProtocolError, ProtocolError, RemotePro
 from est_core._instant import Entropy, Instant
 from est_core._limits import Limits
 from est_core.channel import BindingKind, Channel, ChannelBinding, TlsVersion, TrustClass
-from est_core.client import ClientExchange, ClientSession, PopMode
+from est_core.checks.pop import PopMode
+from est_core.client import ClientExchange, ClientSession
 from est_core.credentials import (
     AuthChallenge,
     AuthScheme,

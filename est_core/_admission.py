@@ -8,7 +8,6 @@ header, as libEST's does.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
 
 from est_core._errors import Fault, RemoteProtocolError
 from est_core.channel import Channel
@@ -17,9 +16,6 @@ from est_core.credentials import Credentials, MalformedCredentials
 from est_core.events import ClientIdentity
 from est_core.model import Authentication, Outcome, Request, Response
 from est_core.policy import PolicyRow, ServerPolicy
-
-_NEEDS_CERTIFICATE: Final = (Authentication.CERT, Authentication.CERT_AND_HTTP)
-_NEEDS_HTTP: Final = (Authentication.HTTP, Authentication.CERT_AND_HTTP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +41,18 @@ def admit(request: Request, channel: Channel, policy: ServerPolicy) -> Admission
         certificate=channel.peer_certificate if counts else None,
         is_ra=counts and row.accept_ra and is_registration_authority(channel),
     )
-    if row.authentication in _NEEDS_CERTIFICATE and not counts:
+    if row.authentication.needs_certificate and not counts:
         return _no_certificate(request, channel, row)
-    needs_http = row.authentication in _NEEDS_HTTP or (
+    needs_http = row.authentication.needs_http or (
         row.authentication is Authentication.CERT_OR_HTTP and not counts
     )
     if not needs_http:
         return Admission(identity=identity)
     if not policy.challenges or not channel.can_challenge:
+        if row.authentication.needs_http:
+            return _refused(
+                request, "auth/no-scheme", "no authentication is possible here", Fault.FORBIDDEN
+            )
         return _no_certificate(request, channel, row)
     credentials = request.credentials
     if credentials is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
@@ -15,11 +15,14 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestHead:
-    """Request line and header fields. Field names may have any case."""
+    """Request line and header fields. Field names may have any case.
+
+    The fields are not shown by repr: one of them may be Authorization.
+    """
 
     method: bytes
     target: bytes
-    headers: Headers = ()
+    headers: Headers = field(default=(), repr=False)
     version: bytes = b"1.1"
 
     def values(self, name: bytes) -> tuple[bytes, ...]:

@@ -1,5 +1,5 @@
 """Object identifiers by the names the RFCs give them. Sources: RFC 2985, 5280, 5480, 5758,
-6402, 7030, 7894, 8017, 9908."""
+6402, 7030, 7894, 8017, 9908; MS-WCCE 2.2.2.7.7 for the one of Microsoft."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 
 CHALLENGE_PASSWORD: Final = "1.2.840.113549.1.9.7"
 EXTENSION_REQUEST: Final = "1.2.840.113549.1.9.14"
+MICROSOFT_EXTENSION_REQUEST: Final = "1.3.6.1.4.1.311.2.1.14"
 SMIME_CAPABILITIES: Final = "1.2.840.113549.1.9.15"
 OTP_CHALLENGE: Final = "1.2.840.113549.1.9.16.2.56"
 REVOCATION_CHALLENGE: Final = "1.2.840.113549.1.9.16.2.57"

@@ -104,7 +104,8 @@ class Channel:
     `binding` is None where the channel has none that EST may use (RFC 9266: no tls-unique on
     1.3). `can_challenge` is False on wires without HTTP authentication. `name_matches` is for
     the client only: the server's certificate names the host that was asked for.
-    `failure` says in a few words why verification failed, for the log.
+    `failure` says in a few words why verification failed, and `peer_address` who is at the
+    other end; both are for logs and records, and decide nothing.
     Raises LocalProtocolError for facts that contradict each other.
     """
 
@@ -117,6 +118,7 @@ class Channel:
     can_challenge: bool = True
     name_matches: bool = False
     failure: str = ""
+    peer_address: str = ""
 
     def __post_init__(self) -> None:
         if (self.trust_class is TrustClass.NONE) != (not self.peer_chain):

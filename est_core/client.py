@@ -9,7 +9,6 @@ authorised, and signs a linked CSR anew, with the same key, for every new channe
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum, unique
 
 from cryptography import x509
 
@@ -20,7 +19,7 @@ from est_core._limits import Limits
 from est_core._oids import CHALLENGE_PASSWORD
 from est_core._tables import CLIENT_TRANSITIONS, ClientInput, ClientState
 from est_core.asn1.attributes import challenge
-from est_core.asn1.csrattrs import CsrAttrs
+from est_core.asn1.csrattrs import LINKING, CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
 from est_core.asn1.pkcs10 import (
     CertRequest,
@@ -31,10 +30,10 @@ from est_core.asn1.pkcs10 import (
 )
 from est_core.channel import Channel, ChannelBinding, TlsVersion
 from est_core.checks.identity import check_server
-from est_core.checks.pop import check_foreign, linking_text
+from est_core.checks.pop import PopMode, check_foreign, linking_text
 from est_core.codec.retry import retry_at
 from est_core.credentials import Credentials, MalformedCredentials
-from est_core.enrollment import signing
+from est_core.enrollment import check_renewal_info, signing
 from est_core.events import (
     ClientEvent,
     ClientResult,
@@ -49,19 +48,6 @@ from est_core.events import (
 )
 from est_core.model import OPERATIONS, Operation, Outcome, Request, Response
 from est_core.uri import EstUri
-
-
-@unique
-class PopMode(Enum):
-    """When to link identity and proof of possession. RFC 7030 3.5.
-
-    AUTO links wherever the channel has a binding, and goes down to TLS 1.2 for one when the
-    CSR attributes demand it. ALWAYS fails rather than send an unlinked CSR.
-    """
-
-    AUTO = "auto"
-    ALWAYS = "always"
-    NEVER = "never"
 
 
 class ClientSession:
@@ -109,10 +95,10 @@ class ClientSession:
     ) -> ClientExchange:
         """Return an exchange that ends in Enrolled. RFC 7030 4.2.
 
-        A CertRequestInfo is signed when the exchange asks for it, with `algorithm` or one that
-        fits the key. A CertRequest is sent as it is: where it would have to be linked to the
-        channel and is not, the exchange fails as "pop/cannot-relink". `csrattrs` is what the
-        server asked for. Raises LocalProtocolError for a key that cannot be used so.
+        A CertRequestInfo is linked to the channel and signed when the exchange asks for it, with
+        `algorithm` or one that fits the key. A CertRequest is sent as it is: where it would have
+        to be linked and is not, the exchange fails as "pop/cannot-relink". `csrattrs` is what
+        the server asked for. Raises LocalProtocolError for a key that cannot be used so.
         """
         return ClientExchange(self, Operation.SIMPLEENROLL, csr, csrattrs, algorithm)
 
@@ -125,10 +111,13 @@ class ClientSession:
     ) -> ClientExchange:
         """Return an exchange that renews `identity`, as `enroll` otherwise. RFC 7030 4.2.2.
 
-        Raises LocalProtocolError where the session has no identity to renew.
+        Raises LocalProtocolError where the session has no identity to renew, and where the CSR
+        does not repeat its subject and subjectAltName, unless it asks for the change with
+        ChangeSubjectName.
         """
         if self.identity is None:
             raise LocalProtocolError("a session without identity has nothing to renew")
+        check_renewal_info(csr, self.identity, self.limits)
         return ClientExchange(self, Operation.SIMPLEREENROLL, csr, csrattrs, algorithm)
 
 
@@ -355,8 +344,9 @@ class ClientExchange:
             self._ask_signature(csr, channel)
 
     def _ask_signature(self, info: CertRequestInfo, channel: Channel) -> None:
-        binding = self._wanted_binding(channel)
-        if binding is not None:
+        for oid in LINKING:  # of another channel, if it is there
+            info = info.without_attribute(oid)
+        if (binding := self._wanted_binding(channel)) is not None:
             text = linking_text(binding)
             info = info.with_attribute(challenge(self._linking_attribute, text))
         if self._algorithm is None:
@@ -416,7 +406,9 @@ class ClientExchange:
         else:
             self._move(ClientInput.ASK_CREDENTIALS)
             self._events.append(
-                CredentialsRequested(challenges=response.challenges, attempt=self._refusals + 1)
+                CredentialsRequested(
+                    uri=self._uri, challenges=response.challenges, attempt=self._refusals + 1
+                )
             )
 
     def _redirected(self, response: Response) -> None:

@@ -12,6 +12,7 @@ from cryptography import x509
 
 from est_core._errors import LocalProtocolError
 from est_core.asn1.csrattrs import CsrAttrs
+from est_core.codec.retry import MAX_DELAY_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +59,14 @@ class Pend:
     retry_after_s: int
 
     def __post_init__(self) -> None:
-        _check_positive(self.retry_after_s)
+        _check_delay(self.retry_after_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deny:
     """Not allowed. `code` is `area/reason` for the log, `reason` is shown to the client.
 
+    Of `reason` the client sees `Limits.error_text_chars` printable characters at most.
     With `content`, it is what the request asks for that is refused, and not the client.
     """
 
@@ -82,7 +84,7 @@ class Postpone:
     reason: str = "busy, try again later"
 
     def __post_init__(self) -> None:
-        _check_positive(self.retry_after_s)
+        _check_delay(self.retry_after_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +94,9 @@ class Fail:
     code: str = "server/internal"
 
 
-def _check_positive(seconds: int) -> None:
-    if seconds <= 0:
-        raise LocalProtocolError("retry_after_s must be positive")
+def _check_delay(seconds: int) -> None:
+    if not 0 < seconds <= MAX_DELAY_S:
+        raise LocalProtocolError(f"retry_after_s must be 1 to {MAX_DELAY_S}")
 
 
 Decision = (

@@ -10,6 +10,7 @@ from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
 from est_core._oids import (
     CHALLENGE_PASSWORD,
+    CHANGE_SUBJECT_NAME,
     CLIENT_AUTH,
     EST_IDENTITY_LINKING,
     EXTENDED_KEY_USAGE,
@@ -26,10 +27,15 @@ from est_core.asn1.keys import (
     signature_algorithm,
     signature_algorithm_for,
 )
-from est_core.asn1.pkcs10 import CertRequestInfo
-from est_core.asn1.template import ExtensionTemplate, KeyTypeWanted, SubjectTemplate
+from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo, assemble, parse_cert_request
+from est_core.asn1.template import (
+    GAPS_IN_NAMES,
+    ExtensionTemplate,
+    KeyTypeWanted,
+    SubjectTemplate,
+)
+from est_core.checks.renewal import check_renewal
 
-_GAPS_IN_NAMES: Final = (b"\x87\x00", b"\xa4\x02\x30\x00")
 _LINKING: Final = (CHALLENGE_PASSWORD, EST_IDENTITY_LINKING)
 
 _DEFAULTS: Final = {
@@ -101,8 +107,10 @@ def request_info(
     sent (RFC 9908 3.4). Extensions with values are copied; those left to the client are filled
     from `names` or a safe default, and left out where there is neither. Linking is not done
     here: it belongs to a channel.
-    Raises LocalProtocolError if the server demands a part of the subject that is not there, and
-    RemoteProtocolError where the subjectAltName it tells is none (see `read_general_names`).
+    Raises LocalProtocolError if the server demands a part of the subject that is not there, or
+    if `subject`, `key` and `names` make no request; RemoteProtocolError where the subjectAltName
+    it tells is none (see `read_general_names`), and "csrattrs/unusable" where a request with all
+    that it tells could be read by nobody.
     """
     limits = limits or Limits()
     plan = CsrPlan() if csrattrs is None else csrattrs.plan()
@@ -112,7 +120,24 @@ def request_info(
         attributes=tuple(known for known in plan.attributes if known.type not in _LINKING),
     )
     extensions = _extensions(plan, names, limits)
-    return info.with_attribute(extension_request(extensions)) if extensions else info
+    if extensions:
+        info = info.with_attribute(extension_request(extensions))
+    try:
+        _check_readable(info, limits)
+    except LocalProtocolError as exc:
+        if csrattrs is None:
+            raise
+        request_info(subject=subject, key=key, names=names, limits=limits)  # is it our own fault?
+        raise RemoteProtocolError(
+            "csrattrs/unusable", "the CSR attributes ask for what no request can hold"
+        ) from exc
+    return info
+
+
+def _check_readable(info: CertRequestInfo, limits: Limits) -> None:
+    """Raise LocalProtocolError if no signature could make a request of it."""
+    _, algorithm = signing(info, None, limits)
+    assemble(info.der(), algorithm, b"", limits)
 
 
 def renewal_info(*, current: x509.Certificate, key: bytes) -> CertRequestInfo:
@@ -186,8 +211,27 @@ def _alternative_names(
             merged += read_general_names(extension.value, limits)
     if names:
         merged += read_general_names(x509.SubjectAlternativeName(names).public_bytes(), limits)
-    merged = [name for name in dict.fromkeys(merged) if name not in _GAPS_IN_NAMES]
+    merged = [name for name in dict.fromkeys(merged) if name not in GAPS_IN_NAMES]
     if not merged:
         return None
     critical = any(extension.critical for extension in told)
     return Extension(oid=SUBJECT_ALT_NAME, critical=critical, value=_der.sequence(*merged))
+
+
+def check_renewal_info(
+    csr: CertRequestInfo | CertRequest, current: x509.Certificate, limits: Limits
+) -> None:
+    """Raise LocalProtocolError for a CSR that does not keep the names of `current`.
+
+    RFC 7030 4.2.2: subject and subjectAltName MUST be identical; other names are asked for with
+    the ChangeSubjectName attribute.
+    """
+    if isinstance(csr, CertRequestInfo):
+        _, algorithm = signing(csr, None, limits)
+        csr = parse_cert_request(assemble(csr.der(), algorithm, b"", limits), limits)
+    if csr.attribute(CHANGE_SUBJECT_NAME):
+        return
+    try:
+        check_renewal(csr, current, limits)
+    except RemoteProtocolError as exc:
+        raise LocalProtocolError(f"no request for renewal: {exc.message}") from exc

@@ -6,7 +6,7 @@ end in `Requested`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography import x509
 
@@ -136,9 +136,12 @@ class ConnectRequested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignatureRequested:
-    """Sign `tbs` with the key that is to be certified; then call `provide_signature`."""
+    """Sign `tbs` with the key that is to be certified; then call `provide_signature`.
 
-    tbs: bytes
+    `tbs` is not shown by repr: a CSR may hold a one-time password.
+    """
+
+    tbs: bytes = field(repr=False)
     algorithm: SignatureAlgorithm
 
 
@@ -153,8 +156,13 @@ class SendRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialsRequested:
-    """Answer one of the challenges; then `provide_credentials`, with None to give up."""
+    """Answer one of the challenges; then `provide_credentials`, with None to give up.
 
+    `uri` is the server that asks: after a redirect another one than the session's, for which its
+    passwords are not meant.
+    """
+
+    uri: EstUri
     challenges: tuple[AuthChallenge, ...]
     attempt: int
 

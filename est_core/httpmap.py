@@ -42,6 +42,7 @@ from est_core.model import (
     Request,
     Response,
     UnreadablePayload,
+    shown_text,
 )
 from est_core.policy import ServerPolicy
 from est_core.uri import EstUri
@@ -110,7 +111,9 @@ def _check_fields(head: RequestHead, operation: Operation, limits: Limits) -> No
         if value.strip().lower() != b"100-continue":
             raise RemoteProtocolError("http/expect", "unknown expectation", Fault.EXPECTATION)
     for value in head.values(b"content-length"):
-        if not value.isdigit() or len(value) > 20 or int(value) > limits.body_bytes:
+        if not value.isdigit():
+            raise RemoteProtocolError("http/content-length", "Content-Length is no number")
+        if len(value) > 20 or int(value) > limits.body_bytes:
             raise RemoteProtocolError(
                 "body/too-large", f"more than {limits.body_bytes} bytes", Fault.BODY_TOO_LARGE
             )
@@ -263,8 +266,10 @@ def write_request(
     """Return the head and body that ask `uri`'s server for this request.
 
     The label is the request's, else the URI's. Raises LocalProtocolError for a payload that
-    could not be read or credentials that cannot be written.
+    could not be read, and for credentials or a user agent that cannot be written.
     """
+    if not (user_agent.isascii() and user_agent.isprintable()):
+        raise LocalProtocolError("a user agent is printable ASCII")
     row = OPERATIONS[request.operation]
     label = request.label or uri.label
     segments = ("", *WELL_KNOWN, *((label.text,) if label else ()), request.operation.value)
@@ -352,15 +357,13 @@ def _read_failure(
         fault=fault,
         retry_after=retry,
         code=f"response/status-{head.status}",
-        reason=_printable(body, limits.error_text_chars),
+        reason=shown_text(
+            body[: 4 * limits.error_text_chars].decode("utf-8", "replace"),
+            limits.error_text_chars,
+        ),
         status=head.status,
     )
 
 
 def _first(values: tuple[bytes, ...]) -> str | None:
     return values[0].decode("latin-1").strip() if values else None
-
-
-def _printable(body: bytes, chars: int) -> str:
-    text = body[: chars * 4].decode("utf-8", "replace")
-    return "".join(char if char.isprintable() else " " for char in text).strip()[:chars]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, unique
 from types import MappingProxyType
 from typing import Final
@@ -53,6 +53,16 @@ class Authentication(Enum):
     HTTP = "http"
     CERT_OR_HTTP = "cert-or-http"
     CERT_AND_HTTP = "cert-and-http"
+
+    @property
+    def needs_certificate(self) -> bool:
+        """True if nothing can make up for a missing client certificate."""
+        return self in (Authentication.CERT, Authentication.CERT_AND_HTTP)
+
+    @property
+    def needs_http(self) -> bool:
+        """True if nothing can make up for missing HTTP credentials."""
+        return self in (Authentication.HTTP, Authentication.CERT_AND_HTTP)
 
 
 @unique
@@ -172,6 +182,16 @@ def _label_problem(text: str) -> str:
     return ""
 
 
+def shown_text(text: str, chars: int) -> str:
+    """Return text that people at the other end, or in front of a terminal, may be shown.
+
+    What is not printable, line breaks and control sequences included, becomes a blank; what is
+    beyond that many characters is cut.
+    """
+    cut = text[: 2 * chars]  # blanks at both ends do not count
+    return "".join(char if char.isprintable() else " " for char in cut).strip()[:chars]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnreadablePayload:
     """A body whose transfer encoding could not be undone.
@@ -189,13 +209,14 @@ class UnreadablePayload:
 class Request:
     """One EST request, free of its wire.
 
-    `payload` is DER with the transfer encoding undone, empty for operations without a body.
+    `payload` is DER with the transfer encoding undone, empty for operations without a body. It
+    is not shown by repr: a CSR may hold a one-time password.
     `credentials` is what the client said in its Authorization header.
     """
 
     operation: Operation
     label: Label | None = None
-    payload: bytes | UnreadablePayload = b""
+    payload: bytes | UnreadablePayload = field(default=b"", repr=False)
     credentials: Credentials | None = None
 
 
@@ -204,7 +225,7 @@ class Part:
     """One DER object of a successful answer."""
 
     kind: PartKind
-    der: bytes
+    der: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +237,7 @@ class Response:
     `allow` (HTTP methods) with the method fault, `location` with REDIRECT. `code` is the stable
     error code for logs; `reason` a short text that the peer may read. `status` is the number the
     wire carried, on responses that were read.
-    Raises LocalProtocolError where these do not go together.
+    Raises LocalProtocolError unless exactly OK has parts, and exactly FAULT and DENIED a fault.
     """
 
     operation: Operation | None

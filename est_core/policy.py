@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, unique
-from typing import Final
 
 from est_core._errors import LocalProtocolError
 from est_core.channel import TrustClass
-from est_core.codec.authheader import basic_challenge
+from est_core.codec.authheader import basic_challenge, write_challenge
 from est_core.credentials import AuthChallenge
 from est_core.model import OPERATIONS, Authentication, Label, Operation
 
@@ -59,8 +58,8 @@ class ServerPolicy:
     alone. An operation without a row is not offered. `labels` are the labels that exist; a
     request with any other is answered as not found. `challenges` are sent with a 401 in this
     order; with none, HTTP authentication is not offered.
-    Raises LocalProtocolError for two rows with one key, a row for an unknown label, and a row
-    that needs HTTP authentication where no challenge is offered.
+    Raises LocalProtocolError for two rows with one key, a row for an unknown label, a row that
+    needs HTTP authentication where no challenge is offered, and a challenge that no header holds.
     """
 
     rows: tuple[PolicyRow, ...]
@@ -75,8 +74,10 @@ class ServerPolicy:
         for row in self.rows:
             if row.label is not None and row.label not in self.labels:
                 raise LocalProtocolError(f"a row names label {row.label}, which does not exist")
-            if not self.challenges and row.authentication in _NEEDS_HTTP:
+            if not self.challenges and row.authentication.needs_http:
                 raise LocalProtocolError(f"{row.operation.value} needs HTTP authentication")
+        for challenge in self.challenges:
+            write_challenge(challenge)  # fails here, and not at the first 401
 
     def row(
         self, operation: Operation, label: Label | None, *, datagram: bool = False
@@ -92,9 +93,6 @@ class ServerPolicy:
                 if (row.operation, row.label, row.datagram) == (operation, *wanted):
                     return row
         return None
-
-
-_NEEDS_HTTP: Final = (Authentication.HTTP, Authentication.CERT_AND_HTTP)
 
 
 def default_policy(

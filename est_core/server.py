@@ -54,6 +54,7 @@ from est_core.model import (
     Request,
     Response,
     UnreadablePayload,
+    shown_text,
 )
 from est_core.policy import ForeignChallenge, ServerPolicy
 
@@ -157,9 +158,10 @@ class ServerExchange:
         A decision to a question about issuing may still follow and is not lost: `issued` holds
         it. `reason` is kept in `abandoned` for the log.
         """
-        if self._state in (ServerState.SETTLING, ServerState.ABANDONED):
+        if self.abandoned or self._state is ServerState.ABANDONED:
             return
-        self._step(ServerStep.ABANDON)
+        if self._state is not ServerState.SETTLING:  # there it is by a timeout
+            self._step(ServerStep.ABANDON)
         self._events.clear()
         self.abandoned = reason
 
@@ -291,7 +293,8 @@ class ServerExchange:
                 )
             case Deny(code=code, reason=reason, content=content):
                 fault = Fault.CONTENT if content else Fault.FORBIDDEN
-                return Response.of_error(RemoteProtocolError(code, reason, fault), operation)
+                error = RemoteProtocolError(code, self._shown(reason), fault)
+                return Response.of_error(error, operation)
             case Postpone(retry_after_s=seconds, code=code, reason=reason):
                 return Response(
                     operation=operation,
@@ -299,13 +302,17 @@ class ServerExchange:
                     fault=Fault.BUSY,
                     retry_after=seconds,
                     code=code,
-                    reason=reason,
+                    reason=self._shown(reason),
                 )
             case Fail(code=code):
                 error = RemoteProtocolError(code, "internal error", Fault.INTERNAL)
                 return Response.of_error(error, operation)
             case Verified():
                 raise LocalProtocolError("Verified has no response of its own")
+
+    def _shown(self, reason: str) -> str:
+        # An application may well quote what the client sent.
+        return shown_text(reason, self._session.limits.error_text_chars)
 
     def _csrattrs(self, csrattrs: CsrAttrs | None) -> Response:
         """RFC 8951 4: a server that requires linking MUST list challengePassword."""

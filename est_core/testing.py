@@ -75,7 +75,7 @@ class Message:
     """One request and its answer as they crossed the wire."""
 
     request: httpmap.RequestHead
-    request_body: bytes
+    request_body: bytes = field(repr=False)
     response: httpmap.ResponseHead
     response_body: bytes
 

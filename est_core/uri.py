@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import unquote
 
@@ -15,6 +15,7 @@ DEFAULT_PORTS: Final = {"https": 443, "coaps": 5684}
 
 _HOST_NAME: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _MAX_URI_CHARS: Final = 2048
+_SHOWN_CHARS: Final = 64  # of what may be a peer's Location, in an error's text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +29,13 @@ class EstUri:
 
     def __post_init__(self) -> None:
         if self.scheme not in DEFAULT_PORTS:
-            raise LocalProtocolError(f"{self.scheme!r} is not one of {', '.join(DEFAULT_PORTS)}")
+            raise LocalProtocolError(
+                f"{self.scheme[:_SHOWN_CHARS]!r} is not one of {', '.join(DEFAULT_PORTS)}"
+            )
         if not 1 <= self.port <= 65535:
             raise LocalProtocolError("a port is a number from 1 to 65535")
         if not _is_host(self.host):
-            raise LocalProtocolError(f"{self.host!r} is no host name or IP address")
+            raise LocalProtocolError(f"{self.host[:_SHOWN_CHARS]!r} is no host name or IP address")
 
     @classmethod
     def parse(cls, text: str) -> EstUri:
@@ -42,17 +45,7 @@ class EstUri:
         for anything else: another scheme, user information, a query, a longer path.
         """
         segments, uri = cls._split(text)
-        match segments:
-            case [] | [".well-known", "est"]:
-                return uri
-            case [label] | [".well-known", "est", label]:
-                return cls(
-                    scheme=uri.scheme, host=uri.host, port=uri.port, label=Label(unquote(label))
-                )
-            case _:
-                raise LocalProtocolError(
-                    "the path is empty, /LABEL, or /.well-known/est with an optional label"
-                )
+        return _located(uri, segments)
 
     @classmethod
     def parse_operation(cls, text: str) -> tuple[EstUri, Operation]:
@@ -61,14 +54,14 @@ class EstUri:
         Raises LocalProtocolError where it names none: what `parse` lets people leave out has to
         be there.
         """
-        segments, _ = cls._split(text)
+        segments, uri = cls._split(text)
         try:
             operation = Operation(segments[-1] if segments else "")
         except ValueError as exc:
             raise LocalProtocolError("the URI names no EST operation") from exc
         if segments[:2] != [".well-known", "est"]:
             raise LocalProtocolError("an operation is below /.well-known/est")
-        return cls.parse(text.rstrip("/").rpartition("/")[0]), operation
+        return _located(uri, segments[:-1]), operation
 
     @classmethod
     def _split(cls, text: str) -> tuple[list[str], EstUri]:
@@ -100,6 +93,20 @@ class EstUri:
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}" + (f"/{self.label}" if self.label else "")
+
+
+def _located(uri: EstUri, segments: list[str]) -> EstUri:
+    """Return the server that a path names on this host."""
+    match segments:
+        case [] | [".well-known", "est"]:
+            return uri
+        # ".well-known" alone could be a label by its characters; it is half a path.
+        case [label] | [".well-known", "est", label] if label != ".well-known":
+            return replace(uri, label=Label(unquote(label)))
+        case _:
+            raise LocalProtocolError(
+                "the path is empty, /LABEL, or /.well-known/est with an optional label"
+            )
 
 
 def _split_authority(authority: str) -> tuple[str, int | None]:

@@ -14,7 +14,6 @@ from est_core import (
     AuthenticateRequested,
     BasicCredentials,
     CACertsRequested,
-    ClientIdentity,
     CSRAttrsRequested,
     Decision,
     Deny,
@@ -127,7 +126,7 @@ class Authority:
                 return Deny(code="auth/certificate-revoked", reason="the certificate was revoked")
             certificate = self.ca.issue(
                 question.csr,
-                _enrolment(operation, question.label, question.identity),
+                _enrolment(operation, question),
                 now=self._clock().wall,
                 replaces=replaces,
             )
@@ -159,13 +158,14 @@ class Authority:
         )
 
 
-def _enrolment(operation: Operation, label: Label | None, identity: ClientIdentity) -> Enrolment:
-    shown = identity.certificate
+def _enrolment(operation: Operation, question: EnrollRequested | ReenrollRequested) -> Enrolment:
+    label, shown = question.label, question.identity.certificate
     return Enrolment(
         operation=operation.value,
         label=None if label is None else label.text,
-        user=identity.user,
+        user=question.identity.user,
         client_subject=None if shown is None else subject_text(shown),
+        peer=question.channel.peer_address or None,
     )
 
 

@@ -115,7 +115,11 @@ class Conversation:
     def __init__(self, config: ServiceConfig, *, channel: Channel, peer: str, now: Instant) -> None:
         self._config = config
         self._peer = peer
-        self._session = ServerSession(policy=config.policy, channel=channel, limits=config.limits)
+        self._session = ServerSession(
+            policy=config.policy,
+            channel=replace(channel, peer_address=peer),
+            limits=config.limits,
+        )
         self._wire = ServerConnection(limits=config.limits, requests_max=config.requests_max)
         self._steps: deque[Step] = deque()
         self._exchange: ServerExchange | None = None

@@ -211,7 +211,7 @@ def _check_attributes(csr: CertRequest) -> None:
         # EST-162: not to be ignored silently.
         raise Refused("profile/change-subject-name", "a change of names is not offered here")
     if csr.attribute(_MICROSOFT_EXTENSIONS):
-        # The decoder reads extensions from this attribute too, the checks before us do not.
+        # Read as an extensionRequest by some and not by others; nobody here sends it.
         raise Refused("profile/extension", "extensions belong into an extensionRequest attribute")
 
 

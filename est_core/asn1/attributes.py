@@ -100,18 +100,25 @@ def read_directory_string(value_der: bytes, limits: Limits) -> str:
     codec = _STRING_CODECS.get(element.tag)
     if codec is None:
         raise RemoteProtocolError("attribute/string", f"tag {element.tag:#04x} is no string")
-    try:
-        text = element.content.decode(codec)
-    except UnicodeDecodeError as exc:
-        # The cause would show the octets, which may be a password.
+    text = _text_untrusted(element.content, codec)
+    if text is None:
         message = f"a string is not what its tag {element.tag:#04x} says"
-        raise RemoteProtocolError("attribute/string", message) from exc.with_traceback(None)
+        raise RemoteProtocolError("attribute/string", message)
     if not text:
         raise RemoteProtocolError("attribute/string", "a string is empty")
     if len(text) > limits.challenge_chars:
         message = f"a string has more than {limits.challenge_chars} characters"
         raise RemoteProtocolError("attribute/too-long", message)
     return text
+
+
+def _text_untrusted(octets: bytes, codec: str) -> str | None:
+    # None instead of raising inside `except`: a UnicodeError keeps the octets, which may be a
+    # password, and chained to ours it would carry them into a crash report.
+    try:
+        return octets.decode(codec)
+    except UnicodeDecodeError:
+        return None
 
 
 def challenge(oid: str, text: str) -> Attribute:
@@ -178,12 +185,24 @@ def _extension_untrusted(element: _der.Element) -> Extension:
 # --- Names -----------------------------------------------------------------------------------
 
 
+def bound_name(name: _der.Element, limits: Limits) -> None:
+    """Raise RemoteProtocolError("csr/too-many-names") for a Name of too many parts.
+
+    Every part of every RDN counts: one RDN can hold thousands. Raises "csr/name" for what is
+    no Name.
+    """
+    rdns = [_der.expect(rdn, _der.SET, "csr/name", "an RDN") for rdn in _der.children(name)]
+    if sum(len(_der.children(rdn)) for rdn in rdns) > limits.names:
+        raise RemoteProtocolError(
+            "csr/too-many-names", f"a name has more than {limits.names} parts"
+        )
+
+
 def read_name(name_der: bytes, limits: Limits) -> x509.Name:
     """Return a Name. Raises RemoteProtocolError csr/name, csr/too-many-names, and der/..."""
     _der.check_der(name_der, limits)
     outer = _der.expect(_der.read_element(name_der), _der.SEQUENCE, "csr/name", "a name")
-    if len(_der.children(outer)) > limits.names:
-        raise RemoteProtocolError("csr/too-many-names", f"a name has more than {limits.names} RDNs")
+    bound_name(outer, limits)
     try:
         return x509.Name.from_bytes(name_der)
     # Warning: for a long common name, where the program turned warnings into errors.

@@ -16,10 +16,12 @@ from est_core.asn1 import _der
 from est_core.asn1.attributes import (
     Attribute,
     Extension,
+    bound_name,
     challenge_password,
     read_attribute,
     read_directory_string,
     read_extensions,
+    read_general_names,
 )
 from est_core.asn1.keys import (
     PublicKeyFacts,
@@ -41,6 +43,11 @@ CHALLENGES: Final = frozenset(
 )
 """Attributes whose values are strings that a client proves something with. RFC 7894."""
 
+# OpenSSL and `cryptography` read extensions from either, whichever comes first. What is checked
+# here has to be what everybody else reads.
+_EXTENSION_REQUESTS: Final = (_oids.EXTENSION_REQUEST, _oids.MICROSOFT_EXTENSION_REQUEST)
+_BOUNDS_OF_NAMES: Final = ("csr/too-many-names", "der/too-many-nodes")
+
 _RSASSA_PSS: Final = "1.2.840.113549.1.1.10"
 _PSS_DIGESTS: Final = frozenset({"sha256", "sha384", "sha512"})
 
@@ -52,7 +59,8 @@ class CertRequest:
     `der` is all of it, `info_der` the part that is signed, `subject_der` its subject as it stands
     there. `spki` is the SubjectPublicKeyInfo in its usual form (`PublicKeyFacts.spki`), so that
     equal keys have equal bytes however the client wrote them.
-    `extensions` are those of the extensionRequest, `challenges` every value of every attribute
+    `extensions` are those of the extensionRequest, in its own attribute or in that of Microsoft,
+    `challenges` every value of every attribute
     in CHALLENGES as (type, text), repeats included: whether one may repeat is for the check that
     reads it.
     """
@@ -109,10 +117,7 @@ def parse_cert_request(der: bytes, limits: Limits, *, ignore_key: bool = False) 
     version, subject, spki, attribute_set = _info_untrusted(info)
     if version.der != _VERSION_1:
         raise RemoteProtocolError("csr/malformed", "the version is not 1")
-    if len(_der.children(subject)) > limits.names:
-        raise RemoteProtocolError(
-            "csr/too-many-names", f"the subject has more than {limits.names} RDNs"
-        )
+    bound_name(subject, limits)
     key = _key_untrusted(spki.der, limits, ignore_key=ignore_key)
     attributes = _attributes_untrusted(attribute_set, limits)
     extensions = _requested_extensions(attributes, limits)
@@ -170,13 +175,30 @@ def _attributes_untrusted(attribute_set: _der.Element, limits: Limits) -> tuple[
 def _requested_extensions(
     attributes: tuple[Attribute, ...], limits: Limits
 ) -> tuple[Extension, ...]:
-    requests = [found for found in attributes if found.type == _oids.EXTENSION_REQUEST]
+    requests = [found for found in attributes if found.type in _EXTENSION_REQUESTS]
     if not requests:
         return ()
     if len(requests) > 1:
         # RFC 2985 5.4.2 says SINGLE VALUE; two would let two readers see two requests.
         raise RemoteProtocolError("csr/duplicate-attribute", "more than one extensionRequest")
-    return read_extensions(requests[0], limits)
+    extensions = read_extensions(requests[0], limits)
+    for extension in extensions:
+        if extension.oid == _oids.SUBJECT_ALT_NAME:
+            _bound_names_untrusted(extension.value, limits)
+    return extensions
+
+
+def _bound_names_untrusted(names_der: bytes, limits: Limits) -> None:
+    """Refuse too many names before the decoder makes an object of each.
+
+    An OCTET STRING is opaque to the first gate, and 60 KiB hold 30 000 names. Malformed ones are
+    for the decoder to refuse.
+    """
+    try:
+        read_general_names(names_der, limits)
+    except RemoteProtocolError as exc:
+        if exc.code in _BOUNDS_OF_NAMES:
+            raise
 
 
 def _decoded_untrusted(der: bytes, extensions: tuple[Extension, ...]) -> x509.Name:

@@ -25,7 +25,7 @@ _VERSION_1: Final = _der.integer(0)
 _RSA_BITS: Final = range(512, 16384 + 1)
 _EXTENSION_ATTRIBUTES: Final = (_oids.EXTENSION_REQUEST, _oids.EXTENSION_REQ_TEMPLATE)
 # GeneralNames that the client is to fill: iPAddress of no octets, directoryName of no RDN.
-_GAPS_IN_NAMES: Final = (b"\x87\x00", b"\xa4\x02\x30\x00")
+GAPS_IN_NAMES: Final = (b"\x87\x00", b"\xa4\x02\x30\x00")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ class ExtensionTemplate:
         if self.oid != _oids.SUBJECT_ALT_NAME:
             return True
         names = _der.children(_der.read_element(self.value))
-        return not any(name.der in _GAPS_IN_NAMES for name in names)
+        return not any(name.der in GAPS_IN_NAMES for name in names)
 
     def der(self) -> bytes:
         """Return the ExtensionTemplate's DER."""
@@ -220,8 +220,8 @@ def read_template(attribute: Attribute, limits: Limits) -> CertRequestInfoTempla
 
 def _subject_untrusted(element: _der.Element, limits: Limits) -> SubjectTemplate:
     rdns = _der.children(element)
-    if len(rdns) > limits.names:
-        raise _malformed(f"the subject has more than {limits.names} RDNs")
+    if sum(len(_der.children(rdn)) for rdn in rdns) > limits.names:
+        raise _malformed(f"the subject has more than {limits.names} parts")
     return tuple(_rdn_untrusted(rdn) for rdn in rdns)
 
 
@@ -297,7 +297,7 @@ def _extensions_untrusted(attribute: Attribute, limits: Limits) -> tuple[Extensi
         except RemoteProtocolError as exc:
             raise _malformed(exc.message) from exc
         return tuple(
-            ExtensionTemplate(oid=found.oid, critical=found.critical, value=found.value)
+            _template_untrusted(found.oid, found.critical, found.value, limits)
             for found in complete
         )
     if len(attribute.values) != 1:
@@ -327,6 +327,12 @@ def _extension_untrusted(element: _der.Element, limits: Limits) -> ExtensionTemp
     if [part.tag for part in parts] not in ([], [_der.OCTET_STRING]):
         raise _malformed("not an extension template")
     value = parts[0].content if parts else None
+    return _template_untrusted(oid, critical, value, limits)
+
+
+def _template_untrusted(
+    oid: str, critical: bool, value: bytes | None, limits: Limits
+) -> ExtensionTemplate:
     if oid == _oids.SUBJECT_ALT_NAME and value is not None:
         # is_complete will look into it.
         _der.check_der(value, limits)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import hmac
+from enum import Enum, unique
 
 from est_core._errors import Fault, RemoteProtocolError
 from est_core._limits import Limits
@@ -16,6 +17,19 @@ from est_core._oids import CHALLENGE_PASSWORD, EST_IDENTITY_LINKING
 from est_core.asn1.attributes import read_directory_string
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.channel import Channel, ChannelBinding
+
+
+@unique
+class PopMode(Enum):
+    """When to link identity and proof of possession. RFC 7030 3.5.
+
+    AUTO links wherever the channel has a binding, and goes down to TLS 1.2 for one when the
+    CSR attributes demand it. ALWAYS fails rather than send an unlinked CSR.
+    """
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
 
 
 def linking_text(binding: ChannelBinding) -> str:
@@ -41,14 +55,13 @@ def linking_values(csr: CertRequest, limits: Limits) -> tuple[str, ...]:
 def is_bound(text: str, binding: ChannelBinding | None) -> bool:
     """True if `text` is base64 of the binding, compared in constant time.
 
-    Lengths must agree: a longer value that shares a prefix is False, and so is any text on a
-    channel without a binding.
+    Octets have exactly one strict base64 text (RFC 4648 3.2 to 3.5), so texts are compared:
+    decoders differ in what padding and trailing bits they let pass. A longer value that shares
+    a prefix is False, and so is any text on a channel without a binding.
     """
-    try:
-        data = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
-    except (UnicodeEncodeError, binascii.Error):
+    if binding is None or not text.isascii():
         return False
-    return binding is not None and hmac.compare_digest(data, binding.data)
+    return hmac.compare_digest(text, linking_text(binding))
 
 
 def check_linking(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import string
+from collections import Counter
+from typing import Final
+
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -12,14 +16,17 @@ from est_core._oids import CHANGE_SUBJECT_NAME
 from est_core.asn1.attributes import read_general_names
 from est_core.asn1.pkcs10 import CertRequest
 
-_DNS_NAME_TAG = 0x82
+_DNS_NAME_TAG: Final = 0x82
+_ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 def check_renewal(csr: CertRequest, current: x509.Certificate, limits: Limits) -> bool:
     """Return whether the key changes (rekey), for a CSR that keeps subject and subjectAltName.
 
-    Subjects are compared as RFC 5280 7.1 says (string type, case and runs of blanks do not
-    matter), subjectAltNames as sets. Raises RemoteProtocolError "renewal/subject",
+    Subjects are compared as RFC 5280 7.1 says: string type, case and runs of blanks do not
+    matter. That goes for ASCII only: the full folding of RFC 4518 makes one name of "straße" and
+    "strasse", which most who read certificates take for two. subjectAltNames are compared as
+    sets. Raises RemoteProtocolError "renewal/subject",
     "renewal/subject-alt-name", "renewal/change-subject-name", or "renewal/certificate" where
     the current certificate cannot be read.
     """
@@ -65,15 +72,18 @@ def _subject_alt_name(certificate: x509.Certificate) -> bytes | None:
     return extension.value.public_bytes()
 
 
-def _comparable_name(name: x509.Name) -> tuple[frozenset[tuple[str, str | bytes]], ...]:
-    return tuple(
-        frozenset((part.oid.dotted_string, _comparable_text(part.value)) for part in rdn)
+def _comparable_name(name: x509.Name) -> list[Counter[tuple[str, str | bytes]]]:
+    # Counted: an RDN with CN=a and CN=A has two parts, and is not the one with CN=a alone.
+    return [
+        Counter((part.oid.dotted_string, _comparable_text(part.value)) for part in rdn)
         for rdn in name.rdns
-    )
+    ]
 
 
 def _comparable_text(value: str | bytes) -> str | bytes:
-    return " ".join(value.split()).casefold() if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return " ".join(filter(None, value.split(" "))).translate(_ASCII_LOWER)
 
 
 def _comparable_names(der: bytes | None, limits: Limits) -> frozenset[bytes]:

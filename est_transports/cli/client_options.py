@@ -50,11 +50,15 @@ _MAX_SYSTEM_FILES: Final = 2000
 class Passwords:
     """Answers a server's challenges with one user's password; asks for it where it must.
 
-    What was given once and refused is not given again. `refused` says that it happened.
+    What was given once and refused is not given again. `refused` says that it happened. Only
+    the server of `uri` is given anything: not one that it points to.
     """
 
-    def __init__(self, user: str | None, password: str | None, *, implicit: bool = False) -> None:
+    def __init__(
+        self, user: str | None, password: str | None, *, uri: EstUri, implicit: bool = False
+    ) -> None:
         self.user = user
+        self._origin = uri.origin
         self.refused = False
         self.unknown_schemes: tuple[str, ...] = ()
         self._password = password
@@ -63,6 +67,8 @@ class Passwords:
 
     def __call__(self, question: CredentialsRequested) -> Credentials | None:
         """Return the credentials for a Basic challenge, or None."""
+        if question.uri.origin != self._origin:
+            return None
         self.refused = question.attempt > 1
         schemes = {challenge.known_scheme for challenge in question.challenges}
         if AuthScheme.BASIC not in schemes:
@@ -172,7 +178,7 @@ def make_target(
         implicit=() if explicit else system_anchors(),
         identity=identity,
         key_password=password,
-        passwords=_passwords(user, password_stdin=password_stdin, implicit=not explicit),
+        passwords=_passwords(user, uri=uri, password_stdin=password_stdin, implicit=not explicit),
         pop=PopMode(pop),
         max_version=None if tls_max is None else TLS_VERSIONS[tls_max],
         digest=digest,
@@ -251,13 +257,13 @@ def _identity(
         raise CredentialFileError(key, reason) from exc
 
 
-def _passwords(user: str | None, *, password_stdin: bool, implicit: bool) -> Passwords:
+def _passwords(user: str | None, *, uri: EstUri, password_stdin: bool, implicit: bool) -> Passwords:
     if user is None:
         if password_stdin:
             raise CliError("--password-stdin goes with --user NAME", ExitCode.USAGE)
-        return Passwords(None, None)
+        return Passwords(None, None, uri=uri)
     name, colon, password = user.partition(":")
     if password_stdin and colon:
         raise CliError("the password is given twice", ExitCode.USAGE, "use --password-stdin only")
     given = password_from_stdin() if password_stdin else (password if colon else None)
-    return Passwords(name, given, implicit=implicit)
+    return Passwords(name, given, uri=uri, implicit=implicit)

@@ -155,6 +155,16 @@ def test_without_a_scheme_to_offer_the_answer_is_403_and_not_401(now: Instant) -
         assert (response.outcome, response.code) == (Outcome.DENIED, "auth/certificate-required")
 
 
+@pytest.mark.parametrize("mode", [Authentication.HTTP, Authentication.CERT_AND_HTTP])
+def test_where_http_is_a_must_and_impossible_nobody_is_told_to_show_a_certificate(
+    mode: Authentication, now: Instant
+) -> None:
+    request = Request(operation=Operation.SIMPLEENROLL, payload=csr_der(), credentials=GOOD)
+    on = channel(TrustClass.EXPLICIT, can_challenge=False)
+    response = finish(receive(request, now, on=on, policy=policy_for(mode)))
+    assert (response.outcome, response.code) == (Outcome.DENIED, "auth/no-scheme")
+
+
 def test_an_unknown_scheme_is_answered_with_the_known_ones(now: Instant) -> None:
     credentials = MalformedCredentials(code="auth/unknown-scheme", message="Negotiate")
     request = Request(operation=Operation.SIMPLEENROLL, payload=csr_der(), credentials=credentials)

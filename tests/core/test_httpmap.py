@@ -163,7 +163,7 @@ def test_the_media_type_of_a_request_is_read_and_not_compared(value: bytes, acce
         (with_header(POST, b"content-encoding", b"gzip"), Fault.MEDIA_TYPE),
         (with_header(POST, b"Content-Length", b"65537"), Fault.BODY_TOO_LARGE),
         (with_header(POST, b"content-length", b"9" * 400), Fault.BODY_TOO_LARGE),
-        (with_header(POST, b"content-length", b"-1"), Fault.BODY_TOO_LARGE),
+        (with_header(POST, b"content-length", b"-1"), Fault.MALFORMED),
         (with_header(POST, b"expect", b"200-ok"), Fault.EXPECTATION),
         (replace(GET, target=b"/" + b"x" * 2048), Fault.TARGET_TOO_LONG),
         (replace(GET, version=b"2.0"), Fault.VERSION),

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PeerFinder
+from tests.deployment import Deployment, prepared, serving
 from tests.interop.curl_peer import Curl
-from tests.interop.deployment import Deployment, deployed
 from tests.interop.java_peer import BouncyCastle
 from tests.interop.openssl_peer import OpenSsl
 from tests.interop.strongswan_peer import StrongSwan
@@ -18,7 +18,7 @@ from tests.interop.strongswan_peer import StrongSwan
 @pytest.fixture(scope="session")
 def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The server of all tests here; it must end with exit code 0."""
-    with deployed(tmp_path_factory.mktemp("operator") / "est") as deployment:
+    with serving(prepared(tmp_path_factory.mktemp("operator") / "est")) as deployment:
         yield deployment
 
 

@@ -10,9 +10,9 @@ from typing import Final
 
 from cryptography import x509
 
-from tests.interop.deployment import PASSWORD, USER, Deployment
+from tests.deployment import PASSWORD, USER, Deployment
 from tests.interop.openssl_peer import CertificateRequest, OpenSsl
-from tests.interop.programs import Ended, run
+from tests.programs import Ended, run
 
 LOG_IN: Final = ("--basic", "--user", f"{USER}:{PASSWORD}")
 ALWAYS: Final = ("--disable", "--noproxy", "*", "--silent", "--show-error")

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.conftest import PeerFinder
-from tests.interop.deployment import Deployment
-from tests.interop.programs import Ended, run
+from tests.deployment import Deployment
+from tests.programs import Ended, run
 
 SOURCE: Final = Path(__file__).with_name("java") / "EstPeer.java"
 JARS: Final = tuple(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from cryptography import x509
 
-from tests.interop.deployment import Deployment
-from tests.interop.programs import Ended, run
+from tests.deployment import Deployment
+from tests.programs import Ended, run
 
 
 class StrongSwan:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.interop.deployment import PASSWORD, USER, Deployment
+from tests.deployment import PASSWORD, USER, Deployment
 from tests.interop.java_peer import OWN_TLS, TLS_1_2, TLS_1_3, BouncyCastle
 from tests.interop.openssl_peer import OpenSsl
 

@@ -13,11 +13,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.conftest import PeerFinder
+from tests.deployment import PASSWORD, USER, Deployment
 from tests.interop.curl_peer import LOG_IN, Curl
-from tests.interop.deployment import PASSWORD, USER, Deployment
 from tests.interop.openssl_peer import NEW_KEY, CertificateRequest, OpenSsl
-from tests.interop.programs import run
 from tests.pki import pki
+from tests.programs import run
 
 TLS: Final = {"TLS 1.2": ("--tls-max", "1.2"), "TLS 1.3": ("--tlsv1.3",)}
 

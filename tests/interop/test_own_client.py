@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from tests.interop.deployment import PASSWORD, USER, Deployment, est
+from tests.deployment import PASSWORD, USER, Deployment, est
 from tests.interop.openssl_peer import OpenSsl
-from tests.interop.programs import Ended
+from tests.programs import Ended
 
 
 class Client:

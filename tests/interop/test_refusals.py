@@ -8,8 +8,8 @@ from typing import Final
 
 import pytest
 
+from tests.deployment import PASSWORD, USER, Deployment
 from tests.interop.curl_peer import LOG_IN, Answer, Curl
-from tests.interop.deployment import PASSWORD, USER, Deployment
 from tests.interop.openssl_peer import OpenSsl
 
 TOO_LARGE: Final = 1 << 20

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.interop.deployment import PASSWORD, USER, Deployment
+from tests.deployment import PASSWORD, USER, Deployment
 from tests.interop.openssl_peer import OpenSsl
 from tests.interop.strongswan_peer import StrongSwan
 

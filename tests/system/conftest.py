@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.system.operator import Serving, made
+from tests.deployment import Deployment, prepared, serving
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A server as an operator starts it, shared by a whole session."""
-    directory: Path = made(tmp_path_factory.mktemp("operator") / "D")
-    with Serving(directory) as serving:
-        yield serving
+    with serving(prepared(tmp_path_factory.mktemp("operator") / "D")) as deployment:
+        yield deployment

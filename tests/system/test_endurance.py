@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.operator import Serving, made
+from tests.deployment import Deployment, prepared, serving
+from tests.system.records import issued
 from tests.system.requests import certificates, csr, identity_files, new_key
 from tests.system.stranger import Stranger
 
@@ -19,7 +20,7 @@ ROUNDS = 2000
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    return made(tmp_path / "D")
+    return prepared(tmp_path / "D")
 
 
 def enroll_some(
@@ -40,10 +41,10 @@ def enroll_some(
     return serials
 
 
-def enrolled(server: Serving, directory: Path) -> tuple[Path, Path]:
+def enrolled(server: Deployment, directory: Path) -> tuple[Path, Path]:
     """The files of a device that has its first certificate."""
     key = new_key()
-    with Stranger(server.port, server.trust) as stranger:
+    with Stranger(server.port, server.ca_file) as stranger:
         answer = stranger.enroll(csr(key, "first"))
     return identity_files(directory, certificates(answer.body)[0], key)
 
@@ -61,12 +62,12 @@ def resources(pid: int) -> tuple[int, int]:
 def test_two_thousand_enrolments_leave_files_and_memory_flat(
     directory: Path, tmp_path: Path
 ) -> None:
-    with Serving(directory) as server, ThreadPoolExecutor(2) as pool:
+    with serving(directory) as server, ThreadPoolExecutor(2) as pool:
         identity = enrolled(server, tmp_path)
 
         def enroll_from_both_sides(count: int) -> None:
             shares = [
-                pool.submit(enroll_some, server.port, server.trust, count // 2, identity)
+                pool.submit(enroll_some, server.port, server.ca_file, count // 2, identity)
                 for _ in range(2)
             ]
             for share in shares:
@@ -79,30 +80,30 @@ def test_two_thousand_enrolments_leave_files_and_memory_flat(
         files_after, memory_after_kib = resources(server.process.pid)
         assert files_after <= files + 2
         assert memory_after_kib <= memory_kib + 4096
-        assert len(server.certificates()) == 1 + ROUNDS
+        assert len(issued(server)) == 1 + ROUNDS
 
 
 def test_two_processes_on_one_store_lose_no_record_and_share_no_serial(
     directory: Path, tmp_path: Path
 ) -> None:
-    with Serving(directory) as first, Serving(directory) as second, ThreadPoolExecutor(4) as pool:
+    with serving(directory) as first, serving(directory) as second, ThreadPoolExecutor(4) as pool:
         identity = enrolled(first, tmp_path)
         shares = [
-            pool.submit(enroll_some, server.port, server.trust, 50, identity)
+            pool.submit(enroll_some, server.port, server.ca_file, 50, identity)
             for server in (first, second, first, second)
         ]
         serials = [serial for share in shares for serial in share.result()]
         assert len(set(serials)) == 200
-        recorded = {int(row.serial, 16) for row in first.certificates()}
+        recorded = {int(row.serial, 16) for row in issued(first)}
         assert recorded > set(serials)
         assert len(recorded) == 201
 
 
 def test_two_workers_of_one_server_share_the_port(directory: Path, tmp_path: Path) -> None:
-    with Serving(directory, options=("--workers", "2")) as server:
+    with serving(directory, "--workers", "2") as server:
         identity = enrolled(server, tmp_path)
-        assert len(set(enroll_some(server.port, server.trust, 100, identity))) == 100
-        assert len(server.certificates()) == 101
+        assert len(set(enroll_some(server.port, server.ca_file, 100, identity))) == 100
+        assert len(issued(server)) == 101
 
 
 def test_what_was_recorded_before_a_kill_is_there_after_a_restart(
@@ -121,13 +122,13 @@ def test_what_was_recorded_before_a_kill_is_there_after_a_restart(
         "SqliteStore.record_certificate = record_and_die\n"
         "sys.exit(main())\n"
     )
-    with Serving(directory, command=(sys.executable, str(script))) as server:
-        with Stranger(server.port, server.trust) as stranger, pytest.raises(OSError):  # noqa: PT011
+    with serving(directory, command=(sys.executable, str(script)), stops=False) as server:
+        with Stranger(server.port, server.ca_file) as stranger, pytest.raises(OSError):  # noqa: PT011
             stranger.enroll(csr(new_key(), "unlucky"))
         assert server.process.wait(10) == -signal.SIGKILL
-    with Serving(directory) as server:
-        assert any("unlucky" in subject for subject in server.listed())
-        assert enroll_some(server.port, server.trust, 1)
+    with serving(directory) as server:
+        assert any("unlucky" in record["subject"] for record in server.records())
+        assert enroll_some(server.port, server.ca_file, 1)
 
 
 def test_sigterm_with_six_requests_in_flight_answers_six_and_refuses_new_connections(
@@ -151,9 +152,9 @@ def test_sigterm_with_six_requests_in_flight_answers_six_and_refuses_new_connect
         "SqliteStore.record_certificate = record_behind_the_gate\n"
         "sys.exit(main())\n"
     )
-    with Serving(directory, command=(sys.executable, str(script))) as server:
+    with serving(directory, command=(sys.executable, str(script)), stops=False) as server:
         with ThreadPoolExecutor(6) as pool:
-            flights = [pool.submit(enroll_some, server.port, server.trust, 1) for _ in range(6)]
+            flights = [pool.submit(enroll_some, server.port, server.ca_file, 1) for _ in range(6)]
             until(lambda: len(list(tmp_path.glob("waiting-*"))) == 6)
             server.process.send_signal(signal.SIGTERM)
             until(lambda: refuses(server))
@@ -162,9 +163,9 @@ def test_sigterm_with_six_requests_in_flight_answers_six_and_refuses_new_connect
         assert server.process.wait(15) == 0
 
 
-def refuses(server: Serving) -> bool:
+def refuses(server: Deployment) -> bool:
     try:
-        with Stranger(server.port, server.trust):
+        with Stranger(server.port, server.ca_file):
             return False
     except ConnectionRefusedError:
         return True

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.system.operator import Serving, est
+from tests.deployment import Deployment, est
+from tests.system.records import issued
 from tests.system.requests import (
     CA,
     CLIENT_AUTH,
@@ -43,7 +44,7 @@ TOO_MUCH: dict[str, tuple[str, tuple[x509.ExtensionType, ...]]] = {
 }
 
 
-def check_refused(server: Serving, stranger: Stranger, answer: Answer, status: int) -> None:
+def check_refused(server: Deployment, stranger: Stranger, answer: Answer, status: int) -> None:
     """The refusal, then a good request on the same connection, and one record more in all."""
     assert answer.status == status, answer.body
     if status == 401:
@@ -51,29 +52,29 @@ def check_refused(server: Serving, stranger: Stranger, answer: Answer, status: i
     else:
         assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
         assert len(answer.body) < 600
-    before = len(server.certificates())
+    before = len(issued(server))
     key = new_key()
     good = stranger.enroll(csr(key, challenge=stranger.tls_unique()))
     assert good.status == 200, good.body
-    assert len(server.certificates()) == before + 1
+    assert len(issued(server)) == before + 1
 
 
 @pytest.mark.req("EST-248", "EST-087")
 @pytest.mark.parametrize("what", TOO_MUCH)
-def test_a_request_for_too_much_is_refused(what: str, server: Serving) -> None:
+def test_a_request_for_too_much_is_refused(what: str, server: Deployment) -> None:
     name, extensions = TOO_MUCH[what]
-    before = len(server.certificates())
-    with Stranger(server.port, server.trust) as stranger:
+    before = len(issued(server))
+    with Stranger(server.port, server.ca_file) as stranger:
         answer = stranger.enroll(csr(new_key(), name, *extensions))
-        assert len(server.certificates()) == before
+        assert len(issued(server)) == before
         check_refused(server, stranger, answer, 400)
 
 
 @pytest.mark.req("EST-136", "EST-170", "EST-281", "CB-010")
 @pytest.mark.parametrize("kind", ["another", "longer", "shorter", "hexadecimal", "empty"])
-def test_a_wrong_binding_is_refused(kind: str, server: Serving) -> None:
-    before = len(server.certificates())
-    with Stranger(server.port, server.trust) as stranger:
+def test_a_wrong_binding_is_refused(kind: str, server: Deployment) -> None:
+    before = len(issued(server))
+    with Stranger(server.port, server.ca_file) as stranger:
         right = stranger.tls_unique()
         wrong = {
             "another": bytes(12),
@@ -84,15 +85,15 @@ def test_a_wrong_binding_is_refused(kind: str, server: Serving) -> None:
         }[kind]
         answer = stranger.enroll(csr(new_key(), challenge=wrong))
         assert b"linking of identity" in answer.body
-        assert len(server.certificates()) == before
+        assert len(issued(server)) == before
         check_refused(server, stranger, answer, 403)
 
 
 @pytest.mark.req("CB-019", "EST-184")
 def test_on_tls_1_3_a_challenge_password_is_refused_though_both_ends_could_agree(
-    server: Serving,
+    server: Deployment,
 ) -> None:
-    with Stranger(server.port, server.trust, version=ssl.TLSVersion.TLSv1_3) as stranger:
+    with Stranger(server.port, server.ca_file, version=ssl.TLSVersion.TLSv1_3) as stranger:
         # CPython hands over a Finished message here, equal at both ends.
         answer = stranger.enroll(csr(new_key(), challenge=stranger.tls_unique()))
         assert answer.status == 403, answer.body
@@ -100,10 +101,10 @@ def test_on_tls_1_3_a_challenge_password_is_refused_though_both_ends_could_agree
 
 
 @pytest.fixture
-def device(server: Serving, tmp_path: Path) -> tuple[Key, Path, Path]:
+def device(server: Deployment, tmp_path: Path) -> tuple[Key, Path, Path]:
     """A device that is enrolled: its key, and the files to show in a handshake."""
     key = new_key()
-    with Stranger(server.port, server.trust) as stranger:
+    with Stranger(server.port, server.ca_file) as stranger:
         answer = stranger.enroll(csr(key, "device-7", dns("seven.example")))
     assert answer.status == 200, answer.body
     return key, *identity_files(tmp_path, certificates(answer.body)[0], key)
@@ -112,20 +113,20 @@ def device(server: Serving, tmp_path: Path) -> tuple[Key, Path, Path]:
 @pytest.mark.req("EST-156", "EST-158", "EST-159", "EST-163")
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_renewal_keeps_subject_and_names(
-    version: ssl.TLSVersion, server: Serving, device: tuple[Key, Path, Path]
+    version: ssl.TLSVersion, server: Deployment, device: tuple[Key, Path, Path]
 ) -> None:
     key, certificate, key_file = device
     identity = (certificate, key_file)
-    with Stranger(server.port, server.trust, version=version, identity=identity) as stranger:
+    with Stranger(server.port, server.ca_file, version=version, identity=identity) as stranger:
         for name, names in (
             ("device-8", ("seven.example",)),
             ("device-7", ("eight.example",)),
             ("device-7", ("seven.example", "eight.example")),
         ):
-            before = len(server.certificates())
+            before = len(issued(server))
             answer = stranger.reenroll(csr(key, name, dns(*names)))
             assert answer.status == 400, answer.body
-            assert len(server.certificates()) == before
+            assert len(issued(server)) == before
         assert stranger.reenroll(csr(key, "device-7")).status == 400
         for next_key in (key, new_key()):
             answer = stranger.reenroll(csr(next_key, "device-7", dns("seven.example")))
@@ -134,7 +135,7 @@ def test_a_renewal_keeps_subject_and_names(
 
 @pytest.mark.req("EST-165")
 def test_a_revoked_certificate_is_not_renewed(
-    server: Serving, device: tuple[Key, Path, Path]
+    server: Deployment, device: tuple[Key, Path, Path]
 ) -> None:
     from datetime import UTC, datetime
 
@@ -146,7 +147,7 @@ def test_a_revoked_certificate_is_not_renewed(
     store = SqliteStore(server.directory / "est.db")
     store.revoke_certificate(serial_text(serial), at=datetime.now(UTC), reason="keyCompromise")
     store.close()
-    with Stranger(server.port, server.trust, identity=(certificate, key_file)) as stranger:
+    with Stranger(server.port, server.ca_file, identity=(certificate, key_file)) as stranger:
         answer = stranger.reenroll(csr(key, "device-7", dns("seven.example")))
         assert answer.status == 403, answer.body
 
@@ -168,29 +169,32 @@ def test_a_revoked_certificate_is_not_renewed(
     ],
 )
 def test_a_bad_body_or_authorization_is_refused(
-    body: bytes, authorization: str | None, status: int, server: Serving
+    body: bytes, authorization: str | None, status: int, server: Deployment
 ) -> None:
-    with Stranger(server.port, server.trust) as stranger:
+    with Stranger(server.port, server.ca_file) as stranger:
         answer = stranger.post("simpleenroll", body, authorization=authorization)
         check_refused(server, stranger, answer, status)
 
 
-def test_no_password_and_no_challenge_is_in_the_log(server: Serving) -> None:
+def test_no_password_and_no_challenge_is_in_the_log(server: Deployment) -> None:
     secret = b"a very secret linking value"
-    with Stranger(server.port, server.trust) as stranger:
+    with Stranger(server.port, server.ca_file) as stranger:
         stranger.post("simpleenroll", b"x", authorization="Basic ZXN0dXNlcjpodW50ZXIyaHVudGVyMg==")
         stranger.enroll(csr(new_key(), challenge=secret))
         stranger.get("cacerts")
-    log = "".join(server.log)
+    log = "\n".join(server.log.lines)
     for word in ("hunter2", "estpwd", "ZXN0dXNlcjp", "dmVyeSBzZWNyZXQ"):
         assert word not in log
 
 
-def test_a_certificate_that_was_issued_is_listed_and_shown(server: Serving) -> None:
-    with Stranger(server.port, server.trust) as stranger:
+def test_a_certificate_that_was_issued_is_listed_and_shown(server: Deployment) -> None:
+    with Stranger(server.port, server.ca_file) as stranger:
         answer = stranger.enroll(csr(new_key(), "listed-device"))
     serial = f"{certificates(answer.body)[0].serial_number:x}"
-    assert any("listed-device" in subject for subject in server.listed())
+    assert any("listed-device" in record["subject"] for record in server.records())
+    record = issued(server)[-1]
+    assert (record.user, record.profile) == ("estuser", "client")
+    assert record.peer is not None
+    assert record.peer.startswith("127.0.0.1:")
     shown = est("certs", "show", str(server.directory), serial)
-    assert shown.returncode == 0, shown.stderr
-    assert "listed-device" in shown.stdout
+    assert b"listed-device" in shown.checked().out

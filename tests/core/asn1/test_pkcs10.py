@@ -121,7 +121,7 @@ def test_repeated_challenge_passwords_are_all_shown() -> None:
         (seq(seq(), seq(), tlv(3, b"\0")), "csr/malformed"),
         (unsigned(version=1), "csr/malformed"),
         (unsigned(subject=tlv(0x31)), "csr/malformed"),
-        (unsigned(subject=seq(seq())), "csr/malformed"),
+        (unsigned(subject=seq(seq())), "csr/name"),
         (unsigned(attribute("2.999")), "csr/malformed"),
         (unsigned(seq(oid("2.999"))), "csr/malformed"),
         (unsigned(oid("2.999")), "csr/malformed"),

@@ -19,12 +19,12 @@ from typing import Any, Final, TextIO
 
 from cryptography import x509
 
-from tests.interop.programs import TIMEOUT_S, Ended, run
+from tests.programs import TIMEOUT_S, Ended, run
 
 USER: Final = "estuser"
 PASSWORD: Final = "estpwd"
 EST: Final = (sys.executable, "-m", "est_transports")
-ROOT: Final = Path(__file__).resolve().parents[2]
+ROOT: Final = Path(__file__).resolve().parents[1]
 
 _READY: Final = r"serving https://[^ ]*:(?P<port>[0-9]+)/\.well-known/est "
 
@@ -73,6 +73,7 @@ class Deployment:
     """A running `est serve`. `log` has what it writes to standard error."""
 
     directory: Path
+    process: subprocess.Popen[str]
     port: int = 0
     log: Log = field(default_factory=Log)
 
@@ -108,35 +109,41 @@ class Deployment:
         return found
 
 
-@contextmanager
-def deployed(directory: Path) -> Iterator[Deployment]:
-    """Do what the operator's guide says: init, add a user, serve. The port is any free one."""
+def prepared(directory: Path) -> Path:
+    """Do the first half of the operator's guide: init, add a user. Return the directory."""
     init = ("init", str(directory), "--host", "localhost", "--host", "127.0.0.1")
     est(*init).checked()
     user = ("user", "add", str(directory), USER, "--password-stdin")
     est(*user, stdin=PASSWORD.encode()).checked()
-    deployment = Deployment(directory=directory)
-    with _serving(deployment):
-        yield deployment
+    return directory
 
 
 @contextmanager
-def _serving(deployment: Deployment) -> Iterator[None]:
+def serving(
+    directory: Path, *options: str, command: tuple[str, ...] = EST, stops: bool = True
+) -> Iterator[Deployment]:
+    """Do the second half: serve, on any free port, until the `with` ends.
+
+    With `stops` the server is told to by SIGTERM then, and has to end with exit code 0; without
+    it, the test ends the server.
+    """
     process = subprocess.Popen(
-        [*EST, "serve", str(deployment.directory), "--listen", "127.0.0.1:0"],
+        [*command, "serve", str(directory), "--listen", "127.0.0.1:0", *options],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         encoding="utf-8",
     )
     assert process.stderr is not None
+    deployment = Deployment(directory=directory, process=process)
     reader = threading.Thread(target=deployment.log.follow, args=(process.stderr,))
     reader.start()
     try:
         deployment.port = int(deployment.log.wait_for(_READY)["port"])
-        yield
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(TIMEOUT_S) == 0, "\n".join(deployment.log.lines)
+        yield deployment
+        if stops:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(TIMEOUT_S) == 0, "\n".join(deployment.log.lines)
     finally:
         if process.poll() is None:
             process.kill()

@@ -1,0 +1,468 @@
+"""The client machine under any sequence of calls, legal or not, and any answers.
+
+What must hold whatever happens is written beside the events as they are taken: only
+LocalProtocolError escapes and then nothing has changed, one thing is waited for at a time,
+credentials and linked CSRs go to the right channel only, and everything is bounded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import cache
+from typing import Final
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from est_core import (
+    OPERATIONS,
+    AuthChallenge,
+    BearerCredentials,
+    CACertsReceived,
+    Channel,
+    ChannelBinding,
+    ClientEvent,
+    ClientExchange,
+    ClientSession,
+    ConnectRequested,
+    Credentials,
+    CredentialsRequested,
+    CSRAttrsReceived,
+    Enrolled,
+    Failed,
+    Fault,
+    Limits,
+    LocalProtocolError,
+    MalformedCredentials,
+    Operation,
+    Outcome,
+    Part,
+    PartKind,
+    PopMode,
+    RedirectRequested,
+    RemoteProtocolError,
+    Response,
+    RetryLater,
+    SendRequest,
+    SignatureRequested,
+    TlsVersion,
+    TrustClass,
+)
+from est_core.asn1.attributes import challenge
+from est_core.asn1.cms import write_certs_only
+from est_core.asn1.csrattrs import CsrAttrs, parse_csrattrs
+from est_core.asn1.pkcs10 import (
+    CertRequest,
+    CertRequestInfo,
+    parse_cert_request,
+    signature_is_valid,
+)
+from est_core.checks.pop import linking_text, linking_values
+from est_core.testing import FIXED_INSTANT
+from tests.core.asn1.build import IDENTITY_LINKING, vector
+from tests.core.cast import (
+    BINDING,
+    EXPORTER,
+    GOOD,
+    WRONG,
+    csr_der,
+    info,
+    issue,
+    server_channel,
+    signer,
+    spki,
+)
+from tests.core.client_cast import BASIC, DEMANDING, URI, own_key, ra_server
+from tests.pki import new_key, pki
+
+LIMITS: Final = Limits(connects=5, redirects=2, credential_tries=2)
+OTHER: Final = ChannelBinding(kind=BINDING.kind, data=b"other finish")
+RESULTS: Final = (CACertsReceived, CSRAttrsReceived, Enrolled, Failed)
+
+LEGAL: Final[dict[type, frozenset[str]]] = {
+    ConnectRequested: frozenset({"connected", "connect_failed"}),
+    SignatureRequested: frozenset({"provide_signature", "connection_lost"}),
+    SendRequest: frozenset({"receive_response", "receive_fault", "connection_lost"}),
+    CredentialsRequested: frozenset({"provide_credentials"}),
+    RedirectRequested: frozenset({"provide_redirect"}),
+    RetryLater: frozenset({"handle_timeout"}),
+    **{kind: frozenset() for kind in RESULTS},
+}
+"""What may be told once the last event was of that kind: exactly one thing is waited for."""
+
+
+CALLS: Final = sorted(frozenset().union(*LEGAL.values()))
+
+
+def channels() -> st.SearchStrategy[Channel]:
+    bindings: dict[TlsVersion, tuple[ChannelBinding | None, ...]] = {
+        TlsVersion.TLS_1_2: (BINDING, OTHER, None),
+        TlsVersion.TLS_1_3: (None, EXPORTER),
+        TlsVersion.DTLS_1_2: (BINDING, None),
+    }
+    servers = (pki().server, ra_server())
+    authorised = [
+        replace(server_channel(version=version), binding=binding)
+        for version, possible in bindings.items()
+        for binding in possible
+    ]
+    doubtful = [
+        replace(
+            server_channel(trust=trust, server=server, name_matches=name_matches),
+            binding=BINDING,
+        )
+        for trust in TrustClass
+        for server in servers
+        for name_matches in (True, False)
+    ]
+    return st.sampled_from([*authorised * 20, *doubtful])
+
+
+def is_authorised(channel: Channel) -> bool:
+    """RFC 7030 3.6, written a second time."""
+    if channel.trust_class is TrustClass.IMPLICIT:
+        return channel.name_matches
+    ra = channel.peer_chain[:1] == ra_server().chain[:1]
+    return channel.trust_class is TrustClass.EXPLICIT and (channel.name_matches or ra)
+
+
+@cache
+def contents() -> tuple[bytes, ...]:
+    return (
+        write_certs_only([issue(spki(own_key()))]),
+        write_certs_only([issue(spki(new_key())), issue(spki(own_key()))]),
+        write_certs_only([pki().ca.certificate]),
+        vector("rfc7030/a1-cacerts-response.der"),
+        vector("rfc9908/s5.5-p384.der"),
+        b"\x30\x00",
+    )
+
+
+LOCATIONS: Final = st.sampled_from(
+    [
+        *(f"/.well-known/est/{operation.value}" for operation in Operation),
+        *(f"https://other.example/.well-known/est/{operation.value}" for operation in Operation),
+        "http://est.example/.well-known/est/cacerts",
+        "https://est.example/",
+    ]
+) | st.text(max_size=30)
+
+
+GOING_ON: Final = (Outcome.PENDING, Outcome.CHALLENGE, Outcome.REDIRECT)
+
+
+@st.composite
+def responses(draw: st.DrawFn, operation: Operation) -> Response:
+    outcome = draw(st.sampled_from([*Outcome, *GOING_ON * 3]))
+    named = draw(st.sampled_from([operation] * 9 + [Operation.CACERTS]))
+    der = draw(st.sampled_from(contents()) | st.binary(max_size=64))
+    kind = draw(st.sampled_from([OPERATIONS[operation].answer] * 9 + list(PartKind)))
+    faulty = outcome in (Outcome.FAULT, Outcome.DENIED)
+    return Response(
+        operation=named,
+        outcome=outcome,
+        parts=(Part(kind=kind, der=der),) if outcome is Outcome.OK else (),
+        retry_after=draw(
+            st.none()
+            | st.integers(-5, 2**33)
+            | st.timedeltas(timedelta(days=-(2**15)), timedelta(days=2**15)).map(
+                lambda distance: FIXED_INSTANT.wall + distance
+            )
+        ),
+        challenges=draw(st.sampled_from([(BASIC,), (BASIC, AuthChallenge(scheme="X")), ()])),
+        fault=draw(st.sampled_from(list(Fault))) if faulty else None,
+        location=draw(LOCATIONS),
+        reason=draw(st.sampled_from(["", "no"])),
+    )
+
+
+FOREIGN: Final[dict[str, Callable[[], CertRequest]]] = {
+    "unlinked": cache(lambda: parse_cert_request(csr_der(own_key()), LIMITS)),
+    "linked": cache(
+        lambda: parse_cert_request(csr_der(own_key(), challenge=linking_text(BINDING)), LIMITS)
+    ),
+}
+
+
+def wanted_info(stale: bool) -> CertRequestInfo:
+    """What is to be signed, perhaps with what is left from another channel."""
+    wanted = info(own_key())
+    if not stale:
+        return wanted
+    text = linking_text(OTHER)
+    return wanted.with_challenge_password(text).with_attribute(challenge(IDENTITY_LINKING, text))
+
+
+ATTRIBUTES: Final = (
+    *(None, DEMANDING, parse_csrattrs(b"\x30\x00", LIMITS)),
+    parse_csrattrs(vector("rfc7894/DERIVED-csrattrs-linking-both.der"), LIMITS),
+)
+CREDENTIALS: Final = st.sampled_from(
+    [GOOD, WRONG, None, BearerCredentials(token="t"), MalformedCredentials(code="a/b", message="")]
+)
+
+
+class ClientMachine(RuleBasedStateMachine):
+    """Drives one exchange; `last` is the event taken last, None before the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exchange: ClientExchange
+        self.last: ClientEvent | None = None
+        self.queued = True
+        self.channel: Channel | None = None
+        self.given: Credentials | None = None
+        self.origin = URI.origin
+        self.connects = self.refusals = 0
+        self.now = FIXED_INSTANT
+
+    @initialize(
+        operation=st.sampled_from([*Operation, Operation.SIMPLEENROLL]),
+        csr=st.sampled_from(["info", "info", "stale info", *FOREIGN]),
+        pop=st.sampled_from(PopMode),
+        csrattrs=st.sampled_from(ATTRIBUTES),
+        credentials=st.sampled_from([None, GOOD]),
+        max_version=st.sampled_from([None, TlsVersion.TLS_1_2, TlsVersion.TLS_1_3]),
+    )
+    def begin(
+        self,
+        operation: Operation,
+        csr: str,
+        pop: PopMode,
+        csrattrs: CsrAttrs | None,
+        credentials: Credentials | None,
+        max_version: TlsVersion | None,
+    ) -> None:
+        session = ClientSession(
+            URI,
+            trust=(pki().ca.certificate,),
+            identity=pki().client.certificate,
+            credentials=credentials,
+            pop=pop,
+            max_version=max_version,
+            limits=LIMITS,
+        )
+        self.given = credentials
+        self.cap = max_version
+        subject = FOREIGN[csr]() if csr in FOREIGN else wanted_info(csr == "stale info")
+        self.never = pop is PopMode.NEVER and csr not in FOREIGN
+        match operation:
+            case Operation.CACERTS:
+                self.exchange = session.cacerts()
+            case Operation.CSRATTRS:
+                self.exchange = session.csrattrs()
+            case Operation.SIMPLEENROLL:
+                self.exchange = session.enroll(subject, csrattrs=csrattrs)
+            case Operation.SIMPLEREENROLL:
+                self.exchange = session.reenroll(subject, csrattrs=csrattrs)
+
+    # What is told
+
+    def tell(self, name: str, call: Callable[[], None]) -> bool:
+        """Call; True if it was accepted. A refused call must have left everything as it was."""
+        before = self.snapshot()
+        try:
+            call()
+        except LocalProtocolError:
+            assert self.snapshot() == before, name
+            return False
+        legal = LEGAL[type(self.last)] if self.last is not None and not self.queued else ()
+        assert name in legal, f"{name} after {self.last}"
+        self.queued = True
+        return True
+
+    def snapshot(self) -> dict[str, object]:
+        state = vars(self.exchange)
+        return {
+            name: tuple(value) if isinstance(value, deque) else value
+            for name, value in state.items()
+        }
+
+    def connected(self, channel: Channel) -> None:
+        if self.tell("connected", lambda: self.exchange.connected(channel)):
+            assert isinstance(self.last, ConnectRequested)
+            allowed = self.last.max_version
+            assert allowed is None or not channel.version.is_above(allowed)
+            self.channel = channel
+            assert is_authorised(channel) or isinstance(self.exchange.result, Failed)
+
+    def connect_failed(self) -> None:
+        self.tell("connect_failed", lambda: self.exchange.connect_failed("connect/refused", "no"))
+
+    def connection_lost(self, sent: bool) -> None:
+        self.tell("connection_lost", lambda: self.exchange.connection_lost(sent=sent))
+
+    def provide_signature(self, right: bool, garbage: bytes) -> None:
+        question = self.last
+        signature = garbage
+        if right and isinstance(question, SignatureRequested):
+            signature = signer(own_key())(question)
+        accepted = self.tell(
+            "provide_signature", lambda: self.exchange.provide_signature(signature)
+        )
+        assert not accepted or right
+
+    def receive_response(self, response: Response) -> None:
+        asked = self.last
+        if not self.tell(
+            "receive_response", lambda: self.exchange.receive_response(response, self.now)
+        ):
+            return
+        assert response.operation is self.exchange.operation
+        assert isinstance(asked, SendRequest)
+        if response.outcome is Outcome.CHALLENGE:
+            self.refusals += asked.request.credentials is not None
+        if response.outcome is Outcome.PENDING:
+            self.refusals = 0
+
+    def receive_fault(self) -> None:
+        error = RemoteProtocolError("body/base64", "not base64")
+        self.tell("receive_fault", lambda: self.exchange.receive_fault(error))
+
+    def provide_credentials(self, credentials: Credentials | None) -> None:
+        if self.tell("provide_credentials", lambda: self.exchange.provide_credentials(credentials)):
+            assert not isinstance(credentials, MalformedCredentials)
+            self.given = credentials
+
+    def provide_redirect(self, follow: bool) -> None:
+        asked = self.last
+        if self.tell("provide_redirect", lambda: self.exchange.provide_redirect(follow=follow)):
+            assert isinstance(asked, RedirectRequested)
+            assert follow or isinstance(self.exchange.result, Failed)
+            if follow:
+                self.origin, self.given = asked.uri.origin, None
+
+    def handle_timeout(self, late: bool) -> None:
+        if late and self.exchange.resume_at is not None:
+            self.now = max(self.now, self.exchange.resume_at, key=lambda now: now.mono)
+        at = self.exchange.resume_at
+        due = at is not None and self.now.mono >= at.mono
+        before = self.snapshot()
+        if self.tell("handle_timeout", lambda: self.exchange.handle_timeout(self.now)):
+            if due:
+                self.connects = 0
+            else:
+                assert self.snapshot() == before
+                self.queued = False
+
+    @rule(data=st.data(), chance=st.integers(0, 9))
+    def step(self, data: st.DataObject, chance: int) -> None:
+        """One rule and not many: hypothesis switches off some rules for whole runs."""
+        if chance < 7:
+            self.go_on(data)
+        elif chance < 9:
+            name = data.draw(st.sampled_from(CALLS))
+            self.call(name, data, right=data.draw(st.booleans()))
+        else:
+            self.take()
+
+    def go_on(self, data: st.DataObject) -> None:
+        """Something legal, so that long exchanges are seen too."""
+        if self.queued:
+            self.take()
+        legal = LEGAL[type(self.last)] - {"connect_failed", "receive_fault"}
+        if legal:
+            fatal = legal & {"connection_lost"}
+            names = [*sorted(legal - fatal) * 5, *fatal]
+            self.call(data.draw(st.sampled_from(names)), data, right=True)
+
+    def call(self, name: str, data: st.DataObject, *, right: bool) -> None:
+        match name:
+            case "connected":
+                self.connected(data.draw(channels()))
+            case "connect_failed":
+                self.connect_failed()
+            case "connection_lost":
+                self.connection_lost(sent=data.draw(st.booleans()))
+            case "provide_signature":
+                self.provide_signature(right, data.draw(st.binary(max_size=80)))
+            case "receive_response":
+                self.receive_response(data.draw(responses(self.exchange.operation)))
+            case "receive_fault":
+                self.receive_fault()
+            case "provide_credentials":
+                self.provide_credentials(data.draw(CREDENTIALS))
+            case "provide_redirect":
+                self.provide_redirect(follow=right)
+            case "handle_timeout":
+                self.handle_timeout(late=right)
+            case _:
+                raise AssertionError(name)
+
+    # What is asked
+
+    def take(self) -> None:
+        event = self.exchange.next_event()
+        assert (event is not None) == self.queued, event
+        if event is None:
+            return
+        assert self.exchange.next_event() is None, "one thing at a time"
+        self.last, self.queued = event, False
+        match event:
+            case ConnectRequested():
+                self.connects += 1
+                assert self.connects <= LIMITS.connects
+                assert event.uri.origin == self.origin
+                assert self.cap is None or event.max_version is not None
+            case SendRequest():
+                self.check_sending(event)
+            case CredentialsRequested():
+                assert event.challenges
+                assert self.refusals < LIMITS.credential_tries
+                assert event.attempt == self.refusals + 1
+            case RedirectRequested():
+                assert event.uri.origin != self.origin
+                assert event.uri.scheme == URI.scheme
+            case RetryLater():
+                assert event.at == self.exchange.resume_at
+                assert event.at.mono >= self.now.mono + LIMITS.retry_after_min_s
+            case SignatureRequested():
+                assert self.channel is not None
+            case _:
+                assert event is self.exchange.result
+
+    def check_sending(self, event: SendRequest) -> None:
+        channel = event.channel
+        assert channel is self.channel
+        assert is_authorised(channel)
+        assert event.uri.origin == self.origin
+        assert event.request.credentials == self.given
+        payload = event.request.payload
+        assert isinstance(payload, bytes)
+        if OPERATIONS[self.exchange.operation].request_type is None:
+            assert payload == b""
+            return
+        csr = parse_cert_request(payload, LIMITS)
+        assert csr.spki == spki(own_key())
+        assert signature_is_valid(csr)
+        values = linking_values(csr, LIMITS)
+        assert not (self.never and values)
+        if values:
+            assert channel.binding is not None
+            assert values == (linking_text(channel.binding),)
+
+    @precondition(lambda self: hasattr(self, "exchange"))
+    @invariant()
+    def a_result_is_the_end(self) -> None:
+        result = self.exchange.result
+        if not self.queued:
+            assert (result is not None) == isinstance(self.last, RESULTS)
+        if isinstance(result, Enrolled):
+            assert self.exchange.operation in (
+                Operation.SIMPLEENROLL,
+                Operation.SIMPLEREENROLL,
+            )
+
+
+ClientMachine.TestCase.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)
+TestClientMachine = ClientMachine.TestCase

@@ -1,0 +1,144 @@
+"""The words all wires share: labels, the table of operations, requests and responses."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from est_core import (
+    OPERATIONS,
+    BasicCredentials,
+    Fault,
+    Label,
+    LocalProtocolError,
+    Operation,
+    Outcome,
+    Part,
+    PartKind,
+    RemoteProtocolError,
+    Request,
+    Response,
+    TrustClass,
+)
+
+CACERTS = Operation.CACERTS
+PART = Part(kind=PartKind.CERTS_ONLY, der=b"\x30\x00")
+
+
+# Labels
+
+OPERATION_SEGMENTS = (
+    *("cacerts", "simpleenroll", "simplereenroll", "fullcmc", "serverkeygen", "csrattrs"),
+)
+EXTENSION_SEGMENTS = (
+    *("renewal-info", "crts", "sen", "sren", "att", "skg", "skc", "requestvoucher"),
+    *("voucher_status", "enrollstatus", "requestauditlog", "pal", "eecerts", "crls"),
+    *("symmetrickeys", "firmware", "tamp"),
+)
+IMPOSSIBLE = ("", ".", "..", "a/b", "a b", "ä", "a%62", "a\0", "a?", "a#", "a" * 129)
+
+
+@pytest.mark.req("EST-004", "EST-008")
+@pytest.mark.parametrize(
+    "text", ["printers", "a", "CACERTS", "v1.2", "...", "a" * 128, "-._~!$&'()*+,;=:@"]
+)
+def test_a_label_is_one_path_segment_and_keeps_its_case(text: str) -> None:
+    assert str(Label(text)) == text
+    assert Label.from_untrusted(text) == Label(text)
+
+
+@pytest.mark.req("EST-005", "EST-007", "EST-008")
+@pytest.mark.parametrize("text", [*OPERATION_SEGMENTS, *EXTENSION_SEGMENTS, *IMPOSSIBLE])
+def test_a_label_is_no_operation_and_nothing_a_segment_cannot_be(text: str) -> None:
+    with pytest.raises(LocalProtocolError):
+        Label(text)
+    with pytest.raises(RemoteProtocolError) as refusal:
+        Label.from_untrusted(text)
+    assert (refusal.value.code, refusal.value.fault) == ("path/label", Fault.NOT_FOUND)
+
+
+@given(text=st.text(max_size=140))
+def test_only_remote_protocol_error_escapes_from_a_peers_label(text: str) -> None:
+    with suppress(RemoteProtocolError):
+        assert Label.from_untrusted(text).text == text
+
+
+# Operations
+
+
+@pytest.mark.req("EST-002", "EST-001", "EST-010")
+def test_the_table_says_how_each_operation_is_asked_for() -> None:
+    assert {
+        operation.value: (row.method, row.request_type) for operation, row in OPERATIONS.items()
+    } == {
+        "cacerts": ("GET", None),
+        "csrattrs": ("GET", None),
+        "simpleenroll": ("POST", "application/pkcs10"),
+        "simplereenroll": ("POST", "application/pkcs10"),
+    }
+
+
+@pytest.mark.req("EST-137", "EST-239")
+def test_only_enrolments_can_be_pending_and_only_csrattrs_can_be_missing() -> None:
+    pending = {operation for operation in Operation if has(operation, Outcome.PENDING)}
+    missing = {operation for operation in Operation if has(operation, Outcome.NOT_AVAILABLE)}
+    assert pending == {Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL}
+    assert missing == {Operation.CSRATTRS}
+
+
+def has(operation: Operation, outcome: Outcome) -> bool:
+    return outcome in OPERATIONS[operation].outcomes
+
+
+@pytest.mark.req("EST-158", "EST-063")
+def test_a_renewal_takes_only_a_certificate_of_the_own_ca() -> None:
+    row = OPERATIONS[Operation.SIMPLEREENROLL]
+    assert row.certificate_trust == {TrustClass.EXPLICIT}
+
+
+def test_no_failed_certificate_counts_anywhere() -> None:
+    for row in OPERATIONS.values():
+        assert not row.certificate_trust & {TrustClass.FAILED, TrustClass.NONE}
+
+
+# Requests and responses
+
+
+@pytest.mark.req("EST-297")
+def test_a_request_does_not_show_its_credentials() -> None:
+    request = Request(
+        operation=CACERTS, credentials=BasicCredentials(user="estuser", password="hunter2")
+    )
+    assert "hunter2" not in repr(request)
+
+
+def test_a_success_has_parts_and_nothing_else_has() -> None:
+    Response(operation=CACERTS, outcome=Outcome.OK, parts=(PART,))
+    with pytest.raises(LocalProtocolError):
+        Response(operation=CACERTS, outcome=Outcome.OK)
+    for outcome in set(Outcome) - {Outcome.OK}:
+        fault = Fault.INTERNAL if outcome in (Outcome.FAULT, Outcome.DENIED) else None
+        with pytest.raises(LocalProtocolError):
+            Response(operation=CACERTS, outcome=outcome, fault=fault, parts=(PART,))
+
+
+def test_a_refusal_has_a_fault_and_nothing_else_has() -> None:
+    for outcome in (Outcome.FAULT, Outcome.DENIED):
+        Response(operation=CACERTS, outcome=outcome, fault=Fault.FORBIDDEN)
+        with pytest.raises(LocalProtocolError):
+            Response(operation=CACERTS, outcome=outcome)
+    for outcome in set(Outcome) - {Outcome.FAULT, Outcome.DENIED}:
+        parts = (PART,) if outcome is Outcome.OK else ()
+        with pytest.raises(LocalProtocolError):
+            Response(operation=CACERTS, outcome=outcome, parts=parts, fault=Fault.INTERNAL)
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+def test_a_peers_mistake_becomes_an_answer_with_its_code(fault: Fault) -> None:
+    error = RemoteProtocolError("area/reason", "in short", fault)
+    response = Response.of_error(error, CACERTS)
+    assert response.outcome is (Outcome.DENIED if fault is Fault.FORBIDDEN else Outcome.FAULT)
+    assert (response.fault, response.code, response.reason) == (fault, "area/reason", "in short")

@@ -1,0 +1,155 @@
+"""Policies: which row wins, and which policies contradict themselves."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+
+from est_core import (
+    OPERATIONS,
+    Authentication,
+    ForeignChallenge,
+    Label,
+    LocalProtocolError,
+    Operation,
+    PolicyRow,
+    ServerPolicy,
+    TrustClass,
+    default_policy,
+)
+from est_core.codec.authheader import basic_challenge
+
+CACERTS = Operation.CACERTS
+PRINTERS, CAMERAS = Label("printers"), Label("cameras")
+LABELS = frozenset({PRINTERS, CAMERAS})
+BASIC = basic_challenge("est")
+
+
+def row(
+    label: Label | None = None,
+    *,
+    datagram: bool | None = None,
+    operation: Operation = CACERTS,
+    authentication: Authentication = Authentication.OPEN,
+) -> PolicyRow:
+    return PolicyRow(
+        operation=operation, authentication=authentication, label=label, datagram=datagram
+    )
+
+
+# From the one that fits best to the one that fits worst, for a labelled datagram request.
+LADDER = (
+    row(PRINTERS, datagram=True),
+    row(PRINTERS),
+    row(datagram=True),
+    row(),
+)
+
+
+@pytest.mark.req("EST-004", "EST-006")
+@pytest.mark.parametrize("kept", range(1, 5))
+def test_the_row_that_fits_best_wins_in_any_order(kept: int) -> None:
+    for rows in combinations(LADDER, kept):
+        for policy in (
+            ServerPolicy(rows=rows, labels=LABELS),
+            ServerPolicy(rows=rows[::-1], labels=LABELS),
+        ):
+            assert policy.row(CACERTS, PRINTERS, datagram=True) == rows[0]
+            fitting = [found for found in rows if found.datagram is None]
+            best = next(iter(fitting), None)
+            assert policy.row(CACERTS, PRINTERS) == best
+            fitting = [found for found in rows if found.label is None]
+            assert policy.row(CACERTS, CAMERAS, datagram=True) == next(iter(fitting), None)
+            assert policy.row(CACERTS, None, datagram=True) == next(iter(fitting), None)
+
+
+def test_a_row_for_datagrams_or_for_streams_is_for_nothing_else() -> None:
+    for datagram in (True, False):
+        policy = ServerPolicy(rows=(row(datagram=datagram),))
+        assert policy.row(CACERTS, None, datagram=datagram) is not None
+        assert policy.row(CACERTS, None, datagram=not datagram) is None
+
+
+@pytest.mark.req("EST-003", "EST-008")
+def test_what_has_no_row_or_no_such_label_is_not_offered() -> None:
+    policy = ServerPolicy(rows=(row(),), labels=frozenset({PRINTERS}))
+    assert policy.row(Operation.CSRATTRS, None) is None
+    assert policy.row(CACERTS, CAMERAS) is None
+    assert policy.row(CACERTS, Label("Printers")) is None
+    assert policy.row(CACERTS, PRINTERS) is not None
+
+
+@pytest.mark.parametrize("repeated", LADDER)
+def test_two_rows_with_one_key_are_refused(repeated: PolicyRow) -> None:
+    other = row(repeated.label, datagram=repeated.datagram, authentication=Authentication.CERT)
+    with pytest.raises(LocalProtocolError):
+        ServerPolicy(rows=(*LADDER, other), labels=LABELS)
+
+
+def test_a_row_for_a_label_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(LocalProtocolError):
+        ServerPolicy(rows=(row(PRINTERS),), labels=frozenset({CAMERAS}))
+
+
+@pytest.mark.req("EST-279")
+@pytest.mark.parametrize("mode", list(Authentication))
+def test_http_authentication_cannot_be_required_without_a_challenge(mode: Authentication) -> None:
+    rows = (row(authentication=mode),)
+    ServerPolicy(rows=rows, challenges=(BASIC,))
+    if mode in (Authentication.HTTP, Authentication.CERT_AND_HTTP):
+        with pytest.raises(LocalProtocolError):
+            ServerPolicy(rows=rows)
+    else:
+        ServerPolicy(rows=rows)
+
+
+@pytest.mark.req("EST-063")
+@pytest.mark.parametrize("trust", [TrustClass.FAILED, TrustClass.NONE])
+def test_a_certificate_that_was_not_verified_can_never_count(trust: TrustClass) -> None:
+    with pytest.raises(LocalProtocolError):
+        PolicyRow(
+            operation=CACERTS,
+            authentication=Authentication.CERT,
+            certificate_trust=frozenset({TrustClass.EXPLICIT, trust}),
+        )
+
+
+# The default
+
+
+@pytest.mark.req("EST-113", "EST-236", "EST-135", "EST-002")
+def test_the_default_offers_every_operation_as_its_table_says() -> None:
+    policy = default_policy()
+    for operation, facts in OPERATIONS.items():
+        found = policy.row(operation, None)
+        assert found is not None
+        assert found.authentication is facts.authentication
+        assert found.certificate_trust == facts.certificate_trust
+        assert not found.require_pop
+        assert not found.accept_ra
+    assert policy.challenges == (BASIC,)
+
+
+@pytest.mark.req("EST-170", "CB-010")
+def test_the_default_refuses_challenges_that_are_not_the_binding() -> None:
+    assert default_policy().foreign_challenge is ForeignChallenge.REFUSE
+
+
+@pytest.mark.req("EST-168")
+def test_linking_is_required_of_enrolments_alone() -> None:
+    policy = default_policy(require_pop=True)
+    required = {found.operation for found in policy.rows if found.require_pop}
+    assert required == {Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL}
+
+
+@pytest.mark.req("EST-035")
+def test_without_a_realm_no_http_authentication_is_offered() -> None:
+    assert default_policy(realm=None).challenges == ()
+
+
+@pytest.mark.req("EST-006", "EST-004")
+def test_the_default_serves_its_labels_and_the_path_without_one_alike() -> None:
+    policy = default_policy(labels=LABELS)
+    for operation in Operation:
+        assert policy.row(operation, PRINTERS) == policy.row(operation, None) is not None

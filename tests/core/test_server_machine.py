@@ -1,0 +1,515 @@
+"""The server machine under any request and any sequence of decisions, and its table, pair by pair.
+
+What must hold whatever happens: only LocalProtocolError escapes and then nothing has changed, one
+answer is given unless the client is gone, whatever is issued is on record, and nobody is asked
+to issue for a client that was not let in.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import cache
+from itertools import product
+from typing import Final, get_args
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from est_core import (
+    OPERATIONS,
+    AuthenticateRequested,
+    Authentication,
+    BearerCredentials,
+    CACertsRequested,
+    Channel,
+    Credentials,
+    CSRAttrsRequested,
+    Decision,
+    Deny,
+    DigestCredentials,
+    EnrollRequested,
+    Fail,
+    Fault,
+    ForeignChallenge,
+    Instant,
+    Issue,
+    Label,
+    Limits,
+    LocalProtocolError,
+    MalformedCredentials,
+    Operation,
+    Outcome,
+    Pend,
+    PolicyRow,
+    Postpone,
+    ProvideCACerts,
+    ProvideCSRAttrs,
+    ReenrollRequested,
+    Rejected,
+    Request,
+    Response,
+    ResponseReady,
+    ServerEvent,
+    ServerExchange,
+    ServerPolicy,
+    ServerSession,
+    TlsVersion,
+    TrustClass,
+    UnreadablePayload,
+    Verified,
+    httpmap,
+)
+from est_core._tables import SERVER_TRANSITIONS, ServerState
+from est_core.asn1.csrattrs import CsrAttrs, ObjectId
+from est_core.asn1.pkcs10 import parse_cert_request, signature_is_valid
+from est_core.checks.pop import linking_text
+from est_core.codec.authheader import basic_challenge
+from est_core.testing import FIXED_INSTANT
+from tests.core.cast import (
+    BINDING,
+    EXPORTER,
+    GOOD,
+    LIMITS,
+    WRONG,
+    Key,
+    channel,
+    csr_der,
+    issue,
+    receive,
+    spki,
+)
+from tests.pki import CMC_RA, Entity, Subject, new_key, pki
+
+LABEL: Final = Label("printers")
+ENROLLMENTS: Final = (Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL)
+SHAPES: Final = (
+    httpmap.ReplyShape(),
+    httpmap.ReplyShape(columns=64),
+    httpmap.ReplyShape(head_only=True),
+    httpmap.ReplyShape(head_only=True, columns=64),
+)
+
+
+@cache
+def own_key() -> Key:
+    return new_key()
+
+
+@cache
+def registrar() -> Entity:
+    return pki().ca.issue(Subject(name="device-1", eku=(CMC_RA,)))
+
+
+@cache
+def decisions() -> tuple[Decision, ...]:
+    """One or more of each kind."""
+    return (
+        Verified(user="estuser"),
+        Rejected(),
+        ProvideCACerts(certificates=(pki().ca.certificate,)),
+        ProvideCSRAttrs(csrattrs=None),
+        ProvideCSRAttrs(csrattrs=CsrAttrs(items=())),
+        ProvideCSRAttrs(csrattrs=CsrAttrs(items=(ObjectId(oid="2.5.4.5"),))),
+        *[Issue(certificate=issue(spki(own_key())))] * 4,
+        Issue(certificate=pki().rogue_client.certificate),
+        Pend(retry_after_s=5),
+        Pend(retry_after_s=2**31),
+        Deny(code="policy/no", reason="not you"),
+        Deny(code="policy/no", reason="nicht so, größer", content=True),
+        Postpone(retry_after_s=30),
+        Fail(),
+    )
+
+
+@cache
+def payloads() -> tuple[bytes | UnreadablePayload, ...]:
+    right = csr_der(own_key(), challenge=linking_text(BINDING))
+    return (
+        right,
+        csr_der(own_key()),
+        csr_der(own_key(), challenge=linking_text(EXPORTER)),
+        csr_der(own_key(), challenge="enrolment code"),
+        csr_der(own_key(), name="somebody else"),
+        right[:-1] + bytes((right[-1] ^ 1,)),
+        right[:-1],
+        b"",
+        b"garbage",
+        UnreadablePayload(code="body/base64", message="not base64"),
+    )
+
+
+CREDENTIALS: Final[tuple[Credentials | None, ...]] = (
+    *(None, GOOD, WRONG),
+    BearerCredentials(token="t"),
+    DigestCredentials(user="estuser", parameters=(("realm", "est"),)),
+    MalformedCredentials(code="auth/bad-basic", message="not base64"),
+    MalformedCredentials(code="auth/unknown-scheme", message="unknown"),
+)
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> ServerPolicy:
+    modes = st.sampled_from(list(Authentication))
+    verified = {TrustClass.EXPLICIT, TrustClass.IMPLICIT}
+    trusts = [{TrustClass.EXPLICIT}, verified, verified, {TrustClass.IMPLICIT}]
+    rows = tuple(
+        PolicyRow(
+            operation=operation,
+            authentication=draw(modes),
+            label=draw(st.sampled_from([*[None] * 9, LABEL])),
+            certificate_trust=frozenset(draw(st.sampled_from(trusts))),
+            require_pop=draw(st.sampled_from([False, False, True])),
+            accept_ra=draw(st.booleans()),
+        )
+        for operation in draw(st.sampled_from([tuple(Operation)] * 9 + [tuple(Operation)[:3]]))
+    )
+    return ServerPolicy(
+        rows=rows,
+        challenges=(basic_challenge("est"),),
+        labels=frozenset({LABEL}),
+        foreign_challenge=draw(st.sampled_from(list(ForeignChallenge))),
+    )
+
+
+@st.composite
+def channels(draw: st.DrawFn) -> Channel:
+    trust = draw(st.sampled_from([*[TrustClass.EXPLICIT] * 6, *TrustClass]))
+    ra = trust is not TrustClass.NONE and draw(st.booleans())
+    return channel(
+        trust,
+        peer=registrar() if ra else None,
+        version=draw(st.sampled_from([TlsVersion.TLS_1_2, TlsVersion.TLS_1_3])),
+        binding=draw(st.sampled_from([BINDING, EXPORTER, None])),
+        can_challenge=draw(st.sampled_from([True, True, False])),
+    )
+
+
+def requests() -> st.SearchStrategy[Request]:
+    return st.builds(
+        Request,
+        operation=st.sampled_from([*ENROLLMENTS * 4, *Operation]),
+        label=st.sampled_from([*[None] * 6, *[LABEL] * 3, Label("unknown")]),
+        payload=st.one_of(
+            st.sampled_from(payloads()[:2]),
+            st.sampled_from(payloads()[:5]),
+            st.sampled_from(payloads()),
+            st.binary(max_size=64),
+        ),
+        credentials=st.sampled_from([*[GOOD] * 5, *CREDENTIALS]),
+    )
+
+
+def snapshot(exchange: ServerExchange) -> dict[str, object]:
+    """Everything an exchange holds."""
+    return {
+        name: tuple(value) if isinstance(value, deque) else value
+        for name, value in vars(exchange).items()
+    }
+
+
+REFUSALS: Final = (Deny, Postpone, Fail)
+ANSWERS: Final[dict[type, tuple[type, ...]]] = {
+    AuthenticateRequested: (Verified, Rejected, *REFUSALS),
+    CACertsRequested: (ProvideCACerts, *REFUSALS),
+    CSRAttrsRequested: (ProvideCSRAttrs, *REFUSALS),
+    EnrollRequested: (Issue, Pend, *REFUSALS),
+    ReenrollRequested: (Issue, Pend, *REFUSALS),
+}
+
+
+class ServerMachine(RuleBasedStateMachine):
+    """Drives one exchange; `question` is the last event that was taken and is not answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exchange: ServerExchange
+        self.now = FIXED_INSTANT
+        self.question: ServerEvent | None = None
+        self.asked_to_issue = False
+        self.verified = False
+        self.timed_out = False
+        self.abandoned = False
+        self.settled = False
+        self.responses: list[Response] = []
+
+    @initialize(policy=policies(), on=channels(), request=requests())
+    def begin(self, policy: ServerPolicy, on: Channel, request: Request) -> None:
+        self.policy, self.request = policy, request
+        self.session = ServerSession(policy=policy, channel=on, limits=Limits())
+        self.exchange = self.session.receive_request(request, self.now)
+
+    @rule(data=st.data(), chance=st.integers(0, 11))
+    def step(self, data: st.DataObject, chance: int) -> None:
+        if chance < 5:
+            self.take()
+        elif chance < 9:
+            fitting = ANSWERS.get(type(self.question), ())
+            legal = [answer for answer in decisions() if type(answer) in fitting]
+            self.decide(data.draw(st.sampled_from(legal or decisions())))
+        elif chance < 10:
+            self.decide(data.draw(st.sampled_from(decisions())))
+        elif chance < 11:
+            self.time_out(late=data.draw(st.booleans()))
+        else:
+            self.abandon()
+
+    def take(self) -> None:
+        event = self.exchange.next_event()
+        if event is None:
+            return
+        assert self.exchange.next_event() is None, "one thing at a time"
+        assert not self.abandoned
+        assert not self.responses
+        match event:
+            case ResponseReady(response=response):
+                self.responses.append(response)
+                self.question = None
+                self.check_response(response)
+            case EnrollRequested() | ReenrollRequested():
+                self.question, self.asked_to_issue = event, True
+                self.check_client(event)
+                self.check_csr(event)
+            case _:
+                self.question = event
+
+    def decide(self, decision: Decision) -> None:
+        before = snapshot(self.exchange)
+        issued = self.exchange.issued
+        try:
+            self.exchange.decide(decision)
+        except LocalProtocolError:
+            assert snapshot(self.exchange) == before
+            return
+        if self.question is None:
+            assert self.timed_out or self.abandoned
+            assert self.request.operation in ENROLLMENTS
+        else:
+            assert type(decision) in ANSWERS[type(self.question)]
+        assert not self.settled
+        self.question = None
+        if isinstance(decision, Verified):
+            self.verified = True
+            return
+        self.settled = True
+        if isinstance(decision, Issue):
+            assert issued is None
+            assert self.exchange.issued == decision.certificate
+            assert self.exchange.csr is not None
+        else:
+            assert self.exchange.issued is None
+
+    def time_out(self, *, late: bool) -> None:
+        before = snapshot(self.exchange)
+        if late:
+            self.now = max(self.now, self.exchange.deadline, key=lambda now: now.mono)
+        was_open = self.exchange.is_open and not self.timed_out and not self.abandoned
+        self.exchange.handle_timeout(self.now)
+        if self.now.mono < self.exchange.deadline.mono or not was_open:
+            assert snapshot(self.exchange) == before
+        else:
+            self.timed_out, self.question = True, None
+
+    def abandon(self) -> None:
+        self.exchange.abandon("connection lost")
+        self.abandoned, self.question = True, None
+        assert self.exchange.next_event() is None
+
+    # What must hold
+
+    def check_client(self, event: EnrollRequested | ReenrollRequested) -> None:
+        """RFC 7030 3.2.3, 3.3.2, written a second time."""
+        row = self.policy.row(self.request.operation, self.request.label)
+        assert row is not None
+        on = self.session.channel
+        by_certificate = on.trust_class in row.certificate_trust
+        by_http = self.verified and event.identity.user is not None
+        assert {
+            Authentication.OPEN: True,
+            Authentication.CERT: by_certificate,
+            Authentication.HTTP: by_http,
+            Authentication.CERT_OR_HTTP: by_certificate or by_http,
+            Authentication.CERT_AND_HTTP: by_certificate and by_http,
+        }[row.authentication]
+        assert (event.identity.certificate is not None) == by_certificate
+        if isinstance(event, ReenrollRequested):
+            assert event.current == on.peer_certificate
+        assert not event.identity.is_ra or (row.accept_ra and on.trust_class is TrustClass.EXPLICIT)
+        assert event.linked or event.identity.is_ra or not row.require_pop
+
+    def check_csr(self, event: EnrollRequested | ReenrollRequested) -> None:
+        assert event.csr == parse_cert_request(event.csr.der, LIMITS)
+        assert signature_is_valid(event.csr)
+        binding = self.session.channel.binding
+        text = None if binding is None else linking_text(binding)
+        assert event.linked == (event.csr.challenge_passwords == (text,))
+        if event.csr.challenge_passwords and not event.linked:
+            ignored = self.policy.foreign_challenge is ForeignChallenge.IGNORE
+            assert ignored or event.identity.is_ra
+
+    def check_response(self, response: Response) -> None:
+        operation = self.request.operation
+        assert response.operation is operation
+        assert response.outcome in OPERATIONS[operation].outcomes
+        if response.outcome is Outcome.CHALLENGE:
+            assert response.challenges
+        for shape in SHAPES:
+            head, body = httpmap.write(response, shape)
+            if shape.head_only:
+                assert body == b""
+                continue
+            read = httpmap.read_response(operation, head, body, limits=LIMITS, now=self.now)
+            expected = response.outcome
+            if operation is Operation.CSRATTRS and response.fault is Fault.NOT_FOUND:
+                expected = Outcome.NOT_AVAILABLE  # RFC 8951 4: 404 is as good as 204
+            assert read.outcome is expected
+            assert read.parts == response.parts
+            assert read.retry_after == response.retry_after
+            assert len(read.challenges) == len(response.challenges)
+
+    def teardown(self) -> None:
+        """Whatever happened, the exchange can be brought to its one answer."""
+        if not hasattr(self, "exchange"):
+            return
+        for _ in range(4):
+            self.take()
+            if self.question is not None:
+                self.exchange.decide(Fail())
+                self.settled, self.question = True, None
+        assert len(self.responses) == 1 or (self.abandoned and not self.responses)
+        if self.exchange.is_open:
+            assert self.asked_to_issue or self.timed_out or self.abandoned
+
+
+ServerMachine.TestCase.settings = settings(max_examples=400, stateful_step_count=12, deadline=None)
+TestServerMachine = ServerMachine.TestCase
+
+
+# The table, pair by pair
+
+
+def asked(operation: Operation, on: Channel) -> ServerExchange:
+    """An exchange whose question was taken."""
+    request = Request(operation=operation, payload=csr_der(own_key()), credentials=GOOD)
+    exchange = receive(request, FIXED_INSTANT, on=on)
+    exchange.next_event()
+    return exchange
+
+
+def responded() -> ServerExchange:
+    exchange = asked(Operation.CACERTS, channel())
+    exchange.decide(Fail())
+    exchange.next_event()
+    return exchange
+
+
+def settling() -> ServerExchange:
+    exchange = asked(Operation.SIMPLEENROLL, channel(TrustClass.EXPLICIT))
+    exchange.handle_timeout(exchange.deadline)
+    exchange.next_event()
+    return exchange
+
+
+def abandoned() -> ServerExchange:
+    exchange = asked(Operation.CACERTS, channel())
+    exchange.abandon("connection lost")
+    return exchange
+
+
+REACHED: Final[dict[ServerState, Callable[[], ServerExchange]]] = {
+    ServerState.AUTHENTICATING: lambda: asked(Operation.SIMPLEENROLL, channel()),
+    ServerState.ANSWERING_CACERTS: lambda: asked(Operation.CACERTS, channel()),
+    ServerState.ANSWERING_CSRATTRS: lambda: asked(Operation.CSRATTRS, channel()),
+    ServerState.DECIDING: lambda: asked(Operation.SIMPLEENROLL, channel(TrustClass.EXPLICIT)),
+    ServerState.RESPONDED: responded,
+    ServerState.SETTLING: settling,
+    ServerState.ABANDONED: abandoned,
+}
+TRANSIENT: Final = frozenset({ServerState.RECEIVED, ServerState.ADMITTED})
+"""States an exchange passes through within one call: nobody can answer in them."""
+
+ONE_OF_EACH: Final = {type(decision): decision for decision in reversed(decisions())}
+
+
+def test_every_state_is_reached_or_transient_and_every_decision_known() -> None:
+    assert set(REACHED) | TRANSIENT == set(ServerState)
+    assert set(ONE_OF_EACH) == set(get_args(Decision))
+
+
+@pytest.mark.parametrize(("state", "kind"), list(product(REACHED, ONE_OF_EACH)), ids=str)
+def test_a_decision_is_taken_only_where_the_table_has_it(
+    state: ServerState, kind: type[Decision]
+) -> None:
+    exchange = REACHED[state]()
+    before = snapshot(exchange)
+    if (state, kind) in SERVER_TRANSITIONS:
+        exchange.decide(ONE_OF_EACH[kind])
+        assert snapshot(exchange) != before
+        return
+    with pytest.raises(LocalProtocolError):
+        exchange.decide(ONE_OF_EACH[kind])
+    assert snapshot(exchange) == before
+
+
+@pytest.mark.parametrize("state", REACHED)
+def test_a_question_that_was_not_taken_cannot_be_answered(state: ServerState) -> None:
+    questions = {
+        ServerState.AUTHENTICATING: AuthenticateRequested,
+        ServerState.ANSWERING_CACERTS: CACertsRequested,
+        ServerState.ANSWERING_CSRATTRS: CSRAttrsRequested,
+        ServerState.DECIDING: EnrollRequested,
+    }
+    if state not in questions:
+        return
+    taken = REACHED[state]()
+    untaken = ServerSession(policy=taken._session.policy, channel=taken.channel).receive_request(
+        taken.request, FIXED_INSTANT
+    )
+    with pytest.raises(LocalProtocolError):
+        untaken.decide(Fail())
+    assert isinstance(untaken.next_event(), questions[state])
+
+
+@pytest.mark.parametrize("state", REACHED)
+def test_a_timeout_before_the_deadline_or_after_the_end_does_nothing(state: ServerState) -> None:
+    exchange = REACHED[state]()
+    before = snapshot(exchange)
+    exchange.handle_timeout(exchange.deadline.after(-0.001))
+    assert snapshot(exchange) == before
+    exchange.handle_timeout(exchange.deadline)
+    ended = {ServerState.RESPONDED, ServerState.SETTLING, ServerState.ABANDONED}
+    assert (snapshot(exchange) == before) == (state in ended)
+
+
+@pytest.mark.parametrize("state", REACHED)
+def test_after_abandoning_no_event_comes(state: ServerState) -> None:
+    exchange = REACHED[state]()
+    exchange.abandon("connection lost")
+    assert exchange.next_event() is None
+    exchange.handle_timeout(exchange.deadline)
+    assert exchange.next_event() is None
+    assert exchange.abandoned == "connection lost"
+
+
+def test_abandoning_after_a_timeout_drops_the_answer_and_keeps_the_certificate() -> None:
+    exchange = asked(Operation.SIMPLEENROLL, channel(TrustClass.EXPLICIT))
+    exchange.handle_timeout(exchange.deadline)
+    exchange.abandon("connection lost")
+    assert exchange.next_event() is None
+    assert exchange.abandoned == "connection lost"
+    late = ONE_OF_EACH[Issue]
+    assert isinstance(late, Issue)
+    exchange.decide(late)
+    assert exchange.issued == late.certificate
+    assert exchange.next_event() is None
+
+
+def test_a_delay_that_no_wire_can_carry_is_no_decision(now: Instant) -> None:
+    for delay_s in (0, -1, 2**31 + 1):
+        with pytest.raises(LocalProtocolError):
+            Pend(retry_after_s=delay_s)
+        with pytest.raises(LocalProtocolError):
+            Postpone(retry_after_s=delay_s)
+    assert Pend(retry_after_s=2**31).retry_after_s == 2**31

@@ -1,0 +1,85 @@
+"""The floors of the house: which module may import which. The only place that says so.
+
+A floor is a tuple of ranks, a rank a line of module names. A module imports from lower floors
+and from lower ranks of its own floor; modules of one rank do not know each other. `name.*` is
+everything inside a package, in any order that has no cycle.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+Floor = tuple[str, ...]
+
+CORE_FLOORS: Final[tuple[Floor, ...]] = (
+    # F0: what everything may use. credentials are plain values that codec.authheader reads.
+    ("_errors _oids credentials", "_limits _instant"),
+    # F1: bytes of HTTP bodies and headers.
+    (
+        "codec codec._grammar",
+        "codec.transfer codec.media codec.retry codec.authheader codec.multipart_core",
+        "codec.multipart",
+    ),
+    # F2: facts about a channel; DER.
+    (
+        "channel asn1",
+        "asn1._der",
+        "asn1.keys asn1.attributes",
+        "asn1.pkcs10 asn1.cms",
+        "asn1.template",
+        "asn1.csrattrs",
+    ),
+    # F3: judgements.
+    (
+        "checks auth",
+        "checks.pop checks.renewal checks.identity auth.nonce",
+        "checks.enforcement auth.digest",
+    ),
+    # F4: the words of the protocol.
+    ("model enrollment", "uri policy", "decisions", "events"),
+    # F5: tables, the halves of the machines that need no state, and the maps to wires.
+    ("_tables _http _admission _answers", "httpmap coapmap"),
+    # F6: the two state machines. They do not know each other.
+    ("server client",),
+    # F7: one of each.
+    ("registrar",),
+    # F8: what people import.
+    ("", "testing"),
+)
+
+TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
+    # T0: clocks, private names of OpenSSL, what an application is.
+    ("_clock _openssl tls_errors toml_tables", "application signers trust"),
+    # T1: bytes of channels, sans-I/O.
+    (
+        "verification h11_messages",
+        "tls_context",
+        "tls dtls h11_conn coap_conn srp tunnels",
+        "http_service",
+        "http_server http_client",
+    ),
+    # T2: I/O.
+    (
+        "stores",
+        "stores.passwords",
+        "stores.sqlite_schema",
+        "stores.sqlite_connections",
+        "stores.sqlite stores.postgres",
+        "trio_tls",
+        "on_sockets on_trio on_aiocoap on_asgi",
+    ),
+    # T3: services.
+    (
+        "profile_names config_text observe",
+        "profiles",
+        "refca config",
+        "config_reader",
+        "authority founding",
+        "serving registering",
+        "running",
+    ),
+    # T4: people.
+    ("cli cli.*", "__main__"),
+    # Nobody imports the package itself.
+    ("",),
+)
