@@ -139,7 +139,7 @@ def unknown_client() -> Network:
     return Network(client_trust=TrustClass.NONE)
 
 
-@pytest.mark.req("EST-036", "EST-040", "EST-051", "EST-069")
+@pytest.mark.req("EST-036", "EST-051", "EST-069")
 def test_credentials_are_sent_after_a_challenge_and_not_before() -> None:
     server = pair(unknown_client(), credentials=(GOOD,))
     assert isinstance(server.run(enrolment()), Enrolled)
@@ -213,7 +213,6 @@ def test_a_401_without_challenge_asks_for_nothing() -> None:
     assert take(exchange, Failed).code == "auth/no-challenge"
 
 
-@pytest.mark.req("EST-047")
 def test_every_challenge_is_handed_over_in_the_servers_order() -> None:
     schemes = ("Digest", "Negotiate", "Basic")
     challenges = tuple(AuthChallenge(scheme=scheme) for scheme in schemes)
@@ -284,7 +283,7 @@ def test_redirects_are_bounded() -> None:
     assert take(exchange, Failed).code == "redirect/too-many"
 
 
-@pytest.mark.req("EST-020", "EST-021", "EST-286")
+@pytest.mark.req("EST-020", "EST-021")
 def test_another_origin_needs_consent_and_gets_no_credentials() -> None:
     exchange = enrolment(session(credentials=GOOD))
     answered(exchange, redirected(ENROLL, ELSEWHERE))

@@ -298,7 +298,7 @@ def test_a_timeout_that_comes_early_does_nothing() -> None:
     take(exchange, ConnectRequested)
 
 
-@pytest.mark.req("EST-024", "EST-027", "EST-030", "EST-137")
+@pytest.mark.req("EST-024", "EST-027", "EST-137")
 def test_a_pending_request_is_repeated_until_it_is_settled() -> None:
     pending = FakeApplication(answers={EnrollRequested: Pend(retry_after_s=5)})
     server = pair(Network(keep=True), pending)

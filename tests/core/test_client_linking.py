@@ -162,7 +162,7 @@ def test_an_operation_without_csr_needs_no_binding(pop: PopMode) -> None:
 # Which attribute
 
 
-@pytest.mark.req("EST-188", "EST-196", "EST-185", "EST-186")
+@pytest.mark.req("EST-188", "EST-196")
 def test_est_identity_linking_alone_is_used_where_it_is_listed() -> None:
     exchange = client(PopMode.AUTO).enroll(info(own_key()), csrattrs=BOTH)
     csr = csr_of(sent(exchange, reached()))
@@ -197,7 +197,6 @@ def test_linking_values_of_another_channel_in_the_info_are_replaced_or_dropped(
 # A CSR from elsewhere
 
 
-@pytest.mark.req("EST-283", "CB-027")
 @pytest.mark.parametrize("pop", [PopMode.AUTO, PopMode.NEVER])
 def test_a_foreign_unlinked_csr_is_sent_as_it_is(pop: PopMode) -> None:
     csr = foreign()
@@ -254,7 +253,7 @@ def test_a_foreign_csr_with_two_linking_values_is_never_sent() -> None:
 # A new channel
 
 
-@pytest.mark.req("EST-031", "CB-009", "CB-003", "EST-032")
+@pytest.mark.req("EST-031", "CB-009", "CB-003")
 @pytest.mark.parametrize("keep", [False, True])
 def test_after_waiting_a_new_channel_gets_a_new_signature_with_the_same_key(keep: bool) -> None:
     network = Network(keep=keep)

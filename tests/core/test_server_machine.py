@@ -66,6 +66,7 @@ from est_core._tables import SERVER_TRANSITIONS, ServerState
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_core.asn1.pkcs10 import parse_cert_request, signature_is_valid
 from est_core.checks.pop import linking_text
+from est_core.checks.renewal import public_key_der
 from est_core.codec.authheader import basic_challenge
 from est_core.testing import FIXED_INSTANT
 from tests.core.cast import (
@@ -298,6 +299,7 @@ class ServerMachine(RuleBasedStateMachine):
             assert issued is None
             assert self.exchange.issued == decision.certificate
             assert self.exchange.csr is not None
+            assert public_key_der(decision.certificate) == self.exchange.csr.spki
         else:
             assert self.exchange.issued is None
 

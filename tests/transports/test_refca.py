@@ -345,6 +345,7 @@ def test_a_server_needs_a_name_that_fits() -> None:
     assert certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical
 
 
+@pytest.mark.req("EST-120")
 def test_ca_certificates_lead_from_the_issuer_to_the_root() -> None:
     ca = make_ca()
     assert ca.ca_certificates() == (ca.certificate,)

@@ -300,7 +300,7 @@ def test_a_client_never_resumes() -> None:
         assert not pair.client.channel().resumed
 
 
-@pytest.mark.req("CB-006", "CB-007", "EST-055")
+@pytest.mark.req("CB-006", "CB-007", "EST-055", "EST-177")
 def test_renegotiation_is_refused() -> None:
     raw = RawClient(a_server())
     raw.shake_hands()

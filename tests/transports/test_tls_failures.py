@@ -76,7 +76,7 @@ def code_of(first_bytes: bytes) -> str:
         b"SSH-2.0-OpenSSH_9.9\r\n",
     ],
 )
-@pytest.mark.req("EST-052")
+@pytest.mark.req("EST-037", "EST-052")
 def test_a_peer_without_tls_is_named_as_such(first_bytes: bytes) -> None:
     assert code_of(first_bytes) == "tls/not-tls"
 
@@ -96,7 +96,7 @@ def test_versions_before_1_2_are_refused(wire: int) -> None:
 
 
 @pytest.mark.parametrize("suites", [b"AES128-SHA", b"NULL", b"ECDHE-ECDSA-AES128-SHA", b"aNULL"])
-@pytest.mark.req("EST-056", "EST-057", "EST-058")
+@pytest.mark.req("EST-038", "EST-056", "EST-057", "EST-058", "EST-291")
 def test_weak_suites_are_refused(suites: bytes) -> None:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_max_proto_version(SSL.TLS1_2_VERSION)
@@ -155,7 +155,6 @@ def test_a_client_says_that_the_server_is_revoked() -> None:
 
 @both_versions
 @pytest.mark.parametrize("case", list(_servers_not_to_be_trusted()))
-@pytest.mark.req("EST-064", "EST-082")
 def test_provisionally_the_channel_says_that_the_server_failed(
     case: str, version: TlsVersion
 ) -> None:
