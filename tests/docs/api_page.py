@@ -1,0 +1,171 @@
+"""Writes docs/reference/python-api.md from the docstrings: `python -m tests.docs.api_page`.
+
+A module's public names are those of its `__all__`, else what it defines without an underscore.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from tests.docs.pages import DOCS, ROOT
+
+PAGE: Final = DOCS / "reference" / "python-api.md"
+MAX_CHARS: Final = 200
+MAX_VALUE_CHARS: Final = 60
+
+HEAD: Final = """\
+# Python API
+
+Every public name, with the beginning of its docstring; `help(NAME)` prints the rest. Names that
+begin with an underscore, and modules whose name does, are not public.
+
+This page is made from the sources: `python -m tests.docs.api_page`.
+
+"""
+
+MODULES: Final = {
+    "The core": (
+        "est_core",
+        "est_core.httpmap",
+        "est_core.enrollment",
+        "est_core.testing",
+        "est_core.asn1.pkcs10",
+        "est_core.asn1.csrattrs",
+        "est_core.asn1.template",
+        "est_core.asn1.attributes",
+        "est_core.asn1.keys",
+        "est_core.asn1.cms",
+        "est_core.codec.transfer",
+        "est_core.codec.media",
+        "est_core.codec.retry",
+        "est_core.codec.authheader",
+        "est_core.checks.identity",
+        "est_core.checks.pop",
+        "est_core.checks.renewal",
+    ),
+    "Clients and servers on HTTPS": (
+        "est_transports.application",
+        "est_transports.on_trio",
+        "est_transports.on_sockets",
+        "est_transports.http_service",
+        "est_transports.http_client",
+        "est_transports.http_server",
+        "est_transports.h11_conn",
+        "est_transports.tls",
+        "est_transports.tls_errors",
+        "est_transports.trust",
+        "est_transports.signers",
+        "est_transports.observe",
+    ),
+    "The reference CA": (
+        "est_transports.refca",
+        "est_transports.profiles",
+        "est_transports.authority",
+        "est_transports.stores",
+        "est_transports.stores.sqlite",
+        "est_transports.stores.passwords",
+        "est_transports.founding",
+        "est_transports.config",
+        "est_transports.config_reader",
+        "est_transports.serving",
+        "est_transports.running",
+    ),
+}
+
+
+def page() -> str:
+    """Return the text of the page."""
+    parts = [HEAD]
+    for title, modules in MODULES.items():
+        parts.append(f"## {title}\n\n")
+        for module in modules:
+            parts += _section(module)
+    return "".join(parts).rstrip("\n") + "\n"
+
+
+def _section(module: str) -> Iterator[str]:
+    yield f"### {module}\n\n{_summary(ast.get_docstring(_tree(module)))}\n\n"
+    yield "| name | |\n| --- | --- |\n"
+    for name in sorted(names(module), key=lambda name: (name.lower(), name)):
+        yield f"| `{name}` | {_explained(module, name)} |\n"
+    yield "\n"
+
+
+def names(module: str) -> frozenset[str]:
+    """Return the public names of a module."""
+    listed = getattr(import_module(module), "__all__", None)
+    if listed is not None:
+        return frozenset(listed)
+    return frozenset(name for name in _definitions(module) if not name.startswith("_"))
+
+
+def _source(module: str) -> Path:
+    path = ROOT.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _tree(module: str) -> ast.Module:
+    return ast.parse(_source(module).read_text("utf-8"))
+
+
+def _definitions(module: str) -> dict[str, str]:
+    """Return what a module defines at its top, with the docstrings, those of constants too."""
+    found: dict[str, str] = {}
+    body = _tree(module).body
+    for node, after in zip(body, [*body[1:], None], strict=True):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found[node.name] = ast.get_docstring(node) or ""
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                if isinstance(target, ast.Name):
+                    found[target.id] = _string(after) or f"`{ast.unparse(node.value or target)}`"
+    return found
+
+
+def _string(node: ast.stmt | None) -> str:
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return str(node.value.value)
+    return ""
+
+
+def _explained(module: str, name: str) -> str:
+    """Return the first sentence about a name, wherever it is defined."""
+    if name == "__version__":
+        return "The version of this distribution."
+    definitions = _definitions(module)
+    if name not in definitions:
+        for node in ast.walk(_tree(module)):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                for alias in node.names:
+                    if (alias.asname or alias.name) == name:
+                        return _explained(node.module, alias.name)
+        raise LookupError(f"{module}: {name}")
+    text = definitions[name]
+    return _value(text) if text.startswith("`") else _summary(text)
+
+
+def _value(text: str) -> str:
+    """Explain a definition without docstring by itself: a union, or a short constant."""
+    parts = text.strip("`").split(" | ")
+    if len(parts) > 1 and all(re.fullmatch(r"[\w.]+", part) for part in parts):
+        return "One of " + ", ".join(f"`{part}`" for part in parts) + "."
+    return text.replace("|", "\\|") if len(text) <= MAX_VALUE_CHARS else "A constant."
+
+
+def _summary(docstring: str | None) -> str:
+    """Return the first paragraph of a docstring, or its first sentence if that is long."""
+    text = " ".join((docstring or "").partition("\n\n")[0].split())
+    if len(text) > MAX_CHARS:
+        found = re.match(r"(.*?[.:])(?= [A-Z`]|$)", text)
+        text = found[1] if found else text
+    return text.replace("|", "\\|").rstrip(":")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")

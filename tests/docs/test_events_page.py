@@ -1,0 +1,129 @@
+"""The page about events and decisions says which there are, and which answer is legal when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import get_args
+
+import pytest
+
+import est_core
+from est_core import (
+    ClientEvent,
+    ClientExchange,
+    ClientResult,
+    Decision,
+    Deny,
+    Fail,
+    Instant,
+    Issue,
+    LocalProtocolError,
+    Operation,
+    Pend,
+    Postpone,
+    ProvideCACerts,
+    ProvideCSRAttrs,
+    Rejected,
+    Request,
+    ServerExchange,
+    ServerQuestion,
+    TrustClass,
+    Verified,
+)
+from tests.core.cast import GOOD, channel, csr_der, issue, receive
+from tests.docs.pages import DOCS
+from tests.docs.tables import codes, tables, words
+from tests.pki import pki
+
+PAGE = DOCS / "reference" / "events-and-decisions.md"
+QUESTIONS, DECISIONS, METHODS, EVENTS = [rows for _, rows in tables(PAGE)]
+
+REQUESTS: dict[str, Callable[[], tuple[Request, TrustClass]]] = {
+    "AuthenticateRequested": lambda: (
+        Request(operation=Operation.SIMPLEENROLL, payload=csr_der(), credentials=GOOD),
+        TrustClass.NONE,
+    ),
+    "CACertsRequested": lambda: (Request(operation=Operation.CACERTS), TrustClass.NONE),
+    "CSRAttrsRequested": lambda: (Request(operation=Operation.CSRATTRS), TrustClass.NONE),
+    "EnrollRequested": lambda: (
+        Request(operation=Operation.SIMPLEENROLL, payload=csr_der()),
+        TrustClass.EXPLICIT,
+    ),
+    "ReenrollRequested": lambda: (
+        Request(operation=Operation.SIMPLEREENROLL, payload=csr_der()),
+        TrustClass.EXPLICIT,
+    ),
+}
+"""A request that leads to each question, and how its client is trusted."""
+
+
+def decisions(exchange: ServerExchange) -> tuple[Decision, ...]:
+    """One decision of each kind, the certificate for the exchange's request."""
+    spki = exchange.csr.spki if exchange.csr else None
+    ca = pki().ca.certificate
+    return (
+        Verified(user="somebody"),
+        Rejected(),
+        ProvideCACerts(certificates=(ca,)),
+        ProvideCSRAttrs(csrattrs=None),
+        Issue(certificate=issue(spki) if spki else ca),
+        Pend(retry_after_s=5),
+        Deny(code="test/denied", reason="no"),
+        Postpone(retry_after_s=5),
+        Fail(),
+    )
+
+
+def field_names(name: str) -> list[str]:
+    """The fields of a public dataclass."""
+    return [each.name for each in fields(getattr(est_core, name))]
+
+
+@pytest.mark.parametrize("row", QUESTIONS, ids=lambda row: codes(row["question"])[0])
+def test_the_legal_answers_to_a_question_are_those_listed(
+    row: dict[str, str], now: Instant
+) -> None:
+    name = codes(row["question"])[0]
+    legal = []
+    for number in range(len(get_args(Decision))):
+        request, trust = REQUESTS[name]()
+        exchange = receive(request, now, on=channel(trust))
+        assert type(exchange.next_event()).__name__ == name
+        decision = decisions(exchange)[number]
+        try:
+            exchange.decide(decision)
+        except LocalProtocolError:
+            continue
+        legal.append(type(decision).__name__)
+    assert legal == codes(row["legal answers"])
+
+
+def test_all_questions_and_decisions_are_listed_with_their_fields() -> None:
+    assert {codes(row["question"])[0]: words(row["fields"]) for row in QUESTIONS} == {
+        kind.__name__: field_names(kind.__name__) for kind in get_args(ServerQuestion)
+    }
+    assert {codes(row["decision"])[0]: words(row["fields"]) for row in DECISIONS} == {
+        kind.__name__: field_names(kind.__name__) for kind in get_args(Decision)
+    }
+
+
+def test_all_events_of_a_client_are_listed_with_their_fields() -> None:
+    assert {codes(row["event"])[0]: words(row["fields"]) for row in EVENTS} == {
+        kind.__name__: field_names(kind.__name__) for kind in get_args(ClientEvent)
+    }
+    results = {codes(row["event"])[0] for row in EVENTS if not row["what to call then"]}
+    assert results == {kind.__name__ for kind in get_args(ClientResult)}
+
+
+def test_every_method_of_the_exchanges_is_listed() -> None:
+    server = {codes(row["method"])[0].partition("(")[0] for row in METHODS}
+    assert server == _methods(ServerExchange)
+    client = {name for row in EVENTS for name in codes(row["what to call then"])}
+    assert client | {"next_event"} == _methods(ClientExchange)
+
+
+def _methods(kind: type) -> set[str]:
+    return {
+        name for name, value in vars(kind).items() if callable(value) and not name.startswith("_")
+    }

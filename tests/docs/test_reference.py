@@ -1,0 +1,276 @@
+"""The reference says what the code says: commands, keys, bounds, statuses, names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+from est_core import (
+    OPERATIONS,
+    AuthChallenge,
+    Fault,
+    Limits,
+    Operation,
+    Outcome,
+    Part,
+    Response,
+    httpmap,
+)
+from est_transports.cli import group
+from est_transports.cli._common import ExitCode
+from est_transports.config_reader import load_config
+from est_transports.http_client import ClientTimeouts
+from est_transports.http_service import Timeouts
+from est_transports.toml_tables import TomlTable
+from tests.docs import api_page
+from tests.docs.pages import DOCS
+from tests.docs.tables import Row, codes, table, tables, words
+
+REFERENCE = DOCS / "reference"
+CLI = REFERENCE / "cli.md"
+CONFIGURATION = REFERENCE / "configuration.md"
+OPERATIONS_PAGE = REFERENCE / "operations-and-status.md"
+EVERYWHERE = "Options of every command"
+CLIENTS = "Options of all client commands"
+
+
+# The command
+
+
+def commands(
+    command: click.Command = group, path: str = "est"
+) -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, by what is typed."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        found = command.get_command(context, name)
+        assert found is not None
+        yield from commands(found, f"{path} {name}")
+
+
+COMMANDS = dict(commands())
+
+
+def options(command: click.Command) -> dict[str, click.Option]:
+    """A command's options, by all their names."""
+    found = command.get_params(click.Context(command))
+    return {", ".join(each.opts): each for each in found if isinstance(each, click.Option)}
+
+
+def listed(heading: str) -> dict[str, Row]:
+    """The options that the page lists under a heading."""
+    return {", ".join(codes(row["option"])): row for row in table(CLI, heading)}
+
+
+def listed_for(name: str) -> dict[str, Row]:
+    """The options that the page lists for a command, common ones included."""
+    found = listed(name)
+    if any(
+        isinstance(each, click.Argument) and each.name == "url" for each in COMMANDS[name].params
+    ):
+        found |= listed(CLIENTS)
+    return found | listed(EVERYWHERE)
+
+
+def test_every_command_has_a_heading_and_every_heading_a_command() -> None:
+    headings = {heading for heading, _ in tables(CLI)} - {EVERYWHERE, CLIENTS}
+    assert headings == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_options_of_a_command_are_listed(name: str) -> None:
+    assert set(listed_for(name)) == set(options(COMMANDS[name]))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_values_and_defaults_of_options_are_right(name: str) -> None:
+    wrong = []
+    rows = listed_for(name)
+    for names, option in options(COMMANDS[name]).items():
+        row = rows[names]
+        if isinstance(option.type, click.Choice):
+            wrong += [names] * (words(row["value"]) != list(option.type.choices))
+        elif option.is_flag == bool(row["value"]):
+            wrong.append(names)
+        if isinstance(option.default, str | int | float) and not option.is_flag:
+            same = row["default"] in (str(option.default), f"{option.default:g}"
+                                      if isinstance(option.default, float) else "")  # fmt: skip
+            wrong += [names] * (not same)
+    assert wrong == []
+
+
+def test_the_exit_codes_are_listed() -> None:
+    rows = table(REFERENCE / "exit-codes.md", "Exit codes of `est`")
+    assert [(int(row["code"]), row["name"]) for row in rows] == [
+        (code.value, code.name.lower()) for code in ExitCode
+    ]
+
+
+# The configuration
+
+HEADINGS = {"profiles": "profiles.x", "labels": "labels.x"}
+
+
+@pytest.fixture
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
+    """The keys that the reader asks for, by table. Tables inside a table do not count as keys."""
+    asked: dict[str, set[str]] = {}
+    done = TomlTable.done
+
+    def watched(self: TomlTable) -> None:
+        asked.setdefault(self.name, set()).update(self._asked)
+        done(self)
+
+    monkeypatch.setattr(TomlTable, "done", watched)
+    file = tmp_path / "est.toml"
+    file.write_text("[profiles.x]\n[labels.x]\nrequire_pop = true\n[labels.x.csrattrs]\n")
+    load_config(file)
+    return asked
+
+
+def keys_of(heading: str) -> list[Row]:
+    """The rows of a table of the page."""
+    return table(CONFIGURATION, heading)
+
+
+def test_every_table_of_the_configuration_has_a_heading(keys: dict[str, set[str]]) -> None:
+    assert keys[""] == {
+        line.removeprefix("## ")
+        for line in CONFIGURATION.read_text("utf-8").splitlines()
+        if line.startswith("## ")
+    }
+
+
+def test_every_key_of_the_configuration_is_listed(keys: dict[str, set[str]]) -> None:
+    documented = {heading: {codes(row["key"])[0] for row in rows}
+                  for heading, rows in tables(CONFIGURATION)}  # fmt: skip
+    limits, server = REFERENCE / "limits.md", "Timeouts of a server"
+    documented["timeouts"] = {codes(row["name"])[0] for row in table(limits, server)}
+    documented["limits"] = {codes(row["name"])[0] for row in table(limits, "What a peer may send")}
+    for heading, found in documented.items():
+        assert found == keys[HEADINGS.get(heading, heading)], heading
+    assert set(documented) == keys[""]
+
+
+def test_the_defaults_of_the_configuration_are_right(tmp_path: Path) -> None:
+    text, names = "", {"profiles": "profiles.client", "labels": "labels.x"}
+    for heading, rows in tables(CONFIGURATION):
+        text += f"[{names.get(heading, heading)}]\n"
+        for row in rows:
+            if row["default"] != "none":
+                text += f"{codes(row['key'])[0]} = {codes(row['default'])[0]}\n"
+    empty, full = tmp_path / "empty.toml", tmp_path / "full.toml"
+    empty.write_text("[labels.x]\n")
+    full.write_text(text)
+    assert load_config(full) == load_config(empty)
+
+
+# Bounds
+
+
+@pytest.mark.parametrize(
+    "heading, usual, constrained",
+    [
+        ("What a peer may send", Limits(), Limits.constrained()),
+        ("Timeouts of a server", Timeouts(), None),
+        ("Timeouts of a client", ClientTimeouts(), None),
+    ],
+)
+def test_limits_and_timeouts_are_right(
+    heading: str,
+    usual: Limits | Timeouts | ClientTimeouts,
+    constrained: Limits | None,
+) -> None:
+    rows = table(REFERENCE / "limits.md", heading)
+    expected = [(each.name, str(getattr(usual, each.name))) for each in fields(usual)]
+    assert [(codes(row["name"])[0], row["default"]) for row in rows] == expected
+    if constrained is not None:
+        assert [row["constrained"] for row in rows] == [
+            str(getattr(constrained, each.name)) for each in fields(constrained)
+        ]
+
+
+def test_fixed_bounds_are_right() -> None:
+    for row in table(REFERENCE / "limits.md", "Fixed bounds"):
+        module, _, name = codes(row["name"])[0].rpartition(".")
+        assert str(getattr(import_module(module), name)) == row["value"], name
+
+
+# Operations and statuses
+
+
+def written(response: Response) -> httpmap.ResponseHead:
+    """The head of a response."""
+    return httpmap.write(response, httpmap.ReplyShape())[0]
+
+
+def some_response(operation: Operation | None, outcome: Outcome, fault: Fault | None) -> Response:
+    """A response of that kind."""
+    parts: tuple[Part, ...] = ()
+    if outcome is Outcome.OK and operation is not None:
+        parts = (Part(kind=OPERATIONS[operation].answer, der=b"0\0"),)
+    return Response(
+        operation=operation,
+        outcome=outcome,
+        fault=fault,
+        parts=parts,
+        challenges=(AuthChallenge(scheme="Basic"),) if outcome is Outcome.CHALLENGE else (),
+        retry_after=5 if outcome is Outcome.PENDING else None,
+    )
+
+
+def test_the_operations_are_listed() -> None:
+    found = []
+    for operation, row in OPERATIONS.items():
+        head = written(some_response(operation, Outcome.OK, None))
+        usual = {Outcome.OK, Outcome.CHALLENGE, Outcome.DENIED, Outcome.FAULT}
+        found.append(
+            {
+                "operation": f"`{operation.value}`",
+                "method": row.method,
+                "request": f"`{row.request_type}`" if row.request_type else "",
+                "answer": f"`{head.values(b'content-type')[0].decode()}`",
+                "who, by default": row.authentication.value,
+                "certificates that count": ", ".join(
+                    sorted(trust.value for trust in row.certificate_trust)
+                ),
+                "outcomes besides OK, challenge, denied, fault": ", ".join(
+                    outcome.value for outcome in row.outcomes - usual
+                ),
+            }
+        )
+    assert table(OPERATIONS_PAGE, "Operations") == found
+
+
+def test_the_statuses_are_listed() -> None:
+    words_of: dict[tuple[int, bytes], set[str]] = {}
+    outcomes = (Outcome.OK, Outcome.PENDING, Outcome.NOT_AVAILABLE, Outcome.CHALLENGE)
+    for outcome in outcomes:
+        head = written(some_response(Operation.CSRATTRS, outcome, None))
+        words_of.setdefault((head.status, head.phrase), set()).add(outcome.value)
+    for fault in Fault:
+        outcome = Outcome.DENIED if fault is Fault.FORBIDDEN else Outcome.FAULT
+        head = written(some_response(None, outcome, fault))
+        words_of.setdefault((head.status, head.phrase), set()).add(fault.value)
+    assert [
+        (row["status"], row["phrase"], set(words(row["outcome or fault"])))
+        for row in table(OPERATIONS_PAGE, "What a server sends")
+    ] == [
+        (str(status), phrase.decode(), found)
+        for (status, phrase), found in sorted(words_of.items())
+    ]
+
+
+# Names
+
+
+def test_the_list_of_public_names_is_what_the_sources_say() -> None:
+    assert api_page.PAGE.read_text("utf-8") == api_page.page(), "run: python -m tests.docs.api_page"
