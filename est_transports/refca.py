@@ -202,13 +202,13 @@ class ReferenceCA:
             or record.der != certificate.public_bytes(Encoding.DER)
             or certificate.issuer != self.certificate.subject
         ):
-            raise _renewal("unknown-certificate", "this CA did not issue the certificate")
+            raise _renewal("renewal/unknown-certificate", "this CA did not issue the certificate")
         if record.revoked_at is not None:
-            raise _renewal("revoked", "the certificate was revoked")
+            raise _renewal("renewal/revoked", "the certificate was revoked")
         if now < record.not_before:
-            raise _renewal("not-yet-valid", "the certificate is not valid yet")
+            raise _renewal("renewal/not-yet-valid", "the certificate is not valid yet")
         if now > record.not_after + self._renewal_grace:
-            raise _renewal("expired", "the certificate expired")
+            raise _renewal("renewal/expired", "the certificate expired")
 
     def _builder(self, plan: CertificatePlan, now: datetime) -> x509.CertificateBuilder:
         issuer = self.certificate
@@ -326,8 +326,8 @@ def _key_usage(*uses: str) -> x509.KeyUsage:
     return x509.KeyUsage(**{**_NO_USES, **dict.fromkeys(uses, True)})
 
 
-def _renewal(reason: str, text: str) -> Refused:
-    return Refused(f"renewal/{reason}", text, content=False)
+def _renewal(code: str, text: str) -> Refused:
+    return Refused(code, text, content=False)
 
 
 def _spki_of(public_key: CertificatePublicKeyTypes) -> bytes:

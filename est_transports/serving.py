@@ -7,6 +7,7 @@ what is being served alone.
 from __future__ import annotations
 
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -180,15 +181,19 @@ def _password(path: Path) -> bytes:
 def _notices(
     config: ServerConfig, identity: TlsIdentity, ca: ReferenceCA, now: Instant
 ) -> Iterator[str]:
-    named = [(config.tls.certificate, identity.certificate)]
-    named += [(config.ca.certificate, certificate) for certificate in ca.ca_certificates()]
-    for path, certificate in named:
+    renew = "; renew it with est init --renew-server"
+    named = [(config.tls.certificate, identity.certificate, renew)]
+    named += [(config.ca.certificate, certificate, "") for certificate in ca.ca_certificates()]
+    for path, certificate, advice in named:
         end = certificate.not_valid_after_utc
         left = end - now.wall
         if left < timedelta(0):
-            yield f"{path}: expired on {end:%Y-%m-%d}"
+            yield f"{path}: expired on {end:%Y-%m-%d}{advice}"
         elif left < EXPIRY_NOTICE:
-            yield f"{path}: expires in {left.days} days, on {end:%Y-%m-%d}"
+            yield f"{path}: expires in {left.days} days, on {end:%Y-%m-%d}{advice}"
+    for secret in (config.tls.key, config.ca.key, config.ca.key_password_file, config.ca.store):
+        if secret is not None and secret.stat().st_mode & stat.S_IROTH:
+            yield f"{secret}: everybody on this machine can read it"
     if config.pop.foreign_challenge is ForeignChallenge.IGNORE:
         yield 'pop.foreign_challenge is "ignore": a challengePassword need not match its channel'
     if not config.pop.require_ems:

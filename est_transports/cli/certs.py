@@ -156,6 +156,7 @@ def _values(record: IssuedRecord) -> dict[str, object]:
         "profile": record.profile,
         "user": record.user,
         "client_subject": record.client_subject,
+        "peer": record.peer,
         "replaces": record.replaces,
         "revoked_at": None if record.revoked_at is None else moment(record.revoked_at),
         "revocation_reason": record.revocation_reason,

@@ -17,10 +17,12 @@ from est_transports.cli._common import (
     print_line,
     verbose_option,
 )
-from est_transports.cli.describe import fingerprint
+from est_transports.cli.describe import fingerprint, moment
 from est_transports.cli.directory import directory_argument, local_errors
 from est_transports.cli.keys import read_password_file
+from est_transports.cli.server_identity import renew_server as renew_server_identity
 from est_transports.founding import CA_CERTIFICATE, DEFAULT_HOSTS, Founding, found
+from est_transports.serving import own_names
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -44,6 +46,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "est.toml will say where the file is.",
 )
 @click.option("--force", is_flag=True, help="Move what is in DIR aside, to DIR.old-1.")
+@click.option(
+    "--renew-server",
+    is_flag=True,
+    help="Only replace the TLS certificate and key of a server that is there; the CA stays.",
+)
 @json_option
 @verbose_option
 def init(
@@ -52,6 +59,7 @@ def init(
     name: str | None,
     password_file: Path | None,
     force: bool,
+    renew_server: bool,
     as_json: bool,
 ) -> None:
     """Create a certification authority in DIR.
@@ -59,16 +67,12 @@ def init(
     DIR gets the CA's key and certificate, a TLS certificate for its server, a store for users
     and issued certificates, and est.toml, where everything can be set.
     """
-    password = None if password_file is None else read_password_file(password_file)
-    try:
-        founding = Founding(
-            hosts=hosts or DEFAULT_HOSTS,
-            name=name,
-            key_password=password,
-            password_file=password_file,
-        )
-    except LocalProtocolError as exc:
-        raise CliError(exc.message, ExitCode.USAGE) from exc
+    if renew_server:
+        if name is not None or password_file is not None or force:
+            raise CliError("--renew-server goes with --host only", ExitCode.USAGE)
+        _renew(directory, hosts, as_json=as_json)
+        return
+    founding = _founding(hosts or DEFAULT_HOSTS, name, password_file)
     with local_errors():
         certificate = found(
             directory, founding, now=_clock.instant(), entropy=_clock.entropy, replace=force
@@ -89,6 +93,26 @@ def init(
     print_line("Next:")
     for command in _next_commands(directory, founding.hosts):
         print_line(f"  {command}")
+
+
+def _founding(hosts: tuple[str, ...], name: str | None, password_file: Path | None) -> Founding:
+    password = None if password_file is None else read_password_file(password_file)
+    try:
+        return Founding(hosts=hosts, name=name, key_password=password, password_file=password_file)
+    except LocalProtocolError as exc:
+        raise CliError(exc.message, ExitCode.USAGE) from exc
+
+
+def _renew(directory: Path, hosts: tuple[str, ...], *, as_json: bool) -> None:
+    certificate = renew_server_identity(directory, hosts)
+    names = sorted(own_names(certificate))
+    if as_json:
+        values = {"hosts": names, "not_after": moment(certificate.not_valid_after_utc)}
+        print_json({**values, "sha256": fingerprint(certificate)})
+        return
+    print_line(f"new TLS certificate for {', '.join(names)}")
+    print_line(f"valid until {moment(certificate.not_valid_after_utc)}")
+    print_line("a server that runs takes it after SIGHUP")
 
 
 def _next_commands(directory: Path, hosts: tuple[str, ...]) -> tuple[str, ...]:
