@@ -123,6 +123,7 @@ class ServerConnection:
         self._requests_left = requests_max
         self._inbox = Inbox()
         self._head = HeadReader()
+        self._blank_bytes = 0
         self._reader: BodyReader | None = None
         self._size = BodySize(framing=Framing.COUNTED)
         self._waits = False
@@ -209,6 +210,7 @@ class ServerConnection:
         self._reader = None
         self._waits = False
         self._head = HeadReader()
+        self._blank_bytes = 0
         self._phase = _Phase.CLOSED if closing else _Phase.HEAD
         return block + b"\r\n\r\n" + body
 
@@ -241,7 +243,9 @@ class ServerConnection:
 
     def _next_head(self) -> WireEvent | None:
         inbox = self._inbox
-        inbox.skip_line_ends()
+        self._blank_bytes += inbox.skip_line_ends()
+        if self._blank_bytes > self._limits.head_bytes:
+            raise RemoteProtocolError("http/malformed-head", "nothing but empty lines")
         if not inbox.unread:
             if not inbox.ended:
                 return None
@@ -316,6 +320,7 @@ class ClientConnection:
         self._limits = limits
         self._inbox = Inbox()
         self._head = HeadReader()
+        self._interim_bytes = 0
         self._response: ResponseHead | None = None
         self._reader: BodyReader | None = None
         self._waiting = False
@@ -352,6 +357,7 @@ class ClientConnection:
         except h11.LocalProtocolError as exc:
             raise LocalProtocolError("the request is not HTTP/1.1") from exc
         self._head, self._response, self._reader = HeadReader(), None, None
+        self._interim_bytes = 0
         self._waiting = True
         return data
 
@@ -365,8 +371,9 @@ class ClientConnection:
     def next_event(self) -> ResponseReceived | ConnectionEnded | None:
         """Return the answer once it is complete; None while bytes are missing.
 
-        1xx answers are passed over. ConnectionEnded: the server closed without a single byte of
-        an answer. Raises RemoteProtocolError: http/malformed-head, http/head, http/truncated,
+        1xx answers are passed over; together with the one that counts they are as long as a head
+        may be. ConnectionEnded: the server closed without a single byte of an answer.
+        Raises RemoteProtocolError: http/malformed-head, http/head, http/truncated,
         http/malformed-chunk, http/transfer-coding, http/ambiguous-length, body/too-large.
         """
         if not self._waiting:
@@ -382,9 +389,11 @@ class ClientConnection:
             if not self._inbox.unread and self._inbox.ended:
                 self._waiting = self._keeps_alive = False
                 return ConnectionEnded()
-            raw = self._head.read(self._inbox, max_bytes=self._limits.head_bytes, request=False)
+            left = self._limits.head_bytes - self._interim_bytes
+            raw = self._head.read(self._inbox, max_bytes=left, request=False)
             if raw is None:
                 return None
+            self._interim_bytes += len(raw)
             self._head = HeadReader()
             self._take_head(raw)
         if self._reader is None:

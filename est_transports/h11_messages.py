@@ -44,13 +44,15 @@ class Inbox:
         del self.unread[: len(taken)]
         return taken
 
-    def skip_line_ends(self) -> None:
-        """Forget CR and LF at the front.
+    def skip_line_ends(self) -> int:
+        """Forget CR and LF at the front; return how many there were.
 
         libEST sends CRLF after every body. RFC 9112 2.2: a server ought to ignore "at least one
         empty line (CRLF) received prior to the request-line".
         """
-        del self.unread[: len(self.unread) - len(self.unread.lstrip(b"\r\n"))]
+        found = len(self.unread) - len(self.unread.lstrip(b"\r\n"))
+        del self.unread[:found]
+        return found
 
 
 class HeadReader:

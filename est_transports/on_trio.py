@@ -10,6 +10,7 @@ from typing import Final, Self, assert_never
 import trio
 
 from est_core import (
+    AuthenticateRequested,
     CACertsReceived,
     ClientExchange,
     ClientResult,
@@ -42,6 +43,7 @@ from est_transports.http_service import (
     peer_text,
 )
 from est_transports.tls import ContextSource, TlsEngine, client_context
+from est_transports.trio_crowd import CappedListener, Crowd, Place
 from est_transports.trio_tls import TlsBrokenError, TlsStream
 
 _log: Final = logging.getLogger("est_transports")
@@ -49,15 +51,20 @@ _log: Final = logging.getLogger("est_transports")
 CONNECTIONS_MAX: Final = 256
 THREADS: Final = 8
 STOP_S: Final = 10.0
+AUTHENTICATION_THREADS: Final = 40
+"""Apart from the others: checking a password is slow on purpose, and guessing passwords must not
+keep out those who show a certificate. More than PasswordChecks lets in, so that it can refuse."""
 
 
 class Server:
     """An EST server on trio. `serve` runs until `stop` was called and the last answer is out.
 
-    `application` is called in at most `threads` threads at once; with 0 in the event loop
-    itself, which is faster for one that never waits. At most `connections_max` connections are
-    open; further clients wait in the operating system's queue. `observe` gets a Record of every
-    request, and of every connection that failed before one.
+    `application` is called in at most `threads` threads at once, and to authenticate in
+    AUTHENTICATION_THREADS others; with 0 in the event loop itself, which is faster for one that
+    never waits. At most `connections_max` connections are open; further clients wait in the
+    operating system's queue, and while they do, a connection that keeps us waiting gives up its
+    place (see trio_crowd). `observe` gets a Record of every request, and of every connection that
+    failed before one.
     """
 
     def __init__(
@@ -76,13 +83,12 @@ class Server:
         self._config = config
         self._observe = observe
         self._threads = trio.CapacityLimiter(threads) if threads else None
-        self._places = trio.Semaphore(connections_max, max_value=connections_max)
+        self._doors = trio.CapacityLimiter(AUTHENTICATION_THREADS)
+        self._crowd = Crowd(connections_max)
         self._clock = clock
         self._stopping = False
         self._accepting = trio.CancelScope()
         self._serving = trio.CancelScope()
-        self._talking: dict[Conversation, trio.CancelScope | None] = {}
-        self._greeting: set[trio.CancelScope] = set()
 
     async def serve(
         self,
@@ -99,7 +105,7 @@ class Server:
             async with trio.open_nursery() as connections:
                 self._connections = connections
                 with self._accepting:
-                    capped = [_CappedListener(listener, self._places) for listener in listeners]
+                    capped = [CappedListener(listener, self._crowd) for listener in listeners]
                     task_status.started()
                     await trio.serve_listeners(
                         self._serve_connection, capped, handler_nursery=connections
@@ -111,32 +117,40 @@ class Server:
         Connections without a request are closed; after `drain_s` seconds all others too.
         """
         self._stopping = True
+        self.retire(drain_s)
+        for place in self._crowd.places:
+            if place.conversation is not None:
+                place.conversation.stop()
+            if place.waiting is not None and (
+                place.conversation is None or place.conversation.is_idle
+            ):
+                place.waiting.cancel()
+
+    def retire(self, drain_s: float) -> None:
+        """Accept no more connections, and end `serve` when those open have ended by themselves.
+
+        After `drain_s` seconds they are cut off.
+        """
         self._accepting.cancel()
         self._serving.deadline = min(self._serving.deadline, trio.current_time() + drain_s)
-        for greeting in tuple(self._greeting):
-            greeting.cancel()
-        for conversation, receiving in tuple(self._talking.items()):
-            conversation.stop()
-            if conversation.is_idle and receiving is not None:
-                receiving.cancel()
 
     async def _serve_connection(self, transport: trio.abc.Stream) -> None:
+        place = self._crowd.enter()
         try:
-            await self._greet(transport)
+            await self._greet(transport, place)
         except Exception:  # noqa: BLE001  # one connection must not take the others along
             _log.exception("a connection failed")
         finally:
-            self._places.release()  # trio closes the transport
+            self._crowd.leave(place)  # trio closes the transport
 
-    async def _greet(self, transport: trio.abc.Stream) -> None:
+    async def _greet(self, transport: trio.abc.Stream, place: Place) -> None:
         """Shake hands, then talk. A failed handshake is worth a record of its own."""
         peer = ""
         if isinstance(transport, trio.SocketStream):
             peer = peer_text(transport.socket.getpeername)
         failure: Exception = TimeoutError()
         channel = None
-        with trio.move_on_after(self._config.timeouts.handshake_s) as scope:
-            self._greeting.add(scope)
+        with place.wait(self._config.timeouts.handshake_s):
             try:
                 stream = TlsStream(transport, TlsEngine(self._context_source()))
                 channel = await stream.do_handshake()
@@ -144,59 +158,53 @@ class Server:
                 failure = exc.error
             except trio.BrokenResourceError as exc:
                 failure = exc
-            finally:
-                self._greeting.discard(scope)
         if self._stopping:
             return
         if channel is None:
             notify(self._observe, handshake_failed(peer, failure))
             return
         conversation = Conversation(self._config, channel=channel, peer=peer, now=self._clock())
-        self._talking[conversation] = None
-        try:
-            await self._talk(stream, conversation)
-        finally:
-            del self._talking[conversation]
+        place.conversation = conversation
+        await self._talk(stream, conversation, place)
 
-    async def _talk(self, stream: TlsStream, conversation: Conversation) -> None:
+    async def _talk(self, stream: TlsStream, conversation: Conversation, place: Place) -> None:
         while True:
             match step := conversation.next_step(self._clock()):
                 case Send():
-                    await self._send(stream, conversation, step)
+                    with place.wait(self._left(step.deadline)) as scope:
+                        await self._send(stream, conversation, step)
+                    if scope.cancelled_caught:
+                        conversation.lost("the client took too long to read", self._clock())
                 case Receive():
-                    await self._receive(stream, conversation, step)
+                    with place.wait(self._left(step.deadline)) as scope:
+                        await self._receive(stream, conversation)
+                    if scope.cancelled_caught:  # too late, or others need the place
+                        conversation.handle_timeout(self._clock())
                 case Ask():
                     await self._ask(conversation, step)
+                    place.begin()
                 case Finished():
                     notify(self._observe, step.record)
+                    place.begin()
                 case Close():
-                    return await self._close(stream, step)
+                    with place.wait(self._config.timeouts.drain_s):
+                        await self._close(stream, step)
+                    return
                 case _:
                     assert_never(step)
 
     async def _send(self, stream: TlsStream, conversation: Conversation, step: Send) -> None:
-        reason = "the client took too long to read"
-        with self._until(step.deadline):
-            try:
-                return await stream.send_all(step.data)
-            except trio.BrokenResourceError:
-                reason = "the client closed the connection"
-        return conversation.lost(reason, self._clock())
+        try:
+            await stream.send_all(step.data)
+        except trio.BrokenResourceError:
+            conversation.lost("the client closed the connection", self._clock())
 
-    async def _receive(self, stream: TlsStream, conversation: Conversation, step: Receive) -> None:
-        with self._until(step.deadline) as scope:
-            self._talking[conversation] = scope
-            try:
-                data = await stream.receive_some()
-            except trio.BrokenResourceError:
-                data = b""  # HTTP's own framing tells whether something is missing
-            finally:
-                self._talking[conversation] = None
-        now = self._clock()
-        if not scope.cancelled_caught:
-            conversation.receive(data, now)
-        elif now.mono >= step.deadline:
-            conversation.handle_timeout(now)
+    async def _receive(self, stream: TlsStream, conversation: Conversation) -> None:
+        try:
+            data = await stream.receive_some()
+        except trio.BrokenResourceError:
+            data = b""  # HTTP's own framing tells whether something is missing
+        conversation.receive(data, self._clock())
 
     async def _ask(self, conversation: Conversation, asked: Ask) -> None:
         if self._threads is None:
@@ -204,7 +212,7 @@ class Server:
             return conversation.decide(asked, decision, self._clock())
         decided = trio.Event()
         self._connections.start_soon(self._decide, conversation, asked, decided)
-        with self._until(asked.deadline):
+        with trio.move_on_after(self._left(asked.deadline)):
             await decided.wait()
         if not decided.is_set():
             # The thread cannot be stopped; what it decides is settled when it comes.
@@ -212,12 +220,13 @@ class Server:
         return None
 
     async def _decide(self, conversation: Conversation, asked: Ask, decided: trio.Event) -> None:
+        authenticates = isinstance(asked.question, AuthenticateRequested)
         try:
             decision = await trio.to_thread.run_sync(
                 consult,
                 self._application,
                 asked.question,
-                limiter=self._threads,
+                limiter=self._doors if authenticates else self._threads,
                 # Only the hard deadline of `stop` cancels this, and it does not wait for threads.
                 abandon_on_cancel=True,
             )
@@ -228,36 +237,12 @@ class Server:
         decided.set()
 
     async def _close(self, stream: TlsStream, step: Close) -> None:
-        with trio.move_on_after(self._config.timeouts.drain_s):
-            if step.gently:
-                await stream.linger(step.drain_bytes)
-            await stream.aclose()
+        if step.gently:
+            await stream.linger(step.drain_bytes)
+        await stream.aclose()
 
-    def _until(self, deadline: float) -> trio.CancelScope:
-        return trio.move_on_after(max(0.0, deadline - self._clock().mono))
-
-
-class _CappedListener(trio.abc.Listener[trio.abc.Stream]):
-    """Accepts a connection only when there is a place for it."""
-
-    def __init__(
-        self, listener: trio.abc.Listener[trio.abc.Stream], places: trio.Semaphore
-    ) -> None:
-        self._listener = listener
-        self._places = places
-
-    async def accept(self) -> trio.abc.Stream:
-        """Return a connection whose place is taken; who serves it gives the place back."""
-        await self._places.acquire()
-        try:
-            return await self._listener.accept()
-        except BaseException:
-            self._places.release()
-            raise
-
-    async def aclose(self) -> None:
-        """Close the listener."""
-        await self._listener.aclose()
+    def _left(self, deadline: float) -> float:
+        return max(0.0, deadline - self._clock().mono)
 
 
 class Client:

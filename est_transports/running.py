@@ -100,11 +100,11 @@ async def _serve(running: Running, ready: Callable[[], None], lifeline: int | No
 
 
 class _Generations:
-    """One Server for each Service there has been.
+    """One Server for each Service that still has connections.
 
-    The youngest takes the new connections, an older one goes on with those it has: they keep
-    the certificates and the rules with which they began. After GENERATION_S it is stopped, so
-    that a server reloaded every hour does not carry its whole past along.
+    The youngest takes the new ones, an older one goes on with those it has: they keep the
+    certificates and the rules with which they began. When the last of them has ended, or after
+    GENERATION_S, nothing of it is left.
     """
 
     def __init__(self, running: Running) -> None:
@@ -113,6 +113,7 @@ class _Generations:
             trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in running.sockets
         ]
         self._servers: dict[Server, Service] = {}
+        self._youngest: Server | None = None
         self._turns: list[_Turn] = []
         self.stopping = False
 
@@ -124,9 +125,9 @@ class _Generations:
     def succeed(self, service: Service) -> None:
         """Let new connections have this service."""
         for turn in self._turns:
-            turn.end()
-        for older in self._servers:
-            self._nursery.start_soon(self._outlive, older)
+            turn.is_over = True
+        if self._youngest is not None:
+            self._youngest.retire(GENERATION_S)
         self._turns = [_Turn(listener) for listener in self._listeners]
         server = Server(
             context_source=lambda: service.context,
@@ -137,6 +138,7 @@ class _Generations:
             connections_max=service.config.connections_max,
         )
         self._servers[server] = service
+        self._youngest = server
         self._nursery.start_soon(self._live, server, self._turns)
 
     def stop(self) -> None:
@@ -150,38 +152,23 @@ class _Generations:
             await server.serve(turns)
         finally:
             del self._servers[server]
-        if self.stopping and not self._servers:
-            self._nursery.cancel_scope.cancel()  # wakes _outlive
-
-    async def _outlive(self, server: Server) -> None:
-        await trio.sleep(GENERATION_S)
-        server.stop(0)
 
 
 class _Turn(trio.abc.Listener[trio.abc.Stream]):
-    """A listener that several share: it accepts until its turn ends, and then nothing more."""
+    """A listener that several share, one after the other; who had it does not close it."""
 
     def __init__(self, listener: trio.SocketListener) -> None:
         self._listener = listener
-        self._accepting = trio.CancelScope()
-        self._is_over = False
-
-    def end(self) -> None:
-        """Leave all further connections to the next one."""
-        self._is_over = True
-        self._accepting.cancel()
+        self.socket = listener.socket
+        self.is_over = False
 
     async def accept(self) -> trio.abc.Stream:
-        """Return the next connection; wait for ever when the turn is over."""
-        if not self._is_over:
-            self._accepting = trio.CancelScope()
-            with self._accepting:
-                return await self._listener.accept()
-        return await trio.sleep_forever()
+        """Return the next connection."""
+        return await self._listener.accept()
 
     async def aclose(self) -> None:
         """Close the shared listener, unless the turn is over."""
-        if not self._is_over:
+        if not self.is_over:
             await self._listener.aclose()
 
 

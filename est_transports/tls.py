@@ -44,7 +44,13 @@ from est_transports.tls_context import (
     client_context,
     server_context,
 )
-from est_transports.tls_errors import HANDSHAKE_TOO_LARGE, UNTRUSTED_SERVER, TlsError, tls_error
+from est_transports.tls_errors import (
+    HANDSHAKE_TOO_LARGE,
+    PROTOCOL,
+    UNTRUSTED_SERVER,
+    TlsError,
+    tls_error,
+)
 from est_transports.verification import VerificationRecord, ip_literal, names_host
 
 __all__ = [
@@ -61,6 +67,9 @@ __all__ = [
 
 HANDSHAKE_BYTES: Final = 256 * 1024  # both flights of ML-DSA-87 with three intermediates: 60 KiB
 UNREAD_BYTES: Final = 1024 * 1024
+FRUITLESS_BYTES: Final = 256 * 1024
+"""What may arrive without a byte of data in it: TLS 1.3 sets no bound on KeyUpdate messages, and
+each costs us an answer. A record has 17 KiB at most."""
 READ_BYTES: Final = 16 * 1024  # one record, RFC 8446 5.1
 _EXPORTER_LABEL: Final = b"EXPORTER-Channel-Binding"  # RFC 9266 2
 
@@ -84,6 +93,8 @@ class TlsEngine:
         "_connection",
         "_context",
         "_failure",
+        "_fruitful",
+        "_fruitless_bytes",
         "_handshake_bytes",
         "_peer_closed",
         "_record",
@@ -102,6 +113,8 @@ class TlsEngine:
         self._channel: Channel | None = None
         self._handshake_bytes = 0
         self._unread_bytes = 0
+        self._fruitless_bytes = 0
+        self._fruitful = False
         self._peer_closed = False
         self._we_closed = False
         if isinstance(context, ServerContext):
@@ -164,6 +177,7 @@ class TlsEngine:
             self._fail(exc)
             raise
         self._state = _State.OPEN
+        self._unread_bytes = 0
         return True
 
     def channel(self) -> Channel:
@@ -176,21 +190,24 @@ class TlsEngine:
         """Return up to READ_BYTES that the peer wrote, None when it needs more bytes.
 
         b"" is the peer's close_notify: everything it wrote has been read. A stream that ends
-        without it raises TlsError("tls/truncated"); it may have been cut by an attacker.
+        without it raises TlsError("tls/truncated"); it may have been cut by an attacker. A peer
+        that sends FRUITLESS_BYTES without data in them gets TlsError("tls/protocol").
         """
         self._check_open()
         if self._peer_closed:
             return b""
         try:
-            return self._connection.recv(READ_BYTES)
+            data = self._connection.recv(READ_BYTES)
         except SSL.WantReadError:
-            self._unread_bytes = 0
+            self._count_fruitless()
             return None
         except SSL.ZeroReturnError:
             self._peer_closed = True
             return b""
         except SSL.Error as exc:
             raise self._fail(tls_error(exc, handshaking=False)) from exc
+        self._fruitful = True
+        return data
 
     def write(self, data: bytes) -> None:
         """Encrypt bytes for the peer; `outgoing` returns them."""
@@ -213,6 +230,14 @@ class TlsEngine:
             self._connection.shutdown()
         except SSL.Error as exc:
             self._fail(tls_error(exc, handshaking=False))
+
+    def _count_fruitless(self) -> None:
+        self._fruitless_bytes = 0 if self._fruitful else self._fruitless_bytes + self._unread_bytes
+        self._unread_bytes = 0
+        self._fruitful = False
+        if self._fruitless_bytes > FRUITLESS_BYTES:
+            message = f"the peer sent more than {FRUITLESS_BYTES} bytes and no data"
+            raise self._fail(TlsError(PROTOCOL, message))
 
     def _check_failure(self) -> None:
         if self._failure is not None:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key as
 
 from est_core import LocalProtocolError
 
+MAX_FILE_BYTES: Final = 64 * 1024 * 1024  # the largest public CRLs; the web's CAs are 250 KiB
 _CRL_BLOCK: Final = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 
 
@@ -139,6 +140,10 @@ def load_identity(
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as exc:
         raise CredentialFileError(path, exc.strerror or "cannot be read") from exc
+    if len(raw) > MAX_FILE_BYTES:
+        raise CredentialFileError(path, f"is larger than {MAX_FILE_BYTES} bytes")
+    return raw

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -184,6 +185,8 @@ def _serve(loader: _Loader, *, as_json: bool) -> None:
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     _log.addHandler(handler)
     _log.setLevel(logging.INFO)
+    # What cryptography thinks of names in requests would be lines on stderr that are no log lines.
+    warnings.simplefilter("ignore", UserWarning)
     try:
         _log.info("est-sansio %s, %s", __version__, backend.openssl_version_text())
         _say_notices(service)

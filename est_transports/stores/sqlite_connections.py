@@ -3,10 +3,15 @@
 Who wants to write puts a statement into a list and takes the writing lock; whoever holds the lock
 commits, in one transaction, everything that waits by then. A lone writer so pays no hand-over to
 another thread, and many writers share the cost of one fsync.
+
+When another process holds the file for too long, everybody who waits by then is told so, and who
+comes after has little patience until a transaction succeeds: they would otherwise wait one after
+the other, and hold the threads that those need who want nothing of the store.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -15,11 +20,21 @@ from pathlib import Path
 from typing import Final
 
 from est_transports.stores import DuplicateSerial, StoreBusy, StoreError
-from est_transports.stores.sqlite_schema import as_store_error, open_database, store_errors
+from est_transports.stores.sqlite_schema import (
+    BUSY_TIMEOUT_S,
+    as_store_error,
+    open_database,
+    store_errors,
+)
 
 Parameters = tuple[str | bytes | int | None, ...]
 
 _IDLE_READERS: Final = 8
+_IMPATIENT_S: Final = 0.1
+
+
+class _MovedError(StoreError):
+    """The file that is open is no longer at its path."""
 
 
 class Ticket:
@@ -53,6 +68,8 @@ class Connections:
         self._idle: list[sqlite3.Connection] = []
         self._reading = 0
         self._closings = 0
+        self._is_patient = True
+        self._file: tuple[int, int] | None = None  # what is open: device and inode
 
     @property
     def is_open(self) -> bool:
@@ -81,8 +98,10 @@ class Connections:
         failure = StoreError(f"{self._path}: the write was interrupted")
         committed = False
         try:
+            self._check_place()
             if self._writer is None:
-                self._writer = open_database(self._path)
+                patience_s = BUSY_TIMEOUT_S if self._is_patient else _IMPATIENT_S
+                self._writer = open_database(self._path, busy_timeout_s=patience_s)
             self._writer.execute("BEGIN IMMEDIATE")
             for ticket in batch:
                 self._execute(self._writer, ticket)
@@ -95,6 +114,8 @@ class Connections:
         finally:
             if not committed:
                 self._fail(batch, failure)
+            elif not self._is_patient:
+                self._be_patient()
             for ticket in batch:
                 ticket.done = True
 
@@ -112,11 +133,42 @@ class Connections:
             ticket.error = StoreError(f"{self._path}: a value that no row can hold: {exc}")
 
     def _fail(self, batch: list[Ticket], failure: StoreError) -> None:
+        if isinstance(failure, StoreBusy):
+            self._is_patient = False
+            with self._lock:
+                batch += self._waiting
+                self._waiting.clear()
         for ticket in batch:
             ticket.error = failure
-        if self._writer is not None:  # closing rolls back; the next writer opens a new one
+        if not isinstance(failure, _MovedError):
+            self._close_writer()  # which rolls back; the next one opens another
+
+    def _be_patient(self) -> None:
+        self._is_patient = True
+        self._close_writer()  # the next one is opened with the usual patience
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+    def _check_place(self) -> None:
+        """Refuse a file that is no longer at its path: what is written there is lost.
+
+        It is not closed and opened anew. SQLite would remove the log of the file that took its
+        place, by name, although another process may be using that already.
+        """
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            found = None
+        else:
+            found = (status.st_dev, status.st_ino)
+        with self._lock:
+            if self._file is None:
+                self._file = found
+            if self._file != found:
+                raise _MovedError(f"{self._path}: was removed or replaced while it is in use")
 
     @contextmanager
     def reader(self) -> Iterator[sqlite3.Connection]:
@@ -127,6 +179,7 @@ class Connections:
             closings = self._closings
         try:
             with store_errors(self._path):
+                self._check_place()
                 if connection is None:
                     connection = open_database(self._path, read_only=True)
                 yield connection
@@ -145,6 +198,6 @@ class Connections:
             for connection in (self._writer, *self._idle):
                 if connection is not None:
                     connection.close()
-            self._writer = None
+            self._writer = self._file = None
             self._idle.clear()
             self._closings += 1  # a reader that is lent out now is closed when it comes back

@@ -75,13 +75,16 @@ def create_database(path: Path) -> None:
         raise
 
 
-def open_database(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+def open_database(
+    path: Path, *, read_only: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S
+) -> sqlite3.Connection:
     """Return a connection to an existing store file; any one thread at a time may use it.
 
+    It waits `busy_timeout_s` for other processes.
     Raises StoreError for a missing or foreign file and for a schema that is not this program's.
     """
     with store_errors(path):
-        connection = _connect(path)
+        connection = _connect(path, busy_timeout_s)
         try:
             _check_is_ours(connection, path)
             if read_only:
@@ -143,12 +146,12 @@ def as_store_error(exc: sqlite3.Error, path: Path) -> StoreError:
     return StoreError(f"{path}: {' '.join(str(exc).split())}")
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
     # mode=rw: SQLite must never make the file itself, its mode would follow the umask.
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
-        timeout=BUSY_TIMEOUT_S,
+        timeout=busy_timeout_s,
         isolation_level=None,
         check_same_thread=False,
     )

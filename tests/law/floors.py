@@ -66,6 +66,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
         "stores.sqlite_connections",
         "stores.sqlite stores.postgres",
         "trio_tls",
+        "trio_crowd",
         "on_sockets on_trio on_aiocoap on_asgi",
     ),
     # T3: services.
