@@ -102,6 +102,8 @@ def check_subject(subject: x509.Name, own_names: frozenset[str]) -> None:
             raise Refused("profile/subject", "the subject holds a value that is not text")
         if not 0 < len(text) <= _VALUE_CHARS_OF.get(attribute.oid, _VALUE_CHARS):
             raise Refused("profile/subject", f"{shown(text)} is too long or too short a value")
+        if not text.strip():
+            raise Refused("profile/subject", "a value of the subject is blank")
         # Control characters and invisible ones, which make two names look like one.
         if any(unicodedata.category(char).startswith("C") for char in text):
             raise Refused("profile/subject", f"{shown(text)} holds characters that do not print")

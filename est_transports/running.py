@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -29,6 +30,8 @@ RELOAD: Final = signal.SIGHUP
 _WORKER_SIGNALS: Final = STOP | {RELOAD}
 _PARENT_SIGNALS: Final = _WORKER_SIGNALS | {signal.SIGCHLD}
 RESTART_DELAY_S: Final = 1.0
+FILES_BESIDES: Final = 64
+"""Descriptors that are not connections: listeners, logs, the store, what a reload opens."""
 GENERATION_S: Final = 3600.0
 """How long connections outlive a reload. Few live that long: each has 100 requests."""
 
@@ -58,6 +61,7 @@ def run(running: Running) -> None:
     Must be called in the main thread, of a process without other threads where there are to be
     workers.
     """
+    _raise_file_limit(running.service.config.connections_max)
     # From here on no signal is lost: they wait until somebody has been set up to take them.
     signal.pthread_sigmask(signal.SIG_BLOCK, _PARENT_SIGNALS)
     try:
@@ -67,6 +71,25 @@ def run(running: Running) -> None:
             _Parent(running).run()
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _PARENT_SIGNALS)
+
+
+def _raise_file_limit(connections_max: int) -> None:
+    """Let the process have a descriptor for each connection, as far as it may.
+
+    Out of descriptors, a server accepts nobody and cannot even say so.
+    """
+    wanted = connections_max + FILES_BESIDES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
+        if allowed < wanted:
+            _log.warning(
+                "only %d files may be open: %d connections need %d; see ulimit -n",
+                allowed,
+                connections_max,
+                wanted,
+            )
 
 
 def _nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import sys
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment import Deployment, prepared, serving
+from tests.deployment import EST, Deployment, prepared, serving
 from tests.system.records import issued
 from tests.system.requests import certificates, csr, identity_files, new_key
 from tests.system.stranger import Stranger
@@ -104,6 +105,21 @@ def test_two_workers_of_one_server_share_the_port(directory: Path, tmp_path: Pat
         identity = enrolled(server, tmp_path)
         assert len(set(enroll_some(server.port, server.ca_file, 100, identity))) == 100
         assert len(issued(server)) == 101
+
+
+LIMITED = ("bash", "-c", 'ulimit "$0" 70; exec "$@"')
+
+
+@pytest.mark.parametrize(("kind", "files", "warned"), [("-Sn", 320, False), ("-n", 70, True)])
+def test_a_server_may_open_a_file_for_each_connection_or_says_that_it_may_not(
+    kind: str, files: int, warned: bool, directory: Path
+) -> None:
+    with serving(directory, command=(*LIMITED, kind, *EST)) as server:
+        soft, _ = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+        assert soft == files
+        with Stranger(server.port, server.ca_file) as stranger:
+            assert stranger.get("cacerts").status == 200
+        assert any("only 70 files may be open" in line for line in server.log.lines) == warned
 
 
 def test_what_was_recorded_before_a_kill_is_there_after_a_restart(

@@ -264,6 +264,7 @@ def test_a_dns_name_is_a_host_name_of_somebody_else(host: str, code: str) -> Non
         ("est.example.com\x00.evil.example", "profile/subject"),
         ("est\u200b.example.com", "profile/subject"),
         ("device\n1", "profile/subject"),
+        (" ", "profile/subject"),
         ("x" * 65, "profile/subject"),
     ],
 )
