@@ -5,9 +5,13 @@ Bring your own transport: turn bytes into a `Request` (`est_core.httpmap`), give
 `Response`. A client runs the other way round with a `ClientSession`.
 """
 
+from est_core import httpmap
 from est_core._errors import Fault, LocalProtocolError, ProtocolError, RemoteProtocolError
 from est_core._instant import Entropy, Instant
 from est_core._limits import Limits
+from est_core.asn1.csrattrs import CsrAttrs
+from est_core.asn1.keys import SignatureAlgorithm
+from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.channel import BindingKind, Channel, ChannelBinding, TlsVersion, TrustClass
 from est_core.checks.pop import PopMode
 from est_core.client import ClientExchange, ClientSession
@@ -32,6 +36,7 @@ from est_core.decisions import (
     Rejected,
     Verified,
 )
+from est_core.enrollment import renewal_info, request_info
 from est_core.events import (
     AuthenticateRequested,
     CACertsReceived,
@@ -87,6 +92,8 @@ __all__ = [
     "CACertsRequested",
     "CSRAttrsReceived",
     "CSRAttrsRequested",
+    "CertRequest",
+    "CertRequestInfo",
     "Channel",
     "ChannelBinding",
     "ClientEvent",
@@ -97,6 +104,7 @@ __all__ = [
     "ConnectRequested",
     "Credentials",
     "CredentialsRequested",
+    "CsrAttrs",
     "Decision",
     "Deny",
     "DigestCredentials",
@@ -140,6 +148,7 @@ __all__ = [
     "ServerPolicy",
     "ServerQuestion",
     "ServerSession",
+    "SignatureAlgorithm",
     "SignatureRequested",
     "TlsVersion",
     "TrustClass",
@@ -147,4 +156,7 @@ __all__ = [
     "Verified",
     "__version__",
     "default_policy",
+    "httpmap",
+    "renewal_info",
+    "request_info",
 ]

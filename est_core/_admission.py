@@ -56,15 +56,15 @@ def admit(request: Request, channel: Channel, policy: ServerPolicy) -> Admission
         return _no_certificate(request, channel, row)
     credentials = request.credentials
     if credentials is None:
-        return Admission(refusal=challenge(request, policy, "auth/missing"))
+        return Admission(refusal=unauthorized(request, policy, "auth/missing"))
     if not isinstance(credentials, MalformedCredentials):
         return Admission(identity=identity, to_verify=credentials)
     if credentials.code == "auth/unknown-scheme":
-        return Admission(refusal=challenge(request, policy, credentials.code))
+        return Admission(refusal=unauthorized(request, policy, credentials.code))
     return _refused(request, credentials.code, credentials.message, Fault.MALFORMED)
 
 
-def challenge(request: Request, policy: ServerPolicy, code: str) -> Response:
+def unauthorized(request: Request, policy: ServerPolicy, code: str) -> Response:
     """Return the answer that asks for credentials, with the policy's challenges in order."""
     return Response(
         operation=request.operation,

@@ -18,7 +18,7 @@ from est_core._instant import Instant
 from est_core._limits import Limits
 from est_core._oids import CHALLENGE_PASSWORD
 from est_core._tables import CLIENT_TRANSITIONS, ClientInput, ClientState
-from est_core.asn1.attributes import challenge
+from est_core.asn1.attributes import challenge_attribute
 from est_core.asn1.csrattrs import LINKING, CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
 from est_core.asn1.pkcs10 import (
@@ -168,6 +168,10 @@ class ClientExchange:
         self._state = ClientState.IDLE
         self._events: deque[ClientEvent] = deque()
         self._connect()
+
+    def __repr__(self) -> str:
+        """Say which operation this is and where it stands; no more."""
+        return f"<ClientExchange {self.operation.value} {self._state.value}>"
 
     def next_event(self) -> ClientEvent | None:
         """Return the next event, or None until the driver has done what the last one asks."""
@@ -348,7 +352,7 @@ class ClientExchange:
             info = info.without_attribute(oid)
         if (binding := self._wanted_binding(channel)) is not None:
             text = linking_text(binding)
-            info = info.with_attribute(challenge(self._linking_attribute, text))
+            info = info.with_attribute(challenge_attribute(self._linking_attribute, text))
         if self._algorithm is None:
             raise LocalProtocolError("a CSR to be signed has an algorithm")
         self._tbs = info.der()

@@ -1,7 +1,8 @@
 """What an application answers to a question of a server exchange.
 
-Imperatives: each is one thing the application can tell the exchange to do. Which are legal when
-is in `_tables`; an illegal one is a LocalProtocolError and changes nothing.
+Each is one thing the application can tell the exchange: most are imperatives, Verified and
+Rejected state what the credentials are. Which are legal when is in `_tables`; an illegal one is
+a LocalProtocolError and changes nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class ProvideCSRAttrs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
-    """The certificate is issued and recorded. RFC 7030 4.2.3."""
+    """Hand out this certificate, which the CA has signed and recorded. RFC 7030 4.2.3."""
 
     certificate: x509.Certificate
 

@@ -182,7 +182,7 @@ def read(
     """
     operation, label = _parse_target(head.target)
     payload: bytes | UnreadablePayload = b""
-    if OPERATIONS[operation].request_type is not None:
+    if OPERATIONS[operation].is_enrollment:
         try:
             payload = decode(
                 body, max_bytes=limits.body_bytes, accept_pem=accept_pem, accept_der=accept_der

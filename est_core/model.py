@@ -89,6 +89,11 @@ class OperationRow:
     certificate_trust: frozenset[TrustClass]
     outcomes: frozenset[Outcome]
 
+    @property
+    def is_enrollment(self) -> bool:
+        """True if the operation asks for a certificate, with a CSR."""
+        return self.request_type is not None
+
 
 _VERIFIED: Final = frozenset({TrustClass.EXPLICIT, TrustClass.IMPLICIT})
 _ALWAYS: Final = frozenset({Outcome.OK, Outcome.CHALLENGE, Outcome.DENIED, Outcome.FAULT})

@@ -114,7 +114,7 @@ def default_policy(
                 operation=operation,
                 authentication=row.authentication,
                 certificate_trust=row.certificate_trust,
-                require_pop=require_pop and row.request_type is not None,
+                require_pop=require_pop and row.is_enrollment,
             )
             for operation, row in OPERATIONS.items()
         ),

@@ -8,12 +8,12 @@ answered by decisions.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
-from typing import Final, assert_never
+from dataclasses import dataclass, field, replace
+from typing import assert_never
 
 from cryptography import x509
 
-from est_core._admission import admit, challenge
+from est_core._admission import admit, unauthorized
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._instant import Instant
 from est_core._limits import Limits
@@ -58,18 +58,14 @@ from est_core.model import (
 )
 from est_core.policy import ForeignChallenge, ServerPolicy
 
-_ENROLLMENTS: Final = (Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL)
 
-
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSession:
-    """The exchanges of one secure channel."""
+    """One secure channel, and the rules for the requests that come on it."""
 
-    def __init__(
-        self, *, policy: ServerPolicy, channel: Channel, limits: Limits | None = None
-    ) -> None:
-        self.policy = policy
-        self.channel = channel
-        self.limits = limits or Limits()
+    policy: ServerPolicy
+    channel: Channel
+    limits: Limits = field(default_factory=Limits)
 
     def receive_request(self, request: Request, now: Instant) -> ServerExchange:
         """Return the exchange that will answer this request. Never raises on peer input.
@@ -100,6 +96,10 @@ class ServerExchange:
         self.abandoned = ""
         self.deadline = now.after(session.limits.decision_s)
         self._admit()
+
+    def __repr__(self) -> str:
+        """Say which operation this is and where it stands; no more."""
+        return f"<ServerExchange {self.request.operation.value} {self._state.value}>"
 
     @property
     def channel(self) -> Channel:
@@ -277,7 +277,7 @@ class ServerExchange:
         operation = self.request.operation
         match decision:
             case Rejected():
-                return challenge(self.request, self._session.policy, "auth/wrong-credentials")
+                return unauthorized(self.request, self._session.policy, "auth/wrong-credentials")
             case ProvideCACerts(certificates=certificates):
                 return _ok(operation, write_certs_only(certificates))
             case ProvideCSRAttrs(csrattrs=csrattrs):
@@ -316,7 +316,11 @@ class ServerExchange:
 
     def _csrattrs(self, csrattrs: CsrAttrs | None) -> Response:
         """RFC 8951 4: a server that requires linking MUST list challengePassword."""
-        if any(self._linking_is_required(operation) for operation in _ENROLLMENTS):
+        if any(
+            self._linking_is_required(operation)
+            for operation, row in OPERATIONS.items()
+            if row.is_enrollment
+        ):
             csrattrs = (csrattrs or CsrAttrs(items=())).with_challenge_password()
         if csrattrs is None or csrattrs.is_empty:
             return Response(operation=Operation.CSRATTRS, outcome=Outcome.NOT_AVAILABLE)

@@ -174,7 +174,7 @@ def certify(csr: CertRequest, profile: Profile, own_names: frozenset[str]) -> Ce
     `own_names` are host names and IP addresses nobody may have. The signature of the request
     was verified before. subjectAltName is kept as it is, of keyUsage what the key can do,
     extendedKeyUsage if the profile lists all of it; basicConstraints is always cA FALSE. Other
-    extensions are left out, or refused if they are critical. EST-146, RFC 5272 3.1.
+    extensions are left out, or refused if they are critical. RFC 5272 3.1.
 
     Raises Refused with one of profile/key, profile/subject, profile/no-name, profile/name,
     profile/name-kind, profile/too-many-names, profile/wildcard, profile/own-name, profile/ca,
@@ -187,7 +187,7 @@ def certify(csr: CertRequest, profile: Profile, own_names: frozenset[str]) -> Ce
     request = x509.load_der_x509_csr(csr.der)
     asked = _asked_extensions(csr, request)
     # What is certified is what was asked for, to the byte: an encoding that would change on
-    # the way would also fail the comparison of the next renewal. EST-156.
+    # the way would also fail the comparison of the next renewal. RFC 7030 4.2.2.
     if csr.subject.public_bytes() != csr.subject_der:
         raise Refused("profile/subject", "the subject is not in canonical DER")
     check_subject(csr.subject, own)
@@ -208,7 +208,7 @@ def certify(csr: CertRequest, profile: Profile, own_names: frozenset[str]) -> Ce
 
 def _check_attributes(csr: CertRequest) -> None:
     if csr.attribute(_CHANGE_SUBJECT_NAME):
-        # EST-162: not to be ignored silently.
+        # RFC 6402 2.12: not to be ignored silently.
         raise Refused("profile/change-subject-name", "a change of names is not offered here")
     if csr.attribute(_MICROSOFT_EXTENSIONS):
         # Read as an extensionRequest by some and not by others; nobody here sends it.

@@ -191,7 +191,7 @@ class ReferenceCA:
         return certificate
 
     def may_renew(self, certificate: x509.Certificate, now: datetime) -> None:
-        """Return if the holder of `certificate` may have it renewed. EST-165.
+        """Return if the holder of `certificate` may have it renewed. RFC 7030 2.3.
 
         Raises Refused: renewal/unknown-certificate unless it is, byte for byte, in the store and
         from this CA; renewal/revoked; renewal/expired; renewal/not-yet-valid.

@@ -14,10 +14,10 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key as _load_key
 
 from est_core import LocalProtocolError
+from est_transports.signers import SigningKey
 
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024  # the largest public CRLs; the web's CAs are 250 KiB
 _CRL_BLOCK: Final = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
@@ -64,7 +64,7 @@ class TlsIdentity:
     """
 
     chain: tuple[x509.Certificate, ...]
-    key: PrivateKeyTypes = field(repr=False)
+    key: SigningKey = field(repr=False)
 
     def __post_init__(self) -> None:
         if not self.chain:
@@ -104,20 +104,23 @@ def load_pem_crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
         raise CredentialFileError(path, "a CRL cannot be read") from exc
 
 
-def load_pem_private_key(path: Path, password: bytes | None = None) -> PrivateKeyTypes:
+def load_pem_private_key(path: Path, password: bytes | None = None) -> SigningKey:
     """Return the private key of a PEM file; `password` opens an encrypted one.
 
-    Raises CredentialFileError.
+    Raises CredentialFileError, also for a key that cannot sign.
     """
     raw = _read(path)
     try:
-        return _load_key(raw, password)
+        key = _load_key(raw, password)
     except TypeError as exc:  # a password too many, or one missing
         reason = "is not encrypted, but a password was given" if password else "needs a password"
         raise CredentialFileError(path, reason) from exc
     except (ValueError, UnsupportedAlgorithm) as exc:
         reason = "no private key in PEM form can be read"
         raise CredentialFileError(path, f"{reason}, or the password is wrong") from exc
+    if not isinstance(key, SigningKey):
+        raise CredentialFileError(path, "holds a key that cannot sign")
+    return key
 
 
 def load_identity(

@@ -15,14 +15,23 @@ from pathlib import Path
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+Key = (
+    ec.EllipticCurvePrivateKey
+    | rsa.RSAPrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+    | mldsa.MLDSA44PrivateKey
+    | mldsa.MLDSA65PrivateKey
+    | mldsa.MLDSA87PrivateKey
+)
 
 CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
 SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
@@ -70,7 +79,7 @@ class Subject:
     ips: tuple[str, ...] = ()
     eku: tuple[x509.ObjectIdentifier, ...] | None = (CLIENT_AUTH,)
     digital_signature: bool | None = True
-    key: CertificateIssuerPrivateKeyTypes = field(default_factory=new_key)
+    key: Key = field(default_factory=new_key)
     ca: bool = False
     path_length: int | None = None
     not_before: datetime = HOUR_AGO
@@ -83,7 +92,7 @@ class Entity:
     """A certificate and its key. `chain` is leaf first, without the root."""
 
     certificate: x509.Certificate
-    key: CertificateIssuerPrivateKeyTypes
+    key: Key
     chain: tuple[x509.Certificate, ...]
 
     @property
@@ -117,7 +126,7 @@ class Authority:
         issuer: Authority | None = None,
         *,
         eku: tuple[x509.ObjectIdentifier, ...] | None = None,
-        key: CertificateIssuerPrivateKeyTypes | None = None,
+        key: Key | None = None,
         path_length: int | None = None,
     ) -> None:
         self.key = key or new_key()
@@ -177,7 +186,7 @@ def self_signed(subject: Subject) -> Entity:
 def _certificate(
     subject: Subject,
     issuer: x509.Name | None,
-    signing_key: CertificateIssuerPrivateKeyTypes,
+    signing_key: Key,
 ) -> x509.Certificate:
     name = common_name(subject.name)
     constraints = x509.BasicConstraints(ca=subject.ca, path_length=subject.path_length)
@@ -202,7 +211,7 @@ def _certificate(
     return builder.sign(signing_key, None if hashless else hashes.SHA256())
 
 
-def _key_identifier(key: CertificateIssuerPrivateKeyTypes) -> x509.SubjectKeyIdentifier:
+def _key_identifier(key: Key) -> x509.SubjectKeyIdentifier:
     return x509.SubjectKeyIdentifier.from_public_key(key.public_key())
 
 

@@ -74,7 +74,7 @@ def read_attribute(element: _der.Element, code: str) -> Attribute:
 
 
 def directory_string(text: str) -> bytes:
-    """Return a DirectoryString: PrintableString where possible, else UTF8String (EST-194).
+    """Return a DirectoryString: PrintableString where possible, else UTF8String . RFC 7894 3.
 
     Raises LocalProtocolError unless it has 1 to 255 characters.
     """
@@ -92,7 +92,7 @@ def read_directory_string(value_der: bytes, limits: Limits) -> str:
 
     Raises RemoteProtocolError attribute/string for anything else or for text that its encoding
     does not allow, attribute/too-long above `limits.challenge_chars`, and der/...
-    RFC 7894 3; EST-183, EST-195.
+    RFC 2985 5.4.1, RFC 7894 3.
     """
     # A character has at most four octets; tag and length have at most four here.
     _der.check_der(value_der, limits, max_bytes=4 * limits.challenge_chars + 8)
@@ -121,14 +121,14 @@ def _text_untrusted(octets: bytes, codec: str) -> str | None:
         return None
 
 
-def challenge(oid: str, text: str) -> Attribute:
+def challenge_attribute(oid: str, text: str) -> Attribute:
     """Return a challenge attribute: challengePassword or one of RFC 7894, with one value."""
     return Attribute(type=oid, values=(directory_string(text),))
 
 
 def challenge_password(text: str) -> Attribute:
     """Return the attribute that links identity and proof of possession. RFC 7030 3.5."""
-    return challenge(_oids.CHALLENGE_PASSWORD, text)
+    return challenge_attribute(_oids.CHALLENGE_PASSWORD, text)
 
 
 # --- Extensions ------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ class ChangeSubjectName:
     """The names a renewal asks for in place of those it must repeat. RFC 6402 2.8.
 
     `subject` None means an empty subject and `subject_alt_name` None no SubjectAltName
-    (EST-160); the latter is the DER of GeneralNames, as the value of the extension is.
+    (RFC 6402 2.8); the latter is the DER of GeneralNames, as the value of the extension is.
     LocalProtocolError unless at least one is there and the latter is a SEQUENCE.
     """
 
@@ -251,7 +251,7 @@ class ChangeSubjectName:
             raise LocalProtocolError("subject_alt_name is the DER of GeneralNames")
 
     def attribute(self) -> Attribute:
-        """Return the attribute, subjectAlt tagged [1] as erratum 3943 says (EST-161)."""
+        """Return the attribute, subjectAlt tagged [1] as erratum 3943 says (RFC 6402 2.8)."""
         subject = b"" if self.subject is None else self.subject.public_bytes()
         alt = b""
         if self.subject_alt_name is not None:

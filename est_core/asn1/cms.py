@@ -26,7 +26,8 @@ def write_certs_only(certificates: Sequence[x509.Certificate]) -> bytes:
 
     Version 1, no digest algorithm, no content, the certificates once each and sorted as DER
     demands, no `crls` (an empty one breaks a client), no signer: equal certificates give equal
-    bytes in any order. Raises LocalProtocolError for none. RFC 5272 4.1; EST-117, EST-148.
+    bytes in any order. Raises LocalProtocolError for none. RFC 5272 4.1,
+    RFC 7030 4.1.3, 4.2.3.
     """
     if not certificates:
         raise LocalProtocolError("a certs-only bag holds at least one certificate")
@@ -48,8 +49,8 @@ def read_certs_only(
     """Return the certificates of a certs-only bag in the order they came, each once.
 
     BER is accepted, a set out of order, a `crls` field, digest algorithms, version 1 or 3, and
-    content of no bytes: all seen from servers in the field (EST-131). The order means nothing
-    (EST-129). `max_bytes` defaults to `limits.response_body_bytes`.
+    content of no bytes: all seen from servers in the field (RFC 7030 A.1). The order means nothing
+    (RFC 5272 4.1). `max_bytes` defaults to `limits.response_body_bytes`.
     Raises RemoteProtocolError: cms/malformed, cms/content (it carries something), cms/signed (it
     has a signer), cms/no-certificates, cms/too-many-certificates, cms/bad-certificate (one that
     cannot be read whole, key included), der/... RFC 5652 5.1.

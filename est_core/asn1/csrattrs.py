@@ -62,14 +62,14 @@ CsrAttr = ObjectId | Attribute
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsrPlan:
-    """What a request should hold, once a template has taken the place of the rest (EST-270).
+    """What a request should hold, once a template has taken the place of the rest (RFC 9908 4).
 
     `extensions` are copied as they are; `extensions_to_fill` need the client's value, or have
     empty GeneralNames for it to fill. `attributes` come with values to copy; `attribute_oids`
-    are to be included with values of the client's own, where it has some (EST-187, EST-247).
+    are to be included with values of the client's own, where it has some (RFC 7894 4, RFC 8951 4).
     `subject` None means no demand. `linking_attribute` is the type to link with: where
-    estIdentityLinking is listed that one alone (EST-188). `unknown` is everything not
-    interpreted here, which a client ignores (EST-241) unless its application knows better.
+    estIdentityLinking is listed that one alone (RFC 7894 4). `unknown` is everything not
+    interpreted here, which a client ignores (RFC 8951 4) unless its application knows better.
     """
 
     from_template: bool = False
@@ -96,7 +96,7 @@ class CsrAttrs:
     `limits` bound what the items are decoded with. `received` keeps what peers send although it
     must not be sent; without it LocalProtocolError is raised for more than one extensionRequest,
     key type or template, for one of these that does not decode, and for an attribute without
-    values (EST-250 to 255, 262 to 264).
+    values (RFC 9908 3.2).
     """
 
     items: tuple[CsrAttr, ...]
@@ -119,7 +119,7 @@ class CsrAttrs:
 
     @property
     def is_empty(self) -> bool:
-        """True if there is no item: the same as having no CSR attributes (EST-239)."""
+        """True if there is no item: the same as having no CSR attributes (RFC 8951 4)."""
         return not self.items
 
     def oids(self) -> tuple[str, ...]:
@@ -172,7 +172,7 @@ class CsrAttrs:
         return next((found for found in wanted if found is not None), None)
 
     def signature_algorithms(self) -> tuple[str, ...]:
-        """Return the bare object identifiers that name a signature algorithm we know (EST-245)."""
+        """Return the bare object identifiers of signature algorithms we know. RFC 8951 4."""
         return tuple(oid for oid in self.oids() if signature_algorithm(oid) is not None)
 
     def template(self) -> CertRequestInfoTemplate | None:
@@ -181,7 +181,7 @@ class CsrAttrs:
         return read_template(found[0], self.limits) if found else None
 
     def with_challenge_password(self) -> CsrAttrs:
-        """Return the same with challengePassword listed, at the end if it was not (EST-172)."""
+        """Return the same with challengePassword listed, at the end if it was not. RFC 8951 4."""
         if any(_type(item) == _oids.CHALLENGE_PASSWORD for item in self.items):
             return self
         return replace(self, items=(*self.items, ObjectId(oid=_oids.CHALLENGE_PASSWORD)))
@@ -217,7 +217,7 @@ class CsrAttrs:
 def parse_csrattrs(der: bytes, limits: Limits) -> CsrAttrs:
     """Return the CSR attributes in `der`, all that is understood of them decoded once.
 
-    Unknown items are kept (EST-241). Raises RemoteProtocolError: csrattrs/malformed,
+    Unknown items are kept (RFC 8951 4). Raises RemoteProtocolError: csrattrs/malformed,
     csrattrs/too-many-items, csrattrs/duplicate-extension-request, csrattrs/duplicate-template,
     csrattrs/template, csr/duplicate-extension, csr/too-many-extensions, der/...
     """
@@ -243,7 +243,7 @@ def _check_received(items: tuple[CsrAttr, ...], limits: Limits) -> None:
     attributes = [item for item in items if isinstance(item, Attribute)]
     requests = [found for found in attributes if found.type == _oids.EXTENSION_REQUEST]
     if len(requests) > 1:
-        # EST-250: "there MUST NOT be more than one"; which one counts would be a guess.
+        # RFC 9908 3.2: "there MUST NOT be more than one"; which one counts would be a guess.
         raise RemoteProtocolError(
             "csrattrs/duplicate-extension-request", "more than one extensionRequest"
         )
@@ -278,7 +278,10 @@ def _type(item: CsrAttr) -> str:
 
 
 def _extensions(attribute: Attribute, limits: Limits) -> tuple[Extension, ...] | None:
-    """Return the extensions of an extensionRequest, None if it holds something else (EST-275)."""
+    """Return the extensions of an extensionRequest, None if it holds something else.
+
+    As in the example of RFC 7030 4.5.2, which RFC 9908 5.2 corrects.
+    """
     try:
         return read_extensions(attribute, limits)
     except RemoteProtocolError as exc:
@@ -290,7 +293,7 @@ def _extensions(attribute: Attribute, limits: Limits) -> tuple[Extension, ...] |
 def _key_type(item: CsrAttr) -> KeyTypeWanted | None:
     """Return the kind of key an item asks for, None if it asks for none or not readably so.
 
-    No value means no further demand (EST-254); servers also list the bare algorithm.
+    No value means no further demand (RFC 9908 3.2); servers also list the bare algorithm.
     """
     algorithm = _type(item)
     if algorithm not in KEY_ALGORITHMS:

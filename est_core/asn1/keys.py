@@ -66,7 +66,7 @@ def public_key_facts(spki_der: bytes, limits: Limits) -> PublicKeyFacts:
 
     Raises RemoteProtocolError key/unsupported for what is not a key we know (an elliptic curve
     must be a named one and the point must lie on it), key/weak for an RSA key with an even
-    modulus or an exponent that is even or not between 65537 and 2^256 (EST-294), and der/...
+    modulus or an exponent that is even or not between 65537 and 2^256 (RFC 5274 8), and der/...
     Sizes are not judged here: which are good enough is policy.
     """
     _der.check_der(spki_der, limits)

@@ -8,6 +8,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from est_core import _oids
 from est_core._errors import LocalProtocolError, RemoteProtocolError
@@ -77,6 +78,10 @@ class CertRequest:
     signature_algorithm: str
     """Object identifier of the algorithm it says it is signed with."""
 
+    def public_key(self) -> CertificatePublicKeyTypes:
+        """Return the key that is to be certified, for a CA to put into a certificate."""
+        return x509.load_der_x509_csr(self.der).public_key()
+
     def attribute(self, oid: str) -> tuple[Attribute, ...]:
         """Return every attribute of that type."""
         return tuple(found for found in self.attributes if found.type == oid)
@@ -101,12 +106,10 @@ class CertRequest:
         return found.value if found else None
 
 
-def parse_cert_request(der: bytes, limits: Limits, *, ignore_key: bool = False) -> CertRequest:
+def parse_cert_request(der: bytes, limits: Limits) -> CertRequest:
     """Return the certificate request in `der`. Its signature is NOT verified.
 
-    An empty subject is allowed (EST-145). With `ignore_key` a key that cannot be used is not
-    refused, its facts are then of no use (name "unknown", 0 bits): /serverkeygen must ignore the
-    key (EST-211).
+    An empty subject is allowed. RFC 5272 3.2.1.2.1.
     Raises RemoteProtocolError: csr/malformed (also a version other than 1 and values that do not
     decode), csr/duplicate-attribute (a second extensionRequest), csr/too-many-attributes,
     csr/too-many-extensions, csr/too-many-names, csr/extensions, csr/duplicate-extension,
@@ -118,7 +121,7 @@ def parse_cert_request(der: bytes, limits: Limits, *, ignore_key: bool = False) 
     if version.der != _VERSION_1:
         raise RemoteProtocolError("csr/malformed", "the version is not 1")
     bound_name(subject, limits)
-    key = _key_untrusted(spki.der, limits, ignore_key=ignore_key)
+    key = public_key_facts(spki.der, limits)
     attributes = _attributes_untrusted(attribute_set, limits)
     extensions = _requested_extensions(attributes, limits)
     return CertRequest(
@@ -223,15 +226,6 @@ def _decoded_untrusted(der: bytes, extensions: tuple[Extension, ...]) -> x509.Na
         raise _malformed("the subject or an extension cannot be decoded") from exc
 
 
-def _key_untrusted(spki_der: bytes, limits: Limits, *, ignore_key: bool) -> PublicKeyFacts:
-    try:
-        return public_key_facts(spki_der, limits)
-    except RemoteProtocolError:
-        if not ignore_key:
-            raise
-        return PublicKeyFacts(algorithm="", name="unknown", bits=0, spki=spki_der)
-
-
 def _challenges_untrusted(
     attributes: tuple[Attribute, ...], limits: Limits
 ) -> Iterator[tuple[str, str]]:
@@ -245,7 +239,7 @@ def signature_is_valid(csr: CertRequest) -> bool:
     """True if the request is signed with the key it is about: its proof of possession.
 
     Raises RemoteProtocolError("csr/signature-algorithm") for algorithms we do not verify, MD5
-    and SHA-1 among them. RFC 2986 4.2; EST-142. A P-256 signature takes about 100 us.
+    and SHA-1 among them. RFC 2986 4.2; RFC 7030 3.4. A P-256 signature takes about 100 us.
     """
     request = x509.load_der_x509_csr(csr.der)
     try:

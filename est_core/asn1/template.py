@@ -98,7 +98,7 @@ class ExtensionTemplate:
 
     @property
     def is_complete(self) -> bool:
-        """True if nothing is left to the client, in GeneralNames neither (EST-268)."""
+        """True if nothing is left to the client, in GeneralNames neither (RFC 9908 3.4)."""
         if self.value is None:
             return False
         if self.oid != _oids.SUBJECT_ALT_NAME:
@@ -157,7 +157,7 @@ def _key_der(key: KeyTypeWanted) -> bytes:
     if key.algorithm == _oids.RSA_ENCRYPTION:
         parameters = _der.tlv(_der.NULL, b"")
     if key.bits is not None:
-        # EST-261: a placeholder with a modulus of the wanted length; no key at all.
+        # RFC 9908 3.4: a placeholder with a modulus of the wanted length; no key at all.
         modulus = 1 << (key.bits - 1) | 1
         numbers = _der.sequence(_der.integer(modulus), _der.integer(65537))
         placeholder = _der.tlv(_der.BIT_STRING, b"\0" + numbers)
@@ -166,7 +166,7 @@ def _key_der(key: KeyTypeWanted) -> bytes:
 
 
 def _extension_attribute(extensions: Sequence[ExtensionTemplate]) -> Attribute:
-    """Return extensionRequest if all is said, else extensionReqTemplate (EST-262)."""
+    """Return extensionRequest if all is said, else extensionReqTemplate (RFC 9908 3.4)."""
     if all(extension.is_complete for extension in extensions):
         return extension_request(complete_extensions(extensions))
     value = _der.sequence(*(extension.der() for extension in extensions))
@@ -284,7 +284,7 @@ def _attributes_untrusted(
     attributes = [read_attribute(part, _CODE) for part in elements]
     requests = [found for found in attributes if found.type in _EXTENSION_ATTRIBUTES]
     if len(requests) > 1:
-        # EST-263: neither "multiple id-aa-extensionReqTemplate" nor both kinds.
+        # RFC 9908 3.4: neither "multiple id-aa-extensionReqTemplate" nor both kinds.
         raise _malformed("the template asks for extensions in two attributes")
     others = tuple(found for found in attributes if found.type not in _EXTENSION_ATTRIBUTES)
     return others, _extensions_untrusted(requests[0], limits) if requests else ()

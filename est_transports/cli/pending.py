@@ -21,7 +21,6 @@ from est_transports.cli._common import CliError, ExitCode
 from est_transports.cli.files import Output, key_pem, remove_files, write_files
 from est_transports.cli.keys import NewKey
 from est_transports.cli.wishes import Wish
-from est_transports.signers import SigningKey
 from est_transports.trust import load_pem_private_key
 
 PENDING_KEY: Final = "key.pem.pending"
@@ -51,7 +50,7 @@ def find_pending(directory: Path, password: bytes | None = None) -> Pending | No
         same_key = request.public_key() == key.public_key()
     except ValueError as exc:
         raise _unusable(directory, "its request cannot be read") from exc
-    if not isinstance(key, SigningKey) or not same_key:
+    if not same_key:
         raise _unusable(directory, "its key is another than its request's")
     return Pending(wish=wish, key=NewKey(key=key, password=password))
 

@@ -32,7 +32,7 @@ from est_core.asn1.attributes import (
     Attribute,
     ChangeSubjectName,
     Extension,
-    challenge,
+    challenge_attribute,
     extension_request,
 )
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo, parse_cert_request
@@ -222,7 +222,7 @@ def test_every_linking_value_that_is_there_must_match(
     password: str | None, linking: str | None, verdict: str, required: bool, tolerant: bool
 ) -> None:
     given_values = ((CHALLENGE_PASSWORD, password), (IDENTITY_LINKING, linking))
-    csr = linked_csr(*(challenge(oid, text) for oid, text in given_values if text))
+    csr = linked_csr(*(challenge_attribute(oid, text) for oid, text in given_values if text))
     refusal = ""
     if verdict != "linked" and required:
         refusal = "pop/missing"

@@ -27,7 +27,7 @@ from est_core import (
     TlsVersion,
     default_policy,
 )
-from est_core.asn1.attributes import challenge
+from est_core.asn1.attributes import challenge_attribute
 from est_core.asn1.csrattrs import CsrAttrs, parse_csrattrs
 from est_core.asn1.keys import SIGNATURE_ALGORITHMS
 from est_core.asn1.pkcs10 import (
@@ -185,7 +185,7 @@ def test_linking_values_of_another_channel_in_the_info_are_replaced_or_dropped(
 ) -> None:
     stale = linking_text(OTHER)
     old = info(own_key()).with_challenge_password(stale)
-    old = old.with_attribute(challenge(IDENTITY_LINKING, stale))
+    old = old.with_attribute(challenge_attribute(IDENTITY_LINKING, stale))
     exchange = client(pop).enroll(old)
     if pop is PopMode.ALWAYS:
         on = reached()
@@ -240,7 +240,7 @@ def test_a_foreign_unlinked_csr_is_not_sent_where_linking_is_required(
 def test_a_foreign_csr_with_two_linking_values_is_never_sent() -> None:
     key = new_key()
     text = linking_text(BINDING)
-    attribute = challenge("1.2.840.113549.1.9.7", text)
+    attribute = challenge_attribute("1.2.840.113549.1.9.7", text)
     twice = CertRequestInfo(
         subject=info(key).subject, spki=info(key).spki, attributes=(attribute, attribute)
     )

@@ -58,7 +58,7 @@ from est_core import (
     TlsVersion,
     TrustClass,
 )
-from est_core.asn1.attributes import challenge
+from est_core.asn1.attributes import challenge_attribute
 from est_core.asn1.cms import write_certs_only
 from est_core.asn1.csrattrs import CsrAttrs, parse_csrattrs
 from est_core.asn1.pkcs10 import (
@@ -200,7 +200,9 @@ def wanted_info(stale: bool) -> CertRequestInfo:
     if not stale:
         return wanted
     text = linking_text(OTHER)
-    return wanted.with_challenge_password(text).with_attribute(challenge(IDENTITY_LINKING, text))
+    return wanted.with_challenge_password(text).with_attribute(
+        challenge_attribute(IDENTITY_LINKING, text)
+    )
 
 
 ATTRIBUTES: Final = (

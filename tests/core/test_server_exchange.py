@@ -46,7 +46,12 @@ from est_core import (
     Verified,
     default_policy,
 )
-from est_core.asn1.attributes import Extension, challenge, challenge_password, extension_request
+from est_core.asn1.attributes import (
+    Extension,
+    challenge_attribute,
+    challenge_password,
+    extension_request,
+)
 from est_core.asn1.cms import read_certs_only
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId, parse_csrattrs
 from tests.core.cast import (
@@ -299,9 +304,11 @@ def test_two_linking_values_are_refused_even_if_one_is_right(now: Instant) -> No
 def test_est_identity_linking_is_verified_like_challenge_password(now: Instant) -> None:
     key, oid = new_key(), "1.2.840.113549.1.9.16.2.58"
     for value, outcome in ((LINKING, Outcome.OK), ("b3RoZXIgZmluaXNo", Outcome.DENIED)):
-        der = sign(info(key).with_attribute(challenge(oid, value)), key)
+        der = sign(info(key).with_attribute(challenge_attribute(oid, value)), key)
         assert enroll(der, now, policy=REQUIRE_POP).outcome is outcome
-    both = info(key).with_attribute(challenge(oid, LINKING)).with_challenge_password("wrong")
+    both = (
+        info(key).with_attribute(challenge_attribute(oid, LINKING)).with_challenge_password("wrong")
+    )
     assert enroll(sign(both, key), now).code == "pop/mismatch"
 
 
@@ -486,3 +493,7 @@ def test_a_binding_has_the_length_of_its_kind() -> None:
 def test_tls_unique_is_no_fact_of_tls_1_3() -> None:
     with pytest.raises(LocalProtocolError):
         Channel(version=TlsVersion.TLS_1_3, binding=BINDING)
+
+
+def test_an_exchange_says_what_it_is_and_where_it_stands(now: Instant) -> None:
+    assert repr(open_question(now)) == "<ServerExchange simpleenroll deciding>"

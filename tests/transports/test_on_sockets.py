@@ -282,7 +282,7 @@ def test_a_client_without_credentials_gives_up_and_closes_the_connection() -> No
 
 def test_a_client_renews_with_its_certificate() -> None:
     mine = pki().client
-    signer = LocalSigner(mine.key)  # type: ignore[arg-type]  # a P-256 key
+    signer = LocalSigner(mine.key)
     info = CertRequestInfo(
         subject=mine.certificate.subject, spki=signer.public_key_spki, attributes=()
     )

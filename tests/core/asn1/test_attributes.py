@@ -15,7 +15,7 @@ from est_core.asn1.attributes import (
     Attribute,
     ChangeSubjectName,
     Extension,
-    challenge,
+    challenge_attribute,
     challenge_password,
     extension_request,
     read_change_subject_name,
@@ -78,7 +78,7 @@ def test_the_attributes_of_rfc_7894_read_and_write(name: str) -> None:
     (item,) = parse_csrattrs(seq(der), LIMITS).items
     assert isinstance(item, Attribute)
     text = read_directory_string(item.values[0], LIMITS)
-    assert challenge(item.type, text).der() == der
+    assert challenge_attribute(item.type, text).der() == der
 
 
 @pytest.mark.req("EST-183")
@@ -321,4 +321,4 @@ def test_only_our_error_escapes_attributes(value: bytes, wrapped: bool) -> None:
         read_name(values[0], LIMITS)
     with suppress(RemoteProtocolError):
         read_directory_string(values[0], LIMITS)
-    assert challenge(IDENTITY_LINKING, "x").type == IDENTITY_LINKING
+    assert challenge_attribute(IDENTITY_LINKING, "x").type == IDENTITY_LINKING

@@ -18,7 +18,12 @@ from hypothesis import strategies as st
 
 from est_core import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
-from est_core.asn1.attributes import Extension, challenge, challenge_password, extension_request
+from est_core.asn1.attributes import (
+    Extension,
+    challenge_attribute,
+    challenge_password,
+    extension_request,
+)
 from est_core.asn1.keys import public_key_facts, signature_algorithm_for
 from est_core.asn1.pkcs10 import (
     CertRequestInfo,
@@ -163,10 +168,9 @@ def test_every_truncation_is_refused() -> None:
         assert refusal(request()[:end]).startswith("der/")
 
 
-def test_a_key_may_be_ignored_where_it_must_be() -> None:
-    der = unsigned(key=seq(seq(oid("2.999")), tlv(3, b"\0x")))
-    assert parse_cert_request(der, LIMITS, ignore_key=True).key.name == "unknown"
-    assert parse_cert_request(request(), LIMITS, ignore_key=True).key.name == "EC P-256"
+def test_the_key_of_a_request_can_be_certified() -> None:
+    csr = parse_cert_request(request(), LIMITS)
+    assert csr.public_key() == x509.load_der_x509_csr(csr.der).public_key()
 
 
 def test_a_request_shows_no_challenge_in_repr() -> None:
@@ -283,7 +287,7 @@ def test_the_order_of_attributes_does_not_matter() -> None:
 
 def test_a_new_binding_replaces_every_old_one_and_nothing_else() -> None:
     csr = parse_cert_request(request(), LIMITS)
-    linked = CertRequestInfo.of(csr).with_attribute(challenge(IDENTITY_LINKING, "y"))
+    linked = CertRequestInfo.of(csr).with_attribute(challenge_attribute(IDENTITY_LINKING, "y"))
     linked = linked.with_challenge_password("new").with_challenge_password("newer")
     assert [found.type for found in linked.attributes].count(CHALLENGE_PASSWORD) == 1
     signature = p256().sign(linked.der(), ec.ECDSA(hashes.SHA256()))
