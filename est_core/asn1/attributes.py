@@ -74,7 +74,7 @@ def read_attribute(element: _der.Element, code: str) -> Attribute:
 
 
 def directory_string(text: str) -> bytes:
-    """Return a DirectoryString: PrintableString where possible, else UTF8String . RFC 7894 3.
+    """Return a DirectoryString: PrintableString where possible, else UTF8String. RFC 7894 3.
 
     Raises LocalProtocolError unless it has 1 to 255 characters.
     """

@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -138,6 +139,8 @@ def _explained(module: str, name: str) -> str:
     """Return the first sentence about a name, wherever it is defined."""
     if name == "__version__":
         return "The version of this distribution."
+    if f"{module}.{name}" in chain.from_iterable(MODULES.values()):
+        return f"The module `{module}.{name}`, see there."
     definitions = _definitions(module)
     if name not in definitions:
         for node in ast.walk(_tree(module)):

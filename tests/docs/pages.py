@@ -11,8 +11,7 @@ What a page does is what stands in it. In a comment on the line before a block, 
 Anywhere, `<!-- test: needs NAME ... -->` names programs that must be installed. Blocks in `sh`
 are run by `bash -e`; every other block needs one of these comments, or a language of `PLAIN`.
 
-A server is put in the background with its output in a file, `... 2> NAME.log &`; the script then
-waits until that file says `serving`. `8443` stands for a free port.
+A page that puts a server in the background waits for it itself. `8443` stands for a free port.
 """
 
 from __future__ import annotations
@@ -35,22 +34,12 @@ _FENCE: Final = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _NEEDS: Final = re.compile(r"^<!-- test: needs ([^\n]*?) -->$", re.MULTILINE)
-_BACKGROUND: Final = re.compile(r"> *(?P<log>\S+\.log)(?: 2>&1)? &$", re.MULTILINE)
 _STEP: Final = "== step %d =="
 
 _PROLOGUE: Final = """\
 set -euo pipefail
 exec 2>&1
 trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
-ready() {
-    for _ in $(seq 300); do
-        grep -q serving "$1" && return 0
-        kill -0 $! || break
-        sleep 0.05
-    done
-    cat "$1"
-    return 1
-}
 """
 
 
@@ -115,7 +104,7 @@ def script(page: Path, port: int) -> str:
 def _command(block: Block) -> str:
     match block.verb, block.language:
         case "", "sh":
-            return _BACKGROUND.sub(lambda found: f"{found[0]}\nready {found['log']}", block.text)
+            return block.text
         case "file", _:
             return f"cat > {shlex.quote(block.rest)} <<'END-OF-FILE'\n{block.text}END-OF-FILE\n"
         case "edit", _:

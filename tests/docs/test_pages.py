@@ -16,10 +16,11 @@ from tests.conftest import PeerFinder
 from tests.docs.pages import DOCS, ROOT, blocks, is_program, needs, script, unlike
 
 PAGES = sorted(DOCS.rglob("*.md"))
-TIMEOUT_S = 120
+TIMEOUT_S = 60
 
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.*?) *$", re.MULTILINE)
+_BACKGROUND = re.compile(r"> (\S+\.log)(?: 2>&1)? &\n(.*)")
 _CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 
 
@@ -58,7 +59,8 @@ def run(page: Path, directory: Path, port: int) -> tuple[int, str]:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)  # the script and the servers that it started
         printed, _ = process.communicate()
-    return process.returncode, printed
+    logs = sorted(work.rglob("*.log")) if process.returncode else []
+    return process.returncode, printed + "".join(log.read_text("utf-8") for log in logs)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if is_program(page)], ids=name)
@@ -74,6 +76,17 @@ def test_a_page_does_what_it_says(page: Path, peer: PeerFinder, tmp_path: Path) 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_block_is_run_or_says_why_not(page: Path) -> None:
     assert [f"line {block.line}" for block in blocks(page) if not block.is_understood] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_server_in_the_background_is_waited_for(page: Path) -> None:
+    for block in blocks(page):
+        if block.language == "sh" and "&\n" in block.text:
+            found = _BACKGROUND.findall(block.text)
+            assert [after for _, after in found] == [
+                f"until grep -qs serving {log}; do sleep 0.1; done" for log, _ in found
+            ]
+            assert len(found) == block.text.count(" &\n")
 
 
 def anchors(page: Path) -> set[str]:

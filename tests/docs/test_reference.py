@@ -61,8 +61,18 @@ COMMANDS = dict(commands())
 
 def options(command: click.Command) -> dict[str, click.Option]:
     """A command's options, by all their names."""
-    found = command.get_params(click.Context(command))
-    return {", ".join(each.opts): each for each in found if isinstance(each, click.Option)}
+    return {
+        ", ".join(each.opts): each
+        for each in [*command.params, help_option(command)]
+        if isinstance(each, click.Option)
+    }
+
+
+def help_option(command: click.Command) -> click.Option:
+    """The option that prints help: made anew, for click keeps the one that it made first."""
+    parent = click.Context(group, **group.context_settings)
+    names = command.get_help_option_names(click.Context(command, parent=parent))
+    return click.Option(names, is_flag=True)
 
 
 def listed(heading: str) -> dict[str, Row]:
