@@ -48,8 +48,12 @@ class ListenAddress:
 def parse_listen(text: str) -> ListenAddress:
     """Return the address in HOST:PORT, [IPV6]:PORT, HOST or :PORT, which is every IPv4 address.
 
-    Raises LocalProtocolError.
+    A number alone is refused: it would be a host. Raises LocalProtocolError.
     """
+    if text.isascii() and text.isdigit():
+        raise LocalProtocolError(
+            f"{text!r} is only a number; did you mean :{text} or 127.0.0.1:{text}?"
+        )
     host, colon, port = text.rpartition(":")
     if text.endswith("]") or not colon:
         host, port = text, str(DEFAULT_PORT)
@@ -136,7 +140,8 @@ class ServerConfig:
 
     `threads` and `connections_max` are for each of the `workers`, which are processes; `stop_s`
     is how long a stopping server waits for requests under way. `labels` without a rule of their
-    own are guarded as no label is. Raises LocalProtocolError for names that do not fit together.
+    own are guarded as no label is. `directory` is where est.toml is, for advice only.
+    Raises LocalProtocolError for names that do not fit together.
     """
 
     listen: ListenAddress
@@ -156,6 +161,7 @@ class ServerConfig:
     timeouts: Timeouts = field(default_factory=Timeouts)
     accept_pem: bool = True
     accept_der: bool = True
+    directory: Path | None = None
 
     def __post_init__(self) -> None:
         for name in (self.ca.default_profile, *(label.profile for label in self.labels)):

@@ -70,6 +70,7 @@ def load_config(path: Path) -> ServerConfig:
     """
     top = read_toml(path)
     server, body = top.table("server"), top.table("body")
+    profiles = _profiles(top)
     with top.checks():
         config = ServerConfig(
             listen=_listen(server),
@@ -81,14 +82,15 @@ def load_config(path: Path) -> ServerConfig:
             auth=_auth(top.table("auth")),
             pop=_pop(top.table("pop")),
             tls=_tls(top.table("tls")),
-            ca=_ca(top.table("ca")),
-            profiles=_profiles(top),
-            labels=tuple(_label(name, table) for name, table in top.tables("labels")),
+            ca=_ca(top.table("ca"), profiles),
+            profiles=profiles,
+            labels=tuple(_label(name, table, profiles) for name, table in top.tables("labels")),
             csrattrs=_csrattrs(top.table("csrattrs")),
             limits=_limits(top.table("limits")),
             timeouts=_timeouts(top.table("timeouts")),
             accept_pem=body.flag("accept_pem", True),
             accept_der=body.flag("accept_der", True),
+            directory=path.parent,
         )
         config.policy()
     for table in (server, body, top):
@@ -153,7 +155,7 @@ def _tls(table: TomlTable) -> TlsConfig:
     return config
 
 
-def _ca(table: TomlTable) -> CAConfig:
+def _ca(table: TomlTable, profiles: Mapping[str, Profile]) -> CAConfig:
     config = CAConfig(
         certificate=table.file("certificate", "ca.pem"),
         key=table.file("key", "ca-key.pem"),
@@ -161,8 +163,14 @@ def _ca(table: TomlTable) -> CAConfig:
         store=table.file("store", "est.db"),
         default_profile=table.text("default_profile", "client"),
     )
+    _check_profile(table, "default_profile", config.default_profile, profiles)
     table.done()
     return config
+
+
+def _check_profile(table: TomlTable, key: str, name: str, profiles: Mapping[str, Profile]) -> None:
+    if name not in profiles:
+        raise table.error(key, f"there is no profile {name!r}")
 
 
 def _profiles(top: TomlTable) -> Mapping[str, Profile]:
@@ -207,7 +215,7 @@ def _profile(name: str, table: TomlTable) -> Profile:
     return profile
 
 
-def _label(name: str, table: TomlTable) -> LabelConfig:
+def _label(name: str, table: TomlTable, profiles: Mapping[str, Profile]) -> LabelConfig:
     with table.checks():
         label = Label(name)
     enroll = {
@@ -220,6 +228,7 @@ def _label(name: str, table: TomlTable) -> LabelConfig:
         enroll=table.choice("simpleenroll", enroll, None),
         require_pop=table.flag("require_pop", False) if "require_pop" in table else None,
     )
+    _check_profile(table, "profile", config.profile, profiles)
     table.done()
     return config
 

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,10 @@ _DNS_LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 
 class FoundingError(Exception):
     """The directory cannot be made. The text is one line; nothing is left half made."""
+
+
+class OccupiedError(FoundingError):
+    """The directory is there already and holds something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,20 +89,30 @@ def check_host(host: str) -> None:
 
 
 def found(
-    directory: Path, founding: Founding, *, now: Instant, entropy: Entropy, replace: bool = False
+    directory: Path,
+    founding: Founding,
+    *,
+    now: Instant,
+    entropy: Entropy,
+    replace: bool = False,
+    moved: Callable[[Path], object] | None = None,
 ) -> x509.Certificate:
     """Make the directory and return the certificate of its CA.
 
     A directory that holds anything is left alone, unless `replace`: then it is moved aside to
-    DIRECTORY.old-N, where its CA's key stays. The files are made in a directory beside it and
-    appear all at once. Raises FoundingError, StoreError.
+    DIRECTORY.old-N, where its CA's key stays, and `moved` is told that path. The files are made
+    in a directory beside it and appear all at once. Raises FoundingError, StoreError.
     """
     directory = Path(os.path.abspath(directory))
     if not replace and os.path.lexists(directory) and not _is_empty(directory):
-        raise FoundingError(f"{directory}: is there already and not empty")
+        if not directory.is_dir():
+            raise FoundingError(f"{directory}: is a file, not a directory")
+        raise OccupiedError(f"{directory}: is there already and not empty")
     with _errors(directory), _workshop(directory) as workshop:
         certificate = _make(workshop, founding, now, entropy)
-        _move(workshop, directory, replace=replace)
+        aside = _move(workshop, directory, replace=replace)
+    if aside is not None and moved is not None:
+        moved(aside)
     return certificate
 
 
@@ -167,7 +181,8 @@ def _workshop(directory: Path) -> Iterator[Path]:
         shutil.rmtree(workshop, ignore_errors=True)
 
 
-def _move(workshop: Path, directory: Path, *, replace: bool) -> None:
+def _move(workshop: Path, directory: Path, *, replace: bool) -> Path | None:
+    """Put the workshop in its place; return where to the directory that was there has gone."""
     _sync(workshop)
     aside = None
     if replace and os.path.lexists(directory) and not _is_empty(directory):
@@ -181,6 +196,7 @@ def _move(workshop: Path, directory: Path, *, replace: bool) -> None:
                 aside.rename(directory)
         raise
     _sync(directory.parent)
+    return aside
 
 
 def _free_name(directory: Path) -> Path:
@@ -210,5 +226,8 @@ def _sync(directory: Path) -> None:
 def _errors(directory: Path) -> Iterator[None]:
     try:
         yield
+    except (FileExistsError, NotADirectoryError) as exc:
+        reason = f"{exc.filename} is no directory"
+        raise FoundingError(f"{directory}: cannot be made: {reason}") from exc
     except OSError as exc:
         raise FoundingError(f"{directory}: cannot be made: {exc.strerror}") from exc

@@ -6,10 +6,11 @@ what is being served alone.
 
 from __future__ import annotations
 
+import shlex
 import socket
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -77,13 +78,10 @@ def load_service(
 
     Raises CredentialFileError for a file, and ServingError where the parts do not fit.
     """
-    identity = load_identity(config.tls.certificate, config.tls.key)
-    ca = _load_ca(config, identity, store)
-    trust = TrustAnchors(
-        explicit=ca.ca_certificates(),
-        implicit=tuple(c for path in config.tls.client_trust for c in load_pem_certificates(path)),
-        crls=tuple(crl for path in config.tls.crls for crl in load_pem_crls(path)),
-    )
+    with _named_keys(config):
+        identity = load_identity(config.tls.certificate, config.tls.key)
+        ca = _load_ca(config, identity, store)
+        trust = _trust(config, ca)
     try:
         context = server_context(_tls_config(config, identity, trust))
     except LocalProtocolError as exc:
@@ -103,6 +101,35 @@ def load_service(
             ca=ca, store=store, passwords=passwords, clock=clock, csrattrs=_csrattrs(config)
         ),
         notices=tuple(_notices(config, identity, ca, clock())),
+    )
+
+
+@contextmanager
+def _named_keys(config: ServerConfig) -> Iterator[None]:
+    """Add to an error about a file the key that names it."""
+    try:
+        yield
+    except CredentialFileError as exc:
+        tls, ca = config.tls, config.ca
+        keys: dict[Path | None, str] = {
+            **dict.fromkeys(tls.client_trust, "[tls] client_trust"),
+            **dict.fromkeys(tls.crls, "[tls] crls"),
+            ca.key_password_file: "[ca] key_password_file",
+            ca.key: "[ca] key",
+            ca.certificate: "[ca] certificate",
+            tls.key: "[tls] key",
+            tls.certificate: "[tls] certificate",
+        }
+        if exc.path not in keys:
+            raise
+        raise CredentialFileError(exc.path, f"{exc.reason} ({keys[exc.path]})") from exc
+
+
+def _trust(config: ServerConfig, ca: ReferenceCA) -> TrustAnchors:
+    return TrustAnchors(
+        explicit=ca.ca_certificates(),
+        implicit=tuple(c for path in config.tls.client_trust for c in load_pem_certificates(path)),
+        crls=tuple(crl for path in config.tls.crls for crl in load_pem_crls(path)),
     )
 
 
@@ -181,7 +208,8 @@ def _password(path: Path) -> bytes:
 def _notices(
     config: ServerConfig, identity: TlsIdentity, ca: ReferenceCA, now: Instant
 ) -> Iterator[str]:
-    renew = "; renew it with est init --renew-server"
+    place = "DIR" if config.directory is None else shlex.quote(str(config.directory))
+    renew = f"; renew it with: est init {place} --renew-server"
     named = [(config.tls.certificate, identity.certificate, renew)]
     named += [(config.ca.certificate, certificate, "") for certificate in ca.ca_certificates()]
     for path, certificate, advice in named:

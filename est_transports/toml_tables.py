@@ -2,14 +2,18 @@
 
 Whoever reads asks for each key with its type and range, then calls `done`: whatever was not asked
 for is an unknown key. A slip of the pen so stops the start, instead of leaving a default in force.
+It is reported when the top table is done, for only then is it known where a key would belong.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -18,6 +22,9 @@ from est_core import LocalProtocolError, RemoteProtocolError
 _Choice = TypeVar("_Choice")
 
 MAX_FILE_BYTES: Final = 1024 * 1024
+
+_TABLE_TWICE: Final = re.compile(r"Cannot declare \((.+?),?\) twice(.*)", re.DOTALL)
+_KEY_TWICE: Final = "Cannot overwrite a value"
 
 
 class ConfigError(Exception):
@@ -30,14 +37,33 @@ class ConfigError(Exception):
         self.reason = reason
 
 
+@dataclass(slots=True)
+class _Reading:
+    """What the tables of one file tell each other: keys by table, and what nobody asked for."""
+
+    asked: dict[str, set[str]] = field(default_factory=dict)
+    unknown: list[Callable[[], ConfigError]] = field(default_factory=list)
+
+    def homes(self, key: str) -> tuple[str, ...]:
+        """Return the tables that have this key."""
+        return tuple(name for name, keys in self.asked.items() if name and key in keys)
+
+
 class TomlTable:
     """One table being read. Every method raises ConfigError for a value of another type."""
 
-    def __init__(self, path: Path, name: str, content: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        content: Mapping[str, object],
+        reading: _Reading | None = None,
+    ) -> None:
         self.path = path
         self.name = name
         self._content = content
-        self._asked: set[str] = set()
+        self._reading = reading or _Reading()
+        self._asked = self._reading.asked.setdefault(name, set())
 
     def __contains__(self, key: str) -> bool:
         return key in self._content
@@ -143,10 +169,10 @@ class TomlTable:
         found = self._take(key)
         inside = f"{self.name}.{key}" if self.name else key
         if found is None:
-            return TomlTable(self.path, inside, {})
+            return TomlTable(self.path, inside, {}, self._reading)
         if not isinstance(found, dict):
             raise self.error(key, "is not a table")
-        return TomlTable(self.path, inside, found)
+        return TomlTable(self.path, inside, found, self._reading)
 
     def tables(self, key: str) -> Iterator[tuple[str, TomlTable]]:
         """Yield the names and tables of a table that holds nothing else, in their order."""
@@ -155,13 +181,23 @@ class TomlTable:
             yield name, around.table(name)
 
     def done(self) -> None:
-        """Refuse keys that nobody asked for, and name the nearest one that there is."""
-        for key in self._content:
-            if key not in self._asked:
-                near = difflib.get_close_matches(key, sorted(self._asked), n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                kind = "table" if isinstance(self._content[key], dict) else "key"
-                raise self.error(key, f"unknown {kind}{hint}")
+        """Note keys that nobody asked for; the top table, which is done last, refuses them.
+
+        The error names the table where the key would belong, or the nearest key that there is.
+        """
+        unknown = self._reading.unknown
+        unknown += [partial(self._unknown, key) for key in self._content if key not in self._asked]
+        if not self.name and unknown:
+            raise unknown[0]()
+
+    def _unknown(self, key: str) -> ConfigError:
+        kind = "table" if isinstance(self._content[key], dict) else "key"
+        homes = self._reading.homes(key) if kind == "key" else ()
+        near = difflib.get_close_matches(key, sorted(self._asked), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        if homes:
+            hint = "; it belongs in " + " or ".join(f"[{name}]" for name in homes[:3])
+        return self.error(key, f"unknown {kind}{hint}")
 
     def _take(self, key: str) -> object | None:
         self._asked.add(key)
@@ -196,5 +232,16 @@ def read_toml(path: Path) -> TomlTable:
     except UnicodeDecodeError as exc:
         raise ConfigError(path, "", "is not UTF-8 text") from exc
     except (tomllib.TOMLDecodeError, RecursionError) as exc:
-        raise ConfigError(path, "", f"is not TOML: {exc}") from exc
+        raise ConfigError(path, "", _toml_reason(str(exc))) from exc
     return TomlTable(path, "", content)
+
+
+def _toml_reason(text: str) -> str:
+    """Return what tomllib says, in words that help where it is a table or a key said twice."""
+    twice = _TABLE_TWICE.fullmatch(text)
+    if twice:
+        name = ".".join(re.findall(r"'([^']*)'", twice[1]))
+        return f"table [{name}] is there already; put the key under it{twice[2]}"
+    if text.startswith(_KEY_TWICE):
+        return f"a key is there twice{text.removeprefix(_KEY_TWICE)}"
+    return f"is not TOML: {text}"

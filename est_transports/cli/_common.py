@@ -6,12 +6,13 @@ person besides goes to stderr. `run` is the one place where an exception becomes
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum, unique
 from typing import Any, Final, TypeVar
@@ -23,6 +24,8 @@ from est_transports.trust import CredentialFileError
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 MAX_PASSWORD_BYTES: Final = 1024
+
+_DEVICE_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 @unique
@@ -85,7 +88,8 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
             standalone_mode=False,
             obj=settings,
         )
-        sys.stdout.flush()
+        with _printing():
+            sys.stdout.flush()
     except BaseException as exc:  # noqa: BLE001  the choke point
         if settings.verbose and not isinstance(exc, SystemExit):
             traceback.print_exc()
@@ -98,6 +102,9 @@ def _exit_code_of(exc: BaseException) -> int:
     match exc:
         case KeyboardInterrupt() | click.Abort():
             error = CliError("interrupted", ExitCode.INTERRUPTED)
+        case click.exceptions.NoArgsIsHelpError():
+            _on_stderr(exc.format_message())  # the help, as it is: nothing was done wrong
+            return int(ExitCode.USAGE)
         case BrokenPipeError() | SystemExit():  # click makes the latter of most of the former
             _discard_stdout()
             return int(ExitCode.LOCAL)  # whoever read our output has gone: nobody to tell
@@ -105,8 +112,14 @@ def _exit_code_of(exc: BaseException) -> int:
             error = as_cli_error(exc)
         case _:
             error = CliError(type(exc).__name__, ExitCode.INTERNAL)
-    click.echo(error.line, err=True)
+    _on_stderr(error.line)
     return int(error.code)
+
+
+def _on_stderr(text: str) -> None:
+    """Print the last words; where they cannot be printed the exit code has to do."""
+    with suppress(OSError):
+        click.echo(text, err=True)
 
 
 def as_cli_error(exc: Exception) -> CliError:
@@ -127,6 +140,9 @@ def as_cli_error(exc: Exception) -> CliError:
         case OSError() if exc.filename:
             # A file: sockets raise OSError without one.
             return CliError(f"{exc.filename}: {exc.strerror}", ExitCode.LOCAL)
+        case OSError() if exc.errno in _DEVICE_ERRORS:
+            # No socket says that; it is click, printing a help text.
+            return _stdout_error(exc)
         case _:
             # The text may hold anything; it is in the traceback for those who ask for it.
             return CliError(
@@ -150,6 +166,11 @@ class Commands(click.Group):
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode, **extra)
         sys.exit(run(self, args))
+
+
+def _stdout_error(exc: OSError) -> CliError:
+    _discard_stdout()
+    return CliError(f"cannot write to standard output: {exc.strerror}", ExitCode.LOCAL)
 
 
 def _discard_stdout() -> None:
@@ -205,35 +226,81 @@ def warn(text: str) -> None:
     say(f"est: warning: {text}")
 
 
+@contextmanager
+def _printing() -> Iterator[None]:
+    """Turn a failure to print into a CliError (LOCAL); a reader that has gone stays what it is."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise _stdout_error(exc) from exc
+
+
 def print_line(text: str) -> None:
     """Print a line of data on stdout."""
-    click.echo(terminal_safe(text))
+    print_text(terminal_safe(text) + "\n")
+
+
+def print_text(text: str) -> None:
+    """Print text of our own making on stdout as it is, PEM say."""
+    with _printing():
+        click.echo(text, nl=False)
 
 
 def print_json(value: object) -> None:
     """Print one JSON document on stdout."""
-    click.echo(json.dumps(value, indent=2))
+    print_text(json.dumps(value, indent=2) + "\n")
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
+    """Print names and their values on stdout, as print_table does, without a head."""
+    print_table((), rows)
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    title: str = "",
+    *,
+    cut: Collection[str] = (),
+) -> None:
     """Print a table on stdout: drawn on a terminal, tab-separated without a head elsewhere.
 
-    NO_COLOR is respected.
+    Where it is too wide for the terminal its cells are folded; with `cut`, the columns of these
+    names are cut instead and all others stay whole. NO_COLOR is respected.
     """
     safe = [[terminal_safe(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in safe:
-            click.echo("\t".join(row))
+            print_text("\t".join(row) + "\n")
         return
+    with _printing():
+        _draw(columns, safe, title, cut)
+
+
+def _draw(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str, cut: Collection[str]
+) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console  # 40 ms that most commands need not spend
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None)
+    table = Table(title=title or None, show_header=bool(columns))
+    if cut:  # every character counts
+        table.box, table.padding = SIMPLE_HEAD, (0, 1, 0, 0)
+        table.show_edge = table.pad_edge = False
     for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in safe:
-        table.add_row(*(Text(cell) for cell in row))
+        head = Text(column, no_wrap=True, overflow="ellipsis") if column in cut else column
+        table.add_column(head, overflow="fold", no_wrap=bool(cut) and column not in cut)
+    for row in rows:
+        # A text that is not wrapped, in a column that gives way, ends in an ellipsis.
+        cells = [Text(cell) for cell in row]
+        for column, cell in zip(columns, cells, strict=False):
+            if column in cut:
+                cell.no_wrap, cell.overflow = True, "ellipsis"
+        table.add_row(*cells)
     Console().print(table)
 
 

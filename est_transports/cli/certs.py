@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,7 @@ from est_transports.cli._common import (
     print_json,
     print_line,
     print_table,
+    print_text,
     say,
     verbose_option,
 )
@@ -28,7 +31,20 @@ from est_transports.stores import IssuedRecord, Store
 
 _PAGE: Final = 1000
 _PREFIX_CHARS_MIN: Final = 4
-_COLUMNS: Final = ("serial", "subject", "until", "state", "operation", "label", "by")
+_COLUMNS: Final[tuple[str, ...]] = (
+    "serial",
+    "subject",
+    "until",
+    "state",
+    "operation",
+    "label",
+    "by",
+)
+_CUT: Final = ("subject", "operation", "label", "by")
+"""What gives way on a terminal that is not wide: a serial is there to be copied whole."""
+_NARROW: Final[tuple[str, ...]] = ("serial", "subject", "until", "state")
+_WIDE_CHARS: Final = 110
+"""Width of a terminal that has room for all columns."""
 
 
 @click.group(cls=Commands)
@@ -68,7 +84,7 @@ def list_(
     if as_json:
         print_json([_values(record) for record in found])
     else:
-        print_table(_COLUMNS, [_row(record) for record in found])
+        _print(found)
     if more:
         say(f"there are more: go on with --after {found[-1].serial}")
 
@@ -92,7 +108,7 @@ def show(directory: Path, serial: str, as_pem: bool, as_json: bool) -> None:
     if as_json:
         print_json({**_values(record), "pem": _pem(record)})
     elif as_pem:
-        click.echo(_pem(record), nl=False)
+        print_text(_pem(record))
     else:
         for name, value in _values(record).items():
             if value is not None:
@@ -129,16 +145,27 @@ def _state(record: IssuedRecord) -> str:
     return "expired" if _clock.instant().wall > record.not_after else "valid"
 
 
-def _row(record: IssuedRecord) -> tuple[str, ...]:
-    return (
-        record.serial,
-        record.subject,
-        moment(record.not_after),
-        _state(record),
-        record.operation,
-        record.label or "-",
-        record.user or record.client_subject or "-",
-    )
+def _print(records: Sequence[IssuedRecord]) -> None:
+    """Print all columns for a program; on a terminal what it has room for, and only dates."""
+    rows = [_row(record) for record in records]
+    columns = _COLUMNS
+    if sys.stdout.isatty():
+        rows = [{**row, "until": row["until"].partition("T")[0]} for row in rows]
+        columns = _COLUMNS if shutil.get_terminal_size().columns >= _WIDE_CHARS else _NARROW
+    print_table(columns, [[row[name] for name in columns] for row in rows], cut=_CUT)
+
+
+def _row(record: IssuedRecord) -> dict[str, str]:
+    """Return the cells of a record by column."""
+    return {
+        "serial": record.serial,
+        "subject": record.subject,
+        "until": moment(record.not_after),
+        "state": _state(record),
+        "operation": record.operation,
+        "label": record.label or "-",
+        "by": record.user or record.client_subject or "-",
+    }
 
 
 def _values(record: IssuedRecord) -> dict[str, object]:

@@ -6,7 +6,7 @@ import functools
 import re
 import ssl
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -105,7 +105,8 @@ class Target:
     timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
 
 
-_PATH: Final = click.Path(path_type=Path)
+# A file that may not be read is no error of usage: `readable` would make it one.
+_PATH: Final = click.Path(path_type=Path, readable=False)
 
 _OPTIONS: Final = (
     click.argument("url"),
@@ -123,11 +124,6 @@ _OPTIONS: Final = (
     click.option("--key-password-file", type=_PATH, metavar="FILE",
                  help="Password of an encrypted private key; without it you are asked."),
     click.option("--label", metavar="LABEL", help="Label of the CA or profile at the server."),
-    click.option("--digest", type=click.Choice(["sha256", "sha384", "sha512"]),
-                 help="Hash to sign requests with."),
-    click.option("--pop", type=click.Choice([mode.value for mode in PopMode]), default="auto",
-                 show_default=True,
-                 help="Link the request to the TLS connection: where possible, always, or never."),
     click.option("--tls-max", type=click.Choice(list(TLS_VERSIONS)), help="Newest TLS version."),
     click.option("--timeout", type=click.FloatRange(min=0.1, max=3600), metavar="SECONDS",
                  help="For connecting, the handshake, and each answer, instead of 10, 10 and 75."),
@@ -135,18 +131,36 @@ _OPTIONS: Final = (
     verbose_option,
 )  # fmt: skip
 
+_SIGNING: Final = (
+    click.option("--digest", type=click.Choice(["sha256", "sha384", "sha512"]),
+                 help="Hash to sign the request with."),
+    click.option("--pop", type=click.Choice([mode.value for mode in PopMode]), default="auto",
+                 show_default=True,
+                 help="Link the request to the TLS connection: where possible, always, or never."),
+)  # fmt: skip
+
+_NAMES: Final = ("url", "trust", "user", "password_stdin", "cert", "key", "key_password_file",
+                 "label", "digest", "pop", "tls_max", "timeout")  # fmt: skip
+
 
 def client_options(command: Decorated) -> Decorated:
     """Add the options of all client commands; the command gets a Target first, and `as_json`."""
+    return _with_options(command, _OPTIONS)
 
+
+def signing_client_options(command: Decorated) -> Decorated:
+    """Add the options of client commands that send a signed request, as client_options does."""
+    return _with_options(command, (*_OPTIONS[:-2], *_SIGNING, *_OPTIONS[-2:]))
+
+
+def _with_options(command: Decorated, added: Sequence[Callable[[Any], Any]]) -> Decorated:
     @functools.wraps(command)
     def with_target(**options: Any) -> Any:
-        names = ("url", "trust", "user", "password_stdin", "cert", "key", "key_password_file",
-                 "label", "digest", "pop", "tls_max", "timeout")  # fmt: skip
-        return command(make_target(**{name: options.pop(name) for name in names}), **options)
+        target = make_target(**{name: options.pop(name) for name in _NAMES if name in options})
+        return command(target, **options)
 
     decorated: Any = with_target
-    for option in reversed(_OPTIONS):
+    for option in reversed(added):
         decorated = option(decorated)
     # functools.wraps keeps the signature for readers; click calls with its own keywords.
     result: Decorated = decorated

@@ -17,10 +17,12 @@ from est_transports.cli._common import (
     ExitCode,
     print_json,
     print_line,
+    print_pairs,
     print_table,
+    print_text,
     say,
 )
-from est_transports.cli.client_options import Target, client_options
+from est_transports.cli.client_options import Target, client_options, signing_client_options
 from est_transports.cli.describe import (
     certificate_values,
     csrattrs_rows,
@@ -44,7 +46,7 @@ from est_transports.cli.talk import MAX_WAIT_S, Talk
 from est_transports.cli.wishes import Wish, load_csr, wish_of, wish_of_certificate
 from est_transports.signers import SigningKey
 
-_PATH: Final = click.Path(path_type=Path)
+_PATH: Final = click.Path(path_type=Path, readable=False)
 _HERE: Final = Path()
 _OUT = click.option(
     "--out",
@@ -62,11 +64,7 @@ _WAIT = click.option(
     metavar="SECONDS",
     help="Wait so long where the server answers later; else exit with 3 at once.",
 )
-_KEY_TYPE = click.option(
-    "--key-type",
-    type=click.Choice(list(KEY_TYPES), case_sensitive=False),
-    help="Kind of key to make.  [default: what the server asks for, else ec:P-256]",
-)
+_KEY_TYPES = click.Choice(list(KEY_TYPES), case_sensitive=False)
 
 
 @click.command("cacerts")
@@ -89,7 +87,7 @@ def cacerts(target: Target, *, out: str | None, pem: bool, force: bool, as_json:
     if as_json:
         print_json([_with_pem(certificate) for certificate in certificates])
     elif pem or out == "-" or (out is None and not sys.stdout.isatty()):
-        click.echo(certificates_pem(certificates).decode("ascii"), nl=False)
+        print_text(certificates_pem(certificates).decode("ascii"))
     else:
         print_table(
             ("subject", "not before", "not after", "SHA-256"),
@@ -117,12 +115,12 @@ def csrattrs(target: Target, *, as_json: bool) -> ExitCode:
     elif found is None:
         print_line("the server has no opinion")
     else:
-        print_table(("what", "which"), csrattrs_rows(found))
+        print_pairs(csrattrs_rows(found))
     return ExitCode.DONE
 
 
 @click.command("enroll")
-@client_options
+@signing_client_options
 @click.option("--cn", metavar="NAME", help="Common name of the certificate.")
 @click.option(
     "--san",
@@ -138,7 +136,11 @@ def csrattrs(target: Target, *, as_json: bool) -> ExitCode:
     help="Have this key certified: an existing one, or that of --csr.",
 )
 @click.option("--new-key-password-file", type=_PATH, metavar="FILE", help="Its password.")
-@_KEY_TYPE
+@click.option(
+    "--key-type",
+    type=_KEY_TYPES,
+    help="Kind of key to make.  [default: what the server asks for, else ec:P-256]",
+)
 @_OUT
 @_FORCE
 @_WAIT
@@ -187,9 +189,13 @@ def enroll(
 
 
 @click.command("reenroll")
-@client_options
+@signing_client_options
 @click.option("--rekey", is_flag=True, help="Make a new key, instead of keeping the old one.")
-@_KEY_TYPE
+@click.option(
+    "--key-type",
+    type=_KEY_TYPES,
+    help="Kind of key to make with --rekey.  [default: the kind of the old key]",
+)
 @_OUT
 @_FORCE
 @_WAIT
@@ -252,7 +258,7 @@ def _finish(result: Received | RetryLater, *, as_json: bool) -> ExitCode:
             ("SHA-256", fingerprint(certificate)),
             *(("file", file) for file in result.files),
         ]
-        print_table(("what", "which"), rows)
+        print_pairs(rows)
     return ExitCode.DONE
 
 

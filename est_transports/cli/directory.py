@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def directory_argument(command: _Command) -> _Command:
     """Add the argument DIR; the command gets `directory`."""
-    kind = click.Path(path_type=Path)
+    # A directory that may not be read is no error of usage: `readable` would make it one.
+    kind = click.Path(path_type=Path, readable=False)
     return click.argument("directory", metavar="DIR", type=kind)(command)
 
 
@@ -39,21 +41,43 @@ def local_errors() -> Iterator[None]:
 def read_config(directory: Path) -> ServerConfig:
     """Return what DIR/est.toml says. Raises CliError."""
     path = directory / CONFIG_FILE
-    if not path.exists():
-        raise CliError(
-            f"{directory}: there is no {CONFIG_FILE}", ExitCode.LOCAL, f"run: est init {directory}"
-        )
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise _no_ca(directory) from exc
     with local_errors():
         return load_config(path)
+
+
+def opened_store(config: ServerConfig) -> SqliteStore:
+    """Return the store that a configuration names. Raises CliError."""
+    if not config.ca.store.exists():
+        raise CliError(
+            f"{config.ca.store}: does not exist",
+            ExitCode.LOCAL,
+            f"restore it from a backup, or correct [ca] store in {CONFIG_FILE}",
+        )
+    with local_errors():
+        return SqliteStore(config.ca.store)
 
 
 @contextmanager
 def open_store(directory: Path) -> Iterator[SqliteStore]:
     """Lend the store of DIR, whether or not a server uses it now. Raises CliError."""
     config = read_config(directory)
+    store = opened_store(config)
     with local_errors():
-        store = SqliteStore(config.ca.store)
         try:
             yield store
         finally:
             store.close()
+
+
+def _no_ca(directory: Path) -> CliError:
+    if directory.exists() and not directory.is_dir():
+        reason, hint = "is a file, not the directory of a CA", "check the path"
+    else:
+        reason, hint = "is not the directory of a CA", "check the path"
+        if not directory.exists() or not any(directory.iterdir()):
+            hint += f", or make one with: est init {shlex.quote(str(directory))}"
+    return CliError(f"{directory}: {reason}", ExitCode.LOCAL, hint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import click
 from cryptography import x509
 
 from est_core import Enrolled, Limits, LocalProtocolError, RemoteProtocolError, RetryLater
@@ -13,9 +14,10 @@ from est_core.asn1.keys import SignatureAlgorithm, public_key_facts
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.enrollment import renewal_info, request_info, wanted_algorithm, wanted_key
 from est_transports import _clock
-from est_transports.cli._common import CliError, ExitCode
+from est_transports.cli._common import CliError, ExitCode, say
 from est_transports.cli.client_options import Target
 from est_transports.cli.describe import certificate_values
+from est_transports.cli.failures import AGAIN
 from est_transports.cli.keys import NewKey, make_key, warn_unless_wanted
 from est_transports.cli.pending import Pending, forget_pending, resume, save_pending
 from est_transports.cli.received import Place, checked_chain, install
@@ -135,10 +137,18 @@ def _enroll(
             renew=order.current is not None,
             wait_s=order.wait_s,
         )
-    except EnrollmentFailedError as exc:
-        if order.makes_key and is_new and not exc.may_be_issued:
+    except (CliError, click.Abort) as exc:
+        # Anything else than a failed exchange went wrong before the request was accepted:
+        # nothing could be sent, or no password was given.
+        maybe = isinstance(exc, EnrollmentFailedError) and exc.may_be_issued
+        if order.makes_key and is_new and not maybe:
             forget_pending(order.place.directory)
         raise
+    except KeyboardInterrupt as exc:
+        if not order.makes_key:
+            raise
+        say("")  # ends the line on which the terminal shows ^C
+        raise CliError("interrupted", ExitCode.INTERRUPTED, AGAIN) from exc
 
 
 def _request(

@@ -10,6 +10,9 @@ from est_transports.cli._common import CliError, ExitCode
 from est_transports.cli.client_options import Target
 from est_transports.cli.describe import moment
 
+AGAIN: Final = "run the command again: the same key will be used"
+"""What to do after a request may have got through and no answer came."""
+
 _AREAS: Final = {
     "connect": ExitCode.NETWORK,
     "connection": ExitCode.NETWORK,
@@ -21,18 +24,15 @@ _AREAS: Final = {
 
 _TRUST: Final = "name the CA that certified the server with --trust CA.pem"
 _PORT: Final = "check host and port; is the server running?"
-_AGAIN: Final = "run the command again: the same key will be used"
 
 _HINTS: Final = {
     "connect/refused": _PORT,
     "connect/timeout": "check host and port, or wait longer with --timeout",
     "connect/unknown-host": "check the name of the host",
     "connect/unreachable": "check the network",
-    "connection/lost": _AGAIN,
+    "connection/lost": AGAIN,
     "http/timeout": "wait longer with --timeout",
-    "server/untrusted": _TRUST,
     "server/name-mismatch": "use a name that stands in the server's certificate",
-    "tls/untrusted-server": _TRUST,
     "tls/not-tls": "check the port: this one does not speak TLS",
     "tls/closed": _PORT,
     "tls/peer-refused-certificate": "check --cert: the server's CA must have issued it",
@@ -42,6 +42,8 @@ _HINTS: Final = {
     "redirect/refused": "give that address if you trust it",
 }
 """What to do about it, by the whole error code."""
+
+_UNTRUSTED: Final = ("server/untrusted", "tls/untrusted-server")
 
 _STATUS_HINTS: Final = {
     403: "the server's log says why",
@@ -100,8 +102,18 @@ def _hint(failed: Failed, target: Target) -> str:
         return expired
     if failed.code in _HINTS:
         return _HINTS[failed.code]
+    if failed.code in _UNTRUSTED:
+        return _untrusted_hint(failed, target)
     status = failed.response.status if failed.response else None
     return _STATUS_HINTS.get(status or 0, "")
+
+
+def _untrusted_hint(failed: Failed, target: Target) -> str:
+    """Return what to do about a server's certificate; where nothing is sure to help, nothing."""
+    problems = failed.message.rpartition(": ")[2].split("; ")
+    if any("trust anchor" in problem for problem in problems):
+        return "" if target.trust else _TRUST
+    return "the server's operator must renew it" if "expired" in problems else ""
 
 
 def _login_failure(target: Target) -> tuple[str, str]:

@@ -74,7 +74,10 @@ def write_files(outputs: Sequence[Output], *, overwrite: bool = False) -> None:
             _sync_directory(directory)
     except OSError as exc:
         raise CliError(
-            f"cannot write {exc.filename2 or exc.filename}: {exc.strerror}", ExitCode.LOCAL
+            # A write into an open file that fails does not say into which.
+            f"cannot write {exc.filename2 or exc.filename or outputs[0].path.parent}: "
+            f"{exc.strerror}",
+            ExitCode.LOCAL,
         ) from exc
     finally:
         for temporary, _ in staged:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
 import click
+from cryptography import x509
 
 from est_core import LocalProtocolError
 from est_transports import _clock
@@ -15,16 +17,23 @@ from est_transports.cli._common import (
     json_option,
     print_json,
     print_line,
+    say,
     verbose_option,
 )
 from est_transports.cli.describe import fingerprint, moment
 from est_transports.cli.directory import directory_argument, local_errors
 from est_transports.cli.keys import read_password_file
 from est_transports.cli.server_identity import renew_server as renew_server_identity
-from est_transports.founding import CA_CERTIFICATE, DEFAULT_HOSTS, Founding, found
+from est_transports.founding import (
+    CA_CERTIFICATE,
+    DEFAULT_HOSTS,
+    Founding,
+    OccupiedError,
+    found,
+)
 from est_transports.serving import own_names
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
+_FILE = click.Path(path_type=Path, readable=False)
 
 
 @click.command()
@@ -73,10 +82,7 @@ def init(
         _renew(directory, hosts, as_json=as_json)
         return
     founding = _founding(hosts or DEFAULT_HOSTS, name, password_file)
-    with local_errors():
-        certificate = found(
-            directory, founding, now=_clock.instant(), entropy=_clock.entropy, replace=force
-        )
+    certificate = _found(directory, founding, force=force)
     if as_json:
         print_json(
             {
@@ -101,6 +107,25 @@ def _founding(hosts: tuple[str, ...], name: str | None, password_file: Path | No
         return Founding(hosts=hosts, name=name, key_password=password, password_file=password_file)
     except LocalProtocolError as exc:
         raise CliError(exc.message, ExitCode.USAGE) from exc
+
+
+def _found(directory: Path, founding: Founding, *, force: bool) -> x509.Certificate:
+    try:
+        with local_errors():
+            return found(
+                directory,
+                founding,
+                now=_clock.instant(),
+                entropy=_clock.entropy,
+                replace=force,
+                moved=lambda aside: say(f"what was in {directory} is now in {aside}"),
+            )
+    except CliError as exc:
+        if not isinstance(exc.__cause__, OccupiedError):
+            raise
+        aside = f"{os.path.abspath(directory)}.old-1"
+        exc.hint = f"choose another, or use --force, which moves it to {aside}"
+        raise
 
 
 def _renew(directory: Path, hosts: tuple[str, ...], *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import sys
@@ -18,9 +19,14 @@ import click
 from cryptography.hazmat.backends.openssl import backend
 
 from est_core import Authentication, LocalProtocolError, Operation, __version__
-from est_transports.cli._common import json_option, say, verbose_option
+from est_transports.cli._common import CliError, ExitCode, say, verbose_option
 from est_transports.cli.describe import fingerprint
-from est_transports.cli.directory import directory_argument, local_errors, read_config
+from est_transports.cli.directory import (
+    directory_argument,
+    local_errors,
+    opened_store,
+    read_config,
+)
 from est_transports.config import MAX_WORKERS, ListenAddress, ServerConfig, parse_listen
 from est_transports.config_reader import CONFIG_FILE, load_config
 from est_transports.observe import FIELDS, JsonFormatter, TextFormatter, log_request
@@ -32,7 +38,6 @@ from est_transports.serving import (
     own_names,
 )
 from est_transports.stores.passwords import PasswordChecks
-from est_transports.stores.sqlite import SqliteStore
 from est_transports.toml_tables import ConfigError
 from est_transports.trust import CredentialFileError
 
@@ -43,6 +48,7 @@ _ENROLL_BY: Final = {
     frozenset({"cert"}): Authentication.CERT,
     frozenset({"basic", "cert"}): Authentication.CERT_OR_HTTP,
 }
+_OTHER_ADDRESS: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
 _ONLY_AT_START: Final = ("listen", "workers", "threads", "connections_max")
 
 
@@ -90,7 +96,7 @@ class AuthenticationWords(click.ParamType[Authentication]):
     help="Only take requests that are linked to their TLS connection.",
 )
 @click.option("--workers", metavar="N", type=click.IntRange(1, MAX_WORKERS), help="Processes.")
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="Log in JSON.")
 @verbose_option
 def serve(
     directory: Path,
@@ -148,8 +154,7 @@ class _Loader:
         self._path = directory / CONFIG_FILE
         self._options = options
         self._config = options(read_config(directory))
-        with local_errors():
-            self.store = SqliteStore(self._config.ca.store)
+        self.store = opened_store(self._config)
         self._passwords = PasswordChecks()
 
     def load(self) -> Service:
@@ -179,8 +184,7 @@ def _serve(loader: _Loader, *, as_json: bool) -> None:
     from est_transports.running import Running, run  # trio, which no other command needs
 
     service = loader.load()
-    with local_errors():
-        sockets = open_sockets(service.config.listen)
+    sockets = _listening(service.config.listen)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     _log.addHandler(handler)
@@ -205,6 +209,16 @@ def _serve(loader: _Loader, *, as_json: bool) -> None:
         loader.store.close()
         for each in sockets:
             each.close()
+
+
+def _listening(address: ListenAddress) -> tuple[socket.socket, ...]:
+    try:
+        return open_sockets(address)
+    except ServingError as exc:
+        system = exc.__cause__
+        unusable = isinstance(system, OSError) and system.errno in _OTHER_ADDRESS
+        hint = "use another with --listen HOST:PORT" if unusable else ""
+        raise CliError(str(exc), ExitCode.LOCAL, hint) from exc
 
 
 def _say_notices(service: Service) -> None:

@@ -72,7 +72,7 @@ def load_csr(path: Path) -> CertRequest:
     with path.open("rb") as file:
         raw = file.read(MAX_CSR_BYTES + 1)
     if len(raw) > MAX_CSR_BYTES:
-        raise CliError(f"{path}: too large for a certificate request", ExitCode.LOCAL)
+        raise _no_csr(path, f"it has more than {MAX_CSR_BYTES} bytes")
     try:
         der = raw
         if b"-----BEGIN" in raw:
@@ -81,10 +81,14 @@ def load_csr(path: Path) -> CertRequest:
         if not signature_is_valid(csr):
             raise CliError(f"{path}: the signature does not verify", ExitCode.LOCAL)
     except RemoteProtocolError as exc:
-        raise CliError(f"{path}: {exc.message}", ExitCode.LOCAL) from exc
+        raise _no_csr(path, exc.message) from exc
     except ValueError as exc:
-        raise CliError(f"{path}: no certificate request can be read", ExitCode.LOCAL) from exc
+        raise _no_csr(path, "its PEM cannot be read") from exc
     return csr
+
+
+def _no_csr(path: Path, reason: str) -> CliError:
+    return CliError(f"{path} is no certificate request (PEM or DER): {reason}", ExitCode.LOCAL)
 
 
 def _names(san: Iterable[str]) -> Iterable[x509.GeneralName]:

@@ -12,6 +12,7 @@ import threading
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from est_core import Deny, EnrollRequested, Limits, ReenrollRequested, TlsVersio
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId, parse_csrattrs
 from est_core.asn1.template import KeyTypeWanted
 from est_transports.cli import main
+from est_transports.cli.talk import Talk
 from tests.cli.canned import PASSWORD, USER, CannedServer, canned_server
 from tests.pki import CMC_RA, SERVER_AUTH, Entity, Subject, new_key, pki
 
@@ -624,7 +626,32 @@ def test_with_trust_given_the_systems_trust_store_does_not_count(
     assert (code, out) == (4, "")
     assert one_error_line(err)
     assert "tls/untrusted-server" in err
-    assert "--trust" in err
+    assert "--trust" not in err  # it was given
+
+
+def test_a_server_that_the_system_does_not_trust_asks_for_the_ca_that_certified_it(
+    est: Terminal, server: CannedServer, system_trust: Path
+) -> None:
+    system_trust.write_bytes(pki().rogue.certificate.public_bytes(Encoding.PEM))
+    code, _, err = est("cacerts", server.url)
+    assert code == 4
+    assert "no trust anchor" in err
+    assert err.endswith("; name the CA that certified the server with --trust CA.pem\n")
+
+
+def test_an_expired_server_certificate_is_its_operators_business(est: Terminal) -> None:
+    old = Subject(
+        name="old",
+        ips=("127.0.0.1",),
+        eku=(SERVER_AUTH,),
+        not_before=datetime(2020, 1, 1, tzinfo=UTC),
+        not_after=datetime(2021, 1, 1, tzinfo=UTC),
+    )
+    with canned_server(identity=pki().ca.issue(old)) as server:
+        code, _, err = est.ask("cacerts", server)
+    assert code == 4
+    assert one_error_line(err)
+    assert err.endswith("; the server's operator must renew it\n")
 
 
 def test_the_systems_trust_store_is_used_without_trust(
@@ -828,6 +855,79 @@ def test_files_that_cannot_be_used_exit_with_5_and_one_line(
     code, out, err = est("enroll", server.url, *arguments)
     assert (code, out) == (5, "")
     assert one_error_line(err)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", pki().ca.certificate.public_bytes(Encoding.PEM)])
+def test_a_file_that_is_no_request_is_said_to_be_none(
+    content: bytes, est: Terminal, server: CannedServer
+) -> None:
+    path = est.directory / "text"
+    path.write_bytes(content)
+    code, _, err = est.ask("enroll", server, "--csr", path)
+    assert code == 5
+    assert f"{path} is no certificate request (PEM or DER): " in err
+
+
+def test_a_file_that_may_not_be_read_is_no_error_of_usage(
+    est: Terminal, server: CannedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_arguments, **_options: False)
+    assert est.ask("cacerts", server)[0] == 0  # whoever opens it will see
+
+
+@pytest.mark.parametrize("command", ["cacerts", "csrattrs"])
+@pytest.mark.parametrize("option", ["--pop", "--digest"])
+def test_what_is_about_signing_is_no_option_where_nothing_is_signed(
+    command: str, option: str, est: Terminal
+) -> None:
+    assert est(command, "https://localhost", option, "auto")[0] == 2
+    assert option in est("enroll", "--help")[1]
+    assert option in est("reenroll", "--help")[1]
+
+
+def test_a_renewal_says_that_its_new_key_is_of_the_old_kind(est: Terminal) -> None:
+    assert "the kind of the old key" in " ".join(est("reenroll", "--help")[1].split())
+
+
+def test_a_password_that_nobody_can_be_asked_for_leaves_no_pending_request(
+    est: Terminal, server: CannedServer
+) -> None:
+    code, _, err = est.ask(
+        "enroll", server, "--cn", "device-1", "--user", USER, "--out", est.out
+    )  # fmt: skip
+    assert code == 2
+    assert "--password-stdin" in err
+    assert not list(est.out.glob("*.pending"))
+
+
+def test_an_interrupted_enrolment_says_that_its_key_is_kept(
+    est: Terminal, server: CannedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Talk, "enroll", interrupted)
+    code, _, err = est.enroll(server)
+    assert code == 130
+    assert err == "\nest: interrupted; run the command again: the same key will be used\n"
+    assert (est.out / "key.pem.pending").exists()
+
+
+@pytest.mark.parametrize("command", ["cacerts", "enroll"])
+def test_a_full_disk_on_standard_output_is_a_local_error(
+    command: str, est: Terminal, server: CannedServer
+) -> None:
+    more = ["--cn", "x", *LOGIN, "--out", str(est.out)] if command == "enroll" else []
+    asked = [command, server.url, "--trust", str(est.trust), *more]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "est_transports", *asked],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    words = "est: cannot write to standard output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (5, words)
 
 
 def test_a_csr_with_a_broken_signature_is_refused_here(est: Terminal, server: CannedServer) -> None:

@@ -107,6 +107,38 @@ def test_a_reader_that_has_gone_is_not_told_about() -> None:
     assert (done.returncode, done.stderr) == (5, "")
 
 
+@pytest.mark.parametrize("arguments", [[], ["user"], ["certs"]])
+def test_a_group_alone_prints_its_help_as_it_is(arguments: list[str], capsys: Capture) -> None:
+    assert main([*arguments, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert main(arguments) == 2
+    assert capsys.readouterr() == ("", text)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["user", "--help"], ["init", "ca", "--json"]]
+)
+def test_a_full_disk_on_standard_output_is_a_local_error(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "est_transports", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+    words = "est: cannot write to standard output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (5, words)
+
+
+def test_last_words_that_cannot_be_printed_leave_the_exit_code(tmp_path: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "est_transports", "certs", "list", str(tmp_path)]
+        assert subprocess.run(command, stderr=full).returncode == 5
+
+
 def test_help_of_the_group_imports_no_command() -> None:
     script = (
         "import sys; from est_transports.cli import main; code = main(['--help']);"

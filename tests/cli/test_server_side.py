@@ -10,7 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,10 +77,21 @@ def test_init_for_a_host_says_how_to_reach_it(tmp_path: Path) -> None:
 
 def test_init_overwrites_nothing_without_force(ca: Path) -> None:
     before = (ca / "ca-key.pem").read_bytes()
-    assert "not empty" in error_of(est("init", ca))
+    line = error_of(est("init", ca))
+    assert "not empty" in line
+    assert line.endswith(f"; choose another, or use --force, which moves it to {ca}.old-1\n")
     assert (ca / "ca-key.pem").read_bytes() == before
-    assert est("init", ca, "--force").exit_code == 0
+    done = est("init", ca, "--force")
+    assert done.exit_code == 0
+    assert f"what was in {ca} is now in {ca}.old-1\n" in done.stderr
     assert (ca.with_name("ca.old-1") / "ca-key.pem").read_bytes() == before
+
+
+def test_init_says_where_a_file_is_in_the_way(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    assert f"{file}: is a file, not a directory\n" in error_of(est("init", file))
+    assert f"{file} is no directory\n" in error_of(est("init", file / "ca"))
 
 
 def test_init_takes_no_odd_host_and_no_missing_password_file(tmp_path: Path) -> None:
@@ -192,6 +203,13 @@ def records(ca: Path, *serials: str) -> None:
     store.close()
 
 
+def only_first(ca: Path) -> IssuedRecord:
+    store = SqliteStore(ca / "est.db")
+    found = store.list_certificates(limit=1)[0]
+    store.close()
+    return found
+
+
 def only(ca: Path) -> IssuedRecord:
     store = SqliteStore(ca / "est.db")
     (found,) = store.list_certificates()
@@ -206,6 +224,33 @@ def test_certificates_are_listed_in_the_order_of_issue(ca: Path) -> None:
     assert {row[3] for row in rows} == {"valid"}
     found = json.loads(est("certs", "list", ca, "--json", "--subject", "DEVICE").stdout)
     assert [row["serial"] for row in found] == ["abc1", "abd2"]
+
+
+@pytest.mark.parametrize("columns", [80, 110, 200])
+def test_a_terminal_shows_serials_whole_and_dates_only(
+    columns: int, ca: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records(ca, "f" * 40)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+    _, screen = typing([sys.executable, "-m", "est_transports", "certs", "list", str(ca)], [])
+    head, _, *lines = screen.decode().splitlines()
+    until = f"{only_first(ca).not_after:%Y-%m-%d}"
+    assert lines[1].startswith("f" * 40 + "  CN=Device 0")
+    assert f"  {until}  valid" in lines[1]
+    assert ("operation" in head) == (columns > 80)
+    assert len(lines) == 2
+
+
+def test_a_subject_that_does_not_fit_is_cut(ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SqliteStore(ca / "est.db")
+    first = only_first(ca)
+    store.record_certificate(replace(first, serial="f" * 40, subject="CN=" + "long " * 20))
+    store.close()
+    monkeypatch.setenv("COLUMNS", "80")
+    _, screen = typing([sys.executable, "-m", "est_transports", "certs", "list", str(ca)], [])
+    assert screen.decode().splitlines()[3].startswith("f" * 40 + "  CN=long long")
+    assert "\N{HORIZONTAL ELLIPSIS}" in screen.decode().splitlines()[3]
 
 
 def test_a_long_list_is_cut_and_can_be_gone_on_with(ca: Path) -> None:
@@ -267,11 +312,44 @@ def test_a_revoked_certificate_says_so(ca: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "user list", "certs list"])
-def test_a_directory_that_is_not_there_names_the_command_that_makes_it(
+def test_only_a_directory_that_is_not_there_or_empty_names_the_command_that_makes_it(
     command: str, tmp_path: Path
 ) -> None:
-    missing = tmp_path / "nowhere"
-    assert f"run: est init {missing}" in error_of(est(*command.split(), missing))
+    missing, empty = tmp_path / "nowhere", tmp_path / "empty"
+    empty.mkdir()
+    for place in (missing, empty):
+        line = error_of(est(*command.split(), place))
+        assert f"{place}: is not the directory of a CA; check the path, or make one" in line
+        assert f"est init {place}" in line
+    line = error_of(est(*command.split(), tmp_path))
+    assert line.endswith(f"{tmp_path}: is not the directory of a CA; check the path\n")
+    (tmp_path / "file").write_text("")
+    assert "is a file, not the directory of a CA" in error_of(
+        est(*command.split(), tmp_path / "file")
+    )
+
+
+@pytest.fixture
+def somebody_else() -> Iterator[None]:
+    """Lose the right to read everything, until the test is over."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_directory_that_may_not_be_read_is_a_local_error(
+    ca: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert est("certs", "list", ca).exit_code == 0
+    ca.chmod(0)
+    request.getfixturevalue("somebody_else")
+    monkeypatch.setattr(os, "access", lambda *_arguments, **_options: False)
+    assert "Permission denied" in error_of(est("certs", "list", ca))
 
 
 def _newer_schema(ca: Path) -> None:
@@ -287,10 +365,13 @@ def _garbage(ca: Path) -> None:
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "est.toml": (lambda ca: (ca / "est.toml").write_text("[servre]"), "servre"),
-    "no store": (lambda ca: (ca / "est.db").unlink(), "est.db: does not exist"),
+    "no store": (
+        lambda ca: (ca / "est.db").unlink(),
+        "est.db: does not exist; restore it from a backup",
+    ),
     "newer store": (_newer_schema, "use a newer release"),
     "broken store": (_garbage, "est.db: "),
-    "no ca key": (lambda ca: (ca / "ca-key.pem").unlink(), "ca-key.pem: No such file"),
+    "no ca key": (lambda ca: (ca / "ca-key.pem").unlink(), "No such file or directory ([ca] key)"),
     "broken ca key": (lambda ca: (ca / "ca-key.pem").write_text("x"), "ca-key.pem: no private key"),
     "broken certificate": (lambda ca: (ca / "server.pem").write_text("x"), "server.pem: no cert"),
 }
@@ -318,6 +399,16 @@ def test_serve_does_not_start_on_a_port_that_is_taken(ca: Path) -> None:
         port = taken.getsockname()[1]
         line = error_of(est("serve", ca, "--listen", f"127.0.0.1:{port}"))
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in line
+    assert line.endswith("; use another with --listen HOST:PORT\n")
+
+
+def test_a_number_is_no_place_to_listen(ca: Path) -> None:
+    line = error_of(est("serve", ca, "--listen", "8463"), 2)
+    assert "did you mean :8463 or 127.0.0.1:8463?" in line
+
+
+def test_serve_has_a_json_of_its_own() -> None:
+    assert "Log in JSON." in est("serve", "--help").stdout
 
 
 @pytest.mark.parametrize(

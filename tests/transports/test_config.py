@@ -192,7 +192,24 @@ REFUSED = {
     "unknown table": ("[servre]\n", "servre: unknown table; did you mean 'server'?"),
     "unknown key": ('[tls]\ncertificat = "x"\n', "[tls] certificat", "mean 'certificate'?"),
     "unknown key, far off": ("[tls]\nqqq = 1\n", "[tls] qqq: unknown key"),
-    "key outside tables": ("realm = 1\n", "realm: unknown key"),
+    "key of another table": (
+        "[tls]\nrequire_pop = true\n",
+        "[tls] require_pop: unknown key; it belongs in [auth]",
+    ),
+    "key of two other tables": (
+        '[server]\nkey = "x"\n',
+        "[server] key: unknown key; it belongs in [tls] or [ca]",
+    ),
+    "table twice": (
+        "[auth]\n[tls]\n[auth]\n",
+        "table [auth] is there already; put the key under it (at line 3",
+    ),
+    "inner table twice": (
+        "[labels.a]\n[tls]\n[labels.a]\n",
+        "table [labels.a] is there already",
+    ),
+    "key twice": ('[tls]\nkey = "a"\nkey = "b"\n', "a key is there twice (at line 3"),
+    "key outside tables": ("realm = 1\n", "realm: unknown key; it belongs in [server]"),
     "text for a table": ('server = "x"\n', "server: is not a table"),
     "number for text": ("[server]\nrealm = 1\n", "[server] realm: is not a string"),
     "empty text": ('[server]\nrealm = ""\n', "[server] realm: is empty"),
@@ -214,8 +231,14 @@ REFUSED = {
     "no array": ('[tls]\ncrls = "x"\n', "crls: is not an array"),
     "array of numbers": ("[tls]\ncrls = [1]\n", "crls: is not a string"),
     "bad listen": ('[server]\nlisten = "::1"\n', "[server] listen", "brackets"),
-    "unknown default profile": ('[ca]\ndefault_profile = "x"\n', "there is no profile 'x'"),
-    "unknown profile of a label": ('[labels.a]\nprofile = "x"\n', "there is no profile 'x'"),
+    "unknown default profile": (
+        '[ca]\ndefault_profile = "x"\n',
+        "[ca] default_profile: there is no profile 'x'",
+    ),
+    "unknown profile of a label": (
+        '[labels.a]\nprofile = "x"\n',
+        "[labels.a] profile: there is no profile 'x'",
+    ),
     "impossible label": ('[labels."a/b"]\n', "[labels.a/b]", "label"),
     "label of an operation": ("[labels.cacerts]\n", "name of an operation"),
     "open label": ('[labels.a]\nsimpleenroll = "open"\n', "[labels.a] simpleenroll"),
@@ -307,7 +330,8 @@ def test_an_address_is_host_and_port(text: str, host: str, port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["::1", "::1:443", "a:b", "a:", "a:65536", "a:0000000080", "a b:1", "a:٣", "a:-1"]
+    "text",
+    ["8463", "::1", "::1:443", "a:b", "a:", "a:65536", "a:0000000080", "a b:1", "a:٣", "a:-1"],
 )
 def test_anything_else_is_no_address(text: str) -> None:
     with pytest.raises(LocalProtocolError):

@@ -118,7 +118,16 @@ def test_what_is_replaced_is_moved_aside_whole(tmp_path: Path) -> None:
     first = make(directory)
     key = (directory / CA_KEY).read_bytes()
     second = make(directory, replace=True)
-    make(directory, replace=True)
+    aside: list[Path] = []
+    found(
+        directory,
+        Founding(),
+        now=_clock.instant(),
+        entropy=_clock.entropy,
+        replace=True,
+        moved=aside.append,
+    )
+    assert aside == [tmp_path / "ca.old-2"]
     assert (tmp_path / "ca.old-1" / CA_KEY).read_bytes() == key
     assert first != second
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ca", "ca.old-1", "ca.old-2"]
@@ -167,7 +176,7 @@ def test_an_encrypted_ca_key_needs_its_password(tmp_path: Path) -> None:
         with pytest.raises(CredentialFileError, match=reason):
             load(tmp_path / "ca")
     password.unlink()
-    with pytest.raises(CredentialFileError, match="No such file"):
+    with pytest.raises(CredentialFileError, match=r"No such file.*\(\[ca\] key_password_file\)"):
         load(tmp_path / "ca")
 
 
@@ -229,6 +238,7 @@ def test_own_certificates_near_their_end_are_worth_a_notice(tmp_path: Path) -> N
     near = load(tmp_path / "ca", now=now.after(timedelta(days=340).total_seconds()))
     assert len(near.notices) == 1
     assert "server.pem: expires in 24 days" in near.notices[0]
+    assert near.notices[0].endswith(f"; renew it with: est init {tmp_path}/ca --renew-server")
     late = load(tmp_path / "ca", now=now.after(timedelta(days=4000).total_seconds()))
     assert ["expired on" in notice for notice in late.notices] == [True, True]
 
