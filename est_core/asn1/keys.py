@@ -71,6 +71,8 @@ def public_key_facts(spki_der: bytes, limits: Limits) -> PublicKeyFacts:
     """
     _der.check_der(spki_der, limits)
     algorithm, curve = _algorithm_untrusted(spki_der)
+    if algorithm == _oids.RSA_ENCRYPTION:
+        _refuse_weak_rsa_untrusted(spki_der, limits)
     try:
         key = load_der_public_key(spki_der)
         spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -105,20 +107,25 @@ def _algorithm_untrusted(spki_der: bytes) -> tuple[str, str | None]:
 
 def _name_and_bits(algorithm: str, key: PublicKeyTypes) -> tuple[str, int]:
     if isinstance(key, RSAPublicKey):
-        _refuse_weak_rsa(key)
         return f"RSA {key.key_size}", key.key_size
     if isinstance(key, EllipticCurvePublicKey):
         return f"EC {_CURVE_NAMES.get(key.curve.name, key.curve.name)}", key.curve.key_size
     return _ONE_SIZE[algorithm]
 
 
-def _refuse_weak_rsa(key: RSAPublicKey) -> None:
-    if key.key_size > _RSA_BITS_MAX:
+def _refuse_weak_rsa_untrusted(spki_der: bytes, limits: Limits) -> None:
+    """Judge the numbers before the decoder does: it says the same of all that it refuses."""
+    bits = _der.children(_der.read_element(spki_der))[1].content
+    _der.check_der(bits[1:], limits)
+    numbers = _der.children(_der.read_element(bits[1:]))
+    if [number.tag for number in numbers] != [_der.INTEGER, _der.INTEGER]:
+        raise RemoteProtocolError("key/unsupported", "not an RSA key")
+    modulus, exponent = map(_der.read_integer, numbers)
+    if modulus.bit_length() > _RSA_BITS_MAX:
         raise RemoteProtocolError("key/unsupported", f"RSA keys end at {_RSA_BITS_MAX} bits")
-    numbers = key.public_numbers()
-    if not _RSA_EXPONENT_MIN <= numbers.e < _RSA_EXPONENT_MAX or numbers.e % 2 == 0:
+    if not _RSA_EXPONENT_MIN <= exponent < _RSA_EXPONENT_MAX or exponent % 2 == 0:
         raise RemoteProtocolError("key/weak", "the RSA exponent is not odd and at least 65537")
-    if numbers.n % 2 == 0:
+    if modulus % 2 == 0:
         raise RemoteProtocolError("key/weak", "the RSA modulus is even")
 
 

@@ -226,7 +226,7 @@ class ClientMachine(RuleBasedStateMachine):
         self.given: Credentials | None = None
         self.origin = URI.origin
         self.connects = self.refusals = 0
-        self.now = FIXED_INSTANT
+        self.now = self.answered = FIXED_INSTANT
 
     @initialize(
         operation=st.sampled_from([*Operation, Operation.SIMPLEENROLL]),
@@ -320,6 +320,7 @@ class ClientMachine(RuleBasedStateMachine):
             "receive_response", lambda: self.exchange.receive_response(response, self.now)
         ):
             return
+        self.answered = self.now
         assert response.operation is self.exchange.operation
         assert isinstance(asked, SendRequest)
         if response.outcome is Outcome.CHALLENGE:
@@ -427,7 +428,7 @@ class ClientMachine(RuleBasedStateMachine):
                 assert event.uri.scheme == URI.scheme
             case RetryLater():
                 assert event.at == self.exchange.resume_at
-                assert event.at.mono >= self.now.mono + LIMITS.retry_after_min_s
+                assert event.at.mono >= self.answered.mono + LIMITS.retry_after_min_s
             case SignatureRequested():
                 assert self.channel is not None
             case _:
