@@ -25,7 +25,7 @@ class Limits:
     csrattrs_items: int = 256
     csr_attributes: int = 64
     csr_extensions: int = 64
-    names: int = 128  # RDNs of a subject or GeneralNames of a subjectAltName
+    names: int = 128  # parts of a subject's RDNs, or GeneralNames of a subjectAltName
     certificates: int = 64  # in one certs-only bag; rollover of a deep hierarchy is 12
     challenge_chars: int = 255  # ub-challengePassword, RFC 2985
     auth_header_bytes: int = 8 * 1024

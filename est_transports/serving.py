@@ -25,7 +25,7 @@ from est_transports.authority import Authority
 from est_transports.config import CAConfig, ListenAddress, ServerConfig
 from est_transports.http_service import ServiceConfig
 from est_transports.refca import ReferenceCA
-from est_transports.signers import LocalSigner, SigningKey
+from est_transports.signers import LocalSigner
 from est_transports.stores import Store
 from est_transports.stores.passwords import PasswordChecks
 from est_transports.tls import ServerContext, ServerTlsConfig, server_context
@@ -149,10 +149,7 @@ def load_ca_signer(ca: CAConfig) -> LocalSigner:
     Raises CredentialFileError.
     """
     password = None if ca.key_password_file is None else _password(ca.key_password_file)
-    key = load_pem_private_key(ca.key, password)
-    if not isinstance(key, SigningKey):
-        raise CredentialFileError(ca.key, "a key of this kind signs no certificates")
-    return LocalSigner(key)
+    return LocalSigner(load_pem_private_key(ca.key, password))
 
 
 def _load_ca(config: ServerConfig, identity: TlsIdentity, store: Store) -> ReferenceCA:

@@ -220,8 +220,6 @@ def reenroll(
     if key_type is not None and not rekey:
         raise CliError("--key-type goes with --rekey", ExitCode.USAGE)
     key = target.identity.key
-    if not isinstance(key, SigningKey):
-        raise CliError("keys of this kind do not sign", ExitCode.LOCAL)
     current = target.identity.certificate
     order = Order(
         place=Place(directory=out, force=force, with_key=rekey),

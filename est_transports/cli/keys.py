@@ -140,8 +140,6 @@ def load_key(path: Path, password_file: Path | None) -> tuple[SigningKey, bytes 
             raise CliError(str(exc), ExitCode.LOCAL) from exc
         password = ask_password(f"Password of {path}").encode()
         key = load_pem_private_key(path, password)
-    if not isinstance(key, SigningKey):
-        raise CliError(f"{path}: keys of this kind do not sign", ExitCode.LOCAL)
     try:
         public_key_facts(spki_of(key), Limits())
     except RemoteProtocolError as exc:

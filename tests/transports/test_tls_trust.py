@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
 )
 
@@ -118,3 +120,11 @@ def test_the_clock_reads_utc_and_the_monotonic_clock_goes_on() -> None:
 def test_entropy_has_the_length_asked_for() -> None:
     assert len(_clock.entropy(20)) == 20
     assert _clock.entropy(20) != _clock.entropy(20)
+
+
+def test_a_key_that_cannot_sign_is_no_private_key_of_ours(tmp_path: Path) -> None:
+    path = tmp_path / "agreement.pem"
+    key = X25519PrivateKey.generate()
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with pytest.raises(CredentialFileError, match="cannot sign"):
+        load_pem_private_key(path)
