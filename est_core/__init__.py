@@ -25,6 +25,7 @@ from est_core.credentials import (
     MalformedCredentials,
 )
 from est_core.decisions import (
+    Challenge,
     Decision,
     Deny,
     Fail,
@@ -46,6 +47,7 @@ from est_core.events import (
     ClientResult,
     ConnectRequested,
     CredentialsRequested,
+    CSRAttrsPurpose,
     CSRAttrsReceived,
     CSRAttrsRequested,
     Enrolled,
@@ -59,6 +61,7 @@ from est_core.events import (
     ServerEvent,
     ServerQuestion,
     SignatureRequested,
+    TrustDecisionRequested,
 )
 from est_core.model import (
     OPERATIONS,
@@ -90,10 +93,12 @@ __all__ = [
     "BindingKind",
     "CACertsReceived",
     "CACertsRequested",
+    "CSRAttrsPurpose",
     "CSRAttrsReceived",
     "CSRAttrsRequested",
     "CertRequest",
     "CertRequestInfo",
+    "Challenge",
     "Channel",
     "ChannelBinding",
     "ClientEvent",
@@ -152,6 +157,7 @@ __all__ = [
     "SignatureRequested",
     "TlsVersion",
     "TrustClass",
+    "TrustDecisionRequested",
     "UnreadablePayload",
     "Verified",
     "__version__",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from est_core._errors import Fault, RemoteProtocolError
 from est_core.channel import Channel
 from est_core.checks.identity import is_registration_authority
-from est_core.credentials import Credentials, MalformedCredentials
+from est_core.credentials import AuthChallenge, Credentials, MalformedCredentials
 from est_core.events import ClientIdentity
 from est_core.model import Authentication, Outcome, Request, Response
 from est_core.policy import PolicyRow, ServerPolicy
@@ -48,28 +48,46 @@ def admit(request: Request, channel: Channel, policy: ServerPolicy) -> Admission
     )
     if not needs_http:
         return Admission(identity=identity)
-    if not policy.challenges or not channel.can_challenge:
-        if row.authentication.needs_http:
-            return _refused(
-                request, "auth/no-scheme", "no authentication is possible here", Fault.FORBIDDEN
-            )
+    if not row.authentication.needs_http and not _can_ask(channel, policy.challenges):
         return _no_certificate(request, channel, row)
+    return demand(request, channel, policy.challenges, identity)
+
+
+def demand(
+    request: Request,
+    channel: Channel,
+    challenges: tuple[AuthChallenge, ...],
+    identity: ClientIdentity,
+    code: str = "auth/missing",
+) -> Admission:
+    """Return the request's credentials, to be verified, or the refusal that asks for some.
+
+    Where nobody can be asked it is 403 "auth/no-scheme", and 400 for a header that is malformed.
+    """
+    if not _can_ask(channel, challenges):
+        return _refused(
+            request, "auth/no-scheme", "no authentication is possible here", Fault.FORBIDDEN
+        )
     credentials = request.credentials
     if credentials is None:
-        return Admission(refusal=unauthorized(request, policy, "auth/missing"))
+        return Admission(refusal=unauthorized(request, challenges, code))
     if not isinstance(credentials, MalformedCredentials):
         return Admission(identity=identity, to_verify=credentials)
     if credentials.code == "auth/unknown-scheme":
-        return Admission(refusal=unauthorized(request, policy, credentials.code))
+        return Admission(refusal=unauthorized(request, challenges, credentials.code))
     return _refused(request, credentials.code, credentials.message, Fault.MALFORMED)
 
 
-def unauthorized(request: Request, policy: ServerPolicy, code: str) -> Response:
-    """Return the answer that asks for credentials, with the policy's challenges in order."""
+def _can_ask(channel: Channel, challenges: tuple[AuthChallenge, ...]) -> bool:
+    return bool(challenges) and channel.can_challenge
+
+
+def unauthorized(request: Request, challenges: tuple[AuthChallenge, ...], code: str) -> Response:
+    """Return the answer that asks for credentials, with the challenges in order."""
     return Response(
         operation=request.operation,
         outcome=Outcome.CHALLENGE,
-        challenges=policy.challenges,
+        challenges=challenges,
         code=code,
     )
 

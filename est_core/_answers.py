@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
 from est_core.asn1.cms import read_certs_only
 from est_core.asn1.csrattrs import parse_csrattrs
+from est_core.channel import Channel
 from est_core.checks.renewal import public_key_der
-from est_core.events import CACertsReceived, ClientResult, CSRAttrsReceived, Enrolled, Failed
-from est_core.model import OPERATIONS, Operation, PartKind, Response
+from est_core.events import (
+    CACertsReceived,
+    ClientResult,
+    CSRAttrsReceived,
+    Enrolled,
+    Failed,
+    TrustDecisionRequested,
+)
+from est_core.model import OPERATIONS, Operation, Outcome, PartKind, Response
 from est_core.uri import EstUri
+
+_NOT_PROVISIONALLY: Final[Mapping[Outcome, tuple[str, str]]] = MappingProxyType(
+    {
+        Outcome.CHALLENGE: (
+            "auth/provisional",
+            "the server asks for credentials, and nobody has verified it",
+        ),
+        Outcome.REDIRECT: (
+            "redirect/provisional",
+            "the server points to another place, and nobody has verified it",
+        ),
+    }
+)
+"""What an unverified server may say and is not heeded: code and message."""
 
 
 def result_of(
@@ -49,6 +76,56 @@ def failure_of(response: Response) -> Failed:
     """Return what a refusal means."""
     text = response.reason or "the server gave no reason"
     return Failed(code=response.code or "response/fault", message=text, response=response)
+
+
+def check_expected(response: Response, operation: Operation) -> None:
+    """Raise LocalProtocolError for an answer that this operation cannot have."""
+    if response.operation is not operation:
+        raise LocalProtocolError("the response is for another operation")
+    if response.outcome not in OPERATIONS[operation].outcomes | {Outcome.REDIRECT}:
+        raise LocalProtocolError(f"{operation.value} has no {response.outcome.value}")
+
+
+def not_provisionally(response: Response) -> Failed | None:
+    """Return the failure that this answer is from a server that is not verified, if it is one.
+
+    RFC 7030 4.1.1: requests for HTTP authentication "MUST NOT be responded to", and there is no
+    other exchange until the CA certificates are accepted: not with another server either.
+    """
+    refusal = _NOT_PROVISIONALLY.get(response.outcome)
+    if refusal is None:
+        return None
+    code, message = refusal
+    return Failed(code=code, message=message, response=response)
+
+
+def trust_question(
+    certificates: tuple[x509.Certificate, ...], uri: EstUri, channel: Channel | None
+) -> TrustDecisionRequested:
+    """Return the question which of these certificates, received on that channel, to trust.
+
+    Candidates are the self-signed ones, the most recent (latest notAfter) first. RFC 7030 4.1.3.
+    Raises RemoteProtocolError("trust/no-root") if there are none: an answer has the root, and
+    everything else is trusted for leading up to it.
+    """
+    if channel is None:
+        raise LocalProtocolError("nothing is received without a channel")
+    roots = [certificate for certificate in certificates if _is_self_signed(certificate)]
+    if not roots:
+        message = "there is no self-signed certificate in the answer"
+        raise RemoteProtocolError("trust/no-root", message)
+    roots.sort(key=lambda root: root.not_valid_after_utc, reverse=True)
+    return TrustDecisionRequested(
+        uri=uri, channel=channel, certificates=certificates, candidates=tuple(roots)
+    )
+
+
+def _is_self_signed(certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
 
 
 def redirect_target(location: str, base: EstUri, operation: Operation) -> EstUri:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from est_core.decisions import (
+    Challenge,
     Deny,
     Fail,
     Issue,
@@ -31,9 +32,14 @@ class ServerState(Enum):
 
     RECEIVED = "received"
     AUTHENTICATING = "authenticating"
+    DEMANDING = "demanding"
+    """The application wants HTTP credentials that the policy did not ask for."""
     ADMITTED = "admitted"
     ANSWERING_CACERTS = "answering-cacerts"
     ANSWERING_CSRATTRS = "answering-csrattrs"
+    ENFORCING = "enforcing"
+    """The CSR attributes are asked for, to hold the CSR against them."""
+    EXAMINED = "examined"
     DECIDING = "deciding"
     RESPONDED = "responded"
     SETTLING = "settling"
@@ -49,6 +55,7 @@ class ServerStep(Enum):
     ADMIT = "admit"
     ASK_CACERTS = "ask-cacerts"
     ASK_CSRATTRS = "ask-csrattrs"
+    ASK_ENFORCEMENT = "ask-enforcement"
     ASK_DECISION = "ask-decision"
     RESPOND = "respond"
     TIME_OUT = "time-out"
@@ -61,32 +68,46 @@ _S = ServerState
 _REFUSALS: Final = (Deny, Postpone, Fail)
 _SETTLEMENTS: Final = (Issue, Pend, *_REFUSALS)
 
+
+def _question(
+    state: ServerState, answers: Mapping[ServerInput, ServerState]
+) -> dict[tuple[ServerState, ServerInput], ServerState]:
+    """Return what may follow a question that creates nothing: its own answers, and a refusal."""
+    return {
+        (state, Challenge): _S.DEMANDING,
+        **{(state, refusal): _S.RESPONDED for refusal in _REFUSALS},
+        (state, ServerStep.TIME_OUT): _S.RESPONDED,
+        (state, ServerStep.ABANDON): _S.ABANDONED,
+        **{(state, answer): target for answer, target in answers.items()},
+    }
+
+
 SERVER_TRANSITIONS: Final[Mapping[tuple[ServerState, ServerInput], ServerState]] = MappingProxyType(
     {
         (_S.RECEIVED, ServerStep.ASK_CREDENTIALS): _S.AUTHENTICATING,
         (_S.RECEIVED, ServerStep.ADMIT): _S.ADMITTED,
         (_S.RECEIVED, ServerStep.RESPOND): _S.RESPONDED,
-        (_S.AUTHENTICATING, Verified): _S.ADMITTED,
-        (_S.AUTHENTICATING, Rejected): _S.RESPONDED,
-        **{(_S.AUTHENTICATING, decision): _S.RESPONDED for decision in _REFUSALS},
-        (_S.AUTHENTICATING, ServerStep.TIME_OUT): _S.RESPONDED,
-        (_S.AUTHENTICATING, ServerStep.ABANDON): _S.ABANDONED,
+        **_question(
+            _S.AUTHENTICATING,
+            {Verified: _S.ADMITTED, Rejected: _S.RESPONDED, Challenge: _S.RESPONDED},
+        ),
+        (_S.DEMANDING, ServerStep.ASK_CREDENTIALS): _S.AUTHENTICATING,
+        (_S.DEMANDING, ServerStep.RESPOND): _S.RESPONDED,
         (_S.ADMITTED, ServerStep.ASK_CACERTS): _S.ANSWERING_CACERTS,
         (_S.ADMITTED, ServerStep.ASK_CSRATTRS): _S.ANSWERING_CSRATTRS,
+        (_S.ADMITTED, ServerStep.ASK_ENFORCEMENT): _S.ENFORCING,
         (_S.ADMITTED, ServerStep.ASK_DECISION): _S.DECIDING,
         (_S.ADMITTED, ServerStep.RESPOND): _S.RESPONDED,
-        (_S.ANSWERING_CACERTS, ProvideCACerts): _S.RESPONDED,
-        **{(_S.ANSWERING_CACERTS, decision): _S.RESPONDED for decision in _REFUSALS},
-        (_S.ANSWERING_CACERTS, ServerStep.TIME_OUT): _S.RESPONDED,
-        (_S.ANSWERING_CACERTS, ServerStep.ABANDON): _S.ABANDONED,
-        (_S.ANSWERING_CSRATTRS, ProvideCSRAttrs): _S.RESPONDED,
-        **{(_S.ANSWERING_CSRATTRS, decision): _S.RESPONDED for decision in _REFUSALS},
-        (_S.ANSWERING_CSRATTRS, ServerStep.TIME_OUT): _S.RESPONDED,
-        (_S.ANSWERING_CSRATTRS, ServerStep.ABANDON): _S.ABANDONED,
+        **_question(_S.ANSWERING_CACERTS, {ProvideCACerts: _S.RESPONDED}),
+        **_question(_S.ANSWERING_CSRATTRS, {ProvideCSRAttrs: _S.RESPONDED}),
+        **_question(_S.ENFORCING, {ProvideCSRAttrs: _S.EXAMINED}),
+        (_S.EXAMINED, ServerStep.ASK_DECISION): _S.DECIDING,
+        (_S.EXAMINED, ServerStep.RESPOND): _S.RESPONDED,
+        (_S.DECIDING, Challenge): _S.DEMANDING,
         **{(_S.DECIDING, decision): _S.RESPONDED for decision in _SETTLEMENTS},
         (_S.DECIDING, ServerStep.TIME_OUT): _S.SETTLING,
         (_S.DECIDING, ServerStep.ABANDON): _S.SETTLING,
-        **{(_S.SETTLING, decision): _S.ABANDONED for decision in _SETTLEMENTS},
+        **{(_S.SETTLING, decision): _S.ABANDONED for decision in (*_SETTLEMENTS, Challenge)},
         (_S.RESPONDED, ServerStep.ABANDON): _S.ABANDONED,
     }
 )
@@ -102,6 +123,7 @@ class ClientState(Enum):
     SENT = "sent"
     CHALLENGED = "challenged"
     REDIRECTED = "redirected"
+    DECIDING_TRUST = "deciding-trust"
     WAITING = "waiting"
     DONE = "done"
 
@@ -115,6 +137,7 @@ class ClientInput(Enum):
     SEND = "send"
     ASK_CREDENTIALS = "ask-credentials"
     ASK_REDIRECT = "ask-redirect"
+    ASK_TRUST = "ask-trust"
     WAIT = "wait"
     FINISH = "finish"
 
@@ -136,12 +159,14 @@ CLIENT_TRANSITIONS: Final[Mapping[tuple[ClientState, ClientInput], ClientState]]
         (_C.SENT, _I.CONNECT): _C.CONNECTING,  # same-origin redirect, or never sent
         (_C.SENT, _I.ASK_CREDENTIALS): _C.CHALLENGED,
         (_C.SENT, _I.ASK_REDIRECT): _C.REDIRECTED,
+        (_C.SENT, _I.ASK_TRUST): _C.DECIDING_TRUST,
         (_C.SENT, _I.WAIT): _C.WAITING,
         (_C.SENT, _I.FINISH): _C.DONE,
         (_C.CHALLENGED, _I.CONNECT): _C.CONNECTING,
         (_C.CHALLENGED, _I.FINISH): _C.DONE,
         (_C.REDIRECTED, _I.CONNECT): _C.CONNECTING,
         (_C.REDIRECTED, _I.FINISH): _C.DONE,
+        (_C.DECIDING_TRUST, _I.FINISH): _C.DONE,
         (_C.WAITING, _I.CONNECT): _C.CONNECTING,
         (_C.WAITING, _I.FINISH): _C.DONE,
     }

@@ -3,7 +3,8 @@
 A session belongs to a server's URI and a state of trust, not to a connection. An exchange asks
 for a connection, for a signature, for credentials; the driver provides them and tells what
 came of it. The exchange never sleeps, never sends credentials to a server that is not
-authorised, and signs a linked CSR anew, with the same key, for every new channel.
+authorised, and signs a linked CSR anew, with the same key, for every new channel. One exchange
+alone may speak with a server that is not verified: the bootstrap of CA certificates.
 """
 
 from __future__ import annotations
@@ -12,29 +13,30 @@ from collections import deque
 
 from cryptography import x509
 
-from est_core._answers import failure_of, redirect_target, result_of
-from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
+from est_core._answers import (
+    check_expected,
+    failure_of,
+    not_provisionally,
+    redirect_target,
+    result_of,
+    trust_question,
+)
+from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._instant import Instant
 from est_core._limits import Limits
-from est_core._oids import CHALLENGE_PASSWORD
+from est_core._linked_csr import LinkedCsr
 from est_core._tables import CLIENT_TRANSITIONS, ClientInput, ClientState
-from est_core.asn1.attributes import challenge_attribute
-from est_core.asn1.csrattrs import LINKING, CsrAttrs
+from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
-from est_core.asn1.pkcs10 import (
-    CertRequest,
-    CertRequestInfo,
-    assemble,
-    parse_cert_request,
-    signature_is_valid,
-)
-from est_core.channel import Channel, ChannelBinding, TlsVersion
+from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
+from est_core.channel import Channel, TlsVersion
 from est_core.checks.identity import check_server
-from est_core.checks.pop import PopMode, check_foreign, linking_text
+from est_core.checks.pop import PopMode
 from est_core.codec.retry import retry_at
 from est_core.credentials import Credentials, MalformedCredentials
-from est_core.enrollment import check_renewal_info, signing
+from est_core.enrollment import check_renewal_info
 from est_core.events import (
+    CACertsReceived,
     ClientEvent,
     ClientResult,
     ConnectRequested,
@@ -45,6 +47,7 @@ from est_core.events import (
     RetryLater,
     SendRequest,
     SignatureRequested,
+    TrustDecisionRequested,
 )
 from est_core.model import OPERATIONS, Operation, Outcome, Request, Response
 from est_core.uri import EstUri
@@ -78,9 +81,18 @@ class ClientSession:
         self.max_version = max_version
         self.limits = limits or Limits()
 
-    def cacerts(self) -> ClientExchange:
-        """Return an exchange that ends in CACertsReceived. RFC 7030 4.1."""
-        return ClientExchange(self, Operation.CACERTS)
+    def cacerts(self, *, bootstrap: bool = False) -> ClientExchange:
+        """Return an exchange that ends in CACertsReceived. RFC 7030 4.1.
+
+        With `bootstrap` the server need not verify. What comes from one that does not is good for
+        one thing: TrustDecisionRequested, to be answered by out-of-band knowledge (RFC 7030
+        4.1.1). No credentials and no certificate are shown to it, and its redirects are not
+        followed. What was accepted is the `trust` of a new session, on a new connection.
+        Raises LocalProtocolError for `bootstrap` where the session has trust anchors already.
+        """
+        if bootstrap and self.trust:
+            raise LocalProtocolError("a session with explicit trust has nothing to bootstrap")
+        return ClientExchange(self, Operation.CACERTS, bootstrap=bootstrap)
 
     def csrattrs(self) -> ClientExchange:
         """Return an exchange that ends in CSRAttrsReceived. RFC 7030 4.5."""
@@ -136,30 +148,25 @@ class ClientExchange:
         csr: CertRequestInfo | CertRequest | None = None,
         csrattrs: CsrAttrs | None = None,
         algorithm: SignatureAlgorithm | None = None,
+        *,
+        bootstrap: bool = False,
     ) -> None:
         """Not for the public: the methods of ClientSession make exchanges."""
         self.session = session
         self.operation = operation
         self.result: ClientResult | None = None
         self.resume_at: Instant | None = None
-        self._csr = csr
-        self._spki = b"" if csr is None else csr.spki
-        self._algorithm = algorithm
-        if isinstance(csr, CertRequestInfo):
-            self._spki, self._algorithm = signing(csr, algorithm, session.limits)
-        self._must_link = csr is not None and (
-            session.pop is PopMode.ALWAYS
-            or (session.pop is PopMode.AUTO and csrattrs is not None and csrattrs.requires_linking)
-        )
-        self._linking_attribute = (
-            csrattrs and csrattrs.linking_attribute
-        ) or CHALLENGE_PASSWORD  # RFC 7894 4: estIdentityLinking alone where it is listed
+        self._csr: LinkedCsr | None = None
+        if csr is not None:
+            self._csr = LinkedCsr(
+                csr, csrattrs=csrattrs, algorithm=algorithm, pop=session.pop, limits=session.limits
+            )
         self._uri = session.uri
         self._max_version = session.max_version
         self._credentials = session.credentials
+        self._provisional = bootstrap  # until a server proves to be authorised
         self._channel: Channel | None = None
-        self._signed: tuple[ChannelBinding | None, bytes] | None = None
-        self._tbs = b""
+        self._trust_question: TrustDecisionRequested | None = None
         self._refusal: Response | None = None
         self._redirect: EstUri | None = None
         self._refusals = 0
@@ -182,14 +189,15 @@ class ClientExchange:
     def connected(self, channel: Channel) -> None:
         """Use this channel for what comes next; answer to ConnectRequested.
 
-        The server is checked here (RFC 7030 3.6), and the binding is read here. Raises
+        The server is checked here (RFC 7030 3.6), and the binding is read here. A bootstrap goes
+        on with a server that fails, and is no bootstrap any more with one that passes. Raises
         LocalProtocolError for a version above the one that was asked for.
         """
         self._expect(ClientState.CONNECTING)
         if self._max_version is not None and channel.version.is_above(self._max_version):
             raise LocalProtocolError(f"{channel.version.value} is more than was asked for")
         try:
-            check_server(channel)
+            self._check_server(channel)
             self._channel = channel
             self._prepare(channel)
         except RemoteProtocolError as error:
@@ -220,27 +228,18 @@ class ClientExchange:
         Raises LocalProtocolError for one that does not verify.
         """
         self._expect(ClientState.SIGNING)
-        channel, algorithm = self._channel, self._algorithm
-        if channel is None or algorithm is None:
+        channel, csr = self._channel, self._csr
+        if channel is None or csr is None:
             raise LocalProtocolError("no signature is wanted")
-        limits = self.session.limits
-        try:
-            der = assemble(self._tbs, algorithm, signature, limits)
-            valid = signature_is_valid(parse_cert_request(der, limits))
-        except RemoteProtocolError as error:
-            raise LocalProtocolError(f"the CSR is not valid: {error.message}") from error
-        if not valid:
-            raise LocalProtocolError("the signature does not verify with the CSR's key")
-        self._signed = (self._wanted_binding(channel), der)
-        self._send(channel, der)
+        self._send(channel, csr.signed(signature, channel))
 
     def receive_response(self, response: Response, now: Instant) -> None:
         """Take the server's answer. RFC 7030 4.1.3, 4.2.3, 4.5.2."""
         self._expect(ClientState.SENT)
-        if response.operation is not self.operation:
-            raise LocalProtocolError("the response is for another operation")
-        if response.outcome not in OPERATIONS[self.operation].outcomes | {Outcome.REDIRECT}:
-            raise LocalProtocolError(f"{self.operation.value} has no {response.outcome.value}")
+        check_expected(response, self.operation)
+        if self._provisional and (refusal := not_provisionally(response)):
+            self._finish(refusal)
+            return
         match response.outcome:
             case Outcome.OK:
                 self._accept(response)
@@ -287,6 +286,22 @@ class ClientExchange:
         self._uri, self._credentials = self._redirect, None
         self._connect()
 
+    def provide_trust(self, anchors: tuple[x509.Certificate, ...]) -> None:
+        """Take these candidates as trust anchors; answer to TrustDecisionRequested.
+
+        None of them ends in Failed "trust/refused". Raises LocalProtocolError for a certificate
+        that is not among the candidates. Close the connection now: it is good for nothing else.
+        """
+        self._expect(ClientState.DECIDING_TRUST)
+        question = self._trust_question
+        if question is None or not set(anchors) <= set(question.candidates):
+            raise LocalProtocolError("only a candidate can become a trust anchor")
+        if not anchors:
+            self._refuse("trust/refused", "none of the server's CA certificates was accepted")
+            return
+        trusted = tuple(dict.fromkeys(anchors))
+        self._finish(CACertsReceived(certificates=question.certificates, trusted=trusted))
+
     def handle_timeout(self, now: Instant) -> None:
         """Ask again once `resume_at` has come; answer to RetryLater. Before it, do nothing."""
         self._expect(ClientState.WAITING)
@@ -327,51 +342,34 @@ class ClientExchange:
             ConnectRequested(
                 uri=self._uri,
                 trust=self.session.trust,
-                identity=self.session.identity,
+                identity=None if self._provisional else self.session.identity,
                 max_version=self._max_version,
+                provisional=self._provisional,
             )
         )
 
+    def _check_server(self, channel: Channel) -> None:
+        """RFC 7030 3.6: "MAY perform bootstrapping [...] even if these checks fail"."""
+        try:
+            check_server(channel)
+        except RemoteProtocolError:
+            if not self._provisional:
+                raise
+        else:
+            self._provisional = False
+
     def _prepare(self, channel: Channel) -> None:
         """Send at once, or have a CSR signed for this channel first. RFC 7030 3.5."""
-        csr = self._csr
-        if csr is None:
+        if self._csr is None:
             self._send(channel, b"")
-        elif self._must_link and channel.binding is None:
-            self._find_binding(channel)
-        elif isinstance(csr, CertRequest):
-            check_foreign(csr, channel, self.session.limits, required=self._must_link)
-            self._send(channel, csr.der)
-        elif self._signed is not None and self._signed[0] == self._wanted_binding(channel):
-            self._send(channel, self._signed[1])
+        elif self._csr.needs_older_tls(channel):
+            self._max_version = TlsVersion.TLS_1_2
+            self._connect()
+        elif isinstance(csr := self._csr.for_channel(channel), SignatureRequested):
+            self._move(ClientInput.ASK_SIGNATURE)
+            self._events.append(csr)
         else:
-            self._ask_signature(csr, channel)
-
-    def _ask_signature(self, info: CertRequestInfo, channel: Channel) -> None:
-        for oid in LINKING:  # of another channel, if it is there
-            info = info.without_attribute(oid)
-        if (binding := self._wanted_binding(channel)) is not None:
-            text = linking_text(binding)
-            info = info.with_attribute(challenge_attribute(self._linking_attribute, text))
-        if self._algorithm is None:
-            raise LocalProtocolError("a CSR to be signed has an algorithm")
-        self._tbs = info.der()
-        self._move(ClientInput.ASK_SIGNATURE)
-        self._events.append(SignatureRequested(tbs=self._tbs, algorithm=self._algorithm))
-
-    def _find_binding(self, channel: Channel) -> None:
-        """TLS 1.3 has no binding that EST names: go down to 1.2, which has one."""
-        if channel.version is not TlsVersion.TLS_1_3:
-            raise RemoteProtocolError(
-                "pop/no-binding",
-                "proof of possession must be linked, and this connection has no channel binding",
-                Fault.FORBIDDEN,
-            )
-        self._max_version = TlsVersion.TLS_1_2
-        self._connect()
-
-    def _wanted_binding(self, channel: Channel) -> ChannelBinding | None:
-        return None if self.session.pop is PopMode.NEVER else channel.binding
+            self._send(channel, csr)
 
     def _send(self, channel: Channel, payload: bytes) -> None:
         self._move(ClientInput.SEND)
@@ -379,19 +377,27 @@ class ClientExchange:
             operation=self.operation,
             label=self._uri.label,
             payload=payload,
-            credentials=self._credentials,
+            credentials=None if self._provisional else self._credentials,
         )
         self._events.append(SendRequest(request=request, uri=self._uri, channel=channel))
 
     # Answers
 
     def _accept(self, response: Response) -> None:
+        spki = b"" if self._csr is None else self._csr.spki
         try:
-            result = result_of(response, self.operation, self._spki, self.session.limits)
+            result = result_of(response, self.operation, spki, self.session.limits)
+            if self._provisional and isinstance(result, CACertsReceived):
+                self._ask_trust(result.certificates)
+            else:
+                self._finish(result)
         except RemoteProtocolError as error:
             self._fail(error)
-        else:
-            self._finish(result)
+
+    def _ask_trust(self, certificates: tuple[x509.Certificate, ...]) -> None:
+        self._trust_question = trust_question(certificates, self._uri, self._channel)
+        self._move(ClientInput.ASK_TRUST)
+        self._events.append(self._trust_question)
 
     def _wait(self, response: Response, now: Instant) -> None:
         self.resume_at = retry_at(response.retry_after, now, self.session.limits)

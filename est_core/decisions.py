@@ -13,7 +13,9 @@ from cryptography import x509
 
 from est_core._errors import LocalProtocolError
 from est_core.asn1.csrattrs import CsrAttrs
+from est_core.codec.authheader import write_challenge
 from est_core.codec.retry import MAX_DELAY_S
+from est_core.credentials import AuthChallenge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,24 @@ class Verified:
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """The credentials are wrong. Answered with 401 and the challenges of the policy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """HTTP credentials are wanted, whatever the policy was content with. RFC 7030 3.2.3.
+
+    While credentials are being judged: others are. At any other question: credentials that the
+    request carries and nobody looked at are judged first (AuthenticateRequested), then the
+    question comes again with `identity.user`; without any, the answer is a 401. `challenges`
+    take the place of the policy's, where a scheme wants fresh values.
+    """
+
+    challenges: tuple[AuthChallenge, ...] = ()
+    code: str = "auth/challenged"
+
+    def __post_init__(self) -> None:
+        for challenge in self.challenges:
+            write_challenge(challenge)  # fails here, and not in the answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,5 +121,14 @@ def _check_delay(seconds: int) -> None:
 
 
 Decision = (
-    Verified | Rejected | ProvideCACerts | ProvideCSRAttrs | Issue | Pend | Deny | Postpone | Fail
+    Verified
+    | Rejected
+    | Challenge
+    | ProvideCACerts
+    | ProvideCSRAttrs
+    | Issue
+    | Pend
+    | Deny
+    | Postpone
+    | Fail
 )

@@ -18,7 +18,12 @@ from est_core._oids import (
     SUBJECT_ALT_NAME,
 )
 from est_core.asn1 import _der
-from est_core.asn1.attributes import Extension, extension_request, read_general_names
+from est_core.asn1.attributes import (
+    Attribute,
+    Extension,
+    extension_request,
+    read_general_names,
+)
 from est_core.asn1.csrattrs import CsrAttrs, CsrPlan
 from est_core.asn1.keys import (
     PublicKeyFacts,
@@ -117,7 +122,7 @@ def request_info(
     info = CertRequestInfo(
         subject=subject if plan.subject is None else _subject(plan.subject, subject),
         spki=key,
-        attributes=tuple(known for known in plan.attributes if known.type not in _LINKING),
+        attributes=_attributes(plan),
     )
     extensions = _extensions(plan, names, limits)
     if extensions:
@@ -128,9 +133,7 @@ def request_info(
         if csrattrs is None:
             raise
         request_info(subject=subject, key=key, names=names, limits=limits)  # is it our own fault?
-        raise RemoteProtocolError(
-            "csrattrs/unusable", "the CSR attributes ask for what no request can hold"
-        ) from exc
+        raise _unusable() from exc
     return info
 
 
@@ -140,20 +143,55 @@ def _check_readable(info: CertRequestInfo, limits: Limits) -> None:
     assemble(info.der(), algorithm, b"", limits)
 
 
-def renewal_info(*, current: x509.Certificate, key: bytes) -> CertRequestInfo:
+def renewal_info(
+    *,
+    current: x509.Certificate,
+    key: bytes,
+    csrattrs: CsrAttrs | None = None,
+    limits: Limits | None = None,
+) -> CertRequestInfo:
     """Return what a request for renewal says: subject and subjectAltName of `current`, exactly.
 
-    `key` is the same SubjectPublicKeyInfo to renew, another to rekey. RFC 7030 4.2.2.
+    `key` is the same SubjectPublicKeyInfo to renew, another to rekey. What `csrattrs` ask for
+    beside the names is told as by `request_info`, with its errors. RFC 7030 4.2.2.
     """
-    info = CertRequestInfo(subject=current.subject.public_bytes(), spki=key)
+    limits = limits or Limits()
+    plan = CsrPlan() if csrattrs is None else csrattrs.plan()
+    info = CertRequestInfo(
+        subject=current.subject.public_bytes(), spki=key, attributes=_attributes(plan)
+    )
+    extensions = [each for each in _extensions(plan, (), limits) if not _is_names(each)]
     try:
         names = current.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
-        return info
-    extension = Extension(
-        oid=SUBJECT_ALT_NAME, critical=names.critical, value=names.value.public_bytes()
+        pass
+    else:
+        value = names.value.public_bytes()
+        extensions.append(Extension(oid=SUBJECT_ALT_NAME, critical=names.critical, value=value))
+    if extensions:
+        info = info.with_attribute(extension_request(extensions))
+    try:
+        _check_readable(info, limits)
+    except LocalProtocolError as exc:
+        if csrattrs is None:
+            raise
+        renewal_info(current=current, key=key, limits=limits)  # is it our own fault?
+        raise _unusable() from exc
+    return info
+
+
+def _is_names(extension: Extension) -> bool:
+    return extension.oid == SUBJECT_ALT_NAME
+
+
+def _attributes(plan: CsrPlan) -> tuple[Attribute, ...]:
+    return tuple(known for known in plan.attributes if known.type not in _LINKING)
+
+
+def _unusable() -> RemoteProtocolError:
+    return RemoteProtocolError(
+        "csrattrs/unusable", "the CSR attributes ask for what no request can hold"
     )
-    return info.with_attribute(extension_request([extension]))
 
 
 def _subject(template: SubjectTemplate, subject: x509.Name) -> bytes:

@@ -7,6 +7,7 @@ end in `Requested`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum, unique
 
 from cryptography import x509
 
@@ -39,7 +40,7 @@ class ClientIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthenticateRequested:
-    """Are these credentials good? Answer: Verified, Rejected, Deny, Postpone, Fail."""
+    """Are these credentials good? Answer: Verified, Rejected, Challenge, Deny, Postpone, Fail."""
 
     operation: Operation
     label: Label | None
@@ -49,25 +50,38 @@ class AuthenticateRequested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CACertsRequested:
-    """Which CA certificates? Answer: ProvideCACerts, Deny, Postpone, Fail."""
+    """Which CA certificates? Answer: ProvideCACerts, Challenge, Deny, Postpone, Fail."""
 
     label: Label | None
     identity: ClientIdentity
     channel: Channel
+
+
+@unique
+class CSRAttrsPurpose(Enum):
+    """What CSR attributes are asked for: to tell a client, or to hold its CSR against them."""
+
+    ANSWER = "answer"
+    ENFORCE = "enforce"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CSRAttrsRequested:
-    """Which CSR attributes? Answer: ProvideCSRAttrs, Deny, Postpone, Fail."""
+    """Which CSR attributes? Answer: ProvideCSRAttrs, Challenge, Deny, Postpone, Fail.
+
+    With ENFORCE a CSR is at hand, under a policy row that enforces; give what this client would
+    be told. Then comes the question whether to issue, or the refusal "csrattrs/missing".
+    """
 
     label: Label | None
     identity: ClientIdentity
     channel: Channel
+    purpose: CSRAttrsPurpose = CSRAttrsPurpose.ANSWER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrollRequested:
-    """Issue a certificate? Answer: Issue, Pend, Deny, Postpone, Fail.
+    """Issue a certificate? Answer: Issue, Pend, Challenge, Deny, Postpone, Fail.
 
     The CSR's signature is verified, and its channel binding where it has one or needs one
     (`linked` says that it was there and matched). RFC 7030 4.2.
@@ -82,7 +96,7 @@ class EnrollRequested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReenrollRequested:
-    """Issue the successor of `current`? Answer: Issue, Pend, Deny, Postpone, Fail.
+    """Issue the successor of `current`? Answer: Issue, Pend, Challenge, Deny, Postpone, Fail.
 
     As EnrollRequested, and subject and subjectAltName are those of `current`. `rekey` says
     that the key is another. Expiry was checked in the handshake; revocation and whether
@@ -126,12 +140,16 @@ class ConnectRequested:
     and a version not above `max_version`. `trust` holds the explicit trust anchors; empty means
     the driver's implicit ones. `identity` is the certificate to show, if any; its key is with
     the driver. RFC 7030 3.3.
+    `provisional`: let the handshake finish with a server that does not verify, on a connection
+    that was not used before, shows no certificate, and is closed at the end of the exchange.
+    RFC 7030 4.1.1.
     """
 
     uri: EstUri
     trust: tuple[x509.Certificate, ...]
     identity: x509.Certificate | None
     max_version: TlsVersion | None
+    provisional: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +193,22 @@ class RedirectRequested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrustDecisionRequested:
+    """Which of the candidates are trust anchors? `provide_trust`, with none to refuse them all.
+
+    They come from a server that nobody has verified (`channel` says why not). So the answer has to
+    come from elsewhere: a human, or a fingerprint given in advance, over the whole certificate.
+    `candidates` are the self-signed ones of the `certificates` received, the most recent first.
+    RFC 7030 4.1.1, 4.1.3.
+    """
+
+    uri: EstUri
+    channel: Channel
+    certificates: tuple[x509.Certificate, ...]
+    candidates: tuple[x509.Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetryLater:
     """The request is pending; call `handle_timeout` at that moment or later. RFC 7030 4.2.3."""
 
@@ -183,9 +217,15 @@ class RetryLater:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CACertsReceived:
-    """The CA certificates, in the order received, which means nothing. RFC 7030 4.1.3."""
+    """The CA certificates, in the order received, which means nothing. RFC 7030 4.1.3.
+
+    `trusted` are the trust anchors that a bootstrap ended with: the `trust` of the next session.
+    Of the other certificates nothing is known until they are validated up to one of these. It is
+    empty where the server was verified; then all that is known is that they came from it.
+    """
 
     certificates: tuple[x509.Certificate, ...]
+    trusted: tuple[x509.Certificate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +258,7 @@ ClientEvent = (
     | SendRequest
     | CredentialsRequested
     | RedirectRequested
+    | TrustDecisionRequested
     | RetryLater
     | CACertsReceived
     | CSRAttrsReceived

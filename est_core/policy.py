@@ -35,6 +35,7 @@ class PolicyRow:
     `label` None and `datagram` None mean any. `certificate_trust` says which trust classes
     count as a client certificate. `accept_ra`: a client whose certificate, issued by the own
     CA, carries id-kp-cmcRA may send linking data of another channel (RFC 7030 3.7).
+    `enforce_csrattrs`: a CSR that lacks what /csrattrs asks for is refused.
     """
 
     operation: Operation
@@ -44,6 +45,7 @@ class PolicyRow:
     certificate_trust: frozenset[TrustClass] = frozenset({TrustClass.EXPLICIT, TrustClass.IMPLICIT})
     require_pop: bool = False
     accept_ra: bool = False
+    enforce_csrattrs: bool = False
 
     def __post_init__(self) -> None:
         if not self.certificate_trust <= {TrustClass.EXPLICIT, TrustClass.IMPLICIT}:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import assert_never
+from typing import Final, assert_never
 
 from cryptography import x509
 
-from est_core._admission import admit, unauthorized
+from est_core._admission import Admission, admit, demand, unauthorized
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._instant import Instant
 from est_core._limits import Limits
@@ -22,9 +22,12 @@ from est_core.asn1.cms import write_certs_only
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_valid
 from est_core.channel import Channel
+from est_core.checks.enforcement import check_csrattrs
 from est_core.checks.pop import check_linking
 from est_core.checks.renewal import check_renewal, public_key_der
+from est_core.credentials import AuthChallenge
 from est_core.decisions import (
+    Challenge,
     Decision,
     Deny,
     Fail,
@@ -40,6 +43,7 @@ from est_core.events import (
     AuthenticateRequested,
     CACertsRequested,
     ClientIdentity,
+    CSRAttrsPurpose,
     CSRAttrsRequested,
     EnrollRequested,
     ReenrollRequested,
@@ -56,7 +60,10 @@ from est_core.model import (
     UnreadablePayload,
     shown_text,
 )
-from est_core.policy import ForeignChallenge, ServerPolicy
+from est_core.policy import ForeignChallenge, PolicyRow, ServerPolicy
+
+_UNFINISHED: Final = (ServerState.ADMITTED, ServerState.DEMANDING, ServerState.EXAMINED)
+"""Where a decision can lead that is not yet the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +99,8 @@ class ServerExchange:
         self.request = request
         self.identity = ClientIdentity()
         self.csr: CertRequest | None = None
+        self._challenges: tuple[AuthChallenge, ...] = session.policy.challenges
+        self._question: EnrollRequested | ReenrollRequested | None = None
         self.issued: x509.Certificate | None = None
         self.abandoned = ""
         self.deadline = now.after(session.limits.decision_s)
@@ -125,10 +134,11 @@ class ServerExchange:
             raise LocalProtocolError("take the events first")
         target = self._target(type(decision))
         self._check_decision(decision)
-        if isinstance(decision, Verified):
+        if isinstance(decision, Challenge):
+            self._challenges = decision.challenges or self._challenges
+        if target in _UNFINISHED:
             self._state = target
-            self.identity = replace(self.identity, user=decision.user)
-            self._proceed()
+            self._go_on(decision)
             return
         response = self._response_to(decision)
         if self._state is not ServerState.SETTLING:  # else nobody waits for the answer
@@ -185,12 +195,16 @@ class ServerExchange:
         """Let the client in, refuse it, or ask whether its credentials are good."""
         admission = admit(self.request, self.channel, self._session.policy)
         self.identity = admission.identity
-        if admission.refusal is not None:
-            self._respond(admission.refusal)
-        elif admission.to_verify is None:
+        if admission.refusal is None and admission.to_verify is None:
             self._step(ServerStep.ADMIT)
             self._proceed()
         else:
+            self._stop_at_the_door(admission)
+
+    def _stop_at_the_door(self, admission: Admission) -> None:
+        if admission.refusal is not None:
+            self._respond(admission.refusal)
+        elif admission.to_verify is not None:
             self._step(ServerStep.ASK_CREDENTIALS)
             self._events.append(
                 AuthenticateRequested(
@@ -200,6 +214,28 @@ class ServerExchange:
                     channel=self.channel,
                 )
             )
+
+    def _go_on(self, decision: Decision) -> None:
+        """Take a decision that leads to the next question."""
+        match decision:
+            case Verified(user=user):
+                self.identity = replace(self.identity, user=user)
+                self._proceed()
+            case Challenge():
+                self._demand(decision)
+            case ProvideCSRAttrs(csrattrs=csrattrs):
+                self._enforce(csrattrs)
+            case _:
+                raise LocalProtocolError(f"{type(decision).__name__} leads to no question")
+
+    def _demand(self, challenge: Challenge) -> None:
+        """Have the request's credentials judged, if that was not done, or ask for some."""
+        if self.identity.user is not None:  # these credentials are known, and not enough
+            self._respond(self._response_to(challenge))
+            return
+        self._stop_at_the_door(
+            demand(self.request, self.channel, self._challenges, self.identity, challenge.code)
+        )
 
     def _proceed(self) -> None:
         """Put the operation's own question to the application."""
@@ -217,14 +253,43 @@ class ServerExchange:
                 )
             case Operation.SIMPLEENROLL | Operation.SIMPLEREENROLL:
                 try:
-                    question = self._examine()
+                    self._question = self._examine()
                 except RemoteProtocolError as error:
                     self._respond(Response.of_error(error, request.operation))
                 else:
-                    self._step(ServerStep.ASK_DECISION)
-                    self._events.append(question)
+                    self._ask_for_a_certificate()
             case _:
                 assert_never(request.operation)
+
+    def _ask_for_a_certificate(self) -> None:
+        """Put the question whether to issue, after that for CSR attributes to enforce."""
+        question = self._question
+        if question is None:
+            raise LocalProtocolError("there is no CSR to ask about")
+        row = self._row(self.request.operation)
+        if self._state is ServerState.ADMITTED and row is not None and row.enforce_csrattrs:
+            self._step(ServerStep.ASK_ENFORCEMENT)
+            self._events.append(
+                CSRAttrsRequested(
+                    label=self.request.label,
+                    identity=self.identity,
+                    channel=self.channel,
+                    purpose=CSRAttrsPurpose.ENFORCE,
+                )
+            )
+        else:
+            self._step(ServerStep.ASK_DECISION)
+            self._events.append(question)
+
+    def _enforce(self, csrattrs: CsrAttrs | None) -> None:
+        """Hold the CSR against what the client would be told to put into it."""
+        try:
+            if csrattrs is not None and self.csr is not None:
+                check_csrattrs(self.csr, csrattrs, self._session.limits)
+        except RemoteProtocolError as error:
+            self._respond(Response.of_error(error, self.request.operation))
+        else:
+            self._ask_for_a_certificate()
 
     def _examine(self) -> EnrollRequested | ReenrollRequested:
         """Check the CSR in the order that tells a stranger least. RFC 7030 3.4, 3.5, 4.2."""
@@ -277,7 +342,9 @@ class ServerExchange:
         operation = self.request.operation
         match decision:
             case Rejected():
-                return unauthorized(self.request, self._session.policy, "auth/wrong-credentials")
+                return unauthorized(self.request, self._challenges, "auth/wrong-credentials")
+            case Challenge(code=code):
+                return unauthorized(self.request, self._challenges, code)
             case ProvideCACerts(certificates=certificates):
                 return _ok(operation, write_certs_only(certificates))
             case ProvideCSRAttrs(csrattrs=csrattrs):
@@ -327,10 +394,13 @@ class ServerExchange:
         return _ok(Operation.CSRATTRS, csrattrs.der())
 
     def _linking_is_required(self, operation: Operation) -> bool:
-        row = self._session.policy.row(
+        row = self._row(operation)
+        return row is not None and row.require_pop
+
+    def _row(self, operation: Operation) -> PolicyRow | None:
+        return self._session.policy.row(
             operation, self.request.label, datagram=self.channel.version.is_datagram
         )
-        return row is not None and row.require_pop
 
 
 def _ok(operation: Operation, der: bytes) -> Response:

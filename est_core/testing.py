@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, assert_never
 
+from cryptography import x509
+
 from est_core import httpmap
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._instant import Entropy, Instant
@@ -39,6 +41,7 @@ from est_core.events import (
     SendRequest,
     ServerQuestion,
     SignatureRequested,
+    TrustDecisionRequested,
 )
 from est_core.model import Response
 from est_core.policy import ServerPolicy
@@ -108,13 +111,17 @@ def _no_credentials(_question: CredentialsRequested) -> Credentials | None:
     return None
 
 
+def _no_trust(_question: TrustDecisionRequested) -> tuple[x509.Certificate, ...]:
+    return ()
+
+
 @dataclass(slots=True, kw_only=True)
 class ExchangePair:
     """A server and the way to it, for client exchanges to run against.
 
     `connect` makes the link for each ConnectRequested, `decide` answers the server's questions,
-    `sign` and `credentials` the client's. `now` may be moved on between runs. `messages` holds
-    everything that crossed; `exchanges` the server's exchanges.
+    `sign`, `credentials` and `trust` the client's. `now` may be moved on between runs.
+    `messages` holds everything that crossed; `exchanges` the server's exchanges.
     """
 
     policy: ServerPolicy
@@ -122,6 +129,7 @@ class ExchangePair:
     connect: Callable[[ConnectRequested], Link]
     sign: Callable[[SignatureRequested], bytes] = _cannot_sign
     credentials: Callable[[CredentialsRequested], Credentials | None] = _no_credentials
+    trust: Callable[[TrustDecisionRequested], tuple[x509.Certificate, ...]] = _no_trust
     limits: Limits = field(default_factory=Limits)
     now: Instant = FIXED_INSTANT
     messages: list[Message] = field(default_factory=list)
@@ -149,6 +157,8 @@ class ExchangePair:
                     exchange.provide_credentials(self.credentials(event))
                 case RedirectRequested():
                     exchange.provide_redirect(follow=False)
+                case TrustDecisionRequested():
+                    exchange.provide_trust(self.trust(event))
                 case RetryLater() | CACertsReceived() | CSRAttrsReceived() | Enrolled() | Failed():
                     return event
                 case _:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -70,7 +70,7 @@ def parse_listen(text: str) -> ListenAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthConfig:
-    """Who may do what: one kind of authentication an operation, and the linking."""
+    """Who may do what: one kind of authentication an operation, and what a CSR must hold."""
 
     authentication: Mapping[Operation, Authentication] = field(
         default_factory=lambda: MappingProxyType(
@@ -79,6 +79,7 @@ class AuthConfig:
     )
     require_pop: bool = False
     accept_ra: bool = False
+    enforce_csrattrs: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +186,7 @@ class ServerConfig:
                 certificate_trust=OPERATIONS[operation].certificate_trust,
                 require_pop=self.auth.require_pop and is_enrollment(operation),
                 accept_ra=self.auth.accept_ra and is_enrollment(operation),
+                enforce_csrattrs=self.auth.enforce_csrattrs and is_enrollment(operation),
             )
             for operation, authentication in self.auth.authentication.items()
         ]
@@ -213,13 +215,11 @@ def _label_rows(label: LabelConfig, rows: list[PolicyRow]) -> list[PolicyRow]:
             continue
         enroll = label.enroll if row.operation is Operation.SIMPLEENROLL else None
         found.append(
-            PolicyRow(
-                operation=row.operation,
+            replace(
+                row,
                 label=label.label,
                 authentication=enroll or row.authentication,
-                certificate_trust=row.certificate_trust,
                 require_pop=row.require_pop if label.require_pop is None else label.require_pop,
-                accept_ra=row.accept_ra,
             )
         )
     return found

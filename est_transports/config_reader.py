@@ -125,6 +125,7 @@ def _auth(table: TomlTable) -> AuthConfig:
         authentication=MappingProxyType(words),
         require_pop=table.flag("require_pop", False),
         accept_ra=table.flag("accept_ra", False),
+        enforce_csrattrs=table.flag("enforce_csrattrs", False),
     )
     table.done()
     return config

@@ -25,6 +25,7 @@ CONFIG_TEXT: Final = """\
 #simplereenroll = "cert"         # or "cert-and-http": the certificate to be renewed is shown
 #require_pop = false             # link every request to its TLS connection (RFC 7030 3.5)
 #accept_ra = false               # a registration authority may send requests of others
+#enforce_csrattrs = false        # refuse requests that lack what [csrattrs] asks for
 
 [pop]
 #foreign_challenge = "refuse"    # "ignore": a challengePassword may be something else

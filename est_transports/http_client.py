@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
+from cryptography import x509
+
 from est_core import (
     CACertsReceived,
     Channel,
@@ -33,6 +35,7 @@ from est_core import (
     SendRequest,
     SignatureRequested,
     TlsVersion,
+    TrustDecisionRequested,
     httpmap,
 )
 from est_transports.h11_conn import ClientConnection, ConnectionEnded
@@ -66,6 +69,10 @@ def _no_credentials(_question: CredentialsRequested) -> Credentials | None:
     return None
 
 
+def _no_trust(_question: TrustDecisionRequested) -> tuple[x509.Certificate, ...]:
+    return ()
+
+
 def _no_redirect(_uri: EstUri) -> bool:
     return False
 
@@ -76,8 +83,9 @@ class ClientConfig:
 
     `implicit` holds third-party trust anchors, used where a session has no explicit ones.
     `identities` are certificates with keys that sessions may name. `signer` signs CSRs.
-    `credentials` is asked after a 401, `follow` before going to another origin. `provisional`
-    lets a handshake with an unverified server finish; the core then decides what it is good for.
+    `credentials` is asked after a 401, `follow` before going to another origin. `trust` is asked
+    which CA certificates to accept from a server that a bootstrap could not verify: a human, or
+    `trust.by_fingerprint`; left out, none.
     """
 
     implicit: TrustAnchors = field(default_factory=TrustAnchors)
@@ -85,7 +93,7 @@ class ClientConfig:
     signer: Signer | None = field(default=None, repr=False)
     credentials: Callable[[CredentialsRequested], Credentials | None] = _no_credentials
     follow: Callable[[EstUri], bool] = _no_redirect
-    provisional: bool = False
+    trust: Callable[[TrustDecisionRequested], tuple[x509.Certificate, ...]] = _no_trust
     tls_exporter: bool = False
     timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
     limits: Limits = field(default_factory=Limits)
@@ -104,10 +112,14 @@ class Link:
         self.wire = ClientConnection(limits=limits)
 
     def fits(self, wanted: Connect) -> bool:
-        """True if the connection may serve instead of a new one. RFC 7030 3.3."""
+        """True if the connection may serve instead of a new one. RFC 7030 3.3.
+
+        Never where it is provisional: nothing but one /cacerts happens there. RFC 7030 4.1.1.
+        """
         maximum = wanted.config.max_version
         return (
             self.wire.is_reusable
+            and not self.config.provisional
             and self.origin == wanted.uri.origin
             and replace(self.config, max_version=maximum) == wanted.config
             and (maximum is None or maximum in _NEWER or self.channel.version not in _NEWER)
@@ -117,9 +129,10 @@ class Link:
         """True if the connection is worth keeping after an exchange that ended so.
 
         Not after a failure: a client that cannot authenticate, or did not like the server,
-        terminates the connection. RFC 7030 3.2.3, 3.6.
+        terminates the connection. Nor after a bootstrap. RFC 7030 3.2.3, 3.6, 4.1.1.
         """
-        return self.wire.is_reusable and not isinstance(result, Failed)
+        fine = self.wire.is_reusable and not self.config.provisional
+        return fine and not isinstance(result, Failed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +291,8 @@ class Errand:
                 exchange.provide_credentials(config.credentials(event))
             case RedirectRequested():
                 exchange.provide_redirect(follow=config.follow(event.uri))
+            case TrustDecisionRequested():
+                exchange.provide_trust(config.trust(event))
             case RetryLater() | CACertsReceived() | CSRAttrsReceived() | Enrolled() | Failed():
                 self._step = event
             case _:
@@ -293,7 +308,7 @@ class Errand:
             trust=trust,
             identity=self._identity(event),
             max_version=event.max_version,
-            provisional=config.provisional,
+            provisional=event.provisional,
             tls_exporter=config.tls_exporter,
         )
 

@@ -8,18 +8,22 @@ depends on which of them verified it, so they are kept apart from the file to th
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key as _load_key
 
-from est_core import LocalProtocolError
+from est_core import LocalProtocolError, TrustDecisionRequested
 from est_transports.signers import SigningKey
 
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024  # the largest public CRLs; the web's CAs are 250 KiB
+_HASHES: Final = {32: hashes.SHA256, 64: hashes.SHA512}
+"""What a fingerprint is made with, by its length. RFC 7030 4.1.1."""
 _CRL_BLOCK: Final = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 
 
@@ -76,6 +80,29 @@ class TlsIdentity:
     def certificate(self) -> x509.Certificate:
         """The identity's own certificate."""
         return self.chain[0]
+
+
+def by_fingerprint(
+    text: str,
+) -> Callable[[TrustDecisionRequested], tuple[x509.Certificate, ...]]:
+    """Return what accepts the one CA certificate with this fingerprint, for `ClientConfig.trust`.
+
+    `text` is the SHA-256 or SHA-512 of the whole certificate in hexadecimal, with or without
+    colons, as `est init` and `openssl x509 -fingerprint` print it. Raises LocalProtocolError for
+    another text. RFC 7030 4.1.1.
+    """
+    try:
+        wanted = bytes.fromhex(text.replace(":", ""))
+    except ValueError:
+        raise LocalProtocolError("a fingerprint is written in hexadecimal") from None
+    kind = _HASHES.get(len(wanted))
+    if kind is None:
+        raise LocalProtocolError("a fingerprint is the SHA-256 or SHA-512 of a certificate")
+
+    def accept(question: TrustDecisionRequested) -> tuple[x509.Certificate, ...]:
+        return tuple(root for root in question.candidates if root.fingerprint(kind()) == wanted)
+
+    return accept
 
 
 def load_pem_certificates(path: Path) -> tuple[x509.Certificate, ...]:

@@ -164,9 +164,9 @@ def _request(
         return info
     if key is None:
         raise TypeError("an order without a request has a key")
-    if order.current is not None:
-        return renewal_info(current=order.current, key=key.spki)
     try:
+        if order.current is not None:
+            return renewal_info(current=order.current, key=key.spki, csrattrs=csrattrs)
         return request_info(
             subject=order.wish.subject, key=key.spki, names=order.wish.names, csrattrs=csrattrs
         )

@@ -44,6 +44,8 @@ from est_core import (
     SendRequest,
     SignatureRequested,
     TlsVersion,
+    TrustClass,
+    TrustDecisionRequested,
     default_policy,
 )
 from est_core.asn1.cms import write_certs_only
@@ -51,7 +53,15 @@ from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_core.asn1.keys import SIGNATURE_ALGORITHMS
 from est_core.codec.retry import RetryAfter
 from est_core.testing import FIXED_INSTANT
-from tests.core.cast import GOOD, FakeApplication, info, issue, signer, spki
+from tests.core.cast import (
+    GOOD,
+    FakeApplication,
+    info,
+    issue,
+    server_channel,
+    signer,
+    spki,
+)
 from tests.core.client_cast import (
     URI,
     Network,
@@ -335,6 +345,7 @@ def test_a_connection_is_asked_for_with_the_sessions_trust_identity_and_version(
         trust=(pki().ca.certificate,),
         identity=pki().client.certificate,
         max_version=TlsVersion.TLS_1_2,
+        provisional=False,
     )
 
 
@@ -424,6 +435,14 @@ def at_redirected() -> ClientExchange:
     return exchange
 
 
+def at_deciding_trust() -> ClientExchange:
+    exchange = ClientSession(URI).cacerts(bootstrap=True)
+    bag = write_certs_only((pki().ca.certificate,))
+    answered(exchange, ok(CACERTS, bag), on=server_channel(trust=TrustClass.FAILED))
+    take(exchange, TrustDecisionRequested)
+    return exchange
+
+
 def at_waiting() -> ClientExchange:
     exchange = enrolment()
     answered(exchange, Response(operation=ENROLL, outcome=Outcome.PENDING))
@@ -448,6 +467,7 @@ CALLS: dict[str, Callable[[ClientExchange], None]] = {
     "receive_fault": lambda exchange: exchange.receive_fault(RemoteProtocolError("a/b", "c")),
     "provide_credentials": lambda exchange: exchange.provide_credentials(GOOD),
     "provide_redirect": lambda exchange: exchange.provide_redirect(follow=True),
+    "provide_trust": lambda exchange: exchange.provide_trust(()),
     "handle_timeout": lambda exchange: exchange.handle_timeout(LATER),
 }
 STATES: dict[Callable[[], ClientExchange], frozenset[str]] = {
@@ -456,6 +476,7 @@ STATES: dict[Callable[[], ClientExchange], frozenset[str]] = {
     at_sent: frozenset({"connection_lost", "receive_response", "receive_fault"}),
     at_challenged: frozenset({"provide_credentials"}),
     at_redirected: frozenset({"provide_redirect"}),
+    at_deciding_trust: frozenset({"provide_trust"}),
     at_waiting: frozenset({"handle_timeout"}),
     at_done: frozenset(),
 }

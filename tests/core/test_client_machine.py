@@ -2,7 +2,8 @@
 
 What must hold whatever happens is written beside the events as they are taken: only
 LocalProtocolError escapes and then nothing has changed, one thing is waited for at a time,
-credentials and linked CSRs go to the right channel only, and everything is bounded.
+credentials and linked CSRs go to the right channel only, a server that nobody has verified gets
+one bare /cacerts and no more, and everything is bounded.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Final
 
+from cryptography import x509
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -57,6 +59,7 @@ from est_core import (
     SignatureRequested,
     TlsVersion,
     TrustClass,
+    TrustDecisionRequested,
 )
 from est_core.asn1.attributes import challenge_attribute
 from est_core.asn1.cms import write_certs_only
@@ -95,6 +98,7 @@ LEGAL: Final[dict[type, frozenset[str]]] = {
     SendRequest: frozenset({"receive_response", "receive_fault", "connection_lost"}),
     CredentialsRequested: frozenset({"provide_credentials"}),
     RedirectRequested: frozenset({"provide_redirect"}),
+    TrustDecisionRequested: frozenset({"provide_trust"}),
     RetryLater: frozenset({"handle_timeout"}),
     **{kind: frozenset() for kind in RESULTS},
 }
@@ -104,7 +108,7 @@ LEGAL: Final[dict[type, frozenset[str]]] = {
 CALLS: Final = sorted(frozenset().union(*LEGAL.values()))
 
 
-def channels() -> st.SearchStrategy[Channel]:
+def channels(*, authorised_times: int) -> st.SearchStrategy[Channel]:
     bindings: dict[TlsVersion, tuple[ChannelBinding | None, ...]] = {
         TlsVersion.TLS_1_2: (BINDING, OTHER, None),
         TlsVersion.TLS_1_3: (None, EXPORTER),
@@ -125,7 +129,7 @@ def channels() -> st.SearchStrategy[Channel]:
         for server in servers
         for name_matches in (True, False)
     ]
-    return st.sampled_from([*authorised * 20, *doubtful])
+    return st.sampled_from([*authorised * authorised_times, *doubtful])
 
 
 def is_authorised(channel: Channel) -> bool:
@@ -214,6 +218,12 @@ CREDENTIALS: Final = st.sampled_from(
 )
 
 
+def csr_state(exchange: ClientExchange) -> list[tuple[str, object]]:
+    """What the exchange's CSR remembers, if there is one."""
+    csr = vars(exchange)["_csr"]
+    return [] if csr is None else list(vars(csr).items())
+
+
 class ClientMachine(RuleBasedStateMachine):
     """Drives one exchange; `last` is the event taken last, None before the first."""
 
@@ -225,11 +235,13 @@ class ClientMachine(RuleBasedStateMachine):
         self.channel: Channel | None = None
         self.given: Credentials | None = None
         self.origin = URI.origin
+        self.bootstrap = self.provisional = False
         self.connects = self.refusals = 0
         self.now = self.answered = FIXED_INSTANT
 
     @initialize(
         operation=st.sampled_from([*Operation, Operation.SIMPLEENROLL]),
+        bootstrap=st.sampled_from([False, False, True]),
         csr=st.sampled_from(["info", "info", "stale info", *FOREIGN]),
         pop=st.sampled_from(PopMode),
         csrattrs=st.sampled_from(ATTRIBUTES),
@@ -239,28 +251,31 @@ class ClientMachine(RuleBasedStateMachine):
     def begin(
         self,
         operation: Operation,
+        bootstrap: bool,
         csr: str,
         pop: PopMode,
         csrattrs: CsrAttrs | None,
         credentials: Credentials | None,
         max_version: TlsVersion | None,
     ) -> None:
+        operation = Operation.CACERTS if bootstrap else operation
         session = ClientSession(
             URI,
-            trust=(pki().ca.certificate,),
+            trust=() if bootstrap else (pki().ca.certificate,),
             identity=pki().client.certificate,
             credentials=credentials,
             pop=pop,
             max_version=max_version,
             limits=LIMITS,
         )
+        self.bootstrap = self.provisional = bootstrap
         self.given = credentials
         self.cap = max_version
         subject = FOREIGN[csr]() if csr in FOREIGN else wanted_info(csr == "stale info")
         self.never = pop is PopMode.NEVER and csr not in FOREIGN
         match operation:
             case Operation.CACERTS:
-                self.exchange = session.cacerts()
+                self.exchange = session.cacerts(bootstrap=bootstrap)
             case Operation.CSRATTRS:
                 self.exchange = session.csrattrs()
             case Operation.SIMPLEENROLL:
@@ -285,6 +300,7 @@ class ClientMachine(RuleBasedStateMachine):
 
     def snapshot(self) -> dict[str, object]:
         state = vars(self.exchange)
+        state = state | {f"csr {name}": value for name, value in csr_state(self.exchange)}
         return {
             name: tuple(value) if isinstance(value, deque) else value
             for name, value in state.items()
@@ -296,7 +312,9 @@ class ClientMachine(RuleBasedStateMachine):
             allowed = self.last.max_version
             assert allowed is None or not channel.version.is_above(allowed)
             self.channel = channel
-            assert is_authorised(channel) or isinstance(self.exchange.result, Failed)
+            self.provisional = self.last.provisional and not is_authorised(channel)
+            heeded = is_authorised(channel) or self.provisional
+            assert heeded or isinstance(self.exchange.result, Failed)
 
     def connect_failed(self) -> None:
         self.tell("connect_failed", lambda: self.exchange.connect_failed("connect/refused", "no"))
@@ -345,6 +363,18 @@ class ClientMachine(RuleBasedStateMachine):
             if follow:
                 self.origin, self.given = asked.uri.origin, None
 
+    def provide_trust(self, anchors: tuple[x509.Certificate, ...]) -> None:
+        asked = self.last
+        if self.tell("provide_trust", lambda: self.exchange.provide_trust(anchors)):
+            assert isinstance(asked, TrustDecisionRequested)
+            assert set(anchors) <= set(asked.candidates)
+            result = self.exchange.result
+            if anchors:
+                assert isinstance(result, CACertsReceived)
+                assert result.trusted == tuple(dict.fromkeys(anchors))
+            else:
+                assert isinstance(result, Failed)
+
     def handle_timeout(self, late: bool) -> None:
         if late and self.exchange.resume_at is not None:
             self.now = max(self.now, self.exchange.resume_at, key=lambda now: now.mono)
@@ -382,7 +412,7 @@ class ClientMachine(RuleBasedStateMachine):
     def call(self, name: str, data: st.DataObject, *, right: bool) -> None:
         match name:
             case "connected":
-                self.connected(data.draw(channels()))
+                self.connected(data.draw(channels(authorised_times=1 if self.bootstrap else 20)))
             case "connect_failed":
                 self.connect_failed()
             case "connection_lost":
@@ -397,10 +427,18 @@ class ClientMachine(RuleBasedStateMachine):
                 self.provide_credentials(data.draw(CREDENTIALS))
             case "provide_redirect":
                 self.provide_redirect(follow=right)
+            case "provide_trust":
+                self.provide_trust(self.draw_anchors(data))
             case "handle_timeout":
                 self.handle_timeout(late=right)
             case _:
                 raise AssertionError(name)
+
+    def draw_anchors(self, data: st.DataObject) -> tuple[x509.Certificate, ...]:
+        """Some of the candidates, and now and then a certificate that is none."""
+        known = self.last.candidates if isinstance(self.last, TrustDecisionRequested) else ()
+        possible = st.sampled_from([*known * 5, pki().rogue.certificate])
+        return tuple(data.draw(st.lists(possible, max_size=2)))
 
     # What is asked
 
@@ -417,15 +455,24 @@ class ClientMachine(RuleBasedStateMachine):
                 assert self.connects <= LIMITS.connects
                 assert event.uri.origin == self.origin
                 assert self.cap is None or event.max_version is not None
+                assert self.bootstrap or not event.provisional
+                assert (event.identity is None) == event.provisional
             case SendRequest():
                 self.check_sending(event)
             case CredentialsRequested():
+                assert not self.provisional
                 assert event.challenges
                 assert self.refusals < LIMITS.credential_tries
                 assert event.attempt == self.refusals + 1
             case RedirectRequested():
+                assert not self.provisional
                 assert event.uri.origin != self.origin
                 assert event.uri.scheme == URI.scheme
+            case TrustDecisionRequested():
+                assert self.provisional
+                assert event.channel is self.channel
+                assert event.candidates
+                assert set(event.candidates) <= set(event.certificates)
             case RetryLater():
                 assert event.at == self.exchange.resume_at
                 assert event.at.mono >= self.answered.mono + LIMITS.retry_after_min_s
@@ -437,9 +484,9 @@ class ClientMachine(RuleBasedStateMachine):
     def check_sending(self, event: SendRequest) -> None:
         channel = event.channel
         assert channel is self.channel
-        assert is_authorised(channel)
+        assert is_authorised(channel) or self.provisional
         assert event.uri.origin == self.origin
-        assert event.request.credentials == self.given
+        assert event.request.credentials == (None if self.provisional else self.given)
         payload = event.request.payload
         assert isinstance(payload, bytes)
         if OPERATIONS[self.exchange.operation].request_type is None:
@@ -460,6 +507,8 @@ class ClientMachine(RuleBasedStateMachine):
         result = self.exchange.result
         if not self.queued:
             assert (result is not None) == isinstance(self.last, RESULTS)
+        if isinstance(result, CACertsReceived):
+            assert bool(result.trusted) == self.provisional
         if isinstance(result, Enrolled):
             assert self.exchange.operation in (
                 Operation.SIMPLEENROLL,
@@ -467,5 +516,5 @@ class ClientMachine(RuleBasedStateMachine):
             )
 
 
-ClientMachine.TestCase.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)
+ClientMachine.TestCase.settings = settings(max_examples=400, stateful_step_count=40, deadline=None)
 TestClientMachine = ClientMachine.TestCase

@@ -24,8 +24,10 @@ from est_core import (
     Authentication,
     BearerCredentials,
     CACertsRequested,
+    Challenge,
     Channel,
     Credentials,
+    CSRAttrsPurpose,
     CSRAttrsRequested,
     Decision,
     Deny,
@@ -110,6 +112,8 @@ def decisions() -> tuple[Decision, ...]:
     return (
         Verified(user="estuser"),
         Rejected(),
+        Challenge(challenges=(basic_challenge("another realm"),), code="site/second-factor"),
+        Challenge(),
         ProvideCACerts(certificates=(pki().ca.certificate,)),
         ProvideCSRAttrs(csrattrs=None),
         ProvideCSRAttrs(csrattrs=CsrAttrs(items=())),
@@ -164,6 +168,7 @@ def policies(draw: st.DrawFn) -> ServerPolicy:
             certificate_trust=frozenset(draw(st.sampled_from(trusts))),
             require_pop=draw(st.sampled_from([False, False, True])),
             accept_ra=draw(st.booleans()),
+            enforce_csrattrs=draw(st.booleans()),
         )
         for operation in draw(st.sampled_from([tuple(Operation)] * 9 + [tuple(Operation)[:3]]))
     )
@@ -211,7 +216,7 @@ def snapshot(exchange: ServerExchange) -> dict[str, object]:
     }
 
 
-REFUSALS: Final = (Deny, Postpone, Fail)
+REFUSALS: Final = (Challenge, Deny, Postpone, Fail)
 ANSWERS: Final[dict[type, tuple[type, ...]]] = {
     AuthenticateRequested: (Verified, Rejected, *REFUSALS),
     CACertsRequested: (ProvideCACerts, *REFUSALS),
@@ -234,6 +239,7 @@ class ServerMachine(RuleBasedStateMachine):
         self.timed_out = False
         self.abandoned = False
         self.settled = False
+        self.enforced = False
         self.responses: list[Response] = []
 
     @initialize(policy=policies(), on=channels(), request=requests())
@@ -290,9 +296,16 @@ class ServerMachine(RuleBasedStateMachine):
         else:
             assert type(decision) in ANSWERS[type(self.question)]
         assert not self.settled
-        self.question = None
+        question, self.question = self.question, None
         if isinstance(decision, Verified):
             self.verified = True
+            return
+        if isinstance(decision, Challenge) and question is not None:
+            self.enforced = False
+            return  # the answer, or another question
+        if isinstance(question, CSRAttrsRequested) and isinstance(decision, ProvideCSRAttrs):
+            self.enforced = question.purpose is CSRAttrsPurpose.ENFORCE
+            self.settled = not self.enforced
             return
         self.settled = True
         if isinstance(decision, Issue):
@@ -340,6 +353,7 @@ class ServerMachine(RuleBasedStateMachine):
             assert event.current == on.peer_certificate
         assert not event.identity.is_ra or (row.accept_ra and on.trust_class is TrustClass.EXPLICIT)
         assert event.linked or event.identity.is_ra or not row.require_pop
+        assert self.enforced == row.enforce_csrattrs
 
     def check_csr(self, event: EnrollRequested | ReenrollRequested) -> None:
         assert event.csr == parse_cert_request(event.csr.der, LIMITS)
@@ -400,6 +414,19 @@ def asked(operation: Operation, on: Channel) -> ServerExchange:
     return exchange
 
 
+def enforcing() -> ServerExchange:
+    row = PolicyRow(
+        operation=Operation.SIMPLEENROLL,
+        authentication=Authentication.CERT,
+        enforce_csrattrs=True,
+    )
+    request = Request(operation=Operation.SIMPLEENROLL, payload=csr_der(own_key()))
+    policy = ServerPolicy(rows=(row,), challenges=(basic_challenge("est"),))
+    exchange = receive(request, FIXED_INSTANT, on=channel(TrustClass.EXPLICIT), policy=policy)
+    exchange.next_event()
+    return exchange
+
+
 def responded() -> ServerExchange:
     exchange = asked(Operation.CACERTS, channel())
     exchange.decide(Fail())
@@ -424,12 +451,15 @@ REACHED: Final[dict[ServerState, Callable[[], ServerExchange]]] = {
     ServerState.AUTHENTICATING: lambda: asked(Operation.SIMPLEENROLL, channel()),
     ServerState.ANSWERING_CACERTS: lambda: asked(Operation.CACERTS, channel()),
     ServerState.ANSWERING_CSRATTRS: lambda: asked(Operation.CSRATTRS, channel()),
+    ServerState.ENFORCING: enforcing,
     ServerState.DECIDING: lambda: asked(Operation.SIMPLEENROLL, channel(TrustClass.EXPLICIT)),
     ServerState.RESPONDED: responded,
     ServerState.SETTLING: settling,
     ServerState.ABANDONED: abandoned,
 }
-TRANSIENT: Final = frozenset({ServerState.RECEIVED, ServerState.ADMITTED})
+TRANSIENT: Final = frozenset(
+    {ServerState.RECEIVED, ServerState.DEMANDING, ServerState.ADMITTED, ServerState.EXAMINED}
+)
 """States an exchange passes through within one call: nobody can answer in them."""
 
 ONE_OF_EACH: Final = {type(decision): decision for decision in reversed(decisions())}
@@ -461,6 +491,7 @@ def test_a_question_that_was_not_taken_cannot_be_answered(state: ServerState) ->
         ServerState.AUTHENTICATING: AuthenticateRequested,
         ServerState.ANSWERING_CACERTS: CACertsRequested,
         ServerState.ANSWERING_CSRATTRS: CSRAttrsRequested,
+        ServerState.ENFORCING: CSRAttrsRequested,
         ServerState.DECIDING: EnrollRequested,
     }
     if state not in questions:

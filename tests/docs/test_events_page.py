@@ -10,6 +10,7 @@ import pytest
 
 import est_core
 from est_core import (
+    Challenge,
     ClientEvent,
     ClientExchange,
     ClientResult,
@@ -69,6 +70,7 @@ def decisions(exchange: ServerExchange) -> tuple[Decision, ...]:
         ProvideCSRAttrs(csrattrs=None),
         Issue(certificate=issue(spki) if spki else ca),
         Pend(retry_after_s=5),
+        Challenge(),
         Deny(code="test/denied", reason="no"),
         Postpone(retry_after_s=5),
         Fail(),

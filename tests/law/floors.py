@@ -38,7 +38,7 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
     # F4: the words of the protocol.
     ("model enrollment", "uri policy", "decisions", "events"),
     # F5: tables, the halves of the machines that need no state, and the maps to wires.
-    ("_tables _http _admission _answers", "httpmap coapmap"),
+    ("_tables _http _admission _answers _linked_csr", "httpmap coapmap"),
     # F6: the two state machines. They do not know each other.
     ("server client",),
     # F7: one of each.

@@ -159,6 +159,18 @@ def test_a_label_differs_only_where_it_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.req("EST-168", "EST-171")
+def test_csr_attributes_are_enforced_on_enrolments_and_renewals_only_when_asked_for(
+    tmp_path: Path,
+) -> None:
+    text = '[auth]\nenforce_csrattrs = true\n[labels.a]\nsimpleenroll = "http"\n'
+    for written, wanted in (("", False), (text, True)):
+        policy = loaded(tmp_path, written).policy()
+        enforced = {row.operation for row in policy.rows if row.enforce_csrattrs}
+        assert enforced == ({Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL} if wanted else set())
+        for row in policy.rows:
+            assert row.enforce_csrattrs == (wanted and row.operation in enforced)
+
+
 def test_required_linking_caps_tls_unless_there_is_the_exporter(tmp_path: Path) -> None:
     linked = "[auth]\nrequire_pop = true\n"
     assert loaded(tmp_path, "").max_version is None

@@ -269,6 +269,18 @@ def test_a_client_asks_for_credentials_when_challenged() -> None:
     assert len(est.threads) == 1
 
 
+@pytest.mark.req("EST-096", "EST-098")
+def test_a_client_that_trusts_nobody_bootstraps_and_enrolls_on_another_connection() -> None:
+    device = new_device()
+    config = client_config(signer=device.signer, trust=lambda question: question.candidates)
+    with running() as est, Client(config) as client:
+        received = client.run(ClientSession(est.uri).cacerts(bootstrap=True))
+        assert isinstance(received, CACertsReceived)
+        session = ClientSession(est.uri, trust=received.trusted, credentials=PASSED)
+        assert isinstance(client.run(session.enroll(device.info)), Enrolled)
+    assert len(est.threads) == 2
+
+
 @pytest.mark.req("EST-041")
 def test_a_client_without_credentials_gives_up_and_closes_the_connection() -> None:
     device = new_device()

@@ -514,6 +514,20 @@ async def test_a_client_enrolls_and_keeps_its_connection() -> None:
     assert est.log.records[-1].issued == enrolled.certificate
 
 
+@pytest.mark.req("EST-096", "EST-098")
+@on_trio
+async def test_a_client_that_trusts_nobody_bootstraps_and_enrolls_on_another_connection() -> None:
+    device = new_device()
+    config = client_config(signer=device.signer, trust=lambda question: question.candidates)
+    async with running() as est, Client(config) as client:
+        received = await client.run(ClientSession(est.uri).cacerts(bootstrap=True))
+        assert isinstance(received, CACertsReceived)
+        passed = BasicCredentials(user=USER, password=PASSWORD)
+        session = ClientSession(est.uri, trust=received.trusted, credentials=passed)
+        assert isinstance(await client.run(session.enroll(device.info)), Enrolled)
+    assert len({record.peer for record in est.log.records}) == 2
+
+
 @on_trio
 async def test_a_client_asks_for_credentials_when_challenged() -> None:
     device, asked = new_device(), []

@@ -1,0 +1,364 @@
+"""A CSR held against the CSR attributes: each thing asked for, there and missing."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from est_core import (
+    Authentication,
+    CSRAttrsPurpose,
+    CSRAttrsRequested,
+    Deny,
+    EnrollRequested,
+    Fault,
+    Instant,
+    Operation,
+    Outcome,
+    PolicyRow,
+    ReenrollRequested,
+    RemoteProtocolError,
+    Request,
+    Response,
+    ServerPolicy,
+    TrustClass,
+    renewal_info,
+    request_info,
+)
+from est_core.asn1.attributes import Attribute, Extension, extension_request
+from est_core.asn1.csrattrs import CsrAttrs, ObjectId
+from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo, parse_cert_request
+from est_core.asn1.template import (
+    CertRequestInfoTemplate,
+    ExtensionTemplate,
+    KeyTypeWanted,
+    SubjectAttribute,
+)
+from est_core.checks.enforcement import check_csrattrs
+from tests.core.cast import (
+    LIMITS,
+    FakeApplication,
+    channel,
+    csr_der,
+    finish,
+    receive,
+    sign,
+    spki,
+)
+from tests.pki import common_name, new_key, pki
+
+EC_KEY = "1.2.840.10045.2.1"
+RSA_KEY = "1.2.840.113549.1.1.1"
+P256, P384 = "1.2.840.10045.3.1.7", "1.3.132.0.34"
+ECDSA_SHA256, ECDSA_SHA384 = "1.2.840.10045.4.3.2", "1.2.840.10045.4.3.3"
+CHALLENGE_PASSWORD = "1.2.840.113549.1.9.7"
+IDENTITY_LINKING = "1.2.840.113549.1.9.16.2.58"
+MAC_ADDRESS = "1.3.6.1.1.1.1.22"
+SUBJECT_ALT_NAME, KEY_USAGE, EXTENDED_KEY_USAGE = "2.5.29.17", "2.5.29.15", "2.5.29.37"
+SERIAL_NUMBER, COMMON_NAME = "2.5.4.5", "2.5.4.3"
+UNKNOWN = "1.3.6.1.4.1.55555.1"
+
+
+def names(*dns: str) -> bytes:
+    return x509.SubjectAlternativeName([x509.DNSName(each) for each in dns]).public_bytes()
+
+
+def usage(oid: x509.ObjectIdentifier) -> bytes:
+    return x509.ExtendedKeyUsage([oid]).public_bytes()
+
+
+CLIENT_AUTH, SERVER_AUTH = (
+    usage(ExtendedKeyUsageOID.CLIENT_AUTH),
+    usage(ExtendedKeyUsageOID.SERVER_AUTH),
+)
+MAC = Attribute(type=MAC_ADDRESS, values=(b"\x16\x02aa",))
+
+
+def csr(
+    *attributes: Attribute,
+    extensions: tuple[Extension, ...] = (),
+    subject: x509.Name | None = None,
+) -> CertRequest:
+    key = new_key()
+    wanted = CertRequestInfo(
+        subject=subject or common_name("device-1"), spki=spki(key), attributes=attributes
+    )
+    if extensions:
+        wanted = wanted.with_attribute(extension_request(extensions))
+    return parse_cert_request(sign(wanted, key), LIMITS)
+
+
+def extension(oid: str, value: bytes) -> Extension:
+    return Extension(oid=oid, value=value)
+
+
+def subject(*parts: tuple[x509.ObjectIdentifier, str]) -> x509.Name:
+    return x509.Name([x509.NameAttribute(oid, text) for oid, text in parts])
+
+
+def template(**parts: object) -> CsrAttrs:
+    return CsrAttrs(items=(CertRequestInfoTemplate(**parts).attribute(),))  # type: ignore[arg-type]
+
+
+def asked(*oids: str) -> CsrAttrs:
+    return CsrAttrs(items=tuple(ObjectId(oid=oid) for oid in oids))
+
+
+def utf8(text: str) -> bytes:
+    return b"\x0c" + bytes((len(text),)) + text.encode()
+
+
+RSA_3072 = KeyTypeWanted(algorithm=RSA_KEY, bits=3072)
+ON_P256 = KeyTypeWanted(algorithm=EC_KEY, curve=P256)
+ON_P384 = KeyTypeWanted(algorithm=EC_KEY, curve=P384)
+NAMED = csr(extensions=(extension(SUBJECT_ALT_NAME, names("a.example", "b.example")),))
+FOR_CLIENTS = csr(extensions=(extension(EXTENDED_KEY_USAGE, CLIENT_AUTH),))
+TWO_UNITS = subject(
+    (NameOID.ORGANIZATIONAL_UNIT_NAME, "one"), (NameOID.ORGANIZATIONAL_UNIT_NAME, "two")
+)
+UNIT = SubjectAttribute(type="2.5.4.11")
+
+HELD = {
+    "nothing": (CsrAttrs(items=()), csr()),
+    "the curve": (CsrAttrs(items=(ON_P256.attribute(),)), csr()),
+    "a template's kind of key": (template(key=KeyTypeWanted(algorithm=EC_KEY)), csr()),
+    "one of two signature algorithms": (asked(ECDSA_SHA384, ECDSA_SHA256), csr()),
+    "linking, which is judged elsewhere": (asked(CHALLENGE_PASSWORD, IDENTITY_LINKING), csr()),
+    "an extension by its bare identifier": (asked(SUBJECT_ALT_NAME), NAMED),
+    "any extension": (asked("1.2.840.113549.1.9.14"), NAMED),
+    "part of the names": (
+        CsrAttrs(items=(extension_request([extension(SUBJECT_ALT_NAME, names("b.example"))]),)),
+        NAMED,
+    ),
+    "the value of an extension": (
+        CsrAttrs(items=(extension_request([extension(EXTENDED_KEY_USAGE, CLIENT_AUTH)]),)),
+        FOR_CLIENTS,
+    ),
+    "an extension left to the client": (
+        template(extensions=(ExtensionTemplate(oid=EXTENDED_KEY_USAGE),)),
+        FOR_CLIENTS,
+    ),
+    "an attribute": (asked(MAC_ADDRESS), csr(MAC)),
+    "the value of an attribute": (CsrAttrs(items=(MAC,)), csr(MAC)),
+    "an unknown attribute": (asked(UNKNOWN), csr(Attribute(type=UNKNOWN, values=(b"\x05\x00",)))),
+    "a part of the subject": (asked(COMMON_NAME), csr()),
+    "a subject with values and gaps": (
+        template(
+            subject=(
+                (SubjectAttribute(type=COMMON_NAME),),
+                (SubjectAttribute(type=COMMON_NAME, value=utf8("fixed")),),
+            )
+        ),
+        csr(subject=subject((NameOID.COMMON_NAME, "fixed"), (NameOID.COMMON_NAME, "mine"))),
+    ),
+    "a value in another type of string": (
+        template(subject=((SubjectAttribute(type="2.5.4.6", value=utf8("DE")),),)),
+        csr(subject=subject((NameOID.COUNTRY_NAME, "DE"))),  # a PrintableString
+    ),
+    "two parts of one type": (template(subject=((UNIT,), (UNIT,))), csr(subject=TWO_UNITS)),
+    "no part of the subject": (template(subject=()), csr()),
+}
+
+MISSING = {
+    "the curve": (CsrAttrs(items=(ON_P384.attribute(),)), csr(), f"key EC {P384}"),
+    "the kind of key": (CsrAttrs(items=(RSA_3072.attribute(),)), csr(), "key RSA 3072 bits"),
+    "the signature algorithm": (asked(ECDSA_SHA384), csr(), f"signature algorithm {ECDSA_SHA384}"),
+    "an extension": (asked(SUBJECT_ALT_NAME), csr(), SUBJECT_ALT_NAME),
+    "one of the names": (
+        CsrAttrs(items=(extension_request([extension(SUBJECT_ALT_NAME, names("c.example"))]),)),
+        NAMED,
+        f"extension {SUBJECT_ALT_NAME}",
+    ),
+    "the value of an extension": (
+        CsrAttrs(items=(extension_request([extension(EXTENDED_KEY_USAGE, SERVER_AUTH)]),)),
+        FOR_CLIENTS,
+        f"extension {EXTENDED_KEY_USAGE}",
+    ),
+    "an extension left to the client": (
+        template(extensions=(ExtensionTemplate(oid=KEY_USAGE),)),
+        FOR_CLIENTS,
+        f"extension {KEY_USAGE}",
+    ),
+    "an attribute": (asked(MAC_ADDRESS), csr(), MAC_ADDRESS),
+    "the value of an attribute": (
+        CsrAttrs(items=(Attribute(type=MAC_ADDRESS, values=(b"\x16\x02bb",)),)),
+        csr(MAC),
+        f"attribute {MAC_ADDRESS}",
+    ),
+    "an unknown attribute": (asked(UNKNOWN), csr(), UNKNOWN),
+    "a part of the subject by its bare identifier": (asked(SERIAL_NUMBER), csr(), SERIAL_NUMBER),
+    "a part of the subject": (
+        template(subject=((SubjectAttribute(type=SERIAL_NUMBER),),)),
+        csr(),
+        f"subject {SERIAL_NUMBER}",
+    ),
+    "the value of a part of the subject": (
+        template(subject=((SubjectAttribute(type=COMMON_NAME, value=utf8("other")),),)),
+        csr(),
+        f"subject {COMMON_NAME}",
+    ),
+    "the second of two parts of one type": (
+        template(subject=((UNIT,), (UNIT,), (UNIT,))),
+        csr(subject=TWO_UNITS),
+        "subject 2.5.4.11",
+    ),
+}
+
+
+@pytest.mark.parametrize(("wanted", "request_"), HELD.values(), ids=HELD)
+def test_a_request_that_holds_it_passes(wanted: CsrAttrs, request_: CertRequest) -> None:
+    check_csrattrs(request_, wanted, LIMITS)
+
+
+@pytest.mark.parametrize(("wanted", "request_", "name"), MISSING.values(), ids=MISSING)
+def test_a_request_that_lacks_it_is_refused_and_told_what(
+    wanted: CsrAttrs, request_: CertRequest, name: str
+) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        check_csrattrs(request_, wanted, LIMITS)
+    assert (caught.value.code, caught.value.fault) == ("csrattrs/missing", Fault.CONTENT)
+    assert caught.value.message.endswith(f"asks for: {name}")
+
+
+def test_everything_missing_is_told_at_once_and_within_bounds() -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        check_csrattrs(csr(), asked(MAC_ADDRESS, SERIAL_NUMBER), LIMITS)
+    assert caught.value.message.endswith(f"{MAC_ADDRESS}, {SERIAL_NUMBER}")
+    many = asked(*(f"1.3.6.1.4.1.55555.{number}" for number in range(200)))
+    with pytest.raises(RemoteProtocolError) as caught:
+        check_csrattrs(csr(), many, LIMITS)
+    assert len(caught.value.message) == LIMITS.error_text_chars
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                ON_P256.attribute(),
+                ObjectId(oid=ECDSA_SHA256),
+                ObjectId(oid=CHALLENGE_PASSWORD),
+                MAC,
+                extension_request([extension(SUBJECT_ALT_NAME, names("c.example"))]),
+            ]
+        ),
+        unique=True,
+    )
+)
+def test_what_our_own_client_makes_of_a_list_passes(items: list[Attribute | ObjectId]) -> None:
+    wanted, key = CsrAttrs(items=tuple(items)), new_key()
+    made = request_info(subject=common_name("device-1"), key=spki(key), csrattrs=wanted)
+    check_csrattrs(parse_cert_request(sign(made, key), LIMITS), wanted, LIMITS)
+
+
+def test_a_renewal_by_our_own_client_holds_what_is_asked_for() -> None:
+    current, key = pki().client.certificate, new_key()
+    wanted = CsrAttrs(items=(MAC, extension_request([extension(EXTENDED_KEY_USAGE, CLIENT_AUTH)])))
+    made = renewal_info(current=current, key=spki(key), csrattrs=wanted)
+    request = parse_cert_request(sign(made, key), LIMITS)
+    check_csrattrs(request, wanted, LIMITS)
+    bare = renewal_info(current=current, key=spki(key))
+    same = parse_cert_request(sign(bare, key), LIMITS)
+    assert request.subject_alt_name_der == same.subject_alt_name_der
+
+
+# In an exchange
+
+
+def enforcing(*, enforce: bool = True) -> ServerPolicy:
+    return ServerPolicy(
+        rows=tuple(
+            PolicyRow(
+                operation=operation,
+                authentication=Authentication.CERT,
+                enforce_csrattrs=enforce,
+            )
+            for operation in Operation
+        )
+    )
+
+
+def enroll(
+    payload: bytes, application: FakeApplication, now: Instant, *, enforce: bool = True
+) -> Response:
+    request = Request(operation=Operation.SIMPLEENROLL, payload=payload)
+    on = channel(TrustClass.EXPLICIT)
+    return finish(receive(request, now, on=on, policy=enforcing(enforce=enforce)), application)
+
+
+def test_the_csr_attributes_are_asked_for_before_the_question_to_issue(now: Instant) -> None:
+    application = FakeApplication(csrattrs=asked(COMMON_NAME))
+    assert enroll(csr_der(), application, now).outcome is Outcome.OK
+    first, second = application.asked
+    assert isinstance(first, CSRAttrsRequested)
+    assert first.purpose is CSRAttrsPurpose.ENFORCE
+    assert isinstance(second, EnrollRequested)
+
+
+def test_a_csr_that_lacks_something_never_reaches_the_ca(now: Instant) -> None:
+    application = FakeApplication(csrattrs=asked(MAC_ADDRESS))
+    response = enroll(csr_der(), application, now)
+    assert (response.code, response.fault) == ("csrattrs/missing", Fault.CONTENT)
+    assert not application.issued
+    assert [type(question) for question in application.asked] == [CSRAttrsRequested]
+
+
+def test_without_the_rule_nobody_asks(now: Instant) -> None:
+    application = FakeApplication(csrattrs=asked(MAC_ADDRESS))
+    assert enroll(csr_der(), application, now, enforce=False).outcome is Outcome.OK
+    assert [type(question) for question in application.asked] == [EnrollRequested]
+
+
+def test_no_csr_attributes_ask_for_nothing(now: Instant) -> None:
+    assert enroll(csr_der(), FakeApplication(), now).outcome is Outcome.OK
+
+
+def test_a_renewal_is_held_against_them_too(now: Instant) -> None:
+    key = new_key()
+    current = pki().client.certificate
+    request = Request(
+        operation=Operation.SIMPLEREENROLL,
+        payload=sign(renewal_info(current=current, key=spki(key)), key),
+    )
+    for wanted, code, last in (
+        (asked(MAC_ADDRESS), "csrattrs/missing", CSRAttrsRequested),
+        (asked(COMMON_NAME), "", ReenrollRequested),
+    ):
+        application = FakeApplication(csrattrs=wanted)
+        on = channel(TrustClass.EXPLICIT)
+        response = finish(receive(request, now, on=on, policy=enforcing()), application)
+        assert response.code == code
+        assert type(application.asked[-1]) is last
+
+
+def test_a_client_that_asks_gets_the_purpose_answer(now: Instant) -> None:
+    application = FakeApplication(csrattrs=asked(MAC_ADDRESS))
+    request = Request(operation=Operation.CSRATTRS)
+    on = channel(TrustClass.EXPLICIT)
+    finish(receive(request, now, on=on, policy=enforcing()), application)
+    (question,) = application.asked
+    assert isinstance(question, CSRAttrsRequested)
+    assert question.purpose is CSRAttrsPurpose.ANSWER
+
+
+def test_an_application_may_refuse_instead(now: Instant) -> None:
+    refusal = Deny(code="site/closed", reason="not today")
+    application = FakeApplication(answers={CSRAttrsRequested: refusal})
+    assert enroll(csr_der(), application, now).code == "site/closed"
+    assert not application.issued
+
+
+def test_while_they_are_asked_for_a_lost_client_or_a_timeout_ends_the_exchange(
+    now: Instant,
+) -> None:
+    for lose in (True, False):
+        request = Request(operation=Operation.SIMPLEENROLL, payload=csr_der())
+        exchange = receive(request, now, on=channel(TrustClass.EXPLICIT), policy=enforcing())
+        exchange.next_event()
+        if lose:
+            exchange.abandon("connection lost")
+        else:
+            exchange.handle_timeout(exchange.deadline)
+        assert not exchange.is_open
