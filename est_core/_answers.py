@@ -15,6 +15,7 @@ from est_core.asn1.cms import read_certs_only
 from est_core.asn1.csrattrs import parse_csrattrs
 from est_core.channel import Channel
 from est_core.checks.renewal import public_key_der
+from est_core.credentials import Credentials, MalformedCredentials
 from est_core.events import (
     CACertsReceived,
     ClientResult,
@@ -144,3 +145,10 @@ def redirect_target(location: str, base: EstUri, operation: Operation) -> EstUri
         message = "a redirect has to lead to the same operation"
         raise RemoteProtocolError("redirect/not-followed", message)
     return uri
+
+
+def sendable(credentials: Credentials | None) -> Credentials | None:
+    """Return the credentials. Raises LocalProtocolError for malformed ones, which are a peer's."""
+    if isinstance(credentials, MalformedCredentials):
+        raise LocalProtocolError("malformed credentials are for reading only")
+    return credentials

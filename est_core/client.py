@@ -19,6 +19,7 @@ from est_core._answers import (
     not_provisionally,
     redirect_target,
     result_of,
+    sendable,
     trust_question,
 )
 from est_core._errors import LocalProtocolError, RemoteProtocolError
@@ -33,7 +34,7 @@ from est_core.channel import Channel, TlsVersion
 from est_core.checks.identity import check_server
 from est_core.checks.pop import PopMode
 from est_core.codec.retry import retry_at
-from est_core.credentials import Credentials, MalformedCredentials
+from est_core.credentials import Credentials
 from est_core.enrollment import check_renewal_info
 from est_core.events import (
     CACertsReceived,
@@ -72,11 +73,10 @@ class ClientSession:
         max_version: TlsVersion | None = None,
         limits: Limits | None = None,
     ) -> None:
-        _check_credentials(credentials)
         self.uri = uri
         self.trust = trust
         self.identity = identity
-        self.credentials = credentials
+        self.credentials = sendable(credentials)
         self.pop = pop
         self.max_version = max_version
         self.limits = limits or Limits()
@@ -212,14 +212,16 @@ class ClientExchange:
         """The channel broke before an answer came; `sent` if any byte of the request had left.
 
         What was not sent, and a GET, is tried again on a new connection. A POST that may have
-        arrived is not: the exchange ends in Failed "connection/lost".
+        arrived is not, nor a bootstrap: the exchange ends in Failed "connection/lost".
         """
         self._expect(ClientState.SENT, ClientState.SIGNING)
         signing = self._state is ClientState.SIGNING
-        if signing or not sent or OPERATIONS[self.operation].method == "GET":
+        is_get = OPERATIONS[self.operation].method == "GET"
+        if signing or not sent or (is_get and not self._provisional):
             self._connect()
             return
-        message = "the connection broke after the request was sent; a certificate may be issued"
+        may_be = "" if is_get else "; a certificate may be issued"
+        message = f"the connection broke after the request was sent{may_be}"
         self._finish(Failed(code="connection/lost", message=message))
 
     def provide_signature(self, signature: bytes) -> None:
@@ -262,7 +264,7 @@ class ClientExchange:
     def provide_credentials(self, credentials: Credentials | None) -> None:
         """Use these from now on; answer to CredentialsRequested. None gives up."""
         self._expect(ClientState.CHALLENGED)
-        _check_credentials(credentials)
+        credentials = sendable(credentials)
         if credentials is None:
             self._refuse(
                 "auth/no-credentials", "the server wants credentials and there are none to give"
@@ -293,7 +295,7 @@ class ClientExchange:
         that is not among the candidates. Close the connection now: it is good for nothing else.
         """
         self._expect(ClientState.DECIDING_TRUST)
-        question = self._trust_question
+        anchors, question = tuple(anchors), self._trust_question
         if question is None or not set(anchors) <= set(question.candidates):
             raise LocalProtocolError("only a candidate can become a trust anchor")
         if not anchors:
@@ -442,8 +444,3 @@ class ClientExchange:
 
     def _refuse(self, code: str, message: str) -> None:
         self._finish(Failed(code=code, message=message, response=self._refusal))
-
-
-def _check_credentials(credentials: Credentials | None) -> None:
-    if isinstance(credentials, MalformedCredentials):
-        raise LocalProtocolError("malformed credentials are for reading only")

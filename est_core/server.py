@@ -134,12 +134,11 @@ class ServerExchange:
             raise LocalProtocolError("take the events first")
         target = self._target(type(decision))
         self._check_decision(decision)
+        if target in _UNFINISHED:
+            self._go_on(decision, target)
+            return
         if isinstance(decision, Challenge):
             self._challenges = decision.challenges or self._challenges
-        if target in _UNFINISHED:
-            self._state = target
-            self._go_on(decision)
-            return
         response = self._response_to(decision)
         if self._state is not ServerState.SETTLING:  # else nobody waits for the answer
             self._events.append(ResponseReady(response=response))
@@ -215,18 +214,29 @@ class ServerExchange:
                 )
             )
 
-    def _go_on(self, decision: Decision) -> None:
-        """Take a decision that leads to the next question."""
-        match decision:
-            case Verified(user=user):
-                self.identity = replace(self.identity, user=user)
-                self._proceed()
-            case Challenge():
-                self._demand(decision)
-            case ProvideCSRAttrs(csrattrs=csrattrs):
-                self._enforce(csrattrs)
-            case _:
-                raise LocalProtocolError(f"{type(decision).__name__} leads to no question")
+    def _go_on(self, decision: Decision, target: ServerState) -> None:
+        """Take a decision that leads to the next question.
+
+        What an application put into it is used now. Where that fails, all is as it was before.
+        """
+        before = self._state, self.identity, self._challenges
+        self._state = target
+        try:
+            match decision:
+                case Verified(user=user):
+                    self.identity = replace(self.identity, user=user)
+                    self._proceed()
+                case Challenge(challenges=challenges):
+                    self._challenges = challenges or self._challenges
+                    self._demand(decision)
+                case ProvideCSRAttrs(csrattrs=csrattrs):
+                    self._enforce(csrattrs)
+                case _:
+                    raise LocalProtocolError(f"{type(decision).__name__} leads to no question")
+        except Exception:
+            self._state, self.identity, self._challenges = before
+            self._events.clear()
+            raise
 
     def _demand(self, challenge: Challenge) -> None:
         """Have the request's credentials judged, if that was not done, or ask for some."""
@@ -285,7 +295,12 @@ class ServerExchange:
         """Hold the CSR against what the client would be told to put into it."""
         try:
             if csrattrs is not None and self.csr is not None:
-                check_csrattrs(self.csr, csrattrs, self._session.limits)
+                check_csrattrs(
+                    self.csr,
+                    csrattrs,
+                    self._session.limits,
+                    renewal=self.request.operation is Operation.SIMPLEREENROLL,
+                )
         except RemoteProtocolError as error:
             self._respond(Response.of_error(error, self.request.operation))
         else:

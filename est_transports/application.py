@@ -27,19 +27,19 @@ class Application(Protocol):
     """Answers the questions of server exchanges. May be called from several threads."""
 
     def authenticate(self, question: AuthenticateRequested) -> Decision:
-        """Return Verified or Rejected for HTTP credentials."""
+        """Return Verified or Rejected for HTTP credentials, Challenge for others."""
 
     def ca_certs(self, question: CACertsRequested) -> Decision:
-        """Return ProvideCACerts."""
+        """Return ProvideCACerts, Challenge, or a refusal: Deny, Postpone, Fail."""
 
     def csr_attrs(self, question: CSRAttrsRequested) -> Decision:
-        """Return ProvideCSRAttrs."""
+        """Return ProvideCSRAttrs, Challenge, or a refusal, to answer a client or to enforce."""
 
     def enroll(self, question: EnrollRequested) -> Decision:
-        """Return Issue, Pend, Deny, Postpone or Fail."""
+        """Return Issue, Pend, Challenge, Deny, Postpone or Fail."""
 
     def reenroll(self, question: ReenrollRequested) -> Decision:
-        """Return Issue, Pend, Deny, Postpone or Fail."""
+        """Return Issue, Pend, Challenge, Deny, Postpone or Fail."""
 
 
 def ask(application: Application, question: ServerQuestion) -> Decision:

@@ -177,7 +177,7 @@ class Conversation:
         except Exception:  # noqa: BLE001  # an application can put anything into a decision
             _log.exception("the application gave no answer to %s", type(asked.question).__name__)
             if exchange.is_open:
-                exchange.decide(Fail())
+                exchange.decide(Fail())  # legal at every question
             elif exchange is self._exchange:
                 self._respond(_internal_error(exchange.request.operation), now)
         if exchange is self._exchange:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -9,7 +10,13 @@ from est_core import _oids
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
 from est_core.asn1 import _der
-from est_core.asn1.attributes import Attribute, Extension, read_attribute, read_extensions
+from est_core.asn1.attributes import (
+    Attribute,
+    Extension,
+    read_attribute,
+    read_extensions,
+    read_general_names,
+)
 from est_core.asn1.keys import KEY_ALGORITHMS, signature_algorithm
 from est_core.asn1.template import (
     CertRequestInfoTemplate,
@@ -269,8 +276,20 @@ def _check_sendable(items: tuple[CsrAttr, ...], limits: Limits) -> None:
     if len(keys) > 1 or any(_key_type(key) is None for key in keys):
         raise LocalProtocolError("key types: one at most, with one curve or one size in bits")
     for attribute in attributes:
-        if attribute.type == _oids.EXTENSION_REQUEST and _extensions(attribute, limits) is None:
-            raise LocalProtocolError("an extensionRequest has one value, an Extensions")
+        if attribute.type == _oids.EXTENSION_REQUEST:
+            extensions = _extensions(attribute, limits)
+            if extensions is None:
+                raise LocalProtocolError("an extensionRequest has one value, an Extensions")
+            _check_names(extensions, limits)
+        if attribute.type == _oids.CERTIFICATION_REQUEST_INFO_TEMPLATE:
+            _check_names(read_template(attribute, limits).extensions, limits)
+
+
+def _check_names(extensions: Sequence[Extension | ExtensionTemplate], limits: Limits) -> None:
+    """Refuse a subjectAltName that no request could repeat."""
+    for extension in extensions:
+        if extension.oid == _oids.SUBJECT_ALT_NAME and extension.value is not None:
+            read_general_names(extension.value, limits)
 
 
 def _type(item: CsrAttr) -> str:

@@ -133,19 +133,34 @@ def test_the_one_request_carries_no_credentials(kind: str) -> None:
     assert request.credentials is None
 
 
-def test_a_lost_connection_is_replaced_by_another_provisional_one() -> None:
+def test_a_connection_lost_before_the_request_is_replaced_by_another_provisional_one() -> None:
     exchange = bootstrap()
     sent(exchange, UNVERIFIED)
-    exchange.connection_lost(sent=True)
+    exchange.connection_lost(sent=False)
     assert take(exchange, ConnectRequested).provisional
 
 
-def test_a_server_that_never_answers_gets_a_bounded_number_of_connections() -> None:
+def test_an_unverified_server_gets_one_request_and_no_other() -> None:
+    exchange = bootstrap()
+    sent(exchange, UNVERIFIED)
+    exchange.connection_lost(sent=True)
+    result = take(exchange, Failed)
+    assert (result.code, "certificate" in result.message) == ("connection/lost", False)
+
+
+def test_an_unverified_server_gets_a_bounded_number_of_connections() -> None:
     exchange = bootstrap(limits=Limits(connects=2))
     for _ in range(2):
         sent(exchange, UNVERIFIED)
-        exchange.connection_lost(sent=True)
+        exchange.connection_lost(sent=False)
     assert take(exchange, Failed).code == "connection/too-many"
+
+
+def test_anchors_may_come_one_by_one() -> None:
+    exchange = bootstrap()
+    question = asked(exchange, a_root())
+    exchange.provide_trust(each for each in question.candidates)  # type: ignore[arg-type]
+    assert take(exchange, CACertsReceived).trusted == question.candidates
 
 
 # What an unverified server may not say

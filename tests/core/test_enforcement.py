@@ -14,20 +14,25 @@ from est_core import (
     CSRAttrsRequested,
     Deny,
     EnrollRequested,
+    Fail,
     Fault,
     Instant,
+    LocalProtocolError,
     Operation,
     Outcome,
     PolicyRow,
+    ProvideCSRAttrs,
     ReenrollRequested,
     RemoteProtocolError,
     Request,
     Response,
+    ResponseReady,
     ServerPolicy,
     TrustClass,
     renewal_info,
     request_info,
 )
+from est_core.asn1 import _der
 from est_core.asn1.attributes import Attribute, Extension, extension_request
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo, parse_cert_request
@@ -59,6 +64,7 @@ IDENTITY_LINKING = "1.2.840.113549.1.9.16.2.58"
 MAC_ADDRESS = "1.3.6.1.1.1.1.22"
 SUBJECT_ALT_NAME, KEY_USAGE, EXTENDED_KEY_USAGE = "2.5.29.17", "2.5.29.15", "2.5.29.37"
 SERIAL_NUMBER, COMMON_NAME = "2.5.4.5", "2.5.4.3"
+ED25519 = "1.3.101.112"
 UNKNOWN = "1.3.6.1.4.1.55555.1"
 
 
@@ -84,7 +90,9 @@ def csr(
 ) -> CertRequest:
     key = new_key()
     wanted = CertRequestInfo(
-        subject=subject or common_name("device-1"), spki=spki(key), attributes=attributes
+        subject=common_name("device-1") if subject is None else subject,
+        spki=spki(key),
+        attributes=attributes,
     )
     if extensions:
         wanted = wanted.with_attribute(extension_request(extensions))
@@ -120,6 +128,12 @@ TWO_UNITS = subject(
     (NameOID.ORGANIZATIONAL_UNIT_NAME, "one"), (NameOID.ORGANIZATIONAL_UNIT_NAME, "two")
 )
 UNIT = SubjectAttribute(type="2.5.4.11")
+
+OWN = Attribute(type=UNKNOWN, values=(utf8("good"),))
+SIGNS = b"\x03\x02\x07\x80"
+A_NAME = b"\x82\x09b.example"
+NAMES_WITH_GAP = _der.sequence(A_NAME, b"\x87\x00")
+NAMES_FILLED = _der.sequence(A_NAME, b"\x87\x04\x7f\x00\x00\x01")
 
 HELD = {
     "nothing": (CsrAttrs(items=()), csr()),
@@ -159,10 +173,73 @@ HELD = {
         csr(subject=subject((NameOID.COUNTRY_NAME, "DE"))),  # a PrintableString
     ),
     "two parts of one type": (template(subject=((UNIT,), (UNIT,))), csr(subject=TWO_UNITS)),
-    "no part of the subject": (template(subject=()), csr()),
+    "no part of the subject": (template(subject=()), csr(subject=x509.Name([]))),
+    "one algorithm with one name for key and signature": (
+        asked(ECDSA_SHA256, ED25519),
+        csr(),
+    ),
+    "an algorithm beside others that we do not sign with": (
+        asked(ECDSA_SHA256, "1.2.840.113549.1.1.10", "2.16.840.1.101.3.4.3.10"),
+        csr(),
+    ),
+    "one of two kinds of key": (asked(RSA_KEY, EC_KEY), csr()),
+    "the digest": (asked("2.16.840.1.101.3.4.2.1"), csr()),
+    "gaps in names, filled": (
+        template(extensions=(ExtensionTemplate(oid=SUBJECT_ALT_NAME, value=NAMES_WITH_GAP),)),
+        csr(extensions=(extension(SUBJECT_ALT_NAME, NAMES_FILLED),)),
+    ),
+    "an unknown attribute with its value": (CsrAttrs(items=(OWN,)), csr(OWN)),
 }
 
 MISSING = {
+    "the value of an unknown attribute": (
+        CsrAttrs(items=(OWN,)),
+        csr(Attribute(type=UNKNOWN, values=(utf8("evil"),))),
+        f"attribute {UNKNOWN}",
+    ),
+    "the value of an unknown attribute in a template": (
+        template(attributes=(OWN,)),
+        csr(Attribute(type=UNKNOWN, values=(utf8("evil"),))),
+        f"attribute {UNKNOWN}",
+    ),
+    "the only algorithm": (asked(ED25519), csr(), f"signature algorithm {ED25519}"),
+    "each of two kinds of key": (
+        asked(RSA_KEY, "1.3.101.113", "1.2.840.113549.1.1.11"),
+        csr(),
+        "key RSA, signature algorithm 1.3.101.113 or 1.2.840.113549.1.1.11",
+    ),
+    "what fills a gap in names": (
+        template(extensions=(ExtensionTemplate(oid=SUBJECT_ALT_NAME, value=NAMES_WITH_GAP),)),
+        csr(extensions=(extension(SUBJECT_ALT_NAME, names("b.example", "c.example")),)),
+        f"extension {SUBJECT_ALT_NAME}",
+    ),
+    "that an extension is critical": (
+        CsrAttrs(
+            items=(extension_request([Extension(oid=KEY_USAGE, critical=True, value=SIGNS)]),)
+        ),
+        csr(extensions=(extension(KEY_USAGE, SIGNS),)),
+        f"extension {KEY_USAGE}",
+    ),
+    "an empty subject": (template(subject=()), csr(), f"no other subject {COMMON_NAME}"),
+    "that there is no second organisation": (
+        template(subject=((SubjectAttribute(type="2.5.4.10", value=utf8("Acme")),),)),
+        csr(
+            subject=subject(
+                (NameOID.ORGANIZATION_NAME, "Acme"), (NameOID.ORGANIZATION_NAME, "Evil")
+            )
+        ),
+        "no other subject 2.5.4.10",
+    ),
+    "an extension, with an attribute of its name": (
+        asked(SUBJECT_ALT_NAME),
+        csr(Attribute(type=SUBJECT_ALT_NAME, values=(b"\x05\x00",))),
+        SUBJECT_ALT_NAME,
+    ),
+    "an attribute, with an extension of its name": (
+        asked(MAC_ADDRESS),
+        csr(extensions=(extension(MAC_ADDRESS, b"x"),)),
+        MAC_ADDRESS,
+    ),
     "the curve": (CsrAttrs(items=(ON_P384.attribute(),)), csr(), f"key EC {P384}"),
     "the kind of key": (CsrAttrs(items=(RSA_3072.attribute(),)), csr(), "key RSA 3072 bits"),
     "the signature algorithm": (asked(ECDSA_SHA384), csr(), f"signature algorithm {ECDSA_SHA384}"),
@@ -191,14 +268,16 @@ MISSING = {
     "an unknown attribute": (asked(UNKNOWN), csr(), UNKNOWN),
     "a part of the subject by its bare identifier": (asked(SERIAL_NUMBER), csr(), SERIAL_NUMBER),
     "a part of the subject": (
-        template(subject=((SubjectAttribute(type=SERIAL_NUMBER),),)),
+        template(
+            subject=((SubjectAttribute(type=SERIAL_NUMBER),), (SubjectAttribute(type=COMMON_NAME),))
+        ),
         csr(),
         f"subject {SERIAL_NUMBER}",
     ),
     "the value of a part of the subject": (
         template(subject=((SubjectAttribute(type=COMMON_NAME, value=utf8("other")),),)),
         csr(),
-        f"subject {COMMON_NAME}",
+        f"subject {COMMON_NAME}, no other subject {COMMON_NAME}",
     ),
     "the second of two parts of one type": (
         template(subject=((UNIT,), (UNIT,), (UNIT,))),
@@ -264,7 +343,46 @@ def test_a_renewal_by_our_own_client_holds_what_is_asked_for() -> None:
     assert request.subject_alt_name_der == same.subject_alt_name_der
 
 
+def test_a_renewal_is_not_asked_for_names_that_it_may_not_change() -> None:
+    current, key = pki().client.certificate, new_key()
+    other = extension_request([extension(SUBJECT_ALT_NAME, names("c.example"))])
+    for wanted in (
+        CsrAttrs(items=(other,)),
+        asked(SUBJECT_ALT_NAME),
+        template(subject=((SubjectAttribute(type="2.5.4.10", value=utf8("New")),),)),
+    ):
+        made = renewal_info(current=current, key=spki(key), csrattrs=wanted)
+        request = parse_cert_request(sign(made, key), LIMITS)
+        check_csrattrs(request, wanted, LIMITS, renewal=True)
+    with pytest.raises(RemoteProtocolError):
+        check_csrattrs(request, asked(MAC_ADDRESS), LIMITS, renewal=True)
+
+
+@pytest.mark.parametrize("value", [b"zz", b"\x30\x00"])
+def test_names_that_are_none_cannot_be_asked_for(value: bytes) -> None:
+    wanted = extension_request([extension(SUBJECT_ALT_NAME, value)])
+    with pytest.raises(LocalProtocolError):
+        CsrAttrs(items=(wanted,))
+    received = CsrAttrs(items=(wanted,), received=True)
+    with pytest.raises(LocalProtocolError):
+        check_csrattrs(NAMED, received, LIMITS)
+
+
 # In an exchange
+
+
+def test_csr_attributes_that_are_none_leave_the_question_open(now: Instant) -> None:
+    request = Request(operation=Operation.SIMPLEENROLL, payload=csr_der())
+    exchange = receive(request, now, on=channel(TrustClass.EXPLICIT), policy=enforcing())
+    exchange.next_event()
+    for nonsense in (b"\x30\x00", "csrattrs", 5):
+        with pytest.raises(AttributeError):
+            exchange.decide(ProvideCSRAttrs(csrattrs=nonsense))  # type: ignore[arg-type]
+    assert exchange.next_event() is None
+    exchange.decide(Fail())
+    event = exchange.next_event()
+    assert isinstance(event, ResponseReady)
+    assert event.response.fault is Fault.INTERNAL
 
 
 def enforcing(*, enforce: bool = True) -> ServerPolicy:

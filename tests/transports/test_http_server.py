@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from base64 import b64encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import pytest
@@ -12,16 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import (
+    Authentication,
     Channel,
     Decision,
     EnrollRequested,
     Instant,
     Issue,
     LocalProtocolError,
+    Operation,
     Pend,
+    PolicyRow,
     ProvideCACerts,
+    ProvideCSRAttrs,
     TlsVersion,
     TrustClass,
+    default_policy,
 )
 from est_core.testing import FIXED_INSTANT
 from est_transports.http_server import (
@@ -352,6 +357,22 @@ def test_a_decision_full_of_nonsense_becomes_500() -> None:
     driver = Driver()
     driver.run(CACERTS, ask=False)
     driver.decide(ProvideCACerts(certificates=("nonsense",)))  # type: ignore[arg-type]
+    driver.run(CACERTS)
+    assert driver.statuses == [500, 200]
+    assert driver.log.codes[0] == (500, "server/internal")
+
+
+def test_nonsense_to_enforce_becomes_500_too() -> None:
+    row = PolicyRow(
+        operation=Operation.SIMPLEENROLL,
+        authentication=Authentication.OPEN,
+        enforce_csrattrs=True,
+    )
+    rows = (row, *(each for each in default_policy().rows if each.operation is not row.operation))
+    policy = replace(default_policy(), rows=rows)
+    driver = Driver(config=replace(service(timeouts=TIMES), policy=policy))
+    driver.run(enroll_request(CSR), ask=False)
+    driver.decide(ProvideCSRAttrs(csrattrs=b"0\0"))  # type: ignore[arg-type]
     driver.run(CACERTS)
     assert driver.statuses == [500, 200]
     assert driver.log.codes[0] == (500, "server/internal")
