@@ -1,11 +1,11 @@
 """EST (RFC 7030) without I/O: requests, responses and the machines between them.
 
-Bring your own transport: turn bytes into a `Request` (`est_core.httpmap`), give it to a
-`ServerSession` with the facts of the `Channel` it came on, answer the events, send the
+Bring your own transport: turn bytes into a `Request` (`est_core.httpmap`, `est_core.coapmap`),
+give it to a `ServerSession` with the facts of the `Channel` it came on, answer the events, send the
 `Response`. A client runs the other way round with a `ClientSession`.
 """
 
-from est_core import httpmap
+from est_core import coapmap, httpmap
 from est_core._errors import Fault, LocalProtocolError, ProtocolError, RemoteProtocolError
 from est_core._instant import Entropy, Instant
 from est_core._limits import Limits
@@ -161,6 +161,7 @@ __all__ = [
     "UnreadablePayload",
     "Verified",
     "__version__",
+    "coapmap",
     "default_policy",
     "httpmap",
     "renewal_info",

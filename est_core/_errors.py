@@ -23,6 +23,8 @@ class Fault(Enum):
     NOT_FOUND = "not-found"
     """Unknown path or label, or an operation that is not offered."""
     METHOD = "method"
+    NOT_ACCEPTABLE = "not-acceptable"
+    """The answer cannot be given in the form the client asks for."""
     TIMEOUT = "timeout"
     BODY_TOO_LARGE = "body-too-large"
     TARGET_TOO_LONG = "target-too-long"

@@ -58,8 +58,9 @@ class ClientSession:
     """What a client wants of one server.
 
     `trust` holds the explicit trust anchors (empty: the driver's implicit ones), `identity` the
-    certificate to show in handshakes. `credentials` are sent without waiting for a challenge,
-    on authorised channels only; leave them out to be asked. `max_version` caps TLS.
+    certificate to show in handshakes. `credentials` are sent without waiting for a challenge, on
+    authorised channels only; leave them out to be asked. `max_version` caps TLS. Over CoAP there
+    must be an identity, and no credentials (RFC 9148 3); LocalProtocolError otherwise.
     """
 
     def __init__(
@@ -73,6 +74,8 @@ class ClientSession:
         max_version: TlsVersion | None = None,
         limits: Limits | None = None,
     ) -> None:
+        if uri.scheme == "coaps" and (credentials is not None or identity is None):
+            raise LocalProtocolError("over CoAP a client shows a certificate, and no password")
         self.uri = uri
         self.trust = trust
         self.identity = identity
@@ -88,10 +91,11 @@ class ClientSession:
         one thing: TrustDecisionRequested, to be answered by out-of-band knowledge (RFC 7030
         4.1.1). No credentials and no certificate are shown to it, and its redirects are not
         followed. What was accepted is the `trust` of a new session, on a new connection.
-        Raises LocalProtocolError for `bootstrap` where the session has trust anchors already.
+        Raises LocalProtocolError for `bootstrap` where the session has trust anchors already,
+        and over CoAP, where nobody is spoken to who does not verify (RFC 9148 3).
         """
-        if bootstrap and self.trust:
-            raise LocalProtocolError("a session with explicit trust has nothing to bootstrap")
+        if bootstrap and (self.trust or self.uri.scheme == "coaps"):
+            raise LocalProtocolError("only HTTPS without explicit trust anchors has a bootstrap")
         return ClientExchange(self, Operation.CACERTS, bootstrap=bootstrap)
 
     def csrattrs(self) -> ClientExchange:

@@ -16,6 +16,7 @@ from typing import Final
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
 from est_core.channel import TrustClass
+from est_core.codec.media import ContentFormat
 from est_core.codec.retry import RetryAfter
 from est_core.credentials import AuthChallenge, Credentials
 
@@ -77,14 +78,19 @@ class PartKind(Enum):
 class OperationRow:
     """The facts of one operation.
 
-    `method` is the HTTP method; `request_type` the media type of the request, None for none;
-    `answer` the one part of a success; `authentication` and `certificate_trust` the default
-    policy: which certificates count where a certificate is asked for.
+    `method` is the method of HTTP and CoAP; `request_type` the media type of the request, None
+    for none; `answer` the one part of a success. `short_path` is CoAP's path segment,
+    `request_format` its number for the request and `answer_formats` those for the answer, the
+    usual one first. `authentication` and `certificate_trust` are the default policy: which
+    certificates count where a certificate is asked for.
     """
 
     method: str
     request_type: str | None
     answer: PartKind
+    short_path: str
+    request_format: ContentFormat | None
+    answer_formats: tuple[ContentFormat, ...]
     authentication: Authentication
     certificate_trust: frozenset[TrustClass]
     outcomes: frozenset[Outcome]
@@ -96,6 +102,8 @@ class OperationRow:
 
 
 _VERIFIED: Final = frozenset({TrustClass.EXPLICIT, TrustClass.IMPLICIT})
+# RFC 9148 4.3: 287 can take the place of 281 where there is one certificate.
+_CERTIFICATES: Final = (ContentFormat.CERTS_ONLY, ContentFormat.PKIX_CERT)
 _ALWAYS: Final = frozenset({Outcome.OK, Outcome.CHALLENGE, Outcome.DENIED, Outcome.FAULT})
 
 OPERATIONS: Final[Mapping[Operation, OperationRow]] = MappingProxyType(
@@ -104,6 +112,9 @@ OPERATIONS: Final[Mapping[Operation, OperationRow]] = MappingProxyType(
             method="GET",
             request_type=None,
             answer=PartKind.CERTS_ONLY,
+            short_path="crts",
+            request_format=None,
+            answer_formats=_CERTIFICATES,
             authentication=Authentication.OPEN,
             certificate_trust=_VERIFIED,
             outcomes=_ALWAYS,
@@ -112,6 +123,9 @@ OPERATIONS: Final[Mapping[Operation, OperationRow]] = MappingProxyType(
             method="GET",
             request_type=None,
             answer=PartKind.CSRATTRS,
+            short_path="att",
+            request_format=None,
+            answer_formats=(ContentFormat.CSRATTRS,),
             authentication=Authentication.OPEN,
             certificate_trust=_VERIFIED,
             outcomes=_ALWAYS | {Outcome.NOT_AVAILABLE},
@@ -120,6 +134,9 @@ OPERATIONS: Final[Mapping[Operation, OperationRow]] = MappingProxyType(
             method="POST",
             request_type="application/pkcs10",
             answer=PartKind.CERTS_ONLY,
+            short_path="sen",
+            request_format=ContentFormat.PKCS10,
+            answer_formats=_CERTIFICATES,
             authentication=Authentication.CERT_OR_HTTP,
             certificate_trust=_VERIFIED,
             outcomes=_ALWAYS | {Outcome.PENDING},
@@ -128,6 +145,9 @@ OPERATIONS: Final[Mapping[Operation, OperationRow]] = MappingProxyType(
             method="POST",
             request_type="application/pkcs10",
             answer=PartKind.CERTS_ONLY,
+            short_path="sren",
+            request_format=ContentFormat.PKCS10,
+            answer_formats=_CERTIFICATES,
             authentication=Authentication.CERT,
             certificate_trust=frozenset({TrustClass.EXPLICIT}),
             outcomes=_ALWAYS | {Outcome.PENDING},
@@ -239,9 +259,9 @@ class Response:
 
     `operation` is None only where a head names none. `parts` go with OK, `retry_after` with
     PENDING and with the busy fault, `challenges` with CHALLENGE, `fault` with FAULT and DENIED,
-    `allow` (HTTP methods) with the method fault, `location` with REDIRECT. `code` is the stable
+    `allow` (methods) with the method fault, `location` with REDIRECT. `code` is the stable
     error code for logs; `reason` a short text that the peer may read. `status` is the number the
-    wire carried, on responses that were read.
+    wire carried, on responses that were read: the HTTP status; of CoAP, 404 for 4.04.
     Raises LocalProtocolError unless exactly OK has parts, and exactly FAULT and DENIED a fault.
     """
 

@@ -6,8 +6,10 @@ never looser.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, unique
+from types import MappingProxyType
+from typing import Final
 
 from est_core._errors import LocalProtocolError
 from est_core.channel import TrustClass
@@ -97,6 +99,35 @@ class ServerPolicy:
         return None
 
 
+def with_datagram_rows(rows: tuple[PolicyRow, ...]) -> tuple[PolicyRow, ...]:
+    """Return the rows, each with its twin for DTLS, where every client shows a certificate.
+
+    Over CoAP there is no HTTP authentication, and RFC 9148 3 wants a client certificate for every
+    operation: what is open, or takes a password instead, needs a certificate there. What needs a
+    password stays closed. A row for datagrams that is there already is left as it is, and a row
+    for streams has no twin.
+    """
+    given = {(row.operation, row.label) for row in rows if row.datagram}
+    twins = (
+        replace(
+            row,
+            datagram=True,
+            authentication=_ON_DATAGRAMS.get(row.authentication, row.authentication),
+        )
+        for row in rows
+        if row.datagram is None and (row.operation, row.label) not in given
+    )
+    return (*rows, *twins)
+
+
+_ON_DATAGRAMS: Final = MappingProxyType(
+    {
+        Authentication.OPEN: Authentication.CERT,
+        Authentication.CERT_OR_HTTP: Authentication.CERT,
+    }
+)
+
+
 def default_policy(
     *,
     realm: str | None = "est",
@@ -107,19 +138,20 @@ def default_policy(
     """Return the policy most servers want.
 
     CA certificates and CSR attributes are open to everybody; enrolment takes a verified client
-    certificate or a password; re-enrolment a certificate of the own CA. `realm` None offers no
-    HTTP authentication.
+    certificate or a password; re-enrolment a certificate of the own CA. Over DTLS all of them take
+    a certificate (see `with_datagram_rows`). `realm` None offers no HTTP authentication.
     """
+    rows = tuple(
+        PolicyRow(
+            operation=operation,
+            authentication=row.authentication,
+            certificate_trust=row.certificate_trust,
+            require_pop=require_pop and row.is_enrollment,
+        )
+        for operation, row in OPERATIONS.items()
+    )
     return ServerPolicy(
-        rows=tuple(
-            PolicyRow(
-                operation=operation,
-                authentication=row.authentication,
-                certificate_trust=row.certificate_trust,
-                require_pop=require_pop and row.is_enrollment,
-            )
-            for operation, row in OPERATIONS.items()
-        ),
+        rows=with_datagram_rows(rows),
         challenges=() if realm is None else (basic_challenge(realm),),
         labels=labels,
         foreign_challenge=foreign_challenge,

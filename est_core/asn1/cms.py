@@ -1,4 +1,4 @@
-"""The certs-only bag: a SignedData that signs nothing and carries certificates."""
+"""The certs-only bag: a SignedData that signs nothing and carries certificates; or one bare."""
 
 from __future__ import annotations
 
@@ -67,6 +67,20 @@ def read_certs_only(
     # A dict keeps the order and drops repeats.
     unique = dict.fromkeys(element.der for element in elements)
     return tuple(_certificate_untrusted(certificate) for certificate in unique)
+
+
+def read_certificate(
+    der: bytes, limits: Limits, *, max_bytes: int | None = None
+) -> x509.Certificate:
+    """Return the one certificate that stands there by itself, as application/pkix-cert has it.
+
+    `max_bytes` defaults to `limits.response_body_bytes`. Raises RemoteProtocolError:
+    cms/bad-certificate (it cannot be read whole, key included), der/... RFC 2585 3.
+    """
+    _der.check_der(
+        der, limits, max_bytes=limits.response_body_bytes if max_bytes is None else max_bytes
+    )
+    return _certificate_untrusted(der)
 
 
 def _malformed(message: str) -> RemoteProtocolError:

@@ -1,12 +1,15 @@
 """Media types: the value of Content-Type, read as what it means and not as a string.
 
-RFC 9110 8.3.1.
+RFC 9110 8.3.1. CoAP has numbers for them, RFC 7252 12.3.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum, unique
+from types import MappingProxyType
 from typing import Final
 
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
@@ -18,6 +21,43 @@ MAX_PARAMETERS: Final = 16  # three are seen: smime-type, name, charset
 _ESSENCE: Final = re.compile(rf"({TOKEN})/({TOKEN})")
 _SEPARATOR: Final = re.compile(r"[ \t]*+(?:;[ \t]*+|\Z)")
 _PARAMETER: Final = re.compile(rf"({TOKEN})=(?:({TOKEN})|{QUOTED})")
+
+
+@unique
+class ContentFormat(IntEnum):
+    """The number CoAP has for a media type with its parameters. RFC 9148 8.1, RFC 7252 12.3."""
+
+    TEXT_PLAIN = 0
+    LINK_FORMAT = 40
+    MULTIPART_CORE = 62
+    SERVER_GENERATED_KEY = 280
+    CERTS_ONLY = 281
+    PKCS8 = 284
+    CSRATTRS = 285
+    PKCS10 = 286
+    PKIX_CERT = 287
+
+    @property
+    def media_type(self) -> str:
+        """The media type, as a Content-Type header has it."""
+        return _MEDIA_TYPES[self]
+
+
+_MEDIA_TYPES: Final[Mapping[ContentFormat, str]] = MappingProxyType(
+    {
+        ContentFormat.TEXT_PLAIN: "text/plain; charset=utf-8",
+        ContentFormat.LINK_FORMAT: "application/link-format",
+        ContentFormat.MULTIPART_CORE: "application/multipart-core",
+        ContentFormat.SERVER_GENERATED_KEY: (
+            "application/pkcs7-mime; smime-type=server-generated-key"
+        ),
+        ContentFormat.CERTS_ONLY: "application/pkcs7-mime; smime-type=certs-only",
+        ContentFormat.PKCS8: "application/pkcs8",
+        ContentFormat.CSRATTRS: "application/csrattrs",
+        ContentFormat.PKCS10: "application/pkcs10",
+        ContentFormat.PKIX_CERT: "application/pkix-cert",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

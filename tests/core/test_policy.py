@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -19,6 +20,7 @@ from est_core import (
     default_policy,
 )
 from est_core.codec.authheader import basic_challenge
+from est_core.policy import with_datagram_rows
 
 CACERTS = Operation.CACERTS
 PRINTERS, CAMERAS = Label("printers"), Label("cameras")
@@ -153,3 +155,55 @@ def test_the_default_serves_its_labels_and_the_path_without_one_alike() -> None:
     policy = default_policy(labels=LABELS)
     for operation in Operation:
         assert policy.row(operation, PRINTERS) == policy.row(operation, None) is not None
+
+
+# Datagrams
+
+
+@pytest.mark.req("COAPS-017", "COAPS-020")
+@pytest.mark.parametrize(
+    "anywhere, datagrams",
+    [
+        (Authentication.OPEN, Authentication.CERT),
+        (Authentication.CERT_OR_HTTP, Authentication.CERT),
+        (Authentication.CERT, Authentication.CERT),
+        (Authentication.HTTP, Authentication.HTTP),
+        (Authentication.CERT_AND_HTTP, Authentication.CERT_AND_HTTP),
+    ],
+)
+def test_over_datagrams_a_certificate_takes_the_place_of_nothing_and_of_a_password(
+    anywhere: Authentication, datagrams: Authentication
+) -> None:
+    rules = PolicyRow(
+        operation=Operation.SIMPLEENROLL,
+        authentication=anywhere,
+        label=PRINTERS,
+        certificate_trust=frozenset({TrustClass.IMPLICIT}),
+        require_pop=True,
+        accept_ra=True,
+    )
+    first, twin = with_datagram_rows((rules,))
+    assert first == rules
+    assert twin == replace(rules, datagram=True, authentication=datagrams)
+
+
+def test_a_row_for_one_kind_of_wire_stays_as_it_is() -> None:
+    streams, datagrams = row(datagram=False), row(datagram=True)
+    assert with_datagram_rows((streams, datagrams)) == (streams, datagrams)
+    assert with_datagram_rows((row(), datagrams)) == (row(), datagrams)
+    both = with_datagram_rows((row(), row(PRINTERS, datagram=True)))
+    assert [(each.label, each.datagram) for each in both] == [
+        (None, None),
+        (PRINTERS, True),
+        (None, True),
+    ]
+
+
+@pytest.mark.req("COAPS-017")
+def test_the_default_is_open_to_nobody_over_datagrams() -> None:
+    policy = default_policy()
+    for operation in Operation:
+        found = policy.row(operation, None, datagram=True)
+        assert found is not None
+        assert found.authentication is Authentication.CERT
+        assert found.certificate_trust == OPERATIONS[operation].certificate_trust

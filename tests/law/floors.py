@@ -38,7 +38,7 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
     # F4: the words of the protocol.
     ("model enrollment", "uri policy", "decisions", "events"),
     # F5: tables, the halves of the machines that need no state, and the maps to wires.
-    ("_tables _http _admission _answers _linked_csr", "httpmap coapmap"),
+    ("_tables _http _coap _admission _answers _linked_csr", "_discovery", "httpmap coapmap"),
     # F6: the two state machines. They do not know each other.
     ("server client",),
     # F7: one of each.
@@ -52,11 +52,15 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     ("_clock _openssl tls_errors toml_tables", "signers", "application trust"),
     # T1: bytes of channels, sans-I/O.
     (
-        "verification h11_messages",
-        "tls_context",
-        "tls dtls h11_conn coap_conn srp tunnels",
-        "http_service",
-        "http_server http_client",
+        "verification h11_messages coap_limits dtls_records dtls_cookies dtls_limits",
+        "channel_facts coap_messages",
+        "tls_context coap_blocks coap_reliability",
+        "dtls_context",
+        "tls dtls h11_conn coap_server_conn coap_client_conn srp tunnels",
+        "dtls_mux",
+        "service http_service",
+        "http_server errand coap_server",
+        "http_client coap_client",
     ),
     # T2: I/O.
     (
@@ -65,8 +69,8 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
         "stores.sqlite_schema",
         "stores.sqlite_connections",
         "stores.sqlite stores.postgres",
-        "trio_tls",
-        "trio_crowd",
+        "trio_tls trio_dtls sockets_dtls",
+        "trio_crowd trio_coap sockets_coap aiocoap_messages",
         "on_sockets on_trio on_aiocoap on_asgi",
     ),
     # T3: services.

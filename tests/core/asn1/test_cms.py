@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from est_core import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
-from est_core.asn1.cms import read_certs_only, write_certs_only
+from est_core.asn1.cms import read_certificate, read_certs_only, write_certs_only
 from tests.core.asn1.build import name, oid, p256, seq, tlv, vector
 
 LIMITS = Limits()
@@ -239,3 +239,31 @@ def test_only_our_error_escapes_for_rubbish(body: bytes) -> None:
 def test_bags_round_trip(numbers: list[int]) -> None:
     some = [certificate(number) for number in numbers]
     assert set(read_certs_only(write_certs_only(some), LIMITS)) == set(some)
+
+
+# One certificate by itself
+
+
+def test_a_bare_certificate_is_read() -> None:
+    assert read_certificate(der(1), LIMITS) == certificate(1)
+
+
+def test_a_bare_certificate_is_one_certificate_and_within_the_limit() -> None:
+    for bad, code in (
+        (b"", "der/empty"),
+        (der(1) + b"\0", "der/trailing-bytes"),
+        (der(1) + der(2), "der/trailing-bytes"),
+        (write_certs_only([certificate(1)]), "cms/bad-certificate"),
+        (seq(), "cms/bad-certificate"),
+    ):
+        with pytest.raises(RemoteProtocolError) as refusal:
+            read_certificate(bad, LIMITS)
+        assert refusal.value.code == code
+    with pytest.raises(RemoteProtocolError, match="der/too-large"):
+        read_certificate(der(1), LIMITS, max_bytes=len(der(1)) - 1)
+
+
+def test_no_beginning_of_a_certificate_is_one() -> None:
+    for size in range(len(der(1))):
+        with pytest.raises(RemoteProtocolError):
+            read_certificate(der(1)[:size], LIMITS)

@@ -1,0 +1,148 @@
+"""Heads of CoAP messages as values, and the tables that give EST its place in CoAP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum, unique
+from types import MappingProxyType
+from typing import Final
+
+from est_core._errors import Fault
+from est_core.model import OPERATIONS, Operation, Outcome
+
+
+@unique
+class Code(IntEnum):
+    """Method and response codes in use, as the byte on the wire: class times 32 plus detail.
+
+    RFC 7252 12.1, RFC 7959 6, RFC 8516 3.
+    """
+
+    GET = 1
+    POST = 2
+    PUT = 3
+    DELETE = 4
+    CHANGED = 0x44
+    CONTENT = 0x45
+    CONTINUE = 0x5F
+    BAD_REQUEST = 0x80
+    UNAUTHORIZED = 0x81
+    BAD_OPTION = 0x82
+    FORBIDDEN = 0x83
+    NOT_FOUND = 0x84
+    METHOD_NOT_ALLOWED = 0x85
+    NOT_ACCEPTABLE = 0x86
+    REQUEST_ENTITY_INCOMPLETE = 0x88
+    PRECONDITION_FAILED = 0x8C
+    REQUEST_ENTITY_TOO_LARGE = 0x8D
+    UNSUPPORTED_CONTENT_FORMAT = 0x8F
+    TOO_MANY_REQUESTS = 0x9D
+    INTERNAL_SERVER_ERROR = 0xA0
+    NOT_IMPLEMENTED = 0xA1
+    BAD_GATEWAY = 0xA2
+    SERVICE_UNAVAILABLE = 0xA3
+    GATEWAY_TIMEOUT = 0xA4
+    PROXYING_NOT_SUPPORTED = 0xA5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestHead:
+    """Method and options of a request, as far as they concern EST.
+
+    `code` is the byte on the wire, which may be none of `Code`. `path` and `query` are the
+    segments of Uri-Path and Uri-Query. `host` and `port` are Uri-Host and Uri-Port where sent.
+    """
+
+    code: int
+    path: tuple[str, ...] = ()
+    query: tuple[str, ...] = ()
+    content_format: int | None = None
+    accept: int | None = None
+    host: str | None = None
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseHead:
+    """Code and options of a response.
+
+    `max_age` is in seconds, None where absent. `size1_bytes` tells with 4.13 how much would do.
+    """
+
+    code: int
+    content_format: int | None = None
+    max_age: int | None = None
+    size1_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyShape:
+    """What the wire of one answer needs and the machine does not know.
+
+    `accept`: the Content-Format the client asked for, None where it left the choice.
+    """
+
+    accept: int | None = None
+
+
+WELL_KNOWN: Final = (".well-known", "est")
+ROOTS: Final = (WELL_KNOWN, ("est",))
+"""Where operations are: RFC 9148 4.1 wants the first; its examples and libEST have the second."""
+
+SEGMENTS: Final[Mapping[str, Operation | None]] = MappingProxyType(
+    {
+        **{row.short_path: operation for operation, row in OPERATIONS.items()},
+        # Long names are no part of EST-coaps; a server may know them all the same.
+        **{operation.value: operation for operation in Operation},
+        # Of EST, and not offered.
+        **dict.fromkeys(("skg", "skc", "serverkeygen")),
+    }
+)
+"""Operations by the last segment of a path. RFC 9148 4.1, Table 1."""
+
+METHODS: Final[Mapping[str, Code]] = MappingProxyType({"GET": Code.GET, "POST": Code.POST})
+
+SUCCESSES: Final[Mapping[str, Code]] = MappingProxyType({"GET": Code.CONTENT, "POST": Code.CHANGED})
+"""What a success is called, by the method. RFC 9148 4.5."""
+
+CODE_OF_FAULT: Final[Mapping[Fault, Code]] = MappingProxyType(
+    {
+        Fault.MALFORMED: Code.BAD_REQUEST,
+        Fault.CONTENT: Code.BAD_REQUEST,
+        Fault.FORBIDDEN: Code.FORBIDDEN,
+        Fault.NOT_FOUND: Code.NOT_FOUND,
+        Fault.METHOD: Code.METHOD_NOT_ALLOWED,
+        Fault.NOT_ACCEPTABLE: Code.NOT_ACCEPTABLE,
+        Fault.TIMEOUT: Code.REQUEST_ENTITY_INCOMPLETE,
+        Fault.BODY_TOO_LARGE: Code.REQUEST_ENTITY_TOO_LARGE,
+        Fault.MEDIA_TYPE: Code.UNSUPPORTED_CONTENT_FORMAT,
+        Fault.INTERNAL: Code.INTERNAL_SERVER_ERROR,
+        Fault.BUSY: Code.SERVICE_UNAVAILABLE,
+        # CoAP has no code of its own for these; RFC 8075 7 has none to map them to.
+        Fault.TARGET_TOO_LONG: Code.BAD_REQUEST,
+        Fault.EXPECTATION: Code.BAD_REQUEST,
+        Fault.HEAD_TOO_LARGE: Code.BAD_REQUEST,
+        Fault.VERSION: Code.BAD_REQUEST,
+    }
+)
+"""RFC 9148 4.5, RFC 8075 7."""
+
+FAULT_OF_CODE: Final[Mapping[int, Fault]] = MappingProxyType(
+    {
+        **{code: fault for fault, code in CODE_OF_FAULT.items() if code is not Code.BAD_REQUEST},
+        Code.BAD_REQUEST: Fault.MALFORMED,
+        Code.TOO_MANY_REQUESTS: Fault.BUSY,
+        Code.NOT_IMPLEMENTED: Fault.NOT_FOUND,
+    }
+)
+
+CODE_OF_OUTCOME: Final[Mapping[Outcome, Code]] = MappingProxyType(
+    {
+        Outcome.PENDING: Code.SERVICE_UNAVAILABLE,
+        Outcome.NOT_AVAILABLE: Code.NOT_FOUND,
+        Outcome.CHALLENGE: Code.UNAUTHORIZED,
+        Outcome.DENIED: Code.FORBIDDEN,
+    }
+)
+"""What is neither a success nor a fault. RFC 9148 4.5, 4.7."""

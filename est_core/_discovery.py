@@ -1,0 +1,68 @@
+"""The links that /.well-known/core lists, and which of them a query asks for.
+
+RFC 9148 4.1, RFC 6690.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from est_core._coap import WELL_KNOWN
+from est_core.codec.media import ContentFormat
+from est_core.model import OPERATIONS
+from est_core.policy import ServerPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One resource: its path, its resource type, and the Content-Formats of its answers."""
+
+    path: str
+    resource_type: str
+    formats: tuple[ContentFormat, ...]
+
+    @property
+    def attributes(self) -> Mapping[str, tuple[str, ...]]:
+        """What a query may name, with the values it may have."""
+        return {
+            "href": (self.path,),
+            "rt": (self.resource_type,),
+            "ct": tuple(str(number.value) for number in self.formats),
+        }
+
+    def text(self, authority: str | None) -> str:
+        """Return the link in link format; with an authority, as an absolute URI."""
+        base = "" if authority is None else f"coaps://{authority}"
+        numbers = " ".join(self.attributes["ct"])
+        # One number is a token, several are a quoted string: RFC 7252 7.2.1.
+        ct = f'"{numbers}"' if len(self.formats) > 1 else numbers
+        return f'<{base}{self.path}>;rt="{self.resource_type}";ct={ct}'
+
+
+def links(policy: ServerPolicy) -> Iterator[Link]:
+    """Yield what the policy offers on datagram channels: without label first, then by label."""
+    for label in (None, *sorted(policy.labels, key=str)):
+        for operation, row in OPERATIONS.items():
+            if policy.row(operation, label, datagram=True) is None:
+                continue
+            segments = (*WELL_KNOWN, *((str(label),) if label else ()), row.short_path)
+            yield Link(
+                path="/" + "/".join(segments),
+                resource_type=f"ace.est.{row.short_path}",
+                formats=row.answer_formats,
+            )
+
+
+def matches(link: Link, query: str) -> bool:
+    """Return whether a link has the attribute `name=value` asks for. RFC 6690 4.1.
+
+    `name=prefix*` asks for a beginning. A query of another form asks for nothing.
+    """
+    name, separator, wanted = query.partition("=")
+    if not separator:
+        return True
+    values = link.attributes.get(name, ())
+    if wanted.endswith("*"):
+        return any(value.startswith(wanted[:-1]) for value in values)
+    return wanted in values
