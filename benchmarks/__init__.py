@@ -1,0 +1,1 @@
+"""How much time and memory this implementation takes, against yardsticks of the same run."""

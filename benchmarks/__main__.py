@@ -1,0 +1,65 @@
+"""`python -m benchmarks`: measure, and print one table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from benchmarks import coaps, core_overhead, https, imports, memory, workers
+from benchmarks.measure import Plan
+from benchmarks.site import Site
+from benchmarks.table import Row, markdown
+
+Rows = Callable[[Site, Plan], Iterator[Row]]
+
+SUBJECTS: Final = MappingProxyType[str, Rows](
+    {
+        "imports": imports.rows,
+        "core": core_overhead.rows,
+        "https": https.rows,
+        "coaps": coaps.rows,
+        "workers": workers.rows,
+        "memory": memory.rows,
+    }
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what was asked for and print it; return the exit code."""
+    options = _parser().parse_args(arguments)
+    plan = Plan(seconds=options.seconds, rounds=options.rounds, connections=options.connections)
+    rows: list[Row] = []
+    for subject in options.only or SUBJECTS:
+        print(f"measuring {subject} ...", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix="est-benchmarks-") as directory:
+            rows += SUBJECTS[subject](Site.made(Path(directory) / "site"), plan)
+    if options.as_json:
+        print(json.dumps([row.as_json() for row in rows], indent=2))
+    else:
+        print(markdown(rows))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    usual = Plan()
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure what enrolments cost, against yardsticks of the same run. Linux only.",
+    )
+    add = parser.add_argument
+    add("--json", dest="as_json", action="store_true", help="print JSON")
+    add("--only", action="append", choices=[*SUBJECTS], help="measure this; may be repeated")
+    add("--seconds", type=float, default=usual.seconds, help="of one turn (%(default)s)")
+    add("--rounds", type=int, default=usual.rounds, help="turns of each (%(default)s)")
+    add("--connections", type=int, default=usual.connections, help="left open (%(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

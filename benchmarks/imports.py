@@ -1,0 +1,49 @@
+"""What an import costs a fresh interpreter, in CPU time and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+from typing import Final
+
+from benchmarks.measure import Plan
+from benchmarks.processes import RESIDENT, printed
+from benchmarks.site import Site
+from benchmarks.table import Row, Target
+
+_NOTHING: Final = "pass"
+_CRYPTOGRAPHY: Final = "import cryptography.x509"
+_CORE: Final = "import est_core"
+_CLIENT: Final = "import est_core, est_transports.coap_client_conn"
+STATEMENTS: Final = (_NOTHING, _CRYPTOGRAPHY, _CORE, _CLIENT)
+TIME: Final = Target(bound=150.0, of_ratio=False)
+MEMORY: Final = Target(bound=15.0, of_ratio=False)
+_SPENT: Final = "import time; print(time.process_time())\n"
+
+
+def rows(_site: Site, plan: Plan) -> Iterator[Row]:
+    """Measure each statement in interpreters of its own; the first ones only fill the caches."""
+    codes = [f"{statement}\n{_SPENT}{RESIDENT}" for statement in STATEMENTS]
+    rounds = [[printed(code) for code in codes] for _ in range(plan.rounds + 1)][1:]
+    for place, (unit, scale, target) in enumerate((("ms", 1e3, TIME), ("MiB", 1 / 1024, MEMORY))):
+        found = {
+            statement: scale * median(each[column][place] for each in rounds)
+            for column, statement in enumerate(STATEMENTS)
+        }
+        for statement, value in found.items():
+            yield Row(
+                subject="imports",
+                name=f"{statement}: {unit}",
+                value=value,
+                unit=unit,
+                ratio=value / found[_CRYPTOGRAPHY],
+                yardstick=_CRYPTOGRAPHY,
+            )
+        for statement in (_CORE, _CLIENT):
+            yield Row(
+                subject="imports",
+                name=f"{statement}, beyond cryptography: {unit}",
+                value=found[statement] - found[_CRYPTOGRAPHY],
+                unit=unit,
+                target=target if statement == _CORE else None,
+            )

@@ -1,0 +1,174 @@
+"""Clients that enrol, again and again: as cheap as they can be, for they are not what is measured.
+
+A client over HTTPS is canned bytes on OpenSSL. One over CoAP is the project's own.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import socket
+import struct
+import time
+from typing import Final
+
+from OpenSSL import SSL
+
+from benchmarks.site import HOST, PASSWORD, USER, Site
+from est_core import TlsVersion
+from est_core.coapmap import Code, ContentFormat, RequestHead
+from est_transports.coap_client_conn import ClientConnection, ResponseReceived
+from est_transports.coap_limits import CoapLimits
+from est_transports.dtls import DtlsEngine, dtls_client_context
+from est_transports.tls import ClientTlsConfig
+from est_transports.trust import TlsIdentity, TrustAnchors
+
+PATIENCE_S: Final = 10
+_WIRE: Final = {TlsVersion.TLS_1_2: SSL.TLS1_2_VERSION, TlsVersion.TLS_1_3: SSL.TLS1_3_VERSION}
+_REQUEST: Final = (
+    "POST /.well-known/est/simpleenroll HTTP/1.1\r\nHost: localhost\r\n"
+    "Content-Type: application/pkcs10\r\nContent-Transfer-Encoding: base64\r\n"
+    "{authorization}Content-Length: {length}\r\n\r\n{body}"
+)
+_ENROLL: Final = RequestHead(
+    code=Code.POST, path=(".well-known", "est", "sen"), content_format=ContentFormat.PKCS10
+)
+
+
+class LoadError(Exception):
+    """A server did not enrol. Whatever was measured is worth nothing."""
+
+
+class HttpsClient:
+    """Enrols over HTTPS, on a new connection each time or on one that is `kept`.
+
+    Without `certified` it shows no certificate and sends a password.
+    """
+
+    def __init__(
+        self, site: Site, port: int, *, version: TlsVersion, certified: bool, kept: bool
+    ) -> None:
+        self._port = port
+        self._kept = kept
+        self._connection: SSL.Connection | None = None
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.set_max_proto_version(_WIRE[version])
+        authorization = ""
+        if certified:
+            context.use_certificate(site.device.certificate)
+            context.use_privatekey(site.device.key)
+        else:
+            words = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+            authorization = f"Authorization: Basic {words}\r\n"
+        self._context = context
+        body = base64.b64encode(site.request_der).decode()
+        text = _REQUEST.format(authorization=authorization, length=len(body), body=body)
+        self._request = text.encode("ascii")
+
+    def enrol(self) -> None:
+        """Enrol once. Raises LoadError, and what OpenSSL and the network raise."""
+        if self._connection is None:
+            self._connection = self._connected()
+        self._connection.sendall(self._request)
+        self._read(self._connection)
+        if not self._kept:
+            self.close()
+
+    def close(self) -> None:
+        """Hang up, politely."""
+        if self._connection is not None:
+            self._connection.shutdown()
+            self._connection.close()
+            self._connection = None
+
+    def _connected(self) -> SSL.Connection:
+        sock = socket.create_connection(("127.0.0.1", self._port))
+        # Without it each request waits 40 ms for the acknowledgement of the handshake.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", PATIENCE_S, 0))
+        connection = SSL.Connection(self._context, sock)
+        connection.set_connect_state()
+        connection.do_handshake()
+        return connection
+
+    def _read(self, connection: SSL.Connection) -> None:
+        received = b""
+        while True:
+            received += connection.recv(65536)
+            head, end, body = received.partition(b"\r\n\r\n")
+            if not end:
+                continue
+            if not head.startswith(b"HTTP/1.1 200 "):
+                raise LoadError(received.decode("ascii", "replace"))
+            _, _, rest = head.lower().partition(b"content-length: ")
+            if len(body) >= int(rest.partition(b"\r\n")[0]):
+                return
+
+
+class CoapsClient:
+    """Enrols over CoAP and DTLS, on a new association each time or on one that is `kept`."""
+
+    def __init__(self, site: Site, port: int, *, kept: bool) -> None:
+        self._port = port
+        self._kept = kept
+        self._request = site.request_der
+        self._context = dtls_client_context(
+            ClientTlsConfig(
+                server_name=HOST,
+                trust=TrustAnchors(explicit=(site.ca.certificate,)),
+                identity=TlsIdentity(chain=(site.device.certificate,), key=site.device.key),
+            )
+        )
+        self._association: _Association | None = None
+
+    def enrol(self) -> None:
+        """Enrol once. Raises LoadError, and what the network raises."""
+        if self._association is None:
+            self._association = _Association(DtlsEngine(self._context), self._port)
+        self._association.enrol(self._request)
+        if not self._kept:
+            self.close()
+
+    def close(self) -> None:
+        """Say goodbye."""
+        if self._association is not None:
+            self._association.close()
+            self._association = None
+
+
+class _Association:
+    def __init__(self, engine: DtlsEngine, port: int) -> None:
+        self._engine = engine
+        self._coap = ClientConnection(limits=CoapLimits(), entropy=secrets.token_bytes)
+        self._sock = socket.socket(type=socket.SOCK_DGRAM)
+        self._sock.connect(("127.0.0.1", port))
+        self._sock.settimeout(PATIENCE_S)  # nothing is lost on the way to ourselves
+        while not engine.handshake():
+            self._flush()
+            engine.receive(self._sock.recv(65536))
+        self._flush()
+
+    def enrol(self, request: bytes) -> None:
+        self._coap.send_request(_ENROLL, request, time.monotonic())
+        while (event := self._coap.next_event()) is None:
+            self._speak()
+            self._engine.receive(self._sock.recv(65536))
+            while datagram := self._engine.read():
+                self._coap.receive(datagram, time.monotonic())
+        self._speak()  # the acknowledgement, where the answer came by itself
+        if not isinstance(event, ResponseReceived) or event.head.code != Code.CHANGED:
+            raise LoadError(str(event))
+
+    def close(self) -> None:
+        self._engine.close()
+        self._flush()
+        self._sock.close()
+
+    def _speak(self) -> None:
+        for datagram in self._coap.outgoing():
+            self._engine.write(datagram)
+        self._flush()
+
+    def _flush(self) -> None:
+        for datagram in self._engine.outgoing():
+            self._sock.send(datagram)
