@@ -25,10 +25,15 @@ from est_core import (
 )
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.codec.authheader import basic_challenge
+from est_core.policy import with_datagram_rows
+from est_transports.coap_limits import CoapLimits
+from est_transports.dtls_context import MTU_BYTES
+from est_transports.dtls_limits import DtlsLimits
 from est_transports.http_service import Timeouts
 from est_transports.profiles import Profile
 
 DEFAULT_PORT: Final = 8443
+DEFAULT_COAP_PORT: Final = 5684  # RFC 7252 12.8
 MAX_WORKERS: Final = 256
 
 _HTTP: Final = (Authentication.HTTP, Authentication.CERT_OR_HTTP, Authentication.CERT_AND_HTTP)
@@ -45,7 +50,7 @@ class ListenAddress:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse_listen(text: str) -> ListenAddress:
+def parse_listen(text: str, default_port: int = DEFAULT_PORT) -> ListenAddress:
     """Return the address in HOST:PORT, [IPV6]:PORT, HOST or :PORT, which is every IPv4 address.
 
     A number alone is refused: it would be a host. Raises LocalProtocolError.
@@ -56,11 +61,13 @@ def parse_listen(text: str) -> ListenAddress:
         )
     host, colon, port = text.rpartition(":")
     if text.endswith("]") or not colon:
-        host, port = text, str(DEFAULT_PORT)
+        host, port = text, str(default_port)
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise LocalProtocolError(f"{text!r}: write an IPv6 address in brackets, [::1]:8443")
+        raise LocalProtocolError(
+            f"{text!r}: write an IPv6 address in brackets, [::1]:{default_port}"
+        )
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
         raise LocalProtocolError(f"{text!r} has no port between 0 and 65535")
     if any(char.isspace() or not char.isprintable() for char in host):
@@ -111,6 +118,37 @@ class TlsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CoapConfig:
+    """EST-coaps beside HTTPS, where `listen` is given. RFC 9148.
+
+    It has the TLS identity, which must be P-256 then, and everything else in common with HTTPS.
+    """
+
+    listen: ListenAddress | None = None
+    associations_max: int = 256
+    idle_s: float = 300.0
+    block_bytes: int = 1024
+    mtu_bytes: int = MTU_BYTES
+
+    def __post_init__(self) -> None:
+        self.limits(Limits())
+        self.dtls_limits()
+
+    def limits(self, limits: Limits) -> CoapLimits:
+        """Return the bounds of a connection, as wide as those of HTTPS."""
+        return CoapLimits(
+            block_bytes=self.block_bytes,
+            request_bytes=limits.body_bytes,
+            response_bytes=limits.response_body_bytes,
+            kept_bytes=limits.response_body_bytes,
+        )
+
+    def dtls_limits(self) -> DtlsLimits:
+        """Return the bounds of all clients together."""
+        return DtlsLimits(associations=self.associations_max, idle_s=self.idle_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CAConfig:
     """Files of the CA. `certificate` holds the issuing certificate, then its chain to the root."""
 
@@ -154,6 +192,7 @@ class ServerConfig:
     auth: AuthConfig
     pop: PopConfig = field(default_factory=PopConfig)
     tls: TlsConfig
+    coap: CoapConfig = field(default_factory=CoapConfig)
     ca: CAConfig
     profiles: Mapping[str, Profile]
     labels: tuple[LabelConfig, ...] = ()
@@ -193,7 +232,7 @@ class ServerConfig:
         rows += [row for label in self.labels for row in _label_rows(label, rows)]
         asks_for_passwords = any(row.authentication in _HTTP for row in rows)
         return ServerPolicy(
-            rows=tuple(rows),
+            rows=with_datagram_rows(tuple(rows)),
             challenges=(basic_challenge(self.realm),) if asks_for_passwords else (),
             labels=frozenset(label.label for label in self.labels),
             foreign_challenge=self.pop.foreign_challenge,

@@ -28,10 +28,12 @@ from est_core import (
 from est_core.asn1.csrattrs import CsrAttr, CsrAttrs, ObjectId, parse_csrattrs
 from est_core.asn1.template import KeyTypeWanted
 from est_transports.config import (
+    DEFAULT_COAP_PORT,
     DEFAULT_PORT,
     MAX_WORKERS,
     AuthConfig,
     CAConfig,
+    CoapConfig,
     LabelConfig,
     ListenAddress,
     PopConfig,
@@ -40,6 +42,7 @@ from est_transports.config import (
     is_enrollment,
     parse_listen,
 )
+from est_transports.dtls_context import MAX_MTU_BYTES, MIN_MTU_BYTES
 from est_transports.http_service import Timeouts
 from est_transports.profiles import KeyKind, KeyUse, Profile, SanKind
 from est_transports.toml_tables import TomlTable, read_toml
@@ -82,6 +85,7 @@ def load_config(path: Path) -> ServerConfig:
             auth=_auth(top.table("auth")),
             pop=_pop(top.table("pop")),
             tls=_tls(top.table("tls")),
+            coap=_coap(top.table("coap")),
             ca=_ca(top.table("ca"), profiles),
             profiles=profiles,
             labels=tuple(_label(name, table, profiles) for name, table in top.tables("labels")),
@@ -152,6 +156,29 @@ def _tls(table: TomlTable) -> TlsConfig:
         max_version=table.choice("max_version", _TLS_VERSIONS, None),
         resumption=table.flag("resumption", False),
     )
+    table.done()
+    return config
+
+
+def _coap(table: TomlTable) -> CoapConfig:
+    usual = CoapConfig()
+    listen = None
+    text = table.optional_text("listen")
+    if text is not None:
+        with table.checks("listen"):
+            listen = parse_listen(text, DEFAULT_COAP_PORT)
+    with table.checks():
+        config = CoapConfig(
+            listen=listen,
+            associations_max=table.integer(
+                "associations_max", usual.associations_max, least=1, most=65536
+            ),
+            idle_s=table.seconds("idle_s", usual.idle_s),
+            block_bytes=table.integer("block_bytes", usual.block_bytes),
+            mtu_bytes=table.integer(
+                "mtu_bytes", usual.mtu_bytes, least=MIN_MTU_BYTES, most=MAX_MTU_BYTES
+            ),
+        )
     table.done()
     return config
 

@@ -40,6 +40,13 @@ CONFIG_TEXT: Final = """\
 #max_version = "1.3"             # "1.2" or "1.3"; with require_pop it is 1.2 by itself
 #resumption = false
 
+[coap]                            # EST-coaps (RFC 9148) beside HTTPS, for constrained devices
+#listen = "127.0.0.1:5684"       # none; a client certificate is always needed here
+#associations_max = 256          # clients remembered at once in one process
+#idle_s = 300.0
+#block_bytes = 1024              # of a body in one message; 16, 32, 64 ... 1024
+#mtu_bytes = 1232                # of a UDP datagram
+
 [ca]
 #certificate = "ca.pem"          # the issuing certificate first, then up to the root
 #key = "ca-key.pem"

@@ -26,15 +26,12 @@ from est_core import (
     ClientIdentity,
     Decision,
     Fail,
-    Fault,
     Instant,
     LocalProtocolError,
-    Operation,
     RemoteProtocolError,
     Response,
     ResponseReady,
     ServerExchange,
-    ServerQuestion,
     ServerSession,
     httpmap,
 )
@@ -49,7 +46,8 @@ from est_transports.h11_conn import (
     ServerConnection,
     WireEvent,
 )
-from est_transports.http_service import Record, ServiceConfig
+from est_transports.http_service import ServiceConfig
+from est_transports.service import Ask, Finished, Record, internal_error
 
 _log: Final = logging.getLogger("est_transports")
 _TARGET_CHARS: Final = 256
@@ -71,22 +69,6 @@ class Receive:
     """Read some bytes and call `receive`; at `deadline` (monotonic seconds) `handle_timeout`."""
 
     deadline: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """Have the application decide, and call `decide`; at `deadline` `handle_timeout`."""
-
-    exchange: ServerExchange
-    question: ServerQuestion
-    deadline: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """One request is over."""
-
-    record: Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +161,7 @@ class Conversation:
             if exchange.is_open:
                 exchange.decide(Fail())  # legal at every question
             elif exchange is self._exchange:
-                self._respond(_internal_error(exchange.request.operation), now)
+                self._respond(internal_error(exchange.request.operation), now)
         if exchange is self._exchange:
             self._advance(exchange, now)
 
@@ -201,7 +183,7 @@ class Conversation:
         records = [step.record for step in self._steps if isinstance(step, Finished)]
         self._steps.clear()
         if self._exchange is not None:
-            unanswered = _internal_error(self._exchange.request.operation)
+            unanswered = internal_error(self._exchange.request.operation)
             records = [self._record(unanswered, status=0, sent_bytes=0, now=now)]
             self._exchange.abandon(reason)
             self._exchange = None
@@ -317,8 +299,3 @@ class Conversation:
             received_bytes=self._received_bytes,
             sent_bytes=sent_bytes,
         )
-
-
-def _internal_error(operation: Operation | None) -> Response:
-    error = RemoteProtocolError("server/internal", "internal error", Fault.INTERNAL)
-    return Response.of_error(error, operation)

@@ -14,7 +14,7 @@ from typing import Final
 
 from cryptography import x509
 
-from est_transports.http_service import Record
+from est_transports.service import Record
 from est_transports.stores import serial_text
 
 _log: Final = logging.getLogger("est_transports.requests")
@@ -36,6 +36,7 @@ def request_fields(record: Record) -> dict[str, object]:
     identity += [f"cert:{subject_text(shown)}"] if shown is not None else []
     return {
         "peer": record.peer,
+        "wire": record.wire.value,
         "operation": record.operation.value if record.operation else record.target,
         "label": record.label.text if record.label else "",
         "identity": " ".join(identity),

@@ -1,4 +1,7 @@
-"""EST over HTTPS on blocking sockets: one connection served in one thread, and a client."""
+"""EST on blocking sockets: one HTTPS connection served in one thread, and a client.
+
+The client speaks EST-coaps too, to servers with coaps URIs; for a server see `CoapServer`.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from est_core import (
 )
 from est_transports import _clock
 from est_transports.application import Application
-from est_transports.http_client import (
+from est_transports.errand import (
     ClientConfig,
     Connect,
     Errand,
@@ -32,17 +35,24 @@ from est_transports.http_client import (
     Write,
     connect_failure,
 )
-from est_transports.http_server import Ask, Close, Conversation, Finished, Receive, Send
-from est_transports.http_service import (
+from est_transports.http_client import HttpLink
+from est_transports.http_server import Close, Conversation, Receive, Send
+from est_transports.http_service import ServiceConfig
+from est_transports.service import (
+    Ask,
+    Finished,
     Observe,
-    ServiceConfig,
     consult,
     handshake_failed,
     ignore,
     notify,
     peer_text,
 )
+from est_transports.sockets_coap import CoapServer
+from est_transports.sockets_dtls import DtlsSocket
 from est_transports.tls import ContextSource, TlsEngine, TlsError, client_context
+
+__all__ = ["Client", "CoapServer", "TlsSocket", "serve_connection"]
 
 _T = TypeVar("_T")
 _log: Final = logging.getLogger("est_transports")
@@ -241,7 +251,7 @@ class Client:
         self._config = config
         self._clock = clock
         self._sleep = sleep
-        self._kept: tuple[Link, TlsSocket] | None = None
+        self._kept: tuple[Link, TlsSocket | DtlsSocket] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -294,9 +304,11 @@ class Client:
     def _connect(self, errand: Errand, step: Connect) -> None:
         if self._kept is not None:
             kept, quiet = self._kept[0], self._kept[1].is_quiet
-            if kept.fits(step) and quiet:
+            if kept.fits(step, self._clock()) and quiet:
                 return errand.connected(kept)
             self.close()
+        if step.uri.scheme == "coaps":
+            return self._associate(errand, step)
         uri, timeouts = step.uri, self._config.timeouts
         stream: TlsSocket | None = None
         try:
@@ -307,16 +319,28 @@ class Client:
             if stream is not None:
                 stream.close()
             return errand.connect_failed(*connect_failure(exc, uri, connected=stream is not None))
-        link = Link(uri=uri, config=step.config, channel=channel, limits=self._config.limits)
+        link = HttpLink(step, channel, self._config)
         self._kept = (link, stream)
         return errand.connected(link)
 
+    def _associate(self, errand: Errand, step: Connect) -> None:
+        try:
+            made = DtlsSocket.connect(step, self._config, self._clock, _clock.entropy)
+        except (TlsError, OSError) as exc:
+            return errand.connect_failed(*connect_failure(exc, step.uri, connected=False))
+        self._kept = (made.link, made)
+        return errand.connected(made.link)
+
     def _write(self, step: Write) -> None:
-        if self._kept is not None:
-            try:
-                self._kept[1].send_all(step.data, step.deadline)
-            except (OSError, TlsError):
-                return  # the next read tells why, or holds an early answer
+        if self._kept is None:
+            return
+        transport = self._kept[1]
+        # If it fails, the next read tells why, or holds an early answer.
+        with suppress(OSError, TlsError):
+            if isinstance(transport, DtlsSocket):
+                transport.send_all(step.pieces)
+            else:
+                transport.send_all(b"".join(step.pieces), step.deadline)
 
     def _read(self, errand: Errand, step: Read) -> None:
         if self._kept is None:
@@ -324,7 +348,7 @@ class Client:
         try:
             data = self._kept[1].receive_some(step.deadline)
         except TimeoutError:
-            return errand.handle_timeout()
+            return errand.handle_timeout(self._clock())
         except TlsError as exc:
             return errand.broken(exc, self._clock())
         except OSError:

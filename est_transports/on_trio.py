@@ -1,9 +1,13 @@
-"""EST over HTTPS on trio: a server for many connections at once, and a client."""
+"""EST on trio: an HTTPS server for many connections at once, and a client.
+
+The client speaks EST-coaps too, to servers with coaps URIs; for a server see `CoapServer`.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self, assert_never
 
@@ -23,7 +27,7 @@ from est_core import (
 )
 from est_transports import _clock
 from est_transports.application import Application
-from est_transports.http_client import (
+from est_transports.errand import (
     ClientConfig,
     Connect,
     Errand,
@@ -32,10 +36,13 @@ from est_transports.http_client import (
     Write,
     connect_failure,
 )
-from est_transports.http_server import Ask, Close, Conversation, Finished, Receive, Send
-from est_transports.http_service import (
+from est_transports.http_client import HttpLink
+from est_transports.http_server import Close, Conversation, Receive, Send
+from est_transports.http_service import ServiceConfig
+from est_transports.service import (
+    Ask,
+    Finished,
     Observe,
-    ServiceConfig,
     consult,
     handshake_failed,
     ignore,
@@ -43,8 +50,13 @@ from est_transports.http_service import (
     peer_text,
 )
 from est_transports.tls import ContextSource, TlsEngine, client_context
+from est_transports.tls_errors import TlsError
+from est_transports.trio_coap import CoapServer
 from est_transports.trio_crowd import CappedListener, Crowd, Place
+from est_transports.trio_dtls import DtlsSocket
 from est_transports.trio_tls import TlsBrokenError, TlsStream
+
+__all__ = ["Client", "CoapServer", "Server"]
 
 _log: Final = logging.getLogger("est_transports")
 
@@ -258,7 +270,7 @@ class Client:
     ) -> None:
         self._config = config
         self._clock = clock
-        self._kept: tuple[Link, TlsStream] | None = None
+        self._kept: tuple[Link, TlsStream | DtlsSocket] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -313,9 +325,11 @@ class Client:
     async def _connect(self, errand: Errand, step: Connect) -> None:
         if self._kept is not None:
             link, stream = self._kept
-            if link.fits(step) and not _is_readable(stream):
+            if link.fits(step, self._clock()) and _is_quiet(stream):
                 return errand.connected(link)
             await self.aclose()
+        if step.uri.scheme == "coaps":
+            return await self._associate(errand, step)
         uri, timeouts, transport = step.uri, self._config.timeouts, None
         try:
             with trio.fail_after(timeouts.connect_s):
@@ -329,17 +343,30 @@ class Client:
             cause = _cause(exc)
             failed = connect_failure(cause, uri, connected=transport is not None)
             return errand.connect_failed(*failed)
-        link = Link(uri=uri, config=step.config, channel=channel, limits=self._config.limits)
-        self._kept = (link, stream)
-        return errand.connected(link)
+        made = HttpLink(step, channel, self._config)
+        self._kept = (made, stream)
+        return errand.connected(made)
+
+    async def _associate(self, errand: Errand, step: Connect) -> None:
+        try:
+            made = await DtlsSocket.connect(step, self._config, self._clock, _clock.entropy)
+        except (TlsError, OSError, trio.TooSlowError) as exc:
+            return errand.connect_failed(*connect_failure(_cause(exc), step.uri, connected=False))
+        self._kept = (made.link, made)
+        return errand.connected(made.link)
 
     async def _write(self, step: Write) -> None:
-        if self._kept is not None:
-            with trio.move_on_after(max(0.0, step.deadline - self._clock().mono)):
-                try:
-                    await self._kept[1].send_all(step.data)
-                except trio.BrokenResourceError:
-                    return  # the next read tells why, or holds an early answer
+        if self._kept is None:
+            return
+        stream = self._kept[1]
+        # If it fails, the next read tells why, or holds an early answer.
+        if isinstance(stream, DtlsSocket):
+            with suppress(OSError):
+                stream.send_all(step.pieces)
+            return
+        with trio.move_on_after(max(0.0, step.deadline - self._clock().mono)):
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all(b"".join(step.pieces))
 
     async def _read(self, errand: Errand, step: Read) -> None:
         if self._kept is None:
@@ -349,17 +376,19 @@ class Client:
                 data = await self._kept[1].receive_some()
             except TlsBrokenError as exc:
                 return errand.broken(exc.error, self._clock())
-            except trio.BrokenResourceError:
+            except (trio.BrokenResourceError, OSError):
                 return errand.broken(None, self._clock())
         if scope.cancelled_caught:
-            return errand.handle_timeout()
+            return errand.handle_timeout(self._clock())
         return errand.receive(data, self._clock())
 
 
-def _is_readable(stream: TlsStream) -> bool:
-    """True if the server has said something unasked, most likely goodbye."""
+def _is_quiet(stream: TlsStream | DtlsSocket) -> bool:
+    """False if the server has said something unasked, most likely goodbye."""
+    if isinstance(stream, DtlsSocket):
+        return stream.is_quiet
     transport = stream.transport
-    return isinstance(transport, trio.SocketStream) and transport.socket.is_readable()
+    return not (isinstance(transport, trio.SocketStream) and transport.socket.is_readable())
 
 
 def _cause(error: Exception) -> Exception:

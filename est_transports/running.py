@@ -15,13 +15,17 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import trio
 
-from est_transports.http_service import Observe
+from est_core import LocalProtocolError
+from est_transports.coap_server import CoapService
 from est_transports.on_trio import Server
+from est_transports.service import Observe
 from est_transports.serving import Service
+from est_transports.trio_coap import CoapServer
 
 _log: Final = logging.getLogger("est_transports")
 
@@ -43,13 +47,15 @@ Reload = Callable[[], Service | None]
 class Running:
     """What a server process runs with.
 
-    `reload` is called on SIGHUP, in the parent of several workers first: where it gives None
-    there, no worker hears of it. `ready` is called once, when signals are obeyed and clients
-    are let in. `observe` gets the record of each request.
+    `datagram_sockets` are those of EST-coaps, as many sets as there are workers, each for one
+    of them; empty where it is not served. `reload` is called on SIGHUP, in the parent of several
+    workers first: where it gives None there, no worker hears of it. `ready` is called once, when
+    signals are obeyed and clients are let in. `observe` gets the record of each request.
     """
 
     service: Service
     sockets: Sequence[socket.socket]
+    datagram_sockets: Sequence[Sequence[socket.socket]] = ()
     reload: Reload
     ready: Callable[[], None]
     observe: Observe
@@ -66,7 +72,7 @@ def run(running: Running) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _PARENT_SIGNALS)
     try:
         if running.service.config.workers == 1:
-            trio.run(_serve, running, running.ready, None)
+            trio.run(_serve, running, 0, running.ready, None)
         else:
             _Parent(running).run()
     finally:
@@ -96,9 +102,12 @@ def _nothing() -> None:
     return None
 
 
-async def _serve(running: Running, ready: Callable[[], None], lifeline: int | None) -> None:
-    """Serve in this process until told to stop, or until the lifeline is cut."""
-    generations = _Generations(running)
+async def _serve(
+    running: Running, number: int, ready: Callable[[], None], lifeline: int | None
+) -> None:
+    """Serve in this process, the worker of that number, until told to, or the lifeline is cut."""
+    datagram_sockets = running.datagram_sockets[number] if running.datagram_sockets else ()
+    generations = _Generations(running, datagram_sockets)
 
     async def obey() -> None:
         async for number in signals:
@@ -130,20 +139,37 @@ class _Generations:
     GENERATION_S, nothing of it is left.
     """
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: Running, datagram_sockets: Sequence[socket.socket]) -> None:
         self._running = running
+        self._coap = [(self._datagram_server(running.service), each) for each in datagram_sockets]
         self._listeners = [
             trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in running.sockets
         ]
         self._servers: dict[Server, Service] = {}
         self._youngest: Server | None = None
         self._turns: list[_Turn] = []
+        self._served_as: CoapService | None = None
         self.stopping = False
 
     async def run(self) -> None:
         """Serve; returns after `stop`, when the last answer is out."""
         async with trio.open_nursery() as self._nursery:
             self.succeed(self._running.service)
+            for server, each in self._coap:
+                await self._nursery.start(server.serve, each)
+
+    def _datagram_server(self, service: Service) -> CoapServer:
+        return CoapServer(
+            source=self._coap_service,
+            observe=self._running.observe,
+            threads=service.config.threads,
+            dtls=service.config.coap.dtls_limits(),
+        )
+
+    def _coap_service(self) -> CoapService:
+        if self._served_as is None:
+            raise LocalProtocolError("EST-coaps is not served")
+        return self._served_as
 
     def succeed(self, service: Service) -> None:
         """Let new connections have this service."""
@@ -152,6 +178,7 @@ class _Generations:
         if self._youngest is not None:
             self._youngest.retire(GENERATION_S)
         self._turns = [_Turn(listener) for listener in self._listeners]
+        self._served_as = service.coap or self._served_as
         server = Server(
             context_source=lambda: service.context,
             application=service.authority,
@@ -169,6 +196,8 @@ class _Generations:
         self.stopping = True
         for server, service in self._servers.items():
             server.stop(service.config.stop_s)
+        for coap_server, _ in self._coap:
+            coap_server.stop(self._running.service.config.stop_s)
 
     async def _live(self, server: Server, turns: Sequence[_Turn]) -> None:
         try:
@@ -200,32 +229,33 @@ class _Parent:
 
     def __init__(self, running: Running) -> None:
         self._running = running
-        self._workers: set[int] = set()
+        self._workers: dict[int, int] = {}
+        """Number of each worker, by its process."""
         self._stopping = False
         self._lifeline, self._grip = os.pipe()
 
     def run(self) -> None:
         """Return when all workers have stopped after a signal to do so."""
         wanted = self._running.service.config.workers
-        for _ in range(wanted):
-            self._fork()
+        for number in range(wanted):
+            self._fork(number)
         self._running.ready()
         while self._workers or not self._stopping:
-            missing = 0 if self._stopping else wanted - len(self._workers)
+            missing = set() if self._stopping else set(range(wanted)) - set(self._workers.values())
             delay = RESTART_DELAY_S if missing else None
-            number = _next_signal(delay)
-            if number is None:
-                for _ in range(missing):
-                    self._fork()
+            signalled = _next_signal(delay)
+            if signalled is None:
+                for number in missing:
+                    self._fork(number)
             else:
-                self._obey(number)
+                self._obey(signalled)
 
     def _obey(self, number: int) -> None:
         if number == signal.SIGCHLD:
             self._bury()
         elif number in STOP:
             self._stopping = True
-            for each in self._running.sockets:
+            for each in chain(self._running.sockets, *self._running.datagram_sockets):
                 each.close()  # while anybody has them open, clients are let into the queue
             self._tell(signal.SIGTERM)
         elif self._running.reload() is not None:
@@ -240,22 +270,22 @@ class _Parent:
             found, status = os.waitpid(worker, os.WNOHANG)
             if not found:
                 continue
-            self._workers.discard(worker)
+            del self._workers[worker]
             if not self._stopping:
                 code = os.waitstatus_to_exitcode(status)
                 _log.error("worker %d ended with %d; another one takes its place", worker, code)
 
-    def _fork(self) -> None:
+    def _fork(self, number: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         worker = os.fork()
         if worker:
-            self._workers.add(worker)
+            self._workers[worker] = number
             return
         code = 1
         try:
             os.close(self._grip)
-            trio.run(_serve, self._running, _nothing, self._lifeline)
+            trio.run(_serve, self._running, number, _nothing, self._lifeline)
             code = 0
         except BaseException:  # noqa: BLE001 - the parent must not go on in the child's name
             _log.exception("a worker failed")

@@ -11,7 +11,7 @@ import socket
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,9 @@ from est_core import ForeignChallenge, Instant, Label, LocalProtocolError
 from est_core.asn1.csrattrs import CsrAttrs
 from est_transports import _clock
 from est_transports.authority import Authority
+from est_transports.coap_server import CoapService
 from est_transports.config import CAConfig, ListenAddress, ServerConfig
+from est_transports.dtls_context import DtlsServerConfig, dtls_server_context
 from est_transports.http_service import ServiceConfig
 from est_transports.refca import ReferenceCA
 from est_transports.signers import LocalSigner
@@ -55,7 +57,8 @@ class ServingError(Exception):
 class Service:
     """What connections are served with, as it was loaded at one moment.
 
-    `context` is for the handshake, `http` for the conversation, `authority` for its questions.
+    `context` is for the handshake, `http` for the conversation, `authority` for its questions;
+    `coap` is all of that for EST-coaps, None where it is not offered.
     `notices` are lines an operator should read: what expires soon, what was made less strict.
     """
 
@@ -63,6 +66,7 @@ class Service:
     identity: TlsIdentity = field(repr=False)
     context: ServerContext = field(repr=False)
     http: ServiceConfig
+    coap: CoapService | None
     authority: Authority = field(repr=False)
     notices: tuple[str, ...]
 
@@ -86,10 +90,14 @@ def load_service(
         context = server_context(_tls_config(config, identity, trust))
     except LocalProtocolError as exc:
         raise ServingError(f"{config.tls.certificate}: {exc.message}") from exc
+    authority = Authority(
+        ca=ca, store=store, passwords=passwords, clock=clock, csrattrs=_csrattrs(config)
+    )
     return Service(
         config=config,
         identity=identity,
         context=context,
+        coap=_coap(config, identity, trust, authority),
         http=ServiceConfig(
             policy=config.policy(),
             limits=config.limits,
@@ -97,9 +105,7 @@ def load_service(
             accept_pem=config.accept_pem,
             accept_der=config.accept_der,
         ),
-        authority=Authority(
-            ca=ca, store=store, passwords=passwords, clock=clock, csrattrs=_csrattrs(config)
-        ),
+        authority=authority,
         notices=tuple(_notices(config, identity, ca, clock())),
     )
 
@@ -185,6 +191,34 @@ def _tls_config(
     )
 
 
+def _coap(
+    config: ServerConfig, identity: TlsIdentity, trust: TrustAnchors, authority: Authority
+) -> CoapService | None:
+    if config.coap.listen is None:
+        return None
+    try:
+        dtls = DtlsServerConfig(
+            identity=identity,
+            trust=trust,
+            require_ems=config.pop.require_ems,
+            mtu_bytes=config.coap.mtu_bytes,
+        )
+        context = dtls_server_context(dtls)
+    except LocalProtocolError as exc:
+        raise ServingError(f"[coap] listen: {config.tls.certificate}: {exc.message}") from exc
+    try:
+        coap = config.coap.limits(config.limits)
+    except LocalProtocolError as exc:
+        raise ServingError(f"[coap] listen: [limits]: {exc.message}") from exc
+    return CoapService(
+        context=context,
+        application=authority,
+        policy=config.policy(),
+        limits=config.limits,
+        coap=coap,
+    )
+
+
 def _csrattrs(config: ServerConfig) -> dict[Label | None, CsrAttrs | None]:
     found: dict[Label | None, CsrAttrs | None] = {None: config.csrattrs}
     found |= {row.label: row.csrattrs for row in config.labels if row.csrattrs is not None}
@@ -230,10 +264,41 @@ def open_sockets(address: ListenAddress) -> tuple[socket.socket, ...]:
 
     They do not block and survive a fork. Raises ServingError.
     """
+    opened = _open(address, socket.SOCK_STREAM)
+    for listener in opened:
+        listener.listen(BACKLOG)
+    return opened
+
+
+def open_datagram_sockets(
+    address: ListenAddress, workers: int
+) -> tuple[tuple[socket.socket, ...], ...]:
+    """Return, for each of the workers, UDP sockets for every address of a host, all on one port.
+
+    The kernel gives all datagrams from one client to the same worker, as long as each keeps its
+    sockets. Raises ServingError.
+    """
+    opened: list[tuple[socket.socket, ...]] = []
+    with ExitStack() as undo:
+        for number in range(workers):
+            # The first ones share their port only once they have it: with another server that
+            # shares the same port, each would get some of the other's clients.
+            sockets = _open(address, socket.SOCK_DGRAM, joins=number > 0)
+            for each in sockets:
+                undo.enter_context(each)
+                if workers > 1:
+                    each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            opened.append(sockets)
+            address = replace(address, port=sockets[0].getsockname()[1])
+        undo.pop_all()
+    return tuple(opened)
+
+
+def _open(
+    address: ListenAddress, kind: socket.SocketKind, *, joins: bool = False
+) -> tuple[socket.socket, ...]:
     try:
-        found = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        found = socket.getaddrinfo(address.host, address.port, type=kind, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as exc:
         reason = getattr(exc, "strerror", None) or "not a host name"
         raise ServingError(f"cannot listen on {address}: {reason}") from exc
@@ -242,8 +307,8 @@ def open_sockets(address: ListenAddress) -> tuple[socket.socket, ...]:
     with ExitStack() as undo:
         for family, _, _, _, place in dict.fromkeys(found):
             try:
-                listener = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
-                _listen(listener, family, (place[0], port, *place[2:]))
+                listener = undo.enter_context(socket.socket(family, kind))
+                _bind(listener, family, (place[0], port, *place[2:]), joins=joins)
             except OSError as exc:
                 raise ServingError(f"cannot listen on {address}: {exc.strerror}") from exc
             port = listener.getsockname()[1]
@@ -252,11 +317,14 @@ def open_sockets(address: ListenAddress) -> tuple[socket.socket, ...]:
     return tuple(opened)
 
 
-def _listen(listener: socket.socket, family: int, place: tuple[object, ...]) -> None:
+def _bind(listener: socket.socket, family: int, place: tuple[object, ...], *, joins: bool) -> None:
     listener.setblocking(False)
-    # Without it a restart waits until the last connection's TIME_WAIT is over.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if listener.type is socket.SOCK_STREAM:
+        # Without it a restart waits until the last connection's TIME_WAIT is over. With it, two
+        # servers could have the same UDP port, and one of them would hear nothing.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if joins:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if family == socket.AF_INET6:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     listener.bind(place)
-    listener.listen(BACKLOG)

@@ -11,10 +11,6 @@ asks again::
 
 `read` works alike, with None for "needs more bytes". After a TlsError there may still be an alert
 in `outgoing()`; the peer learns the reason from it.
-
-tls-unique (RFC 5929 3) is the first Finished message of the handshake, and means something only
-with extended master secret (RFC 7627). TLS 1.3 has no such value: OpenSSL returns its 48-byte
-Finished all the same, equal at both ends, so the version decides and not the presence of bytes.
 """
 
 from __future__ import annotations
@@ -25,16 +21,8 @@ from typing import Final
 from OpenSSL import SSL
 
 from est_core import LocalProtocolError
-from est_core.channel import (
-    TLS_EXPORTER_BYTES,
-    TLS_UNIQUE_BYTES,
-    BindingKind,
-    Channel,
-    ChannelBinding,
-    TlsVersion,
-    TrustClass,
-)
-from est_transports import _openssl
+from est_core.channel import Channel
+from est_transports.channel_facts import channel_facts, handshake_error, name_the_server
 from est_transports.tls_context import (
     ClientContext,
     ClientTlsConfig,
@@ -47,11 +35,10 @@ from est_transports.tls_context import (
 from est_transports.tls_errors import (
     HANDSHAKE_TOO_LARGE,
     PROTOCOL,
-    UNTRUSTED_SERVER,
     TlsError,
     tls_error,
 )
-from est_transports.verification import VerificationRecord, ip_literal, names_host
+from est_transports.verification import VerificationRecord
 
 __all__ = [
     "ClientContext",
@@ -71,7 +58,6 @@ FRUITLESS_BYTES: Final = 256 * 1024
 """What may arrive without a byte of data in it: TLS 1.3 sets no bound on KeyUpdate messages, and
 each costs us an answer. A record has 17 KiB at most."""
 READ_BYTES: Final = 16 * 1024  # one record, RFC 8446 5.1
-_EXPORTER_LABEL: Final = b"EXPORTER-Channel-Binding"  # RFC 9266 2
 
 
 @unique
@@ -121,9 +107,7 @@ class TlsEngine:
             self._connection.set_accept_state()
             return
         self._connection.set_connect_state()
-        if not ip_literal(context.config.server_name):  # RFC 6066 3: no addresses
-            name = context.config.server_name.rstrip(".")
-            self._connection.set_tlsext_host_name(name.encode("ascii"))
+        name_the_server(self._connection, context.config.server_name)
 
     def receive(self, data: bytes) -> None:
         """Take bytes that arrived from the peer; b"" means that its side of the stream ended.
@@ -169,9 +153,10 @@ class TlsEngine:
         except SSL.WantReadError:
             return False
         except SSL.Error as exc:
-            raise self._fail(self._handshake_error(exc)) from exc
+            failure = handshake_error(exc, self._context.rules, self._record)
+            raise self._fail(failure) from exc
         try:
-            self._channel = self._facts()
+            self._channel = channel_facts(self._connection, self._context.rules)
         except TlsError as exc:
             self.outgoing()  # our last flight: the peer is not told that all is well
             self._fail(exc)
@@ -252,67 +237,3 @@ class TlsEngine:
         self._failure = failure
         self._state = _State.FAILED
         return failure
-
-    def _handshake_error(self, error: SSL.Error) -> TlsError:
-        """Say why the server is not trusted, rather than what OpenSSL made of it."""
-        if isinstance(self._context, ClientContext) and not self._context.config.provisional:
-            failure = "; ".join(self._record.problems)
-            if failure:
-                return _untrusted(failure)
-        return tls_error(error, handshaking=True)
-
-    def _facts(self) -> Channel:
-        resumed = self._resumed()
-        peer = self._context.verifier.facts(self._connection, resumed=resumed is not False)
-        version = TlsVersion(self._connection.get_protocol_version_name())
-        ems = version is TlsVersion.TLS_1_3 or (
-            _openssl.extended_master_secret(self._connection) is True
-        )
-        names_it = False
-        if isinstance(self._context, ClientContext):
-            config = self._context.config
-            if peer.trust_class is TrustClass.FAILED and not config.provisional:
-                raise _untrusted(peer.failure)
-            names_it = bool(peer.chain) and names_host(peer.chain[0], config.server_name)
-        return Channel(
-            version=version,
-            trust_class=peer.trust_class,
-            peer_chain=peer.chain,
-            binding=self._binding(version, ems=ems, resumed=resumed),
-            extended_master_secret=ems,
-            resumed=resumed is True,
-            name_matches=names_it,
-            failure=peer.failure,
-        )
-
-    def _resumed(self) -> bool | None:
-        # Without resumption there is no need to ask, and nothing is lost where nobody knows.
-        config = self._context.config
-        if isinstance(config, ClientTlsConfig) or not config.resumption:
-            return False
-        return _openssl.session_reused(self._connection)
-
-    def _binding(
-        self, version: TlsVersion, *, ems: bool, resumed: bool | None
-    ) -> ChannelBinding | None:
-        config = self._context.config
-        if version is TlsVersion.TLS_1_3:
-            return self._exported() if config.tls_exporter else None
-        if resumed is None or (config.require_ems and not ems):
-            return None
-        # The client speaks Finished first, or the server does in an abbreviated handshake.
-        ours_is_first = isinstance(config, ClientTlsConfig) != resumed
-        connection = self._connection
-        first = connection.get_finished() if ours_is_first else connection.get_peer_finished()
-        if first is None or len(first) != TLS_UNIQUE_BYTES:
-            return None
-        return ChannelBinding(kind=BindingKind.TLS_UNIQUE, data=first)
-
-    def _exported(self) -> ChannelBinding:
-        # A context of no bytes is not the same as no context. RFC 9266 2 has the former.
-        data = self._connection.export_keying_material(_EXPORTER_LABEL, TLS_EXPORTER_BYTES, b"")
-        return ChannelBinding(kind=BindingKind.TLS_EXPORTER, data=data)
-
-
-def _untrusted(failure: str) -> TlsError:
-    return TlsError(UNTRUSTED_SERVER, f"the server's certificate is not trusted: {failure}")

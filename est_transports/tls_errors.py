@@ -45,6 +45,10 @@ BAD_SIGNATURE: Final = "tls/bad-signature"
 """The peer did not prove possession of its certificate's key."""
 BAD_CERTIFICATE: Final = "tls/bad-certificate"
 """The peer's certificate cannot be read, or it sent too many."""
+NO_CERTIFICATE: Final = "tls/no-certificate"
+"""The peer showed no certificate where there is no handshake without."""
+TIMEOUT: Final = "tls/timeout"
+"""The handshake took too long."""
 HANDSHAKE: Final = "tls/handshake"
 """Any other failure of a handshake."""
 HANDSHAKE_TOO_LARGE: Final = "tls/handshake-too-large"
@@ -97,6 +101,8 @@ _REASONS: Final = {
     "no shared signature algorithms": (NO_SHARED_CIPHER, _NO_SHARED_CIPHER_TEXT),
     "wrong signature type": (NO_SHARED_CIPHER, _NO_SHARED_CIPHER_TEXT),
     "bad signature": (BAD_SIGNATURE, _BAD_SIGNATURE_TEXT),
+    "peer did not return a certificate": (NO_CERTIFICATE, "the peer showed no certificate"),
+    "read timeout expired": (TIMEOUT, "the peer does not answer"),
     "excessive message size": (HANDSHAKE_TOO_LARGE, "a handshake message is too large"),
 }
 """Reasons found at our end while shaking hands."""

@@ -167,18 +167,19 @@ class PeerVerifier:
         self._crl_issuers = frozenset(_folded(crl.issuer) for crl in anchors.crls)
         self._store: crypto.X509Store | None = None  # made for the first resumed session
 
-    def install(self, context: SSL.Context) -> None:
+    def install(self, context: SSL.Context, *, required: bool = False) -> None:
         """Make the context ask its peers for a certificate and verify it.
 
-        A client certificate is asked for in the first handshake and not required.
-        RFC 7030 3.3.2.
+        A client certificate is asked for in the first handshake, and there is no handshake
+        without one where it is `required`. RFC 7030 3.3.2, RFC 9148 3.
         """
         store = context.get_cert_store()
         if store is None:
             raise LocalProtocolError("the context has no certificate store")
         fill_store(store, self._anchors)
         context.set_verify_depth(MAX_CHAIN_DEPTH)
-        context.set_verify(SSL.VERIFY_PEER, self._on_certificate)
+        mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if required else 0)
+        context.set_verify(mode, self._on_certificate)
 
     def facts(self, connection: SSL.Connection, *, resumed: bool) -> PeerFacts:
         """Return what the peer of a finished handshake showed and proved.

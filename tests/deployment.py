@@ -26,7 +26,10 @@ PASSWORD: Final = "estpwd"
 EST: Final = (sys.executable, "-m", "est_transports")
 ROOT: Final = Path(__file__).resolve().parents[1]
 
-_READY: Final = r"serving https://[^ ]*:(?P<port>[0-9]+)/\.well-known/est "
+_READY: Final = (
+    r"serving https://[^ ]*:(?P<port>[0-9]+)/\.well-known/est "
+    r"(?:and coaps://[^ ]*:(?P<coap_port>[0-9]+)/\.well-known/est )?"
+)
 
 
 def est(*arguments: str, stdin: bytes = b"") -> Ended:
@@ -75,6 +78,7 @@ class Deployment:
     directory: Path
     process: subprocess.Popen[str]
     port: int = 0
+    coap_port: int = 0
     log: Log = field(default_factory=Log)
 
     @property
@@ -95,6 +99,11 @@ class Deployment:
     def url(self, operation: str) -> str:
         """Return the URL of an operation."""
         return f"{self.server}/.well-known/est/{operation}"
+
+    @property
+    def coap_server(self) -> str:
+        """The URL without a path, where it was started with --coap."""
+        return f"coaps://localhost:{self.coap_port}"
 
     def records(self) -> list[dict[str, Any]]:
         """Return what the server has recorded of each certificate, oldest first."""
@@ -139,7 +148,8 @@ def serving(
     reader = threading.Thread(target=deployment.log.follow, args=(process.stderr,))
     reader.start()
     try:
-        deployment.port = int(deployment.log.wait_for(_READY)["port"])
+        ready = deployment.log.wait_for(_READY)
+        deployment.port, deployment.coap_port = int(ready["port"]), int(ready["coap_port"] or 0)
         yield deployment
         if stops:
             process.send_signal(signal.SIGTERM)

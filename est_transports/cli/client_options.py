@@ -35,7 +35,7 @@ from est_transports.cli._common import (
     warn,
 )
 from est_transports.cli.keys import load_key
-from est_transports.http_client import ClientTimeouts
+from est_transports.errand import ClientTimeouts
 from est_transports.trust import CredentialFileError, TlsIdentity, load_pem_certificates
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -136,7 +136,7 @@ _SIGNING: Final = (
                  help="Hash to sign the request with."),
     click.option("--pop", type=click.Choice([mode.value for mode in PopMode]), default="auto",
                  show_default=True,
-                 help="Link the request to the TLS connection: where possible, always, or never."),
+                 help="Link the request to the connection: where possible, always, or never."),
 )  # fmt: skip
 
 _NAMES: Final = ("url", "trust", "user", "password_stdin", "cert", "key", "key_password_file",
@@ -184,6 +184,8 @@ def make_target(
 ) -> Target:
     """Return what the options mean. Raises CliError: USAGE, or LOCAL for files."""
     uri = parse_url(url, label)
+    if uri.scheme == "coaps":
+        _check_coaps(uri, cert=cert, user=user, tls_max=tls_max)
     identity, password = _identity(cert, key, key_password_file)
     explicit = () if trust is None else load_pem_certificates(trust)
     return Target(
@@ -219,11 +221,25 @@ def parse_url(url: str, label: str | None) -> EstUri:
         raise CliError(
             f"{url}: {exc.message}",
             ExitCode.USAGE,
-            "a server is https://HOST[:PORT][/LABEL]",
+            "a server is https://HOST[:PORT][/LABEL], or coaps:// in place of https://",
         ) from exc
-    if uri.scheme != "https":
-        raise CliError(f"{url}: only https is spoken here so far", ExitCode.USAGE)
     return uri
+
+
+def _check_coaps(uri: EstUri, *, cert: Path | None, user: str | None, tls_max: str | None) -> None:
+    """Refuse what there is not over CoAP. RFC 9148 1, 3."""
+    if user is not None:
+        raise CliError(
+            f"{uri}: there are no passwords over CoAP", ExitCode.USAGE, "use --cert and --key"
+        )
+    if cert is None:
+        raise CliError(
+            f"{uri}: over CoAP a client shows a certificate",
+            ExitCode.USAGE,
+            "give --cert and --key: the manufacturer's, or one from an earlier enrolment",
+        )
+    if tls_max is not None:
+        raise CliError(f"{uri}: --tls-max is about TLS; this is DTLS 1.2", ExitCode.USAGE)
 
 
 def system_anchors() -> tuple[x509.Certificate, ...]:

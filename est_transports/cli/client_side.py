@@ -75,7 +75,10 @@ _KEY_TYPES = click.Choice(list(KEY_TYPES), case_sensitive=False)
 @click.option("--pem", is_flag=True, help="Print PEM, as it is done where nobody watches.")
 @_FORCE
 def cacerts(target: Target, *, out: str | None, pem: bool, force: bool, as_json: bool) -> ExitCode:
-    """Fetch the CA certificates of the server at URL, which is https://HOST[:PORT][/LABEL]."""
+    """Fetch the CA certificates of the server at URL.
+
+    URL is https://HOST[:PORT][/LABEL], or coaps://HOST[:PORT][/LABEL] for CoAP, with --cert.
+    """
     path = None if out is None or out == "-" else Path(out) / CA_CERTIFICATES
     if path is not None and not force:
         refuse_existing([path])

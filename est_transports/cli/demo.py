@@ -44,15 +44,21 @@ from est_transports.cli.wishes import wish_of, wish_of_certificate
 from est_transports.config import ListenAddress
 from est_transports.config_reader import CONFIG_FILE, load_config
 from est_transports.founding import CA_CERTIFICATE, Founding, found
-from est_transports.http_service import Record
-from est_transports.on_trio import Server
-from est_transports.serving import Service, load_service, open_sockets
+from est_transports.on_trio import CoapServer, Server
+from est_transports.service import Record
+from est_transports.serving import (
+    Service,
+    load_service,
+    open_datagram_sockets,
+    open_sockets,
+)
 from est_transports.stores.passwords import SALT_BYTES, PasswordChecks, hash_password
 from est_transports.stores.sqlite import SqliteStore
 from est_transports.trust import load_pem_certificates
 
 ADDRESS: Final = "127.0.0.1"
 USER: Final = "device-1"
+NEIGHBOUR: Final = "device-2"
 STOP_S: Final = 5.0
 OPENSSL_S: Final = 30.0
 
@@ -76,6 +82,7 @@ class Demo:
     store: SqliteStore | None = None
     password: str = field(default_factory=lambda: secrets.token_urlsafe(18), repr=False)
     url: str = ""
+    coap_url: str = ""
 
     @property
     def authority(self) -> Path:
@@ -87,10 +94,15 @@ class Demo:
         """The directory of the device."""
         return self.directory / "device"
 
-    def target(self, *, as_device: bool = False, log_in: bool = False) -> Target:
+    @property
+    def neighbour(self) -> Path:
+        """The directory of a device that enrols over CoAP."""
+        return self.directory / "neighbour"
+
+    def target(self, url: str = "", *, as_device: bool = False, log_in: bool = False) -> Target:
         """Return the server, with the CA as the only trust anchor and linking demanded."""
         return make_target(
-            url=self.url,
+            url=url or self.url,
             trust=self.authority / CA_CERTIFICATE,
             user=f"{USER}:{self.password}" if log_in else None,
             cert=self.device / CERTIFICATE if as_device else None,
@@ -186,13 +198,16 @@ def _serve(run: Demo) -> str:
     config = overridden(
         load_config(run.authority / CONFIG_FILE),
         listen=ListenAddress(host=ADDRESS, port=0),
+        coap=ListenAddress(host=ADDRESS, port=0),
         require_pop=True,
     )
     service = load_service(config, store=run.open_store(), passwords=PasswordChecks())
     sockets = open_sockets(config.listen)
-    run.stack.enter_context(_serving(service, sockets, run.records.append))
+    ((datagrams,),) = open_datagram_sockets(ListenAddress(host=ADDRESS, port=0), 1)
     run.url = f"https://{ADDRESS}:{sockets[0].getsockname()[1]}"
-    return f"{run.url}, requests must be linked to their TLS connection"
+    run.coap_url = f"coaps://{ADDRESS}:{datagrams.getsockname()[1]}"
+    run.stack.enter_context(_serving(service, sockets, datagrams, run.records.append))
+    return f"{run.url} and {run.coap_url}, requests must be linked to their connection"
 
 
 def _ca_certs(run: Demo) -> str:
@@ -228,12 +243,20 @@ def _reenroll(run: Demo) -> str:
     return _certified(run.target(as_device=True), order)
 
 
+def _enroll_over_coap(run: Demo) -> str:
+    order = Order(
+        place=Place(directory=run.neighbour, force=False, with_key=True),
+        wish=wish_of(NEIGHBOUR, ()),
+    )
+    return _certified(run.target(run.coap_url, as_device=True), order)
+
+
 def _certified(target: Target, order: Order) -> str:
     received = carry_out(target, order)
     if isinstance(received, RetryLater):
         raise CliError("the CA wants to be asked later", ExitCode.PENDING)
     certificate = received.certificate
-    how = "certificate" if order.current is not None else "password"
+    how = "password" if target.identity is None else "certificate"
     return (
         f"{subject_text(certificate)} by {how}, serial {certificate.serial_number:x}, "
         f"until {moment(certificate.not_valid_after_utc)}"
@@ -241,16 +264,18 @@ def _certified(target: Target, order: Order) -> str:
 
 
 def _verify(run: Demo) -> str:
-    anchor, leaf = run.authority / CA_CERTIFICATE, run.device / CERTIFICATE
+    anchor = run.authority / CA_CERTIFICATE
+    leaves = [directory / CERTIFICATE for directory in (run.device, run.neighbour)]
     openssl = shutil.which("openssl")
     if openssl is None:
-        (certificate,), (issuer, *_) = map(load_pem_certificates, (leaf, anchor))
-        try:
-            certificate.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature) as exc:
-            raise CliError(f"{leaf}: not issued by {anchor}", ExitCode.REFUSED) from exc
-        return "signature verified with cryptography; there is no openssl on PATH"
-    command = [openssl, "verify", "-CAfile", str(anchor), str(leaf)]
+        for leaf in leaves:
+            (certificate,), (issuer, *_) = map(load_pem_certificates, (leaf, anchor))
+            try:
+                certificate.verify_directly_issued_by(issuer)
+            except (ValueError, TypeError, InvalidSignature) as exc:
+                raise CliError(f"{leaf}: not issued by {anchor}", ExitCode.REFUSED) from exc
+        return "signatures verified with cryptography; there is no openssl on PATH"
+    command = [openssl, "verify", "-CAfile", str(anchor), *map(str, leaves)]
     try:
         done = subprocess.run(  # noqa: S603  # our own files, no shell
             command, capture_output=True, text=True, timeout=OPENSSL_S, check=False
@@ -259,7 +284,8 @@ def _verify(run: Demo) -> str:
         raise CliError(f"{openssl} does not run", ExitCode.LOCAL) from exc
     if done.returncode != 0:
         raise CliError(f"openssl verify says: {done.stderr.strip()}", ExitCode.REFUSED)
-    return f"openssl verify: {done.stdout.strip().removeprefix(str(leaf) + ': ')}"
+    verdicts = ", ".join(line.rpartition(": ")[2] for line in done.stdout.splitlines())
+    return f"openssl verify: {verdicts}"
 
 
 def _stop(run: Demo) -> str:
@@ -276,6 +302,7 @@ STEPS: Final[dict[str, Callable[[Demo], str]]] = {
     "csrattrs": _csr_attrs,
     "enroll": _enroll,
     "reenroll": _reenroll,
+    "enroll coaps": _enroll_over_coap,
     "verify": _verify,
     "stop": _stop,
 }
@@ -284,15 +311,21 @@ STEPS: Final[dict[str, Callable[[Demo], str]]] = {
 
 @contextmanager
 def _serving(
-    service: Service, sockets: tuple[socket.socket, ...], observe: Callable[[Record], None]
+    service: Service,
+    sockets: tuple[socket.socket, ...],
+    datagrams: socket.socket,
+    observe: Callable[[Record], None],
 ) -> Iterator[None]:
     """Serve in a thread until the block ends."""
+    if (coap := service.coap) is None:
+        raise CliError("EST-coaps is not configured", ExitCode.INTERNAL)
     server = Server(
         context_source=lambda: service.context,
         application=service.authority,
         config=service.http,
         observe=observe,
     )
+    coap_server = CoapServer(source=lambda: coap, observe=observe)
     ready = threading.Event()
     tokens: list[trio.lowlevel.TrioToken] = []
 
@@ -300,6 +333,7 @@ def _serving(
         listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in sockets]
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve, listeners)
+            await nursery.start(coap_server.serve, datagrams)
             tokens.append(trio.lowlevel.current_trio_token())
             ready.set()
 
@@ -310,5 +344,6 @@ def _serving(
     try:
         yield
     finally:
-        tokens[0].run_sync_soon(partial(server.stop, STOP_S))
+        for each in (server, coap_server):
+            tokens[0].run_sync_soon(partial(each.stop, STOP_S))
         thread.join(2 * STOP_S)

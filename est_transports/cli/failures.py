@@ -14,6 +14,7 @@ AGAIN: Final = "run the command again: the same key will be used"
 """What to do after a request may have got through and no answer came."""
 
 _AREAS: Final = {
+    "coap": ExitCode.NETWORK,
     "connect": ExitCode.NETWORK,
     "connection": ExitCode.NETWORK,
     "http": ExitCode.NETWORK,
@@ -30,6 +31,7 @@ _HINTS: Final = {
     "connect/timeout": "check host and port, or wait longer with --timeout",
     "connect/unknown-host": "check the name of the host",
     "connect/unreachable": "check the network",
+    "coap/timeout": "check host and port; on a slow link, wait longer with --timeout",
     "connection/lost": AGAIN,
     "http/timeout": "wait longer with --timeout",
     "server/name-mismatch": "use a name that stands in the server's certificate",
@@ -38,7 +40,7 @@ _HINTS: Final = {
     "tls/peer-refused-certificate": "check --cert: the server's CA must have issued it",
     "auth/no-challenge": "the server wants a client certificate: give --cert and --key",
     "pop/cannot-relink": "give the key of the CSR with --new-key",
-    "pop/no-binding": "the server must speak TLS 1.2 with extended master secret",
+    "pop/no-binding": "the server must speak (D)TLS 1.2 with extended master secret",
     "redirect/refused": "give that address if you trust it",
 }
 """What to do about it, by the whole error code."""
@@ -75,12 +77,18 @@ def failure(failed: Failed, operation: Operation, target: Target) -> CliError:
         code = "auth/refused" if target.passwords.refused else code
     status = failed.response.status if failed.response else None
     if status is not None:
-        message = f"{message} (HTTP {status})"
+        message = f"{message} ({_status_text(status, target)})"
     return CliError(
         f"{DOING[operation]}: {target.uri}: {message} [{code}]",
         exit_code_of(code),
         hint,
     )
+
+
+def _status_text(status: int, target: Target) -> str:
+    if target.uri.scheme == "coaps":
+        return f"CoAP {status // 100}.{status % 100:02}"
+    return f"HTTP {status}"
 
 
 def may_have_been_issued(failed: Failed) -> bool:
@@ -100,6 +108,8 @@ def _hint(failed: Failed, target: Target) -> str:
     expired = _expired_identity(target)
     if expired and exit_code_of(failed.code) is ExitCode.REFUSED:
         return expired
+    if failed.code == "auth/no-challenge" and target.identity is not None:
+        return "the server does not accept the certificate given with --cert"
     if failed.code in _HINTS:
         return _HINTS[failed.code]
     if failed.code in _UNTRUSTED:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -27,13 +28,21 @@ from est_transports.cli.directory import (
     opened_store,
     read_config,
 )
-from est_transports.config import MAX_WORKERS, ListenAddress, ServerConfig, parse_listen
+from est_transports.config import (
+    DEFAULT_COAP_PORT,
+    DEFAULT_PORT,
+    MAX_WORKERS,
+    ListenAddress,
+    ServerConfig,
+    parse_listen,
+)
 from est_transports.config_reader import CONFIG_FILE, load_config
 from est_transports.observe import FIELDS, JsonFormatter, TextFormatter, log_request
 from est_transports.serving import (
     Service,
     ServingError,
     load_service,
+    open_datagram_sockets,
     open_sockets,
     own_names,
 )
@@ -50,10 +59,14 @@ _ENROLL_BY: Final = {
 }
 _OTHER_ADDRESS: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
 _ONLY_AT_START: Final = ("listen", "workers", "threads", "connections_max")
+_COAP_ONLY_AT_START: Final = ("listen", "associations_max", "idle_s")
 
 
 class _Listen(click.ParamType[ListenAddress]):
     name = "HOST:PORT"
+
+    def __init__(self, default_port: int = DEFAULT_PORT) -> None:
+        self._default_port = default_port
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
@@ -62,7 +75,7 @@ class _Listen(click.ParamType[ListenAddress]):
         if isinstance(value, ListenAddress):
             return value
         try:
-            return parse_listen(str(value))
+            return parse_listen(str(value), self._default_port)
         except LocalProtocolError as exc:
             self.fail(exc.message, param, ctx)
 
@@ -88,6 +101,11 @@ class AuthenticationWords(click.ParamType[Authentication]):
 @directory_argument
 @click.option("--listen", type=_Listen(), help="Where to listen. Default: 127.0.0.1:8443.")
 @click.option(
+    "--coap",
+    type=_Listen(DEFAULT_COAP_PORT),
+    help="Where to listen for EST-coaps too. Default: nowhere.",
+)
+@click.option(
     "--auth", type=AuthenticationWords(), help="How clients may enrol: basic, cert or basic,cert."
 )
 @click.option(
@@ -101,6 +119,7 @@ class AuthenticationWords(click.ParamType[Authentication]):
 def serve(
     directory: Path,
     listen: ListenAddress | None,
+    coap: ListenAddress | None,
     auth: Authentication | None,
     require_pop: bool,
     workers: int | None,
@@ -113,7 +132,12 @@ def serve(
     """
 
     options = partial(
-        overridden, listen=listen, auth=auth, require_pop=require_pop, workers=workers
+        overridden,
+        listen=listen,
+        coap=coap,
+        auth=auth,
+        require_pop=require_pop,
+        workers=workers,
     )
     _serve(_Loader(directory, options), as_json=as_json)
 
@@ -122,6 +146,7 @@ def overridden(
     config: ServerConfig,
     *,
     listen: ListenAddress | None = None,
+    coap: ListenAddress | None = None,
     auth: Authentication | None = None,
     require_pop: bool = False,
     workers: int | None = None,
@@ -141,6 +166,7 @@ def overridden(
     return replace(
         config,
         listen=listen or config.listen,
+        coap=replace(config.coap, listen=coap or config.coap.listen),
         workers=workers or config.workers,
         auth=rules,
         labels=labels,
@@ -175,6 +201,9 @@ class _Loader:
         for name in _ONLY_AT_START:
             if getattr(config, name) != getattr(self._config, name):
                 _log.warning("[server] %s: needs a restart to change", name)
+        for name in _COAP_ONLY_AT_START:
+            if getattr(config.coap, name) != getattr(self._config.coap, name):
+                _log.warning("[coap] %s: needs a restart to change", name)
         _log.info("reloaded")
         _say_notices(service)
         return service
@@ -184,7 +213,7 @@ def _serve(loader: _Loader, *, as_json: bool) -> None:
     from est_transports.running import Running, run  # trio, which no other command needs
 
     service = loader.load()
-    sockets = _listening(service.config.listen)
+    sockets, datagram_sockets = _listening(service.config)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     _log.addHandler(handler)
@@ -198,8 +227,9 @@ def _serve(loader: _Loader, *, as_json: bool) -> None:
             Running(
                 service=service,
                 sockets=sockets,
+                datagram_sockets=datagram_sockets,
                 reload=loader.reload,
-                ready=lambda: _say_ready(service, sockets, as_json=as_json),
+                ready=lambda: _say_ready(service, sockets, datagram_sockets, as_json=as_json),
                 observe=log_request,
             )
         )
@@ -207,18 +237,33 @@ def _serve(loader: _Loader, *, as_json: bool) -> None:
     finally:
         _log.removeHandler(handler)
         loader.store.close()
-        for each in sockets:
+        for each in chain(sockets, *datagram_sockets):
             each.close()
 
 
-def _listening(address: ListenAddress) -> tuple[socket.socket, ...]:
+def _listening(
+    config: ServerConfig,
+) -> tuple[tuple[socket.socket, ...], tuple[tuple[socket.socket, ...], ...]]:
+    """Open all sockets, those of EST-coaps for each worker, or none."""
     try:
-        return open_sockets(address)
+        sockets = open_sockets(config.listen)
     except ServingError as exc:
-        system = exc.__cause__
-        unusable = isinstance(system, OSError) and system.errno in _OTHER_ADDRESS
-        hint = "use another with --listen HOST:PORT" if unusable else ""
-        raise CliError(str(exc), ExitCode.LOCAL, hint) from exc
+        raise _cannot_listen(exc, "--listen") from exc
+    if config.coap.listen is None:
+        return sockets, ()
+    try:
+        return sockets, open_datagram_sockets(config.coap.listen, config.workers)
+    except ServingError as exc:
+        for each in sockets:
+            each.close()
+        raise _cannot_listen(exc, "--coap") from exc
+
+
+def _cannot_listen(error: ServingError, option: str) -> CliError:
+    system = error.__cause__
+    unusable = isinstance(system, OSError) and system.errno in _OTHER_ADDRESS
+    hint = f"use another with {option} HOST:PORT" if unusable else ""
+    return CliError(str(error), ExitCode.LOCAL, hint)
 
 
 def _say_notices(service: Service) -> None:
@@ -226,20 +271,30 @@ def _say_notices(service: Service) -> None:
         _log.warning("%s", notice)
 
 
-def _say_ready(service: Service, sockets: Sequence[socket.socket], *, as_json: bool) -> None:
+def _say_ready(
+    service: Service,
+    sockets: Sequence[socket.socket],
+    datagram_sockets: Sequence[Sequence[socket.socket]],
+    *,
+    as_json: bool,
+) -> None:
     """Print the one line that says where the server is and whom its clients are to trust."""
-    url = _url(service, sockets[0])
-    sha256 = fingerprint(service.authority.ca.ca_certificates()[-1])
-    text = f"serving {url}  CA fingerprint {sha256}"
+    url = _url("https", service, sockets[0])
+    values = {"message": "serving", "url": url}
+    if datagram_sockets:
+        values["coap_url"] = _url("coaps", service, datagram_sockets[0][0])
+    values["sha256"] = fingerprint(service.authority.ca.ca_certificates()[-1])
+    places = " and ".join(values[key] for key in ("url", "coap_url") if key in values)
+    text = f"serving {places}  CA fingerprint {values['sha256']}"
     if as_json:
-        _log.info("%s", text, extra={FIELDS: {"message": "serving", "url": url, "sha256": sha256}})
+        _log.info("%s", text, extra={FIELDS: values})
     else:
         say(text)
 
 
-def _url(service: Service, listening: socket.socket) -> str:
+def _url(scheme: str, service: Service, listening: socket.socket) -> str:
     """Return the URL for clients: the address, or a name in place of a wildcard."""
     host, port = listening.getsockname()[:2]
     if ip_address(host).is_unspecified:
         host = min(own_names(service.identity.certificate), default=host)
-    return f"https://{f'[{host}]' if ':' in host else host}:{port}/.well-known/est"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/.well-known/est"

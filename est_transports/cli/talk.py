@@ -25,7 +25,7 @@ from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_transports.cli._common import CliError, ExitCode, warn
 from est_transports.cli.client_options import Target
 from est_transports.cli.failures import DOING, exit_code_of, failure, may_have_been_issued
-from est_transports.http_client import ClientConfig
+from est_transports.errand import ClientConfig
 from est_transports.on_sockets import Client
 from est_transports.signers import LocalSigner, SigningKey
 from est_transports.trust import TrustAnchors

@@ -35,8 +35,12 @@ from est_core import (
 )
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import CertRequest
-from est_transports.http_service import Record, ServiceConfig
-from est_transports.on_sockets import serve_connection
+from est_transports.coap_limits import CoapLimits
+from est_transports.coap_server import CoapService
+from est_transports.dtls import DtlsServerConfig, dtls_server_context
+from est_transports.http_service import ServiceConfig
+from est_transports.on_sockets import CoapServer, serve_connection
+from est_transports.service import Record
 from est_transports.tls import ServerContext, ServerTlsConfig, server_context
 from est_transports.trust import TlsIdentity, TrustAnchors
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, Authority, Entity, pki
@@ -110,6 +114,7 @@ class CannedServer:
 
     port: int
     application: CannedApplication
+    scheme: str = "https"
     records: list[Record] = field(default_factory=list)
     sockets: list[socket.socket] = field(default_factory=list)
 
@@ -124,7 +129,7 @@ class CannedServer:
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
 
 @contextmanager
@@ -158,6 +163,39 @@ def canned_server(
         listener.shutdown(socket.SHUT_RDWR)
         thread.join(timeout=10)
         listener.close()
+
+
+@contextmanager
+def canned_coap_server(
+    *, identity: Entity | None = None, coap: CoapLimits | None = None
+) -> Iterator[CannedServer]:
+    """Serve EST-coaps until the block ends."""
+    shown = identity or pki().server
+    application = CannedApplication()
+    service = CoapService(
+        context=dtls_server_context(
+            DtlsServerConfig(
+                identity=TlsIdentity(chain=shown.chain, key=shown.key),
+                trust=TrustAnchors(
+                    explicit=(pki().ca.certificate,), implicit=(pki().manufacturer.certificate,)
+                ),
+            )
+        ),
+        application=application,
+        policy=default_policy(labels=frozenset({Label("devices")})),
+        coap=coap or CoapLimits(),
+    )
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    server = CannedServer(port=sock.getsockname()[1], application=application, scheme="coaps")
+    coap_server = CoapServer(source=lambda: service, observe=server.records.append)
+    thread = threading.Thread(target=coap_server.serve, args=(sock,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        coap_server.stop(drain_s=0)
+        thread.join(timeout=10)
 
 
 def _accept(

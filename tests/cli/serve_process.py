@@ -30,7 +30,11 @@ from tests.pki import common_name, new_key
 
 USER, PASSWORD = "bob", "correct horse battery"
 SERVE = ("-m", "est_transports", "serve")
-READY = re.compile(r"serving https://[^ ]*:(\d+)/\.well-known/est")
+READY = re.compile(
+    r"serving https://[^ ]*:(\d+)/\.well-known/est"
+    r"(?: and coaps://[^ ]*:(\d+)/\.well-known/est)?"
+)
+PORT = re.compile(r":(\d+)/")
 WAIT_S = 20.0
 
 
@@ -41,6 +45,7 @@ class ServeProcess:
     directory: Path
     process: subprocess.Popen[str]
     port: int = 0
+    coap_port: int = 0
     log: list[str] = field(default_factory=list)
     _lines: queue.SimpleQueue[str | None] = field(default_factory=queue.SimpleQueue)
 
@@ -137,9 +142,11 @@ def serving(
     try:
         found = READY.search(server.wait_for("serving"))
         if found:
-            server.port = int(found[1])
+            server.port, server.coap_port = int(found[1]), int(found[2] or 0)
         else:
-            server.port = int(json.loads(server.log[-1])["url"].split(":")[2].split("/")[0])
+            ready = json.loads(server.log[-1])
+            urls = [PORT.findall(ready.get(name, ":0/")) for name in ("url", "coap_url")]
+            server.port, server.coap_port = (int(ports[0]) for ports in urls)
         yield server
         if process.poll() is None:
             server.stop()

@@ -14,7 +14,7 @@ from tests.conftest import PeerFinder
 Capture = pytest.CaptureFixture[str]
 NAMES = (
     *("init", "user add", "serve", "cacerts", "csrattrs"),
-    *("enroll", "reenroll", "verify", "stop"),
+    *("enroll", "reenroll", "enroll coaps", "verify", "stop"),
 )
 
 
@@ -39,8 +39,9 @@ def test_the_demo_goes_through_a_whole_life_and_leaves_nothing(
     assert all(step["ms"] >= 0 for step in steps.values())
     assert "by password" in steps["enroll"]["detail"]
     assert "by certificate" in steps["reenroll"]["detail"]
+    assert "CN=device-2 by certificate" in steps["enroll coaps"]["detail"]
     assert "challengePassword" in steps["csrattrs"]["detail"]
-    assert steps["verify"]["detail"] == "openssl verify: OK"
+    assert steps["verify"]["detail"] == "openssl verify: OK, OK"
     assert told["directory"] is None
     assert err == ""
     assert list(temporary_directories.iterdir()) == []
@@ -54,9 +55,10 @@ def test_with_dir_everything_is_kept(capsys: Capture, tmp_path: Path) -> None:
     assert "est serve" in err
     names = {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
     assert {"ca/ca.pem", "ca/est.toml", "device/cert.pem", "device/key.pem"} <= names
-    leaf = x509.load_pem_x509_certificate((place / "device/cert.pem").read_bytes())
     issuer = x509.load_pem_x509_certificate((place / "ca/ca.pem").read_bytes())
-    leaf.verify_directly_issued_by(issuer)
+    for device in ("device", "neighbour"):
+        leaf = x509.load_pem_x509_certificate((place / device / "cert.pem").read_bytes())
+        leaf.verify_directly_issued_by(issuer)
 
 
 def test_without_openssl_the_demo_says_who_verified(

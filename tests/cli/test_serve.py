@@ -79,8 +79,8 @@ def test_each_request_is_one_line_of_the_log(server: ServeProcess) -> None:
     certificate = connection.enroll("one-line")
     line = server.wait_for("operation=simpleenroll")
     assert re.fullmatch(
-        r"\S+Z INFO peer=127\.0\.0\.1:\d+ operation=simpleenroll label=- identity=user:bob"
-        rf" status=200 code=- serial={certificate.serial_number:x} ms=[0-9.]+\n",
+        r"\S+Z INFO peer=127\.0\.0\.1:\d+ wire=https operation=simpleenroll label=-"
+        rf" identity=user:bob status=200 code=- serial={certificate.serial_number:x} ms=[0-9.]+\n",
         line,
     )
     assert connection.ask("nothing-here")[0] == 404

@@ -19,12 +19,15 @@ from est_core import (
     Outcome,
     Part,
     Response,
+    coapmap,
     httpmap,
 )
 from est_transports.cli import group
 from est_transports.cli._common import ExitCode
+from est_transports.coap_limits import CoapLimits
 from est_transports.config_reader import load_config
-from est_transports.http_client import ClientTimeouts
+from est_transports.dtls_limits import DtlsLimits
+from est_transports.errand import ClientTimeouts
 from est_transports.http_service import Timeouts
 from est_transports.toml_tables import TomlTable
 from tests.docs import api_page
@@ -185,6 +188,8 @@ def test_the_defaults_of_the_configuration_are_right(tmp_path: Path) -> None:
 
 # Bounds
 
+Bounds = Limits | Timeouts | ClientTimeouts | CoapLimits | DtlsLimits
+
 
 @pytest.mark.parametrize(
     "heading, usual, constrained",
@@ -192,12 +197,14 @@ def test_the_defaults_of_the_configuration_are_right(tmp_path: Path) -> None:
         ("What a peer may send", Limits(), Limits.constrained()),
         ("Timeouts of a server", Timeouts(), None),
         ("Timeouts of a client", ClientTimeouts(), None),
+        ("What one CoAP connection may hold", CoapLimits(), CoapLimits.constrained()),
+        ("What all clients of a DTLS server may hold", DtlsLimits(), DtlsLimits.constrained()),
     ],
 )
 def test_limits_and_timeouts_are_right(
     heading: str,
-    usual: Limits | Timeouts | ClientTimeouts,
-    constrained: Limits | None,
+    usual: Bounds,
+    constrained: Bounds | None,
 ) -> None:
     rows = table(REFERENCE / "limits.md", heading)
     expected = [(each.name, str(getattr(usual, each.name))) for each in fields(usual)]
@@ -277,6 +284,46 @@ def test_the_statuses_are_listed() -> None:
         (str(status), phrase.decode(), found)
         for (status, phrase), found in sorted(words_of.items())
     ]
+
+
+def test_the_operations_on_coap_are_listed() -> None:
+    assert table(OPERATIONS_PAGE, "Operations on CoAP") == [
+        {
+            "operation": f"`{operation.value}`",
+            "short path": f"`{row.short_path}`",
+            "method": row.method,
+            "request": str(row.request_format.value) if row.request_format else "",
+            "answer": ", ".join(str(number.value) for number in row.answer_formats),
+            "resource type": f"`ace.est.{row.short_path}`",
+        }
+        for operation, row in OPERATIONS.items()
+    ]
+
+
+def test_the_codes_of_coap_are_listed() -> None:
+    outcomes = [(operation, Outcome.OK) for operation in Operation]
+    outcomes += [
+        (Operation.CSRATTRS, outcome)
+        for outcome in (Outcome.PENDING, Outcome.NOT_AVAILABLE, Outcome.CHALLENGE)
+    ]
+    words_of: dict[str, set[str]] = {}
+    for operation, outcome in outcomes:
+        code = coap_code(some_response(operation, outcome, None))
+        words_of.setdefault(code, set()).add(outcome.value)
+    for fault in Fault:
+        outcome = Outcome.DENIED if fault is Fault.FORBIDDEN else Outcome.FAULT
+        code = coap_code(some_response(None, outcome, fault))
+        words_of.setdefault(code, set()).add(fault.value)
+    assert {
+        row["code"]: set(words(row["outcome or fault"]))
+        for row in table(OPERATIONS_PAGE, "What a CoAP server sends")
+    } == words_of
+
+
+def coap_code(response: Response) -> str:
+    """The code of a response as people write it."""
+    status = coapmap.status_of(coapmap.write(response, coapmap.ReplyShape())[0].code)
+    return f"{status // 100}.{status % 100:02}"
 
 
 # Names

@@ -27,8 +27,9 @@ from est_core import (
     default_policy,
 )
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
-from est_transports.http_client import ClientConfig
-from est_transports.http_service import Record, ServiceConfig, Timeouts
+from est_transports.errand import ClientConfig
+from est_transports.http_service import ServiceConfig, Timeouts
+from est_transports.service import Record
 from est_transports.signers import LocalSigner
 from est_transports.tls import ServerContext, ServerTlsConfig, server_context
 from est_transports.trust import TlsIdentity, TrustAnchors

@@ -25,7 +25,6 @@ from est_core import (
     CredentialsRequested,
     EstUri,
     Failed,
-    Limits,
     LocalProtocolError,
     RetryLater,
     TlsVersion,
@@ -33,7 +32,8 @@ from est_core import (
     TrustDecisionRequested,
 )
 from est_transports import _clock, on_sockets, on_trio
-from est_transports.http_client import ClientConfig, Connect, Errand, Link
+from est_transports.errand import ClientConfig, Connect, Errand
+from est_transports.http_client import HttpLink
 from est_transports.tls import TlsEngine, TlsError
 from est_transports.trust import TrustAnchors, by_fingerprint, load_pem_certificates
 from tests.core.golden import GOLDEN
@@ -237,8 +237,8 @@ def test_a_provisional_link_neither_fits_nor_stays() -> None:
     assert isinstance(wanted, Connect)
     assert wanted.config.provisional
     channel = Channel(version=TlsVersion.TLS_1_3)
-    link = Link(uri=uri, config=wanted.config, channel=channel, limits=Limits())
-    assert not link.fits(wanted)
+    link = HttpLink(wanted, channel, ClientConfig())
+    assert not link.fits(wanted, _clock.instant())
     assert not link.may_stay(CACertsReceived(certificates=(ROOT,), trusted=(ROOT,)))
 
 

@@ -14,13 +14,16 @@ from est_core import (
     Authentication,
     ForeignChallenge,
     Label,
+    Limits,
     LocalProtocolError,
     Operation,
     TlsVersion,
 )
-from est_transports.config import ServerConfig, parse_listen
+from est_transports.coap_limits import CoapLimits
+from est_transports.config import ListenAddress, ServerConfig, parse_listen
 from est_transports.config_reader import load_config
 from est_transports.config_text import CONFIG_TEXT
+from est_transports.dtls_limits import DtlsLimits
 from est_transports.profiles import KeyKind, KeyUse, SanKind
 from est_transports.toml_tables import MAX_FILE_BYTES, ConfigError, read_toml
 
@@ -177,9 +180,10 @@ def test_required_linking_caps_tls_unless_there_is_the_exporter(tmp_path: Path) 
     assert loaded(tmp_path, linked).max_version is TlsVersion.TLS_1_2
     assert loaded(tmp_path, linked + "[pop]\ntls_exporter = true\n").max_version is None
     rows = loaded(tmp_path, linked).policy().rows
-    assert [row.operation for row in rows if row.require_pop] == [
-        Operation.SIMPLEENROLL,
-        Operation.SIMPLEREENROLL,
+    assert [(row.operation, row.datagram) for row in rows if row.require_pop] == [
+        (operation, datagram)
+        for datagram in (None, True)
+        for operation in (Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL)
     ]
 
 
@@ -194,6 +198,47 @@ def test_a_foreign_challenge_is_refused_unless_told_otherwise(tmp_path: Path) ->
     told = '[pop]\nforeign_challenge = "ignore"\n'
     assert loaded(tmp_path, "").policy().foreign_challenge is ForeignChallenge.REFUSE
     assert loaded(tmp_path, told).policy().foreign_challenge is ForeignChallenge.IGNORE
+
+
+# EST-coaps
+
+
+def test_coap_is_not_served_unless_it_is_said_where(tmp_path: Path) -> None:
+    usual = loaded(tmp_path, "").coap
+    assert usual.listen is None
+    assert usual.limits(Limits()) == CoapLimits()
+    assert usual.dtls_limits() == DtlsLimits()
+
+
+@pytest.mark.req("COAPS-054")
+def test_coap_has_its_own_bounds_and_shares_those_of_bodies(tmp_path: Path) -> None:
+    config = loaded(
+        tmp_path,
+        '[coap]\nlisten = "[::1]"\nassociations_max = 7\nidle_s = 9\nblock_bytes = 64\n'
+        "mtu_bytes = 300\n[limits]\nbody_bytes = 4096\nresponse_body_bytes = 8192\n",
+    )
+    assert config.coap.listen == ListenAddress(host="::1", port=5684)
+    assert config.coap.mtu_bytes == 300
+    dtls, coap = config.coap.dtls_limits(), config.coap.limits(config.limits)
+    assert (dtls.associations, dtls.idle_s) == (7, 9.0)
+    assert (coap.block_bytes, coap.request_bytes) == (64, 4096)
+    assert (coap.response_bytes, coap.kept_bytes) == (8192, 8192)
+
+
+@pytest.mark.req("COAPS-017")
+def test_over_coap_a_certificate_takes_the_place_of_a_password(tmp_path: Path) -> None:
+    policy = loaded(tmp_path, '[labels.web]\nsimpleenroll = "http"\n').policy()
+    found = {
+        (operation, label): policy.row(operation, label, datagram=True)
+        for operation in Operation
+        for label in (None, Label("web"))
+    }
+    closed = found.pop((Operation.SIMPLEENROLL, Label("web")))
+    assert closed is not None
+    assert closed.authentication is Authentication.HTTP
+    for row in found.values():
+        assert row is not None
+        assert row.authentication is Authentication.CERT
 
 
 # What stops the start
@@ -252,6 +297,11 @@ REFUSED = {
         "[labels.a] profile: there is no profile 'x'",
     ),
     "impossible label": ('[labels."a/b"]\n', "[labels.a/b]", "label"),
+    "no place for CoAP": ('[coap]\nlisten = "5684"\n', "[coap] listen", "did you mean :5684"),
+    "no block size": ("[coap]\nblock_bytes = 100\n", "[coap]", "power of two"),
+    "a tiny datagram": ("[coap]\nmtu_bytes = 255\n", "[coap] mtu_bytes", "256"),
+    "no association": ("[coap]\nassociations_max = 0\n", "[coap] associations_max"),
+    "never idle": ("[coap]\nidle_s = -1\n", "[coap] idle_s"),
     "label of an operation": ("[labels.cacerts]\n", "name of an operation"),
     "open label": ('[labels.a]\nsimpleenroll = "open"\n', "[labels.a] simpleenroll"),
     "unknown key kind": ('[profiles.a]\nkeys = ["DSA"]\n', "[profiles.a] keys: 'DSA'"),

@@ -29,16 +29,9 @@ from est_core import (
     default_policy,
 )
 from est_core.testing import FIXED_INSTANT
-from est_transports.http_server import (
-    LINGER_BYTES,
-    Ask,
-    Close,
-    Conversation,
-    Finished,
-    Receive,
-    Send,
-)
-from est_transports.http_service import Record, ServiceConfig, Timeouts, consult, notify
+from est_transports.http_server import LINGER_BYTES, Close, Conversation, Receive, Send
+from est_transports.http_service import ServiceConfig, Timeouts
+from est_transports.service import Ask, Finished, Record, consult, notify
 from tests.pki import pki
 from tests.transports.fake_application import (
     CACERTS,

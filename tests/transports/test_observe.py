@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import ClientIdentity, Label, Operation
-from est_transports.http_service import Record
 from est_transports.observe import (
     FIELDS,
     JsonFormatter,
@@ -20,6 +19,7 @@ from est_transports.observe import (
     log_request,
     request_fields,
 )
+from est_transports.service import Record
 from tests.pki import pki
 
 
@@ -48,7 +48,7 @@ def test_a_request_has_its_peer_operation_label_identity_status_code_serial_and_
         )
     )
     assert line == (
-        "peer=192.0.2.1:5000 operation=simpleenroll label=web"
+        "peer=192.0.2.1:5000 wire=https operation=simpleenroll label=web"
         f' identity="user:alice cert:CN=device-1" status=200 code=-'
         f" serial={certificate.serial_number:x} ms=12.3"
     )

@@ -30,7 +30,7 @@ from est_core import (
 )
 from est_core.asn1.pkcs10 import CertRequestInfo
 from est_transports import _clock
-from est_transports.http_client import ClientTimeouts
+from est_transports.errand import ClientTimeouts
 from est_transports.http_service import ServiceConfig
 from est_transports.on_sockets import Client, TlsSocket, serve_connection
 from est_transports.signers import LocalSigner

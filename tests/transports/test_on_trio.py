@@ -27,7 +27,7 @@ from est_core import (
     RetryLater,
     TlsVersion,
 )
-from est_transports.http_client import ClientTimeouts
+from est_transports.errand import ClientTimeouts
 from est_transports.http_service import Timeouts
 from est_transports.on_trio import Client, Server
 from est_transports.tls import ClientTlsConfig, TlsEngine, client_context

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,7 @@ from est_transports.serving import (
     Service,
     ServingError,
     load_service,
+    open_datagram_sockets,
     open_sockets,
     own_names,
 )
@@ -251,7 +254,71 @@ def test_what_was_made_less_strict_is_worth_a_notice(tmp_path: Path) -> None:
     assert "pop.require_ems" in second
 
 
+# EST-coaps
+
+
+def test_coap_is_served_where_it_is_configured_with_what_https_has(tmp_path: Path) -> None:
+    make(tmp_path / "ca")
+    assert load(tmp_path / "ca").coap is None
+    service = load(tmp_path / "ca", '[coap]\nlisten = "127.0.0.1:0"\nmtu_bytes = 512\n')
+    assert service.coap is not None
+    assert service.coap.application is service.authority
+    assert (service.coap.policy, service.coap.limits) == (
+        service.http.policy,
+        service.http.limits,
+    )
+    dtls = service.coap.context.config
+    assert (dtls.identity, dtls.trust) == (service.identity, service.context.config.trust)
+    assert (dtls.require_ems, dtls.mtu_bytes) == (True, 512)
+
+
+def test_what_coap_cannot_keep_is_refused_where_it_is_configured(tmp_path: Path) -> None:
+    make(tmp_path / "ca")
+    text = "[limits]\nbody_bytes = 33554432\n"
+    load(tmp_path / "ca", text)
+    with pytest.raises(ServingError, match=r"\[coap\] listen: \[limits\]: .*16 MiB"):
+        load(tmp_path / "ca", text + '[coap]\nlisten = "127.0.0.1:0"\n')
+
+
 # Sockets
+
+
+def closed(*sets: tuple[socket.socket, ...]) -> list[int]:
+    """Close sockets and return the ports that they had."""
+    ports = []
+    for each in chain(*sets):
+        ports.append(each.getsockname()[1])
+        each.close()
+    return ports
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_each_worker_has_datagram_sockets_of_its_own_on_one_port(workers: int) -> None:
+    sets = open_datagram_sockets(ListenAddress(host="localhost", port=0), workers)
+    assert len(sets) == workers
+    assert len({len(each) for each in sets}) == 1
+    assert all(each.type is socket.SOCK_DGRAM for each in chain(*sets))
+    (port,) = set(closed(*sets))
+    assert port != 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_datagram_port_of_another_server_is_taken_even_if_that_shares_it(workers: int) -> None:
+    first = open_datagram_sockets(ListenAddress(host="127.0.0.1", port=0), workers)
+    port = first[0][0].getsockname()[1]
+    with pytest.raises(ServingError, match=f"cannot listen on 127.0.0.1:{port}: Address"):
+        open_datagram_sockets(ListenAddress(host="127.0.0.1", port=port), 2)
+    closed(*first)
+
+
+def test_a_client_comes_to_the_same_worker_each_time() -> None:
+    sets = open_datagram_sockets(ListenAddress(host="127.0.0.1", port=0), 2)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        for _ in range(20):
+            client.sendto(b"x", sets[0][0].getsockname())
+    readable, _, _ = select.select(list(chain(*sets)), [], [], 0)
+    assert len(readable) == 1
+    closed(*sets)
 
 
 def test_all_addresses_of_a_host_share_one_port() -> None:

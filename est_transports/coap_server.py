@@ -1,0 +1,411 @@
+"""An EST-coaps server on one UDP socket, from datagrams to questions and back, without I/O.
+
+What the servers on trio and on sockets have in common. A transport moves datagrams and asks the
+application; who is let in, what is repeated and what is given up is decided in here::
+
+    endpoint.receive(datagram, address, now())    # or handle_timeout(now()) when it is due
+    while (step := endpoint.next_step()) is not None:
+        match step:
+            case AskCoap(application, question): endpoint.decide(step, decision, now())
+            case Finished(record): log it
+    for address, datagram in endpoint.outgoing(): send it
+
+An exchange is open from the request's last block to the answer, and no wire is waited for in
+between: any number of clients, and several exchanges of each, go on side by side.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from est_core import (
+    Decision,
+    Entropy,
+    Fail,
+    Fault,
+    Instant,
+    Limits,
+    Outcome,
+    Request,
+    Response,
+    ResponseReady,
+    ServerExchange,
+    ServerPolicy,
+    ServerSession,
+    coapmap,
+)
+from est_core.coapmap import Code, ReplyShape, RequestHead, ResponseHead
+from est_transports.application import Application
+from est_transports.coap_limits import CoapLimits
+from est_transports.coap_server_conn import RequestAbandoned, RequestReceived, ServerConnection
+from est_transports.dtls_context import DtlsServerContext
+from est_transports.dtls_limits import DtlsLimits
+from est_transports.dtls_mux import (
+    Address,
+    Association,
+    DtlsServer,
+    Ended,
+    Established,
+    HandshakeFailed,
+    Received,
+)
+from est_transports.service import Ask, Finished, Record, Wire, address_text, internal_error
+
+_log: Final = logging.getLogger("est_transports")
+_TARGET_CHARS: Final = 256
+_METHODS: Final[dict[int, str]] = {Code.GET: "GET", Code.POST: "POST"}
+_STOPPING_RETRY_S: Final = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoapService:
+    """What associations are served with; each keeps what it began with.
+
+    `context` is for the handshake, `application` for the questions, the rest between them.
+    """
+
+    context: DtlsServerContext = field(repr=False)
+    application: Application = field(repr=False)
+    policy: ServerPolicy
+    limits: Limits = field(default_factory=Limits)
+    coap: CoapLimits = field(default_factory=CoapLimits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskCoap(Ask):
+    """As Ask, of the application that this association was given."""
+
+    application: Application = field(repr=False)
+
+
+CoapStep = AskCoap | Finished
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Open:
+    """A request whose answer is not decided."""
+
+    exchange_id: int
+    exchange: ServerExchange
+    head: RequestHead
+    shape: ReplyShape
+    started: float
+    received_bytes: int
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    """One association, and what is going on there. `due`: when something of it times out."""
+
+    association: Association
+    service: CoapService
+    connection: ServerConnection
+    session: ServerSession
+    open: dict[int, _Open] = field(default_factory=dict)
+    due: float | None = None
+
+    @property
+    def peer(self) -> str:
+        return address_text(self.association.address)
+
+    def settle_timers(self) -> None:
+        """Note anew when something is due, and whether an exchange is open."""
+        times = [each.exchange.deadline.mono for each in self.open.values()]
+        soonest = self.connection.next_timeout()
+        self.due = min(times if soonest is None else [*times, soonest], default=None)
+        self.association.is_busy = bool(self.open) or self.connection.open_exchanges > 0
+
+
+class CoapEndpoint:
+    """All clients of one UDP socket. Not for two threads at a time.
+
+    `source` is asked for every handshake. Nothing that a client sends raises; what all clients
+    together can make it hold is bounded by `dtls`, and by the limits of the service.
+    """
+
+    def __init__(
+        self,
+        source: Callable[[], CoapService],
+        *,
+        entropy: Entropy,
+        dtls: DtlsLimits | None = None,
+    ) -> None:
+        self._source = source
+        self._entropy = entropy
+        self._dtls = DtlsServer(lambda: source().context, entropy=entropy, limits=dtls)
+        self._clients: dict[Association, _Client] = {}
+        self._deciding: dict[ServerExchange, tuple[_Client, _Open]] = {}
+        self._steps: deque[CoapStep] = deque()
+        self._stopping = False
+
+    @property
+    def associations(self) -> int:
+        """How many clients have an association."""
+        return len(self._clients)
+
+    @property
+    def is_idle(self) -> bool:
+        """True while the application owes no decision, and no answer waits to be acknowledged."""
+        return not any(client.association.is_busy for client in self._clients.values())
+
+    def receive(self, datagram: bytes, address: Address, now: Instant) -> None:
+        """Take a datagram that arrived; anybody may have sent it."""
+        self._dtls.receive(datagram, address, now.mono)
+        self._advance(now)
+
+    def outgoing(self) -> tuple[tuple[Address, bytes], ...]:
+        """Return what is to be sent, and to whom, and forget it."""
+        return self._dtls.outgoing()
+
+    def next_step(self) -> CoapStep | None:
+        """Return what is to be done now; None when there is nothing."""
+        return self._steps.popleft() if self._steps else None
+
+    def decide(self, asked: AskCoap, decision: Decision, now: Instant) -> None:
+        """Give the application's decision on a question.
+
+        One that comes late, or is no answer to the question, does no harm: the former is
+        settled (what was issued is on record), the latter logged and answered as a failure.
+        """
+        exchange = asked.exchange
+        waiting = self._deciding.get(exchange)
+        if waiting is not None and now.mono >= exchange.deadline.mono:
+            self._time_out(*waiting, now)
+            waiting = None
+        if exchange.is_open:
+            _decide(exchange, asked, decision)
+        if waiting is not None:
+            self._follow(*waiting, now)
+            self._flush(waiting[0], now)
+        self._advance(now)
+
+    def next_timeout(self, now: Instant) -> float | None:
+        """Return when `handle_timeout` is due, in monotonic seconds; None if nothing waits.
+
+        It changes with every call of another method.
+        """
+        times = [client.due for client in self._clients.values() if client.due is not None]
+        soonest = self._dtls.next_timeout(now.mono)
+        return min(times if soonest is None else [*times, soonest], default=None)
+
+    def handle_timeout(self, now: Instant) -> None:
+        """Do what is due by now. Called too early, it does nothing."""
+        self._dtls.handle_timeout(now.mono)
+        for client in tuple(self._clients.values()):
+            if client.due is None or client.due > now.mono:
+                continue
+            for waiting in tuple(client.open.values()):
+                if waiting.exchange.deadline.mono <= now.mono:
+                    self._time_out(client, waiting, now)
+            client.connection.handle_timeout(now.mono)
+            self._serve(client, now)
+            self._flush(client, now)
+        self._advance(now)
+
+    def stop(self) -> None:
+        """Answer what was asked, and refuse what comes from now on: 5.03."""
+        self._stopping = True
+
+    def close(self, now: Instant) -> None:
+        """Say goodbye to every client; `outgoing` has the words. Open exchanges are abandoned."""
+        for client in tuple(self._clients.values()):
+            self._forget(client, "the server stopped", now)
+            self._dtls.close(client.association)
+
+    def _advance(self, now: Instant) -> None:
+        """Take what happened on the associations, until nothing new comes of it."""
+        while (event := self._dtls.next_event()) is not None:
+            match event:
+                case Established(association=association):
+                    self._clients[association] = self._client(association)
+                case Received(association=association, datagram=datagram):
+                    client = self._clients.get(association)
+                    if client is not None:
+                        client.connection.receive(datagram, now.mono)
+                        self._serve(client, now)
+                        self._flush(client, now)
+                case Ended(association=association, reason=reason):
+                    client = self._clients.get(association)
+                    if client is not None:
+                        self._forget(client, reason, now)
+                case HandshakeFailed(address=address, code=code, reason=reason):
+                    record = Record(
+                        peer=address_text(address),
+                        wire=Wire.COAPS,
+                        status=0,
+                        code=code,
+                        reason=reason,
+                    )
+                    self._steps.append(Finished(record=record))
+
+    def _client(self, association: Association) -> _Client:
+        service = self._source()
+        peer = address_text(association.address)
+
+        def check_head(head: RequestHead) -> tuple[ResponseHead, bytes] | None:
+            return self._check_head(client, head)
+
+        connection = ServerConnection(
+            limits=service.coap.fitting(association.payload_bytes),
+            entropy=self._entropy,
+            check_head=check_head,
+        )
+        session = ServerSession(
+            policy=service.policy,
+            channel=replace(association.channel, peer_address=peer),
+            limits=service.limits,
+        )
+        client = _Client(association, service, connection, session)
+        return client
+
+    def _check_head(self, client: _Client, head: RequestHead) -> tuple[ResponseHead, bytes] | None:
+        """Answer what needs no payload: discovery, and what is refused by its head."""
+        policy, limits = client.service.policy, client.service.limits
+        found = coapmap.discover(head, policy=policy, limits=limits)
+        if found is not None:
+            self._steps.append(Finished(record=_record(client, head, found)))
+            return found
+        refusal = coapmap.check_head(head, policy=policy, limits=limits)
+        if refusal is None:
+            return None
+        written = coapmap.write(refusal, coapmap.reply_shape(head))
+        self._steps.append(Finished(record=_record(client, head, written, response=refusal)))
+        return written
+
+    def _serve(self, client: _Client, now: Instant) -> None:
+        while (event := client.connection.next_event()) is not None:
+            match event:
+                case RequestReceived():
+                    self._open(client, event, now)
+                case RequestAbandoned(code=code, message=message):
+                    # What was issued is on record; the client's next request will find it.
+                    _log.info("%s: an answer was lost: %s (%s)", client.peer, message, code)
+
+    def _open(self, client: _Client, event: RequestReceived, now: Instant) -> None:
+        request, shape = coapmap.read(event.head, event.payload, limits=client.service.limits)
+        waiting = _Open(
+            exchange_id=event.exchange_id,
+            exchange=client.session.receive_request(request, now),
+            head=event.head,
+            shape=shape,
+            started=now.mono,
+            received_bytes=len(event.payload),
+        )
+        client.open[event.exchange_id] = waiting
+        self._deciding[waiting.exchange] = client, waiting
+        if self._stopping:
+            waiting.exchange.abandon("the server is about to stop")
+            self._respond(client, waiting, _stopping(request), now)
+        else:
+            self._follow(client, waiting, now)
+
+    def _follow(self, client: _Client, waiting: _Open, now: Instant) -> None:
+        """Take the exchange's next event."""
+        exchange = waiting.exchange
+        match event := exchange.next_event():
+            case None:
+                if not exchange.is_open:  # it broke on the decision
+                    self._respond(client, waiting, internal_error(exchange.request.operation), now)
+            case ResponseReady():
+                self._respond(client, waiting, event.response, now)
+            case question:
+                self._steps.append(
+                    AskCoap(
+                        exchange=exchange,
+                        question=question,
+                        deadline=exchange.deadline.mono,
+                        application=client.service.application,
+                    )
+                )
+
+    def _time_out(self, client: _Client, waiting: _Open, now: Instant) -> None:
+        waiting.exchange.handle_timeout(now)
+        self._follow(client, waiting, now)
+        self._flush(client, now)
+
+    def _respond(self, client: _Client, waiting: _Open, response: Response, now: Instant) -> None:
+        written = coapmap.write(response, waiting.shape, now=now)
+        if len(written[1]) > client.service.coap.response_bytes:
+            _log.error("an answer of %d bytes is over response_bytes", len(written[1]))
+            response = internal_error(response.operation)
+            written = coapmap.write(response, waiting.shape, now=now)
+        client.connection.respond(waiting.exchange_id, *written, now.mono)
+        del client.open[waiting.exchange_id], self._deciding[waiting.exchange]
+        record = _record(client, waiting.head, written, response=response)
+        self._steps.append(Finished(record=_detailed(record, waiting, now)))
+
+    def _forget(self, client: _Client, reason: str, now: Instant) -> None:
+        """Give up an association that has ended, with the exchanges that were open on it."""
+        del self._clients[client.association]
+        for waiting in client.open.values():
+            waiting.exchange.abandon(reason)
+            del self._deciding[waiting.exchange]
+            record = _detailed(_record(client, waiting.head), waiting, now)
+            lost = replace(record, code="connection/lost", reason=reason)
+            self._steps.append(Finished(record=lost))
+        client.open.clear()
+
+    def _flush(self, client: _Client, now: Instant) -> None:
+        for datagram in client.connection.outgoing():
+            self._dtls.send(client.association, datagram, now.mono)
+        client.settle_timers()
+
+
+def _decide(exchange: ServerExchange, asked: AskCoap, decision: Decision) -> None:
+    try:
+        exchange.decide(decision)
+    except Exception:  # noqa: BLE001  # an application can put anything into a decision
+        _log.exception("the application gave no answer to %s", type(asked.question).__name__)
+        if exchange.is_open:
+            exchange.decide(Fail())
+
+
+def _stopping(request: Request) -> Response:
+    return Response(
+        operation=request.operation,
+        outcome=Outcome.FAULT,
+        fault=Fault.BUSY,
+        retry_after=_STOPPING_RETRY_S,
+        code="server/stopping",
+        reason="the server is about to stop",
+    )
+
+
+def _record(
+    client: _Client,
+    head: RequestHead,
+    written: tuple[ResponseHead, bytes] | None = None,
+    *,
+    response: Response | None = None,
+) -> Record:
+    """Return what can be said of a request by its head, and of its answer."""
+    target = "/" + "/".join(head.path)
+    return Record(
+        peer=client.peer,
+        wire=Wire.COAPS,
+        method=_METHODS.get(head.code, ""),
+        target=target[:_TARGET_CHARS].encode("ascii", "replace").decode("ascii"),
+        operation=response.operation if response else None,
+        status=coapmap.status_of(written[0].code) if written else 0,
+        code=response.code if response else "",
+        reason=response.reason if response else "",
+        sent_bytes=len(written[1]) if written else 0,
+    )
+
+
+def _detailed(record: Record, waiting: _Open, now: Instant) -> Record:
+    """Return the record with what is known of a request that was complete."""
+    exchange = waiting.exchange
+    return replace(
+        record,
+        operation=exchange.request.operation,
+        label=exchange.request.label,
+        identity=exchange.identity,
+        issued=exchange.issued,
+        seconds=now.mono - waiting.started,
+        received_bytes=waiting.received_bytes,
+    )

@@ -1,0 +1,40 @@
+"""Every bound and every time of a DTLS server: RFC 6347 4.2, and our own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Final
+
+from est_core import LocalProtocolError
+
+_DATAGRAM_BYTES_MAX: Final = 16 * 1024  # OpenSSL looks for a ClientHello no further
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DtlsLimits:
+    """Bounds of one server, with the unit in the name; a duration is in seconds.
+
+    All are positive, and `datagram_bytes` is at most 16 KiB; LocalProtocolError otherwise.
+    An association takes some 70 KiB. `half_open` are the handshakes under way, besides the
+    `associations`; both kinds give way to newer ones.
+    """
+
+    datagram_bytes: int = 8 * 1024  # that are received; an Ethernet's are 1472
+    associations: int = 256
+    half_open: int = 64
+    handshake_s: float = 60.0  # five repetitions of a flight, at 1, 2, 4, 8 and 16 seconds
+    idle_s: float = 300.0  # outlives EXCHANGE_LIFETIME, RFC 7252 4.8.2: a late duplicate is known
+    cookie_s: float = 60.0  # one key of the cookies; each is good for as long again
+    queued_datagrams: int = 1024  # either way, that nobody took; newer ones are lost beyond
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) <= 0:
+                raise LocalProtocolError(f"{field.name} must be positive")
+        if self.datagram_bytes > _DATAGRAM_BYTES_MAX:
+            raise LocalProtocolError(f"datagram_bytes must be at most {_DATAGRAM_BYTES_MAX}")
+
+    @classmethod
+    def constrained(cls) -> DtlsLimits:
+        """Return bounds for a gateway with little memory and a few neighbours."""
+        return cls(datagram_bytes=2048, associations=32, half_open=8, queued_datagrams=128)

@@ -1,0 +1,153 @@
+"""An EST-coaps server on a UDP socket: one thread for the wire, some for the application."""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from typing import Final
+
+from est_core import Decision, Entropy, Instant
+from est_transports import _clock
+from est_transports.coap_server import AskCoap, CoapEndpoint, CoapService
+from est_transports.dtls_limits import DtlsLimits
+from est_transports.dtls_mux import Address
+from est_transports.service import Finished, Observe, consult, ignore, notify
+
+_log: Final = logging.getLogger("est_transports")
+
+THREADS: Final = 8
+STOP_S: Final = 10.0
+RECEIVE_BYTES: Final = 64 * 1024
+BATCH: Final = 64
+"""Datagrams taken in a row before decisions have their turn, and answers are sent."""
+
+
+class CoapServer:
+    """An EST-coaps server in the thread that calls `serve`, until another one calls `stop`.
+
+    `source` is asked for every handshake. Its application is called in at most `threads` threads,
+    so that a slow answer holds up nobody else. `observe` gets a Record of every request, and of
+    every handshake that failed, in the serving thread. RFC 9148.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Callable[[], CoapService],
+        observe: Observe = ignore,
+        threads: int = THREADS,
+        dtls: DtlsLimits | None = None,
+        clock: Callable[[], Instant] = _clock.instant,
+        entropy: Entropy = _clock.entropy,
+    ) -> None:
+        self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
+        self._observe = observe
+        self._threads = threads
+        self._clock = clock
+        self._decided: queue.SimpleQueue[tuple[AskCoap, Decision]] = queue.SimpleQueue()
+        self._bell: socket.socket | None = None  # a byte wakes the serving thread
+        self._ringing = threading.Lock()
+        self._stop_at = math.inf
+
+    def serve(self, sock: socket.socket) -> None:
+        """Serve the clients of a bound UDP socket; returns after `stop`, with the socket closed.
+
+        Once only. Raises OSError where the socket is unusable.
+        """
+        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="est-coap")
+        bell, ear = socket.socketpair()
+        with closing(sock), ear, bell, selectors.DefaultSelector() as selector:
+            for each in (sock, ear):
+                each.setblocking(False)
+                selector.register(each, selectors.EVENT_READ)
+            self._bell = bell
+            try:
+                while not self._is_over():
+                    selector.select(self._patience())
+                    self._turn(sock, ear, pool)
+            finally:
+                self._endpoint.close(self._clock())
+                self._advance(sock, pool)
+                pool.shutdown(wait=False, cancel_futures=True)
+                with self._ringing:
+                    self._bell = None
+
+    def stop(self, drain_s: float = STOP_S) -> None:
+        """Refuse new requests, and end `serve` when the open ones are answered. From any thread.
+
+        An answer that was sent separately counts when the client has acknowledged it. After
+        `drain_s` seconds `serve` ends all the same.
+        """
+        self._stop_at = min(self._stop_at, self._clock().mono + drain_s)
+        self._ring()
+
+    def _is_over(self) -> bool:
+        if self._stop_at == math.inf:
+            return False
+        self._endpoint.stop()
+        return self._endpoint.is_idle or self._clock().mono >= self._stop_at
+
+    def _patience(self) -> float | None:
+        """Return for how many seconds nothing needs to be done, unless somebody speaks."""
+        now = self._clock()
+        due = self._endpoint.next_timeout(now)
+        soonest = self._stop_at if due is None else min(due, self._stop_at)
+        return None if soonest == math.inf else max(0.0, soonest - now.mono)
+
+    def _turn(self, sock: socket.socket, ear: socket.socket, pool: ThreadPoolExecutor) -> None:
+        with suppress(BlockingIOError):
+            ear.recv(RECEIVE_BYTES)
+        with suppress(queue.Empty):
+            while True:
+                asked, decision = self._decided.get_nowait()
+                self._endpoint.decide(asked, decision, self._clock())
+        for _ in range(BATCH):
+            try:
+                datagram, address = sock.recvfrom(RECEIVE_BYTES)
+            except BlockingIOError:
+                break
+            except ConnectionError:  # an ICMP error about a datagram of ours
+                continue
+            self._endpoint.receive(datagram, address, self._clock())
+        self._endpoint.handle_timeout(self._clock())
+        self._advance(sock, pool)
+
+    def _advance(self, sock: socket.socket, pool: ThreadPoolExecutor) -> None:
+        while (step := self._endpoint.next_step()) is not None:
+            match step:
+                case AskCoap():
+                    self._ask(step, pool)
+                case Finished():
+                    notify(self._observe, step.record)
+        for address, datagram in self._endpoint.outgoing():
+            _send(sock, datagram, address)
+
+    def _ask(self, asked: AskCoap, pool: ThreadPoolExecutor) -> None:
+        try:
+            pool.submit(self._decide, asked)
+        except RuntimeError:  # one that is busy now may take it, else its deadline answers
+            _log.exception("no new thread to ask the application in")
+
+    def _decide(self, asked: AskCoap) -> None:
+        decision = consult(asked.application, asked.question)
+        self._decided.put((asked, decision))
+        self._ring()
+
+    def _ring(self) -> None:
+        with self._ringing, suppress(BlockingIOError):  # it has enough to wake up by
+            if self._bell is not None:
+                self._bell.send(b"\0", socket.MSG_DONTWAIT)
+
+
+def _send(sock: socket.socket, datagram: bytes, address: Address) -> None:
+    # Where the kernel's buffer is full, or the client's network is gone, the datagram is lost, as
+    # it can be on any other stretch of its way.
+    with suppress(OSError):
+        sock.sendto(datagram, address)

@@ -1,0 +1,171 @@
+"""An EST-coaps server on trio: one UDP socket, any number of clients."""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import trio
+
+from est_core import Entropy, Fail, Instant
+from est_transports import _clock
+from est_transports.coap_server import AskCoap, CoapEndpoint, CoapService
+from est_transports.dtls_limits import DtlsLimits
+from est_transports.dtls_mux import Address
+from est_transports.service import Finished, Observe, consult, ignore, notify
+
+_log: Final = logging.getLogger("est_transports")
+
+THREADS: Final = 8
+STOP_S: Final = 10.0
+BATCH: Final = 64
+"""Datagrams taken in a row before others have their turn, and answers are sent."""
+RECEIVE_BYTES: Final = 64 * 1024  # a UDP datagram's most; what is too large is seen to be
+
+
+class CoapServer:
+    """An EST-coaps server on trio. `serve` runs until `stop` was called and all is answered.
+
+    `source` is asked for every handshake. Its application is called in at most `threads` threads
+    at once; with 0 in the event loop itself, which is faster for one that never waits. `observe`
+    gets a Record of every request, and of every handshake that failed. RFC 9148.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Callable[[], CoapService],
+        observe: Observe = ignore,
+        threads: int = THREADS,
+        dtls: DtlsLimits | None = None,
+        clock: Callable[[], Instant] = _clock.instant,
+        entropy: Entropy = _clock.entropy,
+    ) -> None:
+        self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
+        self._observe = observe
+        self._threads = trio.CapacityLimiter(threads) if threads else None
+        self._clock = clock
+        self._timer_due = math.inf
+        self._sooner = trio.Event()
+        self._stopped = trio.Event()
+        self._settled = trio.Event()
+        self._serving = trio.CancelScope()
+
+    @property
+    def associations(self) -> int:
+        """How many clients have an association."""
+        return self._endpoint.associations
+
+    async def serve(
+        self,
+        sock: socket.socket,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve the clients of a bound UDP socket; returns after `stop`, with the socket closed.
+
+        Cancelling instead of stopping leaves requests unanswered. Raises OSError where the socket
+        is unusable.
+        """
+        sock.setblocking(False)
+        self._sock = sock
+        try:
+            with self._serving:
+                async with trio.open_nursery() as self._nursery:
+                    self._nursery.start_soon(self._keep_time)
+                    self._nursery.start_soon(self._end_when_settled)
+                    task_status.started()
+                    await self._receive()
+        finally:
+            self._endpoint.close(self._clock())
+            self._advance()
+            sock.close()
+
+    def stop(self, drain_s: float = STOP_S) -> None:
+        """Refuse new requests, and end `serve` when the open ones are answered.
+
+        An answer that was sent separately counts when the client has acknowledged it. After
+        `drain_s` seconds `serve` ends all the same.
+        """
+        self._endpoint.stop()
+        self._serving.deadline = min(self._serving.deadline, trio.current_time() + drain_s)
+        self._stopped.set()
+
+    async def _end_when_settled(self) -> None:
+        await self._stopped.wait()
+        while not self._endpoint.is_idle:
+            self._settled = trio.Event()
+            await self._settled.wait()
+        self._serving.cancel()
+
+    async def _receive(self) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(self._sock)
+            for _ in range(BATCH):
+                try:
+                    datagram, address = self._sock.recvfrom(RECEIVE_BYTES)
+                except BlockingIOError:
+                    break
+                except ConnectionError:  # an ICMP error about a datagram of ours
+                    continue
+                self._endpoint.receive(datagram, address, self._clock())
+            self._advance()
+
+    async def _keep_time(self) -> None:
+        while True:
+            self._sooner = trio.Event()
+            due = self._endpoint.next_timeout(self._clock())
+            self._timer_due = math.inf if due is None else due
+            with trio.move_on_after(max(0.0, self._timer_due - self._clock().mono)) as scope:
+                await self._sooner.wait()
+            if scope.cancelled_caught:
+                self._endpoint.handle_timeout(self._clock())
+                self._advance()
+
+    def _advance(self) -> None:
+        """Do everything that is to be done, and send everything that is to be sent."""
+        while (step := self._endpoint.next_step()) is not None:
+            match step:
+                case AskCoap():
+                    self._ask(step)
+                case Finished():
+                    notify(self._observe, step.record)
+        for address, datagram in self._endpoint.outgoing():
+            self._send(datagram, address)
+        due = self._endpoint.next_timeout(self._clock())
+        if due is not None and due < self._timer_due:
+            self._sooner.set()
+        if self._endpoint.is_idle:
+            self._settled.set()
+
+    def _send(self, datagram: bytes, address: Address) -> None:
+        # Where the kernel's buffer is full, or the client's network is gone, the datagram is
+        # lost, as it can be on any other stretch of its way.
+        with suppress(OSError):
+            self._sock.sendto(datagram, address)
+
+    def _ask(self, asked: AskCoap) -> None:
+        if self._threads is None:
+            decision = consult(asked.application, asked.question)
+            self._endpoint.decide(asked, decision, self._clock())
+        else:
+            self._nursery.start_soon(self._decide, asked)
+
+    async def _decide(self, asked: AskCoap) -> None:
+        try:
+            decision = await trio.to_thread.run_sync(
+                consult,
+                asked.application,
+                asked.question,
+                limiter=self._threads,
+                abandon_on_cancel=True,  # the hard deadline of `stop` does not wait for threads
+            )
+        except Exception:  # noqa: BLE001  # no thread to be had, say
+            _log.exception("the application could not be asked")
+            decision = Fail()
+        self._endpoint.decide(asked, decision, self._clock())
+        self._advance()

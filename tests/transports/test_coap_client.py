@@ -1,0 +1,683 @@
+"""The client's end of EST-coaps in memory: real DTLS, a real server, time that the test moves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from est_core import (
+    BasicCredentials,
+    CACertsReceived,
+    ClientResult,
+    ClientSession,
+    CSRAttrsReceived,
+    CSRAttrsRequested,
+    Decision,
+    Enrolled,
+    EnrollRequested,
+    EstUri,
+    Failed,
+    Issue,
+    LocalProtocolError,
+    Operation,
+    Pend,
+    PopMode,
+    ProvideCSRAttrs,
+    RetryLater,
+    default_policy,
+)
+from est_core.asn1.csrattrs import CsrAttrs
+from est_core.asn1.pkcs10 import CertRequestInfo
+from est_core.channel import TlsVersion
+from est_core.coapmap import Code, RequestHead, ResponseHead
+from est_core.events import ConnectRequested
+from est_transports.coap_client import REUSE_S, CoapLink
+from est_transports.coap_client_conn import ClientConnection
+from est_transports.coap_limits import CoapLimits
+from est_transports.coap_server_conn import RequestReceived, ServerConnection
+from est_transports.errand import ClientConfig, ClientTimeouts, Connect
+from est_transports.signers import LocalSigner
+from est_transports.tls_context import ClientTlsConfig
+from est_transports.tls_errors import CLOSED, TlsError
+from est_transports.trust import TrustAnchors
+from tests.pki import CMC_RA, SERVER_AUTH, Entity, Subject, pki
+from tests.transports.coap_network import Weather
+from tests.transports.coap_world import Device, EstServer, OddServer, World
+from tests.transports.dtls_pair import a_dtls_server
+from tests.transports.fake_application import (
+    FakeApplication,
+    certificate_for,
+    client_config,
+    identity_of,
+    new_device,
+)
+
+URI = EstUri.parse("coaps://est.example")
+DEVICE = new_device()
+BAD_WEATHER = Weather(loss=0.1, duplication=0.05, delay_s=0.8)
+
+
+def config(**changes: Any) -> ClientConfig:
+    """Return the configuration of a device that has the usual client's certificate."""
+    mine = (identity_of(pki().client),)
+    return client_config(**{"signer": DEVICE.signer, "identities": mine, **changes})
+
+
+def session(uri: EstUri = URI, **changes: Any) -> ClientSession:
+    """Return a session of that device, which trusts the EST CA."""
+    values = {"trust": (pki().ca.certificate,), "identity": pki().client.certificate, **changes}
+    return ClientSession(uri, **values)
+
+
+def renewal() -> tuple[CertRequestInfo, LocalSigner]:
+    """Return a request for the same certificate again, and who signs it."""
+    signer = LocalSigner(pki().client.key)
+    subject = pki().client.certificate.subject
+    return CertRequestInfo(subject=subject, spki=signer.public_key_spki, attributes=()), signer
+
+
+def failed(result: ClientResult | RetryLater | None) -> Failed:
+    """Return that failure."""
+    assert isinstance(result, Failed), result
+    return result
+
+
+class Registry(FakeApplication):
+    """Remembers the questions; the first `pending` of them are for later."""
+
+    def __init__(self, pending: int = 0, retry_after_s: int = 30) -> None:
+        super().__init__(on_enroll=self._decide)
+        self.questions: list[EnrollRequested] = []
+        self._pending = pending
+        self._retry_after_s = retry_after_s
+
+    def _decide(self, question: EnrollRequested) -> Decision:
+        self.questions.append(question)
+        if len(self.questions) <= self._pending:
+            return Pend(retry_after_s=self._retry_after_s)
+        return Issue(certificate=certificate_for(question.csr))
+
+
+class Demanding(FakeApplication):
+    """Wants requests linked."""
+
+    def csr_attrs(self, question: CSRAttrsRequested) -> Decision:
+        return ProvideCSRAttrs(csrattrs=CsrAttrs(items=()).with_challenge_password())
+
+
+# Operations
+
+
+@pytest.mark.req("COAPS-001", "COAPS-002", "COAPS-024", "COAPS-025", "COAPS-040", "COAPS-047")
+def test_every_operation_on_one_association() -> None:
+    world = World()
+    server = world.serve(Demanding())
+    device = Device(world, config())
+    certs = device.run(session().cacerts())
+    assert isinstance(certs, CACertsReceived)
+    assert certs.certificates == (pki().ca.certificate,)
+    wishes = device.run(session().csrattrs())
+    assert isinstance(wishes, CSRAttrsReceived)
+    assert wishes.csrattrs is not None
+    enrolled = device.run(session().enroll(DEVICE.info, csrattrs=wishes.csrattrs))
+    assert isinstance(enrolled, Enrolled)
+    assert enrolled.certificate == server.log.records[-1].issued
+    assert [record.operation for record in server.log.records] == [
+        *(Operation.CACERTS, Operation.CSRATTRS, Operation.SIMPLEENROLL)
+    ]
+    assert len(device.links) == 1
+
+
+@pytest.mark.req("COAPS-018")
+def test_a_certificate_renews_itself() -> None:
+    info, signer = renewal()
+    world = World()
+    server = world.serve()
+    result = Device(world, config(signer=signer)).run(session().reenroll(info))
+    assert isinstance(result, Enrolled)
+    assert server.log.codes == [(204, "")]
+
+
+@pytest.mark.req("COAPS-044")
+def test_no_csr_attributes_are_none() -> None:
+    world = World()
+    world.serve()
+    result = Device(world, config()).run(session().csrattrs())
+    assert result == CSRAttrsReceived(csrattrs=None)
+
+
+@pytest.mark.req("COAPS-047", "COAPS-049", "COAPS-053")
+@pytest.mark.parametrize("seed", range(6))
+def test_a_bad_line_costs_time_and_nothing_else(seed: int) -> None:
+    world = World(weather=BAD_WEATHER, chance=Random(seed))
+    server = world.serve()
+    patient = ClientTimeouts(response_s=300)  # in such weather forty blocks take minutes
+    device = Device(world, config(coap=CoapLimits(block_bytes=64), timeouts=patient))
+    for exchange in (session().cacerts(), session().enroll(DEVICE.info)):
+        result = device.run(exchange)
+        assert isinstance(result, CACertsReceived | Enrolled), result
+    assert server.log.codes == [(205, ""), (204, "")]
+    assert len(device.links) == 1
+
+
+@pytest.mark.req("COAPS-055")
+def test_an_answer_that_takes_its_time_comes_separately() -> None:
+    world = World()
+    server = world.serve()
+    server.thinks_s = 40.0
+    device = Device(world, config())
+    assert isinstance(device.run(session().enroll(DEVICE.info)), Enrolled)
+    world.wait(5.0)  # the acknowledgement of the answer arrives
+    assert server.endpoint.is_idle
+
+
+@pytest.mark.req("COAPS-054")
+@pytest.mark.parametrize("mtu_bytes", [256, 400, 1232])
+def test_datagrams_are_no_larger_than_allowed(mtu_bytes: int) -> None:
+    world = World()
+    world.serve(context=a_dtls_server(mtu_bytes=mtu_bytes))
+    device = Device(world, config(mtu_bytes=mtu_bytes))
+    assert isinstance(device.run(session().enroll(DEVICE.info)), Enrolled)
+    assert max(world.sizes) <= mtu_bytes
+
+
+@pytest.mark.parametrize("mtu_bytes", [700, 1232])
+def test_long_names_leave_room_for_smaller_blocks(mtu_bytes: int) -> None:
+    host, label = ".".join(["x" * 60] * 4), "y" * 128
+    entity = pki().ca.issue(Subject(name="long", dns=(host,), eku=(SERVER_AUTH,)))
+    world = World()
+    policy = default_policy(labels=frozenset({EstUri.parse(f"coaps://h/{label}").label}))  # type: ignore[arg-type]  # it has one
+    server = world.serve(context=a_dtls_server(entity=entity, mtu_bytes=mtu_bytes), policy=policy)
+    uri = EstUri.parse(f"coaps://{host}/{label}")
+    device = Device(world, config(mtu_bytes=mtu_bytes))
+    assert isinstance(device.run(session(uri).enroll(DEVICE.info)), Enrolled)
+    assert str(server.log.records[-1].label) == label
+    assert max(world.sizes) <= mtu_bytes
+
+
+def test_names_that_leave_no_room_are_the_callers_mistake() -> None:
+    limits = CoapLimits().fitting(227)
+    connection = ClientConnection(limits=limits, entropy=Random(1).randbytes)
+    path = (".well-known", "est", "y" * 128, "crts")
+    connection.send_request(RequestHead(code=Code.GET, path=path), b"", 0.0)
+    connection.outgoing()
+    with pytest.raises(LocalProtocolError, match="no room"):
+        connection.send_request(RequestHead(code=Code.GET, path=path, host="x" * 60), b"", 0.0)
+    assert connection.open_exchanges == 1
+    assert connection.outgoing() == ()
+
+
+@settings(max_examples=60)
+@given(
+    labels=st.lists(st.integers(1, 63), max_size=3),
+    label_chars=st.integers(1, 128),
+    datagram_bytes=st.integers(200, 1300),
+    body=st.binary(max_size=2000),
+)
+def test_no_message_is_larger_than_a_datagram(
+    labels: list[int], label_chars: int, datagram_bytes: int, body: bytes
+) -> None:
+    host = ".".join("x" * chars for chars in labels) or None
+    path = (".well-known", "est", "y" * label_chars, "sen")
+    head = RequestHead(code=Code.POST, path=path, host=host, content_format=286)
+    client = ClientConnection(
+        limits=CoapLimits().fitting(datagram_bytes), entropy=Random(1).randbytes
+    )
+    server = ServerConnection(limits=CoapLimits(), entropy=Random(2).randbytes)
+    try:
+        client.send_request(head, body, 0.0)
+    except LocalProtocolError:
+        assert datagram_bytes < 60 + 16 + 4 + label_chars + len(host or "")
+        return
+    while said := client.outgoing():
+        for datagram in said:
+            assert len(datagram) <= datagram_bytes
+            server.receive(datagram, 0.0)
+        for datagram in server.outgoing():
+            client.receive(datagram, 0.0)
+    arrived = server.next_event()
+    assert isinstance(arrived, RequestReceived)
+    assert (arrived.head.host, arrived.payload) == (host, body)
+
+
+# Linking
+
+
+@pytest.mark.req("COAPS-073", "COAPS-074", "COAPS-076", "COAPS-077")
+def test_a_request_is_linked_with_tls_unique() -> None:
+    registry, world = Registry(), World()
+    world.serve(registry, policy=default_policy(require_pop=True))
+    device = Device(world, config())
+    result = device.run(session(pop=PopMode.ALWAYS).enroll(DEVICE.info))
+    assert isinstance(result, Enrolled)
+    assert registry.questions[0].linked
+    assert device.links[0].channel.version is TlsVersion.DTLS_1_2
+    assert device.links[0].channel.binding is not None
+
+
+def test_without_a_binding_a_request_that_must_be_linked_is_not_sent() -> None:
+    world = World()
+    server = world.serve()
+    device = Device(world, config())
+    exchange = session(pop=PopMode.ALWAYS).enroll(DEVICE.info)
+    event = exchange.next_event()
+    assert isinstance(event, ConnectRequested)
+    device.run(session().cacerts())
+    exchange.connected(replace(device.links[0].channel, binding=None))
+    assert failed(exchange.result).code == "pop/no-binding"
+    assert server.log.codes == [(205, "")]
+
+
+# Whom the client believes
+
+
+def server_with(entity: Entity) -> tuple[World, EstServer]:
+    """Return a world whose server shows that certificate."""
+    world = World()
+    return world, world.serve(context=a_dtls_server(entity=entity))
+
+
+def other_host(*, ra: bool = False) -> Entity:
+    """Return a server of the EST CA with another name."""
+    eku = (SERVER_AUTH, CMC_RA) if ra else (SERVER_AUTH,)
+    return pki().ca.issue(Subject(name="other", dns=("other.example",), eku=eku))
+
+
+@pytest.mark.req("COAPS-016")
+def test_a_server_of_another_ca_is_not_believed() -> None:
+    subject = Subject(name="est.example", dns=("est.example",), eku=(SERVER_AUTH,))
+    world, server = server_with(pki().rogue.issue(subject))
+    failure = failed(Device(world, config()).run(session().cacerts()))
+    assert failure.code == "tls/untrusted-server"
+    assert "no trust anchor" in failure.message
+    world.wait(1.0)
+    assert [record.status for record in server.log.records] == [0]
+
+
+def test_a_server_with_another_name_is_not_believed() -> None:
+    world, server = server_with(other_host())
+    device = Device(world, config())
+    assert failed(device.run(session().cacerts())).code == "server/name-mismatch"
+    assert device.kept is None
+    assert server.log.records == []
+
+
+@pytest.mark.req("COAPS-032")
+def test_a_server_is_believed_by_its_address() -> None:
+    world = World()
+    world.serve()
+    uri = EstUri.parse("coaps://127.0.0.1")
+    assert isinstance(Device(world, config()).run(session(uri).cacerts()), CACertsReceived)
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_an_ra_is_believed_under_another_name_by_the_ca_that_made_it_one(explicit: bool) -> None:
+    world, _ = server_with(other_host(ra=True))
+    implicit = TrustAnchors(implicit=(pki().ca.certificate,))
+    mine = session() if explicit else session(trust=())
+    result = Device(world, config(implicit=implicit)).run(mine.cacerts())
+    if explicit:
+        assert isinstance(result, CACertsReceived)
+    else:
+        assert failed(result).code == "server/name-mismatch"
+
+
+@pytest.mark.req("COAPS-028")
+def test_new_trust_anchors_are_for_a_new_association_which_they_verify() -> None:
+    world = World()
+    world.serve()
+    first = pki().manufacturer.certificate
+    config_ = config(implicit=TrustAnchors(implicit=(first, pki().ca.certificate)))
+    device = Device(world, config_)
+    received = device.run(session(trust=()).cacerts())
+    assert isinstance(received, CACertsReceived)
+    assert isinstance(device.run(session(trust=received.certificates).csrattrs()), CSRAttrsReceived)
+    assert len(device.links) == 2
+    assert failed(device.run(session(trust=(first,)).csrattrs())).code == "tls/untrusted-server"
+
+
+@pytest.mark.req("COAPS-017")
+def test_a_client_that_the_server_does_not_believe_is_refused() -> None:
+    rogue = pki().rogue_client
+    world = World()
+    server = world.serve()
+    device = Device(world, config(identities=(identity_of(rogue),)))
+    failure = failed(device.run(session(identity=rogue.certificate).cacerts()))
+    assert failure.code == "response/status-403"
+    assert server.log.codes == [(403, "auth/certificate-not-accepted")]
+    assert device.kept is None
+
+
+@pytest.mark.req("COAPS-016", "COAPS-020")
+def test_there_is_no_bootstrap_no_anonymity_and_no_password() -> None:
+    with pytest.raises(LocalProtocolError):
+        session(identity=None)
+    with pytest.raises(LocalProtocolError):
+        session(credentials=BasicCredentials(user="a", password="b"))
+    with pytest.raises(LocalProtocolError, match="bootstrap"):
+        session(trust=()).cacerts(bootstrap=True)
+
+
+@pytest.mark.req("COAPS-016")
+@pytest.mark.parametrize("change", [{"identity": None}, {"trust": TrustAnchors()}])
+def test_a_link_needs_an_identity_and_trust_anchors(change: dict[str, Any]) -> None:
+    world = World()
+    wanted = ClientTlsConfig(
+        server_name="est.example",
+        trust=TrustAnchors(explicit=(pki().ca.certificate,)),
+        identity=identity_of(pki().client),
+    )
+    for tls in (replace(wanted, **change), replace(wanted, provisional=True)):
+        with pytest.raises(LocalProtocolError):
+            CoapLink(
+                Connect(uri=URI, config=tls), config(), entropy=Random(1).randbytes, now=world.now
+            )
+
+
+def test_without_trust_anchors_nobody_is_spoken_to() -> None:
+    world = World()
+    server = world.serve()
+    device = Device(world, config())
+    with pytest.raises(LocalProtocolError, match="trust anchors"):
+        device.run(session(trust=()).cacerts())
+    assert server.endpoint.associations == 0
+
+
+# Later
+
+
+@pytest.mark.req("COAPS-056", "COAPS-057", "COAPS-058", "COAPS-060")
+def test_a_pending_request_is_sent_again_as_it_was_on_the_same_association() -> None:
+    registry, world = Registry(pending=2), World()
+    world.serve(registry)
+    device = Device(world, config())
+    exchange = session(pop=PopMode.ALWAYS).enroll(DEVICE.info)
+    for _ in range(2):
+        later = device.run(exchange)
+        assert isinstance(later, RetryLater)
+        assert later.at.mono == pytest.approx(world.now.mono + 30, abs=1)
+        world.wait(later.at.mono - world.now.mono)
+    assert isinstance(device.run(exchange), Enrolled)
+    assert len({question.csr.der for question in registry.questions}) == 1
+    assert len(device.links) == 1
+
+
+@pytest.mark.req("COAPS-061")
+def test_on_a_new_association_it_is_signed_anew_with_the_same_key() -> None:
+    registry, world = Registry(pending=1, retry_after_s=600), World()
+    world.serve(registry, policy=default_policy(require_pop=True))
+    device = Device(world, config())
+    exchange = session().enroll(DEVICE.info)
+    later = device.run(exchange)
+    assert isinstance(later, RetryLater)
+    world.wait(600.0)
+    assert isinstance(device.run(exchange), Enrolled)
+    first, second = registry.questions
+    assert first.linked
+    assert second.linked
+    assert (first.csr.spki, first.csr.subject) == (second.csr.spki, second.csr.subject)
+    assert first.csr.der != second.csr.der
+    assert len(device.links) == 2
+
+
+@pytest.mark.req("COAPS-059")
+def test_5_03_without_max_age_means_a_minute() -> None:
+    world = World()
+    world.server = OddServer(ResponseHead(code=Code.SERVICE_UNAVAILABLE), chance=world.chance)
+    later = Device(world, config()).run(session().enroll(DEVICE.info))
+    assert isinstance(later, RetryLater)
+    assert later.at.mono == pytest.approx(world.now.mono + 60, abs=1)
+
+
+# The association
+
+
+def connections_of(device: Device, world: World, seconds: float, second: ClientSession) -> int:
+    """Return how many associations two requests take, with so much time between them."""
+    assert isinstance(device.run(session().cacerts()), CACertsReceived)
+    world.wait(seconds)
+    device.run(second.cacerts())
+    return len(device.links)
+
+
+@pytest.mark.req("COAPS-024", "COAPS-025")
+@pytest.mark.parametrize("seconds, links", [(0.0, 1), (REUSE_S - 2, 1), (REUSE_S + 0.1, 2)])
+def test_an_association_is_kept_for_what_follows_closely(seconds: float, links: int) -> None:
+    world = World()
+    world.serve()
+    assert connections_of(Device(world, config()), world, seconds, session()) == links
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        session(EstUri.parse("coaps://est.example:5685")),
+        session(EstUri.parse("coaps://localhost")),
+        session(trust=(pki().ca.certificate, pki().rogue.certificate)),
+        session(identity=pki().manufacturer_client.certificate),
+    ],
+    ids=["port", "host", "trust", "identity"],
+)
+def test_an_association_serves_one_origin_trust_and_identity(second: ClientSession) -> None:
+    world = World()
+    world.serve()
+    both = (identity_of(pki().client), identity_of(pki().manufacturer_client))
+    device = Device(world, config(identities=both))
+    assert connections_of(device, world, 0.0, second) == 2
+
+
+def test_another_label_needs_no_other_association() -> None:
+    world = World()
+    world.serve()
+    second = session(EstUri.parse("coaps://EST.example/devices"))
+    assert connections_of(Device(world, config()), world, 0.0, second) == 2  # another host name
+    second = session(EstUri.parse("coaps://est.example/devices"))
+    assert connections_of(Device(world, config()), world, 0.0, second) == 1
+
+
+def test_an_association_that_failed_is_not_kept() -> None:
+    world = World()
+    server = world.serve()
+    device = Device(world, config())
+    missing = session(EstUri.parse("coaps://est.example/nothing"))
+    assert failed(device.run(missing.cacerts())).code == "response/status-404"
+    assert device.kept is None
+    world.wait(1.0)
+    assert server.endpoint.associations == 0  # it said goodbye
+
+
+def test_what_comes_too_late_for_one_request_is_no_answer_to_the_next() -> None:
+    world = World()
+    server = world.serve()
+    server.thinks_s = 10.0
+    device = Device(world, config())
+    assert device.run(session().csrattrs(), give_up_after=1) is None
+    server.thinks_s = 0.0
+    received = device.run(session().cacerts())
+    assert isinstance(received, CACertsReceived)
+    assert len(device.links) == 2
+
+
+def test_a_server_that_said_goodbye_is_spoken_to_anew() -> None:
+    world = World()
+    server = world.serve()
+    device = Device(world, config())
+    device.run(session().cacerts())
+    server.endpoint.close(world.now)
+    world.wait(1.0)
+    assert isinstance(device.run(session().enroll(DEVICE.info)), Enrolled)
+    assert len(device.links) == 2
+
+
+def hang_up(world: World, server: EstServer) -> None:
+    """Have the server say goodbye in five seconds, and stay."""
+    server.thinks_s = 1000.0
+
+    def close() -> None:
+        server.endpoint.close(world.now)
+        server.thinks_s = 0.0
+
+    world.at(world.now.mono + 5, close)
+
+
+def test_a_goodbye_in_the_middle_of_an_enrolment_leaves_it_open_what_became_of_it() -> None:
+    world = World()
+    server = world.serve()
+    hang_up(world, server)
+    device = Device(world, config())
+    assert failed(device.run(session().enroll(DEVICE.info))).code == "connection/lost"
+    assert device.kept is None
+    world.wait(1.0)
+    assert server.endpoint.associations == 0
+
+
+def test_a_goodbye_in_the_middle_of_anything_else_is_made_good() -> None:
+    world = World()
+    hang_up(world, world.serve())
+    device = Device(world, config())
+    assert isinstance(device.run(session().cacerts()), CACertsReceived)
+    assert len(device.links) == 2
+
+
+def a_link(world: World, device: Device) -> CoapLink:
+    """Return a link on which a request for CA certificates is open."""
+    assert device.run(session().cacerts(), give_up_after=0) is None
+    return device.links[-1]
+
+
+@pytest.mark.parametrize(
+    "error, code",
+    [
+        (TlsError("tls/peer-alert", "internal error"), "tls/peer-alert"),
+        (TlsError(CLOSED, "gone"), None),
+        (None, None),
+    ],
+)
+def test_an_association_that_breaks_is_lost_or_has_an_error(
+    error: TlsError | None, code: str | None
+) -> None:
+    world = World()
+    world.serve()
+    link = a_link(world, Device(world, config()))
+    assert link.answer(Operation.CACERTS, world.now) is None
+    link.break_off(error)
+    if code is None:
+        lost = link.answer(Operation.CACERTS, world.now)
+        assert lost is not None
+    else:
+        with pytest.raises(Exception, match="internal error") as caught:
+            link.answer(Operation.CACERTS, world.now)
+        assert getattr(caught.value, "code", "") == code
+    assert not link.may_stay(CACertsReceived(certificates=()))
+
+
+# Silence
+
+
+@pytest.mark.parametrize(
+    "response_s, waited_s, message",
+    [(20.0, (20.0, 20.0), "no answer within 20 seconds"), (200.0, (62.0, 93.0), "acknowledgement")],
+    ids=["the user's patience", "the protocol's"],
+)
+@pytest.mark.req("COAPS-053")
+def test_a_server_that_falls_silent_is_given_up(
+    response_s: float, waited_s: tuple[float, float], message: str
+) -> None:
+    world = World()
+    server = world.serve()
+    device = Device(world, config(timeouts=ClientTimeouts(response_s=response_s)))
+    device.run(session().cacerts())
+    server.is_gone = True
+    start = world.now.mono
+    failure = failed(device.run(session().enroll(DEVICE.info)))
+    assert failure.code == "coap/timeout"
+    assert message in failure.message
+    assert waited_s[0] <= world.now.mono - start <= waited_s[1]
+    assert device.kept is None
+
+
+# Answers that cannot be read
+
+
+@pytest.mark.req("COAPS-034", "COAPS-052")
+@pytest.mark.parametrize(
+    "head, payload, code",
+    [
+        (ResponseHead(code=Code.CHANGED, content_format=285), b"0\0", "response/media-type"),
+        (ResponseHead(code=Code.CHANGED), b"0\0", "response/media-type"),
+        (ResponseHead(code=Code.CHANGED, content_format=281), b"garbage", "der/"),
+        (ResponseHead(code=Code.CHANGED, content_format=281), b"0\0", "cms/"),
+        (ResponseHead(code=Code.CHANGED, content_format=287), b"0\0", "cms/"),
+        (ResponseHead(code=Code.CHANGED, content_format=281), b"x" * 200_000, "coap/too-large"),
+        (ResponseHead(code=Code.BAD_REQUEST), b"because", "response/status-400"),
+        (ResponseHead(code=Code.UNAUTHORIZED), b"", "auth/no-challenge"),
+        (ResponseHead(code=Code.NOT_FOUND), b"", "response/status-404"),
+        (ResponseHead(code=0xBF), b"", "response/status-531"),
+    ],
+)
+def test_an_answer_that_is_none_fails_with_a_stable_code(
+    head: ResponseHead, payload: bytes, code: str
+) -> None:
+    world = World()
+    world.server = OddServer(head, payload, chance=world.chance)
+    device = Device(world, config(coap=CoapLimits(response_bytes=128 * 1024)))
+    assert failed(device.run(session().enroll(DEVICE.info))).code.startswith(code)
+    assert device.kept is None
+
+
+def test_an_empty_2_04_is_a_failure() -> None:
+    head = ResponseHead(code=Code.CHANGED, content_format=281)
+    world = World()
+    world.server = OddServer(head, chance=world.chance)
+    assert failed(Device(world, config()).run(session().enroll(DEVICE.info))).code == "body/empty"
+
+
+# Anything
+
+
+def test_a_link_is_of_no_use_before_its_handshake() -> None:
+    world = World()
+    world.serve()
+    link = a_link(world, Device(world, config()))
+    wanted = Connect(uri=URI, config=link._wanted.config)
+    young = CoapLink(wanted, config(), entropy=Random(1).randbytes, now=world.now)
+    for call in (
+        lambda: young.answer(Operation.CACERTS, world.now),
+        young.next_timeout,
+        lambda: young.handle_timeout(world.now),
+        lambda: young.channel,
+    ):
+        with pytest.raises(LocalProtocolError):
+            call()
+    assert not young.fits(wanted, world.now)
+    assert not young.may_stay(CSRAttrsReceived(csrattrs=None))
+    young.close()
+    assert young.outgoing() == ()
+
+
+@settings(max_examples=40)
+@given(
+    garbage=st.lists(
+        st.binary(max_size=80)
+        | st.binary(max_size=40).map(lambda tail: b"\x17\xfe\xfd\0\1\0\0\0\0\0\7\0\x28" + tail)
+        | st.binary(max_size=30).map(lambda tail: b"\x15\xfe\xfd\0\0\0\0\0\0\0\7\0\2" + tail),
+        max_size=12,
+    )
+)
+def test_what_anybody_sends_disturbs_nobody(garbage: list[bytes]) -> None:
+    world = World()
+    world.serve()
+    device = Device(world, config())
+    assert isinstance(device.run(session().csrattrs()), CSRAttrsReceived)
+    link = device.kept
+    assert link is not None
+    for datagram in garbage:
+        link.receive(datagram, world.now)
+    assert link.outgoing() == ()
+    assert isinstance(device.run(session().cacerts()), CACertsReceived)
+    assert len(device.links) == 1

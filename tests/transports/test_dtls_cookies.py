@@ -1,0 +1,148 @@
+"""Cookies, and the looks at record headers that come before them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from est_core import Entropy, LocalProtocolError
+from est_transports.dtls import DtlsEngine
+from est_transports.dtls_cookies import COOKIE_BYTES, Cookies
+from est_transports.dtls_limits import DtlsLimits
+from est_transports.dtls_records import (
+    client_random,
+    datagrams,
+    is_dtls,
+    renumbered,
+    sequence_number,
+)
+from tests.transports.dtls_pair import a_dtls_client
+
+ALICE, MALLORY = b"('192.0.2.1', 5000)", b"('192.0.2.1', 5001)"
+RANDOM, OTHER = b"r" * 32, b"s" * 32
+
+
+def a_hello() -> bytes:
+    engine = DtlsEngine(a_dtls_client())
+    engine.handshake()
+    (hello,) = engine.outgoing()
+    return hello
+
+
+HELLO = a_hello()
+
+
+def test_a_cookie_is_for_one_address_and_one_attempt(entropy: Entropy) -> None:
+    cookies = Cookies(entropy, period_s=60.0)
+    (mine,) = cookies.for_client(ALICE, RANDOM, 1000.0)
+    assert len(mine) == COOKIE_BYTES
+    assert cookies.for_client(ALICE, RANDOM, 1001.0) == (mine,)
+    assert mine not in cookies.for_client(MALLORY, RANDOM, 1001.0)
+    assert mine not in cookies.for_client(ALICE, OTHER, 1001.0)
+    assert mine not in cookies.for_client(ALICE + RANDOM[:1], RANDOM[1:], 1001.0)
+    assert mine not in Cookies(entropy, period_s=60.0).for_client(ALICE, RANDOM, 1000.0)
+
+
+def test_a_cookie_is_good_for_one_to_two_periods(entropy: Entropy) -> None:
+    cookies = Cookies(entropy, period_s=60.0)
+    early = cookies.for_client(ALICE, RANDOM, 1000.0)[0]
+    late = cookies.for_client(ALICE, RANDOM, 1059.9)[0]
+    assert late == early
+    fresh = cookies.for_client(ALICE, RANDOM, 1061.0)
+    assert fresh[1:] == (early,)
+    assert fresh[0] != early
+    assert cookies.for_client(ALICE, RANDOM, 1120.9) == fresh
+    assert early not in cookies.for_client(ALICE, RANDOM, 1121.1)
+
+
+def test_after_a_long_silence_no_old_cookie_is_good(entropy: Entropy) -> None:
+    cookies = Cookies(entropy, period_s=60.0)
+    old = cookies.for_client(ALICE, RANDOM, 1000.0)[0]
+    assert old not in cookies.for_client(ALICE, RANDOM, 1120.0)
+
+
+@pytest.mark.parametrize("period_s", [0.0, -1.0])
+def test_a_period_is_positive(period_s: float, entropy: Entropy) -> None:
+    with pytest.raises(LocalProtocolError):
+        Cookies(entropy, period_s=period_s)
+
+
+def test_a_client_hello_is_known_by_its_header_and_tells_its_random() -> None:
+    assert is_dtls(HELLO)
+    assert client_random(HELLO) == HELLO[27:59]
+    assert client_random(HELLO + b"the next record") == HELLO[27:59]
+
+
+NOT_A_HELLO = {
+    "an alert": (0, 0x15),
+    "no DTLS version": (1, 3),
+    "epoch 1": (4, 1),
+    "ServerHello": (13, 2),
+    "a later fragment": (21, 1),
+    "a first fragment": (24, 1),
+    "a record too short for one": (12, 0x20),
+}
+"""Each by one byte of a ClientHello, and what it is changed to."""
+
+
+@pytest.mark.parametrize("case", list(NOT_A_HELLO))
+def test_what_is_not_one_whole_client_hello_has_no_random(case: str) -> None:
+    at, value = NOT_A_HELLO[case]
+    changed = HELLO[:at] + bytes([value]) + HELLO[at + 1 :]
+    assert changed != HELLO
+    assert client_random(changed) is None
+
+
+def test_a_datagram_cut_anywhere_is_no_dtls() -> None:
+    for size in range(len(HELLO)):
+        assert not is_dtls(HELLO[:size])
+        assert client_random(HELLO[:size]) is None
+
+
+@given(st.binary(max_size=200))
+def test_a_look_at_a_header_never_raises(datagram: bytes) -> None:
+    if client_random(datagram) is not None:
+        assert is_dtls(datagram)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=400), max_size=12), st.integers(256, 1500))
+def test_records_are_packed_whole_and_in_order(contents: list[bytes], mtu_bytes: int) -> None:
+    records = [b"\x16\xfe\xfd" + bytes(8) + len(c).to_bytes(2, "big") + c for c in contents]
+    packed = datagrams(b"".join(records), mtu_bytes)
+    assert b"".join(packed) == b"".join(records)
+    for datagram in packed:
+        assert is_dtls(datagram)
+        assert len(datagram) <= mtu_bytes or datagram in records
+
+
+def test_limits_are_positive_and_within_what_openssl_reads() -> None:
+    assert DtlsLimits.constrained().associations < DtlsLimits().associations
+    with pytest.raises(LocalProtocolError):
+        DtlsLimits(associations=0)
+    with pytest.raises(LocalProtocolError):
+        DtlsLimits(idle_s=-1.0)
+    with pytest.raises(LocalProtocolError):
+        DtlsLimits(datagram_bytes=16 * 1024 + 1)
+
+
+def a_record(epoch: int, number: int, content: bytes) -> bytes:
+    head = b"\x16\xfe\xfd" + epoch.to_bytes(2, "big") + number.to_bytes(6, "big")
+    return head + len(content).to_bytes(2, "big") + content
+
+
+numbered = st.tuples(st.integers(0, 1), st.integers(0, (1 << 48) - 1), st.binary(max_size=20))
+
+
+@given(records=st.lists(numbered, max_size=6), by=st.integers(0, (1 << 48) - 1))
+def test_only_records_that_nothing_protects_are_renumbered(
+    records: list[tuple[int, int, bytes]], by: int
+) -> None:
+    before = b"".join(a_record(*each) for each in records)
+    after = b"".join(
+        a_record(epoch, (number + by) % (1 << 48) if epoch == 0 else number, content)
+        for epoch, number, content in records
+    )
+    assert renumbered(before, by) == after
+    if records:
+        assert sequence_number(before) == records[0][1]

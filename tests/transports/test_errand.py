@@ -1,0 +1,386 @@
+"""What an Errand makes of an exchange, step by step, with a link that does as the test says."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import pytest
+
+from est_core import (
+    CACertsReceived,
+    Channel,
+    ClientExchange,
+    ClientResult,
+    ClientSession,
+    Enrolled,
+    EstUri,
+    Failed,
+    Fault,
+    Instant,
+    LocalProtocolError,
+    Operation,
+    Outcome,
+    RemoteProtocolError,
+    Request,
+    Response,
+    RetryLater,
+    TlsVersion,
+)
+from est_core.asn1.cms import write_certs_only
+from est_core.testing import FIXED_INSTANT
+from est_transports.errand import (
+    ClientStep,
+    ClientTimeouts,
+    Connect,
+    Errand,
+    Lost,
+    Read,
+    Write,
+    connect_failure,
+)
+from est_transports.signers import LocalSigner
+from est_transports.tls_errors import TlsError
+from tests.core.cast import info
+from tests.core.client_cast import URI, ok, own_certificate_bag, own_key, reached, session
+from tests.pki import pki
+from tests.transports.fake_application import client_config, identity_of
+
+NOW = FIXED_INSTANT
+CONFIG = client_config(
+    identities=(identity_of(pki().client),),
+    signer=LocalSigner(own_key()),
+    timeouts=ClientTimeouts(response_s=10.0),
+)
+BAG = write_certs_only([pki().ca.certificate])
+CACERTS = ok(Operation.CACERTS, BAG)
+PENDING = Response(operation=Operation.SIMPLEENROLL, outcome=Outcome.PENDING, retry_after=30)
+
+AnyStep = TypeVar("AnyStep", bound=ClientStep)
+
+
+@dataclass
+class FakeLink:
+    """A link on which the test decides what is written, what comes and when it is time."""
+
+    channel: Channel = field(default_factory=reached)
+    due: float | None = None
+    writes: deque[tuple[bytes, ...]] = field(default_factory=deque)
+    answers: deque[Response | Lost | RemoteProtocolError] = field(default_factory=deque)
+    sent: list[Request] = field(default_factory=list)
+    received: list[bytes] = field(default_factory=list)
+    broken: list[TlsError | None] = field(default_factory=list)
+    timeouts: list[float] = field(default_factory=list)
+    spoilt: bool = False
+    timeout_code: str = "fake/timeout"
+
+    def fits(self, wanted: Connect, now: Instant) -> bool:
+        return False
+
+    def may_stay(self, result: ClientResult | RetryLater) -> bool:
+        return False
+
+    def send(self, request: Request, uri: EstUri, now: Instant) -> None:
+        self.sent.append(request)
+        self.writes.append((b"request", str(len(self.sent)).encode()))
+
+    def outgoing(self) -> tuple[bytes, ...]:
+        return self.writes.popleft() if self.writes else ()
+
+    def receive(self, data: bytes, now: Instant) -> None:
+        self.received.append(data)
+
+    def answer(self, operation: Operation, now: Instant) -> Response | Lost | None:
+        answer = self.answers.popleft() if self.answers else None
+        if isinstance(answer, RemoteProtocolError):
+            raise answer
+        return answer
+
+    def break_off(self, error: TlsError | None) -> None:
+        self.broken.append(error)
+
+    def next_timeout(self) -> float | None:
+        return self.due
+
+    def handle_timeout(self, now: Instant) -> None:
+        self.timeouts.append(now.mono)
+
+    def spoil(self) -> None:
+        self.spoilt = True
+
+
+def step(errand: Errand, kind: type[AnyStep], now: Instant = NOW) -> AnyStep:
+    """Return the next step, which is of that kind."""
+    found = errand.next_step(now)
+    assert isinstance(found, kind), found
+    return found
+
+
+def asked(exchange: ClientExchange, link: FakeLink) -> Errand:
+    """Return an errand whose request is written and that wants to read."""
+    errand = Errand(exchange, CONFIG, NOW)
+    step(errand, Connect)
+    errand.connected(link)
+    step(errand, Write)
+    return errand
+
+
+def answered(errand: Errand, link: FakeLink, answer: Response | Lost) -> None:
+    """Have that come."""
+    step(errand, Read)
+    link.answers.append(answer)
+    errand.receive(b"it", NOW)
+
+
+# The way of a request
+
+
+def test_the_steps_are_connect_write_read_and_the_result() -> None:
+    link = FakeLink()
+    errand = Errand(session().cacerts(), CONFIG, NOW)
+    connect = step(errand, Connect)
+    assert connect.uri == URI
+    assert (connect.config.server_name, connect.config.trust.explicit) == (
+        "est.example",
+        (pki().ca.certificate,),
+    )
+    assert connect.config.identity == CONFIG.identities[0]
+    errand.connected(link)
+    assert step(errand, Write) == Write(pieces=(b"request", b"1"), deadline=NOW.mono + 10)
+    assert step(errand, Read) == Read(deadline=NOW.mono + 10)
+    errand.receive(b"half", NOW)
+    assert step(errand, Read) == Read(deadline=NOW.mono + 10)
+    answered(errand, link, CACERTS)
+    assert link.received == [b"half", b"it"]
+    assert step(errand, CACertsReceived).certificates == (pki().ca.certificate,)
+
+
+def test_a_step_stays_until_it_is_done() -> None:
+    errand = Errand(session().cacerts(), CONFIG, NOW)
+    assert errand.next_step(NOW) == errand.next_step(NOW)
+
+
+def test_without_explicit_trust_the_implicit_anchors_count() -> None:
+    implicit = (pki().manufacturer.certificate,)
+    config = client_config(implicit=type(CONFIG.implicit)(implicit=implicit))
+    connect = step(Errand(ClientSession(URI).cacerts(), config, NOW), Connect)
+    assert (connect.config.trust.explicit, connect.config.trust.implicit) == ((), implicit)
+    assert connect.config.identity is None
+
+
+def test_a_request_is_signed_for_the_connection() -> None:
+    link = FakeLink()
+    errand = asked(session().enroll(info(own_key())), link)
+    (request,) = link.sent
+    assert request.operation is Operation.SIMPLEENROLL
+    assert isinstance(request.payload, bytes)
+    answered(errand, link, ok(Operation.SIMPLEENROLL, own_certificate_bag()))
+    assert isinstance(errand.next_step(NOW), Enrolled)
+
+
+def test_what_the_link_still_has_to_say_goes_out_after_the_answer() -> None:
+    link = FakeLink()
+    errand = asked(session().cacerts(), link)
+    step(errand, Read)
+    link.answers.append(CACERTS)
+    link.writes.append((b"acknowledged",))
+    errand.receive(b"it", NOW)
+    assert step(errand, Write).pieces == (b"acknowledged",)
+    step(errand, CACertsReceived)
+
+
+# Time
+
+
+def test_a_link_is_woken_when_it_wants_to_be_and_no_later_than_the_deadline() -> None:
+    link = FakeLink(due=NOW.mono + 3)
+    errand = asked(session().cacerts(), link)
+    assert step(errand, Read).deadline == NOW.mono + 3
+    errand.handle_timeout(NOW.after(3))
+    assert link.timeouts == [NOW.mono + 3]
+    link.due = NOW.mono + 30
+    assert step(errand, Read).deadline == NOW.mono + 10
+
+
+def test_what_the_link_says_when_it_is_woken_is_written() -> None:
+    link = FakeLink(due=NOW.mono + 3)
+    errand = asked(session().cacerts(), link)
+    step(errand, Read)
+    link.writes.append((b"again",))
+    errand.handle_timeout(NOW.after(3))
+    assert step(errand, Write).pieces == (b"again",)
+    step(errand, Read)
+
+
+def test_a_link_may_end_the_exchange_when_it_is_woken() -> None:
+    link = FakeLink(due=NOW.mono + 3)
+    errand = asked(session().cacerts(), link)
+    step(errand, Read)
+    link.answers.append(RemoteProtocolError("fake/silence", "nobody there", Fault.TIMEOUT))
+    errand.handle_timeout(NOW.after(3))
+    assert step(errand, Failed).code == "fake/silence"
+
+
+def test_the_deadline_ends_the_exchange_with_the_links_code() -> None:
+    link = FakeLink()
+    errand = asked(session().cacerts(), link)
+    step(errand, Read)
+    errand.handle_timeout(NOW.after(9.9))
+    step(errand, Read)
+    errand.handle_timeout(NOW.after(10))
+    failed = step(errand, Failed)
+    assert (failed.code, failed.message) == ("fake/timeout", "no answer within 10 seconds")
+    assert link.spoilt
+    assert link.timeouts == [NOW.mono + 9.9]
+
+
+def test_every_request_has_its_own_deadline() -> None:
+    link, exchange = FakeLink(), session().enroll(info(own_key()))
+    errand = asked(exchange, link)
+    answered(errand, link, PENDING)
+    later = step(errand, RetryLater)
+    assert later.at == NOW.after(30)
+    again = Errand(exchange, CONFIG, later.at)
+    step(again, Connect, later.at)
+    again.connected(link)
+    assert step(again, Write, later.at).deadline == later.at.mono + 10
+    assert link.sent[0] == link.sent[1]
+
+
+def test_an_exchange_whose_time_has_not_come_says_so_again() -> None:
+    link, exchange = FakeLink(), session().enroll(info(own_key()))
+    errand = asked(exchange, link)
+    answered(errand, link, PENDING)
+    assert step(errand, RetryLater) == step(errand, RetryLater)
+    early = NOW.after(29)
+    assert step(Errand(exchange, CONFIG, early), RetryLater, early).at == NOW.after(30)
+
+
+# What goes wrong
+
+
+def test_a_connection_that_fails_ends_the_exchange() -> None:
+    errand = Errand(session().cacerts(), CONFIG, NOW)
+    step(errand, Connect)
+    errand.connect_failed("connect/refused", "nobody listens")
+    assert step(errand, Failed) == Failed(code="connect/refused", message="nobody listens")
+
+
+def test_what_was_lost_is_asked_again_where_that_does_no_harm() -> None:
+    link = FakeLink()
+    errand = asked(session().cacerts(), link)
+    answered(errand, link, Lost(sent=True))
+    step(errand, Connect)
+    other = FakeLink()
+    errand.connected(other)
+    step(errand, Write)
+    answered(errand, other, CACERTS)
+    step(errand, CACertsReceived)
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_an_enrolment_is_asked_again_only_where_it_was_not_sent(sent: bool) -> None:
+    link = FakeLink()
+    errand = asked(session().enroll(info(own_key())), link)
+    answered(errand, link, Lost(sent=sent))
+    result = errand.next_step(NOW)
+    assert isinstance(result, Failed if sent else Connect)
+
+
+def test_a_broken_connection_is_the_links_to_judge() -> None:
+    link, alert = FakeLink(), TlsError("tls/peer-alert", "no")
+    errand = asked(session().cacerts(), link)
+    step(errand, Read)
+    link.answers.append(RemoteProtocolError(alert.code, alert.message))
+    errand.broken(alert, NOW)
+    assert link.broken == [alert]
+    assert step(errand, Failed).code == "tls/peer-alert"
+
+
+def test_an_answer_that_cannot_be_read_spoils_the_connection() -> None:
+    link = FakeLink()
+    errand = asked(session().cacerts(), link)
+    step(errand, Read)
+    link.answers.append(RemoteProtocolError("response/media-type", "a picture"))
+    errand.receive(b"it", NOW)
+    assert step(errand, Failed).code == "response/media-type"
+    assert link.spoilt
+
+
+# The caller's mistakes
+
+
+def test_nothing_can_be_received_out_of_turn() -> None:
+    errand = Errand(session().cacerts(), CONFIG, NOW)
+    calls: tuple[Callable[[], None], ...] = (
+        lambda: errand.receive(b"it", NOW),
+        lambda: errand.broken(None, NOW),
+        lambda: errand.handle_timeout(NOW),
+    )
+    for call in calls:
+        with pytest.raises(LocalProtocolError):
+            call()
+    link = FakeLink()
+    step(errand, Connect)
+    errand.connected(link)
+    with pytest.raises(LocalProtocolError):  # the request is not even taken
+        errand.receive(b"it", NOW)
+    assert link.received == []
+    step(errand, Write)
+    answered(errand, link, CACERTS)
+    with pytest.raises(LocalProtocolError):
+        errand.receive(b"more", NOW)
+    step(errand, CACertsReceived)
+
+
+def test_an_identity_or_a_signer_that_is_missing_is_said() -> None:
+    with pytest.raises(LocalProtocolError, match="identity"):
+        Errand(session().cacerts(), client_config(), NOW).next_step(NOW)
+    config = client_config(identities=CONFIG.identities)
+    errand = Errand(session().enroll(info(own_key())), config, NOW)
+    step(errand, Connect)
+    errand.connected(FakeLink())
+    with pytest.raises(LocalProtocolError, match="signer"):
+        errand.next_step(NOW)
+
+
+def test_an_exchange_that_somebody_else_drives_is_let_alone() -> None:
+    exchange = session().cacerts()
+    exchange.next_event()
+    with pytest.raises(LocalProtocolError, match="somebody else"):
+        Errand(exchange, CONFIG, NOW).next_step(NOW)
+
+
+def test_a_newer_version_than_asked_for_is_refused() -> None:
+    older = ClientSession(URI, trust=(pki().ca.certificate,), max_version=TlsVersion.TLS_1_2)
+    errand = Errand(older.cacerts(), client_config(), NOW)
+    assert step(errand, Connect).config.max_version is TlsVersion.TLS_1_2
+    with pytest.raises(LocalProtocolError):
+        errand.connected(FakeLink(channel=reached(version=TlsVersion.TLS_1_3, binding=None)))
+
+
+@pytest.mark.parametrize("name", ["connect_s", "handshake_s", "response_s"])
+def test_timeouts_are_positive(name: str) -> None:
+    with pytest.raises(LocalProtocolError, match=name):
+        ClientTimeouts(**{name: 0.0})
+
+
+@pytest.mark.parametrize(
+    "error, connected, code",
+    [
+        (TlsError("tls/peer-alert", "no"), False, "tls/peer-alert"),
+        (TimeoutError(), True, "tls/timeout"),
+        (ConnectionResetError(), True, "tls/closed"),
+        (TimeoutError(), False, "connect/timeout"),
+        (ConnectionRefusedError(), False, "connect/refused"),
+        (OSError("no address"), False, "connect/unreachable"),
+    ],
+)
+def test_a_connection_that_did_not_come_about_has_a_code(
+    error: Exception, connected: bool, code: str
+) -> None:
+    found, message = connect_failure(error, EstUri.parse("coaps://[::1]:5"), connected=connected)
+    assert found == code
+    assert message
