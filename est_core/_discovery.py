@@ -5,13 +5,18 @@ RFC 9148 4.1, RFC 6690.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from est_core._coap import WELL_KNOWN
-from est_core.codec.media import ContentFormat
 from est_core.model import OPERATIONS
 from est_core.policy import ServerPolicy
+
+_RESOURCES: Final = tuple(
+    (operation, row.short_path, tuple(str(number.value) for number in row.answer_formats))
+    for operation, row in OPERATIONS.items()
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,21 +25,24 @@ class Link:
 
     path: str
     resource_type: str
-    formats: tuple[ContentFormat, ...]
+    formats: tuple[str, ...]
 
-    @property
-    def attributes(self) -> Mapping[str, tuple[str, ...]]:
-        """What a query may name, with the values it may have."""
-        return {
-            "href": (self.path,),
-            "rt": (self.resource_type,),
-            "ct": tuple(str(number.value) for number in self.formats),
-        }
+    def values(self, name: str) -> tuple[str, ...]:
+        """Return the values of the attribute that a query names."""
+        match name:
+            case "href":
+                return (self.path,)
+            case "rt":
+                return (self.resource_type,)
+            case "ct":
+                return self.formats
+            case _:
+                return ()
 
     def text(self, authority: str | None) -> str:
         """Return the link in link format; with an authority, as an absolute URI."""
         base = "" if authority is None else f"coaps://{authority}"
-        numbers = " ".join(self.attributes["ct"])
+        numbers = " ".join(self.formats)
         # One number is a token, several are a quoted string: RFC 7252 7.2.1.
         ct = f'"{numbers}"' if len(self.formats) > 1 else numbers
         return f'<{base}{self.path}>;rt="{self.resource_type}";ct={ct}'
@@ -43,15 +51,10 @@ class Link:
 def links(policy: ServerPolicy) -> Iterator[Link]:
     """Yield what the policy offers on datagram channels: without label first, then by label."""
     for label in (None, *sorted(policy.labels, key=str)):
-        for operation, row in OPERATIONS.items():
-            if policy.row(operation, label, datagram=True) is None:
-                continue
-            segments = (*WELL_KNOWN, *((str(label),) if label else ()), row.short_path)
-            yield Link(
-                path="/" + "/".join(segments),
-                resource_type=f"ace.est.{row.short_path}",
-                formats=row.answer_formats,
-            )
+        root = "/".join(("", *WELL_KNOWN, *((str(label),) if label else ())))
+        for operation, name, formats in _RESOURCES:
+            if policy.row(operation, label, datagram=True) is not None:
+                yield Link(path=f"{root}/{name}", resource_type=f"ace.est.{name}", formats=formats)
 
 
 def matches(link: Link, query: str) -> bool:
@@ -62,7 +65,7 @@ def matches(link: Link, query: str) -> bool:
     name, separator, wanted = query.partition("=")
     if not separator:
         return True
-    values = link.attributes.get(name, ())
+    values = link.values(name)
     if wanted.endswith("*"):
         return any(value.startswith(wanted[:-1]) for value in values)
     return wanted in values

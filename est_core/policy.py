@@ -6,6 +6,7 @@ never looser.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, unique
 from types import MappingProxyType
@@ -54,6 +55,9 @@ class PolicyRow:
             raise LocalProtocolError("only a verified certificate can count")
 
 
+_Key = tuple[Operation, Label | None, bool | None]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerPolicy:
     """All rules of one server. RFC 7030 3.2.3, 3.3.2, 3.5, 3.7.
@@ -70,10 +74,12 @@ class ServerPolicy:
     challenges: tuple[AuthChallenge, ...] = ()
     labels: frozenset[Label] = field(default_factory=frozenset)
     foreign_challenge: ForeignChallenge = ForeignChallenge.REFUSE
+    _by_key: Mapping[_Key, PolicyRow] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        keys = [(row.operation, row.label, row.datagram) for row in self.rows]
-        if len(set(keys)) != len(keys):
+        by_key = {(row.operation, row.label, row.datagram): row for row in self.rows}
+        object.__setattr__(self, "_by_key", by_key)
+        if len(by_key) != len(self.rows):
             raise LocalProtocolError("two rows for the same operation, label and wire")
         for row in self.rows:
             if row.label is not None and row.label not in self.labels:
@@ -93,9 +99,8 @@ class ServerPolicy:
         if label is not None and label not in self.labels:
             return None
         for wanted in ((label, datagram), (label, None), (None, datagram), (None, None)):
-            for row in self.rows:
-                if (row.operation, row.label, row.datagram) == (operation, *wanted):
-                    return row
+            if row := self._by_key.get((operation, *wanted)):
+                return row
         return None
 
 

@@ -20,17 +20,15 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Final
 
 from est_core import (
     Decision,
     Entropy,
     Fail,
-    Fault,
     Instant,
     Limits,
-    Outcome,
-    Request,
     Response,
     ResponseReady,
     ServerExchange,
@@ -38,9 +36,10 @@ from est_core import (
     ServerSession,
     coapmap,
 )
-from est_core.coapmap import Code, ReplyShape, RequestHead, ResponseHead
+from est_core.coapmap import ReplyShape, RequestHead, ResponseHead
 from est_transports.application import Application
 from est_transports.coap_limits import CoapLimits
+from est_transports.coap_records import BUSY, STOPPING, UNVERIFIED, detailed, head_record
 from est_transports.coap_server_conn import RequestAbandoned, RequestReceived, ServerConnection
 from est_transports.dtls_context import DtlsServerContext
 from est_transports.dtls_limits import DtlsLimits
@@ -53,24 +52,34 @@ from est_transports.dtls_mux import (
     HandshakeFailed,
     Received,
 )
-from est_transports.service import Ask, Finished, Record, Wire, address_text, internal_error
+from est_transports.service import (
+    Ask,
+    Finished,
+    Record,
+    Wire,
+    address_text,
+    consult,
+    internal_error,
+)
 
 _log: Final = logging.getLogger("est_transports")
-_TARGET_CHARS: Final = 256
-_METHODS: Final[dict[int, str]] = {Code.GET: "GET", Code.POST: "POST"}
-_STOPPING_RETRY_S: Final = 10
+QUESTIONS_MAX: Final = 64
+"""Questions that the application has not answered, those of clients that are gone included: they
+take its time all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoapService:
     """What associations are served with; each keeps what it began with.
 
-    `context` is for the handshake, `application` for the questions, the rest between them.
+    `context` is for the handshake, `application` for the questions, the rest between them. After
+    `lifetime_s` seconds an association ends, so that the client's certificate is verified anew.
     """
 
     context: DtlsServerContext = field(repr=False)
     application: Application = field(repr=False)
     policy: ServerPolicy
+    lifetime_s: float = 3600.0
     limits: Limits = field(default_factory=Limits)
     coap: CoapLimits = field(default_factory=CoapLimits)
 
@@ -96,17 +105,26 @@ class _Open:
     started: float
     received_bytes: int
 
+    def detailed(self, record: Record, now: Instant) -> Record:
+        """Return the record with what is known of the exchange."""
+        seconds = now.mono - self.started
+        return detailed(record, self.exchange, seconds=seconds, received_bytes=self.received_bytes)
+
 
 @dataclass(slots=True, eq=False)
 class _Client:
-    """One association, and what is going on there. `due`: when something of it times out."""
+    """One association, and what is going on there.
+
+    `ends_at`: when it ends, unless an exchange is open then. `due`: when something times out.
+    """
 
     association: Association
     service: CoapService
     connection: ServerConnection
     session: ServerSession
+    ends_at: float
     open: dict[int, _Open] = field(default_factory=dict)
-    due: float | None = None
+    due: float = 0.0
 
     @property
     def peer(self) -> str:
@@ -116,8 +134,10 @@ class _Client:
         """Note anew when something is due, and whether an exchange is open."""
         times = [each.exchange.deadline.mono for each in self.open.values()]
         soonest = self.connection.next_timeout()
-        self.due = min(times if soonest is None else [*times, soonest], default=None)
-        self.association.is_busy = bool(self.open) or self.connection.open_exchanges > 0
+        self.association.is_busy = bool(self.open) or not self.connection.is_idle
+        if not self.association.is_busy:
+            times.append(self.ends_at)
+        self.due = min(times if soonest is None else [*times, soonest], default=inf)
 
 
 class CoapEndpoint:
@@ -139,6 +159,7 @@ class CoapEndpoint:
         self._dtls = DtlsServer(lambda: source().context, entropy=entropy, limits=dtls)
         self._clients: dict[Association, _Client] = {}
         self._deciding: dict[ServerExchange, tuple[_Client, _Open]] = {}
+        self._asked: set[ServerExchange] = set()
         self._steps: deque[CoapStep] = deque()
         self._stopping = False
 
@@ -172,6 +193,7 @@ class CoapEndpoint:
         settled (what was issued is on record), the latter logged and answered as a failure.
         """
         exchange = asked.exchange
+        self._asked.discard(exchange)
         waiting = self._deciding.get(exchange)
         if waiting is not None and now.mono >= exchange.deadline.mono:
             self._time_out(*waiting, now)
@@ -183,12 +205,36 @@ class CoapEndpoint:
             self._flush(waiting[0], now)
         self._advance(now)
 
+    def is_wanted(self, asked: AskCoap) -> bool:
+        """Return whether anybody waits for the decision. To be asked before the application is.
+
+        From any thread.
+        """
+        return asked.exchange in self._deciding
+
+    def withdraw(self, asked: AskCoap) -> None:
+        """Leave a question that nobody waits for unanswered; in place of `decide`."""
+        self._asked.discard(asked.exchange)
+
+    def renew(self, now: Instant) -> None:
+        """End the associations that were begun with another service than there is now.
+
+        Those on which an exchange is open end after it. What a reload changed, revocation lists
+        among it, holds from then on for everybody.
+        """
+        current = self._source()
+        for client in tuple(self._clients.values()):
+            if client.service is not current:
+                client.ends_at = now.mono
+                client.settle_timers()
+        self.handle_timeout(now)
+
     def next_timeout(self, now: Instant) -> float | None:
         """Return when `handle_timeout` is due, in monotonic seconds; None if nothing waits.
 
         It changes with every call of another method.
         """
-        times = [client.due for client in self._clients.values() if client.due is not None]
+        times = [client.due for client in self._clients.values() if client.due < inf]
         soonest = self._dtls.next_timeout(now.mono)
         return min(times if soonest is None else [*times, soonest], default=None)
 
@@ -196,7 +242,7 @@ class CoapEndpoint:
         """Do what is due by now. Called too early, it does nothing."""
         self._dtls.handle_timeout(now.mono)
         for client in tuple(self._clients.values()):
-            if client.due is None or client.due > now.mono:
+            if client.due > now.mono:
                 continue
             for waiting in tuple(client.open.values()):
                 if waiting.exchange.deadline.mono <= now.mono:
@@ -204,6 +250,9 @@ class CoapEndpoint:
             client.connection.handle_timeout(now.mono)
             self._serve(client, now)
             self._flush(client, now)
+            if client.ends_at <= now.mono and not client.association.is_busy:
+                self._forget(client, "the association was too old", now)
+                self._dtls.close(client.association)
         self._advance(now)
 
     def stop(self) -> None:
@@ -221,7 +270,7 @@ class CoapEndpoint:
         while (event := self._dtls.next_event()) is not None:
             match event:
                 case Established(association=association):
-                    self._clients[association] = self._client(association)
+                    self._clients[association] = self._client(association, now)
                 case Received(association=association, datagram=datagram):
                     client = self._clients.get(association)
                     if client is not None:
@@ -242,7 +291,7 @@ class CoapEndpoint:
                     )
                     self._steps.append(Finished(record=record))
 
-    def _client(self, association: Association) -> _Client:
+    def _client(self, association: Association, now: Instant) -> _Client:
         service = self._source()
         peer = address_text(association.address)
 
@@ -259,21 +308,30 @@ class CoapEndpoint:
             channel=replace(association.channel, peer_address=peer),
             limits=service.limits,
         )
-        client = _Client(association, service, connection, session)
+        ends_at = now.mono + service.lifetime_s
+        client = _Client(association, service, connection, session, ends_at)
+        client.settle_timers()
         return client
 
     def _check_head(self, client: _Client, head: RequestHead) -> tuple[ResponseHead, bytes] | None:
         """Answer what needs no payload: discovery, and what is refused by its head."""
         policy, limits = client.service.policy, client.service.limits
+        if not client.association.channel.is_verified:
+            return self._refuse(client, head, UNVERIFIED)  # before it uploads or learns anything
         found = coapmap.discover(head, policy=policy, limits=limits)
         if found is not None:
-            self._steps.append(Finished(record=_record(client, head, found)))
+            self._steps.append(Finished(record=head_record(client.peer, head, found)))
             return found
         refusal = coapmap.check_head(head, policy=policy, limits=limits)
-        if refusal is None:
-            return None
+        return None if refusal is None else self._refuse(client, head, refusal)
+
+    def _refuse(
+        self, client: _Client, head: RequestHead, refusal: Response
+    ) -> tuple[ResponseHead, bytes]:
         written = coapmap.write(refusal, coapmap.reply_shape(head))
-        self._steps.append(Finished(record=_record(client, head, written, response=refusal)))
+        self._steps.append(
+            Finished(record=head_record(client.peer, head, written, response=refusal))
+        )
         return written
 
     def _serve(self, client: _Client, now: Instant) -> None:
@@ -297,9 +355,10 @@ class CoapEndpoint:
         )
         client.open[event.exchange_id] = waiting
         self._deciding[waiting.exchange] = client, waiting
-        if self._stopping:
-            waiting.exchange.abandon("the server is about to stop")
-            self._respond(client, waiting, _stopping(request), now)
+        if self._stopping or len(self._asked) >= QUESTIONS_MAX:
+            busy = STOPPING if self._stopping else BUSY
+            waiting.exchange.abandon(busy.reason)
+            self._respond(client, waiting, replace(busy, operation=request.operation), now)
         else:
             self._follow(client, waiting, now)
 
@@ -313,6 +372,7 @@ class CoapEndpoint:
             case ResponseReady():
                 self._respond(client, waiting, event.response, now)
             case question:
+                self._asked.add(exchange)
                 self._steps.append(
                     AskCoap(
                         exchange=exchange,
@@ -335,8 +395,8 @@ class CoapEndpoint:
             written = coapmap.write(response, waiting.shape, now=now)
         client.connection.respond(waiting.exchange_id, *written, now.mono)
         del client.open[waiting.exchange_id], self._deciding[waiting.exchange]
-        record = _record(client, waiting.head, written, response=response)
-        self._steps.append(Finished(record=_detailed(record, waiting, now)))
+        record = head_record(client.peer, waiting.head, written, response=response)
+        self._steps.append(Finished(record=waiting.detailed(record, now)))
 
     def _forget(self, client: _Client, reason: str, now: Instant) -> None:
         """Give up an association that has ended, with the exchanges that were open on it."""
@@ -344,7 +404,7 @@ class CoapEndpoint:
         for waiting in client.open.values():
             waiting.exchange.abandon(reason)
             del self._deciding[waiting.exchange]
-            record = _detailed(_record(client, waiting.head), waiting, now)
+            record = waiting.detailed(head_record(client.peer, waiting.head), now)
             lost = replace(record, code="connection/lost", reason=reason)
             self._steps.append(Finished(record=lost))
         client.open.clear()
@@ -355,6 +415,13 @@ class CoapEndpoint:
         client.settle_timers()
 
 
+def consult_for(endpoint: CoapEndpoint, asked: AskCoap) -> Decision | None:
+    """Return the application's decision, None if nobody waits for it any more. For any thread."""
+    if not endpoint.is_wanted(asked):
+        return None
+    return consult(asked.application, asked.question)
+
+
 def _decide(exchange: ServerExchange, asked: AskCoap, decision: Decision) -> None:
     try:
         exchange.decide(decision)
@@ -362,50 +429,3 @@ def _decide(exchange: ServerExchange, asked: AskCoap, decision: Decision) -> Non
         _log.exception("the application gave no answer to %s", type(asked.question).__name__)
         if exchange.is_open:
             exchange.decide(Fail())
-
-
-def _stopping(request: Request) -> Response:
-    return Response(
-        operation=request.operation,
-        outcome=Outcome.FAULT,
-        fault=Fault.BUSY,
-        retry_after=_STOPPING_RETRY_S,
-        code="server/stopping",
-        reason="the server is about to stop",
-    )
-
-
-def _record(
-    client: _Client,
-    head: RequestHead,
-    written: tuple[ResponseHead, bytes] | None = None,
-    *,
-    response: Response | None = None,
-) -> Record:
-    """Return what can be said of a request by its head, and of its answer."""
-    target = "/" + "/".join(head.path)
-    return Record(
-        peer=client.peer,
-        wire=Wire.COAPS,
-        method=_METHODS.get(head.code, ""),
-        target=target[:_TARGET_CHARS].encode("ascii", "replace").decode("ascii"),
-        operation=response.operation if response else None,
-        status=coapmap.status_of(written[0].code) if written else 0,
-        code=response.code if response else "",
-        reason=response.reason if response else "",
-        sent_bytes=len(written[1]) if written else 0,
-    )
-
-
-def _detailed(record: Record, waiting: _Open, now: Instant) -> Record:
-    """Return the record with what is known of a request that was complete."""
-    exchange = waiting.exchange
-    return replace(
-        record,
-        operation=exchange.request.operation,
-        label=exchange.request.label,
-        identity=exchange.identity,
-        issued=exchange.issued,
-        seconds=now.mono - waiting.started,
-        received_bytes=waiting.received_bytes,
-    )

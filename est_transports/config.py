@@ -127,6 +127,7 @@ class CoapConfig:
     listen: ListenAddress | None = None
     associations_max: int = 256
     idle_s: float = 300.0
+    lifetime_s: float = 3600.0
     block_bytes: int = 1024
     mtu_bytes: int = MTU_BYTES
 
@@ -145,7 +146,11 @@ class CoapConfig:
 
     def dtls_limits(self) -> DtlsLimits:
         """Return the bounds of all clients together."""
-        return DtlsLimits(associations=self.associations_max, idle_s=self.idle_s)
+        return DtlsLimits(
+            associations=self.associations_max,
+            associations_per_host=-(-self.associations_max // 2),
+            idle_s=self.idle_s,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

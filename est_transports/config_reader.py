@@ -174,6 +174,7 @@ def _coap(table: TomlTable) -> CoapConfig:
                 "associations_max", usual.associations_max, least=1, most=65536
             ),
             idle_s=table.seconds("idle_s", usual.idle_s),
+            lifetime_s=table.seconds("lifetime_s", usual.lifetime_s),
             block_bytes=table.integer("block_bytes", usual.block_bytes),
             mtu_bytes=table.integer(
                 "mtu_bytes", usual.mtu_bytes, least=MIN_MTU_BYTES, most=MAX_MTU_BYTES

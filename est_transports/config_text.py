@@ -44,6 +44,7 @@ CONFIG_TEXT: Final = """\
 #listen = "127.0.0.1:5684"       # none; a client certificate is always needed here
 #associations_max = 256          # clients remembered at once in one process
 #idle_s = 300.0
+#lifetime_s = 3600.0             # then a client shakes hands again, and is verified again
 #block_bytes = 1024              # of a body in one message; 16, 32, 64 ... 1024
 #mtu_bytes = 1232                # of a UDP datagram
 

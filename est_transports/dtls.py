@@ -43,7 +43,13 @@ from est_transports.dtls_context import (
     dtls_client_context,
     dtls_server_context,
 )
-from est_transports.dtls_records import datagrams, renumbered, sequence_number
+from est_transports.dtls_records import (
+    RECORD_BYTES,
+    datagrams,
+    fragment_bytes,
+    renumbered,
+    sequence_number,
+)
 from est_transports.tls_errors import HANDSHAKE_TOO_LARGE, PROTOCOL, TIMEOUT, TlsError, tls_error
 
 __all__ = [
@@ -62,7 +68,6 @@ UNREAD_DATAGRAMS: Final = 64
 FRUITLESS_ANSWERS: Final = 32
 """How often in a row the peer may make us speak without a byte of data: by asking for a new
 handshake, which is refused with an alert, or by repeating the end of the first one."""
-READ_BYTES: Final = 16 * 1024  # one record, RFC 6347 4.1
 
 
 @unique
@@ -87,6 +92,7 @@ class DtlsEngine:
         "_connection",
         "_context",
         "_failure",
+        "_fragment_bytes",
         "_fruitless_answers",
         "_handshake_bytes",
         "_inbox",
@@ -109,6 +115,7 @@ class DtlsEngine:
         self._inbox: deque[bytes] = deque()
         self._outbox: list[bytes] = []
         self._handshake_bytes = 0
+        self._fragment_bytes = RECORD_BYTES
         self._fruitless_answers = 0
         self._ahead = 0
         self._peer_closed = False
@@ -145,6 +152,7 @@ class DtlsEngine:
         # RFC 6347 4.2.1. OpenSSL always begins with 1: after a hello was lost the client takes
         # that for a repetition of the HelloVerifyRequest.
         self._ahead = max(0, sequence_number(hello) - 1)
+        self._fragment_bytes = fragment_bytes(hello)
         self._advance()
         return True
 
@@ -163,12 +171,8 @@ class DtlsEngine:
                 message = f"the peer sent more than {HANDSHAKE_BYTES} bytes and no handshake"
                 self._fail(TlsError(HANDSHAKE_TOO_LARGE, message))
                 return
-        # OpenSSL reads its memory as a stream: a datagram is used up before the next goes in.
-        self._connection.bio_write(datagram)
-        if self._state is not _State.OPEN:
-            self._advance()
-        if self._state is _State.OPEN:
-            self._take_records()
+        for records in datagrams(datagram, self._fragment_bytes):
+            self._feed(records)
 
     def outgoing(self) -> tuple[bytes, ...]:
         """Return the datagrams to be sent to the peer, and forget them. Works in every state."""
@@ -214,9 +218,12 @@ class DtlsEngine:
 
     @property
     def payload_bytes(self) -> int:
-        """The most that `write` takes: what fits into one record in one datagram."""
+        """The most that `write` takes: what fits into one record in one datagram.
+
+        A client that came by `listen` may have asked for records of 512 bytes. RFC 6066 4.
+        """
         self._check_open()
-        return self._connection.get_cleartext_mtu()
+        return min(self._connection.get_cleartext_mtu(), self._fragment_bytes)
 
     def read(self) -> bytes | None:
         """Return the next datagram that the peer wrote, None when there is none.
@@ -273,12 +280,23 @@ class DtlsEngine:
             return
         self._state = _State.OPEN
 
+    def _feed(self, records: bytes) -> None:
+        # OpenSSL reads its memory as a stream, into a buffer of hardly more than one record as it
+        # was negotiated. What that does not hold at once it would go on reading amid a record.
+        if self._failure is not None:
+            return
+        self._connection.bio_write(records)
+        if self._state is not _State.OPEN:
+            self._advance()
+        if self._state is _State.OPEN:
+            self._take_records()
+
     def _take_records(self) -> None:
         """Decrypt what the datagram holds. What OpenSSL drops without a word leaves no trace."""
         fruitful = False
         try:
             while True:
-                data = self._connection.recv(READ_BYTES)
+                data = self._connection.recv(RECORD_BYTES)
                 fruitful = True
                 if len(self._inbox) < UNREAD_DATAGRAMS:
                     self._inbox.append(data)
@@ -303,7 +321,7 @@ class DtlsEngine:
         pieces = []
         try:
             while True:
-                pieces.append(self._connection.bio_read(4 * READ_BYTES))
+                pieces.append(self._connection.bio_read(4 * RECORD_BYTES))
         except SSL.WantReadError:
             pass
         records = renumbered(b"".join(pieces), self._ahead)

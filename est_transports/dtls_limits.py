@@ -16,11 +16,13 @@ class DtlsLimits:
 
     All are positive, and `datagram_bytes` is at most 16 KiB; LocalProtocolError otherwise.
     An association takes some 70 KiB. `half_open` are the handshakes under way, besides the
-    `associations`; both kinds give way to newer ones.
+    `associations`; both kinds give way to newer ones. A host is an IPv4 address, or a /64 of IPv6:
+    a gateway that all devices are behind is one, and should have as many as there are.
     """
 
     datagram_bytes: int = 8 * 1024  # that are received; an Ethernet's are 1472
     associations: int = 256
+    associations_per_host: int = 128  # so that nobody can hold all of them, busy as they may be
     half_open: int = 64
     handshake_s: float = 60.0  # five repetitions of a flight, at 1, 2, 4, 8 and 16 seconds
     idle_s: float = 300.0  # outlives EXCHANGE_LIFETIME, RFC 7252 4.8.2: a late duplicate is known
@@ -37,4 +39,10 @@ class DtlsLimits:
     @classmethod
     def constrained(cls) -> DtlsLimits:
         """Return bounds for a gateway with little memory and a few neighbours."""
-        return cls(datagram_bytes=2048, associations=32, half_open=8, queued_datagrams=128)
+        return cls(
+            datagram_bytes=2048,
+            associations=32,
+            associations_per_host=16,
+            half_open=8,
+            queued_datagrams=128,
+        )

@@ -14,9 +14,11 @@ lost its memory comes back from the address of its own association: the new one 
 old one and takes its place when its handshake is over, so that nobody who merely writes that
 address on an envelope, and nobody who repeats an old envelope, can end it. RFC 6347 4.2.1, 4.2.8.
 
-What is full makes room: the oldest handshake for a new one; for a new association the one that
-was longest idle, of those without a verified certificate first, which cost nothing to make.
-One with an open exchange never does.
+What is full makes room. For a new handshake the oldest one of the host that has most of them; for
+a new association the one that was longest idle, of those without a verified certificate first,
+which cost nothing to make. One with an open exchange never does, nor a verified one for one that
+is not. A host with all the associations that one may have makes room for itself; who has a
+network of IPv6 can write any address of it, so a host is an IPv4 address or a /64.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, unique
+from ipaddress import IPv6Address, ip_address
 from types import MappingProxyType
 from typing import Final
 
@@ -38,7 +41,7 @@ from est_transports.dtls_records import client_random, is_dtls
 from est_transports.tls_errors import TIMEOUT
 
 Address = tuple[str | int, ...]
-"""Who is at the other end, as a socket's recvfrom returns it. Only equality counts."""
+"""Who is at the other end, as a socket's recvfrom returns it: the host first."""
 
 CLOSED: Final = "dtls/closed"
 IDLE: Final = "dtls/idle"
@@ -57,7 +60,7 @@ class Count(Enum):
     UNPROVEN = "unproven"
     """A ClientHello without a cookie of ours: every handshake begins with one."""
     NO_ROOM = "no room"
-    """A ClientHello while every association has an open exchange."""
+    """A ClientHello while every association that could make room has an open exchange."""
     NOT_TAKEN = "not taken"
     """Lost here, for nobody took what was before it."""
 
@@ -116,6 +119,7 @@ DtlsEvent = Established | Received | Ended | HandshakeFailed
 class _HalfOpen:
     engine: DtlsEngine
     random: bytes
+    host: str
     gives_up_at: float
 
 
@@ -123,8 +127,13 @@ class _HalfOpen:
 class _Open:
     engine: DtlsEngine
     random: bytes
+    host: str
     association: Association
     active_at: float
+
+    @property
+    def is_verified(self) -> bool:
+        return self.association.channel.is_verified
 
 
 class DtlsServer:
@@ -144,6 +153,7 @@ class DtlsServer:
         "_listener_context",
         "_open",
         "_outgoing",
+        "_per_host",
         "_source",
     )
 
@@ -157,6 +167,7 @@ class DtlsServer:
         self._listener_context: DtlsServerContext | None = None
         self._half_open: OrderedDict[Address, _HalfOpen] = OrderedDict()  # the oldest first
         self._open: OrderedDict[Address, _Open] = OrderedDict()  # the longest idle first
+        self._per_host: Counter[str] = Counter()  # of the open ones
         self._events: deque[DtlsEvent] = deque()
         self._outgoing: deque[tuple[Address, bytes]] = deque()
         self._counts: Counter[Count] = Counter()
@@ -266,7 +277,8 @@ class DtlsServer:
 
     def _greet(self, hello: bytes, random: bytes, address: Address, now: float) -> None:
         """Answer a ClientHello that belongs to no handshake of ours."""
-        if address not in self._open and self._is_full() and self._least_wanted() is None:
+        host = _host(address)
+        if address not in self._open and self._is_full(host) and self._least_wanted(host) is None:
             self._counts[Count.NO_ROOM] += 1
             return
         context = self._source()
@@ -280,16 +292,20 @@ class DtlsServer:
             self._post(listener, address)
             return
         self._listener = None  # it is the client's from now on
-        entry = _HalfOpen(listener, random, now + self._limits.handshake_s)
-        if self._half_open.pop(address, None) is None:
-            self._crowd_out()
+        entry = _HalfOpen(listener, random, host, now + self._limits.handshake_s)
+        self._half_open.pop(address, None)
         self._half_open[address] = entry
+        self._crowd_out()
         self._advance(entry, address, now)
 
     def _crowd_out(self) -> None:
-        if len(self._half_open) >= self._limits.half_open:
-            address, _ = self._half_open.popitem(last=False)
-            self._failed(address, NO_ROOM, "gave way to a newer handshake")
+        if len(self._half_open) <= self._limits.half_open:
+            return
+        # Where several hosts have as many, the first counted: that of the oldest handshake.
+        ((crowd, _),) = Counter(entry.host for entry in self._half_open.values()).most_common(1)
+        address = next(where for where, entry in self._half_open.items() if entry.host == crowd)
+        del self._half_open[address]
+        self._failed(address, NO_ROOM, "gave way to a newer handshake")
 
     def _advance(self, entry: _HalfOpen, address: Address, now: float) -> None:
         """See how far a handshake has come."""
@@ -308,24 +324,38 @@ class DtlsServer:
             self._establish(entry, address, now)
 
     def _establish(self, entry: _HalfOpen, address: Address, now: float) -> None:
-        before = self._open.get(address)
-        if before is not None:
-            del self._open[address]  # it has nobody to say goodbye to
-            self._ended(before.association, REPLACED, "the client began anew")
-        elif self._is_full():
-            least = self._least_wanted()
-            if least is None:
-                entry.engine.close()
-                self._post(entry.engine, address)
-                self._failed(address, NO_ROOM, "every association has an open exchange")
-                return
-            self._end(least, NO_ROOM, "gave way to a newer association")
         engine = entry.engine
         association = Association(address, engine.channel(), engine.payload_bytes)
-        opened = _Open(engine, entry.random, association, now)
+        opened = _Open(engine, entry.random, entry.host, association, now)
+        obstacle = self._make_room(opened)
+        if obstacle:
+            engine.close()
+            self._post(engine, address)
+            self._failed(address, NO_ROOM, obstacle)
+            return
         self._open[address] = opened
+        self._per_host[entry.host] += 1
         self._events.append(Established(association=association))
         self._read(opened, now)
+
+    def _make_room(self, newcomer: _Open) -> str:
+        """End the association whose place a new one takes; return why it may not, or nothing."""
+        before = self._open.get(newcomer.association.address)
+        least = before
+        if before is None and self._is_full(newcomer.host):
+            least = self._least_wanted(newcomer.host)
+            if least is None:
+                return "every association that could make room has an open exchange"
+        if least is None:
+            return ""
+        if least.is_verified and not newcomer.is_verified:
+            return "its certificate does not verify, and that of the client there does"
+        if least is before:
+            self._remove(least)  # it has nobody to say goodbye to
+            self._ended(least.association, REPLACED, "the client began anew")
+        else:
+            self._end(least, NO_ROOM, "gave way to a newer association")
+        return ""
 
     def _read(self, entry: _Open, now: float) -> None:
         """Take what the client said, and what came of it."""
@@ -364,12 +394,21 @@ class DtlsServer:
         entry.active_at = now
         self._open.move_to_end(entry.association.address)
 
-    def _is_full(self) -> bool:
-        return len(self._open) >= self._limits.associations
+    def _is_full(self, host: str) -> bool:
+        return len(self._open) >= self._limits.associations or self._has_its_share(host)
 
-    def _least_wanted(self) -> _Open | None:
-        idle = (entry for entry in self._open.values() if not entry.association.is_busy)
-        return min(idle, key=lambda entry: entry.association.channel.is_verified, default=None)
+    def _has_its_share(self, host: str) -> bool:
+        return self._per_host[host] >= self._limits.associations_per_host
+
+    def _least_wanted(self, host: str) -> _Open | None:
+        """Return what gives way to a newcomer of that host, None if all of it is busy."""
+        own_only = self._has_its_share(host)
+        idle = (
+            entry
+            for entry in self._open.values()
+            if not entry.association.is_busy and (entry.host == host or not own_only)
+        )
+        return min(idle, key=lambda entry: entry.is_verified, default=None)
 
     def _end(self, entry: _Open, code: str, reason: str) -> None:
         self._forget(entry)
@@ -378,7 +417,13 @@ class DtlsServer:
     def _forget(self, entry: _Open) -> None:
         entry.engine.close()
         self._post(entry.engine, entry.association.address)
+        self._remove(entry)
+
+    def _remove(self, entry: _Open) -> None:
         del self._open[entry.association.address]
+        self._per_host[entry.host] -= 1
+        if not self._per_host[entry.host]:
+            del self._per_host[entry.host]
 
     def _ended(self, association: Association, code: str, reason: str) -> None:
         self._events.append(Ended(association=association, code=code, reason=reason))
@@ -390,3 +435,15 @@ class DtlsServer:
 def _is_known(random: bytes, *entries: _HalfOpen | _Open | None) -> bool:
     """True for a hello that a handshake began with: OpenSSL knows what a repetition means."""
     return any(entry is not None and entry.random == random for entry in entries)
+
+
+def _host(address: Address) -> str:
+    """Return what one end is likely to have all of: an address, or a network of IPv6."""
+    host = str(address[0])
+    try:
+        parsed = ip_address(host)
+    except ValueError:  # a socket of another family
+        return host
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
+        return parsed.packed[:8].hex()
+    return host

@@ -6,6 +6,7 @@ the expensive ones; OpenSSL judges what they let through. RFC 6347 4.1, 4.2.2.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Final
 
 _HEADER_BYTES: Final = 13  # type, version, epoch, sequence number, length
@@ -17,6 +18,12 @@ _VERSIONS: Final = frozenset({b"\xfe\xfd", b"\xfe\xff"})
 _CLIENT_HELLO: Final = b"\x01"
 _RANDOM_AT: Final = _HEADER_BYTES + 12 + 2  # handshake header, client_version
 _RANDOM_BYTES: Final = 32
+
+RECORD_BYTES: Final = 16 * 1024
+"""The most plaintext that a record holds. RFC 6347 4.1."""
+_MAX_FRAGMENT_LENGTH: Final = b"\0\1"
+_FRAGMENT_BYTES: Final = MappingProxyType({b"\1": 512, b"\2": 1024, b"\3": 2048, b"\4": 4096})
+"""The extension of a ClientHello that asks for less, and its values. RFC 6066 4."""
 
 
 def is_dtls(datagram: bytes) -> bool:
@@ -47,6 +54,25 @@ def client_random(datagram: bytes) -> bytes | None:
     return datagram[_RANDOM_AT : _RANDOM_AT + _RANDOM_BYTES]
 
 
+def fragment_bytes(hello: bytes) -> int:
+    """Return the most plaintext that either end of this client's association puts in a record.
+
+    `hello` has a `client_random`. RECORD_BYTES where max_fragment_length is absent, or is none
+    that OpenSSL would take. RFC 6066 4.
+    """
+    at = _RANDOM_AT + _RANDOM_BYTES
+    for width in (1, 1, 2, 1):  # session id, cookie, cipher suites, compression methods
+        at = _vector_end(hello, at, width)
+    extensions = hello[at + 2 : _vector_end(hello, at, 2)]
+    at = 0
+    while at < len(extensions):
+        end = _vector_end(extensions, at + 2, 2)
+        if extensions[at : at + 2] == _MAX_FRAGMENT_LENGTH:
+            return _FRAGMENT_BYTES.get(extensions[at + 4 : end], RECORD_BYTES)
+        at = end
+    return RECORD_BYTES
+
+
 def sequence_number(datagram: bytes) -> int:
     """Return the number of the record that a datagram begins with, 0 if it begins with none."""
     return int.from_bytes(datagram[_SEQUENCE], "big")
@@ -74,6 +100,8 @@ def datagrams(records: bytes, mtu_bytes: int) -> tuple[bytes, ...]:
 
     A record larger than that has a datagram of its own. RFC 6347 4.1.1: no record may be split.
     """
+    if 0 < len(records) <= mtu_bytes:
+        return (records,)
     packed, start, end = [], 0, 0
     while end < len(records):
         record_end = _record_end(records, end)
@@ -87,5 +115,9 @@ def datagrams(records: bytes, mtu_bytes: int) -> tuple[bytes, ...]:
 
 
 def _record_end(records: bytes, start: int) -> int:
-    at = start + _HEADER_BYTES
-    return at + int.from_bytes(records[at - 2 : at], "big")
+    return _vector_end(records, start + _HEADER_BYTES - 2, 2)
+
+
+def _vector_end(raw: bytes, at: int, width: int) -> int:
+    """Return where a vector ends whose length is told in so many bytes. RFC 5246 4.3."""
+    return at + width + int.from_bytes(raw[at : at + width], "big")

@@ -179,6 +179,8 @@ class _Generations:
             self._youngest.retire(GENERATION_S)
         self._turns = [_Turn(listener) for listener in self._listeners]
         self._served_as = service.coap or self._served_as
+        for coap_server, _ in self._coap:
+            coap_server.renew()
         server = Server(
             context_source=lambda: service.context,
             application=service.authority,

@@ -214,6 +214,7 @@ def _coap(
         context=context,
         application=authority,
         policy=config.policy(),
+        lifetime_s=config.coap.lifetime_s,
         limits=config.limits,
         coap=coap,
     )

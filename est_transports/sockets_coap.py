@@ -15,10 +15,10 @@ from typing import Final
 
 from est_core import Decision, Entropy, Instant
 from est_transports import _clock
-from est_transports.coap_server import AskCoap, CoapEndpoint, CoapService
+from est_transports.coap_server import AskCoap, CoapEndpoint, CoapService, consult_for
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
-from est_transports.service import Finished, Observe, consult, ignore, notify
+from est_transports.service import Finished, Observe, ignore, notify
 
 _log: Final = logging.getLogger("est_transports")
 
@@ -51,7 +51,7 @@ class CoapServer:
         self._observe = observe
         self._threads = threads
         self._clock = clock
-        self._decided: queue.SimpleQueue[tuple[AskCoap, Decision]] = queue.SimpleQueue()
+        self._decided: queue.SimpleQueue[tuple[AskCoap, Decision | None]] = queue.SimpleQueue()
         self._bell: socket.socket | None = None  # a byte wakes the serving thread
         self._ringing = threading.Lock()
         self._stop_at = math.inf
@@ -107,7 +107,10 @@ class CoapServer:
         with suppress(queue.Empty):
             while True:
                 asked, decision = self._decided.get_nowait()
-                self._endpoint.decide(asked, decision, self._clock())
+                if decision is None:
+                    self._endpoint.withdraw(asked)
+                else:
+                    self._endpoint.decide(asked, decision, self._clock())
         for _ in range(BATCH):
             try:
                 datagram, address = sock.recvfrom(RECEIVE_BYTES)
@@ -136,7 +139,7 @@ class CoapServer:
             _log.exception("no new thread to ask the application in")
 
     def _decide(self, asked: AskCoap) -> None:
-        decision = consult(asked.application, asked.question)
+        decision = consult_for(self._endpoint, asked)
         self._decided.put((asked, decision))
         self._ring()
 

@@ -11,9 +11,9 @@ from typing import Final
 
 import trio
 
-from est_core import Entropy, Fail, Instant
+from est_core import Decision, Entropy, Fail, Instant
 from est_transports import _clock
-from est_transports.coap_server import AskCoap, CoapEndpoint, CoapService
+from est_transports.coap_server import AskCoap, CoapEndpoint, CoapService, consult_for
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
 from est_transports.service import Finished, Observe, consult, ignore, notify
@@ -95,6 +95,11 @@ class CoapServer:
         self._serving.deadline = min(self._serving.deadline, trio.current_time() + drain_s)
         self._stopped.set()
 
+    def renew(self) -> None:
+        """End the associations that were begun with another service than `source` gives now."""
+        self._endpoint.renew(self._clock())
+        self._advance()
+
     async def _end_when_settled(self) -> None:
         await self._stopped.wait()
         while not self._endpoint.is_idle:
@@ -156,16 +161,20 @@ class CoapServer:
             self._nursery.start_soon(self._decide, asked)
 
     async def _decide(self, asked: AskCoap) -> None:
+        decision: Decision | None
         try:
             decision = await trio.to_thread.run_sync(
-                consult,
-                asked.application,
-                asked.question,
+                consult_for,
+                self._endpoint,
+                asked,
                 limiter=self._threads,
                 abandon_on_cancel=True,  # the hard deadline of `stop` does not wait for threads
             )
         except Exception:  # noqa: BLE001  # no thread to be had, say
             _log.exception("the application could not be asked")
             decision = Fail()
-        self._endpoint.decide(asked, decision, self._clock())
-        self._advance()
+        if decision is None:
+            self._endpoint.withdraw(asked)
+        else:
+            self._endpoint.decide(asked, decision, self._clock())
+            self._advance()

@@ -194,7 +194,11 @@ class _Loader:
             config = self._options(load_config(self._path))
             if config.ca.store != self._config.ca.store:
                 raise ServingError("[ca] store: another one needs a restart")
-            service = load_service(config, store=self.store, passwords=self._passwords)
+            # What needs a restart stays as it is, and serves with what is new all the same.
+            coap = replace(config.coap, listen=self._config.coap.listen)
+            service = load_service(
+                replace(config, coap=coap), store=self.store, passwords=self._passwords
+            )
         except (ConfigError, CredentialFileError, LocalProtocolError, ServingError) as exc:
             _log.error("not reloaded, everything stays as it was: %s", exc)
             return None

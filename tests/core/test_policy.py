@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from itertools import combinations
 
@@ -64,6 +65,30 @@ def test_the_row_that_fits_best_wins_in_any_order(kept: int) -> None:
             fitting = [found for found in rows if found.label is None]
             assert policy.row(CACERTS, CAMERAS, datagram=True) == next(iter(fitting), None)
             assert policy.row(CACERTS, None, datagram=True) == next(iter(fitting), None)
+
+
+def test_a_thousand_labels_with_rules_of_their_own_cost_no_time() -> None:
+    labels = [Label(f"label-{number}") for number in range(1000)]
+    policy = ServerPolicy(
+        rows=tuple(
+            row(label, operation=operation) for label in labels for operation in list(Operation)
+        ),
+        labels=frozenset(labels),
+    )
+    began = time.perf_counter()
+    for label in labels:
+        assert policy.row(CACERTS, label) == row(label)
+    assert time.perf_counter() - began < 0.1  # 2 ms; a look at every row would make it 500
+
+
+def test_the_index_of_a_policy_is_no_part_of_its_value() -> None:
+    policy = ServerPolicy(rows=(row(),), labels=LABELS)
+    assert policy == ServerPolicy(rows=(row(),), labels=LABELS)
+    assert hash(policy) == hash(ServerPolicy(rows=(row(),), labels=LABELS))
+    assert "_by_key" not in repr(policy)
+    changed = replace(policy, rows=(row(PRINTERS),))
+    assert changed.row(CACERTS, PRINTERS) is not None
+    assert changed.row(CACERTS, None) is None
 
 
 def test_a_row_for_datagrams_or_for_streams_is_for_nothing_else() -> None:

@@ -38,10 +38,14 @@ class Files:
 
 
 class EchoServer:
-    """A DtlsServer on a socket in a thread. It says everything again, in capitals."""
+    """A DtlsServer on a socket in a thread. It says everything again, in capitals.
 
-    def __init__(self, context: DtlsServerContext) -> None:
+    So many `times` in one datagram, as far as they fit.
+    """
+
+    def __init__(self, context: DtlsServerContext, times: int = 1) -> None:
         self.events: list[DtlsEvent] = []
+        self._times = times
         self._server = DtlsServer(lambda: context, entropy=entropy)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
@@ -80,8 +84,9 @@ class EchoServer:
             while (event := self._server.next_event()) is not None:
                 self.events.append(event)
                 if isinstance(event, Received):
-                    echo = event.datagram.upper()
-                    self._server.send(event.association, echo, time.monotonic())
+                    echo = event.datagram.upper() * self._times
+                    fitting = echo[: event.association.payload_bytes]
+                    self._server.send(event.association, fitting, time.monotonic())
             for address, datagram in self._server.outgoing():
                 self._socket.sendto(datagram, address)
 

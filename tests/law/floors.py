@@ -59,6 +59,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
         "tls dtls h11_conn coap_server_conn coap_client_conn srp tunnels",
         "dtls_mux",
         "service http_service",
+        "coap_records",
         "http_server errand coap_server",
         "http_client coap_client",
     ),

@@ -37,12 +37,12 @@ from est_core import (
 )
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_core.channel import Channel, TlsVersion, TrustClass
-from est_core.coapmap import Code
+from est_core.coapmap import Code, RequestHead
 from est_core.testing import FIXED_INSTANT
 from est_transports.coap_client_conn import ClientConnection, RequestFailed, ResponseReceived
 from est_transports.coap_limits import CoapLimits
 from est_transports.coap_messages import Kind
-from est_transports.coap_server import CoapEndpoint
+from est_transports.coap_server import QUESTIONS_MAX, CoapEndpoint, consult_for
 from est_transports.coap_server_conn import RequestReceived, ServerConnection
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
@@ -574,11 +574,11 @@ def test_a_stopping_server_answers_what_was_asked_and_puts_off_the_rest() -> Non
     assert site.log.records[0].identity.certificate == pki().client.certificate
 
 
-def test_a_stopping_server_puts_off_what_it_would_have_refused() -> None:
+def test_a_stopping_server_refuses_strangers_as_ever() -> None:
     site = Site()
     client = site.connect(context=a_dtls_client(pki().rogue_client))
     site.endpoint.stop()
-    assert site.ask(client, CRTS).head.code == Code.SERVICE_UNAVAILABLE
+    assert site.ask(client, CRTS).head.code == Code.FORBIDDEN
     assert site.endpoint.is_idle
 
 
@@ -819,3 +819,97 @@ def test_the_endpoint_asks_for_nothing_while_nobody_is_there() -> None:
     assert endpoint.next_step() is None
     assert endpoint.outgoing() == ()
     assert endpoint.is_idle
+
+
+# Who may make the server work, and for how long
+
+
+def test_a_client_that_comes_again_and_again_fills_no_queue() -> None:
+    site = Site()
+    site.holds = True
+    for _ in range(QUESTIONS_MAX):
+        site.send(site.connect(ALICE), SEN, csr_of())
+    assert len(site.held) == QUESTIONS_MAX
+    bob = site.connect(BOB)
+    assert site.ask(bob, SEN, CSR).head.code == Code.SERVICE_UNAVAILABLE
+    assert site.log.codes[-1] == (503, "server/busy")
+    *left, last = site.held
+    assert [site.endpoint.is_wanted(asked) for asked in left] == [False] * len(left)
+    assert all(consult_for(site.endpoint, asked) is None for asked in left)
+    assert site.endpoint.is_wanted(last)
+    site.endpoint.withdraw(left[0])
+    site.holds = False
+    assert site.ask(bob, SEN, CSR).head.code == Code.CHANGED
+
+
+def test_a_question_whose_time_is_over_is_not_wanted() -> None:
+    site = Site()
+    site.holds = True
+    site.send(site.connect(), SEN, CSR)
+    (asked,) = site.held
+    assert site.endpoint.is_wanted(asked)
+    site.wait(61)
+    assert not site.endpoint.is_wanted(asked)
+
+
+@pytest.mark.parametrize("head", [CRTS, SEN, CORE], ids=["crts", "sen", "discovery"])
+def test_a_client_that_is_not_verified_is_told_nothing_and_may_upload_nothing(
+    head: RequestHead,
+) -> None:
+    site = Site()
+    stranger = site.connect(context=a_dtls_client(pki().rogue_client))
+    answer = site.ask(stranger, head, b"x" * 3000 if head is SEN else b"")
+    assert answer.head.code == Code.FORBIDDEN
+    assert site.log.codes == [(403, "auth/certificate-not-accepted")]
+    (client,) = site.endpoint._clients.values()
+    assert client.connection.held_bytes < 512
+
+
+def test_an_association_ends_when_it_is_old_so_that_its_client_is_verified_anew() -> None:
+    site = Site(lifetime_s=600.0)
+    client = site.connect()
+    for _ in range(3):
+        site.wait(250)
+        if site.endpoint.associations:
+            site.ask(client, CRTS)
+    assert site.endpoint.associations == 0
+    site.settle()
+    assert client.engine.read() == b""
+
+
+def test_an_old_association_ends_after_its_open_exchange() -> None:
+    site = Site(lifetime_s=10.0)
+    site.holds = True
+    client = site.connect()
+    number = site.send(client, SEN, CSR)
+    site.wait(11)
+    assert site.endpoint.associations == 1
+    site.decide(site.held[0])
+    issued(answer_to(client, number))
+    site.wait(1)
+    assert site.endpoint.associations == 0
+
+
+def test_a_new_service_ends_what_was_begun_with_the_old_one() -> None:
+    site = Site()
+    site.connect(ALICE)
+    site.endpoint.renew(site.now)
+    assert site.endpoint.associations == 1
+    site.holds = True
+    bob = site.connect(BOB)
+    number = site.send(bob, SEN, CSR)
+    site.service = replace(site.service)
+    site.endpoint.renew(site.now)
+    assert [client.peer for client in site.endpoint._clients.values()] == ["192.0.2.2:40002"]
+    site.decide(site.held[0])
+    issued(answer_to(bob, number))
+    site.wait(1)
+    assert site.endpoint.associations == 0
+
+
+def test_a_path_is_recorded_without_what_could_pass_for_another_line() -> None:
+    site = Site()
+    client = site.connect()
+    site.ask(client, replace(CRTS, path=("a\n2026 INFO forged\x1b[2J", "b/c")))
+    (record,) = site.log.records
+    assert record.target == "/a%0A2026%20INFO%20forged%1B%5B2J/b%2Fc"

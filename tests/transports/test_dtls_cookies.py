@@ -11,8 +11,10 @@ from est_transports.dtls import DtlsEngine
 from est_transports.dtls_cookies import COOKIE_BYTES, Cookies
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_records import (
+    RECORD_BYTES,
     client_random,
     datagrams,
+    fragment_bytes,
     is_dtls,
     renumbered,
     sequence_number,
@@ -100,8 +102,39 @@ def test_a_datagram_cut_anywhere_is_no_dtls() -> None:
         assert client_random(HELLO[:size]) is None
 
 
+EXTENSIONS_AT = 59 + 1 + 1 + 2 + int.from_bytes(HELLO[61:63], "big") + 2
+"""Behind the random, no session id, no cookie, the suites and one compression method."""
+
+
+def asking(*extensions: bytes) -> bytes:
+    """Return the hello with these extensions before its own."""
+    own = HELLO[EXTENSIONS_AT + 2 :]
+    assert int.from_bytes(HELLO[EXTENSIONS_AT : EXTENSIONS_AT + 2], "big") == len(own)
+    block = b"".join(extensions) + own
+    return HELLO[:EXTENSIONS_AT] + len(block).to_bytes(2, "big") + block
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [(1, 512), (2, 1024), (3, 2048), (4, 4096), (0, RECORD_BYTES), (5, RECORD_BYTES)],
+)
+def test_a_client_hello_tells_how_much_a_record_may_hold(value: int, size: int) -> None:
+    extension = bytes([0, 1, 0, 1, value])
+    assert fragment_bytes(asking(extension)) == size
+    assert fragment_bytes(asking(b"\0\xff\0\x05" + b"\0\1\0\1\3", extension)) == size
+    assert fragment_bytes(asking()) == fragment_bytes(HELLO) == RECORD_BYTES
+
+
+def test_a_hello_cut_anywhere_asks_for_nothing_it_does_not_say() -> None:
+    hello = asking(b"\0\1\0\1\1")
+    for size in range(len(hello)):
+        told = fragment_bytes(hello[:size])
+        assert told == (512 if size >= EXTENSIONS_AT + 7 else RECORD_BYTES)
+
+
 @given(st.binary(max_size=200))
 def test_a_look_at_a_header_never_raises(datagram: bytes) -> None:
+    fragment_bytes(datagram)
     if client_random(datagram) is not None:
         assert is_dtls(datagram)
 
@@ -120,6 +153,8 @@ def test_limits_are_positive_and_within_what_openssl_reads() -> None:
     assert DtlsLimits.constrained().associations < DtlsLimits().associations
     with pytest.raises(LocalProtocolError):
         DtlsLimits(associations=0)
+    with pytest.raises(LocalProtocolError):
+        DtlsLimits(associations_per_host=0)
     with pytest.raises(LocalProtocolError):
         DtlsLimits(idle_s=-1.0)
     with pytest.raises(LocalProtocolError):

@@ -482,6 +482,82 @@ def test_where_all_are_busy_a_hello_is_not_answered_and_a_handshake_ends() -> No
     assert not alice.read()
 
 
+def at(host: str, port: int) -> Address:
+    """Return an address as a socket of the host's family does."""
+    return (host, port, 0, 0) if ":" in host else (host, port)
+
+
+ONE_HOST = {
+    "an IPv4 address": ["203.0.113.66"] * 5,
+    "a network of IPv6": [f"2001:db8:66:66::{number}" for number in range(5)],
+    "an IPv4 address of a socket for both": ["::ffff:203.0.113.66"] * 5,
+}
+MANY_HOSTS = {
+    "IPv4": ["192.0.2.1", "192.0.2.2", "192.0.2.3"],
+    "IPv6": ["2001:db8:1::1", "2001:db8:1:1::1", "2001:db8:2::1"],
+    "IPv4 of a socket for both": ["::ffff:192.0.2.1", "::ffff:192.0.2.2", "::ffff:192.0.2.3"],
+    "names": ["node-1", "node-2", "node-3"],
+}
+
+
+@pytest.mark.parametrize("kind", ONE_HOST)
+def test_many_handshakes_of_one_host_crowd_out_its_own(kind: str) -> None:
+    network = DtlsNetwork(SERVER, DtlsLimits(half_open=3))
+    hosts = [ALICE, *(at(host, 600 + port) for port, host in enumerate(ONE_HOST[kind]))]
+    for where in hosts:
+        network.send(hello_with_cookie(network, where)[1], where)
+    failed = [event for event in network.taken() if isinstance(event, HandshakeFailed)]
+    assert [(event.address, event.code) for event in failed] == [
+        (where, "dtls/no-room") for where in hosts[1:4]
+    ]
+    assert network.server.handshakes == 3
+
+
+@pytest.mark.parametrize("kind", ONE_HOST)
+def test_one_host_cannot_hold_all_associations_even_if_all_are_busy(kind: str) -> None:
+    network = DtlsNetwork(SERVER, DtlsLimits(associations=4, associations_per_host=2))
+    hosts = [at(host, 600 + port) for port, host in enumerate(ONE_HOST[kind])]
+    for where in hosts[:2]:
+        network.connect(where, CLIENT)
+        network.association(where).is_busy = True
+    for where in hosts[2:]:
+        assert network.send(hello_of(DtlsEngine(CLIENT)), where) == ()
+    assert network.server.counts[Count.NO_ROOM] == 3
+    network.connect(ALICE, CLIENT)
+    network.connect(BOB, CLIENT)
+    assert [each.address for each in network.server.associations] == [*hosts[:2], ALICE, BOB]
+
+
+@pytest.mark.parametrize("kind", MANY_HOSTS)
+def test_a_host_with_its_share_makes_room_for_itself(kind: str) -> None:
+    network = DtlsNetwork(SERVER, DtlsLimits(associations=9, associations_per_host=2))
+    first, second, third = MANY_HOSTS[kind]
+    for host in (second, third, first):
+        network.connect(at(host, 1), CLIENT)
+    for port in (2, 3, 4):
+        network.connect(at(first, port), CLIENT)
+    assert [each.address for each in network.server.associations] == [
+        *(at(second, 1), at(third, 1), at(first, 3), at(first, 4))
+    ]
+    network.server.close(network.association(at(first, 3)))
+    network.connect(at(first, 5), CLIENT)
+    assert len(network.server.associations) == 4
+    assert codes(network.taken()).count("Ended dtls/no-room") == 2
+
+
+@pytest.mark.parametrize("where", [ALICE, MALLORY])
+def test_a_client_that_does_not_verify_takes_no_place_of_one_that_does(where: Address) -> None:
+    network = DtlsNetwork(SERVER, DtlsLimits(associations=1))
+    alice = network.connect(ALICE, CLIENT)
+    network.taken()
+    stranger = network.connect(where, ROGUE)
+    assert codes(network.taken()) == ["HandshakeFailed dtls/no-room"]
+    assert stranger.read() == b""
+    assert talks(network, alice, ALICE)
+    network.connect(where, CLIENT)
+    assert [each.address for each in network.server.associations] == [where]
+
+
 def test_what_nobody_takes_is_bounded() -> None:
     network = DtlsNetwork(SERVER, DtlsLimits(queued_datagrams=5))
     alice = network.connect(ALICE, CLIENT)
