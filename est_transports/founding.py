@@ -7,9 +7,9 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -21,23 +21,36 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from cryptography.x509.oid import NameOID
 
 from est_core import Entropy, Instant, LocalProtocolError
+from est_transports.chains import chain_problem
 from est_transports.config_reader import CONFIG_FILE
 from est_transports.config_text import CONFIG_TEXT
+from est_transports.issuers import (
+    CA_KEYS,
+    COMMON_NAME_CHARS,
+    DEFAULT_CA_KEY,
+    ROOT_SUFFIX,
+    Issuer,
+    IssuerError,
+    make_issuer,
+)
 from est_transports.profiles import Profile
-from est_transports.refca import ReferenceCA, new_root, new_tls_identity
-from est_transports.signers import LocalSigner
+from est_transports.refca import CAUnavailable, ReferenceCA, new_tls_identity
+from est_transports.signers import LocalSigner, SigningKey
 from est_transports.stores.sqlite import SqliteStore
 
 CA_KEY: Final = "ca-key.pem"
 CA_CERTIFICATE: Final = "ca.pem"
+"""The root: what clients are given to trust."""
+ISSUING_CERTIFICATES: Final = "issuing.pem"
+"""The issuing certificate and those above it, where it is not the root itself."""
+ROOT_KEY: Final = "root-key.pem"
 SERVER_KEY: Final = "server-key.pem"
 SERVER_CERTIFICATE: Final = "server.pem"
 STORE: Final = "est.db"
 DEFAULT_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
-COMMON_NAME_CHARS: Final = 64  # ub-common-name, RFC 5280 A.1
+MAX_PASSWORD_BYTES: Final = 1023  # OpenSSL's bound for an encrypted key
 
 _DNS_LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 
@@ -54,26 +67,70 @@ class OccupiedError(FoundingError):
 class Founding:
     """What a new CA is to be. `hosts` are names and addresses of its server.
 
-    `key_password` encrypts the CA's key and is put nowhere; `password_file` is where est.toml
-    says that it can be read. Raises LocalProtocolError for a name or host that cannot be.
+    It is made, with a key of kind `ca_key` (of CA_KEYS) and below a root of its own if
+    `intermediate`; or it is `given` (see given_issuer) and has all that. `key_password` encrypts
+    the CA's key and is put nowhere; `password_file` is where est.toml says that it can be read.
+    `root_key_password` is for the root's key. Raises LocalProtocolError for a name or host that
+    cannot be, and for what does not go together.
     """
 
     hosts: tuple[str, ...] = DEFAULT_HOSTS
     name: str | None = None
-    key_password: bytes | None = None
+    ca_key: str | None = None
+    intermediate: bool = False
+    given: Issuer | None = None
+    key_password: bytes | None = field(default=None, repr=False)
     password_file: Path | None = None
+    root_key_password: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.hosts:
             raise LocalProtocolError("the server has no host name")
         for host in self.hosts:
             check_host(host)
-        if self.name is not None and (
-            not 0 < len(self.name.strip()) <= COMMON_NAME_CHARS or not self.name.isprintable()
-        ):
-            raise LocalProtocolError(f"a CA's name has 1 to {COMMON_NAME_CHARS} characters")
+        self._check_name()
+        if self.ca_key is not None and self.ca_key not in CA_KEYS:
+            raise LocalProtocolError(f"a CA has no {self.ca_key} key")
         if (self.key_password is None) != (self.password_file is None):
             raise LocalProtocolError("a key password and its file go together")
+        for password in (self.key_password, self.root_key_password):
+            if password is not None and not 0 < len(password) <= MAX_PASSWORD_BYTES:
+                raise LocalProtocolError(f"a key password has 1 to {MAX_PASSWORD_BYTES} bytes")
+        if self.given is not None and (self.name or self.ca_key or self.intermediate):
+            raise LocalProtocolError("a CA that is given has its name, its key and its root")
+        if self.root_key_password is not None and not self.intermediate:
+            raise LocalProtocolError("only an intermediate has a root with a key of its own")
+
+    def _check_name(self) -> None:
+        longest = COMMON_NAME_CHARS - (len(ROOT_SUFFIX) if self.intermediate else 0)
+        if self.name is not None and (
+            not 0 < len(self.name.strip()) <= len(self.name) <= longest
+            or not self.name.isprintable()
+        ):
+            raise LocalProtocolError(f"a CA's name has 1 to {longest} characters")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Founded:
+    """A CA in its directory. `chain` leads from the issuing certificate to the root.
+
+    `root_key` is the file with the key of a root that was made with an intermediate: nobody needs
+    it before the intermediate ends, and it should not stay there.
+    """
+
+    chain: tuple[x509.Certificate, ...]
+    certificates_file: Path
+    root_key: Path | None = None
+
+    @property
+    def issuing(self) -> x509.Certificate:
+        """The certificate that certifies."""
+        return self.chain[0]
+
+    @property
+    def root(self) -> x509.Certificate:
+        """The certificate that clients are to trust, in the file CA_CERTIFICATE."""
+        return self.chain[-1]
 
 
 def check_host(host: str) -> None:
@@ -96,8 +153,8 @@ def found(
     entropy: Entropy,
     replace: bool = False,
     moved: Callable[[Path], object] | None = None,
-) -> x509.Certificate:
-    """Make the directory and return the certificate of its CA.
+) -> Founded:
+    """Make the directory and return what is in it.
 
     A directory that holds anything is left alone, unless `replace`: then it is moved aside to
     DIRECTORY.old-N, where its CA's key stays, and `moved` is told that path. The files are made
@@ -108,54 +165,103 @@ def found(
         if not directory.is_dir():
             raise FoundingError(f"{directory}: is a file, not a directory")
         raise OccupiedError(f"{directory}: is there already and not empty")
+    password_file = founding.password_file
+    if password_file is not None and directory in Path(os.path.abspath(password_file)).parents:
+        raise FoundingError(f"{password_file}: is in the directory that would be moved aside")
     with _errors(directory), _workshop(directory) as workshop:
-        certificate = _make(workshop, founding, now, entropy)
+        issuer = _make(workshop, founding, now, entropy)
         aside = _move(workshop, directory, replace=replace)
     if aside is not None and moved is not None:
         moved(aside)
-    return certificate
+    return Founded(
+        chain=issuer.certificates,
+        certificates_file=directory / _certificates_file(issuer),
+        root_key=None if issuer.root_key is None else directory / ROOT_KEY,
+    )
 
 
-def _make(workshop: Path, founding: Founding, now: Instant, entropy: Entropy) -> x509.Certificate:
-    ca_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    signer = LocalSigner(ca_key)
-    # A name of its own: two CAs of one name in one list of anchors are a trap.
-    name = founding.name or f"EST CA {entropy(4).hex()}"
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    root = new_root(subject, signer, ca_key.public_key(), now=now.wall, entropy=entropy)
+def _make(workshop: Path, founding: Founding, now: Instant, entropy: Entropy) -> Issuer:
+    issuer = _issuer(founding, now, entropy)
+    server_key = ec.generate_private_key(ec.SECP256R1())
     store = SqliteStore.create(workshop / STORE)
     try:
         ca = ReferenceCA(
-            certificate=root,
-            signer=signer,
+            certificate=issuer.certificate,
+            chain=issuer.chain,
+            signer=LocalSigner(issuer.key),
             store=store,
             profiles={"client": Profile(name="client")},
             default_profile="client",
             entropy=entropy,
         )
         server = new_tls_identity(ca, founding.hosts, server_key.public_key(), now=now.wall)
+    except (CAUnavailable, LocalProtocolError) as exc:
+        raise FoundingError(f"the CA cannot issue: {exc}") from exc
     finally:
         store.close()
-    _write(workshop / CA_KEY, _key_pem(ca_key, founding.key_password), 0o600)
+    problem = chain_problem(
+        server, anchors=(issuer.root,), others=issuer.certificates, now=now.wall
+    )
+    if problem:  # say, a name outside of those that a given CA may certify
+        raise FoundingError(f"the server's certificate would not verify: {problem}")
+    _write_files(workshop, founding, issuer)
     _write(workshop / SERVER_KEY, _key_pem(server_key, None), 0o600)
-    _write(workshop / CA_CERTIFICATE, root.public_bytes(Encoding.PEM), 0o644)
-    _write(workshop / SERVER_CERTIFICATE, server.public_bytes(Encoding.PEM), 0o644)
-    _write(workshop / CONFIG_FILE, config_text(founding.password_file).encode(), 0o600)
-    return root
+    intermediates = (each for each in issuer.certificates if each != issuer.root)
+    _write(workshop / SERVER_CERTIFICATE, _pem((server, *intermediates)), 0o644)
+    return issuer
 
 
-def config_text(password_file: Path | None) -> str:
-    """Return the text of est.toml, with the place of the CA key's password if it has one."""
-    if password_file is None:
-        return CONFIG_TEXT
+def _issuer(founding: Founding, now: Instant, entropy: Entropy) -> Issuer:
+    if founding.given is not None:
+        return founding.given
+    try:
+        return make_issuer(
+            # A name of its own: two CAs of one name in one list of anchors are a trap.
+            founding.name or f"EST CA {entropy(4).hex()}",
+            founding.ca_key or DEFAULT_CA_KEY,
+            intermediate=founding.intermediate,
+            now=now.wall,
+            entropy=entropy,
+        )
+    except IssuerError as exc:
+        raise FoundingError(str(exc)) from exc
+
+
+def _write_files(workshop: Path, founding: Founding, issuer: Issuer) -> None:
+    _write(workshop / CA_CERTIFICATE, _pem((issuer.root,)), 0o644)
+    _write(workshop / CA_KEY, _key_pem(issuer.key, founding.key_password), 0o600)
+    settings = {}
+    if issuer.chain:
+        _write(workshop / ISSUING_CERTIFICATES, _pem(issuer.certificates), 0o644)
+        settings["certificate"] = ISSUING_CERTIFICATES
+    if issuer.root_key is not None:
+        root_key = _key_pem(issuer.root_key, founding.root_key_password)
+        _write(workshop / ROOT_KEY, root_key, 0o600)
+    if founding.password_file is not None:
+        settings["key_password_file"] = str(founding.password_file.absolute())
+    _write(workshop / CONFIG_FILE, config_text(settings).encode(), 0o600)
+
+
+def _certificates_file(issuer: Issuer) -> str:
+    return ISSUING_CERTIFICATES if issuer.chain else CA_CERTIFICATE
+
+
+def config_text(ca_settings: Mapping[str, str]) -> str:
+    """Return the text of est.toml, with these keys of its table [ca] set to strings."""
     lines = CONFIG_TEXT.splitlines()
-    at = next(n for n, line in enumerate(lines) if line.startswith("#key_password_file"))
-    escaped = str(password_file.absolute()).replace("\\", "\\\\").replace('"', '\\"')
-    lines[at] = f'key_password_file = "{escaped}"'
+    table = lines.index("[ca]")
+    for key, value in ca_settings.items():
+        at = next(n for n in range(table, len(lines)) if lines[n].startswith(f"#{key} = "))
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        lines[at] = f'{key} = "{escaped}"'
     return "\n".join(lines) + "\n"
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey, password: bytes | None) -> bytes:
+def _pem(certificates: Iterable[x509.Certificate]) -> bytes:
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+
+
+def _key_pem(key: SigningKey, password: bytes | None) -> bytes:
     encryption = NoEncryption() if password is None else BestAvailableEncryption(password)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 

@@ -37,6 +37,7 @@ __all__ = [
     "Enrolment",
     "ReferenceCA",
     "Refused",
+    "new_intermediate",
     "new_root",
     "new_tls_identity",
 ]
@@ -253,27 +254,63 @@ def new_root(
     now: datetime,
     entropy: Entropy,
     validity_days: int = _ROOT_DAYS,
+    path_length: int = 0,
 ) -> x509.Certificate:
-    """Return a self-signed root that may issue end-entity certificates only, for ten years.
+    """Return a self-signed root for ten years, with `path_length` CAs below it at most.
 
-    `public_key` is the signer's. Raises LocalProtocolError if it is not.
+    Without any it may issue end-entity certificates only. `public_key` is the signer's. Raises
+    LocalProtocolError if it is not, and SignerError.
     """
     if _spki_of(public_key) != signer.public_key_spki:
         raise LocalProtocolError("the public key is not the signer's")
+    builder = _ca_builder(subject, public_key, path_length, now, validity_days)
+    builder = builder.issuer_name(subject).serial_number(new_serial(entropy))
+    return CertificateSigner(signer).sign(builder)
+
+
+def new_intermediate(
+    subject: x509.Name,
+    public_key: CertificatePublicKeyTypes,
+    *,
+    issuer: x509.Certificate,
+    signer: Signer,
+    now: datetime,
+    entropy: Entropy,
+    validity_days: int = _ROOT_DAYS,
+) -> x509.Certificate:
+    """Return a certificate of `issuer` for a CA that may issue end-entity certificates only.
+
+    For ten years, or as long as the issuer's own. `signer` has the issuer's key. Raises
+    LocalProtocolError where it has not, or the issuer is no CA; SignerError.
+    """
+    _check_is_ca(issuer, signer)
+    left = issuer.not_valid_after_utc - now
+    if left <= BACKDATED:
+        raise LocalProtocolError("the issuer's certificate has expired, or is about to")
+    builder = _ca_builder(subject, public_key, 0, now, min(validity_days, left.days))
+    builder = builder.issuer_name(issuer.subject).serial_number(new_serial(entropy))
+    builder = builder.add_extension(_authority_key_id(issuer), critical=False)
+    return CertificateSigner(signer).sign(builder)
+
+
+def _ca_builder(
+    subject: x509.Name,
+    public_key: CertificatePublicKeyTypes,
+    path_length: int,
+    now: datetime,
+    validity_days: int,
+) -> x509.CertificateBuilder:
     moment = now.astimezone(UTC).replace(microsecond=0)
-    builder = (
+    return (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(subject)
         .public_key(public_key)
-        .serial_number(new_serial(entropy))
         .not_valid_before(moment - BACKDATED)
         .not_valid_after(moment + timedelta(days=validity_days))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
-    return CertificateSigner(signer).sign(builder)
 
 
 def new_tls_identity(

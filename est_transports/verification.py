@@ -118,6 +118,11 @@ _PROBLEMS: Final = {
 """OpenSSL's verification results in a few words each."""
 
 
+def problem_text(error: int) -> str:
+    """Return what an error of OpenSSL's verification means, in a few words."""
+    return _PROBLEMS.get(error, f"verification error {error}")
+
+
 class VerificationRecord:
     """What the verify callback saw on one connection; a Connection's app data."""
 
@@ -222,7 +227,9 @@ class PeerVerifier:
             return self._flaw_untrusted(certificate)
         if error == _Codes.ERR_UNABLE_TO_GET_CRL and not self._has_crl(certificate):
             return ""
-        return _PROBLEMS.get(error, f"verification error {error}")
+        if error == _Codes.ERR_CRL_SIGNATURE_FAILURE and self._is_anchor(certificate):
+            return ""  # with an intermediate as anchor there is nobody above to verify it with
+        return problem_text(error)
 
     def _flaw_untrusted(self, certificate: crypto.X509) -> str:
         try:
@@ -235,6 +242,12 @@ class PeerVerifier:
             return _folded(certificate.to_cryptography().issuer) in self._crl_issuers
         except UNREADABLE:
             return True
+
+    def _is_anchor(self, certificate: crypto.X509) -> bool:
+        try:
+            return _anchor_key(certificate.to_cryptography()) in self._explicit | self._implicit
+        except UNREADABLE:
+            return False
 
     def _verify_again(
         self, chain: tuple[x509.Certificate, ...], problems: list[str]
@@ -251,8 +264,7 @@ class PeerVerifier:
         except crypto.X509StoreContextError as exc:
             # Without a callback, a missing CRL cannot be told from one that was never meant to
             # be there: it fails closed, and a full handshake puts it right.
-            error = exc.errors[0]
-            problems.append(_PROBLEMS.get(error, f"verification error {error}"))
+            problems.append(problem_text(exc.errors[0]))
         except UNREADABLE:
             problems.append(_UNREADABLE_TEXT)
         return ()

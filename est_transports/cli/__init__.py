@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "serve": ("server_side", "serve", "Serve EST from such a directory."),
     "user": ("server_side", "user", "Add, list and remove users."),
     "certs": ("server_side", "certs", "List and show issued certificates."),
+    "provision": ("client_side", "provision", "Give a new device trust and a certificate."),
     "cacerts": ("client_side", "cacerts", "Fetch a server's CA certificates."),
     "csrattrs": ("client_side", "csrattrs", "Show what a server wants in a request."),
     "enroll": ("client_side", "enroll", "Get a certificate."),

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 import click
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from est_core import (
     AuthScheme,
@@ -24,6 +25,7 @@ from est_core import (
     LocalProtocolError,
     PopMode,
     TlsVersion,
+    TrustDecisionRequested,
 )
 from est_transports.cli._common import (
     CliError,
@@ -36,7 +38,12 @@ from est_transports.cli._common import (
 )
 from est_transports.cli.keys import load_key
 from est_transports.errand import ClientTimeouts
-from est_transports.trust import CredentialFileError, TlsIdentity, load_pem_certificates
+from est_transports.trust import (
+    CredentialFileError,
+    TlsIdentity,
+    by_fingerprint,
+    load_pem_certificates,
+)
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -51,19 +58,20 @@ class Passwords:
     """Answers a server's challenges with one user's password; asks for it where it must.
 
     What was given once and refused is not given again. `refused` says that it happened. Only
-    the server of `uri` is given anything: not one that it points to.
+    the server of `uri` is given anything: not one that it points to. `implicit` says that it is
+    trusted for third parties' sake only, which is worth a warning.
     """
 
     def __init__(
         self, user: str | None, password: str | None, *, uri: EstUri, implicit: bool = False
     ) -> None:
         self.user = user
+        self.implicit = implicit
         self._origin = uri.origin
         self.refused = False
         self.unknown_schemes: tuple[str, ...] = ()
         self._password = password
         self._typed: str | None = None
-        self._implicit = implicit
 
     def __call__(self, question: CredentialsRequested) -> Credentials | None:
         """Return the credentials for a Basic challenge, or None."""
@@ -76,26 +84,52 @@ class Passwords:
             return None
         if self.user is None or (self.refused and self._password is not None):
             return None
-        if self._implicit:
+        if self.implicit:
             # EST-046: any CA of the system's could have made this server.
             warn("the password goes to a server that only the system's trust store vouches for")
-            self._implicit = False
+            self.implicit = False
         if self._password is None and (self._typed is None or self.refused):
             self._typed = ask_password(f"Password of {self.user}")
         return BasicCredentials(user=self.user, password=self._password or self._typed or "")
+
+
+class Fingerprint:
+    """Decides in a bootstrap: the CA certificate with this fingerprint is trusted, if any.
+
+    `refused` keeps what the server sent where it is none of that. Raises LocalProtocolError for
+    a text that is no fingerprint. RFC 7030 4.1.1.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._accept = by_fingerprint(text)
+        self._kind = hashes.SHA256() if len(text.replace(":", "")) == 64 else hashes.SHA512()
+        self.refused: tuple[x509.Certificate, ...] = ()
+
+    def __call__(self, question: TrustDecisionRequested) -> tuple[x509.Certificate, ...]:
+        """Return the accepted certificates."""
+        accepted = self._accept(question)
+        self.refused = () if accepted else question.candidates
+        return accepted
+
+    def of(self, certificate: x509.Certificate) -> str:
+        """Return the fingerprint of a certificate, by the same hash."""
+        return certificate.fingerprint(self._kind).hex(":").upper()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """A server and how to talk to it.
 
-    `trust` are explicit trust anchors; `implicit` is filled where there are none.
-    `key_password` is what opened the identity's key.
+    `trust` are explicit trust anchors; `implicit` is filled where there are neither these nor a
+    `fingerprint`, by which they are yet to be fetched. `ca_certificates` are the CA's, where they
+    were fetched to get `trust`. `key_password` is what opened the identity's key.
     """
 
     uri: EstUri
     trust: tuple[x509.Certificate, ...] = ()
     implicit: tuple[x509.Certificate, ...] = ()
+    fingerprint: Fingerprint | None = None
+    ca_certificates: tuple[x509.Certificate, ...] | None = None
     identity: TlsIdentity | None = None
     key_password: bytes | None = field(default=None, repr=False)
     passwords: Passwords = field(repr=False)
@@ -113,6 +147,9 @@ _OPTIONS: Final = (
     click.option("--trust", type=_PATH, metavar="CA.pem",
                  help="Trust servers certified by these CAs and no others; without it the "
                  "system's trust store."),
+    click.option("--fingerprint", metavar="SHA256",
+                 help="Fetch the CA certificates first and trust the root with this fingerprint "
+                 "(SHA-256 or SHA-512), and no other CA."),
     click.option("--user", metavar="NAME[:PASSWORD]",
                  help="Log in as NAME. A password given here can be seen by others on this "
                  "machine (ps): rather be asked, or use --password-stdin."),
@@ -139,8 +176,8 @@ _SIGNING: Final = (
                  help="Link the request to the connection: where possible, always, or never."),
 )  # fmt: skip
 
-_NAMES: Final = ("url", "trust", "user", "password_stdin", "cert", "key", "key_password_file",
-                 "label", "digest", "pop", "tls_max", "timeout")  # fmt: skip
+_NAMES: Final = ("url", "trust", "fingerprint", "user", "password_stdin", "cert", "key",
+                 "key_password_file", "label", "digest", "pop", "tls_max", "timeout")  # fmt: skip
 
 
 def client_options(command: Decorated) -> Decorated:
@@ -171,6 +208,7 @@ def make_target(
     *,
     url: str,
     trust: Path | None = None,
+    fingerprint: str | None = None,
     user: str | None = None,
     password_stdin: bool = False,
     cert: Path | None = None,
@@ -185,21 +223,35 @@ def make_target(
     """Return what the options mean. Raises CliError: USAGE, or LOCAL for files."""
     uri = parse_url(url, label)
     if uri.scheme == "coaps":
-        _check_coaps(uri, cert=cert, user=user, tls_max=tls_max)
+        _check_coaps(uri, cert=cert, user=user, tls_max=tls_max, fingerprint=fingerprint)
+    if fingerprint is not None and trust is not None:
+        raise CliError("--fingerprint and --trust exclude each other", ExitCode.USAGE)
     identity, password = _identity(cert, key, key_password_file)
     explicit = () if trust is None else load_pem_certificates(trust)
+    # With a fingerprint nobody else vouches: a server that verified would never be compared.
+    implicit = () if explicit or fingerprint is not None else system_anchors()
     return Target(
         uri=uri,
         trust=explicit,
-        implicit=() if explicit else system_anchors(),
+        implicit=implicit,
+        fingerprint=_fingerprint(fingerprint),
         identity=identity,
         key_password=password,
-        passwords=_passwords(user, uri=uri, password_stdin=password_stdin, implicit=not explicit),
+        passwords=_passwords(user, uri=uri, password_stdin=password_stdin, implicit=bool(implicit)),
         pop=PopMode(pop),
         max_version=None if tls_max is None else TLS_VERSIONS[tls_max],
         digest=digest,
         timeouts=_timeouts(timeout),
     )
+
+
+def _fingerprint(text: str | None) -> Fingerprint | None:
+    try:
+        return None if text is None else Fingerprint(text)
+    except LocalProtocolError as exc:
+        raise CliError(
+            f"--fingerprint: {exc.message}", ExitCode.USAGE, "`est init` prints the CA's"
+        ) from exc
 
 
 def _timeouts(seconds: float | None) -> ClientTimeouts:
@@ -226,8 +278,21 @@ def parse_url(url: str, label: str | None) -> EstUri:
     return uri
 
 
-def _check_coaps(uri: EstUri, *, cert: Path | None, user: str | None, tls_max: str | None) -> None:
+def _check_coaps(
+    uri: EstUri,
+    *,
+    cert: Path | None,
+    user: str | None,
+    tls_max: str | None,
+    fingerprint: str | None,
+) -> None:
     """Refuse what there is not over CoAP. RFC 9148 1, 3."""
+    if fingerprint is not None:
+        raise CliError(
+            f"{uri}: over CoAP nobody is spoken to who does not verify",
+            ExitCode.USAGE,
+            "use --trust, or --fingerprint with https:// first",
+        )
     if user is not None:
         raise CliError(
             f"{uri}: there are no passwords over CoAP", ExitCode.USAGE, "use --cert and --key"

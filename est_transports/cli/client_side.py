@@ -1,4 +1,4 @@
-"""The commands of a client: cacerts, csrattrs, enroll, reenroll."""
+"""The commands of a client: cacerts, csrattrs, enroll, reenroll, provision."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from est_transports.cli._common import (
     print_text,
     say,
 )
+from est_transports.cli.bootstrap import established, provisioned
 from est_transports.cli.client_options import Target, client_options, signing_client_options
 from est_transports.cli.describe import (
     certificate_values,
@@ -65,6 +66,18 @@ _WAIT = click.option(
     help="Wait so long where the server answers later; else exit with 3 at once.",
 )
 _KEY_TYPES = click.Choice(list(KEY_TYPES), case_sensitive=False)
+_CN = click.option("--cn", metavar="NAME", help="Common name of the certificate.")
+_SAN = click.option(
+    "--san",
+    multiple=True,
+    metavar="KIND:NAME,...",
+    help="Alternative names: dns:..., ip:..., email:..., uri:...",
+)
+_KEY_TYPE = click.option(
+    "--key-type",
+    type=_KEY_TYPES,
+    help="Kind of key to make.  [default: what the server asks for, else ec:P-256]",
+)
 
 
 @click.command("cacerts")
@@ -77,13 +90,17 @@ _KEY_TYPES = click.Choice(list(KEY_TYPES), case_sensitive=False)
 def cacerts(target: Target, *, out: str | None, pem: bool, force: bool, as_json: bool) -> ExitCode:
     """Fetch the CA certificates of the server at URL.
 
-    URL is https://HOST[:PORT][/LABEL], or coaps://HOST[:PORT][/LABEL] for CoAP, with --cert.
+    URL is https://HOST[:PORT][/LABEL], or coaps:// in place of https:// (EST over CoAP and DTLS;
+    needs --cert and --key).
     """
     path = None if out is None or out == "-" else Path(out) / CA_CERTIFICATES
     if path is not None and not force:
         refuse_existing([path])
-    with Talk(target) as talk:
-        certificates = talk.ca_certs()
+    target = established(target)
+    certificates = target.ca_certificates
+    if certificates is None:
+        with Talk(target) as talk:
+            certificates = talk.ca_certs()
     if path is not None:
         write_files([Output(path=path, content=certificates_pem(certificates))], overwrite=force)
         say(f"wrote {path}")
@@ -110,8 +127,12 @@ def cacerts(target: Target, *, out: str | None, pem: bool, force: bool, as_json:
 @click.command("csrattrs")
 @client_options
 def csrattrs(target: Target, *, as_json: bool) -> ExitCode:
-    """Show what the server at URL wants to see in a certificate request."""
-    with Talk(target) as talk:
+    """Show what the server at URL wants to see in a certificate request.
+
+    URL is https://HOST[:PORT][/LABEL], or coaps:// in place of https:// (EST over CoAP and DTLS;
+    needs --cert and --key).
+    """
+    with Talk(established(target)) as talk:
         found = talk.csr_attrs()
     if as_json:
         print_json({"csrattrs": None if found is None else csrattrs_values(found)})
@@ -124,13 +145,8 @@ def csrattrs(target: Target, *, as_json: bool) -> ExitCode:
 
 @click.command("enroll")
 @signing_client_options
-@click.option("--cn", metavar="NAME", help="Common name of the certificate.")
-@click.option(
-    "--san",
-    multiple=True,
-    metavar="KIND:NAME,...",
-    help="Alternative names: dns:..., ip:..., email:..., uri:...",
-)
+@_CN
+@_SAN
 @click.option("--csr", type=_PATH, metavar="FILE", help="Send this request, PEM or DER.")
 @click.option(
     "--new-key",
@@ -139,11 +155,7 @@ def csrattrs(target: Target, *, as_json: bool) -> ExitCode:
     help="Have this key certified: an existing one, or that of --csr.",
 )
 @click.option("--new-key-password-file", type=_PATH, metavar="FILE", help="Its password.")
-@click.option(
-    "--key-type",
-    type=_KEY_TYPES,
-    help="Kind of key to make.  [default: what the server asks for, else ec:P-256]",
-)
+@_KEY_TYPE
 @_OUT
 @_FORCE
 @_WAIT
@@ -163,6 +175,9 @@ def enroll(
 ) -> ExitCode:
     """Get a certificate from the server at URL.
 
+    URL is https://HOST[:PORT][/LABEL], or coaps:// in place of https:// (EST over CoAP and DTLS;
+    needs --cert and --key).
+
     Give --cn or --csr; neither goes on with a request that is pending in --out. The new key is
     key.pem unless it came with --new-key.
     """
@@ -176,10 +191,8 @@ def enroll(
         raise CliError(f"{new_key}: is not the key of {csr}", ExitCode.LOCAL)
     if request is not None:
         wish = Wish(subject=request.subject)
-    elif cn is not None or san:
-        wish = wish_of(cn, san)
     else:
-        wish = _pending_wish(out, given_key=key is not None)
+        wish = _wish(cn, san, out, given_key=key is not None)
     order = Order(
         place=Place(directory=out, force=force, with_key=request is None and key is None),
         wish=wish,
@@ -188,7 +201,48 @@ def enroll(
         key_type=key_type,
         wait_s=wait_s,
     )
-    return _finish(carry_out(target, order), as_json=as_json)
+    order.place.check()
+    return _finish(carry_out(established(target), order), as_json=as_json)
+
+
+@click.command("provision")
+@signing_client_options
+@_CN
+@_SAN
+@_KEY_TYPE
+@_OUT
+@_FORCE
+@_WAIT
+def provision(
+    target: Target,
+    *,
+    cn: str | None,
+    san: tuple[str, ...],
+    key_type: str | None,
+    out: Path,
+    force: bool,
+    wait_s: float,
+    as_json: bool,
+) -> ExitCode:
+    """Give a new device its trust and its certificate, from the server at URL.
+
+    URL is https://HOST[:PORT][/LABEL], or coaps:// in place of https:// (EST over CoAP and DTLS;
+    needs --cert and --key).
+
+    Fetches the CA certificates, believed by their --fingerprint or because --trust, or the
+    system's trust store, verifies the server. From then on they are all that is trusted: a new
+    connection is verified by them, gets the certificate, and leaves them in cacerts.pem. Without
+    --cn and --san it goes on with a request that is pending in --out.
+    """
+    place = Place(directory=out, force=force, with_key=True, with_trust=True)
+    order = Order(
+        place=place,
+        wish=_wish(cn, san, out, given_key=False),
+        key_type=key_type,
+        wait_s=wait_s,
+    )
+    place.check()
+    return _finish(carry_out(provisioned(target), order), as_json=as_json)
 
 
 @click.command("reenroll")
@@ -214,6 +268,9 @@ def reenroll(
 ) -> ExitCode:
     """Renew the certificate given with --cert and --key at the server at URL.
 
+    URL is https://HOST[:PORT][/LABEL], or coaps:// in place of https:// (EST over CoAP and DTLS;
+    needs --cert and --key).
+
     The same names, and the same key unless --rekey; a new key is encrypted with the password of
     the old one, if it has one. With --force, --out may be where the old files are: they are
     replaced once the new ones are verified.
@@ -233,7 +290,8 @@ def reenroll(
         current=current,
         wait_s=wait_s,
     )
-    return _finish(carry_out(target, order), as_json=as_json)
+    order.place.check()
+    return _finish(carry_out(established(target), order), as_json=as_json)
 
 
 def _finish(result: Received | RetryLater, *, as_json: bool) -> ExitCode:
@@ -279,7 +337,10 @@ def _same_type(key: SigningKey) -> str | None:
     return next((known for known in KEY_TYPES if known.lower() == name), None)
 
 
-def _pending_wish(directory: Path, *, given_key: bool) -> Wish:
+def _wish(cn: str | None, san: tuple[str, ...], directory: Path, *, given_key: bool) -> Wish:
+    """Return what --cn and --san say, else what is pending in a directory."""
+    if cn is not None or san:
+        return wish_of(cn, san)
     pending = None if given_key else find_pending(directory)
     if pending is None:
         raise CliError("nothing to enrol", ExitCode.USAGE, "give --cn NAME or --csr FILE")

@@ -133,7 +133,7 @@ def demo(*, directory: Path | None, as_json: bool) -> ExitCode:
     """Run a CA, an EST server and a client on this machine, and show what they do.
 
     Nothing but loopback is used. The CA is the one of `est init`, the server the one of
-    `est serve`, the client the one of `est enroll`.
+    `est serve`, over HTTPS and over CoAP, the client the one of `est enroll`.
     """
     steps: list[Step] = []
     with _place(directory) as place:
@@ -184,7 +184,8 @@ def _print(steps: list[Step]) -> None:
 
 def _init(run: Demo) -> str:
     founding = Founding(hosts=("localhost", ADDRESS))
-    certificate = found(run.authority, founding, now=_clock.instant(), entropy=_clock.entropy)
+    made = found(run.authority, founding, now=_clock.instant(), entropy=_clock.entropy)
+    certificate = made.root
     return f"{subject_text(certificate)}, SHA-256 {fingerprint(certificate)[:23]}..."
 
 

@@ -84,7 +84,9 @@ def carry_out(target: Target, order: Order) -> Received | RetryLater:
             force=order.place.force,
         )
     with Talk(target) as talk:
-        ca_certificates = talk.ca_certs_if_any()
+        ca_certificates = target.ca_certificates
+        if ca_certificates is None:
+            ca_certificates = talk.ca_certs_if_any()
         csrattrs = talk.csr_attrs_if_any()
         key = resumed or _key(order, csrattrs)
         answer = _enroll(talk, order, key, csrattrs, is_new=resumed is None)

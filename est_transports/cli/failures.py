@@ -7,8 +7,8 @@ from typing import Final
 from est_core import Failed, Operation
 from est_transports import _clock
 from est_transports.cli._common import CliError, ExitCode
-from est_transports.cli.client_options import Target
-from est_transports.cli.describe import moment
+from est_transports.cli.client_options import Fingerprint, Target
+from est_transports.cli.describe import moment, subject_text
 
 AGAIN: Final = "run the command again: the same key will be used"
 """What to do after a request may have got through and no answer came."""
@@ -24,6 +24,9 @@ _AREAS: Final = {
 """Exit codes by the first half of an error code; what is not here is a refusal."""
 
 _TRUST: Final = "name the CA that certified the server with --trust CA.pem"
+_OTHER_TRUST: Final = (
+    "none of the CAs that you trust is this server's; take the CA file from the server's operator"
+)
 _PORT: Final = "check host and port; is the server running?"
 
 _HINTS: Final = {
@@ -42,10 +45,18 @@ _HINTS: Final = {
     "pop/cannot-relink": "give the key of the CSR with --new-key",
     "pop/no-binding": "the server must speak (D)TLS 1.2 with extended master secret",
     "redirect/refused": "give that address if you trust it",
+    "trust/no-root": "the server's operator must add the root to its CA certificates",
 }
 """What to do about it, by the whole error code."""
 
+_MAX_SHOWN: Final = 3  # CA certificates that were refused
+
 _UNTRUSTED: Final = ("server/untrusted", "tls/untrusted-server")
+
+_CERTIFICATE: Final = (
+    "check --cert: a CA that the server accepts must have issued it; a manufacturer's enrols, "
+    "it does not renew; the server's log says why"
+)
 
 _STATUS_HINTS: Final = {
     403: "the server's log says why",
@@ -75,6 +86,8 @@ def failure(failed: Failed, operation: Operation, target: Target) -> CliError:
         message, hint = _login_failure(target)
         # To the core it is the same whether a wrong password was the last one or there was none.
         code = "auth/refused" if target.passwords.refused else code
+    if code == "trust/refused" and target.fingerprint is not None:
+        message, hint = _mismatch(target.fingerprint)
     status = failed.response.status if failed.response else None
     if status is not None:
         message = f"{message} ({_status_text(status, target)})"
@@ -115,6 +128,8 @@ def _hint(failed: Failed, target: Target) -> str:
     if failed.code in _UNTRUSTED:
         return _untrusted_hint(failed, target)
     status = failed.response.status if failed.response else None
+    if status == 403 and target.identity is not None:
+        return _CERTIFICATE
     return _STATUS_HINTS.get(status or 0, "")
 
 
@@ -122,7 +137,9 @@ def _untrusted_hint(failed: Failed, target: Target) -> str:
     """Return what to do about a server's certificate; where nothing is sure to help, nothing."""
     problems = failed.message.rpartition(": ")[2].split("; ")
     if any("trust anchor" in problem for problem in problems):
-        return "" if target.trust else _TRUST
+        if target.ca_certificates is not None:
+            return "the CA that it sent did not certify it: `est enroll` with --trust may help"
+        return _OTHER_TRUST if target.trust else _TRUST
     return "the server's operator must renew it" if "expired" in problems else ""
 
 
@@ -139,6 +156,15 @@ def _login_failure(target: Target) -> tuple[str, str]:
             return "the server does not accept the certificate given with --cert", "try --user NAME"
         return "the server wants to know who is asking", "give --user NAME, or --cert and --key"
     return f"the server refuses user {passwords.user}", "check the name and the password"
+
+
+def _mismatch(wanted: Fingerprint) -> tuple[str, str]:
+    sent = [f"{subject_text(root)} {wanted.of(root)}" for root in wanted.refused[:_MAX_SHOWN]]
+    more = f" and {len(wanted.refused) - _MAX_SHOWN} more" * (len(wanted.refused) > _MAX_SHOWN)
+    return (
+        f"no root that the server sent has the fingerprint given; it sent {', '.join(sent)}{more}",
+        "nothing was trusted; ask the operator of the CA which fingerprint is right",
+    )
 
 
 def _expired_identity(target: Target) -> str:

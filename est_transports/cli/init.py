@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
+from typing import Final
 
 import click
-from cryptography import x509
 
 from est_core import LocalProtocolError
 from est_transports import _clock
@@ -20,20 +20,24 @@ from est_transports.cli._common import (
     say,
     verbose_option,
 )
-from est_transports.cli.describe import fingerprint, moment
+from est_transports.cli.describe import fingerprint, moment, subject_text
 from est_transports.cli.directory import directory_argument, local_errors
 from est_transports.cli.keys import read_password_file
 from est_transports.cli.server_identity import renew_server as renew_server_identity
 from est_transports.founding import (
     CA_CERTIFICATE,
     DEFAULT_HOSTS,
+    Founded,
     Founding,
     OccupiedError,
     found,
 )
+from est_transports.issuers import CA_KEYS, DEFAULT_CA_KEY, Issuer, IssuerError, given_issuer
 from est_transports.serving import own_names
+from est_transports.signers import SigningKey
+from est_transports.trust import CredentialFileError, load_pem_certificates, load_pem_private_key
 
-_FILE = click.Path(path_type=Path, readable=False)
+_FILE: Final = click.Path(path_type=Path, readable=False)
 
 
 @click.command()
@@ -47,12 +51,38 @@ _FILE = click.Path(path_type=Path, readable=False)
 )
 @click.option("--name", "--subject", metavar="CN", help="Common name of the CA.")
 @click.option(
+    "--ca-key",
+    type=click.Choice(list(CA_KEYS), case_sensitive=False),
+    help=f"Kind of key to make for the CA.  [default: {DEFAULT_CA_KEY}]",
+)
+@click.option(
+    "--intermediate",
+    is_flag=True,
+    help="Make a root too, and let the CA issue below it; the root's key is for a safe place.",
+)
+@click.option(
+    "--root-key-password-file",
+    metavar="FILE",
+    type=_FILE,
+    help="Encrypt the root's key with the password in this file's first line.",
+)
+@click.option(
+    "--ca-cert",
+    metavar="CERT.pem",
+    type=_FILE,
+    help="Take this issuing certificate instead of making one; those above it may follow in it.",
+)
+@click.option("--ca-key-file", metavar="KEY.pem", type=_FILE, help="Its private key.")
+@click.option(
+    "--ca-chain", metavar="CHAIN.pem", type=_FILE, help="The certificates above it, to the root."
+)
+@click.option(
     "--ca-key-password-file",
     "password_file",
     metavar="FILE",
     type=_FILE,
-    help="Encrypt the CA's key with the password in this file's first line; "
-    "est.toml will say where the file is.",
+    help="Encrypt the CA's key with the password in this file's first line; it also opens "
+    "--ca-key-file. est.toml will say where the file is.",
 )
 @click.option("--force", is_flag=True, help="Move what is in DIR aside, to DIR.old-1.")
 @click.option(
@@ -64,8 +94,15 @@ _FILE = click.Path(path_type=Path, readable=False)
 @verbose_option
 def init(
     directory: Path,
+    *,
     hosts: tuple[str, ...],
     name: str | None,
+    ca_key: str | None,
+    intermediate: bool,
+    root_key_password_file: Path | None,
+    ca_cert: Path | None,
+    ca_key_file: Path | None,
+    ca_chain: Path | None,
     password_file: Path | None,
     force: bool,
     renew_server: bool,
@@ -74,42 +111,63 @@ def init(
     """Create a certification authority in DIR.
 
     DIR gets the CA's key and certificate, a TLS certificate for its server, a store for users
-    and issued certificates, and est.toml, where everything can be set.
+    and issued certificates, and est.toml, where everything can be set. ca.pem is the root: what
+    clients are to trust. The CA is made, or was there before: --ca-cert and --ca-key-file.
     """
+    about_ca = (name, ca_key, root_key_password_file, ca_cert, ca_key_file, ca_chain, password_file)
     if renew_server:
-        if name is not None or password_file is not None or force:
+        if force or intermediate or any(each is not None for each in about_ca):
             raise CliError("--renew-server goes with --host only", ExitCode.USAGE)
         _renew(directory, hosts, as_json=as_json)
         return
-    founding = _founding(hosts or DEFAULT_HOSTS, name, password_file)
-    certificate = _found(directory, founding, force=force)
-    if as_json:
-        print_json(
-            {
-                "directory": str(directory.absolute()),
-                "ca_certificate": str((directory / CA_CERTIFICATE).absolute()),
-                "subject": certificate.subject.rfc4514_string(),
-                "sha256": fingerprint(certificate),
-                "hosts": list(founding.hosts),
-            }
-        )
-        return
-    print_line(f"CA {certificate.subject.rfc4514_string()} created in {directory}")
-    print_line(f"SHA-256 fingerprint {fingerprint(certificate)}")
-    print_line("Next:")
-    for command in _next_commands(directory, founding.hosts):
-        print_line(f"  {command}")
-
-
-def _founding(hosts: tuple[str, ...], name: str | None, password_file: Path | None) -> Founding:
-    password = None if password_file is None else read_password_file(password_file)
+    password = _password(password_file)
     try:
-        return Founding(hosts=hosts, name=name, key_password=password, password_file=password_file)
+        founding = Founding(
+            hosts=hosts or DEFAULT_HOSTS,
+            name=name,
+            ca_key=ca_key,
+            intermediate=intermediate,
+            given=_given_ca(ca_cert, ca_key_file, ca_chain, password),
+            key_password=password,
+            password_file=password_file,
+            root_key_password=_password(root_key_password_file),
+        )
     except LocalProtocolError as exc:
         raise CliError(exc.message, ExitCode.USAGE) from exc
+    _print(directory, founding, _found(directory, founding, force=force), as_json=as_json)
 
 
-def _found(directory: Path, founding: Founding, *, force: bool) -> x509.Certificate:
+def _password(file: Path | None) -> bytes | None:
+    return None if file is None else read_password_file(file)
+
+
+def _given_ca(
+    certificate: Path | None, key: Path | None, chain: Path | None, password: bytes | None
+) -> Issuer | None:
+    if certificate is None or key is None:
+        if certificate is not None or key is not None or chain is not None:
+            raise CliError("--ca-cert and --ca-key-file go together", ExitCode.USAGE)
+        return None
+    above = () if chain is None else load_pem_certificates(chain)
+    certificates = (*load_pem_certificates(certificate), *above)
+    try:
+        return given_issuer(certificates, _given_key(key, password), now=_clock.instant().wall)
+    except IssuerError as exc:
+        raise CliError(f"{certificate}: {exc}", ExitCode.LOCAL) from exc
+
+
+def _given_key(path: Path, password: bytes | None) -> SigningKey:
+    """Return the key of a file that is encrypted or not: `password` is for our copy too."""
+    try:
+        return load_pem_private_key(path)
+    except CredentialFileError as exc:
+        if password is not None:
+            return load_pem_private_key(path, password)
+        hint = "give --ca-key-password-file" if "password" in exc.reason else ""
+        raise CliError(str(exc), ExitCode.LOCAL, hint) from exc
+
+
+def _found(directory: Path, founding: Founding, *, force: bool) -> Founded:
     try:
         with local_errors():
             return found(
@@ -126,6 +184,33 @@ def _found(directory: Path, founding: Founding, *, force: bool) -> x509.Certific
         aside = f"{os.path.abspath(directory)}.old-1"
         exc.hint = f"choose another, or use --force, which moves it to {aside}"
         raise
+
+
+def _print(directory: Path, founding: Founding, made: Founded, *, as_json: bool) -> None:
+    root_key = None if made.root_key is None else directory / made.root_key.name
+    if as_json:
+        print_json(
+            {
+                "directory": str(directory.absolute()),
+                "ca_certificate": str((directory / CA_CERTIFICATE).absolute()),
+                "subject": made.root.subject.rfc4514_string(),
+                "sha256": fingerprint(made.root),
+                "issuing_certificate": str(made.certificates_file),
+                "issuing_subject": made.issuing.subject.rfc4514_string(),
+                "root_key": None if root_key is None else str(root_key.absolute()),
+                "hosts": list(founding.hosts),
+            }
+        )
+        return
+    print_line(f"CA {subject_text(made.issuing)} created in {directory}")
+    if made.issuing != made.root:
+        print_line(f"Root {subject_text(made.root)}")
+    print_line(f"SHA-256 fingerprint {fingerprint(made.root)}")
+    if root_key is not None:
+        print_line(f"Take {root_key} to a safe place: whoever has it can make CAs")
+    print_line("Next:")
+    for command in _next_commands(directory, founding.hosts):
+        print_line(f"  {command}")
 
 
 def _renew(directory: Path, hosts: tuple[str, ...], *, as_json: bool) -> None:

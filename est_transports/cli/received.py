@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from est_core import Enrolled
+from est_transports.chains import is_ca, is_issued_by
 from est_transports.cli._common import CliError, ExitCode, warn
 from est_transports.cli.describe import moment
 from est_transports.cli.files import (
@@ -37,12 +37,14 @@ UNTRUSTED: Final = "response/untrusted-certificate"
 class Place:
     """A directory for what is received, and whether old files there may be replaced.
 
-    `with_key` says that a new key will be written too.
+    `with_key` says that a new key will be written too; `with_trust` that the CA certificates are
+    what the device is to trust, and replace old ones.
     """
 
     directory: Path
     force: bool
     with_key: bool
+    with_trust: bool = False
 
     @property
     def key(self) -> Path:
@@ -67,8 +69,8 @@ class Place:
     def check(self) -> None:
         """Raise CliError (LOCAL) where files are in the way, before anything is asked."""
         if not self.force:
-            paths = (self.key,) if self.with_key else ()
-            refuse_existing((*paths, self.certificate, self.chain))
+            paths = [self.key] * self.with_key + [self.certificate, self.chain]
+            refuse_existing(paths + [self.ca_certificates] * self.with_trust)
 
 
 def checked_chain(
@@ -119,7 +121,7 @@ def install(
     if chain:
         outputs.append(Output(path=place.chain, content=certificates_pem(chain)))
     if ca_certificates:
-        outputs += _ca_output(place.ca_certificates, certificates_pem(ca_certificates))
+        outputs += _ca_output(place, certificates_pem(ca_certificates))
     outputs.append(Output(path=place.certificate, content=certificates_pem((certificate,))))
     if key is not None:
         content = key_pem(key.key, key.password)
@@ -128,9 +130,10 @@ def install(
     return tuple(output.path for output in outputs)
 
 
-def _ca_output(path: Path, content: bytes) -> list[Output]:
+def _ca_output(place: Place, content: bytes) -> list[Output]:
     """Leave CA certificates that are there alone: somebody may trust them."""
-    if not path.exists():
+    path = place.ca_certificates
+    if place.with_trust or not path.exists():
         return [Output(path=path, content=content)]
     if path.read_bytes() != content:
         warn(f"{path} differs from the server's CA certificates; `est cacerts` fetches them")
@@ -165,16 +168,5 @@ def _issuers(
 def _issued(
     certificate: x509.Certificate, issuer: x509.Certificate, trusted: frozenset[x509.Certificate]
 ) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-        # A trust anchor may be older than basicConstraints; anybody else must be a CA.
-        return issuer in trusted or _is_ca(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-
-
-def _is_ca(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
+    # A trust anchor may be older than basicConstraints; anybody else must be a CA.
+    return is_issued_by(certificate, issuer) and (issuer in trusted or is_ca(issuer))

@@ -103,7 +103,8 @@ class AuthenticationWords(click.ParamType[Authentication]):
 @click.option(
     "--coap",
     type=_Listen(DEFAULT_COAP_PORT),
-    help="Where to listen for EST-coaps too. Default: nowhere.",
+    help="Where to serve EST-coaps too (EST over CoAP and DTLS): HOST:PORT; port 5684 if none is "
+    "given. Default: nowhere.",
 )
 @click.option(
     "--auth", type=AuthenticationWords(), help="How clients may enrol: basic, cert or basic,cert."
@@ -111,7 +112,7 @@ class AuthenticationWords(click.ParamType[Authentication]):
 @click.option(
     "--require-pop",
     is_flag=True,
-    help="Only take requests that are linked to their TLS connection.",
+    help="Only take requests that are linked to their TLS or DTLS connection.",
 )
 @click.option("--workers", metavar="N", type=click.IntRange(1, MAX_WORKERS), help="Processes.")
 @click.option("--json", "as_json", is_flag=True, help="Log in JSON.")
@@ -265,7 +266,9 @@ def _listening(
 
 def _cannot_listen(error: ServingError, option: str) -> CliError:
     system = error.__cause__
-    unusable = isinstance(system, OSError) and system.errno in _OTHER_ADDRESS
+    unusable = isinstance(system, socket.gaierror | UnicodeError) or (
+        isinstance(system, OSError) and system.errno in _OTHER_ADDRESS
+    )
     hint = f"use another with {option} HOST:PORT" if unusable else ""
     return CliError(str(error), ExitCode.LOCAL, hint)
 

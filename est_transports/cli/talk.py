@@ -18,6 +18,7 @@ from est_core import (
     LocalProtocolError,
     Operation,
     RetryLater,
+    TrustDecisionRequested,
 )
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
@@ -53,6 +54,11 @@ class _SignerToBe:
         return self.signer
 
 
+def refuse_all(_question: TrustDecisionRequested) -> tuple[x509.Certificate, ...]:
+    """Trust nobody: what a client does that has no fingerprint."""
+    return ()
+
+
 class EnrollmentFailedError(CliError):
     """An enrolment failed; `may_be_issued` if a certificate may exist all the same."""
 
@@ -83,6 +89,7 @@ class Talk:
                 identities=(target.identity,) if target.identity else (),
                 signer=self._signer,
                 credentials=target.passwords,
+                trust=target.fingerprint or refuse_all,
                 timeouts=target.timeouts,
             )
         )
@@ -104,6 +111,16 @@ class Talk:
         if not isinstance(result, CACertsReceived):
             raise self._unexpected(result, Operation.CACERTS)
         return result.certificates
+
+    def bootstrap(self) -> CACertsReceived:
+        """Return the CA certificates, and of them as `trusted` those with the fingerprint.
+
+        The server is not verified, and its connection is good for nothing else. RFC 7030 4.1.1.
+        """
+        result = self._run(self._session.cacerts(bootstrap=True))
+        if not isinstance(result, CACertsReceived) or not result.trusted:
+            raise self._unexpected(result, Operation.CACERTS)
+        return result
 
     def csr_attrs(self) -> CsrAttrs | None:
         """Return the CSR attributes, None where the server has none. RFC 7030 4.5."""

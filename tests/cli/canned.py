@@ -55,6 +55,9 @@ class CannedApplication:
     csrattrs: CsrAttrs | None = None
     csrattrs_fail: bool = False
     ca_certs_deny: bool = False
+    ca_certificates: tuple[x509.Certificate, ...] = field(
+        default_factory=lambda: (pki().ca.certificate,)
+    )
     deny: Deny | None = None
     pending: int = 0
     retry_after_s: int = 3600
@@ -69,7 +72,7 @@ class CannedApplication:
     def ca_certs(self, question: CACertsRequested) -> Decision:
         if self.ca_certs_deny:
             return Deny(code="test/denied", reason="not for you")
-        return ProvideCACerts(certificates=(pki().ca.certificate,))
+        return ProvideCACerts(certificates=self.ca_certificates)
 
     def csr_attrs(self, question: CSRAttrsRequested) -> Decision:
         return Fail() if self.csrattrs_fail else ProvideCSRAttrs(csrattrs=self.csrattrs)
@@ -117,6 +120,12 @@ class CannedServer:
     scheme: str = "https"
     records: list[Record] = field(default_factory=list)
     sockets: list[socket.socket] = field(default_factory=list)
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    def settle(self) -> None:
+        """Wait until connections that their clients have closed are over for the server too."""
+        for thread in self.threads:
+            thread.join(timeout=10)
 
     @property
     def connections(self) -> int:
@@ -207,7 +216,7 @@ def _accept(
         except OSError:
             return
         server.sockets.append(connection)
-        threading.Thread(
+        thread = threading.Thread(
             target=serve_connection,
             args=(connection,),
             kwargs={
@@ -217,4 +226,6 @@ def _accept(
                 "observe": server.records.append,
             },
             daemon=True,
-        ).start()
+        )
+        server.threads.append(thread)
+        thread.start()

@@ -128,6 +128,7 @@ def test_a_certificate_of_a_stranger_does_not_count(est: Terminal, server: Canne
     code, _, err = est.ask("cacerts", server, *est.identity(pki().rogue_client))
     assert code == 1
     assert "CoAP 4.03" in err
+    assert "check --cert" in err
 
 
 def test_a_4_01_is_about_the_certificate_for_there_is_nothing_else(
@@ -150,6 +151,7 @@ def test_an_untrusted_server_exits_with_4(est: Terminal, mine: tuple[str, ...]) 
     assert code == 4
     assert one_error_line(err)
     assert "tls/untrusted-server" in err
+    assert "take the CA file from the server's operator" in err
 
 
 def test_a_server_with_another_name_exits_with_4(est: Terminal, mine: tuple[str, ...]) -> None:

@@ -166,6 +166,13 @@ def test_every_command_has_help(name: str, capsys: Capture) -> None:
     assert capsys.readouterr().out.startswith(f"Usage: est {name}")
 
 
+@pytest.mark.parametrize("name", ["cacerts", "csrattrs", "enroll", "provision", "reenroll"])
+def test_the_help_of_a_client_command_says_what_a_url_is(name: str, capsys: Capture) -> None:
+    assert main([name, "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "URL is https://HOST[:PORT][/LABEL], or coaps://" in text
+
+
 def test_an_unknown_command_is_a_usage_error(capsys: Capture) -> None:
     assert main(["enrol"]) == 2
     assert capsys.readouterr().err.count("\n") == 1

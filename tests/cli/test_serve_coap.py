@@ -142,6 +142,24 @@ def test_a_port_that_is_taken_is_said_with_the_option_to_change(ca: Path) -> Non
     assert "use another with --coap HOST:PORT" in said
 
 
+@pytest.mark.parametrize("option", ["--listen", "--coap"])
+@pytest.mark.parametrize(
+    ("place", "said"), [("", "HOST:PORT"), ("coaps://localhost", "HOST:PORT, without coaps://")]
+)
+def test_a_place_to_listen_is_no_url_and_not_nothing(
+    ca: Path, option: str, place: str, said: str
+) -> None:
+    done = CliRunner().invoke(group, ["serve", str(ca), option, place])
+    assert done.exit_code == 2
+    assert f"write {said}" in done.stderr
+
+
+def test_a_host_that_is_unknown_is_said_with_the_option_to_change(ca: Path) -> None:
+    said = refusal(ca, "--coap", "no..host:0")
+    assert "cannot listen on no..host:0" in said
+    assert "use another with --coap HOST:PORT" in said
+
+
 def test_two_servers_do_not_share_a_port_by_accident(ca: Path) -> None:
     with serving(ca, *COAP, "--workers", "2") as server:
         said = refusal(ca, "--coap", f"127.0.0.1:{server.coap_port}", "--workers", "2")

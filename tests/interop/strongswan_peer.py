@@ -24,6 +24,12 @@ class StrongSwan:
         self._ask("--estca", "--caout", str(found)).checked()
         return x509.load_pem_x509_certificates(found.read_bytes())
 
+    def all_ca_certificates(self) -> list[x509.Certificate]:
+        """Fetch the CA certificates where there are several: pki numbers its files."""
+        self._ask("--estca", "--caout", str(self.directory / "ca-out.pem")).checked()
+        files = sorted(self.directory.glob("ca-out*.pem"))
+        return [x509.load_pem_x509_certificate(file.read_bytes()) for file in files]
+
     def key(self, kind: str, bits: int) -> Path:
         """Make a key: `rsa` or `ecdsa`."""
         made = run(self.program, "--gen", "--type", kind, "--size", str(bits), "--outform", "pem")
