@@ -1,0 +1,1 @@
+"""Input that means harm, for every parser and every connection: `python -m fuzz --list`."""

@@ -1,0 +1,158 @@
+"""One fuzz run of one target: executes inputs under a watchdog, counts them, keeps what is new."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final
+
+from fuzz.findings import Finding, kind_of, shrunk
+from fuzz.target import Target
+
+INPUT_S: Final = 1.0
+"""The CPU time one input may take. CPU time, for others may be at work on the machine."""
+KEPT_MAX: Final = 1024
+
+
+class TookTooLong(BaseException):
+    """An input took more than `INPUT_S`. No Exception: nothing may catch it on the way."""
+
+
+class Found(BaseException):
+    """Ends a run. No Exception: engines are not to take it for a flaw of their own."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(str(finding.error))
+        self.finding = finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How long a run is: until `seconds` are over, or `runs` inputs where that is given.
+
+    `engine` is one of ENGINES, `command` what people type to have such a run.
+    """
+
+    seconds: float = 10.0
+    runs: int | None = None
+    seed: int = 0
+    engine: str = "mutation"
+    command: str = "python -m fuzz"
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What a run came to."""
+
+    executions: int = 0
+    seconds: float = 0.0
+    outcomes: int = 0
+
+    def line(self, target: Target) -> str:
+        """Return one line for people."""
+        rate = self.executions / self.seconds if self.seconds else 0.0
+        return (
+            f"{target.name}: {self.executions} executions in {self.seconds:.1f} s, "
+            f"{rate:.0f}/s, {self.outcomes} outcomes"
+        )
+
+
+class Session:
+    """One run. Engines call `attempt` for every input while `goes_on`. Found is for `report`.
+
+    `pool` holds the inputs worth changing: the seeds, and whatever led to a new outcome.
+    """
+
+    def __init__(self, target: Target, plan: Plan, *, report: Callable[[Finding], None]) -> None:
+        self.target = target
+        self.plan = plan
+        self.report = report
+        self.statistics = Statistics()
+        self.pool = [seed[: target.max_bytes] for seed in target.seeds()] or [b""]
+        self._seen: set[str] = set()
+        self._started = time.monotonic()
+
+    @property
+    def goes_on(self) -> bool:
+        """True while there is time, or there are runs, left."""
+        self.statistics.seconds = time.monotonic() - self._started
+        if self.plan.runs is not None:
+            return self.statistics.executions < self.plan.runs
+        return self.statistics.seconds < self.plan.seconds
+
+    def attempt(self, data: bytes) -> None:
+        """Run the target on one input. Raises Found if it breaks its word."""
+        data = data[: self.target.max_bytes]
+        self.statistics.executions += 1
+        error = broken_on(self.target, data)
+        if isinstance(error, BaseException):
+            raise Found(self._finding(data, error))
+        if error not in self._seen:
+            self._seen.add(error)
+            self.statistics.outcomes = len(self._seen)
+            if len(self.pool) < KEPT_MAX:
+                self.pool.append(data)
+
+    def _finding(self, data: bytes, error: BaseException) -> Finding:
+        kind = kind_of(error)
+
+        def fails(smaller: bytes) -> bool:
+            again = broken_on(self.target, smaller)
+            return isinstance(again, BaseException) and kind_of(again) == kind
+
+        if not isinstance(error, TookTooLong):  # thousands of tries would take an hour
+            data = shrunk(data, fails)
+            again = broken_on(self.target, data)
+            error = again if isinstance(again, BaseException) else error
+        return Finding(
+            target=self.target,
+            data=data,
+            error=error,
+            seed=self.plan.seed,
+            execution=self.statistics.executions,
+            engine=self.plan.engine,
+            command=self.plan.command,
+        )
+
+
+def broken_on(target: Target, data: bytes) -> str | BaseException:
+    """Return the outcome of one input, or what the target raised on it.
+
+    Warnings are errors here, as they are in programs that turn them into some.
+    """
+    try:
+        with warnings.catch_warnings(), _watchdog():
+            warnings.simplefilter("error")
+            return target.run(data)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as exc:  # noqa: BLE001  # whatever it is, it is what we look for
+        return exc
+
+
+@contextmanager
+def _watchdog() -> Iterator[None]:
+    """Raise TookTooLong in the body after `INPUT_S` of CPU time.
+
+    Only the main thread of a process can be woken up; elsewhere nothing watches.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def bark(_number: int, _frame: FrameType | None) -> None:
+        raise TookTooLong(f"more than {INPUT_S} s of CPU time")
+
+    before = signal.signal(signal.SIGPROF, bark)
+    signal.setitimer(signal.ITIMER_PROF, INPUT_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)

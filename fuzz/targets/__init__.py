@@ -1,0 +1,16 @@
+"""Every target by its name. A new one goes into `TARGETS` of the module where it belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from fuzz.target import Target
+from fuzz.targets import asn1, channels, coap, codecs, endpoints, exchanges, maps, settings, wires
+
+_MODULES: Final = (codecs, asn1, maps, wires, coap, channels, endpoints, exchanges, settings)
+
+TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
+    {target.name: target for module in _MODULES for target in module.TARGETS}
+)

@@ -1,0 +1,184 @@
+"""Targets: the codecs of the core, each of which reads one kind of text or bytes."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+from typing import Final
+
+from est_core import (
+    BasicCredentials,
+    BearerCredentials,
+    DigestCredentials,
+    LocalProtocolError,
+    MalformedCredentials,
+    RemoteProtocolError,
+)
+from est_core.codec.authheader import (
+    parse_authorization,
+    parse_challenges,
+    write_authorization,
+    write_challenge,
+)
+from est_core.codec.media import MAX_PARAMETERS, parse_media_type
+from est_core.codec.multipart_core import MAX_PARTS, parse_multipart_core, write_multipart_core
+from est_core.codec.retry import MAX_DELAY_S, format_http_date, parse_retry_after, retry_at
+from est_core.codec.transfer import decode, encode
+from est_core.testing import FIXED_INSTANT
+from fuzz import corpus
+from fuzz.cast import LIMITS
+from fuzz.target import Shape, Target, told
+
+_BODY_BYTES: Final = 8192
+
+
+def transfer(data: bytes) -> str:
+    """A body is refused, or stands for octets that its encoding, wrapped or not, stands for too.
+
+    The forms switched off are never accepted.
+    """
+    outcomes = []
+    for pem, der in ((True, True), (True, False), (False, True), (False, False)):
+        try:
+            octets = decode(data, max_bytes=_BODY_BYTES, accept_pem=pem, accept_der=der)
+        except RemoteProtocolError as error:
+            outcomes.append(error.code)
+            continue
+        assert 0 < len(octets) <= len(data)
+        for columns in (None, 64, 76):
+            text = encode(octets, columns=columns)
+            assert decode(text, max_bytes=len(text), accept_pem=False, accept_der=False) == octets
+        assert pem or not data.lstrip().startswith(b"-----")
+        assert der or octets != data
+        outcomes.append("ok")
+    return " ".join(outcomes)
+
+
+def media(data: bytes) -> str:
+    """A Content-Type is refused, or is a media type that is read again as it is written."""
+    try:
+        media_type = parse_media_type(data.decode("latin-1"))
+    except RemoteProtocolError as error:
+        return told(error)
+    assert len(media_type.parameters) <= MAX_PARAMETERS
+    assert parse_media_type(str(media_type)) == media_type
+    assert media_type.matches(media_type)
+    assert media_type.matches(media_type.essence)
+    return f"ok {len(media_type.parameters)}"
+
+
+def retry(data: bytes) -> str:
+    """Any Retry-After is a bounded delay, a UTC date that is written as it is read, or nothing."""
+    value = parse_retry_after(data.decode("latin-1"), FIXED_INSTANT)
+    at = retry_at(value, FIXED_INSTANT, LIMITS)
+    waits_s = at.mono - FIXED_INSTANT.mono
+    assert LIMITS.retry_after_min_s <= waits_s <= LIMITS.retry_after_max_s
+    if isinstance(value, datetime):
+        assert parse_retry_after(format_http_date(value), FIXED_INSTANT) == value
+    elif value is not None:
+        assert 0 <= value <= MAX_DELAY_S
+    return type(value).__name__
+
+
+def authorization(data: bytes) -> str:
+    """An Authorization header never raises; Basic and Bearer are written as they were read."""
+    credentials = parse_authorization(data.decode("latin-1"), LIMITS)
+    match credentials:
+        case MalformedCredentials(code=code):
+            return f"{code} {credentials.message}"
+        case BasicCredentials() | BearerCredentials():
+            assert parse_authorization(write_authorization(credentials), LIMITS) == credentials
+        case DigestCredentials():
+            # RFC 7616 3.4 does not let everything be written that servers have to read.
+            with suppress(LocalProtocolError):
+                again = parse_authorization(write_authorization(credentials), LIMITS)
+                assert isinstance(again, DigestCredentials)
+                assert (again.user, again.get("nonce")) == (
+                    credentials.user,
+                    credentials.get("nonce"),
+                )
+    user = "" if isinstance(credentials, BearerCredentials) else credentials.user
+    assert "secret" in user or "secret" not in repr(credentials)
+    return type(credentials).__name__
+
+
+def challenges(data: bytes) -> str:
+    """The challenges of a 401 are bounded, and read again as they are written, or all refused."""
+    values = data.decode("latin-1").split("\n")
+    try:
+        found = parse_challenges(values, LIMITS)
+    except RemoteProtocolError as error:
+        return error.code
+    assert 0 < len(found) <= LIMITS.challenges
+    for challenge in found:
+        assert len(challenge.parameters) <= LIMITS.auth_params
+        text = write_challenge(challenge)
+        if len(text) <= LIMITS.auth_header_bytes:  # quotes make it longer
+            assert parse_challenges([text], LIMITS) == (challenge,)
+    return f"{len(found)} {len(found[0].parameters)}"
+
+
+def multipart_core(data: bytes) -> str:
+    """A multipart-core body is refused, or has exactly one writing: the one that was read."""
+    try:
+        parts = parse_multipart_core(data, max_bytes=_BODY_BYTES)
+    except RemoteProtocolError as error:
+        return told(error)
+    assert len(parts) <= MAX_PARTS
+    assert write_multipart_core(parts) == data
+    return f"ok {len(parts)}"
+
+
+_MEDIA_TYPES: Final = (
+    b"application/pkcs7-mime; smime-type=certs-only",
+    b'multipart/mixed; boundary="a \\" b"; x=y;;',
+    b"application/pkcs10",
+    b'text/plain; charset="utf-8" ; a="" \t; B=c',
+)
+_RETRY_AFTER: Final = (
+    *(b"120", b"0", b"99999999999999999999", b"Sun, 06 Nov 1994 08:49:37 GMT"),
+    *(b"Sunday, 06-Nov-94 08:49:37 GMT", b"Sun Nov  6 08:49:37 1994"),
+    *(b"Fri, 31 Dec 9999 23:59:60 GMT", b"Tue, 29 Feb 2028 00:00:00 GMT"),
+)
+_AUTHORIZATION: Final = (
+    b"Basic dXNlcjpzZWNyZXQ=",
+    b"Bearer secret-token~+/==",
+    b'Digest username="Mufasa", realm="http-auth@example.org", uri="/dir/index.html", '
+    b'algorithm=SHA-256, nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", nc=00000001, '
+    b'cnonce="f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ", qop=auth, '
+    b'response="secret753927fa0e85d155564e2e272a28d1802ca10daf449", opaque="FQhe/qaU925kf"',
+    b'Digest username*=UTF-8\'\'J%C3%A4s%C3%B8n, realm="a", nonce="b", uri="/", '
+    b'response="secret", userhash=false',
+    b"Digest",
+)
+_CHALLENGES: Final = (
+    b'Basic realm="est", charset="UTF-8"',
+    b'Digest realm="est", qop="auth", nonce="a\\"b", algorithm=MD5, Basic realm="x"\n'
+    b'Digest realm="est", qop="auth,auth-int", algorithm="SHA-256", nonce="n", stale=true',
+    b'Newauth realm="apps", type=1, title="Login to \\"apps\\"", Basic realm="simple"',
+    b"Negotiate a87421000492aa874209af8bc028==, Bearer, Basic",
+)
+_HTTP_WORDS: Final = (
+    *(b";", b",", b"=", b'"', b"\\", b'\\"', b" ", b"\t", b"realm", b"nonce", b"*", b"%00"),
+    *(b"username*=UTF-8''", b"charset", b"GMT", b"\r\n", b"\0", b"\xff", b"Basic ", b"Digest "),
+)
+_CBOR_WORDS: Final = (b"\x80", b"\x9f", b"\xff", b"\xf6", b"\x58\x20", b"\x5f", b"\x19\x01\x1c")
+
+TARGETS: Final = (
+    Target(
+        run=transfer,
+        shape=Shape.LINES,
+        seeds=corpus.bodies,
+        words=(b"-----BEGIN X-----", b"-----END X-----", b"\0", b"=", b"\r\n", b"M", b"0"),
+        max_bytes=_BODY_BYTES,
+    ),
+    Target(run=media, seeds=lambda: _MEDIA_TYPES, words=_HTTP_WORDS, max_bytes=2048),
+    Target(run=retry, seeds=lambda: _RETRY_AFTER, words=_HTTP_WORDS, max_bytes=256),
+    Target(run=authorization, seeds=lambda: _AUTHORIZATION, words=_HTTP_WORDS, max_bytes=16384),
+    Target(run=challenges, seeds=lambda: _CHALLENGES, words=_HTTP_WORDS, max_bytes=16384),
+    Target(
+        run=multipart_core,
+        seeds=lambda: corpus.vectors("rfc8710/*.bin", "rfc9148/*multipart*", "rfc9148/fig2*"),
+        words=_CBOR_WORDS,
+    ),
+)

@@ -1,0 +1,144 @@
+"""Targets: a whole server of EST over CoAP and DTLS, and all that its clients can do to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+from est_core import Instant, Limits
+from est_core.testing import FIXED_INSTANT, CountingEntropy
+from est_transports.application import ask
+from est_transports.coap_limits import CoapLimits
+from est_transports.coap_server import AskCoap, CoapEndpoint, CoapService
+from est_transports.dtls import DtlsEngine, TlsError
+from est_transports.dtls_mux import Address
+from est_transports.service import Finished
+from fuzz.choices import pack, steps
+from fuzz.target import Shape, Target
+from fuzz.targets.channels import (
+    ADDRESSES,
+    MUX_LIMITS,
+    PASSES_S,
+    dtls_client_side,
+    dtls_server_side,
+)
+from fuzz.targets.maps import COAP_WORDS, POLICY, coap_requests
+from fuzz.targets.wires import Decisions
+
+_STEPS_MAX: Final = 30
+_FLIGHTS: Final = 6
+_COAP: Final = replace(CoapLimits.constrained(), response_bytes=1024, kept_bytes=2048)
+
+
+class _Site:
+    """An endpoint and honest handshakes of clients, who then say what they like."""
+
+    def __init__(self, script: bytes) -> None:
+        self._application = Decisions(script)
+        service = CoapService(
+            context=dtls_server_side(),
+            application=self._application,
+            policy=POLICY,
+            limits=Limits(),
+            coap=_COAP,
+        )
+        self.endpoint = CoapEndpoint(lambda: service, entropy=CountingEntropy(), dtls=MUX_LIMITS)
+        self.clients: dict[Address, DtlsEngine] = {}
+        self.held: list[AskCoap] = []
+        self.records: list[str] = []
+        self.asked: Counter[str] = Counter()
+        self.now: Instant = FIXED_INSTANT
+
+    def connect(self, address: Address) -> None:
+        """Put a new client there and run its handshake."""
+        self.clients[address] = DtlsEngine(dtls_client_side())
+        for _ in range(_FLIGHTS):
+            self.speak(address)
+            self.settle(hold=True)
+
+    def speak(self, address: Address, words: bytes = b"") -> None:
+        """Have a client say something, encrypted, if it has come so far."""
+        client = self.clients[address]
+        with suppress(TlsError):
+            if client.handshake() and words:
+                client.write(words[: client.payload_bytes])
+        for datagram in client.outgoing():
+            self.endpoint.receive(datagram, address, self.now)
+
+    def settle(self, *, hold: bool) -> None:
+        """Take steps and datagrams; decide, or keep the questions for later."""
+        while (step := self.endpoint.next_step()) is not None:
+            match step:
+                case AskCoap(question=question):
+                    self.asked[type(question).__name__] += 1
+                    self.held.append(step)
+                case Finished(record=record):
+                    assert record.target.isprintable()
+                    self.records.append(f"{record.status} {record.code}")
+        while self.held and not hold:
+            asked = self.held.pop(0)
+            self.endpoint.decide(asked, ask(self._application, asked.question), self.now)
+        for address, datagram in self.endpoint.outgoing():
+            if address in self.clients:
+                self.clients[address].receive(datagram)
+        assert self.endpoint.associations <= MUX_LIMITS.associations
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, and what is due happen."""
+        self.now = self.now.after(seconds)
+        self.endpoint.handle_timeout(self.now)
+        due = self.endpoint.next_timeout(self.now)
+        assert due is None or due >= self.now.mono
+
+
+def coap_endpoint(data: bytes) -> str:
+    """Nothing a client says raises, and in the end nobody is left waiting."""
+    site = _Site(data[:4])
+    for number, choices in steps(data[4:], _STEPS_MAX):
+        address = choices.pick(ADDRESSES)
+        if address not in site.clients or number % 8 == 4:
+            site.connect(address)
+        match number % 8:
+            case 1:
+                site.endpoint.receive(choices.rest(), address, site.now)
+            case 2:
+                site.wait(choices.pick(PASSES_S))
+            case 3:
+                site.endpoint.stop()
+            case 4:
+                site.clients[address].close()
+                site.speak(address)
+                del site.clients[address]
+            case _:
+                site.speak(address, choices.rest())
+        site.settle(hold=number % 8 == 5)
+    site.settle(hold=False)
+    site.endpoint.close(site.now)
+    site.settle(hold=False)
+    assert site.endpoint.associations == 0
+    assert site.endpoint.is_idle
+    assert len(site.records) >= min(1, sum(site.asked.values()))
+    return " ".join(dict.fromkeys(site.records))
+
+
+def _scripts() -> tuple[bytes, ...]:
+    """Return single requests and several at once, from one client and from two."""
+    requests = coap_requests()
+    single = (pack((b"\0\0" + each, b"\2\0\1")) for each in requests)
+    together = pack(b"\5\0" + each for each in requests)
+    others = pack(bytes((0, at % 3)) + each for at, each in enumerate(requests * 2))
+    ended = pack((b"\5\0" + requests[0], b"\4\0", b"\3\1", b"\0\1" + requests[2]))
+    return tuple(b"\0\4\5\2" + each for each in (*single, together, others, ended))
+
+
+TARGETS: Final = (
+    Target(
+        run=coap_endpoint,
+        seeds=_scripts,
+        shape=Shape.PARTS,
+        words=COAP_WORDS,
+        max_bytes=8192,
+    ),
+)

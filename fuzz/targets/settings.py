@@ -1,0 +1,58 @@
+"""Targets: files that operators write."""
+
+from __future__ import annotations
+
+import atexit
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from est_transports.config_reader import CONFIG_FILE, load_config
+from est_transports.config_text import CONFIG_TEXT
+from est_transports.toml_tables import ConfigError
+from fuzz.target import Shape, Target
+
+
+@cache
+def _file() -> Path:
+    """Return where the file goes that is read; gone with the process."""
+    directory = tempfile.TemporaryDirectory(prefix="est-fuzz-")
+    atexit.register(directory.cleanup)
+    return Path(directory.name) / CONFIG_FILE
+
+
+def est_toml(data: bytes) -> str:
+    """An est.toml is refused by one line that names the file, or gives a policy."""
+    file = _file()
+    file.write_bytes(data)
+    try:
+        config = load_config(file)
+    except ConfigError as error:
+        text = str(error)
+        assert text.startswith(f"{file}: ")
+        assert "\n" not in text
+        return " ".join(word for word in error.reason.split()[:4] if word.isalpha())
+    assert config.policy().rows
+    return f"ok {config.auth.require_pop} {len(config.labels)} {len(config.profiles)}"
+
+
+def _texts() -> tuple[bytes, ...]:
+    """Return the file that `est init` writes, as it is and with every key turned on."""
+    lines = CONFIG_TEXT.splitlines()
+    active = [line.removeprefix("#") if line.startswith("#") else line for line in lines]
+    keys = [line for line in active if "=" in line or line.startswith("[")]
+    sections = "\n".join(keys).split("\n[")
+    every = [("[" + text if at else text).encode() for at, text in enumerate(sections)]
+    return (CONFIG_TEXT.encode(), "\n".join(keys).encode(), *every)
+
+
+_WORDS: Final = (
+    *(b"[", b"]", b"[[", b"]]", b"=", b'"', b"'''", b"#", b"\n", b".", b"true", b"1e400", b"nan"),
+    *(b"-1", b"0x10", b"9223372036854775808", b"1979-05-27", b"{a={}}", b"\\u0000", b"\xff"),
+    *(b"[labels.x]\n", b"[profiles.client]\n", b"[csrattrs]\n", b"base64 = ", b"oids = ["),
+)
+
+TARGETS: Final = (
+    Target(run=est_toml, seeds=_texts, shape=Shape.LINES, words=_WORDS, max_bytes=16384),
+)

@@ -1,0 +1,238 @@
+"""Targets: HTTP/1.1 connections, and a whole conversation of a server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, assert_never
+
+from est_core import (
+    Deny,
+    Fail,
+    Issue,
+    Pend,
+    Postpone,
+    ProvideCACerts,
+    ProvideCSRAttrs,
+    RemoteProtocolError,
+    Verified,
+)
+from est_core.decisions import Decision
+from est_core.events import (
+    AuthenticateRequested,
+    CACertsRequested,
+    CSRAttrsRequested,
+    EnrollRequested,
+    ReenrollRequested,
+)
+from est_core.httpmap import RequestHead, ResponseHead, check_head
+from est_core.testing import FIXED_INSTANT
+from est_transports.application import ask
+from est_transports.h11_conn import (
+    BodyDropped,
+    BodyReceived,
+    ClientConnection,
+    ConnectionEnded,
+    ProtocolFault,
+    RequestReceived,
+    ResponseReceived,
+    ServerConnection,
+)
+from est_transports.http_server import Close, Conversation, Receive, Send
+from est_transports.http_service import ServiceConfig
+from est_transports.service import Ask, Finished
+from fuzz import cast, corpus
+from fuzz.cast import LIMITS
+from fuzz.target import Shape, Target, told
+from fuzz.targets.maps import HTTP_WORDS, POLICY, http_requests
+
+_OK: Final = ResponseHead(status=200, phrase=b"OK", headers=((b"Content-Length", b"2"),))
+_GET: Final = RequestHead(method=b"GET", target=b"/x", headers=((b"Host", b"x"),))
+_SINGLY: Final = 600
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def _in_pieces(data: bytes) -> tuple[Sequence[bytes], Sequence[bytes]]:
+    """Return the bytes whole, and one by one or nearly so, each with the end of the stream."""
+    whole = (data, b"") if data else (b"",)
+    size = 1 if len(data) <= _SINGLY else 11
+    return whole, (*(data[at : at + size] for at in range(0, len(data), size)), b"")
+
+
+def h11_server(data: bytes) -> str:
+    """Nothing a client sends raises, and its events are the same whole and byte by byte."""
+    whole, single = (_server_events(pieces) for pieces in _in_pieces(data))
+    assert whole == single
+    return " ".join(event.partition("(")[0] for event in whole[:6])
+
+
+def _server_events(pieces: Sequence[bytes]) -> list[str]:
+    connection, left = ServerConnection(limits=LIMITS), list(reversed(pieces))
+    events: list[str] = []
+    while True:
+        match event := connection.next_event():
+            case RequestReceived(head=head):
+                if check_head(head, policy=POLICY, limits=LIMITS) is None:
+                    connection.accept_body()
+                else:
+                    connection.refuse_body()
+            case BodyReceived() | BodyDropped() | ProtocolFault():
+                sent = connection.send_response(_OK, b"ok", FIXED_INSTANT)
+                events.append(f"{event} {sent!r}")
+                continue
+            case ConnectionEnded():
+                return [*events, "ended"]
+            case None:
+                if connection.is_closed or not left:
+                    return events
+                connection.receive(left.pop())
+                continue
+            case _:
+                assert_never(event)
+        events.append(repr((event, getattr(event, "head", None))))
+
+
+def h11_client(data: bytes) -> str:
+    """A server breaks off with RemoteProtocolError or answers: the same whole and byte by byte."""
+    whole, single = (_client_events(pieces) for pieces in _in_pieces(data))
+    assert whole == single
+    return " ".join(event.partition(":")[0] for event in whole)
+
+
+def _client_events(pieces: Sequence[bytes]) -> list[str]:
+    """Ask once, and again as long as the connection lives; what comes too early spoils it."""
+    connection, left = ClientConnection(limits=LIMITS), list(reversed(pieces))
+    events: list[str] = []
+    connection.send_request(_GET, b"")
+    while True:
+        try:
+            event = connection.next_event()
+        except RemoteProtocolError as error:
+            assert not connection.is_reusable
+            return [*events, told(error)]
+        match event:
+            case ResponseReceived(head=head, body=body):
+                assert len(body) <= LIMITS.response_body_bytes
+                events.append(f"{head.status}: {head.headers} {body!r}")
+                # Byte by byte nobody can know that more is to come, so this is the end.
+                return events
+            case ConnectionEnded():
+                return [*events, "ended"]
+            case None:
+                if not left:
+                    return events
+                connection.receive(left.pop())
+            case _:
+                assert_never(event)
+
+
+class Decisions:
+    """An application that decides by a script: the same on every try, and sometimes wrongly."""
+
+    def __init__(self, script: bytes) -> None:
+        self._script = script or b"\0"
+        self._asked = 0
+
+    def _odd(self) -> Decision | None:
+        """Return what would do for another question, or for many; None to answer this one."""
+        number = self._script[self._asked % len(self._script)]
+        self._asked += 1
+        match number % 8:
+            case 1:
+                return Fail()
+            case 2:
+                return Postpone(retry_after_s=1 + number)
+            case 3:
+                return Verified(user="out of place")
+            case 4:
+                return Deny(code="x/y", reason="no")
+            case 6:
+                return Issue(certificate=cast.client().certificate)
+            case _:
+                return None
+
+    def authenticate(self, _question: AuthenticateRequested) -> Decision:
+        """Let everybody in."""
+        return self._odd() or Verified(user="somebody")
+
+    def ca_certs(self, _question: CACertsRequested) -> Decision:
+        """Give the one CA."""
+        return self._odd() or ProvideCACerts(certificates=(cast.ca().certificate,))
+
+    def csr_attrs(self, _question: CSRAttrsRequested) -> Decision:
+        """Have no opinion."""
+        return self._odd() or ProvideCSRAttrs(csrattrs=None)
+
+    def enroll(self, _question: EnrollRequested) -> Decision:
+        """Have everybody wait."""
+        return self._odd() or Pend(retry_after_s=60)
+
+    def reenroll(self, _question: ReenrollRequested) -> Decision:
+        """Have everybody wait."""
+        return self._odd() or Pend(retry_after_s=60)
+
+
+def conversation(data: bytes) -> str:
+    """Any bytes lead to answers and an end, the same ones whole and byte by byte."""
+    script, stream = data[:4], data[4:]
+    channels = cast.channels()[:8]
+    channel = channels[script[0] % len(channels)] if script else channels[0]
+    sent = []
+    for pieces in _in_pieces(stream):
+        served = Conversation(
+            ServiceConfig(policy=POLICY), channel=channel, peer="192.0.2.1:5", now=FIXED_INSTANT
+        )
+        sent.append(_conversed(served, pieces, Decisions(script)))
+    assert sent[0] == sent[1]
+    return " ".join(sent[0][0])
+
+
+def _conversed(
+    served: Conversation, pieces: Sequence[bytes], application: Decisions
+) -> tuple[list[str], bytes]:
+    """Return the codes of the records, and everything that was sent."""
+    left, codes, sent = list(reversed(pieces)), [], b""
+    for _ in range(20 * len(pieces) + 100):
+        match step := served.next_step(FIXED_INSTANT):
+            case Send(data=piece):
+                # Whether a client is told to go on depends on what of it is there already.
+                sent += b"" if piece == _CONTINUE else piece
+            case Receive():
+                served.receive(left.pop(), FIXED_INSTANT)
+            case Ask(question=question):
+                served.decide(step, ask(application, question), FIXED_INSTANT)
+            case Finished(record=record):
+                assert record.target.isprintable()
+                codes.append(f"{record.status} {record.code}")
+            case Close():
+                return codes, sent
+            case _:
+                assert_never(step)
+    raise AssertionError("it does not come to an end")
+
+
+def _sessions() -> tuple[bytes, ...]:
+    """Return several requests one after the other."""
+    single = http_requests()
+    return (*single, single[0] + single[4] + single[2], single[5] * 2, b"\r\n" + single[-1] * 3)
+
+
+def _answers() -> tuple[bytes, ...]:
+    """Return answers with every kind of end, and with others before them."""
+    chunked = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nMAA\r\n0\r\nA: b\r\n\r\n"
+    )
+    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r\n"
+    endless = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nMAAA"
+    return (*corpus.answers(), chunked, interim + chunked, endless, interim + endless)
+
+
+TARGETS: Final = (
+    Target(run=h11_server, seeds=_sessions, shape=Shape.LINES, words=HTTP_WORDS),
+    Target(run=h11_client, seeds=_answers, shape=Shape.LINES, words=HTTP_WORDS),
+    Target(
+        run=conversation,
+        seeds=lambda: tuple(bytes((at, 0, 4, 5)) + each for at, each in enumerate(_sessions())),
+        shape=Shape.LINES,
+        words=HTTP_WORDS,
+    ),
+)

@@ -1,0 +1,57 @@
+"""Every fuzz target keeps its word for a moment, and there is one for every parser."""
+
+from __future__ import annotations
+
+import ast
+from typing import Final
+
+import pytest
+
+from fuzz.engines import ENGINES
+from fuzz.findings import Finding
+from fuzz.session import Found, Plan, Session
+from fuzz.targets import TARGETS
+from tests.law.sources import ALL, ROOT
+
+SECONDS: Final = 0.2
+READERS: Final = ("parse_", "read_", "check_der", "check_ber", "decode")
+"""How functions are called that take what a peer sent."""
+NOT_FOR_BYTES: Final = {
+    "read_attribute",  # these take elements of what passed the gate, and are called for it
+    "read_oid",
+    "read_integer",
+}
+
+
+def unreported(_finding: Finding) -> None:
+    raise AssertionError("a finding is raised")
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_target_keeps_its_word(name: str) -> None:
+    session = Session(TARGETS[name], Plan(seconds=SECONDS), report=unreported)
+    try:
+        ENGINES["mutation"](session)
+    except Found as found:
+        pytest.fail(found.finding.text(ROOT / "input"))
+    assert session.statistics.executions > 5
+    assert session.statistics.outcomes > 1
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_target_says_its_invariant_in_one_line(name: str) -> None:
+    assert TARGETS[name].invariant.endswith(".")
+    assert len(TARGETS[name].invariant) > 20
+
+
+def test_every_function_that_reads_what_a_peer_sent_is_called_by_a_target() -> None:
+    text = "".join(path.read_text("utf-8") for path in (ROOT / "fuzz" / "targets").glob("*.py"))
+    readers = {
+        node.name
+        for source in ALL
+        if source.name.startswith(("est_core.codec", "est_core.asn1", "est_core.httpmap"))
+        for node in source.tree.body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith(READERS)
+    }
+    assert "parse_cert_request" in readers
+    assert sorted(name for name in readers - NOT_FOR_BYTES if name not in text) == []
