@@ -157,8 +157,8 @@ def reply_shape(head: RequestHead) -> ReplyShape:
 def read(head: RequestHead, payload: bytes, *, limits: Limits) -> tuple[Request, ReplyShape]:
     """Return the request, and what its answer's wire needs.
 
-    For heads that `check_head` let pass. A payload that is empty or beyond `limits.body_bytes`
-    is kept as UnreadablePayload; whether it is DER is for others to say. Raises
+    For heads that `check_head` let pass. A payload that is empty, beyond `limits.body_bytes`, or
+    PEM is kept as UnreadablePayload; whether else it is DER is for others to say. Raises
     RemoteProtocolError for a path that names no operation. RFC 9148 4.3.
     """
     operation, label = _parse_path(head.path)
@@ -171,6 +171,8 @@ def read(head: RequestHead, payload: bytes, *, limits: Limits) -> tuple[Request,
 def _content_untrusted(payload: bytes, limits: Limits) -> bytes | UnreadablePayload:
     try:
         _check_payload(payload, limits.body_bytes)
+        if payload.startswith(b"-----"):
+            raise RemoteProtocolError("body/not-accepted", "send DER, not PEM")
     except RemoteProtocolError as error:
         return UnreadablePayload(code=error.code, message=error.message, fault=error.fault)
     return payload

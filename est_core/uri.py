@@ -71,8 +71,10 @@ class EstUri:
         if not separator:
             raise LocalProtocolError("a URI starts with https:// or coaps://")
         if re.search(r"[?#\s\\]", rest):
-            raise LocalProtocolError("a URI here has no user, query, fragment or blank")
+            raise LocalProtocolError("a URI here has no query, fragment or blank")
         authority, _, path = rest.partition("/")
+        if "@" in authority:
+            raise LocalProtocolError("no user in a URI")
         host, port = _split_authority(authority)
         scheme = scheme.lower()
         if port is None and scheme in DEFAULT_PORTS:
@@ -115,6 +117,8 @@ def _split_authority(authority: str) -> tuple[str, int | None]:
         port = rest.removeprefix(":") if rest.startswith(":") or not rest else "no port"
         if not bracket or ":" not in host:
             raise LocalProtocolError("brackets go around an IPv6 address")
+    elif authority.count(":") > 1:
+        raise LocalProtocolError("write an IPv6 address in brackets")
     else:
         host, _, port = authority.partition(":")
     if port and not (port.isascii() and port.isdigit() and len(port) <= 5):

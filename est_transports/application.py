@@ -6,7 +6,8 @@ events yourself if that suits better.
 
 from __future__ import annotations
 
-from typing import Protocol, assert_never
+from inspect import iscoroutinefunction
+from typing import Final, Protocol, assert_never, cast
 
 from est_core import (
     AuthenticateRequested,
@@ -42,6 +43,49 @@ class Application(Protocol):
         """Return Issue, Pend, Challenge, Deny, Postpone or Fail."""
 
 
+class AsyncApplication(Protocol):
+    """As Application, for event loops: each method is a coroutine function."""
+
+    async def authenticate(self, question: AuthenticateRequested) -> Decision:
+        """Return Verified or Rejected for HTTP credentials, Challenge for others."""
+
+    async def ca_certs(self, question: CACertsRequested) -> Decision:
+        """Return ProvideCACerts, Challenge, or a refusal: Deny, Postpone, Fail."""
+
+    async def csr_attrs(self, question: CSRAttrsRequested) -> Decision:
+        """Return ProvideCSRAttrs, Challenge, or a refusal, to answer a client or to enforce."""
+
+    async def enroll(self, question: EnrollRequested) -> Decision:
+        """Return Issue, Pend, Challenge, Deny, Postpone or Fail."""
+
+    async def reenroll(self, question: ReenrollRequested) -> Decision:
+        """Return Issue, Pend, Challenge, Deny, Postpone or Fail."""
+
+
+def told_apart(
+    application: Application | AsyncApplication,
+) -> tuple[Application, None] | tuple[None, AsyncApplication]:
+    """Return the application in the first place, or in the second if its methods are coroutines.
+
+    Raises LocalProtocolError where only some of them are.
+    """
+    kinds = {iscoroutinefunction(getattr(application, name)) for name in _METHODS}
+    if len(kinds) > 1:
+        raise LocalProtocolError("an application has coroutine functions only, or none")
+    if kinds == {True}:
+        return None, cast(AsyncApplication, application)
+    return cast(Application, application), None
+
+
+_METHODS: Final = ("authenticate", "ca_certs", "csr_attrs", "enroll", "reenroll")
+
+
+def check_blocking(application: Application) -> None:
+    """Raise LocalProtocolError for an AsyncApplication, where there is no event loop for it."""
+    if told_apart(application)[0] is None:
+        raise LocalProtocolError("an AsyncApplication needs an event loop: serve it on trio")
+
+
 def ask(application: Application, question: ServerQuestion) -> Decision:
     """Return the application's decision on one question."""
     match question:
@@ -55,6 +99,23 @@ def ask(application: Application, question: ServerQuestion) -> Decision:
             return application.enroll(question)
         case ReenrollRequested():
             return application.reenroll(question)
+        case _:
+            assert_never(question)
+
+
+async def ask_async(application: AsyncApplication, question: ServerQuestion) -> Decision:
+    """Return the application's decision on one question."""
+    match question:
+        case AuthenticateRequested():
+            return await application.authenticate(question)
+        case CACertsRequested():
+            return await application.ca_certs(question)
+        case CSRAttrsRequested():
+            return await application.csr_attrs(question)
+        case EnrollRequested():
+            return await application.enroll(question)
+        case ReenrollRequested():
+            return await application.reenroll(question)
         case _:
             assert_never(question)
 
@@ -74,3 +135,16 @@ def answer(exchange: ServerExchange, application: Application) -> Response:
                 return event.response
             case _:
                 exchange.decide(ask(application, event))
+
+
+async def answer_async(exchange: ServerExchange, application: AsyncApplication) -> Response:
+    """Return the response to an exchange, as `answer` does."""
+    while True:
+        event = exchange.next_event()
+        match event:
+            case None:
+                raise LocalProtocolError("the exchange was abandoned or its response is taken")
+            case ResponseReady():
+                return event.response
+            case _:
+                exchange.decide(await ask_async(application, event))

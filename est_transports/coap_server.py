@@ -37,7 +37,7 @@ from est_core import (
     coapmap,
 )
 from est_core.coapmap import ReplyShape, RequestHead, ResponseHead
-from est_transports.application import Application
+from est_transports.application import Application, AsyncApplication, told_apart
 from est_transports.coap_limits import CoapLimits
 from est_transports.coap_records import BUSY, STOPPING, UNVERIFIED, detailed, head_record
 from est_transports.coap_server_conn import RequestAbandoned, RequestReceived, ServerConnection
@@ -74,21 +74,25 @@ class CoapService:
 
     `context` is for the handshake, `application` for the questions, the rest between them. After
     `lifetime_s` seconds an association ends, so that the client's certificate is verified anew.
+    Raises LocalProtocolError for an application of which only some methods are coroutine functions.
     """
 
     context: DtlsServerContext = field(repr=False)
-    application: Application = field(repr=False)
+    application: Application | AsyncApplication = field(repr=False)
     policy: ServerPolicy
     lifetime_s: float = 3600.0
     limits: Limits = field(default_factory=Limits)
     coap: CoapLimits = field(default_factory=CoapLimits)
+
+    def __post_init__(self) -> None:
+        told_apart(self.application)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskCoap(Ask):
     """As Ask, of the application that this association was given."""
 
-    application: Application = field(repr=False)
+    application: Application | AsyncApplication = field(repr=False)
 
 
 CoapStep = AskCoap | Finished
@@ -415,11 +419,11 @@ class CoapEndpoint:
         client.settle_timers()
 
 
-def consult_for(endpoint: CoapEndpoint, asked: AskCoap) -> Decision | None:
+def consult_for(
+    endpoint: CoapEndpoint, asked: AskCoap, application: Application
+) -> Decision | None:
     """Return the application's decision, None if nobody waits for it any more. For any thread."""
-    if not endpoint.is_wanted(asked):
-        return None
-    return consult(asked.application, asked.question)
+    return consult(application, asked.question) if endpoint.is_wanted(asked) else None
 
 
 def _decide(exchange: ServerExchange, asked: AskCoap, decision: Decision) -> None:

@@ -235,11 +235,12 @@ class ServerConnection:
         return self._open(request, transfer, body, block2, now)
 
     def _screen(self, request: Message) -> Refusal | None:
-        """Return why a request is refused by its options alone."""
+        """Return why a request is refused by its options and its size alone."""
         options = request.options
         block1, block2 = options.block1, options.block2
-        if request.is_oversized:
-            text, limit = "too large for one message", self._limits.request_bytes
+        limit = self._limits.request_bytes
+        if request.is_oversized or len(request.payload) > limit:
+            text = "too large for one message" if request.is_oversized else "too large"
             return Refusal(code=Code.REQUEST_ENTITY_TOO_LARGE, text=text, size1_bytes=limit)
         if options.unknown_critical is not None:
             text = f"option {options.unknown_critical} is not understood"

@@ -55,6 +55,9 @@ def parse_listen(text: str, default_port: int = DEFAULT_PORT) -> ListenAddress:
 
     A number alone is refused: it would be a host. Raises LocalProtocolError.
     """
+    if not text or "://" in text:
+        without = f", without {text.partition('://')[0]}://" if text else ""
+        raise LocalProtocolError(f"{text!r}: write HOST:PORT{without}")
     if text.isascii() and text.isdigit():
         raise LocalProtocolError(
             f"{text!r} is only a number; did you mean :{text} or 127.0.0.1:{text}?"

@@ -1,31 +1,24 @@
-"""EST on blocking sockets: one HTTPS connection served in one thread, and a client.
-
-The client speaks EST-coaps too, to servers with coaps URIs; for a server see `CoapServer`.
-"""
+"""EST on blocking sockets: servers for HTTPS and CoAP, and a client for both."""
 
 from __future__ import annotations
 
-import logging
 import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Final, Self, TypeVar, assert_never
+from typing import Self, assert_never
 
 from est_core import (
     CACertsReceived,
-    Channel,
     ClientExchange,
     ClientResult,
     CSRAttrsReceived,
     Enrolled,
     Failed,
-    Instant,
     RetryLater,
 )
 from est_transports import _clock
-from est_transports.application import Application
 from est_transports.errand import (
     ClientConfig,
     Connect,
@@ -36,202 +29,21 @@ from est_transports.errand import (
     connect_failure,
 )
 from est_transports.http_client import HttpLink
-from est_transports.http_server import Close, Conversation, Receive, Send
-from est_transports.http_service import ServiceConfig
-from est_transports.service import (
-    Ask,
-    Finished,
-    Observe,
-    consult,
-    handshake_failed,
-    ignore,
-    notify,
-    peer_text,
-)
 from est_transports.sockets_coap import CoapServer
 from est_transports.sockets_dtls import DtlsSocket
-from est_transports.tls import ContextSource, TlsEngine, TlsError, client_context
+from est_transports.sockets_server import Server, serve_connection
+from est_transports.sockets_ssl import serve_ssl_connection
+from est_transports.sockets_tls import Clock, TlsSocket
+from est_transports.tls import TlsEngine, TlsError, client_context
 
-__all__ = ["Client", "CoapServer", "TlsSocket", "serve_connection"]
-
-_T = TypeVar("_T")
-_log: Final = logging.getLogger("est_transports")
-_RECEIVE_BYTES: Final = 64 * 1024
-
-Clock = Callable[[], Instant]
-
-
-class TlsSocket:
-    """What `TlsEngine` encrypts, over a connected socket.
-
-    Deadlines are moments of the clock in monotonic seconds; past one, TimeoutError. What TLS
-    finds wrong is a TlsError, what the network does an OSError. The socket belongs to this object.
-    """
-
-    def __init__(self, sock: socket.socket, engine: TlsEngine, clock: Clock) -> None:
-        self._sock = sock
-        self._engine = engine
-        self._clock = clock
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
-            # Without it an answer waits 40 ms for the acknowledgement of the handshake.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def do_handshake(self, deadline: float) -> Channel:
-        """Return the facts of the channel once the handshake is over."""
-        self._until(lambda: self._engine.handshake() or None, deadline)
-        return self._engine.channel()
-
-    def send_all(self, data: bytes, deadline: float) -> None:
-        """Send all of it."""
-        self._engine.write(data)
-        self._flush(deadline)
-
-    def receive_some(self, deadline: float) -> bytes:
-        """Return some bytes; b"" once the peer has said that it will send no more."""
-        return self._until(self._engine.read, deadline)
-
-    @property
-    def is_quiet(self) -> bool:
-        """True while the peer has sent nothing that was not read, not even its end."""
-        self._sock.settimeout(0.0)
-        try:
-            self._sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
-
-    def linger(self, max_bytes: int, deadline: float) -> None:
-        """Say that there is no more, then read and forget until the peer ends its side.
-
-        Returns also after `max_bytes`, at the deadline, and when the connection breaks.
-        """
-        self._engine.close()
-        try:
-            self._flush(deadline)
-            self._sock.shutdown(socket.SHUT_WR)
-            while max_bytes > 0 and (dropped := self._receive(deadline)):
-                max_bytes -= len(dropped)
-        except OSError:
-            return
-
-    def close(self) -> None:
-        """Say close_notify, if the network takes it at once, and close."""
-        self._engine.close()
-        try:
-            self._sock.settimeout(0.0)
-            self._sock.sendall(self._engine.outgoing())
-        except OSError:
-            pass
-        finally:
-            self._sock.close()
-
-    def _until(self, step: Callable[[], _T | None], deadline: float) -> _T:
-        """Try the step, feed the engine, and try again, until it returns something."""
-        while True:
-            try:
-                done = step()
-            except TlsError:
-                with suppress(OSError):
-                    self._flush(deadline)  # the alert that tells the peer why
-                raise
-            self._flush(deadline)
-            if done is not None:
-                return done
-            self._engine.receive(self._receive(deadline))
-
-    def _flush(self, deadline: float) -> None:
-        outgoing = self._engine.outgoing()
-        if outgoing:
-            self._wait_until(deadline)
-            self._sock.sendall(outgoing)
-
-    def _receive(self, deadline: float) -> bytes:
-        self._wait_until(deadline)
-        return self._sock.recv(_RECEIVE_BYTES)
-
-    def _wait_until(self, deadline: float) -> None:
-        seconds = deadline - self._clock().mono
-        if seconds <= 0:
-            raise TimeoutError("too late")
-        self._sock.settimeout(seconds)
-
-
-def serve_connection(
-    sock: socket.socket,
-    *,
-    context_source: ContextSource,
-    application: Application,
-    config: ServiceConfig,
-    observe: Observe = ignore,
-    clock: Clock = _clock.instant,
-) -> None:
-    """Serve one accepted connection until it ends, and close it.
-
-    Never raises for what a client does. `observe` gets a Record of every request, and of a
-    handshake that failed. The application is called in this thread; an answer that comes after
-    the exchange's deadline is replaced by 503.
-    """
-    peer = peer_text(sock.getpeername)
-    try:
-        stream = TlsSocket(sock, TlsEngine(context_source()), clock)
-        try:
-            channel = stream.do_handshake(clock().mono + config.timeouts.handshake_s)
-        except (TlsError, OSError) as exc:
-            notify(observe, handshake_failed(peer, exc))
-            return
-        conversation = Conversation(config, channel=channel, peer=peer, now=clock())
-        _talk(stream, conversation, application, config, observe, clock)
-    except Exception:  # noqa: BLE001  # one connection must not end the server
-        _log.exception("a connection failed")
-    finally:
-        sock.close()
-
-
-def _talk(
-    stream: TlsSocket,
-    conversation: Conversation,
-    application: Application,
-    config: ServiceConfig,
-    observe: Observe,
-    clock: Clock,
-) -> None:
-    while True:
-        match step := conversation.next_step(clock()):
-            case Send():
-                try:
-                    stream.send_all(step.data, step.deadline)
-                except (OSError, TlsError) as exc:
-                    conversation.lost(_loss(exc), clock())
-            case Receive():
-                _receive(stream, conversation, step, clock)
-            case Ask():
-                conversation.decide(step, consult(application, step.question), clock())
-            case Finished():
-                notify(observe, step.record)
-            case Close():
-                if step.gently:
-                    stream.linger(step.drain_bytes, clock().mono + config.timeouts.drain_s)
-                return stream.close()
-            case _:
-                assert_never(step)
-
-
-def _receive(stream: TlsSocket, conversation: Conversation, step: Receive, clock: Clock) -> None:
-    try:
-        data = stream.receive_some(step.deadline)
-    except TimeoutError:
-        return conversation.handle_timeout(clock())
-    except (OSError, TlsError):
-        data = b""  # HTTP's own framing tells whether something is missing
-    return conversation.receive(data, clock())
-
-
-def _loss(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "the client took too long to read"
-    return "the client closed the connection"
+__all__ = [
+    "Client",
+    "CoapServer",
+    "Server",
+    "TlsSocket",
+    "serve_connection",
+    "serve_ssl_connection",
+]
 
 
 class Client:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Final, Self, assert_never
+from typing import Final, Self, assert_never, cast
 
 import trio
 
@@ -19,14 +19,16 @@ from est_core import (
     ClientExchange,
     ClientResult,
     CSRAttrsReceived,
+    Decision,
     Enrolled,
     Fail,
     Failed,
     Instant,
     RetryLater,
+    ServerQuestion,
 )
 from est_transports import _clock
-from est_transports.application import Application
+from est_transports.application import Application, AsyncApplication, told_apart
 from est_transports.errand import (
     ClientConfig,
     Connect,
@@ -44,6 +46,7 @@ from est_transports.service import (
     Finished,
     Observe,
     consult,
+    consult_async,
     handshake_failed,
     ignore,
     notify,
@@ -73,17 +76,17 @@ class Server:
 
     `application` is called in at most `threads` threads at once, and to authenticate in
     AUTHENTICATION_THREADS others; with 0 in the event loop itself, which is faster for one that
-    never waits. At most `connections_max` connections are open; further clients wait in the
-    operating system's queue, and while they do, a connection that keeps us waiting gives up its
-    place (see trio_crowd). `observe` gets a Record of every request, and of every connection that
-    failed before one.
+    never waits. An AsyncApplication is awaited in a task of its own. At most `connections_max`
+    connections are open; further clients wait in the operating system's queue, and while they do, a
+    connection that keeps us waiting gives up its place (see trio_crowd). `observe` gets a Record of
+    every request, and of every connection that failed before one.
     """
 
     def __init__(
         self,
         *,
         context_source: ContextSource,
-        application: Application,
+        application: Application | AsyncApplication,
         config: ServiceConfig,
         observe: Observe = ignore,
         threads: int = THREADS,
@@ -91,7 +94,9 @@ class Server:
         clock: Callable[[], Instant] = _clock.instant,
     ) -> None:
         self._context_source = context_source
-        self._application = application
+        self._application: Application | None
+        self._async_application: AsyncApplication | None
+        self._application, self._async_application = told_apart(application)
         self._config = config
         self._observe = observe
         self._threads = trio.CapacityLimiter(threads) if threads else None
@@ -177,7 +182,17 @@ class Server:
             return
         conversation = Conversation(self._config, channel=channel, peer=peer, now=self._clock())
         place.conversation = conversation
-        await self._talk(stream, conversation, place)
+        try:
+            await self._talk(stream, conversation, place)
+        except trio.Cancelled:
+            self._cut_off(conversation)
+            raise
+
+    def _cut_off(self, conversation: Conversation) -> None:
+        """Record the request that is under way, if there is one, and give it up."""
+        conversation.lost("the server stopped", self._clock())
+        while isinstance(step := conversation.next_step(self._clock()), Finished):
+            notify(self._observe, step.record)
 
     async def _talk(self, stream: TlsStream, conversation: Conversation, place: Place) -> None:
         while True:
@@ -219,7 +234,7 @@ class Server:
         conversation.receive(data, self._clock())
 
     async def _ask(self, conversation: Conversation, asked: Ask) -> None:
-        if self._threads is None:
+        if self._threads is None and self._application is not None:
             decision = consult(self._application, asked.question)
             return conversation.decide(asked, decision, self._clock())
         decided = trio.Event()
@@ -227,26 +242,31 @@ class Server:
         with trio.move_on_after(self._left(asked.deadline)):
             await decided.wait()
         if not decided.is_set():
-            # The thread cannot be stopped; what it decides is settled when it comes.
+            # It goes on; what it decides is settled when it comes.
             conversation.handle_timeout(self._clock())
         return None
 
     async def _decide(self, conversation: Conversation, asked: Ask, decided: trio.Event) -> None:
-        authenticates = isinstance(asked.question, AuthenticateRequested)
+        decision = await self._consult(asked.question)
+        conversation.decide(asked, decision, self._clock())
+        decided.set()
+
+    async def _consult(self, question: ServerQuestion) -> Decision:
+        if self._async_application is not None:
+            return await consult_async(self._async_application, question)
+        authenticates = isinstance(question, AuthenticateRequested)
         try:
-            decision = await trio.to_thread.run_sync(
+            return await trio.to_thread.run_sync(
                 consult,
-                self._application,
-                asked.question,
+                cast(Application, self._application),  # one of the two is there
+                question,
                 limiter=self._doors if authenticates else self._threads,
                 # Only the hard deadline of `stop` cancels this, and it does not wait for threads.
                 abandon_on_cancel=True,
             )
         except Exception:  # noqa: BLE001  # no thread to be had, say
             _log.exception("the application could not be asked")
-            decision = Fail()
-        conversation.decide(asked, decision, self._clock())
-        decided.set()
+            return Fail()
 
     async def _close(self, stream: TlsStream, step: Close) -> None:
         if step.gently:

@@ -22,7 +22,7 @@ from est_core import (
     ServerExchange,
     ServerQuestion,
 )
-from est_transports.application import Application, ask
+from est_transports.application import Application, AsyncApplication, ask, ask_async
 from est_transports.tls_errors import TlsError
 
 _log: Final = logging.getLogger("est_transports")
@@ -86,6 +86,15 @@ def consult(application: Application, question: ServerQuestion) -> Decision:
     """
     try:
         return ask(application, question)
+    except Exception:  # noqa: BLE001  # whatever an application may raise
+        _log.exception("the application failed on %s", type(question).__name__)
+        return Fail()
+
+
+async def consult_async(application: AsyncApplication, question: ServerQuestion) -> Decision:
+    """Return the application's decision, as `consult` does. Cancellation passes through."""
+    try:
+        return await ask_async(application, question)
     except Exception:  # noqa: BLE001  # whatever an application may raise
         _log.exception("the application failed on %s", type(question).__name__)
         return Fail()

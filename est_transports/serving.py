@@ -25,6 +25,7 @@ from est_transports.authority import Authority
 from est_transports.coap_server import CoapService
 from est_transports.config import CAConfig, ListenAddress, ServerConfig
 from est_transports.dtls_context import DtlsServerConfig, dtls_server_context
+from est_transports.founding import ROOT_KEY
 from est_transports.http_service import ServiceConfig
 from est_transports.refca import ReferenceCA
 from est_transports.signers import LocalSigner
@@ -133,7 +134,8 @@ def _named_keys(config: ServerConfig) -> Iterator[None]:
 
 def _trust(config: ServerConfig, ca: ReferenceCA) -> TrustAnchors:
     return TrustAnchors(
-        explicit=ca.ca_certificates(),
+        # Not those above it: what a company's root has certified elsewhere may not enrol here.
+        explicit=(ca.certificate,),
         implicit=tuple(c for path in config.tls.client_trust for c in load_pem_certificates(path)),
         crls=tuple(crl for path in config.tls.crls for crl in load_pem_crls(path)),
     )
@@ -254,6 +256,8 @@ def _notices(
     for secret in (config.tls.key, config.ca.key, config.ca.key_password_file, config.ca.store):
         if secret is not None and secret.stat().st_mode & stat.S_IROTH:
             yield f"{secret}: everybody on this machine can read it"
+    if config.directory is not None and (config.directory / ROOT_KEY).exists():
+        yield f"{config.directory / ROOT_KEY}: the root's key is still here; take it away"
     if config.pop.foreign_challenge is ForeignChallenge.IGNORE:
         yield 'pop.foreign_challenge is "ignore": a challengePassword need not match its channel'
     if not config.pop.require_ems:

@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from typing import Final
 
-from est_core import Decision, Entropy, Instant
+from est_core import Decision, Entropy, Fail, Instant
 from est_transports import _clock
+from est_transports.application import told_apart
 from est_transports.coap_server import AskCoap, CoapEndpoint, CoapService, consult_for
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
@@ -55,6 +56,11 @@ class CoapServer:
         self._bell: socket.socket | None = None  # a byte wakes the serving thread
         self._ringing = threading.Lock()
         self._stop_at = math.inf
+
+    @property
+    def associations(self) -> int:
+        """How many clients have an association."""
+        return self._endpoint.associations
 
     def serve(self, sock: socket.socket) -> None:
         """Serve the clients of a bound UDP socket; returns after `stop`, with the socket closed.
@@ -139,7 +145,12 @@ class CoapServer:
             _log.exception("no new thread to ask the application in")
 
     def _decide(self, asked: AskCoap) -> None:
-        decision = consult_for(self._endpoint, asked)
+        application, _ = told_apart(asked.application)
+        decision: Decision | None = Fail()
+        if application is None:
+            _log.error("an AsyncApplication needs an event loop, and there is none")
+        else:
+            decision = consult_for(self._endpoint, asked, application)
         self._decided.put((asked, decision))
         self._ring()
 

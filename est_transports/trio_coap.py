@@ -7,16 +7,17 @@ import math
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
 import trio
 
 from est_core import Decision, Entropy, Fail, Instant
 from est_transports import _clock
+from est_transports.application import Application, told_apart
 from est_transports.coap_server import AskCoap, CoapEndpoint, CoapService, consult_for
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
-from est_transports.service import Finished, Observe, consult, ignore, notify
+from est_transports.service import Finished, Observe, consult, consult_async, ignore, notify
 
 _log: Final = logging.getLogger("est_transports")
 
@@ -154,27 +155,36 @@ class CoapServer:
             self._sock.sendto(datagram, address)
 
     def _ask(self, asked: AskCoap) -> None:
-        if self._threads is None:
-            decision = consult(asked.application, asked.question)
+        application, _ = told_apart(asked.application)
+        if self._threads is None and application is not None:
+            decision = consult(application, asked.question)
             self._endpoint.decide(asked, decision, self._clock())
         else:
             self._nursery.start_soon(self._decide, asked)
 
     async def _decide(self, asked: AskCoap) -> None:
-        decision: Decision | None
-        try:
-            decision = await trio.to_thread.run_sync(
-                consult_for,
-                self._endpoint,
-                asked,
-                limiter=self._threads,
-                abandon_on_cancel=True,  # the hard deadline of `stop` does not wait for threads
-            )
-        except Exception:  # noqa: BLE001  # no thread to be had, say
-            _log.exception("the application could not be asked")
-            decision = Fail()
+        decision = await self._consult(asked)
         if decision is None:
             self._endpoint.withdraw(asked)
         else:
             self._endpoint.decide(asked, decision, self._clock())
             self._advance()
+
+    async def _consult(self, asked: AskCoap) -> Decision | None:
+        application, async_application = told_apart(asked.application)
+        if async_application is not None:
+            if not self._endpoint.is_wanted(asked):
+                return None
+            return await consult_async(async_application, asked.question)
+        try:
+            return await trio.to_thread.run_sync(
+                consult_for,
+                self._endpoint,
+                asked,
+                cast(Application, application),  # one of the two is there
+                limiter=self._threads,
+                abandon_on_cancel=True,  # the hard deadline of `stop` does not wait for threads
+            )
+        except Exception:  # noqa: BLE001  # no thread to be had, say
+            _log.exception("the application could not be asked")
+            return Fail()

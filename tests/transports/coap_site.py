@@ -13,7 +13,7 @@ from cryptography.x509.oid import AttributeOID
 from est_core import Decision, default_policy
 from est_core.coapmap import Code, RequestHead
 from est_core.testing import FIXED_INSTANT
-from est_transports.application import Application
+from est_transports.application import Application, AsyncApplication, told_apart
 from est_transports.coap_client_conn import ClientConnection, RequestFailed, ResponseReceived
 from est_transports.coap_limits import CoapLimits
 from est_transports.coap_messages import Message
@@ -43,7 +43,9 @@ def csr_of(name: str = "device-9", *, challenge: bytes = b"") -> bytes:
     return builder.sign(new_key(), hashes.SHA256()).public_bytes(Encoding.DER)
 
 
-def a_coap_service(application: Application | None = None, **changes: object) -> CoapService:
+def a_coap_service(
+    application: Application | AsyncApplication | None = None, **changes: object
+) -> CoapService:
     """Return what a test server serves with."""
     values: dict[str, object] = {
         "context": a_dtls_server(),
@@ -51,6 +53,13 @@ def a_coap_service(application: Application | None = None, **changes: object) ->
         "policy": default_policy(),
     }
     return CoapService(**{**values, **changes})  # type: ignore[arg-type]  # by name
+
+
+def decision_on(asked: AskCoap) -> Decision:
+    """Return what the application that is asked decides."""
+    application, _ = told_apart(asked.application)
+    assert application is not None
+    return consult(application, asked.question)
 
 
 @dataclass(eq=False)
@@ -154,7 +163,7 @@ class Site:
 
     def decide(self, asked: AskCoap, decision: Decision | None = None) -> None:
         """Answer a question that was held, as the application would, or so."""
-        given = consult(asked.application, asked.question) if decision is None else decision
+        given = decision_on(asked) if decision is None else decision
         self.endpoint.decide(asked, given, self.now)
         self.settle()
 
@@ -182,8 +191,7 @@ class Site:
                     if self.holds:
                         self.held.append(step)
                     else:
-                        decision = consult(step.application, step.question)
-                        self.endpoint.decide(step, decision, self.now)
+                        self.endpoint.decide(step, decision_on(step), self.now)
                 case Finished():
                     self.log(step.record)
         return moved

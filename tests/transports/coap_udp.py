@@ -77,6 +77,25 @@ class UdpDevice:
             self._flush()
         return self
 
+    def begin(self, flights: int) -> Self:
+        """Send that many flights of a handshake, hear what comes of each, and stop there."""
+        for _ in range(flights):
+            assert not self.engine.handshake()
+            self._flush()
+            self._socket.settimeout(PATIENCE_S)
+            self._turn()
+            self._socket.settimeout(_TURN_S)
+        return self
+
+    def say(self, datagram: bytes) -> bytes:
+        """Send a CoAP message and return what the server says next, acknowledging nothing."""
+        self.engine.write(datagram)
+        give_up_at = _now() + PATIENCE_S
+        while (said := self.engine.read()) is None:
+            assert _now() < give_up_at, "no answer"
+            self._turn()
+        return said
+
     def send(self, head: RequestHead, payload: bytes = b"") -> int:
         """Send a request; return its number."""
         number = self._connection.send_request(head, payload, _now())

@@ -23,10 +23,10 @@ from est_transports.coap_server import AskCoap, CoapEndpoint
 from est_transports.coap_server_conn import RequestReceived, ServerConnection
 from est_transports.dtls_mux import Address, Association, DtlsServer, Established, Received
 from est_transports.errand import ClientConfig, Connect, Errand, Read, Write, connect_failure
-from est_transports.service import Finished, consult
+from est_transports.service import Finished
 from est_transports.tls_errors import TlsError
 from tests.transports.coap_network import CALM, Weather
-from tests.transports.coap_site import a_coap_service
+from tests.transports.coap_site import a_coap_service, decision_on
 from tests.transports.dtls_pair import a_dtls_server
 from tests.transports.fake_application import FakeApplication, Log
 
@@ -81,7 +81,7 @@ class EstServer:
                     self.log(step.record)
 
     def _decide(self, asked: AskCoap) -> None:
-        self.endpoint.decide(asked, consult(asked.application, asked.question), self._world.now)
+        self.endpoint.decide(asked, decision_on(asked), self._world.now)
         self._advance(self._world.now)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -36,6 +37,7 @@ from est_transports.trust import TlsIdentity, TrustAnchors
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, Entity, common_name, new_key, pki
 
 USER, PASSWORD = "device", "open sesame"
+AUTHORIZATION = b"Authorization: Basic " + b64encode(f"{USER}:{PASSWORD}".encode())
 
 
 def certificate_for(csr: CertRequest) -> x509.Certificate:

@@ -455,6 +455,16 @@ def test_after_a_refused_block_the_transfer_starts_over() -> None:
 
 
 @pytest.mark.req("COAPS-048", "COAPS-049")
+def test_a_body_over_the_limit_in_one_message_is_answered_4_13_with_the_limit() -> None:
+    connection = server(replace(SMALL, request_bytes=128))
+    answer = reply(connection, post(1, b"x" * 129))
+    assert (answer.code, answer.options.size1) == (Code.REQUEST_ENTITY_TOO_LARGE, 128)
+    assert connection.is_idle
+    connection.receive(post(2, b"x" * 128), 0.0)
+    assert [len(request.payload) for request in requests(connection)] == [128]
+
+
+@pytest.mark.req("COAPS-048", "COAPS-049")
 def test_a_body_over_the_limit_is_answered_4_13_with_the_limit() -> None:
     connection = server(replace(SMALL, request_bytes=128))
     answer = upload(connection, BODY, szx=2)

@@ -203,6 +203,13 @@ def test_what_is_refused_has_its_code_and_its_record(
     assert site.ask(client, CRTS).head.code == Code.CONTENT
 
 
+def test_a_record_holds_no_control_characters_of_a_path() -> None:
+    site = Site()
+    client = site.connect()
+    site.ask(client, coapmap.RequestHead(code=Code.GET, path=("a\x1b[31m\n\x7f", "\u00e9 ~")))
+    assert site.log.records[-1].target == "/a%1B%5B31m%0A%7F/%C3%A9%20~"
+
+
 def test_a_refused_upload_is_refused_before_it_is_complete() -> None:
     site = Site()
     client = site.connect(limits=CoapLimits(block_bytes=64))
@@ -835,7 +842,7 @@ def test_a_client_that_comes_again_and_again_fills_no_queue() -> None:
     assert site.log.codes[-1] == (503, "server/busy")
     *left, last = site.held
     assert [site.endpoint.is_wanted(asked) for asked in left] == [False] * len(left)
-    assert all(consult_for(site.endpoint, asked) is None for asked in left)
+    assert all(consult_for(site.endpoint, asked, site.application) is None for asked in left)
     assert site.endpoint.is_wanted(last)
     site.endpoint.withdraw(left[0])
     site.holds = False

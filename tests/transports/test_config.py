@@ -393,7 +393,20 @@ def test_an_address_is_host_and_port(text: str, host: str, port: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["8463", "::1", "::1:443", "a:b", "a:", "a:65536", "a:0000000080", "a b:1", "a:٣", "a:-1"],
+    [
+        "",
+        "coaps://a:1",
+        "8463",
+        "::1",
+        "::1:443",
+        "a:b",
+        "a:",
+        "a:65536",
+        "a:0000000080",
+        "a b:1",
+        "a:٣",
+        "a:-1",
+    ],
 )
 def test_anything_else_is_no_address(text: str) -> None:
     with pytest.raises(LocalProtocolError):

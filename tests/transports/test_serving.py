@@ -50,7 +50,7 @@ def make(
         now=_clock.instant(),
         entropy=_clock.entropy,
         replace=replace,
-    )
+    ).root
 
 
 def load(directory: Path, extra: str = "", now: Instant | None = None) -> Service:

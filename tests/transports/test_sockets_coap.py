@@ -15,6 +15,7 @@ import pytest
 
 from est_core import Limits
 from est_core.coapmap import Code
+from est_transports.application import Application, AsyncApplication
 from est_transports.coap_limits import CoapLimits
 from est_transports.sockets_coap import CoapServer
 from tests.transports.coap_site import ATT, CRTS, SEN, a_coap_service, csr_of
@@ -46,7 +47,10 @@ class Running:
 
 @contextmanager
 def running(
-    application: FakeApplication | None = None, *, coap: CoapLimits | None = None, **options: object
+    application: Application | AsyncApplication | None = None,
+    *,
+    coap: CoapLimits | None = None,
+    **options: object,
 ) -> Iterator[Running]:
     """Run a server; stop it at the end."""
     changes = {} if coap is None else {"coap": coap}

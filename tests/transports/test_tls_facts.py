@@ -237,6 +237,23 @@ def test_a_revoked_intermediate_fails() -> None:
     assert classified(entity, trust=trust) == (TrustClass.FAILED, "revoked")
 
 
+def test_an_intermediate_may_be_the_anchor_though_the_list_of_its_root_is_there() -> None:
+    ca, intermediate = pki().ca, pki().intermediate
+    entity = pki().client_below_intermediate
+    anchors = (intermediate.certificate,)
+    trust = TrustAnchors(explicit=anchors, crls=(ca.crl(), intermediate.crl()))
+    assert classified(entity, trust=trust) == (TrustClass.EXPLICIT, "")
+    revoked = (ca.crl(), intermediate.crl(entity.certificate))
+    trust = TrustAnchors(explicit=anchors, crls=revoked)
+    assert classified(entity, trust=trust) == (TrustClass.FAILED, "revoked")
+
+
+def test_a_crl_with_the_signature_of_another_fails_closed() -> None:
+    crl = Authority("Test EST CA").crl()
+    trust = TrustAnchors(explicit=(pki().ca.certificate,), crls=(crl,))
+    assert classified(pki().client, trust=trust)[0] is TrustClass.FAILED
+
+
 def test_a_crl_out_of_date_fails_closed() -> None:
     crl = pki().ca.crl(next_update=YESTERDAY)
     trust = TrustAnchors(explicit=(pki().ca.certificate,), crls=(crl,))

@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from est_core.coapmap import Code
+from est_transports.application import Application, AsyncApplication
 from est_transports.coap_limits import CoapLimits
 from est_transports.coap_server import CoapService
 from est_transports.trio_coap import CoapServer
@@ -48,7 +49,10 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    application: FakeApplication | None = None, *, coap: CoapLimits | None = None, **options: object
+    application: Application | AsyncApplication | None = None,
+    *,
+    coap: CoapLimits | None = None,
+    **options: object,
 ) -> AsyncIterator[Running]:
     """Run a server; end it at the end."""
     changes = {} if coap is None else {"coap": coap}

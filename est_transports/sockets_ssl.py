@@ -1,0 +1,188 @@
+"""Connections whose TLS the standard library has done, for servers that have them already.
+
+`ssl` tells less than our own engine: no channel binding of TLS 1.3; of TLS 1.2 one, without a word
+on extended master secret; no certificate that did not verify; and before Python 3.13 no chain.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from contextlib import suppress
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+from est_core import LocalProtocolError
+from est_core.channel import (
+    TLS_UNIQUE_BYTES,
+    BindingKind,
+    Channel,
+    ChannelBinding,
+    TlsVersion,
+    TrustClass,
+)
+from est_transports import _clock
+from est_transports.application import Application, check_blocking
+from est_transports.http_service import ServiceConfig
+from est_transports.service import Observe, handshake_failed, ignore, notify, peer_text
+from est_transports.sockets_server import converse
+from est_transports.sockets_tls import Clock
+from est_transports.tls_errors import BAD_CERTIFICATE, TlsError
+from est_transports.verification import UNREADABLE, Purpose, flaw
+
+_log: Final = logging.getLogger("est_transports")
+_RECEIVE_BYTES: Final = 64 * 1024
+
+
+def serve_ssl_connection(
+    sock: ssl.SSLSocket,
+    *,
+    explicit: tuple[x509.Certificate, ...] = (),
+    require_ems: bool = True,
+    application: Application,
+    config: ServiceConfig,
+    observe: Observe = ignore,
+    clock: Clock = _clock.instant,
+) -> None:
+    """Serve a connection after its handshake, until it ends, and close it.
+
+    A client certificate is what the socket's context verified; it has explicit trust where one of
+    `explicit`, the EST CA's certificates, issued it, and implicit trust otherwise. With
+    `require_ems` no request can be linked; without it those on TLS 1.2 can, for operators who know
+    that all clients have extended master secret. Otherwise as `serve_connection`. Raises
+    LocalProtocolError, with the connection left alone, before the handshake, for an older TLS
+    version, and for an AsyncApplication.
+    """
+    check_blocking(application)
+    peer = peer_text(sock.getpeername)
+    try:
+        channel = ssl_channel(sock, explicit, require_ems=require_ems)
+    except TlsError as exc:
+        notify(observe, handshake_failed(peer, exc))
+        return sock.close()
+    try:
+        converse(
+            SslStream(sock, clock),
+            channel,
+            peer,
+            application=application,
+            config=config,
+            observe=observe,
+            clock=clock,
+        )
+    except Exception:  # noqa: BLE001  # one connection must not end the server
+        _log.exception("a connection failed")
+    finally:
+        sock.close()
+
+
+def ssl_channel(
+    sock: ssl.SSLSocket, explicit: tuple[x509.Certificate, ...], *, require_ems: bool = True
+) -> Channel:
+    """Return what the standard library can tell of a channel.
+
+    Raises LocalProtocolError before the handshake and for an older TLS version, and
+    TlsError("tls/bad-certificate") for a client certificate that only OpenSSL can read.
+    """
+    name = sock.version()
+    if name not in ("TLSv1.2", "TLSv1.3"):
+        raise LocalProtocolError("the handshake is not over, or was one of an older TLS")
+    version = TlsVersion(name)
+    chain = _shown(sock)
+    problem = flaw(chain[0], Purpose.TLS_CLIENT) if chain else ""
+    return Channel(
+        version=version,
+        trust_class=TrustClass.FAILED if problem else _trust_class(chain, explicit),
+        failure=problem,
+        peer_chain=chain,
+        binding=None if require_ems else _tls_unique(sock, version),
+        extended_master_secret=version is TlsVersion.TLS_1_3,
+        resumed=bool(sock.session_reused),
+    )
+
+
+def _shown(sock: ssl.SSLSocket) -> tuple[x509.Certificate, ...]:
+    der = sock.getpeercert(binary_form=True)  # only of a verified one
+    try:
+        return () if der is None else (x509.load_der_x509_certificate(der),)
+    except UNREADABLE as exc:
+        raise TlsError(BAD_CERTIFICATE, "the client's certificate cannot be read") from exc
+
+
+def _trust_class(
+    chain: tuple[x509.Certificate, ...], explicit: tuple[x509.Certificate, ...]
+) -> TrustClass:
+    if not chain:
+        return TrustClass.NONE
+    issued = any(_is_issued_by(chain[0], issuer) for issuer in explicit)
+    return TrustClass.EXPLICIT if issued else TrustClass.IMPLICIT
+
+
+def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def _tls_unique(sock: ssl.SSLSocket, version: TlsVersion) -> ChannelBinding | None:
+    if version is not TlsVersion.TLS_1_2:  # it has a value there too, and no meaning
+        return None
+    data = sock.get_channel_binding("tls-unique")
+    if data is None or len(data) != TLS_UNIQUE_BYTES:
+        return None
+    return ChannelBinding(kind=BindingKind.TLS_UNIQUE, data=data)
+
+
+class SslStream:
+    """A connected `ssl.SSLSocket` as a Stream."""
+
+    def __init__(self, sock: ssl.SSLSocket, clock: Clock) -> None:
+        self._sock = sock
+        self._clock = clock
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send_all(self, data: bytes, deadline: float) -> None:
+        """Send all of it."""
+        left = memoryview(data)
+        while left:  # sendall would begin its time anew for each record
+            self._wait_until(deadline)
+            left = left[self._sock.send(left) :]
+
+    def receive_some(self, deadline: float) -> bytes:
+        """Return some bytes; b"" once the client has said that it will send no more."""
+        self._wait_until(deadline)
+        return self._sock.recv(_RECEIVE_BYTES)
+
+    def linger(self, max_bytes: int, deadline: float) -> None:
+        """Say that there is no more, then read and forget until the client ends its side."""
+        self._say_close()
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)  # what is read from now on is not decrypted
+            while max_bytes > 0:
+                self._wait_until(deadline)
+                dropped = self._sock.recv(_RECEIVE_BYTES)
+                if not dropped:
+                    return
+                max_bytes -= len(dropped)
+
+    def close(self) -> None:
+        """Say close_notify, if the network takes it at once, and close."""
+        self._say_close()
+        self._sock.close()
+
+    def _say_close(self) -> None:
+        with suppress(OSError, ValueError):  # ValueError: it was said
+            self._sock.settimeout(0.0)
+            self._sock.unwrap()  # sends it, and does not wait for the client's
+
+    def _wait_until(self, deadline: float) -> None:
+        seconds = deadline - self._clock().mono
+        if seconds <= 0:
+            raise TimeoutError("too late")
+        self._sock.settimeout(seconds)

@@ -1,0 +1,193 @@
+"""Servers on real sockets, as their clients see them: raw TLS clients that come, and vanish."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from est_core import ClientSession, EstUri, Instant, TlsVersion
+from est_transports import _clock
+from est_transports.http_service import ServiceConfig
+from est_transports.on_sockets import Server, TlsSocket
+from est_transports.tls import ClientTlsConfig, TlsEngine, client_context
+from est_transports.trust import TlsIdentity, TrustAnchors
+from tests.pki import pki
+from tests.transports.fake_application import FakeApplication, Log, service, statuses, tls_context
+
+PATIENCE_S: Final = 8.0
+
+
+def soon() -> float:
+    """Return the deadline of everything that should not take long."""
+    return _clock.instant().mono + PATIENCE_S
+
+
+def until(fact: Callable[[], bool]) -> None:
+    """Wait for something that another thread is about to do."""
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not fact():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.005)
+
+
+def descriptors() -> int:
+    """Return how many files are open."""
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("this system does not tell what is open")
+    return len(os.listdir("/proc/self/fd"))
+
+
+def connection_threads() -> int:
+    """Return how many threads serve a connection of a `Server`."""
+    return sum(each.name == "est-https" for each in threading.enumerate())
+
+
+def hurried(factor: float) -> Callable[[], Instant]:
+    """Return a clock that runs faster than others do."""
+    began = _clock.instant()
+
+    def read() -> Instant:
+        return began.after(factor * (_clock.instant().mono - began.mono))
+
+    return read
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with a RST, as a host that has lost its memory."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def client_engine(
+    identity: TlsIdentity | None = None, max_version: TlsVersion = TlsVersion.TLS_1_3
+) -> TlsEngine:
+    """Return the TLS of a client that trusts the test CA."""
+    config = ClientTlsConfig(
+        server_name="localhost",
+        trust=TrustAnchors(explicit=(pki().ca.certificate,)),
+        identity=identity,
+        max_version=max_version,
+    )
+    return TlsEngine(client_context(config))
+
+
+class RawClient:
+    """A TLS client that says what a test wants said. `sock` is its connection."""
+
+    def __init__(self, port: int, engine: TlsEngine | None = None) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+        self.engine = engine or client_engine()
+        self._stream = TlsSocket(self.sock, self.engine, _clock.instant)
+
+    def shake_hands(self) -> RawClient:
+        """Have a channel."""
+        self._stream.do_handshake(soon())
+        return self
+
+    def say(self, data: bytes) -> RawClient:
+        """Send some bytes."""
+        self._stream.send_all(data, soon())
+        return self
+
+    def hear(self) -> bytes:
+        """Return some bytes; b"" when the server has said goodbye."""
+        return self._stream.receive_some(soon())
+
+    def hear_all(self) -> bytes:
+        """Return everything until the server says goodbye."""
+        heard = b""
+        while data := self.hear():
+            heard += data
+        return heard
+
+    def is_cut_off(self) -> bool:
+        """Return True when the connection ends, in whatever way."""
+        with suppress(ConnectionError):
+            while self.sock.recv(65536):
+                pass
+        return True
+
+    def ask(self, request: bytes) -> list[int]:
+        """Return the status of the answer to one request, which has come as a whole."""
+        return statuses(self.say(request).hear())
+
+    def close(self) -> None:
+        """Say goodbye."""
+        self._stream.close()
+
+
+@dataclass
+class Running:
+    """A `Server` in a thread, and how to reach it."""
+
+    server: Server
+    application: FakeApplication
+    log: Log
+    port: int
+    thread: threading.Thread
+    clients: list[RawClient] = field(default_factory=list)
+
+    @property
+    def uri(self) -> EstUri:
+        """Where it is."""
+        return EstUri.parse(f"https://localhost:{self.port}")
+
+    def session(self, **changes: object) -> ClientSession:
+        """Return a session of a client that trusts the test CA."""
+        return ClientSession(self.uri, trust=(pki().ca.certificate,), **changes)  # type: ignore[arg-type]
+
+    def connect(self, engine: TlsEngine | None = None) -> RawClient:
+        """Return a client with a connection and no channel."""
+        self.clients.append(RawClient(self.port, engine))
+        return self.clients[-1]
+
+    def ask_once(self, request: bytes) -> list[int]:
+        """Return the status of all answers on a connection of its own."""
+        client = self.connect().shake_hands().say(request)
+        answers = client.hear_all()
+        client.close()
+        return statuses(answers)
+
+    def ended(self) -> bool:
+        """Wait for `serve` to return; True if it does."""
+        self.thread.join(PATIENCE_S)
+        return not self.thread.is_alive()
+
+
+@contextmanager
+def running(
+    application: FakeApplication | None = None,
+    config: ServiceConfig | None = None,
+    listener: socket.socket | None = None,
+    **options: object,
+) -> Iterator[Running]:
+    """Run a server; stop it at the end, and see that nothing is left of it."""
+    context, application = tls_context(), application or FakeApplication()
+    log, listener = Log(), listener or socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    server = Server(
+        application=application,
+        config=config or service(),
+        **{"observe": log, "context_source": lambda: context, **options},  # type: ignore[arg-type]  # by name
+    )
+    thread = threading.Thread(target=server.serve, args=([listener],))
+    thread.start()
+    est = Running(server, application, log, port, thread)
+    try:
+        yield est
+    finally:
+        server.stop(drain_s=0)
+        assert est.ended()
+        for client in est.clients:
+            client.close()
+        until(lambda: connection_threads() == 0)

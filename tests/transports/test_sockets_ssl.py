@@ -1,0 +1,463 @@
+"""Connections that the standard library has secured: what it tells of them, and serving them."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from est_core import (
+    BasicCredentials,
+    CACertsReceived,
+    ClientExchange,
+    ClientResult,
+    ClientSession,
+    CSRAttrsReceived,
+    Enrolled,
+    EstUri,
+    Failed,
+    LocalProtocolError,
+    PopMode,
+    RetryLater,
+    TlsVersion,
+    TrustClass,
+)
+from est_core.asn1.pkcs10 import CertRequestInfo
+from est_core.channel import BindingKind
+from est_transports.errand import ClientTimeouts
+from est_transports.on_sockets import Client, serve_ssl_connection
+from est_transports.signers import LocalSigner
+from est_transports.sockets_ssl import ssl_channel
+from tests.pki import Entity, Subject, pki
+from tests.transports.async_application import AsyncFakeApplication
+from tests.transports.coap_udp import Gate
+from tests.transports.fake_application import (
+    AUTHORIZATION,
+    CACERTS,
+    CACERTS_CLOSE,
+    PASSWORD,
+    SHORT,
+    USER,
+    FakeApplication,
+    Log,
+    client_config,
+    enroll_request,
+    identity_of,
+    new_device,
+    service,
+    statuses,
+)
+from tests.transports.sockets_site import (
+    PATIENCE_S,
+    RawClient,
+    client_engine,
+    descriptors,
+    reset,
+    until,
+)
+
+PASSED = BasicCredentials(user=USER, password=PASSWORD)
+V12, V13 = TlsVersion.TLS_1_2, TlsVersion.TLS_1_3
+BOTH = pytest.mark.parametrize("version", [V12, V13], ids=["1.2", "1.3"])
+KEY_USAGES = (
+    "digital_signature content_commitment key_encipherment data_encipherment key_agreement "
+    "key_cert_sign crl_sign encipher_only decipher_only"
+).split()
+_STDLIB = {V12: ssl.TLSVersion.TLSv1_2, V13: ssl.TLSVersion.TLSv1_3}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, bytes]:
+    """The server's certificate and key, and the anchors of clients: own CA and manufacturer."""
+    certificate, key = pki().server.write(tmp_path_factory.mktemp("ssl"), "server")
+    anchors = (pki().ca.certificate, pki().manufacturer.certificate)
+    return certificate, key, b"".join(each.public_bytes(Encoding.PEM) for each in anchors)
+
+
+ServerFiles = tuple[Path, Path, bytes]
+
+
+def stdlib_context(files: ServerFiles, version: TlsVersion) -> ssl.SSLContext:
+    certificate, key, anchors = files
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(cadata=anchors.decode("ascii"))
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.minimum_version = context.maximum_version = _STDLIB[version]
+    return context
+
+
+@dataclass
+class Running:
+    """A listener of the standard library's, whose every connection has a thread."""
+
+    listener: socket.socket
+    context: ssl.SSLContext
+    serve: Callable[[ssl.SSLSocket], None]
+    application: FakeApplication = field(default_factory=FakeApplication)
+    log: Log = field(default_factory=Log)
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    @property
+    def port(self) -> int:
+        return int(self.listener.getsockname()[1])
+
+    def accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                sock, _ = self.listener.accept()
+                self.threads.append(threading.Thread(target=self._greet, args=(sock,)))
+                self.threads[-1].start()
+
+    def _greet(self, sock: socket.socket) -> None:
+        try:
+            secure = self.context.wrap_socket(sock, server_side=True)
+        except OSError:
+            return sock.close()
+        return self.serve(secure)
+
+    def run(
+        self,
+        ask: Callable[[ClientSession], ClientExchange],
+        *,
+        identity: Entity | None = None,
+        signer: LocalSigner | None = None,
+        **changes: object,
+    ) -> ClientResult | RetryLater:
+        """Return what a client gets: `ask` makes its exchange of a session."""
+        session = ClientSession(
+            EstUri.parse(f"https://localhost:{self.port}"),
+            trust=(pki().ca.certificate,),
+            identity=identity.certificate if identity else None,
+            **changes,  # type: ignore[arg-type]  # by name
+        )
+        identities = (identity_of(identity),) if identity else ()
+        config = client_config(
+            signer=signer, identities=identities, timeouts=ClientTimeouts(response_s=PATIENCE_S)
+        )
+        with Client(config) as client:
+            return client.run(ask(session))
+
+    def enroll(
+        self, *, pop: PopMode = PopMode.NEVER, **changes: object
+    ) -> ClientResult | RetryLater:
+        """Return what a new device gets."""
+        device = new_device()
+        return self.run(
+            lambda session: session.enroll(device.info),
+            signer=device.signer,
+            pop=pop,
+            **changes,  # type: ignore[arg-type]  # by name
+        )
+
+    def reenroll(self, identity: Entity) -> ClientResult | RetryLater:
+        """Return what a device gets that renews its certificate."""
+        signer = LocalSigner(identity.key)
+        info = CertRequestInfo(
+            subject=identity.certificate.subject, spki=signer.public_key_spki, attributes=()
+        )
+        return self.run(
+            lambda session: session.reenroll(info),
+            identity=identity,
+            signer=signer,
+            pop=PopMode.NEVER,
+        )
+
+    def connect(self) -> RawClient:
+        return RawClient(self.port).shake_hands()
+
+
+@contextmanager
+def running(files: ServerFiles, version: TlsVersion = V13, **options: object) -> Iterator[Running]:
+    """Serve until the end; then see that every connection has ended too."""
+    config = options.pop("config", None) or service()
+    options.setdefault("explicit", (pki().ca.certificate,))
+
+    def serve(sock: ssl.SSLSocket) -> None:
+        serve_ssl_connection(
+            sock,
+            application=est.application,
+            config=config,  # type: ignore[arg-type]  # a ServiceConfig
+            observe=est.log,
+            **options,  # type: ignore[arg-type]  # by name
+        )
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        est = Running(listener, stdlib_context(files, version), serve)
+        accepting = threading.Thread(target=est.accept)
+        accepting.start()
+        try:
+            yield est
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            accepting.join(PATIENCE_S)
+            for thread in est.threads:
+                thread.join(PATIENCE_S)
+            assert not any(thread.is_alive() for thread in est.threads)
+
+
+@BOTH
+def test_everybody_gets_ca_certificates_and_csr_attributes(
+    files: ServerFiles, version: TlsVersion
+) -> None:
+    with running(files, version) as est:
+        assert isinstance(est.run(ClientSession.cacerts), CACertsReceived)
+        assert est.run(ClientSession.csrattrs) == CSRAttrsReceived(csrattrs=None)
+    assert est.log.codes == [(200, ""), (204, "")]
+    assert est.log.records[0].peer.startswith("127.0.0.1:")
+
+
+@BOTH
+def test_a_device_enrols_by_password(files: ServerFiles, version: TlsVersion) -> None:
+    with running(files, version) as est:
+        assert isinstance(est.enroll(credentials=PASSED), Enrolled)
+        refused = est.enroll()
+    assert isinstance(refused, Failed)
+    assert est.log.codes[-1] == (401, "auth/missing")
+
+
+@BOTH
+def test_a_device_enrols_and_renews_by_certificate(files: ServerFiles, version: TlsVersion) -> None:
+    with running(files, version) as est:
+        assert isinstance(est.enroll(identity=pki().manufacturer_client), Enrolled)
+        assert isinstance(est.reenroll(pki().client), Enrolled)
+
+
+@BOTH
+def test_only_a_certificate_of_the_own_ca_can_be_renewed(
+    files: ServerFiles, version: TlsVersion
+) -> None:
+    with running(files, version) as est:
+        assert isinstance(est.reenroll(pki().manufacturer_client), Failed)
+    with running(files, version, explicit=()) as est:
+        assert isinstance(est.reenroll(pki().client), Failed)
+
+
+# What the standard library tells
+
+
+@contextmanager
+def channel(
+    files: ServerFiles,
+    version: TlsVersion,
+    identity: Entity | None = None,
+) -> Iterator[tuple[ssl.SSLSocket, RawClient]]:
+    """Yield both ends of a connection after its handshake."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        engine = client_engine(identity_of(identity) if identity else None)
+        client = RawClient(listener.getsockname()[1], engine)
+        shaking = threading.Thread(target=client.shake_hands)
+        shaking.start()
+        sock, _ = listener.accept()
+        with stdlib_context(files, version).wrap_socket(sock, server_side=True) as server:
+            shaking.join(PATIENCE_S)
+            yield server, client
+            client.close()
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("name", "explicit", "trust_class"),
+    [
+        (None, True, TrustClass.NONE),
+        ("client", True, TrustClass.EXPLICIT),
+        ("client", False, TrustClass.IMPLICIT),
+        ("manufacturer_client", True, TrustClass.IMPLICIT),
+    ],
+)
+def test_the_trust_class_is_who_issued_the_certificate(
+    files: ServerFiles,
+    version: TlsVersion,
+    name: str | None,
+    explicit: bool,
+    trust_class: TrustClass,
+) -> None:
+    entity = None if name is None else getattr(pki(), name)
+    anchors: tuple[x509.Certificate, ...] = (pki().rogue.certificate,)
+    if explicit:
+        anchors = (pki().intermediate.certificate, pki().ca.certificate)
+    with channel(files, version, entity) as (server, _):
+        found = ssl_channel(server, anchors)
+    assert (found.version, found.trust_class) == (version, trust_class)
+    assert found.peer_certificate == (entity.certificate if entity else None)
+    assert not found.resumed
+
+
+@pytest.mark.req("CB-019", "CB-021")
+def test_a_binding_is_told_of_tls_1_2_and_only_where_the_operator_vouches_for_it(
+    files: ServerFiles,
+) -> None:
+    with channel(files, V12) as (server, client):
+        assert ssl_channel(server, ()).binding is None
+        found = ssl_channel(server, (), require_ems=False)
+        assert found.binding is not None
+        assert found.binding.kind is BindingKind.TLS_UNIQUE
+        assert found.binding == client.engine.channel().binding
+        assert not found.extended_master_secret  # nobody knows
+    with channel(files, V13) as (server, _):
+        assert ssl_channel(server, (), require_ems=False).binding is None
+
+
+def test_a_linked_request_is_verified_where_the_operator_vouches_and_refused_elsewhere(
+    files: ServerFiles,
+) -> None:
+    with running(files, V12, require_ems=False) as est:
+        result = est.enroll(pop=PopMode.ALWAYS, credentials=PASSED)
+        assert isinstance(result, Enrolled)
+    with running(files, V12) as est:
+        assert isinstance(est.enroll(pop=PopMode.ALWAYS, credentials=PASSED), Failed)
+    assert est.log.codes[-1] == (403, "pop/mismatch")
+
+
+def test_a_certificate_that_our_own_tls_would_not_take_does_not_count_here(
+    files: ServerFiles,
+) -> None:
+    usages = dict.fromkeys(KEY_USAGES, False) | {"key_agreement": True}
+    subject = Subject(name="d", digital_signature=None, extra=(x509.KeyUsage(**usages),))
+    with channel(files, V13, pki().ca.issue(subject)) as (server, _):
+        found = ssl_channel(server, (pki().ca.certificate,))
+    assert found.trust_class is TrustClass.FAILED
+    assert "digitalSignature" in found.failure
+
+
+class UnreadableSocket(ssl.SSLSocket):
+    """Says that the client showed something that is no certificate."""
+
+    def getpeercert(self, binary_form: bool = False) -> bytes:  # type: ignore[override]
+        return b"0\x00"
+
+
+def test_a_certificate_that_cannot_be_read_ends_the_connection(files: ServerFiles) -> None:
+    context = stdlib_context(files, V13)
+    context.sslsocket_class = UnreadableSocket
+    with running(files) as est:
+        est.context = context
+        client = est.connect()
+        assert client.is_cut_off()
+        client.close()
+        until(lambda: bool(est.log.records))
+    assert est.log.codes == [(0, "tls/bad-certificate")]
+    assert est.application.threads == set()
+
+
+# The caller's mistakes
+
+
+def test_before_the_handshake_the_connection_is_left_alone(files: ServerFiles) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = RawClient(listener.getsockname()[1])
+        sock, _ = listener.accept()
+        context = stdlib_context(files, V13)
+        with context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False) as early:
+            with pytest.raises(LocalProtocolError):
+                serve_ssl_connection(early, application=FakeApplication(), config=service())
+            shaking = threading.Thread(target=client.shake_hands)
+            shaking.start()
+            early.do_handshake()
+            shaking.join(PATIENCE_S)
+            with pytest.raises(LocalProtocolError):  # no event loop here
+                serve_ssl_connection(
+                    early,
+                    application=AsyncFakeApplication(),  # type: ignore[arg-type]  # that is the mistake
+                    config=service(),
+                )
+            early.send(b"left alone")
+            assert client.hear() == b"left alone"
+        client.close()
+
+
+# Deadlines, and the end
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (b"", []),
+        (CACERTS[:20], [408]),
+        (enroll_request(b"x" * 50)[:-1], [408]),
+        (CACERTS, [200]),
+    ],
+    ids=["first head", "head", "body", "idle"],
+)
+def test_a_slow_client_is_cut_off_with_a_goodbye(
+    files: ServerFiles, version: TlsVersion, sent: bytes, answer: list[int]
+) -> None:
+    with running(files, version, config=service(timeouts=SHORT)) as est:
+        client = est.connect().say(sent)
+        assert statuses(client.hear_all()) == answer  # which ends with close_notify
+        client.close()
+
+
+@BOTH
+def test_a_client_that_does_not_close_is_closed_after_the_last_answer(
+    files: ServerFiles, version: TlsVersion
+) -> None:
+    with running(files, version, config=service(timeouts=SHORT)) as est:
+        client = est.connect().say(CACERTS_CLOSE)
+        assert statuses(client.hear_all()) == [200]
+        est.threads[0].join(PATIENCE_S)
+        assert not est.threads[0].is_alive()
+        client.close()
+
+
+@BOTH
+def test_a_refused_upload_is_answered_though_more_was_sent(
+    files: ServerFiles, version: TlsVersion
+) -> None:
+    raw = enroll_request(b"", framing=b"Content-Length: 900000")
+    with running(files, version) as est:
+        client = est.connect().say(raw + b"a" * 900000)
+        assert statuses(client.hear_all()) == [413]
+        client.close()
+
+
+def test_a_client_that_does_not_read_is_given_up(files: ServerFiles) -> None:
+    many = CACERTS * 90
+    config = service(timeouts=type(SHORT)(write_s=0.2))
+    with running(files, config=config) as est:
+        est.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        client = RawClient(est.port)
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.shake_hands().say(many)
+        until(lambda: est.log.records[-1:] != [] and est.log.codes[-1][1] == "connection/lost")
+        client.close()
+    assert est.log.records[-1].reason == "the client took too long to read"
+
+
+@BOTH
+def test_a_client_that_resets_while_its_request_is_decided_is_recorded_as_lost(
+    files: ServerFiles, version: TlsVersion
+) -> None:
+    before, gate = descriptors(), Gate()
+    with running(files, version) as est:
+        est.application.before = gate
+        client = est.connect().say(enroll_request(b"x", AUTHORIZATION))
+        assert gate.reached.wait(PATIENCE_S)
+        reset(client.sock)
+        gate.opened.set()
+        until(lambda: est.log.codes == [(400, "connection/lost")])
+    assert descriptors() == before
+
+
+def test_what_goes_wrong_in_the_application_is_no_reason_to_end_the_thread(
+    files: ServerFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("by chance")
+
+    with running(files) as est:
+        est.application.before = broken
+        client = est.connect()
+        assert client.ask(CACERTS) == [500]
+        assert client.ask(CACERTS) == [500]
+        client.close()
+    assert "ZeroDivisionError" in caplog.text
