@@ -118,9 +118,9 @@ class Deployment:
         return found
 
 
-def prepared(directory: Path) -> Path:
+def prepared(directory: Path, *options: str) -> Path:
     """Do the first half of the operator's guide: init, add a user. Return the directory."""
-    init = ("init", str(directory), "--host", "localhost", "--host", "127.0.0.1")
+    init = ("init", str(directory), "--host", "localhost", "--host", "127.0.0.1", *options)
     est(*init).checked()
     user = ("user", "add", str(directory), USER, "--password-stdin")
     est(*user, stdin=PASSWORD.encode()).checked()

@@ -216,9 +216,16 @@ def test_a_path_beyond_the_limit_is_refused_whatever_it_names() -> None:
 
 @pytest.mark.req("COAPS-033")
 def test_a_payload_is_taken_as_it_is() -> None:
-    for payload in (b"\x30\x03abc", b"MANhYmM=", b"-----BEGIN CERTIFICATE REQUEST-----", b"\0"):
+    for payload in (b"\x30\x03abc", b"MANhYmM=", b"----", b"\0"):
         assert coapmap.read(POST, payload, limits=LIMITS)[0].payload == payload
     assert coapmap.read(GET, b"ignored", limits=LIMITS)[0].payload == b""
+
+
+def test_pem_is_kept_as_a_value_that_says_what_to_send() -> None:
+    pem = b"-----BEGIN CERTIFICATE REQUEST-----"
+    payload = coapmap.read(POST, pem, limits=LIMITS)[0].payload
+    assert isinstance(payload, UnreadablePayload)
+    assert (payload.code, payload.message) == ("body/not-accepted", "send DER, not PEM")
 
 
 def test_a_payload_that_is_empty_or_too_large_is_kept_as_a_value() -> None:

@@ -118,6 +118,19 @@ def test_anything_else_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("coaps://user:secret@est.example", "no user in a URI"),
+        ("coaps://::1:8443", "write an IPv6 address in brackets"),
+        ("https://est.example?x", "no query"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong(text: str, message: str) -> None:
+    with pytest.raises(LocalProtocolError, match=message):
+        EstUri.parse(text)
+
+
+@pytest.mark.parametrize(
     ("host", "port", "scheme"),
     [("est.example", 0, "https"), ("est.example", 443, "http"), ("", 443, "https")],
 )

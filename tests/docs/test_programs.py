@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from est_core import ClientEvent, ServerEvent
 from tests.docs.pages import DOCS, ROOT, blocks
+
+Checker = Callable[..., tuple[int, str]]
 
 PROGRAMS = [
     block
@@ -24,20 +29,57 @@ def test_programs_have_names_of_their_own() -> None:
     assert len(set(names)) == len(names) > 0
 
 
-def test_programs_pass_a_strict_type_check(tmp_path: Path) -> None:
+def test_a_transport_of_ones_own_takes_less_than_sixty_lines() -> None:
+    text = next(program.text for program in PROGRAMS if program.rest == "transport.py")
+    assert len([line for line in text.splitlines() if line.strip()]) < 60
+
+
+def test_a_coap_client_over_a_dtls_of_ones_own_takes_less_than_a_hundred_lines() -> None:
+    text = next(program.text for program in PROGRAMS if program.rest == "coap_enrol.py")
+    assert len([line for line in text.splitlines() if line.strip()]) < 100
+
+
+@pytest.fixture(scope="module")
+def checker(tmp_path_factory: pytest.TempPathFactory) -> Checker:
+    """A strict type check of programs, which returns the exit code and what was found."""
     pytest.importorskip("mypy", reason="it comes with the extra dev")
-    place = tmp_path / "programs"
-    place.mkdir()
-    for program in PROGRAMS:
-        (place / program.rest).write_text(program.text, "utf-8")
-    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache")]
-    config = ["--config-file", str(ROOT / "pyproject.toml")]
-    result = subprocess.run(
-        [*command, *config, *(program.rest for program in PROGRAMS)],
-        cwd=place,
-        env={**os.environ, "MYPYPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
+    cache = tmp_path_factory.mktemp("cache")
+
+    def check(place: Path, *programs: tuple[str, str]) -> tuple[int, str]:
+        for name, text in programs:
+            (place / name).write_text(text, "utf-8")
+        command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(cache)]
+        config = ["--config-file", str(ROOT / "pyproject.toml")]
+        result = subprocess.run(
+            [*command, *config, *(name for name, _ in programs)],
+            cwd=place,
+            env={**os.environ, "MYPYPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return result.returncode, result.stdout + result.stderr
+
+    return check
+
+
+def test_programs_pass_a_strict_type_check(checker: Checker, tmp_path: Path) -> None:
+    code, found = checker(tmp_path, *((program.rest, program.text) for program in PROGRAMS))
+    assert code == 0, found
+
+
+def test_a_match_over_events_that_forgets_one_does_not_pass(
+    checker: Checker, tmp_path: Path
+) -> None:
+    text = next(program.text for program in PROGRAMS if program.rest == "every_event.py")
+    lines = text.splitlines(keepends=True)
+    cases = [number for number, line in enumerate(lines) if line.startswith("        case ")]
+    events = [number for number in cases if "case _" not in lines[number]]
+    assert len(events) == len(get_args(ServerEvent)) + len(get_args(ClientEvent))
+    forgetful = [
+        (f"without_{number}.py", "".join(lines[:number] + lines[number + 2 :])) for number in events
+    ]
+    code, found = checker(tmp_path, *forgetful)
+    assert code == 1
+    assert [name for name, _ in forgetful if f"{name}:" not in found] == []
+    assert found.count('"assert_never"') == len(forgetful), found

@@ -53,7 +53,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     # T1: bytes of channels, sans-I/O.
     (
         "verification h11_messages coap_limits dtls_records dtls_cookies dtls_limits",
-        "channel_facts coap_messages",
+        "channel_facts coap_messages chains",
         "tls_context coap_blocks coap_reliability",
         "dtls_context",
         "tls dtls h11_conn coap_server_conn coap_client_conn srp tunnels",
@@ -70,8 +70,9 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
         "stores.sqlite_schema",
         "stores.sqlite_connections",
         "stores.sqlite stores.postgres",
-        "trio_tls trio_dtls sockets_dtls",
-        "trio_crowd trio_coap sockets_coap aiocoap_messages",
+        "trio_tls trio_dtls sockets_dtls sockets_tls",
+        "trio_crowd trio_coap sockets_coap sockets_server aiocoap_messages",
+        "sockets_ssl",
         "on_sockets on_trio on_aiocoap on_asgi",
     ),
     # T3: services.
@@ -79,7 +80,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
         "profile_names config_text observe",
         "profiles",
         "refca config",
-        "config_reader",
+        "config_reader issuers",
         "authority founding",
         "serving registering",
         "running",

@@ -1,0 +1,117 @@
+"""Writes docs/explanation/state-diagrams.md from the transition tables: see `COMMAND`.
+
+Mermaid text, which a forge draws, and the same as a table, which every reader can read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Final, TypeVar
+
+from est_core._tables import (
+    CLIENT_TRANSITIONS,
+    SERVER_TRANSITIONS,
+    ClientState,
+    ServerState,
+)
+from tests.docs.pages import DOCS
+
+_State = TypeVar("_State", bound=Enum)
+_Input = TypeVar("_Input")
+
+COMMAND: Final = "python -m tests.docs.state_diagrams"
+PAGE: Final = DOCS / "explanation" / "state-diagrams.md"
+
+HEAD: Final = f"""\
+# The state machines
+
+Where an exchange stands is a state with a name, and what may happen next is a row of a table
+(`est_core/_tables.py`). What has no row is refused: a `LocalProtocolError`, and nothing changes.
+That is why a driver may make a mistake and go on: the exchange is where it was.
+
+An arrow is named after what moves the exchange. A word that begins with a capital is a
+[decision](../reference/events-and-decisions.md) of the application; another one is a step that the
+exchange takes by itself, or a call of its driver. What passes in one call is drawn all the same: a
+request for CA certificates that anybody may make goes through `received` and `admitted` at once,
+and its first event is the question for the certificates.
+
+Not in the tables: which of several rows is taken. That is what the policy, the checks and the
+answer of the server decide.
+
+This page is made from the tables: `{COMMAND}`.
+
+"""
+
+SERVER: Final = """\
+## A server exchange
+
+A question waits for its answer in `authenticating`, `answering-cacerts`, `answering-csrattrs`,
+`enforcing` and `deciding`. Each can be refused (`Deny`, `Postpone`, `Fail`), can run out of time
+and can lose its client. Only after `deciding` something may come of it all the same, a certificate:
+the exchange then goes on as `settling` and still takes the decision, so that `issued` has it.
+
+"""
+
+CLIENT: Final = """\
+## A client exchange
+
+In `connecting` the driver brings a new connection, or one that is open already. Wherever it stands,
+a failure finishes the exchange. `waiting` is for a request that the server has put off; it may last
+for days.
+
+"""
+
+
+def page() -> str:
+    """Return the text of the page."""
+    return "".join(
+        [
+            HEAD,
+            SERVER,
+            *_machine(ServerState.RECEIVED, SERVER_TRANSITIONS),
+            CLIENT,
+            *_machine(ClientState.IDLE, CLIENT_TRANSITIONS),
+        ]
+    ).removesuffix("\n")
+
+
+def edges(
+    transitions: Mapping[tuple[_State, _Input], _State],
+) -> dict[tuple[_State, _State], tuple[str, ...]]:
+    """Return the names of the inputs that lead from one state to another, in table order."""
+    found: dict[tuple[_State, _State], tuple[str, ...]] = {}
+    for (state, cause), target in transitions.items():
+        found[state, target] = (*found.get((state, target), ()), _name(cause))
+    return found
+
+
+def _machine(start: _State, transitions: Mapping[tuple[_State, _Input], _State]) -> Iterator[str]:
+    arrows = edges(transitions)
+    yield "```mermaid\nstateDiagram-v2\n"
+    for state in type(start):
+        yield f'    state "{_name(state)}" as {state.name}\n'
+    yield f"    [*] --> {start.name}\n"
+    for (state, target), causes in arrows.items():
+        yield f"    {state.name} --> {target.name}: {', '.join(causes)}\n"
+    for state in type(start):
+        if state not in {source for source, _ in arrows}:
+            yield f"    {state.name} --> [*]\n"
+    yield "```\n\n| in the state | by | to the state |\n| --- | --- | --- |\n"
+    for (state, target), causes in arrows.items():
+        listed = ", ".join(f"`{cause}`" for cause in causes)
+        yield f"| `{_name(state)}` | {listed} | `{_name(target)}` |\n"
+    yield "\n"
+
+
+def _name(part: object) -> str:
+    """Return how a state or an input is called on the page."""
+    if isinstance(part, Enum):
+        return str(part.value)
+    if isinstance(part, type):
+        return part.__name__
+    raise TypeError(part)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
