@@ -97,7 +97,6 @@ class CoapServer:
     def _is_over(self) -> bool:
         if self._stop_at == math.inf:
             return False
-        self._endpoint.stop()
         return self._endpoint.is_idle or self._clock().mono >= self._stop_at
 
     def _patience(self) -> float | None:
@@ -124,6 +123,8 @@ class CoapServer:
                 break
             except ConnectionError:  # an ICMP error about a datagram of ours
                 continue
+            if self._stop_at < math.inf:  # `stop` had returned before this was sent
+                self._endpoint.stop()
             self._endpoint.receive(datagram, address, self._clock())
         self._endpoint.handle_timeout(self._clock())
         self._advance(sock, pool)

@@ -134,6 +134,7 @@ class Target:
     key_password: bytes | None = field(default=None, repr=False)
     passwords: Passwords = field(repr=False)
     pop: PopMode = PopMode.AUTO
+    tls_exporter: bool = False
     max_version: TlsVersion | None = None
     digest: str | None = None
     timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
@@ -174,10 +175,13 @@ _SIGNING: Final = (
     click.option("--pop", type=click.Choice([mode.value for mode in PopMode]), default="auto",
                  show_default=True,
                  help="Link the request to the connection: where possible, always, or never."),
+    click.option("--tls-exporter", is_flag=True,
+                 help="Link on TLS 1.3 too, by RFC 9266; the server must have been told the same."),
 )  # fmt: skip
 
 _NAMES: Final = ("url", "trust", "fingerprint", "user", "password_stdin", "cert", "key",
-                 "key_password_file", "label", "digest", "pop", "tls_max", "timeout")  # fmt: skip
+                 "key_password_file", "label", "digest", "pop", "tls_exporter", "tls_max",
+                 "timeout")  # fmt: skip
 
 
 def client_options(command: Decorated) -> Decorated:
@@ -217,6 +221,7 @@ def make_target(
     label: str | None = None,
     digest: str | None = None,
     pop: str = "auto",
+    tls_exporter: bool = False,
     tls_max: str | None = None,
     timeout: float | None = None,
 ) -> Target:
@@ -239,10 +244,17 @@ def make_target(
         key_password=password,
         passwords=_passwords(user, uri=uri, password_stdin=password_stdin, implicit=bool(implicit)),
         pop=PopMode(pop),
-        max_version=None if tls_max is None else TLS_VERSIONS[tls_max],
+        tls_exporter=tls_exporter,
+        max_version=_max_version(tls_max, uri, tls_exporter=tls_exporter),
         digest=digest,
         timeouts=_timeouts(timeout),
     )
+
+
+def _max_version(text: str | None, uri: EstUri, *, tls_exporter: bool) -> TlsVersion | None:
+    if tls_exporter and (uri.scheme == "coaps" or text == "1.2"):
+        raise CliError("--tls-exporter is about TLS 1.3", ExitCode.USAGE)
+    return None if text is None else TLS_VERSIONS[text]
 
 
 def _fingerprint(text: str | None) -> Fingerprint | None:

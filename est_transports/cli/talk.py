@@ -90,6 +90,7 @@ class Talk:
                 signer=self._signer,
                 credentials=target.passwords,
                 trust=target.fingerprint or refuse_all,
+                tls_exporter=target.tls_exporter,
                 timeouts=target.timeouts,
             )
         )

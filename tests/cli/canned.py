@@ -147,6 +147,7 @@ def canned_server(
     identity: Entity | None = None,
     max_version: TlsVersion | None = None,
     require_pop: bool = False,
+    tls_exporter: bool = False,
 ) -> Iterator[CannedServer]:
     """Serve until the block ends; connections that are open then die with their clients."""
     shown = identity or pki().server
@@ -157,6 +158,7 @@ def canned_server(
                 explicit=(pki().ca.certificate,), implicit=(pki().manufacturer.certificate,)
             ),
             max_version=max_version,
+            tls_exporter=tls_exporter,
         )
     )
     policy = default_policy(require_pop=require_pop, labels=frozenset({Label("devices")}))

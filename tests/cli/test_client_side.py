@@ -302,6 +302,41 @@ def test_where_the_server_wants_linking_the_client_goes_down_to_tls_1_2(
     assert question.channel.version is TlsVersion.TLS_1_2
 
 
+@pytest.mark.req("EST-184", "CB-015", "CB-024")
+@pytest.mark.parametrize("pop", ["auto", "always"])
+def test_told_of_the_exporter_both_ends_link_on_tls_1_3(pop: str, est: Terminal) -> None:
+    with canned_server(require_pop=True, tls_exporter=True) as server:
+        assert est.enroll(server, "--tls-exporter", "--pop", pop)[0] == 0
+        renewal = ("--cert", est.out / "cert.pem", "--key", est.out / "key.pem")
+        again = ("--tls-exporter", "--pop", pop, "--out", est.directory / "again")
+        assert est.ask("reenroll", server, *renewal, *again)[0] == 0
+        for question in server.application.questions:
+            assert question.linked
+            assert question.channel.version is TlsVersion.TLS_1_3
+        assert len(server.application.questions) == 2
+
+
+@pytest.mark.req("EST-184")
+def test_what_only_the_client_was_told_is_refused(est: Terminal) -> None:
+    with canned_server() as server:
+        code, _, err = est.enroll(server, "--tls-exporter")
+    assert code == 1
+    assert "403" in err
+    assert server.records[-1].code == "pop/mismatch"
+
+
+def test_the_exporter_is_for_tls_1_3(est: Terminal, server: CannedServer) -> None:
+    code, _, err = est.enroll(server, "--tls-exporter", "--tls-max", "1.2")
+    assert code == 2
+    assert one_error_line(err)
+    code, _, err = est(
+        "enroll", "coaps://localhost", "--trust", est.trust, "--tls-exporter", "--cn", "x",
+        *est.identity(pki().client),
+    )  # fmt: skip
+    assert code == 2
+    assert one_error_line(err)
+
+
 def test_pop_never_does_not_link(est: Terminal, server: CannedServer) -> None:
     assert est.enroll(server, "--tls-max", "1.2", "--pop", "never")[0] == 0
     assert [question.linked for question in server.application.questions] == [False]
@@ -876,7 +911,7 @@ def test_a_file_that_may_not_be_read_is_no_error_of_usage(
 
 
 @pytest.mark.parametrize("command", ["cacerts", "csrattrs"])
-@pytest.mark.parametrize("option", ["--pop", "--digest"])
+@pytest.mark.parametrize("option", ["--pop", "--digest", "--tls-exporter"])
 def test_what_is_about_signing_is_no_option_where_nothing_is_signed(
     command: str, option: str, est: Terminal
 ) -> None:

@@ -155,6 +155,22 @@ def test_required_linking_is_asked_for_and_insisted_on(ca: Path) -> None:
     assert all(json.loads(line) for line in server.log)
 
 
+@pytest.mark.req("EST-184")
+def test_with_the_exporter_required_linking_is_done_on_tls_1_3(ca: Path, tmp_path: Path) -> None:
+    (ca / "est.toml").write_text("[auth]\nrequire_pop = true\n[pop]\ntls_exporter = true\n")
+    with serving(ca, "--json") as server:
+        connection = server.connect()
+        assert connection.sock.version() == "TLSv1.3"
+        assert connection.ask("simpleenroll", request("x"), LOGIN)[0] == 403
+        connection.close()
+        arguments = ["enroll", f"https://localhost:{server.port}", "--trust", str(ca / "ca.pem"),
+                     "--cn", "x", "--out", str(tmp_path), "--user", LOGIN]  # fmt: skip
+        told = CliRunner().invoke(group, [*arguments, "--tls-exporter", "--pop", "always"])
+        assert told.exit_code == 0, told.output
+        statuses = [json.loads(server.wait_for("simpleenroll"))["status"] for _ in range(3)]
+    assert statuses == [403, 401, 200]
+
+
 @pytest.mark.parametrize(
     "words,expected",
     [("cert", Authentication.CERT), ("basic", Authentication.HTTP),

@@ -55,6 +55,8 @@ MODULES: Final = {
         "est_transports.application",
         "est_transports.on_trio",
         "est_transports.on_sockets",
+        "est_transports.sockets_server",
+        "est_transports.sockets_ssl",
         "est_transports.service",
         "est_transports.http_service",
         "est_transports.errand",

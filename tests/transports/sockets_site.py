@@ -7,13 +7,14 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
 import pytest
+import trio
 
 from est_core import ClientSession, EstUri, Instant, TlsVersion
 from est_transports import _clock
@@ -124,6 +125,39 @@ class RawClient:
     def close(self) -> None:
         """Say goodbye."""
         self._stream.close()
+
+
+@contextmanager
+def in_trio_thread(
+    begin: Callable[[], Awaitable[tuple[TrioServer, object]]],
+) -> Iterator[TrioServer]:
+    """Run a server on trio in a thread; `begin` returns it, and what it serves."""
+    serving, begun = threading.Event(), []
+
+    async def main() -> None:
+        server, what = await begin()
+        begun.append((server, trio.lowlevel.current_trio_token()))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.serve, what)
+            serving.set()
+
+    thread = threading.Thread(target=trio.run, args=(main,))
+    thread.start()
+    assert serving.wait(PATIENCE_S)
+    ((server, token),) = begun
+    try:
+        yield server
+    finally:
+        token.run_sync_soon(server.stop, 0)
+        thread.join(PATIENCE_S)
+
+
+class TrioServer(Protocol):
+    """HTTPS or CoAP."""
+
+    async def serve(self, what: Any, *, task_status: trio.TaskStatus[None]) -> None: ...
+
+    def stop(self, drain_s: float) -> None: ...
 
 
 @dataclass

@@ -43,7 +43,14 @@ from tests.transports.fake_application import (
     statuses,
     tls_context,
 )
-from tests.transports.sockets_site import PATIENCE_S, RawClient, descriptors, reset, until
+from tests.transports.sockets_site import (
+    PATIENCE_S,
+    RawClient,
+    descriptors,
+    in_trio_thread,
+    reset,
+    until,
+)
 
 
 class Patience(FakeApplication):
@@ -152,33 +159,23 @@ def https_on_sockets() -> Iterator[Host]:
 
 @contextmanager
 def https_on_trio() -> Iterator[Host]:
-    context, host, serving = tls_context(), Host(0), threading.Event()
-    server: TrioServer
-    token: trio.lowlevel.TrioToken
+    context, host = tls_context(), Host(0)
 
-    async def main() -> None:
-        nonlocal server, token
+    async def begin() -> tuple[TrioServer, list[trio.SocketListener]]:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        sock = listeners[0].socket
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
+        host.port = sock.getsockname()[1]
         server = TrioServer(
             context_source=lambda: context,
             application=host.application,
             config=CONFIG,
             observe=host.log,
         )
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        sock = listeners[0].socket
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
-        host.port, token = sock.getsockname()[1], trio.lowlevel.current_trio_token()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(partial(server.serve, listeners))
-            serving.set()
+        return server, listeners
 
-    thread = in_a_thread(partial(trio.run, main))
-    assert serving.wait(PATIENCE_S)
-    try:
+    with in_trio_thread(begin):
         yield host
-    finally:
-        token.run_sync_soon(server.stop, 0)
-        thread.join(PATIENCE_S)
 
 
 def before_the_handshake(client: RawClient, host: Host) -> None:
@@ -353,28 +350,17 @@ def coap_on_sockets() -> Iterator[Host]:
 
 @contextmanager
 def coap_on_trio() -> Iterator[Host]:
-    sock, serving = a_udp_socket(), threading.Event()
+    sock = a_udp_socket()
     host = Host(sock.getsockname()[1])
     service_ = a_coap_service(host.application, coap=COAP, limits=Limits(decision_s=5))
-    server: trio_coap.CoapServer
-    token: trio.lowlevel.TrioToken
 
-    async def main() -> None:
-        nonlocal server, token
+    async def begin() -> tuple[trio_coap.CoapServer, socket.socket]:
         server = trio_coap.CoapServer(source=lambda: service_, observe=host.log, dtls=DTLS)
-        token = trio.lowlevel.current_trio_token()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(server.serve, sock)
-            serving.set()
+        host.associations = lambda: server.associations
+        return server, sock
 
-    thread = in_a_thread(partial(trio.run, main))
-    assert serving.wait(PATIENCE_S)
-    host.associations = lambda: server.associations
-    try:
+    with in_trio_thread(begin):
         yield host
-    finally:
-        token.run_sync_soon(server.stop, 0)
-        thread.join(PATIENCE_S)
 
 
 def after_the_first_hello(device: UdpDevice, host: Host) -> None:

@@ -1,4 +1,4 @@
-"""For tests of programs built on the core: a client and a server joined in memory.
+"""A client and a server joined in memory, for tests.
 
 `ExchangePair` carries what a ClientExchange sends through the HTTP maps into a ServerSession and
 back, with a fixed Instant and counting Entropy: no sockets, no clock, the same bytes every time.

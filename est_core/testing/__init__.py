@@ -1,0 +1,40 @@
+"""For tests of programs built on the core: exchanges joined in memory, checks for transports.
+
+`ExchangePair` carries what a ClientExchange sends into a ServerSession and back, without sockets
+or a clock. `transport_checks` are what every transport has to pass, yours too.
+"""
+
+from est_core.testing._misuse import ExchangeMisuse, exchange_misuses
+from est_core.testing._pair import (
+    FIXED_INSTANT,
+    MAX_EVENTS,
+    CountingEntropy,
+    ExchangePair,
+    Link,
+    Message,
+    joined,
+)
+from est_core.testing._transport import (
+    CheckFailedError,
+    TransportCheck,
+    TransportDriver,
+    TransportService,
+    transport_checks,
+)
+
+__all__ = [
+    "FIXED_INSTANT",
+    "MAX_EVENTS",
+    "CheckFailedError",
+    "CountingEntropy",
+    "ExchangeMisuse",
+    "ExchangePair",
+    "Link",
+    "Message",
+    "TransportCheck",
+    "TransportDriver",
+    "TransportService",
+    "exchange_misuses",
+    "joined",
+    "transport_checks",
+]

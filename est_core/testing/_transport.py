@@ -1,0 +1,393 @@
+"""What every transport has to do for the core, as checks that anybody's transport can be put to.
+
+The checks send requests through a real server and a real client of the transport's and look at
+both ends: at what the application was asked, and at what came back. They hold no key and no clock;
+what they need of those the driver brings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Final, NoReturn, Protocol
+
+from cryptography import x509
+
+from est_core._errors import Fault
+from est_core._limits import Limits
+from est_core.asn1.cms import write_certs_only
+from est_core.asn1.csrattrs import CsrAttrs, ObjectId
+from est_core.channel import TrustClass
+from est_core.credentials import BasicCredentials
+from est_core.decisions import (
+    Decision,
+    Deny,
+    Fail,
+    Issue,
+    Pend,
+    Postpone,
+    ProvideCACerts,
+    ProvideCSRAttrs,
+    Rejected,
+    Verified,
+)
+from est_core.events import (
+    AuthenticateRequested,
+    CACertsRequested,
+    CSRAttrsRequested,
+    EnrollRequested,
+    ReenrollRequested,
+    ServerQuestion,
+)
+from est_core.model import OPERATIONS, Label, Operation, Outcome, Part, Request, Response
+from est_core.policy import ServerPolicy, default_policy
+
+_LABEL: Final = Label("profile-a")
+_PASSWORD: Final = BasicCredentials(user="device", password="öffne dich")
+_ATTRIBUTES: Final = CsrAttrs(items=(ObjectId(oid="2.5.4.5"),))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportService:
+    """What a server is to be started with. `decide` stands for the application.
+
+    `decide` may raise anything, as an application may, and it may block.
+    """
+
+    policy: ServerPolicy
+    limits: Limits
+    decide: Callable[[ServerQuestion], Decision] = field(repr=False)
+
+
+class TransportDriver(Protocol):
+    """A server and a client of the transport under test. Yours to write; a new one for each check.
+
+    `certificate` is what its client can show, and its server has explicit trust in who issued it.
+    `csr` is a request in DER by the same key, and with the same subject. `can_challenge` is False
+    where the wire carries no passwords; then the client always shows its certificate.
+    """
+
+    can_challenge: bool
+    certificate: x509.Certificate
+    csr: bytes
+
+    def start(self, service: TransportService) -> None:
+        """Start the server."""
+
+    def connect(self, *, certificate: bool) -> None:
+        """Have a new channel, in place of the one that was, with or without the certificate."""
+
+    def ask(self, request: Request) -> Response | None:
+        """Send a request on the channel and return its answer; None if `vanish` was called."""
+
+    def vanish(self) -> None:
+        """Break the channel without a word. Called while `ask` waits, from within `decide`."""
+
+    def pause(self, seconds: float) -> None:
+        """Let that time pass by the server's clock. Called from within `decide`."""
+
+    def stop(self) -> None:
+        """Stop the server, and return when it has ended. Called also after a failure."""
+
+
+class CheckFailedError(AssertionError):
+    """The transport does not do what it has to; the text says what."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportCheck:
+    """One thing that a transport has to do. `name` says it."""
+
+    name: str
+    needs_challenge: bool = False
+    check: Callable[[_Bench], None] = field(repr=False)
+    limits: Limits = field(default_factory=Limits, repr=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def run(self, driver: TransportDriver) -> None:
+        """Start the driver's server, look, and stop it. Raises CheckFailedError."""
+        bench = _Bench(driver)
+        policy = default_policy(labels=frozenset({_LABEL}))
+        try:
+            driver.start(TransportService(policy=policy, limits=self.limits, decide=bench.decide))
+            self.check(bench)
+        finally:
+            driver.stop()
+
+
+def transport_checks(*, can_challenge: bool = True) -> tuple[TransportCheck, ...]:
+    """Return the checks; without `can_challenge` those for a wire that carries no passwords."""
+    return tuple(check for check in _CHECKS if can_challenge or not check.needs_challenge)
+
+
+class _BrokenApplicationError(Exception):
+    """What an application may raise."""
+
+
+class _Bench:
+    """A driver, the decisions that are to be made, and the questions that were asked."""
+
+    def __init__(self, driver: TransportDriver) -> None:
+        self.driver = driver
+        self.answers: dict[type, Callable[[], Decision]] = {}
+        self.questions: list[ServerQuestion] = []
+
+    def decide(self, question: ServerQuestion) -> Decision:
+        """Return the decision that the check has put down for such a question."""
+        self.questions.append(question)
+        return self.answers[type(question)]()
+
+    def ask(
+        self,
+        operation: Operation,
+        *decisions: tuple[type, Decision | Callable[[], Decision]],
+        label: Label | None = None,
+        payload: bytes | None = None,
+        credentials: BasicCredentials | None = None,
+    ) -> Response:
+        """Send a request on the channel, have it decided so, and return what the client got."""
+        response = self.send(
+            operation, *decisions, label=label, payload=payload, credentials=credentials
+        )
+        if response is None:
+            fail(f"{operation.value} had no answer")
+        expect([type(each) for each in self.questions], [kind for kind, _ in decisions], "asked")
+        return response
+
+    def send(
+        self,
+        operation: Operation,
+        *decisions: tuple[type, Decision | Callable[[], Decision]],
+        label: Label | None = None,
+        payload: bytes | None = None,
+        credentials: BasicCredentials | None = None,
+    ) -> Response | None:
+        """As `ask`, whether there is an answer or not."""
+        self.questions.clear()
+        self.answers = {kind: _deferred(decision) for kind, decision in decisions}
+        if payload is None:
+            payload = self.driver.csr if OPERATIONS[operation].is_enrollment else b""
+        return self.driver.ask(
+            Request(operation=operation, label=label, payload=payload, credentials=credentials)
+        )
+
+    @property
+    def ca_certs(self) -> tuple[type, Decision]:
+        """The usual question and answer."""
+        return CACertsRequested, ProvideCACerts(certificates=(self.driver.certificate,))
+
+    @property
+    def issue(self) -> Decision:
+        """The certificate whose key is the request's."""
+        return Issue(certificate=self.driver.certificate)
+
+    def expect_service(self) -> None:
+        """See that a client of now is served."""
+        self.driver.connect(certificate=not self.driver.can_challenge)
+        expect(self.ask(Operation.CACERTS, self.ca_certs).outcome, Outcome.OK, "the next client's")
+
+
+def _deferred(decision: Decision | Callable[[], Decision]) -> Callable[[], Decision]:
+    return decision if callable(decision) else lambda: decision
+
+
+def fail(problem: str) -> NoReturn:
+    """Raise CheckFailedError."""
+    raise CheckFailedError(problem)
+
+
+def expect(found: object, wanted: object, what: str) -> None:
+    """Fail unless both are the same."""
+    if found != wanted:
+        fail(f"{what}: {found!r} where {wanted!r} was expected")
+
+
+def expect_fault(response: Response, fault: Fault) -> None:
+    """Fail unless the answer is that fault."""
+    expect((response.outcome, response.fault), (_outcome_of(fault), fault), "the answer")
+
+
+def _outcome_of(fault: Fault) -> Outcome:
+    return Outcome.DENIED if fault is Fault.FORBIDDEN else Outcome.FAULT
+
+
+def expect_part(response: Response, operation: Operation, der: bytes) -> None:
+    """Fail unless the answer is a success with that content."""
+    expect(response.outcome, Outcome.OK, operation.value)
+    expect(response.parts, (Part(kind=OPERATIONS[operation].answer, der=der),), operation.value)
+
+
+# The checks
+
+
+def _every_operation(bench: _Bench) -> None:
+    driver = bench.driver
+    certs = write_certs_only((driver.certificate,))
+    attributes = ProvideCSRAttrs(csrattrs=_ATTRIBUTES)
+    driver.connect(certificate=True)
+    for operation, decided, der in (
+        (Operation.CACERTS, bench.ca_certs, certs),
+        (Operation.CSRATTRS, (CSRAttrsRequested, attributes), _ATTRIBUTES.der()),
+        (Operation.SIMPLEENROLL, (EnrollRequested, bench.issue), certs),
+        (Operation.SIMPLEREENROLL, (ReenrollRequested, bench.issue), certs),
+    ):
+        expect_part(bench.ask(operation, decided), operation, der)
+
+
+def _every_outcome(bench: _Bench) -> None:
+    bench.driver.connect(certificate=True)
+    nothing = bench.ask(Operation.CSRATTRS, (CSRAttrsRequested, ProvideCSRAttrs(csrattrs=None)))
+    expect(nothing.outcome, Outcome.NOT_AVAILABLE, "no CSR attributes")
+    pending = bench.ask(Operation.SIMPLEENROLL, (EnrollRequested, Pend(retry_after_s=7)))
+    expect((pending.outcome, pending.retry_after), (Outcome.PENDING, 7), "a pending request")
+    refusal = Deny(code="enroll/pending", reason="not that name")
+    denied = bench.ask(Operation.SIMPLEENROLL, (EnrollRequested, refusal))
+    expect_fault(denied, Fault.FORBIDDEN)
+    expect("not that name" in denied.reason, True, "the reason is told")
+    busy = bench.ask(Operation.CACERTS, (CACertsRequested, Postpone(retry_after_s=9)))
+    expect_fault(busy, Fault.BUSY)
+    expect(busy.retry_after, 9, "when to come back")
+    expect_fault(bench.ask(Operation.CACERTS, (CACertsRequested, Fail())), Fault.INTERNAL)
+
+
+def _one_channel(bench: _Bench) -> None:
+    bench.driver.connect(certificate=True)
+    channels = []
+    for _ in range(2):
+        expect(bench.ask(Operation.CACERTS, bench.ca_certs).outcome, Outcome.OK, "cacerts")
+        channels.append(bench.questions[0].channel)
+    expect(channels[1], channels[0], "the facts of the second request's channel")
+
+
+def _certificate(bench: _Bench) -> None:
+    driver = bench.driver
+    driver.connect(certificate=True)
+    bench.ask(Operation.SIMPLEREENROLL, (ReenrollRequested, bench.issue))
+    question = bench.questions[0]
+    if isinstance(question, ReenrollRequested):
+        expect(question.current, driver.certificate, "the certificate to be renewed")
+    expect(question.channel.trust_class, TrustClass.EXPLICIT, "trust in the client")
+    expect(question.channel.peer_certificate, driver.certificate, "the client's certificate")
+
+
+def _no_certificate(bench: _Bench) -> None:
+    bench.driver.connect(certificate=False)
+    bench.ask(Operation.CACERTS, bench.ca_certs)
+    channel = bench.questions[0].channel
+    expect((channel.trust_class, channel.peer_chain), (TrustClass.NONE, ()), "nobody's channel")
+    stranger = bench.ask(Operation.SIMPLEENROLL)
+    expect(stranger.outcome, Outcome.CHALLENGE, "a client without anything to show")
+    expect(len(stranger.challenges), 1, "challenges")
+
+
+def _credentials(bench: _Bench) -> None:
+    bench.driver.connect(certificate=False)
+    verified = AuthenticateRequested, Verified(user="device-7")
+    answer = bench.ask(
+        Operation.SIMPLEENROLL, verified, (EnrollRequested, bench.issue), credentials=_PASSWORD
+    )
+    expect(answer.outcome, Outcome.OK, "with the right password")
+    first, second = bench.questions
+    if isinstance(first, AuthenticateRequested) and isinstance(second, EnrollRequested):
+        expect(first.credentials, _PASSWORD, "the credentials")
+        expect(second.identity.user, "device-7", "the user")
+    rejected = AuthenticateRequested, Rejected()
+    answer = bench.ask(Operation.SIMPLEENROLL, rejected, credentials=_PASSWORD)
+    expect(answer.outcome, Outcome.CHALLENGE, "with the wrong password")
+
+
+def _labels(bench: _Bench) -> None:
+    bench.driver.connect(certificate=True)
+    for label in (_LABEL, None):
+        answer = bench.ask(Operation.CACERTS, bench.ca_certs, label=label)
+        expect(answer.outcome, Outcome.OK, f"label {label}")
+        question = bench.questions[0]
+        if isinstance(question, CACertsRequested):
+            expect(question.label, label, "the label")
+
+
+def _request(bench: _Bench) -> None:
+    bench.driver.connect(certificate=True)
+    bench.ask(Operation.SIMPLEENROLL, (EnrollRequested, bench.issue))
+    question = bench.questions[0]
+    if isinstance(question, EnrollRequested):
+        expect(question.csr.der, bench.driver.csr, "the CSR")
+
+
+def _refused_head(bench: _Bench) -> None:
+    bench.driver.connect(certificate=True)
+    expect_fault(bench.ask(Operation.SIMPLEENROLL, label=Label("nobody")), Fault.NOT_FOUND)
+    bench.expect_service()
+
+
+def _refused_body(bench: _Bench) -> None:
+    bench.driver.connect(certificate=True)
+    expect_fault(bench.ask(Operation.SIMPLEENROLL, payload=b"\x30\x00"), Fault.MALFORMED)
+    large = bytes(2 * _SMALL.body_bytes)
+    expect_fault(bench.ask(Operation.SIMPLEENROLL, payload=large), Fault.BODY_TOO_LARGE)
+    bench.expect_service()
+
+
+def _late(bench: _Bench) -> None:
+    def decide_late() -> Decision:
+        bench.driver.pause(_HASTY.decision_s + 0.25)
+        return decision
+
+    kind, decision = bench.ca_certs
+    bench.driver.connect(certificate=True)
+    late = bench.ask(Operation.CACERTS, (kind, decide_late))
+    expect_fault(late, Fault.BUSY)
+    expect(late.retry_after, _HASTY.retry_after_default_s, "when to come back")
+    bench.expect_service()
+
+
+def _vanished(bench: _Bench) -> None:
+    def decide_for_nobody() -> Decision:
+        bench.driver.vanish()
+        return bench.issue  # it is on record, whoever hears of it
+
+    bench.driver.connect(certificate=True)
+    expect(bench.send(Operation.SIMPLEENROLL, (EnrollRequested, decide_for_nobody)), None, "a gone")
+    bench.expect_service()
+
+
+def _no_answer(bench: _Bench) -> None:
+    kind, _ = bench.ca_certs
+    bench.driver.connect(certificate=True)
+    expect_fault(bench.ask(Operation.CACERTS, (kind, Verified(user="x"))), Fault.INTERNAL)
+    bench.expect_service()
+
+
+def _broken(bench: _Bench) -> None:
+    def decide_nothing() -> Decision:
+        raise _BrokenApplicationError("by chance")
+
+    kind, _ = bench.ca_certs
+    bench.driver.connect(certificate=True)
+    expect_fault(bench.ask(Operation.CACERTS, (kind, decide_nothing)), Fault.INTERNAL)
+    bench.expect_service()
+
+
+_SMALL: Final = replace(Limits(), body_bytes=4096)
+_HASTY: Final = replace(Limits(), decision_s=1)
+
+_CHECKS: Final = (
+    TransportCheck(name="every operation is answered", check=_every_operation),
+    TransportCheck(name="every outcome arrives", check=_every_outcome),
+    TransportCheck(name="two requests share a channel", check=_one_channel),
+    TransportCheck(name="the client's certificate is shown", check=_certificate),
+    TransportCheck(
+        name="a client without certificate is nobody", check=_no_certificate, needs_challenge=True
+    ),
+    TransportCheck(name="credentials are passed on", check=_credentials, needs_challenge=True),
+    TransportCheck(name="labels are passed on", check=_labels),
+    TransportCheck(name="a request is passed on as it is", check=_request),
+    TransportCheck(name="a head is refused without asking", check=_refused_head),
+    TransportCheck(name="a body is refused without asking", check=_refused_body, limits=_SMALL),
+    TransportCheck(name="a late decision is replaced", check=_late, limits=_HASTY),
+    TransportCheck(name="a client may vanish while it is decided", check=_vanished),
+    TransportCheck(name="a decision that is no answer harms nobody", check=_no_answer),
+    TransportCheck(name="an application that raises harms nobody", check=_broken),
+)

@@ -1,0 +1,328 @@
+"""Our own transports do what est_core.testing says that every transport has to do."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from est_core import (
+    Decision,
+    EstUri,
+    Limits,
+    Request,
+    Response,
+    ServerQuestion,
+    coapmap,
+    httpmap,
+)
+from est_core.testing import (
+    TransportCheck,
+    TransportService,
+    transport_checks,
+)
+from est_transports import trio_coap
+from est_transports._clock import instant
+from est_transports.h11_conn import ClientConnection, ResponseReceived
+from est_transports.http_service import ServiceConfig
+from est_transports.on_sockets import CoapServer, Server, serve_ssl_connection
+from est_transports.on_trio import Server as TrioServer
+from est_transports.tls import TlsError
+from tests.pki import pki
+from tests.transports.coap_site import a_coap_service
+from tests.transports.coap_udp import UdpDevice, a_udp_socket
+from tests.transports.fake_application import identity_of, tls_context
+from tests.transports.sockets_site import (
+    PATIENCE_S,
+    RawClient,
+    client_engine,
+    hurried,
+    in_trio_thread,
+)
+
+HURRY: Final = 10.0
+LOCALHOST: Final = EstUri.parse("https://localhost")
+
+
+def renewal_csr() -> bytes:
+    """Return a request for the certificate that the test client has."""
+    mine = pki().client
+    builder = x509.CertificateSigningRequestBuilder().subject_name(mine.certificate.subject)
+    return builder.sign(mine.key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+class Asking:
+    """An application whose every method is `decide`."""
+
+    def __init__(self, decide: Callable[[ServerQuestion], Decision]) -> None:
+        self.authenticate = self.ca_certs = self.csr_attrs = decide
+        self.enroll = self.reenroll = decide
+
+
+class AsyncAsking:
+    """The same for event loops."""
+
+    def __init__(self, decide: Callable[[ServerQuestion], Decision]) -> None:
+        async def wait(question: ServerQuestion) -> Decision:
+            return await trio.to_thread.run_sync(decide, question)
+
+        self.authenticate = self.ca_certs = self.csr_attrs = wait
+        self.enroll = self.reenroll = wait
+
+
+class Driver:
+    """What all of ours have in common. `end` ends the server and whatever goes with it."""
+
+    can_challenge = True
+    certificate = pki().client.certificate
+    csr = renewal_csr()
+
+    def __init__(self) -> None:
+        self.end = ExitStack()
+        self.port = 0
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass; the servers' clocks are in a hurry."""
+        time.sleep(seconds / HURRY)
+
+
+class HttpsDriver(Driver):
+    """A client of an HTTPS server, whichever it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client: RawClient | None = None
+        self.wire = ClientConnection(limits=Limits())
+        self.has_vanished = False
+
+    def connect(self, *, certificate: bool) -> None:
+        self._close()
+        identity = identity_of(pki().client) if certificate else None
+        self.client = RawClient(self.port, client_engine(identity)).shake_hands()
+        self.wire, self.has_vanished = ClientConnection(limits=Limits()), False
+
+    def ask(self, request: Request) -> Response | None:
+        assert self.client is not None
+        head, body = httpmap.write_request(request, LOCALHOST)
+        self.client.say(self.wire.send_request(head, body))
+        while (event := self.wire.next_event()) is None:
+            try:
+                self.wire.receive(self.client.hear())
+            except (OSError, TlsError):
+                assert self.has_vanished
+                return None
+        assert isinstance(event, ResponseReceived)
+        return httpmap.read_response(
+            request.operation, event.head, event.body, limits=Limits(), now=instant()
+        )
+
+    def vanish(self) -> None:
+        assert self.client is not None
+        self.has_vanished = True
+        self.client.sock.shutdown(socket.SHUT_RDWR)
+
+    def stop(self) -> None:
+        self._close()
+        self.end.close()
+
+    def _close(self) -> None:
+        if self.client is not None:
+            self.client.close()
+
+
+def config_of(service: TransportService) -> ServiceConfig:
+    return ServiceConfig(policy=service.policy, limits=service.limits)
+
+
+class SocketsDriver(HttpsDriver):
+    """Server on blocking sockets."""
+
+    def start(self, service: TransportService) -> None:
+        context, listener = tls_context(), socket.create_server(("127.0.0.1", 0))
+        self.port = listener.getsockname()[1]
+        server = Server(
+            context_source=lambda: context,
+            application=Asking(service.decide),
+            config=config_of(service),
+            clock=hurried(HURRY),
+        )
+        thread = threading.Thread(target=server.serve, args=([listener],))
+        thread.start()
+        self.end.callback(thread.join, PATIENCE_S)
+        self.end.callback(server.stop)
+
+
+class TrioDriver(HttpsDriver):
+    """Server on trio."""
+
+    application: Callable[[Callable[[ServerQuestion], Decision]], Any] = Asking
+
+    def start(self, service: TransportService) -> None:
+        context = tls_context()
+
+        async def begin() -> tuple[TrioServer, list[trio.SocketListener]]:
+            listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            self.port = listeners[0].socket.getsockname()[1]
+            server = TrioServer(
+                context_source=lambda: context,
+                application=type(self).application(service.decide),
+                config=config_of(service),
+                clock=hurried(HURRY),
+            )
+            return server, listeners
+
+        self.end.enter_context(in_trio_thread(begin))
+
+
+class AsyncTrioDriver(TrioDriver):
+    """The same with an application of coroutine functions."""
+
+    application = AsyncAsking
+
+
+class SslDriver(HttpsDriver):
+    """Connections of the standard library's `ssl`."""
+
+    def start(self, service: TransportService) -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.port = listener.getsockname()[1]
+        accepting = threading.Thread(
+            target=self._accept, args=(listener, stdlib_context(), service)
+        )
+        accepting.start()
+        self.end.enter_context(listener)
+        self.end.callback(accepting.join, PATIENCE_S)
+        self.end.callback(listener.shutdown, socket.SHUT_RDWR)
+
+    def _accept(
+        self, listener: socket.socket, context: ssl.SSLContext, service: TransportService
+    ) -> None:
+        def serve(sock: socket.socket) -> None:
+            serve_ssl_connection(
+                context.wrap_socket(sock, server_side=True),
+                explicit=(pki().ca.certificate,),
+                application=Asking(service.decide),
+                config=config_of(service),
+                clock=hurried(HURRY),
+            )
+
+        with suppress(OSError):
+            while True:
+                sock, _ = listener.accept()
+                thread = threading.Thread(target=serve, args=(sock,))
+                thread.start()
+                self.end.callback(thread.join, PATIENCE_S)
+
+
+_FILES: Final[list[tuple[Path, Path]]] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server_files(tmp_path_factory: pytest.TempPathFactory) -> None:
+    _FILES[:] = [pki().server.write(tmp_path_factory.mktemp("tls"), "server")]
+
+
+def stdlib_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*_FILES[0])
+    anchor = pki().ca.certificate.public_bytes(Encoding.PEM).decode("ascii")
+    context.load_verify_locations(cadata=anchor)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+class CoapDriver(Driver):
+    """A device of a CoAP server, whichever it is."""
+
+    can_challenge = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.device: UdpDevice | None = None
+
+    def connect(self, *, certificate: bool) -> None:
+        assert certificate
+        self._leave()
+        self.device = UdpDevice(self.port).connect()
+
+    def ask(self, request: Request) -> Response | None:
+        assert self.device is not None
+        try:
+            answer = self.device.ask(*coapmap.write_request(request, LOCALHOST))
+        except OSError:  # it has vanished
+            return None
+        return coapmap.read_response(
+            request.operation, answer.head, answer.payload, limits=Limits()
+        )
+
+    def vanish(self) -> None:
+        assert self.device is not None
+        self.device.vanish()
+
+    def stop(self) -> None:
+        self._leave()
+        self.end.close()
+
+    def _leave(self) -> None:
+        if self.device is not None:
+            with self.device:
+                self.device = None
+
+
+class CoapSocketsDriver(CoapDriver):
+    """CoAP on a socket and threads."""
+
+    def start(self, service: TransportService) -> None:
+        sock = a_udp_socket()
+        self.port = sock.getsockname()[1]
+        served = a_coap_service(
+            Asking(service.decide), policy=service.policy, limits=service.limits
+        )
+        server = CoapServer(source=lambda: served, clock=hurried(HURRY))
+        thread = threading.Thread(target=server.serve, args=(sock,))
+        thread.start()
+        self.end.callback(thread.join, PATIENCE_S)
+        self.end.callback(server.stop, 0.5)
+
+
+class CoapTrioDriver(CoapDriver):
+    """CoAP on trio."""
+
+    def start(self, service: TransportService) -> None:
+        sock = a_udp_socket()
+        self.port = sock.getsockname()[1]
+        served = a_coap_service(
+            Asking(service.decide), policy=service.policy, limits=service.limits
+        )
+
+        async def begin() -> tuple[trio_coap.CoapServer, socket.socket]:
+            return trio_coap.CoapServer(source=lambda: served, clock=hurried(HURRY)), sock
+
+        self.end.enter_context(in_trio_thread(begin))
+
+
+HTTPS_DRIVERS: Final = (SocketsDriver, TrioDriver, AsyncTrioDriver, SslDriver)
+COAP_DRIVERS: Final = (CoapSocketsDriver, CoapTrioDriver)
+
+
+@pytest.mark.parametrize("check", transport_checks(), ids=str)
+@pytest.mark.parametrize("driver", HTTPS_DRIVERS, ids=lambda each: each.__name__)
+def test_https(driver: type[HttpsDriver], check: TransportCheck) -> None:
+    check.run(driver())  # type: ignore[arg-type]  # each of them can `start`
+
+
+@pytest.mark.parametrize("check", transport_checks(can_challenge=False), ids=str)
+@pytest.mark.parametrize("driver", COAP_DRIVERS, ids=lambda each: each.__name__)
+def test_coap(driver: type[CoapDriver], check: TransportCheck) -> None:
+    check.run(driver())  # type: ignore[arg-type]  # each of them can `start`
