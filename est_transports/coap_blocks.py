@@ -22,6 +22,7 @@ from est_transports.coap_messages import (
 )
 
 _ETAG_BYTES: Final = 8
+_SIZES_DIFFER: Final = "payload and block size differ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,13 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why a block or a request is not taken, as the answer has it. RFC 7252 5.5.2."""
+    """Why a block or a request is not taken, as the answer has it. RFC 7252 5.5.2.
+
+    `code` is the answer's, `error` ours.
+    """
 
     code: int
+    error: str
     text: str
     size1_bytes: int | None = None
     max_age_s: int | None = None
@@ -129,13 +134,17 @@ class Uploads:
     def _judge(self, block: Block, message: Message, upload: _Upload | None) -> Refusal | None:
         size, limit = len(message.payload), self._limits.request_bytes
         if size > block.size or (block.more and size != block.size):
-            return Refusal(code=Code.BAD_REQUEST, text="payload and block size differ")
+            return Refusal(code=Code.BAD_REQUEST, error="coap/block", text=_SIZES_DIFFER)
         if upload is None or block.offset != len(upload.body):
             text = "this block does not follow the last"
-            return Refusal(code=Code.REQUEST_ENTITY_INCOMPLETE, text=text)
+            return Refusal(code=Code.REQUEST_ENTITY_INCOMPLETE, error="coap/block", text=text)
         if max(block.offset + size, message.options.size1 or 0) > limit:
-            code, text = Code.REQUEST_ENTITY_TOO_LARGE, "body too large"
-            return Refusal(code=code, text=text, size1_bytes=limit)
+            return Refusal(
+                code=Code.REQUEST_ENTITY_TOO_LARGE,
+                error="coap/too-large",
+                text="body too large",
+                size1_bytes=limit,
+            )
         return None
 
 
@@ -357,7 +366,7 @@ class Download:
         if block.offset != len(self._body):
             raise _astray("not the block that was asked for")
         if len(payload) > block.size or (block.more and len(payload) != block.size):
-            raise _astray("payload and block size differ")
+            raise _astray(_SIZES_DIFFER)
 
 
 def _astray(what: str) -> RemoteProtocolError:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from est_core import Fault, Outcome, RemoteProtocolError, Response, ServerExchange, coapmap
 from est_core.coapmap import Code, RequestHead, ResponseHead
+from est_transports.coap_server_conn import RequestRefused
 from est_transports.service import Record, Wire
 
 _RETRY_S: Final = 10
@@ -35,6 +36,13 @@ def head_record(
         reason=response.reason if response else "",
         sent_bytes=len(written[1]) if written else 0,
     )
+
+
+def refusal_record(peer: str, refused: RequestRefused) -> Record:
+    """Return the record of what the connection itself refused, by its options or its size."""
+    written = ResponseHead(code=refused.status), refused.message.encode()
+    record = head_record(peer, refused.head, written)
+    return replace(record, code=refused.code, reason=refused.message)
 
 
 def detailed(

@@ -39,8 +39,20 @@ from est_core import (
 from est_core.coapmap import ReplyShape, RequestHead, ResponseHead
 from est_transports.application import Application, AsyncApplication, told_apart
 from est_transports.coap_limits import CoapLimits
-from est_transports.coap_records import BUSY, STOPPING, UNVERIFIED, detailed, head_record
-from est_transports.coap_server_conn import RequestAbandoned, RequestReceived, ServerConnection
+from est_transports.coap_records import (
+    BUSY,
+    STOPPING,
+    UNVERIFIED,
+    detailed,
+    head_record,
+    refusal_record,
+)
+from est_transports.coap_server_conn import (
+    RequestAbandoned,
+    RequestReceived,
+    RequestRefused,
+    ServerConnection,
+)
 from est_transports.dtls_context import DtlsServerContext
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import (
@@ -343,6 +355,8 @@ class CoapEndpoint:
             match event:
                 case RequestReceived():
                     self._open(client, event, now)
+                case RequestRefused():
+                    self._steps.append(Finished(record=refusal_record(client.peer, event)))
                 case RequestAbandoned(code=code, message=message):
                     # What was issued is on record; the client's next request will find it.
                     _log.info("%s: an answer was lost: %s (%s)", client.peer, message, code)

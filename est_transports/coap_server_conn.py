@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from est_core import Entropy, LocalProtocolError
 from est_core.coapmap import Code, RequestHead, ResponseHead
@@ -65,6 +66,24 @@ class RequestAbandoned:
     message: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRefused:
+    """A request, or a block of one, that was answered in here with a refusal. For the record.
+
+    `status` is the answer's code, `code` and `message` say what was wrong: coap/bad-option,
+    coap/block, coap/precondition, coap/proxy, coap/too-large, or server/busy beyond
+    `open_exchanges`.
+    """
+
+    head: RequestHead
+    status: int
+    code: str
+    message: str
+
+
+ServerConnectionEvent = RequestReceived | RequestAbandoned | RequestRefused
+
+
 @dataclass(slots=True, kw_only=True)
 class _Served:
     """A request that is with the application, or whose answer is not acknowledged.
@@ -97,7 +116,7 @@ class ServerConnection:
         self._uploads = Uploads(limits)
         self._kept = KeptAnswers(limits)
         self._served: dict[int, _Served] = {}
-        self._events: deque[RequestReceived | RequestAbandoned] = deque()
+        self._events: deque[ServerConnectionEvent] = deque()
         self._last_id = 0
 
     @property
@@ -130,7 +149,7 @@ class ServerConnection:
             case Rejected(exchange_id=exchange_id):
                 self._abandon(exchange_id, "coap/reset", "the client did not want the answer")
 
-    def next_event(self) -> RequestReceived | RequestAbandoned | None:
+    def next_event(self) -> ServerConnectionEvent | None:
         """Return the next event, None if there is none."""
         return self._events.popleft() if self._events else None
 
@@ -241,16 +260,17 @@ class ServerConnection:
         limit = self._limits.request_bytes
         if request.is_oversized or len(request.payload) > limit:
             text = "too large for one message" if request.is_oversized else "too large"
-            return Refusal(code=Code.REQUEST_ENTITY_TOO_LARGE, text=text, size1_bytes=limit)
+            code, error = Code.REQUEST_ENTITY_TOO_LARGE, "coap/too-large"
+            return Refusal(code=code, error=error, text=text, size1_bytes=limit)
         if options.unknown_critical is not None:
             text = f"option {options.unknown_critical} is not understood"
-            return Refusal(code=Code.BAD_OPTION, text=text)
+            return Refusal(code=Code.BAD_OPTION, error="coap/bad-option", text=text)
         if options.proxy_uri is not None or options.proxy_scheme is not None:
-            return Refusal(code=Code.PROXYING_NOT_SUPPORTED, text="no proxy")
+            return Refusal(code=Code.PROXYING_NOT_SUPPORTED, error="coap/proxy", text="no proxy")
         if any(block is not None and block.szx == SZX_RESERVED for block in (block1, block2)):
-            return Refusal(code=Code.BAD_REQUEST, text="reserved block size")
+            return _bad_block("reserved block size")
         if block1 is not None and block2 is not None and block2.number > 0:
-            return Refusal(code=Code.BAD_REQUEST, text="a later block of two things at once")
+            return _bad_block("a later block of two things at once")
         if any(options.if_match):  # an empty one matches all that exists, RFC 7252 5.10.8.1
             return _PRECONDITION
         return None
@@ -259,8 +279,12 @@ class ServerConnection:
         self, request: Message, transfer: Transfer, body: bytes, block2: Block | None, now: float
     ) -> None:
         if len(self._served) >= self._limits.open_exchanges:
-            code, age = Code.SERVICE_UNAVAILABLE, self._limits.busy_max_age_s
-            refusal = Refusal(code=code, text="too many requests at one time", max_age_s=age)
+            refusal = Refusal(
+                code=Code.SERVICE_UNAVAILABLE,
+                error="server/busy",
+                text="too many requests at one time",
+                max_age_s=self._limits.busy_max_age_s,
+            )
             return self._refuse(request, refusal)
         self._last_id += 1
         is_con = request.kind is Kind.CON
@@ -285,11 +309,9 @@ class ServerConnection:
         """Send a later block of an answer. The size is the client's, or ours if that is smaller."""
         answer = self._kept.find(transfer, now)
         if answer is None:
-            refusal = Refusal(code=Code.REQUEST_ENTITY_INCOMPLETE, text="no such answer any more")
-            return self._refuse(request, refusal)
+            return self._refuse(request, _GONE)
         if block2.offset >= len(answer.body):
-            refusal = Refusal(code=Code.BAD_REQUEST, text="no such block")
-            return self._refuse(request, refusal)
+            return self._refuse(request, _bad_block("no such block"))
         szx = min(block2.szx, szx_of(self._limits.block_bytes))
         options, payload = answer.block(block2.offset, szx)
         return self._reply(request, _response(request, answer.head.code, options, payload))
@@ -316,6 +338,13 @@ class ServerConnection:
             block1 = Block(0, False, szx_of(self._limits.block_bytes))
         options = Options(block1=block1, size1=refusal.size1_bytes, max_age=refusal.max_age_s)
         self._reply(request, _response(request, refusal.code, options, refusal.text.encode()))
+        event = RequestRefused(
+            head=request_head(request),
+            status=refusal.code,
+            code=refusal.error,
+            message=refusal.text,
+        )
+        self._events.append(event)
 
     def _reply(self, request: Message, message: Message) -> None:
         if request.kind is Kind.CON:
@@ -324,7 +353,18 @@ class ServerConnection:
             self._layer.send_once(message)
 
 
-_PRECONDITION = Refusal(code=Code.PRECONDITION_FAILED, text="the condition is not fulfilled")
+_PRECONDITION: Final = Refusal(
+    code=Code.PRECONDITION_FAILED,
+    error="coap/precondition",
+    text="the condition is not fulfilled",
+)
+_GONE: Final = Refusal(
+    code=Code.REQUEST_ENTITY_INCOMPLETE, error="coap/block", text="no such answer any more"
+)
+
+
+def _bad_block(text: str) -> Refusal:
+    return Refusal(code=Code.BAD_REQUEST, error="coap/block", text=text)
 
 
 def _final(block1: Block | None) -> Block | None:

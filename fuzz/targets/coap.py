@@ -13,7 +13,12 @@ from est_core.testing import CountingEntropy
 from est_transports.coap_client_conn import ClientConnection, RequestFailed, ResponseReceived
 from est_transports.coap_limits import CoapLimits
 from est_transports.coap_messages import Kind, Message, encode
-from est_transports.coap_server_conn import RequestAbandoned, RequestReceived, ServerConnection
+from est_transports.coap_server_conn import (
+    RequestAbandoned,
+    RequestReceived,
+    RequestRefused,
+    ServerConnection,
+)
 from fuzz import cast
 from fuzz.choices import Choices, pack, steps
 from fuzz.target import Shape, Target
@@ -73,7 +78,7 @@ def coap_server_connection(data: bytes) -> str:
                     assert len(payload) <= _LIMITS.request_bytes
                     waiting.append(exchange_id)
                     outcomes.append("request")
-                case RequestAbandoned(code=code):
+                case RequestAbandoned(code=code) | RequestRefused(code=code):
                     outcomes.append(code)
         said += _spoken(server)
         assert server.held_bytes <= _SERVER_BYTES

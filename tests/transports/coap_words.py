@@ -16,7 +16,7 @@ from est_transports.coap_messages import (
     encode,
     read_header_untrusted,
 )
-from est_transports.coap_server_conn import RequestReceived, ServerConnection
+from est_transports.coap_server_conn import RequestReceived, RequestRefused, ServerConnection
 
 LIMITS: Final = CoapLimits(ack_delay_s=0.5)
 SMALL: Final = CoapLimits(ack_delay_s=0.5, block_bytes=64)
@@ -96,11 +96,12 @@ def reply(connection: Any, datagram: bytes, now: float = 0.0) -> Message:
 
 
 def requests(server: ServerConnection) -> list[RequestReceived]:
-    """Return the requests that reached the application."""
+    """Return the requests that are for the application."""
     events = []
     while (event := server.next_event()) is not None:
-        assert isinstance(event, RequestReceived)
-        events.append(event)
+        assert isinstance(event, RequestReceived | RequestRefused)
+        if isinstance(event, RequestReceived):
+            events.append(event)
     return events
 
 

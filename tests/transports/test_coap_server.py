@@ -41,7 +41,7 @@ from est_core.coapmap import Code, RequestHead
 from est_core.testing import FIXED_INSTANT
 from est_transports.coap_client_conn import ClientConnection, RequestFailed, ResponseReceived
 from est_transports.coap_limits import CoapLimits
-from est_transports.coap_messages import Kind
+from est_transports.coap_messages import Block, Kind
 from est_transports.coap_server import QUESTIONS_MAX, CoapEndpoint, consult_for
 from est_transports.coap_server_conn import RequestReceived, ServerConnection
 from est_transports.dtls_limits import DtlsLimits
@@ -60,7 +60,7 @@ from tests.transports.coap_site import (
     a_coap_service,
     csr_of,
 )
-from tests.transports.coap_words import con
+from tests.transports.coap_words import con, post
 from tests.transports.dtls_pair import a_dtls_client, a_dtls_server
 from tests.transports.fake_application import FakeApplication, certificate_for
 
@@ -199,6 +199,32 @@ def test_what_is_refused_has_its_code_and_its_record(
     assert (found.status, found.code) == (coapmap.status_of(code), record)
     assert len(found.target) <= 256
     assert found.target.isascii()
+    assert site.endpoint.is_idle
+    assert site.ask(client, CRTS).head.code == Code.CONTENT
+
+
+@pytest.mark.parametrize(
+    ("datagram", "status", "code"),
+    [
+        (con(Code.GET, 1, path=CRTS.path, proxy_uri="coaps://a"), 505, "coap/proxy"),
+        (con(Code.GET, 1, path=CRTS.path, if_match=(b"1",)), 412, "coap/precondition"),
+        (post(1, bytes(64), block1=Block(1, True, 2)), 408, "coap/block"),
+        (post(1, bytes(1000), block1=Block(0, True, 2)), 400, "coap/block"),
+        (post(1, bytes(64), block1=Block(0, True, 2), size1=1 << 20), 413, "coap/too-large"),
+        (con(Code.GET, 1, path=CRTS.path) + b"\xd1\x01\x00", 402, "coap/bad-option"),
+    ],
+)
+def test_what_the_wire_itself_refuses_is_on_record_too(
+    datagram: bytes, status: int, code: str
+) -> None:
+    site = Site()
+    client = site.connect()
+    client.engine.write(datagram)
+    site.settle()
+    (found,) = site.log.records
+    assert (found.status, found.code) == (status, code)
+    assert found.target.startswith("/")
+    assert found.peer == "192.0.2.1:40001"
     assert site.endpoint.is_idle
     assert site.ask(client, CRTS).head.code == Code.CONTENT
 
@@ -366,6 +392,7 @@ def test_more_requests_than_are_open_at_once_are_put_off() -> None:
     site.wait(0.5)
     answer = site.ask(client, ATT)
     assert (answer.head.code, answer.head.max_age) == (Code.SERVICE_UNAVAILABLE, 10)
+    assert [(each.status, each.code) for each in site.log.records] == [(503, "server/busy")]
 
 
 # Time
