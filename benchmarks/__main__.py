@@ -1,9 +1,8 @@
-"""`python -m benchmarks`: measure, and print one table."""
+"""`python -m benchmarks`: measure, and print one table, or JSON to keep."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import Final
 
 from benchmarks import coaps, core_overhead, https, imports, memory, workers
 from benchmarks.measure import Plan
+from benchmarks.run import Run
 from benchmarks.site import Site
 from benchmarks.table import Row, markdown
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="est-benchmarks-") as directory:
             rows += SUBJECTS[subject](Site.made(Path(directory) / "site"), plan)
     if options.as_json:
-        print(json.dumps([row.as_json() for row in rows], indent=2))
+        print(Run.of_now(rows).written())
     else:
         print(markdown(rows))
     return 0

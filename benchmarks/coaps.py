@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Final
 
-from benchmarks.https import Manner, contender
-from benchmarks.load import CoapsClient
+from benchmarks.https import contender
+from benchmarks.load import CoapsClient, Manner
 from benchmarks.measure import Contender, Plan, compete, repeated
 from benchmarks.processes import Serving, apart, servers
 from benchmarks.servers import DATAGRAMS
 from benchmarks.site import Site
-from benchmarks.table import Row
+from benchmarks.table import Row, cpu_row
 from est_core import TlsVersion
 
 BESIDE: Final = ("floor", "on_trio")
@@ -42,15 +42,11 @@ def _compared(
             run = repeated(client.enrol)
             contenders.append(Contender(name=kind, run=run, cpu_s=running[kind].cpu_s))
         results = compete(contenders, plan)
-    association = "kept association" if kept else "new association"
     for each, measured in zip(contenders, results, strict=True):
-        how = f"DTLS 1.2, {association}" if each.name in DATAGRAMS else manner.text
-        yield Row(
+        yield cpu_row(
+            measured,
             subject="coaps",
-            name=f"{each.name}: {how}, beside CoAP",
-            value=measured.cpu_us,
-            unit="us",
-            per_second=measured.per_second,
-            ratio=measured.ratio,
-            yardstick=f"floor, {manner.text}",
+            name=each.name,
+            group=f"(D){manner}",  # DTLS for some, TLS for those beside them
+            yardstick="floor on TLS, same manner",
         )

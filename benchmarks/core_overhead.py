@@ -12,11 +12,12 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from benchmarks.https import USUAL, contender
+from benchmarks.https import contender
+from benchmarks.load import USUAL
 from benchmarks.measure import Contender, Measured, Plan, compete, repeated
 from benchmarks.processes import apart, servers
 from benchmarks.site import Site
-from benchmarks.table import Row, Target
+from benchmarks.table import Row, Target, cpu_row
 from est_core import (
     Channel,
     Decision,
@@ -174,13 +175,10 @@ def rows(site: Site, plan: Plan) -> Iterator[Row]:
 
 def _row(name: str, measured: Measured) -> Row:
     is_exchange = name.startswith(("csrattrs", "cacerts"))
-    return Row(
+    return cpu_row(
+        measured,
         subject="core",
         name=name,
-        value=measured.cpu_us,
-        unit="us",
-        per_second=measured.per_second,
-        ratio=measured.ratio,
         yardstick="cryptography alone",
         target=OVERHEAD_US if is_exchange else None,
     )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import product
 from types import MappingProxyType
 from typing import Final
 
-from benchmarks.load import HttpsClient
+from benchmarks.load import USUAL, HttpsClient, Manner
 from benchmarks.measure import Contender, Plan, compete, repeated
 from benchmarks.processes import Serving, apart, est_serve, servers
 from benchmarks.servers import STREAMS
 from benchmarks.site import Site
-from benchmarks.table import Row, Target
+from benchmarks.table import Row, Target, cpu_row
 from est_core import TlsVersion
 
 EST_SERVE: Final = "est serve (on_trio, SQLite)"
@@ -23,25 +22,6 @@ WITH_RECORDS: Final = MappingProxyType(
 )
 """The servers with the reference CA and a durable record, and what is aimed at."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
-    """How clients come."""
-
-    version: TlsVersion
-    certified: bool
-    kept: bool
-
-    @property
-    def text(self) -> str:
-        """In words."""
-        shown = "client certificate" if self.certified else "password"
-        connection = "kept connection" if self.kept else "new connection"
-        version = "TLS 1.3" if self.version is TlsVersion.TLS_1_3 else "TLS 1.2"
-        return f"{version}, {shown}, {connection}"
-
-
-USUAL: Final = Manner(version=TlsVersion.TLS_1_3, certified=True, kept=False)
 MANNERS: Final = tuple(
     Manner(version=version, certified=certified, kept=kept)
     for kept, version, certified in product(
@@ -54,13 +34,7 @@ def contender(
     name: str, serving: Serving, site: Site, manner: Manner, stack: ExitStack
 ) -> Contender:
     """Return a server as somebody who is met in this manner, until the stack is closed."""
-    client = HttpsClient(
-        site,
-        serving.port,
-        version=manner.version,
-        certified=manner.certified,
-        kept=manner.kept,
-    )
+    client = HttpsClient(site, serving.port, manner)
     stack.callback(client.close)
     return Contender(name=name, run=repeated(client.enrol), cpu_s=serving.cpu_s)
 
@@ -76,20 +50,20 @@ def rows(site: Site, plan: Plan) -> Iterator[Row]:
             yield from _compared({name: running[name] for name in names}, site, manner, plan)
 
 
-def _compared(running: dict[str, Serving], site: Site, manner: Manner, plan: Plan) -> Iterator[Row]:
+def _compared(
+    running: Mapping[str, Serving], site: Site, manner: Manner, plan: Plan
+) -> Iterator[Row]:
     with ExitStack() as stack:
         contenders = [
             contender(name, serving, site, manner, stack) for name, serving in running.items()
         ]
         results = compete(contenders, plan)
     for name, measured in zip(running, results, strict=True):
-        yield Row(
+        yield cpu_row(
+            measured,
             subject="https",
-            name=f"{name}: {manner.text}",
-            value=measured.cpu_us,
-            unit="us",
-            per_second=measured.per_second,
-            ratio=measured.ratio,
+            name=name,
+            group=str(manner),
             yardstick="floor, same manner",
             target=WITH_RECORDS.get(name),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from statistics import median
+from types import MappingProxyType
 from typing import Final
 
 from benchmarks.measure import Plan
@@ -18,6 +19,7 @@ _CLIENT: Final = "import est_core, est_transports.coap_client_conn"
 STATEMENTS: Final = (_NOTHING, _CRYPTOGRAPHY, _CORE, _CLIENT)
 TIME: Final = Target(bound=150.0, of_ratio=False)
 MEMORY: Final = Target(bound=15.0, of_ratio=False)
+_GROUPS: Final = MappingProxyType({"ms": "CPU time", "MiB": "memory"})
 _SPENT: Final = "import time; print(time.process_time())\n"
 
 
@@ -33,7 +35,8 @@ def rows(_site: Site, plan: Plan) -> Iterator[Row]:
         for statement, value in found.items():
             yield Row(
                 subject="imports",
-                name=f"{statement}: {unit}",
+                name=statement,
+                group=_GROUPS[unit],
                 value=value,
                 unit=unit,
                 ratio=value / found[_CRYPTOGRAPHY],
@@ -42,7 +45,8 @@ def rows(_site: Site, plan: Plan) -> Iterator[Row]:
         for statement in (_CORE, _CLIENT):
             yield Row(
                 subject="imports",
-                name=f"{statement}, beyond cryptography: {unit}",
+                name=f"{statement}, beyond cryptography",
+                group=_GROUPS[unit],
                 value=found[statement] - found[_CRYPTOGRAPHY],
                 unit=unit,
                 target=target if statement == _CORE else None,

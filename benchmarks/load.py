@@ -10,6 +10,7 @@ import secrets
 import socket
 import struct
 import time
+from dataclasses import dataclass
 from typing import Final
 
 from OpenSSL import SSL
@@ -35,26 +36,41 @@ _ENROLL: Final = RequestHead(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How clients come over HTTPS: what they show, and whether the connection is there already.
+
+    Without `certified` they show no certificate and send a password.
+    """
+
+    version: TlsVersion
+    certified: bool
+    kept: bool
+
+    def __str__(self) -> str:
+        version = "TLS 1.3" if self.version is TlsVersion.TLS_1_3 else "TLS 1.2"
+        shown = "client certificate" if self.certified else "password"
+        return f"{version}, {shown}, {'kept' if self.kept else 'new'} connection"
+
+
+USUAL: Final = Manner(version=TlsVersion.TLS_1_3, certified=True, kept=False)
+
+
 class LoadError(Exception):
     """A server did not enrol. Whatever was measured is worth nothing."""
 
 
 class HttpsClient:
-    """Enrols over HTTPS, on a new connection each time or on one that is `kept`.
+    """Enrols over HTTPS in one manner."""
 
-    Without `certified` it shows no certificate and sends a password.
-    """
-
-    def __init__(
-        self, site: Site, port: int, *, version: TlsVersion, certified: bool, kept: bool
-    ) -> None:
+    def __init__(self, site: Site, port: int, manner: Manner) -> None:
         self._port = port
-        self._kept = kept
+        self._kept = manner.kept
         self._connection: SSL.Connection | None = None
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        context.set_max_proto_version(_WIRE[version])
+        context.set_max_proto_version(_WIRE[manner.version])
         authorization = ""
-        if certified:
+        if manner.certified:
             context.use_certificate(site.device.certificate)
             context.use_privatekey(site.device.key)
         else:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
 
-from benchmarks.https import USUAL
-from benchmarks.load import CoapsClient, HttpsClient
+from benchmarks.load import USUAL, CoapsClient, HttpsClient
 from benchmarks.measure import Plan
 from benchmarks.processes import RESIDENT, Serving, est_serve, printed, rss_kib
 from benchmarks.site import Site
@@ -46,7 +46,7 @@ def rows(site: Site, plan: Plan) -> Iterator[Row]:
 
 
 def _https(site: Site, serving: Serving) -> _Client:
-    return HttpsClient(site, serving.port, version=USUAL.version, certified=True, kept=True)
+    return HttpsClient(site, serving.port, replace(USUAL, kept=True))
 
 
 def _coaps(site: Site, serving: Serving) -> _Client:
@@ -72,7 +72,8 @@ def _row(name: str, kib: float, target: Target, ratio: float | None = None) -> R
     yardstick = "" if ratio is None else "a bare interpreter"
     return Row(
         subject="memory",
-        name=f"memory: {name}",
+        name=name,
+        group="memory",
         value=kib,
         unit="KiB",
         ratio=ratio,

@@ -44,7 +44,7 @@ from est_transports.on_trio import Server
 from est_transports.serving import load_service
 from est_transports.stores.passwords import PasswordChecks
 from est_transports.stores.sqlite import SqliteStore
-from est_transports.tls import ServerTlsConfig, server_context
+from est_transports.tls import ServerContext, ServerTlsConfig, server_context
 from est_transports.trust import TlsIdentity, TrustAnchors
 
 _LONG_S: Final = 3600.0  # a kept connection waits while others have their turns
@@ -93,9 +93,17 @@ def _config() -> ServiceConfig:
     return ServiceConfig(policy=default_policy(), timeouts=timeouts, requests_max=_REQUESTS)
 
 
+def _trust(site: Site) -> TrustAnchors:
+    return TrustAnchors(explicit=(site.ca.certificate,))
+
+
+def _context(site: Site) -> ServerContext:
+    config = ServerTlsConfig(identities=(_identity(site),), trust=_trust(site))
+    return server_context(config)
+
+
 def _connections(site: Site) -> Callable[[socket.socket], None]:
-    trust = TrustAnchors(explicit=(site.ca.certificate,))
-    context = server_context(ServerTlsConfig(identities=(_identity(site),), trust=trust))
+    context = _context(site)
     application, config = Application(site), _config()
     return lambda sock: serve_connection(
         sock, context_source=lambda: context, application=application, config=config
@@ -132,8 +140,7 @@ def on_sockets_with_records(site: Site, listener: socket.socket) -> None:
 
 def on_trio(site: Site, listener: socket.socket, *, threads: int) -> None:
     """All connections in one event loop."""
-    trust = TrustAnchors(explicit=(site.ca.certificate,))
-    context = server_context(ServerTlsConfig(identities=(_identity(site),), trust=trust))
+    context = _context(site)
     server = Server(
         context_source=lambda: context,
         application=Application(site),
@@ -148,8 +155,8 @@ def on_trio(site: Site, listener: socket.socket, *, threads: int) -> None:
 
 
 def _coap(site: Site) -> Callable[[], CoapService]:
-    trust = TrustAnchors(explicit=(site.ca.certificate,))
-    context = dtls_server_context(DtlsServerConfig(identity=_identity(site), trust=trust))
+    config = DtlsServerConfig(identity=_identity(site), trust=_trust(site))
+    context = dtls_server_context(config)
     service = CoapService(context=context, application=Application(site), policy=default_policy())
     return lambda: service
 

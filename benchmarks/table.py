@@ -1,12 +1,15 @@
-"""Rows of results, what is aimed at, and the one table that they make."""
+"""Rows of results, what is aimed at, and the table that they make."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from benchmarks.measure import Measured
 
 HEADS: Final = ("measured", "value", "per second", "ratio", "to", "target", "")
+_WIDTH_MIN: Final = 3  # with fewer hyphens below a head some readers see no table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +35,13 @@ class Target:
 class Row:
     """One measurement: `value` in `unit`, and how many times the yardstick's value that is.
 
-    `per_second` is how often it was done, where a rate means something. `name` is unique.
+    `per_second` is how often it was done, where a rate means something. Rows of one `group` can
+    be compared with each other; `title` is unique.
     """
 
     subject: str
     name: str
+    group: str = ""
     value: float
     unit: str
     per_second: float | None = None
@@ -44,26 +49,56 @@ class Row:
     yardstick: str = ""
     target: Target | None = None
 
+    @property
+    def title(self) -> str:
+        """What was measured, in which group."""
+        return f"{self.name}: {self.group}" if self.group else self.name
+
     def as_json(self) -> dict[str, object]:
         """Return the row for machines. `met` is None where there is no target."""
-        target = self.target
         return {
-            "subject": self.subject,
-            "name": self.name,
+            **asdict(self),
             "value": round(self.value, 3),
-            "unit": self.unit,
             "per_second": None if self.per_second is None else round(self.per_second, 1),
             "ratio": None if self.ratio is None else round(self.ratio, 3),
-            "yardstick": self.yardstick or None,
-            "target": None if target is None else target.bound,
-            "met": None if target is None else target.is_met(self),
+            "met": None if self.target is None else self.target.is_met(self),
         }
+
+    @classmethod
+    def of_json(cls, found: Mapping[str, Any]) -> Row:
+        """Return the row that `as_json` gave, less what was rounded away."""
+        fields = {name: value for name, value in found.items() if name != "met"}
+        target = fields.pop("target")
+        return cls(**fields, target=None if target is None else Target(**target))
+
+
+def cpu_row(
+    measured: Measured,
+    *,
+    subject: str,
+    name: str,
+    group: str = "",
+    yardstick: str,
+    target: Target | None = None,
+) -> Row:
+    """Return the row of a contender: its CPU time for doing it once."""
+    return Row(
+        subject=subject,
+        name=name,
+        group=group,
+        value=measured.cpu_us,
+        unit="us",
+        per_second=measured.per_second,
+        ratio=measured.ratio,
+        yardstick=yardstick,
+        target=target,
+    )
 
 
 def markdown(rows: Sequence[Row]) -> str:
     """Return the rows as one table, which reads as well on a terminal."""
     lines = [HEADS, *map(_cells, rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADS))]
+    widths = [max(_WIDTH_MIN, *(len(line[at]) for line in lines)) for at in range(len(HEADS))]
     printed = [_line(line, widths) for line in lines]
     rule = "| " + " | ".join("-" * width for width in widths) + " |"
     return "\n".join([printed[0], rule, *printed[1:]])
@@ -75,7 +110,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     return (
-        row.name,
+        row.title,
         f"{_number(row.value)} {row.unit}",
         "" if row.per_second is None else _number(row.per_second),
         "" if row.ratio is None else f"{row.ratio:.2f}",

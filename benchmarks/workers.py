@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Final
 
-from benchmarks.https import USUAL
-from benchmarks.load import HttpsClient
+from benchmarks.load import USUAL, HttpsClient
 from benchmarks.measure import Contender, Plan, compete, together
 from benchmarks.processes import Serving, est_serve
 from benchmarks.site import Site
@@ -58,16 +57,7 @@ def rows(site: Site, plan: Plan) -> Iterator[Row]:
 
 
 def _contender(serving: Serving, site: Site, stack: ExitStack) -> Contender:
-    clients = [
-        HttpsClient(
-            site,
-            serving.port,
-            version=USUAL.version,
-            certified=USUAL.certified,
-            kept=USUAL.kept,
-        )
-        for _ in range(CLIENTS)
-    ]
+    clients = [HttpsClient(site, serving.port, USUAL) for _ in range(CLIENTS)]
     for client in clients:
         stack.callback(client.close)
     run = together([client.enrol for client in clients])

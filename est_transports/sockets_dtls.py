@@ -10,6 +10,7 @@ from typing import Final
 from est_core import Entropy, Instant
 from est_transports.coap_client import CoapLink
 from est_transports.errand import ClientConfig, Connect
+from est_transports.peek import nothing_to_read
 
 RECEIVE_BYTES: Final = 64 * 1024
 
@@ -83,14 +84,7 @@ class DtlsSocket:
     @property
     def is_quiet(self) -> bool:
         """True while the server has sent nothing that was not read, such as its goodbye."""
-        self._sock.settimeout(0.0)
-        try:
-            self._sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return nothing_to_read(self._sock)
 
     def close(self) -> None:
         """Say goodbye, and close."""

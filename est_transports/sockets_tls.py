@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from est_core import Channel, Instant
+from est_transports.peek import nothing_to_read
 from est_transports.tls import TlsEngine, TlsError
 
 _T = TypeVar("_T")
@@ -50,14 +51,7 @@ class TlsSocket:
     @property
     def is_quiet(self) -> bool:
         """True while the peer has sent nothing that was not read, not even its end."""
-        self._sock.settimeout(0.0)
-        try:
-            self._sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return nothing_to_read(self._sock)
 
     def linger(self, max_bytes: int, deadline: float) -> None:
         """Say that there is no more, then read and forget until the peer ends its side.

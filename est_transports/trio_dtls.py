@@ -12,6 +12,7 @@ import trio
 from est_core import Entropy, Instant
 from est_transports.coap_client import CoapLink
 from est_transports.errand import ClientConfig, Connect
+from est_transports.peek import nothing_to_read
 
 RECEIVE_BYTES: Final = 64 * 1024
 
@@ -83,13 +84,7 @@ class DtlsSocket:
     @property
     def is_quiet(self) -> bool:
         """True while the server has sent nothing that was not read, such as its goodbye."""
-        try:
-            self._sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return nothing_to_read(self._sock)
 
     async def aclose(self) -> None:
         """Say goodbye, and close."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -22,12 +23,13 @@ from est_core.asn1.keys import public_key_facts, signature_algorithm_for
 from est_core.asn1.pkcs10 import CertRequestInfo, assemble
 from est_core.checks.pop import linking_text
 
-HOST = "est.example"
-LIMITS = Limits()
-BINDING = ChannelBinding(kind=BindingKind.TLS_UNIQUE, data=b"first finish")
+HOST: Final = "est.example"
+LIMITS: Final = Limits()
+BINDING: Final = ChannelBinding(kind=BindingKind.TLS_UNIQUE, data=b"first finish")
 
-_FROM = datetime(2020, 1, 1, tzinfo=UTC)
-_UNTIL = datetime(2120, 1, 1, tzinfo=UTC)
+_FROM: Final = datetime(2020, 1, 1, tzinfo=UTC)
+_UNTIL: Final = datetime(2120, 1, 1, tzinfo=UTC)
+_SHOWN: Final = (TrustClass.FAILED, TrustClass.IMPLICIT, TrustClass.EXPLICIT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +106,7 @@ def signed(info: CertRequestInfo, key: ec.EllipticCurvePrivateKey) -> bytes:
 
 @cache
 def requests() -> tuple[bytes, ...]:
-    """Return certificate requests: plain, linked to `BINDING`, with names, and to renew."""
+    """Return the client's certificate requests: plain, linked to `BINDING`, and with names."""
     key = key_of(3)
     plain = CertRequestInfo(subject=name_of("device-1"), spki=spki_of(key))
     names = x509.SubjectAlternativeName([x509.DNSName(HOST)]).public_bytes()
@@ -115,6 +117,7 @@ def requests() -> tuple[bytes, ...]:
     return tuple(signed(info, key) for info in (plain, linked, with_names))
 
 
+@cache
 def channels() -> tuple[Channel, ...]:
     """Return what a server can find a client to be, and a client a server."""
     peers = ((TrustClass.NONE, ()), *((trust, (client().certificate,)) for trust in _SHOWN))
@@ -131,6 +134,3 @@ def channels() -> tuple[Channel, ...]:
         for trust, chain in peers
         for matches in (True, False)
     )
-
-
-_SHOWN = (TrustClass.FAILED, TrustClass.IMPLICIT, TrustClass.EXPLICIT)

@@ -173,15 +173,20 @@ def _turn(engine: TlsEngine) -> str | None:
                 pass
     except TlsError as error:
         assert error.code.startswith("tls/")
-        for again in (engine.handshake, engine.read, lambda: engine.write(b"x")):
-            try:
-                again()
-            except TlsError as same:
-                assert same is error
-            else:
-                raise AssertionError("an engine came back to life") from error
+        _assert_lasting(error, engine)
         return error.code
     return None
+
+
+def _assert_lasting(error: TlsError, engine: TlsEngine | DtlsEngine) -> None:
+    """See that an engine has this error for everything from now on."""
+    for again in (engine.handshake, engine.read, lambda: engine.write(b"x")):
+        try:
+            again()
+        except TlsError as same:
+            assert same is error
+        else:
+            raise AssertionError("an engine came back to life") from error
 
 
 def dtls_engine(data: bytes) -> str:
@@ -224,12 +229,8 @@ def _dtls_turn(engine: DtlsEngine) -> str:
         while engine.read():
             pass
     except TlsError as error:
-        try:
-            engine.write(b"x")
-        except TlsError as same:
-            assert same is error
-            return error.code
-        raise AssertionError("an engine came back to life") from error
+        _assert_lasting(error, engine)
+        return error.code
     return engine.channel().trust_class.value
 
 

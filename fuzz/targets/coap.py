@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from enum import IntEnum, unique
 from typing import Final
 
 from est_core import LocalProtocolError
@@ -21,8 +22,8 @@ from est_transports.coap_server_conn import (
 )
 from fuzz import cast
 from fuzz.choices import Choices, pack, steps
+from fuzz.messages import COAP_WORDS, coap_answers, coap_message, coap_requests
 from fuzz.target import Shape, Target
-from fuzz.targets.maps import COAP_WORDS, coap_answers, coap_message, coap_requests
 
 _LIMITS: Final = replace(
     CoapLimits.constrained(),
@@ -50,7 +51,20 @@ _CODES: Final = (Code.CONTENT, Code.CHANGED, Code.SERVICE_UNAVAILABLE, Code.NOT_
 _SEN: Final = RequestHead(code=Code.POST, path=("est", "sen"), content_format=286)
 _CRTS: Final = RequestHead(code=Code.GET, path=("est", "crts"))
 _ODD: Final = RequestHead(code=0x45, path=("x" * 256,), content_format=1 << 17)
-_TAKE, _RESPOND, _PASS, _CANCEL, _REPLY = range(5)
+
+
+@unique
+class _Do(IntEnum):
+    """What happens in a step of a script."""
+
+    HEAR = 0
+    """A datagram comes."""
+    SAY = 1
+    """A server responds, a client asks."""
+    WAIT = 2
+    CANCEL = 3
+    ANSWER = 4
+    """A datagram comes, which fits one that was sent."""
 
 
 def coap_server_connection(data: bytes) -> str:
@@ -58,17 +72,17 @@ def coap_server_connection(data: bytes) -> str:
     server = ServerConnection(limits=_LIMITS, entropy=CountingEntropy())
     now, waiting, said, outcomes = 0.0, list[int](), list[Message](), list[str]()
     for number, choices in steps(data, _STEPS_MAX):
-        match number % 5:
-            case 1 if waiting:
+        match number % len(_Do):
+            case _Do.SAY if waiting:
                 _respond(server, waiting.pop(0), choices, now)
-            case 2:
+            case _Do.WAIT:
                 now += choices.pick(_PASSES_S)
                 server.handle_timeout(now)
                 _is_settled(server, now)
-            case 3:
+            case _Do.CANCEL:
                 with suppress(LocalProtocolError):
                     server.cancel(waiting[0] if waiting else 7, now)
-            case 4 if said:
+            case _Do.ANSWER if said:
                 server.receive(_reply_to(said[-1], choices), now)
             case _:
                 server.receive(choices.rest(), now)
@@ -130,19 +144,19 @@ def coap_client_connection(data: bytes) -> str:
     client = ClientConnection(limits=_LIMITS, entropy=CountingEntropy())
     now, asked, said, outcomes = 0.0, set[int](), list[Message](), list[str]()
     for number, choices in steps(data, _STEPS_MAX):
-        match number % 5:
-            case 1:
+        match number % len(_Do):
+            case _Do.SAY:
                 asked |= _ask(client, choices, now)
-            case 2:
+            case _Do.WAIT:
                 now += choices.pick(_PASSES_S)
                 client.handle_timeout(now)
                 _is_settled(client, now)
-            case 3:
+            case _Do.CANCEL:
                 exchange_id = min(asked, default=7)
                 with suppress(LocalProtocolError):
                     client.cancel(exchange_id, now)
                     asked.remove(exchange_id)
-            case 4 if said:
+            case _Do.ANSWER if said:
                 client.receive(_reply_to(choices.pick(said[-3:]), choices), now)
             case _:
                 client.receive(_fitting(choices.rest(), said), now)
@@ -181,8 +195,8 @@ def _fitting(datagram: bytes, said: list[Message]) -> bytes:
     return first + number + token + datagram[4 + (datagram[0] & 0x0F) :]
 
 
-def _step(number: int, argument: bytes = b"") -> bytes:
-    return bytes((number,)) + argument
+def _step(what: _Do, argument: bytes = b"") -> bytes:
+    return bytes((what,)) + argument
 
 
 def _transfers(payload: bytes, answer_bytes: int, times: int) -> tuple[list[bytes], list[bytes]]:
@@ -209,24 +223,26 @@ def _server_scripts() -> Iterator[bytes]:
     """Yield transfers in blocks, single requests, and answers that come late."""
     for size, answer, times in ((100, 2, 1), (500, 3, 2), (400, 6, 1), (9, 6, 7)):
         up, _ = _transfers((cast.requests()[1] * 3)[:size], _SIZES[answer], times)
-        received = (_step(_TAKE, datagram) for datagram in up)
+        received = (_step(_Do.HEAR, datagram) for datagram in up)
         yield pack(
-            part for step in received for part in (step, _step(_RESPOND, bytes((0, answer, 1))))
+            part for step in received for part in (step, _step(_Do.SAY, bytes((0, answer, 1))))
         )
     for datagram in coap_requests():
-        yield pack((_step(_TAKE, datagram), _step(_PASS, b"\1"), _step(_RESPOND), _step(_REPLY)))
-        yield pack((_step(_TAKE, datagram), _step(_CANCEL), _step(_TAKE, datagram)))
+        yield pack(
+            (_step(_Do.HEAR, datagram), _step(_Do.WAIT, b"\1"), _step(_Do.SAY), _step(_Do.ANSWER))
+        )
+        yield pack((_step(_Do.HEAR, datagram), _step(_Do.CANCEL), _step(_Do.HEAR, datagram)))
 
 
 def _client_scripts() -> Iterator[bytes]:
     """Yield transfers in blocks, answers of every kind, and silence."""
     for size, answer_bytes in ((1, 600), (4, 1000), (4, 10)):
         _, down = _transfers(b"x" * _SIZES[size], answer_bytes, 1)
-        answers = (_step(_TAKE, datagram) for datagram in down)
-        yield pack((_step(_RESPOND, bytes((0, size))), *answers))
+        answers = (_step(_Do.HEAR, datagram) for datagram in down)
+        yield pack((_step(_Do.SAY, bytes((0, size))), *answers))
     for datagram in coap_answers():
-        yield pack((_step(_RESPOND, b"\0\0"), _step(_REPLY), _step(_TAKE, datagram)))
-    yield pack((_step(_RESPOND, b"\1\0"), *(_step(_PASS, b"\3"),) * 6))
+        yield pack((_step(_Do.SAY, b"\0\0"), _step(_Do.ANSWER), _step(_Do.HEAR, datagram)))
+    yield pack((_step(_Do.SAY, b"\1\0"), *(_step(_Do.WAIT, b"\3"),) * 6))
 
 
 TARGETS: Final = (

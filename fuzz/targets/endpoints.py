@@ -15,7 +15,9 @@ from est_transports.coap_server import AskCoap, CoapEndpoint, CoapService
 from est_transports.dtls import DtlsEngine, TlsError
 from est_transports.dtls_mux import Address
 from est_transports.service import Finished
+from fuzz.application import Decisions
 from fuzz.choices import pack, steps
+from fuzz.messages import COAP_WORDS, POLICY, coap_requests
 from fuzz.target import Shape, Target
 from fuzz.targets.channels import (
     ADDRESSES,
@@ -24,8 +26,6 @@ from fuzz.targets.channels import (
     dtls_client_side,
     dtls_server_side,
 )
-from fuzz.targets.maps import COAP_WORDS, POLICY, coap_requests
-from fuzz.targets.wires import Decisions
 
 _STEPS_MAX: Final = 30
 _FLIGHTS: Final = 6

@@ -74,8 +74,8 @@ from est_core.testing import FIXED_INSTANT
 from fuzz import cast, corpus
 from fuzz.cast import HOST, LIMITS
 from fuzz.choices import Choices, pack, steps, unpack
+from fuzz.messages import HTTP_WORDS, http_answer
 from fuzz.target import Shape, Target
-from fuzz.targets.maps import HTTP_WORDS, http_message
 
 _STEPS_MAX: Final = 40
 _LABEL: Final = Label("factory")
@@ -284,10 +284,7 @@ class _Driver:
     def answer(self, choices: Choices) -> None:
         """Have the server answer with what is left of the step: a whole HTTP message."""
         now, exchange = choices.pick(_NOW_AND_AGAIN), self.exchange
-        first, headers, body = http_message(choices.rest())
-        digits = first.partition(b" ")[2][:3]
-        status = int(digits) if digits.isdigit() else 200
-        head = httpmap.ResponseHead(status=status, phrase=b"", headers=headers)
+        head, body = http_answer(choices.rest())
         try:
             response = httpmap.read_response(exchange.operation, head, body, limits=LIMITS, now=now)
         except RemoteProtocolError as error:

@@ -1,58 +1,50 @@
-"""Targets: messages of both wires, their maps to requests and responses, URIs and discovery."""
+"""Targets: CoAP messages, the maps of both wires to requests and responses, URIs, discovery."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
 from est_core import (
-    OPERATIONS,
     DigestCredentials,
     EstUri,
-    Label,
     LocalProtocolError,
     MalformedCredentials,
     Operation,
     RemoteProtocolError,
     Request,
     Response,
-    ServerPolicy,
     UnreadablePayload,
     coapmap,
-    default_policy,
     httpmap,
 )
 from est_core.testing import FIXED_INSTANT
-from est_transports.coap_limits import CoapLimits
 from est_transports.coap_messages import (
-    Kind,
-    Message,
-    Options,
     decode_untrusted,
     encode,
     read_header_untrusted,
     request_head,
-    request_options,
     response_head,
 )
-from fuzz import cast, corpus
-from fuzz.cast import HOST, LIMITS
+from fuzz import corpus
+from fuzz.cast import LIMITS
+from fuzz.messages import (
+    COAP_LIMITS,
+    COAP_URI,
+    COAP_WORDS,
+    HTTP_URI,
+    HTTP_WORDS,
+    POLICY,
+    coap_answers,
+    coap_message,
+    coap_requests,
+    http_answer,
+    http_message,
+    http_requests,
+)
 from fuzz.target import Shape, Target, told
 
-POLICY: Final[ServerPolicy] = default_policy(labels=frozenset({Label("factory")}))
-COAP_LIMITS: Final = CoapLimits()
-_URI: Final = EstUri(host=HOST, port=443)
-_COAP_URI: Final = EstUri(scheme="coaps", host=HOST, port=5684)
 _HEAD_ONLY: Final = httpmap.ReplyShape(head_only=True)
-
-
-def http_message(data: bytes) -> tuple[bytes, tuple[tuple[bytes, bytes], ...], bytes]:
-    """Return first line, fields and body: split more leniently than any connection would."""
-    head, _, body = data.partition(b"\r\n\r\n")
-    first, *lines = head.split(b"\r\n")
-    fields = (line.partition(b":") for line in lines)
-    return first, tuple((name, value.strip()) for name, _, value in fields), body
 
 
 def httpmap_server(data: bytes) -> str:
@@ -88,7 +80,7 @@ def _asked_again(request: Request) -> str:
     if isinstance(payload, UnreadablePayload):
         return payload.code
     try:
-        head, body = httpmap.write_request(request, _URI)
+        head, body = httpmap.write_request(request, HTTP_URI)
     except LocalProtocolError:
         assert isinstance(credentials, DigestCredentials)
         return "not sendable"
@@ -105,10 +97,7 @@ def _asked_again(request: Request) -> str:
 
 def httpmap_client(data: bytes) -> str:
     """Any answer is refused, or is one that its operation can have, with text that can be shown."""
-    first, headers, body = http_message(data)
-    digits = first.partition(b" ")[2][:3]
-    status = int(digits) if digits.isdigit() else 200
-    head = httpmap.ResponseHead(status=status, phrase=b"", headers=headers)
+    head, body = http_answer(data)
     outcomes = []
     for operation in Operation:
         try:
@@ -119,7 +108,7 @@ def httpmap_client(data: bytes) -> str:
             outcomes.append(told(error))
             continue
         _shown(operation, response)
-        assert response.status == status
+        assert response.status == head.status
         outcomes.append(response.outcome.value)
     return " ".join(dict.fromkeys(outcomes))
 
@@ -152,7 +141,7 @@ def coapmap_server(data: bytes) -> str:
     assert same_shape == shape
     if isinstance(request.payload, UnreadablePayload):
         return f"{request.operation.value} {request.payload.code}"
-    again_head, payload = coapmap.write_request(request, _COAP_URI)
+    again_head, payload = coapmap.write_request(request, COAP_URI)
     again, _ = coapmap.read(again_head, payload, limits=LIMITS)
     assert again == request
     return f"{request.operation.value} {request.label}"
@@ -175,16 +164,6 @@ def coapmap_client(data: bytes) -> str:
         _shown(operation, response)
         outcomes.append(response.outcome.value)
     return " ".join(dict.fromkeys(outcomes))
-
-
-def coap_message(data: bytes) -> Message | None:
-    """Return the message that a datagram holds, if it holds one."""
-    header = read_header_untrusted(data)
-    if header is None:
-        return None
-    with suppress(RemoteProtocolError):
-        return decode_untrusted(data, header, limits=COAP_LIMITS)
-    return None
 
 
 def coap_messages(data: bytes) -> str:
@@ -244,92 +223,6 @@ def discovery(data: bytes) -> str:
     return f"{len(links)}"
 
 
-def http_requests() -> tuple[bytes, ...]:
-    """Return whole requests as our client writes them, and some as others do."""
-    found = []
-    for operation, row in OPERATIONS.items():
-        for payload in cast.requests() if row.is_enrollment else (b"",):
-            head, body = httpmap.write_request(
-                Request(operation=operation, label=Label("factory"), payload=payload), _URI
-            )
-            found.append(_raw(head, body, b"Authorization: Basic dXNlcjpzZWNyZXQ="))
-            found.append(_raw(head, b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body), _CHUNKED))
-    return (*found, *_ODD_REQUESTS)
-
-
-_CHUNKED: Final = b"Transfer-Encoding: chunked"
-
-
-def _raw(head: httpmap.RequestHead, body: bytes, field: bytes) -> bytes:
-    fields = [b"%s: %s" % pair for pair in head.headers]
-    if field == _CHUNKED:
-        fields = [line for line in fields if not line.startswith(b"Content-Length")]
-    first = b"%s %s HTTP/1.1" % (head.method, head.target)
-    return b"\r\n".join((first, *fields, field)) + b"\r\n\r\n" + body
-
-
-def coap_requests() -> tuple[bytes, ...]:
-    """Return requests of every operation, each in one datagram."""
-    found = []
-    for number, (operation, row) in enumerate(OPERATIONS.items()):
-        payload = cast.requests()[1] if row.is_enrollment else b""
-        head, payload = coapmap.write_request(
-            Request(operation=operation, payload=payload),
-            _COAP_URI,
-            accept=row.answer_formats[0],
-        )
-        message = Message(
-            kind=Kind.CON,
-            code=head.code,
-            message_id=number,
-            token=b"tok",
-            options=request_options(head),
-            payload=payload,
-        )
-        found.append(encode(message))
-    return tuple(found)
-
-
-def coap_answers() -> Iterable[bytes]:
-    """Return answers of every operation, and refusals, each in one datagram."""
-    answers = (
-        *((0x45, 281, bag) for bag in corpus.bags()),
-        *((0x44, 287, one) for one in corpus.certificates()),
-        *((0x45, 285, attrs) for attrs in corpus.csrattrs()[:4]),
-        *((code, None, b"no such thing") for code in (0x80, 0x81, 0x83, 0x84, 0x8D, 0xA0, 0xA3)),
-    )
-    for number, (code, content_format, payload) in enumerate(answers):
-        options = Options(content_format=content_format, max_age=30 if code == 0xA3 else None)
-        yield encode(
-            Message(
-                kind=Kind.ACK,
-                code=code,
-                message_id=number,
-                token=b"tok",
-                options=options,
-                payload=payload[:1000],
-            )
-        )
-
-
-_ODD_REQUESTS: Final = (
-    b"HEAD /.well-known/est/cacerts HTTP/1.1\r\nHost: x\r\nUser-Agent: libEST/3\r\n\r\n",
-    b"POST https://x/.well-known/est/simpleenroll HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
-    b"Content-Type: application/pkcs10\r\nContent-Length: 4\r\n\r\nMAAA",
-    b"GET /.well-known/est/csr%61ttrs?x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-)
-HTTP_WORDS: Final = (
-    *(b"\r\n", b"\n", b"\r", b": ", b" ", b"\t", b"\0", b"\xff", b",", b"chunked", b"0\r\n\r\n"),
-    *(b"\r\nTransfer-Encoding: chunked\r\n", b"\r\nContent-Length: 5\r\n", b"HTTP/1.0", b"/"),
-    *(b"\r\nExpect: 100-continue\r\n", b"\r\nConnection: close\r\n", b"\r\nHost: y", b"%2e", b"?"),
-    *(b"\r\nAuthorization: Digest ", b"cacerts", b"simpleenroll", b"factory", b"ffffffffffffffff"),
-    *(b"\r\nLocation: /.well-known/est/cacerts\r\n", b"\r\nRetry-After: 5\r\n", b"HTTP/1.1 100 X"),
-)
-COAP_WORDS: Final = (
-    *(b"\xff", b"\x40", b"\x50", b"\x60", b"\x70", b"\xb3est", b"\xbb.well-known", b"\x04core"),
-    *(b"\x04crts", b"\x03att", b"\x03sen", b"\x04sren", b"\x07factory", b"\xd1\x0a", b"\xc1\x2e"),
-    *(b"\x61\x01\x1e", b"\x11\x06", b"\xe0\xff\xff", b"\xd0\xff", b"\x0d\xff", b"\x0e\xff\xff"),
-)
 _URI_WORDS: Final = (
     *(b"https://", b"coaps://", b"/.well-known/est", b"/", b":", b"[", b"]", b"::1", b"@", b"%20"),
     *(b".", b"..", b"simpleenroll", b"cacerts", b"65536", b"\xc3\xa9", b"\xff", b"#", b"?", b"0"),

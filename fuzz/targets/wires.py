@@ -6,23 +6,7 @@ from collections.abc import Sequence
 from typing import Final, assert_never
 
 from est_core import (
-    Deny,
-    Fail,
-    Issue,
-    Pend,
-    Postpone,
-    ProvideCACerts,
-    ProvideCSRAttrs,
     RemoteProtocolError,
-    Verified,
-)
-from est_core.decisions import Decision
-from est_core.events import (
-    AuthenticateRequested,
-    CACertsRequested,
-    CSRAttrsRequested,
-    EnrollRequested,
-    ReenrollRequested,
 )
 from est_core.httpmap import RequestHead, ResponseHead, check_head
 from est_core.testing import FIXED_INSTANT
@@ -41,9 +25,10 @@ from est_transports.http_server import Close, Conversation, Receive, Send
 from est_transports.http_service import ServiceConfig
 from est_transports.service import Ask, Finished
 from fuzz import cast, corpus
+from fuzz.application import Decisions
 from fuzz.cast import LIMITS
+from fuzz.messages import HTTP_WORDS, POLICY, http_requests
 from fuzz.target import Shape, Target, told
-from fuzz.targets.maps import HTTP_WORDS, POLICY, http_requests
 
 _OK: Final = ResponseHead(status=200, phrase=b"OK", headers=((b"Content-Length", b"2"),))
 _GET: Final = RequestHead(method=b"GET", target=b"/x", headers=((b"Host", b"x"),))
@@ -123,52 +108,6 @@ def _client_events(pieces: Sequence[bytes]) -> list[str]:
                 connection.receive(left.pop())
             case _:
                 assert_never(event)
-
-
-class Decisions:
-    """An application that decides by a script: the same on every try, and sometimes wrongly."""
-
-    def __init__(self, script: bytes) -> None:
-        self._script = script or b"\0"
-        self._asked = 0
-
-    def _odd(self) -> Decision | None:
-        """Return what would do for another question, or for many; None to answer this one."""
-        number = self._script[self._asked % len(self._script)]
-        self._asked += 1
-        match number % 8:
-            case 1:
-                return Fail()
-            case 2:
-                return Postpone(retry_after_s=1 + number)
-            case 3:
-                return Verified(user="out of place")
-            case 4:
-                return Deny(code="x/y", reason="no")
-            case 6:
-                return Issue(certificate=cast.client().certificate)
-            case _:
-                return None
-
-    def authenticate(self, _question: AuthenticateRequested) -> Decision:
-        """Let everybody in."""
-        return self._odd() or Verified(user="somebody")
-
-    def ca_certs(self, _question: CACertsRequested) -> Decision:
-        """Give the one CA."""
-        return self._odd() or ProvideCACerts(certificates=(cast.ca().certificate,))
-
-    def csr_attrs(self, _question: CSRAttrsRequested) -> Decision:
-        """Have no opinion."""
-        return self._odd() or ProvideCSRAttrs(csrattrs=None)
-
-    def enroll(self, _question: EnrollRequested) -> Decision:
-        """Have everybody wait."""
-        return self._odd() or Pend(retry_after_s=60)
-
-    def reenroll(self, _question: ReenrollRequested) -> Decision:
-        """Have everybody wait."""
-        return self._odd() or Pend(retry_after_s=60)
 
 
 def conversation(data: bytes) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+from datetime import date
 
 import pytest
 
 from benchmarks.__main__ import SUBJECTS, main
 from benchmarks.measure import SPENT_S, Contender, Plan, compete
+from benchmarks.run import Run
 from benchmarks.table import Row, Target, markdown
 
 SMALLEST = ("--seconds", "0.001", "--rounds", "1", "--connections", "2")
@@ -19,12 +21,11 @@ def test_a_benchmark_gives_rows_of_its_own(
     subject: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--json", "--only", subject, *SMALLEST]) == 0
-    rows = json.loads(capsys.readouterr().out)
-    names = [row["name"] for row in rows]
-    assert {row["subject"] for row in rows} == {subject}
-    assert len(set(names)) == len(names) > 0
-    assert all(row["ratio"] is None or row["yardstick"] for row in rows)
-    assert all((row["target"] is None) == (row["met"] is None) for row in rows)
+    run = Run.read(capsys.readouterr().out)
+    titles = [row.title for row in run.rows]
+    assert {row.subject for row in run.rows} == {subject}
+    assert len(set(titles)) == len(titles) > 0
+    assert all(row.ratio is None or row.yardstick for row in run.rows)
 
 
 def row(**changes: object) -> Row:
@@ -49,6 +50,17 @@ def test_the_table_says_of_each_target_whether_it_is_met() -> None:
         ["this", "150 us", "", "", "", "≤ 150 us", "met"],
         ["this", "150 us", "9.9", "", "", "", ""],
     ]
+
+
+def test_a_run_is_read_as_it_was_written_and_says_which_targets_were_met() -> None:
+    rows = (
+        row(group="new connection", ratio=1.5, yardstick="that", target=Target(bound=1.25)),
+        row(name="other", target=Target(bound=150.0, of_ratio=False, at_least=True)),
+        row(name="third", per_second=9.5),
+    )
+    run = Run(day=date(2026, 2, 3), machine="one core", software="Python", rows=rows)
+    assert Run.read(run.written()) == run
+    assert [each["met"] for each in json.loads(run.written())["rows"]] == [False, True, None]
 
 
 def test_contenders_take_turns_and_the_first_one_is_the_yardstick() -> None:

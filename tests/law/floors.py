@@ -65,7 +65,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     ),
     # T2: I/O.
     (
-        "stores",
+        "stores peek",
         "stores.passwords",
         "stores.sqlite_schema",
         "stores.sqlite_connections",

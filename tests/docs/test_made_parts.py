@@ -1,0 +1,72 @@
+"""The parts of pages that are made from something say what that says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.run import KEPT, Run
+from fuzz.targets import TARGETS
+from tests.docs import fuzz_campaign, performance_page
+from tests.docs.fuzz_campaign import FuzzRun, table, told
+from tests.docs.parts import part, replace_part
+from tests.docs.tables import tables
+
+RUN = Run.read(KEPT.read_text("utf-8"))
+
+
+def test_the_tables_of_the_benchmarks_are_those_of_the_run_beside_them() -> None:
+    shown = part(performance_page.PAGE, performance_page.COMMAND)
+    assert shown == performance_page.tables(RUN), f"run: {performance_page.COMMAND}"
+
+
+def test_the_plot_shows_the_same_run() -> None:
+    drawing = KEPT.with_suffix(".svg").read_text("utf-8")
+    enrolments = [row for row in RUN.rows if row.subject in ("https", "coaps")]
+    ratios = [f"{row.ratio:.2f}" for row in enrolments if row.name != "floor"]
+    assert re.findall(r">(\d+\.\d\d)<", drawing) == ratios, "run: python -m benchmarks.plot"
+    assert all(f">{row.group}: the floor" in drawing for row in enrolments)
+
+
+def test_the_table_of_the_campaign_has_targets_that_exist() -> None:
+    (rows,) = (rows for _, rows in tables(fuzz_campaign.PAGE) if "inputs" in rows[0])
+    assert {row["target"] for row in rows} <= set(TARGETS)
+
+
+PRINTED = """\
+target:    media
+invariant: A Content-Type is refused, or is a media type that is read again as it is written.
+input:     3 bytes, b'abc'
+
+Traceback (most recent call last):
+media: 1200 executions in 12.5 s, 96/s, 31 outcomes
+ber: 90000 executions in 600.0 s, 150/s, 12 outcomes
+"""
+
+
+def test_a_campaign_is_told_by_what_it_printed() -> None:
+    assert told(PRINTED) == (
+        FuzzRun(target="ber", seconds=600.0, inputs=90000, outcomes=12, findings=0),
+        FuzzRun(target="media", seconds=12.5, inputs=1200, outcomes=31, findings=1),
+    )
+    assert "| media | 12 | 1200 | 31 | 1 |\n" in table(told(PRINTED))
+    assert "In all: 2 runs, 91200 inputs, findings: 1." in table(told(PRINTED))
+
+
+def test_what_tells_of_no_run_is_refused() -> None:
+    with pytest.raises(ValueError, match="no run"):
+        told("nothing")
+
+
+def test_a_part_is_replaced_between_its_comments_and_nothing_else(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    frame = "above\n<!-- made by: x.y -->\n{}<!-- made until here -->\nbelow\n"
+    page.write_text(frame.format("old\n"), "utf-8")
+    assert part(page, "x.y") == "old\n"
+    replace_part(page, "x.y", "")
+    replace_part(page, "x.y", "new \\1\n")
+    assert page.read_text("utf-8") == frame.format("new \\1\n")
+    with pytest.raises(LookupError, match="no part"):
+        part(page, "x-y")
