@@ -6,13 +6,14 @@ import argparse
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
-from fuzz.engines import ENGINES
+from fuzz.engines import ENGINES, best
 from fuzz.findings import DIRECTORY, Finding
-from fuzz.session import Found, Plan, Session, broken_on
+from fuzz.session import Found, Plan, Reported, Session, broken_on
 from fuzz.target import Target
 
 ALL: Final = "all"
@@ -26,7 +27,9 @@ def main(
 
     `targets` are those of a program of one's own, in place of ours.
     """
-    parser = _parser(_COMMAND if targets is None else f"python {sys.argv[0]}")
+    # Modules of others' programs are imported already, too late for anybody to watch them.
+    engine = best() if targets is None else Plan().engine
+    parser = _parser(_COMMAND if targets is None else f"python {sys.argv[0]}", engine)
     options = parser.parse_args(arguments)
     targets = _ours(options.engine) if targets is None else targets
     if options.list:
@@ -68,7 +71,7 @@ def _ours(engine: str) -> Mapping[str, Target]:
         import atheris
 
         watching = atheris.instrument_imports(include=["est_core", "est_transports"])
-    with watching:
+    with redirect_stderr(StringIO()), watching:  # it names every module
         from fuzz.targets import TARGETS
     return TARGETS
 
@@ -84,6 +87,8 @@ def _fuzz(target: Target, plan: Plan, directory: Path) -> int:
         ENGINES[plan.engine](session)
     except Found as found:
         session.report(found.finding)
+        code = 1
+    except Reported:
         code = 1
     print(session.statistics.line(target), flush=True)
     return code
@@ -107,7 +112,7 @@ def _repeat(target: Target, plan: Plan, file: Path) -> int:
     return 1
 
 
-def _parser(command: str) -> argparse.ArgumentParser:
+def _parser(command: str, engine: str) -> argparse.ArgumentParser:
     usual = Plan()
     parser = argparse.ArgumentParser(
         prog=command,
@@ -119,7 +124,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
     add("--seconds", type=float, default=usual.seconds, help="for each target (%(default)s)")
     add("--runs", type=int, help="inputs for each target, instead of seconds")
     add("--seed", type=int, default=usual.seed, help="the same seed, the same inputs (%(default)s)")
-    add("--engine", choices=ENGINES, default=usual.engine, help="(%(default)s)")
+    add("--engine", choices=ENGINES, default=engine, help="where inputs come from (%(default)s)")
     add("--findings", type=Path, default=DIRECTORY, help="where findings go (%(default)s)")
     add("--repeat", type=Path, metavar="FILE", help="run the target on this input alone")
     return parser

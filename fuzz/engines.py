@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
+import mmap
 import os
+import struct
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NoReturn
 
 from fuzz.mutation import Mutator
-from fuzz.session import Found, Session
+from fuzz.session import Found, Reported, Session
 
 ENTIRELY_RANDOM: Final = 0.02
 _BATCH: Final = 200
+_COUNTS: Final = struct.Struct("QQ")
 
 Engine = Callable[[Session], None]
 
@@ -72,10 +76,28 @@ def by_hypothesis(session: Session) -> None:
 
 
 def by_atheris(session: Session) -> None:
-    """Have atheris look for inputs that reach code not seen before. It ends the process.
+    """Have atheris look for inputs that reach code not seen before. Raises Reported.
 
-    Modules that it is to watch are to be imported under `atheris.instrument_imports`.
+    Modules that it is to watch are to be imported under `atheris.instrument_imports`. It ends the
+    process it runs in, which therefore is another one.
     """
+    with (
+        mmap.mmap(-1, _COUNTS.size) as counts,
+        tempfile.TemporaryDirectory(prefix="est-fuzz-") as corpus,
+    ):
+        for number, data in enumerate(session.pool):
+            (Path(corpus) / f"{number:04}").write_bytes(data)
+        child = os.fork()
+        if child == 0:
+            _run_atheris(session, corpus, counts)
+        _, status = os.waitpid(child, 0)
+        session.statistics.executions, session.statistics.outcomes = _COUNTS.unpack(counts[:])
+    session.statistics.seconds = session.elapsed_s
+    if os.waitstatus_to_exitcode(status) != 0:
+        raise Reported
+
+
+def _run_atheris(session: Session, corpus: str, counts: mmap.mmap) -> NoReturn:
     import atheris
 
     plan, target, pool = session.plan, session.target, tuple(session.pool)
@@ -86,24 +108,34 @@ def by_atheris(session: Session) -> None:
         except Found as found:
             session.report(found.finding)
             os._exit(1)  # all that atheris does with an exception is print it and exit with 77
+        finally:
+            counts[:] = _COUNTS.pack(session.statistics.executions, session.statistics.outcomes)
 
     def changed(data: bytes, max_bytes: int, number: int) -> bytes:
         chance = Random(number)
         return Mutator(chance, target).mutate(data, chance.choice(pool))[:max_bytes]
 
-    with tempfile.TemporaryDirectory(prefix="est-fuzz-") as directory:
-        for number, data in enumerate(pool):
-            (Path(directory) / f"{number:04}").write_bytes(data)
-        arguments = [
-            *(sys.argv[0], directory, f"-seed={plan.seed + 1}"),  # 0 means: choose one
-            f"-max_len={target.max_bytes}",
-            f"-max_total_time={max(1, round(plan.seconds))}",
-            *([] if plan.runs is None else [f"-runs={plan.runs}"]),
-        ]
-        atheris.Setup(arguments, attempt, custom_mutator=changed)
-        atheris.Fuzz()
+    arguments = [
+        *(sys.argv[0], corpus, f"-seed={plan.seed + 1}"),  # 0 means: choose one
+        f"-max_len={target.max_bytes}",
+        "-verbosity=0",
+        f"-max_total_time={max(1, round(plan.seconds))}",
+        *([] if plan.runs is None else [f"-runs={plan.runs}"]),
+    ]
+    atheris.Setup(arguments, attempt, custom_mutator=changed)
+    atheris.Fuzz()
+    raise AssertionError("atheris came back")
 
 
 ENGINES: Final[Mapping[str, Engine]] = MappingProxyType(
     {"mutation": by_mutation, "hypothesis": by_hypothesis, "atheris": by_atheris}
 )
+
+
+def best() -> str:
+    """Return the name of the engine that finds most: atheris where it is installed.
+
+    Elsewhere `mutation`, which makes eight times as many inputs as hypothesis, and the same ones
+    from the same seed.
+    """
+    return "mutation" if importlib.util.find_spec("atheris") is None else "atheris"

@@ -32,6 +32,10 @@ class Found(BaseException):
         self.finding = finding
 
 
+class Reported(BaseException):
+    """Ends a run as Found does, where another process has made the report already."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """How long a run is: until `seconds` are over, or `runs` inputs where that is given.
@@ -79,9 +83,14 @@ class Session:
         self._started = time.monotonic()
 
     @property
+    def elapsed_s(self) -> float:
+        """How long the run has been going on."""
+        return time.monotonic() - self._started
+
+    @property
     def goes_on(self) -> bool:
         """True while there is time, or there are runs, left."""
-        self.statistics.seconds = time.monotonic() - self._started
+        self.statistics.seconds = self.elapsed_s
         if self.plan.runs is not None:
             return self.statistics.executions < self.plan.runs
         return self.statistics.seconds < self.plan.seconds

@@ -180,13 +180,30 @@ def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
 
 
 def test_atheris_runs_a_target_and_finds_what_breaks(tmp_path: Path) -> None:
-    pytest.importorskip("atheris", reason="it is no dependency; install it to use that engine")
+    pytest.importorskip("atheris", reason="it comes with the extra fuzz")
     usual = [sys.executable, "-m", "fuzz", "--engine", "atheris", "--findings", str(tmp_path)]
     result = subprocess.run(
-        [*usual, "media", "--seconds", "2"], cwd=ROOT, capture_output=True, text=True, check=False
+        [*usual, "media", "uri", "--runs", "500"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert "DONE" in result.stderr
+    media, uri = result.stdout.splitlines()
+    assert media.startswith("media: 500 executions in ")
+    assert uri.startswith("uri: 500 executions in ")
+
+
+def test_what_atheris_finds_is_reported_as_ever(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("atheris", reason="it comes with the extra fuzz")
+    targets = {"liar": a_target(breaks_on_two_zeros, b"\1\0\2", b"abc")}
+    usual = ["liar", "--engine", "atheris", "--runs", "100000", "--findings", str(tmp_path)]
+    assert main(usual, targets=targets) == 1
+    assert "IndexError: two zeros" in capfd.readouterr().out
+    assert len(list(tmp_path.glob("*.bin"))) == 1
 
 
 @given(parts=st.lists(st.binary(max_size=300), max_size=10))
