@@ -250,7 +250,7 @@ class ClientExchange:
             case Outcome.OK:
                 self._accept(response)
             case Outcome.NOT_AVAILABLE:
-                self._finish(CSRAttrsReceived(csrattrs=None))
+                self._finish(CSRAttrsReceived(csrattrs=None, not_found=response.status == 404))
             case Outcome.PENDING:
                 self._wait(response, now)
             case Outcome.CHALLENGE:

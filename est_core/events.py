@@ -230,9 +230,14 @@ class CACertsReceived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CSRAttrsReceived:
-    """The CSR attributes; None where the server has none. RFC 7030 4.5.2."""
+    """The CSR attributes; None where the server has none. RFC 7030 4.5.2.
+
+    `not_found`: it has none because it answered 404, which is also what a server without that
+    label says, or one without EST. The CA certificates, which every EST server has, tell which.
+    """
 
     csrattrs: CsrAttrs | None
+    not_found: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -154,6 +154,7 @@ OPERATIONS: Final[Mapping[Operation, OperationRow]] = MappingProxyType(
         ),
     }
 )
+"""The facts of every operation, by operation."""
 
 RESERVED_SEGMENTS: Final = frozenset(
     {

@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from est_core import Entropy
 from est_transports.chains import is_issued_by, is_self_signed, issuer_flaw, issuer_problem
+from est_transports.names import name_text
 from est_transports.refca import new_intermediate, new_root
 from est_transports.signers import LocalSigner, SigningKey
 from est_transports.verification import MAX_CHAIN_DEPTH, UNREADABLE
@@ -120,7 +121,7 @@ def given_issuer(
         _check(certificate, now)
     root = path[-1]
     if not is_self_signed(root):
-        issuer = root.issuer.rfc4514_string()
+        issuer = name_text(root.issuer)
         raise IssuerError(
             f"the chain does not lead to a root: the certificate of {issuer} is missing"
         )
@@ -143,7 +144,7 @@ def _path_up(
 
 
 def _check(certificate: x509.Certificate, now: datetime) -> None:
-    name = certificate.subject.rfc4514_string()
+    name = name_text(certificate.subject)
     if reason := issuer_flaw(certificate):
         raise IssuerError(f"the certificate of {name} cannot be used: {reason}")
     if now < certificate.not_valid_before_utc:

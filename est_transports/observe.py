@@ -14,6 +14,7 @@ from typing import Final
 
 from cryptography import x509
 
+from est_transports.names import name_text
 from est_transports.service import Record
 from est_transports.stores import serial_text
 
@@ -71,7 +72,7 @@ def subject_text(certificate: x509.Certificate) -> str:
     OpenSSL verifies certificates whose names hold broken strings; they come in handshakes.
     """
     try:
-        return certificate.subject.rfc4514_string()
+        return name_text(certificate.subject)
     except ValueError:
         return "?"
 

@@ -22,6 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from est_core import Entropy, LocalProtocolError
 from est_core.asn1.pkcs10 import CertRequest
+from est_transports.names import name_text
 from est_transports.profiles import (
     CertificatePlan,
     PlannedExtension,
@@ -174,7 +175,7 @@ class ReferenceCA:
         self.store.record_certificate(
             IssuedRecord(
                 serial=serial_text(certificate.serial_number),
-                subject=certificate.subject.rfc4514_string(),
+                subject=name_text(certificate.subject),
                 not_before=certificate.not_valid_before_utc,
                 not_after=certificate.not_valid_after_utc,
                 der=certificate.public_bytes(Encoding.DER),

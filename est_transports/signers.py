@@ -32,6 +32,7 @@ _WholeKey = (
     Ed25519PrivateKey | Ed448PrivateKey | MLDSA44PrivateKey | MLDSA65PrivateKey | MLDSA87PrivateKey
 )
 SigningKey = EllipticCurvePrivateKey | RSAPrivateKey | _WholeKey
+"""Private keys of `cryptography`: elliptic curve, RSA, Ed25519, Ed448, ML-DSA."""
 
 _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
     "sha256": hashes.SHA256(),

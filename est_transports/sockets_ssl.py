@@ -36,6 +36,9 @@ from est_transports.verification import UNREADABLE, Purpose, flaw
 _log: Final = logging.getLogger("est_transports")
 _RECEIVE_BYTES: Final = 64 * 1024
 
+SslConnection = ssl.SSLSocket | ssl.SSLObject
+"""A TLS connection of the standard library: over a socket, or over bytes in memory."""
+
 
 def serve_ssl_connection(
     sock: ssl.SSLSocket,
@@ -80,9 +83,13 @@ def serve_ssl_connection(
 
 
 def ssl_channel(
-    sock: ssl.SSLSocket, explicit: tuple[x509.Certificate, ...], *, require_ems: bool = True
+    sock: SslConnection, explicit: tuple[x509.Certificate, ...], *, require_ems: bool = True
 ) -> Channel:
     """Return what the standard library can tell of a channel.
+
+    `explicit` are the certificates of the EST CA, and `require_ems` is False where all clients are
+    known to have extended master secret, both as in `serve_ssl_connection`. On asyncio, `sock` is
+    `writer.get_extra_info("ssl_object")`.
 
     Raises LocalProtocolError before the handshake and for an older TLS version, and
     TlsError("tls/bad-certificate") for a client certificate that only OpenSSL can read.
@@ -104,7 +111,7 @@ def ssl_channel(
     )
 
 
-def _shown(sock: ssl.SSLSocket) -> tuple[x509.Certificate, ...]:
+def _shown(sock: SslConnection) -> tuple[x509.Certificate, ...]:
     der = sock.getpeercert(binary_form=True)  # only of a verified one
     try:
         return () if der is None else (x509.load_der_x509_certificate(der),)
@@ -129,7 +136,7 @@ def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bo
     return True
 
 
-def _tls_unique(sock: ssl.SSLSocket, version: TlsVersion) -> ChannelBinding | None:
+def _tls_unique(sock: SslConnection, version: TlsVersion) -> ChannelBinding | None:
     if version is not TlsVersion.TLS_1_2:  # it has a value there too, and no meaning
         return None
     data = sock.get_channel_binding("tls-unique")

@@ -15,6 +15,7 @@ from est_core.asn1.csrattrs import CsrAttrs, CsrPlan, ObjectId
 from est_core.asn1.keys import signature_algorithm
 from est_core.asn1.template import KeyTypeWanted
 from est_transports.cli.keys import wanted_text
+from est_transports.names import name_text
 
 OID_NAMES: Final = {
     "0.9.2342.19200300.100.1.1": "userId",
@@ -67,15 +68,15 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 
 def subject_text(certificate: x509.Certificate) -> str:
-    """Return the subject, or the first of its alternative names where it is empty."""
-    return certificate.subject.rfc4514_string() or "(empty subject)"
+    """Return the subject as RFC 4514 text, or that it is empty."""
+    return name_text(certificate.subject) or "(empty subject)"
 
 
 def certificate_values(certificate: x509.Certificate) -> dict[str, object]:
     """Return what tells a certificate from others, for JSON."""
     return {
-        "subject": certificate.subject.rfc4514_string(),
-        "issuer": certificate.issuer.rfc4514_string(),
+        "subject": name_text(certificate.subject),
+        "issuer": name_text(certificate.issuer),
         "serial": f"{certificate.serial_number:x}",
         "not_before": moment(certificate.not_valid_before_utc),
         "not_after": moment(certificate.not_valid_after_utc),

@@ -33,6 +33,7 @@ from est_transports.founding import (
     found,
 )
 from est_transports.issuers import CA_KEYS, DEFAULT_CA_KEY, Issuer, IssuerError, given_issuer
+from est_transports.names import name_text
 from est_transports.serving import own_names
 from est_transports.signers import SigningKey
 from est_transports.trust import CredentialFileError, load_pem_certificates, load_pem_private_key
@@ -193,10 +194,10 @@ def _print(directory: Path, founding: Founding, made: Founded, *, as_json: bool)
             {
                 "directory": str(directory.absolute()),
                 "ca_certificate": str((directory / CA_CERTIFICATE).absolute()),
-                "subject": made.root.subject.rfc4514_string(),
+                "subject": name_text(made.root.subject),
                 "sha256": fingerprint(made.root),
                 "issuing_certificate": str(made.certificates_file),
-                "issuing_subject": made.issuing.subject.rfc4514_string(),
+                "issuing_subject": name_text(made.issuing.subject),
                 "root_key": None if root_key is None else str(root_key.absolute()),
                 "hosts": list(founding.hosts),
             }

@@ -26,6 +26,7 @@ from est_transports.cli.files import (
     write_files,
 )
 from est_transports.cli.keys import NewKey
+from est_transports.names import name_text
 
 MAX_CHAIN: Final = 8
 
@@ -97,7 +98,7 @@ def checked_chain(
             "nothing was installed; tell the operator of the server",
         )
     if certificate.subject != asked:
-        warn(f"the certificate is for {certificate.subject.rfc4514_string()}")
+        warn(f"the certificate is for {name_text(certificate.subject)}")
     if certificate.not_valid_before_utc > now:
         warn(f"the certificate is not valid before {moment(certificate.not_valid_before_utc)}")
     if certificate.not_valid_after_utc <= now:

@@ -68,14 +68,16 @@ class EnrollmentFailedError(CliError):
 
 
 class Talk:
-    """Asks one server for things. Close it, or use it in a `with` statement.
+    """Asks one server for things, in a `with` statement.
 
-    Its methods raise CliError for whatever the server or the network does.
+    Its methods raise CliError for whatever the server or the network does. What was passed over
+    is warned of at the end, unless the enrolment failed for the same reason.
     """
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self._signer = _SignerToBe()
+        self._passed_over: list[tuple[Failed, CliError]] = []
         self._session = ClientSession(
             target.uri,
             trust=target.trust,
@@ -105,6 +107,8 @@ class Talk:
         _traceback: TracebackType | None,
     ) -> None:
         self._client.close()
+        for _, error in self._passed_over:
+            warn(error.message)
 
     def ca_certs(self) -> tuple[x509.Certificate, ...]:
         """Return the CA certificates in the server's order. RFC 7030 4.1."""
@@ -124,11 +128,22 @@ class Talk:
         return result
 
     def csr_attrs(self) -> CsrAttrs | None:
-        """Return the CSR attributes, None where the server has none. RFC 7030 4.5."""
+        """Return the CSR attributes, None where the server has none. RFC 7030 4.5.
+
+        A 404 says that there are none only where there are CA certificates.
+        """
         result = self._run(self._session.csrattrs())
         if not isinstance(result, CSRAttrsReceived):
             raise self._unexpected(result, Operation.CSRATTRS)
+        if result.not_found:
+            self._check_found()
         return result.csrattrs
+
+    def _check_found(self) -> None:
+        """Raise CliError if the server's 404 meant that there is no EST at this URL."""
+        result = self._run(self._session.cacerts())
+        if isinstance(result, Failed) and result.response and result.response.status == 404:
+            raise self._unexpected(result, Operation.CSRATTRS)
 
     def ca_certs_if_any(self) -> tuple[x509.Certificate, ...]:
         """Return the CA certificates; a server that has none to give gets a warning."""
@@ -171,7 +186,10 @@ class Talk:
         if isinstance(result, Enrolled | RetryLater):
             return result
         error = self._unexpected(result, exchange.operation)
-        maybe = isinstance(result, Failed) and may_have_been_issued(result)
+        maybe = False
+        if isinstance(result, Failed):
+            self._forget(result)
+            maybe = may_have_been_issued(result)
         raise EnrollmentFailedError(error, may_be_issued=maybe)
 
     def _run(self, exchange: ClientExchange, wait_s: float = 0.0) -> ClientResult | RetryLater:
@@ -187,8 +205,16 @@ class Talk:
             return failure(result, operation, self.target)
         raise TypeError(f"{operation.value} ended in {type(result).__name__}")
 
+    def _forget(self, told: Failed) -> None:
+        """Do not warn of what is told anyway."""
+        self._passed_over = [
+            (failed, error)
+            for failed, error in self._passed_over
+            if (failed.code, failed.message) != (told.code, told.message)
+        ]
+
     def _pass_over(self, result: ClientResult | RetryLater, operation: Operation) -> None:
         error = self._unexpected(result, operation)
-        if isinstance(result, Failed) and exit_code_of(result.code) is ExitCode.NETWORK:
+        if not isinstance(result, Failed) or exit_code_of(result.code) is ExitCode.NETWORK:
             raise error
-        warn(error.message)
+        self._passed_over.append((result, error))

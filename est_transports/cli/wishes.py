@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 from est_core import Limits, RemoteProtocolError
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_valid
 from est_transports.cli._common import CliError, ExitCode
+from est_transports.names import name_text
 
 MAX_CSR_BYTES: Final = 256 * 1024
 
@@ -29,7 +30,7 @@ class Wish:
     @property
     def text(self) -> str:
         """The subject, or the alternative names where it is empty."""
-        return self.subject.rfc4514_string() or ", ".join(str(name.value) for name in self.names)
+        return name_text(self.subject) or ", ".join(str(name.value) for name in self.names)
 
 
 _SAN_KINDS: Final[dict[str, Callable[[str], x509.GeneralName]]] = {

@@ -61,6 +61,15 @@ def test_csrattrs(est: Terminal, server: CannedServer, mine: tuple[str, ...]) ->
     assert "linking" in out
 
 
+def test_csrattrs_of_a_label_that_is_not_there_are_an_error(
+    est: Terminal, server: CannedServer, mine: tuple[str, ...]
+) -> None:
+    code, out, err = est.ask("csrattrs", server, *mine, "--label", "others")
+    assert (code, out) == (1, "")
+    assert "(CoAP 4.04)" in err
+    assert operations(server) == ["csrattrs 404", "cacerts 404"]
+
+
 @pytest.mark.req("COAPS-018", "COAPS-024", "COAPS-073")
 def test_enroll_and_reenroll_with_linking(
     est: Terminal, server: CannedServer, mine: tuple[str, ...]

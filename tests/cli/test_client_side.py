@@ -144,6 +144,16 @@ def test_a_server_without_csrattrs_has_no_opinion(est: Terminal, server: CannedS
     assert (code, json.loads(out)) == (0, {"csrattrs": None})
 
 
+def test_csrattrs_of_a_label_that_is_not_there_are_an_error(
+    est: Terminal, server: CannedServer
+) -> None:
+    code, out, err = est.ask("csrattrs", server, "--label", "others")
+    assert (code, out) == (1, "")
+    assert one_error_line(err)
+    assert "(HTTP 404)" in err
+    assert "check the URL and its label" in err
+
+
 def test_csrattrs_are_told_in_words_and_in_json(est: Terminal, server: CannedServer) -> None:
     wanted = CsrAttrs(
         items=(
@@ -259,6 +269,27 @@ def test_failing_csrattrs_are_a_warning_and_no_end(est: Terminal, server: Canned
     assert code == 0
     assert "warning: cannot fetch the CSR attributes" in err
     assert (est.out / "cert.pem").exists()
+
+
+def test_what_all_requests_are_refused_for_is_said_once(
+    est: Terminal, server: CannedServer
+) -> None:
+    refused = Deny(code="test/denied", reason="not for you")
+    server.application.ca_certs_deny, server.application.deny = True, refused
+    code, _, err = est.enroll(server)
+    assert code == 1
+    assert one_error_line(err)
+    assert "cannot enrol" in err
+
+
+def test_what_else_went_wrong_is_said_before_the_refusal(
+    est: Terminal, server: CannedServer
+) -> None:
+    server.application.csrattrs_fail = True
+    server.application.deny = Deny(code="test/denied", reason="not for you")
+    first, second = est.enroll(server)[2].splitlines()
+    assert "warning: cannot fetch the CSR attributes" in first
+    assert "cannot enrol" in second
 
 
 def test_without_cacerts_the_trust_anchors_verify(est: Terminal, server: CannedServer) -> None:

@@ -7,10 +7,23 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass
+from enum import Enum
 from importlib import import_module
+from inspect import (
+    Parameter,
+    Signature,
+    get_annotations,
+    getsource,
+    isclass,
+    isfunction,
+    signature,
+)
 from itertools import chain
 from pathlib import Path
+from textwrap import dedent
 from typing import Final
 
 from tests.docs.pages import DOCS, ROOT
@@ -22,8 +35,9 @@ MAX_VALUE_CHARS: Final = 60
 HEAD: Final = """\
 # Python API
 
-Every public name, with the beginning of its docstring; `help(NAME)` prints the rest. Names that
-begin with an underscore, and modules whose name does, are not public.
+Every public name, with the beginning of its docstring, its arguments (`...` is a default), and what
+else it has: methods, properties, the members of an enumeration. `help(NAME)` prints the rest. Names
+that begin with an underscore, and modules whose name does, are not public.
 
 This page is made from the sources: `python -m tests.docs.api_page`.
 
@@ -111,9 +125,10 @@ def page() -> str:
 
 def _section(module: str) -> Iterator[str]:
     yield f"### {module}\n\n{_summary(ast.get_docstring(_tree(module)))}\n\n"
-    yield "| name | |\n| --- | --- |\n"
+    yield "| name | | arguments; what it has |\n| --- | --- | --- |\n"
     for name in sorted(names(module), key=lambda name: (name.lower(), name)):
-        yield f"| `{name}` | {_explained(module, name)} |\n"
+        found = getattr(import_module(module), name)
+        yield f"| `{name}` | {_explained(module, name)} | {_interface(found)} |\n"
     yield "\n"
 
 
@@ -123,6 +138,63 @@ def names(module: str) -> frozenset[str]:
     if listed is not None:
         return frozenset(listed)
     return frozenset(name for name in _definitions(module) if not name.startswith("_"))
+
+
+def _interface(found: object) -> str:
+    """Return the arguments of a function or class, and the public attributes of a class."""
+    if isfunction(found):
+        return _arguments(found)
+    if not isclass(found) or not _has_arguments(found):
+        return ""
+    has = [name for name in _attributes(found) if not name.startswith("_")]
+    if issubclass(found, Enum):
+        return ", ".join(f"`{name}`" for name in found.__members__)
+    if _is_protocol(found):
+        return ", ".join(f"`{name}`" for name in has)
+    return "; ".join(filter(None, (_arguments(found), ", ".join(f"`{name}`" for name in has))))
+
+
+def _has_arguments(class_: type) -> bool:
+    """False for exceptions that are made as any exception is."""
+    return not issubclass(class_, Exception) or isfunction(class_.__init__)
+
+
+def _is_protocol(class_: type) -> bool:
+    return bool(getattr(class_, "_is_protocol", False))
+
+
+def _arguments(found: Callable[..., object]) -> str:
+    """Return `(first, *, second, third=...)`."""
+    plain = [
+        parameter.replace(
+            annotation=Parameter.empty,
+            default=Parameter.empty if parameter.default is Parameter.empty else ...,
+        )
+        for parameter in signature(found).parameters.values()
+    ]
+    text = str(Signature(plain)).replace("Ellipsis", "...")
+    return f"`{text}`" if plain else ""
+
+
+def _attributes(class_: type) -> Iterator[str]:
+    """The names of methods and properties, and of what a protocol wants, our own bases' too."""
+    fields = {field.name for field in dataclass_fields(class_)} if is_dataclass(class_) else set()
+    seen = set()
+    for base in class_.__mro__:
+        if base.__module__.startswith(("est_core", "est_transports")):
+            seen |= {*vars(base), *_set_at_first(base)}
+            seen |= set(get_annotations(base)) if _is_protocol(base) else set()
+    return iter(sorted(seen - fields))
+
+
+def _set_at_first(class_: type) -> Iterator[str]:
+    """The names of what `__init__` sets, where it is written out."""
+    made = vars(class_).get("__init__")
+    if is_dataclass(class_) or _is_protocol(class_) or not isfunction(made):
+        return
+    for node in ast.walk(ast.parse(dedent(getsource(made)))):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
 
 
 def _source(module: str) -> Path:
@@ -139,7 +211,7 @@ def _definitions(module: str) -> dict[str, str]:
     found: dict[str, str] = {}
     body = _tree(module).body
     for node, after in zip(body, [*body[1:], None], strict=True):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             found[node.name] = ast.get_docstring(node) or ""
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from est_core import ClientEvent, ServerEvent
-from tests.docs.pages import DOCS, ROOT, blocks
+from tests.docs.api_page import MODULES, names
+from tests.docs.pages import DOCS, ROOT, Block, blocks
 
 Checker = Callable[..., tuple[int, str]]
 
@@ -27,6 +30,24 @@ PROGRAMS = [
 def test_programs_have_names_of_their_own() -> None:
     names = [program.rest for program in PROGRAMS]
     assert len(set(names)) == len(names) > 0
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: str(program.rest))
+def test_programs_use_public_names_only(program: Block) -> None:
+    """So what a page builds, its transports among it, anybody can build from the pages alone."""
+    imported = [
+        (node.module, alias.name)
+        for node in ast.walk(ast.parse(program.text))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("est_")
+        for alias in node.names
+    ]
+    public = {module: names(module) for module in chain.from_iterable(MODULES.values())}
+    assert [each for each in imported if each[1] not in public.get(str(each[0]), ())] == []
+
+
+def test_a_transport_on_asyncio_takes_about_a_hundred_lines() -> None:
+    text = next(program.text for program in PROGRAMS if program.rest == "asyncio_server.py")
+    assert len([line for line in text.splitlines() if line.strip()]) <= 105
 
 
 def test_a_transport_of_ones_own_takes_less_than_sixty_lines() -> None:

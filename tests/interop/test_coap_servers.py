@@ -152,7 +152,9 @@ def test_what_is_posted_arrives_whole_and_linked(server: LibcoapServer, block_by
 @pytest.mark.req("COAPS-044")
 def test_what_it_does_not_have_is_not_available(server: LibcoapServer) -> None:
     with client() as device:
-        assert device.run(server.session().csrattrs()) == CSRAttrsReceived(csrattrs=None)
+        assert device.run(server.session().csrattrs()) == CSRAttrsReceived(
+            csrattrs=None, not_found=True
+        )
         failure = device.run(server.session().cacerts())
     assert isinstance(failure, Failed)
     assert failure.code == "response/status-404"

@@ -49,7 +49,7 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
 
 TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     # T0: clocks, private names of OpenSSL, what an application is.
-    ("_clock _openssl tls_errors toml_tables", "signers", "application trust"),
+    ("_clock _openssl names tls_errors toml_tables", "signers", "application trust"),
     # T1: bytes of channels, sans-I/O.
     (
         "verification h11_messages coap_limits dtls_records dtls_cookies dtls_limits",

@@ -79,7 +79,7 @@ def test_two_thousand_enrolments_leave_files_and_memory_flat(
         files, memory_kib = resources(server.process.pid)
         enroll_from_both_sides(ROUNDS * 3 // 4)
         files_after, memory_after_kib = resources(server.process.pid)
-        assert files_after <= files + 2
+        assert files_after <= files + 8  # two readers of the store; a leak would be hundreds
         assert memory_after_kib <= memory_kib + 4096
         assert len(issued(server)) == 1 + ROUNDS
 

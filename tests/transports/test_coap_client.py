@@ -148,7 +148,7 @@ def test_no_csr_attributes_are_none() -> None:
     world = World()
     world.serve()
     result = Device(world, config()).run(session().csrattrs())
-    assert result == CSRAttrsReceived(csrattrs=None)
+    assert result == CSRAttrsReceived(csrattrs=None, not_found=True)
 
 
 @pytest.mark.req("COAPS-047", "COAPS-049", "COAPS-053")

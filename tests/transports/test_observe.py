@@ -7,10 +7,13 @@ import logging
 import sys
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import ClientIdentity, Label, Operation
+from est_transports.names import SHORT_NAMES, name_text
 from est_transports.observe import (
     FIELDS,
     JsonFormatter,
@@ -21,6 +24,8 @@ from est_transports.observe import (
 )
 from est_transports.service import Record
 from tests.pki import pki
+
+NAMED = {text: oid for oid, text in SHORT_NAMES.items()}
 
 
 def record(**values: object) -> Record:
@@ -52,6 +57,17 @@ def test_a_request_has_its_peer_operation_label_identity_status_code_serial_and_
         f' identity="user:alice cert:CN=device-1" status=200 code=-'
         f" serial={certificate.serial_number:x} ms=12.3"
     )
+
+
+def test_a_device_is_named_by_its_serial_number_and_not_by_an_object_identifier() -> None:
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Maker"),
+            x509.NameAttribute(NameOID.SERIAL_NUMBER, "PID:Sensor SN:4711"),
+        ]
+    )
+    assert name_text(name) == "serialNumber=PID:Sensor SN:4711,O=Maker"
+    assert x509.Name.from_rfc4514_string(name_text(name), NAMED) == name
 
 
 def test_a_request_for_no_operation_shows_its_target() -> None:

@@ -291,6 +291,25 @@ def test_the_trust_class_is_who_issued_the_certificate(
     assert not found.resumed
 
 
+@BOTH
+def test_a_connection_over_bytes_in_memory_as_asyncio_has_it_tells_the_same(
+    files: ServerFiles, version: TlsVersion
+) -> None:
+    mine, client = pki().client, client_engine(identity_of(pki().client))
+    arrived, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = stdlib_context(files, version).wrap_bio(arrived, leaving, server_side=True)
+    for _ in range(4):  # flights
+        client.handshake()
+        arrived.write(client.outgoing())
+        with suppress(ssl.SSLWantReadError):
+            server.do_handshake()
+        if leaving.pending:
+            client.receive(leaving.read())
+    found = ssl_channel(server, (pki().ca.certificate,))
+    assert (found.version, found.trust_class) == (version, TrustClass.EXPLICIT)
+    assert found.peer_certificate == mine.certificate
+
+
 @pytest.mark.req("CB-019", "CB-021")
 def test_a_binding_is_told_of_tls_1_2_and_only_where_the_operator_vouches_for_it(
     files: ServerFiles,
