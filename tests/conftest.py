@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +26,38 @@ settings.register_profile(
 )
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
+
+def kept_from_run_to_run(config: pytest.Config) -> pytest.Cache | None:
+    """Return pytest's cache; None where that plugin is off."""
+    cache: pytest.Cache | None = getattr(config, "cache", None)
+    return cache
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep bytecode where PYTHONDONTWRITEBYTECODE says not to, but apart from the sources.
+
+    Else each of the hundreds of processes that the tests start compiles the same modules again.
+    """
+    cache = kept_from_run_to_run(config)
+    if sys.dont_write_bytecode and cache is not None:
+        sys.dont_write_bytecode = False
+        sys.pycache_prefix = str(cache.mkdir("bytecode"))
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_collection_finish() -> None:
+    """Have the collector pass over what was there before the first test, which is a great deal."""
+    gc.collect()
+    gc.freeze()
+
+
 PeerFinder = Callable[[str], str]
+
+
+def is_installed(name: str) -> bool:
+    """True if `peer(name)` will find it."""
+    return shutil.which(name) is not None or Path(name).is_file()
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, TextIO
 
 from cryptography import x509
@@ -119,12 +121,29 @@ class Deployment:
 
 
 def prepared(directory: Path, *options: str) -> Path:
-    """Do the first half of the operator's guide: init, add a user. Return the directory."""
-    init = ("init", str(directory), "--host", "localhost", "--host", "127.0.0.1", *options)
-    est(*init).checked()
-    user = ("user", "add", str(directory), USER, "--password-stdin")
-    est(*user, stdin=PASSWORD.encode()).checked()
+    """Do the first half of the operator's guide: init, add a user. Return the directory.
+
+    The commands run once for the same options; further directories are copies, with the same CA.
+    """
+    directory.mkdir(mode=0o700)
+    for name, mode, content in _made(*options):
+        file = directory / name
+        file.touch(mode)
+        file.write_bytes(content)
     return directory
+
+
+@cache
+def _made(*options: str) -> tuple[tuple[str, int, bytes], ...]:
+    """The files that the commands leave behind: name, mode and content."""
+    with TemporaryDirectory() as place:
+        directory = Path(place) / "made"
+        init = ("init", str(directory), "--host", "localhost", "--host", "127.0.0.1", *options)
+        est(*init).checked()
+        user = ("user", "add", str(directory), USER, "--password-stdin")
+        est(*user, stdin=PASSWORD.encode()).checked()
+        files = sorted(directory.iterdir())
+        return tuple((file.name, file.stat().st_mode, file.read_bytes()) for file in files)
 
 
 @contextmanager

@@ -516,5 +516,5 @@ class ClientMachine(RuleBasedStateMachine):
             )
 
 
-ClientMachine.TestCase.settings = settings(max_examples=400, stateful_step_count=40, deadline=None)
+ClientMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestClientMachine = ClientMachine.TestCase

@@ -75,10 +75,10 @@ def test_a_thousand_labels_with_rules_of_their_own_cost_no_time() -> None:
         ),
         labels=frozenset(labels),
     )
-    began = time.perf_counter()
+    began = time.process_time()
     for label in labels:
         assert policy.row(CACERTS, label) == row(label)
-    assert time.perf_counter() - began < 0.1  # 2 ms; a look at every row would make it 500
+    assert time.process_time() - began < 0.1  # 2 ms; a look at every row would make it 500
 
 
 def test_the_index_of_a_policy_is_no_part_of_its_value() -> None:

@@ -399,7 +399,7 @@ class ServerMachine(RuleBasedStateMachine):
             assert self.asked_to_issue or self.timed_out or self.abandoned
 
 
-ServerMachine.TestCase.settings = settings(max_examples=400, stateful_step_count=12, deadline=None)
+ServerMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=12, deadline=None)
 TestServerMachine = ServerMachine.TestCase
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from enum import Enum
+from functools import cache
 from importlib import import_module
 from inspect import (
     Parameter,
@@ -202,10 +203,12 @@ def _source(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
+@cache
 def _tree(module: str) -> ast.Module:
     return ast.parse(_source(module).read_text("utf-8"))
 
 
+@cache
 def _definitions(module: str) -> dict[str, str]:
     """Return what a module defines at its top, with the docstrings, those of constants too."""
     found: dict[str, str] = {}

@@ -8,15 +8,22 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import PeerFinder
+from tests.conftest import PeerFinder, is_installed
 from tests.docs.pages import DOCS, ROOT, blocks, is_program, needs, script, unlike
 
 PAGES = sorted(DOCS.rglob("*.md"))
+PROGRAMS = [page for page in PAGES if is_program(page)]
 TIMEOUT_S = 60
+
+Ran = tuple[int, str, int]
+"""Exit code, what was printed, and the port that the page was given."""
 
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.*?) *$", re.MULTILINE)
@@ -29,16 +36,19 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nobody listens on, no two the same."""
+    with ExitStack() as probes:
+        ports = []
+        for _ in range(count):
+            probe = probes.enter_context(socket.socket())
+            probe.bind(("127.0.0.1", 0))
+            ports.append(probe.getsockname()[1])
+        return ports
 
 
-def run(page: Path, directory: Path, port: int) -> tuple[int, str]:
-    """Run a page as a script; return its exit code and what it printed."""
+def run(page: Path, directory: Path, port: int) -> Ran:
+    """Run a page as a script."""
     file = directory / "page.sh"
     file.write_text(script(page, port), "utf-8")
     work = directory / "work"
@@ -60,15 +70,36 @@ def run(page: Path, directory: Path, port: int) -> tuple[int, str]:
         os.killpg(process.pid, signal.SIGKILL)  # the script and the servers that it started
         printed, _ = process.communicate()
     logs = sorted(work.rglob("*.log")) if process.returncode else []
-    return process.returncode, printed + "".join(log.read_text("utf-8") for log in logs)
+    printed += "".join(log.read_text("utf-8") for log in logs)
+    return process.returncode, printed, port
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if is_program(page)], ids=name)
-def test_a_page_does_what_it_says(page: Path, peer: PeerFinder, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def ran(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[Path], Ran]]:
+    """Return what a page has done. The pages that were chosen run side by side, from now on."""
+    chosen = {
+        item.callspec.params["page"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.function is test_a_page_does_what_it_says
+    }
+    pages = [page for page in PROGRAMS if page in chosen and all(map(is_installed, needs(page)))]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = {
+            page: pool.submit(run, page, tmp_path_factory.mktemp("page"), port)
+            for page, port in zip(pages, free_ports(len(pages)), strict=True)
+        }
+        yield lambda page: running[page].result()
+        for each in running.values():
+            each.cancel()  # those that have not begun, where the tests were told to stop
+
+
+@pytest.mark.parametrize("page", PROGRAMS, ids=name)
+def test_a_page_does_what_it_says(page: Path, peer: PeerFinder, ran: Callable[[Path], Ran]) -> None:
     for program in needs(page):
         peer(program)
-    port = free_port()
-    code, printed = run(page, tmp_path, port)
+    code, printed, port = ran(page)
     assert code == 0, printed
     assert unlike(page, printed, port) == []
 

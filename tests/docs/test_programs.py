@@ -14,6 +14,7 @@ from typing import get_args
 import pytest
 
 from est_core import ClientEvent, ServerEvent
+from tests.conftest import kept_from_run_to_run
 from tests.docs.api_page import MODULES, names
 from tests.docs.pages import DOCS, ROOT, Block, blocks
 
@@ -61,10 +62,11 @@ def test_a_coap_client_over_a_dtls_of_ones_own_takes_less_than_a_hundred_lines()
 
 
 @pytest.fixture(scope="module")
-def checker(tmp_path_factory: pytest.TempPathFactory) -> Checker:
+def checker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Checker:
     """A strict type check of programs, which returns the exit code and what was found."""
     pytest.importorskip("mypy", reason="it comes with the extra dev")
-    cache = tmp_path_factory.mktemp("cache")
+    kept = kept_from_run_to_run(request.config)
+    cache = kept.mkdir("mypy") if kept else tmp_path_factory.mktemp("mypy")
 
     def check(place: Path, *programs: tuple[str, str]) -> tuple[int, str]:
         for name, text in programs:

@@ -49,4 +49,5 @@ class BouncyCastle:
 
 
 def _compile(javac: str, path: str, classes: Path) -> None:
-    run(javac, "-d", str(classes), "-classpath", path, str(SOURCE)).checked()
+    quickly = [f"-J{option}" for option in QUICK_START]
+    run(javac, *quickly, "-d", str(classes), "-classpath", path, str(SOURCE)).checked()

@@ -427,7 +427,7 @@ def test_every_waiting_writer_hears_of_a_failure(store: SqliteStore, path: Path)
 def test_another_process_that_holds_the_file_makes_it_busy(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("est_transports.stores.sqlite_schema.BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("est_transports.stores.sqlite_connections.BUSY_TIMEOUT_S", 0.01)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreBusy) as caught:
