@@ -35,7 +35,7 @@ from est_core import (
     default_policy,
 )
 from est_transports import sockets_coap, trio_coap
-from est_transports.coap_server import CoapService
+from est_transports.coap_service import CoapService
 from est_transports.config_reader import CONFIG_FILE, load_config
 from est_transports.dtls import DtlsServerConfig, dtls_server_context
 from est_transports.http_service import ServiceConfig, Timeouts

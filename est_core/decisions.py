@@ -24,6 +24,11 @@ class Verified:
 
     user: str
 
+    def __post_init__(self) -> None:
+        # A look-up that found nobody must not let nobody in.
+        if not isinstance(self.user, str):
+            raise LocalProtocolError("who is verified has a name")
+
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
@@ -115,9 +120,10 @@ class Fail:
     code: str = "server/internal"
 
 
-def _check_delay(seconds: int) -> None:
-    if not 0 < seconds <= MAX_DELAY_S:
-        raise LocalProtocolError(f"retry_after_s must be 1 to {MAX_DELAY_S}")
+def _check_delay(seconds: object) -> None:
+    # A timedelta's seconds are a float: refused here, for the answer could not be written.
+    if not isinstance(seconds, int) or not 0 < seconds <= MAX_DELAY_S:
+        raise LocalProtocolError(f"retry_after_s must be a whole number, 1 to {MAX_DELAY_S}")
 
 
 Decision = (

@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Final
@@ -28,17 +29,14 @@ from est_core import (
     Entropy,
     Fail,
     Instant,
-    Limits,
     Response,
     ResponseReady,
     ServerExchange,
-    ServerPolicy,
     ServerSession,
     coapmap,
 )
 from est_core.coapmap import ReplyShape, RequestHead, ResponseHead
-from est_transports.application import Application, AsyncApplication, told_apart
-from est_transports.coap_limits import CoapLimits
+from est_transports.application import Application, AsyncApplication
 from est_transports.coap_records import (
     BUSY,
     STOPPING,
@@ -53,7 +51,7 @@ from est_transports.coap_server_conn import (
     RequestRefused,
     ServerConnection,
 )
-from est_transports.dtls_context import DtlsServerContext
+from est_transports.coap_service import CoapService
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import (
     Address,
@@ -78,26 +76,6 @@ _log: Final = logging.getLogger("est_transports")
 QUESTIONS_MAX: Final = 64
 """Questions that the application has not answered, those of clients that are gone included: they
 take its time all the same."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoapService:
-    """What associations are served with; each keeps what it began with.
-
-    `context` is for the handshake, `application` for the questions, the rest between them. After
-    `lifetime_s` seconds an association ends, so that the client's certificate is verified anew.
-    Raises LocalProtocolError for an application of which only some methods are coroutine functions.
-    """
-
-    context: DtlsServerContext = field(repr=False)
-    application: Application | AsyncApplication = field(repr=False)
-    policy: ServerPolicy
-    lifetime_s: float = 3600.0
-    limits: Limits = field(default_factory=Limits)
-    coap: CoapLimits = field(default_factory=CoapLimits)
-
-    def __post_init__(self) -> None:
-        told_apart(self.application)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,11 +134,15 @@ class _Client:
         self.due = min(times if soonest is None else [*times, soonest], default=inf)
 
 
+class _NoServiceError(Exception):
+    """The source raised, and that is in the log."""
+
+
 class CoapEndpoint:
     """All clients of one UDP socket. Not for two threads at a time.
 
-    `source` is asked for every handshake. Nothing that a client sends raises; what all clients
-    together can make it hold is bounded by `dtls`, and by the limits of the service.
+    `source` is asked for every handshake; what it raises costs that one. Nothing that a client
+    sends raises; what all clients can make it hold is bounded by `dtls` and the service's limits.
     """
 
     def __init__(
@@ -172,7 +154,7 @@ class CoapEndpoint:
     ) -> None:
         self._source = source
         self._entropy = entropy
-        self._dtls = DtlsServer(lambda: source().context, entropy=entropy, limits=dtls)
+        self._dtls = DtlsServer(lambda: self._service().context, entropy=entropy, limits=dtls)
         self._clients: dict[Association, _Client] = {}
         self._deciding: dict[ServerExchange, tuple[_Client, _Open]] = {}
         self._asked: set[ServerExchange] = set()
@@ -191,7 +173,8 @@ class CoapEndpoint:
 
     def receive(self, datagram: bytes, address: Address, now: Instant) -> None:
         """Take a datagram that arrived; anybody may have sent it."""
-        self._dtls.receive(datagram, address, now.mono)
+        with suppress(_NoServiceError):  # the client will repeat what it said
+            self._dtls.receive(datagram, address, now.mono)
         self._advance(now)
 
     def outgoing(self) -> tuple[tuple[Address, bytes], ...]:
@@ -222,10 +205,7 @@ class CoapEndpoint:
         self._advance(now)
 
     def is_wanted(self, asked: AskCoap) -> bool:
-        """Return whether anybody waits for the decision. To be asked before the application is.
-
-        From any thread.
-        """
+        """Return whether anybody still waits for the decision. For any thread, before it asks."""
         return asked.exchange in self._deciding
 
     def withdraw(self, asked: AskCoap) -> None:
@@ -286,7 +266,10 @@ class CoapEndpoint:
         while (event := self._dtls.next_event()) is not None:
             match event:
                 case Established(association=association):
-                    self._clients[association] = self._client(association, now)
+                    try:
+                        self._clients[association] = self._client(association, now)
+                    except _NoServiceError:
+                        self._dtls.close(association)
                 case Received(association=association, datagram=datagram):
                     client = self._clients.get(association)
                     if client is not None:
@@ -307,8 +290,15 @@ class CoapEndpoint:
                     )
                     self._steps.append(Finished(record=record))
 
+    def _service(self) -> CoapService:
+        try:
+            return self._source()
+        except Exception as exc:
+            _log.exception("there is no service for a new client")
+            raise _NoServiceError from exc
+
     def _client(self, association: Association, now: Instant) -> _Client:
-        service = self._source()
+        service = self._service()
         peer = address_text(association.address)
 
         def check_head(head: RequestHead) -> tuple[ResponseHead, bytes] | None:

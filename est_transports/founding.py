@@ -93,6 +93,8 @@ class Founding:
             raise LocalProtocolError(f"a CA has no {self.ca_key} key")
         if (self.key_password is None) != (self.password_file is None):
             raise LocalProtocolError("a key password and its file go together")
+        if self.password_file is not None and not str(self.password_file.absolute()).isprintable():
+            raise LocalProtocolError("est.toml cannot hold the path of the key password's file")
         for password in (self.key_password, self.root_key_password):
             if password is not None and not 0 < len(password) <= MAX_PASSWORD_BYTES:
                 raise LocalProtocolError(f"a key password has 1 to {MAX_PASSWORD_BYTES} bytes")

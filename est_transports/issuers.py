@@ -106,10 +106,12 @@ def given_issuer(
     """Return a CA that exists: its certificate, those above it up to the root, its key.
 
     The certificates may come in any order. Its own is the one with the public key, and those
-    that are not on the path to the root are left out. Raises IssuerError unless each is that of
-    a CA, valid now and strong enough, and they lead to a self-signed root.
+    that are not on the path to the root are left out; of several that fit, one that is valid now
+    is taken. Raises IssuerError unless each is that of a CA, valid now and strong enough, and
+    they lead to a self-signed root.
     """
     public_key = key.public_key()
+    certificates = sorted(certificates, key=lambda each: _is_past_or_to_come(each, now))
     try:
         mine = next((each for each in certificates if each.public_key() == public_key), None)
     except UNREADABLE as exc:
@@ -143,8 +145,14 @@ def _path_up(
     return tuple(path)
 
 
+def _is_past_or_to_come(certificate: x509.Certificate, now: datetime) -> bool:
+    return not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
+
+
 def _check(certificate: x509.Certificate, now: datetime) -> None:
     name = name_text(certificate.subject)
+    if not name:  # RFC 5280 4.1.2.6: the subject of a CA MUST be a non-empty name
+        raise IssuerError("a certificate without a subject cannot be that of a CA")
     if reason := issuer_flaw(certificate):
         raise IssuerError(f"the certificate of {name} cannot be used: {reason}")
     if now < certificate.not_valid_before_utc:

@@ -25,7 +25,6 @@ from est_core import (
     Failed,
     Instant,
     RetryLater,
-    ServerQuestion,
 )
 from est_transports import _clock
 from est_transports.application import Application, AsyncApplication, told_apart
@@ -54,6 +53,7 @@ from est_transports.service import (
 )
 from est_transports.tls import ContextSource, TlsEngine, client_context
 from est_transports.tls_errors import TlsError
+from est_transports.trio_asking import Asking
 from est_transports.trio_coap import CoapServer
 from est_transports.trio_crowd import CappedListener, Crowd, Place
 from est_transports.trio_dtls import DtlsSocket
@@ -76,10 +76,11 @@ class Server:
 
     `application` is called in at most `threads` threads at once, and to authenticate in
     AUTHENTICATION_THREADS others; with 0 in the event loop itself, which is faster for one that
-    never waits. An AsyncApplication is awaited in a task of its own. At most `connections_max`
-    connections are open; further clients wait in the operating system's queue, and while they do, a
-    connection that keeps us waiting gives up its place (see trio_crowd). `observe` gets a Record of
-    every request, and of every connection that failed before one.
+    never waits. An AsyncApplication is awaited in tasks, as many as there may be connections. A
+    question that it does not begin to answer before the deadline is not asked. At most
+    `connections_max` connections are open; further clients wait in the operating system's queue,
+    and while they do, a connection that keeps us waiting gives up its place (see trio_crowd).
+    `observe` gets a Record of every request, and of every connection that failed before one.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Server:
         self._observe = observe
         self._threads = trio.CapacityLimiter(threads) if threads else None
         self._doors = trio.CapacityLimiter(AUTHENTICATION_THREADS)
+        self._tasks = trio.CapacityLimiter(connections_max)
         self._crowd = Crowd(connections_max)
         self._clock = clock
         self._stopping = False
@@ -237,31 +239,37 @@ class Server:
         if self._threads is None and self._application is not None:
             decision = consult(self._application, asked.question)
             return conversation.decide(asked, decision, self._clock())
-        decided = trio.Event()
-        self._connections.start_soon(self._decide, conversation, asked, decided)
+        asking = Asking(conversation, asked)
+        self._connections.start_soon(self._decide, asking)
         with trio.move_on_after(self._left(asked.deadline)):
-            await decided.wait()
-        if not decided.is_set():
+            await asking.decided.wait()
+        if not asking.decided.is_set():
             # It goes on; what it decides is settled when it comes.
             conversation.handle_timeout(self._clock())
+            asking.give_up()
         return None
 
-    async def _decide(self, conversation: Conversation, asked: Ask, decided: trio.Event) -> None:
-        decision = await self._consult(asked.question)
-        conversation.decide(asked, decision, self._clock())
-        decided.set()
+    async def _decide(self, asking: Asking) -> None:
+        with asking.waiting:
+            decision = await self._consult(asking)
+            if decision is not None:
+                asking.conversation.decide(asking.asked, decision, self._clock())
+            asking.decided.set()
 
-    async def _consult(self, question: ServerQuestion) -> Decision:
+    async def _consult(self, asking: Asking) -> Decision | None:
+        question = asking.asked.question
         if self._async_application is not None:
-            return await consult_async(self._async_application, question)
+            async with self._tasks:
+                asking.has_begun = True
+                return await consult_async(self._async_application, question)
         authenticates = isinstance(question, AuthenticateRequested)
         try:
             return await trio.to_thread.run_sync(
-                consult,
+                asking.consult,
                 cast(Application, self._application),  # one of the two is there
-                question,
                 limiter=self._doors if authenticates else self._threads,
-                # Only the hard deadline of `stop` cancels this, and it does not wait for threads.
+                # Once it has begun, only the hard deadline of `stop` cancels this, and it does not
+                # wait for threads.
                 abandon_on_cancel=True,
             )
         except Exception:  # noqa: BLE001  # no thread to be had, say

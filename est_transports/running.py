@@ -21,7 +21,7 @@ from typing import Final
 import trio
 
 from est_core import LocalProtocolError
-from est_transports.coap_server import CoapService
+from est_transports.coap_service import CoapService
 from est_transports.on_trio import Server
 from est_transports.service import Observe
 from est_transports.serving import Service

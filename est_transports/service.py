@@ -98,6 +98,12 @@ async def consult_async(application: AsyncApplication, question: ServerQuestion)
     except Exception:  # noqa: BLE001  # whatever an application may raise
         _log.exception("the application failed on %s", type(question).__name__)
         return Fail()
+    except BaseExceptionGroup as group:  # cancelled, and it broke while it cleaned up
+        _log.exception("the application failed on %s", type(question).__name__)
+        _, passing = group.split(Exception)
+        if passing is None:
+            return Fail()
+        raise passing from None
 
 
 Observe = Callable[[Record], None]

@@ -22,7 +22,7 @@ from est_core import ForeignChallenge, Instant, Label, LocalProtocolError
 from est_core.asn1.csrattrs import CsrAttrs
 from est_transports import _clock
 from est_transports.authority import Authority
-from est_transports.coap_server import CoapService
+from est_transports.coap_service import CoapService
 from est_transports.config import CAConfig, ListenAddress, ServerConfig
 from est_transports.dtls_context import DtlsServerConfig, dtls_server_context
 from est_transports.founding import ROOT_KEY

@@ -16,7 +16,8 @@ from typing import Final
 from est_core import Decision, Entropy, Fail, Instant
 from est_transports import _clock
 from est_transports.application import told_apart
-from est_transports.coap_server import AskCoap, CoapEndpoint, CoapService, consult_for
+from est_transports.coap_server import AskCoap, CoapEndpoint, consult_for
+from est_transports.coap_service import CoapService
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
 from est_transports.service import Finished, Observe, ignore, notify

@@ -52,11 +52,11 @@ class Stream(Protocol):
     """A secure channel over a socket, after its handshake. Deadlines are of the monotonic clock.
 
     Its methods raise OSError and TlsError; past a deadline TimeoutError, and `receive_some` may be
-    tried again.
+    tried again. So may `send_all`, without the data: what was left of it goes first.
     """
 
     def send_all(self, data: bytes, deadline: float) -> None:
-        """Send all of it."""
+        """Send all of it, after what is left from before."""
 
     def receive_some(self, deadline: float) -> bytes:
         """Return some bytes; b"" once the client has said that it will send no more."""
@@ -202,8 +202,13 @@ class _Connection:
             conversation.stop()  # the next client needs this thread
 
     def _send(self, stream: Stream, conversation: Conversation, step: Send) -> None:
+        unsaid = [step.data]
+        self._since = self._clock().mono
         try:
-            stream.send_all(step.data, step.deadline)
+            self._patiently(
+                lambda deadline: stream.send_all(unsaid.pop() if unsaid else b"", deadline),
+                step.deadline,
+            )
         except TimeoutError:
             conversation.lost("the client took too long to read", self._clock())
         except (OSError, TlsError):

@@ -1,7 +1,9 @@
 """Connections whose TLS the standard library has done, for servers that have them already.
 
 `ssl` tells less than our own engine: no channel binding of TLS 1.3; of TLS 1.2 one, without a word
-on extended master secret; no certificate that did not verify; and before Python 3.13 no chain.
+on extended master secret; no certificate that did not verify; and before Python 3.13 no chain. And
+it does not come back from reading while a client keeps TLS 1.3 itself busy: 90 000 KeyUpdate
+messages, 2.4 MB, held a thread for 13 s, past every deadline. Our own engine cuts them off.
 """
 
 from __future__ import annotations
@@ -55,9 +57,11 @@ def serve_ssl_connection(
     A client certificate is what the socket's context verified; it has explicit trust where one of
     `explicit`, the EST CA's certificates, issued it, and implicit trust otherwise. With
     `require_ems` no request can be linked; without it those on TLS 1.2 can, for operators who know
-    that all clients have extended master secret. Otherwise as `serve_connection`. Raises
-    LocalProtocolError, with the connection left alone, before the handshake, for an older TLS
-    version, and for an AsyncApplication.
+    that all clients have extended master secret. A flood of TLS 1.3 KeyUpdate messages is read to
+    its end, whatever the deadline: where strangers can connect, set a maximum of TLS 1.2 or use
+    `serve_connection`. Otherwise as that. Raises LocalProtocolError, with the connection left
+    alone, before the handshake, for an older TLS version, for a client's end of a connection, and
+    for an AsyncApplication.
     """
     check_blocking(application)
     peer = peer_text(sock.getpeername)
@@ -85,15 +89,18 @@ def serve_ssl_connection(
 def ssl_channel(
     sock: SslConnection, explicit: tuple[x509.Certificate, ...], *, require_ems: bool = True
 ) -> Channel:
-    """Return what the standard library can tell of a channel.
+    """Return what the standard library can tell of a server's channel.
 
     `explicit` are the certificates of the EST CA, and `require_ems` is False where all clients are
     known to have extended master secret, both as in `serve_ssl_connection`. On asyncio, `sock` is
     `writer.get_extra_info("ssl_object")`.
 
-    Raises LocalProtocolError before the handshake and for an older TLS version, and
-    TlsError("tls/bad-certificate") for a client certificate that only OpenSSL can read.
+    Raises LocalProtocolError before the handshake, for an older TLS version and for a client's end
+    of a channel, and TlsError("tls/bad-certificate") for a client certificate that only OpenSSL
+    can read.
     """
+    if not sock.server_side:  # its peer is a server, whose certificate says nothing of a device
+        raise LocalProtocolError("this is the client's end of a channel")
     name = sock.version()
     if name not in ("TLSv1.2", "TLSv1.3"):
         raise LocalProtocolError("the handshake is not over, or was one of an older TLS")
@@ -151,15 +158,17 @@ class SslStream:
     def __init__(self, sock: ssl.SSLSocket, clock: Clock) -> None:
         self._sock = sock
         self._clock = clock
+        self._outbox = bytearray()
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send_all(self, data: bytes, deadline: float) -> None:
-        """Send all of it."""
-        left = memoryview(data)
-        while left:  # sendall would begin its time anew for each record
+        """Send all of it, after what is left from before."""
+        self._outbox += data
+        while self._outbox:  # sendall would begin its time anew for each record
             self._wait_until(deadline)
-            left = left[self._sock.send(left) :]
+            # A record that could not be sent is begun in OpenSSL, and has to be the next again.
+            del self._outbox[: self._sock.send(self._outbox)]
 
     def receive_some(self, deadline: float) -> bytes:
         """Return some bytes; b"" once the client has said that it will send no more."""

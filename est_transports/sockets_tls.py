@@ -21,8 +21,8 @@ class TlsSocket:
     """What `TlsEngine` encrypts, over a connected socket.
 
     Deadlines are moments of the clock in monotonic seconds; past one, TimeoutError, after which
-    the handshake and reading may be tried again. What TLS finds wrong is a TlsError, what the
-    network does an OSError. The socket belongs to this object.
+    the handshake and reading may be tried again, and sending without the data. What TLS finds
+    wrong is a TlsError, what the network does an OSError. The socket belongs to this object.
     """
 
     def __init__(self, sock: socket.socket, engine: TlsEngine, clock: Clock) -> None:
@@ -40,7 +40,7 @@ class TlsSocket:
         return self._engine.channel()
 
     def send_all(self, data: bytes, deadline: float) -> None:
-        """Send all of it."""
+        """Send all of it, after what is left from before."""
         self._engine.write(data)
         self._flush(deadline)
 

@@ -22,6 +22,8 @@ from est_core import LocalProtocolError, TrustDecisionRequested
 from est_transports.signers import SigningKey
 
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024  # the largest public CRLs; the web's CAs are 250 KiB
+NEEDS_PASSWORD: Final = "needs a password"
+"""The reason where a key is encrypted and there is nothing to open it with."""
 _HASHES: Final = {32: hashes.SHA256, 64: hashes.SHA512}
 """What a fingerprint is made with, by its length. RFC 7030 4.1.1."""
 _CRL_BLOCK: Final = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
@@ -140,7 +142,7 @@ def load_pem_private_key(path: Path, password: bytes | None = None) -> SigningKe
     try:
         key = _load_key(raw, password)
     except TypeError as exc:  # a password too many, or one missing
-        reason = "is not encrypted, but a password was given" if password else "needs a password"
+        reason = "is not encrypted, but a password was given" if password else NEEDS_PASSWORD
         raise CredentialFileError(path, reason) from exc
     except (ValueError, UnsupportedAlgorithm) as exc:
         reason = "no private key in PEM form can be read"

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from fuzz.session import Found, Plan, Reported, Session, broken_on
 from fuzz.target import Target
 
 ALL: Final = "all"
+INTERRUPTED: Final = 130
 _COMMAND: Final = "python -m fuzz"
 
 
@@ -25,12 +27,16 @@ def main(
 ) -> int:
     """Do what is asked for. Returns 0, or 1 if something was found; exits with 2 for wrong usage.
 
+    Interrupted, it says how far it came and returns INTERRUPTED, or 1 if something was found.
+
     `targets` are those of a program of one's own, in place of ours.
     """
     # Modules of others' programs are imported already, too late for anybody to watch them.
     engine = best() if targets is None else Plan().engine
     parser = _parser(_COMMAND if targets is None else f"python {sys.argv[0]}", engine)
     options = parser.parse_args(arguments)
+    if options.engine == "atheris" and find_spec("atheris") is None:
+        parser.error("atheris is not installed")
     targets = _ours(options.engine) if targets is None else targets
     if options.list:
         width = max(map(len, targets))
@@ -48,9 +54,13 @@ def main(
         command=parser.prog,
     )
     with _no_logs():
-        if options.repeat is not None:
-            return max([_repeat(targets[name], plan, options.repeat) for name in names])
-        return max([_fuzz(targets[name], plan, options.findings) for name in names])
+        if options.repeat is None:
+            return _fuzz_all([targets[name] for name in names], plan, options.findings)
+        try:
+            data = options.repeat.read_bytes()
+        except OSError as exc:
+            parser.error(f"{options.repeat}: {exc.strerror}")
+        return max([_repeat(targets[name], plan, options.repeat, data) for name in names])
 
 
 @contextmanager
@@ -76,9 +86,23 @@ def _ours(engine: str) -> Mapping[str, Target]:
     return TARGETS
 
 
+def _fuzz_all(targets: Sequence[Target], plan: Plan, directory: Path) -> int:
+    code = 0
+    for target in targets:
+        result = _fuzz(target, plan, directory)
+        code = code or result
+        if result == INTERRUPTED:
+            break
+    return code
+
+
 def _fuzz(target: Target, plan: Plan, directory: Path) -> int:
     def report(finding: Finding) -> None:
-        file = finding.write(directory)
+        try:
+            file = finding.write(directory)
+        except OSError as exc:
+            print(f"cannot write the finding: {exc}; its input is {finding.data.hex()}")
+            file = directory / "NOT-WRITTEN"
         print(finding.text(file), flush=True)
 
     session = Session(target, plan, report=report)
@@ -90,18 +114,21 @@ def _fuzz(target: Target, plan: Plan, directory: Path) -> int:
         code = 1
     except Reported:
         code = 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = INTERRUPTED
     print(session.statistics.line(target), flush=True)
     return code
 
 
-def _repeat(target: Target, plan: Plan, file: Path) -> int:
-    outcome = broken_on(target, file.read_bytes())
+def _repeat(target: Target, plan: Plan, file: Path, data: bytes) -> int:
+    outcome = broken_on(target, data)
     if not isinstance(outcome, BaseException):
         print(f"{target.name}: {outcome}")
         return 0
     finding = Finding(
         target=target,
-        data=file.read_bytes(),
+        data=data,
         error=outcome,
         seed=plan.seed,
         execution=1,
@@ -110,6 +137,20 @@ def _repeat(target: Target, plan: Plan, file: Path) -> int:
     )
     print(finding.text(file))
     return 1
+
+
+def _positive_seconds(text: str) -> float:
+    seconds = float(text)
+    if not seconds > 0:  # a run of no length would find nothing, and say that all is well
+        raise ValueError
+    return seconds
+
+
+def _positive_count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise ValueError
+    return count
 
 
 def _parser(command: str, engine: str) -> argparse.ArgumentParser:
@@ -121,8 +162,13 @@ def _parser(command: str, engine: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("targets", nargs="*", metavar="TARGET", help=f"what to fuzz; {ALL!r} for everything")
     add("--list", action="store_true", help="list the targets and what each of them promises")
-    add("--seconds", type=float, default=usual.seconds, help="for each target (%(default)s)")
-    add("--runs", type=int, help="inputs for each target, instead of seconds")
+    add(
+        "--seconds",
+        type=_positive_seconds,
+        default=usual.seconds,
+        help="for each target (%(default)s)",
+    )
+    add("--runs", type=_positive_count, help="inputs for each target, instead of seconds")
     add("--seed", type=int, default=usual.seed, help="the same seed, the same inputs (%(default)s)")
     add("--engine", choices=ENGINES, default=engine, help="where inputs come from (%(default)s)")
     add("--findings", type=Path, default=DIRECTORY, help="where findings go (%(default)s)")

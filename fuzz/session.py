@@ -7,7 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Final
@@ -116,7 +116,8 @@ class Session:
             return isinstance(again, BaseException) and kind_of(again) == kind
 
         if not isinstance(error, TookTooLong):  # thousands of tries would take an hour
-            data = shrunk(data, fails)
+            with suppress(KeyboardInterrupt):  # who is in a hurry gets it as it was found
+                data = shrunk(data, fails)
             again = broken_on(self.target, data)
             error = again if isinstance(again, BaseException) else error
         return Finding(
@@ -139,7 +140,7 @@ def broken_on(target: Target, data: bytes) -> str | BaseException:
         with warnings.catch_warnings(), _watchdog():
             warnings.simplefilter("error")
             return target.run(data)
-    except (KeyboardInterrupt, SystemExit):
+    except KeyboardInterrupt:
         raise
     except BaseException as exc:  # noqa: BLE001  # whatever it is, it is what we look for
         return exc

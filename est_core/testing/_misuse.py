@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from cryptography import x509
 
@@ -100,11 +100,18 @@ def _abandon(exchange: ServerExchange, _good: Decision) -> None:
     exchange.abandon("the client is gone")
 
 
-def _deciding(decision: Decision) -> _Action:
-    return lambda exchange, _good: exchange.decide(decision)
+def _time_out(exchange: ServerExchange, _good: Decision) -> None:
+    exchange.handle_timeout(exchange.deadline)
 
 
-_FOREIGN: Final[tuple[tuple[str, Decision], ...]] = (
+def _deciding(decision: object) -> _Action:
+    # What is not typed can hand over anything.
+    return lambda exchange, _good: exchange.decide(cast(Decision, decision))
+
+
+_FOREIGN: Final[tuple[tuple[str, object], ...]] = (
+    ("None", None),
+    ("a class", ProvideCACerts),
     ("Verified", Verified(user="nobody")),
     ("Rejected", Rejected()),
     ("Pend", Pend(retry_after_s=1)),
@@ -134,6 +141,18 @@ _MISUSES: Final = (
         name="a refusal after the answer",
         prepare=(_take, _decide, _take),
         misuse=_deciding(Deny(code="enroll/pending", reason="too late")),
+        is_over=True,
+    ),
+    ExchangeMisuse(
+        name="a decision after the deadline",
+        prepare=(_take, _time_out),
+        misuse=_decide,
+        is_over=True,
+    ),
+    ExchangeMisuse(
+        name="a decision after the answer that it was too late",
+        prepare=(_take, _time_out, _take),
+        misuse=_decide,
         is_over=True,
     ),
     ExchangeMisuse(

@@ -45,6 +45,12 @@ from est_core.policy import ServerPolicy, default_policy
 _LABEL: Final = Label("profile-a")
 _PASSWORD: Final = BasicCredentials(user="device", password="öffne dich")
 _ATTRIBUTES: Final = CsrAttrs(items=(ObjectId(oid="2.5.4.5"),))
+_MANY: Final = CsrAttrs(
+    items=tuple(ObjectId(oid="1.3.6.1.4.1" + f".{2**60 + each}" * 5) for each in range(250))
+)
+"""13 KB: more than one datagram, and in base64 more than one TLS record."""
+_POLICY: Final = default_policy(labels=frozenset({_LABEL}))
+_LINKING_POLICY: Final = default_policy(labels=frozenset({_LABEL}), require_pop=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +108,7 @@ class TransportCheck:
     needs_challenge: bool = False
     check: Callable[[_Bench], None] = field(repr=False)
     limits: Limits = field(default_factory=Limits, repr=False)
+    policy: ServerPolicy = field(default=_POLICY, repr=False)
 
     def __str__(self) -> str:
         return self.name
@@ -109,9 +116,9 @@ class TransportCheck:
     def run(self, driver: TransportDriver) -> None:
         """Start the driver's server, look, and stop it. Raises CheckFailedError."""
         bench = _Bench(driver)
-        policy = default_policy(labels=frozenset({_LABEL}))
+        service = TransportService(policy=self.policy, limits=self.limits, decide=bench.decide)
         try:
-            driver.start(TransportService(policy=policy, limits=self.limits, decide=bench.decide))
+            driver.start(service)
             self.check(bench)
         finally:
             driver.stop()
@@ -236,6 +243,13 @@ def _every_operation(bench: _Bench) -> None:
         expect_part(bench.ask(operation, decided), operation, der)
 
 
+def _long_answer(bench: _Bench) -> None:
+    bench.driver.connect(certificate=True)
+    long = CSRAttrsRequested, ProvideCSRAttrs(csrattrs=_MANY)
+    for _ in range(2):
+        expect_part(bench.ask(Operation.CSRATTRS, long), Operation.CSRATTRS, _MANY.der())
+
+
 def _every_outcome(bench: _Bench) -> None:
     bench.driver.connect(certificate=True)
     nothing = bench.ask(Operation.CSRATTRS, (CSRAttrsRequested, ProvideCSRAttrs(csrattrs=None)))
@@ -261,6 +275,20 @@ def _one_channel(bench: _Bench) -> None:
     expect(channels[1], channels[0], "the facts of the second request's channel")
 
 
+def _new_channels(bench: _Bench) -> None:
+    driver = bench.driver
+    bindings = []
+    for certificate in (True, not driver.can_challenge, True):
+        driver.connect(certificate=certificate)
+        bench.ask(Operation.CACERTS, bench.ca_certs)
+        channel = bench.questions[0].channel
+        shown = driver.certificate if certificate else None
+        expect(channel.peer_certificate, shown, "the certificate of the client that is there now")
+        if channel.binding is not None:
+            bindings.append(channel.binding)
+    expect(len(set(bindings)), len(bindings), "different bindings of different channels")
+
+
 def _certificate(bench: _Bench) -> None:
     driver = bench.driver
     driver.connect(certificate=True)
@@ -279,7 +307,7 @@ def _no_certificate(bench: _Bench) -> None:
     expect((channel.trust_class, channel.peer_chain), (TrustClass.NONE, ()), "nobody's channel")
     stranger = bench.ask(Operation.SIMPLEENROLL)
     expect(stranger.outcome, Outcome.CHALLENGE, "a client without anything to show")
-    expect(len(stranger.challenges), 1, "challenges")
+    expect(stranger.challenges, _POLICY.challenges, "challenges")
 
 
 def _credentials(bench: _Bench) -> None:
@@ -296,6 +324,16 @@ def _credentials(bench: _Bench) -> None:
     rejected = AuthenticateRequested, Rejected()
     answer = bench.ask(Operation.SIMPLEENROLL, rejected, credentials=_PASSWORD)
     expect(answer.outcome, Outcome.CHALLENGE, "with the wrong password")
+    answer = bench.ask(Operation.SIMPLEENROLL)
+    expect(answer.outcome, Outcome.CHALLENGE, "without a password, on the same channel")
+
+
+def _broken_door(bench: _Bench) -> None:
+    broken = AuthenticateRequested, _decide_nothing
+    bench.driver.connect(certificate=False)
+    answer = bench.ask(Operation.SIMPLEENROLL, broken, credentials=_PASSWORD)
+    expect_fault(answer, Fault.INTERNAL)
+    bench.expect_service()
 
 
 def _labels(bench: _Bench) -> None:
@@ -314,6 +352,12 @@ def _request(bench: _Bench) -> None:
     question = bench.questions[0]
     if isinstance(question, EnrollRequested):
         expect(question.csr.der, bench.driver.csr, "the CSR")
+
+
+def _unlinked(bench: _Bench) -> None:
+    bench.driver.connect(certificate=True)
+    expect_fault(bench.ask(Operation.SIMPLEENROLL), Fault.FORBIDDEN)
+    bench.expect_service()
 
 
 def _refused_head(bench: _Bench) -> None:
@@ -360,13 +404,14 @@ def _no_answer(bench: _Bench) -> None:
     bench.expect_service()
 
 
-def _broken(bench: _Bench) -> None:
-    def decide_nothing() -> Decision:
-        raise _BrokenApplicationError("by chance")
+def _decide_nothing() -> Decision:
+    raise _BrokenApplicationError("by chance")
 
+
+def _broken(bench: _Bench) -> None:
     kind, _ = bench.ca_certs
     bench.driver.connect(certificate=True)
-    expect_fault(bench.ask(Operation.CACERTS, (kind, decide_nothing)), Fault.INTERNAL)
+    expect_fault(bench.ask(Operation.CACERTS, (kind, _decide_nothing)), Fault.INTERNAL)
     bench.expect_service()
 
 
@@ -375,15 +420,23 @@ _HASTY: Final = replace(Limits(), decision_s=1)
 
 _CHECKS: Final = (
     TransportCheck(name="every operation is answered", check=_every_operation),
+    TransportCheck(name="a long answer arrives whole", check=_long_answer),
     TransportCheck(name="every outcome arrives", check=_every_outcome),
     TransportCheck(name="two requests share a channel", check=_one_channel),
+    TransportCheck(name="a new channel has facts of its own", check=_new_channels),
     TransportCheck(name="the client's certificate is shown", check=_certificate),
     TransportCheck(
         name="a client without certificate is nobody", check=_no_certificate, needs_challenge=True
     ),
     TransportCheck(name="credentials are passed on", check=_credentials, needs_challenge=True),
+    TransportCheck(
+        name="who cannot be authenticated stays out", check=_broken_door, needs_challenge=True
+    ),
     TransportCheck(name="labels are passed on", check=_labels),
     TransportCheck(name="a request is passed on as it is", check=_request),
+    TransportCheck(
+        name="the policy is that of the service", check=_unlinked, policy=_LINKING_POLICY
+    ),
     TransportCheck(name="a head is refused without asking", check=_refused_head),
     TransportCheck(name="a body is refused without asking", check=_refused_body, limits=_SMALL),
     TransportCheck(name="a late decision is replaced", check=_late, limits=_HASTY),

@@ -36,7 +36,12 @@ from est_transports.issuers import CA_KEYS, DEFAULT_CA_KEY, Issuer, IssuerError,
 from est_transports.names import name_text
 from est_transports.serving import own_names
 from est_transports.signers import SigningKey
-from est_transports.trust import CredentialFileError, load_pem_certificates, load_pem_private_key
+from est_transports.trust import (
+    NEEDS_PASSWORD,
+    CredentialFileError,
+    load_pem_certificates,
+    load_pem_private_key,
+)
 
 _FILE: Final = click.Path(path_type=Path, readable=False)
 
@@ -164,7 +169,7 @@ def _given_key(path: Path, password: bytes | None) -> SigningKey:
     except CredentialFileError as exc:
         if password is not None:
             return load_pem_private_key(path, password)
-        hint = "give --ca-key-password-file" if "password" in exc.reason else ""
+        hint = "give --ca-key-password-file" if exc.reason == NEEDS_PASSWORD else ""
         raise CliError(str(exc), ExitCode.LOCAL, hint) from exc
 
 

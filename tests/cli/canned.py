@@ -36,7 +36,7 @@ from est_core import (
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import CertRequest
 from est_transports.coap_limits import CoapLimits
-from est_transports.coap_server import CoapService
+from est_transports.coap_service import CoapService
 from est_transports.dtls import DtlsServerConfig, dtls_server_context
 from est_transports.http_service import ServiceConfig
 from est_transports.on_sockets import CoapServer, serve_connection

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cache
 from itertools import product
 from typing import Final, get_args
@@ -36,7 +37,6 @@ from est_core import (
     Fail,
     Fault,
     ForeignChallenge,
-    Instant,
     Issue,
     Label,
     Limits,
@@ -539,10 +539,22 @@ def test_abandoning_after_a_timeout_drops_the_answer_and_keeps_the_certificate()
     assert exchange.next_event() is None
 
 
-def test_a_delay_that_no_wire_can_carry_is_no_decision(now: Instant) -> None:
-    for delay_s in (0, -1, 2**31 + 1):
+def test_a_delay_that_no_wire_can_carry_is_no_decision() -> None:
+    for delay_s in (0, -1, 2**31 + 1, 1.5, timedelta(minutes=1).total_seconds(), "60", None):
         with pytest.raises(LocalProtocolError):
-            Pend(retry_after_s=delay_s)
+            Pend(retry_after_s=delay_s)  # type: ignore[arg-type]  # which is the point
         with pytest.raises(LocalProtocolError):
-            Postpone(retry_after_s=delay_s)
+            Postpone(retry_after_s=delay_s)  # type: ignore[arg-type]
     assert Pend(retry_after_s=2**31).retry_after_s == 2**31
+
+
+@pytest.mark.parametrize("user", [None, b"device", 7])
+def test_who_is_verified_has_a_name(user: object) -> None:
+    with pytest.raises(LocalProtocolError):
+        Verified(user=user)  # type: ignore[arg-type]  # which is the point
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, None])
+def test_a_limit_is_a_positive_whole_number(value: object) -> None:
+    with pytest.raises(LocalProtocolError, match="retry_after_default_s"):
+        Limits(retry_after_default_s=value)  # type: ignore[arg-type]

@@ -12,7 +12,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import (
+    AuthChallenge,
+    AuthenticateRequested,
     Channel,
+    Credentials,
     Decision,
     EstUri,
     Fail,
@@ -23,12 +26,15 @@ from est_core import (
     Response,
     ResponseReady,
     ServerExchange,
+    ServerQuestion,
     ServerSession,
     TlsVersion,
     TrustClass,
+    Verified,
     default_policy,
     httpmap,
 )
+from est_core.channel import TLS_EXPORTER_BYTES, BindingKind, ChannelBinding
 from est_core.testing import (
     FIXED_INSTANT,
     CheckFailedError,
@@ -164,6 +170,62 @@ class ForgetsChannels(RightDriver):
         return session
 
 
+class KeepsChannels(RightDriver):
+    def connect(self, *, certificate: bool) -> None:
+        if not hasattr(self, "channel"):
+            super().connect(certificate=certificate)
+
+
+class KeepsBindings(RightDriver):
+    def connect(self, *, certificate: bool) -> None:
+        super().connect(certificate=certificate)
+        data = bytes(TLS_EXPORTER_BYTES)
+        binding = ChannelBinding(kind=BindingKind.TLS_EXPORTER, data=data)
+        self.channel = replace(self.channel, binding=binding)
+
+
+class KeepsCredentials(RightDriver):
+    kept: Credentials | None = None
+
+    def read(self, request: Request) -> Request:
+        self.kept = request.credentials or self.kept
+        return replace(request, credentials=self.kept)
+
+
+class CutsAnswers(RightDriver):
+    def write(self, response: Response) -> Response:
+        cut = tuple(replace(part, der=part.der[:8192]) for part in response.parts)
+        return replace(response, parts=cut)
+
+
+class ForgetsRealms(RightDriver):
+    def write(self, response: Response) -> Response:
+        challenges = tuple(AuthChallenge(scheme=each.scheme) for each in response.challenges)
+        return replace(response, challenges=challenges)
+
+
+class HasAPolicyOfItsOwn(RightDriver):
+    def start(self, service: TransportService) -> None:
+        policy = default_policy(labels=service.policy.labels)
+        super().start(replace(service, policy=policy))
+
+
+class OpensWhenBroken(RightDriver):
+    def answer(self, exchange: ServerExchange) -> Response:
+        decide = self.service.decide
+
+        def or_verify(question: ServerQuestion) -> Decision:
+            try:
+                return decide(question)
+            except Exception:
+                if isinstance(question, AuthenticateRequested):
+                    return Verified(user="anybody")
+                raise
+
+        self.service = replace(self.service, decide=or_verify)
+        return super().answer(exchange)
+
+
 class ForgetsWhenToRetry(RightDriver):
     def write(self, response: Response) -> Response:
         return replace(response, retry_after=None)
@@ -217,6 +279,13 @@ class NeverRecovers(RightDriver):
         (ForgetsCertificates, "the client's certificate is shown"),
         (InventsCertificates, "a client without certificate is nobody"),
         (ForgetsChannels, "two requests share a channel"),
+        (KeepsChannels, "a new channel has facts of its own"),
+        (KeepsBindings, "a new channel has facts of its own"),
+        (KeepsCredentials, "credentials are passed on"),
+        (CutsAnswers, "a long answer arrives whole"),
+        (ForgetsRealms, "a client without certificate is nobody"),
+        (HasAPolicyOfItsOwn, "the policy is that of the service"),
+        (OpensWhenBroken, "who cannot be authenticated stays out"),
         (ForgetsWhenToRetry, "every outcome arrives"),
         (ForgetsReasons, "every outcome arrives"),
         (SwapsAnswers, "every outcome arrives"),
@@ -241,6 +310,7 @@ def test_a_wire_without_passwords_has_fewer_checks() -> None:
     assert set(CHECKS) - fewer == {
         "a client without certificate is nobody",
         "credentials are passed on",
+        "who cannot be authenticated stays out",
     }
 
 

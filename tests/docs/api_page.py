@@ -86,6 +86,7 @@ MODULES: Final = {
         "est_transports.observe",
     ),
     "Clients and servers on CoAP": (
+        "est_transports.coap_service",
         "est_transports.coap_server",
         "est_transports.coap_client",
         "est_transports.coap_client_conn",

@@ -172,11 +172,76 @@ def test_the_list_has_every_target_with_its_invariant(capsys: pytest.CaptureFixt
     assert all(TARGETS[line.split()[0]].invariant in line for line in lines)
 
 
-@pytest.mark.parametrize("arguments", [[], ["nothing-known"], ["media", "--engine", "luck"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nothing-known"],
+        ["media", "--engine", "luck"],
+        ["media", "--seconds", "0"],
+        ["media", "--seconds", "nan"],
+        ["media", "--runs", "0"],
+        ["media", "--repeat", "no/such/file"],
+    ],
+)
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
+
+
+def test_an_engine_that_is_not_installed_is_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "atheris", None)
+    with pytest.raises(SystemExit) as stop:
+        main(["media", "--engine", "atheris"])
+    assert stop.value.code == 2
+
+
+def test_an_interrupt_ends_it_with_its_own_code(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(data: bytes) -> str:
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        ran.append(data)
+        return ""
+
+    ran: list[bytes] = []
+    targets = {"long": a_target(interrupted, b"x"), "next": a_target(bears_all)}
+    assert main(["all"], targets=targets) == 130
+    assert "interrupted: 3 executions" in capsys.readouterr().out
+    assert len(ran) == 2
+
+
+def test_an_interrupt_does_not_lose_what_was_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def breaks(data: bytes) -> str:
+        tries.append(data)
+        if len(tries) == 2:  # it is being made small
+            raise KeyboardInterrupt
+        raise IndexError("on everything")
+
+    tries: list[bytes] = []
+    arguments = ["breaks", "--findings", str(tmp_path)]
+    assert main(arguments, targets={"breaks": a_target(breaks, b"abcdef")}) == 1
+    (file,) = tmp_path.glob("*.bin")
+    assert file.read_bytes() == b"abcdef"
+
+
+def test_a_finding_that_cannot_be_written_is_told_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["liar", "--findings", str(tmp_path / "file")], targets={"liar": LIAR}) == 1
+    said = capsys.readouterr().out
+    assert "cannot write the finding" in said
+    assert "IndexError: two zeros" in said
+
+
+def test_code_that_ends_the_process_is_a_finding() -> None:
+    def ends(data: bytes) -> str:
+        raise SystemExit(0)
+
+    assert isinstance(broken_on(a_target(ends), b""), SystemExit)
 
 
 def test_atheris_runs_a_target_and_finds_what_breaks(tmp_path: Path) -> None:

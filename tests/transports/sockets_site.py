@@ -15,14 +15,24 @@ from typing import Any, Final, Protocol
 
 import pytest
 import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
-from est_core import ClientSession, EstUri, Instant, TlsVersion
+from est_core import (
+    CACertsRequested,
+    ClientSession,
+    Decision,
+    EstUri,
+    Instant,
+    ProvideCACerts,
+    TlsVersion,
+)
 from est_transports import _clock
 from est_transports.http_service import ServiceConfig
 from est_transports.on_sockets import Server, TlsSocket
 from est_transports.tls import ClientTlsConfig, TlsEngine, client_context
 from est_transports.trust import TlsIdentity, TrustAnchors
-from tests.pki import pki
+from tests.pki import HOUR_AGO, IN_TEN_YEARS, pki
 from tests.transports.fake_application import FakeApplication, Log, service, statuses, tls_context
 
 PATIENCE_S: Final = 8.0
@@ -61,6 +71,56 @@ def hurried(factor: float) -> Callable[[], Instant]:
         return began.after(factor * (_clock.instant().mono - began.mono))
 
     return read
+
+
+def let_pass(seconds: float) -> None:
+    """Return when that much time has passed."""
+    over = time.monotonic() + seconds
+    until(lambda: time.monotonic() >= over)
+
+
+SMALL_BUFFER: Final = 4096
+
+
+def large_certificate() -> x509.Certificate:
+    """Return one that the network does not take from who does not read."""
+    ca = pki().ca
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(ca.name)
+        .issuer_name(ca.name)
+        .public_key(ca.key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(HOUR_AGO)
+        .not_valid_after(IN_TEN_YEARS)
+        .add_extension(
+            x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.5.5"), bytes(500_000)),
+            critical=False,
+        )
+    )
+    return builder.sign(ca.key, hashes.SHA256())
+
+
+class LongWinded(FakeApplication):
+    """Has a large CA certificate at first. `asked` tells when the answer is about to be sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = threading.Event()
+        self._certificate = large_certificate()
+
+    def ca_certs(self, question: CACertsRequested) -> Decision:
+        """Return it, and from then on a small one."""
+        answer = ProvideCACerts(certificates=(self._certificate,))
+        self._certificate = pki().ca.certificate
+        self.asked.set()
+        return answer
+
+
+def is_whole(answer: bytes) -> bool:
+    """Return True if the answer has all the bytes that it promises."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return b"\r\nContent-Length: %d\r\n" % len(body) in head + b"\r\n"
 
 
 def reset(sock: socket.socket) -> None:
@@ -110,6 +170,11 @@ class RawClient:
         while data := self.hear():
             heard += data
         return heard
+
+    def reads_little(self) -> RawClient:
+        """Have a small window: what is not read stays with the server."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+        return self
 
     def is_cut_off(self) -> bool:
         """Return True when the connection ends, in whatever way."""
@@ -169,6 +234,7 @@ class Running:
     log: Log
     port: int
     thread: threading.Thread
+    listener: socket.socket
     clients: list[RawClient] = field(default_factory=list)
 
     @property
@@ -216,7 +282,7 @@ def running(
     )
     thread = threading.Thread(target=server.serve, args=([listener],))
     thread.start()
-    est = Running(server, application, log, port, thread)
+    est = Running(server, application, log, port, thread, listener)
     try:
         yield est
     finally:

@@ -181,6 +181,56 @@ async def test_the_end_of_a_stop_cancels_the_application_and_records_the_request
     assert est.log.records[0].reason == "the server stopped"
 
 
+@on_trio
+async def test_an_application_that_never_answers_has_a_bounded_number_of_questions() -> None:
+    asked = []
+
+    async def hang() -> None:
+        asked.append(0)
+        await trio.sleep_forever()
+
+    config = service(limits=Limits(decision_s=1))
+    async with running(hang, config=config, connections_max=1) as est:
+        for _ in range(2):
+            assert statuses(await est.ask(CACERTS_CLOSE)) == [503]
+        assert len(asked) == 1
+
+
+async def fall_over_when_cancelled() -> None:
+    """Wait in a nursery, and break on the way out."""
+
+    async def wait() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ZeroDivisionError("on the way out")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        nursery.start_soon(trio.sleep_forever)
+
+
+@on_trio
+async def test_an_application_that_breaks_when_it_is_cancelled_is_logged_and_no_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reached = trio.Event()
+
+    async def before() -> None:
+        reached.set()
+        await fall_over_when_cancelled()
+
+    async with running(before) as est:
+        stream = await est.connect()
+        await stream.send_all(CACERTS)
+        await reached.wait()
+        est.server.stop(drain_s=0.05)
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.receive_some()
+    assert est.log.codes == [(0, "connection/lost")]
+    assert "ZeroDivisionError" in caplog.text
+
+
 # CoAP on trio
 
 
@@ -252,6 +302,27 @@ async def test_the_end_of_a_stop_cancels_the_application_of_a_device() -> None:
             await est.ended.wait()
     assert gate.was_cancelled
     assert est.log.codes == [(0, "connection/lost")]
+
+
+@on_trio
+async def test_an_application_that_breaks_when_a_stop_cancels_it_does_not_break_the_stop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reached = trio.Event()
+
+    async def before() -> None:
+        reached.set()
+        await fall_over_when_cancelled()
+
+    async with running_coap(AsyncFakeApplication(before=before)) as est:
+        with est.device() as device:
+            await elsewhere(device.connect)
+            device.send(SEN, csr_of())
+            await reached.wait()
+            est.server.stop(drain_s=0.05)
+            await est.ended.wait()
+    assert est.log.codes == [(0, "connection/lost")]
+    assert "ZeroDivisionError" in caplog.text
 
 
 # Where there is no event loop, and what is neither

@@ -44,6 +44,7 @@ from est_transports.coap_limits import CoapLimits
 from est_transports.coap_messages import Block, Kind
 from est_transports.coap_server import QUESTIONS_MAX, CoapEndpoint, consult_for
 from est_transports.coap_server_conn import RequestReceived, ServerConnection
+from est_transports.coap_service import CoapService
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
 from est_transports.service import Wire, consult
@@ -947,3 +948,26 @@ def test_a_path_is_recorded_without_what_could_pass_for_another_line() -> None:
     site.ask(client, replace(CRTS, path=("a\n2026 INFO forged\x1b[2J", "b/c")))
     (record,) = site.log.records
     assert record.target == "/a%0A2026%20INFO%20forged%1B%5B2J/b%2Fc"
+
+
+@pytest.mark.parametrize("healthy", range(4))
+def test_a_source_that_raises_costs_a_handshake_and_no_more(
+    healthy: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    site, left = Site(), iter(range(healthy))
+
+    def source() -> CoapService:
+        if broken and next(left, None) is None:
+            raise OSError("the files are being replaced")
+        return site.service
+
+    broken = False
+    site.endpoint = CoapEndpoint(source, entropy=site.chance.randbytes)
+    before = site.connect()
+    broken = True
+    site.begin(BOB)
+    site.settle()
+    assert site.ask(before, CRTS).head.code == Code.CONTENT
+    assert ("there is no service" in caplog.text) == (site.endpoint.associations == 1)
+    broken = False
+    assert site.ask(site.connect(BOB), CRTS).head.code == Code.CONTENT

@@ -34,7 +34,7 @@ from est_core import (
 from est_core.asn1.pkcs10 import CertRequestInfo
 from est_transports import on_sockets, on_trio, trio_coap
 from est_transports.coap_limits import CoapLimits
-from est_transports.coap_server import CoapService
+from est_transports.coap_service import CoapService
 from est_transports.errand import ClientConfig, ClientTimeouts
 from est_transports.signers import LocalSigner
 from tests.pki import SERVER_AUTH, Subject, pki

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from est_core import LocalProtocolError
@@ -259,6 +260,35 @@ def test_an_expired_ca_above_is_named() -> None:
         )
 
 
+def test_of_two_certificates_with_the_key_the_one_that_is_valid_is_taken() -> None:
+    ended = Subject(name="Test intermediate", ca=True, eku=None, key=pki().intermediate.key,
+                    not_before=YESTERDAY - timedelta(days=1), not_after=YESTERDAY)  # fmt: skip
+    certificates = (pki().ca.issue(ended).certificate, pki().intermediate.certificate)
+    made = given_issuer(
+        (*certificates, pki().ca.certificate),
+        pki().intermediate.key,
+        now=_clock.instant().wall,
+    )
+    assert made.certificate == pki().intermediate.certificate
+
+
+def test_a_ca_without_a_name_is_refused() -> None:
+    key = new_key()
+    nobody, now = x509.Name([]), _clock.instant().wall
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(nobody)
+        .issuer_name(nobody)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    )
+    with pytest.raises(IssuerError, match="without a subject"):
+        given_issuer((builder.sign(key, hashes.SHA256()),), key, now=now)
+
+
 def test_a_path_length_that_leaves_no_room_is_refused() -> None:
     low = Authority("Too low", issuer=pki().intermediate)
     with pytest.raises(IssuerError, match="path length exceeded"):
@@ -309,6 +339,12 @@ def test_a_name_leaves_room_for_that_of_its_root() -> None:
 def test_a_password_that_openssl_cannot_use_is_refused(size: int, tmp_path: Path) -> None:
     with pytest.raises(LocalProtocolError, match="1 to 1023 bytes"):
         Founding(key_password=b"x" * size, password_file=tmp_path / "password")
+
+
+@pytest.mark.parametrize("name", ["pass\nword", "pass\udcffword"])
+def test_a_password_file_that_the_configuration_cannot_name_is_refused(name: str) -> None:
+    with pytest.raises(LocalProtocolError, match=r"est\.toml cannot hold"):
+        Founding(key_password=b"x", password_file=Path(name))
 
 
 def test_a_password_file_that_would_be_moved_aside_is_refused(tmp_path: Path) -> None:

@@ -468,6 +468,25 @@ async def test_a_slow_application_is_answered_for_and_the_connection_goes_on() -
         assert statuses(await read_answer(stream)) == [200]
 
 
+@on_trio
+async def test_a_question_whose_time_is_over_before_a_thread_is_free_is_not_asked() -> None:
+    gate, asked = threading.Event(), []
+
+    def wait() -> None:
+        asked.append(0)
+        gate.wait(5)
+
+    config = service(limits=Limits(decision_s=1))
+    async with running(application=FakeApplication(before=wait), config=config, threads=1) as est:
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(est.ask, CACERTS_CLOSE)
+        assert [status for status, _ in est.log.codes] == [503] * 4
+        gate.set()
+        assert statuses(await est.ask(CACERTS_CLOSE)) == [200]
+        assert len(asked) == 2  # the first, which hung, and the last
+
+
 # The stream
 
 

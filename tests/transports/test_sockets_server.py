@@ -42,10 +42,14 @@ from tests.transports.fake_application import (
 )
 from tests.transports.sockets_site import (
     PATIENCE_S,
+    SMALL_BUFFER,
+    LongWinded,
     client_engine,
     connection_threads,
     descriptors,
     hurried,
+    is_whole,
+    let_pass,
     reset,
     running,
     soon,
@@ -129,6 +133,30 @@ def test_a_silent_connection_gives_its_thread_to_a_client_that_waits(says: bytes
             silent.say(says)
         until(lambda: connection_threads() == 1)
         assert est.ask_once(CACERTS_CLOSE) == [200]
+
+
+def test_a_client_that_does_not_read_gives_its_thread_to_a_client_that_waits() -> None:
+    application = LongWinded()
+    config = service(timeouts=type(SHORT)(write_s=3600.0, drain_s=0.5))
+    with running(application, config, threads=1, clock=hurried(20)) as est:
+        est.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
+        rude = est.connect().reads_little().shake_hands().say(CACERTS)
+        assert application.asked.wait(PATIENCE_S)
+        assert est.ask_once(CACERTS_CLOSE) == [200]
+        assert rude.is_cut_off()
+    assert sorted(est.log.codes) == [(200, ""), (200, "connection/lost")]
+
+
+def test_a_client_that_reads_late_gets_the_whole_answer() -> None:
+    application = LongWinded()
+    with running(application) as est:
+        est.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * SMALL_BUFFER)
+        client = est.connect().shake_hands().say(CACERTS_CLOSE)
+        assert application.asked.wait(PATIENCE_S)
+        let_pass(0.6)  # the server has looked twice whether it is wanted elsewhere
+        assert is_whole(client.hear_all())
+        client.close()
+    assert est.log.codes == [(200, "")]
 
 
 def test_a_silent_connection_keeps_its_thread_while_nobody_waits() -> None:

@@ -57,9 +57,13 @@ from tests.transports.fake_application import (
 )
 from tests.transports.sockets_site import (
     PATIENCE_S,
+    SMALL_BUFFER,
+    LongWinded,
     RawClient,
     client_engine,
     descriptors,
+    is_whole,
+    let_pass,
     reset,
     until,
 )
@@ -393,6 +397,19 @@ def test_before_the_handshake_the_connection_is_left_alone(files: ServerFiles) -
         client.close()
 
 
+def test_the_clients_end_of_a_connection_is_refused_and_left_alone(files: ServerFiles) -> None:
+    context = ssl.create_default_context(cadata=files[2].decode("ascii"))
+    with (
+        running(files) as est,
+        socket.create_connection(("127.0.0.1", est.port)) as sock,
+        context.wrap_socket(sock, server_hostname="localhost") as client,
+    ):
+        with pytest.raises(LocalProtocolError, match="client's end"):
+            serve_ssl_connection(client, application=FakeApplication(), config=service())
+        client.sendall(CACERTS_CLOSE)
+        assert statuses(client.recv(65536)) == [200]
+
+
 # Deadlines, and the end
 
 
@@ -450,6 +467,22 @@ def test_a_client_that_does_not_read_is_given_up(files: ServerFiles) -> None:
         until(lambda: est.log.records[-1:] != [] and est.log.codes[-1][1] == "connection/lost")
         client.close()
     assert est.log.records[-1].reason == "the client took too long to read"
+
+
+@BOTH
+def test_a_client_that_reads_late_gets_the_whole_answer(
+    files: ServerFiles, version: TlsVersion
+) -> None:
+    application = LongWinded()
+    with running(files, version) as est:
+        est.application = application
+        est.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * SMALL_BUFFER)
+        client = RawClient(est.port).shake_hands().say(CACERTS_CLOSE)
+        assert application.asked.wait(PATIENCE_S)
+        let_pass(0.6)  # the server has looked twice whether it is wanted elsewhere
+        assert is_whole(client.hear_all())
+        client.close()
+    assert est.log.codes == [(200, "")]
 
 
 @BOTH

@@ -16,7 +16,7 @@ import trio
 from est_core.coapmap import Code
 from est_transports.application import Application, AsyncApplication
 from est_transports.coap_limits import CoapLimits
-from est_transports.coap_server import CoapService
+from est_transports.coap_service import CoapService
 from est_transports.trio_coap import CoapServer
 from tests.transports.coap_site import ATT, CRTS, SEN, a_coap_service, csr_of
 from tests.transports.coap_udp import IP_RECVERR, Gate, UdpDevice, a_udp_socket, slow_to_enrol
