@@ -27,13 +27,15 @@ class Admission:
     to_verify: Credentials | None = None
 
 
-def admit(request: Request, channel: Channel, policy: ServerPolicy) -> Admission:
-    """Return how far this client gets by itself. RFC 7030 3.2.3, 3.3.2.
+def admit(
+    request: Request, channel: Channel, policy: ServerPolicy, row: PolicyRow | None
+) -> Admission:
+    """Return how far this client gets by itself, under its row of the policy.
 
+    RFC 7030 3.2.3, 3.3.2.
     Not offered: 404. No acceptable certificate where one is needed, and no way to make up for
     it: 403, since a 401 needs a challenge (RFC 9110 15.5.2). No credentials: a challenge.
     """
-    row = policy.row(request.operation, request.label, datagram=channel.version.is_datagram)
     if row is None:
         return _refused(request, "path/not-offered", "not offered here", Fault.NOT_FOUND)
     counts = channel.trust_class in row.certificate_trust

@@ -44,7 +44,15 @@ class ResponseHead:
 
 
 def _values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> tuple[bytes, ...]:
-    return tuple(value for key, value in headers if key.lower() == name)
+    return tuple([value for key, value in headers if key.lower() == name])
+
+
+def by_name(headers: Headers) -> dict[bytes, list[bytes]]:
+    """Return the values of every field by its name in lower case, in order."""
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        found.setdefault(name.lower(), []).append(value)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from est_core._errors import LocalProtocolError
+
+_ZERO: Final = timedelta(0)
 
 Entropy = Callable[[int], bytes]
 """Returns that many random bytes. The core never makes its own."""
@@ -25,7 +28,7 @@ class Instant:
     wall: datetime
 
     def __post_init__(self) -> None:
-        if self.wall.utcoffset() != timedelta(0):
+        if self.wall.utcoffset() != _ZERO:
             raise LocalProtocolError("wall must be an aware datetime in UTC")
 
     def after(self, seconds: float) -> Instant:

@@ -79,7 +79,7 @@ class LinkedCsr:
         Raises RemoteProtocolError for somebody else's CSR that is not for this channel.
         """
         if isinstance(self._csr, CertRequest):
-            check_foreign(self._csr, channel, self._limits, required=self._must_link)
+            check_foreign(self._csr, channel, required=self._must_link)
             return self._csr.der
         if self._signed is not None and self._signed[0] == self._wanted_binding(channel):
             return self._signed[1]

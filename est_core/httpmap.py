@@ -6,6 +6,7 @@ shape that every client measured accepts). `check_head` answers before a body is
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -20,6 +21,7 @@ from est_core._http import (
     ReplyShape,
     RequestHead,
     ResponseHead,
+    by_name,
 )
 from est_core._instant import Instant
 from est_core._limits import Limits
@@ -49,6 +51,17 @@ from est_core.uri import EstUri
 
 WELL_KNOWN: Final = (".well-known", "est")
 REQUEST_COLUMNS: Final = 64  # libEST's server refuses a request in one line
+
+# What nearly every request asks for, without a label, an escape or a query: one look reads it.
+_USUAL_TARGETS: Final = MappingProxyType(
+    {"/".join(("", *WELL_KNOWN, each.value)).encode("ascii"): each for each in Operation}
+)
+_METHODS: Final = MappingProxyType(
+    {
+        operation: ("GET", "HEAD") if row.method == "GET" else (row.method,)
+        for operation, row in OPERATIONS.items()
+    }
+)
 
 __all__ = [
     "ReplyShape",
@@ -80,7 +93,7 @@ def check_head(head: RequestHead, *, policy: ServerPolicy, limits: Limits) -> Re
             raise RemoteProtocolError(
                 "path/not-offered", "no such label or operation here", Fault.NOT_FOUND
             )
-        allow = _allowed_methods(operation)
+        allow = _METHODS[operation]
         if head.method.decode("latin-1") not in allow:
             return Response(
                 operation=operation,
@@ -107,10 +120,11 @@ def _check_size(head: RequestHead, limits: Limits) -> None:
 
 
 def _check_fields(head: RequestHead, operation: Operation, limits: Limits) -> None:
-    for value in head.values(b"expect"):
+    fields = by_name(head.headers)
+    for value in fields.get(b"expect", ()):
         if value.strip().lower() != b"100-continue":
             raise RemoteProtocolError("http/expect", "unknown expectation", Fault.EXPECTATION)
-    for value in head.values(b"content-length"):
+    for value in fields.get(b"content-length", ()):
         if not value.isdigit():
             raise RemoteProtocolError("http/content-length", "Content-Length is no number")
         if len(value) > 20 or int(value) > limits.body_bytes:
@@ -120,20 +134,25 @@ def _check_fields(head: RequestHead, operation: Operation, limits: Limits) -> No
     wanted = OPERATIONS[operation].request_type
     if wanted is None:
         return
-    if any(value.strip().lower() != b"identity" for value in head.values(b"content-encoding")):
-        raise RemoteProtocolError("media/coding", "send it uncompressed", Fault.MEDIA_TYPE)
-    found = head.values(b"content-type")
-    if len(found) != 1 or not parse_media_type(found[0].decode("latin-1")).matches(wanted):
+    for value in fields.get(b"content-encoding", ()):
+        if value.strip().lower() != b"identity":
+            raise RemoteProtocolError("media/coding", "send it uncompressed", Fault.MEDIA_TYPE)
+    found = fields.get(b"content-type", ())
+    if len(found) != 1 or not _is_type(found[0], wanted):
         raise RemoteProtocolError("media/type", f"send {wanted}", Fault.MEDIA_TYPE)
 
 
-def _allowed_methods(operation: Operation) -> tuple[str, ...]:
-    method = OPERATIONS[operation].method
-    return ("GET", "HEAD") if method == "GET" else (method,)
+def _is_type(value: bytes, wanted: str) -> bool:
+    text = value.decode("latin-1")
+    # Nearly all send it as we would, and then there is nothing to take apart.
+    return text == wanted or parse_media_type(text).matches(wanted)
 
 
 def _parse_target(target: bytes) -> tuple[Operation, Label | None]:
     """Split `/.well-known/est[/label]/operation`; RFC 7030 3.2.2. A query is ignored."""
+    usual = _USUAL_TARGETS.get(target)
+    if usual is not None:
+        return usual, None
     path = target.partition(b"?")[0]
     if not path.startswith(b"/"):  # the absolute form, which RFC 9112 3.2.2 makes us accept
         path = b"/" + path.partition(b"://")[2].partition(b"/")[2]

@@ -64,6 +64,7 @@ from est_core.policy import ForeignChallenge, PolicyRow, ServerPolicy
 
 _UNFINISHED: Final = (ServerState.ADMITTED, ServerState.DEMANDING, ServerState.EXAMINED)
 """Where a decision can lead that is not yet the answer."""
+_NOBODY: Final = ClientIdentity()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +98,15 @@ class ServerExchange:
         self._state = ServerState.RECEIVED
         self._events: deque[ServerEvent] = deque()
         self.request = request
-        self.identity = ClientIdentity()
+        self.identity = _NOBODY
         self.csr: CertRequest | None = None
         self._challenges: tuple[AuthChallenge, ...] = session.policy.challenges
         self._question: EnrollRequested | ReenrollRequested | None = None
         self.issued: x509.Certificate | None = None
         self.abandoned = ""
         self.deadline = now.after(session.limits.decision_s)
+        # Asked for at every step; the request and its channel stay what they are.
+        self._row = self._row_for(request.operation)
         self._admit()
 
     def __repr__(self) -> str:
@@ -192,7 +195,7 @@ class ServerExchange:
 
     def _admit(self) -> None:
         """Let the client in, refuse it, or ask whether its credentials are good."""
-        admission = admit(self.request, self.channel, self._session.policy)
+        admission = admit(self.request, self.channel, self._session.policy, self._row)
         self.identity = admission.identity
         if admission.refusal is None and admission.to_verify is None:
             self._step(ServerStep.ADMIT)
@@ -276,7 +279,7 @@ class ServerExchange:
         question = self._question
         if question is None:
             raise LocalProtocolError("there is no CSR to ask about")
-        row = self._row(self.request.operation)
+        row = self._row
         if self._state is ServerState.ADMITTED and row is not None and row.enforce_csrattrs:
             self._step(ServerStep.ASK_ENFORCEMENT)
             self._events.append(
@@ -318,8 +321,7 @@ class ServerExchange:
         linked = check_linking(
             csr,
             self.channel,
-            limits,
-            required=self._linking_is_required(self.request.operation) and not self.identity.is_ra,
+            required=_requires_linking(self._row) and not self.identity.is_ra,
             tolerant=self.identity.is_ra
             or self._session.policy.foreign_challenge is ForeignChallenge.IGNORE,
         )
@@ -399,7 +401,7 @@ class ServerExchange:
     def _csrattrs(self, csrattrs: CsrAttrs | None) -> Response:
         """RFC 8951 4: a server that requires linking MUST list challengePassword."""
         if any(
-            self._linking_is_required(operation)
+            _requires_linking(self._row_for(operation))
             for operation, row in OPERATIONS.items()
             if row.is_enrollment
         ):
@@ -408,14 +410,14 @@ class ServerExchange:
             return Response(operation=Operation.CSRATTRS, outcome=Outcome.NOT_AVAILABLE)
         return _ok(Operation.CSRATTRS, csrattrs.der())
 
-    def _linking_is_required(self, operation: Operation) -> bool:
-        row = self._row(operation)
-        return row is not None and row.require_pop
-
-    def _row(self, operation: Operation) -> PolicyRow | None:
+    def _row_for(self, operation: Operation) -> PolicyRow | None:
         return self._session.policy.row(
             operation, self.request.label, datagram=self.channel.version.is_datagram
         )
+
+
+def _requires_linking(row: PolicyRow | None) -> bool:
+    return row is not None and row.require_pop
 
 
 def _ok(operation: Operation, der: bytes) -> Response:

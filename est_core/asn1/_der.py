@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from est_core import _oids
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
 
@@ -31,6 +32,8 @@ SEQUENCE: Final = 0x30
 SET: Final = 0x31
 
 _CONSTRUCTED: Final = 0x20
+_LONG_TAG: Final = 0x1F
+_LONG_LENGTH: Final = 0x80
 _INDEFINITE: Final = -1
 _END_OF_CONTENTS: Final = b"\0\0"
 _LENGTH_OCTETS: Final = 4  # 4 GiB, far beyond any limit
@@ -44,6 +47,13 @@ _REFUSED_IN_BER: Final = frozenset(
 )
 # X.690 10.2: "the constructed form of encoding shall not be used" for strings.
 _REFUSED_IN_DER: Final = _REFUSED_IN_BER | {0x23, 0x24, 0x2C} | frozenset(range(0x32, 0x3F))
+
+# By the identifier octet: whether an element of DER has others inside, or needs a closer look.
+_LOOK: Final = 0xFF
+_STEPS: Final = bytes(
+    _LOOK if first in _REFUSED_IN_DER or first & _LONG_TAG == _LONG_TAG else first & _CONSTRUCTED
+    for first in range(0x100)
+)
 
 
 class Element(NamedTuple):
@@ -72,7 +82,9 @@ def check_der(der: bytes, limits: Limits, *, max_bytes: int | None = None) -> No
     der/too-large, der/too-deep, der/too-many-nodes, der/tag, der/length, der/indefinite,
     der/truncated or der/trailing-bytes. X.690 8 and 10.
     """
-    _walk_untrusted(der, limits, limits.body_bytes if max_bytes is None else max_bytes, ber=False)
+    max_bytes = limits.body_bytes if max_bytes is None else max_bytes
+    if len(der) > max_bytes or not _is_good_untrusted(der, limits):
+        _walk_untrusted(der, limits, max_bytes, ber=False)
 
 
 def check_ber(der: bytes, limits: Limits, *, max_bytes: int | None = None) -> None:
@@ -82,6 +94,47 @@ def check_ber(der: bytes, limits: Limits, *, max_bytes: int | None = None) -> No
     CMS from peers may be BER. RFC 5652 2 and 10.1.
     """
     _walk_untrusted(der, limits, limits.body_bytes if max_bytes is None else max_bytes, ber=True)
+
+
+def _is_good_untrusted(der: bytes, limits: Limits) -> bool:
+    """Return whether the walk would find nothing wrong; False where it has to have a look.
+
+    The same walk without reasons and without the cases that no request has. It takes a third of
+    the time, and a request goes through the gate before anything is known of who sent it.
+    """
+    size, max_depth = len(der), limits.der_depth
+    # No element is shorter than a tag and a length: so few bytes hold no more than are allowed.
+    if size // 2 > limits.der_nodes or der[:1] != b"\x30":
+        return False
+    _, pos, end = _header(der, 0, size, ber=False)
+    if end != size:
+        return False
+    around: list[int] = []  # ends of the elements around the innermost open one
+    try:
+        while pos < end:
+            step, length = _STEPS[der[pos]], der[pos + 1]
+            if step != _LOOK and length < _LONG_LENGTH:
+                start = pos + 2
+                stop = start + length
+            elif der[pos] not in _REFUSED_IN_DER:
+                _, start, stop = _header(der, pos, end, ber=False)
+                step = der[pos] & _CONSTRUCTED
+            else:
+                return False
+            if stop > end:
+                return False
+            if step:
+                around.append(end)
+                if len(around) >= max_depth:
+                    return False
+                pos, end = start, stop
+            else:
+                pos = stop
+            while pos == end and around:
+                end = around.pop()
+    except IndexError:  # it ends after a tag
+        return False
+    return True
 
 
 def _walk_untrusted(der: bytes, limits: Limits, max_bytes: int, *, ber: bool) -> None:
@@ -205,12 +258,23 @@ def _end_of_open(data: bytes, pos: int) -> int:
 def children(element: Element, *, ber: bool = False) -> tuple[Element, ...]:
     """Return the elements inside a constructed element, in order."""
     content = element.content
+    end = len(content)
     found = []
     pos = 0
-    while pos < len(content):
-        child = read_element(content, pos, ber=ber)
-        found.append(child)
-        pos += len(child.der)
+    while pos < end:
+        # Nearly all have a short tag and a short length: for these no call is worth its time.
+        start = pos + 2
+        if (
+            start <= end
+            and (first := content[pos]) & _LONG_TAG != _LONG_TAG
+            and (length := content[pos + 1]) < _LONG_LENGTH
+            and (stop := start + length) <= end
+        ):
+            found.append(Element(first, content[pos:stop], 2))
+        else:
+            found.append(read_element(content, pos, ber=ber))
+            stop = pos + len(found[-1].der)
+        pos = stop
     return tuple(found)
 
 
@@ -223,6 +287,9 @@ def expect(element: Element, tag: int, code: str, what: str) -> Element:
 
 def read_oid(element: Element) -> str:
     """Return an OBJECT IDENTIFIER in dotted form. Raises RemoteProtocolError("der/oid")."""
+    known = _KNOWN_OIDS.get(element.der)
+    if known is not None:
+        return known
     content = element.content
     if element.tag != OBJECT_IDENTIFIER:
         raise _malformed("der/oid", f"tag {element.tag:#04x} where an object identifier belongs")
@@ -280,6 +347,10 @@ def integer(value: int) -> bytes:
 
 def oid(dotted: str) -> bytes:
     """Return an OBJECT IDENTIFIER. Raises LocalProtocolError if that is none."""
+    return _DER_OF_KNOWN_OIDS.get(dotted) or _oid(dotted)
+
+
+def _oid(dotted: str) -> bytes:
     parts = dotted.split(".")
     if len(dotted) > 4 * _OID_OCTETS or not all(p.isascii() and p.isdigit() for p in parts):
         raise LocalProtocolError(f"{dotted[:40]!r} is no object identifier")
@@ -297,3 +368,8 @@ def _base_128(arc: int) -> bytes:
     while arc := arc >> 7:
         octets.append(arc & 0x7F | 0x80)
     return bytes(reversed(octets))
+
+
+# Read and written again and again, and never another.
+_DER_OF_KNOWN_OIDS: Final = {dotted: _oid(dotted) for dotted in _oids.FREQUENT}
+_KNOWN_OIDS: Final = {der: dotted for dotted, der in _DER_OF_KNOWN_OIDS.items()}

@@ -20,6 +20,11 @@ _CRLS: Final = 0xA1
 _VERSIONS: Final = frozenset({1, 3})  # RFC 5652 5.1: 3 where eContentType is not id-data
 _CONSTRUCTED: Final = 0x20
 
+# What stands around the certificates of every bag.
+_NOTHING: Final = _der.set_of(())
+_BEFORE: Final = _der.integer(1) + _NOTHING + _der.sequence(_der.oid(_oids.DATA))
+_SIGNED_DATA: Final = _der.oid(_oids.SIGNED_DATA)
+
 
 def write_certs_only(certificates: Sequence[x509.Certificate]) -> bytes:
     """Return the DER of a ContentInfo that holds these certificates and nothing else.
@@ -32,15 +37,8 @@ def write_certs_only(certificates: Sequence[x509.Certificate]) -> bytes:
     if not certificates:
         raise LocalProtocolError("a certs-only bag holds at least one certificate")
     bag = {certificate.public_bytes(Encoding.DER) for certificate in certificates}
-    empty = _der.set_of(())
-    signed_data = _der.sequence(
-        _der.integer(1),
-        empty,
-        _der.sequence(_der.oid(_oids.DATA)),
-        _der.set_of(bag, tag=_CERTIFICATES),
-        empty,
-    )
-    return _der.sequence(_der.oid(_oids.SIGNED_DATA), _der.tlv(_EXPLICIT_0, signed_data))
+    signed_data = _der.sequence(_BEFORE, _der.set_of(bag, tag=_CERTIFICATES), _NOTHING)
+    return _der.sequence(_SIGNED_DATA, _der.tlv(_EXPLICIT_0, signed_data))
 
 
 def read_certs_only(

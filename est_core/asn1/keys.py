@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -35,7 +36,28 @@ _ONE_SIZE: Final = {
 KEY_ALGORITHMS: Final = frozenset({_oids.RSA_ENCRYPTION, _oids.EC_PUBLIC_KEY, *_ONE_SIZE})
 """Object identifiers of every kind of key that public_key_facts reads."""
 
-_CURVE_NAMES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+# The curves that everybody uses; of others, `cryptography` knows name and size.
+_CURVES: Final[Mapping[str | None, tuple[str, int]]] = {
+    _oids.SECP256R1: ("EC P-256", 256),
+    _oids.SECP384R1: ("EC P-384", 384),
+    _oids.SECP521R1: ("EC P-521", 521),
+}
+
+_UNCOMPRESSED: Final = b"\0\x04"  # no unused bits; SEC 1 2.3.3
+
+
+def _before_the_point(curve: str, bits: int) -> bytes:
+    """Return how the usual form of a key on that curve begins: all that is not the point."""
+    octets = 2 * ((bits + 7) // 8)
+    identifier = _der.sequence(_der.oid(_oids.EC_PUBLIC_KEY), _der.oid(curve))
+    key = _der.tlv(_der.BIT_STRING, _UNCOMPRESSED + bytes(octets))
+    return _der.sequence(identifier, key)[:-octets]
+
+
+_USUAL_KEYS: Final = tuple(
+    (_before_the_point(curve, _CURVES[curve][1]), curve)
+    for curve in (_oids.SECP256R1, _oids.SECP384R1, _oids.SECP521R1)
+)
 
 # FIPS 186-5 A.1.1: 2^16 < e < 2^256, odd. A short exponent is an attack, a long one a way to
 # make us work; so is a long modulus (OpenSSL's own bound is the same).
@@ -70,23 +92,36 @@ def public_key_facts(spki_der: bytes, limits: Limits) -> PublicKeyFacts:
     Sizes are not judged here: which are good enough is policy.
     """
     _der.check_der(spki_der, limits)
-    algorithm, curve = _algorithm_untrusted(spki_der)
+    return gated_key_facts(_der.read_element(spki_der), limits)
+
+
+def gated_key_facts(element: _der.Element, limits: Limits) -> PublicKeyFacts:
+    """Return the facts of a SubjectPublicKeyInfo that passed the gate with what is around it.
+
+    Raises as public_key_facts does.
+    """
+    algorithm, curve, bits_of_key = _algorithm_untrusted(element)
     if algorithm == _oids.RSA_ENCRYPTION:
-        _refuse_weak_rsa_untrusted(spki_der, limits)
+        _refuse_weak_rsa_untrusted(bits_of_key, limits)
     try:
-        key = load_der_public_key(spki_der)
-        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        key = load_der_public_key(element.der)
+        if curve is not None and bits_of_key.startswith(_UNCOMPRESSED):
+            # The named curve and such a point have one DER, and that is what came.
+            spki = element.der
+        else:
+            spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise RemoteProtocolError("key/unsupported", "the public key cannot be read") from exc
-    name, bits = _name_and_bits(algorithm, key)
+    name, bits = _name_and_bits(algorithm, curve, key)
     return PublicKeyFacts(algorithm=algorithm, name=name, bits=bits, curve=curve, spki=spki)
 
 
-def _algorithm_untrusted(spki_der: bytes) -> tuple[str, str | None]:
-    """Return the algorithm and the named curve of a SubjectPublicKeyInfo that passed the gate."""
-    outer = _der.expect(
-        _der.read_element(spki_der), _der.SEQUENCE, "key/unsupported", "the public key"
-    )
+def _algorithm_untrusted(outer: _der.Element) -> tuple[str, str | None, bytes]:
+    """Return the algorithm, the named curve and the BIT STRING's content of a gated key."""
+    for start, curve in _USUAL_KEYS:
+        if outer.der.startswith(start):
+            return _oids.EC_PUBLIC_KEY, curve, outer.der[len(start) - len(_UNCOMPRESSED) :]
+    _der.expect(outer, _der.SEQUENCE, "key/unsupported", "the public key")
     parts = _der.children(outer)
     # load_der_public_key also reads a bare PKCS#1 key, which has no business here.
     if [part.tag for part in parts] != [_der.SEQUENCE, _der.BIT_STRING]:
@@ -98,24 +133,25 @@ def _algorithm_untrusted(spki_der: bytes) -> tuple[str, str | None]:
     if algorithm not in KEY_ALGORITHMS:
         raise RemoteProtocolError("key/unsupported", f"keys of type {algorithm} are not supported")
     if algorithm != _oids.EC_PUBLIC_KEY:
-        return algorithm, None
+        return algorithm, None, parts[1].content
     # RFC 5480 2.1.1: "implicitCurve and specifiedCurve MUST NOT be used in PKIX".
     if len(identifier) != 2 or identifier[1].tag != _der.OBJECT_IDENTIFIER:
         raise RemoteProtocolError("key/unsupported", "the elliptic curve is not a named one")
-    return algorithm, _der.read_oid(identifier[1])
+    return algorithm, _der.read_oid(identifier[1]), parts[1].content
 
 
-def _name_and_bits(algorithm: str, key: PublicKeyTypes) -> tuple[str, int]:
+def _name_and_bits(algorithm: str, curve: str | None, key: PublicKeyTypes) -> tuple[str, int]:
+    if curve in _CURVES:
+        return _CURVES[curve]
+    if isinstance(key, EllipticCurvePublicKey):
+        return f"EC {key.curve.name}", key.curve.key_size
     if isinstance(key, RSAPublicKey):
         return f"RSA {key.key_size}", key.key_size
-    if isinstance(key, EllipticCurvePublicKey):
-        return f"EC {_CURVE_NAMES.get(key.curve.name, key.curve.name)}", key.curve.key_size
     return _ONE_SIZE[algorithm]
 
 
-def _refuse_weak_rsa_untrusted(spki_der: bytes, limits: Limits) -> None:
+def _refuse_weak_rsa_untrusted(bits: bytes, limits: Limits) -> None:
     """Judge the numbers before the decoder does: it says the same of all that it refuses."""
-    bits = _der.children(_der.read_element(spki_der))[1].content
     _der.check_der(bits[1:], limits)
     numbers = _der.children(_der.read_element(bits[1:]))
     if [number.tag for number in numbers] != [_der.INTEGER, _der.INTEGER]:
@@ -176,6 +212,9 @@ def _rows() -> tuple[SignatureAlgorithm, ...]:
 
 SIGNATURE_ALGORITHMS: Final = _rows()
 """Every algorithm we sign with; all of them are accepted in requests too."""
+
+USUAL_IDENTIFIERS: Final = {row.identifier: row.oid for row in SIGNATURE_ALGORITHMS}
+"""Object identifiers of algorithms by the one AlgorithmIdentifier in DER that each should have."""
 
 _BY_OID: Final = {row.oid: row for row in SIGNATURE_ALGORITHMS}
 

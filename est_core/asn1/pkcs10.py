@@ -19,15 +19,16 @@ from est_core.asn1.attributes import (
     Extension,
     bound_name,
     challenge_password,
+    gated_extensions,
     read_attribute,
     read_directory_string,
-    read_extensions,
     read_general_names,
 )
 from est_core.asn1.keys import (
+    USUAL_IDENTIFIERS,
     PublicKeyFacts,
     SignatureAlgorithm,
-    public_key_facts,
+    gated_key_facts,
     signature_algorithm,
 )
 
@@ -47,6 +48,7 @@ CHALLENGES: Final = frozenset(
 # OpenSSL and `cryptography` read extensions from either, whichever comes first. What is checked
 # here has to be what everybody else reads.
 _EXTENSION_REQUESTS: Final = (_oids.EXTENSION_REQUEST, _oids.MICROSOFT_EXTENSION_REQUEST)
+_NAME_BYTES: Final = 2  # of the shortest element: a tag and a length
 _BOUNDS_OF_NAMES: Final = ("csr/too-many-names", "der/too-many-nodes")
 
 _RSASSA_PSS: Final = "1.2.840.113549.1.1.10"
@@ -121,7 +123,7 @@ def parse_cert_request(der: bytes, limits: Limits) -> CertRequest:
     if version.der != _VERSION_1:
         raise RemoteProtocolError("csr/malformed", "the version is not 1")
     bound_name(subject, limits)
-    key = public_key_facts(spki.der, limits)
+    key = gated_key_facts(spki, limits)
     attributes = _attributes_untrusted(attribute_set, limits)
     extensions = _requested_extensions(attributes, limits)
     return CertRequest(
@@ -148,6 +150,9 @@ def _outer_untrusted(der: bytes) -> tuple[_der.Element, str]:
     parts = _der.children(outer)
     if [part.tag for part in parts] != [_der.SEQUENCE, _der.SEQUENCE, _der.BIT_STRING]:
         raise _malformed("not a certificate request")
+    usual = USUAL_IDENTIFIERS.get(parts[1].der)
+    if usual is not None:
+        return parts[0], usual
     identifier = _der.children(parts[1])
     if not identifier:
         raise _malformed("the request names no signature algorithm")
@@ -184,7 +189,7 @@ def _requested_extensions(
     if len(requests) > 1:
         # RFC 2985 5.4.2 says SINGLE VALUE; two would let two readers see two requests.
         raise RemoteProtocolError("csr/duplicate-attribute", "more than one extensionRequest")
-    extensions = read_extensions(requests[0], limits)
+    extensions = gated_extensions(requests[0], limits)
     for extension in extensions:
         if extension.oid == _oids.SUBJECT_ALT_NAME:
             _bound_names_untrusted(extension.value, limits)
@@ -195,8 +200,10 @@ def _bound_names_untrusted(names_der: bytes, limits: Limits) -> None:
     """Refuse too many names before the decoder makes an object of each.
 
     An OCTET STRING is opaque to the first gate, and 60 KiB hold 30 000 names. Malformed ones are
-    for the decoder to refuse.
+    for the decoder to refuse, and a value that is too short for too many needs no look.
     """
+    if len(names_der) <= _NAME_BYTES * min(limits.names, limits.der_nodes):
+        return
     try:
         read_general_names(names_der, limits)
     except RemoteProtocolError as exc:

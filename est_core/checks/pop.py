@@ -12,9 +12,7 @@ import hmac
 from enum import Enum, unique
 
 from est_core._errors import Fault, RemoteProtocolError
-from est_core._limits import Limits
 from est_core._oids import CHALLENGE_PASSWORD, EST_IDENTITY_LINKING
-from est_core.asn1.attributes import read_directory_string
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.channel import Channel, ChannelBinding
 
@@ -37,19 +35,19 @@ def linking_text(binding: ChannelBinding) -> str:
     return binascii.b2a_base64(binding.data, newline=False).decode("ascii")
 
 
-def linking_values(csr: CertRequest, limits: Limits) -> tuple[str, ...]:
+def linking_values(csr: CertRequest) -> tuple[str, ...]:
     """Return the linking values of a CSR, one for each attribute that may carry one.
 
     Raises RemoteProtocolError("pop/ambiguous") if one of them occurs twice or has several
     values: what is verified must be what everybody else reads.
     """
-    found = []
-    for oid in (CHALLENGE_PASSWORD, EST_IDENTITY_LINKING):
-        values = [value for attribute in csr.attribute(oid) for value in attribute.values]
-        if len(values) > 1 or len(csr.attribute(oid)) > 1:
-            raise RemoteProtocolError("pop/ambiguous", "several linking values", Fault.FORBIDDEN)
-        found += [read_directory_string(value, limits) for value in values]
-    return tuple(found)
+    if not csr.challenges:
+        return ()
+    # No attribute is without a value, so that a second attribute is a second value.
+    found = [csr.challenge(oid) for oid in (CHALLENGE_PASSWORD, EST_IDENTITY_LINKING)]
+    if any(len(values) > 1 for values in found):
+        raise RemoteProtocolError("pop/ambiguous", "several linking values", Fault.FORBIDDEN)
+    return tuple(value for values in found for value in values)
 
 
 def is_bound(text: str, binding: ChannelBinding | None) -> bool:
@@ -64,16 +62,14 @@ def is_bound(text: str, binding: ChannelBinding | None) -> bool:
     return hmac.compare_digest(text, linking_text(binding))
 
 
-def check_linking(
-    csr: CertRequest, channel: Channel, limits: Limits, *, required: bool, tolerant: bool
-) -> bool:
+def check_linking(csr: CertRequest, channel: Channel, *, required: bool, tolerant: bool) -> bool:
     """True if the CSR is bound to the channel; False if it need not be and is not.
 
     Every linking value that is there must match (RFC 7030 3.5 "MUST be verified"), unless
     `tolerant`: a recognised RA, or a policy that ignores foreign challenges.
     Raises RemoteProtocolError "pop/mismatch", "pop/missing", "pop/ambiguous".
     """
-    values = linking_values(csr, limits)
+    values = linking_values(csr)
     matches = [is_bound(value, channel.binding) for value in values]
     if values and all(matches):
         return True
@@ -94,13 +90,13 @@ def check_linking(
     return False
 
 
-def check_foreign(csr: CertRequest, channel: Channel, limits: Limits, *, required: bool) -> None:
+def check_foreign(csr: CertRequest, channel: Channel, *, required: bool) -> None:
     """Accept a CSR that cannot be signed anew for sending on this channel, or raise.
 
     A client may not send one that is linked to something else, nor an unlinked one where the
     server requires linking. Raises RemoteProtocolError "pop/cannot-relink", "pop/ambiguous".
     """
-    values = linking_values(csr, limits)
+    values = linking_values(csr)
     linked = bool(values) and all(is_bound(value, channel.binding) for value in values)
     if not linked and (values or required):
         raise RemoteProtocolError(

@@ -32,9 +32,11 @@ def encode(der: bytes, *, columns: int | None = None) -> bytes:
         raise LocalProtocolError("columns must be a positive multiple of four")
     if not der:
         return b""
-    text = binascii.b2a_base64(der, newline=False)
-    width = columns or len(text)
-    return b"".join(text[at : at + width] + b"\n" for at in range(0, len(text), width))
+    text = binascii.b2a_base64(der)
+    if columns is None:
+        return text
+    text = text[:-1]
+    return b"".join(text[at : at + columns] + b"\n" for at in range(0, len(text), columns))
 
 
 def decode(

@@ -90,9 +90,9 @@ def test_the_published_requests_are_bound_to_their_published_channels(
     csr = parse_cert_request(vector(f"rfc7030/{name}.der"), LIMITS)
     binding = binding_of(next(case for case in CASES if case["id"] == case_id))
     on = replace(channel(), binding=binding)
-    assert check_linking(csr, on, LIMITS, required=True, tolerant=False)
+    assert check_linking(csr, on, required=True, tolerant=False)
     with pytest.raises(RemoteProtocolError) as refusal:
-        check_linking(csr, channel(), LIMITS, required=False, tolerant=False)
+        check_linking(csr, channel(), required=False, tolerant=False)
     assert refusal.value.code == "pop/mismatch"
 
 
@@ -168,11 +168,11 @@ def test_a_binding_that_needs_padding_needs_exactly_its_padding() -> None:
 @pytest.mark.parametrize("oid", [CHALLENGE_PASSWORD, IDENTITY_LINKING])
 def test_the_string_type_of_a_linking_value_does_not_matter(oid: str, tag: int) -> None:
     csr = linked_csr(Attribute(type=oid, values=(tlv(tag, TEXT.encode()),)))
-    assert linking_values(csr, LIMITS) == (TEXT,)
+    assert linking_values(csr) == (TEXT,)
 
 
 def test_a_csr_without_linking_attributes_has_no_linking_values() -> None:
-    assert linking_values(linked_csr(), LIMITS) == ()
+    assert linking_values(linked_csr()) == ()
 
 
 @pytest.mark.req("EST-183", "EST-175", "EST-194")
@@ -190,9 +190,9 @@ def test_two_linking_values_of_one_kind_are_ambiguous(oid: str, shape: str) -> N
     }[shape]
     csr = linked_csr(*attributes)
     for check in (
-        lambda: linking_values(csr, LIMITS),
-        lambda: check_linking(csr, channel(), LIMITS, required=False, tolerant=True),
-        lambda: check_foreign(csr, channel(), LIMITS, required=False),
+        lambda: linking_values(csr),
+        lambda: check_linking(csr, channel(), required=False, tolerant=True),
+        lambda: check_foreign(csr, channel(), required=False),
     ):
         with pytest.raises(RemoteProtocolError) as refusal:
             check()
@@ -230,11 +230,11 @@ def test_every_linking_value_that_is_there_must_match(
         refusal = "pop/mismatch"
     if refusal:
         with pytest.raises(RemoteProtocolError) as caught:
-            check_linking(csr, channel(), LIMITS, required=required, tolerant=tolerant)
+            check_linking(csr, channel(), required=required, tolerant=tolerant)
         assert (caught.value.code, caught.value.fault) == (refusal, Fault.FORBIDDEN)
         assert "linking of identity and proof of possession" in caught.value.message
     else:
-        linked = check_linking(csr, channel(), LIMITS, required=required, tolerant=tolerant)
+        linked = check_linking(csr, channel(), required=required, tolerant=tolerant)
         assert linked == (verdict == "linked")
 
 

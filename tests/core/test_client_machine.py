@@ -495,7 +495,7 @@ class ClientMachine(RuleBasedStateMachine):
         csr = parse_cert_request(payload, LIMITS)
         assert csr.spki == spki(own_key())
         assert signature_is_valid(csr)
-        values = linking_values(csr, LIMITS)
+        values = linking_values(csr)
         assert not (self.never and values)
         if values:
             assert channel.binding is not None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from est_core import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
+from est_core.asn1 import _der
 from est_core.asn1.csrattrs import ObjectId, parse_csrattrs
 from tests.core.asn1.build import attribute, seq, tlv
 
@@ -45,6 +47,11 @@ def refusal(der: bytes, limits: Limits = LIMITS) -> str:
         (b"\x30\x03\x1f\x1e\x00", "der/tag"),
         (b"\x30\x04\x1f\x80\x1f\x00", "der/tag"),
         (b"\x30\x08\x1f\x81\x81\x81\x81\x81\x01\x00", "der/tag"),
+        (b"\x30\x01\x06", "der/truncated"),
+        (b"\x30\x05\x30\x01\x06\x05\x00", "der/truncated"),
+        (b"\x30\x05\x30\x01\x10\x05\x00", "der/truncated"),
+        (b"\x30\x05\x30\x03\x06\x02\x2a", "der/truncated"),
+        (b"\x30\x06\x30\x04\x24\x80\x00\x00", "der/indefinite"),
     ],
 )
 def test_each_rule_of_the_gate_has_its_refusal(der: bytes, code: str) -> None:
@@ -109,6 +116,48 @@ def test_object_identifiers_round_trip(root: tuple[int, int], rest: list[int]) -
     dotted = ".".join(map(str, (*root, *rest)))
     der = seq(ObjectId(oid=dotted).der())
     assert parse_csrattrs(der, LIMITS).oids() == (dotted,)
+
+
+elements = st.recursive(
+    st.builds(tlv, st.sampled_from([1, 2, 3, 4, 5, 6, 0x0C, 0x80]), st.binary(max_size=140)),
+    lambda inner: st.builds(
+        lambda tag, parts: tlv(tag, b"".join(parts)),
+        st.sampled_from([0x30, 0x31, 0xA0, 0xA3]),
+        st.lists(inner, max_size=4),
+    ),
+    max_leaves=12,
+)
+
+
+@st.composite
+def nearly_der(draw: st.DrawFn) -> bytes:
+    """One element and perhaps a few octets of it that are others, missing or more."""
+    der = bytearray(tlv(0x30, draw(elements)))
+    octets = st.sampled_from([0x00, 0x10, 0x1F, 0x24, 0x30, 0x80, 0x81, 0x82, 0xA0, 0xBF, 0xFF])
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(der)))
+        der[at : at + draw(st.integers(0, 2))] = bytes(draw(st.lists(octets, max_size=2)))
+    return bytes(der)
+
+
+def gate(check: Callable[[], None]) -> tuple[str, str]:
+    try:
+        check()
+    except RemoteProtocolError as error:
+        return error.code, error.message
+    return "", ""
+
+
+@settings(max_examples=300)
+@given(
+    der=nearly_der(),
+    limits=st.builds(Limits, der_nodes=st.integers(1, 40), der_depth=st.integers(1, 6)),
+)
+def test_the_short_look_at_a_good_request_spares_no_other_its_refusal(
+    der: bytes, limits: Limits
+) -> None:
+    walked = gate(lambda: _der._walk_untrusted(der, limits, limits.body_bytes, ber=False))
+    assert gate(lambda: _der.check_der(der, limits)) == walked
 
 
 @given(der=st.binary(max_size=512))

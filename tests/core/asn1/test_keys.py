@@ -35,6 +35,12 @@ KEYS = {
     "Ed448": ed448.Ed448PrivateKey.generate().public_key().public_bytes(DER, SPKI),
     "ML-DSA-65": mldsa.MLDSA65PrivateKey.generate().public_key().public_bytes(DER, SPKI),
 }
+CURVES = {
+    P256: p256(),
+    "1.3.132.0.34": ec.derive_private_key(7, ec.SECP384R1()),
+    "1.3.132.0.35": ec.derive_private_key(7, ec.SECP521R1()),
+    "1.3.132.0.33": ec.derive_private_key(7, ec.SECP224R1()),
+}
 DEFAULT_ALGORITHM = {
     "EC P-256": "ecdsa-with-SHA256",
     "EC P-384": "ecdsa-with-SHA384",
@@ -156,11 +162,33 @@ def test_a_modulus_beyond_any_use_is_refused() -> None:
     assert refusal(rsa_spki(2**16385 + 1, 65537)) == "key/unsupported"
 
 
-def test_a_compressed_point_is_the_same_key() -> None:
-    point = p256().public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
-    compressed = seq(seq(oid(EC_KEY), oid(P256)), tlv(3, b"\0" + point))
-    assert compressed != KEYS["EC P-256"]
-    assert public_key_facts(compressed, LIMITS).spki == KEYS["EC P-256"]
+@pytest.mark.parametrize(
+    "name, dotted",
+    [
+        ("P-256", P256),
+        ("P-384", "1.3.132.0.34"),
+        ("P-521", "1.3.132.0.35"),
+        ("secp224r1", "1.3.132.0.33"),
+    ],
+)
+def test_a_point_is_the_same_key_in_whatever_form(name: str, dotted: str) -> None:
+    key = CURVES[dotted].public_key()
+    usual = key.public_bytes(DER, SPKI)
+    point = key.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    compressed = seq(seq(oid(EC_KEY), oid(dotted)), tlv(3, b"\0" + point))
+    assert compressed != usual
+    facts = public_key_facts(compressed, LIMITS)
+    assert facts == public_key_facts(usual, LIMITS)
+    assert (facts.spki, facts.curve) == (usual, dotted)
+    assert (facts.name, facts.bits) == (f"EC {name}", key.curve.key_size)
+
+
+@pytest.mark.parametrize("dotted", [P256, "1.3.132.0.33"])
+def test_a_point_beside_its_curve_is_refused(dotted: str) -> None:
+    key = CURVES[dotted].public_key()
+    der = bytearray(key.public_bytes(DER, SPKI))
+    der[-1] ^= 1
+    assert refusal(bytes(der)) == "key/unsupported"
 
 
 @given(data=st.data())

@@ -163,6 +163,11 @@ def test_what_is_counted_is_bounded() -> None:
     assert refusal(request(), Limits(body_bytes=100)) == "der/too-large"
 
 
+def test_the_shortest_names_are_counted_too() -> None:
+    names = extension_request([Extension(oid="2.5.29.17", value=seq(b"\x82\0" * 5))])
+    assert refusal(unsigned(names.der()), Limits(names=4)) == "csr/too-many-names"
+
+
 def test_every_truncation_is_refused() -> None:
     for end in range(len(request())):
         assert refusal(request()[:end]).startswith("der/")
