@@ -14,13 +14,13 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from OpenSSL import crypto
 
+from est_transports.tls_errors import problem_text
 from est_transports.trust import TrustAnchors
 from est_transports.verification import (
     UNREADABLE,
     Purpose,
     fill_store,
     flaw,
-    problem_text,
 )
 
 

@@ -165,10 +165,6 @@ class Conversation:
         if exchange is self._exchange:
             self._advance(exchange, now)
 
-    def is_wanted(self, asked: Ask) -> bool:
-        """Return whether anybody still waits for the decision. For any thread, before it asks."""
-        return asked.exchange is self._exchange
-
     def handle_timeout(self, now: Instant) -> None:
         """Note that the deadline of the last step has passed."""
         exchange = self._exchange

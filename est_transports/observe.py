@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -55,7 +56,19 @@ def log_request(record: Record) -> None:
     """
     values = request_fields(record)
     level = logging.ERROR if record.status == 500 else logging.INFO
-    _log.log(level, "%s", key_values(values), extra={FIELDS: values})
+    _log.log(level, "%s", _KeyValues(values), extra={FIELDS: values})
+
+
+class _KeyValues:
+    """Values that become text when a formatter asks for it, which that for JSON does not."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self._values = values
+
+    def __str__(self) -> str:
+        return key_values(self._values)
 
 
 def key_values(values: Mapping[str, object]) -> str:
@@ -66,6 +79,7 @@ def key_values(values: Mapping[str, object]) -> str:
     return " ".join(f"{key}={_value(value)}" for key, value in values.items())
 
 
+@lru_cache(maxsize=64)  # for the record and for the log, and again on a kept connection
 def subject_text(certificate: x509.Certificate) -> str:
     """Return a subject as RFC 4514 text, "?" for one that is no readable name.
 

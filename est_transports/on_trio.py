@@ -6,8 +6,9 @@ The client speaks EST-coaps too, to servers with coaps URIs; for a server see `C
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Final, Self, assert_never, cast
 
@@ -21,10 +22,10 @@ from est_core import (
     CSRAttrsReceived,
     Decision,
     Enrolled,
-    Fail,
     Failed,
     Instant,
     RetryLater,
+    ServerQuestion,
 )
 from est_transports import _clock
 from est_transports.application import Application, AsyncApplication, told_apart
@@ -53,10 +54,10 @@ from est_transports.service import (
 )
 from est_transports.tls import ContextSource, TlsEngine, client_context
 from est_transports.tls_errors import TlsError
-from est_transports.trio_asking import Asking
 from est_transports.trio_coap import CoapServer
 from est_transports.trio_crowd import CappedListener, Crowd, Place
 from est_transports.trio_dtls import DtlsSocket
+from est_transports.trio_threads import ask_in_thread
 from est_transports.trio_tls import TlsBrokenError, TlsStream
 
 __all__ = ["Client", "CoapServer", "Server"]
@@ -239,42 +240,46 @@ class Server:
         if self._threads is None and self._application is not None:
             decision = consult(self._application, asked.question)
             return conversation.decide(asked, decision, self._clock())
-        asking = Asking(conversation, asked)
-        self._connections.start_soon(self._decide, asking)
+        decided = trio.Event()
+
+        def decide(decision: Decision) -> None:
+            conversation.decide(asked, decision, self._clock())
+            decided.set()
+
+        begun = False
         with trio.move_on_after(self._left(asked.deadline)):
-            await asking.decided.wait()
-        if not asking.decided.is_set():
-            # It goes on; what it decides is settled when it comes.
+            await self._begin_to_ask(asked.question, decide)
+            begun = True
+            await decided.wait()
+        if not decided.is_set():
             conversation.handle_timeout(self._clock())
-            asking.give_up()
+            if begun:  # it goes on: what it decides is settled when it comes, and `serve` waits
+                self._connections.start_soon(decided.wait)
         return None
 
-    async def _decide(self, asking: Asking) -> None:
-        with asking.waiting:
-            decision = await self._consult(asking)
-            if decision is not None:
-                asking.conversation.decide(asking.asked, decision, self._clock())
-            asking.decided.set()
-
-    async def _consult(self, asking: Asking) -> Decision | None:
-        question = asking.asked.question
+    async def _begin_to_ask(
+        self, question: ServerQuestion, decide: Callable[[Decision], None]
+    ) -> None:
+        """Return when the application has been asked; `decide` is called when it has answered."""
         if self._async_application is not None:
-            async with self._tasks:
-                asking.has_begun = True
-                return await consult_async(self._async_application, question)
+            asked = partial(consult_async, self._async_application, question)
+            return await self._ask_in_task(asked, decide)
         authenticates = isinstance(question, AuthenticateRequested)
-        try:
-            return await trio.to_thread.run_sync(
-                asking.consult,
-                cast(Application, self._application),  # one of the two is there
-                limiter=self._doors if authenticates else self._threads,
-                # Once it has begun, only the hard deadline of `stop` cancels this, and it does not
-                # wait for threads.
-                abandon_on_cancel=True,
-            )
-        except Exception:  # noqa: BLE001  # no thread to be had, say
-            _log.exception("the application could not be asked")
-            return Fail()
+        application = cast(Application, self._application)  # one of the two is there
+        limiter = self._doors if authenticates else cast(trio.CapacityLimiter, self._threads)
+        return await ask_in_thread(partial(consult, application, question), decide, limiter)
+
+    async def _ask_in_task(
+        self, consult: Callable[[], Awaitable[Decision]], decide: Callable[[Decision], None]
+    ) -> None:
+        async def ask() -> None:
+            try:
+                decide(await consult())
+            finally:
+                self._tasks.release_on_behalf_of(ask)
+
+        await self._tasks.acquire_on_behalf_of(ask)
+        self._connections.start_soon(ask)
 
     async def _close(self, stream: TlsStream, step: Close) -> None:
         if step.gently:

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from enum import Enum, unique
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -85,6 +86,12 @@ def canonical_host(text: str) -> str:
     except ValueError:
         return host if host.isascii() else _a_labels(host)
     return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+@lru_cache(maxsize=16)
+def canonical_hosts(names: frozenset[str]) -> frozenset[str]:
+    """Return names in the form of `canonical_host`; a server's own are the same each time."""
+    return frozenset(map(canonical_host, names))
 
 
 def check_subject(subject: x509.Name, own_names: frozenset[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, unique
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from cryptography import x509
@@ -21,7 +22,7 @@ from est_core.asn1.pkcs10 import CertRequest
 from est_transports.profile_names import (
     Refused,
     SanKind,
-    canonical_host,
+    canonical_hosts,
     check_alt_names,
     check_subject,
 )
@@ -84,6 +85,7 @@ class KeyUse(Enum):
     DECIPHER_ONLY = "decipher_only"
 
 
+_KINDS: Final = {kind.value: kind for kind in KeyKind}
 _SIGNING: Final = frozenset({KeyUse.DIGITAL_SIGNATURE, KeyUse.CONTENT_COMMITMENT})
 _ENCIPHERING: Final = frozenset({KeyUse.KEY_ENCIPHERMENT, KeyUse.DATA_ENCIPHERMENT})
 _AGREEING: Final = frozenset({KeyUse.KEY_AGREEMENT, KeyUse.ENCIPHER_ONLY, KeyUse.DECIPHER_ONLY})
@@ -139,6 +141,11 @@ class PlannedExtension:
     critical: bool = False
 
 
+_NO_CA: Final = PlannedExtension(
+    value=x509.BasicConstraints(ca=False, path_length=None), critical=True
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificatePlan:
     """A certificate to be: all but what is the issuer's. `profile` is None for the CA's own."""
@@ -181,7 +188,7 @@ def certify(csr: CertRequest, profile: Profile, own_names: frozenset[str]) -> Ce
     profile/key-usage, profile/extended-key-usage, profile/critical-extension,
     profile/extension, profile/change-subject-name.
     """
-    own = frozenset(map(canonical_host, own_names))
+    own = canonical_hosts(own_names)
     _check_attributes(csr)
     kind = _checked_key(csr, profile)
     request = x509.load_der_x509_csr(csr.der)
@@ -192,7 +199,7 @@ def certify(csr: CertRequest, profile: Profile, own_names: frozenset[str]) -> Ce
         raise Refused("profile/subject", "the subject is not in canonical DER")
     check_subject(csr.subject, own)
     planned = (
-        PlannedExtension(value=x509.BasicConstraints(ca=False, path_length=None), critical=True),
+        _NO_CA,
         _planned_key_usage(asked, profile, kind),
         _planned_purposes(asked, profile),
         *_planned_names(asked, profile, own, csr),
@@ -229,8 +236,7 @@ def _checked_key(csr: CertRequest, profile: Profile) -> KeyKind:
 
 
 def _kind_of(facts: PublicKeyFacts) -> KeyKind | None:
-    name = "RSA" if facts.name.startswith("RSA ") else facts.name
-    return next((kind for kind in KeyKind if kind.value == name), None)
+    return _KINDS.get("RSA" if facts.name.startswith("RSA ") else facts.name)
 
 
 def _asked_extensions(
@@ -264,6 +270,11 @@ def _planned_key_usage(
     uses &= _USES_OF.get(kind, _SIGNING)
     if not uses:
         raise Refused("profile/key-usage", f"a {kind.value} key has none of the uses asked for")
+    return _key_usage(uses)
+
+
+@lru_cache(maxsize=128)  # as many as there are
+def _key_usage(uses: frozenset[KeyUse]) -> PlannedExtension:
     value = x509.KeyUsage(
         **{use.value: use in uses for use in KeyUse}, key_cert_sign=False, crl_sign=False
     )

@@ -125,6 +125,7 @@ class ReferenceCA:
         self._renewal_grace = renewal_grace
         self._entropy = entropy
         self._authority_key_id = _authority_key_id(certificate)
+        self._validity = certificate.not_valid_before_utc, certificate.not_valid_after_utc
 
     def ca_certificates(self) -> tuple[x509.Certificate, ...]:
         """Return the issuing certificate and its chain up to the root. RFC 7030 4.1.3."""
@@ -213,20 +214,18 @@ class ReferenceCA:
             raise _renewal("renewal/expired", "the certificate expired")
 
     def _builder(self, plan: CertificatePlan, now: datetime) -> x509.CertificateBuilder:
-        issuer = self.certificate
-        if not issuer.not_valid_before_utc <= now <= issuer.not_valid_after_utc:
+        begin, end = self._validity
+        if not begin <= now <= end:
             raise CAUnavailable("the CA's own certificate is not valid now")
         moment = now.astimezone(UTC).replace(microsecond=0)
         builder = (
             x509.CertificateBuilder()
             .subject_name(plan.subject)
-            .issuer_name(issuer.subject)
+            .issuer_name(self.certificate.subject)
             .public_key(plan.public_key)
             .serial_number(new_serial(self._entropy))
-            .not_valid_before(max(moment - BACKDATED, issuer.not_valid_before_utc))
-            .not_valid_after(
-                min(moment + timedelta(days=plan.validity_days), issuer.not_valid_after_utc)
-            )
+            .not_valid_before(max(moment - BACKDATED, begin))
+            .not_valid_after(min(moment + timedelta(days=plan.validity_days), end))
         )
         for extension in plan.extensions:
             builder = builder.add_extension(extension.value, extension.critical)

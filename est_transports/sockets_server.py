@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol, TypeVar, assert_never
 
-from est_core import Channel, LocalProtocolError
+from est_core import Channel, Instant, LocalProtocolError
 from est_transports import _clock
 from est_transports.application import Application, check_blocking
 from est_transports.http_server import Close, Conversation, Receive, Send
@@ -88,6 +88,7 @@ def serve_connection(
     the exchange's deadline is replaced by 503. Raises LocalProtocolError, with the connection
     left alone, for an AsyncApplication.
     """
+    check_blocking(application)
     _Connection(application, config, observe, clock, sock).serve(sock, context_source)
 
 
@@ -105,6 +106,7 @@ def converse(
 
     As `serve_connection`, but for the handshake, and closing the stream is all that is closed.
     """
+    check_blocking(application)
     _Connection(application, config, observe, clock).talk(stream, channel, peer)
 
 
@@ -125,7 +127,6 @@ class _Connection:
         is_crowded: Callable[[], bool] = _alone,
         gives_way: Callable[[], bool] = _alone,
     ) -> None:
-        check_blocking(application)
         self._sock = sock
         self._application = application
         self._config = config
@@ -146,7 +147,7 @@ class _Connection:
             try:
                 stream = TlsSocket(sock, engine, self._clock)
                 deadline = self._since + self._config.timeouts.handshake_s
-                channel = self._patiently(stream.do_handshake, deadline)
+                channel = self._patiently(stream.do_handshake, deadline, self._since)
             except (TlsError, OSError) as exc:
                 if not self._stopping:
                     notify(self._observe, handshake_failed(peer, exc))
@@ -159,27 +160,29 @@ class _Connection:
 
     def talk(self, stream: Stream, channel: Channel, peer: str) -> None:
         """Serve the requests of a channel."""
-        conversation = Conversation(self._config, channel=channel, peer=peer, now=self._clock())
+        now = self._clock()
+        conversation = Conversation(self._config, channel=channel, peer=peer, now=now)
         self._conversation = conversation
         if self._stopping:
             conversation.stop()
         while True:
-            match step := conversation.next_step(self._clock()):
+            match step := conversation.next_step(now):
                 case Send():
-                    self._send(stream, conversation, step)
+                    now = self._send(stream, conversation, step, now)
                 case Receive():
-                    self._receive(stream, conversation, step)
+                    now = self._receive(stream, conversation, step, now)
                 case Ask():
                     self._end_in_a_crowd(conversation)
                     decision = consult(self._application, step.question)
-                    conversation.decide(step, decision, self._clock())
-                    self._since = self._clock().mono
+                    now = self._clock()
+                    conversation.decide(step, decision, now)
+                    self._since = now.mono
                 case Finished():
                     notify(self._observe, step.record)
-                    self._since = self._clock().mono
+                    self._since = now.mono
                 case Close():
                     if step.gently:
-                        deadline = self._clock().mono + self._config.timeouts.drain_s
+                        deadline = now.mono + self._config.timeouts.drain_s
                         stream.linger(step.drain_bytes, deadline)
                     return stream.close()
                 case _:
@@ -201,34 +204,47 @@ class _Connection:
         if self._is_crowded():
             conversation.stop()  # the next client needs this thread
 
-    def _send(self, stream: Stream, conversation: Conversation, step: Send) -> None:
-        unsaid = [step.data]
-        self._since = self._clock().mono
+    def _send(
+        self, stream: Stream, conversation: Conversation, step: Send, now: Instant
+    ) -> Instant:
+        unsaid, reason = [step.data], ""
+        self._since = now.mono
         try:
             self._patiently(
                 lambda deadline: stream.send_all(unsaid.pop() if unsaid else b"", deadline),
                 step.deadline,
+                now.mono,
             )
         except TimeoutError:
-            conversation.lost("the client took too long to read", self._clock())
+            reason = "the client took too long to read"
         except (OSError, TlsError):
-            conversation.lost("the client closed the connection", self._clock())
+            reason = "the client closed the connection"
+        now = self._clock()
+        if reason:
+            conversation.lost(reason, now)
+        return now
 
-    def _receive(self, stream: Stream, conversation: Conversation, step: Receive) -> None:
+    def _receive(
+        self, stream: Stream, conversation: Conversation, step: Receive, now: Instant
+    ) -> Instant:
         try:
-            data = self._patiently(stream.receive_some, step.deadline)
+            data = self._patiently(stream.receive_some, step.deadline, now.mono)
         except TimeoutError:
-            return conversation.handle_timeout(self._clock())
+            now = self._clock()
+            conversation.handle_timeout(now)
+            return now
         except (OSError, TlsError):
             data = b""  # HTTP's own framing tells whether something is missing
-        conversation.receive(data, self._clock())
-        return self._end_in_a_crowd(conversation)
+        now = self._clock()
+        conversation.receive(data, now)
+        self._end_in_a_crowd(conversation)
+        return now
 
-    def _patiently(self, action: Callable[[float], _T], deadline: float) -> _T:
+    def _patiently(self, action: Callable[[float], _T], deadline: float, now: float) -> _T:
         """Wait for the client until the deadline, or until there is a reason not to."""
         while True:
             try:
-                return action(min(deadline, self._clock().mono + _LOOK_AGAIN_S))
+                return action(min(deadline, now + _LOOK_AGAIN_S))
             except TimeoutError:
                 now = self._clock().mono
                 if now >= deadline or self._gives_up(now):

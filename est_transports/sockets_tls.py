@@ -37,6 +37,7 @@ class TlsSocket:
     def do_handshake(self, deadline: float) -> Channel:
         """Return the facts of the channel once the handshake is over."""
         self._until(lambda: self._engine.handshake() or None, deadline)
+        self._flush(deadline)
         return self._engine.channel()
 
     def send_all(self, data: bytes, deadline: float) -> None:
@@ -79,7 +80,10 @@ class TlsSocket:
             self._sock.close()
 
     def _until(self, step: Callable[[], _T | None], deadline: float) -> _T:
-        """Try the step, feed the engine, and try again, until it returns something."""
+        """Try the step, feed the engine, and try again, until it returns something.
+
+        What the engine has to say leaves before we wait; after the last step it may stay behind.
+        """
         while True:
             try:
                 done = step()
@@ -87,16 +91,23 @@ class TlsSocket:
                 with suppress(OSError):
                     self._flush(deadline)  # the alert that tells the peer why
                 raise
-            self._flush(deadline)
             if done is not None:
                 return done
+            self._flush(deadline)
             self._engine.receive(self._receive(deadline))
 
     def _flush(self, deadline: float) -> None:
         self._outbox += self._engine.outgoing()
         while self._outbox:  # what is not sent by the deadline goes first the next time
+            del self._outbox[: self._send(deadline)]
+
+    def _send(self, deadline: float) -> int:
+        self._sock.settimeout(0.0)
+        try:
+            return self._sock.send(self._outbox)
+        except BlockingIOError:
             self._wait_until(deadline)
-            del self._outbox[: self._sock.send(self._outbox)]
+            return self._sock.send(self._outbox)
 
     def _receive(self, deadline: float) -> bytes:
         self._wait_until(deadline)

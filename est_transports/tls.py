@@ -58,6 +58,7 @@ FRUITLESS_BYTES: Final = 256 * 1024
 """What may arrive without a byte of data in it: TLS 1.3 sets no bound on KeyUpdate messages, and
 each costs us an answer. A record has 17 KiB at most."""
 READ_BYTES: Final = 16 * 1024  # one record, RFC 8446 5.1
+_OUTGOING_BYTES: Final = 64 * 1024
 
 
 @unique
@@ -135,9 +136,12 @@ class TlsEngine:
         pieces = []
         try:
             while True:
-                pieces.append(self._connection.bio_read(4 * READ_BYTES))
+                pieces.append(self._connection.bio_read(_OUTGOING_BYTES))
+                if len(pieces[-1]) < _OUTGOING_BYTES:
+                    break  # there is no more, and asking would cost an exception
         except SSL.WantReadError:
-            return b"".join(pieces)
+            pass
+        return b"".join(pieces)
 
     def handshake(self) -> bool:
         """Go on with the handshake; True when it is over, False when it needs more bytes.

@@ -10,8 +10,7 @@ client: 40 s until it was served without this.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Final
 
 import trio
@@ -37,15 +36,32 @@ class Place:
         """Count from now: we have done our part, the client is next."""
         self.since = trio.current_time()
 
-    @contextmanager
-    def wait(self, seconds: float) -> Iterator[trio.CancelScope]:
+    def wait(self, seconds: float) -> Wait:
         """Do what depends on the client; it is cancelled after that time, or in a crowd."""
-        with trio.move_on_after(seconds) as scope:
-            self.waiting = scope
-            try:
-                yield scope
-            finally:
-                self.waiting = None
+        return Wait(self, seconds)
+
+
+class Wait:
+    """A cancel scope that its place knows about while it is open."""
+
+    __slots__ = ("_place", "_scope")
+
+    def __init__(self, place: Place, seconds: float) -> None:
+        self._place = place
+        self._scope = trio.move_on_after(seconds)
+
+    def __enter__(self) -> trio.CancelScope:
+        self._place.waiting = self._scope
+        return self._scope.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self._place.waiting = None
+        return self._scope.__exit__(kind, error, traceback)
 
 
 class Crowd:

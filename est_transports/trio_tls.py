@@ -35,6 +35,7 @@ class TlsStream(trio.abc.Stream):
         self.transport = transport
         self._engine = engine
         self._closed = False
+        self._shaken = False
         self._outbox = bytearray()
         self._flushing = trio.Lock()
         self._sending = _Guard("another task is sending")
@@ -43,6 +44,7 @@ class TlsStream(trio.abc.Stream):
     async def do_handshake(self) -> Channel:
         """Return the facts of the channel once the handshake is over; at once if it is."""
         await self._until(lambda: self._engine.handshake() or None)
+        self._shaken = True
         return self._engine.channel()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -116,7 +118,8 @@ class TlsStream(trio.abc.Stream):
         return True
 
     async def _shake_hands(self) -> None:
-        await self._until(lambda: self._engine.handshake() or None)
+        if not self._shaken:
+            await self.do_handshake()
 
     async def _until(self, step: Callable[[], _T | None]) -> _T:
         """Try the step, feed the engine, and try again, until it returns something."""
@@ -152,11 +155,17 @@ class TlsStream(trio.abc.Stream):
         self._outbox += self._engine.outgoing()
         if not self._outbox and not self._flushing.locked():
             return False
-        async with self._flushing:  # a reader may have to send, and bytes must leave in order
+        try:  # a reader may have to send, and bytes must leave in order
+            self._flushing.acquire_nowait()  # not `async with`: it gives others a turn each time
+        except trio.WouldBlock:
+            await self._flushing.acquire()
+        try:
             outgoing = bytes(self._outbox)
             self._outbox.clear()
             if outgoing:
                 await self.transport.send_all(outgoing)
+        finally:
+            self._flushing.release()
         return True
 
 

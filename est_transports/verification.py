@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, unique
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
@@ -34,7 +35,7 @@ from service_identity.cryptography import (
 
 from est_core import LocalProtocolError
 from est_core.channel import TrustClass
-from est_transports.tls_errors import BAD_CERTIFICATE, TlsError
+from est_transports.tls_errors import BAD_CERTIFICATE, NO_ANCHOR, TlsError, problem_text
 from est_transports.trust import TrustAnchors
 
 MAX_PEER_CERTIFICATES: Final = 16  # what a peer may send; OpenSSL stops at 100 KiB
@@ -42,6 +43,7 @@ MAX_CHAIN_DEPTH: Final = 8  # intermediates of a verified chain; OpenSSL's defau
 CA_NAMES_BYTES: Final = 8 * 1024  # of a CertificateRequest; the web's CAs need 14 KiB
 MIN_RSA_BITS: Final = 2048
 _MAX_PROBLEMS: Final = 8
+_KNOWN_MAX: Final = 256  # anchors and intermediates, which are the same few in every handshake
 
 CMC_RA: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28")
 
@@ -86,41 +88,8 @@ _HASHES: Final = frozenset(
     {"sha224", "sha256", "sha384", "sha512", "sha3-224", "sha3-256", "sha3-384", "sha3-512"}
 )
 
-_Codes = SSL.X509VerificationCodes
-_NO_ANCHOR: Final = "leads to no trust anchor"
+_Codes: Final = SSL.X509VerificationCodes
 _UNREADABLE_TEXT: Final = "certificate cannot be read"
-_PROBLEMS: Final = {
-    _Codes.ERR_UNABLE_TO_GET_ISSUER_CERT: _NO_ANCHOR,
-    _Codes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY: _NO_ANCHOR,
-    _Codes.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: _NO_ANCHOR,
-    _Codes.ERR_CERT_UNTRUSTED: _NO_ANCHOR,
-    _Codes.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: "self-signed and not a trust anchor",
-    _Codes.ERR_SELF_SIGNED_CERT_IN_CHAIN: "leads to a self-signed root that is no trust anchor",
-    _Codes.ERR_CERT_SIGNATURE_FAILURE: "signature does not verify",
-    _Codes.ERR_CERT_NOT_YET_VALID: "not yet valid",
-    _Codes.ERR_CERT_HAS_EXPIRED: "expired",
-    _Codes.ERR_CERT_REVOKED: "revoked",
-    _Codes.ERR_UNABLE_TO_GET_CRL: "no revocation list that covers it",
-    _Codes.ERR_CRL_SIGNATURE_FAILURE: "signature of the revocation list does not verify",
-    _Codes.ERR_CRL_NOT_YET_VALID: "revocation list not yet valid",
-    _Codes.ERR_CRL_HAS_EXPIRED: "revocation list out of date",
-    _Codes.ERR_INVALID_CA: "issued by a certificate that is no CA",
-    _Codes.ERR_PATH_LENGTH_EXCEEDED: "path length exceeded",
-    _Codes.ERR_INVALID_PURPOSE: "issuer not allowed to certify for this purpose",
-    _Codes.ERR_CERT_CHAIN_TOO_LONG: "chain too long",
-    _Codes.ERR_PERMITTED_VIOLATION: "name outside the issuer's permitted names",
-    _Codes.ERR_EXCLUDED_VIOLATION: "name among the issuer's excluded names",
-    _Codes.ERR_UNHANDLED_CRITICAL_EXTENSION: "critical extension that is not understood",
-    66: "key too weak",  # X509_V_ERR_EE_KEY_TOO_SMALL; pyOpenSSL does not name these three
-    67: "issuer's key too weak",  # X509_V_ERR_CA_KEY_TOO_SMALL
-    68: "signed with a hash too weak",  # X509_V_ERR_CA_MD_TOO_WEAK
-}
-"""OpenSSL's verification results in a few words each."""
-
-
-def problem_text(error: int) -> str:
-    """Return what an error of OpenSSL's verification means, in a few words."""
-    return _PROBLEMS.get(error, f"verification error {error}")
 
 
 class VerificationRecord:
@@ -155,9 +124,8 @@ class PeerVerifier:
 
     __slots__ = (
         "_anchors",
+        "_classes",
         "_crl_issuers",
-        "_explicit",
-        "_implicit",
         "_purpose",
         "_store",
         "_tolerant",
@@ -167,8 +135,10 @@ class PeerVerifier:
         self._anchors = anchors
         self._purpose = purpose
         self._tolerant = tolerant
-        self._explicit = frozenset(_anchor_key(anchor) for anchor in anchors.explicit)
-        self._implicit = frozenset(_anchor_key(anchor) for anchor in anchors.implicit)
+        self._classes = (
+            (frozenset(map(_anchor_key, anchors.explicit)), TrustClass.EXPLICIT),
+            (frozenset(map(_anchor_key, anchors.implicit)), TrustClass.IMPLICIT),
+        )
         self._crl_issuers = frozenset(_folded(crl.issuer) for crl in anchors.crls)
         self._store: crypto.X509Store | None = None  # made for the first resumed session
 
@@ -201,7 +171,7 @@ class PeerVerifier:
         if resumed:
             verified = self._verify_again(chain, problems)
         elif not problems:
-            verified = _verified_chain(connection, problems)
+            verified = _verified_chain(connection, chain[0], problems)
         trust_class = TrustClass.FAILED
         if not problems:
             problems += self._flaws(verified)
@@ -245,7 +215,8 @@ class PeerVerifier:
 
     def _is_anchor(self, certificate: crypto.X509) -> bool:
         try:
-            return _anchor_key(certificate.to_cryptography()) in self._explicit | self._implicit
+            key = _anchor_key(certificate.to_cryptography())
+            return any(key in anchors for anchors, _ in self._classes)
         except UNREADABLE:
             return False
 
@@ -271,27 +242,24 @@ class PeerVerifier:
 
     def _flaws(self, verified: tuple[x509.Certificate, ...]) -> list[str]:
         if not verified:
-            return [_NO_ANCHOR]
+            return [NO_ANCHOR]
         if len(verified) > MAX_CHAIN_DEPTH + 2:
-            return [_PROBLEMS[_Codes.ERR_CERT_CHAIN_TOO_LONG]]
+            return [problem_text(_Codes.ERR_CERT_CHAIN_TOO_LONG)]
         last = len(verified) - 1  # the anchor: nobody relies on the signature it bears
-        found = (
-            flaw(certificate, self._purpose, leaf=place == 0, signed=place != last)
-            for place, certificate in enumerate(verified)
-        )
+        found = [flaw(verified[0], self._purpose, signed=last > 0)]
+        for place, each in enumerate(verified[1:], start=1):
+            found.append(_known_flaw(each, self._purpose, leaf=False, signed=place != last))
         return [text for text in found if text]
 
     def _classify(self, verified: tuple[x509.Certificate, ...], problems: list[str]) -> TrustClass:
         try:
-            keys = {_anchor_key(certificate) for certificate in verified}
+            for anchors, trust_class in self._classes:
+                if anchors and any(_known_key(each) in anchors for each in reversed(verified)):
+                    return trust_class
         except UNREADABLE:
             problems.append(_UNREADABLE_TEXT)
             return TrustClass.FAILED
-        if keys & self._explicit:
-            return TrustClass.EXPLICIT
-        if keys & self._implicit:
-            return TrustClass.IMPLICIT
-        problems.append(_NO_ANCHOR)
+        problems.append(NO_ANCHOR)
         return TrustClass.FAILED
 
 
@@ -395,10 +363,11 @@ def _record_of(connection: SSL.Connection) -> VerificationRecord:
 
 
 def _verified_chain(
-    connection: SSL.Connection, problems: list[str]
+    connection: SSL.Connection, leaf: x509.Certificate, problems: list[str]
 ) -> tuple[x509.Certificate, ...]:
-    try:
-        return tuple(connection.get_verified_chain(as_cryptography=True) or ())
+    found = connection.get_verified_chain() or []
+    try:  # it begins with the leaf, which was converted once already
+        return (leaf, *(above.to_cryptography() for above in found[1:])) if found else ()
     except UNREADABLE:
         problems.append(_UNREADABLE_TEXT)
         return ()
@@ -409,6 +378,11 @@ def _anchor_key(certificate: x509.Certificate) -> bytes:
     # before and after a renewal, are one anchor, whichever of them OpenSSL picked.
     spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return certificate.subject.public_bytes() + spki
+
+
+# For certificates that were verified: of those, a stranger cannot make any number.
+_known_flaw: Final = lru_cache(maxsize=_KNOWN_MAX)(flaw)
+_known_key: Final = lru_cache(maxsize=_KNOWN_MAX)(_anchor_key)
 
 
 def _folded(name: x509.Name) -> str:

@@ -178,6 +178,7 @@ class RawClient:
 
     def is_cut_off(self) -> bool:
         """Return True when the connection ends, in whatever way."""
+        self.sock.settimeout(PATIENCE_S)
         with suppress(ConnectionError):
             while self.sock.recv(65536):
                 pass

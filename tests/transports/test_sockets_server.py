@@ -272,9 +272,8 @@ def test_stopping_answers_what_is_asked_and_ends_the_others_at_once() -> None:
 
 def test_stopping_waits_for_a_request_that_has_begun() -> None:
     with running() as est:
-        client = est.connect().shake_hands().say(CACERTS[:20])
-        until(lambda: connection_threads() == 1)
-        client.say(CACERTS[20:30])
+        client = est.connect().shake_hands()
+        assert client.ask(CACERTS + CACERTS[:30]) == [200]
         est.server.stop(drain_s=60)
         assert statuses(client.say(CACERTS[30:]).hear_all()) == [200]
         client.close()

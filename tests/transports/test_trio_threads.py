@@ -1,0 +1,121 @@
+"""A question goes to a thread and its decision comes back, whatever happens in between."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+import trio
+import trio.testing
+
+from est_core import Decision, Fail, Pend
+from est_transports.trio_threads import ask_in_thread
+
+ANSWER = Pend(retry_after_s=60)
+
+
+class Waiter:
+    """Takes one decision, and notes in which thread."""
+
+    def __init__(self) -> None:
+        self.decisions: list[Decision] = []
+        self.thread = 0
+        self.decided = trio.Event()
+
+    def decide(self, decision: Decision) -> None:
+        self.decisions.append(decision)
+        self.thread = threading.get_ident()
+        self.decided.set()
+
+
+def answered(consult: Callable[[], Decision]) -> Decision:
+    async def ask() -> Decision:
+        waiter, limiter = Waiter(), trio.CapacityLimiter(1)
+        await ask_in_thread(consult, waiter.decide, limiter)
+        await waiter.decided.wait()
+        assert limiter.borrowed_tokens == 0
+        assert waiter.thread == threading.get_ident()
+        (decision,) = waiter.decisions
+        return decision
+
+    return trio.run(ask)
+
+
+def test_the_question_is_asked_in_a_thread_and_decided_in_the_event_loop() -> None:
+    asked_in = []
+
+    def consult() -> Decision:
+        asked_in.append(threading.get_ident())
+        return ANSWER
+
+    assert answered(consult) is ANSWER
+    assert asked_in != [threading.get_ident()]
+
+
+def test_whatever_is_raised_in_the_thread_is_a_failure_and_does_not_end_the_loop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def consult() -> Decision:
+        raise SystemExit
+
+    assert answered(consult) == Fail()
+    assert "could not be asked" in caplog.text
+
+
+def test_no_more_threads_than_the_limit_and_who_waits_for_one_can_be_cancelled() -> None:
+    async def ask() -> None:
+        held, limiter = threading.Event(), trio.CapacityLimiter(1)
+        first, second, third = Waiter(), Waiter(), Waiter()
+
+        def consult() -> Decision:
+            held.wait(10)
+            return ANSWER
+
+        await ask_in_thread(consult, first.decide, limiter)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await ask_in_thread(consult, second.decide, limiter)
+        assert scope.cancelled_caught
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask_in_thread, consult, third.decide, limiter)
+            await trio.testing.wait_all_tasks_blocked()
+            assert limiter.borrowed_tokens == 1
+            held.set()
+        await third.decided.wait()
+        assert first.decisions == third.decisions == [ANSWER]
+        assert second.decisions == []
+        assert limiter.borrowed_tokens == 0
+
+    trio.run(ask)
+
+
+def test_an_answer_after_the_end_of_the_loop_is_dropped(capfd: pytest.CaptureFixture[str]) -> None:
+    held, over = threading.Event(), threading.Event()
+    waiters: list[Waiter] = []
+
+    def consult() -> Decision:
+        held.wait(10)
+        over.set()
+        return ANSWER
+
+    async def ask() -> None:
+        waiters.append(Waiter())
+        await ask_in_thread(consult, waiters[0].decide, trio.CapacityLimiter(1))
+
+    trio.run(ask)
+    held.set()
+    assert over.wait(10)
+    assert waiters[0].decisions == []
+    assert capfd.readouterr().err == ""
+
+
+def test_without_a_thread_to_be_had_it_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_thread(_consult: object, _deliver: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(trio.lowlevel, "start_thread_soon", no_thread)
+    assert answered(lambda: ANSWER) == Fail()
+    assert "could not be asked" in caplog.text
