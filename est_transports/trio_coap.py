@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final, cast
 
 import trio
 
-from est_core import Decision, Entropy, Fail, Instant
+from est_core import Decision, Entropy, Instant
 from est_transports import _clock
 from est_transports.application import Application, told_apart
 from est_transports.coap_server import AskCoap, CoapEndpoint, consult_for
@@ -19,8 +19,7 @@ from est_transports.coap_service import CoapService
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
 from est_transports.service import Finished, Observe, consult, consult_async, ignore, notify
-
-_log: Final = logging.getLogger("est_transports")
+from est_transports.trio_threads import ask_in_thread
 
 THREADS: Final = 8
 STOP_S: Final = 10.0
@@ -164,28 +163,22 @@ class CoapServer:
             self._nursery.start_soon(self._decide, asked)
 
     async def _decide(self, asked: AskCoap) -> None:
-        decision = await self._consult(asked)
+        application, async_application = told_apart(asked.application)
+        if async_application is not None:
+            wanted = self._endpoint.is_wanted(asked)
+            self._settle(
+                asked, await consult_async(async_application, asked.question) if wanted else None
+            )
+        else:
+            # One of the two is there; without threads it would have been asked in the loop.
+            consult = partial(consult_for, self._endpoint, asked, cast(Application, application))
+            limiter = cast(trio.CapacityLimiter, self._threads)
+            await ask_in_thread(consult, partial(self._settle, asked), limiter)
+
+    def _settle(self, asked: AskCoap, decision: Decision | None) -> None:
+        """Take a decision, None where nobody waited for it any more."""
         if decision is None:
             self._endpoint.withdraw(asked)
         else:
             self._endpoint.decide(asked, decision, self._clock())
             self._advance()
-
-    async def _consult(self, asked: AskCoap) -> Decision | None:
-        application, async_application = told_apart(asked.application)
-        if async_application is not None:
-            if not self._endpoint.is_wanted(asked):
-                return None
-            return await consult_async(async_application, asked.question)
-        try:
-            return await trio.to_thread.run_sync(
-                consult_for,
-                self._endpoint,
-                asked,
-                cast(Application, application),  # one of the two is there
-                limiter=self._threads,
-                abandon_on_cancel=True,  # the hard deadline of `stop` does not wait for threads
-            )
-        except Exception:  # noqa: BLE001  # no thread to be had, say
-            _log.exception("the application could not be asked")
-            return Fail()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import trio
 
@@ -18,13 +18,17 @@ from est_core import Decision, Fail
 _log: Final = logging.getLogger("est_transports")
 
 
-class _Outcome(Protocol):
-    def unwrap(self) -> Decision: ...
+_D = TypeVar("_D", Decision, Decision | None)
+_D_co = TypeVar("_D_co", covariant=True)
+
+
+class _Outcome(Protocol[_D_co]):
+    def unwrap(self) -> _D_co: ...
 
 
 async def ask_in_thread(
-    consult: Callable[[], Decision],
-    decide: Callable[[Decision], None],
+    consult: Callable[[], _D],
+    decide: Callable[[_D], None],
     limiter: trio.CapacityLimiter,
 ) -> None:
     """Call `consult` in a thread, and later `decide` in the event loop with what it returned.
@@ -36,11 +40,11 @@ async def ask_in_thread(
     borrower = object()
     token = trio.lowlevel.current_trio_token()
 
-    def deliver(outcome: _Outcome) -> None:
+    def deliver(outcome: _Outcome[_D]) -> None:
         with suppress(trio.RunFinishedError):  # nobody is left to be told
             token.run_sync_soon(finish, outcome)
 
-    def finish(outcome: _Outcome) -> None:
+    def finish(outcome: _Outcome[_D]) -> None:
         limiter.release_on_behalf_of(borrower)
         try:
             decision = outcome.unwrap()
