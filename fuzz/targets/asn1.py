@@ -71,11 +71,11 @@ def _walk(root: _der.Element, *, ber: bool) -> int:
     while pending:
         element, depth = pending.pop()
         nodes += 1
-        assert depth <= LIMITS.der_depth
         assert nodes <= _NODES_MAX
         if not element.der[0] & 0x20:
             _ = element.content
             continue
+        assert depth <= LIMITS.der_depth
         below = _der.children(element, ber=ber)
         if not ber:
             assert b"".join(child.der for child in below) == element.content

@@ -81,6 +81,19 @@ def test_depth_is_bounded_and_the_bound_itself_is_allowed() -> None:
     assert refusal(nested(25)) == "der/too-deep"
 
 
+def test_depth_is_that_of_elements_with_others_inside() -> None:
+    """Found by fuzzing: a leaf is not counted, in an element of the last depth that is allowed."""
+    value = tlv(0x04, b"leaf")
+    for _ in range(LIMITS.der_depth):
+        value = tlv(0x30, value)
+    _der.check_der(value, LIMITS)
+    _der.check_ber(value, LIMITS)
+    for check in (_der.check_der, _der.check_ber):
+        with pytest.raises(RemoteProtocolError) as error:
+            check(tlv(0x30, value), LIMITS)
+        assert error.value.code == "der/too-deep"
+
+
 def test_deep_nesting_costs_no_python_stack() -> None:
     assert refusal(nested(10_000)) == "der/too-deep"
 
