@@ -326,7 +326,7 @@ class CoapEndpoint:
             return self._refuse(client, head, UNVERIFIED)  # before it uploads or learns anything
         found = coapmap.discover(head, policy=policy, limits=limits)
         if found is not None:
-            self._steps.append(Finished(record=head_record(client.peer, head, found)))
+            self._finish(client, head_record(client.peer, head, found))
             return found
         refusal = coapmap.check_head(head, policy=policy, limits=limits)
         return None if refusal is None else self._refuse(client, head, refusal)
@@ -335,9 +335,7 @@ class CoapEndpoint:
         self, client: _Client, head: RequestHead, refusal: Response
     ) -> tuple[ResponseHead, bytes]:
         written = coapmap.write(refusal, coapmap.reply_shape(head))
-        self._steps.append(
-            Finished(record=head_record(client.peer, head, written, response=refusal))
-        )
+        self._finish(client, head_record(client.peer, head, written, response=refusal))
         return written
 
     def _serve(self, client: _Client, now: Instant) -> None:
@@ -346,7 +344,7 @@ class CoapEndpoint:
                 case RequestReceived():
                     self._open(client, event, now)
                 case RequestRefused():
-                    self._steps.append(Finished(record=refusal_record(client.peer, event)))
+                    self._finish(client, refusal_record(client.peer, event))
                 case RequestAbandoned(code=code, message=message):
                     # What was issued is on record; the client's next request will find it.
                     _log.info("%s: an answer was lost: %s (%s)", client.peer, message, code)
@@ -404,7 +402,7 @@ class CoapEndpoint:
         client.connection.respond(waiting.exchange_id, *written, now.mono)
         del client.open[waiting.exchange_id], self._deciding[waiting.exchange]
         record = head_record(client.peer, waiting.head, written, response=response)
-        self._steps.append(Finished(record=waiting.detailed(record, now)))
+        self._finish(client, waiting.detailed(record, now))
 
     def _forget(self, client: _Client, reason: str, now: Instant) -> None:
         """Give up an association that has ended, with the exchanges that were open on it."""
@@ -413,9 +411,12 @@ class CoapEndpoint:
             waiting.exchange.abandon(reason)
             del self._deciding[waiting.exchange]
             record = waiting.detailed(head_record(client.peer, waiting.head), now)
-            lost = replace(record, code="connection/lost", reason=reason)
-            self._steps.append(Finished(record=lost))
+            self._finish(client, replace(record, code="connection/lost", reason=reason))
         client.open.clear()
+
+    def _finish(self, client: _Client, record: Record) -> None:
+        record = replace(record, channel=client.session.channel)
+        self._steps.append(Finished(record=record))
 
     def _flush(self, client: _Client, now: Instant) -> None:
         for datagram in client.connection.outgoing():

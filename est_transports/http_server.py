@@ -291,6 +291,7 @@ class Conversation:
             operation=response.operation,
             label=request.label if request else None,
             identity=exchange.identity if exchange else ClientIdentity(),
+            channel=self._session.channel,
             status=status,
             code=response.code,
             reason=response.reason,

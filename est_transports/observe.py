@@ -10,7 +10,6 @@ import json
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -39,14 +38,32 @@ def request_fields(record: Record) -> dict[str, object]:
     return {
         "peer": record.peer,
         "wire": record.wire.value,
-        "operation": record.operation.value if record.operation else record.target,
+        "operation": _asked_for(record),
         "label": record.label.text if record.label else "",
         "identity": " ".join(identity),
         "status": record.status,
         "code": record.code,
         "serial": serial_text(record.issued.serial_number) if record.issued else "",
         "ms": round(record.seconds * 1000, 1),
+        "reason": _reason(record),
     }
+
+
+def _asked_for(record: Record) -> str:
+    """The operation, or the path where there is none, or one with a label that does not exist."""
+    if record.operation is None or record.code.startswith("path/"):
+        return record.target
+    return record.operation.value
+
+
+def _reason(record: Record) -> str:
+    """What the client was told, and what is wrong with the certificate that it showed."""
+    channel = record.channel
+    if not record.code or channel is None or not channel.failure:
+        return record.reason
+    shown = channel.peer_certificate
+    whose = "" if shown is None else f"{subject_text(shown)}: "
+    return f"{record.reason} ({whose}{channel.failure})"
 
 
 def log_request(record: Record) -> None:
@@ -79,7 +96,6 @@ def key_values(values: Mapping[str, object]) -> str:
     return " ".join(f"{key}={_value(value)}" for key, value in values.items())
 
 
-@lru_cache(maxsize=64)  # for the record and for the log, and again on a kept connection
 def subject_text(certificate: x509.Certificate) -> str:
     """Return a subject as RFC 4514 text, "?" for one that is no readable name.
 

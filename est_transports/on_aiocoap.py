@@ -372,6 +372,7 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
             operation=response.operation,
             label=exchange.request.label if exchange else None,
             identity=exchange.identity if exchange else ClientIdentity(),
+            channel=exchange.channel if exchange else None,
             status=0 if written is None else coapmap.status_of(written[0].code),
             code=response.code,
             reason=response.reason,

@@ -11,6 +11,7 @@ from typing import Final
 from cryptography import x509
 
 from est_core import (
+    Channel,
     ClientIdentity,
     Decision,
     Fail,
@@ -44,7 +45,8 @@ class Record:
     the number that was, or would have been, sent; of a CoAP code, which people write 4.04, it is
     404. `code` is empty for a plain success;
     "connection/lost" where the client did not wait for the answer. `issued` may be there then
-    too: the certificate exists. `seconds` run from the request's head to the answer's last byte.
+    too: the certificate exists. `channel` tells what the client showed, accepted or not; None
+    where there was none yet. `seconds` run from the request's head to the answer's last byte.
     """
 
     peer: str
@@ -54,6 +56,7 @@ class Record:
     operation: Operation | None = None
     label: Label | None = None
     identity: ClientIdentity = field(default_factory=ClientIdentity)
+    channel: Channel | None = field(default=None, repr=False)
     status: int
     code: str = ""
     reason: str = ""

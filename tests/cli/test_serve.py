@@ -80,7 +80,8 @@ def test_each_request_is_one_line_of_the_log(server: ServeProcess) -> None:
     line = server.wait_for("operation=simpleenroll")
     assert re.fullmatch(
         r"\S+Z INFO peer=127\.0\.0\.1:\d+ wire=https operation=simpleenroll label=-"
-        rf" identity=user:bob status=200 code=- serial={certificate.serial_number:x} ms=[0-9.]+\n",
+        rf" identity=user:bob status=200 code=- serial={certificate.serial_number:x} ms=[0-9.]+"
+        r" reason=-\n",
         line,
     )
     assert connection.ask("nothing-here")[0] == 404

@@ -12,7 +12,8 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_core import ClientIdentity, Label, Operation
+from est_core import Channel, ClientIdentity, Label, Operation, TlsVersion
+from est_core.channel import TrustClass
 from est_transports.names import SHORT_NAMES, name_text
 from est_transports.observe import (
     FIELDS,
@@ -55,8 +56,35 @@ def test_a_request_has_its_peer_operation_label_identity_status_code_serial_and_
     assert line == (
         "peer=192.0.2.1:5000 wire=https operation=simpleenroll label=web"
         f' identity="user:alice cert:CN=device-1" status=200 code=-'
-        f" serial={certificate.serial_number:x} ms=12.3"
+        f" serial={certificate.serial_number:x} ms=12.3 reason=-"
     )
+
+
+def test_a_refusal_says_why_and_which_certificate_was_no_good() -> None:
+    channel = Channel(
+        version=TlsVersion.TLS_1_3,
+        trust_class=TrustClass.FAILED,
+        peer_chain=(pki().client.certificate,),
+        failure="expired",
+    )
+    refused = record(
+        operation=Operation.SIMPLEREENROLL,
+        status=403,
+        code="auth/certificate-not-accepted",
+        reason="a certificate is needed",
+        channel=channel,
+    )
+    assert request_fields(refused)["reason"] == "a certificate is needed (CN=device-1: expired)"
+    served = record(operation=Operation.CACERTS, channel=channel)
+    assert request_fields(served)["reason"] == ""
+
+
+def test_a_label_that_does_not_exist_is_shown_as_it_was_asked_for() -> None:
+    target = "/.well-known/est/wrong/cacerts"
+    refused = record(
+        operation=Operation.CACERTS, target=target, status=404, code="path/not-offered"
+    )
+    assert request_fields(refused)["operation"] == target
 
 
 def test_a_device_is_named_by_its_serial_number_and_not_by_an_object_identifier() -> None:
