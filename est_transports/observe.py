@@ -23,6 +23,7 @@ _log: Final = logging.getLogger("est_transports.requests")
 FIELDS: Final = "est_fields"
 """Attribute of a LogRecord that holds its values; the message is the same as text."""
 
+_SHOWN_CHARS: Final = 256
 _QUOTED: Final = frozenset(' "=\\')
 
 
@@ -62,7 +63,8 @@ def _reason(record: Record) -> str:
     if not record.code or channel is None or not channel.failure:
         return record.reason
     shown = channel.peer_certificate
-    whose = "" if shown is None else f"{subject_text(shown)}: "
+    # Nobody vouches for it: a name of 64 KiB would be repeated with each small request.
+    whose = "" if shown is None else f"{subject_text(shown)[:_SHOWN_CHARS]}: "
     return f"{record.reason} ({whose}{channel.failure})"
 
 

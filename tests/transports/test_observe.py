@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ from est_transports.observe import (
     request_fields,
 )
 from est_transports.service import Record
-from tests.pki import pki
+from tests.pki import HOUR_AGO, IN_TEN_YEARS, pki
 
 NAMED = {text: oid for oid, text in SHORT_NAMES.items()}
 
@@ -77,6 +78,32 @@ def test_a_refusal_says_why_and_which_certificate_was_no_good() -> None:
     assert request_fields(refused)["reason"] == "a certificate is needed (CN=device-1: expired)"
     served = record(operation=Operation.CACERTS, channel=channel)
     assert request_fields(served)["reason"] == ""
+
+
+def test_a_name_that_nobody_vouches_for_is_cut() -> None:
+    ca = pki().ca
+    unit = x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "x" * 60)
+    shown = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([unit] * 500))
+        .issuer_name(ca.name)
+        .public_key(ca.key.public_key())
+        .serial_number(1)
+        .not_valid_before(HOUR_AGO)
+        .not_valid_after(IN_TEN_YEARS)
+        .sign(ca.key, hashes.SHA256())
+    )
+    channel = Channel(
+        version=TlsVersion.TLS_1_3,
+        trust_class=TrustClass.FAILED,
+        peer_chain=(shown,),
+        failure="expired",
+    )
+    refused = record(status=403, code="auth/certificate-not-accepted", reason="no", channel=channel)
+    reason = str(request_fields(refused)["reason"])
+    assert reason.startswith("no (OU=xxx")
+    assert reason.endswith(": expired)")
+    assert len(reason) < 300
 
 
 def test_a_label_that_does_not_exist_is_shown_as_it_was_asked_for() -> None:
