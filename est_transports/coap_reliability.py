@@ -105,11 +105,6 @@ class MessageLayer:
         waiting = sum(len(each.datagram) for each in self._outstanding.values())
         return self._reply_bytes + waiting + sum(map(len, self._outbox))
 
-    @property
-    def remembered(self) -> int:
-        """How many of the peer's message IDs are remembered."""
-        return len(self._remembered)
-
     def outgoing(self) -> tuple[bytes, ...]:
         """Return the datagrams to be sent, in this order, and forget them."""
         datagrams = tuple(self._outbox)
@@ -166,11 +161,6 @@ class MessageLayer:
         """Send the exchange's message no more."""
         if self._outstanding.pop(exchange_id, None) is not None:
             self._start_waiting(now)
-
-    def is_sent(self, exchange_id: int) -> bool:
-        """True if the exchange's message was sent at least once, or is not here any more."""
-        outstanding = self._outstanding.get(exchange_id)
-        return outstanding is None or outstanding.attempts > 0
 
     def next_timeout(self) -> float | None:
         """Return when `handle_timeout` is to be called, in monotonic seconds."""

@@ -5,12 +5,18 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import (
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    redirect_stderr,
+    suppress,
+)
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from fuzz.engines import ENGINES, best
 from fuzz.findings import DIRECTORY, Finding
@@ -20,6 +26,7 @@ from fuzz.target import Target
 ALL: Final = "all"
 INTERRUPTED: Final = 130
 _COMMAND: Final = "python -m fuzz"
+_Number = TypeVar("_Number", int, float)
 
 
 def main(
@@ -139,18 +146,17 @@ def _repeat(target: Target, plan: Plan, file: Path, data: bytes) -> int:
     return 1
 
 
-def _positive_seconds(text: str) -> float:
-    seconds = float(text)
-    if not seconds > 0:  # a run of no length would find nothing, and say that all is well
-        raise ValueError
-    return seconds
+def _positive(kind: Callable[[str], _Number]) -> Callable[[str], _Number]:
+    """Return a reader of numbers. A run of no length would find nothing, and say all is well."""
 
+    def read(text: str) -> _Number:
+        with suppress(ValueError):
+            number = kind(text)
+            if number > 0:
+                return number
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
 
-def _positive_count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise ValueError
-    return count
+    return read
 
 
 def _parser(command: str, engine: str) -> argparse.ArgumentParser:
@@ -164,11 +170,11 @@ def _parser(command: str, engine: str) -> argparse.ArgumentParser:
     add("--list", action="store_true", help="list the targets and what each of them promises")
     add(
         "--seconds",
-        type=_positive_seconds,
+        type=_positive(float),
         default=usual.seconds,
         help="for each target (%(default)s)",
     )
-    add("--runs", type=_positive_count, help="inputs for each target, instead of seconds")
+    add("--runs", type=_positive(int), help="inputs for each target, instead of seconds")
     add("--seed", type=int, default=usual.seed, help="the same seed, the same inputs (%(default)s)")
     add("--engine", choices=ENGINES, default=engine, help="where inputs come from (%(default)s)")
     add("--findings", type=Path, default=DIRECTORY, help="where findings go (%(default)s)")

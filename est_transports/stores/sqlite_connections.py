@@ -24,6 +24,7 @@ from est_transports.stores.sqlite_schema import (
     BUSY_TIMEOUT_S,
     as_store_error,
     open_database,
+    store_errors,
 )
 
 Parameters = tuple[str | bytes | int | None, ...]
@@ -177,12 +178,11 @@ class Connections:
             self._reading += 1
             closings = self._closings
         try:
-            self._check_place()
-            if connection is None:
-                connection = open_database(self._path, read_only=True)
-            yield connection
-        except sqlite3.Error as exc:
-            raise as_store_error(exc, self._path) from exc
+            with store_errors(self._path):
+                self._check_place()
+                if connection is None:
+                    connection = open_database(self._path, read_only=True)
+                yield connection
         finally:
             with self._lock:
                 self._reading -= 1
