@@ -17,7 +17,7 @@ from typing import Final
 
 from est_core import Entropy, LocalProtocolError, RemoteProtocolError
 from est_core.coapmap import RequestHead, ResponseHead
-from est_transports.coap_blocks import Download, Upload
+from est_transports.coap_client_blocks import Download, Upload
 from est_transports.coap_limits import BLOCK_SIZES, CoapLimits
 from est_transports.coap_messages import Block, Kind, Message, Options, encode, request_options
 from est_transports.coap_reliability import Acknowledged, Answered, Arrived, MessageLayer, Rejected

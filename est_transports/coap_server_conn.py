@@ -17,14 +17,7 @@ from typing import Final
 
 from est_core import Entropy, LocalProtocolError
 from est_core.coapmap import Code, RequestHead, ResponseHead
-from est_transports.coap_blocks import (
-    Answer,
-    KeptAnswers,
-    Refusal,
-    Transfer,
-    Uploads,
-    szx_of,
-)
+from est_transports.coap_blocks import Refusal, Transfer, szx_of
 from est_transports.coap_limits import BLOCK_SIZES, CoapLimits
 from est_transports.coap_messages import (
     SZX_RESERVED,
@@ -36,6 +29,7 @@ from est_transports.coap_messages import (
     response_options,
 )
 from est_transports.coap_reliability import Acknowledged, Answered, Arrived, MessageLayer, Rejected
+from est_transports.coap_server_blocks import Answer, KeptAnswers, LastBlock, Uploads
 
 CheckHead = Callable[[RequestHead], tuple[ResponseHead, bytes] | None]
 """Judges a request by its head, before its body is there; the answer if it is refused."""
@@ -88,13 +82,15 @@ ServerConnectionEvent = RequestReceived | RequestAbandoned | RequestRefused
 class _Served:
     """A request that is with the application, or whose answer is not acknowledged.
 
-    `ack_due`: when its empty acknowledgement is due; None once it was sent, or never is.
+    `ack_due`: when its empty acknowledgement is due; None once it was sent, or never is. `last`
+    is the last block of a request in several.
     """
 
     request: Message
     transfer: Transfer
     block2: Block | None
     ack_due: float | None
+    last: LastBlock | None
     is_answered: bool = False
 
 
@@ -178,8 +174,7 @@ class ServerConnection:
         else:
             self._reply(served.request, message)
             del self._served[exchange_id]
-        if answer.etag is not None:
-            self._kept.keep(served.transfer, answer, now)
+        self._kept.keep(served.transfer, answer, now, block2=served.block2, last=served.last)
 
     def cancel(self, exchange_id: int, now: float) -> None:
         """Leave a request without an answer.
@@ -237,13 +232,14 @@ class ServerConnection:
             refused = self._check_head(head)
             if refused is not None:
                 message, answer = self._answer(request, *refused, block2)
-                if answer.etag is not None:
-                    self._kept.keep(transfer, answer, now)
+                self._kept.keep(transfer, answer, now, block2=block2)
                 return self._reply(request, message)
             if request.options.if_none_match:
                 return self._refuse(request, _PRECONDITION)
         body = request.payload
         if block1 is not None:
+            if self._is_answered_again(request, transfer, now):
+                return None
             match self._uploads.take(transfer, request, now):
                 case None:
                     return self._continue_upload(request, block1)
@@ -287,15 +283,53 @@ class ServerConnection:
             )
             return self._refuse(request, refusal)
         self._last_id += 1
-        is_con = request.kind is Kind.CON
         self._served[self._last_id] = _Served(
             request=request,
             transfer=transfer,
             block2=block2,
-            ack_due=now + self._limits.ack_delay_s if is_con else None,
+            ack_due=self._ack_due(request, now),
+            last=LastBlock.of(request),
         )
         event = RequestReceived(exchange_id=self._last_id, head=transfer.head, payload=body)
         return self._events.append(event)
+
+    def _is_answered_again(self, request: Message, transfer: Transfer, now: float) -> bool:
+        """Answer the last block of a request that is there already; return False for any other.
+
+        It brings nothing new: the answer to it was lost, or takes too long for the client. Where
+        none was given yet, it will go to this message and not to the one before.
+        """
+        if request.options.block1 is not None and request.options.block1.number == 0:
+            self._begin_anew(transfer)
+        last = LastBlock.of(request)
+        if last is None or transfer in self._uploads:
+            return False
+        for served in self._served.values():
+            if served.transfer == transfer and served.last == last and not served.is_answered:
+                if served.ack_due is not None:
+                    self._layer.acknowledge(served.request)
+                served.request, served.ack_due = request, self._ack_due(request, now)
+                served.block2 = request.options.block2 or served.block2
+                return True
+        kept = self._kept.again(transfer, last, now)
+        if kept is None:
+            return False
+        answer, block2 = kept
+        wanted = request.options.block2 or block2
+        message, answer = self._answer(request, answer.head, answer.body, wanted)
+        self._kept.keep(transfer, answer, now, block2=wanted, last=last)
+        self._reply(request, message)
+        return True
+
+    def _begin_anew(self, transfer: Transfer) -> None:
+        """Know the last block of a transfer no more where another one of the same name begins."""
+        self._kept.begin_anew(transfer)
+        for served in self._served.values():
+            if served.transfer == transfer:
+                served.last = None
+
+    def _ack_due(self, request: Message, now: float) -> float | None:
+        return now + self._limits.ack_delay_s if request.kind is Kind.CON else None
 
     def _continue_upload(self, request: Message, block1: Block) -> None:
         """Ask for the next block, of a size of ours if the first was larger. RFC 7959 2.5."""

@@ -55,7 +55,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
         "verification h11_messages coap_limits dtls_records dtls_cookies dtls_limits",
         "channel_facts coap_messages chains",
         "tls_context coap_blocks coap_reliability",
-        "dtls_context",
+        "dtls_context coap_server_blocks coap_client_blocks",
         "tls dtls h11_conn coap_server_conn coap_client_conn srp tunnels",
         "dtls_mux",
         "service http_service",

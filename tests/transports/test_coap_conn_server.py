@@ -424,7 +424,7 @@ def refused_block(connection: ServerConnection, *blocks: tuple[int, bool, int, i
             [(0, True, 2, 64), (0, True, 2, 64), (2, False, 2, 1)], INCOMPLETE, id="started over"
         ),
         pytest.param(
-            [(0, True, 2, 64), (1, True, 2, 64), (1, True, 2, 64)], INCOMPLETE, id="overlap"
+            [(0, True, 2, 64), (1, True, 2, 64), (1, False, 2, 64)], INCOMPLETE, id="last after all"
         ),
         pytest.param([(0, True, 3, 128), (1, False, 2, 64)], INCOMPLETE, id="not scaled"),
         pytest.param([((1 << 20) - 1, True, 6, 1024)], INCOMPLETE, id="last number"),
