@@ -56,7 +56,7 @@ class LocalProtocolError(ProtocolError):
 class RemoteProtocolError(ProtocolError):
     """The peer's mistake.
 
-    `code` is `area/reason`, stable and listed in docs/reference/errors.md; `message` is short
+    `code` is `area/reason`, stable and in the table of `error_codes`; `message` is short
     text that may be shown to the peer; `fault` decides the code on the wire.
     """
 

@@ -228,6 +228,15 @@ def test_a_success_with_content_of_another_kind_is_refused() -> None:
     assert failed(exchange.result).code == "response/part"
 
 
+def test_a_refusal_without_a_code_of_its_own_has_one() -> None:
+    exchange = session().cacerts()
+    response = Response(operation=CACERTS, outcome=Outcome.FAULT, fault=Fault.INTERNAL)
+    answered(exchange, response)
+    assert failed(exchange.result) == Failed(
+        code="response/fault", message="the server gave no reason", response=response
+    )
+
+
 @pytest.mark.req("EST-034", "EST-033", "EST-276", "EST-150", "EST-116")
 @pytest.mark.parametrize(
     ("decision", "status", "fault"),

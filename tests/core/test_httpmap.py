@@ -130,7 +130,8 @@ def test_another_method_is_answered_with_those_that_are_allowed(
         assert refusal is None
     else:
         assert refusal is not None
-        assert (refusal.fault, refusal.allow) == (Fault.METHOD, allow)
+        assert (refusal.code, refusal.fault) == ("http/method", Fault.METHOD)
+        assert refusal.allow == allow
 
 
 @pytest.mark.req("EST-015")
@@ -156,23 +157,31 @@ def test_the_media_type_of_a_request_is_read_and_not_compared(value: bytes, acce
 
 @pytest.mark.req("EST-017", "EST-018")
 @pytest.mark.parametrize(
-    ("head", "fault"),
+    ("head", "fault", "code"),
     [
-        (replace(POST, headers=()), Fault.MEDIA_TYPE),
-        (with_header(POST, b"content-type", b"application/pkcs10"), Fault.MEDIA_TYPE),
-        (with_header(POST, b"content-encoding", b"gzip"), Fault.MEDIA_TYPE),
-        (with_header(POST, b"Content-Length", b"65537"), Fault.BODY_TOO_LARGE),
-        (with_header(POST, b"content-length", b"9" * 400), Fault.BODY_TOO_LARGE),
-        (with_header(POST, b"content-length", b"-1"), Fault.MALFORMED),
-        (with_header(POST, b"expect", b"200-ok"), Fault.EXPECTATION),
-        (replace(GET, target=b"/" + b"x" * 2048), Fault.TARGET_TOO_LONG),
-        (replace(GET, version=b"2.0"), Fault.VERSION),
-        (with_header(GET, b"x", b"y" * 16 * 1024), Fault.HEAD_TOO_LARGE),
-        (replace(GET, headers=((b"x", b"y"),) * 101), Fault.HEAD_TOO_LARGE),
+        (replace(POST, headers=()), Fault.MEDIA_TYPE, "media/type"),
+        (
+            with_header(POST, b"content-type", b"application/pkcs10"),
+            Fault.MEDIA_TYPE,
+            "media/type",
+        ),
+        (with_header(POST, b"content-encoding", b"gzip"), Fault.MEDIA_TYPE, "media/coding"),
+        (with_header(POST, b"Content-Length", b"65537"), Fault.BODY_TOO_LARGE, "body/too-large"),
+        (with_header(POST, b"content-length", b"9" * 400), Fault.BODY_TOO_LARGE, "body/too-large"),
+        (with_header(POST, b"content-length", b"-1"), Fault.MALFORMED, "http/content-length"),
+        (with_header(POST, b"expect", b"200-ok"), Fault.EXPECTATION, "http/expect"),
+        (replace(GET, target=b"/" + b"x" * 2048), Fault.TARGET_TOO_LONG, "http/target"),
+        (replace(GET, version=b"2.0"), Fault.VERSION, "http/version"),
+        (with_header(GET, b"x", b"y" * 16 * 1024), Fault.HEAD_TOO_LARGE, "http/head"),
+        (replace(GET, headers=((b"x", b"y"),) * 101), Fault.HEAD_TOO_LARGE, "http/head"),
     ],
 )
-def test_a_head_is_refused_before_its_body_is_read(head: httpmap.RequestHead, fault: Fault) -> None:
-    assert fault_of(head) is fault
+def test_a_head_is_refused_before_its_body_is_read(
+    head: httpmap.RequestHead, fault: Fault, code: str
+) -> None:
+    refusal = check(head)
+    assert refusal is not None
+    assert (refusal.fault, refusal.code) == (fault, code)
 
 
 @pytest.mark.parametrize(

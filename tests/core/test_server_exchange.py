@@ -180,6 +180,11 @@ def test_each_decision_has_its_answer(
     )
 
 
+def test_a_request_that_is_accepted_and_not_ready_has_a_code_for_the_log(now: Instant) -> None:
+    application = FakeApplication(answers={EnrollRequested: Pend(retry_after_s=600)})
+    assert enroll(csr_der(), now, application=application).code == "enroll/pending"
+
+
 @pytest.mark.req("EST-280")
 def test_an_internal_failure_tells_the_client_nothing(now: Instant) -> None:
     application = FakeApplication(answers={EnrollRequested: Fail(code="ca/hsm-on-fire")})

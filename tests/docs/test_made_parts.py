@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.run import KEPT, Run
 from fuzz.targets import TARGETS
-from tests.docs import fuzz_campaign, performance_page
+from tests.docs import errors_page, fuzz_campaign, performance_page
 from tests.docs.fuzz_campaign import FuzzRun, table, told
 from tests.docs.parts import part, replace_part
 from tests.docs.tables import tables
@@ -20,6 +20,10 @@ RUN = Run.read(KEPT.read_text("utf-8"))
 def test_the_tables_of_the_benchmarks_are_those_of_the_run_beside_them() -> None:
     shown = part(performance_page.PAGE, performance_page.COMMAND)
     assert shown == performance_page.tables(RUN), f"run: {performance_page.COMMAND}"
+
+
+def test_the_page_of_error_codes_is_that_of_the_table() -> None:
+    assert errors_page.PAGE.read_text("utf-8") == errors_page.page(), f"run: {errors_page.COMMAND}"
 
 
 def test_the_plot_shows_the_same_run() -> None:

@@ -13,7 +13,7 @@ Floor = tuple[str, ...]
 
 CORE_FLOORS: Final[tuple[Floor, ...]] = (
     # F0: what everything may use. credentials are plain values that codec.authheader reads.
-    ("_errors _oids credentials", "_limits _instant"),
+    ("_errors _oids credentials error_codes error_codes.*", "_limits _instant"),
     # F1: bytes of HTTP bodies and headers.
     (
         "codec codec._grammar",
@@ -49,7 +49,11 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
 
 TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     # T0: clocks, private names of OpenSSL, what an application is.
-    ("_clock _openssl names tls_errors toml_tables", "signers", "application trust"),
+    (
+        "_clock _openssl error_codes error_codes.* names tls_errors toml_tables",
+        "signers",
+        "application trust",
+    ),
     # T1: bytes of channels, sans-I/O.
     (
         "verification h11_messages coap_limits dtls_records dtls_cookies dtls_limits",

@@ -133,6 +133,12 @@ def test_the_set_of_rfc_7030_a1_is_out_of_order_and_read_in_its_order() -> None:
     assert names == ["OwO", "NwO", "OwN", "NwN"]
 
 
+@pytest.mark.parametrize("version", [b"", b"\0\1", b"\xff\xff"])
+def test_a_version_that_is_no_minimal_integer_is_refused(version: bytes) -> None:
+    signed = seq(tlv(2, version), EMPTY_SET, ID_DATA, ONE, EMPTY_SET)
+    assert refusal(seq(oid(SIGNED_DATA), tlv(0xA0, signed))) == "der/integer"
+
+
 @pytest.mark.req("EST-131")
 @pytest.mark.parametrize(
     "body",

@@ -1,0 +1,222 @@
+"""The error codes of credentials, client certificates and the server's identity."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from est_core.error_codes._entry import Audience, ErrorCode, Section
+
+AUTHENTICATION: Final = (
+    Section(
+        title="Authentication and authorisation",
+        codes=(
+            ErrorCode(
+                code="auth/missing",
+                statuses=("401",),
+                cause="credentials are needed and none came",
+                remedy=(
+                    "send credentials of a scheme in `WWW-Authenticate`: with `est`, `--user NAME`"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="auth/unknown-scheme",
+                statuses=("401",),
+                cause="credentials of a scheme that is not offered",
+                remedy="use one of the schemes in `WWW-Authenticate`",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="auth/wrong-credentials",
+                statuses=("401",),
+                cause="the application refused the credentials",
+                remedy="check the name and the password; the server's operator can set a new one",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="auth/challenged",
+                statuses=("401",),
+                cause="the application wants HTTP credentials that the policy did not ask for",
+                remedy=(
+                    "send credentials of a scheme in `WWW-Authenticate`: with `est`, `--user NAME`"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="auth/malformed",
+                statuses=("400",),
+                cause="`Authorization` header that names no scheme",
+                remedy="write the scheme, one blank, and the credentials",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="auth/too-large",
+                statuses=("400",),
+                cause="`Authorization` header longer than `Limits.auth_header_bytes`",
+                remedy="send shorter credentials, or raise `auth_header_bytes` of the server",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="auth/bad-basic",
+                statuses=("400",),
+                cause=(
+                    "Basic credentials that are no base64 of UTF-8, lack a colon, or are too long"
+                ),
+                remedy="send base64 of `name:password` in UTF-8 (RFC 7617 2)",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="auth/bad-bearer",
+                statuses=("400",),
+                cause="Bearer credentials that are no token",
+                remedy="send the token as it was given, without quotes or blanks (RFC 6750 2.1)",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="auth/bad-digest",
+                statuses=("400",),
+                cause="Digest answer with a missing, repeated or malformed parameter",
+                remedy="send each parameter of RFC 7616 3.4 once, quoted where that says so",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="auth/certificate-required",
+                statuses=("403",),
+                cause="only a client certificate opens this, and none was shown",
+                remedy="show a client certificate: with `est`, `--cert` and `--key`",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="auth/certificate-not-accepted",
+                statuses=("403",),
+                cause=(
+                    "the client certificate shown is not verified by the trust anchors that count"
+                ),
+                remedy=(
+                    "use a certificate of a CA that the server accepts; its operator can add "
+                    "one to `tls.client_trust`"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="auth/no-scheme",
+                statuses=("403",),
+                cause="HTTP credentials are needed, and this server or wire has no scheme for them",
+                remedy=(
+                    "add users and a scheme to `[auth]`, or let certificates open this "
+                    "operation; over CoAP there are only certificates"
+                ),
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
+                code="auth/malformed-challenge",
+                cause="client: no challenge of a 401 could be read",
+                remedy="have the server write `WWW-Authenticate` as RFC 9110 11.6.1 says",
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
+                code="auth/no-challenge",
+                cause="client: a 401 without any challenge",
+                remedy=(
+                    "give a client certificate with `--cert` and `--key`, or ask the server's "
+                    "operator what the server wants"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="auth/no-credentials",
+                cause="client: the server asks for credentials and there are none",
+                remedy=(
+                    "give a user with `--user NAME`, or a client certificate with `--cert` and "
+                    "`--key`"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="auth/refused",
+                cause="client: the server refused the credentials, and trying again is no use",
+                remedy="check the name and the password",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="auth/provisional",
+                cause=(
+                    "client: in a bootstrap, a 401 from a server that is not verified; nothing "
+                    "was answered"
+                ),
+                remedy=(
+                    "take the CA certificate from the server's operator and name it with `--trust`"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="server/untrusted",
+                cause="client: no trust anchor verifies the server",
+                remedy=(
+                    "name the CA that certified the server with `--trust`; take it from the "
+                    "server's operator"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="server/name-mismatch",
+                cause="client: the server's certificate names another host (RFC 7030 3.6)",
+                remedy="use a name that stands in the server's certificate",
+                audience=Audience.USER,
+            ),
+        ),
+    ),
+    Section(
+        title="Proof of possession",
+        codes=(
+            ErrorCode(
+                code="pop/missing",
+                statuses=("403",),
+                cause=(
+                    "linking of identity and proof of possession is required, and "
+                    "`challengePassword` is absent"
+                ),
+                remedy=(
+                    "put the channel binding into `challengePassword` and sign the request on "
+                    "this connection (RFC 7030 3.5)"
+                ),
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="pop/mismatch",
+                statuses=("403",),
+                cause="`challengePassword` is not the channel binding of this connection",
+                remedy=(
+                    "use tls-unique of the connection that carries the request, in base64; TLS "
+                    "1.3 has none, so use TLS 1.2"
+                ),
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="pop/ambiguous",
+                statuses=("403",),
+                cause="more than one linking value",
+                remedy="send one `challengePassword` with one value",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="pop/no-binding",
+                cause="client: linking is wanted, and the connection has no channel binding",
+                remedy=(
+                    "use a server that speaks (D)TLS 1.2 with extended master secret, or turn "
+                    "linking off with `--pop never`"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="pop/cannot-relink",
+                cause=(
+                    "client: a ready-made CSR is not linked to this connection and cannot be "
+                    "signed anew"
+                ),
+                remedy="give the key of the CSR with `--new-key`",
+                audience=Audience.USER,
+            ),
+        ),
+    ),
+)

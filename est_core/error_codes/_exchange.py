@@ -1,0 +1,171 @@
+"""The error codes of enrolment, renewal and what a client finds in an exchange."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from est_core.error_codes._entry import Audience, ErrorCode, Section
+
+EXCHANGE: Final = (
+    Section(
+        title="Enrolment",
+        codes=(
+            ErrorCode(
+                code="enroll/pending",
+                statuses=("202",),
+                cause="accepted, not ready: no error",
+                remedy="ask again after `Retry-After`, with the same key and request",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="renewal/no-certificate",
+                statuses=("403",),
+                cause="re-enrolment without a client certificate",
+                remedy="show the certificate to be renewed: with `est`, `--cert` and `--key`",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="renewal/certificate",
+                statuses=("400",),
+                cause="the current certificate cannot be read",
+                remedy="enrol anew: this certificate cannot be renewed",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="renewal/subject",
+                statuses=("400",),
+                cause="the subject differs from the current certificate's",
+                remedy="repeat the subject of the current certificate, byte for byte",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="renewal/subject-alt-name",
+                statuses=("400",),
+                cause="the subjectAltName differs from the current certificate's",
+                remedy=(
+                    "repeat the subjectAltName of the current certificate; to have other "
+                    "names, enrol anew"
+                ),
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="renewal/change-subject-name",
+                statuses=("400",),
+                cause="a change of names was asked for and is not offered",
+                remedy="leave ChangeSubjectName out, and enrol anew for other names",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="server/busy",
+                statuses=("503",),
+                cause="cannot be done now; `Retry-After` says when to try again",
+                remedy="try again after `Retry-After`",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="server/internal",
+                statuses=("500",),
+                cause="the application broke",
+                remedy="look into the server's log for what was raised",
+                audience=Audience.OPERATOR,
+            ),
+        ),
+    ),
+    Section(
+        title="The client's findings",
+        codes=(
+            ErrorCode(
+                code="response/status-NNN",
+                cause=(
+                    "the server answered with HTTP status NNN, or CoAP code N.NN; its text is "
+                    "the message"
+                ),
+                remedy="read the server's text; its operator finds the reason in the server's log",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="response/fault",
+                cause="the server refused and gave no code",
+                remedy="ask the server's operator; the server's log says why",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="response/media-type",
+                cause="a success with another media type, or Content-Format, than the operation's",
+                remedy=(
+                    "check that the URL leads to an EST server, and not to a web page or a "
+                    "proxy's login"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="response/part",
+                cause="an answer of another kind than was asked for",
+                remedy="give the exchange the answer to its own request",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="response/other-key",
+                cause="no certificate in the answer is for the key of the request",
+                remedy="have the server answer with the certificate for the key that was sent",
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
+                code="connection/lost",
+                cause="the connection broke after the request had left; the server may have issued",
+                remedy="run the command again: the same key will be used",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="connection/too-many",
+                cause="more connections than `Limits.connects` were needed",
+                remedy=(
+                    "find out why the server, or a proxy before it, closes connections without "
+                    "an answer"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="redirect/too-many",
+                cause="more redirects than `Limits.redirects`",
+                remedy="end the chain or circle of redirects; each leads to an EST server",
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
+                code="redirect/not-followed",
+                cause="a redirect that leads nowhere EST can go",
+                remedy="redirect to the same operation over https (RFC 7030 3.2.1)",
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
+                code="redirect/refused",
+                cause="a redirect to another origin that was not consented to",
+                remedy="give that address if you trust it",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="redirect/provisional",
+                cause="in a bootstrap, a redirect from a server that is not verified",
+                remedy="give the address of the last server, or its CA certificate with `--trust`",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="trust/no-root",
+                cause=(
+                    "in a bootstrap, no self-signed certificate in the answer: there is "
+                    "nothing to trust"
+                ),
+                remedy="add the root to the CA certificates that the server sends",
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
+                code="trust/refused",
+                cause="in a bootstrap, none of the CA certificates was accepted",
+                remedy=(
+                    "ask the CA's operator which fingerprint is right, and do not go on without it"
+                ),
+                audience=Audience.USER,
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,219 @@
+"""The error codes of the reference CA, its store and the command."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from est_core.error_codes import Audience, ErrorCode, Section
+
+AUTHORITY: Final = (
+    Section(
+        title="Enrolment",
+        codes=(
+            ErrorCode(
+                code="server/ca-unavailable",
+                statuses=("503",),
+                cause="the CA cannot sign now; `Retry-After` says when to try again",
+                remedy=(
+                    "look into the server's log: the CA's key cannot be used, or its "
+                    "certificate is not valid"
+                ),
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
+                code="server/store",
+                statuses=("500",),
+                cause="the store of certificates and users failed",
+                remedy=(
+                    "look into the server's log, then check that `est.db` and its directory "
+                    "can be written and the disk has room"
+                ),
+                audience=Audience.OPERATOR,
+            ),
+        ),
+    ),
+    Section(
+        title="Authentication and authorisation",
+        codes=(
+            ErrorCode(
+                code="auth/certificate-revoked",
+                statuses=("403",),
+                cause="the client certificate was revoked",
+                remedy="enrol anew with other credentials, as on the first day",
+                audience=Audience.USER,
+            ),
+        ),
+    ),
+    Section(
+        title="The reference CA",
+        note=(
+            "What its profiles refuse is the request's contents: status 400. Who may "
+            "not renew is refused with status 403."
+        ),
+        codes=(
+            ErrorCode(
+                code="renewal/unknown-certificate",
+                statuses=("403",),
+                cause="the certificate to be renewed is not on record here",
+                remedy="enrol anew: only a certificate that this CA issued can be renewed here",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="renewal/revoked",
+                statuses=("403",),
+                cause="the certificate to be renewed was revoked",
+                remedy="enrol anew with other credentials, as on the first day",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="renewal/expired",
+                statuses=("403",),
+                cause="the certificate to be renewed has expired",
+                remedy="enrol anew, and renew earlier from then on",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="renewal/not-yet-valid",
+                statuses=("403",),
+                cause="the certificate to be renewed is not valid yet",
+                remedy="check the clocks of client and server",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="profile/label",
+                statuses=("403",),
+                cause="no profile of that name: the client may not have it",
+                remedy=(
+                    "ask the server's operator for the label, or for a profile of that name in "
+                    "`[profiles]`"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="profile/ca-key",
+                statuses=("400",),
+                cause="the key is the CA's own",
+                remedy="make a key of the client's own",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="profile/key",
+                statuses=("400",),
+                cause="kind or size of key that the profile does not list",
+                remedy=(
+                    "make a key of a kind and size that the text names, or have the profile list it"
+                ),
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="profile/subject",
+                statuses=("400",),
+                cause="subject with too many, too long or forbidden parts",
+                remedy="shorten or correct the part of the subject that the text names",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="profile/no-name",
+                statuses=("400",),
+                cause="neither a subject nor a subjectAltName",
+                remedy="ask for at least one name",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="profile/name",
+                statuses=("400",),
+                cause="malformed name in the subjectAltName",
+                remedy="correct the name that the text shows",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="profile/name-kind",
+                statuses=("400",),
+                cause="kind of name that the profile does not issue",
+                remedy="leave the name out, or have the profile list its kind in `names`",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="profile/too-many-names",
+                statuses=("400",),
+                cause="more names than the profile issues",
+                remedy="ask for fewer names, or raise `names_max` of the profile",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="profile/wildcard",
+                statuses=("400",),
+                cause="a wildcard",
+                remedy="ask for each host by its name",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="profile/own-name",
+                statuses=("400",),
+                cause="a name of the server itself",
+                remedy="ask for another name: nobody else gets the server's own",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="profile/ca",
+                statuses=("400",),
+                cause="a CA certificate, or the right to sign certificates or CRLs",
+                remedy="leave out what only a CA has: this server certifies end entities",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="profile/key-usage",
+                statuses=("400",),
+                cause="key usage that the profile does not issue",
+                remedy=(
+                    "ask for the key usages of the profile, or leave the extension out to get them"
+                ),
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="profile/extended-key-usage",
+                statuses=("400",),
+                cause="purpose that the profile does not issue",
+                remedy="leave the purpose out, or use the label of a profile that issues it",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="profile/extension",
+                statuses=("400",),
+                cause="malformed extension, or extensions in an attribute they do not belong into",
+                remedy=(
+                    "correct the extension, and put all into one extensionRequest (RFC 2985 5.4.2)"
+                ),
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="profile/critical-extension",
+                statuses=("400",),
+                cause="unknown critical extension",
+                remedy="leave the extension out, or ask for it without the critical flag",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="profile/change-subject-name",
+                statuses=("400",),
+                cause="a change of names was asked for and is not offered",
+                remedy="leave ChangeSubjectName out, and enrol anew for other names",
+                audience=Audience.AUTHOR,
+            ),
+        ),
+    ),
+    Section(
+        title="The client's findings",
+        codes=(
+            ErrorCode(
+                code="response/untrusted-certificate",
+                cause="`est`: the new certificate is not issued by any CA that is trusted",
+                remedy=(
+                    "fetch the CA certificates again with `est cacerts`, or name the CA with "
+                    "`--trust`"
+                ),
+                audience=Audience.USER,
+            ),
+        ),
+    ),
+)

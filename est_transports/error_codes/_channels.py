@@ -1,0 +1,187 @@
+"""The error codes of connections, TLS and DTLS."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from est_core.error_codes import Audience, ErrorCode, Section
+
+CHANNELS: Final = (
+    Section(
+        title="The client's findings",
+        codes=(
+            ErrorCode(
+                code="connect/unknown-host",
+                cause="there is no host of that name",
+                remedy="check the name of the host",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="connect/refused",
+                cause="nobody listens on that port",
+                remedy="check host and port; is the server running?",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="connect/timeout",
+                cause="no answer in time",
+                remedy="check host and port, or wait longer with `--timeout`",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="connect/unreachable",
+                cause="any other failure to connect",
+                remedy="check the network: address, route and firewall",
+                audience=Audience.USER,
+            ),
+        ),
+    ),
+    Section(
+        title="TLS",
+        codes=(
+            ErrorCode(
+                code="tls/not-tls",
+                cause="the peer's first bytes are no TLS record: plain HTTP, most often",
+                remedy="check the port: one end does not speak TLS on it",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="tls/version",
+                cause="no protocol version in common",
+                remedy="allow TLS 1.2 or 1.3 at both ends: older versions are never spoken",
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
+                code="tls/no-shared-cipher",
+                cause="no cipher suite, group or signature algorithm in common",
+                remedy=(
+                    "allow ECDHE with AES-GCM, P-256 and SHA-256 at both ends, and give the "
+                    "server a P-256 or RSA key"
+                ),
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
+                code="tls/untrusted-server",
+                cause="the client does not trust the server's certificate",
+                remedy=(
+                    "name the CA that certified the server with `--trust`; take it from the "
+                    "server's operator"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="tls/peer-refused-certificate",
+                cause="the peer refuses our certificate, or misses one",
+                remedy=(
+                    "check `--cert`: a CA that the server accepts must have issued it; a "
+                    "server that sees this is not trusted by the client"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="tls/bad-signature",
+                cause="the peer did not prove possession of its certificate's key",
+                remedy="check that the peer's certificate and key belong together",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="tls/bad-certificate",
+                cause="the peer's certificates cannot be read, or are too many",
+                remedy=(
+                    "replace the certificate or chain at the end that sent it; `openssl x509 "
+                    "-text` shows what is wrong"
+                ),
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
+                code="tls/no-certificate",
+                cause="the client showed no certificate, which EST-coaps requires of every one",
+                remedy="give the client a certificate: with `est`, `--cert` and `--key`",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="tls/timeout",
+                cause="the handshake took too long",
+                remedy=(
+                    "check the network; a peer that connects and says nothing ends like this too"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="tls/handshake-too-large",
+                cause="the peer sent more than a handshake needs",
+                remedy="shorten the certificate chain of the end that sent it",
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
+                code="tls/handshake",
+                cause="any other failure of a handshake",
+                remedy=(
+                    "read the text, which has the TLS library's reason; the log of the other "
+                    "end says more"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="tls/protocol",
+                cause="broken or forged record after the handshake",
+                remedy=(
+                    "try again; if it happens each time, look for a device in between that "
+                    "changes packets"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="tls/truncated",
+                cause="the connection ended without close_notify: what came may be incomplete",
+                remedy="try again; if it happens each time, have the other end close TLS properly",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="tls/closed",
+                cause="the peer went away during the handshake",
+                remedy="check host and port, and look into the peer's log for why it closed",
+                audience=Audience.USER,
+            ),
+        ),
+    ),
+    Section(
+        title="DTLS",
+        note=(
+            "The codes of TLS mean the same. These say why an association of a server "
+            "ended, or a handshake with it, where nothing went wrong; none is ever "
+            "shown to the client."
+        ),
+        codes=(
+            ErrorCode(
+                code="dtls/closed",
+                cause="the client said close_notify",
+                remedy="nothing: the client was done",
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
+                code="dtls/idle",
+                cause="nothing was said for `DtlsLimits.idle_s`",
+                remedy="nothing: the client makes a new association for its next request",
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
+                code="dtls/replaced",
+                cause=(
+                    "the client began anew from the same address, with a handshake that succeeded"
+                ),
+                remedy="nothing, but if a device does so often, find out why it restarts",
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
+                code="dtls/no-room",
+                cause=(
+                    "it gave way to a newer one, or none could to it: they had open exchanges, "
+                    "or were verified and it was not"
+                ),
+                remedy="raise `coap.associations_max`, or find who opens so many",
+                audience=Audience.OPERATOR,
+            ),
+        ),
+    ),
+)
