@@ -118,6 +118,7 @@ CODE_OF_FAULT: Final[Mapping[Fault, Code]] = MappingProxyType(
         Fault.BODY_TOO_LARGE: Code.REQUEST_ENTITY_TOO_LARGE,
         Fault.MEDIA_TYPE: Code.UNSUPPORTED_CONTENT_FORMAT,
         Fault.INTERNAL: Code.INTERNAL_SERVER_ERROR,
+        Fault.NOT_IMPLEMENTED: Code.NOT_IMPLEMENTED,
         Fault.BUSY: Code.SERVICE_UNAVAILABLE,
         # CoAP has no code of its own for these; RFC 8075 7 has none to map them to.
         Fault.TARGET_TOO_LONG: Code.BAD_REQUEST,
@@ -133,7 +134,6 @@ FAULT_OF_CODE: Final[Mapping[int, Fault]] = MappingProxyType(
         **{code: fault for fault, code in CODE_OF_FAULT.items() if code is not Code.BAD_REQUEST},
         Code.BAD_REQUEST: Fault.MALFORMED,
         Code.TOO_MANY_REQUESTS: Fault.BUSY,
-        Code.NOT_IMPLEMENTED: Fault.NOT_FOUND,
     }
 )
 

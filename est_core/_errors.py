@@ -32,6 +32,8 @@ class Fault(Enum):
     EXPECTATION = "expectation"
     HEAD_TOO_LARGE = "head-too-large"
     INTERNAL = "internal"
+    NOT_IMPLEMENTED = "not-implemented"
+    """Valid, and nothing that is done here: a transfer coding, say."""
     BUSY = "busy"
     VERSION = "version"
 

@@ -59,7 +59,7 @@ def by_name(headers: Headers) -> dict[bytes, list[bytes]]:
 class ReplyShape:
     """What the wire of one answer needs and the machine does not know.
 
-    `head_only`: the request was a HEAD. `columns`: wrap the base64 of /cacerts, for clients
+    `head_only`: the request was a HEAD. `columns`: wrap the base64 of certificates, for clients
     whose reader cannot take one long line.
     """
 
@@ -68,8 +68,9 @@ class ReplyShape:
 
 
 WRAPPING_AGENTS: Final = (b"libest", b"cisco est client")
-"""User agents, as lower-case prefixes, whose /cacerts is wrapped at 64 columns: OpenSSL's base64
-reader, which they use, stops at a long line."""
+"""User agents, as lower-case prefixes, whose certificates are wrapped at 64 columns, in every
+answer. OpenSSL's base64 reader, which libEST's client uses for /cacerts, stops at a line of about
+1,020 characters, and its own for the certificate issued at about 1,000 (libEST 3.2.0p)."""
 
 PHRASES: Final[Mapping[int, bytes]] = MappingProxyType(
     {
@@ -89,6 +90,7 @@ PHRASES: Final[Mapping[int, bytes]] = MappingProxyType(
         417: b"Expectation Failed",
         431: b"Request Header Fields Too Large",
         500: b"Internal Server Error",
+        501: b"Not Implemented",
         503: b"Service Unavailable",
         505: b"HTTP Version Not Supported",
     }
@@ -109,6 +111,7 @@ STATUS_OF_FAULT: Final[Mapping[Fault, int]] = MappingProxyType(
         Fault.EXPECTATION: 417,
         Fault.HEAD_TOO_LARGE: 431,
         Fault.INTERNAL: 500,
+        Fault.NOT_IMPLEMENTED: 501,
         Fault.BUSY: 503,
         Fault.VERSION: 505,
     }
@@ -119,7 +122,6 @@ FAULT_OF_STATUS: Final[Mapping[int, Fault]] = MappingProxyType(
             status: fault for fault, status in STATUS_OF_FAULT.items() if fault is not Fault.CONTENT
         },
         429: Fault.BUSY,
-        501: Fault.NOT_FOUND,
     }
 )
 

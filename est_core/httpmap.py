@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._http import (
@@ -23,6 +22,7 @@ from est_core._http import (
     ResponseHead,
     by_name,
 )
+from est_core._http_target import WELL_KNOWN, check_host, parse_target
 from est_core._instant import Instant
 from est_core._limits import Limits
 from est_core.codec.authheader import (
@@ -37,10 +37,10 @@ from est_core.codec.transfer import decode, encode
 from est_core.credentials import Credentials
 from est_core.model import (
     OPERATIONS,
-    Label,
     Operation,
     Outcome,
     Part,
+    PartKind,
     Request,
     Response,
     UnreadablePayload,
@@ -49,13 +49,9 @@ from est_core.model import (
 from est_core.policy import ServerPolicy
 from est_core.uri import EstUri
 
-WELL_KNOWN: Final = (".well-known", "est")
+_SHOWN_CHARS: Final = 64
 REQUEST_COLUMNS: Final = 64  # libEST's server refuses a request in one line
 
-# What nearly every request asks for, without a label, an escape or a query: one look reads it.
-_USUAL_TARGETS: Final = MappingProxyType(
-    {"/".join(("", *WELL_KNOWN, each.value)).encode("ascii"): each for each in Operation}
-)
 _METHODS: Final = MappingProxyType(
     {
         operation: ("GET", "HEAD") if row.method == "GET" else (row.method,)
@@ -81,14 +77,16 @@ __all__ = [
 def check_head(head: RequestHead, *, policy: ServerPolicy, limits: Limits) -> Response | None:
     """Return the refusal that needs no body, or None where the body is worth reading.
 
-    404 for a path, label or operation that is not offered, 405 with the allowed methods, 413
-    by Content-Length, 414, 415 for another media type or a content coding, 417, 431, 505.
+    400 for a Host that is none, 404 for a path, label or operation that is not offered, 405 with
+    the allowed methods, 413 by Content-Length, 414, 415 for another media type or a content
+    coding, 417, 431, 505.
     Never raises on what a peer sent.
     """
     operation: Operation | None = None
     try:
         _check_size(head, limits)
-        operation, label = _parse_target(head.target)
+        check_host(head)
+        operation, label = parse_target(head.target)
         if policy.row(operation, label) is None:
             raise RemoteProtocolError(
                 "path/not-offered", "no such label or operation here", Fault.NOT_FOUND
@@ -136,43 +134,25 @@ def _check_fields(head: RequestHead, operation: Operation, limits: Limits) -> No
         return
     for value in fields.get(b"content-encoding", ()):
         if value.strip().lower() != b"identity":
-            raise RemoteProtocolError("media/coding", "send it uncompressed", Fault.MEDIA_TYPE)
+            came = _shown(value.decode("latin-1"))
+            raise RemoteProtocolError(
+                "media/coding", f"send the body as it is, without {came}", Fault.MEDIA_TYPE
+            )
     found = fields.get(b"content-type", ())
     if len(found) != 1 or not _is_type(found[0], wanted):
-        raise RemoteProtocolError("media/type", f"send {wanted}", Fault.MEDIA_TYPE)
+        came = _shown(b", ".join(found).decode("latin-1")) if found else "nothing"
+        raise RemoteProtocolError("media/type", f"send {wanted}, not {came}", Fault.MEDIA_TYPE)
+
+
+def _shown(text: str) -> str:
+    """Return what a peer wrote into a header field, short and without what a terminal obeys."""
+    return f"'{shown_text(text, _SHOWN_CHARS)}'"
 
 
 def _is_type(value: bytes, wanted: str) -> bool:
     text = value.decode("latin-1")
     # Nearly all send it as we would, and then there is nothing to take apart.
     return text == wanted or parse_media_type(text).matches(wanted)
-
-
-def _parse_target(target: bytes) -> tuple[Operation, Label | None]:
-    """Split `/.well-known/est[/label]/operation`; RFC 7030 3.2.2. A query is ignored."""
-    usual = _USUAL_TARGETS.get(target)
-    if usual is not None:
-        return usual, None
-    path = target.partition(b"?")[0]
-    if not path.startswith(b"/"):  # the absolute form, which RFC 9112 3.2.2 makes us accept
-        path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
-    try:
-        segments = [unquote_to_bytes(part).decode("ascii") for part in path.split(b"/")]
-    except UnicodeDecodeError as exc:
-        raise _no_such_path() from exc
-    if tuple(segments[:3]) != ("", *WELL_KNOWN) or not 4 <= len(segments) <= 5:
-        raise _no_such_path()
-    try:
-        operation = Operation(segments[-1])
-    except ValueError as exc:
-        raise RemoteProtocolError(
-            "path/operation", "no such operation here", Fault.NOT_FOUND
-        ) from exc
-    return operation, Label.from_untrusted(segments[3]) if len(segments) == 5 else None
-
-
-def _no_such_path() -> RemoteProtocolError:
-    return RemoteProtocolError("path/unknown", "no such path here", Fault.NOT_FOUND)
 
 
 def reply_shape(head: RequestHead) -> ReplyShape:
@@ -199,7 +179,7 @@ def read(
     Raises RemoteProtocolError for a target that names no operation.
     RFC 8951 3; Content-Transfer-Encoding is ignored.
     """
-    operation, label = _parse_target(head.target)
+    operation, label = parse_target(head.target)
     payload: bytes | UnreadablePayload = b""
     if OPERATIONS[operation].is_enrollment:
         try:
@@ -228,9 +208,9 @@ def _credentials(head: RequestHead, limits: Limits) -> Credentials | None:
 def write(response: Response, shape: ReplyShape) -> tuple[ResponseHead, bytes]:
     """Return the head and body of an answer, in the shape that every known client accepts.
 
-    One line of base64 plus LF, Content-Length, canonical header names, an empty body with 401
-    and 202, one WWW-Authenticate header a scheme. Raises LocalProtocolError for an outcome that
-    a server does not send.
+    Base64 in one line plus LF, or as `shape` says, Content-Length, canonical header names, an
+    empty body with 401 and 202, one WWW-Authenticate header a scheme. Raises LocalProtocolError
+    for an outcome that a server does not send.
     """
     status = _status(response)
     headers: list[tuple[bytes, bytes]] = []
@@ -239,7 +219,7 @@ def write(response: Response, shape: ReplyShape) -> tuple[ResponseHead, bytes]:
         if response.operation is None:
             raise LocalProtocolError("a successful answer belongs to an operation")
         part = response.parts[0]
-        columns = shape.columns if response.operation is Operation.CACERTS else None
+        columns = shape.columns if part.kind is PartKind.CERTS_ONLY else None
         body = encode(part.der, columns=columns)
         headers.append((b"Content-Type", CONTENT_TYPES[response.operation, part.kind]))
         headers.append((b"Content-Transfer-Encoding", b"base64"))

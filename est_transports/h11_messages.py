@@ -1,9 +1,9 @@
 """Heads and bodies of HTTP/1.1 messages out of a buffer of bytes, with every bound in one place.
 
-h11 does the grammar of heads and of the chunked coding. What is cut out of the stream, and when
-it is too much, is decided here by counting bytes, so that a message gives the same result in
-whatever pieces it arrives. h11 by itself looks at its bound only when something is incomplete,
-and takes a head of any size that comes in one piece.
+h11 does the grammar of heads. What is cut out of the stream, and when it is too much, is decided
+here by counting bytes, so that a message gives the same result in whatever pieces it arrives. h11
+by itself looks at its bound only when something is incomplete, and takes a head of any size that
+comes in one piece.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import h11
 
 from est_core import Fault, RemoteProtocolError
 from est_core.httpmap import RequestHead, ResponseHead
+from est_transports.chunks import ChunkDecoder
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -27,6 +28,13 @@ _REQUEST_LINE: Final = re.compile(
 _TOKEN_BYTES: Final = frozenset(
     b"-!#$%&'*+.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
+
+
+_HTTP_1_0: Final = re.compile(rb"\A[^\n]* HTTP/1\.0\r?\n")
+_HOST: Final = re.compile(rb"\n[Hh][Oo][Ss][Tt][ \t]*:")
+_TRANSFER_ENCODING: Final = re.compile(rb"(?i)\ntransfer-encoding[ \t]*:([^\r\n]*)")
+_CODING: Final = re.compile(rb"(?!chunked(?:[ \t;]|\Z))[-!#$%&'*+.^_`|~0-9a-z]+(?=[ \t;]|\Z)")
+_SHOWN_CHARS: Final = 64
 
 
 class Inbox:
@@ -107,8 +115,11 @@ def parse_request_head(raw: bytes) -> RequestHead:
     """Return a request head, its field names in lower case.
 
     Raises RemoteProtocolError http/malformed-head, http/transfer-coding for another coding than
-    chunked. RFC 9112 3, 5; a missing or second Host is malformed (3.2).
+    chunked, http/host for a missing or second Host. RFC 9112 3, 3.2, 5.
     """
+    hosts = len(_HOST.findall(raw))
+    if hosts > 1 or (hosts == 0 and _HTTP_1_0.search(raw) is None):
+        raise RemoteProtocolError("http/host", f"one Host field belongs here, not {hosts}")
     connection = h11.Connection(h11.SERVER, len(raw) + 1)
     event = _parse(connection, raw)
     if not isinstance(event, h11.Request):
@@ -144,11 +155,31 @@ def _parse(connection: h11.Connection, raw: bytes) -> object:
         return connection.next_event()
     except h11.RemoteProtocolError as exc:
         if exc.error_status_hint == 501:
-            raise RemoteProtocolError(
-                "http/transfer-coding", "the only transfer coding known here is chunked"
-            ) from exc
+            raise _transfer_coding_untrusted(raw) from exc
         # Not h11's own text: it quotes what the peer sent.
         raise _malformed_head() from exc
+
+
+def _transfer_coding_untrusted(raw: bytes) -> RemoteProtocolError:
+    """Return what is wrong with the Transfer-Encoding of a head that has another than "chunked".
+
+    RFC 9112 6.1: an unknown coding SHOULD be answered with 501; but 6.3: where chunked is not
+    the last one a server "MUST respond with the 400", and 7.1: chunked is applied once at most.
+    """
+    codings = b",".join(_TRANSFER_ENCODING.findall(raw)).lower().split(b",")
+    *inner, last = [coding.strip(b" \t") for coding in codings]
+    if last == b"chunked" and inner and all(_CODING.match(coding) for coding in inner):
+        name = inner[0].decode("ascii")[:_SHOWN_CHARS]
+        return RemoteProtocolError(
+            "http/transfer-coding",
+            f"the transfer coding {name} is not known here, chunked alone is",
+            Fault.NOT_IMPLEMENTED,
+        )
+    shown = ascii(b",".join(codings).strip().decode("latin-1")[:_SHOWN_CHARS])
+    return RemoteProtocolError(
+        "http/transfer-coding",
+        f"Transfer-Encoding is {shown}; it has to end with chunked, and to name it once",
+    )
 
 
 def _headers(found: h11._headers.Headers) -> Headers:
@@ -219,18 +250,19 @@ class BodyReader:
     wrap each byte in a chunk of its own, or send chunk extensions without end.
     """
 
-    __slots__ = ("_body", "_chunks", "_keep", "_max_bytes", "_raw_left", "_read", "_size")
+    __slots__ = ("_body", "_chunks", "_keep", "_max_bytes", "_read", "_size")
 
     def __init__(
         self, size: BodySize, *, max_bytes: int, max_raw_bytes: int, keep: bool = True
     ) -> None:
         self._size = size
         self._max_bytes = max_bytes
-        self._raw_left = max_raw_bytes
         self._keep = keep
         self._read = 0
         self._body = bytearray()
-        self._chunks = _chunk_decoder(max_raw_bytes) if size.framing is Framing.CHUNKED else None
+        self._chunks: ChunkDecoder | None = None
+        if size.framing is Framing.CHUNKED:
+            self._chunks = ChunkDecoder(max_bytes=max_bytes, max_raw_bytes=max_raw_bytes)
 
     @property
     def framing(self) -> Framing:
@@ -246,7 +278,7 @@ class BodyReader:
         """Take what the inbox has; True if the body is complete.
 
         What follows the body stays in the inbox. Raises RemoteProtocolError: body/too-large,
-        http/malformed-chunk, http/truncated where the stream ended too early.
+        http/malformed-chunk, http/trailers, http/truncated where the stream ended too early.
         """
         if self._size.framing is Framing.COUNTED:
             complete = self._read_counted(inbox)
@@ -265,22 +297,9 @@ class BodyReader:
         self._add(inbox.take(self._size.length - self._read))
         return self._read == self._size.length
 
-    def _read_chunks(self, inbox: Inbox, chunks: h11.Connection) -> bool:
-        raw = inbox.take(self._raw_left)
-        self._raw_left -= len(raw)
-        if raw:
-            chunks.receive_data(raw)
-        try:
-            while isinstance(event := chunks.next_event(), h11.Data):
-                self._add(bytes(event.data))
-        except h11.RemoteProtocolError as exc:
-            raise RemoteProtocolError("http/malformed-chunk", "not a chunked body") from exc
-        if isinstance(event, h11.EndOfMessage):
-            inbox.unread[:0] = chunks.trailing_data[0]
-            return True
-        if self._raw_left == 0:
-            raise self._too_large()
-        return False
+    def _read_chunks(self, inbox: Inbox, chunks: ChunkDecoder) -> bool:
+        self._add(chunks.read(inbox.unread))
+        return chunks.is_complete
 
     def _add(self, piece: bytes) -> None:
         self._read += len(piece)
@@ -293,14 +312,3 @@ class BodyReader:
         return RemoteProtocolError(
             "body/too-large", f"more than {self._max_bytes} bytes", Fault.BODY_TOO_LARGE
         )
-
-
-_CHUNKED_HEAD: Final = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-def _chunk_decoder(max_raw_bytes: int) -> h11.Connection:
-    """Return an h11 connection that waits for the chunks of a body, in whichever direction."""
-    connection = h11.Connection(h11.SERVER, max_raw_bytes + len(_CHUNKED_HEAD))
-    connection.receive_data(_CHUNKED_HEAD)
-    connection.next_event()
-    return connection

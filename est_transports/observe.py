@@ -65,7 +65,7 @@ def _reason(record: Record) -> str:
     shown = channel.peer_certificate
     # Nobody vouches for it: a name of 64 KiB would be repeated with each small request.
     whose = "" if shown is None else f"{subject_text(shown)[:_SHOWN_CHARS]}: "
-    return f"{record.reason} ({whose}{channel.failure})"
+    return f"{record.reason} ({whose}{channel.failure})".lstrip()  # a 401 has no text
 
 
 def log_request(record: Record) -> None:

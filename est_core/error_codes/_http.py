@@ -42,6 +42,20 @@ HTTP: Final = (
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(
+                code="http/host",
+                statuses=("400",),
+                cause="`Host` missing, there twice, or no host with a port or none",
+                remedy="send one `Host` field: the host of the URL and its port, without a user",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="http/target-form",
+                statuses=("400",),
+                cause="an absolute request target of another scheme than `https` and `http`",
+                remedy="send the path of the operation as the request target, or a URL of https",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
                 code="http/content-length",
                 statuses=("400",),
                 cause="a `Content-Length` that is no number",

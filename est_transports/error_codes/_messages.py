@@ -29,19 +29,26 @@ MESSAGES: Final = (
             ),
             ErrorCode(
                 code="http/transfer-coding",
-                statuses=("400",),
-                cause="a transfer coding other than `chunked`",
+                statuses=("501", "400"),
+                cause="a transfer coding other than `chunked`, or `chunked` twice or not last",
                 remedy="send the body with `Content-Length`, or chunked and not compressed",
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(
                 code="http/malformed-chunk",
                 statuses=("400",),
-                cause="a chunked body that is none",
+                cause="a chunked body that is none, or one with an endless size or line",
                 remedy=(
                     "write chunks as RFC 9112 7.1 says: size in hexadecimal, line end, bytes, "
                     "line end"
                 ),
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="http/trailers",
+                statuses=("431",),
+                cause="more than 16 fields after a chunked body, or more than 4096 bytes of them",
+                remedy="leave out the trailer fields: nothing reads them",
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(

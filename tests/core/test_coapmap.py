@@ -642,7 +642,7 @@ def test_4_04_means_none_to_csrattrs_and_not_found_to_others() -> None:
         (Code.TOO_MANY_REQUESTS, Fault.BUSY, 429),
         (0x9F, Fault.MALFORMED, 431),
         (Code.INTERNAL_SERVER_ERROR, Fault.INTERNAL, 500),
-        (Code.NOT_IMPLEMENTED, Fault.NOT_FOUND, 501),
+        (Code.NOT_IMPLEMENTED, Fault.NOT_IMPLEMENTED, 501),
         (Code.GATEWAY_TIMEOUT, Fault.INTERNAL, 504),
         (0xBF, Fault.INTERNAL, 531),
         (Code.CONTINUE, Fault.MALFORMED, 231),

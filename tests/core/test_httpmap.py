@@ -117,6 +117,126 @@ def test_any_other_target_is_not_found(target: bytes) -> None:
     assert fault_of(replace(GET, target=target)) is Fault.NOT_FOUND
 
 
+GOOD_HOSTS = [
+    b"est.example",
+    b"EST.Example.:8443",
+    b"a_b-c.example",
+    b"est.example:",
+    b"est.example:08443",
+    b"est.example:65535",
+    b"192.0.2.1",
+    b"[2001:db8::1]",
+    b"[::ffff:192.0.2.1]:443",
+    b"[v1.a:b]",
+    b"caf%c3%a9.example",
+    b"!$&'()*+,;=",
+    b" est.example\t",
+]
+BAD_HOSTS = [
+    b"",
+    b" ",
+    b":8443",
+    b"a b",
+    b"a\tb",
+    b"a, b",
+    b"u@localhost",
+    b"u:p@localhost",
+    b"localhost/",
+    b"https://localhost",
+    b"localhost?x",
+    b"localhost#x",
+    b"localhost:x",
+    b"localhost:-1",
+    b"localhost: 80",
+    b"localhost:65536",
+    b"localhost:" + b"9" * 400,
+    b"localhost:1:2",
+    b"2001:db8::1",
+    b"[2001:db8::1",
+    b"2001:db8::1]",
+    b"[]",
+    b"[localhost]",
+    b"[2001:db8::1]x",
+    b"[2001:db8:::1]",
+    b"[fe80::1%25eth0]",
+    b"[v.a]",
+    b"100%",
+    b"%zz",
+    b"a\\b",
+    b'"a"',
+    b"<a>",
+    b"a\x01b",
+    b"a\x7fb",
+    b"\xc3\xa9.example",
+    b"a" * 1025,
+]
+
+
+@pytest.mark.req("EST-278")
+@pytest.mark.parametrize("value", GOOD_HOSTS)
+def test_a_host_is_what_rfc_3986_calls_one(value: bytes) -> None:
+    assert check(with_header(GET, b"Host", value)) is None
+    assert check(replace(GET, target=b"HTTPS://" + value.strip() + GET.target)) is None
+
+
+@pytest.mark.req("EST-278")
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+@pytest.mark.parametrize("value", BAD_HOSTS)
+def test_a_host_that_is_none_is_refused(value: bytes, version: bytes) -> None:
+    refusal = check(replace(with_header(GET, b"host", value), version=version))
+    assert refusal is not None
+    assert (refusal.code, refusal.fault) == ("http/host", Fault.MALFORMED)
+    assert refusal.reason.isprintable()
+    assert len(refusal.reason) < 350
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [
+        (b"https:///.well-known/est/cacerts", "http/host"),
+        (b"https://u@est.example/.well-known/est/cacerts", "http/host"),
+        (b"https://a:b/.well-known/est/cacerts", "http/host"),
+        (b"https://[::1/.well-known/est/cacerts", "http/host"),
+        (b"coaps://est.example/.well-known/est/cacerts", "http/target-form"),
+        (b"ftp://est.example/.well-known/est/cacerts", "http/target-form"),
+        (b"https:/.well-known/est/cacerts", "path/unknown"),
+        (b"est.example:443", "path/unknown"),
+    ],
+)
+def test_an_absolute_target_names_a_host_of_https(target: bytes, code: str) -> None:
+    refusal = check(with_header(replace(GET, target=target), b"host", b"est.example"))
+    assert refusal is not None
+    assert refusal.code == code
+
+
+def test_the_host_of_an_absolute_target_may_be_another_than_the_fields() -> None:
+    head = replace(GET, target=b"https://other.example:1/.well-known/est/cacerts")
+    assert check(with_header(head, b"host", b"est.example")) is None
+    refusal = check(with_header(head, b"host", b"u@est.example"))
+    assert refusal is not None
+
+
+def test_two_hosts_are_refused_though_they_are_equal() -> None:
+    head = with_header(with_header(GET, b"Host", b"x"), b"host", b"x")
+    assert fault_of(head) is Fault.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        (b"content-encoding", b"gzip", "'gzip'"),
+        (b"content-encoding", b"x-\x1b[31m", "'x- [31m'"),
+        (b"content-type", b"text/html", "'application/pkcs10, text/html'"),
+    ],
+)
+def test_a_media_type_or_coding_that_is_refused_is_named(
+    name: bytes, value: bytes, shown: str
+) -> None:
+    refusal = check(with_header(POST, name, value))
+    assert refusal is not None
+    assert shown in refusal.reason
+
+
 @pytest.mark.req("EST-010", "EST-011")
 @pytest.mark.parametrize(
     ("head", "allow"), [(GET, ("GET", "HEAD")), (POST, ("POST",))], ids=["GET", "POST"]

@@ -38,7 +38,11 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
     # F4: the words of the protocol.
     ("model enrollment", "uri policy", "decisions", "events"),
     # F5: tables, the halves of the machines that need no state, and the maps to wires.
-    ("_tables _http _coap _admission _answers _linked_csr", "_discovery", "httpmap coapmap"),
+    (
+        "_tables _http _coap _admission _answers _linked_csr",
+        "_discovery _http_target",
+        "httpmap coapmap",
+    ),
     # F6: the two state machines. They do not know each other.
     ("server client",),
     # F7: one of each.
@@ -56,6 +60,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     ),
     # T1: bytes of channels, sans-I/O.
     (
+        "chunks",
         "verification h11_messages coap_limits dtls_records dtls_cookies dtls_limits",
         "channel_facts coap_messages chains",
         "tls_context coap_blocks coap_reliability",

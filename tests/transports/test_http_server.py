@@ -176,6 +176,36 @@ BAD_INPUT = {
     "http 2": (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505, False),
     "garbage": (b"\x80\x03hello", 400, False),
     "no host": (b"GET / HTTP/1.1\r\n\r\n", 400, False),
+    "a host of two words": (CACERTS.replace(b"Host: x", b"Host: a b"), 400, True),
+    "a host with a user": (CACERTS.replace(b"Host: x", b"Host: u@localhost"), 400, True),
+    "two hosts": (CACERTS[:-2] + b"Host: y\r\n\r\n", 400, False),
+    "unknown transfer coding": (
+        enroll_request(b"", framing=b"Transfer-Encoding: gzip, chunked") + b"0\r\n\r\n",
+        501,
+        False,
+    ),
+    "chunk size beyond 64 bits": (
+        enroll_request(b"", framing=b"Transfer-Encoding: chunked") + b"f" * 18 + b"\r\n",
+        400,
+        False,
+    ),
+    "promised chunk too large": (
+        enroll_request(b"", framing=b"Transfer-Encoding: chunked") + b"f" * 16 + b"\r\n",
+        413,
+        False,
+    ),
+    "trailers without end": (
+        enroll_request(b"", framing=b"Transfer-Encoding: chunked") + b"0\r\n" + b"A: b\r\n" * 99,
+        431,
+        False,
+    ),
+    "chunk extension without end": (
+        enroll_request(b"", framing=b"Transfer-Encoding: chunked") + b"1;" + b"a" * 999,
+        400,
+        False,
+    ),
+    "empty lines without end": (b"\r\n" * 9000, 400, False),
+    "field name without end": (CACERTS[:-2] + b"a" * 17000, 431, False),
     "smuggling": (
         enroll_request(b"", b"Transfer-Encoding: chunked") + b"0\r\n\r\n" + CACERTS,
         400,

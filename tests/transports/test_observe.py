@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from dataclasses import replace
 
 import pytest
 from cryptography import x509
@@ -78,6 +79,8 @@ def test_a_refusal_says_why_and_which_certificate_was_no_good() -> None:
     assert request_fields(refused)["reason"] == "a certificate is needed (CN=device-1: expired)"
     served = record(operation=Operation.CACERTS, channel=channel)
     assert request_fields(served)["reason"] == ""
+    asked = replace(refused, status=401, code="auth/missing", reason="")  # a 401 has no text
+    assert request_fields(asked)["reason"] == "(CN=device-1: expired)"
 
 
 def test_a_name_that_nobody_vouches_for_is_cut() -> None:
