@@ -1,7 +1,8 @@
 """Judges the names that a certificate request asks for: its subject and subjectAltName.
 
 A certificate's names are what others will believe about its holder. So they are well formed, of
-a kind that was agreed on, no wildcards, and not the names of the server that issues them.
+a kind that was agreed on, no wildcards, and not reserved: no name of the server that issues them,
+in whatever spelling and place, and no subject of its CA.
 """
 
 from __future__ import annotations
@@ -9,14 +10,19 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, unique
-from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+
+from est_core import Limits, RemoteProtocolError
+from est_core.checks.hosts import ProtectedHosts, address_in
+from est_core.checks.names import CanonicalName, strings_in, widest_name
+from est_transports.names import SHORT_NAMES
 
 _SUBJECT_ATTRIBUTES_MAX: Final = 32
 _HOST_CHARS: Final = 253  # RFC 1035 2.3.4, without the final dot
@@ -35,6 +41,8 @@ _VALUE_CHARS_OF: Final = {  # upper bounds of RFC 5280 appendix A.1
     NameOID.SERIAL_NUMBER: 64,
     NameOID.TITLE: 64,
 }
+_HOST_ATTRIBUTES: Final = frozenset({NameOID.COMMON_NAME, NameOID.USER_ID})
+"""Attributes whose value is read as a host whatever it looks like."""
 _HOST_LABEL: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _MAILBOX_LOCAL: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}")
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?#@!$&'()*+,;=%\[\]-]+")
@@ -75,47 +83,64 @@ _KIND_OF: Final[dict[type[x509.GeneralName], SanKind]] = {
 }
 
 
-def canonical_host(text: str) -> str:
-    """Return a host name or IP address in the one form in which two of them compare.
+@dataclass(frozen=True, slots=True)
+class ReservedNames:
+    """Names that nobody is certified for. Make it by `of`.
 
-    Lower case, no final dot, A-labels; IPv4 where an IPv6 address maps it.
+    `hosts` are the server's own; `subjects` tells whose each reserved subject is.
     """
-    host = unicodedata.normalize("NFKC", text).strip().casefold().rstrip(".")
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return host if host.isascii() else _a_labels(host)
-    return str(getattr(address, "ipv4_mapped", None) or address)
+
+    hosts: ProtectedHosts
+    subjects: Mapping[CanonicalName, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, hosts: Iterable[str] = (), subjects: Iterable[tuple[str, x509.Name]] = ()
+    ) -> ReservedNames:
+        """Return the reservation of hosts and of subjects, each with whose it is.
+
+        Of two with one subject the first counts; an empty subject is nobody's.
+        """
+        named: dict[CanonicalName, str] = {}
+        for whose, subject in subjects:
+            if subject.rdns:
+                named.setdefault(widest_name(subject), whose)
+        return cls(hosts=ProtectedHosts.of(hosts), subjects=named)
 
 
-@lru_cache(maxsize=16)
-def canonical_hosts(names: frozenset[str]) -> frozenset[str]:
-    """Return names in the form of `canonical_host`; a server's own are the same each time."""
-    return frozenset(map(canonical_host, names))
+def check_subject(subject: x509.Name, reserved: ReservedNames) -> None:
+    """Refuse a subject that is too large, holds odd characters, or is or names what is reserved.
 
-
-def check_subject(subject: x509.Name, own_names: frozenset[str]) -> None:
-    """Refuse a subject that is too large, holds odd characters, or names a host it must not.
-
-    `own_names` are in canonical form. Raises Refused: profile/subject, profile/wildcard,
-    profile/own-name. Only common names are taken for host names: nothing else ever was.
+    A host is looked for in every attribute, in all spellings (`ProtectedHosts`): some program
+    reads each as one. Raises Refused: profile/subject, profile/wildcard (of a common name),
+    profile/own-name, profile/reserved-subject.
     """
     attributes = [attribute for rdn in subject.rdns for attribute in rdn]
     if len(attributes) > _SUBJECT_ATTRIBUTES_MAX:
         raise Refused("profile/subject", f"the subject has {len(attributes)} attributes")
     for attribute in attributes:
-        text = attribute.value
-        if not isinstance(text, str):
-            raise Refused("profile/subject", "the subject holds a value that is not text")
-        if not 0 < len(text) <= _VALUE_CHARS_OF.get(attribute.oid, _VALUE_CHARS):
-            raise Refused("profile/subject", f"{shown(text)} is too long or too short a value")
-        if not text.strip():
-            raise Refused("profile/subject", "a value of the subject is blank")
-        # Control characters and invisible ones, which make two names look like one.
-        if any(unicodedata.category(char).startswith("C") for char in text):
-            raise Refused("profile/subject", f"{shown(text)} holds characters that do not print")
-        if attribute.oid == NameOID.COMMON_NAME:
-            _check_host_claim(text, own_names)
+        _check_attribute(attribute, reserved)
+    whose = reserved.subjects.get(widest_name(subject))
+    if whose is not None:
+        raise Refused("profile/reserved-subject", f"the subject is that of {whose}")
+
+
+def _check_attribute(attribute: x509.NameAttribute[str | bytes], reserved: ReservedNames) -> None:
+    text = attribute.value
+    if not isinstance(text, str):
+        raise Refused("profile/subject", "the subject holds a value that is not text")
+    if not 0 < len(text) <= _VALUE_CHARS_OF.get(attribute.oid, _VALUE_CHARS):
+        raise Refused("profile/subject", f"{shown(text)} is too long or too short a value")
+    if not text.strip():
+        raise Refused("profile/subject", "a value of the subject is blank")
+    # Control characters and invisible ones, which make two names look like one.
+    if any(unicodedata.category(char).startswith("C") for char in text):
+        raise Refused("profile/subject", f"{shown(text)} holds characters that do not print")
+    kind = SHORT_NAMES.get(attribute.oid) or attribute.rfc4514_attribute_name
+    if attribute.oid == NameOID.COMMON_NAME:
+        _check_wildcard(kind, text)
+    # A serial number may well look like an address written as one number.
+    _check_own(kind, text, reserved, numbers=attribute.oid in _HOST_ATTRIBUTES)
 
 
 def check_alt_names(
@@ -123,13 +148,13 @@ def check_alt_names(
     *,
     kinds: frozenset[SanKind],
     other_types: tuple[str, ...],
-    own_names: frozenset[str],
+    reserved: ReservedNames,
 ) -> None:
-    """Refuse names that are malformed, of a kind not listed, wildcards, or the server's own.
+    """Refuse names that are malformed, of a kind not listed, wildcards, or reserved.
 
-    `other_types` lists the otherName types that are allowed, whose values are not looked into.
-    Raises Refused: profile/name-kind, profile/name, profile/wildcard, profile/own-name, and
-    those of check_subject for directory names.
+    `other_types` lists the otherName types that are allowed; of their values only the strings
+    are looked into, for hosts that are reserved. Raises Refused: profile/name-kind, profile/name,
+    profile/wildcard, profile/own-name, and those of check_subject for directory names.
     """
     for name in names:
         if isinstance(name, x509.OtherName):
@@ -137,11 +162,12 @@ def check_alt_names(
                 raise Refused(
                     "profile/name-kind", f"otherName {name.type_id.dotted_string} is not issued"
                 )
+            _check_other_name(name, reserved)
             continue
         kind = _KIND_OF[type(name)]
         if kind not in kinds:
             raise Refused("profile/name-kind", f"names of kind {kind.value} are not issued")
-        _check_name(name, own_names)
+        _check_name(name, reserved)
 
 
 def shown(text: str) -> str:
@@ -150,30 +176,44 @@ def shown(text: str) -> str:
     return ascii(short)
 
 
-def _check_name(name: x509.GeneralName, own_names: frozenset[str]) -> None:
+def _check_name(name: x509.GeneralName, reserved: ReservedNames) -> None:
     match name:
         case x509.DNSName():
-            _check_host_claim(name.value, own_names)
+            _check_wildcard("dNSName", name.value)
+            _check_own("dNSName", name.value, reserved)
             _check_host_syntax(name.value)
         case x509.IPAddress():
             if not isinstance(name.value, ipaddress.IPv4Address | ipaddress.IPv6Address):
                 raise Refused("profile/name", "an iPAddress is a network and not an address")
-            _check_host_claim(str(name.value), own_names)
+            _check_own("iPAddress", str(name.value), reserved)
         case x509.RFC822Name():
-            _check_mailbox(name.value)
+            _check_mailbox(name.value, reserved)
         case x509.UniformResourceIdentifier():
-            _check_uri(name.value, own_names)
+            _check_uri(name.value, reserved)
         case x509.DirectoryName():
-            check_subject(name.value, own_names)
+            check_subject(name.value, reserved)
         case _:  # a registeredID has nothing to look into
             pass
 
 
-def _check_host_claim(text: str, own_names: frozenset[str]) -> None:
+def _check_other_name(name: x509.OtherName, reserved: ReservedNames) -> None:
+    kind = f"otherName {name.type_id.dotted_string}"
+    try:
+        texts = strings_in(name.value, Limits())
+    except RemoteProtocolError as exc:
+        raise Refused("profile/name", f"the value of {kind} is not DER") from exc
+    for text in texts:
+        _check_own(kind, text, reserved)
+
+
+def _check_wildcard(kind: str, text: str) -> None:
     if "*" in unicodedata.normalize("NFKC", text):
-        raise Refused("profile/wildcard", f"{shown(text)} is a wildcard")
-    if canonical_host(text) in own_names:
-        raise Refused("profile/own-name", f"{shown(text)} is a name of this server")
+        raise Refused("profile/wildcard", f"{kind} {shown(text)} is a wildcard")
+
+
+def _check_own(kind: str, text: str, reserved: ReservedNames, *, numbers: bool = True) -> None:
+    if reserved.hosts.claimed_in(text, numbers=numbers):
+        raise Refused("profile/own-name", f"{kind} {shown(text)} is a name of this server")
 
 
 def _check_host_syntax(text: str) -> None:
@@ -181,18 +221,20 @@ def _check_host_syntax(text: str) -> None:
     labels = text.split(".") if 0 < len(text) <= _HOST_CHARS else []
     if not labels or not all(_HOST_LABEL.fullmatch(label) for label in labels):
         raise Refused("profile/name", f"{shown(text)} is not a host name")
-    if labels[-1].isdigit():  # an IP address as a dNSName. RFC 3696 2
+    # As a dNSName an IP address is none. RFC 3696 2.
+    if labels[-1].isdigit() or address_in(text) is not None:
         raise Refused("profile/name", f"{shown(text)} looks like an IP address")
 
 
-def _check_mailbox(text: str) -> None:
+def _check_mailbox(text: str, reserved: ReservedNames) -> None:
     local, at, domain = text.rpartition("@")
     if not at or len(text) > _MAILBOX_CHARS or not _MAILBOX_LOCAL.fullmatch(local):
         raise Refused("profile/name", f"{shown(text)} is not a mailbox")
+    _check_own("rfc822Name", text, reserved)
     _check_host_syntax(domain)
 
 
-def _check_uri(text: str, own_names: frozenset[str]) -> None:
+def _check_uri(text: str, reserved: ReservedNames) -> None:
     # RFC 5280 4.2.1.6: absolute, and an authority names a host in full or an IP address.
     refusal = Refused("profile/name", f"{shown(text)} is not an absolute URI")
     if len(text) > _URI_CHARS or not _URI.fullmatch(text):
@@ -202,19 +244,13 @@ def _check_uri(text: str, own_names: frozenset[str]) -> None:
         host = parts.hostname
     except ValueError as exc:
         raise refusal from exc
+    _check_own("URI", text, reserved)
     if not text.partition(":")[2].startswith("//"):
         return
     if not host:
         raise refusal
-    _check_host_claim(host, own_names)
+    _check_wildcard("URI", host)
     try:
         ipaddress.ip_address(host)
     except ValueError:
         _check_host_syntax(host)
-
-
-def _a_labels(host: str) -> str:
-    try:
-        return host.encode("idna").decode("ascii")
-    except UnicodeError:
-        return host

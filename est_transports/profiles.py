@@ -7,7 +7,7 @@ extensions says; nothing is added to its names.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, unique
 from functools import lru_cache
 from typing import Final, TypeVar
@@ -21,8 +21,8 @@ from est_core.asn1.keys import PublicKeyFacts
 from est_core.asn1.pkcs10 import CertRequest
 from est_transports.profile_names import (
     Refused,
+    ReservedNames,
     SanKind,
-    canonical_hosts,
     check_alt_names,
     check_subject,
 )
@@ -34,6 +34,7 @@ __all__ = [
     "PlannedExtension",
     "Profile",
     "Refused",
+    "ReservedNames",
     "SanKind",
     "certify",
 ]
@@ -156,6 +157,24 @@ class CertificatePlan:
     validity_days: int
     profile: str | None = None
 
+    def renewing(self, current: x509.Certificate) -> CertificatePlan:
+        """Return the plan with subject and subjectAltName of `current`, to the byte.
+
+        A request for renewal may spell them in another way that compares equal (RFC 5280 7), and
+        what is certified should not drift with each renewal. RFC 7030 4.2.2: "identical".
+        """
+        others = (item for item in self.extensions if not _is_alt_name(item.value))
+        names = (
+            PlannedExtension(value=found.value, critical=found.critical)
+            for found in current.extensions
+            if _is_alt_name(found.value)
+        )
+        return replace(self, subject=current.subject, extensions=(*others, *names))
+
+
+def _is_alt_name(value: x509.ExtensionType) -> bool:
+    return value.oid == ExtensionOID.SUBJECT_ALTERNATIVE_NAME
+
 
 _CA_EXTENSIONS: Final = frozenset(
     {
@@ -175,20 +194,19 @@ _ISSUED: Final = frozenset(
 )
 
 
-def certify(csr: CertRequest, profile: Profile, own_names: frozenset[str]) -> CertificatePlan:
+def certify(csr: CertRequest, profile: Profile, reserved: ReservedNames) -> CertificatePlan:
     """Return the plan for the certificate that `csr` asks for.
 
-    `own_names` are host names and IP addresses nobody may have. The signature of the request
+    `reserved` are the names that nobody may have. The signature of the request
     was verified before. subjectAltName is kept as it is, of keyUsage what the key can do,
     extendedKeyUsage if the profile lists all of it; basicConstraints is always cA FALSE. Other
     extensions are left out, or refused if they are critical. RFC 5272 3.1.
 
     Raises Refused with one of profile/key, profile/subject, profile/no-name, profile/name,
-    profile/name-kind, profile/too-many-names, profile/wildcard, profile/own-name, profile/ca,
-    profile/key-usage, profile/extended-key-usage, profile/critical-extension,
-    profile/extension, profile/change-subject-name.
+    profile/name-kind, profile/too-many-names, profile/wildcard, profile/own-name,
+    profile/reserved-subject, profile/ca, profile/key-usage, profile/extended-key-usage,
+    profile/critical-extension, profile/extension, profile/change-subject-name.
     """
-    own = canonical_hosts(own_names)
     _check_attributes(csr)
     kind = _checked_key(csr, profile)
     request = x509.load_der_x509_csr(csr.der)
@@ -197,12 +215,12 @@ def certify(csr: CertRequest, profile: Profile, own_names: frozenset[str]) -> Ce
     # the way would also fail the comparison of the next renewal. RFC 7030 4.2.2.
     if csr.subject.public_bytes() != csr.subject_der:
         raise Refused("profile/subject", "the subject is not in canonical DER")
-    check_subject(csr.subject, own)
+    check_subject(csr.subject, reserved)
     planned = (
         _NO_CA,
         _planned_key_usage(asked, profile, kind),
         _planned_purposes(asked, profile),
-        *_planned_names(asked, profile, own, csr),
+        *_planned_names(asked, profile, reserved, csr),
     )
     return CertificatePlan(
         subject=csr.subject,
@@ -319,7 +337,7 @@ def _planned_purposes(asked: x509.Extensions | None, profile: Profile) -> Planne
 
 
 def _planned_names(
-    asked: x509.Extensions | None, profile: Profile, own: frozenset[str], csr: CertRequest
+    asked: x509.Extensions | None, profile: Profile, reserved: ReservedNames, csr: CertRequest
 ) -> tuple[PlannedExtension, ...]:
     found = _found(asked, x509.SubjectAlternativeName)
     nameless = not csr.subject.rdns
@@ -333,7 +351,7 @@ def _planned_names(
     if len(names) > profile.names_max:
         raise Refused("profile/too-many-names", f"more than {profile.names_max} names")
     check_alt_names(
-        names, kinds=profile.san_kinds, other_types=profile.other_name_types, own_names=own
+        names, kinds=profile.san_kinds, other_types=profile.other_name_types, reserved=reserved
     )
     if found.value.public_bytes() != csr.subject_alt_name_der:
         raise Refused("profile/name", "the subjectAltName is not in canonical DER")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -28,6 +28,7 @@ from est_transports.profiles import (
     PlannedExtension,
     Profile,
     Refused,
+    ReservedNames,
     certify,
 )
 from est_transports.signers import CertificateSigner, Signer
@@ -90,7 +91,9 @@ class ReferenceCA:
     `chain` leads from the issuer of `certificate` up to the root; it is empty for a root.
     `profiles` are keyed by the label that selects them; a request without a label gets
     `default_profile`, a key of `profiles`. `own_names` are host names and IP addresses that are
-    certified for nobody, those of the EST server first of all. A certificate may be renewed for
+    certified for nobody, those of the EST server first of all. No subject of the chain is
+    certified for anybody, nor any of `reserved_subjects`, each with whose it is ("this server's
+    TLS certificate"). A certificate may be renewed for
     `renewal_grace` after it expired. `entropy` makes serial numbers.
     Raises LocalProtocolError where these do not fit together.
     """
@@ -105,6 +108,7 @@ class ReferenceCA:
         profiles: Mapping[str, Profile],
         default_profile: str,
         own_names: frozenset[str] = frozenset(),
+        reserved_subjects: Iterable[tuple[str, x509.Name]] = (),
         renewal_grace: timedelta = timedelta(0),
         entropy: Entropy,
     ) -> None:
@@ -121,7 +125,9 @@ class ReferenceCA:
         self._spki = signer.public_key_spki
         self._profiles = dict(profiles)
         self._default_profile = default_profile
-        self._own_names = own_names
+        self._reserved = ReservedNames.of(
+            own_names, (*_ca_subjects((certificate, *chain)), *reserved_subjects)
+        )
         self._renewal_grace = renewal_grace
         self._entropy = entropy
         self._authority_key_id = _authority_key_id(certificate)
@@ -150,14 +156,16 @@ class ReferenceCA:
 
         `now` is aware UTC. The signature of the request was verified before. With `replaces`,
         that certificate must be one that `may_renew`; that its names are repeated was checked
-        before. Raises Refused (see `certify` and `may_renew`, and profile/ca-key for the CA's
-        own key), CAUnavailable, StoreError, SignerError; nothing was issued then.
+        before, and they are issued as they are spelled there. Raises Refused (see `certify` and
+        `may_renew`, and profile/ca-key for the CA's own key), CAUnavailable, StoreError,
+        SignerError; nothing was issued then.
         """
         if csr.key.spki == self._spki:
             raise Refused("profile/ca-key", "that is the key of this CA")
-        plan = certify(csr, self.profile(enrolment.label), self._own_names)
+        plan = certify(csr, self.profile(enrolment.label), self._reserved)
         if replaces is not None:
             self.may_renew(replaces, now)
+            plan = plan.renewing(replaces)
         return self.issue_plan(plan, enrolment, now=now, replaces=replaces)
 
     def issue_plan(
@@ -361,6 +369,22 @@ def _host_name(name: str) -> x509.GeneralName:
 
 def _key_usage(*uses: str) -> x509.KeyUsage:
     return x509.KeyUsage(**{**_NO_USES, **dict.fromkeys(uses, True)})
+
+
+def _ca_subjects(path: Sequence[x509.Certificate]) -> Iterator[tuple[str, x509.Name]]:
+    """Yield the subjects on the path from the issuing CA to the root, and whose each is."""
+    last = len(path) - 1
+    for at, certificate in enumerate(path):
+        yield (
+            "the issuing CA"
+            if at == 0
+            else "the root CA"
+            if at == last
+            else ("an intermediate CA"),
+            certificate.subject,
+        )
+    # The issuer of a chain that was not given up to its root.
+    yield "the CA above", path[-1].issuer
 
 
 def _renewal(code: str, text: str) -> Refused:

@@ -151,6 +151,14 @@ def own_names(certificate: x509.Certificate) -> frozenset[str]:
     return frozenset([*names.get_values_for_type(x509.DNSName), *map(str, addresses)])
 
 
+def _server_subjects(identity: TlsIdentity) -> Iterator[tuple[str, x509.Name]]:
+    """Yield the subjects that the server shows in its handshakes, and whose each is."""
+    for certificate in identity.chain[:1]:
+        yield "this server's TLS certificate", certificate.subject
+    for certificate in identity.chain[1:]:
+        yield "a CA above this server's TLS certificate", certificate.subject
+
+
 def load_ca_signer(ca: CAConfig) -> LocalSigner:
     """Return the signer of the CA's key, opened with the password of its file, if any.
 
@@ -174,6 +182,7 @@ def _load_ca(config: ServerConfig, identity: TlsIdentity, store: Store) -> Refer
             profiles=profiles,
             default_profile=_WITHOUT_LABEL,
             own_names=own_names(identity.certificate),
+            reserved_subjects=_server_subjects(identity),
             entropy=_clock.entropy,
         )
     except LocalProtocolError as exc:

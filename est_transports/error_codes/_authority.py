@@ -150,8 +150,18 @@ AUTHORITY: Final = (
             ErrorCode(
                 code="profile/own-name",
                 statuses=("400",),
-                cause="a name of the server itself",
+                cause=(
+                    "a name or address of the server itself, in any spelling and in any place of "
+                    "subject and subjectAltName"
+                ),
                 remedy="ask for another name: nobody else gets the server's own",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="profile/reserved-subject",
+                statuses=("400",),
+                cause="the subject is that of a CA of the chain, or of the server's certificate",
+                remedy="ask for another subject: a certificate with this one would be taken for it",
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(

@@ -32,6 +32,8 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
     # F3: judgements.
     (
         "checks auth",
+        "checks.hosts",
+        "checks.names",
         "checks.pop checks.renewal checks.identity auth.nonce",
         "checks.enforcement auth.digest",
     ),

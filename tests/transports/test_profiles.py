@@ -18,7 +18,12 @@ from hypothesis import strategies as st
 from est_core import LocalProtocolError
 from est_core.asn1.attributes import Attribute, Extension, extension_request
 from est_core.asn1.pkcs10 import CertRequest
-from est_transports.profile_names import canonical_host, check_alt_names, check_subject, shown
+from est_transports.profile_names import (
+    ReservedNames,
+    check_alt_names,
+    check_subject,
+    shown,
+)
 from est_transports.profiles import (
     CertificatePlan,
     KeyKind,
@@ -33,7 +38,14 @@ from tests.transports.ca_fakes import alt_names, dns, ec_key, key_usage, name, r
 
 # cryptography warns of values longer than X.520 allows, and goes on.
 LONG_NAMES = pytest.mark.filterwarnings("ignore:Attribute's length must be:UserWarning")
-OWN = frozenset({"est.example.com", "192.0.2.7", "2001:db8::7"})
+OWN = ReservedNames.of(
+    {"est.example.com", "192.0.2.7", "2001:db8::7"},
+    [
+        ("the root CA", name("Example Root", oid=NameOID.ORGANIZATION_NAME)),
+        ("nobody", x509.Name([])),
+    ],
+)
+LOOPBACK = ReservedNames.of({"localhost", "127.0.0.1", "::1"})
 DEFAULT = Profile(name="default")
 SERVER = Profile(
     name="server",
@@ -231,6 +243,11 @@ def test_a_critical_extension_that_is_not_issued_is_refused(
         ("EST.Example.COM", "profile/own-name"),
         ("est.example.com.", "profile/own-name"),
         ("192.0.2.7", "profile/own-name"),
+        ("0xC0000207", "profile/own-name"),
+        ("0xC0000208", "profile/name"),
+        ("192.0.0x207", "profile/own-name"),
+        (".est.example.com", "profile/own-name"),
+        ("est.example.com:8443", "profile/own-name"),
         ("198.51.100.1", "profile/name"),
         ("", "profile/name"),
         (".example.com", "profile/name"),
@@ -284,11 +301,110 @@ def test_a_common_name_that_only_resembles_is_not_refused() -> None:
         ("192.0.2.7", "profile/own-name"),
         ("2001:db8::7", "profile/own-name"),
         ("::ffff:192.0.2.7", "profile/own-name"),
+        ("::192.0.2.7", "profile/own-name"),
+        ("64:ff9b::192.0.2.7", "profile/own-name"),
+        ("2002:c000:207::", "profile/own-name"),
+        ("2002:c000:207::5", "profile/own-name"),
     ],
 )
 def test_the_servers_own_addresses_are_refused(address: str, code: str) -> None:
     names = alt_names(x509.IPAddress(ipaddress.ip_address(address)))
     assert refusal(request(names)) == code
+
+
+@pytest.mark.parametrize(
+    "oid",
+    [
+        NameOID.COMMON_NAME,
+        NameOID.USER_ID,
+        NameOID.SERIAL_NUMBER,
+        NameOID.ORGANIZATION_NAME,
+        NameOID.ORGANIZATIONAL_UNIT_NAME,
+        NameOID.EMAIL_ADDRESS,
+        NameOID.DN_QUALIFIER,
+        NameOID.DOMAIN_COMPONENT,
+        x509.ObjectIdentifier("1.2.840.113549.1.9.2"),  # unstructuredName
+        x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"),
+    ],
+)
+def test_no_attribute_of_a_subject_is_a_way_to_an_own_name(oid: x509.ObjectIdentifier) -> None:
+    for text in ("est.example.com", "192.0.519", "https://EST.example.com/", ".Est.example.com."):
+        assert refusal(request(subject=name(text, oid=oid))) == "profile/own-name"
+
+
+def test_a_serial_number_is_not_taken_for_an_address() -> None:
+    serial = name("3221225991", oid=NameOID.SERIAL_NUMBER)
+    assert judge(request(subject=serial)).subject == serial
+    for oid in (NameOID.COMMON_NAME, NameOID.USER_ID):
+        assert refusal(request(subject=name("3221225991", oid=oid))) == "profile/own-name"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "127.1",
+        "0x7f.0.0.1",
+        "2130706433",
+        "localhost:8443",
+        "https://localhost/",
+        ".localhost",
+        "127.8.9.10",
+        "ip6-localhost",
+        "device.localhost",
+        "0.0.0.0",
+    ],
+)
+def test_a_server_on_this_machine_certifies_no_name_of_the_machine(text: str) -> None:
+    for subject in (name(text), name("device-1", text), name(text, oid=NameOID.USER_ID)):
+        with pytest.raises(Refused, match="profile/own-name"):
+            certify(request(subject=subject), DEFAULT, LOOPBACK)
+
+
+@pytest.mark.parametrize(
+    "alternative",
+    [
+        x509.DNSName("0x7f000001"),
+        x509.DNSName("device.localhost"),
+        x509.IPAddress(ipaddress.ip_address("::127.0.0.1")),
+        x509.IPAddress(ipaddress.ip_address("64:ff9b::7f00:1")),
+        x509.IPAddress(ipaddress.ip_address("127.9.9.9")),
+        x509.IPAddress(ipaddress.ip_address("0.0.0.0")),
+        x509.IPAddress(ipaddress.ip_address("::")),
+        mailbox("root@localhost"),
+        x509.UniformResourceIdentifier("coaps://user@localhost:5684/x"),
+        x509.DirectoryName(name("localhost", oid=NameOID.USER_ID)),
+        x509.OtherName(x509.ObjectIdentifier("1.2.3.4"), b"\x0c\x0eroot@localhost"),
+        x509.OtherName(x509.ObjectIdentifier("1.2.3.4"), b"\x16\x13_est._tcp.localhost"),
+        x509.OtherName(x509.ObjectIdentifier("1.2.3.4"), b"\x30\x0b\x1b\x09localhost"),
+    ],
+)
+def test_no_kind_of_alternative_name_is_a_way_to_an_own_name(
+    alternative: x509.GeneralName,
+) -> None:
+    generous = Profile(name="generous", san_kinds=frozenset(SanKind), other_name_types=("1.2.3.4",))
+    csr = request(alt_names(alternative))
+    with pytest.raises(Refused, match="profile/own-name"):
+        certify(csr, generous, LOOPBACK)
+
+
+def test_an_other_name_that_is_not_der_is_refused() -> None:
+    broken = x509.OtherName(x509.ObjectIdentifier("1.2.3.4"), b"\x0c\x02a")
+    with pytest.raises(Refused, match="profile/name"):
+        check_alt_names(
+            [broken], kinds=frozenset(), other_types=("1.2.3.4",), reserved=ReservedNames.of()
+        )
+
+
+def test_nobody_is_certified_under_a_reserved_subject_in_any_spelling() -> None:
+    for text in ("Example Root", "EXAMPLE  root ", "E\uff58ample Root"):
+        subject = name(text, oid=NameOID.ORGANIZATION_NAME)
+        with pytest.raises(Refused, match="that of the root CA") as caught:
+            judge(request(subject=subject))
+        assert caught.value.code == "profile/reserved-subject"
+        with pytest.raises(Refused, match="that of the root CA"):
+            check_subject(subject, OWN)
+    other = name("Example Root")  # another attribute is another name
+    assert judge(request(subject=other)).subject == other
 
 
 def test_a_network_is_no_address() -> None:
@@ -303,7 +419,11 @@ def test_a_network_is_no_address() -> None:
         ("https://user@EST.example.com:8443/", "profile/own-name"),
         ("https://[2001:db8::7]/", "profile/own-name"),
         ("https://*.example.com/", "profile/wildcard"),
-        ("https://est%2Eexample.com/", "profile/name"),
+        ("https://est%2Eexample.com/", "profile/own-name"),
+        ("https:est.example.com", "profile/own-name"),
+        ("mailto:root@est.example.com", "profile/own-name"),
+        ("https://0xC0000207/", "profile/own-name"),
+        ("https://0xC0000208/", "profile/name"),
         ("//example.com/", "profile/name"),
         ("no-scheme", "profile/name"),
         ("https:///path", "profile/name"),
@@ -321,7 +441,7 @@ def test_a_uri_is_absolute_and_names_another_host(uri: str, code: str) -> None:
 def test_a_mailbox_is_well_formed(text: str) -> None:
     with pytest.raises(Refused, match="profile/name"):
         check_alt_names(
-            [mailbox(text)], kinds=DEFAULT.san_kinds, other_types=(), own_names=frozenset()
+            [mailbox(text)], kinds=DEFAULT.san_kinds, other_types=(), reserved=ReservedNames.of()
         )
 
 
@@ -460,7 +580,9 @@ def test_no_text_makes_a_judgement_fail_in_another_way(text: str) -> None:
     texts: list[str] = []
     for item in names:
         try:
-            check_alt_names([item], kinds=frozenset(SanKind), other_types=(), own_names=frozenset())
+            check_alt_names(
+                [item], kinds=frozenset(SanKind), other_types=(), reserved=ReservedNames.of()
+            )
         except Refused as exc:
             texts.append(exc.text)
     assert all(text.isprintable() and len(text) < 800 for text in texts)
@@ -476,13 +598,6 @@ def test_no_spelling_of_an_own_name_passes(host: str, upper: bool, dots: int, bl
     text = " " * blanks + (host.upper() if upper else host) + "." * dots
     with pytest.raises(Refused, match="own-name"):
         check_subject(name(text), OWN)
-
-
-def test_hosts_compare_in_one_form() -> None:
-    assert canonical_host("MÜNCHEN.example.") == "xn--mnchen-3ya.example"
-    assert canonical_host("xn--MNCHEN-3ya.example") == "xn--mnchen-3ya.example"
-    assert canonical_host("2001:0DB8::0:7") == "2001:db8::7"
-    assert canonical_host("\u0300" * 300) == "\u0300" * 300
 
 
 def test_text_of_peers_is_shown_short_and_in_ascii() -> None:

@@ -22,7 +22,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from est_core import LocalProtocolError
 from est_core.asn1.pkcs10 import CertRequest
-from est_transports.profiles import Profile
+from est_transports.issuers import make_issuer
+from est_transports.profiles import Profile, SanKind
 from est_transports.refca import (
     CAUnavailable,
     Enrolment,
@@ -40,6 +41,7 @@ from tests.transports.ca_fakes import (
     NOW,
     MemoryStore,
     RemoteSigner,
+    alt_names,
     counting_entropy,
     dns,
     ec_key,
@@ -251,6 +253,67 @@ def test_a_certificate_is_renewed_while_it_is_valid_and_not_revoked() -> None:
     store.revoke_certificate(f"{current.serial_number:x}", at=NOW, reason="keyCompromise")
     assert why(later) == ("renewal/revoked", False)
     assert len(store.records) == 2
+
+
+@pytest.mark.req("EST-156", "EST-159")
+def test_a_renewed_certificate_keeps_the_spelling_of_the_old_one() -> None:
+    store = MemoryStore()
+    ca = make_ca(store)
+    first = enrolled(ca, request(dns("Device-1.example"), subject=name("Device 1")))
+    asked = request(
+        dns("DEVICE-1.EXAMPLE"), subject=name(" DEVICE  1 "), key=ec_key("new"), critical=True
+    )
+    renewed = ca.issue(asked, RENEW, now=NOW, replaces=first)
+    assert renewed.subject.public_bytes() == first.subject.public_bytes()
+    names = [
+        each.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        for each in (first, renewed)
+    ]
+    assert names[0].value.public_bytes() == names[1].value.public_bytes()
+    assert names[0].critical == names[1].critical
+    assert store.records[f"{renewed.serial_number:x}"].subject == "CN=Device 1"
+    assert renewed.public_key() == ec_key("new").public_key()
+
+
+def test_nobody_is_certified_under_the_subject_of_a_ca_of_the_chain_or_of_the_server() -> None:
+    issuer = make_issuer(
+        "Field CA", "EC P-256", intermediate=True, now=NOW, entropy=counting_entropy()
+    )
+    server = x509.Name(
+        [
+            x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Example"),
+            x509.NameAttribute(x509.NameOID.COMMON_NAME, "Enrollment"),
+        ]
+    )
+    store = MemoryStore()
+    ca = ReferenceCA(
+        certificate=issuer.certificate,
+        chain=issuer.chain,
+        signer=LocalSigner(issuer.key),
+        store=store,
+        profiles={"default": Profile(name="default", san_kinds=frozenset(SanKind))},
+        default_profile="default",
+        reserved_subjects=[("this server's TLS certificate", server)],
+        entropy=counting_entropy(),
+    )
+    swapped = x509.Name([x509.RelativeDistinguishedName([part]) for part in reversed(list(server))])
+    for subject, whose in (
+        (name("Field CA"), "the issuing CA"),
+        (name("FIELD  ca "), "the issuing CA"),
+        (name("\uff26ield CA"), "the issuing CA"),
+        (name("field ca root"), "the root CA"),
+        (server, "this server's TLS certificate"),
+    ):
+        for csr in (
+            request(subject=subject),
+            request(alt_names(x509.DirectoryName(subject))),
+        ):
+            refused = refusal(ca, csr)
+            assert refused.code == "profile/reserved-subject"
+            assert refused.text == f"the subject is that of {whose}"
+    assert not store.records
+    for subject in (name("Field CA 2"), name("Enrollment"), swapped):
+        assert enrolled(ca, request(subject=subject)).subject == subject
 
 
 @pytest.mark.req("EST-165")
