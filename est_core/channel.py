@@ -105,7 +105,8 @@ class Channel:
     1.3). `can_challenge` is False on wires without HTTP authentication. `name_matches` is for
     the client only: the server's certificate names the host that was asked for.
     `failure` says in a few words why verification failed, and `peer_address` who is at the
-    other end; both are for logs and records, and decide nothing.
+    other end, as the transport's socket has it; both are for logs and records, the address also
+    for sharing among clients what is scarce. Neither grants or refuses anything.
     Raises LocalProtocolError for facts that contradict each other.
     """
 

@@ -89,7 +89,12 @@ class Authority:
             return user.password_record
 
         try:
-            matches = self._passwords.check(credentials.user, credentials.password, record_of)
+            matches = self._passwords.check(
+                credentials.user,
+                credentials.password,
+                record_of,
+                peer=question.channel.peer_address,
+            )
         except PasswordBusy as exc:
             return _later("passwords", exc)
         except StoreBusy as exc:

@@ -13,10 +13,15 @@ import re
 import threading
 import unicodedata
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Final
 
-from est_core import Limits, LocalProtocolError
+from est_core import Entropy, Instant, Limits, LocalProtocolError
+from est_transports import _clock
+from est_transports.fair_queue import FairQueue
+from est_transports.networks import network_of_peer
+from est_transports.stores.right_lately import RightLately
 
 SALT_BYTES: Final = 16
 HASH_BYTES: Final = 32
@@ -31,6 +36,11 @@ _RECORD: Final = re.compile(
 )
 # Costs what a real one costs and matches no password: nobody knows one that hashes to zeros.
 _NOBODY: Final = f"scrypt${_N}${_R}${_P}${'A' * 22}==${'A' * 43}="
+_USERS_REMEMBERED: Final = 1024
+_KNOWN_TURNS: Final = 3  # in a row, while others wait
+
+RecordOf = Callable[[str], str | None]
+"""Returns the record of a user, None where there is none. May raise."""
 
 
 class PasswordBusy(Exception):  # noqa: N818 - says what happened
@@ -73,43 +83,122 @@ def verify_password(password: str, record: str) -> bool:
     return hmac.compare_digest(digest, base64.b64decode(found["hash"]))
 
 
+@dataclass(slots=True, eq=False)
+class _Check:
+    """A password that waits to be checked. `network` is where it came from."""
+
+    user: str
+    password: str = field(repr=False)
+    record_of: RecordOf
+    network: str
+    outcome: Future[bool] = field(default_factory=Future)
+
+
 class PasswordChecks:
     """Checks passwords against records, `at_once` at a time with `waiting_max` behind them.
+
+    Networks have turns (an IPv4 address, or a /64 of IPv6), and in each of them the names that
+    are tried, so that guessing, however fast, makes others wait for one check and no more. Who
+    gave the same right password within `right_s` seconds waits in a lane of its own, which guesses
+    cannot enter: `known_max` places, three turns of four. When too many wait, the newest of the
+    network that has most is refused.
 
     Any thread may call `check`. Make one per process: threads share its bounds. It has threads
     of its own, for a thread that has run scrypt once keeps its 16 MiB.
     """
 
-    def __init__(self, *, at_once: int = 2, waiting_max: int = 32) -> None:
-        if at_once <= 0 or waiting_max < 0:
-            raise LocalProtocolError("at_once must be positive, waiting_max not negative")
+    def __init__(
+        self,
+        *,
+        at_once: int = 2,
+        waiting_max: int = 24,
+        known_max: int = 8,
+        right_s: float = 3600.0,
+        clock: Callable[[], Instant] = _clock.instant,
+        entropy: Entropy = _clock.entropy,
+    ) -> None:
+        if at_once <= 0 or min(waiting_max, known_max) < 0:
+            raise LocalProtocolError("at_once must be positive, the other bounds not negative")
         self._admitted_max = at_once + waiting_max
-        self._admitted = 0
+        self._waiting = FairQueue[_Check](
+            total_max=self._admitted_max,
+            group_max=self._admitted_max,
+            member_max=self._admitted_max,
+        )
+        self._known = FairQueue[_Check](
+            total_max=known_max, group_max=-(-known_max // 2), member_max=-(-known_max // 2)
+        )
+        self._right = RightLately(entropy, users_max=_USERS_REMEMBERED, lifetime_s=right_s)
+        self._clock = clock
+        self._running = 0
+        self._known_turns = 0  # in a row
         self._lock = threading.Lock()
         # Starts its threads when they are needed, so one made before a fork serves the child.
         self._workers = ThreadPoolExecutor(at_once, "est-passwords")
 
-    def check(self, user: str, password: str, record_of: Callable[[str], str | None]) -> bool:
+    @property
+    def waiting(self) -> int:
+        """How many checks wait for their turn."""
+        return len(self._waiting) + len(self._known)
+
+    def check(self, user: str, password: str, record_of: RecordOf, *, peer: str = "") -> bool:
         """True if `record_of(user)` is the record of that password.
 
-        A user without a record costs the same time. Blocks for its turn; raises PasswordBusy
-        when too many wait, and whatever `record_of` raises.
+        `peer` is the address of the connection it came over, with or without a port. A user
+        without a record costs the same time. Blocks for its turn; raises PasswordBusy when too
+        many wait, and whatever `record_of` raises.
         """
+        check = _Check(user, password, record_of, network_of_peer(peer))
+        known = self._right.knows(user, password, self._clock().mono)
         with self._lock:
-            if self._admitted >= self._admitted_max:
-                raise PasswordBusy(f"{self._admitted} passwords are being checked")
-            self._admitted += 1
+            left = self._admit(check, known=known)
+        if left is not None:
+            left.outcome.set_exception(PasswordBusy("too many passwords wait to be checked"))
+        if left is not check:
+            self._workers.submit(self._run_next)
+        return check.outcome.result()
+
+    def _admit(self, check: _Check, *, known: bool) -> _Check | None:
+        """Put a check in its queue; return the one that is refused for it."""
+        left: _Check | None = check
+        if known:
+            left = self._known.put(check, check.user, check.network)
+        if left is None:
+            return None
+        return self._waiting.put(left, left.network, left.user, beside=self._running)
+
+    def _take(self) -> _Check | None:
+        """Return the check whose turn it is: of the known ones first, but not for ever."""
+        from_known = bool(self._known) and (self._known_turns < _KNOWN_TURNS or not self._waiting)
+        self._known_turns = self._known_turns + 1 if from_known else 0
+        return self._known.get() if from_known else self._waiting.get()
+
+    def _run_next(self) -> None:
+        with self._lock:
+            check = self._take()
+            if check is None:  # it was refused while it waited
+                return
+            self._running += 1
         try:
-            return self._workers.submit(_check, user, password, record_of).result()
-        finally:
-            with self._lock:
-                self._admitted -= 1
+            outcome = self._verified(check)
+        except BaseException as exc:  # noqa: BLE001  # raised where somebody waits for it
+            self._finish()
+            check.outcome.set_exception(exc)
+        else:
+            self._finish()
+            check.outcome.set_result(outcome)
 
+    def _finish(self) -> None:
+        with self._lock:
+            self._running -= 1
 
-def _check(user: str, password: str, record_of: Callable[[str], str | None]) -> bool:
-    record = record_of(user)
-    matches = verify_password(password, _NOBODY if record is None else record)
-    return matches and record is not None
+    def _verified(self, check: _Check) -> bool:
+        record = check.record_of(check.user)
+        matches = verify_password(check.password, _NOBODY if record is None else record)
+        right = matches and record is not None
+        now = self._clock().mono
+        self._right.settle(check.user, check.password, record, now, right=right)
+        return right
 
 
 def _password_bytes(password: str) -> bytes | None:

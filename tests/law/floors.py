@@ -56,7 +56,8 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
 TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     # T0: clocks, private names of OpenSSL, what an application is.
     (
-        "_clock _openssl error_codes error_codes.* names tls_errors toml_tables",
+        "_clock _openssl error_codes error_codes.* names networks fair_queue",
+        "tls_errors toml_tables",
         "signers",
         "application trust",
     ),
@@ -77,6 +78,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     # T2: I/O.
     (
         "stores peek",
+        "stores.right_lately",
         "stores.passwords",
         "stores.sqlite_schema",
         "stores.sqlite_connections",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -141,12 +142,40 @@ def test_schemes_that_are_not_offered_are_rejected(credentials: Credentials) -> 
 
 def test_too_many_passwords_at_once_are_put_off() -> None:
     class Full(PasswordChecks):
-        def check(self, user: str, password: str, record_of: Callable[[str], str | None]) -> bool:
+        def check(
+            self,
+            user: str,
+            password: str,
+            record_of: Callable[[str], str | None],
+            *,
+            peer: str = "",
+        ) -> bool:
             raise PasswordBusy("34 passwords are being checked")
 
     decision = authority(passwords=Full()).authenticate(basic())
     assert isinstance(decision, Postpone)
     assert decision.retry_after_s == 2
+
+
+def test_passwords_are_shared_out_by_the_address_of_the_connection() -> None:
+    peers: list[str] = []
+
+    class Watched(PasswordChecks):
+        def check(
+            self,
+            user: str,
+            password: str,
+            record_of: Callable[[str], str | None],
+            *,
+            peer: str = "",
+        ) -> bool:
+            peers.append(peer)
+            return super().check(user, password, record_of, peer=peer)
+
+    channel = Channel(version=TlsVersion.TLS_1_3, peer_address="192.0.2.1:4711")
+    subject = authority(passwords=Watched())
+    assert subject.authenticate(replace(basic(), channel=channel)) == Verified(user="alice")
+    assert peers == ["192.0.2.1:4711"]
 
 
 def test_a_damaged_password_record_is_a_failure_and_in_the_log(

@@ -1,0 +1,106 @@
+"""A bounded queue in which nobody waits for all that somebody else has put there.
+
+Each item is of a member of a group: a user of an address, an association of a host. Groups have
+turns, one item a turn, and so have the members of a group. What is full makes room at the
+expense of whoever has most: who floods it only loses what he put in himself. No clock, no
+threads, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from est_core import LocalProtocolError
+
+_T = TypeVar("_T")
+
+
+class _Group(Generic[_T]):
+    __slots__ = ("members", "size")
+
+    def __init__(self) -> None:
+        self.members: OrderedDict[Hashable, deque[_T]] = OrderedDict()  # whose turn is next, first
+        self.size = 0
+
+
+class FairQueue(Generic[_T]):
+    """At most `total_max` items, `group_max` of one group, `member_max` of one of its members.
+
+    Raises LocalProtocolError for a bound below zero.
+    """
+
+    __slots__ = ("_group_max", "_groups", "_member_max", "_size", "_total_max")
+
+    def __init__(self, *, total_max: int, group_max: int, member_max: int) -> None:
+        if min(total_max, group_max, member_max) < 0:
+            raise LocalProtocolError("the bounds of a queue are not negative")
+        self._total_max = total_max
+        self._group_max = group_max
+        self._member_max = member_max
+        self._groups: OrderedDict[Hashable, _Group[_T]] = OrderedDict()  # the next turn first
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def put(self, item: _T, group: Hashable, member: Hashable, *, beside: int = 0) -> _T | None:
+        """Add an item; return the one that has to leave for it, None where there is room.
+
+        That is the newest of the member that has most, of the group that has most: of its own
+        where others have as many, and so often the new item itself. `beside` counts against the
+        total: what has left the queue and is not finished.
+        """
+        held = self._groups.setdefault(group, _Group())
+        held.members.setdefault(member, deque()).append(item)
+        held.size += 1
+        self._size += 1
+        if len(held.members[member]) > self._member_max:
+            return self._newest(group, member)
+        if held.size > self._group_max:
+            return self._newest(group, self._largest_member(group, member))
+        if self._size + beside > self._total_max:
+            largest = max(self._groups, key=lambda each: (self._groups[each].size, each == group))
+            return self._newest(largest, self._largest_member(largest, member))
+        return None
+
+    def get(self) -> _T | None:
+        """Return the next item, None when there is none. Its group and member go to the end."""
+        if not self._groups:
+            return None
+        group = next(iter(self._groups))
+        held = self._groups[group]
+        member = next(iter(held.members))
+        item = held.members[member].popleft()
+        held.members.move_to_end(member)
+        self._groups.move_to_end(group)
+        self._shrink(group, member)
+        return item
+
+    def discard(self, item: _T, group: Hashable, member: Hashable) -> None:
+        """Take back an item that nobody waits for any more; it need not be there."""
+        held = self._groups.get(group)
+        items = None if held is None else held.members.get(member)
+        if items is not None and item in items:
+            items.remove(item)
+            self._shrink(group, member)
+
+    def _newest(self, group: Hashable, member: Hashable) -> _T:
+        item = self._groups[group].members[member].pop()
+        self._shrink(group, member)
+        return item
+
+    def _largest_member(self, group: Hashable, own: Hashable) -> Hashable:
+        members = self._groups[group].members
+        return max(members, key=lambda each: (len(members[each]), each == own))
+
+    def _shrink(self, group: Hashable, member: Hashable) -> None:
+        """Count one item less, and forget who has none left."""
+        held = self._groups[group]
+        held.size -= 1
+        self._size -= 1
+        if not held.members[member]:
+            del held.members[member]
+        if not held.size:
+            del self._groups[group]

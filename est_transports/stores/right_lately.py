@@ -1,0 +1,94 @@
+"""Who gave the right password lately: known again before the slow check, without a password kept.
+
+What is remembered of a user is a short tag of name and password, under a key that this process
+made and never shows. It decides who waits for whom and nothing else: the password is checked all
+the same. Somebody who guesses meets the tag of a wrong password once in 2**32 times, and gains a
+place in a queue by it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+import unicodedata
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+
+from est_core import Entropy, LocalProtocolError
+
+_KEY_BYTES: Final = 32
+_TAG_BYTES: Final = 4  # long enough to be met by its own password alone, too short to replace it
+
+
+@dataclass(frozen=True, slots=True)
+class _Right:
+    password: bytes = field(repr=False)
+    record: bytes = field(repr=False)
+    until: float
+
+
+class RightLately:
+    """Tags of at most `users_max` users, each for `lifetime_s` after the last right password.
+
+    A tag is forgotten when a check meets another record than the one it belongs to: the user has
+    another password by then, or is gone. Any thread may call.
+    """
+
+    def __init__(self, entropy: Entropy, *, users_max: int, lifetime_s: float) -> None:
+        if users_max < 0 or lifetime_s <= 0:
+            raise LocalProtocolError("users_max is not negative, lifetime_s positive")
+        self._key = entropy(_KEY_BYTES)
+        self._users_max = users_max
+        self._lifetime_s = lifetime_s
+        self._lock = threading.Lock()
+        self._users: OrderedDict[bytes, _Right] = OrderedDict()  # who was right longest ago first
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    def knows(self, user: str, password: str, now: float) -> bool:
+        """Return whether these two were right lately. The same work for every name."""
+        name, tag = self._name(user), self._tag(user, password)
+        with self._lock:
+            self._expire(now)
+            found = self._users.get(name)
+        return hmac.compare_digest(tag, b"" if found is None else found.password)
+
+    def settle(
+        self, user: str, password: str, record: str | None, now: float, *, right: bool
+    ) -> None:
+        """Remember a right password, and forget one whose record is not the user's any more."""
+        name, digest = self._name(user), self._digest(b"record", (record or "").encode())
+        with self._lock:
+            known = self._users.get(name)
+            if right:
+                self._users[name] = _Right(
+                    self._tag(user, password), digest, now + self._lifetime_s
+                )
+                self._users.move_to_end(name)
+                if len(self._users) > self._users_max:
+                    self._users.popitem(last=False)
+            elif known is not None and not hmac.compare_digest(known.record, digest):
+                del self._users[name]
+
+    def _expire(self, now: float) -> None:
+        while self._users:
+            name, oldest = next(iter(self._users.items()))
+            if now < oldest.until:
+                return
+            del self._users[name]
+
+    def _name(self, user: str) -> bytes:
+        return self._digest(b"user", _text(user))
+
+    def _tag(self, user: str, password: str) -> bytes:
+        return self._digest(b"password", self._name(user) + _text(password))[:_TAG_BYTES]
+
+    def _digest(self, purpose: bytes, data: bytes) -> bytes:
+        return hmac.digest(self._key, purpose + b"\0" + data, hashlib.sha256)
+
+
+def _text(text: str) -> bytes:
+    return unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass")
