@@ -34,8 +34,9 @@ from est_core import (
 from est_core.asn1.csrattrs import CsrAttrs
 from est_transports.observe import subject_text
 from est_transports.refca import CAUnavailable, Enrolment, ReferenceCA, Refused
+from est_transports.serials import serial_text
 from est_transports.signers import SignerError
-from est_transports.stores import Store, StoreBusy, StoreError, serial_text
+from est_transports.stores import Store, StoreBusy, StoreError
 from est_transports.stores.passwords import PasswordBusy, PasswordChecks
 
 _log: Final = logging.getLogger("est_transports")

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -26,6 +22,7 @@ from est_core import Entropy, Instant, LocalProtocolError
 from est_transports.chains import chain_problem
 from est_transports.config_reader import CONFIG_FILE
 from est_transports.config_text import CONFIG_TEXT
+from est_transports.hosts import host_name
 from est_transports.issuers import (
     CA_KEYS,
     COMMON_NAME_CHARS,
@@ -34,6 +31,13 @@ from est_transports.issuers import (
     Issuer,
     IssuerError,
     make_issuer,
+)
+from est_transports.new_directory import (
+    DirectoryError,
+    check_movable,
+    is_empty,
+    put_in_place,
+    workshop_for,
 )
 from est_transports.profiles import Profile
 from est_transports.refca import CAUnavailable, ReferenceCA, new_tls_identity
@@ -52,8 +56,6 @@ STORE: Final = "est.db"
 DEFAULT_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 MAX_PASSWORD_BYTES: Final = 1023  # OpenSSL's bound for an encrypted key
 
-_DNS_LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
-
 
 class FoundingError(Exception):
     """The directory cannot be made. The text is one line; nothing is left half made."""
@@ -65,7 +67,7 @@ class OccupiedError(FoundingError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Founding:
-    """What a new CA is to be. `hosts` are names and addresses of its server.
+    """What a new CA is to be. `hosts` are names and addresses of its server (see host_name).
 
     It is made, with a key of kind `ca_key` (of CA_KEYS) and below a root of its own if
     `intermediate`; or it is `given` (see given_issuer) and has all that. `key_password` encrypts
@@ -86,8 +88,8 @@ class Founding:
     def __post_init__(self) -> None:
         if not self.hosts:
             raise LocalProtocolError("the server has no host name")
-        for host in self.hosts:
-            check_host(host)
+        # Frozen, but not before it is written as certificates have it.
+        object.__setattr__(self, "hosts", tuple(dict.fromkeys(map(host_name, self.hosts))))
         self._check_name()
         if self.ca_key is not None and self.ca_key not in CA_KEYS:
             raise LocalProtocolError(f"a CA has no {self.ca_key} key")
@@ -135,18 +137,6 @@ class Founded:
         return self.chain[-1]
 
 
-def check_host(host: str) -> None:
-    """Return if it is a DNS name in A-labels or an IP address. Raises LocalProtocolError."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        labels = host.removesuffix(".").split(".")
-        if len(host) > 253 or not all(map(_DNS_LABEL.fullmatch, labels)):
-            raise LocalProtocolError(
-                f"{host!r} is neither a host name in ASCII nor an IP address"
-            ) from None
-
-
 def found(
     directory: Path,
     founding: Founding,
@@ -159,20 +149,19 @@ def found(
     """Make the directory and return what is in it.
 
     A directory that holds anything is left alone, unless `replace`: then it is moved aside to
-    DIRECTORY.old-N, where its CA's key stays, and `moved` is told that path. The files are made
-    in a directory beside it and appear all at once. Raises FoundingError, StoreError.
+    DIRECTORY.old-N, where its CA's key stays, and `moved` is told that path; the new one belongs
+    to the same user. An empty one is filled. Raises FoundingError, StoreError, and
+    LocalProtocolError for a directory that nobody means to move, the current one say.
     """
     directory = Path(os.path.abspath(directory))
-    if not replace and os.path.lexists(directory) and not _is_empty(directory):
-        if not directory.is_dir():
-            raise FoundingError(f"{directory}: is a file, not a directory")
-        raise OccupiedError(f"{directory}: is there already and not empty")
+    with _errors(directory):
+        _check_place(directory, replace=replace)
     password_file = founding.password_file
     if password_file is not None and directory in Path(os.path.abspath(password_file)).parents:
         raise FoundingError(f"{password_file}: is in the directory that would be moved aside")
-    with _errors(directory), _workshop(directory) as workshop:
+    with _errors(directory), workshop_for(directory) as workshop:
         issuer = _make(workshop, founding, now, entropy)
-        aside = _move(workshop, directory, replace=replace)
+        aside = put_in_place(workshop, directory, last=CONFIG_FILE)
     if aside is not None and moved is not None:
         moved(aside)
     return Founded(
@@ -180,6 +169,17 @@ def found(
         certificates_file=directory / _certificates_file(issuer),
         root_key=None if issuer.root_key is None else directory / ROOT_KEY,
     )
+
+
+def _check_place(directory: Path, *, replace: bool) -> None:
+    if not os.path.lexists(directory) or is_empty(directory):
+        return
+    if replace:
+        check_movable(directory)
+    elif not directory.is_dir():
+        raise FoundingError(f"{directory}: is a file, not a directory")
+    else:
+        raise OccupiedError(f"{directory}: is there already and not empty")
 
 
 def _make(workshop: Path, founding: Founding, now: Instant, entropy: Entropy) -> Issuer:
@@ -278,62 +278,11 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 
 
 @contextmanager
-def _workshop(directory: Path) -> Iterator[Path]:
-    """Make a directory beside the one to be, and remove it if it was not moved there."""
-    directory.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    # mkdtemp: mode 0700, whatever the umask.
-    workshop = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    try:
-        yield workshop
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)
-
-
-def _move(workshop: Path, directory: Path, *, replace: bool) -> Path | None:
-    """Put the workshop in its place; return where to the directory that was there has gone."""
-    _sync(workshop)
-    aside = None
-    if replace and os.path.lexists(directory) and not _is_empty(directory):
-        aside = _free_name(directory)
-        directory.rename(aside)
-    try:
-        workshop.rename(directory)  # over an empty directory too, and over nothing else
-    except BaseException:
-        if aside is not None:
-            with suppress(OSError):
-                aside.rename(directory)
-        raise
-    _sync(directory.parent)
-    return aside
-
-
-def _free_name(directory: Path) -> Path:
-    names: Sequence[str] = [f"{directory.name}.old-{number}" for number in range(1, 1000)]
-    for name in names:
-        if not os.path.lexists(directory.with_name(name)):
-            return directory.with_name(name)
-    raise FoundingError(f"{directory}: too many old ones beside it; move them away")
-
-
-def _is_empty(directory: Path) -> bool:
-    try:
-        return directory.is_dir() and not any(directory.iterdir())
-    except OSError:
-        return False
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
 def _errors(directory: Path) -> Iterator[None]:
     try:
         yield
+    except DirectoryError as exc:
+        raise FoundingError(str(exc)) from exc
     except (FileExistsError, NotADirectoryError) as exc:
         reason = f"{exc.filename} is no directory"
         raise FoundingError(f"{directory}: cannot be made: {reason}") from exc

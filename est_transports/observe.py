@@ -15,8 +15,8 @@ from typing import Final
 from cryptography import x509
 
 from est_transports.names import name_text
+from est_transports.serials import printed_serial
 from est_transports.service import Record
-from est_transports.stores import serial_text
 
 _log: Final = logging.getLogger("est_transports.requests")
 
@@ -44,7 +44,7 @@ def request_fields(record: Record) -> dict[str, object]:
         "identity": " ".join(identity),
         "status": record.status,
         "code": record.code,
-        "serial": serial_text(record.issued.serial_number) if record.issued else "",
+        "serial": printed_serial(record.issued.serial_number) if record.issued else "",
         "ms": round(record.seconds * 1000, 1),
         "reason": _reason(record),
     }

@@ -22,6 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from est_core import Entropy, LocalProtocolError
 from est_core.asn1.pkcs10 import CertRequest
+from est_transports.hosts import host_name
 from est_transports.names import name_text
 from est_transports.profiles import (
     CertificatePlan,
@@ -31,8 +32,9 @@ from est_transports.profiles import (
     ReservedNames,
     certify,
 )
+from est_transports.serials import serial_text
 from est_transports.signers import CertificateSigner, Signer
-from est_transports.stores import IssuedRecord, Store, serial_text
+from est_transports.stores import IssuedRecord, Store
 
 __all__ = [
     "CAUnavailable",
@@ -357,14 +359,11 @@ def new_tls_identity(
 
 
 def _host_name(name: str) -> x509.GeneralName:
+    host = host_name(name)
     try:
-        return x509.IPAddress(ipaddress.ip_address(name.strip("[]")))
+        return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
-        pass
-    try:
-        return x509.DNSName(name)
-    except ValueError as exc:
-        raise LocalProtocolError(f"{name!r} is not a host name in ASCII") from exc
+        return x509.DNSName(host)
 
 
 def _key_usage(*uses: str) -> x509.KeyUsage:

@@ -21,6 +21,7 @@ from typing import Any, Final, TextIO
 
 from cryptography import x509
 
+from est_transports.serials import printed_serial
 from tests.programs import TIMEOUT_S, Ended, run
 
 USER: Final = "estuser"
@@ -115,7 +116,7 @@ class Deployment:
 
     def record(self, certificate: x509.Certificate) -> dict[str, Any]:
         """Return the record of a certificate; there must be exactly one."""
-        serial = f"{certificate.serial_number:x}"
+        serial = printed_serial(certificate.serial_number)
         (found,) = [record for record in self.records() if record["serial"] == serial]
         return found
 

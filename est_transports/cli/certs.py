@@ -12,6 +12,7 @@ import click
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from est_core import LocalProtocolError
 from est_transports import _clock
 from est_transports.cli._common import (
     CliError,
@@ -27,6 +28,7 @@ from est_transports.cli._common import (
 )
 from est_transports.cli.describe import fingerprint, moment
 from est_transports.cli.directory import directory_argument, open_store
+from est_transports.serials import printed_serial, read_serial, serial_digits
 from est_transports.stores import IssuedRecord, Store
 
 _PAGE: Final = 1000
@@ -86,7 +88,7 @@ def list_(
     else:
         _print(found)
     if more:
-        say(f"there are more: go on with --after {found[-1].serial}")
+        say(f"there are more: go on with --after {printed_serial(found[-1].serial)}")
 
 
 @certs.command()
@@ -98,8 +100,8 @@ def list_(
 def show(directory: Path, serial: str, as_pem: bool, as_json: bool) -> None:
     """Print all that is known of one certificate.
 
-    SERIAL is in hexadecimal, with or without 0x and colons; its beginning is enough where no
-    other certificate begins so.
+    SERIAL is in hexadecimal, in either case, with or without 0x, colons, blanks and leading zeros;
+    its first four digits or more are enough where no other certificate begins so.
     """
     if as_pem and as_json:
         raise CliError("--pem and --json exclude each other", ExitCode.USAGE)
@@ -123,20 +125,26 @@ def _records(store: Store, after: str | None) -> Iterator[IssuedRecord]:
 
 def _find(store: Store, text: str) -> IssuedRecord:
     """Return the record of a serial number, or of the only one that begins so."""
-    digits = text.strip().lower().replace(":", "").removeprefix("0x").lstrip("0")
-    if not digits or set(digits) - set("0123456789abcdef"):
-        raise CliError(f"{text!r} is no serial number in hexadecimal", ExitCode.USAGE)
-    exact = store.find_certificate(digits)
+    try:
+        typed = serial_digits(text)
+        exact = store.find_certificate(read_serial(text))
+    except LocalProtocolError as exc:
+        raise CliError(exc.message, ExitCode.USAGE) from exc
     if exact is not None:
         return exact
-    matching = []
-    if len(digits) >= _PREFIX_CHARS_MIN:
-        matching = [found for found in _records(store, None) if found.serial.startswith(digits)]
+    matching: list[IssuedRecord] = []
+    if len(typed) >= _PREFIX_CHARS_MIN:
+        matching = [found for found in _records(store, None) if _begins(found.serial, typed)]
     if len(matching) > 1:
-        raise CliError(f"{len(matching)} certificates begin with {digits}", ExitCode.USAGE)
+        raise CliError(f"{len(matching)} certificates begin with {typed.upper()}", ExitCode.USAGE)
     if not matching:
-        raise CliError(f"there is no certificate {digits}", ExitCode.LOCAL)
+        raise CliError(f"there is no certificate {typed.upper()}", ExitCode.LOCAL)
     return matching[0]
+
+
+def _begins(serial: str, typed: str) -> bool:
+    """True if a serial begins with these digits as it is printed, or without its leading zero."""
+    return serial.startswith(typed) or printed_serial(serial).lower().startswith(typed)
 
 
 def _state(record: IssuedRecord) -> str:
@@ -158,7 +166,7 @@ def _print(records: Sequence[IssuedRecord]) -> None:
 def _row(record: IssuedRecord) -> dict[str, str]:
     """Return the cells of a record by column."""
     return {
-        "serial": record.serial,
+        "serial": printed_serial(record.serial),
         "subject": record.subject,
         "until": moment(record.not_after),
         "state": _state(record),
@@ -171,7 +179,7 @@ def _row(record: IssuedRecord) -> dict[str, str]:
 def _values(record: IssuedRecord) -> dict[str, object]:
     certificate = x509.load_der_x509_certificate(record.der)
     return {
-        "serial": record.serial,
+        "serial": printed_serial(record.serial),
         "subject": record.subject,
         "state": _state(record),
         "not_before": moment(record.not_before),
@@ -184,7 +192,7 @@ def _values(record: IssuedRecord) -> dict[str, object]:
         "user": record.user,
         "client_subject": record.client_subject,
         "peer": record.peer,
-        "replaces": record.replaces,
+        "replaces": None if record.replaces is None else printed_serial(record.replaces),
         "revoked_at": None if record.revoked_at is None else moment(record.revoked_at),
         "revocation_reason": record.revocation_reason,
     }

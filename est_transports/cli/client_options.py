@@ -37,6 +37,7 @@ from est_transports.cli._common import (
     warn,
 )
 from est_transports.cli.keys import load_key
+from est_transports.cli.paths import PATH
 from est_transports.errand import ClientTimeouts
 from est_transports.trust import (
     CredentialFileError,
@@ -141,11 +142,10 @@ class Target:
 
 
 # A file that may not be read is no error of usage: `readable` would make it one.
-_PATH: Final = click.Path(path_type=Path, readable=False)
 
 _OPTIONS: Final = (
     click.argument("url"),
-    click.option("--trust", type=_PATH, metavar="CA.pem",
+    click.option("--trust", type=PATH, metavar="CA.pem",
                  help="Trust servers certified by these CAs and no others; without it the "
                  "system's trust store."),
     click.option("--fingerprint", metavar="SHA256",
@@ -156,10 +156,10 @@ _OPTIONS: Final = (
                  "machine (ps): rather be asked, or use --password-stdin."),
     click.option("--password-stdin", is_flag=True,
                  help="Read the user's password from standard input."),
-    click.option("--cert", type=_PATH, metavar="CERT.pem",
+    click.option("--cert", type=PATH, metavar="CERT.pem",
                  help="Show this certificate (with intermediates, if any) to the server."),
-    click.option("--key", type=_PATH, metavar="KEY.pem", help="Its private key."),
-    click.option("--key-password-file", type=_PATH, metavar="FILE",
+    click.option("--key", type=PATH, metavar="KEY.pem", help="Its private key."),
+    click.option("--key-password-file", type=PATH, metavar="FILE",
                  help="Password of an encrypted private key; without it you are asked."),
     click.option("--label", metavar="LABEL", help="Label of the CA or profile at the server."),
     click.option("--tls-max", type=click.Choice(list(TLS_VERSIONS)), help="Newest TLS version."),

@@ -41,17 +41,19 @@ from est_transports.cli.files import (
     write_files,
 )
 from est_transports.cli.keys import KEY_TYPES, NewKey, load_key, spki_of
+from est_transports.cli.paths import PATH
 from est_transports.cli.pending import find_pending
 from est_transports.cli.received import Place
 from est_transports.cli.talk import MAX_WAIT_S, Talk
 from est_transports.cli.wishes import Wish, load_csr, wish_of, wish_of_certificate
+from est_transports.serials import printed_serial
 from est_transports.signers import SigningKey
 
-_PATH: Final = click.Path(path_type=Path, readable=False)
 _HERE: Final = Path()
+_STDOUT: Final = Path("-")
 _OUT = click.option(
     "--out",
-    type=_PATH,
+    type=PATH,
     default=_HERE,
     metavar="DIR",
     help="Where key.pem, cert.pem, chain.pem and cacerts.pem go.  [default: this directory]",
@@ -83,17 +85,20 @@ _KEY_TYPE = click.option(
 @click.command("cacerts")
 @client_options
 @click.option(
-    "--out", metavar="DIR|-", help="Write cacerts.pem there; - writes PEM to standard output."
+    "--out",
+    type=PATH,
+    metavar="DIR|-",
+    help="Write cacerts.pem there; - writes PEM to standard output.",
 )
 @click.option("--pem", is_flag=True, help="Print PEM, as it is done where nobody watches.")
 @_FORCE
-def cacerts(target: Target, *, out: str | None, pem: bool, force: bool, as_json: bool) -> ExitCode:
+def cacerts(target: Target, *, out: Path | None, pem: bool, force: bool, as_json: bool) -> ExitCode:
     """Fetch the CA certificates of the server at URL.
 
     URL is https://HOST[:PORT][/LABEL], or coaps:// in place of https:// (EST over CoAP and DTLS;
     needs --cert and --key).
     """
-    path = None if out is None or out == "-" else Path(out) / CA_CERTIFICATES
+    path = None if out in (None, _STDOUT) else out / CA_CERTIFICATES
     if path is not None and not force:
         refuse_existing([path])
     target = established(target)
@@ -106,7 +111,7 @@ def cacerts(target: Target, *, out: str | None, pem: bool, force: bool, as_json:
         say(f"wrote {path}")
     if as_json:
         print_json([_with_pem(certificate) for certificate in certificates])
-    elif pem or out == "-" or (out is None and not sys.stdout.isatty()):
+    elif pem or out == _STDOUT or (out is None and not sys.stdout.isatty()):
         print_text(certificates_pem(certificates).decode("ascii"))
     else:
         print_table(
@@ -147,14 +152,14 @@ def csrattrs(target: Target, *, as_json: bool) -> ExitCode:
 @signing_client_options
 @_CN
 @_SAN
-@click.option("--csr", type=_PATH, metavar="FILE", help="Send this request, PEM or DER.")
+@click.option("--csr", type=PATH, metavar="FILE", help="Send this request, PEM or DER.")
 @click.option(
     "--new-key",
-    type=_PATH,
+    type=PATH,
     metavar="FILE",
     help="Have this key certified: an existing one, or that of --csr.",
 )
-@click.option("--new-key-password-file", type=_PATH, metavar="FILE", help="Its password.")
+@click.option("--new-key-password-file", type=PATH, metavar="FILE", help="Its password.")
 @_KEY_TYPE
 @_OUT
 @_FORCE
@@ -312,7 +317,7 @@ def _finish(result: Received | RetryLater, *, as_json: bool) -> ExitCode:
         certificate = result.certificate
         rows = [
             ("subject", subject_text(certificate)),
-            ("serial", f"{certificate.serial_number:x}"),
+            ("serial", printed_serial(certificate.serial_number)),
             ("not after", moment(certificate.not_valid_after_utc)),
             ("SHA-256", fingerprint(certificate)),
             *(("file", file) for file in result.files),

@@ -37,6 +37,7 @@ from est_transports.cli.directory import local_errors
 from est_transports.cli.enrolling import Order, carry_out
 from est_transports.cli.files import CERTIFICATE, KEY
 from est_transports.cli.keys import NewKey, load_key
+from est_transports.cli.paths import PATH
 from est_transports.cli.received import Place
 from est_transports.cli.serve import overridden
 from est_transports.cli.talk import Talk
@@ -45,6 +46,7 @@ from est_transports.config import ListenAddress
 from est_transports.config_reader import CONFIG_FILE, load_config
 from est_transports.founding import CA_CERTIFICATE, Founding, found
 from est_transports.on_trio import CoapServer, Server
+from est_transports.serials import printed_serial
 from est_transports.service import Record
 from est_transports.serving import (
     Service,
@@ -123,7 +125,7 @@ class Demo:
 @click.option(
     "--dir",
     "directory",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="Keep everything there; without it everything is removed afterwards.",
 )
@@ -258,10 +260,8 @@ def _certified(target: Target, order: Order) -> str:
         raise CliError("the CA wants to be asked later", ExitCode.PENDING)
     certificate = received.certificate
     how = "password" if target.identity is None else "certificate"
-    return (
-        f"{subject_text(certificate)} by {how}, serial {certificate.serial_number:x}, "
-        f"until {moment(certificate.not_valid_after_utc)}"
-    )
+    serial, until = certificate.serial_number, moment(certificate.not_valid_after_utc)
+    return f"{subject_text(certificate)} by {how}, serial {printed_serial(serial)}, until {until}"
 
 
 def _verify(run: Demo) -> str:

@@ -16,6 +16,7 @@ from est_core.asn1.keys import signature_algorithm
 from est_core.asn1.template import KeyTypeWanted
 from est_transports.cli.keys import wanted_text
 from est_transports.names import name_text
+from est_transports.serials import printed_serial
 
 OID_NAMES: Final = {
     "0.9.2342.19200300.100.1.1": "userId",
@@ -77,7 +78,7 @@ def certificate_values(certificate: x509.Certificate) -> dict[str, object]:
     return {
         "subject": name_text(certificate.subject),
         "issuer": name_text(certificate.issuer),
-        "serial": f"{certificate.serial_number:x}",
+        "serial": printed_serial(certificate.serial_number),
         "not_before": moment(certificate.not_valid_before_utc),
         "not_after": moment(certificate.not_valid_after_utc),
         "sha256": fingerprint(certificate),

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from est_transports.cli._common import CliError, ExitCode
+from est_transports.cli.paths import PATH
 from est_transports.config import ServerConfig
 from est_transports.config_reader import CONFIG_FILE, load_config
 from est_transports.founding import FoundingError
@@ -24,9 +25,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def directory_argument(command: _Command) -> _Command:
     """Add the argument DIR; the command gets `directory`."""
-    # A directory that may not be read is no error of usage: `readable` would make it one.
-    kind = click.Path(path_type=Path, readable=False)
-    return click.argument("directory", metavar="DIR", type=kind)(command)
+    return click.argument("directory", metavar="DIR", type=PATH)(command)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from est_transports.cli._common import CliError, ExitCode
+from est_transports.ownership import Ownership, ownership_of, take_over
 
 KEY: Final = "key.pem"
 CERTIFICATE: Final = "cert.pem"
@@ -57,8 +58,9 @@ def write_files(outputs: Sequence[Output], *, overwrite: bool = False) -> None:
     """Write all outputs, in this order, creating directories (0700) as needed.
 
     Without `overwrite`, an existing file is left alone and the command fails (LOCAL), also where
-    it came to be a moment ago. If anything fails before the first file is in its place, nothing
-    has changed. Raises CliError.
+    it came to be a moment ago. With it, a file that takes another's place has its owner, group
+    and permissions (but a secret is never for everybody), or nothing is replaced. If anything
+    fails before the first file is in its place, nothing has changed. Raises CliError.
     """
     staged: list[tuple[Path, Output]] = []
     try:
@@ -137,11 +139,23 @@ def _write(temporary: Path, output: Output) -> None:
     # Never readable by others, not even for a moment: the mode is there from the first byte.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, SECRET_MODE)
+    old = ownership_of(output.path)
     with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, output.mode)
         file.write(output.content)
         file.flush()
+        if old is None:
+            os.fchmod(descriptor, output.mode)
+        else:
+            _take_over(descriptor, output, old)
         os.fsync(descriptor)
+
+
+def _take_over(descriptor: int, output: Output, old: Ownership) -> None:
+    try:
+        take_over(descriptor, old, secret=output.secret)
+    except OSError as exc:
+        exc.filename = output.path  # a descriptor has no name
+        raise
 
 
 def _move(temporary: Path, path: Path, *, overwrite: bool) -> None:

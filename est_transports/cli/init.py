@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import Final
 
 import click
 
@@ -23,6 +22,7 @@ from est_transports.cli._common import (
 from est_transports.cli.describe import fingerprint, moment, subject_text
 from est_transports.cli.directory import directory_argument, local_errors
 from est_transports.cli.keys import read_password_file
+from est_transports.cli.paths import PATH
 from est_transports.cli.server_identity import renew_server as renew_server_identity
 from est_transports.founding import (
     CA_CERTIFICATE,
@@ -34,6 +34,7 @@ from est_transports.founding import (
 )
 from est_transports.issuers import CA_KEYS, DEFAULT_CA_KEY, Issuer, IssuerError, given_issuer
 from est_transports.names import name_text
+from est_transports.new_directory import DirectoryError, check_movable
 from est_transports.serving import own_names
 from est_transports.signers import SigningKey
 from est_transports.trust import (
@@ -42,8 +43,6 @@ from est_transports.trust import (
     load_pem_certificates,
     load_pem_private_key,
 )
-
-_FILE: Final = click.Path(path_type=Path, readable=False)
 
 
 @click.command()
@@ -69,24 +68,24 @@ _FILE: Final = click.Path(path_type=Path, readable=False)
 @click.option(
     "--root-key-password-file",
     metavar="FILE",
-    type=_FILE,
+    type=PATH,
     help="Encrypt the root's key with the password in this file's first line.",
 )
 @click.option(
     "--ca-cert",
     metavar="CERT.pem",
-    type=_FILE,
+    type=PATH,
     help="Take this issuing certificate instead of making one; those above it may follow in it.",
 )
-@click.option("--ca-key-file", metavar="KEY.pem", type=_FILE, help="Its private key.")
+@click.option("--ca-key-file", metavar="KEY.pem", type=PATH, help="Its private key.")
 @click.option(
-    "--ca-chain", metavar="CHAIN.pem", type=_FILE, help="The certificates above it, to the root."
+    "--ca-chain", metavar="CHAIN.pem", type=PATH, help="The certificates above it, to the root."
 )
 @click.option(
     "--ca-key-password-file",
     "password_file",
     metavar="FILE",
-    type=_FILE,
+    type=PATH,
     help="Encrypt the CA's key with the password in this file's first line; it also opens "
     "--ca-key-file. est.toml will say where the file is.",
 )
@@ -184,12 +183,22 @@ def _found(directory: Path, founding: Founding, *, force: bool) -> Founded:
                 replace=force,
                 moved=lambda aside: say(f"what was in {directory} is now in {aside}"),
             )
+    except LocalProtocolError as exc:
+        raise CliError(exc.message, ExitCode.USAGE, "name a directory for the CA alone") from exc
     except CliError as exc:
-        if not isinstance(exc.__cause__, OccupiedError):
-            raise
-        aside = f"{os.path.abspath(directory)}.old-1"
-        exc.hint = f"choose another, or use --force, which moves it to {aside}"
+        if isinstance(exc.__cause__, OccupiedError):
+            exc.hint = _instead_of(directory)
         raise
+
+
+def _instead_of(directory: Path) -> str:
+    """Return what can be done where a directory holds something already."""
+    place = Path(os.path.abspath(directory))
+    try:
+        check_movable(place)
+    except (DirectoryError, LocalProtocolError):
+        return "choose another"
+    return f"choose another, or use --force, which moves it to {place}.old-1"
 
 
 def _print(directory: Path, founding: Founding, made: Founded, *, as_json: bool) -> None:

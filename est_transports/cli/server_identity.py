@@ -12,7 +12,7 @@ from est_transports import _clock
 from est_transports.cli._common import CliError, ExitCode
 from est_transports.cli.directory import local_errors, open_store, read_config
 from est_transports.cli.files import Output, certificates_pem, key_pem, write_files
-from est_transports.founding import check_host
+from est_transports.hosts import host_name
 from est_transports.refca import CAUnavailable, ReferenceCA, new_tls_identity
 from est_transports.serving import load_service
 from est_transports.stores.passwords import PasswordChecks
@@ -31,9 +31,8 @@ def renew_server(directory: Path, hosts: tuple[str, ...]) -> x509.Certificate:
         key = ec.generate_private_key(ec.SECP256R1())
         ca, now = service.authority.ca, _clock.instant().wall
         try:
-            for name in names:
-                check_host(name)
-            certificate = new_tls_identity(ca, names, key.public_key(), now=now)
+            hosts = tuple(dict.fromkeys(map(host_name, names)))
+            certificate = new_tls_identity(ca, hosts, key.public_key(), now=now)
         except LocalProtocolError as exc:
             raise CliError(exc.message, ExitCode.USAGE) from exc
         except CAUnavailable as exc:

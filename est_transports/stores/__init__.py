@@ -78,13 +78,11 @@ class UserRecord:
     password_record: str = field(repr=False)
 
 
-def serial_text(number: int) -> str:
-    """Return a serial number as stores write it: lower-case hex without leading zeros."""
-    return f"{number:x}"
-
-
 class Store(Protocol):
-    """What the reference CA needs of a database. All methods raise StoreError when it fails."""
+    """What the reference CA needs of a database. All methods raise StoreError when it fails.
+
+    A serial is taken in every spelling that `read_serial` reads.
+    """
 
     def record_certificate(self, record: IssuedRecord) -> None:
         """Write a record durably, then return.
@@ -93,7 +91,7 @@ class Store(Protocol):
         """
 
     def find_certificate(self, serial: str) -> IssuedRecord | None:
-        """Return the record with that serial (see `serial_text`), or None."""
+        """Return the record with that serial, or None."""
 
     def list_certificates(
         self,
@@ -110,7 +108,11 @@ class Store(Protocol):
         """
 
     def revoke_certificate(self, serial: str, *, at: datetime, reason: str) -> bool:
-        """Mark a certificate revoked. False if it is unknown or was revoked before."""
+        """Mark a certificate revoked. False if it is unknown or was revoked before.
+
+        Raises LocalProtocolError for what is no serial number: a slip of the pen must not pass
+        for a certificate that is unknown.
+        """
 
     def add_user(self, name: str, password_record: str, *, replace: bool = False) -> bool:
         """Add a user. False, and nothing written, if the name is taken and `replace` is False.

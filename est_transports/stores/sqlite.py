@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from est_core import Limits, LocalProtocolError
+from est_transports.serials import read_serial
 from est_transports.stores import IssuedRecord, StoreError, UserRecord
 from est_transports.stores.sqlite_connections import Connections, Parameters, Ticket
 from est_transports.stores.sqlite_schema import create_database, upgrade_database
@@ -68,8 +69,8 @@ class SqliteStore:
         self._write(_INSERT, _row(record))
 
     def find_certificate(self, serial: str) -> IssuedRecord | None:
-        """Return the record with that serial, or None."""
-        found = self._read(f"{_SELECT} WHERE serial = ?", (serial,))
+        """Return the record with that serial, or None. See `Store`."""
+        found = self._read(f"{_SELECT} WHERE serial = ?", (_serial(serial),))
         return self._record(found[0]) if found else None
 
     def list_certificates(
@@ -82,7 +83,7 @@ class SqliteStore:
     ) -> tuple[IssuedRecord, ...]:
         """Return a page of records in the order they were recorded. See `Store`."""
         wanted: tuple[tuple[str, str | bytes | None], ...] = (
-            ("id > (SELECT id FROM certificate WHERE serial = ?)", after),
+            ("id > (SELECT id FROM certificate WHERE serial = ?)", after and _serial(after)),
             ("subject = ?", subject),
             ("spki_sha256 = ?", spki_sha256),
         )
@@ -95,8 +96,11 @@ class SqliteStore:
         return tuple(self._record(row) for row in found)
 
     def revoke_certificate(self, serial: str, *, at: datetime, reason: str) -> bool:
-        """Mark a certificate revoked. False if it is unknown or was revoked before."""
-        return self._write(_REVOKE, (_text_of(at), reason, serial))
+        """Mark a certificate revoked. False if it is unknown or was revoked before.
+
+        Raises LocalProtocolError for what is no serial number. See `Store`.
+        """
+        return self._write(_REVOKE, (_text_of(at), reason, read_serial(serial)))
 
     def add_user(self, name: str, password_record: str, *, replace: bool = False) -> bool:
         """Add a user, or False if the name is taken and `replace` is False. See `Store`."""
@@ -175,6 +179,14 @@ class SqliteStore:
             return _record_of(row)
         except (ValueError, TypeError, LocalProtocolError) as exc:
             raise StoreError(f"{self.path}: the record of certificate {row[0]} is damaged") from exc
+
+
+def _serial(text: str) -> str:
+    """Return a serial as it is stored; what is none, as it came: no row has it."""
+    try:
+        return read_serial(text)
+    except LocalProtocolError:
+        return text
 
 
 def _row(record: IssuedRecord) -> Parameters:

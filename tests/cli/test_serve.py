@@ -28,6 +28,7 @@ from est_transports.cli.serve import AuthenticationWords, overridden
 from est_transports.config_reader import load_config
 from est_transports.founding import Founding, found
 from est_transports.refca import new_tls_identity
+from est_transports.serials import printed_serial
 from est_transports.serving import load_service
 from est_transports.stores.passwords import PasswordChecks
 from est_transports.stores.sqlite import SqliteStore
@@ -80,8 +81,8 @@ def test_each_request_is_one_line_of_the_log(server: ServeProcess) -> None:
     line = server.wait_for("operation=simpleenroll")
     assert re.fullmatch(
         r"\S+Z INFO peer=127\.0\.0\.1:\d+ wire=https operation=simpleenroll label=-"
-        rf" identity=user:bob status=200 code=- serial={certificate.serial_number:x} ms=[0-9.]+"
-        r" reason=-\n",
+        r" identity=user:bob status=200 code=-"
+        rf" serial={printed_serial(certificate.serial_number)} ms=[0-9.]+ reason=-\n",
         line,
     )
     assert connection.ask("nothing-here")[0] == 404
@@ -125,7 +126,7 @@ def test_a_certificate_renews_itself(server: ServeProcess, tmp_path: Path) -> No
     assert connection.ask("simplereenroll", request("another", key))[0] == 400
     connection.close()
     rows = [row for row in listed(server.directory) if row["subject"] == "CN=renewed"]
-    assert [row["replaces"] for row in rows] == [None, f"{first.serial_number:x}"]
+    assert [row["replaces"] for row in rows] == [None, printed_serial(first.serial_number)]
     assert rows[1]["client_subject"] == "CN=renewed"
 
 
@@ -325,7 +326,7 @@ def test_two_workers_share_a_port_and_lose_no_record(ca: Path) -> None:
     assert gone(workers)
     assert refused(server.port)
     assert len(set(serials)) == 12
-    assert {row["serial"] for row in listed(ca)} == {f"{serial:x}" for serial in serials}
+    assert {row["serial"] for row in listed(ca)} == {printed_serial(serial) for serial in serials}
 
 
 def test_a_dead_worker_is_replaced_and_a_reload_reaches_all(ca: Path) -> None:

@@ -21,6 +21,7 @@ from est_transports import _clock
 from est_transports.cli import group
 from est_transports.config_reader import load_config
 from est_transports.refca import new_tls_identity
+from est_transports.serials import printed_serial
 from est_transports.serving import load_service
 from est_transports.stores.passwords import PasswordChecks
 from est_transports.stores.sqlite import SqliteStore
@@ -96,7 +97,7 @@ def test_a_certificate_got_over_https_is_renewed_over_coap(server: ServeProcess)
     assert re.fullmatch(
         r"\S+Z INFO peer=127\.0\.0\.1:\d+ wire=coaps operation=simplereenroll label=-"
         r' identity="cert:CN=both-wires" status=204 code=-'
-        rf" serial={renewed.serial_number:x} ms=[0-9.]+ reason=-\n",
+        rf" serial={printed_serial(renewed.serial_number)} ms=[0-9.]+ reason=-\n",
         line,
     )
     rows = [row for row in listed(server.directory) if row["subject"] == "CN=both-wires"]

@@ -21,6 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from est_transports.cli import group
+from est_transports.serials import printed_serial
 from est_transports.stores import IssuedRecord
 from est_transports.stores.passwords import verify_password
 from est_transports.stores.sqlite import SqliteStore
@@ -223,7 +224,7 @@ def test_certificates_are_listed_in_the_order_of_issue(ca: Path) -> None:
     assert [row[1] for row in rows] == ["CN=localhost", "CN=Device 0", "CN=Device 1"]
     assert {row[3] for row in rows} == {"valid"}
     found = json.loads(est("certs", "list", ca, "--json", "--subject", "DEVICE").stdout)
-    assert [row["serial"] for row in found] == ["abc1", "abd2"]
+    assert [row["serial"] for row in found] == ["ABC1", "ABD2"]
 
 
 @pytest.mark.parametrize("columns", [80, 110, 200])
@@ -236,7 +237,7 @@ def test_a_terminal_shows_serials_whole_and_dates_only(
     _, screen = typing([sys.executable, "-m", "est_transports", "certs", "list", str(ca)], [])
     head, _, *lines = screen.decode().splitlines()
     until = f"{only_first(ca).not_after:%Y-%m-%d}"
-    assert lines[1].startswith("f" * 40 + "  CN=Device 0")
+    assert lines[1].startswith("F" * 40 + "  CN=Device 0")
     assert f"  {until}  valid" in lines[1]
     assert ("operation" in head) == (columns > 80)
     assert len(lines) == 2
@@ -249,7 +250,7 @@ def test_a_subject_that_does_not_fit_is_cut(ca: Path, monkeypatch: pytest.Monkey
     store.close()
     monkeypatch.setenv("COLUMNS", "80")
     _, screen = typing([sys.executable, "-m", "est_transports", "certs", "list", str(ca)], [])
-    assert screen.decode().splitlines()[3].startswith("f" * 40 + "  CN=long long")
+    assert screen.decode().splitlines()[3].startswith("F" * 40 + "  CN=long long")
     assert "\N{HORIZONTAL ELLIPSIS}" in screen.decode().splitlines()[3]
 
 
@@ -257,17 +258,30 @@ def test_a_long_list_is_cut_and_can_be_gone_on_with(ca: Path) -> None:
     records(ca, "abc1", "abd2")
     done = est("certs", "list", ca, "--limit", "2", "--json")
     assert len(json.loads(done.stdout)) == 2
-    assert "--after abc1" in done.stderr
+    assert "--after ABC1" in done.stderr
     rest = est("certs", "list", ca, "--after", "abc1", "--json")
-    assert [row["serial"] for row in json.loads(rest.stdout)] == ["abd2"]
+    assert [row["serial"] for row in json.loads(rest.stdout)] == ["ABD2"]
     assert rest.stderr == ""
 
 
-@pytest.mark.parametrize("serial", ["abc123", "0xABC123", "0A:BC:12:3", "00abc123", "abc1"])
+@pytest.mark.parametrize(
+    "serial", ["abc123", "0xABC123", "0A:BC:12:3", "00 ab C1 23", "serial=ABC123", "abc1"]
+)
 def test_a_certificate_is_found_by_its_serial_however_written(serial: str, ca: Path) -> None:
     records(ca, "abc123", "abd2")
     found = json.loads(est("certs", "show", ca, serial, "--json").stdout)
-    assert (found["serial"], found["subject"]) == ("abc123", "CN=Device 0")
+    assert (found["serial"], found["subject"]) == ("ABC123", "CN=Device 0")
+
+
+@pytest.mark.parametrize("typed", ["0499", "499f", "04:99:f", "0499F0AB", "0x499f0ab"])
+def test_the_first_digits_as_they_are_printed_find_a_certificate(typed: str, ca: Path) -> None:
+    records(ca, "499f0ab", "4990000")
+    shown = est("certs", "show", ca, "499f")
+    assert "serial: 0499F0AB\n" in shown.stdout
+    if typed == "0499":
+        assert "2 certificates begin with 0499" in error_of(est("certs", "show", ca, typed), 2)
+    else:
+        assert est("certs", "show", ca, typed).stdout == shown.stdout
 
 
 @pytest.mark.parametrize(
@@ -291,7 +305,7 @@ def test_a_certificate_is_shown_in_words_in_json_and_in_pem(ca: Path) -> None:
     record = only(ca)
     certificate = x509.load_der_x509_certificate(record.der)
     words = est("certs", "show", ca, record.serial).stdout
-    assert f"serial: {record.serial}\n" in words
+    assert f"serial: {printed_serial(record.serial)}\n" in words
     assert "operation: tls-identity\n" in words
     pem = est("certs", "show", ca, record.serial, "--pem").stdout
     assert x509.load_pem_x509_certificate(pem.encode()) == certificate

@@ -104,6 +104,8 @@ MODULES: Final = {
     ),
     "The reference CA": (
         "est_transports.refca",
+        "est_transports.serials",
+        "est_transports.hosts",
         "est_transports.profiles",
         "est_transports.authority",
         "est_transports.stores",

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
+from est_transports.serials import printed_serial
 from tests.conftest import PeerFinder
 from tests.deployment import Deployment, prepared, serving
 from tests.interop.libcoap_peer import CoapClient
@@ -116,7 +117,7 @@ def test_an_enrolment_and_its_renewal(client: CoapClient, server: Deployment, bl
     request = csr(name)
     renewal = client.enroll(request, *BLOCKS[blocks], identity=device, operation="sren")
     assert is_for(renewal.certificate, request)
-    serials = [f"{each.serial_number:x}" for each in (first, renewal.certificate)]
+    serials = [printed_serial(each.serial_number) for each in (first, renewal.certificate)]
     assert [row["operation"] for row in server.records() if row["serial"] in serials] == [
         "simpleenroll",
         "simplereenroll",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from est_transports.serials import printed_serial
 from tests.deployment import PASSWORD, USER, Deployment, est
 from tests.interop.openssl_peer import OpenSsl
 from tests.programs import Ended
@@ -85,7 +86,7 @@ def test_reenroll_renews_with_the_certificate(
     client.run("reenroll", *where, *options).checked()
     new = client.certificate(tmp_path / "next")
     assert (new.public_key() == old.public_key()) is not bool(options)
-    assert server.record(new)["replaces"] == f"{old.serial_number:x}"
+    assert server.record(new)["replaces"] == printed_serial(old.serial_number)
 
 
 def test_a_wrong_password_ends_with_1_and_leaves_no_certificate(client: Client) -> None:

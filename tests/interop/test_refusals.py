@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from est_transports.serials import printed_serial
 from tests.deployment import PASSWORD, USER, Deployment
 from tests.interop.curl_peer import LOG_IN, Answer, Curl
 from tests.interop.openssl_peer import OpenSsl
@@ -123,7 +124,8 @@ def test_passwords_are_not_in_the_log(curl: Curl, openssl: OpenSsl, server: Depl
     curl.post("simpleenroll", good(openssl), *wrong)
     curl.post("simpleenroll", good(openssl), *LOG_IN)
     certificate = curl.enroll(openssl.request("logged"))
-    server.log.wait_for(f"{certificate.serial_number:x}")  # the lines before it are there too
+    # The lines before it are there too then.
+    server.log.wait_for(printed_serial(certificate.serial_number))
     secrets = [PASSWORD, "nobody-knows-this"]
     secrets += [base64.b64encode(f"{USER}:{secret}".encode()).decode() for secret in secrets]
     assert not [line for line in server.log.lines for secret in secrets if secret in line]
@@ -133,7 +135,7 @@ def test_the_log_has_one_line_for_each_request(
     curl: Curl, openssl: OpenSsl, server: Deployment
 ) -> None:
     certificate = curl.enroll(openssl.request("logged"))
-    line = server.log.wait_for(f"{certificate.serial_number:x}").string
+    line = server.log.wait_for(printed_serial(certificate.serial_number)).string
     assert f"identity=user:{USER} " in line
     assert "operation=simpleenroll" in line
     assert "status=200" in line

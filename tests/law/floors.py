@@ -58,6 +58,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     (
         "_clock _openssl error_codes error_codes.* names networks fair_queue",
         "tls_errors toml_tables",
+        "hosts ownership serials",
         "signers",
         "application trust",
     ),
@@ -91,7 +92,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     ),
     # T3: services.
     (
-        "profile_names config_text observe",
+        "profile_names config_text new_directory observe",
         "profiles",
         "refca config",
         "config_reader issuers",

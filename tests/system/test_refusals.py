@@ -139,7 +139,7 @@ def test_a_revoked_certificate_is_not_renewed(
 ) -> None:
     from datetime import UTC, datetime
 
-    from est_transports.stores import serial_text
+    from est_transports.serials import serial_text
     from est_transports.stores.sqlite import SqliteStore
 
     key, certificate, key_file = device

@@ -41,7 +41,8 @@ from est_core import (
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_transports.authority import Authority
 from est_transports.profiles import Profile
-from est_transports.stores import IssuedRecord, StoreBusy, StoreError, UserRecord, serial_text
+from est_transports.serials import serial_text
+from est_transports.stores import IssuedRecord, StoreBusy, StoreError, UserRecord
 from est_transports.stores.passwords import PasswordBusy, PasswordChecks, hash_password
 from tests.transports.ca_fakes import NOW, MemoryStore, dns, make_ca, request
 

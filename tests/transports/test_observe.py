@@ -25,6 +25,7 @@ from est_transports.observe import (
     log_request,
     request_fields,
 )
+from est_transports.serials import printed_serial
 from est_transports.service import Record
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, pki
 
@@ -58,7 +59,7 @@ def test_a_request_has_its_peer_operation_label_identity_status_code_serial_and_
     assert line == (
         "peer=192.0.2.1:5000 wire=https operation=simpleenroll label=web"
         f' identity="user:alice cert:CN=device-1" status=200 code=-'
-        f" serial={certificate.serial_number:x} ms=12.3 reason=-"
+        f" serial={printed_serial(certificate.serial_number)} ms=12.3 reason=-"
     )
 
 

@@ -23,9 +23,9 @@ from est_transports.founding import (
     STORE,
     Founding,
     FoundingError,
-    check_host,
     found,
 )
+from est_transports.hosts import host_name
 from est_transports.serving import (
     Service,
     ServingError,
@@ -153,7 +153,7 @@ def test_a_founding_that_fails_leaves_nothing(tmp_path: Path) -> None:
 )
 def test_what_is_no_host_name_is_refused(host: str) -> None:
     with pytest.raises(LocalProtocolError, match="host name"):
-        check_host(host)
+        host_name(host)
 
 
 # Loading
