@@ -18,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from est_core import LocalProtocolError
 from est_core.asn1.keys import PublicKeyFacts
+from est_core.asn1.oid_names import named
 from est_core.asn1.pkcs10 import CertRequest
 from est_transports.profile_names import (
     Refused,
@@ -42,7 +43,6 @@ __all__ = [
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 
 _CHANGE_SUBJECT_NAME: Final = "1.3.6.1.5.5.7.7.36"
-_MICROSOFT_EXTENSIONS: Final = "1.3.6.1.4.1.311.2.1.14"
 _CMC_CA: Final = "1.3.6.1.5.5.7.3.27"
 _CMC_RA: Final = "1.3.6.1.5.5.7.3.28"
 
@@ -205,16 +205,11 @@ def certify(csr: CertRequest, profile: Profile, reserved: ReservedNames) -> Cert
     Raises Refused with one of profile/key, profile/subject, profile/no-name, profile/name,
     profile/name-kind, profile/too-many-names, profile/wildcard, profile/own-name,
     profile/reserved-subject, profile/ca, profile/key-usage, profile/extended-key-usage,
-    profile/critical-extension, profile/extension, profile/change-subject-name.
+    profile/critical-extension, profile/change-subject-name.
     """
     _check_attributes(csr)
     kind = _checked_key(csr, profile)
-    request = x509.load_der_x509_csr(csr.der)
-    asked = _asked_extensions(csr, request)
-    # What is certified is what was asked for, to the byte: an encoding that would change on
-    # the way would also fail the comparison of the next renewal. RFC 7030 4.2.2.
-    if csr.subject.public_bytes() != csr.subject_der:
-        raise Refused("profile/subject", "the subject is not in canonical DER")
+    asked = _asked_extensions(csr)
     check_subject(csr.subject, reserved)
     planned = (
         _NO_CA,
@@ -224,7 +219,7 @@ def certify(csr: CertRequest, profile: Profile, reserved: ReservedNames) -> Cert
     )
     return CertificatePlan(
         subject=csr.subject,
-        public_key=request.public_key(),
+        public_key=csr.public_key(),
         extensions=planned,
         validity_days=profile.validity_days,
         profile=profile.name,
@@ -235,9 +230,6 @@ def _check_attributes(csr: CertRequest) -> None:
     if csr.attribute(_CHANGE_SUBJECT_NAME):
         # RFC 6402 2.12: not to be ignored silently.
         raise Refused("profile/change-subject-name", "a change of names is not offered here")
-    if csr.attribute(_MICROSOFT_EXTENSIONS):
-        # Read as an extensionRequest by some and not by others; nobody here sends it.
-        raise Refused("profile/extension", "extensions belong into an extensionRequest attribute")
 
 
 def _checked_key(csr: CertRequest, profile: Profile) -> KeyKind:
@@ -257,27 +249,21 @@ def _kind_of(facts: PublicKeyFacts) -> KeyKind | None:
     return _KINDS.get("RSA" if facts.name.startswith("RSA ") else facts.name)
 
 
-def _asked_extensions(
-    csr: CertRequest, request: x509.CertificateSigningRequest
-) -> x509.Extensions | None:
+def _asked_extensions(csr: CertRequest) -> x509.Extensions:
     """Return the decoded extensions, once each is one that may be there."""
     for extension in csr.extensions:
         oid = x509.ObjectIdentifier(extension.oid)
         if oid in _CA_EXTENSIONS:
-            raise Refused("profile/ca", "the request asks for what only a CA has")
+            raise Refused("profile/ca", f"only a CA has the extension {named(extension.oid)}")
         if extension.critical and oid not in _ISSUED:
-            raise Refused("profile/critical-extension", f"{extension.oid} is not issued")
-    if not csr.extensions:
-        return None
-    try:
-        return request.extensions
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as exc:
-        raise Refused("profile/extension", "an extension cannot be decoded") from exc
+            raise Refused(
+                "profile/critical-extension",
+                f"extension {named(extension.oid)} is critical and not issued",
+            )
+    return csr.decoded
 
 
-def _planned_key_usage(
-    asked: x509.Extensions | None, profile: Profile, kind: KeyKind
-) -> PlannedExtension:
+def _planned_key_usage(asked: x509.Extensions, profile: Profile, kind: KeyKind) -> PlannedExtension:
     uses = _asked_uses(asked)
     if uses is None:
         signing = frozenset({KeyUse.DIGITAL_SIGNATURE})
@@ -299,7 +285,7 @@ def _key_usage(uses: frozenset[KeyUse]) -> PlannedExtension:
     return PlannedExtension(value=value, critical=True)
 
 
-def _asked_uses(asked: x509.Extensions | None) -> frozenset[KeyUse] | None:
+def _asked_uses(asked: x509.Extensions) -> frozenset[KeyUse] | None:
     _check_is_no_ca(asked)
     found = _found(asked, x509.KeyUsage)
     if found is None:
@@ -316,13 +302,13 @@ def _asked_uses(asked: x509.Extensions | None) -> frozenset[KeyUse] | None:
     return frozenset(uses)
 
 
-def _check_is_no_ca(asked: x509.Extensions | None) -> None:
+def _check_is_no_ca(asked: x509.Extensions) -> None:
     found = _found(asked, x509.BasicConstraints)
     if found is not None and found.value.ca:
         raise Refused("profile/ca", "CA certificates are not issued")
 
 
-def _planned_purposes(asked: x509.Extensions | None, profile: Profile) -> PlannedExtension:
+def _planned_purposes(asked: x509.Extensions, profile: Profile) -> PlannedExtension:
     wanted = profile.extended_key_usage
     found = _found(asked, x509.ExtendedKeyUsage)
     if found is not None:
@@ -337,7 +323,7 @@ def _planned_purposes(asked: x509.Extensions | None, profile: Profile) -> Planne
 
 
 def _planned_names(
-    asked: x509.Extensions | None, profile: Profile, reserved: ReservedNames, csr: CertRequest
+    asked: x509.Extensions, profile: Profile, reserved: ReservedNames, csr: CertRequest
 ) -> tuple[PlannedExtension, ...]:
     found = _found(asked, x509.SubjectAlternativeName)
     nameless = not csr.subject.rdns
@@ -359,9 +345,7 @@ def _planned_names(
     return (PlannedExtension(value=found.value, critical=nameless),)
 
 
-def _found(asked: x509.Extensions | None, kind: type[_Kind]) -> x509.Extension[_Kind] | None:
-    if asked is None:
-        return None
+def _found(asked: x509.Extensions, kind: type[_Kind]) -> x509.Extension[_Kind] | None:
     try:
         return asked.get_extension_for_class(kind)
     except x509.ExtensionNotFound:

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from est_core import _oids
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
+from est_core.asn1.oid_names import type_name
 
 BOOLEAN: Final = 0x01
 INTEGER: Final = 0x02
@@ -281,7 +282,7 @@ def children(element: Element, *, ber: bool = False) -> tuple[Element, ...]:
 def expect(element: Element, tag: int, code: str, what: str) -> Element:
     """Return the element if it has that tag. Raises RemoteProtocolError(code) otherwise."""
     if element.tag != tag:
-        raise RemoteProtocolError(code, f"{what} has tag {element.tag:#04x}, not {tag:#04x}")
+        raise RemoteProtocolError(code, f"{what} is {type_name(element.tag)}, not {type_name(tag)}")
     return element
 
 
@@ -292,7 +293,7 @@ def read_oid(element: Element) -> str:
         return known
     content = element.content
     if element.tag != OBJECT_IDENTIFIER:
-        raise _malformed("der/oid", f"tag {element.tag:#04x} where an object identifier belongs")
+        raise _malformed("der/oid", f"{type_name(element.tag)} where an object identifier belongs")
     if not 0 < len(content) <= _OID_OCTETS or content[-1] & 0x80:
         raise _malformed("der/oid", "an object identifier is empty, too long or cut short")
     arcs: list[int] = []

@@ -13,17 +13,10 @@ from est_core import _oids
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
 from est_core.asn1 import _der
+from est_core.asn1.distinguished_name import STRING_CODECS, decode_name
+from est_core.asn1.oid_names import named, type_name
 
 _PRINTABLE: Final = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]+")
-_STRING_CODECS: Final = {
-    _der.PRINTABLE_STRING: "ascii",
-    _der.UTF8_STRING: "utf-8",
-    _der.IA5_STRING: "ascii",
-    # Nobody implements T.61; those who still emit it mean Latin-1.
-    _der.T61_STRING: "latin-1",
-    _der.BMP_STRING: "utf-16-be",
-    _der.UNIVERSAL_STRING: "utf-32-be",
-}
 _CHALLENGE_CHARS: Final = 255  # ub-challengePassword, RFC 2985; RFC 7894 A for the others
 _SUBJECT_ALT: Final = 0xA1  # subjectAlt [1], as erratum 3943 of RFC 6402 corrects it
 
@@ -58,14 +51,14 @@ class Extension:
         return _der.sequence(_der.oid(self.oid), critical, _der.tlv(_der.OCTET_STRING, self.value))
 
 
-def read_attribute(element: _der.Element, code: str) -> Attribute:
+def read_attribute(element: _der.Element, code: str, what: str = "an attribute") -> Attribute:
     """Return the Attribute in an element that passed the gate.
 
-    Raises RemoteProtocolError(code) if it is none.
+    Raises RemoteProtocolError(code) if it is none; `what` names it there.
     """
     parts = _der.children(element) if element.tag == _der.SEQUENCE else ()
     if [part.tag for part in parts] != [_der.OBJECT_IDENTIFIER, _der.SET]:
-        raise RemoteProtocolError(code, "an attribute is not a type and a set of values")
+        raise RemoteProtocolError(code, f"{what} is not a type and a set of values")
     values = tuple(value.der for value in _der.children(parts[1]))
     return Attribute(type=_der.read_oid(parts[0]), values=values)
 
@@ -87,27 +80,31 @@ def directory_string(text: str) -> bytes:
         raise LocalProtocolError("a challenge holds a lone surrogate") from exc
 
 
-def read_directory_string(value_der: bytes, limits: Limits) -> str:
-    """Return the text of a DirectoryString or, as some tools send, an IA5String.
+def read_directory_string(value_der: bytes, limits: Limits, what: str = "a string") -> str:
+    """Return the text of a DirectoryString, or of another string type, as some tools send.
 
-    Raises RemoteProtocolError attribute/string for anything else or for text that its encoding
-    does not allow, attribute/too-long above `limits.challenge_chars`, and der/...
-    RFC 2985 5.4.1, RFC 7894 3.
+    `what` names it in errors. Raises RemoteProtocolError attribute/string for anything else or
+    for text that its encoding does not allow, attribute/too-long above `limits.challenge_chars`,
+    and der/... RFC 2985 5.4.1, RFC 7894 3.
     """
     # A character has at most four octets; tag and length have at most four here.
-    _der.check_der(value_der, limits, max_bytes=4 * limits.challenge_chars + 8)
+    if len(value_der) > 4 * limits.challenge_chars + 8:
+        message = f"{what} has {len(value_der)} bytes; {limits.challenge_chars} characters fit"
+        raise RemoteProtocolError("attribute/too-long", message)
+    _der.check_der(value_der, limits)
     element = _der.read_element(value_der)
-    codec = _STRING_CODECS.get(element.tag)
+    codec = STRING_CODECS.get(element.tag)
     if codec is None:
-        raise RemoteProtocolError("attribute/string", f"tag {element.tag:#04x} is no string")
+        message = f"{what} is no string but {type_name(element.tag)}"
+        raise RemoteProtocolError("attribute/string", message)
     text = _text_untrusted(element.content, codec)
     if text is None:
-        message = f"a string is not what its tag {element.tag:#04x} says"
+        message = f"{what} holds octets that no {type_name(element.tag)} has"
         raise RemoteProtocolError("attribute/string", message)
     if not text:
-        raise RemoteProtocolError("attribute/string", "a string is empty")
+        raise RemoteProtocolError("attribute/string", f"{what} is empty")
     if len(text) > limits.challenge_chars:
-        message = f"a string has more than {limits.challenge_chars} characters"
+        message = f"{what} has {len(text)} characters, {limits.challenge_chars} are allowed"
         raise RemoteProtocolError("attribute/too-long", message)
     return text
 
@@ -161,59 +158,59 @@ def read_extensions(attribute: Attribute, limits: Limits) -> tuple[Extension, ..
 def gated_extensions(attribute: Attribute, limits: Limits) -> tuple[Extension, ...]:
     """Return what read_extensions does, of an attribute that passed the gate already."""
     if len(attribute.values) != 1:
-        raise RemoteProtocolError("csr/extensions", "an extensionRequest has exactly one value")
-    outer = _der.read_element(attribute.values[0])
-    elements = _der.children(outer) if outer.tag == _der.SEQUENCE else ()
-    if not elements:
-        raise RemoteProtocolError("csr/extensions", "an extensionRequest holds no Extensions")
-    if len(elements) > limits.csr_extensions:
-        message = f"more than {limits.csr_extensions} extensions"
-        raise RemoteProtocolError("csr/too-many-extensions", message)
-    extensions = tuple(_extension_untrusted(element) for element in elements)
-    if len({extension.oid for extension in extensions}) != len(extensions):
-        raise RemoteProtocolError("csr/duplicate-extension", "an extension is asked for twice")
+        message = f"{named(attribute.type)} has {len(attribute.values)} values instead of one"
+        raise RemoteProtocolError("csr/extensions", message)
+    extensions = extensions_in(attribute.values[0], limits, named(attribute.type))
+    if not extensions:
+        raise RemoteProtocolError("csr/extensions", f"{named(attribute.type)} is empty")
     return extensions
 
 
-def _extension_untrusted(element: _der.Element) -> Extension:
+def extensions_in(value_der: bytes, limits: Limits, what: str) -> tuple[Extension, ...]:
+    """Return the members of an Extensions that passed the gate; it may be empty.
+
+    An extension that stands there twice with one value counts once. Raises RemoteProtocolError
+    csr/extensions, csr/too-many-extensions, csr/duplicate-extension; `what` names it in errors.
+    """
+    outer = _der.read_element(value_der)
+    if outer.tag != _der.SEQUENCE:
+        message = f"{what} holds no Extensions but {type_name(outer.tag)}"
+        raise RemoteProtocolError("csr/extensions", message)
+    elements = _der.children(outer)
+    if len(elements) > limits.csr_extensions:
+        message = f"{len(elements)} extensions are asked for, {limits.csr_extensions} are allowed"
+        raise RemoteProtocolError("csr/too-many-extensions", message)
+    found: dict[str, Extension] = {}
+    for position, element in enumerate(elements, 1):
+        extension = _extension_untrusted(element, f"extension {position} in {what}")
+        if found.setdefault(extension.oid, extension) != extension:
+            message = f"extension {named(extension.oid)} is asked for twice, differently"
+            raise RemoteProtocolError("csr/duplicate-extension", message)
+    return tuple(found.values())
+
+
+def _extension_untrusted(element: _der.Element, what: str) -> Extension:
     parts = list(_der.children(element)) if element.tag == _der.SEQUENCE else []
-    critical = len(parts) == 3
-    if critical:
-        # DEFAULT FALSE: an encoded FALSE is not DER. X.690 11.1 and 11.5.
+    critical = False
+    if len(parts) == 3:
+        # DEFAULT FALSE is not encoded in DER, and TRUE is 0xff (X.690 11.1, 11.5); tools write
+        # both otherwise, and each has one meaning.
         flag = parts.pop(1)
-        if flag.tag != _der.BOOLEAN or flag.content != b"\xff":
-            raise RemoteProtocolError("csr/extensions", "critical is neither absent nor TRUE")
+        if flag.tag != _der.BOOLEAN or len(flag.content) != 1:
+            raise RemoteProtocolError("csr/extensions", f"critical is no BOOLEAN in {what}")
+        critical = flag.content != b"\0"
     if [part.tag for part in parts] != [_der.OBJECT_IDENTIFIER, _der.OCTET_STRING]:
-        raise RemoteProtocolError("csr/extensions", "an extension is not a type and a value")
+        raise RemoteProtocolError("csr/extensions", f"{what} is not a type and a value")
     return Extension(oid=_der.read_oid(parts[0]), critical=critical, value=parts[1].content)
 
 
 # --- Names -----------------------------------------------------------------------------------
 
 
-def bound_name(name: _der.Element, limits: Limits) -> None:
-    """Raise RemoteProtocolError("csr/too-many-names") for a Name of too many parts.
-
-    Every part of every RDN counts: one RDN can hold thousands. Raises "csr/name" for what is
-    no Name.
-    """
-    rdns = [_der.expect(rdn, _der.SET, "csr/name", "an RDN") for rdn in _der.children(name)]
-    if sum(len(_der.children(rdn)) for rdn in rdns) > limits.names:
-        raise RemoteProtocolError(
-            "csr/too-many-names", f"a name has more than {limits.names} parts"
-        )
-
-
 def read_name(name_der: bytes, limits: Limits) -> x509.Name:
     """Return a Name. Raises RemoteProtocolError csr/name, csr/too-many-names, and der/..."""
     _der.check_der(name_der, limits)
-    outer = _der.expect(_der.read_element(name_der), _der.SEQUENCE, "csr/name", "a name")
-    bound_name(outer, limits)
-    try:
-        return x509.Name.from_bytes(name_der)
-    # Warning: for a long common name, where the program turned warnings into errors.
-    except (ValueError, TypeError, Warning) as exc:
-        raise RemoteProtocolError("csr/name", "a name cannot be read") from exc
+    return decode_name(_der.read_element(name_der), limits)
 
 
 def read_general_names(names_der: bytes, limits: Limits) -> tuple[bytes, ...]:
@@ -230,11 +227,16 @@ def read_general_names(names_der: bytes, limits: Limits) -> tuple[bytes, ...]:
 
 def _names_untrusted(element: _der.Element, limits: Limits) -> tuple[_der.Element, ...]:
     names = _der.children(element)
-    # Every choice of GeneralName has a context tag.
-    if not names or any(not 0x80 <= name.der[0] < 0xC0 for name in names):
-        raise RemoteProtocolError("csr/general-names", "not GeneralNames")
     if len(names) > limits.names:
-        raise RemoteProtocolError("csr/too-many-names", f"more than {limits.names} names")
+        message = f"{len(names)} alternative names, {limits.names} are allowed"
+        raise RemoteProtocolError("csr/too-many-names", message)
+    if not names:
+        raise RemoteProtocolError("csr/general-names", "there is no alternative name")
+    for position, name in enumerate(names, 1):
+        # Every choice of GeneralName has a context tag.
+        if not 0x80 <= name.der[0] < 0xC0:
+            message = f"alternative name {position} is no GeneralName but {type_name(name.tag)}"
+            raise RemoteProtocolError("csr/general-names", message)
     return names
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, cast
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from est_core import _oids
 from est_core._errors import LocalProtocolError, RemoteProtocolError
@@ -17,20 +17,15 @@ from est_core.asn1 import _der
 from est_core.asn1.attributes import (
     Attribute,
     Extension,
-    bound_name,
     challenge_password,
-    gated_extensions,
     read_attribute,
     read_directory_string,
-    read_general_names,
 )
-from est_core.asn1.keys import (
-    USUAL_IDENTIFIERS,
-    PublicKeyFacts,
-    SignatureAlgorithm,
-    gated_key_facts,
-    signature_algorithm,
-)
+from est_core.asn1.distinguished_name import decode_name
+from est_core.asn1.keys import PublicKeyFacts, SignatureAlgorithm, gated_key_facts
+from est_core.asn1.oid_names import named
+from est_core.asn1.request_signature import read_identifier, signature_verifies
+from est_core.asn1.requested import decoded_extensions, requested_extensions
 
 _ATTRIBUTES: Final = 0xA0
 _VERSION_1: Final = _der.integer(0)
@@ -45,14 +40,8 @@ CHALLENGES: Final = frozenset(
 )
 """Attributes whose values are strings that a client proves something with. RFC 7894."""
 
-# OpenSSL and `cryptography` read extensions from either, whichever comes first. What is checked
-# here has to be what everybody else reads.
-_EXTENSION_REQUESTS: Final = (_oids.EXTENSION_REQUEST, _oids.MICROSOFT_EXTENSION_REQUEST)
-_NAME_BYTES: Final = 2  # of the shortest element: a tag and a length
-_BOUNDS_OF_NAMES: Final = ("csr/too-many-names", "der/too-many-nodes")
-
-_RSASSA_PSS: Final = "1.2.840.113549.1.1.10"
-_PSS_DIGESTS: Final = frozenset({"sha256", "sha384", "sha512"})
+_UNJUDGED: Final = frozenset({_oids.REVOCATION_CHALLENGE})
+"""Challenges that nothing is decided by when a certificate is asked for. RFC 7894 3.2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +51,12 @@ class CertRequest:
     `der` is all of it, `info_der` the part that is signed, `subject_der` its subject as it stands
     there. `spki` is the SubjectPublicKeyInfo in its usual form (`PublicKeyFacts.spki`), so that
     equal keys have equal bytes however the client wrote them.
+    `subject` is what `subject_der` says, with types of strings that everybody reads.
     `extensions` are those of the extensionRequest, in its own attribute or in that of Microsoft,
-    `challenges` every value of every attribute
+    `decoded` those of them that a certificate is made of (`requested.JUDGED`).
+    `challenges` is every value of every attribute
     in CHALLENGES as (type, text), repeats included: whether one may repeat is for the check that
-    reads it.
+    reads it. A revocationChallenge that is no text is not among them.
     """
 
     der: bytes = field(repr=False)
@@ -76,13 +67,15 @@ class CertRequest:
     key: PublicKeyFacts
     attributes: tuple[Attribute, ...]
     extensions: tuple[Extension, ...]
+    decoded: x509.Extensions = field(repr=False)
     challenges: tuple[tuple[str, str], ...] = field(repr=False)
     signature_algorithm: str
     """Object identifier of the algorithm it says it is signed with."""
 
     def public_key(self) -> CertificatePublicKeyTypes:
         """Return the key that is to be certified, for a CA to put into a certificate."""
-        return x509.load_der_x509_csr(self.der).public_key()
+        # cast: the kinds of key that gated_key_facts lets through can all be certified.
+        return cast(CertificatePublicKeyTypes, load_der_public_key(self.spki))
 
     def attribute(self, oid: str) -> tuple[Attribute, ...]:
         """Return every attribute of that type."""
@@ -111,30 +104,32 @@ class CertRequest:
 def parse_cert_request(der: bytes, limits: Limits) -> CertRequest:
     """Return the certificate request in `der`. Its signature is NOT verified.
 
-    An empty subject is allowed. RFC 5272 3.2.1.2.1.
-    Raises RemoteProtocolError: csr/malformed (also a version other than 1 and values that do not
-    decode), csr/duplicate-attribute (a second extensionRequest), csr/too-many-attributes,
+    Parts are judged that are carried into a certificate or decide whether there is one; others
+    may be odd or malformed: unknown attributes, extensions that are only kept as bytes, the order
+    of the attributes. An empty subject is allowed. RFC 5272 3.2.1.2.1.
+    Raises RemoteProtocolError, which names the part: csr/malformed (also a version other than 1),
+    csr/name, csr/duplicate-attribute (extensionRequests that differ), csr/too-many-attributes,
     csr/too-many-extensions, csr/too-many-names, csr/extensions, csr/duplicate-extension,
     attribute/string, attribute/too-long, key/unsupported, key/weak, der/... RFC 2986 4.
     """
     _der.check_der(der, limits)
-    info, algorithm = _outer_untrusted(der)
-    version, subject, spki, attribute_set = _info_untrusted(info)
-    if version.der != _VERSION_1:
-        raise RemoteProtocolError("csr/malformed", "the version is not 1")
-    bound_name(subject, limits)
+    info, identifier, _ = _outer_untrusted(der)
+    subject, spki, elements = _info_untrusted(info)
+    algorithm, _ = read_identifier(identifier)
+    name = decode_name(subject, limits, "the subject")
     key = gated_key_facts(spki, limits)
-    attributes = _attributes_untrusted(attribute_set, limits)
-    extensions = _requested_extensions(attributes, limits)
+    attributes = _attributes_untrusted(elements, limits)
+    extensions = requested_extensions(attributes, limits)
     return CertRequest(
         der=der,
         info_der=info.der,
-        subject=_decoded_untrusted(der, extensions),
+        subject=name,
         subject_der=subject.der,
         spki=key.spki,
         key=key,
         attributes=attributes,
         extensions=extensions,
+        decoded=decoded_extensions(extensions, limits),
         challenges=tuple(_challenges_untrusted(attributes, limits)),
         signature_algorithm=algorithm,
     )
@@ -144,102 +139,56 @@ def _malformed(message: str) -> RemoteProtocolError:
     return RemoteProtocolError("csr/malformed", message)
 
 
-def _outer_untrusted(der: bytes) -> tuple[_der.Element, str]:
-    """Return the CertificationRequestInfo and the signature algorithm of a request."""
+def _outer_untrusted(der: bytes) -> tuple[_der.Element, _der.Element, _der.Element]:
+    """Return CertificationRequestInfo, signature algorithm and signature of a request."""
     outer = _der.expect(_der.read_element(der), _der.SEQUENCE, "csr/malformed", "the request")
     parts = _der.children(outer)
     if [part.tag for part in parts] != [_der.SEQUENCE, _der.SEQUENCE, _der.BIT_STRING]:
         raise _malformed("not a certificate request")
-    usual = USUAL_IDENTIFIERS.get(parts[1].der)
-    if usual is not None:
-        return parts[0], usual
-    identifier = _der.children(parts[1])
-    if not identifier:
-        raise _malformed("the request names no signature algorithm")
-    return parts[0], _der.read_oid(identifier[0])
+    return parts[0], parts[1], parts[2]
 
 
-def _info_untrusted(info: _der.Element) -> tuple[_der.Element, ...]:
-    """Return version, subject, subjectPKInfo and attributes."""
+def _info_untrusted(
+    info: _der.Element,
+) -> tuple[_der.Element, _der.Element, tuple[_der.Element, ...]]:
+    """Return subject, subjectPKInfo and the attributes, which some leave out where none is."""
     parts = _der.children(info)
-    wanted = [_der.INTEGER, _der.SEQUENCE, _der.SEQUENCE, _ATTRIBUTES]
-    if [part.tag for part in parts] != wanted:
+    tags = [part.tag for part in parts]
+    wanted = [_der.INTEGER, _der.SEQUENCE, _der.SEQUENCE]
+    if tags not in (wanted, [*wanted, _ATTRIBUTES]):
         raise _malformed("not a CertificationRequestInfo")
-    return parts
+    version = _der.read_integer(parts[0])
+    if version:
+        raise _malformed(f"the version is {version + 1} (INTEGER {version}), only 1 (0) is known")
+    return parts[1], parts[2], _der.children(parts[3]) if len(parts) == 4 else ()
 
 
-def _attributes_untrusted(attribute_set: _der.Element, limits: Limits) -> tuple[Attribute, ...]:
-    elements = _der.children(attribute_set)
+def _attributes_untrusted(
+    elements: tuple[_der.Element, ...], limits: Limits
+) -> tuple[Attribute, ...]:
     if len(elements) > limits.csr_attributes:
-        raise RemoteProtocolError(
-            "csr/too-many-attributes", f"more than {limits.csr_attributes} attributes"
-        )
-    attributes = tuple(read_attribute(element, "csr/malformed") for element in elements)
-    if not all(attribute.values for attribute in attributes):
-        raise _malformed("an attribute has no value")
-    return attributes
-
-
-def _requested_extensions(
-    attributes: tuple[Attribute, ...], limits: Limits
-) -> tuple[Extension, ...]:
-    requests = [found for found in attributes if found.type in _EXTENSION_REQUESTS]
-    if not requests:
-        return ()
-    if len(requests) > 1:
-        # RFC 2985 5.4.2 says SINGLE VALUE; two would let two readers see two requests.
-        raise RemoteProtocolError("csr/duplicate-attribute", "more than one extensionRequest")
-    extensions = gated_extensions(requests[0], limits)
-    for extension in extensions:
-        if extension.oid == _oids.SUBJECT_ALT_NAME:
-            _bound_names_untrusted(extension.value, limits)
-    return extensions
-
-
-def _bound_names_untrusted(names_der: bytes, limits: Limits) -> None:
-    """Refuse too many names before the decoder makes an object of each.
-
-    An OCTET STRING is opaque to the first gate, and 60 KiB hold 30 000 names. Malformed ones are
-    for the decoder to refuse, and a value that is too short for too many needs no look.
-    """
-    if len(names_der) <= _NAME_BYTES * min(limits.names, limits.der_nodes):
-        return
-    try:
-        read_general_names(names_der, limits)
-    except RemoteProtocolError as exc:
-        if exc.code in _BOUNDS_OF_NAMES:
-            raise
-
-
-def _decoded_untrusted(der: bytes, extensions: tuple[Extension, ...]) -> x509.Name:
-    """Return the subject, once a strict decoder has read it and every extension it knows.
-
-    What a certificate would be made of is decoded here, so that nothing fails later.
-    """
-    try:
-        request = x509.load_der_x509_csr(der)
-        if extensions:
-            _ = request.extensions
-        return request.subject
-    except (
-        ValueError,
-        TypeError,
-        UnsupportedAlgorithm,
-        x509.InvalidVersion,
-        x509.DuplicateExtension,
-        x509.UnsupportedGeneralNameType,
-        Warning,  # for a long common name, where the program turned warnings into errors
-    ) as exc:
-        raise _malformed("the subject or an extension cannot be decoded") from exc
+        message = f"{len(elements)} attributes, {limits.csr_attributes} are allowed"
+        raise RemoteProtocolError("csr/too-many-attributes", message)
+    return tuple(
+        read_attribute(element, "csr/malformed", f"attribute {position}")
+        for position, element in enumerate(elements, 1)
+    )
 
 
 def _challenges_untrusted(
     attributes: tuple[Attribute, ...], limits: Limits
 ) -> Iterator[tuple[str, str]]:
     for attribute in attributes:
-        if attribute.type in CHALLENGES:
-            for value in attribute.values:
-                yield attribute.type, read_directory_string(value, limits)
+        if attribute.type not in CHALLENGES:
+            continue
+        for value in attribute.values:
+            try:
+                text = read_directory_string(value, limits, named(attribute.type))
+            except RemoteProtocolError:
+                if attribute.type not in _UNJUDGED:
+                    raise
+            else:
+                yield attribute.type, text
 
 
 def signature_is_valid(csr: CertRequest) -> bool:
@@ -248,26 +197,8 @@ def signature_is_valid(csr: CertRequest) -> bool:
     Raises RemoteProtocolError("csr/signature-algorithm") for algorithms we do not verify, MD5
     and SHA-1 among them. RFC 2986 4.2; RFC 7030 3.4. A P-256 signature takes about 100 us.
     """
-    request = x509.load_der_x509_csr(csr.der)
-    try:
-        if signature_algorithm(csr.signature_algorithm) is None and not _is_good_pss(request):
-            raise RemoteProtocolError(
-                "csr/signature-algorithm", f"signatures by {csr.signature_algorithm} are refused"
-            )
-        return request.is_signature_valid
-    except UnsupportedAlgorithm as exc:
-        raise RemoteProtocolError(
-            "csr/signature-algorithm", f"signatures by {csr.signature_algorithm} are not verified"
-        ) from exc
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-
-
-def _is_good_pss(request: x509.CertificateSigningRequest) -> bool:
-    if request.signature_algorithm_oid.dotted_string != _RSASSA_PSS:
-        return False
-    digest = request.signature_hash_algorithm
-    return digest is not None and digest.name in _PSS_DIGESTS
+    info, identifier, signature = _outer_untrusted(csr.der)
+    return signature_verifies(csr.public_key(), csr.key.algorithm, identifier, signature, info.der)
 
 
 # --- Building --------------------------------------------------------------------------------

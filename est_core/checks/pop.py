@@ -13,6 +13,7 @@ from enum import Enum, unique
 
 from est_core._errors import Fault, RemoteProtocolError
 from est_core._oids import CHALLENGE_PASSWORD, EST_IDENTITY_LINKING
+from est_core.asn1.oid_names import named
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.channel import Channel, ChannelBinding
 
@@ -38,16 +39,19 @@ def linking_text(binding: ChannelBinding) -> str:
 def linking_values(csr: CertRequest) -> tuple[str, ...]:
     """Return the linking values of a CSR, one for each attribute that may carry one.
 
-    Raises RemoteProtocolError("pop/ambiguous") if one of them occurs twice or has several
-    values: what is verified must be what everybody else reads.
+    A value that is repeated counts once. Raises RemoteProtocolError("pop/ambiguous") if one of
+    them has different values: what is verified must be what everybody else reads.
     """
     if not csr.challenges:
         return ()
-    # No attribute is without a value, so that a second attribute is a second value.
-    found = [csr.challenge(oid) for oid in (CHALLENGE_PASSWORD, EST_IDENTITY_LINKING)]
-    if any(len(values) > 1 for values in found):
-        raise RemoteProtocolError("pop/ambiguous", "several linking values", Fault.FORBIDDEN)
-    return tuple(value for values in found for value in values)
+    found: list[str] = []
+    for oid in (CHALLENGE_PASSWORD, EST_IDENTITY_LINKING):
+        values = tuple(dict.fromkeys(csr.challenge(oid)))
+        if len(values) > 1:
+            message = f"{named(oid)} has {len(values)} different values"
+            raise RemoteProtocolError("pop/ambiguous", message, Fault.FORBIDDEN)
+        found += values
+    return tuple(found)
 
 
 def is_bound(text: str, binding: ChannelBinding | None) -> bool:

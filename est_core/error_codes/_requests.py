@@ -93,7 +93,7 @@ REQUESTS: Final = (
             ErrorCode(
                 code="attribute/string",
                 statuses=("400",),
-                cause="attribute value that is no DirectoryString, or no text in its encoding",
+                cause="attribute value that is no text of its type; the text names it",
                 remedy="write the text as UTF8String or PrintableString",
                 audience=Audience.AUTHOR,
             ),
@@ -107,7 +107,7 @@ REQUESTS: Final = (
             ErrorCode(
                 code="csr/malformed",
                 statuses=("400",),
-                cause="not a PKCS#10 request",
+                cause="not a PKCS#10 request, or one of another version than 1",
                 remedy=(
                     "send a CertificationRequest (RFC 2986); `openssl req -in FILE -verify` "
                     "shows whether it is one"
@@ -117,15 +117,15 @@ REQUESTS: Final = (
             ErrorCode(
                 code="csr/name",
                 statuses=("400",),
-                cause="subject that is no name",
-                remedy="write the subject as a Name of RFC 5280 4.1.2.4",
+                cause="a name, of the subject say, with a part that is no text of its type",
+                remedy="write the part that the text names as UTF8String (RFC 5280 4.1.2.4)",
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(
                 code="csr/extensions",
                 statuses=("400",),
-                cause="extensionRequest whose value is no Extensions",
-                remedy="write one value, the SEQUENCE of extensions (RFC 2985 5.4.2)",
+                cause="extensionRequest that is none, or a needed extension that cannot be read",
+                remedy="correct what the text names; the value is one SEQUENCE (RFC 2985 5.4.2)",
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(
@@ -145,14 +145,14 @@ REQUESTS: Final = (
             ErrorCode(
                 code="csr/duplicate-attribute",
                 statuses=("400",),
-                cause="more than one extensionRequest",
+                cause="extensionRequests, one of them perhaps of Microsoft, that differ",
                 remedy="put all extensions into one extensionRequest",
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(
                 code="csr/duplicate-extension",
                 statuses=("400",),
-                cause="an extension asked for twice",
+                cause="an extension asked for twice, with different values",
                 remedy="ask for each extension once; all names go into one subjectAltName",
                 audience=Audience.AUTHOR,
             ),
@@ -180,8 +180,8 @@ REQUESTS: Final = (
             ErrorCode(
                 code="csr/signature-algorithm",
                 statuses=("400",),
-                cause="signed with an algorithm that is refused (MD5, SHA-1) or unknown",
-                remedy="sign the request with SHA-256 or better",
+                cause="algorithm or parameters that are refused (MD5, SHA-1) or unknown",
+                remedy="sign the request with SHA-256 or better, parameters as in RFC 5758",
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(

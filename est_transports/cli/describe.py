@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from datetime import UTC, datetime
-from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -13,49 +12,11 @@ from est_core import Limits, RemoteProtocolError
 from est_core.asn1.attributes import Attribute, read_general_names
 from est_core.asn1.csrattrs import CsrAttrs, CsrPlan, ObjectId
 from est_core.asn1.keys import signature_algorithm
+from est_core.asn1.oid_names import OID_NAMES, oid_name
 from est_core.asn1.template import KeyTypeWanted
 from est_transports.cli.keys import wanted_text
 from est_transports.names import name_text
 from est_transports.serials import printed_serial
-
-OID_NAMES: Final = {
-    "0.9.2342.19200300.100.1.1": "userId",
-    "0.9.2342.19200300.100.1.25": "domainComponent",
-    "1.2.840.113549.1.9.1": "emailAddress",
-    "1.2.840.113549.1.9.2": "unstructuredName",
-    "1.2.840.113549.1.9.7": "challengePassword",
-    "1.2.840.113549.1.9.8": "unstructuredAddress",
-    "1.2.840.113549.1.9.14": "extensionRequest",
-    "1.2.840.113549.1.9.15": "SMIMECapabilities",
-    "1.2.840.113549.1.9.16.2.37": "decryptKeyID",
-    "1.2.840.113549.1.9.16.2.54": "asymmDecryptKeyID",
-    "1.2.840.113549.1.9.16.2.56": "otpChallenge",
-    "1.2.840.113549.1.9.16.2.57": "revocationChallenge",
-    "1.2.840.113549.1.9.16.2.58": "estIdentityLinking",
-    "1.2.840.113549.1.9.20": "friendlyName",
-    "1.3.6.1.1.1.1.22": "macAddress",
-    "1.3.6.1.5.5.7.1.24": "tlsFeature",
-    "1.3.6.1.5.5.7.7.36": "changeSubjectName",
-    "2.5.4.3": "commonName",
-    "2.5.4.5": "serialNumber",
-    "2.5.4.6": "countryName",
-    "2.5.4.7": "localityName",
-    "2.5.4.8": "stateOrProvinceName",
-    "2.5.4.10": "organizationName",
-    "2.5.4.11": "organizationalUnitName",
-    "2.5.29.14": "subjectKeyIdentifier",
-    "2.5.29.15": "keyUsage",
-    "2.5.29.17": "subjectAltName",
-    "2.5.29.19": "basicConstraints",
-    "2.5.29.32": "certificatePolicies",
-    "2.5.29.37": "extendedKeyUsage",
-}
-"""Names of what servers ask for; the rest is shown as its numbers."""
-
-
-def oid_name(oid: str) -> str:
-    """Return the name of an object identifier, or the identifier itself."""
-    return OID_NAMES.get(oid, oid)
 
 
 def moment(when: datetime) -> str:

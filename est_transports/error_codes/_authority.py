@@ -188,15 +188,6 @@ AUTHORITY: Final = (
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(
-                code="profile/extension",
-                statuses=("400",),
-                cause="malformed extension, or extensions in an attribute they do not belong into",
-                remedy=(
-                    "correct the extension, and put all into one extensionRequest (RFC 2985 5.4.2)"
-                ),
-                audience=Audience.AUTHOR,
-            ),
-            ErrorCode(
                 code="profile/critical-extension",
                 statuses=("400",),
                 cause="unknown critical extension",

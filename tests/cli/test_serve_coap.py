@@ -28,6 +28,7 @@ from est_transports.stores.sqlite import SqliteStore
 from est_transports.trust import TrustAnchors
 from tests.cli.serve_process import PASSWORD, USER, ServeProcess, listed, refused, request, serving
 from tests.cli.test_serve import is_alive, made, workers_of
+from tests.core.asn1.test_request_parts import MBED_TLS, TWINS
 from tests.pki import Entity, Key, new_key, rsa_key
 from tests.transports.coap_site import CRTS, SEN, SREN
 from tests.transports.coap_udp import UdpDevice
@@ -85,6 +86,22 @@ def test_the_ready_line_names_both_urls(server: ServeProcess) -> None:
         rf"coaps://127\.0\.0\.1:{server.coap_port}/\.well-known/est  CA fingerprint [0-9A-F:]+\n",
         next(line for line in server.log if "serving" in line),
     )
+
+
+@pytest.mark.parametrize("der", [MBED_TLS, TWINS], ids=["NULL parameters", "twin attributes"])
+def test_an_odd_request_is_certified_on_both_wires(server: ServeProcess, der: bytes) -> None:
+    connection = server.connect()
+    status, bag = connection.ask("simpleenroll", der, f"{USER}:{PASSWORD}")
+    connection.close()
+    assert status == 200, bag
+    (over_https,) = pkcs7.load_der_pkcs7_certificates(bag)
+    with device(server, enrolled(server, "odd-requests")) as client:
+        answer = client.ask(SEN, der)
+    assert answer.head.code == Code.CHANGED
+    (over_coap,) = pkcs7.load_der_pkcs7_certificates(answer.payload)
+    assert over_https.public_key() == over_coap.public_key()
+    assert over_https.subject == over_coap.subject
+    server.wait_for("wire=coaps operation=simpleenroll")
 
 
 def test_a_certificate_got_over_https_is_renewed_over_coap(server: ServeProcess) -> None:

@@ -23,8 +23,11 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
     # F2: facts about a channel; DER.
     (
         "channel asn1",
+        "asn1.oid_names",
         "asn1._der",
-        "asn1.keys asn1.attributes",
+        "asn1.keys asn1.distinguished_name",
+        "asn1.attributes asn1.request_signature",
+        "asn1.requested",
         "asn1.pkcs10 asn1.cms",
         "asn1.template",
         "asn1.csrattrs",

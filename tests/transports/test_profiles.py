@@ -489,11 +489,15 @@ def test_a_change_of_names_is_refused_and_not_ignored() -> None:
     assert refusal(request(attributes=[attribute])) == "profile/change-subject-name"
 
 
-def test_extensions_cannot_be_slipped_in_by_another_attribute() -> None:
-    # The form of old Microsoft tools, which renewal checks do not look into.
+def test_extensions_in_the_attribute_of_microsoft_are_judged_like_any() -> None:
     extensions = extension_request([Extension(oid="2.5.29.17", value=dns("a").public_bytes())])
     attribute = replace(extensions, type="1.3.6.1.4.1.311.2.1.14")
-    assert refusal(request(attributes=[attribute])) == "profile/extension"
+    plan = judge(request(attributes=[attribute]))
+    assert dns("a") in [each.value for each in plan.extensions]
+    authority = x509.BasicConstraints(ca=True, path_length=None).public_bytes()
+    extensions = extension_request([Extension(oid="2.5.29.19", value=authority)])
+    attribute = replace(extensions, type="1.3.6.1.4.1.311.2.1.14")
+    assert refusal(request(attributes=[attribute])) == "profile/ca"
 
 
 # --- Keys ------------------------------------------------------------------------------------

@@ -98,3 +98,32 @@ def unsigned(
     return seq(
         info, seq(oid("1.2.840.10045.4.3.2")), tlv(3, b"\0" + seq(tlv(2, b"\1"), tlv(2, b"\1")))
     )
+
+
+def signed(
+    *attributes: bytes,
+    subject: bytes | None = None,
+    algorithm: bytes | None = None,
+    version: int = 0,
+    attribute_field: bytes | None = None,
+) -> bytes:
+    """A request with a signature that verifies, however odd what it covers."""
+    info = seq(
+        tlv(2, bytes((version,))),
+        name().public_bytes() if subject is None else subject,
+        spki(p256()),
+        tlv(0xA0, *attributes) if attribute_field is None else attribute_field,
+    )
+    signature = p256().sign(info, ec.ECDSA(hashes.SHA256()))
+    identifier = seq(oid("1.2.840.10045.4.3.2")) if algorithm is None else algorithm
+    return seq(info, identifier, tlv(3, b"\0" + signature))
+
+
+def subject_with(tag: int, value: bytes, kind: str = "2.5.4.3") -> bytes:
+    """A subject of one part, of that string type."""
+    return seq(tlv(0x31, seq(oid(kind), tlv(tag, value))))
+
+
+def extension(kind: str, value: bytes, *critical: bytes) -> bytes:
+    """An Extension as it is to be encoded."""
+    return seq(oid(kind), *critical, tlv(4, value))

@@ -154,7 +154,11 @@ EXTENSIONS = extension_request([Extension(oid=SAN, value=seq(tlv(0x82, b"a.examp
         (seq(seq(tlv(0x31), oid("2.999"))), "csrattrs/malformed"),
         (seq(*[oid("2.999")] * 257), "csrattrs/too-many-items"),
         (
-            seq(attribute(EXTENSION_REQUEST, seq(*[seq(oid(SAN), tlv(4))] * 2))),
+            seq(
+                attribute(
+                    EXTENSION_REQUEST, seq(seq(oid(SAN), tlv(4)), seq(oid(SAN), tlv(4, b"x")))
+                )
+            ),
             "csr/duplicate-extension",
         ),
         (vector("rfc9908/DERIVED-s3.4-template-only-criTemplate.der"), "csrattrs/malformed"),
