@@ -27,7 +27,6 @@ from typing import Final
 from est_core import (
     Decision,
     Entropy,
-    Fail,
     Instant,
     Response,
     ResponseReady,
@@ -36,7 +35,8 @@ from est_core import (
     coapmap,
 )
 from est_core.coapmap import ReplyShape, RequestHead, ResponseHead
-from est_transports.application import Application, AsyncApplication
+from est_transports.application import Application
+from est_transports.coap_questions import AskCoap, OpenQuestions, settle
 from est_transports.coap_records import (
     BUSY,
     STOPPING,
@@ -62,8 +62,8 @@ from est_transports.dtls_mux import (
     HandshakeFailed,
     Received,
 )
+from est_transports.networks import network_of_host
 from est_transports.service import (
-    Ask,
     Finished,
     Record,
     Wire,
@@ -73,17 +73,6 @@ from est_transports.service import (
 )
 
 _log: Final = logging.getLogger("est_transports")
-QUESTIONS_MAX: Final = 64
-"""Questions that the application has not answered, those of clients that are gone included: they
-take its time all the same."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AskCoap(Ask):
-    """As Ask, of the application that this association was given."""
-
-    application: Application | AsyncApplication = field(repr=False)
-
 
 CoapStep = AskCoap | Finished
 
@@ -117,12 +106,17 @@ class _Client:
     connection: ServerConnection
     session: ServerSession
     ends_at: float
+    messages: int = 0
     open: dict[int, _Open] = field(default_factory=dict)
     due: float = 0.0
 
     @property
     def peer(self) -> str:
         return address_text(self.association.address)
+
+    @property
+    def host(self) -> str:
+        return network_of_host(str(self.association.address[0]))
 
     def settle_timers(self) -> None:
         """Note anew when something is due, and whether an exchange is open."""
@@ -154,10 +148,13 @@ class CoapEndpoint:
     ) -> None:
         self._source = source
         self._entropy = entropy
-        self._dtls = DtlsServer(lambda: self._service().context, entropy=entropy, limits=dtls)
+        self._limits = dtls or DtlsLimits()
+        self._dtls = DtlsServer(
+            lambda: self._service().context, entropy=entropy, limits=self._limits
+        )
         self._clients: dict[Association, _Client] = {}
         self._deciding: dict[ServerExchange, tuple[_Client, _Open]] = {}
-        self._asked: set[ServerExchange] = set()
+        self._questions = OpenQuestions()
         self._steps: deque[CoapStep] = deque()
         self._stopping = False
 
@@ -192,13 +189,13 @@ class CoapEndpoint:
         settled (what was issued is on record), the latter logged and answered as a failure.
         """
         exchange = asked.exchange
-        self._asked.discard(exchange)
+        self._questions.remove(exchange)
         waiting = self._deciding.get(exchange)
         if waiting is not None and now.mono >= exchange.deadline.mono:
             self._time_out(*waiting, now)
             waiting = None
         if exchange.is_open:
-            _decide(exchange, asked, decision)
+            settle(exchange, asked, decision)
         if waiting is not None:
             self._follow(*waiting, now)
             self._flush(waiting[0], now)
@@ -210,7 +207,7 @@ class CoapEndpoint:
 
     def withdraw(self, asked: AskCoap) -> None:
         """Leave a question that nobody waits for unanswered; in place of `decide`."""
-        self._asked.discard(asked.exchange)
+        self._questions.remove(asked.exchange)
 
     def renew(self, now: Instant) -> None:
         """End the associations that were begun with another service than there is now.
@@ -273,9 +270,7 @@ class CoapEndpoint:
                 case Received(association=association, datagram=datagram):
                     client = self._clients.get(association)
                     if client is not None:
-                        client.connection.receive(datagram, now.mono)
-                        self._serve(client, now)
-                        self._flush(client, now)
+                        self._hear(client, datagram, now)
                 case Ended(association=association, reason=reason):
                     client = self._clients.get(association)
                     if client is not None:
@@ -289,6 +284,18 @@ class CoapEndpoint:
                         reason=reason,
                     )
                     self._steps.append(Finished(record=record))
+
+    def _hear(self, client: _Client, datagram: bytes, now: Instant) -> None:
+        """Take what a client said. One that does not verify is answered so often, and no more."""
+        client.messages += 1
+        client.connection.receive(datagram, now.mono)
+        self._serve(client, now)
+        self._flush(client, now)
+        verified = client.association.channel.is_verified
+        if not verified and client.messages >= self._limits.unverified_messages:
+            _log.info("%s: ended, for it goes on without a certificate that verifies", client.peer)
+            self._forget(client, "its certificate does not verify", now)
+            self._dtls.close(client.association)
 
     def _service(self) -> CoapService:
         try:
@@ -361,7 +368,7 @@ class CoapEndpoint:
         )
         client.open[event.exchange_id] = waiting
         self._deciding[waiting.exchange] = client, waiting
-        if self._stopping or len(self._asked) >= QUESTIONS_MAX:
+        if self._stopping or not self._questions.has_room(client.host):
             busy = STOPPING if self._stopping else BUSY
             waiting.exchange.abandon(busy.reason)
             self._respond(client, waiting, replace(busy, operation=request.operation), now)
@@ -378,7 +385,7 @@ class CoapEndpoint:
             case ResponseReady():
                 self._respond(client, waiting, event.response, now)
             case question:
-                self._asked.add(exchange)
+                self._questions.add(exchange, client.host)
                 self._steps.append(
                     AskCoap(
                         exchange=exchange,
@@ -429,12 +436,3 @@ def consult_for(
 ) -> Decision | None:
     """Return the application's decision, None if nobody waits for it any more. For any thread."""
     return consult(application, asked.question) if endpoint.is_wanted(asked) else None
-
-
-def _decide(exchange: ServerExchange, asked: AskCoap, decision: Decision) -> None:
-    try:
-        exchange.decide(decision)
-    except Exception:  # noqa: BLE001  # an application can put anything into a decision
-        _log.exception("the application gave no answer to %s", type(asked.question).__name__)
-        if exchange.is_open:
-            exchange.decide(Fail())

@@ -133,6 +133,9 @@ class CoapConfig:
     lifetime_s: float = 3600.0
     block_bytes: int = 1024
     mtu_bytes: int = MTU_BYTES
+    waiting_per_association: int = 16
+    unverified_messages: int = 8
+    unverified_per_host: int = 16
 
     def __post_init__(self) -> None:
         self.limits(Limits())
@@ -153,6 +156,9 @@ class CoapConfig:
             associations=self.associations_max,
             associations_per_host=-(-self.associations_max // 2),
             idle_s=self.idle_s,
+            waiting_per_association=self.waiting_per_association,
+            unverified_messages=self.unverified_messages,
+            unverified_per_host=self.unverified_per_host,
         )
 
 

@@ -179,6 +179,14 @@ def _coap(table: TomlTable) -> CoapConfig:
             mtu_bytes=table.integer(
                 "mtu_bytes", usual.mtu_bytes, least=MIN_MTU_BYTES, most=MAX_MTU_BYTES
             ),
+            **{
+                name: table.integer(name, getattr(usual, name), least=1)
+                for name in (
+                    "waiting_per_association",
+                    "unverified_messages",
+                    "unverified_per_host",
+                )
+            },
         )
     table.done()
     return config

@@ -47,6 +47,9 @@ CONFIG_TEXT: Final = """\
 #lifetime_s = 3600.0             # then a client shakes hands again, and is verified again
 #block_bytes = 1024              # of a body in one message; 16, 32, 64 ... 1024
 #mtu_bytes = 1232                # of a UDP datagram
+#waiting_per_association = 16    # datagrams received; newer ones are lost
+#unverified_messages = 8         # then a client without a good certificate is sent away
+#unverified_per_host = 16        # such clients of one address in a minute
 
 [ca]
 #certificate = "ca.pem"          # the issuing certificate first, then up to the root

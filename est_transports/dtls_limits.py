@@ -18,6 +18,8 @@ class DtlsLimits:
     An association takes some 70 KiB. `half_open` are the handshakes under way, besides the
     `associations`; both kinds give way to newer ones. A host is an IPv4 address, or a /64 of IPv6:
     a gateway that all devices are behind is one, and should have as many as there are.
+    A client whose certificate does not verify is refused whatever it asks for: it is told so
+    `unverified_messages` times, and then its association ends.
     """
 
     datagram_bytes: int = 8 * 1024  # that are received; an Ethernet's are 1472
@@ -28,6 +30,10 @@ class DtlsLimits:
     idle_s: float = 300.0  # outlives EXCHANGE_LIFETIME, RFC 7252 4.8.2: a late duplicate is known
     cookie_s: float = 60.0  # one key of the cookies; each is good for as long again
     queued_datagrams: int = 1024  # either way, that nobody took; newer ones are lost beyond
+    waiting_per_association: int = 16  # of those received; a client waits for each answer
+    unverified_messages: int = 8  # one is enough to be told why
+    unverified_per_host: int = 16  # associations begun within `unverified_s`, the ended ones too
+    unverified_s: float = 60.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -45,4 +51,6 @@ class DtlsLimits:
             associations_per_host=16,
             half_open=8,
             queued_datagrams=128,
+            waiting_per_association=8,
+            unverified_per_host=4,
         )

@@ -18,7 +18,8 @@ What is full makes room. For a new handshake the oldest one of the host that has
 a new association the one that was longest idle, of those without a verified certificate first,
 which cost nothing to make. One with an open exchange never does, nor a verified one for one that
 is not. A host with all the associations that one may have makes room for itself; who has a
-network of IPv6 can write any address of it, so a host is an IPv4 address or a /64.
+network of IPv6 can write any address of it, so a host is an IPv4 address or a /64. One from which
+too many came whose certificates do not verify gets no more associations of that kind for a while.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, unique
-from ipaddress import IPv6Address, ip_address
 from types import MappingProxyType
 from typing import Final
 
@@ -38,6 +38,8 @@ from est_transports.dtls_context import DtlsContextSource, DtlsServerContext
 from est_transports.dtls_cookies import Cookies
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_records import client_random, is_dtls
+from est_transports.dtls_unverified import UnverifiedShare
+from est_transports.networks import network_of_host
 from est_transports.tls_errors import TIMEOUT
 
 Address = tuple[str | int, ...]
@@ -155,6 +157,7 @@ class DtlsServer:
         "_outgoing",
         "_per_host",
         "_source",
+        "_unverified",
     )
 
     def __init__(
@@ -171,6 +174,9 @@ class DtlsServer:
         self._events: deque[DtlsEvent] = deque()
         self._outgoing: deque[tuple[Address, bytes]] = deque()
         self._counts: Counter[Count] = Counter()
+        self._unverified = UnverifiedShare(
+            per_host=self._limits.unverified_per_host, seconds=self._limits.unverified_s
+        )
 
     @property
     def associations(self) -> tuple[Association, ...]:
@@ -277,7 +283,7 @@ class DtlsServer:
 
     def _greet(self, hello: bytes, random: bytes, address: Address, now: float) -> None:
         """Answer a ClientHello that belongs to no handshake of ours."""
-        host = _host(address)
+        host = network_of_host(str(address[0]))
         if address not in self._open and self._is_full(host) and self._least_wanted(host) is None:
             self._counts[Count.NO_ROOM] += 1
             return
@@ -346,10 +352,13 @@ class DtlsServer:
             least = self._least_wanted(newcomer.host)
             if least is None:
                 return "every association that could make room has an open exchange"
+        if not newcomer.is_verified:
+            if least is not None and least.is_verified:
+                return "its certificate does not verify, and that of the client there does"
+            if not self._unverified.take(newcomer.host, newcomer.active_at):
+                return "too many of its host came with a certificate that does not verify"
         if least is None:
             return ""
-        if least.is_verified and not newcomer.is_verified:
-            return "its certificate does not verify, and that of the client there does"
         if least is before:
             self._remove(least)  # it has nobody to say goodbye to
             self._ended(least.association, REPLACED, "the client began anew")
@@ -435,15 +444,3 @@ class DtlsServer:
 def _is_known(random: bytes, *entries: _HalfOpen | _Open | None) -> bool:
     """True for a hello that a handshake began with: OpenSSL knows what a repetition means."""
     return any(entry is not None and entry.random == random for entry in entries)
-
-
-def _host(address: Address) -> str:
-    """Return what one end is likely to have all of: an address, or a network of IPv6."""
-    host = str(address[0])
-    try:
-        parsed = ip_address(host)
-    except ValueError:  # a socket of another family
-        return host
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
-        return parsed.packed[:8].hex()
-    return host

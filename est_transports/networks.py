@@ -6,6 +6,7 @@ with IPv4. An IPv4 address is the same one in every way in which IPv6 writes it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
@@ -13,6 +14,7 @@ _TRANSLATED: Final = IPv6Network("64:ff9b::/96")
 """RFC 6052 2.1: clients with IPv4 behind a translator, their address in the last 32 bits."""
 
 
+@lru_cache(maxsize=4096)  # a peer sends many datagrams
 def network_of_host(host: str) -> str:
     """Return the network of an address as a socket has it: an IPv4 address, or a /64 of IPv6.
 

@@ -16,8 +16,10 @@ from typing import Final
 from est_core import Decision, Entropy, Fail, Instant
 from est_transports import _clock
 from est_transports.application import told_apart
-from est_transports.coap_server import AskCoap, CoapEndpoint, consult_for
+from est_transports.coap_questions import AskCoap
+from est_transports.coap_server import CoapEndpoint, consult_for
 from est_transports.coap_service import CoapService
+from est_transports.datagram_turns import READ_MAX, SERVED_MAX, SERVED_S, DatagramTurns
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
 from est_transports.service import Finished, Observe, ignore, notify
@@ -27,8 +29,6 @@ _log: Final = logging.getLogger("est_transports")
 THREADS: Final = 8
 STOP_S: Final = 10.0
 RECEIVE_BYTES: Final = 64 * 1024
-BATCH: Final = 64
-"""Datagrams taken in a row before decisions have their turn, and answers are sent."""
 
 
 class CoapServer:
@@ -50,6 +50,7 @@ class CoapServer:
         entropy: Entropy = _clock.entropy,
     ) -> None:
         self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
+        self._turns = DatagramTurns(dtls or DtlsLimits())
         self._observe = observe
         self._threads = threads
         self._clock = clock
@@ -102,6 +103,8 @@ class CoapServer:
 
     def _patience(self) -> float | None:
         """Return for how many seconds nothing needs to be done, unless somebody speaks."""
+        if self._turns:
+            return 0.0
         now = self._clock()
         due = self._endpoint.next_timeout(now)
         soonest = self._stop_at if due is None else min(due, self._stop_at)
@@ -117,18 +120,34 @@ class CoapServer:
                     self._endpoint.withdraw(asked)
                 else:
                     self._endpoint.decide(asked, decision, self._clock())
-        for _ in range(BATCH):
-            try:
-                datagram, address = sock.recvfrom(RECEIVE_BYTES)
-            except BlockingIOError:
-                break
-            except ConnectionError:  # an ICMP error about a datagram of ours
-                continue
-            if self._stop_at < math.inf:  # `stop` had returned before this was sent
-                self._endpoint.stop()
-            self._endpoint.receive(datagram, address, self._clock())
+        self._read(sock)
+        self._serve_some()
         self._endpoint.handle_timeout(self._clock())
         self._advance(sock, pool)
+
+    def _read(self, sock: socket.socket) -> None:
+        """Take what has arrived, before the kernel's small buffer loses what honest clients say."""
+        for _ in range(READ_MAX):
+            try:
+                self._turns.put(*sock.recvfrom(RECEIVE_BYTES))
+            except BlockingIOError:
+                return
+            except ConnectionError:  # an ICMP error about a datagram of ours
+                continue
+
+    def _serve_some(self) -> None:
+        now = self._clock()
+        end = now.mono + SERVED_S
+        for _ in range(SERVED_MAX):
+            waiting = self._turns.get()
+            if waiting is None:
+                return
+            if self._stop_at < math.inf:  # `stop` had returned before this was sent
+                self._endpoint.stop()
+            self._endpoint.receive(*waiting, now)
+            now = self._clock()
+            if now.mono >= end:
+                return
 
     def _advance(self, sock: socket.socket, pool: ThreadPoolExecutor) -> None:
         while (step := self._endpoint.next_step()) is not None:

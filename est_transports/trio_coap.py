@@ -14,8 +14,10 @@ import trio
 from est_core import Decision, Entropy, Instant
 from est_transports import _clock
 from est_transports.application import Application, told_apart
-from est_transports.coap_server import AskCoap, CoapEndpoint, consult_for
+from est_transports.coap_questions import AskCoap
+from est_transports.coap_server import CoapEndpoint, consult_for
 from est_transports.coap_service import CoapService
+from est_transports.datagram_turns import READ_MAX, SERVED_MAX, SERVED_S, DatagramTurns
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
 from est_transports.service import Finished, Observe, consult, consult_async, ignore, notify
@@ -23,8 +25,6 @@ from est_transports.trio_threads import ask_in_thread
 
 THREADS: Final = 8
 STOP_S: Final = 10.0
-BATCH: Final = 64
-"""Datagrams taken in a row before others have their turn, and answers are sent."""
 RECEIVE_BYTES: Final = 64 * 1024  # a UDP datagram's most; what is too large is seen to be
 
 
@@ -47,6 +47,7 @@ class CoapServer:
         entropy: Entropy = _clock.entropy,
     ) -> None:
         self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
+        self._turns = DatagramTurns(dtls or DtlsLimits())
         self._observe = observe
         self._threads = trio.CapacityLimiter(threads) if threads else None
         self._clock = clock
@@ -110,16 +111,35 @@ class CoapServer:
 
     async def _receive(self) -> None:
         while True:
-            await trio.lowlevel.wait_readable(self._sock)
-            for _ in range(BATCH):
-                try:
-                    datagram, address = self._sock.recvfrom(RECEIVE_BYTES)
-                except BlockingIOError:
-                    break
-                except ConnectionError:  # an ICMP error about a datagram of ours
-                    continue
-                self._endpoint.receive(datagram, address, self._clock())
+            if self._turns:
+                await trio.lowlevel.checkpoint()  # the others' turn
+            else:
+                await trio.lowlevel.wait_readable(self._sock)
+            self._read()
+            self._serve_some()
             self._advance()
+
+    def _read(self) -> None:
+        """Take what has arrived, before the kernel's small buffer loses what honest clients say."""
+        for _ in range(READ_MAX):
+            try:
+                self._turns.put(*self._sock.recvfrom(RECEIVE_BYTES))
+            except BlockingIOError:
+                return
+            except ConnectionError:  # an ICMP error about a datagram of ours
+                continue
+
+    def _serve_some(self) -> None:
+        now = self._clock()
+        end = now.mono + SERVED_S
+        for _ in range(SERVED_MAX):
+            waiting = self._turns.get()
+            if waiting is None:
+                return
+            self._endpoint.receive(*waiting, now)
+            now = self._clock()
+            if now.mono >= end:
+                return
 
     async def _keep_time(self) -> None:
         while True:

@@ -59,7 +59,10 @@ _ENROLL_BY: Final = {
 }
 _OTHER_ADDRESS: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
 _ONLY_AT_START: Final = ("listen", "workers", "threads", "connections_max")
-_COAP_ONLY_AT_START: Final = ("listen", "associations_max", "idle_s")
+_COAP_ONLY_AT_START: Final = (
+    *("listen", "associations_max", "idle_s", "waiting_per_association"),
+    *("unverified_messages", "unverified_per_host"),
+)
 
 
 class _Listen(click.ParamType[ListenAddress]):

@@ -11,7 +11,8 @@ from est_core import Instant, Limits
 from est_core.testing import FIXED_INSTANT, CountingEntropy
 from est_transports.application import ask
 from est_transports.coap_limits import CoapLimits
-from est_transports.coap_server import AskCoap, CoapEndpoint
+from est_transports.coap_questions import AskCoap
+from est_transports.coap_server import CoapEndpoint
 from est_transports.coap_service import CoapService
 from est_transports.dtls import DtlsEngine, TlsError
 from est_transports.dtls_mux import Address

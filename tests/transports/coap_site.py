@@ -17,7 +17,8 @@ from est_transports.application import Application, AsyncApplication, told_apart
 from est_transports.coap_client_conn import ClientConnection, RequestFailed, ResponseReceived
 from est_transports.coap_limits import CoapLimits
 from est_transports.coap_messages import Message
-from est_transports.coap_server import AskCoap, CoapEndpoint
+from est_transports.coap_questions import AskCoap
+from est_transports.coap_server import CoapEndpoint
 from est_transports.coap_service import CoapService
 from est_transports.dtls import DtlsClientContext, DtlsEngine
 from est_transports.dtls_limits import DtlsLimits

@@ -102,6 +102,22 @@ class UdpDevice:
         self._flush()
         return number
 
+    def flood(self, count: int) -> None:
+        """Send that many CoAP pings in a row, and hear nothing."""
+        for number in range(count):
+            self.engine.write(b"\x40\x00" + number.to_bytes(2, "big"))
+        self._flush()
+
+    def count_replies(self) -> int:
+        """Return how many messages have come until nothing came for a while."""
+        count, quiet = 0, 0
+        while quiet < 5:
+            self._turn()
+            quiet += 1
+            while self.engine.read():
+                count, quiet = count + 1, 0
+        return count
+
     def wait_for(self, number: int) -> ResponseReceived:
         """Return the answer to a request when it has come."""
         self._listen_until(lambda: number in self._answers)

@@ -19,7 +19,8 @@ from est_core.testing import FIXED_INSTANT
 from est_transports.application import Application
 from est_transports.coap_client import CoapLink
 from est_transports.coap_limits import CoapLimits
-from est_transports.coap_server import AskCoap, CoapEndpoint
+from est_transports.coap_questions import AskCoap
+from est_transports.coap_server import CoapEndpoint
 from est_transports.coap_server_conn import RequestReceived, ServerConnection
 from est_transports.dtls_mux import Address, Association, DtlsServer, Established, Received
 from est_transports.errand import ClientConfig, Connect, Errand, Read, Write, connect_failure

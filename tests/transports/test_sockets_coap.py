@@ -17,6 +17,8 @@ from est_core import Limits
 from est_core.coapmap import Code
 from est_transports.application import Application, AsyncApplication
 from est_transports.coap_limits import CoapLimits
+from est_transports.dtls_limits import DtlsLimits
+from est_transports.service import Record
 from est_transports.sockets_coap import CoapServer
 from tests.transports.coap_site import ATT, CRTS, SEN, a_coap_service, csr_of
 from tests.transports.coap_udp import IP_RECVERR, Gate, UdpDevice, a_udp_socket, slow_to_enrol
@@ -226,3 +228,20 @@ def test_a_decision_that_comes_too_late_is_answered_5_03() -> None:
     server.stop()
     thread.join(WAIT_S)
     assert log.codes == [(503, "server/busy")]
+
+
+def test_an_association_that_floods_loses_what_is_too_much_of_it() -> None:
+    gate, log = Gate(), Log()
+
+    def observe(record: Record) -> None:
+        gate()  # the serving thread waits here, and has no turn meanwhile
+        log(record)
+
+    with running(observe=observe) as est, est.device() as flood, est.device() as honest:
+        first = honest.send(CRTS)
+        assert gate.reached.wait(WAIT_S)
+        flood.flood(200)
+        second = honest.send(CRTS)
+        gate.opened.set()
+        assert [honest.wait_for(each).head.code for each in (first, second)] == [Code.CONTENT] * 2
+        assert flood.count_replies() == DtlsLimits().waiting_per_association

@@ -17,6 +17,7 @@ from est_core.coapmap import Code
 from est_transports.application import Application, AsyncApplication
 from est_transports.coap_limits import CoapLimits
 from est_transports.coap_service import CoapService
+from est_transports.dtls_limits import DtlsLimits
 from est_transports.trio_coap import CoapServer
 from tests.transports.coap_site import ATT, CRTS, SEN, a_coap_service, csr_of
 from tests.transports.coap_udp import IP_RECVERR, Gate, UdpDevice, a_udp_socket, slow_to_enrol
@@ -233,3 +234,15 @@ async def test_what_is_no_dtls_is_passed_over() -> None:
             await elsewhere(device.connect)
             assert (await elsewhere(partial(device.ask, CRTS))).head.code == Code.CONTENT
     assert est.log.codes == [(205, "")]
+
+
+@on_trio
+async def test_an_association_that_floods_loses_what_is_too_much_of_it() -> None:
+    async with running() as est:
+        with est.device() as flood, est.device() as honest:
+            await elsewhere(flood.connect)
+            await elsewhere(honest.connect)
+            flood.flood(200)  # the server has no turn meanwhile
+            number = honest.send(CRTS)
+            assert (await elsewhere(partial(honest.wait_for, number))).head.code == Code.CONTENT
+            assert await elsewhere(flood.count_replies) == DtlsLimits().waiting_per_association

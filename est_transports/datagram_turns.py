@@ -1,0 +1,55 @@
+"""Datagrams that were read from a socket and wait for their turn, before anything is decrypted.
+
+A client that sends more than is served loses what is too much of its own, and no other client
+waits for more than one datagram of each host. RFC 7252 4.7 leaves the rest to the clients.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from est_transports.dtls_limits import DtlsLimits
+from est_transports.dtls_mux import Address
+from est_transports.fair_queue import FairQueue
+from est_transports.networks import network_of_host
+
+READ_MAX: Final = 512
+"""Datagrams read in a row: more than the kernel keeps by default, so that none is lost there."""
+SERVED_MAX: Final = 16
+"""Datagrams served in a row before others have their turn, and answers are sent."""
+SERVED_S: Final = 0.004
+"""The same in seconds: one datagram of a handshake takes as long as ten others."""
+
+
+class DatagramTurns:
+    """Hosts have turns, and in each of them its associations, told apart by their address."""
+
+    def __init__(self, limits: DtlsLimits) -> None:
+        self._datagram_bytes = limits.datagram_bytes
+        self._waiting = FairQueue[tuple[bytes, Address]](
+            total_max=limits.queued_datagrams,
+            group_max=limits.queued_datagrams,
+            member_max=limits.waiting_per_association,
+        )
+        self._lost = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def lost(self) -> int:
+        """How many datagrams were too many so far."""
+        return self._lost
+
+    def put(self, datagram: bytes, address: Address) -> None:
+        """Let a datagram wait; one that is too large is cut, which does not make it small enough.
+
+        Where it is one too many of its association, or of all, one is lost.
+        """
+        item = datagram[: self._datagram_bytes + 1], address
+        if self._waiting.put(item, network_of_host(str(address[0])), address) is not None:
+            self._lost += 1
+
+    def get(self) -> tuple[bytes, Address] | None:
+        """Return the next datagram and where it came from; None when there is none."""
+        return self._waiting.get()

@@ -1,0 +1,86 @@
+"""Whose datagram is looked at next, and whose are lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from est_transports.datagram_turns import DatagramTurns
+from est_transports.dtls_limits import DtlsLimits
+from est_transports.dtls_mux import Address
+
+FLOOD: Address = ("203.0.113.66", 666)
+HONEST: Address = ("192.0.2.1", 40001)
+LIMITS = DtlsLimits()
+
+
+def served(turns: DatagramTurns) -> list[Address]:
+    order = []
+    while (waiting := turns.get()) is not None:
+        order.append(waiting[1])
+    return order
+
+
+def test_a_client_waits_for_one_datagram_of_a_flood() -> None:
+    turns = DatagramTurns(LIMITS)
+    for number in range(1000):
+        turns.put(bytes([number % 256]), FLOOD)
+    turns.put(b"honest", HONEST)
+    assert served(turns)[:2] == [FLOOD, HONEST]
+
+
+def test_what_is_too_much_of_one_association_is_lost_and_the_oldest_stays() -> None:
+    turns = DatagramTurns(replace(LIMITS, waiting_per_association=2))
+    for datagram in (b"1", b"2", b"3"):
+        turns.put(datagram, FLOOD)
+    assert [turns.get(), turns.get(), turns.get()] == [(b"1", FLOOD), (b"2", FLOOD), None]
+    assert turns.lost == 1
+
+
+def test_many_associations_of_a_host_have_the_turns_of_one() -> None:
+    turns = DatagramTurns(LIMITS)
+    for port in range(1, 100):
+        turns.put(b"x", ("203.0.113.66", port))
+    turns.put(b"x", ("::ffff:203.0.113.66", 1, 0, 0))
+    turns.put(b"honest", HONEST)
+    assert served(turns)[:2] == [("203.0.113.66", 1), HONEST]
+
+
+def test_behind_one_address_associations_have_turns() -> None:
+    turns = DatagramTurns(LIMITS)
+    for _ in range(10):
+        turns.put(b"x", ("203.0.113.66", 1))
+    turns.put(b"x", ("203.0.113.66", 2))
+    assert [port for _, port in served(turns)[:2]] == [1, 2]
+
+
+def test_a_flood_from_many_addresses_of_a_network_loses_its_own() -> None:
+    turns = DatagramTurns(replace(LIMITS, queued_datagrams=8))
+    turns.put(b"honest", ("2001:db8:1::1", 1, 0, 0))
+    for number in range(50):
+        turns.put(b"x", (f"2001:db8::{number:x}", 1, 0, 0))
+    assert len(turns) == 8
+    assert ("2001:db8:1::1", 1, 0, 0) in served(turns)
+
+
+def test_a_datagram_that_is_too_large_stays_so_and_takes_no_more_room() -> None:
+    turns = DatagramTurns(replace(LIMITS, datagram_bytes=100))
+    turns.put(bytes(5000), FLOOD)
+    waiting = turns.get()
+    assert waiting is not None
+    assert len(waiting[0]) == 101
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=80))
+def test_what_waits_is_bounded_and_nothing_else_is_lost(
+    puts: list[tuple[int, int]],
+) -> None:
+    turns = DatagramTurns(replace(LIMITS, queued_datagrams=20, waiting_per_association=4))
+    for host, port in puts:
+        turns.put(b"x", (f"192.0.2.{host}", port))
+    order = served(turns)
+    assert len(order) <= 20
+    assert all(order.count(each) <= 4 for each in order)
+    assert len(order) + turns.lost == len(puts)
