@@ -40,7 +40,7 @@ from est_transports.new_directory import (
     workshop_for,
 )
 from est_transports.profiles import Profile
-from est_transports.refca import CAUnavailable, ReferenceCA, new_tls_identity
+from est_transports.refca import CAUnavailable, ReferenceCA, Refused, new_tls_identity
 from est_transports.signers import LocalSigner, SigningKey
 from est_transports.stores.sqlite import SqliteStore
 
@@ -119,12 +119,14 @@ class Founded:
     """A CA in its directory. `chain` leads from the issuing certificate to the root.
 
     `root_key` is the file with the key of a root that was made with an intermediate: nobody needs
-    it before the intermediate ends, and it should not stay there.
+    it before the intermediate ends, and it should not stay there. `never_issued` has a line for
+    each thing that its profile allows and the limits of a given CA forbid.
     """
 
     chain: tuple[x509.Certificate, ...]
     certificates_file: Path
     root_key: Path | None = None
+    never_issued: tuple[str, ...] = ()
 
     @property
     def issuing(self) -> x509.Certificate:
@@ -160,7 +162,7 @@ def found(
     if password_file is not None and directory in Path(os.path.abspath(password_file)).parents:
         raise FoundingError(f"{password_file}: is in the directory that would be moved aside")
     with _errors(directory), workshop_for(directory) as workshop:
-        issuer = _make(workshop, founding, now, entropy)
+        issuer, never_issued = _make(workshop, founding, now, entropy)
         aside = put_in_place(workshop, directory, last=CONFIG_FILE)
     if aside is not None and moved is not None:
         moved(aside)
@@ -168,6 +170,7 @@ def found(
         chain=issuer.certificates,
         certificates_file=directory / _certificates_file(issuer),
         root_key=None if issuer.root_key is None else directory / ROOT_KEY,
+        never_issued=never_issued,
     )
 
 
@@ -182,7 +185,9 @@ def _check_place(directory: Path, *, replace: bool) -> None:
         raise OccupiedError(f"{directory}: is there already and not empty")
 
 
-def _make(workshop: Path, founding: Founding, now: Instant, entropy: Entropy) -> Issuer:
+def _make(
+    workshop: Path, founding: Founding, now: Instant, entropy: Entropy
+) -> tuple[Issuer, tuple[str, ...]]:
     issuer = _issuer(founding, now, entropy)
     server_key = ec.generate_private_key(ec.SECP256R1())
     store = SqliteStore.create(workshop / STORE)
@@ -197,6 +202,8 @@ def _make(workshop: Path, founding: Founding, now: Instant, entropy: Entropy) ->
             entropy=entropy,
         )
         server = new_tls_identity(ca, founding.hosts, server_key.public_key(), now=now.wall)
+    except Refused as exc:
+        raise FoundingError(f"the server's certificate would not verify: {exc.text}") from exc
     except (CAUnavailable, LocalProtocolError) as exc:
         raise FoundingError(f"the CA cannot issue: {exc}") from exc
     finally:
@@ -210,7 +217,7 @@ def _make(workshop: Path, founding: Founding, now: Instant, entropy: Entropy) ->
     _write(workshop / SERVER_KEY, _key_pem(server_key, None), 0o600)
     intermediates = (each for each in issuer.certificates if each != issuer.root)
     _write(workshop / SERVER_CERTIFICATE, _pem((server, *intermediates)), 0o644)
-    return issuer
+    return issuer, ca.never_issued()
 
 
 def _issuer(founding: Founding, now: Instant, entropy: Entropy) -> Issuer:

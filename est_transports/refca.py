@@ -23,6 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from est_core import Entropy, LocalProtocolError
 from est_core.asn1.pkcs10 import CertRequest
 from est_transports.hosts import host_name
+from est_transports.issuer_limits import IssuerLimits
 from est_transports.names import name_text
 from est_transports.profiles import (
     CertificatePlan,
@@ -69,7 +70,7 @@ _NO_USES: Final = dict.fromkeys(
 
 
 class CAUnavailable(Exception):  # noqa: N818 - says what happened
-    """The CA cannot issue at all: its own certificate is not valid now. Worth a 503."""
+    """The CA cannot issue at all: a certificate of its chain is not valid now. Worth a 503."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +119,7 @@ class ReferenceCA:
             raise LocalProtocolError(f"there is no profile {default_profile!r}")
         if renewal_grace < timedelta(0):
             raise LocalProtocolError("renewal_grace is not negative")
+        self._limits = IssuerLimits.of((certificate, *chain))
         _check_is_ca(certificate, signer)
         _check_chain((certificate, *chain))
         self.certificate = certificate
@@ -133,11 +135,26 @@ class ReferenceCA:
         self._renewal_grace = renewal_grace
         self._entropy = entropy
         self._authority_key_id = _authority_key_id(certificate)
-        self._validity = certificate.not_valid_before_utc, certificate.not_valid_after_utc
 
     def ca_certificates(self) -> tuple[x509.Certificate, ...]:
         """Return the issuing certificate and its chain up to the root. RFC 7030 4.1.3."""
         return (self.certificate, *self._chain)
+
+    def outdated(self, now: datetime) -> str:
+        """Return which certificate up to the root is not valid now, and why, or ""."""
+        return self._limits.outdated(now)
+
+    def never_issued(self) -> tuple[str, ...]:
+        """Return a line for each thing that a profile allows and this CA can never issue.
+
+        The limits are those of its own certificate and of those above. See `IssuerLimits`.
+        """
+        profiles = dict.fromkeys(self._profiles.values())
+        return tuple(
+            f"profile {profile.name} can never issue {line}"
+            for profile in profiles
+            for line in self._limits.never_issued(profile)
+        )
 
     def profile(self, label: str | None) -> Profile:
         """Return the profile that a label selects. Raises Refused("profile/label")."""
@@ -178,10 +195,12 @@ class ReferenceCA:
         now: datetime,
         replaces: x509.Certificate | None = None,
     ) -> x509.Certificate:
-        """Return a new certificate for a plan of the operator's own, which nobody judges.
+        """Return a new certificate for a plan of the operator's own, which no profile judges.
 
-        Recorded as those of `issue` are. Raises CAUnavailable, StoreError, SignerError.
+        Recorded as those of `issue` are. Raises Refused for what would not verify below this CA
+        (`IssuerLimits.check`), CAUnavailable, StoreError, SignerError.
         """
+        self._limits.check(plan)
         certificate = self._signer.sign(self._builder(plan, now))
         self.store.record_certificate(
             IssuedRecord(
@@ -224,9 +243,9 @@ class ReferenceCA:
             raise _renewal("renewal/expired", "the certificate expired")
 
     def _builder(self, plan: CertificatePlan, now: datetime) -> x509.CertificateBuilder:
-        begin, end = self._validity
-        if not begin <= now <= end:
-            raise CAUnavailable("the CA's own certificate is not valid now")
+        if problem := self.outdated(now):
+            raise CAUnavailable(problem)
+        begin, end = self._limits.begin, self._limits.end
         moment = now.astimezone(UTC).replace(microsecond=0)
         builder = (
             x509.CertificateBuilder()

@@ -22,6 +22,7 @@ from est_core import ForeignChallenge, Instant, Label, LocalProtocolError
 from est_core.asn1.csrattrs import CsrAttrs
 from est_transports import _clock
 from est_transports.authority import Authority
+from est_transports.chains import issuer_problem
 from est_transports.coap_service import CoapService
 from est_transports.config import CAConfig, ListenAddress, ServerConfig
 from est_transports.dtls_context import DtlsServerConfig, dtls_server_context
@@ -262,6 +263,7 @@ def _notices(
             yield f"{path}: expired on {end:%Y-%m-%d}{advice}"
         elif left < EXPIRY_NOTICE:
             yield f"{path}: expires in {left.days} days, on {end:%Y-%m-%d}{advice}"
+    yield from (f"{config.ca.certificate}: {line}" for line in _limits(ca, now))
     for secret in (config.tls.key, config.ca.key, config.ca.key_password_file, config.ca.store):
         if secret is not None and secret.stat().st_mode & stat.S_IROTH:
             yield f"{secret}: everybody on this machine can read it"
@@ -271,6 +273,15 @@ def _notices(
         yield 'pop.foreign_challenge is "ignore": a challengePassword need not match its channel'
     if not config.pop.require_ems:
         yield "pop.require_ems is off: requests are linked to TLS 1.2 without its safeguard"
+
+
+def _limits(ca: ReferenceCA, now: Instant) -> Iterator[str]:
+    """Yield what the CA can never issue, whatever the profiles say."""
+    *others, root = ca.ca_certificates()
+    problem = issuer_problem(ca.certificate, anchors=(root,), others=others, now=now.wall)
+    if problem and not ca.outdated(now.wall):  # that was told with the date
+        yield f"nothing that it issues will verify: {problem}"
+    yield from ca.never_issued()
 
 
 def open_sockets(address: ListenAddress) -> tuple[socket.socket, ...]:

@@ -34,6 +34,8 @@ _STRINGS: Final = {
     _der.UNIVERSAL_STRING: "utf-32-be",
 }
 _STRING_DEPTH: Final = 8
+_BLANKS: Final = re.compile(r"[ \t\n\v\f\r]+")
+
 
 # --- Distinguished names ----------------------------------------------------------------------
 
@@ -73,13 +75,14 @@ def widest_name(name: x509.Name) -> CanonicalName:
 
 
 def _wide(value: str | bytes) -> str | bytes:
-    return folded(folded(value).casefold()) if isinstance(value, str) else value
+    return " ".join(folded(folded(value).casefold()).split()) if isinstance(value, str) else value
 
 
 def _part(oid: str, value: str | bytes) -> tuple[str, str, bytes]:
     if isinstance(value, bytes):
         return oid, "octets", value
-    text = " ".join(value.split()).translate(_ASCII_LOWER)
+    # Blanks of ASCII only: OpenSSL takes a no-break space for a letter like others.
+    text = " ".join(_BLANKS.split(value)).strip(" ").translate(_ASCII_LOWER)
     return oid, "text", text.encode("utf-8", "surrogatepass")
 
 

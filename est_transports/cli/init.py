@@ -214,6 +214,7 @@ def _print(directory: Path, founding: Founding, made: Founded, *, as_json: bool)
                 "issuing_subject": name_text(made.issuing.subject),
                 "root_key": None if root_key is None else str(root_key.absolute()),
                 "hosts": list(founding.hosts),
+                "never_issued": list(made.never_issued),
             }
         )
         return
@@ -223,6 +224,8 @@ def _print(directory: Path, founding: Founding, made: Founded, *, as_json: bool)
     print_line(f"SHA-256 fingerprint {fingerprint(made.root)}")
     if root_key is not None:
         print_line(f"Take {root_key} to a safe place: whoever has it can make CAs")
+    for line in made.never_issued:
+        print_line(f"By the limits of the CA, {line}")
     print_line("Next:")
     for command in _next_commands(directory, founding.hosts):
         print_line(f"  {command}")

@@ -13,7 +13,7 @@ from est_transports.cli._common import CliError, ExitCode
 from est_transports.cli.directory import local_errors, open_store, read_config
 from est_transports.cli.files import Output, certificates_pem, key_pem, write_files
 from est_transports.hosts import host_name
-from est_transports.refca import CAUnavailable, ReferenceCA, new_tls_identity
+from est_transports.refca import CAUnavailable, ReferenceCA, Refused, new_tls_identity
 from est_transports.serving import load_service
 from est_transports.stores.passwords import PasswordChecks
 
@@ -35,6 +35,9 @@ def renew_server(directory: Path, hosts: tuple[str, ...]) -> x509.Certificate:
             certificate = new_tls_identity(ca, hosts, key.public_key(), now=now)
         except LocalProtocolError as exc:
             raise CliError(exc.message, ExitCode.USAGE) from exc
+        except Refused as exc:
+            text = f"the server's certificate would not verify: {exc.text} [{exc.code}]"
+            raise CliError(text, ExitCode.LOCAL) from exc
         except CAUnavailable as exc:
             raise CliError(str(exc), ExitCode.LOCAL) from exc
     write_files(

@@ -80,6 +80,26 @@ AUTHORITY: Final = (
                 audience=Audience.USER,
             ),
             ErrorCode(
+                code="issuer/name-constraints",
+                statuses=("400",),
+                cause="a name that the CA may not certify: it would not verify",
+                remedy=(
+                    "ask for names that the name constraints of the CA allow, or get the CA a "
+                    "certificate that allows these"
+                ),
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
+                code="issuer/extended-key-usage",
+                statuses=("400",),
+                cause="a purpose that the CA may not certify: it would not verify",
+                remedy=(
+                    "leave the purpose out of the request and of the profile, or get the CA a "
+                    "certificate that has it"
+                ),
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
                 code="profile/label",
                 statuses=("403",),
                 cause="no profile of that name: the client may not have it",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,17 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from est_transports import _clock
+from est_transports.config_reader import load_config
+from est_transports.serving import load_service
+from est_transports.stores.passwords import PasswordChecks
+from est_transports.stores.sqlite import SqliteStore
 from tests.cli.test_server_side import error_of, est, made
 from tests.pki import Authority, pki
+from tests.transports.ca_fakes import ec_key
+from tests.transports.test_issuer_limits import ca_certificate
 
 PASSWORD = b"open sesame"
 
@@ -202,3 +211,73 @@ def test_a_given_ca_needs_no_name_key_or_root(
     tmp_path: Path, company: Company, option: tuple[str, ...]
 ) -> None:
     assert "has its name" in error_of(est("init", tmp_path / "ca", *company.options, *option), 2)
+
+
+# A CA with limits
+
+
+class Limited:
+    """Files of a CA below a root whose certificate has these limits."""
+
+    def __init__(
+        self,
+        directory: Path,
+        constraints: x509.NameConstraints | None = None,
+        purposes: tuple[x509.ObjectIdentifier, ...] = (),
+    ) -> None:
+        now = _clock.instant().wall
+        root = ca_certificate("Root", constraints=constraints, purposes=purposes, now=now)
+        self.certificate = directory / "issuing.crt"
+        self.certificate.write_bytes(pem(ca_certificate("Issuing", "Root", now=now), root))
+        self.key = directory / "issuing.key"
+        self.key.write_bytes(
+            ec_key("Issuing").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        )
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return ("--ca-cert", str(self.certificate), "--ca-key-file", str(self.key))
+
+
+def test_init_and_the_start_say_what_a_ca_with_limits_can_never_issue(tmp_path: Path) -> None:
+    limits = x509.NameConstraints([x509.DNSName("example.com")], None)
+    purposes = (ExtendedKeyUsageOID.SERVER_AUTH,)
+    company = Limited(tmp_path, limits, purposes)
+    hosts = ("--host", "est.example.com")
+    done = est("init", tmp_path / "ca", *company.options, *hosts)
+    assert done.exit_code == 0
+    expected = (
+        "profile client can never issue anything: CN=Root has none of its purposes",
+        "profile client can never issue dns names outside of DNS:example.com "
+        "(name constraints of CN=Root)",
+    )
+    for line in expected:
+        assert f"By the limits of the CA, {line}\n" in done.stdout
+    told = json.loads(est("init", tmp_path / "two", *company.options, *hosts, "--json").stdout)
+    assert told["never_issued"] == list(expected)
+    with closing(SqliteStore(tmp_path / "ca" / "est.db")) as store:
+        notices = load_service(
+            load_config(tmp_path / "ca" / "est.toml"), store=store, passwords=PasswordChecks()
+        ).notices
+    issuing = tmp_path / "ca" / "issuing.pem"
+    assert notices == tuple(f"{issuing}: {line}" for line in expected)
+
+
+def test_a_ca_that_cannot_certify_its_own_server_is_no_ca_for_it(tmp_path: Path) -> None:
+    company = Limited(tmp_path, x509.NameConstraints([x509.DNSName("example.com")], None))
+    line = error_of(est("init", tmp_path / "ca", *company.options))
+    assert "the server's certificate would not verify: 'DNS:localhost' is outside of" in line
+    company = Limited(tmp_path, None, (ExtendedKeyUsageOID.CLIENT_AUTH,))
+    line = error_of(est("init", tmp_path / "ca", *company.options))
+    assert "extendedKeyUsage does not allow a TLS server" in line
+    assert not (tmp_path / "ca").exists()
+
+
+def test_a_new_tls_certificate_is_within_the_limits_too(tmp_path: Path) -> None:
+    company = Limited(tmp_path, x509.NameConstraints([x509.DNSName("example.com")], None))
+    directory = made(tmp_path / "ca", *company.options, "--host", "est.example.com")
+    before = (directory / "server.pem").read_bytes()
+    line = error_of(est("init", directory, "--renew-server", "--host", "bad.test"))
+    assert "'DNS:bad.test' is outside of DNS:example.com" in line
+    assert "[issuer/name-constraints]" in line
+    assert (directory / "server.pem").read_bytes() == before

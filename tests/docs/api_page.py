@@ -63,6 +63,7 @@ MODULES: Final = {
         "est_core.codec.retry",
         "est_core.codec.authheader",
         "est_core.codec.multipart_core",
+        "est_core.checks.constraints",
         "est_core.checks.hosts",
         "est_core.checks.identity",
         "est_core.checks.names",

@@ -37,7 +37,7 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
         "checks auth",
         "checks.hosts",
         "checks.names",
-        "checks.pop checks.renewal checks.identity auth.nonce",
+        "checks.constraints checks.pop checks.renewal checks.identity auth.nonce",
         "checks.enforcement auth.digest",
     ),
     # F4: the words of the protocol.
@@ -99,6 +99,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     (
         "profile_names config_text new_directory observe",
         "profiles",
+        "issuer_limits",
         "refca config",
         "config_reader issuers",
         "authority founding",
