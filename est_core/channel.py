@@ -28,7 +28,7 @@ class TrustClass(Enum):
     NONE = "none"
     """The peer showed no certificate."""
     FAILED = "failed"
-    """It showed one that leads to no trust anchor, or is expired or revoked."""
+    """It showed one that leads to no trust anchor, is expired or revoked, or cannot be read."""
     IMPLICIT = "implicit"
     """Verified by a third-party trust anchor: a manufacturer, the web's CAs."""
     EXPLICIT = "explicit"
@@ -100,7 +100,8 @@ _VERSIONS_OF_KIND: Final = MappingProxyType(
 class Channel:
     """Facts about ONE secure channel. Frozen: a new connection is a new Channel.
 
-    `peer_chain` is what the peer sent, leaf first; it is there for TrustClass.FAILED too.
+    `peer_chain` is what the peer sent and can be read, leaf first; it is there for
+    TrustClass.FAILED too, unless the peer's own certificate is one that cannot be read.
     `binding` is None where the channel has none that EST may use (RFC 9266: no tls-unique on
     1.3). `can_challenge` is False on wires without HTTP authentication. `name_matches` is for
     the client only: the server's certificate names the host that was asked for.
@@ -122,8 +123,11 @@ class Channel:
     peer_address: str = ""
 
     def __post_init__(self) -> None:
-        if (self.trust_class is TrustClass.NONE) != (not self.peer_chain):
-            raise LocalProtocolError("trust_class NONE goes with an empty peer_chain")
+        if self.peer_chain:
+            if self.trust_class is TrustClass.NONE:
+                raise LocalProtocolError("trust_class NONE goes with an empty peer_chain")
+        elif self.trust_class not in (TrustClass.NONE, TrustClass.FAILED):
+            raise LocalProtocolError("nobody is verified with an empty peer_chain")
         if self.binding and self.version not in _VERSIONS_OF_KIND[self.binding.kind]:
             raise LocalProtocolError(
                 f"{self.binding.kind.value} is no binding of {self.version.value}"

@@ -14,14 +14,11 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from OpenSSL import crypto
 
-from est_transports.tls_errors import problem_text
+from est_transports.flaws import UNREADABLE, Purpose, flaw
+from est_transports.path_problems import problem_of, problem_text
+from est_transports.peer_certificates import read_certificate
 from est_transports.trust import TrustAnchors
-from est_transports.verification import (
-    UNREADABLE,
-    Purpose,
-    fill_store,
-    flaw,
-)
+from est_transports.verification import fill_store
 
 
 def chain_problem(
@@ -66,18 +63,28 @@ def _path(
     now: datetime,
 ) -> tuple[tuple[x509.Certificate, ...], str]:
     """Return the verified path, the certificate first, and what is wrong with it."""
+    anchors = tuple(anchors)
     try:
         store = crypto.X509Store()
         store.set_time(now)
-        fill_store(store, TrustAnchors(explicit=tuple(anchors)))
+        fill_store(store, TrustAnchors(explicit=anchors))
         untrusted = [crypto.X509.from_cryptography(each) for each in others]
         leaf = crypto.X509.from_cryptography(certificate)
         found = crypto.X509StoreContext(store, leaf, untrusted).get_verified_chain()
         return tuple(each.to_cryptography() for each in found), ""
     except crypto.X509StoreContextError as exc:
-        return (), problem_text(exc.errors[0])
+        return (), _problem(exc, anchors)
     except (crypto.Error, *UNREADABLE):
         return (), "cannot be read"
+
+
+def _problem(error: crypto.X509StoreContextError, anchors: tuple[x509.Certificate, ...]) -> str:
+    """Return what OpenSSL found, and of which certificate."""
+    number, depth, *_ = error.errors
+    certificate = read_certificate(error.certificate)
+    if certificate is None:
+        return problem_text(number)
+    return problem_of(certificate, number, depth=depth, anchors=anchors)
 
 
 def _lengths_are_kept(path: Sequence[x509.Certificate]) -> bool:

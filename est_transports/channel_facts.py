@@ -7,6 +7,7 @@ Finished all the same, equal at both ends, so the version decides and not the pr
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,8 +23,11 @@ from est_core.channel import (
     TrustClass,
 )
 from est_transports import _openssl
+from est_transports.host_names import ip_literal, names_host
 from est_transports.tls_errors import UNTRUSTED_SERVER, TlsError, tls_error
-from est_transports.verification import PeerVerifier, VerificationRecord, ip_literal, names_host
+from est_transports.verification import PeerVerifier, VerificationRecord
+
+_log: Final = logging.getLogger("est_transports")
 
 _EXPORTER_LABEL: Final = b"EXPORTER-Channel-Binding"  # RFC 9266 2
 _VERSIONS_1_3: Final = frozenset({TlsVersion.TLS_1_3, TlsVersion.DTLS_1_3})
@@ -64,6 +68,8 @@ def channel_facts(connection: SSL.Connection, rules: ChannelRules) -> Channel:
     """
     resumed = _resumed(connection, rules)
     peer = rules.verifier.facts(connection, resumed=resumed is not False)
+    for each in peer.unread if peer.chain else ():
+        _log.info("%s, is left out: it cannot be read", each)
     version = TlsVersion(connection.get_protocol_version_name())
     ems = version in _VERSIONS_1_3 or _openssl.extended_master_secret(connection) is True
     names_it = False

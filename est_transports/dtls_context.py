@@ -21,9 +21,10 @@ from OpenSSL import SSL
 from est_core import LocalProtocolError
 from est_transports import _openssl
 from est_transports.channel_facts import ChannelRules
+from est_transports.flaws import Purpose
 from est_transports.tls_context import ClientTlsConfig, present_identities
 from est_transports.trust import TlsIdentity, TrustAnchors
-from est_transports.verification import PeerVerifier, Purpose, VerificationRecord, ca_names
+from est_transports.verification import PeerVerifier, VerificationRecord, ca_names
 
 DTLS_CIPHERS: Final = (
     "ECDHE-ECDSA-AES128-CCM8",  # mandatory: RFC 9148 3, RFC 7925 4.4

@@ -15,10 +15,11 @@ from cryptography.x509.oid import NameOID
 
 from est_core import Entropy
 from est_transports.chains import is_issued_by, is_self_signed, issuer_flaw, issuer_problem
+from est_transports.flaws import UNREADABLE
 from est_transports.names import name_text
 from est_transports.refca import new_intermediate, new_root
 from est_transports.signers import LocalSigner, SigningKey
-from est_transports.verification import MAX_CHAIN_DEPTH, UNREADABLE
+from est_transports.verification import MAX_CHAIN_DEPTH
 
 CA_KEYS: Final[Mapping[str, Callable[[], SigningKey]]] = MappingProxyType(
     {

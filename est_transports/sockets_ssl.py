@@ -28,12 +28,12 @@ from est_core.channel import (
 )
 from est_transports import _clock
 from est_transports.application import Application, check_blocking
+from est_transports.flaws import Purpose, flaw
 from est_transports.http_service import ServiceConfig
-from est_transports.service import Observe, handshake_failed, ignore, notify, peer_text
+from est_transports.peer_certificates import read_der, shown_der
+from est_transports.service import Observe, ignore, peer_text
 from est_transports.sockets_server import converse
 from est_transports.sockets_tls import Clock
-from est_transports.tls_errors import BAD_CERTIFICATE, TlsError
-from est_transports.verification import UNREADABLE, Purpose, flaw
 
 _log: Final = logging.getLogger("est_transports")
 _RECEIVE_BYTES: Final = 64 * 1024
@@ -65,11 +65,7 @@ def serve_ssl_connection(
     """
     check_blocking(application)
     peer = peer_text(sock.getpeername)
-    try:
-        channel = ssl_channel(sock, explicit, require_ems=require_ems)
-    except TlsError as exc:
-        notify(observe, handshake_failed(peer, exc))
-        return sock.close()
+    channel = ssl_channel(sock, explicit, require_ems=require_ems)
     try:
         converse(
             SslStream(sock, clock),
@@ -95,9 +91,9 @@ def ssl_channel(
     known to have extended master secret, both as in `serve_ssl_connection`. On asyncio, `sock` is
     `writer.get_extra_info("ssl_object")`.
 
-    Raises LocalProtocolError before the handshake, for an older TLS version and for a client's end
-    of a channel, and TlsError("tls/bad-certificate") for a client certificate that only OpenSSL
-    can read.
+    A client certificate that only OpenSSL can read counts as one that does not verify. Raises
+    LocalProtocolError before the handshake, for an older TLS version and for a client's end of a
+    channel.
     """
     if not sock.server_side:  # its peer is a server, whose certificate says nothing of a device
         raise LocalProtocolError("this is the client's end of a channel")
@@ -105,8 +101,7 @@ def ssl_channel(
     if name not in ("TLSv1.2", "TLSv1.3"):
         raise LocalProtocolError("the handshake is not over, or was one of an older TLS")
     version = TlsVersion(name)
-    chain = _shown(sock)
-    problem = flaw(chain[0], Purpose.TLS_CLIENT) if chain else ""
+    chain, problem = _shown(sock)
     return Channel(
         version=version,
         trust_class=TrustClass.FAILED if problem else _trust_class(chain, explicit),
@@ -118,12 +113,15 @@ def ssl_channel(
     )
 
 
-def _shown(sock: SslConnection) -> tuple[x509.Certificate, ...]:
+def _shown(sock: SslConnection) -> tuple[tuple[x509.Certificate, ...], str]:
+    """Return the client's certificate, and why it counts for nothing, or ""."""
     der = sock.getpeercert(binary_form=True)  # only of a verified one
-    try:
-        return () if der is None else (x509.load_der_x509_certificate(der),)
-    except UNREADABLE as exc:
-        raise TlsError(BAD_CERTIFICATE, "the client's certificate cannot be read") from exc
+    if der is None:
+        return (), ""
+    certificate = read_der(der)
+    if certificate is None:
+        return (), f"certificate, {shown_der(der)}: cannot be read"
+    return (certificate,), flaw(certificate, Purpose.TLS_CLIENT)
 
 
 def _trust_class(

@@ -18,8 +18,9 @@ from OpenSSL import SSL, crypto
 from est_core import LocalProtocolError
 from est_core.channel import TlsVersion
 from est_transports.channel_facts import ChannelRules
+from est_transports.flaws import Purpose
 from est_transports.trust import TlsIdentity, TrustAnchors
-from est_transports.verification import PeerVerifier, Purpose, ca_names
+from est_transports.verification import PeerVerifier, ca_names
 
 TLS_1_2_CIPHERS: Final = (
     "ECDHE-ECDSA-AES128-GCM-SHA256",

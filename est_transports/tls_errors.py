@@ -44,7 +44,7 @@ PEER_REFUSED_CERTIFICATE: Final = "tls/peer-refused-certificate"
 BAD_SIGNATURE: Final = "tls/bad-signature"
 """The peer did not prove possession of its certificate's key."""
 BAD_CERTIFICATE: Final = "tls/bad-certificate"
-"""The peer's certificate cannot be read, or it sent too many."""
+"""A certificate of the peer is no DER, or it sent too many."""
 NO_CERTIFICATE: Final = "tls/no-certificate"
 """The peer showed no certificate where there is no handshake without."""
 TIMEOUT: Final = "tls/timeout"
@@ -56,6 +56,8 @@ HANDSHAKE_TOO_LARGE: Final = "tls/handshake-too-large"
 PROTOCOL: Final = "tls/protocol"
 """A broken or forged record after the handshake, or an alert for ours."""
 
+_CERTIFICATE_LIBRARY: Final = "asn1 encoding routines"
+"""Whose errors in a handshake are about a certificate that came."""
 _CERTIFICATE_ALERTS: Final = frozenset(
     {
         "bad certificate",
@@ -113,6 +115,8 @@ def tls_error(error: SSL.Error, *, handshaking: bool) -> TlsError:
     if isinstance(error, SSL.SysCallError):
         return _end_of_file(handshaking=handshaking)
     reasons = _reasons(error)
+    if handshaking and _CERTIFICATE_LIBRARY in _libraries(error):
+        return TlsError(BAD_CERTIFICATE, f"a certificate of the peer cannot be read: {reasons[0]}")
     for reason in reasons:
         alert = reason.partition("alert ")[2]
         if alert:
@@ -142,42 +146,14 @@ def _alert(alert: str, *, handshaking: bool) -> TlsError:
 
 
 def _reasons(error: SSL.Error) -> tuple[str, ...]:
+    return tuple(str(entry[2]) for entry in _queue(error))
+
+
+def _libraries(error: SSL.Error) -> frozenset[str]:
+    return frozenset(str(entry[0]) for entry in _queue(error))
+
+
+def _queue(error: SSL.Error) -> tuple[tuple[object, object, object], ...]:
     # pyOpenSSL raises Error([(library, function, reason), ...]), and Error() for an empty queue.
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    return tuple(str(entry[2]) for entry in queue if isinstance(entry, tuple) and len(entry) == 3)
-
-
-_Codes: Final = SSL.X509VerificationCodes
-NO_ANCHOR: Final = "leads to no trust anchor"
-_PROBLEMS: Final = {
-    _Codes.ERR_UNABLE_TO_GET_ISSUER_CERT: NO_ANCHOR,
-    _Codes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY: NO_ANCHOR,
-    _Codes.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: NO_ANCHOR,
-    _Codes.ERR_CERT_UNTRUSTED: NO_ANCHOR,
-    _Codes.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: "self-signed and not a trust anchor",
-    _Codes.ERR_SELF_SIGNED_CERT_IN_CHAIN: "leads to a self-signed root that is no trust anchor",
-    _Codes.ERR_CERT_SIGNATURE_FAILURE: "signature does not verify",
-    _Codes.ERR_CERT_NOT_YET_VALID: "not yet valid",
-    _Codes.ERR_CERT_HAS_EXPIRED: "expired",
-    _Codes.ERR_CERT_REVOKED: "revoked",
-    _Codes.ERR_UNABLE_TO_GET_CRL: "no revocation list that covers it",
-    _Codes.ERR_CRL_SIGNATURE_FAILURE: "signature of the revocation list does not verify",
-    _Codes.ERR_CRL_NOT_YET_VALID: "revocation list not yet valid",
-    _Codes.ERR_CRL_HAS_EXPIRED: "revocation list out of date",
-    _Codes.ERR_INVALID_CA: "issued by a certificate that is no CA",
-    _Codes.ERR_PATH_LENGTH_EXCEEDED: "path length exceeded",
-    _Codes.ERR_INVALID_PURPOSE: "issuer not allowed to certify for this purpose",
-    _Codes.ERR_CERT_CHAIN_TOO_LONG: "chain too long",
-    _Codes.ERR_PERMITTED_VIOLATION: "name outside the issuer's permitted names",
-    _Codes.ERR_EXCLUDED_VIOLATION: "name among the issuer's excluded names",
-    _Codes.ERR_UNHANDLED_CRITICAL_EXTENSION: "critical extension that is not understood",
-    66: "key too weak",  # X509_V_ERR_EE_KEY_TOO_SMALL; pyOpenSSL does not name these three
-    67: "issuer's key too weak",  # X509_V_ERR_CA_KEY_TOO_SMALL
-    68: "signed with a hash too weak",  # X509_V_ERR_CA_MD_TOO_WEAK
-}
-"""OpenSSL's verification results in a few words each."""
-
-
-def problem_text(error: int) -> str:
-    """Return what an error of OpenSSL's verification means, in a few words."""
-    return _PROBLEMS.get(error, f"verification error {error}")
+    return tuple(entry for entry in queue if isinstance(entry, tuple) and len(entry) == 3)

@@ -15,81 +15,37 @@ still have a password. That its key is held by the peer is enforced by OpenSSL a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum, unique
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL, crypto
-from service_identity import CertificateError, VerificationError
-from service_identity.cryptography import (
-    verify_certificate_hostname,
-    verify_certificate_ip_address,
-)
 
 from est_core import LocalProtocolError
 from est_core.channel import TrustClass
-from est_transports.tls_errors import BAD_CERTIFICATE, NO_ANCHOR, TlsError, problem_text
+from est_transports.flaws import UNREADABLE, Purpose, flaw, unreadable_part
+from est_transports.path_problems import NO_ANCHOR, at_depth, problem_of, problem_text
+from est_transports.peer_certificates import (
+    der_of,
+    read_certificate,
+    sent_certificates,
+    shown,
+    shown_der,
+)
 from est_transports.trust import TrustAnchors
 
-MAX_PEER_CERTIFICATES: Final = 16  # what a peer may send; OpenSSL stops at 100 KiB
 MAX_CHAIN_DEPTH: Final = 8  # intermediates of a verified chain; OpenSSL's default is 100
 CA_NAMES_BYTES: Final = 8 * 1024  # of a CertificateRequest; the web's CAs need 14 KiB
-MIN_RSA_BITS: Final = 2048
 _MAX_PROBLEMS: Final = 8
 _KNOWN_MAX: Final = 256  # anchors and intermediates, which are the same few in every handshake
 
-CMC_RA: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28")
-
-UNREADABLE: Final = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
-"""What cryptography raises for certificates that OpenSSL lets through."""
-
-
-@unique
-class Purpose(Enum):
-    """What the peer uses its certificate for."""
-
-    TLS_CLIENT = "TLS client"
-    TLS_SERVER = "TLS server"
-
-
-_ACCEPTED_USAGES: Final = {
-    Purpose.TLS_CLIENT: frozenset(
-        {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
-    ),
-    # RFC 7030 3.6.1: the EST CA may mark its server with id-kp-cmcRA.
-    Purpose.TLS_SERVER: frozenset(
-        {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE, CMC_RA}
-    ),
-}
-
-_CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
-_STRONG_BY_KIND: Final = (
-    ed25519.Ed25519PublicKey,
-    ed448.Ed448PublicKey,
-    mldsa.MLDSA44PublicKey,
-    mldsa.MLDSA65PublicKey,
-    mldsa.MLDSA87PublicKey,
-)
-_HASHES: Final = frozenset(
-    {"sha224", "sha256", "sha384", "sha512", "sha3-224", "sha3-256", "sha3-384", "sha3-512"}
-)
+_log: Final = logging.getLogger("est_transports")
 
 _Codes: Final = SSL.X509VerificationCodes
-_UNREADABLE_TEXT: Final = "certificate cannot be read"
 
 
 class VerificationRecord:
@@ -108,11 +64,15 @@ class VerificationRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerFacts:
-    """What the peer showed and what it proved, as Channel takes it."""
+    """What the peer showed and what it proved, as Channel takes it.
+
+    `unread` has a few words for each certificate that it sent and that cannot be read.
+    """
 
     chain: tuple[x509.Certificate, ...] = ()
     trust_class: TrustClass = TrustClass.NONE
     failure: str = ""
+    unread: tuple[str, ...] = ()
 
 
 class PeerVerifier:
@@ -132,7 +92,7 @@ class PeerVerifier:
     )
 
     def __init__(self, anchors: TrustAnchors, purpose: Purpose, *, tolerant: bool) -> None:
-        self._anchors = anchors
+        self._anchors = anchors = _usable(anchors)
         self._purpose = purpose
         self._tolerant = tolerant
         self._classes = (
@@ -159,25 +119,36 @@ class PeerVerifier:
     def facts(self, connection: SSL.Connection, *, resumed: bool) -> PeerFacts:
         """Return what the peer of a finished handshake showed and proved.
 
-        A resumed session is verified again: OpenSSL would not, and a certificate may have been
-        revoked since, or have failed the first time. Raises TlsError("tls/bad-certificate") for
-        a certificate that cannot be read, or more than MAX_PEER_CERTIFICATES.
+        Its own certificate fails where it cannot be read, and so does one of the path; others are
+        left out. A resumed session is verified again: OpenSSL would not, and a certificate may
+        have been revoked since, or have failed the first time. Raises
+        TlsError("tls/bad-certificate") for more than MAX_PEER_CERTIFICATES.
         """
-        chain = peer_chain(connection)
-        if not chain:
+        sent = sent_certificates(connection)
+        if not sent.is_shown:
             return PeerFacts()
+        if not sent.chain:
+            failure = f"{sent.unread[0]}: cannot be read"
+            return PeerFacts(trust_class=TrustClass.FAILED, failure=failure, unread=sent.unread)
         problems = list(_record_of(connection).problems)
         verified: tuple[x509.Certificate, ...] = ()
         if resumed:
-            verified = self._verify_again(chain, problems)
+            verified = self._verify_again(sent.chain, problems)
         elif not problems:
-            verified = _verified_chain(connection, chain[0], problems)
+            verified = _verified_chain(connection, sent.chain[0], problems)
         trust_class = TrustClass.FAILED
         if not problems:
             problems += self._flaws(verified)
         if not problems:
             trust_class = self._classify(verified, problems)
-        return PeerFacts(chain=chain, trust_class=trust_class, failure="; ".join(problems))
+        if any(NO_ANCHOR in problem for problem in problems):
+            problems += sent.flaws()  # one of them may be the link that is missing
+        return PeerFacts(
+            chain=sent.chain,
+            trust_class=trust_class,
+            failure="; ".join(problems),
+            unread=sent.unread,
+        )
 
     def _on_certificate(
         self, connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int
@@ -193,25 +164,25 @@ class PeerVerifier:
         return self._tolerant or not problem
 
     def _problem_at(self, certificate: crypto.X509, error: int, depth: int) -> str:
-        if error == _Codes.ERR_INVALID_PURPOSE and depth == 0:
-            return self._flaw_untrusted(certificate)
         if error == _Codes.ERR_UNABLE_TO_GET_CRL and not self._has_crl(certificate):
             return ""
         if error == _Codes.ERR_CRL_SIGNATURE_FAILURE and self._is_anchor(certificate):
             return ""  # with an intermediate as anchor there is nobody above to verify it with
-        return problem_text(error)
-
-    def _flaw_untrusted(self, certificate: crypto.X509) -> str:
+        readable = read_certificate(certificate)
+        if readable is None:
+            return f"{_unread_at(certificate, depth)}, {problem_text(error)}"
+        if error == _Codes.ERR_INVALID_PURPOSE and depth == 0:
+            return flaw(readable, self._purpose)
         try:
-            return flaw(certificate.to_cryptography(), self._purpose)
+            return problem_of(readable, error, depth=depth, anchors=self._anchors.certificates)
         except UNREADABLE:
-            return _UNREADABLE_TEXT
+            return problem_text(error)
 
     def _has_crl(self, certificate: crypto.X509) -> bool:
         try:
             return _folded(certificate.to_cryptography().issuer) in self._crl_issuers
         except UNREADABLE:
-            return True
+            return True  # then it is not known to have none
 
     def _is_anchor(self, certificate: crypto.X509) -> bool:
         try:
@@ -231,14 +202,14 @@ class PeerVerifier:
         leaf, *others = (crypto.X509.from_cryptography(certificate) for certificate in chain)
         try:
             verified = crypto.X509StoreContext(store, leaf, others).get_verified_chain()
-            return tuple(certificate.to_cryptography() for certificate in verified)
         except crypto.X509StoreContextError as exc:
             # Without a callback, a missing CRL cannot be told from one that was never meant to
             # be there: it fails closed, and a full handshake puts it right.
-            problems.append(problem_text(exc.errors[0]))
-        except UNREADABLE:
-            problems.append(_UNREADABLE_TEXT)
-        return ()
+            number, depth, *_ = exc.errors
+            text = self._problem_at(exc.certificate, number, depth)
+            problems.append(text or problem_text(number))
+            return ()
+        return _readable_path(verified, problems)
 
     def _flaws(self, verified: tuple[x509.Certificate, ...]) -> list[str]:
         if not verified:
@@ -248,88 +219,16 @@ class PeerVerifier:
         last = len(verified) - 1  # the anchor: nobody relies on the signature it bears
         found = [flaw(verified[0], self._purpose, signed=last > 0)]
         for place, each in enumerate(verified[1:], start=1):
-            found.append(_known_flaw(each, self._purpose, leaf=False, signed=place != last))
+            text = _known_flaw(each, self._purpose, leaf=False, signed=place != last)
+            found.append(at_depth(text, each, place) if text else "")
         return [text for text in found if text]
 
     def _classify(self, verified: tuple[x509.Certificate, ...], problems: list[str]) -> TrustClass:
-        try:
-            for anchors, trust_class in self._classes:
-                if anchors and any(_known_key(each) in anchors for each in reversed(verified)):
-                    return trust_class
-        except UNREADABLE:
-            problems.append(_UNREADABLE_TEXT)
-            return TrustClass.FAILED
+        for anchors, trust_class in self._classes:
+            if anchors and any(_known_key(each) in anchors for each in reversed(verified)):
+                return trust_class
         problems.append(NO_ANCHOR)
         return TrustClass.FAILED
-
-
-def flaw(
-    certificate: x509.Certificate, purpose: Purpose, *, leaf: bool = True, signed: bool = True
-) -> str:
-    """Return why a certificate of a chain is not good enough for `purpose`, or "".
-
-    Keys: RSA from 2048 bits, P-256, P-384, P-521, Ed25519, Ed448, ML-DSA. Signatures, where
-    `signed`: no SHA-1, no MD5. extendedKeyUsage, where it is present, must have the purpose or
-    anyExtendedKeyUsage; id-kp-cmcRA makes an EST server. keyUsage, where it is present in the
-    peer's own certificate (`leaf`), must have digitalSignature, for the cipher suites offered
-    leave its key no other use. RFC 5280 4.2.1.3, 4.2.1.12; RFC 7030 3.6.1.
-    """
-    try:
-        return (
-            _weak_key(certificate)
-            or (_weak_signature(certificate) if signed else "")
-            or _wrong_extended_usage(certificate.extensions, purpose)
-            or (_wrong_usage(certificate.extensions) if leaf else "")
-        )
-    except UNREADABLE:
-        return _UNREADABLE_TEXT
-
-
-def names_host(certificate: x509.Certificate, host: str) -> bool:
-    """Return whether a certificate names the host in its subjectAltName.
-
-    `host` is a DNS name in A-labels, or an IP address, which matches iPAddress only. The common
-    name is not looked at. A wildcard stands for the whole left-most label. RFC 6125 6.4, RFC 9525.
-    """
-    address = ip_literal(host)
-    try:
-        if address:
-            verify_certificate_ip_address(certificate, address)
-        else:
-            verify_certificate_hostname(certificate, host.rstrip("."))
-    except (VerificationError, CertificateError, *UNREADABLE):
-        return False
-    return True
-
-
-def ip_literal(host: str) -> str:
-    """Return the IP address that a host name is, without brackets and zone, or "" if none."""
-    bare = host.removeprefix("[").removesuffix("]").partition("%")[0]
-    try:
-        return str(ip_address(bare))
-    except ValueError:
-        return ""
-
-
-def peer_chain(connection: SSL.Connection) -> tuple[x509.Certificate, ...]:
-    """Return the certificates that the peer sent, leaf first, empty if it sent none.
-
-    Raises TlsError("tls/bad-certificate") for one that cannot be read, or too many of them.
-    """
-    sent = connection.get_peer_cert_chain() or []
-    try:
-        leaf = connection.get_peer_certificate(as_cryptography=True)
-        if leaf is None:
-            return ()
-        # The stack has the leaf on the client's side only.
-        some = (certificate.to_cryptography() for certificate in sent[: MAX_PEER_CERTIFICATES + 1])
-        chain = (leaf, *(other for other in some if other != leaf))
-    except UNREADABLE as exc:
-        raise TlsError(BAD_CERTIFICATE, "a certificate of the peer cannot be read") from exc
-    if len(chain) > MAX_PEER_CERTIFICATES:
-        message = f"the peer sent more than {MAX_PEER_CERTIFICATES} certificates"
-        raise TlsError(BAD_CERTIFICATE, message)
-    return chain
 
 
 def fill_store(store: crypto.X509Store, anchors: TrustAnchors) -> None:
@@ -350,9 +249,24 @@ def ca_names(anchors: TrustAnchors) -> tuple[x509.Certificate, ...]:
     Java's clients choose their certificate by these names and send none that is not led to by
     one of them, so a part of the list would be worse than an empty one, which means "any".
     """
-    by_name = {anchor.subject.public_bytes(): anchor for anchor in anchors.certificates}
+    usable = _usable(anchors).certificates
+    by_name = {anchor.subject.public_bytes(): anchor for anchor in usable}
     size_bytes = sum(2 + len(name) for name in by_name)
     return tuple(by_name.values()) if size_bytes <= CA_NAMES_BYTES else ()
+
+
+def _usable(anchors: TrustAnchors) -> TrustAnchors:
+    """Return the anchors that can be read. To leave one out trusts less, never more."""
+    unread = [each for each in anchors.certificates if _known_unreadable_part(each)]
+    if not unread:
+        return anchors
+    for each in unread:
+        _log.warning("trust anchor %s is left out: %s", shown(each), _known_unreadable_part(each))
+    return replace(
+        anchors,
+        explicit=tuple(each for each in anchors.explicit if each not in unread),
+        implicit=tuple(each for each in anchors.implicit if each not in unread),
+    )
 
 
 def _record_of(connection: SSL.Connection) -> VerificationRecord:
@@ -366,11 +280,27 @@ def _verified_chain(
     connection: SSL.Connection, leaf: x509.Certificate, problems: list[str]
 ) -> tuple[x509.Certificate, ...]:
     found = connection.get_verified_chain() or []
-    try:  # it begins with the leaf, which was converted once already
-        return (leaf, *(above.to_cryptography() for above in found[1:])) if found else ()
-    except UNREADABLE:
-        problems.append(_UNREADABLE_TEXT)
-        return ()
+    # It begins with the leaf, which was converted once already.
+    return (leaf, *_readable_path(found[1:], problems, above=1)) if found else ()
+
+
+def _readable_path(
+    path: Sequence[crypto.X509], problems: list[str], *, above: int = 0
+) -> tuple[x509.Certificate, ...]:
+    """Return the certificates of a path; what cannot be read of it is a problem."""
+    found = []
+    for depth, certificate in enumerate(path, start=above):
+        readable = read_certificate(certificate)
+        if readable is None:
+            problems.append(_unread_at(certificate, depth))
+        else:
+            found.append(readable)
+    return tuple(found)
+
+
+def _unread_at(certificate: crypto.X509, depth: int) -> str:
+    whose = "certificate" if depth == 0 else f"CA certificate {depth + 1} of the path"
+    return f"{whose}, {shown_der(der_of(certificate))}: cannot be read"
 
 
 def _anchor_key(certificate: x509.Certificate) -> bytes:
@@ -382,42 +312,9 @@ def _anchor_key(certificate: x509.Certificate) -> bytes:
 
 # For certificates that were verified: of those, a stranger cannot make any number.
 _known_flaw: Final = lru_cache(maxsize=_KNOWN_MAX)(flaw)
+_known_unreadable_part: Final = lru_cache(maxsize=_KNOWN_MAX)(unreadable_part)
 _known_key: Final = lru_cache(maxsize=_KNOWN_MAX)(_anchor_key)
 
 
 def _folded(name: x509.Name) -> str:
     return name.rfc4514_string().casefold()  # OpenSSL compares names without regard to case
-
-
-def _weak_key(certificate: x509.Certificate) -> str:
-    key = certificate.public_key()
-    if isinstance(key, rsa.RSAPublicKey):
-        return f"RSA key of {key.key_size} bits" if key.key_size < MIN_RSA_BITS else ""
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return f"key on curve {key.curve.name}" if key.curve.name not in _CURVES else ""
-    return "" if isinstance(key, _STRONG_BY_KIND) else "key of a kind that is not accepted"
-
-
-def _weak_signature(certificate: x509.Certificate) -> str:
-    algorithm = certificate.signature_hash_algorithm
-    if algorithm is None or algorithm.name in _HASHES:  # None: the algorithm has its own
-        return ""
-    return f"signed with {algorithm.name}"
-
-
-def _wrong_extended_usage(extensions: x509.Extensions, purpose: Purpose) -> str:
-    try:
-        usages = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return ""
-    if _ACCEPTED_USAGES[purpose].isdisjoint(usages):
-        return f"extendedKeyUsage does not allow a {purpose.value}"
-    return ""
-
-
-def _wrong_usage(extensions: x509.Extensions) -> str:
-    try:
-        usage = extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        return ""
-    return "" if usage.digital_signature else "keyUsage does not allow digitalSignature"

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from cryptography import x509
 
 from est_core._errors import Fault, RemoteProtocolError
 from est_core._oids import CMC_RA
 from est_core.channel import Channel, TrustClass
+
+_UNREADABLE: Final = (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError)
+_SHOWN_NAMES: Final = 4
+_SHOWN_CHARS: Final = 64  # of each
 
 
 def has_cmc_ra(certificate: x509.Certificate | None) -> bool:
@@ -15,12 +21,7 @@ def has_cmc_ra(certificate: x509.Certificate | None) -> bool:
         return False
     try:
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (
-        x509.ExtensionNotFound,
-        x509.DuplicateExtension,
-        x509.UnsupportedGeneralNameType,  # any extension, not only the one looked for
-        ValueError,
-    ):
+    except (x509.ExtensionNotFound, *_UNREADABLE):  # any extension, not only the one looked for
         return False
     return any(purpose.dotted_string == CMC_RA for purpose in usage)
 
@@ -49,7 +50,42 @@ def check_server(channel: Channel) -> None:
     if channel.trust_class is TrustClass.EXPLICIT and has_cmc_ra(channel.peer_certificate):
         return
     raise RemoteProtocolError(
-        "server/name-mismatch",
-        "the server's certificate is for another host name",
-        Fault.FORBIDDEN,
+        "server/name-mismatch", _other_names(channel.peer_certificate), Fault.FORBIDDEN
     )
+
+
+def _other_names(certificate: x509.Certificate | None) -> str:
+    """Return what a certificate names that does not name the host which was asked for."""
+    names = _host_names(certificate)
+    if names:
+        shown = ", ".join(_shown(name) for name in names[:_SHOWN_NAMES])
+        more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+        return f"the server's certificate is for another host name: it is for {shown}{more}"
+    text = "the server's certificate names no host in subjectAltName"
+    if certificate is None:
+        return text
+    try:
+        found = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    except ValueError:
+        return text
+    if not found:
+        return text
+    common_name = _shown(str(found[-1].value))
+    return f"{text}; the common name, {common_name}, does not count (RFC 9525)"
+
+
+def _host_names(certificate: x509.Certificate | None) -> tuple[str, ...]:
+    if certificate is None:
+        return ()
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, *_UNREADABLE):
+        return ()
+    return (
+        *names.get_values_for_type(x509.DNSName),
+        *map(str, names.get_values_for_type(x509.IPAddress)),
+    )
+
+
+def _shown(name: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in name[:_SHOWN_CHARS])

@@ -160,7 +160,7 @@ AUTHENTICATION: Final = (
             ),
             ErrorCode(
                 code="server/name-mismatch",
-                cause="client: the server's certificate names another host (RFC 7030 3.6)",
+                cause="client: the server's certificate does not name the host (RFC 7030 3.6)",
                 remedy="use a name that stands in the server's certificate",
                 audience=Audience.USER,
             ),

@@ -135,12 +135,11 @@ def _hint(failed: Failed, target: Target) -> str:
 
 def _untrusted_hint(failed: Failed, target: Target) -> str:
     """Return what to do about a server's certificate; where nothing is sure to help, nothing."""
-    problems = failed.message.rpartition(": ")[2].split("; ")
-    if any("trust anchor" in problem for problem in problems):
+    if "trust anchor" in failed.message:
         if target.ca_certificates is not None:
             return "the CA that it sent did not certify it: `est enroll` with --trust may help"
         return _OTHER_TRUST if target.trust else _TRUST
-    return "the server's operator must renew it" if "expired" in problems else ""
+    return "the server's operator must renew it" if failed.message.endswith("expired") else ""
 
 
 def _login_failure(target: Target) -> tuple[str, str]:

@@ -86,7 +86,7 @@ CHANNELS: Final = (
             ),
             ErrorCode(
                 code="tls/bad-certificate",
-                cause="the peer's certificates cannot be read, or are too many",
+                cause="a certificate of the peer is no DER, or it sent too many",
                 remedy=(
                     "replace the certificate or chain at the end that sent it; `openssl x509 "
                     "-text` shows what is wrong"

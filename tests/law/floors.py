@@ -59,11 +59,11 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
 TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     # T0: clocks, private names of OpenSSL, what an application is.
     (
-        "_clock _openssl error_codes error_codes.* names networks fair_queue",
+        "_clock _openssl error_codes error_codes.* flaws names networks fair_queue",
         "tls_errors toml_tables",
         "hosts ownership serials",
-        "signers",
-        "application trust",
+        "signers host_names peer_certificates",
+        "application path_problems trust",
     ),
     # T1: bytes of channels, sans-I/O.
     (

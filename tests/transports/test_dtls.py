@@ -13,7 +13,7 @@ from OpenSSL import SSL
 
 from est_core import LocalProtocolError
 from est_core.channel import BindingKind, TlsVersion, TrustClass
-from est_transports import _openssl, dtls, verification
+from est_transports import _openssl, dtls, peer_certificates
 from est_transports.dtls import (
     FRUITLESS_ANSWERS,
     HANDSHAKE_BYTES,
@@ -318,7 +318,7 @@ def test_a_server_is_known_by_name_or_address(name: str, matches: bool) -> None:
 def test_more_certificates_than_anybody_needs_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(verification, "MAX_PEER_CERTIFICATES", 1)
+    monkeypatch.setattr(peer_certificates, "MAX_PEER_CERTIFICATES", 1)
     two = dtls_pair(a_dtls_client(pki().client_below_intermediate), SERVER)
     assert server_failure(two).code == "tls/bad-certificate"
     assert two.client.read() == b""

@@ -110,6 +110,17 @@ def test_a_name_that_nobody_vouches_for_is_cut() -> None:
     assert len(reason) < 300
 
 
+def test_the_log_says_that_a_certificate_could_not_be_read() -> None:
+    channel = Channel(
+        version=TlsVersion.TLS_1_3,
+        trust_class=TrustClass.FAILED,
+        failure="certificate 1 of 1, CN=device-1, SHA-256 00: cannot be read",
+    )
+    refused = record(status=403, code="auth/certificate-not-accepted", reason="no", channel=channel)
+    reason = request_fields(refused)["reason"]
+    assert reason == "no (certificate 1 of 1, CN=device-1, SHA-256 00: cannot be read)"
+
+
 def test_a_label_that_does_not_exist_is_shown_as_it_was_asked_for() -> None:
     target = "/.well-known/est/wrong/cacerts"
     refused = record(

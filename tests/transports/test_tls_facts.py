@@ -10,9 +10,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, mldsa
 from OpenSSL import SSL
 
 from est_core.channel import TlsVersion, TrustClass
+from est_transports.flaws import Purpose, flaw
+from est_transports.peer_certificates import MAX_PEER_CERTIFICATES
 from est_transports.tls import TlsError
 from est_transports.trust import TrustAnchors
-from est_transports.verification import MAX_PEER_CERTIFICATES, Purpose, ca_names, flaw
+from est_transports.verification import ca_names
 from tests.pki import (
     ANY_USAGE,
     CLIENT_AUTH,
@@ -234,7 +236,10 @@ def test_a_revoked_intermediate_fails() -> None:
     crl = pki().ca.crl(pki().intermediate.certificate)
     trust = TrustAnchors(explicit=(pki().ca.certificate,), crls=(crl,))
     entity = pki().client_below_intermediate
-    assert classified(entity, trust=trust) == (TrustClass.FAILED, "revoked")
+    assert classified(entity, trust=trust) == (
+        TrustClass.FAILED,
+        "CA certificate 2 of the path, CN=Test EST Issuing CA: revoked",
+    )
 
 
 def test_an_intermediate_may_be_the_anchor_though_the_list_of_its_root_is_there() -> None:

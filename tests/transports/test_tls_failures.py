@@ -20,7 +20,8 @@ from OpenSSL import SSL
 
 from est_core import LocalProtocolError
 from est_core.channel import TlsVersion, TrustClass
-from est_transports import verification
+from est_transports import flaws
+from est_transports.host_names import names_host
 from est_transports.tls import (
     UNREAD_BYTES,
     ClientTlsConfig,
@@ -323,7 +324,7 @@ def test_nobody_is_turned_away_over_alpn(offered: list[bytes]) -> None:
 def test_a_server_that_openssl_would_trust_and_we_do_not_hears_nothing_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(verification, "_HASHES", frozenset[str]())
+    monkeypatch.setattr(flaws, "_HASHES", frozenset[str]())
     two = pair(a_client(pki().client), a_server())
     assert failure_of(two.shake_hands).code == "tls/untrusted-server"
     assert not two.server.handshake()
@@ -426,8 +427,8 @@ def test_a_mutated_certificate_is_judged_without_another_exception(where: float,
         warnings.simplefilter("ignore")  # cryptography warns of sloppy encodings
         try:
             certificate = x509.load_der_x509_certificate(bytes(der))
-        except verification.UNREADABLE:
+        except flaws.UNREADABLE:
             return
-        verification.flaw(certificate, verification.Purpose.TLS_SERVER)
-        verification.names_host(certificate, "est.example")
-        verification.names_host(certificate, "127.0.0.1")
+        flaws.flaw(certificate, flaws.Purpose.TLS_SERVER)
+        names_host(certificate, "est.example")
+        names_host(certificate, "127.0.0.1")
