@@ -14,6 +14,7 @@ from typing import Final
 
 from cryptography import x509
 
+from est_core import TlsVersion
 from est_transports.names import name_text
 from est_transports.serials import printed_serial
 from est_transports.service import Record
@@ -24,6 +25,7 @@ FIELDS: Final = "est_fields"
 """Attribute of a LogRecord that holds its values; the message is the same as text."""
 
 _SHOWN_CHARS: Final = 256
+_CAP_TLS: Final = '[tls] max_version = "1.2" in est.toml has all clients use TLS 1.2'
 _QUOTED: Final = frozenset(' "=\\')
 
 
@@ -58,14 +60,24 @@ def _asked_for(record: Record) -> str:
 
 
 def _reason(record: Record) -> str:
-    """What the client was told, and what is wrong with the certificate that it showed."""
+    """What the client was told, and what beside it helps the operator.
+
+    That is what is wrong with the certificate that the client showed, or how clients come to link
+    their requests that take TLS 1.3 for a version with tls-unique.
+    """
     channel = record.channel
-    if not record.code or channel is None or not channel.failure:
+    if not record.code or channel is None:
         return record.reason
-    shown = channel.peer_certificate
-    # Nobody vouches for it: a name of 64 KiB would be repeated with each small request.
-    whose = "" if shown is None else f"{subject_text(shown)[:_SHOWN_CHARS]}: "
-    return f"{record.reason} ({whose}{channel.failure})".lstrip()  # a 401 has no text
+    notes = []
+    if channel.failure:
+        shown = channel.peer_certificate
+        # Nobody vouches for it: a name of 64 KiB would be repeated with each small request.
+        whose = "" if shown is None else f"{subject_text(shown)[:_SHOWN_CHARS]}: "
+        notes.append(f"{whose}{channel.failure}")
+    if record.code == "pop/mismatch" and channel.version is TlsVersion.TLS_1_3:
+        notes.append(_CAP_TLS)
+    beside = f"({'; '.join(notes)})" if notes else ""
+    return f"{record.reason} {beside}".strip()  # a 401 has no text
 
 
 def log_request(record: Record) -> None:

@@ -10,12 +10,16 @@ from __future__ import annotations
 import binascii
 import hmac
 from enum import Enum, unique
+from typing import Final
 
 from est_core._errors import Fault, RemoteProtocolError
 from est_core._oids import CHALLENGE_PASSWORD, EST_IDENTITY_LINKING
 from est_core.asn1.oid_names import named
 from est_core.asn1.pkcs10 import CertRequest
-from est_core.channel import Channel, ChannelBinding
+from est_core.channel import Channel, ChannelBinding, TlsVersion
+
+_FINISHED_SHA256: Final = 32
+_FINISHED_SHA384: Final = 48
 
 
 @unique
@@ -78,10 +82,11 @@ def check_linking(csr: CertRequest, channel: Channel, *, required: bool, toleran
     if values and all(matches):
         return True
     if values and not tolerant:
+        wrong = next(value for value, fits in zip(values, matches, strict=True) if not fits)
         raise RemoteProtocolError(
             "pop/mismatch",
             "linking of identity and proof of possession (POP) failed: challengePassword is not "
-            "the channel binding of this connection",
+            f"the channel binding of this connection{_likely_cause(wrong, channel)}",
             Fault.FORBIDDEN,
         )
     if required:
@@ -92,6 +97,29 @@ def check_linking(csr: CertRequest, channel: Channel, *, required: bool, toleran
             Fault.FORBIDDEN,
         )
     return False
+
+
+def _likely_cause(wrong: str, channel: Channel) -> str:
+    """Return what a wrong linking value looks like: its length tells, its bytes are not told.
+
+    TLS libraries hand out the Finished message of TLS 1.3 as tls-unique, which it is not:
+    RFC 8446 C.5, RFC 9266 1. It is as long as the hash of the cipher suite.
+    """
+    size = _octets_untrusted(wrong)
+    is_1_3 = channel.version.is_above(TlsVersion.TLS_1_2)
+    if size == _FINISHED_SHA384 or (size == _FINISHED_SHA256 and channel.binding is None):
+        where = "" if is_1_3 else f", and this connection is {channel.version.value}"
+        return f"; it has the length of a Finished message of TLS 1.3, which is no binding{where}"
+    if is_1_3 and channel.binding is None:
+        return "; TLS 1.3 has no tls-unique (RFC 9266)"
+    return ""
+
+
+def _octets_untrusted(text: str) -> int | None:
+    try:
+        return len(binascii.a2b_base64(text.encode("ascii"), strict_mode=True))
+    except ValueError:  # no ASCII, or no base64
+        return None
 
 
 def check_foreign(csr: CertRequest, channel: Channel, *, required: bool) -> None:

@@ -274,6 +274,46 @@ def test_on_tls_1_3_any_challenge_password_is_refused(now: Instant) -> None:
     assert enroll(csr_der(), now, on=on).outcome is Outcome.OK
 
 
+FINISHED = "it has the length of a Finished message of TLS 1.3, which is no binding"
+
+
+@pytest.mark.req("CB-019", "CB-026")
+@pytest.mark.parametrize("size", [32, 48])
+def test_a_finished_message_of_tls_1_3_is_called_so_and_not_shown(size: int, now: Instant) -> None:
+    """Several TLS libraries hand it out as tls-unique."""
+    value = base64.b64encode(bytes(range(size))).decode()
+    for version, end in (
+        (TlsVersion.TLS_1_3, FINISHED),
+        (TlsVersion.TLS_1_2, f"{FINISHED}, and this connection is TLSv1.2"),
+        (TlsVersion.DTLS_1_2, f"{FINISHED}, and this connection is DTLSv1.2"),
+    ):
+        on = replace(channel(version=version, binding=None), can_challenge=True)
+        response = enroll(csr_der(challenge=value), now, on=on)
+        assert (response.outcome, response.code) == (Outcome.DENIED, "pop/mismatch")
+        assert response.reason.endswith(end)
+        assert value not in response.reason
+
+
+def test_the_length_of_an_exported_value_is_no_finished_message_where_there_is_one(
+    now: Instant,
+) -> None:
+    on = channel(version=TlsVersion.TLS_1_3, binding=EXPORTER)
+    exported = base64.b64encode(bytes(32)).decode()
+    assert enroll(csr_der(challenge=exported), now, on=on).reason.endswith("of this connection")
+    finished = base64.b64encode(bytes(48)).decode()
+    assert enroll(csr_der(challenge=finished), now, on=on).reason.endswith(FINISHED)
+
+
+@pytest.mark.parametrize("value", ["estpwd", LINKING, "====", "gr\xfc\xdfe"])
+def test_any_other_value_on_tls_1_3_is_told_that_there_is_no_binding(
+    value: str, now: Instant
+) -> None:
+    on = channel(version=TlsVersion.TLS_1_3)
+    reason = enroll(csr_der(challenge=value), now, on=on).reason
+    assert reason.endswith("; TLS 1.3 has no tls-unique (RFC 9266)")
+    assert value not in reason
+
+
 @pytest.mark.req("CB-026")
 def test_with_an_exporter_only_the_exported_value_links(now: Instant) -> None:
     on = channel(version=TlsVersion.TLS_1_3, binding=EXPORTER)

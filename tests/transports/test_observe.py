@@ -110,6 +110,19 @@ def test_a_name_that_nobody_vouches_for_is_cut() -> None:
     assert len(reason) < 300
 
 
+def test_the_log_says_how_clients_that_link_on_tls_1_3_come_to_link() -> None:
+    channel = Channel(version=TlsVersion.TLS_1_3)
+    refused = record(status=403, code="pop/mismatch", reason="no binding", channel=channel)
+    remedy = '[tls] max_version = "1.2" in est.toml has all clients use TLS 1.2'
+    assert request_fields(refused)["reason"] == f"no binding ({remedy})"
+    on_1_2 = replace(refused, channel=Channel(version=TlsVersion.TLS_1_2))
+    assert request_fields(on_1_2)["reason"] == "no binding"
+    failed = replace(channel, trust_class=TrustClass.FAILED, failure="expired")
+    assert request_fields(replace(refused, channel=failed))["reason"] == (
+        f"no binding (expired; {remedy})"
+    )
+
+
 def test_the_log_says_that_a_certificate_could_not_be_read() -> None:
     channel = Channel(
         version=TlsVersion.TLS_1_3,
