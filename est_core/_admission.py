@@ -8,14 +8,17 @@ header, as libEST's does.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from est_core._errors import Fault, RemoteProtocolError
-from est_core.channel import Channel
+from est_core.channel import Channel, TrustClass
 from est_core.checks.identity import is_registration_authority
 from est_core.credentials import AuthChallenge, Credentials, MalformedCredentials
 from est_core.events import ClientIdentity
-from est_core.model import Authentication, Outcome, Request, Response
+from est_core.model import Authentication, Outcome, Request, Response, shown_text
 from est_core.policy import PolicyRow, ServerPolicy
+
+_FAILURE_CHARS: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +103,10 @@ def _refused(request: Request, code: str, reason: str, fault: Fault) -> Admissio
 
 
 def _no_certificate(request: Request, channel: Channel, row: PolicyRow) -> Admission:
-    shown = channel.peer_certificate is not None
+    shown = channel.trust_class is not TrustClass.NONE  # it may be one that cannot be read
     code = "auth/certificate-not-accepted" if shown else "auth/certificate-required"
     trust = " or ".join(sorted(trust.value for trust in row.certificate_trust))
     reason = f"a client certificate with {trust} trust is required"
+    if shown and channel.failure:
+        reason += f"; the one shown is not verified: {shown_text(channel.failure, _FAILURE_CHARS)}"
     return _refused(request, code, reason, Fault.FORBIDDEN)

@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from est_core._errors import Fault, RemoteProtocolError
 from est_core._http import RequestHead
+from est_core._path_faults import no_operation, not_label_and_operation, other_root
 from est_core.model import Label, Operation
 
 WELL_KNOWN: Final = (".well-known", "est")
@@ -90,17 +91,15 @@ def parse_target(target: bytes) -> tuple[Operation, Label | None]:
     try:
         segments = [unquote_to_bytes(part).decode("ascii") for part in path.split(b"/")]
     except UnicodeDecodeError as exc:
-        raise _no_such_path() from exc
-    if tuple(segments[:3]) != ("", *WELL_KNOWN) or not 4 <= len(segments) <= 5:
-        raise _no_such_path()
+        raise RemoteProtocolError(
+            "path/unknown", "the path has octets that are no ASCII", Fault.NOT_FOUND
+        ) from exc
+    if tuple(segments[:3]) != ("", *WELL_KNOWN):
+        raise other_root("/".join(("", *WELL_KNOWN)))
+    if not 4 <= len(segments) <= 5:
+        raise not_label_and_operation(segments[3:])
     try:
         operation = Operation(segments[-1])
     except ValueError as exc:
-        raise RemoteProtocolError(
-            "path/operation", "no such operation here", Fault.NOT_FOUND
-        ) from exc
+        raise no_operation(segments[-1]) from exc
     return operation, Label.from_untrusted(segments[3]) if len(segments) == 5 else None
-
-
-def _no_such_path() -> RemoteProtocolError:
-    return RemoteProtocolError("path/unknown", "no such path here", Fault.NOT_FOUND)

@@ -415,9 +415,9 @@ class ClientExchange:
         self._refusal = response
         if self._credentials is not None:
             self._refusals += 1
-        if not response.challenges:
-            self._refuse("auth/no-challenge", "the server wants credentials of no known kind")
-        elif self._refusals >= self.session.limits.credential_tries:
+        if not response.challenges and self._credentials is None:
+            self._refuse("auth/no-challenge", "the server asks for credentials and names no scheme")
+        elif not response.challenges or self._refusals >= self.session.limits.credential_tries:
             self._refuse("auth/refused", "the server refuses the credentials")
         else:
             self._move(ClientInput.ASK_CREDENTIALS)

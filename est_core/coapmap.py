@@ -28,9 +28,11 @@ from est_core._coap import (
     ResponseHead,
 )
 from est_core._discovery import links, matches
+from est_core._error_text import error_text
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._instant import Instant
 from est_core._limits import Limits
+from est_core._path_faults import no_operation, not_label_and_operation, other_root
 from est_core.asn1.cms import read_certificate, read_certs_only, write_certs_only
 from est_core.codec.media import ContentFormat
 from est_core.codec.retry import MAX_DELAY_S
@@ -43,13 +45,13 @@ from est_core.model import (
     Request,
     Response,
     UnreadablePayload,
-    shown_text,
 )
 from est_core.policy import ServerPolicy
 from est_core.uri import EstUri
 
 DEFAULT_MAX_AGE_S: Final = 60
 """What an absent Max-Age means. RFC 7252 5.10.5."""
+_TOO_MANY_REQUESTS: Final = 429  # RFC 8516
 DIAGNOSTIC_BYTES: Final = 256
 """A refusal's text on the wire. RFC 7252 5.5.2 wants it brief; this leaves one block of room."""
 
@@ -109,9 +111,9 @@ def check_head(head: RequestHead, *, policy: ServerPolicy, limits: Limits) -> Re
             )
         _check_accept(head, row.answer_formats)
         if row.request_format is not None and head.content_format != row.request_format:
-            raise RemoteProtocolError(
-                "media/type", f"send content format {row.request_format.value}", Fault.MEDIA_TYPE
-            )
+            came = _named(head.content_format)
+            message = f"send content format {row.request_format.value}, not {came}"
+            raise RemoteProtocolError("media/type", message, Fault.MEDIA_TYPE)
     except RemoteProtocolError as error:
         return Response.of_error(error, operation)
     return None
@@ -132,11 +134,13 @@ def _check_accept(head: RequestHead, formats: tuple[ContentFormat, ...]) -> None
 
 def _parse_path(path: tuple[str, ...]) -> tuple[Operation, Label | None]:
     """Split a root, perhaps a label, and an operation. RFC 9148 4.1. A query is ignored."""
-    tail = next((path[len(root) :] for root in ROOTS if path[: len(root)] == root), ())
+    tail = next((path[len(root) :] for root in ROOTS if path[: len(root)] == root), None)
+    if tail is None:
+        raise other_root(" or ".join("/" + "/".join(root) for root in ROOTS))
     if not 1 <= len(tail) <= 2:
-        raise RemoteProtocolError("path/unknown", "no such path here", Fault.NOT_FOUND)
+        raise not_label_and_operation(tail)
     if tail[-1] not in SEGMENTS:
-        raise RemoteProtocolError("path/operation", "no such operation here", Fault.NOT_FOUND)
+        raise no_operation(tail[-1])
     operation = SEGMENTS[tail[-1]]
     if operation is None:
         raise _not_offered()
@@ -364,12 +368,16 @@ def _read_part(operation: Operation, head: ResponseHead, payload: bytes, limits:
     _check_payload(payload, limits.response_body_bytes)
     if head.content_format not in row.answer_formats:
         numbers = " or ".join(str(number.value) for number in row.answer_formats)
-        raise RemoteProtocolError(
-            "response/media-type", f"the answer is not in content format {numbers}"
-        )
+        came = _named(head.content_format)
+        message = f"the answer should be in content format {numbers}, and is in {came}"
+        raise RemoteProtocolError("response/media-type", message)
     if head.content_format == ContentFormat.PKIX_CERT:
         payload = write_certs_only([read_certificate(payload, limits)])
     return Part(kind=row.answer, der=payload)
+
+
+def _named(content_format: int | None) -> str:
+    return "none" if content_format is None else str(content_format)
 
 
 def _retry_after(head: ResponseHead) -> int:
@@ -387,11 +395,10 @@ def _read_failure(
         operation=operation,
         outcome=Outcome.DENIED if fault is Fault.FORBIDDEN else Outcome.FAULT,
         fault=fault,
-        retry_after=_retry_after(head) if fault is Fault.BUSY else None,
+        retry_after=_retry_after(head)
+        if fault is Fault.BUSY or status == _TOO_MANY_REQUESTS
+        else None,
         code=f"response/status-{status}",
-        reason=shown_text(
-            text[: 4 * limits.error_text_chars].decode("utf-8", "replace"),
-            limits.error_text_chars,
-        ),
+        reason=error_text(text, limits.error_text_chars),
         status=status,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
+from est_core._error_text import error_text
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._http import (
     CONTENT_TYPES,
@@ -49,7 +50,7 @@ from est_core.model import (
 from est_core.policy import ServerPolicy
 from est_core.uri import EstUri
 
-_SHOWN_CHARS: Final = 64
+_SHOWN_CHARS: Final = 64  # of a header field that is refused
 REQUEST_COLUMNS: Final = 64  # libEST's server refuses a request in one line
 
 _METHODS: Final = MappingProxyType(
@@ -321,7 +322,11 @@ def read_response(
         values = [value.decode("latin-1") for value in head.values(b"www-authenticate")]
         challenges = parse_challenges(values, limits) if values else ()
         return Response(
-            operation=operation, outcome=Outcome.CHALLENGE, challenges=challenges, status=status
+            operation=operation,
+            outcome=Outcome.CHALLENGE,
+            challenges=challenges,
+            reason=_text(head, body, limits),
+            status=status,
         )
     location = _first(head.values(b"location"))
     if status in (301, 302, 307, 308) and location is not None:
@@ -336,7 +341,9 @@ def _read_part(operation: Operation, head: ResponseHead, body: bytes, limits: Li
     wanted = CONTENT_TYPES[operation, kind].partition(b";")[0].decode("ascii")
     found = _first(head.values(b"content-type"))
     if found is None or not parse_media_type(found).matches(wanted):
-        raise RemoteProtocolError("response/media-type", f"the answer is no {wanted}")
+        came = "nothing" if found is None else _shown(found)
+        message = f"the answer should be {wanted}, and its Content-Type is {came}"
+        raise RemoteProtocolError("response/media-type", message)
     der = decode(body, max_bytes=limits.response_body_bytes, accept_pem=True, accept_der=True)
     return Part(kind=kind, der=der)
 
@@ -356,12 +363,14 @@ def _read_failure(
         fault=fault,
         retry_after=retry,
         code=f"response/status-{head.status}",
-        reason=shown_text(
-            body[: 4 * limits.error_text_chars].decode("utf-8", "replace"),
-            limits.error_text_chars,
-        ),
+        reason=_text(head, body, limits),
         status=head.status,
     )
+
+
+def _text(head: ResponseHead, body: bytes, limits: Limits) -> str:
+    content_type = _first(head.values(b"content-type")) or ""
+    return error_text(body, limits.error_text_chars, content_type)
 
 
 def _first(values: tuple[bytes, ...]) -> str | None:

@@ -193,8 +193,8 @@ class Label:
 
         Raises RemoteProtocolError("path/label") for one that no server may have.
         """
-        if _label_problem(text):
-            raise RemoteProtocolError("path/label", "not a possible label", Fault.NOT_FOUND)
+        if problem := _label_problem(text):
+            raise RemoteProtocolError("path/label", problem, Fault.NOT_FOUND)
         return cls(text)
 
 

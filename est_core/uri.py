@@ -106,9 +106,22 @@ def _located(uri: EstUri, segments: list[str]) -> EstUri:
         case [label] | [".well-known", "est", label] if label != ".well-known":
             return replace(uri, label=Label(unquote(label)))
         case _:
-            raise LocalProtocolError(
-                "the path is empty, /LABEL, or /.well-known/est with an optional label"
-            )
+            raise LocalProtocolError(_path_problem(segments))
+
+
+def _path_problem(segments: list[str]) -> str:
+    """Return which part of a path is wrong: it is empty, /LABEL, or /.well-known/est[/LABEL]."""
+    if not all(segments):
+        return "the path has an empty segment"
+    if segments[0] == ".well-known":
+        if segments[1:2] != ["est"]:
+            return "the path of EST begins with /.well-known/est"
+        segments = segments[2:]
+    operations = [each.value for each in Operation]
+    if len(segments) == 2 and segments[1] in operations:
+        return f"the path ends with the label: leave /{segments[1]} out"
+    labels = "/".join(segments)[:_SHOWN_CHARS]
+    return f"a label is one segment of the path, and {labels!r} is {len(segments)}"
 
 
 def _split_authority(authority: str) -> tuple[str, int | None]:

@@ -144,9 +144,9 @@ class Authority:
             return _failed(exc)
         except (CAUnavailable, SignerError) as exc:
             _log.error("the CA cannot issue: %s", exc)
-            return Postpone(
-                retry_after_s=CA_RETRY_S, code="server/ca-unavailable", reason="try again later"
-            )
+            # What its own certificate says everybody may know; what an HSM says nobody need.
+            reason = str(exc) if isinstance(exc, CAUnavailable) else "the CA cannot sign now"
+            return Postpone(retry_after_s=CA_RETRY_S, code="server/ca-unavailable", reason=reason)
         return Issue(certificate=certificate)
 
     def _is_revoked(self, certificate: x509.Certificate | None) -> bool:

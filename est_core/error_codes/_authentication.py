@@ -152,10 +152,7 @@ AUTHENTICATION: Final = (
             ErrorCode(
                 code="server/untrusted",
                 cause="client: no trust anchor verifies the server",
-                remedy=(
-                    "name the CA that certified the server with `--trust`; take it from the "
-                    "server's operator"
-                ),
+                remedy="name the CA that certified the server with `--trust CA.pem`",
                 audience=Audience.USER,
             ),
             ErrorCode(

@@ -50,22 +50,40 @@ class ExitCode(IntEnum):
 class CliError(Exception):
     """A command cannot go on.
 
-    `message` says what failed and where, without a final full stop; `hint` what to do about it.
-    Neither holds a secret. Both are printed in one line; text from a peer is made safe for a
-    terminal on the way.
+    `message` says what failed and where, without a final full stop; `hint` what to do about it;
+    `error_code` is the code of the table where it has one, else empty. None holds a secret. They
+    are printed in one line; text from a peer is made safe for a terminal on the way.
     """
 
-    def __init__(self, message: str, code: ExitCode, hint: str = "") -> None:
+    def __init__(
+        self, message: str, code: ExitCode, hint: str = "", *, error_code: str = ""
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
         self.hint = hint
+        self.error_code = error_code
+
+    @property
+    def text(self) -> str:
+        """The message, with the code of the error where it has one."""
+        return f"{self.message} [{self.error_code}]" if self.error_code else self.message
 
     @property
     def line(self) -> str:
         """The one line for stderr."""
-        text = f"est: {self.message}; {self.hint}" if self.hint else f"est: {self.message}"
-        return terminal_safe(text)
+        return terminal_safe(f"est: {self.text}; {self.hint}" if self.hint else f"est: {self.text}")
+
+    @property
+    def json_line(self) -> str:
+        """The same for a program: one JSON object, with null for what there is not."""
+        values = {
+            "code": self.error_code or None,
+            "message": terminal_safe(self.message),
+            "hint": terminal_safe(self.hint) or None,
+            "exit_code": int(self.code),
+        }
+        return json.dumps(values)
 
 
 @dataclass(slots=True)
@@ -73,6 +91,7 @@ class Settings:
     """What holds for a whole run; click's context object."""
 
     verbose: bool = False
+    as_json: bool = False
 
 
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
@@ -81,9 +100,10 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     A command may return an ExitCode; None is DONE. No exception escapes.
     """
     settings = Settings()
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         result = command.main(
-            None if arguments is None else list(arguments),
+            given,
             prog_name="est",
             standalone_mode=False,
             obj=settings,
@@ -93,11 +113,13 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     except BaseException as exc:  # noqa: BLE001  the choke point
         if settings.verbose and not isinstance(exc, SystemExit):
             traceback.print_exc()
-        return _exit_code_of(exc)
+        # A command line that cannot be read has set no option yet.
+        as_json = settings.as_json or (isinstance(exc, click.UsageError) and "--json" in given)
+        return _exit_code_of(exc, as_json=as_json)
     return int(result) if isinstance(result, int) else int(ExitCode.DONE)
 
 
-def _exit_code_of(exc: BaseException) -> int:
+def _exit_code_of(exc: BaseException, *, as_json: bool) -> int:
     """Print the line that an exception deserves and return the exit code."""
     match exc:
         case KeyboardInterrupt() | click.Abort():
@@ -112,7 +134,7 @@ def _exit_code_of(exc: BaseException) -> int:
             error = as_cli_error(exc)
         case _:
             error = CliError(type(exc).__name__, ExitCode.INTERNAL)
-    _on_stderr(error.line)
+    _on_stderr(error.json_line if as_json else error.line)
     return int(error.code)
 
 
@@ -198,9 +220,23 @@ def verbose_option(command: Decorated) -> Decorated:
     )(command)
 
 
+def set_json(ctx: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+    """Have what is said on stderr be JSON; the callback of an option --json."""
+    if value:
+        ctx.ensure_object(Settings).as_json = True
+    return value
+
+
 def json_option(command: Decorated) -> Decorated:
-    """Add --json; the command gets `as_json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+    """Add --json; the command gets `as_json`. What is said on stderr is JSON then too."""
+    return click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        is_eager=True,
+        callback=set_json,
+        help="Print JSON, errors and warnings too.",
+    )(command)
 
 
 # Printing
@@ -217,13 +253,22 @@ def one_line(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line for people, on stderr."""
-    click.echo(terminal_safe(text), err=True)
+    """Print a line for people, on stderr; with --json as an object with a `note`."""
+    _say("note", text, text)
 
 
 def warn(text: str) -> None:
-    """Print a warning on stderr."""
-    say(f"est: warning: {text}")
+    """Print a warning on stderr; with --json as an object with a `warning`."""
+    _say("warning", text, f"est: warning: {text}")
+
+
+def _say(kind: str, text: str, line: str) -> None:
+    context = click.get_current_context(silent=True)
+    settings = None if context is None else context.find_object(Settings)
+    as_json = settings is not None and settings.as_json
+    click.echo(
+        json.dumps({kind: terminal_safe(text)}) if as_json else terminal_safe(line), err=True
+    )
 
 
 @contextmanager

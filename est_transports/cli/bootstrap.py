@@ -12,6 +12,7 @@ from est_transports.chains import is_self_signed, leading_to
 from est_transports.cli._common import CliError, ExitCode, say
 from est_transports.cli.client_options import Target
 from est_transports.cli.describe import fingerprint, subject_text
+from est_transports.cli.hints import remedy
 from est_transports.cli.talk import Talk
 
 
@@ -48,9 +49,10 @@ def provisioned(target: Target) -> Target:
     anchors = tuple(dict.fromkeys((*target.trust, *roots)))
     if not anchors:
         raise CliError(
-            f"{target.uri}: there is no self-signed certificate in the answer [trust/no-root]",
+            f"{target.uri}: there is no self-signed certificate in the answer",
             ExitCode.REFUSED,
-            "the server's operator must add the root to its CA certificates",
+            remedy("trust/no-root"),
+            error_code="trust/no-root",
         )
     return _trusting(target, anchors, dict.fromkeys((*received, *target.trust)))
 

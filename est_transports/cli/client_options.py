@@ -33,6 +33,7 @@ from est_transports.cli._common import (
     ask_password,
     json_option,
     password_from_stdin,
+    say,
     verbose_option,
     warn,
 )
@@ -58,9 +59,10 @@ _MAX_SYSTEM_FILES: Final = 2000
 class Passwords:
     """Answers a server's challenges with one user's password; asks for it where it must.
 
-    What was given once and refused is not given again. `refused` says that it happened. Only
-    the server of `uri` is given anything: not one that it points to. `implicit` says that it is
-    trusted for third parties' sake only, which is worth a warning.
+    What was given once and refused is not given again. `refused` says that it happened, `sent`
+    that a password went out at all. Only the server of `uri` is given anything: not one that it
+    points to. `implicit` says that it is trusted for third parties' sake only, which is worth a
+    warning.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Passwords:
         self.implicit = implicit
         self._origin = uri.origin
         self.refused = False
+        self.sent = False
         self.unknown_schemes: tuple[str, ...] = ()
         self._password = password
         self._typed: str | None = None
@@ -90,7 +93,10 @@ class Passwords:
             warn("the password goes to a server that only the system's trust store vouches for")
             self.implicit = False
         if self._password is None and (self._typed is None or self.refused):
+            if self.refused:
+                say(f"the server refuses that password of {self.user}")
             self._typed = ask_password(f"Password of {self.user}")
+        self.sent = True
         return BasicCredentials(user=self.user, password=self._password or self._typed or "")
 
 

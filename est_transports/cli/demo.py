@@ -148,7 +148,8 @@ def demo(*, directory: Path | None, as_json: bool) -> ExitCode:
             if not as_json:
                 _print(steps)
             name = list(STEPS)[len(steps)]
-            raise CliError(f"demo: step {name}: {exc.message}", exc.code, exc.hint) from exc
+            message = f"demo: step {name}: {exc.message}"
+            raise CliError(message, exc.code, exc.hint, error_code=exc.error_code) from exc
     if as_json:
         kept = None if directory is None else str(directory.absolute())
         values = [{"step": s.name, "ms": round(s.ms, 1), "detail": s.detail} for s in steps]

@@ -17,7 +17,7 @@ from est_transports import _clock
 from est_transports.cli._common import CliError, ExitCode, say
 from est_transports.cli.client_options import Target
 from est_transports.cli.describe import certificate_values
-from est_transports.cli.failures import AGAIN
+from est_transports.cli.hints import AGAIN
 from est_transports.cli.keys import NewKey, make_key, warn_unless_wanted
 from est_transports.cli.pending import Pending, forget_pending, resume, save_pending
 from est_transports.cli.received import Place, checked_chain, install
@@ -177,6 +177,7 @@ def _request(
             f"the server's CSR attributes cannot be met: {exc.message}",
             ExitCode.REFUSED,
             "see `est csrattrs`; a request of your own goes with --csr",
+            error_code=exc.code if isinstance(exc, RemoteProtocolError) else "",
         ) from exc
 
 

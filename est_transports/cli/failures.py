@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from est_core import Failed, Operation
-from est_transports import _clock
 from est_transports.cli._common import CliError, ExitCode
 from est_transports.cli.client_options import Fingerprint, Target
-from est_transports.cli.describe import moment, subject_text
-
-AGAIN: Final = "run the command again: the same key will be used"
-"""What to do after a request may have got through and no answer came."""
+from est_transports.cli.describe import subject_text
+from est_transports.cli.hints import CHECK_CERT, LOG, expired_identity, hint_for
 
 _AREAS: Final = {
     "coap": ExitCode.NETWORK,
@@ -23,47 +20,8 @@ _AREAS: Final = {
 }
 """Exit codes by the first half of an error code; what is not here is a refusal."""
 
-_TRUST: Final = "name the CA that certified the server with --trust CA.pem"
-_OTHER_TRUST: Final = (
-    "none of the CAs that you trust is this server's; take the CA file from the server's operator"
-)
-_PORT: Final = "check host and port; is the server running?"
-
-_HINTS: Final = {
-    "connect/refused": _PORT,
-    "connect/timeout": "check host and port, or wait longer with --timeout",
-    "connect/unknown-host": "check the name of the host",
-    "connect/unreachable": "check the network",
-    "coap/timeout": "check host and port; on a slow link, wait longer with --timeout",
-    "connection/lost": AGAIN,
-    "http/timeout": "wait longer with --timeout",
-    "server/name-mismatch": "use a name that stands in the server's certificate",
-    "tls/not-tls": "check the port: this one does not speak TLS",
-    "tls/closed": _PORT,
-    "tls/peer-refused-certificate": "check --cert: the server's CA must have issued it",
-    "auth/no-challenge": "the server wants a client certificate: give --cert and --key",
-    "pop/cannot-relink": "give the key of the CSR with --new-key",
-    "pop/no-binding": "the server must speak (D)TLS 1.2 with extended master secret",
-    "redirect/refused": "give that address if you trust it",
-    "trust/no-root": "the server's operator must add the root to its CA certificates",
-}
-"""What to do about it, by the whole error code."""
-
+_LOGIN: Final = ("auth/no-challenge", "auth/no-credentials", "auth/refused")
 _MAX_SHOWN: Final = 3  # CA certificates that were refused
-
-_UNTRUSTED: Final = ("server/untrusted", "tls/untrusted-server")
-
-_CERTIFICATE: Final = (
-    "check --cert: a CA that the server accepts must have issued it; a manufacturer's enrols, "
-    "it does not renew; the server's log says why"
-)
-
-_STATUS_HINTS: Final = {
-    403: "the server's log says why",
-    404: "check the URL and its label; not every server has every operation",
-    500: "the server's log says why",
-    503: "the server is busy: try again later",
-}
 
 DOING: Final = {
     Operation.CACERTS: "cannot fetch the CA certificates",
@@ -81,21 +39,20 @@ def exit_code_of(code: str) -> ExitCode:
 
 def failure(failed: Failed, operation: Operation, target: Target) -> CliError:
     """Return the error for an exchange that ended in Failed."""
-    code, message, hint = failed.code, failed.message, _hint(failed, target)
-    if code in ("auth/no-credentials", "auth/refused"):
-        message, hint = _login_failure(target)
+    code, message, hint = failed.code, failed.message, hint_for(failed, operation, target)
+    if code in _LOGIN:
+        message, hint = _login_failure(failed, target)
         # To the core it is the same whether a wrong password was the last one or there was none.
         code = "auth/refused" if target.passwords.refused else code
-    if code == "trust/refused" and target.fingerprint is not None:
+    elif code == "trust/refused" and target.fingerprint is not None:
         message, hint = _mismatch(target.fingerprint)
+    elif exit_code_of(code) is ExitCode.REFUSED:
+        hint = expired_identity(target) or hint
     status = failed.response.status if failed.response else None
     if status is not None:
         message = f"{message} ({_status_text(status, target)})"
-    return CliError(
-        f"{DOING[operation]}: {target.uri}: {message} [{code}]",
-        exit_code_of(code),
-        hint,
-    )
+    message = f"{DOING[operation]}: {target.uri}: {message}"
+    return CliError(message, exit_code_of(code), hint, error_code=code)
 
 
 def _status_text(status: int, target: Target) -> str:
@@ -117,44 +74,37 @@ def may_have_been_issued(failed: Failed) -> bool:
     )
 
 
-def _hint(failed: Failed, target: Target) -> str:
-    expired = _expired_identity(target)
-    if expired and exit_code_of(failed.code) is ExitCode.REFUSED:
-        return expired
-    if failed.code == "auth/no-challenge" and target.identity is not None:
-        return "the server does not accept the certificate given with --cert"
-    if failed.code in _HINTS:
-        return _HINTS[failed.code]
-    if failed.code in _UNTRUSTED:
-        return _untrusted_hint(failed, target)
-    status = failed.response.status if failed.response else None
-    if status == 403 and target.identity is not None:
-        return _CERTIFICATE
-    return _STATUS_HINTS.get(status or 0, "")
-
-
-def _untrusted_hint(failed: Failed, target: Target) -> str:
-    """Return what to do about a server's certificate; where nothing is sure to help, nothing."""
-    if "trust anchor" in failed.message:
-        if target.ca_certificates is not None:
-            return "the CA that it sent did not certify it: `est enroll` with --trust may help"
-        return _OTHER_TRUST if target.trust else _TRUST
-    return "the server's operator must renew it" if failed.message.endswith("expired") else ""
-
-
-def _login_failure(target: Target) -> tuple[str, str]:
+def _login_failure(failed: Failed, target: Target) -> tuple[str, str]:
+    """Return what became of a login, and what to do that was not done yet."""
     passwords = target.passwords
+    said = f": {failed.response.reason}" if failed.response and failed.response.reason else ""
     if passwords.unknown_schemes:
         schemes = ", ".join(passwords.unknown_schemes)
-        return f"the server offers only {schemes} authentication", "use --cert and --key"
-    if passwords.user is None:
-        expired = _expired_identity(target)
-        if expired:
-            return "the server does not accept the certificate given with --cert", expired
-        if target.identity is not None:
-            return "the server does not accept the certificate given with --cert", "try --user NAME"
-        return "the server wants to know who is asking", "give --user NAME, or --cert and --key"
-    return f"the server refuses user {passwords.user}", "check the name and the password"
+        message = f"the server offers only {schemes} authentication, and est speaks Basic{said}"
+        return message, _other_way_in(target, "ask the server's operator for Basic")
+    if failed.code == "auth/refused" or (passwords.user is not None and passwords.sent):
+        return f"the server refuses user {passwords.user}{said}", "check the name and the password"
+    if target.identity is not None:
+        message = f"the server does not accept the certificate given with --cert{said}"
+        return message, _other_way_in(target, LOG)
+    if failed.code == "auth/no-challenge":
+        message = f"the server asks for credentials and does not say of which kind{said}"
+        return message, _other_way_in(target, LOG)
+    return (
+        f"the server wants to know who is asking{said}",
+        "give --user NAME, or --cert and --key",
+    )
+
+
+def _other_way_in(target: Target, otherwise: str) -> str:
+    """Return what else than was given may let this client in."""
+    if expired := expired_identity(target):
+        return expired
+    if target.identity is None:
+        return "use --cert and --key, if the server takes certificates"
+    if target.passwords.user is None and not target.passwords.unknown_schemes:
+        return "try --user NAME" if target.uri.scheme == "https" else CHECK_CERT
+    return f"the certificate given with --cert does not do; {otherwise}"
 
 
 def _mismatch(wanted: Fingerprint) -> tuple[str, str]:
@@ -164,12 +114,3 @@ def _mismatch(wanted: Fingerprint) -> tuple[str, str]:
         f"no root that the server sent has the fingerprint given; it sent {', '.join(sent)}{more}",
         "nothing was trusted; ask the operator of the CA which fingerprint is right",
     )
-
-
-def _expired_identity(target: Target) -> str:
-    if target.identity is None:
-        return ""
-    end = target.identity.certificate.not_valid_after_utc
-    if end > _clock.instant().wall:
-        return ""
-    return f"the certificate given with --cert expired on {moment(end)}; enrol again"

@@ -25,6 +25,7 @@ from est_transports.cli.files import (
     refuse_existing,
     write_files,
 )
+from est_transports.cli.hints import remedy
 from est_transports.cli.keys import NewKey
 from est_transports.names import name_text
 
@@ -93,9 +94,10 @@ def checked_chain(
         warn("no CA certificate is known: the new certificate was not verified")
     elif not any(issuer in trusted for issuer in chain):
         raise CliError(
-            f"the certificate that the server sent is not issued by its CA [{UNTRUSTED}]",
+            "the certificate that the server sent is not issued by its CA",
             ExitCode.REFUSED,
-            "nothing was installed; tell the operator of the server",
+            f"nothing was installed; {remedy(UNTRUSTED)}",
+            error_code=UNTRUSTED,
         )
     if certificate.subject != asked:
         warn(f"the certificate is for {name_text(certificate.subject)}")

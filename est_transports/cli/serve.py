@@ -20,7 +20,7 @@ import click
 from cryptography.hazmat.backends.openssl import backend
 
 from est_core import Authentication, LocalProtocolError, Operation, __version__
-from est_transports.cli._common import CliError, ExitCode, say, verbose_option
+from est_transports.cli._common import CliError, ExitCode, say, set_json, verbose_option
 from est_transports.cli.describe import fingerprint
 from est_transports.cli.directory import (
     directory_argument,
@@ -118,7 +118,9 @@ class AuthenticationWords(click.ParamType[Authentication]):
     help="Only take requests that are linked to their TLS or DTLS connection.",
 )
 @click.option("--workers", metavar="N", type=click.IntRange(1, MAX_WORKERS), help="Processes.")
-@click.option("--json", "as_json", is_flag=True, help="Log in JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, is_eager=True, callback=set_json, help="Log in JSON."
+)
 @verbose_option
 def serve(
     directory: Path,

@@ -63,7 +63,7 @@ class EnrollmentFailedError(CliError):
     """An enrolment failed; `may_be_issued` if a certificate may exist all the same."""
 
     def __init__(self, error: CliError, *, may_be_issued: bool) -> None:
-        super().__init__(error.message, error.code, error.hint)
+        super().__init__(error.message, error.code, error.hint, error_code=error.error_code)
         self.may_be_issued = may_be_issued
 
 
@@ -108,7 +108,7 @@ class Talk:
     ) -> None:
         self._client.close()
         for _, error in self._passed_over:
-            warn(error.message)
+            warn(error.text)
 
     def ca_certs(self) -> tuple[x509.Certificate, ...]:
         """Return the CA certificates in the server's order. RFC 7030 4.1."""

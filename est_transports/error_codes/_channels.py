@@ -63,10 +63,7 @@ CHANNELS: Final = (
             ErrorCode(
                 code="tls/untrusted-server",
                 cause="the client does not trust the server's certificate",
-                remedy=(
-                    "name the CA that certified the server with `--trust`; take it from the "
-                    "server's operator"
-                ),
+                remedy="name the CA that certified the server with `--trust CA.pem`",
                 audience=Audience.USER,
             ),
             ErrorCode(

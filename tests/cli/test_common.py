@@ -116,7 +116,7 @@ def test_a_group_alone_prints_its_help_as_it_is(arguments: list[str], capsys: Ca
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["user", "--help"], ["init", "ca", "--json"]]
+    "arguments", [["--help"], ["--version"], ["user", "--help"], ["init", "ca"]]
 )
 def test_a_full_disk_on_standard_output_is_a_local_error(
     arguments: list[str], tmp_path: Path

@@ -132,6 +132,29 @@ def test_ca_certificates_and_attributes_are_open_by_default(
     assert response.outcome in (Outcome.OK, Outcome.NOT_AVAILABLE)
 
 
+@pytest.mark.parametrize(
+    "failure, told",
+    [
+        ("", ""),
+        ("revoked", "; the one shown is not verified: revoked"),
+        ("x" * 500, "; the one shown is not verified: " + "x" * 200),
+    ],
+)
+def test_a_client_is_told_why_its_certificate_does_not_count(
+    failure: str, told: str, now: Instant
+) -> None:
+    exchange = receive(
+        Request(operation=Operation.SIMPLEENROLL, payload=csr_der()),
+        now,
+        on=replace(channel(TrustClass.FAILED), failure=failure),
+        policy=policy_for(Authentication.CERT),
+    )
+    response = finish(exchange, FakeApplication())
+    assert response.code == "auth/certificate-not-accepted"
+    wanted = "a client certificate with explicit or implicit trust is required"
+    assert response.reason == f"{wanted}{told}"
+
+
 @pytest.mark.req("EST-158")
 @pytest.mark.parametrize("trust", [TrustClass.NONE, TrustClass.FAILED, TrustClass.IMPLICIT])
 def test_reenrolment_wants_a_certificate_of_the_own_ca_whatever_the_password(

@@ -208,9 +208,18 @@ def test_a_client_without_credentials_gives_up() -> None:
 
 @pytest.mark.req("EST-041")
 def test_a_401_without_challenge_asks_for_nothing() -> None:
-    exchange = enrolment(session(credentials=GOOD))
+    exchange = enrolment()
     answered(exchange, Response(operation=ENROLL, outcome=Outcome.CHALLENGE))
     assert take(exchange, Failed).code == "auth/no-challenge"
+
+
+def test_a_401_without_challenge_after_credentials_refuses_them() -> None:
+    """Servers answer so to a wrong password, and nothing else is known to try."""
+    exchange = enrolment(session(credentials=GOOD))
+    refusal = Response(operation=ENROLL, outcome=Outcome.CHALLENGE, reason="user is locked")
+    answered(exchange, refusal)
+    result = take(exchange, Failed)
+    assert (result.code, result.response) == ("auth/refused", refusal)
 
 
 def test_every_challenge_is_handed_over_in_the_servers_order() -> None:

@@ -515,6 +515,39 @@ def test_csrattrs_of_204_and_404_mean_none(now: Instant) -> None:
         assert response.outcome is Outcome.NOT_AVAILABLE
 
 
+@pytest.mark.parametrize(
+    "headers, came",
+    [
+        ((), "nothing"),
+        (((b"content-type", b"text/html; charset=utf-8"),), "'text/html; charset=utf-8'"),
+    ],
+)
+def test_an_answer_of_another_media_type_is_refused_with_what_came(
+    headers: tuple[tuple[bytes, bytes], ...], came: str, now: Instant
+) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        read_back(answer(200, *headers), b"MAA=", now)
+    assert caught.value.message == (
+        f"the answer should be application/pkcs7-mime, and its Content-Type is {came}"
+    )
+
+
+def test_the_text_of_a_401_is_kept(now: Instant) -> None:
+    response = read_back(answer(401), b"user is locked\n", now)
+    assert (response.outcome, response.reason) == (Outcome.CHALLENGE, "user is locked")
+
+
+def test_of_a_page_the_title_is_shown(now: Instant) -> None:
+    page = b"<html><head><title>502 Bad Gateway</title></head><body>...</body></html>"
+    for headers in ((), ((b"content-type", b"text/html"),)):
+        assert read_back(answer(502, *headers), page, now).reason == "502 Bad Gateway"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_when_to_try_again_is_read_whatever_the_status(status: int, now: Instant) -> None:
+    assert read_back(answer(status, (b"retry-after", b"7")), b"", now).retry_after == 7
+
+
 def test_a_peers_text_is_cut_and_made_printable(now: Instant) -> None:
     body = b"\x1b[31mred\x00\xff" + b"x" * 5000
     response = read_back(answer(500), body, now)

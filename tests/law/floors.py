@@ -44,7 +44,7 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
     ("model enrollment", "uri policy", "decisions", "events"),
     # F5: tables, the halves of the machines that need no state, and the maps to wires.
     (
-        "_tables _http _coap _admission _answers _linked_csr",
+        "_tables _error_text _path_faults _http _coap _admission _answers _linked_csr",
         "_discovery _http_target",
         "httpmap coapmap",
     ),

@@ -45,6 +45,7 @@ CORE_STANDARD_LIBRARY: Final = frozenset(
         "functools",
         "hashlib",
         "hmac",
+        "html",
         "ipaddress",
         "itertools",
         "math",

@@ -331,6 +331,7 @@ def test_a_ca_past_its_own_end_is_away(caplog: pytest.LogCaptureFixture) -> None
     decision = subject.enroll(enrolment())
     assert isinstance(decision, Postpone)
     assert decision.code == "server/ca-unavailable"
+    assert decision.reason == "the CA's own certificate is not valid now"
     assert "the CA cannot issue" in caplog.text
 
 

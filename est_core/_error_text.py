@@ -1,0 +1,69 @@
+"""What people are shown of the body of a refusal: a line of text, whatever was sent.
+
+Refusals often come from a proxy in front of the server, as a page of HTML. Of a page the title is
+shown, or else the first sentence. It is scanned once from left to right, so that no body takes
+more than linear time.
+"""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import Final
+
+from est_core.model import shown_text
+
+_SCANNED_BYTES: Final = 16 * 1024
+"""Of a body; titles stand at the top."""
+_HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
+_HTML_START: Final = re.compile(r"\s*(?:<!doctype\s+html|<html|<head|<body|<title)", re.IGNORECASE)
+_TAG_NAME: Final = re.compile(r"/?[a-z0-9]+")
+_NOT_TEXT: Final = frozenset({"script", "style", "template", "noscript"})
+"""Elements whose content is never shown."""
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s")
+
+
+def error_text(body: bytes, max_chars: int, content_type: str = "") -> str:
+    """Return text of a refusal's body that may be printed, at most `max_chars` long.
+
+    Of HTML, by its media type or how it begins, the title, or the first sentence where there is
+    none. What is not printable becomes a blank.
+    """
+    text = body[:_SCANNED_BYTES].decode("utf-8", "replace")
+    if content_type.partition(";")[0].strip().lower() in _HTML_TYPES or _HTML_START.match(text):
+        text = _text_of_html(text)
+    return shown_text(text, max_chars)
+
+
+def _text_of_html(page: str) -> str:
+    title, body = _title_and_body(page)
+    if line := _one_line(title):
+        return line
+    return _SENTENCE_END.split(_one_line(body), maxsplit=1)[0]
+
+
+def _title_and_body(page: str) -> tuple[str, str]:
+    """Return the content of the first title, and all other text, without markup."""
+    lower, title, texts, at = page.lower(), "", [], 0
+    while (start := page.find("<", at)) >= 0:
+        texts.append(page[at:start])
+        comment = page.startswith("<!--", start)
+        closing = "-->" if comment else ">"
+        end = page.find(closing, start)
+        if end < 0:
+            return title, " ".join(texts)
+        at = end + len(closing)
+        match = None if comment else _TAG_NAME.match(lower, start + 1)
+        name = match[0] if match else ""
+        if name == "title" or name in _NOT_TEXT:
+            stop = lower.find(f"</{name}", at)
+            content = page[at:] if stop < 0 else page[at:stop]
+            at = len(page) if stop < 0 else stop
+            if name == "title":
+                title = title or content
+    texts.append(page[at:])
+    return title, " ".join(texts)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(unescape(text).split())

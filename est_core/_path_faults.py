@@ -1,0 +1,39 @@
+"""Which part of a path is wrong, in the words of a refusal. RFC 7030 3.2.2, RFC 9148 4.1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from est_core._errors import Fault, RemoteProtocolError
+from est_core.model import shown_text
+
+_SHOWN_CHARS: Final = 64
+
+
+def other_root(root: str) -> RemoteProtocolError:
+    """Return the refusal of a path that is not below `root`."""
+    return _unknown(f"the path does not begin with {root}")
+
+
+def not_label_and_operation(tail: Sequence[str]) -> RemoteProtocolError:
+    """Return the refusal of what follows the root where that is not one segment, or two."""
+    if not any(tail):
+        return _unknown("the path ends where an operation belongs")
+    if not tail[-1]:
+        return _unknown("the path ends in a slash")
+    if not all(tail):
+        return _unknown("the path has an empty segment")
+    labels = shown_text("/".join(tail[:-1]), _SHOWN_CHARS)
+    return _unknown(f"a label is one segment of the path, and '{labels}' is {len(tail) - 1}")
+
+
+def no_operation(segment: str) -> RemoteProtocolError:
+    """Return the refusal of a last segment that is no operation."""
+    shown = shown_text(segment, _SHOWN_CHARS)
+    message = f"'{shown}' is no operation here" if shown else "the path ends in a slash"
+    return RemoteProtocolError("path/operation", message, Fault.NOT_FOUND)
+
+
+def _unknown(message: str) -> RemoteProtocolError:
+    return RemoteProtocolError("path/unknown", message, Fault.NOT_FOUND)

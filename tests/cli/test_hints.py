@@ -1,0 +1,250 @@
+"""What the client commands say about the refusals of servers that are not ours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from est_core import Failed, Fault, Operation, Outcome, Response
+from est_transports.cli.client_options import make_target
+from est_transports.cli.failures import failure
+from est_transports.cli.hints import remedy
+from tests.cli.canned import canned_server
+from tests.cli.scripted import CHALLENGE, answer, scripted_server
+from tests.cli.test_client_side import Terminal, est, one_error_line
+from tests.pki import pki
+
+__all__ = ["est"]  # the fixture
+
+DIGEST = b'WWW-Authenticate: Digest realm="x", nonce="n", qop="auth"'
+BEARER = b'WWW-Authenticate: Bearer realm="x"'
+UNAUTHORIZED = b"HTTP/1.1 401 Unauthorized"
+USER = ("--user", "alice:secret")
+
+
+def refused(terminal: Terminal, *arguments: str, script: tuple[bytes, ...]) -> str:
+    """The error of an enrolment that a server answers with the script."""
+    with scripted_server(terminal.directory, *script) as server:
+        code, _, err = terminal(
+            "enroll", server.url, "--trust", terminal.trust, "--cn", "x", "--out", terminal.out,
+            *arguments,
+        )  # fmt: skip
+    assert code == 1
+    assert one_error_line(err), err
+    return err
+
+
+# Credentials
+
+
+def test_a_401_without_challenge_after_a_password_refuses_it_and_its_body_is_shown(
+    est: Terminal,
+) -> None:
+    script = (answer(CHALLENGE), answer(UNAUTHORIZED, b"account is locked\n"))
+    err = refused(est, *USER, script=script)
+    assert "the server refuses user alice: account is locked (HTTP 401) [auth/refused]" in err
+    assert err.endswith("; check the name and the password\n")
+
+
+def test_a_bare_401_without_credentials_shows_its_body_and_says_what_may_be_given(
+    est: Terminal,
+) -> None:
+    err = refused(est, script=(answer(UNAUTHORIZED, b"who are you?"),))
+    assert "who are you? (HTTP 401)" in err
+    assert "--cert and --key" in err
+
+
+@pytest.mark.parametrize("scheme, challenge", [("Digest", DIGEST), ("Bearer", BEARER)])
+@pytest.mark.parametrize("user", [(), USER], ids=["no user", "user"])
+@pytest.mark.parametrize("with_certificate", [False, True])
+def test_a_server_of_another_scheme_is_named_and_nothing_given_is_advised(
+    est: Terminal, scheme: str, challenge: bytes, user: tuple[str, ...], with_certificate: bool
+) -> None:
+    identity = est.identity(pki().client) if with_certificate else ()
+    err = refused(est, *user, *identity, script=(answer(UNAUTHORIZED, b"", challenge),))
+    assert f"the server offers only {scheme} authentication, and est speaks Basic" in err
+    hint = err.rpartition("; ")[2]
+    assert "--user" not in err, "it would not help"
+    if with_certificate:
+        assert "--cert and --key" not in err
+        assert "ask the server's operator for Basic" in hint
+    else:
+        assert "use --cert and --key" in hint
+
+
+# Statuses
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    "fields, when",
+    [
+        ((), "try again later"),
+        ((b"Retry-After: 120",), "try again in 120 s"),
+        ((b"Retry-After: Fri, 01 Jan 2100 00:00:00 GMT",), "after 2100-01-01T00:00:00Z"),
+    ],
+)
+def test_too_many_requests_and_unavailable_say_when_to_try_again(
+    est: Terminal, status: int, fields: tuple[bytes, ...], when: str
+) -> None:
+    script = (answer(b"HTTP/1.1 %d No" % status, b"", *fields),)
+    err = refused(est, script=script)
+    assert f"(HTTP {status})" in err
+    assert when in err
+    assert "busy" not in err, "nobody said so"
+
+
+def test_of_a_proxys_page_the_title_is_shown_and_no_control_character(est: Terminal) -> None:
+    page = b"<html><head><title>504 &#27;[2JGateway\x1b[31m Time-out</title></head></html>"
+    err = refused(est, script=(answer(b"HTTP/1.1 504 x", page, b"Content-Type: text/html"),))
+    assert "504 [2JGateway [31m Time-out (HTTP 504)" in err
+    assert "\x1b" not in err
+    assert "<" not in err
+    assert "proxy" in err
+
+
+@pytest.mark.parametrize(
+    "body", [b"PoP linking is required", b"missing challengePassword", b"Channel Binding: none"]
+)
+def test_a_403_about_linking_names_pop(est: Terminal, body: bytes) -> None:
+    err = refused(est, script=(answer(b"HTTP/1.1 403 x", body),))
+    assert err.endswith(
+        "; give --pop always, which uses TLS 1.2 unless --tls-exporter is given too\n"
+    )
+    err = refused(
+        est, "--pop", "always", "--tls-max", "1.2", script=(answer(b"HTTP/1.1 403 x", body),)
+    )
+    assert "give --pop" not in err
+
+
+def test_a_403_that_says_nothing_may_be_about_linking(est: Terminal) -> None:
+    err = refused(est, script=(answer(b"HTTP/1.1 403 Forbidden"),))
+    assert "the server's log says why" in err
+    assert "--pop always" in err
+    err = refused(est, "--pop", "always", "--tls-max", "1.2", script=(answer(b"HTTP/1.1 403 x"),))
+    assert "--pop" not in err
+
+
+@pytest.mark.parametrize(
+    "text, operation, hint, other",
+    [
+        (
+            "the certificate was revoked",
+            Operation.SIMPLEREENROLL,
+            remedy("auth/certificate-revoked"),
+            "manufacturer",
+        ),
+        (
+            "a client certificate with explicit trust is required; the one shown is not verified: "
+            "revoked",
+            Operation.SIMPLEREENROLL,
+            remedy("auth/certificate-revoked"),
+            "manufacturer",
+        ),
+        (
+            "a client certificate with explicit trust is required; the one shown is not verified: "
+            "leads to no trust anchor",
+            Operation.SIMPLEREENROLL,
+            "check --cert",
+            "manufacturer",
+        ),
+        (
+            "a client certificate with explicit trust is required",
+            Operation.SIMPLEREENROLL,
+            "a manufacturer's enrols, it does not renew",
+            "anew",
+        ),
+        (
+            "this CA did not issue the certificate",
+            Operation.SIMPLEREENROLL,
+            "manufacturer's",
+            "anew",
+        ),
+        ("Forbidden", Operation.SIMPLEREENROLL, "check --cert", "manufacturer"),
+        ("no", Operation.SIMPLEENROLL, "check --cert", "manufacturer"),
+    ],
+)
+def test_a_certificate_is_explained_by_what_the_server_says_of_it(
+    est: Terminal, text: str, operation: Operation, hint: str, other: str
+) -> None:
+    _, cert, _, key = est.identity(pki().client)
+    target = make_target(url="https://est.example", trust=est.trust, cert=Path(cert), key=Path(key))
+    response = Response(
+        operation=operation, outcome=Outcome.DENIED, fault=Fault.FORBIDDEN, reason=text, status=403
+    )
+    failed = Failed(code="response/status-403", message=text, response=response)
+    found = failure(failed, operation, target).hint
+    assert hint in found
+    assert other not in found
+
+
+# The table
+
+
+@pytest.mark.parametrize(
+    "code, hint",
+    [
+        ("connect/refused", "check host and port; is the server running?"),
+        ("cms/signed", "tell the server's operator: have the server send certificates without"),
+        ("policy/of-somebody-else", ""),
+    ],
+)
+def test_the_hint_is_the_remedy_of_the_code(est: Terminal, code: str, hint: str) -> None:
+    target = make_target(url="https://est.example", trust=est.trust)
+    failed = Failed(code=code, message="no")
+    error = failure(failed, Operation.CACERTS, target)
+    assert error.hint.startswith(hint)
+    assert bool(error.hint) == bool(hint)
+    assert "`" not in error.hint
+    assert error.error_code == code
+
+
+# JSON
+
+
+def test_with_json_an_error_is_an_object(est: Terminal) -> None:
+    script = (answer(b"HTTP/1.1 400 x", b"the CN is \xe2\x80\xaewrong"),)
+    with scripted_server(est.directory, *script) as server:
+        arguments = ("enroll", server.url, "--trust", est.trust, "--cn", "x", "--out", est.out)
+        code, out, err = est(*arguments, "--json")
+    assert (code, out) == (1, "")
+    assert json.loads(err) == {
+        "code": "response/status-400",
+        "message": f"cannot enrol: {server.url}: the CN is  wrong (HTTP 400)",
+        "hint": "read the server's text; its operator finds the reason in the server's log",
+        "exit_code": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments, exit_code",
+    [
+        (("certs", "list", "nowhere", "--json"), 5),
+        (("enroll", "https://localhost", "--json"), 2),
+        (("enroll", "--json", "--no-such-option"), 2),
+        (("cacerts", "ftp://x", "--json"), 2),
+    ],
+)
+def test_with_json_errors_of_all_kinds_are_objects(
+    est: Terminal, arguments: tuple[str, ...], exit_code: int
+) -> None:
+    code, out, err = est(*arguments)
+    assert (code, out) == (exit_code, "")
+    found = json.loads(err)
+    assert set(found) == {"code", "message", "hint", "exit_code"}
+    assert found["exit_code"] == exit_code
+    assert found["code"] is None
+    assert found["message"]
+
+
+def test_with_json_a_warning_is_an_object_too(est: Terminal) -> None:
+    with canned_server() as server:
+        server.application.csrattrs_fail = True
+        code, out, err = est.enroll(server, "--json")
+    assert code == 0
+    assert json.loads(out)["status"] == "enrolled"
+    (warning,) = (json.loads(line) for line in err.splitlines())
+    assert set(warning) == {"warning"}
+    assert "cannot fetch the CSR attributes" in warning["warning"]

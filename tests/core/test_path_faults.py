@@ -1,0 +1,93 @@
+"""Which part of a refused path is wrong, alike on both wires and in the URL of the command."""
+
+from __future__ import annotations
+
+import pytest
+
+from est_core import EstUri, Label, Limits, LocalProtocolError, coapmap, default_policy, httpmap
+
+POLICY = default_policy(labels=frozenset({Label("lab")}))
+BELOW = ".well-known/est"
+
+
+def refused(path: str) -> tuple[str, str]:
+    """Code and text of the refusal, which is the same over HTTP and CoAP."""
+    http = httpmap.check_head(
+        httpmap.RequestHead(method=b"GET", target=f"/{path}".encode()),
+        policy=POLICY,
+        limits=Limits(),
+    )
+    coap = coapmap.check_head(
+        coapmap.RequestHead(code=coapmap.Code.GET, path=tuple(path.split("/"))),
+        policy=POLICY,
+        limits=Limits(),
+    )
+    assert http is not None
+    assert coap is not None
+    assert (coap.code, coap.reason) == (http.code, http.reason)
+    return http.code, http.reason
+
+
+@pytest.mark.parametrize(
+    "path, code, reason",
+    [
+        (f"{BELOW}/lab/cacerts/", "path/unknown", "the path ends in a slash"),
+        (f"{BELOW}/lab//cacerts", "path/unknown", "the path has an empty segment"),
+        (
+            f"{BELOW}/a/b/cacerts",
+            "path/unknown",
+            "a label is one segment of the path, and 'a/b' is 2",
+        ),
+        (BELOW, "path/unknown", "the path ends where an operation belongs"),
+        (f"{BELOW}/", "path/operation", "the path ends in a slash"),
+        (f"{BELOW}/cacerts/", "path/operation", "the path ends in a slash"),
+        (f"{BELOW}/CACERTS", "path/operation", "'CACERTS' is no operation here"),
+        (f"{BELOW}/lab/nothing\x07", "path/operation", "'nothing' is no operation here"),
+        (f"{BELOW}//cacerts", "path/label", "a label has 1 to 128 characters"),
+        (f"{BELOW}/cacerts/cacerts", "path/label", "'cacerts' is the name of an operation"),
+        (
+            f"{BELOW}/a b/cacerts",
+            "path/label",
+            "a label is one URI path segment of unreserved characters",
+        ),
+        (f"{BELOW}/x/cacerts", "path/not-offered", "no such label or operation here"),
+    ],
+)
+def test_the_part_that_is_wrong_is_named(path: str, code: str, reason: str) -> None:
+    assert refused(path) == (code, reason)
+
+
+def test_another_root_is_named_with_those_of_the_wire() -> None:
+    head = httpmap.RequestHead(method=b"GET", target=b"/est/cacerts")
+    refusal = httpmap.check_head(head, policy=POLICY, limits=Limits())
+    assert refusal is not None
+    assert (refusal.code, refusal.reason) == (
+        "path/unknown",
+        "the path does not begin with /.well-known/est",
+    )
+    other = coapmap.RequestHead(code=coapmap.Code.GET, path=("pki", "crts"))
+    refusal = coapmap.check_head(other, policy=POLICY, limits=Limits())
+    assert refusal is not None
+    assert refusal.reason == "the path does not begin with /.well-known/est or /est"
+
+
+@pytest.mark.parametrize(
+    "path, message",
+    [
+        ("a/b", "a label is one segment of the path, and 'a/b' is 2"),
+        (".well-known/est/a/b", "a label is one segment of the path, and 'a/b' is 2"),
+        (".well-known/est/lab/cacerts", "the path ends with the label: leave /cacerts out"),
+        ("lab/simpleenroll/", "the path ends with the label: leave /simpleenroll out"),
+        ("cacerts", "'cacerts' is the name of an operation"),
+        (".well-known", "the path of EST begins with /.well-known/est"),
+        (".well-known/x", "the path of EST begins with /.well-known/est"),
+        ("/lab", "the path has an empty segment"),
+        (".well-known//est", "the path has an empty segment"),
+    ],
+)
+def test_a_url_of_the_command_is_refused_with_the_part_that_is_wrong(
+    path: str, message: str
+) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        EstUri.parse(f"https://est.example/{path}")
+    assert caught.value.message == message
