@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from est_core._errors import Fault
+from est_core.arguments import checked
 from est_core.model import OPERATIONS, Operation, Outcome
 
 
@@ -46,6 +47,7 @@ class Code(IntEnum):
     PROXYING_NOT_SUPPORTED = 0xA5
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestHead:
     """Method and options of a request, as far as they concern EST.
@@ -63,6 +65,7 @@ class RequestHead:
     port: int | None = None
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseHead:
     """Code and options of a response.
@@ -76,6 +79,7 @@ class ResponseHead:
     size1_bytes: int | None = None
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyShape:
     """What the wire of one answer needs and the machine does not know.

@@ -7,7 +7,11 @@ object may be used on. Any other exception that escapes on peer input is a bug.
 
 from __future__ import annotations
 
+import re
 from enum import Enum, unique
+from typing import Final
+
+_CODE: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*/[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
 @unique
@@ -63,9 +67,28 @@ class RemoteProtocolError(ProtocolError):
     """
 
     def __init__(self, code: str, message: str, fault: Fault = Fault.MALFORMED) -> None:
+        # By hand, for `arguments` needs these errors.
+        for name, value, kind in (
+            ("code", code, str),
+            ("message", message, str),
+            ("fault", fault, Fault),
+        ):
+            if not isinstance(value, kind):
+                given = type(value).__name__
+                raise LocalProtocolError(
+                    f"RemoteProtocolError: {name} must be a {kind.__name__}, not {given}"
+                )
         super().__init__(message)
         self.code = code
         self.fault = fault
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
+
+
+def check_code(code: object) -> None:
+    """Raise LocalProtocolError unless that is `area/reason`, as every error code is."""
+    if not isinstance(code, str) or not _CODE.fullmatch(code):
+        raise LocalProtocolError(
+            f"a code is area/reason, both of lower-case words: {str(code)[:64]!r} is none"
+        )

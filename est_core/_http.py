@@ -8,11 +8,13 @@ from types import MappingProxyType
 from typing import Final
 
 from est_core._errors import Fault
+from est_core.arguments import checked
 from est_core.model import Operation, Outcome, PartKind
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestHead:
     """Request line and header fields. Field names may have any case.
@@ -30,6 +32,7 @@ class RequestHead:
         return _values(self.headers, name)
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseHead:
     """Status line and header fields. Names are written in canonical case."""
@@ -55,6 +58,7 @@ def by_name(headers: Headers) -> dict[bytes, list[bytes]]:
     return found
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyShape:
     """What the wire of one answer needs and the machine does not know.

@@ -28,8 +28,14 @@ class Instant:
     wall: datetime
 
     def __post_init__(self) -> None:
-        if self.wall.utcoffset() != _ZERO:
-            raise LocalProtocolError("wall must be an aware datetime in UTC")
+        # By hand, for every reading of a clock makes one.
+        mono: object = self.mono
+        if not isinstance(mono, float | int) or isinstance(mono, bool):
+            raise LocalProtocolError(f"mono must be a number, not {type(mono).__name__}")
+        wall: object = self.wall
+        if not isinstance(wall, datetime) or wall.utcoffset() != _ZERO:
+            given = "another" if isinstance(wall, datetime) else type(wall).__name__
+            raise LocalProtocolError(f"wall must be an aware datetime in UTC, not {given}")
 
     def after(self, seconds: float) -> Instant:
         """Return the moment that many seconds later on both clocks."""

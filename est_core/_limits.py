@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from est_core._errors import LocalProtocolError
+from est_core.arguments import checked
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds, with the unit in the name. All are positive; LocalProtocolError otherwise."""

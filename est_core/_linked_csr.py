@@ -15,7 +15,9 @@ from est_core.asn1.keys import SignatureAlgorithm
 from est_core.asn1.pkcs10 import (
     CertRequest,
     CertRequestInfo,
+    CsrArgument,
     assemble,
+    given_request,
     parse_cert_request,
     signature_is_valid,
 )
@@ -34,14 +36,14 @@ class LinkedCsr:
 
     def __init__(
         self,
-        csr: CertRequestInfo | CertRequest,
-        *,
+        csr: CsrArgument,
         csrattrs: CsrAttrs | None,
         algorithm: SignatureAlgorithm | None,
         pop: PopMode,
         limits: Limits,
     ) -> None:
         """Raise LocalProtocolError for a key that cannot be used with `algorithm`."""
+        csr = given_request(csr)
         self.spki = csr.spki
         self._csr = csr
         self._algorithm = algorithm

@@ -14,6 +14,7 @@ from typing import Final
 from cryptography import x509
 
 from est_core._errors import LocalProtocolError
+from est_core.arguments import checked
 
 TLS_UNIQUE_BYTES: Final = 12
 """Length of verify_data in every TLS 1.2 suite in use. RFC 5246 7.4.9."""
@@ -71,6 +72,7 @@ _BINDING_BYTES: Final = MappingProxyType(
 )
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelBinding:
     """A value both ends of one channel can compute and nobody else.
@@ -96,6 +98,7 @@ _VERSIONS_OF_KIND: Final = MappingProxyType(
 )
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
     """Facts about ONE secure channel. Frozen: a new connection is a new Channel.

@@ -10,6 +10,7 @@ alone may speak with a server that is not verified: the bootstrap of CA certific
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Sequence
 
 from cryptography import x509
 
@@ -27,9 +28,10 @@ from est_core._instant import Instant
 from est_core._limits import Limits
 from est_core._linked_csr import LinkedCsr
 from est_core._tables import CLIENT_TRANSITIONS, ClientInput, ClientState
+from est_core.arguments import checked_throughout
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
-from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
+from est_core.asn1.pkcs10 import CsrArgument
 from est_core.channel import Channel, TlsVersion
 from est_core.checks.identity import check_server
 from est_core.checks.pop import PopMode
@@ -54,6 +56,7 @@ from est_core.model import OPERATIONS, Operation, Outcome, Request, Response
 from est_core.uri import EstUri
 
 
+@checked_throughout
 class ClientSession:
     """What a client wants of one server.
 
@@ -65,19 +68,20 @@ class ClientSession:
 
     def __init__(
         self,
-        uri: EstUri,
+        uri: EstUri | str,
         *,
-        trust: tuple[x509.Certificate, ...] = (),
+        trust: Sequence[x509.Certificate] = (),
         identity: x509.Certificate | None = None,
         credentials: Credentials | None = None,
         pop: PopMode = PopMode.AUTO,
         max_version: TlsVersion | None = None,
         limits: Limits | None = None,
     ) -> None:
+        uri = EstUri.parse(uri) if isinstance(uri, str) else uri
         if uri.scheme == "coaps" and (credentials is not None or identity is None):
             raise LocalProtocolError("over CoAP a client shows a certificate, and no password")
         self.uri = uri
-        self.trust = trust
+        self.trust = tuple(trust)
         self.identity = identity
         self.credentials = sendable(credentials)
         self.pop = pop
@@ -104,7 +108,7 @@ class ClientSession:
 
     def enroll(
         self,
-        csr: CertRequestInfo | CertRequest,
+        csr: CsrArgument,
         *,
         csrattrs: CsrAttrs | None = None,
         algorithm: SignatureAlgorithm | None = None,
@@ -112,15 +116,15 @@ class ClientSession:
         """Return an exchange that ends in Enrolled. RFC 7030 4.2.
 
         A CertRequestInfo is linked to the channel and signed when the exchange asks for it, with
-        `algorithm` or one that fits the key. A CertRequest is sent as it is: where it would have
-        to be linked and is not, the exchange fails as "pop/cannot-relink". `csrattrs` is what
-        the server asked for. Raises LocalProtocolError for a key that cannot be used so.
+        `algorithm` or one that fits the key. A request that is signed is sent as it is: where it
+        would have to be linked and is not, the exchange fails as "pop/cannot-relink". `csrattrs` is
+        what the server asked for. Raises LocalProtocolError for a key that cannot be used so.
         """
         return ClientExchange(self, Operation.SIMPLEENROLL, csr, csrattrs, algorithm)
 
     def reenroll(
         self,
-        csr: CertRequestInfo | CertRequest,
+        csr: CsrArgument,
         *,
         csrattrs: CsrAttrs | None = None,
         algorithm: SignatureAlgorithm | None = None,
@@ -137,6 +141,7 @@ class ClientSession:
         return ClientExchange(self, Operation.SIMPLEREENROLL, csr, csrattrs, algorithm)
 
 
+@checked_throughout
 class ClientExchange:
     """One request to a server, from the first connection to the result.
 
@@ -149,7 +154,7 @@ class ClientExchange:
         self,
         session: ClientSession,
         operation: Operation,
-        csr: CertRequestInfo | CertRequest | None = None,
+        csr: CsrArgument | None = None,
         csrattrs: CsrAttrs | None = None,
         algorithm: SignatureAlgorithm | None = None,
         *,
@@ -162,9 +167,7 @@ class ClientExchange:
         self.resume_at: Instant | None = None
         self._csr: LinkedCsr | None = None
         if csr is not None:
-            self._csr = LinkedCsr(
-                csr, csrattrs=csrattrs, algorithm=algorithm, pop=session.pop, limits=session.limits
-            )
+            self._csr = LinkedCsr(csr, csrattrs, algorithm, session.pop, session.limits)
         self._uri = session.uri
         self._max_version = session.max_version
         self._credentials = session.credentials
@@ -173,9 +176,7 @@ class ClientExchange:
         self._trust_question: TrustDecisionRequested | None = None
         self._refusal: Response | None = None
         self._redirect: EstUri | None = None
-        self._refusals = 0
-        self._connects = 0
-        self._redirects = 0
+        self._refusals = self._connects = self._redirects = 0
         self._state = ClientState.IDLE
         self._events: deque[ClientEvent] = deque()
         self._connect()
@@ -292,21 +293,20 @@ class ClientExchange:
         self._uri, self._credentials = self._redirect, None
         self._connect()
 
-    def provide_trust(self, anchors: tuple[x509.Certificate, ...]) -> None:
+    def provide_trust(self, anchors: Iterable[x509.Certificate]) -> None:
         """Take these candidates as trust anchors; answer to TrustDecisionRequested.
 
         None of them ends in Failed "trust/refused". Raises LocalProtocolError for a certificate
         that is not among the candidates. Close the connection now: it is good for nothing else.
         """
         self._expect(ClientState.DECIDING_TRUST)
-        anchors, question = tuple(anchors), self._trust_question
-        if question is None or not set(anchors) <= set(question.candidates):
+        kept, question = tuple(dict.fromkeys(anchors)), self._trust_question
+        if question is None or not set(kept) <= set(question.candidates):
             raise LocalProtocolError("only a candidate can become a trust anchor")
-        if not anchors:
+        if not kept:
             self._refuse("trust/refused", "none of the server's CA certificates was accepted")
             return
-        trusted = tuple(dict.fromkeys(anchors))
-        self._finish(CACertsReceived(certificates=question.certificates, trusted=trusted))
+        self._finish(CACertsReceived(certificates=question.certificates, trusted=kept))
 
     def handle_timeout(self, now: Instant) -> None:
         """Ask again once `resume_at` has come; answer to RetryLater. Before it, do nothing."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, unique
 
+from est_core.arguments import checked
+
 
 @unique
 class AuthScheme(Enum):
@@ -15,6 +17,7 @@ class AuthScheme(Enum):
     BEARER = "Bearer"
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BasicCredentials:
     """User and password. RFC 7617. The user is empty where a password needs none."""
@@ -23,6 +26,7 @@ class BasicCredentials:
     password: str = field(repr=False)
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BearerCredentials:
     """A token as it stood in the header. RFC 6750 2.1."""
@@ -30,6 +34,7 @@ class BearerCredentials:
     token: str = field(repr=False)
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DigestCredentials:
     """The parameters of a Digest answer. RFC 7616 3.4.
@@ -45,6 +50,7 @@ class DigestCredentials:
         return next((value for key, value in self.parameters if key == name), None)
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MalformedCredentials:
     """An Authorization header that could not be read.
@@ -61,6 +67,7 @@ class MalformedCredentials:
 Credentials = BasicCredentials | BearerCredentials | DigestCredentials | MalformedCredentials
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthChallenge:
     """One challenge of a 401. RFC 9110 11.6.1.

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
-from est_core._errors import LocalProtocolError
+from est_core._errors import LocalProtocolError, check_code
+from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.codec.authheader import write_challenge
 from est_core.codec.retry import MAX_DELAY_S
 from est_core.credentials import AuthChallenge
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
     """The credentials are good; `user` is who they belong to."""
@@ -30,11 +32,13 @@ class Verified:
             raise LocalProtocolError("who is verified has a name")
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """The credentials are wrong. Answered with 401 and the challenges of the policy."""
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Challenge:
     """HTTP credentials are wanted, whatever the policy was content with. RFC 7030 3.2.3.
@@ -49,10 +53,12 @@ class Challenge:
     code: str = "auth/challenged"
 
     def __post_init__(self) -> None:
+        check_code(self.code)
         for challenge in self.challenges:
             write_challenge(challenge)  # fails here, and not in the answer
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvideCACerts:
     """The CA certificates: the root and every intermediate. RFC 7030 4.1.3."""
@@ -64,6 +70,7 @@ class ProvideCACerts:
             raise LocalProtocolError("an EST server has CA certificates")
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvideCSRAttrs:
     """The CSR attributes, or None where the server has no opinion. RFC 7030 4.5.2, RFC 9908."""
@@ -71,6 +78,7 @@ class ProvideCSRAttrs:
     csrattrs: CsrAttrs | None
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
     """Hand out this certificate, which the CA has signed and recorded. RFC 7030 4.2.3."""
@@ -78,6 +86,7 @@ class Issue:
     certificate: x509.Certificate
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pend:
     """Accepted, not ready; the client asks again later. RFC 7030 4.2.3."""
@@ -88,19 +97,25 @@ class Pend:
         _check_delay(self.retry_after_s)
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deny:
     """Not allowed. `code` is `area/reason` for the log, `reason` is shown to the client.
 
     Of `reason` the client sees `Limits.error_text_chars` printable characters at most.
     With `content`, it is what the request asks for that is refused, and not the client.
+    Raises LocalProtocolError for a code that is not of that form.
     """
 
     code: str
     reason: str
     content: bool = False
 
+    def __post_init__(self) -> None:
+        check_code(self.code)
 
+
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postpone:
     """Cannot be done now: the application is busy or its CA is away. Nothing was accepted."""
@@ -110,14 +125,19 @@ class Postpone:
     reason: str = "busy, try again later"
 
     def __post_init__(self) -> None:
+        check_code(self.code)
         _check_delay(self.retry_after_s)
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fail:
     """The application broke. The client learns nothing but that."""
 
     code: str = "server/internal"
+
+    def __post_init__(self) -> None:
+        check_code(self.code)
 
 
 def _check_delay(seconds: object) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
@@ -17,6 +20,7 @@ from est_core._oids import (
     KEY_USAGE,
     SUBJECT_ALT_NAME,
 )
+from est_core.arguments import checked
 from est_core.asn1 import _der
 from est_core.asn1.attributes import (
     Attribute,
@@ -32,7 +36,13 @@ from est_core.asn1.keys import (
     signature_algorithm,
     signature_algorithm_for,
 )
-from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo, assemble, parse_cert_request
+from est_core.asn1.pkcs10 import (
+    CertRequestInfo,
+    CsrArgument,
+    assemble,
+    given_request,
+    parse_cert_request,
+)
 from est_core.asn1.template import (
     GAPS_IN_NAMES,
     ExtensionTemplate,
@@ -60,11 +70,13 @@ _DEFAULTS: Final = {
 """Values for extensions that a server wants to see and leaves to the client."""
 
 
+@checked
 def wanted_key(csrattrs: CsrAttrs | None) -> KeyTypeWanted | None:
     """Return the kind of key the server demands, or None where it has no opinion."""
     return None if csrattrs is None else csrattrs.plan().key_type
 
 
+@checked
 def wanted_algorithm(
     csrattrs: CsrAttrs | None, key: PublicKeyFacts, digest: str | None = None
 ) -> SignatureAlgorithm:
@@ -80,6 +92,7 @@ def wanted_algorithm(
     return signature_algorithm_for(key, digest)
 
 
+@checked
 def signing(
     info: CertRequestInfo, algorithm: SignatureAlgorithm | None, limits: Limits
 ) -> tuple[bytes, SignatureAlgorithm]:
@@ -98,20 +111,21 @@ def signing(
     return key.spki, algorithm
 
 
+@checked
 def request_info(
     *,
     subject: x509.Name,
-    key: bytes,
-    names: tuple[x509.GeneralName, ...] = (),
+    key: bytes | CertificatePublicKeyTypes,
+    names: Sequence[x509.GeneralName] = (),
     csrattrs: CsrAttrs | None = None,
     limits: Limits | None = None,
 ) -> CertRequestInfo:
     """Return what a first request says: subject and names, and what the server asks for.
 
-    `key` is a SubjectPublicKeyInfo in DER. A template decides which parts of the subject are
-    sent (RFC 9908 3.4). Extensions with values are copied; those left to the client are filled
-    from `names` or a safe default, and left out where there is neither. Linking is not done
-    here: it belongs to a channel.
+    `key` is a public key, or its SubjectPublicKeyInfo in DER. A template decides which parts of
+    the subject are sent (RFC 9908 3.4). Extensions with values are copied; those left to the
+    client are filled from `names` or a safe default, and left out where there is neither. Linking
+    is not done here: it belongs to a channel.
     Raises LocalProtocolError if the server demands a part of the subject that is not there, or
     if `subject`, `key` and `names` make no request; RemoteProtocolError where the subjectAltName
     it tells is none (see `read_general_names`), and "csrattrs/unusable" where a request with all
@@ -121,7 +135,7 @@ def request_info(
     plan = CsrPlan() if csrattrs is None else csrattrs.plan()
     info = CertRequestInfo(
         subject=subject if plan.subject is None else _subject(plan.subject, subject),
-        spki=key,
+        spki=_spki(key),
         attributes=_attributes(plan),
     )
     extensions = _extensions(plan, names, limits)
@@ -143,22 +157,23 @@ def _check_readable(info: CertRequestInfo, limits: Limits) -> None:
     assemble(info.der(), algorithm, b"", limits)
 
 
+@checked
 def renewal_info(
     *,
     current: x509.Certificate,
-    key: bytes,
+    key: bytes | CertificatePublicKeyTypes,
     csrattrs: CsrAttrs | None = None,
     limits: Limits | None = None,
 ) -> CertRequestInfo:
     """Return what a request for renewal says: subject and subjectAltName of `current`, exactly.
 
-    `key` is the same SubjectPublicKeyInfo to renew, another to rekey. What `csrattrs` ask for
+    `key` is the same key to renew, another to rekey, as in `request_info`. What `csrattrs` ask for
     beside the names is told as by `request_info`, with its errors. RFC 7030 4.2.2.
     """
     limits = limits or Limits()
     plan = CsrPlan() if csrattrs is None else csrattrs.plan()
     info = CertRequestInfo(
-        subject=current.subject.public_bytes(), spki=key, attributes=_attributes(plan)
+        subject=current.subject.public_bytes(), spki=_spki(key), attributes=_attributes(plan)
     )
     extensions = [each for each in _extensions(plan, (), limits) if not _is_names(each)]
     try:
@@ -178,6 +193,12 @@ def renewal_info(
         renewal_info(current=current, key=key, limits=limits)  # is it our own fault?
         raise _unusable() from exc
     return info
+
+
+def _spki(key: bytes | CertificatePublicKeyTypes) -> bytes:
+    if isinstance(key, bytes):
+        return key
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _is_names(extension: Extension) -> bool:
@@ -225,7 +246,7 @@ def _attribute_der(part: x509.NameAttribute[str | bytes]) -> bytes:
 
 
 def _extensions(
-    plan: CsrPlan, names: tuple[x509.GeneralName, ...], limits: Limits
+    plan: CsrPlan, names: Sequence[x509.GeneralName], limits: Limits
 ) -> list[Extension]:
     told = [extension for extension in plan.extensions if extension.oid != SUBJECT_ALT_NAME]
     for wanted in plan.extensions_to_fill:
@@ -237,7 +258,7 @@ def _extensions(
 
 
 def _alternative_names(
-    plan: CsrPlan, names: tuple[x509.GeneralName, ...], limits: Limits
+    plan: CsrPlan, names: Sequence[x509.GeneralName], limits: Limits
 ) -> Extension | None:
     """Merge the names the server tells with our own; gaps in its list are left out."""
     everything: tuple[Extension | ExtensionTemplate, ...] = plan.extensions
@@ -256,14 +277,14 @@ def _alternative_names(
     return Extension(oid=SUBJECT_ALT_NAME, critical=critical, value=_der.sequence(*merged))
 
 
-def check_renewal_info(
-    csr: CertRequestInfo | CertRequest, current: x509.Certificate, limits: Limits
-) -> None:
+@checked
+def check_renewal_info(csr: CsrArgument, current: x509.Certificate, limits: Limits) -> None:
     """Raise LocalProtocolError for a CSR that does not keep the names of `current`.
 
     RFC 7030 4.2.2: subject and subjectAltName MUST be identical; other names are asked for with
     the ChangeSubjectName attribute.
     """
+    csr = given_request(csr)
     if isinstance(csr, CertRequestInfo):
         _, algorithm = signing(csr, None, limits)
         csr = parse_cert_request(assemble(csr.der(), algorithm, b"", limits), limits)

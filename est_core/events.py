@@ -12,6 +12,7 @@ from enum import Enum, unique
 from cryptography import x509
 
 from est_core._instant import Instant
+from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
 from est_core.asn1.pkcs10 import CertRequest
@@ -21,6 +22,7 @@ from est_core.model import Label, Operation, Request, Response
 from est_core.uri import EstUri
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientIdentity:
     """Who the client is, as far as the policy asked. RFC 7030 3.7.
@@ -38,6 +40,7 @@ class ClientIdentity:
 # Server
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthenticateRequested:
     """Are these credentials good? Answer: Verified, Rejected, Challenge, Deny, Postpone, Fail."""
@@ -48,6 +51,7 @@ class AuthenticateRequested:
     channel: Channel
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CACertsRequested:
     """Which CA certificates? Answer: ProvideCACerts, Challenge, Deny, Postpone, Fail."""
@@ -65,6 +69,7 @@ class CSRAttrsPurpose(Enum):
     ENFORCE = "enforce"
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CSRAttrsRequested:
     """Which CSR attributes? Answer: ProvideCSRAttrs, Challenge, Deny, Postpone, Fail.
@@ -79,6 +84,7 @@ class CSRAttrsRequested:
     purpose: CSRAttrsPurpose = CSRAttrsPurpose.ANSWER
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrollRequested:
     """Issue a certificate? Answer: Issue, Pend, Challenge, Deny, Postpone, Fail.
@@ -94,6 +100,7 @@ class EnrollRequested:
     linked: bool
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReenrollRequested:
     """Issue the successor of `current`? Answer: Issue, Pend, Challenge, Deny, Postpone, Fail.
@@ -112,6 +119,7 @@ class ReenrollRequested:
     rekey: bool
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseReady:
     """The answer to send. The exchange is over."""
@@ -132,6 +140,7 @@ ServerEvent = ServerQuestion | ResponseReady
 # Client
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectRequested:
     """Have a secure channel to `uri`'s origin; then call `connected` or `connect_failed`.
@@ -152,6 +161,7 @@ class ConnectRequested:
     provisional: bool = False
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignatureRequested:
     """Sign `tbs` with the key that is to be certified; then call `provide_signature`.
@@ -163,6 +173,7 @@ class SignatureRequested:
     algorithm: SignatureAlgorithm
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendRequest:
     """Send this request on exactly this channel; then `receive_response` or `connection_lost`."""
@@ -172,6 +183,7 @@ class SendRequest:
     channel: Channel
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialsRequested:
     """Answer one of the challenges; then `provide_credentials`, with None to give up.
@@ -185,6 +197,7 @@ class CredentialsRequested:
     attempt: int
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedirectRequested:
     """The server points to another origin. `provide_redirect(follow)`. RFC 7030 3.2.1."""
@@ -192,6 +205,7 @@ class RedirectRequested:
     uri: EstUri
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustDecisionRequested:
     """Which of the candidates are trust anchors? `provide_trust`, with none to refuse them all.
@@ -208,6 +222,7 @@ class TrustDecisionRequested:
     candidates: tuple[x509.Certificate, ...]
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryLater:
     """The request is pending; call `handle_timeout` at that moment or later. RFC 7030 4.2.3."""
@@ -215,6 +230,7 @@ class RetryLater:
     at: Instant
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CACertsReceived:
     """The CA certificates, in the order received, which means nothing. RFC 7030 4.1.3.
@@ -228,6 +244,7 @@ class CACertsReceived:
     trusted: tuple[x509.Certificate, ...] = ()
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CSRAttrsReceived:
     """The CSR attributes; None where the server has none. RFC 7030 4.5.2.
@@ -240,6 +257,7 @@ class CSRAttrsReceived:
     not_found: bool = False
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enrolled:
     """The certificate for the key that was asked for, and whatever else came with it."""
@@ -248,6 +266,7 @@ class Enrolled:
     others: tuple[x509.Certificate, ...]
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """It did not work. `code` is stable; `response` is the server's answer, if it gave one."""

@@ -15,6 +15,7 @@ from typing import Final
 
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
+from est_core.arguments import checked
 from est_core.channel import TrustClass
 from est_core.codec.media import ContentFormat
 from est_core.codec.retry import RetryAfter
@@ -74,6 +75,7 @@ class PartKind(Enum):
     CSRATTRS = "csrattrs"
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationRow:
     """The facts of one operation.
@@ -170,6 +172,7 @@ _LABEL_CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + "-._
 _LABEL_CHARS: Final = Limits().label_chars
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Label:
     """The extra path segment that names a CA or a profile. RFC 7030 3.2.2.
@@ -186,6 +189,11 @@ class Label:
 
     def __str__(self) -> str:
         return self.text
+
+    @classmethod
+    def from_argument(cls, value: object) -> Label | None:
+        """Return the label that a str is; None for anything else. See `est_core.arguments`."""
+        return cls(value) if isinstance(value, str) else None
 
     @classmethod
     def from_untrusted(cls, text: str) -> Label:
@@ -218,6 +226,7 @@ def shown_text(text: str, chars: int) -> str:
     return "".join(char if char.isprintable() else " " for char in cut).strip()[:chars]
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnreadablePayload:
     """A body whose transfer encoding could not be undone.
@@ -231,6 +240,7 @@ class UnreadablePayload:
     fault: Fault = Fault.MALFORMED
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One EST request, free of its wire.
@@ -246,6 +256,7 @@ class Request:
     credentials: Credentials | None = None
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """One DER object of a successful answer."""
@@ -254,6 +265,7 @@ class Part:
     der: bytes = field(repr=False)
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
     """One EST answer, free of its wire.

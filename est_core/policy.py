@@ -6,13 +6,14 @@ never looser.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, unique
 from types import MappingProxyType
 from typing import Final
 
 from est_core._errors import LocalProtocolError
+from est_core.arguments import checked
 from est_core.channel import TrustClass
 from est_core.codec.authheader import basic_challenge, write_challenge
 from est_core.credentials import AuthChallenge
@@ -31,6 +32,7 @@ class ForeignChallenge(Enum):
     IGNORE = "ignore"
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRow:
     """The rules for an operation, or for one label or one kind of wire of it.
@@ -58,6 +60,7 @@ class PolicyRow:
 _Key = tuple[Operation, Label | None, bool | None]
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerPolicy:
     """All rules of one server. RFC 7030 3.2.3, 3.3.2, 3.5, 3.7.
@@ -104,6 +107,7 @@ class ServerPolicy:
         return None
 
 
+@checked
 def with_datagram_rows(rows: tuple[PolicyRow, ...]) -> tuple[PolicyRow, ...]:
     """Return the rows, each with its twin for DTLS, where every client shows a certificate.
 
@@ -133,11 +137,12 @@ _ON_DATAGRAMS: Final = MappingProxyType(
 )
 
 
+@checked
 def default_policy(
     *,
     realm: str | None = "est",
     require_pop: bool = False,
-    labels: frozenset[Label] = frozenset(),
+    labels: Collection[Label | str] = (),
     foreign_challenge: ForeignChallenge = ForeignChallenge.REFUSE,
 ) -> ServerPolicy:
     """Return the policy most servers want.
@@ -145,6 +150,7 @@ def default_policy(
     CA certificates and CSR attributes are open to everybody; enrolment takes a verified client
     certificate or a password; re-enrolment a certificate of the own CA. Over DTLS all of them take
     a certificate (see `with_datagram_rows`). `realm` None offers no HTTP authentication.
+    Raises LocalProtocolError for a str among `labels` that is no label.
     """
     rows = tuple(
         PolicyRow(
@@ -158,6 +164,6 @@ def default_policy(
     return ServerPolicy(
         rows=with_datagram_rows(rows),
         challenges=() if realm is None else (basic_challenge(realm),),
-        labels=labels,
+        labels=frozenset(Label(label) if isinstance(label, str) else label for label in labels),
         foreign_challenge=foreign_challenge,
     )

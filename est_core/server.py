@@ -18,6 +18,7 @@ from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._instant import Instant
 from est_core._limits import Limits
 from est_core._tables import SERVER_TRANSITIONS, ServerInput, ServerState, ServerStep
+from est_core.arguments import checked
 from est_core.asn1.cms import write_certs_only
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_valid
@@ -67,6 +68,7 @@ _UNFINISHED: Final = (ServerState.ADMITTED, ServerState.DEMANDING, ServerState.E
 _NOBODY: Final = ClientIdentity()
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSession:
     """One secure channel, and the rules for the requests that come on it."""
@@ -75,6 +77,7 @@ class ServerSession:
     channel: Channel
     limits: Limits = field(default_factory=Limits)
 
+    @checked
     def receive_request(self, request: Request, now: Instant) -> ServerExchange:
         """Return the exchange that will answer this request. Never raises on peer input.
 

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from est_core._errors import LocalProtocolError
+from est_core.arguments import checked
 from est_core.model import Label, Operation
 
 DEFAULT_PORTS: Final = {"https": 443, "coaps": 5684}
@@ -18,6 +19,7 @@ _MAX_URI_CHARS: Final = 2048
 _SHOWN_CHARS: Final = 64  # of what may be a peer's Location, in an error's text
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstUri:
     """Where an EST server is. `host` is a DNS name or an IP literal without brackets."""
@@ -38,6 +40,12 @@ class EstUri:
             raise LocalProtocolError(f"{self.host[:_SHOWN_CHARS]!r} is no host name or IP address")
 
     @classmethod
+    def from_argument(cls, value: object) -> EstUri | None:
+        """Return what a str says, as `parse`; None for anything else. See `est_core.arguments`."""
+        return cls.parse(value) if isinstance(value, str) else None
+
+    @classmethod
+    @checked
     def parse(cls, text: str) -> EstUri:
         """Return the server that a URI names.
 
@@ -48,6 +56,7 @@ class EstUri:
         return _located(uri, segments)
 
     @classmethod
+    @checked
     def parse_operation(cls, text: str) -> tuple[EstUri, Operation]:
         """Return the server and the operation that a full URI names, as in a redirect.
 

@@ -22,6 +22,7 @@ from est_core import (
     ServerExchange,
     ServerQuestion,
 )
+from est_core.arguments import checked
 
 
 class Application(Protocol):
@@ -62,6 +63,7 @@ class AsyncApplication(Protocol):
         """Return Issue, Pend, Challenge, Deny, Postpone or Fail."""
 
 
+@checked
 def told_apart(
     application: Application | AsyncApplication,
 ) -> tuple[Application, None] | tuple[None, AsyncApplication]:
@@ -80,12 +82,14 @@ def told_apart(
 _METHODS: Final = ("authenticate", "ca_certs", "csr_attrs", "enroll", "reenroll")
 
 
+@checked
 def check_blocking(application: Application) -> None:
     """Raise LocalProtocolError for an AsyncApplication, where there is no event loop for it."""
     if told_apart(application)[0] is None:
         raise LocalProtocolError("an AsyncApplication needs an event loop: serve it on trio")
 
 
+@checked
 def ask(application: Application, question: ServerQuestion) -> Decision:
     """Return the application's decision on one question."""
     match question:
@@ -103,6 +107,7 @@ def ask(application: Application, question: ServerQuestion) -> Decision:
             assert_never(question)
 
 
+@checked
 async def ask_async(application: AsyncApplication, question: ServerQuestion) -> Decision:
     """Return the application's decision on one question."""
     match question:
@@ -120,6 +125,7 @@ async def ask_async(application: AsyncApplication, question: ServerQuestion) -> 
             assert_never(question)
 
 
+@checked
 def answer(exchange: ServerExchange, application: Application) -> Response:
     """Return the response to an exchange, asking the application what the exchange asks.
 
@@ -137,6 +143,7 @@ def answer(exchange: ServerExchange, application: Application) -> Response:
                 exchange.decide(ask(application, event))
 
 
+@checked
 async def answer_async(exchange: ServerExchange, application: AsyncApplication) -> Response:
     """Return the response to an exchange, as `answer` does."""
     while True:

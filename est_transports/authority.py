@@ -31,6 +31,7 @@ from est_core import (
     Rejected,
     Verified,
 )
+from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttrs
 from est_transports.observe import subject_text
 from est_transports.refca import CAUnavailable, Enrolment, ReferenceCA, Refused
@@ -47,6 +48,7 @@ CA_RETRY_S: Final = 60
 """A CA that is away takes an operator to come back."""
 
 
+@checked
 class Authority:
     """Answers questions with one CA, one store of users and records, and one set of labels.
 

@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from OpenSSL import crypto
 
+from est_core.arguments import checked
 from est_transports.flaws import UNREADABLE, Purpose, flaw
 from est_transports.path_problems import problem_of, problem_text
 from est_transports.peer_certificates import read_certificate
@@ -21,6 +22,7 @@ from est_transports.trust import TrustAnchors
 from est_transports.verification import fill_store
 
 
+@checked
 def chain_problem(
     certificate: x509.Certificate,
     *,
@@ -37,6 +39,7 @@ def chain_problem(
     return problem
 
 
+@checked
 def issuer_problem(
     certificate: x509.Certificate,
     *,
@@ -101,6 +104,7 @@ def _lengths_are_kept(path: Sequence[x509.Certificate]) -> bool:
     return True
 
 
+@checked
 def leading_to(
     anchors: Sequence[x509.Certificate],
     certificates: Iterable[x509.Certificate],
@@ -120,6 +124,7 @@ def leading_to(
     )
 
 
+@checked
 def issuer_flaw(certificate: x509.Certificate) -> str:
     """Return why a certificate of a CA is no good above a TLS server's, or "".
 
@@ -133,6 +138,7 @@ def issuer_flaw(certificate: x509.Certificate) -> str:
     return flaw(certificate, Purpose.TLS_SERVER, leaf=False, signed=not is_self_signed(certificate))
 
 
+@checked
 def is_ca(certificate: x509.Certificate) -> bool:
     """True if basicConstraints says so. RFC 5280 4.2.1.9."""
     constraints = _constraints(certificate)
@@ -146,6 +152,7 @@ def _constraints(certificate: x509.Certificate) -> x509.BasicConstraints | None:
         return None
 
 
+@checked
 def may_certify(certificate: x509.Certificate) -> bool:
     """True unless keyUsage is there without keyCertSign. RFC 5280 4.2.1.3."""
     try:
@@ -156,6 +163,7 @@ def may_certify(certificate: x509.Certificate) -> bool:
         return False
 
 
+@checked
 def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """True if the issuer's name and key are those that signed the certificate."""
     try:
@@ -165,6 +173,7 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     return True
 
 
+@checked
 def is_self_signed(certificate: x509.Certificate) -> bool:
     """True if the certificate is signed with its own key, as a root is."""
     return is_issued_by(certificate, certificate)

@@ -23,6 +23,7 @@ from est_core import (
     RetryLater,
     coapmap,
 )
+from est_core.arguments import checked
 from est_transports.coap_client_conn import ClientConnection, RequestFailed
 from est_transports.dtls import DtlsEngine, dtls_client_context
 from est_transports.errand import ClientConfig, Connect, Lost
@@ -33,6 +34,7 @@ REUSE_S: Final = 60.0
 between may have forgotten it, and nobody would say so. RFC 9148 3: for what follows closely."""
 
 
+@checked
 class CoapLink:
     """An association with one server, as far as it is not I/O.
 

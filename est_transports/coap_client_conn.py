@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from est_core import Entropy, LocalProtocolError, RemoteProtocolError
+from est_core.arguments import checked
 from est_core.coapmap import RequestHead, ResponseHead
 from est_transports.coap_client_blocks import Download, Upload
 from est_transports.coap_limits import BLOCK_SIZES, CoapLimits
@@ -26,6 +27,7 @@ _TOKEN_BYTES: Final = 8
 _LATER_BLOCK_BYTES: Final = 4  # Block1 and Block2 take 1 byte at the beginning and 3 at most
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseReceived:
     """The complete answer to a request, whatever its code. The exchange is over."""
@@ -35,6 +37,7 @@ class ResponseReceived:
     payload: bytes = field(repr=False)
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFailed:
     """There will be no answer. The exchange is over.
@@ -65,6 +68,7 @@ class _Asked:
     gives_up: float | None = None
 
 
+@checked
 class ClientConnection:
     """The client's side: requests to one server.
 

@@ -34,6 +34,7 @@ from est_core import (
     ServerSession,
     coapmap,
 )
+from est_core.arguments import checked
 from est_core.coapmap import ReplyShape, RequestHead, ResponseHead
 from est_transports.application import Application
 from est_transports.coap_questions import AskCoap, OpenQuestions, settle
@@ -132,6 +133,7 @@ class _NoServiceError(Exception):
     """The source raised, and that is in the log."""
 
 
+@checked
 class CoapEndpoint:
     """All clients of one UDP socket. Not for two threads at a time.
 
@@ -431,6 +433,7 @@ class CoapEndpoint:
         client.settle_timers()
 
 
+@checked
 def consult_for(
     endpoint: CoapEndpoint, asked: AskCoap, application: Application
 ) -> Decision | None:

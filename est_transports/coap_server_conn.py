@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from est_core import Entropy, LocalProtocolError
+from est_core.arguments import checked
 from est_core.coapmap import Code, RequestHead, ResponseHead
 from est_transports.coap_blocks import Refusal, Transfer, szx_of
 from est_transports.coap_limits import BLOCK_SIZES, CoapLimits
@@ -35,10 +36,12 @@ CheckHead = Callable[[RequestHead], tuple[ResponseHead, bytes] | None]
 """Judges a request by its head, before its body is there; the answer if it is refused."""
 
 
+@checked
 def accept_all(_head: RequestHead) -> None:
     """Refuse no request by its head."""
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestReceived:
     """A complete request. Next: `respond`, or `cancel`."""
@@ -48,6 +51,7 @@ class RequestReceived:
     payload: bytes = field(repr=False)
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestAbandoned:
     """The client did not want the answer (coap/reset) or did not acknowledge it (coap/timeout).
@@ -60,6 +64,7 @@ class RequestAbandoned:
     message: str
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRefused:
     """A request, or a block of one, that was answered in here with a refusal. For the record.
@@ -94,6 +99,7 @@ class _Served:
     is_answered: bool = False
 
 
+@checked
 class ServerConnection:
     """The server's side: requests of one client.
 

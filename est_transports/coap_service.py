@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from est_core import Limits, ServerPolicy
+from est_core.arguments import checked
 from est_transports.application import Application, AsyncApplication, told_apart
 from est_transports.coap_limits import CoapLimits
 from est_transports.dtls_context import DtlsServerContext
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoapService:
     """What associations are served with; each keeps what it began with.

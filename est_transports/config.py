@@ -23,6 +23,7 @@ from est_core import (
     ServerPolicy,
     TlsVersion,
 )
+from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.codec.authheader import basic_challenge
 from est_core.policy import with_datagram_rows
@@ -39,6 +40,7 @@ MAX_WORKERS: Final = 256
 _HTTP: Final = (Authentication.HTTP, Authentication.CERT_OR_HTTP, Authentication.CERT_AND_HTTP)
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenAddress:
     """Where to listen: an address or host name, and a port, 0 for any free one."""
@@ -46,10 +48,16 @@ class ListenAddress:
     host: str
     port: int
 
+    @classmethod
+    def from_argument(cls, value: object) -> ListenAddress | None:
+        """Return what a str says, as `parse_listen`; None for anything else."""
+        return parse_listen(value) if isinstance(value, str) else None
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@checked
 def parse_listen(text: str, default_port: int = DEFAULT_PORT) -> ListenAddress:
     """Return the address in HOST:PORT, [IPV6]:PORT, HOST or :PORT, which is every IPv4 address.
 
@@ -78,6 +86,7 @@ def parse_listen(text: str, default_port: int = DEFAULT_PORT) -> ListenAddress:
     return ListenAddress(host=host or "0.0.0.0", port=int(port))  # noqa: S104 - asked for
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthConfig:
     """Who may do what: one kind of authentication an operation, and what a CSR must hold."""
@@ -92,6 +101,7 @@ class AuthConfig:
     enforce_csrattrs: bool = False
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PopConfig:
     """How requests are linked to their channel, where they are. RFC 7030 3.5, RFC 9266.
@@ -105,6 +115,7 @@ class PopConfig:
     tls_exporter: bool = False
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsConfig:
     """Files of the TLS identity, and whom it trusts beside the CA itself.
@@ -120,6 +131,7 @@ class TlsConfig:
     resumption: bool = False
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoapConfig:
     """EST-coaps beside HTTPS, where `listen` is given. RFC 9148.
@@ -162,6 +174,7 @@ class CoapConfig:
         )
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CAConfig:
     """Files of the CA. `certificate` holds the issuing certificate, then its chain to the root."""
@@ -173,6 +186,7 @@ class CAConfig:
     default_profile: str = "client"
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelConfig:
     """One label: which profile it selects, what it asks for, and how its enrolment is guarded.
@@ -187,6 +201,7 @@ class LabelConfig:
     require_pop: bool | None = None
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
     """Everything that est.toml can say, with its defaults.
@@ -253,6 +268,7 @@ class ServerConfig:
         )
 
 
+@checked
 def is_enrollment(operation: Operation) -> bool:
     """True if the operation takes a certificate request."""
     return OPERATIONS[operation].request_type is not None

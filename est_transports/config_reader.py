@@ -25,6 +25,7 @@ from est_core import (
     Operation,
     TlsVersion,
 )
+from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttr, CsrAttrs, ObjectId, parse_csrattrs
 from est_core.asn1.template import KeyTypeWanted
 from est_transports.config import (
@@ -66,6 +67,7 @@ _PURPOSES: Final = {
 }
 
 
+@checked
 def load_config(path: Path) -> ServerConfig:
     """Return what a file says. Raises ConfigError, which names the file, the key and the reason.
 

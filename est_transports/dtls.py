@@ -31,6 +31,7 @@ from typing import Final
 from OpenSSL import SSL
 
 from est_core import LocalProtocolError
+from est_core.arguments import checked
 from est_core.channel import Channel
 from est_transports import _openssl
 from est_transports.channel_facts import channel_facts, handshake_error, name_the_server
@@ -78,6 +79,7 @@ class _State(Enum):
     FAILED = "failed"
 
 
+@checked
 class DtlsEngine:
     """One DTLS association, without the socket. Not for two threads at a time.
 

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
 from est_core import LocalProtocolError
+from est_core.arguments import checked
 from est_transports import _openssl
 from est_transports.channel_facts import ChannelRules
 from est_transports.flaws import Purpose
@@ -61,6 +62,7 @@ _SIGNATURES: Final = ":".join(
 """Who may sign a handshake, and how: RSA for the certificates of clients that have no other."""
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DtlsServerConfig:
     """How a server presents itself, and by whom its clients may be certified.
@@ -85,6 +87,7 @@ class DtlsServerConfig:
         _check_mtu(self.mtu_bytes)
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DtlsServerContext:
     """A listener's ready-made DTLS state: shared by its associations, and by threads."""
@@ -104,6 +107,7 @@ class DtlsServerContext:
         return ChannelRules(verifier=self.verifier, require_ems=self.config.require_ems)
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DtlsClientContext:
     """A client's ready-made DTLS state, for any number of associations with one server."""
@@ -127,6 +131,7 @@ DtlsContextSource = Callable[[], DtlsServerContext]
 """Asked for every ClientHello, so that new certificates and CRLs need no restart."""
 
 
+@checked
 class HelloRecord(VerificationRecord):
     """App data of an association: the cookies it may return, and what the verifier saw."""
 
@@ -137,6 +142,7 @@ class HelloRecord(VerificationRecord):
         self.cookies: tuple[bytes, ...] = ()
 
 
+@checked
 def dtls_server_context(config: DtlsServerConfig) -> DtlsServerContext:
     """Return the DTLS state of a listener; takes a few tenths of a millisecond.
 
@@ -155,6 +161,7 @@ def dtls_server_context(config: DtlsServerConfig) -> DtlsServerContext:
     return DtlsServerContext(config=config, openssl=context, verifier=verifier)
 
 
+@checked
 def dtls_client_context(
     config: ClientTlsConfig, *, mtu_bytes: int = MTU_BYTES
 ) -> DtlsClientContext:

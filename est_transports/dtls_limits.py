@@ -6,10 +6,12 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 from est_core import LocalProtocolError
+from est_core.arguments import checked
 
 _DATAGRAM_BYTES_MAX: Final = 16 * 1024  # OpenSSL looks for a ClientHello no further
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DtlsLimits:
     """Bounds of one server, with the unit in the name; a duration is in seconds.

@@ -26,24 +26,46 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, unique
 from types import MappingProxyType
 from typing import Final
 
 from est_core import Entropy
-from est_core.channel import Channel
+from est_core.arguments import checked
 from est_transports.dtls import DtlsEngine, TlsError
 from est_transports.dtls_context import DtlsContextSource, DtlsServerContext
 from est_transports.dtls_cookies import Cookies
+from est_transports.dtls_events import (
+    Address,
+    Association,
+    DtlsEvent,
+    Ended,
+    Established,
+    HandshakeFailed,
+    Received,
+)
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_records import client_random, is_dtls
 from est_transports.dtls_unverified import UnverifiedShare
 from est_transports.networks import network_of_host
 from est_transports.tls_errors import TIMEOUT
 
-Address = tuple[str | int, ...]
-"""Who is at the other end, as a socket's recvfrom returns it: the host first."""
+__all__ = [
+    "CLOSED",
+    "IDLE",
+    "NO_ROOM",
+    "REPLACED",
+    "Address",
+    "Association",
+    "Count",
+    "DtlsEvent",
+    "DtlsServer",
+    "Ended",
+    "Established",
+    "HandshakeFailed",
+    "Received",
+]
 
 CLOSED: Final = "dtls/closed"
 IDLE: Final = "dtls/idle"
@@ -68,56 +90,6 @@ class Count(Enum):
 
 
 @dataclass(slots=True, eq=False)
-class Association:
-    """One client with its secure channel. Equal to itself only.
-
-    The owner sets `is_busy` while an exchange is open: a busy one does not expire and makes no
-    room. `payload_bytes` is the most that one datagram to it can hold.
-    """
-
-    address: Address
-    channel: Channel = field(repr=False)
-    payload_bytes: int
-    is_busy: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Established:
-    """A handshake is over. Whether the client's certificate verifies is a fact of the channel."""
-
-    association: Association
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
-    """The client said something: one datagram."""
-
-    association: Association
-    datagram: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """An association is gone, with what was open on it. `code` is tls/... or dtls/..."""
-
-    association: Association
-    code: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandshakeFailed:
-    """A client proved its address and did not become an association. For the log."""
-
-    address: Address
-    code: str
-    reason: str
-
-
-DtlsEvent = Established | Received | Ended | HandshakeFailed
-
-
-@dataclass(slots=True, eq=False)
 class _HalfOpen:
     engine: DtlsEngine
     random: bytes
@@ -138,6 +110,7 @@ class _Open:
         return self.association.channel.is_verified
 
 
+@checked
 class DtlsServer:
     """All associations of one socket. Not for two threads at a time.
 

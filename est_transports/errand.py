@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, assert_never
+from typing import Annotated, Protocol, assert_never
 
 from cryptography import x509
 
@@ -40,14 +40,16 @@ from est_core import (
     SignatureRequested,
     TrustDecisionRequested,
 )
+from est_core.arguments import checked
 from est_transports.coap_limits import CoapLimits
 from est_transports.dtls_context import MTU_BYTES
-from est_transports.signers import Signer
+from est_transports.signers import Signer, signer_of
 from est_transports.tls_context import ClientTlsConfig
 from est_transports.tls_errors import CLOSED, TIMEOUT, TlsError
 from est_transports.trust import TlsIdentity, TrustAnchors
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTimeouts:
     """How long a server may take, in seconds. All are positive; LocalProtocolError otherwise.
@@ -79,12 +81,14 @@ def _no_redirect(_uri: EstUri) -> bool:
     return False
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig:
     """What a client brings to its exchanges.
 
     `implicit` holds third-party trust anchors, used where a session has no explicit ones.
-    `identities` are certificates with keys that sessions may name. `signer` signs CSRs.
+    `identities` are certificates with keys that sessions may name. `signer` signs CSRs; a private
+    key of `cryptography` becomes a LocalSigner.
     `credentials` is asked after a 401, `follow` before going to another origin. `trust` is asked
     which CA certificates to accept from a server that a bootstrap could not verify: a human, or
     `trust.by_fingerprint`; left out, none. `coap` and `mtu_bytes` are for coaps URIs, `user_agent`
@@ -93,7 +97,7 @@ class ClientConfig:
 
     implicit: TrustAnchors = field(default_factory=TrustAnchors)
     identities: tuple[TlsIdentity, ...] = ()
-    signer: Signer | None = field(default=None, repr=False)
+    signer: Annotated[Signer | None, signer_of] = field(default=None, repr=False)
     credentials: Callable[[CredentialsRequested], Credentials | None] = _no_credentials
     follow: Callable[[EstUri], bool] = _no_redirect
     trust: Callable[[TrustDecisionRequested], tuple[x509.Certificate, ...]] = _no_trust
@@ -105,6 +109,7 @@ class ClientConfig:
     user_agent: str = "est-sansio"
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connect:
     """Have a connection: one that `Link.fits`, or a new one. `connected` or `connect_failed`."""
@@ -113,6 +118,7 @@ class Connect:
     config: ClientTlsConfig
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
     """The connection broke before the answer; `sent` if the server may have the request."""
@@ -164,6 +170,7 @@ class Link(Protocol):
         """Use the connection for nothing more."""
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
     """Write these bytes, or datagrams. If that fails, go on: an answer may have come already."""
@@ -172,6 +179,7 @@ class Write:
     deadline: float
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
     """Read some bytes, or a datagram, and call `receive`, or `broken`; at `deadline`
@@ -181,6 +189,7 @@ class Read:
     deadline: float
 
 
+@checked
 def connect_failure(error: Exception, uri: EstUri, *, connected: bool) -> tuple[str, str]:
     """Return code and message for a connection that did not come about.
 
@@ -207,6 +216,7 @@ def connect_failure(error: Exception, uri: EstUri, *, connected: bool) -> tuple[
 ClientStep = Connect | Write | Read | RetryLater | ClientResult
 
 
+@checked
 class Errand:
     """Drives one client exchange.
 

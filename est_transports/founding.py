@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from est_core import Entropy, Instant, LocalProtocolError
+from est_core.arguments import checked
 from est_transports.chains import chain_problem
 from est_transports.config_reader import CONFIG_FILE
 from est_transports.config_text import CONFIG_TEXT
@@ -65,6 +66,7 @@ class OccupiedError(FoundingError):
     """The directory is there already and holds something."""
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Founding:
     """What a new CA is to be. `hosts` are names and addresses of its server (see host_name).
@@ -114,6 +116,7 @@ class Founding:
             raise LocalProtocolError(f"a CA's name has 1 to {longest} characters")
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Founded:
     """A CA in its directory. `chain` leads from the issuing certificate to the root.
@@ -139,6 +142,7 @@ class Founded:
         return self.chain[-1]
 
 
+@checked
 def found(
     directory: Path,
     founding: Founding,
@@ -255,6 +259,7 @@ def _certificates_file(issuer: Issuer) -> str:
     return ISSUING_CERTIFICATES if issuer.chain else CA_CERTIFICATE
 
 
+@checked
 def config_text(ca_settings: Mapping[str, str]) -> str:
     """Return the text of est.toml, with these keys of its table [ca] set to strings."""
     lines = CONFIG_TEXT.splitlines()

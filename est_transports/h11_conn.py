@@ -14,6 +14,7 @@ from typing import Final
 import h11
 
 from est_core import Fault, Instant, Limits, LocalProtocolError, RemoteProtocolError
+from est_core.arguments import checked
 from est_core.codec.retry import format_http_date
 from est_core.httpmap import RequestHead, ResponseHead
 from est_transports.h11_messages import (
@@ -34,6 +35,7 @@ DRAIN_EXTRA_BYTES: Final = 64 * 1024
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestReceived:
     """A complete head. Next: `accept_body` or `refuse_body`.
@@ -45,6 +47,7 @@ class RequestReceived:
     waits: bool
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyReceived:
     """The complete body, empty where there is none. Next: `send_response`."""
@@ -52,6 +55,7 @@ class BodyReceived:
     body: bytes
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyDropped:
     """The refused body was read to its end, or will not be. Next: `send_response`."""
@@ -59,6 +63,7 @@ class BodyDropped:
     complete: bool
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolFault:
     """The peer broke HTTP, or a bound. Next: `send_response`, which closes."""
@@ -78,6 +83,7 @@ class ProtocolFault:
         return RemoteProtocolError(self.code, self.message, self.fault)
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class ConnectionEnded:
     """The peer closed its side between two messages. Nothing more will come."""
@@ -110,6 +116,7 @@ class _Phase(Enum):
     CLOSED = "closed"
 
 
+@checked
 class ServerConnection:
     """The server's side of one connection.
 
@@ -301,6 +308,7 @@ class ServerConnection:
         return BodyDropped(complete=complete)
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseReceived:
     """The complete answer. Next: `send_request`, if the connection `is_reusable`."""
@@ -309,6 +317,7 @@ class ResponseReceived:
     body: bytes
 
 
+@checked
 class ClientConnection:
     """The client's side of one connection: one request, one answer, perhaps again.
 

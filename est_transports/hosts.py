@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from est_core import LocalProtocolError
+from est_core.arguments import checked
 
 _LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
@@ -14,6 +15,7 @@ _MAX_CHARS: Final = 253
 _BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
 
 
+@checked
 def host_name(text: str) -> str:
     """Return the host as certificates have it: a DNS name in A-labels, or an IP address.
 

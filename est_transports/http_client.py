@@ -19,6 +19,7 @@ from est_core import (
     TlsVersion,
     httpmap,
 )
+from est_core.arguments import checked
 from est_transports.errand import ClientConfig, Connect, Lost
 from est_transports.h11_conn import ClientConnection, ConnectionEnded
 from est_transports.tls_errors import CLOSED, TRUNCATED, TlsError
@@ -26,6 +27,7 @@ from est_transports.tls_errors import CLOSED, TRUNCATED, TlsError
 _NEWER: Final = (TlsVersion.TLS_1_3, TlsVersion.DTLS_1_3)
 
 
+@checked
 class HttpLink:
     """An open HTTPS connection, as far as it is not I/O. A Link for Errand."""
 

@@ -35,6 +35,7 @@ from est_core import (
     ServerSession,
     httpmap,
 )
+from est_core.arguments import checked
 from est_core.httpmap import ReplyShape, RequestHead
 from est_transports.h11_conn import (
     BodyDropped,
@@ -56,6 +57,7 @@ LINGER_BYTES: Final = 16 * 1024 * 1024
 curl under load did not see the 413 to a 5 MB upload. nginx and Apache bound the time alone."""
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Send:
     """Write these bytes. `deadline` (monotonic seconds): give up on a client that takes none."""
@@ -64,6 +66,7 @@ class Send:
     deadline: float
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receive:
     """Read some bytes and call `receive`; at `deadline` (monotonic seconds) `handle_timeout`."""
@@ -71,6 +74,7 @@ class Receive:
     deadline: float
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Close:
     """Close the connection; there is no further step.
@@ -87,6 +91,7 @@ class Close:
 Step = Send | Receive | Ask | Finished | Close
 
 
+@checked
 class Conversation:
     """All requests of one secure channel, one after the other.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from est_core import Limits, LocalProtocolError, ServerPolicy
+from est_core.arguments import checked
 from est_transports.h11_conn import REQUESTS_MAX
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
     """How long a client may take, in seconds. All are positive; LocalProtocolError otherwise.
@@ -30,6 +32,7 @@ class Timeouts:
                 raise LocalProtocolError(f"{name} must be positive")
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceConfig:
     """What all connections of one server share.

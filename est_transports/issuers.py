@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa,
 from cryptography.x509.oid import NameOID
 
 from est_core import Entropy
+from est_core.arguments import checked
 from est_transports.chains import is_issued_by, is_self_signed, issuer_flaw, issuer_problem
 from est_transports.flaws import UNREADABLE
 from est_transports.names import name_text
@@ -49,6 +50,7 @@ class IssuerError(Exception):
     """There is no CA to be had of that. The text is one line and holds no secret."""
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issuer:
     """An issuing certificate with its key. `chain` leads up to the root; it is empty for a root.
@@ -72,6 +74,7 @@ class Issuer:
         return self.certificates[-1]
 
 
+@checked
 def make_issuer(
     name: str, kind: str, *, intermediate: bool, now: datetime, entropy: Entropy
 ) -> Issuer:
@@ -101,6 +104,7 @@ def make_issuer(
     return Issuer(certificate=certificate, chain=(root,), key=key, root_key=root_key)
 
 
+@checked
 def given_issuer(
     certificates: Sequence[x509.Certificate], key: SigningKey, *, now: datetime
 ) -> Issuer:

@@ -15,6 +15,7 @@ from typing import Final
 from cryptography import x509
 
 from est_core import TlsVersion
+from est_core.arguments import checked
 from est_transports.names import name_text
 from est_transports.serials import printed_serial
 from est_transports.service import Record
@@ -29,6 +30,7 @@ _CAP_TLS: Final = '[tls] max_version = "1.2" in est.toml has all clients use TLS
 _QUOTED: Final = frozenset(' "=\\')
 
 
+@checked
 def request_fields(record: Record) -> dict[str, object]:
     """Return what is logged about a request; None and "" stand for what there is not.
 
@@ -80,6 +82,7 @@ def _reason(record: Record) -> str:
     return f"{record.reason} {beside}".strip()  # a 401 has no text
 
 
+@checked
 def log_request(record: Record) -> None:
     """Write one line about a finished request; an `Observe` for the servers.
 
@@ -102,6 +105,7 @@ class _KeyValues:
         return key_values(self._values)
 
 
+@checked
 def key_values(values: Mapping[str, object]) -> str:
     """Return the values as `key=value`, quoted where they need it, "-" for nothing.
 
@@ -110,6 +114,7 @@ def key_values(values: Mapping[str, object]) -> str:
     return " ".join(f"{key}={_value(value)}" for key, value in values.items())
 
 
+@checked
 def subject_text(certificate: x509.Certificate) -> str:
     """Return a subject as RFC 4514 text, "?" for one that is no readable name.
 

@@ -76,6 +76,7 @@ from est_core import (
     TlsVersion,
     coapmap,
 )
+from est_core.arguments import checked
 from est_core.coapmap import RequestHead, ResponseHead
 from est_transports import _clock
 from est_transports.aiocoap_messages import (
@@ -116,6 +117,7 @@ class _Asked:
     job: Future[None] | None
 
 
+@checked
 class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has no types
     """The EST operations that `policy` offers on datagram channels, below any path of a Site.
 

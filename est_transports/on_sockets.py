@@ -18,6 +18,7 @@ from est_core import (
     Failed,
     RetryLater,
 )
+from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.errand import (
     ClientConfig,
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 
+@checked_throughout
 class Client:
     """Runs client exchanges, one at a time, and keeps the connection for the next one.
 

@@ -24,9 +24,11 @@ from est_core import (
     Enrolled,
     Failed,
     Instant,
+    LocalProtocolError,
     RetryLater,
     ServerQuestion,
 )
+from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.application import Application, AsyncApplication, told_apart
 from est_transports.errand import (
@@ -62,6 +64,7 @@ from est_transports.trio_tls import TlsBrokenError, TlsStream
 
 __all__ = ["Client", "CoapServer", "Server"]
 
+_Listener = trio.abc.Listener[trio.abc.Stream]
 _log: Final = logging.getLogger("est_transports")
 
 CONNECTIONS_MAX: Final = 256
@@ -72,6 +75,7 @@ AUTHENTICATION_THREADS: Final = 40
 keep out those who show a certificate. More than PasswordChecks lets in, so that it can refuse."""
 
 
+@checked_throughout
 class Server:
     """An EST server on trio. `serve` runs until `stop` was called and the last answer is out.
 
@@ -95,6 +99,8 @@ class Server:
         connections_max: int = CONNECTIONS_MAX,
         clock: Callable[[], Instant] = _clock.instant,
     ) -> None:
+        if threads < 0 or connections_max < 1:
+            raise LocalProtocolError("threads is not negative, connections_max at least 1")
         self._context_source = context_source
         self._application: Application | None
         self._async_application: AsyncApplication | None
@@ -112,7 +118,7 @@ class Server:
 
     async def serve(
         self,
-        listeners: Sequence[trio.abc.Listener[trio.abc.Stream]],
+        listeners: _Listener | Sequence[_Listener],
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -121,6 +127,8 @@ class Server:
         What goes wrong on a connection stays there. Cancelling instead of stopping cuts off the
         requests in flight. Raises what `accept` raises where a listener is unusable.
         """
+        if isinstance(listeners, trio.abc.Listener):
+            listeners = (listeners,)
         with self._serving:
             async with trio.open_nursery() as connections:
                 self._connections = connections
@@ -290,6 +298,7 @@ class Server:
         return max(0.0, deadline - self._clock().mono)
 
 
+@checked_throughout
 class Client:
     """Runs client exchanges, one at a time, and keeps the connection for the next one.
 

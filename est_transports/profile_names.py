@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from est_core import Limits, RemoteProtocolError
+from est_core.arguments import checked
 from est_core.checks.hosts import ProtectedHosts, address_in
 from est_core.checks.names import CanonicalName, strings_in, widest_name
 from est_transports.names import SHORT_NAMES
@@ -48,6 +49,7 @@ _MAILBOX_LOCAL: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}")
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?#@!$&'()*+,;=%\[\]-]+")
 
 
+@checked
 class Refused(Exception):  # noqa: N818 - says what happened
     """The CA will not do that. `code` is stable, `text` may be shown to the client.
 
@@ -83,6 +85,7 @@ _KIND_OF: Final[dict[type[x509.GeneralName], SanKind]] = {
 }
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class ReservedNames:
     """Names that nobody is certified for. Make it by `of`.

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from est_core import LocalProtocolError
+from est_core.arguments import checked
 from est_core.asn1.keys import PublicKeyFacts
 from est_core.asn1.oid_names import named
 from est_core.asn1.pkcs10 import CertRequest
@@ -99,6 +100,7 @@ _USES_OF: Final = {  # RFC 8813 3, RFC 3279 2.3.1; for the rest RFC 9295 3 and R
 _ONLY_WITH_AGREEMENT: Final = frozenset({KeyUse.ENCIPHER_ONLY, KeyUse.DECIPHER_ONLY})
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """What certificates of one kind may hold.
@@ -134,6 +136,7 @@ class Profile:
             raise LocalProtocolError(f"profile {self.name}: validity and names are positive")
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedExtension:
     """An extension that a certificate will have."""
@@ -147,6 +150,7 @@ _NO_CA: Final = PlannedExtension(
 )
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificatePlan:
     """A certificate to be: all but what is the issuer's. `profile` is None for the CA's own."""
@@ -194,6 +198,7 @@ _ISSUED: Final = frozenset(
 )
 
 
+@checked
 def certify(csr: CertRequest, profile: Profile, reserved: ReservedNames) -> CertificatePlan:
     """Return the plan for the certificate that `csr` asks for.
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from est_core import Entropy, LocalProtocolError
+from est_core.arguments import checked, checked_throughout
 from est_core.asn1.pkcs10 import CertRequest
 from est_transports.hosts import host_name
 from est_transports.issuer_limits import IssuerLimits
@@ -34,7 +35,7 @@ from est_transports.profiles import (
     certify,
 )
 from est_transports.serials import serial_text
-from est_transports.signers import CertificateSigner, Signer
+from est_transports.signers import CertificateSigner, LocalSigner, Signer, SigningKey
 from est_transports.stores import IssuedRecord, Store
 
 __all__ = [
@@ -73,6 +74,7 @@ class CAUnavailable(Exception):  # noqa: N818 - says what happened
     """The CA cannot issue at all: a certificate of its chain is not valid now. Worth a 503."""
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enrolment:
     """What the record of a certificate says about its request.
@@ -88,6 +90,7 @@ class Enrolment:
     peer: str | None = None
 
 
+@checked_throughout
 class ReferenceCA:
     """A CA with one issuing key.
 
@@ -106,7 +109,7 @@ class ReferenceCA:
         *,
         certificate: x509.Certificate,
         chain: Sequence[x509.Certificate] = (),
-        signer: Signer,
+        signer: Signer | SigningKey,
         store: Store,
         profiles: Mapping[str, Profile],
         default_profile: str,
@@ -120,6 +123,8 @@ class ReferenceCA:
         if renewal_grace < timedelta(0):
             raise LocalProtocolError("renewal_grace is not negative")
         self._limits = IssuerLimits.of((certificate, *chain))
+        if isinstance(signer, SigningKey):
+            signer = LocalSigner(signer)
         _check_is_ca(certificate, signer)
         _check_chain((certificate, *chain))
         self.certificate = certificate
@@ -275,6 +280,7 @@ def new_serial(entropy: Entropy) -> int:
     return serial
 
 
+@checked
 def new_root(
     subject: x509.Name,
     signer: Signer,
@@ -297,6 +303,7 @@ def new_root(
     return CertificateSigner(signer).sign(builder)
 
 
+@checked
 def new_intermediate(
     subject: x509.Name,
     public_key: CertificatePublicKeyTypes,
@@ -342,6 +349,7 @@ def _ca_builder(
     )
 
 
+@checked
 def new_tls_identity(
     ca: ReferenceCA,
     names: Sequence[str],

@@ -21,6 +21,7 @@ from typing import Final
 import trio
 
 from est_core import LocalProtocolError
+from est_core.arguments import checked
 from est_transports.coap_service import CoapService
 from est_transports.on_trio import Server
 from est_transports.service import Observe
@@ -43,6 +44,7 @@ Reload = Callable[[], Service | None]
 """Returns what is to be served from now on, or None where it could not be loaded."""
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """What a server process runs with.
@@ -61,6 +63,7 @@ class Running:
     observe: Observe
 
 
+@checked
 def run(running: Running) -> None:
     """Serve until a signal says to stop, in this process or in several workers.
 

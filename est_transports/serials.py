@@ -6,16 +6,19 @@ import re
 from typing import Final
 
 from est_core import LocalProtocolError
+from est_core.arguments import checked
 
 _SPELLING: Final = re.compile(r"(?:serial=)?(?:0x)?([0-9a-f]+(?:[:\s][0-9a-f]+)*)", re.IGNORECASE)
 _MAX_DIGITS: Final = 64
 
 
+@checked
 def serial_text(number: int) -> str:
     """Return a serial number as stores write it: lower-case hex without leading zeros."""
     return f"{number:x}"
 
 
+@checked
 def printed_serial(serial: int | str) -> str:
     """Return a serial number as openssl prints it: whole bytes in upper-case hex.
 
@@ -25,6 +28,7 @@ def printed_serial(serial: int | str) -> str:
     return digits.rjust(len(digits) + len(digits) % 2, "0")
 
 
+@checked
 def read_serial(text: str) -> str:
     """Return a serial number that somebody typed or copied as stores write it.
 
@@ -37,6 +41,7 @@ def read_serial(text: str) -> str:
     return digits
 
 
+@checked
 def serial_digits(text: str) -> str:
     """Return the digits that somebody typed, in lower case, leading zeros and all.
 

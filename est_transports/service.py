@@ -23,6 +23,7 @@ from est_core import (
     ServerExchange,
     ServerQuestion,
 )
+from est_core.arguments import checked
 from est_transports.application import Application, AsyncApplication, ask, ask_async
 from est_transports.tls_errors import TlsError
 
@@ -37,6 +38,7 @@ class Wire(Enum):
     COAPS = "coaps"
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """What became of one request: all that a log line or a metric needs, and no secret.
@@ -66,6 +68,7 @@ class Record:
     sent_bytes: int = 0
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """Have the application decide, and call `decide`; at `deadline` `handle_timeout`."""
@@ -75,6 +78,7 @@ class Ask:
     deadline: float
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """One request is over."""
@@ -82,6 +86,7 @@ class Finished:
     record: Record
 
 
+@checked
 def consult(application: Application, question: ServerQuestion) -> Decision:
     """Return the application's decision; Fail, with the traceback in the log, if it raises.
 
@@ -94,6 +99,7 @@ def consult(application: Application, question: ServerQuestion) -> Decision:
         return Fail()
 
 
+@checked
 async def consult_async(application: AsyncApplication, question: ServerQuestion) -> Decision:
     """Return the application's decision, as `consult` does. Cancellation passes through."""
     try:
@@ -113,10 +119,12 @@ Observe = Callable[[Record], None]
 """Told of every finished request. Must be quick: it runs on the connection's own time."""
 
 
+@checked
 def ignore(_record: Record) -> None:
     """Observe nothing."""
 
 
+@checked
 def handshake_failed(peer: str, error: Exception) -> Record:
     """Return the record of a connection on which no request could be made."""
     if isinstance(error, TlsError):
@@ -128,6 +136,7 @@ def handshake_failed(peer: str, error: Exception) -> Record:
     return Record(peer=peer, status=0, code=code, reason=reason)
 
 
+@checked
 def peer_text(getpeername: Callable[[], object]) -> str:
     """Return `address:port` of a socket's other end; empty if it is gone already."""
     try:
@@ -136,6 +145,7 @@ def peer_text(getpeername: Callable[[], object]) -> str:
         return ""
 
 
+@checked
 def address_text(name: object) -> str:
     """Return `address:port` of a socket's address."""
     match name:
@@ -145,6 +155,7 @@ def address_text(name: object) -> str:
             return str(name)
 
 
+@checked
 def notify(observe: Observe, record: Record) -> None:
     """Tell the observer; what it raises goes to the log and no further."""
     try:
@@ -153,6 +164,7 @@ def notify(observe: Observe, record: Record) -> None:
         _log.exception("the observer failed")
 
 
+@checked
 def internal_error(operation: Operation | None) -> Response:
     """Return the answer that says no more than that something broke here."""
     error = RemoteProtocolError("server/internal", "internal error", Fault.INTERNAL)

@@ -19,6 +19,7 @@ from typing import Final
 from cryptography import x509
 
 from est_core import ForeignChallenge, Instant, Label, LocalProtocolError
+from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttrs
 from est_transports import _clock
 from est_transports.authority import Authority
@@ -55,6 +56,7 @@ class ServingError(Exception):
     """The server cannot start or reload. The text is one line: what, where, why."""
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """What connections are served with, as it was loaded at one moment.
@@ -73,6 +75,7 @@ class Service:
     notices: tuple[str, ...]
 
 
+@checked
 def load_service(
     config: ServerConfig,
     *,
@@ -142,6 +145,7 @@ def _trust(config: ServerConfig, ca: ReferenceCA) -> TrustAnchors:
     )
 
 
+@checked
 def own_names(certificate: x509.Certificate) -> frozenset[str]:
     """Return the host names and addresses that a server's certificate speaks for."""
     try:
@@ -160,6 +164,7 @@ def _server_subjects(identity: TlsIdentity) -> Iterator[tuple[str, x509.Name]]:
         yield "a CA above this server's TLS certificate", certificate.subject
 
 
+@checked
 def load_ca_signer(ca: CAConfig) -> LocalSigner:
     """Return the signer of the CA's key, opened with the password of its file, if any.
 
@@ -284,6 +289,7 @@ def _limits(ca: ReferenceCA, now: Instant) -> Iterator[str]:
     yield from ca.never_issued()
 
 
+@checked
 def open_sockets(address: ListenAddress) -> tuple[socket.socket, ...]:
     """Return listening sockets for every address of a host, all on one port.
 
@@ -295,6 +301,7 @@ def open_sockets(address: ListenAddress) -> tuple[socket.socket, ...]:
     return opened
 
 
+@checked
 def open_datagram_sockets(
     address: ListenAddress, workers: int
 ) -> tuple[tuple[socket.socket, ...], ...]:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from est_core import Limits, LocalProtocolError, RemoteProtocolError
+from est_core.arguments import checked
 from est_core.asn1.keys import (
     PublicKeyFacts,
     SignatureAlgorithm,
@@ -72,6 +73,7 @@ class Signer(Protocol):
         """
 
 
+@checked
 class LocalSigner:
     """Signs with a private key in this process: ECDSA, RSA (PKCS #1 v1.5), EdDSA, ML-DSA.
 
@@ -115,6 +117,13 @@ class LocalSigner:
         return builder.sign(self._key, _hash_of(algorithm))  # type: ignore[arg-type]  # row of key
 
 
+@checked
+def signer_of(key: object) -> LocalSigner | None:
+    """Return the signer of a private key of `cryptography`; None for anything else."""
+    return LocalSigner(key) if isinstance(key, SigningKey) else None
+
+
+@checked
 class CertificateSigner:
     """Signs certificates with any `Signer`.
 

@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from typing import Final
 
-from est_core import Decision, Entropy, Fail, Instant
+from est_core import Decision, Entropy, Fail, Instant, LocalProtocolError
+from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.application import told_apart
 from est_transports.coap_questions import AskCoap
@@ -31,6 +32,7 @@ STOP_S: Final = 10.0
 RECEIVE_BYTES: Final = 64 * 1024
 
 
+@checked_throughout
 class CoapServer:
     """An EST-coaps server in the thread that calls `serve`, until another one calls `stop`.
 
@@ -49,6 +51,8 @@ class CoapServer:
         clock: Callable[[], Instant] = _clock.instant,
         entropy: Entropy = _clock.entropy,
     ) -> None:
+        if threads < 1:
+            raise LocalProtocolError("a server on sockets needs a thread")
         self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
         self._turns = DatagramTurns(dtls or DtlsLimits())
         self._observe = observe

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Final, Protocol, TypeVar, assert_never
 
 from est_core import Channel, Instant, LocalProtocolError
+from est_core.arguments import checked, checked_throughout
 from est_transports import _clock
 from est_transports.application import Application, check_blocking
 from est_transports.http_server import Close, Conversation, Receive, Send
@@ -72,6 +73,7 @@ def _alone() -> bool:
     return False
 
 
+@checked
 def serve_connection(
     sock: socket.socket,
     *,
@@ -92,6 +94,7 @@ def serve_connection(
     _Connection(application, config, observe, clock, sock).serve(sock, context_source)
 
 
+@checked
 def converse(
     stream: Stream,
     channel: Channel,
@@ -256,6 +259,7 @@ class _Connection:
         return now >= self._since + CROWDED_S and self._gives_way()
 
 
+@checked_throughout
 class Server:
     """An HTTPS server on blocking sockets. `serve` runs until another thread calls `stop`.
 
@@ -292,12 +296,14 @@ class Server:
         self._stop_at: float | None = None
         self._bell: socket.socket | None = None  # a byte wakes the accepting thread
 
-    def serve(self, listeners: Sequence[socket.socket]) -> None:
+    def serve(self, listeners: socket.socket | Sequence[socket.socket]) -> None:
         """Accept and serve connections; returns after `stop`, with the listeners closed.
 
         Once only. What goes wrong on a connection stays there. Raises OSError where a listener is
         unusable.
         """
+        if isinstance(listeners, socket.socket):
+            listeners = (listeners,)
         bell, ear = socket.socketpair()
         self._bell = bell
         try:

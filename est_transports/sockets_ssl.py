@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from est_core import LocalProtocolError
+from est_core.arguments import checked
 from est_core.channel import (
     TLS_UNIQUE_BYTES,
     BindingKind,
@@ -42,6 +43,7 @@ SslConnection = ssl.SSLSocket | ssl.SSLObject
 """A TLS connection of the standard library: over a socket, or over bytes in memory."""
 
 
+@checked
 def serve_ssl_connection(
     sock: ssl.SSLSocket,
     *,
@@ -82,6 +84,7 @@ def serve_ssl_connection(
         sock.close()
 
 
+@checked
 def ssl_channel(
     sock: SslConnection, explicit: tuple[x509.Certificate, ...], *, require_ems: bool = True
 ) -> Channel:
@@ -150,6 +153,7 @@ def _tls_unique(sock: SslConnection, version: TlsVersion) -> ChannelBinding | No
     return ChannelBinding(kind=BindingKind.TLS_UNIQUE, data=data)
 
 
+@checked
 class SslStream:
     """A connected `ssl.SSLSocket` as a Stream."""
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from est_core import Channel, Instant
+from est_core.arguments import checked
 from est_transports.peek import nothing_to_read
 from est_transports.tls import TlsEngine, TlsError
 
@@ -17,6 +18,7 @@ _RECEIVE_BYTES: Final = 64 * 1024
 Clock = Callable[[], Instant]
 
 
+@checked
 class TlsSocket:
     """What `TlsEngine` encrypts, over a connected socket.
 

@@ -21,6 +21,7 @@ from typing import Final
 from OpenSSL import SSL
 
 from est_core import LocalProtocolError
+from est_core.arguments import checked
 from est_core.channel import Channel
 from est_transports.channel_facts import channel_facts, handshake_error, name_the_server
 from est_transports.tls_context import (
@@ -68,6 +69,7 @@ class _State(Enum):
     FAILED = "failed"
 
 
+@checked
 class TlsEngine:
     """One TLS connection, without the socket. Not for two threads at a time.
 

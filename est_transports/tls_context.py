@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from OpenSSL import SSL, crypto
 
 from est_core import LocalProtocolError
+from est_core.arguments import checked
 from est_core.channel import TlsVersion
 from est_transports.channel_facts import ChannelRules
 from est_transports.flaws import Purpose
@@ -65,6 +66,7 @@ _OPTIONS: Final = (
 )
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerTlsConfig:
     """How a server presents itself, and by whom its clients may be certified.
@@ -93,6 +95,7 @@ class ServerTlsConfig:
         _check_common(self.max_version, self.ciphers)
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTlsConfig:
     """Whom a client wants to talk to, by whom that one must be certified, and as whom.
@@ -118,6 +121,7 @@ class ClientTlsConfig:
         _check_common(self.max_version, self.ciphers)
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerContext:
     """A listener's ready-made TLS state: shared by its connections, and by threads."""
@@ -137,6 +141,7 @@ class ServerContext:
         )
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientContext:
     """A client's ready-made TLS state, for any number of connections to one server."""
@@ -161,6 +166,7 @@ ContextSource = Callable[[], ServerContext]
 """Asked for every accepted connection, so that new certificates and CRLs need no restart."""
 
 
+@checked
 def server_context(config: ServerTlsConfig) -> ServerContext:
     """Return the TLS state of a listener; takes a few tenths of a millisecond.
 
@@ -183,6 +189,7 @@ def server_context(config: ServerTlsConfig) -> ServerContext:
     return ServerContext(config=config, openssl=context, verifier=verifier)
 
 
+@checked
 def client_context(config: ClientTlsConfig) -> ClientContext:
     """Return the TLS state of a client. Raises LocalProtocolError as server_context does."""
     context = _base_context(SSL.TLS_CLIENT_METHOD, config.max_version, config.ciphers)
@@ -218,6 +225,7 @@ def _base_context(
     return context
 
 
+@checked
 def present_identities(context: SSL.Context, identities: tuple[TlsIdentity, ...]) -> None:
     """Give the context its certificates and keys. The intermediates are common to all of them.
 

@@ -11,7 +11,10 @@ from typing import Final
 
 from OpenSSL import SSL
 
+from est_core.arguments import checked
 
+
+@checked
 class TlsError(Exception):
     """A secure channel that cannot be used, or cannot be used any more.
 
@@ -110,6 +113,7 @@ _REASONS: Final = {
 """Reasons found at our end while shaking hands."""
 
 
+@checked
 def tls_error(error: SSL.Error, *, handshaking: bool) -> TlsError:
     """Return what an OpenSSL error means, by what was going on when it was raised."""
     if isinstance(error, SSL.SysCallError):

@@ -11,7 +11,8 @@ from typing import Final, cast
 
 import trio
 
-from est_core import Decision, Entropy, Instant
+from est_core import Decision, Entropy, Instant, LocalProtocolError
+from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.application import Application, told_apart
 from est_transports.coap_questions import AskCoap
@@ -28,6 +29,7 @@ STOP_S: Final = 10.0
 RECEIVE_BYTES: Final = 64 * 1024  # a UDP datagram's most; what is too large is seen to be
 
 
+@checked_throughout
 class CoapServer:
     """An EST-coaps server on trio. `serve` runs until `stop` was called and all is answered.
 
@@ -46,6 +48,8 @@ class CoapServer:
         clock: Callable[[], Instant] = _clock.instant,
         entropy: Entropy = _clock.entropy,
     ) -> None:
+        if threads < 0:
+            raise LocalProtocolError("threads is not negative")
         self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
         self._turns = DatagramTurns(dtls or DtlsLimits())
         self._observe = observe

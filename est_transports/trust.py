@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key as _load_key
 
 from est_core import LocalProtocolError, TrustDecisionRequested
+from est_core.arguments import checked
 from est_transports.signers import SigningKey
 
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024  # the largest public CRLs; the web's CAs are 250 KiB
@@ -29,6 +30,7 @@ _HASHES: Final = {32: hashes.SHA256, 64: hashes.SHA512}
 _CRL_BLOCK: Final = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 
 
+@checked
 class CredentialFileError(Exception):
     """A file with certificates, revocation lists or a key cannot be used.
 
@@ -41,6 +43,7 @@ class CredentialFileError(Exception):
         self.reason = reason
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustAnchors:
     """The two databases of trust anchors, and the revocation lists that go with them.
@@ -61,6 +64,7 @@ class TrustAnchors:
         return tuple(dict.fromkeys(self.explicit + self.implicit))
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsIdentity:
     """A certificate with its private key. `chain` starts with the certificate itself.
@@ -84,6 +88,7 @@ class TlsIdentity:
         return self.chain[0]
 
 
+@checked
 def by_fingerprint(
     text: str,
 ) -> Callable[[TrustDecisionRequested], tuple[x509.Certificate, ...]]:
@@ -107,6 +112,7 @@ def by_fingerprint(
     return accept
 
 
+@checked
 def load_pem_certificates(path: Path) -> tuple[x509.Certificate, ...]:
     """Return the certificates of a PEM file in their order, at least one.
 
@@ -119,6 +125,7 @@ def load_pem_certificates(path: Path) -> tuple[x509.Certificate, ...]:
         raise CredentialFileError(path, "no certificate in PEM form can be read") from exc
 
 
+@checked
 def load_pem_crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
     """Return the revocation lists of a PEM file in their order, at least one.
 
@@ -133,6 +140,7 @@ def load_pem_crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
         raise CredentialFileError(path, "a CRL cannot be read") from exc
 
 
+@checked
 def load_pem_private_key(path: Path, password: bytes | None = None) -> SigningKey:
     """Return the private key of a PEM file; `password` opens an encrypted one.
 
@@ -152,6 +160,7 @@ def load_pem_private_key(path: Path, password: bytes | None = None) -> SigningKe
     return key
 
 
+@checked
 def load_identity(
     certificates: Path, private_key: Path, password: bytes | None = None
 ) -> TlsIdentity:

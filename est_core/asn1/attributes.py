@@ -12,6 +12,7 @@ from cryptography import x509
 from est_core import _oids
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
+from est_core.arguments import checked
 from est_core.asn1 import _der
 from est_core.asn1.distinguished_name import STRING_CODECS, decode_name
 from est_core.asn1.oid_names import named, type_name
@@ -21,6 +22,7 @@ _CHALLENGE_CHARS: Final = 255  # ub-challengePassword, RFC 2985; RFC 7894 A for 
 _SUBJECT_ALT: Final = 0xA1  # subjectAlt [1], as erratum 3943 of RFC 6402 corrects it
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribute:
     """A type and its values, each an encoded element. RFC 2986 4.1.
@@ -37,6 +39,7 @@ class Attribute:
         return _der.sequence(_der.oid(self.type), _der.set_of(self.values))
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extension:
     """A certificate extension; `value` is what its OCTET STRING holds. RFC 5280 4.1."""
@@ -240,6 +243,7 @@ def _names_untrusted(element: _der.Element, limits: Limits) -> tuple[_der.Elemen
     return names
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeSubjectName:
     """The names a renewal asks for in place of those it must repeat. RFC 6402 2.8.

@@ -9,6 +9,7 @@ from typing import Final
 from est_core import _oids
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
+from est_core.arguments import checked
 from est_core.asn1 import _der
 from est_core.asn1.attributes import (
     Attribute,
@@ -50,6 +51,7 @@ KNOWN_ATTRIBUTES: Final = frozenset(
 """Types a request may carry as attributes. What is not here ends in `CsrPlan.unknown`."""
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectId:
     """A bare object identifier: include this attribute, or sign with this algorithm."""
@@ -67,6 +69,7 @@ class ObjectId:
 CsrAttr = ObjectId | Attribute
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsrPlan:
     """What a request should hold, once a template has taken the place of the rest (RFC 9908 4).
@@ -96,6 +99,7 @@ class CsrPlan:
         return self.linking_attribute is not None
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsrAttrs:
     """CSR attributes in order, nothing dropped. RFC 8951 4, RFC 9908.

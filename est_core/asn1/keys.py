@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Annotated, Final, cast, get_args
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric.types import (
+    CertificatePublicKeyTypes,
+    PublicKeyTypes,
+)
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -19,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from est_core import _oids
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
+from est_core.arguments import checked
 from est_core.asn1 import _der
 
 ML_DSA_44: Final = "2.16.840.1.101.3.4.3.17"
@@ -66,6 +70,20 @@ _RSA_EXPONENT_MAX: Final = 2**256
 _RSA_BITS_MAX: Final = 16384
 
 
+def spki_of(key: object) -> bytes | None:
+    """Return the SubjectPublicKeyInfo in DER of a public key of `cryptography`, else None."""
+    if not isinstance(key, get_args(CertificatePublicKeyTypes)):
+        return None
+    return cast(CertificatePublicKeyTypes, key).public_bytes(
+        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+SpkiDer = Annotated[bytes, spki_of]
+"""A SubjectPublicKeyInfo in DER; where it is an argument, a public key object is taken too."""
+
+
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicKeyFacts:
     """What one can know of a public key without using it.
@@ -165,6 +183,7 @@ def _refuse_weak_rsa_untrusted(bits: bytes, limits: Limits) -> None:
         raise RemoteProtocolError("key/weak", "the RSA modulus is even")
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignatureAlgorithm:
     """One way to sign: a row of SIGNATURE_ALGORITHMS.

@@ -8,11 +8,12 @@ from typing import Final, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 
 from est_core import _oids
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
+from est_core.arguments import checked
 from est_core.asn1 import _der
 from est_core.asn1.attributes import (
     Attribute,
@@ -22,7 +23,7 @@ from est_core.asn1.attributes import (
     read_directory_string,
 )
 from est_core.asn1.distinguished_name import decode_name
-from est_core.asn1.keys import PublicKeyFacts, SignatureAlgorithm, gated_key_facts
+from est_core.asn1.keys import PublicKeyFacts, SignatureAlgorithm, SpkiDer, gated_key_facts
 from est_core.asn1.oid_names import named
 from est_core.asn1.request_signature import read_identifier, signature_verifies
 from est_core.asn1.requested import decoded_extensions, requested_extensions
@@ -44,6 +45,7 @@ _UNJUDGED: Final = frozenset({_oids.REVOCATION_CHALLENGE})
 """Challenges that nothing is decided by when a certificate is asked for. RFC 7894 3.2."""
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertRequest:
     """A certificate request that was read whole; only its signature is not yet verified.
@@ -71,6 +73,14 @@ class CertRequest:
     challenges: tuple[tuple[str, str], ...] = field(repr=False)
     signature_algorithm: str
     """Object identifier of the algorithm it says it is signed with."""
+
+    @classmethod
+    def from_argument(cls, value: object) -> CertRequest | None:
+        """Return what a request object of `cryptography` says; None for anything else.
+
+        Raises LocalProtocolError for one that no peer would read.
+        """
+        return _parsed(value) if isinstance(value, x509.CertificateSigningRequest) else None
 
     def public_key(self) -> CertificatePublicKeyTypes:
         """Return the key that is to be certified, for a CA to put into a certificate."""
@@ -204,15 +214,17 @@ def signature_is_valid(csr: CertRequest) -> bool:
 # --- Building --------------------------------------------------------------------------------
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertRequestInfo:
     """What a certificate request says before it is signed. RFC 2986 4.1.
 
-    `subject` is a Name or its DER, `spki` the DER of a SubjectPublicKeyInfo.
+    `subject` is a Name or its DER, `spki` the DER of a SubjectPublicKeyInfo, made of a public key
+    where one is given instead.
     """
 
     subject: x509.Name | bytes
-    spki: bytes = field(repr=False)
+    spki: SpkiDer = field(repr=False)
     attributes: tuple[Attribute, ...] = ()
 
     @classmethod
@@ -259,3 +271,19 @@ def assemble(
     except RemoteProtocolError as exc:
         raise LocalProtocolError(f"no certificate request: {exc}") from exc
     return der
+
+
+CsrArgument = CertRequestInfo | CertRequest | x509.CertificateSigningRequest
+"""What there may be of a request that is to be sent; the last is a CertRequest in other words."""
+
+
+def given_request(csr: CsrArgument) -> CertRequestInfo | CertRequest:
+    """Return it as the core knows it. Raises LocalProtocolError if no peer would read it."""
+    return csr if isinstance(csr, CertRequestInfo | CertRequest) else _parsed(csr)
+
+
+def _parsed(csr: x509.CertificateSigningRequest) -> CertRequest:
+    try:
+        return parse_cert_request(csr.public_bytes(Encoding.DER), Limits())
+    except RemoteProtocolError as exc:
+        raise LocalProtocolError(f"no certificate request: {exc}") from exc

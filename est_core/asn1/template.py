@@ -9,6 +9,7 @@ from typing import Final
 from est_core import _oids
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
+from est_core.arguments import checked
 from est_core.asn1 import _der
 from est_core.asn1.attributes import (
     Attribute,
@@ -28,6 +29,7 @@ _EXTENSION_ATTRIBUTES: Final = (_oids.EXTENSION_REQUEST, _oids.EXTENSION_REQ_TEM
 GAPS_IN_NAMES: Final = (b"\x87\x00", b"\xa4\x02\x30\x00")
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyTypeWanted:
     """The kind of key a server demands: algorithm, and a curve or a modulus size in bits.
@@ -63,6 +65,7 @@ class KeyTypeWanted:
         return Attribute(type=self.algorithm, values=(value,))
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubjectAttribute:
     """One part of a subject: its type and, unless the client is to choose it, its encoded value."""
@@ -79,6 +82,7 @@ SubjectTemplate = tuple[tuple[SubjectAttribute, ...], ...]
 """RDNs in order, each one or more attributes."""
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtensionTemplate:
     """An extension the request must have; `value` is None where the client supplies it.
@@ -113,6 +117,7 @@ class ExtensionTemplate:
         return _der.sequence(_der.oid(self.oid), critical, value)
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertRequestInfoTemplate:
     """What a server wants to see in a request. RFC 9908 3.4.

@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
+from est_core.arguments import checked
 from est_core.asn1 import _der
 from est_core.asn1.attributes import read_name
 from est_core.checks.names import canonical_name
@@ -51,6 +52,7 @@ class NameKind(Enum):
     REGISTERED_ID = 8
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subtree:
     """A subtree of names of one kind. `text` says which in words.
@@ -80,6 +82,7 @@ class Subtree:
                 return None
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConstrainedName:
     """A name as constraints see it: text, the octets of an address, or a Name.
@@ -98,6 +101,7 @@ class ConstrainedName:
         return self.kind is tree.kind and self.type_id == tree.type_id
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameConstraints:
     """Which names may stand below a CA. Read it from a certificate by `name_constraints`."""

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
+from est_core.arguments import checked
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _TEXT_CHARS: Final = 4096  # a URI that a profile allows has half of that
@@ -168,6 +170,7 @@ def _number(digits: str, *, octal: bool) -> int | None:
 # --- Hosts that nobody may claim --------------------------------------------------------------
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class ProtectedHosts:
     """Hosts that nobody is to be certified for. Make it by `of`.

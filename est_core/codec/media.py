@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
+from est_core.arguments import checked
 from est_core.codec._grammar import QUOTED, TOKEN, is_token, quoted, unquoted
 
 MAX_CHARS: Final = 1024  # the longest seen is 90: multipart with a 70 character boundary
@@ -60,6 +61,7 @@ _MEDIA_TYPES: Final[Mapping[ContentFormat, str]] = MappingProxyType(
 )
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaType:
     """A media type. `parameters` holds (name, value), values unquoted, in the order received.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
+from est_core.arguments import checked
 
 MAX_PARTS: Final = 8
 """Parts one body may have: EST's have two, a key and a certificate."""
@@ -27,6 +28,7 @@ _ARGUMENTS: Final = {24: (1, 24), 25: (2, 1 << 8), 26: (4, 1 << 16), 27: (8, 1 <
 _INDEFINITE: Final = 31
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Representation:
     """One part: a Content-Format number, 0 to 65535, and the body; None says it is not given.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from est_core.arguments import checked
 from est_core.error_codes._authentication import AUTHENTICATION
 from est_core.error_codes._coap import COAP
 from est_core.error_codes._entry import Audience, ErrorCode, Section
@@ -24,11 +25,13 @@ SECTIONS: Final[tuple[Section, ...]] = HTTP + COAP + AUTHENTICATION + REQUESTS +
 _STATUS: Final = "response/status-"
 
 
+@checked
 def by_code(sections: Iterable[Section]) -> Mapping[str, ErrorCode]:
     """Return the entries of the sections by their codes, in order."""
     return MappingProxyType({entry.code: entry for each in sections for entry in each.codes})
 
 
+@checked
 def table_key(code: str) -> str:
     """Return the code under which the table has `code`: `response/status-NNN` for any status."""
     digits = code.removeprefix(_STATUS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, unique
 
+from est_core.arguments import checked
+
 
 @unique
 class Audience(Enum):
@@ -18,6 +20,7 @@ class Audience(Enum):
     """Whoever writes the program that sent what was refused."""
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorCode:
     """One stable code `area/reason`: what it stands for and what to do about it.
@@ -35,6 +38,7 @@ class ErrorCode:
     statuses: tuple[str, ...] = ()
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
     """Error codes of one subject. `note` holds for all of them, and may be empty."""

@@ -13,6 +13,7 @@ from typing import Final, cast
 from cryptography import x509
 
 from est_core._errors import LocalProtocolError
+from est_core.arguments import checked
 from est_core.decisions import (
     Decision,
     Deny,
@@ -29,6 +30,7 @@ from est_core.server import ServerExchange
 _Action = Callable[[ServerExchange, Decision], object]
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeMisuse:
     """One call out of turn. `name` says it."""

@@ -17,6 +17,7 @@ from est_core import httpmap
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._instant import Entropy, Instant
 from est_core._limits import Limits
+from est_core.arguments import checked
 from est_core.channel import (
     TLS_UNIQUE_BYTES,
     BindingKind,
@@ -53,6 +54,7 @@ FIXED_INSTANT: Final = Instant(mono=1000.0, wall=datetime(2026, 1, 2, 3, 4, 5, t
 MAX_EVENTS: Final = 1000
 
 
+@checked
 class CountingEntropy:
     """Entropy whose bytes count up from zero: predictable, and no two draws alike."""
 
@@ -65,6 +67,7 @@ class CountingEntropy:
         return self._drawn.to_bytes(max(count, 8), "big")[-count:] if count else b""
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """One connection: what the client and the server each know of it."""
@@ -73,6 +76,7 @@ class Link:
     server: Channel
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One request and its answer as they crossed the wire."""
@@ -83,6 +87,7 @@ class Message:
     response_body: bytes
 
 
+@checked
 def joined(
     entropy: Entropy,
     *,
@@ -115,6 +120,7 @@ def _no_trust(_question: TrustDecisionRequested) -> tuple[x509.Certificate, ...]
     return ()
 
 
+@checked
 @dataclass(slots=True, kw_only=True)
 class ExchangePair:
     """A server and the way to it, for client exchanges to run against.

@@ -15,6 +15,7 @@ from cryptography import x509
 
 from est_core._errors import Fault
 from est_core._limits import Limits
+from est_core.arguments import checked
 from est_core.asn1.cms import write_certs_only
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_core.channel import TrustClass
@@ -53,6 +54,7 @@ _POLICY: Final = default_policy(labels=frozenset({_LABEL}))
 _LINKING_POLICY: Final = default_policy(labels=frozenset({_LABEL}), require_pop=True)
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransportService:
     """What a server is to be started with. `decide` stands for the application.
@@ -100,6 +102,7 @@ class CheckFailedError(AssertionError):
     """The transport does not do what it has to; the text says what."""
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransportCheck:
     """One thing that a transport has to do. `name` says it."""
@@ -124,6 +127,7 @@ class TransportCheck:
             driver.stop()
 
 
+@checked
 def transport_checks(*, can_challenge: bool = True) -> tuple[TransportCheck, ...]:
     """Return the checks; without `can_challenge` those for a wire that carries no passwords."""
     return tuple(check for check in _CHECKS if can_challenge or not check.needs_challenge)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from est_core.arguments import checked
 from est_core.error_codes import SECTIONS as CORE_SECTIONS
 from est_core.error_codes import ErrorCode, Section, by_code, table_key
 from est_transports.error_codes._authority import AUTHORITY
@@ -31,6 +32,7 @@ ERROR_CODES: Final[Mapping[str, ErrorCode]] = by_code(SECTIONS)
 """The same, by code."""
 
 
+@checked
 def find_error_code(code: str) -> ErrorCode | None:
     """Return the entry of a code; None for one that is not ours, such as an application's."""
     return ERROR_CODES.get(table_key(code))

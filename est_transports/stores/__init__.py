@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from est_core import LocalProtocolError
+from est_core.arguments import checked
 
 _SERIAL: Final = re.compile("[1-9a-f][0-9a-f]{0,63}")
 
@@ -31,6 +32,7 @@ class DuplicateSerial(StoreError):  # noqa: N818 - says what happened
     """A certificate with this serial number is recorded already; nothing was written."""
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedRecord:
     """One issued certificate, for whom, and what became of it.
@@ -70,6 +72,7 @@ class IssuedRecord:
             raise LocalProtocolError("a revocation has a time and a reason")
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserRecord:
     """A user who may authenticate with a password. The record is a hash, never the password."""

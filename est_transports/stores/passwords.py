@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from est_core import Entropy, Instant, Limits, LocalProtocolError
+from est_core.arguments import checked, checked_throughout
 from est_transports import _clock
 from est_transports.fair_queue import FairQueue
 from est_transports.networks import network_of_peer
@@ -47,6 +48,7 @@ class PasswordBusy(Exception):  # noqa: N818 - says what happened
     """Too many passwords are being checked. Worth a 503 and a retry."""
 
 
+@checked
 def hash_password(password: str, salt: bytes) -> str:
     """Return the record of a password; `salt` is 16 fresh random bytes.
 
@@ -64,6 +66,7 @@ def hash_password(password: str, salt: bytes) -> str:
     return f"scrypt${_N}${_R}${_P}${salt_text}${digest_text}"
 
 
+@checked
 def verify_password(password: str, record: str) -> bool:
     """True if the record is that of the password, compared in constant time.
 
@@ -94,6 +97,7 @@ class _Check:
     outcome: Future[bool] = field(default_factory=Future)
 
 
+@checked_throughout
 class PasswordChecks:
     """Checks passwords against records, `at_once` at a time with `waiting_max` behind them.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from est_core import Limits, LocalProtocolError
+from est_core.arguments import checked, checked_throughout
 from est_transports.serials import read_serial
 from est_transports.stores import IssuedRecord, StoreError, UserRecord
 from est_transports.stores.sqlite_connections import Connections, Parameters, Ticket
@@ -40,6 +41,7 @@ _KEEP_USER: Final = _ADD_USER + "NOTHING"
 _REPLACE_USER: Final = _ADD_USER + "UPDATE SET password_record = excluded.password_record"
 
 
+@checked_throughout
 class SqliteStore:
     """A `Store` in the file `path`, which `SqliteStore.create` or `est init` made.
 
@@ -59,6 +61,7 @@ class SqliteStore:
         upgrade_database(self.path)
 
     @classmethod
+    @checked
     def create(cls, path: str | Path) -> SqliteStore:
         """Make a new file of mode 0600 and return its store. StoreError if it exists."""
         create_database(Path(path))

@@ -159,7 +159,7 @@ def test_an_unverified_server_gets_a_bounded_number_of_connections() -> None:
 def test_anchors_may_come_one_by_one() -> None:
     exchange = bootstrap()
     question = asked(exchange, a_root())
-    exchange.provide_trust(each for each in question.candidates)  # type: ignore[arg-type]
+    exchange.provide_trust(each for each in question.candidates)
     assert take(exchange, CACertsReceived).trusted == question.candidates
 
 

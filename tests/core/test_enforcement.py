@@ -376,7 +376,7 @@ def test_csr_attributes_that_are_none_leave_the_question_open(now: Instant) -> N
     exchange = receive(request, now, on=channel(TrustClass.EXPLICIT), policy=enforcing())
     exchange.next_event()
     for nonsense in (b"\x30\x00", "csrattrs", 5):
-        with pytest.raises(AttributeError):
+        with pytest.raises(LocalProtocolError):
             exchange.decide(ProvideCSRAttrs(csrattrs=nonsense))  # type: ignore[arg-type]
     assert exchange.next_event() is None
     exchange.decide(Fail())

@@ -13,7 +13,7 @@ Floor = tuple[str, ...]
 
 CORE_FLOORS: Final[tuple[Floor, ...]] = (
     # F0: what everything may use. credentials are plain values that codec.authheader reads.
-    ("_errors _oids credentials error_codes error_codes.*", "_limits _instant"),
+    ("_errors _oids", "arguments", "credentials error_codes error_codes.*", "_limits _instant"),
     # F1: bytes of HTTP bodies and headers.
     (
         "codec codec._grammar",
@@ -68,7 +68,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     # T1: bytes of channels, sans-I/O.
     (
         "chunks",
-        "verification h11_messages coap_limits dtls_records dtls_cookies dtls_limits",
+        "verification h11_messages coap_limits dtls_records dtls_cookies dtls_limits dtls_events",
         "dtls_unverified",
         "channel_facts coap_messages chains",
         "tls_context coap_blocks coap_reliability",

@@ -1,0 +1,66 @@
+"""What a DTLS server tells of its clients: associations that come, speak and go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from est_core.arguments import checked
+from est_core.channel import Channel
+
+Address = tuple[str | int, ...]
+"""Who is at the other end, as a socket's recvfrom returns it: the host first."""
+
+
+@checked
+@dataclass(slots=True, eq=False)
+class Association:
+    """One client with its secure channel. Equal to itself only.
+
+    The owner sets `is_busy` while an exchange is open: a busy one does not expire and makes no
+    room. `payload_bytes` is the most that one datagram to it can hold.
+    """
+
+    address: Address
+    channel: Channel = field(repr=False)
+    payload_bytes: int
+    is_busy: bool = False
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Established:
+    """A handshake is over. Whether the client's certificate verifies is a fact of the channel."""
+
+    association: Association
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """The client said something: one datagram."""
+
+    association: Association
+    datagram: bytes
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """An association is gone, with what was open on it. `code` is tls/... or dtls/..."""
+
+    association: Association
+    code: str
+    reason: str
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandshakeFailed:
+    """A client proved its address and did not become an association. For the log."""
+
+    address: Address
+    code: str
+    reason: str
+
+
+DtlsEvent = Established | Received | Ended | HandshakeFailed

@@ -1,0 +1,121 @@
+"""Whatever is given to a public name and is of no type it takes is refused there and then."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
+from enum import Enum
+from importlib import import_module
+from typing import Annotated, Any, Final, NamedTuple, get_args, get_origin
+
+import pytest
+
+from est_core import LocalProtocolError
+from tests.docs.api_page import MODULES
+
+NOT_FOR_CALLERS: Final = frozenset({"ProtocolError", "LocalProtocolError", "ServerExchange"})
+"""The errors that say so themselves, and what only ServerSession makes."""
+UNTYPED: Final = frozenset({"self", "cls", "return"})
+
+
+class Nonsense:
+    """Of no type that anything takes, and with no methods."""
+
+
+NONSENSE: Final = Nonsense()
+REFUSAL: Final = re.compile(r"(?P<name>\w+) must be .+, not Nonsense")
+
+
+class Argument(NamedTuple):
+    """One argument of something public."""
+
+    call: Callable[..., Any]
+    shown: str
+    name: str
+    hint: object
+    required: tuple[str, ...]
+
+
+def _public() -> Iterator[tuple[str, object]]:
+    seen: set[int] = set()
+    for module_name in (name for names in MODULES.values() for name in names):
+        module = import_module(module_name)
+        faces = getattr(module, "__all__", None)
+        for name in faces or vars(module):
+            found = vars(module).get(name)
+            owner = str(getattr(found, "__module__", ""))
+            ours = owner.startswith(("est_core", "est_transports"))
+            if name.startswith("_") or not ours or id(found) in seen:
+                continue
+            if faces is None and owner != module_name:
+                continue
+            seen.add(id(found))
+            yield f"{module_name}.{name}", found
+
+
+def _is_made(kind: type) -> bool:
+    """True for a class that is made by calling it with arguments of its own."""
+    return (
+        not issubclass(kind, Enum | tuple)
+        and kind.__name__ not in NOT_FOR_CALLERS
+        and not getattr(kind, "_is_protocol", False)
+        and "__init__" in vars(kind)
+        and len(inspect.signature(kind).parameters) > 0
+    )
+
+
+CLASSES: Final = {
+    shown: found for shown, found in _public() if isinstance(found, type) and _is_made(found)
+}
+
+
+def _hints(kind: type) -> dict[str, object]:
+    annotated: Any = kind if is_dataclass(kind) else kind.__init__  # type: ignore[misc]
+    return typing.get_type_hints(annotated, include_extras=True)
+
+
+def _arguments() -> Iterator[Argument]:
+    for shown, kind in CLASSES.items():
+        parameters = inspect.signature(kind).parameters
+        required = tuple(
+            name for name, each in parameters.items() if each.default is inspect.Parameter.empty
+        )
+        for name, hint in _hints(kind).items():
+            if name in parameters and name not in UNTYPED:
+                yield Argument(kind, shown, name, hint, required)
+
+
+ARGUMENTS: Final = tuple(_arguments())
+
+
+def _takes_anything(hint: object) -> bool:
+    if get_origin(hint) is Annotated:
+        return _takes_anything(get_args(hint)[0])
+    members = get_args(hint) if get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return any(member in (Any, object) or isinstance(member, typing.TypeVar) for member in members)
+
+
+@pytest.mark.parametrize(
+    "argument", ARGUMENTS, ids=lambda argument: f"{argument.shown}-{argument.name}"
+)
+def test_what_no_argument_takes_is_refused_where_it_is_given(argument: Argument) -> None:
+    """All that is required is nonsense too: types are looked at before anything is done."""
+    if _takes_anything(argument.hint):
+        pytest.skip("takes anything")
+    given: dict[str, object] = {argument.name: NONSENSE}
+    given |= {name: NONSENSE for name in argument.required if name != argument.name}
+    with pytest.raises(LocalProtocolError) as caught:
+        argument.call(**given)
+    found = REFUSAL.search(str(caught.value))
+    assert found, str(caught.value)
+    assert found["name"] in given
+
+
+def test_an_argument_by_an_unknown_name_is_a_type_error() -> None:
+    for kind in CLASSES.values():
+        with pytest.raises(TypeError):
+            kind(nobody_knows_this=NONSENSE)
