@@ -99,8 +99,8 @@ class ReferenceCA:
     `default_profile`, a key of `profiles`. `own_names` are host names and IP addresses that are
     certified for nobody, those of the EST server first of all. No subject of the chain is
     certified for anybody, nor any of `reserved_subjects`, each with whose it is ("this server's
-    TLS certificate"). A certificate may be renewed for
-    `renewal_grace` after it expired. `entropy` makes serial numbers.
+    TLS certificate"). A certificate may be renewed for `renewal_grace` after it expired. `entropy`
+    makes serial numbers.
     Raises LocalProtocolError where these do not fit together.
     """
 
@@ -123,8 +123,7 @@ class ReferenceCA:
         if renewal_grace < timedelta(0):
             raise LocalProtocolError("renewal_grace is not negative")
         self._limits = IssuerLimits.of((certificate, *chain))
-        if isinstance(signer, SigningKey):
-            signer = LocalSigner(signer)
+        signer = LocalSigner(signer) if isinstance(signer, SigningKey) else signer
         _check_is_ca(certificate, signer)
         _check_chain((certificate, *chain))
         self.certificate = certificate
@@ -280,7 +279,6 @@ def new_serial(entropy: Entropy) -> int:
     return serial
 
 
-@checked
 def new_root(
     subject: x509.Name,
     signer: Signer,
@@ -303,7 +301,6 @@ def new_root(
     return CertificateSigner(signer).sign(builder)
 
 
-@checked
 def new_intermediate(
     subject: x509.Name,
     public_key: CertificatePublicKeyTypes,
@@ -349,7 +346,6 @@ def _ca_builder(
     )
 
 
-@checked
 def new_tls_identity(
     ca: ReferenceCA,
     names: Sequence[str],
