@@ -11,7 +11,12 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
-from est_core.asn1.cms import read_certs_only
+from est_core.asn1.certificates import (
+    CertificateBag,
+    UnreadableCertificate,
+    key_of_unreadable,
+)
+from est_core.asn1.cms import read_bag
 from est_core.asn1.csrattrs import parse_csrattrs
 from est_core.channel import Channel
 from est_core.checks.renewal import public_key_der
@@ -47,8 +52,9 @@ def result_of(
 ) -> ClientResult:
     """Return what a successful answer gives; `spki` is the key that was to be certified.
 
-    Raises RemoteProtocolError for an answer that cannot be read or holds no certificate for
-    that key.
+    A certificate that cannot be read is left out and told of, unless it is the one that is
+    needed: then it is Failed, with its bytes. Raises RemoteProtocolError for an answer that cannot
+    be read.
     """
     part = response.parts[0]
     if part.kind is not OPERATIONS[operation].answer:
@@ -56,21 +62,36 @@ def result_of(
     if part.kind is PartKind.CSRATTRS:
         attrs = parse_csrattrs(part.der, limits)
         return CSRAttrsReceived(csrattrs=None if attrs.is_empty else attrs)
-    certificates = read_certs_only(part.der, limits)
-    if operation is Operation.CACERTS:
-        return CACertsReceived(certificates=certificates)
-    return _enrolled(certificates, spki)
+    bag = read_bag(part.der, limits)
+    if operation is not Operation.CACERTS:
+        return _enrolled(bag, spki)
+    if not bag.certificates:
+        raise RemoteProtocolError("cms/bad-certificate", _told(bag.left_out))
+    return CACertsReceived(certificates=bag.certificates, left_out=bag.left_out)
 
 
-def _enrolled(certificates: tuple[x509.Certificate, ...], spki: bytes) -> Enrolled:
+def _enrolled(bag: CertificateBag, spki: bytes) -> Enrolled | Failed:
     """Pick the certificate by its key: order and company mean nothing. RFC 5272 4.1."""
-    mine = [certificate for certificate in certificates if public_key_der(certificate) == spki]
-    if not mine:
-        raise RemoteProtocolError(
-            "response/other-key", "the answer holds no certificate for the key of the request"
-        )
-    others = tuple(certificate for certificate in certificates if certificate != mine[0])
-    return Enrolled(certificate=mine[0], others=others)
+    mine = [each for each in bag.certificates if public_key_der(each) == spki]
+    if mine:
+        others = tuple(each for each in bag.certificates if each != mine[0])
+        return Enrolled(certificate=mine[0], others=others, left_out=bag.left_out)
+    for each in bag.left_out:
+        if key_of_unreadable(each.der) == spki:
+            message = f"the certificate for the key of the request cannot be read: {each.text}"
+            return Failed(
+                code="response/unreadable-certificate", message=message, left_out=bag.left_out
+            )
+    message = "the answer holds no certificate for the key of the request"
+    if bag.left_out:
+        message = f"{message} that can be read; {_told(bag.left_out)}"
+    return Failed(code="response/other-key", message=message, left_out=bag.left_out)
+
+
+def _told(left_out: tuple[UnreadableCertificate, ...]) -> str:
+    """Return the first certificate that was left out, and how many more."""
+    more = f"; and {len(left_out) - 1} more" * (len(left_out) > 1)
+    return f"{left_out[0].text}{more}" if left_out else "there is no certificate"
 
 
 def failure_of(response: Response) -> Failed:
@@ -101,7 +122,7 @@ def not_provisionally(response: Response) -> Failed | None:
 
 
 def trust_question(
-    certificates: tuple[x509.Certificate, ...], uri: EstUri, channel: Channel | None
+    received: CACertsReceived, uri: EstUri, channel: Channel | None
 ) -> TrustDecisionRequested:
     """Return the question which of these certificates, received on that channel, to trust.
 
@@ -111,13 +132,19 @@ def trust_question(
     """
     if channel is None:
         raise LocalProtocolError("nothing is received without a channel")
-    roots = [certificate for certificate in certificates if _is_self_signed(certificate)]
+    roots = [each for each in received.certificates if _is_self_signed(each)]
     if not roots:
         message = "there is no self-signed certificate in the answer"
+        if received.left_out:
+            message = f"{message} that can be read; {_told(received.left_out)}"
         raise RemoteProtocolError("trust/no-root", message)
     roots.sort(key=lambda root: root.not_valid_after_utc, reverse=True)
     return TrustDecisionRequested(
-        uri=uri, channel=channel, certificates=certificates, candidates=tuple(roots)
+        uri=uri,
+        channel=channel,
+        certificates=received.certificates,
+        candidates=tuple(roots),
+        left_out=received.left_out,
     )
 
 

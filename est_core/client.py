@@ -306,7 +306,7 @@ class ClientExchange:
         if not kept:
             self._refuse("trust/refused", "none of the server's CA certificates was accepted")
             return
-        self._finish(CACertsReceived(certificates=question.certificates, trusted=kept))
+        self._finish(question.accepted(kept))
 
     def handle_timeout(self, now: Instant) -> None:
         """Ask again once `resume_at` has come; answer to RetryLater. Before it, do nothing."""
@@ -394,14 +394,14 @@ class ClientExchange:
         try:
             result = result_of(response, self.operation, spki, self.session.limits)
             if self._provisional and isinstance(result, CACertsReceived):
-                self._ask_trust(result.certificates)
+                self._ask_trust(result)
             else:
                 self._finish(result)
         except RemoteProtocolError as error:
             self._fail(error)
 
-    def _ask_trust(self, certificates: tuple[x509.Certificate, ...]) -> None:
-        self._trust_question = trust_question(certificates, self._uri, self._channel)
+    def _ask_trust(self, received: CACertsReceived) -> None:
+        self._trust_question = trust_question(received, self._uri, self._channel)
         self._move(ClientInput.ASK_TRUST)
         self._events.append(self._trust_question)
 

@@ -33,7 +33,9 @@ from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._instant import Instant
 from est_core._limits import Limits
 from est_core._path_faults import no_operation, not_label_and_operation, other_root
-from est_core.asn1.cms import read_certificate, read_certs_only, write_certs_only
+from est_core.asn1._der import check_der
+from est_core.asn1.cms import read_certs_only, write_bag
+from est_core.asn1.kinds import Kind, kind_of
 from est_core.codec.media import ContentFormat
 from est_core.codec.retry import MAX_DELAY_S
 from est_core.model import (
@@ -372,7 +374,11 @@ def _read_part(operation: Operation, head: ResponseHead, payload: bytes, limits:
         message = f"the answer should be in content format {numbers}, and is in {came}"
         raise RemoteProtocolError("response/media-type", message)
     if head.content_format == ContentFormat.PKIX_CERT:
-        payload = write_certs_only([read_certificate(payload, limits)])
+        # One that cannot be read is no less the one that was issued.
+        check_der(payload, limits, max_bytes=limits.response_body_bytes)
+        if kind_of(payload) is not Kind.CERTIFICATE:
+            raise RemoteProtocolError("cms/bad-certificate", "the answer is not a certificate")
+        payload = write_bag([payload])
     return Part(kind=row.answer, der=payload)
 
 

@@ -13,6 +13,7 @@ from cryptography import x509
 
 from est_core._instant import Instant
 from est_core.arguments import checked
+from est_core.asn1.certificates import UnreadableCertificate
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
 from est_core.asn1.pkcs10 import CertRequest
@@ -213,6 +214,7 @@ class TrustDecisionRequested:
     They come from a server that nobody has verified (`channel` says why not). So the answer has to
     come from elsewhere: a human, or a fingerprint given in advance, over the whole certificate.
     `candidates` are the self-signed ones of the `certificates` received, the most recent first.
+    `left_out` are those that cannot be read; a trust anchor may be among them.
     RFC 7030 4.1.1, 4.1.3.
     """
 
@@ -220,6 +222,13 @@ class TrustDecisionRequested:
     channel: Channel
     certificates: tuple[x509.Certificate, ...]
     candidates: tuple[x509.Certificate, ...]
+    left_out: tuple[UnreadableCertificate, ...] = ()
+
+    def accepted(self, anchors: tuple[x509.Certificate, ...]) -> CACertsReceived:
+        """Return how the bootstrap ends in which these candidates are accepted."""
+        return CACertsReceived(
+            certificates=self.certificates, trusted=anchors, left_out=self.left_out
+        )
 
 
 @checked
@@ -238,10 +247,12 @@ class CACertsReceived:
     `trusted` are the trust anchors that a bootstrap ended with: the `trust` of the next session.
     Of the other certificates nothing is known until they are validated up to one of these. It is
     empty where the server was verified; then all that is known is that they came from it.
+    `left_out` are those that cannot be read; a trust anchor may be among them, so say it.
     """
 
     certificates: tuple[x509.Certificate, ...]
     trusted: tuple[x509.Certificate, ...] = ()
+    left_out: tuple[UnreadableCertificate, ...] = ()
 
 
 @checked
@@ -260,20 +271,29 @@ class CSRAttrsReceived:
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enrolled:
-    """The certificate for the key that was asked for, and whatever else came with it."""
+    """The certificate for the key that was asked for, and whatever else came with it.
+
+    `left_out` are certificates beside it that cannot be read.
+    """
 
     certificate: x509.Certificate
     others: tuple[x509.Certificate, ...]
+    left_out: tuple[UnreadableCertificate, ...] = ()
 
 
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """It did not work. `code` is stable; `response` is the server's answer, if it gave one."""
+    """It did not work. `code` is stable; `response` is the server's answer, if it gave one.
+
+    `left_out` are certificates of an answer that cannot be read. With
+    "response/unreadable-certificate" the one that was issued is among them: keep its bytes.
+    """
 
     code: str
     message: str
     response: Response | None = None
+    left_out: tuple[UnreadableCertificate, ...] = ()
 
 
 ClientEvent = (

@@ -26,6 +26,7 @@ from est_core._http import (
 from est_core._http_target import WELL_KNOWN, check_host, parse_target
 from est_core._instant import Instant
 from est_core._limits import Limits
+from est_core.asn1.kinds import Kind
 from est_core.codec.authheader import (
     parse_authorization,
     parse_challenges,
@@ -185,7 +186,11 @@ def read(
     if OPERATIONS[operation].is_enrollment:
         try:
             payload = decode(
-                body, max_bytes=limits.body_bytes, accept_pem=accept_pem, accept_der=accept_der
+                body,
+                max_bytes=limits.body_bytes,
+                accept_pem=accept_pem,
+                accept_der=accept_der,
+                wanted=Kind.REQUEST,
             )
         except RemoteProtocolError as error:
             payload = UnreadablePayload(code=error.code, message=error.message, fault=error.fault)
@@ -336,6 +341,10 @@ def read_response(
     return _read_failure(operation, head, body, limits, retry)
 
 
+_KINDS: Final = {PartKind.CERTS_ONLY: Kind.SIGNED_DATA}
+"""What is looked for in an answer, where other things may stand beside it."""
+
+
 def _read_part(operation: Operation, head: ResponseHead, body: bytes, limits: Limits) -> Part:
     kind = OPERATIONS[operation].answer
     wanted = CONTENT_TYPES[operation, kind].partition(b";")[0].decode("ascii")
@@ -344,7 +353,7 @@ def _read_part(operation: Operation, head: ResponseHead, body: bytes, limits: Li
         came = "nothing" if found is None else _shown(found)
         message = f"the answer should be {wanted}, and its Content-Type is {came}"
         raise RemoteProtocolError("response/media-type", message)
-    der = decode(body, max_bytes=limits.response_body_bytes, accept_pem=True, accept_der=True)
+    der = decode(body, max_bytes=limits.response_body_bytes, wanted=_KINDS.get(kind))
     return Part(kind=kind, der=der)
 
 

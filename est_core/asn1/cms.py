@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import _oids
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
 from est_core.asn1 import _der
+from est_core.asn1.certificates import CertificateBag, load_certificate, sorted_out
 
 _EXPLICIT_0: Final = 0xA0
 _CERTIFICATES: Final = 0xA0
 _CRLS: Final = 0xA1
-_VERSIONS: Final = frozenset({1, 3})  # RFC 5652 5.1: 3 where eContentType is not id-data
+_VERSIONS: Final = frozenset({1, 3, 4, 5})  # RFC 5652 5.1: by the content and what is in the bag
 _CONSTRUCTED: Final = 0x20
+
+# CertificateChoices other than a certificate. RFC 5652 10.2.2.
+_CHOICES: Final = {
+    0xA0: "an extended certificate of PKCS#6",
+    0xA1: "an attribute certificate of version 1",
+    0xA2: "an attribute certificate",
+    0xA3: "a certificate in another format than X.509",
+}
 
 # What stands around the certificates of every bag.
 _NOTHING: Final = _der.set_of(())
@@ -36,22 +44,25 @@ def write_certs_only(certificates: Sequence[x509.Certificate]) -> bytes:
     """
     if not certificates:
         raise LocalProtocolError("a certs-only bag holds at least one certificate")
-    bag = {certificate.public_bytes(Encoding.DER) for certificate in certificates}
-    signed_data = _der.sequence(_BEFORE, _der.set_of(bag, tag=_CERTIFICATES), _NOTHING)
+    return write_bag({certificate.public_bytes(Encoding.DER) for certificate in certificates})
+
+
+def write_bag(certificates: Iterable[bytes]) -> bytes:
+    """Return what write_certs_only does, of certificates in DER, which are not looked at."""
+    signed_data = _der.sequence(_BEFORE, _der.set_of(certificates, tag=_CERTIFICATES), _NOTHING)
     return _der.sequence(_SIGNED_DATA, _der.tlv(_EXPLICIT_0, signed_data))
 
 
-def read_certs_only(
-    der: bytes, limits: Limits, *, max_bytes: int | None = None
-) -> tuple[x509.Certificate, ...]:
+def read_bag(der: bytes, limits: Limits, *, max_bytes: int | None = None) -> CertificateBag:
     """Return the certificates of a certs-only bag in the order they came, each once.
 
-    BER is accepted, a set out of order, a `crls` field, digest algorithms, version 1 or 3, and
+    One that cannot be read is left out, and so is what is no X.509 certificate: attribute
+    certificates and other choices of RFC 5652 10.2.2. BER is accepted, a set out of order, a
+    `crls` field, digest algorithms, versions 1 to 5, and
     content of no bytes: all seen from servers in the field (RFC 7030 A.1). The order means nothing
     (RFC 5272 4.1). `max_bytes` defaults to `limits.response_body_bytes`.
     Raises RemoteProtocolError: cms/malformed, cms/content (it carries something), cms/signed (it
-    has a signer), cms/no-certificates, cms/too-many-certificates, cms/bad-certificate (one that
-    cannot be read whole, key included), der/... RFC 5652 5.1.
+    has a signer), cms/no-certificates, cms/too-many-certificates, der/... RFC 5652 5.1.
     """
     _der.check_ber(
         der, limits, max_bytes=limits.response_body_bytes if max_bytes is None else max_bytes
@@ -60,11 +71,27 @@ def read_certs_only(
     if not elements:
         raise RemoteProtocolError("cms/no-certificates", "there is no certificate")
     if len(elements) > limits.certificates:
-        message = f"more than {limits.certificates} certificates"
+        message = f"{len(elements)} certificates, {limits.certificates} are allowed"
         raise RemoteProtocolError("cms/too-many-certificates", message)
-    # A dict keeps the order and drops repeats.
-    unique = dict.fromkeys(element.der for element in elements)
-    return tuple(_certificate_untrusted(certificate) for certificate in unique)
+    others = {
+        element.der: _CHOICES.get(element.tag, f"a choice with tag {element.tag:#04x}")
+        for element in elements
+        if element.tag != _der.SEQUENCE
+    }
+    return sorted_out([element.der for element in elements], others)
+
+
+def read_certs_only(
+    der: bytes, limits: Limits, *, max_bytes: int | None = None
+) -> tuple[x509.Certificate, ...]:
+    """Return all certificates of a certs-only bag, as read_bag does.
+
+    Raises RemoteProtocolError("cms/bad-certificate") if one of them cannot be read.
+    """
+    bag = read_bag(der, limits, max_bytes=max_bytes)
+    if bag.left_out:
+        raise RemoteProtocolError("cms/bad-certificate", bag.left_out[0].text)
+    return bag.certificates
 
 
 def read_certificate(
@@ -78,7 +105,7 @@ def read_certificate(
     _der.check_der(
         der, limits, max_bytes=limits.response_body_bytes if max_bytes is None else max_bytes
     )
-    return _certificate_untrusted(der)
+    return load_certificate(der)
 
 
 def _malformed(message: str) -> RemoteProtocolError:
@@ -110,8 +137,9 @@ def _certificates_untrusted(members: list[_der.Element]) -> tuple[_der.Element, 
     required = [_der.INTEGER, _der.SET, _der.SEQUENCE, *bags, _der.SET]
     if tags != required or bags not in ([], [_CERTIFICATES], [_CRLS], [_CERTIFICATES, _CRLS]):
         raise _malformed("not a SignedData")
-    if _der.read_integer(members[0]) not in _VERSIONS:
-        raise _malformed("the version of the SignedData is neither 1 nor 3")
+    version = _der.read_integer(members[0])
+    if version not in _VERSIONS:
+        raise _malformed(f"the version of the SignedData is {version}, not 1, 3, 4 or 5")
     _refuse_content(members[2])
     if _der.children(members[-1], ber=True):
         raise RemoteProtocolError("cms/signed", "a certs-only message has a signer")
@@ -139,29 +167,3 @@ def _refuse_content(encapsulated: _der.Element) -> None:
             pending.extend(_der.children(part, ber=True))
         elif part.content:
             raise RemoteProtocolError("cms/content", "a certs-only message has content")
-
-
-def _certificate_untrusted(der: bytes) -> x509.Certificate:
-    """Return one certificate, every part of it decoded once so that nothing fails later."""
-    try:
-        certificate = x509.load_der_x509_certificate(der)
-        _ = (
-            certificate.subject,
-            certificate.issuer,
-            certificate.serial_number,
-            certificate.not_valid_before_utc,
-            certificate.not_valid_after_utc,
-            certificate.extensions,
-            certificate.public_key(),
-        )
-    except (
-        ValueError,
-        TypeError,
-        UnsupportedAlgorithm,
-        x509.InvalidVersion,
-        x509.DuplicateExtension,
-        x509.UnsupportedGeneralNameType,
-        Warning,  # for a serial number of 0, where the program turned warnings into errors
-    ) as exc:
-        raise RemoteProtocolError("cms/bad-certificate", "a certificate cannot be read") from exc
-    return certificate

@@ -69,7 +69,7 @@ class CertRequest:
     key: PublicKeyFacts
     attributes: tuple[Attribute, ...]
     extensions: tuple[Extension, ...]
-    decoded: x509.Extensions = field(repr=False)
+    decoded: x509.Extensions = field(repr=False, compare=False)
     challenges: tuple[tuple[str, str], ...] = field(repr=False)
     signature_algorithm: str
     """Object identifier of the algorithm it says it is signed with."""

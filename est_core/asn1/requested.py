@@ -111,14 +111,15 @@ def decoded_extensions(extensions: Iterable[Extension], limits: Limits) -> x509.
     if not judged:
         return x509.Extensions(())
     try:
-        return _decoded(judged)
+        return decode_extensions(judged)
     except _UNDECODABLE as exc:
         for extension in judged:
             _name_the_fault(extension, limits)
         raise RemoteProtocolError("csr/extensions", "an extension cannot be decoded") from exc
 
 
-def _decoded(extensions: Iterable[Extension]) -> x509.Extensions:
+def decode_extensions(extensions: Iterable[Extension]) -> x509.Extensions:
+    """Return all of these, decoded. Raises what the library raises for one that it cannot read."""
     value = _der.sequence(*(extension.der() for extension in extensions))
     request = _der.sequence(_der.oid(_oids.EXTENSION_REQUEST), _der.set_of([value]))
     info = _der.sequence(_HEAD, _KEY, _der.tlv(0xA0, request))
@@ -127,7 +128,7 @@ def _decoded(extensions: Iterable[Extension]) -> x509.Extensions:
 
 def _name_the_fault(extension: Extension, limits: Limits) -> None:
     try:
-        _decoded([extension])
+        decode_extensions([extension])
     except _UNDECODABLE as exc:
         text = f"extension {named(extension.oid)} cannot be decoded"
         if extension.oid == _oids.SUBJECT_ALT_NAME:
@@ -143,7 +144,7 @@ def _fault_in_names(names_der: bytes, limits: Limits) -> str:
         return exc.message
     for position, name in enumerate(names, 1):
         try:
-            _decoded([Extension(oid=_oids.SUBJECT_ALT_NAME, value=_der.sequence(name))])
+            decode_extensions([Extension(oid=_oids.SUBJECT_ALT_NAME, value=_der.sequence(name))])
         except _UNDECODABLE:
             return f"name {position} {_fault_in_name(_der.read_element(name), limits)}"
     return "its names cannot be read together"

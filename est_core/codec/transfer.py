@@ -1,25 +1,24 @@
 """The base64 in which HTTP bodies carry DER. RFC 8951 3, RFC 4648 4.
 
-The Content-Transfer-Encoding header plays no part: a body is what it looks like. Besides base64
-two forms are met in the field and read by default: PEM with its armour, and the DER itself. Every
-EST payload is a SEQUENCE. Its DER starts with 0x30, which is the letter "0"; its base64 starts
-with "M". One octet is enough to tell them apart.
+The Content-Transfer-Encoding header plays no part: a body is what it looks like. What is met in
+the field is read by default, as in files: PEM with text around it, DER, base64 in any lines.
 """
 
 from __future__ import annotations
 
 import binascii
-import re
 from typing import Final
 
-from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
-from est_core.codec._grammar import base64_octets_untrusted
+from est_core._errors import LocalProtocolError, RemoteProtocolError
+from est_core.asn1.kinds import Kind
+from est_core.codec.textual import Form, Textual, named_kind, one_of, read_textual
 
-_WHITE_SPACE: Final = b"\r\n \t"  # exactly the four of RFC 8951 3.1
-_SEQUENCE: Final = b"\x30"
-_DASHES: Final = b"-----"
-# A label has no two hyphens in a row, so the first five after it end the line. RFC 7468 3.
-_BEGIN: Final = re.compile(rb"-----BEGIN ([!-,.-~ ](?:-?[!-,.-~ ]){0,63})-----")
+_BLOCKS_MAX: Final = 16  # a chain of certificates around the one thing that is wanted
+
+_SWITCHED_OFF: Final = {
+    Form.PEM: "PEM is not accepted, send base64",
+    Form.DER: "raw DER is not accepted, send base64",
+}
 
 
 def encode(der: bytes, *, columns: int | None = None) -> bytes:
@@ -40,50 +39,48 @@ def encode(der: bytes, *, columns: int | None = None) -> bytes:
 
 
 def decode(
-    body: bytes, *, max_bytes: int, accept_pem: bool = True, accept_der: bool = True
+    body: bytes,
+    *,
+    max_bytes: int,
+    accept_pem: bool = True,
+    accept_der: bool = True,
+    wanted: Kind | None = None,
 ) -> bytes:
     """Return the octets that a body stands for; whether they are DER is for others to say.
 
     White space (CR, LF, SP, TAB) may stand anywhere; the rest must be strict base64. NUL octets
-    at the end are ignored, because libEST's server sends one after its csrattrs. PEM is one
-    block with any label and nothing but white space around it.
+    at the end are ignored, because libEST's server sends one after its csrattrs. PEM may have
+    text around it and blocks of other kinds beside the `wanted` one, but no private key: whoever
+    sends one ought to hear of it. Without `wanted` there is one block, of any kind.
 
     Raises RemoteProtocolError: "body/too-large" for more than `max_bytes` octets before
-    decoding, "body/empty", "body/base64", "body/pem" for armour that is not one whole block,
-    "body/not-accepted" for PEM or DER where these are switched off. RFC 8951 3, RFC 7468.
+    decoding, "body/empty", "body/base64", "body/pem" for armour that is broken, lacks what is
+    wanted or has it several times, "body/not-accepted" for PEM or DER where these are switched
+    off. RFC 8951 3, RFC 7468.
     """
-    if len(body) > max_bytes:
-        raise RemoteProtocolError(
-            "body/too-large", f"the body is longer than {max_bytes} bytes", Fault.BODY_TOO_LARGE
+    try:
+        found = read_textual(
+            body,
+            max_bytes=max_bytes,
+            max_blocks=_BLOCKS_MAX,
+            accept_pem=accept_pem,
+            accept_der=accept_der,
         )
-    if accept_der and body.startswith(_SEQUENCE):
-        return body
-    # Only after the look at DER, which may well end with a zero octet.
-    text = body.rstrip(b"\0").strip(_WHITE_SPACE)
-    if text.startswith(_DASHES):
-        if not accept_pem:
-            raise RemoteProtocolError("body/not-accepted", "PEM is not accepted, send base64")
-        text = _inside_armour_untrusted(text)
-    text = text.translate(None, _WHITE_SPACE)
-    if not text:
-        raise RemoteProtocolError("body/empty", "the body is empty")
-    octets = base64_octets_untrusted(text)
-    if octets is None:
-        if body.startswith(_SEQUENCE):
-            raise RemoteProtocolError("body/not-accepted", "raw DER is not accepted, send base64")
-        raise RemoteProtocolError("body/base64", "the body is not base64 of RFC 4648 section 4")
-    return octets
+        switched_off = {Form.PEM: not accept_pem, Form.DER: not accept_der}
+        if switched_off.get(found.form, False):
+            raise RemoteProtocolError("body/not-accepted", _SWITCHED_OFF[found.form])
+        return _decode_untrusted(found, wanted)
+    except RemoteProtocolError as error:
+        if error.code == "body/not-accepted":
+            raise
+        raise RemoteProtocolError(error.code, f"the body {error.message}", error.fault) from error
 
 
-def _inside_armour_untrusted(text: bytes) -> bytes:
-    begin = _BEGIN.match(text)
-    if begin is None:
-        raise RemoteProtocolError("body/pem", "the PEM block has no proper first line")
-    end = b"-----END " + begin[1] + _DASHES
-    inside = text[begin.end() :]
-    if not inside.endswith(end):
-        raise RemoteProtocolError("body/pem", "the PEM block does not end with its own label")
-    inside = inside[: -len(end)]
-    if _DASHES in inside:
-        raise RemoteProtocolError("body/pem", "the body has more than one PEM block")
-    return inside
+def _decode_untrusted(found: Textual, wanted: Kind | None) -> bytes:
+    for block in found.blocks:
+        if wanted is not None and block.kind.is_secret and block.kind is not wanted:
+            message = f"has {named_kind(block.kind)}{block.where}, which nobody else may see"
+            raise RemoteProtocolError("body/pem", message)
+    if found.form is not Form.PEM and len(found.blocks) == 1 and found.blocks[0].der:
+        return found.blocks[0].der  # its decoder says best what is wrong with it
+    return one_of(found, wanted).der

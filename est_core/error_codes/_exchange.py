@@ -111,6 +111,12 @@ EXCHANGE: Final = (
                 audience=Audience.OPERATOR,
             ),
             ErrorCode(
+                code="response/unreadable-certificate",
+                cause="the certificate for the key of the request came, and cannot be read here",
+                remedy="keep `unreadable.pem`, and have the server correct the part that is named",
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
                 code="connection/lost",
                 cause="the connection broke after the request had left; the server may have issued",
                 remedy="run the command again: the same key will be used",

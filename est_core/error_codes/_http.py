@@ -149,15 +149,15 @@ HTTP: Final = (
             ErrorCode(
                 code="body/base64",
                 statuses=("400",),
-                cause="not base64 of RFC 4648 section 4, after white space is taken out",
+                cause="neither PEM, nor DER, nor base64 of RFC 4648 section 4",
                 remedy="encode the DER with the alphabet of `A-Za-z0-9+/` and `=` at the end",
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(
                 code="body/pem",
                 statuses=("400",),
-                cause="PEM armour that is broken, or more than one block",
-                remedy="send one whole PEM block, or the base64 alone",
+                cause="PEM that is broken, lacks what is wanted, or has it twice; or a private key",
+                remedy="send one whole PEM block of what is wanted, or its base64 alone",
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(

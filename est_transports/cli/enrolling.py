@@ -20,7 +20,7 @@ from est_transports.cli.describe import certificate_values
 from est_transports.cli.hints import AGAIN
 from est_transports.cli.keys import NewKey, make_key, warn_unless_wanted
 from est_transports.cli.pending import Pending, forget_pending, resume, save_pending
-from est_transports.cli.received import Place, checked_chain, install
+from est_transports.cli.received import Place, checked_chain, install, keep_unreadable
 from est_transports.cli.talk import EnrollmentFailedError, Talk
 from est_transports.cli.wishes import Wish
 
@@ -143,6 +143,8 @@ def _enroll(
         # Anything else than a failed exchange went wrong before the request was accepted:
         # nothing could be sent, or no password was given.
         maybe = isinstance(exc, EnrollmentFailedError) and exc.may_be_issued
+        if isinstance(exc, EnrollmentFailedError):
+            keep_unreadable(order.place, exc.left_out)
         if order.makes_key and is_new and not maybe:
             forget_pending(order.place.directory)
         raise

@@ -32,6 +32,8 @@ KEY: Final = "key.pem"
 CERTIFICATE: Final = "cert.pem"
 CHAIN: Final = "chain.pem"
 CA_CERTIFICATES: Final = "cacerts.pem"
+UNREADABLE: Final = "unreadable.pem"
+"""Certificates that the server sent and nobody here can read."""
 
 SECRET_MODE: Final = 0o600
 PUBLIC_MODE: Final = 0o644

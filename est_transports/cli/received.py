@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,14 +12,16 @@ from typing import Final
 from cryptography import x509
 
 from est_core import Enrolled
+from est_core.asn1.certificates import UnreadableCertificate
 from est_transports.chains import is_ca, is_issued_by
-from est_transports.cli._common import CliError, ExitCode, warn
+from est_transports.cli._common import CliError, ExitCode, say, warn
 from est_transports.cli.describe import moment
 from est_transports.cli.files import (
     CA_CERTIFICATES,
     CERTIFICATE,
     CHAIN,
     KEY,
+    UNREADABLE,
     Output,
     certificates_pem,
     key_pem,
@@ -131,6 +134,19 @@ def install(
         outputs.append(Output(path=place.key, content=content, secret=True))
     write_files(outputs, overwrite=place.force)
     return tuple(output.path for output in outputs)
+
+
+def keep_unreadable(place: Place, certificates: Sequence[UnreadableCertificate]) -> None:
+    """Write certificates that nobody here can read where an operator finds them.
+
+    The one that was issued is among them, and there may be no other copy. Raises CliError.
+    """
+    if not certificates:
+        return
+    path = place.directory / UNREADABLE
+    content = "".join(ssl.DER_cert_to_PEM_cert(each.der) for each in certificates)
+    write_files([Output(path=path, content=content.encode("ascii"))], overwrite=True)
+    say(f"what the server sent is in {path}")
 
 
 def _ca_output(place: Place, content: bytes) -> list[Output]:

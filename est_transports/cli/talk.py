@@ -20,6 +20,7 @@ from est_core import (
     RetryLater,
     TrustDecisionRequested,
 )
+from est_core.asn1.certificates import UnreadableCertificate
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
@@ -59,12 +60,30 @@ def refuse_all(_question: TrustDecisionRequested) -> tuple[x509.Certificate, ...
     return ()
 
 
-class EnrollmentFailedError(CliError):
-    """An enrolment failed; `may_be_issued` if a certificate may exist all the same."""
+def warn_of_left_out(result: ClientResult | RetryLater) -> None:
+    """Warn of each certificate of an answer that cannot be read."""
+    anchor = "; it may be a trust anchor" if isinstance(result, CACertsReceived) else ""
+    if isinstance(result, CACertsReceived | Enrolled):
+        for each in result.left_out:
+            warn(f"left out of the server's answer: {each.text}{anchor}")
 
-    def __init__(self, error: CliError, *, may_be_issued: bool) -> None:
+
+class EnrollmentFailedError(CliError):
+    """An enrolment failed; `may_be_issued` if a certificate may exist all the same.
+
+    `left_out` are certificates that came and cannot be read.
+    """
+
+    def __init__(
+        self,
+        error: CliError,
+        *,
+        may_be_issued: bool,
+        left_out: tuple[UnreadableCertificate, ...] = (),
+    ) -> None:
         super().__init__(error.message, error.code, error.hint, error_code=error.error_code)
         self.may_be_issued = may_be_issued
+        self.left_out = left_out
 
 
 class Talk:
@@ -187,14 +206,17 @@ class Talk:
             return result
         error = self._unexpected(result, exchange.operation)
         maybe = False
+        left_out: tuple[UnreadableCertificate, ...] = ()
         if isinstance(result, Failed):
             self._forget(result)
-            maybe = may_have_been_issued(result)
-        raise EnrollmentFailedError(error, may_be_issued=maybe)
+            maybe, left_out = may_have_been_issued(result), result.left_out
+        raise EnrollmentFailedError(error, may_be_issued=maybe, left_out=left_out)
 
     def _run(self, exchange: ClientExchange, wait_s: float = 0.0) -> ClientResult | RetryLater:
         try:
-            return self._client.run(exchange, wait_s=wait_s)
+            result = self._client.run(exchange, wait_s=wait_s)
+            warn_of_left_out(result)
+            return result
         except LocalProtocolError as exc:
             # Ours, not the server's: a key or a certificate that TLS cannot use, say.
             doing = DOING[exchange.operation]

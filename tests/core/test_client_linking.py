@@ -240,10 +240,10 @@ def test_a_foreign_unlinked_csr_is_not_sent_where_linking_is_required(
 def test_a_foreign_csr_with_two_linking_values_is_never_sent() -> None:
     key = new_key()
     text = linking_text(BINDING)
-    attribute = challenge_attribute("1.2.840.113549.1.9.7", text)
-    twice = CertRequestInfo(
-        subject=info(key).subject, spki=info(key).spki, attributes=(attribute, attribute)
+    attributes = tuple(
+        challenge_attribute("1.2.840.113549.1.9.7", each) for each in (text, text[::-1])
     )
+    twice = CertRequestInfo(subject=info(key).subject, spki=info(key).spki, attributes=attributes)
     exchange = client(PopMode.AUTO).enroll(parse_cert_request(sign(twice, key), LIMITS))
     take(exchange, ConnectRequested)
     exchange.connected(reached())

@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import Fault, LocalProtocolError, RemoteProtocolError
+from est_core.asn1.kinds import Kind
 from est_core.codec.transfer import decode, encode
+from tests.core.asn1.build import request, signed
+from tests.pki import pki
 
 VECTORS: Final = Path(__file__).parents[1] / "vectors"
 ROOM: Final = 64 * 1024
 
 DER: Final = bytes.fromhex("300b06092a864886f70d010907")
+OTHER_REQUEST: Final = signed()
 BASE64: Final = b"MAsGCSqGSIb3DQEJBw=="
 
 PAIRS: Final = (
@@ -38,9 +43,11 @@ def pem(label: str, text: bytes = BASE64, newline: bytes = b"\n") -> bytes:
     return newline.join(lines)
 
 
-def refusal(body: bytes, **options: bool) -> RemoteProtocolError:
+def refusal(
+    body: bytes, *, accept_pem: bool = True, accept_der: bool = True
+) -> RemoteProtocolError:
     with pytest.raises(RemoteProtocolError) as caught:
-        decode(body, max_bytes=ROOM, **options)
+        decode(body, max_bytes=ROOM, accept_pem=accept_pem, accept_der=accept_der)
     return caught.value
 
 
@@ -100,6 +107,20 @@ def test_refuses_the_url_safe_alphabet() -> None:
         pytest.param(b"\r\n\t" + pem("CMS") + b"  \n", id="PEM between white space"),
         pytest.param(pem("CMS") + b"\0", id="PEM and NUL"),
         pytest.param(DER, id="DER"),
+        pytest.param(DER + b"\r\n", id="DER and a line end"),
+        pytest.param(DER + b"\0\0", id="DER and NULs"),
+        pytest.param(b"\xef\xbb\xbf" + BASE64, id="byte order mark"),
+        pytest.param(b"\xef\xbb\xbf" + pem("CMS"), id="byte order mark and PEM"),
+        pytest.param(b"\xff\xfe" + pem("CMS").decode().encode("utf-16-le"), id="UTF-16"),
+        pytest.param(b"\xfe\xff" + pem("CMS").decode().encode("utf-16-be"), id="UTF-16, big end"),
+        pytest.param(b"Certificate Request:\n    Data:\n" + pem("CMS"), id="text before PEM"),
+        pytest.param(b"0 is a text, too\n" + pem("CMS"), id="text that begins like DER"),
+        pytest.param(pem("CMS") + b"\nand after it\n", id="text after PEM"),
+        pytest.param(pem("EC PARAMETERS", b"BggqhkjOPQMBBw==") + pem("CMS"), id="key parameters"),
+        pytest.param(pem("CMS") * 2, id="the same twice"),
+        pytest.param(base64.b64encode(pem("CMS")), id="base64 of PEM"),
+        pytest.param(base64.encodebytes(b"text\n" + pem("CMS")), id="base64 of text and PEM"),
+        pytest.param(pem("CMS", b"Version: 1\n\n" + BASE64), id="headers in PEM"),
     ],
 )
 def test_reads_every_form_seen_in_the_field(body: bytes) -> None:
@@ -134,11 +155,10 @@ def test_the_empty_sequence_may_come_as_der() -> None:
         pytest.param(b"MA\x0bA=", id="vertical tab"),
         pytest.param(b"MA\x0cA=", id="form feed"),
         pytest.param(b"MA\xa0A=", id="no-break space"),
-        pytest.param(b"\xef\xbb\xbfMAA=", id="byte order mark"),
         pytest.param(b"MA%3D", id="percent-encoding"),
         pytest.param(b'{"error": 1}', id="JSON"),
         pytest.param(pem("CMS", b"MA-A="), id="bad base64 in PEM"),
-        pytest.param(pem("CMS", b"Proc-Type: 4,ENCRYPTED\n\nMAA="), id="PEM headers"),
+        pytest.param(pem("CMS", b"Version: 1\nMAA="), id="PEM headers without an end"),
     ],
 )
 @pytest.mark.req("EST-108")
@@ -155,9 +175,9 @@ def test_refuses_an_empty_body(body: bytes) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        pytest.param(pem("CMS") + pem("CMS"), id="two blocks"),
+        pytest.param(pem("CMS") + pem("CMS", b"MAA="), id="two blocks"),
+        pytest.param(pem("EC PARAMETERS", b"BggqhkjOPQMBBw=="), id="key parameters alone"),
         pytest.param(pem("CMS").replace(b"END CMS", b"END PKCS7"), id="another label at the end"),
-        pytest.param(pem("CMS") + b"x", id="text after"),
         pytest.param(b"-----BEGIN CMS-----\nMAA=\n", id="no last line"),
         pytest.param(b"-----BEGIN CMS-----END CMS-----", id="dashes shared by both lines"),
         pytest.param(b"-----BEGIN CMS\nMAA=\n-----END CMS-----", id="first line not closed"),
@@ -171,8 +191,78 @@ def test_refuses_armour_that_is_not_one_whole_block(body: bytes) -> None:
     assert refusal(body).code == "body/pem"
 
 
-def test_text_before_armour_is_not_base64() -> None:
-    assert refusal(b"Subject: me\n" + pem("CMS")).code == "body/base64"
+def test_base64_of_base64_of_pem_is_not_looked_into() -> None:
+    twice = base64.b64encode(base64.b64encode(pem("CMS")))
+    assert decode(twice, max_bytes=ROOM) == base64.b64encode(pem("CMS"))
+
+
+def test_base64_of_the_url_safe_alphabet_is_named() -> None:
+    assert "URL-safe alphabet" in refusal(b"MA-_").message
+    assert "URL-safe alphabet" in refusal(b"MAA").message
+
+
+# --- several things in one body ----------------------------------------------------------------
+
+
+CSR: Final = pem("CERTIFICATE REQUEST", base64.b64encode(request()))
+CERTIFICATE: Final = pem(
+    "CERTIFICATE", base64.b64encode(pki().ca.certificate.public_bytes(Encoding.DER))
+)
+KEY: Final = pki().client.key_pem
+
+
+def asked_for(body: bytes) -> bytes:
+    return decode(body, max_bytes=ROOM, wanted=Kind.REQUEST)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        CSR,
+        CERTIFICATE + CSR,
+        CSR + CERTIFICATE + CERTIFICATE,
+        CSR + CSR,
+        pem("CERTIFICATE", base64.b64encode(request())),
+        pem("MY REQUEST", base64.b64encode(request())),
+        request(),
+        base64.b64encode(request()),
+    ],
+)
+def test_the_wanted_thing_is_found_among_others(body: bytes) -> None:
+    assert asked_for(body) == request()
+
+
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        (CERTIFICATE, ("no certificate request", "a certificate (line 1)")),
+        (b"text\n\n" + CERTIFICATE, ("a certificate (line 3)",)),
+        (CERTIFICATE + CERTIFICATE, ("a certificate (line 1), a certificate (line 4)",)),
+        (CSR + pem("CERTIFICATE REQUEST", base64.b64encode(OTHER_REQUEST)), ("2", "lines 1, 4")),
+        (CSR.replace(b"-----END", b"----END"), ("CERTIFICATE REQUEST (line 1)", "last line")),
+        (pem("CERTIFICATE REQUEST", b"MA-A="), ("CERTIFICATE REQUEST (line 1)", "base64")),
+        (KEY + CSR, ("private key (line 1), which nobody else may see",)),
+        (CSR + KEY, ("private key (line 4), which nobody else may see",)),
+        (b"\xfe\xed\xfe\xed\0\0", ("Java keystore",)),
+        (b"ssh-rsa AAAA", ("an SSH public key",)),
+    ],
+)
+def test_a_body_with_something_else_says_what_it_is(body: bytes, words: tuple[str, ...]) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        asked_for(body)
+    assert caught.value.code in ("body/pem", "body/base64")
+    for word in ("the body ", *words):
+        assert word in caught.value.message
+    assert b64_of_key() not in caught.value.message
+
+
+def b64_of_key() -> str:
+    return KEY.decode().splitlines()[1][:16]
+
+
+def test_blocks_are_bounded() -> None:
+    assert "more than 16 blocks" in refusal(pem("CMS") * 17).message
+    assert "more than 16 blocks" in refusal(DER * 17).message
 
 
 @pytest.mark.req("EST-108")
@@ -243,7 +333,7 @@ def test_accepts_exactly_the_one_encoding_of_each_value(body: bytes) -> None:
         octets = decode(body, max_bytes=ROOM, accept_der=False)
     except RemoteProtocolError:
         return
-    kept = body.rstrip(b"\0").translate(None, b"\n ")
+    kept = body.rstrip(b"\0\n ").translate(None, b"\n ")
     assert kept == base64.b64encode(octets)
 
 

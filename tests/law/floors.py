@@ -14,21 +14,23 @@ Floor = tuple[str, ...]
 CORE_FLOORS: Final[tuple[Floor, ...]] = (
     # F0: what everything may use. credentials are plain values that codec.authheader reads.
     ("_errors _oids", "arguments", "credentials error_codes error_codes.*", "_limits _instant"),
-    # F1: bytes of HTTP bodies and headers.
+    # F1: DER, what it is and where it stands; bytes of HTTP bodies and headers.
     (
-        "codec codec._grammar",
+        "codec codec._grammar asn1 asn1.oid_names",
+        "asn1._der",
+        "asn1.kinds",
+        "codec.textual",
         "codec.transfer codec.media codec.retry codec.authheader codec.multipart_core",
         "codec.multipart",
     ),
-    # F2: facts about a channel; DER.
+    # F2: facts about a channel; what is written in DER.
     (
-        "channel asn1",
-        "asn1.oid_names",
-        "asn1._der",
+        "channel",
         "asn1.keys asn1.distinguished_name",
         "asn1.attributes asn1.request_signature",
         "asn1.requested",
-        "asn1.pkcs10 asn1.cms",
+        "asn1.pkcs10 asn1.certificates",
+        "asn1.cms",
         "asn1.template",
         "asn1.csrattrs",
     ),

@@ -127,3 +127,33 @@ def subject_with(tag: int, value: bytes, kind: str = "2.5.4.3") -> bytes:
 def extension(kind: str, value: bytes, *critical: bytes) -> bytes:
     """An Extension as it is to be encoded."""
     return seq(oid(kind), *critical, tlv(4, value))
+
+
+def certificate(
+    *extensions: bytes,
+    key: bytes | None = None,
+    subject: bytes | None = None,
+    issuer: bytes | None = None,
+    serial: bytes = b"\1",
+    algorithm: bytes | None = None,
+    validity: bytes | None = None,
+    version: bytes = b"\xa0\3\2\1\2",
+) -> bytes:
+    """A certificate whose parts may be odd; its signature verifies with the key of `p256`."""
+    identifier = seq(oid("1.2.840.10045.4.3.2")) if algorithm is None else algorithm
+    times = seq(tlv(0x17, b"250101000000Z"), tlv(0x17, b"350101000000Z"))
+    tbs = seq(
+        version,
+        tlv(2, serial),
+        identifier,
+        name("issuer").public_bytes() if issuer is None else issuer,
+        times if validity is None else validity,
+        name().public_bytes() if subject is None else subject,
+        spki(p256()) if key is None else key,
+        *([tlv(0xA3, seq(*extensions))] if extensions else []),
+    )
+    return seq(tbs, identifier, tlv(3, b"\0" + p256().sign(tbs, ec.ECDSA(hashes.SHA256()))))
+
+
+GOST_KEY = seq(seq(oid("1.2.643.7.1.1.1.1")), tlv(3, b"\0\4\0\1\2"))
+"""A public key of a kind that nobody here knows."""
