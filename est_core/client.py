@@ -27,6 +27,7 @@ from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._instant import Instant
 from est_core._limits import Limits
 from est_core._linked_csr import LinkedCsr
+from est_core._login import Login
 from est_core._tables import CLIENT_TRANSITIONS, ClientInput, ClientState
 from est_core.arguments import checked_throughout
 from est_core.asn1.csrattrs import CsrAttrs
@@ -170,13 +171,14 @@ class ClientExchange:
             self._csr = LinkedCsr(csr, csrattrs, algorithm, session.pop, session.limits)
         self._uri = session.uri
         self._max_version = session.max_version
-        self._credentials = session.credentials
+        self._login = Login(session.credentials, session.uri, session.limits)
         self._provisional = bootstrap  # until a server proves to be authorised
         self._channel: Channel | None = None
         self._trust_question: TrustDecisionRequested | None = None
         self._refusal: Response | None = None
         self._redirect: EstUri | None = None
-        self._refusals = self._connects = self._redirects = 0
+        self._connects = self._redirects = 0
+        self._repeated = False
         self._state = ClientState.IDLE
         self._events: deque[ClientEvent] = deque()
         self._connect()
@@ -216,16 +218,17 @@ class ClientExchange:
     def connection_lost(self, *, sent: bool) -> None:
         """The channel broke before an answer came; `sent` if any byte of the request had left.
 
-        What was not sent, and a GET, is tried again on a new connection. A POST that may have
-        arrived is not, nor a bootstrap: the exchange ends in Failed "connection/lost".
+        What was not sent is tried again on a new connection, and so is a GET, once: RFC 9110
+        9.2.2. A POST that may have arrived is not, nor a bootstrap: the exchange ends in Failed
+        "connection/lost".
         """
         self._expect(ClientState.SENT, ClientState.SIGNING)
-        signing = self._state is ClientState.SIGNING
-        is_get = OPERATIONS[self.operation].method == "GET"
-        if signing or not sent or (is_get and not self._provisional):
+        may_repeat = self._is_idempotent and not self._provisional and not self._repeated
+        if self._state is ClientState.SIGNING or not sent or may_repeat:
+            self._repeated = self._repeated or sent
             self._connect()
             return
-        may_be = "" if is_get else "; a certificate may be issued"
+        may_be = "" if self._is_idempotent else "; a certificate may be issued"
         message = f"the connection broke after the request was sent{may_be}"
         self._finish(Failed(code="connection/lost", message=message))
 
@@ -244,6 +247,7 @@ class ClientExchange:
         """Take the server's answer. RFC 7030 4.1.3, 4.2.3, 4.5.2."""
         self._expect(ClientState.SENT)
         check_expected(response, self.operation)
+        self._repeated = False
         if self._provisional and (refusal := not_provisionally(response)):
             self._finish(refusal)
             return
@@ -271,11 +275,9 @@ class ClientExchange:
         self._expect(ClientState.CHALLENGED)
         credentials = sendable(credentials)
         if credentials is None:
-            self._refuse(
-                "auth/no-credentials", "the server wants credentials and there are none to give"
-            )
+            self._finish(self._login.given_up(self._refusal))
             return
-        self._credentials = credentials
+        self._login.credentials = credentials
         self._connect()
 
     def provide_redirect(self, *, follow: bool) -> None:
@@ -290,7 +292,7 @@ class ClientExchange:
                 f"the server points to {self._redirect}, which was not followed",
             )
             return
-        self._uri, self._credentials = self._redirect, None
+        self._uri, self._login.credentials = self._redirect, None
         self._connect()
 
     def provide_trust(self, anchors: Iterable[x509.Certificate]) -> None:
@@ -351,8 +353,13 @@ class ClientExchange:
                 identity=None if self._provisional else self.session.identity,
                 max_version=self._max_version,
                 provisional=self._provisional,
+                idempotent=self._is_idempotent,
             )
         )
+
+    @property
+    def _is_idempotent(self) -> bool:
+        return OPERATIONS[self.operation].method == "GET"
 
     def _check_server(self, channel: Channel) -> None:
         """RFC 7030 3.6: "MAY perform bootstrapping [...] even if these checks fail"."""
@@ -383,7 +390,7 @@ class ClientExchange:
             operation=self.operation,
             label=self._uri.label,
             payload=payload,
-            credentials=None if self._provisional else self._credentials,
+            credentials=None if self._provisional else self._login.credentials,
         )
         self._events.append(SendRequest(request=request, uri=self._uri, channel=channel))
 
@@ -407,25 +414,18 @@ class ClientExchange:
 
     def _wait(self, response: Response, now: Instant) -> None:
         self.resume_at = retry_at(response.retry_after, now, self.session.limits)
-        self._refusals = 0  # they were good; a Digest nonce will have expired by then
+        self._login.forget_refusals()
         self._move(ClientInput.WAIT)
         self._events.append(RetryLater(at=self.resume_at))
 
     def _challenged(self, response: Response) -> None:
         self._refusal = response
-        if self._credentials is not None:
-            self._refusals += 1
-        if not response.challenges and self._credentials is None:
-            self._refuse("auth/no-challenge", "the server asks for credentials and names no scheme")
-        elif not response.challenges or self._refusals >= self.session.limits.credential_tries:
-            self._refuse("auth/refused", "the server refuses the credentials")
-        else:
-            self._move(ClientInput.ASK_CREDENTIALS)
-            self._events.append(
-                CredentialsRequested(
-                    uri=self._uri, challenges=response.challenges, attempt=self._refusals + 1
-                )
-            )
+        match self._login.challenged(response, self._uri):
+            case Failed() as failed:
+                self._finish(failed)
+            case CredentialsRequested() as question:
+                self._move(ClientInput.ASK_CREDENTIALS)
+                self._events.append(question)
 
     def _redirected(self, response: Response) -> None:
         """RFC 7030 3.2.1: same origin unasked, another one by consent, never off HTTPS."""

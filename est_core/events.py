@@ -153,6 +153,9 @@ class ConnectRequested:
     `provisional`: let the handshake finish with a server that does not verify, on a connection
     that was not used before, shows no certificate, and is closed at the end of the exchange.
     RFC 7030 4.1.1.
+    `idempotent`: what will be sent may be sent twice. Otherwise do not use a connection of HTTPS
+    whose last answer was not a plain 200: servers close it without saying so, a moment after a
+    401, 202, 204, a redirect or an error (libEST 3.2.0p), and what is sent in between is lost.
     """
 
     uri: EstUri
@@ -160,6 +163,7 @@ class ConnectRequested:
     identity: x509.Certificate | None
     max_version: TlsVersion | None
     provisional: bool = False
+    idempotent: bool = False
 
 
 @checked
@@ -190,7 +194,8 @@ class CredentialsRequested:
     """Answer one of the challenges; then `provide_credentials`, with None to give up.
 
     `uri` is the server that asks: after a redirect another one than the session's, for which its
-    passwords are not meant.
+    passwords are not meant. `challenges` is empty after a 401 that names no scheme, asked once:
+    servers that do so take Basic.
     """
 
     uri: EstUri

@@ -282,6 +282,7 @@ def write_request(
         (b"Host", uri.authority.encode("ascii")),
         (b"User-Agent", user_agent.encode("ascii")),
         (b"Accept", b"*/*"),
+        (b"Accept-Encoding", b"identity"),  # without it any coding may come, RFC 9110 12.5.3
     ]
     if request.credentials is not None:
         value = write_authorization(request.credentials)
@@ -307,7 +308,8 @@ def read_response(
 ) -> Response:
     """Return the answer to a request of this operation.
 
-    A success is only status 200 with the operation's media type and a body that decodes;
+    A success is only status 200 with the operation's media type and a body that decodes, without
+    content coding;
     RemoteProtocolError("response/...", "body/...") otherwise. Any other status becomes an
     outcome with the peer's text, cut to `limits.error_text_chars` printable characters.
     """
@@ -324,15 +326,7 @@ def read_response(
     if status in (204, 404) and Outcome.NOT_AVAILABLE in OPERATIONS[operation].outcomes:
         return Response(operation=operation, outcome=Outcome.NOT_AVAILABLE, status=status)
     if status == 401:
-        values = [value.decode("latin-1") for value in head.values(b"www-authenticate")]
-        challenges = parse_challenges(values, limits) if values else ()
-        return Response(
-            operation=operation,
-            outcome=Outcome.CHALLENGE,
-            challenges=challenges,
-            reason=_text(head, body, limits),
-            status=status,
-        )
+        return _read_challenge(operation, head, body, limits)
     location = _first(head.values(b"location"))
     if status in (301, 302, 307, 308) and location is not None:
         return Response(
@@ -348,13 +342,48 @@ _KINDS: Final = {PartKind.CERTS_ONLY: Kind.SIGNED_DATA}
 def _read_part(operation: Operation, head: ResponseHead, body: bytes, limits: Limits) -> Part:
     kind = OPERATIONS[operation].answer
     wanted = CONTENT_TYPES[operation, kind].partition(b";")[0].decode("ascii")
-    found = _first(head.values(b"content-type"))
-    if found is None or not parse_media_type(found).matches(wanted):
-        came = "nothing" if found is None else _shown(found)
-        message = f"the answer should be {wanted}, and its Content-Type is {came}"
-        raise RemoteProtocolError("response/media-type", message)
+    if codings := _codings(head):
+        raise RemoteProtocolError(
+            "response/coding",
+            f"the answer comes with the content coding {codings}, which was not asked for",
+        )
+    _check_type(_first(head.values(b"content-type")), wanted)
     der = decode(body, max_bytes=limits.response_body_bytes, wanted=_KINDS.get(kind))
     return Part(kind=kind, der=der)
+
+
+def _codings(head: ResponseHead) -> str:
+    """Return the content codings of an answer, to be shown; "" for none. RFC 9110 8.4."""
+    text = b",".join(head.values(b"content-encoding")).decode("latin-1").lower()
+    named = [coding.strip(" \t") for coding in text.split(",")]
+    found = [coding for coding in named if coding not in ("", "identity")]
+    return shown_text(", ".join(found), _SHOWN_CHARS)
+
+
+def _check_type(found: str | None, wanted: str) -> None:
+    came = "nothing" if found is None else _shown(found)
+    try:
+        matches = found is not None and parse_media_type(found).matches(wanted)
+    except RemoteProtocolError:
+        matches = False
+    if not matches:
+        message = f"the answer should be {wanted}, and its Content-Type is {came}"
+        raise RemoteProtocolError("response/media-type", message)
+
+
+def _read_challenge(
+    operation: Operation, head: ResponseHead, body: bytes, limits: Limits
+) -> Response:
+    """Return what a 401 says; no challenges where it names none, which it MUST do."""
+    values = [value.decode("latin-1") for value in head.values(b"www-authenticate")]
+    values = [value for value in values if value.strip(" \t,")]
+    return Response(
+        operation=operation,
+        outcome=Outcome.CHALLENGE,
+        challenges=parse_challenges(values, limits) if values else (),
+        reason=_text(head, body, limits),
+        status=head.status,
+    )
 
 
 def _read_failure(
@@ -378,6 +407,8 @@ def _read_failure(
 
 
 def _text(head: ResponseHead, body: bytes, limits: Limits) -> str:
+    if codings := _codings(head):
+        return f"a text with the content coding {codings}"
     content_type = _first(head.values(b"content-type")) or ""
     return error_text(body, limits.error_text_chars, content_type)
 

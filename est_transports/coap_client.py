@@ -88,7 +88,12 @@ class CoapLink:
     # Link
 
     def fits(self, wanted: Connect, now: Instant) -> bool:
-        """Return whether the association may serve instead of a new one."""
+        """Return whether the association may serve instead of a new one.
+
+        After a refusal too, other than over HTTPS: a server that ends an association says so in an
+        alert, a message that gets no acknowledgement is sent again, and the handshake costs a
+        constrained device more than all the rest.
+        """
         return (
             self._is_fine
             and now.mono < self._active_at + REUSE_S

@@ -112,10 +112,14 @@ class ClientConfig:
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connect:
-    """Have a connection: one that `Link.fits`, or a new one. `connected` or `connect_failed`."""
+    """Have a connection: one that `Link.fits`, or a new one. `connected` or `connect_failed`.
+
+    `idempotent`: what will be sent may be sent twice.
+    """
 
     uri: EstUri
     config: ClientTlsConfig
+    idempotent: bool = False
 
 
 @checked
@@ -319,7 +323,9 @@ class Errand:
                 else:
                     raise LocalProtocolError("the exchange waits for somebody else")
             case ConnectRequested():
-                self._step = Connect(uri=event.uri, config=self._tls_config(event))
+                self._step = Connect(
+                    uri=event.uri, config=self._tls_config(event), idempotent=event.idempotent
+                )
             case SendRequest():
                 self._send(event, now)
             case SignatureRequested():

@@ -42,15 +42,20 @@ class HttpLink:
         self._wire = ClientConnection(limits=config.limits)
         self._outgoing: tuple[bytes, ...] = ()
         self._failure: RemoteProtocolError | None = None
+        self._last_status = 200
 
     def fits(self, wanted: Connect, now: Instant) -> bool:
         """Return whether the connection may serve instead of a new one. RFC 7030 3.3.
 
-        Never where it is provisional: nothing but one /cacerts happens there. RFC 7030 4.1.1.
+        Never where it is provisional: nothing but one /cacerts happens there (RFC 7030 4.1.1).
+        For a POST not after another answer than 200: libEST's server (3.2.0p) closes about 40 ms
+        after a 202 and whatever is 400 or more, others after a 204 or a redirect, all without
+        `Connection: close`, and a POST that is lost cannot be repeated (RFC 9110 9.2.2).
         """
         maximum = wanted.config.max_version
         return (
             self._wire.is_reusable
+            and (wanted.idempotent or self._last_status == 200)
             and not self._tls.provisional
             and self._origin == wanted.uri.origin
             and replace(self._tls, max_version=maximum) == wanted.config
@@ -61,10 +66,11 @@ class HttpLink:
         """Return whether the connection is worth keeping after an exchange that ended so.
 
         Not after a failure: a client that cannot authenticate, or did not like the server,
-        terminates the connection. Nor after a bootstrap. RFC 7030 3.2.3, 3.6, 4.1.1.
+        terminates the connection. Nor after a bootstrap. RFC 7030 3.2.3, 3.6, 4.1.1. Nor while a
+        request is pending: `fits` would not have it again.
         """
         fine = self._wire.is_reusable and not self._tls.provisional
-        return fine and not isinstance(result, Failed)
+        return fine and not isinstance(result, Failed | RetryLater)
 
     def send(self, request: Request, uri: EstUri, now: Instant) -> None:
         """Begin a request. Raises LocalProtocolError for one that HTTP cannot carry."""
@@ -92,6 +98,7 @@ class HttpLink:
             return None
         if isinstance(event, ConnectionEnded):
             return Lost(sent=True)
+        self._last_status = event.head.status
         return httpmap.read_response(
             operation, event.head, event.body, limits=self._limits, now=now
         )

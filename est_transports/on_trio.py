@@ -429,8 +429,7 @@ def _is_quiet(stream: TlsStream | DtlsSocket) -> bool:
     """False if the server has said something unasked, most likely goodbye."""
     if isinstance(stream, DtlsSocket):
         return stream.is_quiet
-    transport = stream.transport
-    return not (isinstance(transport, trio.SocketStream) and transport.socket.is_readable())
+    return stream.is_quiet
 
 
 def _cause(error: Exception) -> Exception:

@@ -54,7 +54,7 @@ class TlsSocket:
     @property
     def is_quiet(self) -> bool:
         """True while the peer has sent nothing that was not read, not even its end."""
-        return nothing_to_read(self._sock)
+        return self._engine.is_quiet and nothing_to_read(self._sock)
 
     def linger(self, max_bytes: int, deadline: float) -> None:
         """Say that there is no more, then read and forget until the peer ends its side.

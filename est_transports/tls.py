@@ -16,6 +16,7 @@ in `outgoing()`; the peer learns the reason from it.
 from __future__ import annotations
 
 from enum import Enum, unique
+from socket import MSG_PEEK
 from typing import Final
 
 from OpenSSL import SSL
@@ -199,6 +200,19 @@ class TlsEngine:
             raise self._fail(tls_error(exc, handshaking=False)) from exc
         self._fruitful = True
         return data
+
+    @property
+    def is_quiet(self) -> bool:
+        """True while nothing of what `receive` took waits to be read, not even close_notify."""
+        if self._state is not _State.OPEN or self._peer_closed:
+            return False
+        try:
+            self._connection.recv(1, MSG_PEEK)
+        except SSL.WantReadError:
+            return True
+        except SSL.Error:
+            return False  # `read` tells what it is
+        return False
 
     def write(self, data: bytes) -> None:
         """Encrypt bytes for the peer; `outgoing` returns them."""

@@ -72,6 +72,13 @@ class TlsStream(trio.abc.Stream):
             await self._shake_hands()
             return await self._until(self._engine.read)
 
+    @property
+    def is_quiet(self) -> bool:
+        """True while the peer has sent nothing that was not read, not even its end."""
+        transport = self.transport
+        waits = isinstance(transport, trio.SocketStream) and transport.socket.is_readable()
+        return self._engine.is_quiet and not waits
+
     async def linger(self, max_bytes: int) -> None:
         """Say that there is no more, then read and forget until the peer ends its side.
 

@@ -116,10 +116,10 @@ AUTHENTICATION: Final = (
             ),
             ErrorCode(
                 code="auth/no-challenge",
-                cause="client: a 401 without any challenge",
+                cause="client: a 401 without any challenge, and no credentials to try on it",
                 remedy=(
-                    "give a client certificate with `--cert` and `--key`, or ask the server's "
-                    "operator what the server wants"
+                    "give a client certificate with `--cert` and `--key`, or a user with "
+                    "`--user NAME`"
                 ),
                 audience=Audience.USER,
             ),

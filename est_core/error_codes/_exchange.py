@@ -90,6 +90,12 @@ EXCHANGE: Final = (
                 audience=Audience.USER,
             ),
             ErrorCode(
+                code="response/coding",
+                cause="a success with a `Content-Encoding`, though `identity` was asked for",
+                remedy="ask the server's operator to turn compression off for EST, in a proxy too",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
                 code="response/media-type",
                 cause="a success with another media type, or Content-Format, than the operation's",
                 remedy=(

@@ -25,7 +25,7 @@ def established(target: Target) -> Target:
     """
     if target.fingerprint is None:
         return target
-    with Talk(target) as talk:
+    with Talk(replace(target, send_password=False)) as talk:
         received = talk.bootstrap()
     now = _clock.instant().wall
     # EST-124: the rest of the answer is good for nothing unless it leads to what was accepted.
@@ -43,7 +43,7 @@ def provisioned(target: Target) -> Target:
     """
     if target.fingerprint is not None:
         return established(target)
-    with Talk(target) as talk:
+    with Talk(replace(target, send_password=False)) as talk:  # not before the anchors are known
         received = talk.ca_certs()
     roots = (each for each in received if is_self_signed(each))
     anchors = tuple(dict.fromkeys((*target.trust, *roots)))

@@ -78,26 +78,33 @@ class Passwords:
         self._typed: str | None = None
 
     def __call__(self, question: CredentialsRequested) -> Credentials | None:
-        """Return the credentials for a Basic challenge, or None."""
+        """Return the credentials for a Basic challenge, or for none at all, or None."""
         if question.uri.origin != self._origin:
             return None
         self.refused = question.attempt > 1
         schemes = {challenge.known_scheme for challenge in question.challenges}
-        if AuthScheme.BASIC not in schemes:
+        if schemes and AuthScheme.BASIC not in schemes:
             self.unknown_schemes = tuple(challenge.scheme for challenge in question.challenges)
             return None
         if self.user is None or (self.refused and self._password is not None):
             return None
+        return self._credentials(self.user)
+
+    def unasked(self) -> BasicCredentials | None:
+        """Return what is sent without waiting for a challenge."""
+        return None if self.user is None else self._credentials(self.user)
+
+    def _credentials(self, user: str) -> BasicCredentials:
         if self.implicit:
             # EST-046: any CA of the system's could have made this server.
             warn("the password goes to a server that only the system's trust store vouches for")
             self.implicit = False
         if self._password is None and (self._typed is None or self.refused):
             if self.refused:
-                say(f"the server refuses that password of {self.user}")
-            self._typed = ask_password(f"Password of {self.user}")
+                say(f"the server refuses that password of {user}")
+            self._typed = ask_password(f"Password of {user}")
         self.sent = True
-        return BasicCredentials(user=self.user, password=self._password or self._typed or "")
+        return BasicCredentials(user=user, password=self._password or self._typed or "")
 
 
 class Fingerprint:
@@ -129,7 +136,8 @@ class Target:
 
     `trust` are explicit trust anchors; `implicit` is filled where there are neither these nor a
     `fingerprint`, by which they are yet to be fetched. `ca_certificates` are the CA's, where they
-    were fetched to get `trust`. `key_password` is what opened the identity's key.
+    were fetched to get `trust`. `key_password` is what opened the identity's key. `send_password`:
+    send it with every request, without being asked.
     """
 
     uri: EstUri
@@ -140,6 +148,7 @@ class Target:
     identity: TlsIdentity | None = None
     key_password: bytes | None = field(default=None, repr=False)
     passwords: Passwords = field(repr=False)
+    send_password: bool = False
     pop: PopMode = PopMode.AUTO
     tls_exporter: bool = False
     max_version: TlsVersion | None = None
@@ -162,6 +171,9 @@ _OPTIONS: Final = (
                  "machine (ps): rather be asked, or use --password-stdin."),
     click.option("--password-stdin", is_flag=True,
                  help="Read the user's password from standard input."),
+    click.option("--send-password", is_flag=True,
+                 help="Send the password with each request, without being asked: for servers that "
+                 "refuse who does not log in and never ask."),
     click.option("--cert", type=PATH, metavar="CERT.pem",
                  help="Show this certificate (with intermediates, if any) to the server."),
     click.option("--key", type=PATH, metavar="KEY.pem", help="Its private key."),
@@ -185,9 +197,9 @@ _SIGNING: Final = (
                  help="Link on TLS 1.3 too, by RFC 9266; the server must have been told the same."),
 )  # fmt: skip
 
-_NAMES: Final = ("url", "trust", "fingerprint", "user", "password_stdin", "cert", "key",
-                 "key_password_file", "label", "digest", "pop", "tls_exporter", "tls_max",
-                 "timeout")  # fmt: skip
+_NAMES: Final = ("url", "trust", "fingerprint", "user", "password_stdin", "send_password",
+                 "cert", "key", "key_password_file", "label", "digest", "pop", "tls_exporter",
+                 "tls_max", "timeout")  # fmt: skip
 
 
 def client_options(command: Decorated) -> Decorated:
@@ -221,6 +233,7 @@ def make_target(
     fingerprint: str | None = None,
     user: str | None = None,
     password_stdin: bool = False,
+    send_password: bool = False,
     cert: Path | None = None,
     key: Path | None = None,
     key_password_file: Path | None = None,
@@ -235,12 +248,10 @@ def make_target(
     uri = parse_url(url, label)
     if uri.scheme == "coaps":
         _check_coaps(uri, cert=cert, user=user, tls_max=tls_max, fingerprint=fingerprint)
-    if fingerprint is not None and trust is not None:
-        raise CliError("--fingerprint and --trust exclude each other", ExitCode.USAGE)
     identity, password = _identity(cert, key, key_password_file)
-    explicit = () if trust is None else load_pem_certificates(trust)
-    # With a fingerprint nobody else vouches: a server that verified would never be compared.
-    implicit = () if explicit or fingerprint is not None else system_anchors()
+    if send_password and user is None:
+        raise CliError("--send-password goes with --user NAME", ExitCode.USAGE)
+    explicit, implicit = _anchors(trust, fingerprint)
     return Target(
         uri=uri,
         trust=explicit,
@@ -249,12 +260,26 @@ def make_target(
         identity=identity,
         key_password=password,
         passwords=_passwords(user, uri=uri, password_stdin=password_stdin, implicit=bool(implicit)),
+        send_password=send_password,
         pop=PopMode(pop),
         tls_exporter=tls_exporter,
         max_version=_max_version(tls_max, uri, tls_exporter=tls_exporter),
         digest=digest,
         timeouts=_timeouts(timeout),
     )
+
+
+def _anchors(
+    trust: Path | None, fingerprint: str | None
+) -> tuple[tuple[x509.Certificate, ...], tuple[x509.Certificate, ...]]:
+    """Return the explicit and the implicit trust anchors."""
+    if fingerprint is not None:
+        if trust is not None:
+            raise CliError("--fingerprint and --trust exclude each other", ExitCode.USAGE)
+        # Nobody else vouches then: a server that verified would never be compared.
+        return (), ()
+    explicit = () if trust is None else load_pem_certificates(trust)
+    return explicit, () if explicit else system_anchors()
 
 
 def _max_version(text: str | None, uri: EstUri, *, tls_exporter: bool) -> TlsVersion | None:

@@ -89,7 +89,7 @@ def _login_failure(failed: Failed, target: Target) -> tuple[str, str]:
         return message, _other_way_in(target, LOG)
     if failed.code == "auth/no-challenge":
         message = f"the server asks for credentials and does not say of which kind{said}"
-        return message, _other_way_in(target, LOG)
+        return message, "give --user NAME, or --cert and --key"
     return (
         f"the server wants to know who is asking{said}",
         "give --user NAME, or --cert and --key",

@@ -98,6 +98,8 @@ def _forbidden(text: str, operation: Operation, target: Target) -> str:
     if any(word in said for word in _LINKING_WORDS):
         return _linking(target)
     hints = [*_about_certificate(said, operation, target), LOG]
+    if target.passwords.user is not None and not target.passwords.sent:
+        hints.insert(0, "the server did not ask for the password: try --send-password")
     if operation in _ENROLLING and target.pop is not PopMode.ALWAYS:
         hints.append(f"it may want the request linked to the connection: {_linking(target)}")
     return "; ".join(hints)

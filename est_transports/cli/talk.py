@@ -101,6 +101,7 @@ class Talk:
             target.uri,
             trust=target.trust,
             identity=target.identity.certificate if target.identity else None,
+            credentials=target.passwords.unasked() if target.send_password else None,
             pop=target.pop,
             max_version=target.max_version,
         )

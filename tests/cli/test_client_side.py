@@ -207,11 +207,18 @@ def test_enroll_makes_key_and_certificate(est: Terminal, server: CannedServer) -
 
 
 @pytest.mark.req("EST-016", "EST-133", "EST-235")
-def test_enroll_asks_everything_on_one_connection(est: Terminal, server: CannedServer) -> None:
+def test_enroll_asks_everything_on_as_few_connections_as_are_safe(
+    est: Terminal, server: CannedServer
+) -> None:
     est.enroll(server)
     asked = [record.operation.value for record in server.records if record.operation]
     assert asked == ["cacerts", "csrattrs", "simpleenroll", "simpleenroll"]
-    assert server.connections == 1
+    assert server.connections == 3  # a POST follows neither the 204 nor the 401
+    server.records.clear()
+    server.application.csrattrs = CsrAttrs(items=()).with_challenge_password()
+    est.enroll(server, "--force", "--send-password", "--tls-max", "1.2")
+    assert [record.status for record in server.records] == [200, 200, 200]
+    assert server.connections == 4
 
 
 @pytest.mark.req("EST-051")
@@ -225,12 +232,12 @@ def test_the_password_is_sent_only_when_it_is_asked_for(
 
 def test_enroll_never_replaces_files_unasked(est: Terminal, server: CannedServer) -> None:
     est.enroll(server)
-    before = (est.out / "key.pem").read_bytes()
+    before, connections = (est.out / "key.pem").read_bytes(), server.connections
     code, _, err = est.enroll(server)
     assert code == 5
     assert one_error_line(err)
     assert (est.out / "key.pem").read_bytes() == before
-    assert server.connections == 1
+    assert server.connections == connections
     assert est.enroll(server, "--force")[0] == 0
     assert (est.out / "key.pem").read_bytes() != before
 
@@ -662,6 +669,34 @@ def test_a_wrong_password_is_a_refusal_tried_once(est: Terminal, server: CannedS
     assert "auth/refused" in err
     assert "wrong" not in err
     assert [record.code for record in server.records].count("auth/wrong-credentials") == 1
+
+
+def test_a_password_can_be_sent_without_being_asked_for(
+    est: Terminal, server: CannedServer
+) -> None:
+    est.enroll(server, "--send-password")
+    asked = [(record.status, record.identity.user) for record in server.records]
+    assert asked[-1] == (200, USER)
+    assert 401 not in [status for status, _ in asked]
+
+
+def test_a_wrong_password_that_nobody_asked_for_is_not_sent_again(
+    est: Terminal, server: CannedServer
+) -> None:
+    arguments = ("--cn", "x", "--user", f"{USER}:wrong", "--send-password", "--out", est.out)
+    code, _, err = est.ask("enroll", server, *arguments)
+    assert (code, "auth/refused" in err) == (1, True)
+    assert [record.code for record in server.records].count("auth/wrong-credentials") == 1
+
+
+def test_no_password_is_sent_to_a_server_that_is_yet_to_be_trusted(
+    est: Terminal, server: CannedServer
+) -> None:
+    print_ = pki().ca.certificate.fingerprint(hashes.SHA256()).hex()
+    login = ("--user", f"{USER}:{PASSWORD}", "--send-password", "--cn", "x", "--out", est.out)
+    assert est("enroll", server.url, "--fingerprint", print_, *login)[0] == 0
+    assert server.records[0].identity.user is None
+    assert server.records[-1].identity.user == USER
 
 
 def test_without_any_identity_the_error_says_what_to_give(

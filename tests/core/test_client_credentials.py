@@ -196,6 +196,10 @@ def test_an_accepted_request_starts_the_count_anew() -> None:
         exchange.handle_timeout(take(exchange, RetryLater).at)
 
 
+def bare_401(reason: str = "") -> Response:
+    return Response(operation=ENROLL, outcome=Outcome.CHALLENGE, reason=reason, status=401)
+
+
 @pytest.mark.req("EST-041")
 def test_a_client_without_credentials_gives_up() -> None:
     exchange = enrolment()
@@ -207,9 +211,46 @@ def test_a_client_without_credentials_gives_up() -> None:
 
 
 @pytest.mark.req("EST-041")
-def test_a_401_without_challenge_asks_for_nothing() -> None:
+def test_a_401_without_challenge_after_credentials_is_their_refusal() -> None:
+    exchange = enrolment(session(credentials=GOOD))
+    refusal = answered(exchange, bare_401("unknown user"))
+    assert take(exchange, Failed) == Failed(
+        code="auth/refused",
+        message="the server refuses the credentials: unknown user",
+        response=refusal,
+    )
+
+
+@pytest.mark.req("EST-041")
+def test_a_401_without_challenge_asks_for_credentials_once() -> None:
     exchange = enrolment()
-    answered(exchange, Response(operation=ENROLL, outcome=Outcome.CHALLENGE))
+    answered(exchange, bare_401())
+    assert take(exchange, CredentialsRequested) == CredentialsRequested(
+        uri=URI, challenges=(), attempt=1
+    )
+    exchange.provide_credentials(GOOD)
+    assert sent(exchange).request.credentials == GOOD
+    exchange.receive_response(bare_401(), FIXED_INSTANT)
+    assert take(exchange, Failed).code == "auth/refused"
+
+
+def test_a_401_without_challenge_and_nothing_to_answer_it_with_is_the_end() -> None:
+    exchange = enrolment()
+    refusal = answered(exchange, bare_401("log in first"))
+    take(exchange, CredentialsRequested)
+    exchange.provide_credentials(None)
+    result = take(exchange, Failed)
+    assert (result.code, result.response) == ("auth/no-challenge", refusal)
+    assert result.message.endswith(": log in first")
+
+
+def test_another_origin_has_to_name_its_scheme_before_it_is_given_a_password() -> None:
+    exchange = enrolment(session(credentials=GOOD))
+    answered(exchange, redirected(ENROLL, "https://other.example/.well-known/est/simpleenroll"))
+    take(exchange, RedirectRequested)
+    exchange.provide_redirect(follow=True)
+    assert sent(exchange).request.credentials is None
+    exchange.receive_response(bare_401(), FIXED_INSTANT)
     assert take(exchange, Failed).code == "auth/no-challenge"
 
 

@@ -356,7 +356,9 @@ def test_a_connection_is_asked_for_with_the_sessions_trust_identity_and_version(
         identity=pki().client.certificate,
         max_version=TlsVersion.TLS_1_2,
         provisional=False,
+        idempotent=True,
     )
+    assert not take(client.enroll(info(own_key())), ConnectRequested).idempotent
 
 
 @pytest.mark.req("EST-078", "EST-079")
@@ -370,6 +372,24 @@ def test_a_get_is_tried_again_when_its_connection_is_lost(was_sent: bool) -> Non
     sent(exchange)
     exchange.connection_lost(sent=was_sent)
     sent(exchange)
+
+
+def test_a_get_that_was_sent_is_tried_again_once_for_each_answer() -> None:
+    """RFC 9110 9.2.2: no automatic retry of a failed automatic retry."""
+    exchange = session().cacerts()
+    sent(exchange)
+    exchange.connection_lost(sent=True)
+    sent(exchange)
+    exchange.receive_response(
+        redirected(Operation.CACERTS, "/.well-known/est/x/cacerts"), FIXED_INSTANT
+    )
+    sent(exchange)
+    exchange.connection_lost(sent=True)
+    sent(exchange)
+    exchange.connection_lost(sent=True)
+    failed = take(exchange, Failed)
+    assert failed.code == "connection/lost"
+    assert "issued" not in failed.message
 
 
 def test_a_post_is_tried_again_only_if_nothing_of_it_had_left() -> None:
@@ -395,7 +415,7 @@ def test_a_server_that_never_answers_gets_a_bounded_number_of_connections() -> N
     exchange = client.cacerts()
     for _ in range(3):
         sent(exchange)
-        exchange.connection_lost(sent=True)
+        exchange.connection_lost(sent=False)
     assert take(exchange, Failed).code == "connection/too-many"
 
 

@@ -457,11 +457,12 @@ class ClientMachine(RuleBasedStateMachine):
                 assert self.cap is None or event.max_version is not None
                 assert self.bootstrap or not event.provisional
                 assert (event.identity is None) == event.provisional
+                assert event.idempotent == (OPERATIONS[self.exchange.operation].method == "GET")
             case SendRequest():
                 self.check_sending(event)
             case CredentialsRequested():
                 assert not self.provisional
-                assert event.challenges
+                assert event.challenges or (self.given is None and self.origin == URI.origin)
                 assert self.refusals < LIMITS.credential_tries
                 assert event.attempt == self.refusals + 1
             case RedirectRequested():

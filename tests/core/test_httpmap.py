@@ -499,6 +499,75 @@ def test_the_media_type_of_an_answer_is_read_and_not_compared(now: Instant) -> N
             read_back(answer(200, (b"content-type", value)), b"MAA=", now)
 
 
+@pytest.mark.parametrize(
+    ("headers", "code", "words"),
+    [
+        (((b"content-type", b"text/html; charset=utf-8"),), "response/media-type", "'text/html"),
+        (
+            ((b"content-type", b"application/x-pkcs7-mime"),),
+            "response/media-type",
+            "'application/x",
+        ),
+        (((b"content-type", b"\x1b[31m"),), "response/media-type", "'[31m'"),
+        ((), "response/media-type", "is nothing"),
+    ],
+)
+def test_another_media_type_is_named_with_the_one_that_was_wanted(
+    headers: tuple[tuple[bytes, bytes], ...], code: str, words: str, now: Instant
+) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        read_back(answer(200, *headers), b"MAA=", now)
+    assert caught.value.code == code
+    assert words in caught.value.message
+    assert "application/pkcs7-mime" in caught.value.message
+
+
+@pytest.mark.parametrize("status", [200, 400, 401])
+@pytest.mark.parametrize(
+    ("coding", "shown"),
+    [
+        (b"gzip", "gzip"),
+        (b"X-GZIP", "x-gzip"),
+        (b"identity, br", "br"),
+        (b"deflate , zstd", "deflate, zstd"),
+        (b"\x1b[31m" + b"a" * 500, "[31m" + "a" * 60),
+    ],
+)
+def test_a_content_coding_that_nobody_asked_for_is_named(
+    coding: bytes, shown: str, status: int, now: Instant
+) -> None:
+    head = answer(
+        status, (b"Content-Type", b"application/pkcs7-mime"), (b"Content-Encoding", coding)
+    )
+    if status != 200:
+        assert read_back(head, b"\x1f\x8b", now).reason.endswith(f"content coding {shown}")
+        return
+    with pytest.raises(RemoteProtocolError) as caught:
+        read_back(head, b"\x1f\x8b", now)
+    assert caught.value.code == "response/coding"
+    assert f"the content coding {shown}," in caught.value.message
+
+
+@pytest.mark.parametrize("coding", [b"identity", b"", b"Identity, identity"])
+def test_the_coding_that_is_none_does_no_harm(coding: bytes, now: Instant) -> None:
+    head = answer(200, (b"content-type", b"application/pkcs7-mime"), (b"content-encoding", coding))
+    assert read_back(head, b"MAA=", now).outcome is Outcome.OK
+
+
+def test_no_coding_is_asked_for() -> None:
+    head, _ = httpmap.write_request(Request(operation=Operation.CACERTS), URI)
+    assert head.values(b"accept-encoding") == (b"identity",)
+
+
+@pytest.mark.parametrize("headers", [(), ((b"www-authenticate", b" "),)])
+def test_a_401_may_name_no_scheme_and_say_why_in_words(
+    headers: tuple[tuple[bytes, bytes], ...], now: Instant
+) -> None:
+    response = read_back(answer(401, *headers), b"who are you?\r\n", now)
+    assert response.outcome is Outcome.CHALLENGE
+    assert (response.challenges, response.reason) == ((), "who are you?")
+
+
 @pytest.mark.req("EST-013", "EST-276", "EST-277", "EST-116")
 @pytest.mark.parametrize("status", [100, 201, 203, 204, 206, 300, 303, 304, 404, 418, 423, 599])
 def test_no_other_status_is_a_success(status: int, now: Instant) -> None:

@@ -47,7 +47,7 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
     # F5: tables, the halves of the machines that need no state, and the maps to wires.
     (
         "_tables _error_text _path_faults _http _coap _admission _answers _linked_csr",
-        "_discovery _http_target",
+        "_discovery _http_target _login",
         "httpmap coapmap",
     ),
     # F6: the two state machines. They do not know each other.

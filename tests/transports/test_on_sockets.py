@@ -225,12 +225,25 @@ def test_a_client_enrolls_and_keeps_its_connection() -> None:
         with Client(client_config(signer=device.signer)) as client:
             session = est.session(credentials=PASSED)
             assert isinstance(client.run(session.cacerts()), CACertsReceived)
-            assert client.run(session.csrattrs()) == CSRAttrsReceived(csrattrs=None)
             enrolled = client.run(session.enroll(device.info))
+            again = client.run(session.enroll(device.info))
         est.finish()
     assert isinstance(enrolled, Enrolled)
+    assert isinstance(again, Enrolled)
     assert len(est.threads) == 1
-    assert est.log.records[-1].issued == enrolled.certificate
+    assert est.log.records[-1].issued == again.certificate
+
+
+def test_a_post_does_not_follow_anything_but_a_200_on_a_connection_and_a_get_does() -> None:
+    device = new_device()
+    with running() as est, Client(client_config(signer=device.signer)) as client:
+        session = est.session(credentials=PASSED)
+        assert client.run(session.csrattrs()) == CSRAttrsReceived(csrattrs=None)  # 204
+        assert isinstance(client.run(session.cacerts()), CACertsReceived)
+        assert client.run(session.csrattrs()) == CSRAttrsReceived(csrattrs=None)
+        assert len(est.threads) == 1
+        assert isinstance(client.run(session.enroll(device.info)), Enrolled)
+        assert len(est.threads) == 2
 
 
 @pytest.mark.req("EST-031")
@@ -266,7 +279,7 @@ def test_a_client_asks_for_credentials_when_challenged() -> None:
     with running() as est, Client(config) as client:
         assert isinstance(client.run(est.session().enroll(device.info)), Enrolled)
     assert len(asked) == 1
-    assert len(est.threads) == 1
+    assert len(est.threads) == 2  # a POST does not follow a 401 on a connection
 
 
 @pytest.mark.req("EST-096", "EST-098")

@@ -524,13 +524,19 @@ async def test_a_client_enrolls_and_keeps_its_connection() -> None:
         session = est.session(credentials=BasicCredentials(user=USER, password=PASSWORD))
         async with Client(client_config(signer=device.signer)) as client:
             assert isinstance(await client.run(session.cacerts()), CACertsReceived)
-            assert await client.run(session.csrattrs()) == CSRAttrsReceived(csrattrs=None)
             enrolled = await client.run(session.enroll(device.info))
             assert isinstance(enrolled, Enrolled)
-        while len(est.log.records) < 3:
+            assert await client.run(session.csrattrs()) == CSRAttrsReceived(csrattrs=None)
+            assert isinstance(await client.run(session.cacerts()), CACertsReceived)
+            assert await client.run(session.csrattrs()) == CSRAttrsReceived(csrattrs=None)
+            again = await client.run(session.enroll(device.info))  # a POST, after a 204
+            assert isinstance(again, Enrolled)
+        while len(est.log.records) < 6:
             await trio.sleep(0)
-    assert len({record.peer for record in est.log.records}) == 1
-    assert est.log.records[-1].issued == enrolled.certificate
+    peers = [record.peer for record in est.log.records]
+    assert len(set(peers[:5])) == 1
+    assert peers[5] != peers[4]
+    assert est.log.records[1].issued == enrolled.certificate
 
 
 @pytest.mark.req("EST-096", "EST-098")

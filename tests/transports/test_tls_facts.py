@@ -12,7 +12,7 @@ from OpenSSL import SSL
 from est_core.channel import TlsVersion, TrustClass
 from est_transports.flaws import Purpose, flaw
 from est_transports.peer_certificates import MAX_PEER_CERTIFICATES
-from est_transports.tls import TlsError
+from est_transports.tls import TlsEngine, TlsError
 from est_transports.trust import TrustAnchors
 from est_transports.verification import ca_names
 from tests.pki import (
@@ -364,3 +364,29 @@ def test_the_anchors_are_named_to_the_client_all_or_none() -> None:
     assert ca_names(anchors()) == anchors().certificates
     crowd = tuple(Authority(f"Root {'x' * 50} {n}").certificate for n in range(130))
     assert ca_names(TrustAnchors(implicit=crowd)) == ()
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+@pytest.mark.parametrize("sent", [b"", b"unasked"])
+def test_an_end_is_quiet_until_its_peer_speaks_or_says_goodbye(
+    version: TlsVersion, sent: bytes
+) -> None:
+    """What has arrived need not have been read: one segment may hold an answer and the end."""
+    ends = connected(a_client(version=version), a_server())
+    ends.server.write(b"answer")
+    ends.deliver()
+    assert not ends.client.is_quiet
+    assert ends.client.read() == b"answer"
+    assert ends.client.is_quiet
+    ends.server.write(sent)
+    ends.server.close()
+    ends.deliver()
+    assert not ends.client.is_quiet
+    assert ends.client.read() == sent
+
+
+def test_an_end_without_goodbye_is_not_quiet_either() -> None:
+    ends = connected(a_client(), a_server())
+    ends.client.receive(b"")
+    assert not ends.client.is_quiet
+    assert not TlsEngine(a_client()).is_quiet
