@@ -314,7 +314,7 @@ class ClientExchange:
         """Ask again once `resume_at` has come; answer to RetryLater. Before it, do nothing."""
         self._expect(ClientState.WAITING)
         if self.resume_at is not None and now.mono >= self.resume_at.mono:
-            self._connects = 0
+            self._connects, self.resume_at = 0, None
             self._connect()
 
     # Steps

@@ -224,8 +224,9 @@ ClientStep = Connect | Write | Read | RetryLater | ClientResult
 class Errand:
     """Drives one client exchange.
 
-    Do what `next_step` returns, until it is a ClientResult, or RetryLater: come back with a new
-    Errand for the same exchange then. Nothing that a server sends raises; LocalProtocolError
+    Do what `next_step` returns, until it is a ClientResult, or RetryLater: come back at its moment
+    with a new Errand for the same exchange, which asks again by itself, or call `handle_timeout` of
+    the exchange or of this errand. Nothing that a server sends raises; LocalProtocolError
     means that the exchange asks for an identity or a signer that the config does not have.
     """
 
@@ -275,7 +276,12 @@ class Errand:
         self._take_answer(link, now)
 
     def handle_timeout(self, now: Instant) -> None:
-        """Note that the deadline of the last step has passed."""
+        """Note that the deadline of the last step has passed, or the moment of RetryLater."""
+        if isinstance(self._step, RetryLater):
+            self._exchange.handle_timeout(now)
+            if self._exchange.resume_at is None:
+                self._link = self._step = None
+            return
         link = self._expect_link()
         if now.mono >= self._deadline:
             message = f"no answer within {self._config.timeouts.response_s:g} seconds"

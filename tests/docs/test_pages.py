@@ -127,7 +127,7 @@ def anchors(page: Path) -> set[str]:
     return {text.strip().lower().replace(" ", "-") for text in plain}
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md", ROOT / "CHANGELOG.md"], ids=name)
+@pytest.mark.parametrize("page", [*PAGES, *(ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md"))], ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
     broken = []
     for target in _LINK.findall(_CODE.sub("", page.read_text("utf-8"))):

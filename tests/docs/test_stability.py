@@ -18,6 +18,7 @@ import pytest
 from tests.docs.api_page import MODULES, PAGE, names
 from tests.docs.pages import DOCS
 from tests.docs.tables import codes, table
+from tests.law.sources import ALL
 
 STABILITY: Final = DOCS / "reference" / "stability.md"
 PUBLIC: Final = tuple(chain.from_iterable(MODULES.values()))
@@ -72,3 +73,13 @@ def test_an_import_brings_what_the_page_says(row: dict[str, str]) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout
     assert set(printed.split()) == set(codes(row["brings"]))
+
+
+def test_asn1crypto_is_imported_by_nothing_yet_as_the_page_says() -> None:
+    importers = [
+        source.name
+        for source in ALL
+        if any(found.module.startswith("asn1crypto") for found in source.imports())
+    ]
+    text = " ".join(STABILITY.read_text("utf-8").split())
+    assert ("no module of this version imports it" in text) == (importers == [])

@@ -384,3 +384,41 @@ def test_a_connection_that_did_not_come_about_has_a_code(
     found, message = connect_failure(error, EstUri.parse("coaps://[::1]:5"), connected=connected)
     assert found == code
     assert message
+
+
+# A request that is put off
+
+
+def put_off() -> tuple[ClientExchange, Errand, Instant]:
+    """Return an exchange that is to come back, its errand, and when."""
+    link = FakeLink()
+    exchange = session().enroll(info(own_key()))
+    errand = asked(exchange, link)
+    answered(errand, link, PENDING)
+    return exchange, errand, step(errand, RetryLater).at
+
+
+def test_a_new_errand_asks_again_by_itself() -> None:
+    exchange, _, at = put_off()
+    assert isinstance(Errand(exchange, CONFIG, NOW).next_step(NOW), RetryLater)
+    assert isinstance(Errand(exchange, CONFIG, at).next_step(at), Connect)
+
+
+def test_a_new_errand_goes_on_where_the_exchange_was_told_already() -> None:
+    exchange, _, at = put_off()
+    exchange.handle_timeout(at)
+    assert exchange.resume_at is None
+    assert isinstance(Errand(exchange, CONFIG, at).next_step(at), Connect)
+
+
+def test_the_same_errand_goes_on_where_it_is_told() -> None:
+    _, errand, at = put_off()
+    errand.handle_timeout(NOW)
+    assert isinstance(errand.next_step(NOW), RetryLater)
+    errand.handle_timeout(at)
+    assert isinstance(errand.next_step(at), Connect)
+    link = FakeLink()
+    errand.connected(link)
+    step(errand, Write)
+    answered(errand, link, PENDING)
+    assert step(errand, RetryLater).at.mono == NOW.after(30).mono
