@@ -20,6 +20,7 @@ from tests.docs.pages import DOCS, ROOT, blocks, is_program, needs, script, unli
 
 PAGES = sorted(DOCS.rglob("*.md"))
 PROGRAMS = [page for page in PAGES if is_program(page)]
+AT_THE_TOP = [ROOT / file for file in ("README.md", "CHANGELOG.md", "SECURITY.md")]
 TIMEOUT_S = 60
 
 Ran = tuple[int, str, int]
@@ -127,7 +128,11 @@ def anchors(page: Path) -> set[str]:
     return {text.strip().lower().replace(" ", "-") for text in plain}
 
 
-@pytest.mark.parametrize("page", [*PAGES, *(ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md"))], ids=name)
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, *AT_THE_TOP],
+    ids=name,
+)
 def test_links_lead_somewhere(page: Path) -> None:
     broken = []
     for target in _LINK.findall(_CODE.sub("", page.read_text("utf-8"))):
