@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final
 
@@ -40,19 +40,27 @@ FILES_BESIDES: Final = 64
 GENERATION_S: Final = 3600.0
 """How long connections outlive a reload. Few live that long: each has 100 requests."""
 
+WATCH_S: Final = 5.0
+"""How often a process looks at what can go wrong by itself: a store, a date."""
+
 Reload = Callable[[], Service | None]
 """Returns what is to be served from now on, or None where it could not be loaded."""
+
+Watch = Callable[[Service, int], None]
+"""Looks at what the worker of that number serves, and says in the log what went wrong."""
 
 
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """What a server process runs with.
+    """What a server process runs with. When a reload is done, "reloaded" is logged.
 
     `datagram_sockets` are those of EST-coaps, as many sets as there are workers, each for one
     of them; empty where it is not served. `reload` is called on SIGHUP, in the parent of several
     workers first: where it gives None there, no worker hears of it. `ready` is called once, when
-    signals are obeyed and clients are let in. `observe` gets the record of each request.
+    signals are obeyed and clients are let in. `observe` gets the record of each request. `watch`
+    is called in each process when it begins, after a reload, and every WATCH_S. What `reload` or
+    `watch` raises is logged, and changes nothing.
     """
 
     service: Service
@@ -61,6 +69,7 @@ class Running:
     reload: Reload
     ready: Callable[[], None]
     observe: Observe
+    watch: Watch | None = None
 
 
 @checked
@@ -113,11 +122,25 @@ async def _serve(
     generations = _Generations(running, datagram_sockets)
 
     async def obey() -> None:
-        async for number in signals:
-            if number in STOP:
+        async for signalled in signals:
+            if signalled in STOP:
                 generations.stop()
-            elif not generations.stopping and (loaded := running.reload()) is not None:
-                generations.succeed(loaded)
+            elif not generations.stopping:
+                # In a thread: a disk may be slow, and clients are not to wait for it.
+                loaded = await trio.to_thread.run_sync(_reloaded, running)
+                if loaded is not None:
+                    generations.succeed(loaded)
+                    _log.info("reloaded")
+                    await look()
+
+    async def look() -> None:
+        serving = generations.service
+        await trio.to_thread.run_sync(_watch, running, serving, number, abandon_on_cancel=True)
+
+    async def watch() -> None:
+        while True:
+            await look()
+            await trio.sleep(WATCH_S)
 
     async def hold_on(descriptor: int) -> None:
         await trio.lowlevel.wait_readable(descriptor)  # nobody writes: it was closed
@@ -127,11 +150,30 @@ async def _serve(
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _PARENT_SIGNALS)
         async with trio.open_nursery() as watchers:
             watchers.start_soon(obey)
+            watchers.start_soon(watch)
             if lifeline is not None:
                 watchers.start_soon(hold_on, lifeline)
             ready()
             await generations.run()
             watchers.cancel_scope.cancel()
+
+
+def _reloaded(running: Running) -> Service | None:
+    """Return what `reload` does; nothing that it may raise ends a server that runs."""
+    try:
+        return running.reload()
+    except Exception:  # noqa: BLE001 - whatever it is, the server goes on
+        _log.exception("not reloaded, everything stays as it was: this is a bug, please report it")
+        return None
+
+
+def _watch(running: Running, service: Service, number: int) -> None:
+    if running.watch is None:
+        return
+    try:
+        running.watch(service, number)
+    except Exception:  # noqa: BLE001 - whatever it is, the server goes on
+        _log.exception("the watch failed: this is a bug, please report it")
 
 
 class _Generations:
@@ -152,6 +194,8 @@ class _Generations:
         self._youngest: Server | None = None
         self._turns: list[_Turn] = []
         self._served_as: CoapService | None = None
+        self.service = running.service
+        """What new connections get."""
         self.stopping = False
 
     async def run(self) -> None:
@@ -193,7 +237,7 @@ class _Generations:
             connections_max=service.config.connections_max,
         )
         self._servers[server] = service
-        self._youngest = server
+        self._youngest, self.service = server, service
         self._nursery.start_soon(self._live, server, self._turns)
 
     def stop(self) -> None:
@@ -250,8 +294,7 @@ class _Parent:
             delay = RESTART_DELAY_S if missing else None
             signalled = _next_signal(delay)
             if signalled is None:
-                for number in missing:
-                    self._fork(number)
+                self._replace(missing)
             else:
                 self._obey(signalled)
 
@@ -263,8 +306,11 @@ class _Parent:
             for each in chain(self._running.sockets, *self._running.datagram_sockets):
                 each.close()  # while anybody has them open, clients are let into the queue
             self._tell(signal.SIGTERM)
-        elif self._running.reload() is not None:
+        elif (loaded := _reloaded(self._running)) is not None:
+            # A worker that is forked later begins with it.
+            self._running = replace(self._running, service=loaded)
             self._tell(RELOAD)
+            _log.info("reloaded")
 
     def _tell(self, number: signal.Signals) -> None:
         for worker in self._workers:
@@ -279,6 +325,13 @@ class _Parent:
             if not self._stopping:
                 code = os.waitstatus_to_exitcode(status)
                 _log.error("worker %d ended with %d; another one takes its place", worker, code)
+
+    def _replace(self, missing: set[int]) -> None:
+        for number in missing:
+            try:
+                self._fork(number)
+            except OSError as exc:  # too many processes, or too little memory, for now
+                _log.error("cannot start another worker: %s; trying again", exc.strerror)
 
     def _fork(self, number: int) -> None:
         sys.stdout.flush()

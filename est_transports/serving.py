@@ -6,19 +6,16 @@ what is being served alone.
 
 from __future__ import annotations
 
-import shlex
 import socket
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 
-from est_core import ForeignChallenge, Instant, Label, LocalProtocolError
+from est_core import Instant, Label, LocalProtocolError
 from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttrs
 from est_transports import _clock
@@ -27,12 +24,13 @@ from est_transports.chains import issuer_problem
 from est_transports.coap_service import CoapService
 from est_transports.config import CAConfig, ListenAddress, ServerConfig
 from est_transports.dtls_context import DtlsServerConfig, dtls_server_context
-from est_transports.founding import ROOT_KEY
 from est_transports.http_service import ServiceConfig
+from est_transports.readiness import check_files, notices_of, terms_of
 from est_transports.refca import ReferenceCA
 from est_transports.signers import LocalSigner
 from est_transports.stores import Store
 from est_transports.stores.passwords import PasswordChecks
+from est_transports.terms import Term
 from est_transports.tls import ServerContext, ServerTlsConfig, server_context
 from est_transports.trust import (
     CredentialFileError,
@@ -44,7 +42,6 @@ from est_transports.trust import (
     load_pem_private_key,
 )
 
-EXPIRY_NOTICE: Final = timedelta(days=30)
 MAX_PASSWORD_FILE_BYTES: Final = 4096
 BACKLOG: Final = 1024
 
@@ -63,7 +60,8 @@ class Service:
 
     `context` is for the handshake, `http` for the conversation, `authority` for its questions;
     `coap` is all of that for EST-coaps, None where it is not offered.
-    `notices` are lines an operator should read: what expires soon, what was made less strict.
+    `terms` are what the clock ends. `notices` are lines an operator should read: what has ended or
+    soon will, what was made less strict.
     """
 
     config: ServerConfig
@@ -72,6 +70,7 @@ class Service:
     http: ServiceConfig
     coap: CoapService | None
     authority: Authority = field(repr=False)
+    terms: tuple[Term, ...] = field(repr=False)
     notices: tuple[str, ...]
 
 
@@ -88,9 +87,17 @@ def load_service(
     Raises CredentialFileError for a file, and ServingError where the parts do not fit.
     """
     with _named_keys(config):
+        check_files(config)
         identity = load_identity(config.tls.certificate, config.tls.key)
         ca = _load_ca(config, identity, store)
-        trust = _trust(config, ca)
+        anchors = [(p, c) for p in config.tls.client_trust for c in load_pem_certificates(p)]
+        crls = [(path, crl) for path in config.tls.crls for crl in load_pem_crls(path)]
+    trust = TrustAnchors(
+        # Not those above it: what a company's root has certified elsewhere may not enrol here.
+        explicit=(ca.certificate,),
+        implicit=tuple(anchor for _, anchor in anchors),
+        crls=tuple(crl for _, crl in crls),
+    )
     try:
         context = server_context(_tls_config(config, identity, trust))
     except LocalProtocolError as exc:
@@ -98,20 +105,30 @@ def load_service(
     authority = Authority(
         ca=ca, store=store, passwords=passwords, clock=clock, csrattrs=_csrattrs(config)
     )
+    now, certificates = clock(), ca.ca_certificates()
+    terms = terms_of(config, identity.certificate, certificates, anchors, crls)
     return Service(
         config=config,
         identity=identity,
         context=context,
         coap=_coap(config, identity, trust, authority),
-        http=ServiceConfig(
-            policy=config.policy(),
-            limits=config.limits,
-            timeouts=config.timeouts,
-            accept_pem=config.accept_pem,
-            accept_der=config.accept_der,
-        ),
+        http=_http(config),
         authority=authority,
-        notices=tuple(_notices(config, identity, ca, clock())),
+        terms=terms,
+        notices=(
+            *notices_of(config, terms, certificates, anchors, crls, now.wall),
+            *(f"{config.ca.certificate}: {line}" for line in _limits(ca, now)),
+        ),
+    )
+
+
+def _http(config: ServerConfig) -> ServiceConfig:
+    return ServiceConfig(
+        policy=config.policy(),
+        limits=config.limits,
+        timeouts=config.timeouts,
+        accept_pem=config.accept_pem,
+        accept_der=config.accept_der,
     )
 
 
@@ -134,15 +151,6 @@ def _named_keys(config: ServerConfig) -> Iterator[None]:
         if exc.path not in keys:
             raise
         raise CredentialFileError(exc.path, f"{exc.reason} ({keys[exc.path]})") from exc
-
-
-def _trust(config: ServerConfig, ca: ReferenceCA) -> TrustAnchors:
-    return TrustAnchors(
-        # Not those above it: what a company's root has certified elsewhere may not enrol here.
-        explicit=(ca.certificate,),
-        implicit=tuple(c for path in config.tls.client_trust for c in load_pem_certificates(path)),
-        crls=tuple(crl for path in config.tls.crls for crl in load_pem_crls(path)),
-    )
 
 
 @checked
@@ -252,32 +260,6 @@ def _password(path: Path) -> bytes:
     if not password:
         raise CredentialFileError(path, "holds no password")
     return password
-
-
-def _notices(
-    config: ServerConfig, identity: TlsIdentity, ca: ReferenceCA, now: Instant
-) -> Iterator[str]:
-    place = "DIR" if config.directory is None else shlex.quote(str(config.directory))
-    renew = f"; renew it with: est init {place} --renew-server"
-    named = [(config.tls.certificate, identity.certificate, renew)]
-    named += [(config.ca.certificate, certificate, "") for certificate in ca.ca_certificates()]
-    for path, certificate, advice in named:
-        end = certificate.not_valid_after_utc
-        left = end - now.wall
-        if left < timedelta(0):
-            yield f"{path}: expired on {end:%Y-%m-%d}{advice}"
-        elif left < EXPIRY_NOTICE:
-            yield f"{path}: expires in {left.days} days, on {end:%Y-%m-%d}{advice}"
-    yield from (f"{config.ca.certificate}: {line}" for line in _limits(ca, now))
-    for secret in (config.tls.key, config.ca.key, config.ca.key_password_file, config.ca.store):
-        if secret is not None and secret.stat().st_mode & stat.S_IROTH:
-            yield f"{secret}: everybody on this machine can read it"
-    if config.directory is not None and (config.directory / ROOT_KEY).exists():
-        yield f"{config.directory / ROOT_KEY}: the root's key is still here; take it away"
-    if config.pop.foreign_challenge is ForeignChallenge.IGNORE:
-        yield 'pop.foreign_challenge is "ignore": a challengePassword need not match its channel'
-    if not config.pop.require_ems:
-        yield "pop.require_ems is off: requests are linked to TLS 1.2 without its safeguard"
 
 
 def _limits(ca: ReferenceCA, now: Instant) -> Iterator[str]:

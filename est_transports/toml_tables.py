@@ -221,6 +221,8 @@ class TomlTable:
 def read_toml(path: Path) -> TomlTable:
     """Return the top table of a TOML file. Raises ConfigError."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise ConfigError(path, "", "is a directory, pipe or device, not a file")
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as exc:

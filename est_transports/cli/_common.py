@@ -108,8 +108,9 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
             standalone_mode=False,
             obj=settings,
         )
-        with _printing():
-            sys.stdout.flush()
+        if sys.stdout is not None:  # it was closed before the process began
+            with _printing():
+                sys.stdout.flush()
     except BaseException as exc:  # noqa: BLE001  the choke point
         if settings.verbose and not isinstance(exc, SystemExit):
             traceback.print_exc()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,7 +20,8 @@ import click
 from cryptography.hazmat.backends.openssl import backend
 
 from est_core import Authentication, LocalProtocolError, Operation, __version__
-from est_transports.cli._common import CliError, ExitCode, say, set_json, verbose_option
+from est_transports import _clock
+from est_transports.cli._common import CliError, ExitCode, set_json, terminal_safe, verbose_option
 from est_transports.cli.describe import fingerprint
 from est_transports.cli.directory import (
     directory_argument,
@@ -37,6 +38,7 @@ from est_transports.config import (
     parse_listen,
 )
 from est_transports.config_reader import CONFIG_FILE, load_config
+from est_transports.log_output import LogHandler, hold_standard_descriptors
 from est_transports.observe import FIELDS, JsonFormatter, TextFormatter, log_request
 from est_transports.serving import (
     Service,
@@ -46,9 +48,18 @@ from est_transports.serving import (
     open_sockets,
     own_names,
 )
+from est_transports.stores import StoreError
 from est_transports.stores.passwords import PasswordChecks
+from est_transports.systemd import (
+    READY,
+    PriorityFormatter,
+    is_journal,
+    notify,
+    reloading,
+)
 from est_transports.toml_tables import ConfigError
 from est_transports.trust import CredentialFileError
+from est_transports.watch import Watch
 
 _log: Final = logging.getLogger("est_transports")
 
@@ -58,6 +69,7 @@ _ENROLL_BY: Final = {
     frozenset({"basic", "cert"}): Authentication.CERT_OR_HTTP,
 }
 _OTHER_ADDRESS: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
+_STDERR: Final = 2
 _ONLY_AT_START: Final = ("listen", "workers", "threads", "connections_max")
 _COAP_ONLY_AT_START: Final = (
     *("listen", "associations_max", "idle_s", "waiting_per_association"),
@@ -145,6 +157,7 @@ def serve(
         require_pop=require_pop,
         workers=workers,
     )
+    hold_standard_descriptors()
     _serve(_Loader(directory, options), as_json=as_json)
 
 
@@ -188,14 +201,31 @@ class _Loader:
         self._config = options(read_config(directory))
         self.store = opened_store(self._config)
         self._passwords = PasswordChecks()
+        self._main = os.getpid()
+        self.watch = Watch(self.store)
 
     def load(self) -> Service:
         """Return what is to be served first. Raises CliError."""
         with local_errors():
-            return load_service(self._config, store=self.store, passwords=self._passwords)
+            self.store.check()
+            service = load_service(self._config, store=self.store, passwords=self._passwords)
+        self.watch.told(service)
+        return service
 
     def reload(self) -> Service | None:
-        """Return what is to be served from now on, None where the files do not allow it."""
+        """Return what is to be served from now on, None where the files do not allow it.
+
+        The main process, which the service manager knows, tells it.
+        """
+        if os.getpid() != self._main:
+            return self._reload()
+        notify(*reloading())
+        try:
+            return self._reload()
+        finally:
+            notify(READY)
+
+    def _reload(self) -> Service | None:
         try:
             config = self._options(load_config(self._path))
             if config.ca.store != self._config.ca.store:
@@ -205,7 +235,10 @@ class _Loader:
             service = load_service(
                 replace(config, coap=coap), store=self.store, passwords=self._passwords
             )
-        except (ConfigError, CredentialFileError, LocalProtocolError, ServingError) as exc:
+            self._take_store()
+        except (
+            ConfigError, CredentialFileError, LocalProtocolError, ServingError, StoreError
+        ) as exc:  # fmt: skip
             _log.error("not reloaded, everything stays as it was: %s", exc)
             return None
         for name in _ONLY_AT_START:
@@ -214,9 +247,17 @@ class _Loader:
         for name in _COAP_ONLY_AT_START:
             if getattr(config.coap, name) != getattr(self._config.coap, name):
                 _log.warning("[coap] %s: needs a restart to change", name)
-        _log.info("reloaded")
         _say_notices(service)
+        self.watch.told(service)
         return service
+
+    def _take_store(self) -> None:
+        """Use the store that is in its place now, if it can be used. Raises StoreError."""
+        has_workers = self._config.workers > 1 and os.getpid() == self._main
+        if self.store.reopen(leave_opening=has_workers):
+            _log.warning("%s: is another file than before, and used from now on", self.store.path)
+        else:
+            self.store.check()
 
 
 def _serve(loader: _Loader, *, as_json: bool) -> None:
@@ -224,8 +265,9 @@ def _serve(loader: _Loader, *, as_json: bool) -> None:
 
     service = loader.load()
     sockets, datagram_sockets = _listening(service.config)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
+    handler = LogHandler()
+    formatter = JsonFormatter() if as_json else TextFormatter()
+    handler.setFormatter(PriorityFormatter(formatter) if is_journal(_STDERR) else formatter)
     _log.addHandler(handler)
     _log.setLevel(logging.INFO)
     # What cryptography thinks of names in requests would be lines on stderr that are no log lines.
@@ -239,8 +281,11 @@ def _serve(loader: _Loader, *, as_json: bool) -> None:
                 sockets=sockets,
                 datagram_sockets=datagram_sockets,
                 reload=loader.reload,
-                ready=lambda: _say_ready(service, sockets, datagram_sockets, as_json=as_json),
+                ready=lambda: _say_ready(
+                    handler, service, sockets, datagram_sockets, as_json=as_json
+                ),
                 observe=log_request,
+                watch=loader.watch,
             )
         )
         _log.info("stopped")
@@ -279,11 +324,14 @@ def _cannot_listen(error: ServingError, option: str) -> CliError:
 
 
 def _say_notices(service: Service) -> None:
+    now = _clock.instant().wall
+    bad = {term.text(now) for term in service.terms if term.standing(now).is_bad}
     for notice in service.notices:
-        _log.warning("%s", notice)
+        _log.log(logging.ERROR if notice in bad else logging.WARNING, "%s", notice)
 
 
 def _say_ready(
+    handler: LogHandler,
     service: Service,
     sockets: Sequence[socket.socket],
     datagram_sockets: Sequence[Sequence[socket.socket]],
@@ -301,7 +349,8 @@ def _say_ready(
     if as_json:
         _log.info("%s", text, extra={FIELDS: values})
     else:
-        say(text)
+        handler.write_line(terminal_safe(text))
+    notify(READY, f"STATUS={text}")
 
 
 def _url(scheme: str, service: Service, listening: socket.socket) -> str:

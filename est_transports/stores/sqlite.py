@@ -18,7 +18,12 @@ from est_core.arguments import checked, checked_throughout
 from est_transports.serials import read_serial
 from est_transports.stores import IssuedRecord, StoreError, UserRecord
 from est_transports.stores.sqlite_connections import Connections, Parameters, Ticket
-from est_transports.stores.sqlite_schema import create_database, upgrade_database
+from est_transports.stores.sqlite_place import check_header, file_id
+from est_transports.stores.sqlite_schema import (
+    APPLICATION_ID,
+    create_database,
+    upgrade_database,
+)
 
 _PAGE_MAX: Final = 10_000
 _USER_CHARS: Final = Limits().user_chars
@@ -59,6 +64,7 @@ class SqliteStore:
         self._closed = False
         self._processes: dict[int, Connections] = {}
         upgrade_database(self.path)
+        self._file = file_id(self.path)
 
     @classmethod
     @checked
@@ -136,6 +142,43 @@ class SqliteStore:
         )
         return tuple(_user(row) for row in found)
 
+    def check(self) -> None:
+        """Prove that records can be written now, or raise StoreError, which says what to do."""
+        self.check_place()
+        upgrade_database(self.path, writes=True)
+
+    def open(self) -> None:
+        """Open the file in this process now, and not at its first use. Raises StoreError.
+
+        So each of several processes knows what the file's log is, should it be replaced.
+        """
+        self._process().open()
+
+    def check_place(self) -> None:
+        """Raise StoreError if the file was removed or replaced while it is in use."""
+        self._process().check_place()
+
+    def reopen(self, *, leave_opening: bool = False) -> bool:
+        """Use the file that is at the path now; True if that is another one than before.
+
+        With `leave_opening`, for a process whose children have the old one open and will reopen
+        it too, the new file is looked at and not opened. Raises StoreError, and goes on refusing
+        everything, where it is no whole store.
+        """
+        found = file_id(self.path)
+        if found is None:
+            raise StoreError(f"{self.path}: is not there; put it back, or restore a backup")
+        if found == self._file:
+            return False
+        check_header(self.path, APPLICATION_ID)
+        if not leave_opening:
+            self._process().leave()
+            self._processes[os.getpid()] = self._connections()  # expects the old one still
+            upgrade_database(self.path, writes=True)
+        self._file = found
+        self._processes[os.getpid()] = self._connections()
+        return True
+
     def release(self) -> None:
         """Close what this process has open; the next call opens it again.
 
@@ -146,9 +189,14 @@ class SqliteStore:
             process.close()
 
     def close(self) -> None:
-        """Wait for the write in progress and close. Later calls raise StoreError."""
+        """Wait for the write in progress and close. Later calls raise StoreError.
+
+        A file that was replaced takes its log along: whoever opens the new one must not find it.
+        """
         self._closed = True
-        self.release()
+        process = self._processes.get(os.getpid())
+        if process is not None:
+            process.leave()
 
     def _process(self) -> Connections:
         if self._closed:
@@ -162,10 +210,11 @@ class SqliteStore:
                     " release() it before, or open a new store"
                 )
             # setdefault is atomic: two first threads of a new process get the same one.
-            process = self._processes.setdefault(
-                pid, Connections(self.path, self._waiting_max, self._batch_max)
-            )
+            process = self._processes.setdefault(pid, self._connections())
         return process
+
+    def _connections(self) -> Connections:
+        return Connections(self.path, self._waiting_max, self._batch_max, self._file)
 
     def _write(self, statement: str, parameters: Parameters) -> bool:
         return self._process().write(Ticket(statement, parameters))

@@ -11,15 +11,15 @@ the other, and hold the threads that those need who want nothing of the store.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from est_transports.stores import DuplicateSerial, StoreBusy, StoreError
+from est_transports.stores.sqlite_place import FileId, file_id, log_ids, remove_logs
 from est_transports.stores.sqlite_schema import (
     BUSY_TIMEOUT_S,
     as_store_error,
@@ -31,6 +31,7 @@ Parameters = tuple[str | bytes | int | None, ...]
 
 _IDLE_READERS: Final = 8
 _IMPATIENT_S: Final = 0.1
+_NO_FILE: Final = (-1, -1)
 
 
 class _MovedError(StoreError):
@@ -57,7 +58,9 @@ class Ticket:
 class Connections:
     """The connections of one process to one file: one that writes, a few that read."""
 
-    def __init__(self, path: Path, waiting_max: int, batch_max: int) -> None:
+    def __init__(
+        self, path: Path, waiting_max: int, batch_max: int, expected: FileId | None = None
+    ) -> None:
         self._path = path
         self._waiting_max = waiting_max
         self._batch_max = batch_max
@@ -69,7 +72,9 @@ class Connections:
         self._reading = 0
         self._closings = 0
         self._is_patient = True
-        self._file: tuple[int, int] | None = None  # what is open: device and inode
+        self._file = expected  # what is open, or may be
+        self._logs: dict[str, FileId] = {}  # what SQLite keeps beside it
+        self._kept: list[sqlite3.Connection] = []  # to files that are gone, never to be closed
 
     @property
     def is_open(self) -> bool:
@@ -98,14 +103,15 @@ class Connections:
         failure = StoreError(f"{self._path}: the write was interrupted")
         committed = False
         try:
-            self._check_place()
+            self.check_place()
             if self._writer is None:
                 patience_s = BUSY_TIMEOUT_S if self._is_patient else _IMPATIENT_S
-                self._writer = open_database(self._path, busy_timeout_s=patience_s)
+                self._writer = self._opened(busy_timeout_s=patience_s)
             self._writer.execute("BEGIN IMMEDIATE")
             for ticket in batch:
                 self._execute(self._writer, ticket)
             self._writer.execute("COMMIT")
+            self.check_place()  # what was replaced meanwhile has the records, and nobody reads it
             committed = True
         except sqlite3.Error as exc:
             failure = as_store_error(exc, self._path)
@@ -152,23 +158,66 @@ class Connections:
             self._writer.close()
             self._writer = None
 
-    def _check_place(self) -> None:
-        """Refuse a file that is no longer at its path: what is written there is lost.
+    def check_place(self) -> None:
+        """Raise StoreError if the file is no longer at its path: what is written there is lost.
 
-        It is not closed and opened anew. SQLite would remove the log of the file that took its
-        place, by name, although another process may be using that already.
+        It is not closed and opened anew by itself: what took its place may be half of a copy, and
+        the log of the old file, which SQLite finds by its name, would be taken for its own.
         """
-        try:
-            status = os.stat(self._path)
-        except OSError:
-            found = None
-        else:
-            found = (status.st_dev, status.st_ino)
+        found = file_id(self._path)
         with self._lock:
             if self._file is None:
                 self._file = found
-            if self._file != found:
-                raise _MovedError(f"{self._path}: was removed or replaced while it is in use")
+            if found is None and not self._logs:  # nothing was ever open
+                raise _MovedError(f"{self._path}: does not exist; put it back from a backup")
+            if found is None or self._file != found:
+                raise _MovedError(
+                    f"{self._path}: was removed or replaced while it is in use; put back what was"
+                    " there, or reload the server (SIGHUP) or restart it to use what is there now"
+                )
+
+    def _opened(
+        self, *, read_only: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S
+    ) -> sqlite3.Connection:
+        connection = open_database(self._path, read_only=read_only, busy_timeout_s=busy_timeout_s)
+        logs = log_ids(self._path)
+        try:
+            self.check_place()
+        except StoreError:  # replaced just now: nobody knows which one this is
+            self._kept.append(connection)
+            raise
+        with self._lock:
+            self._logs = logs
+        return connection
+
+    def leave(self) -> None:
+        """Take leave of a file that was replaced, so that the one in its place can be opened.
+
+        What is in its log goes into the old file, wherever that is now, and the log goes away.
+        A store that was not replaced is only closed. Whoever comes later is refused.
+        """
+        with self._writing, self._lock:
+            found = file_id(self._path)
+            if found is not None and self._file not in (None, found):
+                self._leave_log()
+                remove_logs(self._path, self._logs)
+        self.close()
+        with self._lock:
+            self._file = _NO_FILE
+
+    def open(self) -> None:
+        """Open what writes, so that the file and what lies beside it are known. StoreError."""
+        with self._writing:
+            self.check_place()
+            if self._writer is None:
+                self._writer = self._opened()
+
+    def _leave_log(self) -> None:
+        for connection in (self._writer, *self._idle):
+            if connection is not None:
+                with suppress(sqlite3.Error):  # another process reads it, or the disk is full
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                return
 
     @contextmanager
     def reader(self) -> Iterator[sqlite3.Connection]:
@@ -176,12 +225,12 @@ class Connections:
         with self._lock:
             connection = self._idle.pop() if self._idle else None
             self._reading += 1
-            closings = self._closings
+            closings, file = self._closings, self._file
         try:
             with store_errors(self._path):
-                self._check_place()
+                self.check_place()
                 if connection is None:
-                    connection = open_database(self._path, read_only=True)
+                    connection = self._opened(read_only=True)
                 yield connection
         finally:
             with self._lock:
@@ -190,14 +239,27 @@ class Connections:
                 if connection is not None and kept:
                     self._idle.append(connection)
             if connection is not None and not kept:
-                connection.close()
+                self._let_go(connection, file)
 
     def close(self) -> None:
         """Wait for the transaction in progress, then close. A later use opens anew."""
         with self._writing, self._lock:
             for connection in (self._writer, *self._idle):
                 if connection is not None:
-                    connection.close()
+                    self._let_go(connection, self._file)
             self._writer = self._file = None
+            self._logs = {}
             self._idle.clear()
             self._closings += 1  # a reader that is lent out now is closed when it comes back
+
+    def _let_go(self, connection: sqlite3.Connection, file: FileId | None) -> None:
+        """Close a connection, but where SQLite would take another file for its own.
+
+        It removes the log of the last connection by name unless the inode at the path is another
+        than that of its file, and does not look at the device.
+        """
+        found = file_id(self._path)
+        if found is not None and file is not None and found != file and found[1] == file[1]:
+            self._kept.append(connection)
+        else:
+            connection.close()

@@ -10,6 +10,17 @@ from pathlib import Path
 from typing import Final
 
 from est_transports.stores import StoreBusy, StoreError
+from est_transports.stores.sqlite_place import trouble
+
+_ABOUT_PLACE: Final = (
+    "SQLITE_AUTH",
+    "SQLITE_CANTOPEN",
+    "SQLITE_FULL",
+    "SQLITE_IOERR",
+    "SQLITE_PERM",
+    "SQLITE_READONLY",
+)
+"""Names of errors behind which may be a disk, a directory or a permission."""
 
 APPLICATION_ID: Final = 0x45535453
 """Written into the file's header ("ESTS"), so that another program's database is not touched."""
@@ -95,14 +106,34 @@ def open_database(
         return connection
 
 
-def upgrade_database(path: Path) -> None:
+def upgrade_database(path: Path, *, writes: bool = False) -> None:
     """Bring the file's schema up to date. Several processes may do so at once.
 
-    Raises StoreError as `open_database` does, and for a schema newer than this program.
+    With `writes`, it is proven that records can be written. Raises StoreError as `open_database`
+    does, and for a schema newer than this program.
     """
     with store_errors(path), closing(_connect(path)) as connection:
         _check_application(connection, path)
         upgrade(connection, path)
+        if writes:
+            check_writable(connection)
+
+
+def check_writable(connection: sqlite3.Connection) -> None:
+    """Write something that changes nothing, as durably as a certificate's record.
+
+    SQLite takes a lock and reads where nothing can be written.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute("UPDATE schema_migration SET number = number")
+        for table in ("certificate", "user"):
+            connection.execute(f"SELECT 1 FROM {table} LIMIT 1")  # noqa: S608 - constants only
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
 
 
 def upgrade(
@@ -143,13 +174,19 @@ def as_store_error(exc: sqlite3.Error, path: Path) -> StoreError:
         return StoreBusy(f"{path}: held by another process for more than {BUSY_TIMEOUT_S:.0f} s")
     if name == "SQLITE_CANTOPEN" and not path.exists():
         return StoreError(f"{path}: does not exist; make it first")
-    return StoreError(f"{path}: {' '.join(str(exc).split())}")
+    said = " ".join(str(exc).split())
+    why = trouble(path) if name.startswith(_ABOUT_PLACE) else ""
+    return StoreError(f"{path}: {said}: {why}" if why else f"{path}: {said}")
 
 
 def _connect(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
+    try:
+        uri = path.absolute().as_uri()
+    except OSError as exc:  # a relative path, and the current directory is gone
+        raise StoreError(f"{path}: cannot be found: {exc.strerror}") from exc
     # mode=rw: SQLite must never make the file itself, its mode would follow the umask.
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",
+        f"{uri}?mode=rw",
         uri=True,
         timeout=busy_timeout_s,
         isolation_level=None,

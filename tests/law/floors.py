@@ -63,7 +63,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     (
         "_clock _openssl error_codes error_codes.* flaws names networks fair_queue",
         "tls_errors toml_tables",
-        "hosts ownership serials",
+        "hosts log_output ownership serials systemd",
         "signers host_names peer_certificates",
         "application path_problems trust",
     ),
@@ -88,6 +88,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
         "stores peek",
         "stores.right_lately",
         "stores.passwords",
+        "stores.sqlite_place",
         "stores.sqlite_schema",
         "stores.sqlite_connections",
         "stores.sqlite stores.postgres",
@@ -99,14 +100,15 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     ),
     # T3: services.
     (
-        "profile_names config_text new_directory observe",
+        "profile_names config_text new_directory observe terms",
         "profiles",
         "issuer_limits",
         "refca config",
         "config_reader issuers",
         "authority founding",
+        "readiness",
         "serving registering",
-        "running",
+        "running watch",
     ),
     # T4: people.
     ("cli cli.*", "__main__"),
