@@ -10,7 +10,9 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from est_core._errors import LocalProtocolError, RemoteProtocolError
+from est_core._instant import Instant
 from est_core._limits import Limits
+from est_core._linked_csr import LinkedCsr
 from est_core.asn1.certificates import (
     CertificateBag,
     UnreadableCertificate,
@@ -19,6 +21,7 @@ from est_core.asn1.certificates import (
 from est_core.asn1.cms import read_bag
 from est_core.asn1.csrattrs import parse_csrattrs
 from est_core.channel import Channel
+from est_core.checks.issued import issued_differences
 from est_core.checks.renewal import public_key_der
 from est_core.credentials import Credentials, MalformedCredentials
 from est_core.events import (
@@ -48,9 +51,17 @@ _NOT_PROVISIONALLY: Final[Mapping[Outcome, tuple[str, str]]] = MappingProxyType(
 
 
 def result_of(
-    response: Response, operation: Operation, spki: bytes, limits: Limits
+    response: Response,
+    operation: Operation,
+    csr: LinkedCsr | None,
+    now: Instant,
+    limits: Limits,
+    *,
+    strict: bool,
 ) -> ClientResult:
-    """Return what a successful answer gives; `spki` is the key that was to be certified.
+    """Return what a successful answer gives; `csr` is what was to be certified.
+
+    With `strict` a certificate that is dangerously not what was asked for is Failed.
 
     A certificate that cannot be read is left out and told of, unless it is the one that is
     needed: then it is Failed, with its bytes. Raises RemoteProtocolError for an answer that cannot
@@ -64,20 +75,29 @@ def result_of(
         return CSRAttrsReceived(csrattrs=None if attrs.is_empty else attrs)
     bag = read_bag(part.der, limits)
     if operation is not Operation.CACERTS:
-        return _enrolled(bag, spki)
+        if csr is None:
+            raise LocalProtocolError("without a CSR nobody is enrolled")
+        enrolled = _enrolled(bag, csr, now, limits)
+        return _without_changes(enrolled) if strict else enrolled
     if not bag.certificates:
         raise RemoteProtocolError("cms/bad-certificate", _told(bag.left_out))
     return CACertsReceived(certificates=bag.certificates, left_out=bag.left_out)
 
 
-def _enrolled(bag: CertificateBag, spki: bytes) -> Enrolled | Failed:
+def _enrolled(
+    bag: CertificateBag, csr: LinkedCsr, now: Instant, limits: Limits
+) -> Enrolled | Failed:
     """Pick the certificate by its key: order and company mean nothing. RFC 5272 4.1."""
-    mine = [each for each in bag.certificates if public_key_der(each) == spki]
+    mine = [each for each in bag.certificates if public_key_der(each) == csr.spki]
     if mine:
-        others = tuple(each for each in bag.certificates if each != mine[0])
-        return Enrolled(certificate=mine[0], others=others, left_out=bag.left_out)
+        return Enrolled(
+            certificate=mine[0],
+            others=tuple(each for each in bag.certificates if each != mine[0]),
+            left_out=bag.left_out,
+            differences=issued_differences(csr.asked, mine[0], now=now.wall, limits=limits),
+        )
     for each in bag.left_out:
-        if key_of_unreadable(each.der) == spki:
+        if key_of_unreadable(each.der) == csr.spki:
             message = f"the certificate for the key of the request cannot be read: {each.text}"
             return Failed(
                 code="response/unreadable-certificate", message=message, left_out=bag.left_out
@@ -92,6 +112,15 @@ def _told(left_out: tuple[UnreadableCertificate, ...]) -> str:
     """Return the first certificate that was left out, and how many more."""
     more = f"; and {len(left_out) - 1} more" * (len(left_out) > 1)
     return f"{left_out[0].text}{more}" if left_out else "there is no certificate"
+
+
+def _without_changes(result: Enrolled | Failed) -> Enrolled | Failed:
+    """Return the result, or Failed for a certificate that is dangerously not what was asked for."""
+    if not isinstance(result, Enrolled) or not result.is_dangerous:
+        return result
+    text = "; ".join(each.text for each in result.differences if each.dangerous)
+    message = f"the certificate {text}"
+    return Failed(code="response/not-as-asked", message=message, enrolled=result)
 
 
 def failure_of(response: Response) -> Failed:

@@ -31,7 +31,7 @@ class LinkedCsr:
     """What is to be certified, ready for one channel after another.
 
     A CertRequestInfo is linked and signed for each channel; a CertRequest was signed by somebody
-    else and is sent as it is, or not at all. `spki` is the key in its usual form.
+    else and is sent as it is, or not at all. `asked` is either, `spki` the key in its usual form.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class LinkedCsr:
         """Raise LocalProtocolError for a key that cannot be used with `algorithm`."""
         csr = given_request(csr)
         self.spki = csr.spki
-        self._csr = csr
+        self.asked = csr
         self._algorithm = algorithm
         if isinstance(csr, CertRequestInfo):
             self.spki, self._algorithm = signing(csr, algorithm, limits)
@@ -80,12 +80,12 @@ class LinkedCsr:
 
         Raises RemoteProtocolError for somebody else's CSR that is not for this channel.
         """
-        if isinstance(self._csr, CertRequest):
-            check_foreign(self._csr, channel, required=self._must_link)
-            return self._csr.der
+        if isinstance(self.asked, CertRequest):
+            check_foreign(self.asked, channel, required=self._must_link)
+            return self.asked.der
         if self._signed is not None and self._signed[0] == self._wanted_binding(channel):
             return self._signed[1]
-        return self._question(self._csr, channel)
+        return self._question(self.asked, channel)
 
     def signed(self, signature: bytes, channel: Channel) -> bytes:
         """Return the CSR that was asked about for this channel, with that signature.

@@ -1,10 +1,9 @@
 """The client's side: one thing asked for, over as many connections as it takes.
 
-A session belongs to a server's URI and a state of trust, not to a connection. An exchange asks
-for a connection, for a signature, for credentials; the driver provides them and tells what
-came of it. The exchange never sleeps, never sends credentials to a server that is not
-authorised, and signs a linked CSR anew, with the same key, for every new channel. One exchange
-alone may speak with a server that is not verified: the bootstrap of CA certificates.
+A session belongs to a server's URI and a state of trust, not to a connection. An exchange asks for
+a connection, for a signature, for credentials; the driver provides them and tells what came of it.
+The exchange never sleeps, never sends credentials to a server that is not authorised, and signs a
+linked CSR anew, with the same key, for every new channel. Only in a bootstrap is it unverified.
 """
 
 from __future__ import annotations
@@ -63,8 +62,9 @@ class ClientSession:
 
     `trust` holds the explicit trust anchors (empty: the driver's implicit ones), `identity` the
     certificate to show in handshakes. `credentials` are sent without waiting for a challenge, on
-    authorised channels only; leave them out to be asked. `max_version` caps TLS. Over CoAP there
-    must be an identity, and no credentials (RFC 9148 3); LocalProtocolError otherwise.
+    authorised channels only; leave them out to be asked. `max_version` caps TLS. Without
+    `accept_changes` a dangerous difference between request and certificate ends in Failed. Over
+    CoAP (RFC 9148 3) LocalProtocolError without an identity, and with credentials.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class ClientSession:
         credentials: Credentials | None = None,
         pop: PopMode = PopMode.AUTO,
         max_version: TlsVersion | None = None,
+        accept_changes: bool = True,
         limits: Limits | None = None,
     ) -> None:
         uri = EstUri.parse(uri) if isinstance(uri, str) else uri
@@ -87,17 +88,16 @@ class ClientSession:
         self.credentials = sendable(credentials)
         self.pop = pop
         self.max_version = max_version
+        self.accept_changes = accept_changes
         self.limits = limits or Limits()
 
     def cacerts(self, *, bootstrap: bool = False) -> ClientExchange:
         """Return an exchange that ends in CACertsReceived. RFC 7030 4.1.
 
-        With `bootstrap` the server need not verify. What comes from one that does not is good for
-        one thing: TrustDecisionRequested, to be answered by out-of-band knowledge (RFC 7030
-        4.1.1). No credentials and no certificate are shown to it, and its redirects are not
-        followed. What was accepted is the `trust` of a new session, on a new connection.
-        Raises LocalProtocolError for `bootstrap` where the session has trust anchors already,
-        and over CoAP, where nobody is spoken to who does not verify (RFC 9148 3).
+        With `bootstrap` the server need not verify. What comes from one that does not is only good
+        for TrustDecisionRequested, to be answered by out-of-band knowledge (RFC 7030 4.1.1). It
+        sees no credentials and no certificate, and its redirects are not followed.
+        Raises LocalProtocolError for `bootstrap` with trust anchors, and over CoAP (RFC 9148 3).
         """
         if bootstrap and (self.trust or self.uri.scheme == "coaps"):
             raise LocalProtocolError("only HTTPS without explicit trust anchors has a bootstrap")
@@ -184,7 +184,7 @@ class ClientExchange:
         self._connect()
 
     def __repr__(self) -> str:
-        """Say which operation this is and where it stands; no more."""
+        """Say which operation this is and where it stands."""
         return f"<ClientExchange {self.operation.value} {self._state.value}>"
 
     def next_event(self) -> ClientEvent | None:
@@ -253,7 +253,7 @@ class ClientExchange:
             return
         match response.outcome:
             case Outcome.OK:
-                self._accept(response)
+                self._accept(response, now)
             case Outcome.NOT_AVAILABLE:
                 self._finish(CSRAttrsReceived(csrattrs=None, not_found=response.status == 404))
             case Outcome.PENDING:
@@ -396,10 +396,10 @@ class ClientExchange:
 
     # Answers
 
-    def _accept(self, response: Response) -> None:
-        spki = b"" if self._csr is None else self._csr.spki
+    def _accept(self, response: Response, now: Instant) -> None:
         try:
-            result = result_of(response, self.operation, spki, self.session.limits)
+            limits, strict = self.session.limits, not self.session.accept_changes
+            result = result_of(response, self.operation, self._csr, now, limits, strict=strict)
             if self._provisional and isinstance(result, CACertsReceived):
                 self._ask_trust(result)
             else:

@@ -18,6 +18,7 @@ from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.channel import Channel, TlsVersion
+from est_core.checks.issued import Difference
 from est_core.credentials import AuthChallenge, Credentials
 from est_core.model import Label, Operation, Request, Response
 from est_core.uri import EstUri
@@ -279,11 +280,19 @@ class Enrolled:
     """The certificate for the key that was asked for, and whatever else came with it.
 
     `left_out` are certificates beside it that cannot be read.
+    `differences` are the points in which it is not what was asked for, the dangerous ones first;
+    they do not end an exchange unless the session says so (`accept_changes`).
     """
 
     certificate: x509.Certificate
     others: tuple[x509.Certificate, ...]
     left_out: tuple[UnreadableCertificate, ...] = ()
+    differences: tuple[Difference, ...] = field(default=(), compare=False)
+
+    @property
+    def is_dangerous(self) -> bool:
+        """True if a difference is one that nobody should take unasked. See `Difference`."""
+        return any(each.dangerous for each in self.differences)
 
 
 @checked
@@ -293,12 +302,14 @@ class Failed:
 
     `left_out` are certificates of an answer that cannot be read. With
     "response/unreadable-certificate" the one that was issued is among them: keep its bytes.
+    `enrolled` is a certificate that was issued and not accepted, so that it is not lost.
     """
 
     code: str
     message: str
     response: Response | None = None
     left_out: tuple[UnreadableCertificate, ...] = ()
+    enrolled: Enrolled | None = None
 
 
 ClientEvent = (

@@ -24,11 +24,11 @@ from est_core._limits import Limits
 from est_core.arguments import checked
 from est_core.asn1 import _der
 from est_core.asn1.attributes import read_name
+from est_core.asn1.certificate_extensions import certificate_extensions
 from est_core.checks.names import canonical_name
 
 NAME_CONSTRAINTS: Final = "2.5.29.30"
 
-_EXTENSIONS: Final = 0xA3
 _PERMITTED, _EXCLUDED = 0xA0, 0xA1
 _SMTP_UTF8_MAILBOX: Final = "1.3.6.1.5.5.7.8.9"  # RFC 8398: under the constraints of mailboxes
 # As OpenSSL has it: two labels or more, and neither dots nor hyphens where they cannot be.
@@ -246,10 +246,13 @@ def name_constraints(certificate: x509.Certificate) -> NameConstraints | None:
     Raises LocalProtocolError where they cannot be read.
     """
     try:
-        value = _extension_value(certificate.tbs_certificate_bytes, NAME_CONSTRAINTS)
-        if value is None:
+        found = (
+            each for each in certificate_extensions(certificate) if each.oid == NAME_CONSTRAINTS
+        )
+        extension = next(found, None)
+        if extension is None:
             return None
-        limits = Limits()
+        value, limits = extension.value, Limits()
         _der.check_der(value, limits)
         parts = {part.tag: part for part in _der.children(_der.read_element(value))}
         permitted, excluded = (
@@ -263,16 +266,6 @@ def name_constraints(certificate: x509.Certificate) -> NameConstraints | None:
     except (RemoteProtocolError, IndexError, ValueError) as exc:
         raise LocalProtocolError("the nameConstraints cannot be read") from exc
     return NameConstraints(permitted=permitted, excluded=excluded)
-
-
-def _extension_value(tbs: bytes, oid: str) -> bytes | None:
-    for part in _der.children(_der.read_element(tbs)):
-        if part.tag == _EXTENSIONS:
-            for extension in _der.children(_der.children(part)[0]):
-                fields = _der.children(extension)
-                if _der.read_oid(fields[0]) == oid:
-                    return fields[-1].content
-    return None
 
 
 def _subtree(element: _der.Element, limits: Limits) -> Subtree:

@@ -128,6 +128,14 @@ def canonical_general_name(der: bytes, limits: Limits) -> bytes | CanonicalName 
     return der
 
 
+def canonical_value(name: x509.GeneralName) -> bytes | CanonicalName | str:
+    """Return a decoded GeneralName in the form of `canonical_general_name`."""
+    if isinstance(name, x509.DirectoryName):
+        return canonical_name(name.value)
+    (der,) = _der.children(_der.read_element(x509.SubjectAlternativeName([name]).public_bytes()))
+    return canonical_general_name(der.der, Limits())
+
+
 def canonical_general_names(
     der: bytes | None, limits: Limits
 ) -> frozenset[bytes | CanonicalName | str]:

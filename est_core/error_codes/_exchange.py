@@ -123,6 +123,15 @@ EXCHANGE: Final = (
                 audience=Audience.OPERATOR,
             ),
             ErrorCode(
+                code="response/not-as-asked",
+                cause="the certificate is dangerously not what was asked for",
+                remedy=(
+                    "have the server issue what is asked for, or take what it issues with "
+                    "`--accept-changes`"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
                 code="connection/lost",
                 cause="the connection broke after the request had left; the server may have issued",
                 remedy="run the command again: the same key will be used",

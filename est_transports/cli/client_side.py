@@ -67,6 +67,11 @@ _WAIT = click.option(
     metavar="SECONDS",
     help="Wait so long where the server answers later; else exit with 3 at once.",
 )
+_ACCEPT_CHANGES = click.option(
+    "--accept-changes",
+    is_flag=True,
+    help="Take a certificate with other names than asked for, or that of a CA, or an expired one.",
+)
 _KEY_TYPES = click.Choice(list(KEY_TYPES), case_sensitive=False)
 _CN = click.option("--cn", metavar="NAME", help="Common name of the certificate.")
 _SAN = click.option(
@@ -163,6 +168,7 @@ def csrattrs(target: Target, *, as_json: bool) -> ExitCode:
 @_KEY_TYPE
 @_OUT
 @_FORCE
+@_ACCEPT_CHANGES
 @_WAIT
 def enroll(
     target: Target,
@@ -175,6 +181,7 @@ def enroll(
     key_type: str | None,
     out: Path,
     force: bool,
+    accept_changes: bool,
     wait_s: float,
     as_json: bool,
 ) -> ExitCode:
@@ -204,6 +211,7 @@ def enroll(
         csr=request,
         key=key,
         key_type=key_type,
+        accept_changes=accept_changes,
         wait_s=wait_s,
     )
     order.place.check()
@@ -217,6 +225,7 @@ def enroll(
 @_KEY_TYPE
 @_OUT
 @_FORCE
+@_ACCEPT_CHANGES
 @_WAIT
 def provision(
     target: Target,
@@ -226,6 +235,7 @@ def provision(
     key_type: str | None,
     out: Path,
     force: bool,
+    accept_changes: bool,
     wait_s: float,
     as_json: bool,
 ) -> ExitCode:
@@ -244,6 +254,7 @@ def provision(
         place=place,
         wish=_wish(cn, san, out, given_key=False),
         key_type=key_type,
+        accept_changes=accept_changes,
         wait_s=wait_s,
     )
     place.check()
@@ -260,6 +271,7 @@ def provision(
 )
 @_OUT
 @_FORCE
+@_ACCEPT_CHANGES
 @_WAIT
 def reenroll(
     target: Target,
@@ -268,6 +280,7 @@ def reenroll(
     key_type: str | None,
     out: Path,
     force: bool,
+    accept_changes: bool,
     wait_s: float,
     as_json: bool,
 ) -> ExitCode:
@@ -293,6 +306,7 @@ def reenroll(
         key_type=key_type or (_same_type(key) if rekey else None),
         key_password=target.key_password,
         current=current,
+        accept_changes=accept_changes,
         wait_s=wait_s,
     )
     order.place.check()

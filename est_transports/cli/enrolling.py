@@ -12,18 +12,20 @@ from est_core import Enrolled, Limits, LocalProtocolError, RemoteProtocolError, 
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm, public_key_facts
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
+from est_core.checks.issued import Difference, told_differences
 from est_core.enrollment import renewal_info, request_info, wanted_algorithm, wanted_key
-from est_transports import _clock
 from est_transports.cli._common import CliError, ExitCode, say
 from est_transports.cli.client_options import Target
 from est_transports.cli.describe import certificate_values
-from est_transports.cli.hints import AGAIN
+from est_transports.cli.hints import AGAIN, remedy
 from est_transports.cli.keys import NewKey, make_key, warn_unless_wanted
 from est_transports.cli.pending import Pending, forget_pending, resume, save_pending
 from est_transports.cli.received import Place, checked_chain, install, keep_unreadable
 from est_transports.cli.talk import EnrollmentFailedError, Talk
 from est_transports.cli.wishes import Wish
 
+TOLD_CA: Final = "csrattrs/asks-for-ca"
+"""CSR attributes by which a client would ask for the certificate of a CA."""
 _LINKING: Final = ("1.2.840.113549.1.9.7", "1.2.840.113549.1.9.16.2.58")
 
 
@@ -33,7 +35,8 @@ class Order:
 
     `csr` is a request that somebody else made. `key` is the key to be certified; None together
     with no `csr` has one made. `current` is the certificate to be renewed. `key_password`
-    encrypts a key that is made.
+    encrypts a key that is made. With `accept_changes` a certificate is taken that is not what was
+    asked for, and CSR attributes are followed that make the request one for a CA.
     """
 
     place: Place
@@ -43,6 +46,7 @@ class Order:
     key_type: str | None = None
     key_password: bytes | None = None
     current: x509.Certificate | None = None
+    accept_changes: bool = False
     wait_s: float = 0.0
 
     @property
@@ -53,10 +57,14 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A certificate in its place; `files` are all that were written."""
+    """A certificate in its place; `files` are all that were written.
+
+    `differences` are the points in which it is not what was asked for.
+    """
 
     certificate: x509.Certificate
     files: tuple[str, ...]
+    differences: tuple[Difference, ...] = ()
 
     def values(self) -> dict[str, object]:
         """Return it for JSON."""
@@ -64,6 +72,10 @@ class Received:
             "status": "enrolled",
             **certificate_values(self.certificate),
             "files": list(self.files),
+            "differences": [
+                {"point": each.point.value, "text": each.text, "dangerous": each.dangerous}
+                for each in self.differences
+            ],
         }
 
 
@@ -94,9 +106,9 @@ def carry_out(target: Target, order: Order) -> Received | RetryLater:
         return answer
     chain = checked_chain(
         answer,
+        order.place,
         trusted=tuple(dict.fromkeys((*ca_certificates, *target.trust))),
-        asked=order.wish.subject,
-        now=_clock.instant().wall,
+        accept_changes=order.accept_changes,
     )
     files = install(
         order.place,
@@ -107,7 +119,11 @@ def carry_out(target: Target, order: Order) -> Received | RetryLater:
     )
     if order.makes_key:
         forget_pending(order.place.directory)
-    return Received(certificate=answer.certificate, files=tuple(str(path) for path in files))
+    return Received(
+        certificate=answer.certificate,
+        files=tuple(str(path) for path in files),
+        differences=answer.differences,
+    )
 
 
 def _key(order: Order, csrattrs: CsrAttrs | None) -> NewKey | None:
@@ -169,11 +185,9 @@ def _request(
     if key is None:
         raise TypeError("an order without a request has a key")
     try:
-        if order.current is not None:
-            return renewal_info(current=order.current, key=key.spki, csrattrs=csrattrs)
-        return request_info(
-            subject=order.wish.subject, key=key.spki, names=order.wish.names, csrattrs=csrattrs
-        )
+        if csrattrs is not None:
+            _show_told(order, _info(order, key, None), _info(order, key, csrattrs))
+        return _info(order, key, csrattrs)
     except (LocalProtocolError, RemoteProtocolError) as exc:
         raise CliError(
             f"the server's CSR attributes cannot be met: {exc.message}",
@@ -181,6 +195,31 @@ def _request(
             "see `est csrattrs`; a request of your own goes with --csr",
             error_code=exc.code if isinstance(exc, RemoteProtocolError) else "",
         ) from exc
+
+
+def _info(order: Order, key: NewKey, csrattrs: CsrAttrs | None) -> CertRequestInfo:
+    if order.current is not None:
+        return renewal_info(current=order.current, key=key.spki, csrattrs=csrattrs)
+    wish = order.wish
+    return request_info(subject=wish.subject, key=key.spki, names=wish.names, csrattrs=csrattrs)
+
+
+def _show_told(order: Order, ours: CertRequestInfo, told: CertRequestInfo) -> None:
+    """Say what the server's CSR attributes put into the request.
+
+    Raises CliError (REFUSED) where that is the right to sign certificates, and was not accepted.
+    """
+    differences = told_differences(ours, told)
+    for difference in differences:
+        say(f"by the server's CSR attributes, the request {difference.text}")
+    dangerous = [each.text for each in differences if each.dangerous]
+    if dangerous and not order.accept_changes:
+        raise CliError(
+            f"by the server's CSR attributes, the request {'; it '.join(dangerous)}",
+            ExitCode.REFUSED,
+            f"nothing was sent; {remedy(TOLD_CA)}",
+            error_code=TOLD_CA,
+        )
 
 
 def _algorithm(

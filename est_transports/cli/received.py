@@ -1,11 +1,14 @@
-"""A certificate that came: what is checked before it is believed, and where it is put."""
+"""A certificate that came: what is checked before it is believed, and where it is put.
+
+One that is not believed is put aside and not thrown away: it was issued, and may be what its owner
+wants after all.
+"""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +18,6 @@ from est_core import Enrolled
 from est_core.asn1.certificates import UnreadableCertificate
 from est_transports.chains import is_ca, is_issued_by
 from est_transports.cli._common import CliError, ExitCode, say, warn
-from est_transports.cli.describe import moment
 from est_transports.cli.files import (
     CA_CERTIFICATES,
     CERTIFICATE,
@@ -30,12 +32,16 @@ from est_transports.cli.files import (
 )
 from est_transports.cli.hints import remedy
 from est_transports.cli.keys import NewKey
-from est_transports.names import name_text
+from est_transports.cli.pending import PENDING_KEY
 
 MAX_CHAIN: Final = 8
 
 UNTRUSTED: Final = "response/untrusted-certificate"
 """The new certificate is not issued by any CA certificate that is known."""
+NOT_AS_ASKED: Final = "response/not-as-asked"
+"""The new certificate is not what was asked for, in a point that is dangerous."""
+REFUSED_CERTIFICATE: Final = "cert.pem.refused"
+"""A certificate that was issued and not installed, and what came with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +73,11 @@ class Place:
         return self.directory / CHAIN
 
     @property
+    def refused(self) -> Path:
+        """Where a certificate goes that is not installed."""
+        return self.directory / REFUSED_CERTIFICATE
+
+    @property
     def ca_certificates(self) -> Path:
         """Where all certificates of the CA go."""
         return self.directory / CA_CERTIFICATES
@@ -80,35 +91,44 @@ class Place:
 
 def checked_chain(
     enrolled: Enrolled,
+    place: Place,
     *,
     trusted: Sequence[x509.Certificate],
-    asked: x509.Name,
-    now: datetime,
+    accept_changes: bool,
 ) -> tuple[x509.Certificate, ...]:
     """Return the issuers of a new certificate, its own issuer first.
 
     `trusted` are the EST CA's certificates and the trust anchors: one of them must be among the
-    issuers (EST-149). That the key is ours, the exchange has checked. A subject or a validity
-    that was not to be expected is warned of. Raises CliError (REFUSED).
+    issuers (EST-149). That the key is ours, the exchange has checked. Each difference from what
+    was asked for is warned of. Raises CliError (REFUSED) for an issuer that is not trusted and,
+    unless `accept_changes`, for a dangerous difference; the certificate is kept aside then.
     """
     certificate = enrolled.certificate
     chain = _issuers(certificate, (*trusted, *enrolled.others), frozenset(trusted))
     if not trusted:
         warn("no CA certificate is known: the new certificate was not verified")
     elif not any(issuer in trusted for issuer in chain):
-        raise CliError(
-            "the certificate that the server sent is not issued by its CA",
-            ExitCode.REFUSED,
-            f"nothing was installed; {remedy(UNTRUSTED)}",
-            error_code=UNTRUSTED,
-        )
-    if certificate.subject != asked:
-        warn(f"the certificate is for {name_text(certificate.subject)}")
-    if certificate.not_valid_before_utc > now:
-        warn(f"the certificate is not valid before {moment(certificate.not_valid_before_utc)}")
-    if certificate.not_valid_after_utc <= now:
-        warn(f"the certificate is expired since {moment(certificate.not_valid_after_utc)}")
+        raise _refused(enrolled, place, UNTRUSTED, "that the server sent is not issued by its CA")
+    dangerous = [each.text for each in enrolled.differences if each.dangerous]
+    if accept_changes:
+        dangerous = []
+    for difference in enrolled.differences:
+        if difference.text not in dangerous:
+            warn(f"the certificate {difference.text}")
+    if dangerous:
+        raise _refused(enrolled, place, NOT_AS_ASKED, "; it ".join(dangerous))
     return chain
+
+
+def _refused(enrolled: Enrolled, place: Place, code: str, reason: str) -> CliError:
+    """Put the certificate aside and return the error that says why and where."""
+    content = certificates_pem((enrolled.certificate, *enrolled.others))
+    write_files([Output(path=place.refused, content=content)], overwrite=True)
+    kept = f"nothing was installed; the certificate is in {place.refused}"
+    if (pending := place.directory / PENDING_KEY).exists():
+        kept += f", its key in {pending}"
+    hint = f"{kept}; {remedy(code)}"
+    return CliError(f"the certificate {reason}", ExitCode.REFUSED, hint, error_code=code)
 
 
 def install(

@@ -227,6 +227,15 @@ AUTHORITY: Final = (
         title="The client's findings",
         codes=(
             ErrorCode(
+                code="csrattrs/asks-for-ca",
+                cause="`est`: by the CSR attributes the request would be for a CA: it was not sent",
+                remedy=(
+                    "have the server take basicConstraints and keyCertSign out of its CSR "
+                    "attributes, or follow them with `--accept-changes`"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
                 code="response/untrusted-certificate",
                 cause="`est`: the new certificate is not issued by any CA that is trusted",
                 remedy=(

@@ -66,6 +66,7 @@ MODULES: Final = {
         "est_core.checks.constraints",
         "est_core.checks.hosts",
         "est_core.checks.identity",
+        "est_core.checks.issued",
         "est_core.checks.names",
         "est_core.checks.pop",
         "est_core.checks.renewal",

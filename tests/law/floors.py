@@ -28,7 +28,7 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
         "channel",
         "asn1.keys asn1.distinguished_name",
         "asn1.attributes asn1.request_signature",
-        "asn1.requested",
+        "asn1.requested asn1.certificate_extensions",
         "asn1.pkcs10 asn1.certificates",
         "asn1.cms",
         "asn1.template",
@@ -40,14 +40,15 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
         "checks.hosts",
         "checks.names",
         "checks.constraints checks.pop checks.renewal checks.identity auth.nonce",
-        "checks.enforcement auth.digest",
+        "checks.enforcement checks.issued auth.digest",
     ),
     # F4: the words of the protocol.
     ("model enrollment", "uri policy", "decisions", "events"),
     # F5: tables, the halves of the machines that need no state, and the maps to wires.
     (
-        "_tables _error_text _path_faults _http _coap _admission _answers _linked_csr",
-        "_discovery _http_target _login",
+        "_tables _error_text _path_faults _http _coap _admission _linked_csr",
+        "_answers _discovery _http_target",
+        "_login",
         "httpmap coapmap",
     ),
     # F6: the two state machines. They do not know each other.

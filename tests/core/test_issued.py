@@ -1,0 +1,236 @@
+"""What is said of a certificate that is not what was asked for, and what of it is dangerous."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from est_core import ClientSession
+from est_core.asn1.attributes import Extension, extension_request
+from est_core.asn1.pkcs10 import CertRequestInfo
+from est_core.checks.issued import Difference, Point, issued_differences, told_differences
+from est_core.checks.renewal import public_key_der
+from est_core.events import Enrolled, Failed
+from tests.core.asn1.build import spki
+from tests.core.cast import FakeApplication, info
+from tests.core.client_cast import Network, own_key, pair, session
+from tests.pki import HOUR_AGO, IN_TEN_YEARS, Key, new_key, pki
+
+NOW = HOUR_AGO + timedelta(hours=2)
+KEY = new_key()
+CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
+DNS = x509.DNSName
+
+
+def subject(*parts: tuple[x509.ObjectIdentifier, str]) -> x509.Name:
+    return x509.Name([x509.NameAttribute(oid, text) for oid, text in parts])
+
+
+DEVICE = subject((NameOID.COMMON_NAME, "device-1"))
+
+
+def usage(*uses: str) -> x509.KeyUsage:
+    every = (
+        "digital_signature content_commitment key_encipherment data_encipherment key_agreement"
+        " key_cert_sign crl_sign encipher_only decipher_only"
+    ).split()
+    return x509.KeyUsage(**{use: use in uses for use in every})
+
+
+def asked(*extensions: x509.ExtensionType, name: x509.Name = DEVICE) -> CertRequestInfo:
+    wanted = CertRequestInfo(subject=name, spki=spki(KEY))
+    if not extensions:
+        return wanted
+    return wanted.with_attribute(
+        extension_request(
+            [
+                Extension(oid=each.oid.dotted_string, value=each.public_bytes())
+                for each in extensions
+            ]
+        )
+    )
+
+
+def issued(
+    *extensions: x509.ExtensionType, name: x509.Name = DEVICE, key: Key = KEY
+) -> x509.Certificate:
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(pki().ca.name)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(HOUR_AGO)
+        .not_valid_after(IN_TEN_YEARS)
+    )
+    for each in extensions:
+        builder = builder.add_extension(each, critical=False)
+    return builder.sign(pki().ca.key, hashes.SHA256())
+
+
+def alt(*names: x509.GeneralName) -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName(names)
+
+
+def told(differences: Sequence[Difference]) -> list[tuple[Point, bool]]:
+    return [(each.point, each.dangerous) for each in differences]
+
+
+NO_CA = x509.BasicConstraints(ca=False, path_length=None)
+A_CA = x509.BasicConstraints(ca=True, path_length=None)
+
+
+def test_what_is_as_asked_has_no_difference() -> None:
+    names = alt(DNS("a.example"), x509.IPAddress(ipaddress.ip_address("192.0.2.1")))
+    wanted = asked(names, usage("digital_signature"), x509.ExtendedKeyUsage([CLIENT]))
+    got = issued(
+        alt(DNS("A.EXAMPLE"), *list(names)[1:]),
+        usage("digital_signature"),
+        x509.ExtendedKeyUsage([CLIENT]),
+        NO_CA,
+        x509.SubjectKeyIdentifier(b"k"),
+    )
+    assert issued_differences(wanted, got, now=NOW) == ()
+    assert issued_differences(asked(), issued(NO_CA, usage("digital_signature")), now=NOW) == ()
+
+
+@pytest.mark.parametrize(
+    "wanted, got, expected, text",
+    [
+        (asked(), issued(A_CA), [(Point.CA, True)], "is that of a CA"),
+        (asked(), issued(usage("key_cert_sign")), [(Point.CA, True)], "allows keyCertSign"),
+        (asked(), issued(usage("crl_sign")), [(Point.CA, True)], "allows cRLSign"),
+        (
+            asked(),
+            issued(alt(DNS("b.example"))),
+            [(Point.NAMES, True)],
+            "is also for DNS:b.example, which was not asked for",
+        ),
+        (
+            asked(alt(DNS("a.example"), DNS("b.example"))),
+            issued(alt(DNS("b.example"))),
+            [(Point.NAMES, True)],
+            "is not for DNS:a.example",
+        ),
+        (asked(alt(DNS("a.example"))), issued(), [(Point.NAMES, True)], "is not for DNS:a.example"),
+        (
+            asked(name=subject((NameOID.COMMON_NAME, "A.example"))),
+            issued(alt(DNS("a.example")), name=subject((NameOID.COMMON_NAME, "A.example"))),
+            [(Point.NAMES, False)],
+            "repeats the common name as DNS:a.example",
+        ),
+        (
+            asked(),
+            issued(name=subject((NameOID.COMMON_NAME, "device-2"))),
+            [(Point.SUBJECT, True)],
+            "is for CN=device-2, not for CN=device-1",
+        ),
+        (
+            asked(),
+            issued(
+                name=subject(
+                    (NameOID.ORGANIZATION_NAME, "Example"), (NameOID.COMMON_NAME, "Device-1")
+                )
+            ),
+            [(Point.SUBJECT, False)],
+            "is for CN=Device-1,O=Example, not for CN=device-1",
+        ),
+        (asked(), issued(name=subject()), [(Point.SUBJECT, True)], "is for an empty subject"),
+        (
+            asked(usage("digital_signature", "key_agreement")),
+            issued(usage("digital_signature", "key_encipherment")),
+            [(Point.KEY_USAGE, False), (Point.KEY_USAGE, False)],
+            "lacks keyUsage keyAgreement",
+        ),
+        (
+            asked(x509.ExtendedKeyUsage([SERVER])),
+            issued(x509.ExtendedKeyUsage([CLIENT])),
+            [(Point.PURPOSES, False), (Point.PURPOSES, False)],
+            "lacks extendedKeyUsage",
+        ),
+        (
+            asked(),
+            issued(x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), b"\x30\x01")),
+            [(Point.UNREADABLE, True)],
+            "subjectAltName",
+        ),
+    ],
+)
+def test_each_difference_is_told_and_the_dangerous_ones_are_marked(
+    wanted: CertRequestInfo,
+    got: x509.Certificate,
+    expected: list[tuple[Point, bool]],
+    text: str,
+) -> None:
+    found = issued_differences(wanted, got, now=NOW)
+    assert told(found) == expected
+    assert text in found[0].text
+
+
+def test_an_extension_that_is_not_judged_may_hold_what_it_will() -> None:
+    odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.32"), b"garbage")
+    assert issued_differences(asked(), issued(odd), now=NOW) == ()
+
+
+def test_a_validity_that_has_ended_is_dangerous_and_one_to_come_is_not() -> None:
+    for moment, expected in (
+        (IN_TEN_YEARS + timedelta(seconds=1), [(Point.VALIDITY, True)]),
+        (HOUR_AGO - timedelta(days=1), [(Point.VALIDITY, False)]),
+    ):
+        assert told(issued_differences(asked(), issued(), now=moment)) == expected
+        assert issued_differences(asked(), issued()) == ()
+
+
+def test_the_dangerous_differences_come_first() -> None:
+    wanted = asked(usage("digital_signature", "key_agreement"))
+    found = issued_differences(wanted, issued(usage("digital_signature"), A_CA), now=NOW)
+    assert told(found) == [(Point.CA, True), (Point.KEY_USAGE, False)]
+
+
+def test_what_csr_attributes_put_into_a_request_is_told() -> None:
+    names = alt(DNS("evil.example"))
+    wanted = asked(names, A_CA, usage("key_cert_sign"), x509.ExtendedKeyUsage([SERVER]))
+    found = told_differences(asked(), wanted)
+    assert told(found) == [
+        (Point.CA, True),
+        (Point.CA, True),
+        (Point.NAMES, False),
+        (Point.PURPOSES, False),
+    ]
+    assert found[2].text == "is also for DNS:evil.example, which was not asked for"
+    assert told_differences(asked(names), asked(names)) == ()
+
+
+@given(
+    der=st.binary(max_size=40),
+    oid=st.sampled_from(["2.5.29.17", "2.5.29.15", "2.5.29.19", "2.5.29.37"]),
+)
+def test_nothing_in_a_certificate_raises(der: bytes, oid: str) -> None:
+    got = issued(x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), der))
+    issued_differences(asked(), got, now=NOW)
+
+
+# --- In an exchange --------------------------------------------------------------------------
+
+
+def test_an_exchange_tells_the_differences_and_refuses_where_the_session_says_so() -> None:
+    application = FakeApplication()
+    result = pair(Network(), application).run(session().enroll(info(own_key())))
+    assert isinstance(result, Enrolled)
+    assert result.is_dangerous
+    assert told(result.differences)[0] == (Point.SUBJECT, True)
+    strict = ClientSession(session().uri, trust=session().trust, accept_changes=False)
+    refused = pair(Network(), FakeApplication()).run(strict.enroll(info(own_key())))
+    assert isinstance(refused, Failed)
+    assert refused.code == "response/not-as-asked"
+    assert "is for CN=issued, not for CN=device-1" in refused.message
+    assert refused.enrolled is not None
+    assert public_key_der(refused.enrolled.certificate) == spki(own_key())
