@@ -69,6 +69,14 @@ def read_attribute(element: _der.Element, code: str, what: str = "an attribute")
 # --- Challenges ------------------------------------------------------------------------------
 
 
+def read_oid_value(value_der: bytes) -> str:
+    """Return the object identifier that a value of an attribute is, in dotted form.
+
+    For DER that has passed the gate. Raises RemoteProtocolError("der/oid") for another value.
+    """
+    return _der.read_oid(_der.read_element(value_der))
+
+
 def directory_string(text: str) -> bytes:
     """Return a DirectoryString: PrintableString where possible, else UTF8String. RFC 7894 3.
 

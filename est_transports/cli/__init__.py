@@ -10,6 +10,7 @@ import click
 
 from est_core import __version__
 from est_transports.cli._common import Commands, run, verbose_option
+from est_transports.cli.examples import examples
 
 COMMANDS: Final = {
     "demo": ("demo", "demo", "Show a whole certificate's life on this machine."),
@@ -41,6 +42,7 @@ class LazyCommands(Commands):
         command = getattr(import_module(f"{__name__}.{module}"), attribute)
         if not isinstance(command, click.Command):
             raise TypeError(f"{module}.{attribute} is not a command")
+        _show_examples(command, f"est {cmd_name}")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -49,10 +51,20 @@ class LazyCommands(Commands):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
 
 
+def _show_examples(command: click.Command, path: str) -> None:
+    command.epilog = examples(path)
+    if isinstance(command, click.Group):
+        for name, each in command.commands.items():
+            _show_examples(each, f"{path} {name}")
+
+
 @click.command(
-    cls=LazyCommands, name="est", context_settings={"help_option_names": ["-h", "--help"]}
+    cls=LazyCommands,
+    name="est",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("est"),
 )
-@click.version_option(__version__, prog_name="est")
+@click.version_option(__version__, "-V", "--version", prog_name="est")
 @verbose_option
 def group() -> None:
     """EST, RFC 7030: certificates for devices, from a CA of your own or to one of others."""

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import IntEnum, unique
 from typing import Any, Final, TypeVar
 
@@ -176,7 +177,21 @@ def as_cli_error(exc: Exception) -> CliError:
 
 
 class Commands(click.Group):
-    """A group that ends as `run` does wherever it is run by itself, as in click's CliRunner."""
+    """A group of commands: of one that there is not it says which are like it.
+
+    It ends as `run` does wherever it is run by itself, as in click's CliRunner.
+    """
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is named first. Raises UsageError."""
+        if args and self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
+            like = get_close_matches(args[0], self.list_commands(ctx), n=2)
+            if like:
+                names = " or ".join(like)
+                raise click.UsageError(f"no command {args[0]!r}, did you mean {names}?", ctx)
+        return super().resolve_command(ctx, args)
 
     def main(
         self,
@@ -273,6 +288,21 @@ def _say(kind: str, text: str, line: str) -> None:
 
 
 @contextmanager
+def progress(text: str) -> Iterator[None]:
+    """Show on stderr what is being done, as long as it takes; nothing where nobody watches."""
+    watched = sys.stderr.isatty()
+    if watched:
+        with suppress(OSError):
+            click.echo(terminal_safe(text), err=True, nl=False)
+    try:
+        yield
+    finally:
+        if watched:
+            with suppress(OSError):
+                click.echo("\r" + " " * len(text) + "\r", err=True, nl=False)
+
+
+@contextmanager
 def _printing() -> Iterator[None]:
     """Turn a failure to print into a CliError (LOCAL); a reader that has gone stays what it is."""
     try:
@@ -304,6 +334,15 @@ def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
     print_table((), rows)
 
 
+def print_blocks(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows with long cells on stdout: a block for each on a terminal, else as print_table."""
+    if not sys.stdout.isatty():
+        print_table(columns, rows)
+        return
+    for row in rows:
+        print_pairs(tuple(zip(columns, row, strict=True)))
+
+
 def print_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
@@ -321,33 +360,10 @@ def print_table(
         for row in safe:
             print_text("\t".join(row) + "\n")
         return
+    from est_transports.cli.tables import draw
+
     with _printing():
-        _draw(columns, safe, title, cut)
-
-
-def _draw(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str, cut: Collection[str]
-) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console  # 40 ms that most commands need not spend
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title or None, show_header=bool(columns))
-    if cut:  # every character counts
-        table.box, table.padding = SIMPLE_HEAD, (0, 1, 0, 0)
-        table.show_edge = table.pad_edge = False
-    for column in columns:
-        head = Text(column, no_wrap=True, overflow="ellipsis") if column in cut else column
-        table.add_column(head, overflow="fold", no_wrap=bool(cut) and column not in cut)
-    for row in rows:
-        # A text that is not wrapped, in a column that gives way, ends in an ellipsis.
-        cells = [Text(cell) for cell in row]
-        for column, cell in zip(columns, cells, strict=False):
-            if column in cut:
-                cell.no_wrap, cell.overflow = True, "ellipsis"
-        table.add_row(*cells)
-    Console().print(table)
+        draw(columns, safe, title, cut)
 
 
 # Passwords
@@ -363,16 +379,16 @@ def password_from_stdin() -> str:
     return _checked(password)
 
 
-def ask_password(prompt: str, *, confirm: bool = False) -> str:
+def ask_password(prompt: str, *, confirm: bool = False, instead: str = "--password-stdin") -> str:
     """Return a password typed on the terminal, twice if `confirm`.
 
-    Where standard input is no terminal that is a usage error which names --password-stdin.
+    Where standard input is no terminal that is a usage error which names the option `instead`.
     """
     if not sys.stdin.isatty():
         raise CliError(
             "a password is needed and there is no terminal to ask on",
             ExitCode.USAGE,
-            "give it with --password-stdin",
+            f"give it with {instead}",
         )
     answer = click.prompt(
         prompt, hide_input=True, confirmation_prompt=confirm, default="", show_default=False,

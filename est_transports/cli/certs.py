@@ -161,6 +161,9 @@ def _print(records: Sequence[IssuedRecord]) -> None:
         rows = [{**row, "until": row["until"].partition("T")[0]} for row in rows]
         columns = _COLUMNS if shutil.get_terminal_size().columns >= _WIDE_CHARS else _NARROW
     print_table(columns, [[row[name] for name in columns] for row in rows], cut=_CUT)
+    if columns is _NARROW:
+        left_out = ", ".join(name for name in _COLUMNS if name not in columns)
+        say(f"not shown in {_WIDE_CHARS - 1} columns or fewer: {left_out}; --json has them")
 
 
 def _row(record: IssuedRecord) -> dict[str, str]:

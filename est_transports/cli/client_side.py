@@ -15,10 +15,10 @@ from est_transports import _clock
 from est_transports.cli._common import (
     CliError,
     ExitCode,
+    print_blocks,
     print_json,
     print_line,
     print_pairs,
-    print_table,
     print_text,
     say,
 )
@@ -119,7 +119,7 @@ def cacerts(target: Target, *, out: Path | None, pem: bool, force: bool, as_json
     elif pem or out == _STDOUT or (out is None and not sys.stdout.isatty()):
         print_text(certificates_pem(certificates).decode("ascii"))
     else:
-        print_table(
+        print_blocks(
             ("subject", "not before", "not after", "SHA-256"),
             [
                 (
@@ -346,7 +346,7 @@ def _with_pem(certificate: x509.Certificate) -> dict[str, object]:
 
 
 def _new_key(path: Path, password_file: Path | None) -> NewKey:
-    key, password = load_key(path, password_file)
+    key, password = load_key(path, password_file, "--new-key-password-file")
     return NewKey(key=key, password=password)
 
 

@@ -28,6 +28,7 @@ from est_transports.cli._common import (
     json_option,
     print_json,
     print_table,
+    progress,
     say,
     verbose_option,
 )
@@ -143,7 +144,8 @@ def demo(*, directory: Path | None, as_json: bool) -> ExitCode:
         try:
             with run.stack:
                 for name, do in STEPS.items():
-                    steps.append(_timed(name, do, run))
+                    with progress(f"{name} ..."):
+                        steps.append(_timed(name, do, run))
         except CliError as exc:
             if not as_json:
                 _print(steps)
@@ -189,7 +191,7 @@ def _init(run: Demo) -> str:
     founding = Founding(hosts=("localhost", ADDRESS))
     made = found(run.authority, founding, now=_clock.instant(), entropy=_clock.entropy)
     certificate = made.root
-    return f"{subject_text(certificate)}, SHA-256 {fingerprint(certificate)[:23]}..."
+    return f"{subject_text(certificate)}, SHA-256 {fingerprint(certificate)}"
 
 
 def _add_user(run: Demo) -> str:

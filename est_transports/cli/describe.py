@@ -12,9 +12,10 @@ from est_core import Limits, RemoteProtocolError
 from est_core.asn1.attributes import Attribute, read_general_names
 from est_core.asn1.csrattrs import CsrAttrs, CsrPlan, ObjectId
 from est_core.asn1.keys import signature_algorithm
-from est_core.asn1.oid_names import OID_NAMES, oid_name
+from est_core.asn1.oid_names import oid_name
 from est_core.asn1.template import KeyTypeWanted
 from est_transports.cli.keys import wanted_text
+from est_transports.cli.other_items import other_item_name, other_item_row
 from est_transports.names import name_text
 from est_transports.serials import printed_serial
 
@@ -99,16 +100,12 @@ def csrattrs_rows(csrattrs: CsrAttrs) -> tuple[tuple[str, str], ...]:
     if plan.linking_attribute:
         name = oid_name(plan.linking_attribute)
         rows.append(("linking", f"to the TLS connection, with {name}"))
-    rows += [
-        ("not understood", item.oid if isinstance(item, ObjectId) else item.type)
-        for item in plan.unknown
-    ]
-    return tuple(rows)
+    return (*rows, *map(other_item_row, plan.unknown))
 
 
 def _named(oid: str) -> dict[str, object]:
     algorithm = signature_algorithm(oid)
-    return {"oid": oid, "name": algorithm.name if algorithm else OID_NAMES.get(oid)}
+    return {"oid": oid, "name": algorithm.name if algorithm else other_item_name(oid)}
 
 
 def _algorithm_name(oid: str) -> str:

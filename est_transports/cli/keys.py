@@ -126,11 +126,13 @@ def warn_unless_wanted(facts: PublicKeyFacts, wanted: KeyTypeWanted | None) -> N
         warn(f"the server asks for a key of type {wanted_text(wanted)}, this is {facts.name}")
 
 
-def load_key(path: Path, password_file: Path | None) -> tuple[SigningKey, bytes | None]:
+def load_key(
+    path: Path, password_file: Path | None, option: str = "--key-password-file"
+) -> tuple[SigningKey, bytes | None]:
     """Return a private key that can sign, and the password that opened it, if any.
 
     The password is in the file's first line, or asked for on the terminal where the key turns
-    out to be encrypted. Raises CliError.
+    out to be encrypted; `option` names the file where nobody can be asked. Raises CliError.
     """
     password = None if password_file is None else read_password_file(password_file)
     try:
@@ -138,7 +140,7 @@ def load_key(path: Path, password_file: Path | None) -> tuple[SigningKey, bytes 
     except CredentialFileError as exc:
         if password is not None or "ENCRYPTED" not in _armour(path):
             raise CliError(str(exc), ExitCode.LOCAL) from exc
-        password = ask_password(f"Password of {path}").encode()
+        password = ask_password(f"Password of {path}", instead=option).encode()
         key = load_pem_private_key(path, password)
     try:
         public_key_facts(spki_of(key), Limits())

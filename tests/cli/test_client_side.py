@@ -443,6 +443,9 @@ def test_on_a_terminal_the_password_is_asked_for_and_once_more(
     code, shown = on_terminal(arguments, [b"typo\n", f"{PASSWORD}\n".encode()])
     assert code == 0
     assert shown.count(f"Password of {USER}: ") == 2
+    first, second = shown.split(f"Password of {USER}: ")[:2]
+    assert "refuses that password" not in first
+    assert "the server refuses that password of alice" in second
     assert PASSWORD not in shown
     assert "typo" not in shown
     assert "CN=x" in shown
@@ -646,6 +649,9 @@ def test_an_encrypted_key_is_opened_with_its_password_file(
     code, _, err = est.ask("reenroll", server, *files)
     assert code == 2  # nobody to ask
     assert "no terminal" in err
+    assert err.endswith("; give it with --key-password-file\n")
+    new = ("--new-key", key, "--cn", "x", *LOGIN, "--out", est.out)
+    assert est.ask("enroll", server, *new)[2].endswith("; give it with --new-key-password-file\n")
     assert est.ask("reenroll", server, *files, "--key-password-file", password)[0] == 0
     arguments = (*files, "--key-password-file", password, "--rekey", "--force")
     assert est.ask("reenroll", server, *arguments)[0] == 0

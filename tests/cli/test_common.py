@@ -146,7 +146,8 @@ def test_help_of_the_group_imports_no_command() -> None:
         "print(code, loaded, 'trio' in sys.modules, 'rich' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == "0 ['est_transports.cli._common'] False False"
+    loaded = ["est_transports.cli._common", "est_transports.cli.examples"]
+    assert done.stdout.splitlines()[-1] == f"0 {loaded} False False"
     for name in COMMANDS:
         assert name in done.stdout
 

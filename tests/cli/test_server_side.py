@@ -240,7 +240,7 @@ def test_a_terminal_shows_serials_whole_and_dates_only(
     assert lines[1].startswith("F" * 40 + "  CN=Device 0")
     assert f"  {until}  valid" in lines[1]
     assert ("operation" in head) == (columns > 80)
-    assert len(lines) == 2
+    assert len(lines) == (2 if columns > 80 else 3), "what is left out is said"
 
 
 def test_a_subject_that_does_not_fit_is_cut(ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,7 +310,7 @@ def test_a_certificate_is_shown_in_words_in_json_and_in_pem(ca: Path) -> None:
     pem = est("certs", "show", ca, record.serial, "--pem").stdout
     assert x509.load_pem_x509_certificate(pem.encode()) == certificate
     assert json.loads(est("certs", "show", ca, record.serial, "--json").stdout)["pem"] == pem
-    error_of(est("certs", "show", ca, record.serial, "--pem", "--json"), 2)
+    assert est("certs", "show", ca, record.serial, "--pem", "--json").exit_code == 2
 
 
 def test_a_revoked_certificate_says_so(ca: Path) -> None:

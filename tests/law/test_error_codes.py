@@ -35,7 +35,7 @@ IMPERATIVES: Final = frozenset(
     "write".split()
 )
 """How a remedy begins, that all of them read alike."""
-MAX_CHARS: Final = 140
+MAX_CHARS: Final = 180
 ENTRIES: Final = tuple(entry for section in SECTIONS for entry in section.codes)
 
 

@@ -1,0 +1,66 @@
+"""Examples of every command, for the end of its help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "est": (
+        "est demo",
+        "est init ca --host est.example",
+        "est serve ca",
+        "est enroll https://est.example --trust ca.pem --user alice --cn a1",
+    ),
+    "est demo": ("est demo", "est demo --dir shown"),
+    "est init": (
+        "est init ca --host est.example",
+        "est init ca --intermediate --root-key-password-file root.txt",
+        "est init ca --ca-cert issuing.pem --ca-key-file issuing.key",
+        "est init ca --renew-server",
+    ),
+    "est serve": (
+        "est serve ca",
+        "est serve ca --listen 0.0.0.0:8443 --workers 2",
+        "est serve ca --coap 0.0.0.0 --json",
+    ),
+    "est user": ("est user add ca alice", "est user list ca"),
+    "est user add": (
+        "est user add ca alice",
+        "est user add ca alice --force --password-stdin <password.txt",
+    ),
+    "est user list": ("est user list ca", "est user list ca --json"),
+    "est user remove": ("est user remove ca alice",),
+    "est certs": ("est certs list ca", "est certs show ca 4a9f"),
+    "est certs list": (
+        "est certs list ca",
+        "est certs list ca --subject device-1 --limit 10",
+    ),
+    "est certs show": ("est certs show ca 4a9f", "est certs show ca 4a9f --pem"),
+    "est provision": (
+        "est provision https://est.example --trust ca.pem --user alice --cn a1",
+        "est provision https://est.example --cert c.pem --key k.pem --cn a1",
+    ),
+    "est cacerts": (
+        "est cacerts https://est.example --trust ca.pem",
+        "est cacerts https://est.example/label --out device",
+    ),
+    "est csrattrs": ("est csrattrs https://est.example --trust ca.pem",),
+    "est enroll": (
+        "est enroll https://est.example --trust ca.pem --user alice --cn a1",
+        "est enroll https://est.example --cert c.pem --key k.pem --cn a1",
+        "est enroll https://est.example --user alice --csr request.pem",
+        "est enroll coaps://est.example --cert c.pem --key k.pem --cn a1",
+    ),
+    "est reenroll": (
+        "est reenroll https://est.example --cert cert.pem --key key.pem --force",
+        "est reenroll https://est.example --cert c.pem --key k.pem --rekey",
+    ),
+}
+"""Command lines by the command that they are of; each fits a terminal of 80 columns."""
+
+
+def examples(command: str) -> str:
+    """Return the end of a command's help, "" where there are no examples."""
+    lines = EXAMPLES.get(command, ())
+    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines))) if lines else ""
