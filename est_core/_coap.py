@@ -90,6 +90,7 @@ class ReplyShape:
     accept: int | None = None
 
 
+CORE: Final = (".well-known", "core")
 WELL_KNOWN: Final = (".well-known", "est")
 ROOTS: Final = (WELL_KNOWN, ("est",))
 """Where operations are: RFC 9148 4.1 wants the first; its examples and libEST have the second."""

@@ -6,7 +6,6 @@ a payload is assembled. Payloads are DER as it is. Blocks, messages and tokens a
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import re
 from typing import Final
@@ -16,17 +15,18 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from est_core._coap import (
     CODE_OF_FAULT,
     CODE_OF_OUTCOME,
+    CORE,
     FAULT_OF_CODE,
     METHODS,
     ROOTS,
     SEGMENTS,
     SUCCESSES,
-    WELL_KNOWN,
     Code,
     ReplyShape,
     RequestHead,
     ResponseHead,
 )
+from est_core._coap_paths import CoapPaths, discovery_request, name_of, read_discovery
 from est_core._discovery import links, matches
 from est_core._error_text import error_text
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
@@ -57,13 +57,14 @@ _TOO_MANY_REQUESTS: Final = 429  # RFC 8516
 DIAGNOSTIC_BYTES: Final = 256
 """A refusal's text on the wire. RFC 7252 5.5.2 wants it brief; this leaves one block of room."""
 
-_CORE: Final = (".well-known", "core")
 _AUTHORITY: Final = re.compile(r"[A-Za-z0-9._\-:\[\]]+")
 _LIMITS: Final = Limits()
+_USUAL_PATHS: Final = CoapPaths()
 
 __all__ = [
     "DEFAULT_MAX_AGE_S",
     "DIAGNOSTIC_BYTES",
+    "CoapPaths",
     "Code",
     "ContentFormat",
     "ReplyShape",
@@ -71,7 +72,9 @@ __all__ = [
     "ResponseHead",
     "check_head",
     "discover",
+    "discovery_request",
     "read",
+    "read_discovery",
     "read_response",
     "reply_shape",
     "status_of",
@@ -282,7 +285,7 @@ def discover(
     """
     if authority is not None and not _AUTHORITY.fullmatch(authority):
         raise LocalProtocolError("an authority is host or host:port")
-    if head.path != _CORE:
+    if head.path != CORE:
         return None
     try:
         _check_target(head, limits)
@@ -300,11 +303,16 @@ def discover(
 
 
 def write_request(
-    request: Request, uri: EstUri, *, accept: ContentFormat | None = None
+    request: Request,
+    uri: EstUri,
+    *,
+    accept: ContentFormat | None = None,
+    paths: CoapPaths = _USUAL_PATHS,
 ) -> tuple[RequestHead, bytes]:
     """Return the head and payload that ask `uri`'s server for this request.
 
-    The label is the request's, else the URI's. The host goes along where it is a name; an
+    The label is the request's, else the URI's; `paths` are where the server has its operations.
+    The host goes along where it is a name; an
     address is where the datagram goes anyway, and so is the port (RFC 7252 6.4). Raises
     LocalProtocolError for credentials, which CoAP cannot carry (RFC 9148 1), for a payload that
     could not be read, and for an `accept` that the operation has no answer in.
@@ -319,20 +327,12 @@ def write_request(
     label = request.label or uri.label
     head = RequestHead(
         code=METHODS[row.method],
-        path=(*WELL_KNOWN, *((label.text,) if label else ()), row.short_path),
+        path=paths.path(request.operation, label),
         content_format=row.request_format,
         accept=accept,
-        host=_name_of(uri),
+        host=name_of(uri),
     )
     return head, request.payload if row.is_enrollment else b""
-
-
-def _name_of(uri: EstUri) -> str | None:
-    try:
-        ipaddress.ip_address(uri.host)
-    except ValueError:
-        return uri.host.lower()
-    return None
 
 
 def read_response(

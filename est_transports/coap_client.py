@@ -25,6 +25,7 @@ from est_core import (
 )
 from est_core.arguments import checked
 from est_transports.coap_client_conn import ClientConnection, RequestFailed
+from est_transports.coap_places import CoapPlaces
 from est_transports.dtls import DtlsEngine, dtls_client_context
 from est_transports.errand import ClientConfig, Connect, Lost
 from est_transports.tls_errors import CLOSED, TlsError
@@ -52,6 +53,9 @@ class CoapLink:
         self._entropy = entropy
         self._connection: ClientConnection | None = None
         self._failure: RemoteProtocolError | None = None
+        self._places = CoapPlaces(
+            root=config.coap_root, discover=config.coap_discovery, tell=config.discovered
+        )
         self._spoiled = False
         self._active_at = now.mono
 
@@ -113,8 +117,8 @@ class CoapLink:
 
     def send(self, request: Request, uri: EstUri, now: Instant) -> None:
         """Begin a request. Raises LocalProtocolError for one that CoAP cannot carry."""
-        head, payload = coapmap.write_request(request, uri)
-        self._open().send_request(head, payload, now.mono)
+        self._places.ask(request, uri)
+        self._send_next(now)
 
     def outgoing(self) -> tuple[bytes, ...]:
         """Return the datagrams to be sent, and forget them."""
@@ -150,14 +154,29 @@ class CoapLink:
             self._spoiled = True
             raise RemoteProtocolError(event.code, event.message)
         if event is not None:
+            answer = self._places.take(event)
+            if answer is None:
+                self._send_there(now)
+                return None
             return coapmap.read_response(
-                operation, event.head, event.payload, limits=self._config.limits
+                operation, answer.head, answer.payload, limits=self._config.limits
             )
         if self._failure is None:
             return None
         if self._failure.code == CLOSED:
             return Lost(sent=True)
         raise self._failure
+
+    def _send_next(self, now: Instant) -> None:
+        head, payload = self._places.next_message()
+        self._open().send_request(head, payload, now.mono)
+
+    def _send_there(self, now: Instant) -> None:
+        try:
+            self._send_next(now)
+        except LocalProtocolError as exc:  # the request could be sent, but not to that path
+            text = "the path that the server lists is too long for its datagrams"
+            raise RemoteProtocolError("coap/no-est", text) from exc
 
     def break_off(self, error: TlsError | None) -> None:
         """Note that the association ended, by an alert or because there is no network."""

@@ -41,6 +41,7 @@ from est_core import (
     TrustDecisionRequested,
 )
 from est_core.arguments import checked
+from est_core.coapmap import CoapPaths
 from est_transports.coap_limits import CoapLimits
 from est_transports.dtls_context import MTU_BYTES
 from est_transports.signers import Signer, signer_of
@@ -81,6 +82,10 @@ def _no_redirect(_uri: EstUri) -> bool:
     return False
 
 
+def _ignore_paths(_paths: CoapPaths) -> None:
+    return None
+
+
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig:
@@ -91,8 +96,12 @@ class ClientConfig:
     key of `cryptography` becomes a LocalSigner.
     `credentials` is asked after a 401, `follow` before going to another origin. `trust` is asked
     which CA certificates to accept from a server that a bootstrap could not verify: a human, or
-    `trust.by_fingerprint`; left out, none. `coap` and `mtu_bytes` are for coaps URIs, `user_agent`
-    for https ones.
+    `trust.by_fingerprint`; left out, none. `user_agent` is for https URIs, the others are for
+    coaps ones: `coap_root` is where a server has its operations, such as `/est`. Without one they
+    are below /.well-known/est, and where the first request is answered 4.04 there, or with
+    `coap_discovery` at once, the server is asked for the list of its resources. `discovered` is
+    told what that said, if it is another place. RFC 9148 4.1. Raises LocalProtocolError for a root
+    that is none, and for a root and discovery together.
     """
 
     implicit: TrustAnchors = field(default_factory=TrustAnchors)
@@ -105,8 +114,18 @@ class ClientConfig:
     timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
     limits: Limits = field(default_factory=Limits)
     coap: CoapLimits = field(default_factory=CoapLimits)
+    coap_root: str | None = None
+    coap_discovery: bool = False
+    discovered: Callable[[CoapPaths], None] = _ignore_paths
     mtu_bytes: int = MTU_BYTES
     user_agent: str = "est-sansio"
+
+    def __post_init__(self) -> None:
+        if self.coap_root is None:
+            return
+        CoapPaths.below(self.coap_root)
+        if self.coap_discovery:
+            raise LocalProtocolError("where a root is given, nothing is to be discovered")
 
 
 @checked

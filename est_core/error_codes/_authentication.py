@@ -184,9 +184,8 @@ AUTHENTICATION: Final = (
                 statuses=("403",),
                 cause="`challengePassword` is not the channel binding of this connection",
                 remedy=(
-                    "use tls-unique of the connection that carries the request, in base64; TLS "
-                    "1.3 has none, so use TLS 1.2: a server has its clients do so by `max_version "
-                    '= "1.2"` under `[tls]`'
+                    "use tls-unique of this connection, in base64; TLS 1.3 has none: a server "
+                    "caps at 1.2 by `max_version` under `[tls]`"
                 ),
                 audience=Audience.AUTHOR,
             ),

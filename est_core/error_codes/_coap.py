@@ -42,6 +42,18 @@ COAP: Final = (
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(
+                code="coap/no-est",
+                cause="client: the server's `/.well-known/core` is not there, or lists no EST",
+                remedy="take the root of its EST resources from its operator: `--root /est`",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="coap/link-format",
+                cause="client: the server's `/.well-known/core` cannot be read (RFC 6690)",
+                remedy="name the root of its EST resources instead: `--root /est`",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
                 code="multipart-core/too-large",
                 cause="multipart-core body longer than the limit for this place",
                 remedy="send the parts that the operation has, or raise the limit of the receiver",

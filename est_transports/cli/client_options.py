@@ -39,6 +39,7 @@ from est_transports.cli._common import (
 )
 from est_transports.cli.keys import load_key
 from est_transports.cli.paths import PATH
+from est_transports.cli.places import Places, places_of
 from est_transports.errand import ClientTimeouts
 from est_transports.trust import (
     CredentialFileError,
@@ -152,6 +153,7 @@ class Target:
     pop: PopMode = PopMode.AUTO
     tls_exporter: bool = False
     max_version: TlsVersion | None = None
+    places: Places = field(default_factory=Places)
     digest: str | None = None
     timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
 
@@ -180,6 +182,12 @@ _OPTIONS: Final = (
     click.option("--key-password-file", type=PATH, metavar="FILE",
                  help="Password of an encrypted private key; without it you are asked."),
     click.option("--label", metavar="LABEL", help="Label of the CA or profile at the server."),
+    click.option("--root", metavar="PATH",
+                 help="With coaps://: where the server has its EST resources, such as /est. "
+                 "Without it they are below /.well-known/est, or where the server's list of "
+                 "resources says, if they are not."),
+    click.option("--discover", is_flag=True,
+                 help="With coaps://: ask for the list of resources first."),
     click.option("--tls-max", type=click.Choice(list(TLS_VERSIONS)), help="Newest TLS version."),
     click.option("--timeout", type=click.FloatRange(min=0.1, max=3600), metavar="SECONDS",
                  help="For connecting, the handshake, and each answer, instead of 10, 10 and 75."),
@@ -199,7 +207,7 @@ _SIGNING: Final = (
 
 _NAMES: Final = ("url", "trust", "fingerprint", "user", "password_stdin", "send_password",
                  "cert", "key", "key_password_file", "label", "digest", "pop", "tls_exporter",
-                 "tls_max", "timeout")  # fmt: skip
+                 "tls_max", "root", "discover", "timeout")  # fmt: skip
 
 
 def client_options(command: Decorated) -> Decorated:
@@ -242,15 +250,14 @@ def make_target(
     pop: str = "auto",
     tls_exporter: bool = False,
     tls_max: str | None = None,
+    root: str | None = None,
+    discover: bool = False,
     timeout: float | None = None,
 ) -> Target:
     """Return what the options mean. Raises CliError: USAGE, or LOCAL for files."""
     uri = parse_url(url, label)
-    if uri.scheme == "coaps":
-        _check_coaps(uri, cert=cert, user=user, tls_max=tls_max, fingerprint=fingerprint)
+    _check_coaps(uri, cert=cert, user=user, tls_max=tls_max, fingerprint=fingerprint)
     identity, password = _identity(cert, key, key_password_file)
-    if send_password and user is None:
-        raise CliError("--send-password goes with --user NAME", ExitCode.USAGE)
     explicit, implicit = _anchors(trust, fingerprint)
     return Target(
         uri=uri,
@@ -260,13 +267,20 @@ def make_target(
         identity=identity,
         key_password=password,
         passwords=_passwords(user, uri=uri, password_stdin=password_stdin, implicit=bool(implicit)),
-        send_password=send_password,
+        send_password=_sends_password(user, wanted=send_password),
         pop=PopMode(pop),
         tls_exporter=tls_exporter,
         max_version=_max_version(tls_max, uri, tls_exporter=tls_exporter),
+        places=places_of(uri, root, discover=discover),
         digest=digest,
         timeouts=_timeouts(timeout),
     )
+
+
+def _sends_password(user: str | None, *, wanted: bool) -> bool:
+    if wanted and user is None:
+        raise CliError("--send-password goes with --user NAME", ExitCode.USAGE)
+    return wanted
 
 
 def _anchors(
@@ -330,6 +344,8 @@ def _check_coaps(
     fingerprint: str | None,
 ) -> None:
     """Refuse what there is not over CoAP. RFC 9148 1, 3."""
+    if uri.scheme != "coaps":
+        return
     if fingerprint is not None:
         raise CliError(
             f"{uri}: over CoAP nobody is spoken to who does not verify",

@@ -24,6 +24,7 @@ from est_core.asn1.certificates import UnreadableCertificate
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
+from est_core.coapmap import CoapPaths
 from est_transports.cli._common import CliError, ExitCode, warn
 from est_transports.cli.client_options import Target
 from est_transports.cli.failures import DOING, exit_code_of, failure, may_have_been_issued
@@ -113,6 +114,9 @@ class Talk:
                 credentials=target.passwords,
                 trust=target.fingerprint or refuse_all,
                 tls_exporter=target.tls_exporter,
+                coap_root=target.places.root,
+                coap_discovery=target.places.discover,
+                discovered=self._tell_places,
                 timeouts=target.timeouts,
             )
         )
@@ -227,6 +231,12 @@ class Talk:
         if isinstance(result, Failed):
             return failure(result, operation, self.target)
         raise TypeError(f"{operation.value} ended in {type(result).__name__}")
+
+    def _tell_places(self, paths: CoapPaths) -> None:
+        """Say where the server has its EST, for a list has sent us there."""
+        found = (paths.root, *paths.others.values())
+        places = ", ".join(dict.fromkeys("/" + "/".join(path) for path in found))
+        warn(f"{self.target.uri}: the server's list of resources says that EST is at {places}")
 
     def _forget(self, told: Failed) -> None:
         """Do not warn of what is told anyway."""

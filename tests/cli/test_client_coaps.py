@@ -13,6 +13,7 @@ from cryptography import x509
 
 from est_core import Deny, Failed, Operation
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
+from est_transports.cli._common import CliError, ExitCode
 from est_transports.cli.client_options import make_target
 from est_transports.cli.failures import failure
 from tests.cli.canned import CannedServer, canned_coap_server
@@ -67,7 +68,7 @@ def test_csrattrs_of_a_label_that_is_not_there_are_an_error(
     code, out, err = est.ask("csrattrs", server, *mine, "--label", "others")
     assert (code, out) == (1, "")
     assert "(CoAP 4.04)" in err
-    assert operations(server) == ["csrattrs 404", "cacerts 404"]
+    assert operations(server) == ["csrattrs 404", "- 205", "cacerts 404"]  # the list between
 
 
 @pytest.mark.req("COAPS-018", "COAPS-024", "COAPS-073")
@@ -229,3 +230,60 @@ def test_what_there_is_not_over_coap_is_an_error_of_usage(
     assert (code, out) == (2, "")
     assert one_error_line(err)
     assert hint in err
+
+
+# Another root. RFC 9148 4.1.
+
+
+def test_a_root_is_given(est: Terminal, server: CannedServer, mine: tuple[str, ...]) -> None:
+    """The canned server has its operations below /est too."""
+    code, out, err = est.ask("cacerts", server, *mine, "--root", "/est")
+    assert (code, err) == (0, "")
+    assert x509.load_pem_x509_certificates(out.encode()) == [pki().ca.certificate]
+    assert [record.target for record in server.records] == ["/est/crts"]
+
+
+def test_a_root_where_nothing_is_fails_there(
+    est: Terminal, server: CannedServer, mine: tuple[str, ...]
+) -> None:
+    code, _, err = est.ask("cacerts", server, *mine, "--root", "/other")
+    assert code == 1
+    assert "(CoAP 4.04)" in err
+    assert [record.target for record in server.records] == ["/other/crts"]
+
+
+def test_discovery_by_option(est: Terminal, server: CannedServer, mine: tuple[str, ...]) -> None:
+    code, out, err = est.ask("cacerts", server, *mine, "--discover")
+    assert (code, err) == (0, "")
+    assert out
+    targets = [record.target for record in server.records]
+    assert targets == ["/.well-known/core", "/.well-known/est/crts"]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--root", "est"), "a root is a path such as /est"),
+        (("--root", "/a?b"), "--root: a path has no query"),
+        (("--root", "/est", "--discover"), "exclude each other"),
+    ],
+)
+def test_a_root_that_is_none_is_an_error_of_usage(
+    est: Terminal,
+    server: CannedServer,
+    mine: tuple[str, ...],
+    options: tuple[str, ...],
+    text: str,
+) -> None:
+    code, _, err = est.ask("cacerts", server, *mine, *options)
+    assert code == 2
+    assert text in err
+
+
+@pytest.mark.parametrize("option", [("--root", "/est"), ("--discover",)])
+def test_a_root_is_for_coaps(est: Terminal, option: tuple[str, ...]) -> None:
+    with pytest.raises(CliError) as caught:
+        make_target(url="https://est.example", root=option[1] if len(option) > 1 else None,
+                    discover=len(option) == 1)  # fmt: skip
+    assert caught.value.code is ExitCode.USAGE
+    assert f"{option[0]} is about coaps://" in caught.value.message

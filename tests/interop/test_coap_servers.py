@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import (
     CACertsReceived,
@@ -23,7 +25,8 @@ from est_core import (
 from est_core.asn1.cms import write_certs_only
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import parse_cert_request
-from est_core.coapmap import Code, RequestHead
+from est_core.coapmap import CoapPaths, Code, RequestHead
+from est_transports.cli import main
 from est_transports.coap_limits import CoapLimits
 from est_transports.on_sockets import Client
 from tests.conftest import PeerFinder
@@ -50,9 +53,9 @@ class LibcoapServer:
         """Some device, connected."""
         return UdpDevice(self.port).connect()
 
-    def put(self, name: str, body: bytes, content_format: int) -> None:
+    def put(self, name: str, body: bytes, content_format: int, root: tuple[str, ...] = EST) -> None:
         """Have the server keep the answer to a GET of an operation."""
-        head = RequestHead(code=PUT, path=(*EST, name), content_format=content_format)
+        head = RequestHead(code=PUT, path=(*root, name), content_format=content_format)
         with self.device as device:
             assert device.ask(head, body).head.code >> 5 == 2
 
@@ -70,11 +73,14 @@ class LibcoapServer:
         return ClientSession(uri, **{**values, **changes})
 
 
-def client(block_bytes: int = 1024, **coap: Any) -> Client:
+def client(block_bytes: int = 1024, **changes: Any) -> Client:
     """Return our client on sockets."""
-    mine = identity_of(pki().client)
-    limits = CoapLimits(block_bytes=block_bytes, **coap)
-    return Client(client_config(signer=DEVICE.signer, identities=(mine,), coap=limits))
+    values = {
+        "signer": DEVICE.signer,
+        "identities": (identity_of(pki().client),),
+        "coap": CoapLimits(block_bytes=block_bytes),
+    }
+    return Client(client_config(**{**values, **changes}))
 
 
 @contextmanager
@@ -134,6 +140,41 @@ def test_what_a_get_answers_is_read(server: LibcoapServer, block_bytes: int) -> 
     assert attrs == CSRAttrsReceived(csrattrs=WISHES)
 
 
+@pytest.mark.parametrize("root", [("est",), ("pki", "enrolment")])
+def test_a_root_of_its_own_is_found_in_its_list(
+    server: LibcoapServer, root: tuple[str, ...]
+) -> None:
+    """Its list has paths, and no resource type of EST."""
+    server.put("crts", write_certs_only(CERTIFICATES), 281, root)
+    server.put("att", WISHES.der(), 285, root)
+    found: list[CoapPaths] = []
+    with client(discovered=found.append) as device:
+        certs = device.run(server.session().cacerts())
+        attrs = device.run(server.session().csrattrs())
+    assert isinstance(certs, CACertsReceived)
+    assert attrs == CSRAttrsReceived(csrattrs=WISHES)
+    assert [each.root for each in found] == [root]
+    with client(coap_root="/" + "/".join(root)) as device:
+        assert isinstance(device.run(server.session().cacerts()), CACertsReceived)
+
+
+def test_the_command_says_where_the_list_has_sent_it(
+    server: LibcoapServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.put("crts", write_certs_only(CERTIFICATES), 281, ("est",))
+    certificate, key = pki().client.write(tmp_path, "device")
+    trust = tmp_path / "ca.pem"
+    trust.write_bytes(pki().ca.certificate.public_bytes(Encoding.PEM))
+    uri = f"coaps://localhost:{server.port}"
+    options = ("--cert", str(certificate), "--key", str(key), "--trust", str(trust))
+    assert main(["cacerts", uri, *options]) == 0
+    said = capsys.readouterr()
+    assert len(x509.load_pem_x509_certificates(said.out.encode())) == len(CERTIFICATES)
+    assert said.err == (
+        f"est: warning: {uri}: the server's list of resources says that EST is at /est\n"
+    )
+
+
 @pytest.mark.req("COAPS-033", "COAPS-047", "COAPS-049", "COAPS-074", "COAPS-076")
 @pytest.mark.parametrize("block_bytes", [16, 64, 256, 1024])
 def test_what_is_posted_arrives_whole_and_linked(server: LibcoapServer, block_bytes: int) -> None:
@@ -173,7 +214,7 @@ def test_a_server_that_loses_some_of_its_datagrams(name: str, tmp_path: Path) ->
     lost = "40,43-44,50"  # after the handshakes, which OpenSSL and GnuTLS repeat by the clock
     with (
         serving(name, tmp_path, pki().server, "-l", lost) as server,
-        client(16, ack_timeout_s=0.1) as device,
+        client(coap=CoapLimits(block_bytes=16, ack_timeout_s=0.1)) as device,
     ):
         server.put("crts", write_certs_only(CERTIFICATES), 281)
         certs = device.run(server.session().cacerts())

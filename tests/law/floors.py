@@ -46,8 +46,8 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
     ("model enrollment", "uri policy", "decisions", "events"),
     # F5: tables, the halves of the machines that need no state, and the maps to wires.
     (
-        "_tables _error_text _path_faults _http _coap _admission _linked_csr",
-        "_answers _discovery _http_target",
+        "_tables _error_text _path_faults _http _coap _link_format _admission _linked_csr",
+        "_answers _discovery _http_target _coap_paths",
         "_login",
         "httpmap coapmap",
     ),
@@ -81,7 +81,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
         "datagram_turns",
         "service http_service",
         "coap_records coap_service coap_questions",
-        "http_server errand coap_server",
+        "http_server errand coap_server coap_places",
         "http_client coap_client",
     ),
     # T2: I/O.

@@ -117,9 +117,13 @@ class OddServer:
         connection.receive(datagram, now)
         while (event := connection.next_event()) is not None:
             if isinstance(event, RequestReceived):
-                connection.respond(event.exchange_id, *self._answer, now)
+                connection.respond(event.exchange_id, *self.answer(event), now)
         for said in connection.outgoing():
             self._dtls.send(association, said, now)
+
+    def answer(self, request: RequestReceived) -> tuple[ResponseHead, bytes]:
+        """Return the answer to a request."""
+        return self._answer
 
     def outgoing(self) -> tuple[tuple[Address, bytes], ...]:
         return self._dtls.outgoing()

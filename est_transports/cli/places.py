@@ -1,0 +1,40 @@
+"""Where a server on CoAP has its operations, as the options of a client command say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from est_core import EstUri, LocalProtocolError
+from est_core.coapmap import CoapPaths
+from est_transports.cli._common import CliError, ExitCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """A root that was given, and whether the list of resources is asked for first."""
+
+    root: str | None = None
+    discover: bool = False
+
+
+def places_of(uri: EstUri, root: str | None, *, discover: bool) -> Places:
+    """Return what the options say; CoAP's servers alone may have another root.
+
+    Raises CliError (USAGE). RFC 9148 4.1.
+    """
+    if root is None and not discover:
+        return Places()
+    option = "--discover" if root is None else "--root"
+    if uri.scheme != "coaps":
+        raise CliError(
+            f"{uri}: {option} is about coaps://",
+            ExitCode.USAGE,
+            "over HTTPS all servers have EST below /.well-known/est",
+        )
+    if root is not None and discover:
+        raise CliError("--root and --discover exclude each other", ExitCode.USAGE)
+    try:
+        CoapPaths.below(root or "/")
+    except LocalProtocolError as exc:
+        raise CliError(f"--root: {exc.message}", ExitCode.USAGE) from exc
+    return Places(root=root, discover=discover)
