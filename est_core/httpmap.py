@@ -316,6 +316,9 @@ def read_response(
     status = head.status
     retry_after = _first(head.values(b"retry-after"))
     retry = None if retry_after is None else parse_retry_after(retry_after, now)
+    if status == 200 and operation is Operation.CSRATTRS and not body.strip(b"\0\r\n \t"):
+        # RFC 7030 4.5.2 has 204 for it; servers send an empty 200.
+        return Response(operation=operation, outcome=Outcome.NOT_AVAILABLE, status=status)
     if status == 200:
         part = _read_part(operation, head, body, limits)
         return Response(operation=operation, outcome=Outcome.OK, parts=(part,), status=status)
