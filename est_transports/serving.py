@@ -86,11 +86,12 @@ def load_service(
 
     Raises CredentialFileError for a file, and ServingError where the parts do not fit.
     """
+    left_out: list[str] = []
     with _named_keys(config):
         check_files(config)
-        identity = load_identity(config.tls.certificate, config.tls.key)
-        ca = _load_ca(config, identity, store)
-        anchors = [(p, c) for p in config.tls.client_trust for c in load_pem_certificates(p)]
+        identity = load_identity(config.tls.certificate, config.tls.key, left_out=left_out.append)
+        ca = _load_ca(config, identity, store, left_out.append)
+        anchors = _client_trust(config, left_out.append)
         crls = [(path, crl) for path in config.tls.crls for crl in load_pem_crls(path)]
     trust = TrustAnchors(
         # Not those above it: what a company's root has certified elsewhere may not enrol here.
@@ -98,10 +99,7 @@ def load_service(
         implicit=tuple(anchor for _, anchor in anchors),
         crls=tuple(crl for _, crl in crls),
     )
-    try:
-        context = server_context(_tls_config(config, identity, trust))
-    except LocalProtocolError as exc:
-        raise ServingError(f"{config.tls.certificate}: {exc.message}") from exc
+    context = _context(config, identity, trust)
     authority = Authority(
         ca=ca, store=store, passwords=passwords, clock=clock, csrattrs=_csrattrs(config)
     )
@@ -116,10 +114,29 @@ def load_service(
         authority=authority,
         terms=terms,
         notices=(
+            *left_out,
             *notices_of(config, terms, certificates, anchors, crls, now.wall),
             *(f"{config.ca.certificate}: {line}" for line in _limits(ca, now)),
         ),
     )
+
+
+def _context(config: ServerConfig, identity: TlsIdentity, trust: TrustAnchors) -> ServerContext:
+    try:
+        return server_context(_tls_config(config, identity, trust))
+    except LocalProtocolError as exc:
+        raise ServingError(f"{config.tls.certificate}: {exc.message}") from exc
+
+
+def _client_trust(
+    config: ServerConfig, left_out: Callable[[str], None]
+) -> list[tuple[Path, x509.Certificate]]:
+    """Return the trust anchors of clients, with the file of each."""
+    return [
+        (path, each)
+        for path in config.tls.client_trust
+        for each in load_pem_certificates(path, left_out=left_out)
+    ]
 
 
 def _http(config: ServerConfig) -> ServiceConfig:
@@ -182,8 +199,12 @@ def load_ca_signer(ca: CAConfig) -> LocalSigner:
     return LocalSigner(load_pem_private_key(ca.key, password))
 
 
-def _load_ca(config: ServerConfig, identity: TlsIdentity, store: Store) -> ReferenceCA:
-    certificate, *chain = load_pem_certificates(config.ca.certificate)
+def _load_ca(
+    config: ServerConfig, identity: TlsIdentity, store: Store, left_out: Callable[[str], None]
+) -> ReferenceCA:
+    certificate, *chain = load_pem_certificates(
+        config.ca.certificate, left_out=left_out, needs_first=True
+    )
     signer = load_ca_signer(config.ca)
     profiles = {_WITHOUT_LABEL: config.profiles[config.ca.default_profile]}
     profiles |= {row.label.text: config.profiles[row.profile] for row in config.labels}

@@ -7,7 +7,6 @@ depends on which of them verified it, so they are kept apart from the file to th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,31 +15,34 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import load_pem_private_key as _load_key
 
 from est_core import LocalProtocolError, TrustDecisionRequested
 from est_core.arguments import checked
+from est_transports.credential_files import (
+    MAX_FILE_BYTES,
+    NEEDS_PASSWORD,
+    CredentialFileError,
+    load_pem_certificates,
+    load_pem_crls,
+    load_pem_private_key,
+)
 from est_transports.signers import SigningKey
 
-MAX_FILE_BYTES: Final = 64 * 1024 * 1024  # the largest public CRLs; the web's CAs are 250 KiB
-NEEDS_PASSWORD: Final = "needs a password"
-"""The reason where a key is encrypted and there is nothing to open it with."""
+__all__ = [
+    "MAX_FILE_BYTES",
+    "NEEDS_PASSWORD",
+    "CredentialFileError",
+    "TlsIdentity",
+    "TrustAnchors",
+    "by_fingerprint",
+    "load_identity",
+    "load_pem_certificates",
+    "load_pem_crls",
+    "load_pem_private_key",
+]
+
 _HASHES: Final = {32: hashes.SHA256, 64: hashes.SHA512}
 """What a fingerprint is made with, by its length. RFC 7030 4.1.1."""
-_CRL_BLOCK: Final = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
-
-
-@checked
-class CredentialFileError(Exception):
-    """A file with certificates, revocation lists or a key cannot be used.
-
-    The text is one sentence that names the file and never quotes it.
-    """
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
 
 
 @checked
@@ -113,62 +115,20 @@ def by_fingerprint(
 
 
 @checked
-def load_pem_certificates(path: Path) -> tuple[x509.Certificate, ...]:
-    """Return the certificates of a PEM file in their order, at least one.
-
-    Text around the PEM blocks is passed over. Raises CredentialFileError.
-    """
-    raw = _read(path)
-    try:
-        return tuple(x509.load_pem_x509_certificates(raw))
-    except ValueError as exc:
-        raise CredentialFileError(path, "no certificate in PEM form can be read") from exc
-
-
-@checked
-def load_pem_crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
-    """Return the revocation lists of a PEM file in their order, at least one.
-
-    Raises CredentialFileError.
-    """
-    blocks: list[bytes] = _CRL_BLOCK.findall(_read(path))
-    if not blocks:
-        raise CredentialFileError(path, "no X509 CRL in PEM form")
-    try:
-        return tuple(x509.load_pem_x509_crl(block) for block in blocks)
-    except ValueError as exc:
-        raise CredentialFileError(path, "a CRL cannot be read") from exc
-
-
-@checked
-def load_pem_private_key(path: Path, password: bytes | None = None) -> SigningKey:
-    """Return the private key of a PEM file; `password` opens an encrypted one.
-
-    Raises CredentialFileError, also for a key that cannot sign.
-    """
-    raw = _read(path)
-    try:
-        key = _load_key(raw, password)
-    except TypeError as exc:  # a password too many, or one missing
-        reason = "is not encrypted, but a password was given" if password else NEEDS_PASSWORD
-        raise CredentialFileError(path, reason) from exc
-    except (ValueError, UnsupportedAlgorithm) as exc:
-        reason = "no private key in PEM form can be read"
-        raise CredentialFileError(path, f"{reason}, or the password is wrong") from exc
-    if not isinstance(key, SigningKey):
-        raise CredentialFileError(path, "holds a key that cannot sign")
-    return key
-
-
-@checked
 def load_identity(
-    certificates: Path, private_key: Path, password: bytes | None = None
+    certificates: Path,
+    private_key: Path,
+    password: bytes | None = None,
+    *,
+    left_out: Callable[[str], None] | None = None,
 ) -> TlsIdentity:
-    """Return the identity of two PEM files: certificate with intermediates, and key.
+    """Return the identity of two files: certificate with intermediates, and key.
 
-    Raises CredentialFileError, also for a key that belongs to another certificate.
+    With `left_out` intermediates that cannot be read are left out and told, as
+    load_pem_certificates does. Raises CredentialFileError, also for a key that belongs to another
+    certificate.
     """
-    chain = load_pem_certificates(certificates)
+    chain = load_pem_certificates(certificates, left_out=left_out, needs_first=True)
     key = load_pem_private_key(private_key, password)
     try:
         return TlsIdentity(chain=chain, key=key)
@@ -177,14 +137,3 @@ def load_identity(
         raise CredentialFileError(private_key, reason) from exc
     except (ValueError, UnsupportedAlgorithm) as exc:
         raise CredentialFileError(certificates, "has a key of an unknown kind") from exc
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
-    except OSError as exc:
-        raise CredentialFileError(path, exc.strerror or "cannot be read") from exc
-    if len(raw) > MAX_FILE_BYTES:
-        raise CredentialFileError(path, f"is larger than {MAX_FILE_BYTES} bytes")
-    return raw

@@ -28,6 +28,7 @@ from OpenSSL import SSL, crypto
 from est_core import LocalProtocolError
 from est_core.channel import TrustClass
 from est_transports.flaws import UNREADABLE, Purpose, flaw, unreadable_part
+from est_transports.library_warnings import ignore_library_warnings
 from est_transports.path_problems import NO_ANCHOR, at_depth, problem_of, problem_text
 from est_transports.peer_certificates import (
     der_of,
@@ -92,6 +93,7 @@ class PeerVerifier:
     )
 
     def __init__(self, anchors: TrustAnchors, purpose: Purpose, *, tolerant: bool) -> None:
+        ignore_library_warnings()  # peers' certificates are read in handshakes, at any time
         self._anchors = anchors = _usable(anchors)
         self._purpose = purpose
         self._tolerant = tolerant

@@ -131,8 +131,9 @@ def _read_untrusted(raw: bytes, max_blocks: int, *, accept_der: bool) -> Textual
 
 
 def _not_base64(text: bytes) -> str:
-    if _URL_SAFE.fullmatch(text.translate(None, WHITE_SPACE)):
-        return "is base64 of the URL-safe alphabet (- and _) or without its padding"
+    text = text.translate(None, WHITE_SPACE)
+    if _URL_SAFE.fullmatch(text) and (b"-" in text or b"_" in text):
+        return "is base64 of the URL-safe alphabet (- and _), not of RFC 4648 section 4"
     return "is neither PEM, nor DER, nor base64 of RFC 4648 section 4"
 
 

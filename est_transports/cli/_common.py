@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from est_transports.library_warnings import ignore_library_warnings
 from est_transports.trust import CredentialFileError
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -100,6 +101,7 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
 
     A command may return an ExitCode; None is DONE. No exception escapes.
     """
+    ignore_library_warnings()
     settings = Settings()
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:

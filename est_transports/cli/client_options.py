@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 import ssl
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -292,7 +291,7 @@ def _anchors(
             raise CliError("--fingerprint and --trust exclude each other", ExitCode.USAGE)
         # Nobody else vouches then: a server that verified would never be compared.
         return (), ()
-    explicit = () if trust is None else load_pem_certificates(trust)
+    explicit = () if trust is None else load_pem_certificates(trust, left_out=warn)
     return explicit, () if explicit else system_anchors()
 
 
@@ -373,19 +372,25 @@ def system_anchors() -> tuple[x509.Certificate, ...]:
     """
     paths = ssl.get_default_verify_paths()
     found: list[x509.Certificate] = []
-    with warnings.catch_warnings():
-        # Some of the web's CAs are older than today's rules; that is not this user's concern.
-        warnings.simplefilter("ignore")
-        if paths.cafile is not None:
-            found += load_pem_certificates(Path(paths.cafile))
-        elif paths.capath is not None:
-            for path in _hashed_files(Path(paths.capath)):
-                found += load_pem_certificates(path)
+    if paths.cafile is not None:
+        found += load_pem_certificates(Path(paths.cafile), left_out=warn)
+    elif paths.capath is not None:
+        for path in _hashed_files(Path(paths.capath)):
+            found += _certificates_or_none(path)
     if not found:
         raise CliError(
             "this machine has no trust store", ExitCode.LOCAL, "name the CA with --trust CA.pem"
         )
     return tuple(dict.fromkeys(found))
+
+
+def _certificates_or_none(path: Path) -> tuple[x509.Certificate, ...]:
+    """Return the certificates of one file among many, and warn where it has none."""
+    try:
+        return load_pem_certificates(path, left_out=warn)
+    except CredentialFileError as exc:
+        warn(f"left out of the system's trust store: {exc}")
+        return ()
 
 
 def _hashed_files(directory: Path) -> list[Path]:
@@ -402,7 +407,7 @@ def _identity(
         if password_file is not None:
             raise CliError("--key-password-file goes with --key", ExitCode.USAGE)
         return None, None
-    chain = load_pem_certificates(cert)
+    chain = load_pem_certificates(cert, left_out=warn, needs_first=True)
     private_key, password = load_key(key, password_file)
     try:
         return TlsIdentity(chain=chain, key=private_key), password

@@ -18,6 +18,7 @@ from est_transports.cli._common import (
     print_line,
     say,
     verbose_option,
+    warn,
 )
 from est_transports.cli.describe import fingerprint, moment, subject_text
 from est_transports.cli.directory import directory_argument, local_errors
@@ -153,8 +154,8 @@ def _given_ca(
         if certificate is not None or key is not None or chain is not None:
             raise CliError("--ca-cert and --ca-key-file go together", ExitCode.USAGE)
         return None
-    above = () if chain is None else load_pem_certificates(chain)
-    certificates = (*load_pem_certificates(certificate), *above)
+    above = () if chain is None else load_pem_certificates(chain, left_out=warn)
+    certificates = (*load_pem_certificates(certificate, left_out=warn), *above)
     try:
         return given_issuer(certificates, _given_key(key, password), now=_clock.instant().wall)
     except IssuerError as exc:

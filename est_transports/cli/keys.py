@@ -15,7 +15,7 @@ from est_core.asn1.keys import PublicKeyFacts, public_key_facts
 from est_core.asn1.template import KeyTypeWanted
 from est_transports.cli._common import CliError, ExitCode, ask_password, warn
 from est_transports.signers import SigningKey
-from est_transports.trust import CredentialFileError, load_pem_private_key
+from est_transports.trust import NEEDS_PASSWORD, CredentialFileError, load_pem_private_key
 
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192  # making one takes half a minute
@@ -138,7 +138,7 @@ def load_key(
     try:
         key = load_pem_private_key(path, password)
     except CredentialFileError as exc:
-        if password is not None or "ENCRYPTED" not in _armour(path):
+        if password is not None or exc.reason != NEEDS_PASSWORD:
             raise CliError(str(exc), ExitCode.LOCAL) from exc
         password = ask_password(f"Password of {path}", instead=option).encode()
         key = load_pem_private_key(path, password)
@@ -156,12 +156,6 @@ def read_password_file(path: Path) -> bytes:
     if not password:
         raise CliError(f"{path}: the password is empty", ExitCode.LOCAL)
     return password
-
-
-def _armour(path: Path) -> str:
-    """Return the lines that frame the PEM, which say whether a key is encrypted."""
-    lines = path.read_bytes().decode("latin-1").splitlines()
-    return "\n".join(line for line in lines if line.startswith(("-----BEGIN", "Proc-Type")))
 
 
 def _unwilling(wanted: KeyTypeWanted) -> CliError:

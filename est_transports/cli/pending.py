@@ -17,11 +17,17 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from est_core import Limits, RemoteProtocolError
+from est_core.asn1.pkcs10 import CertRequest, parse_cert_request
 from est_transports.cli._common import CliError, ExitCode
 from est_transports.cli.files import Output, key_pem, remove_files, write_files
 from est_transports.cli.keys import NewKey
 from est_transports.cli.wishes import Wish
-from est_transports.trust import load_pem_private_key
+from est_transports.credential_files import (
+    CredentialFileError,
+    load_pem_private_key,
+    load_request,
+)
 
 PENDING_KEY: Final = "key.pem.pending"
 PENDING_REQUEST: Final = "request.pem.pending"
@@ -45,11 +51,12 @@ def find_pending(directory: Path, password: bytes | None = None) -> Pending | No
         return None
     key = load_pem_private_key(key_path, password)
     try:
-        request = x509.load_pem_x509_csr(request_path.read_bytes())
+        request = parse_cert_request(load_request(request_path), Limits())
         wish = Wish(subject=request.subject, names=_names(request))
         same_key = request.public_key() == key.public_key()
-    except ValueError as exc:
-        raise _unusable(directory, "its request cannot be read") from exc
+    except (CredentialFileError, RemoteProtocolError) as exc:
+        text = exc.message if isinstance(exc, RemoteProtocolError) else exc.reason
+        raise _unusable(directory, f"its request cannot be read: {text}") from exc
     if not same_key:
         raise _unusable(directory, "its key is another than its request's")
     return Pending(wish=wish, key=NewKey(key=key, password=password))
@@ -108,9 +115,9 @@ def _request_pem(pending: Pending) -> bytes:
     return signed.public_bytes(Encoding.PEM)
 
 
-def _names(request: x509.CertificateSigningRequest) -> tuple[x509.GeneralName, ...]:
+def _names(request: CertRequest) -> tuple[x509.GeneralName, ...]:
     try:
-        found = request.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        found = request.decoded.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return ()
     return tuple(found.value)

@@ -6,7 +6,6 @@ import errno
 import logging
 import os
 import socket
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -270,8 +269,6 @@ def _serve(loader: _Loader, *, as_json: bool) -> None:
     handler.setFormatter(PriorityFormatter(formatter) if is_journal(_STDERR) else formatter)
     _log.addHandler(handler)
     _log.setLevel(logging.INFO)
-    # What cryptography thinks of names in requests would be lines on stderr that are no log lines.
-    warnings.simplefilter("ignore", UserWarning)
     try:
         _log.info("est-sansio %s, %s", __version__, backend.openssl_version_text())
         _say_notices(service)

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from est_core import Limits, RemoteProtocolError
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_valid
 from est_transports.cli._common import CliError, ExitCode
+from est_transports.credential_files import load_request
 from est_transports.names import name_text
-
-MAX_CSR_BYTES: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,27 +67,20 @@ def wish_of_certificate(certificate: x509.Certificate) -> Wish:
 
 
 def load_csr(path: Path) -> CertRequest:
-    """Return the certificate request in a file, PEM or DER. Raises CliError (LOCAL)."""
-    with path.open("rb") as file:
-        raw = file.read(MAX_CSR_BYTES + 1)
-    if len(raw) > MAX_CSR_BYTES:
-        raise _no_csr(path, f"it has more than {MAX_CSR_BYTES} bytes")
+    """Return the certificate request in a file, in any form. Raises CliError (LOCAL).
+
+    CredentialFileError where there is none, or more than one.
+    """
+    der = load_request(path)
     try:
-        der = raw
-        if b"-----BEGIN" in raw:
-            der = x509.load_pem_x509_csr(raw).public_bytes(Encoding.DER)
         csr = parse_cert_request(der, Limits())
         if not signature_is_valid(csr):
             raise CliError(f"{path}: the signature does not verify", ExitCode.LOCAL)
     except RemoteProtocolError as exc:
-        raise _no_csr(path, exc.message) from exc
-    except ValueError as exc:
-        raise _no_csr(path, "its PEM cannot be read") from exc
+        raise CliError(
+            f"{path}: its certificate request cannot be read: {exc.message}", ExitCode.LOCAL
+        ) from exc
     return csr
-
-
-def _no_csr(path: Path, reason: str) -> CliError:
-    return CliError(f"{path} is no certificate request (PEM or DER): {reason}", ExitCode.LOCAL)
 
 
 def _names(san: Iterable[str]) -> Iterable[x509.GeneralName]:

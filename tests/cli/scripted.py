@@ -25,10 +25,11 @@ def answer(head: bytes, body: bytes = b"", *fields: bytes) -> bytes:
 
 @dataclass
 class ScriptedServer:
-    """Where it listens, and the heads of the enrolments that it was sent."""
+    """Where it listens, what it has of CA certificates, and the enrolments that it was sent."""
 
     port: int
     script: Sequence[bytes]
+    bag: bytes = field(default_factory=lambda: write_certs_only([pki().ca.certificate]))
     seen: list[bytes] = field(default_factory=list)
 
     @property
@@ -42,7 +43,7 @@ class ScriptedServer:
         """
         path = head.split(b" ", 2)[1]
         if path.endswith(b"/cacerts"):
-            bag = b64encode(write_certs_only([pki().ca.certificate]))
+            bag = b64encode(self.bag)
             return answer(b"HTTP/1.1 200 OK", bag, b"Content-Type: application/pkcs7-mime")
         if path.endswith(b"/csrattrs"):
             return answer(b"HTTP/1.1 404 Not Found")

@@ -966,15 +966,26 @@ def test_files_that_cannot_be_used_exit_with_5_and_one_line(
     assert one_error_line(err)
 
 
-@pytest.mark.parametrize("content", [b"", b"text", pki().ca.certificate.public_bytes(Encoding.PEM)])
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"", "is empty"),
+        (b"text", "is neither PEM, nor DER, nor base64 of DER"),
+        (b"\x30\x03\x02\x01\x00", "its certificate request cannot be read"),
+        (
+            pki().ca.certificate.public_bytes(Encoding.PEM),
+            "has no certificate request, but a certificate (line 1)",
+        ),
+    ],
+)
 def test_a_file_that_is_no_request_is_said_to_be_none(
-    content: bytes, est: Terminal, server: CannedServer
+    content: bytes, words: str, est: Terminal, server: CannedServer
 ) -> None:
     path = est.directory / "text"
     path.write_bytes(content)
     code, _, err = est.ask("enroll", server, "--csr", path)
     assert code == 5
-    assert f"{path} is no certificate request (PEM or DER): " in err
+    assert f"est: {path}: {words}" in err
 
 
 def test_a_file_that_may_not_be_read_is_no_error_of_usage(

@@ -198,7 +198,7 @@ def test_base64_of_base64_of_pem_is_not_looked_into() -> None:
 
 def test_base64_of_the_url_safe_alphabet_is_named() -> None:
     assert "URL-safe alphabet" in refusal(b"MA-_").message
-    assert "URL-safe alphabet" in refusal(b"MAA").message
+    assert "nor base64 of RFC 4648" in refusal(b"MAA").message
 
 
 # --- several things in one body ----------------------------------------------------------------

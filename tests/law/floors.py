@@ -65,7 +65,8 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
         "_clock _openssl error_codes error_codes.* flaws names networks fair_queue",
         "tls_errors toml_tables",
         "hosts log_output ownership serials systemd",
-        "signers host_names peer_certificates",
+        "signers host_names peer_certificates library_warnings",
+        "credential_files",
         "application path_problems trust",
     ),
     # T1: bytes of channels, sans-I/O.

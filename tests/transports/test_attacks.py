@@ -17,7 +17,7 @@ import trio
 
 from est_core import AuthenticateRequested, Decision, Limits, RemoteProtocolError
 from est_core.httpmap import RequestHead
-from est_transports import _clock, trio_crowd, trust
+from est_transports import _clock, credential_files, trio_crowd
 from est_transports.config_reader import load_config
 from est_transports.founding import Founding, found
 from est_transports.h11_conn import ClientConnection, ProtocolFault, ServerConnection
@@ -310,7 +310,7 @@ def test_a_key_that_everybody_can_read_is_worth_a_notice(tmp_path: Path) -> None
 def test_a_file_without_end_is_not_read_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trust, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(credential_files, "MAX_FILE_BYTES", 100)
     (tmp_path / "big").write_bytes(bytes(101))
     with pytest.raises(CredentialFileError, match="larger than 100 bytes"):
         load_pem_certificates(tmp_path / "big")

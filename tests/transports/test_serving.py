@@ -37,8 +37,11 @@ from est_transports.serving import (
 from est_transports.stores.passwords import PasswordChecks
 from est_transports.stores.sqlite import SqliteStore
 from est_transports.trust import CredentialFileError
+from tests.core.asn1.build import GOST_KEY
+from tests.core.asn1.build import certificate as odd_certificate
 from tests.pki import pki
 from tests.transports.ca_fakes import MemoryStore
+from tests.transports.test_credential_files import pem
 
 
 def make(
@@ -218,8 +221,28 @@ def test_manufacturers_and_revocation_lists_are_trusted_apart(tmp_path: Path) ->
         (maker.certificate,),
         (crl,),
     )
-    with pytest.raises(CredentialFileError, match="no X509 CRL"):
+    with pytest.raises(CredentialFileError, match="no revocation list, but a certificate"):
         load(directory, '[tls]\ncrls = ["maker.pem"]\n')
+
+
+def test_certificates_that_cannot_be_read_are_left_out_and_told(tmp_path: Path) -> None:
+    directory = tmp_path / "ca"
+    make(directory)
+    odd = pem("CERTIFICATE", odd_certificate(key=GOST_KEY))
+    maker = pki().manufacturer.certificate
+    (directory / "makers.pem").write_bytes(odd + maker.public_bytes(Encoding.PEM))
+    for name in ("server.pem", CA_CERTIFICATE):
+        (directory / name).write_bytes((directory / name).read_bytes() + odd)
+    service = load(directory, '[tls]\nclient_trust = ["makers.pem"]\n')
+    assert service.context.config.trust.implicit == (maker,)
+    told = [line for line in service.notices if "left out certificate" in line]
+    assert [line.partition(":")[0] for line in told] == [
+        str(directory / name) for name in ("server.pem", CA_CERTIFICATE, "makers.pem")
+    ]
+    assert all("subject CN=device-1, SHA-256 " in line for line in told)
+    (directory / "makers.pem").write_bytes(odd)
+    with pytest.raises(CredentialFileError, match=r"certificate 1 .*\[tls\] client_trust"):
+        load(directory, '[tls]\nclient_trust = ["makers.pem"]\n')
 
 
 def test_the_profile_of_a_label_is_not_chosen_by_its_own_name(tmp_path: Path) -> None:

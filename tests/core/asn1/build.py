@@ -41,7 +41,7 @@ def seq(*parts: bytes) -> bytes:
 def oid(dotted: str) -> bytes:
     # No value of an OBJECT IDENTIFIER is encoded by cryptography alone; a name holds one first.
     whole = x509.Name(
-        [x509.NameAttribute(x509.ObjectIdentifier(dotted), "x", _validate=False)]
+        [x509.NameAttribute(x509.ObjectIdentifier(dotted), "xx", _validate=False)]
     ).public_bytes()
     return whole[6 : 8 + whole[7]]
 
