@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from cryptography import x509
-from cryptography.x509.oid import PublicKeyAlgorithmOID, SignatureAlgorithmOID
+from cryptography.x509.oid import SignatureAlgorithmOID
 from OpenSSL import SSL
 
 from est_transports.flaws import UNREADABLE, unreadable_part
 from est_transports.peer_certificates import shown, shown_name
+from est_transports.signers import is_for_pss
 
 _Codes: Final = SSL.X509VerificationCodes
 NO_ANCHOR: Final = "leads to no trust anchor"
@@ -128,7 +129,7 @@ def _why_no_issuer(certificate: x509.Certificate, anchors: Iterable[x509.Certifi
     named = [each for each in anchors if _is_subject(each, certificate.issuer)]
     if not named:
         return f"{NO_ANCHOR} (its issuer: {shown_name(certificate.issuer)})"
-    if all(map(_is_for_pss, named)) and not _is_signed_with_pss(certificate):
+    if all(map(is_for_pss, named)) and not _is_signed_with_pss(certificate):
         return (
             "signed with an algorithm that is none of its issuer's key, which is for RSASSA-PSS "
             f"only: {NO_ANCHOR}"
@@ -141,10 +142,6 @@ def _is_subject(certificate: x509.Certificate, name: x509.Name) -> bool:
         return certificate.subject == name
     except UNREADABLE:
         return False
-
-
-def _is_for_pss(certificate: x509.Certificate) -> bool:
-    return certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS
 
 
 def _is_signed_with_pss(certificate: x509.Certificate) -> bool:

@@ -129,7 +129,7 @@ class ReferenceCA:
         self.certificate = certificate
         self.store = store
         self._chain = tuple(chain)
-        self._signer = CertificateSigner(signer)
+        self._signer = CertificateSigner(signer, issuer=certificate)
         self._spki = signer.public_key_spki
         self._profiles = dict(profiles)
         self._default_profile = default_profile
@@ -323,7 +323,7 @@ def new_intermediate(
     builder = _ca_builder(subject, public_key, 0, now, min(validity_days, left.days))
     builder = builder.issuer_name(issuer.subject).serial_number(new_serial(entropy))
     builder = builder.add_extension(_authority_key_id(issuer), critical=False)
-    return CertificateSigner(signer).sign(builder)
+    return CertificateSigner(signer, issuer=issuer).sign(builder)
 
 
 def _ca_builder(

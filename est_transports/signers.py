@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import (
 )
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from est_core import Limits, LocalProtocolError, RemoteProtocolError
 from est_core.arguments import checked
@@ -111,10 +112,17 @@ class LocalSigner:
         raise LocalProtocolError(f"{algorithm.name} is no algorithm of this key")
 
     def sign_certificate(
-        self, builder: x509.CertificateBuilder, algorithm: SignatureAlgorithm
+        self, builder: x509.CertificateBuilder, algorithm: SignatureAlgorithm, *, pss: bool = False
     ) -> x509.Certificate:
-        """Return the certificate, built and signed in one step: half the cost of two."""
-        return builder.sign(self._key, _hash_of(algorithm))  # type: ignore[arg-type]  # row of key
+        """Return the certificate, built and signed in one step: half the cost of two.
+
+        With `pss` an RSA key signs with RSASSA-PSS, by the same hash and a salt as long.
+        """
+        digest = _hash_of(algorithm)
+        scheme = None
+        if pss and digest is not None:
+            scheme = padding.PSS(padding.MGF1(digest), digest.digest_size)
+        return builder.sign(self._key, digest, rsa_padding=scheme)  # type: ignore[arg-type]  # row of key
 
 
 @checked
@@ -130,9 +138,12 @@ class CertificateSigner:
     `CertificateBuilder` signs with private keys only. For a signer that keeps its key, the
     builder signs with a throw-away key of the same kind, and its signature is replaced: of the
     signing key the part that is signed holds nothing but the algorithm.
+
+    An `issuer` whose key is for RSASSA-PSS only, as its certificate says, signs with that (RFC 4055
+    1.2); LocalProtocolError where its signer is not a LocalSigner.
     """
 
-    def __init__(self, signer: Signer) -> None:
+    def __init__(self, signer: Signer, *, issuer: x509.Certificate | None = None) -> None:
         try:
             facts = public_key_facts(signer.public_key_spki, Limits())
         except RemoteProtocolError as exc:
@@ -141,16 +152,24 @@ class CertificateSigner:
         self._algorithm = signature_algorithm_for(facts)
         self._local = signer if isinstance(signer, LocalSigner) else None
         self._draft = self._local or LocalSigner(_throw_away_key(facts))
+        self._pss = issuer is not None and is_for_pss(issuer)
+        if self._pss and self._local is None:
+            raise LocalProtocolError("a key for RSASSA-PSS only signs in this process only")
 
     def sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
         """Return the signed certificate. Raises SignerError."""
-        draft = self._draft.sign_certificate(builder, self._algorithm)
+        draft = self._draft.sign_certificate(builder, self._algorithm, pss=self._pss)
         if self._local is not None:
             return draft
         tbs = draft.tbs_certificate_bytes
         signature = self._signer.sign(tbs, self._algorithm)
         parts = tbs + self._algorithm.identifier + _element(_BIT_STRING, b"\0" + signature)
         return x509.load_der_x509_certificate(_element(_SEQUENCE, parts))
+
+
+def is_for_pss(certificate: x509.Certificate) -> bool:
+    """Return whether a certificate says that its RSA key is for RSASSA-PSS only. RFC 4055 1.2."""
+    return certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS
 
 
 def _hash_of(algorithm: SignatureAlgorithm) -> hashes.HashAlgorithm | None:

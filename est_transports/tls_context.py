@@ -20,6 +20,7 @@ from est_core.arguments import checked
 from est_core.channel import TlsVersion
 from est_transports.channel_facts import ChannelRules
 from est_transports.flaws import Purpose
+from est_transports.signers import is_for_pss
 from est_transports.trust import TlsIdentity, TrustAnchors
 from est_transports.verification import PeerVerifier, ca_names
 
@@ -52,6 +53,8 @@ _POST_QUANTUM_KEYS: Final = (
     mldsa.MLDSA65PrivateKey,
     mldsa.MLDSA87PrivateKey,
 )
+_RSA_ENCRYPTION: Final = bytes.fromhex("300d06092a864886f70d0101010500")
+_RSASSA_PSS: Final = bytes.fromhex("300b06092a864886f70d01010a")
 _WIRE_VERSIONS: Final = {
     TlsVersion.TLS_1_2: SSL.TLS1_2_VERSION,
     TlsVersion.TLS_1_3: SSL.TLS1_3_VERSION,
@@ -243,13 +246,23 @@ def present_identities(context: SSL.Context, identities: tuple[TlsIdentity, ...]
 
 def _use_key(context: SSL.Context, identity: TlsIdentity) -> None:
     key = identity.key
-    if isinstance(key, _CONVERTED_KEYS):
+    for_pss = is_for_pss(identity.certificate)
+    if isinstance(key, _CONVERTED_KEYS) and not for_pss:
         context.use_privatekey(key)
         return
-    if not isinstance(key, _POST_QUANTUM_KEYS):
+    if not isinstance(key, (*_POST_QUANTUM_KEYS, rsa.RSAPrivateKey)):
         raise LocalProtocolError(f"TLS has no use for a {type(key).__name__}")
     # pyOpenSSL converts the older kinds only; for these there is the way that it deprecated.
     der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    if for_pss:  # cryptography forgets that the key says so too, and OpenSSL wants it said
+        der = _for_pss_only(der)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         context.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_ASN1, der))
+
+
+def _for_pss_only(pkcs8: bytes) -> bytes:
+    """Return an RSA key's PKCS #8 with the algorithm id-RSASSA-PSS. RFC 4055 3.1."""
+    _, _, rest = pkcs8.partition(_RSA_ENCRYPTION)
+    content = b"\x02\x01\x00" + _RSASSA_PSS + rest
+    return b"\x30\x82" + len(content).to_bytes(2, "big") + content

@@ -6,32 +6,22 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from est_core import RemoteProtocolError
 from est_core.channel import Channel, TlsVersion, TrustClass
 from est_core.checks.identity import check_server
-from est_core.testing import FIXED_INSTANT
-from est_transports.chains import chain_problem
 from est_transports.tls import TlsError
 from est_transports.trust import TrustAnchors
-from tests.odd_certificates import for_pss_only, pss
 from tests.pki import (
     ANY_USAGE,
     CLIENT_AUTH,
-    HOUR_AGO,
-    IN_TEN_YEARS,
     SERVER_AUTH,
     TOMORROW,
     YESTERDAY,
     Authority,
     Entity,
     Subject,
-    common_name,
-    new_key,
     pki,
-    rsa_key,
     self_signed,
 )
 from tests.transports.tls_pair import a_client, a_server, connected
@@ -124,55 +114,6 @@ def test_a_self_signed_certificate_is_called_so() -> None:
         "CA certificate 2 of the path, CN=Test Rogue CA: is a self-signed root that is no trust "
         "anchor"
     )
-
-
-# RSASSA-PSS.
-
-
-def a_certificate(
-    name: str, key: object, issuer: str, signing_key: rsa.RSAPrivateKey, *, with_pss: bool
-) -> x509.Certificate:
-    """Return a certificate with an RSA signature of either kind; a CA's where it signs itself."""
-    is_ca = name == issuer
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(common_name(name))
-        .issuer_name(common_name(issuer))
-        .public_key(key.public_key())  # type: ignore[attr-defined]
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(HOUR_AGO)
-        .not_valid_after(IN_TEN_YEARS)
-        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-    )
-    kind: padding.PSS | padding.PKCS1v15 = pss() if with_pss else padding.PKCS1v15()
-    return builder.sign(signing_key, hashes.SHA256(), rsa_padding=kind)
-
-
-def a_pss_ca() -> x509.Certificate:
-    """Return a root whose key is for RSASSA-PSS only."""
-    root = a_certificate("PSS CA", rsa_key(), "PSS CA", rsa_key(), with_pss=True)
-    return for_pss_only(root, rsa_key())
-
-
-def test_a_ca_whose_key_is_for_pss_only_is_an_anchor_like_any_other() -> None:
-    key = new_key()
-    leaf = a_certificate("est.example", key, "PSS CA", rsa_key(), with_pss=True)
-    server = Entity(certificate=leaf, key=key, chain=(leaf,))
-    assert problem(server, a_pss_ca()) == ""
-    now = FIXED_INSTANT.wall if FIXED_INSTANT.wall > HOUR_AGO else HOUR_AGO + timedelta(minutes=1)
-    assert chain_problem(leaf, anchors=[a_pss_ca()], now=now) == ""
-
-
-def test_a_signature_that_such_a_key_cannot_have_made_is_said_to_be_one() -> None:
-    key = new_key()
-    leaf = a_certificate("est.example", key, "PSS CA", rsa_key(), with_pss=False)
-    server = Entity(certificate=leaf, key=key, chain=(leaf,))
-    text = problem(server, a_pss_ca())
-    assert text.startswith("signed with an algorithm that is none of its issuer's key")
-    assert "for RSASSA-PSS only" in text
-    now = HOUR_AGO + timedelta(minutes=1)
-    assert chain_problem(leaf, anchors=[a_pss_ca()], now=now) == text
 
 
 # Names.
