@@ -141,8 +141,8 @@ STATUS_OF_OUTCOME: Final[Mapping[Outcome, int]] = MappingProxyType(
 
 CONTENT_TYPES: Final[Mapping[tuple[Operation, PartKind], bytes]] = MappingProxyType(
     {
-        # Bare for /cacerts: old Bouncy Castle wants it exact. The parameter elsewhere: libEST
-        # compares it byte for byte, the space included.
+        # Bare for /cacerts: Bouncy Castle below 1.69 wants it exact. The parameter elsewhere:
+        # libEST's client (3.2.0p) compares it byte for byte, the space included.
         (Operation.CACERTS, PartKind.CERTS_ONLY): b"application/pkcs7-mime",
         (Operation.CSRATTRS, PartKind.CSRATTRS): b"application/csrattrs",
         (Operation.SIMPLEENROLL, PartKind.CERTS_ONLY): (

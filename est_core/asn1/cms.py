@@ -58,9 +58,9 @@ def read_bag(der: bytes, limits: Limits, *, max_bytes: int | None = None) -> Cer
 
     One that cannot be read is left out, and so is what is no X.509 certificate: attribute
     certificates and other choices of RFC 5652 10.2.2. BER is accepted, a set out of order, a
-    `crls` field, digest algorithms, versions 1 to 5, and
-    content of no bytes: all seen from servers in the field (RFC 7030 A.1). The order means nothing
-    (RFC 5272 4.1). `max_bytes` defaults to `limits.response_body_bytes`.
+    `crls` field (empty in the answers of Go servers with mozilla's pkcs7), digest algorithms
+    (RFC 7030 A.1), versions 1 to 5, and content of no bytes (the Foundries.io server). The order
+    means nothing (RFC 5272 4.1). `max_bytes` defaults to `limits.response_body_bytes`.
     Raises RemoteProtocolError: cms/malformed, cms/content (it carries something), cms/signed (it
     has a signer), cms/no-certificates, cms/too-many-certificates, der/... RFC 5652 5.1.
     """

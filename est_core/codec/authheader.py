@@ -5,9 +5,9 @@ credentials are right.
 
 Both directions are lenient in what real peers get wrong and exact in what is sent. Quoting is
 where the dialects differ. In an answer, RFC 7616 3.4 forbids quotes around qop, nc and algorithm,
-and some clients write them all the same: both are read. In a challenge it forbids quotes around
-algorithm, but Bouncy Castle's client refuses a challenge with any bare parameter, and no peer
-measured minds the quotes: all are quoted.
+and Bouncy Castle's client (1.72) writes them all the same: both are read. In a challenge it forbids
+quotes around algorithm, but that client refuses one with any bare parameter, and no other of the
+seven measured minds the quotes: all are quoted.
 
 A header value is a `str` with one character per octet (ISO-8859-1).
 """
@@ -250,9 +250,10 @@ def parse_challenges(values: Sequence[str], limits: Limits) -> tuple[AuthChallen
 def write_challenge(challenge: AuthChallenge) -> str:
     """Return the value of one WWW-Authenticate header: every parameter quoted, order kept.
 
-    One challenge per header, because several clients read the first header alone and take it
-    for one challenge. Raises LocalProtocolError for a scheme or name that is not a token, a
-    name that occurs twice, or a value with control characters or beyond U+00FF.
+    One challenge per header, because Bouncy Castle's client (1.72) and libEST's (3.2.0p) read the
+    first header alone and take it for one challenge. Raises LocalProtocolError for a scheme or
+    name that is not a token, a name that occurs twice, or a value with control characters or
+    beyond U+00FF.
     """
     names = [name.lower() for name, _ in challenge.parameters]
     if not all(map(is_token, (challenge.scheme, *names))):

@@ -24,7 +24,7 @@ _SWITCHED_OFF: Final = {
 def encode(der: bytes, *, columns: int | None = None) -> bytes:
     """Return base64 on one line that ends with LF; with `columns`, in lines of that many octets.
 
-    One line is what most peers read; libEST needs lines of 64 in one place. No octets give no
+    One line is what most peers read; libEST's client needs lines of 64. No octets give no
     octets. Raises LocalProtocolError when `columns` is not a positive multiple of four.
     """
     if columns is not None and (columns <= 0 or columns % 4):

@@ -69,7 +69,7 @@ class Habit:
     """What a server does. `answers` makes one; what is refused stands by operation.
 
     `asked` is what it must have been asked, in order, where that is worth a look. `at_once`:
-    the client logs in without being asked. `connections`: how many the client needs.
+    the client logs in without being asked.
     """
 
     answers: Callable[[], Answers]
@@ -78,7 +78,6 @@ class Habit:
     at_once: bool = False
     tls: ssl.TLSVersion | None = None
     pop: PopMode = PopMode.AUTO
-    connections: int | None = None
 
 
 def enroll_with(**manner: object) -> Callable[[], Answers]:
