@@ -17,9 +17,16 @@ from est_core.enrollment import renewal_info, request_info, wanted_algorithm, wa
 from est_transports.cli._common import CliError, ExitCode, say
 from est_transports.cli.client_options import Target
 from est_transports.cli.describe import certificate_values
+from est_transports.cli.files import without_empty_directory
 from est_transports.cli.hints import AGAIN, remedy
 from est_transports.cli.keys import NewKey, make_key, warn_unless_wanted
-from est_transports.cli.pending import Pending, forget_pending, resume, save_pending
+from est_transports.cli.pending import (
+    Pending,
+    forget_pending,
+    mark_refused,
+    resume,
+    save_pending,
+)
 from est_transports.cli.received import Place, checked_chain, install, keep_unreadable
 from est_transports.cli.talk import EnrollmentFailedError, Talk
 from est_transports.cli.wishes import Wish
@@ -85,6 +92,11 @@ def carry_out(target: Target, order: Order) -> Received | RetryLater:
     Raises CliError. Nothing that was there before has changed then, but for a key that is kept
     because the server may have issued a certificate for it.
     """
+    with without_empty_directory(order.place.directory):
+        return _carry_out(target, order)
+
+
+def _carry_out(target: Target, order: Order) -> Received | RetryLater:
     order.place.check()
     resumed = None
     if order.makes_key:
@@ -161,8 +173,11 @@ def _enroll(
         maybe = isinstance(exc, EnrollmentFailedError) and exc.may_be_issued
         if isinstance(exc, EnrollmentFailedError):
             keep_unreadable(order.place, exc.left_out)
-        if order.makes_key and is_new and not maybe:
-            forget_pending(order.place.directory)
+        if order.makes_key and key is not None and not maybe:
+            if is_new:
+                forget_pending(order.place.directory)
+            elif isinstance(exc, EnrollmentFailedError) and exc.code is ExitCode.REFUSED:
+                mark_refused(order.place.directory, Pending(wish=order.wish, key=key))
         raise
     except KeyboardInterrupt as exc:
         if not order.makes_key:

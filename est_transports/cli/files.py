@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -103,6 +103,22 @@ def make_directory(path: Path) -> None:
     except OSError as exc:
         reason = "is no directory" if isinstance(exc, FileExistsError) else exc.strerror
         raise CliError(f"cannot use directory {path}: {reason}", ExitCode.LOCAL) from exc
+
+
+@contextmanager
+def without_empty_directory(path: Path) -> Iterator[None]:
+    """Remove the directory, and those above it, that were made inside the block if it fails.
+
+    One that holds anything by then stays.
+    """
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    try:
+        yield
+    except BaseException:
+        for each in missing:  # the innermost first
+            with suppress(OSError):
+                each.rmdir()
+        raise
 
 
 def remove_files(paths: Iterable[Path]) -> None:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import Limits, RemoteProtocolError
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request
-from est_transports.cli._common import CliError, ExitCode
+from est_transports.cli._common import CliError, ExitCode, say
 from est_transports.cli.files import Output, key_pem, remove_files, write_files
 from est_transports.cli.keys import NewKey
 from est_transports.cli.wishes import Wish
@@ -31,14 +31,22 @@ from est_transports.credential_files import (
 
 PENDING_KEY: Final = "key.pem.pending"
 PENDING_REQUEST: Final = "request.pem.pending"
+_ASIDE: Final = {PENDING_KEY: "key.pem.refused", PENDING_REQUEST: "request.pem.refused"}
+_REFUSED: Final = b"Refused by the server\n"
+"""Before the request, where everybody passes it over who reads PEM."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """A request that was begun: what it asks for, and its key."""
+    """A request that was begun: what it asks for, and its key.
+
+    `refused` says that the server refused it when it was sent last. It may be tried again, with
+    another password say, but is in nobody's way.
+    """
 
     wish: Wish
     key: NewKey
+    refused: bool = False
 
 
 def find_pending(directory: Path, password: bytes | None = None) -> Pending | None:
@@ -59,7 +67,8 @@ def find_pending(directory: Path, password: bytes | None = None) -> Pending | No
         raise _unusable(directory, f"its request cannot be read: {text}") from exc
     if not same_key:
         raise _unusable(directory, "its key is another than its request's")
-    return Pending(wish=wish, key=NewKey(key=key, password=password))
+    refused = request_path.read_bytes().startswith(_REFUSED)
+    return Pending(wish=wish, key=NewKey(key=key, password=password), refused=refused)
 
 
 def resume(
@@ -67,7 +76,8 @@ def resume(
 ) -> NewKey | None:
     """Return the key of the pending request if it is this one.
 
-    Another request that is pending is dropped with `force`, and a CliError (LOCAL) without.
+    Another request that is pending is dropped with `force`, and a CliError (LOCAL) without; one
+    that was refused is set aside.
     """
     pending = find_pending(directory, password)
     if pending is None:
@@ -76,6 +86,9 @@ def resume(
     if pending.wish == wish and same_type:
         return pending.key
     if force:
+        return None
+    if pending.refused:
+        _set_aside(directory, pending)
         return None
     raise CliError(
         f"another request, for {pending.wish.text}, is pending in {directory}",
@@ -97,6 +110,29 @@ def save_pending(directory: Path, pending: Pending) -> None:
         ),
         overwrite=True,
     )
+
+
+def mark_refused(directory: Path, pending: Pending) -> None:
+    """Note that the server refused a pending request; its key stays. Raises CliError.
+
+    An earlier try may have got a certificate for it, whose answer never came.
+    """
+    path = directory / PENDING_REQUEST
+    write_files([Output(path=path, content=_REFUSED + _request_pem(pending))], overwrite=True)
+
+
+def _set_aside(directory: Path, pending: Pending) -> None:
+    number = 1
+    while any((directory / f"{name}.{number}").exists() for name in _ASIDE.values()):
+        number += 1
+    for name, aside in _ASIDE.items():
+        try:
+            (directory / name).rename(directory / f"{aside}.{number}")
+        except OSError as exc:
+            message = f"cannot rename {directory / name}: {exc.strerror}"
+            raise CliError(message, ExitCode.LOCAL) from exc
+    kept = directory / f"{_ASIDE[PENDING_KEY]}.{number}"
+    say(f"the request for {pending.wish.text}, which was refused, is set aside; its key is {kept}")
 
 
 def forget_pending(directory: Path) -> None:

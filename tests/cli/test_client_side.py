@@ -563,7 +563,62 @@ def test_a_refused_request_leaves_no_key(est: Terminal, server: CannedServer) ->
     code, _, err = est.enroll(server)
     assert code == 1
     assert "not this device (HTTP 403)" in err
-    assert list(est.out.iterdir()) == []
+    assert not est.out.exists() or list(est.out.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["enroll", "provision"])
+def test_a_failure_leaves_no_directory_that_was_not_there(
+    command: str, est: Terminal, server: CannedServer, tmp_path: Path
+) -> None:
+    server.application.deny = Deny(code="policy/test", reason="not this device")
+    (tmp_path / "old").mkdir()
+    for place, stays in (
+        (tmp_path / "new", tmp_path),
+        (tmp_path / "old" / "a" / "b", tmp_path / "old"),
+        (tmp_path / "old", tmp_path / "old"),
+    ):
+        assert est.ask(command, server, *LOGIN, "--cn", "x", "--out", place)[0] == 1
+        assert stays.is_dir()
+        assert not place.exists() or place == stays
+        assert list((tmp_path / "old").iterdir()) == []
+
+
+def test_a_pending_request_that_was_refused_is_kept_and_blocks_no_other(
+    est: Terminal, server: CannedServer
+) -> None:
+    server.application.pending = 1
+    assert est.enroll(server)[0] == 3
+    kept = key_in(est.out / "key.pem.pending").public_key()
+    server.application.deny = Deny(code="policy/test", reason="not this device")
+    assert est.enroll(server)[0] == 1
+    # It may have been issued before, so the key is there, and the same request can be repeated.
+    assert key_in(est.out / "key.pem.pending").public_key() == kept
+    assert est.enroll(server)[0] == 1
+    first, second, third = server.application.questions
+    assert first.csr.spki == second.csr.spki == third.csr.spki
+    server.application.deny = None
+    other = ("--cn", "device-2", *LOGIN, "--out", est.out)
+    code, _, err = est.ask("enroll", server, *other)
+    assert code == 0, err
+    assert f"is set aside; its key is {est.out}/key.pem.refused.1" in err
+    assert key_in(est.out / "key.pem.refused.1").public_key() == kept
+    assert (est.out / "request.pem.refused.1").exists()
+    assert certificate_in(est.out / "cert.pem").public_key() != kept
+    assert not list(est.out.glob("*.pending"))
+
+
+def test_a_refused_request_that_is_taken_at_last_is_like_any(
+    est: Terminal, server: CannedServer
+) -> None:
+    server.application.pending = 1
+    est.enroll(server)
+    server.application.deny = Deny(code="policy/test", reason="not today")
+    est.enroll(server)
+    server.application.deny, server.application.pending = None, 1
+    assert est.enroll(server)[0] == 3
+    other = ("--cn", "device-2", *LOGIN, "--out", est.out)
+    assert est.ask("enroll", server, *other)[0] == 5  # it is pending again
+    assert est.enroll(server)[0] == 0
 
 
 def test_the_key_is_kept_where_a_certificate_may_have_been_issued(
