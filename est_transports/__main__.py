@@ -11,7 +11,8 @@ EXTRA: Final = frozenset(
 """Top-level packages that come with the extras, by the name they are imported under."""
 
 MISSING_EXTRA: Final = (
-    "est: the command needs its extra: python -m pip install 'est-sansio[client,server]'"
+    "est: the command needs its extra: python -m pip install '.[client,server]' in the checkout,"
+    " or the same wheel again, with [client,server] after its name"
 )
 EXIT_USAGE: Final = 2
 
