@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -98,15 +100,7 @@ def carry_out(target: Target, order: Order) -> Received | RetryLater:
 
 def _carry_out(target: Target, order: Order) -> Received | RetryLater:
     order.place.check()
-    resumed = None
-    if order.makes_key:
-        resumed = resume(
-            order.place.directory,
-            order.wish,
-            order.key_type,
-            order.key_password,
-            force=order.place.force,
-        )
+    resumed = _resumed(order)
     with Talk(target) as talk:
         ca_certificates = target.ca_certificates
         if ca_certificates is None:
@@ -116,12 +110,13 @@ def _carry_out(target: Target, order: Order) -> Received | RetryLater:
         answer = _enroll(talk, order, key, csrattrs, is_new=resumed is None)
     if isinstance(answer, RetryLater):
         return answer
-    chain = checked_chain(
-        answer,
-        order.place,
-        trusted=tuple(dict.fromkeys((*ca_certificates, *target.trust))),
-        accept_changes=order.accept_changes,
-    )
+    with _refusal_noted(order, key):
+        chain = checked_chain(
+            answer,
+            order.place,
+            trusted=tuple(dict.fromkeys((*ca_certificates, *target.trust))),
+            accept_changes=order.accept_changes,
+        )
     files = install(
         order.place,
         certificate=answer.certificate,
@@ -136,6 +131,30 @@ def _carry_out(target: Target, order: Order) -> Received | RetryLater:
         files=tuple(str(path) for path in files),
         differences=answer.differences,
     )
+
+
+def _resumed(order: Order) -> NewKey | None:
+    """Return the key of the request that is pending, if it is this one."""
+    if not order.makes_key:
+        return None
+    return resume(
+        order.place.directory,
+        order.wish,
+        order.key_type,
+        order.key_password,
+        force=order.place.force,
+    )
+
+
+@contextmanager
+def _refusal_noted(order: Order, key: NewKey | None) -> Iterator[None]:
+    """Keep the key of a certificate that is issued and refused by us, in nobody's way."""
+    try:
+        yield
+    except CliError:
+        if order.makes_key and key is not None:
+            mark_refused(order.place.directory, Pending(wish=order.wish, key=key))
+        raise
 
 
 def _key(order: Order, csrattrs: CsrAttrs | None) -> NewKey | None:

@@ -32,7 +32,7 @@ from est_transports.credential_files import (
 PENDING_KEY: Final = "key.pem.pending"
 PENDING_REQUEST: Final = "request.pem.pending"
 _ASIDE: Final = {PENDING_KEY: "key.pem.refused", PENDING_REQUEST: "request.pem.refused"}
-_REFUSED: Final = b"Refused by the server\n"
+_REFUSED: Final = b"Refused\n"
 """Before the request, where everybody passes it over who reads PEM."""
 
 
@@ -40,8 +40,8 @@ _REFUSED: Final = b"Refused by the server\n"
 class Pending:
     """A request that was begun: what it asks for, and its key.
 
-    `refused` says that the server refused it when it was sent last. It may be tried again, with
-    another password say, but is in nobody's way.
+    `refused` says that the server refused it when it was sent last, or we refused the certificate.
+    It may be tried again, with another password say, but is in nobody's way.
     """
 
     wish: Wish
@@ -113,7 +113,7 @@ def save_pending(directory: Path, pending: Pending) -> None:
 
 
 def mark_refused(directory: Path, pending: Pending) -> None:
-    """Note that the server refused a pending request; its key stays. Raises CliError.
+    """Note that a pending request was refused, or what came of it; its key stays. CliError.
 
     An earlier try may have got a certificate for it, whose answer never came.
     """

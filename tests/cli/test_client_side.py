@@ -316,6 +316,13 @@ def test_a_certificate_of_another_ca_is_not_installed(est: Terminal, server: Can
     assert "response/untrusted-certificate" in err
     assert not (est.out / "cert.pem").exists()
     assert not (est.out / "key.pem").exists()
+    # Its key is kept and in nobody's way.
+    kept = key_in(est.out / "key.pem.pending").public_key()
+    server.application.issuer = pki().ca
+    other = ("--cn", "device-2", *LOGIN, "--out", est.out)
+    code, _, err = est.ask("enroll", server, *other)
+    assert code == 0, err
+    assert key_in(est.out / "key.pem.refused.1").public_key() == kept
 
 
 @pytest.mark.req("EST-169")
