@@ -49,6 +49,7 @@ from est_core.asn1.template import (
     KeyTypeWanted,
     SubjectTemplate,
 )
+from est_core.checks.identity import has_cmc_ra
 from est_core.checks.renewal import check_renewal
 
 _LINKING: Final = (CHALLENGE_PASSWORD, EST_IDENTITY_LINKING)
@@ -282,9 +283,12 @@ def check_renewal_info(csr: CsrArgument, current: x509.Certificate, limits: Limi
     """Raise LocalProtocolError for a CSR that does not keep the names of `current`.
 
     RFC 7030 4.2.2: subject and subjectAltName MUST be identical; other names are asked for with
-    the ChangeSubjectName attribute.
+    the ChangeSubjectName attribute. A registration authority (id-kp-cmcRA) asks for others, and
+    the server knows their certificates (RFC 7030 3.7).
     """
     csr = given_request(csr)
+    if has_cmc_ra(current):
+        return
     if isinstance(csr, CertRequestInfo):
         _, algorithm = signing(csr, None, limits)
         csr = parse_cert_request(assemble(csr.der(), algorithm, b"", limits), limits)

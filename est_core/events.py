@@ -110,6 +110,10 @@ class ReenrollRequested:
     As EnrollRequested, and subject and subjectAltName are those of `current`. `rekey` says
     that the key is another. Expiry was checked in the handshake; revocation and whether
     `current` is the CA's own are the application's to check. RFC 7030 4.2.2.
+
+    `current` and `rekey` are None where a registration authority (`identity.is_ra`) asks for
+    another than itself, RFC 7030 3.7: only the application can know which certificate has the
+    names of the CSR. It is to be found, checked and then renewed, or the request denied.
     """
 
     label: Label | None
@@ -117,8 +121,8 @@ class ReenrollRequested:
     channel: Channel
     csr: CertRequest
     linked: bool
-    current: x509.Certificate
-    rekey: bool
+    current: x509.Certificate | None
+    rekey: bool | None
 
 
 @checked

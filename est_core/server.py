@@ -25,7 +25,7 @@ from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_v
 from est_core.channel import Channel
 from est_core.checks.enforcement import check_csrattrs
 from est_core.checks.pop import check_linking
-from est_core.checks.renewal import check_renewal, public_key_der
+from est_core.checks.renewal import OTHER_NAMES, check_renewal, public_key_der
 from est_core.credentials import AuthChallenge
 from est_core.decisions import (
     Challenge,
@@ -336,11 +336,7 @@ class ServerExchange:
                 csr=csr,
                 linked=linked,
             )
-        current = self.identity.certificate
-        if current is None:
-            raise RemoteProtocolError(
-                "renewal/no-certificate", "show the certificate to be renewed", Fault.FORBIDDEN
-            )
+        current, rekey = self._renewed(csr)
         return ReenrollRequested(
             label=self.request.label,
             identity=self.identity,
@@ -348,8 +344,25 @@ class ServerExchange:
             csr=csr,
             linked=linked,
             current=current,
-            rekey=check_renewal(csr, current, limits),
+            rekey=rekey,
         )
+
+    def _renewed(self, csr: CertRequest) -> tuple[x509.Certificate, bool] | tuple[None, None]:
+        """Return the certificate to be renewed and whether its key changes.
+
+        None where a registration authority asks for another: RFC 7030 3.7, 4.2.2.
+        """
+        current = self.identity.certificate
+        if current is None:
+            raise RemoteProtocolError(
+                "renewal/no-certificate", "show the certificate to be renewed", Fault.FORBIDDEN
+            )
+        try:
+            return current, check_renewal(csr, current, self._session.limits)
+        except RemoteProtocolError as error:
+            if self.identity.is_ra and error.code in OTHER_NAMES:
+                return None, None
+            raise
 
     # Answers
 

@@ -35,6 +35,7 @@ from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttrs
 from est_transports.observe import subject_text
 from est_transports.refca import CAUnavailable, Enrolment, ReferenceCA, Refused
+from est_transports.renewal_records import certificate_on_record
 from est_transports.serials import serial_text
 from est_transports.signers import SignerError
 from est_transports.stores import Store, StoreBusy, StoreError
@@ -120,23 +121,26 @@ class Authority:
         return self._issue(question, Operation.SIMPLEENROLL)
 
     def reenroll(self, question: ReenrollRequested) -> Decision:
-        """Return Issue for a certificate of this CA that may be renewed. RFC 7030 4.2.2."""
-        return self._issue(question, Operation.SIMPLEREENROLL, question.current)
+        """Return Issue for a certificate of this CA that may be renewed. RFC 7030 4.2.2.
+
+        For a registration authority that is the newest one on record with the names of its
+        request (`certificate_on_record`); the record of the new one says who asked.
+        """
+        return self._issue(question, Operation.SIMPLEREENROLL)
 
     def _issue(
         self,
         question: EnrollRequested | ReenrollRequested,
         operation: Operation,
-        replaces: x509.Certificate | None = None,
     ) -> Decision:
+        now, replaces = self._clock().wall, None
         try:
             if self._is_revoked(question.identity.certificate):
                 return Deny(code="auth/certificate-revoked", reason="the certificate was revoked")
+            if isinstance(question, ReenrollRequested):
+                replaces = question.current or certificate_on_record(self.ca, question.csr, now)
             certificate = self.ca.issue(
-                question.csr,
-                _enrolment(operation, question),
-                now=self._clock().wall,
-                replaces=replaces,
+                question.csr, _enrolment(operation, question), now=now, replaces=replaces
             )
         except Refused as refusal:
             return Deny(code=refusal.code, reason=refusal.text, content=refusal.content)

@@ -90,9 +90,10 @@ class IssuerLimits:
         """Return which certificate of the path is not valid at `now`, and why, or ""."""
         for limits in self.certificates:
             if now < limits.begin:
-                return f"the certificate of {limits.whose} is not valid before {limits.begin}"
+                begin = f"{limits.begin:%Y-%m-%d}"
+                return f"the certificate of {limits.whose} is not valid before {begin}"
             if now > limits.end:
-                return f"the certificate of {limits.whose} expired on {limits.end}"
+                return f"the certificate of {limits.whose} expired on {limits.end:%Y-%m-%d}"
         return ""
 
     def check(self, plan: CertificatePlan) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -11,6 +13,9 @@ from est_core._limits import Limits
 from est_core._oids import CHANGE_SUBJECT_NAME
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.checks.names import canonical_general_names, same_name
+
+OTHER_NAMES: Final = frozenset({"renewal/subject", "renewal/subject-alt-name"})
+"""Codes that say that a request has other names than the certificate it is held against."""
 
 
 def check_renewal(csr: CertRequest, current: x509.Certificate, limits: Limits) -> bool:

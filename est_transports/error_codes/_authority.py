@@ -59,6 +59,16 @@ AUTHORITY: Final = (
                 audience=Audience.USER,
             ),
             ErrorCode(
+                code="renewal/not-on-record",
+                statuses=("403",),
+                cause="a registration authority asked to renew what this CA did not issue",
+                remedy=(
+                    "ask with the subject and subjectAltName of a certificate that this CA issued, "
+                    "or enrol anew"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
                 code="renewal/revoked",
                 statuses=("403",),
                 cause="the certificate to be renewed was revoked",

@@ -106,7 +106,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
         "profiles",
         "issuer_limits",
         "refca config",
-        "config_reader issuers",
+        "config_reader issuers renewal_records",
         "authority founding",
         "readiness",
         "serving registering",

@@ -331,7 +331,7 @@ def test_a_ca_past_its_own_end_is_away(caplog: pytest.LogCaptureFixture) -> None
     decision = subject.enroll(enrolment())
     assert isinstance(decision, Postpone)
     assert decision.code == "server/ca-unavailable"
-    assert decision.reason == "the CA's own certificate is not valid now"
+    assert decision.reason == "the certificate of CN=Test CA expired on 2037-02-28"
     assert "the CA cannot issue" in caplog.text
 
 
