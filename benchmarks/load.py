@@ -10,6 +10,7 @@ import secrets
 import socket
 import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +26,7 @@ from est_transports.tls import ClientTlsConfig
 from est_transports.trust import TlsIdentity, TrustAnchors
 
 PATIENCE_S: Final = 10
+_TURN_S: Final = 0.1
 _WIRE: Final = {TlsVersion.TLS_1_2: SSL.TLS1_2_VERSION, TlsVersion.TLS_1_3: SSL.TLS1_3_VERSION}
 _REQUEST: Final = (
     "POST /.well-known/est/simpleenroll HTTP/1.1\r\nHost: localhost\r\n"
@@ -158,22 +160,33 @@ class _Association:
         self._coap = ClientConnection(limits=CoapLimits(), entropy=secrets.token_bytes)
         self._sock = socket.socket(type=socket.SOCK_DGRAM)
         self._sock.connect(("127.0.0.1", port))
-        self._sock.settimeout(PATIENCE_S)  # nothing is lost on the way to ourselves
+        self._sock.settimeout(_TURN_S)
+        self._gives_up_at = time.monotonic() + PATIENCE_S
         while not engine.handshake():
             self._flush()
-            engine.receive(self._sock.recv(65536))
+            self._hear()
+            engine.handle_timeout()
         self._flush()
 
     def enrol(self, request: bytes) -> None:
+        self._gives_up_at = time.monotonic() + PATIENCE_S
         self._coap.send_request(_ENROLL, request, time.monotonic())
         while (event := self._coap.next_event()) is None:
             self._speak()
-            self._engine.receive(self._sock.recv(65536))
+            self._hear()
             while datagram := self._engine.read():
                 self._coap.receive(datagram, time.monotonic())
+            self._coap.handle_timeout(time.monotonic())
         self._speak()  # the acknowledgement, where the answer came by itself
         if not isinstance(event, ResponseReceived) or event.head.code != Code.CHANGED:
             raise LoadError(str(event))
+
+    def _hear(self) -> None:
+        """Take a datagram; after a while without one, whatever was lost is said again."""
+        if time.monotonic() > self._gives_up_at:
+            raise LoadError("no answer")
+        with suppress(TimeoutError):
+            self._engine.receive(self._sock.recv(65536))
 
     def close(self) -> None:
         self._engine.close()

@@ -28,6 +28,20 @@ _POLL_S: Final = 0.02
 _URLS: Final = ("url", "coap_url")
 
 
+_served_from = ROOT
+
+
+def serve_from(checkout: Path) -> None:
+    """Run `est` from that checkout from now on, to compare it with this one."""
+    global _served_from  # noqa: PLW0603 - an option of a whole run
+    _served_from = checkout
+
+
+def served_from() -> Path:
+    """Return the directory whose code `est` is run with."""
+    return _served_from
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
     """A running server. `coap_port` is 0 where it has none."""
@@ -99,7 +113,7 @@ def est_serve(site: Site, *options: str) -> Iterator[Serving]:
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             [*command, *ports, "--auth", "cert", "--json", *options],
-            cwd=ROOT,
+            cwd=served_from(),
             stdin=subprocess.DEVNULL,
             stderr=stderr,
         )

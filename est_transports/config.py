@@ -206,9 +206,10 @@ class LabelConfig:
 class ServerConfig:
     """Everything that est.toml can say, with its defaults.
 
-    `threads` and `connections_max` are for each of the `workers`, which are processes; `stop_s`
-    is how long a stopping server waits for requests under way. `labels` without a rule of their
-    own are guarded as no label is. `directory` is where est.toml is, for advice only.
+    `threads`, `connections_max` and `half_open_max` are for each of the `workers`, which are
+    processes; `stop_s` is how long a stopping server waits for requests under way. `labels`
+    without a rule of their own are guarded as no label is. `directory` is where est.toml is, for
+    advice only.
     Raises LocalProtocolError for names that do not fit together.
     """
 
@@ -217,6 +218,7 @@ class ServerConfig:
     workers: int = 1
     threads: int = 8
     connections_max: int = 256
+    half_open_max: int = 4096
     stop_s: float = 10.0
     auth: AuthConfig
     pop: PopConfig = field(default_factory=PopConfig)

@@ -83,6 +83,7 @@ def load_config(path: Path) -> ServerConfig:
             workers=server.integer("workers", 1, least=1, most=MAX_WORKERS),
             threads=server.integer("threads", 8, least=1, most=1024),
             connections_max=server.integer("connections_max", 256, least=1, most=65536),
+            half_open_max=server.integer("half_open_max", 4096, least=1, most=65536),
             stop_s=server.seconds("stop_s", 10.0),
             auth=_auth(top.table("auth")),
             pop=_pop(top.table("pop")),

@@ -16,6 +16,7 @@ CONFIG_TEXT: Final = """\
 #workers = 1                     # processes
 #threads = 8                     # requests decided at once in one process
 #connections_max = 256           # open at once in one process; others wait
+#half_open_max = 4096            # before their handshake is over, besides
 #stop_s = 10.0                   # SIGTERM: how long requests under way may take
 
 [auth]                            # "open", "cert", "http", "cert-or-http", "cert-and-http"

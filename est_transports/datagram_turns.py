@@ -6,6 +6,8 @@ waits for more than one datagram of each host. RFC 7252 4.7 leaves the rest to t
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from typing import Final
 
 from est_transports.dtls_limits import DtlsLimits
@@ -19,6 +21,17 @@ SERVED_MAX: Final = 16
 """Datagrams served in a row before others have their turn, and answers are sent."""
 SERVED_S: Final = 0.004
 """The same in seconds: one datagram of a handshake takes as long as ten others."""
+
+
+KERNEL_BYTES: Final = 1024 * 1024
+"""What the kernel is asked to keep of datagrams that were not read. It gives as much as it may."""
+
+
+def widen(sock: socket.socket) -> None:
+    """Let a socket keep more while we are busy elsewhere; never less than it does."""
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < KERNEL_BYTES:
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
 
 
 class DatagramTurns:
@@ -35,6 +48,11 @@ class DatagramTurns:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def receive_bytes(self) -> int:
+        """The most that has to be read of a datagram to see that it is too large."""
+        return self._datagram_bytes + 1
 
     @property
     def lost(self) -> int:

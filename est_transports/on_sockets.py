@@ -31,8 +31,9 @@ from est_transports.errand import (
 )
 from est_transports.http_client import HttpLink
 from est_transports.sockets_coap import CoapServer
+from est_transports.sockets_connection import serve_connection
 from est_transports.sockets_dtls import DtlsSocket
-from est_transports.sockets_server import Server, serve_connection
+from est_transports.sockets_server import Server
 from est_transports.sockets_ssl import serve_ssl_connection
 from est_transports.sockets_tls import Clock, TlsSocket
 from est_transports.tls import TlsEngine, TlsError, client_context

@@ -79,7 +79,8 @@ def run(running: Running) -> None:
     Must be called in the main thread, of a process without other threads where there are to be
     workers.
     """
-    _raise_file_limit(running.service.config.connections_max)
+    config = running.service.config
+    _raise_file_limit(config.connections_max + config.half_open_max)
     # From here on no signal is lost: they wait until somebody has been set up to take them.
     signal.pthread_sigmask(signal.SIG_BLOCK, _PARENT_SIGNALS)
     try:
@@ -91,12 +92,12 @@ def run(running: Running) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _PARENT_SIGNALS)
 
 
-def _raise_file_limit(connections_max: int) -> None:
+def _raise_file_limit(connections: int) -> None:
     """Let the process have a descriptor for each connection, as far as it may.
 
     Out of descriptors, a server accepts nobody and cannot even say so.
     """
-    wanted = connections_max + FILES_BESIDES
+    wanted = connections + FILES_BESIDES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -105,7 +106,7 @@ def _raise_file_limit(connections_max: int) -> None:
             _log.warning(
                 "only %d files may be open: %d connections need %d; see ulimit -n",
                 allowed,
-                connections_max,
+                connections,
                 wanted,
             )
 
@@ -235,6 +236,7 @@ class _Generations:
             observe=self._running.observe,
             threads=service.config.threads,
             connections_max=service.config.connections_max,
+            half_open_max=service.config.half_open_max,
         )
         self._servers[server] = service
         self._youngest, self.service = server, service

@@ -20,7 +20,7 @@ from est_transports.application import told_apart
 from est_transports.coap_questions import AskCoap
 from est_transports.coap_server import CoapEndpoint, consult_for
 from est_transports.coap_service import CoapService
-from est_transports.datagram_turns import READ_MAX, SERVED_MAX, SERVED_S, DatagramTurns
+from est_transports.datagram_turns import READ_MAX, SERVED_MAX, SERVED_S, DatagramTurns, widen
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
 from est_transports.service import Finished, Observe, ignore, notify
@@ -76,6 +76,7 @@ class CoapServer:
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="est-coap")
         bell, ear = socket.socketpair()
         with closing(sock), ear, bell, selectors.DefaultSelector() as selector:
+            widen(sock)
             for each in (sock, ear):
                 each.setblocking(False)
                 selector.register(each, selectors.EVENT_READ)
@@ -125,7 +126,7 @@ class CoapServer:
                 else:
                     self._endpoint.decide(asked, decision, self._clock())
         self._read(sock)
-        self._serve_some()
+        self._serve_some(sock)
         self._endpoint.handle_timeout(self._clock())
         self._advance(sock, pool)
 
@@ -133,13 +134,13 @@ class CoapServer:
         """Take what has arrived, before the kernel's small buffer loses what honest clients say."""
         for _ in range(READ_MAX):
             try:
-                self._turns.put(*sock.recvfrom(RECEIVE_BYTES))
+                self._turns.put(*sock.recvfrom(self._turns.receive_bytes))
             except BlockingIOError:
                 return
             except ConnectionError:  # an ICMP error about a datagram of ours
                 continue
 
-    def _serve_some(self) -> None:
+    def _serve_some(self, sock: socket.socket) -> None:
         now = self._clock()
         end = now.mono + SERVED_S
         for _ in range(SERVED_MAX):
@@ -149,6 +150,7 @@ class CoapServer:
             if self._stop_at < math.inf:  # `stop` had returned before this was sent
                 self._endpoint.stop()
             self._endpoint.receive(*waiting, now)
+            self._read(sock)
             now = self._clock()
             if now.mono >= end:
                 return

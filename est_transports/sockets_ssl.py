@@ -33,7 +33,7 @@ from est_transports.flaws import Purpose, flaw
 from est_transports.http_service import ServiceConfig
 from est_transports.peer_certificates import read_der, shown_der
 from est_transports.service import Observe, ignore, peer_text
-from est_transports.sockets_server import converse
+from est_transports.sockets_connection import converse
 from est_transports.sockets_tls import Clock
 
 _log: Final = logging.getLogger("est_transports")

@@ -18,7 +18,7 @@ from est_transports.application import Application, told_apart
 from est_transports.coap_questions import AskCoap
 from est_transports.coap_server import CoapEndpoint, consult_for
 from est_transports.coap_service import CoapService
-from est_transports.datagram_turns import READ_MAX, SERVED_MAX, SERVED_S, DatagramTurns
+from est_transports.datagram_turns import READ_MAX, SERVED_MAX, SERVED_S, DatagramTurns, widen
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
 from est_transports.service import Finished, Observe, consult, consult_async, ignore, notify
@@ -26,7 +26,6 @@ from est_transports.trio_threads import ask_in_thread
 
 THREADS: Final = 8
 STOP_S: Final = 10.0
-RECEIVE_BYTES: Final = 64 * 1024  # a UDP datagram's most; what is too large is seen to be
 
 
 @checked_throughout
@@ -78,6 +77,7 @@ class CoapServer:
         is unusable.
         """
         sock.setblocking(False)
+        widen(sock)
         self._sock = sock
         try:
             with self._serving:
@@ -127,7 +127,7 @@ class CoapServer:
         """Take what has arrived, before the kernel's small buffer loses what honest clients say."""
         for _ in range(READ_MAX):
             try:
-                self._turns.put(*self._sock.recvfrom(RECEIVE_BYTES))
+                self._turns.put(*self._sock.recvfrom(self._turns.receive_bytes))
             except BlockingIOError:
                 return
             except ConnectionError:  # an ICMP error about a datagram of ours
@@ -141,6 +141,7 @@ class CoapServer:
             if waiting is None:
                 return
             self._endpoint.receive(*waiting, now)
+            self._read()
             now = self._clock()
             if now.mono >= end:
                 return

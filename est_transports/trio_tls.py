@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn, Protocol, TypeVar
 
 import trio
 
@@ -13,6 +13,16 @@ from est_transports.tls import TlsEngine, TlsError
 
 _T = TypeVar("_T")
 RECEIVE_BYTES: Final = 64 * 1024
+
+
+class Turns(Protocol):
+    """Whose turn it is in a handshake, for who shares the server out."""
+
+    def peers(self) -> None:
+        """We have answered; the peer is next."""
+
+    async def ours(self) -> None:
+        """The peer has said something; returns when we may go on."""
 
 
 class TlsBrokenError(trio.BrokenResourceError):
@@ -41,9 +51,12 @@ class TlsStream(trio.abc.Stream):
         self._sending = _Guard("another task is sending")
         self._receiving = _Guard("another task is receiving")
 
-    async def do_handshake(self) -> Channel:
-        """Return the facts of the channel once the handshake is over; at once if it is."""
-        await self._until(lambda: self._engine.handshake() or None)
+    async def do_handshake(self, turns: Turns | None = None) -> Channel:
+        """Return the facts of the channel once the handshake is over; at once if it is.
+
+        Whenever the peer has said something, `turns` is waited for before the work goes on.
+        """
+        await self._until(lambda: self._engine.handshake() or None, turns)
         self._shaken = True
         return self._engine.channel()
 
@@ -128,7 +141,7 @@ class TlsStream(trio.abc.Stream):
         if not self._shaken:
             await self.do_handshake()
 
-    async def _until(self, step: Callable[[], _T | None]) -> _T:
+    async def _until(self, step: Callable[[], _T | None], turns: Turns | None = None) -> _T:
         """Try the step, feed the engine, and try again, until it returns something."""
         await trio.lowlevel.checkpoint_if_cancelled()
         waited = False
@@ -142,7 +155,12 @@ class TlsStream(trio.abc.Stream):
                 if not waited:
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 return done
-            received = await self.transport.receive_some(RECEIVE_BYTES)
+            if turns is None:
+                received = await self.transport.receive_some(RECEIVE_BYTES)
+            else:
+                turns.peers()
+                received = await self.transport.receive_some(RECEIVE_BYTES)
+                await turns.ours()
             waited = True
             self._check_open()
             try:

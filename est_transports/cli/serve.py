@@ -69,7 +69,7 @@ _ENROLL_BY: Final = {
 }
 _OTHER_ADDRESS: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
 _STDERR: Final = 2
-_ONLY_AT_START: Final = ("listen", "workers", "threads", "connections_max")
+_ONLY_AT_START: Final = ("listen", "workers", "threads", "connections_max", "half_open_max")
 _COAP_ONLY_AT_START: Final = (
     *("listen", "associations_max", "idle_s", "waiting_per_association"),
     *("unverified_messages", "unverified_per_host"),

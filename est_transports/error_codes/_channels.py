@@ -140,6 +140,15 @@ CHANNELS: Final = (
                 remedy="check host and port, and look into the peer's log for why it closed",
                 audience=Audience.USER,
             ),
+            ErrorCode(
+                code="tls/no-room",
+                cause="it gave way to other connections before it could be served",
+                remedy=(
+                    "raise `server.half_open_max` or `server.connections_max`, or find who opens "
+                    "so many"
+                ),
+                audience=Audience.OPERATOR,
+            ),
         ),
     ),
     Section(
@@ -173,10 +182,13 @@ CHANNELS: Final = (
             ErrorCode(
                 code="dtls/no-room",
                 cause=(
-                    "it gave way to a newer one, or none could to it: they had open exchanges, "
-                    "or were verified and it was not"
+                    "it gave way to a newer one, or none could to it, or it was not verified and "
+                    "too many of its host were not"
                 ),
-                remedy="raise `coap.associations_max`, or find who opens so many",
+                remedy=(
+                    "raise `coap.associations_max` or `coap.unverified_per_host`, or find who "
+                    "opens so many"
+                ),
                 audience=Audience.OPERATOR,
             ),
         ),

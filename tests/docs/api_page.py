@@ -74,7 +74,9 @@ MODULES: Final = {
     "Clients and servers on HTTPS": (
         "est_transports.application",
         "est_transports.on_trio",
+        "est_transports.trio_server",
         "est_transports.on_sockets",
+        "est_transports.sockets_connection",
         "est_transports.sockets_server",
         "est_transports.sockets_ssl",
         "est_transports.service",

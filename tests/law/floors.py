@@ -63,6 +63,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     # T0: clocks, private names of OpenSSL, what an application is.
     (
         "_clock _openssl error_codes error_codes.* flaws names networks fair_queue",
+        "connection_places",
         "tls_errors toml_tables",
         "hosts log_output ownership serials systemd",
         "signers host_names peer_certificates library_warnings",
@@ -87,7 +88,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     ),
     # T2: I/O.
     (
-        "stores peek",
+        "stores peek unserved",
         "stores.right_lately",
         "stores.passwords",
         "stores.sqlite_place",
@@ -95,8 +96,9 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
         "stores.sqlite_connections",
         "stores.sqlite stores.postgres",
         "trio_tls trio_dtls sockets_dtls sockets_tls",
-        "trio_threads",
-        "trio_crowd trio_coap sockets_coap sockets_server aiocoap_messages",
+        "trio_threads trio_places",
+        "trio_coap trio_server sockets_coap sockets_connection aiocoap_messages",
+        "sockets_server",
         "sockets_ssl",
         "on_sockets on_trio on_aiocoap on_asgi",
     ),

@@ -155,6 +155,12 @@ class RawClient:
         self._stream.do_handshake(soon())
         return self
 
+    def begin_to_shake_hands(self) -> RawClient:
+        """Say the first thing of a handshake, and hear nothing."""
+        self.engine.handshake()
+        self.sock.sendall(self.engine.outgoing())
+        return self
+
     def say(self, data: bytes) -> RawClient:
         """Send some bytes."""
         self._stream.send_all(data, soon())

@@ -17,7 +17,7 @@ import trio
 
 from est_core import AuthenticateRequested, Decision, Limits, RemoteProtocolError
 from est_core.httpmap import RequestHead
-from est_transports import _clock, credential_files, trio_crowd
+from est_transports import _clock, connection_places, credential_files
 from est_transports.config_reader import load_config
 from est_transports.founding import Founding, found
 from est_transports.h11_conn import ClientConnection, ProtocolFault, ServerConnection
@@ -36,7 +36,7 @@ from tests.transports.fake_application import (
     statuses,
 )
 from tests.transports.key_updates import KeyUpdates
-from tests.transports.test_on_trio import on_trio, read_all, read_answer, running
+from tests.transports.test_on_trio import client_engine, on_trio, read_all, read_answer, running
 from tests.transports.tls_pair import V13, Pair, a_client, a_server, connected
 
 BASIC = b"Authorization: Basic ZGV2aWNlOndyb25n"
@@ -44,20 +44,49 @@ BASIC = b"Authorization: Basic ZGV2aWNlOndyb25n"
 # A crowd
 
 
+def hello() -> bytes:
+    """The first thing that a client of TLS says."""
+    engine = client_engine()
+    engine.handshake()
+    return engine.outgoing()
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A crowd is thinned sooner, so that tests need not wait."""
-    monkeypatch.setattr(trio_crowd, "CROWDED_S", 0.1)
+    monkeypatch.setattr(connection_places, "CROWDED_S", 0.1)
 
 
-@pytest.mark.usefixtures("impatient")
 @on_trio
-async def test_silent_connections_give_way_to_a_client_that_waits() -> None:
-    async with running(connections_max=2) as est:
-        silent = [await trio.open_tcp_stream("127.0.0.1", est.port) for _ in range(4)]
+async def test_silent_connections_give_way_to_a_client_that_comes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running(connections_max=1, half_open_max=2) as est:
+        silent = [await trio.open_tcp_stream("127.0.0.1", est.port) for _ in range(6)]
         assert statuses(await est.ask(CACERTS_CLOSE)) == [200]
-        assert est.log.codes[0] == (0, "tls/timeout")
+        for stream in silent[:4]:
+            assert await stream.receive_some() == b""
+        assert est.log.codes == [(200, "")]
+        assert "1 connections that said nothing gave way" in caplog.text
+        assert len(caplog.records) == 1
         for stream in silent:
+            await stream.aclose()
+
+
+@on_trio
+async def test_handshakes_that_stand_still_give_way_to_a_client_that_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection_places, "HANDSHAKE_GRACE_S", 0.0)
+    async with running(connections_max=1, half_open_max=2) as est:
+        still = [await trio.open_tcp_stream("127.0.0.1", est.port) for _ in range(2)]
+        for stream in still:
+            await stream.send_all(hello())
+            assert await stream.receive_some()  # the server's part of the handshake
+        assert statuses(await est.ask(CACERTS_CLOSE)) == [200]
+        assert await still[0].receive_some() == b""
+        assert est.log.codes == [(0, "tls/no-room"), (200, "")]
+        for stream in still:
             await stream.aclose()
 
 

@@ -11,8 +11,8 @@ from typing import Final
 import pytest
 
 from est_core import Instant
-from est_transports.on_trio import AUTHENTICATION_THREADS
 from est_transports.stores.passwords import PasswordBusy, PasswordChecks, hash_password
+from est_transports.trio_server import AUTHENTICATION_THREADS
 from tests.transports.ca_fakes import NOW
 
 GUESSER, HOME = "192.0.2.66:1000", "198.51.100.7:2000"

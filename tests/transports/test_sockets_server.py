@@ -119,20 +119,44 @@ def test_with_no_free_thread_an_answer_ends_its_connection(request_: bytes) -> N
 
 
 @pytest.mark.parametrize(
-    "says", [None, b"", CACERTS[:20], UNFINISHED], ids=["nothing", "hello", "head", "body"]
+    "says", [None, b"", CACERTS[:20], UNFINISHED], ids=["hello", "handshake", "head", "body"]
 )
-def test_a_silent_connection_gives_its_thread_to_a_client_that_waits(says: bytes | None) -> None:
+def test_a_slow_connection_gives_its_thread_to_a_client_that_waits(says: bytes | None) -> None:
     # All deadlines are far away; only the crowd can end the wait. Two seconds are 0.1 here.
     timeouts = {f"{name}_s": 3600.0 for name in ("handshake", "head", "body", "idle", "write")}
     config = service(timeouts=type(SHORT)(**timeouts, drain_s=1))
     with running(config=config, threads=1, clock=hurried(20)) as est:
-        silent = est.connect()
-        if says is not None:
-            silent.shake_hands()
+        slow = est.connect()
+        if says is None:
+            slow.begin_to_shake_hands()
+        else:
+            slow.shake_hands()
         if says:
-            silent.say(says)
+            slow.say(says)
         until(lambda: connection_threads() == 1)
         assert est.ask_once(CACERTS_CLOSE) == [200]
+
+
+def test_silent_connections_have_no_thread_and_give_way_at_once() -> None:
+    with running(threads=1, half_open_max=3) as est:
+        silent = [est.connect() for _ in range(6)]
+        assert est.ask_once(CACERTS_CLOSE) == [200]
+        assert all(each.sock.recv(1) == b"" for each in silent[:3])
+    assert est.log.codes == [(200, "")]
+
+
+def test_a_client_that_waits_for_a_thread_and_gives_way_is_recorded() -> None:
+    gate = Gate()
+    with running(FakeApplication(before=gate), threads=1, half_open_max=1) as est:
+        served = est.connect().shake_hands().say(CACERTS_CLOSE)
+        assert gate.reached.wait(PATIENCE_S)
+        waiting = est.connect().begin_to_shake_hands()
+        until(lambda: est.server._places.is_wanted)
+        late = est.connect()
+        assert late.sock.recv(1) == b""  # of the same address, and nobody kept us waiting
+        gate.opened.set()
+        assert statuses(served.hear_all()) == [200]
+        assert waiting.shake_hands().ask(CACERTS_CLOSE) == [200]
 
 
 def test_a_client_that_does_not_read_gives_its_thread_to_a_client_that_waits() -> None:
@@ -254,7 +278,7 @@ def test_stopping_answers_what_is_asked_and_ends_the_others_at_once() -> None:
         silent, idle = est.connect(), est.connect().shake_hands()
         busy = est.connect().shake_hands().say(CACERTS)
         assert gate.reached.wait(PATIENCE_S)
-        until(lambda: connection_threads() == 3)
+        until(lambda: connection_threads() == 2)
         est.server.stop(drain_s=60)
         assert idle.hear() == b""
         assert silent.sock.recv(1) == b""
@@ -302,8 +326,7 @@ def test_an_application_that_blocks_for_ever_keeps_neither_the_server_nor_the_pr
         waiting = est.connect()  # there is no thread for it
         est.server.stop(drain_s=0.05)
         assert est.ended()
-        with pytest.raises(ConnectionError):  # the listener's queue goes with it
-            waiting.sock.recv(1)
+        assert waiting.is_cut_off()
         (stuck,) = [each for each in threading.enumerate() if each.name == "est-https"]
         assert stuck.daemon
         gate.opened.set()
@@ -385,7 +408,7 @@ def test_a_client_for_whom_there_is_no_thread_is_closed(
     with running(threads=1) as est:
         with monkeypatch.context() as scarcity:
             scarcity.setattr(threading.Thread, "start", no_thread)
-            assert est.connect().sock.recv(1) == b""
+            assert est.connect().begin_to_shake_hands().is_cut_off()
         assert est.ask_once(CACERTS_CLOSE) == [200]
     assert "no thread for a connection" in caplog.text
 
@@ -406,7 +429,7 @@ def test_a_broken_source_of_tls_costs_one_connection(caplog: pytest.LogCaptureFi
         raise ZeroDivisionError("by chance")
 
     with running(context_source=broken) as est:
-        assert est.connect().sock.recv(1) == b""
+        assert est.connect().begin_to_shake_hands().is_cut_off()
     assert "a connection failed" in caplog.text
 
 

@@ -1,0 +1,228 @@
+"""`python -m benchmarks.hostile`: what honest clients get beside peers that mean harm.
+
+It runs `est serve` and the peers itself, on the loopback interface, for a bounded time. Quiet and
+loaded turns alternate, for the machine drifts; what counts is how much longer an honest client
+takes, and how often it is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from math import nan
+from pathlib import Path
+from statistics import quantiles
+from typing import Final
+
+from OpenSSL import SSL
+
+from benchmarks import load, processes
+from benchmarks.load import CoapsClient, HttpsClient, LoadError, Manner
+from benchmarks.processes import Serving, est_serve
+from benchmarks.site import PASSWORD, USER, Site
+from est_core import TlsVersion
+
+OTHER: Final = "127.0.0.2"
+SAME: Final = "127.0.0.1"
+SETTLE_S: Final = 1.0
+PASSWORDS: Final = Manner(version=TlsVersion.TLS_1_3, certified=False, kept=False)
+_FAILURES: Final = (LoadError, SSL.Error, OSError)
+
+Enrol = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """An honest client, which is at SAME, beside a peer that comes from `source`."""
+
+    honest: str
+    peer: str
+    source: str
+    wire: str = "https"
+
+    def __str__(self) -> str:
+        where = "the same address" if self.source == SAME else "another address"
+        return f"{self.honest}, beside {self.peer} from {where}"
+
+
+TRIALS: Final = tuple(
+    Trial(honest=honest, peer=peer, source=source, wire=wire)
+    for honest, peer, wire in (
+        ("password", "guesses", "https"),
+        ("certificate", "guesses", "https"),
+        ("coaps", "strange association", "coaps"),
+        ("certificate", "strange association", "coaps"),
+        ("coaps", "trusted association", "coaps"),
+        ("certificate", "trusted association", "coaps"),
+        ("certificate", "silent", "https"),
+        ("certificate", "hellos", "https"),
+    )
+    for source in (OTHER, SAME)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What one trial found, in seconds. `refused` are enrolments that failed while loaded."""
+
+    trial: str
+    tries: int
+    refused: int
+    quiet_p50: float
+    quiet_p99: float
+    loaded_p50: float
+    loaded_p99: float
+
+
+def measured(site: Site, serving: Serving, trial: Trial, rounds: int, tries: int) -> Found:
+    """Let an honest client enrol in turns, quiet and loaded."""
+    quiet: list[float] = []
+    loaded: list[float] = []
+    refused = 0
+    enrol = _honest(site, serving, trial.honest)
+    enrol()
+    for _ in range(rounds):
+        refused_of(enrol, tries, quiet)
+        with peer(site, serving, trial):
+            refused += refused_of(enrol, tries, loaded)
+        time.sleep(SETTLE_S)
+    quiet_at, loaded_at = (_percentiles(times) for times in (quiet, loaded))
+    return Found(
+        trial=str(trial),
+        tries=rounds * tries,
+        refused=refused,
+        quiet_p50=quiet_at[0],
+        quiet_p99=quiet_at[1],
+        loaded_p50=loaded_at[0],
+        loaded_p99=loaded_at[1],
+    )
+
+
+def refused_of(enrol: Enrol, tries: int, times: list[float]) -> int:
+    """Enrol so often, note how long each took that worked; return how many were refused."""
+    refused = 0
+    for _ in range(tries):
+        begun = time.perf_counter()
+        try:
+            enrol()
+        except _FAILURES:
+            refused += 1
+        else:
+            times.append(time.perf_counter() - begun)
+    return refused
+
+
+def _percentiles(times: Sequence[float]) -> tuple[float, float]:
+    if len(times) < 2:
+        return nan, nan
+    at = quantiles(times, n=100, method="inclusive")
+    return at[49], at[98]
+
+
+def _honest(site: Site, serving: Serving, kind: str) -> Enrol:
+    """Return what enrols once, on a connection of its own."""
+
+    def enrol() -> None:
+        if kind == "coaps":
+            CoapsClient(site, serving.coap_port, kept=False).enrol()
+        else:
+            manner = PASSWORDS if kind == "password" else load.USUAL
+            HttpsClient(site, serving.port, manner).enrol()
+
+    return enrol
+
+
+@contextmanager
+def peer(site: Site, serving: Serving, trial: Trial) -> Iterator[None]:
+    """Run the peer of a trial in a process of its own until the block is left."""
+    port = serving.coap_port if trial.wire == "coaps" else serving.port
+    command = [sys.executable, "-m", "benchmarks.hostile_load", trial.peer, str(site.directory)]
+    process = subprocess.Popen(
+        [*command, str(port), "--source", trial.source, "--seconds", "90"],
+        cwd=Path(__file__).resolve().parents[1],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with process:
+        try:
+            if process.stdout is None or not process.stdout.readline():
+                raise RuntimeError("the peer did not begin")
+            yield
+        finally:
+            process.kill()
+
+
+def table(found: Sequence[Found]) -> str:
+    """Return the findings in Markdown, in milliseconds."""
+    lines = [
+        "| honest client | quiet p50 | p99 | loaded p50 | p99 | p99 loaded / quiet | refused |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for each in found:
+        numbers = (each.quiet_p50, each.quiet_p99, each.loaded_p50, each.loaded_p99)
+        cells = " | ".join(f"{number * 1e3:.0f} ms" for number in numbers)
+        ratio = each.loaded_p99 / each.quiet_p99
+        lines.append(f"| {each.trial} | {cells} | {ratio:.1f} | {each.refused} of {each.tries} |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was asked for and print what was found."""
+    options = _parser().parse_args(arguments)
+    found = []
+    if options.checkout is not None:
+        processes.serve_from(options.checkout.resolve())
+    for trial in TRIALS:
+        if options.only and not any(word in str(trial) for word in options.only):
+            continue
+        print(f"{trial} ...", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix="est-hostile-") as directory:
+            site = Site.made(Path(directory) / "site")
+            _add_user(site)
+            with est_serve(site, "--auth", "basic,cert", *_workers(options.workers)) as serving:
+                found.append(measured(site, serving, trial, options.rounds, options.tries))
+        print(table(found[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
+    print(json.dumps([asdict(each) for each in found]) if options.as_json else table(found))
+    return 0
+
+
+def _workers(count: int) -> tuple[str, ...]:
+    return ("--workers", str(count))
+
+
+def _add_user(site: Site) -> None:
+    command = [sys.executable, "-m", "est_transports", "user", "add", str(site.directory), USER]
+    subprocess.run(
+        [*command, "--password-stdin"],
+        input=PASSWORD.encode(),
+        check=True,
+        cwd=processes.served_from(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.hostile",
+        description="Measure honest clients beside hostile ones, on this machine. Linux only.",
+    )
+    add = parser.add_argument
+    add("--json", dest="as_json", action="store_true", help="print JSON")
+    add("--only", action="append", help="trials with this in their name; may be repeated")
+    add("--rounds", type=int, default=4, help="quiet and loaded turns of each (%(default)s)")
+    add("--tries", type=int, default=25, help="enrolments in a turn (%(default)s)")
+    add("--workers", type=int, default=1, help="processes of the server (%(default)s)")
+    add("--checkout", type=Path, help="serve with the code in this directory, to compare")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""The connections of a trio server: who is ended for whom, and whose handshake is next."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Final
+
+import trio
+
+from est_transports.connection_places import Place, Places
+from est_transports.fair_queue import FairQueue
+from est_transports.http_server import Conversation
+from est_transports.networks import network_of_host
+from est_transports.trio_tls import Turns
+
+LOOK_AGAIN_S: Final = 0.05
+
+
+class TrioPlace(Place):
+    """One connection: what it is about, and what is cancelled to end it."""
+
+    __slots__ = ("conversation", "entered", "scope", "waiting")
+
+    def __init__(self, network: str) -> None:
+        super().__init__(network, trio.current_time())
+        self.conversation: Conversation | None = None  # None: the handshake is not over
+        self.waiting: trio.CancelScope | None = None  # for the client
+        self.scope = trio.CancelScope()  # of all that comes before it is open
+        self.entered = trio.Event()
+
+    def begin(self) -> None:
+        """Count from now: we have done our part, the client is next."""
+        self.since = trio.current_time()
+
+    def wait(self, seconds: float) -> Wait:
+        """Do what depends on the client; it is cancelled after that time, or to make room."""
+        return Wait(self, seconds)
+
+
+class Wait:
+    """A cancel scope that its place knows about while it is open."""
+
+    __slots__ = ("_place", "_scope")
+
+    def __init__(self, place: TrioPlace, seconds: float) -> None:
+        self._place = place
+        self._scope = trio.move_on_after(seconds)
+
+    def __enter__(self) -> trio.CancelScope:
+        self._place.waiting = self._scope
+        return self._scope.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self._place.waiting = None
+        return self._scope.__exit__(kind, error, traceback)
+
+
+class TrioPlaces:
+    """All connections of a server, and who goes when it is full."""
+
+    def __init__(self, *, open_max: int, half_open_max: int) -> None:
+        self._places = Places[TrioPlace](open_max=open_max, half_open_max=half_open_max)
+        self._handshakes = HandshakeTurns()
+        self._wanted = trio.Event()
+
+    @property
+    def places(self) -> tuple[TrioPlace, ...]:
+        """All connections."""
+        return tuple(self._places)
+
+    def arrive(self, transport: trio.abc.Stream) -> TrioPlace:
+        """Return a new connection's place, whose scope is cancelled already where it has to go."""
+        place = TrioPlace(_network(transport))
+        _end(self._places.arrive(place, trio.current_time()))
+        return place
+
+    def hear(self, place: TrioPlace) -> None:
+        """Its client has said something during the handshake: it is our turn."""
+        self._places.hear(place)
+
+    def answer(self, place: TrioPlace) -> None:
+        """We have answered during the handshake: its client is next."""
+        _end(self._places.answer(place, trio.current_time()))
+
+    async def first_word(self, place: TrioPlace, transport: trio.abc.Stream) -> None:
+        """Return when the client has said something, before anything is made for it."""
+        if isinstance(transport, trio.SocketStream):
+            await trio.lowlevel.wait_readable(transport.socket)
+            self._places.hear(place)
+
+    def turns(self, place: TrioPlace) -> Turns:
+        """Return whose turn it is in the handshake of a connection."""
+        return _HandshakeOf(place, self, self._handshakes)
+
+    async def enter(self, place: TrioPlace) -> None:
+        """Return when a connection with a finished handshake may be served."""
+        _end(self._places.claim(place))
+        if not place.is_open:
+            self._wanted.set()
+            await place.entered.wait()
+
+    def leave(self, place: TrioPlace) -> None:
+        """Give the place of a connection that ended to the next one."""
+        following = self._places.leave(place)
+        if following is not None:
+            following.entered.set()
+
+    async def make_room(self) -> None:
+        """While somebody waits for a place, end connections that can be ended. Never returns."""
+        while True:
+            if not self._places.is_wanted:
+                self._wanted = trio.Event()
+                await self._wanted.wait()
+            going = self._places.crowded_out(trio.current_time())
+            if going is not None and going.waiting is not None:
+                going.waiting.cancel()
+            await trio.sleep(LOOK_AGAIN_S)
+
+
+class HandshakeTurns:
+    """One step of one handshake in each turn of the event loop, the networks one after the other.
+
+    A step takes about a millisecond. Without this a hundred clients that shake hands would make
+    everybody else wait for a hundred of them, at each of the dozen turns that a request takes.
+    """
+
+    def __init__(self) -> None:
+        self._waiting = FairQueue[trio.Event](
+            total_max=_UNBOUNDED, group_max=_UNBOUNDED, member_max=_UNBOUNDED
+        )
+        self._taken = False
+
+    async def wait(self, network: str) -> None:
+        """Return when it is the turn of somebody of that network."""
+        if self._taken:
+            event = trio.Event()
+            self._waiting.put(event, network, network)
+            try:
+                await event.wait()
+            except trio.Cancelled:
+                self._waiting.discard(event, network, network)
+                raise
+        else:
+            self._taken = True
+            trio.lowlevel.current_trio_token().run_sync_soon(self._next)
+
+    def _next(self) -> None:
+        event = self._waiting.get()
+        if event is None:
+            self._taken = False
+        else:
+            event.set()
+            trio.lowlevel.current_trio_token().run_sync_soon(self._next)
+
+
+class _HandshakeOf:
+    """The turns of one handshake."""
+
+    def __init__(self, place: TrioPlace, places: TrioPlaces, handshakes: HandshakeTurns) -> None:
+        self._place = place
+        self._places = places
+        self._handshakes = handshakes
+
+    def peers(self) -> None:
+        self._places.answer(self._place)
+
+    async def ours(self) -> None:
+        self._places.hear(self._place)
+        await self._handshakes.wait(self._place.network)
+
+
+_UNBOUNDED: Final = 1 << 30  # there are no more of them than connections
+
+
+def _network(transport: trio.abc.Stream) -> str:
+    if isinstance(transport, trio.SocketStream):
+        try:
+            return network_of_host(str(transport.socket.getpeername()[0]))
+        except (OSError, IndexError):  # it is gone already; or of a family without hosts
+            return ""
+    return ""
+
+
+def _end(place: TrioPlace | None) -> None:
+    if place is not None:
+        place.scope.cancel()

@@ -1,0 +1,305 @@
+"""Who gives way on a full server: whoever floods it, and nobody who is being served."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from est_core import LocalProtocolError
+from est_transports.connection_places import (
+    CROWDED_OTHERS_S,
+    CROWDED_S,
+    HANDSHAKE_GRACE_S,
+    HANDSHAKES_MAX,
+    WAITING_PER_PLACE,
+    Place,
+    Places,
+)
+
+FLOOD, HOME, NAT = "203.0.113.66", "192.0.2.1", "198.51.100.7"
+
+
+class Server:
+    """A server's places and the clock."""
+
+    def __init__(self, *, open_max: int = 4, half_open_max: int = 8) -> None:
+        self.places = Places[Place](open_max=open_max, half_open_max=half_open_max)
+        self.now = 100.0
+        self.gone: list[Place] = []
+
+    def arrive(self, network: str = HOME) -> Place:
+        place = Place(network, self.now)
+        self._note(self.places.arrive(place, self.now))
+        return place
+
+    def hear(self, network: str = HOME) -> Place:
+        """A connection whose client has said something, and waits for us."""
+        place = self.arrive(network)
+        self.places.hear(place)
+        return place
+
+    def shake(self, network: str = HOME) -> Place:
+        """A connection in the middle of its handshake: its client is next."""
+        place = self.hear(network)
+        self._note(self.places.answer(place, self.now))
+        return place
+
+    def finish(self, network: str = HOME) -> Place:
+        """A connection with a finished handshake."""
+        place = self.shake(network)
+        self._note(self.places.claim(place))
+        return place
+
+    def idle(self, network: str = HOME) -> Place:
+        """An open connection that waits for its client from now on."""
+        place = self.finish(network)
+        assert place.is_open
+        self.places.answer(place, self.now)
+        return place
+
+    def _note(self, place: Place | None) -> None:
+        if place is not None:
+            self.gone.append(place)
+
+
+# Before the end of the handshake
+
+
+def test_while_there_is_room_nobody_goes() -> None:
+    server = Server(half_open_max=8)
+    for _ in range(8):
+        server.arrive(FLOOD)
+    assert server.gone == []
+
+
+def test_the_one_that_is_silent_longest_goes_at_once() -> None:
+    server = Server(half_open_max=3)
+    places = [server.arrive(FLOOD) for _ in range(5)]
+    assert server.gone == places[:2]
+
+
+def test_a_flood_ends_its_own_connections_and_no_others() -> None:
+    server = Server(half_open_max=8)
+    honest = [server.arrive(HOME), server.shake(HOME), server.hear(NAT)]
+    for _ in range(100):
+        server.arrive(FLOOD)
+    assert {place.network for place in server.gone} == {FLOOD}
+    assert not set(honest) & set(server.gone)
+
+
+def test_silent_ones_go_before_those_that_shake_hands() -> None:
+    server = Server(half_open_max=3)
+    shaking, silent = server.shake(FLOOD), server.arrive(FLOOD)
+    server.arrive(FLOOD)
+    server.arrive(FLOOD)
+    assert server.gone == [silent]
+    assert shaking in list(server.places)
+
+
+def test_a_handshake_gives_way_to_a_smaller_network_at_once() -> None:
+    server = Server(half_open_max=3)
+    first = server.shake(FLOOD)
+    server.shake(FLOOD)
+    server.shake(FLOOD)
+    newcomer = server.arrive(HOME)
+    assert server.gone == [first]
+    assert newcomer in list(server.places)
+
+
+def test_a_fleet_behind_one_address_finishes_the_handshakes_it_began() -> None:
+    server = Server(half_open_max=3)
+    fleet = [server.shake(NAT) for _ in range(3)]
+    late = server.arrive(NAT)
+    assert server.gone == [late]
+    server.now += HANDSHAKE_GRACE_S
+    server.arrive(NAT)
+    assert server.gone == [late, fleet[0]]
+
+
+def test_whose_turn_is_ours_does_not_go_for_its_own_network() -> None:
+    server = Server(half_open_max=2)
+    waiting = [server.hear(NAT) for _ in range(2)]
+    server.now += 3600.0
+    late = server.arrive(NAT)
+    assert server.gone == [late]
+    assert list(server.places) == waiting
+
+
+def test_where_nothing_else_is_left_the_newest_of_the_largest_network_goes() -> None:
+    server = Server(half_open_max=2)
+    _, newest = server.hear(FLOOD), server.hear(FLOOD)
+    server.arrive(HOME)
+    assert server.gone == [newest]
+
+
+def test_handshakes_that_stand_still_go_when_there_are_very_many() -> None:
+    server = Server(half_open_max=10 * HANDSHAKES_MAX)
+    places = [server.shake(FLOOD) for _ in range(HANDSHAKES_MAX)]
+    server.shake(HOME)
+    assert server.gone == []
+    server.now += HANDSHAKE_GRACE_S
+    server.shake(HOME)
+    assert server.gone == places[:1]
+
+
+def test_who_left_is_not_counted() -> None:
+    server = Server(half_open_max=2)
+    for _ in range(10):
+        place = server.shake(NAT)
+        server.places.leave(place)
+        server.places.leave(place)
+    assert server.places.half_open == 0
+    assert server.gone == []
+
+
+# After it
+
+
+def test_with_a_finished_handshake_one_is_open_while_there_is_room() -> None:
+    server = Server(open_max=2)
+    assert [server.finish().is_open for _ in range(3)] == [True, True, False]
+    assert (server.places.open, server.places.half_open, server.places.is_wanted) == (2, 1, True)
+
+
+def test_networks_have_turns_for_a_place_that_becomes_free() -> None:
+    server = Server(open_max=1)
+    served = server.finish()
+    first, second = server.finish(FLOOD), server.finish(FLOOD)
+    honest = server.finish(HOME)
+    order = []
+    while (following := server.places.leave(served)) is not None:
+        order.append(following)
+        served = following
+    assert order == [first, honest, second]
+
+
+def test_nobody_gives_way_while_nobody_waits() -> None:
+    server = Server(open_max=1)
+    server.idle()
+    server.now += 3600.0
+    assert server.places.crowded_out(server.now) is None
+
+
+def test_the_one_that_keeps_us_waiting_longest_gives_way_after_a_time() -> None:
+    server = Server(open_max=2)
+    first = server.idle(NAT)
+    server.now += 1.0
+    server.idle(NAT)
+    server.finish(NAT)
+    server.now += CROWDED_S - 1.1
+    assert server.places.crowded_out(server.now) is None
+    server.now += 0.2
+    assert server.places.crowded_out(server.now) is first
+
+
+def test_one_that_we_keep_waiting_never_gives_way() -> None:
+    server = Server(open_max=1)
+    server.finish(FLOOD)  # it has asked, and we have not answered
+    server.finish(HOME)
+    server.now += 3600.0
+    assert server.places.crowded_out(server.now) is None
+
+
+def test_the_largest_network_gives_way_to_a_smaller_one_sooner() -> None:
+    server = Server(open_max=3)
+    honest = server.idle(HOME)
+    first = server.idle(FLOOD)
+    server.idle(FLOOD)
+    server.finish(NAT)
+    server.now += CROWDED_OTHERS_S
+    assert server.places.crowded_out(server.now) is first
+    assert first is not honest
+
+
+def test_a_network_that_has_as_many_waits_as_long_as_everybody() -> None:
+    server = Server(open_max=2)
+    server.idle(FLOOD)
+    server.idle(HOME)
+    server.finish(FLOOD)
+    server.now += CROWDED_OTHERS_S
+    assert server.places.crowded_out(server.now) is None
+
+
+def test_who_waits_for_a_place_and_leaves_gets_none() -> None:
+    server = Server(open_max=1)
+    served, gone, honest = server.finish(), server.finish(FLOOD), server.finish(HOME)
+    assert server.places.leave(gone) is None
+    assert server.places.leave(served) is honest
+
+
+def test_those_that_wait_for_a_place_are_bounded() -> None:
+    server = Server(open_max=1, half_open_max=100)
+    server.finish(FLOOD)
+    waiting = [server.finish(FLOOD) for _ in range(WAITING_PER_PLACE)]
+    honest = server.finish(HOME)
+    assert server.gone == waiting[-1:]
+    assert honest in list(server.places)
+
+
+@pytest.mark.parametrize("bound", ["open_max", "half_open_max"])
+def test_a_server_has_room_for_one(bound: str) -> None:
+    with pytest.raises(LocalProtocolError):
+        Server(**{bound: 0})
+
+
+class AnyTraffic(RuleBasedStateMachine):
+    """Whatever clients do, the counts are right and every bound holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.server = Server(open_max=2, half_open_max=5)
+        self.alive: list[Place] = []
+
+    def _settle(self) -> None:
+        self.alive = [place for place in self.alive if place not in self.server.gone]
+
+    @rule(network=st.sampled_from([FLOOD, HOME, NAT]))
+    def arrive(self, network: str) -> None:
+        self.alive.append(self.server.arrive(network))
+        self._settle()
+
+    @rule(data=st.data(), step=st.sampled_from(["hear", "answer", "claim", "leave"]))
+    def go_on(self, data: st.DataObject, step: str) -> None:
+        if not self.alive:
+            return
+        place = data.draw(st.sampled_from(self.alive))
+        places, now = self.server.places, self.server.now
+        if place.is_waiting or (place.is_open and step == "claim"):
+            step = "leave"
+        gone = None
+        match step:
+            case "hear":
+                places.hear(place)
+            case "answer":
+                gone = places.answer(place, now)
+            case "claim":
+                gone = places.claim(place)
+            case _:
+                places.leave(place)
+                self.alive.remove(place)
+        if gone is not None:
+            self.server.gone.append(gone)
+        self._settle()
+
+    @rule(seconds=st.floats(0.0, 5.0))
+    def wait(self, seconds: float) -> None:
+        self.server.now += seconds
+
+    @invariant()
+    def counts(self) -> None:
+        places = self.server.places
+        assert Counter(places) == Counter(self.alive)
+        assert places.open == sum(place.is_open for place in self.alive) <= 2
+        assert places.half_open == len(self.alive) - places.open <= 5
+        assert places.is_wanted == any(place.is_waiting for place in self.alive)
+        assert not places.is_wanted or places.open == 2
+        out = places.crowded_out(self.server.now)
+        assert out is None or (out.is_open and out.since is not None)
+
+
+TestAnyTraffic = AnyTraffic.TestCase
+TestAnyTraffic.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
