@@ -207,7 +207,8 @@ def uri(data: bytes) -> str:
 
 
 def discovery(data: bytes) -> str:
-    """Any query of /.well-known/core is answered with some of the links, each in whole."""
+    """A query of /.well-known/core gets some of the links, and a list only paths of this server."""
+    found_in = _paths_in(data)
     query = tuple(part.decode("utf-8", "replace") for part in data.split(b"&"))
     head = coapmap.RequestHead(code=1, path=(".well-known", "core"), query=query)
     found = coapmap.discover(head, policy=POLICY, limits=LIMITS)
@@ -217,10 +218,26 @@ def discovery(data: bytes) -> str:
     assert found is not None
     assert everything is not None
     if found[0].code != coapmap.Code.CONTENT:
-        return f"refused {found[0].code}"
+        return f"refused {found[0].code} {found_in}"
     links = [link for link in found[1].split(b",") if link]
     assert set(links) <= set(everything[1].split(b","))
-    return f"{len(links)}"
+    assert _paths_in(found[1]) == ("usual" if links else "coap/no-est")
+    return f"{len(links)} {found_in}"
+
+
+def _paths_in(payload: bytes) -> str:
+    head = coapmap.ResponseHead(code=coapmap.Code.CONTENT, content_format=40)
+    try:
+        paths = coapmap.read_discovery(head, payload, COAP_URI)
+    except RemoteProtocolError as error:
+        assert error.code in ("coap/no-est", "coap/link-format")
+        return error.code
+    for operation in Operation:
+        request = Request(operation=operation, payload=b"")
+        written, _ = coapmap.write_request(request, COAP_URI, paths=paths)
+        assert written.path
+        assert not {"", ".", ".."} & set(written.path)
+    return "usual" if paths == coapmap.CoapPaths() else "elsewhere"
 
 
 _URI_WORDS: Final = (
@@ -233,7 +250,28 @@ _URIS: Final = (
     b"https://192.0.2.1:8443/.well-known/est/cacerts",
     b"HTTPS://Est.Example.:443/",
 )
-_QUERIES: Final = (b"rt=ace.est*", b"rt=ace.est.crts", b"href=/.well-known/est*&ct=281", b"ct=28*")
+_QUERIES: Final = (
+    *(b"rt=ace.est*", b"rt=ace.est.crts", b"href=/.well-known/est*&ct=281", b"ct=28*"),
+    b'</est/crts>;rt="ace.est.crts";ct="281 287",</est/sen>;rt="ace.est.sen"',
+    b'</est/crts>;rt="certificate",<coaps://est.example:5684/a/sen>;ct=281',
+)
+_LINK_WORDS: Final = (
+    *(b"&", b"=", b"*", b"rt", b"ct", b"href"),
+    *(
+        b"<",
+        b">",
+        b",",
+        b";",
+        b'"',
+        b"\\",
+        b"/",
+        b"//",
+        b"/..",
+        b"%2e",
+        b"ace.est.sren",
+        b"coaps://",
+    ),
+)
 
 TARGETS: Final = (
     Target(run=httpmap_server, seeds=http_requests, shape=Shape.LINES, words=HTTP_WORDS),
@@ -257,5 +295,5 @@ TARGETS: Final = (
         max_bytes=1400,
     ),
     Target(run=uri, seeds=lambda: _URIS, words=_URI_WORDS, max_bytes=512),
-    Target(run=discovery, seeds=lambda: _QUERIES, words=(b"&", b"=", b"*", b"rt", b"ct", b"href")),
+    Target(run=discovery, seeds=lambda: _QUERIES, words=_LINK_WORDS),
 )
