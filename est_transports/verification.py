@@ -234,9 +234,9 @@ class PeerVerifier:
 
 
 def fill_store(store: crypto.X509Store, anchors: TrustAnchors) -> None:
-    """Put anchors and revocation lists into an OpenSSL store."""
+    """Put anchors that can be read, and revocation lists, into an OpenSSL store."""
     flags = crypto.X509StoreFlags.PARTIAL_CHAIN  # an anchor need not be self-signed
-    for certificate in anchors.certificates:
+    for certificate in _usable(anchors).certificates:
         store.add_cert(crypto.X509.from_cryptography(certificate))
     for crl in anchors.crls:
         store.add_crl(crl)
@@ -259,16 +259,30 @@ def ca_names(anchors: TrustAnchors) -> tuple[x509.Certificate, ...]:
 
 def _usable(anchors: TrustAnchors) -> TrustAnchors:
     """Return the anchors that can be read. To leave one out trusts less, never more."""
-    unread = [each for each in anchors.certificates if _known_unreadable_part(each)]
+    unread = [each for each in anchors.certificates if _known_fault(each)]
     if not unread:
         return anchors
     for each in unread:
-        _log.warning("trust anchor %s is left out: %s", shown(each), _known_unreadable_part(each))
+        _log.warning("trust anchor %s is left out: %s", shown(each), _known_fault(each))
     return replace(
         anchors,
         explicit=tuple(each for each in anchors.explicit if each not in unread),
         implicit=tuple(each for each in anchors.implicit if each not in unread),
     )
+
+
+def _anchor_fault(certificate: x509.Certificate) -> str:
+    """Return why a certificate can be no trust anchor here, or "".
+
+    OpenSSL reads most of what `cryptography` reads, but not all: a name in a VisibleString, say.
+    """
+    if text := unreadable_part(certificate):
+        return text
+    try:
+        crypto.X509.from_cryptography(certificate)
+    except crypto.Error:
+        return "OpenSSL cannot read it"
+    return ""
 
 
 def _record_of(connection: SSL.Connection) -> VerificationRecord:
@@ -314,7 +328,7 @@ def _anchor_key(certificate: x509.Certificate) -> bytes:
 
 # For certificates that were verified: of those, a stranger cannot make any number.
 _known_flaw: Final = lru_cache(maxsize=_KNOWN_MAX)(flaw)
-_known_unreadable_part: Final = lru_cache(maxsize=_KNOWN_MAX)(unreadable_part)
+_known_fault: Final = lru_cache(maxsize=_KNOWN_MAX)(_anchor_fault)
 _known_key: Final = lru_cache(maxsize=_KNOWN_MAX)(_anchor_key)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import sys
 import traceback
@@ -105,12 +106,7 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     settings = Settings()
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        result = command.main(
-            given,
-            prog_name="est",
-            standalone_mode=False,
-            obj=settings,
-        )
+        result = command.main(given, prog_name="est", standalone_mode=False, obj=settings)
         if sys.stdout is not None:  # it was closed before the process began
             with _printing():
                 sys.stdout.flush()
@@ -278,6 +274,25 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """Print a warning on stderr; with --json as an object with a `warning`."""
     _say("warning", text, f"est: warning: {text}")
+
+
+class _Warnings(logging.Handler):
+    """Says what the packages log as warnings of a command: no log, but one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message as a warning, once."""
+        warn(record.getMessage())
+
+
+@contextmanager
+def log_as_warnings() -> Iterator[None]:
+    """Print warnings that the packages log, such as of a trust anchor that is left out."""
+    log, handler = logging.getLogger("est_transports"), _Warnings(logging.WARNING)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def _say(kind: str, text: str, line: str) -> None:

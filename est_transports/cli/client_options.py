@@ -31,6 +31,7 @@ from est_transports.cli._common import (
     ExitCode,
     ask_password,
     json_option,
+    log_as_warnings,
     password_from_stdin,
     say,
     verbose_option,
@@ -222,8 +223,9 @@ def signing_client_options(command: Decorated) -> Decorated:
 def _with_options(command: Decorated, added: Sequence[Callable[[Any], Any]]) -> Decorated:
     @functools.wraps(command)
     def with_target(**options: Any) -> Any:
-        target = make_target(**{name: options.pop(name) for name in _NAMES if name in options})
-        return command(target, **options)
+        with log_as_warnings():
+            target = make_target(**{name: options.pop(name) for name in _NAMES if name in options})
+            return command(target, **options)
 
     decorated: Any = with_target
     for option in reversed(added):

@@ -46,8 +46,12 @@ def screen(columns: int, *arguments: str | Path) -> list[str]:
 
 def pairs_in(lines: list[str]) -> str:
     """What stands in hexadecimal pairs in the cells of a table, joined."""
-    words = [word for line in lines for word in re.split(r"[\s\u2502|]+", line)]
-    return "".join(word for word in words if PAIRS.fullmatch(word) and ":" in word)
+    found = ""
+    for word in (word for line in lines for word in re.split(r"[\s\u2502|]+", line)):
+        # A last byte may stand alone; so may any number.
+        if PAIRS.fullmatch(word) and (":" in word or found.endswith(":")):
+            found += word
+    return found
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 120])
