@@ -222,7 +222,7 @@ def test_with_json_an_error_is_an_object(est: Terminal) -> None:
     "arguments, exit_code",
     [
         (("certs", "list", "nowhere", "--json"), 5),
-        (("enroll", "https://localhost", "--json"), 2),
+        (("enroll", "https://localhost", "--cert", "x.pem", "--json"), 2),
         (("enroll", "--json", "--no-such-option"), 2),
         (("cacerts", "ftp://x", "--json"), 2),
     ],
