@@ -44,6 +44,23 @@ def bodies() -> tuple[bytes, ...]:
 
 
 @cache
+def files() -> tuple[bytes, ...]:
+    """Return files as tools write them: PEM with text, several blocks, a bag, base64 of PEM."""
+    certificate = cast.ca().certificate.public_bytes(Encoding.PEM)
+    request = cast.requests()[0]
+    csr = binascii.b2a_base64(request)
+    armoured = b"-----BEGIN NEW CERTIFICATE REQUEST-----\n%s-----END NEW CERTIFICATE REQUEST-----\n"
+    text = b"Certificate Request:\n    Data:\n        Version: 1 (0x0)\n" + armoured % csr
+    parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    encrypted = b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMAA=\n"
+    return (
+        *(certificate, certificate * 3, text, parameters + text, text + certificate, request * 2),
+        *(b"\xef\xbb\xbf" + text, text.decode().encode("utf-16"), binascii.b2a_base64(text)),
+        *(encrypted + b"-----END RSA PRIVATE KEY-----\n", *bags()),
+    )
+
+
+@cache
 def requests() -> tuple[bytes, ...]:
     """Return certificate requests in DER."""
     patterns = ("*/*request.der", "rfc9148/*request.bin", "csrattrs-repo-history/*real-CSR.der")

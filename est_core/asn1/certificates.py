@@ -15,8 +15,9 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 
+from est_core import _oids
 from est_core._errors import RemoteProtocolError
 from est_core._limits import Limits
 from est_core.asn1 import _der
@@ -39,6 +40,7 @@ UNREADABLE: Final = (
 _VERSION: Final = 0xA0
 _EXTENSIONS: Final = 0xA3
 _CODE: Final = "cms/bad-certificate"
+_ALL_EXTENSIONS: Final = Limits(csr_extensions=1024)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +130,21 @@ def key_of_unreadable(der: bytes) -> bytes:
         return _parts(der)["subjectPublicKeyInfo"].der
     except (RemoteProtocolError, KeyError):
         return b""
+
+
+def names_of(certificate: x509.Certificate) -> tuple[x509.Name, bytes | None]:
+    """Return the subject of a certificate and the GeneralNames of its subjectAltName, if any.
+
+    Other parts may be what they will: they are not read. Raises RemoteProtocolError.
+    """
+    parts = _parts(certificate.public_bytes(Encoding.DER))
+    subject = decode_name(parts["subject"], Limits(), "its subject")
+    if "extensions" not in parts:
+        return subject, None
+    (outer,) = _der.children(parts["extensions"])
+    extensions = extensions_in(outer.der, _ALL_EXTENSIONS, "its extensions")
+    names = (each.value for each in extensions if each.oid == _oids.SUBJECT_ALT_NAME)
+    return subject, next(names, None)
 
 
 def _sorted_out(der: bytes, position: int) -> x509.Certificate | UnreadableCertificate:
@@ -275,7 +292,7 @@ def _whole_faults(der: bytes) -> Iterator[str]:
 def _extension_faults(der: bytes) -> Iterator[str]:
     try:
         (outer,) = _der.children(_parts(der)["extensions"])
-        extensions = extensions_in(outer.der, Limits(), "its extensions")
+        extensions = extensions_in(outer.der, _ALL_EXTENSIONS, "its extensions")
     except RemoteProtocolError as exc:
         yield exc.message
         return

@@ -13,6 +13,7 @@ from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
 from est_core.asn1 import _der
 from est_core.asn1.certificates import CertificateBag, load_certificate, sorted_out
+from est_core.asn1.kinds import Kind, not_a
 
 _EXPLICIT_0: Final = 0xA0
 _CERTIFICATES: Final = 0xA0
@@ -121,9 +122,10 @@ def _signed_data_untrusted(der: bytes) -> list[_der.Element]:
     """Return the members of the SignedData in a ContentInfo."""
     outer = _members(_der.read_element(der, ber=True), "the ContentInfo")
     if [part.tag for part in outer] != [_der.OBJECT_IDENTIFIER, _EXPLICIT_0]:
-        raise _malformed("not a ContentInfo")
-    if _der.read_oid(outer[0]) != _oids.SIGNED_DATA:
-        raise _malformed("the content is not SignedData")
+        raise _malformed(not_a(Kind.SIGNED_DATA, der))
+    content = _der.read_oid(outer[0])
+    if content != _oids.SIGNED_DATA:
+        raise _malformed(f"the content is of type {content}, not SignedData")
     inner = _der.children(outer[1], ber=True)
     if len(inner) != 1:
         raise _malformed("not one SignedData")
@@ -141,8 +143,9 @@ def _certificates_untrusted(members: list[_der.Element]) -> tuple[_der.Element, 
     if version not in _VERSIONS:
         raise _malformed(f"the version of the SignedData is {version}, not 1, 3, 4 or 5")
     _refuse_content(members[2])
-    if _der.children(members[-1], ber=True):
-        raise RemoteProtocolError("cms/signed", "a certs-only message has a signer")
+    if signers := _der.children(members[-1], ber=True):
+        message = f"a certs-only message is signed, by {len(signers)}"
+        raise RemoteProtocolError("cms/signed", message)
     if _CERTIFICATES not in bags:
         return ()
     return _der.children(members[3], ber=True)

@@ -24,6 +24,7 @@ from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
 from est_core.arguments import checked
 from est_core.asn1 import _der
+from est_core.asn1.oid_names import named, type_name
 
 ML_DSA_44: Final = "2.16.840.1.101.3.4.3.17"
 ML_DSA_65: Final = "2.16.840.1.101.3.4.3.18"
@@ -129,9 +130,21 @@ def gated_key_facts(element: _der.Element, limits: Limits) -> PublicKeyFacts:
         else:
             spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
-        raise RemoteProtocolError("key/unsupported", "the public key cannot be read") from exc
+        message = _unreadable(algorithm, curve, element)
+        raise RemoteProtocolError("key/unsupported", message) from exc
     name, bits = _name_and_bits(algorithm, curve, key)
     return PublicKeyFacts(algorithm=algorithm, name=name, bits=bits, curve=curve, spki=spki)
+
+
+def _unreadable(algorithm: str, curve: str | None, element: _der.Element) -> str:
+    """Return what is wrong with a key that the decoder refuses, as far as can be told."""
+    identifier, key = _der.children(element)
+    octets = len(key.content) - 1
+    if curve is not None:
+        return f"the public key of {octets} bytes is no point of curve {named(curve)}, or not known"
+    if len(_der.children(identifier)) > 1 and algorithm in _ONE_SIZE:
+        return f"the public key of type {named(algorithm)} has parameters, and must have none"
+    return f"the public key of type {named(algorithm)}, {octets} bytes, cannot be read"
 
 
 def _algorithm_untrusted(outer: _der.Element) -> tuple[str, str | None, bytes]:
@@ -149,12 +162,15 @@ def _algorithm_untrusted(outer: _der.Element) -> tuple[str, str | None, bytes]:
         raise RemoteProtocolError("key/unsupported", "the public key names no algorithm")
     algorithm = _der.read_oid(identifier[0])
     if algorithm not in KEY_ALGORITHMS:
-        raise RemoteProtocolError("key/unsupported", f"keys of type {algorithm} are not supported")
+        message = f"keys of type {named(algorithm)} are not supported"
+        raise RemoteProtocolError("key/unsupported", message)
     if algorithm != _oids.EC_PUBLIC_KEY:
         return algorithm, None, parts[1].content
     # RFC 5480 2.1.1: "implicitCurve and specifiedCurve MUST NOT be used in PKIX".
     if len(identifier) != 2 or identifier[1].tag != _der.OBJECT_IDENTIFIER:
-        raise RemoteProtocolError("key/unsupported", "the elliptic curve is not a named one")
+        came = type_name(identifier[1].tag) if len(identifier) > 1 else "nothing"
+        message = f"the elliptic curve of the public key is not a named one but {came}"
+        raise RemoteProtocolError("key/unsupported", message)
     return algorithm, _der.read_oid(identifier[1]), parts[1].content
 
 
@@ -173,12 +189,16 @@ def _refuse_weak_rsa_untrusted(bits: bytes, limits: Limits) -> None:
     _der.check_der(bits[1:], limits)
     numbers = _der.children(_der.read_element(bits[1:]))
     if [number.tag for number in numbers] != [_der.INTEGER, _der.INTEGER]:
-        raise RemoteProtocolError("key/unsupported", "not an RSA key")
+        message = "the RSA public key is not a modulus and an exponent"
+        raise RemoteProtocolError("key/unsupported", message)
     modulus, exponent = map(_der.read_integer, numbers)
     if modulus.bit_length() > _RSA_BITS_MAX:
-        raise RemoteProtocolError("key/unsupported", f"RSA keys end at {_RSA_BITS_MAX} bits")
+        message = f"the RSA key has {modulus.bit_length()} bits, {_RSA_BITS_MAX} are allowed"
+        raise RemoteProtocolError("key/unsupported", message)
     if not _RSA_EXPONENT_MIN <= exponent < _RSA_EXPONENT_MAX or exponent % 2 == 0:
-        raise RemoteProtocolError("key/weak", "the RSA exponent is not odd and at least 65537")
+        came = str(exponent) if exponent.bit_length() <= 64 else f"of {exponent.bit_length()} bits"
+        message = f"the RSA exponent is {came}, not an odd number from 65537 to 2^256"
+        raise RemoteProtocolError("key/weak", message)
     if modulus % 2 == 0:
         raise RemoteProtocolError("key/weak", "the RSA modulus is even")
 

@@ -71,6 +71,22 @@ _LABELS: Final = {
 }
 
 
+def named_kind(kind: Kind) -> str:
+    """Return the name of a kind with its article."""
+    name = kind.value
+    if kind in (Kind.UNKNOWN, Kind.PARAMETERS):
+        return name
+    return f"{'an' if name[0] in 'aeiouO' or kind is Kind.SSH_PUBLIC_KEY else 'a'} {name}"
+
+
+def not_a(wanted: Kind, der: bytes) -> str:
+    """Return that `der` is not what is wanted, and what it is, where that can be told."""
+    kind = kind_of(der)
+    if kind in (wanted, Kind.UNKNOWN):
+        return f"not a well-formed {wanted.value}"
+    return f"not a {wanted.value} but {named_kind(kind)}"
+
+
 def kind_of_label(label: str) -> Kind:
     """Return what a PEM label says; the older ones name the algorithm first. RFC 7468 4."""
     found = _LABELS.get(label)

@@ -24,6 +24,7 @@ from est_core.asn1.attributes import (
 )
 from est_core.asn1.distinguished_name import decode_name
 from est_core.asn1.keys import PublicKeyFacts, SignatureAlgorithm, SpkiDer, gated_key_facts
+from est_core.asn1.kinds import Kind, not_a
 from est_core.asn1.oid_names import named
 from est_core.asn1.request_signature import read_identifier, signature_verifies
 from est_core.asn1.requested import decoded_extensions, requested_extensions
@@ -124,7 +125,7 @@ def parse_cert_request(der: bytes, limits: Limits) -> CertRequest:
     """
     _der.check_der(der, limits)
     info, identifier, _ = _outer_untrusted(der)
-    subject, spki, elements = _info_untrusted(info)
+    subject, spki, elements = _info_untrusted(info, der)
     algorithm, _ = read_identifier(identifier)
     name = decode_name(subject, limits, "the subject")
     key = gated_key_facts(spki, limits)
@@ -154,19 +155,19 @@ def _outer_untrusted(der: bytes) -> tuple[_der.Element, _der.Element, _der.Eleme
     outer = _der.expect(_der.read_element(der), _der.SEQUENCE, "csr/malformed", "the request")
     parts = _der.children(outer)
     if [part.tag for part in parts] != [_der.SEQUENCE, _der.SEQUENCE, _der.BIT_STRING]:
-        raise _malformed("not a certificate request")
+        raise _malformed(not_a(Kind.REQUEST, der))
     return parts[0], parts[1], parts[2]
 
 
 def _info_untrusted(
-    info: _der.Element,
+    info: _der.Element, der: bytes
 ) -> tuple[_der.Element, _der.Element, tuple[_der.Element, ...]]:
     """Return subject, subjectPKInfo and the attributes, which some leave out where none is."""
     parts = _der.children(info)
     tags = [part.tag for part in parts]
     wanted = [_der.INTEGER, _der.SEQUENCE, _der.SEQUENCE]
     if tags not in (wanted, [*wanted, _ATTRIBUTES]):
-        raise _malformed("not a CertificationRequestInfo")
+        raise _malformed(not_a(Kind.REQUEST, der))
     version = _der.read_integer(parts[0])
     if version:
         raise _malformed(f"the version is {version + 1} (INTEGER {version}), only 1 (0) is known")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from est_core._errors import Fault, RemoteProtocolError
 from est_core._limits import Limits
 from est_core._oids import CHANGE_SUBJECT_NAME
+from est_core.asn1.certificates import UNREADABLE, names_of
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.checks.names import canonical_general_names, same_name
 
@@ -29,21 +29,17 @@ def check_renewal(csr: CertRequest, current: x509.Certificate, limits: Limits) -
     if csr.attribute(CHANGE_SUBJECT_NAME):
         raise _refusal("renewal/change-subject-name", "a change of names is not offered here")
     try:
-        subject, names = current.subject, _subject_alt_name(current)
+        subject, names = names_of(current)
+        kept = canonical_general_names(names, limits)
         spki = public_key_der(current)
-    except (
-        ValueError,
-        TypeError,
-        UnsupportedAlgorithm,
-        x509.DuplicateExtension,
-        x509.UnsupportedGeneralNameType,
-        Warning,  # for a long common name, where the program turned warnings into errors
-    ) as exc:
-        raise _refusal("renewal/certificate", "the current certificate is malformed") from exc
+    except RemoteProtocolError as exc:
+        raise _unreadable(exc.message) from exc
+    except UNREADABLE as exc:
+        raise _unreadable("its public key cannot be read") from exc
     if not same_name(csr.subject, subject):
         raise _refusal("renewal/subject", "the subject is not that of the current certificate")
     asked = canonical_general_names(csr.subject_alt_name_der, limits)
-    if asked != canonical_general_names(names, limits):
+    if asked != kept:
         raise _refusal(
             "renewal/subject-alt-name",
             "the subjectAltName is not that of the current certificate",
@@ -61,9 +57,5 @@ def _refusal(code: str, message: str) -> RemoteProtocolError:
     return RemoteProtocolError(code, message, Fault.CONTENT)
 
 
-def _subject_alt_name(certificate: x509.Certificate) -> bytes | None:
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return None
-    return extension.value.public_bytes()
+def _unreadable(reason: str) -> RemoteProtocolError:
+    return _refusal("renewal/certificate", f"the current certificate is malformed: {reason}")

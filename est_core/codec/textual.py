@@ -16,7 +16,7 @@ from typing import Final
 
 from est_core._errors import Fault, RemoteProtocolError
 from est_core.asn1 import _der
-from est_core.asn1.kinds import Kind, kind_of, kind_of_label
+from est_core.asn1.kinds import Kind, kind_of, kind_of_label, named_kind
 from est_core.codec._grammar import base64_octets_untrusted
 
 WHITE_SPACE: Final = b"\r\n \t"  # exactly the four of RFC 8951 3.1
@@ -320,11 +320,3 @@ def instead(blocks: Iterable[Block], wanted: Kind | None) -> str:
     ]
     more = f" and {len(kinds) - _SHOWN} more" * (len(kinds) > _SHOWN)
     return f"has no {name}, but {', '.join(kinds[:_SHOWN])}{more}"
-
-
-def named_kind(kind: Kind) -> str:
-    """Return the name of a kind with its article."""
-    name = kind.value
-    if kind in (Kind.UNKNOWN, Kind.PARAMETERS):
-        return name
-    return f"{'an' if name[0] in 'aeiouO' or kind is Kind.SSH_PUBLIC_KEY else 'a'} {name}"

@@ -10,8 +10,8 @@ import binascii
 from typing import Final
 
 from est_core._errors import LocalProtocolError, RemoteProtocolError
-from est_core.asn1.kinds import Kind
-from est_core.codec.textual import Form, Textual, named_kind, one_of, read_textual
+from est_core.asn1.kinds import Kind, named_kind
+from est_core.codec.textual import Form, Textual, one_of, read_textual
 
 _BLOCKS_MAX: Final = 16  # a chain of certificates around the one thing that is wanted
 

@@ -17,8 +17,10 @@ from est_core.asn1.attributes import (
     read_extensions,
     read_general_names,
     read_name,
+    read_oid_value,
 )
-from est_core.asn1.cms import read_certificate, read_certs_only, write_certs_only
+from est_core.asn1.certificates import key_of_unreadable, unreadable
+from est_core.asn1.cms import read_bag, read_certificate, read_certs_only, write_certs_only
 from est_core.asn1.csrattrs import CsrAttrs, parse_csrattrs
 from est_core.asn1.keys import public_key_facts, signature_algorithm_for
 from est_core.asn1.pkcs10 import (
@@ -119,18 +121,24 @@ def _signature(csr: CertRequest) -> str:
 
 
 def cms(data: bytes) -> str:
-    """A bag is refused, or holds bounded certificates that our own bag holds just as well."""
+    """A bag is refused, or its readable certificates are bounded, and our bag holds them too."""
     try:
-        certificates = read_certs_only(data, LIMITS)
+        bag = read_bag(data, LIMITS)
     except RemoteProtocolError as error:
         return told(error)
-    assert 0 < len(certificates) <= LIMITS.certificates
+    certificates = bag.certificates
+    assert 0 < len(certificates) + len(bag.left_out) <= LIMITS.certificates
+    for each in bag.left_out:
+        assert each.der in data
+        assert "\n" not in each.text
+    if not certificates:
+        return f"none of {len(bag.left_out)}"
     assert len(set(certificates)) == len(certificates)
     written = write_certs_only(certificates)
     again = read_certs_only(written, LIMITS)
     assert set(again) == set(certificates)
     assert write_certs_only(again) == written
-    return f"ok {len(certificates)}"
+    return f"ok {len(certificates)} {len(bag.left_out)}"
 
 
 def certificate(data: bytes) -> str:
@@ -138,6 +146,9 @@ def certificate(data: bytes) -> str:
     try:
         found = read_certificate(data, LIMITS)
     except RemoteProtocolError as error:
+        text = unreadable(data, 1).text
+        assert "\n" not in text
+        _ = key_of_unreadable(data)
         return told(error)
     assert found.public_bytes(Encoding.DER) == data
     return f"ok {len(found.extensions)}"
@@ -225,6 +236,7 @@ def attributes(data: bytes) -> str:
         lambda: f"name {len(list(read_name(data, LIMITS))) <= LIMITS.names}",
         lambda: f"names {len(read_general_names(data, LIMITS)) <= LIMITS.names}",
         lambda: f"text {len(read_directory_string(data, LIMITS)) <= LIMITS.challenge_chars}",
+        lambda: f"oid {len(read_oid_value(data)) > 0}",
         lambda: f"exts {len(read_extensions(attribute, LIMITS)) <= LIMITS.csr_extensions}",
         lambda: f"change {_changed(attribute)}",
     )

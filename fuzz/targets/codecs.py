@@ -14,6 +14,7 @@ from est_core import (
     MalformedCredentials,
     RemoteProtocolError,
 )
+from est_core.asn1.kinds import Kind
 from est_core.codec.authheader import (
     parse_authorization,
     parse_challenges,
@@ -23,6 +24,7 @@ from est_core.codec.authheader import (
 from est_core.codec.media import MAX_PARAMETERS, parse_media_type
 from est_core.codec.multipart_core import MAX_PARTS, parse_multipart_core, write_multipart_core
 from est_core.codec.retry import MAX_DELAY_S, format_http_date, parse_retry_after, retry_at
+from est_core.codec.textual import one_of, read_textual
 from est_core.codec.transfer import decode, encode
 from est_core.testing import FIXED_INSTANT
 from fuzz import corpus
@@ -30,6 +32,8 @@ from fuzz.cast import LIMITS
 from fuzz.target import Shape, Target, told
 
 _BODY_BYTES: Final = 8192
+_BLOCKS: Final = 8
+_MESSAGE_CHARS: Final = 1024
 
 
 def transfer(data: bytes) -> str:
@@ -51,6 +55,32 @@ def transfer(data: bytes) -> str:
         assert pem or not data.lstrip().startswith(b"-----")
         assert der or octets != data
         outcomes.append("ok")
+    return " ".join(outcomes)
+
+
+def textual(data: bytes) -> str:
+    """A file is refused, or has a bounded number of blocks, each of which can be asked for.
+
+    Messages are short.
+    """
+    try:
+        found = read_textual(data, max_bytes=_BODY_BYTES, max_blocks=_BLOCKS)
+    except RemoteProtocolError as error:
+        return told(error)
+    assert 0 < len(found.blocks) <= _BLOCKS
+    for number, block in enumerate(found.blocks, 1):
+        assert block.position == number
+        assert len(block.der) <= len(data)
+        assert bool(block.problem) == bool(block.code)
+    outcomes = [found.form.value]
+    for wanted in (None, *Kind):
+        try:
+            chosen = one_of(found, wanted)
+        except RemoteProtocolError as error:
+            assert len(error.message) < _MESSAGE_CHARS
+            continue
+        assert chosen in found.blocks
+        outcomes.append(chosen.kind.name)
     return " ".join(outcomes)
 
 
@@ -164,12 +194,26 @@ _HTTP_WORDS: Final = (
 )
 _CBOR_WORDS: Final = (b"\x80", b"\x9f", b"\xff", b"\xf6", b"\x58\x20", b"\x5f", b"\x19\x01\x1c")
 
+_PEM_WORDS: Final = (
+    *(b"-----BEGIN X509 CRL-----", b"-----END X509 CRL-----", b"-----BEGIN ", b"-----", b"\0"),
+    *(b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n", b"\xef\xbb\xbf"),
+    *(b"\xff\xfe", b"Proc-Type: 4,ENCRYPTED\n\n", b"EC PARAMETERS", b"TRUSTED CERTIFICATE"),
+    *(b"PRIVATE KEY", b"ssh-rsa ", b"\xfe\xed\xfe\xed", b"0", b"M", b"=", b"\r\n"),
+)
+
 TARGETS: Final = (
     Target(
         run=transfer,
         shape=Shape.LINES,
         seeds=corpus.bodies,
         words=(b"-----BEGIN X-----", b"-----END X-----", b"\0", b"=", b"\r\n", b"M", b"0"),
+        max_bytes=_BODY_BYTES,
+    ),
+    Target(
+        run=textual,
+        shape=Shape.LINES,
+        seeds=lambda: (*corpus.bodies(), *corpus.files()),
+        words=_PEM_WORDS,
         max_bytes=_BODY_BYTES,
     ),
     Target(run=media, seeds=lambda: _MEDIA_TYPES, words=_HTTP_WORDS, max_bytes=2048),

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import atexit
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from est_transports.config_reader import CONFIG_FILE, load_config
 from est_transports.config_text import CONFIG_TEXT
+from est_transports.credential_files import (
+    CredentialFileError,
+    load_pem_certificates,
+    load_pem_crls,
+    load_pem_private_key,
+    load_request,
+)
 from est_transports.toml_tables import ConfigError
+from fuzz import corpus
 from fuzz.target import Shape, Target
 
 
@@ -37,6 +46,29 @@ def est_toml(data: bytes) -> str:
     return f"ok {config.auth.require_pop} {len(config.labels)} {len(config.profiles)}"
 
 
+def credential_files(data: bytes) -> str:
+    """A file is used, or refused by one line that names it, whatever is wanted of it."""
+    file = _file()
+    file.write_bytes(data)
+    told: list[str] = []
+    readers: tuple[Callable[[], object], ...] = (
+        lambda: len(load_pem_certificates(file, left_out=told.append)),
+        lambda: len(load_request(file)) > 0,
+        lambda: len(load_pem_crls(file)),
+        lambda: type(load_pem_private_key(file)).__name__,
+    )
+    outcomes = []
+    for read in readers:
+        try:
+            outcomes.append(str(read()))
+        except CredentialFileError as error:
+            assert str(error).startswith(f"{file}: ")
+            assert "\n" not in str(error)
+            outcomes.append(" ".join(word for word in error.reason.split()[:4] if word.isalpha()))
+    assert all(line.startswith(f"{file}: left out ") for line in told)
+    return " ".join(outcomes)
+
+
 def _texts() -> tuple[bytes, ...]:
     """Return the file that `est init` writes, as it is and with every key turned on."""
     lines = CONFIG_TEXT.splitlines()
@@ -54,5 +86,12 @@ _WORDS: Final = (
 )
 
 TARGETS: Final = (
+    Target(
+        run=credential_files,
+        seeds=lambda: (*corpus.files(), *corpus.certificates(), *corpus.requests()),
+        shape=Shape.LINES,
+        words=(b"-----BEGIN ", b"-----END ", b"PRIVATE KEY-----", b"X509 CRL-----", b"\0", b"0"),
+        max_bytes=16384,
+    ),
     Target(run=est_toml, seeds=_texts, shape=Shape.LINES, words=_WORDS, max_bytes=16384),
 )

@@ -401,17 +401,24 @@ def test_a_change_of_names_is_refused_and_not_ignored() -> None:
     assert code_of(csr, certificate(DEVICE, NAMES)) == "renewal/change-subject-name"
 
 
-@pytest.mark.parametrize(
-    "extra",
-    [
-        x509.UnrecognizedExtension(x509.ObjectIdentifier(SAN), b"\x30\x04\xa3\x02\x30\x00"),
-        x509.UnrecognizedExtension(x509.ObjectIdentifier(SAN), b"garbage"),
-    ],
-    ids=["x400Address", "garbage"],
-)
-def test_a_certificate_that_cannot_be_read_is_not_renewed(extra: x509.ExtensionType) -> None:
-    current = pki().ca.issue(Subject(name="device-1", extra=(extra,))).certificate
-    assert code_of(renewal(common_name("device-1")), current) == "renewal/certificate"
+def with_extension(oid: str, value: bytes) -> x509.Certificate:
+    extra = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value)
+    return pki().ca.issue(Subject(name="device-1", extra=(extra,))).certificate
+
+
+def test_a_certificate_whose_names_cannot_be_read_is_not_renewed() -> None:
+    csr = renewal(common_name("device-1"))
+    assert code_of(csr, with_extension(SAN, b"garbage")) == "renewal/certificate"
+
+
+def test_a_name_of_a_kind_that_nobody_asks_for_is_another_name() -> None:
+    csr = renewal(common_name("device-1"))
+    x400 = with_extension(SAN, b"\x30\x04\xa3\x02\x30\x00")
+    assert code_of(csr, x400) == "renewal/subject-alt-name"
+
+
+def test_other_extensions_of_the_certificate_may_be_malformed() -> None:
+    assert code_of(renewal(common_name("device-1")), with_extension("2.5.29.32", b"x")) == ""
 
 
 def test_alternative_names_that_are_none_are_the_peers_mistake() -> None:

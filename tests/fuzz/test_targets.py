@@ -17,6 +17,10 @@ SECONDS: Final = 0.2
 READERS: Final = ("parse_", "read_", "check_der", "check_ber", "decode")
 """How functions are called that take what a peer sent."""
 NOT_FOR_BYTES: Final = {
+    "decode_name",
+    "decode_extensions",
+    "decoded_extensions",
+    "read_identifier",
     "read_attribute",  # these take elements of what passed the gate, and are called for it
     "read_oid",
     "read_integer",

@@ -16,13 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import Limits, RemoteProtocolError
+from est_core.asn1.cms import write_bag
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_valid
 from tests.core.asn1.build import (
     CHALLENGE_PASSWORD,
     EXTENSION_REQUEST,
+    GOST_KEY,
     P256,
     SAN,
     attribute,
+    certificate,
     extension,
     name,
     oid,
@@ -33,6 +36,7 @@ from tests.core.asn1.build import (
     spki,
     subject_with,
     tlv,
+    unsigned,
 )
 
 LIMITS = Limits()
@@ -450,3 +454,58 @@ def test_a_damaged_twin_raises_our_error_alone(data: st.DataObject) -> None:
         signature_is_valid(csr)
         csr.public_key()
         csr.subject.public_bytes()
+
+
+# --- Something else, and keys ---------------------------------------------------------------------
+
+
+def key_info(identifier: bytes, bits: bytes) -> bytes:
+    return seq(identifier, tlv(3, b"\0" + bits))
+
+
+def rsa_numbers(modulus: int, exponent: int) -> bytes:
+    numbers = (modulus, exponent)
+    return seq(*(tlv(2, n.to_bytes(n.bit_length() // 8 + 1, "big")) for n in numbers))
+
+
+RSA = seq(oid("1.2.840.113549.1.1.1"), tlv(5))
+
+
+@pytest.mark.parametrize(
+    "der, words",
+    [
+        (certificate(), "not a certificate request but a certificate"),
+        (spki(p256()), "not a certificate request but a public key"),
+        (write_bag([certificate()]), "not a certificate request but a PKCS#7 bag"),
+        (seq(seq(), seq(), tlv(3, b"\0")), "not a well-formed certificate request"),
+    ],
+)
+def test_what_came_instead_of_a_request_is_named(der: bytes, words: str) -> None:
+    code, text = refusal(der)
+    assert (code, words in text) == ("csr/malformed", True)
+
+
+@pytest.mark.parametrize(
+    "key, code, words",
+    [
+        (GOST_KEY, "key/unsupported", "1.2.643.7.1.1.1.1"),
+        (spki(p256())[:-1] + b"\xff", "key/unsupported", "curve P-256 (1.2.840.10045.3.1.7)"),
+        (key_info(RSA, rsa_numbers(1 << 2047, 3)), "key/weak", "exponent is 3,"),
+        (key_info(RSA, rsa_numbers(1 << 2047, 65537)), "key/weak", "modulus is even"),
+        (key_info(RSA, rsa_numbers(1 << 16384, 65537)), "key/unsupported", "16385 bits, 16384"),
+        (key_info(RSA, tlv(5)), "key/unsupported", "not a modulus and an exponent"),
+        (
+            key_info(seq(oid("1.2.840.10045.2.1"), seq()), b"\4"),
+            "key/unsupported",
+            "not a named one but SEQUENCE",
+        ),
+        (
+            key_info(seq(oid("1.3.101.112"), tlv(5)), bytes(32)),
+            "key/unsupported",
+            "Ed25519 (1.3.101.112) has parameters",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_key_is_said(key: bytes, code: str, words: str) -> None:
+    found, text = refusal(unsigned(key=key))
+    assert (found, words in text) == (code, True), text
