@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
 project = "est-sansio"
@@ -50,7 +49,6 @@ def add_contents(_app: Sphinx, name: str, source: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Tell Sphinx of the above, and that diagrams are shown as text: no script draws them."""
+    """Tell Sphinx of the above."""
     app.connect("source-read", add_contents)
-    app.add_lexer("mermaid", TextLexer)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -26,7 +26,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCS: Final = ROOT / "docs"
 PORT: Final = "8443"
-PLAIN: Final = frozenset({"text", "http", "mermaid"})
+PLAIN: Final = frozenset({"text", "http"})
 """Languages of blocks that show something and are no program."""
 
 _FENCE: Final = re.compile(

@@ -1,12 +1,13 @@
 """Writes docs/explanation/state-diagrams.md from the transition tables: see `COMMAND`.
 
-Mermaid text, which a forge draws, and the same as a table, which every reader can read.
+Pictures, and the same as tables, which every reader can read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from pathlib import Path
 from typing import Final, TypeVar
 
 from est_core._tables import (
@@ -16,12 +17,17 @@ from est_core._tables import (
     ServerState,
 )
 from tests.docs.pages import DOCS
+from tests.docs.state_pictures import picture
+from tests.docs.state_places import CLIENT as CLIENT_PLACES
+from tests.docs.state_places import SERVER as SERVER_PLACES
 
 _State = TypeVar("_State", bound=Enum)
 _Input = TypeVar("_Input")
 
 COMMAND: Final = "python -m tests.docs.state_diagrams"
 PAGE: Final = DOCS / "explanation" / "state-diagrams.md"
+SERVER_PICTURE: Final = PAGE.with_name("server-states.svg")
+CLIENT_PICTURE: Final = PAGE.with_name("client-states.svg")
 
 HEAD: Final = f"""\
 # The state machines
@@ -69,9 +75,9 @@ def page() -> str:
         [
             HEAD,
             SERVER,
-            *_machine(ServerState.RECEIVED, SERVER_TRANSITIONS),
+            *_machine(SERVER_PICTURE, "The states of a server exchange", SERVER_TRANSITIONS),
             CLIENT,
-            *_machine(ClientState.IDLE, CLIENT_TRANSITIONS),
+            *_machine(CLIENT_PICTURE, "The states of a client exchange", CLIENT_TRANSITIONS),
         ]
     ).removesuffix("\n")
 
@@ -86,19 +92,36 @@ def edges(
     return found
 
 
-def _machine(start: _State, transitions: Mapping[tuple[_State, _Input], _State]) -> Iterator[str]:
-    arrows = edges(transitions)
-    yield "```mermaid\nstateDiagram-v2\n"
-    for state in type(start):
-        yield f'    state "{_name(state)}" as {state.name}\n'
-    yield f"    [*] --> {start.name}\n"
-    for (state, target), causes in arrows.items():
-        yield f"    {state.name} --> {target.name}: {', '.join(causes)}\n"
-    for state in type(start):
-        if state not in {source for source, _ in arrows}:
-            yield f"    {state.name} --> [*]\n"
-    yield "```\n\n| in the state | by | to the state |\n| --- | --- | --- |\n"
-    for (state, target), causes in arrows.items():
+def pictures() -> dict[Path, str]:
+    """Return the pictures, by the files that they belong in."""
+    return {
+        SERVER_PICTURE: picture(
+            "The states of a server exchange",
+            _name(ServerState.RECEIVED),
+            _named(edges(SERVER_TRANSITIONS)),
+            SERVER_PLACES,
+        ),
+        CLIENT_PICTURE: picture(
+            "The states of a client exchange",
+            _name(ClientState.IDLE),
+            _named(edges(CLIENT_TRANSITIONS)),
+            CLIENT_PLACES,
+        ),
+    }
+
+
+def _named(
+    arrows: Mapping[tuple[_State, _State], tuple[str, ...]],
+) -> dict[tuple[str, str], tuple[str, ...]]:
+    return {(_name(state), _name(target)): causes for (state, target), causes in arrows.items()}
+
+
+def _machine(
+    file: Path, title: str, transitions: Mapping[tuple[_State, _Input], _State]
+) -> Iterator[str]:
+    yield f"![{title}, as in the table below]({file.name})\n\n"
+    yield "| in the state | by | to the state |\n| --- | --- | --- |\n"
+    for (state, target), causes in edges(transitions).items():
         listed = ", ".join(f"`{cause}`" for cause in causes)
         yield f"| `{_name(state)}` | {listed} | `{_name(target)}` |\n"
     yield "\n"
@@ -115,3 +138,5 @@ def _name(part: object) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), "utf-8")
+    for drawn, text in pictures().items():
+        drawn.write_text(text, "utf-8")
