@@ -77,6 +77,7 @@ MODULES: Final = {
         "est_transports.trio_server",
         "est_transports.on_sockets",
         "est_transports.sockets_connection",
+        "est_transports.on_asyncio",
         "est_transports.sockets_server",
         "est_transports.sockets_ssl",
         "est_transports.service",

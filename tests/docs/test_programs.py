@@ -46,14 +46,9 @@ def test_programs_use_public_names_only(program: Block) -> None:
     assert [each for each in imported if each[1] not in public.get(str(each[0]), ())] == []
 
 
-def test_a_transport_on_asyncio_takes_about_a_hundred_lines() -> None:
-    text = next(program.text for program in PROGRAMS if program.rest == "asyncio_server.py")
-    assert len([line for line in text.splitlines() if line.strip()]) <= 105
-
-
-def test_a_transport_of_ones_own_takes_less_than_sixty_lines() -> None:
+def test_a_transport_of_ones_own_takes_some_seventy_lines() -> None:
     text = next(program.text for program in PROGRAMS if program.rest == "transport.py")
-    assert len([line for line in text.splitlines() if line.strip()]) < 60
+    assert len([line for line in text.splitlines() if line.strip()]) < 70
 
 
 def test_a_coap_client_over_a_dtls_of_ones_own_takes_less_than_a_hundred_lines() -> None:

@@ -95,12 +95,12 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
         "stores.sqlite_schema",
         "stores.sqlite_connections",
         "stores.sqlite stores.postgres",
-        "trio_tls trio_dtls sockets_dtls sockets_tls",
-        "trio_threads trio_places",
-        "trio_coap trio_server sockets_coap sockets_connection aiocoap_messages",
+        "trio_tls trio_dtls asyncio_tls asyncio_dtls sockets_dtls sockets_tls",
+        "trio_threads trio_places asyncio_questions asyncio_places",
+        "trio_coap trio_server asyncio_server sockets_coap sockets_connection aiocoap_messages",
         "sockets_server",
         "sockets_ssl",
-        "on_sockets on_trio on_aiocoap on_asgi",
+        "on_sockets on_trio on_asyncio on_aiocoap on_asgi",
     ),
     # T3: services.
     (

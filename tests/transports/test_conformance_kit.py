@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +38,7 @@ from est_transports import trio_coap
 from est_transports._clock import instant
 from est_transports.h11_conn import ClientConnection, ResponseReceived
 from est_transports.http_service import ServiceConfig
+from est_transports.on_asyncio import Server as AsyncioServer
 from est_transports.on_sockets import CoapServer, Server, serve_ssl_connection
 from est_transports.on_trio import Server as TrioServer
 from est_transports.tls import TlsError
@@ -191,6 +194,50 @@ class AsyncTrioDriver(TrioDriver):
     application = AsyncAsking
 
 
+class AsyncioDriver(HttpsDriver):
+    """Server on asyncio."""
+
+    application: Callable[[Callable[[ServerQuestion], Decision]], Any] = Asking
+
+    def start(self, service: TransportService) -> None:
+        context, listener = tls_context(), socket.create_server(("127.0.0.1", 0))
+        self.port = listener.getsockname()[1]
+        begun: Future[tuple[AsyncioServer, asyncio.AbstractEventLoop]] = Future()
+
+        async def serve() -> None:
+            server = AsyncioServer(
+                context_source=lambda: context,
+                application=type(self).application(service.decide),
+                config=config_of(service),
+                clock=hurried(HURRY),
+            )
+            begun.set_result((server, asyncio.get_running_loop()))
+            await server.serve(listener)
+
+        thread = threading.Thread(target=asyncio.run, args=(serve(),))
+        thread.start()
+        server, loop = begun.result(PATIENCE_S)
+        self.end.callback(thread.join, PATIENCE_S)
+        self.end.callback(loop.call_soon_threadsafe, server.stop, 0)
+
+
+class AwaitedAsking:
+    """An application of coroutine functions, for asyncio."""
+
+    def __init__(self, decide: Callable[[ServerQuestion], Decision]) -> None:
+        async def wait(question: ServerQuestion) -> Decision:
+            return await asyncio.to_thread(decide, question)
+
+        self.authenticate = self.ca_certs = self.csr_attrs = wait
+        self.enroll = self.reenroll = wait
+
+
+class AsyncAsyncioDriver(AsyncioDriver):
+    """The same with an application of coroutine functions."""
+
+    application = AwaitedAsking
+
+
 class SslDriver(HttpsDriver):
     """Connections of the standard library's `ssl`."""
 
@@ -312,7 +359,14 @@ class CoapTrioDriver(CoapDriver):
         self.end.enter_context(in_trio_thread(begin))
 
 
-HTTPS_DRIVERS: Final = (SocketsDriver, TrioDriver, AsyncTrioDriver, SslDriver)
+HTTPS_DRIVERS: Final = (
+    SocketsDriver,
+    TrioDriver,
+    AsyncTrioDriver,
+    AsyncioDriver,
+    AsyncAsyncioDriver,
+    SslDriver,
+)
 COAP_DRIVERS: Final = (CoapSocketsDriver, CoapTrioDriver)
 
 

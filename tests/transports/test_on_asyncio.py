@@ -1,0 +1,681 @@
+"""The server and the client on asyncio, over the loopback interface."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+
+import pytest
+
+from est_core import (
+    BasicCredentials,
+    CACertsReceived,
+    ClientSession,
+    CSRAttrsReceived,
+    Enrolled,
+    EstUri,
+    Failed,
+    Issue,
+    Limits,
+    LocalProtocolError,
+    Pend,
+    RetryLater,
+    TlsVersion,
+)
+from est_transports.asyncio_tls import TlsStream
+from est_transports.errand import ClientTimeouts
+from est_transports.http_service import Timeouts
+from est_transports.on_asyncio import Client, Server
+from est_transports.on_sockets import CoapServer
+from est_transports.tls import ClientTlsConfig, TlsEngine, client_context
+from est_transports.trust import TrustAnchors
+from tests.pki import pki
+from tests.transports.async_application import AsyncFakeApplication, HalfAsync
+from tests.transports.coap_site import a_coap_service
+from tests.transports.coap_udp import a_udp_socket
+from tests.transports.fake_application import (
+    CACERTS,
+    CACERTS_CLOSE,
+    PASSWORD,
+    USER,
+    FakeApplication,
+    Log,
+    client_config,
+    enroll_request,
+    identity_of,
+    new_device,
+    service,
+    statuses,
+    tls_context,
+)
+
+Test = Callable[..., Coroutine[Any, Any, None]]
+PASSED = BasicCredentials(user=USER, password=PASSWORD)
+PATIENCE_S = 10
+
+
+def on_asyncio(test: Test) -> Callable[..., None]:
+    """Run an async test, for ten seconds at most, with what asyncio finds suspicious an error."""
+
+    @wraps(test)
+    def run(*args: object, **kwargs: object) -> None:
+        async def bounded() -> None:
+            async with asyncio.timeout(PATIENCE_S):
+                await test(*args, **kwargs)
+
+        asyncio.run(bounded(), debug=True)
+
+    return run
+
+
+def client_engine() -> TlsEngine:
+    trust = TrustAnchors(explicit=(pki().ca.certificate,))
+    return TlsEngine(client_context(ClientTlsConfig(server_name="localhost", trust=trust)))
+
+
+@dataclass
+class Running:
+    """A server that runs, and how to reach it."""
+
+    server: Server
+    application: Any
+    log: Log
+    port: int
+    serving: asyncio.Task[None]
+    streams: list[TlsStream] = field(default_factory=list)
+
+    @property
+    def uri(self) -> EstUri:
+        return EstUri.parse(f"https://localhost:{self.port}")
+
+    def session(self, **changes: object) -> ClientSession:
+        return ClientSession(self.uri, trust=(pki().ca.certificate,), **changes)  # type: ignore[arg-type]
+
+    async def connect(self) -> TlsStream:
+        stream = TlsStream(await tcp(self.port), client_engine())
+        self.streams.append(stream)
+        await stream.do_handshake()
+        return stream
+
+    async def ask(self, *pieces: bytes) -> bytes:
+        """Send the pieces over one connection and return all there is to read."""
+        stream = await self.connect()
+        for piece in pieces:
+            await stream.send_all(piece)
+        answers = await read_all(stream)
+        await stream.aclose()
+        return answers
+
+
+async def tcp(port: int) -> socket.socket:
+    """A connected socket."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+    return sock
+
+
+async def read_all(stream: TlsStream) -> bytes:
+    answers = b""
+    while data := await stream.receive_some():
+        answers += data
+    return answers
+
+
+async def read_answer(stream: TlsStream) -> bytes:
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        data = await stream.receive_some()
+        assert data
+        answer += data
+    return answer
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def running(application: Any = None, **changes: Any) -> AsyncIterator[Running]:
+    """Run a server on a free port; stop it at the end."""
+    application = application or FakeApplication()
+    log, context = Log(), tls_context()
+    server = Server(
+        context_source=lambda: context,
+        application=application,
+        **{"config": service(), "observe": log, **changes},
+    )
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    serving = asyncio.create_task(server.serve(listener))
+    est = Running(server, application, log, port, serving)
+    try:
+        yield est
+    finally:
+        server.stop(drain_s=1)
+        for stream in est.streams:
+            stream.close()
+        with suppress(asyncio.CancelledError):
+            await serving
+
+
+# The server
+
+
+@on_asyncio
+async def test_a_connection_serves_one_request_after_the_other() -> None:
+    async with running() as est:
+        answers = await est.ask(CACERTS, CACERTS, enroll_request(b"x"), CACERTS_CLOSE)
+        assert statuses(answers) == [200, 200, 401, 200]
+    assert est.log.codes == [(200, ""), (200, ""), (401, "auth/missing"), (200, "")]
+    assert est.log.records[0].peer.startswith("127.0.0.1:")
+
+
+@on_asyncio
+async def test_requests_sent_ahead_are_answered_in_order() -> None:
+    async with running() as est:
+        assert statuses(await est.ask(CACERTS * 5 + CACERTS_CLOSE)) == [200] * 6
+
+
+@on_asyncio
+async def test_a_refused_upload_is_answered_though_more_was_sent() -> None:
+    raw = enroll_request(b"", framing=b"Content-Length: 150000")
+    async with running() as est:
+        assert statuses(await est.ask(raw + b"a" * 150000, CACERTS)) == [413]
+
+
+@on_asyncio
+async def test_an_application_is_asked_in_threads_or_in_the_loop() -> None:
+    here = threading.get_ident()
+    async with running() as est:
+        await est.ask(CACERTS_CLOSE)
+        assert here not in est.application.threads
+    async with running(threads=0) as est:
+        await est.ask(CACERTS_CLOSE)
+        assert set(est.application.threads) == {here}
+
+
+@on_asyncio
+async def test_an_application_of_coroutine_functions_is_awaited_in_the_loop() -> None:
+    async with running(AsyncFakeApplication()) as est:
+        answers = await est.ask(CACERTS, enroll_request(b"x"), CACERTS_CLOSE)
+        assert statuses(answers) == [200, 401, 200]
+        assert set(est.application.decider.threads) == {threading.get_ident()}
+
+
+@on_asyncio
+async def test_an_application_that_is_half_async_is_refused() -> None:
+    with pytest.raises(LocalProtocolError):
+        async with running(HalfAsync()):
+            pass
+
+
+@on_asyncio
+async def test_no_more_threads_than_allowed() -> None:
+    gate = threading.Barrier(2, timeout=5)  # breaks unless two are in at once
+    lock, inside, most = threading.Lock(), 0, 0
+
+    def meet() -> None:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        gate.wait()
+        with lock:
+            inside -= 1
+
+    async with running(FakeApplication(before=meet), threads=2) as est:
+        await asyncio.gather(*(est.ask(CACERTS_CLOSE) for _ in range(4)))
+        assert [status for status, _ in est.log.codes] == [200] * 4
+    assert most == 2
+
+
+@on_asyncio
+async def test_a_broken_application_does_not_end_the_server(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fall_over() -> None:
+        raise ZeroDivisionError("by chance")
+
+    async with running(FakeApplication(before=fall_over)) as est:
+        assert statuses(await est.ask(CACERTS_CLOSE)) == [500]
+        est.application.before = lambda: None
+        assert statuses(await est.ask(CACERTS_CLOSE)) == [200]
+    assert "ZeroDivisionError" in caplog.text
+
+
+@on_asyncio
+async def test_a_slow_application_is_answered_for_and_the_connection_goes_on() -> None:
+    gate = threading.Event()
+    config = service(limits=Limits(decision_s=1))
+    async with running(FakeApplication(before=lambda: wait(gate)), config=config) as est:
+        stream = await est.connect()
+        await stream.send_all(CACERTS)
+        assert statuses(await read_answer(stream)) == [503]
+        gate.set()
+        await stream.send_all(CACERTS)
+        assert statuses(await read_answer(stream)) == [200]
+
+
+def wait(gate: threading.Event) -> None:
+    gate.wait(PATIENCE_S)
+
+
+@on_asyncio
+async def test_a_late_decision_is_settled_and_the_end_waits_for_it() -> None:
+    gate, device, decided = threading.Event(), new_device(), []
+    config = service(limits=Limits(decision_s=1))
+    application = FakeApplication()
+    async with running(application, config=config) as est:
+        real = application.enroll
+
+        def late(question: Any) -> Any:
+            wait(gate)
+            decided.append(real(question))
+            return decided[0]
+
+        application.enroll = late  # type: ignore[method-assign]
+        async with Client(client_config(signer=device.signer)) as client:
+            result = await client.run(est.session(credentials=PASSED).enroll(device.info))
+        assert isinstance(result, Failed)
+        assert [status for status, _ in est.log.codes] == [503]
+        est.server.stop(drain_s=5)
+        await asyncio.sleep(0)
+        assert not est.serving.done()
+        gate.set()
+        await est.serving
+        assert isinstance(decided[0], Issue)
+
+
+@on_asyncio
+async def test_a_question_whose_time_is_over_before_a_thread_is_free_is_not_asked() -> None:
+    gate, asked = threading.Event(), []
+
+    def hang() -> None:
+        asked.append(0)
+        wait(gate)
+
+    config = service(limits=Limits(decision_s=1))
+    async with running(FakeApplication(before=hang), config=config, threads=1) as est:
+        await asyncio.gather(*(est.ask(CACERTS_CLOSE) for _ in range(4)))
+        assert [status for status, _ in est.log.codes] == [503] * 4
+        gate.set()
+        assert statuses(await est.ask(CACERTS_CLOSE)) == [200]
+        assert len(asked) == 2  # the first, which hung, and the last
+
+
+@on_asyncio
+async def test_a_late_coroutine_is_answered_for_and_given_up_at_the_end() -> None:
+    cancelled = asyncio.Event()
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    config = service(limits=Limits(decision_s=1))
+    async with running(AsyncFakeApplication(before=hang), config=config) as est:
+        assert statuses(await est.ask(CACERTS_CLOSE)) == [503]
+        est.server.stop(drain_s=0)
+        await est.serving
+    assert cancelled.is_set()
+
+
+@on_asyncio
+async def test_stopping_answers_requests_in_flight_and_refuses_new_connections() -> None:
+    entered, gate = threading.Semaphore(0), threading.Event()
+
+    def hold() -> None:
+        entered.release()
+        wait(gate)
+
+    async with running(FakeApplication(before=hold)) as est:
+        idle = await est.connect()
+        asking = [asyncio.create_task(est.ask(CACERTS)) for _ in range(6)]
+        for _ in range(6):
+            await asyncio.to_thread(entered.acquire)
+        est.server.stop(drain_s=5)
+        assert await idle.receive_some() == b""
+        await until(lambda: is_refused(est.port))
+        gate.set()
+        answers = await asyncio.gather(*asking)
+    assert [statuses(answer) for answer in answers] == [[200]] * 6
+    assert all(b"\r\nConnection: close\r\n" in answer for answer in answers)
+
+
+def is_refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
+    except OSError:
+        return True
+    return False
+
+
+@on_asyncio
+async def test_stopping_does_not_wait_for_ever() -> None:
+    gate = threading.Event()
+    async with running(FakeApplication(before=lambda: wait(gate))) as est:
+        stream = await est.connect()
+        await stream.send_all(CACERTS)
+        await until(lambda: est.application.threads)
+        est.server.stop(drain_s=0)
+        await est.serving
+        assert [code for _, code in est.log.codes] == ["connection/lost"]
+    gate.set()
+
+
+@on_asyncio
+async def test_cancelling_cuts_off_what_is_under_way_and_closes_the_listener() -> None:
+    gate = threading.Event()
+    async with running(FakeApplication(before=lambda: wait(gate))) as est:
+        stream = await est.connect()
+        await stream.send_all(CACERTS)
+        await until(lambda: est.application.threads)
+        est.serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await est.serving
+        assert is_refused(est.port)
+        assert [code for _, code in est.log.codes] == ["connection/lost"]
+    gate.set()
+
+
+@on_asyncio
+async def test_a_listener_that_is_none_ends_serve_and_the_others() -> None:
+    good, bad = socket.create_server(("127.0.0.1", 0)), socket.socket()
+    context = tls_context()
+    server = Server(context_source=lambda: context, application=FakeApplication(), config=service())
+    with pytest.raises(OSError, match="Invalid argument"):
+        await server.serve([good, bad])
+    assert good.fileno() == bad.fileno() == -1
+
+
+@on_asyncio
+async def test_a_silent_connection_gives_way_to_a_client_that_waits() -> None:
+    async with running(connections_max=1) as est:
+        silent = await est.connect()
+        await silent.send_all(CACERTS)
+        await read_answer(silent)
+        assert statuses(await est.ask(CACERTS_CLOSE)) == [200]
+        assert await silent.receive_some() == b""
+
+
+@on_asyncio
+async def test_failed_handshakes_are_recorded_and_harmless() -> None:
+    async with running() as est:
+        loop = asyncio.get_running_loop()
+        with await tcp(est.port) as plain:
+            await loop.sock_sendall(plain, b"GET / HTTP/1.1\r\n\r\n")
+            while await loop.sock_recv(plain, 1000):
+                pass
+        (await tcp(est.port)).close()
+        assert statuses(await est.ask(CACERTS_CLOSE)) == [200]
+        await until(lambda: len(est.log.records) >= 3)
+        assert sorted(est.log.codes) == [(0, "tls/closed"), (0, "tls/not-tls"), (200, "")]
+
+
+@on_asyncio
+async def test_a_client_that_vanishes_leaves_a_record_and_the_server_alone() -> None:
+    async with running() as est:
+        stream = await est.connect()
+        await stream.send_all(enroll_request(b"x" * 100)[:-50])
+        stream.close()
+        assert statuses(await est.ask(CACERTS_CLOSE)) == [200]
+        await until(lambda: len(est.log.records) >= 2)
+        assert (400, "connection/lost") in est.log.codes
+
+
+@pytest.mark.parametrize(
+    ("sent", "bounds", "told"),
+    [
+        (None, {"handshake_s": 0.2}, [(0, "tls/timeout")]),
+        (b"", {"head_s": 0.2, "idle_s": 0.2}, []),
+        (CACERTS[:20], {"head_s": 0.2}, [(408, "http/timeout")]),
+        (CACERTS, {"idle_s": 0.2}, [(200, "")]),
+    ],
+)
+@on_asyncio
+async def test_a_slow_client_is_cut_off_at_the_deadline(
+    sent: bytes | None, bounds: dict[str, float], told: list[tuple[int, str]]
+) -> None:
+    async with running(config=service(timeouts=Timeouts(**bounds))) as est:
+        if sent is None:
+            with await tcp(est.port) as silent:
+                assert await asyncio.get_running_loop().sock_recv(silent, 1) == b""
+        else:
+            stream = await est.connect()
+            if sent:
+                await stream.send_all(sent)
+            await read_all(stream)
+        await until(lambda: len(est.log.records) >= len(told))
+        assert est.log.codes == told
+
+
+@on_asyncio
+async def test_a_client_that_does_not_close_is_closed_after_the_last_answer() -> None:
+    async with running(config=service(timeouts=Timeouts(drain_s=0.2))) as est:
+        stream = await est.connect()
+        await stream.send_all(CACERTS_CLOSE)
+        assert statuses(await read_all(stream)) == [200]
+        with suppress(OSError):
+            while True:
+                await asyncio.get_running_loop().sock_sendall(stream.sock, b"\0")
+                await asyncio.sleep(0.01)
+
+
+# The client
+
+
+@on_asyncio
+async def test_a_client_enrolls_and_keeps_its_connection() -> None:
+    device = new_device()
+    async with running() as est:
+        session = est.session(credentials=PASSED)
+        async with Client(client_config(signer=device.signer)) as client:
+            assert isinstance(await client.run(session.cacerts()), CACertsReceived)
+            enrolled = await client.run(session.enroll(device.info))
+            assert isinstance(enrolled, Enrolled)
+            assert isinstance(await client.run(session.cacerts()), CACertsReceived)
+            assert await client.run(session.csrattrs()) == CSRAttrsReceived(csrattrs=None)
+        await until(lambda: len(est.log.records) >= 4)
+    assert len({record.peer for record in est.log.records}) == 1
+    assert est.log.records[1].issued == enrolled.certificate
+
+
+@on_asyncio
+async def test_a_client_asks_for_credentials_when_challenged() -> None:
+    device, asked = new_device(), []
+
+    def credentials(question: object) -> BasicCredentials:
+        asked.append(question)
+        return PASSED
+
+    async with running() as est:
+        config = client_config(signer=device.signer, credentials=credentials)
+        async with Client(config) as client:
+            assert isinstance(await client.run(est.session().enroll(device.info)), Enrolled)
+    assert len(asked) == 1
+
+
+@on_asyncio
+async def test_a_client_has_a_connection_for_each_identity_and_version() -> None:
+    mine = pki().client
+    config = client_config(identities=(identity_of(mine),))
+    async with running() as est, Client(config) as client:
+        for session in (
+            est.session(),
+            est.session(identity=mine.certificate),
+            est.session(identity=mine.certificate, max_version=TlsVersion.TLS_1_2),
+        ):
+            assert isinstance(await client.run(session.cacerts()), CACertsReceived)
+        await until(lambda: len(est.log.records) >= 3)
+    assert len({record.peer for record in est.log.records}) == 3
+
+
+@on_asyncio
+async def test_a_client_connects_anew_where_the_server_hung_up() -> None:
+    async with running(config=service(requests_max=1)) as est, Client(client_config()) as client:
+        for _ in range(3):
+            assert isinstance(await client.run(est.session().cacerts()), CACertsReceived)
+
+
+@on_asyncio
+async def test_a_pending_request_is_reported_or_waited_for() -> None:
+    device, pends = new_device(), [Pend(retry_after_s=1)]
+    async with running() as est:
+        est.application.on_enroll = lambda question: (
+            pends.pop() if pends else FakeApplication().enroll(question)
+        )
+        async with Client(client_config(signer=device.signer)) as client:
+            exchange = est.session(credentials=PASSED).enroll(device.info)
+            assert isinstance(await client.run(exchange), RetryLater)
+            assert isinstance(await client.run(exchange), RetryLater)
+            assert isinstance(await client.run(exchange, wait_s=5), Enrolled)
+
+
+async def failure(uri: str, **timeouts: float) -> str:
+    session = ClientSession(uri, trust=(pki().ca.certificate,))
+    async with Client(client_config(timeouts=ClientTimeouts(**timeouts))) as client:
+        result = await client.run(session.cacerts())
+    assert isinstance(result, Failed)
+    return result.code
+
+
+@on_asyncio
+async def test_a_client_says_why_it_cannot_connect() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert await failure(f"https://127.0.0.1:{port}", handshake_s=0.05) == "tls/timeout"
+    assert await failure(f"https://127.0.0.1:{port}") == "connect/refused"
+    assert await failure("https://no-such-host.invalid") == "connect/unknown-host"
+
+
+@on_asyncio
+async def test_a_client_does_not_talk_to_a_stranger() -> None:
+    async with running() as est, Client(client_config()) as client:
+        session = ClientSession(est.uri, trust=(pki().rogue.certificate,))
+        result = await client.run(session.cacerts())
+    assert isinstance(result, Failed)
+    assert result.code == "tls/untrusted-server"
+
+
+async def rude_server(answer: bytes | None) -> str:
+    """The code of a client whose server answers this and hangs up."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+
+    async def serve() -> None:
+        sock, _ = await asyncio.get_running_loop().sock_accept(listener)
+        stream = TlsStream(sock, TlsEngine(tls_context()))
+        try:
+            await stream.do_handshake()
+            await stream.receive_some()
+            if answer is None:
+                await asyncio.Event().wait()
+            elif answer:
+                await stream.send_all(answer)
+        finally:
+            stream.close()
+
+    serving = asyncio.create_task(serve())
+    device = new_device()
+    config = client_config(timeouts=ClientTimeouts(response_s=0.3), signer=device.signer)
+    session = ClientSession(
+        f"https://localhost:{listener.getsockname()[1]}",
+        trust=(pki().ca.certificate,),
+        credentials=PASSED,
+    )
+    async with Client(config) as client:
+        result = await client.run(session.enroll(device.info))
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    listener.close()
+    assert isinstance(result, Failed)
+    return result.code
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (None, "http/timeout"),
+        (b"", "connection/lost"),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", "http/truncated"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", "http/truncated"),
+        (b"HTTP/1.1 200 OK\r\n\r\nabc", "tls/truncated"),
+        (b"SMTP\r\n\r\n", "http/malformed-head"),
+    ],
+)
+@on_asyncio
+async def test_a_client_says_what_was_wrong_with_the_answer(
+    answer: bytes | None, code: str
+) -> None:
+    assert await rude_server(answer) == code
+
+
+@on_asyncio
+async def test_a_cancelled_client_leaves_nothing_open() -> None:
+    gate = threading.Event()
+    async with running(FakeApplication(before=lambda: wait(gate))) as est:
+        async with Client(client_config()) as client:
+            asking: asyncio.Task[object] = asyncio.create_task(as_task(client, est))
+            await until(lambda: est.application.threads)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+        gate.set()
+        await until(lambda: est.log.records)
+
+
+def as_task(client: Client, est: Running) -> Coroutine[Any, Any, object]:
+    async def run() -> object:
+        return await client.run(est.session().cacerts())
+
+    return run()
+
+
+@on_asyncio
+async def test_a_client_enrolls_over_coap() -> None:
+    sock, device, mine = a_udp_socket(), new_device(), pki().client
+    served = a_coap_service(FakeApplication())
+    server = CoapServer(source=lambda: served)
+    thread = threading.Thread(target=server.serve, args=(sock,))
+    thread.start()
+    try:
+        config = client_config(signer=device.signer, identities=(identity_of(mine),))
+        session = ClientSession(
+            f"coaps://localhost:{sock.getsockname()[1]}",
+            trust=(pki().ca.certificate,),
+            identity=mine.certificate,
+        )
+        async with Client(config) as client:
+            assert isinstance(await client.run(session.cacerts()), CACertsReceived)
+            assert isinstance(await client.run(session.enroll(device.info)), Enrolled)
+    finally:
+        server.stop(1)
+        thread.join(PATIENCE_S)
+
+
+@on_asyncio
+async def test_an_association_that_does_not_come_about_says_why() -> None:
+    sock, mine = a_udp_socket(), pki().client
+    config = client_config(
+        identities=(identity_of(mine),), timeouts=ClientTimeouts(handshake_s=0.2)
+    )
+    session = ClientSession(
+        f"coaps://127.0.0.1:{sock.getsockname()[1]}",
+        trust=(pki().ca.certificate,),
+        identity=mine.certificate,
+    )
+    async with Client(config) as client:
+        silent = await client.run(session.cacerts())
+        sock.close()
+        refused = await client.run(session.cacerts())
+    assert isinstance(silent, Failed)
+    assert isinstance(refused, Failed)
+    assert (silent.code, refused.code) == ("connect/timeout", "connect/refused")
