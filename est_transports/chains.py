@@ -139,6 +139,20 @@ def issuer_flaw(certificate: x509.Certificate) -> str:
 
 
 @checked
+def certifier_flaw(certificate: x509.Certificate) -> str:
+    """Return why a certificate is no good above any other, whatever that is for, or "".
+
+    As `issuer_flaw`, with the purposes left out.
+    """
+    if not is_ca(certificate):
+        return "is not that of a CA"
+    if not may_certify(certificate):
+        return "is not for signing certificates (no keyCertSign)"
+    signed = not is_self_signed(certificate)
+    flaws = [flaw(certificate, purpose, leaf=False, signed=signed) for purpose in Purpose]
+    return flaws[0] if all(flaws) and len(set(flaws)) == 1 else ""
+
+
 def is_ca(certificate: x509.Certificate) -> bool:
     """True if basicConstraints says so. RFC 5280 4.2.1.9."""
     constraints = _constraints(certificate)

@@ -177,12 +177,17 @@ class CoapConfig:
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CAConfig:
-    """Files of the CA. `certificate` holds the issuing certificate, then its chain to the root."""
+    """Files of the CA. `certificate` holds the issuing certificate, then its chain to the root.
+
+    `reserved` are certificates whose subjects nobody else gets: an OCSP responder's, those of
+    registration authorities.
+    """
 
     certificate: Path
     key: Path
     key_password_file: Path | None = None
     store: Path
+    reserved: tuple[Path, ...] = ()
     default_profile: str = "client"
 
 

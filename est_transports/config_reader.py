@@ -201,6 +201,7 @@ def _ca(table: TomlTable, profiles: Mapping[str, Profile]) -> CAConfig:
         key=table.file("key", "ca-key.pem"),
         key_password_file=table.optional_file("key_password_file"),
         store=table.file("store", "est.db"),
+        reserved=table.files("reserved"),
         default_profile=table.text("default_profile", "client"),
     )
     _check_profile(table, "default_profile", config.default_profile, profiles)

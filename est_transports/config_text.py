@@ -57,6 +57,7 @@ CONFIG_TEXT: Final = """\
 #key = "ca-key.pem"
 #key_password_file = "password"  # where the first line is the key's password; none
 #store = "est.db"
+#reserved = []                   # certificates whose subjects nobody else gets: RA, OCSP
 #default_profile = "client"      # of requests without a label
 
 # Profiles say what may be certified. "client" exists without being written here.

@@ -90,41 +90,65 @@ _KIND_OF: Final[dict[type[x509.GeneralName], SanKind]] = {
 class ReservedNames:
     """Names that nobody is certified for. Make it by `of`.
 
-    `hosts` are the server's own; `subjects` tells whose each reserved subject is.
+    `hosts` are the server's own; `subjects` tells whose each reserved subject is, and `holders`
+    whose each is that its holder may have renewed.
     """
 
     hosts: ProtectedHosts
     subjects: Mapping[CanonicalName, str] = field(default_factory=dict)
+    holders: Mapping[CanonicalName, str] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, hosts: Iterable[str] = (), subjects: Iterable[tuple[str, x509.Name]] = ()
+        cls,
+        hosts: Iterable[str] = (),
+        subjects: Iterable[tuple[str, x509.Name]] = (),
+        holders: Iterable[tuple[str, x509.Name]] = (),
     ) -> ReservedNames:
         """Return the reservation of hosts and of subjects, each with whose it is.
 
         Of two with one subject the first counts; an empty subject is nobody's.
         """
-        named: dict[CanonicalName, str] = {}
-        for whose, subject in subjects:
-            if subject.rdns:
-                named.setdefault(widest_name(subject), whose)
-        return cls(hosts=ProtectedHosts.of(hosts), subjects=named)
+        return cls(
+            hosts=ProtectedHosts.of(hosts), subjects=_by_name(subjects), holders=_by_name(holders)
+        )
+
+    def whose(self, subject: x509.Name, renews: x509.Certificate | None = None) -> str:
+        """Return whose a subject is that may not be certified, "" for one that may.
+
+        `renews` is the certificate to be renewed, if it is a renewal.
+        """
+        name = widest_name(subject)
+        if name in self.subjects:
+            return self.subjects[name]
+        if renews is not None and widest_name(renews.subject) == name:
+            return ""
+        return self.holders.get(name, "")
 
 
-def check_subject(subject: x509.Name, reserved: ReservedNames) -> None:
+def _by_name(subjects: Iterable[tuple[str, x509.Name]]) -> Mapping[CanonicalName, str]:
+    named: dict[CanonicalName, str] = {}
+    for whose, subject in subjects:
+        if subject.rdns:
+            named.setdefault(widest_name(subject), whose)
+    return named
+
+
+def check_subject(
+    subject: x509.Name, reserved: ReservedNames, renews: x509.Certificate | None = None
+) -> None:
     """Refuse a subject that is too large, holds odd characters, or is or names what is reserved.
 
     A host is looked for in every attribute, in all spellings (`ProtectedHosts`): some program
-    reads each as one. Raises Refused: profile/subject, profile/wildcard (of a common name),
-    profile/own-name, profile/reserved-subject.
+    reads each as one. `renews` is the certificate to be renewed. Raises Refused: profile/subject,
+    profile/wildcard (of a common name), profile/own-name, profile/reserved-subject.
     """
     attributes = [attribute for rdn in subject.rdns for attribute in rdn]
     if len(attributes) > _SUBJECT_ATTRIBUTES_MAX:
         raise Refused("profile/subject", f"the subject has {len(attributes)} attributes")
     for attribute in attributes:
         _check_attribute(attribute, reserved)
-    whose = reserved.subjects.get(widest_name(subject))
-    if whose is not None:
+    if whose := reserved.whose(subject, renews):
         raise Refused("profile/reserved-subject", f"the subject is that of {whose}")
 
 

@@ -199,10 +199,16 @@ _ISSUED: Final = frozenset(
 
 
 @checked
-def certify(csr: CertRequest, profile: Profile, reserved: ReservedNames) -> CertificatePlan:
+def certify(
+    csr: CertRequest,
+    profile: Profile,
+    reserved: ReservedNames,
+    renews: x509.Certificate | None = None,
+) -> CertificatePlan:
     """Return the plan for the certificate that `csr` asks for.
 
-    `reserved` are the names that nobody may have. The signature of the request
+    `reserved` are the names that nobody may have, `renews` the certificate to be renewed: its
+    holder keeps a reserved subject that is not a CA's. The signature of the request
     was verified before. subjectAltName is kept as it is, of keyUsage what the key can do,
     extendedKeyUsage if the profile lists all of it; basicConstraints is always cA FALSE. Other
     extensions are left out, or refused if they are critical. RFC 5272 3.1.
@@ -215,7 +221,7 @@ def certify(csr: CertRequest, profile: Profile, reserved: ReservedNames) -> Cert
     _check_attributes(csr)
     kind = _checked_key(csr, profile)
     asked = _asked_extensions(csr)
-    check_subject(csr.subject, reserved)
+    check_subject(csr.subject, reserved, renews)
     planned = (
         _NO_CA,
         _planned_key_usage(asked, profile, kind),

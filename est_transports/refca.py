@@ -98,9 +98,9 @@ class ReferenceCA:
     `profiles` are keyed by the label that selects them; a request without a label gets
     `default_profile`, a key of `profiles`. `own_names` are host names and IP addresses that are
     certified for nobody, those of the EST server first of all. No subject of the chain is
-    certified for anybody, nor any of `reserved_subjects`, each with whose it is ("this server's
-    TLS certificate"). A certificate may be renewed for `renewal_grace` after it expired. `entropy`
-    makes serial numbers.
+    certified for anybody, nor, but for its renewal, any of `reserved_subjects`, each with whose it
+    is ("a registration authority"). A certificate may be renewed for `renewal_grace` after it
+    expired. `entropy` makes serial numbers.
     Raises LocalProtocolError where these do not fit together.
     """
 
@@ -134,7 +134,7 @@ class ReferenceCA:
         self._profiles = dict(profiles)
         self._default_profile = default_profile
         self._reserved = ReservedNames.of(
-            own_names, (*_ca_subjects((certificate, *chain)), *reserved_subjects)
+            own_names, _ca_subjects((certificate, *chain)), reserved_subjects
         )
         self._renewal_grace = renewal_grace
         self._entropy = entropy
@@ -185,7 +185,7 @@ class ReferenceCA:
         """
         if csr.key.spki == self._spki:
             raise Refused("profile/ca-key", "that is the key of this CA")
-        plan = certify(csr, self.profile(enrolment.label), self._reserved)
+        plan = certify(csr, self.profile(enrolment.label), self._reserved, replaces)
         if replaces is not None:
             self.may_renew(replaces, now)
             plan = plan.renewing(replaces)

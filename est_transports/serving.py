@@ -18,13 +18,15 @@ from cryptography import x509
 from est_core import Instant, Label, LocalProtocolError
 from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttrs
+from est_core.checks.identity import has_cmc_ra
 from est_transports import _clock
 from est_transports.authority import Authority
-from est_transports.chains import issuer_problem
+from est_transports.chains import certifier_flaw, issuer_problem
 from est_transports.coap_service import CoapService
 from est_transports.config import CAConfig, ListenAddress, ServerConfig
 from est_transports.dtls_context import DtlsServerConfig, dtls_server_context
 from est_transports.http_service import ServiceConfig
+from est_transports.names import name_text
 from est_transports.readiness import check_files, notices_of, terms_of
 from est_transports.refca import ReferenceCA
 from est_transports.signers import LocalSigner
@@ -159,6 +161,7 @@ def _named_keys(config: ServerConfig) -> Iterator[None]:
         keys: dict[Path | None, str] = {
             **dict.fromkeys(tls.client_trust, "[tls] client_trust"),
             **dict.fromkeys(tls.crls, "[tls] crls"),
+            **dict.fromkeys(ca.reserved, "[ca] reserved"),
             ca.key_password_file: "[ca] key_password_file",
             ca.key: "[ca] key",
             ca.certificate: "[ca] certificate",
@@ -181,12 +184,19 @@ def own_names(certificate: x509.Certificate) -> frozenset[str]:
     return frozenset([*names.get_values_for_type(x509.DNSName), *map(str, addresses)])
 
 
-def _server_subjects(identity: TlsIdentity) -> Iterator[tuple[str, x509.Name]]:
-    """Yield the subjects that the server shows in its handshakes, and whose each is."""
+def _reserved_subjects(
+    config: ServerConfig, identity: TlsIdentity, left_out: Callable[[str], None]
+) -> Iterator[tuple[str, x509.Name]]:
+    """Yield the subjects that are the server's or configured to be somebody's, and whose."""
     for certificate in identity.chain[:1]:
         yield "this server's TLS certificate", certificate.subject
     for certificate in identity.chain[1:]:
         yield "a CA above this server's TLS certificate", certificate.subject
+    for path in config.ca.reserved:
+        for certificate in load_pem_certificates(path, left_out=left_out):
+            is_ra = has_cmc_ra(certificate)
+            whose = "a registration authority" if is_ra else "a certificate that is reserved"
+            yield whose, certificate.subject
 
 
 @checked
@@ -217,7 +227,7 @@ def _load_ca(
             profiles=profiles,
             default_profile=_WITHOUT_LABEL,
             own_names=own_names(identity.certificate),
-            reserved_subjects=_server_subjects(identity),
+            reserved_subjects=tuple(_reserved_subjects(config, identity, left_out)),
             entropy=_clock.entropy,
         )
     except LocalProtocolError as exc:
@@ -289,6 +299,10 @@ def _limits(ca: ReferenceCA, now: Instant) -> Iterator[str]:
     problem = issuer_problem(ca.certificate, anchors=(root,), others=others, now=now.wall)
     if problem and not ca.outdated(now.wall):  # that was told with the date
         yield f"nothing that it issues will verify: {problem}"
+    for certificate in ca.ca_certificates():
+        if weak := certifier_flaw(certificate):
+            whose = name_text(certificate.subject)
+            yield f"peers will refuse what it issues: the certificate of {whose}: {weak}"
     yield from ca.never_issued()
 
 

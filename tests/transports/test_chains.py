@@ -7,7 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 
-from est_transports.chains import chain_problem, is_self_signed, issuer_flaw, leading_to
+from est_transports.chains import (
+    certifier_flaw,
+    chain_problem,
+    is_self_signed,
+    issuer_flaw,
+    leading_to,
+)
 from tests.pki import (
     CLIENT_AUTH,
     YESTERDAY,
@@ -111,3 +117,12 @@ def test_a_flaw_of_an_issuer_is_named(kind: str) -> None:
 def test_a_root_is_signed_with_its_own_key() -> None:
     assert is_self_signed(pki().ca.certificate)
     assert not is_self_signed(pki().intermediate.certificate)
+
+
+def test_a_certificate_is_no_good_above_any_other_whatever_that_is_for() -> None:
+    assert certifier_flaw(pki().ca.certificate) == ""
+    assert certifier_flaw(pki().client.certificate) == "is not that of a CA"
+    assert certifier_flaw(below(pki().ca, key=weak_rsa_key())) == "RSA key of 1024 bits"
+    # One purpose is enough to be good for something.
+    assert certifier_flaw(below(pki().ca, eku=(CLIENT_AUTH,))) == ""
+    assert issuer_flaw(below(pki().ca, eku=(CLIENT_AUTH,))) != ""

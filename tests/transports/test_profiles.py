@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 from hypothesis import given
@@ -34,7 +35,7 @@ from est_transports.profiles import (
     certify,
 )
 from est_transports.signers import SigningKey
-from tests.transports.ca_fakes import alt_names, dns, ec_key, key_usage, name, request
+from tests.transports.ca_fakes import NOW, alt_names, dns, ec_key, key_usage, name, request
 
 # cryptography warns of values longer than X.520 allows, and goes on.
 LONG_NAMES = pytest.mark.filterwarnings("ignore:Attribute's length must be:UserWarning")
@@ -405,6 +406,33 @@ def test_nobody_is_certified_under_a_reserved_subject_in_any_spelling() -> None:
             check_subject(subject, OWN)
     other = name("Example Root")  # another attribute is another name
     assert judge(request(subject=other)).subject == other
+
+
+def test_the_holder_of_a_reserved_subject_renews_it_and_nobody_else_gets_it() -> None:
+    reserved = ReservedNames.of(
+        (), [("the root CA", name("Root"))], [("a registration authority", name("RA"))]
+    )
+
+    def holding(subject: str) -> x509.Certificate:
+        plan = certify(request(subject=name(subject)), DEFAULT, ReservedNames.of())
+        return (
+            x509.CertificateBuilder()
+            .subject_name(plan.subject)
+            .issuer_name(name("Root"))
+            .public_key(plan.public_key)
+            .serial_number(1)
+            .not_valid_before(NOW)
+            .not_valid_after(NOW)
+            .sign(ec_key("ca"), SHA256())
+        )
+
+    asked = request(subject=name("ra "))
+    for renews in (None, holding("device")):
+        with pytest.raises(Refused, match="that of a registration authority"):
+            certify(asked, DEFAULT, reserved, renews)
+    assert certify(asked, DEFAULT, reserved, holding("RA")).subject == name("ra ")
+    with pytest.raises(Refused, match="that of the root CA"):
+        certify(request(subject=name("ROOT")), DEFAULT, reserved, holding("Root"))
 
 
 def test_a_network_is_no_address() -> None:

@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from est_core import Instant, LocalProtocolError
 from est_transports import _clock
@@ -39,7 +44,7 @@ from est_transports.stores.sqlite import SqliteStore
 from est_transports.trust import CredentialFileError
 from tests.core.asn1.build import GOST_KEY
 from tests.core.asn1.build import certificate as odd_certificate
-from tests.pki import pki
+from tests.pki import Authority, pki, weak_rsa_key
 from tests.transports.ca_fakes import MemoryStore
 from tests.transports.test_credential_files import pem
 
@@ -365,3 +370,14 @@ def test_a_port_that_is_taken_is_said_to_be() -> None:
 def test_an_address_of_another_machine_is_no_place_to_listen(host: str) -> None:
     with pytest.raises(ServingError, match="cannot listen"):
         open_sockets(ListenAddress(host=host, port=0))
+
+
+def test_a_ca_that_peers_refuse_is_worth_a_notice(tmp_path: Path) -> None:
+    weak = Authority("Weak CA", key=weak_rsa_key())
+    make(tmp_path / "ca")
+    (tmp_path / "ca" / CA_CERTIFICATE).write_bytes(weak.certificate.public_bytes(Encoding.PEM))
+    (tmp_path / "ca" / CA_KEY).write_bytes(
+        weak.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    expected = "peers will refuse what it issues: the certificate of CN=Weak CA: RSA key of 1024"
+    assert any(expected in notice for notice in load(tmp_path / "ca").notices)
