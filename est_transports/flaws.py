@@ -14,8 +14,18 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from est_transports.der_walk import (
+    SEQUENCE,
+    content_untrusted,
+    dotted_untrusted,
+    element,
+    elements_untrusted,
+)
+
+_EXTENSIONS: Final = 0xA3
 MIN_RSA_BITS: Final = 2048
 CMC_RA: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28")
 
@@ -64,7 +74,7 @@ _PARTS: Final[tuple[tuple[str, Callable[[x509.Certificate], object]], ...]] = (
     ("its subject cannot be read", lambda certificate: certificate.subject),
     ("its issuer cannot be read", lambda certificate: certificate.issuer),
     ("its key is of a kind that is not known here", lambda each: each.public_key()),
-    ("an extension cannot be read", lambda certificate: certificate.extensions),
+    ("", lambda certificate: certificate.extensions),
 )
 """What a certificate is looked at for, and what is wrong where that raises UNREADABLE."""
 
@@ -80,8 +90,26 @@ def unreadable_part(certificate: x509.Certificate) -> str:
         except x509.DuplicateExtension as exc:
             return f"extension {exc.oid.dotted_string} occurs twice"
         except UNREADABLE:
-            return text
+            return text or _unreadable_extension(certificate)
     return ""
+
+
+def _unreadable_extension(certificate: x509.Certificate) -> str:
+    """Return which extension cannot be read: the certificate is read anew with each by itself."""
+    try:
+        tbs, *rest = elements_untrusted(content_untrusted(certificate.public_bytes(Encoding.DER)))
+        *fields, extensions = elements_untrusted(content_untrusted(tbs))
+        for each in elements_untrusted(content_untrusted(content_untrusted(extensions))):
+            alone = element(_EXTENSIONS, element(SEQUENCE, each))
+            der = element(SEQUENCE, element(SEQUENCE, *fields, alone), *rest)
+            try:
+                list(x509.load_der_x509_certificate(der).extensions)
+            except UNREADABLE:
+                oid = next(elements_untrusted(content_untrusted(each)))
+                return f"extension {dotted_untrusted(content_untrusted(oid))} cannot be read"
+    except (IndexError, *UNREADABLE):
+        pass
+    return "an extension cannot be read"
 
 
 def flaw(

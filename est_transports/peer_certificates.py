@@ -15,13 +15,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL, crypto
 
+from est_transports.der_walk import content_untrusted, elements_untrusted
 from est_transports.flaws import UNREADABLE, unreadable_part
 from est_transports.names import name_text
 from est_transports.tls_errors import BAD_CERTIFICATE, TlsError
 
 MAX_PEER_CERTIFICATES: Final = 16  # what a peer may send; OpenSSL stops at 100 KiB
 _SHOWN_CHARS: Final = 64  # of a name that nobody vouches for
-_SEQUENCE: Final = 0x30
 _VERSION: Final = 0xA0
 _SUBJECT_BEHIND: Final = 4  # serial number, signature, issuer, validity
 _COMMON_NAME: Final = b"\x06\x03\x55\x04\x03"
@@ -126,25 +126,9 @@ def _common_name_untrusted(der: bytes) -> str:
     For a text: nothing is checked, and bytes that are no UTF-8 become question marks.
     """
     try:
-        fields, _ = _content_untrusted(der)
-        fields, _ = _content_untrusted(fields)
-        if fields[0] == _VERSION:
-            _, fields = _content_untrusted(fields)
-        for _ in range(_SUBJECT_BEHIND):
-            _, fields = _content_untrusted(fields)
-        subject, _ = _content_untrusted(fields)
+        fields = list(elements_untrusted(content_untrusted(content_untrusted(der))))
+        subject = fields[_SUBJECT_BEHIND + (fields[0][0] == _VERSION)]
         _, found, value = subject.partition(_COMMON_NAME)
-        return _content_untrusted(value)[0].decode("utf-8", "replace") if found else ""
+        return content_untrusted(value).decode("utf-8", "replace") if found else ""
     except IndexError:
         return ""
-
-
-def _content_untrusted(der: bytes) -> tuple[bytes, bytes]:
-    """Return the content of the first element and what follows it. Raises IndexError."""
-    length, start = der[1], 2
-    if length & 0x80:
-        start += length & 0x7F
-        length = int.from_bytes(der[2:start], "big")
-    if start + length > len(der):
-        raise IndexError("cut short")
-    return der[start : start + length], der[start + length :]

@@ -172,7 +172,7 @@ class PeerVerifier:
             return ""  # with an intermediate as anchor there is nobody above to verify it with
         readable = read_certificate(certificate)
         if readable is None:
-            return f"{_unread_at(certificate, depth)}, {problem_text(error)}"
+            return _unread_at(certificate, depth, problem_text(error))
         if error == _Codes.ERR_INVALID_PURPOSE and depth == 0:
             return flaw(readable, self._purpose)
         try:
@@ -314,9 +314,11 @@ def _readable_path(
     return tuple(found)
 
 
-def _unread_at(certificate: crypto.X509, depth: int) -> str:
+def _unread_at(certificate: crypto.X509, depth: int, what: str = "") -> str:
     whose = "certificate" if depth == 0 else f"CA certificate {depth + 1} of the path"
-    return f"{whose}, {shown_der(der_of(certificate))}: cannot be read"
+    # Where OpenSSL says what cannot be read, that is enough.
+    text = what if "cannot be read" in what else f"cannot be read; {what}".removesuffix("; ")
+    return f"{whose}, {shown_der(der_of(certificate))}: {text}"
 
 
 def _anchor_key(certificate: x509.Certificate) -> bytes:

@@ -24,6 +24,8 @@ _OWN_REQUEST: Final = ("pop", "connect", "trust")
 """Areas of what the user has to do, whoever made the program that the remedy speaks of."""
 _ENROLLING: Final = (Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL)
 _UNTRUSTED: Final = ("server/untrusted", "tls/untrusted-server")
+_NO_NAME: Final = "names no host in subjectAltName"
+_OPERATOR: Final = "the server's operator must replace that certificate"
 CHECK_CERT: Final = "check --cert: a CA that the server accepts must have issued it"
 _OTHER_TRUST: Final = (
     "none of the CAs that you trust is this server's; take the CA file from the server's operator"
@@ -60,6 +62,8 @@ def hint_for(failed: Failed, operation: Operation, target: Target) -> str:
     """Return what to do about a failed exchange, "" where nothing is sure to help."""
     if failed.code in _UNTRUSTED:
         return _untrusted(failed, target)
+    if failed.code == "server/name-mismatch" and _NO_NAME in failed.message:
+        return "the server's operator must have its name put into subjectAltName"
     response = failed.response
     if response is None or not failed.code.startswith("response/status-"):
         return remedy(failed.code)
@@ -133,4 +137,8 @@ def _untrusted(failed: Failed, target: Target) -> str:
         if target.ca_certificates is not None:
             return "the CA that it sent did not certify it: `est enroll` with --trust may help"
         return _OTHER_TRUST if target.trust else remedy(failed.code)
-    return "the server's operator must renew it" if failed.message.endswith("expired") else ""
+    if failed.message.endswith("not yet valid"):
+        return "check the clock of this machine, and of the one that made the certificate"
+    if failed.message.endswith("expired"):
+        return "the server's operator must renew it"
+    return _OPERATOR

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -33,7 +34,7 @@ from est_core.asn1.template import KeyTypeWanted
 from est_transports.cli import main
 from est_transports.cli.talk import Talk
 from tests.cli.canned import PASSWORD, USER, CannedServer, canned_server
-from tests.pki import CMC_RA, SERVER_AUTH, Entity, Subject, new_key, pki
+from tests.pki import CLIENT_AUTH, CMC_RA, SERVER_AUTH, Entity, Subject, new_key, pki
 
 LOGIN = ("--user", f"{USER}:{PASSWORD}")
 CHALLENGE_PASSWORD = ObjectId(oid="1.2.840.113549.1.9.7")
@@ -823,6 +824,42 @@ def test_an_expired_server_certificate_is_its_operators_business(est: Terminal) 
     assert code == 4
     assert one_error_line(err)
     assert err.endswith("; the server's operator must renew it\n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "end"),
+    [
+        (
+            {
+                "not_before": datetime(2098, 1, 1, tzinfo=UTC),
+                "not_after": datetime(2099, 1, 1, tzinfo=UTC),
+            },
+            "not yet valid [tls/untrusted-server]; check the clock of this machine, and of the one "
+            "that made the certificate\n",
+        ),
+        (
+            {"eku": (CLIENT_AUTH,)},
+            "extendedKeyUsage does not allow a TLS server [tls/untrusted-server]; the server's "
+            "operator must replace that certificate\n",
+        ),
+        (
+            {"ips": ()},
+            "the common name, 127.0.0.1, does not count (RFC 9525) [server/name-mismatch]; the "
+            "server's operator must have its name put into subjectAltName\n",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_servers_certificate_has_its_own_remedy(
+    est: Terminal, changes: dict[str, Any], end: str
+) -> None:
+    subject = Subject(
+        **{"name": "127.0.0.1", "ips": ("127.0.0.1",), "eku": (SERVER_AUTH,), **changes}
+    )
+    with canned_server(identity=pki().ca.issue(subject)) as server:
+        code, _, err = est.ask("cacerts", server)
+    assert code == 4
+    assert one_error_line(err)
+    assert err.endswith(end)
 
 
 def test_the_systems_trust_store_is_used_without_trust(

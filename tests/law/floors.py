@@ -62,9 +62,9 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
 TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     # T0: clocks, private names of OpenSSL, what an application is.
     (
-        "_clock _openssl error_codes error_codes.* flaws names networks fair_queue",
+        "_clock _openssl error_codes error_codes.* der_walk names networks fair_queue",
         "connection_places",
-        "tls_errors toml_tables",
+        "flaws tls_errors toml_tables",
         "hosts log_output ownership serials systemd",
         "signers host_names peer_certificates library_warnings",
         "credential_files",

@@ -197,7 +197,9 @@ def test_a_server_whose_own_certificate_cannot_be_read_is_not_trusted(
     ("wrong", "text"),
     [
         ("keyIdentifier twice", "extension 2.5.29.14 occurs twice"),
-        ("authorityInfoAccess cut short", "an extension cannot be read"),
+        ("authorityInfoAccess cut short", "extension 1.3.6.1.5.5.7.1.1 cannot be read"),
+        ("certificatePolicies that is a string", "extension 2.5.29.32 cannot be read"),
+        ("issuerAltName with an x400Address", "extension 2.5.29.18 cannot be read"),
         ("RDN without a part", "its subject cannot be read"),
         ("version 4", "cannot be read"),
         ("the thirtieth of February", "the beginning of its validity cannot be read"),
