@@ -6,7 +6,6 @@ run with. The files that it names are not opened here.
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -23,11 +22,13 @@ from est_core import (
     Label,
     Limits,
     Operation,
+    RemoteProtocolError,
     TlsVersion,
 )
 from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttr, CsrAttrs, ObjectId, parse_csrattrs
 from est_core.asn1.template import KeyTypeWanted
+from est_core.codec.transfer import decode
 from est_transports.config import (
     DEFAULT_COAP_PORT,
     DEFAULT_PORT,
@@ -276,7 +277,7 @@ def _label(name: str, table: TomlTable, profiles: Mapping[str, Profile]) -> Labe
 
 def _csrattrs(table: TomlTable) -> CsrAttrs | None:
     """Return the CSR attributes of a table: whole as base64, or as a list; None if it is empty."""
-    encoded, key_type = table.optional_text("base64"), table.optional_text("key_type")
+    encoded, key_type = table.optional_lines("base64"), table.optional_text("key_type")
     oids = table.texts("oids")
     table.done()
     if encoded is not None and (key_type is not None or oids):
@@ -284,11 +285,14 @@ def _csrattrs(table: TomlTable) -> CsrAttrs | None:
     with table.checks("base64" if encoded is not None else ""):
         items: tuple[CsrAttr, ...]
         if encoded is not None:
+            limits = Limits()
             try:
-                der = binascii.a2b_base64(encoded, strict_mode=True)
-            except binascii.Error as exc:
-                raise table.error("base64", "is not base64") from exc
-            items = parse_csrattrs(der, Limits()).items
+                raw = encoded.encode("utf-8")
+                der = decode(raw, max_bytes=limits.body_bytes, accept_der=False)
+            except RemoteProtocolError as exc:
+                text = exc.message.removeprefix("the body ")
+                raise table.error("base64", text) from exc
+            items = parse_csrattrs(der, limits).items
         else:
             items = tuple(ObjectId(oid=oid) for oid in oids)
             if key_type is not None:

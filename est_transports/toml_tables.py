@@ -97,6 +97,14 @@ class TomlTable:
         found = self._take(key)
         return None if found is None else self._text(key, found)
 
+    def optional_lines(self, key: str) -> str | None:
+        """Return a string that may have several lines and is not empty, or None."""
+        found = self._take(key)
+        if isinstance(found, str):
+            self._text(key, " ".join(found.split()))
+            return found
+        return None if found is None else self._text(key, found)
+
     def texts(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
         """Return an array of strings."""
         found = self._take(key)

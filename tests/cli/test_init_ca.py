@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from est_transports import _clock
@@ -25,8 +26,11 @@ from est_transports.serving import load_service
 from est_transports.stores.passwords import PasswordChecks
 from est_transports.stores.sqlite import SqliteStore
 from tests.cli.test_server_side import error_of, est, made
+from tests.core.asn1.build import GOST_KEY
+from tests.core.asn1.build import certificate as odd_certificate
 from tests.pki import Authority, pki
 from tests.transports.ca_fakes import ec_key
+from tests.transports.test_credential_files import pem as armoured
 from tests.transports.test_issuer_limits import ca_certificate
 
 PASSWORD = b"open sesame"
@@ -281,3 +285,54 @@ def test_a_new_tls_certificate_is_within_the_limits_too(tmp_path: Path) -> None:
     assert "'DNS:bad.test' is outside of DNS:example.com" in line
     assert "[issuer/name-constraints]" in line
     assert (directory / "server.pem").read_bytes() == before
+
+
+# Files as others write them
+
+
+def files_of_a_ca(directory: Path) -> tuple[bytes, bytes]:
+    """The certificate and the key of a CA, in PEM."""
+    made(directory)
+    return (directory / "ca.pem").read_bytes(), (directory / "ca-key.pem").read_bytes()
+
+
+def test_a_ca_comes_in_any_form_with_what_tools_write_around_it(tmp_path: Path) -> None:
+    certificate, key = files_of_a_ca(tmp_path / "old")
+    parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    wanted = x509.load_pem_x509_certificate(certificate)
+    pairs = (
+        (b"\xef\xbb\xbfCertificate:\r\n" + certificate.replace(b"\n", b"\r\n"), parameters + key),
+        (wanted.public_bytes(Encoding.DER), certificate + key),
+    )
+    for number, (first, second) in enumerate(pairs):
+        (tmp_path / "cert").write_bytes(first)
+        (tmp_path / "key").write_bytes(second)
+        files = ("--ca-cert", str(tmp_path / "cert"), "--ca-key-file", str(tmp_path / "key"))
+        directory = made(tmp_path / f"new-{number}", *files)
+        assert x509.load_pem_x509_certificate((directory / "ca.pem").read_bytes()) == wanted
+
+
+def test_a_certificate_beside_the_cas_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    certificate, key = files_of_a_ca(tmp_path / "old")
+    odd = armoured("CERTIFICATE", odd_certificate(key=GOST_KEY))
+    (tmp_path / "cert").write_bytes(certificate + odd)
+    (tmp_path / "key").write_bytes(key)
+    files = ("--ca-cert", str(tmp_path / "cert"), "--ca-key-file", str(tmp_path / "key"))
+    done = est("init", tmp_path / "new", *files)
+    assert done.exit_code == 0
+    assert f"est: warning: {tmp_path}/cert: left out certificate 2 (line " in done.stderr
+    (tmp_path / "cert").write_bytes(odd)
+    error = error_of(est("init", tmp_path / "other", *files), 5)
+    assert "cannot be used: certificate 1 (line 1), subject CN=device-1, SHA-256 " in error
+
+
+def test_a_pkcs12_file_is_named_with_the_command_that_opens_it(tmp_path: Path) -> None:
+    certificate, key = files_of_a_ca(tmp_path / "old")
+    (tmp_path / "cert").write_bytes(certificate)
+    loaded = load_pem_private_key(key, None)
+    assert isinstance(loaded, ec.EllipticCurvePrivateKey)
+    pfx = serialize_key_and_certificates(None, loaded, None, None, NoEncryption())
+    (tmp_path / "ca.p12").write_bytes(pfx)
+    files = ("--ca-cert", str(tmp_path / "cert"), "--ca-key-file", str(tmp_path / "ca.p12"))
+    error = error_of(est("init", tmp_path / "new", *files), 5)
+    assert "a PKCS#12 file; `openssl pkcs12 -in ca.p12 -nodes`" in error

@@ -122,6 +122,8 @@ def test_csr_attributes_are_a_list_or_base64(tmp_path: Path) -> None:
     whole = loaded(tmp_path, f'[csrattrs]\nbase64 = "{encoded}"\n').csrattrs
     assert whole is not None
     assert whole.oids() == (CHALLENGE_PASSWORD,)
+    lines = "\n".join(encoded[at : at + 8] for at in range(0, len(encoded), 8))
+    assert loaded(tmp_path, f'[csrattrs]\nbase64 = """\n{lines}\n"""\n').csrattrs == whole
     rsa = loaded(tmp_path, '[csrattrs]\nkey_type = "RSA 3072"\n').csrattrs
     assert rsa is not None
     assert (found := rsa.key_type()) is not None
@@ -313,7 +315,10 @@ REFUSED = {
     "no purpose": ("[profiles.a]\nextended_key_usage = []\n", "[profiles.a]"),
     "purpose misspelt": ('[profiles.a]\nextended_key_usage = ["web"]\n', "[profiles.a]"),
     "weak RSA": ("[profiles.a]\nrsa_bits_min = 1024\n", "[profiles.a]", "2048"),
-    "csrattrs not base64": ('[csrattrs]\nbase64 = "??"\n', "[csrattrs] base64: is not base64"),
+    "csrattrs not base64": (
+        '[csrattrs]\nbase64 = "??"\n',
+        "[csrattrs] base64: is neither PEM",
+    ),
     "csrattrs not DER": ('[csrattrs]\nbase64 = "AAAA"\n', "[csrattrs] base64"),
     "csrattrs twice": ('[csrattrs]\nbase64 = "MAA="\noids = ["1.2.3"]\n', "excludes"),
     "csrattrs no oid": ('[csrattrs]\noids = ["x"]\n', "[csrattrs]"),

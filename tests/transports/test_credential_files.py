@@ -182,6 +182,49 @@ def test_a_key_and_its_certificate_may_share_a_file(tmp_path: Path) -> None:
     assert load_identity(path, path).certificate == entity.certificate
 
 
+def test_what_openssl_and_certtool_print_is_read(
+    peer: Callable[[str], str], tmp_path: Path
+) -> None:
+    openssl = peer("openssl")
+    commands: tuple[tuple[list[str], bytes, Callable[[Path], object]], ...] = (
+        (
+            [openssl, "x509", "-text"],
+            CA.public_bytes(Encoding.PEM),
+            lambda path: load_pem_certificates(path) == (CA,),
+        ),
+        (
+            [openssl, "req", "-text"],
+            pem("CERTIFICATE REQUEST", request()),
+            lambda path: load_request(path) == request(),
+        ),
+        (
+            [openssl, "crl", "-text"],
+            pem("X509 CRL", CRL.public_bytes(Encoding.DER)),
+            lambda path: load_pem_crls(path) == (CRL,),
+        ),
+        (
+            [openssl, "pkey", "-text"],
+            pem("PRIVATE KEY", KEY_DER),
+            lambda path: load_pem_private_key(path).public_key() == KEY.public_key(),
+        ),
+        (
+            [peer("certtool"), "--crq-info"],
+            pem("CERTIFICATE REQUEST", request()),
+            lambda path: load_request(path) == request(),
+        ),
+        (
+            [peer("certtool"), "--certificate-info"],
+            CA.public_bytes(Encoding.PEM),
+            lambda path: load_pem_certificates(path) == (CA,),
+        ),
+    )
+    path = tmp_path / "printed"
+    for command, content, reads in commands:
+        done = subprocess.run(command, input=content, capture_output=True, check=True)
+        path.write_bytes(done.stdout)
+        assert reads(path), command
+
+
 # --- Something else ---------------------------------------------------------------------------
 
 
