@@ -317,7 +317,7 @@ def _same(items: list[Any]) -> list[Any]:
 
 def _all_of(kind: Callable[[list[Any]], Any], values: Any, each: _Taker) -> Any:
     """Return the values if every one is taken as it is, else all of them in a new collection."""
-    exact, changed, items = each.exact, not isinstance(values, list | tuple | frozenset), []
+    exact, changed, items = each.exact, False, []
     for value in values:
         taken = value if type(value) in exact else each.take(value)
         if taken is _NOT_TAKEN:

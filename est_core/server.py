@@ -152,6 +152,7 @@ class ServerExchange:
         if isinstance(decision, Issue):
             self.issued = decision.certificate
 
+    @checked
     def handle_timeout(self, now: Instant) -> None:
         """Answer 503 once the deadline has passed; before it, and after the end, do nothing.
 
@@ -167,6 +168,7 @@ class ServerExchange:
         late = Postpone(retry_after_s=self._session.limits.retry_after_default_s)
         self._events.append(ResponseReady(response=self._response_to(late)))
 
+    @checked
     def abandon(self, reason: str) -> None:
         """Note that the client is gone; no further event will come.
 
