@@ -148,8 +148,17 @@ def check_subject(
         raise Refused("profile/subject", f"the subject has {len(attributes)} attributes")
     for attribute in attributes:
         _check_attribute(attribute, reserved)
+    _check_domain(subject, reserved)
     if whose := reserved.whose(subject, renews):
         raise Refused("profile/reserved-subject", f"the subject is that of {whose}")
+
+
+def _check_domain(subject: x509.Name, reserved: ReservedNames) -> None:
+    """Refuse a host that is spelled label by label: DC=com, DC=example, DC=est. RFC 2247 2."""
+    found = subject.get_attributes_for_oid(NameOID.DOMAIN_COMPONENT)
+    labels = [str(part.value) for part in found]
+    for text in (".".join(labels[::-1]), ".".join(labels)) if len(labels) > 1 else ():
+        _check_own("domainComponent", text, reserved)
 
 
 def _check_attribute(attribute: x509.NameAttribute[str | bytes], reserved: ReservedNames) -> None:

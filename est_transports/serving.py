@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from est_core import Instant, Label, LocalProtocolError
 from est_core.arguments import checked
@@ -184,6 +185,13 @@ def own_names(certificate: x509.Certificate) -> frozenset[str]:
     return frozenset([*names.get_values_for_type(x509.DNSName), *map(str, addresses)])
 
 
+def _common_hosts(certificate: x509.Certificate) -> frozenset[str]:
+    """Return the common names that are hosts: of old, a server's certificate has no others."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    texts = (str(name.value) for name in names)
+    return frozenset(text for text in texts if not {" "} & set(text) and {".", ":"} & set(text))
+
+
 def _reserved_subjects(
     config: ServerConfig, identity: TlsIdentity, left_out: Callable[[str], None]
 ) -> Iterator[tuple[str, x509.Name]]:
@@ -226,7 +234,7 @@ def _load_ca(
             store=store,
             profiles=profiles,
             default_profile=_WITHOUT_LABEL,
-            own_names=own_names(identity.certificate),
+            own_names=own_names(identity.certificate) | _common_hosts(identity.certificate),
             reserved_subjects=tuple(_reserved_subjects(config, identity, left_out)),
             entropy=_clock.entropy,
         )

@@ -29,6 +29,7 @@ _BLANKS: Final = string.whitespace
 _EDGES: Final = _BLANKS + ".[]"
 _NUMBER: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:")
+_BROWSED: Final = frozenset({"ftp:", "http:", "https:", "ws:", "wss:"})  # WHATWG URL 3
 _SERVICES: Final = re.compile(r"(?:_[^.]*\.)+")  # RFC 4985 2: _service.name
 _PORT: Final = re.compile(r"(\[[^\]]*\]|[^:]*):[0-9]*")
 _MAIL_TAG: Final = "ipv6:"  # RFC 5321 4.1.3
@@ -177,7 +178,8 @@ class ProtectedHosts:
 
     `loopback`: one of them is this machine itself, and then every name and address of it is
     protected: 127.0.0.0/8, ::1, 0.0.0.0, ::, localhost and all below it (RFC 6761 6.3). Whoever
-    may be localhost may be each of them.
+    may be localhost may be each of them. A wildcard protects every name that it covers, one label
+    more (RFC 6125 6.4.3): which of them the server has, it does not say.
     """
 
     hosts: frozenset[str]
@@ -199,6 +201,9 @@ class ProtectedHosts:
 
     def _protects(self, host: str) -> bool:
         if host in self.hosts or (self.loopback and _is_loopback(host)):
+            return True
+        _, dot, parent = host.partition(".")
+        if dot and f"*.{parent}" in self.hosts:
             return True
         address = address_in(host) if ":" in host else None
         return isinstance(address, ipaddress.IPv6Address) and any(
@@ -247,7 +252,10 @@ def _authorities(text: str) -> set[str]:
     starts = {text, text.lstrip("/" + _BLANKS)}
     if scheme := _SCHEME.match(text.strip(_BLANKS)):
         # Browsers want no slashes, and take any number of them: https:localhost.
-        starts.add(text.strip(_BLANKS)[scheme.end() :].lstrip("/"))
+        rest = text.strip(_BLANKS)[scheme.end() :]
+        # But "sensor:0" is no URI of the host 0.
+        if rest.startswith("/") or scheme[0] in _BROWSED or not _NUMBER.fullmatch(rest):
+            starts.add(rest.lstrip("/"))
     first, slash, second = text.partition("/")
     if slash and ":" not in first:  # of a service principal: HTTP/localhost
         starts |= {second, second.partition("@")[0]}

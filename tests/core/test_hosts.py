@@ -189,6 +189,7 @@ SPELLINGS_OF_LOCAL = [
     "HTTPS://LOCALHOST:8443/x?y#z",
     "//localhost/x",
     "https:localhost",
+    "https:2130706433",
     "https:/localhost",
     "https:///localhost",
     "https:\\\\localhost\\x",
@@ -297,6 +298,8 @@ def test_a_server_elsewhere_has_its_own_names_in_any_spelling(text: str) -> None
         "2001:db8::8",
         "1",
         "4711",
+        "sensor:0",
+        "port:2130706433",
         "",
     ],
 )
@@ -310,6 +313,14 @@ def test_a_lone_number_is_an_address_only_where_hosts_stand() -> None:
         assert LOCAL.claimed_in(text)
         assert not LOCAL.claimed_in(text, numbers=False)
     assert LOCAL.claimed_in("127.1", numbers=False)
+
+
+def test_a_wildcard_protects_what_it_covers() -> None:
+    covering = ProtectedHosts.of(["*.example.com"])
+    for text in ("est.example.com", "https://EST.example.com/", "*.example.com"):
+        assert covering.claimed_in(text)
+    for text in ("example.com", "a.est.example.com", "est.example.org"):
+        assert not covering.claimed_in(text)
 
 
 def test_no_names_protect_nothing() -> None:

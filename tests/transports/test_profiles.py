@@ -333,6 +333,14 @@ def test_no_attribute_of_a_subject_is_a_way_to_an_own_name(oid: x509.ObjectIdent
         assert refusal(request(subject=name(text, oid=oid))) == "profile/own-name"
 
 
+@pytest.mark.parametrize("labels", ["com example est", "est example com", "COM Example EST"])
+def test_a_host_in_domain_components_is_an_own_name_too(labels: str) -> None:
+    subject = name(*labels.split(), oid=NameOID.DOMAIN_COMPONENT)
+    assert refusal(request(subject=subject)) == "profile/own-name"
+    other = name("com", "example", "device", oid=NameOID.DOMAIN_COMPONENT)
+    assert judge(request(subject=other)).subject == other
+
+
 def test_a_serial_number_is_not_taken_for_an_address() -> None:
     serial = name("3221225991", oid=NameOID.SERIAL_NUMBER)
     assert judge(request(subject=serial)).subject == serial

@@ -31,6 +31,7 @@ from est_transports.founding import (
     found,
 )
 from est_transports.hosts import host_name
+from est_transports.refca import Enrolment, Refused
 from est_transports.serving import (
     Service,
     ServingError,
@@ -44,8 +45,8 @@ from est_transports.stores.sqlite import SqliteStore
 from est_transports.trust import CredentialFileError
 from tests.core.asn1.build import GOST_KEY
 from tests.core.asn1.build import certificate as odd_certificate
-from tests.pki import Authority, pki, weak_rsa_key
-from tests.transports.ca_fakes import MemoryStore
+from tests.pki import SERVER_AUTH, Authority, Subject, common_name, pki, weak_rsa_key
+from tests.transports.ca_fakes import MemoryStore, request
 from tests.transports.test_credential_files import pem
 
 
@@ -381,3 +382,14 @@ def test_a_ca_that_peers_refuse_is_worth_a_notice(tmp_path: Path) -> None:
     )
     expected = "peers will refuse what it issues: the certificate of CN=Weak CA: RSA key of 1024"
     assert any(expected in notice for notice in load(tmp_path / "ca").notices)
+
+
+def test_the_common_name_of_an_old_server_certificate_is_an_own_name(tmp_path: Path) -> None:
+    make(tmp_path / "ca")
+    old = pki().ca.issue(Subject(name="old.example", eku=(SERVER_AUTH,)))
+    (tmp_path / "ca" / "server.pem").write_bytes(old.certificate.public_bytes(Encoding.PEM))
+    (tmp_path / "ca" / SERVER_KEY).write_bytes(old.key_pem)
+    ca = load(tmp_path / "ca").authority.ca
+    csr = request(subject=common_name("OLD.example."))
+    with pytest.raises(Refused, match="profile/own-name"):
+        ca.issue(csr, Enrolment(operation="simpleenroll"), now=_clock.instant().wall)
