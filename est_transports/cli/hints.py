@@ -64,6 +64,8 @@ def hint_for(failed: Failed, operation: Operation, target: Target) -> str:
         return _untrusted(failed, target)
     if failed.code == "server/name-mismatch" and _NO_NAME in failed.message:
         return "the server's operator must have its name put into subjectAltName"
+    if failed.code == "connection/lost" and operation not in _ENROLLING:
+        return "run the command again"  # there is no key to be used again
     response = failed.response
     if response is None or not failed.code.startswith("response/status-"):
         return remedy(failed.code)

@@ -7,8 +7,11 @@ client ends: with the certificate, or with which error. Each is asked for what `
 
 from __future__ import annotations
 
+import socket
 import ssl
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -37,11 +40,15 @@ from est_core import (
 from est_core.asn1.cms import write_certs_only
 from est_transports import _clock, on_sockets, on_trio
 from est_transports.errand import ClientConfig
+from est_transports.sockets_tls import TlsSocket
+from est_transports.tls import TlsEngine
 from tests.core.asn1.build import tlv
 from tests.interop import foreign_answers as foreign
 from tests.interop.foreign_answers import BASIC, answer, guarded, instead, well_behaved
 from tests.interop.foreign_server import (
+    PATIENCE_S,
     Answers,
+    Asked,
     ForeignServer,
     Said,
     Then,
@@ -49,7 +56,7 @@ from tests.interop.foreign_server import (
     server_tls,
 )
 from tests.pki import pki
-from tests.transports.fake_application import new_device
+from tests.transports.fake_application import new_device, tls_context
 
 PASSED: Final = BasicCredentials(user="device", password="secret")
 NO_BASE64: Final = answer(200, b"!oops!\n", f"Content-Type: {foreign.ENROLLED}")
@@ -78,6 +85,7 @@ class Habit:
     at_once: bool = False
     tls: ssl.TLSVersion | None = None
     pop: PopMode = PopMode.AUTO
+    has_csrattrs: bool = True
 
 
 def enroll_with(**manner: object) -> Callable[[], Answers]:
@@ -450,7 +458,8 @@ def exchanges(server: ForeignServer, habit: Habit) -> tuple[ClientConfig, list[C
         pop=habit.pop,
     )
     config = ClientConfig(signer=device.signer, credentials=log_in)
-    return config, [session.cacerts(), session.csrattrs(), session.enroll(device.info)]
+    attributes = [session.csrattrs()] if habit.has_csrattrs else []
+    return config, [session.cacerts(), *attributes, session.enroll(device.info)]
 
 
 Results = dict[str, ClientResult]
@@ -520,3 +529,52 @@ def test_no_post_follows_anything_but_a_200(tmp_path: Path) -> None:
     with foreign_server(habit.answers(), server_tls(tmp_path)) as server:
         run_on_sockets(server, habit)
     assert [number for number, _ in server.asked] == [1, 1, 2, 3]
+
+
+@contextmanager
+def says_goodbye_at_once() -> Iterator[int]:
+    """Answer one request a connection, with close_notify in the same segment; leave TCP open."""
+    listener, context = socket.create_server(("127.0.0.1", 0)), tls_context()
+
+    def serve(sock: socket.socket) -> None:
+        engine = TlsEngine(context)
+        stream = TlsSocket(sock, engine, _clock.instant)
+        deadline = _clock.instant().mono + PATIENCE_S
+        stream.do_handshake(deadline)
+        request = stream.receive_some(deadline)  # head and body are one record
+        method, path, _ = request.decode("ascii").split(" ", 2)
+        body = request.partition(b"\r\n\r\n")[2]
+        asked = Asked(method=method, path=path, fields={}, body=body)
+        engine.write(well_behaved()(asked).raw)
+        engine.close()
+        sock.settimeout(PATIENCE_S)
+        sock.sendall(engine.outgoing())
+        sock.recv(1)  # a second request, which is one too many, or the client's goodbye
+        sock.close()
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threads.append(threading.Thread(target=serve, args=(listener.accept()[0],)))
+                threads[-1].start()
+
+    threads: list[threading.Thread] = []
+    acceptor = threading.Thread(target=accept)
+    acceptor.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for thread in (acceptor, *threads):
+            thread.join(PATIENCE_S)
+
+
+@pytest.mark.parametrize("run", [run_on_sockets, run_on_trio], ids=["sockets", "trio"])
+def test_a_goodbye_that_came_with_the_answer_is_seen_before_the_next_request(
+    run: Callable[[ForeignServer, Habit], Results],
+) -> None:
+    with says_goodbye_at_once() as port:
+        habit = Habit(answers=enroll_with(), has_csrattrs=False)
+        results = run(ForeignServer(port=port, answers=well_behaved()), habit)
+    assert [type(result) for result in results.values()] == [CACertsReceived, Enrolled]
