@@ -54,6 +54,8 @@ ROOT_KEY: Final = "root-key.pem"
 SERVER_KEY: Final = "server-key.pem"
 SERVER_CERTIFICATE: Final = "server.pem"
 STORE: Final = "est.db"
+OWN_FILES: Final = (CONFIG_FILE, CA_KEY, STORE)
+"""By any of them a directory is known as one that was made here."""
 DEFAULT_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 MAX_PASSWORD_BYTES: Final = 1023  # OpenSSL's bound for an encrypted key
 
@@ -182,7 +184,7 @@ def _check_place(directory: Path, *, replace: bool) -> None:
     if not os.path.lexists(directory) or is_empty(directory):
         return
     if replace:
-        check_movable(directory)
+        check_movable(directory, OWN_FILES)
     elif not directory.is_dir():
         raise FoundingError(f"{directory}: is a file, not a directory")
     else:

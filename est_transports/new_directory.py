@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -27,11 +27,12 @@ class DirectoryError(Exception):
     """The directory cannot be made. The text is one line; everything is as it was."""
 
 
-def check_movable(directory: Path) -> None:
+def check_movable(directory: Path, known_by: Collection[str]) -> None:
     """Return if an absolute path is that of a directory that can be moved aside.
 
     Raises LocalProtocolError for one that nobody means to move: the current directory or one
-    above it, a home directory; and DirectoryError for one that cannot be.
+    above it, a home directory; and DirectoryError for one that cannot be, or that holds none of
+    the files that such a directory is `known_by`: it is there for something else.
     """
     if directory.is_symlink():
         raise DirectoryError(
@@ -49,6 +50,11 @@ def check_movable(directory: Path) -> None:
         raise LocalProtocolError(f"{directory} is a home directory, which is not moved aside")
     if os.path.ismount(directory):
         raise DirectoryError(f"{directory}: is a mount point, which cannot be moved; empty it")
+    if not any(os.path.lexists(directory / name) for name in known_by):
+        raise DirectoryError(
+            f"{directory}: holds something else than a CA, and is not moved aside;"
+            " move it yourself, or choose another"
+        )
 
 
 def is_empty(directory: Path) -> bool:

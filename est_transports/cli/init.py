@@ -28,6 +28,7 @@ from est_transports.cli.server_identity import renew_server as renew_server_iden
 from est_transports.founding import (
     CA_CERTIFICATE,
     DEFAULT_HOSTS,
+    OWN_FILES,
     Founded,
     Founding,
     OccupiedError,
@@ -196,7 +197,7 @@ def _instead_of(directory: Path) -> str:
     """Return what can be done where a directory holds something already."""
     place = Path(os.path.abspath(directory))
     try:
-        check_movable(place)
+        check_movable(place, OWN_FILES)
     except (DirectoryError, LocalProtocolError):
         return "choose another"
     return f"choose another, or use --force, which moves it to {place}.old-1"

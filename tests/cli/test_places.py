@@ -240,6 +240,22 @@ def test_a_file_and_a_link_are_not_moved_aside(ca: Path, tmp_path: Path) -> None
     assert not list(tmp_path.glob("*.old-*"))
 
 
+def test_a_directory_that_is_no_ca_s_is_not_moved_aside(ca: Path, tmp_path: Path) -> None:
+    other = tmp_path / "etc"
+    other.mkdir()
+    (other / "passwd").write_text("x")
+    done = est("init", other, "--force")
+    assert (done.exit_code, "holds something else than a CA" in done.stderr) == (5, True)
+    assert "--force" not in est("init", other).stderr
+    assert (other / "passwd").read_text() == "x"
+    assert not list(tmp_path.glob("*.old-*"))
+    # What is left of a CA is enough to know it by.
+    for name in ("est.toml", "est.db"):
+        (ca / name).unlink()
+    assert est("init", ca, "--force").exit_code == 0
+    assert (tmp_path / "ca.old-1" / "ca-key.pem").exists()
+
+
 def test_a_failure_half_way_leaves_an_empty_directory_empty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
