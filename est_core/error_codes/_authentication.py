@@ -102,10 +102,7 @@ AUTHENTICATION: Final = (
                 code="auth/no-scheme",
                 statuses=("403",),
                 cause="HTTP credentials are needed, and this server or wire has no scheme for them",
-                remedy=(
-                    "add users and a scheme to `[auth]`, or let certificates open this "
-                    "operation; over CoAP there are only certificates"
-                ),
+                remedy="let certificates open this operation: over CoAP there is nothing else",
                 audience=Audience.OPERATOR,
             ),
             ErrorCode(

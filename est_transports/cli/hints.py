@@ -15,6 +15,7 @@ from est_transports import _clock
 from est_transports.cli.client_options import Target
 from est_transports.cli.describe import moment
 from est_transports.error_codes import ERROR_CODES, find_error_code
+from est_transports.tls_errors import PEER_REFUSED_CERTIFICATE
 
 AGAIN: Final = ERROR_CODES["connection/lost"].remedy  # no markup in it
 """What to do after a request may have got through and no answer came."""
@@ -66,6 +67,10 @@ def hint_for(failed: Failed, operation: Operation, target: Target) -> str:
         return "the server's operator must have its name put into subjectAltName"
     if failed.code == "connection/lost" and operation not in _ENROLLING:
         return "run the command again"  # there is no key to be used again
+    if failed.code == PEER_REFUSED_CERTIFICATE:
+        if target.identity is None:
+            return "the server wants a client certificate: give --cert and --key"
+        return expired_identity(target) or f"{CHECK_CERT}; {LOG}"
     response = failed.response
     if response is None or not failed.code.startswith("response/status-"):
         return remedy(failed.code)

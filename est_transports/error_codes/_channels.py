@@ -70,8 +70,8 @@ CHANNELS: Final = (
                 code="tls/peer-refused-certificate",
                 cause="the peer refuses our certificate, or misses one",
                 remedy=(
-                    "check `--cert`: a CA that the server accepts must have issued it; a "
-                    "server that sees this is not trusted by the client"
+                    "check the certificate shown: the other end must trust the CA that issued it, "
+                    "and its log says why it does not"
                 ),
                 audience=Audience.USER,
             ),

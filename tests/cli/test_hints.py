@@ -180,6 +180,20 @@ def test_a_certificate_is_explained_by_what_the_server_says_of_it(
     assert other not in found
 
 
+def test_a_certificate_that_is_missing_or_refused_in_the_handshake_is_told_apart(
+    est: Terminal,
+) -> None:
+    failed = Failed(code="tls/peer-refused-certificate", message="no")
+    without = make_target(url="https://est.example", trust=est.trust)
+    hint = failure(failed, Operation.CACERTS, without).hint
+    assert hint == "the server wants a client certificate: give --cert and --key"
+    _, cert, _, key = est.identity(pki().client)
+    target = make_target(url="https://est.example", trust=est.trust, cert=Path(cert), key=Path(key))
+    hint = failure(failed, Operation.CACERTS, target).hint
+    assert hint.startswith("check --cert: ")
+    assert "give --cert" not in hint
+
+
 # The table
 
 

@@ -24,8 +24,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from est_transports.cli import main
 from tests.cli.canned import CannedServer, canned_server
+from tests.cli.serve_process import SERVE, request, serving
 from tests.odd_certificates import ODD, element, rebuilt
-from tests.pki import SERVER_AUTH, Subject, pki
+from tests.pki import CLIENT_AUTH, SERVER_AUTH, Subject, pki
 
 DEBIAN: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 SOURCE: Final = re.compile(r"\w\.py\b|Warning|site-packages|Traceback|internal error")
@@ -203,6 +204,32 @@ def _only_serial(directory: Path) -> str:
     ((serial,),) = store.execute("SELECT serial FROM certificate").fetchall()
     store.close()
     return str(serial)
+
+
+@pytest.mark.parametrize("flags", [(), ("-W", "error")], ids=["usual", "errors"])
+def test_a_server_with_odd_trust_anchors_and_clients_logs_no_warning_of_a_library(
+    flags: tuple[str, ...], bundle: Path, tmp_path: Path
+) -> None:
+    directory = tmp_path / "ca"
+    assert main(["init", str(directory)]) == 0
+    trust = [str(bundle), *([str(DEBIAN)] if DEBIAN.exists() else [])]
+    config = directory / "est.toml"
+    config.write_text(
+        config.read_text().replace("[tls]\n", f"[tls]\nclient_trust = {json.dumps(trust)}\n", 1)
+    )
+    device = pki().ca.issue(Subject(name="device", eku=(CLIENT_AUTH,)))
+    key = device.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    statuses = []
+    with serving(directory, command=(*flags, *SERVE)) as server:
+        for name in ("long common name", "negative serial number", "serial number 0"):
+            identity = tmp_path / "identity.pem"
+            identity.write_bytes(pem(rebuilt(device.certificate, pki().ca, **MORE[name])) + key)
+            connection = server.connect(identity)
+            statuses.append(connection.ask("simpleenroll", request("device-1"))[0])
+            connection.close()
+        assert server.stop() == 0
+    assert statuses == [200, 200, 200]
+    assert not SOURCE.search("".join(server.log)), server.log
 
 
 @pytest.mark.parametrize("name", MORE)
