@@ -105,7 +105,7 @@ def read_textual(
     found = _read_untrusted(raw, max_blocks, accept_der=accept_der)
     if found.form is Form.BASE64 and accept_pem:
         octets = found.blocks[0].der
-        if _ARMOUR in octets and not octets.startswith(_SEQUENCE):
+        if _BEGIN.search(octets) and not octets.startswith(_SEQUENCE):
             return Textual(form=Form.PEM, blocks=tuple(_pem_blocks(_unmarked(octets), max_blocks)))
     return found
 
