@@ -106,7 +106,10 @@ class IssuerLimits:
             raise Refused("issuer/name-constraints", self.broken)
         purposes = _value(plan, x509.ExtendedKeyUsage)
         wanted = [] if purposes is None else [oid.dotted_string for oid in purposes]
-        names = tuple(constrained_names(plan.subject, _value(plan, x509.SubjectAlternativeName)))
+        names: tuple[ConstrainedName, ...] = ()
+        if any(limits.constraints for limits in self.certificates):
+            alternatives = _value(plan, x509.SubjectAlternativeName)
+            names = tuple(constrained_names(plan.subject, alternatives))
         for limits in self.certificates:
             if excess := limits.refused_purposes(wanted):
                 raise Refused(

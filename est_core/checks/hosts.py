@@ -29,6 +29,7 @@ _BLANKS: Final = string.whitespace
 _EDGES: Final = _BLANKS + ".[]"
 _NUMBER: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 _BROWSED: Final = frozenset({"ftp:", "http:", "https:", "ws:", "wss:"})  # WHATWG URL 3
 _SERVICES: Final = re.compile(r"(?:_[^.]*\.)+")  # RFC 4985 2: _service.name
 _PORT: Final = re.compile(r"(\[[^\]]*\]|[^:]*):[0-9]*")
@@ -231,6 +232,8 @@ def _carried(address: ipaddress.IPv6Address) -> Iterator[ipaddress.IPv4Address]:
 
 def hosts_claimed(text: str, *, numbers: bool = True) -> frozenset[str]:
     """Return all hosts, in canonical form, that some reader could take out of `text`."""
+    if _PLAIN.fullmatch(text):  # most names: there is one way to read them
+        return frozenset(_as_host(text, numbers=numbers))
     found: set[str] = set()
     for reading in _readings(text[:_TEXT_CHARS]):
         for authority in _authorities(reading):
