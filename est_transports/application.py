@@ -86,7 +86,7 @@ _METHODS: Final = ("authenticate", "ca_certs", "csr_attrs", "enroll", "reenroll"
 def check_blocking(application: Application) -> None:
     """Raise LocalProtocolError for an AsyncApplication, where there is no event loop for it."""
     if told_apart(application)[0] is None:
-        raise LocalProtocolError("an AsyncApplication needs an event loop: serve it on trio")
+        raise LocalProtocolError("an AsyncApplication needs an event loop: trio's or asyncio's")
 
 
 @checked

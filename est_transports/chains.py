@@ -153,6 +153,7 @@ def certifier_flaw(certificate: x509.Certificate) -> str:
     return flaws[0] if all(flaws) and len(set(flaws)) == 1 else ""
 
 
+@checked
 def is_ca(certificate: x509.Certificate) -> bool:
     """True if basicConstraints says so. RFC 5280 4.2.1.9."""
     constraints = _constraints(certificate)

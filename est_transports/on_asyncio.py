@@ -1,6 +1,6 @@
 """EST on asyncio: an HTTPS server for many connections at once, and a client.
 
-The client speaks EST-coaps too, to servers with coaps URIs.
+The client speaks EST-coaps too, to servers with coaps URIs; for a server see `CoapServer`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from est_core import (
 )
 from est_core.arguments import checked_throughout
 from est_transports import _clock
+from est_transports.asyncio_coap import CoapServer
 from est_transports.asyncio_dtls import DtlsSocket
 from est_transports.asyncio_server import Server
 from est_transports.asyncio_tls import TlsStream
@@ -41,7 +42,7 @@ from est_transports.http_client import HttpLink
 from est_transports.tls import TlsEngine, client_context
 from est_transports.tls_errors import TlsError
 
-__all__ = ["Client", "Server"]
+__all__ = ["Client", "CoapServer", "Server"]
 
 
 @checked_throughout

@@ -167,6 +167,7 @@ class CertificateSigner:
         return x509.load_der_x509_certificate(_element(_SEQUENCE, parts))
 
 
+@checked
 def is_for_pss(certificate: x509.Certificate) -> bool:
     """Return whether a certificate says that its RSA key is for RSASSA-PSS only. RFC 4055 1.2."""
     return certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS

@@ -38,6 +38,7 @@ from est_transports import trio_coap
 from est_transports._clock import instant
 from est_transports.h11_conn import ClientConnection, ResponseReceived
 from est_transports.http_service import ServiceConfig
+from est_transports.on_asyncio import CoapServer as AsyncioCoapServer
 from est_transports.on_asyncio import Server as AsyncioServer
 from est_transports.on_sockets import CoapServer, Server, serve_ssl_connection
 from est_transports.on_trio import Server as TrioServer
@@ -359,6 +360,37 @@ class CoapTrioDriver(CoapDriver):
         self.end.enter_context(in_trio_thread(begin))
 
 
+class CoapAsyncioDriver(CoapDriver):
+    """CoAP on asyncio."""
+
+    application: Callable[[Callable[[ServerQuestion], Decision]], Any] = Asking
+
+    def start(self, service: TransportService) -> None:
+        sock = a_udp_socket()
+        self.port = sock.getsockname()[1]
+        served = a_coap_service(
+            type(self).application(service.decide), policy=service.policy, limits=service.limits
+        )
+        begun: Future[tuple[AsyncioCoapServer, asyncio.AbstractEventLoop]] = Future()
+
+        async def serve() -> None:
+            server = AsyncioCoapServer(source=lambda: served, clock=hurried(HURRY))
+            begun.set_result((server, asyncio.get_running_loop()))
+            await server.serve(sock)
+
+        thread = threading.Thread(target=asyncio.run, args=(serve(),))
+        thread.start()
+        server, loop = begun.result(PATIENCE_S)
+        self.end.callback(thread.join, PATIENCE_S)
+        self.end.callback(loop.call_soon_threadsafe, server.stop, 0.5)
+
+
+class AsyncCoapAsyncioDriver(CoapAsyncioDriver):
+    """The same with an application of coroutine functions."""
+
+    application = AwaitedAsking
+
+
 HTTPS_DRIVERS: Final = (
     SocketsDriver,
     TrioDriver,
@@ -367,7 +399,12 @@ HTTPS_DRIVERS: Final = (
     AsyncAsyncioDriver,
     SslDriver,
 )
-COAP_DRIVERS: Final = (CoapSocketsDriver, CoapTrioDriver)
+COAP_DRIVERS: Final = (
+    CoapSocketsDriver,
+    CoapTrioDriver,
+    CoapAsyncioDriver,
+    AsyncCoapAsyncioDriver,
+)
 
 
 @pytest.mark.parametrize("check", transport_checks(), ids=str)

@@ -31,8 +31,8 @@ from est_core import (
 from est_transports.asyncio_tls import TlsStream
 from est_transports.errand import ClientTimeouts
 from est_transports.http_service import Timeouts
-from est_transports.on_asyncio import Client, Server
-from est_transports.on_sockets import CoapServer
+from est_transports.on_asyncio import Client, CoapServer, Server
+from est_transports.on_sockets import CoapServer as SocketsCoapServer
 from est_transports.tls import ClientTlsConfig, TlsEngine, client_context
 from est_transports.trust import TrustAnchors
 from tests.pki import pki
@@ -643,7 +643,7 @@ def as_task(client: Client, est: Running) -> Coroutine[Any, Any, object]:
 async def test_a_client_enrolls_over_coap() -> None:
     sock, device, mine = a_udp_socket(), new_device(), pki().client
     served = a_coap_service(FakeApplication())
-    server = CoapServer(source=lambda: served)
+    server = SocketsCoapServer(source=lambda: served)
     thread = threading.Thread(target=server.serve, args=(sock,))
     thread.start()
     try:
@@ -679,3 +679,130 @@ async def test_an_association_that_does_not_come_about_says_why() -> None:
     assert isinstance(silent, Failed)
     assert isinstance(refused, Failed)
     assert (silent.code, refused.code) == ("connect/timeout", "connect/refused")
+
+
+# The CoAP server
+
+
+@dataclass
+class RunningCoap:
+    """A CoAP server that runs, and how to reach it."""
+
+    server: CoapServer
+    application: Any
+    log: Log
+    uri: str
+    serving: asyncio.Task[None]
+
+    async def cacerts(self, **timeouts: float) -> object:
+        """Ask with a client of its own."""
+        mine = pki().client
+        config = client_config(identities=(identity_of(mine),), timeouts=ClientTimeouts(**timeouts))
+        session = ClientSession(self.uri, trust=(pki().ca.certificate,), identity=mine.certificate)
+        async with Client(config) as client:
+            return await client.run(session.cacerts())
+
+
+@asynccontextmanager
+async def running_coap(
+    application: Any = None, limits: Limits | None = None, **changes: Any
+) -> AsyncIterator[RunningCoap]:
+    """Run a CoAP server on a free port; stop it at the end."""
+    application = application or FakeApplication()
+    log, sock = Log(), a_udp_socket()
+    served = a_coap_service(application, limits=limits or Limits())
+    server = CoapServer(source=lambda: served, observe=log, **changes)
+    uri = f"coaps://localhost:{sock.getsockname()[1]}"
+    serving = asyncio.create_task(server.serve(sock))
+    try:
+        yield RunningCoap(server, application, log, uri, serving)
+    finally:
+        server.stop(drain_s=0.5)
+        with suppress(asyncio.CancelledError):
+            await serving
+        assert sock.fileno() == -1
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+@on_asyncio
+async def test_devices_are_served_in_threads_or_in_the_loop(threads: int) -> None:
+    here = threading.get_ident()
+    async with running_coap(threads=threads) as est:
+        results = await asyncio.gather(*(est.cacerts() for _ in range(3)))
+        assert all(isinstance(result, CACertsReceived) for result in results)
+        assert (here in est.application.threads) == (threads == 0)
+    assert est.log.codes == [(205, "")] * 3
+
+
+@on_asyncio
+async def test_devices_are_served_by_coroutines() -> None:
+    async with running_coap(AsyncFakeApplication()) as est:
+        assert isinstance(await est.cacerts(), CACertsReceived)
+        assert set(est.application.decider.threads) == {threading.get_ident()}
+
+
+@on_asyncio
+async def test_a_device_whose_decision_is_late_is_put_off() -> None:
+    gate = threading.Event()
+    application = FakeApplication(before=lambda: wait(gate))
+    async with running_coap(application, Limits(decision_s=1)) as est:
+        result = await est.cacerts()
+        assert isinstance(result, Failed)
+        assert [status for status, _ in est.log.codes] == [503]
+        gate.set()
+        assert isinstance(await est.cacerts(), CACertsReceived)
+
+
+@on_asyncio
+async def test_stopping_answers_the_devices_that_asked() -> None:
+    gate = threading.Event()
+    async with running_coap(FakeApplication(before=lambda: wait(gate))) as est:
+        asking = asyncio.create_task(est.cacerts())
+        await until(lambda: est.application.threads)
+        est.server.stop(drain_s=5)
+        gate.set()
+        assert isinstance(await asking, CACertsReceived)
+        await est.serving
+
+
+@on_asyncio
+async def test_stopping_cancels_a_coroutine_that_does_not_answer() -> None:
+    reached, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> None:
+        reached.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async with running_coap(AsyncFakeApplication(before=hang)) as est:
+        asking = asyncio.create_task(est.cacerts(response_s=0.5))
+        await reached.wait()
+        est.server.stop(drain_s=0)
+        await est.serving
+        assert cancelled.is_set()
+        await asking
+
+
+@on_asyncio
+async def test_new_rules_end_the_associations_of_the_old_ones() -> None:
+    mine = pki().client
+    sock, application = a_udp_socket(), FakeApplication()
+    services = [a_coap_service(application), a_coap_service(application)]
+    server = CoapServer(source=lambda: services[0])
+    serving = asyncio.create_task(server.serve(sock))
+    session = ClientSession(
+        f"coaps://localhost:{sock.getsockname()[1]}",
+        trust=(pki().ca.certificate,),
+        identity=mine.certificate,
+    )
+    async with Client(client_config(identities=(identity_of(mine),))) as client:
+        assert isinstance(await client.run(session.cacerts()), CACertsReceived)
+        assert server.associations == 1
+        services.pop(0)
+        server.renew()
+        assert server.associations == 0
+        assert isinstance(await client.run(session.cacerts()), CACertsReceived)
+    server.stop(0)
+    await serving

@@ -1,0 +1,234 @@
+"""An EST-coaps server in an event loop of asyncio: one UDP socket, any number of clients."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import socket
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from est_core import Decision, Entropy, Instant, LocalProtocolError
+from est_core.arguments import checked_throughout
+from est_transports import _clock
+from est_transports.application import Application, AsyncApplication, told_apart
+from est_transports.coap_questions import AskCoap
+from est_transports.coap_server import CoapEndpoint, consult_for
+from est_transports.coap_service import CoapService
+from est_transports.datagram_turns import READ_MAX, SERVED_MAX, SERVED_S, DatagramTurns, widen
+from est_transports.dtls_limits import DtlsLimits
+from est_transports.service import Finished, Observe, consult, consult_async, ignore, notify
+
+_log: Final = logging.getLogger("est_transports")
+
+THREADS: Final = 8
+STOP_S: Final = 10.0
+
+
+@checked_throughout
+class CoapServer:
+    """An EST-coaps server on asyncio. `serve` runs until `stop` was called and all is answered.
+
+    `source` is asked for every handshake. Its application is called in at most `threads` threads
+    at once; with 0 in the event loop itself, which is faster for one that never waits. `observe`
+    gets a Record of every request, and of every handshake that failed. Made in the event loop that
+    it serves in. RFC 9148.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Callable[[], CoapService],
+        observe: Observe = ignore,
+        threads: int = THREADS,
+        dtls: DtlsLimits | None = None,
+        clock: Callable[[], Instant] = _clock.instant,
+        entropy: Entropy = _clock.entropy,
+    ) -> None:
+        if threads < 0:
+            raise LocalProtocolError("threads is not negative")
+        self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
+        self._turns = DatagramTurns(dtls or DtlsLimits())
+        self._observe = observe
+        self._pool = ThreadPoolExecutor(threads, "est-coap") if threads else None
+        self._clock = clock
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = math.inf
+        self._stopping = False
+        self._over = asyncio.Event()
+        self._failure: Exception | None = None
+        self._awaited: set[asyncio.Task[None]] = set()
+
+    @property
+    def associations(self) -> int:
+        """How many clients have an association."""
+        return self._endpoint.associations
+
+    async def serve(self, sock: socket.socket) -> None:
+        """Serve the clients of a bound UDP socket; returns after `stop`, with the socket closed.
+
+        Once only. Cancelling instead of stopping leaves requests unanswered. Raises OSError where
+        the socket is unusable.
+        """
+        sock.setblocking(False)
+        widen(sock)
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(sock, self._safely, self._receive)
+        try:
+            await self._over.wait()
+        finally:
+            self._loop.remove_reader(sock)
+            self._endpoint.close(self._clock())
+            self._advance()
+            await self._end()
+            sock.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self, drain_s: float = STOP_S) -> None:
+        """Refuse new requests, and end `serve` when the open ones are answered.
+
+        An answer that was sent separately counts when the client has acknowledged it. After
+        `drain_s` seconds `serve` ends all the same. To be called in the event loop.
+        """
+        self._stopping = True
+        self._endpoint.stop()
+        asyncio.get_running_loop().call_later(drain_s, self._over.set)
+        self._end_when_settled()
+
+    def renew(self) -> None:
+        """End the associations that were begun with another service than `source` gives now."""
+        self._endpoint.renew(self._clock())
+        self._advance()
+
+    async def _end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._awaited:
+            task.cancel()
+        await asyncio.gather(*self._awaited, return_exceptions=True)
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _end_when_settled(self) -> None:
+        if self._stopping and self._endpoint.is_idle:
+            self._over.set()
+
+    def _safely(self, work: Callable[[], None]) -> None:
+        """Do a piece of work; what goes wrong ends `serve`, and is raised there."""
+        if self._over.is_set():
+            return
+        try:
+            work()
+        except Exception as exc:  # noqa: BLE001  # a bug, or the socket: nobody else would say so
+            self._failure = exc
+            self._over.set()
+
+    def _receive(self) -> None:
+        self._read()
+        self._serve_some()
+        self._advance()
+        if self._turns:
+            self._loop.call_soon(self._safely, self._receive)  # the others' turn first
+
+    def _read(self) -> None:
+        """Take what has arrived, before the kernel's small buffer loses what honest clients say."""
+        for _ in range(READ_MAX):
+            try:
+                self._turns.put(*self._sock.recvfrom(self._turns.receive_bytes))
+            except BlockingIOError:
+                return
+            except ConnectionError:  # an ICMP error about a datagram of ours
+                continue
+
+    def _serve_some(self) -> None:
+        now = self._clock()
+        end = now.mono + SERVED_S
+        for _ in range(SERVED_MAX):
+            waiting = self._turns.get()
+            if waiting is None:
+                return
+            self._endpoint.receive(*waiting, now)
+            self._read()
+            now = self._clock()
+            if now.mono >= end:
+                return
+
+    def _advance(self) -> None:
+        """Do everything that is to be done, and send everything that is to be sent."""
+        while (step := self._endpoint.next_step()) is not None:
+            match step:
+                case AskCoap():
+                    self._ask(step)
+                case Finished():
+                    notify(self._observe, step.record)
+        for address, datagram in self._endpoint.outgoing():
+            # Where the kernel's buffer is full, or the client's network is gone, the datagram is
+            # lost, as it can be on any other stretch of its way.
+            with suppress(OSError):
+                self._sock.sendto(datagram, address)
+        self._set_timer()
+        self._end_when_settled()
+
+    def _set_timer(self) -> None:
+        due = self._endpoint.next_timeout(self._clock())
+        if due is None or due >= self._timer_due:
+            return  # the timer that is set looks again
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_due = due
+        left = max(0.0, due - self._clock().mono)
+        self._timer = self._loop.call_later(left, self._safely, self._keep_time)
+
+    def _keep_time(self) -> None:
+        self._timer, self._timer_due = None, math.inf
+        self._endpoint.handle_timeout(self._clock())
+        self._advance()
+
+    def _ask(self, asked: AskCoap) -> None:
+        application, async_application = told_apart(asked.application)
+        if async_application is not None:
+            task = self._loop.create_task(self._await(asked, async_application))
+            self._awaited.add(task)
+            task.add_done_callback(self._awaited.discard)
+        elif application is not None and self._pool is None:
+            decision = consult(application, asked.question)
+            self._endpoint.decide(asked, decision, self._clock())
+        elif application is not None and self._pool is not None:
+            self._ask_in_thread(asked, application, self._pool)
+
+    def _ask_in_thread(
+        self, asked: AskCoap, application: Application, pool: ThreadPoolExecutor
+    ) -> None:
+        loop = self._loop
+
+        def tell(working: Future[Decision | None]) -> None:
+            if not working.cancelled() and not loop.is_closed():
+                settle = partial(self._settle, asked, working.result())
+                loop.call_soon_threadsafe(self._safely, settle)
+
+        try:
+            working = pool.submit(consult_for, self._endpoint, asked, application)
+        except RuntimeError:  # one that is busy now may take it, else its deadline answers
+            _log.exception("no new thread to ask the application in")
+        else:
+            working.add_done_callback(tell)
+
+    async def _await(self, asked: AskCoap, application: AsyncApplication) -> None:
+        decision = None
+        if self._endpoint.is_wanted(asked):
+            decision = await consult_async(application, asked.question)
+        self._safely(partial(self._settle, asked, decision))
+
+    def _settle(self, asked: AskCoap, decision: Decision | None) -> None:
+        """Take a decision, None where nobody waited for it any more."""
+        if decision is None:
+            self._endpoint.withdraw(asked)
+        else:
+            self._endpoint.decide(asked, decision, self._clock())
+        self._advance()
