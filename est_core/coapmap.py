@@ -180,7 +180,10 @@ def read(head: RequestHead, payload: bytes, *, limits: Limits) -> tuple[Request,
 def _content_untrusted(payload: bytes, limits: Limits) -> bytes | UnreadablePayload:
     try:
         _check_payload(payload, limits.body_bytes)
-        if payload.startswith(b"-----"):
+        # A request in DER begins with 0x30 and may hold anything; text may stand before PEM.
+        if payload.startswith(b"-----") or (
+            b"-----BEGIN " in payload and not payload.startswith(b"\x30")
+        ):
             raise RemoteProtocolError("body/not-accepted", "send DER, not PEM")
     except RemoteProtocolError as error:
         return UnreadablePayload(code=error.code, message=error.message, fault=error.fault)

@@ -236,17 +236,18 @@ def parse_csrattrs(der: bytes, limits: Limits) -> CsrAttrs:
     outer = _der.expect(_der.read_element(der), _der.SEQUENCE, "csrattrs/malformed", "CsrAttrs")
     elements = _der.children(outer)
     if len(elements) > limits.csrattrs_items:
-        message = f"more than {limits.csrattrs_items} CSR attributes"
+        message = f"{len(elements)} CSR attributes, {limits.csrattrs_items} are allowed"
         raise RemoteProtocolError("csrattrs/too-many-items", message)
-    items = tuple(_item_untrusted(element) for element in elements)
+    items = tuple(_item_untrusted(each, position) for position, each in enumerate(elements, 1))
     _check_received(items, limits)
     return CsrAttrs(items=items, limits=limits, received=True)
 
 
-def _item_untrusted(element: _der.Element) -> CsrAttr:
+def _item_untrusted(element: _der.Element, position: int) -> CsrAttr:
     if element.tag == _der.OBJECT_IDENTIFIER:
         return ObjectId(oid=_der.read_oid(element))
-    return read_attribute(element, "csrattrs/malformed")
+    what = f"CSR attribute {position}, no object identifier,"
+    return read_attribute(element, "csrattrs/malformed", what)
 
 
 def _check_received(items: tuple[CsrAttr, ...], limits: Limits) -> None:
@@ -256,7 +257,8 @@ def _check_received(items: tuple[CsrAttr, ...], limits: Limits) -> None:
     if len(requests) > 1:
         # RFC 9908 3.2: "there MUST NOT be more than one"; which one counts would be a guess.
         raise RemoteProtocolError(
-            "csrattrs/duplicate-extension-request", "more than one extensionRequest"
+            "csrattrs/duplicate-extension-request",
+            f"{len(requests)} extensionRequests, one is allowed",
         )
     for request in requests:
         _extensions(request, limits)
@@ -264,7 +266,8 @@ def _check_received(items: tuple[CsrAttr, ...], limits: Limits) -> None:
         found for found in attributes if found.type == _oids.CERTIFICATION_REQUEST_INFO_TEMPLATE
     ]
     if len(templates) > 1:
-        raise RemoteProtocolError("csrattrs/duplicate-template", "more than one template")
+        message = f"{len(templates)} templates, one is allowed"
+        raise RemoteProtocolError("csrattrs/duplicate-template", message)
     for template in templates:
         read_template(template, limits)
 

@@ -201,7 +201,7 @@ def read_template(attribute: Attribute, limits: Limits) -> CertRequestInfoTempla
     both extension attributes, or one of them twice), and der/...
     """
     if len(attribute.values) != 1:
-        raise _malformed("a template attribute has exactly one value")
+        raise _malformed(f"a template attribute has {len(attribute.values)} values, not one")
     _der.check_der(attribute.values[0], limits)
     outer = _der.expect(_der.read_element(attribute.values[0]), _der.SEQUENCE, _CODE, "a template")
     parts = list(_der.children(outer))
@@ -225,8 +225,9 @@ def read_template(attribute: Attribute, limits: Limits) -> CertRequestInfoTempla
 
 def _subject_untrusted(element: _der.Element, limits: Limits) -> SubjectTemplate:
     rdns = _der.children(element)
-    if sum(len(_der.children(rdn)) for rdn in rdns) > limits.names:
-        raise _malformed(f"the subject has more than {limits.names} parts")
+    count = sum(len(_der.children(rdn)) for rdn in rdns)
+    if count > limits.names:
+        raise _malformed(f"the subject has {count} parts, {limits.names} are allowed")
     return tuple(_rdn_untrusted(rdn) for rdn in rdns)
 
 
@@ -285,8 +286,11 @@ def _attributes_untrusted(
     """Return the attributes other than extensions, and the extensions."""
     elements = _der.children(element)
     if len(elements) > limits.csr_attributes:
-        raise _malformed(f"more than {limits.csr_attributes} attributes")
-    attributes = [read_attribute(part, _CODE) for part in elements]
+        raise _malformed(f"{len(elements)} attributes, {limits.csr_attributes} are allowed")
+    attributes = [
+        read_attribute(part, _CODE, f"attribute {position} of the template")
+        for position, part in enumerate(elements, 1)
+    ]
     requests = [found for found in attributes if found.type in _EXTENSION_ATTRIBUTES]
     if len(requests) > 1:
         # RFC 9908 3.4: neither "multiple id-aa-extensionReqTemplate" nor both kinds.

@@ -225,9 +225,10 @@ def test_a_payload_is_taken_as_it_is() -> None:
 
 def test_pem_is_kept_as_a_value_that_says_what_to_send() -> None:
     pem = b"-----BEGIN CERTIFICATE REQUEST-----"
-    payload = coapmap.read(POST, pem, limits=LIMITS)[0].payload
-    assert isinstance(payload, UnreadablePayload)
-    assert (payload.code, payload.message) == ("body/not-accepted", "send DER, not PEM")
+    for text in (pem, b"Certificate Request:\n" + pem):
+        payload = coapmap.read(POST, text, limits=LIMITS)[0].payload
+        assert isinstance(payload, UnreadablePayload)
+        assert (payload.code, payload.message) == ("body/not-accepted", "send DER, not PEM")
 
 
 def test_a_payload_that_is_empty_or_too_large_is_kept_as_a_value() -> None:
