@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from est_core._errors import RemoteProtocolError
 from est_core._limits import Limits
+from est_core._oids import EXTENSION_REQUEST
 from est_core.arguments import checked
 from est_core.asn1.attributes import Extension
 from est_core.asn1.certificate_extensions import certificate_extensions
@@ -60,6 +61,7 @@ class Point(Enum):
     PURPOSES = "extendedKeyUsage"
     VALIDITY = "validity"
     UNREADABLE = "unreadable"
+    OTHER = "other"
 
 
 @checked
@@ -167,11 +169,23 @@ def told_differences(
         added = (becomes or frozenset()) - (was or frozenset()) - _OF_A_CA
         if added:
             found.append(Difference(point=point, text=f"has {point.value} {_listed(added)}"))
+    if others := _others(told, limits) - _others(ours, limits):
+        found.append(Difference(point=Point.OTHER, text=f"has {_listed(others)}"))
     safe = (
         each if each.point is Point.CA else Difference(point=each.point, text=each.text)
         for each in found
     )
     return tuple(sorted(safe, key=lambda each: not each.dangerous))
+
+
+def _others(csr: CertRequest | CertRequestInfo, limits: Limits | None) -> frozenset[str]:
+    """Return the types of attributes and extensions that are not looked into."""
+    attributes = {each.type for each in csr.attributes} - {EXTENSION_REQUEST}
+    try:
+        extensions = requested_extensions(csr.attributes, limits or Limits())
+    except RemoteProtocolError:
+        return frozenset(attributes)
+    return frozenset(attributes | ({each.oid for each in extensions} - JUDGED))
 
 
 # --- One point after the other ---------------------------------------------------------------

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import ClientSession
-from est_core.asn1.attributes import Extension, extension_request
+from est_core.asn1.attributes import Attribute, Extension, extension_request
 from est_core.asn1.pkcs10 import CertRequestInfo
 from est_core.checks.issued import Difference, Point, issued_differences, told_differences
 from est_core.checks.renewal import public_key_der
@@ -207,6 +207,12 @@ def test_what_csr_attributes_put_into_a_request_is_told() -> None:
     ]
     assert found[2].text == "is also for DNS:evil.example, which was not asked for"
     assert told_differences(asked(names), asked(names)) == ()
+    policy = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.32"), b"\x30\x00")
+    serial = Attribute(type="2.5.4.5", values=(b"\x13\x017",))
+    (other,) = told_differences(asked(), asked(policy).with_attribute(serial))
+    assert told([other]) == [(Point.OTHER, False)]
+    assert "2.5.29.32" in other.text
+    assert "2.5.4.5" in other.text
 
 
 @given(
