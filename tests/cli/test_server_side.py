@@ -386,8 +386,11 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "newer store": (_newer_schema, "use a newer release"),
     "broken store": (_garbage, "est.db: "),
     "no ca key": (lambda ca: (ca / "ca-key.pem").unlink(), "No such file or directory ([ca] key)"),
-    "broken ca key": (lambda ca: (ca / "ca-key.pem").write_text("x"), "ca-key.pem: no private key"),
-    "broken certificate": (lambda ca: (ca / "server.pem").write_text("x"), "server.pem: no cert"),
+    "broken ca key": (lambda ca: (ca / "ca-key.pem").write_text("x"), "ca-key.pem: "),
+    "broken certificate": (
+        lambda ca: (ca / "server.pem").write_text("x"),
+        "server.pem: is neither PEM",
+    ),
 }
 
 
