@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from est_core._errors import Fault, RemoteProtocolError
-from est_core.model import shown_text
+from est_core.model import Label, shown_text
 
 _SHOWN_CHARS: Final = 64
 
@@ -33,6 +33,17 @@ def no_operation(segment: str) -> RemoteProtocolError:
     shown = shown_text(segment, _SHOWN_CHARS)
     message = f"'{shown}' is no operation here" if shown else "the path ends in a slash"
     return RemoteProtocolError("path/operation", message, Fault.NOT_FOUND)
+
+
+def not_offered(
+    segment: str, label: Label | None = None, labels: Collection[Label] = ()
+) -> RemoteProtocolError:
+    """Return the refusal of an operation that is not offered, or of a label that does not exist."""
+    if label is not None and label not in labels:
+        message = f"there is no label '{label}' here"
+    else:
+        message = f"'{shown_text(segment, _SHOWN_CHARS)}' is not offered here"
+    return RemoteProtocolError("path/not-offered", message, Fault.NOT_FOUND)
 
 
 def _unknown(message: str) -> RemoteProtocolError:

@@ -32,7 +32,7 @@ from est_core._error_text import error_text
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._instant import Instant
 from est_core._limits import Limits
-from est_core._path_faults import no_operation, not_label_and_operation, other_root
+from est_core._path_faults import no_operation, not_label_and_operation, not_offered, other_root
 from est_core.asn1._der import check_der
 from est_core.asn1.cms import read_certs_only, write_bag
 from est_core.asn1.kinds import Kind, kind_of
@@ -103,7 +103,7 @@ def check_head(head: RequestHead, *, policy: ServerPolicy, limits: Limits) -> Re
         _check_target(head, limits)
         operation, label = _parse_path(head.path)
         if policy.row(operation, label, datagram=True) is None:
-            raise _not_offered()
+            raise not_offered(head.path[-1], label, policy.labels)
         row = OPERATIONS[operation]
         if head.code != METHODS[row.method]:
             return Response(
@@ -148,14 +148,8 @@ def _parse_path(path: tuple[str, ...]) -> tuple[Operation, Label | None]:
         raise no_operation(tail[-1])
     operation = SEGMENTS[tail[-1]]
     if operation is None:
-        raise _not_offered()
+        raise not_offered(tail[-1])
     return operation, Label.from_untrusted(tail[0]) if len(tail) == 2 else None
-
-
-def _not_offered() -> RemoteProtocolError:
-    return RemoteProtocolError(
-        "path/not-offered", "no such label or operation here", Fault.NOT_FOUND
-    )
 
 
 def reply_shape(head: RequestHead) -> ReplyShape:

@@ -26,6 +26,7 @@ from est_core._http import (
 from est_core._http_target import WELL_KNOWN, check_host, parse_target
 from est_core._instant import Instant
 from est_core._limits import Limits
+from est_core._path_faults import not_offered
 from est_core.asn1.kinds import Kind
 from est_core.codec.authheader import (
     parse_authorization,
@@ -92,9 +93,7 @@ def check_head(head: RequestHead, *, policy: ServerPolicy, limits: Limits) -> Re
         check_host(head)
         operation, label = parse_target(head.target)
         if policy.row(operation, label) is None:
-            raise RemoteProtocolError(
-                "path/not-offered", "no such label or operation here", Fault.NOT_FOUND
-            )
+            raise not_offered(operation.value, label, policy.labels)
         allow = _METHODS[operation]
         if head.method.decode("latin-1") not in allow:
             return Response(

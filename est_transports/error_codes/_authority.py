@@ -39,7 +39,7 @@ AUTHORITY: Final = (
                 code="auth/certificate-revoked",
                 statuses=("403",),
                 cause="the client certificate was revoked",
-                remedy="enrol anew with other credentials, as on the first day",
+                remedy="make a new key, and enrol with a password or another certificate",
                 audience=Audience.USER,
             ),
         ),
@@ -72,7 +72,7 @@ AUTHORITY: Final = (
                 code="renewal/revoked",
                 statuses=("403",),
                 cause="the certificate to be renewed was revoked",
-                remedy="enrol anew with other credentials, as on the first day",
+                remedy="make a new key, and enrol with a password or another certificate",
                 audience=Audience.USER,
             ),
             ErrorCode(

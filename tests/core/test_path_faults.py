@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from est_core import EstUri, Label, Limits, LocalProtocolError, coapmap, default_policy, httpmap
+from est_core import (
+    EstUri,
+    Label,
+    Limits,
+    LocalProtocolError,
+    Operation,
+    coapmap,
+    default_policy,
+    httpmap,
+)
 
-POLICY = default_policy(labels=frozenset({Label("lab")}))
+USUAL = default_policy(labels=frozenset({Label("lab")}))
+POLICY = replace(
+    USUAL, rows=tuple(row for row in USUAL.rows if row.operation is not Operation.CSRATTRS)
+)
 BELOW = ".well-known/est"
 
 
@@ -50,7 +64,8 @@ def refused(path: str) -> tuple[str, str]:
             "path/label",
             "a label is one URI path segment of unreserved characters",
         ),
-        (f"{BELOW}/x/cacerts", "path/not-offered", "no such label or operation here"),
+        (f"{BELOW}/x/cacerts", "path/not-offered", "there is no label 'x' here"),
+        (f"{BELOW}/lab/csrattrs", "path/not-offered", "'csrattrs' is not offered here"),
     ],
 )
 def test_the_part_that_is_wrong_is_named(path: str, code: str, reason: str) -> None:
