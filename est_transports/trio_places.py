@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
@@ -10,7 +11,6 @@ import trio
 from est_transports.connection_places import Place, Places
 from est_transports.fair_queue import FairQueue
 from est_transports.http_server import Conversation
-from est_transports.networks import network_of_host
 from est_transports.trio_tls import Turns
 
 LOOK_AGAIN_S: Final = 0.05
@@ -19,10 +19,12 @@ LOOK_AGAIN_S: Final = 0.05
 class TrioPlace(Place):
     """One connection: what it is about, and what is cancelled to end it."""
 
-    __slots__ = ("conversation", "entered", "scope", "waiting")
+    __slots__ = ("arrived_at", "conversation", "drop", "entered", "scope", "waiting")
 
     def __init__(self, network: str) -> None:
-        super().__init__(network, trio.current_time())
+        self.arrived_at = trio.current_time()
+        super().__init__(network, self.arrived_at)
+        self.drop: Callable[[], None] | None = None  # ends it while it has no task
         self.conversation: Conversation | None = None  # None: the handshake is not over
         self.waiting: trio.CancelScope | None = None  # for the client
         self.scope = trio.CancelScope()  # of all that comes before it is open
@@ -73,11 +75,9 @@ class TrioPlaces:
         """All connections."""
         return tuple(self._places)
 
-    def arrive(self, transport: trio.abc.Stream) -> TrioPlace:
-        """Return a new connection's place, whose scope is cancelled already where it has to go."""
-        place = TrioPlace(_network(transport))
+    def arrive(self, place: TrioPlace) -> None:
+        """Count a new connection, which may have to go at once itself."""
         _end(self._places.arrive(place, trio.current_time()))
-        return place
 
     def hear(self, place: TrioPlace) -> None:
         """Its client has said something during the handshake: it is our turn."""
@@ -87,11 +87,9 @@ class TrioPlaces:
         """We have answered during the handshake: its client is next."""
         _end(self._places.answer(place, trio.current_time()))
 
-    async def first_word(self, place: TrioPlace, transport: trio.abc.Stream) -> None:
-        """Return when the client has said something, before anything is made for it."""
-        if isinstance(transport, trio.SocketStream):
-            await trio.lowlevel.wait_readable(transport.socket)
-            self._places.hear(place)
+    async def our_turn(self, place: TrioPlace) -> None:
+        """Return when there is time for a step of the handshake of a client that has spoken."""
+        await self._handshakes.wait(place.network)
 
     def turns(self, place: TrioPlace) -> Turns:
         """Return whose turn it is in the handshake of a connection."""
@@ -162,6 +160,7 @@ class _HandshakeOf:
     """The turns of one handshake."""
 
     def __init__(self, place: TrioPlace, places: TrioPlaces, handshakes: HandshakeTurns) -> None:
+        self._granted = place.spoke  # it has spoken, and had its first turn
         self._place = place
         self._places = places
         self._handshakes = handshakes
@@ -171,21 +170,18 @@ class _HandshakeOf:
 
     async def ours(self) -> None:
         self._places.hear(self._place)
-        await self._handshakes.wait(self._place.network)
+        if not self._granted:
+            await self._handshakes.wait(self._place.network)
+        self._granted = False
 
 
 _UNBOUNDED: Final = 1 << 30  # there are no more of them than connections
 
 
-def _network(transport: trio.abc.Stream) -> str:
-    if isinstance(transport, trio.SocketStream):
-        try:
-            return network_of_host(str(transport.socket.getpeername()[0]))
-        except (OSError, IndexError):  # it is gone already; or of a family without hosts
-            return ""
-    return ""
-
-
 def _end(place: TrioPlace | None) -> None:
-    if place is not None:
+    if place is None:
+        return
+    if place.drop is not None:
+        place.drop()
+    else:
         place.scope.cancel()

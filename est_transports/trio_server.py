@@ -33,6 +33,7 @@ from est_transports.service import (
     peer_text,
 )
 from est_transports.tls import ContextSource, TlsEngine
+from est_transports.trio_arrivals import Arrivals, listening_socket
 from est_transports.trio_places import TrioPlace, TrioPlaces
 from est_transports.trio_threads import ask_in_thread
 from est_transports.trio_tls import TlsBrokenError, TlsStream
@@ -88,6 +89,12 @@ class Server:
         self._tasks = trio.CapacityLimiter(connections_max)
         self._places = TrioPlaces(open_max=connections_max, half_open_max=half_open_max)
         self._unserved = Unserved(observe, clock)
+        self._arrivals = Arrivals(
+            self._places,
+            self._unserved,
+            self._serve_connection,
+            patience_s=config.timeouts.handshake_s,
+        )
         self._clock = clock
         self._stopping = False
         self._accepting = trio.CancelScope()
@@ -109,14 +116,30 @@ class Server:
         with self._serving:
             async with trio.open_nursery() as watchers:
                 watchers.start_soon(self._places.make_room)
-                async with trio.open_nursery() as connections:
-                    self._connections = connections
-                    with self._accepting:
-                        task_status.started()
-                        await trio.serve_listeners(
-                            self._serve_connection, list(listeners), handler_nursery=connections
-                        )
+                async with trio.open_nursery() as self._connections:
+                    task_status.started()
+                    await self._accept_from(listeners)
                 watchers.cancel_scope.cancel()
+
+    async def _accept_from(self, listeners: Sequence[_Listener]) -> None:
+        """Accept until told to stop, and close the listeners then."""
+        found = [(each, listening_socket(each)) for each in listeners]
+        sockets = [listening for _, listening in found if listening is not None]
+        others = [each for each, listening in found if listening is None]
+        if sockets:
+            self._connections.start_soon(self._arrivals.run, sockets, self._connections)
+        try:
+            with self._accepting:
+                if others:
+                    await trio.serve_listeners(
+                        self._serve_other, others, handler_nursery=self._connections
+                    )
+                else:
+                    await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                for each in listeners:
+                    await each.aclose()
 
     def stop(self, drain_s: float = STOP_S) -> None:
         """Refuse new connections at once, and end `serve` when the open requests are answered.
@@ -125,6 +148,7 @@ class Server:
         """
         self._stopping = True
         self.retire(drain_s)
+        self._arrivals.stop()
         for place in self._places.places:
             if place.conversation is None:
                 place.scope.cancel()
@@ -139,16 +163,23 @@ class Server:
         After `drain_s` seconds they are cut off.
         """
         self._accepting.cancel()
+        self._arrivals.close()
         self._serving.deadline = min(self._serving.deadline, trio.current_time() + drain_s)
 
-    async def _serve_connection(self, transport: trio.abc.Stream) -> None:
-        place = self._places.arrive(transport)
+    async def _serve_other(self, transport: trio.abc.Stream) -> None:
+        """Serve what no selector can tell about; it counts as of one network."""
+        place = TrioPlace("")
+        self._places.arrive(place)
+        await self._serve_connection(transport, place)
+
+    async def _serve_connection(self, transport: trio.abc.Stream, place: TrioPlace) -> None:
         try:
             await self._greet(transport, place)
         except Exception:  # noqa: BLE001  # one connection must not take the others along
             _log.exception("a connection failed")
         finally:
-            self._places.leave(place)  # trio closes the transport
+            self._places.leave(place)
+            await trio.aclose_forcefully(transport)
 
     async def _greet(self, transport: trio.abc.Stream, place: TrioPlace) -> None:
         """Shake hands, then talk. A failed handshake is worth a record of its own."""
@@ -160,7 +191,7 @@ class Server:
         with place.scope:
             try:
                 with place.wait(self._config.timeouts.handshake_s):
-                    await self._places.first_word(place, transport)
+                    await self._places.our_turn(place)
                     stream = TlsStream(transport, TlsEngine(self._context_source()))
                     channel = await stream.do_handshake(self._places.turns(place))
                 if channel is None:

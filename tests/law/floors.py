@@ -97,6 +97,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
         "stores.sqlite stores.postgres",
         "trio_tls trio_dtls asyncio_tls asyncio_dtls sockets_dtls sockets_tls",
         "trio_threads trio_places asyncio_questions asyncio_places",
+        "trio_arrivals",
         "trio_coap trio_server asyncio_coap asyncio_server",
         "sockets_coap sockets_connection aiocoap_messages",
         "sockets_server",
