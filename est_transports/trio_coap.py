@@ -26,6 +26,11 @@ from est_transports.trio_threads import ask_in_thread
 
 THREADS: Final = 8
 STOP_S: Final = 10.0
+FLOODED_PAUSES: Final = 2.0
+"""How long others have the event loop to themselves while an association sends more than its share,
+for each second that its datagrams took."""
+PAUSE_MAX_S: Final = 0.01
+_READ_AGAIN_S: Final = 0.001
 
 
 @checked_throughout
@@ -119,9 +124,19 @@ class CoapServer:
                 await trio.lowlevel.checkpoint()  # the others' turn
             else:
                 await trio.lowlevel.wait_readable(self._sock)
+            begun, lost = trio.current_time(), self._turns.lost
             self._read()
             self._serve_some()
             self._advance()
+            if self._turns.lost > lost:
+                await self._pause(FLOODED_PAUSES * (trio.current_time() - begun))
+
+    async def _pause(self, seconds: float) -> None:
+        """Let others have the event loop, and lose nothing of what honest clients say."""
+        end = trio.current_time() + min(seconds, PAUSE_MAX_S)
+        while (left := end - trio.current_time()) > 0:
+            await trio.sleep(min(left, _READ_AGAIN_S))
+            self._read()
 
     def _read(self) -> None:
         """Take what has arrived, before the kernel's small buffer loses what honest clients say."""
