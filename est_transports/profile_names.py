@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from est_core import Limits, RemoteProtocolError
 from est_core.arguments import checked
+from est_core.asn1.oid_names import named
 from est_core.checks.hosts import ProtectedHosts, address_in
 from est_core.checks.names import CanonicalName, strings_in, widest_name
 from est_transports.names import SHORT_NAMES
@@ -145,7 +146,10 @@ def check_subject(
     """
     attributes = [attribute for rdn in subject.rdns for attribute in rdn]
     if len(attributes) > _SUBJECT_ATTRIBUTES_MAX:
-        raise Refused("profile/subject", f"the subject has {len(attributes)} attributes")
+        raise Refused(
+            "profile/subject",
+            f"the subject has {len(attributes)} attributes, {_SUBJECT_ATTRIBUTES_MAX} are allowed",
+        )
     for attribute in attributes:
         _check_attribute(attribute, reserved)
     _check_domain(subject, reserved)
@@ -162,16 +166,22 @@ def _check_domain(subject: x509.Name, reserved: ReservedNames) -> None:
 
 
 def _check_attribute(attribute: x509.NameAttribute[str | bytes], reserved: ReservedNames) -> None:
-    text = attribute.value
+    text, what = attribute.value, f"{named(attribute.oid.dotted_string)} in the subject"
     if not isinstance(text, str):
-        raise Refused("profile/subject", "the subject holds a value that is not text")
-    if not 0 < len(text) <= _VALUE_CHARS_OF.get(attribute.oid, _VALUE_CHARS):
-        raise Refused("profile/subject", f"{shown(text)} is too long or too short a value")
+        raise Refused("profile/subject", f"{what} is not text")
+    most = _VALUE_CHARS_OF.get(attribute.oid, _VALUE_CHARS)
+    if len(text) > most:
+        raise Refused(
+            "profile/subject",
+            f"{what} has {len(text)} characters, {most} are allowed: {shown(text)}",
+        )
     if not text.strip():
-        raise Refused("profile/subject", "a value of the subject is blank")
+        raise Refused("profile/subject", f"{what} is {'blank' if text else 'empty'}")
     # Control characters and invisible ones, which make two names look like one.
     if any(unicodedata.category(char).startswith("C") for char in text):
-        raise Refused("profile/subject", f"{shown(text)} holds characters that do not print")
+        raise Refused(
+            "profile/subject", f"{what} holds characters that do not print: {shown(text)}"
+        )
     kind = SHORT_NAMES.get(attribute.oid) or attribute.rfc4514_attribute_name
     if attribute.oid == NameOID.COMMON_NAME:
         _check_wildcard(kind, text)

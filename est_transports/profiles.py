@@ -249,7 +249,9 @@ def _checked_key(csr: CertRequest, profile: Profile) -> KeyKind:
         raise Refused("profile/key", f"{csr.key.name} keys are not certified")
     if kind is KeyKind.RSA and not profile.rsa_bits_min <= csr.key.bits <= profile.rsa_bits_max:
         raise Refused(
-            "profile/key", f"RSA keys have {profile.rsa_bits_min} to {profile.rsa_bits_max} bits"
+            "profile/key",
+            f"the RSA key has {csr.key.bits} bits, "
+            f"{profile.rsa_bits_min} to {profile.rsa_bits_max} are allowed",
         )
     if csr.spki != csr.key.spki:
         raise Refused("profile/key", "the public key is not in its usual encoding")
@@ -346,7 +348,10 @@ def _planned_names(
     if not names:
         raise Refused("profile/name", "the subjectAltName is empty")
     if len(names) > profile.names_max:
-        raise Refused("profile/too-many-names", f"more than {profile.names_max} names")
+        raise Refused(
+            "profile/too-many-names",
+            f"{len(names)} alternative names, {profile.names_max} are allowed",
+        )
     check_alt_names(
         names, kinds=profile.san_kinds, other_types=profile.other_name_types, reserved=reserved
     )

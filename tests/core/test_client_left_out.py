@@ -9,9 +9,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from est_core import (
     CACertsReceived,
     Enrolled,
+    Limits,
     Operation,
     TrustDecisionRequested,
 )
+from est_core.coapmap import Code, ContentFormat, ResponseHead, read_response
 from tests.core.asn1.build import GOST_KEY, certificate, subject_with, tlv
 from tests.core.asn1.test_cms import bag
 from tests.core.cast import issue, spki
@@ -103,3 +105,14 @@ def test_in_a_bootstrap_the_only_root_that_cannot_be_read_is_named() -> None:
     failure = failed(exchange.result)
     assert failure.code == "trust/no-root"
     assert "1.2.643.7.1.1.1.1" in failure.message
+
+
+def test_a_bare_certificate_over_coap_that_cannot_be_read_is_not_lost_either() -> None:
+    mine = certificate(key=spki(own_key()), subject=subject_with(0x13, b"a_b"))
+    head = ResponseHead(code=Code.CHANGED, content_format=ContentFormat.PKIX_CERT)
+    answer = read_response(ENROLL, head, mine, limits=Limits())
+    exchange = enrolment()
+    answered(exchange, answer)
+    failure = failed(exchange.result)
+    assert failure.code == "response/unreadable-certificate"
+    assert [each.der for each in failure.left_out] == [mine]

@@ -11,12 +11,19 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import Limits
 from est_core.asn1.pkcs10 import parse_cert_request
-from est_transports.refca import Enrolment
+from est_transports.refca import Enrolment, Refused
 from tests.core.asn1.build import signed, subject_with
 from tests.core.asn1.test_request_parts import NOT_NEEDED, TWINS
 from tests.transports.ca_fakes import NOW, make_ca
 
 ENROL = Enrolment(operation="simpleenroll")
+
+REFUSED = {
+    "a long common name": (subject_with(0x0C, b"x" * 65), "commonName (2.5.4.3)", "65", "64"),
+    "a long country": (subject_with(0x13, b"DEU", "2.5.4.6"), "countryName (2.5.4.6)", "3", "2"),
+    "an empty organization": (subject_with(0x0C, b"", "2.5.4.10"), "(2.5.4.10)", "is empty"),
+    "a NUL": (subject_with(0x0C, b"a\0b"), "commonName (2.5.4.3)", "do not print"),
+}
 
 SUBJECTS = {
     "characters of no PrintableString": (subject_with(0x13, b"a@b_c"), "a@b_c"),
@@ -52,3 +59,15 @@ def test_an_odd_string_type_becomes_one_that_everybody_reads(
         [*command, "-nameopt", "utf8"], input=der, capture_output=True, check=True
     )
     assert done.stdout.decode().strip().endswith(text)
+
+
+@pytest.mark.parametrize("words", REFUSED.values(), ids=REFUSED)
+def test_the_part_of_a_subject_that_is_refused_is_named(
+    words: tuple[bytes, *tuple[str, ...]],
+) -> None:
+    subject, *rest = words
+    with pytest.raises(Refused) as caught:
+        issued(signed(subject=subject))
+    assert caught.value.code == "profile/subject"
+    for word in rest:
+        assert word in caught.value.text
