@@ -28,6 +28,7 @@ _C = TypeVar("_C", bound=Callable[..., Any])
 _K = TypeVar("_K", bound=type)
 _NOT_TAKEN: Final = object()
 _NO_TYPES: Final[frozenset[type]] = frozenset()
+_ROWS: Final = frozenset({tuple, list})
 _TEXTS: Final = (str, bytes, bytearray, memoryview)
 
 
@@ -284,17 +285,24 @@ def _generic(origin: Any, arguments: tuple[Any, ...]) -> _Taker:
         )
     if issubclass(origin, Sequence):
         each = _taker(arguments[0])
-        return _Taker(
-            _NO_TYPES,
-            lambda value: _all_of(_same, value, each) if _is_row(value) else _NOT_TAKEN,
-            f"a list of {_plural(each)}",
-        )
+        return _Taker(_NO_TYPES, _row_of(each), f"a list of {_plural(each)}")
     if origin in (Iterable, Collection):
         each = _taker(arguments[0])
         return _Taker(_NO_TYPES, _iterable(each), f"several {_plural(each)}")
     if origin is Callable:
         return _of_callable
     return _of_type((origin,), frozenset({origin}), _article(_called(origin)))
+
+
+def _row_of(each: _Taker) -> Callable[[Any], Any]:
+    exact = each.exact
+
+    def take(value: Any) -> Any:
+        if type(value) in _ROWS and exact.issuperset(map(type, value)):
+            return value
+        return _all_of(_same, value, each) if _is_row(value) else _NOT_TAKEN
+
+    return take
 
 
 def _iterable(each: _Taker) -> Callable[[object], object]:

@@ -33,6 +33,7 @@ from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._instant import Instant
 from est_core._limits import Limits
 from est_core._path_faults import no_operation, not_label_and_operation, not_offered, other_root
+from est_core.arguments import checked
 from est_core.asn1._der import check_der
 from est_core.asn1.cms import read_certs_only, write_bag
 from est_core.asn1.kinds import Kind, kind_of
@@ -83,6 +84,7 @@ __all__ = [
 ]
 
 
+@checked
 def status_of(code: int) -> int:
     """Return a code as people write it, without the dot: 404 for 4.04, the byte 0x84."""
     return (code >> 5) * 100 + (code & 0x1F)
@@ -91,6 +93,7 @@ def status_of(code: int) -> int:
 # Server: a request in, an answer out
 
 
+@checked
 def check_head(head: RequestHead, *, policy: ServerPolicy, limits: Limits) -> Response | None:
     """Return the refusal that needs no payload, or None where the payload is worth having.
 
@@ -152,11 +155,13 @@ def _parse_path(path: tuple[str, ...]) -> tuple[Operation, Label | None]:
     return operation, Label.from_untrusted(tail[0]) if len(tail) == 2 else None
 
 
+@checked
 def reply_shape(head: RequestHead) -> ReplyShape:
     """Return how the answer to this head is written, whatever the answer is."""
     return ReplyShape(accept=head.accept)
 
 
+@checked
 def read(head: RequestHead, payload: bytes, *, limits: Limits) -> tuple[Request, ReplyShape]:
     """Return the request, and what its answer's wire needs.
 
@@ -193,6 +198,7 @@ def _check_payload(payload: bytes, max_bytes: int) -> None:
         )
 
 
+@checked
 def write(
     response: Response, shape: ReplyShape, *, now: Instant | None = None
 ) -> tuple[ResponseHead, bytes]:
@@ -269,6 +275,7 @@ def _diagnostic(reason: str) -> bytes:
     return cut.decode("utf-8", "ignore").encode("utf-8")
 
 
+@checked
 def discover(
     head: RequestHead, *, policy: ServerPolicy, limits: Limits, authority: str | None = None
 ) -> tuple[ResponseHead, bytes] | None:
@@ -299,6 +306,7 @@ def discover(
 # Client: a request out, an answer in
 
 
+@checked
 def write_request(
     request: Request,
     uri: EstUri,
@@ -332,6 +340,7 @@ def write_request(
     return head, request.payload if row.is_enrollment else b""
 
 
+@checked
 def read_response(
     operation: Operation, head: ResponseHead, payload: bytes, *, limits: Limits
 ) -> Response:

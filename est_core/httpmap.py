@@ -27,6 +27,7 @@ from est_core._http_target import WELL_KNOWN, check_host, parse_target
 from est_core._instant import Instant
 from est_core._limits import Limits
 from est_core._path_faults import not_offered
+from est_core.arguments import checked
 from est_core.asn1.kinds import Kind
 from est_core.codec.authheader import (
     parse_authorization,
@@ -79,6 +80,7 @@ __all__ = [
 # Server: a request in, an answer out
 
 
+@checked
 def check_head(head: RequestHead, *, policy: ServerPolicy, limits: Limits) -> Response | None:
     """Return the refusal that needs no body, or None where the body is worth reading.
 
@@ -167,6 +169,7 @@ def reply_shape(head: RequestHead) -> ReplyShape:
     )
 
 
+@checked
 def read(
     head: RequestHead,
     body: bytes,
@@ -212,6 +215,7 @@ def _credentials(head: RequestHead, limits: Limits) -> Credentials | None:
     return parse_authorization(b", ".join(found).decode("latin-1"), limits)
 
 
+@checked
 def write(response: Response, shape: ReplyShape) -> tuple[ResponseHead, bytes]:
     """Return the head and body of an answer, in the shape that every known client accepts.
 
@@ -266,6 +270,7 @@ def _retry_after(response: Response) -> bytes:
 # Client: a request out, an answer in
 
 
+@checked
 def write_request(
     request: Request, uri: EstUri, *, user_agent: str = "est-sansio"
 ) -> tuple[RequestHead, bytes]:
@@ -304,6 +309,7 @@ def write_request(
     return head, body
 
 
+@checked
 def read_response(
     operation: Operation, head: ResponseHead, body: bytes, *, limits: Limits, now: Instant
 ) -> Response:

@@ -77,6 +77,7 @@ def read_oid_value(value_der: bytes) -> str:
     return _der.read_oid(_der.read_element(value_der))
 
 
+@checked
 def directory_string(text: str) -> bytes:
     """Return a DirectoryString: PrintableString where possible, else UTF8String. RFC 7894 3.
 
@@ -129,11 +130,13 @@ def _text_untrusted(octets: bytes, codec: str) -> str | None:
         return None
 
 
+@checked
 def challenge_attribute(oid: str, text: str) -> Attribute:
     """Return a challenge attribute: challengePassword or one of RFC 7894, with one value."""
     return Attribute(type=oid, values=(directory_string(text),))
 
 
+@checked
 def challenge_password(text: str) -> Attribute:
     """Return the attribute that links identity and proof of possession. RFC 7030 3.5."""
     return challenge_attribute(_oids.CHALLENGE_PASSWORD, text)
@@ -142,6 +145,7 @@ def challenge_password(text: str) -> Attribute:
 # --- Extensions ------------------------------------------------------------------------------
 
 
+@checked
 def extension_request(extensions: Sequence[Extension]) -> Attribute:
     """Return an extensionRequest attribute. RFC 2985 5.4.2.
 
@@ -155,6 +159,7 @@ def extension_request(extensions: Sequence[Extension]) -> Attribute:
     return Attribute(type=_oids.EXTENSION_REQUEST, values=(value,))
 
 
+@checked
 def read_extensions(attribute: Attribute, limits: Limits) -> tuple[Extension, ...]:
     """Return the extensions an extensionRequest attribute asks for, in its order.
 
@@ -218,6 +223,7 @@ def _extension_untrusted(element: _der.Element, what: str) -> Extension:
 # --- Names -----------------------------------------------------------------------------------
 
 
+@checked
 def read_name(name_der: bytes, limits: Limits) -> x509.Name:
     """Return a Name. Raises RemoteProtocolError csr/name, csr/too-many-names, and der/..."""
     _der.check_der(name_der, limits)
@@ -279,6 +285,7 @@ class ChangeSubjectName:
         return Attribute(type=_oids.CHANGE_SUBJECT_NAME, values=(_der.sequence(subject, alt),))
 
 
+@checked
 def read_change_subject_name(attribute: Attribute, limits: Limits) -> ChangeSubjectName:
     """Return what a ChangeSubjectName attribute asks for.
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from est_core import _oids
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
+from est_core.arguments import checked
 from est_core.asn1 import _der
 from est_core.asn1.certificates import CertificateBag, load_certificate, sorted_out
 from est_core.asn1.kinds import Kind, not_a
@@ -35,6 +36,7 @@ _BEFORE: Final = _der.integer(1) + _NOTHING + _der.sequence(_der.oid(_oids.DATA)
 _SIGNED_DATA: Final = _der.oid(_oids.SIGNED_DATA)
 
 
+@checked
 def write_certs_only(certificates: Sequence[x509.Certificate]) -> bytes:
     """Return the DER of a ContentInfo that holds these certificates and nothing else.
 
@@ -48,12 +50,14 @@ def write_certs_only(certificates: Sequence[x509.Certificate]) -> bytes:
     return write_bag({certificate.public_bytes(Encoding.DER) for certificate in certificates})
 
 
+@checked
 def write_bag(certificates: Iterable[bytes]) -> bytes:
     """Return what write_certs_only does, of certificates in DER, which are not looked at."""
     signed_data = _der.sequence(_BEFORE, _der.set_of(certificates, tag=_CERTIFICATES), _NOTHING)
     return _der.sequence(_SIGNED_DATA, _der.tlv(_EXPLICIT_0, signed_data))
 
 
+@checked
 def read_bag(der: bytes, limits: Limits, *, max_bytes: int | None = None) -> CertificateBag:
     """Return the certificates of a certs-only bag in the order they came, each once.
 
@@ -82,6 +86,7 @@ def read_bag(der: bytes, limits: Limits, *, max_bytes: int | None = None) -> Cer
     return sorted_out([element.der for element in elements], others)
 
 
+@checked
 def read_certs_only(
     der: bytes, limits: Limits, *, max_bytes: int | None = None
 ) -> tuple[x509.Certificate, ...]:
@@ -95,6 +100,7 @@ def read_certs_only(
     return bag.certificates
 
 
+@checked
 def read_certificate(
     der: bytes, limits: Limits, *, max_bytes: int | None = None
 ) -> x509.Certificate:

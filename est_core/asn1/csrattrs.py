@@ -225,6 +225,7 @@ class CsrAttrs:
         return oid in KNOWN_ATTRIBUTES or oid in LINKING or _key_type(item) is not None
 
 
+@checked
 def parse_csrattrs(der: bytes, limits: Limits) -> CsrAttrs:
     """Return the CSR attributes in `der`, all that is understood of them decoded once.
 

@@ -102,6 +102,7 @@ class PublicKeyFacts:
     spki: bytes = field(repr=False)
 
 
+@checked
 def public_key_facts(spki_der: bytes, limits: Limits) -> PublicKeyFacts:
     """Return the facts of a SubjectPublicKeyInfo.
 
@@ -263,6 +264,7 @@ def signature_algorithm(oid: str) -> SignatureAlgorithm | None:
     return _BY_OID.get(oid)
 
 
+@checked
 def signature_algorithm_for(facts: PublicKeyFacts, digest: str | None = None) -> SignatureAlgorithm:
     """Return the algorithm such a key signs with.
 

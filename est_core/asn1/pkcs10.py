@@ -112,6 +112,7 @@ class CertRequest:
         return found.value if found else None
 
 
+@checked
 def parse_cert_request(der: bytes, limits: Limits) -> CertRequest:
     """Return the certificate request in `der`. Its signature is NOT verified.
 
@@ -257,6 +258,7 @@ class CertRequestInfo:
         return tuple(kept for kept in self.attributes if kept.type != oid)
 
 
+@checked
 def assemble(
     info_der: bytes, algorithm: SignatureAlgorithm, signature: bytes, limits: Limits
 ) -> bytes:

@@ -178,6 +178,7 @@ def _extension_attribute(extensions: Sequence[ExtensionTemplate]) -> Attribute:
     return Attribute(type=_oids.EXTENSION_REQ_TEMPLATE, values=(value,))
 
 
+@checked
 def complete_extensions(extensions: Sequence[ExtensionTemplate]) -> tuple[Extension, ...]:
     """Return those that leave nothing to the client, as they go into its request."""
     return tuple(
@@ -194,6 +195,7 @@ def _malformed(message: str) -> RemoteProtocolError:
     return RemoteProtocolError(_CODE, message)
 
 
+@checked
 def read_template(attribute: Attribute, limits: Limits) -> CertRequestInfoTemplate:
     """Return the template that an attribute carries, every part decoded.
 

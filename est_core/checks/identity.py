@@ -8,6 +8,7 @@ from cryptography import x509
 
 from est_core._errors import Fault, RemoteProtocolError
 from est_core._oids import CMC_RA
+from est_core.arguments import checked
 from est_core.channel import Channel, TrustClass
 
 _UNREADABLE: Final = (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError)
@@ -15,6 +16,7 @@ _SHOWN_NAMES: Final = 4
 _SHOWN_CHARS: Final = 64  # of each
 
 
+@checked
 def has_cmc_ra(certificate: x509.Certificate | None) -> bool:
     """True if the certificate carries id-kp-cmcRA. RFC 6402 2.10. False if it cannot be read."""
     if certificate is None:
@@ -34,6 +36,7 @@ def is_registration_authority(channel: Channel) -> bool:
     return channel.trust_class is TrustClass.EXPLICIT and has_cmc_ra(channel.peer_certificate)
 
 
+@checked
 def check_server(channel: Channel) -> None:
     """Accept the channel's server as an EST server, or raise. RFC 7030 3.6.
 

@@ -122,6 +122,7 @@ class Contents:
             return cls(subject=subject, flaw="it cannot be read")
 
 
+@checked
 def issued_differences(
     asked: CertRequest | CertRequestInfo,
     certificate: x509.Certificate,
@@ -146,6 +147,7 @@ def issued_differences(
     return tuple(sorted(found, key=lambda each: not each.dangerous))
 
 
+@checked
 def told_differences(
     ours: CertRequest | CertRequestInfo,
     told: CertRequest | CertRequestInfo,

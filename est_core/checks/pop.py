@@ -14,6 +14,7 @@ from typing import Final
 
 from est_core._errors import Fault, RemoteProtocolError
 from est_core._oids import CHALLENGE_PASSWORD, EST_IDENTITY_LINKING
+from est_core.arguments import checked
 from est_core.asn1.oid_names import named
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.channel import Channel, ChannelBinding, TlsVersion
@@ -35,6 +36,7 @@ class PopMode(Enum):
     NEVER = "never"
 
 
+@checked
 def linking_text(binding: ChannelBinding) -> str:
     """Return the text that stands for a binding: base64 with padding, no line break."""
     return binascii.b2a_base64(binding.data, newline=False).decode("ascii")

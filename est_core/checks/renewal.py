@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from est_core._errors import Fault, RemoteProtocolError
 from est_core._limits import Limits
 from est_core._oids import CHANGE_SUBJECT_NAME
+from est_core.arguments import checked
 from est_core.asn1.certificates import UNREADABLE, names_of
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.checks.names import canonical_general_names, same_name
@@ -18,6 +19,7 @@ OTHER_NAMES: Final = frozenset({"renewal/subject", "renewal/subject-alt-name"})
 """Codes that say that a request has other names than the certificate it is held against."""
 
 
+@checked
 def check_renewal(csr: CertRequest, current: x509.Certificate, limits: Limits) -> bool:
     """Return whether the key changes (rekey), for a CSR that keeps subject and subjectAltName.
 

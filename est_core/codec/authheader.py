@@ -21,6 +21,7 @@ from typing import Final, assert_never
 
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
+from est_core.arguments import checked
 from est_core.codec._grammar import (
     QUOTED,
     TOKEN,
@@ -59,6 +60,7 @@ _DIGEST_REQUIRED: Final = ("realm", "nonce", "uri", "response")  # and a user na
 _DIGEST_BARE: Final = frozenset({"qop", "nc", "algorithm", "userhash", "username*"})
 
 
+@checked
 def parse_authorization(value: str, limits: Limits) -> Credentials:
     """Return the credentials of an Authorization header.
 
@@ -74,6 +76,7 @@ def parse_authorization(value: str, limits: Limits) -> Credentials:
         return MalformedCredentials(code=exc.code, message=exc.message)
 
 
+@checked
 def write_authorization(credentials: Credentials) -> str:
     """Return the Authorization header for these credentials. RFC 7617 2, 7616 3.4, 6750 2.1.
 
@@ -227,6 +230,7 @@ def _digest_parameter(name: str, value: str) -> str:
     return f"{name}={value}"
 
 
+@checked
 def parse_challenges(values: Sequence[str], limits: Limits) -> tuple[AuthChallenge, ...]:
     """Return all challenges of a 401, one element of `values` per header, in the order received.
 
@@ -247,6 +251,7 @@ def parse_challenges(values: Sequence[str], limits: Limits) -> tuple[AuthChallen
     return tuple(found)
 
 
+@checked
 def write_challenge(challenge: AuthChallenge) -> str:
     """Return the value of one WWW-Authenticate header: every parameter quoted, order kept.
 
@@ -264,6 +269,7 @@ def write_challenge(challenge: AuthChallenge) -> str:
     return f"{challenge.scheme} {written}" if written else challenge.scheme
 
 
+@checked
 def basic_challenge(realm: str) -> AuthChallenge:
     """Return the challenge for Basic, which asks for UTF-8. RFC 7617 2.1."""
     return AuthChallenge(scheme="Basic", parameters=(("realm", realm), ("charset", "UTF-8")))

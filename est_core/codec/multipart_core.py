@@ -44,6 +44,7 @@ class Representation:
             raise LocalProtocolError(f"a Content-Format is a number up to {MAX_CONTENT_FORMAT}")
 
 
+@checked
 def write_multipart_core(parts: Iterable[Representation]) -> bytes:
     """Return the body that holds these parts in this order. None at all is one octet, 0x80."""
     pairs = tuple(parts)
@@ -57,6 +58,7 @@ def write_multipart_core(parts: Iterable[Representation]) -> bytes:
     return b"".join(encoded)
 
 
+@checked
 def parse_multipart_core(
     raw: bytes, *, max_bytes: int, max_parts: int = MAX_PARTS
 ) -> tuple[Representation, ...]:

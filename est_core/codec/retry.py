@@ -13,6 +13,7 @@ from typing import Final
 from est_core._errors import LocalProtocolError
 from est_core._instant import Instant
 from est_core._limits import Limits
+from est_core.arguments import checked
 
 RetryAfter = int | datetime
 """Seconds from now, or an aware moment."""
@@ -58,6 +59,7 @@ def parse_retry_after(value: str, now: Instant) -> RetryAfter | None:
     return None
 
 
+@checked
 def format_retry_after(seconds: int) -> str:
     """Return the header's value in seconds, which every client measured reads.
 
@@ -68,6 +70,7 @@ def format_retry_after(seconds: int) -> str:
     return str(seconds)
 
 
+@checked
 def retry_at(value: RetryAfter | None, now: Instant, limits: Limits) -> Instant:
     """Return the moment to try again, in the bounds of `limits`, on both clocks of `now`.
 
@@ -84,6 +87,7 @@ def retry_at(value: RetryAfter | None, now: Instant, limits: Limits) -> Instant:
     return now.after(min(at_least, limits.retry_after_max_s))
 
 
+@checked
 def format_http_date(moment: datetime) -> str:
     """Return `Sun, 06 Nov 1994 08:49:37 GMT`, fractions of a second dropped. RFC 9110 5.6.7.
 

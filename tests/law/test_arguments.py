@@ -78,20 +78,6 @@ def _hints(kind: type) -> dict[str, object]:
     return typing.get_type_hints(annotated, include_extras=True)
 
 
-def _arguments() -> Iterator[Argument]:
-    for shown, kind in CLASSES.items():
-        parameters = inspect.signature(kind).parameters
-        required = tuple(
-            name for name, each in parameters.items() if each.default is inspect.Parameter.empty
-        )
-        for name, hint in _hints(kind).items():
-            if name in parameters and name not in UNTYPED:
-                yield Argument(kind, shown, name, hint, required)
-
-
-ARGUMENTS: Final = tuple(_arguments())
-
-
 def _takes_anything(hint: object) -> bool:
     if get_origin(hint) is Annotated:
         return _takes_anything(get_args(hint)[0])
@@ -99,13 +85,25 @@ def _takes_anything(hint: object) -> bool:
     return any(member in (Any, object) or isinstance(member, typing.TypeVar) for member in members)
 
 
+def _arguments() -> Iterator[Argument]:
+    for shown, kind in CLASSES.items():
+        parameters = inspect.signature(kind).parameters
+        required = tuple(
+            name for name, each in parameters.items() if each.default is inspect.Parameter.empty
+        )
+        for name, hint in _hints(kind).items():
+            if name in parameters and name not in UNTYPED and not _takes_anything(hint):
+                yield Argument(kind, shown, name, hint, required)
+
+
+ARGUMENTS: Final = tuple(_arguments())
+
+
 @pytest.mark.parametrize(
     "argument", ARGUMENTS, ids=lambda argument: f"{argument.shown}-{argument.name}"
 )
 def test_what_no_argument_takes_is_refused_where_it_is_given(argument: Argument) -> None:
     """All that is required is nonsense too: types are looked at before anything is done."""
-    if _takes_anything(argument.hint):
-        pytest.skip("takes anything")
     given: dict[str, object] = {argument.name: NONSENSE}
     given |= {name: NONSENSE for name in argument.required if name != argument.name}
     with pytest.raises(LocalProtocolError) as caught:
@@ -113,6 +111,40 @@ def test_what_no_argument_takes_is_refused_where_it_is_given(argument: Argument)
     found = REFUSAL.search(str(caught.value))
     assert found, str(caught.value)
     assert found["name"] in given
+
+
+def _is_choosy(function: Callable[..., object]) -> bool:
+    """True for a function with an argument that it needs, of a type."""
+    hints = typing.get_type_hints(function)
+    return any(
+        each.default is inspect.Parameter.empty and not _takes_anything(hints.get(name, Any))
+        for name, each in inspect.signature(function).parameters.items()
+    )
+
+
+FUNCTIONS: Final = {
+    shown: found
+    for shown, found in _public()
+    if inspect.isfunction(found) and hasattr(found, "__wrapped__") and _is_choosy(found)
+}
+"""Those that check their arguments: all but the innermost, which others call many times over."""
+
+
+def test_functions_at_the_seams_check_their_arguments() -> None:
+    names = {name.rpartition(".")[2] for name in FUNCTIONS}
+    assert {"request_info", "renewal_info", "parse_cert_request", "parse_csrattrs"} <= names
+    for module in ("est_core.httpmap", "est_core.coapmap"):
+        for name in ("check_head", "read", "write", "write_request", "read_response"):
+            assert f"{module}.{name}" in FUNCTIONS
+
+
+@pytest.mark.parametrize("shown", FUNCTIONS)
+def test_nonsense_is_refused_by_functions_where_it_is_given(shown: str) -> None:
+    function = FUNCTIONS[shown]
+    parameters = inspect.signature(function).parameters.items()
+    given = {name: NONSENSE for name, each in parameters if each.default is inspect.Parameter.empty}
+    with pytest.raises(LocalProtocolError, match=r"must be .+, not Nonsense"):
+        function(**given)
 
 
 def test_an_argument_by_an_unknown_name_is_a_type_error() -> None:
