@@ -237,6 +237,7 @@ class Server:
                     if waiting.expired:  # too late, or others need the place
                         conversation.handle_timeout(self._clock())
                 case Ask():
+                    place.since = None
                     await self._questions.ask(conversation, step)
                     place.begin()
                 case Finished():

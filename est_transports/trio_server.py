@@ -236,6 +236,7 @@ class Server:
                     if scope.cancelled_caught:  # too late, or others need the place
                         conversation.handle_timeout(self._clock())
                 case Ask():
+                    place.since = None
                     await self._ask(conversation, step)
                     place.begin()
                 case Finished():

@@ -131,6 +131,31 @@ async def test_nobody_gives_way_while_nobody_waits_or_to_a_slow_application() ->
             assert statuses(await read_answer(first)) == [200]
 
 
+@pytest.mark.usefixtures("impatient")
+@on_trio
+async def test_a_request_that_is_worked_on_for_long_keeps_nobody_from_giving_way() -> None:
+    gate, entered, left = (threading.Event() for _ in range(3))
+
+    def work() -> None:
+        if not entered.is_set():  # the first one
+            entered.set()
+            gate.wait(5)
+            left.set()
+
+    application = FakeApplication(before=work)
+    async with running(application=application, connections_max=2) as est:
+        first = await est.connect()
+        await first.send_all(CACERTS)
+        await trio.to_thread.run_sync(entered.wait)
+        idle = await est.connect()
+        await idle.do_handshake()
+        assert statuses(await est.ask(CACERTS_CLOSE)) == [200]
+        assert await read_all(idle) == b""
+        assert not left.is_set()
+        gate.set()
+        assert statuses(await read_answer(first)) == [200]
+
+
 @on_trio
 async def test_a_retired_server_goes_on_with_the_connections_it_has() -> None:
     async with running() as est:
