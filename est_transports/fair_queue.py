@@ -28,17 +28,22 @@ class _Group(Generic[_T]):
 class FairQueue(Generic[_T]):
     """At most `total_max` items, `group_max` of one group, `member_max` of one of its members.
 
-    Raises LocalProtocolError for a bound below zero.
+    The items of a member leave in the order they came, or `newest_first`: then, of more than can
+    be served, some are served in time and not all too late. Raises LocalProtocolError for a bound
+    below zero.
     """
 
-    __slots__ = ("_group_max", "_groups", "_member_max", "_size", "_total_max")
+    __slots__ = ("_group_max", "_groups", "_member_max", "_newest_first", "_size", "_total_max")
 
-    def __init__(self, *, total_max: int, group_max: int, member_max: int) -> None:
+    def __init__(
+        self, *, total_max: int, group_max: int, member_max: int, newest_first: bool = False
+    ) -> None:
         if min(total_max, group_max, member_max) < 0:
             raise LocalProtocolError("the bounds of a queue are not negative")
         self._total_max = total_max
         self._group_max = group_max
         self._member_max = member_max
+        self._newest_first = newest_first
         self._groups: OrderedDict[Hashable, _Group[_T]] = OrderedDict()  # the next turn first
         self._size = 0
 
@@ -72,7 +77,8 @@ class FairQueue(Generic[_T]):
         group = next(iter(self._groups))
         held = self._groups[group]
         member = next(iter(held.members))
-        item = held.members[member].popleft()
+        items = held.members[member]
+        item = items.pop() if self._newest_first else items.popleft()
         held.members.move_to_end(member)
         self._groups.move_to_end(group)
         self._shrink(group, member)

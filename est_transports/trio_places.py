@@ -125,23 +125,28 @@ class HandshakeTurns:
 
     A step takes about a millisecond. Without this a hundred clients that shake hands would make
     everybody else wait for a hundred of them, at each of the dozen turns that a request takes.
+    Of one network those that have begun and those that have not have turns, and the newest comes
+    first: where there are more than can be finished in time, some are.
     """
 
     def __init__(self) -> None:
         self._waiting = FairQueue[trio.Event](
-            total_max=_UNBOUNDED, group_max=_UNBOUNDED, member_max=_UNBOUNDED
+            total_max=_UNBOUNDED,
+            group_max=_UNBOUNDED,
+            member_max=_UNBOUNDED,
+            newest_first=True,
         )
         self._taken = False
 
-    async def wait(self, network: str) -> None:
-        """Return when it is the turn of somebody of that network."""
+    async def wait(self, network: str, *, begun: bool = False) -> None:
+        """Return when it is the turn of a handshake of that network."""
         if self._taken:
             event = trio.Event()
-            self._waiting.put(event, network, network)
+            self._waiting.put(event, network, begun)
             try:
                 await event.wait()
             except trio.Cancelled:
-                self._waiting.discard(event, network, network)
+                self._waiting.discard(event, network, begun)
                 raise
         else:
             self._taken = True
@@ -171,7 +176,7 @@ class _HandshakeOf:
     async def ours(self) -> None:
         self._places.hear(self._place)
         if not self._granted:
-            await self._handshakes.wait(self._place.network)
+            await self._handshakes.wait(self._place.network, begun=True)
         self._granted = False
 
 

@@ -73,6 +73,12 @@ def test_what_is_under_way_counts() -> None:
     assert full.put(("a", "x", 1), "a", "x", beside=1) == ("a", "x", 1)
 
 
+def test_the_newest_can_come_first() -> None:
+    full = FairQueue[Item](total_max=9, group_max=9, member_max=9, newest_first=True)
+    put_all(full, [("a", "x"), ("a", "x"), ("b", "x"), ("a", "y")])
+    assert [item[2] for item in drained(full)] == [1, 2, 3, 0]
+
+
 def test_an_item_can_be_taken_back_and_leaves_no_trace() -> None:
     full = queue()
     put_all(full, [("a", "x"), ("b", "x")])

@@ -51,6 +51,24 @@ async def test_networks_have_turns_at_shaking_hands() -> None:
 
 
 @on_trio
+async def test_a_handshake_that_has_begun_does_not_wait_for_those_that_have_not() -> None:
+    order: list[str] = []
+    turns = HandshakeTurns()
+    turns._taken = True  # somebody is at it
+
+    async def wait(name: str, begun: bool) -> None:
+        await turns.wait(FLOOD, begun=begun)
+        order.append(name)
+
+    async with trio.open_nursery() as nursery:
+        for name, begun in [("old", False), ("new", False), ("begun", True)]:
+            nursery.start_soon(wait, name, begun)
+            await trio.testing.wait_all_tasks_blocked()
+        turns._next()
+    assert order == ["new", "begun", "old"]
+
+
+@on_trio
 async def test_one_handshake_is_worked_on_in_a_turn_of_the_event_loop() -> None:
     async with trio.open_nursery() as nursery:
         waiting = Waiting(nursery)
