@@ -48,7 +48,8 @@ class UnreadableCertificate:
     """A certificate that was left out: `position` counts from 1 among those that came.
 
     `subject` is RFC 4514 text, empty where it cannot be read either; `reason` is which part is
-    wrong. `line` is where its PEM block begins, if it has one.
+    wrong. `line` is where its PEM block begins, if it has one. `der` is empty where a PEM block has
+    no bytes to be had.
     """
 
     position: int
@@ -65,11 +66,18 @@ class UnreadableCertificate:
     @property
     def text(self) -> str:
         """One line that tells it from others, and why it was left out."""
+        if not self.der:
+            return f"certificate {self.position}{self._place}: {self.reason}"
         digits = self.sha256
         pairs = ":".join(digits[at : at + 2] for at in range(0, len(digits), 2))
-        place = "" if self.line is None else f" (line {self.line})"
         subject = f"subject {self.subject}" if self.subject else "subject unreadable"
-        return f"certificate {self.position}{place}, {subject}, SHA-256 {pairs}: {self.reason}"
+        return (
+            f"certificate {self.position}{self._place}, {subject}, SHA-256 {pairs}: {self.reason}"
+        )
+
+    @property
+    def _place(self) -> str:
+        return "" if self.line is None else f" (line {self.line})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

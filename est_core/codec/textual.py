@@ -143,7 +143,11 @@ def _unmarked(raw: bytes) -> bytes:
         return raw[len(_UTF8_MARK) :]
     codec = _UTF16_MARKS.get(raw[:2])
     if codec is None:
-        return raw
+        # Without a mark, every other octet of ASCII in UTF-16 is zero all the same.
+        codec = {(True, False): "utf-16-be", (False, True): "utf-16-le"}.get(
+            (raw[:1] == b"\0", raw[1:2] == b"\0")
+        )
+        return raw if codec is None else raw.decode(codec, "replace").encode("utf-8", "replace")
     return raw[2:].decode(codec, "replace").encode("utf-8", "replace")
 
 

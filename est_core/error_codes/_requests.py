@@ -73,7 +73,7 @@ REQUESTS: Final = (
                 code="der/trailing-bytes",
                 statuses=("400",),
                 cause="bytes after the end",
-                remedy="send one element and nothing after it; a line end behind DER counts",
+                remedy="send one element and nothing after it",
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(

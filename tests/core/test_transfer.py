@@ -113,6 +113,8 @@ def test_refuses_the_url_safe_alphabet() -> None:
         pytest.param(b"\xef\xbb\xbf" + pem("CMS"), id="byte order mark and PEM"),
         pytest.param(b"\xff\xfe" + pem("CMS").decode().encode("utf-16-le"), id="UTF-16"),
         pytest.param(b"\xfe\xff" + pem("CMS").decode().encode("utf-16-be"), id="UTF-16, big end"),
+        pytest.param(pem("CMS").decode().encode("utf-16-le"), id="UTF-16 without a mark"),
+        pytest.param(pem("CMS").decode().encode("utf-16-be"), id="UTF-16, big end, without"),
         pytest.param(b"Certificate Request:\n    Data:\n" + pem("CMS"), id="text before PEM"),
         pytest.param(b"0 is a text, too\n" + pem("CMS"), id="text that begins like DER"),
         pytest.param(pem("CMS") + b"\nand after it\n", id="text after PEM"),

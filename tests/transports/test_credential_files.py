@@ -350,6 +350,7 @@ def test_one_that_cannot_be_read_is_left_out_and_told(tmp_path: Path) -> None:
     assert "1.2.643.7.1.1.1.1" in first
     assert "certificate 3 (line " in second
     assert "is not base64" in second
+    assert "SHA-256" not in second
     with pytest.raises(CredentialFileError, match="certificate 2"):
         load_pem_certificates(path)
 
