@@ -40,6 +40,7 @@ UNREADABLE: Final = (
 _VERSION: Final = 0xA0
 _EXTENSIONS: Final = 0xA3
 _CODE: Final = "cms/bad-certificate"
+_SHOWN_CHARS: Final = 128
 _ALL_EXTENSIONS: Final = Limits(csr_extensions=1024)
 
 
@@ -47,9 +48,9 @@ _ALL_EXTENSIONS: Final = Limits(csr_extensions=1024)
 class UnreadableCertificate:
     """A certificate that was left out: `position` counts from 1 among those that came.
 
-    `subject` is RFC 4514 text, empty where it cannot be read either; `reason` is which part is
-    wrong. `line` is where its PEM block begins, if it has one. `der` is empty where a PEM block has
-    no bytes to be had.
+    `subject` is RFC 4514 text, cut where it is long, empty where it cannot be read either; `reason`
+    is which part is wrong. `line` is where its PEM block begins, if it has one. `der` is empty
+    where a PEM block has no bytes to be had.
     """
 
     position: int
@@ -60,7 +61,7 @@ class UnreadableCertificate:
 
     @property
     def sha256(self) -> str:
-        """The fingerprint, in pairs of hexadecimal digits."""
+        """The fingerprint in hexadecimal, in capitals."""
         return hashlib.sha256(self.der).hexdigest().upper()
 
     @property
@@ -195,9 +196,16 @@ def _parts(der: bytes) -> dict[str, _der.Element]:
 
 def _subject(der: bytes) -> str:
     try:
-        return decode_name(_parts(der)["subject"], Limits(), "the subject").rfc4514_string()
+        return _shown(decode_name(_parts(der)["subject"], Limits(), "the subject"))
     except (RemoteProtocolError, KeyError):
         return ""
+
+
+def _shown(name: x509.Name) -> str:
+    """Return a name that nobody vouches for as one line that is not long."""
+    text = name.rfc4514_string()
+    text = text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _why(der: bytes) -> str:
@@ -225,7 +233,7 @@ def _name_fault(what: str) -> Callable[[_der.Element], str]:
         except RemoteProtocolError as exc:
             return exc.message
         except UNREADABLE:
-            return f"its {what} holds what its string types have not: {name.rfc4514_string()}"
+            return f"its {what} holds what its string types have not: {_shown(name)}"
         return ""
 
     return check

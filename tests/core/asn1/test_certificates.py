@@ -152,6 +152,15 @@ def test_a_subject_that_cannot_be_read_is_said_to_be_so() -> None:
     assert "line 7" in unreadable(certificate(key=GOST_KEY), 1, line=7).text
 
 
+def test_a_name_of_one_that_cannot_be_read_is_one_short_line() -> None:
+    for tag in (0x0C, 0x13):
+        subject = subject_with(tag, b"a\n\x1b[2J_" + b"x" * 4000)
+        left_out = unreadable(certificate(key=GOST_KEY, subject=subject), 1)
+        assert "subject CN=a??[2J_xxx" in left_out.text
+        assert left_out.text.isprintable()
+        assert len(left_out.text) < 600
+
+
 def test_a_good_certificate_is_read() -> None:
     der = certificate()
     assert load_certificate(der) == x509.load_der_x509_certificate(der)
