@@ -145,6 +145,14 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert broken == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_stay_below_docs_for_the_site_has_nothing_else(page: Path) -> None:
+    targets = _LINK.findall(_CODE.sub("", page.read_text("utf-8")))
+    files = [target.partition("#")[0] for target in targets if "://" not in target]
+    places = {file: (page.parent / file).resolve() for file in files if file.endswith(".md")}
+    assert [file for file, place in places.items() if DOCS not in place.parents] == []
+
+
 def test_every_page_can_be_reached_from_the_index() -> None:
     found, todo = set(), [DOCS / "index.md"]
     while todo:
