@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hmac import compare_digest
 from pathlib import Path
 from typing import Final
 
@@ -109,7 +110,9 @@ def by_fingerprint(
         raise LocalProtocolError("a fingerprint is the SHA-256 or SHA-512 of a certificate")
 
     def accept(question: TrustDecisionRequested) -> tuple[x509.Certificate, ...]:
-        return tuple(root for root in question.candidates if root.fingerprint(kind()) == wanted)
+        return tuple(
+            root for root in question.candidates if compare_digest(root.fingerprint(kind()), wanted)
+        )
 
     return accept
 

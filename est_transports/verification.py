@@ -44,6 +44,8 @@ CA_NAMES_BYTES: Final = 8 * 1024  # of a CertificateRequest; the web's CAs need 
 _MAX_PROBLEMS: Final = 8
 _KNOWN_MAX: Final = 256  # anchors and intermediates, which are the same few in every handshake
 
+_FoldedName = tuple[frozenset[tuple[str, str]], ...]
+
 _log: Final = logging.getLogger("est_transports")
 
 _Codes: Final = SSL.X509VerificationCodes
@@ -334,5 +336,11 @@ _known_fault: Final = lru_cache(maxsize=_KNOWN_MAX)(_anchor_fault)
 _known_key: Final = lru_cache(maxsize=_KNOWN_MAX)(_anchor_key)
 
 
-def _folded(name: x509.Name) -> str:
-    return name.rfc4514_string().casefold()  # OpenSSL compares names without regard to case
+def _folded(name: x509.Name) -> _FoldedName:
+    # As OpenSSL compares names: without regard to case, nor to how many spaces there are.
+    return tuple(
+        frozenset(
+            (part.oid.dotted_string, " ".join(str(part.value).casefold().split())) for part in rdn
+        )
+        for rdn in name.rdns
+    )

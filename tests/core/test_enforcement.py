@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,7 +55,7 @@ from tests.core.cast import (
     sign,
     spki,
 )
-from tests.pki import common_name, new_key, pki
+from tests.pki import common_name, new_key, pki, rsa_key
 
 EC_KEY = "1.2.840.10045.2.1"
 RSA_KEY = "1.2.840.113549.1.1.1"
@@ -120,6 +122,14 @@ def utf8(text: str) -> bytes:
 
 
 RSA_3072 = KeyTypeWanted(algorithm=RSA_KEY, bits=3072)
+RSA_2048_CSR = parse_cert_request(
+    x509.CertificateSigningRequestBuilder()
+    .subject_name(common_name("device-1"))
+    .sign(rsa_key(), hashes.SHA256())
+    .public_bytes(Encoding.DER),
+    LIMITS,
+)
+RSA_2048 = KeyTypeWanted(algorithm=RSA_KEY, bits=2048)
 ON_P256 = KeyTypeWanted(algorithm=EC_KEY, curve=P256)
 ON_P384 = KeyTypeWanted(algorithm=EC_KEY, curve=P384)
 NAMED = csr(extensions=(extension(SUBJECT_ALT_NAME, names("a.example", "b.example")),))
@@ -138,6 +148,7 @@ NAMES_FILLED = _der.sequence(A_NAME, b"\x87\x04\x7f\x00\x00\x01")
 HELD = {
     "nothing": (CsrAttrs(items=()), csr()),
     "the curve": (CsrAttrs(items=(ON_P256.attribute(),)), csr()),
+    "the length of the key": (CsrAttrs(items=(RSA_2048.attribute(),)), RSA_2048_CSR),
     "a template's kind of key": (template(key=KeyTypeWanted(algorithm=EC_KEY)), csr()),
     "one of two signature algorithms": (asked(ECDSA_SHA384, ECDSA_SHA256), csr()),
     "linking, which is judged elsewhere": (asked(CHALLENGE_PASSWORD, IDENTITY_LINKING), csr()),
@@ -242,6 +253,16 @@ MISSING = {
     ),
     "the curve": (CsrAttrs(items=(ON_P384.attribute(),)), csr(), f"key EC {P384}"),
     "the kind of key": (CsrAttrs(items=(RSA_3072.attribute(),)), csr(), "key RSA 3072 bits"),
+    "the length of the key": (
+        CsrAttrs(items=(RSA_3072.attribute(),)),
+        RSA_2048_CSR,
+        "key RSA 3072 bits",
+    ),
+    "the length of the key, by a template": (
+        template(key=RSA_3072),
+        RSA_2048_CSR,
+        "key RSA 3072 bits",
+    ),
     "the signature algorithm": (asked(ECDSA_SHA384), csr(), f"signature algorithm {ECDSA_SHA384}"),
     "an extension": (asked(SUBJECT_ALT_NAME), csr(), SUBJECT_ALT_NAME),
     "one of the names": (

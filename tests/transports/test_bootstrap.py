@@ -271,6 +271,28 @@ def test_a_fingerprint_accepts_the_certificate_it_is_of(
     assert by_fingerprint(text)(question_about(pki().ca.certificate)) == ()
 
 
+@pytest.mark.req("EST-096", "EST-100")
+@pytest.mark.parametrize("hash_kind", [hashes.SHA256(), hashes.SHA512()])
+def test_a_fingerprint_with_one_wrong_digit_accepts_nothing(
+    hash_kind: hashes.HashAlgorithm,
+) -> None:
+    digits = ROOT.fingerprint(hash_kind).hex()
+    question = question_about(pki().ca.certificate, ROOT)
+    for place, digit in enumerate(digits):
+        for bit in (1, 2, 4, 8):
+            other = f"{int(digit, 16) ^ bit:x}"
+            text = digits[:place] + other + digits[place + 1 :]
+            assert by_fingerprint(text)(question) == (), (place, other)
+
+
+@pytest.mark.req("EST-096", "EST-100")
+def test_a_fingerprint_is_compared_in_its_own_order_and_by_its_own_hash() -> None:
+    question = question_about(ROOT)
+    sha256, sha512 = (ROOT.fingerprint(kind) for kind in (hashes.SHA256(), hashes.SHA512()))
+    for wrong in (sha256[::-1], sha256[1:] + sha256[:1], sha512[:32], sha512[32:], sha256 * 2):
+        assert by_fingerprint(wrong.hex())(question) == ()
+
+
 @pytest.mark.parametrize("text", ["", "00", "zz" * 32, "00" * 20, "00" * 16, "00" * 63])
 def test_another_text_is_no_fingerprint(text: str) -> None:
     with pytest.raises(LocalProtocolError):

@@ -191,6 +191,20 @@ def test_what_the_link_still_has_to_say_goes_out_after_the_answer() -> None:
     step(errand, CACertsReceived)
 
 
+@pytest.mark.req("CB-008")
+def test_a_request_goes_over_the_connection_it_was_signed_for_and_no_other() -> None:
+    """Of another connection with the very same facts it is not known whose it is."""
+    link = FakeLink()
+    errand = Errand(session().enroll(info(own_key())), CONFIG, NOW)
+    step(errand, Connect)
+    errand.connected(link)
+    link.channel = reached()
+    with pytest.raises(LocalProtocolError, match="belongs to another channel"):
+        errand.next_step(NOW)
+    assert link.sent == []
+    assert not link.writes
+
+
 # Time
 
 

@@ -13,8 +13,11 @@ from est_transports import _openssl
 from est_transports.tls import ServerContext, TlsEngine
 from est_transports.trust import TrustAnchors
 from tests.pki import SERVER_AUTH, Authority, Subject, pki
+from tests.transports import raw_client
+from tests.transports.raw_client import RawClient
 from tests.transports.tls_pair import V12, V13, Pair, a_client, a_server, connected
 
+_WIRE_VERSIONS = {V12: SSL.TLS1_2_VERSION, V13: SSL.TLS1_3_VERSION}
 both_versions = pytest.mark.parametrize("version", [V12, V13])
 
 
@@ -44,7 +47,7 @@ def test_tls_unique_differs_from_connection_to_connection() -> None:
 
 @pytest.mark.req("CB-001")
 def test_tls_unique_is_the_clients_finished_message() -> None:
-    raw = RawClient(a_server())
+    raw = RawClient(a_server(), raw_context(V12))
     raw.shake_hands()
     binding = raw.engine.channel().binding
     assert binding is not None
@@ -70,7 +73,7 @@ def test_tls_exporter_where_both_ends_ask_is_32_equal_bytes() -> None:
 
 
 def test_tls_exporter_has_a_context_of_no_bytes() -> None:
-    raw = RawClient(a_server(tls_exporter=True), version=SSL.TLS1_3_VERSION)
+    raw = RawClient(a_server(tls_exporter=True), raw_context(V13))
     raw.shake_hands()
     binding = raw.engine.channel().binding
     assert binding is not None
@@ -117,7 +120,7 @@ def test_require_ems_off_hands_tls_unique_over_all_the_same(
 
 
 def test_the_private_names_of_openssl_are_where_we_look() -> None:
-    raw = RawClient(a_server())
+    raw = RawClient(a_server(), raw_context(V12))
     raw.shake_hands()
     assert _openssl.extended_master_secret(raw.connection) is True
     assert _openssl.session_reused(raw.connection) is False
@@ -125,7 +128,7 @@ def test_the_private_names_of_openssl_are_where_we_look() -> None:
 
 @pytest.mark.req("EST-070")
 def test_the_server_names_its_anchors_in_the_first_handshake() -> None:
-    raw = RawClient(a_server())
+    raw = RawClient(a_server(), raw_context(V12))
     with suppress(SSL.WantReadError):
         raw.connection.do_handshake()
     raw.to_server()
@@ -153,67 +156,10 @@ def test_an_address_is_not_sent_to_the_server(address: str) -> None:
     assert address.encode() not in hello
 
 
-class RawClient:
-    """A client made of pyOpenSSL alone, which can resume sessions as ours will not."""
-
-    def __init__(
-        self,
-        server: ServerContext,
-        *,
-        version: int = SSL.TLS1_2_VERSION,
-        context: SSL.Context | None = None,
-        session: SSL.Session | None = None,
-    ) -> None:
-        self.context = context or raw_context(version)
-        self.connection = SSL.Connection(self.context, None)
-        self.connection.set_connect_state()
-        if session is not None:
-            self.connection.set_session(session)
-        self.engine = TlsEngine(server)
-
-    def shake_hands(self) -> None:
-        """Run the handshake to its end."""
-        for _ in range(6):
-            with suppress(SSL.WantReadError):
-                self.connection.do_handshake()
-            self.to_server()
-            self.engine.handshake()
-            self.to_client()
-
-    def to_server(self) -> None:
-        """Deliver what the client has to say."""
-        try:
-            while True:
-                self.engine.receive(self.connection.bio_read(65536))
-        except SSL.WantReadError:
-            pass
-
-    def to_client(self) -> None:
-        """Deliver what the server has to say."""
-        data = self.engine.outgoing()
-        if data:
-            self.connection.bio_write(data)
-
-    def finish(self) -> SSL.Session:
-        """Exchange a message, close both ways, and return the session."""
-        self.engine.write(b"x")
-        self.to_client()
-        assert self.connection.recv(10) == b"x"
-        session = self.connection.get_session()
-        assert session is not None
-        self.connection.shutdown()
-        self.to_server()
-        assert self.engine.read() == b""
-        self.engine.close()
-        self.to_client()
-        self.connection.shutdown()
-        return session
-
-
-def raw_context(version: int) -> SSL.Context:
+def raw_context(version: TlsVersion) -> SSL.Context:
     """Return a client context with the certificate of device-2, which has an intermediate."""
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.set_max_proto_version(version)
+    context.set_max_proto_version(_WIRE_VERSIONS[version])
     client = pki().client_below_intermediate
     context.use_certificate(client.certificate)
     context.use_privatekey(client.key)  # type: ignore[arg-type]  # P-256
@@ -224,14 +170,7 @@ def raw_context(version: int) -> SSL.Context:
 
 def resumed(server: ServerContext, version: TlsVersion) -> RawClient:
     """Return a second connection that tried to resume the session of a first one."""
-    wire = {V12: SSL.TLS1_2_VERSION, V13: SSL.TLS1_3_VERSION}[version]
-    first = RawClient(server, version=wire)
-    first.shake_hands()
-    assert not first.engine.channel().resumed
-    session = first.finish()
-    second = RawClient(server, context=first.context, session=session)
-    second.shake_hands()
-    return second
+    return raw_client.resumed(server, raw_context(version))
 
 
 @both_versions
@@ -302,7 +241,7 @@ def test_a_client_never_resumes() -> None:
 
 @pytest.mark.req("CB-006", "CB-007", "EST-055", "EST-177")
 def test_renegotiation_is_refused() -> None:
-    raw = RawClient(a_server())
+    raw = RawClient(a_server(), raw_context(V12))
     raw.shake_hands()
     before = raw.engine.channel()
     raw.connection.renegotiate()

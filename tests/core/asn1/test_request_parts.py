@@ -189,6 +189,7 @@ def pss(
     return seq(info, identifier, tlv(3, b"\0" + signature))
 
 
+SHA1 = "1.3.14.3.2.26"
 SHA256, SHA384 = "2.16.840.1.101.3.4.2.1", "2.16.840.1.101.3.4.2.2"
 
 
@@ -203,7 +204,12 @@ def test_rsa_pss_is_verified_with_its_own_parameters() -> None:
     "der, word",
     [
         (pss(None, SHA256, 32, hashes.SHA256()), "SHA-1"),
-        (pss("1.3.14.3.2.26", SHA256, 32, hashes.SHA256()), "1.3.14.3.2.26"),
+        (pss(SHA1, SHA256, 32, hashes.SHA256()), SHA1),
+        (pss(None, None, 20, hashes.SHA1()), "SHA-1"),
+        (pss(SHA1, None, 20, hashes.SHA1()), SHA1),
+        (pss(SHA1, SHA1, 20, hashes.SHA1()), SHA1),
+        (pss(None, SHA1, 20, hashes.SHA1()), "SHA-1"),
+        (pss(SHA256, SHA1, 32, hashes.SHA256()), SHA1),
         (pss(SHA256, SHA384, 32, hashes.SHA256()), "another hash"),
         (pss(SHA256, None, 32, hashes.SHA256()), "another hash"),
         (signed(algorithm=seq(oid("1.2.840.113549.1.1.10"))), "SHA-1"),
