@@ -88,11 +88,11 @@ def test_an_item_can_be_taken_back_and_leaves_no_trace() -> None:
     assert drained(full) == [("b", "x", 1)]
 
 
-@pytest.mark.parametrize("bound", ["total_max", "group_max", "member_max"])
+@pytest.mark.parametrize("bound", ["total", "group", "member"])
 def test_a_bound_is_not_negative(bound: str) -> None:
-    bounds = {"total_max": 1, "group_max": 1, "member_max": 1, bound: -1}
+    bounds = {"total": 1, "group": 1, "member": 1, bound: -1}
     with pytest.raises(LocalProtocolError):
-        FairQueue[Item](**bounds)
+        queue(**bounds)
 
 
 @given(PUTS, st.integers(0, 20), st.integers(0, 20), st.integers(0, 20))
