@@ -103,7 +103,7 @@ class PasswordChecks:
 
     Networks have turns (an IPv4 address, or a /64 of IPv6), and in each of them the names that
     are tried, so that guessing, however fast, makes others wait for one check and no more. Who
-    gave the same right password within `right_s` seconds waits in a lane of its own, which guesses
+    gave the same right password within `right_s` seconds waits in a queue of its own, which guesses
     cannot enter: `known_max` places, three turns of four. When too many wait, the newest of the
     network that has most is refused.
 
