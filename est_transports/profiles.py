@@ -286,7 +286,7 @@ def _planned_key_usage(asked: x509.Extensions, profile: Profile, kind: KeyKind) 
         raise Refused("profile/key-usage", f"keyUsage {names} is not issued")
     uses &= _USES_OF.get(kind, _SIGNING)
     if not uses:
-        raise Refused("profile/key-usage", f"a {kind.value} key has none of the uses asked for")
+        raise Refused("profile/key-usage", f"no use asked for is one of {kind.value} keys")
     return _key_usage(uses)
 
 

@@ -38,7 +38,8 @@ STRING_CODECS: Final = {
 _WHOLE: Final = re.compile(r".*", re.DOTALL)
 _KEPT: Final = {
     _der.UTF8_STRING: _WHOLE,
-    _der.BMP_STRING: _WHOLE,
+    # Surrogates are none of its characters, and OpenSSL reads no certificate that has them.
+    _der.BMP_STRING: re.compile(r"[\0-\uffff]*"),
     _der.UNIVERSAL_STRING: _WHOLE,
     _der.IA5_STRING: _WHOLE,
     _NUMERIC_STRING: re.compile(r"[0-9 ]*"),

@@ -200,6 +200,9 @@ def _refuse_weak_rsa_untrusted(bits: bytes, limits: Limits) -> None:
         came = str(exponent) if exponent.bit_length() <= 64 else f"of {exponent.bit_length()} bits"
         message = f"the RSA exponent is {came}, not an odd number from 65537 to 2^256"
         raise RemoteProtocolError("key/weak", message)
+    if modulus < 0:
+        message = "the RSA modulus is a negative INTEGER: it lacks the zero octet before its first"
+        raise RemoteProtocolError("key/unsupported", message)
     if modulus % 2 == 0:
         raise RemoteProtocolError("key/weak", "the RSA modulus is even")
 

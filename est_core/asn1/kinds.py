@@ -140,7 +140,12 @@ def _signed_kind(signed: _der.Element) -> Kind:
         return Kind.CRL
     if tags[:2] == [_der.SEQUENCE, _der.SEQUENCE] and tags[2:3] and tags[2] in _TIMES:
         return Kind.CRL
-    return Kind.CERTIFICATE if _der.INTEGER in tags[:2] else Kind.UNKNOWN
+    explicit = tags[:2] == [_EXPLICIT_0, _der.INTEGER]
+    of_version_1 = tags[:1] == [_der.INTEGER] and len(tags) >= _FIELDS_OF_VERSION_1
+    return Kind.CERTIFICATE if explicit or of_version_1 else Kind.UNKNOWN
+
+
+_FIELDS_OF_VERSION_1: Final = 6  # more than a request has. RFC 5280 4.1
 
 
 def _content_kind(parts: tuple[_der.Element, ...]) -> Kind:

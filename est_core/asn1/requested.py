@@ -7,6 +7,7 @@ kept as bytes, and may hold what it will. RFC 2985 5.4.2, MS-WCCE 2.2.2.7.7.2.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from cryptography import x509
@@ -105,11 +106,17 @@ def requested_extensions(attributes: Iterable[Attribute], limits: Limits) -> tup
 def decoded_extensions(extensions: Iterable[Extension], limits: Limits) -> x509.Extensions:
     """Return those of the extensions that are JUDGED, decoded.
 
+    basicConstraints and keyUsage are made anew in every certificate: where these are not DER, or
+    say more than means anything, what has one meaning all the same is taken.
     Raises RemoteProtocolError("csr/extensions"), which names the one that cannot be decoded.
     """
     judged = [each for each in extensions if each.oid in JUDGED]
     if not judged:
         return x509.Extensions(())
+    try:
+        return decode_extensions(judged)
+    except _UNDECODABLE:
+        judged = [_in_der(each, limits) for each in judged]
     try:
         return decode_extensions(judged)
     except _UNDECODABLE as exc:
@@ -124,6 +131,62 @@ def decode_extensions(extensions: Iterable[Extension]) -> x509.Extensions:
     request = _der.sequence(_der.oid(_oids.EXTENSION_REQUEST), _der.set_of([value]))
     info = _der.sequence(_HEAD, _KEY, _der.tlv(0xA0, request))
     return x509.load_der_x509_csr(_der.sequence(info, _TAIL)).extensions
+
+
+# --- Odd encodings ---------------------------------------------------------------------------
+
+
+def _in_der(extension: Extension, limits: Limits) -> Extension:
+    """Return basicConstraints or keyUsage as a strict decoder reads it; all else as it came."""
+    rewrite = _REWRITTEN.get(extension.oid)
+    if rewrite is None:
+        return extension
+    try:
+        _der.check_der(extension.value, limits)
+    except RemoteProtocolError:
+        return extension
+    return replace(extension, value=rewrite(_der.read_element(extension.value)))
+
+
+def _basic_constraints(element: _der.Element) -> bytes:
+    """Return it with a cA of TRUE as DER has it; cA FALSE and what goes with it are the default.
+
+    X.690 11.1, 11.5. Devices write FALSE out, and a pathLenConstraint beside it.
+    """
+    parts = list(_der.children(element)) if element.tag == _der.SEQUENCE else []
+    flag = parts.pop(0) if parts and parts[0].tag == _der.BOOLEAN else None
+    known = [part.tag for part in parts] in ([], [_der.INTEGER])
+    if not known or element.tag != _der.SEQUENCE or (flag and len(flag.content) != 1):
+        return element.der
+    if flag is None or flag.content == b"\0":
+        return _der.sequence()
+    return _der.sequence(_der.tlv(_der.BOOLEAN, b"\xff"), *(part.der for part in parts))
+
+
+def _key_usage(element: _der.Element) -> bytes:
+    """Return it without bits that mean nothing.
+
+    Those are padding that is not zero (X.690 11.2.1), and encipherOnly and decipherOnly where
+    keyAgreement is not asked for (RFC 5280 4.2.1.3).
+    """
+    content = element.content
+    if element.tag != _der.BIT_STRING or len(content) < 2 or content[0] > _UNUSED_BITS_MAX:
+        return element.der
+    bits = bytearray(content[1:])
+    bits[-1] &= 0xFF << content[0]
+    if not bits[0] & _KEY_AGREEMENT:
+        bits[0] &= ~_ENCIPHER_ONLY
+        if len(bits) > 1:
+            bits[1] &= ~_DECIPHER_ONLY
+    return _der.tlv(_der.BIT_STRING, content[:1] + bits)
+
+
+_UNUSED_BITS_MAX: Final = 7
+_KEY_AGREEMENT, _ENCIPHER_ONLY, _DECIPHER_ONLY = 0x08, 0x01, 0x80
+_REWRITTEN: Final = {_oids.BASIC_CONSTRAINTS: _basic_constraints, _oids.KEY_USAGE: _key_usage}
+
+
+# --- What cannot be decoded ------------------------------------------------------------------
 
 
 def _name_the_fault(extension: Extension, limits: Limits) -> None:

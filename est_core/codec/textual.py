@@ -134,6 +134,8 @@ def _not_base64(text: bytes) -> str:
     text = text.translate(None, WHITE_SPACE)
     if _URL_SAFE.fullmatch(text) and (b"-" in text or b"_" in text):
         return "is base64 of the URL-safe alphabet (- and _), not of RFC 4648 section 4"
+    if base64_octets_untrusted(text + b"=" * (-len(text) % 4)) is not None:
+        return "is base64 without the padding (=) at its end, RFC 4648 section 3.2"
     return "is neither PEM, nor DER, nor base64 of RFC 4648 section 4"
 
 

@@ -200,7 +200,11 @@ def test_base64_of_base64_of_pem_is_not_looked_into() -> None:
 
 def test_base64_of_the_url_safe_alphabet_is_named() -> None:
     assert "URL-safe alphabet" in refusal(b"MA-_").message
-    assert "nor base64 of RFC 4648" in refusal(b"MAA").message
+    assert "nor base64 of RFC 4648" in refusal(b"M!A=").message
+
+
+def test_base64_without_padding_is_called_by_its_name() -> None:
+    assert "without the padding" in refusal(b"MAM\nCAQ").message
 
 
 # --- several things in one body ----------------------------------------------------------------

@@ -61,7 +61,7 @@ def refusal(der: bytes, limits: Limits = LIMITS) -> str:
 
 def rsa_spki(modulus: int, exponent: int) -> bytes:
     def number(value: int) -> bytes:
-        return tlv(2, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+        return tlv(2, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
 
     key = seq(number(modulus), number(exponent))
     return seq(seq(oid(RSA_KEY), b"\x05\x00"), tlv(3, b"\0" + key))
@@ -156,6 +156,13 @@ def test_what_is_no_key_of_ours_is_refused(key: bytes) -> None:
 )
 def test_weak_rsa_numbers_are_refused(modulus: int, exponent: int, code: str) -> None:
     assert refusal(rsa_spki(modulus, exponent)) == code
+
+
+def test_a_modulus_without_its_zero_octet_is_called_negative() -> None:
+    octets = (2**2048 - 1).to_bytes(256, "big")
+    spki = rsa_spki(int.from_bytes(octets, "big", signed=True), 65537)
+    with pytest.raises(RemoteProtocolError, match="modulus is a negative INTEGER"):
+        public_key_facts(spki, LIMITS)
 
 
 def test_a_modulus_beyond_any_use_is_refused() -> None:

@@ -291,6 +291,44 @@ def test_critical_has_one_meaning_however_it_is_encoded(octet: bytes, critical: 
 
 
 @pytest.mark.parametrize(
+    "value, ca",
+    [
+        (seq(tlv(1, b"\0")), False),
+        (seq(tlv(1, b"\0"), tlv(2, b"\0")), False),
+        (seq(tlv(2, b"\0")), False),
+        (seq(tlv(1, b"\1")), True),
+        (seq(tlv(1, b"\1"), tlv(2, b"\0")), True),
+    ],
+)
+def test_whether_a_ca_is_asked_for_is_read_however_it_is_encoded(value: bytes, ca: bool) -> None:
+    csr = taken(signed(request_for(extension("2.5.29.19", value))))
+    assert csr.decoded.get_extension_for_class(x509.BasicConstraints).value.ca is ca
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"\0\x80",  # zeros at the end
+        b"\6\xbf",  # padding that is not zero
+        b"\0\x81",  # encipherOnly, which means nothing without keyAgreement
+        b"\7\x80\x80",  # decipherOnly likewise
+    ],
+)
+def test_bits_of_key_usage_that_mean_nothing_are_passed_over(value: bytes) -> None:
+    csr = taken(signed(request_for(extension("2.5.29.15", tlv(3, value)))))
+    usage = csr.decoded.get_extension_for_class(x509.KeyUsage).value
+    assert usage.digital_signature
+    assert not usage.key_agreement
+    assert not usage.key_encipherment
+
+
+def test_characters_that_a_bmp_string_has_not_become_utf8() -> None:
+    subject = subject_with(0x1E, "\N{GRINNING FACE}".encode("utf-16-be"))
+    csr = taken(signed(subject=subject))
+    assert csr.subject.public_bytes() == subject_with(0x0C, "\N{GRINNING FACE}".encode())
+
+
+@pytest.mark.parametrize(
     "kind, value, words",
     [
         (SAN, b"x", ("subjectAltName (2.5.29.17)",)),
@@ -307,6 +345,12 @@ def test_critical_has_one_meaning_however_it_is_encoded(octet: bytes, critical: 
         ("2.5.29.15", b"x", ("keyUsage (2.5.29.15)",)),
         ("2.5.29.37", seq(tlv(2, b"\1")), ("extendedKeyUsage (2.5.29.37)",)),
         ("2.5.29.19", tlv(1, b"\xff"), ("basicConstraints (2.5.29.19)",)),
+        ("2.5.29.19", tlv(0x31), ("basicConstraints (2.5.29.19)",)),
+        ("2.5.29.19", seq(tlv(5)), ("basicConstraints (2.5.29.19)",)),
+        ("2.5.29.19", seq(tlv(1, b"\0\0")), ("basicConstraints (2.5.29.19)",)),
+        ("2.5.29.15", tlv(3, b"\x08\x80"), ("keyUsage (2.5.29.15)",)),
+        ("2.5.29.15", tlv(3), ("keyUsage (2.5.29.15)",)),
+        ("2.5.29.15", tlv(4, b"\0\x80"), ("keyUsage (2.5.29.15)",)),
     ],
 )
 def test_a_needed_extension_that_cannot_be_decoded_is_named(
@@ -323,6 +367,20 @@ def test_the_extension_that_is_none_is_numbered() -> None:
     code, text = refusal(signed(request_for(extension(SAN, NAMES), seq(oid(SAN)))))
     assert code == "csr/extensions"
     assert "extension 2 in extensionRequest" in text
+
+
+@pytest.mark.parametrize(
+    "der",
+    [
+        signed(attribute_field=tlv(0x31)),
+        signed(attribute_field=tlv(0x80)),
+        signed(subject=tlv(0x31, seq(oid("2.5.4.3"), tlv(12, b"d")))),
+    ],
+)
+def test_a_broken_request_is_not_taken_for_a_certificate(der: bytes) -> None:
+    code, text = refusal(der)
+    assert code == "csr/malformed"
+    assert "not a well-formed certificate request" in text
 
 
 # --- Attributes ------------------------------------------------------------------------------
