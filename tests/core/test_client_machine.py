@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from typing import Final
@@ -24,6 +24,7 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
+    run_state_machine_as_test,
 )
 
 from est_core import (
@@ -85,8 +86,18 @@ from tests.core.cast import (
     signer,
     spki,
 )
-from tests.core.client_cast import BASIC, DEMANDING, URI, own_key, ra_server
+from tests.core.client_cast import (
+    BASIC,
+    DEMANDING,
+    URI,
+    challenged,
+    ok,
+    own_key,
+    ra_server,
+    redirected,
+)
 from tests.pki import new_key, pki
+from tests.reached import Tally
 
 LIMITS: Final = Limits(connects=5, redirects=2, credential_tries=2)
 OTHER: Final = ChannelBinding(kind=BINDING.kind, data=b"other finish")
@@ -152,6 +163,17 @@ def contents() -> tuple[bytes, ...]:
     )
 
 
+@cache
+def good_content(operation: Operation) -> bytes:
+    match operation:
+        case Operation.CACERTS:
+            return contents()[2]
+        case Operation.CSRATTRS:
+            return contents()[4]
+        case _:
+            return contents()[0]
+
+
 LOCATIONS: Final = st.sampled_from(
     [
         *(f"/.well-known/est/{operation.value}" for operation in Operation),
@@ -162,12 +184,26 @@ LOCATIONS: Final = st.sampled_from(
 ) | st.text(max_size=30)
 
 
-GOING_ON: Final = (Outcome.PENDING, Outcome.CHALLENGE, Outcome.REDIRECT)
+@st.composite
+def responses(draw: st.DrawFn, operation: Operation, *, provisional: bool) -> Response:
+    """Mostly what a server answers that keeps to the rules, the rest whatever there is."""
+    turn = draw(st.integers(0, 99))
+    if turn < (70 if provisional else 40):
+        return ok(operation, good_content(operation))
+    if turn < 57 and not provisional:
+        host = draw(st.sampled_from(["https://other.example", "https://third.example", ""]))
+        return redirected(operation, f"{host}/.well-known/est/{operation.value}")
+    if turn < 70:
+        return challenged(operation)
+    if turn < 90 and Outcome.PENDING in OPERATIONS[operation].outcomes:
+        retry_after = draw(st.sampled_from([None, 5, 3600]))
+        return Response(operation=operation, outcome=Outcome.PENDING, retry_after=retry_after)
+    return draw(any_responses(operation))
 
 
 @st.composite
-def responses(draw: st.DrawFn, operation: Operation) -> Response:
-    outcome = draw(st.sampled_from([*Outcome, *GOING_ON * 3]))
+def any_responses(draw: st.DrawFn, operation: Operation) -> Response:
+    outcome = draw(st.sampled_from(Outcome))
     named = draw(st.sampled_from([operation] * 9 + [Operation.CACERTS]))
     der = draw(st.sampled_from(contents()) | st.binary(max_size=64))
     kind = draw(st.sampled_from([OPERATIONS[operation].answer] * 9 + list(PartKind)))
@@ -214,7 +250,15 @@ ATTRIBUTES: Final = (
     parse_csrattrs(vector("rfc7894/DERIVED-csrattrs-linking-both.der"), LIMITS),
 )
 CREDENTIALS: Final = st.sampled_from(
-    [GOOD, WRONG, None, BearerCredentials(token="t"), MalformedCredentials(code="a/b", message="")]
+    [
+        GOOD,
+        GOOD,
+        GOOD,
+        WRONG,
+        None,
+        BearerCredentials(token="t"),
+        MalformedCredentials(code="a/b", message=""),
+    ]
 )
 
 
@@ -224,64 +268,80 @@ def csr_state(exchange: ClientExchange) -> list[tuple[str, object]]:
     return [] if csr is None else list(vars(csr).items())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What an exchange starts with."""
+
+    operation: Operation
+    bootstrap: bool
+    csr: str
+    pop: PopMode
+    csrattrs: CsrAttrs | None
+    credentials: Credentials | None
+    max_version: TlsVersion | None
+
+
+SETUPS: Final = st.builds(
+    Setup,
+    operation=st.sampled_from(
+        [Operation.CACERTS, Operation.CSRATTRS, *[Operation.SIMPLEENROLL] * 3]
+        + [Operation.SIMPLEREENROLL] * 3
+    ),
+    bootstrap=st.sampled_from([False, False, True]),
+    csr=st.sampled_from(["info", "info", "info", "stale info", *FOREIGN]),
+    pop=st.sampled_from([PopMode.AUTO, *PopMode]),
+    csrattrs=st.sampled_from([None, *ATTRIBUTES]),
+    credentials=st.sampled_from([None, GOOD]),
+    max_version=st.sampled_from([None, None, TlsVersion.TLS_1_2, TlsVersion.TLS_1_3]),
+)
+
+
 class ClientMachine(RuleBasedStateMachine):
-    """Drives one exchange; `last` is the event taken last, None before the first."""
+    """Drives one exchange after another; `last` is the event taken last, None before the first."""
+
+    tally = Tally()
+    """Each exchange is a trial."""
 
     def __init__(self) -> None:
         super().__init__()
         self.exchange: ClientExchange
-        self.last: ClientEvent | None = None
-        self.queued = True
-        self.channel: Channel | None = None
-        self.given: Credentials | None = None
-        self.origin = URI.origin
-        self.bootstrap = self.provisional = False
-        self.connects = self.refusals = 0
-        self.now = self.answered = FIXED_INSTANT
+        self.now = FIXED_INSTANT
 
-    @initialize(
-        operation=st.sampled_from([*Operation, Operation.SIMPLEENROLL]),
-        bootstrap=st.sampled_from([False, False, True]),
-        csr=st.sampled_from(["info", "info", "stale info", *FOREIGN]),
-        pop=st.sampled_from(PopMode),
-        csrattrs=st.sampled_from(ATTRIBUTES),
-        credentials=st.sampled_from([None, GOOD]),
-        max_version=st.sampled_from([None, TlsVersion.TLS_1_2, TlsVersion.TLS_1_3]),
-    )
-    def begin(
-        self,
-        operation: Operation,
-        bootstrap: bool,
-        csr: str,
-        pop: PopMode,
-        csrattrs: CsrAttrs | None,
-        credentials: Credentials | None,
-        max_version: TlsVersion | None,
-    ) -> None:
-        operation = Operation.CACERTS if bootstrap else operation
+    @initialize(setup=SETUPS)
+    def begin(self, setup: Setup) -> None:
+        bootstrap = setup.bootstrap
+        operation = Operation.CACERTS if bootstrap else setup.operation
         session = ClientSession(
             URI,
             trust=() if bootstrap else (pki().ca.certificate,),
             identity=pki().client.certificate,
-            credentials=credentials,
-            pop=pop,
-            max_version=max_version,
+            credentials=setup.credentials,
+            pop=setup.pop,
+            max_version=setup.max_version,
             limits=LIMITS,
         )
+        self.tally.begin()
+        self.last: ClientEvent | None = None
+        self.queued = True
+        self.channel: Channel | None = None
+        self.origin = URI.origin
+        self.connects = self.refusals = 0
+        self.answered = self.now
         self.bootstrap = self.provisional = bootstrap
-        self.given = credentials
-        self.cap = max_version
+        self.given = setup.credentials
+        self.cap = setup.max_version
+        csr = setup.csr
         subject = FOREIGN[csr]() if csr in FOREIGN else wanted_info(csr == "stale info")
-        self.never = pop is PopMode.NEVER and csr not in FOREIGN
+        self.never = setup.pop is PopMode.NEVER and csr not in FOREIGN
         match operation:
             case Operation.CACERTS:
                 self.exchange = session.cacerts(bootstrap=bootstrap)
             case Operation.CSRATTRS:
                 self.exchange = session.csrattrs()
             case Operation.SIMPLEENROLL:
-                self.exchange = session.enroll(subject, csrattrs=csrattrs)
+                self.exchange = session.enroll(subject, csrattrs=setup.csrattrs)
             case Operation.SIMPLEREENROLL:
-                self.exchange = session.reenroll(subject, csrattrs=csrattrs)
+                self.exchange = session.reenroll(subject, csrattrs=setup.csrattrs)
 
     # What is told
 
@@ -400,13 +460,16 @@ class ClientMachine(RuleBasedStateMachine):
             self.take()
 
     def go_on(self, data: st.DataObject) -> None:
-        """Something legal, so that long exchanges are seen too."""
+        """Something legal, so that long exchanges are seen too; another one after the end."""
         if self.queued:
             self.take()
+        if isinstance(self.last, RESULTS):
+            self.begin(data.draw(SETUPS))
+            return
         legal = LEGAL[type(self.last)] - {"connect_failed", "receive_fault"}
         if legal:
             fatal = legal & {"connection_lost"}
-            names = [*sorted(legal - fatal) * 5, *fatal]
+            names = [*sorted(legal - fatal) * 9, *fatal]
             self.call(data.draw(st.sampled_from(names)), data, right=True)
 
     def call(self, name: str, data: st.DataObject, *, right: bool) -> None:
@@ -420,7 +483,7 @@ class ClientMachine(RuleBasedStateMachine):
             case "provide_signature":
                 self.provide_signature(right, data.draw(st.binary(max_size=80)))
             case "receive_response":
-                self.receive_response(data.draw(responses(self.exchange.operation)))
+                self.receive_response(self.draw_response(data))
             case "receive_fault":
                 self.receive_fault()
             case "provide_credentials":
@@ -433,6 +496,9 @@ class ClientMachine(RuleBasedStateMachine):
                 self.handle_timeout(late=right)
             case _:
                 raise AssertionError(name)
+
+    def draw_response(self, data: st.DataObject) -> Response:
+        return data.draw(responses(self.exchange.operation, provisional=self.provisional))
 
     def draw_anchors(self, data: st.DataObject) -> tuple[x509.Certificate, ...]:
         """Some of the candidates, and now and then a certificate that is none."""
@@ -449,6 +515,7 @@ class ClientMachine(RuleBasedStateMachine):
             return
         assert self.exchange.next_event() is None, "one thing at a time"
         self.last, self.queued = event, False
+        self.count(event)
         match event:
             case ConnectRequested():
                 self.connects += 1
@@ -481,6 +548,15 @@ class ClientMachine(RuleBasedStateMachine):
                 assert self.channel is not None
             case _:
                 assert event is self.exchange.result
+
+    def count(self, event: ClientEvent) -> None:
+        self.tally.reach(type(event).__name__)
+        if isinstance(event, RESULTS[:3]):
+            self.tally.reach("good_result")
+        if isinstance(event, Enrolled) and self.exchange.operation is Operation.SIMPLEREENROLL:
+            self.tally.reach("renewed")
+        if isinstance(event, RESULTS[:3]) and self.origin != URI.origin:
+            self.tally.reach("good_result_elsewhere")
 
     def check_sending(self, event: SendRequest) -> None:
         channel = event.channel
@@ -517,5 +593,22 @@ class ClientMachine(RuleBasedStateMachine):
             )
 
 
-ClientMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
-TestClientMachine = ClientMachine.TestCase
+def test_the_client_machine_keeps_its_rules() -> None:
+    ClientMachine.tally = tally = Tally()
+    run_state_machine_as_test(
+        ClientMachine, settings=settings(max_examples=80, stateful_step_count=40, deadline=None)
+    )
+    tally.require(
+        good_result=33.4,
+        CACertsReceived=8,
+        CSRAttrsReceived=0.5,
+        Enrolled=5,
+        Failed=8,
+        CredentialsRequested=0.8,
+        RedirectRequested=0.8,
+        RetryLater=0.8,
+        SignatureRequested=6,
+        TrustDecisionRequested=1.5,
+        good_result_elsewhere=0.4,
+        renewed=2,
+    )
