@@ -28,7 +28,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from est_core import Deny, EnrollRequested, Limits, ReenrollRequested, TlsVersion
+from est_core import (
+    CACertsRequested,
+    Decision,
+    Deny,
+    EnrollRequested,
+    Limits,
+    ReenrollRequested,
+    TlsVersion,
+)
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId, parse_csrattrs
 from est_core.asn1.template import KeyTypeWanted
 from est_transports.cli import main
@@ -37,6 +45,7 @@ from tests.cli.canned import PASSWORD, USER, CannedServer, canned_server
 from tests.pki import CLIENT_AUTH, CMC_RA, SERVER_AUTH, Entity, Subject, new_key, pki
 
 LOGIN = ("--user", f"{USER}:{PASSWORD}")
+CA_SHA256 = pki().ca.certificate.fingerprint(hashes.SHA256()).hex()
 CHALLENGE_PASSWORD = ObjectId(oid="1.2.840.113549.1.9.7")
 P_384 = KeyTypeWanted(algorithm="1.2.840.10045.2.1", curve="1.3.132.0.34")
 RSA_1024 = KeyTypeWanted(algorithm="1.2.840.113549.1.1.1", bits=1024)
@@ -231,6 +240,47 @@ def test_the_password_is_sent_only_when_it_is_asked_for(
     assert [record.identity.user for record in server.records] == [None, None, None, USER]
 
 
+@pytest.mark.parametrize("name", ["key.pem", "cert.pem", "chain.pem"])
+@pytest.mark.parametrize("command", ["enroll", "enroll --fingerprint", "reenroll --rekey"])
+def test_where_a_file_is_in_the_way_nothing_is_asked(
+    command: str, name: str, est: Terminal, server: CannedServer
+) -> None:
+    """A certificate that is issued and cannot be written is lost."""
+    est.out.mkdir()
+    (est.out / name).write_bytes(b"mine")
+    arguments: dict[str, tuple[str | Path, ...]] = {
+        "enroll": ("--trust", est.trust, "--cn", "device-1"),
+        "enroll --fingerprint": ("--fingerprint", CA_SHA256, "--cn", "device-1"),
+        "reenroll --rekey": ("--trust", est.trust, "--rekey", *est.identity(pki().client)),
+    }
+    asked = command.split(maxsplit=1)[0], server.url, *arguments[command], *LOGIN, "--out", est.out
+    code, _, err = est(*asked)
+    assert code == 5
+    assert f"{name} is there already" in err
+    assert server.connections == 0
+    assert [each.name for each in est.out.iterdir()] == [name]
+    assert (est.out / name).read_bytes() == b"mine"
+
+
+def test_what_came_into_the_way_during_a_bootstrap_is_found_before_a_certificate_is_asked_for(
+    est: Terminal, server: CannedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = server.application.ca_certs
+
+    def somebody_is_faster(question: CACertsRequested) -> Decision:
+        (est.out / "cert.pem").parent.mkdir(exist_ok=True)
+        (est.out / "cert.pem").write_bytes(b"somebody else's")
+        return usual(question)
+
+    monkeypatch.setattr(server.application, "ca_certs", somebody_is_faster)
+    arguments = ("--fingerprint", CA_SHA256, "--cn", "device-1", *LOGIN, "--out", est.out)
+    code, _, err = est("enroll", server.url, *arguments)
+    assert code == 5
+    assert "cert.pem is there already" in err
+    assert server.application.questions == []
+    assert (est.out / "cert.pem").read_bytes() == b"somebody else's"
+
+
 def test_enroll_never_replaces_files_unasked(est: Terminal, server: CannedServer) -> None:
     est.enroll(server)
     before, connections = (est.out / "key.pem").read_bytes(), server.connections
@@ -368,6 +418,7 @@ def test_what_only_the_client_was_told_is_refused(est: Terminal) -> None:
         code, _, err = est.enroll(server, "--tls-exporter")
     assert code == 1
     assert "403" in err
+    server.settle()
     assert server.records[-1].code == "pop/mismatch"
 
 
@@ -558,6 +609,22 @@ def test_another_request_does_not_take_over_a_pending_one(
     assert est.ask("enroll", server, *arguments, "--force")[0] == 0
     first, second = server.application.questions
     assert first.csr.spki != second.csr.spki
+
+
+def test_a_pending_key_of_another_request_is_not_used(est: Terminal, server: CannedServer) -> None:
+    server.application.pending = 1
+    assert est.enroll(server)[0] == 3
+    connections = server.connections
+    pending = est.out / "key.pem.pending"
+    other = pki().manufacturer_client.key_pem
+    pending.write_bytes(other)
+    for options in ((), ("--force",)):
+        code, _, err = est.enroll(server, *options)
+        assert code == 5
+        assert "its key is another than its request's" in err
+        assert str(pending) in err
+        assert pending.read_bytes() == other
+    assert server.connections == connections
 
 
 def test_with_wait_a_pending_request_is_repeated(est: Terminal, server: CannedServer) -> None:

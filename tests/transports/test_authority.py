@@ -262,6 +262,18 @@ def test_a_certificate_that_was_taken_back_enrols_nobody() -> None:
     assert decision.code == "auth/certificate-revoked"
 
 
+def test_a_certificate_of_another_ca_with_the_serial_of_a_revoked_one_was_not_revoked() -> None:
+    store = MemoryStore()
+    subject = authority(store)
+    revoked = issued(subject.enroll(enrolment()))
+    store.revoke_certificate(serial_text(revoked.serial_number), at=NOW, reason="superseded")
+    foreign = issued(authority().enroll(enrolment(dns("device-1.example"))))
+    assert foreign.serial_number == revoked.serial_number
+    assert foreign != revoked
+    question = enrolment(identity=ClientIdentity(certificate=foreign))
+    assert issued(subject.enroll(question)) != foreign
+
+
 # Renewal
 
 

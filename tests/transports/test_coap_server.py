@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Any, Final
+from urllib.parse import quote
 
 import pytest
 from cryptography import x509
@@ -201,6 +202,8 @@ def test_what_is_refused_has_its_code_and_its_record(
     assert (found.status, found.code) == (coapmap.status_of(code), record)
     assert len(found.target) <= 256
     assert found.target.isascii()
+    whole = "".join("/" + quote(segment, safe="") for segment in head.path)
+    assert found.target == whole[:256]
     assert site.endpoint.is_idle
     assert site.ask(client, CRTS).head.code == Code.CONTENT
 

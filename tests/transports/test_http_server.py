@@ -139,6 +139,16 @@ def test_an_enrolment_is_answered_and_recorded() -> None:
     assert PASSWORD not in repr(record)
 
 
+@pytest.mark.parametrize("size", [255, 256, 257, 1900, 3000])
+def test_of_a_long_target_the_beginning_is_recorded(size: int) -> None:
+    target = b"/" + b"a" * (size - 1)
+    driver = Driver()
+    driver.run(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    (record,) = driver.log.records
+    assert record.status in (404, 414)
+    assert record.target == target[:256].decode()
+
+
 def test_a_401_comes_after_the_body_and_keeps_the_connection() -> None:
     driver = Driver()
     raw = enroll_request(CSR)

@@ -431,6 +431,15 @@ def test_the_first_block_is_refused_by_its_head(
     assert est.log.codes == [(status, code)]
 
 
+@pytest.mark.parametrize("size", [100, 255])
+def test_of_a_long_target_the_beginning_is_recorded(size: int) -> None:
+    est = Est()
+    path = (*EST, "a" * size, "b" * size, "c" * size)
+    assert est.once(Code.GET, *path).code == Code.NOT_FOUND
+    (record,) = est.log.records
+    assert record.target == f"/{'/'.join(path)}"[:256]
+
+
 @pytest.mark.req("COAPS-049")
 @pytest.mark.parametrize(
     "options",

@@ -345,6 +345,23 @@ def test_a_certificate_of_another_ca_is_not_renewed_even_with_a_known_serial() -
             ca.issue(request(), RENEW, now=NOW, replaces=certificate)
 
 
+def test_a_certificate_on_record_from_a_ca_of_another_name_is_not_renewed() -> None:
+    """A store that was brought along from an older CA has its certificates on record too."""
+    store = MemoryStore()
+    older = make_ca(store, certificate=new_ca_named("Older CA"))
+    known = enrolled(older)
+    ca = make_ca(store)
+    with pytest.raises(Refused, match="renewal/unknown-certificate"):
+        ca.may_renew(known, NOW)
+    older.may_renew(known, NOW)
+
+
+def new_ca_named(text: str) -> x509.Certificate:
+    """Return a root of another name, of the CA's usual key."""
+    local, key = LocalSigner(ec_key("ca")), ec_key("ca").public_key()
+    return new_root(name(text), local, key, now=NOW, entropy=counting_entropy())
+
+
 # --- Making a CA -----------------------------------------------------------------------------
 
 
@@ -437,6 +454,50 @@ def _intermediate(top: x509.Certificate) -> x509.Certificate:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(ec_key("top"), SHA256())
     )
+
+
+def as_ca(*, constraints: bool | None, usage: tuple[str, ...] | None) -> x509.Certificate:
+    """Return a self-signed certificate of the CA's key: cA true, false, or not said at all."""
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(CA_NAME)
+        .issuer_name(CA_NAME)
+        .public_key(ec_key("ca").public_key())
+        .serial_number(1)
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=99))
+    )
+    if constraints is not None:
+        value = x509.BasicConstraints(ca=constraints, path_length=None)
+        builder = builder.add_extension(value, critical=True)
+    if usage is not None:
+        builder = builder.add_extension(key_usage(*usage), critical=True)
+    return builder.sign(ec_key("ca"), SHA256())
+
+
+@pytest.mark.parametrize("usage", [("key_cert_sign",), ("key_cert_sign", "crl_sign"), None])
+def test_a_certificate_of_a_ca_may_sign_certificates(usage: tuple[str, ...] | None) -> None:
+    certificate = as_ca(constraints=True, usage=usage)
+    enrolled(make_ca(certificate=certificate)).verify_directly_issued_by(certificate)
+
+
+@pytest.mark.parametrize(
+    "constraints, usage",
+    [
+        (True, ("crl_sign",)),
+        (True, ("digital_signature", "crl_sign", "key_agreement")),
+        (False, ("key_cert_sign", "crl_sign")),
+        (None, ("key_cert_sign", "crl_sign")),
+        (False, None),
+        (None, None),
+    ],
+)
+def test_a_certificate_that_may_not_sign_certificates_is_not_that_of_a_ca(
+    constraints: bool | None, usage: tuple[str, ...] | None
+) -> None:
+    """RFC 5280 4.2.1.3: of a CA that has keyUsage, keyCertSign is one."""
+    with pytest.raises(LocalProtocolError, match="not that of a CA"):
+        make_ca(certificate=as_ca(constraints=constraints, usage=usage))
 
 
 def test_a_ca_that_does_not_fit_together_cannot_be_made() -> None:
