@@ -36,12 +36,13 @@ class _Taker(NamedTuple):
     """How values for one annotation are taken.
 
     `exact`: types whose values need no further look. `take` returns the value to use, or
-    _NOT_TAKEN. `wanted` is what people call it.
+    _NOT_TAKEN. `wanted` is what people call it, `names` what a protocol wants of a value.
     """
 
     exact: frozenset[type]
     take: Callable[[Any], Any]
     wanted: str
+    names: tuple[str, ...] = ()
 
 
 def checked(target: _C) -> _C:
@@ -84,8 +85,9 @@ def _checking(call: Callable[..., Any], annotated: Any, name: str) -> Callable[.
             return value  # of an unknown name: the call itself says so
         taken = taker.take(value)
         if taken is _NOT_TAKEN:
-            given = "None" if value is None else _called(type(value))
-            raise LocalProtocolError(f"{name}: {key} must be {taker.wanted}, not {given}")
+            raise LocalProtocolError(
+                f"{name}: {key} must be {taker.wanted}, not {_given(value, taker)}"
+            )
         return taken
 
     @wraps(call)
@@ -210,8 +212,10 @@ def _protocol(kind: type) -> _Taker:
         owned = {*dir(type(value)), *getattr(value, "__dict__", ())}
         return value if owned.issuperset(values) else _NOT_TAKEN
 
-    wanted = f"{_article(_called(kind))}, with {', '.join((*values, *names))}"
-    return _Taker(_NO_TYPES, take, "something to call" if callables_only else wanted)
+    if callables_only:
+        return _Taker(_NO_TYPES, take, "something to call")
+    wanted = (*values, *names)
+    return _Taker(_NO_TYPES, take, f"{_article(_called(kind))} (with {', '.join(wanted)})", wanted)
 
 
 def _one_of(members: Sequence[_Taker]) -> _Taker:
@@ -225,7 +229,9 @@ def _one_of(members: Sequence[_Taker]) -> _Taker:
                 return taken
         return _NOT_TAKEN
 
-    return _Taker(exact, take, " or ".join(dict.fromkeys(member.wanted for member in members)))
+    wanted = " or ".join(dict.fromkeys(member.wanted for member in members))
+    names = dict.fromkeys(name for member in members for name in member.names)
+    return _Taker(exact, take, wanted, tuple(names))
 
 
 def _literal(values: tuple[Any, ...]) -> _Taker:
@@ -288,7 +294,7 @@ def _generic(origin: Any, arguments: tuple[Any, ...]) -> _Taker:
         return _Taker(_NO_TYPES, _row_of(each), f"a list of {_plural(each)}")
     if origin in (Iterable, Collection):
         each = _taker(arguments[0])
-        return _Taker(_NO_TYPES, _iterable(each), f"several {_plural(each)}")
+        return _Taker(_NO_TYPES, _iterable(each), f"a collection of {_plural(each)}")
     if origin is Callable:
         return _of_callable
     return _of_type((origin,), frozenset({origin}), _article(_called(origin)))
@@ -364,6 +370,22 @@ def _called(kind: type) -> str:
 
 def _article(name: str) -> str:
     return f"an {name}" if name[:1] in "AEIOUaeio" else f"a {name}"
+
+
+def _given(value: object, taker: _Taker) -> str:
+    """Return what a value that was not taken is, and what a protocol misses in it."""
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the class {_called(value)}"
+    given = _called(type(value))
+    if isinstance(value, str) and taker.wanted.startswith("a collection"):
+        given = "a single str"
+    owned = {*dir(type(value)), *getattr(value, "__dict__", ())}
+    missing = [name for name in taker.names if name not in owned]
+    if missing and len(missing) < len(taker.names):
+        given += f", which has no {', '.join(missing)}"
+    return given
 
 
 def _plural(each: _Taker) -> str:

@@ -188,8 +188,16 @@ class ServerExchange:
         try:
             return SERVER_TRANSITIONS[self._state, cause]
         except KeyError:
+            state = self._state
             name = cause.value if isinstance(cause, ServerStep) else cause.__name__
-            raise LocalProtocolError(f"{name} is no answer while {self._state.value}") from None
+            answers = " or ".join(
+                answer.__name__
+                for at, answer in SERVER_TRANSITIONS
+                if at is state and not isinstance(answer, ServerStep)
+            )
+            raise LocalProtocolError(
+                f"{name} is no answer while {state.value}: {answers or 'nothing'} is"
+            ) from None
 
     def _step(self, step: ServerStep) -> None:
         self._state = self._target(step)

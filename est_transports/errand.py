@@ -355,7 +355,9 @@ class Errand:
                 self._send(event, now)
             case SignatureRequested():
                 if config.signer is None:
-                    raise LocalProtocolError("there is no signer for the CSR's key")
+                    raise LocalProtocolError(
+                        "ClientConfig has no signer, and the request needs one"
+                    )
                 exchange.provide_signature(config.signer.sign(event.tbs, event.algorithm))
             case CredentialsRequested():
                 exchange.provide_credentials(config.credentials(event))

@@ -154,7 +154,7 @@ def _http(config: ServerConfig) -> ServiceConfig:
 
 @contextmanager
 def _named_keys(config: ServerConfig) -> Iterator[None]:
-    """Add to an error about a file the key that names it."""
+    """Add to an error about a file the key that names it, and what to do."""
     try:
         yield
     except CredentialFileError as exc:
@@ -171,7 +171,20 @@ def _named_keys(config: ServerConfig) -> Iterator[None]:
         }
         if exc.path not in keys:
             raise
-        raise CredentialFileError(exc.path, f"{exc.reason} ({keys[exc.path]})") from exc
+        key = keys[exc.path]
+        reason = f"{exc.reason} ({key}); {_remedy(exc, key)}"
+        raise CredentialFileError(exc.path, reason) from exc
+
+
+def _remedy(error: CredentialFileError, key: str) -> str:
+    """Return what to do about a file that the configuration names with `key`."""
+    match error.__cause__:
+        case PermissionError():
+            return "let the user who runs the server read it"
+        case FileNotFoundError():
+            return f"restore it, or correct {key} in est.toml"
+        case _:
+            return f"put the right one there, or correct {key} in est.toml"
 
 
 @checked

@@ -95,7 +95,7 @@ _KEY_TYPE = click.option(
     metavar="DIR|-",
     help="Write cacerts.pem there; - writes PEM to standard output.",
 )
-@click.option("--pem", is_flag=True, help="Print PEM, as it is done where nobody watches.")
+@click.option("--pem", is_flag=True, help="Print PEM, as is done where the output is no terminal.")
 @_FORCE
 def cacerts(target: Target, *, out: Path | None, pem: bool, force: bool, as_json: bool) -> ExitCode:
     """Fetch the CA certificates of the server at URL.

@@ -385,11 +385,18 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "newer store": (_newer_schema, "use a newer release"),
     "broken store": (_garbage, "est.db: "),
-    "no ca key": (lambda ca: (ca / "ca-key.pem").unlink(), "No such file or directory ([ca] key)"),
+    "no ca key": (
+        lambda ca: (ca / "ca-key.pem").unlink(),
+        "No such file or directory ([ca] key); restore it, or correct [ca] key in est.toml\n",
+    ),
     "broken ca key": (lambda ca: (ca / "ca-key.pem").write_text("x"), "ca-key.pem: "),
     "broken certificate": (
         lambda ca: (ca / "server.pem").write_text("x"),
         "server.pem: is neither PEM",
+    ),
+    "certificate of another key": (
+        lambda ca: (ca / "server.pem").write_bytes((ca / "ca.pem").read_bytes()),
+        "([tls] key); put the right one there, or correct [tls] key in est.toml\n",
     ),
 }
 

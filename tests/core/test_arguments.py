@@ -160,8 +160,11 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
         lambda: ServerSession(policy=given({}), channel=Channel(version=TlsVersion.TLS_1_3)),
         "policy must be a ServerPolicy, not dict",
     ),
-    (lambda: default_policy(labels=given("web")), "labels must be several"),
-    (lambda: default_policy(labels=[given(5)]), "labels must be several"),
+    (
+        lambda: default_policy(labels=given("web")),
+        "labels must be a collection of Label or a str, not a single str",
+    ),
+    (lambda: default_policy(labels=[given(5)]), "labels must be a collection"),
     (lambda: default_policy(labels=["cacerts"]), "the name of an operation"),
     (lambda: default_policy(realm=given(5)), "realm must be"),
     (lambda: Label(given(5)), "text must be a str"),
