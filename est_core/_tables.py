@@ -171,3 +171,11 @@ CLIENT_TRANSITIONS: Final[Mapping[tuple[ClientState, ClientInput], ClientState]]
         (_C.WAITING, _I.FINISH): _C.DONE,
     }
 )
+
+
+def no_answer(given: ServerInput, state: ServerState) -> str:
+    """Return the text for a decision or step that has no row in a state, with those that have."""
+    name = given.value if isinstance(given, ServerStep) else given.__name__
+    rows = [row for at, row in SERVER_TRANSITIONS if at is state]
+    answers = " or ".join(row.__name__ for row in rows if not isinstance(row, ServerStep))
+    return f"{name} is no answer while {state.value}: {answers or 'nothing'} is"

@@ -17,7 +17,13 @@ from est_core._admission import Admission, admit, demand, unauthorized
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._instant import Instant
 from est_core._limits import Limits
-from est_core._tables import SERVER_TRANSITIONS, ServerInput, ServerState, ServerStep
+from est_core._tables import (
+    SERVER_TRANSITIONS,
+    ServerInput,
+    ServerState,
+    ServerStep,
+    no_answer,
+)
 from est_core.arguments import checked
 from est_core.asn1.cms import write_certs_only
 from est_core.asn1.csrattrs import CsrAttrs
@@ -188,16 +194,7 @@ class ServerExchange:
         try:
             return SERVER_TRANSITIONS[self._state, cause]
         except KeyError:
-            state = self._state
-            name = cause.value if isinstance(cause, ServerStep) else cause.__name__
-            answers = " or ".join(
-                answer.__name__
-                for at, answer in SERVER_TRANSITIONS
-                if at is state and not isinstance(answer, ServerStep)
-            )
-            raise LocalProtocolError(
-                f"{name} is no answer while {state.value}: {answers or 'nothing'} is"
-            ) from None
+            raise LocalProtocolError(no_answer(cause, self._state)) from None
 
     def _step(self, step: ServerStep) -> None:
         self._state = self._target(step)

@@ -293,7 +293,7 @@ def _anchors(
             raise CliError("--fingerprint and --trust exclude each other", ExitCode.USAGE)
         # Nobody else vouches then: a server that verified would never be compared.
         return (), ()
-    explicit = () if trust is None else load_pem_certificates(trust, left_out=warn)
+    explicit = () if trust is None else _of_option("--trust", trust)
     return explicit, () if explicit else system_anchors()
 
 
@@ -386,6 +386,16 @@ def system_anchors() -> tuple[x509.Certificate, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _of_option(
+    option: str, path: Path, *, needs_first: bool = False
+) -> tuple[x509.Certificate, ...]:
+    """Return the certificates of the file that an option names. Raises CredentialFileError."""
+    try:
+        return load_pem_certificates(path, left_out=warn, needs_first=needs_first)
+    except CredentialFileError as exc:
+        raise CredentialFileError(path, f"{exc.reason} ({option})") from exc
+
+
 def _certificates_or_none(path: Path) -> tuple[x509.Certificate, ...]:
     """Return the certificates of one file among many, and warn where it has none."""
     try:
@@ -409,12 +419,12 @@ def _identity(
         if password_file is not None:
             raise CliError("--key-password-file goes with --key", ExitCode.USAGE)
         return None, None
-    chain = load_pem_certificates(cert, left_out=warn, needs_first=True)
+    chain = _of_option("--cert", cert, needs_first=True)
     private_key, password = load_key(key, password_file)
     try:
         return TlsIdentity(chain=chain, key=private_key), password
     except LocalProtocolError as exc:
-        reason = f"is not the key of the first certificate in {cert}"
+        reason = f"is not the key of the first certificate in {cert} (--key)"
         raise CredentialFileError(key, reason) from exc
 
 

@@ -139,7 +139,8 @@ def load_key(
         key = load_pem_private_key(path, password)
     except CredentialFileError as exc:
         if password is not None or exc.reason != NEEDS_PASSWORD:
-            raise CliError(str(exc), ExitCode.LOCAL) from exc
+            owner = option.removesuffix("-password-file")
+            raise CliError(f"{exc} ({owner})", ExitCode.LOCAL) from exc
         password = ask_password(f"Password of {path}", instead=option).encode()
         key = load_pem_private_key(path, password)
     try:

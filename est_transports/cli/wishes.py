@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from est_core import Limits, RemoteProtocolError
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_valid
 from est_transports.cli._common import CliError, ExitCode
-from est_transports.credential_files import load_request
+from est_transports.credential_files import CredentialFileError, load_request
 from est_transports.names import name_text
 
 
@@ -71,7 +71,10 @@ def load_csr(path: Path) -> CertRequest:
 
     CredentialFileError where there is none, or more than one.
     """
-    der = load_request(path)
+    try:
+        der = load_request(path)
+    except CredentialFileError as exc:
+        raise CredentialFileError(path, f"{exc.reason} (--csr)") from exc
     try:
         csr = parse_cert_request(der, Limits())
         if not signature_is_valid(csr):

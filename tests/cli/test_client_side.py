@@ -1130,6 +1130,9 @@ def test_files_that_cannot_be_used_exit_with_5_and_one_line(
     code, out, err = est("enroll", server.url, *arguments)
     assert (code, out) == (5, "")
     assert one_error_line(err)
+    option, name = arguments[-2:]
+    assert name in err
+    assert option == "--out" or f"({option})" in err
 
 
 @pytest.mark.parametrize(
