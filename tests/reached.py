@@ -8,7 +8,7 @@ to reach, and how many in a hundred of them. `pytest -rP` prints the counts.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Final, TypeVar
@@ -38,18 +38,25 @@ class Tally:
 
     def require(self, **floors: float) -> None:
         """Fail unless each of these was reached by so many in a hundred trials."""
+        self._require("", floors)
+
+    def require_of(self, whole: str, /, **floors: float) -> None:
+        """Fail unless so many in a hundred trials that reached `whole` reached each of these."""
+        self._require(whole, floors)
+
+    def _require(self, whole: str, floors: Mapping[str, float]) -> None:
         print(self)
-        assert self.trials, "nothing was tried"
         missed = {
-            name: f"{self.share(name):.1f} % where {floor} % is wanted"
+            name: f"{self.share(name, whole):.1f} % where {floor} % is wanted"
             for name, floor in floors.items()
-            if self.share(name) < floor
+            if self.share(name, whole) < floor
         }
         assert not missed, f"{missed} of {self}"
 
-    def share(self, name: str) -> float:
+    def share(self, name: str, of: str = "") -> float:
         """So many in a hundred trials have reached it."""
-        return 100 * self.counts[name] / self.trials
+        whole = self.counts[of] if of else self.trials
+        return 100 * self.counts[name] / whole if whole else 0.0
 
     def __str__(self) -> str:
         shares = ", ".join(f"{name} {self.share(name):.1f} %" for name in sorted(self.counts))

@@ -17,7 +17,12 @@ from typing import Final, get_args
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
 
 from est_core import (
     OPERATIONS,
@@ -85,6 +90,7 @@ from tests.core.cast import (
     spki,
 )
 from tests.pki import CMC_RA, Entity, Subject, new_key, pki
+from tests.reached import Tally
 
 LABEL: Final = Label("printers")
 ENROLLMENTS: Final = (Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL)
@@ -157,20 +163,20 @@ CREDENTIALS: Final[tuple[Credentials | None, ...]] = (
 
 @st.composite
 def policies(draw: st.DrawFn) -> ServerPolicy:
-    modes = st.sampled_from(list(Authentication))
+    modes = st.sampled_from([*Authentication, *[Authentication.CERT_OR_HTTP] * 3])
     verified = {TrustClass.EXPLICIT, TrustClass.IMPLICIT}
-    trusts = [{TrustClass.EXPLICIT}, verified, verified, {TrustClass.IMPLICIT}]
+    trusts = [{TrustClass.EXPLICIT}, *[verified] * 8, {TrustClass.IMPLICIT}]
     rows = tuple(
         PolicyRow(
             operation=operation,
             authentication=draw(modes),
-            label=draw(st.sampled_from([*[None] * 9, LABEL])),
+            label=draw(st.sampled_from([*[None] * 19, LABEL])),
             certificate_trust=frozenset(draw(st.sampled_from(trusts))),
-            require_pop=draw(st.sampled_from([False, False, True])),
+            require_pop=draw(st.sampled_from([*[False] * 6, True])),
             accept_ra=draw(st.booleans()),
-            enforce_csrattrs=draw(st.booleans()),
+            enforce_csrattrs=draw(st.sampled_from([False, False, True])),
         )
-        for operation in draw(st.sampled_from([tuple(Operation)] * 9 + [tuple(Operation)[:3]]))
+        for operation in draw(st.sampled_from([tuple(Operation)] * 19 + [tuple(Operation)[:3]]))
     )
     return ServerPolicy(
         rows=rows,
@@ -182,29 +188,39 @@ def policies(draw: st.DrawFn) -> ServerPolicy:
 
 @st.composite
 def channels(draw: st.DrawFn) -> Channel:
-    trust = draw(st.sampled_from([*[TrustClass.EXPLICIT] * 6, *TrustClass]))
-    ra = trust is not TrustClass.NONE and draw(st.booleans())
+    trust = draw(st.sampled_from([*[TrustClass.EXPLICIT] * 16, *TrustClass]))
+    ra = trust is not TrustClass.NONE and draw(st.sampled_from([False, False, False, True]))
     return channel(
         trust,
         peer=registrar() if ra else None,
-        version=draw(st.sampled_from([TlsVersion.TLS_1_2, TlsVersion.TLS_1_3])),
-        binding=draw(st.sampled_from([BINDING, EXPORTER, None])),
-        can_challenge=draw(st.sampled_from([True, True, False])),
+        version=draw(st.sampled_from([*[TlsVersion.TLS_1_2] * 3, TlsVersion.TLS_1_3])),
+        binding=draw(st.sampled_from([*[BINDING] * 8, EXPORTER, None])),
+        can_challenge=draw(st.sampled_from([*[True] * 9, False])),
     )
+
+
+@st.composite
+def some_payloads(draw: st.DrawFn) -> bytes | UnreadablePayload:
+    """Mostly a good CSR; one with an octet of another value; any."""
+    turn = draw(st.integers(0, 19))
+    if turn < 17:
+        return payloads()[turn % 2]
+    if turn < 19:
+        return draw(st.sampled_from(payloads()))
+    right = payloads()[0]
+    assert isinstance(right, bytes)
+    der = bytearray(right)
+    der[draw(st.integers(0, len(der) - 1))] ^= draw(st.integers(1, 255))
+    return bytes(der)
 
 
 def requests() -> st.SearchStrategy[Request]:
     return st.builds(
         Request,
         operation=st.sampled_from([*ENROLLMENTS * 4, *Operation]),
-        label=st.sampled_from([*[None] * 6, *[LABEL] * 3, Label("unknown")]),
-        payload=st.one_of(
-            st.sampled_from(payloads()[:2]),
-            st.sampled_from(payloads()[:5]),
-            st.sampled_from(payloads()),
-            st.binary(max_size=64),
-        ),
-        credentials=st.sampled_from([*[GOOD] * 5, *CREDENTIALS]),
+        label=st.sampled_from([*[None] * 20, *[LABEL] * 9, Label("unknown")]),
+        payload=some_payloads(),
+        credentials=st.sampled_from([*[GOOD] * 16, None, None, *CREDENTIALS]),
     )
 
 
@@ -226,13 +242,25 @@ ANSWERS: Final[dict[type, tuple[type, ...]]] = {
 }
 
 
+SETTLED_WELL: Final = (Verified, ProvideCACerts, ProvideCSRAttrs, Issue)
+WANTED: Final = (*[SETTLED_WELL] * 8, (Verified, ProvideCACerts, ProvideCSRAttrs, Pend), ())
+"""What is answered by turns; where nothing of that kind fits, whatever fits."""
+
+
 class ServerMachine(RuleBasedStateMachine):
-    """Drives one exchange; `question` is the last event that was taken and is not answered."""
+    """Drives one exchange after another; `question` was taken and is not answered."""
+
+    tally = Tally()
+    """Each exchange is a trial; of the answers, those are counted that the rules came to."""
 
     def __init__(self) -> None:
         super().__init__()
         self.exchange: ServerExchange
         self.now = FIXED_INSTANT
+
+    @initialize(policy=policies(), on=channels(), request=requests())
+    def begin(self, policy: ServerPolicy, on: Channel, request: Request) -> None:
+        self.tally.begin()
         self.question: ServerEvent | None = None
         self.asked_to_issue = False
         self.verified = False
@@ -241,27 +269,40 @@ class ServerMachine(RuleBasedStateMachine):
         self.settled = False
         self.enforced = False
         self.responses: list[Response] = []
-
-    @initialize(policy=policies(), on=channels(), request=requests())
-    def begin(self, policy: ServerPolicy, on: Channel, request: Request) -> None:
         self.policy, self.request = policy, request
         self.session = ServerSession(policy=policy, channel=on, limits=Limits())
         self.exchange = self.session.receive_request(request, self.now)
 
-    @rule(data=st.data(), chance=st.integers(0, 11))
+    @rule(data=st.data(), chance=st.integers(0, 19))
     def step(self, data: st.DataObject, chance: int) -> None:
-        if chance < 5:
+        if chance < 14:
+            self.go_on(data)
+        elif chance < 16:
             self.take()
-        elif chance < 9:
-            fitting = ANSWERS.get(type(self.question), ())
-            legal = [answer for answer in decisions() if type(answer) in fitting]
-            self.decide(data.draw(st.sampled_from(legal or decisions())))
-        elif chance < 10:
+        elif chance < 18:
             self.decide(data.draw(st.sampled_from(decisions())))
-        elif chance < 11:
+        elif chance < 19:
             self.time_out(late=data.draw(st.booleans()))
         else:
             self.abandon()
+
+    def go_on(self, data: st.DataObject) -> None:
+        """What an application does, mostly the good answer; another exchange after the end."""
+        self.take()
+        if type(self.question) in ANSWERS:
+            fitting = ANSWERS[type(self.question)]
+            legal = [answer for answer in decisions() if type(answer) in fitting]
+            wanted = WANTED[data.draw(st.integers(0, len(WANTED) - 1))]
+            good = [answer for answer in legal if isinstance(answer, wanted)]
+            self.decide(data.draw(st.sampled_from(good or legal)))
+        elif self.is_at_an_end():
+            self.bring_to_its_end()
+            self.begin(data.draw(policies()), data.draw(channels()), data.draw(requests()))
+        elif self.timed_out or self.abandoned:
+            self.decide(data.draw(st.sampled_from(decisions())))
+
+    def is_at_an_end(self) -> bool:
+        return bool(self.responses or self.abandoned) and not self.exchange.is_open
 
     def take(self) -> None:
         event = self.exchange.next_event()
@@ -270,6 +311,7 @@ class ServerMachine(RuleBasedStateMachine):
         assert self.exchange.next_event() is None, "one thing at a time"
         assert not self.abandoned
         assert not self.responses
+        self.count(event)
         match event:
             case ResponseReady(response=response):
                 self.responses.append(response)
@@ -313,6 +355,9 @@ class ServerMachine(RuleBasedStateMachine):
             assert self.exchange.issued == decision.certificate
             assert self.exchange.csr is not None
             assert public_key_der(decision.certificate) == self.exchange.csr.spki
+            self.tally.reach("issued", *["issued_late"] * (question is None))
+            if self.request.operation is Operation.SIMPLEREENROLL:
+                self.tally.reach("renewed")
         else:
             assert self.exchange.issued is None
 
@@ -332,6 +377,15 @@ class ServerMachine(RuleBasedStateMachine):
         self.abandoned, self.question = True, None
         assert self.exchange.next_event() is None
 
+    def count(self, event: ServerEvent) -> None:
+        self.tally.reach(type(event).__name__)
+        if isinstance(event, ResponseReady):
+            self.tally.reach(event.response.outcome.name)
+        if isinstance(event, CSRAttrsRequested):
+            self.tally.reach(f"CSRAttrs_{event.purpose.name}")
+        if isinstance(event, EnrollRequested | ReenrollRequested):
+            self.tally.reach(*["linked"] * event.linked, *["by_ra"] * event.identity.is_ra)
+
     # What must hold
 
     def check_client(self, event: EnrollRequested | ReenrollRequested) -> None:
@@ -350,10 +404,21 @@ class ServerMachine(RuleBasedStateMachine):
         }[row.authentication]
         assert (event.identity.certificate is not None) == by_certificate
         if isinstance(event, ReenrollRequested):
-            assert event.current == on.peer_certificate
+            self.check_renewed(event)
         assert not event.identity.is_ra or (row.accept_ra and on.trust_class is TrustClass.EXPLICIT)
         assert event.linked or event.identity.is_ra or not row.require_pop
         assert self.enforced == row.enforce_csrattrs
+
+    def check_renewed(self, event: ReenrollRequested) -> None:
+        """Whoever asks renews its own, and an RA perhaps another's: RFC 7030 3.7."""
+        own = self.session.channel.peer_certificate
+        assert own is not None
+        if event.identity.is_ra and event.csr.subject != own.subject:
+            assert (event.current, event.rekey) == (None, None)
+            self.tally.reach("renewal_of_another")
+        else:
+            assert event.current == own
+            assert event.rekey == (public_key_der(own) != event.csr.spki)
 
     def check_csr(self, event: EnrollRequested | ReenrollRequested) -> None:
         assert event.csr == parse_cert_request(event.csr.der, LIMITS)
@@ -386,9 +451,12 @@ class ServerMachine(RuleBasedStateMachine):
             assert len(read.challenges) == len(response.challenges)
 
     def teardown(self) -> None:
+        self.tally = Tally()  # what is done here is not what the rules came to
+        if hasattr(self, "exchange"):
+            self.bring_to_its_end()
+
+    def bring_to_its_end(self) -> None:
         """Whatever happened, the exchange can be brought to its one answer."""
-        if not hasattr(self, "exchange"):
-            return
         for _ in range(4):
             self.take()
             if self.question is not None:
@@ -399,8 +467,28 @@ class ServerMachine(RuleBasedStateMachine):
             assert self.asked_to_issue or self.timed_out or self.abandoned
 
 
-ServerMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=12, deadline=None)
-TestServerMachine = ServerMachine.TestCase
+def test_the_server_machine_keeps_its_rules() -> None:
+    ServerMachine.tally = tally = Tally()
+    run_state_machine_as_test(
+        ServerMachine, settings=settings(max_examples=80, stateful_step_count=20, deadline=None)
+    )
+    tally.require(
+        AuthenticateRequested=5,
+        CACertsRequested=0.2,
+        CHALLENGE=0.3,
+        CSRAttrs_ANSWER=0.1,
+        CSRAttrs_ENFORCE=1,
+        DENIED=5,
+        EnrollRequested=7,
+        FAULT=5,
+        PENDING=0.2,
+        ReenrollRequested=2.5,
+        by_ra=0.2,
+        issued=9,
+        linked=5,
+        renewed=1.5,
+    )
+    tally.require_of("ResponseReady", OK=33.4)
 
 
 # The table, pair by pair
