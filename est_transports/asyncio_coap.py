@@ -59,6 +59,7 @@ class CoapServer:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = math.inf
         self._stopping = False
+        self._again: asyncio.Handle | None = None
         self._over = asyncio.Event()
         self._failure: Exception | None = None
         self._awaited: set[asyncio.Task[None]] = set()
@@ -130,11 +131,14 @@ class CoapServer:
             self._over.set()
 
     def _receive(self) -> None:
+        if self._again is not None:  # the socket can be read besides: once in a turn is enough
+            self._again.cancel()
+            self._again = None
         self._read()
         self._serve_some()
         self._advance()
         if self._turns:
-            self._loop.call_soon(self._safely, self._receive)  # the others' turn first
+            self._again = self._loop.call_soon(self._safely, self._receive)  # others' turn first
 
     def _read(self) -> None:
         """Take what has arrived, before the kernel's small buffer loses what honest clients say."""

@@ -158,7 +158,7 @@ class PasswordChecks:
             left = self._admit(check, known=known)
         if left is not None:
             left.outcome.set_exception(PasswordBusy("too many passwords wait to be checked"))
-        if left is not check:
+        else:  # who came in place of another is called up for it
             self._workers.submit(self._run_next)
         return check.outcome.result()
 

@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 from est_core import Instant
+from est_transports.stores import passwords
 from est_transports.stores.passwords import PasswordBusy, PasswordChecks, hash_password
 from est_transports.trio_server import AUTHENTICATION_THREADS
 from tests.transports.ca_fakes import NOW
@@ -232,3 +233,29 @@ def test_a_user_nobody_has_waits_as_everybody_does(desk: Desk) -> None:
 
 def test_a_server_has_more_threads_than_may_wait() -> None:
     assert AUTHENTICATION_THREADS > 2 + 24 + 8
+
+
+class CountingPool(ThreadPoolExecutor):
+    """Threads that count what they were given to do."""
+
+    given = 0
+
+    def submit(self, *args: object, **changes: object) -> Future[object]:  # type: ignore[override]
+        type(self).given += 1
+        return super().submit(*args, **changes)  # type: ignore[arg-type]
+
+
+def test_a_check_that_takes_anothers_place_takes_its_turn_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(passwords, "ThreadPoolExecutor", CountingPool)
+    desk = Desk()
+    desk.close()
+    for _ in range(8):
+        desk.ask("alice")
+    given = CountingPool.given
+    for _ in range(4):
+        desk.ask("alice", peer=HOME)
+    assert CountingPool.given == given  # else a flood would make them more and more
+    assert len(desk.served()) == 8
+    desk.end()
