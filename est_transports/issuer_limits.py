@@ -35,7 +35,9 @@ _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 class CertificateLimits:
     """The limits that one certificate on the path sets. `whose` names it.
 
-    `purposes` is None where every purpose is allowed.
+    `purposes` is None where every purpose is allowed, `listed` are those that are there by name,
+    None where there is no extendedKeyUsage. `demands` are the extensions that certificates below
+    have to have, in words, and that nothing issued here has.
     """
 
     whose: str
@@ -43,11 +45,21 @@ class CertificateLimits:
     end: datetime
     constraints: NameConstraints | None
     purposes: frozenset[str] | None
+    listed: frozenset[str] | None = None
+    demands: tuple[str, ...] = ()
 
     def refused_purposes(self, wanted: Iterable[str]) -> tuple[str, ...]:
         """Return those purposes of `wanted` that nothing below this certificate has."""
         allowed = self.purposes
         return () if allowed is None else tuple(oid for oid in wanted if oid not in allowed)
+
+    def unlisted_purposes(self, wanted: Iterable[str]) -> tuple[str, ...]:
+        """Return those purposes of `wanted` that are allowed, and not by their names.
+
+        OpenSSL does not take anyExtendedKeyUsage for them in the certificate of a CA.
+        """
+        listed = self.listed
+        return () if listed is None else tuple(oid for oid in wanted if oid not in listed)
 
     def name_problem(self, names: Iterable[ConstrainedName]) -> str:
         """Return why one of `names` may not stand below this certificate, or ""."""
@@ -73,7 +85,7 @@ class IssuerLimits:
     @classmethod
     def of(cls, path: Sequence[x509.Certificate]) -> IssuerLimits:
         """Return the limits. Raises LocalProtocolError for constraints that cannot be read."""
-        limits = tuple(map(_limits_of, path))
+        limits = tuple(_limits_of(each, below=at) for at, each in enumerate(path, 1))
         return cls(certificates=limits, broken=_broken(path, limits))
 
     @property
@@ -129,6 +141,11 @@ class IssuerLimits:
                 yield f"anything: {limits.whose} has none of its purposes"
             elif excess:
                 yield f"purpose {', '.join(excess)}: not among those of {limits.whose}"
+            elif unlisted := limits.unlisted_purposes(profile.extended_key_usage):
+                why = f"{limits.whose} has it by anyExtendedKeyUsage"
+                yield f"purpose {', '.join(unlisted)} for OpenSSL: {why}"
+            for demand in limits.demands:
+                yield f"{demand}, without which not everybody verifies what is below {limits.whose}"
             if limits.constraints is not None:
                 yield from _outside(limits.constraints, profile, limits.whose)
 
@@ -163,26 +180,39 @@ def _broken(path: Sequence[x509.Certificate], limits: Sequence[CertificateLimits
     return ""
 
 
-def _limits_of(certificate: x509.Certificate) -> CertificateLimits:
+def _limits_of(certificate: x509.Certificate, *, below: int) -> CertificateLimits:
+    """Return the limits that a certificate sets with that many certificates below it."""
     whose = name_text(certificate.subject)
     try:
         constraints = name_constraints(certificate)
     except LocalProtocolError as exc:
         raise LocalProtocolError(f"{whose}: {exc.message}") from exc
+    listed = _purposes(certificate)
     return CertificateLimits(
         whose=whose,
         begin=certificate.not_valid_before_utc,
         end=certificate.not_valid_after_utc,
         constraints=constraints,
-        purposes=_purposes(certificate),
+        purposes=None if _ANY.dotted_string in (listed or ()) else listed,
+        listed=listed,
+        demands=tuple(_demands(certificate, below)),
     )
 
 
 def _purposes(certificate: x509.Certificate) -> frozenset[str] | None:
     found = _extension(certificate, x509.ExtendedKeyUsage)
-    if found is None or _ANY in found:
-        return None
-    return frozenset(oid.dotted_string for oid in found)
+    return None if found is None else frozenset(oid.dotted_string for oid in found)
+
+
+def _demands(certificate: x509.Certificate, below: int) -> Iterator[str]:
+    policies = _extension(certificate, x509.PolicyConstraints)
+    after = None if policies is None else policies.require_explicit_policy
+    # That many certificates may do without (RFC 5280 6.1.4 (h), 6.1.5 (a)): OpenSSL looks at it
+    # where it is told to, Java always.
+    if after is not None and after <= below:
+        yield "certificate policies (policyConstraints)"
+    if _extension(certificate, x509.TLSFeature) is not None:  # RFC 7633 4.2.2; GnuTLS looks at it
+        yield "TLS features (tlsFeature)"
 
 
 def _extension(certificate: x509.Certificate, kind: type[_Kind]) -> _Kind | None:

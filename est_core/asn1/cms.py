@@ -69,9 +69,14 @@ def read_bag(der: bytes, limits: Limits, *, max_bytes: int | None = None) -> Cer
     Raises RemoteProtocolError: cms/malformed, cms/content (it carries something), cms/signed (it
     has a signer), cms/no-certificates, cms/too-many-certificates, der/... RFC 5652 5.1.
     """
-    _der.check_ber(
-        der, limits, max_bytes=limits.response_body_bytes if max_bytes is None else max_bytes
-    )
+    max_bytes = limits.response_body_bytes if max_bytes is None else max_bytes
+    malformed: dict[bytes, str] = {}
+    try:
+        _der.check_ber(der, limits, max_bytes=max_bytes)
+    except RemoteProtocolError:
+        malformed = _malformed_untrusted(der, limits, max_bytes)
+        if not malformed:
+            raise
     elements = _certificates_untrusted(_signed_data_untrusted(der))
     if not elements:
         raise RemoteProtocolError("cms/no-certificates", "there is no certificate")
@@ -83,7 +88,41 @@ def read_bag(der: bytes, limits: Limits, *, max_bytes: int | None = None) -> Cer
         for element in elements
         if element.tag != _der.SEQUENCE
     }
-    return sorted_out([element.der for element in elements], others)
+    return sorted_out([element.der for element in elements], malformed | others)
+
+
+def _malformed_untrusted(der: bytes, limits: Limits, max_bytes: int) -> dict[bytes, str]:
+    """Return the certificates of a bag that did not pass the gate, and what is wrong with each.
+
+    Where they begin and end is known if the bag itself is in order: none is returned if it is
+    not, or is too large. A revocation list is not looked into, as nowhere.
+    """
+    if len(der) > max_bytes:
+        return {}
+    try:
+        outer = _der.read_element(der, ber=True)
+        members = _signed_data_untrusted(der)
+        for member in members:
+            if member.tag not in (_CERTIFICATES, _CRLS):
+                _der.check_ber(member.der, limits, max_bytes=max_bytes)
+        elements = _certificates_untrusted(members)
+    except RemoteProtocolError:
+        return {}
+    if len(outer.der) != len(der) or len(elements) > limits.certificates:
+        return {}
+    return {
+        element.der: f"not well-formed DER ({reason})"
+        for element in elements
+        if (reason := _fault_untrusted(element.der, limits, max_bytes))
+    }
+
+
+def _fault_untrusted(der: bytes, limits: Limits, max_bytes: int) -> str:
+    try:
+        _der.check_ber(der, limits, max_bytes=max_bytes)
+    except RemoteProtocolError as exc:
+        return exc.message
+    return ""
 
 
 @checked

@@ -61,6 +61,7 @@ def ca_certificate(
     *,
     constraints: x509.ExtensionType | None = None,
     purposes: Iterable[x509.ObjectIdentifier] = (),
+    other: x509.ExtensionType | None = None,
     days: int = 3650,
     now: datetime = NOW,
 ) -> x509.Certificate:
@@ -86,6 +87,8 @@ def ca_certificate(
     )
     if constraints is not None:
         builder = builder.add_extension(constraints, critical=True)
+    if other is not None:
+        builder = builder.add_extension(other, critical=False)
     if purposes:
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
     return builder.sign(ec_key(issuer or common_name), hashes.SHA256())
@@ -358,6 +361,38 @@ def test_what_a_ca_can_never_issue_is_told_by_profile() -> None:
         "profile clients can never issue uri names in URI:a.test (name constraints of CN=Root)",
     )
     assert ca_of(ca_certificate("Root")).never_issued() == ()
+    assert ca_of(ca_certificate("Root", purposes=[ANY])).never_issued() == (
+        f"profile generous can never issue purpose {CLIENT.dotted_string}, {SERVER.dotted_string} "
+        "for OpenSSL: CN=Root has it by anyExtendedKeyUsage",
+    )
+    both = ca_of(ca_certificate("Root", purposes=[ANY, CLIENT, SERVER]))
+    assert both.never_issued() == ()
+
+
+def policies_after(count: int) -> x509.PolicyConstraints:
+    return x509.PolicyConstraints(require_explicit_policy=count, inhibit_policy_mapping=None)
+
+
+@pytest.mark.parametrize(
+    "at_the_root, count, told",
+    [(False, 0, True), (False, 1, True), (False, 2, False), (True, 2, True), (True, 3, False)],
+)
+def test_policies_that_a_ca_demands_are_told(at_the_root: bool, count: int, told: bool) -> None:
+    demand = policies_after(count)
+    issuing = ca_certificate("Issuing", "Root", other=None if at_the_root else demand)
+    root = ca_certificate("Root", other=demand if at_the_root else None)
+    whose = "Root" if at_the_root else "Issuing"
+    line = (
+        "profile clients can never issue certificate policies (policyConstraints), without which "
+        f"not everybody verifies what is below CN={whose}"
+    )
+    assert ca_of(issuing, root, profiles=[CLIENTS]).never_issued() == (line,) * told
+
+
+def test_tls_features_that_a_ca_demands_are_told() -> None:
+    demand = x509.TLSFeature([x509.TLSFeatureType.status_request])
+    (line,) = ca_of(ca_certificate("Root", other=demand), profiles=[CLIENTS]).never_issued()
+    assert line.startswith("profile clients can never issue TLS features (tlsFeature), without")
 
 
 # --- OpenSSL's opinion -----------------------------------------------------------------------

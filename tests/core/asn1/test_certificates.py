@@ -134,6 +134,45 @@ def test_other_choices_than_a_certificate_are_left_out(tag: int, version: int, w
     assert words in found.left_out[0].text
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"\x30\x05\2\1\1", b"\x1f\x80\x01\0", b"\2\x85\1\1\1\1\1", b"\x30\1" * 200, b"\x30"],
+    ids=["cut short", "a bad tag", "a bad length", "lengths without content", "a tag alone"],
+)
+def test_one_with_broken_parts_inside_does_not_cost_the_others(content: bytes) -> None:
+    good = certificate()
+    found = read_bag(bag(tlv(0xA0, tlv(0x30, content), good)), LIMITS)
+    assert [each.public_bytes(Encoding.DER) for each in found.certificates] == [good]
+    (left_out,) = found.left_out
+    assert left_out.position == 1
+    assert "not well-formed DER" in left_out.text
+
+
+def test_one_nested_too_deep_does_not_cost_the_others() -> None:
+    deep = b""
+    for _ in range(LIMITS.der_depth + 1):
+        deep = tlv(0x30, deep)
+    found = read_bag(bag(tlv(0xA0, deep, certificate())), LIMITS)
+    assert (len(found.certificates), len(found.left_out)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        bag(tlv(0xA0, tlv(0x30, b"\x30\x05"), certificate())) + b"\0",
+        bag(tlv(0xA0, certificate(), b"\x30\x7f")),
+        bag(tlv(0xA0, *[tlv(0x30, b"\x30\x05" + bytes((n,))) for n in range(65)])),
+        bag(tlv(0xA0, certificate()), digests=tlv(0x31, b"\x30\x05")),
+        bag(tlv(0xA0, tlv(0x30, b"\x30\x05")), digests=tlv(0x31, b"\x30\x05")),
+    ],
+    ids=["bytes after it", "no end", "too many", "digests", "digests and a certificate"],
+)
+def test_a_bag_that_is_broken_itself_is_refused(body: bytes) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        read_bag(body, Limits(certificates=64))
+    assert caught.value.code.startswith("der/")
+
+
 def test_repeats_count_once_on_both_sides() -> None:
     good, odd = certificate(), certificate(key=GOST_KEY)
     found = sorted_out([odd, good, odd, good])
