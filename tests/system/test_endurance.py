@@ -108,7 +108,8 @@ def test_two_workers_of_one_server_share_the_port(directory: Path, tmp_path: Pat
 LIMITED = ("bash", "-c", 'ulimit "$0" 70; exec "$@"')
 
 
-@pytest.mark.parametrize(("kind", "files", "warned"), [("-Sn", 320, False), ("-n", 70, True)])
+# A file for each of 256 connections and of 4096 handshakes that may be half open, and 64 besides.
+@pytest.mark.parametrize(("kind", "files", "warned"), [("-Sn", 4416, False), ("-n", 70, True)])
 def test_a_server_may_open_a_file_for_each_connection_or_says_that_it_may_not(
     kind: str, files: int, warned: bool, directory: Path
 ) -> None:
