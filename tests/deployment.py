@@ -61,11 +61,12 @@ class Log:
             self._ended = ended
             self._news.notify_all()
 
-    def wait_for(self, pattern: str) -> re.Match[str]:
-        """Return the first match in any line, waiting for it; fail if it does not come."""
+    def wait_for(self, pattern: str, *, after: int = 0) -> re.Match[str]:
+        """Return the first match in any line but the first `after`; fail if it does not come."""
 
         def find() -> re.Match[str] | None:
-            return next(filter(None, (re.search(pattern, line) for line in self.lines)), None)
+            lines = self.lines[after:]
+            return next(filter(None, (re.search(pattern, line) for line in lines)), None)
 
         with self._news:
             self._news.wait_for(lambda: find() or self._ended, TIMEOUT_S)

@@ -121,9 +121,18 @@ class CannedServer:
     port: int
     application: CannedApplication
     scheme: str = "https"
-    records: list[Record] = field(default_factory=list)
+    noted: list[Record] = field(default_factory=list)
     sockets: list[socket.socket] = field(default_factory=list)
     threads: list[threading.Thread] = field(default_factory=list)
+
+    @property
+    def records(self) -> list[Record]:
+        """What it has recorded, also of connections that their clients have just closed.
+
+        A record comes after the answer, which a client may have by then.
+        """
+        self.settle()
+        return self.noted
 
     def settle(self) -> None:
         """Wait until connections that their clients have closed are over for the server too."""
@@ -202,7 +211,7 @@ def canned_coap_server(
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1", 0))
     server = CannedServer(port=sock.getsockname()[1], application=application, scheme="coaps")
-    coap_server = CoapServer(source=lambda: service, observe=server.records.append)
+    coap_server = CoapServer(source=lambda: service, observe=server.noted.append)
     thread = threading.Thread(target=coap_server.serve, args=(sock,))
     thread.start()
     try:
@@ -228,7 +237,7 @@ def _accept(
                 "context_source": lambda: context,
                 "application": server.application,
                 "config": config,
-                "observe": server.records.append,
+                "observe": server.noted.append,
             },
             daemon=True,
         )

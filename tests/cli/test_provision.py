@@ -53,7 +53,6 @@ class Device:
 
     def asked(self) -> list[list[str]]:
         """What the server was asked for, on one connection after the other."""
-        self.server.settle()
         found: dict[str, list[str]] = {}
         for record in self.server.records:
             operation = "" if record.operation is None else record.operation.value

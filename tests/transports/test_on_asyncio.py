@@ -586,7 +586,8 @@ async def rude_server(answer: bytes | None) -> str:
 
     serving = asyncio.create_task(serve())
     device = new_device()
-    config = client_config(timeouts=ClientTimeouts(response_s=0.3), signer=device.signer)
+    timeouts = ClientTimeouts(response_s=0.3 if answer is None else 60.0)
+    config = client_config(timeouts=timeouts, signer=device.signer)
     session = ClientSession(
         f"https://localhost:{listener.getsockname()[1]}",
         trust=(pki().ca.certificate,),
