@@ -17,6 +17,8 @@ _SCANNED_BYTES: Final = 16 * 1024
 """Of a body; titles stand at the top."""
 _HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
 _HTML_START: Final = re.compile(r"\s*(?:<!doctype\s+html|<html|<head|<body|<title)", re.IGNORECASE)
+_NO_TEXT_TYPES: Final = ("application/pkcs", "application/octet-stream", "application/csrattrs")
+_NO_TEXT_MAIN_TYPES: Final = ("multipart", "image", "audio", "video", "font")
 _TAG_NAME: Final = re.compile(r"/?[a-z0-9]+")
 _NOT_TEXT: Final = frozenset({"script", "style", "template", "noscript"})
 """Elements whose content is never shown."""
@@ -27,10 +29,14 @@ def error_text(body: bytes, max_chars: int, content_type: str = "") -> str:
     """Return text of a refusal's body that may be printed, at most `max_chars` long.
 
     Of HTML, by its media type or how it begins, the title, or the first sentence where there is
-    none. What is not printable becomes a blank.
+    none. What is not printable becomes a blank. Nothing of a body whose media type is no text, as
+    that of certificates in an answer that is not 200.
     """
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type.startswith(_NO_TEXT_TYPES) or media_type.partition("/")[0] in _NO_TEXT_MAIN_TYPES:
+        return ""
     text = body[:_SCANNED_BYTES].decode("utf-8", "replace")
-    if content_type.partition(";")[0].strip().lower() in _HTML_TYPES or _HTML_START.match(text):
+    if media_type in _HTML_TYPES or _HTML_START.match(text):
         text = _text_of_html(text)
     return shown_text(text, max_chars)
 

@@ -75,13 +75,15 @@ class HeadReader:
     def read(self, inbox: Inbox, *, max_bytes: int, request: bool) -> bytes | None:
         """Return the head with its blank line, None while it is incomplete.
 
-        Raises RemoteProtocolError: http/malformed-head as soon as a request is seen to be no
-        HTTP, http/version for HTTP/2 and up, http/target for a request line longer than
-        `max_bytes`, http/head for such a head, http/truncated where the stream ended.
+        Raises RemoteProtocolError: http/malformed-head as soon as it is seen to be no HTTP,
+        http/version for HTTP/2 and up, http/target for a request line longer than `max_bytes`,
+        http/head for such a head, http/truncated where the stream ended.
         """
         unread = inbox.unread
         if request and unread and not self._started:
             self._check_request_line(unread, max_bytes)
+        elif unread and not self._started:
+            self._check_status_line(unread)
         # A blank line has three bytes or four; the last three may be the start of one.
         found = _BLANK_LINE.search(unread, max(0, self._searched - 3), max_bytes)
         if found:
@@ -109,6 +111,17 @@ class HeadReader:
         if line["major"] != b"1":
             raise RemoteProtocolError("http/version", "HTTP/1.1 is spoken here", Fault.VERSION)
         self._started = True
+
+    def _check_status_line(self, unread: bytearray) -> None:
+        begin = bytes(unread[: len(_STRAY) + len(_PROTOCOL)]).lstrip(_STRAY)[: len(_PROTOCOL)]
+        if not _PROTOCOL.startswith(begin):
+            message = "the answer does not begin with HTTP/: another protocol is spoken there"
+            raise RemoteProtocolError("http/malformed-head", message)
+        self._started = begin == _PROTOCOL
+
+
+_PROTOCOL: Final = b"HTTP/"
+_STRAY: Final = b"\r\n"
 
 
 def parse_request_head(raw: bytes) -> RequestHead:

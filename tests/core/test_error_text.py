@@ -50,6 +50,26 @@ def test_a_media_type_says_that_it_is_a_page() -> None:
     assert error_text(fragment, CHARS, "application/xhtml+xml") == "Forbidden"
 
 
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "application/pkcs7-mime; smime-type=certs-only",
+        "Application/PKCS10",
+        "application/octet-stream",
+        "application/csrattrs",
+        "multipart/mixed",
+        "image/png",
+    ],
+)
+def test_what_is_no_text_is_not_shown(media_type: str) -> None:
+    assert error_text(b"MIIB", CHARS, media_type) == ""
+
+
+@pytest.mark.parametrize("media_type", ["", "text/plain", "application/json", "nonsense"])
+def test_what_may_be_text_is_shown(media_type: str) -> None:
+    assert error_text(b"MIIB", CHARS, media_type) == "MIIB"
+
+
 MARKUP = st.lists(
     st.sampled_from(
         [*"<>/&;#!- .", "<!--", "-->", "<title>", "</title>", "<script", "</script>", "&#27;"]

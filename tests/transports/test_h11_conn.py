@@ -588,6 +588,17 @@ def test_an_answer_cut_anywhere_is_truncated(raw: bytes) -> None:
         assert caught.value.code == "http/truncated"
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [b"SSH-2.0-x\r\n", b"\0\0\6\4\0\0\0\0\0", b"HTTX", b"MIIB", b"\r\nHTT:", b"h"],
+    ids=["ssh", "http/2", "a typing error", "no head", "after a blank line", "lower case"],
+)
+def test_an_answer_in_another_protocol_is_seen_before_the_connection_ends(raw: bytes) -> None:
+    with pytest.raises(RemoteProtocolError, match="does not begin with HTTP/") as caught:
+        fetch(raw)
+    assert caught.value.code == "http/malformed-head"
+
+
 def test_a_connection_that_ends_before_any_answer_just_ends() -> None:
     connection, event = fetch(b"")
     assert event == ConnectionEnded()
