@@ -121,6 +121,12 @@ class AsyncioPlaces:
         _end(self._places.arrive(place, _now()))
         return place
 
+    def make_way(self) -> bool:
+        """End a connection where no descriptor is left for another; False if there is none."""
+        going = self._places.make_way(_now())
+        _end(going)
+        return going is not None
+
     def hear(self, place: AsyncioPlace) -> None:
         """Its client has said something during the handshake: it is our turn."""
         self._places.hear(place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import logging
 import math
 import socket
@@ -33,7 +34,11 @@ THREADS: Final = 8
 STOP_S: Final = 10.0
 _UNUSABLE: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP})
 """What `accept` says of a listener. Everything else is about a client, or will pass."""
+_SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _TRY_AGAIN_S: Final = 0.1
+_MADE_WAY_S: Final = 0.005
+ACCEPTED_MAX: Final = 64
+"""Connections accepted in a row before others have their turn."""
 
 
 @checked_throughout
@@ -148,12 +153,17 @@ class Server:
     async def _accept(self, listener: socket.socket) -> None:
         listener.setblocking(False)
         loop = asyncio.get_running_loop()
-        while True:
+        for count in itertools.count(1):
+            if count % ACCEPTED_MAX == 0:  # a client that waits is accepted in the same turn
+                await asyncio.sleep(0)
             try:
                 sock, _ = await loop.sock_accept(listener)
             except OSError as exc:
                 if exc.errno in _UNUSABLE:
                     raise
+                if exc.errno in _SCARCE and self._places.make_way():
+                    await asyncio.sleep(_MADE_WAY_S)
+                    continue
                 await asyncio.sleep(_TRY_AGAIN_S)  # a client is gone, or there are no descriptors
                 continue
             task = loop.create_task(self._serve_connection(sock))

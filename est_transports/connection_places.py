@@ -127,6 +127,23 @@ class Places(Generic[_P]):
         self.leave(going)
         return going
 
+    def make_way(self, now: float) -> _P | None:
+        """Return the half-open connection that has to go because nobody more can be accepted.
+
+        That is when descriptors have run out before `half_open_max` is reached. None where none
+        waits for its client, or for less than HANDSHAKE_GRACE_S in a handshake.
+        """
+        if not self._half_open:
+            return None
+        network = self._half_open[max(self._half_open, key=lambda each: len(self._half_open[each]))]
+        going = next(iter(network.silent), None) or next(iter(network.shaking), None)
+        if going is None or going.since is None:
+            return None
+        if going.spoke and now < going.since + HANDSHAKE_GRACE_S:
+            return None
+        self.leave(going)
+        return going
+
     def hear(self, place: _P) -> None:
         """Its client has said something: it is our turn."""
         self._move(place, spoke=True, since=None)

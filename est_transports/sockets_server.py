@@ -156,6 +156,8 @@ class Server:
             try:
                 sock, _ = listener.accept()
             except OSError as exc:
+                if exc.errno in _SCARCE and self._make_way(selector):
+                    continue
                 if exc.errno in _SCARCE:
                     _log.error("a client has to wait: %s", exc)
                     with self._changed:
@@ -172,6 +174,14 @@ class Server:
                 going = self._places.arrive(place, now)
             if going is not None:
                 self._end(going, selector)
+
+    def _make_way(self, selector: selectors.BaseSelector) -> bool:
+        """End a connection where no descriptor is left for another; False if there is none."""
+        with self._changed:
+            going = self._places.make_way(self._clock().mono)
+        if going is not None:
+            self._end(going, selector)
+        return going is not None
 
     def _hear(self, place: _SocketPlace, selector: selectors.BaseSelector) -> None:
         """Let a client that has said something have a thread, or wait for one."""

@@ -112,6 +112,8 @@ class Arrivals:
             try:
                 sock, _ = listener.accept()
             except OSError as exc:
+                if exc.errno in _SCARCE and self._places.make_way():
+                    continue
                 if exc.errno in _SCARCE:
                     _log.error("a client has to wait: %s", exc)
                     await trio.sleep(SCARCE_S)

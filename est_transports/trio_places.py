@@ -79,6 +79,13 @@ class TrioPlaces:
         """Count a new connection, which may have to go at once itself."""
         _end(self._places.arrive(place, trio.current_time()))
 
+    def make_way(self) -> bool:
+        """End a connection where no descriptor is left for another; True if it has ended now."""
+        going = self._places.make_way(trio.current_time())
+        has_task = going is None or going.drop is None
+        _end(going)
+        return not has_task
+
     def hear(self, place: TrioPlace) -> None:
         """Its client has said something during the handshake: it is our turn."""
         self._places.hear(place)

@@ -303,3 +303,28 @@ class AnyTraffic(RuleBasedStateMachine):
 
 TestAnyTraffic = AnyTraffic.TestCase
 TestAnyTraffic.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+
+
+# Out of descriptors
+
+
+def test_out_of_descriptors_the_largest_network_loses_the_one_that_is_silent_longest() -> None:
+    server = Server(half_open_max=8)
+    honest, first, second = server.arrive(HOME), server.arrive(FLOOD), server.arrive(FLOOD)
+    assert server.places.make_way(server.now) is first
+    assert set(server.places) == {honest, second}
+
+
+def test_out_of_descriptors_nobody_goes_while_it_is_our_turn() -> None:
+    server = Server(half_open_max=8)
+    assert server.places.make_way(server.now) is None
+    server.hear(FLOOD)
+    assert server.places.make_way(server.now) is None
+
+
+def test_out_of_descriptors_a_handshake_has_its_time() -> None:
+    server = Server(half_open_max=8)
+    shaking = server.shake(FLOOD)
+    assert server.places.make_way(server.now) is None
+    server.now += HANDSHAKE_GRACE_S
+    assert server.places.make_way(server.now) is shaking
