@@ -125,8 +125,16 @@ def _without_changes(result: Enrolled | Failed) -> Enrolled | Failed:
 
 def failure_of(response: Response) -> Failed:
     """Return what a refusal means."""
-    text = response.reason or "the server gave no reason"
+    text = response.reason or _unexplained(response.status or 0)
     return Failed(code=response.code or "response/fault", message=text, response=response)
+
+
+def _unexplained(status: int) -> str:
+    if 200 <= status < 300:
+        return "no answer to this request has that status"
+    if 300 <= status < 400:
+        return "a redirect without a Location, or of a kind that is not followed"
+    return "the server gave no reason"
 
 
 def check_expected(response: Response, operation: Operation) -> None:

@@ -38,7 +38,7 @@ from est_core.codec.authheader import (
 from est_core.codec.media import parse_media_type
 from est_core.codec.retry import RetryAfter, format_http_date, format_retry_after, parse_retry_after
 from est_core.codec.transfer import decode, encode
-from est_core.credentials import Credentials
+from est_core.credentials import Credentials, MalformedCredentials
 from est_core.model import (
     OPERATIONS,
     Operation,
@@ -211,8 +211,10 @@ def _credentials(head: RequestHead, limits: Limits) -> Credentials | None:
     found = head.values(b"authorization")
     if not found:
         return None
-    # Two headers joined by a comma are no valid Authorization, and say so when they are read.
-    return parse_authorization(b", ".join(found).decode("latin-1"), limits)
+    if len(found) > 1:
+        message = f"{len(found)} Authorization fields came, one is allowed"
+        return MalformedCredentials(code="auth/malformed", message=message)
+    return parse_authorization(found[0].decode("latin-1"), limits)
 
 
 @checked

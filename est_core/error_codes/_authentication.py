@@ -45,8 +45,8 @@ AUTHENTICATION: Final = (
             ErrorCode(
                 code="auth/malformed",
                 statuses=("400",),
-                cause="`Authorization` header that names no scheme",
-                remedy="write the scheme, one blank, and the credentials",
+                cause="`Authorization` header that names no scheme, or more than one such header",
+                remedy="write the scheme, one blank, and the credentials, in one header",
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(

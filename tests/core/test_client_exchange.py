@@ -237,6 +237,19 @@ def test_a_refusal_without_a_code_of_its_own_has_one() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "status, words",
+    [(202, "no answer to this request"), (206, "no answer"), (303, "redirect"), (404, "no reason")],
+)
+def test_a_status_without_a_text_is_told_by_its_class(status: int, words: str) -> None:
+    exchange = session().cacerts()
+    response = Response(
+        operation=CACERTS, outcome=Outcome.FAULT, fault=Fault.MALFORMED, status=status
+    )
+    answered(exchange, response)
+    assert words in failed(exchange.result).message
+
+
 @pytest.mark.req("EST-034", "EST-033", "EST-276", "EST-150", "EST-116")
 @pytest.mark.parametrize(
     ("decision", "status", "fault"),

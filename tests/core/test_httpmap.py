@@ -397,6 +397,14 @@ def test_credentials_are_read_and_malformed_ones_kept_as_a_value() -> None:
         assert isinstance(credentials, MalformedCredentials)
 
 
+def test_a_second_authorization_is_counted() -> None:
+    once = with_header(POST, b"Authorization", b"Basic dTpw")
+    twice = with_header(once, b"Authorization", b"Basic dTpw")
+    assert httpmap.read(twice, b"", limits=LIMITS)[0].credentials == MalformedCredentials(
+        code="auth/malformed", message="2 Authorization fields came, one is allowed"
+    )
+
+
 # The answer
 
 
