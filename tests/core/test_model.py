@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from est_core import (
     OPERATIONS,
@@ -23,6 +20,8 @@ from est_core import (
     Response,
     TrustClass,
 )
+from tests.damage import damaged_text
+from tests.reached import reaches, refusals
 
 CACERTS = Operation.CACERTS
 PART = Part(kind=PartKind.CERTS_ONLY, der=b"\x30\x00")
@@ -60,9 +59,10 @@ def test_a_label_is_no_operation_and_nothing_a_segment_cannot_be(text: str) -> N
     assert (refusal.value.code, refusal.value.fault) == ("path/label", Fault.NOT_FOUND)
 
 
-@given(text=st.text(max_size=140))
+@reaches(accepted=15)
+@given(text=damaged_text(["printers", "v1.2", "-._~!$&'()*+,;=:@"], "ab./%ä é\0?#*"))
 def test_only_remote_protocol_error_escapes_from_a_peers_label(text: str) -> None:
-    with suppress(RemoteProtocolError):
+    with refusals():
         assert Label.from_untrusted(text).text == text
 
 

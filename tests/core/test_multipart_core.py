@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 import cbor2
@@ -17,6 +16,8 @@ from est_core.codec.multipart_core import (
     parse_multipart_core,
     write_multipart_core,
 )
+from tests.damage import damaged
+from tests.reached import reaches, refusals
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 MAX_BYTES = 100_000
@@ -172,13 +173,15 @@ def test_no_beginning_of_a_body_is_a_body(name: str) -> None:
     assert code_of(raw + b"\0") == "multipart-core/trailing-bytes"
 
 
+@reaches(read=40, accepted=20)
 @given(
     raw=st.one_of(
-        st.binary(max_size=60),
+        damaged([vector(name) for name in PUBLISHED]),
+        bodies.map(write_multipart_core),
         st.lists(st.sampled_from(list(bytes.fromhex("808284181919014041585bf6001c"))), max_size=12)
         .map(bytes),
     )
 )  # fmt: skip
 def test_only_our_error_escapes_and_what_is_read_is_the_only_way_to_write_it(raw: bytes) -> None:
-    with suppress(RemoteProtocolError):
+    with refusals("multipart-core/truncated", "multipart-core/too-"):
         assert write_multipart_core(parse(raw)) == raw

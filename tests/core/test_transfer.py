@@ -16,7 +16,9 @@ from est_core import Fault, LocalProtocolError, RemoteProtocolError
 from est_core.asn1.kinds import Kind
 from est_core.codec.transfer import decode, encode
 from tests.core.asn1.build import request, signed
+from tests.damage import damaged
 from tests.pki import pki
+from tests.reached import reaches, refusals
 
 VECTORS: Final = Path(__file__).parents[1] / "vectors"
 ROOM: Final = 64 * 1024
@@ -327,9 +329,14 @@ def test_no_line_is_longer_than_asked_and_each_ends(octets: bytes, columns: int)
     assert body == b"" or body.endswith(b"\n")
 
 
-@given(body=st.binary(max_size=300) | st.text("MA=-BEGIN \n/+", max_size=80).map(str.encode))
+@reaches(accepted=5)
+@given(
+    body=damaged(
+        (BASE64, DER, pem("CMS"), pem("PKCS7", newline=b"\r\n"), BASE64[:8] + b"\r\n" + BASE64[8:])
+    )
+)
 def test_only_a_remote_protocol_error_escapes(body: bytes) -> None:
-    with suppress(RemoteProtocolError):
+    with refusals():
         decode(body, max_bytes=256)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import EstUri, Label, LocalProtocolError, Operation
+from tests.damage import damaged_text
+from tests.reached import reaches, refusals
 
 BASE = "https://est.example"
 
@@ -199,8 +199,18 @@ def test_a_uri_survives_being_written_and_read(uri: EstUri) -> None:
     assert EstUri.parse(str(uri)) == uri
 
 
-@given(text=st.text(max_size=80) | st.text(max_size=40).map("https://{}".format))
+GOOD_URIS = (
+    "https://est.example",
+    "https://est.example:8443/.well-known/est/printers",
+    "coaps://[2001:db8::1]/.well-known/est",
+    "https://192.0.2.1/.well-known/est/simpleenroll",
+    "/.well-known/est/printers/cacerts",
+)
+
+
+@reaches(accepted=5)
+@given(text=damaged_text(GOOD_URIS, "a1:/.[]%@?#é \0"))
 def test_reading_raises_nothing_but_local_protocol_error(text: str) -> None:
     for parse in (EstUri.parse, EstUri.parse_operation):
-        with suppress(LocalProtocolError):
+        with refusals(error=LocalProtocolError):
             parse(text)

@@ -26,6 +26,8 @@ from est_transports.coap_messages import (
     encode,
     read_header_untrusted,
 )
+from tests.damage import damaged
+from tests.reached import reached, reaches, refusals
 from tests.transports.coap_words import CRTS, LIMITS, con, read
 
 VECTORS: Final = Path(__file__).parent.parent / "vectors"
@@ -128,11 +130,16 @@ def test_a_message_cut_at_any_byte_is_read_or_refused(message: Message) -> None:
                 read(datagram[:end])
 
 
-@given(datagram=st.binary(max_size=80) | st.binary(max_size=80).map(lambda raw: HEADER + raw))
+@reaches(header=50, accepted=25)
+@given(
+    datagram=messages.map(encode).flatmap(lambda raw: damaged([raw]))
+    | st.binary(max_size=80).map(lambda raw: HEADER + raw)
+)
 def test_only_remote_protocol_error_escapes(datagram: bytes) -> None:
     header = read_header_untrusted(datagram)
     if header is not None:
-        with suppress(RemoteProtocolError):
+        reached("header")
+        with refusals():
             read(datagram)
 
 

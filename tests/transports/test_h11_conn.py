@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +22,8 @@ from est_transports.h11_conn import (
     ServerConnection,
     WireEvent,
 )
+from tests.damage import damaged
+from tests.reached import reached, reaches, refusals
 
 SMALL = Limits(head_bytes=300, target_bytes=100, body_bytes=64, response_body_bytes=100)
 GET = b"GET /.well-known/est/cacerts HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -618,7 +618,18 @@ def test_a_request_that_is_no_http_is_the_callers_mistake() -> None:
         ClientConnection(limits=SMALL).send_request(bad, b"")
 
 
-@given(raw=st.binary(max_size=200) | st.binary(max_size=60).map(b"HTTP/1.1 200 OK\r\n".__add__))
+GOOD_ANSWERS = (
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    b"HTTP/1.0 401 Unauthorized\r\nWWW-Authenticate: Basic realm=x\r\n\r\nno",
+)
+
+
+@reaches(response=5)
+@given(raw=damaged(GOOD_ANSWERS))
 def test_nothing_a_server_sends_raises_anything_but_our_error(raw: bytes) -> None:
-    with suppress(RemoteProtocolError):
-        fetch(raw, b"")
+    with refusals():
+        _, event = fetch(raw, b"")
+        if isinstance(event, ResponseReceived):
+            reached("response")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import permutations
@@ -21,6 +20,8 @@ from est_core import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
 from est_core.asn1.cms import read_certificate, read_certs_only, write_certs_only
 from tests.core.asn1.build import name, oid, p256, seq, tlv, vector
+from tests.damage import damaged
+from tests.reached import reaches, refusals
 
 LIMITS = Limits()
 DATA = "1.2.840.113549.1.7.1"
@@ -226,19 +227,24 @@ def test_every_truncation_is_refused() -> None:
         assert refusal(body[:end]).startswith("der/")
 
 
-@given(data=st.data())
-def test_only_our_error_escapes_for_a_damaged_bag(data: st.DataObject) -> None:
-    body = bytearray(bag(ONE))
-    for _ in range(data.draw(st.integers(1, 3))):
-        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
-    with suppress(RemoteProtocolError):
-        read_certs_only(bytes(body), LIMITS)
-
-
-@given(body=st.binary(max_size=300))
-def test_only_our_error_escapes_for_rubbish(body: bytes) -> None:
-    with suppress(RemoteProtocolError):
+@reaches(read=12, accepted=3)
+@given(body=damaged((bag(ONE), vector("rfc7030/a1-cacerts-response.der"))))
+def test_only_our_error_escapes_for_a_damaged_bag(body: bytes) -> None:
+    with refusals("der/"):
         read_certs_only(body, LIMITS)
+
+
+@reaches(read=7, accepted=1)
+@given(
+    certificates=damaged((ONE, ONE, tlv(0xA0), tlv(0xA0, der(1), der(2))), 1),
+    content=damaged((ID_DATA,), 1),
+    signers=damaged((EMPTY_SET,), 1),
+)
+def test_only_our_error_escapes_where_one_part_is_not_what_it_should_be(
+    certificates: bytes, content: bytes, signers: bytes
+) -> None:
+    with refusals("der/"):
+        read_certs_only(bag(certificates, content=content, signers=signers), LIMITS)
 
 
 @given(numbers=st.lists(st.integers(1, 6), min_size=1, max_size=6))
