@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from est_core import Limits, RemoteProtocolError
 from est_core.arguments import checked
+from est_core.asn1.attributes import read_name
 from est_core.asn1.oid_names import named
 from est_core.checks.hosts import ProtectedHosts, address_in
 from est_core.checks.names import CanonicalName, strings_in, widest_name
@@ -238,8 +239,23 @@ def _check_name(name: x509.GeneralName, reserved: ReservedNames) -> None:
             _check_uri(name.value, reserved)
         case x509.DirectoryName():
             check_subject(name.value, reserved)
+            _check_strings(name.value)
         case _:  # a registeredID has nothing to look into
             pass
+
+
+def _check_strings(name: x509.Name) -> None:
+    """Refuse strings that a subject would get in another type: an extension is kept as it came.
+
+    OpenSSL takes no certificate whose alternative names hold, say, a VisibleString.
+    """
+    der = name.public_bytes()
+    if read_name(der, Limits()).public_bytes() != der:
+        raise Refused(
+            "profile/name",
+            "a directoryName holds a type of string that not everybody reads, or that has not all "
+            "of its characters: use UTF8String",
+        )
 
 
 def _check_other_name(name: x509.OtherName, reserved: ReservedNames) -> None:

@@ -481,6 +481,29 @@ def test_a_mailbox_is_well_formed(text: str) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "tag, octets",
+    [(0x1E, "\N{GRINNING FACE}".encode("utf-16-be")), (0x1A, b"visible"), (0x12, b"no number")],
+    ids=["surrogates in a BMPString", "VisibleString", "letters in a NumericString"],
+)
+def test_a_directory_name_of_strings_that_openssl_does_not_read_is_refused(
+    tag: int, octets: bytes
+) -> None:
+    def element(kind: int, content: bytes) -> bytes:
+        return bytes((kind, len(content))) + content
+
+    part = element(0x30, bytes.fromhex("0603550403") + element(tag, octets))
+    subject = x509.Name.from_bytes(element(0x30, element(0x31, part)))
+    with pytest.raises(Refused, match="use UTF8String") as caught:
+        check_alt_names(
+            [x509.DirectoryName(subject)],
+            kinds=frozenset(SanKind),
+            other_types=(),
+            reserved=ReservedNames.of(),
+        )
+    assert caught.value.code == "profile/name"
+
+
 def test_kinds_of_names_that_the_profile_does_not_list_are_refused() -> None:
     directory = x509.DirectoryName(name("x"))
     registered = x509.RegisteredID(x509.ObjectIdentifier("1.2.3"))
