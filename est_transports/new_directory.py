@@ -109,8 +109,10 @@ def _inherit(workshop: Path, directory: Path) -> None:
     whole = ownership_of(directory)
     if whole is None:
         return
+    if workshop.is_symlink():  # somebody who may write there has put it in place of ours
+        raise NotADirectoryError(0, "is not what was made any more", str(workshop))
     for file in workshop.iterdir():
-        present = file.stat()
+        present = file.lstat()
         old = ownership_of(directory / file.name) or Ownership(
             uid=whole.uid, gid=whole.gid, mode=present.st_mode & 0o777
         )

@@ -56,8 +56,15 @@ def take_over(place: int | Path, old: Ownership, *, secret: bool = False) -> Non
 
     A `secret` is never readable by everybody, even where the old file was. Call it when the
     content is written and before anybody can find the file by its name. Raises OwnershipError
-    where this process may not give files away, and OSError.
+    where this process may not give files away, and OSError, also for a symbolic link: whoever may
+    write in that directory could have put it there to be given something else.
     """
+    if isinstance(place, Path):
+        descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return take_over(descriptor, old, secret=secret)
+        finally:
+            os.close(descriptor)
     present = os.stat(place)
     if (present.st_uid, present.st_gid) != (old.uid, old.gid):
         try:
@@ -70,7 +77,7 @@ def take_over(place: int | Path, old: Ownership, *, secret: bool = False) -> Non
             ) from exc
     if old.acl is not None:
         os.setxattr(place, _ACL, old.acl)
-    os.chmod(place, old.mode & ~_OTHERS if secret else old.mode)
+    return os.chmod(place, old.mode & ~_OTHERS if secret else old.mode)
 
 
 def _acl_of(path: Path) -> bytes | None:
