@@ -348,7 +348,7 @@ def read_response(
 
     A success is 2.04 or 2.05 with a Content-Format of the operation's answers and a payload;
     RemoteProtocolError("response/...", "body/...", "cms/...", "der/...") otherwise. A bare
-    certificate comes out as a bag that holds it. 5.03 to an enrolment is PENDING (RFC 9148 4.7):
+    certificate comes out as a bag that holds it. 5.03 to an enrollment is PENDING (RFC 9148 4.7):
     whether the server was only busy cannot be told. Any other code becomes an outcome with the
     peer's text, cut to `limits.error_text_chars` printable characters.
     """

@@ -25,7 +25,7 @@ class ForeignChallenge(Enum):
     """What becomes of a challengePassword on a channel whose binding it is not.
 
     RFC 7030 3.5 says that a submitted value MUST be verified, so REFUSE is the default. IGNORE
-    serves deployments that put an enrolment code of their own there; it gives up the linking.
+    serves deployments that put an enrollment code of their own there; it gives up the linking.
     """
 
     REFUSE = "refuse"
@@ -147,8 +147,8 @@ def default_policy(
 ) -> ServerPolicy:
     """Return the policy most servers want.
 
-    CA certificates and CSR attributes are open to everybody; enrolment takes a verified client
-    certificate or a password; re-enrolment a certificate of the own CA. Over DTLS all of them take
+    CA certificates and CSR attributes are open to everybody; enrollment takes a verified client
+    certificate or a password; re-enrollment a certificate of the own CA. Over DTLS all of them take
     a certificate (see `with_datagram_rows`). `realm` None offers no HTTP authentication.
     Raises LocalProtocolError for a str among `labels` that is no label.
     """

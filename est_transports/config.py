@@ -194,7 +194,7 @@ class CAConfig:
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelConfig:
-    """One label: which profile it selects, what it asks for, and how its enrolment is guarded.
+    """One label: which profile it selects, what it asks for, and how its enrollment is guarded.
 
     None means what holds without a label.
     """

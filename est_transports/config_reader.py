@@ -126,7 +126,7 @@ def _auth(table: TomlTable) -> AuthConfig:
     for operation, chosen in words.items():
         # RFC 7030 3.2.3 and 4.2.2: nobody enrols unknown, and a renewal shows its certificate.
         if is_enrollment(operation) and chosen is Authentication.OPEN:
-            raise table.error(operation.value, "enrolment is not open to everybody")
+            raise table.error(operation.value, "enrollment is not open to everybody")
     if words[Operation.SIMPLEREENROLL] not in (Authentication.CERT, Authentication.CERT_AND_HTTP):
         raise table.error(Operation.SIMPLEREENROLL.value, "is 'cert' or 'cert-and-http'")
     config = AuthConfig(

@@ -20,7 +20,7 @@ COAP: Final = (
                 cause="method that the resource does not have",
                 remedy=(
                     "use the method that the operation has: GET for what is read, POST for "
-                    "enrolment"
+                    "enrollment"
                 ),
                 audience=Audience.AUTHOR,
             ),

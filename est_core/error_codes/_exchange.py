@@ -1,4 +1,4 @@
-"""The error codes of enrolment, renewal and what a client finds in an exchange."""
+"""The error codes of enrollment, renewal and what a client finds in an exchange."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from est_core.error_codes._entry import Audience, ErrorCode, Section
 
 EXCHANGE: Final = (
     Section(
-        title="Enrolment",
+        title="Enrollment",
         codes=(
             ErrorCode(
                 code="enroll/pending",
@@ -20,7 +20,7 @@ EXCHANGE: Final = (
             ErrorCode(
                 code="renewal/no-certificate",
                 statuses=("403",),
-                cause="re-enrolment without a client certificate",
+                cause="re-enrollment without a client certificate",
                 remedy="show the certificate to be renewed: with `est`, `--cert` and `--key`",
                 audience=Audience.USER,
             ),

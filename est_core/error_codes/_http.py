@@ -37,7 +37,7 @@ HTTP: Final = (
                 cause="method that the resource does not have; `Allow` lists those it has",
                 remedy=(
                     "use the method that the operation has: GET for `/cacerts` and "
-                    "`/csrattrs`, POST for enrolment"
+                    "`/csrattrs`, POST for enrollment"
                 ),
                 audience=Audience.AUTHOR,
             ),
@@ -111,7 +111,8 @@ HTTP: Final = (
                 statuses=("415",),
                 cause="missing or wrong `Content-Type`, or Content-Format",
                 remedy=(
-                    "send the media type that the operation has: `application/pkcs10` for enrolment"
+                    "send the media type that the operation has: `application/pkcs10` for "
+                    "enrollment"
                 ),
                 audience=Audience.AUTHOR,
             ),
@@ -133,7 +134,9 @@ HTTP: Final = (
                 code="body/empty",
                 statuses=("400",),
                 cause="no body where one is needed",
-                remedy="send the body that the operation has: for enrolment, the request in base64",
+                remedy=(
+                    "send the body that the operation has: for enrollment, the request in base64"
+                ),
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(

@@ -361,7 +361,7 @@ def _check_coaps(
         raise CliError(
             f"{uri}: over CoAP a client shows a certificate",
             ExitCode.USAGE,
-            "give --cert and --key: the manufacturer's, or one from an earlier enrolment",
+            "give --cert and --key: the manufacturer's, or one from an earlier enrollment",
         )
     if tls_max is not None:
         raise CliError(f"{uri}: --tls-max is about TLS; this is DTLS 1.2", ExitCode.USAGE)

@@ -102,7 +102,7 @@ class AuthenticationWords(click.ParamType[Authentication]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> Authentication:
-        """Return how enrolment is authenticated."""
+        """Return how enrollment is authenticated."""
         if isinstance(value, Authentication):
             return value
         words = frozenset(word.strip() for word in str(value).split(","))

@@ -70,7 +70,7 @@ def warn_of_left_out(result: ClientResult | RetryLater) -> None:
 
 
 class EnrollmentFailedError(CliError):
-    """An enrolment failed; `may_be_issued` if a certificate may exist all the same.
+    """An enrollment failed; `may_be_issued` if a certificate may exist all the same.
 
     `left_out` are certificates that came and cannot be read.
     """
@@ -91,7 +91,7 @@ class Talk:
     """Asks one server for things, in a `with` statement.
 
     Its methods raise CliError for whatever the server or the network does. What was passed over
-    is warned of at the end, unless the enrolment failed for the same reason.
+    is warned of at the end, unless the enrollment failed for the same reason.
     """
 
     def __init__(self, target: Target) -> None:
@@ -180,7 +180,7 @@ class Talk:
     def csr_attrs_if_any(self) -> CsrAttrs | None:
         """Return the CSR attributes; a server that fails to give them gets a warning.
 
-        RFC 8951 4: errors need not block enrolment. Where the network failed, enrolment would
+        RFC 8951 4: errors need not block enrollment. Where the network failed, enrollment would
         too, and CliError is raised.
         """
         result = self._run(self._session.csrattrs())

@@ -8,7 +8,7 @@ from est_core.error_codes import Audience, ErrorCode, Section
 
 AUTHORITY: Final = (
     Section(
-        title="Enrolment",
+        title="Enrollment",
         codes=(
             ErrorCode(
                 code="server/ca-unavailable",
