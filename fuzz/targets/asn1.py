@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
+from itertools import product
 from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -31,6 +34,7 @@ from est_core.asn1.pkcs10 import (
     signature_is_valid,
 )
 from est_core.asn1.template import read_template
+from est_core.channel import Channel
 from est_core.checks.enforcement import check_csrattrs
 from est_core.checks.pop import check_linking, linking_values
 from est_core.checks.renewal import check_renewal
@@ -92,13 +96,7 @@ def pkcs10(data: bytes) -> str:
     except RemoteProtocolError as error:
         return told(error)
     assert csr.der == data
-    outcomes = [_signature(csr)]
-    for channel in cast.channels()[:1]:
-        for tolerant in (False, True):
-            with suppress(RemoteProtocolError):
-                check_linking(csr, channel, required=not tolerant, tolerant=tolerant)
-    with suppress(RemoteProtocolError):
-        outcomes.append(f"linked {len(linking_values(csr))}")
+    outcomes = [_signature(csr), _linking(csr)]
     try:
         check_renewal(csr, cast.client().certificate, LIMITS)
     except RemoteProtocolError as error:
@@ -111,6 +109,43 @@ def pkcs10(data: bytes) -> str:
     assert {each.der() for each in again.attributes} == {each.der() for each in csr.attributes}
     assert again.subject_alt_name_der == csr.subject_alt_name_der
     return " ".join(outcomes)
+
+
+def _linking(csr: CertRequest) -> str:
+    """Return what the CSR's linking is worth, having held each judgement of it against the rule.
+
+    RFC 7030 3.5, written a second time: a value that is there is the binding, one that is demanded
+    is there.
+    """
+    linked_channel = cast.channels()[0]
+    bare = replace(linked_channel, binding=None)
+    try:
+        values = linking_values(csr)
+    except RemoteProtocolError as error:
+        for channel in (linked_channel, bare):
+            for required, tolerant in product((False, True), repeat=2):
+                assert _judged(csr, channel, required=required, tolerant=tolerant) == error.code
+        return error.code
+    for channel in (linked_channel, bare):
+        binding = channel.binding
+        text = None if binding is None else base64.b64encode(binding.data).decode()
+        for required, tolerant in product((False, True), repeat=2):
+            if values and set(values) == {text}:
+                expected = "linked"
+            elif values and not tolerant:
+                expected = "pop/mismatch"
+            else:
+                expected = "pop/missing" if required else "not linked"
+            assert _judged(csr, channel, required=required, tolerant=tolerant) == expected
+    return f"linked {len(values)}"
+
+
+def _judged(csr: CertRequest, channel: Channel, *, required: bool, tolerant: bool) -> str:
+    try:
+        linked = check_linking(csr, channel, required=required, tolerant=tolerant)
+    except RemoteProtocolError as error:
+        return error.code
+    return "linked" if linked else "not linked"
 
 
 def _signature(csr: CertRequest) -> str:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import pytest
 
+from est_core import Channel, RemoteProtocolError
+from est_core.asn1.pkcs10 import CertRequest
+from est_core.checks.pop import check_linking
 from fuzz.engines import ENGINES
 from fuzz.findings import Finding
 from fuzz.session import Found, Plan, Session
@@ -46,6 +51,46 @@ def test_a_target_keeps_its_word(name: str) -> None:
 def test_a_target_says_its_invariant_in_one_line(name: str) -> None:
     assert TARGETS[name].invariant.endswith(".")
     assert len(TARGETS[name].invariant) > 20
+
+
+def lets_all_pass(csr: CertRequest, channel: Channel, *, required: bool, tolerant: bool) -> bool:
+    with suppress(RemoteProtocolError):
+        return check_linking(csr, channel, required=required, tolerant=tolerant)
+    return False
+
+
+def lets_mismatches_pass(
+    csr: CertRequest, channel: Channel, *, required: bool, tolerant: bool
+) -> bool:
+    return check_linking(csr, channel, required=required, tolerant=tolerant or not required)
+
+
+def demands_nothing(csr: CertRequest, channel: Channel, *, required: bool, tolerant: bool) -> bool:
+    return check_linking(csr, channel, required=required and not tolerant, tolerant=tolerant)
+
+
+def says_that_all_is_linked(
+    csr: CertRequest, channel: Channel, *, required: bool, tolerant: bool
+) -> bool:
+    return check_linking(csr, channel, required=required, tolerant=tolerant) or True
+
+
+@pytest.mark.parametrize(
+    "broken", [lets_all_pass, lets_mismatches_pass, demands_nothing, says_that_all_is_linked]
+)
+def test_a_broken_check_of_the_linking_is_noticed(
+    broken: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = TARGETS["pkcs10"]
+
+    def run_all() -> None:
+        for seed in target.seeds():
+            target.run(seed)
+
+    run_all()
+    monkeypatch.setattr("fuzz.targets.asn1.check_linking", broken)
+    with pytest.raises(AssertionError):
+        run_all()
 
 
 def test_every_function_that_reads_what_a_peer_sent_is_called_by_a_target() -> None:
