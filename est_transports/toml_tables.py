@@ -238,7 +238,7 @@ def read_toml(path: Path) -> TomlTable:
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigError(path, "", f"is larger than {MAX_FILE_BYTES} bytes")
     try:
-        content = tomllib.loads(raw.decode("utf-8"))
+        content = tomllib.loads(raw.decode("utf-8-sig"))  # some editors mark the byte order
     except UnicodeDecodeError as exc:
         raise ConfigError(path, "", "is not UTF-8 text") from exc
     except (tomllib.TOMLDecodeError, RecursionError) as exc:

@@ -341,6 +341,14 @@ def test_a_mistake_names_file_key_and_reason_on_one_line(name: str, tmp_path: Pa
         assert part in message
 
 
+def test_a_byte_order_mark_and_other_ends_of_lines_mean_nothing(tmp_path: Path) -> None:
+    text = uncommented(CONFIG_TEXT)
+    expected = loaded(tmp_path, text)
+    path = tmp_path / "est.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert load_config(path) == expected
+
+
 def test_a_file_that_cannot_be_read_is_said_to(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         read_toml(tmp_path / "missing.toml")
