@@ -17,12 +17,43 @@ from est_core import LocalProtocolError
 _T = TypeVar("_T")
 
 
+class _Sizes:
+    """Who has how many, and who has most: known at once, however many there are."""
+
+    __slots__ = ("_by_size", "_most", "_of")
+
+    def __init__(self) -> None:
+        self._of: dict[Hashable, int] = {}
+        self._by_size: dict[int, dict[Hashable, None]] = {}
+        self._most = 0
+
+    def count(self, who: Hashable, change: int) -> None:
+        """Count one more, or one less."""
+        before = self._of.pop(who, 0)
+        after = before + change
+        if before:
+            del self._by_size[before][who]
+            if not self._by_size[before]:
+                del self._by_size[before]
+        if after:
+            self._of[who] = after
+            self._by_size.setdefault(after, {})[who] = None
+        self._most = max(self._most, after)
+        if self._most not in self._by_size:  # sizes change by one: it is that of `who`, or nobody's
+            self._most = after
+
+    def largest(self, own: Hashable) -> Hashable:
+        """Return who has most, `own` where others have as many."""
+        return own if self._of.get(own) == self._most else next(iter(self._by_size[self._most]))
+
+
 class _Group(Generic[_T]):
-    __slots__ = ("members", "size")
+    __slots__ = ("members", "size", "sizes")
 
     def __init__(self) -> None:
         self.members: OrderedDict[Hashable, deque[_T]] = OrderedDict()  # whose turn is next, first
         self.size = 0
+        self.sizes = _Sizes()
 
 
 class FairQueue(Generic[_T]):
@@ -33,7 +64,8 @@ class FairQueue(Generic[_T]):
     below zero.
     """
 
-    __slots__ = ("_group_max", "_groups", "_member_max", "_newest_first", "_size", "_total_max")
+    __slots__ = ("_group_max", "_groups", "_member_max", "_newest_first", "_size", "_sizes",
+                 "_total_max")  # fmt: skip
 
     def __init__(
         self, *, total_max: int, group_max: int, member_max: int, newest_first: bool = False
@@ -46,6 +78,7 @@ class FairQueue(Generic[_T]):
         self._newest_first = newest_first
         self._groups: OrderedDict[Hashable, _Group[_T]] = OrderedDict()  # the next turn first
         self._size = 0
+        self._sizes = _Sizes()
 
     def __len__(self) -> int:
         return self._size
@@ -60,14 +93,16 @@ class FairQueue(Generic[_T]):
         held = self._groups.setdefault(group, _Group())
         held.members.setdefault(member, deque()).append(item)
         held.size += 1
+        held.sizes.count(member, 1)
         self._size += 1
+        self._sizes.count(group, 1)
         if len(held.members[member]) > self._member_max:
             return self._newest(group, member)
         if held.size > self._group_max:
-            return self._newest(group, self._largest_member(group, member))
+            return self._newest(group, held.sizes.largest(member))
         if self._size + beside > self._total_max:
-            largest = max(self._groups, key=lambda each: (self._groups[each].size, each == group))
-            return self._newest(largest, self._largest_member(largest, member))
+            largest = self._sizes.largest(group)
+            return self._newest(largest, self._groups[largest].sizes.largest(member))
         return None
 
     def get(self) -> _T | None:
@@ -97,15 +132,13 @@ class FairQueue(Generic[_T]):
         self._shrink(group, member)
         return item
 
-    def _largest_member(self, group: Hashable, own: Hashable) -> Hashable:
-        members = self._groups[group].members
-        return max(members, key=lambda each: (len(members[each]), each == own))
-
     def _shrink(self, group: Hashable, member: Hashable) -> None:
         """Count one item less, and forget who has none left."""
         held = self._groups[group]
         held.size -= 1
+        held.sizes.count(member, -1)
         self._size -= 1
+        self._sizes.count(group, -1)
         if not held.members[member]:
             del held.members[member]
         if not held.size:

@@ -138,3 +138,27 @@ def test_a_flood_never_keeps_out_whoever_has_less(flood: list[str], total: int) 
     put_all(full, [("flood", name) for name in flood])
     assert full.put(("honest", "x", 0), "honest", "x") != ("honest", "x", 0)
     assert ("honest", "x", 0) in drained(full)[:2]
+
+
+class _Counted:
+    """A group or member that counts how often anybody looks it up."""
+
+    looked_up = 0
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __hash__(self) -> int:
+        type(self).looked_up += 1
+        return self._number
+
+
+@pytest.mark.parametrize("of_one_group", [False, True])
+def test_making_room_costs_the_same_however_many_there_are(of_one_group: bool) -> None:
+    queue = FairQueue[int](total_max=1000, group_max=1000, member_max=1000)
+    for number in range(1200):
+        before = _Counted.looked_up
+        who = _Counted(number)
+        queue.put(number, "group" if of_one_group else who, who)
+        assert _Counted.looked_up - before < 60
+    assert len(queue) == 1000
