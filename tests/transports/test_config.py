@@ -342,7 +342,7 @@ def test_a_mistake_names_file_key_and_reason_on_one_line(name: str, tmp_path: Pa
 
 
 def test_a_byte_order_mark_and_other_ends_of_lines_mean_nothing(tmp_path: Path) -> None:
-    text = uncommented(CONFIG_TEXT)
+    text = uncommented(CONFIG_TEXT).replace('base64 = "MAA="', "")
     expected = loaded(tmp_path, text)
     path = tmp_path / "est.toml"
     path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
