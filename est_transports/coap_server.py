@@ -170,6 +170,10 @@ class CoapEndpoint:
         """True while the application owes no decision, and no answer waits to be acknowledged."""
         return not any(client.association.is_busy for client in self._clients.values())
 
+    def knows(self, address: Address) -> bool:
+        """Return whether a client at that address has shaken hands, and has an association."""
+        return self._dtls.knows(address)
+
     def receive(self, datagram: bytes, address: Address, now: Instant) -> None:
         """Take a datagram that arrived; anybody may have sent it."""
         with suppress(_NoServiceError):  # the client will repeat what it said

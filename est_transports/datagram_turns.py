@@ -7,6 +7,7 @@ waits for more than one datagram of each host. RFC 7252 4.7 leaves the rest to t
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -34,20 +35,26 @@ def widen(sock: socket.socket) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
 
 
-class DatagramTurns:
-    """Hosts have turns, and in each of them its associations, told apart by their address."""
+def _nobody(_address: Address) -> bool:
+    return False
 
-    def __init__(self, limits: DtlsLimits) -> None:
+
+class DatagramTurns:
+    """Hosts have turns, and in each of them its associations, told apart by their address.
+
+    Those of an address that `is_known`, since it has shaken hands, wait apart and have every other
+    turn: anybody can forge the addresses of a thousand hosts, and would have all of them.
+    """
+
+    def __init__(self, limits: DtlsLimits, is_known: Callable[[Address], bool] = _nobody) -> None:
         self._datagram_bytes = limits.datagram_bytes
-        self._waiting = FairQueue[tuple[bytes, Address]](
-            total_max=limits.queued_datagrams,
-            group_max=limits.queued_datagrams,
-            member_max=limits.waiting_per_association,
-        )
+        self._is_known = is_known
+        self._known, self._others = _queue(limits), _queue(limits)
+        self._known_next = True
         self._lost = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._known) + len(self._others)
 
     @property
     def receive_bytes(self) -> int:
@@ -65,9 +72,22 @@ class DatagramTurns:
         Where it is one too many of its association, or of all, one is lost.
         """
         item = datagram[: self._datagram_bytes + 1], address
-        if self._waiting.put(item, network_of_host(str(address[0])), address) is not None:
+        waiting = self._known if self._is_known(address) else self._others
+        if waiting.put(item, network_of_host(str(address[0])), address) is not None:
             self._lost += 1
 
     def get(self) -> tuple[bytes, Address] | None:
         """Return the next datagram and where it came from; None when there is none."""
-        return self._waiting.get()
+        first, second = self._known, self._others
+        if not self._known_next:
+            first, second = second, first
+        self._known_next = not self._known_next
+        return first.get() or second.get()
+
+
+def _queue(limits: DtlsLimits) -> FairQueue[tuple[bytes, Address]]:
+    return FairQueue(
+        total_max=limits.queued_datagrams,
+        group_max=limits.queued_datagrams,
+        member_max=limits.waiting_per_association,
+    )

@@ -166,6 +166,10 @@ class DtlsServer:
         """How many datagrams led to nothing so far, and why."""
         return MappingProxyType(self._counts)
 
+    def knows(self, address: Address) -> bool:
+        """Return whether there is an association with that address."""
+        return address in self._open
+
     def receive(self, datagram: bytes, address: Address, now: float) -> None:
         """Take a datagram that arrived. Anything may be in it, and anybody may have sent it."""
         if len(datagram) > self._limits.datagram_bytes:

@@ -54,7 +54,7 @@ class CoapServer:
         if threads < 1:
             raise LocalProtocolError("a server on sockets needs a thread")
         self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
-        self._turns = DatagramTurns(dtls or DtlsLimits())
+        self._turns = DatagramTurns(dtls or DtlsLimits(), self._endpoint.knows)
         self._observe = observe
         self._threads = threads
         self._clock = clock

@@ -55,7 +55,7 @@ class CoapServer:
         if threads < 0:
             raise LocalProtocolError("threads is not negative")
         self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
-        self._turns = DatagramTurns(dtls or DtlsLimits())
+        self._turns = DatagramTurns(dtls or DtlsLimits(), self._endpoint.knows)
         self._observe = observe
         self._threads = trio.CapacityLimiter(threads) if threads else None
         self._clock = clock

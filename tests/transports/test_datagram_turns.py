@@ -84,3 +84,13 @@ def test_what_waits_is_bounded_and_nothing_else_is_lost(
     assert len(order) <= 20
     assert all(order.count(each) <= 4 for each in order)
     assert len(order) + turns.lost == len(puts)
+
+
+def test_who_has_shaken_hands_does_not_wait_for_forged_addresses() -> None:
+    turns = DatagramTurns(LIMITS, lambda address: address == HONEST)
+    for number in range(2 * LIMITS.queued_datagrams):
+        turns.put(b"x", (f"203.0.{number // 256}.{number % 256}", 1))
+    turns.put(b"honest", HONEST)
+    order = served(turns)
+    assert HONEST in order[:2]
+    assert len(order) == LIMITS.queued_datagrams + 1
