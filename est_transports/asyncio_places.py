@@ -169,7 +169,7 @@ class AsyncioPlaces:
             if not self._places.is_wanted:
                 self._wanted.clear()
                 await self._wanted.wait()
-            going = self._places.crowded_out(_now())
+            going = self._places.giving_way(_now())
             if going is not None and going.waiting is not None:
                 going.waiting.end()
             await asyncio.sleep(LOOK_AGAIN_S)

@@ -10,8 +10,8 @@ how far they have come, and by network (see `networks`):
   Handshakes that were answered cost most, so beyond HANDSHAKES_MAX those end that have kept us
   waiting for so long.
 * After it they are *open*. Beyond `open_max` further clients wait, networks in turns, until one
-  ends, or until one that keeps us waiting gives up its place: after CROWDED_S, and after
-  CROWDED_OTHERS_S already if its network has most and somebody of a smaller one waits.
+  ends, or until one that keeps us waiting gives up its place: after GIVE_WAY_S, and after
+  GIVE_WAY_OTHERS_S already if its network has most and somebody of a smaller one waits.
 
 Nobody ends for others while it is our turn to do something, but for the newest where nothing else
 of the largest network is left. No I/O, no clock.
@@ -29,8 +29,8 @@ from est_transports.fair_queue import FairQueue
 HALF_OPEN_MAX: Final = 4096
 HANDSHAKES_MAX: Final = 512
 HANDSHAKE_GRACE_S: Final = 1.0
-CROWDED_S: Final = 2.0
-CROWDED_OTHERS_S: Final = 0.25
+GIVE_WAY_S: Final = 2.0
+GIVE_WAY_OTHERS_S: Final = 0.25
 WAITING_PER_PLACE: Final = 4
 """How many clients may have shaken hands and wait, for each of those that are open."""
 
@@ -193,7 +193,7 @@ class Places(Generic[_P]):
             self._forget(place)
         return None
 
-    def crowded_out(self, now: float) -> _P | None:
+    def giving_way(self, now: float) -> _P | None:
         """Return the open connection whose place somebody else needs by now, if there is one.
 
         It is not counted out: it leaves when it has ended.
@@ -204,14 +204,14 @@ class Places(Generic[_P]):
         if not waits:
             return None
         since, longest = min(waits, key=lambda each: each[0])
-        if now >= since + CROWDED_S:
+        if now >= since + GIVE_WAY_S:
             return longest
         most = max(self._open_of.values())
         if all(count >= most for count in self._shares()):
             return None
         of_largest = [each for each in waits if self._open_of[each[1].network] == most]
         since, longest = min(of_largest, key=lambda each: each[0], default=(now, longest))
-        return longest if now >= since + CROWDED_OTHERS_S else None
+        return longest if now >= since + GIVE_WAY_OTHERS_S else None
 
     def _shares(self) -> Iterator[int]:
         """Yield what each network that waits would have with one place more."""
@@ -219,15 +219,15 @@ class Places(Generic[_P]):
             yield self._open_of.get(network, 0) + 1
 
     def _least_wanted(self, newcomer: _P, now: float) -> _P:
-        crowd = max(
+        largest = max(
             self._half_open,
             key=lambda each: (len(self._half_open[each]), each == newcomer.network),
         )
-        network = self._half_open[crowd]
+        network = self._half_open[largest]
         silent = next(iter(network.silent), newcomer)
         if silent is not newcomer:
             return silent
-        is_own = crowd == newcomer.network
+        is_own = largest == newcomer.network
         shaking = next(iter(network.shaking), None)
         grace_s = HANDSHAKE_GRACE_S if is_own else 0.0
         if shaking is not None and shaking.since is not None and now >= shaking.since + grace_s:

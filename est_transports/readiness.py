@@ -69,7 +69,9 @@ def terms_of(
     ]
     for number, certificate in enumerate(ca_certificates):
         else_ = "the CA issues nothing" if number == 0 else "nothing below it verifies"
-        found.append(certificate_term(config.ca.certificate, certificate, else_=else_, remedy=""))
+        remedy = "put a new one for the same key there and reload the server (SIGHUP)"
+        file = config.ca.certificate
+        found.append(certificate_term(file, certificate, else_=else_, remedy=remedy))
     for path, anchor in anchors:
         found.append(
             Term(
@@ -79,7 +81,7 @@ def terms_of(
                 notice=_NO_NOTICE,
                 verb="expire",
                 else_="its certificates do not verify",
-                remedy="",
+                remedy="put a new one there, or take it out of [tls] client_trust",
             )
         )
     return (*found, *(crl_term(path, crl) for path, crl in crls))
@@ -98,7 +100,10 @@ def notices_of(
     yield from crl_problems(crls, (*ca_certificates, *(anchor for _, anchor in anchors)))
     for secret in (config.tls.key, config.ca.key, config.ca.key_password_file, config.ca.store):
         if secret is not None and _mode(secret) & stat.S_IROTH:
-            yield f"{secret}: everybody on this machine can read it"
+            yield (
+                f"{secret}: everybody on this machine can read it; take that away with:"
+                f" chmod o= {shlex.quote(str(secret))}"
+            )
     if config.directory is not None and (config.directory / ROOT_KEY).exists():
         yield f"{config.directory / ROOT_KEY}: the root's key is still here; take it away"
     if config.pop.foreign_challenge is ForeignChallenge.IGNORE:

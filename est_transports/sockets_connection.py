@@ -107,7 +107,7 @@ def converse(
 class Connection:
     """One connection, in the thread that calls `serve`; `stop` and `cut` are for another one.
 
-    `is_crowded`: no thread is free. `gives_way`: a client waits for one, and gets this; it is told
+    `is_full`: no thread is free. `gives_way`: a client waits for one, and gets this; it is told
     since when this one waits for its own client.
     """
 
@@ -119,7 +119,7 @@ class Connection:
         clock: Clock,
         sock: socket.socket | None = None,
         *,
-        is_crowded: Callable[[], bool] = _alone,
+        is_full: Callable[[], bool] = _alone,
         place: Place | None = None,
         gives_way: Callable[[Place], bool] = _stays,
     ) -> None:
@@ -128,7 +128,7 @@ class Connection:
         self._config = config
         self._observe = observe
         self._clock = clock
-        self._is_crowded = is_crowded
+        self._is_full = is_full
         self._place = place or Place("", clock().mono)
         self._gives_way = gives_way
         self._conversation: Conversation | None = None
@@ -168,7 +168,7 @@ class Connection:
                 case Receive():
                     now = self._receive(stream, conversation, step, now)
                 case Ask():
-                    self._end_in_a_crowd(conversation)
+                    self._end_when_full(conversation)
                     self._place.since = None
                     decision = consult(self._application, step.question)
                     now = self._clock()
@@ -197,8 +197,8 @@ class Connection:
             with suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
 
-    def _end_in_a_crowd(self, conversation: Conversation) -> None:
-        if self._is_crowded():
+    def _end_when_full(self, conversation: Conversation) -> None:
+        if self._is_full():
             conversation.stop()  # the next client needs this thread
 
     def _send(
@@ -234,7 +234,7 @@ class Connection:
             data = b""  # HTTP's own framing tells whether something is missing
         now = self._clock()
         conversation.receive(data, now)
-        self._end_in_a_crowd(conversation)
+        self._end_when_full(conversation)
         return now
 
     def _patiently(self, action: Callable[[float], _T], deadline: float, now: float) -> _T:

@@ -230,7 +230,7 @@ class Server:
             self._observe,
             self._clock,
             place.sock,
-            is_crowded=self._is_full,
+            is_full=self._is_full,
             place=place,
             gives_way=self._is_next_to_go,
         )
@@ -270,7 +270,7 @@ class Server:
 
     def _is_next_to_go(self, place: Place) -> bool:
         with self._changed:
-            return self._places.crowded_out(self._clock().mono) is place
+            return self._places.giving_way(self._clock().mono) is place
 
     def _drain(self) -> None:
         """Let the requests under way be answered, as long as there is time."""

@@ -121,7 +121,7 @@ class TrioPlaces:
             if not self._places.is_wanted:
                 self._wanted = trio.Event()
                 await self._wanted.wait()
-            going = self._places.crowded_out(trio.current_time())
+            going = self._places.giving_way(trio.current_time())
             if going is not None and going.waiting is not None:
                 going.waiting.cancel()
             await trio.sleep(LOOK_AGAIN_S)

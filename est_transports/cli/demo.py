@@ -151,7 +151,8 @@ def demo(*, directory: Path | None, as_json: bool) -> ExitCode:
                 _print(steps)
             name = list(STEPS)[len(steps)]
             message = f"demo: step {name}: {exc.message}"
-            raise CliError(message, exc.code, exc.hint, error_code=exc.error_code) from exc
+            hint = "choose another with --dir" if name == "init" and directory else exc.hint
+            raise CliError(message, exc.code, hint, error_code=exc.error_code) from exc
     if as_json:
         kept = None if directory is None else str(directory.absolute())
         values = [{"step": s.name, "ms": round(s.ms, 1), "detail": s.detail} for s in steps]

@@ -122,7 +122,7 @@ def test_a_server_in_the_journal_says_how_grave_each_line_is(
             process.wait(20)
     assert told[0].startswith("<6>")
     assert told[1].startswith("<4>")
-    assert "everybody on this machine can read it" in told[1]
+    assert "everybody on this machine can read it; take that away with: chmod o= " in told[1]
     assert told[2].startswith("serving https://")
     assert told[-1].startswith("<6>")
 

@@ -41,7 +41,7 @@ from tests.transports.tls_pair import V13, Pair, a_client, a_server, connected
 
 BASIC = b"Authorization: Basic ZGV2aWNlOndyb25n"
 
-# A crowd
+# More clients than places
 
 
 def hello() -> bytes:
@@ -53,8 +53,8 @@ def hello() -> bytes:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A crowd is thinned sooner, so that tests need not wait."""
-    monkeypatch.setattr(connection_places, "CROWDED_S", 0.1)
+    """Connections give way sooner, so that tests need not wait."""
+    monkeypatch.setattr(connection_places, "GIVE_WAY_S", 0.1)
 
 
 @on_trio
@@ -121,7 +121,7 @@ async def test_nobody_gives_way_while_nobody_waits_or_to_a_slow_application() ->
     async with running(application=application, connections_max=1) as est:
         first = await est.connect()
         await first.do_handshake()
-        await trio.sleep(0.3)  # three times what is too long in a crowd
+        await trio.sleep(0.3)  # three times what is too long when places are short
         await first.send_all(CACERTS)
         await trio.to_thread.run_sync(entered.wait)
         async with trio.open_nursery() as nursery:

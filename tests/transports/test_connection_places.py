@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from est_core import LocalProtocolError
 from est_transports.connection_places import (
-    CROWDED_OTHERS_S,
-    CROWDED_S,
+    GIVE_WAY_OTHERS_S,
+    GIVE_WAY_S,
     HANDSHAKE_GRACE_S,
     HANDSHAKES_MAX,
     WAITING_PER_PLACE,
@@ -181,7 +181,7 @@ def test_nobody_gives_way_while_nobody_waits() -> None:
     server = Server(open_max=1)
     server.idle()
     server.now += 3600.0
-    assert server.places.crowded_out(server.now) is None
+    assert server.places.giving_way(server.now) is None
 
 
 def test_the_one_that_keeps_us_waiting_longest_gives_way_after_a_time() -> None:
@@ -190,10 +190,10 @@ def test_the_one_that_keeps_us_waiting_longest_gives_way_after_a_time() -> None:
     server.now += 1.0
     server.idle(NAT)
     server.finish(NAT)
-    server.now += CROWDED_S - 1.1
-    assert server.places.crowded_out(server.now) is None
+    server.now += GIVE_WAY_S - 1.1
+    assert server.places.giving_way(server.now) is None
     server.now += 0.2
-    assert server.places.crowded_out(server.now) is first
+    assert server.places.giving_way(server.now) is first
 
 
 def test_one_that_we_keep_waiting_never_gives_way() -> None:
@@ -201,7 +201,7 @@ def test_one_that_we_keep_waiting_never_gives_way() -> None:
     server.finish(FLOOD)  # it has asked, and we have not answered
     server.finish(HOME)
     server.now += 3600.0
-    assert server.places.crowded_out(server.now) is None
+    assert server.places.giving_way(server.now) is None
 
 
 def test_the_largest_network_gives_way_to_a_smaller_one_sooner() -> None:
@@ -210,8 +210,8 @@ def test_the_largest_network_gives_way_to_a_smaller_one_sooner() -> None:
     first = server.idle(FLOOD)
     server.idle(FLOOD)
     server.finish(NAT)
-    server.now += CROWDED_OTHERS_S
-    assert server.places.crowded_out(server.now) is first
+    server.now += GIVE_WAY_OTHERS_S
+    assert server.places.giving_way(server.now) is first
     assert first is not honest
 
 
@@ -220,8 +220,8 @@ def test_a_network_that_has_as_many_waits_as_long_as_everybody() -> None:
     server.idle(FLOOD)
     server.idle(HOME)
     server.finish(FLOOD)
-    server.now += CROWDED_OTHERS_S
-    assert server.places.crowded_out(server.now) is None
+    server.now += GIVE_WAY_OTHERS_S
+    assert server.places.giving_way(server.now) is None
 
 
 def test_who_waits_for_a_place_and_leaves_gets_none() -> None:
@@ -297,7 +297,7 @@ class AnyTraffic(RuleBasedStateMachine):
         assert places.half_open == len(self.alive) - places.open <= 5
         assert places.is_wanted == any(place.is_waiting for place in self.alive)
         assert not places.is_wanted or places.open == 2
-        out = places.crowded_out(self.server.now)
+        out = places.giving_way(self.server.now)
         assert out is None or (out.is_open and out.since is not None)
 
 

@@ -273,6 +273,10 @@ def test_own_certificates_near_their_end_are_worth_a_notice(tmp_path: Path) -> N
     assert near.notices[0].endswith(f"; renew it with: est init {tmp_path}/ca --renew-server")
     late = load(tmp_path / "ca", now=now.after(timedelta(days=4000).total_seconds()))
     assert ["expired on" in notice for notice in late.notices] == [True, True]
+    assert late.notices[1].endswith(
+        ": the CA issues nothing; put a new one for the same key there and reload the server"
+        " (SIGHUP)"
+    )
 
 
 def test_what_was_made_less_strict_is_worth_a_notice(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_client_enrols() -> None:
     assert est.log.records[-1].issued == result.certificate
 
 
-# A crowd
+# More clients than places
 
 
 def test_while_a_thread_is_free_connections_go_on() -> None:
@@ -122,7 +122,7 @@ def test_with_no_free_thread_an_answer_ends_its_connection(request_: bytes) -> N
     "says", [None, b"", CACERTS[:20], UNFINISHED], ids=["hello", "handshake", "head", "body"]
 )
 def test_a_slow_connection_gives_its_thread_to_a_client_that_waits(says: bytes | None) -> None:
-    # All deadlines are far away; only the crowd can end the wait. Two seconds are 0.1 here.
+    # All deadlines are far away; only the want of places ends it. Two seconds are 0.1 here.
     timeouts = {f"{name}_s": 3600.0 for name in ("handshake", "head", "body", "idle", "write")}
     config = service(timeouts=type(SHORT)(**timeouts, drain_s=1))
     with running(config=config, threads=1, clock=hurried(20)) as est:
