@@ -77,6 +77,7 @@ def test_a_failing_step_is_named_with_the_exit_code_of_its_cause(
     assert main(["demo", "--dir", str(tmp_path)]) == 5
     err = capsys.readouterr().err
     assert err.startswith("est: demo: step init: ")
+    assert err.endswith("; choose another with --dir\n")
     assert err.count("\n") == 1
     assert (tmp_path / "ca" / "something").exists()
 
