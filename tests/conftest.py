@@ -33,6 +33,13 @@ def kept_from_run_to_run(config: pytest.Config) -> pytest.Cache | None:
     return cache
 
 
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Know the settings of pytest-timeout where it is not: then the tests have no time limit."""
+    if not pluginmanager.hasplugin("timeout"):
+        for name in ("timeout", "timeout_method"):
+            parser.addini(name, f"{name} of pytest-timeout, which is not installed")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Keep bytecode where PYTHONDONTWRITEBYTECODE says not to, but apart from the sources.
 
