@@ -17,9 +17,12 @@ UID, GID = 54321, 54322
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 
 BECOMES_ANOTHER = """
-import encodings.idna, importlib, os, pkgutil, sys
+import contextlib, encodings, importlib, os, pkgutil, sys
 import est_transports, rich.console, rich.table, rich.text, rich.box
 # All that is imported later too: the interpreter may be where only root can read.
+for module in pkgutil.iter_modules(encodings.__path__, "encodings."):
+    with contextlib.suppress(ImportError):  # those of other systems
+        importlib.import_module(module.name)
 for module in pkgutil.walk_packages(est_transports.__path__, "est_transports."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)

@@ -13,7 +13,8 @@ from est_transports.__main__ import EXTRA, MISSING_EXTRA
 from tests.law.sources import ROOT
 
 TEST_COMMAND: Final = (
-    "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/python -m pytest"
+    "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && "
+    ".venv/bin/python -m pytest -n auto --dist loadfile"
 )
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
