@@ -1,0 +1,53 @@
+"""`python -m tests.mutation [MODULE ...]`: change the code in small ways, and see who notices."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Final
+
+import pytest
+
+from tests.mutation.results import ROOT, Results, reasons, report
+from tests.mutation.session import Mutation, Options
+
+WHERE: Final = ("est_core/**/*.py", "est_transports/**/*.py")
+
+
+def main() -> int:
+    """Do what is asked for. Returns 0; exits with 2 for wrong usage."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    add = parser.add_argument
+    add("modules", nargs="*", help="paths or patterns, from the root; everything by default")
+    add("--seconds", type=float, default=600.0, help="try mutants for so long (%(default)s)")
+    add("--jobs", type=int, default=os.cpu_count() or 1, help="at a time (%(default)s)")
+    add("--again", action="store_true", help="try those again that nobody noticed")
+    add("--tests", nargs="+", default=["tests"], help="where tests are looked for")
+    add("--report", action="store_true", help="print what is known, and try nothing")
+    options = parser.parse_args()
+    patterns = options.modules or WHERE
+    found = sorted({path for pattern in patterns for path in ROOT.glob(pattern)})
+    if not found:
+        parser.error("there is no such module")
+    modules = [path.relative_to(ROOT) for path in found]
+    if options.report:
+        print("\n".join(report(modules, Results(), reasons())))
+        return 0
+    os.environ["CI"] = "1"  # the profile of hypothesis whose examples stay the same
+    plugin = Mutation(
+        Options(
+            modules=modules,
+            seconds=options.seconds,
+            jobs=options.jobs,
+            again=options.again,
+            tests=options.tests,
+        )
+    )
+    arguments = ["-q", "-p", "no:cacheprovider", *options.tests]
+    code = pytest.main(arguments, plugins=[plugin])
+    return 0 if code is pytest.ExitCode.NO_TESTS_COLLECTED else int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""Functions of a running program given other code: a mutant takes effect without an import.
+
+Whoever holds a function, by whatever name, decorated or in a table, calls what is in its
+`__code__`. So a process that has everything imported forks, exchanges that, and runs its tests.
+"""
+
+from __future__ import annotations
+
+import ast
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FunctionType
+
+_Place = tuple[str, int]
+"""Qualified name and first line, decorators included."""
+
+
+def apply(tree: ast.Module, path: Path) -> int:
+    """Give all functions of a module the code of `tree`. Returns how many differ from before.
+
+    Lambdas that stand on one line cannot be told apart, and keep what they have.
+    """
+    codes = _by_place(compile(tree, str(path), "exec", dont_inherit=True))
+    changed = 0
+    for function in functions_in(path):
+        code = codes.get(_place(function.__code__))
+        if code is not None and code != function.__code__:
+            function.__code__ = code
+            changed += 1
+    return changed
+
+
+def functions_in(path: Path) -> list[FunctionType]:
+    """Return every function of this process that was defined in the module at `path`."""
+    name = str(path)
+    return [
+        each
+        for each in gc.get_objects()
+        if isinstance(each, FunctionType) and each.__code__.co_filename == name
+    ]
+
+
+def _by_place(module: CodeType) -> dict[_Place, CodeType]:
+    found: dict[_Place, CodeType] = {}
+    twice: set[_Place] = set()
+    for code in _codes(module):
+        place = _place(code)
+        twice.update({place} & found.keys())
+        found[place] = code
+    return {place: code for place, code in found.items() if place not in twice}
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _codes(constant)
+
+
+def _place(code: CodeType) -> _Place:
+    return code.co_qualname, code.co_firstlineno
