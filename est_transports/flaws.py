@@ -32,6 +32,7 @@ CMC_RA: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28")
 UNREADABLE: Final = (
     ValueError,
     TypeError,
+    KeyError,  # cryptography 49, for a name whose value is no string
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.InvalidVersion,

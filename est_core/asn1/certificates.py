@@ -29,6 +29,7 @@ from est_core.asn1.requested import decode_extensions
 UNREADABLE: Final = (
     ValueError,
     TypeError,
+    KeyError,  # cryptography 49, for a name whose value is no string
     UnsupportedAlgorithm,
     x509.InvalidVersion,
     x509.DuplicateExtension,
