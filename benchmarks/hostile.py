@@ -52,7 +52,13 @@ class Trial:
         return f"{self.honest}, beside {self.peer} from {where}"
 
 
-TRIALS: Final = tuple(
+CONTROLS: Final = tuple(
+    Trial(honest=honest, peer="a busy process", source=SAME, wire=wire)
+    for honest, wire in (("password", "https"), ("certificate", "https"), ("coaps", "coaps"))
+)
+"""Peers that only compute: what beside them is slower lacks a processor, and not a share."""
+
+TRIALS: Final = CONTROLS + tuple(
     Trial(honest=honest, peer=peer, source=source, wire=wire)
     for honest, peer, wire in (
         ("password", "guesses", "https"),

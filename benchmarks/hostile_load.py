@@ -212,6 +212,13 @@ def _open_some(peer: Peer, selector: selectors.BaseSelector, count: int, says: b
             selector.register(sock, selectors.EVENT_READ)
 
 
+def keep_busy(peer: Peer, ready: Callable[[], None]) -> None:
+    """Take a processor and ask for nothing: what a peer costs by its own work alone."""
+    ready()
+    while not peer.is_over:
+        sum(range(1000))
+
+
 def _hello() -> bytes:
     connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
     connection.set_connect_state()
@@ -222,6 +229,7 @@ def _hello() -> bytes:
 
 KINDS: Final = MappingProxyType[str, Callable[[Peer, Callable[[], None]], None]](
     {
+        "a busy process": keep_busy,
         "guesses": guess,
         "strange association": lambda peer, ready: flood(peer, ready, trusted=False),
         "trusted association": lambda peer, ready: flood(peer, ready, trusted=True),
