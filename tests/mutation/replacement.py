@@ -2,6 +2,7 @@
 
 Whoever holds a function, by whatever name, decorated or in a table, calls what is in its
 `__code__`. So a process that has everything imported forks, exchanges that, and runs its tests.
+Results that the product's caches kept from the unchanged code are thrown away with it.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 import ast
 import gc
 from collections.abc import Iterator
+from functools import _lru_cache_wrapper
 from pathlib import Path
 from types import CodeType, FunctionType
+from typing import Final
 
+_PRODUCT: Final = ("est_core.", "est_transports.")
 _Place = tuple[str, int]
 """Qualified name and first line, decorators included."""
 
@@ -29,6 +33,18 @@ def apply(tree: ast.Module, path: Path) -> int:
             function.__code__ = code
             changed += 1
     return changed
+
+
+def forget(modules: tuple[str, ...] = _PRODUCT) -> int:
+    """Empty the caches of functions whose module's name begins so. Returns how many there are."""
+    caches = [
+        each
+        for each in gc.get_objects()
+        if isinstance(each, _lru_cache_wrapper) and each.__module__.startswith(modules)
+    ]
+    for each in caches:
+        each.cache_clear()
+    return len(caches)
 
 
 def functions_in(path: Path) -> list[FunctionType]:

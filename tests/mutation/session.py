@@ -180,6 +180,7 @@ def _run_mutant(mutant: Mutant, source: str, tests: list[pytest.Item], said: int
         os.dup2(silence, stream)
     if not replacement.apply(mutated_module(source, mutant), ROOT / mutant.path):
         return _PASSED  # nothing to see: the same code, or code that runs at import
+    replacement.forget()
     for item, following in zip(tests, [*tests[1:], None], strict=True):
         for report in runtestprotocol(item, log=False, nextitem=following):
             if report.failed:

@@ -15,6 +15,7 @@ from tests.mutation.results import SURVIVED, Results, report
 
 SOURCE = '''"""A module."""
 import hmac
+from functools import lru_cache
 
 
 def allowed(age: int, known: bool) -> bool:
@@ -27,6 +28,11 @@ def allowed(age: int, known: bool) -> bool:
 class Door:
     def opens(self, given: bytes, wanted: bytes) -> bool:
         return hmac.compare_digest(given[:4], wanted)
+
+
+@lru_cache(maxsize=8)
+def grown(age: int) -> bool:
+    return age >= 18
 '''
 
 
@@ -97,6 +103,14 @@ def test_a_mutant_takes_effect_where_a_function_was_taken_before(tmp_path: Path)
     assert replacement.apply(mutated_module(SOURCE, mutant), path) == 1
     assert allowed(17, known=True)
     assert not allowed(100, known=True)
+
+
+def test_what_the_unchanged_code_left_in_a_cache_is_forgotten(tmp_path: Path) -> None:
+    door, path = imported(tmp_path), tmp_path / "door.py"
+    assert door.grown(18)
+    replacement.apply(mutated_module(SOURCE, one("return age >= 18", "return False")), path)
+    assert replacement.forget(("door",))
+    assert not door.grown(18)
 
 
 def test_results_are_kept_and_reported(
