@@ -195,7 +195,7 @@ def test_csrattrs_are_told_in_words_and_in_json(est: Terminal, server: CannedSer
 # enroll
 
 
-@pytest.mark.req("EST-296", "EST-138")
+@pytest.mark.req("EST-296", "EST-138", "EST-154")
 def test_enroll_makes_key_and_certificate(est: Terminal, server: CannedServer) -> None:
     code, out, err = est.enroll(server, "--san", "dns:a.example,ip:192.0.2.1", "--json")
     assert (code, err) == (0, "")

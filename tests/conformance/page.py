@@ -29,20 +29,28 @@ ROLES: Final = {
     "C": "client",
     "S": "server",
     "CS": "both",
+    "CA": "certification authority",
     "RA": "registration authority",
     "REG": "registrar between CoAP and HTTP",
+    "P": "pledge",
+    "R": "registrar",
+    "PR": "pledge and registrar",
+    "M": "manufacturer's authority (MASA)",
 }
 FAMILIES: Final = {
     "EST": "EST: RFC 7030 and what updates it",
     "CB": "Channel binding on TLS 1.2, TLS 1.3 and DTLS",
     "COAPS": "EST over CoAP: RFC 9148",
+    "CMC": "Full CMC over EST: RFC 5272, 5273, 5274, and RFC 6402",
+    "BRSKI": "Bootstrapping of pledges: RFC 8995 and RFC 8366",
 }
 """What the first half of an id stands for."""
 
 HEAD: Final = f"""\
 # Conformance
 
-Every rule of the RFCs that binds an EST client or server has a number here, and a status:
+Every rule of RFC 7030, of its updates and of RFC 9148 that binds a client or a server has a number
+here, and so have those of Full CMC and of BRSKI, which are not offered yet. Each has a status:
 
 * **done**: it is kept. Where it binds, a test that is marked with its number proves it, and the
   suite fails if there is none.

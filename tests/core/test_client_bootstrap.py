@@ -91,7 +91,7 @@ def test_the_connection_is_provisional_and_shows_no_certificate() -> None:
     assert event.trust == ()
 
 
-@pytest.mark.req("EST-098")
+@pytest.mark.req("EST-098", "EST-292")
 @pytest.mark.parametrize("operation", Operation)
 def test_no_other_exchange_accepts_a_server_that_is_not_verified(operation: Operation) -> None:
     client, key = new_client(), spki(own_key())

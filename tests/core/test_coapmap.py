@@ -772,7 +772,6 @@ def test_the_answers_of_the_rfc_are_read_and_written_octet_for_octet(
         assert coapmap.write(response, BARE)[1] == der(certificate)
 
 
-@pytest.mark.req("COAPS-066")
 def test_the_generated_key_of_the_rfc_comes_with_its_certificate() -> None:
     raw = vector("a3-skg-response-multipart-core")
     key, bag = parse_multipart_core(raw, max_bytes=LIMITS.response_body_bytes)

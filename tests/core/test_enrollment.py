@@ -200,15 +200,19 @@ def gap(oid: x509.ObjectIdentifier) -> tuple[SubjectAttribute, ...]:
     return (SubjectAttribute(type=oid.dotted_string),)
 
 
-@pytest.mark.req("EST-259", "EST-258")
+@pytest.mark.req("EST-259", "EST-258", "EST-298")
 @pytest.mark.parametrize(
     ("template", "result"),
     [
         (None, FULL),
         ((), x509.Name([])),
         ((gap(ORG), gap(CN)), name((ORG, "unwanted"), (CN, "device-1"))),
+        (
+            ((SubjectAttribute(type=CN.dotted_string, value=b"\x0c\x06opaque"),),),
+            name((CN, "opaque")),
+        ),
     ],
-    ids=["no demand", "empty", "order"],
+    ids=["no demand", "empty", "order", "the server's value for ours"],
 )
 def test_the_template_decides_which_parts_of_the_subject_are_sent(
     template: tuple[tuple[SubjectAttribute, ...], ...] | None, result: x509.Name

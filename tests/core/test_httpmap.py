@@ -83,7 +83,7 @@ def test_a_target_names_an_operation_and_a_label(
     assert (request.operation, request.label) == (operation, label)
 
 
-@pytest.mark.req("EST-003", "EST-005", "EST-007", "EST-008", "EST-203")
+@pytest.mark.req("EST-003", "EST-005", "EST-007", "EST-008")
 @pytest.mark.parametrize(
     "target",
     [
@@ -460,7 +460,7 @@ def test_every_answer_written_is_read_back(name: str, now: Instant) -> None:
 # The client's half
 
 
-@pytest.mark.req("EST-010", "EST-014", "EST-138", "EST-166", "EST-210")
+@pytest.mark.req("EST-010", "EST-014", "EST-138", "EST-166")
 def test_a_request_written_is_read_back() -> None:
     for operation in Operation:
         posts = operation in (Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL)

@@ -70,7 +70,6 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.req("COAPS-066")
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_bodies_are_read_and_written_octet_for_octet(name: str) -> None:
     assert parse(vector(name)) == PUBLISHED[name]
@@ -80,7 +79,6 @@ def test_published_bodies_are_read_and_written_octet_for_octet(name: str) -> Non
 # Refusals, one for each rule
 
 
-@pytest.mark.req("COAPS-067")
 @pytest.mark.parametrize(
     ("raw", "code"),
     [
@@ -164,7 +162,6 @@ def test_it_is_the_cbor_that_others_write_and_read(parts: tuple[Representation, 
     assert cbor2.dumps(items, canonical=True) == raw
 
 
-@pytest.mark.req("COAPS-067")
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if "skg" in name])
 def test_no_beginning_of_a_body_is_a_body(name: str) -> None:
     raw = vector(name)

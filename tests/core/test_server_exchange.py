@@ -131,6 +131,15 @@ def test_csrattrs_without_an_item_are_not_available(
     assert response.outcome is outcome
 
 
+@pytest.mark.req("EST-237")
+def test_who_asks_for_csrattrs_is_told_so_that_the_answer_may_depend_on_it(now: Instant) -> None:
+    for peer in (pki().client, pki().client_below_intermediate):
+        on = channel(TrustClass.EXPLICIT, peer=peer)
+        asked = receive(Request(operation=Operation.CSRATTRS), now, on=on).next_event()
+        assert isinstance(asked, CSRAttrsRequested)
+        assert asked.identity.certificate == peer.certificate
+
+
 @pytest.mark.req("EST-172", "EST-243", "CB-012")
 @pytest.mark.parametrize("attrs", [None, CsrAttrs(items=(ObjectId(oid="1.2.840.10045.4.3.3"),))])
 def test_a_required_binding_is_listed_in_every_csrattrs_answer(
@@ -196,7 +205,7 @@ def test_an_internal_failure_tells_the_client_nothing(now: Instant) -> None:
 # What is refused before the application hears of it
 
 
-@pytest.mark.req("EST-142", "EST-295")
+@pytest.mark.req("EST-142", "EST-295", "CMC-047")
 def test_a_csr_signed_by_another_key_is_refused(now: Instant) -> None:
     forged = sign(info(new_key()), new_key())
     application = FakeApplication()
@@ -225,7 +234,7 @@ def test_a_body_that_could_not_be_decoded_is_refused_after_authentication(now: I
 # Linking identity and proof of possession
 
 
-@pytest.mark.req("EST-136", "EST-167", "EST-174")
+@pytest.mark.req("EST-136", "EST-167", "EST-174", "EST-178")
 @pytest.mark.parametrize("policy", [OPEN, REQUIRE_POP])
 def test_a_csr_linked_to_its_channel_is_accepted(policy: ServerPolicy, now: Instant) -> None:
     application = FakeApplication()
@@ -345,7 +354,7 @@ def test_two_linking_values_are_refused_even_if_one_is_right(now: Instant) -> No
     assert response.code.startswith(("pop/", "csr/"))
 
 
-@pytest.mark.req("EST-190", "EST-191", "EST-196")
+@pytest.mark.req("EST-190", "EST-191")
 def test_est_identity_linking_is_verified_like_challenge_password(now: Instant) -> None:
     key, oid = new_key(), "1.2.840.113549.1.9.16.2.58"
     for value, outcome in ((LINKING, Outcome.OK), ("b3RoZXIgZmluaXNo", Outcome.DENIED)):

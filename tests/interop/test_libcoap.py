@@ -94,7 +94,7 @@ def test_csr_attributes(client: CoapClient, blocks: str) -> None:
     assert bytes.fromhex("06082a8648ce3d030107") in answer.payload  # secp256r1
 
 
-@pytest.mark.req("COAPS-006", "COAPS-007", "COAPS-008")
+@pytest.mark.req("COAPS-006", "COAPS-007")
 @pytest.mark.parametrize("blocks", ["16", "64", "none"])
 def test_discovery(client: CoapClient, blocks: str) -> None:
     answer = client.ask(".well-known/core?rt=ace.est*", *BLOCKS[blocks], identity=DEVICE)

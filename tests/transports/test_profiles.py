@@ -567,7 +567,7 @@ def rsa_key(bits: int) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, bits)
 
 
-@pytest.mark.req("EST-294")
+@pytest.mark.req("EST-294", "CMC-080")
 def test_short_and_odd_keys_are_refused() -> None:
     assert refusal(request(key=rsa_key(1024))) == "profile/key"
     assert refusal(request(key=ec.generate_private_key(ec.SECP256K1()))) == "profile/key"

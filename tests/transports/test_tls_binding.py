@@ -61,6 +61,23 @@ def test_tls_1_3_has_no_binding_unless_asked_for() -> None:
         assert channel.binding is None
 
 
+@pytest.mark.req("CB-023")
+def test_a_resumed_session_of_tls_1_3_exports_another_value() -> None:
+    server = a_server(resumption=True, tls_exporter=True)
+    first = RawClient(server, raw_context(V13))
+    first.shake_hands()
+    before = first.engine.channel().binding
+    second = RawClient(server, first.context, session=first.finish())
+    second.shake_hands()
+    channel = second.engine.channel()
+    assert channel.resumed
+    assert before is not None
+    assert channel.binding is not None
+    assert channel.binding != before
+    label = b"EXPORTER-Channel-Binding"
+    assert channel.binding.data == second.connection.export_keying_material(label, 32, b"")
+
+
 @pytest.mark.req("CB-015", "CB-026")
 def test_tls_exporter_where_both_ends_ask_is_32_equal_bytes() -> None:
     client, server = channels(
@@ -72,6 +89,7 @@ def test_tls_exporter_where_both_ends_ask_is_32_equal_bytes() -> None:
     assert client.binding == server.binding
 
 
+@pytest.mark.req("CB-015")
 def test_tls_exporter_has_a_context_of_no_bytes() -> None:
     raw = RawClient(a_server(tls_exporter=True), raw_context(V13))
     raw.shake_hands()

@@ -35,6 +35,7 @@ from est_transports.tls_context import TLS_1_2_CIPHERS
 from est_transports.tls_errors import tls_error
 from est_transports.trust import TlsIdentity
 from tests.pki import SERVER_AUTH, YESTERDAY, Entity, Subject, new_key, pki, self_signed
+from tests.transports.client_hello import client_hello
 from tests.transports.tls_pair import (
     V12,
     V13,
@@ -107,6 +108,35 @@ def test_weak_suites_are_refused(suites: bytes) -> None:
     with suppress(SSL.WantReadError):
         weak.do_handshake()
     assert code_of(weak.bio_read(65536)) == "tls/no-shared-cipher"
+
+
+TLS_1_3_SUITES = {0x1301, 0x1302, 0x1303}
+ECDHE_WITH_AEAD = {0xC02B, 0xC02C, 0xC02F, 0xC030, 0xCCA8, 0xCCA9}
+RENEGOTIATION_INFO = 0x00FF
+"""No suite: it says that renegotiation would be secure. RFC 5746 3.3."""
+
+
+@pytest.mark.req("EST-056", "EST-291")
+@pytest.mark.parametrize("version", [None, V12])
+def test_a_client_offers_no_weak_suite(version: TlsVersion | None) -> None:
+    engine = TlsEngine(a_client(version=version))
+    engine.handshake()
+    offered = set(client_hello(engine.outgoing()).suites) - {RENEGOTIATION_INFO}
+    assert offered == ECDHE_WITH_AEAD | (TLS_1_3_SUITES if version is None else set())
+
+
+@pytest.mark.req("EST-056", "EST-291")
+@pytest.mark.parametrize("suites", [b"AES128-SHA", b"NULL", b"ECDHE-ECDSA-AES128-SHA", b"aNULL"])
+def test_a_client_does_not_go_on_with_a_server_of_weak_suites(suites: bytes) -> None:
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    context.set_cipher_list(suites + b":@SECLEVEL=0")
+    context.use_certificate(pki().server.certificate)
+    context.use_privatekey(pki().server.key)  # type: ignore[arg-type]  # P-256
+    weak = replace(SERVER, openssl=context)
+    with pytest.raises(TlsError) as caught:
+        connected(CLIENT, weak)
+    assert caught.value.code in ("tls/handshake", "tls/no-shared-cipher")
 
 
 @pytest.mark.req("EST-056", "EST-057")

@@ -87,7 +87,7 @@ def value(der: bytes) -> object:
     return der[2:].decode()
 
 
-@pytest.mark.req("EST-245", "EST-246", "EST-247")
+@pytest.mark.req("EST-245", "EST-246")
 @pytest.mark.parametrize(
     "name", [name for name, facts in EXPECTED.items() if "items" in facts and "3.4" not in name]
 )
@@ -284,7 +284,7 @@ def test_what_was_received_can_be_passed_on_with_challenge_password() -> None:
 # --- Plans -----------------------------------------------------------------------------------
 
 
-@pytest.mark.req("EST-173", "EST-245", "EST-246", "EST-247")
+@pytest.mark.req("EST-173", "EST-245", "EST-246")
 def test_the_corrected_example_makes_a_plan() -> None:
     assert read("rfc9908/s5.2-rfc7030-corrected.der").plan() == CsrPlan(
         key_type=KeyTypeWanted(algorithm=EC_KEY, curve=P384),

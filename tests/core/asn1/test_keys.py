@@ -137,12 +137,12 @@ def test_algorithms_are_found_by_identifier_and_begin_with_it() -> None:
         "integer",
     ],
 )
-@pytest.mark.req("EST-294")
+@pytest.mark.req("EST-294", "CMC-080")
 def test_what_is_no_key_of_ours_is_refused(key: bytes) -> None:
     assert refusal(key) == "key/unsupported"
 
 
-@pytest.mark.req("EST-294")
+@pytest.mark.req("EST-294", "CMC-080")
 @pytest.mark.parametrize(
     "modulus, exponent, code",
     [

@@ -15,6 +15,7 @@ from est_core.asn1.template import (
     ExtensionTemplate,
     KeyTypeWanted,
     SubjectAttribute,
+    SubjectTemplate,
     read_template,
 )
 from tests.core.asn1.build import (
@@ -59,7 +60,7 @@ VERSION = tlv(2, b"\0")
 NO_ATTRIBUTES = tlv(0xA1)
 
 
-@pytest.mark.req("EST-256", "EST-257", "EST-258", "EST-259", "EST-260", "EST-262", "EST-264")
+@pytest.mark.req("EST-256", "EST-257", "EST-258", "EST-259", "EST-260", "EST-262")
 def test_the_printed_example_is_read_and_written() -> None:
     der = vector("rfc9908/DERIVED-s3.4-template-csrattrs.der")
     attrs = parse_csrattrs(der, LIMITS)
@@ -78,6 +79,23 @@ def test_the_plan_says_what_to_copy_and_what_to_fill() -> None:
         (KEY_USAGE, True, b"\x03\x02\x03\x88")
     ]
     assert plan.extensions_to_fill == (PRINTED.extensions[0], PRINTED.extensions[2])
+
+
+@pytest.mark.req("EST-257", "EST-258", "EST-260")
+@pytest.mark.parametrize("subject", [None, (), ((SubjectAttribute(type="2.5.4.3"),),)])
+@pytest.mark.parametrize("key", [None, KeyTypeWanted(algorithm=EC_KEY)])
+def test_subject_and_key_are_there_where_something_is_demanded_of_them_and_nowhere_else(
+    subject: SubjectTemplate | None, key: KeyTypeWanted | None
+) -> None:
+    parts = {
+        None: b"",
+        (): seq(),
+        ((SubjectAttribute(type="2.5.4.3"),),): seq(tlv(0x31, seq(oid("2.5.4.3")))),
+    }
+    wanted = CertRequestInfoTemplate(subject=subject, key=key)
+    demanded = b"" if key is None else tlv(0xA0, seq(oid(EC_KEY)))
+    assert wanted.der() == seq(VERSION, parts[subject], demanded, NO_ATTRIBUTES)
+    assert read_template(wanted.attribute(), LIMITS) == wanted
 
 
 def test_a_template_may_demand_nothing() -> None:
@@ -205,6 +223,20 @@ def test_what_is_opened_inside_passes_the_gate_again(parts: tuple[bytes, ...], c
     with pytest.raises(RemoteProtocolError) as caught:
         template_of(*parts)
     assert caught.value.code == code
+
+
+@pytest.mark.req("EST-264")
+@pytest.mark.parametrize("values", [0, 1, 2])
+def test_an_extension_template_attribute_has_one_value(values: int) -> None:
+    several = tlv(0xA1, attribute(EXTENSION_TEMPLATE, *[seq(USAGE)] * values))
+    if values == 1:
+        told = template_of(VERSION, several)
+        assert told.extensions == (ExtensionTemplate(oid=EXTENDED_KEY_USAGE),)
+        written = told.attribute().values[0]
+        assert written == seq(VERSION, several)
+        return
+    with pytest.raises(RemoteProtocolError, match="exactly one value"):
+        template_of(VERSION, several)
 
 
 @pytest.mark.req("EST-263")
