@@ -1,4 +1,8 @@
-"""`python -m tests.mutation [MODULE ...]`: change the code in small ways, and see who notices."""
+"""`python -m tests.mutation [MODULE ...]`: change the code in small ways, and see who notices.
+
+With `--rules`, take numbered rules out of it one by one, as `removals/*.toml` say, and see whether
+a test that is marked with the rule fails.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import Final
 
 import pytest
 
+from tests.mutation import removal_run
 from tests.mutation.results import ROOT, Results, reasons, report
 from tests.mutation.session import Mutation, Options
 
@@ -25,7 +30,10 @@ def main() -> int:
     add("--again", action="store_true", help="try those again that nobody noticed")
     add("--tests", nargs="+", default=["tests"], help="where tests are looked for")
     add("--report", action="store_true", help="print what is known, and try nothing")
+    add("--rules", nargs="*", metavar="ID", help="take these rules out; all, and EST-01*, do too")
     options = parser.parse_args()
+    if options.rules is not None:
+        return removal_run.main(options.rules, options.jobs)
     patterns = options.modules or WHERE
     found = sorted({path for pattern in patterns for path in ROOT.glob(pattern)})
     if not found:
