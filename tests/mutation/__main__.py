@@ -27,6 +27,8 @@ def main() -> int:
     add("modules", nargs="*", help="paths or patterns, from the root; everything by default")
     add("--seconds", type=float, default=600.0, help="try mutants for so long (%(default)s)")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="at a time (%(default)s)")
+    add("--budget", type=float, default=20.0, help="seconds of tests for each (%(default)s)")
+    add("--sample", type=int, help="of each module try no more than so many, chosen by a seed")
     add("--again", action="store_true", help="try those again that nobody noticed")
     add("--tests", nargs="+", default=["tests"], help="where tests are looked for")
     add("--report", action="store_true", help="print what is known, and try nothing")
@@ -48,6 +50,8 @@ def main() -> int:
             modules=modules,
             seconds=options.seconds,
             jobs=options.jobs,
+            budget_s=options.budget,
+            sample=options.sample,
             again=options.again,
             tests=options.tests,
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import copy
 import hashlib
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,15 @@ def mutants_of(path: Path, source: str) -> Iterator[Mutant]:
                 key=hashlib.sha256(text.encode()).hexdigest()[:16],
                 ordinal=ordinal,
             )
+
+
+def sampled(path: Path, source: str, size: int | None) -> list[Mutant]:
+    """Return so many mutants of a module, in order: the same ones for as long as it is the same."""
+    every = list(mutants_of(path, source))
+    if size is None or len(every) <= size:
+        return every
+    chosen = random.Random(f"{path} {size}").sample(range(len(every)), size)
+    return [every[at] for at in sorted(chosen)]
 
 
 def mutated_module(source: str, mutant: Mutant) -> ast.Module:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import _lru_cache_wrapper
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -20,14 +20,15 @@ _Place = tuple[str, int]
 """Qualified name and first line, decorators included."""
 
 
-def apply(tree: ast.Module, path: Path) -> int:
+def apply(tree: ast.Module, path: Path, functions: Sequence[FunctionType] = ()) -> int:
     """Give all functions of a module the code of `tree`. Returns how many differ from before.
 
-    Lambdas that stand on one line cannot be told apart, and keep what they have.
+    `functions` are those of the module where the caller has looked for them already. Lambdas that
+    stand on one line cannot be told apart, and keep what they have.
     """
     codes = _by_place(compile(tree, str(path), "exec", dont_inherit=True))
     changed = 0
-    for function in functions_in(path):
+    for function in functions or functions_in(path):
         code = codes.get(_place(function.__code__))
         if code is not None and code != function.__code__:
             function.__code__ = code

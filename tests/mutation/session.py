@@ -1,10 +1,13 @@
 """A run: every test once to learn which lines it reaches, then each mutant in a forked process.
 
 The parent imports and collects everything once and never starts a thread, so that it may fork.
-A child exchanges the code of one function, runs the tests that reach the changed line, quickest
-first, and ends at the first that fails. What outlives its time counts as noticed: a loop without
-end is seen by whoever waits for it. What is known is kept in a file after every mutant, by a key
-that changes when the function does; so a run can be stopped and taken up again.
+A child exchanges the code of one function, runs the tests that reach the changed line, and ends at
+the first that fails. Quick tests come first, and among them those of files that noticed other
+mutants of the module. What outlives its time counts as noticed: a loop without end is seen by
+whoever waits for it. That time is the processor's, so that a busy machine changes nothing; who
+waits for something else than the processor has a limit by the clock, which is generous. What is
+known is kept in a file after every mutant, by a key that changes when the function does; so a run
+can be stopped and taken up again.
 """
 
 from __future__ import annotations
@@ -12,26 +15,31 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
+import resource
 import select
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 from typing import Final
 
 import pytest
 from _pytest.runner import runtestprotocol
 
 from tests.mutation import replacement
-from tests.mutation.operators import Mutant, mutants_of, mutated_module
+from tests.mutation.operators import Mutant, mutated_module, sampled
 from tests.mutation.reach import Reach, learn
 from tests.mutation.results import KILLED, ROOT, STATE, SURVIVED, TIMEOUT, UNREACHED, Results
 
-_TESTS_S: Final = 20.0  # of one mutant; the quickest tests come first
-_GRACE_S: Final = 20.0  # on top, before it counts as one that never ends
+_GRACE_S: Final = 20  # of the processor, on top of what the tests take unchanged
+_WALL_FACTOR: Final = 4  # how much longer than on the processor it may take by the clock
+_MEMORY_BYTES: Final = 8 << 30  # of addresses: what allocates without end fails
+_QUICK_S: Final = 0.05
 _FAILED: Final = 3
 _PASSED: Final = 0
 
@@ -43,6 +51,10 @@ class Options:
     modules: Sequence[Path]
     seconds: float
     jobs: int
+    budget_s: float
+    """How many seconds of tests one mutant gets; the quickest come first."""
+    sample: int | None
+    """How many mutants of each module are tried, taken by a fixed seed; None for all."""
     again: bool
     """Whether mutants that nobody noticed before are tried again, for there may be new tests."""
     tests: Sequence[str]
@@ -67,9 +79,10 @@ class Mutation:
             reach = learn(session.items)
             reach.keep(self._reach_file)
             print(f"\nwhat {len(reach.seconds)} tests reach is kept in {self._reach_file}")
+        replacement.forget()
         deadline = time.monotonic() + self.options.seconds
         try:
-            self._try_all(_Items(session.items, reach), deadline)
+            self._try_all(_Items(session.items, reach, self.options.budget_s), deadline)
         except KeyboardInterrupt:
             print("\ninterrupted; what is known is kept")
         return True
@@ -77,8 +90,8 @@ class Mutation:
     def _try_all(self, items: _Items, deadline: float) -> None:
         running: dict[int, _Child] = {}
         for path in self.options.modules:
-            source = (ROOT / path).read_text()
-            for mutant in mutants_of(path, source):
+            module = _Module.of(path)
+            for mutant in sampled(path, module.source, self.options.sample):
                 if time.monotonic() > deadline:
                     break
                 known = self._results.of(mutant)
@@ -90,13 +103,13 @@ class Mutation:
                     self._results.add(mutant, UNREACHED, "")
                     continue
                 while len(running) >= self.options.jobs:
-                    self._wait(running)
-                child = _Child.of(mutant, source, tests)
+                    self._wait(running, items)
+                child = _Child.of(mutant, module, tests, self.options.budget_s)
                 running[child.pid] = child
         while running:
-            self._wait(running)
+            self._wait(running, items)
 
-    def _wait(self, running: dict[int, _Child]) -> None:
+    def _wait(self, running: dict[int, _Child], items: _Items) -> None:
         ready, _, _ = select.select([child.pipe for child in running.values()], [], [], 0.5)
         for child in list(running.values()):
             late = time.monotonic() > child.deadline
@@ -104,29 +117,57 @@ class Mutation:
                 status, test = child.end(late=late and child.pipe not in ready)
                 del running[child.pid]
                 self._results.add(child.mutant, status, test)
+                items.noticed(child.mutant, test)
+
+
+@dataclass(frozen=True, slots=True)
+class _Module:
+    """What all mutants of a module share, looked for once, before there are children."""
+
+    source: str
+    functions: Sequence[FunctionType]
+
+    @classmethod
+    def of(cls, path: Path) -> _Module:
+        gc.unfreeze()
+        functions = replacement.functions_in(ROOT / path)
+        gc.freeze()  # a collection in a child would copy all that the parent has
+        return cls((ROOT / path).read_text(), functions)
 
 
 class _Items:
     """The collected tests, found by what they reach."""
 
-    def __init__(self, items: Iterable[pytest.Item], reach: Reach) -> None:
+    def __init__(self, items: Iterable[pytest.Item], reach: Reach, budget_s: float) -> None:
         self._by_name = {item.nodeid: item for item in items}
         self._reach = reach
+        self._budget_s = budget_s
+        self._noticed: Counter[tuple[Path, str]] = Counter()
+
+    def noticed(self, mutant: Mutant, test: str) -> None:
+        """Remember the file of a test that noticed a mutant, for the others of the module."""
+        self._noticed[mutant.path, _file(test)] += 1
 
     def reaching(self, mutant: Mutant) -> list[pytest.Item]:
-        """Return the tests that reach the line, quickest first, within the time for one mutant."""
+        """Return the tests that reach the line, in the order to run, within the time for one."""
         names = self._reach.tests.get(str(mutant.path), {}).get(mutant.line, set())
-        found = sorted(
-            (self._reach.seconds.get(name, 0.0), name) for name in names if name in self._by_name
-        )
+        found = [(self._order(mutant, name), name) for name in names if name in self._by_name]
         chosen: list[pytest.Item] = []
         spent = 0.0
-        for seconds, name in found:
+        for (_, _, seconds), name in sorted(found):
             spent += seconds
-            if spent > _TESTS_S and chosen:
+            if spent > self._budget_s and chosen:
                 break
             chosen.append(self._by_name[name])
         return chosen
+
+    def _order(self, mutant: Mutant, name: str) -> tuple[bool, int, float]:
+        seconds = self._reach.seconds.get(name, 0.0)
+        return seconds > _QUICK_S, -self._noticed[mutant.path, _file(name)], seconds
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
 
 
 @dataclass(slots=True)
@@ -134,21 +175,26 @@ class _Child:
     mutant: Mutant
     pid: int
     pipe: int
-    deadline: float = field(default_factory=lambda: time.monotonic() + _TESTS_S + _GRACE_S)
+    deadline: float
 
     @classmethod
-    def of(cls, mutant: Mutant, source: str, tests: list[pytest.Item]) -> _Child:
+    def of(
+        cls, mutant: Mutant, module: _Module, tests: list[pytest.Item], budget_s: float
+    ) -> _Child:
+        processor_s = int(budget_s) + _GRACE_S
         reading, writing = os.pipe()
         sys.stdout.flush()
         pid = os.fork()
         if pid:
             os.close(writing)
-            return cls(mutant, pid, reading)
+            return cls(mutant, pid, reading, time.monotonic() + _WALL_FACTOR * processor_s)
         os.setsid()
         os.close(reading)
         code = _FAILED
         try:
-            code = _run_mutant(mutant, source, tests, writing)
+            resource.setrlimit(resource.RLIMIT_CPU, (processor_s, processor_s + 1))
+            resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+            code = _run_mutant(mutant, module, tests, writing)
         finally:
             os._exit(code)
 
@@ -161,7 +207,7 @@ class _Child:
         _, status = os.waitpid(self.pid, 0)
         _kill(self.pid)
         os.close(self.pipe)
-        if late:
+        if late or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
             return TIMEOUT, ""
         if said:
             return KILLED, said.decode(errors="replace")
@@ -174,13 +220,13 @@ def _kill(session: int) -> None:
         os.killpg(session, signal.SIGKILL)
 
 
-def _run_mutant(mutant: Mutant, source: str, tests: list[pytest.Item], said: int) -> int:
+def _run_mutant(mutant: Mutant, module: _Module, tests: list[pytest.Item], said: int) -> int:
     silence = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(silence, stream)
-    if not replacement.apply(mutated_module(source, mutant), ROOT / mutant.path):
+    tree = mutated_module(module.source, mutant)
+    if not replacement.apply(tree, ROOT / mutant.path, module.functions):
         return _PASSED  # nothing to see: the same code, or code that runs at import
-    replacement.forget()
     for item, following in zip(tests, [*tests[1:], None], strict=True):
         for report in runtestprotocol(item, log=False, nextitem=following):
             if report.failed:

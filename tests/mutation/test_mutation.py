@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from tests.mutation import replacement
-from tests.mutation.operators import Mutant, mutants_of, mutated_module
+from tests.mutation.operators import Mutant, mutants_of, mutated_module, sampled
 from tests.mutation.results import SURVIVED, Results, report
 
 SOURCE = '''"""A module."""
@@ -71,6 +71,15 @@ def test_each_mutant_has_a_key_that_stays_until_its_function_changes() -> None:
     changed = SOURCE.replace("18", "21")
     left = {each.key for each in mutants_of(Path("door.py"), changed)} & set(before)
     assert {before[key].function for key in left} == {"Door.opens"}
+
+
+def test_a_sample_stays_the_same_and_in_order() -> None:
+    every = list(mutants_of(Path("door.py"), SOURCE))
+    some = sampled(Path("door.py"), SOURCE, 5)
+    assert [each for each in every if each in some] == some
+    assert len(some) == 5
+    assert some == sampled(Path("door.py"), SOURCE, 5)
+    assert sampled(Path("door.py"), SOURCE, None) == sampled(Path("door.py"), SOURCE, 999) == every
 
 
 def imported(tmp_path: Path) -> ModuleType:
