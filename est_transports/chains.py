@@ -149,8 +149,8 @@ def certifier_flaw(certificate: x509.Certificate) -> str:
     if not may_certify(certificate):
         return "is not for signing certificates (no keyCertSign)"
     signed = not is_self_signed(certificate)
-    flaws = [flaw(certificate, purpose, leaf=False, signed=signed) for purpose in Purpose]
-    return flaws[0] if all(flaws) and len(set(flaws)) == 1 else ""
+    flaws = {flaw(certificate, purpose, leaf=False, signed=signed) for purpose in Purpose}
+    return flaws.pop() if len(flaws) == 1 else ""
 
 
 @checked
@@ -190,5 +190,22 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
 
 @checked
 def is_self_signed(certificate: x509.Certificate) -> bool:
-    """True if the certificate is signed with its own key, as a root is."""
-    return is_issued_by(certificate, certificate)
+    """True if the certificate is signed with its own key, as a root is, with whatever algorithm."""
+    return is_issued_by(certificate, certificate) or _is_root_to_openssl(certificate)
+
+
+def _is_root_to_openssl(certificate: x509.Certificate) -> bool:
+    """True if OpenSSL verifies a certificate with its own key.
+
+    `cryptography` verifies no signature over SHA-1, which many an old root still bears.
+    """
+    try:
+        store = crypto.X509Store()
+        store.set_flags(crypto.X509StoreFlags.CHECK_SS_SIGNATURE)
+        store.set_time(certificate.not_valid_before_utc)
+        root = crypto.X509.from_cryptography(certificate)
+        store.add_cert(root)
+        crypto.X509StoreContext(store, root).verify_certificate()
+    except (crypto.Error, crypto.X509StoreContextError, *UNREADABLE):
+        return False
+    return True

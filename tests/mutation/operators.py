@@ -82,7 +82,7 @@ def mutants_of(path: Path, source: str) -> Iterator[Mutant]:
             yield Mutant(
                 path=path,
                 function=qualified,
-                line=getattr(node, "lineno", function.lineno),
+                line=_line(node),
                 was=was,
                 now=now,
                 key=hashlib.sha256(text.encode()).hexdigest()[:16],
@@ -144,6 +144,13 @@ class _Replace(ast.NodeTransformer):
 def _shown(node: ast.AST) -> str:
     text = " ".join(ast.unparse(node).split())
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
+
+
+def _line(node: ast.AST) -> int:
+    """Return the first line of a node; a comprehension itself has none, its parts have."""
+    shown = node.ifs[0] if isinstance(node, ast.comprehension) else node
+    assert isinstance(shown, ast.expr | ast.stmt)
+    return shown.lineno
 
 
 def _changes(function: Function) -> Iterator[_Change]:

@@ -6,14 +6,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ed448
 
 from est_transports.chains import (
     certifier_flaw,
     chain_problem,
+    is_ca,
     is_self_signed,
     issuer_flaw,
+    issuer_problem,
     leading_to,
+    may_certify,
 )
+from tests.odd_certificates import BAD_EXTENSIONS, rebuilt, with_extension
 from tests.pki import (
     CLIENT_AUTH,
     YESTERDAY,
@@ -74,6 +79,54 @@ def test_certificates_of_a_key_rollover_lead_to_the_new_root() -> None:
     assert leading_to([new.certificate], answer, now=NOW) == (old_with_new, new.certificate)
 
 
+@pytest.mark.req("EST-124")
+def test_an_accepted_anchor_is_kept_whatever_else_is_wrong_with_it() -> None:
+    """It was accepted by whom it concerns: what leads to it is judged, and not the anchor."""
+    ended = self_signed(Subject(name="Ended", ca=True, eku=None, not_after=YESTERDAY,
+                                not_before=YESTERDAY - timedelta(days=1)))  # fmt: skip
+    no_ca = pki().self_signed_client.certificate
+    for anchor in (ended.certificate, no_ca):
+        assert leading_to([anchor], [anchor, pki().rogue.certificate], now=NOW) == (anchor,)
+
+
+def test_a_path_length_is_used_up_and_not_exceeded() -> None:
+    """pathLenConstraint counts the CAs below that are not self-issued. RFC 5280 4.2.1.9."""
+    root = Authority("Root", path_length=1)
+    first = Authority("First", root)
+    renewed = below(first, name="First")
+    second = below(first, name="Second")
+    above = [first.certificate]
+    anchors = [root.certificate]
+    assert issuer_problem(root.certificate, anchors=anchors, now=NOW) == ""
+    assert issuer_problem(first.certificate, anchors=anchors, now=NOW) == ""
+    assert issuer_problem(renewed, anchors=anchors, others=above, now=NOW) == ""
+    problem = issuer_problem(second, anchors=anchors, others=above, now=NOW)
+    assert problem == "path length exceeded"
+
+
+def test_an_anchor_of_version_1_bounds_no_path() -> None:
+    """It has no extensions at all, and OpenSSL takes a self-signed one for a CA."""
+    root = Authority("Old root")
+    der = rebuilt(root.certificate, root, version=b"", extensions=b"")
+    first_version = x509.load_der_x509_certificate(der)
+    assert first_version.version is x509.Version.v1
+    between = Authority("First", root).certificate
+    assert issuer_problem(between, anchors=[first_version], now=NOW) == ""
+
+
+def test_what_leads_up_and_cannot_be_read_is_named_by_what_openssl_found() -> None:
+    root = pki().ca
+    odd = rebuilt(below(root, name="Odd"), root, version=bytes.fromhex("a003020103"))
+    with pytest.raises(x509.InvalidVersion):
+        x509.load_der_x509_certificate(odd)
+    wrong = with_extension(
+        pki().intermediate.certificate, root, next(iter(BAD_EXTENSIONS.values()))
+    )
+    certificate = x509.load_der_x509_certificate(wrong)
+    problem = issuer_problem(certificate, anchors=[pki().rogue.certificate], now=NOW)
+    assert problem
+
+
 def test_a_chain_has_a_moment_at_which_it_is_valid() -> None:
     leaf, root = pki().client.certificate, pki().ca.certificate
     assert chain_problem(leaf, anchors=[root], now=NOW) == ""
@@ -114,8 +167,58 @@ def test_a_flaw_of_an_issuer_is_named(kind: str) -> None:
     assert kind in issuer_flaw(cases[kind])
 
 
+def certifying(*, signs: bool, others: bool = False) -> x509.KeyUsage:
+    """Return the keyUsage of a CA: keyCertSign where it `signs`, never digitalSignature."""
+    return x509.KeyUsage(
+        digital_signature=False, content_commitment=False, key_encipherment=False,
+        data_encipherment=False, key_agreement=False, key_cert_sign=signs, crl_sign=True,
+        encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+
+
+def test_a_ca_needs_no_digital_signature_and_no_key_usage_at_all() -> None:
+    """What a peer's own certificate needs for a handshake, one above it does not."""
+    only_certifies = below(pki().ca, digital_signature=None, extra=(certifying(signs=True),))
+    without = below(pki().ca, digital_signature=None)
+    for certificate in (only_certifies, without):
+        assert may_certify(certificate)
+        assert issuer_flaw(certificate) == certifier_flaw(certificate) == ""
+
+
+def test_a_ca_that_may_not_certify_is_no_good_above_anything() -> None:
+    certificate = below(pki().ca, digital_signature=None, extra=(certifying(signs=False),))
+    assert not may_certify(certificate)
+    assert "no keyCertSign" in certifier_flaw(certificate)
+    cannot_be_read = with_extension(
+        below(pki().ca), pki().ca, BAD_EXTENSIONS["issuerAltName that is none"]
+    )
+    assert not may_certify(x509.load_der_x509_certificate(cannot_be_read))
+
+
+def test_a_certificate_without_basic_constraints_is_no_ca() -> None:
+    der = rebuilt(pki().client.certificate, pki().ca, version=b"", extensions=b"")
+    certificate = x509.load_der_x509_certificate(der)
+    assert not is_ca(certificate)
+    assert issuer_flaw(certificate) == certifier_flaw(certificate) == "is not that of a CA"
+
+
+def test_the_signature_counts_on_a_certificate_that_another_made_and_not_on_a_root() -> None:
+    root = self_signed(Subject(name="SHA-1 root", ca=True, eku=None))
+    made = Authority("SHA-1 root", key=root.key)
+    old = signed_with_sha1(root, made).certificate
+    assert is_self_signed(old)
+    assert issuer_flaw(old) == certifier_flaw(old) == ""
+    between = signed_with_sha1(pki().ca.issue(Subject(name="CA", ca=True, eku=None)), pki().ca)
+    assert certifier_flaw(between.certificate) == "signed with sha1"
+    # Its name is its issuer's, and its key is not.
+    namesake = signed_with_sha1(root, Authority("SHA-1 root")).certificate
+    assert not is_self_signed(namesake)
+    assert certifier_flaw(namesake) == "signed with sha1"
+
+
 def test_a_root_is_signed_with_its_own_key() -> None:
     assert is_self_signed(pki().ca.certificate)
+    assert is_self_signed(Authority("Ed448", key=ed448.Ed448PrivateKey.generate()).certificate)
     assert not is_self_signed(pki().intermediate.certificate)
 
 

@@ -58,6 +58,13 @@ def test_a_cookie_is_good_for_one_to_two_periods(entropy: Entropy) -> None:
     assert early not in cookies.for_client(ALICE, RANDOM, 1121.1)
 
 
+def test_a_key_is_used_for_its_period_and_not_a_moment_longer(entropy: Entropy) -> None:
+    cookies = Cookies(entropy, period_s=1.0)
+    first = cookies.for_client(ALICE, RANDOM, 1000.0)
+    assert cookies.for_client(ALICE, RANDOM, 1000.5) == first
+    assert cookies.for_client(ALICE, RANDOM, 1001.0)[1:] == first
+
+
 def test_after_a_long_silence_no_old_cookie_is_good(entropy: Entropy) -> None:
     cookies = Cookies(entropy, period_s=60.0)
     old = cookies.for_client(ALICE, RANDOM, 1000.0)[0]

@@ -88,6 +88,14 @@ def test_an_item_can_be_taken_back_and_leaves_no_trace() -> None:
     assert drained(full) == [("b", "x", 1)]
 
 
+def test_what_is_taken_back_is_not_served_where_its_member_has_more() -> None:
+    full = queue(member=2)
+    put_all(full, [("a", "x"), ("a", "x")])
+    full.discard(("a", "x", 0), "a", "x")
+    assert full.put(("a", "x", 2), "a", "x") is None
+    assert [item[2] for item in drained(full)] == [1, 2]
+
+
 @pytest.mark.parametrize("bound", ["total", "group", "member"])
 def test_a_bound_is_not_negative(bound: str) -> None:
     bounds = {"total": 1, "group": 1, "member": 1, bound: -1}

@@ -32,7 +32,15 @@ from est_transports.serving import Service, load_service
 from est_transports.signers import LocalSigner, SigningKey
 from est_transports.stores.passwords import PasswordChecks
 from est_transports.trust import load_pem_certificates
-from tests.pki import YESTERDAY, Authority, Subject, new_key, pki
+from tests.pki import (
+    YESTERDAY,
+    Authority,
+    Subject,
+    new_key,
+    pki,
+    self_signed,
+    signed_with_sha1,
+)
 from tests.transports.ca_fakes import MemoryStore, counting_entropy, request
 
 KINDS = [kind for kind in CA_KEYS if kind != "RSA 4096"]  # which takes seconds
@@ -202,6 +210,15 @@ def test_a_given_ca_is_put_in_order_and_what_does_not_belong_to_it_left_out() ->
 
 def test_a_given_root_is_its_own_chain() -> None:
     assert given(pki().ca).certificates == (pki().ca.certificate,)
+
+
+def test_a_given_ca_may_have_a_root_that_is_signed_with_sha1() -> None:
+    """Nobody relies on the signature of a trust anchor, and many of them are that old."""
+    entity = self_signed(Subject(name="Old root", ca=True, eku=None))
+    root = Authority("Old root", key=entity.key)
+    old = signed_with_sha1(entity, root).certificate
+    issuing = Authority("Issuing", root)
+    assert given(issuing, old).certificates == (issuing.certificate, old)
 
 
 @pytest.mark.parametrize("below", [False, True], ids=["root", "intermediate"])
