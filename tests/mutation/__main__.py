@@ -13,7 +13,6 @@ from typing import Final
 
 import pytest
 
-from tests.mutation import removal_run
 from tests.mutation.results import ROOT, Results, reasons, report
 from tests.mutation.session import Mutation, Options
 
@@ -35,6 +34,9 @@ def main() -> int:
     add("--rules", nargs="*", metavar="ID", help="take these rules out; all, and EST-01*, do too")
     options = parser.parse_args()
     if options.rules is not None:
+        # It imports hypothesis, which pytest wants to import first where mutants are tried.
+        from tests.mutation import removal_run
+
         return removal_run.main(options.rules, options.jobs)
     patterns = options.modules or WHERE
     found = sorted({path for pattern in patterns for path in ROOT.glob(pattern)})
