@@ -156,10 +156,20 @@ def _line(node: ast.AST) -> int:
 def _changes(function: Function) -> Iterator[_Change]:
     """Yield every node of a function that can be changed, with the change."""
     for statement in _without_docstring(function.body):
+        annotations = set(_annotations(statement))
         for node in ast.walk(statement):
-            if isinstance(node, Function):
+            if isinstance(node, Function) or node in annotations:
                 continue
             yield from ((node, change) for change in _changes_of(node))
+
+
+def _annotations(statement: ast.stmt) -> Iterator[ast.AST]:
+    """Yield the nodes of annotations: types that nothing looks at while the code runs."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None:
+            yield from ast.walk(node.annotation)
+        elif isinstance(node, Function) and node.returns is not None:
+            yield from ast.walk(node.returns)
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:

@@ -20,6 +20,7 @@ from functools import lru_cache
 
 def allowed(age: int, known: bool) -> bool:
     """Return whether: a docstring == another is no comparison."""
+    limit: int | None = 18
     if age < 18:
         raise ValueError("too young")
     return known and age <= 99
@@ -59,8 +60,9 @@ def test_conditions_comparisons_and_protections_are_changed() -> None:
     }
 
 
-def test_texts_are_left_alone() -> None:
+def test_texts_and_types_are_left_alone() -> None:
     assert not any("docstring" in was or was == "'too young'" for was, _ in shown("allowed"))
+    assert not any("None" in was for was, _ in shown("allowed"))
 
 
 def test_each_mutant_has_a_key_that_stays_until_its_function_changes() -> None:
