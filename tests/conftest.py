@@ -6,7 +6,7 @@ import gc
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from est_core import Entropy, Instant
+from tests import skips
 
 # No deadline: the machines that run this are shared, and a slow example is not a wrong one.
 settings.register_profile("local", deadline=None)
@@ -59,6 +60,22 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test that is skipped where it could run."""
+    report = yield
+    skips.refuse(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Fail a module that is skipped where it could run."""
+    report = yield
+    skips.refuse(report)
+    return report
+
+
 PeerFinder = Callable[[str], str]
 
 
@@ -91,16 +108,14 @@ def entropy() -> Entropy:
 def peer() -> PeerFinder:
     """Return a finder of foreign programs and files: `peer("openssl")`, `peer("/usr/.../x.jar")`.
 
-    It returns the path, or skips the test where the peer is not installed. With
-    EST_REQUIRE_PEERS=1 the test fails instead: nothing is left unproven by accident.
+    It returns the path, or skips the test where the peer is not installed: with
+    EST_REQUIRE_PEERS=1, as every skip, a failure.
     """
 
     def find(name: str) -> str:
         path = shutil.which(name) or (name if Path(name).is_file() else None)
         if path is not None:
             return path
-        if os.environ.get("EST_REQUIRE_PEERS") == "1":
-            pytest.fail(f"{name} is not installed, and EST_REQUIRE_PEERS=1")
         pytest.skip(f"{name} is not installed")
 
     return find

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.run import Run
 from benchmarks.table import Row, Target
 
-pytest.importorskip("matplotlib", reason="the plot takes the extra dev, which .ci/run installs")
+pytest.importorskip("matplotlib", reason="it comes with the extra dev")
 
 from benchmarks.plot import drawn, main
 
