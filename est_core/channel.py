@@ -63,6 +63,11 @@ class BindingKind(Enum):
     TLS_UNIQUE = "tls-unique"
     TLS_EXPORTER = "tls-exporter"
 
+    @property
+    def links_once(self) -> bool:
+        """True if it may link one request of a connection, which then closes. RFC 9266 4.1."""
+        return self is BindingKind.TLS_EXPORTER
+
 
 _BINDING_BYTES: Final = MappingProxyType(
     {

@@ -30,7 +30,7 @@ from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_valid
 from est_core.channel import Channel
 from est_core.checks.enforcement import check_csrattrs
-from est_core.checks.pop import check_linking
+from est_core.checks.pop import BindingUse, check_linking
 from est_core.checks.renewal import OTHER_NAMES, check_renewal, public_key_der
 from est_core.credentials import AuthChallenge
 from est_core.decisions import (
@@ -82,6 +82,7 @@ class ServerSession:
     policy: ServerPolicy
     channel: Channel
     limits: Limits = field(default_factory=Limits)
+    binding_use: BindingUse = field(default_factory=BindingUse, init=False, compare=False)
 
     @checked
     def receive_request(self, request: Request, now: Instant) -> ServerExchange:
@@ -335,6 +336,7 @@ class ServerExchange:
             tolerant=self.identity.is_ra
             or self._session.policy.foreign_challenge is ForeignChallenge.IGNORE,
         )
+        self._session.binding_use.note(csr, self.channel, linked=linked)
         if self.request.operation is Operation.SIMPLEENROLL:
             return EnrollRequested(
                 label=self.request.label,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from est_core import (
+    OPERATIONS,
     Channel,
     ClientResult,
     EstUri,
@@ -43,6 +44,7 @@ class HttpLink:
         self._outgoing: tuple[bytes, ...] = ()
         self._failure: RemoteProtocolError | None = None
         self._last_status = 200
+        self._binding_is_used = False
 
     def fits(self, wanted: Connect, now: Instant) -> bool:
         """Return whether the connection may serve instead of a new one. RFC 7030 3.3.
@@ -51,10 +53,12 @@ class HttpLink:
         For a POST not after another answer than 200: libEST's server (3.2.0p) closes about 40 ms
         after a 202 and whatever is 400 or more, others after a 204 or a redirect, all without
         `Connection: close`, and a POST that is lost cannot be repeated (RFC 9110 9.2.2).
+        Never after a request that tls-exporter may have linked (RFC 9266 4.1).
         """
         maximum = wanted.config.max_version
         return (
             self._wire.is_reusable
+            and not self._binding_is_used
             and (wanted.idempotent or self._last_status == 200)
             and not self._tls.provisional
             and self._origin == wanted.uri.origin
@@ -67,14 +71,18 @@ class HttpLink:
 
         Not after a failure: a client that cannot authenticate, or did not like the server,
         terminates the connection. Nor after a bootstrap. RFC 7030 3.2.3, 3.6, 4.1.1. Nor while a
-        request is pending: `fits` would not have it again.
+        request is pending: `fits` would not have it again. RFC 9266 4.1: "MUST immediately close
+        the TLS connection after the conclusion" of what tls-exporter was used for.
         """
-        fine = self._wire.is_reusable and not self._tls.provisional
+        fine = self._wire.is_reusable and not self._tls.provisional and not self._binding_is_used
         return fine and not isinstance(result, Failed | RetryLater)
 
     def send(self, request: Request, uri: EstUri, now: Instant) -> None:
         """Begin a request. Raises LocalProtocolError for one that HTTP cannot carry."""
         head, body = httpmap.write_request(request, uri, user_agent=self._user_agent)
+        binding = self.channel.binding
+        if binding is not None and binding.kind.links_once:
+            self._binding_is_used |= OPERATIONS[request.operation].is_enrollment
         self._outgoing = (self._wire.send_request(head, body),)
 
     def outgoing(self) -> tuple[bytes, ...]:

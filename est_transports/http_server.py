@@ -28,6 +28,7 @@ from est_core import (
     Fail,
     Instant,
     LocalProtocolError,
+    Outcome,
     RemoteProtocolError,
     Response,
     ResponseReady,
@@ -273,7 +274,8 @@ class Conversation:
 
     def _respond(self, response: Response, now: Instant) -> None:
         head, body = httpmap.write(response, self._shape)
-        data = self._wire.send_response(head, body, now, close=self._stopping)
+        is_over = self._session.binding_use.is_over and response.outcome is not Outcome.CHALLENGE
+        data = self._wire.send_response(head, body, now, close=self._stopping or is_over)
         deadline = now.mono + self._config.timeouts.write_s
         self._steps.clear()  # a question that came too late to be asked
         self._steps.append(Send(data=data, deadline=deadline))

@@ -8,6 +8,7 @@ out here.
 from __future__ import annotations
 
 import binascii
+import hashlib
 import hmac
 from enum import Enum, unique
 from typing import Final
@@ -99,6 +100,43 @@ def check_linking(csr: CertRequest, channel: Channel, *, required: bool, toleran
             Fault.FORBIDDEN,
         )
     return False
+
+
+class BindingUse:
+    """What the binding of one channel has linked.
+
+    RFC 9266 4.1: tls-exporter is not to be used "for more than one authentication mechanism
+    instance on a given TLS connection", or a CSR linked by it could be replayed on that
+    connection. One CSR is one instance; sent again, say after a challenge, it is the same one.
+    RFC 5929 does not limit tls-unique so.
+    """
+
+    __slots__ = ("_first",)
+
+    def __init__(self) -> None:
+        self._first = b""
+
+    @property
+    def is_over(self) -> bool:
+        """True once the connection has to close: with the answer, unless that is a challenge."""
+        return self._first != b""
+
+    def note(self, csr: CertRequest, channel: Channel, *, linked: bool) -> None:
+        """Take down a CSR that is bound to the channel.
+
+        Raises RemoteProtocolError("pop/used-binding") for a second one where one is the most.
+        """
+        if not linked or channel.binding is None or not channel.binding.kind.links_once:
+            return
+        this = hashlib.sha256(csr.der).digest()
+        self._first = self._first or this
+        if this != self._first:
+            raise RemoteProtocolError(
+                "pop/used-binding",
+                "linking of identity and proof of possession (POP) by tls-exporter has been used "
+                "for another request: open a connection for each (RFC 9266 4.1)",
+                Fault.FORBIDDEN,
+            )
 
 
 def _likely_cause(wrong: str, channel: Channel) -> str:

@@ -194,6 +194,13 @@ AUTHENTICATION: Final = (
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(
+                code="pop/used-binding",
+                statuses=("403",),
+                cause="tls-exporter of this connection has linked another request (RFC 9266 4.1)",
+                remedy="use a connection of its own for each request that tls-exporter links",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
                 code="pop/no-binding",
                 cause="client: linking is wanted, and the connection has no channel binding",
                 remedy=(

@@ -366,6 +366,36 @@ def test_est_identity_linking_is_verified_like_challenge_password(now: Instant) 
     assert enroll(sign(both, key), now).code == "pop/mismatch"
 
 
+@pytest.mark.req("CB-018")
+def test_tls_exporter_links_one_request_of_a_connection_and_no_other(now: Instant) -> None:
+    exported = base64.b64encode(EXPORTER.data).decode()
+    on = channel(version=TlsVersion.TLS_1_3, binding=EXPORTER)
+    session = ServerSession(policy=OPEN, channel=on)
+
+    def answer(payload: bytes) -> Response:
+        request = Request(operation=Operation.SIMPLEENROLL, payload=payload)
+        return finish(session.receive_request(request, now))
+
+    assert answer(csr_der()).outcome is Outcome.OK, "not linked, and so not counted"
+    assert answer(csr_der(challenge=LINKING)).code == "pop/mismatch"
+    assert not session.binding_use.is_over
+    first = csr_der(challenge=exported)
+    assert answer(first).outcome is Outcome.OK
+    assert session.binding_use.is_over
+    assert answer(first).outcome is Outcome.OK, "the same one once more"
+    second = answer(csr_der(challenge=exported))
+    assert (second.outcome, second.code) == (Outcome.DENIED, "pop/used-binding")
+
+
+@pytest.mark.req("CB-018")
+def test_tls_unique_links_many_requests_of_a_connection(now: Instant) -> None:
+    session = ServerSession(policy=REQUIRE_POP, channel=channel())
+    for _ in range(2):
+        request = Request(operation=Operation.SIMPLEENROLL, payload=csr_der(challenge=LINKING))
+        assert finish(session.receive_request(request, now)).outcome is Outcome.OK
+    assert not session.binding_use.is_over
+
+
 def test_foreign_challenges_are_ignored_only_where_the_operator_says_so(now: Instant) -> None:
     ignore = replace(OPEN, foreign_challenge=ForeignChallenge.IGNORE)
     application = FakeApplication()

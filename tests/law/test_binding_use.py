@@ -14,6 +14,7 @@ READERS: Final = {
     "est_core.channel": "whether kind and version go together",
     "est_core.checks.pop": "the value in the CSR, written and compared",
     "est_core.testing._transport": "whether both ends of a transport have the same",
+    "est_transports.http_client": "whether the connection may serve another request",
 }
 """Modules that read the binding of a channel, and what for."""
 EXPORTERS: Final = {"est_transports.channel_facts"}

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
-from est_core import EstUri, Operation, Request, TlsVersion
+from est_core import (
+    OPERATIONS,
+    ChannelBinding,
+    CSRAttrsReceived,
+    EstUri,
+    Operation,
+    RemoteProtocolError,
+    Request,
+    TlsVersion,
+)
 from est_core.testing import FIXED_INSTANT
 from est_transports.errand import Connect
 from est_transports.http_client import HttpLink
 from est_transports.tls_context import ClientTlsConfig
 from est_transports.trust import TrustAnchors
+from tests.core.cast import BINDING, EXPORTER
 from tests.core.client_cast import reached
 from tests.pki import pki
 from tests.transports.fake_application import client_config, identity_of
@@ -25,6 +36,9 @@ WANTED = Connect(
     ),
     idempotent=True,
 )
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 def kept(version: TlsVersion = TlsVersion.TLS_1_3, status: bytes = b"204 No Content") -> HttpLink:
@@ -77,6 +91,24 @@ def test_it_does_not_serve_whoever_wants_an_older_version_of_tls() -> None:
     assert not kept(TlsVersion.TLS_1_3).fits(older, NOW)
     assert kept(TlsVersion.TLS_1_2).fits(older, NOW)
     assert kept(TlsVersion.TLS_1_2).fits(newer, NOW)
+
+
+@pytest.mark.req("CB-018")
+@pytest.mark.parametrize("operation", list(Operation))
+@pytest.mark.parametrize("binding", [None, BINDING, EXPORTER], ids=["none", "unique", "exporter"])
+def test_it_ends_with_the_request_that_tls_exporter_may_have_linked(
+    operation: Operation, binding: ChannelBinding | None
+) -> None:
+    version = TlsVersion.TLS_1_2 if binding is BINDING else TlsVersion.TLS_1_3
+    on = replace(reached(), version=version, binding=binding)
+    link = HttpLink(WANTED, on, client_config())
+    link.send(Request(operation=operation), WANTED.uri, NOW)
+    link.receive(OK, NOW)
+    with suppress(RemoteProtocolError):  # an empty answer
+        link.answer(operation, NOW)
+    used = binding is EXPORTER and OPERATIONS[operation].is_enrollment
+    assert link.fits(WANTED, NOW) is not used
+    assert link.may_stay(CSRAttrsReceived(csrattrs=None)) is not used
 
 
 def test_it_does_not_serve_a_post_after_another_answer_than_200() -> None:

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from est_core import (
     Authentication,
+    Challenge,
     Channel,
+    ChannelBinding,
     Decision,
     EnrollRequested,
     Instant,
@@ -28,10 +30,12 @@ from est_core import (
     TrustClass,
     default_policy,
 )
+from est_core.checks.pop import linking_text
 from est_core.testing import FIXED_INSTANT
 from est_transports.http_server import LINGER_BYTES, Close, Conversation, Receive, Send
 from est_transports.http_service import ServiceConfig, Timeouts
 from est_transports.service import Ask, Finished, Record, consult, notify
+from tests.core.cast import BINDING, EXPORTER, csr_der
 from tests.pki import pki
 from tests.transports.fake_application import (
     CACERTS,
@@ -548,3 +552,50 @@ def _enroll_question() -> EnrollRequested:
     assert isinstance(driver.waiting, Ask)
     assert isinstance(driver.waiting.question, EnrollRequested)
     return driver.waiting.question
+
+
+# The binding of the connection
+
+
+def linked_csr(binding: ChannelBinding) -> bytes:
+    return b64encode(csr_der(challenge=linking_text(binding)))
+
+
+@pytest.mark.req("CB-018")
+def test_the_connection_closes_after_the_request_that_tls_exporter_linked() -> None:
+    driver = Driver(channel=Channel(version=TlsVersion.TLS_1_3, binding=EXPORTER))
+    driver.run(CACERTS, enroll_request(linked_csr(EXPORTER), BASIC), CACERTS)
+    assert statuses(driver.sent) == [200, 200]
+    assert driver.sent.count(b"Connection: close") == 1
+    assert driver.closed == Close(gently=True, drain_bytes=LINGER_BYTES)
+
+
+@pytest.mark.req("CB-018")
+@pytest.mark.parametrize("linked_by", [None, BINDING], ids=["not linked", "tls-unique"])
+def test_the_connection_stays_after_another_request(linked_by: ChannelBinding | None) -> None:
+    on = Channel(version=TlsVersion.TLS_1_3, binding=EXPORTER)
+    if linked_by is not None:
+        on = Channel(version=TlsVersion.TLS_1_2, binding=linked_by)
+    body = CSR if linked_by is None else linked_csr(linked_by)
+    driver = Driver(channel=on)
+    driver.run(enroll_request(body, BASIC), CACERTS)
+    assert statuses(driver.sent) == [200, 200]
+    assert driver.closed is None
+
+
+@pytest.mark.req("CB-018")
+def test_a_challenge_is_answered_on_the_connection_that_tls_exporter_linked() -> None:
+    """An application may ask for a password after it has seen the request, which is the same."""
+    application = FakeApplication(on_enroll=lambda _question: Challenge())
+    on = Channel(version=TlsVersion.TLS_1_3, binding=EXPORTER)
+    rows = (PolicyRow(operation=Operation.SIMPLEENROLL, authentication=Authentication.OPEN),)
+    config = replace(service(timeouts=TIMES), policy=replace(default_policy(), rows=rows))
+    driver = Driver(config=config, channel=on, application=application)
+    body = linked_csr(EXPORTER)
+    driver.run(enroll_request(body))
+    assert statuses(driver.sent) == [401]
+    assert driver.closed is None
+    application.on_enroll = None
+    driver.run(enroll_request(body, BASIC))
+    assert statuses(driver.sent) == [401, 200]
+    assert driver.closed is not None

@@ -87,7 +87,7 @@ def test_the_plan_says_what_to_copy_and_what_to_fill() -> None:
 def test_subject_and_key_are_there_where_something_is_demanded_of_them_and_nowhere_else(
     subject: SubjectTemplate | None, key: KeyTypeWanted | None
 ) -> None:
-    parts = {
+    parts: dict[SubjectTemplate | None, bytes] = {
         None: b"",
         (): seq(),
         ((SubjectAttribute(type="2.5.4.3"),),): seq(tlv(0x31, seq(oid("2.5.4.3")))),
