@@ -32,7 +32,7 @@ from est_core.codec.authheader import (
     write_challenge,
 )
 from tests.damage import damaged_text
-from tests.reached import reaches, refusals
+from tests.reached import reached, reaches, refusals
 
 VECTORS: Final = Path(__file__).parents[1] / "vectors"
 LIMITS: Final = Limits()
@@ -382,13 +382,17 @@ HOSTILE: Final = st.builds(
     st.sampled_from(["", "Basic ", "Digest ", "Bearer ", digest() + ","]),
     st.text(max_size=40) | st.text("aB=\", \t\\%'*:\x80", max_size=40),
 )
+SENT: Final = ("Basic dTpw", "Bearer abc", digest(), digest(("qop", "auth")), digest(("a", "b")))
 
 
-@given(value=HOSTILE)
+@reaches(refused=20, BasicCredentials=1, DigestCredentials=5)
+@given(value=HOSTILE | damaged_text(SENT, "aB=\", \t\\%'*:\x80"))
 def test_reading_credentials_never_raises(value: str) -> None:
     credentials = parse_authorization(value, LIMITS)
     if isinstance(credentials, MalformedCredentials):
+        reached("refused")
         assert credentials.code.startswith("auth/")
+    reached(type(credentials).__name__)
 
 
 def test_truncation_at_every_character_is_malformed_or_shorter() -> None:

@@ -19,7 +19,7 @@ from est_core.coapmap import (
     write_request,
 )
 from tests.damage import damaged
-from tests.reached import reaches, refusals
+from tests.reached import reached, reaches, refusals
 
 URI = EstUri.parse("coaps://est.example")
 LIST = ResponseHead(code=Code.CONTENT, content_format=ContentFormat.LINK_FORMAT)
@@ -90,31 +90,29 @@ def test_links_and_attributes_are_bounded() -> None:
             read_links(raw)
 
 
-PIECES = [
-    "<",
-    ">",
-    "/est",
-    "/crts",
-    ";",
-    ",",
-    "rt",
-    "=",
-    '"',
-    "\\",
-    "ace.est.crts",
-    " ",
-    "%2e",
-    "//",
-    "é",
-]
+PIECES = ["<", ">", "/est", "/crts", ";", ",", "rt", "=", '"', "\\", "%2e", "//", "é", " "]
+TARGETS = ["/est/crts", "/a/sen", "/sren", "/%65st/att", "//est.example/est/skg", "/..", "/x", "/é"]
+RESOURCE_TYPES = [";rt=ace.est.crts", ';rt="ace.est.sen x"', ";rt=", "", "", ";rt"]
+ATTRIBUTES = [";ct=281", ';title="a,b"', ';x="\\""', ";y", "", ""]
+LINKS = st.builds(
+    lambda target, *attributes: f"<{target}>" + "".join(attributes),
+    st.sampled_from(TARGETS),
+    st.sampled_from(RESOURCE_TYPES),
+    st.sampled_from(ATTRIBUTES),
+)
 
 
-@given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
+@reaches(accepted=15)
+@given(
+    st.lists(LINKS, min_size=1, max_size=4).map(",".join)
+    | st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
+)
 def test_no_list_raises_anything_else_or_leads_to_no_path(text: str) -> None:
     try:
         paths = found(text)
     except RemoteProtocolError:
         return
+    reached("accepted")
     for operation in Operation:
         path = paths.path(operation, None)
         assert path

@@ -246,30 +246,44 @@ segments = st.one_of(
 )
 
 
+ODD_VALUES = {
+    "code": st.integers(0, 255),
+    "path": st.lists(segments, max_size=6).map(tuple)
+    | st.lists(segments, max_size=2).map(lambda tail: (".well-known", "est", *tail)),
+    "query": st.lists(st.text(max_size=20), max_size=3).map(tuple),
+    "content_format": st.sampled_from([None, 281, 286, 65535]),
+    "accept": st.sampled_from([281, 285, 287]) | st.integers(0, 65535),
+}
+
+
+@st.composite
+def nearly_good_heads(draw: st.DrawFn) -> RequestHead:
+    """What our own client writes, with one value changed in half of all cases."""
+    operation = draw(st.sampled_from(Operation))
+    label = draw(st.sampled_from([None, Label("lab")]))
+    asked = Request(operation=operation, label=label, payload=b"\x30\x00")
+    head, _ = coapmap.write_request(asked, URI)
+    field = draw(st.sampled_from(["", "", "", "", *ODD_VALUES]))
+    return replace(head, **{field: draw(ODD_VALUES[field])}) if field else head
+
+
+@reaches(refused=30, read=7, payload=2)
 @given(
-    head=st.builds(
-        RequestHead,
-        code=st.one_of(st.sampled_from([1, 2]), st.integers(min_value=0, max_value=255)),
-        path=st.one_of(
-            st.lists(segments, max_size=6).map(tuple),
-            st.lists(segments, max_size=2).map(lambda tail: (".well-known", "est", *tail)),
-        ),
-        query=st.lists(st.text(max_size=20), max_size=3).map(tuple),
-        content_format=st.one_of(st.none(), st.sampled_from([286, 281])),
-        accept=st.one_of(st.none(), st.integers(min_value=0, max_value=65535)),
-    ),
-    payload=st.binary(max_size=50),
+    head=nearly_good_heads() | st.builds(RequestHead, **ODD_VALUES),
+    payload=st.binary(max_size=50).map(lambda rest: b"\x30" + rest) | st.binary(max_size=50),
 )
 def test_no_request_raises_anything(head: RequestHead, payload: bytes) -> None:
     coapmap.discover(head, policy=POLICY, limits=LIMITS)
     refusal = check(head)
     if refusal is not None:
+        reached("refused")
         coapmap.write(refusal, coapmap.reply_shape(head))
         return
     try:
-        coapmap.read(head, payload, limits=LIMITS)
+        request, _ = coapmap.read(head, payload, limits=LIMITS)
     except RemoteProtocolError as error:
         raise AssertionError("check_head let a path pass that names nothing") from error
+    reached("read", *(["payload"] if request.payload == payload != b"" else []))
 
 
 # The answer
@@ -405,7 +419,8 @@ def test_a_redirect_and_a_success_of_nothing_are_not_for_servers_to_send() -> No
             coapmap.write(response, USUAL)
 
 
-@given(reason=st.text(max_size=400))
+@reaches(whole=15, cut=15)
+@given(reason=st.text(max_size=400) | st.text("aé€\U0001f600", min_size=80, max_size=400))
 def test_a_text_is_cut_between_characters(reason: str) -> None:
     response = Response(
         operation=None, outcome=Outcome.FAULT, fault=Fault.INTERNAL, reason=reason
@@ -415,6 +430,7 @@ def test_a_text_is_cut_between_characters(reason: str) -> None:
     assert reason.encode("utf-8", "replace").startswith(payload)
     if len(reason) > coapmap.DIAGNOSTIC_BYTES:
         assert len(payload) > coapmap.DIAGNOSTIC_BYTES - 4
+    reached("whole" if payload == reason.encode("utf-8", "replace") else "cut")
 
 
 # Discovery

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core._error_text import error_text
+from tests.reached import reached, reaches
 
 CHARS = 60
 
@@ -78,9 +79,11 @@ MARKUP = st.lists(
 ).map("".join)
 
 
+@reaches(shown=30, cut=10)
 @given(body=MARKUP.map(str.encode) | st.binary(max_size=200), chars=st.integers(1, 40))
 def test_whatever_came_can_be_printed_and_is_no_longer_than_said(body: bytes, chars: int) -> None:
     for content_type in ("", "text/html"):
         shown = error_text(body, chars, content_type)
         assert shown == "" or shown.isprintable()
         assert len(shown) <= chars
+        reached(*(["shown"] if shown else []), *(["cut"] if len(shown) == chars else []))

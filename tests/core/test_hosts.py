@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core.checks.hosts import ProtectedHosts, address_in, canonical_host, hosts_claimed
+from tests.damage import damaged_text
+from tests.reached import reached, reaches
 
 LOCAL = ProtectedHosts.of(["localhost", "127.0.0.1", "::1"])
 FAR = ProtectedHosts.of(["est.example.com", "192.0.2.7", "2001:db8::7"])
@@ -47,6 +49,10 @@ def ipv6_spellings(draw: st.DrawFn, number: int) -> str:
     return f"[{text}]" if draw(st.booleans()) else text
 
 
+def bits(number: int) -> st.SearchStrategy[int]:
+    return st.integers(0, number - 1).map(lambda bit: 1 << bit)
+
+
 def carriers(number: int) -> list[str]:
     """Return the IPv6 addresses that only stand for an IPv4 one."""
     v4 = ipaddress.IPv4Address(number)
@@ -77,14 +83,16 @@ def test_all_spellings_of_an_ipv6_address_are_one(data: st.DataObject, number: i
     assert canonical_host(first) == canonical_host(second)
 
 
-@given(one=st.integers(0, 2**32 - 1), other=st.integers(0, 2**32 - 1))
-def test_other_addresses_are_others(one: int, other: int) -> None:
+@given(one=st.integers(0, 2**32 - 1), change=st.just(0) | bits(32))
+def test_other_addresses_are_others(one: int, change: int) -> None:
+    other = one ^ change
     texts = [str(ipaddress.IPv4Address(number)) for number in (one, other)]
     assert (canonical_host(texts[0]) == canonical_host(texts[1])) == (one == other)
 
 
-@given(one=st.integers(0, 2**128 - 1), other=st.integers(0, 2**128 - 1))
-def test_other_ipv6_addresses_are_others(one: int, other: int) -> None:
+@given(one=st.integers(0, 2**128 - 1), change=st.just(0) | bits(127))
+def test_other_ipv6_addresses_are_others(one: int, change: int) -> None:
+    other = one ^ change
     # Only those of the transition networks stand for others, and for one IPv4 address each.
     texts = [str(ipaddress.IPv6Address(number | 1 << 127)) for number in (one, other)]
     same = one | 1 << 127 == other | 1 << 127
@@ -162,11 +170,23 @@ def test_two_hosts_are_two(one: str, other: str) -> None:
     assert canonical_host(one) != canonical_host(other)
 
 
-@given(text=st.text(max_size=80))
+HOST_TEXTS = (
+    "EST.Example.Com.",
+    "https://u@127.1:8443/x",
+    "[::FFFF:192.0.2.7]",
+    "0x7f000001",
+    "b\u00fccher.example",
+    "2002:7f00:1::1%eth0",
+)
+
+
+@reaches(changed=30, host=30)
+@given(text=st.text(max_size=80) | damaged_text(HOST_TEXTS, "aA0.:[]/@%\u3002\u00df"))
 def test_any_text_has_a_form_which_is_its_own(text: str) -> None:
     form = canonical_host(text)
     assert canonical_host(form) == form
-    hosts_claimed(text)
+    claimed = hosts_claimed(text)
+    reached(*(["changed"] if form != text else []), *(["host"] if claimed else []))
 
 
 def test_what_is_too_long_to_be_a_host_is_left_alone() -> None:

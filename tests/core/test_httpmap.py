@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Final
 
 import pytest
 from hypothesis import given
@@ -32,6 +33,7 @@ from est_core import (
     httpmap,
 )
 from tests.core.golden import answers
+from tests.damage import damaged
 from tests.reached import reached, reaches, refusals
 
 LIMITS = Limits()
@@ -321,32 +323,61 @@ def test_what_clients_send_besides_is_let_pass(head: httpmap.RequestHead) -> Non
     assert check(head) is None
 
 
-@given(
-    method=st.binary(max_size=10),
-    target=st.one_of(st.binary(max_size=80), st.from_regex(rb"/\.well-known/est/.{0,40}")),
-    headers=st.lists(
-        st.tuples(
-            st.sampled_from(
-                [b"content-type", b"content-length", b"expect", b"authorization", b"user-agent"]
-            ),
-            st.binary(max_size=60),
-        ),
-        max_size=6,
-    ),
-    body=st.binary(max_size=200),
+FIELDS: Final = {
+    b"content-type": (b"application/pkcs10", b"application/pkcs10; a=b", b"text/html"),
+    b"content-length": (b"7", b"0", b"65537"),
+    b"content-transfer-encoding": (b"base64", b"binary"),
+    b"expect": (b"100-continue",),
+    b"authorization": (b"Basic dTpw", b'Digest username="u"'),
+    b"accept": (b"application/pkcs7-mime", b"text/*;q=0"),
+    b"user-agent": (b"est",),
+}
+TARGETS: Final = tuple(
+    b"/.well-known/est/" + last
+    for last in (b"cacerts", b"csrattrs", b"simpleenroll", b"lab/simpleenroll", b"simplereenroll")
 )
+CARRIED: Final = (base64.b64encode(b"\x30\x03\x02\x01\x00") + b"\n", b"\x30\x00", b"MAA=", b"x")
+
+fields = st.sampled_from(list(FIELDS)).flatmap(
+    lambda name: st.tuples(st.just(name), damaged(FIELDS[name], changes=1) | st.binary(max_size=60))
+)
+
+
+@st.composite
+def nearly_good_heads(draw: st.DrawFn) -> httpmap.RequestHead:
+    """What our own client writes, with a field added or the target damaged, or as it is."""
+    operation = draw(st.sampled_from(Operation))
+    asked = Request(operation=operation, payload=b"\x30\x00")
+    head, _ = httpmap.write_request(asked, URI)
+    match draw(st.sampled_from(["", "", "", "method", "target", "field", "field"])):
+        case "method":
+            return replace(
+                head, method=draw(st.sampled_from([b"GET", b"POST"]) | st.binary(max_size=9))
+            )
+        case "target":
+            return replace(head, target=draw(damaged(TARGETS, changes=1) | st.binary(max_size=80)))
+        case "field":
+            return with_header(head, *draw(fields))
+    return head
+
+
+@reaches(refused=15, read=30, payload=3)
+@given(head=nearly_good_heads(), body=damaged(CARRIED) | st.binary(max_size=200))
 def test_no_head_and_no_body_raises_anything_but_our_error(
-    method: bytes, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes
+    head: httpmap.RequestHead, body: bytes
 ) -> None:
-    head = httpmap.RequestHead(method=method, target=target, headers=tuple(headers))
     refusal = check(head)
     if refusal is not None:
+        reached("refused")
         httpmap.write(refusal, httpmap.reply_shape(head))
         return
     try:
-        httpmap.read(head, body, limits=LIMITS)
+        request, _ = httpmap.read(head, body, limits=LIMITS)
     except RemoteProtocolError as error:
         raise AssertionError("check_head let a target pass that names nothing") from error
+    reached("read")
+    if isinstance(request.payload, bytes) and request.payload:
+        reached("payload")
 
 
 # The body and the credentials

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -22,7 +23,9 @@ from est_core.events import Enrolled, Failed
 from tests.core.asn1.build import spki
 from tests.core.cast import FakeApplication, info
 from tests.core.client_cast import Network, own_key, pair, session
+from tests.damage import damaged
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, Key, new_key, pki
+from tests.reached import reached, reaches
 
 NOW = HOUR_AGO + timedelta(hours=2)
 KEY = new_key()
@@ -215,13 +218,24 @@ def test_what_csr_attributes_put_into_a_request_is_told() -> None:
     assert "2.5.4.5" in other.text
 
 
-@given(
-    der=st.binary(max_size=40),
-    oid=st.sampled_from(["2.5.29.17", "2.5.29.15", "2.5.29.19", "2.5.29.37"]),
+CONTENTS = (
+    x509.SubjectAlternativeName([DNS("a.example"), DNS("b.example")]),
+    usage("key_cert_sign"),
+    A_CA,
+    x509.ExtendedKeyUsage([SERVER]),
 )
-def test_nothing_in_a_certificate_raises(der: bytes, oid: str) -> None:
-    got = issued(x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), der))
+
+
+@reaches(read=8)
+@given(data=st.data())
+def test_nothing_in_a_certificate_raises(data: st.DataObject) -> None:
+    content = data.draw(st.sampled_from(CONTENTS))
+    der = data.draw(damaged([content.public_bytes()]))
+    got = issued(x509.UnrecognizedExtension(content.oid, der))
     issued_differences(asked(), got, now=NOW)
+    with suppress(ValueError):
+        assert got.extensions
+        reached("read")
 
 
 # --- In an exchange --------------------------------------------------------------------------

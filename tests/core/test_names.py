@@ -24,8 +24,8 @@ from est_core.checks.names import (
     same_name,
     strings_in,
 )
-from tests.damage import damaged
-from tests.reached import reaches, refusals
+from tests.damage import damaged, damaged_text
+from tests.reached import reached, reaches, refusals
 
 LIMITS = Limits()
 OIDS = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.SERIAL_NUMBER)
@@ -83,10 +83,39 @@ def test_all_spellings_of_a_name_are_one(data: st.DataObject, parts: Parts) -> N
     assert look_alike(one, three)
 
 
-@given(data=st.data(), one=PARTS.filter(distinct), other=PARTS.filter(distinct))
-def test_other_names_are_others(data: st.DataObject, one: Parts, other: Parts) -> None:
+@st.composite
+def neighbours(draw: st.DrawFn) -> tuple[Parts, Parts]:
+    """Two names that differ in at most one part: its type, a word, its place, or that it is."""
+    one = draw(PARTS.filter(distinct))
+    other = [[(oid, list(words)) for oid, words in rdn] for rdn in one]
+    if other and draw(st.booleans()):
+        rdn = draw(st.sampled_from(other))
+        at = draw(st.integers(0, len(rdn) - 1))
+        _, words = rdn[at]
+        match draw(st.integers(0, 4)):
+            case 0:
+                rdn[at] = (draw(st.sampled_from(OIDS)), words)
+            case 1:
+                words[draw(st.integers(0, len(words) - 1))] = draw(WORDS)
+            case 2:
+                words.append(draw(WORDS))
+            case 3:
+                other.reverse()
+            case _:
+                other.remove(rdn)
+    return one, other
+
+
+@reaches(same=20, other=20)
+@given(
+    data=st.data(),
+    two=(neighbours() | st.tuples(PARTS, PARTS)).filter(lambda two: all(map(distinct, two))),
+)
+def test_other_names_are_others(data: st.DataObject, two: tuple[Parts, Parts]) -> None:
+    one, other = two
     names = data.draw(spelled(one)), data.draw(spelled(other))
     assert same_name(*names) == (folded(one) == folded(other))
+    reached("same" if folded(one) == folded(other) else "other")
 
 
 def common(text: str) -> x509.Name:
@@ -182,10 +211,22 @@ def test_alternative_names_are_a_set_and_none_is_the_empty_one() -> None:
     assert canonical_general_names(None, LIMITS) == frozenset()
 
 
-@given(text=st.text(max_size=40))
+ADDRESSES = (
+    "Root@EST.Example.",
+    "a@127.1",
+    "HTTPS://U@EST.example:443/X",
+    "urn:A:B",
+    "coaps://[::FFFF:192.0.2.7]/a",
+)
+
+
+@reaches(mailbox=20, uri=20)
+@given(text=st.text(max_size=40) | damaged_text(ADDRESSES, "aA.@:/[]0%"))
 def test_the_forms_of_mailboxes_and_uris_are_their_own(text: str) -> None:
-    assert canonical_mailbox(canonical_mailbox(text)) == canonical_mailbox(text)
-    assert canonical_uri(canonical_uri(text)) == canonical_uri(text)
+    mailbox, uri = canonical_mailbox(text), canonical_uri(text)
+    assert canonical_mailbox(mailbox) == mailbox
+    assert canonical_uri(uri) == uri
+    reached(*(["mailbox"] if mailbox != text else []), *(["uri"] if uri != text else []))
 
 
 def test_strings_are_found_at_any_depth() -> None:

@@ -19,6 +19,8 @@ from est_core.codec.retry import (
     parse_retry_after,
     retry_at,
 )
+from tests.damage import damaged_text
+from tests.reached import reached, reaches
 
 NOW: Final = Instant(mono=1000.0, wall=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 EXAMPLE: Final = datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)  # the date of RFC 9110 5.6.7
@@ -204,9 +206,19 @@ def test_writes_dates_as_the_standard_library_does(moment: datetime) -> None:
     assert format_http_date(moment) == email.utils.format_datetime(moment, usegmt=True)
 
 
-@given(value=st.text(max_size=50) | st.text("0123456789:- GMTSunNov,", max_size=35))
+GOOD_VALUES: Final = (
+    "120",
+    "Sun, 06 Nov 1994 08:49:37 GMT",
+    "Sunday, 06-Nov-94 08:49:37 GMT",
+    "Sun Nov  6 08:49:37 1994",
+)
+
+
+@reaches(seconds=3, date=8, unread=20)
+@given(value=st.text(max_size=50) | damaged_text(GOOD_VALUES, "0123456789:- GMTSunNov,"))
 def test_reading_never_raises_and_the_answer_can_be_waited_for(value: str) -> None:
     found = parse_retry_after(value, NOW)
+    reached({int: "seconds", datetime: "date"}.get(type(found), "unread"))
     at = retry_at(found, NOW, Limits())
     assert Limits().retry_after_min_s <= at.mono - NOW.mono <= Limits().retry_after_max_s
 

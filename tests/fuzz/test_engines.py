@@ -24,7 +24,9 @@ from fuzz.session import Found, Plan, Session, TookTooLong, broken_on
 from fuzz.target import Shape, Target
 from fuzz.targets import TARGETS
 from fuzz.tree import parse
+from tests.damage import damaged
 from tests.law.sources import ROOT
+from tests.reached import reached, reaches
 
 REQUEST = (ROOT / "tests/vectors/rfc7030/a4-serverkeygen-request.der").read_bytes()
 
@@ -288,10 +290,15 @@ def test_choices_are_in_range_and_the_first_ones_at_the_end(data: bytes, below: 
     assert (choices.part(), choices.rest()) == (b"", b"")
 
 
-@given(data=st.binary(max_size=60))
+TREES = (REQUEST, b"\x30\x81\x03\x02\x01\x01", b"\x30\x80\0\0")
+
+
+@reaches(tree=15)
+@given(data=damaged(TREES) | st.binary(max_size=60))
 def test_a_tree_is_written_as_it_was_read_but_for_the_form_of_lengths(data: bytes) -> None:
     tree = parse(data)
     if tree is not None:
+        reached("tree")
         written = b"".join(node.der() for node in tree)
         again = parse(written)
         assert again is not None
@@ -322,12 +329,14 @@ def test_a_changed_element_leaves_the_lengths_around_it_right() -> None:
     assert all(parse(each) is not None for each in changed)
 
 
-@given(data=st.binary(max_size=200))
+@reaches(failed=30)
+@given(data=st.binary(max_size=200) | st.lists(st.sampled_from(b"\0\1\2"), max_size=80).map(bytes))
 def test_shrinking_keeps_what_fails_and_nothing_else(data: bytes) -> None:
     def fails(smaller: bytes) -> bool:
         return smaller.count(b"\0") >= 2
 
     if fails(data):
+        reached("failed")
         assert shrunk(data, fails) == b"\0\0"
 
 

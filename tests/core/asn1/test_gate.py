@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +13,7 @@ from est_core._limits import Limits
 from est_core.asn1 import _der
 from est_core.asn1.csrattrs import ObjectId, parse_csrattrs
 from tests.core.asn1.build import attribute, seq, tlv
+from tests.reached import reached, reaches, refusals
 
 LIMITS = Limits()
 
@@ -161,6 +161,7 @@ def gate(check: Callable[[], None]) -> tuple[str, str]:
     return "", ""
 
 
+@reaches(accepted=10, too_much=15, refused=20)
 @settings(max_examples=300)
 @given(
     der=nearly_der(),
@@ -171,9 +172,18 @@ def test_the_short_look_at_a_good_request_spares_no_other_its_refusal(
 ) -> None:
     walked = gate(lambda: _der._walk_untrusted(der, limits, limits.body_bytes, ber=False))
     assert gate(lambda: _der.check_der(der, limits)) == walked
+    code, _ = walked
+    match code:
+        case "":
+            reached("accepted")
+        case "der/too-many-nodes" | "der/too-deep":
+            reached("too_much")
+        case _:
+            reached("refused")
 
 
-@given(der=st.binary(max_size=512))
+@reaches(read=20)
+@given(der=nearly_der() | st.binary(max_size=512))
 def test_only_our_error_escapes_the_gate(der: bytes) -> None:
-    with suppress(RemoteProtocolError):
+    with refusals("der/"):
         parse_csrattrs(der, LIMITS)
