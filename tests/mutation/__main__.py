@@ -9,11 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from datetime import UTC, datetime
 from typing import Final
 
 import pytest
 
-from tests.mutation.results import ROOT, Results, reasons, report
+from tests.mutation.reasons import reasons
+from tests.mutation.record import keep
+from tests.mutation.results import ROOT, Results, report
 from tests.mutation.session import Mutation, Options
 
 WHERE: Final = ("est_core/**/*.py", "est_transports/**/*.py")
@@ -31,6 +34,7 @@ def main() -> int:
     add("--again", action="store_true", help="try those again that nobody noticed")
     add("--tests", nargs="+", default=["tests"], help="where tests are looked for")
     add("--report", action="store_true", help="print what is known, and try nothing")
+    add("--keep", action="store_true", help="write what is known into the record of the sources")
     add("--rules", nargs="*", metavar="ID", help="take these rules out; all, and EST-01*, do too")
     options = parser.parse_args()
     if options.rules is not None:
@@ -45,6 +49,10 @@ def main() -> int:
     modules = [path.relative_to(ROOT) for path in found]
     if options.report:
         print("\n".join(report(modules, Results(), reasons())))
+        return 0
+    if options.keep:
+        today = datetime.now(UTC).date().isoformat()
+        print(keep(modules, Results(), today, options.sample), "modules")
         return 0
     os.environ["CI"] = "1"  # the profile of hypothesis whose examples stay the same
     plugin = Mutation(

@@ -1,24 +1,19 @@
-"""What became of each mutant, and the page that says so: a score for each module, and survivors.
-
-A survivor is answered for in `survivors.toml`, by its key: why no test can notice it, because the
-change changes nothing that anybody could see. One without a reason is a test that is missing.
-"""
+"""What became of each mutant in the runs on this machine, and a report of it in Markdown."""
 
 from __future__ import annotations
 
 import json
-import tomllib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from tests.mutation.operators import Mutant, mutants_of
+from tests.mutation.reasons import Reason
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 STATE: Final = ROOT / ".mutation"
 RESULTS: Final = STATE / "results.jsonl"
-REASONS: Final = Path(__file__).with_name("survivors.toml")
 
 KILLED: Final = "killed"
 """A test failed, or the process ended."""
@@ -28,7 +23,7 @@ UNREACHED: Final = "unreached"
 """No test reaches the line: code that runs at import, in child processes only, or never."""
 TIMEOUT: Final = "timeout"
 """It did not come to an end, which whoever waits notices."""
-_NOTICED: Final = (KILLED, TIMEOUT)
+NOTICED: Final = (KILLED, TIMEOUT)
 
 
 class Results:
@@ -57,18 +52,13 @@ class Results:
             print(f"{status} {mutant.key}: {mutant}", flush=True)
 
 
-def reasons(file: Path = REASONS) -> dict[str, str]:
-    """Return why a survivor changes nothing that anybody could see, by its key."""
-    return dict(tomllib.loads(file.read_text("utf-8"))) if file.is_file() else {}
-
-
-def report(modules: Sequence[Path], results: Results, known: dict[str, str]) -> Iterator[str]:
-    """Yield the lines of a table in Markdown, and below it the survivors that nobody answers for.
+def report(modules: Sequence[Path], results: Results, known: Mapping[str, Reason]) -> Iterator[str]:
+    """Yield the lines of a table, and below it what nobody noticed and no reason is given for.
 
     The score is the share of mutants that were noticed, of those that were tried and that a test
     could notice.
     """
-    yield "| module | mutants | tried | noticed | answered for | unreached | score |"
+    yield "| module | mutants | tried | noticed | equivalent | unreached | score |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     missed: list[str] = []
     for path in modules:
@@ -77,16 +67,13 @@ def report(modules: Sequence[Path], results: Results, known: dict[str, str]) -> 
         counts = Counter(status for status in found.values() if status is not None)
         if not counts:
             continue
-        equal = sum(1 for each, status in found.items() if status == SURVIVED and each.key in known)
-        noticed = sum(counts[status] for status in _NOTICED)
-        could = noticed + counts[SURVIVED] - equal
+        noticed = sum(counts[status] for status in NOTICED)
+        unnoticed = [each for each, status in found.items() if status in (SURVIVED, UNREACHED)]
+        equal = sum(1 for each in unnoticed if each.key in known and known[each.key].equivalent)
+        could = counts.total() - equal
         score = f"{100 * noticed / could:.0f} %" if could else "-"
         numbers = (len(mutants), counts.total(), noticed, equal, counts[UNREACHED])
         yield f"| `{path}` | {' | '.join(map(str, numbers))} | {score} |"
-        missed += [
-            f"{each.key}: {each}"
-            for each, status in found.items()
-            if status == SURVIVED and each.key not in known
-        ]
+        missed += [f"{each.key}: {each}" for each in unnoticed if each.key not in known]
     yield ""
     yield from missed

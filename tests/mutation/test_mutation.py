@@ -11,6 +11,7 @@ import pytest
 
 from tests.mutation import replacement
 from tests.mutation.operators import Mutant, mutants_of, mutated_module, sampled
+from tests.mutation.reasons import Reason
 from tests.mutation.results import SURVIVED, Results, report
 
 SOURCE = '''"""A module."""
@@ -142,6 +143,7 @@ def test_results_are_kept_and_reported(
     score = f"{100 * (count - 1) / count:.0f} %"
     assert f"| `door.py` | {count} | {count} | {count - 1} | 0 | 0 | {score} |" in lines
     assert lines[-1].startswith(mutants[0].key)
-    answered = list(report([Path("door.py")], again, {mutants[0].key: "it is the same"}))
+    same = Reason(text="it is the same", equivalent=True)
+    answered = list(report([Path("door.py")], again, {mutants[0].key: same}))
     assert f"| {count - 1} | 1 | 0 | 100 % |" in answered[2]
     assert answered[-1] == ""
