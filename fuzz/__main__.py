@@ -18,6 +18,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Final, TypeVar
 
+from fuzz.coverage import Lines
 from fuzz.engines import ENGINES, best
 from fuzz.findings import DIRECTORY, Finding
 from fuzz.session import Found, Plan, Reported, Session, broken_on
@@ -112,7 +113,8 @@ def _fuzz(target: Target, plan: Plan, directory: Path) -> int:
             file = directory / "NOT-WRITTEN"
         print(finding.text(file), flush=True)
 
-    session = Session(target, plan, report=report)
+    lines = Lines(target.modules) if target.modules else None
+    session = Session(target, plan, report=report, lines=lines)
     code = 0
     try:
         ENGINES[plan.engine](session)
@@ -131,7 +133,7 @@ def _fuzz(target: Target, plan: Plan, directory: Path) -> int:
 def _repeat(target: Target, plan: Plan, file: Path, data: bytes) -> int:
     outcome = broken_on(target, data)
     if not isinstance(outcome, BaseException):
-        print(f"{target.name}: {outcome}")
+        print(f"{target.name}: {outcome.text} ({outcome.reach.name.lower()})")
         return 0
     finding = Finding(
         target=target,

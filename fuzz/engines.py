@@ -18,24 +18,35 @@ from fuzz.mutation import Mutator
 from fuzz.session import Found, Reported, Session
 
 ENTIRELY_RANDOM: Final = 0.02
+FROM_GOOD: Final = 0.5
 _BATCH: Final = 200
-_COUNTS: Final = struct.Struct("QQ")
+_COUNTS: Final = struct.Struct("5Q")
 
 Engine = Callable[[Session], None]
 
 
 def by_mutation(session: Session) -> None:
-    """Run the seeds as they are, then changed ones. The same seed gives the same inputs."""
+    """Run the seeds as they are, then changed ones. The same seed gives the same inputs.
+
+    Half of the inputs come from one that was accepted: most of the pool is what was refused, each
+    for another reason, and with a change more it is refused again. Where a number of inputs is
+    given, half of them are changed ones, however many seeds there are.
+    """
     chance = Random(f"{session.target.name} {session.plan.seed}")
     mutator = Mutator(chance, session.target)
-    for seed in chance.sample(session.pool, len(session.pool)):
+    first = len(session.pool)
+    if session.plan.runs is not None:
+        first = min(first, -(-session.plan.runs // 2))
+    for seed in chance.sample(session.pool, first):
         if session.goes_on:
             session.attempt(seed)
     while session.goes_on:
         if chance.random() < ENTIRELY_RANDOM:
             data = chance.randbytes(chance.randrange(64))
         else:
-            data = mutator.mutate(chance.choice(session.pool), chance.choice(session.pool))
+            is_good = session.good and chance.random() < FROM_GOOD
+            data = chance.choice(session.good if is_good else session.pool)
+            data = mutator.mutate(data, chance.choice(session.pool))
         session.attempt(data)
 
 
@@ -91,7 +102,10 @@ def by_atheris(session: Session) -> None:
         if child == 0:
             _run_atheris(session, corpus, counts)
         _, status = os.waitpid(child, 0)
-        session.statistics.executions, session.statistics.outcomes = _COUNTS.unpack(counts[:])
+        ours = session.statistics
+        ours.executions, ours.outcomes, ours.passed, ours.accepted, ours.lines = _COUNTS.unpack(
+            counts[:]
+        )
     session.statistics.seconds = session.elapsed_s
     if os.waitstatus_to_exitcode(status) != 0:
         raise Reported
@@ -109,7 +123,10 @@ def _run_atheris(session: Session, corpus: str, counts: mmap.mmap) -> NoReturn:
             session.report(found.finding)
             os._exit(1)  # all that atheris does with an exception is print it and exit with 77
         finally:
-            counts[:] = _COUNTS.pack(session.statistics.executions, session.statistics.outcomes)
+            ours = session.statistics
+            counts[:] = _COUNTS.pack(
+                *(ours.executions, ours.outcomes, ours.passed, ours.accepted, ours.lines)
+            )
 
     def changed(data: bytes, max_bytes: int, number: int) -> bytes:
         chance = Random(number)

@@ -23,9 +23,16 @@ _NUMBERS: Final = (0, 1, 127, 128, 255, 256, 65535, 65536, 2**31, 2**32, 2**63, 
 _DIGITS: Final = re.compile(rb"[0-9]+")
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]{12,}={0,2}")
 _LENGTH: Final = re.compile(rb"(?i)(content-length: *)[0-9]+(.*?\r?\n\r?\n)", re.DOTALL)
+_KINDS: Final = (
+    b"abcdefghijklmnopqrstuvwxyz",
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    b"0123456789",
+    b" \t\r\n",
+    b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~",
+)
 _TAGS: Final = (0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x0C, 0x13, 0x16, 0x1E, 0x24, 0x30, 0x31)
 _CONTEXT_TAGS: Final = (0x80, 0x82, 0x86, 0xA0, 0xA1, 0xA3)
-_STEPS: Final = (1, 1, 1, 2, 2, 3, 4)
+_STEPS: Final = (1, 1, 1, 1, 1, 2, 2, 3, 4)
 _RUNS: Final = (1, 4, 16, 64)
 _SHAPELY: Final = 0.75
 """How often the shape of an input is respected."""
@@ -75,6 +82,14 @@ class Mutator:
         if self._chance.random() < 0.7:
             octet = self._chance.choice(_OCTETS)
         return data[:at] + bytes((octet,)) + data[at + 1 :]
+
+    def replace(self, data: bytes, _other: bytes) -> bytes:
+        """Put a character of the same kind in the place of one: a digit for a digit."""
+        if not data:
+            return data
+        at = self._chance.randrange(len(data))
+        kind = next((kind for kind in _KINDS if data[at] in kind), data)
+        return data[:at] + bytes((self._chance.choice(kind),)) + data[at + 1 :]
 
     def insert(self, data: bytes, _other: bytes) -> bytes:
         """Put in a word, or a few octets."""
@@ -172,6 +187,18 @@ class Mutator:
                 content = node.inner()
                 node.children, node.content = None, chance.choice(_PLAIN)(self, content, content)
 
+    def leaf(self, data: bytes, _other: bytes) -> bytes:
+        """Change one octet inside an element of DER that holds no others."""
+        tree = parse(data)
+        if not tree:
+            return self.flip(data, b"")
+        leaves = [node for root in tree for node in root.walk() if node.content]
+        if leaves:
+            node = self._chance.choice(leaves)
+            change = self._chance.choice((Mutator.flip, Mutator.overwrite, Mutator.replace))
+            node.content = change(self, node.content, b"")
+        return b"".join(node.der() for node in tree)
+
     def inside(self, data: bytes, other: bytes) -> bytes:
         """Change the DER that stands somewhere as base64."""
         found = list(_BASE64.finditer(data))
@@ -183,8 +210,9 @@ class Mutator:
         except binascii.Error:
             return self.flip(data, b"")
         theirs = _BASE64.search(other)
+        change = self._chance.choice((Mutator.element, Mutator.leaf))
         try:
-            octets = self.element(octets, binascii.a2b_base64(theirs[0]) if theirs else other)
+            octets = change(self, octets, binascii.a2b_base64(theirs[0]) if theirs else other)
         except binascii.Error:
             octets = self.element(octets, other)
         text = binascii.b2a_base64(octets, newline=False)
@@ -214,6 +242,8 @@ class Mutator:
 _PLAIN: Final[tuple[Change, ...]] = (
     Mutator.flip,
     Mutator.overwrite,
+    Mutator.replace,
+    Mutator.replace,
     Mutator.insert,
     Mutator.delete,
     Mutator.truncate,
@@ -222,15 +252,15 @@ _PLAIN: Final[tuple[Change, ...]] = (
     Mutator.swap,
     Mutator.number,
 )
-_INSIDE_PARTS: Final[tuple[Change, ...]] = (*_PLAIN, Mutator.element, Mutator.inside)
+_INSIDE_PARTS: Final[tuple[Change, ...]] = (*_PLAIN, Mutator.element, Mutator.leaf, Mutator.inside)
 _CHANGES: Final[tuple[Change, ...]] = (
     *_PLAIN,
-    *(Mutator.line, Mutator.element, Mutator.inside, Mutator.parts),
+    *(Mutator.line, Mutator.element, Mutator.leaf, Mutator.inside, Mutator.parts),
 )
 _CHANGES_OF_SHAPE: Final[Mapping[Shape, tuple[Change, ...]]] = MappingProxyType(
     {
         Shape.PLAIN: _PLAIN,
-        Shape.DER: (Mutator.element,),
+        Shape.DER: (Mutator.element, Mutator.leaf),
         Shape.LINES: (Mutator.line, Mutator.line, Mutator.number, Mutator.inside),
         Shape.PARTS: (Mutator.parts,),
     }

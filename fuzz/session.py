@@ -7,13 +7,14 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
+from fuzz.coverage import Lines
 from fuzz.findings import Finding, kind_of, shrunk
-from fuzz.target import Target
+from fuzz.target import Reach, Result, Target
 
 INPUT_S: Final = 1.0
 """The CPU time one input may take. CPU time, for others may be at work on the machine."""
@@ -52,33 +53,59 @@ class Plan:
 
 @dataclass(slots=True)
 class Statistics:
-    """What a run came to."""
+    """What a run came to: how many inputs, ends of them, inputs past the gate, inputs accepted."""
 
     executions: int = 0
     seconds: float = 0.0
     outcomes: int = 0
+    passed: int = 0
+    accepted: int = 0
+    lines: int = 0
+    lines_of: int = 0
+
+    def share(self, count: int) -> float:
+        """Return how many in a hundred inputs that is."""
+        return 100 * count / self.executions if self.executions else 0.0
+
+    def count(self, result: Result) -> None:
+        """Count what came of one input."""
+        self.passed += result.reach is not Reach.STOPPED
+        self.accepted += result.reach is Reach.ACCEPTED
 
     def line(self, target: Target) -> str:
         """Return one line for people."""
         rate = self.executions / self.seconds if self.seconds else 0.0
+        lines = f", {self.lines} of {self.lines_of} lines" if self.lines_of else ""
         return (
             f"{target.name}: {self.executions} executions in {self.seconds:.1f} s, "
-            f"{rate:.0f}/s, {self.outcomes} outcomes"
+            f"{rate:.0f}/s, {self.outcomes} outcomes, {self.share(self.passed):.0f} % past the "
+            f"gate, {self.share(self.accepted):.0f} % accepted{lines}"
         )
 
 
 class Session:
     """One run. Engines call `attempt` for every input while `goes_on`. Found is for `report`.
 
-    `pool` holds the inputs worth changing: the seeds, and whatever led to a new outcome.
+    `pool` holds the inputs worth changing: the seeds, and whatever led to a new outcome; `good` are
+    those of them that were accepted. `lines` counts what is reached, where it is given.
     """
 
-    def __init__(self, target: Target, plan: Plan, *, report: Callable[[Finding], None]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        plan: Plan,
+        *,
+        report: Callable[[Finding], None],
+        lines: Lines | None = None,
+    ) -> None:
         self.target = target
         self.plan = plan
         self.report = report
-        self.statistics = Statistics()
+        self.statistics = Statistics(lines_of=0 if lines is None else len(lines.all))
+        self._lines = lines
         self.pool = [seed[: target.max_bytes] for seed in target.seeds()] or [b""]
+        self.good: list[bytes] = []
+        self._seeds = frozenset(self.pool)
         self._seen: set[str] = set()
         self._started = time.monotonic()
 
@@ -99,14 +126,21 @@ class Session:
         """Run the target on one input. Raises Found if it breaks its word."""
         data = data[: self.target.max_bytes]
         self.statistics.executions += 1
-        error = broken_on(self.target, data)
-        if isinstance(error, BaseException):
-            raise Found(self._finding(data, error))
-        if error not in self._seen:
-            self._seen.add(error)
+        with nullcontext() if self._lines is None else self._lines.traced():
+            result = broken_on(self.target, data)
+        if self._lines is not None:
+            self.statistics.lines = len(self._lines.reached)
+        if isinstance(result, BaseException):
+            raise Found(self._finding(data, result))
+        self.statistics.count(result)
+        is_new = result.text not in self._seen
+        if is_new:
+            self._seen.add(result.text)
             self.statistics.outcomes = len(self._seen)
             if len(self.pool) < KEPT_MAX:
                 self.pool.append(data)
+        if result.reach is Reach.ACCEPTED and (is_new or data in self._seeds):
+            self.good = [*self.good[1 - KEPT_MAX :], data]
 
     def _finding(self, data: bytes, error: BaseException) -> Finding:
         kind = kind_of(error)
@@ -131,8 +165,8 @@ class Session:
         )
 
 
-def broken_on(target: Target, data: bytes) -> str | BaseException:
-    """Return the outcome of one input, or what the target raised on it.
+def broken_on(target: Target, data: bytes) -> Result | BaseException:
+    """Return what came of one input, or what the target raised on it.
 
     Warnings are errors here, as they are in programs that turn them into some.
     """

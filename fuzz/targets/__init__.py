@@ -7,9 +7,35 @@ from types import MappingProxyType
 from typing import Final
 
 from fuzz.target import Target
-from fuzz.targets import asn1, channels, coap, codecs, endpoints, exchanges, maps, settings, wires
+from fuzz.targets import (
+    asn1,
+    associations,
+    attributes,
+    channels,
+    client_machine,
+    coap,
+    codecs,
+    endpoints,
+    maps,
+    server_machine,
+    settings,
+    wires,
+)
 
-_MODULES: Final = (codecs, asn1, maps, wires, coap, channels, endpoints, exchanges, settings)
+_MODULES: Final = (
+    codecs,
+    asn1,
+    attributes,
+    maps,
+    wires,
+    coap,
+    channels,
+    associations,
+    endpoints,
+    server_machine,
+    client_machine,
+    settings,
+)
 
 TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
     {target.name: target for module in _MODULES for target in module.TARGETS}

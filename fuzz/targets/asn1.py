@@ -1,31 +1,22 @@
-"""Targets: the readers of ASN.1, and everything that is done with what they return."""
+"""Targets: the gates for DER and BER, requests, certificates and bags of them."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from typing import Final
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from est_core import LocalProtocolError, RemoteProtocolError
+from est_core import RemoteProtocolError
 from est_core.asn1 import _der
-from est_core.asn1.attributes import (
-    Attribute,
-    read_change_subject_name,
-    read_directory_string,
-    read_extensions,
-    read_general_names,
-    read_name,
-    read_oid_value,
-)
+from est_core.asn1.certificate_extensions import certificate_extensions
 from est_core.asn1.certificates import key_of_unreadable, unreadable
 from est_core.asn1.cms import read_bag, read_certificate, read_certs_only, write_certs_only
-from est_core.asn1.csrattrs import CsrAttrs, parse_csrattrs
-from est_core.asn1.keys import public_key_facts, signature_algorithm_for
+from est_core.asn1.keys import signature_algorithm_for
 from est_core.asn1.pkcs10 import (
     CertRequest,
     CertRequestInfo,
@@ -33,43 +24,44 @@ from est_core.asn1.pkcs10 import (
     parse_cert_request,
     signature_is_valid,
 )
-from est_core.asn1.template import read_template
 from est_core.channel import Channel
-from est_core.checks.enforcement import check_csrattrs
 from est_core.checks.pop import check_linking, linking_values
 from est_core.checks.renewal import check_renewal
-from est_core.enrollment import renewal_info, request_info, wanted_algorithm, wanted_key
 from fuzz import cast, corpus
 from fuzz.cast import LIMITS
-from fuzz.target import Shape, Target, told
-from fuzz.tree import Node, parse
+from fuzz.target import Result, Shape, Target, accepted, passed, refused
+from fuzz.tree import parse
 
 _NODES_MAX: Final = LIMITS.der_nodes
+_ELEMENTS: Final = ("der/empty", "der/truncated", "der/trailing-bytes", "der/too-large")
+"""Refusals of what does not consist of elements at all."""
 
 
-def der(data: bytes) -> str:
+def der(data: bytes) -> Result:
     """What passes the gate can be walked to its leaves and is written back octet for octet."""
     try:
         _der.check_der(data, LIMITS)
     except RemoteProtocolError as error:
-        return error.code
+        return refused(error, *_ELEMENTS)
     _der.check_ber(data, LIMITS)
     root = _der.read_element(data)
     assert root.der == data
     nodes = _walk(root, ber=False)
-    return f"ok {nodes}" if nodes < 8 else "ok"
+    tree = parse(data)  # written by a lenient reader, with the shortest lengths
+    assert tree is None or b"".join(node.der() for node in tree) == data
+    return accepted(f"ok {nodes}" if nodes < 8 else "ok")
 
 
-def ber(data: bytes) -> str:
+def ber(data: bytes) -> Result:
     """What passes the gate for BER can be walked to its leaves within the bounds."""
     try:
         _der.check_ber(data, LIMITS)
     except RemoteProtocolError as error:
-        return error.code
+        return refused(error, *_ELEMENTS)
     root = _der.read_element(data, ber=True)
     assert root.der == data
     nodes = _walk(root, ber=True)
-    return f"ok {nodes}" if nodes < 8 else "ok"
+    return accepted(f"ok {nodes}" if nodes < 8 else "ok")
 
 
 def _walk(root: _der.Element, *, ber: bool) -> int:
@@ -89,14 +81,15 @@ def _walk(root: _der.Element, *, ber: bool) -> int:
     return nodes
 
 
-def pkcs10(data: bytes) -> str:
+def pkcs10(data: bytes) -> Result:
     """A request is refused, or every fact and check of it holds, and it can be signed anew."""
     try:
         csr = parse_cert_request(data, LIMITS)
     except RemoteProtocolError as error:
-        return told(error)
+        return refused(error, "der/")
     assert csr.der == data
     outcomes = [_signature(csr), _linking(csr)]
+    assert outcomes[0] != "True" or _verifies(data)
     try:
         check_renewal(csr, cast.client().certificate, LIMITS)
     except RemoteProtocolError as error:
@@ -108,7 +101,7 @@ def pkcs10(data: bytes) -> str:
     assert (again.subject_der, again.spki) == (csr.subject_der, csr.spki)
     assert {each.der() for each in again.attributes} == {each.der() for each in csr.attributes}
     assert again.subject_alt_name_der == csr.subject_alt_name_der
-    return " ".join(outcomes)
+    return accepted(" ".join(outcomes))
 
 
 def _linking(csr: CertRequest) -> str:
@@ -148,6 +141,14 @@ def _judged(csr: CertRequest, channel: Channel, *, required: bool, tolerant: boo
     return "linked" if linked else "not linked"
 
 
+def _verifies(der: bytes) -> bool:
+    """Return whether the reader of `cryptography` finds the signature good, or cannot tell."""
+    try:
+        return x509.load_der_x509_csr(der).is_signature_valid
+    except (ValueError, UnsupportedAlgorithm):  # it is stricter, and knows fewer algorithms
+        return True
+
+
 def _signature(csr: CertRequest) -> str:
     try:
         return str(signature_is_valid(csr))
@@ -155,28 +156,29 @@ def _signature(csr: CertRequest) -> str:
         return error.code
 
 
-def cms(data: bytes) -> str:
+def cms(data: bytes) -> Result:
     """A bag is refused, or its readable certificates are bounded, and our bag holds them too."""
     try:
         bag = read_bag(data, LIMITS)
     except RemoteProtocolError as error:
-        return told(error)
+        return refused(error, "der/")
     certificates = bag.certificates
     assert 0 < len(certificates) + len(bag.left_out) <= LIMITS.certificates
     for each in bag.left_out:
         assert each.der in data
         assert "\n" not in each.text
     if not certificates:
-        return f"none of {len(bag.left_out)}"
+        return passed(f"none of {len(bag.left_out)}")
     assert len(set(certificates)) == len(certificates)
+    assert all(each.public_bytes(Encoding.DER) in data for each in certificates)
     written = write_certs_only(certificates)
     again = read_certs_only(written, LIMITS)
     assert set(again) == set(certificates)
     assert write_certs_only(again) == written
-    return f"ok {len(certificates)} {len(bag.left_out)}"
+    return accepted(f"ok {len(certificates)} {len(bag.left_out)}")
 
 
-def certificate(data: bytes) -> str:
+def certificate(data: bytes) -> Result:
     """A certificate is refused, or can be read whole and is written as it was read."""
     try:
         found = read_certificate(data, LIMITS)
@@ -184,127 +186,15 @@ def certificate(data: bytes) -> str:
         text = unreadable(data, 1).text
         assert "\n" not in text
         _ = key_of_unreadable(data)
-        return told(error)
+        return refused(error, "der/")
     assert found.public_bytes(Encoding.DER) == data
-    return f"ok {len(found.extensions)}"
-
-
-def csrattrs(data: bytes) -> str:
-    """CSR attributes are refused, or nothing of them is lost, and all they mean can be had."""
-    try:
-        attrs = parse_csrattrs(data, LIMITS)
-    except RemoteProtocolError as error:
-        return told(error)
-    written = attrs.der()
-    assert len(written) == len(data)  # a SET out of order, which is not DER, is put in order
-    assert parse_csrattrs(written, LIMITS).der() == written
-    assert parse_csrattrs(attrs.with_challenge_password().der(), LIMITS).requires_linking
-    plan = attrs.plan()
-    assert plan.linking == attrs.requires_linking
-    _ = (attrs.oids(), attrs.key_type(), attrs.requested_extensions(), attrs.template())
-    _ = (attrs.signature_algorithms(), wanted_key(attrs))
-    request = parse_cert_request(cast.requests()[2], LIMITS)
-    with suppress(LocalProtocolError):
-        wanted_algorithm(attrs, request.key)
-    return f"ok {len(attrs.items)} {_asked(attrs)} {_enforced(request, attrs)}"
-
-
-def _asked(attrs: CsrAttrs) -> str:
-    """Return what becomes of a client that wants to do as it is told."""
-    key, current = cast.spki_of(cast.key_of(3)), cast.client().certificate
-    try:
-        info = request_info(subject=current.subject, key=key, csrattrs=attrs)
-        renewal_info(current=current, key=key, csrattrs=attrs)
-    except RemoteProtocolError as error:
-        return error.code
-    except LocalProtocolError:  # a part of the subject that we do not have
-        return "local"
-    parse_cert_request(cast.signed(info, cast.key_of(3)), LIMITS)
-    return "told"
-
-
-def _enforced(request: CertRequest, attrs: CsrAttrs) -> str:
-    """Return what becomes of a request under CSR attributes that a server may well send."""
-    try:
-        sendable = CsrAttrs(items=attrs.items)
-    except LocalProtocolError:
-        return "unsendable"
-    try:
-        check_csrattrs(request, sendable, LIMITS)
-    except (RemoteProtocolError, LocalProtocolError) as error:
-        assert len(error.message) <= LIMITS.error_text_chars
-        return type(error).__name__
-    return "held"
-
-
-def template(data: bytes) -> str:
-    """A template is refused, or it has one writing, which means the same."""
-    attribute = Attribute(type="1.2.840.113549.1.9.16.2.61", values=(data,))
-    try:
-        found = read_template(attribute, LIMITS)
-    except RemoteProtocolError as error:
-        return told(error)
-    written = found.der()
-    again = read_template(found.attribute(), LIMITS)
-    assert again.der() == written
-    assert (again.key, set(again.extensions)) == (found.key, set(found.extensions))
-    return f"ok {found.subject is not None} {found.key is not None} {len(found.extensions)}"
-
-
-def keys(data: bytes) -> str:
-    """A public key is refused, or its facts are those of the same key in its usual form."""
-    try:
-        facts = public_key_facts(data, LIMITS)
-    except RemoteProtocolError as error:
-        return told(error)
-    assert public_key_facts(facts.spki, LIMITS) == facts
-    with suppress(LocalProtocolError):
-        signature_algorithm_for(facts)
-    return f"{facts.name} {facts.bits}"
-
-
-def attributes(data: bytes) -> str:
-    """Names, strings, extensions and ChangeSubjectName are refused, or read within the bounds."""
-    attribute = Attribute(type="1.2.3", values=(data,))
-    outcomes = []
-    readers: tuple[Callable[[], str], ...] = (
-        lambda: f"name {len(list(read_name(data, LIMITS))) <= LIMITS.names}",
-        lambda: f"names {len(read_general_names(data, LIMITS)) <= LIMITS.names}",
-        lambda: f"text {len(read_directory_string(data, LIMITS)) <= LIMITS.challenge_chars}",
-        lambda: f"oid {len(read_oid_value(data)) > 0}",
-        lambda: f"exts {len(read_extensions(attribute, LIMITS)) <= LIMITS.csr_extensions}",
-        lambda: f"change {_changed(attribute)}",
-    )
-    for read in readers:
-        try:
-            outcomes.append(read())
-        except RemoteProtocolError as error:
-            outcomes.append(error.code)
-    assert not any(outcome.endswith("False") for outcome in outcomes)
-    return " ".join(outcomes)
-
-
-def _changed(attribute: Attribute) -> bool:
-    change = read_change_subject_name(attribute, LIMITS)
-    again = read_change_subject_name(change.attribute(), LIMITS)
-    return again == change
-
-
-def _elements(ders: Iterable[bytes]) -> tuple[bytes, ...]:
-    """Return all constructed elements inside, which is where names, keys and templates are."""
-    nodes: list[Node] = []
-    for each in ders:
-        for root in parse(each) or ():
-            nodes += [node for node in root.walk() if node.children]
-    return tuple(dict.fromkeys(node.der() for node in nodes))
+    theirs = [(each.oid.dotted_string, each.critical) for each in found.extensions]
+    assert [(each.oid, each.critical) for each in certificate_extensions(found)] == theirs
+    return accepted(f"ok {len(found.extensions)}")
 
 
 def _all_kinds() -> tuple[bytes, ...]:
     return (*corpus.requests(), *corpus.csrattrs(), *corpus.bags(), *corpus.certificates())
-
-
-def _changes() -> tuple[bytes, ...]:
-    return _elements((*corpus.vectors("rfc6402/*.der", "rfc7894/*.der"), *corpus.requests()))
 
 
 _OIDS: Final = tuple(
@@ -316,16 +206,61 @@ _OIDS: Final = tuple(
         *("2.16.840.1.101.3.4.3.17", "1.2.840.10045.4.3.2", "1.2.840.113549.1.1.10"),
     )
 )
-_WORDS: Final = (*_OIDS, b"\x05\0", b"\x30\0", b"\x31\0", b"\x30\x80", b"\0\0", b"\x02\x01\0")
+ASN1_WORDS: Final = (*_OIDS, b"\x05\0", b"\x30\0", b"\x31\0", b"\x30\x80", b"\0\0", b"\x02\x01\0")
+
+_OF_DER: Final = ("est_core.asn1._der",)
 
 TARGETS: Final = (
-    Target(run=der, seeds=_all_kinds, shape=Shape.DER, words=_WORDS),
-    Target(run=ber, seeds=_all_kinds, shape=Shape.DER, words=_WORDS),
-    Target(run=pkcs10, seeds=corpus.requests, shape=Shape.DER, words=_WORDS),
-    Target(run=cms, seeds=corpus.bags, shape=Shape.DER, words=_WORDS),
-    Target(run=certificate, seeds=corpus.certificates, shape=Shape.DER, words=_WORDS),
-    Target(run=csrattrs, seeds=corpus.csrattrs, shape=Shape.DER, words=_WORDS),
-    Target(run=template, seeds=lambda: _elements(corpus.csrattrs()), shape=Shape.DER, words=_WORDS),
-    Target(run=keys, seeds=lambda: _elements(corpus.requests()), shape=Shape.DER, words=_WORDS),
-    Target(run=attributes, seeds=_changes, shape=Shape.DER, words=_WORDS),
+    Target(
+        run=der,
+        seeds=_all_kinds,
+        shape=Shape.DER,
+        words=ASN1_WORDS,
+        gate="consists of whole elements",
+        goal="is DER within the bounds",
+        modules=_OF_DER,
+    ),
+    Target(
+        run=ber,
+        seeds=_all_kinds,
+        shape=Shape.DER,
+        words=ASN1_WORDS,
+        gate="consists of whole elements",
+        goal="is BER within the bounds",
+        modules=_OF_DER,
+    ),
+    Target(
+        run=pkcs10,
+        seeds=corpus.requests,
+        shape=Shape.DER,
+        words=ASN1_WORDS,
+        gate="is DER",
+        goal="is a certificate request that is judged",
+        modules=(
+            "est_core.asn1.pkcs10",
+            "est_core.asn1.request_signature",
+            "est_core.asn1.distinguished_name",
+            "est_core.asn1.requested",
+            "est_core.checks.pop",
+            "est_core.checks.renewal",
+        ),
+    ),
+    Target(
+        run=cms,
+        seeds=corpus.bags,
+        shape=Shape.DER,
+        words=ASN1_WORDS,
+        gate="is BER",
+        goal="is a bag with a readable certificate",
+        modules=("est_core.asn1.cms", "est_core.asn1.certificates"),
+    ),
+    Target(
+        run=certificate,
+        seeds=corpus.certificates,
+        shape=Shape.DER,
+        words=ASN1_WORDS,
+        gate="is DER",
+        goal="is a readable certificate",
+        modules=("est_core.asn1.cms", "est_core.asn1.certificates"),
+    ),
 )

@@ -1,4 +1,4 @@
-"""Targets: the engines of TLS and DTLS, and the DTLS server with all its clients.
+"""Targets: the engines of TLS and DTLS.
 
 An honest peer shakes hands, and the input says what happens to its words on their way. What
 OpenSSL puts into a handshake is new every time, so these inputs are edits of what is said. An
@@ -13,8 +13,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Final
 
-from est_core import LocalProtocolError, TlsVersion
-from est_core.testing import CountingEntropy
+from est_core import LocalProtocolError, TlsVersion, TrustClass
 from est_transports.dtls import (
     DtlsClientContext,
     DtlsEngine,
@@ -22,16 +21,6 @@ from est_transports.dtls import (
     DtlsServerContext,
     dtls_client_context,
     dtls_server_context,
-)
-from est_transports.dtls_limits import DtlsLimits
-from est_transports.dtls_mux import (
-    Address,
-    Association,
-    DtlsServer,
-    Ended,
-    Established,
-    HandshakeFailed,
-    Received,
 )
 from est_transports.tls import (
     ClientContext,
@@ -45,10 +34,10 @@ from est_transports.tls import (
 )
 from est_transports.trust import TlsIdentity, TrustAnchors
 from fuzz import cast, corpus
-from fuzz.choices import Choices, pack, steps
-from fuzz.target import Shape, Target
+from fuzz.choices import Choices, pack, part, steps, unpack
+from fuzz.target import Result, Shape, Target, accepted, passed, stopped
 
-_STEPS_MAX: Final = 24
+STEPS_MAX: Final = 24
 _ROUNDS: Final = 6  # what a handshake takes of them, with a margin
 _V12, _V13 = TlsVersion.TLS_1_2, TlsVersion.TLS_1_3
 
@@ -112,23 +101,44 @@ def edited(said: bytes, choices: Choices) -> bytes:
             return said + choices.rest()
 
 
-def tls_server(data: bytes) -> str:
-    """Whatever becomes of a client's words, all the server has for it is one lasting TlsError."""
-    version = (_V12, _V13)[data[:1] > b"\x7f"]
-    return _tls(TlsEngine(_tls_server(version)), TlsEngine(_tls_client(version)), data[1:], version)
+def tls_server(data: bytes) -> Result:
+    """Whatever becomes of a client's words, all the server has for it is one lasting TlsError.
+
+    What it reads is what the client wrote, and its channel is that client's.
+    """
+    first, script = _first_part(data)
+    version = (_V12, _V13)[first > b"\x7f"]
+    ends = TlsEngine(_tls_server(version)), TlsEngine(_tls_client(version))
+    return _tls(*ends, script, version, cast.client())
 
 
-def tls_client(data: bytes) -> str:
-    """Whatever becomes of a server's words, all the client has for it is one lasting TlsError."""
-    version = (_V12, _V13)[data[:1] > b"\x7f"]
-    return _tls(TlsEngine(_tls_client(version)), TlsEngine(_tls_server(version)), data[1:], version)
+def tls_client(data: bytes) -> Result:
+    """Whatever becomes of a server's words, all the client has for it is one lasting TlsError.
+
+    What it reads is what the server wrote, and its channel is that server's.
+    """
+    first, script = _first_part(data)
+    version = (_V12, _V13)[first > b"\x7f"]
+    ends = TlsEngine(_tls_client(version)), TlsEngine(_tls_server(version))
+    return _tls(*ends, script, version, cast.server())
 
 
-def _tls(victim: TlsEngine, honest: TlsEngine, script: bytes, version: TlsVersion) -> str:
-    for number, choices in (*steps(script, _STEPS_MAX), *_nothing_more()):
+def _first_part(data: bytes) -> tuple[bytes, bytes]:
+    """Return the part that says how all is set up, and the script of what happens then."""
+    parts = unpack(data) or (b"",)
+    return parts[0], pack(parts[1:])
+
+
+def _tls(
+    victim: TlsEngine, honest: TlsEngine, script: bytes, version: TlsVersion, peer: cast.Entity
+) -> Result:
+    wrote, heard = bytearray(), bytearray()
+    for number, choices in (*steps(script, STEPS_MAX), *nothing_more()):
         with suppress(TlsError):  # it is honest, but what it hears may not be
             if honest.handshake() and number % 8 == 5:
-                honest.write(choices.rest() or b"hello")
+                words = choices.rest() or b"hello"
+                honest.write(words)
+                wrote += words
         said = honest.outgoing()
         match number % 8:
             case 1:
@@ -144,33 +154,36 @@ def _tls(victim: TlsEngine, honest: TlsEngine, script: bytes, version: TlsVersio
                 victim.receive(said)
             if number % 8 == 4:
                 victim.receive(b"")
-        code = _turn(victim)
+        code = _turn(victim, heard)
+        assert wrote.startswith(heard)
         if code is None and number % 8 == 6:
             victim.close()
         with suppress(TlsError, LocalProtocolError):
             honest.receive(victim.outgoing() or b"")
             while honest.handshake() and honest.read():
                 pass
-    code = _turn(victim)
-    assert code == _turn(victim)
-    if code is not None:
-        return f"{version.value} {code}"
-    with suppress(LocalProtocolError):
-        return f"{version.value} {victim.channel().trust_class.value}"
-    return f"{version.value} waits"
+    code = _turn(victim, heard)
+    assert code == _turn(victim, heard)
+    text, reach = code or "waits", stopped if code == "tls/not-tls" else passed
+    with suppress(LocalProtocolError, TlsError):
+        channel = victim.channel()
+        assert channel.peer_chain[:1] == (peer.certificate,)
+        assert channel.trust_class is TrustClass.EXPLICIT
+        text, reach = f"{text} {channel.trust_class.value}", accepted
+    return reach(f"{version.value} {text}")
 
 
-def _nothing_more() -> Iterator[tuple[int, Choices]]:
+def nothing_more() -> Iterator[tuple[int, Choices]]:
     """Yield the steps in which everything goes its way."""
     return ((0, Choices(b"")) for _ in range(_ROUNDS))
 
 
-def _turn(engine: TlsEngine) -> str | None:
+def _turn(engine: TlsEngine, heard: bytearray) -> str | None:
     """Have an engine do what it can; return the code of the error that it ended with."""
     try:
         if engine.handshake():
-            while engine.read():
-                pass
+            while words := engine.read():
+                heard += words
     except TlsError as error:
         assert error.code.startswith("tls/")
         _assert_lasting(error, engine)
@@ -189,16 +202,25 @@ def _assert_lasting(error: TlsError, engine: TlsEngine | DtlsEngine) -> None:
             raise AssertionError("an engine came back to life") from error
 
 
-def dtls_engine(data: bytes) -> str:
-    """No datagram raises, at either end; a handshake that fails has one lasting TlsError."""
+def dtls_engine(data: bytes) -> Result:
+    """No datagram raises, at either end; a handshake that fails has one lasting TlsError.
+
+    What is read is what the other end wrote, each datagram once, and the channel is that end's.
+    """
+    first, script = _first_part(data)
     ends = [DtlsEngine(dtls_server_side()), DtlsEngine(dtls_client_side())]
-    if data[:1] > b"\x7f":
+    peer = cast.client()
+    if first > b"\x7f":
         ends.reverse()
+        peer = cast.server()
     victim, honest = ends
-    for number, choices in (*steps(data[1:], _STEPS_MAX), *_nothing_more()):
+    wrote, heard = Counter[bytes](), Counter[bytes]()
+    for number, choices in (*steps(script, STEPS_MAX), *nothing_more()):
         with suppress(TlsError):
             if honest.handshake() and number % 6 == 5:
-                honest.write((choices.rest() or b"hello")[: honest.payload_bytes])
+                words = (choices.rest() or b"hello")[: honest.payload_bytes]
+                honest.write(words)
+                wrote[words] += 1
         said = honest.outgoing()
         match number % 6:
             case 1:
@@ -213,99 +235,29 @@ def dtls_engine(data: bytes) -> str:
                 pass
         for datagram in said:
             victim.receive(datagram)
-        _dtls_turn(victim)
+        _dtls_turn(victim, heard)
+        assert heard <= wrote
         for datagram in victim.outgoing():
             assert len(datagram) <= dtls_server_side().mtu_bytes
             honest.receive(datagram)
-    code = _dtls_turn(victim)
-    assert code == _dtls_turn(victim)
-    return code
+    code = _dtls_turn(victim, heard)
+    assert code == _dtls_turn(victim, heard)
+    if code != TrustClass.EXPLICIT.value:
+        return (stopped if code == "waits" else passed)(code)
+    assert victim.channel().peer_chain[:1] == (peer.certificate,)
+    return accepted(f"{code} {bool(heard)}")
 
 
-def _dtls_turn(engine: DtlsEngine) -> str:
+def _dtls_turn(engine: DtlsEngine, heard: Counter[bytes]) -> str:
     try:
         if not engine.handshake():
             return "waits"
-        while engine.read():
-            pass
+        while words := engine.read():
+            heard[words] += 1
     except TlsError as error:
         _assert_lasting(error, engine)
         return error.code
     return engine.channel().trust_class.value
-
-
-MUX_LIMITS: Final = DtlsLimits(associations=2, half_open=2, queued_datagrams=32)
-ADDRESSES: Final[tuple[Address, ...]] = tuple(("192.0.2.1", port) for port in (1, 2, 3))
-PASSES_S: Final = (0.5, 3.0, 61.0, 301.0)
-
-
-def dtls_server(data: bytes) -> str:
-    """No datagram raises, the bounds hold, and an address that proved nothing costs no more.
-
-    What it is sent is never more than what it sent itself.
-    """
-    server = DtlsServer(dtls_server_side, entropy=CountingEntropy(), limits=MUX_LIMITS)
-    clients: dict[Address, DtlsEngine] = {}
-    heard, told, proven = Counter[Address](), Counter[Address](), set[Address]()
-    now, codes, living = 0.0, list[str](), set[Association]()
-    for number, choices in (*steps(data, _STEPS_MAX), *_nothing_more()):
-        address = choices.pick(ADDRESSES)
-        now += choices.pick(PASSES_S) if number % 6 == 3 else 0.0
-        server.handle_timeout(now)
-        for datagram in _said(number, choices, clients, address):
-            heard[address] += len(datagram)
-            server.receive(datagram, address, now)
-            if server.handshakes:
-                proven.add(address)
-        codes += _events(server, living, choices, now)
-        for to, datagram in server.outgoing():
-            told[to] += len(datagram)
-            if to in clients:
-                clients[to].receive(datagram)
-        assert set(server.associations) == living
-        assert len(living) <= MUX_LIMITS.associations
-        assert server.handshakes <= MUX_LIMITS.half_open
-        assert all(told[each] <= heard[each] for each in ADDRESSES if each not in proven)
-        due = server.next_timeout(now)
-        assert due is None or due >= now
-    return " ".join(dict.fromkeys(codes))
-
-
-def _events(
-    server: DtlsServer, living: set[Association], choices: Choices, now: float
-) -> Iterator[str]:
-    """Take all events; keep the set of living associations as they tell it."""
-    while (event := server.next_event()) is not None:
-        match event:
-            case Established(association=association):
-                living.add(association)
-                server.send(association, b"hello", now)
-            case Received(association=association):
-                assert association in living
-                association.is_busy = choices.flag()
-            case Ended(association=association):
-                living.remove(association)
-            case HandshakeFailed():
-                pass
-        yield type(event).__name__
-
-
-def _said(
-    number: int, choices: Choices, clients: dict[Address, DtlsEngine], address: Address
-) -> tuple[bytes, ...]:
-    """Return the datagrams of one step: raw ones, or an honest client's, edited or not."""
-    if number % 6 == 1:
-        return (choices.rest(),)
-    if number % 6 == 4 or address not in clients:
-        clients[address] = DtlsEngine(dtls_client_side())
-    client = clients[address]
-    with suppress(TlsError):
-        if client.handshake() and number % 6 == 5:
-            client.write((choices.rest() or b"hello")[: client.payload_bytes])
-    said = client.outgoing()
-    if number % 6 == 2:
-        return tuple(edited(datagram, choices) for datagram in said)
-    return said
 
 
 def _records() -> tuple[bytes, ...]:
@@ -319,35 +271,64 @@ def tls_scripts() -> Iterator[bytes]:
         for before in range(_ROUNDS):
             for number in range(7):
                 odd = bytes((number, 0, 60, before % 4, 1)) + b"\x16\3\3\0\1\0"
-                yield version + pack([b"\0"] * before + [odd, b"\5more"])
+                yield pack([version, *[b"\0"] * before, odd, b"\5more"])
         for record in _records():
-            yield version + pack((b"\2" + record,))
+            yield pack((version, b"\2" + record))
 
 
 def dtls_scripts() -> Iterator[bytes]:
     """Yield the same for associations; the second octet is an address where there are some."""
     for hello in _records():
-        yield b"\0" + pack((b"\1\0" + hello, b"\2" + hello))
+        yield pack((b"\1\0" + hello, b"\2" + hello))
     for before in range(_ROUNDS):
         for number in range(6):
             odd = bytes((number, before % 3, 0, 30, number % 4, 1)) + b"\x16\xfe\xfd\0\0"
-            yield b"\0" + pack([b"\0\0"] * before + [odd, b"\5\0more", b"\4\1", b"\3\0\2"])
+            yield pack([*[b"\0\0"] * before, odd, b"\5\0more", b"\4\1", b"\3\0\2"])
 
 
-_WORDS: Final = (
+def _of_either_end(numbered: tuple[int, bytes]) -> bytes:
+    number, script = numbered
+    return part((b"\0", b"\xff")[number % 2]) + script
+
+
+TLS_WORDS: Final = (
     *(b"\x16\x03\x03", b"\x15\x03\x03\0\x02\x02\x28", b"\x14\x03\x03\0\x01\x01", b"\x17\x03\x03"),
     *(b"\x16\xfe\xfd\0\0", b"\x15\xfe\xfd\0\0", b"\x14\xfe\xfd\0\0", b"\x17\xfe\xfd\0\1", b"\xff"),
 )
 
 TARGETS: Final = (
-    Target(run=tls_server, seeds=tls_scripts, shape=Shape.PARTS, words=_WORDS, max_bytes=8192),
-    Target(run=tls_client, seeds=tls_scripts, shape=Shape.PARTS, words=_WORDS, max_bytes=8192),
-    Target(run=dtls_engine, seeds=dtls_scripts, shape=Shape.PARTS, words=_WORDS, max_bytes=8192),
     Target(
-        run=dtls_server,
-        seeds=lambda: (script[1:] for script in dtls_scripts()),
+        run=tls_server,
+        gate="begins with a record of TLS",
+        goal="shakes hands",
+        modules=("est_transports.tls", "est_transports.tls_errors", "est_transports.channel_facts"),
+        seeds=tls_scripts,
         shape=Shape.PARTS,
-        words=_WORDS,
+        words=TLS_WORDS,
+        max_bytes=8192,
+    ),
+    Target(
+        run=tls_client,
+        gate="begins with a record of TLS",
+        goal="shakes hands",
+        modules=("est_transports.tls", "est_transports.tls_errors", "est_transports.channel_facts"),
+        seeds=tls_scripts,
+        shape=Shape.PARTS,
+        words=TLS_WORDS,
+        max_bytes=8192,
+    ),
+    Target(
+        run=dtls_engine,
+        gate="ends a handshake, well or not",
+        goal="shakes hands",
+        modules=(
+            "est_transports.dtls",
+            "est_transports.tls_errors",
+            "est_transports.channel_facts",
+        ),
+        seeds=lambda: map(_of_either_end, enumerate(dtls_scripts())),
+        shape=Shape.PARTS,
+        words=TLS_WORDS,
         max_bytes=8192,
     ),
 )

@@ -23,7 +23,7 @@ from est_transports.coap_server_conn import (
 from fuzz import cast
 from fuzz.choices import Choices, pack, steps
 from fuzz.messages import COAP_WORDS, coap_answers, coap_message, coap_requests
-from fuzz.target import Shape, Target
+from fuzz.target import Result, Shape, Target, accepted, passed, stopped
 
 _LIMITS: Final = replace(
     CoapLimits.constrained(),
@@ -67,11 +67,16 @@ class _Do(IntEnum):
     """A datagram comes, which fits one that was sent."""
 
 
-def coap_server_connection(data: bytes) -> str:
-    """Nothing a client sends raises, what it holds is bounded, and all that is sent can be read."""
+def coap_server_connection(data: bytes) -> Result:
+    """Nothing a client sends raises, what it holds is bounded, and all that is sent can be read.
+
+    A request ends with what was heard last, and a repeated datagram is no second request.
+    """
     server = ServerConnection(limits=_LIMITS, entropy=CountingEntropy())
     now, waiting, said, outcomes = 0.0, list[int](), list[Message](), list[str]()
+    heard, before = b"", b""
     for number, choices in steps(data, _STEPS_MAX):
+        heard, before = b"", heard
         match number % len(_Do):
             case _Do.SAY if waiting:
                 _respond(server, waiting.pop(0), choices, now)
@@ -83,13 +88,17 @@ def coap_server_connection(data: bytes) -> str:
                 with suppress(LocalProtocolError):
                     server.cancel(waiting[0] if waiting else 7, now)
             case _Do.ANSWER if said:
-                server.receive(_reply_to(said[-1], choices), now)
+                heard = _reply_to(said[-1], choices)
+                server.receive(heard, now)
             case _:
-                server.receive(choices.rest(), now)
+                heard = choices.rest()
+                server.receive(heard, now)
         while (event := server.next_event()) is not None:
             match event:
                 case RequestReceived(exchange_id=exchange_id, payload=payload):
                     assert len(payload) <= _LIMITS.request_bytes
+                    assert payload.endswith(_payload_of(heard))
+                    assert heard != before
                     waiting.append(exchange_id)
                     outcomes.append("request")
                 case RequestAbandoned(code=code) | RequestRefused(code=code):
@@ -97,7 +106,19 @@ def coap_server_connection(data: bytes) -> str:
         said += _spoken(server)
         assert server.held_bytes <= _SERVER_BYTES
         assert server.open_exchanges <= _LIMITS.open_exchanges
-    return " ".join((*dict.fromkeys(outcomes), *_codes(said)))
+    return _ended(outcomes, said, "request")
+
+
+def _ended(outcomes: list[str], said: list[Message], goal: str) -> Result:
+    text = " ".join((*dict.fromkeys(outcomes), *_codes(said)))
+    if goal in outcomes:
+        return accepted(text)
+    return (passed if outcomes or said else stopped)(text)
+
+
+def _payload_of(datagram: bytes) -> bytes:
+    message = coap_message(datagram)
+    return b"" if message is None else message.payload
 
 
 def _respond(server: ServerConnection, exchange_id: int, choices: Choices, now: float) -> None:
@@ -139,11 +160,15 @@ def _codes(said: list[Message]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(f"{message.kind.name}{message.code:x}" for message in said))
 
 
-def coap_client_connection(data: bytes) -> str:
-    """Nothing a server sends raises, and each request ends once: answered, failed or cancelled."""
+def coap_client_connection(data: bytes) -> Result:
+    """Nothing a server sends raises, and each request ends once: answered, failed or cancelled.
+
+    An answer ends with what was heard last.
+    """
     client = ClientConnection(limits=_LIMITS, entropy=CountingEntropy())
     now, asked, said, outcomes = 0.0, set[int](), list[Message](), list[str]()
     for number, choices in steps(data, _STEPS_MAX):
+        heard = b""
         match number % len(_Do):
             case _Do.SAY:
                 asked |= _ask(client, choices, now)
@@ -157,14 +182,17 @@ def coap_client_connection(data: bytes) -> str:
                     client.cancel(exchange_id, now)
                     asked.remove(exchange_id)
             case _Do.ANSWER if said:
-                client.receive(_reply_to(choices.pick(said[-3:]), choices), now)
+                heard = _reply_to(choices.pick(said[-3:]), choices)
+                client.receive(heard, now)
             case _:
-                client.receive(_fitting(choices.rest(), said), now)
+                heard = _fitting(choices.rest(), said)
+                client.receive(heard, now)
         while (event := client.next_event()) is not None:
             asked.remove(event.exchange_id)
             match event:
                 case ResponseReceived(payload=payload):
                     assert len(payload) <= _LIMITS.response_bytes
+                    assert payload.endswith(_payload_of(heard))
                     outcomes.append("response")
                 case RequestFailed(code=code):
                     outcomes.append(code)
@@ -172,7 +200,7 @@ def coap_client_connection(data: bytes) -> str:
         assert client.held_bytes <= _CLIENT_BYTES
         assert client.open_exchanges == len(asked)
         assert not asked or client.next_timeout() is not None
-    return " ".join((*dict.fromkeys(outcomes), *_codes(said)))
+    return _ended(outcomes, said if outcomes else [], "response")
 
 
 def _ask(client: ClientConnection, choices: Choices, now: float) -> set[int]:
@@ -248,6 +276,14 @@ def _client_scripts() -> Iterator[bytes]:
 TARGETS: Final = (
     Target(
         run=coap_server_connection,
+        gate="has a datagram that something comes of",
+        goal="has a whole request",
+        modules=(
+            "est_transports.coap_server_conn",
+            "est_transports.coap_server_blocks",
+            "est_transports.coap_blocks",
+            "est_transports.coap_reliability",
+        ),
         seeds=_server_scripts,
         shape=Shape.PARTS,
         words=COAP_WORDS,
@@ -255,6 +291,14 @@ TARGETS: Final = (
     ),
     Target(
         run=coap_client_connection,
+        gate="has a request that ends",
+        goal="has a request that is answered",
+        modules=(
+            "est_transports.coap_client_conn",
+            "est_transports.coap_client_blocks",
+            "est_transports.coap_blocks",
+            "est_transports.coap_reliability",
+        ),
         seeds=_client_scripts,
         shape=Shape.PARTS,
         words=COAP_WORDS,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import binascii
 from contextlib import suppress
 from datetime import datetime
 from typing import Final
+
+import cbor2
 
 from est_core import (
     BasicCredentials,
@@ -29,24 +32,32 @@ from est_core.codec.transfer import decode, encode
 from est_core.testing import FIXED_INSTANT
 from fuzz import corpus
 from fuzz.cast import LIMITS
-from fuzz.target import Shape, Target, told
+from fuzz.target import Result, Shape, Target, accepted, furthest, passed, refused, stopped
 
 _BODY_BYTES: Final = 8192
 _BLOCKS: Final = 8
 _MESSAGE_CHARS: Final = 1024
+_NO_SCHEME: Final = ("auth/malformed", "auth/unknown-scheme")
+_NO_ARRAY: Final = (
+    "multipart-core/too-large",
+    "multipart-core/malformed it is not an array",
+    "multipart-core/malformed an array",
+    "multipart-core/malformed a part lacks",
+    "multipart-core/too-many-parts",
+)
 
 
-def transfer(data: bytes) -> str:
+def transfer(data: bytes) -> Result:
     """A body is refused, or stands for octets that its encoding, wrapped or not, stands for too.
 
     The forms switched off are never accepted.
     """
-    outcomes = []
+    results = []
     for pem, der in ((True, True), (True, False), (False, True), (False, False)):
         try:
             octets = decode(data, max_bytes=_BODY_BYTES, accept_pem=pem, accept_der=der)
         except RemoteProtocolError as error:
-            outcomes.append(error.code)
+            results.append(refused(error, "body/base64", "body/empty", "body/too-large"))
             continue
         assert 0 < len(octets) <= len(data)
         for columns in (None, 64, 76):
@@ -54,11 +65,13 @@ def transfer(data: bytes) -> str:
             assert decode(text, max_bytes=len(text), accept_pem=False, accept_der=False) == octets
         assert pem or not data.lstrip().startswith(b"-----")
         assert der or octets != data
-        outcomes.append("ok")
-    return " ".join(outcomes)
+        if not pem and not der:
+            assert binascii.a2b_base64(data) == octets
+        results.append(accepted(f"ok {pem} {der}"))
+    return furthest(results)
 
 
-def textual(data: bytes) -> str:
+def textual(data: bytes) -> Result:
     """A file is refused, or has a bounded number of blocks, each of which can be asked for.
 
     Messages are short.
@@ -66,8 +79,9 @@ def textual(data: bytes) -> str:
     try:
         found = read_textual(data, max_bytes=_BODY_BYTES, max_blocks=_BLOCKS)
     except RemoteProtocolError as error:
-        return told(error)
+        return refused(error, "body/base64", "body/empty", "body/too-large")
     assert 0 < len(found.blocks) <= _BLOCKS
+    assert found.form.value != "DER" or b"".join(block.der for block in found.blocks) in data
     for number, block in enumerate(found.blocks, 1):
         assert block.position == number
         assert len(block.der) <= len(data)
@@ -81,23 +95,23 @@ def textual(data: bytes) -> str:
             continue
         assert chosen in found.blocks
         outcomes.append(chosen.kind.name)
-    return " ".join(outcomes)
+    return (accepted if len(outcomes) > 1 else passed)(" ".join(dict.fromkeys(outcomes)))
 
 
-def media(data: bytes) -> str:
+def media(data: bytes) -> Result:
     """A Content-Type is refused, or is a media type that is read again as it is written."""
     try:
         media_type = parse_media_type(data.decode("latin-1"))
     except RemoteProtocolError as error:
-        return told(error)
+        return (stopped if "no type and" in error.message else passed)(error.message)
     assert len(media_type.parameters) <= MAX_PARAMETERS
     assert parse_media_type(str(media_type)) == media_type
     assert media_type.matches(media_type)
     assert media_type.matches(media_type.essence)
-    return f"ok {len(media_type.parameters)}"
+    return accepted(f"ok {len(media_type.parameters)}")
 
 
-def retry(data: bytes) -> str:
+def retry(data: bytes) -> Result:
     """Any Retry-After is a bounded delay, a UTC date that is written as it is read, or nothing."""
     value = parse_retry_after(data.decode("latin-1"), FIXED_INSTANT)
     at = retry_at(value, FIXED_INSTANT, LIMITS)
@@ -106,17 +120,21 @@ def retry(data: bytes) -> str:
     if isinstance(value, datetime):
         assert parse_retry_after(format_http_date(value), FIXED_INSTANT) == value
     elif value is not None:
-        assert 0 <= value <= MAX_DELAY_S
-    return type(value).__name__
+        assert value == min(int(data), MAX_DELAY_S)
+    return (stopped if value is None else accepted)(type(value).__name__)
 
 
-def authorization(data: bytes) -> str:
+def authorization(data: bytes) -> Result:
     """An Authorization header never raises; Basic and Bearer are written as they were read."""
     credentials = parse_authorization(data.decode("latin-1"), LIMITS)
     match credentials:
         case MalformedCredentials(code=code):
-            return f"{code} {credentials.message}"
+            result = stopped if code in _NO_SCHEME else passed
+            return result(f"{code} {credentials.message}")
         case BasicCredentials() | BearerCredentials():
+            if isinstance(credentials, BasicCredentials):
+                said = binascii.a2b_base64(data.split(b" ", 1)[1])
+                assert said == f"{credentials.user}:{credentials.password}".encode()
             assert parse_authorization(write_authorization(credentials), LIMITS) == credentials
         case DigestCredentials():
             # RFC 7616 3.4 does not let everything be written that servers have to read.
@@ -129,37 +147,45 @@ def authorization(data: bytes) -> str:
                 )
     user = "" if isinstance(credentials, BearerCredentials) else credentials.user
     assert "secret" in user or "secret" not in repr(credentials)
-    return type(credentials).__name__
+    return accepted(type(credentials).__name__)
 
 
-def challenges(data: bytes) -> str:
+def challenges(data: bytes) -> Result:
     """The challenges of a 401 are bounded, and read again as they are written, or all refused."""
     values = data.decode("latin-1").split("\n")
     try:
         found = parse_challenges(values, LIMITS)
     except RemoteProtocolError as error:
-        return error.code
+        return refused(error, "auth/too-large")
     assert 0 < len(found) <= LIMITS.challenges
     for challenge in found:
         assert len(challenge.parameters) <= LIMITS.auth_params
         text = write_challenge(challenge)
         if len(text) <= LIMITS.auth_header_bytes:  # quotes make it longer
             assert parse_challenges([text], LIMITS) == (challenge,)
-    return f"{len(found)} {len(found[0].parameters)}"
+    return accepted(f"{len(found)} {len(found[0].parameters)}")
 
 
-def multipart_core(data: bytes) -> str:
+def multipart_core(data: bytes) -> Result:
     """A multipart-core body is refused, or has exactly one writing: the one that was read."""
     try:
         parts = parse_multipart_core(data, max_bytes=_BODY_BYTES)
     except RemoteProtocolError as error:
-        return told(error)
+        return refused(error, *_NO_ARRAY)
     assert len(parts) <= MAX_PARTS
     assert write_multipart_core(parts) == data
-    return f"ok {len(parts)}"
+    assert [[part.content_format, part.body] for part in parts] == _read_by_cbor2(data)
+    return accepted(f"ok {len(parts)}")
+
+
+def _read_by_cbor2(data: bytes) -> list[list[object]]:
+    flat = cbor2.loads(data)
+    return [list(pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
 
 
 _MEDIA_TYPES: Final = (
+    *(b"application/pkcs7-mime", b"application/csrattrs", b"text/plain;charset=UTF-8"),
+    *(b"application/pkcs8", b'multipart/mixed; boundary="estServerKeyGen"', b"a/b;c=d;e=f"),
     b"application/pkcs7-mime; smime-type=certs-only",
     b'multipart/mixed; boundary="a \\" b"; x=y;;',
     b"application/pkcs10",
@@ -171,6 +197,8 @@ _RETRY_AFTER: Final = (
     *(b"Fri, 31 Dec 9999 23:59:60 GMT", b"Tue, 29 Feb 2028 00:00:00 GMT"),
 )
 _AUTHORIZATION: Final = (
+    *(b"basic ZGV2aWNlOg==", b"Basic  dTpwOnE=", b"Basic w6k6w7w=", b"bearer abc.def-123_~+/="),
+    b"Digest username=u, realm=r, uri=/x, nonce=n, response=0f, nc=00000001, cnonce=c, qop=auth",
     b"Basic dXNlcjpzZWNyZXQ=",
     b"Bearer secret-token~+/==",
     b'Digest username="Mufasa", realm="http-auth@example.org", uri="/dir/index.html", '
@@ -204,6 +232,9 @@ _PEM_WORDS: Final = (
 TARGETS: Final = (
     Target(
         run=transfer,
+        gate="holds base64, PEM or DER",
+        goal="stands for octets in one of the forms that are on",
+        modules=("est_core.codec.transfer",),
         shape=Shape.LINES,
         seeds=corpus.bodies,
         words=(b"-----BEGIN X-----", b"-----END X-----", b"\0", b"=", b"\r\n", b"M", b"0"),
@@ -211,17 +242,55 @@ TARGETS: Final = (
     ),
     Target(
         run=textual,
+        gate="holds blocks of base64, PEM or DER",
+        goal="has a block that is of the kind asked for",
+        modules=("est_core.codec.textual",),
         shape=Shape.LINES,
         seeds=lambda: (*corpus.bodies(), *corpus.files()),
         words=_PEM_WORDS,
         max_bytes=_BODY_BYTES,
     ),
-    Target(run=media, seeds=lambda: _MEDIA_TYPES, words=_HTTP_WORDS, max_bytes=2048),
-    Target(run=retry, seeds=lambda: _RETRY_AFTER, words=_HTTP_WORDS, max_bytes=256),
-    Target(run=authorization, seeds=lambda: _AUTHORIZATION, words=_HTTP_WORDS, max_bytes=16384),
-    Target(run=challenges, seeds=lambda: _CHALLENGES, words=_HTTP_WORDS, max_bytes=16384),
+    Target(
+        run=media,
+        gate="has a type and a subtype",
+        goal="is a media type",
+        modules=("est_core.codec.media",),
+        seeds=lambda: _MEDIA_TYPES,
+        words=_HTTP_WORDS,
+        max_bytes=2048,
+    ),
+    Target(
+        run=retry,
+        gate="is a delay or a date",
+        goal="is a delay or a date",
+        modules=("est_core.codec.retry",),
+        seeds=lambda: _RETRY_AFTER,
+        words=_HTTP_WORDS,
+        max_bytes=256,
+    ),
+    Target(
+        run=authorization,
+        gate="has a scheme that is known",
+        goal="is credentials",
+        modules=("est_core.codec.authheader",),
+        seeds=lambda: _AUTHORIZATION,
+        words=_HTTP_WORDS,
+        max_bytes=16384,
+    ),
+    Target(
+        run=challenges,
+        gate="is not too long",
+        goal="has a challenge that can be read",
+        modules=("est_core.codec.authheader",),
+        seeds=lambda: _CHALLENGES,
+        words=_HTTP_WORDS,
+        max_bytes=16384,
+    ),
     Target(
         run=multipart_core,
+        gate="begins with an array of a number of pairs that is allowed",
+        goal="is parts",
+        modules=("est_core.codec.multipart_core",),
         seeds=lambda: corpus.vectors("rfc8710/*.bin", "rfc9148/*multipart*", "rfc9148/fig2*"),
         words=_CBOR_WORDS,
     ),

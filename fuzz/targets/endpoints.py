@@ -18,16 +18,11 @@ from est_transports.dtls import DtlsEngine, TlsError
 from est_transports.dtls_mux import Address
 from est_transports.service import Finished
 from fuzz.application import Decisions
-from fuzz.choices import pack, steps
+from fuzz.choices import pack, part, steps, unpack
 from fuzz.messages import COAP_WORDS, POLICY, coap_requests
-from fuzz.target import Shape, Target
-from fuzz.targets.channels import (
-    ADDRESSES,
-    MUX_LIMITS,
-    PASSES_S,
-    dtls_client_side,
-    dtls_server_side,
-)
+from fuzz.target import Result, Shape, Target, accepted, passed, stopped
+from fuzz.targets.associations import ADDRESSES, MUX_LIMITS, PASSES_S
+from fuzz.targets.channels import dtls_client_side, dtls_server_side
 
 _STEPS_MAX: Final = 30
 _FLIGHTS: Final = 6
@@ -95,10 +90,11 @@ class _Site:
         assert due is None or due >= self.now.mono
 
 
-def coap_endpoint(data: bytes) -> str:
+def coap_endpoint(data: bytes) -> Result:
     """Nothing a client says raises, and in the end nobody is left waiting."""
-    site = _Site(data[:4])
-    for number, choices in steps(data[4:], _STEPS_MAX):
+    parts = unpack(data) or (b"",)
+    site = _Site(parts[0])
+    for number, choices in steps(pack(parts[1:]), _STEPS_MAX):
         address = choices.pick(ADDRESSES)
         if address not in site.clients or number % 8 == 4:
             site.connect(address)
@@ -122,7 +118,10 @@ def coap_endpoint(data: bytes) -> str:
     assert site.endpoint.associations == 0
     assert site.endpoint.is_idle
     assert len(site.records) >= min(1, sum(site.asked.values()))
-    return " ".join(dict.fromkeys(site.records))
+    text = " ".join(dict.fromkeys(site.records))
+    if any(record.startswith("2") for record in site.records):
+        return accepted(text)
+    return (passed if site.records else stopped)(text)
 
 
 def _scripts() -> tuple[bytes, ...]:
@@ -132,12 +131,21 @@ def _scripts() -> tuple[bytes, ...]:
     together = pack(b"\5\0" + each for each in requests)
     others = pack(bytes((0, at % 3)) + each for at, each in enumerate(requests * 2))
     ended = pack((b"\5\0" + requests[0], b"\4\0", b"\3\1", b"\0\1" + requests[2]))
-    return tuple(b"\0\4\5\2" + each for each in (*single, together, others, ended))
+    scripts = (*single, together, others, ended)
+    decided = (b"\0\0\0\0", b"\0\4\5\2", b"\6\0\1\0")
+    return tuple(part(each) + script for each in decided for script in scripts)
 
 
 TARGETS: Final = (
     Target(
         run=coap_endpoint,
+        gate="has a request that goes on record",
+        goal="has a request that succeeds",
+        modules=(
+            "est_transports.coap_server",
+            "est_transports.coap_questions",
+            "est_transports.coap_records",
+        ),
         seeds=_scripts,
         shape=Shape.PARTS,
         words=COAP_WORDS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import Final
+from urllib.parse import urlsplit
 
 from est_core import (
     DigestCredentials,
@@ -11,6 +12,7 @@ from est_core import (
     LocalProtocolError,
     MalformedCredentials,
     Operation,
+    Outcome,
     RemoteProtocolError,
     Request,
     Response,
@@ -42,12 +44,16 @@ from fuzz.messages import (
     http_message,
     http_requests,
 )
-from fuzz.target import Shape, Target, told
+from fuzz.target import Reach, Result, Shape, Target, accepted, furthest, passed, refused, stopped
 
+_SUCCESSES: Final = (200, 204, 404)
+"""404 is an answer to a question for CSR attributes: there are none. RFC 7030 4.5.2."""
+_SUCCESS_CLASS: Final = 2  # of CoAP
+_DEFAULT_PORTS: Final = {"https": 443, "coaps": 5684}
 _HEAD_ONLY: Final = httpmap.ReplyShape(head_only=True)
 
 
-def httpmap_server(data: bytes) -> str:
+def httpmap_server(data: bytes) -> Result:
     """Any head is refused or let pass, never an error; what passes is read and written back."""
     first, headers, body = http_message(data)
     method, _, rest = first.partition(b" ")
@@ -57,11 +63,13 @@ def httpmap_server(data: bytes) -> str:
     refusal = httpmap.check_head(head, policy=POLICY, limits=LIMITS)
     if refusal is not None:
         _written(refusal, shape)
-        return f"refused {refusal.code}"
+        return (stopped if refusal.code.startswith("http/") else passed)(refusal.code)
     request, same_shape = httpmap.read(head, body, limits=LIMITS)
     assert same_shape == shape
     assert len(request.payload) <= len(body) if isinstance(request.payload, bytes) else True
-    return f"{request.operation.value} {request.label} {_asked_again(request)}"
+    text = f"{request.operation.value} {request.label} {_asked_again(request)}"
+    readable = isinstance(request.payload, bytes)
+    return (accepted if readable else passed)(text)
 
 
 def _written(response: Response, shape: httpmap.ReplyShape) -> None:
@@ -95,22 +103,27 @@ def _asked_again(request: Request) -> str:
     return type(credentials).__name__
 
 
-def httpmap_client(data: bytes) -> str:
+def httpmap_client(data: bytes) -> Result:
     """Any answer is refused, or is one that its operation can have, with text that can be shown."""
     head, body = http_answer(data)
-    outcomes = []
+    results = []
     for operation in Operation:
         try:
             response = httpmap.read_response(
                 operation, head, body, limits=LIMITS, now=FIXED_INSTANT
             )
         except RemoteProtocolError as error:
-            outcomes.append(told(error))
+            results.append(refused(error, "response/", "http/"))
             continue
         _shown(operation, response)
         assert response.status == head.status
-        outcomes.append(response.outcome.value)
-    return " ".join(dict.fromkeys(outcomes))
+        assert (response.outcome is Outcome.OK) <= (head.status in _SUCCESSES)
+        results.append((accepted if response.outcome is Outcome.OK else passed)(_outcome(response)))
+    return furthest(results)
+
+
+def _outcome(response: Response) -> str:
+    return response.outcome.value
 
 
 def _shown(operation: Operation, response: Response) -> None:
@@ -119,16 +132,16 @@ def _shown(operation: Operation, response: Response) -> None:
     assert response.reason.isprintable()
 
 
-def coapmap_server(data: bytes) -> str:
+def coapmap_server(data: bytes) -> Result:
     """Any request is refused, discovered or read, never an error; its answer can be written."""
     message = coap_message(data)
     if message is None:
-        return "no message"
+        return stopped("no message")
     head = request_head(message)
     found = coapmap.discover(head, policy=POLICY, limits=LIMITS)
     if found is not None:
         found[1].decode("ascii" if found[0].content_format else "utf-8")
-        return f"discovered {found[0].code}"
+        return accepted(f"discovered {found[0].code}")
     shape = coapmap.reply_shape(head)
     refusal = coapmap.check_head(head, policy=POLICY, limits=LIMITS)
     if refusal is not None:
@@ -136,77 +149,84 @@ def coapmap_server(data: bytes) -> str:
         assert written.code >= 0x80
         assert len(payload) <= coapmap.DIAGNOSTIC_BYTES
         payload.decode("utf-8")
-        return f"refused {refusal.code}"
+        return passed(f"refused {refusal.code}")
     request, same_shape = coapmap.read(head, message.payload, limits=LIMITS)
     assert same_shape == shape
     if isinstance(request.payload, UnreadablePayload):
-        return f"{request.operation.value} {request.payload.code}"
+        return passed(f"{request.operation.value} {request.payload.code}")
     again_head, payload = coapmap.write_request(request, COAP_URI)
     again, _ = coapmap.read(again_head, payload, limits=LIMITS)
     assert again == request
-    return f"{request.operation.value} {request.label}"
+    return accepted(f"{request.operation.value} {request.label}")
 
 
-def coapmap_client(data: bytes) -> str:
+def coapmap_client(data: bytes) -> Result:
     """Any answer is refused, or is one that its operation can have, with text that can be shown."""
     message = coap_message(data)
     if message is None:
-        return "no message"
-    outcomes = []
+        return stopped("no message")
+    results = []
     for operation in Operation:
         try:
             response = coapmap.read_response(
                 operation, response_head(message), message.payload, limits=LIMITS
             )
         except RemoteProtocolError as error:
-            outcomes.append(told(error))
+            results.append(refused(error))
             continue
         _shown(operation, response)
-        outcomes.append(response.outcome.value)
-    return " ".join(dict.fromkeys(outcomes))
+        assert (response.outcome is Outcome.OK) == (message.code >> 5 == _SUCCESS_CLASS)
+        results.append((accepted if response.outcome is Outcome.OK else passed)(_outcome(response)))
+    return furthest(results)
 
 
-def coap_messages(data: bytes) -> str:
+def coap_messages(data: bytes) -> Result:
     """A datagram is ignored, refused, or a message that is read again as it is written."""
     header = read_header_untrusted(data)
     if header is None:
-        return "ignored"
+        return stopped("ignored")
     try:
         message = decode_untrusted(data, header, limits=COAP_LIMITS)
     except RemoteProtocolError as error:
-        return error.message
+        return passed(error.message)
     assert (message.kind, message.code, message.message_id) == (
         header.kind,
         header.code,
         header.message_id,
     )
     if message.options.unknown_critical is not None or message.is_oversized:
-        return f"{message.options.unknown_critical is None}"
+        return passed(f"{message.options.unknown_critical is None}")
     written = encode(message)
     assert len(written) <= len(data)  # an option in a longer form than needed, or unknown
     again = decode_untrusted(written, header, limits=COAP_LIMITS)
     assert again == message
     assert encode(again) == written
-    return f"{message.kind.name} {message.code >> 5}"
+    return accepted(f"{message.kind.name} {message.code >> 5}")
 
 
-def uri(data: bytes) -> str:
+def uri(data: bytes) -> Result:
     """A URI is refused by LocalProtocolError, or is read again as it is written."""
     text = data.decode("utf-8", "surrogateescape")
-    outcome = "refused"
+    outcome, reach = "refused", Reach.STOPPED
+    if text.lower().startswith(("https://", "coaps://")):
+        reach = Reach.PASSED
     with suppress(LocalProtocolError):
         found = EstUri.parse(text)
         assert EstUri.parse(str(found)) == found
         assert found.authority.isascii()
         outcome = f"{found.scheme} {':' in found.host} {found.label is not None}"
+        reach = Reach.ACCEPTED
+        assert found.port == (urlsplit(text).port or _DEFAULT_PORTS[found.scheme])
     with suppress(LocalProtocolError):
         found, operation = EstUri.parse_operation(text)
         assert found.origin[1] == found.host.lower()
         outcome += f" {operation.value}"
-    return outcome
+        reach = Reach.ACCEPTED
+        assert text.endswith(f"/{operation.value}")
+    return Result(outcome, reach)
 
 
-def discovery(data: bytes) -> str:
+def discovery(data: bytes) -> Result:
     """A query of /.well-known/core gets some of the links, and a list only paths of this server."""
     found_in = _paths_in(data)
     query = tuple(part.decode("utf-8", "replace") for part in data.split(b"&"))
@@ -218,11 +238,14 @@ def discovery(data: bytes) -> str:
     assert found is not None
     assert everything is not None
     if found[0].code != coapmap.Code.CONTENT:
-        return f"refused {found[0].code} {found_in}"
+        return (stopped if "/" in found_in else accepted)(f"refused {found[0].code} {found_in}")
     links = [link for link in found[1].split(b",") if link]
     assert set(links) <= set(everything[1].split(b","))
     assert _paths_in(found[1]) == ("usual" if links else "coap/no-est")
-    return f"{len(links)} {found_in}"
+    is_some = 0 < len(links) < everything[1].count(b",") + 1
+    return (accepted if is_some or found_in in ("usual", "elsewhere") else passed)(
+        f"{len(links)} {found_in}"
+    )
 
 
 def _paths_in(payload: bytes) -> str:
@@ -245,6 +268,13 @@ _URI_WORDS: Final = (
     *(b".", b"..", b"simpleenroll", b"cacerts", b"65536", b"\xc3\xa9", b"\xff", b"#", b"?", b"0"),
 )
 _URIS: Final = (
+    *(
+        b"est.example",
+        b"est.example:8443/factory",
+        b"https://[fe80::1%25eth0]/",
+        b"coaps://a.b/est",
+    ),
+    *(b"https://a/.well-known/est/l/csrattrs", b"https://xn--bcher-kva.example/.well-known/est"),
     b"https://est.example/.well-known/est/factory/simpleenroll",
     b"coaps://[2001:db8::1]:61616/label",
     b"https://192.0.2.1:8443/.well-known/est/cacerts",
@@ -274,26 +304,66 @@ _LINK_WORDS: Final = (
 )
 
 TARGETS: Final = (
-    Target(run=httpmap_server, seeds=http_requests, shape=Shape.LINES, words=HTTP_WORDS),
-    Target(run=httpmap_client, seeds=corpus.answers, shape=Shape.LINES, words=HTTP_WORDS),
+    Target(
+        run=httpmap_server,
+        gate="is a request line of HTTP and fields that fit it",
+        goal="is a request of EST with a body that can be read",
+        modules=("est_core.httpmap", "est_core._http", "est_core._http_target"),
+        seeds=http_requests,
+        shape=Shape.LINES,
+        words=HTTP_WORDS,
+    ),
+    Target(
+        run=httpmap_client,
+        gate="has a status and a media type that the operation can have",
+        goal="is an answer that the operation is done with",
+        modules=("est_core.httpmap", "est_core._http", "est_core._error_text"),
+        seeds=corpus.answers,
+        shape=Shape.LINES,
+        words=HTTP_WORDS,
+    ),
     Target(
         run=coapmap_server,
+        gate="is a CoAP message",
+        goal="is a request of EST with a payload that can be read",
+        modules=("est_core.coapmap", "est_core._coap", "est_core._discovery"),
         seeds=lambda: (*coap_requests(), *corpus.messages()),
         words=COAP_WORDS,
         max_bytes=1400,
     ),
     Target(
         run=coapmap_client,
+        gate="is a CoAP message",
+        goal="is an answer that the operation is done with",
+        modules=("est_core.coapmap", "est_core._coap", "est_core._error_text"),
         seeds=lambda: (*coap_answers(), *corpus.messages()),
         words=COAP_WORDS,
         max_bytes=1400,
     ),
     Target(
         run=coap_messages,
+        gate="has a header of CoAP",
+        goal="is a message without an option that must be understood and is not",
+        modules=("est_transports.coap_messages",),
         seeds=lambda: (*coap_requests(), *coap_answers(), *corpus.messages()),
         words=COAP_WORDS,
         max_bytes=1400,
     ),
-    Target(run=uri, seeds=lambda: _URIS, words=_URI_WORDS, max_bytes=512),
-    Target(run=discovery, seeds=lambda: _QUERIES, words=_LINK_WORDS),
+    Target(
+        run=uri,
+        gate="has a scheme that is known",
+        goal="is a URI of EST",
+        modules=("est_core.uri",),
+        seeds=lambda: _URIS,
+        words=_URI_WORDS,
+        max_bytes=512,
+    ),
+    Target(
+        run=discovery,
+        gate="is a query, or a list of links",
+        goal="selects some links, or is a list with paths of EST",
+        modules=("est_core._discovery", "est_core._link_format", "est_core._coap_paths"),
+        seeds=lambda: _QUERIES,
+        words=_LINK_WORDS,
+    ),
 )

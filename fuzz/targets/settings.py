@@ -20,7 +20,7 @@ from est_transports.credential_files import (
 )
 from est_transports.toml_tables import ConfigError
 from fuzz import corpus
-from fuzz.target import Shape, Target
+from fuzz.target import Result, Shape, Target, accepted, furthest, passed, stopped
 
 
 @cache
@@ -31,7 +31,7 @@ def _file() -> Path:
     return Path(directory.name) / CONFIG_FILE
 
 
-def est_toml(data: bytes) -> str:
+def est_toml(data: bytes) -> Result:
     """An est.toml is refused by one line that names the file, or gives a policy."""
     file = _file()
     file.write_bytes(data)
@@ -41,12 +41,15 @@ def est_toml(data: bytes) -> str:
         text = str(error)
         assert text.startswith(f"{file}: ")
         assert "\n" not in text
-        return " ".join(word for word in error.reason.split()[:4] if word.isalpha())
+        words = " ".join(word for word in error.reason.split()[:4] if word.isalpha())
+        return (stopped if error.reason.startswith(("is not TOML", "is not UTF-8")) else passed)(
+            words
+        )
     assert config.policy().rows
-    return f"ok {config.auth.require_pop} {len(config.labels)} {len(config.profiles)}"
+    return accepted(f"ok {config.auth.require_pop} {len(config.labels)} {len(config.profiles)}")
 
 
-def credential_files(data: bytes) -> str:
+def credential_files(data: bytes) -> Result:
     """A file is used, or refused by one line that names it, whatever is wanted of it."""
     file = _file()
     file.write_bytes(data)
@@ -57,16 +60,17 @@ def credential_files(data: bytes) -> str:
         lambda: len(load_pem_crls(file)),
         lambda: type(load_pem_private_key(file)).__name__,
     )
-    outcomes = []
+    results = []
     for read in readers:
         try:
-            outcomes.append(str(read()))
+            results.append(accepted(str(read())))
         except CredentialFileError as error:
             assert str(error).startswith(f"{file}: ")
             assert "\n" not in str(error)
-            outcomes.append(" ".join(word for word in error.reason.split()[:4] if word.isalpha()))
+            words = " ".join(word for word in error.reason.split()[:4] if word.isalpha())
+            results.append((stopped if words.startswith("is neither") else passed)(words))
     assert all(line.startswith(f"{file}: left out ") for line in told)
-    return " ".join(outcomes)
+    return furthest(results)
 
 
 def _texts() -> tuple[bytes, ...]:
@@ -88,10 +92,26 @@ _WORDS: Final = (
 TARGETS: Final = (
     Target(
         run=credential_files,
+        gate="is text or DER",
+        goal="is used by one of the readers",
+        modules=("est_transports.credential_files",),
         seeds=lambda: (*corpus.files(), *corpus.certificates(), *corpus.requests()),
         shape=Shape.LINES,
         words=(b"-----BEGIN ", b"-----END ", b"PRIVATE KEY-----", b"X509 CRL-----", b"\0", b"0"),
         max_bytes=16384,
     ),
-    Target(run=est_toml, seeds=_texts, shape=Shape.LINES, words=_WORDS, max_bytes=16384),
+    Target(
+        run=est_toml,
+        gate="is TOML",
+        goal="is a configuration",
+        modules=(
+            "est_transports.config_reader",
+            "est_transports.toml_tables",
+            "est_transports.config",
+        ),
+        seeds=_texts,
+        shape=Shape.LINES,
+        words=_WORDS,
+        max_bytes=16384,
+    ),
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Final, assert_never
 
 from est_core import (
@@ -28,11 +30,13 @@ from fuzz import cast, corpus
 from fuzz.application import Decisions
 from fuzz.cast import LIMITS
 from fuzz.messages import HTTP_WORDS, POLICY, http_requests
-from fuzz.target import Shape, Target, told
+from fuzz.target import Result, Shape, Target, accepted, passed, stopped, told
 
 _OK: Final = ResponseHead(status=200, phrase=b"OK", headers=((b"Content-Length", b"2"),))
 _GET: Final = RequestHead(method=b"GET", target=b"/x", headers=((b"Host", b"x"),))
 _SINGLY: Final = 600
+_HEAD: Final = RequestReceived.__name__
+_STATUS: Final = re.compile(rb"HTTP/1\.1 ([0-9]{3}) ")
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -43,24 +47,36 @@ def _in_pieces(data: bytes) -> tuple[Sequence[bytes], Sequence[bytes]]:
     return whole, (*(data[at : at + size] for at in range(0, len(data), size)), b"")
 
 
-def h11_server(data: bytes) -> str:
-    """Nothing a client sends raises, and its events are the same whole and byte by byte."""
-    whole, single = (_server_events(pieces) for pieces in _in_pieces(data))
+def h11_server(data: bytes) -> Result:
+    """Nothing a client sends raises, and its events are the same whole and byte by byte.
+
+    There is no request without a first line of its own, and no body that was not sent.
+    """
+    whole, single = (_server_events(data, pieces) for pieces in _in_pieces(data))
     assert whole == single
-    return " ".join(event.partition("(")[0] for event in whole[:6])
+    names = [event.partition("(")[0] for event in whole]
+    assert names.count(_HEAD) <= data.count(b" HTTP/1.")
+    text = " ".join(names[:6])
+    if BodyReceived.__name__ in names:
+        return accepted(text)
+    return (passed if _HEAD in names else stopped)(text)
 
 
-def _server_events(pieces: Sequence[bytes]) -> list[str]:
+def _server_events(data: bytes, pieces: Sequence[bytes]) -> list[str]:
     connection, left = ServerConnection(limits=LIMITS), list(reversed(pieces))
     events: list[str] = []
+    chunked = False
     while True:
         match event := connection.next_event():
             case RequestReceived(head=head):
+                chunked = _is_chunked(head.headers)
                 if check_head(head, policy=POLICY, limits=LIMITS) is None:
                     connection.accept_body()
                 else:
                     connection.refuse_body()
             case BodyReceived() | BodyDropped() | ProtocolFault():
+                if isinstance(event, BodyReceived):
+                    _assert_sent(event.body, data, chunked=chunked)
                 sent = connection.send_response(_OK, b"ok", FIXED_INSTANT)
                 events.append(f"{event} {sent!r}")
                 continue
@@ -73,18 +89,38 @@ def _server_events(pieces: Sequence[bytes]) -> list[str]:
                 continue
             case _:
                 assert_never(event)
-        events.append(repr((event, getattr(event, "head", None))))
+        events.append(f"{_HEAD}({event} {event.head}")
 
 
-def h11_client(data: bytes) -> str:
-    """A server breaks off with RemoteProtocolError or answers: the same whole and byte by byte."""
-    whole, single = (_client_events(pieces) for pieces in _in_pieces(data))
+def _is_chunked(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(name.lower() == b"transfer-encoding" for name, _ in headers)
+
+
+def _assert_sent(body: bytes, data: bytes, *, chunked: bool) -> None:
+    """See that a body stands in what the peer sent: in one piece, or in chunks."""
+    if not chunked:
+        assert body in data
+        return
+    found = Counter(data)
+    found.subtract(body)
+    assert min(found.values(), default=0) >= 0
+
+
+def h11_client(data: bytes) -> Result:
+    """A server breaks off with RemoteProtocolError or answers: the same whole and byte by byte.
+
+    No body is answered with that the server did not send.
+    """
+    whole, single = (_client_events(data, pieces) for pieces in _in_pieces(data))
     assert whole == single
-    return " ".join(event.partition(":")[0] for event in whole)
+    text = " ".join(event.partition(":")[0] for event in whole)
+    if any(event[:3].isdigit() for event in whole):
+        return accepted(text)
+    return (stopped if "http/malformed-head" in text or text in ("", "ended") else passed)(text)
 
 
-def _client_events(pieces: Sequence[bytes]) -> list[str]:
-    """Ask once, and again as long as the connection lives; what comes too early spoils it."""
+def _client_events(data: bytes, pieces: Sequence[bytes]) -> list[str]:
+    """Ask once; byte by byte nobody can know whether more is to come, so one answer is the end."""
     connection, left = ClientConnection(limits=LIMITS), list(reversed(pieces))
     events: list[str] = []
     connection.send_request(_GET, b"")
@@ -97,9 +133,8 @@ def _client_events(pieces: Sequence[bytes]) -> list[str]:
         match event:
             case ResponseReceived(head=head, body=body):
                 assert len(body) <= LIMITS.response_body_bytes
-                events.append(f"{head.status}: {head.headers} {body!r}")
-                # Byte by byte nobody can know that more is to come, so this is the end.
-                return events
+                _assert_sent(body, data, chunked=_is_chunked(head.headers))
+                return [*events, f"{head.status}: {head.headers} {body!r}"]
             case ConnectionEnded():
                 return [*events, "ended"]
             case None:
@@ -110,8 +145,11 @@ def _client_events(pieces: Sequence[bytes]) -> list[str]:
                 assert_never(event)
 
 
-def conversation(data: bytes) -> str:
-    """Any bytes lead to answers and an end, the same ones whole and byte by byte."""
+def conversation(data: bytes) -> Result:
+    """Any bytes lead to answers and an end, the same ones whole and byte by byte.
+
+    Whoever reads what was sent finds the answers that are on record, in their order.
+    """
     script, stream = data[:4], data[4:]
     channels = cast.channels()[:8]
     channel = channels[script[0] % len(channels)] if script else channels[0]
@@ -122,7 +160,14 @@ def conversation(data: bytes) -> str:
         )
         sent.append(_conversed(served, pieces, Decisions(script)))
     assert sent[0] == sent[1]
-    return " ".join(sent[0][0])
+    codes, answers = sent[0]
+    assert [line.decode() for line in _STATUS.findall(answers)] == [
+        code.partition(" ")[0] for code in codes if not code.startswith("0 ")
+    ]
+    text = " ".join(codes)
+    if any(code.startswith("2") for code in codes):
+        return accepted(text)
+    return (passed if any(" http/" not in code for code in codes) else stopped)(text)
 
 
 def _conversed(
@@ -166,10 +211,34 @@ def _answers() -> tuple[bytes, ...]:
 
 
 TARGETS: Final = (
-    Target(run=h11_server, seeds=_sessions, shape=Shape.LINES, words=HTTP_WORDS),
-    Target(run=h11_client, seeds=_answers, shape=Shape.LINES, words=HTTP_WORDS),
+    Target(
+        run=h11_server,
+        gate="has the head of a request",
+        goal="has a request whose body is taken",
+        modules=("est_transports.h11_conn", "est_transports.h11_messages", "est_transports.chunks"),
+        seeds=_sessions,
+        shape=Shape.LINES,
+        words=HTTP_WORDS,
+    ),
+    Target(
+        run=h11_client,
+        gate="has the head of an answer",
+        goal="has a whole answer",
+        modules=("est_transports.h11_conn", "est_transports.h11_messages", "est_transports.chunks"),
+        seeds=_answers,
+        shape=Shape.LINES,
+        words=HTTP_WORDS,
+    ),
     Target(
         run=conversation,
+        gate="has a request that is answered for what it asks",
+        goal="has a request that succeeds",
+        modules=(
+            "est_transports.http_server",
+            "est_core.server",
+            "est_core._admission",
+            "est_core._answers",
+        ),
         seeds=lambda: tuple(bytes((at, 0, 4, 5)) + each for at, each in enumerate(_sessions())),
         shape=Shape.LINES,
         words=HTTP_WORDS,

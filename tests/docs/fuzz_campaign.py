@@ -20,7 +20,7 @@ COMMAND: Final = "python -m tests.docs.fuzz_campaign"
 PAGE: Final = DOCS / "how-to" / "fuzz-the-core.md"
 _LINE: Final = re.compile(
     r"^(?P<target>[\w-]+): (?P<inputs>\d+) executions in (?P<seconds>[\d.]+) s, \d+/s,"
-    r" (?P<outcomes>\d+) outcomes$",
+    r" (?P<outcomes>\d+) outcomes\b.*$",
     re.MULTILINE,
 )
 _FINDING: Final = re.compile(r"^target: +([\w-]+)$", re.MULTILINE)

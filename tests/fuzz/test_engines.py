@@ -21,7 +21,7 @@ from fuzz.engines import ENGINES
 from fuzz.findings import Finding, shrunk
 from fuzz.mutation import Mutator
 from fuzz.session import Found, Plan, Session, TookTooLong, broken_on
-from fuzz.target import Shape, Target
+from fuzz.target import Result, Shape, Target, accepted, passed, stopped
 from fuzz.targets import TARGETS
 from fuzz.tree import parse
 from tests.damage import damaged
@@ -31,29 +31,29 @@ from tests.reached import reached, reaches
 REQUEST = (ROOT / "tests/vectors/rfc7030/a4-serverkeygen-request.der").read_bytes()
 
 
-def breaks_on_two_zeros(data: bytes) -> str:
+def breaks_on_two_zeros(data: bytes) -> Result:
     """It does not, which is a lie."""
     if b"\0\0" in data[2:]:
         raise IndexError("two zeros")
-    return str(len(data) % 3)
+    return passed(str(len(data) % 3))
 
 
-def never_ends(data: bytes) -> str:
+def never_ends(data: bytes) -> Result:
     """It ends, which is a lie too."""
     while data:
         try:
             sum(range(1000))
         except Exception:  # noqa: BLE001  # as code under test may do
             continue
-    return ""
+    return stopped("")
 
 
-def bears_all(data: bytes) -> str:
+def bears_all(data: bytes) -> Result:
     """Nothing happens."""
-    return str(len(data) % 5)
+    return accepted(str(len(data) % 5))
 
 
-def a_target(run: Callable[[bytes], str], *seeds: bytes, shape: Shape = Shape.PLAIN) -> Target:
+def a_target(run: Callable[[bytes], Result], *seeds: bytes, shape: Shape = Shape.PLAIN) -> Target:
     return Target(run=run, seeds=lambda: seeds, shape=shape, words=(b"\0\0",), max_bytes=512)
 
 
@@ -88,9 +88,9 @@ def test_the_same_seed_makes_the_same_inputs() -> None:
     def inputs(seed: int) -> list[bytes]:
         seen: list[bytes] = []
 
-        def record(data: bytes) -> str:
+        def record(data: bytes) -> Result:
             seen.append(data)
-            return str(len(data) % 7)
+            return passed(str(len(data) % 7))
 
         target = a_target(record, REQUEST, b"GET / HTTP/1.1\r\nA: 1\r\n\r\n", pack([b"a", b"b"]))
         plan = Plan(runs=300, seed=seed)
@@ -115,21 +115,21 @@ def test_a_finding_is_made_again_by_the_command_that_it_names() -> None:
 
 def test_an_input_that_takes_too_long_is_a_finding_whatever_the_code_catches() -> None:
     assert isinstance(broken_on(a_target(never_ends), b"x"), TookTooLong)
-    assert broken_on(a_target(never_ends), b"") == ""
+    assert broken_on(a_target(never_ends), b"") == stopped("")
 
 
 def test_only_the_main_thread_is_watched_and_others_run_all_the_same() -> None:
-    outcomes: list[str | BaseException] = []
+    outcomes: list[Result | BaseException] = []
     thread = threading.Thread(target=lambda: outcomes.append(broken_on(LIAR, b"abc")))
     thread.start()
     thread.join()
-    assert outcomes == ["0"]
+    assert outcomes == [passed("0")]
 
 
 def test_a_warning_is_a_finding() -> None:
-    def warns(_data: bytes) -> str:
+    def warns(_data: bytes) -> Result:
         warnings.warn("odd", stacklevel=1)
-        return ""
+        return stopped("")
 
     assert isinstance(broken_on(a_target(warns), b""), UserWarning)
 
@@ -157,9 +157,9 @@ def test_a_finding_is_written_with_the_command_that_repeats_it(
 def test_logs_are_off_while_it_runs_and_on_again_afterwards(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    def logs(data: bytes) -> str:
+    def logs(data: bytes) -> Result:
         logging.getLogger("est_transports").error("%r went wrong", data)
-        return ""
+        return stopped("")
 
     assert main(["logs", "--runs", "3"], targets={"logs": a_target(logs, b"x")}) == 0
     assert caplog.records == []
@@ -200,11 +200,11 @@ def test_an_engine_that_is_not_installed_is_wrong_usage(monkeypatch: pytest.Monk
 
 
 def test_an_interrupt_ends_it_with_its_own_code(capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted(data: bytes) -> str:
+    def interrupted(data: bytes) -> Result:
         if len(ran) == 2:
             raise KeyboardInterrupt
         ran.append(data)
-        return ""
+        return stopped("")
 
     ran: list[bytes] = []
     targets = {"long": a_target(interrupted, b"x"), "next": a_target(bears_all)}
@@ -216,7 +216,7 @@ def test_an_interrupt_ends_it_with_its_own_code(capsys: pytest.CaptureFixture[st
 def test_an_interrupt_does_not_lose_what_was_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def breaks(data: bytes) -> str:
+    def breaks(data: bytes) -> Result:
         tries.append(data)
         if len(tries) == 2:  # it is being made small
             raise KeyboardInterrupt
@@ -240,7 +240,7 @@ def test_a_finding_that_cannot_be_written_is_told_all_the_same(
 
 
 def test_code_that_ends_the_process_is_a_finding() -> None:
-    def ends(data: bytes) -> str:
+    def ends(data: bytes) -> Result:
         raise SystemExit(0)
 
     assert isinstance(broken_on(a_target(ends), b""), SystemExit)
