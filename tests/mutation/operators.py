@@ -63,8 +63,13 @@ class Mutant:
     key: str
     ordinal: int
 
+    @property
+    def change(self) -> str:
+        """What is there instead of what, without the line."""
+        return f"{self.function}: {self.was}  =>  {self.now}"
+
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.function}: {self.was}  =>  {self.now}"
+        return f"{self.path}:{self.line}: {self.change}"
 
 
 def mutants_of(path: Path, source: str) -> Iterator[Mutant]:
