@@ -716,7 +716,7 @@ def test_the_key_is_kept_where_a_certificate_may_have_been_issued(
 # reenroll
 
 
-@pytest.mark.req("EST-066", "EST-156")
+@pytest.mark.req("EST-066", "EST-156", "EST-045")
 def test_reenroll_keeps_names_and_key(est: Terminal, server: CannedServer) -> None:
     assert est.enroll(server, "--san", "dns:a.example")[0] == 0
     old, old_key = certificate_in(est.out / "cert.pem"), (est.out / "key.pem").read_bytes()
@@ -732,7 +732,7 @@ def test_reenroll_keeps_names_and_key(est: Terminal, server: CannedServer) -> No
     assert (est.out / "key.pem").read_bytes() == old_key
     question = server.application.questions[-1]
     assert isinstance(question, ReenrollRequested)
-    assert question.current == old
+    assert (question.current, question.identity.user) == (old, None)
 
 
 def test_reenroll_with_rekey_makes_a_new_key_of_the_same_kind(
@@ -856,7 +856,7 @@ def system_trust(est: Terminal, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.mark.req("EST-079")
+@pytest.mark.req("EST-079", "EST-080")
 def test_with_trust_given_the_systems_trust_store_does_not_count(
     est: Terminal, server: CannedServer, system_trust: Path
 ) -> None:
@@ -961,6 +961,7 @@ def test_a_server_with_another_name_is_refused_under_implicit_trust_too(
     assert "server/name-mismatch" in err
 
 
+@pytest.mark.req("EST-080")
 def test_a_machine_without_trust_store_is_told_to_name_a_ca(
     est: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -226,7 +226,7 @@ def test_a_verified_server_without_a_root_needs_the_one_of_trust(
     assert (code, "[trust/no-root]" in err) == (0 if given else 1, not given)
 
 
-@pytest.mark.req("EST-125", "EST-126")
+@pytest.mark.req("EST-125", "EST-126", "EST-093")
 def test_the_systems_trust_store_counts_for_the_first_connection_only(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,7 +75,7 @@ def policy_for(mode: Authentication, operation: Operation = Operation.SIMPLEENRO
     )
 
 
-@pytest.mark.req("EST-035", "EST-036", "EST-087", "EST-135", "EST-278", "EST-279")
+@pytest.mark.req("EST-035", "EST-036", "EST-087", "EST-135", "EST-278", "EST-279", "EST-039")
 @pytest.mark.parametrize(("mode", "trust", "credentials", "status"), CASES)
 def test_certificate_and_credentials_together_decide(
     mode: str, trust: str, credentials: str, status: int, now: Instant

@@ -124,7 +124,7 @@ def test_whatever_is_wrong_with_the_server_its_certificates_are_asked_about(kind
     assert exchange.result is None
 
 
-@pytest.mark.req("EST-100", "EST-098")
+@pytest.mark.req("EST-100", "EST-098", "EST-044")
 @pytest.mark.parametrize("kind", UNVERIFIED_CHANNELS)
 def test_the_one_request_carries_no_credentials(kind: str) -> None:
     request = sent(bootstrap(), UNVERIFIED_CHANNELS[kind]).request
@@ -166,7 +166,7 @@ def test_anchors_may_come_one_by_one() -> None:
 # What an unverified server may not say
 
 
-@pytest.mark.req("EST-099", "EST-081")
+@pytest.mark.req("EST-099", "EST-081", "EST-044")
 @pytest.mark.parametrize("kind", UNVERIFIED_CHANNELS)
 def test_a_challenge_of_an_unverified_server_is_not_answered(kind: str) -> None:
     exchange = bootstrap()

@@ -75,8 +75,7 @@ SERVERS = [
 ]
 
 
-@pytest.mark.req("EST-081", "EST-083", "EST-084", "EST-043", "EST-044", "EST-062", "EST-114")
-@pytest.mark.req("EST-134")
+@pytest.mark.req("EST-081", "EST-083", "EST-084", "EST-043", "EST-062", "EST-114", "EST-134")
 @pytest.mark.parametrize(("trust", "name_matches", "kind", "refusal"), SERVERS)
 @pytest.mark.parametrize("operation", [CACERTS, ENROLL])
 def test_nothing_is_sent_to_a_server_that_is_not_authorised(

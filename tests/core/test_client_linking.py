@@ -86,7 +86,7 @@ def foreign(challenge_text: str | None = None) -> CertRequest:
 # Which channel, which mode: what is sent
 
 
-@pytest.mark.req("EST-169", "EST-174", "EST-181", "CB-008")
+@pytest.mark.req("EST-169", "EST-174", "EST-181", "CB-008", "EST-139")
 @pytest.mark.parametrize("pop", [PopMode.AUTO, PopMode.ALWAYS])
 @pytest.mark.parametrize("on", [reached(), EXPORTING], ids=["tls-unique", "tls-exporter"])
 def test_a_csr_is_linked_wherever_the_channel_has_a_binding(pop: PopMode, on: Channel) -> None:
@@ -313,7 +313,7 @@ def test_an_unlinked_csr_is_signed_once_for_all_connections() -> None:
 # The signature
 
 
-@pytest.mark.req("EST-139", "EST-245")
+@pytest.mark.req("EST-245")
 def test_the_signature_is_asked_for_with_the_algorithm_that_was_chosen() -> None:
     sha384 = next(row for row in SIGNATURE_ALGORITHMS if row.name == "ecdsa-with-SHA384")
     for algorithm in (None, sha384):
@@ -324,6 +324,7 @@ def test_the_signature_is_asked_for_with_the_algorithm_that_was_chosen() -> None
         assert asked.algorithm.name == (algorithm.name if algorithm else "ecdsa-with-SHA256")
 
 
+@pytest.mark.req("EST-139")
 @pytest.mark.parametrize("signature", [b"", b"garbage", b"\x30\x06\x02\x01\x01\x02\x01\x01"])
 def test_a_signature_that_does_not_verify_is_refused_and_may_be_given_again(
     signature: bytes,

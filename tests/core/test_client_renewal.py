@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from cryptography import x509
 
-from est_core import Limits, LocalProtocolError
+from est_core import ClientSession, Enrolled, Limits, LocalProtocolError, TrustClass
 from est_core.asn1.attributes import ChangeSubjectName, Extension, extension_request
 from est_core.asn1.pkcs10 import CertRequestInfo, parse_cert_request
 from tests.core.cast import csr_der, info
-from tests.core.client_cast import own_key, session
-from tests.pki import common_name
+from tests.core.client_cast import URI, Network, own_key, pair, session
+from tests.pki import common_name, pki
 
 NAMES = x509.SubjectAlternativeName([x509.DNSName("other.example")]).public_bytes()
 SAME = info(own_key(), "device-1")
@@ -42,3 +42,20 @@ def test_a_signed_request_for_renewal_is_held_to_the_names_too() -> None:
     foreign = parse_cert_request(csr_der(own_key(), name="device-2"), Limits())
     with pytest.raises(LocalProtocolError):
         session().reenroll(foreign)
+
+
+@pytest.mark.req("EST-143", "EST-144")
+def test_who_has_a_certificate_may_ask_for_another_under_other_names() -> None:
+    change = ChangeSubjectName(subject=common_name("device-2")).attribute()
+    holder = pki().manufacturer_client.certificate
+    network = Network(client_trust=TrustClass.IMPLICIT)
+    other = info(own_key(), "device-2")
+    for wanted, subject in ((other, "device-2"), (SAME.with_attribute(change), "device-1")):
+        server = pair(network)
+        result = server.run(ClientSession(URI, identity=holder).enroll(wanted))
+        assert isinstance(result, Enrolled)
+        assert network.asked[-1].identity == holder
+        csr = server.exchanges[-1].csr
+        assert csr is not None
+        assert csr.subject == common_name(subject)
+        assert set(wanted.attributes) <= set(csr.attributes)

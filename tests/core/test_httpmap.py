@@ -85,7 +85,7 @@ def test_a_target_names_an_operation_and_a_label(
     assert (request.operation, request.label) == (operation, label)
 
 
-@pytest.mark.req("EST-003", "EST-005", "EST-007", "EST-008")
+@pytest.mark.req("EST-003", "EST-005", "EST-007", "EST-008", "EST-001")
 @pytest.mark.parametrize(
     "target",
     [
@@ -95,6 +95,11 @@ def test_a_target_names_an_operation_and_a_label(
         b"/.well-known",
         b"/.well-known/est",
         b"/.well-known/est/",
+        b"/.well-known/other/cacerts",
+        b"/.well-known/EST/cacerts",
+        b"/x/est/cacerts",
+        b"/x/.well-known/est/cacerts",
+        b"/est/cacerts",
         b"/.well-known/est/nothing",
         b"/.well-known/est/CACERTS",
         b"/.well-known/est/cacerts/",
@@ -491,7 +496,7 @@ def test_every_answer_written_is_read_back(name: str, now: Instant) -> None:
 # The client's half
 
 
-@pytest.mark.req("EST-010", "EST-014", "EST-138", "EST-166")
+@pytest.mark.req("EST-010", "EST-014", "EST-138", "EST-166", "EST-102", "EST-001")
 def test_a_request_written_is_read_back() -> None:
     for operation in Operation:
         posts = operation in (Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL)
@@ -505,9 +510,12 @@ def test_a_request_written_is_read_back() -> None:
         assert check(head) is None
         assert httpmap.read(head, body, limits=LIMITS)[0] == request
         assert all(len(line) <= 64 for line in body.splitlines())
+        text = b"".join(body.splitlines())
+        assert base64.b64decode(text, validate=True) == request.payload
         assert head.values(b"host") == (b"est.example:8443",)
 
 
+@pytest.mark.req("EST-001")
 def test_the_label_of_the_uri_is_used_where_the_request_has_none() -> None:
     uri = EstUri(host="::1", port=443, label=Label("lab"))
     head, _ = httpmap.write_request(Request(operation=Operation.CACERTS), uri)
@@ -526,6 +534,20 @@ def read_back(
     operation: Operation = Operation.SIMPLEENROLL,
 ) -> Response:
     return httpmap.read_response(operation, head, body, limits=LIMITS, now=now)
+
+
+@pytest.mark.req("EST-102", "EST-103", "EST-104")
+@pytest.mark.parametrize("encoding", [None, b"base64", b"binary", b"8bit"])
+def test_an_answer_is_decoded_whatever_the_transfer_encoding_header_says(
+    encoding: bytes | None, now: Instant
+) -> None:
+    head = answer(200, (b"content-type", b"application/pkcs7-mime"))
+    if encoding is not None:
+        field = (b"content-transfer-encoding", encoding)
+        head = replace(head, headers=(*head.headers, field))
+    for body in (b"MAA=", b"MAA=\n", b" M\r\nA\tA =\n"):
+        response = read_back(head, body, now)
+        assert response.parts == (Part(kind=PartKind.CERTS_ONLY, der=b"\x30\x00"),)
 
 
 @pytest.mark.req("EST-131")

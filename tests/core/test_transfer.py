@@ -63,7 +63,7 @@ def test_published_bodies_decode_to_their_der(name: str) -> None:
     assert decode(body, max_bytes=ROOM) == (VECTORS / f"{name}.der").read_bytes()
 
 
-@pytest.mark.req("EST-106")
+@pytest.mark.req("EST-106", "EST-105")
 def test_sends_one_line_and_a_final_line_feed() -> None:
     der = (VECTORS / "rfc7030/a1-cacerts-response.der").read_bytes()
     line = (VECTORS / "derived-est/cacerts-body-oneline.b64").read_bytes().rstrip(b"\n")

@@ -59,7 +59,7 @@ def test_a_host_is_a_dns_name_or_an_ip_literal(text: str, host: str, authority: 
     assert (uri.host, uri.authority) == (host, authority)
 
 
-@pytest.mark.req("EST-052", "EST-008")
+@pytest.mark.req("EST-052", "EST-008", "EST-037")
 @pytest.mark.parametrize(
     "text",
     [

@@ -85,11 +85,6 @@ class Noticing:
         items[:] = [item for item in items if item.nodeid in wanted or self._rules_of(item)]
         self._answer.chosen = [item.nodeid for item in items]
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
-        """Pass over a test whose rules are all noticed already."""
-        return True if self._request.rules and not self._rules_of(item) else None
-
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
@@ -100,7 +95,7 @@ class Noticing:
         if report.failed:
             rules = self._rules_of(item)
             error = call.excinfo.typename if call.excinfo else ""
-            text = call.excinfo.exconly()[:300] if call.excinfo else ""
+            text = " ".join(call.excinfo.exconly().split())[:300] if call.excinfo else ""
             failure = Failure(test=item.nodeid, rules=sorted(rules), error=error, text=text)
             self._answer.failures.append(failure)
             self._open -= rules

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -24,7 +24,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
-from tests.conformance.scope import read_marks
+from tests.conformance.scope import Mark, read_marks
 from tests.mutation.noticing import VARIABLE, Answer, Failure, Request
 from tests.mutation.removal_table import Removal, read_removals
 from tests.mutation.results import ROOT
@@ -69,6 +69,13 @@ class Copy:
     def __init__(self, folder: Path) -> None:
         shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*_LEFT_OUT), symlinks=True)
         self.folder = folder
+        self._child: subprocess.Popen[str] | None = None
+
+    def stop(self) -> None:
+        """End the tests that run, and all that they started."""
+        child = self._child
+        if child is not None and child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
 
     @contextmanager
     def without(self, removal: Removal) -> Iterator[None]:
@@ -113,10 +120,11 @@ class Copy:
             errors="replace",
             start_new_session=True,
         ) as child:
+            self._child = child
             try:
                 said, _ = child.communicate(timeout=_LIMIT_S)
             except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)
+                self.stop()
                 return None, f"no end after {_LIMIT_S:.0f} s"
         return child.returncode, said
 
@@ -137,24 +145,31 @@ def main(patterns: Sequence[str], jobs: int) -> int:
     if not removals:
         print("there is no removal of such a rule")
         return 2
-    files = files_by_rule()
-    copies: SimpleQueue[Copy] = SimpleQueue()
+    files = files_by_rule(read_marks())
+    free: SimpleQueue[Copy] = SimpleQueue()
+
+    def tried(removal: Removal) -> Outcome:
+        copy = free.get()
+        try:
+            outcome = attempt(removal, copy, files)
+        finally:
+            free.put(copy)
+        print(f"{outcome} [{outcome.seconds:.0f} s]", flush=True)
+        return outcome
+
     with tempfile.TemporaryDirectory(prefix="removals-") as place:
-        for number in range(min(jobs, len(removals))):
-            copies.put(Copy(Path(place, str(number))))
-
-        def tried(removal: Removal) -> Outcome:
-            copy = copies.get()
+        copies = [Copy(Path(place, str(number))) for number in range(min(jobs, len(removals)))]
+        for copy in copies:
+            free.put(copy)
+        with ThreadPoolExecutor(len(copies)) as pool:
             try:
-                outcome = attempt(removal, copy, files)
-            finally:
-                copies.put(copy)
-            print(f"{outcome} [{outcome.seconds:.0f} s]", flush=True)
-            return outcome
-
-        with ThreadPoolExecutor(jobs) as pool:
-            outcomes = list(pool.map(tried, removals))
-        failing = _failing_anyway(outcomes, copies.get())
+                outcomes = [each.result() for each in [pool.submit(tried, r) for r in removals]]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for copy in copies:
+                    copy.stop()
+                raise
+        failing = _failing_anyway(outcomes, copies[0])
     return _said(outcomes, failing)
 
 
@@ -176,10 +191,10 @@ def attempt(removal: Removal, copy: Copy, files: dict[str, list[str]]) -> Outcom
     return Outcome(removal=removal, noticed=noticed, fault=fault, seconds=seconds)
 
 
-def files_by_rule() -> dict[str, list[str]]:
+def files_by_rule(marks: Iterable[Mark]) -> dict[str, list[str]]:
     """Return the test files with a mark of each rule; foreign programs only where they are all."""
     found: dict[str, set[str]] = {}
-    for mark in read_marks():
+    for mark in marks:
         if mark.id is not None:
             found.setdefault(mark.id, set()).add(mark.where.rpartition(":")[0])
     own = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import pytest
@@ -43,6 +43,7 @@ from est_transports.errand import (
 )
 from est_transports.signers import LocalSigner
 from est_transports.tls_errors import TlsError
+from est_transports.trust import TrustAnchors
 from tests.core.cast import info
 from tests.core.client_cast import URI, ok, own_certificate_bag, own_key, reached, session
 from tests.pki import pki
@@ -168,6 +169,13 @@ def test_without_explicit_trust_the_implicit_anchors_count() -> None:
     connect = step(Errand(ClientSession(URI).cacerts(), config, NOW), Connect)
     assert (connect.config.trust.explicit, connect.config.trust.implicit) == ((), implicit)
     assert connect.config.identity is None
+
+
+@pytest.mark.req("EST-078", "EST-079")
+def test_explicit_trust_disables_the_implicit_anchors() -> None:
+    implicit = TrustAnchors(implicit=(pki().manufacturer.certificate,))
+    errand = Errand(session().cacerts(), replace(CONFIG, implicit=implicit), NOW)
+    assert step(errand, Connect).config.trust == TrustAnchors(explicit=(pki().ca.certificate,))
 
 
 def test_a_request_is_signed_for_the_connection() -> None:

@@ -10,7 +10,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from est_core import LocalProtocolError
+from est_core import (
+    CACertsRequested,
+    Channel,
+    ClientIdentity,
+    LocalProtocolError,
+    ProvideCACerts,
+    TlsVersion,
+)
 from est_core.asn1.pkcs10 import CertRequest
 from est_transports import _clock, issuers
 from est_transports.chains import chain_problem
@@ -139,7 +146,10 @@ def test_the_server_sends_its_intermediate_and_cacerts_the_root_too(
 ) -> None:
     service = served(tmp_path / "ca")
     assert service.identity.chain[1:] == (two_levels.issuing,)
-    assert service.authority.ca.ca_certificates() == two_levels.chain
+    channel = Channel(version=TlsVersion.TLS_1_3)
+    question = CACertsRequested(label=None, identity=ClientIdentity(), channel=channel)
+    answer = service.authority.ca_certs(question)
+    assert answer == ProvideCACerts(certificates=two_levels.chain)
     assert len(load_pem_certificates(tmp_path / "ca" / SERVER_CERTIFICATE)) == 2
 
 

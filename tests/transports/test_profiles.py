@@ -12,7 +12,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+from cryptography.x509.oid import (
+    AuthorityInformationAccessOID,
+    ExtendedKeyUsageOID,
+    ExtensionOID,
+    NameOID,
+    SubjectInformationAccessOID,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -160,6 +166,14 @@ def test_purposes_asked_for_are_issued_in_the_order_of_the_profile() -> None:
     assert issued(judge(request(some), SERVER))[ExtensionOID.EXTENDED_KEY_USAGE][0] == some
 
 
+PLACE = x509.UniformResourceIdentifier("http://ca.example/")
+ELSEWHERE = x509.DistributionPoint([PLACE], None, None, None)
+
+
+def access(method: x509.ObjectIdentifier) -> x509.AccessDescription:
+    return x509.AccessDescription(method, PLACE)
+
+
 @pytest.mark.req("EST-146")
 @pytest.mark.parametrize(
     "extension, critical",
@@ -171,6 +185,13 @@ def test_purposes_asked_for_are_issued_in_the_order_of_the_profile() -> None:
             x509.CertificatePolicies(
                 [x509.PolicyInformation(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), None)]
             ),
+            False,
+        ),
+        (x509.CRLDistributionPoints([ELSEWHERE]), False),
+        (x509.FreshestCRL([ELSEWHERE]), False),
+        (x509.AuthorityInformationAccess([access(AuthorityInformationAccessOID.OCSP)]), False),
+        (
+            x509.SubjectInformationAccess([access(SubjectInformationAccessOID.CA_REPOSITORY)]),
             False,
         ),
         (x509.TLSFeature([x509.TLSFeatureType.status_request]), False),
@@ -194,6 +215,7 @@ def test_what_the_ca_decides_itself_is_left_out_and_not_refused(
 # --- What is refused -------------------------------------------------------------------------
 
 
+@pytest.mark.req("EST-146")
 @pytest.mark.parametrize(
     "extension",
     [

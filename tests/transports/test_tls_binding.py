@@ -273,6 +273,44 @@ def test_renegotiation_is_refused() -> None:
     assert raw.engine.channel() is before
 
 
+@pytest.mark.req("CB-006", "EST-055")
+def test_a_client_does_not_renegotiate_either() -> None:
+    """OpenSSL's servers refuse by themselves; its clients go along unless they are told."""
+    server = raw_server()
+    client = TlsEngine(a_client(version=V12))
+    for _ in range(4):
+        client.handshake()
+        carried(client, server)
+    before = client.channel()
+    server.renegotiate()
+    carried(client, server)
+    assert client.read() is None
+    server.bio_write(client.outgoing())
+    with pytest.raises(SSL.Error, match="no renegotiation"):
+        server.recv(1)
+    assert client.channel() is before
+
+
+def raw_server() -> SSL.Connection:
+    """A server made of pyOpenSSL alone, which renegotiates."""
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.use_certificate(pki().server.certificate)
+    context.use_privatekey(pki().server.key)  # type: ignore[arg-type]  # P-256
+    server = SSL.Connection(context, None)
+    server.set_accept_state()
+    return server
+
+
+def carried(client: TlsEngine, server: SSL.Connection) -> None:
+    """Deliver what both have to say, and let the server go on with its handshake."""
+    if data := client.outgoing():
+        server.bio_write(data)
+    with suppress(SSL.WantReadError):
+        server.do_handshake()
+    with suppress(SSL.WantReadError):
+        client.receive(server.bio_read(65536))
+
+
 @pytest.mark.req("CB-005", "CB-007")
 def test_a_client_does_not_follow_a_server_that_asks_for_renegotiation() -> None:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)

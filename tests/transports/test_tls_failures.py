@@ -83,8 +83,8 @@ def test_a_peer_without_tls_is_named_as_such(first_bytes: bytes) -> None:
     assert code_of(first_bytes) == "tls/not-tls"
 
 
+@pytest.mark.req("EST-053", "EST-037")
 @pytest.mark.parametrize("wire", [SSL.TLS1_VERSION, SSL.TLS1_1_VERSION])
-@pytest.mark.req("EST-053")
 def test_versions_before_1_2_are_refused(wire: int) -> None:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(wire)
@@ -97,8 +97,21 @@ def test_versions_before_1_2_are_refused(wire: int) -> None:
     assert code_of(old.bio_read(65536)) == "tls/version"
 
 
+@pytest.mark.parametrize("wire", [SSL.TLS1_VERSION, SSL.TLS1_1_VERSION])
+@pytest.mark.req("EST-053", "EST-037")
+def test_a_client_does_not_go_on_with_a_server_of_an_old_version(wire: int) -> None:
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(wire)
+    context.set_max_proto_version(wire)
+    context.set_cipher_list(b"ALL:@SECLEVEL=0")
+    context.use_certificate(pki().server.certificate)
+    context.use_privatekey(pki().server.key)  # type: ignore[arg-type]  # P-256
+    with pytest.raises(TlsError):
+        connected(CLIENT, replace(SERVER, openssl=context))
+
+
+@pytest.mark.req("EST-038", "EST-056", "EST-291", "EST-059")
 @pytest.mark.parametrize("suites", [b"AES128-SHA", b"NULL", b"ECDHE-ECDSA-AES128-SHA", b"aNULL"])
-@pytest.mark.req("EST-038", "EST-056", "EST-057", "EST-058", "EST-291")
 def test_weak_suites_are_refused(suites: bytes) -> None:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_max_proto_version(SSL.TLS1_2_VERSION)
@@ -125,7 +138,7 @@ def test_a_client_offers_no_weak_suite(version: TlsVersion | None) -> None:
     assert offered == ECDHE_WITH_AEAD | (TLS_1_3_SUITES if version is None else set())
 
 
-@pytest.mark.req("EST-056", "EST-291")
+@pytest.mark.req("EST-056", "EST-291", "EST-059", "EST-038")
 @pytest.mark.parametrize("suites", [b"AES128-SHA", b"NULL", b"ECDHE-ECDSA-AES128-SHA", b"aNULL"])
 def test_a_client_does_not_go_on_with_a_server_of_weak_suites(suites: bytes) -> None:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
@@ -139,7 +152,7 @@ def test_a_client_does_not_go_on_with_a_server_of_weak_suites(suites: bytes) -> 
     assert caught.value.code in ("tls/handshake", "tls/no-shared-cipher")
 
 
-@pytest.mark.req("EST-056", "EST-057")
+@pytest.mark.req("EST-056", "EST-038")
 def test_only_ephemeral_authenticated_encryption_can_be_configured() -> None:
     for name in TLS_1_2_CIPHERS:
         assert name.startswith("ECDHE-")
@@ -351,6 +364,7 @@ def test_nobody_is_turned_away_over_alpn(offered: list[bytes]) -> None:
     assert two.server.channel().version is V13
 
 
+@pytest.mark.req("EST-060", "EST-061")
 def test_a_server_that_openssl_would_trust_and_we_do_not_hears_nothing_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -360,6 +374,7 @@ def test_a_server_that_openssl_would_trust_and_we_do_not_hears_nothing_more(
     assert not two.server.handshake()
 
 
+@pytest.mark.req("EST-059")
 def test_configurations_that_contradict_themselves_are_refused() -> None:
     server = identity(pki().server)
     for wrong in (

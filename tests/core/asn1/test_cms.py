@@ -87,6 +87,7 @@ def test_a_bag_holds_its_certificates_and_nothing_else() -> None:
     assert write_certs_only([certificate(1)]) == bag(ONE)
 
 
+@pytest.mark.req("EST-109")
 def test_certificates_are_sorted_and_held_once_whatever_the_order() -> None:
     expected = bag(tlv(0xA0, *sorted(der(number) for number in (1, 2, 3))))
     for order in permutations((1, 2, 3)):
@@ -127,7 +128,7 @@ def test_published_bags_are_read_and_written_back_without_their_empty_crls(
     assert b"\xa1\x00\x31\x00" not in written
 
 
-@pytest.mark.req("EST-129")
+@pytest.mark.req("EST-129", "EST-109")
 def test_the_set_of_rfc_7030_a1_is_out_of_order_and_read_in_its_order() -> None:
     found = read_certs_only(vector("rfc7030/a1-cacerts-response.der"), LIMITS)
     names = [certificate.subject.rfc4514_string()[-3:] for certificate in found]
@@ -162,6 +163,7 @@ def indefinite(tag: int, *parts: bytes) -> bytes:
     return bytes((tag, 0x80)) + b"".join(parts) + b"\0\0"
 
 
+@pytest.mark.req("EST-109")
 def test_a_bag_in_ber_is_read() -> None:
     content = indefinite(0x30, oid(DATA), indefinite(0xA0, indefinite(0x24, tlv(4), tlv(0x24))))
     signed = indefinite(
