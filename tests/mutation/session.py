@@ -4,10 +4,9 @@ The parent imports and collects everything once and never starts a thread, so th
 A child exchanges the code of one function, runs the tests that reach the changed line, and ends at
 the first that fails. Quick tests come first, and among them those of files that noticed other
 mutants of the module. What outlives its time counts as noticed: a loop without end is seen by
-whoever waits for it. That time is the processor's, so that a busy machine changes nothing; who
-waits for something else than the processor has a limit by the clock, which is generous. What is
-known is kept in a file after every mutant, by a key that changes when the function does; so a run
-can be stopped and taken up again.
+whoever waits for it. That time is the processor's, so that a busy machine changes nothing; the
+clock judges only who waits for something else. What is known is kept in a file after every mutant,
+by a key that changes when the function does; so a run can be stopped and taken up again.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ from tests.mutation.operators import Mutant, mutated_module, sampled
 from tests.mutation.reach import Reach, learn
 from tests.mutation.results import KILLED, ROOT, STATE, SURVIVED, TIMEOUT, UNREACHED, Results
 
-_GRACE_S: Final = 20  # of the processor, on top of what the tests take unchanged
-_WALL_FACTOR: Final = 4  # how much longer than on the processor it may take by the clock
+_GRACE_S: Final = 5  # of the processor, on top of twice what the tests take unchanged
+_PATIENCE_S: Final = 30.0  # by the clock, in which it has to use the processor for a second
 _MEMORY_BYTES: Final = 8 << 30  # of addresses: what allocates without end fails
 _QUICK_S: Final = 0.05
 _FAILED: Final = 3
@@ -112,9 +111,9 @@ class Mutation:
     def _wait(self, running: dict[int, _Child], items: _Items) -> None:
         ready, _, _ = select.select([child.pipe for child in running.values()], [], [], 0.5)
         for child in list(running.values()):
-            late = time.monotonic() > child.deadline
+            late = child.pipe not in ready and child.is_waiting()
             if child.pipe in ready or late:
-                status, test = child.end(late=late and child.pipe not in ready)
+                status, test = child.end(late=late)
                 del running[child.pid]
                 self._results.add(child.mutant, status, test)
                 items.noticed(child.mutant, test)
@@ -176,18 +175,19 @@ class _Child:
     pid: int
     pipe: int
     deadline: float
+    used_s: float = 0.0
 
     @classmethod
     def of(
         cls, mutant: Mutant, module: _Module, tests: list[pytest.Item], budget_s: float
     ) -> _Child:
-        processor_s = int(budget_s) + _GRACE_S
+        processor_s = int(2 * budget_s) + _GRACE_S
         reading, writing = os.pipe()
         sys.stdout.flush()
         pid = os.fork()
         if pid:
             os.close(writing)
-            return cls(mutant, pid, reading, time.monotonic() + _WALL_FACTOR * processor_s)
+            return cls(mutant, pid, reading, time.monotonic() + budget_s + _PATIENCE_S)
         os.setsid()
         os.close(reading)
         code = _FAILED
@@ -197,6 +197,16 @@ class _Child:
             code = _run_mutant(mutant, module, tests, writing)
         finally:
             os._exit(code)
+
+    def is_waiting(self) -> bool:
+        """True if its time is over, and of late it has hardly used the processor."""
+        if time.monotonic() < self.deadline:
+            return False
+        used = _processor_s(self.pid)
+        if used - self.used_s < 1.0:
+            return True
+        self.used_s, self.deadline = used, time.monotonic() + _PATIENCE_S
+        return False
 
     def end(self, *, late: bool) -> tuple[str, str]:
         """Return what became of it, and the test that noticed; the process is gone then."""
@@ -213,6 +223,15 @@ class _Child:
             return KILLED, said.decode(errors="replace")
         passed = os.WIFEXITED(status) and os.WEXITSTATUS(status) == _PASSED
         return (SURVIVED, "") if passed else (KILLED, f"the process ended with {status}")
+
+
+def _processor_s(pid: int) -> float:
+    """Return what a process and the children it waited for have used. See proc(5), stat."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def _kill(session: int) -> None:
