@@ -47,6 +47,7 @@ from est_core.checks.renewal import check_renewal, public_key_der
 from tests.core.asn1.build import CHALLENGE_PASSWORD, IDENTITY_LINKING, SAN, tlv, vector
 from tests.core.cast import BINDING, EXPORTER, LIMITS, Key, channel, info, sign, spki
 from tests.damage import damaged
+from tests.odd_certificates import UNKNOWN_KEYS, rebuilt
 from tests.pki import CMC_RA, HOUR_AGO, IN_TEN_YEARS, Subject, common_name, new_key, pki
 from tests.reached import reaches, refusals
 
@@ -480,3 +481,120 @@ def test_a_server_that_shows_nothing_is_no_server() -> None:
     with pytest.raises(RemoteProtocolError) as refusal:
         check_server(Channel(version=TlsVersion.TLS_1_2, name_matches=True))
     assert refusal.value.code == "server/untrusted"
+
+
+def untrusted(channel: Channel) -> RemoteProtocolError:
+    with pytest.raises(RemoteProtocolError) as refusal:
+        check_server(channel)
+    assert refusal.value.fault is Fault.FORBIDDEN
+    return refusal.value
+
+
+def test_the_reason_why_a_server_is_not_verified_is_told() -> None:
+    failed = Channel(
+        version=TlsVersion.TLS_1_2,
+        trust_class=TrustClass.FAILED,
+        peer_chain=pki().server.chain,
+        failure="certificate has expired",
+    )
+    assert untrusted(failed).message == "certificate has expired"
+    assert untrusted(replace(failed, failure="")).message == "the server is not verified"
+
+
+def mismatch(server: Subject | x509.Certificate) -> str:
+    """What is said of a server with that certificate, which names another host."""
+    shown = server if isinstance(server, x509.Certificate) else pki().ca.issue(server).certificate
+    refusal = untrusted(
+        Channel(version=TlsVersion.TLS_1_2, trust_class=TrustClass.IMPLICIT, peer_chain=(shown,))
+    )
+    assert refusal.code == "server/name-mismatch"
+    return refusal.message
+
+
+OTHER_HOST = "the server's certificate is for another host name: it is for "
+NO_HOST = "the server's certificate names no host in subjectAltName"
+
+
+@pytest.mark.parametrize(
+    "dns, ips, told",
+    [
+        (("a.example",), (), "a.example"),
+        (("a.example",), ("192.0.2.1", "2001:db8::1"), "a.example, 192.0.2.1, 2001:db8::1"),
+        (tuple("abcd"), (), "a, b, c, d"),
+        (tuple("abcdef"), (), "a, b, c, d and 2 more"),
+        (("a" * 70,), (), "a" * 64),
+        (("a\nb\x1b[31m",), (), "a b [31m"),
+    ],
+)
+def test_the_hosts_that_a_certificate_names_are_told_few_short_and_printable(
+    dns: tuple[str, ...], ips: tuple[str, ...], told: str
+) -> None:
+    assert mismatch(Subject(name="est.example.com", dns=dns, ips=ips)) == OTHER_HOST + told
+
+
+def test_a_common_name_does_not_count_and_that_is_told() -> None:
+    told = f"{NO_HOST}; the common name, est.example.com, does not count (RFC 9525)"
+    assert mismatch(Subject(name="est.example.com")) == told
+    assert mismatch(certificate(name((OU, "a"), (CN, "first"), (CN, "last")))) == (
+        f"{NO_HOST}; the common name, last, does not count (RFC 9525)"
+    )
+    assert mismatch(certificate(name((ORG, "Example Ltd")))) == NO_HOST
+    assert mismatch(with_extension(SAN, b"garbage")).startswith(NO_HOST)
+
+
+def test_a_certificate_whose_key_cannot_be_read_is_not_renewed() -> None:
+    odd = rebuilt(
+        certificate(common_name("device-1"), [x509.DNSName("a.example")]),
+        pki().ca,
+        subject_public_key_info=UNKNOWN_KEYS["unknown curve"],
+    )
+    csr = renewal(common_name("device-1"), [x509.DNSName("a.example")])
+    assert code_of(csr, x509.load_der_x509_certificate(odd)) == "renewal/certificate"
+
+
+# What a wrong linking value looks like
+
+
+def cause(csr: CertRequest, on: Channel) -> str:
+    """What the refusal of a CSR for its linking value says beyond that it is wrong."""
+    with pytest.raises(RemoteProtocolError) as caught:
+        check_linking(csr, on, required=False, tolerant=False)
+    _, _, told = caught.value.message.partition("channel binding of this connection")
+    return told
+
+
+def password(text: str) -> CertRequest:
+    return linked_csr(challenge_attribute(CHALLENGE_PASSWORD, text))
+
+
+FINISHED = base64.b64encode(bytes(48)).decode()
+TLS_1_2 = channel()
+TLS_1_3 = replace(channel(), version=TlsVersion.TLS_1_3, binding=None)
+
+
+def test_the_length_of_a_finished_message_is_told_for_the_value_that_is_wrong() -> None:
+    told = "; it has the length of a Finished message of TLS 1.3, which is no binding"
+    assert cause(password(FINISHED), TLS_1_3) == told
+    assert cause(password(FINISHED), TLS_1_2) == f"{told}, and this connection is TLSv1.2"
+    both = linked_csr(
+        challenge_attribute(CHALLENGE_PASSWORD, RIGHT),
+        challenge_attribute(IDENTITY_LINKING, FINISHED),
+    )
+    assert cause(both, TLS_1_2) == f"{told}, and this connection is TLSv1.2"
+    assert cause(password(FINISHED + "*"), TLS_1_2) == ""
+
+
+def test_that_a_connection_has_no_binding_is_told_for_tls_1_3_alone() -> None:
+    assert cause(password(TEXT), TLS_1_3) == "; TLS 1.3 has no tls-unique (RFC 9266)"
+    assert cause(password(TEXT), replace(TLS_1_2, binding=None)) == ""
+
+
+def test_a_foreign_csr_is_not_sent_with_one_right_and_one_wrong_linking_value() -> None:
+    for first, second in ((RIGHT, WRONG), (WRONG, RIGHT)):
+        csr = linked_csr(
+            challenge_attribute(CHALLENGE_PASSWORD, first),
+            challenge_attribute(IDENTITY_LINKING, second),
+        )
+        with pytest.raises(RemoteProtocolError) as refusal:
+            check_foreign(csr, channel(), required=False)
+        assert refusal.value.code == "pop/cannot-relink"

@@ -104,6 +104,7 @@ def test_other_ipv6_addresses_are_others(one: int, change: int) -> None:
     [
         "256.0.0.1",
         "1.2.3.4.5",
+        "1.2.3.4.0",
         "1.2.3",  # is one: see below
         "127.0.0.08",
         "0xg",
@@ -164,6 +165,7 @@ def test_two_spellings_are_one_host(one: str, other: str) -> None:
         ("2002:7f00:1::1", "127.0.0.1"),
         ("2001:db8::7", "2001:db8::8"),
         ("::1", "127.0.0.1"),
+        ("2001:db8:1::", "13.184.0.1"),
     ],
 )
 def test_two_hosts_are_two(one: str, other: str) -> None:
@@ -218,6 +220,7 @@ SPELLINGS_OF_LOCAL = [
     "https://%6c%6Fcalhost/",
     "%6Cocalhost",
     "coaps://localhost",
+    "coaps:localhost",
     "root@localhost",
     "mailto:root@localhost",
     "root@[127.0.0.1]",
@@ -303,6 +306,8 @@ def test_a_server_elsewhere_has_its_own_names_in_any_spelling(text: str) -> None
     [
         "device-1",
         "device 1 at localhost",
+        "localhost device",
+        "device.example:8443/localhost",
         "localhost-7.example",
         "mylocalhost",
         "est.example.com.example",
@@ -362,3 +367,22 @@ def test_a_protected_name_is_found_wherever_a_host_stands(
     assert FAR.claimed_in(around.format(name))
     spelling = data.draw(ipv4_spellings(int(ipaddress.IPv4Address("192.0.2.7"))))
     assert FAR.claimed_in(around.format(spelling.strip(" ")))
+
+
+def test_a_sharp_s_is_two_letters_to_some_readers() -> None:
+    old = ProtectedHosts.of(["strasse.example"])
+    assert old.claimed_in("stra\u00dfe.example")
+    assert old.claimed_in("https://STRA\u1e9eE.example/")
+    assert not ProtectedHosts.of(["stra\u00dfe.example"]).claimed_in("strasse.example")
+
+
+def test_a_text_longer_than_any_host_keeps_its_case() -> None:
+    assert canonical_host("A" * 4096) == "a" * 4096
+    assert canonical_host("A" * 4097) == "A" * 4097
+
+
+def test_a_label_becomes_an_a_label_where_that_is_no_longer_than_a_label_may_be() -> None:
+    longest = canonical_host("\u00fc" + "a" * 55)
+    assert longest.startswith("xn--")
+    assert len(longest) == 63
+    assert canonical_host("\u00fc" + "a" * 56) == "\u00fc" + "a" * 56

@@ -14,10 +14,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_core import ClientSession
+from est_core import ClientSession, Limits
 from est_core.asn1.attributes import Attribute, Extension, extension_request
 from est_core.asn1.pkcs10 import CertRequestInfo
-from est_core.checks.issued import Difference, Point, issued_differences, told_differences
+from est_core.checks.issued import (
+    Contents,
+    Difference,
+    Point,
+    issued_differences,
+    told_differences,
+)
 from est_core.checks.renewal import public_key_der
 from est_core.events import Enrolled, Failed
 from tests.core.asn1.build import spki
@@ -183,6 +189,84 @@ def test_an_extension_that_is_not_judged_may_hold_what_it_will() -> None:
     assert issued_differences(asked(), issued(odd), now=NOW) == ()
 
 
+def test_what_a_request_asked_for_is_no_difference_even_where_it_is_a_right_of_a_ca() -> None:
+    rights = (A_CA, usage("key_cert_sign", "crl_sign"))
+    assert issued_differences(asked(*rights), issued(*rights), now=NOW) == ()
+
+
+def test_a_usage_that_is_asked_for_and_not_said_is_no_difference() -> None:
+    wanted = asked(usage("digital_signature"), x509.ExtendedKeyUsage([CLIENT]))
+    assert issued_differences(wanted, issued(), now=NOW) == ()
+
+
+def test_the_same_parts_of_a_subject_in_another_order_are_another_subject_and_no_danger() -> None:
+    parts = ((NameOID.ORGANIZATION_NAME, "Example"), (NameOID.COMMON_NAME, "device-1"))
+    (found,) = issued_differences(asked(name=subject(*parts)), issued(name=subject(*parts[::-1])))
+    assert told([found]) == [(Point.SUBJECT, False)]
+
+
+def test_a_subject_where_none_was_asked_for_is_told_as_that() -> None:
+    (found,) = issued_differences(asked(name=subject()), issued())
+    assert found.text == "is for CN=device-1, where no subject was asked for"
+
+
+def test_only_a_host_repeats_the_common_name() -> None:
+    wanted = asked(name=subject((NameOID.COMMON_NAME, "a.example")))
+    for name in (x509.UniformResourceIdentifier("a.example"), x509.RFC822Name("a.example")):
+        got = issued(alt(name), name=subject((NameOID.COMMON_NAME, "a.example")))
+        assert told(issued_differences(wanted, got)) == [(Point.NAMES, True)]
+
+
+KINDS_OF_NAMES: dict[str, x509.GeneralName] = {
+    "dirName:CN=b": x509.DirectoryName(subject((NameOID.COMMON_NAME, "b"))),
+    "otherName:1.2.3": x509.OtherName(x509.ObjectIdentifier("1.2.3"), b"\x05\x00"),
+    "registeredID:1.2.3.4": x509.RegisteredID(x509.ObjectIdentifier("1.2.3.4")),
+    "IP:192.0.2.1": x509.IPAddress(ipaddress.ip_address("192.0.2.1")),
+    "email:a@b": x509.RFC822Name("a@b"),
+    "URI:urn:x": x509.UniformResourceIdentifier("urn:x"),
+}
+
+
+@pytest.mark.parametrize("text", KINDS_OF_NAMES)
+def test_each_kind_of_name_is_told_by_its_kind(text: str) -> None:
+    (found,) = issued_differences(asked(), issued(alt(KINDS_OF_NAMES[text])))
+    assert found.text == f"is also for {text}, which was not asked for"
+
+
+def test_eight_names_are_told_and_of_more_their_number() -> None:
+    names = [DNS(f"{letter}.example") for letter in "abcdefghi"]
+    (eight,) = issued_differences(asked(), issued(alt(*names[:8])))
+    (nine,) = issued_differences(asked(), issued(alt(*names)))
+    listed = ", ".join(f"DNS:{letter}.example" for letter in "abcdefgh")
+    assert eight.text == f"is also for {listed}, which was not asked for"
+    assert nine.text == f"is also for {listed} and 1 more, which was not asked for"
+
+
+def test_what_cannot_be_read_is_a_flaw_of_a_request_and_of_a_certificate() -> None:
+    broken = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), b"\x30\x01")
+    assert "subjectAltName" in Contents.of_request(asked(broken)).flaw
+    found = Contents.of_certificate(issued(broken))
+    assert found == Contents(subject=DEVICE, flaw=found.flaw)
+    assert "subjectAltName" in found.flaw
+
+
+def test_limits_bound_what_is_read_of_a_request() -> None:
+    names = alt(*(DNS(f"{number}.example") for number in range(40)))
+    assert len(Contents.of_request(asked(names)).names) == 40
+    assert Contents.of_request(asked(names), Limits(names=8)).flaw
+    policy = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.32"), b"\x30\x00")
+    many = asked(A_CA, policy)
+    assert Point.OTHER in [each.point for each in told_differences(asked(), many)]
+    assert told_differences(asked(), many, Limits(csr_extensions=1)) == ()
+
+
+def test_a_subject_given_as_octets_is_read_and_one_that_is_none_is_empty() -> None:
+    der = DEVICE.public_bytes()
+    assert Contents.of_request(CertRequestInfo(subject=der, spki=spki(KEY))).subject == DEVICE
+    none = CertRequestInfo(subject=b"\x30\x01", spki=spki(KEY))
+    assert Contents.of_request(none).subject == subject()
+
+
 def test_a_validity_that_has_ended_is_dangerous_and_one_to_come_is_not() -> None:
     for moment, expected in (
         (IN_TEN_YEARS + timedelta(seconds=1), [(Point.VALIDITY, True)]),
@@ -190,6 +274,9 @@ def test_a_validity_that_has_ended_is_dangerous_and_one_to_come_is_not() -> None
     ):
         assert told(issued_differences(asked(), issued(), now=moment)) == expected
         assert issued_differences(asked(), issued()) == ()
+    assert told(issued_differences(asked(), issued(), now=IN_TEN_YEARS)) == [(Point.VALIDITY, True)]
+    assert issued_differences(asked(), issued(), now=IN_TEN_YEARS - timedelta(seconds=1)) == ()
+    assert issued_differences(asked(), issued(), now=HOUR_AGO) == ()
 
 
 def test_the_dangerous_differences_come_first() -> None:
@@ -210,6 +297,10 @@ def test_what_csr_attributes_put_into_a_request_is_told() -> None:
     ]
     assert found[2].text == "is also for DNS:evil.example, which was not asked for"
     assert told_differences(asked(names), asked(names)) == ()
+    more = told_differences(
+        asked(usage("digital_signature")), asked(usage("digital_signature", "key_encipherment"))
+    )
+    assert [each.text for each in more] == ["has keyUsage keyEncipherment"]
     policy = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.32"), b"\x30\x00")
     serial = Attribute(type="2.5.4.5", values=(b"\x13\x017",))
     (other,) = told_differences(asked(), asked(policy).with_attribute(serial))

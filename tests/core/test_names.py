@@ -20,6 +20,7 @@ from est_core.checks.names import (
     canonical_mailbox,
     canonical_name,
     canonical_uri,
+    canonical_value,
     look_alike,
     same_name,
     strings_in,
@@ -151,6 +152,8 @@ def test_the_order_of_rdns_matters_and_the_type_of_a_part_does() -> None:
     )
     octets = x509.NameAttribute(NameOID.X500_UNIQUE_IDENTIFIER, b"a", _type=_ASN1Type.BitString)
     assert canonical_name(x509.Name([octets])) != canonical_name(x509.Name([]))
+    others = x509.NameAttribute(NameOID.X500_UNIQUE_IDENTIFIER, b"b", _type=_ASN1Type.BitString)
+    assert not same_name(x509.Name([octets]), x509.Name([others]))
 
 
 # --- Alternative names -----------------------------------------------------------------------
@@ -239,6 +242,11 @@ def test_strings_are_found_at_any_depth() -> None:
     assert strings_in(nested, LIMITS) == ("host", "x", "y", "z")
     assert strings_in(b"\x1e\x04\x00a\x00b", LIMITS) == ("ab",)
     assert strings_in(b"\x04\x01a", LIMITS) == ()
+    assert strings_in(b"\x80\x02ab", LIMITS) == ("ab",)
+    assert strings_in(b"\x01\x01\xff", LIMITS) == ()
+    with pytest.raises(RemoteProtocolError) as refusal:
+        strings_in(nested, Limits(der_nodes=3))
+    assert refusal.value.code == "der/too-many-nodes"
 
 
 NESTED = b"\x30\x13\xa0\x0b\x30\x09\x1b\x04host\x0c\x01x\x16\x01y\x81\x01z"
@@ -249,3 +257,24 @@ NESTED = b"\x30\x13\xa0\x0b\x30\x09\x1b\x04host\x0c\x01x\x16\x01y\x81\x01z"
 def test_only_remote_protocol_error_escapes_for_a_value_of_unknown_form(der: bytes) -> None:
     with refusals():
         strings_in(der, LIMITS)
+
+
+def test_strings_are_found_eight_levels_down_and_no_deeper() -> None:
+    value = b"\x0c\x01a"
+    for _ in range(8):
+        value = b"\x30" + bytes([len(value)]) + value
+    assert strings_in(value, LIMITS) == ("a",)
+    assert strings_in(b"\x30" + bytes([len(value)]) + value, LIMITS) == ()
+
+
+def test_only_scheme_and_host_of_a_uri_lose_their_case() -> None:
+    assert canonical_uri("HTTPS://A@B.Example:1/P?Q#F") == "https://A@b.example:1/P?Q#F"
+    assert canonical_uri("COAPS://Host") == "coaps://host"
+
+
+@pytest.mark.parametrize(
+    "name", [DNS("A.example."), mailbox("U@H"), URI("X://H"), x509.DirectoryName(common("A  b"))]
+)
+def test_a_name_has_one_form_encoded_or_not(name: x509.GeneralName) -> None:
+    assert canonical_value(name) == canonical_general_name(encoded(name), LIMITS)
+    assert canonical_value(name)
