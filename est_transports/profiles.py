@@ -355,8 +355,6 @@ def _planned_names(
     check_alt_names(
         names, kinds=profile.san_kinds, other_types=profile.other_name_types, reserved=reserved
     )
-    if found.value.public_bytes() != csr.subject_alt_name_der:
-        raise Refused("profile/name", "the subjectAltName is not in canonical DER")
     # RFC 5280 4.2.1.6: critical if the subject is empty, else it SHOULD NOT be.
     return (PlannedExtension(value=found.value, critical=nameless),)
 

@@ -1,4 +1,4 @@
-"""`python -m tests.coverage DIRECTORY`: what the tests reached, in all processes; the floors."""
+"""`python -m tests.coverage FILE`: what the tests reached, in all processes; the floors."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from tests.coverage.tally import by_module, complaints, floors, table
 def main() -> int:
     """Print what is reached. Returns 1 if a floor is not kept."""
     parser = argparse.ArgumentParser(prog="python -m tests.coverage", description=__doc__)
-    parser.add_argument("directory", type=Path, help="where COVERAGE_FILE put the data")
+    parser.add_argument(
+        "file", type=Path, help="what COVERAGE_FILE was; its siblings hold the data"
+    )
     parser.add_argument("--html", type=Path, help="write what is missed, line by line, there")
     options = parser.parse_args()
-    together = Coverage(data_file=str(options.directory / "all"))
-    together.combine([str(options.directory)], keep=True)
+    together = Coverage(data_file=str(options.file), messages=False)
+    together.combine([str(options.file.parent)], keep=True)
     modules = by_module(_report(together))
     wanted = floors()
     print("\n".join(table(modules, wanted)))
