@@ -289,8 +289,8 @@ def _check_host_syntax(text: str) -> None:
 
 
 def _check_mailbox(text: str, reserved: ReservedNames) -> None:
-    local, at, domain = text.rpartition("@")
-    if not at or len(text) > _MAILBOX_CHARS or not _MAILBOX_LOCAL.fullmatch(local):
+    local, _, domain = text.rpartition("@")  # without an @ there is no local part
+    if len(text) > _MAILBOX_CHARS or not _MAILBOX_LOCAL.fullmatch(local):
         raise Refused("profile/name", f"{shown(text)} is not a mailbox")
     _check_own("rfc822Name", text, reserved)
     _check_host_syntax(domain)

@@ -95,7 +95,7 @@ ODD: Final[dict[str, dict[str, bytes]]] = {
 """What is against RFC 5280 and can be read."""
 
 
-def rebuilt(certificate: x509.Certificate, issuer: Authority, **fields: bytes) -> bytes:
+def rebuilt(certificate: x509.Certificate, issuer: Authority, /, **fields: bytes) -> bytes:
     """Return a certificate in DER with other fields, signed anew by its issuer."""
     parsed = asn1_x509.Certificate.load(certificate.public_bytes(Encoding.DER))
     parts = {name: parsed["tbs_certificate"][name].dump() for name in _FIELDS} | fields

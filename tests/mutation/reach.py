@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from _pytest.runner import runtestprotocol
+from _pytest.warnings import catch_warnings_for_item
 from coverage import Coverage
 
 from tests.mutation.results import ROOT
@@ -70,8 +71,7 @@ def learn(items: Sequence[pytest.Item]) -> Reach:
     for item, following in _pairs(items):
         watch.switch_context(item.nodeid)
         begin = time.monotonic()
-        reports = runtestprotocol(item, log=False, nextitem=following)
-        if any(report.failed for report in reports):
+        if any(report.failed for report in reports_of(item, following)):
             print(f"\n{item.nodeid} fails without any mutant: left out", flush=True)
             continue
         reach.seconds[item.nodeid] = time.monotonic() - begin
@@ -85,6 +85,12 @@ def learn(items: Sequence[pytest.Item]) -> Reach:
         reach.tests[str(path)] = dict(lines)
         reach.sources[str(path)] = _digest(path)
     return reach
+
+
+def reports_of(item: pytest.Item, following: pytest.Item | None) -> list[pytest.TestReport]:
+    """Run a test and return its reports, with the filters of warnings that it is marked with."""
+    with catch_warnings_for_item(item.config, item.ihook, when="runtest", item=item):
+        return runtestprotocol(item, log=False, nextitem=following)
 
 
 def _pairs(items: Sequence[pytest.Item]) -> Iterator[tuple[pytest.Item, pytest.Item | None]]:

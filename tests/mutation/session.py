@@ -28,11 +28,10 @@ from types import FunctionType
 from typing import Final
 
 import pytest
-from _pytest.runner import runtestprotocol
 
 from tests.mutation import replacement
 from tests.mutation.operators import Mutant, mutated_module, sampled
-from tests.mutation.reach import Reach, learn
+from tests.mutation.reach import Reach, learn, reports_of
 from tests.mutation.results import KILLED, ROOT, STATE, SURVIVED, TIMEOUT, UNREACHED, Results
 
 _GRACE_S: Final = 5  # of the processor, on top of twice what the tests take unchanged
@@ -247,7 +246,7 @@ def _run_mutant(mutant: Mutant, module: _Module, tests: list[pytest.Item], said:
     if not replacement.apply(tree, ROOT / mutant.path, module.functions):
         return _PASSED  # nothing to see: the same code, or code that runs at import
     for item, following in zip(tests, [*tests[1:], None], strict=True):
-        for report in runtestprotocol(item, log=False, nextitem=following):
+        for report in reports_of(item, following):
             if report.failed:
                 os.write(said, item.nodeid.encode()[:4000])
                 return _FAILED

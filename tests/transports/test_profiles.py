@@ -511,11 +511,7 @@ def test_a_mailbox_is_well_formed(text: str) -> None:
 def test_a_directory_name_of_strings_that_openssl_does_not_read_is_refused(
     tag: int, octets: bytes
 ) -> None:
-    def element(kind: int, content: bytes) -> bytes:
-        return bytes((kind, len(content))) + content
-
-    part = element(0x30, bytes.fromhex("0603550403") + element(tag, octets))
-    subject = x509.Name.from_bytes(element(0x30, element(0x31, part)))
+    subject = octets_in_a_name(tag, octets)
     with pytest.raises(Refused, match="use UTF8String") as caught:
         check_alt_names(
             [x509.DirectoryName(subject)],
@@ -553,6 +549,93 @@ def test_the_number_of_names_is_bounded() -> None:
         "profile/too-many-names"
     )
     assert refusal(request(dns())) == "profile/name"
+
+
+def octets_in_a_name(tag: int, octets: bytes, *, oid: str = "0603550403") -> x509.Name:
+    """Return a name of one attribute, a common name, as it was read from a request."""
+
+    def element(kind: int, content: bytes) -> bytes:
+        return bytes((kind, len(content))) + content
+
+    part = element(0x30, bytes.fromhex(oid) + element(tag, octets))
+    return x509.Name.from_bytes(element(0x30, element(0x31, part)))
+
+
+@LONG_NAMES
+def test_a_subject_may_be_as_large_as_the_bounds() -> None:
+    for subject in (
+        name(*["x"] * 32),
+        name("x" * 64),
+        name("x" * 256, oid=NameOID.STREET_ADDRESS),
+        name("DE", oid=NameOID.COUNTRY_NAME),
+    ):
+        assert judge(request(subject=subject)).subject == subject
+
+
+@LONG_NAMES
+@pytest.mark.parametrize(
+    ("tag", "octets", "oid", "text"),
+    [
+        (0x0C, b" ", "0603550403", "is blank"),
+        (0x0C, b"", "0603550403", "is empty"),
+        (0x03, b"\0\1", "060355042d", "is not text"),  # x500UniqueIdentifier
+    ],
+    ids=["blank", "empty", "bits"],
+)
+def test_an_attribute_that_says_nothing_is_refused(
+    tag: int, octets: bytes, oid: str, text: str
+) -> None:
+    with pytest.raises(Refused, match=text) as caught:
+        check_subject(octets_in_a_name(tag, octets, oid=oid), OWN)
+    assert caught.value.code == "profile/subject"
+
+
+@pytest.mark.parametrize(
+    ("oid", "shown_as"),
+    [
+        (NameOID.COMMON_NAME, "CN"),
+        (NameOID.SERIAL_NUMBER, "serialNumber"),
+        (NameOID.EMAIL_ADDRESS, "emailAddress"),
+        (x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), "1.3.6.1.4.1.99999.1"),
+    ],
+)
+def test_the_attribute_that_claims_an_own_name_is_named(
+    oid: x509.ObjectIdentifier, shown_as: str
+) -> None:
+    with pytest.raises(Refused) as caught:
+        check_subject(name("est.example.com", oid=oid), OWN)
+    assert caught.value.text == f"{shown_as} 'est.example.com' is a name of this server"
+
+
+def test_two_domain_components_are_a_host_and_a_single_one_is_no_number() -> None:
+    reserved = ReservedNames.of({"example.com", "192.0.2.7"})
+    for labels in (("com", "example"), ("example", "com")):
+        with pytest.raises(Refused, match="profile/own-name"):
+            check_subject(name(*labels, oid=NameOID.DOMAIN_COMPONENT), reserved)
+    check_subject(name("3221225991", oid=NameOID.DOMAIN_COMPONENT), reserved)
+
+
+def test_hosts_and_mailboxes_may_be_as_long_as_the_bounds() -> None:
+    def host(size: int) -> str:
+        return ".".join(["a" * 49] * 4 + ["b" * (size - 200)])
+
+    def check(alternative: x509.GeneralName) -> None:
+        kinds = DEFAULT.san_kinds
+        check_alt_names([alternative], kinds=kinds, other_types=(), reserved=OWN)
+
+    check(x509.DNSName(host(253)))
+    check(mailbox("m@" + host(252)))
+    check(mailbox("m" * 64 + "@example.com"))
+    check(x509.UniformResourceIdentifier("urn:" + "a" * 2044))
+    for too_long in (
+        x509.DNSName(host(254)),
+        mailbox("m@" + host(253)),
+        mailbox("m" * 65 + "@example.com"),
+        x509.UniformResourceIdentifier("urn:" + "a" * 2045),
+        x509.DNSName("host.5"),  # whose last label is a number, as that of an address
+    ):
+        with pytest.raises(Refused, match="profile/name"):
+            check(too_long)
 
 
 @LONG_NAMES
@@ -624,6 +707,13 @@ def test_every_kind_of_key_is_issued_with_uses_it_can_have() -> None:
             assert plan.public_key == key.public_key()
 
 
+def test_rsa_keys_may_have_the_least_and_the_most_bits_that_are_allowed() -> None:
+    exactly = replace(DEFAULT, rsa_bits_min=2048, rsa_bits_max=2048)
+    assert judge(request(key=rsa_key(2048)), exactly).public_key == rsa_key(2048).public_key()
+    more = replace(DEFAULT, rsa_bits_min=3072, rsa_bits_max=3072)
+    assert refusal(request(key=rsa_key(2048)), more) == "profile/key"
+
+
 def test_a_key_whose_encoding_would_change_is_refused() -> None:
     csr = request()
     point = ec_key().public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
@@ -651,6 +741,11 @@ def test_a_key_whose_encoding_would_change_is_refused() -> None:
 def test_a_profile_that_is_no_policy_cannot_be_made(changes: dict[str, Any]) -> None:
     with pytest.raises(LocalProtocolError):
         replace(DEFAULT, **changes)
+
+
+def test_a_profile_may_be_as_narrow_as_it_makes_sense() -> None:
+    narrow = replace(DEFAULT, validity_days=1, names_max=1)
+    assert judge(request(dns("a.example")), narrow).validity_days == 1
 
 
 # --- Names of every kind ---------------------------------------------------------------------
@@ -688,3 +783,5 @@ def test_no_spelling_of_an_own_name_passes(host: str, upper: bool, dots: int, bl
 def test_text_of_peers_is_shown_short_and_in_ascii() -> None:
     assert shown("a\nb\u202e") == "'a\\nb\\u202e'"
     assert len(shown("\U0001f600" * 1000)) < 700
+    assert shown("x" * 64) == repr("x" * 64)
+    assert shown("x" * 65) == repr("x" * 64 + "...")
