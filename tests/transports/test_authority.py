@@ -42,9 +42,18 @@ from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_transports.authority import Authority
 from est_transports.profiles import Profile
 from est_transports.serials import serial_text
+from est_transports.signers import LocalSigner, SignerError
 from est_transports.stores import IssuedRecord, StoreBusy, StoreError, UserRecord
 from est_transports.stores.passwords import PasswordBusy, PasswordChecks, hash_password
-from tests.transports.ca_fakes import NOW, MemoryStore, dns, make_ca, request
+from tests.transports.ca_fakes import (
+    NOW,
+    MemoryStore,
+    RemoteSigner,
+    dns,
+    ec_key,
+    make_ca,
+    request,
+)
 
 PASSWORD = "correct horse"
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
@@ -227,11 +236,21 @@ def test_a_certificate_is_on_record_with_who_asked() -> None:
     certificate = issued(authority(store).enroll(enrolment()))
     record = store.records[serial_text(certificate.serial_number)]
     assert (record.operation, record.user, record.label) == ("simpleenroll", "alice", None)
-    assert record.profile == "default"
+    assert (record.profile, record.client_subject, record.peer) == ("default", None, None)
+
+
+def test_the_record_has_the_address_that_asked() -> None:
+    store = MemoryStore()
+    channel = Channel(version=TlsVersion.TLS_1_3, peer_address="192.0.2.1:4711")
+    certificate = issued(authority(store).enroll(replace(enrolment(), channel=channel)))
+    assert store.records[serial_text(certificate.serial_number)].peer == "192.0.2.1:4711"
 
 
 def test_the_label_selects_the_profile() -> None:
-    certificate = issued(authority().enroll(enrolment(label=LABEL)))
+    store = MemoryStore()
+    certificate = issued(authority(store).enroll(enrolment(label=LABEL)))
+    record = store.records[serial_text(certificate.serial_number)]
+    assert (record.label, record.profile) == ("web", "web")
     usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert [purpose.dotted_string for purpose in usage] == [SERVER_AUTH]
 
@@ -345,6 +364,32 @@ def test_a_ca_past_its_own_end_is_away(caplog: pytest.LogCaptureFixture) -> None
     assert decision.code == "server/ca-unavailable"
     assert decision.reason == "the certificate of CN=Test CA expired on 2037-02-28"
     assert "the CA cannot issue" in caplog.text
+
+
+def test_what_a_signer_says_of_itself_stays_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    class Away(RemoteSigner):
+        def sign(self, tbs: bytes, algorithm: object) -> bytes:
+            raise SignerError("slot 7: PIN locked")
+
+    store = MemoryStore()
+    subject = authority(store)
+    subject.ca = make_ca(store, signer=Away(LocalSigner(ec_key("ca"))))
+    decision = subject.enroll(enrolment())
+    assert decision == Postpone(
+        retry_after_s=60, code="server/ca-unavailable", reason="the CA cannot sign now"
+    )
+    assert "the CA cannot issue: slot 7: PIN locked" in caplog.text
+    assert not store.records
+
+
+def test_what_keeps_the_ca_busy_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    subject = authority(BrokenStore(StoreBusy("est.db: 1024 writers are waiting")))
+    subject.enroll(enrolment())
+    subject.authenticate(basic())
+    assert [entry.getMessage() for entry in caplog.records] == [
+        "too busy with records: est.db: 1024 writers are waiting",
+        "too busy with users: est.db: 1024 writers are waiting",
+    ]
 
 
 def test_a_name_that_openssl_takes_and_nobody_can_read_does_no_harm() -> None:

@@ -29,6 +29,7 @@ from est_transports.refca import (
     Enrolment,
     ReferenceCA,
     Refused,
+    new_intermediate,
     new_root,
     new_serial,
     new_tls_identity,
@@ -255,6 +256,20 @@ def test_a_certificate_is_renewed_while_it_is_valid_and_not_revoked() -> None:
     assert len(store.records) == 2
 
 
+@pytest.mark.req("EST-165")
+def test_a_certificate_is_renewed_from_its_first_to_its_last_second() -> None:
+    store = MemoryStore()
+    ca = make_ca(store)
+    current = enrolled(ca)
+    second = timedelta(seconds=1)
+    begin, end = current.not_valid_before_utc, current.not_valid_after_utc
+    for moment in (begin, end):
+        ca.may_renew(current, moment)
+    for moment, code in ((begin - second, "not-yet-valid"), (end + second, "expired")):
+        with pytest.raises(Refused, match=f"renewal/{code}"):
+            ca.may_renew(current, moment)
+
+
 @pytest.mark.req("EST-156", "EST-159")
 def test_a_renewed_certificate_keeps_the_spelling_of_the_old_one() -> None:
     store = MemoryStore()
@@ -362,6 +377,39 @@ def new_ca_named(text: str) -> x509.Certificate:
     return new_root(name(text), local, key, now=NOW, entropy=counting_entropy())
 
 
+def test_the_subject_of_every_ca_of_the_chain_is_reserved_and_that_of_the_one_above() -> None:
+    """The last certificate of the chain need not be a root: then its issuer is one more CA."""
+    top = _signed("Top", "Middle 1", ec_key("top"), ec_key("middle"))
+    middle = _signed("Middle 1", "Middle 2", ec_key("middle"), ec_key("low"))
+    low = _signed("Middle 2", "Middle", ec_key("low"), ec_key("ca"))
+    ca = make_ca(certificate=low, chain=[middle, top])
+    expected = {
+        "Middle": "the issuing CA",
+        "Middle 2": "an intermediate CA",
+        "Middle 1": "the root CA",
+        "Top": "the CA above",
+    }
+    for text, whose in expected.items():
+        assert refusal(ca, request(subject=name(text))).text == f"the subject is that of {whose}"
+
+
+def _signed(
+    issuer: str, subject: str, signer: ec.EllipticCurvePrivateKey, key: ec.EllipticCurvePrivateKey
+) -> x509.Certificate:
+    """Return the certificate of a CA below another."""
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name(subject))
+        .issuer_name(name(issuer))
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=99))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(signer, SHA256())
+    )
+
+
 # --- Making a CA -----------------------------------------------------------------------------
 
 
@@ -392,6 +440,52 @@ def test_a_root_is_made_with_the_signers_own_key() -> None:
         )
 
 
+def below(issuer: x509.Certificate, *, now: datetime, days: int = 10) -> x509.Certificate:
+    """Return the certificate of a new CA below one of the CA's usual key."""
+    return new_intermediate(
+        name("Below"),
+        ec_key("below").public_key(),
+        issuer=issuer,
+        signer=LocalSigner(ec_key("ca")),
+        now=now,
+        entropy=counting_entropy(),
+        validity_days=days,
+    )
+
+
+def test_a_ca_below_another_lasts_no_longer_and_says_who_issued_it() -> None:
+    root = make_ca().certificate
+    end = root.not_valid_after_utc
+    certificate = below(root, now=NOW)
+    assert certificate.not_valid_after_utc == NOW + timedelta(days=10)
+    assert below(root, now=end - timedelta(days=9)).not_valid_after_utc == end
+    found = {item.oid: (item.value, item.critical) for item in certificate.extensions}
+    identifiers = [
+        x509.SubjectKeyIdentifier.from_public_key(ec_key(which).public_key())
+        for which in ("below", "ca")
+    ]
+    assert found == {
+        ExtensionOID.BASIC_CONSTRAINTS: (x509.BasicConstraints(ca=True, path_length=0), True),
+        ExtensionOID.KEY_USAGE: (key_usage("key_cert_sign", "crl_sign"), True),
+        ExtensionOID.SUBJECT_KEY_IDENTIFIER: (identifiers[0], False),
+        ExtensionOID.AUTHORITY_KEY_IDENTIFIER: (
+            x509.AuthorityKeyIdentifier(identifiers[1].digest, None, None),
+            False,
+        ),
+    }
+    certificate.verify_directly_issued_by(root)
+
+
+def test_a_ca_that_is_about_to_end_certifies_no_other() -> None:
+    root = make_ca().certificate
+    end = root.not_valid_after_utc
+    for late in (end + MINUTES, end, end - MINUTES):
+        with pytest.raises(LocalProtocolError, match="about to"):
+            below(root, now=late)
+    with pytest.raises(LocalProtocolError, match="not that of a CA"):
+        below(as_ca(constraints=False, usage=None), now=NOW)
+
+
 def test_the_servers_certificate_names_its_hosts_and_is_recorded() -> None:
     store = MemoryStore()
     ca = make_ca(store)
@@ -419,10 +513,13 @@ def test_a_server_needs_a_name_that_fits() -> None:
     for names in ([], ["münchen.example"]):
         with pytest.raises(LocalProtocolError):
             new_tls_identity(ca, names, key, now=NOW)
-    long = "a." * 40 + "example"
-    certificate = new_tls_identity(ca, [long], key, now=NOW)
-    assert certificate.subject == x509.Name([])
-    assert certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical
+    for size, subject in ((64, name("a" * 56 + ".example")), (65, x509.Name([]))):
+        host = "a" * (size - 8) + ".example"
+        certificate = new_tls_identity(ca, [host], key, now=NOW)
+        assert certificate.subject == subject
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        assert found.value == dns(host)
+        assert found.critical == (size > 64)
 
 
 @pytest.mark.req("EST-120")
@@ -507,6 +604,16 @@ def test_a_ca_that_does_not_fit_together_cannot_be_made() -> None:
         make_ca(signer=LocalSigner(ec_key("other")))
     with pytest.raises(LocalProtocolError, match="not that of a CA"):
         make_ca(certificate=leaf, signer=LocalSigner(ec_key("leaf")))
+    with pytest.raises(LocalProtocolError, match="renewal_grace"):
+        ReferenceCA(
+            certificate=ca.certificate,
+            signer=LocalSigner(ec_key("ca")),
+            store=MemoryStore(),
+            profiles={"default": Profile(name="default")},
+            default_profile="default",
+            renewal_grace=timedelta(seconds=-1),
+            entropy=counting_entropy(),
+        )
     with pytest.raises(LocalProtocolError, match="no profile"):
         ReferenceCA(
             certificate=ca.certificate,
