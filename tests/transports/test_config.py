@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,11 +21,23 @@ from est_core import (
     TlsVersion,
 )
 from est_transports.coap_limits import CoapLimits
-from est_transports.config import ListenAddress, ServerConfig, parse_listen
+from est_transports.config import (
+    MAX_WORKERS,
+    AuthConfig,
+    CAConfig,
+    LabelConfig,
+    ListenAddress,
+    PopConfig,
+    ServerConfig,
+    TlsConfig,
+    is_enrollment,
+    parse_listen,
+)
 from est_transports.config_reader import load_config
 from est_transports.config_text import CONFIG_TEXT
+from est_transports.dtls_context import MAX_MTU_BYTES, MIN_MTU_BYTES
 from est_transports.dtls_limits import DtlsLimits
-from est_transports.profiles import KeyKind, KeyUse, SanKind
+from est_transports.profiles import KeyKind, KeyUse, Profile, SanKind
 from est_transports.toml_tables import MAX_FILE_BYTES, ConfigError, read_toml
 from tests.damage import damaged
 from tests.reached import reaches, refusals
@@ -66,7 +80,124 @@ def test_it_mentions_every_key(tmp_path: Path) -> None:
     assert [key for key in keys if not re.search(rf"^#{key} = ", CONFIG_TEXT, re.MULTILINE)] == []
 
 
+def test_an_empty_file_says_what_the_values_say_by_themselves(tmp_path: Path) -> None:
+    assert loaded(tmp_path, "") == ServerConfig(
+        listen=ListenAddress(host="127.0.0.1", port=8443),
+        auth=AuthConfig(),
+        tls=TlsConfig(certificate=tmp_path / "server.pem", key=tmp_path / "server-key.pem"),
+        ca=CAConfig(
+            certificate=tmp_path / "ca.pem", key=tmp_path / "ca-key.pem", store=tmp_path / "est.db"
+        ),
+        profiles={"client": Profile(name="client")},
+        directory=tmp_path,
+    )
+    # What a mention of it alone does not change.
+    mentioned = "[pop]\n[coap]\n[limits]\n[timeouts]\n[profiles.client]\n[csrattrs]\n"
+    assert loaded(tmp_path, mentioned) == loaded(tmp_path, "")
+
+
 # What keys become
+
+
+BOUNDS = [
+    ("server", "workers", 1, MAX_WORKERS),
+    ("server", "threads", 1, 1024),
+    ("server", "connections_max", 1, 65536),
+    ("server", "half_open_max", 1, 65536),
+    ("coap", "associations_max", 1, 65536),
+    ("coap", "mtu_bytes", MIN_MTU_BYTES, MAX_MTU_BYTES),
+    ("coap", "waiting_per_association", 1, None),
+    ("coap", "unverified_messages", 1, None),
+    ("coap", "unverified_per_host", 1, None),
+    ("profiles.client", "names_max", 1, None),
+    ("profiles.client", "validity_days", 1, 36500),
+    ("profiles.client", "rsa_bits_min", 2048, 8192),
+    ("profiles.client", "rsa_bits_max", 2048, 16384),
+    ("limits", "body_bytes", 1, None),
+]
+"""Integers of est.toml, with the least and the most that each may be, None where that is general."""
+
+
+@pytest.mark.parametrize(("table", "key", "least", "most"), BOUNDS)
+def test_a_number_may_be_as_small_and_as_large_as_its_bounds(
+    table: str, key: str, least: int, most: int | None, tmp_path: Path
+) -> None:
+    for number in (least, most):
+        if number is not None:
+            found: object = loaded(tmp_path, f"[{table}]\n{key} = {number}\n")
+            for part in [*table.removeprefix("server").split("."), key]:
+                if part:
+                    found = found[part] if isinstance(found, Mapping) else getattr(found, part)
+            assert found == number
+    for number in (least - 1, None if most is None else most + 1):
+        if number is not None:
+            with pytest.raises(ConfigError, match=re.escape(f"[{table}]")):
+                loaded(tmp_path, f"[{table}]\n{key} = {number}\n")
+
+
+def test_every_switch_can_be_turned(tmp_path: Path) -> None:
+    usual = loaded(tmp_path, "")
+    turned = loaded(
+        tmp_path,
+        """
+        [auth]
+        accept_ra = true
+        enforce_csrattrs = true
+        [pop]
+        require_ems = false
+        tls_exporter = true
+        foreign_challenge = "ignore"
+        [tls]
+        resumption = true
+        max_version = "1.2"
+        [body]
+        accept_pem = false
+        accept_der = false
+        [labels.a]
+        require_pop = false
+        """,
+    )
+    assert turned.auth == replace(usual.auth, accept_ra=True, enforce_csrattrs=True)
+    assert turned.pop == PopConfig(
+        require_ems=False, tls_exporter=True, foreign_challenge=ForeignChallenge.IGNORE
+    )
+    assert turned.tls == replace(usual.tls, resumption=True, max_version=TlsVersion.TLS_1_2)
+    assert (turned.accept_pem, turned.accept_der) == (False, False)
+    assert turned.labels == (LabelConfig(label=Label("a"), profile="client", require_pop=False),)
+
+
+def test_a_registration_authority_is_taken_for_enrollments_only(tmp_path: Path) -> None:
+    for written, wanted in (("", False), ("[auth]\naccept_ra = true\n", True)):
+        for row in loaded(tmp_path, written).policy().rows:
+            assert row.accept_ra == (wanted and is_enrollment(row.operation))
+
+
+def test_a_label_that_needs_no_linking_is_an_exception_from_the_rule(tmp_path: Path) -> None:
+    config = loaded(
+        tmp_path, "[auth]\nrequire_pop = true\n[labels.a]\nrequire_pop = false\n[labels.b]\n"
+    )
+    linked = {
+        None if label is None else label: policy.require_pop
+        for label in (None, "a", "b")
+        if (
+            policy := config.policy().row(
+                Operation.SIMPLEENROLL, None if label is None else Label(label)
+            )
+        )
+    }
+    assert linked == {None: True, "a": False, "b": True}
+
+
+def test_labels_and_profiles_fit_together_whoever_makes_the_config(tmp_path: Path) -> None:
+    usual = loaded(tmp_path, "")
+    label = LabelConfig(label=Label("a"), profile="client")
+    assert replace(usual, labels=(label,)).labels == (label,)
+    with pytest.raises(LocalProtocolError, match="two labels are the same"):
+        replace(usual, labels=(label, label))
+    with pytest.raises(LocalProtocolError, match="no profile 'x'"):
+        replace(usual, labels=(replace(label, profile="x"),))
+    with pytest.raises(LocalProtocolError, match="no profile 'x'"):
+        replace(usual, ca=replace(usual.ca, default_profile="x"))
 
 
 def test_paths_start_at_the_directory_of_the_file(tmp_path: Path) -> None:
@@ -324,6 +455,15 @@ REFUSED = {
     "csrattrs twice": ('[csrattrs]\nbase64 = "MAA="\noids = ["1.2.3"]\n', "excludes"),
     "csrattrs no oid": ('[csrattrs]\noids = ["x"]\n', "[csrattrs]"),
     "csrattrs no key type": ('[csrattrs]\nkey_type = "DSA"\n', "[csrattrs] key_type"),
+    "csrattrs RSA without a number": ('[csrattrs]\nkey_type = "RSA "\n', "[csrattrs] key_type"),
+    "csrattrs bits alone": ('[csrattrs]\nkey_type = "3072"\n', "[csrattrs] key_type"),
+    "csrattrs huge key": ('[csrattrs]\nkey_type = "RSA 100000"\n', "[csrattrs] key_type"),
+    "csrattrs other digits": ('[csrattrs]\nkey_type = "RSA ٣٠٧٢"\n', "[csrattrs] key_type"),
+    "csrattrs key type and whole": (
+        '[csrattrs]\nbase64 = "MAA="\nkey_type = "EC P-256"\n',
+        "excludes",
+    ),
+    "name type misspelt": ('[profiles.a]\nother_name_types = ["web"]\n', "[profiles.a]"),
     "csrattrs tiny key": ('[csrattrs]\nkey_type = "RSA 64"\n', "[csrattrs]", "512"),
     "csrattrs of a label": ("[labels.a.csrattrs]\nx = 1\n", "[labels.a.csrattrs] x"),
 }
