@@ -115,7 +115,7 @@ BOUNDS = [
     ("profiles.client", "rsa_bits_max", 2048, 16384),
     ("limits", "body_bytes", 1, None),
 ]
-"""Integers of est.toml, with the least and the most that each may be, None where that is general."""
+"""Integers of est.toml with the least and the most that each may be; None for no own bound."""
 
 
 @pytest.mark.parametrize(("table", "key", "least", "most"), BOUNDS)
