@@ -84,8 +84,6 @@ class LocalSigner:
     __slots__ = ("_key", "_spki")
 
     def __init__(self, private_key: SigningKey) -> None:
-        if not isinstance(private_key, SigningKey):
-            raise LocalProtocolError(f"cannot sign with a {type(private_key).__name__}")
         self._key = private_key
         self._spki = private_key.public_key().public_bytes(
             Encoding.DER, PublicFormat.SubjectPublicKeyInfo

@@ -152,8 +152,12 @@ def _shown(node: ast.AST) -> str:
 
 
 def _line(node: ast.AST) -> int:
-    """Return the first line of a node; a comprehension itself has none, its parts have."""
-    shown = node.ifs[0] if isinstance(node, ast.comprehension) else node
+    """Return the line at which a node runs: with a condition, where the condition begins."""
+    shown = node
+    if isinstance(node, ast.If | ast.IfExp | ast.While):
+        shown = node.test
+    elif isinstance(node, ast.comprehension):
+        shown = node.ifs[0]
     assert isinstance(shown, ast.expr | ast.stmt)
     return shown.lineno
 

@@ -327,6 +327,55 @@ def test_a_ca_outside_of_the_constraints_above_it_issues_nothing() -> None:
     assert any("can never issue anything" in line for line in ca.never_issued())
 
 
+def test_a_ca_outside_of_the_constraints_of_any_ca_above_issues_nothing() -> None:
+    middle = ca_certificate("Middle", "Root", constraints=permitting(directory(EXAMPLE)))
+    ca = ca_of(ca_certificate("Issuing", "Middle"), middle, ca_certificate("Root"))
+    assert "by the name constraints of CN=Middle" in refusal(ca, subject=EXAMPLE).text
+
+
+def test_a_self_issued_certificate_of_a_ca_needs_not_be_within_the_constraints_above() -> None:
+    """As those of a key rollover are. RFC 5280 6.1.3 (b)."""
+    old = ca_certificate("Root", constraints=permitting(directory(EXAMPLE)))
+    ca = ca_of(ca_certificate("Root"), old, profiles=[CLIENTS])
+    issues(ca, request(subject=EXAMPLE))
+
+
+def test_a_host_in_the_name_of_a_ca_counts_in_its_alternative_names_only() -> None:
+    root = ca_certificate("Root", constraints=permitting(DNS("example.com")))
+    csr = request(dns("a.example.com"))
+    issues(ca_of(ca_certificate("bad.test", "Root"), root), csr)
+    for text, broken in (("ca.example.com", False), ("bad.test", True)):
+        ca = ca_of(ca_certificate("Issuing", "Root", other=dns(text)), root)
+        if broken:
+            why = refusal(ca, DNS("a.example.com")).text
+            assert why.startswith("the certificate of CN=Issuing: 'DNS:bad.test'")
+        else:
+            issues(ca, csr)
+
+
+def test_a_path_is_valid_from_the_first_to_the_last_second_of_all_of_it() -> None:
+    minute = timedelta(minutes=1)
+    root = ca_certificate("Root", days=30, now=NOW + DAY - minute)
+    ca = ca_of(ca_certificate("Issuing", "Root"), root)
+    assert ca.issue(request(), ENROL, now=NOW).not_valid_before_utc == NOW - minute
+    begin, end = root.not_valid_before_utc, root.not_valid_after_utc
+    second = timedelta(seconds=1)
+    assert ca.outdated(begin) == ca.outdated(end) == ""
+    assert "not valid before" in ca.outdated(begin - second)
+    assert "CN=Root expired" in ca.outdated(end + second)
+
+
+def test_a_plan_without_purposes_is_within_all_of_them() -> None:
+    issuing, _ = below(permitting(DNS("example.com")), [CLIENT])
+    plan = CertificatePlan(
+        subject=name("a.example.com"),
+        public_key=ec_key().public_key(),
+        extensions=(),
+        validity_days=1,
+    )
+    assert issuing.issue_plan(plan, ENROL, now=NOW).subject == plan.subject
+
+
 def test_nothing_is_valid_longer_than_the_shortest_certificate_above() -> None:
     ca = ca_of(ca_certificate("Issuing", "Root"), ca_certificate("Root", days=30))
     certificate = ca.issue(request(), ENROL, now=NOW)

@@ -95,6 +95,17 @@ def test_a_user_without_a_record_costs_the_same() -> None:
     assert 0.5 < unknown / known < 2
 
 
+@pytest.mark.parametrize(
+    "bounds",
+    [{"at_once": 0}, {"at_once": -1}, {"waiting_max": -1}, {"known_max": -1}, {"right_s": 0.0}],
+)
+def test_bounds_that_make_no_sense_are_refused(bounds: dict[str, float]) -> None:
+    with pytest.raises(LocalProtocolError):
+        PasswordChecks(**bounds)  # type: ignore[arg-type]  # by name
+    least = PasswordChecks(at_once=1, waiting_max=0, known_max=0)
+    assert least.check("alice", "correct horse", {"alice": RECORD}.get)
+
+
 def test_checks_are_bounded_and_the_bound_is_given_back() -> None:
     checks = PasswordChecks(at_once=1, waiting_max=0)
     inside, leave = threading.Event(), threading.Event()

@@ -163,7 +163,7 @@ def test_purposes_asked_for_are_issued_in_the_order_of_the_profile() -> None:
     assert value == x509.ExtendedKeyUsage(both[::-1])
     assert critical
     some = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
-    assert issued(judge(request(some), SERVER))[ExtensionOID.EXTENDED_KEY_USAGE][0] == some
+    assert issued(judge(request(some), SERVER))[ExtensionOID.EXTENDED_KEY_USAGE] == (some, False)
 
 
 PLACE = x509.UniformResourceIdentifier("http://ca.example/")
@@ -540,6 +540,14 @@ def test_kinds_of_names_that_the_profile_does_not_list_are_refused() -> None:
     assert refusal(request(alt_names(x509.RFC822Name("a@b.example"))), dns_only) == (
         "profile/name-kind"
     )
+
+
+def test_names_whose_encoding_would_change_are_refused() -> None:
+    """They are certified to the byte, and what is certified is what was judged."""
+    csr = request(dns("a.example"))
+    (asked,) = csr.extensions
+    other = replace(asked, value=dns("b.example").public_bytes())
+    assert refusal(replace(csr, extensions=(other,))) == "profile/name"
 
 
 def test_the_number_of_names_is_bounded() -> None:

@@ -499,9 +499,12 @@ def test_the_servers_certificate_names_its_hosts_and_is_recorded() -> None:
         x509.IPAddress(ipaddress.ip_address("2001:db8::7")),
         x509.IPAddress(ipaddress.ip_address("::1")),
     ]
-    purposes = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    assert list(purposes) == [ExtendedKeyUsageOID.SERVER_AUTH]
-    assert not extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    planned = {item.value: item.critical for item in list(extensions)[:3]}
+    assert planned == {
+        x509.BasicConstraints(ca=False, path_length=None): True,
+        key_usage("digital_signature"): True,
+        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]): False,
+    }
     assert certificate.subject == name("est.example.com")
     assert certificate.not_valid_after_utc == NOW + timedelta(days=365)
     assert [record.operation for record in store.records.values()] == ["tls-identity"]
@@ -520,6 +523,19 @@ def test_a_server_needs_a_name_that_fits() -> None:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         assert found.value == dns(host)
         assert found.critical == (size > 64)
+
+
+def test_a_key_may_be_given_in_place_of_its_signer() -> None:
+    certificate = make_ca().certificate
+    ca = ReferenceCA(
+        certificate=certificate,
+        signer=ec_key("ca"),
+        store=MemoryStore(),
+        profiles={"default": Profile(name="default")},
+        default_profile="default",
+        entropy=counting_entropy(),
+    )
+    enrolled(ca).verify_directly_issued_by(certificate)
 
 
 @pytest.mark.req("EST-120")

@@ -51,6 +51,14 @@ def test_what_is_no_serial_is_refused(text: str) -> None:
         read_serial(text)
 
 
+def test_a_serial_has_as_many_digits_as_a_store_keeps_and_a_wrong_one_is_shown_short() -> None:
+    assert read_serial("00" + "f" * 64) == "f" * 64
+    for text in ("1" * 100, "?" * 100):
+        with pytest.raises(LocalProtocolError) as caught:
+            read_serial(text)
+        assert str(caught.value) == f"{text[:80]!r} is no serial number in hexadecimal"
+
+
 @pytest.mark.parametrize("spelled", ["49F", "0x49f", "049f", "04:9F", "04 9f", "00049F"])
 def test_a_certificate_is_revoked_by_its_serial_however_written(
     spelled: str, tmp_path: Path
