@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -246,7 +247,7 @@ segments = st.one_of(
 )
 
 
-ODD_VALUES = {
+ODD_VALUES: dict[str, st.SearchStrategy[Any]] = {
     "code": st.integers(0, 255),
     "path": st.lists(segments, max_size=6).map(tuple)
     | st.lists(segments, max_size=2).map(lambda tail: (".well-known", "est", *tail)),

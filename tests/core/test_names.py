@@ -89,7 +89,7 @@ def neighbours(draw: st.DrawFn) -> tuple[Parts, Parts]:
     """Two names that differ in at most one part: its type, a word, its place, or that it is."""
     one = draw(PARTS.filter(distinct))
     other = [[(oid, list(words)) for oid, words in rdn] for rdn in one]
-    if other and draw(st.booleans()):
+    if other and draw(st.sampled_from([True, False])):
         rdn = draw(st.sampled_from(other))
         at = draw(st.integers(0, len(rdn) - 1))
         _, words = rdn[at]

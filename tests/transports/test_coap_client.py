@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -40,12 +41,14 @@ from est_transports.coap_client import REUSE_S, CoapLink
 from est_transports.coap_client_conn import ClientConnection
 from est_transports.coap_limits import CoapLimits
 from est_transports.coap_server_conn import RequestReceived, ServerConnection
+from est_transports.dtls_records import is_dtls
 from est_transports.errand import ClientConfig, ClientTimeouts, Connect
 from est_transports.signers import LocalSigner
 from est_transports.tls_context import ClientTlsConfig
 from est_transports.tls_errors import CLOSED, TlsError
 from est_transports.trust import TrustAnchors
 from tests.pki import CMC_RA, SERVER_AUTH, Entity, Subject, pki
+from tests.reached import reached, reaches
 from tests.transports.coap_network import Weather
 from tests.transports.coap_world import Device, EstServer, OddServer, World
 from tests.transports.dtls_pair import a_dtls_server
@@ -212,12 +215,13 @@ def test_names_that_leave_no_room_are_the_callers_mistake() -> None:
     assert connection.outgoing() == ()
 
 
+@reaches(one=70, several=30)
 @settings(max_examples=60)
 @given(
     labels=st.lists(st.integers(1, 63), max_size=3),
     label_chars=st.integers(1, 128),
     datagram_bytes=st.integers(200, 1300),
-    body=st.binary(max_size=2000),
+    body=st.integers(0, 2000).map(lambda size: (bytes(range(250)) * 8)[:size]),
 )
 def test_no_message_is_larger_than_a_datagram(
     labels: list[int], label_chars: int, datagram_bytes: int, body: bytes
@@ -234,7 +238,10 @@ def test_no_message_is_larger_than_a_datagram(
     except LocalProtocolError:
         assert datagram_bytes < 60 + 16 + 4 + label_chars + len(host or "")
         return
+    rounds = 0
     while said := client.outgoing():
+        rounds += 1
+        reached("one" if rounds == 1 else "several")
         for datagram in said:
             assert len(datagram) <= datagram_bytes
             server.receive(datagram, 0.0)
@@ -660,23 +667,71 @@ def test_a_link_is_of_no_use_before_its_handshake() -> None:
     assert young.outgoing() == ()
 
 
+class Tapped(list[bytes]):
+    """An inbox of which somebody else has a copy, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[bytes] = []
+
+    def append(self, datagram: bytes) -> None:
+        self.heard.append(datagram)
+        super().append(datagram)
+
+
+Forgery = Callable[[list[bytes]], bytes]
+
+
+def one_heard(which: int, where: float, flip: int) -> Forgery:
+    """A datagram that was heard: again, with one octet changed, or cut."""
+
+    def forge(heard: list[bytes]) -> bytes:
+        datagram = heard[which % len(heard)]
+        at = int(where * len(datagram))
+        return datagram[:at] + (
+            b"" if flip > 255 else bytes([datagram[at] ^ flip]) + datagram[at + 1 :]
+        )
+
+    return forge
+
+
+def made_up(raw: bytes) -> Forgery:
+    return lambda _heard: raw
+
+
+@reaches(record=50, known=30)
 @settings(max_examples=40)
 @given(
-    garbage=st.lists(
-        st.binary(max_size=80)
-        | st.binary(max_size=40).map(lambda tail: b"\x17\xfe\xfd\0\1\0\0\0\0\0\7\0\x28" + tail)
-        | st.binary(max_size=30).map(lambda tail: b"\x15\xfe\xfd\0\0\0\0\0\0\0\7\0\2" + tail),
+    forgeries=st.lists(
+        st.builds(
+            one_heard,
+            st.integers(0, 99),
+            st.floats(0, 1, exclude_max=True),
+            st.just(0) | st.integers(0, 256),
+        )
+        | st.binary(max_size=80).map(made_up)
+        | st.binary(max_size=40).map(
+            lambda tail: made_up(b"\x17\xfe\xfd\0\1\0\0\0\0\0\7\0\x28" + tail)
+        )
+        | st.binary(max_size=30).map(
+            lambda tail: made_up(b"\x15\xfe\xfd\0\0\0\0\0\0\0\7\0\2" + tail)
+        ),
+        min_size=1,
         max_size=12,
     )
 )
-def test_what_anybody_sends_disturbs_nobody(garbage: list[bytes]) -> None:
+def test_what_anybody_sends_disturbs_nobody(forgeries: list[Forgery]) -> None:
     world = World()
     world.serve()
     device = Device(world, config())
+    device.inbox = inbox = Tapped()
     assert isinstance(device.run(session().csrattrs()), CSRAttrsReceived)
     link = device.kept
     assert link is not None
-    for datagram in garbage:
+    for forge in forgeries:
+        datagram = forge(inbox.heard)
+        reached(*(["record"] if is_dtls(datagram) else []))
+        reached(*(["known"] if datagram in inbox.heard else []))
         link.receive(datagram, world.now)
     assert link.outgoing() == ()
     assert isinstance(device.run(session().cacerts()), CACertsReceived)

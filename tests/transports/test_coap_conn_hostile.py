@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from est_core.coapmap import Code
 from est_transports.coap_client_conn import ClientConnection
 from est_transports.coap_limits import CoapLimits
-from est_transports.coap_messages import Block, Kind, Options
+from est_transports.coap_messages import Block, Kind, Message, Options, encode
 from est_transports.coap_server_conn import RequestAbandoned, RequestReceived, ServerConnection
+from tests.damage import times
+from tests.reached import reached, reaches
 from tests.transports.coap_words import (
     CHANGED,
     CONTENT,
@@ -89,7 +91,55 @@ hostile_messages = st.builds(
     st.sampled_from((b"", b"t", b"12345678")),
     options,
 )
-datagrams = st.lists(hostile_messages | st.binary(max_size=40), max_size=40)
+
+
+@st.composite
+def uploads(draw: st.DrawFn) -> list[bytes]:
+    """A request in blocks, of which some may be missing, come again or say something else."""
+    szx, first = draw(st.integers(0, 4)), draw(st.integers(0, 0xFF00))
+    body = b"x" * draw(st.sampled_from((3, 15, 64, 200, 600)))
+    blocks = [
+        Block.at(offset, more=offset + (16 << szx) < len(body), szx=szx)
+        for offset in range(0, len(body), 16 << szx)
+    ]
+    for _ in range(draw(times(2))):
+        at = draw(st.integers(0, len(blocks) - 1))
+        blocks[at : at + draw(st.integers(0, 1))] = [blocks[at]] * draw(st.integers(1, 2))
+    return [
+        post(first + number, body[block.offset : block.offset + block.size], block1=block)
+        for number, block in enumerate(blocks)
+    ]
+
+
+whole_requests = st.builds(
+    get, st.integers(0, 0xFFFF), accept=st.sampled_from((None, 281)), block2=blocks
+) | st.builds(post, st.integers(0, 0xFFFF), st.binary(max_size=40))
+datagrams = st.lists(
+    uploads()
+    | st.tuples(whole_requests).map(list)
+    | st.tuples(hostile_messages | st.binary(max_size=40)).map(list),
+    max_size=20,
+).map(lambda parts: [datagram for part in parts for datagram in part])
+
+answers = st.builds(
+    lambda kind, code, size, options: Message(
+        kind=kind, code=code, message_id=0, payload=b"x" * size, options=Options(**options)
+    ),
+    st.sampled_from((Kind.ACK, Kind.ACK, *Kind)),
+    st.sampled_from((0x44, 0x45, 0x44, 0x45, 0x5F, 0x80, 0x84, 0x88, 0x8D, 0xA3, 0xFF)),
+    st.sampled_from((0, 3, 15, 16, 64, 255, 256, 1024)),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "block1": blocks,
+            "block2": blocks,
+            "content_format": st.sampled_from((None, 281)),
+            "size2": st.none() | st.integers(0, 1 << 31),
+            "etag": st.none() | st.just(b"e"),
+            "path": st.just(SEN),
+        },
+    ),
+)
 
 
 def tiny_server() -> ServerConnection:
@@ -99,10 +149,12 @@ def tiny_server() -> ServerConnection:
 def serve(server: ServerConnection, now: float, pick: Random) -> None:
     """Answer some of the requests, and forget about others for good."""
     while (event := server.next_event()) is not None:
+        reached(type(event).__name__)
         if isinstance(event, RequestReceived) and pick.random() < 0.7:
             server.respond(event.exchange_id, CONTENT, b"y" * pick.choice((0, 10, 1000)), now)
 
 
+@reaches(RequestReceived=50, RequestRefused=15)
 @settings(max_examples=150, deadline=None)
 @given(datagrams=datagrams, seed=st.integers(0, 999))
 def test_nothing_a_client_sends_raises_or_passes_the_bounds(
@@ -121,29 +173,39 @@ def test_nothing_a_client_sends_raises_or_passes_the_bounds(
             read(sent)
 
 
+def to_fit(answer: Message, request: Message, pick: Random) -> bytes:
+    """Return an answer to that request, and to no other; most say that its blocks were taken."""
+    block1, options = request.options.block1, answer.options
+    if block1 is not None and pick.random() < 0.8:
+        options = replace(options, block1=block1)
+        code = Code.CONTINUE if block1.more else answer.code
+        answer = replace(answer, code=code, options=options)
+    number = request.message_id if answer.kind in (Kind.ACK, Kind.RST) else pick.randrange(65536)
+    return encode(replace(answer, message_id=number, token=request.token))
+
+
+@reaches(ResponseReceived=12, RequestFailed=8)
 @settings(max_examples=150, deadline=None)
-@given(datagrams=datagrams, seed=st.integers(0, 999))
+@given(datagrams=st.lists(hostile_messages | answers, max_size=40), seed=st.integers(0, 999))
 def test_nothing_a_server_sends_raises_or_passes_the_bounds(
-    datagrams: list[bytes], seed: int
+    datagrams: list[bytes | Message], seed: int
 ) -> None:
     pick, now = Random(seed), 0.0
-    client = ClientConnection(limits=TINY, entropy=lambda size: b"\0" * size)
+    client = ClientConnection(limits=TINY, entropy=pick.randbytes)
+    asked: list[Message] = []
     for datagram in datagrams:
         if client.open_exchanges < TINY.open_exchanges:
             client.send_request(ENROLL, b"x" * pick.choice((3, 600)), now)
         now += pick.choice((0.0, 0.1, 3.0))
         client.handle_timeout(now)
-        client.receive(datagram, now)
-        # Make some of them fit the request that is out: its token and its message ID.
-        for sent in client.outgoing():
-            request = read(sent)
-            if request.kind is Kind.CON and len(datagram) > 12 and datagram[0] >> 6 == 1:
-                fitting = bytearray(datagram)
-                fitting[0] = 1 << 6 | Kind.ACK << 4 | 8
-                fitting[2:4] = request.message_id.to_bytes(2, "big")
-                client.receive(bytes(fitting[:4]) + request.token + bytes(fitting[5:]), now)
-        while client.next_event() is not None:
-            pass
+        asked += [read(sent) for sent in client.outgoing()]
+        if isinstance(datagram, bytes):
+            client.receive(datagram, now)
+        elif asked:
+            client.receive(to_fit(datagram, pick.choice(asked[-3:]), pick), now)
+        asked += [read(sent) for sent in client.outgoing()]
+        while (event := client.next_event()) is not None:
+            reached(type(event).__name__)
         assert client.held_bytes <= MOST + TINY.open_exchanges * TINY.response_bytes
 
 

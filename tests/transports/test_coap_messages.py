@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -121,12 +120,14 @@ def test_what_a_foreign_codec_writes_is_read(
     assert (message.token, message.payload, message.code) == (b"tok", payload, Code.POST)
 
 
+@reaches(header=70, accepted=70)
 @given(message=messages)
 def test_a_message_cut_at_any_byte_is_read_or_refused(message: Message) -> None:
     datagram = encode(message)
     for end in range(len(datagram)):
-        with suppress(RemoteProtocolError):
-            if read_header_untrusted(datagram[:end]) is not None:
+        if read_header_untrusted(datagram[:end]) is not None:
+            reached("header")
+            with refusals():
                 read(datagram[:end])
 
 

@@ -47,10 +47,13 @@ from est_transports.coap_questions import QUESTIONS_MAX, QUESTIONS_PER_HOST
 from est_transports.coap_server import CoapEndpoint, consult_for
 from est_transports.coap_server_conn import RequestReceived, ServerConnection
 from est_transports.coap_service import CoapService
+from est_transports.dtls import DtlsEngine
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
 from est_transports.service import Wire, consult
+from tests.damage import damaged
 from tests.pki import CLIENT_AUTH, CMC_RA, Subject, pki
+from tests.reached import reached, reaches
 from tests.transports.coap_network import Network, Weather
 from tests.transports.coap_site import (
     ATT,
@@ -691,16 +694,32 @@ def test_each_association_keeps_the_service_it_began_with() -> None:
 LIMITS: Final = CoapLimits.constrained()
 
 
+def a_hello() -> bytes:
+    engine = DtlsEngine(a_dtls_client())
+    engine.handshake()
+    (hello,) = engine.outgoing()
+    return hello
+
+
+HELLO: Final = a_hello()
+
+
+@reaches(asked=25, answered=30)
 @settings(max_examples=40)
 @given(
-    plain=st.lists(st.binary(max_size=200), max_size=5),
+    plain=st.lists(damaged((HELLO,)) | st.binary(max_size=200), max_size=5),
     inside=st.lists(
         st.binary(min_size=1, max_size=200)
         | st.builds(
             partial(con, path=SEN.path, content_format=286),
             st.sampled_from((Code.GET, Code.POST, 9)),
             st.integers(0, 65535),
-            st.binary(max_size=64),
+            st.binary(max_size=64) | damaged((CSR,)),
+        )
+        | st.builds(
+            lambda path, number: con(Code.GET, number, path=path),
+            st.sampled_from((CRTS.path, ATT.path, CORE.path)),
+            st.integers(0, 65535),
         ),
         max_size=30,
     ),
@@ -717,6 +736,7 @@ def test_garbage_raises_nothing_and_holds_little(plain: list[bytes], inside: lis
         site.settle()
     assert site.endpoint.associations == 1
     assert len(site.held) <= LIMITS.open_exchanges
+    reached(*(["asked"] if site.held else []), *(["answered"] if client.heard else []))
     site.wait(1.0)
     for asked in site.held:
         site.decide(asked)

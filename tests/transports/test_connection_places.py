@@ -7,7 +7,12 @@ from collections import Counter
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from est_core import LocalProtocolError
 from est_transports.connection_places import (
@@ -19,6 +24,7 @@ from est_transports.connection_places import (
     Place,
     Places,
 )
+from tests.reached import Tally
 
 FLOOD, HOME, NAT = "203.0.113.66", "192.0.2.1", "198.51.100.7"
 
@@ -249,12 +255,18 @@ def test_a_server_has_room_for_one(bound: str) -> None:
 class AnyTraffic(RuleBasedStateMachine):
     """Whatever clients do, the counts are right and every bound holds."""
 
+    tally = Tally()
+    """Each server is a trial."""
+
     def __init__(self) -> None:
         super().__init__()
+        self.tally.begin()
         self.server = Server(open_max=2, half_open_max=5)
         self.alive: list[Place] = []
 
     def _settle(self) -> None:
+        if len(self.alive) != len(list(self.server.places)):
+            self.tally.reach("gone")
         self.alive = [place for place in self.alive if place not in self.server.gone]
 
     @rule(network=st.sampled_from([FLOOD, HOME, NAT]))
@@ -264,9 +276,22 @@ class AnyTraffic(RuleBasedStateMachine):
 
     @rule(data=st.data(), step=st.sampled_from(["hear", "answer", "claim", "leave"]))
     def go_on(self, data: st.DataObject, step: str) -> None:
-        if not self.alive:
-            return
-        place = data.draw(st.sampled_from(self.alive))
+        if self.alive:
+            self._go_on(data.draw(st.sampled_from(self.alive)), step)
+
+    @rule(network=st.sampled_from([FLOOD, HOME, NAT]), idle=st.booleans())
+    def arrive_and_finish(self, network: str, idle: bool) -> None:
+        self.arrive(network)
+        place = self.alive[-1]
+        for step in ("hear", "answer", "claim", *(["answer"] if idle else [])):
+            if (
+                place in self.alive
+                and not place.is_waiting
+                and not (place.is_open and step == "claim")
+            ):
+                self._go_on(place, step)
+
+    def _go_on(self, place: Place, step: str) -> None:
         places, now = self.server.places, self.server.now
         if place.is_waiting or (place.is_open and step == "claim"):
             step = "leave"
@@ -299,10 +324,19 @@ class AnyTraffic(RuleBasedStateMachine):
         assert not places.is_wanted or places.open == 2
         out = places.giving_way(self.server.now)
         assert out is None or (out.is_open and out.since is not None)
+        self.tally.reach(
+            *(["open"] if places.open else []),
+            *(["waiting"] if places.is_wanted else []),
+            *(["giving_way"] if out is not None else []),
+        )
 
 
-TestAnyTraffic = AnyTraffic.TestCase
-TestAnyTraffic.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+def test_any_traffic_keeps_the_counts_and_the_bounds() -> None:
+    AnyTraffic.tally = tally = Tally()
+    run_state_machine_as_test(
+        AnyTraffic, settings=settings(max_examples=60, stateful_step_count=60, deadline=None)
+    )
+    tally.require(gone=40, open=30, waiting=20, giving_way=1)
 
 
 # Out of descriptors

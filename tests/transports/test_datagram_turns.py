@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from est_transports.datagram_turns import DatagramTurns
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
+from tests.reached import reached, reaches
 
 FLOOD: Address = ("203.0.113.66", 666)
 HONEST: Address = ("192.0.2.1", 40001)
@@ -73,7 +74,11 @@ def test_a_datagram_that_is_too_large_stays_so_and_takes_no_more_room() -> None:
     assert len(waiting[0]) == 101
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=80))
+@reaches(lost=15, full=10)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=80)
+    | st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=30, max_size=80)
+)
 def test_what_waits_is_bounded_and_nothing_else_is_lost(
     puts: list[tuple[int, int]],
 ) -> None:
@@ -84,6 +89,7 @@ def test_what_waits_is_bounded_and_nothing_else_is_lost(
     assert len(order) <= 20
     assert all(order.count(each) <= 4 for each in order)
     assert len(order) + turns.lost == len(puts)
+    reached(*(["lost"] if turns.lost else []), *(["full"] if len(order) == 20 else []))
 
 
 def test_who_has_shaken_hands_does_not_wait_for_forged_addresses() -> None:

@@ -19,6 +19,8 @@ from est_transports.dtls_records import (
     renumbered,
     sequence_number,
 )
+from tests.damage import damaged
+from tests.reached import reached, reaches
 from tests.transports.dtls_pair import a_dtls_client
 
 ALICE, MALLORY = b"('192.0.2.1', 5000)", b"('192.0.2.1', 5001)"
@@ -139,10 +141,12 @@ def test_a_hello_cut_anywhere_asks_for_nothing_it_does_not_say() -> None:
         assert told == (512 if size >= EXTENSIONS_AT + 7 else RECORD_BYTES)
 
 
-@given(st.binary(max_size=200))
+@reaches(hello=25, limited=15)
+@given(damaged((HELLO, asking(b"\0\1\0\1\1")), changes=4) | st.binary(max_size=200))
 def test_a_look_at_a_header_never_raises(datagram: bytes) -> None:
-    fragment_bytes(datagram)
+    reached(*(["limited"] if fragment_bytes(datagram) < RECORD_BYTES else []))
     if client_random(datagram) is not None:
+        reached("hello")
         assert is_dtls(datagram)
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from est_core import LocalProtocolError
 from est_transports.fair_queue import FairQueue
+from tests.reached import reached, reaches
 
 Item = tuple[str, str, int]
 NAMES = st.sampled_from("abc")
@@ -103,6 +104,7 @@ def test_a_bound_is_not_negative(bound: str) -> None:
         queue(**bounds)
 
 
+@reaches(left=18, kept=30)
 @given(PUTS, st.integers(0, 20), st.integers(0, 20), st.integers(0, 20))
 def test_nothing_is_lost_and_every_bound_holds(
     puts: list[tuple[str, str]], total: int, group: int, member: int
@@ -115,6 +117,7 @@ def test_nothing_is_lost_and_every_bound_holds(
     assert max(Counter(item[:2] for item in kept).values(), default=0) <= member
     assert sorted(left + kept) == sorted((*key, n) for n, key in enumerate(puts))
     assert len(full) == 0
+    reached(*(["left"] if left else []), *(["kept"] if kept else []))
 
 
 @given(PUTS)

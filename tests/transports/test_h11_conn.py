@@ -471,9 +471,14 @@ FRAGMENTS = st.sampled_from(
         b"a" * 120,
     ]
 )
-STREAMS = st.lists(FRAGMENTS | st.binary(max_size=20), max_size=6).map(b"".join)
+STREAMS = st.builds(
+    bytes.__add__,
+    st.sampled_from([b"", GET, post(b"hello"), chunked(b"ab", b"c" * 30)]),
+    st.lists(FRAGMENTS | st.binary(max_size=20), max_size=5).map(b"".join),
+)
 
 
+@reaches(RequestReceived=40, BodyReceived=15, ProtocolFault=25)
 @given(stream=STREAMS, size=st.integers(1, 40), accept=st.booleans(), ended=st.booleans())
 def test_events_do_not_depend_on_the_pieces_the_bytes_come_in(
     stream: bytes, size: int, accept: bool, ended: bool
@@ -481,6 +486,7 @@ def test_events_do_not_depend_on_the_pieces_the_bytes_come_in(
     end = [b""] if ended else []
     whole = serve(*([stream] if stream else []), *end, accept=accept)
     assert serve(*pieces_of(stream, size), *end, accept=accept) == whole
+    reached(*(type(event).__name__ for event in whole))
 
 
 # Client

@@ -37,6 +37,7 @@ from est_transports.http_service import ServiceConfig, Timeouts
 from est_transports.service import Ask, Finished, Record, consult, notify
 from tests.core.cast import BINDING, EXPORTER, csr_der
 from tests.pki import pki
+from tests.reached import reached, reaches
 from tests.transports.fake_application import (
     CACERTS,
     CACERTS_CLOSE,
@@ -511,6 +512,7 @@ PIECES = st.sampled_from(
         CACERTS,
         CACERTS_CLOSE,
         enroll_request(CSR),
+        enroll_request(CSR, BASIC),
         enroll_request(b"x" * 9),
         CACERTS[:9],
         b"\r\n",
@@ -520,7 +522,15 @@ PIECES = st.sampled_from(
 )
 
 
-@given(pieces=st.lists(PIECES | st.binary(max_size=30), max_size=6), waits=st.booleans())
+@reaches(answered=40, issued=20, refused=35)
+@given(
+    pieces=st.builds(
+        list.__add__,
+        st.lists(st.sampled_from([CACERTS, enroll_request(CSR, BASIC)]), max_size=2),
+        st.lists(PIECES | st.binary(max_size=30), max_size=5),
+    ),
+    waits=st.booleans(),
+)
 def test_every_conversation_ends_or_waits_whatever_is_sent(
     pieces: list[bytes], waits: bool
 ) -> None:
@@ -536,6 +546,8 @@ def test_every_conversation_ends_or_waits_whatever_is_sent(
         driver.wait(100)
         assert driver.closed is not None
     assert len(driver.log.records) == len(driver.statuses)
+    reached(*("answered" if status < 400 else "refused" for status in driver.statuses))
+    reached(*("issued" for record in driver.log.records if record.issued))
 
 
 def test_issue_needs_no_thread() -> None:

@@ -28,6 +28,7 @@ from est_transports.observe import (
 from est_transports.serials import printed_serial
 from est_transports.service import Record
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, pki
+from tests.reached import reached, reaches
 
 NAMED = {text: oid for oid, text in SHORT_NAMES.items()}
 
@@ -157,7 +158,11 @@ def test_a_request_for_no_operation_shows_its_target() -> None:
     assert request_fields(record(target="/admin.php"))["operation"] == "/admin.php"
 
 
-@given(st.text(max_size=40), st.text(max_size=40))
+VALUES = st.text(max_size=40) | st.text("ab.-/:", max_size=10) | st.text('a="\\ \n', max_size=10)
+
+
+@reaches(bare=20, quoted=25)
+@given(VALUES, VALUES)
 def test_no_value_ends_the_line_or_looks_like_another_key(first: str, second: str) -> None:
     line = key_values({"a": first, "b": second})
     assert line.isprintable()
@@ -167,7 +172,9 @@ def test_no_value_ends_the_line_or_looks_like_another_key(first: str, second: st
     if value is None:
         value, _, tail = rest.partition(" ")
         assert value == (first or "-")
+        reached("bare")
     else:
+        reached("quoted")
         assert value == first
         tail = rest[end + 1 :]
     assert tail.startswith("b=")

@@ -50,7 +50,9 @@ from est_core.testing import FIXED_INSTANT
 from est_transports.coap_messages import Block, Kind
 from est_transports.on_aiocoap import ChannelOf, EstResource
 from est_transports.service import Wire
+from tests.damage import damaged
 from tests.pki import Entity, pki
+from tests.reached import reached, reaches
 from tests.transports.coap_site import EST, csr_of
 from tests.transports.coap_words import message
 from tests.transports.fake_application import FakeApplication, Log, certificate_for
@@ -849,13 +851,15 @@ def test_bounds_are_positive() -> None:
 # Anything at all
 
 
+@reaches(read=40, success=2, refused=35)
 @settings(max_examples=200)
 @given(
     kind=st.sampled_from((Kind.CON, Kind.NON)),
-    code=st.integers(1, 31),
-    path=st.lists(st.sampled_from((*EST, "crts", "sen", "sren", "")), max_size=4),
-    payload=st.binary(max_size=80),
-    tail=st.binary(max_size=12),
+    code=st.sampled_from((1, 2)) | st.integers(1, 31),
+    path=st.sampled_from((("crts",), ("att",), ("sen",)))
+    | st.lists(st.sampled_from((*EST, "crts", "sen", "sren", "")), max_size=4),
+    payload=st.binary(max_size=80) | damaged((CSR,), changes=1),
+    tail=st.just(b"") | st.binary(max_size=12),
     options=st.fixed_dictionaries(
         {},
         optional={
@@ -883,6 +887,7 @@ def test_whatever_a_client_sends_is_answered_and_raises_nothing(
         return
     answer = Est(threads=0).run(lambda est: est.answer(request))
     assert answer.code.is_response()
+    reached("read", "success" if answer.code.is_successful() else "refused")
 
 
 # Over plain CoAP, with a client that is aiocoap's own
