@@ -178,8 +178,9 @@ def _constrained(name: x509.GeneralName) -> ConstrainedName:
             text = f"otherName:{oid}"
             return ConstrainedName(kind=NameKind.OTHER, value=value, text=text, type_id=oid)
         case _:
+            oid = name.value.dotted_string if isinstance(name, x509.RegisteredID) else ""
             return ConstrainedName(
-                kind=NameKind.REGISTERED_ID, value=b"", text=f"registeredID:{name.value}"
+                kind=NameKind.REGISTERED_ID, value=b"", text=f"registeredID:{oid}"
             )
 
 
