@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,6 +72,7 @@ SUBJECT_ALT_NAME, KEY_USAGE, EXTENDED_KEY_USAGE = "2.5.29.17", "2.5.29.15", "2.5
 SERIAL_NUMBER, COMMON_NAME = "2.5.4.5", "2.5.4.3"
 ED25519 = "1.3.101.112"
 UNKNOWN = "1.3.6.1.4.1.55555.1"
+MICROSOFT = "1.3.6.1.4.1.311.2.1.14"
 
 
 def names(*dns: str) -> bytes:
@@ -145,6 +150,31 @@ A_NAME = b"\x82\x09b.example"
 NAMES_WITH_GAP = _der.sequence(A_NAME, b"\x87\x00")
 NAMES_FILLED = _der.sequence(A_NAME, b"\x87\x04\x7f\x00\x00\x01")
 
+ED25519_CSR = parse_cert_request(
+    x509.CertificateSigningRequestBuilder()
+    .subject_name(common_name("device-1"))
+    .sign(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)), None)
+    .public_bytes(Encoding.DER),
+    LIMITS,
+)
+CRITICAL_USAGE = Extension(oid=KEY_USAGE, critical=True, value=SIGNS)
+UNIQUE_ID = "2.5.4.45"  # x500UniqueIdentifier, a BIT STRING
+EXAMPLE = Attribute(type="1.2.840.113549.1.9.14", values=(_der.oid(MAC_ADDRESS),))
+"""As in RFC 7030 4.5.2: no extensions in an extensionRequest."""
+
+
+def unique(*bits: bytes) -> x509.Name:
+    kind = _ASN1Type.BitString
+    return x509.Name(
+        [x509.NameAttribute(NameOID.X500_UNIQUE_IDENTIFIER, each, kind) for each in bits]
+    )
+
+
+def unique_wanted(bits: bytes) -> CsrAttrs:
+    value = b"\x03" + bytes((len(bits),)) + bits
+    return template(subject=((SubjectAttribute(type=UNIQUE_ID, value=value),),))
+
+
 HELD = {
     "nothing": (CsrAttrs(items=()), csr()),
     "the curve": (CsrAttrs(items=(ON_P256.attribute(),)), csr()),
@@ -200,9 +230,72 @@ HELD = {
         csr(extensions=(extension(SUBJECT_ALT_NAME, NAMES_FILLED),)),
     ),
     "an unknown attribute with its value": (CsrAttrs(items=(OWN,)), csr(OWN)),
+    "the algorithm that is one with its key": (asked(ED25519), ED25519_CSR),
+    "the algorithm that is one with its key, beside others": (
+        asked(ED25519, RSA_KEY, ECDSA_SHA256),
+        ED25519_CSR,
+    ),
+    "a key beside an algorithm that is one with its own": (asked(ED25519, EC_KEY), csr()),
+    "the key with its curve, whatever is listed without one": (
+        CsrAttrs(items=(ON_P256.attribute(), ObjectId(oid=RSA_KEY))),
+        csr(),
+    ),
+    "no algorithm that is listed beside a template": (
+        CsrAttrs(
+            items=(
+                CertRequestInfoTemplate(key=ON_P256).attribute(),
+                ObjectId(oid=ECDSA_SHA384),
+            )
+        ),
+        csr(),
+    ),
+    "the curve by its bare identifier": (asked(P256), csr()),
+    "a part of a subject that is no text": (unique_wanted(b"\0ab"), csr(subject=unique(b"\0ab"))),
+    "a critical extension": (
+        CsrAttrs(items=(extension_request([CRITICAL_USAGE]),)),
+        csr(extensions=(CRITICAL_USAGE,)),
+    ),
+    "the example of RFC 7030 by any extension": (
+        CsrAttrs(items=(EXAMPLE,), received=True),
+        csr(extensions=(CRITICAL_USAGE,)),
+    ),
+    "any extension, in the attribute of Microsoft": (
+        asked("1.2.840.113549.1.9.14"),
+        csr(Attribute(type=MICROSOFT, values=extension_request([CRITICAL_USAGE]).values)),
+    ),
 }
 
 MISSING = {
+    "the kind of key, by a template": (
+        template(key=KeyTypeWanted(algorithm=RSA_KEY)),
+        csr(),
+        "key RSA",
+    ),
+    "a value that only another part of the subject has": (
+        template(
+            subject=(
+                (SubjectAttribute(type=SERIAL_NUMBER, value=utf8("device-1")),),
+                (SubjectAttribute(type=COMMON_NAME),),
+            )
+        ),
+        csr(),
+        f"subject {SERIAL_NUMBER}",
+    ),
+    "the octets of a part of a subject that is no text": (
+        unique_wanted(b"\0ab"),
+        csr(subject=unique(b"\0ac")),
+        f"subject {UNIQUE_ID}, no other subject {UNIQUE_ID}",
+    ),
+    "an unknown attribute without values": (
+        CsrAttrs(items=(Attribute(type=UNKNOWN, values=()),), received=True),
+        csr(),
+        UNKNOWN,
+    ),
+    "any extension": (
+        CsrAttrs(items=(EXAMPLE,), received=True),
+        csr(),
+        "1.2.840.113549.1.9.14",
+    ),
     "the value of an unknown attribute": (
         CsrAttrs(items=(OWN,)),
         csr(Attribute(type=UNKNOWN, values=(utf8("evil"),))),
@@ -323,6 +416,15 @@ def test_a_request_that_lacks_it_is_refused_and_told_what(
     assert caught.value.message.endswith(f"asks for: {name}")
 
 
+@pytest.mark.parametrize("request_", [ED25519_CSR, csr()], ids=["no digest", "a digest"])
+def test_a_request_signed_in_any_way_is_held_against_a_list_of_other_things(
+    request_: CertRequest,
+) -> None:
+    check_csrattrs(request_, asked(COMMON_NAME), LIMITS)
+    unknown = replace(request_, signature_algorithm="1.2.3.4")
+    check_csrattrs(unknown, asked(COMMON_NAME), LIMITS)
+
+
 def test_everything_missing_is_told_at_once_and_within_bounds() -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         check_csrattrs(csr(), asked(MAC_ADDRESS, SERIAL_NUMBER), LIMITS)
@@ -377,6 +479,9 @@ def test_a_renewal_is_not_asked_for_names_that_it_may_not_change() -> None:
         check_csrattrs(request, wanted, LIMITS, renewal=True)
     with pytest.raises(RemoteProtocolError):
         check_csrattrs(request, asked(MAC_ADDRESS), LIMITS, renewal=True)
+    usage_too = extension_request([extension(EXTENDED_KEY_USAGE, CLIENT_AUTH)])
+    with pytest.raises(RemoteProtocolError, match=EXTENDED_KEY_USAGE):
+        check_csrattrs(request, CsrAttrs(items=(usage_too,)), LIMITS, renewal=True)
 
 
 @pytest.mark.parametrize("value", [b"zz", b"\x30\x00"])
