@@ -24,16 +24,15 @@ class Reach:
         self.seconds: dict[str, float] = {}
         self.tests: dict[str, dict[int, set[str]]] = {}
         self.sources: dict[str, str] = {}
+        """What each module and each file of tests was when it was learnt."""
 
     @classmethod
-    def kept(cls, file: Path, modules: Sequence[Path]) -> Reach | None:
-        """Return what an earlier run learnt; None if there was none, or a module changed since."""
-        if not file.is_file():
-            return None
-        raw = json.loads(file.read_text())
-        if any(raw["sources"].get(str(path), "") not in ("", _digest(path)) for path in modules):
-            return None
+    def kept(cls, file: Path) -> Reach:
+        """Return what earlier runs learnt, nothing if there were none."""
         reach = cls()
+        if not file.is_file():
+            return reach
+        raw = json.loads(file.read_text())
         reach.seconds, reach.sources = raw["seconds"], raw["sources"]
         names = raw["names"]
         reach.tests = {
@@ -41,6 +40,36 @@ class Reach:
             for path, lines in raw["tests"].items()
         }
         return reach
+
+    def unknown(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
+        """Return the tests to be run again: new ones, changed ones, those of changed modules."""
+        changed = {path for path, digest in self.sources.items() if _digest(path) != digest}
+        again = {
+            name
+            for path in changed & self.tests.keys()
+            for names in self.tests[path].values()
+            for name in names
+        }
+        return [
+            item
+            for item in items
+            if item.nodeid not in self.seconds
+            or item.nodeid in again
+            or file_of(item.nodeid) in changed
+        ]
+
+    def add(self, other: Reach) -> None:
+        """Put what was learnt of some tests in place of what was known of them."""
+        for path, lines in other.tests.items():
+            known = self.tests.setdefault(path, {})
+            for line in known:
+                known[line] -= other.seconds.keys()
+            if self.sources.get(path) != other.sources[path]:
+                known.clear()
+            for line, names in lines.items():
+                known.setdefault(line, set()).update(names)
+        self.seconds |= other.seconds
+        self.sources |= other.sources
 
     def keep(self, file: Path) -> None:
         """Write it down."""
@@ -56,6 +85,11 @@ class Reach:
         kept = {"names": names, "seconds": self.seconds, "tests": tests, "sources": self.sources}
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(kept))
+
+
+def file_of(test: str) -> str:
+    """Return the file that a test stands in."""
+    return test.partition("::")[0]
 
 
 def learn(items: Sequence[pytest.Item]) -> Reach:
@@ -75,15 +109,16 @@ def learn(items: Sequence[pytest.Item]) -> Reach:
             print(f"\n{item.nodeid} fails without any mutant: left out", flush=True)
             continue
         reach.seconds[item.nodeid] = time.monotonic() - begin
+        reach.sources[file_of(item.nodeid)] = _digest(file_of(item.nodeid))
     watch.stop()
     data = watch.get_data()
     for file in data.measured_files():
         lines: dict[int, set[str]] = defaultdict(set)
         for line, contexts in data.contexts_by_lineno(file).items():
             lines[line] = {context for context in contexts if context in reach.seconds}
-        path = Path(file).relative_to(ROOT)
-        reach.tests[str(path)] = dict(lines)
-        reach.sources[str(path)] = _digest(path)
+        path = str(Path(file).relative_to(ROOT))
+        reach.tests[path] = dict(lines)
+        reach.sources[path] = _digest(path)
     return reach
 
 
@@ -97,5 +132,6 @@ def _pairs(items: Sequence[pytest.Item]) -> Iterator[tuple[pytest.Item, pytest.I
     return zip(items, [*items[1:], None], strict=True)
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256((ROOT / path).read_bytes()).hexdigest()
+def _digest(path: str) -> str:
+    file = ROOT / path
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""

@@ -31,7 +31,7 @@ import pytest
 
 from tests.mutation import replacement
 from tests.mutation.operators import Mutant, mutated_module, sampled
-from tests.mutation.reach import Reach, learn, reports_of
+from tests.mutation.reach import Reach, file_of, learn, reports_of
 from tests.mutation.results import KILLED, ROOT, STATE, SURVIVED, TIMEOUT, UNREACHED, Results
 
 _GRACE_S: Final = 5  # of the processor, on top of twice what the tests take unchanged
@@ -72,11 +72,11 @@ class Mutation:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Do it all; no test is reported to pytest."""
         gc.unfreeze()
-        reach = Reach.kept(self._reach_file, self.options.modules)
-        if reach is None:
-            reach = learn(session.items)
+        reach = Reach.kept(self._reach_file)
+        if unknown := reach.unknown(session.items):
+            reach.add(learn(unknown))
             reach.keep(self._reach_file)
-            print(f"\nwhat {len(reach.seconds)} tests reach is kept in {self._reach_file}")
+            print(f"\nwhat {len(unknown)} tests reach is kept in {self._reach_file}")
         replacement.forget()
         deadline = time.monotonic() + self.options.seconds
         try:
@@ -144,7 +144,7 @@ class _Items:
 
     def noticed(self, mutant: Mutant, test: str) -> None:
         """Remember the file of a test that noticed a mutant, for the others of the module."""
-        self._noticed[mutant.path, _file(test)] += 1
+        self._noticed[mutant.path, file_of(test)] += 1
 
     def reaching(self, mutant: Mutant) -> list[pytest.Item]:
         """Return the tests that reach the line, in the order to run, within the time for one."""
@@ -161,7 +161,7 @@ class _Items:
 
     def _order(self, mutant: Mutant, name: str) -> tuple[bool, int, float]:
         seconds = self._reach.seconds.get(name, 0.0)
-        return seconds > _QUICK_S, -self._noticed[mutant.path, _file(name)], seconds
+        return seconds > _QUICK_S, -self._noticed[mutant.path, file_of(name)], seconds
 
 
 def _file(test: str) -> str:
