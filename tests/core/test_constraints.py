@@ -94,11 +94,13 @@ OUTSIDE = [
     (MAIL("a@example.com"), MAIL("A@example.com")),
     (MAIL("a@example.com"), MAIL("a@example.org")),
     (MAIL(".example.com"), MAIL("a@example.com")),
+    (MAIL(".example.com"), MAIL("a@longer.host.example.org")),
     (MAIL(".example.com"), MAIL("a@.example.com")),
     (MAIL("b@.example.com"), MAIL("b@host.example.com")),
     (URI("host.example.com"), URI("https://a.host.example.com")),
     (URI("host.example.com"), URI("https://example.com")),
     (URI(".example.com"), URI("https://example.com")),
+    (URI(".example.com"), URI("https://longer.host.example.org")),
     (URI(".example.com"), URI("https://.example.com")),
     (URI("host.example.com"), URI("https://evil.example/://host.example.com")),
     (network("192.0.2.0/25"), address("192.0.2.128")),
@@ -106,6 +108,7 @@ OUTSIDE = [
     (network("2001:db8::/33"), address("2001:db8:8000::1")),
     (network("0.0.0.0/0"), address("2001:db8::1")),
     (network("::/0"), address("192.0.2.1")),
+    (network("192.0.2.0/25"), network("192.0.2.0/26")),
     (DIRECTORY(DEVICE), DIRECTORY(ORG)),
     (DIRECTORY(ORG), DIRECTORY(name((NameOID.COMMON_NAME, "device")))),
 ]
@@ -157,6 +160,8 @@ def test_what_nobody_can_judge_is_not_allowed(
 
 def test_names_of_another_kind_are_not_touched() -> None:
     only_dns = read(constraints(permitted=(subtree(DNS("example.com")),)))
+    no_dns = read(constraints(excluded=(subtree(DNS("example.com")),)))
+    assert no_dns.violation(alternative(MAIL("x@a.example.com"))) == ""
     others = [
         MAIL("a@evil.example"),
         address("192.0.2.1"),
@@ -181,6 +186,12 @@ def test_one_of_several_subtrees_is_enough_and_four_are_told() -> None:
     assert spared.violation(alternative(DNS("e.example"))) == "is excluded by DNS:e.example"
 
 
+def test_a_mailbox_that_begins_with_a_dot_is_one_mailbox() -> None:
+    found = read(constraints(permitted=(subtree(tlv(0x81, b".a@example.com")),)))
+    assert found.violation(alternative(MAIL(".a@example.com"))) == ""
+    assert found.violation(alternative(MAIL("b@x.a@example.com")))
+
+
 def test_a_subtree_with_bounds_cannot_be_judged() -> None:
     bounded = subtree(DNS("example.com"), b"\x80\x01\x01")
     found = read(constraints(permitted=(bounded,)))
@@ -197,6 +208,7 @@ def test_a_subtree_with_bounds_cannot_be_judged() -> None:
         (network("::/0"), "IP:::/0"),
         (tlv(0x87, bytes.fromhex("c0000200ff00ff00")), "IP:192.0.2.0/255.0.255.0"),
         (tlv(0x87, bytes.fromhex("c000020000ffffff")), "IP:192.0.2.0/0.255.255.255"),
+        (tlv(0x87, bytes.fromhex("c00002007fffffff")), "IP:192.0.2.0/127.255.255.255"),
         (tlv(0x87, b"\x01\x02\x03"), "IP:010203"),
         (DIRECTORY(ORG), "dirName:O=Example"),
         (tlv(0xA0, oid("1.2.3"), b"\xa0\x02\x05\x00"), "otherName:1.2.3"),

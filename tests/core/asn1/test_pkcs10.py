@@ -353,6 +353,13 @@ def test_what_is_assembled_verifies(kind: str, digest: str | None) -> None:
     assert signature_is_valid(parse_cert_request(signed_by(kind, digest), LIMITS))
 
 
+@pytest.mark.req("EST-142")
+@pytest.mark.parametrize("kind, digest", SIGNERS)
+def test_a_changed_bit_breaks_a_signature_of_each_kind(kind: str, digest: str | None) -> None:
+    changed = signed_by(kind, digest).replace(b"+rrCir/7", b"+rrCis/7")
+    assert not signature_is_valid(parse_cert_request(changed, LIMITS))
+
+
 @pytest.mark.parametrize("kind, digest", SIGNERS)
 def test_openssl_verifies_what_is_assembled(
     kind: str, digest: str | None, peer: Callable[[str], str], tmp_path: Path

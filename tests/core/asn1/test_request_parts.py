@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import subprocess
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -15,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import Limits, RemoteProtocolError
+from est_core.asn1 import _der
 from est_core.asn1.cms import write_bag
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_valid
+from est_core.asn1.request_signature import signature_verifies
 from tests.core.asn1.build import (
     CHALLENGE_PASSWORD,
     EXTENSION_REQUEST,
@@ -174,8 +178,15 @@ def test_rsa_may_come_without_parameters(parameters: bytes) -> None:
 
 
 def pss(
-    hash_oid: str | None, mask_oid: str | None, salt: int, digest: hashes.HashAlgorithm
+    hash_oid: str | None,
+    mask_oid: str | None,
+    salt: int,
+    digest: hashes.HashAlgorithm,
+    *further: bytes,
+    stated: int | None = -1,
+    tag: int = 0x30,
 ) -> bytes:
+    """A request signed so; `stated` is the salt that is stated instead, None for none."""
     info = seq(tlv(2, b"\0"), name().public_bytes(), spki(rsa2048()), tlv(0xA0))
     signature = rsa2048().sign(info, padding.PSS(padding.MGF1(digest), salt), digest)
     fields = []
@@ -184,8 +195,11 @@ def pss(
     if mask_oid:
         mask = seq(oid("1.2.840.113549.1.1.8"), seq(oid(mask_oid)))
         fields.append(tlv(0xA1, mask))
-    fields.append(tlv(0xA2, tlv(2, bytes((salt,)))))
-    identifier = seq(oid("1.2.840.113549.1.1.10"), seq(*fields))
+    stated = salt if stated == -1 else stated
+    if stated is not None:
+        octets = stated.to_bytes(stated.bit_length() // 8 + 1, "big", signed=True)
+        fields.append(tlv(0xA2, tlv(2, octets)))
+    identifier = seq(oid("1.2.840.113549.1.1.10"), tlv(tag, *fields, *further))
     return seq(info, identifier, tlv(3, b"\0" + signature))
 
 
@@ -196,6 +210,11 @@ SHA256, SHA384 = "2.16.840.1.101.3.4.2.1", "2.16.840.1.101.3.4.2.2"
 def test_rsa_pss_is_verified_with_its_own_parameters() -> None:
     taken(pss(SHA256, SHA256, 32, hashes.SHA256()))
     taken(pss(SHA384, SHA384, 11, hashes.SHA384()))
+    taken(pss(SHA256, SHA256, 0, hashes.SHA256()))
+    taken(pss(SHA256, SHA256, 20, hashes.SHA256(), stated=None))
+    taken(pss(SHA256, SHA256, 32, hashes.SHA256(), tlv(0xA3, tlv(2, b"\1"))))
+    longer = parse_cert_request(pss(SHA256, SHA256, 32, hashes.SHA256(), stated=512), LIMITS)
+    assert not signature_is_valid(longer)
     lying = parse_cert_request(pss(SHA256, SHA256, 32, hashes.SHA384()), LIMITS)
     assert not signature_is_valid(lying)
 
@@ -212,6 +231,12 @@ def test_rsa_pss_is_verified_with_its_own_parameters() -> None:
         (pss(SHA256, SHA1, 32, hashes.SHA256()), SHA1),
         (pss(SHA256, SHA384, 32, hashes.SHA256()), "another hash"),
         (pss(SHA256, None, 32, hashes.SHA256()), "another hash"),
+        (pss(SHA256, SHA256, 32, hashes.SHA256(), tag=0x31), "SHA-1"),
+        (pss(SHA256, SHA256, 32, hashes.SHA256(), tlv(0xA3, tlv(2, b"\2"))), "malformed"),
+        (pss(SHA256, SHA256, 32, hashes.SHA256(), tlv(0xA4, tlv(2, b"\1"))), "malformed"),
+        (pss(SHA256, SHA256, 32, hashes.SHA256(), tlv(0xA2, tlv(2, b"\x20"))), "malformed"),
+        (pss(SHA256, SHA256, 32, hashes.SHA256(), stated=-2), "salt of -2 bytes"),
+        (pss(SHA256, SHA256, 32, hashes.SHA256(), stated=513), "salt of 513 bytes"),
         (signed(algorithm=seq(oid("1.2.840.113549.1.1.10"))), "SHA-1"),
         (signed(algorithm=seq(oid("1.2.840.113549.1.1.10"), seq(tlv(0xA0)))), "malformed"),
     ],
@@ -220,6 +245,38 @@ def test_weak_or_odd_parameters_of_rsa_pss_are_named(der: bytes, word: str) -> N
     code, text = refusal(der)
     assert code == "csr/signature-algorithm"
     assert word in text
+
+
+def test_an_algorithm_of_other_keys_is_not_valid_though_the_signature_is() -> None:
+    rsa_with_sha256 = seq(oid("1.2.840.113549.1.1.11"))
+    assert not signature_is_valid(parse_cert_request(signed(algorithm=rsa_with_sha256), LIMITS))
+
+
+class NotSupported:
+    """A key on a curve that the library reads and does not compute with."""
+
+    def verify(self, *_: object) -> None:
+        raise UnsupportedAlgorithm("no such curve here")
+
+
+ec.EllipticCurvePublicKey.register(NotSupported)
+
+
+def test_a_key_that_cannot_be_computed_with_verifies_nothing() -> None:
+    key = cast(ec.EllipticCurvePublicKey, NotSupported())
+    identifier, bits = _der.read_element(seq(ECDSA)), _der.read_element(tlv(3, b"\0\1"))
+    with pytest.raises(RemoteProtocolError) as caught:
+        signature_verifies(key, "1.2.840.10045.2.1", identifier, bits, b"signed")
+    assert caught.value.code == "csr/signature-algorithm"
+
+
+def test_as_many_attributes_as_are_allowed_are_read() -> None:
+    many = [attribute(f"1.2.3.{number}", tlv(5)) for number in range(4)]
+    limits = Limits(csr_attributes=4)
+    assert len(parse_cert_request(unsigned(*many), limits).attributes) == 4
+    with pytest.raises(RemoteProtocolError) as caught:
+        parse_cert_request(unsigned(*many, attribute("1.2.4", tlv(5))), limits)
+    assert caught.value.code == "csr/too-many-attributes"
 
 
 def test_a_signature_with_unused_bits_is_not_valid() -> None:
