@@ -16,7 +16,7 @@ def asked_by(uri: str) -> CredentialsRequested:
     return CredentialsRequested(uri=EstUri.parse(uri), challenges=challenges, attempt=1)
 
 
-@pytest.mark.req("EST-020", "EST-043")
+@pytest.mark.req("EST-020")
 @pytest.mark.parametrize(
     ("uri", "given"),
     [

@@ -98,7 +98,7 @@ def test_provision_json_is_that_of_enroll(device: Device) -> None:
     assert str(device.out / "cacerts.pem") in found["files"]
 
 
-@pytest.mark.req("EST-096", "EST-099")
+@pytest.mark.req("EST-096", "EST-098")
 @pytest.mark.parametrize("command", ["provision", "enroll", "cacerts"])
 def test_a_fingerprint_that_does_not_fit_ends_it_and_the_one_received_is_said(
     device: Device, command: str
@@ -201,7 +201,7 @@ def test_a_device_with_a_manufacturers_certificate_needs_no_password(device: Dev
 # By a server that verifies
 
 
-@pytest.mark.req("EST-114", "EST-125", "EST-126")
+@pytest.mark.req("EST-125", "EST-126")
 def test_with_trust_the_servers_own_roots_are_trusted_too(device: Device) -> None:
     device.server.application.ca_certificates = (pki().manufacturer.certificate, ROOT)
     assert device.provision("--trust", device.anchor)[0] == 0

@@ -302,7 +302,7 @@ def test_a_server_that_verifies_may_ask_for_credentials() -> None:
     assert take(exchange, SendRequest).request.credentials == GOOD
 
 
-@pytest.mark.req("EST-099", "EST-081")
+@pytest.mark.req("EST-081", "EST-098")
 def test_after_a_verified_server_no_other_is_accepted() -> None:
     exchange = bootstrap()
     elsewhere = "https://other.example/.well-known/est/cacerts"

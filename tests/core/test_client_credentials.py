@@ -370,7 +370,7 @@ def test_the_server_behind_a_redirect_is_checked_like_the_first() -> None:
     assert take(exchange, Failed).code == OTHER_NAME
 
 
-@pytest.mark.req("EST-020")
+@pytest.mark.req("EST-020", "EST-021")
 @pytest.mark.parametrize(
     "location", [f"https://est.example:8443{PATH}", f"https://est2.example{PATH}"]
 )

@@ -374,7 +374,6 @@ def test_a_connection_is_asked_for_with_the_sessions_trust_identity_and_version(
     assert not take(client.enroll(info(own_key())), ConnectRequested).idempotent
 
 
-@pytest.mark.req("EST-078", "EST-079")
 def test_without_trust_anchors_the_drivers_own_are_left_to_it() -> None:
     assert take(ClientSession(URI).cacerts(), ConnectRequested).trust == ()
 

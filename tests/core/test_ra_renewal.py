@@ -74,6 +74,12 @@ def test_an_ra_asks_for_the_renewal_of_another_and_which_is_for_the_application(
     assert (question.current, question.rekey) == (None, None)
 
 
+@pytest.mark.req("EST-092")
+def test_the_request_of_an_ra_is_signed_with_its_own_key_like_any_other(now: Instant) -> None:
+    response, question = asked(sign(info(new_key(), "device-1"), new_key()), now)
+    assert (response.code, question) == ("csr/bad-signature", None)
+
+
 @pytest.mark.req("EST-158")
 @pytest.mark.parametrize("same_key", [True, False])
 def test_an_ra_renews_its_own_certificate_as_before(now: Instant, same_key: bool) -> None:

@@ -74,6 +74,7 @@ def test_an_ra_renews_and_rekeys_for_a_device_on_record_and_for_no_other(tmp_pat
         server.log.wait_for("renewal/not-on-record")
 
 
+@pytest.mark.req("EST-092")
 def test_without_the_opt_in_an_ra_is_a_client_like_others(tmp_path: Path) -> None:
     directory = prepared(tmp_path / "ca")
     ra = authority(directory, SETTINGS.format(accept_ra="false"))

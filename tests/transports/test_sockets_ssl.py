@@ -267,6 +267,7 @@ def channel(
             client.close()
 
 
+@pytest.mark.req("EST-063", "EST-065")
 @BOTH
 @pytest.mark.parametrize(
     ("name", "explicit", "trust_class"),
@@ -340,6 +341,7 @@ def test_a_linked_request_is_verified_where_the_operator_vouches_and_refused_els
     until(lambda: est.log.codes[-1:] == [(403, "pop/mismatch")])
 
 
+@pytest.mark.req("EST-061")
 def test_a_certificate_that_our_own_tls_would_not_take_does_not_count_here(
     files: ServerFiles,
 ) -> None:
@@ -358,6 +360,7 @@ class UnreadableSocket(ssl.SSLSocket):
         return b"0\x00"
 
 
+@pytest.mark.req("EST-061")
 def test_a_certificate_that_cannot_be_read_does_not_count(files: ServerFiles) -> None:
     """The client may still have a password; without one it is asked for that."""
     context = stdlib_context(files, V13)

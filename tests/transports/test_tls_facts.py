@@ -44,8 +44,8 @@ def classified(
     return channel.trust_class, channel.failure
 
 
+@pytest.mark.req("EST-053")
 @both_versions
-@pytest.mark.req("EST-052", "EST-053")
 def test_versions_1_2_and_1_3_are_spoken(version: TlsVersion) -> None:
     pair = connected(a_client(version=version), a_server())
     assert pair.server.channel().version is version

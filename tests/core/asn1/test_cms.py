@@ -209,7 +209,6 @@ UNSUPPORTED = der(1).replace(oid("1.2.840.10045.3.1.7"), oid("1.2.840.10045.3.1.
         (b"", "der/empty"),
     ],
 )
-@pytest.mark.req("EST-117")
 def test_each_rule_of_bags_has_its_refusal(body: bytes, code: str) -> None:
     assert refusal(body) == code
 
