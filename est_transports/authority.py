@@ -14,6 +14,7 @@ from est_core import (
     AuthenticateRequested,
     BasicCredentials,
     CACertsRequested,
+    CSRAttrsPurpose,
     CSRAttrsRequested,
     Decision,
     Deny,
@@ -32,7 +33,7 @@ from est_core import (
     Verified,
 )
 from est_core.arguments import checked
-from est_core.asn1.csrattrs import CsrAttrs
+from est_core.asn1.csrattrs import CsrAttr, CsrAttrs
 from est_transports.observe import subject_text
 from est_transports.refca import CAUnavailable, Enrolment, ReferenceCA, Refused
 from est_transports.renewal_records import certificate_on_record
@@ -54,7 +55,8 @@ class Authority:
     """Answers questions with one CA, one store of users and records, and one set of labels.
 
     `csrattrs` holds what is asked for under a label, under None what is asked for without one
-    and under labels that are not there. `passwords` bounds the password checks of the process:
+    and under labels that are not there; `key_types` the one kind of key that is certified there,
+    which clients are told in any case. `passwords` bounds the password checks of the process:
     share it between authorities. Any thread may call. A store, signer or CA that is away makes
     an answer of its own, and a line in the log of est_transports; nothing is raised.
     """
@@ -67,12 +69,14 @@ class Authority:
         passwords: PasswordChecks,
         clock: Callable[[], Instant],
         csrattrs: Mapping[Label | None, CsrAttrs | None] = MappingProxyType({}),
+        key_types: Mapping[Label | None, CsrAttr | None] = MappingProxyType({}),
     ) -> None:
         self.ca = ca
         self.store = store
         self._passwords = passwords
         self._clock = clock
         self._csrattrs = dict(csrattrs)
+        self._key_types = dict(key_types)
 
     def authenticate(self, question: AuthenticateRequested) -> Decision:
         """Return Verified for a user's password, Rejected for everything but Basic.
@@ -112,9 +116,15 @@ class Authority:
         return ProvideCACerts(certificates=self.ca.ca_certificates())
 
     def csr_attrs(self, question: CSRAttrsRequested) -> Decision:
-        """Return the CSR attributes of the label. RFC 7030 4.5.2."""
-        usual = self._csrattrs.get(None)
-        return ProvideCSRAttrs(csrattrs=self._csrattrs.get(question.label, usual))
+        """Return the CSR attributes of the label. RFC 7030 4.5.2.
+
+        The kind of key is told and not enforced: the profile judges it, and takes larger ones.
+        """
+        asked = self._csrattrs.get(question.label, self._csrattrs.get(None))
+        key_type = self._key_types.get(question.label, self._key_types.get(None))
+        if key_type is not None and question.purpose is CSRAttrsPurpose.ANSWER:
+            asked = (asked or CsrAttrs(items=())).with_key_type(key_type)
+        return ProvideCSRAttrs(csrattrs=asked)
 
     def enroll(self, question: EnrollRequested) -> Decision:
         """Return Issue for a certificate by the label's profile, recorded by then, or a refusal."""

@@ -13,14 +13,17 @@ from functools import lru_cache
 from typing import Final, TypeVar
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurveOID
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, PublicKeyAlgorithmOID
 
 from est_core import LocalProtocolError
 from est_core.arguments import checked
-from est_core.asn1.keys import PublicKeyFacts
+from est_core.asn1.csrattrs import CsrAttr, ObjectId
+from est_core.asn1.keys import ALGORITHM_OF_KIND, PublicKeyFacts
 from est_core.asn1.oid_names import named
 from est_core.asn1.pkcs10 import CertRequest
+from est_core.asn1.template import KeyTypeWanted
 from est_transports.profile_names import (
     Refused,
     ReservedNames,
@@ -97,6 +100,13 @@ _USES_OF: Final = {  # RFC 8813 3, RFC 3279 2.3.1; for the rest RFC 9295 3 and R
     KeyKind.P521: _SIGNING | _AGREEING,
     KeyKind.RSA: _SIGNING | _ENCIPHERING,
 }
+_RSA: Final = PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5.dotted_string
+_EC: Final = PublicKeyAlgorithmOID.EC_PUBLIC_KEY.dotted_string
+_CURVES: Final = {
+    KeyKind.P256: EllipticCurveOID.SECP256R1.dotted_string,
+    KeyKind.P384: EllipticCurveOID.SECP384R1.dotted_string,
+    KeyKind.P521: EllipticCurveOID.SECP521R1.dotted_string,
+}
 _ONLY_WITH_AGREEMENT: Final = frozenset({KeyUse.ENCIPHER_ONLY, KeyUse.DECIPHER_ONLY})
 
 
@@ -134,6 +144,20 @@ class Profile:
             raise LocalProtocolError(f"profile {self.name}: RSA keys have at least 2048 bits")
         if self.validity_days <= 0 or self.names_max <= 0:
             raise LocalProtocolError(f"profile {self.name}: validity and names are positive")
+
+    def key_type(self) -> CsrAttr | None:
+        """Return what tells a client the one kind of key, None where there are several.
+
+        RFC 8951 4: what the CA demands of keys "MUST" be told. Of RSA it is the smallest size.
+        """
+        if len(self.key_kinds) > 1:
+            return None
+        (kind,) = self.key_kinds
+        if kind is KeyKind.RSA:
+            return KeyTypeWanted(algorithm=_RSA, bits=self.rsa_bits_min).attribute()
+        if kind in _CURVES:
+            return KeyTypeWanted(algorithm=_EC, curve=_CURVES[kind]).attribute()
+        return ObjectId(oid=ALGORITHM_OF_KIND[kind.value])
 
 
 @checked

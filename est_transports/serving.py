@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from est_core import Instant, Label, LocalProtocolError
 from est_core.arguments import checked
-from est_core.asn1.csrattrs import CsrAttrs
+from est_core.asn1.csrattrs import CsrAttr, CsrAttrs
 from est_core.checks.identity import has_cmc_ra
 from est_transports import _clock
 from est_transports.authority import Authority
@@ -103,9 +103,7 @@ def load_service(
         crls=tuple(crl for _, crl in crls),
     )
     context = _context(config, identity, trust)
-    authority = Authority(
-        ca=ca, store=store, passwords=passwords, clock=clock, csrattrs=_csrattrs(config)
-    )
+    authority = Authority(ca=ca, store=store, passwords=passwords, clock=clock, **_csrattrs(config))
     now, certificates = clock(), ca.ca_certificates()
     terms = terms_of(config, identity.certificate, certificates, anchors, crls)
     return Service(
@@ -297,10 +295,19 @@ def _coap(
     )
 
 
-def _csrattrs(config: ServerConfig) -> dict[Label | None, CsrAttrs | None]:
-    found: dict[Label | None, CsrAttrs | None] = {None: config.csrattrs}
-    found |= {row.label: row.csrattrs for row in config.labels if row.csrattrs is not None}
-    return found
+class _Told(TypedDict):
+    csrattrs: dict[Label | None, CsrAttrs | None]
+    key_types: dict[Label | None, CsrAttr | None]
+
+
+def _csrattrs(config: ServerConfig) -> _Told:
+    """Return what clients are told to put into their requests, and what their keys have to be."""
+    profiles = {None: config.ca.default_profile} | {row.label: row.profile for row in config.labels}
+    return _Told(
+        csrattrs={None: config.csrattrs}
+        | {row.label: row.csrattrs for row in config.labels if row.csrattrs is not None},
+        key_types={label: config.profiles[name].key_type() for label, name in profiles.items()},
+    )
 
 
 def _password(path: Path) -> bytes:

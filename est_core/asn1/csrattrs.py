@@ -197,6 +197,12 @@ class CsrAttrs:
             return self
         return replace(self, items=(*self.items, ObjectId(oid=_oids.CHALLENGE_PASSWORD)))
 
+    def with_key_type(self, wanted: CsrAttr) -> CsrAttrs:
+        """Return the same with that kind of key, unless a kind or a template is there already."""
+        if self.key_type() is not None or self.template() is not None:
+            return self
+        return replace(self, items=(*self.items, wanted))
+
     def plan(self) -> CsrPlan:
         """Return what a request should hold: by the template if there is one, else by the list."""
         template = self.template()
@@ -288,6 +294,8 @@ def _check_sendable(items: tuple[CsrAttr, ...], limits: Limits) -> None:
             extensions = _extensions(attribute, limits)
             if extensions is None:
                 raise LocalProtocolError("an extensionRequest has one value, an Extensions")
+            if len(extensions) != len(_der.children(_der.read_element(attribute.values[0]))):
+                raise LocalProtocolError("an extensionRequest holds each extension once")
             _check_names(extensions, limits)
         if attribute.type == _oids.CERTIFICATION_REQUEST_INFO_TEMPLATE:
             _check_names(read_template(attribute, limits).extensions, limits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Annotated, Final, cast, get_args
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -40,6 +41,8 @@ _ONE_SIZE: Final = {
 }
 KEY_ALGORITHMS: Final = frozenset({_oids.RSA_ENCRYPTION, _oids.EC_PUBLIC_KEY, *_ONE_SIZE})
 """Object identifiers of every kind of key that public_key_facts reads."""
+ALGORITHM_OF_KIND: Final = MappingProxyType({name: oid for oid, (name, _) in _ONE_SIZE.items()})
+"""Algorithms that say all about a key, by the name of their keys."""
 
 # The curves that everybody uses; of others, `cryptography` knows name and size.
 _CURVES: Final[Mapping[str | None, tuple[str, int]]] = {

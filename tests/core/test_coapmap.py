@@ -557,6 +557,20 @@ def test_a_request_written_is_read_back(operation: Operation, label: Label | Non
         assert coapmap.read(head, sent, limits=LIMITS) == (request, ReplyShape(accept=accept))
 
 
+@pytest.mark.req("COAPS-001", "COAPS-002")
+def test_a_client_asks_by_the_short_names_below_the_default_root() -> None:
+    names = {
+        Operation.CACERTS: "crts",
+        Operation.CSRATTRS: "att",
+        Operation.SIMPLEENROLL: "sen",
+        Operation.SIMPLEREENROLL: "sren",
+    }
+    for operation in Operation:
+        payload = b"\x30\x03abc" if operation in ENROLLMENTS else b""
+        head, _ = coapmap.write_request(Request(operation=operation, payload=payload), URI)
+        assert head.path == (".well-known", "est", names[operation])
+
+
 def test_the_label_of_the_uri_is_used_where_the_request_has_none() -> None:
     head, _ = coapmap.write_request(
         Request(operation=Operation.CACERTS), replace(URI, label=Label("lab"))

@@ -12,6 +12,7 @@ ANSWERS = {name: (response, shape) for name, response, shape in answers()}
 
 @pytest.mark.req("EST-014", "EST-106", "EST-107", "EST-118", "EST-148", "EST-024", "EST-152")
 @pytest.mark.req("EST-153", "EST-102", "EST-150", "EST-011", "EST-036")
+@pytest.mark.req("EST-238", "EST-276")
 @pytest.mark.parametrize("name", ANSWERS)
 def test_an_answer_has_its_golden_bytes(name: str) -> None:
     response: Response

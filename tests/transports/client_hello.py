@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from struct import iter_unpack
 from typing import Final
 
+SUPPORTED_GROUPS: Final = 10
 _DTLS: Final = 0xFE
 """First octet of the version of every DTLS record."""
 
@@ -14,8 +17,13 @@ class ClientHello:
     """What a client offers, by the numbers of IANA. `suites_at` is where the suites begin."""
 
     suites: tuple[int, ...]
-    extensions: frozenset[int]
+    extensions: Mapping[int, bytes]
     suites_at: int
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """The supported groups. RFC 8422 5.1.1."""
+        return tuple(each for (each,) in iter_unpack(">H", self.extensions[SUPPORTED_GROUPS][2:]))
 
 
 def client_hello(record: bytes) -> ClientHello:
@@ -29,12 +37,13 @@ def client_hello(record: bytes) -> ClientHello:
     at = start + size
     at += 1 + record[at]  # compression
     end = at + 2 + _number(record, at)
-    at, kinds = at + 2, set()
+    at, extensions = at + 2, {}
     while at < end:
-        kinds.add(_number(record, at))
-        at += 4 + _number(record, at + 2)
+        after = at + 4 + _number(record, at + 2)
+        extensions[_number(record, at)] = record[at + 4 : after]
+        at = after
     suites = tuple(_number(record, start + each) for each in range(0, size, 2))
-    return ClientHello(suites, frozenset(kinds), start)
+    return ClientHello(suites, extensions, start)
 
 
 def _number(data: bytes, at: int) -> int:

@@ -19,6 +19,7 @@ from est_core import (
     Channel,
     ClientIdentity,
     Credentials,
+    CSRAttrsPurpose,
     CSRAttrsRequested,
     Decision,
     Deny,
@@ -38,7 +39,8 @@ from est_core import (
     TrustClass,
     Verified,
 )
-from est_core.asn1.csrattrs import CsrAttrs, ObjectId
+from est_core.asn1.csrattrs import CsrAttr, CsrAttrs, ObjectId
+from est_core.asn1.template import KeyTypeWanted
 from est_transports.authority import Authority
 from est_transports.profiles import Profile
 from est_transports.serials import serial_text
@@ -67,6 +69,7 @@ def authority(
     passwords: PasswordChecks | None = None,
     now: Callable[[], Instant] = lambda: Instant(mono=1.0, wall=NOW),
     csrattrs: dict[Label | None, CsrAttrs | None] | None = None,
+    key_types: dict[Label | None, CsrAttr | None] | None = None,
 ) -> Authority:
     """Return an authority with user alice and a label for servers."""
     memory = MemoryStore() if store is None else store
@@ -78,6 +81,7 @@ def authority(
         passwords=passwords or PasswordChecks(),
         clock=now,
         csrattrs=csrattrs or {},
+        key_types=key_types or {},
     )
 
 
@@ -221,6 +225,32 @@ def test_csr_attributes_are_those_of_the_label_or_the_usual_ones() -> None:
     assert answer(None) == ProvideCSRAttrs(csrattrs=usual)
     assert answer(LABEL) == ProvideCSRAttrs(csrattrs=web)
     assert answer(Label("other")) == ProvideCSRAttrs(csrattrs=usual)
+
+
+@pytest.mark.req("EST-242")
+def test_the_kind_of_key_is_told_with_what_is_asked_for_and_not_enforced() -> None:
+    p256, p384 = (
+        KeyTypeWanted(algorithm="1.2.840.10045.2.1", curve=curve).attribute()
+        for curve in ("1.2.840.10045.3.1.7", "1.3.132.0.34")
+    )
+    usual = ObjectId(oid="1.2.3.1")
+    subject = authority(
+        csrattrs={None: CsrAttrs(items=(usual,)), LABEL: CsrAttrs(items=(p384,))},
+        key_types={None: p256, LABEL: p256, Label("free"): None},
+    )
+
+    def told(label: Label | None, purpose: CSRAttrsPurpose) -> tuple[object, ...]:
+        asked = CSRAttrsRequested(
+            label=label, identity=ClientIdentity(), channel=CHANNEL, purpose=purpose
+        )
+        answer = subject.csr_attrs(asked)
+        assert isinstance(answer, ProvideCSRAttrs)
+        return () if answer.csrattrs is None else answer.csrattrs.items
+
+    assert told(None, CSRAttrsPurpose.ANSWER) == (usual, p256)
+    assert told(None, CSRAttrsPurpose.ENFORCE) == (usual,)
+    assert told(LABEL, CSRAttrsPurpose.ANSWER) == (p384,), "there is a kind of key already"
+    assert told(Label("free"), CSRAttrsPurpose.ANSWER) == (usual,)
 
 
 def test_there_may_be_no_csr_attributes() -> None:

@@ -264,20 +264,30 @@ MANDATORY = 0xC0AE  # TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8
 ECDHE_ECDSA_WITH_AES_128 = {MANDATORY, 0xC0AC, 0xC02B}
 RENEGOTIATION_INFO = 0x00FF  # no suite: RFC 5746 3.3
 PSK_WITH_AES_128_CCM_8 = 0xC0A8
-SUPPORTED_GROUPS, POINT_FORMATS = 10, 11
+POINT_FORMATS = 11
+SECP256R1 = 23
 RAW_KEYS = {19, 20}
 """client_certificate_type and server_certificate_type: RFC 7250 3."""
 
 
-@pytest.mark.req("COAPS-013", "COAPS-015", "COAPS-021", "COAPS-022")
+@pytest.mark.req("COAPS-013", "COAPS-014", "COAPS-015", "COAPS-021", "COAPS-022")
 def test_a_client_offers_certificates_and_no_raw_or_shared_keys() -> None:
     client = DtlsEngine(CLIENT)
     client.handshake()
     (first,) = client.outgoing()
     hello = client_hello(first)
     assert set(hello.suites) - {RENEGOTIATION_INFO} == ECDHE_ECDSA_WITH_AES_128
-    assert not hello.extensions & RAW_KEYS
-    assert {SUPPORTED_GROUPS, POINT_FORMATS} <= hello.extensions
+    assert not hello.extensions.keys() & RAW_KEYS
+    assert SECP256R1 in hello.groups
+    assert 0 in hello.extensions[POINT_FORMATS][1:], "uncompressed"
+
+
+@pytest.mark.req("COAPS-014")
+def test_a_client_that_knows_no_curve_but_secp256r1_is_served() -> None:
+    client = raw_client(entity=pki().client)
+    client.openssl.set_tmp_ecdh(ec.SECP256R1())
+    two = dtls_connected(client, SERVER)
+    assert two.server._connection.get_group_name() == "secp256r1"
 
 
 @pytest.mark.req("COAPS-021")

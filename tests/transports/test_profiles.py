@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from est_core import LocalProtocolError
 from est_core.asn1.attributes import Attribute, Extension, extension_request
+from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import CertRequest
 from est_transports.profile_names import (
     ReservedNames,
@@ -692,6 +693,34 @@ def test_short_and_odd_keys_are_refused() -> None:
     assert refusal(request(), replace(DEFAULT, key_kinds=frozenset({KeyKind.RSA}))) == (
         "profile/key"
     )
+
+
+@pytest.mark.req("EST-242")
+@pytest.mark.parametrize("kind", KeyKind)
+def test_the_one_kind_of_key_that_is_certified_is_told(kind: KeyKind) -> None:
+    told = Profile(name="one", key_kinds=frozenset({kind}), rsa_bits_min=3072).key_type()
+    assert told is not None
+    wanted = CsrAttrs(items=(told,)).key_type()
+    assert wanted is not None
+    assert (
+        wanted.algorithm
+        == {
+            **dict.fromkeys((KeyKind.P256, KeyKind.P384, KeyKind.P521), "1.2.840.10045.2.1"),
+            KeyKind.RSA: "1.2.840.113549.1.1.1",
+            KeyKind.ED25519: "1.3.101.112",
+            KeyKind.ED448: "1.3.101.113",
+            KeyKind.ML_DSA_44: "2.16.840.1.101.3.4.3.17",
+            KeyKind.ML_DSA_65: "2.16.840.1.101.3.4.3.18",
+            KeyKind.ML_DSA_87: "2.16.840.1.101.3.4.3.19",
+        }[kind]
+    )
+    curves = {KeyKind.P256: "1.2.840.10045.3.1.7", KeyKind.P384: "1.3.132.0.34"}
+    assert wanted.curve == (curves | {KeyKind.P521: "1.3.132.0.35"}).get(kind)
+    assert wanted.bits == (3072 if kind is KeyKind.RSA else None)
+
+
+def test_of_several_kinds_of_key_none_is_told() -> None:
+    assert DEFAULT.key_type() is None
 
 
 def test_every_kind_of_key_is_issued_with_uses_it_can_have() -> None:

@@ -17,7 +17,18 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from est_core import Instant, LocalProtocolError
+from est_core import (
+    Channel,
+    ClientIdentity,
+    CSRAttrsRequested,
+    Instant,
+    Label,
+    LocalProtocolError,
+    ProvideCSRAttrs,
+    TlsVersion,
+)
+from est_core.asn1.csrattrs import CsrAttrs
+from est_core.asn1.template import KeyTypeWanted
 from est_transports import _clock
 from est_transports.config import ListenAddress
 from est_transports.config_reader import CONFIG_FILE, load_config
@@ -109,6 +120,29 @@ def test_its_server_is_named_as_told_and_on_record(tmp_path: Path) -> None:
     (record,) = store.list_certificates()
     store.close()
     assert record.operation == "tls-identity"
+
+
+@pytest.mark.req("EST-242")
+def test_clients_are_told_the_one_kind_of_key_that_a_profile_takes(tmp_path: Path) -> None:
+    make(tmp_path / "ca")
+    usual = (tmp_path / "ca" / CONFIG_FILE).read_text("utf-8")
+    more = '[profiles.rsa]\nkeys = ["RSA"]\n[labels.old]\nprofile = "rsa"\n'
+    authority = load(tmp_path / "ca", usual + more).authority
+    told = {}
+    for label in (None, Label("old")):
+        answer = authority.csr_attrs(
+            CSRAttrsRequested(
+                label=label,
+                identity=ClientIdentity(),
+                channel=Channel(version=TlsVersion.TLS_1_3),
+            )
+        )
+        assert isinstance(answer, ProvideCSRAttrs)
+        told[label] = answer.csrattrs
+    assert told[None] is None
+    assert told[Label("old")] == CsrAttrs(
+        items=(KeyTypeWanted(algorithm="1.2.840.113549.1.1.1", bits=2048).attribute(),)
+    )
 
 
 def test_a_directory_with_anything_in_it_is_left_alone(tmp_path: Path) -> None:

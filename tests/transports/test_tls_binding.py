@@ -257,7 +257,7 @@ def test_a_client_never_resumes() -> None:
         assert not pair.client.channel().resumed
 
 
-@pytest.mark.req("CB-006", "CB-007", "EST-055", "EST-177")
+@pytest.mark.req("CB-005", "CB-006", "CB-007", "EST-055", "EST-177")
 def test_renegotiation_is_refused() -> None:
     raw = RawClient(a_server(), raw_context(V12))
     raw.shake_hands()
@@ -311,7 +311,7 @@ def carried(client: TlsEngine, server: SSL.Connection) -> None:
         client.receive(server.bio_read(65536))
 
 
-@pytest.mark.req("CB-005", "CB-007")
+@pytest.mark.req("CB-005", "CB-006", "CB-007", "EST-177")
 def test_a_client_does_not_follow_a_server_that_asks_for_renegotiation() -> None:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_max_proto_version(SSL.TLS1_2_VERSION)

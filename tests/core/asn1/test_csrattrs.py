@@ -205,9 +205,10 @@ def test_a_value_may_be_absent_in_what_is_received() -> None:
         (oid(MAC_ADDRESS),),
         (seq(oid(SAN), tlv(4)),),
         (seq(*[seq(oid(SAN), tlv(4))] * 2),),
+        (seq(*[seq(oid("2.5.29.15"), tlv(4, b"\x03\x02\x07\x80"))] * 2),),
         (b"\x30",),
     ],
-    ids=["none", "two", "oid", "bare", "repeated", "truncated"],
+    ids=["none", "two", "oid", "bare", "repeated names", "repeated", "truncated"],
 )
 def test_an_extension_request_holds_one_extensions_without_repeats(
     values: tuple[bytes, ...],
