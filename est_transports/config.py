@@ -66,7 +66,7 @@ def parse_listen(text: str, default_port: int = DEFAULT_PORT) -> ListenAddress:
     if not text or "://" in text:
         without = f", without {text.partition('://')[0]}://" if text else ""
         raise LocalProtocolError(f"{text!r}: write HOST:PORT{without}")
-    if text.isascii() and text.isdigit():
+    if text.isdigit():
         raise LocalProtocolError(
             f"{text!r} is only a number; did you mean :{text} or 127.0.0.1:{text}?"
         )
@@ -282,12 +282,12 @@ def is_enrollment(operation: Operation) -> bool:
 
 
 def _label_rows(label: LabelConfig, rows: list[PolicyRow]) -> list[PolicyRow]:
-    """Return the rows in which a label differs from what holds without one."""
+    """Return the rows in which a label differs from `rows`, which hold without one."""
     if label.enroll is None and label.require_pop is None:
         return []
     found = []
     for row in rows:
-        if row.label is not None or not is_enrollment(row.operation):
+        if not is_enrollment(row.operation):
             continue
         enroll = label.enroll if row.operation is Operation.SIMPLEENROLL else None
         found.append(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,7 @@ from est_transports.config import (
     MAX_WORKERS,
     AuthConfig,
     CAConfig,
+    CoapConfig,
     LabelConfig,
     ListenAddress,
     PopConfig,
@@ -186,6 +188,8 @@ def test_a_label_that_needs_no_linking_is_an_exception_from_the_rule(tmp_path: P
         )
     }
     assert linked == {None: True, "a": False, "b": True}
+    rows = {row.operation for row in config.policy().rows if row.label == Label("a")}
+    assert rows == {Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL}
 
 
 def test_labels_and_profiles_fit_together_whoever_makes_the_config(tmp_path: Path) -> None:
@@ -311,6 +315,7 @@ def test_csr_attributes_are_enforced_on_enrolments_and_renewals_only_when_asked_
 def test_required_linking_caps_tls_unless_there_is_the_exporter(tmp_path: Path) -> None:
     linked = "[auth]\nrequire_pop = true\n"
     assert loaded(tmp_path, "").max_version is None
+    assert not any(row.require_pop for row in loaded(tmp_path, "").policy().rows)
     assert loaded(tmp_path, linked).max_version is TlsVersion.TLS_1_2
     assert loaded(tmp_path, linked + "[pop]\ntls_exporter = true\n").max_version is None
     rows = loaded(tmp_path, linked).policy().rows
@@ -342,6 +347,12 @@ def test_coap_is_not_served_unless_it_is_said_where(tmp_path: Path) -> None:
     assert usual.listen is None
     assert usual.limits(Limits()) == CoapLimits()
     assert usual.dtls_limits() == DtlsLimits()
+
+
+@pytest.mark.parametrize("changes", [{"block_bytes": 100}, {"associations_max": 0}])
+def test_bounds_of_coap_are_checked_whoever_makes_them(changes: dict[str, int]) -> None:
+    with pytest.raises(LocalProtocolError):
+        CoapConfig(**changes)  # type: ignore[arg-type]  # by name
 
 
 @pytest.mark.req("COAPS-054")
@@ -481,6 +492,16 @@ def test_a_mistake_names_file_key_and_reason_on_one_line(name: str, tmp_path: Pa
         assert part in message
 
 
+@pytest.mark.parametrize(
+    "table",
+    ["server", "body", "auth", "pop", "tls", "coap", "ca", "profiles.a", "labels.a", "labels.a.csrattrs",
+     "csrattrs", "limits", "timeouts"],
+)  # fmt: skip
+def test_no_table_takes_a_key_that_it_does_not_have(table: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"[{table}] zzzz: unknown key")):
+        loaded(tmp_path, f"[{table}]\nzzzz = 1\n")
+
+
 def test_a_byte_order_mark_and_other_ends_of_lines_mean_nothing(tmp_path: Path) -> None:
     text = uncommented(CONFIG_TEXT).replace('base64 = "MAA="', "")
     expected = loaded(tmp_path, text)
@@ -559,6 +580,12 @@ def test_an_address_is_host_and_port(text: str, host: str, port: int) -> None:
         "a:",
         "a:65536",
         "a:0000000080",
+        "a:000080",
+        "[::1",
+        "::1]",
+        "[::1:443",
+        "::1]:443",
+        "a\x00:1",
         "a b:1",
         "a:٣",
         "a:-1",
@@ -567,3 +594,24 @@ def test_an_address_is_host_and_port(text: str, host: str, port: int) -> None:
 def test_anything_else_is_no_address(text: str) -> None:
     with pytest.raises(LocalProtocolError):
         parse_listen(text)
+
+
+def test_what_is_no_address_is_told_how_to_write_it() -> None:
+    expected = {
+        "": "'': write HOST:PORT",
+        "coaps://a:1": "'coaps://a:1': write HOST:PORT, without coaps://",
+        "8443": "'8443' is only a number; did you mean :8443 or 127.0.0.1:8443?",
+        "::1": "'::1': write an IPv6 address in brackets, [::1]:8443",
+    }
+    for text, reason in expected.items():
+        with pytest.raises(LocalProtocolError) as caught:
+            parse_listen(text)
+        assert caught.value.message == reason
+
+
+def test_an_address_may_be_given_as_a_text(tmp_path: Path) -> None:
+    given: Any = ":1"
+    assert replace(loaded(tmp_path, ""), listen=given).listen == parse_listen(":1")
+    wrong: Any = 1
+    with pytest.raises(LocalProtocolError):
+        replace(loaded(tmp_path, ""), listen=wrong)
