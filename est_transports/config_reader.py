@@ -222,7 +222,7 @@ def _profiles(top: TomlTable) -> Mapping[str, Profile]:
 
 
 def _profile(name: str, table: TomlTable) -> Profile:
-    usual = Profile(name=name or "?")
+    usual = Profile(name="usual")
     with table.checks():
         profile = Profile(
             name=name,

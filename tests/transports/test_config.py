@@ -450,6 +450,7 @@ REFUSED = {
     "label of an operation": ("[labels.cacerts]\n", "name of an operation"),
     "open label": ('[labels.a]\nsimpleenroll = "open"\n', "[labels.a] simpleenroll"),
     "unknown key kind": ('[profiles.a]\nkeys = ["DSA"]\n', "[profiles.a] keys: 'DSA'"),
+    "profile without a name": ('[profiles.""]\n', "[profiles.]", "a profile has a name"),
     "no keys": ("[profiles.a]\nkeys = []\n", "[profiles.a]"),
     "purpose of the CA": (
         '[profiles.a]\nextended_key_usage = ["1.3.6.1.5.5.7.3.28"]\n',
@@ -494,9 +495,9 @@ def test_a_mistake_names_file_key_and_reason_on_one_line(name: str, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "table",
-    ["server", "body", "auth", "pop", "tls", "coap", "ca", "profiles.a", "labels.a", "labels.a.csrattrs",
-     "csrattrs", "limits", "timeouts"],
-)  # fmt: skip
+    "server body auth pop tls coap ca profiles.a labels.a labels.a.csrattrs csrattrs limits "
+    "timeouts".split(),
+)
 def test_no_table_takes_a_key_that_it_does_not_have(table: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"[{table}] zzzz: unknown key")):
         loaded(tmp_path, f"[{table}]\nzzzz = 1\n")
