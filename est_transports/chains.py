@@ -16,8 +16,7 @@ from OpenSSL import crypto
 
 from est_core.arguments import checked
 from est_transports.flaws import UNREADABLE, Purpose, flaw
-from est_transports.path_problems import problem_of, problem_text
-from est_transports.peer_certificates import read_certificate
+from est_transports.path_problems import problem_of
 from est_transports.trust import TrustAnchors
 from est_transports.verification import fill_store
 
@@ -84,9 +83,7 @@ def _path(
 def _problem(error: crypto.X509StoreContextError, anchors: tuple[x509.Certificate, ...]) -> str:
     """Return what OpenSSL found, and of which certificate."""
     number, depth, *_ = error.errors
-    certificate = read_certificate(error.certificate)
-    if certificate is None:
-        return problem_text(number)
+    certificate = error.certificate.to_cryptography()  # as it came from there
     return problem_of(certificate, number, depth=depth, anchors=anchors)
 
 

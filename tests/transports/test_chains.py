@@ -18,7 +18,7 @@ from est_transports.chains import (
     leading_to,
     may_certify,
 )
-from tests.odd_certificates import BAD_EXTENSIONS, rebuilt, with_extension
+from tests.odd_certificates import BAD_EXTENSIONS, element, rebuilt, with_extension
 from tests.pki import (
     CLIENT_AUTH,
     YESTERDAY,
@@ -114,17 +114,15 @@ def test_an_anchor_of_version_1_bounds_no_path() -> None:
     assert issuer_problem(between, anchors=[first_version], now=NOW) == ""
 
 
-def test_what_leads_up_and_cannot_be_read_is_named_by_what_openssl_found() -> None:
-    root = pki().ca
-    odd = rebuilt(below(root, name="Odd"), root, version=bytes.fromhex("a003020103"))
-    with pytest.raises(x509.InvalidVersion):
-        x509.load_der_x509_certificate(odd)
-    wrong = with_extension(
-        pki().intermediate.certificate, root, next(iter(BAD_EXTENSIONS.values()))
-    )
-    certificate = x509.load_der_x509_certificate(wrong)
-    problem = issuer_problem(certificate, anchors=[pki().rogue.certificate], now=NOW)
-    assert problem
+def test_what_openssl_cannot_read_leads_nowhere() -> None:
+    """It reads no name in a VisibleString, which `cryptography` does."""
+    name = element(0x30, element(0x31, element(0x30, b"\x06\x03\x55\x04\x03", b"\x1a\x01x")))
+    der = rebuilt(pki().intermediate.certificate, pki().ca, subject=name)
+    odd = x509.load_der_x509_certificate(der)
+    root = pki().ca.certificate
+    assert chain_problem(odd, anchors=[root], now=NOW) == "cannot be read"
+    assert issuer_problem(odd, anchors=[root], now=NOW) == "cannot be read"
+    assert leading_to([root], [odd, root], now=NOW) == (root,)
 
 
 def test_a_chain_has_a_moment_at_which_it_is_valid() -> None:
@@ -210,6 +208,11 @@ def test_the_signature_counts_on_a_certificate_that_another_made_and_not_on_a_ro
     assert issuer_flaw(old) == certifier_flaw(old) == ""
     between = signed_with_sha1(pki().ca.issue(Subject(name="CA", ca=True, eku=None)), pki().ca)
     assert certifier_flaw(between.certificate) == "signed with sha1"
+    ended = self_signed(Subject(name="SHA-1 root", ca=True, eku=None, not_after=YESTERDAY,
+                                not_before=YESTERDAY - timedelta(days=1)))  # fmt: skip
+    assert is_self_signed(
+        signed_with_sha1(ended, Authority("SHA-1 root", key=ended.key)).certificate
+    )
     # Its name is its issuer's, and its key is not.
     namesake = signed_with_sha1(root, Authority("SHA-1 root")).certificate
     assert not is_self_signed(namesake)
@@ -219,6 +222,9 @@ def test_the_signature_counts_on_a_certificate_that_another_made_and_not_on_a_ro
 def test_a_root_is_signed_with_its_own_key() -> None:
     assert is_self_signed(pki().ca.certificate)
     assert is_self_signed(Authority("Ed448", key=ed448.Ed448PrivateKey.generate()).certificate)
+    unknown = element(0x30, bytes.fromhex("06032a0304"), b"\x01\x01\xff", b"\x04\x00")  # critical
+    der = with_extension(pki().ca.certificate, pki().ca, unknown)
+    assert is_self_signed(x509.load_der_x509_certificate(der))
     assert not is_self_signed(pki().intermediate.certificate)
 
 

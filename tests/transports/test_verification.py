@@ -1,0 +1,176 @@
+"""What verifies peers fails closed: records of problems, names of anchors, anchors left out."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
+from OpenSSL import SSL, crypto
+
+from est_core import LocalProtocolError
+from est_core.channel import TrustClass
+from est_transports.flaws import Purpose
+from est_transports.trust import TrustAnchors
+from est_transports.verification import (
+    CA_NAMES_BYTES,
+    PeerVerifier,
+    VerificationRecord,
+    ca_names,
+    fill_store,
+)
+from tests.odd_certificates import BAD_EXTENSIONS, with_extension
+from tests.pki import HOUR_AGO, IN_TEN_YEARS, Authority, pki
+from tests.transports.tls_pair import a_client, a_server, anchors
+
+
+def test_a_record_has_each_problem_once_and_not_more_than_a_handful() -> None:
+    record = VerificationRecord()
+    for _ in range(2):
+        for number in range(12):
+            record.note(f"problem {number}")
+    assert record.problems == [f"problem {number}" for number in range(8)]
+
+
+# --- Connections of a context --------------------------------------------------------------------
+
+
+def shaken(client: SSL.Connection, server: SSL.Connection) -> None:
+    """Run a handshake in memory to its end. Raises SSL.Error."""
+    client.set_connect_state()
+    server.set_accept_state()
+    for _ in range(6):
+        for end, other in ((client, server), (server, client)):
+            with suppress(SSL.WantReadError):
+                end.do_handshake()
+            with suppress(SSL.WantReadError):
+                other.bio_write(end.bio_read(1 << 16))
+
+
+def a_connection(context: SSL.Context, *, recorded: bool = True) -> SSL.Connection:
+    connection = SSL.Connection(context, None)
+    connection.set_app_data(VerificationRecord() if recorded else None)
+    return connection
+
+
+def test_no_client_is_taken_where_nothing_records_what_is_wrong_with_it() -> None:
+    """A server goes on after a failure that is on record; with no record it must not."""
+    client = a_client(pki().rogue_client).openssl
+    server = a_server()
+    accepting = a_connection(server.openssl)
+    shaken(a_connection(client), accepting)
+    facts = server.verifier.facts(accepting, resumed=False)
+    assert facts.trust_class is TrustClass.FAILED
+    with pytest.raises(SSL.Error):
+        shaken(a_connection(client), a_connection(server.openssl, recorded=False))
+    accepting.set_app_data(None)
+    with pytest.raises(LocalProtocolError, match="VerificationRecord"):
+        server.verifier.facts(accepting, resumed=False)
+
+
+def test_a_certificate_is_asked_for_and_demanded_only_where_it_is_required() -> None:
+    for required in (False, True):
+        context = a_server().openssl
+        verifier = PeerVerifier(anchors(), Purpose.TLS_CLIENT, tolerant=True)
+        verifier.install(context, required=required)
+        both = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+        assert context.get_verify_mode() == (both if required else SSL.VERIFY_PEER)
+        accepting = a_connection(context)
+        if required:
+            with pytest.raises(SSL.Error):
+                shaken(a_connection(a_client().openssl), accepting)
+        else:
+            shaken(a_connection(a_client().openssl), accepting)
+            facts = verifier.facts(accepting, resumed=False)
+            assert (facts.trust_class, facts.chain) == (TrustClass.NONE, ())
+
+
+# --- Stores of anchors ---------------------------------------------------------------------------
+
+
+def verifies(certificate: x509.Certificate, trust: TrustAnchors) -> bool:
+    """True if OpenSSL verifies a certificate with a store of these anchors."""
+    store = crypto.X509Store()
+    fill_store(store, trust)
+    leaf = crypto.X509.from_cryptography(certificate)
+    try:
+        crypto.X509StoreContext(store, leaf).verify_certificate()
+    except crypto.X509StoreContextError:
+        return False
+    return True
+
+
+def test_a_store_looks_at_revocation_lists_on_the_whole_path_where_there_are_any() -> None:
+    ca, between = pki().ca, pki().intermediate
+    client = pki().client.certificate
+    below = pki().client_below_intermediate.certificate
+    anchor = (ca.certificate, between.certificate)
+    assert verifies(client, TrustAnchors(explicit=anchor))
+    assert verifies(below, TrustAnchors(explicit=(between.certificate,)))  # it is no root
+    revoking = TrustAnchors(explicit=anchor, crls=(ca.crl(client),))
+    assert not verifies(client, revoking)
+    assert verifies(pki().server.certificate, revoking)
+    lists = (ca.crl(between.certificate), between.crl())
+    assert not verifies(below, TrustAnchors(explicit=(ca.certificate,), crls=lists))
+
+
+def test_an_anchor_that_cannot_be_read_is_left_out_with_a_word_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    extension = BAD_EXTENSIONS["issuerAltName that is none"]
+    odd = x509.load_der_x509_certificate(
+        with_extension(pki().manufacturer.certificate, pki().manufacturer, extension)
+    )
+    good = pki().ca.certificate
+    caplog.set_level(logging.WARNING, "est_transports")
+    for trust in (
+        TrustAnchors(explicit=(good, odd)),
+        TrustAnchors(implicit=(odd, good)),
+        TrustAnchors(explicit=(good,), implicit=(odd,)),
+    ):
+        caplog.clear()
+        assert ca_names(trust) == (good,)
+        (line,) = [record.getMessage() for record in caplog.records]
+        assert "CN=Test Manufacturer CA is left out: extension 2.5.29.18 cannot be read" in line
+        assert verifies(pki().client.certificate, trust)
+        assert not verifies(pki().manufacturer_client.certificate, trust)
+
+
+# --- Names in a CertificateRequest ---------------------------------------------------------------
+
+
+def an_anchor(size: int) -> x509.Certificate:
+    """Return a CA certificate whose subject has that many octets in DER."""
+    for filling in range(size):
+        name = x509.Name([x509.NameAttribute(NameOID.DN_QUALIFIER, "x" * (size - filling))])
+        if len(name.public_bytes()) == size:
+            break
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(pki().ca.key.public_key())  # type: ignore[arg-type]  # P-256
+        .serial_number(1)
+        .not_valid_before(HOUR_AGO)
+        .not_valid_after(IN_TEN_YEARS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(pki().ca.key, hashes.SHA256())  # type: ignore[arg-type]  # P-256
+    )
+
+
+def test_as_many_names_as_there_is_room_for_are_sent_or_none() -> None:
+    """Each takes two octets for its length."""
+    rest = CA_NAMES_BYTES - 2 * (2 + 2000) - 2
+    two = (an_anchor(2000), an_anchor(2000 - 1))
+    fits = (*two, an_anchor(rest + 1))
+    assert ca_names(TrustAnchors(explicit=fits)) == fits
+    assert ca_names(TrustAnchors(explicit=(*two, an_anchor(rest + 2)))) == ()
+
+
+def test_a_name_that_two_anchors_have_is_sent_once() -> None:
+    renewed = Authority("Test EST CA").certificate
+    trust = TrustAnchors(explicit=(pki().ca.certificate,), implicit=(renewed,))
+    assert len(ca_names(trust)) == 1
