@@ -38,7 +38,6 @@ _REMEDIES: Final = {
     Kind.OPENSSH_KEY: "`ssh-keygen -p -m PKCS8 -f {name}` makes PEM of it",
     Kind.KEYSTORE: "`keytool -importkeystore -srckeystore {name} -destkeystore {name}.p12 "
     "-deststoretype PKCS12` and `openssl pkcs12 -in {name}.p12 -nodes` make PEM of it",
-    Kind.ENCRYPTED_KEY: "`openssl pkey -in {name}` opens it",
 }
 """What makes something usable of what is there."""
 
@@ -174,9 +173,7 @@ def _instead(path: Path, blocks: Iterable[Block], wanted: Kind) -> str:
         if block.problem:
             return f"{text}; the block {block.label}{block.where} {block.problem}"
         remedy = _REMEDIES.get(block.kind)
-        if remedy is not None and not (
-            block.kind is Kind.ENCRYPTED_KEY and wanted is not Kind.PRIVATE_KEY
-        ):
+        if remedy is not None:
             return f"{text}; {remedy.format(name=path.name)}"
     return text
 

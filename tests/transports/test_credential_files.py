@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from est_core.asn1.cms import write_bag
+from est_transports import credential_files
 from est_transports.credential_files import (
     MAX_BLOCKS,
     CredentialFileError,
@@ -374,6 +375,77 @@ def test_one_in_a_bag_is_left_out_too(tmp_path: Path) -> None:
     told: list[str] = []
     assert load_pem_certificates(path, left_out=told.append) == (CA,)
     assert len(told) == 1
+
+
+def test_where_the_first_is_needed_another_may_be_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "identity.pem"
+    path.write_bytes(CA.public_bytes(Encoding.PEM) + pem("CERTIFICATE", UNREADABLE))
+    told: list[str] = []
+    assert load_pem_certificates(path, left_out=told.append, needs_first=True) == (CA,)
+    assert len(told) == 1
+
+
+def test_a_key_that_needs_no_password_goes_before_one_that_does(tmp_path: Path) -> None:
+    path = tmp_path / "keys.pem"
+    path.write_bytes(ENCRYPTED + pem("PRIVATE KEY", KEY_DER))
+    assert load_pem_private_key(path).public_key() == KEY.public_key()
+
+
+def test_a_file_may_be_as_large_as_the_bound(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "ca.pem"
+    content = CA.public_bytes(Encoding.PEM)
+    path.write_bytes(content)
+    monkeypatch.setattr(credential_files, "MAX_FILE_BYTES", len(content))
+    assert load_pem_certificates(path) == (CA,)
+    path.write_bytes(content + b"\n")
+    with pytest.raises(CredentialFileError, match=f"is larger than {len(content)} bytes"):
+        load_pem_certificates(path)
+    with pytest.raises(CredentialFileError, match="No such file"):
+        load_pem_certificates(tmp_path / "missing.pem")
+
+
+def test_what_is_base64_of_something_else_is_no_certificate(tmp_path: Path) -> None:
+    text = text_of(load_pem_certificates, base64.b64encode(b"hello world"), tmp_path)
+    assert text.endswith("is neither PEM, nor DER, nor base64 of DER")
+
+
+def test_what_is_too_many_is_told_whatever_else_is_in_the_file(tmp_path: Path) -> None:
+    keys = pem("PRIVATE KEY", KEY_DER) + pki().server.key_pem
+    text = text_of(load_pem_private_key, CA.public_bytes(Encoding.PEM) + keys, tmp_path)
+    assert "has 2 private keys (lines " in text
+
+
+BROKEN: Final = b"-----BEGIN %b-----\nM-\n-----END %b-----\n"
+
+
+@pytest.mark.parametrize(
+    ("load", "label", "words"),
+    [
+        (load_request, b"CERTIFICATE", "the block CERTIFICATE (line 1) is not base64"),
+        (load_pem_certificates, b"PKCS7", "the block PKCS7 (line 1) is not base64"),
+        (load_pem_crls, b"X509 CRL", "revocation list 1 (line 1) is not base64"),
+    ],
+)
+def test_a_block_that_is_no_base64_is_told_to_be_none(
+    load: Callable[[Path], object], label: bytes, words: str, tmp_path: Path
+) -> None:
+    assert words in text_of(load, BROKEN % (label, label), tmp_path)
+
+
+def test_a_bag_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    bag = bytearray(write_bag([der_of(CA)]))
+    at = bag.index(der_of(CA))
+    bag[at - 3] ^= 0x0F  # of the length of all certificates, or the tag before it
+    text = text_of(load_pem_certificates, pem("PKCS7", bytes(bag)), tmp_path)
+    assert "its PKCS#7 bag (line 1) cannot be read: " in text
+
+
+def test_nothing_is_advised_about_an_encrypted_key_where_a_certificate_is_wanted(
+    tmp_path: Path,
+) -> None:
+    assert "`" not in text_of(load_pem_certificates, ENCRYPTED, tmp_path)
 
 
 # --- Warnings of the library ------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_transports.datagram_turns import DatagramTurns
+from est_transports.datagram_turns import KERNEL_BYTES, DatagramTurns, widen
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
 from tests.reached import reached, reaches
@@ -90,6 +92,56 @@ def test_what_waits_is_bounded_and_nothing_else_is_lost(
     assert all(order.count(each) <= 4 for each in order)
     assert len(order) + turns.lost == len(puts)
     reached(*(["lost"] if turns.lost else []), *(["full"] if len(order) == 20 else []))
+
+
+def test_who_has_shaken_hands_and_who_has_not_have_every_other_turn() -> None:
+    known = [(f"192.0.2.{number}", 1) for number in range(3)]
+    others = [(f"203.0.113.{number}", 1) for number in range(3)]
+    turns = DatagramTurns(LIMITS, lambda address: address in known)
+    for address in (*others, *known):
+        turns.put(b"x", address)
+    assert len(turns) == 6
+    expected = [each for two in zip(known, others, strict=True) for each in two]
+    assert served(turns) == expected
+
+
+def test_a_flood_of_one_who_has_shaken_hands_keeps_nobody_else_out() -> None:
+    turns = DatagramTurns(LIMITS, lambda address: address == FLOOD)
+    for _ in range(4):
+        turns.put(b"x", FLOOD)
+    turns.put(b"hello", HONEST)
+    assert served(turns) == [FLOOD, HONEST, FLOOD, FLOOD, FLOOD]
+
+
+def test_as_much_is_read_of_a_datagram_as_shows_that_it_is_too_large() -> None:
+    assert DatagramTurns(replace(LIMITS, datagram_bytes=100)).receive_bytes == 101
+
+
+class Socket:
+    """A socket that keeps so many bytes, and notes what it is asked to keep."""
+
+    def __init__(self, kept: int, *, refuses: bool = False) -> None:
+        self.kept, self.refuses = kept, refuses
+        self.asked: list[int] = []
+
+    def getsockopt(self, level: int, option: int) -> int:
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_RCVBUF)
+        return self.kept
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self.asked.append(value)
+        if self.refuses:
+            raise PermissionError
+
+
+def test_a_socket_is_asked_to_keep_more_and_never_less() -> None:
+    for kept, asked in ((KERNEL_BYTES - 1, [KERNEL_BYTES]), (KERNEL_BYTES, [])):
+        sock: Any = Socket(kept)
+        widen(sock)
+        assert sock.asked == asked
+    refusing: Any = Socket(1, refuses=True)
+    widen(refusing)
 
 
 def test_who_has_shaken_hands_does_not_wait_for_forged_addresses() -> None:
