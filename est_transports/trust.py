@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 
 from est_core import LocalProtocolError, TrustDecisionRequested
@@ -138,5 +137,3 @@ def load_identity(
     except LocalProtocolError as exc:
         reason = f"is not the key of the first certificate in {certificates}"
         raise CredentialFileError(private_key, reason) from exc
-    except (ValueError, UnsupportedAlgorithm) as exc:
-        raise CredentialFileError(certificates, "has a key of an unknown kind") from exc

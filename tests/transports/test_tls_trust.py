@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,15 +15,18 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from est_core import LocalProtocolError
 from est_transports import _clock
 from est_transports.trust import (
     CredentialFileError,
+    TlsIdentity,
     TrustAnchors,
     load_identity,
     load_pem_certificates,
     load_pem_crls,
     load_pem_private_key,
 )
+from tests.odd_certificates import UNKNOWN_KEYS, rebuilt
 from tests.pki import pki
 
 PASSWORD = b"open sesame"
@@ -43,6 +47,33 @@ def test_an_identity_is_read_with_its_intermediates(tmp_path: Path) -> None:
     assert found.certificate == entity.certificate
     assert found.key.public_key() == entity.key.public_key()
     assert "key" not in repr(found)
+
+
+def test_an_identity_has_a_certificate() -> None:
+    with pytest.raises(LocalProtocolError, match="needs a certificate"):
+        TlsIdentity(chain=(), key=pki().client.key)
+    with pytest.raises(LocalProtocolError, match="does not belong"):
+        TlsIdentity(chain=pki().client.chain, key=pki().server.key)
+
+
+def test_the_certificate_of_an_identity_has_to_be_read_and_those_above_need_not(
+    tmp_path: Path,
+) -> None:
+    certificate, key = pki().client_below_intermediate.write(tmp_path, "client")
+    good = pki().client_below_intermediate.certificate.public_bytes(Encoding.PEM)
+    gost = UNKNOWN_KEYS["GOST"]
+    der = rebuilt(pki().client.certificate, pki().ca, subject_public_key_info=gost)
+    body = base64.encodebytes(der)
+    odd = b"-----BEGIN CERTIFICATE-----\n" + body + b"-----END CERTIFICATE-----\n"
+    told: list[str] = []
+    certificate.write_bytes(good + odd)
+    assert load_identity(certificate, key, left_out=told.append).chain == (
+        pki().client_below_intermediate.certificate,
+    )
+    assert len(told) == 1
+    certificate.write_bytes(odd + good)
+    with pytest.raises(CredentialFileError, match=r"client\.pem: cannot be used: certificate 1 "):
+        load_identity(certificate, key, left_out=told.append)
 
 
 def test_text_around_the_pem_blocks_is_passed_over(tmp_path: Path) -> None:
