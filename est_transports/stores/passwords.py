@@ -129,9 +129,8 @@ class PasswordChecks:
             group_max=self._admitted_max,
             member_max=self._admitted_max,
         )
-        self._known = FairQueue[_Check](
-            total_max=known_max, group_max=-(-known_max // 2), member_max=-(-known_max // 2)
-        )
+        half = -(-known_max // 2)  # of one user
+        self._known = FairQueue[_Check](total_max=known_max, group_max=half, member_max=half)
         self._right = RightLately(entropy, users_max=_USERS_REMEMBERED, lifetime_s=right_s)
         self._clock = clock
         self._running = 0

@@ -12,15 +12,19 @@ from est_core import (
     ChannelBinding,
     CSRAttrsReceived,
     EstUri,
+    Failed,
     Operation,
     RemoteProtocolError,
     Request,
+    Response,
+    RetryLater,
     TlsVersion,
 )
 from est_core.testing import FIXED_INSTANT
-from est_transports.errand import Connect
+from est_transports.errand import Connect, Lost
 from est_transports.http_client import HttpLink
 from est_transports.tls_context import ClientTlsConfig
+from est_transports.tls_errors import CLOSED, TRUNCATED, TlsError
 from est_transports.trust import TrustAnchors
 from tests.core.cast import BINDING, EXPORTER
 from tests.core.client_cast import reached
@@ -114,3 +118,80 @@ def test_it_ends_with_the_request_that_tls_exporter_may_have_linked(
 def test_it_does_not_serve_a_post_after_another_answer_than_200() -> None:
     post = replace(WANTED, idempotent=False)
     assert not kept().fits(post, NOW)
+    assert kept(status=b"200 OK").fits(post, NOW)
+
+
+def opened(*, provisional: bool = False) -> HttpLink:
+    """Return a connection on which CSR attributes were asked for, and nothing came yet."""
+    wanted = replace(WANTED, config=replace(WANTED.config, provisional=provisional))
+    link = HttpLink(wanted, replace(reached(), binding=None), client_config())
+    link.send(Request(operation=Operation.CSRATTRS), wanted.uri, NOW)
+    return link
+
+
+def test_a_provisional_connection_serves_for_nothing_else() -> None:
+    link = opened(provisional=True)
+    link.receive(OK, NOW)
+    assert link.answer(Operation.CSRATTRS, NOW) is not None
+    for provisional in (True, False):
+        config = replace(WANTED.config, provisional=provisional)
+        assert not link.fits(replace(WANTED, config=config), NOW)
+    assert not link.may_stay(CSRAttrsReceived(csrattrs=None))
+
+
+def test_it_stays_after_what_went_well_and_after_nothing_else() -> None:
+    fine = CSRAttrsReceived(csrattrs=None)
+    assert kept().may_stay(fine)
+    assert not kept().may_stay(Failed(code="response/status", message="no"))
+    assert not kept().may_stay(RetryLater(at=NOW))
+    assert not opened().may_stay(fine)
+    spoilt = kept()
+    spoilt.spoil()
+    assert not spoilt.may_stay(fine)
+    assert not spoilt.fits(WANTED, NOW)
+
+
+def test_what_is_to_be_written_is_told_once() -> None:
+    link = opened()
+    (request,) = link.outgoing()
+    assert request.startswith(b"GET /.well-known/est/csrattrs HTTP/1.1\r\n")
+    assert link.outgoing() == ()
+    assert link.next_timeout() is None
+
+
+def test_an_answer_is_there_when_all_of_it_is() -> None:
+    link = opened()
+    for at in range(len(OK)):
+        assert link.answer(Operation.CSRATTRS, NOW) is None
+        link.receive(OK[at : at + 1], NOW)
+    response = link.answer(Operation.CSRATTRS, NOW)
+    assert isinstance(response, Response)
+
+
+@pytest.mark.parametrize("code", [CLOSED, TRUNCATED, None])
+def test_a_connection_that_ends_before_the_answer_lost_a_request_that_was_sent(
+    code: str | None,
+) -> None:
+    link = opened()
+    link.break_off(None if code is None else TlsError(code, "it ended"))
+    assert link.answer(Operation.CSRATTRS, NOW) == Lost(sent=True)
+
+
+@pytest.mark.parametrize("code", [CLOSED, TRUNCATED, None])
+def test_an_answer_that_ends_with_its_connection_may_have_been_cut(code: str | None) -> None:
+    link = opened()
+    link.receive(b"HTTP/1.1 200 OK\r\nContent-Type: application/csrattrs\r\n\r\nMAA=", NOW)
+    assert link.answer(Operation.CSRATTRS, NOW) is None
+    link.break_off(None if code is None else TlsError(code, "it ended"))
+    with pytest.raises(RemoteProtocolError, match="may have been cut") as caught:
+        link.answer(Operation.CSRATTRS, NOW)
+    assert caught.value.code == TRUNCATED
+
+
+def test_a_refusal_in_tls_after_the_handshake_is_told_as_it_came() -> None:
+    link = opened()
+    link.break_off(TlsError("tls/alert", "the peer does not accept the certificate"))
+    for _ in range(2):
+        with pytest.raises(RemoteProtocolError, match="does not accept") as caught:
+            link.answer(Operation.CSRATTRS, NOW)
+        assert caught.value.code == "tls/alert"

@@ -218,8 +218,9 @@ def test_one_user_has_half_of_the_lane_and_is_served_beside_it(desk: Desk) -> No
     desk.right("alice")
     desk.right("bob")
     desk.close()
-    for name in ("alice",) * 3 + ("bob",):  # the third one waits as everybody does
-        desk.ask(name, "right")
+    # The third one waits as everybody does, wherever the user comes from.
+    for name, peer in (("alice", GUESSER), ("alice", HOME), ("alice", GUESSER), ("bob", GUESSER)):
+        desk.ask(name, "right", peer)
     desk.ask("g1", peer="203.0.113.1:1")
     assert desk.served() == ["alice", "bob", "alice", "alice", "g1"]
 
