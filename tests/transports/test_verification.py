@@ -152,12 +152,12 @@ def an_anchor(size: int) -> x509.Certificate:
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
-        .public_key(pki().ca.key.public_key())  # type: ignore[arg-type]  # P-256
+        .public_key(pki().ca.key.public_key())
         .serial_number(1)
         .not_valid_before(HOUR_AGO)
         .not_valid_after(IN_TEN_YEARS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(pki().ca.key, hashes.SHA256())  # type: ignore[arg-type]  # P-256
+        .sign(pki().ca.key, hashes.SHA256())
     )
 
 
