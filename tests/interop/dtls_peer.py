@@ -18,7 +18,9 @@ from est_transports.dtls import DtlsClientContext, DtlsEngine, DtlsServerContext
 from est_transports.dtls_mux import DtlsEvent, DtlsServer, Ended, Established, Received
 from tests.pki import Entity, pki
 
-TIMEOUT_S: Final = 15.0
+TIMEOUT_S: Final = 60.0
+_HANDSHAKE: Final = b"\x16"
+_BODY_AT: Final = 13  # of a record, behind two octets of its length
 _TURN_S: Final = 0.02
 _ARRIVALS: Final = 65535
 
@@ -45,6 +47,8 @@ class EchoServer:
 
     def __init__(self, context: DtlsServerContext, times: int = 1) -> None:
         self.events: list[DtlsEvent] = []
+        self.flights: list[bytes] = []
+        """The first handshake message of each datagram that came, without its record's number."""
         self._times = times
         self._server = DtlsServer(lambda: context, entropy=entropy)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -79,6 +83,9 @@ class EchoServer:
         while not self._stopping.is_set():
             with suppress(TimeoutError, ConnectionError):
                 datagram, address = self._socket.recvfrom(_ARRIVALS)
+                if datagram[:1] == _HANDSHAKE:
+                    size = int.from_bytes(datagram[_BODY_AT - 2 : _BODY_AT], "big")
+                    self.flights.append(datagram[_BODY_AT : _BODY_AT + size])
                 self._server.receive(datagram, address, time.monotonic())
             self._server.handle_timeout(time.monotonic())
             while (event := self._server.next_event()) is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.pki import pki
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 @unique

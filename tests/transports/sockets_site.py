@@ -35,7 +35,7 @@ from est_transports.trust import TlsIdentity, TrustAnchors
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, pki
 from tests.transports.fake_application import FakeApplication, Log, service, statuses, tls_context
 
-PATIENCE_S: Final = 8.0
+PATIENCE_S: Final = 60.0
 
 
 def soon() -> float:

@@ -669,10 +669,10 @@ def test_twenty_handshakes_at_once_survive_lost_datagrams_in_real_time() -> None
         address(number): Lossy(DtlsEngine(small), frozenset({number % 11 + 1, number // 11 * 6}))
         for number in range(20)
     }
-    began = time.monotonic()
+    give_up_at = time.monotonic() + 60
     established = 0
     while not all(peer.done for peer in peers.values()) or established < 20:
-        assert time.monotonic() - began < 8
+        assert time.monotonic() < give_up_at
         for where, peer in peers.items():
             if peer.client.timeout_s() == 0:
                 peer.client.handle_timeout()

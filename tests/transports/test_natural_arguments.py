@@ -29,7 +29,7 @@ from tests.transports.coap_site import a_coap_service
 from tests.transports.fake_application import FakeApplication, identity_of, service, tls_context
 
 KEY = ec.generate_private_key(ec.SECP256R1())
-PATIENCE_S = 10
+PATIENCE_S = 60
 
 
 def given(value: object) -> Any:

@@ -57,7 +57,7 @@ from tests.transports.fake_application import (
 
 Test = Callable[..., Coroutine[Any, Any, None]]
 PASSED = BasicCredentials(user=USER, password=PASSWORD)
-PATIENCE_S = 10
+PATIENCE_S = 60
 
 
 def on_asyncio(test: Test) -> Callable[..., None]:

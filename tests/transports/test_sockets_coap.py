@@ -24,7 +24,7 @@ from tests.transports.coap_site import ATT, CRTS, SEN, a_coap_service, csr_of
 from tests.transports.coap_udp import IP_RECVERR, Gate, UdpDevice, a_udp_socket, slow_to_enrol
 from tests.transports.fake_application import FakeApplication, Log
 
-WAIT_S = 8.0
+WAIT_S = 60.0
 
 
 @dataclass

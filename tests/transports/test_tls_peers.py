@@ -117,7 +117,7 @@ def serve_one(
 ) -> tuple[Channel, subprocess.CompletedProcess[str]]:
     """Run a foreign client against one connection of ours; return channel and its output."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(10)
+        listener.settimeout(60)
         client = subprocess.Popen(
             command(listener.getsockname()[1]),
             stdin=subprocess.PIPE,
@@ -127,7 +127,7 @@ def serve_one(
         )
         connection, _ = listener.accept()
         with connection:
-            connection.settimeout(10)
+            connection.settimeout(60)
             engine = TlsEngine(server)
             while not engine.handshake():
                 connection.sendall(engine.outgoing())
@@ -138,7 +138,7 @@ def serve_one(
             engine.write(answer)
             engine.close()
             connection.sendall(engine.outgoing())
-            output, _ = client.communicate(timeout=10)
+            output, _ = client.communicate(timeout=60)
     return engine.channel(), subprocess.CompletedProcess((), client.returncode, output)
 
 
