@@ -7,7 +7,6 @@ or a clock. `transport_checks` are what every transport has to pass, yours too.
 from est_core.testing._misuse import ExchangeMisuse, exchange_misuses
 from est_core.testing._pair import (
     FIXED_INSTANT,
-    MAX_EVENTS,
     CountingEntropy,
     ExchangePair,
     Link,
@@ -24,7 +23,6 @@ from est_core.testing._transport import (
 
 __all__ = [
     "FIXED_INSTANT",
-    "MAX_EVENTS",
     "CheckFailedError",
     "CountingEntropy",
     "ExchangeMisuse",
