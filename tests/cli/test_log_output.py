@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
@@ -173,3 +174,25 @@ def test_a_service_manager_that_is_not_there_changes_nothing(
     assert not caplog.records
     notify("READY=1", environment={"NOTIFY_SOCKET": str(tmp_path / "nowhere")})
     assert "cannot tell the service manager READY=1: No such file" in caplog.text
+
+
+def test_a_line_goes_to_a_stream_that_is_no_file_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    handler = LogHandler()
+    handler.write_line("one")
+    stream.close()
+    handler.write_line("two")  # nothing is raised where nobody listens any more
+    monkeypatch.setattr(sys, "stderr", None)
+    handler.write_line("three")
+    assert handler.lost == 1
+
+
+def test_a_record_that_cannot_be_formatted_is_told_and_ends_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    handler = LogHandler()
+    handler.handle(logging.makeLogRecord({"msg": "%d things", "args": ("many",)}))
+    err = capsys.readouterr().err
+    assert "--- Logging error ---" in err
+    assert "%d things" in err
