@@ -270,12 +270,19 @@ def _alternative_names(
         if extension.value is not None:
             merged += read_general_names(extension.value, limits)
     if names:
-        merged += read_general_names(x509.SubjectAlternativeName(names).public_bytes(), limits)
+        merged += _own_names(names, limits)
     merged = [name for name in dict.fromkeys(merged) if name not in GAPS_IN_NAMES]
     if not merged:
         return None
     critical = any(extension.critical for extension in told)
     return Extension(oid=SUBJECT_ALT_NAME, critical=critical, value=_der.sequence(*merged))
+
+
+def _own_names(names: Sequence[x509.GeneralName], limits: Limits) -> tuple[bytes, ...]:
+    try:
+        return read_general_names(x509.SubjectAlternativeName(names).public_bytes(), limits)
+    except RemoteProtocolError as exc:  # too many: no peer has said anything
+        raise LocalProtocolError(f"no names for a request: {exc.message}") from exc
 
 
 @checked

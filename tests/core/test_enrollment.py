@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
-from est_core import LocalProtocolError, RemoteProtocolError
+from est_core import Limits, LocalProtocolError, RemoteProtocolError
 from est_core.asn1.attributes import Attribute, Extension, extension_request
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId, parse_csrattrs
 from est_core.asn1.keys import public_key_facts
@@ -390,3 +390,55 @@ def test_a_rekeying_repeats_the_names_with_another_key() -> None:
     current, key = pki().server.certificate, new_key()
     csr = signed(renewal_info(current=current, key=spki(key)), key)
     assert check_renewal(csr, current, LIMITS) is True
+
+
+# What is asked for and cannot be
+
+
+ALPHA, BETA = x509.DNSName("a.example"), x509.DNSName("b.example")
+
+
+def test_own_names_are_critical_only_where_the_server_says_so() -> None:
+    own = asked_of(None, ALPHA).extension(SAN)
+    assert own is not None
+    assert not own.critical
+    value = x509.SubjectAlternativeName([BETA]).public_bytes()
+    for critical in (False, True):
+        wanted = Extension(oid=SAN, critical=critical, value=value)
+        told = asked_of(CsrAttrs(items=(extension_request([wanted]),)), ALPHA).extension(SAN)
+        assert told is not None
+        assert told.critical is critical
+
+
+def test_a_request_beyond_the_limits_is_the_callers_mistake() -> None:
+    current = x509.load_der_x509_certificate(certificate(DEVICE, [ALPHA, BETA], False))
+    few = Limits(names=1)
+    for given in (None, CsrAttrs(items=())):
+        with pytest.raises(LocalProtocolError):
+            request_info(
+                subject=DEVICE, key=spki(KEY), names=[ALPHA, BETA], csrattrs=given, limits=few
+            )
+        with pytest.raises(LocalProtocolError):
+            renewal_info(current=current, key=spki(KEY), csrattrs=given, limits=few)
+
+
+def test_a_renewal_does_not_take_over_other_names_that_it_is_told() -> None:
+    current = x509.load_der_x509_certificate(certificate(DEVICE, [ALPHA], False))
+    value = x509.SubjectAlternativeName([BETA]).public_bytes()
+    told = CsrAttrs(items=(extension_request([Extension(oid=SAN, value=value)]),))
+    csr = signed(renewal_info(current=current, key=spki(KEY), csrattrs=told))
+    assert names_in(csr) == [ALPHA]
+
+
+def test_csr_attributes_no_renewal_can_hold_are_the_servers_mistake() -> None:
+    current = pki().client.certificate
+    mac = Attribute(type="1.3.6.1.1.1.1.22", values=(b"\x16\x02aa",))
+    unreadable = Extension(oid=EKU, value=b"garbage")
+    told = CsrAttrs(items=(extension_request([unreadable]),), received=True)
+    with pytest.raises(RemoteProtocolError) as caught:
+        renewal_info(current=current, key=spki(KEY), csrattrs=told)
+    assert caught.value.code == "csrattrs/unusable"
+    with pytest.raises(LocalProtocolError):
+        renewal_info(current=current, key=b"no key", csrattrs=told)
+    usable = renewal_info(current=current, key=spki(KEY), csrattrs=CsrAttrs(items=(mac,)))
+    assert signed(usable).attributes == (mac,)
