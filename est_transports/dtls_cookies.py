@@ -18,7 +18,8 @@ COOKIE_BYTES: Final = 32
 
 
 class Cookies:
-    """Makes cookies. `period_s` is how long a key is used, from its first use.
+    """Makes cookies. `period_s` is how long a key is used: from its first use, or from the end of
+    the one before it where that is not longer ago.
 
     `now` counts monotonic seconds. Raises LocalProtocolError for a period that is not positive.
     """
@@ -47,5 +48,7 @@ class Cookies:
             return
         # After a silence of a whole period the key before has outlived its time too.
         self._previous = self._current if late_s < self._period_s else b""
+        # From the end of the last one, so that no cookie is good for more than two periods.
+        starts_at = self._expires_at if self._previous else now
         self._current = self._entropy(SECRET_BYTES)
-        self._expires_at = now + self._period_s
+        self._expires_at = starts_at + self._period_s

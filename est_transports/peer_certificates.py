@@ -74,8 +74,14 @@ def sent_certificates(connection: SSL.Connection) -> SentCertificates:
 
 
 def der_of(certificate: crypto.X509) -> bytes:
-    """Return a certificate of OpenSSL's in DER."""
-    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+    """Return a certificate of OpenSSL's in DER, b"" for one that OpenSSL could not copy.
+
+    It does not where it cannot read the key, and hands out nothing instead.
+    """
+    try:
+        return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+    except crypto.Error:
+        return b""
 
 
 def read_der(der: bytes) -> x509.Certificate | None:

@@ -320,7 +320,8 @@ def _unread_at(certificate: crypto.X509, depth: int, what: str = "") -> str:
     whose = "certificate" if depth == 0 else f"CA certificate {depth + 1} of the path"
     # Where OpenSSL says what cannot be read, that is enough.
     text = what if "cannot be read" in what else f"cannot be read; {what}".removesuffix("; ")
-    return f"{whose}, {shown_der(der_of(certificate))}: {text}"
+    der = der_of(certificate)
+    return f"{whose}, {shown_der(der)}: {text}" if der else f"{whose}: {text}"
 
 
 def _anchor_key(certificate: x509.Certificate) -> bytes:

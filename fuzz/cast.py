@@ -93,6 +93,19 @@ def client() -> Entity:
     return certified("device-1", 3, usage=ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
+@cache
+def revocations() -> x509.CertificateRevocationList:
+    """Return the CA's list: of one certificate that is revoked."""
+    revoked = x509.RevokedCertificateBuilder(serial_number=77, revocation_date=_FROM).build()
+    builder = x509.CertificateRevocationListBuilder(
+        issuer_name=ca().certificate.subject,
+        last_update=_FROM,
+        next_update=_UNTIL,
+        revoked_certificates=[revoked],
+    )
+    return builder.sign(ca().key, hashes.SHA256(), ecdsa_deterministic=True)
+
+
 def signature(tbs: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
     """Return the one signature that this key makes."""
     return key.sign(tbs, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))

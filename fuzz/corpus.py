@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from est_core.asn1.cms import write_certs_only
 from fuzz import cast
@@ -52,10 +52,13 @@ def files() -> tuple[bytes, ...]:
     armoured = b"-----BEGIN NEW CERTIFICATE REQUEST-----\n%s-----END NEW CERTIFICATE REQUEST-----\n"
     text = b"Certificate Request:\n    Data:\n        Version: 1 (0x0)\n" + armoured % csr
     parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    crl = cast.revocations().public_bytes(Encoding.PEM)
+    key = cast.key_of(3).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     encrypted = b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMAA=\n"
     return (
         *(certificate, certificate * 3, text, parameters + text, text + certificate, request * 2),
         *(b"\xef\xbb\xbf" + text, text.decode().encode("utf-16"), binascii.b2a_base64(text)),
+        *(crl, key, certificate + crl, certificate + key, crl + crl),
         *(encrypted + b"-----END RSA PRIVATE KEY-----\n", *bags()),
     )
 
@@ -94,8 +97,13 @@ def csrattrs() -> tuple[bytes, ...]:
 
 @cache
 def answers() -> tuple[bytes, ...]:
-    """Return whole answers of our server, as they cross the wire."""
-    return tuple(path.read_bytes() for path in _files("golden/*.http"))
+    """Return whole answers of our server, as they cross the wire; one has the client's key."""
+    body = binascii.b2a_base64(write_certs_only([cast.client().certificate]), newline=False)
+    enrolled = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/pkcs7-mime; smime-type=certs-only\r\n"
+        b"Content-Transfer-Encoding: base64\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    )
+    return (*(path.read_bytes() for path in _files("golden/*.http")), enrolled)
 
 
 @cache

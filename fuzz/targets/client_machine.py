@@ -136,7 +136,7 @@ def client_exchange(data: bytes) -> Result:
     key that was asked for, and CA certificates of a stranger are somebody's decision.
     """
     setup, *script = unpack(data) or (b"",)
-    driver = _Driver(_client_exchange(Choices(setup)))
+    driver = _Driver(client_exchange_of(Choices(setup)))
     exchange, now = driver.exchange, FIXED_INSTANT
     for number, choices in steps(pack(script), _STEPS_MAX):
         driver.take_events()
@@ -186,7 +186,8 @@ _FOR_ANOTHER: Final = Response(operation=Operation.CSRATTRS, outcome=Outcome.NOT
 _BOOTSTRAP: Final = 4
 
 
-def _client_exchange(setup: Choices) -> ClientExchange:
+def client_exchange_of(setup: Choices) -> ClientExchange:
+    """Return an exchange of one of five kinds, of a client that has a certificate."""
     operation = setup.number(5)
     session = ClientSession(
         EstUri(host=HOST, port=443, label=setup.pick((None, _LABEL))),
@@ -216,13 +217,13 @@ def _client_exchange(setup: Choices) -> ClientExchange:
 def _client_scripts() -> Iterator[bytes]:
     """Yield every operation on a good channel with every answer that there is."""
     for operation in range(5):
-        for number, answer in enumerate((*corpus.answers(), *_REDIRECTS)):
+        for number, answer in enumerate((*corpus.answers(), *REDIRECTS)):
             setup = bytes((operation, 0, number, number, number % 3, 0))
             good, said = b"\0\6", b"\0\0" + answer
             yield pack((setup, good, said, good, said, said, b"\0", good, said))
 
 
-_REDIRECTS: Final = tuple(
+REDIRECTS: Final = tuple(
     b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\n\r\n"
     for location in (
         b"https://est.example/.well-known/est/factory/simpleenroll",
@@ -238,7 +239,12 @@ TARGETS: Final = (
         run=client_exchange,
         gate="leads to a request that is sent",
         goal="succeeds",
-        modules=("est_core.client", "est_core._tables", "est_core.enrollment"),
+        modules=(
+            "est_core.client",
+            "est_core.checks.identity",
+            "est_core._tables",
+            "est_core.enrollment",
+        ),
         seeds=_client_scripts,
         shape=Shape.PARTS,
         words=HTTP_WORDS,

@@ -6,6 +6,8 @@ from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
+from aiocoap import Message as AiocoapMessage
+
 from est_core import (
     DigestCredentials,
     EstUri,
@@ -201,6 +203,14 @@ def coap_messages(data: bytes) -> Result:
     again = decode_untrusted(written, header, limits=COAP_LIMITS)
     assert again == message
     assert encode(again) == written
+    theirs = AiocoapMessage.decode(data)  # another reader of the same octets
+    assert (theirs.code, theirs.mid, theirs.token) == (
+        message.code,
+        message.message_id,
+        message.token,
+    )
+    assert theirs.payload == message.payload
+    assert theirs.opt.uri_path == message.options.path
     return accepted(f"{message.kind.name} {message.code >> 5}")
 
 

@@ -13,6 +13,7 @@ from est_core import (
 from est_core.httpmap import RequestHead, ResponseHead, check_head
 from est_core.testing import FIXED_INSTANT
 from est_transports.application import ask
+from est_transports.chunks import ChunkDecoder
 from est_transports.h11_conn import (
     BodyDropped,
     BodyReceived,
@@ -145,6 +146,45 @@ def _client_events(data: bytes, pieces: Sequence[bytes]) -> list[str]:
                 assert_never(event)
 
 
+_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
+_CHUNKED_BYTES: Final = 512
+
+
+def chunks(data: bytes) -> Result:
+    """A chunked body is refused, or is what its chunks hold, whole and byte by byte."""
+    whole, single = (_decoded(data, size) for size in (max(1, len(data)), 1))
+    assert whole == single
+    text, body, left = whole
+    if text != "over":
+        return (passed if body else stopped)(text)
+    at, expected = 0, b""
+    while size := _CHUNK.match(data, at):
+        length = int(size[1], 16)
+        expected += data[size.end() : size.end() + length]
+        if not length:
+            break
+        at = size.end() + length + len(b"\r\n")
+    assert body == expected
+    assert len(body) <= _CHUNKED_BYTES
+    assert data.endswith(left)
+    return accepted(f"over {bool(body)} {bool(left)}")
+
+
+def _decoded(data: bytes, size: int) -> tuple[str, bytes, bytes]:
+    """Return how it ended, the body, and what is left behind it."""
+    decoder = ChunkDecoder(max_bytes=_CHUNKED_BYTES, max_raw_bytes=2 * _CHUNKED_BYTES)
+    unread, body = bytearray(), b""
+    for at in range(0, len(data), size):
+        unread += data[at : at + size]
+        try:
+            body += decoder.read(unread)
+        except RemoteProtocolError as error:
+            return error.code, b"", b""  # what came before it depends on the pieces
+        if decoder.is_complete:
+            return "over", body, bytes(unread) + data[at + size :]
+    return "unfinished", body, b""
+
+
 def conversation(data: bytes) -> Result:
     """Any bytes lead to answers and an end, the same ones whole and byte by byte.
 
@@ -210,6 +250,13 @@ def _answers() -> tuple[bytes, ...]:
     return (*corpus.answers(), chunked, interim + chunked, endless, interim + endless)
 
 
+_CHUNKED_BODIES: Final = (
+    b"4\r\nabcd\r\n0\r\n\r\n",
+    b"1;x=y\r\na\r\n0A\r\n0123456789\r\n000\r\nA: b\r\nC:\r\n\r\nGET /",
+    b"1f\r\n" + bytes(31) + b"\r\n0 \r\n\r\n",
+    b"0\r\n\r\n",
+)
+
 TARGETS: Final = (
     Target(
         run=h11_server,
@@ -228,6 +275,15 @@ TARGETS: Final = (
         seeds=_answers,
         shape=Shape.LINES,
         words=HTTP_WORDS,
+    ),
+    Target(
+        run=chunks,
+        seeds=lambda: _CHUNKED_BODIES,
+        shape=Shape.LINES,
+        words=(b"\r\n", b"0\r\n\r\n", b";", b"ffffffffffffffff", b"A: b\r\n", b"\n", b" "),
+        gate="has a chunk with something in it",
+        goal="is a whole body",
+        modules=("est_transports.chunks",),
     ),
     Target(
         run=conversation,

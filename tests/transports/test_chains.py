@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ed448
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_transports.chains import (
     certifier_flaw,
@@ -123,6 +124,23 @@ def test_what_openssl_cannot_read_leads_nowhere() -> None:
     assert chain_problem(odd, anchors=[root], now=NOW) == "cannot be read"
     assert issuer_problem(odd, anchors=[root], now=NOW) == "cannot be read"
     assert leading_to([root], [odd, root], now=NOW) == (root,)
+
+
+@pytest.mark.req("EST-124")
+def test_an_issuer_whose_key_openssl_cannot_read_leads_nowhere_and_raises_nothing() -> None:
+    """OpenSSL hands out no copy of such a certificate to say what is wrong with which."""
+    root = pki().ca
+    between = Authority("Between", root)
+    leaf = below(between)
+    assert isinstance(between.key, ec.EllipticCurvePrivateKey)
+    numbers = between.key.public_key().public_numbers()
+    x = numbers.x.to_bytes(32, "big")
+    der = between.certificate.public_bytes(Encoding.DER)
+    for key in (bytes(32), bytes(31) + b"\1"):  # no point of the curve has these
+        spoilt = x509.load_der_x509_certificate(der.replace(x, key))
+        problem = chain_problem(leaf, anchors=[root.certificate], others=[spoilt], now=NOW)
+        assert problem
+        assert leading_to([root.certificate], [leaf, spoilt], now=NOW) == ()
 
 
 def test_a_chain_has_a_moment_at_which_it_is_valid() -> None:

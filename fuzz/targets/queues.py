@@ -1,0 +1,314 @@
+"""Targets: who is served next and who gives way, as scripts beside a model that is slower."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from est_core.testing import CountingEntropy
+from est_transports.connection_places import Place, Places
+from est_transports.datagram_turns import DatagramTurns
+from est_transports.dtls_cookies import COOKIE_BYTES, Cookies
+from est_transports.dtls_limits import DtlsLimits
+from est_transports.dtls_mux import Address
+from est_transports.fair_queue import FairQueue
+from est_transports.stores.right_lately import RightLately
+from fuzz.choices import pack, steps
+from fuzz.target import Result, Shape, Target, accepted, passed, stopped
+
+_STEPS_MAX: Final = 120
+_GROUPS: Final = 3
+_MEMBERS: Final = 3
+_TOTAL, _GROUP, _MEMBER = 8, 5, 3
+_Item = tuple[int, int, int]
+"""Group, member and number of an item."""
+
+
+def fair_queue(data: bytes) -> Result:
+    """Nothing is lost or made up, the bounds hold, members keep their order, groups have turns."""
+    queue = FairQueue[_Item](total_max=_TOTAL, group_max=_GROUP, member_max=_MEMBER)
+    waiting, done = list[_Item](), set[str]()
+    owed = set[int]()  # the groups that waited when the last turn was given
+    for number, (what, choices) in enumerate(steps(data, _STEPS_MAX)):
+        item = choices.number(_GROUPS), choices.number(_MEMBERS), number
+        match what % 4:
+            case 0 | 1:
+                _put(queue, waiting, item, done)
+                owed &= {each[0] for each in waiting}
+                continue
+            case 2:
+                got = queue.get()
+                assert (got is None) == (not waiting)
+                if got is None:
+                    continue
+                assert got == min(each for each in waiting if each[:2] == got[:2])
+                waiting.remove(got)
+                assert not owed or got[0] in owed
+                owed = {each[0] for each in waiting} - {got[0]}
+                done.add("got")
+                continue
+            case _ if waiting:
+                item = choices.pick(waiting)
+                waiting.remove(item)
+                done.add("discarded")
+            case _:
+                pass
+        queue.discard(item, item[0], item[1])
+        owed &= {each[0] for each in waiting}
+        assert len(queue) == len(waiting)
+    text = " ".join(sorted(done))
+    return (accepted if "crowded out" in done else passed if "got" in done else stopped)(text)
+
+
+def _put(queue: FairQueue[_Item], waiting: list[_Item], item: _Item, done: set[str]) -> None:
+    waiting.append(item)
+    leaving = queue.put(item, item[0], item[1])
+    if leaving is not None:
+        same = [each for each in waiting if each[:2] == leaving[:2]]
+        assert leaving == max(same)  # the newest of its member
+        sizes = [sum(each[0] == group for each in waiting) for group in range(_GROUPS)]
+        own = len(same) > _MEMBER or sizes[item[0]] > _GROUP
+        assert leaving[0] == item[0] if own else sizes[leaving[0]] == max(sizes)
+        waiting.remove(leaving)
+        done.add("crowded out")
+    assert len(queue) == len(waiting) <= _TOTAL
+    assert all(sum(each[0] == group for each in waiting) <= _GROUP for group in range(_GROUPS))
+    for member in {each[:2] for each in waiting}:
+        assert sum(each[:2] == member for each in waiting) <= _MEMBER
+
+
+_TURNS: Final = DtlsLimits(queued_datagrams=12, waiting_per_association=4, datagram_bytes=600)
+_HOSTS: Final = ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2")
+
+
+def datagram_turns(data: bytes) -> Result:
+    """Each datagram is served or counted as lost; known addresses have every other turn."""
+    known: set[Address] = set()
+    turns = DatagramTurns(_TURNS, is_known=known.__contains__)
+    put, lost_before, got = list[tuple[bytes, Address]](), 0, 0
+    previous: bool | None = None
+    for what, choices in steps(data, _STEPS_MAX):
+        address: Address = (choices.pick(_HOSTS), choices.number(2))
+        match what % 4:
+            case 0 | 1:
+                datagram = choices.rest()
+                turns.put(datagram * 2, address)
+                put.append(((datagram * 2)[: turns.receive_bytes], address))
+            case 2:
+                item = turns.get()
+                if item is None:
+                    assert len(turns) == 0
+                    continue
+                put.remove(item)
+                got += 1
+                now_known = item[1] in known
+                previous = now_known
+            case _:
+                if not len(turns):  # whose datagrams wait stays what it is
+                    known.symmetric_difference_update({address})
+        assert turns.lost >= lost_before
+        lost_before = turns.lost
+        assert len(put) == len(turns) + turns.lost
+        assert len(turns) <= 2 * _TURNS.queued_datagrams
+    text = f"{previous} {turns.lost > 0} {len(known)}"
+    return (accepted if turns.lost else passed if got else stopped)(text)
+
+
+_OPEN_MAX, _HALF_OPEN_MAX, _WAITING_MAX = 2, 4, 3
+_PASSES_S: Final = (0.0, 0.1, 0.3, 1.1, 2.5)
+
+
+def connection_places(data: bytes) -> Result:
+    """The bounds hold, each connection is counted once, and whoever has to go is counted out."""
+    places = Places[Place](
+        open_max=_OPEN_MAX, half_open_max=_HALF_OPEN_MAX, waiting_max=_WAITING_MAX
+    )
+    held, now, done = list[Place](), 0.0, set[str]()
+    for what, choices in steps(data, _STEPS_MAX):
+        place = choices.pick(held) if held else None
+        going: Place | None = None
+        match what % 8:
+            case 0 | 1:
+                place = Place(choices.pick(_HOSTS), now)
+                held.append(place)
+                going = places.arrive(place, now)
+            case 2 if place is not None:
+                places.hear(place)
+            case 3 if place is not None:
+                going = places.answer(place, now)
+            case 4 if place is not None and not (place.is_open or place.is_waiting):
+                going = places.claim(place)
+                assert place is going or place.is_open != place.is_waiting
+            case 5 if place is not None:
+                successor = places.leave(place)
+                held.remove(place)
+                assert successor is None or (successor.is_open and successor in held)
+            case 6:
+                going = places.make_way(now)
+                assert going is None or not going.is_open
+            case _:
+                now += choices.pick(_PASSES_S)
+                way = places.giving_way(now)
+                assert way is None or (way.is_open and way.since is not None and way.since < now)
+                done |= {"gives way"} if way is not None else set()
+        if going is not None:
+            done.add("goes")
+            held.remove(going)
+        _assert_counted(places, held)
+        done |= {"open"} if places.open else set()
+    text = " ".join(sorted(done))
+    return (accepted if {"open", "goes"} <= done else passed if done else stopped)(text)
+
+
+def _assert_counted(places: Places[Place], held: list[Place]) -> None:
+    counted = list(places)
+    assert len(counted) == len(set(counted)) == len(held)
+    assert set(counted) == set(held)
+    assert places.open == sum(each.is_open for each in held) <= _OPEN_MAX
+    assert places.half_open == len(held) - places.open <= _HALF_OPEN_MAX
+    waiting = sum(each.is_waiting for each in held)
+    assert waiting <= _WAITING_MAX
+    assert places.is_wanted == (waiting > 0)
+    assert not waiting or places.open == _OPEN_MAX
+
+
+_PERIOD_S: Final = 10.0
+_COOKIE_WAITS_S: Final = (0.0, 1.0, 9.0, 10.0, 11.0, 25.0)
+
+
+def cookies(data: bytes) -> Result:
+    """A cookie is good for its own client, for one period at least and two at most."""
+    made = Cookies(CountingEntropy(), period_s=_PERIOD_S)
+    issued: dict[tuple[bytes, bytes], tuple[bytes, float]] = {}
+    now, seen = 0.0, set[str]()
+    for _, choices in steps(data, _STEPS_MAX):
+        now += choices.pick(_COOKIE_WAITS_S)
+        client = choices.part(), choices.rest()
+        good = made.for_client(*client, now)
+        assert 0 < len(good) <= 2
+        assert all(len(each) == COOKIE_BYTES for each in good)
+        for other, (cookie, at) in issued.items():
+            if other != client:
+                assert cookie not in good
+            elif now - at < _PERIOD_S:
+                assert cookie in good
+                seen.add("again")
+            elif now - at >= 2 * _PERIOD_S:
+                assert cookie not in good
+                seen.add("too late")
+        if client not in issued or issued[client][0] not in good:
+            issued[client] = good[0], now
+    text = f"{min(len(issued), 3)} {' '.join(sorted(seen))}"
+    return (accepted if seen else passed if len(issued) > 1 else stopped)(text)
+
+
+_USERS: Final = ("device", "other", "D\u00e9vice", "De\u0301vice")
+_LIFETIME_S: Final = 60.0
+_USERS_MAX: Final = 2
+
+
+def right_lately(data: bytes) -> Result:
+    """Who is known gave this password lately, and the record is still the same."""
+    lately = RightLately(CountingEntropy(), users_max=_USERS_MAX, lifetime_s=_LIFETIME_S)
+    right: dict[str, tuple[str, str | None, float]] = {}
+    now, seen = 0.0, set[str]()
+    for what, choices in steps(data, _STEPS_MAX):
+        user = choices.pick(_USERS)
+        name = _USERS[2] if user == _USERS[3] else user  # one name in two forms of Unicode
+        record = choices.pick((None, "one", "two"))
+        password = choices.rest().decode("latin-1")
+        match what % 4:
+            case 0 | 1:
+                known = right.get(name)
+                is_known = lately.knows(user, password, now)
+                assert not is_known or (
+                    known is not None and known[0] == password and now < known[2]
+                )
+                seen |= {"known"} if is_known else set()
+                if known is not None and len(right) <= _USERS_MAX and now < known[2]:
+                    assert is_known == (known[0] == password)
+            case 2:
+                is_right = record is not None
+                lately.settle(user, password, record, now, right=is_right)
+                if is_right:
+                    right[name] = password, record, now + _LIFETIME_S
+                elif name in right and right[name][1] != record:
+                    del right[name]
+                    seen.add("forgotten")
+            case _:
+                now += choices.pick((1.0, 30.0, 61.0))
+        assert len(lately) <= _USERS_MAX
+    text = " ".join(sorted(seen))
+    return (accepted if "known" in seen else passed if right else stopped)(text)
+
+
+def _scripts(*patterns: bytes) -> Iterator[bytes]:
+    """Yield scripts that repeat what is done, each time with other arguments."""
+    for pattern in patterns:
+        for shift in range(4):
+            yield pack(
+                bytes((what, (at + shift) % 4, at * shift % 5, at % 3))
+                for at, what in enumerate(pattern * 6)
+            )
+
+
+def _cookie_scripts() -> Iterator[bytes]:
+    for waits in (b"\0\1\2", b"\3\0", b"\0\4\1", b"\5\0\0\2"):
+        yield pack(
+            b"\0" + bytes((wait,)) + b"\0\4addr" + bytes((at % 2,)) * 4
+            for at, wait in enumerate(waits * 4)
+        )
+
+
+def _password_scripts() -> Iterator[bytes]:
+    for record, wait in ((1, 0), (2, 1), (1, 2)):
+        for user in range(4):
+            settle = bytes((2, user, record)) + b"secret"
+            asked = bytes((0, user, 0)) + b"secret"
+            wrong = bytes((0, user, 0)) + b"Secret"
+            passes, fails = bytes((3, 0, 0, wait)), bytes((2, user, 0)) + b"secret"
+            yield pack((settle, asked, wrong, passes, asked, fails, asked))
+
+
+TARGETS: Final = (
+    Target(
+        run=fair_queue,
+        seeds=lambda: _scripts(b"\0\0\0\2", b"\0\1\2\3", b"\0\0\0\0\0"),
+        shape=Shape.PARTS,
+        gate="serves something",
+        goal="crowds something out",
+        modules=("est_transports.fair_queue",),
+    ),
+    Target(
+        run=datagram_turns,
+        seeds=lambda: _scripts(b"\3\0\0\2", b"\0\0\0\0", b"\3\0\2\2"),
+        shape=Shape.PARTS,
+        gate="serves a datagram",
+        goal="loses a datagram",
+        modules=("est_transports.datagram_turns", "est_transports.fair_queue"),
+    ),
+    Target(
+        run=connection_places,
+        seeds=lambda: _scripts(b"\0\2\4\3\7", b"\0\0\2\3\7", b"\0\2\4\5\6", b"\0\0\0\0\7\6"),
+        shape=Shape.PARTS,
+        gate="opens or ends a connection",
+        goal="opens one and ends another",
+        modules=("est_transports.connection_places",),
+    ),
+    Target(
+        run=cookies,
+        seeds=_cookie_scripts,
+        shape=Shape.PARTS,
+        gate="has two clients",
+        goal="has a cookie come back",
+        modules=("est_transports.dtls_cookies",),
+    ),
+    Target(
+        run=right_lately,
+        seeds=_password_scripts,
+        shape=Shape.PARTS,
+        gate="has a right password",
+        goal="knows somebody again",
+        modules=("est_transports.stores.right_lately",),
+    ),
+)
