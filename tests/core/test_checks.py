@@ -73,7 +73,7 @@ def linked_csr(*attributes: Attribute) -> CertRequest:
 # The text of a binding
 
 
-@pytest.mark.req("EST-174", "CB-001", "EST-175")
+@pytest.mark.req("EST-174")
 @pytest.mark.parametrize("case", BOUND_CASES, ids=lambda case: str(case["id"]))
 def test_a_binding_is_written_as_published(case: dict[str, Any]) -> None:
     binding = binding_of(case)

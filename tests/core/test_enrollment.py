@@ -146,7 +146,6 @@ def test_linking_is_left_to_the_exchange(bare: bool) -> None:
     assert asked_of(attrs).challenge_passwords == ()
 
 
-@pytest.mark.req("EST-290")
 def test_alternative_names_from_the_server_that_are_none_are_its_mistake() -> None:
     broken = extension_request([Extension(oid=SAN, value=b"\x30\x03\x02\x01\x00")])
     attrs = CsrAttrs(items=(broken,), received=True)

@@ -153,7 +153,7 @@ def test_a_certificate_renews_itself_and_no_other() -> None:
     assert site.log.codes == [(204, ""), (400, "renewal/subject")]
 
 
-@pytest.mark.req("COAPS-035", "COAPS-037")
+@pytest.mark.req("COAPS-035")
 def test_a_bare_certificate_comes_where_it_is_asked_for() -> None:
     site = Site()
     answer = site.ask(site.connect(), replace(SEN, accept=287), CSR)

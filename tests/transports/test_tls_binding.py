@@ -45,7 +45,7 @@ def test_tls_unique_differs_from_connection_to_connection() -> None:
     assert None not in seen
 
 
-@pytest.mark.req("CB-001")
+@pytest.mark.req("CB-001", "CB-002", "CB-004")
 def test_tls_unique_is_the_clients_finished_message() -> None:
     raw = RawClient(a_server(), raw_context(V12))
     raw.shake_hands()
