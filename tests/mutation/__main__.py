@@ -36,12 +36,13 @@ def main() -> int:
     add("--report", action="store_true", help="print what is known, and try nothing")
     add("--keep", action="store_true", help="write what is known into the record of the sources")
     add("--rules", nargs="*", metavar="ID", help="take these rules out; all, and EST-01*, do too")
+    add("--marks", action="store_true", help="with --rules: list marks that no removal bears out")
     options = parser.parse_args()
     if options.rules is not None:
         # It imports hypothesis, which pytest wants to import first where mutants are tried.
         from tests.mutation import removal_run
 
-        return removal_run.main(options.rules, options.jobs)
+        return removal_run.main(options.rules, options.jobs, every=options.marks)
     patterns = options.modules or WHERE
     found = sorted({path for pattern in patterns for path in ROOT.glob(pattern)})
     if not found:

@@ -21,10 +21,14 @@ VARIABLE: Final = "EST_NOTICING"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to run: the tests of these rules, or exactly these tests, all of them."""
+    """What to run: the tests of these rules, or exactly these tests, all of them.
+
+    With `every` the tests of the rules are run to the end, and not until each rule is noticed.
+    """
 
     rules: list[str] = field(default_factory=list)
     tests: list[str] = field(default_factory=list)
+    every: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +43,9 @@ class Failure:
 
 @dataclass(slots=True, kw_only=True)
 class Answer:
-    """What was run and what failed."""
+    """What was run, by test with its rules among those asked for, and what failed."""
 
-    chosen: list[str] = field(default_factory=list)
+    chosen: dict[str, list[str]] = field(default_factory=dict)
     passed: int = 0
     failures: list[Failure] = field(default_factory=list)
 
@@ -83,7 +87,7 @@ class Noticing:
                 pytest.exit(f"{name} comes from {found}, not from {config.rootpath}", 4)
         wanted = set(self._request.tests)
         items[:] = [item for item in items if item.nodeid in wanted or self._rules_of(item)]
-        self._answer.chosen = [item.nodeid for item in items]
+        self._answer.chosen = {item.nodeid: sorted(self._rules_of(item)) for item in items}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -98,7 +102,8 @@ class Noticing:
             text = " ".join(call.excinfo.exconly().split())[:300] if call.excinfo else ""
             failure = Failure(test=item.nodeid, rules=sorted(rules), error=error, text=text)
             self._answer.failures.append(failure)
-            self._open -= rules
+            if not self._request.every:
+                self._open -= rules
             if self._request.rules and not self._open:
                 item.session.shouldstop = "every rule is noticed"
         return report

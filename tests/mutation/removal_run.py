@@ -46,6 +46,8 @@ class Outcome:
     noticed: dict[str, Failure] = field(default_factory=dict)
     fault: str = ""
     seconds: float = 0.0
+    marks: dict[tuple[str, str], bool] = field(default_factory=dict)
+    """Whether it failed, by test function and rule; where every test was run."""
 
     @property
     def unnoticed(self) -> list[str]:
@@ -139,8 +141,12 @@ class Copy:
         os.utime(path, (moment, moment))
 
 
-def main(patterns: Sequence[str], jobs: int) -> int:
-    """Try the removals of the rules that fit a pattern. Returns 1 if one is not noticed."""
+def main(patterns: Sequence[str], jobs: int, *, every: bool = False) -> int:
+    """Try the removals of the rules that fit a pattern. Returns 1 if one is not noticed.
+
+    With `every` each marked test is run against each removal of its rule, and those that none of
+    them makes fail are listed: such a test may prove less than its mark says.
+    """
     removals = [each for each in read_removals() if not patterns or _fits(each, patterns)]
     if not removals:
         print("there is no removal of such a rule")
@@ -151,7 +157,7 @@ def main(patterns: Sequence[str], jobs: int) -> int:
     def tried(removal: Removal) -> Outcome:
         copy = free.get()
         try:
-            outcome = attempt(removal, copy, files)
+            outcome = attempt(removal, copy, files, every=every)
         finally:
             free.put(copy)
         print(f"{outcome} [{outcome.seconds:.0f} s]", flush=True)
@@ -170,10 +176,24 @@ def main(patterns: Sequence[str], jobs: int) -> int:
                     copy.stop()
                 raise
         failing = _failing_anyway(outcomes, copies[0])
+    if every:
+        print("\n".join(["", *idle_marks(outcomes)]))
     return _said(outcomes, failing)
 
 
-def attempt(removal: Removal, copy: Copy, files: dict[str, list[str]]) -> Outcome:
+def idle_marks(outcomes: Iterable[Outcome]) -> Iterator[str]:
+    """Yield the marks whose test no removal of their rule makes fail."""
+    found: dict[tuple[str, str], bool] = {}
+    for outcome in outcomes:
+        for mark, failed in outcome.marks.items():
+            found[mark] = found.get(mark, False) or failed
+    for test, rule in sorted(mark for mark, failed in found.items() if not failed):
+        yield f"no removal of {rule} makes {test} fail"
+
+
+def attempt(
+    removal: Removal, copy: Copy, files: dict[str, list[str]], *, every: bool = False
+) -> Outcome:
     """Return what the tests marked with the rules of a removal say to it."""
     begin = time.monotonic()
     unmarked = [rule for rule in removal.rules if rule not in files]
@@ -181,14 +201,28 @@ def attempt(removal: Removal, copy: Copy, files: dict[str, list[str]]) -> Outcom
         return Outcome(removal=removal, fault=f"no test is marked with {' '.join(unmarked)}")
     chosen = {file for rule in removal.rules for file in files[rule]}
     with copy.without(removal):
-        answer = copy.run(Request(rules=list(removal.rules)), in_order(chosen))
+        answer = copy.run(Request(rules=list(removal.rules), every=every), in_order(chosen))
     seconds = time.monotonic() - begin
     if isinstance(answer, str):
         return Outcome(removal=removal, fault=answer, seconds=seconds)
     noticed = {rule: each for each in reversed(answer.failures) for rule in each.rules}
     broken = [each for each in noticed.values() if each.error in _OF_THE_EDIT]
     fault = f"the new text is no program: {broken[0].text}" if broken else ""
-    return Outcome(removal=removal, noticed=noticed, fault=fault, seconds=seconds)
+    marks = _marks(answer) if every else {}
+    return Outcome(removal=removal, noticed=noticed, fault=fault, seconds=seconds, marks=marks)
+
+
+def _marks(answer: Answer) -> dict[tuple[str, str], bool]:
+    failed = {(_function(each.test), rule) for each in answer.failures for rule in each.rules}
+    return {
+        mark: mark in failed
+        for test, rules in answer.chosen.items()
+        for mark in ((_function(test), rule) for rule in rules)
+    }
+
+
+def _function(test: str) -> str:
+    return test.partition("[")[0]
 
 
 def files_by_rule(marks: Iterable[Mark]) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conformance.scope import Mark, Status, read_scope
 from tests.mutation.noticing import Failure
-from tests.mutation.removal_run import Outcome, files_by_rule, in_order
+from tests.mutation.removal_run import Outcome, files_by_rule, idle_marks, in_order
 from tests.mutation.removal_table import (
     Edit,
     Removal,
@@ -121,6 +121,15 @@ def test_each_rule_of_a_removal_wants_a_test_of_its_own() -> None:
     assert str(half).startswith("UNNOTICED EST-002")
     whole = Outcome(removal=removal, noticed={"EST-001": failure, "EST-002": failure})
     assert str(whole).startswith("noticed")
+
+
+def test_marks_that_no_removal_bears_out_are_listed() -> None:
+    edit = Edit(module="a.py", old="a", new="b")
+    removal = Removal(rules=("EST-001",), edits=(edit,), why="", where="some[1]")
+    first = {("test_a.py::test", "EST-001"): True, ("test_b.py::test", "EST-001"): False}
+    second = {("test_a.py::test", "EST-001"): False, ("test_b.py::test", "EST-001"): False}
+    outcomes = [Outcome(removal=removal, marks=marks) for marks in (first, second)]
+    assert list(idle_marks(outcomes)) == ["no removal of EST-001 makes test_b.py::test fail"]
 
 
 def test_foreign_programs_notice_only_what_no_other_test_is_marked_with() -> None:
