@@ -201,7 +201,7 @@ def test_a_device_with_a_manufacturers_certificate_needs_no_password(device: Dev
 # By a server that verifies
 
 
-@pytest.mark.req("EST-125", "EST-126")
+@pytest.mark.req("EST-125")
 def test_with_trust_the_servers_own_roots_are_trusted_too(device: Device) -> None:
     device.server.application.ca_certificates = (pki().manufacturer.certificate, ROOT)
     assert device.provision("--trust", device.anchor)[0] == 0

@@ -90,7 +90,7 @@ ELSEWHERE = "https://other.example/.well-known/est/simpleenroll"
 # Results
 
 
-@pytest.mark.req("EST-010", "EST-112", "EST-116", "EST-133")
+@pytest.mark.req("EST-010", "EST-112", "EST-116")
 def test_cacerts_end_in_the_certificates_of_the_server() -> None:
     server = pair(Network())
     result = server.run(session().cacerts())

@@ -199,7 +199,6 @@ def test_sessions_are_not_resumed_by_default(version: TlsVersion) -> None:
 
 
 @both_versions
-@pytest.mark.req("EST-054")
 def test_sessions_are_resumed_where_that_is_configured(version: TlsVersion) -> None:
     second = resumed(a_server(resumption=True), version)
     assert _openssl.session_reused(second.connection) is True
