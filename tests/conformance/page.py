@@ -62,7 +62,10 @@ is advice of ours. *Role* is who must keep it:
 {", ".join(f"{role} {meaning}" for role, meaning in ROLES.items())}.
 The rules are told in our words; the RFC is what counts.
 
-A mark says that a test was written for a rule, not that the rule cannot be broken elsewhere.
+A mark says that a test misses its rule. For every MUST and MUST NOT that is done,
+`tests/mutation/removals` has an edit of the code that takes it out, and
+`python -m tests.mutation --rules` shows that a test marked with it fails then. That the rule cannot
+be broken elsewhere, neither says.
 
 This page is made from `tests/conformance` and the marks of the tests: `{COMMAND}`.
 
