@@ -16,7 +16,8 @@ from OpenSSL import crypto
 
 from est_core.arguments import checked
 from est_transports.flaws import UNREADABLE, Purpose, flaw
-from est_transports.path_problems import problem_of
+from est_transports.path_problems import problem_of, problem_text
+from est_transports.peer_certificates import read_certificate
 from est_transports.trust import TrustAnchors
 from est_transports.verification import fill_store
 
@@ -83,7 +84,9 @@ def _path(
 def _problem(error: crypto.X509StoreContextError, anchors: tuple[x509.Certificate, ...]) -> str:
     """Return what OpenSSL found, and of which certificate."""
     number, depth, *_ = error.errors
-    certificate = error.certificate.to_cryptography()  # as it came from there
+    certificate = read_certificate(error.certificate)
+    if certificate is None:  # OpenSSL copies none whose key it cannot read
+        return problem_text(number)
     return problem_of(certificate, number, depth=depth, anchors=anchors)
 
 
