@@ -15,6 +15,7 @@ from est_core import (
     ClientExchange,
     ClientResult,
     ClientSession,
+    CredentialsRequested,
     Enrolled,
     EstUri,
     Failed,
@@ -28,6 +29,7 @@ from est_core import (
     Response,
     RetryLater,
     TlsVersion,
+    TrustDecisionRequested,
 )
 from est_core.asn1.cms import write_certs_only
 from est_core.testing import FIXED_INSTANT
@@ -381,6 +383,21 @@ def test_a_newer_version_than_asked_for_is_refused() -> None:
     assert step(errand, Connect).config.max_version is TlsVersion.TLS_1_2
     with pytest.raises(LocalProtocolError):
         errand.connected(FakeLink(channel=reached(version=TlsVersion.TLS_1_3, binding=None)))
+
+
+@pytest.mark.req("EST-096")
+def test_a_client_that_was_told_nothing_trusts_follows_and_tells_nothing() -> None:
+    config = client_config()
+    question = TrustDecisionRequested(
+        uri=URI,
+        channel=reached(),
+        certificates=(pki().ca.certificate,),
+        candidates=(pki().ca.certificate,),
+    )
+    assert config.trust(question) == ()
+    assert config.follow(EstUri.parse("https://other.example")) is False
+    assert config.credentials(CredentialsRequested(uri=URI, challenges=(), attempt=1)) is None
+    assert not config.tls_exporter
 
 
 @pytest.mark.parametrize("name", ["connect_s", "handshake_s", "response_s"])
