@@ -154,8 +154,7 @@ class TomlTable:
         self, key: str, options: Mapping[str, _Choice], default: tuple[_Choice, ...]
     ) -> tuple[_Choice, ...]:
         """Return what each word of an array stands for."""
-        if key not in self:
-            self._take(key)
+        if self._take(key) is None:
             return default
         return tuple(self._option(key, word, options) for word in self.texts(key))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, mldsa, rsa, x25519
 from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from est_core import LocalProtocolError
 from est_core.asn1.keys import signature_algorithm
 from est_transports.refca import new_root
-from est_transports.signers import CertificateSigner, LocalSigner, Signer, SigningKey
+from est_transports.signers import CertificateSigner, LocalSigner, Signer, SigningKey, signer_of
 from tests.transports.ca_fakes import CA_NAME, NOW, RemoteSigner, counting_entropy, ec_key
 
 KEYS: dict[str, SigningKey] = {
@@ -56,6 +57,25 @@ def test_an_algorithm_of_another_key_is_refused(oid: str) -> None:
     signer = LocalSigner(ed25519.Ed25519PrivateKey.generate() if "840" in oid else ec_key())
     with pytest.raises(LocalProtocolError):
         signer.sign(b"tbs", algorithm)
+
+
+def test_a_remote_signer_whose_keys_sign_nothing_is_refused() -> None:
+    class Agreement(RemoteSigner):
+        @property
+        def public_key_spki(self) -> bytes:
+            key = x25519.X25519PrivateKey.generate().public_key()
+            return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+    with pytest.raises(LocalProtocolError):
+        CertificateSigner(Agreement(LocalSigner(ec_key())))
+
+
+def test_a_key_that_is_no_private_key_of_ours_has_no_signer() -> None:
+    found = signer_of(ec_key())
+    assert found is not None
+    assert found.public_key_spki == LocalSigner(ec_key()).public_key_spki
+    for other in (x25519.X25519PrivateKey.generate(), ec_key().public_key(), "key", None):
+        assert signer_of(other) is None
 
 
 def test_a_key_that_cannot_sign_certificates_is_refused() -> None:
