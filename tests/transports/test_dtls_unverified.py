@@ -134,3 +134,13 @@ def test_clients_of_one_host_leave_questions_to_others() -> None:
     site.decide(site.held[0])
     site.send(clients[-1], SEN, CSR)
     assert len(site.held) == QUESTIONS_PER_HOST + 2
+
+
+def test_of_too_many_hosts_the_one_that_was_longest_unseen_is_forgotten() -> None:
+    share = UnverifiedShare(per_host=1, seconds=60.0)
+    for number in range(1024):
+        assert share.take(f"host {number}", 0.0)
+    assert not share.take("host 0", 1.0)  # seen again
+    assert share.take("another", 2.0)
+    assert not share.take("host 0", 3.0)
+    assert share.take("host 1", 3.0)
