@@ -545,14 +545,6 @@ def test_kinds_of_names_that_the_profile_does_not_list_are_refused() -> None:
     )
 
 
-def test_names_whose_encoding_would_change_are_refused() -> None:
-    """They are certified to the byte, and what is certified is what was judged."""
-    csr = request(dns("a.example"))
-    (asked,) = csr.extensions
-    other = replace(asked, value=dns("b.example").public_bytes())
-    assert refusal(replace(csr, extensions=(other,))) == "profile/name"
-
-
 def test_the_number_of_names_is_bounded() -> None:
     few = replace(DEFAULT, names_max=2)
     judge(request(dns("a.example", "b.example")), few)
