@@ -14,7 +14,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from est_core import Entropy, Instant
-from tests import skips
+from tests import ending, skips
+
+pytest_runtest_teardown = ending.pytest_runtest_teardown
+pytest_unconfigure = ending.pytest_unconfigure
 
 # No deadline: the machines that run this are shared, and a slow example is not a wrong one.
 settings.register_profile("local", deadline=None)
@@ -36,6 +39,7 @@ def kept_from_run_to_run(config: pytest.Config) -> pytest.Cache | None:
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Know the settings of pytest-timeout where it is not: then the tests have no time limit."""
+    ending.pytest_addoption(parser)
     if not pluginmanager.hasplugin("timeout"):
         for name in ("timeout", "timeout_method"):
             parser.addini(name, f"{name} of pytest-timeout, which is not installed")

@@ -140,11 +140,12 @@ def serving(
     reader = threading.Thread(target=server.read, daemon=True)
     reader.start()
     try:
-        found = READY.search(server.wait_for("serving"))
+        line = server.wait_for("serving")
+        found = READY.search(line)
         if found:
             server.port, server.coap_port = int(found[1]), int(found[2] or 0)
         else:
-            ready = json.loads(server.log[-1])
+            ready = json.loads(line)
             urls = [PORT.findall(ready.get(name, ":0/")) for name in ("url", "coap_url")]
             server.port, server.coap_port = (int(ports[0]) for ports in urls)
         yield server
