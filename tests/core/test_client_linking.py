@@ -253,7 +253,7 @@ def test_a_foreign_csr_with_two_linking_values_is_never_sent() -> None:
 # A new channel
 
 
-@pytest.mark.req("EST-031", "CB-009", "CB-003")
+@pytest.mark.req("EST-031", "CB-008", "CB-009", "CB-003")
 @pytest.mark.parametrize("keep", [False, True])
 def test_after_waiting_a_new_channel_gets_a_new_signature_with_the_same_key(keep: bool) -> None:
     network = Network(keep=keep)

@@ -25,6 +25,7 @@ from tests.transports.coap_words import (
     con,
     empty,
     message,
+    read,
     said,
 )
 
@@ -324,6 +325,15 @@ def test_a_cancelled_request_is_forgotten() -> None:
 
 
 # Block1.
+
+
+@pytest.mark.req("COAPS-054")
+def test_where_nothing_is_known_of_the_path_a_message_has_a_payload_of_1024_bytes() -> None:
+    connection = client(CoapLimits())
+    connection.send_request(ENROLL, bytes(3000), 0.0)
+    (datagram,) = connection.outgoing()
+    assert len(read(datagram, CoapLimits()).payload) == 1024
+    assert len(datagram) <= 1152
 
 
 @pytest.mark.req("COAPS-047", "COAPS-049")

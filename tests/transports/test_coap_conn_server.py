@@ -454,6 +454,18 @@ def test_after_a_refused_block_the_transfer_starts_over() -> None:
     assert [request.payload for request in requests(connection)] == [BODY]
 
 
+@pytest.mark.req("COAPS-054")
+def test_where_nothing_is_known_of_the_path_a_message_of_1152_bytes_is_the_longest() -> None:
+    connection = server(CoapLimits())
+    head_bytes = len(post(1, b"x")) - 1
+    connection.receive(post(1, b"x" * (1152 - head_bytes)), 0.0)
+    assert len(requests(connection)) == 1
+    answer = reply(connection, post(2, b"x" * (1153 - head_bytes)))
+    assert answer.code == Code.REQUEST_ENTITY_TOO_LARGE
+    assert answer.options.block1 is not None
+    assert answer.options.block1.size == 1024, "the size to send it in"
+
+
 @pytest.mark.req("COAPS-048", "COAPS-049")
 def test_a_body_over_the_limit_in_one_message_is_answered_4_13_with_the_limit() -> None:
     connection = server(replace(SMALL, request_bytes=128))

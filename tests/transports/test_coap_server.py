@@ -644,7 +644,6 @@ def test_closing_says_goodbye_and_gives_up_what_is_open() -> None:
 # Bounds
 
 
-@pytest.mark.req("COAPS-054")
 def test_small_datagrams_are_kept_to() -> None:
     site = Site(context=a_dtls_server(mtu_bytes=256))
     client = site.connect(context=a_dtls_client(mtu_bytes=256), limits=CoapLimits().fitting(227))

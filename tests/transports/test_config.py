@@ -355,7 +355,6 @@ def test_bounds_of_coap_are_checked_whoever_makes_them(changes: dict[str, int]) 
         CoapConfig(**changes)  # type: ignore[arg-type]  # by name
 
 
-@pytest.mark.req("COAPS-054")
 def test_coap_has_its_own_bounds_and_shares_those_of_bodies(tmp_path: Path) -> None:
     config = loaded(
         tmp_path,

@@ -76,6 +76,7 @@ def nested(depth: int) -> bytes:
     return seq(attribute("2.999.1", value))
 
 
+@pytest.mark.req("EST-290")
 def test_depth_is_bounded_and_the_bound_itself_is_allowed() -> None:
     parse_csrattrs(nested(24), LIMITS)
     assert refusal(nested(25)) == "der/too-deep"
@@ -94,6 +95,7 @@ def test_depth_is_that_of_elements_with_others_inside() -> None:
         assert error.value.code == "der/too-deep"
 
 
+@pytest.mark.req("EST-290")
 def test_deep_nesting_costs_no_python_stack() -> None:
     assert refusal(nested(10_000)) == "der/too-deep"
 
