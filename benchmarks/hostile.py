@@ -31,7 +31,7 @@ from est_core import TlsVersion
 
 OTHER: Final = "127.0.0.2"
 SAME: Final = "127.0.0.1"
-SETTLE_S: Final = 1.0
+SETTLE_S: Final = 3.0
 PASSWORDS: Final = Manner(version=TlsVersion.TLS_1_3, certified=False, kept=False)
 _FAILURES: Final = (LoadError, SSL.Error, OSError)
 

@@ -7,7 +7,7 @@ import logging
 import math
 import socket
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -19,8 +19,9 @@ from est_transports.application import Application, AsyncApplication, told_apart
 from est_transports.coap_questions import AskCoap
 from est_transports.coap_server import CoapEndpoint, consult_for
 from est_transports.coap_service import CoapService
-from est_transports.datagram_turns import READ_MAX, SERVED_MAX, SERVED_S, DatagramTurns, widen
+from est_transports.datagram_turns import DatagramTurns, widen
 from est_transports.dtls_limits import DtlsLimits
+from est_transports.fair_pool import FairPool
 from est_transports.service import Finished, Observe, consult, consult_async, ignore, notify
 
 _log: Final = logging.getLogger("est_transports")
@@ -54,11 +55,14 @@ class CoapServer:
         self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
         self._turns = DatagramTurns(dtls or DtlsLimits(), self._endpoint.knows)
         self._observe = observe
-        self._pool = ThreadPoolExecutor(threads, "est-coap") if threads else None
+        self._pool: FairPool[Decision | None] | None = None
+        if threads:
+            self._pool = FairPool(threads, "est-coap")
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = math.inf
         self._stopping = False
+        self._listening = False
         self._again: asyncio.Handle | None = None
         self._over = asyncio.Event()
         self._failure: Exception | None = None
@@ -79,11 +83,11 @@ class CoapServer:
         widen(sock)
         self._sock = sock
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(sock, self._safely, self._receive)
+        self._listen(True)
         try:
             await self._over.wait()
         finally:
-            self._loop.remove_reader(sock)
+            self._listen(False)
             self._endpoint.close(self._clock())
             self._advance()
             await self._end()
@@ -114,7 +118,7 @@ class CoapServer:
             task.cancel()
         await asyncio.gather(*self._awaited, return_exceptions=True)
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown()
 
     def _end_when_settled(self) -> None:
         if self._stopping and self._endpoint.is_idle:
@@ -134,34 +138,21 @@ class CoapServer:
         if self._again is not None:  # the socket can be read besides: once in a turn is enough
             self._again.cancel()
             self._again = None
-        self._read()
-        self._serve_some()
+        self._turns.serve(self._sock, self._endpoint.receive, self._clock)
         self._advance()
-        if self._turns:
-            self._again = self._loop.call_soon(self._safely, self._receive)  # others' turn first
+        now = self._clock().mono
+        due = self._turns.next_turn(now)
+        self._listen(due is None or due <= now)
+        if due is not None:  # others' turn first
+            self._again = self._loop.call_later(max(0.0, due - now), self._safely, self._receive)
 
-    def _read(self) -> None:
-        """Take what has arrived, before the kernel's small buffer loses what honest clients say."""
-        for _ in range(READ_MAX):
-            try:
-                self._turns.put(*self._sock.recvfrom(self._turns.receive_bytes))
-            except BlockingIOError:
-                return
-            except ConnectionError:  # an ICMP error about a datagram of ours
-                continue
-
-    def _serve_some(self) -> None:
-        now = self._clock()
-        end = now.mono + SERVED_S
-        for _ in range(SERVED_MAX):
-            waiting = self._turns.get()
-            if waiting is None:
-                return
-            self._endpoint.receive(*waiting, now)
-            self._read()
-            now = self._clock()
-            if now.mono >= end:
-                return
+    def _listen(self, wanted: bool) -> None:
+        """Receive when the socket can be read, or not: in a flood it always can."""
+        if wanted and not self._listening:
+            self._loop.add_reader(self._sock, self._safely, self._receive)
+        if self._listening and not wanted:
+            self._loop.remove_reader(self._sock)
+        self._listening = wanted
 
     def _advance(self) -> None:
         """Do everything that is to be done, and send everything that is to be sent."""
@@ -207,7 +198,7 @@ class CoapServer:
             self._ask_in_thread(asked, application, self._pool)
 
     def _ask_in_thread(
-        self, asked: AskCoap, application: Application, pool: ThreadPoolExecutor
+        self, asked: AskCoap, application: Application, pool: FairPool[Decision | None]
     ) -> None:
         loop = self._loop
 
@@ -217,7 +208,8 @@ class CoapServer:
                 loop.call_soon_threadsafe(self._safely, settle)
 
         try:
-            working = pool.submit(consult_for, self._endpoint, asked, application)
+            consult = partial(consult_for, self._endpoint, asked, application)
+            working = pool.submit(consult, asked.question.channel.peer_address)
         except RuntimeError:  # one that is busy now may take it, else its deadline answers
             _log.exception("no new thread to ask the application in")
         else:

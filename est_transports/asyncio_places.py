@@ -9,12 +9,11 @@ from typing import Final, Self
 
 from est_transports.asyncio_tls import Turns
 from est_transports.connection_places import Place, Places
-from est_transports.fair_queue import FairQueue
+from est_transports.handshake_turns import HandshakeTurns
 from est_transports.http_server import Conversation
 from est_transports.networks import network_of_host
 
 LOOK_AGAIN_S: Final = 0.05
-_UNBOUNDED: Final = 1 << 30  # there are no more of them than connections
 
 
 def _now() -> float:
@@ -107,7 +106,7 @@ class AsyncioPlaces:
 
     def __init__(self, *, open_max: int, half_open_max: int) -> None:
         self._places = Places[AsyncioPlace](open_max=open_max, half_open_max=half_open_max)
-        self._handshakes = HandshakeTurns()
+        self._handshakes = AsyncioHandshakes()
         self._wanted = asyncio.Event()
 
     @property
@@ -175,48 +174,47 @@ class AsyncioPlaces:
             await asyncio.sleep(LOOK_AGAIN_S)
 
 
-class HandshakeTurns:
-    """One step of one handshake in each turn of the event loop, the networks one after the other.
-
-    A step takes about a millisecond: many clients that shake hands at once would make everybody
-    else wait for all of them, at each of the turns that a request takes.
-    """
+class AsyncioHandshakes:
+    """The turns of the handshakes of one server; see `handshake_turns`."""
 
     def __init__(self) -> None:
-        self._waiting = FairQueue[asyncio.Event](
-            total_max=_UNBOUNDED, group_max=_UNBOUNDED, member_max=_UNBOUNDED
-        )
-        self._taken = False
+        self._turns: HandshakeTurns[asyncio.Event] = HandshakeTurns()
+        self._is_running = False
 
-    async def wait(self, network: str) -> None:
-        """Return when it is the turn of somebody of that network."""
-        if not self._taken:
-            self._taken = True
-            asyncio.get_running_loop().call_soon(self._next)
-            return
+    async def wait(self, network: str, *, begun: bool = False) -> None:
+        """Return when a step of a handshake of that network may be made."""
+        if self._turns.take(begun=begun):
+            return self._run()
         event = asyncio.Event()
-        self._waiting.put(event, network, network)
+        self._turns.put(event, network, begun=begun)
         try:
             await event.wait()
         except asyncio.CancelledError:
-            self._waiting.discard(event, network, network)
+            self._turns.discard(event, network, begun=begun)
             raise
+        return None
+
+    def _run(self) -> None:
+        if not self._is_running:
+            self._is_running = True
+            asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
-        event = self._waiting.get()
-        if event is None:
-            self._taken = False
-        else:
+        self._is_running = False
+        event = self._turns.next()
+        if event is not None:
             event.set()
-            asyncio.get_running_loop().call_soon(self._next)
+        if not self._turns.is_over:
+            self._run()
 
 
 class _HandshakeOf:
     """The turns of one handshake."""
 
     def __init__(
-        self, place: AsyncioPlace, places: AsyncioPlaces, handshakes: HandshakeTurns
+        self, place: AsyncioPlace, places: AsyncioPlaces, handshakes: AsyncioHandshakes
     ) -> None:
+        self._begun = False
         self._place = place
         self._places = places
         self._handshakes = handshakes
@@ -226,7 +224,8 @@ class _HandshakeOf:
 
     async def ours(self) -> None:
         self._places.hear(self._place)
-        await self._handshakes.wait(self._place.network)
+        await self._handshakes.wait(self._place.network, begun=self._begun)
+        self._begun = True
 
 
 def _settle(readable: asyncio.Future[None]) -> None:

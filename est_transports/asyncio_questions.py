@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from typing import Final, cast
 
 from est_core import AuthenticateRequested, Decision, Fail, Instant, ServerQuestion
 from est_transports.application import Application, AsyncApplication, told_apart
+from est_transports.fair_pool import FairPool
 from est_transports.http_server import Conversation
 from est_transports.service import Ask, consult, consult_async
 
@@ -41,8 +42,8 @@ class Questions:
         self._async_application: AsyncApplication | None
         self._application, self._async_application = told_apart(application)
         self._in_loop = threads == 0
-        self._pool = ThreadPoolExecutor(max(threads, 1), "est-application")
-        self._doors = ThreadPoolExecutor(AUTHENTICATION_THREADS, "est-authentication")
+        self._pool: FairPool[Decision] = FairPool(max(threads, 1), "est-application")
+        self._doors: FairPool[Decision] = FairPool(AUTHENTICATION_THREADS, "est-authentication")
         self._tasks = asyncio.Semaphore(tasks)
         self._clock = clock
         self._owed: set[asyncio.Future[None]] = set()
@@ -88,7 +89,7 @@ class Questions:
     def close(self) -> None:
         """Begin no question any more; a thread that answers one ends when it has."""
         for pool in (self._pool, self._doors):
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown()
 
     async def _in_a_thread(
         self,
@@ -102,7 +103,8 @@ class Questions:
         application = cast(Application, self._application)  # one of the two is there
         pool = self._doors if isinstance(question, AuthenticateRequested) else self._pool
         try:
-            working = pool.submit(consult, application, question)
+            asked = partial(consult, application, question)
+            working = pool.submit(asked, question.channel.peer_address)
         except RuntimeError:  # no thread to be had
             _log.exception("the application could not be asked")
             decide(Fail())

@@ -9,12 +9,19 @@ threads, no I/O.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Final, Generic, TypeVar
 
 from est_core import LocalProtocolError
 
 _T = TypeVar("_T")
+
+SKIPPED_MAX: Final = 64
+"""Groups that rest, looked at in one call of `get`: there may be very many of them."""
+
+
+def _nobody(_group: Hashable) -> bool:
+    return False
 
 
 class _Sizes:
@@ -105,19 +112,32 @@ class FairQueue(Generic[_T]):
             return self._newest(largest, self._groups[largest].sizes.largest(member))
         return None
 
-    def get(self) -> _T | None:
-        """Return the next item, None when there is none. Its group and member go to the end."""
-        if not self._groups:
-            return None
-        group = next(iter(self._groups))
+    def get(self, rests: Callable[[Hashable], bool] = _nobody) -> _T | None:
+        """Return the next item, None when there is none. Its group and member go to the end.
+
+        A group that `rests` has no turn: it goes to the end as it is. At most SKIPPED_MAX are
+        skipped in one call.
+        """
+        for _ in range(min(len(self._groups), SKIPPED_MAX)):
+            group = next(iter(self._groups))
+            self._groups.move_to_end(group)
+            if not rests(group):
+                return self._next_of(group)
+        return None
+
+    def _next_of(self, group: Hashable) -> _T:
         held = self._groups[group]
         member = next(iter(held.members))
         items = held.members[member]
         item = items.pop() if self._newest_first else items.popleft()
         held.members.move_to_end(member)
-        self._groups.move_to_end(group)
         self._shrink(group, member)
         return item
+
+    def count(self, group: Hashable, member: Hashable) -> int:
+        """Return how many items a member has."""
+        held = self._groups.get(group)
+        return 0 if held is None else len(held.members.get(member, ()))
 
     def discard(self, item: _T, group: Hashable, member: Hashable) -> None:
         """Take back an item that nobody waits for any more; it need not be there."""

@@ -9,8 +9,8 @@ import selectors
 import socket
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from functools import partial
 from typing import Final
 
 from est_core import Decision, Entropy, Fail, Instant, LocalProtocolError
@@ -20,9 +20,10 @@ from est_transports.application import told_apart
 from est_transports.coap_questions import AskCoap
 from est_transports.coap_server import CoapEndpoint, consult_for
 from est_transports.coap_service import CoapService
-from est_transports.datagram_turns import READ_MAX, SERVED_MAX, SERVED_S, DatagramTurns, widen
+from est_transports.datagram_turns import DatagramTurns, widen
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
+from est_transports.fair_pool import FairPool
 from est_transports.service import Finished, Observe, ignore, notify
 
 _log: Final = logging.getLogger("est_transports")
@@ -73,22 +74,31 @@ class CoapServer:
 
         Once only. Raises OSError where the socket is unusable.
         """
-        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="est-coap")
+        pool: FairPool[None] = FairPool(self._threads, "est-coap")
         bell, ear = socket.socketpair()
-        with closing(sock), ear, bell, selectors.DefaultSelector() as selector:
+        with (
+            closing(sock),
+            ear,
+            bell,
+            selectors.DefaultSelector() as both,
+            selectors.DefaultSelector() as ear_only,
+        ):
             widen(sock)
             for each in (sock, ear):
                 each.setblocking(False)
-                selector.register(each, selectors.EVENT_READ)
+                both.register(each, selectors.EVENT_READ)
+            ear_only.register(ear, selectors.EVENT_READ)
             self._bell = bell
             try:
                 while not self._is_over():
-                    selector.select(self._patience())
+                    # In a flood the socket can always be read.
+                    due = self._turns.next_turn(self._clock().mono)
+                    (both if due is None else ear_only).select(self._patience(due))
                     self._turn(sock, ear, pool)
             finally:
                 self._endpoint.close(self._clock())
                 self._advance(sock, pool)
-                pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown()
                 with self._ringing:
                     self._bell = None
 
@@ -106,16 +116,14 @@ class CoapServer:
             return False
         return self._endpoint.is_idle or self._clock().mono >= self._stop_at
 
-    def _patience(self) -> float | None:
+    def _patience(self, turn_due: float | None) -> float | None:
         """Return for how many seconds nothing needs to be done, unless somebody speaks."""
-        if self._turns:
-            return 0.0
         now = self._clock()
-        due = self._endpoint.next_timeout(now)
-        soonest = self._stop_at if due is None else min(due, self._stop_at)
+        due = self._endpoint.next_timeout(now), turn_due, self._stop_at
+        soonest = min(each for each in due if each is not None)
         return None if soonest == math.inf else max(0.0, soonest - now.mono)
 
-    def _turn(self, sock: socket.socket, ear: socket.socket, pool: ThreadPoolExecutor) -> None:
+    def _turn(self, sock: socket.socket, ear: socket.socket, pool: FairPool[None]) -> None:
         with suppress(BlockingIOError):
             ear.recv(RECEIVE_BYTES)
         with suppress(queue.Empty):
@@ -125,37 +133,16 @@ class CoapServer:
                     self._endpoint.withdraw(asked)
                 else:
                     self._endpoint.decide(asked, decision, self._clock())
-        self._read(sock)
-        self._serve_some(sock)
+        self._turns.serve(sock, self._receive, self._clock)
         self._endpoint.handle_timeout(self._clock())
         self._advance(sock, pool)
 
-    def _read(self, sock: socket.socket) -> None:
-        """Take what has arrived, before the kernel's small buffer loses what honest clients say."""
-        for _ in range(READ_MAX):
-            try:
-                self._turns.put(*sock.recvfrom(self._turns.receive_bytes))
-            except BlockingIOError:
-                return
-            except ConnectionError:  # an ICMP error about a datagram of ours
-                continue
+    def _receive(self, datagram: bytes, address: Address, now: Instant) -> None:
+        if self._stop_at < math.inf:  # `stop` had returned before this was sent
+            self._endpoint.stop()
+        self._endpoint.receive(datagram, address, now)
 
-    def _serve_some(self, sock: socket.socket) -> None:
-        now = self._clock()
-        end = now.mono + SERVED_S
-        for _ in range(SERVED_MAX):
-            waiting = self._turns.get()
-            if waiting is None:
-                return
-            if self._stop_at < math.inf:  # `stop` had returned before this was sent
-                self._endpoint.stop()
-            self._endpoint.receive(*waiting, now)
-            self._read(sock)
-            now = self._clock()
-            if now.mono >= end:
-                return
-
-    def _advance(self, sock: socket.socket, pool: ThreadPoolExecutor) -> None:
+    def _advance(self, sock: socket.socket, pool: FairPool[None]) -> None:
         while (step := self._endpoint.next_step()) is not None:
             match step:
                 case AskCoap():
@@ -165,9 +152,9 @@ class CoapServer:
         for address, datagram in self._endpoint.outgoing():
             _send(sock, datagram, address)
 
-    def _ask(self, asked: AskCoap, pool: ThreadPoolExecutor) -> None:
+    def _ask(self, asked: AskCoap, pool: FairPool[None]) -> None:
         try:
-            pool.submit(self._decide, asked)
+            pool.submit(partial(self._decide, asked), asked.question.channel.peer_address)
         except RuntimeError:  # one that is busy now may take it, else its deadline answers
             _log.exception("no new thread to ask the application in")
 

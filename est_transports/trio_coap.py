@@ -18,19 +18,14 @@ from est_transports.application import Application, told_apart
 from est_transports.coap_questions import AskCoap
 from est_transports.coap_server import CoapEndpoint, consult_for
 from est_transports.coap_service import CoapService
-from est_transports.datagram_turns import READ_MAX, SERVED_MAX, SERVED_S, DatagramTurns, widen
+from est_transports.datagram_turns import DatagramTurns, widen
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
 from est_transports.service import Finished, Observe, consult, consult_async, ignore, notify
-from est_transports.trio_threads import ask_in_thread
+from est_transports.trio_threads import QuestionThreads
 
 THREADS: Final = 8
 STOP_S: Final = 10.0
-FLOODED_PAUSES: Final = 2.0
-"""How long others have the event loop to themselves while an association sends more than its share,
-for each second that its datagrams took."""
-PAUSE_MAX_S: Final = 0.01
-_READ_AGAIN_S: Final = 0.001
 
 
 @checked_throughout
@@ -57,7 +52,9 @@ class CoapServer:
         self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
         self._turns = DatagramTurns(dtls or DtlsLimits(), self._endpoint.knows)
         self._observe = observe
-        self._threads = trio.CapacityLimiter(threads) if threads else None
+        self._threads: QuestionThreads[Decision | None] | None = None
+        if threads:
+            self._threads = QuestionThreads(threads)
         self._clock = clock
         self._timer_due = math.inf
         self._sooner = trio.Event()
@@ -120,46 +117,17 @@ class CoapServer:
 
     async def _receive(self) -> None:
         while True:
-            if self._turns:
-                await trio.lowlevel.checkpoint()  # the others' turn
-            else:
-                await trio.lowlevel.wait_readable(self._sock)
-            begun, lost = trio.current_time(), self._turns.lost
-            self._read()
-            self._serve_some()
+            await self._until_a_turn()
+            self._turns.serve(self._sock, self._endpoint.receive, self._clock)
             self._advance()
-            if self._turns.lost > lost:
-                await self._pause(FLOODED_PAUSES * (trio.current_time() - begun))
 
-    async def _pause(self, seconds: float) -> None:
-        """Let others have the event loop, and lose nothing of what honest clients say."""
-        end = trio.current_time() + min(seconds, PAUSE_MAX_S)
-        while (left := end - trio.current_time()) > 0:
-            await trio.sleep(min(left, _READ_AGAIN_S))
-            self._read()
-
-    def _read(self) -> None:
-        """Take what has arrived, before the kernel's small buffer loses what honest clients say."""
-        for _ in range(READ_MAX):
-            try:
-                self._turns.put(*self._sock.recvfrom(self._turns.receive_bytes))
-            except BlockingIOError:
-                return
-            except ConnectionError:  # an ICMP error about a datagram of ours
-                continue
-
-    def _serve_some(self) -> None:
-        now = self._clock()
-        end = now.mono + SERVED_S
-        for _ in range(SERVED_MAX):
-            waiting = self._turns.get()
-            if waiting is None:
-                return
-            self._endpoint.receive(*waiting, now)
-            self._read()
-            now = self._clock()
-            if now.mono >= end:
-                return
+    async def _until_a_turn(self) -> None:
+        now = self._clock().mono
+        due = self._turns.next_turn(now)
+        if due is None:
+            await trio.lowlevel.wait_readable(self._sock)
+        else:
+            await trio.sleep(max(0.0, due - now))  # the others' turn
 
     async def _keep_time(self) -> None:
         while True:
@@ -212,8 +180,9 @@ class CoapServer:
         else:
             # One of the two is there; without threads it would have been asked in the loop.
             consult = partial(consult_for, self._endpoint, asked, cast(Application, application))
-            limiter = cast(trio.CapacityLimiter, self._threads)
-            await ask_in_thread(consult, partial(self._settle, asked), limiter)
+            threads = cast(QuestionThreads[Decision | None], self._threads)
+            peer = asked.question.channel.peer_address
+            await threads.ask(consult, partial(self._settle, asked), peer)
 
     def _settle(self, asked: AskCoap, decision: Decision | None) -> None:
         """Take a decision, None where nobody waited for it any more."""

@@ -9,7 +9,7 @@ from typing import Final
 import trio
 
 from est_transports.connection_places import Place, Places
-from est_transports.fair_queue import FairQueue
+from est_transports.handshake_turns import HandshakeTurns
 from est_transports.http_server import Conversation
 from est_transports.trio_tls import Turns
 
@@ -67,7 +67,7 @@ class TrioPlaces:
 
     def __init__(self, *, open_max: int, half_open_max: int) -> None:
         self._places = Places[TrioPlace](open_max=open_max, half_open_max=half_open_max)
-        self._handshakes = HandshakeTurns()
+        self._handshakes = TrioHandshakes()
         self._wanted = trio.Event()
 
     @property
@@ -127,51 +127,44 @@ class TrioPlaces:
             await trio.sleep(LOOK_AGAIN_S)
 
 
-class HandshakeTurns:
-    """One step of one handshake in each turn of the event loop, the networks one after the other.
-
-    A step takes about a millisecond. Without this a hundred clients that shake hands would make
-    everybody else wait for a hundred of them, at each of the dozen turns that a request takes.
-    Of one network those that have begun and those that have not have turns, and the newest comes
-    first: where there are more than can be finished in time, some are.
-    """
+class TrioHandshakes:
+    """The turns of the handshakes of one server; see `handshake_turns`."""
 
     def __init__(self) -> None:
-        self._waiting = FairQueue[trio.Event](
-            total_max=_UNBOUNDED,
-            group_max=_UNBOUNDED,
-            member_max=_UNBOUNDED,
-            newest_first=True,
-        )
-        self._taken = False
+        self._turns: HandshakeTurns[trio.Event] = HandshakeTurns()
+        self._is_running = False
 
     async def wait(self, network: str, *, begun: bool = False) -> None:
-        """Return when it is the turn of a handshake of that network."""
-        if self._taken:
-            event = trio.Event()
-            self._waiting.put(event, network, begun)
-            try:
-                await event.wait()
-            except trio.Cancelled:
-                self._waiting.discard(event, network, begun)
-                raise
-        else:
-            self._taken = True
+        """Return when a step of a handshake of that network may be made."""
+        if self._turns.take(begun=begun):
+            return self._run()
+        event = trio.Event()
+        self._turns.put(event, network, begun=begun)
+        try:
+            await event.wait()
+        except trio.Cancelled:
+            self._turns.discard(event, network, begun=begun)
+            raise
+        return None
+
+    def _run(self) -> None:
+        if not self._is_running:
+            self._is_running = True
             trio.lowlevel.current_trio_token().run_sync_soon(self._next)
 
     def _next(self) -> None:
-        event = self._waiting.get()
-        if event is None:
-            self._taken = False
-        else:
+        self._is_running = False
+        event = self._turns.next()
+        if event is not None:
             event.set()
-            trio.lowlevel.current_trio_token().run_sync_soon(self._next)
+        if not self._turns.is_over:
+            self._run()
 
 
 class _HandshakeOf:
     """The turns of one handshake."""
 
-    def __init__(self, place: TrioPlace, places: TrioPlaces, handshakes: HandshakeTurns) -> None:
+    def __init__(self, place: TrioPlace, places: TrioPlaces, handshakes: TrioHandshakes) -> None:
         self._granted = place.spoke  # it has spoken, and had its first turn
         self._place = place
         self._places = places
@@ -185,9 +178,6 @@ class _HandshakeOf:
         if not self._granted:
             await self._handshakes.wait(self._place.network, begun=True)
         self._granted = False
-
-
-_UNBOUNDED: Final = 1 << 30  # there are no more of them than connections
 
 
 def _end(place: TrioPlace | None) -> None:

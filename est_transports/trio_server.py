@@ -35,7 +35,7 @@ from est_transports.service import (
 from est_transports.tls import ContextSource, TlsEngine
 from est_transports.trio_arrivals import Arrivals, listening_socket
 from est_transports.trio_places import TrioPlace, TrioPlaces
-from est_transports.trio_threads import ask_in_thread
+from est_transports.trio_threads import QuestionThreads
 from est_transports.trio_tls import TlsBrokenError, TlsStream
 from est_transports.unserved import Unserved
 
@@ -84,8 +84,10 @@ class Server:
         self._application, self._async_application = told_apart(application)
         self._config = config
         self._observe = observe
-        self._threads = trio.CapacityLimiter(threads) if threads else None
-        self._doors = trio.CapacityLimiter(AUTHENTICATION_THREADS)
+        self._threads: QuestionThreads[Decision] | None = None
+        if threads:
+            self._threads = QuestionThreads(threads)
+        self._doors: QuestionThreads[Decision] = QuestionThreads(AUTHENTICATION_THREADS)
         self._tasks = trio.CapacityLimiter(connections_max)
         self._places = TrioPlaces(open_max=connections_max, half_open_max=half_open_max)
         self._unserved = Unserved(observe, clock)
@@ -288,12 +290,14 @@ class Server:
     ) -> None:
         """Return when the application has been asked; `decide` is called when it has answered."""
         if self._async_application is not None:
-            asked = partial(consult_async, self._async_application, question)
-            return await self._ask_in_task(asked, decide)
+            return await self._ask_in_task(
+                partial(consult_async, self._async_application, question), decide
+            )
         authenticates = isinstance(question, AuthenticateRequested)
         application = cast(Application, self._application)  # one of the two is there
-        limiter = self._doors if authenticates else cast(trio.CapacityLimiter, self._threads)
-        return await ask_in_thread(partial(consult, application, question), decide, limiter)
+        threads = self._doors if authenticates else cast(QuestionThreads[Decision], self._threads)
+        asked = partial(consult, application, question)
+        return await threads.ask(asked, decide, question.channel.peer_address)
 
     async def _ask_in_task(
         self, consult: Callable[[], Awaitable[Decision]], decide: Callable[[Decision], None]

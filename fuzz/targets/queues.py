@@ -7,7 +7,7 @@ from typing import Final
 
 from est_core.testing import CountingEntropy
 from est_transports.connection_places import Place, Places
-from est_transports.datagram_turns import DatagramTurns
+from est_transports.datagram_turns import RESTS, DatagramTurns
 from est_transports.dtls_cookies import COOKIE_BYTES, Cookies
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
@@ -78,28 +78,34 @@ def _put(queue: FairQueue[_Item], waiting: list[_Item], item: _Item, done: set[s
 
 
 _TURNS: Final = DtlsLimits(queued_datagrams=12, waiting_per_association=4, datagram_bytes=600)
+_TOOK_S: Final = 0.01
 _HOSTS: Final = ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2")
 
 
 def datagram_turns(data: bytes) -> Result:
-    """Each datagram is served or counted as lost; known addresses have every other turn."""
+    """Each datagram is served or counted as lost, and who rests is served when he has rested."""
     known: set[Address] = set()
     turns = DatagramTurns(_TURNS, is_known=known.__contains__)
-    put, lost_before, got = list[tuple[bytes, Address]](), 0, 0
+    put, lost_before, got, now = list[tuple[bytes, Address]](), 0, 0, 0.0
     previous: bool | None = None
     for what, choices in steps(data, _STEPS_MAX):
         address: Address = (choices.pick(_HOSTS), choices.number(2))
         match what % 4:
             case 0 | 1:
                 datagram = choices.rest()
-                turns.put(datagram * 2, address)
+                turns.put(datagram * 2, address, now)
                 put.append(((datagram * 2)[: turns.receive_bytes], address))
             case 2:
-                item = turns.get()
+                item = turns.get(now)
+                if item is None and len(turns):
+                    now += RESTS * _TOOK_S
+                    item = turns.get(now)
                 if item is None:
                     assert len(turns) == 0
                     continue
                 put.remove(item)
+                begun, now = now, now + choices.number(2) * _TOOK_S
+                turns.served(begun, now)
                 got += 1
                 now_known = item[1] in known
                 previous = now_known

@@ -22,7 +22,8 @@ NO_TARGET: Final = {
     "I/O: sockets, threads, processes and files, whose contents go to what has a target": """
         est_transports.__main__ est_transports._clock est_transports._openssl
         est_transports.asyncio_* est_transports.sockets_* est_transports.trio_*
-        est_transports.on_* est_transports.peek est_transports.running est_transports.serving
+        est_transports.fair_pool est_transports.on_* est_transports.peek est_transports.running
+        est_transports.serving
         est_transports.systemd est_transports.watch est_transports.readiness
         est_transports.log_output est_transports.ownership est_transports.path_problems
         est_transports.new_directory est_transports.library_warnings est_transports.observe
@@ -31,7 +32,8 @@ NO_TARGET: Final = {
     "people at a terminal": "est_transports.cli est_transports.cli.*",
     "made of parts that have targets of their own": """
         est_transports.aiocoap_messages est_transports.application est_transports.coap_client
-        est_transports.coap_service est_transports.http_service""",
+        est_transports.coap_service est_transports.handshake_turns est_transports.http_service
+        est_transports.question_turns""",
     "an authority with its files and its database: what it is asked has passed `profiles`": """
         est_transports.authority est_transports.founding est_transports.issuers
         est_transports.issuer_limits est_transports.refca est_transports.renewal_records

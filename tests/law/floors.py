@@ -63,7 +63,8 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
     # T0: clocks, private names of OpenSSL, what an application is.
     (
         "_clock _openssl error_codes error_codes.* der_walk names networks fair_queue",
-        "connection_places",
+        "connection_places handshake_turns question_turns",
+        "fair_pool",
         "flaws tls_errors toml_tables",
         "hosts log_output ownership serials systemd",
         "signers host_names peer_certificates library_warnings",

@@ -9,7 +9,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_transports.datagram_turns import KERNEL_BYTES, DatagramTurns, widen
+from est_transports.datagram_turns import (
+    HELD_S,
+    KERNEL_BYTES,
+    READ_AGAIN_S,
+    RESTS,
+    DatagramTurns,
+    widen,
+)
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
 from tests.reached import reached, reaches
@@ -17,11 +24,12 @@ from tests.reached import reached, reaches
 FLOOD: Address = ("203.0.113.66", 666)
 HONEST: Address = ("192.0.2.1", 40001)
 LIMITS = DtlsLimits()
+NOW = 1000.0
 
 
 def served(turns: DatagramTurns) -> list[Address]:
     order = []
-    while (waiting := turns.get()) is not None:
+    while (waiting := turns.get(NOW)) is not None:
         order.append(waiting[1])
     return order
 
@@ -29,51 +37,159 @@ def served(turns: DatagramTurns) -> list[Address]:
 def test_a_client_waits_for_one_datagram_of_a_flood() -> None:
     turns = DatagramTurns(LIMITS)
     for number in range(1000):
-        turns.put(bytes([number % 256]), FLOOD)
-    turns.put(b"honest", HONEST)
+        turns.put(bytes([number % 256]), FLOOD, NOW)
+    turns.put(b"honest", HONEST, NOW)
     assert served(turns)[:2] == [FLOOD, HONEST]
 
 
 def test_what_is_too_much_of_one_association_is_lost_and_the_oldest_stays() -> None:
     turns = DatagramTurns(replace(LIMITS, waiting_per_association=2))
     for datagram in (b"1", b"2", b"3"):
-        turns.put(datagram, FLOOD)
-    assert [turns.get(), turns.get(), turns.get()] == [(b"1", FLOOD), (b"2", FLOOD), None]
+        turns.put(datagram, FLOOD, NOW)
+    assert [turns.get(NOW), turns.get(NOW), turns.get(NOW)] == [(b"1", FLOOD), (b"2", FLOOD), None]
     assert turns.lost == 1
 
 
 def test_many_associations_of_a_host_have_the_turns_of_one() -> None:
     turns = DatagramTurns(LIMITS)
     for port in range(1, 100):
-        turns.put(b"x", ("203.0.113.66", port))
-    turns.put(b"x", ("::ffff:203.0.113.66", 1, 0, 0))
-    turns.put(b"honest", HONEST)
+        turns.put(b"x", ("203.0.113.66", port), NOW)
+    turns.put(b"x", ("::ffff:203.0.113.66", 1, 0, 0), NOW)
+    turns.put(b"honest", HONEST, NOW)
     assert served(turns)[:2] == [("203.0.113.66", 1), HONEST]
 
 
 def test_behind_one_address_associations_have_turns() -> None:
     turns = DatagramTurns(LIMITS)
     for _ in range(10):
-        turns.put(b"x", ("203.0.113.66", 1))
-    turns.put(b"x", ("203.0.113.66", 2))
+        turns.put(b"x", ("203.0.113.66", 1), NOW)
+    turns.put(b"x", ("203.0.113.66", 2), NOW)
     assert [port for _, port in served(turns)[:2]] == [1, 2]
 
 
 def test_a_flood_from_many_addresses_of_a_network_loses_its_own() -> None:
     turns = DatagramTurns(replace(LIMITS, queued_datagrams=8))
-    turns.put(b"honest", ("2001:db8:1::1", 1, 0, 0))
+    turns.put(b"honest", ("2001:db8:1::1", 1, 0, 0), NOW)
     for number in range(50):
-        turns.put(b"x", (f"2001:db8::{number:x}", 1, 0, 0))
+        turns.put(b"x", (f"2001:db8::{number:x}", 1, 0, 0), NOW)
     assert len(turns) == 8
     assert ("2001:db8:1::1", 1, 0, 0) in served(turns)
 
 
 def test_a_datagram_that_is_too_large_stays_so_and_takes_no_more_room() -> None:
     turns = DatagramTurns(replace(LIMITS, datagram_bytes=100))
-    turns.put(bytes(5000), FLOOD)
-    waiting = turns.get()
+    turns.put(bytes(5000), FLOOD, NOW)
+    waiting = turns.get(NOW)
     assert waiting is not None
     assert len(waiting[0]) == 101
+
+
+def flooded(turns: DatagramTurns, address: Address = FLOOD, now: float = NOW) -> None:
+    """Send one datagram too many."""
+    for _ in range(LIMITS.waiting_per_association + 1):
+        turns.put(b"x", address, now)
+
+
+def test_nothing_is_taken_for_a_while_of_who_sent_too_much() -> None:
+    turns = DatagramTurns(LIMITS)
+    flooded(turns)
+    served(turns)
+    turns.put(b"too early", FLOOD, NOW + HELD_S / 2)
+    assert turns.get(NOW + HELD_S / 2) is None
+    assert turns.lost == 2
+    turns.put(b"later", FLOOD, NOW + HELD_S)
+    assert turns.get(NOW + HELD_S) == (b"later", FLOOD)
+
+
+def test_who_sent_too_much_does_not_keep_out_others_behind_his_address() -> None:
+    turns = DatagramTurns(LIMITS)
+    flooded(turns)
+    turns.put(b"honest", (FLOOD[0], 667), NOW)
+    assert (FLOOD[0], 667) in served(turns)[:2]
+    assert turns.lost == 1
+
+
+def test_a_network_over_its_share_rests_after_each_datagram_and_others_do_not() -> None:
+    turns = DatagramTurns(LIMITS)
+    flooded(turns)
+    assert turns.get(NOW) == (b"x", FLOOD)
+    turns.served(NOW, NOW + 0.001)
+    now = NOW + 0.001
+    assert turns.get(now) is None
+    turns.put(b"honest", HONEST, now)
+    assert turns.get(now) == (b"honest", HONEST)
+    turns.served(now, now)
+    assert turns.get(now + RESTS * 0.001 - 0.0001) is None
+    assert turns.get(now + RESTS * 0.001) == (b"x", FLOOD)
+
+
+def test_a_network_within_its_share_does_not_rest() -> None:
+    turns = DatagramTurns(LIMITS)
+    for _ in range(2):
+        turns.put(b"x", HONEST, NOW)
+    for _ in range(2):
+        assert turns.get(NOW) == (b"x", HONEST)
+        turns.served(NOW, NOW + 1)
+
+
+def test_a_share_is_forgiven() -> None:
+    turns = DatagramTurns(LIMITS)
+    flooded(turns)
+    assert turns.get(NOW) is not None
+    turns.served(NOW, NOW + 1)
+    for _ in range(2):
+        assert turns.get(NOW + 1 + RESTS) == (b"x", FLOOD)
+        turns.served(NOW + 1 + RESTS, NOW + 2 + RESTS)
+
+
+def test_forged_addresses_that_fill_their_queue_rest_as_one_network() -> None:
+    known = ("192.0.2.2", 1)
+    turns = DatagramTurns(LIMITS, lambda address: address == known)
+    for number in range(LIMITS.queued_datagrams + 1):
+        turns.put(b"x", (f"203.0.{number // 256}.{number % 256}", 1), NOW)
+    assert turns.get(NOW) is not None
+    turns.served(NOW, NOW + 0.001)
+    assert turns.get(NOW + 0.001) is None
+    turns.put(b"known", known, NOW + 0.001)
+    assert turns.get(NOW + 0.001) == (b"known", known)
+    assert turns.get(NOW + 0.001 + RESTS * 0.001) is not None
+
+
+def test_when_to_look_again() -> None:
+    turns = DatagramTurns(LIMITS)
+    assert turns.next_turn(NOW) is None
+    turns.put(b"x", HONEST, NOW)
+    assert turns.next_turn(NOW) == NOW
+    served(turns)
+    assert turns.next_turn(NOW) is None
+    flooded(turns)
+    assert turns.next_turn(NOW) == NOW
+    assert turns.get(NOW) is not None
+    turns.served(NOW, NOW + 0.001)
+    assert turns.get(NOW + 0.001) is None
+    assert turns.next_turn(NOW + 0.001) == NOW + 0.001 + READ_AGAIN_S
+    turns.put(b"lost", FLOOD, NOW + 0.001)
+    assert turns.next_turn(NOW + 0.001) == NOW + 0.001 + READ_AGAIN_S
+    turns.put(b"x", HONEST, NOW + 0.001)
+    assert turns.next_turn(NOW + 0.001) == NOW + 0.001
+    now = NOW + HELD_S
+    served_at(turns, now)
+    assert turns.next_turn(now) is None
+
+
+def served_at(turns: DatagramTurns, now: float) -> None:
+    while turns.get(now) is not None:
+        pass
+
+
+def test_how_many_are_remembered_is_bounded() -> None:
+    turns = DatagramTurns(replace(LIMITS, queued_datagrams=4, waiting_per_association=1))
+    for port in range(1, 50):
+        for _ in range(2):
+            turns.put(b"x", ("203.0.113.66", port), NOW)
+        turns.get(NOW)
+    turns.put(b"forgotten", ("203.0.113.66", 1), NOW)
+    assert (b"forgotten", ("203.0.113.66", 1)) in iter(lambda: turns.get(NOW), None)
 
 
 @reaches(lost=15, full=10)
@@ -86,7 +202,7 @@ def test_what_waits_is_bounded_and_nothing_else_is_lost(
 ) -> None:
     turns = DatagramTurns(replace(LIMITS, queued_datagrams=20, waiting_per_association=4))
     for host, port in puts:
-        turns.put(b"x", (f"192.0.2.{host}", port))
+        turns.put(b"x", (f"192.0.2.{host}", port), NOW)
     order = served(turns)
     assert len(order) <= 20
     assert all(order.count(each) <= 4 for each in order)
@@ -99,7 +215,7 @@ def test_who_has_shaken_hands_and_who_has_not_have_every_other_turn() -> None:
     others = [(f"203.0.113.{number}", 1) for number in range(3)]
     turns = DatagramTurns(LIMITS, lambda address: address in known)
     for address in (*others, *known):
-        turns.put(b"x", address)
+        turns.put(b"x", address, NOW)
     assert len(turns) == 6
     expected = [each for two in zip(known, others, strict=True) for each in two]
     assert served(turns) == expected
@@ -108,8 +224,8 @@ def test_who_has_shaken_hands_and_who_has_not_have_every_other_turn() -> None:
 def test_a_flood_of_one_who_has_shaken_hands_keeps_nobody_else_out() -> None:
     turns = DatagramTurns(LIMITS, lambda address: address == FLOOD)
     for _ in range(4):
-        turns.put(b"x", FLOOD)
-    turns.put(b"hello", HONEST)
+        turns.put(b"x", FLOOD, NOW)
+    turns.put(b"hello", HONEST, NOW)
     assert served(turns) == [FLOOD, HONEST, FLOOD, FLOOD, FLOOD]
 
 
@@ -147,8 +263,8 @@ def test_a_socket_is_asked_to_keep_more_and_never_less() -> None:
 def test_who_has_shaken_hands_does_not_wait_for_forged_addresses() -> None:
     turns = DatagramTurns(LIMITS, lambda address: address == HONEST)
     for number in range(2 * LIMITS.queued_datagrams):
-        turns.put(b"x", (f"203.0.{number // 256}.{number % 256}", 1))
-    turns.put(b"honest", HONEST)
+        turns.put(b"x", (f"203.0.{number // 256}.{number % 256}", 1), NOW)
+    turns.put(b"honest", HONEST, NOW)
     order = served(turns)
     assert HONEST in order[:2]
     assert len(order) == LIMITS.queued_datagrams + 1

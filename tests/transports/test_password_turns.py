@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +14,12 @@ import pytest
 
 from est_core import Instant
 from est_transports.stores import passwords
-from est_transports.stores.passwords import PasswordBusy, PasswordChecks, hash_password
+from est_transports.stores.passwords import (
+    CHECKS_NICE,
+    PasswordBusy,
+    PasswordChecks,
+    hash_password,
+)
 from est_transports.trio_server import AUTHENTICATION_THREADS
 from tests.transports.ca_fakes import NOW
 
@@ -260,3 +267,17 @@ def test_a_check_that_takes_anothers_place_takes_its_turn_too(
     assert CountingPool.given == given  # else a flood would make them more and more
     assert len(desk.served()) == 8
     desk.end()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+def test_a_check_gives_way_to_what_else_its_process_does() -> None:
+    priorities: list[int] = []
+
+    def note(_user: str) -> str | None:
+        priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return None
+
+    ours = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert not PasswordChecks(at_once=1).check("u", "p", note)
+    assert priorities == [min(ours + CHECKS_NICE, 19)]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == ours

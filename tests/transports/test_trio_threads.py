@@ -10,9 +10,10 @@ import trio
 import trio.testing
 
 from est_core import Decision, Fail, Pend
-from est_transports.trio_threads import ask_in_thread
+from est_transports.trio_threads import QuestionThreads
 
 ANSWER = Pend(retry_after_s=60)
+PEER, HOME = "203.0.113.66:1", "192.0.2.1:1"
 
 
 class Waiter:
@@ -31,10 +32,11 @@ class Waiter:
 
 def answered(consult: Callable[[], Decision]) -> Decision:
     async def ask() -> Decision:
-        waiter, limiter = Waiter(), trio.CapacityLimiter(1)
-        await ask_in_thread(consult, waiter.decide, limiter)
+        waiter = Waiter()
+        threads: QuestionThreads[Decision] = QuestionThreads(1)
+        await threads.ask(consult, waiter.decide, PEER)
         await waiter.decided.wait()
-        assert limiter.borrowed_tokens == 0
+        assert threads.busy == 0
         assert waiter.thread == threading.get_ident()
         (decision,) = waiter.decisions
         return decision
@@ -65,27 +67,54 @@ def test_whatever_is_raised_in_the_thread_is_a_failure_and_does_not_end_the_loop
 
 def test_no_more_threads_than_the_limit_and_who_waits_for_one_can_be_cancelled() -> None:
     async def ask() -> None:
-        held, limiter = threading.Event(), trio.CapacityLimiter(1)
+        held = threading.Event()
+        threads: QuestionThreads[Decision] = QuestionThreads(1)
         first, second, third = Waiter(), Waiter(), Waiter()
 
         def consult() -> Decision:
             held.wait(10)
             return ANSWER
 
-        await ask_in_thread(consult, first.decide, limiter)
+        await threads.ask(consult, first.decide, PEER)
         with trio.CancelScope() as scope:
             scope.cancel()
-            await ask_in_thread(consult, second.decide, limiter)
+            await threads.ask(consult, second.decide, PEER)
         assert scope.cancelled_caught
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask_in_thread, consult, third.decide, limiter)
+            nursery.start_soon(threads.ask, consult, third.decide, PEER)
             await trio.testing.wait_all_tasks_blocked()
-            assert limiter.borrowed_tokens == 1
+            assert threads.busy == 1
             held.set()
         await third.decided.wait()
         assert first.decisions == third.decisions == [ANSWER]
         assert second.decisions == []
-        assert limiter.borrowed_tokens == 0
+        assert threads.busy == 0
+
+    trio.run(ask)
+
+
+def test_who_asks_for_one_thing_does_not_wait_for_all_that_another_asked() -> None:
+    async def ask() -> None:
+        held = threading.Event()
+        threads: QuestionThreads[Decision] = QuestionThreads(4)
+        home, rest = Waiter(), [Waiter() for _ in range(5)]
+
+        def wait() -> Decision:
+            held.wait(10)
+            return ANSWER
+
+        async with trio.open_nursery() as nursery:
+            for each in rest:
+                nursery.start_soon(threads.ask, wait, each.decide, PEER)
+            await trio.testing.wait_all_tasks_blocked()
+            assert threads.busy == 3  # the fourth is for others
+            await threads.ask(lambda: ANSWER, home.decide, HOME)
+            await home.decided.wait()
+            assert [each.decisions for each in rest] == [[]] * 5
+            held.set()
+            for each in rest:
+                await each.decided.wait()
+        assert threads.busy == 0
 
     trio.run(ask)
 
@@ -101,7 +130,8 @@ def test_an_answer_after_the_end_of_the_loop_is_dropped(capfd: pytest.CaptureFix
 
     async def ask() -> None:
         waiters.append(Waiter())
-        await ask_in_thread(consult, waiters[0].decide, trio.CapacityLimiter(1))
+        threads: QuestionThreads[Decision] = QuestionThreads(1)
+        await threads.ask(consult, waiters[0].decide, PEER)
 
     trio.run(ask)
     held.set()

@@ -1,0 +1,124 @@
+"""Threads of which networks have turns."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import CancelledError, Future
+from functools import partial
+
+import pytest
+
+from est_transports.fair_pool import FairPool
+
+FLOOD, HOME = "203.0.113.66:1", "192.0.2.1:1"
+PATIENCE_S = 30.0
+
+
+class Gate:
+    """Work that is held until it is let go."""
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+        self.begun = threading.Semaphore(0)
+        self.order: list[str] = []
+
+    def work(self, name: str) -> str:
+        self.order.append(name)
+        self.begun.release()
+        assert self._open.wait(PATIENCE_S)
+        return name
+
+    def wait_for_one(self) -> None:
+        assert self.begun.acquire(timeout=PATIENCE_S)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+def test_others_have_their_turn_before_the_rest_of_a_flood() -> None:
+    pool: FairPool[str] = FairPool(1, "test")
+    gate = Gate()
+    futures = [pool.submit(partial(gate.work, f"flood {n}"), FLOOD) for n in range(3)]
+    gate.wait_for_one()
+    futures.append(pool.submit(lambda: gate.work("home"), HOME))
+    gate.open()
+    assert [future.result(PATIENCE_S) for future in futures] == [
+        *("flood 0", "flood 1", "flood 2"),
+        "home",
+    ]
+    assert gate.order.index("home") < gate.order.index("flood 2")
+
+
+def test_a_flood_that_waits_leaves_a_thread_to_others_and_is_done_in_the_end() -> None:
+    pool: FairPool[str] = FairPool(4, "test")
+    gate = Gate()
+    futures = [pool.submit(lambda: gate.work("flood"), FLOOD) for _ in range(5)]
+    for _ in range(3):
+        gate.wait_for_one()
+    assert pool.submit(lambda: "home", HOME).result(PATIENCE_S) == "home"
+    assert gate.order == ["flood"] * 3
+    gate.open()
+    assert [future.result(PATIENCE_S) for future in futures] == ["flood"] * 5
+
+
+def test_what_is_raised_is_the_callers() -> None:
+    pool: FairPool[str] = FairPool(1, "test")
+
+    def broken() -> str:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        pool.submit(broken, FLOOD).result(PATIENCE_S)
+    assert pool.submit(lambda: "on", FLOOD).result(PATIENCE_S) == "on"
+
+
+def test_what_has_not_begun_can_be_cancelled() -> None:
+    pool: FairPool[str] = FairPool(1, "test")
+    gate = Gate()
+    first = pool.submit(lambda: gate.work("first"), FLOOD)
+    gate.wait_for_one()
+    second = pool.submit(lambda: gate.work("second"), FLOOD)
+    assert second.cancel()
+    third = pool.submit(lambda: gate.work("third"), FLOOD)
+    gate.open()
+    assert third.result(PATIENCE_S) == "third"
+    assert first.result(PATIENCE_S) == "first"
+    assert gate.order == ["first", "third"]
+
+
+def test_the_end_cancels_what_has_not_begun_and_takes_nothing_more() -> None:
+    pool: FairPool[str] = FairPool(1, "test")
+    gate = Gate()
+    futures: list[Future[str]] = [pool.submit(lambda: gate.work("x"), FLOOD) for _ in range(4)]
+    gate.wait_for_one()
+    pool.shutdown()
+    gate.open()
+    assert futures[0].result(PATIENCE_S) == "x"
+    for future in futures[1:]:
+        with pytest.raises(CancelledError):
+            future.result(PATIENCE_S)
+    with pytest.raises(RuntimeError):
+        pool.submit(lambda: "late", HOME)
+
+
+def test_without_a_thread_to_be_had_a_busy_one_does_it_and_else_it_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool: FairPool[str] = FairPool(2, "test")
+
+    def no_thread(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError):
+            pool.submit(lambda: "nobody does it", FLOOD)
+    gate = Gate()
+    first = pool.submit(lambda: gate.work("first"), HOME)
+    gate.wait_for_one()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        second = pool.submit(lambda: "second", FLOOD)
+    gate.open()
+    assert first.result(PATIENCE_S) == "first"
+    assert second.result(PATIENCE_S) == "second"

@@ -1,0 +1,108 @@
+"""Whose handshake is next, and how often one may begin."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from est_transports.handshake_turns import FIRST_STEP_EVERY, HandshakeTurns
+from tests.reached import reached, reaches
+
+FLOOD, HOME = "203.0.113.66", "192.0.2.1"
+
+
+def order(turns: HandshakeTurns[str], most: int = 1000) -> list[str | None]:
+    """Return whose turn it was, turn by turn, until it is over."""
+    had: list[str | None] = []
+    while not turns.is_over:
+        had.append(turns.next())
+        assert len(had) <= most
+    return had
+
+
+def waiting(*items: tuple[str, str, bool]) -> HandshakeTurns[str]:
+    turns: HandshakeTurns[str] = HandshakeTurns()
+    assert turns.take(begun=True)  # somebody is at it
+    for item, network, begun in items:
+        assert not turns.take(begun=begun)
+        turns.put(item, network, begun=begun)
+    return turns
+
+
+def names(had: list[str | None]) -> list[str]:
+    return [each for each in had if each is not None]
+
+
+def test_networks_have_turns() -> None:
+    turns = waiting(("1", FLOOD, False), ("2", FLOOD, False), ("home", HOME, False))
+    assert names(order(turns))[:2] == ["2", "home"]
+
+
+def test_of_one_network_the_newest_is_first() -> None:
+    turns = waiting(("old", FLOOD, True), ("new", FLOOD, True))
+    assert names(order(turns)) == ["new", "old"]
+
+
+def test_a_handshake_begins_in_every_third_turn_and_the_others_are_for_those_that_have() -> None:
+    first = [(f"first {number}", FLOOD, False) for number in range(3)]
+    begun = [(f"begun {number}", FLOOD, True) for number in range(4)]
+    had = order(waiting(*first, *begun))
+    assert had[:7] == [
+        *("first 2", "begun 3", "begun 2"),
+        *("first 1", "begun 1", "begun 0"),
+        "first 0",
+    ]
+    assert names(had[7:]) == []
+
+
+def test_turns_in_which_nobody_may_begin_are_empty_and_few() -> None:
+    had = order(waiting(("1", FLOOD, False), ("2", FLOOD, False)))
+    assert had[0] == "2"
+    assert had.index("1") == FIRST_STEP_EVERY
+    assert len(had) <= 2 * FIRST_STEP_EVERY + 1
+
+
+def test_alone_a_handshake_does_not_wait() -> None:
+    turns: HandshakeTurns[str] = HandshakeTurns()
+    assert turns.is_over
+    assert turns.take(begun=False)
+    assert not turns.is_over
+    assert names(order(turns)) == []
+    assert turns.take(begun=False)
+
+
+def test_the_second_that_begins_waits_and_one_that_has_begun_does_not() -> None:
+    turns: HandshakeTurns[str] = HandshakeTurns()
+    assert turns.take(begun=False)
+    assert turns.next() is None
+    assert not turns.take(begun=False)
+    assert turns.take(begun=True)
+    assert not turns.take(begun=True)  # one in a turn
+
+
+def test_who_ended_while_he_waited_has_no_turn() -> None:
+    turns = waiting(("gone", FLOOD, False), ("here", FLOOD, False), ("gone", HOME, True))
+    turns.discard("gone", FLOOD, begun=False)
+    turns.discard("gone", HOME, begun=True)
+    turns.discard("never was", HOME, begun=True)
+    assert names(order(turns)) == ["here"]
+
+
+STEPS = st.tuples(st.sampled_from([FLOOD, HOME]), st.booleans())
+
+
+@reaches(beginners=40, others=40)
+@given(st.lists(STEPS, max_size=60))
+def test_everybody_has_one_turn_and_beginners_keep_their_distance(
+    steps: list[tuple[str, bool]],
+) -> None:
+    items = [(str(number), *step) for number, step in enumerate(steps)]
+    had = order(waiting(*items))
+    assert sorted(names(had)) == sorted(item for item, _, _ in items)
+    beginners = {item for item, _, begun in items if not begun}
+    at = [turn for turn, item in enumerate(had) if item in beginners]
+    gaps = [later - sooner for sooner, later in pairwise(at)]
+    assert all(gap >= FIRST_STEP_EVERY for gap in gaps)
+    reached(*(["beginners"] if gaps else []), *(["others"] if len(beginners) < len(items) else []))
