@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from est_transports.cli import group
@@ -50,6 +52,17 @@ def test_the_server_gets_a_new_certificate_and_key_and_the_ca_stays(
     assert (ca / "server-key.pem").stat().st_mode & 0o777 == 0o600
     assert (ca / "ca.pem").read_bytes() == root
     assert printed_serial(after.serial_number) in est("certs", "list", ca).stdout
+
+
+def test_what_is_new_is_told_to_a_program(ca: Path) -> None:
+    done = est("init", ca, "--renew-server", "--json")
+    assert done.exit_code == 0, done.stderr
+    after = server_certificate(ca)
+    assert json.loads(done.stdout) == {
+        "hosts": ["192.0.2.1", "est.example"],
+        "not_after": f"{after.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+        "sha256": after.fingerprint(hashes.SHA256()).hex(":").upper(),
+    }
 
 
 def test_nothing_is_replaced_where_something_is_wrong(ca: Path, tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_a_client_that_reads_late_gets_the_whole_answer() -> None:
 
 
 def test_a_silent_connection_keeps_its_thread_while_nobody_waits() -> None:
-    config = service(timeouts=type(SHORT)(head_s=60))
+    config = service(timeouts=type(SHORT)(head_s=600))
     with running(config=config, threads=1, clock=hurried(20)) as est:
         silent = est.connect().shake_hands()
         later = hurried(20)
