@@ -199,7 +199,7 @@ def test_a_key_in_an_unusual_form_is_found_in_the_answer_all_the_same() -> None:
     assert isinstance(exchange.result, Enrolled)
 
 
-@pytest.mark.req("EST-290", "EST-277")
+@pytest.mark.req("EST-290")
 @pytest.mark.parametrize(
     ("operation", "der"),
     [

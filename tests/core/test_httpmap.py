@@ -513,6 +513,9 @@ def test_a_request_written_is_read_back() -> None:
         text = b"".join(body.splitlines())
         assert base64.b64decode(text, validate=True) == request.payload
         assert head.values(b"host") == (b"est.example:8443",)
+        kept = (b"application/pkcs10",) if posts else ()
+        assert head.values(b"content-type") == kept
+        assert head.values(b"content-transfer-encoding") == ((b"base64",) if posts else ())
 
 
 @pytest.mark.req("EST-001")
@@ -631,8 +634,9 @@ def test_a_401_may_name_no_scheme_and_say_why_in_words(
 
 @pytest.mark.req("EST-013", "EST-276", "EST-277", "EST-116")
 @pytest.mark.parametrize("status", [100, 201, 203, 204, 206, 300, 303, 304, 404, 418, 423, 599])
-def test_no_other_status_is_a_success(status: int, now: Instant) -> None:
-    head = answer(status, (b"content-type", b"application/pkcs7-mime"))
+@pytest.mark.parametrize("content_type", [b"application/pkcs7-mime", b"text/plain"])
+def test_no_other_status_is_a_success(status: int, content_type: bytes, now: Instant) -> None:
+    head = answer(status, (b"content-type", content_type))
     response = read_back(head, b"MAA=", now)
     assert response.outcome is Outcome.FAULT
     assert response.status == status

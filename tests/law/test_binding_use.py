@@ -30,6 +30,12 @@ def test_the_binding_of_a_channel_is_read_for_linking_alone() -> None:
     assert {source.name for source in ALL if "binding" in attributes_of(source)} == set(READERS)
 
 
+@pytest.mark.req("CB-022")
+def test_nothing_reads_or_sends_early_data() -> None:
+    """OpenSSL takes and sends none unless it is told to. RFC 8446 8: it can be replayed."""
+    assert [source.name for source in ALL if "early_data" in source.text] == []
+
+
 @pytest.mark.req("CB-016")
 def test_keying_material_is_exported_for_the_binding_alone() -> None:
     exporting = {source.name for source in ALL if "export_keying_material" in attributes_of(source)}

@@ -398,7 +398,7 @@ def test_without_trust_anchors_nobody_is_spoken_to() -> None:
 # Later
 
 
-@pytest.mark.req("COAPS-056", "COAPS-057", "COAPS-058", "COAPS-060")
+@pytest.mark.req("COAPS-056", "COAPS-057", "COAPS-058")
 def test_a_pending_request_is_sent_again_as_it_was_on_the_same_association() -> None:
     registry, world = Registry(pending=2), World()
     world.serve(registry)

@@ -189,6 +189,7 @@ def test_the_blocks_of_rfc_9148_b1_are_read_and_written(number: int, option: str
     assert encode(message) == datagram
 
 
+@pytest.mark.req("COAPS-041")
 def test_the_request_of_rfc_9148_b1_is_read() -> None:
     message = read(
         bytes.fromhex("4101 0001 9a 3b") + b"example.com" + bytes.fromhex("42 237d 43")

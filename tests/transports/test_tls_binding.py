@@ -45,6 +45,21 @@ def test_tls_unique_differs_from_connection_to_connection() -> None:
     assert None not in seen
 
 
+@pytest.mark.req("CB-003")
+def test_tls_unique_of_a_resumed_session_is_another() -> None:
+    server = a_server(resumption=True)
+    first = RawClient(server, raw_context(V12))
+    first.shake_hands()
+    before = first.engine.channel().binding
+    second = RawClient(server, first.context, session=first.finish())
+    second.shake_hands()
+    channel = second.engine.channel()
+    assert channel.resumed
+    assert before is not None
+    assert channel.binding is not None
+    assert channel.binding != before
+
+
 @pytest.mark.req("CB-001", "CB-002", "CB-004")
 def test_tls_unique_is_the_clients_finished_message() -> None:
     raw = RawClient(a_server(), raw_context(V12))
