@@ -2,11 +2,12 @@
 
 The parent imports and collects everything once and never starts a thread, so that it may fork.
 A child exchanges the code of one function, runs the tests that reach the changed line, and ends at
-the first that fails. Quick tests come first, and among them those of files that noticed other
-mutants of the module. What outlives its time counts as noticed: a loop without end is seen by
-whoever waits for it. That time is the processor's, so that a busy machine changes nothing; the
-clock judges only who waits for something else. What is known is kept in a file after every mutant,
-by a key that changes when the function does; so a run can be stopped and taken up again.
+the first that fails. New tests come first, then the quick ones, and among them those of files that
+noticed other mutants of the module. What outlives its time counts as noticed: a loop without end
+is seen by whoever waits for it. That time is the processor's, so that a busy machine changes
+nothing; the clock judges only who waits for something else. What is known is kept in a file after
+every mutant, by a key that changes when the function does; so a run can be stopped and taken up
+again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,8 @@ class Mutation:
         replacement.forget()
         deadline = time.monotonic() + self.options.seconds
         try:
-            self._try_all(_Items(session.items, reach, self.options.budget_s), deadline)
+            new = {item.nodeid for item in unknown}
+            self._try_all(_Items(session.items, reach, self.options.budget_s, new), deadline)
         except KeyboardInterrupt:
             print("\ninterrupted; what is known is kept")
         return True
@@ -136,10 +138,13 @@ class _Module:
 class _Items:
     """The collected tests, found by what they reach."""
 
-    def __init__(self, items: Iterable[pytest.Item], reach: Reach, budget_s: float) -> None:
+    def __init__(
+        self, items: Iterable[pytest.Item], reach: Reach, budget_s: float, new: Set[str]
+    ) -> None:
         self._by_name = {item.nodeid: item for item in items}
         self._reach = reach
         self._budget_s = budget_s
+        self._new = new
         self._noticed: Counter[tuple[Path, str]] = Counter()
 
     def noticed(self, mutant: Mutant, test: str) -> None:
@@ -152,16 +157,17 @@ class _Items:
         found = [(self._order(mutant, name), name) for name in names if name in self._by_name]
         chosen: list[pytest.Item] = []
         spent = 0.0
-        for (_, _, seconds), name in sorted(found):
+        for (*_, seconds), name in sorted(found):
             spent += seconds
             if spent > self._budget_s and chosen:
                 break
             chosen.append(self._by_name[name])
         return chosen
 
-    def _order(self, mutant: Mutant, name: str) -> tuple[bool, int, float]:
+    def _order(self, mutant: Mutant, name: str) -> tuple[bool, bool, int, float]:
         seconds = self._reach.seconds.get(name, 0.0)
-        return seconds > _QUICK_S, -self._noticed[mutant.path, file_of(name)], seconds
+        noticed = self._noticed[mutant.path, file_of(name)]
+        return name not in self._new, seconds > _QUICK_S, -noticed, seconds
 
 
 def _file(test: str) -> str:
