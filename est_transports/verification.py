@@ -229,7 +229,7 @@ class PeerVerifier:
 
     def _classify(self, verified: tuple[x509.Certificate, ...], problems: list[str]) -> TrustClass:
         for anchors, trust_class in self._classes:
-            if anchors and any(_known_key(each) in anchors for each in reversed(verified)):
+            if any(_known_key(each) in anchors for each in reversed(verified)):
                 return trust_class
         problems.append(NO_ANCHOR)
         return TrustClass.FAILED

@@ -30,6 +30,7 @@ from tests.pki import (
     Subject,
     common_name,
     pki,
+    self_signed,
     signed_with_sha1,
     weak_rsa_key,
 )
@@ -164,6 +165,47 @@ def test_the_signature_on_an_anchor_counts_for_nothing_and_its_key_does(wire: st
         entity = flawed(kind).issue(Subject(name="device-1"))
         trust = TrustAnchors(explicit=(flawed(kind).certificate,))
         assert judged(wire, entity, trust)[0] is expected
+
+
+@both_wires
+@pytest.mark.req("EST-061")
+def test_an_anchor_that_has_ended_verifies_nobody(wire: str) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = Subject(name="Ended", ca=True, eku=None, key=key, not_after=YESTERDAY,
+                      not_before=YESTERDAY - timedelta(days=1))  # fmt: skip
+    ended = self_signed(subject).certificate
+    trust_class, failure = judged(
+        wire,
+        Authority("Ended", key=key).issue(Subject(name="device-1")),
+        TrustAnchors(explicit=(ended,)),
+    )
+    assert trust_class is TrustClass.FAILED
+    assert "expired" in failure
+
+
+@both_wires
+def test_the_signature_on_a_pinned_certificate_counts_for_nothing(wire: str) -> None:
+    entity = self_signed(Subject(name="device-1"))
+    pinned = signed_with_sha1(entity, Authority("device-1", key=entity.key))
+    trust = TrustAnchors(implicit=(pinned.certificate,))
+    assert judged(wire, pinned, trust) == (TrustClass.IMPLICIT, "")
+
+
+@both_wires
+def test_a_ca_above_needs_no_digital_signature(wire: str) -> None:
+    """Its key signs certificates and no handshake. RFC 5280 4.2.1.3."""
+    usage = x509.KeyUsage(
+        digital_signature=False, content_commitment=False, key_encipherment=False,
+        data_encipherment=False, key_agreement=False, key_cert_sign=True, crl_sign=True,
+        encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+    certificate = pki().ca.issue(
+        Subject(name="Signs", ca=True, eku=None, digital_signature=None, extra=(usage,))
+    )
+    between = Authority("Signs", pki().ca, key=certificate.key)
+    between.certificate = certificate.certificate
+    entity = between.issue(Subject(name="device-1"))
+    assert judged(wire, entity, below_ca()) == (TrustClass.EXPLICIT, "")
 
 
 # --- How long a path may be ---------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -14,6 +15,7 @@ from OpenSSL import SSL, crypto
 from est_core import LocalProtocolError
 from est_core.channel import TrustClass
 from est_transports.flaws import Purpose
+from est_transports.path_problems import NO_ANCHOR
 from est_transports.trust import TrustAnchors
 from est_transports.verification import (
     CA_NAMES_BYTES,
@@ -22,7 +24,7 @@ from est_transports.verification import (
     ca_names,
     fill_store,
 )
-from tests.odd_certificates import BAD_EXTENSIONS, with_extension
+from tests.odd_certificates import BAD_EXTENSIONS, element, rebuilt, with_extension
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, Authority, pki
 from tests.transports.tls_pair import a_client, a_server, anchors
 
@@ -33,6 +35,10 @@ def test_a_record_has_each_problem_once_and_not_more_than_a_handful() -> None:
         for number in range(12):
             record.note(f"problem {number}")
     assert record.problems == [f"problem {number}" for number in range(8)]
+    twice = VerificationRecord()
+    for problem in ("expired", "expired", "revoked", "expired"):
+        twice.note(problem)
+    assert twice.problems == ["expired", "revoked"]
 
 
 # --- Connections of a context --------------------------------------------------------------------
@@ -88,6 +94,47 @@ def test_a_certificate_is_asked_for_and_demanded_only_where_it_is_required() -> 
             assert (facts.trust_class, facts.chain) == (TrustClass.NONE, ())
 
 
+class Told:
+    """A connection of which OpenSSL tells this much, and that nothing was wrong."""
+
+    def __init__(self, sent: x509.Certificate, verified: list[x509.Certificate] | None) -> None:
+        self.sent = crypto.X509.from_cryptography(sent)
+        self.verified = verified
+
+    def get_app_data(self) -> VerificationRecord:
+        return VerificationRecord()
+
+    def get_peer_certificate(self) -> crypto.X509:
+        return self.sent
+
+    def get_peer_cert_chain(self) -> list[crypto.X509]:
+        return [self.sent]
+
+    def get_verified_chain(self) -> list[crypto.X509] | None:
+        path = self.verified
+        return None if path is None else [crypto.X509.from_cryptography(each) for each in path]
+
+
+@pytest.mark.parametrize("path", ["none", "empty", "of another CA", "cut short"])
+@pytest.mark.req("EST-061")
+def test_a_path_that_ends_in_no_anchor_of_ours_proves_nothing(path: str) -> None:
+    """OpenSSL tells of none such; what it tells is not taken for granted."""
+    client, rogue = pki().client.certificate, pki().rogue_client.certificate
+    told = {
+        "none": (client, None),
+        "empty": (client, []),
+        "of another CA": (rogue, [rogue, pki().rogue.certificate]),
+        "cut short": (client, [client]),
+    }
+    connection: Any = Told(*told[path])
+    verifier = PeerVerifier(anchors(), Purpose.TLS_CLIENT, tolerant=True)
+    facts = verifier.facts(connection, resumed=False)
+    assert facts.trust_class is TrustClass.FAILED
+    assert facts.failure == NO_ANCHOR
+    whole: Any = Told(client, [client, pki().ca.certificate])
+    assert verifier.facts(whole, resumed=False).trust_class is TrustClass.EXPLICIT
+
+
 # --- Stores of anchors ---------------------------------------------------------------------------
 
 
@@ -137,6 +184,20 @@ def test_an_anchor_that_cannot_be_read_is_left_out_with_a_word_in_the_log(
         assert "CN=Test Manufacturer CA is left out: extension 2.5.29.18 cannot be read" in line
         assert verifies(pki().client.certificate, trust)
         assert not verifies(pki().manufacturer_client.certificate, trust)
+
+
+def test_an_anchor_that_openssl_cannot_read_is_left_out_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """`cryptography` reads a name in a VisibleString, and OpenSSL does not."""
+    name = element(0x30, element(0x31, element(0x30, b"\x06\x03\x55\x04\x03", b"\x1a\x01x")))
+    odd = x509.load_der_x509_certificate(
+        rebuilt(pki().manufacturer.certificate, pki().manufacturer, subject=name)
+    )
+    caplog.set_level(logging.WARNING, "est_transports")
+    trust = TrustAnchors(explicit=(odd, pki().ca.certificate))
+    assert verifies(pki().client.certificate, trust)
+    assert "CN=x is left out: OpenSSL cannot read it" in caplog.text
 
 
 # --- Names in a CertificateRequest ---------------------------------------------------------------
