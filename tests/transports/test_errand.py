@@ -402,6 +402,7 @@ def test_a_client_that_was_told_nothing_trusts_follows_and_tells_nothing() -> No
 
 @pytest.mark.parametrize("name", ["connect_s", "handshake_s", "response_s"])
 def test_timeouts_are_positive(name: str) -> None:
+    assert getattr(ClientTimeouts(**{name: 0.5}), name) == 0.5
     with pytest.raises(LocalProtocolError, match=name):
         ClientTimeouts(**{name: 0.0})
 

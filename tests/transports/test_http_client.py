@@ -95,6 +95,7 @@ def test_it_does_not_serve_whoever_wants_an_older_version_of_tls() -> None:
     assert not kept(TlsVersion.TLS_1_3).fits(older, NOW)
     assert kept(TlsVersion.TLS_1_2).fits(older, NOW)
     assert kept(TlsVersion.TLS_1_2).fits(newer, NOW)
+    assert kept(TlsVersion.TLS_1_3).fits(newer, NOW)
 
 
 @pytest.mark.req("CB-018")
@@ -119,6 +120,8 @@ def test_it_does_not_serve_a_post_after_another_answer_than_200() -> None:
     post = replace(WANTED, idempotent=False)
     assert not kept().fits(post, NOW)
     assert kept(status=b"200 OK").fits(post, NOW)
+    fresh = HttpLink(WANTED, replace(reached(), binding=None), client_config())
+    assert fresh.fits(post, NOW)
 
 
 def opened(*, provisional: bool = False) -> HttpLink:
