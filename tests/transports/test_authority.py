@@ -251,6 +251,8 @@ def test_the_kind_of_key_is_told_with_what_is_asked_for_and_not_enforced() -> No
     assert told(None, CSRAttrsPurpose.ENFORCE) == (usual,)
     assert told(LABEL, CSRAttrsPurpose.ANSWER) == (p384,), "there is a kind of key already"
     assert told(Label("free"), CSRAttrsPurpose.ANSWER) == (usual,)
+    subject = authority(key_types={None: p256})
+    assert told(None, CSRAttrsPurpose.ANSWER) == (p256,), "with nothing else to ask for"
 
 
 def test_there_may_be_no_csr_attributes() -> None:

@@ -774,6 +774,14 @@ def test_a_profile_that_is_no_policy_cannot_be_made(changes: dict[str, Any]) -> 
         replace(DEFAULT, **changes)
 
 
+def test_the_kind_of_key_is_told_where_there_is_one() -> None:
+    some = frozenset({KeyKind.P384, KeyKind.RSA})
+    assert replace(DEFAULT, key_kinds=some).key_type() is None
+    told = [replace(DEFAULT, key_kinds=frozenset({kind})).key_type() for kind in KeyKind]
+    assert None not in told
+    assert len(set(told)) == len(KeyKind)
+
+
 def test_a_profile_may_be_as_narrow_as_it_makes_sense() -> None:
     narrow = replace(DEFAULT, validity_days=1, names_max=1)
     assert judge(request(dns("a.example")), narrow).validity_days == 1
