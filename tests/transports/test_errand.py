@@ -451,6 +451,15 @@ def test_a_new_errand_goes_on_where_the_exchange_was_told_already() -> None:
     assert isinstance(Errand(exchange, CONFIG, at).next_step(at), Connect)
 
 
+def test_a_new_errand_for_an_exchange_that_is_over_has_its_result() -> None:
+    link = FakeLink()
+    exchange = session().cacerts()
+    errand = asked(exchange, link)
+    answered(errand, link, CACERTS)
+    result = step(errand, CACertsReceived)
+    assert Errand(exchange, CONFIG, NOW).next_step(NOW) == result == exchange.result
+
+
 def test_the_same_errand_goes_on_where_it_is_told() -> None:
     _, errand, at = put_off()
     errand.handle_timeout(NOW)
