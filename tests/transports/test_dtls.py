@@ -42,7 +42,6 @@ from tests.pki import (
     signed_with_sha1,
 )
 from tests.reached import reached, reaches, refusals
-from tests.transports.client_hello import client_hello
 from tests.transports.dtls_pair import (
     DtlsPair,
     a_dtls_client,
@@ -93,7 +92,7 @@ def server_failure(two: DtlsPair) -> TlsError:
     return caught.value
 
 
-@pytest.mark.req("COAPS-013", "COAPS-014", "COAPS-015", "COAPS-017", "COAPS-023")
+@pytest.mark.req("COAPS-013", "COAPS-017", "COAPS-023")
 def test_two_ends_meet_with_the_mandatory_suite_and_extended_master_secret() -> None:
     two = dtls_connected(CLIENT, SERVER)
     for engine in (two.client, two.server):
@@ -257,51 +256,6 @@ def test_without_the_means_to_refuse_sha_1_there_is_no_dtls(
 @pytest.mark.req("COAPS-013", "COAPS-022")
 def test_other_suites_are_refused(suites: bytes) -> None:
     two = dtls_pair(raw_client(suites + b":@SECLEVEL=0", entity=pki().client), SERVER)
-    assert server_failure(two).code == "tls/no-shared-cipher"
-
-
-MANDATORY = 0xC0AE  # TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8
-ECDHE_ECDSA_WITH_AES_128 = {MANDATORY, 0xC0AC, 0xC02B}
-RENEGOTIATION_INFO = 0x00FF  # no suite: RFC 5746 3.3
-PSK_WITH_AES_128_CCM_8 = 0xC0A8
-POINT_FORMATS = 11
-SECP256R1 = 23
-RAW_KEYS = {19, 20}
-"""client_certificate_type and server_certificate_type: RFC 7250 3."""
-
-
-@pytest.mark.req("COAPS-013", "COAPS-014", "COAPS-015", "COAPS-021", "COAPS-022")
-def test_a_client_offers_certificates_and_no_raw_or_shared_keys() -> None:
-    client = DtlsEngine(CLIENT)
-    client.handshake()
-    (first,) = client.outgoing()
-    hello = client_hello(first)
-    assert set(hello.suites) - {RENEGOTIATION_INFO} == ECDHE_ECDSA_WITH_AES_128
-    assert not hello.extensions.keys() & RAW_KEYS
-    assert SECP256R1 in hello.groups
-    assert 0 in hello.extensions[POINT_FORMATS][1:], "uncompressed"
-
-
-@pytest.mark.req("COAPS-014")
-def test_a_client_that_knows_no_curve_but_secp256r1_is_served() -> None:
-    client = raw_client(entity=pki().client)
-    client.openssl.set_tmp_ecdh(ec.SECP256R1())
-    two = dtls_connected(client, SERVER)
-    assert two.server._connection.get_group_name() == "secp256r1"
-
-
-@pytest.mark.req("COAPS-021")
-def test_a_server_takes_no_client_that_has_a_shared_key_alone() -> None:
-    two = dtls_pair(CLIENT, SERVER)
-
-    def offer_psk(datagram: bytes) -> bytes:
-        if datagram[0] != 22 or datagram[13] != 1:  # no ClientHello
-            return datagram
-        hello = client_hello(datagram)
-        psk = PSK_WITH_AES_128_CCM_8.to_bytes(2, "big") * len(hello.suites)
-        return datagram[: hello.suites_at] + psk + datagram[hello.suites_at + len(psk) :]
-
-    two.through = offer_psk
     assert server_failure(two).code == "tls/no-shared-cipher"
 
 
