@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_transports.datagram_turns import (
-    HELD_S,
+    HELD_AFTER,
     KERNEL_BYTES,
+    OVER_S,
     READ_AGAIN_S,
     RESTS,
     DatagramTurns,
@@ -90,15 +91,32 @@ def flooded(turns: DatagramTurns, address: Address = FLOOD, now: float = NOW) ->
         turns.put(b"x", address, now)
 
 
-def test_nothing_is_taken_for_a_while_of_who_sent_too_much() -> None:
+def test_nothing_is_taken_for_a_while_of_who_sent_far_too_much() -> None:
     turns = DatagramTurns(LIMITS)
-    flooded(turns)
-    served(turns)
-    turns.put(b"too early", FLOOD, NOW + HELD_S / 2)
-    assert turns.get(NOW + HELD_S / 2) is None
-    assert turns.lost == 2
-    turns.put(b"later", FLOOD, NOW + HELD_S)
-    assert turns.get(NOW + HELD_S) == (b"later", FLOOD)
+    for _ in range(HELD_AFTER):
+        flooded(turns)
+        served(turns)
+    turns.put(b"too early", FLOOD, NOW + OVER_S / 2)
+    assert turns.get(NOW + OVER_S / 2) is None
+    assert turns.lost == HELD_AFTER + 1
+    turns.put(b"later", FLOOD, NOW + OVER_S)
+    assert turns.get(NOW + OVER_S) == (b"later", FLOOD)
+
+
+def test_a_few_datagrams_too_many_do_not_silence_an_association() -> None:
+    """Anybody can send them in the name of somebody else."""
+    turns = DatagramTurns(LIMITS)
+    for _ in range(HELD_AFTER - 1):
+        flooded(turns)
+        served(turns)
+    turns.put(b"honest", FLOOD, NOW)
+    assert turns.get(NOW) == (b"honest", FLOOD)
+    for number in range(HELD_AFTER):  # and they are not added up for ever
+        now = NOW + OVER_S * (number + 1)
+        flooded(turns, now=now)
+        served_at(turns, now)
+    turns.put(b"honest", FLOOD, now)
+    assert turns.get(now) == (b"honest", FLOOD)
 
 
 def test_who_sent_too_much_does_not_keep_out_others_behind_his_address() -> None:
@@ -168,11 +186,13 @@ def test_when_to_look_again() -> None:
     turns.served(NOW, NOW + 0.001)
     assert turns.get(NOW + 0.001) is None
     assert turns.next_turn(NOW + 0.001) == NOW + 0.001 + READ_AGAIN_S
-    turns.put(b"lost", FLOOD, NOW + 0.001)
+    for _ in range(LIMITS.waiting_per_association):
+        turns.put(b"lost, or waits as the others do", FLOOD, NOW + 0.001)
+        assert turns.get(NOW + 0.001) is None
     assert turns.next_turn(NOW + 0.001) == NOW + 0.001 + READ_AGAIN_S
     turns.put(b"x", HONEST, NOW + 0.001)
     assert turns.next_turn(NOW + 0.001) == NOW + 0.001
-    now = NOW + HELD_S
+    now = NOW + 0.001 + OVER_S
     served_at(turns, now)
     assert turns.next_turn(now) is None
 
