@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -50,12 +51,34 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Else each of the hundreds of processes that the tests start compiles the same modules again.
     """
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # `pytest_collection_modifyitems` does it
     cache = kept_from_run_to_run(config)
     if sys.dont_write_bytecode and cache is not None:
         sys.dont_write_bytecode = False
         sys.pycache_prefix = str(cache.mkdir("bytecode"))
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+LONG_FIRST: Final = "system mutation docs interop fuzz benchmarks cli transports".split()
+"""Folders by how long one of their tests takes; those of all others take next to nothing."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several processes, begin with what takes long, and let none wait for another at last.
+
+    xdist gives out files by how many tests they have, so that those with few of them come last,
+    among them those whose every test starts servers.
+    """
+
+    def rank(item: pytest.Item) -> int:
+        folders = item.path.relative_to(Path(__file__).parent).parts
+        return LONG_FIRST.index(folders[0]) if folders[0] in LONG_FIRST else len(LONG_FIRST)
+
+    if hasattr(config, "workerinput"):
+        items.sort(key=rank)
 
 
 def pytest_collection_finish() -> None:
