@@ -167,7 +167,7 @@ def test_reenrolment_wants_a_certificate_of_the_own_ca_whatever_the_password(
     assert not application.asked
 
 
-@pytest.mark.req("EST-279", "EST-039")
+@pytest.mark.req("EST-279")
 def test_without_a_scheme_to_offer_the_answer_is_403_and_not_401(now: Instant) -> None:
     request = Request(operation=Operation.SIMPLEENROLL, payload=csr_der())
     for policy, on in (

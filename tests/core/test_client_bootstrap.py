@@ -330,7 +330,7 @@ class NewWorld(Network):
         return joined(CountingEntropy(), client_sees=UNVERIFIED)
 
 
-@pytest.mark.req("EST-098", "EST-096")
+@pytest.mark.req("EST-098")
 def test_a_client_without_trust_ends_up_with_a_certificate() -> None:
     network = NewWorld()
     server = pair(network)

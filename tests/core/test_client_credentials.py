@@ -421,7 +421,6 @@ def test_the_pair_follows_no_redirect_to_another_origin() -> None:
     assert failed(server.run(exchange)).code == "redirect/refused"
 
 
-@pytest.mark.req("EST-020")
 def test_a_version_cap_holds_behind_a_redirect() -> None:
     capped = ClientSession(URI, max_version=TlsVersion.TLS_1_2)
     exchange = capped.enroll(info(own_key()))

@@ -319,7 +319,7 @@ def test_a_pending_request_is_asked_again_at_the_time_the_server_says(
     assert exchange.result is None
 
 
-@pytest.mark.req("EST-026", "EST-027")
+@pytest.mark.req("EST-026")
 def test_a_timeout_that_comes_early_does_nothing() -> None:
     exchange = enrolment()
     answered(exchange, Response(operation=ENROLL, outcome=Outcome.PENDING, retry_after=120))

@@ -274,7 +274,7 @@ def test_after_waiting_a_new_channel_gets_a_new_signature_with_the_same_key(keep
         assert linking_values(csr) == (linking_text(link.client.binding),)
 
 
-@pytest.mark.req("EST-022", "EST-020")
+@pytest.mark.req("EST-022")
 def test_a_redirect_to_another_origin_gets_a_new_signature() -> None:
     exchange = enrolment()
     first = csr_of(sent(exchange, reached()))

@@ -75,7 +75,7 @@ def name(*parts: tuple[x509.ObjectIdentifier, str]) -> x509.Name:
 # Without a word from the server
 
 
-@pytest.mark.req("EST-138", "EST-240")
+@pytest.mark.req("EST-240")
 @pytest.mark.parametrize("attrs", [None, csrattrs("DERIVED-empty-csrattrs")], ids=["none", "empty"])
 def test_a_request_says_subject_key_and_names(attrs: CsrAttrs | None) -> None:
     csr = asked_of(attrs, x509.DNSName("a.example"))

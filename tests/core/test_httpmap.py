@@ -85,7 +85,7 @@ def test_a_target_names_an_operation_and_a_label(
     assert (request.operation, request.label) == (operation, label)
 
 
-@pytest.mark.req("EST-003", "EST-005", "EST-007", "EST-008", "EST-001")
+@pytest.mark.req("EST-003", "EST-007", "EST-008", "EST-001")
 @pytest.mark.parametrize(
     "target",
     [

@@ -126,7 +126,6 @@ def test_as_many_parameters_as_allowed_are_read() -> None:
     assert len(parse_media_type(value).parameters) == MAX_PARAMETERS
 
 
-@pytest.mark.req("EST-014")
 def test_writes_the_spelling_that_every_client_reads() -> None:
     media = MediaType(
         type="application",

@@ -144,7 +144,7 @@ def test_a_certificate_that_was_not_verified_can_never_count(trust: TrustClass) 
 # The default
 
 
-@pytest.mark.req("EST-113", "EST-236", "EST-135", "EST-002")
+@pytest.mark.req("EST-002")
 def test_the_default_offers_every_operation_as_its_table_says() -> None:
     policy = default_policy()
     for operation, facts in OPERATIONS.items():
@@ -155,6 +155,18 @@ def test_the_default_offers_every_operation_as_its_table_says() -> None:
         assert not found.require_pop
         assert not found.accept_ra
     assert policy.challenges == (BASIC,)
+
+
+@pytest.mark.req("EST-087", "EST-113", "EST-135", "EST-236")
+def test_by_default_only_certificates_and_attributes_are_for_everybody() -> None:
+    policy = default_policy()
+    rows = {operation.value: policy.row(operation, None) for operation in Operation}
+    assert {name: row and row.authentication for name, row in rows.items()} == {
+        "cacerts": Authentication.OPEN,
+        "csrattrs": Authentication.OPEN,
+        "simpleenroll": Authentication.CERT_OR_HTTP,
+        "simplereenroll": Authentication.CERT,
+    }
 
 
 @pytest.mark.req("EST-170", "CB-010")

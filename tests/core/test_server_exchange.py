@@ -157,7 +157,9 @@ def test_a_required_binding_is_listed_in_every_csrattrs_answer(
 def test_an_issued_certificate_is_answered_alone(now: Instant) -> None:
     key = new_key()
     application = FakeApplication()
-    response = enroll(csr_der(key), now, application=application)
+    on = channel(TrustClass.EXPLICIT)
+    assert on.peer_chain
+    response = enroll(csr_der(key), now, on=on, application=application)
     assert read_certs_only(response.parts[0].der, LIMITS) == tuple(application.issued)
 
 

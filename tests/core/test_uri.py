@@ -149,7 +149,6 @@ def test_an_origin_is_scheme_lower_case_host_and_port() -> None:
         assert EstUri.parse(other).origin != origin
 
 
-@pytest.mark.req("EST-001")
 @pytest.mark.parametrize("operation", list(Operation))
 def test_a_full_uri_names_server_and_operation(operation: Operation) -> None:
     plain, labelled = EstUri.parse(BASE), EstUri.parse(f"{BASE}/printers")

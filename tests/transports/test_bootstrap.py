@@ -143,7 +143,7 @@ def accept_all(question: TrustDecisionRequested) -> tuple[x509.Certificate, ...]
     return question.candidates
 
 
-@pytest.mark.req("EST-095", "EST-096", "EST-098", "EST-100", "EST-064")
+@pytest.mark.req("EST-095", "EST-098", "EST-100", "EST-064")
 @both_clients
 def test_an_unverified_server_hears_one_get_without_credentials_and_sees_no_certificate(
     run: Run,

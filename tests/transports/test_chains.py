@@ -43,7 +43,7 @@ def below(issuer: Authority, **changes: object) -> x509.Certificate:
 # Which of an answer's certificates are good for anything
 
 
-@pytest.mark.req("EST-101", "EST-124")
+@pytest.mark.req("EST-101")
 def test_what_leads_to_the_accepted_root_is_kept_in_its_order() -> None:
     root, intermediate = pki().ca.certificate, pki().intermediate.certificate
     for answer in ((intermediate, root), (root, intermediate)):

@@ -282,7 +282,7 @@ def test_a_client_asks_for_credentials_when_challenged() -> None:
     assert len(est.threads) == 2  # a POST does not follow a 401 on a connection
 
 
-@pytest.mark.req("EST-096", "EST-098")
+@pytest.mark.req("EST-098")
 def test_a_client_that_trusts_nobody_bootstraps_and_enrolls_on_another_connection() -> None:
     device = new_device()
     config = client_config(signer=device.signer, trust=lambda question: question.candidates)

@@ -540,7 +540,7 @@ async def test_a_client_enrolls_and_keeps_its_connection() -> None:
     assert est.log.records[1].issued == enrolled.certificate
 
 
-@pytest.mark.req("EST-096", "EST-098")
+@pytest.mark.req("EST-098")
 @on_trio
 async def test_a_client_that_trusts_nobody_bootstraps_and_enrolls_on_another_connection() -> None:
     device = new_device()

@@ -132,7 +132,6 @@ def mismatch(certificate: x509.Certificate | None) -> str:
     return caught.value.message
 
 
-@pytest.mark.req("EST-085")
 def test_a_certificate_with_a_common_name_alone_names_no_host() -> None:
     entity = pki().ca.issue(a_subject(dns=()))
     assert mismatch(entity.certificate) == (

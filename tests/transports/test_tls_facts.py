@@ -52,8 +52,8 @@ def test_versions_1_2_and_1_3_are_spoken(version: TlsVersion) -> None:
     assert pair.client.channel().version is version
 
 
+@pytest.mark.req("EST-070")
 @both_versions
-@pytest.mark.req("EST-069", "EST-070")
 def test_a_client_without_certificate_is_served(version: TlsVersion) -> None:
     channel = connected(a_client(version=version), a_server()).server.channel()
     assert channel.trust_class is TrustClass.NONE

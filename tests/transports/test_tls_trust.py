@@ -133,7 +133,6 @@ def test_a_crl_block_that_is_none_is_refused(tmp_path: Path) -> None:
         load_pem_crls(path)
 
 
-@pytest.mark.req("EST-078")
 def test_anchors_of_both_databases_are_kept_apart_and_listed_once() -> None:
     ca, other = pki().ca.certificate, pki().manufacturer.certificate
     anchors = TrustAnchors(explicit=(ca,), implicit=(ca, other))

@@ -128,7 +128,7 @@ def test_published_bags_are_read_and_written_back_without_their_empty_crls(
     assert b"\xa1\x00\x31\x00" not in written
 
 
-@pytest.mark.req("EST-129", "EST-109")
+@pytest.mark.req("EST-109")
 def test_the_set_of_rfc_7030_a1_is_out_of_order_and_read_in_its_order() -> None:
     found = read_certs_only(vector("rfc7030/a1-cacerts-response.der"), LIMITS)
     names = [certificate.subject.rfc4514_string()[-3:] for certificate in found]
