@@ -52,6 +52,22 @@ def test_a_size_may_have_leading_zeros_and_capitals() -> None:
     assert decoded(b"000000000000000A\r\n0123456789\r\n0\r\n\r\n")[:2] == (b"0123456789", True)
 
 
+def test_a_body_is_over_with_its_last_line_and_no_sooner() -> None:
+    whole = b"1\r\na\r\n0\r\n\r\n"
+    for size in range(len(whole)):
+        assert not decoded(whole[:size])[1]
+    assert decoded(whole) == (b"a", True, b"")
+
+
+def test_chunks_may_take_as_much_with_their_lines_as_the_bound_and_no_more() -> None:
+    """Each byte in a chunk of its own takes six."""
+    most = b"1\r\na\r\n" * (3 * BODY_BYTES // 6)
+    assert decoded(most)[0] == b"a" * (3 * BODY_BYTES // 6)
+    error = refusal(most + b"1\r\n")
+    assert (error.code, error.fault) == ("body/too-large", Fault.BODY_TOO_LARGE)
+    assert "with the lines of its chunks" in error.message
+
+
 TOO_MUCH = {
     "more than the body may have": (b"3e9\r\n", "body/too-large", Fault.BODY_TOO_LARGE),
     "64 bits": (b"ffffffffffffffff\r\n", "body/too-large", Fault.BODY_TOO_LARGE),
