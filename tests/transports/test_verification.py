@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from contextlib import suppress
 from typing import Any
@@ -133,6 +134,43 @@ def test_a_path_that_ends_in_no_anchor_of_ours_proves_nothing(path: str) -> None
     assert facts.failure == NO_ANCHOR
     whole: Any = Told(client, [client, pki().ca.certificate])
     assert verifier.facts(whole, resumed=False).trust_class is TrustClass.EXPLICIT
+
+
+def test_a_path_with_a_certificate_that_cannot_be_read_proves_nothing_and_names_it() -> None:
+    client = pki().client_below_intermediate.certificate
+    version_4 = bytes.fromhex("a003020103")
+    der = rebuilt(pki().intermediate.certificate, pki().ca, version=version_4)
+    odd = crypto.load_certificate(crypto.FILETYPE_ASN1, der)
+    connection: Any = Told(client, [client])
+    leaf = connection.get_verified_chain()
+    connection.get_verified_chain = lambda: [*leaf, odd]
+    verifier = PeerVerifier(anchors(), Purpose.TLS_CLIENT, tolerant=True)
+    facts = verifier.facts(connection, resumed=False)
+    assert facts.trust_class is TrustClass.FAILED
+    assert facts.failure == (
+        "CA certificate 2 of the path, CN=Test EST Issuing CA, "
+        f"SHA-256 {hashlib.sha256(der).hexdigest()}: cannot be read"
+    )
+
+
+@pytest.mark.req("EST-061")
+def test_what_is_wrong_with_a_resumed_session_is_said_as_in_a_handshake() -> None:
+    client, ca = pki().client.certificate, pki().ca
+    for crl, failure in (
+        (ca.crl(client), "revoked"),
+        # Which lists are meant to be there is not known here: one that is missing fails closed.
+        (pki().manufacturer.crl(), "no revocation list that covers it"),
+    ):
+        trust = TrustAnchors(explicit=(ca.certificate,), crls=(crl,))
+        verifier = PeerVerifier(trust, Purpose.TLS_CLIENT, tolerant=True)
+        told: Any = Told(client, None)
+        for _ in range(2):  # the store is made for the first
+            facts = verifier.facts(told, resumed=True)
+            assert (facts.trust_class, facts.failure) == (TrustClass.FAILED, failure)
+        other: Any = Told(pki().server.certificate, None)
+        serving = PeerVerifier(trust, Purpose.TLS_SERVER, tolerant=True)
+        expected = TrustClass.EXPLICIT if failure == "revoked" else TrustClass.FAILED
+        assert serving.facts(other, resumed=True).trust_class is expected
 
 
 # --- Stores of anchors ---------------------------------------------------------------------------
