@@ -173,6 +173,19 @@ def test_what_is_wrong_with_a_resumed_session_is_said_as_in_a_handshake() -> Non
         assert serving.facts(other, resumed=True).trust_class is expected
 
 
+def test_a_ca_that_was_revoked_since_is_named_in_a_resumed_session() -> None:
+    client, between = pki().client_below_intermediate.certificate, pki().intermediate
+    lists = (pki().ca.crl(between.certificate), between.crl())
+    trust = TrustAnchors(explicit=(pki().ca.certificate,), crls=lists)
+    told: Any = Told(client, None)
+    above = crypto.X509.from_cryptography(between.certificate)
+    told.get_peer_cert_chain = lambda: [told.sent, above]
+    verifier = PeerVerifier(trust, Purpose.TLS_CLIENT, tolerant=True)
+    facts = verifier.facts(told, resumed=True)
+    assert facts.trust_class is TrustClass.FAILED
+    assert facts.failure == "CA certificate 2 of the path, CN=Test EST Issuing CA: revoked"
+
+
 # --- Stores of anchors ---------------------------------------------------------------------------
 
 
