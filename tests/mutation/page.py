@@ -30,7 +30,8 @@ an end.
 * *Score*: the share of noticed mutants among those that were tried and are not equivalent.
 * *Tried*: where it is less than there are, it is a sample by chance.
 
-The modules of `est_core` are tried with the tests in `tests/core` alone, which do no I/O. This page
+The modules of `est_core` are tried with the tests in `tests/core` alone, which do no I/O, those of
+`est_transports` with files of `tests/transports` that are about them, without servers. This page
 is made from the record of runs in `tests/mutation/scores`, each of the sources as they were on the
 day given: `{COMMAND}`. To make the record:
 
