@@ -37,6 +37,7 @@ from est_core.asn1.attributes import (
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo, parse_cert_request
 from est_core.checks.identity import check_server, has_cmc_ra, is_registration_authority
 from est_core.checks.pop import (
+    BindingUse,
     check_foreign,
     check_linking,
     is_bound,
@@ -598,3 +599,39 @@ def test_a_foreign_csr_is_not_sent_with_one_right_and_one_wrong_linking_value() 
         with pytest.raises(RemoteProtocolError) as refusal:
             check_foreign(csr, channel(), required=False)
         assert refusal.value.code == "pop/cannot-relink"
+
+
+# One binding for one request
+
+
+def other_csr() -> CertRequest:
+    return parse_cert_request(sign(info(KEY, "device-2"), KEY), LIMITS)
+
+
+def exporting() -> Channel:
+    return channel(version=TlsVersion.TLS_1_3, binding=EXPORTER)
+
+
+@pytest.mark.req("CB-018")
+def test_an_exporter_value_links_one_request_of_a_connection_and_no_second() -> None:
+    use, csr = BindingUse(), linked_csr()
+    assert not use.is_over
+    for _ in range(2):  # sent again, it is the same one
+        use.note(csr, exporting(), linked=True)
+        assert use.is_over
+    with pytest.raises(RemoteProtocolError) as refusal:
+        use.note(other_csr(), exporting(), linked=True)
+    assert (refusal.value.code, refusal.value.fault) == ("pop/used-binding", Fault.FORBIDDEN)
+
+
+def test_what_links_nothing_or_may_link_many_uses_nothing_up() -> None:
+    cases = (
+        (exporting(), False),
+        (replace(exporting(), binding=None), True),
+        (channel(), True),
+    )
+    for on, linked in cases:
+        use = BindingUse()
+        for csr in (linked_csr(), other_csr()):
+            use.note(csr, on, linked=linked)
+        assert not use.is_over

@@ -26,9 +26,11 @@ alone. A mutant is *noticed* when a test that passes without it fails with it, o
 an end.
 
 * *Equivalent*: the change changes nothing that anybody could see; the reason stands below.
-* *Left*: nobody notices it, though somebody could; why that is left so stands below too.
+* *Left*: no test notices it, and it counts as missed. Why that is so stands below, or that nobody
+  has judged it yet.
 * *Score*: the share of noticed mutants among those that were tried and are not equivalent.
-* *Tried*: where it is less than there are, it is a sample by chance.
+* *Tried*: where it is less than there are, it is a sample by chance of thirty or so, and the score
+  an estimate.
 
 The modules of `est_core` are tried with the tests in `tests/core` alone, which do no I/O, those of
 `est_transports` with files of `tests/transports` that are about them, without servers. This page
@@ -38,6 +40,7 @@ day given: `{COMMAND}`. To make the record:
 ```text
 python -m tests.mutation 'est_core/**/*.py' --tests tests/core --budget 6 --seconds 7200
 python -m tests.mutation 'est_core/**/*.py' --keep
+python -m tests.mutation.page
 ```
 """
 
@@ -81,8 +84,10 @@ def _survivors(path: str, score: Score, known: Mapping[str, Reason]) -> Iterator
         return
     yield from (f"### {path}", "")
     for reason, changes in grouped.items():
-        word = "Equivalent" if reason is not None and reason.equivalent else "Left"
-        yield f"{word}: {reason.text if reason else 'no reason is given.'}"
+        if reason is None:
+            yield "Not judged yet:"
+        else:
+            yield f"{'Equivalent' if reason.equivalent else 'Left'}: {reason.text}"
         yield ""
         yield from (f"* `` {change} ``" for change in changes)
         yield ""
