@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from est_core import Instant, Limits, RemoteProtocolError
+from est_core import EstUri, Instant, Limits, LocalProtocolError, RemoteProtocolError
 from est_core.asn1.kinds import Kind
 from est_core.codec.media import MAX_CHARS, parse_media_type
 from est_core.codec.multipart_core import parse_multipart_core
@@ -74,3 +74,12 @@ def test_a_secret_is_taken_where_it_is_wanted_and_named_where_it_is_not() -> Non
 
 def test_base64_of_another_thing_is_left_to_the_reader_of_what_is_wanted() -> None:
     assert decode(b"MAA=", max_bytes=99, wanted=Kind.SIGNED_DATA) == b"\x30\x00"
+
+
+def test_a_host_and_a_port_may_be_as_long_as_they_may_be_and_no_longer() -> None:
+    longest = ".".join(["a" * 61] * 4) + ".abcde"
+    assert len(longest) == 253
+    assert EstUri.parse(f"https://{longest}:65535").port == 65535
+    for authority in (f"{longest}f", "a.example:000443"):
+        with pytest.raises(LocalProtocolError):
+            EstUri.parse(f"https://{authority}")
