@@ -30,7 +30,7 @@ an end.
   has judged it yet.
 * *Score*: the share of noticed mutants among those that were tried and are not equivalent.
 * *Tried*: where it is less than there are, it is a sample by chance of thirty or so, and the score
-  an estimate.
+  an estimate. The last row counts what was tried, so whole modules weigh more in it than samples.
 
 The modules of `est_core` are tried with the tests in `tests/core` alone, which do no I/O, those of
 `est_transports` with files of `tests/transports` that are about them, without servers. This page
