@@ -21,6 +21,8 @@ from typing import Final, TypeVar
 from fuzz.coverage import Lines
 from fuzz.engines import ENGINES, best
 from fuzz.findings import DIRECTORY, Finding
+from fuzz.kept import read_kept, write_kept
+from fuzz.minimal import minimal
 from fuzz.session import Found, Plan, Reported, Session, broken_on
 from fuzz.target import Target
 
@@ -62,6 +64,8 @@ def main(
         command=parser.prog,
     )
     with _no_logs():
+        if options.minimise:
+            return _minimise([targets[name] for name in names], plan)
         if options.repeat is None:
             return _fuzz_all([targets[name] for name in names], plan, options.findings)
         try:
@@ -102,6 +106,22 @@ def _fuzz_all(targets: Sequence[Target], plan: Plan, directory: Path) -> int:
         if result == INTERRUPTED:
             break
     return code
+
+
+def _minimise(targets: Sequence[Target], plan: Plan) -> int:
+    """Run each target, and keep the smallest inputs that reach what its seeds do not."""
+    for target in targets:
+        if target.kept is None or not target.is_repeatable:
+            print(f"{target.name}: nothing is kept of it, for its inputs do not repeat themselves")
+            continue
+        lines = Lines(target.modules)
+        session = Session(target, plan, report=lambda _finding: None, lines=lines)
+        with suppress(Found, Reported):  # without --minimise it is told
+            ENGINES[plan.engine](session)
+        inputs = minimal(target, lines, (*read_kept(target.kept), *session.gained))
+        write_kept(target.kept, inputs)
+        print(f"{target.name}: {len(inputs)} inputs, {sum(map(len, inputs))} bytes", flush=True)
+    return 0
 
 
 def _fuzz(target: Target, plan: Plan, directory: Path) -> int:
@@ -180,6 +200,11 @@ def _parser(command: str, engine: str) -> argparse.ArgumentParser:
     add("--seed", type=int, default=usual.seed, help="the same seed, the same inputs (%(default)s)")
     add("--engine", choices=ENGINES, default=engine, help="where inputs come from (%(default)s)")
     add("--findings", type=Path, default=DIRECTORY, help="where findings go (%(default)s)")
+    add(
+        "--minimise",
+        action="store_true",
+        help="keep the smallest inputs that reach lines which the seeds do not",
+    )
     add("--repeat", type=Path, metavar="FILE", help="run the target on this input alone")
     return parser
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
@@ -28,6 +28,14 @@ class Lines:
         self.reached: set[Line] = set()
         self._files = files
         self._left: dict[int, tuple[CodeType, set[int]]] = {}
+
+    def of(self, run: Callable[[], object]) -> frozenset[Line]:
+        """Return the lines that one call reaches, whatever was reached before."""
+        before, self.reached, self._left = self.reached, set(), {}
+        with self.traced():
+            run()
+        found, self.reached, self._left = frozenset(self.reached), before, {}
+        return found
 
     @contextmanager
     def traced(self) -> Iterator[None]:

@@ -102,6 +102,7 @@ def by_atheris(session: Session) -> None:
         if child == 0:
             _run_atheris(session, corpus, counts)
         _, status = os.waitpid(child, 0)
+        session.gained += (file.read_bytes() for file in sorted(Path(corpus).iterdir()))
         ours = session.statistics
         ours.executions, ours.outcomes, ours.passed, ours.accepted, ours.lines = _COUNTS.unpack(
             counts[:]

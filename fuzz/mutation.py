@@ -167,11 +167,13 @@ class Mutator:
         children, chance = parent.children or [], self._chance
         at = chance.randrange(len(children))
         node = children[at]
-        match chance.randrange(8):
+        match chance.randrange(9):
             case 0:
                 del children[at]
             case 1:
                 children.insert(at, node)
+            case 7:
+                node.is_long = True
             case 2:
                 node.tag = chance.choice(_TAGS + _CONTEXT_TAGS)
             case 3:

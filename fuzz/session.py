@@ -14,6 +14,7 @@ from typing import Final
 
 from fuzz.coverage import Lines
 from fuzz.findings import Finding, kind_of, shrunk
+from fuzz.kept import read_kept
 from fuzz.target import Reach, Result, Target
 
 INPUT_S: Final = 1.0
@@ -87,7 +88,8 @@ class Session:
     """One run. Engines call `attempt` for every input while `goes_on`. Found is for `report`.
 
     `pool` holds the inputs worth changing: the seeds, and whatever led to a new outcome; `good` are
-    those of them that were accepted. `lines` counts what is reached, where it is given.
+    those of them that were accepted. `lines` counts what is reached, where it is given, and then
+    `gained` are the inputs that reached something new.
     """
 
     def __init__(
@@ -103,7 +105,9 @@ class Session:
         self.report = report
         self.statistics = Statistics(lines_of=0 if lines is None else len(lines.all))
         self._lines = lines
-        self.pool = [seed[: target.max_bytes] for seed in target.seeds()] or [b""]
+        started_with = (*target.seeds(), *read_kept(target.kept))
+        self.pool = [seed[: target.max_bytes] for seed in started_with] or [b""]
+        self.gained: list[bytes] = []
         self.good: list[bytes] = []
         self._seeds = frozenset(self.pool)
         self._seen: set[str] = set()
@@ -128,8 +132,9 @@ class Session:
         self.statistics.executions += 1
         with nullcontext() if self._lines is None else self._lines.traced():
             result = broken_on(self.target, data)
-        if self._lines is not None:
+        if self._lines is not None and len(self._lines.reached) > self.statistics.lines:
             self.statistics.lines = len(self._lines.reached)
+            self.gained.append(data)
         if isinstance(result, BaseException):
             raise Found(self._finding(data, result))
         self.statistics.count(result)

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, IntEnum, unique
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:  # what is tested is imported with the targets, where an engine can watch it
@@ -80,6 +81,9 @@ class Target:
     first line of its docstring is the invariant it holds. `seeds` gives what to start from, of that
     `shape`; `words` are bytes that mean something there. Input is cut to `max_bytes`.
 
+    `kept` is a file with more inputs to start from (see `fuzz.minimal`). `is_repeatable` is False
+    where the same input does not lead to the same every time.
+
     `gate` says in words what an input has come past that was not STOPPED, `goal` what has become of
     one that was ACCEPTED. `modules` are under test: their lines are counted.
     """
@@ -89,6 +93,8 @@ class Target:
     shape: Shape = Shape.PLAIN
     words: tuple[bytes, ...] = ()
     max_bytes: int = MAX_BYTES
+    kept: Path | None = None
+    is_repeatable: bool = True
     gate: str = ""
     goal: str = ""
     modules: tuple[str, ...] = ()

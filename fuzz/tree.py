@@ -21,13 +21,15 @@ _DEPTH_MAX: Final = 32
 class Node:
     """One element: its identifier octet, and either content or children.
 
-    `prefix` stands before the children: the unused bits of a BIT STRING.
+    `prefix` stands before the children: the unused bits of a BIT STRING. With `is_long` the length
+    is written with an octet more than it needs.
     """
 
     tag: int
     content: bytes = b""
     children: list[Node] | None = None
     prefix: bytes = b""
+    is_long: bool = False
 
     def inner(self) -> bytes:
         """Return what stands after tag and length."""
@@ -38,9 +40,12 @@ class Node:
     def der(self) -> bytes:
         """Return the element, with the length that it has now."""
         content = self.inner()
-        if len(content) < 0x80:
+        if len(content) < 0x80 and not self.is_long:
             return bytes((self.tag, len(content))) + content
-        length = len(content).to_bytes((len(content).bit_length() + 7) // 8, "big")
+        octets = (len(content).bit_length() + 7) // 8
+        if self.is_long:
+            octets = octets + 1 if len(content) >= 0x80 else 1
+        length = len(content).to_bytes(octets, "big")
         return bytes((self.tag, 0x80 | len(length))) + length + content
 
     def walk(self) -> Iterator[Node]:

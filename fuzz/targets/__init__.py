@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
+from fuzz.kept import kept_of
 from fuzz.target import Target
 from fuzz.targets import (
     asn1,
@@ -48,5 +50,9 @@ _MODULES: Final = (
 )
 
 TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
-    {target.name: target for module in _MODULES for target in module.TARGETS}
+    {
+        target.name: replace(target, kept=kept_of(target.name))
+        for module in _MODULES
+        for target in module.TARGETS
+    }
 )

@@ -130,6 +130,7 @@ def _said(
 TARGETS: Final = (
     Target(
         run=dtls_server,
+        is_repeatable=False,
         gate="proves an address",
         goal="shakes hands and is heard",
         modules=(

@@ -185,9 +185,11 @@ def _telling(run: Callable[[bytes], Result], candidates: Iterable[bytes]) -> tup
     """
     found: dict[str, bytes] = {}
     for number, each in enumerate(candidates):
-        result = run(each)
-        good = result.reach is Reach.ACCEPTED
-        found.setdefault(f"{number}" if good else result.text, each)
+        good, text = True, ""
+        with suppress(Exception):  # what is raised is for the run to find
+            result = run(each)
+            good, text = result.reach is Reach.ACCEPTED, result.text
+        found.setdefault(f"{number}" if good else text, each)
     return tuple(found.values())
 
 

@@ -299,6 +299,7 @@ TLS_WORDS: Final = (
 TARGETS: Final = (
     Target(
         run=tls_server,
+        is_repeatable=False,
         gate="begins with a record of TLS",
         goal="shakes hands",
         modules=(
@@ -313,6 +314,7 @@ TARGETS: Final = (
     ),
     Target(
         run=tls_client,
+        is_repeatable=False,
         gate="begins with a record of TLS",
         goal="shakes hands",
         modules=(
@@ -327,6 +329,7 @@ TARGETS: Final = (
     ),
     Target(
         run=dtls_engine,
+        is_repeatable=False,
         gate="ends a handshake, well or not",
         goal="shakes hands",
         modules=(

@@ -10,6 +10,7 @@ from typing import Final
 import cbor2
 
 from est_core import (
+    AuthChallenge,
     BasicCredentials,
     BearerCredentials,
     DigestCredentials,
@@ -107,6 +108,7 @@ def media(data: bytes) -> Result:
     assert len(media_type.parameters) <= MAX_PARAMETERS
     assert parse_media_type(str(media_type)) == media_type
     assert media_type.matches(media_type)
+    assert media_type.essence == media_type.essence.lower()
     assert media_type.matches(media_type.essence)
     return accepted(f"ok {len(media_type.parameters)}")
 
@@ -158,12 +160,22 @@ def challenges(data: bytes) -> Result:
     except RemoteProtocolError as error:
         return refused(error, "auth/too-large")
     assert 0 < len(found) <= LIMITS.challenges
+    each = [challenge for value in values for challenge in _alone(value)]
+    if len(values) <= LIMITS.challenges:  # more are not looked at
+        assert list(found) == each[: LIMITS.challenges]
     for challenge in found:
         assert len(challenge.parameters) <= LIMITS.auth_params
         text = write_challenge(challenge)
         if len(text) <= LIMITS.auth_header_bytes:  # quotes make it longer
             assert parse_challenges([text], LIMITS) == (challenge,)
     return accepted(f"{len(found)} {len(found[0].parameters)}")
+
+
+def _alone(value: str) -> tuple[AuthChallenge, ...]:
+    try:
+        return parse_challenges([value], LIMITS)
+    except RemoteProtocolError:
+        return ()
 
 
 def multipart_core(data: bytes) -> Result:
@@ -246,7 +258,7 @@ TARGETS: Final = (
         goal="has a block that is of the kind asked for",
         modules=("est_core.codec.textual", "est_core.asn1.kinds"),
         shape=Shape.LINES,
-        seeds=lambda: (*corpus.bodies(), *corpus.files()),
+        seeds=lambda: (*corpus.bodies(), *corpus.files(), corpus.files()[0] * (_BLOCKS + 1)),
         words=_PEM_WORDS,
         max_bytes=_BODY_BYTES,
     ),

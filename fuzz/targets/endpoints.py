@@ -139,6 +139,7 @@ def _scripts() -> tuple[bytes, ...]:
 TARGETS: Final = (
     Target(
         run=coap_endpoint,
+        is_repeatable=False,
         gate="has a request that goes on record",
         goal="has a request that succeeds",
         modules=(

@@ -52,6 +52,7 @@ _SUCCESSES: Final = (200, 204, 404)
 """404 is an answer to a question for CSR attributes: there are none. RFC 7030 4.5.2."""
 _SUCCESS_CLASS: Final = 2  # of CoAP
 _DEFAULT_PORTS: Final = {"https": 443, "coaps": 5684}
+_SLASHES_OF_NO_LABEL: Final = len("/.well-known/est/x".split("/")) - 1
 _HEAD_ONLY: Final = httpmap.ReplyShape(head_only=True)
 
 
@@ -68,6 +69,9 @@ def httpmap_server(data: bytes) -> Result:
         return (stopped if refusal.code.startswith("http/") else passed)(refusal.code)
     request, same_shape = httpmap.read(head, body, limits=LIMITS)
     assert same_shape == shape
+    path = target.partition(b"?")[0]
+    assert path.endswith(request.operation.value.encode()) or b"%" in path
+    assert request.label is None or path.count(b"/") > _SLASHES_OF_NO_LABEL
     assert len(request.payload) <= len(body) if isinstance(request.payload, bytes) else True
     text = f"{request.operation.value} {request.label} {_asked_again(request)}"
     readable = isinstance(request.payload, bytes)
@@ -156,10 +160,15 @@ def coapmap_server(data: bytes) -> Result:
     assert same_shape == shape
     if isinstance(request.payload, UnreadablePayload):
         return passed(f"{request.operation.value} {request.payload.code}")
+    assert (request.label is not None) == (len(head.path) - len(_root_of(head.path)) == 2)
     again_head, payload = coapmap.write_request(request, COAP_URI)
     again, _ = coapmap.read(again_head, payload, limits=LIMITS)
     assert again == request
     return accepted(f"{request.operation.value} {request.label}")
+
+
+def _root_of(path: tuple[str, ...]) -> tuple[str, ...]:
+    return path[:2] if path[0] == ".well-known" else path[:1]
 
 
 def coapmap_client(data: bytes) -> Result:
@@ -210,6 +219,14 @@ def coap_messages(data: bytes) -> Result:
         message.token,
     )
     assert theirs.payload == message.payload
+    blocks = (
+        (theirs.opt.block1, message.options.block1),
+        (theirs.opt.block2, message.options.block2),
+    )
+    for block, ours in blocks:
+        assert (block is None) == (ours is None)
+        if block is not None and ours is not None:
+            assert (block.block_number, block.more) == (ours.number, ours.more)
     assert theirs.opt.uri_path == message.options.path
     return accepted(f"{message.kind.name} {message.code >> 5}")
 
@@ -226,6 +243,7 @@ def uri(data: bytes) -> Result:
         assert found.authority.isascii()
         outcome = f"{found.scheme} {':' in found.host} {found.label is not None}"
         reach = Reach.ACCEPTED
+        assert (":" in found.host) == str(found).partition("//")[2].startswith("[")
         assert found.port == (urlsplit(text).port or _DEFAULT_PORTS[found.scheme])
     with suppress(LocalProtocolError):
         found, operation = EstUri.parse_operation(text)
@@ -291,6 +309,7 @@ _URIS: Final = (
     b"HTTPS://Est.Example.:443/",
 )
 _QUERIES: Final = (
+    b'</est/../crts>;rt="ace.est.crts"',
     *(b"rt=ace.est*", b"rt=ace.est.crts", b"href=/.well-known/est*&ct=281", b"ct=28*"),
     b'</est/crts>;rt="ace.est.crts";ct="281 287",</est/sen>;rt="ace.est.sen"',
     b'</est/crts>;rt="certificate",<coaps://est.example:5684/a/sen>;ct=281',

@@ -55,6 +55,8 @@ def hosts(data: bytes) -> Result:
     assert address is None or str(address) == host
     if not _PLAIN_HOST.fullmatch(host):
         return (stopped if address is None else passed)(f"{address is None}")
+    mapped = f"::ffff:{host}" if isinstance(address, ipaddress.IPv4Address) else host
+    assert canonical_host(mapped) == host
     protected = ProtectedHosts.of([one])
     assert protected.claimed_in(one)
     if canonical_host(other) != host:

@@ -64,6 +64,8 @@ def dtls_records(data: bytes) -> Result:
     assert len(changed) == len(run)
     assert renumbered(changed, (1 << 48) - 3) == run
     assert renumbered(renumbered(run, 1), 2) == changed
+    protected = [each for each in records if each[3:5] != b"\0\0"]
+    assert protected == [each for each in _whole_records(changed) if each[3:5] != b"\0\0"]
     if records[0][3:5] == b"\0\0":
         assert sequence_number(changed) == (sequence_number(run) + 3) % (1 << 48)
     return (accepted if random is not None else passed)(f"{min(len(records), 3)} {is_dtls(data)}")

@@ -18,9 +18,9 @@ from fuzz.engines import ENGINES
 from fuzz.findings import Finding
 from fuzz.session import Found, Plan, Session
 from fuzz.targets import TARGETS
+from tests.fuzz.breakages import BREAKAGES, COMMAND, RUNS
 from tests.law.sources import ALL, ROOT
 
-RUNS: Final = 150  # a number of inputs and no time: a machine may be busy
 FLOORS: Final = {
     "transfer": (45, 40),
     "textual": (60, 45),
@@ -174,3 +174,11 @@ def test_every_function_that_reads_what_a_peer_sent_is_called_by_a_target() -> N
     }
     assert "parse_cert_request" in readers
     assert sorted(name for name in readers - NOT_FOR_BYTES if name not in text) == []
+
+
+def test_what_targets_have_to_notice_is_still_there() -> None:
+    """Whether it does is what the command says; here the text to be broken has to be there."""
+    assert set(BREAKAGES) <= set(TARGETS)
+    assert len(BREAKAGES) > 40
+    gone = {name for name, each in BREAKAGES.items() if each.read().count(each.old) != 1}
+    assert gone == set(), f"change tests/fuzz/breakages.py, and run: {COMMAND}"

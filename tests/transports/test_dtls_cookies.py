@@ -143,7 +143,7 @@ def test_a_hello_cut_anywhere_asks_for_nothing_it_does_not_say() -> None:
         assert told == (512 if size >= EXTENSIONS_AT + 7 else RECORD_BYTES)
 
 
-@reaches(hello=25, limited=15)
+@reaches(hello=20, limited=8)
 @given(damaged((HELLO, asking(b"\0\1\0\1\1")), changes=4) | st.binary(max_size=200))
 def test_a_look_at_a_header_never_raises(datagram: bytes) -> None:
     reached(*(["limited"] if fragment_bytes(datagram) < RECORD_BYTES else []))

@@ -1,0 +1,220 @@
+"""Breaks what is under fuzz targets, and says whether the target notices: see `COMMAND`.
+
+A breakage is one piece of text in the place of another, in one module of one process. The target
+then gets as many inputs as in the suite. This takes a minute and is no part of the suite, which
+only sees to it that the text of each breakage is still there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from io import StringIO
+from types import CodeType, MappingProxyType, ModuleType
+from typing import Final
+
+from tests.law.sources import ROOT
+
+COMMAND: Final = "python -m tests.fuzz.breakages"
+RUNS: Final = 150  # a number of inputs and no time: a machine may be busy
+_OTHERS: Final = (
+    *("cryptography.x509", "OpenSSL.SSL", "service_identity.cryptography", "h11", "aiocoap"),
+    *("asn1crypto.core", "cbor2"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Breakage:
+    """One piece of text in one file, and what is put in its place."""
+
+    file: str
+    old: str
+    new: str
+
+    def read(self) -> str:
+        """Return the file as it is."""
+        return (ROOT / self.file).read_text("utf-8")
+
+    def applied(self) -> str:
+        """Return the file broken. Raises LookupError unless the text is there once."""
+        text = self.read()
+        if text.count(self.old) != 1:
+            raise LookupError(f"{self.file} has {text.count(self.old)} times: {self.old}")
+        return text.replace(self.old, self.new)
+
+
+_CORE, _WIRES = "est_core", "est_transports"
+
+
+def _core(file: str, old: str, new: str) -> Breakage:
+    return Breakage(f"{_CORE}/{file}.py", old, new)
+
+
+def _wire(file: str, old: str, new: str) -> Breakage:
+    return Breakage(f"{_WIRES}/{file}.py", old, new)
+
+
+BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
+    {
+        "transfer": _core("codec/transfer", "Form.DER: not accept_der", "Form.DER: False"),
+        "textual": _core("codec/textual", "if position > max_blocks:", "if position > 99:"),
+        "retry": _core("codec/retry", "min(int(text), MAX_DELAY_S)", "int(text)"),
+        "authorization": _core("codec/authheader", 'pair.partition(":")', 'pair.rpartition(":")'),
+        "challenges": _core(
+            "codec/authheader", "found += _challenges_untrusted", "found = _challenges_untrusted"
+        ),
+        "multipart-core": _core("codec/multipart_core", "if at != len(raw)", "if at > len(raw)"),
+        "ber": _core("asn1/_der", "if nodes and len(ends) == 1", "if nodes > 9 and len(ends) == 1"),
+        "pkcs10": _core("checks/pop", "if values and not tolerant", "if False"),
+        "cms": _core(
+            "asn1/cms",
+            "_der.children(members[3], ber=True)",
+            "_der.children(members[3], ber=True)[1:]",
+        ),
+        "certificate": _core("asn1/certificate_extensions", "any(flag[0].content)", "False"),
+        "csrattrs": _core(
+            "asn1/csrattrs",
+            "return next((oid for oid in LINKING if oid in listed), None)",
+            "return None",
+        ),
+        "template": _core(
+            "asn1/template",
+            "if key.curve is not None:\n        parameters",
+            "if False:\n        parameters",
+        ),
+        "attributes": _core(
+            "asn1/attributes", "_der.tlv(_der.SEQUENCE, element.content)", "element.der"
+        ),
+        "httpmap-client": _core("model", 'char if char.isprintable() else " "', "char"),
+        "coapmap-client": _core("model", 'char if char.isprintable() else " "', "char"),
+        "discovery": _core("_coap_paths", "and not {", "and True or not {"),
+        "hosts": _core("checks/hosts", "return address.ipv4_mapped", "return address"),
+        "host-names": _wire("hosts", "return str(address)", "return bare"),
+        "names": _core("checks/names", '.strip(" ").translate(_ASCII_LOWER)', '.strip(" ")'),
+        "constraints": _core(
+            "checks/constraints", "if any(tree.holds(name) for tree in excluded):", "if False:"
+        ),
+        "issued": _core("checks/issued", "if got.is_ca and not asked.is_ca:", "if False:"),
+        "fair-queue": _wire("fair_queue", "self._groups.move_to_end(group)\n", "pass\n"),
+        "datagram-turns": _wire("datagram_turns", "self._lost += 1", "self._lost += 2"),
+        "connection-places": _wire("connection_places", "self._half_open_count -= 1", "pass"),
+        "cookies": _wire("dtls_cookies", "self._expires_at if self._previous else now", "now"),
+        "right-lately": _wire("stores/right_lately", "if now < oldest.until", "if True"),
+        "dtls-records": _wire(
+            "dtls_records", "records[start + 3 : start + 5] == b", "records[:2] != b"
+        ),
+        "password-records": _wire("stores/passwords", 'normalize("NFC"', 'normalize("NFKD"'),
+        "chains": _wire("chains", "if certificate is None:", "if False:"),
+        "profiles": _wire("profiles", "ca=False, path_length", "ca=True, path_length"),
+        "errand": _wire("errand", "now.mono + self._config.timeouts.response_s", "now.mono"),
+        "coap-places": _wire(
+            "coap_places", "self._may_discover and self._listed_for is None", "self._may_discover"
+        ),
+        "h11-server": _wire("h11_messages", "self._size.length - self._read", "self._size.length"),
+        "h11-client": _wire("h11_messages", "self._body += piece", "self._body = bytearray(piece)"),
+        "chunks": _wire("chunks", "self._left -= len(piece)", "self._left = 0"),
+        "conversation": _wire(
+            "h11_messages", "self._size.length - self._read", "self._size.length"
+        ),
+        "coap-server-connection": _wire(
+            "coap_server_conn",
+            "head=transfer.head, payload=body)",
+            "head=transfer.head, payload=body[1:])",
+        ),
+        "coap-client-connection": _wire(
+            "coap_client_blocks",
+            "self._body += response.payload",
+            "self._body[:0] = response.payload",
+        ),
+        "tls-server": _wire(
+            "tls", "raise self._failure", "raise TlsError(PROTOCOL, self._failure.message)"
+        ),
+        "tls-client": _wire("channel_facts", "peer_chain=peer.chain", "peer_chain=peer.chain[1:]"),
+        "dtls-engine": _wire(
+            "dtls", "return self._inbox.popleft()", "return self._inbox.pop() * 2"
+        ),
+        "server-exchange": _core(
+            "_admission", "needs_certificate and not counts", "needs_certificate and False"
+        ),
+        "client-exchange": _core("_answers", "public_key_der(each) == csr.spki]", "True]"),
+        "credential-files": _wire("credential_files", "{path}: left out", "left out"),
+        "est-toml": _wire("toml_tables", "{path}: {where}: {reason}", "{where}: {reason}"),
+    }
+)
+
+
+def noticed(name: str, breakage: Breakage) -> bool:
+    """Return whether the target finds something where that is broken, in a process of its own."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(_fuzz(name, breakage))
+        except BaseException:  # noqa: BLE001  # no child goes on with what its parent does
+            traceback.print_exc()
+            os._exit(3)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) == 1
+
+
+def _fuzz(name: str, breakage: Breakage) -> int:
+    sys.meta_path.insert(0, _Finder(breakage))
+    from fuzz.__main__ import main as fuzz
+
+    with tempfile.TemporaryDirectory(prefix="est-fuzz-") as findings, redirect_stdout(StringIO()):
+        arguments = ["--runs", str(RUNS), "--engine", "mutation", "--findings", findings]
+        return fuzz([name, *arguments])
+
+
+class _Finder(MetaPathFinder):
+    """Finds the one module that is broken."""
+
+    def __init__(self, breakage: Breakage) -> None:
+        self._breakage = breakage
+        self._module = breakage.file.removesuffix(".py").replace("/", ".")
+
+    def find_spec(
+        self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return the spec of that module, None for all others."""
+        if fullname != self._module:
+            return None
+        file = str(ROOT / self._breakage.file)
+        return spec_from_file_location(
+            fullname, file, loader=_Loader(fullname, file, self._breakage)
+        )
+
+
+class _Loader(SourceFileLoader):
+    def __init__(self, fullname: str, path: str, breakage: Breakage) -> None:
+        super().__init__(fullname, path)
+        self._breakage = breakage
+
+    def get_code(self, _fullname: str) -> CodeType:
+        """Return the code of the broken module."""
+        return compile(self._breakage.applied(), self.path, "exec", dont_inherit=True)
+
+
+def main(names: Sequence[str]) -> int:
+    """Try the breakages of these targets, or of all. Returns 1 if one is not noticed."""
+    for others in _OTHERS:  # once for all children
+        importlib.import_module(others)
+    missed = 0
+    for name in names or BREAKAGES:
+        is_noticed = noticed(name, BREAKAGES[name])
+        missed += not is_noticed
+        print(f"{name}: {'noticed' if is_noticed else 'NOT NOTICED'}", flush=True)
+    print(f"{len(names or BREAKAGES) - missed} of {len(names or BREAKAGES)} noticed")
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
