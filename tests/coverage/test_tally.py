@@ -76,4 +76,3 @@ def test_every_package_of_the_product_has_a_floor() -> None:
     ]
     report = {"files": {path: entry(1, 1) for path in paths}}
     assert packages(by_module(report)) == floors().keys()
-    assert floors()["est_core"] >= 99.0
