@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from est_core import Decision, Entropy, Instant, LocalProtocolError
+from est_core import Decision, Entropy, Fail, Instant, LocalProtocolError
 from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.application import Application, AsyncApplication, told_apart
@@ -112,8 +112,9 @@ class CoapServer:
         self._advance()
 
     async def _end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for due in (self._timer, self._again):  # `_again` would have the closed socket listened to
+            if due is not None:
+                due.cancel()
         for task in self._awaited:
             task.cancel()
         await asyncio.gather(*self._awaited, return_exceptions=True)
@@ -210,8 +211,9 @@ class CoapServer:
         try:
             consult = partial(consult_for, self._endpoint, asked, application)
             working = pool.submit(consult, asked.question.channel.peer_address)
-        except RuntimeError:  # one that is busy now may take it, else its deadline answers
+        except RuntimeError:  # no thread to be had
             _log.exception("no new thread to ask the application in")
+            self._endpoint.decide(asked, Fail(), self._clock())
         else:
             working.add_done_callback(tell)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -37,35 +36,53 @@ class FairPool(Generic[_T]):
         """Return the future of a call; one that has not begun can be cancelled.
 
         Raises RuntimeError where there is no thread to be had, and none that is busy and will be
-        free; and after `shutdown`.
+        free; and after `close` or `shutdown`. The call is then never made.
         """
         work = _Work(call)
         with self._lock:
+            if self._is_shut:
+                raise RuntimeError("the pool is shut down")
             self._turns.put(work, peer)
         try:
             self._pool.submit(self._do_next)
         except RuntimeError:
             with self._lock:
-                if self._is_shut or not self._turns.begun:
+                # What cannot be cancelled was taken by a thread that is through with it already.
+                if not self._turns.begun and work.future.cancel():
                     self._turns.discard(work, peer)
                     raise
         return work.future
 
+    def close(self) -> None:
+        """Take nothing more, and wait for nothing; what was submitted is done."""
+        with self._lock:
+            self._is_shut = True
+        self._pool.shutdown(wait=False)
+
     def shutdown(self) -> None:
         """Begin nothing any more, and wait for nothing; what has not begun is cancelled."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             self._is_shut = True
             left = self._turns.clear()
+        self._pool.shutdown(wait=False, cancel_futures=True)
         for work in left:
             work.future.cancel()
 
     def _do_next(self) -> None:
         """Do what is next, if there is something; any thread may find the work of another."""
+        while self._do_one():  # there is more: its network was full when a thread looked for it
+            try:
+                self._pool.submit(self._do_next)
+            except RuntimeError:  # closed, or no new thread
+                continue
+            return
+
+    def _do_one(self) -> bool:
+        """Return whether something was done, and more waits."""
         with self._lock:
             found = self._turns.begin()
         if found is None:
-            return
+            return False
         work, peer = found
         try:
             if work.future.set_running_or_notify_cancel():
@@ -74,9 +91,7 @@ class FairPool(Generic[_T]):
             with self._lock:
                 self._turns.end(peer)
                 is_more = len(self._turns) > 0
-            if is_more:  # its network was full when a thread looked for it
-                with suppress(RuntimeError):  # shut down
-                    self._pool.submit(self._do_next)
+        return is_more
 
 
 def _do(work: _Work[_T]) -> None:

@@ -43,7 +43,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -89,6 +89,7 @@ from est_transports.aiocoap_messages import (
     target_of,
 )
 from est_transports.application import Application
+from est_transports.fair_pool import FairPool
 from est_transports.service import Observe, Record, Wire, consult, ignore, internal_error, notify
 
 _log: Final = logging.getLogger("est_transports")
@@ -149,9 +150,7 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
         self._limits = limits or Limits()
         self._observe = observe
         self._clock = clock
-        self._pool = (
-            ThreadPoolExecutor(threads, thread_name_prefix="est-aiocoap") if threads else None
-        )
+        self._pool: FairPool[None] | None = FairPool(threads, "est-aiocoap") if threads else None
         self._open_exchanges = open_exchanges
         self._owed: set[asyncio.Future[Decision]] = set()
         self._closed = False
@@ -165,7 +164,7 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
         """Answer what was asked, refuse what comes from now on (5.03), and let the threads go."""
         self._closed = True
         if self._pool is not None:
-            self._pool.shutdown(wait=False)
+            self._pool.close()
 
     # What aiocoap calls
 
@@ -325,14 +324,12 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
                 decision.set_result(decided)
 
         def work() -> None:
-            if decision.done():  # given up below, but a ThreadPoolExecutor keeps it
-                return
             decided = consult(self._application, question)
             with suppress(RuntimeError):  # the loop is closed, and nobody there to be told
                 loop.call_soon_threadsafe(arrive, decided)
 
         try:
-            job = self._pool.submit(work)
+            job = self._pool.submit(work, question.channel.peer_address)
         except RuntimeError:  # no thread to be had
             _log.exception("the application could not be asked")
             decision.set_result(Fail())

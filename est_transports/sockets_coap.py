@@ -155,8 +155,9 @@ class CoapServer:
     def _ask(self, asked: AskCoap, pool: FairPool[None]) -> None:
         try:
             pool.submit(partial(self._decide, asked), asked.question.channel.peer_address)
-        except RuntimeError:  # one that is busy now may take it, else its deadline answers
+        except RuntimeError:  # no thread to be had
             _log.exception("no new thread to ask the application in")
+            self._endpoint.decide(asked, Fail(), self._clock())
 
     def _decide(self, asked: AskCoap) -> None:
         application, _ = told_apart(asked.application)

@@ -122,3 +122,17 @@ def test_without_a_thread_to_be_had_a_busy_one_does_it_and_else_it_is_refused(
     gate.open()
     assert first.result(PATIENCE_S) == "first"
     assert second.result(PATIENCE_S) == "second"
+
+
+def test_closing_takes_nothing_more_and_does_what_was_submitted() -> None:
+    pool: FairPool[str] = FairPool(4, "test")
+    gate = Gate()
+    futures = [pool.submit(lambda: gate.work("x"), FLOOD) for _ in range(9)]
+    for _ in range(3):
+        gate.wait_for_one()
+    assert pool.submit(lambda: "home", HOME).result(PATIENCE_S) == "home"  # it looked at them all
+    pool.close()
+    with pytest.raises(RuntimeError):
+        pool.submit(lambda: "late", HOME)
+    gate.open()
+    assert [future.result(PATIENCE_S) for future in futures] == ["x"] * 9

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 import aiocoap
@@ -592,6 +592,34 @@ def test_no_more_threads_are_used_than_allowed() -> None:
     est.run(talk)
     assert len(est.application.threads) <= 2
     assert len(est.log.records) == 20
+
+
+def test_others_have_their_turn_before_the_rest_of_a_flood() -> None:
+    opened, wait = gate()
+    peer, asked = "203.0.113.66:1", []
+
+    def enroll(question: EnrollRequested) -> Decision:
+        asked.append(question.channel.peer_address)
+        return Pend(retry_after_s=1)
+
+    async def talk(est: Est) -> None:
+        nonlocal peer
+        tasks = [asyncio.create_task(est.ask(*SEN, payload=CSR, **CSR_FORMAT)) for _ in range(3)]
+        await until(lambda: est.resource.owed == 3)
+        peer = "192.0.2.1:1"
+        tasks.append(asyncio.create_task(est.ask(*SEN, payload=CSR, **CSR_FORMAT)))
+        await until(lambda: est.resource.owed == 4)
+        opened.set()
+        await asyncio.gather(*tasks)
+
+    est = Est(
+        FakeApplication(before=wait, on_enroll=enroll),
+        channel_of=lambda _: replace(facts(), peer_address=peer),
+        threads=1,
+    )
+    est.run(talk)
+    assert len(asked) == 4
+    assert "192.0.2.1:1" in asked[:3]
 
 
 def test_with_no_threads_the_application_is_asked_in_the_event_loop() -> None:

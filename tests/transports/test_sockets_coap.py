@@ -245,3 +245,17 @@ def test_an_association_that_floods_loses_what_is_too_much_of_it() -> None:
         gate.opened.set()
         assert [honest.wait_for(each).head.code for each in (first, second)] == [Code.CONTENT] * 2
         assert flood.count_replies() == DtlsLimits().waiting_per_association
+
+
+def test_where_no_thread_is_to_be_had_the_client_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_thread(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with running() as est, est.device() as device:
+        with monkeypatch.context() as exhausted:
+            exhausted.setattr(threading.Thread, "start", no_thread)
+            refused = [device.ask(CRTS).head.code for _ in range(2)]
+        assert refused == [Code.INTERNAL_SERVER_ERROR] * 2
+        assert device.ask(CRTS).head.code == Code.CONTENT
