@@ -105,7 +105,6 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
         ),
         "issued": _core("checks/issued", "if got.is_ca and not asked.is_ca:", "if False:"),
         "fair-queue": _wire("fair_queue", "self._groups.move_to_end(group)\n", "pass\n"),
-        "datagram-turns": _wire("datagram_turns", "self._lost += 1", "self._lost += 2"),
         "connection-places": _wire("connection_places", "self._half_open_count -= 1", "pass"),
         "cookies": _wire("dtls_cookies", "self._expires_at if self._previous else now", "now"),
         "right-lately": _wire("stores/right_lately", "if now < oldest.until", "if True"),
