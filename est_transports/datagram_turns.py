@@ -6,8 +6,8 @@ waits for more than one datagram of each host. RFC 7252 4.7 leaves the rest to t
 Turns alone would let a flood have the event loop whenever nobody else waits, and so always be a
 few milliseconds ahead of whoever comes next. Three things keep it from that:
 
-* What an association sends beyond its share is lost. Once HELD_AFTER were, it is *held*: nothing is
-  taken of it for OVER_S, and a datagram costs a look into a table.
+* What an association sends beyond its share is lost, and costs a look into two tables. Nothing else
+  is taken from it for that: anybody can forge its address.
 * A network of which something was lost in the last OVER_S is *over its share*: it rests after each
   datagram, RESTS times as long as that took. So it has a third of the event loop at most. All
   those of which nobody knows whether their address is their own rest as one network does, when
@@ -39,10 +39,6 @@ SERVED_S: Final = 0.004
 """The same in seconds: one datagram of a handshake takes as long as ten others."""
 OVER_S: Final = 0.1
 """How long a network is over its share after something of it was lost."""
-HELD_AFTER: Final = 256
-"""How many datagrams of an association are lost within OVER_S before nothing more is taken of it
-for as long. Anybody can forge an address: fewer would be an easy way to silence somebody else. Who
-was held by mistake repeats what he said after two seconds, RFC 7252 4.8."""
 RESTS: Final = 2.0
 """How long a network over its share rests, for each second that its datagrams took."""
 READ_AGAIN_S: Final = 0.001
@@ -178,9 +174,6 @@ class _Waiting:
             group_max=limits.queued_datagrams,
             member_max=limits.waiting_per_association,
         )
-        self._total_max = limits.queued_datagrams
-        self._losing = _Counts(limits.queued_datagrams)  # associations
-        self._held = _Until(limits.queued_datagrams)  # associations
         self._over = _Until(limits.queued_datagrams)  # networks
         self._rests = _Until(limits.queued_datagrams)  # networks
         self._full_until = self._all_rest_until = -inf
@@ -190,21 +183,17 @@ class _Waiting:
 
     def put(self, datagram: bytes, address: Address, now: float) -> bool:
         """Return whether it waits now."""
-        if self._held.holds(address, now):
-            self.lost += 1
-            return False
         network = network_of_host(str(address[0]))
-        was_full = len(self._queue) >= self._total_max
+        if self._queue.count(network, address) >= self._share:  # cheaper than to put it in and out
+            self.lost += 1
+            self._over.note(network, now + OVER_S)
+            return False
         leaving = self._queue.put((datagram, address), network, address)
         if leaving is None:
             return True
         self.lost += 1
         self._over.note(network_of_host(str(leaving[1][0])), now + OVER_S)
-        if self._queue.count(network, address) >= self._share:
-            if self._losing.count(address, now) >= HELD_AFTER:
-                self._held.note(address, now + OVER_S)
-        elif was_full:
-            self._full_until = now + OVER_S
+        self._full_until = now + OVER_S
         return leaving[1] != address
 
     def get(self, now: float) -> tuple[bytes, Address] | None:
@@ -221,25 +210,6 @@ class _Waiting:
 
     def is_flooded(self, now: float) -> bool:
         return now < self._over.last or now < self._full_until
-
-
-class _Counts:
-    """How often something happened to whom within OVER_S; of too many the oldest are forgotten."""
-
-    def __init__(self, total_max: int) -> None:
-        self._total_max = total_max
-        self._counts: OrderedDict[Address, tuple[float, int]] = OrderedDict()
-
-    def count(self, who: Address, now: float) -> int:
-        """Count once more, and return how often it was."""
-        until, count = self._counts.get(who, (-inf, 0))
-        if now >= until:
-            self._counts.pop(who, None)
-            until, count = now + OVER_S, 0
-        self._counts[who] = until, count + 1
-        if len(self._counts) > self._total_max:
-            self._counts.popitem(last=False)
-        return count + 1
 
 
 class _Until:
