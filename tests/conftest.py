@@ -21,15 +21,17 @@ pytest_runtest_teardown = ending.pytest_runtest_teardown
 pytest_unconfigure = ending.pytest_unconfigure
 
 # No deadline: the machines that run this are shared, and a slow example is not a wrong one.
-settings.register_profile("local", deadline=None)
 settings.register_profile(
-    "ci",
+    "same",
     deadline=None,
     derandomize=True,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile("ci" if os.environ.get("CI") else "local")
+settings.register_profile("random", deadline=None)
+# The same examples each time, for whoever runs the tests is to see what everybody sees. Others:
+# `--hypothesis-profile=random`.
+settings.load_profile("same")
 
 
 def kept_from_run_to_run(config: pytest.Config) -> pytest.Cache | None:

@@ -2,7 +2,8 @@
 
 A property says nothing about code that none of its inputs reaches: where all of them are refused
 by the first check, everything behind it may be wrong. So a property names what its inputs have
-to reach, and how many in a hundred of them. `pytest -rP` prints the counts.
+to reach, and how many in a hundred of them. `pytest -rP` prints the counts. Examples by chance
+(`--hypothesis-profile=random`) are counted, and no floor is asked of them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Final, TypeVar
+
+from hypothesis import settings
 
 from est_core import RemoteProtocolError
 
@@ -51,7 +54,7 @@ class Tally:
             for name, floor in floors.items()
             if self.share(name, whole) < floor
         }
-        assert not missed, f"{missed} of {self}"
+        assert not missed or not settings().derandomize, f"{missed} of {self}"
 
     def share(self, name: str, of: str = "") -> float:
         """So many in a hundred trials have reached it."""

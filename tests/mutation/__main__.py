@@ -55,7 +55,6 @@ def main() -> int:
         today = datetime.now(UTC).date().isoformat()
         print(keep(modules, Results(), today, options.sample), "modules")
         return 0
-    os.environ["CI"] = "1"  # the profile of hypothesis whose examples stay the same
     plugin = Mutation(
         Options(
             modules=modules,

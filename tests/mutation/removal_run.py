@@ -109,7 +109,7 @@ class Copy:
             return found
 
     def _run(self, command: list[str], more: dict[str, str]) -> tuple[int | None, str]:
-        environment = {**os.environ, **more, "CI": "1", "PYTHONPATH": str(self.folder)}
+        environment = {**os.environ, **more, "PYTHONPATH": str(self.folder)}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with subprocess.Popen(
             command,

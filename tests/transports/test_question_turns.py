@@ -77,7 +77,7 @@ def test_no_place_at_all_is_refused() -> None:
         QuestionTurns(0)
 
 
-@reaches(full=40, held_back=10)
+@reaches(full=25, held_back=1)
 @given(
     at_once=st.integers(1, 5),
     peers=st.lists(st.sampled_from([f"{FLOOD}:1", f"{FLOOD}:2", f"{HOME}:1"]), max_size=40),

@@ -184,7 +184,7 @@ def test_the_short_look_at_a_good_request_spares_no_other_its_refusal(
             reached("refused")
 
 
-@reaches(read=20)
+@reaches(read=10)
 @given(der=nearly_der() | st.binary(max_size=512))
 def test_only_our_error_escapes_the_gate(der: bytes) -> None:
     with refusals("der/"):
