@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
 from est_transports.asyncio_tls import Turns
 from est_transports.connection_places import Place, Places
-from est_transports.handshake_turns import HandshakeTurns
+from est_transports.handshake_turns import Handshakes
 from est_transports.http_server import Conversation
 from est_transports.networks import network_of_host
 
@@ -106,7 +107,7 @@ class AsyncioPlaces:
 
     def __init__(self, *, open_max: int, half_open_max: int) -> None:
         self._places = Places[AsyncioPlace](open_max=open_max, half_open_max=half_open_max)
-        self._handshakes = AsyncioHandshakes()
+        self._handshakes = Handshakes(asyncio.Event, _soon)
         self._wanted = asyncio.Event()
 
     @property
@@ -174,46 +175,14 @@ class AsyncioPlaces:
             await asyncio.sleep(LOOK_AGAIN_S)
 
 
-class AsyncioHandshakes:
-    """The turns of the handshakes of one server; see `handshake_turns`."""
-
-    def __init__(self) -> None:
-        self._turns: HandshakeTurns[asyncio.Event] = HandshakeTurns()
-        self._is_running = False
-
-    async def wait(self, network: str, *, begun: bool = False) -> None:
-        """Return when a step of a handshake of that network may be made."""
-        if self._turns.take(begun=begun):
-            return self._run()
-        event = asyncio.Event()
-        self._turns.put(event, network, begun=begun)
-        try:
-            await event.wait()
-        except asyncio.CancelledError:
-            self._turns.discard(event, network, begun=begun)
-            raise
-        return None
-
-    def _run(self) -> None:
-        if not self._is_running:
-            self._is_running = True
-            asyncio.get_running_loop().call_soon(self._next)
-
-    def _next(self) -> None:
-        self._is_running = False
-        event = self._turns.next()
-        if event is not None:
-            event.set()
-        if not self._turns.is_over:
-            self._run()
+def _soon(work: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(work)
 
 
 class _HandshakeOf:
     """The turns of one handshake."""
 
-    def __init__(
-        self, place: AsyncioPlace, places: AsyncioPlaces, handshakes: AsyncioHandshakes
-    ) -> None:
+    def __init__(self, place: AsyncioPlace, places: AsyncioPlaces, handshakes: Handshakes) -> None:
         self._begun = False
         self._place = place
         self._places = places

@@ -11,7 +11,8 @@ first: where there are more than can be finished in time, some are. No clock, no
 from __future__ import annotations
 
 import sys
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable
+from typing import Final, Generic, Protocol, TypeVar
 
 from est_transports.fair_queue import FairQueue
 
@@ -70,6 +71,57 @@ class HandshakeTurns(Generic[_T]):
         self._is_taken = True
         if not begun:
             self._first_in = FIRST_STEP_EVERY
+
+
+class Event(Protocol):
+    """What the events of trio and of asyncio have in common."""
+
+    def set(self) -> object:
+        """Let those go on that wait."""
+
+    async def wait(self) -> object:
+        """Return when it is set."""
+
+
+class Handshakes:
+    """The turns of the handshakes of one server, in an event loop of whatever kind.
+
+    `event` makes an event of the loop; `soon` has it call something in its next turn.
+    """
+
+    def __init__(
+        self, event: Callable[[], Event], soon: Callable[[Callable[[], None]], object]
+    ) -> None:
+        self._event = event
+        self._soon = soon
+        self._turns: HandshakeTurns[Event] = HandshakeTurns()
+        self._is_running = False
+
+    async def wait(self, network: str, *, begun: bool = False) -> None:
+        """Return when a step of a handshake of that network may be made."""
+        if self._turns.take(begun=begun):
+            return self._run()
+        event = self._event()
+        self._turns.put(event, network, begun=begun)
+        try:
+            await event.wait()
+        except BaseException:  # cancelled
+            self._turns.discard(event, network, begun=begun)
+            raise
+        return None
+
+    def _run(self) -> None:
+        if not self._is_running:
+            self._is_running = True
+            self._soon(self._next)
+
+    def _next(self) -> None:
+        self._is_running = False
+        event = self._turns.next()
+        if event is not None:
+            event.set()
+        if not self._turns.is_over:
+            self._run()
 
 
 def _queue() -> FairQueue[_T]:

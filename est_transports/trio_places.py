@@ -9,7 +9,7 @@ from typing import Final
 import trio
 
 from est_transports.connection_places import Place, Places
-from est_transports.handshake_turns import HandshakeTurns
+from est_transports.handshake_turns import Handshakes
 from est_transports.http_server import Conversation
 from est_transports.trio_tls import Turns
 
@@ -67,7 +67,7 @@ class TrioPlaces:
 
     def __init__(self, *, open_max: int, half_open_max: int) -> None:
         self._places = Places[TrioPlace](open_max=open_max, half_open_max=half_open_max)
-        self._handshakes = TrioHandshakes()
+        self._handshakes = Handshakes(trio.Event, _soon)
         self._wanted = trio.Event()
 
     @property
@@ -127,44 +127,14 @@ class TrioPlaces:
             await trio.sleep(LOOK_AGAIN_S)
 
 
-class TrioHandshakes:
-    """The turns of the handshakes of one server; see `handshake_turns`."""
-
-    def __init__(self) -> None:
-        self._turns: HandshakeTurns[trio.Event] = HandshakeTurns()
-        self._is_running = False
-
-    async def wait(self, network: str, *, begun: bool = False) -> None:
-        """Return when a step of a handshake of that network may be made."""
-        if self._turns.take(begun=begun):
-            return self._run()
-        event = trio.Event()
-        self._turns.put(event, network, begun=begun)
-        try:
-            await event.wait()
-        except trio.Cancelled:
-            self._turns.discard(event, network, begun=begun)
-            raise
-        return None
-
-    def _run(self) -> None:
-        if not self._is_running:
-            self._is_running = True
-            trio.lowlevel.current_trio_token().run_sync_soon(self._next)
-
-    def _next(self) -> None:
-        self._is_running = False
-        event = self._turns.next()
-        if event is not None:
-            event.set()
-        if not self._turns.is_over:
-            self._run()
+def _soon(work: Callable[[], None]) -> None:
+    trio.lowlevel.current_trio_token().run_sync_soon(work)
 
 
 class _HandshakeOf:
     """The turns of one handshake."""
 
-    def __init__(self, place: TrioPlace, places: TrioPlaces, handshakes: TrioHandshakes) -> None:
+    def __init__(self, place: TrioPlace, places: TrioPlaces, handshakes: Handshakes) -> None:
         self._granted = place.spoke  # it has spoken, and had its first turn
         self._place = place
         self._places = places

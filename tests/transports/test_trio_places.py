@@ -8,8 +8,8 @@ import pytest
 import trio
 import trio.testing
 
+from est_transports.handshake_turns import Handshakes
 from est_transports.http_service import Timeouts
-from est_transports.trio_places import TrioHandshakes
 from est_transports.trio_tls import TlsStream
 from tests.transports.fake_application import CACERTS_CLOSE, service, statuses
 from tests.transports.test_on_trio import client_engine, on_trio, read_all, running
@@ -17,9 +17,13 @@ from tests.transports.test_on_trio import client_engine, on_trio, read_all, runn
 FLOOD, HOME = "203.0.113.66", "192.0.2.1"
 
 
+def trio_handshakes() -> Handshakes:
+    return Handshakes(trio.Event, trio.lowlevel.current_trio_token().run_sync_soon)
+
+
 @on_trio
 async def test_one_handshake_is_worked_on_in_a_turn_of_the_event_loop() -> None:
-    handshakes = TrioHandshakes()
+    handshakes = trio_handshakes()
     made: list[str] = []
 
     async def shake(network: str) -> None:
@@ -42,7 +46,7 @@ async def test_one_handshake_is_worked_on_in_a_turn_of_the_event_loop() -> None:
 
 @on_trio
 async def test_a_handshake_that_ends_while_it_waits_costs_no_turn() -> None:
-    handshakes = TrioHandshakes()
+    handshakes = trio_handshakes()
     made: list[str] = []
 
     async def shake(network: str, scope: trio.CancelScope) -> None:
