@@ -12,11 +12,11 @@ from enum import Enum, unique
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from est_core.asn1.certificates import NOT_READ
 from est_transports.der_walk import (
     SEQUENCE,
     content_untrusted,
@@ -29,15 +29,7 @@ _EXTENSIONS: Final = 0xA3
 MIN_RSA_BITS: Final = 2048
 CMC_RA: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28")
 
-UNREADABLE: Final = (
-    ValueError,
-    TypeError,
-    KeyError,  # cryptography 49, for a name whose value is no string
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
+UNREADABLE: Final = NOT_READ
 """What cryptography raises for certificates that OpenSSL lets through."""
 
 

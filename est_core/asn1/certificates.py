@@ -26,7 +26,7 @@ from est_core.asn1.distinguished_name import decode_name
 from est_core.asn1.oid_names import named
 from est_core.asn1.requested import decode_extensions
 
-UNREADABLE: Final = (
+NOT_READ: Final = (
     ValueError,
     TypeError,
     KeyError,  # cryptography 49, for a name whose value is no string
@@ -34,9 +34,12 @@ UNREADABLE: Final = (
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
-    Warning,  # for a serial number of 0, where the program turned warnings into errors
 )
 """What the library raises for a certificate, or a part of one, that it does not read."""
+
+# For a serial number of 0 a warning, where the program turned warnings into errors.
+UNREADABLE: Final = (*NOT_READ, Warning)
+"""The same, and what it raises where it warns of one."""
 
 _VERSION: Final = 0xA0
 _EXTENSIONS: Final = 0xA3
