@@ -297,35 +297,23 @@ TLS_WORDS: Final = (
 )
 
 TARGETS: Final = (
-    Target(
-        run=tls_server,
-        is_repeatable=False,
-        gate="begins with a record of TLS",
-        goal="shakes hands",
-        modules=(
-            "est_transports.tls",
-            "est_transports.channel_facts",
-            "est_transports.verification",
-        ),
-        seeds=tls_scripts,
-        shape=Shape.PARTS,
-        words=TLS_WORDS,
-        max_bytes=8192,
-    ),
-    Target(
-        run=tls_client,
-        is_repeatable=False,
-        gate="begins with a record of TLS",
-        goal="shakes hands",
-        modules=(
-            "est_transports.tls",
-            "est_transports.channel_facts",
-            "est_transports.verification",
-        ),
-        seeds=tls_scripts,
-        shape=Shape.PARTS,
-        words=TLS_WORDS,
-        max_bytes=8192,
+    *(
+        Target(
+            run=run,
+            is_repeatable=False,
+            gate="begins with a record of TLS",
+            goal="shakes hands",
+            modules=(
+                "est_transports.tls",
+                "est_transports.channel_facts",
+                "est_transports.verification",
+            ),
+            seeds=tls_scripts,
+            shape=Shape.PARTS,
+            words=TLS_WORDS,
+            max_bytes=8192,
+        )
+        for run in (tls_server, tls_client)
     ),
     Target(
         run=dtls_engine,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from OpenSSL import SSL
 
-from est_core.channel import BindingKind, Channel, TlsVersion, TrustClass
+from est_core.channel import BindingKind, Channel, ChannelBinding, TlsVersion, TrustClass
 from est_transports import _openssl
 from est_transports.tls import ServerContext, TlsEngine
 from est_transports.trust import TrustAnchors
@@ -45,10 +45,10 @@ def test_tls_unique_differs_from_connection_to_connection() -> None:
     assert None not in seen
 
 
-@pytest.mark.req("CB-003")
-def test_tls_unique_of_a_resumed_session_is_another() -> None:
-    server = a_server(resumption=True)
-    first = RawClient(server, raw_context(V12))
+def resumed_with_another_binding(
+    server: ServerContext, version: TlsVersion
+) -> tuple[RawClient, ChannelBinding]:
+    first = RawClient(server, raw_context(version))
     first.shake_hands()
     before = first.engine.channel().binding
     second = RawClient(server, first.context, session=first.finish())
@@ -58,6 +58,12 @@ def test_tls_unique_of_a_resumed_session_is_another() -> None:
     assert before is not None
     assert channel.binding is not None
     assert channel.binding != before
+    return second, channel.binding
+
+
+@pytest.mark.req("CB-003")
+def test_tls_unique_of_a_resumed_session_is_another() -> None:
+    resumed_with_another_binding(a_server(resumption=True), V12)
 
 
 @pytest.mark.req("CB-001", "CB-002", "CB-004")
@@ -79,18 +85,9 @@ def test_tls_1_3_has_no_binding_unless_asked_for() -> None:
 @pytest.mark.req("CB-023")
 def test_a_resumed_session_of_tls_1_3_exports_another_value() -> None:
     server = a_server(resumption=True, tls_exporter=True)
-    first = RawClient(server, raw_context(V13))
-    first.shake_hands()
-    before = first.engine.channel().binding
-    second = RawClient(server, first.context, session=first.finish())
-    second.shake_hands()
-    channel = second.engine.channel()
-    assert channel.resumed
-    assert before is not None
-    assert channel.binding is not None
-    assert channel.binding != before
+    second, binding = resumed_with_another_binding(server, V13)
     label = b"EXPORTER-Channel-Binding"
-    assert channel.binding.data == second.connection.export_keying_material(label, 32, b"")
+    assert binding.data == second.connection.export_keying_material(label, 32, b"")
 
 
 @pytest.mark.req("CB-015", "CB-026")
