@@ -77,7 +77,7 @@ _NOBODY: Final = ClientIdentity()
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSession:
-    """One secure channel, and the rules for the requests that come on it."""
+    """One secure channel, what its binding has linked, and the rules for requests on it."""
 
     policy: ServerPolicy
     channel: Channel

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from est_core import EstUri, Instant, Operation, Request, default_policy, httpmap
+from est_core import EstUri, Instant, Operation, Request, ServerSession, default_policy, httpmap
 from tests.core.cast import GOOD, FakeApplication, channel, csr_der
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -27,7 +27,8 @@ def test_the_library_example_is_short() -> None:
 def test_the_library_example_answers_requests(now: Instant) -> None:
     names: dict[str, Any] = {}
     exec(library_example(), names)  # our own README
-    policy, application = default_policy(), FakeApplication()
+    application = FakeApplication()
+    session = ServerSession(policy=default_policy(), channel=channel())
     statuses = []
     for request in (
         Request(operation=Operation.CACERTS),
@@ -36,9 +37,9 @@ def test_the_library_example_answers_requests(now: Instant) -> None:
         Request(operation=Operation.SIMPLEENROLL, payload=b"garbage", credentials=GOOD),
     ):
         head, body = httpmap.write_request(request, URI)
-        answer, _ = names["reply"](head, body, channel(), policy, application, now)
+        answer, _ = names["reply"](head, body, session, application, now)
         statuses.append(answer.status)
     lost = httpmap.RequestHead(method=b"GET", target=b"/nowhere")
-    statuses.append(names["reply"](lost, b"", channel(), policy, application, now)[0].status)
+    statuses.append(names["reply"](lost, b"", session, application, now)[0].status)
     assert statuses == [200, 401, 200, 400, 404]
     assert len(application.issued) == 1
