@@ -24,8 +24,7 @@ from est_core.model import OPERATIONS, Label, Operation
 from est_core.uri import EstUri
 
 MAX_SEGMENTS: Final = 8
-MAX_SEGMENT_BYTES: Final = 255  # RFC 7252 5.10, Uri-Path
-MAX_PATH_BYTES: Final = 255
+MAX_PATH_BYTES: Final = 255  # of all segments; RFC 7252 5.10 lets each Uri-Path have so many
 
 _TYPE: Final = "ace.est."
 _BY_SHORT_PATH: Final = MappingProxyType({row.short_path: each for each, row in OPERATIONS.items()})
@@ -190,7 +189,7 @@ def _is_path(path: Path) -> bool:
     sizes = [len(segment.encode("utf-8", "replace")) for segment in path]
     return (
         len(path) <= MAX_SEGMENTS
-        and all(1 <= size <= MAX_SEGMENT_BYTES for size in sizes)
+        and all(sizes)
         and sum(sizes) + len(sizes) <= MAX_PATH_BYTES
         and not {".", ".."} & set(path)
     )

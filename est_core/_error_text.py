@@ -56,15 +56,16 @@ def _title_and_body(page: str) -> tuple[str, str]:
         comment = page.startswith("<!--", start)
         closing = "-->" if comment else ">"
         end = page.find(closing, start)
-        if end < 0:
+        if end == -1:
             return title, " ".join(texts)
         at = end + len(closing)
-        match = None if comment else _TAG_NAME.match(lower, start + 1)
+        match = _TAG_NAME.match(lower, start + 1)
         name = match[0] if match else ""
         if name == "title" or name in _NOT_TEXT:
             stop = lower.find(f"</{name}", at)
-            content = page[at:] if stop < 0 else page[at:stop]
-            at = len(page) if stop < 0 else stop
+            if stop == -1:
+                stop = len(page)
+            content, at = page[at:stop], stop
             if name == "title":
                 title = title or content
     texts.append(page[at:])

@@ -50,16 +50,16 @@ def check_host(head: RequestHead) -> None:
         raise RemoteProtocolError("http/host", f"one Host field belongs here, not {len(found)}")
     for value in found:
         _check_authority_untrusted("Host", value.strip(b" \t"))
-    if not head.target.startswith(b"/") and (absolute := _ABSOLUTE.match(head.target)):
+    if absolute := _ABSOLUTE.match(head.target):
         if absolute[1].lower() not in _HTTP_SCHEMES:
             raise RemoteProtocolError("http/target-form", "the target is no URI of https")
         _check_authority_untrusted("the host of the target", absolute[2])
 
 
 def _check_authority_untrusted(what: str, value: bytes) -> None:
-    text = value[:_MAX_HOST_BYTES].decode("latin-1")
-    match = _AUTHORITY.fullmatch(text)
-    if match is None or len(value) > _MAX_HOST_BYTES:
+    text = value.decode("latin-1")
+    match = _AUTHORITY.fullmatch(text) if len(value) <= _MAX_HOST_BYTES else None
+    if match is None:
         shown = ascii(text[:_SHOWN_CHARS])
         raise RemoteProtocolError(
             "http/host", f"{what} is {shown}, and no host with a port or none"
@@ -71,8 +71,7 @@ def _check_authority_untrusted(what: str, value: bytes) -> None:
             raise RemoteProtocolError(
                 "http/host", f"{what} has no IPv6 address in its brackets"
             ) from exc
-    port = (match["port"] or "").lstrip("0")
-    if len(port) > 5 or int(port or "0") > 65535:
+    if int(match["port"] or "0") > 65535:
         raise RemoteProtocolError("http/host", f"{what} has a port above 65535")
 
 
@@ -86,7 +85,7 @@ def parse_target(target: bytes) -> tuple[Operation, Label | None]:
         return usual, None
     path = target.partition(b"?")[0]
     # The absolute form, which RFC 9112 3.2.2 makes us accept.
-    if not path.startswith(b"/") and (absolute := _ABSOLUTE.match(path)):
+    if absolute := _ABSOLUTE.match(path):
         path = absolute[3]
     try:
         segments = [unquote_to_bytes(part).decode("ascii") for part in path.split(b"/")]

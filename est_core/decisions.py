@@ -138,9 +138,8 @@ class Fail:
         check_code(self.code)
 
 
-def _check_delay(seconds: object) -> None:
-    # A timedelta's seconds are a float: refused here, for the answer could not be written.
-    if not isinstance(seconds, int) or not 0 < seconds <= MAX_DELAY_S:
+def _check_delay(seconds: int) -> None:
+    if not 0 < seconds <= MAX_DELAY_S:
         raise LocalProtocolError(f"retry_after_s must be a whole number, 1 to {MAX_DELAY_S}")
 
 

@@ -213,7 +213,7 @@ def _pem_blocks(text: bytes, max_blocks: int) -> Iterator[Block]:
         # Base64 and headers have no five dashes: the next ones are the last line, or none is.
         dashes = text.find(_DASHES, inside)
         last = _DASHES + b"END " + begin[1] + _DASHES
-        if dashes >= 0 and text.startswith(last, dashes):
+        if text.startswith(last, dashes):
             stop = dashes + len(last)
             yield _pem_block(text[start:stop], text[inside:dashes], label, line, position)
         else:
@@ -293,7 +293,7 @@ def one_of(found: Textual, wanted: Kind | None) -> Block:
     """
     others = [block for block in found.blocks if block.kind is not Kind.PARAMETERS]
     candidates = [block for block in others if wanted in (None, block.kind)]
-    if not candidates and len(others) == 1 and others[0].kind is Kind.UNKNOWN:
+    if len(others) == 1 and others[0].kind is Kind.UNKNOWN:
         candidates = others
     if not candidates:
         raise RemoteProtocolError("body/pem", instead(found.blocks, wanted))

@@ -27,7 +27,7 @@ def encode(der: bytes, *, columns: int | None = None) -> bytes:
     One line is what most peers read; libEST's client needs lines of 64. No octets give no
     octets. Raises LocalProtocolError when `columns` is not a positive multiple of four.
     """
-    if columns is not None and (columns <= 0 or columns % 4):
+    if columns is not None and (columns < 4 or columns % 4):
         raise LocalProtocolError("columns must be a positive multiple of four")
     if not der:
         return b""

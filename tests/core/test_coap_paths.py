@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import EstUri, Label, LocalProtocolError, Operation, RemoteProtocolError, Request
-from est_core._coap_paths import MAX_PATH_BYTES
+from est_core._coap_paths import MAX_PATH_BYTES, MAX_SEGMENTS
 from est_core._link_format import MAX_ATTRIBUTES, MAX_LINKS, CoreLink, read_links
 from est_core.coapmap import (
     CoapPaths,
@@ -188,6 +188,19 @@ def test_a_label_stands_behind_the_root(text: str) -> None:
     assert paths.path(Operation.SIMPLEENROLL, Label("web")) == ("est", "web", "sen")
 
 
+def test_with_a_label_the_places_of_others_do_not_count() -> None:
+    text = "</x>;rt=ace.est.crts,</y/web>;rt=ace.est.crts,</z/web/q>;rt=ace.est.crts"
+    paths = found(text, "web")
+    assert paths.path(Operation.CACERTS, Label("web")) == ("z", "web", "q")
+    plain = found("</crts>,</sen>", "web")
+    assert plain.path(Operation.SIMPLEENROLL, Label("web")) == ("web", "sen")
+
+
+def test_only_what_lies_elsewhere_is_kept_apart() -> None:
+    text = "</est/crts>;rt=ace.est.crts,</est/sen>;rt=ace.est.sen,</a>;rt=ace.est.att"
+    assert found(text) == CoapPaths(root=("est",), others={Operation.CSRATTRS: ("a",)})
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -210,6 +223,7 @@ def test_a_label_stands_behind_the_root(text: str) -> None:
         "</x>;rt=ace.est.other",
         "</x>;rt=crts",
         "</>",
+        "<>;rt=ace.est.crts",
     ],
 )
 def test_what_is_elsewhere_or_no_path_of_est_does_not_count(text: str) -> None:
@@ -253,6 +267,13 @@ def test_a_root_is_written_as_a_path(text: str, root: tuple[str, ...]) -> None:
 def test_what_is_no_path_is_no_root(text: str) -> None:
     with pytest.raises(LocalProtocolError):
         CoapPaths.below(text)
+
+
+def test_a_root_may_have_as_many_segments_and_bytes_as_a_path() -> None:
+    for root in (("a",) * MAX_SEGMENTS, ("a" * (MAX_PATH_BYTES - 1),)):
+        assert CoapPaths(root=root).root == root
+        with pytest.raises(LocalProtocolError):
+            CoapPaths(root=(*root, "a"))
 
 
 def test_a_root_that_no_request_can_have_is_refused() -> None:

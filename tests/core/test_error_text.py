@@ -34,6 +34,8 @@ CHARS = 60
         ),
         (b"<html><script>var a = '</p>';</script><p>No way!\nReally", "No way!"),
         (b"<html><!-- <title>hidden</title> --><p>Seen", "Seen"),
+        (b"<html><title>the first</title><svg><title>another</title></svg>", "the first"),
+        (b"<html><p>at the top." + b" " * 16384 + b"<title>far below</title>", "at the top."),
         (b"<html><body>cut off <b", "cut off"),
         (b"<html><script>never closed", ""),
         (b"<html><title>never closed", "never closed"),

@@ -138,6 +138,7 @@ GOOD_HOSTS = [
     b"caf%c3%a9.example",
     b"!$&'()*+,;=",
     b" est.example\t",
+    b"a" * 1024,
 ]
 BAD_HOSTS = [
     b"",
@@ -176,6 +177,7 @@ BAD_HOSTS = [
     b"a\x7fb",
     b"\xc3\xa9.example",
     b"a" * 1025,
+    b"a:065536",
 ]
 
 

@@ -20,6 +20,7 @@ from est_core import (
     Response,
     TrustClass,
 )
+from est_core.model import shown_text
 from tests.damage import damaged_text
 from tests.reached import reaches, refusals
 
@@ -64,6 +65,11 @@ def test_a_label_is_no_operation_and_nothing_a_segment_cannot_be(text: str) -> N
 def test_only_remote_protocol_error_escapes_from_a_peers_label(text: str) -> None:
     with refusals():
         assert Label.from_untrusted(text).text == text
+
+
+def test_of_text_that_is_shown_no_more_is_looked_at_than_twice_what_fits() -> None:
+    assert shown_text(" " * 7 + "seen", 8) == "seen"
+    assert shown_text(" " * 16 + "not seen", 8) == ""
 
 
 # Operations

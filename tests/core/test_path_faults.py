@@ -16,6 +16,7 @@ from est_core import (
     default_policy,
     httpmap,
 )
+from est_core._path_faults import not_offered
 
 USUAL = default_policy(labels=frozenset({Label("lab")}))
 POLICY = replace(
@@ -86,9 +87,15 @@ def test_another_root_is_named_with_those_of_the_wire() -> None:
     assert refusal.reason == "the path does not begin with /.well-known/est or /est"
 
 
+def test_an_operation_that_is_not_offered_is_named_and_not_a_label_that_is_none() -> None:
+    assert not_offered("crts", labels=(Label("lab"),)).message == "'crts' is not offered here"
+
+
 @pytest.mark.parametrize(
     "path, message",
     [
+        ("a/cacerts/b", "a label is one segment of the path, and 'a/cacerts/b' is 3"),
+        (f"{'a' * 70}/b", f"a label is one segment of the path, and '{'a' * 64}' is 2"),
         ("a/b", "a label is one segment of the path, and 'a/b' is 2"),
         (".well-known/est/a/b", "a label is one segment of the path, and 'a/b' is 2"),
         (".well-known/est/lab/cacerts", "the path ends with the label: leave /cacerts out"),

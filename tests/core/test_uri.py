@@ -117,12 +117,19 @@ def test_anything_else_is_refused(text: str) -> None:
         EstUri.parse(text)
 
 
+def test_a_uri_may_have_as_many_characters_as_the_limit() -> None:
+    assert EstUri.parse("https://est.example".ljust(2048, "/")) == EstUri.parse(BASE)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("coaps://user:secret@est.example", "no user in a URI"),
         ("coaps://::1:8443", "write an IPv6 address in brackets"),
+        ("https://::1", "write an IPv6 address in brackets"),
         ("https://est.example?x", "no query"),
+        ("https:est.example", "starts with https:// or coaps://"),
+        ("https://est.example".ljust(2049, "/"), "the URI is too long"),
     ],
 )
 def test_a_refusal_says_what_is_wrong(text: str, message: str) -> None:
