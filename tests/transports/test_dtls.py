@@ -471,6 +471,45 @@ def test_one_that_asks_without_end_is_cut_off_and_what_it_said_before_can_be_rea
         assert caught.value.code == "tls/protocol"
 
 
+def test_one_that_asks_and_says_something_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dtls, "FRUITLESS_ANSWERS", 0)
+    two = dtls_connected(raw_client(entity=pki().client), SERVER)
+    two.client.write(b"data")
+    raw = two.client._connection
+    raw.renegotiate()
+    with suppress(SSL.WantReadError):
+        raw.do_handshake()
+    two.server.receive(b"".join((*two.client.outgoing(), raw.bio_read(65536))))
+    assert two.server.outgoing() != ()
+    assert two.server.read() == b"data"
+    assert two.server.read() is None
+
+
+def test_a_fatal_alert_of_the_peer_ends_an_association_with_its_reason() -> None:
+    two = dtls_connected(raw_client(entity=pki().client), SERVER)
+    for refusal in ask_for_a_new_handshake(two):
+        two.client.receive(refusal)
+    with pytest.raises(TlsError):
+        two.client.read()
+    for alert in two.client.outgoing():
+        two.server.receive(alert)
+    with pytest.raises(TlsError, match="the peer reported: handshake failure") as caught:
+        two.server.read()
+    assert caught.value.code == "tls/protocol"
+
+
+def test_what_openssl_cannot_encrypt_ends_an_association(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_connection: SSL.Connection, _data: bytes) -> int:
+        raise SSL.Error([("SSL routines", "", "bad length")])
+
+    two = dtls_connected(CLIENT, SERVER)
+    monkeypatch.setattr(SSL.Connection, "send", fail)
+    for call in (lambda: two.client.write(b"x"), two.client.read):
+        with pytest.raises(TlsError, match="bad length") as caught:
+            call()
+        assert caught.value.code == "tls/protocol"
+
+
 def ask_for_a_new_handshake(two: DtlsPair) -> tuple[bytes, ...]:
     """Let the client ask for one, and return the server's answer."""
     raw = two.client._connection
@@ -568,6 +607,49 @@ def test_a_handshake_without_end_is_cut_off() -> None:
     with pytest.raises(TlsError) as again:
         two.server.read()
     assert again.value is caught.value
+
+
+def test_a_handshake_may_have_so_many_bytes_and_not_one_more() -> None:
+    server = DtlsEngine(SERVER)
+    for _ in range(8):
+        server.receive(bytes(HANDSHAKE_BYTES // 8))
+    assert not server.handshake()
+    server.receive(b"x")
+    with pytest.raises(TlsError) as caught:
+        server.handshake()
+    assert caught.value.code == "tls/handshake-too-large"
+
+
+def test_a_handshake_that_failed_waits_for_nothing_more() -> None:
+    client = DtlsEngine(CLIENT)
+    client.handshake()
+    assert client.timeout_s() is not None
+    client.receive(bytes(HANDSHAKE_BYTES + 1))
+    assert client.timeout_s() is None
+
+
+def test_what_follows_the_alert_that_ended_a_handshake_is_not_read() -> None:
+    two = dtls_pair(CLIENT, SERVER)
+    two.client.handshake()
+    alert = b"\x15\xfe\xfd" + bytes(7) + b"\x01\0\x02\x02\x28"
+    noise = b"\x16\xfe\xfd" + bytes(8) + b"\x3f\xff" + bytes(0x3FFF)
+    two.client.receive(alert + noise)
+    with pytest.raises(TlsError, match="the peer refused the handshake") as caught:
+        two.client.handshake()
+    assert caught.value.code == "tls/handshake"
+
+
+def test_a_peer_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def give_up(_connection: SSL.Connection) -> bool:
+        raise SSL.Error([("SSL routines", "", "read timeout expired")])
+
+    client = DtlsEngine(CLIENT)
+    client.handshake()
+    monkeypatch.setattr(SSL.Connection, "DTLSv1_handle_timeout", give_up)
+    client.handle_timeout()
+    with pytest.raises(TlsError, match="does not answer") as caught:
+        client.handshake()
+    assert caught.value.code == "tls/timeout"
 
 
 def test_every_flight_is_repeated_when_openssl_says_so() -> None:

@@ -162,6 +162,56 @@ def test_records_are_packed_whole_and_in_order(contents: list[bytes], mtu_bytes:
         assert len(datagram) <= mtu_bytes or datagram in records
 
 
+@pytest.mark.parametrize(
+    ("sizes", "packed"),
+    [
+        ((50, 50), (100,)),
+        ((50, 51), (50, 51)),
+        ((20, 30, 50, 20), (100, 20)),
+        ((101, 20), (101, 20)),
+        ((20, 150, 20), (20, 150, 20)),
+        ((20, 30, 60, 40), (50, 100)),
+        ((100,), (100,)),
+        ((), ()),
+    ],
+)
+def test_as_many_records_as_fit_share_a_datagram(
+    sizes: tuple[int, ...], packed: tuple[int, ...]
+) -> None:
+    records = b"".join(a_record(0, n, bytes(size - 13)) for n, size in enumerate(sizes))
+    assert tuple(map(len, datagrams(records, 100))) == packed
+
+
+@pytest.mark.parametrize(
+    ("head", "content", "answer"),
+    [
+        (b"\x14\xfe\xfd", b"x", True),
+        (b"\x17\xfe\xff", b"x", True),
+        (b"\x13\xfe\xfd", b"x", False),
+        (b"\x18\xfe\xfd", b"x", False),
+        (b"\x16\xfe\xfc", b"x", False),
+        (b"\x16\x03\x03", b"x", False),
+        (b"\x16\xfe\xfd", b"", False),
+    ],
+)
+def test_four_kinds_of_records_in_two_versions_are_dtls(
+    head: bytes, content: bytes, answer: bool
+) -> None:
+    assert is_dtls(head + a_record(0, 0, content)[3:]) is answer
+
+
+def test_a_hello_that_ends_with_its_random_has_one() -> None:
+    body = b"\xfe\xfd" + bytes(range(32))
+    size = len(body).to_bytes(3, "big")
+    message = b"\x01" + size + b"\0\0" + b"\0\0\0" + size + body
+    assert client_random(a_record(0, 0, message)) == bytes(range(32))
+    assert client_random(a_record(0, 0, message[:-1])) is None
+
+
+def test_what_follows_the_extensions_of_a_hello_is_none_of_them() -> None:
+    assert fragment_bytes(HELLO + b"\0\1\0\1\1") == RECORD_BYTES
+
+
 def test_limits_are_positive_and_within_what_openssl_reads() -> None:
     assert DtlsLimits.constrained().associations < DtlsLimits().associations
     with pytest.raises(LocalProtocolError):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from OpenSSL import SSL
 
 from est_core import LocalProtocolError
 from est_core.channel import TrustClass
@@ -317,6 +318,46 @@ def test_a_handshake_begun_anew_replaces_the_one_that_was_under_way() -> None:
 
 
 # Ends
+
+
+def test_a_handshake_begun_anew_is_the_newest_one() -> None:
+    network = DtlsNetwork(SERVER, DtlsLimits(half_open=2))
+    where: list[Address] = [("192.0.2.1", 40000 + number) for number in range(3)]
+    for place in (where[0], where[1], where[0], where[2]):
+        _, second = hello_with_cookie(network, place)
+        network.send(second, place)
+    assert [event.address for event in network.taken() if isinstance(event, HandshakeFailed)] == [
+        where[1]
+    ]
+
+
+def test_a_client_that_begins_anew_often_has_one_place_of_its_host() -> None:
+    network = DtlsNetwork(SERVER, DtlsLimits(associations_per_host=2))
+    neighbour: Address = (ALICE[0], 40002)
+    for _ in range(3):
+        network.connect(ALICE, CLIENT)
+    network.connect(neighbour, CLIENT)
+    assert codes(network.taken()).count("Ended dtls/replaced") == 2
+    assert [each.address for each in network.server.associations] == [ALICE, neighbour]
+    assert network.server.knows(ALICE)
+    assert network.server.knows(neighbour)
+    assert not network.server.knows(BOB)
+
+
+def test_an_association_that_openssl_cannot_encrypt_for_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_connection: SSL.Connection, _data: bytes) -> int:
+        raise SSL.Error([("SSL routines", "", "bad length")])
+
+    network = DtlsNetwork(SERVER)
+    network.connect(ALICE, CLIENT)
+    network.taken()
+    with monkeypatch.context() as patch:
+        patch.setattr(SSL.Connection, "send", fail)
+        network.server.send(network.association(ALICE), b"x", network.now)
+    assert codes(network.taken()) == ["Ended tls/protocol"]
+    assert network.server.associations == ()
 
 
 def test_close_notify_of_the_client_ends_its_association_and_is_answered() -> None:
