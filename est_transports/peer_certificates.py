@@ -61,16 +61,15 @@ def sent_certificates(connection: SSL.Connection) -> SentCertificates:
     if len(ders) > MAX_PEER_CERTIFICATES:
         message = f"the peer sent more than {MAX_PEER_CERTIFICATES} certificates"
         raise TlsError(BAD_CERTIFICATE, message)
-    readable, unread = [], []
-    for place, der in enumerate(ders, start=1):
-        certificate = read_der(der)
-        if certificate is None:
-            unread.append(f"certificate {place} of {len(ders)}, {shown_der(der)}")
-        else:
-            readable.append(certificate)
-    is_ours = bool(readable) and not (unread and read_der(own) is None)
-    chain = tuple(readable) if is_ours else ()
-    return SentCertificates(chain=chain, unread=tuple(unread), is_shown=True)
+    read = [(der, read_der(der)) for der in ders]
+    unread = tuple(
+        f"certificate {place} of {len(ders)}, {shown_der(der)}"
+        for place, (der, certificate) in enumerate(read, start=1)
+        if certificate is None
+    )
+    own_is_read = read[0][1] is not None
+    chain = tuple(each for _, each in read if each is not None) if own_is_read else ()
+    return SentCertificates(chain=chain, unread=unread, is_shown=True)
 
 
 def der_of(certificate: crypto.X509) -> bytes:

@@ -20,7 +20,12 @@ from OpenSSL import SSL
 from est_core import LocalProtocolError
 from est_core.channel import Channel, TlsVersion, TrustClass
 from est_transports.dtls import DtlsEngine
-from est_transports.peer_certificates import MAX_PEER_CERTIFICATES, shown_der
+from est_transports.peer_certificates import (
+    MAX_PEER_CERTIFICATES,
+    SentCertificates,
+    shown,
+    shown_der,
+)
 from est_transports.tls import TlsEngine, TlsError
 from est_transports.trust import TrustAnchors
 from tests.odd_certificates import (
@@ -315,6 +320,50 @@ def test_a_name_in_the_text_is_short_and_of_one_line() -> None:
     text = shown_der(rebuilt(pki().client.certificate, pki().ca, subject=name))
     assert text.isprintable()
     assert len(text) < 160
+
+
+def named(name: bytes, subject: bytes | None = None) -> x509.Certificate:
+    """Return a certificate with such a common name, or with such a subject."""
+    common_name = element(0x30, bytes.fromhex("0603550403"), element(0x0C, name))
+    subject = element(0x30, element(0x31, common_name)) if subject is None else subject
+    made = rebuilt(pki().client.certificate, pki().ca, subject=subject)
+    return x509.load_der_x509_certificate(made)
+
+
+@pytest.mark.parametrize("size", [60, 61, 62])
+def test_a_name_is_cut_where_it_has_more_than_64_characters(size: int) -> None:
+    text = f"CN={'x' * size}"
+    assert shown(named(b"x" * size)) == (text if len(text) <= 64 else f"{text[:64]}...")
+
+
+@pytest.mark.parametrize(
+    "subject", [element(0x30), element(0x30, element(0x31))], ids=["none", "cannot be read"]
+)
+def test_a_certificate_without_a_subject_is_called_by_its_fingerprint(subject: bytes) -> None:
+    certificate = named(b"", subject)
+    assert shown(certificate) == f"SHA-256 {hashlib.sha256(der(certificate)).hexdigest()}"
+
+
+def test_of_those_beside_the_peers_own_the_flaws_are_told() -> None:
+    odd = rebuilt(
+        pki().client.certificate,
+        pki().ca,
+        subject_public_key_info=next(iter(UNKNOWN_KEYS.values())),
+    )
+    partly, ca = x509.load_der_x509_certificate(odd), pki().ca.certificate
+    assert SentCertificates(chain=(partly, ca), is_shown=True).flaws() == ()
+    (told,) = SentCertificates(chain=(ca, partly, ca), is_shown=True).flaws()
+    assert told.startswith("beside it CN=device-1: ")
+    unread = SentCertificates(chain=(ca,), unread=("certificate 2 of 2",), is_shown=True)
+    assert unread.flaws() == ("beside it certificate 2 of 2: cannot be read",)
+
+
+def test_provisionally_a_server_whose_certificate_cannot_be_read_names_no_host() -> None:
+    odd = unreadable(pki().server.certificate, pki().ca)["version 4"]
+    client = TlsEngine(a_client(provisional=True))
+    channel = shake_hands(client, server_of(odd)).channel()
+    assert channel.trust_class is TrustClass.FAILED
+    assert (channel.peer_chain, channel.name_matches) == ((), False)
 
 
 def test_only_a_failed_certificate_may_be_missing_from_the_chain() -> None:
