@@ -46,9 +46,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value: object = getattr(self, field.name)
-            if not isinstance(value, int) or value <= 0:  # some are written into answers
-                raise LocalProtocolError(f"{field.name} must be a whole number and positive")
+            if getattr(self, field.name) <= 0:  # some are written into answers
+                raise LocalProtocolError(f"{field.name} must be positive")
 
     @classmethod
     def constrained(cls) -> Limits:

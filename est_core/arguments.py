@@ -130,7 +130,7 @@ def _taker(hint: Any) -> _Taker:
         return _literal(arguments)
     if origin is tuple:
         return _tuple(arguments)
-    if origin is not None and isinstance(origin, type):
+    if isinstance(origin, type):
         return _generic(origin, arguments)
     return _plain(hint) if isinstance(hint, type) else _anything
 
@@ -151,8 +151,6 @@ def _annotated(base: _Taker, notes: tuple[Any, ...]) -> _Taker:
 
 
 def _plain(kind: type) -> _Taker:
-    if kind is object:
-        return _anything
     if getattr(kind, "_is_protocol", False):
         return _protocol(kind)
     if kind is float:
@@ -193,7 +191,7 @@ def _path(kind: Callable[[Any], Any], value: object) -> object:
 
 def _protocol(kind: type) -> _Taker:
     """Taken is what has the methods. A class in place of an object has not: nobody made one."""
-    members = {name: member for base in kind.__mro__[:-1] for name, member in vars(base).items()}
+    members = {name: member for base in kind.__mro__ for name, member in vars(base).items()}
     names = sorted(
         name
         for name, member in members.items()
@@ -245,12 +243,10 @@ def _literal(values: tuple[Any, ...]) -> _Taker:
 def _tuple(arguments: tuple[Any, ...]) -> _Taker:
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         each = _taker(arguments[0])
-        exact, take = each.exact, each.take
+        exact = each.exact
 
         def take_all(value: object) -> object:
-            if type(value) is tuple and (
-                exact.issuperset(map(type, value)) or all(take(item) is item for item in value)
-            ):
+            if type(value) is tuple and exact.issuperset(map(type, value)):
                 return value
             return _all_of(tuple, value, each) if _is_row(value) else _NOT_TAKEN
 
@@ -274,11 +270,11 @@ def _row(arguments: tuple[Any, ...]) -> _Taker:
 
 
 def _generic(origin: Any, arguments: tuple[Any, ...]) -> _Taker:
-    if getattr(origin, "_is_protocol", False) and origin.__module__ != "collections.abc":
+    if getattr(origin, "_is_protocol", False):
         return _protocol(origin)
     if issubclass(origin, Mapping):
         return _mapping([_taker(argument) for argument in arguments])
-    if origin in (frozenset, set) or issubclass(origin, AbstractSet):
+    if issubclass(origin, AbstractSet):
         each = _taker(arguments[0])
         return _Taker(
             _NO_TYPES,

@@ -32,6 +32,20 @@ class Door:
         return hmac.compare_digest(given[:4], wanted)
 
 
+class Gate(Door):
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key = key
+
+    def opener(self, limit: int) -> object:
+        wanted = self.key
+
+        def opens(given: str, age: int) -> bool:
+            return given == wanted and age >= limit
+
+        return opens, lambda given: given == wanted or bool(limit)
+
+
 @lru_cache(maxsize=8)
 def grown(age: int) -> bool:
     return age >= 18
@@ -73,7 +87,7 @@ def test_each_mutant_has_a_key_that_stays_until_its_function_changes() -> None:
     assert {each.key for each in mutants_of(Path("door.py"), elsewhere)} == set(before)
     changed = SOURCE.replace("18", "21")
     left = {each.key for each in mutants_of(Path("door.py"), changed)} & set(before)
-    assert {before[key].function for key in left} == {"Door.opens"}
+    assert {before[key].function for key in left} == {"Door.opens", "Gate.__init__", "Gate.opener"}
 
 
 def test_a_sample_stays_the_same_and_in_order() -> None:
@@ -115,6 +129,29 @@ def test_a_mutant_takes_effect_where_a_function_was_taken_before(tmp_path: Path)
     assert replacement.apply(mutated_module(SOURCE, mutant), path) == 1
     assert allowed(17, known=True)
     assert not allowed(100, known=True)
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ("super().__init__()", "pass"),
+        ("given == wanted and age >= limit", "given == wanted"),
+        ("given == wanted and age >= limit", "age >= limit"),
+        ("given == wanted or bool(limit)", "bool(limit)"),
+    ],
+)
+def test_a_function_that_uses_fewer_names_of_others_is_changed_too(
+    tmp_path: Path, was: str, now: str
+) -> None:
+    gate = imported(tmp_path).Gate("key")
+    opens, opens_at_all = gate.opener(18)
+    assert replacement.apply(mutated_module(SOURCE, one(was, now)), tmp_path / "door.py") >= 1
+    assert opens("key", 18)
+    assert opens_at_all("key")
+    assert opens("key", 17) is (now == "given == wanted")
+    assert opens("other", 18) is (now == "age >= limit")
+    again, _ = gate.opener(18)
+    assert again("other", 18) is (now == "age >= limit")
 
 
 def test_what_the_unchanged_code_left_in_a_cache_is_forgotten(tmp_path: Path) -> None:
