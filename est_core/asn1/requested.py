@@ -67,7 +67,6 @@ _NAME_KINDS: Final = {
     0x88: "registeredID",
 }
 _NOT_READ: Final = frozenset({0xA3, 0xA5})
-_ADDRESS_BYTES: Final = frozenset({4, 16})
 
 
 def requested_extensions(attributes: Iterable[Attribute], limits: Limits) -> tuple[Extension, ...]:
@@ -86,11 +85,9 @@ def requested_extensions(attributes: Iterable[Attribute], limits: Limits) -> tup
     ]
     if not requests:
         return ()
-    first_type, first_value = requests[0]
+    (first_type, first_value), *others = requests
     extensions = extensions_in(first_value, limits, named(first_type))
-    for other_type, value in requests[1:]:
-        if value == first_value:
-            continue
+    for other_type, value in others:
         if set(extensions_in(value, limits, named(other_type))) != set(extensions):
             where = f"{named(first_type)} and {named(other_type)} ask"
             if first_type == other_type:
@@ -170,7 +167,7 @@ def _key_usage(element: _der.Element) -> bytes:
     keyAgreement is not asked for (RFC 5280 4.2.1.3).
     """
     content = element.content
-    if element.tag != _der.BIT_STRING or len(content) < 2 or content[0] > _UNUSED_BITS_MAX:
+    if element.tag != _der.BIT_STRING or len(content) < 2:
         return element.der
     bits = bytearray(content[1:])
     bits[-1] &= 0xFF << content[0]
@@ -181,7 +178,6 @@ def _key_usage(element: _der.Element) -> bytes:
     return _der.tlv(_der.BIT_STRING, content[:1] + bits)
 
 
-_UNUSED_BITS_MAX: Final = 7
 _KEY_AGREEMENT, _ENCIPHER_ONLY, _DECIPHER_ONLY = 0x08, 0x01, 0x80
 _REWRITTEN: Final = {_oids.BASIC_CONSTRAINTS: _basic_constraints, _oids.KEY_USAGE: _key_usage}
 
@@ -219,7 +215,7 @@ def _fault_in_name(name: _der.Element, limits: Limits) -> str:
         return f"has tag {name.tag:#04x}, which is no kind of name"
     if name.tag in _NOT_READ:
         return f"is an {kind}, which nobody reads"
-    if kind == "iPAddress" and len(name.content) not in _ADDRESS_BYTES:
+    if kind == "iPAddress":
         return f"is an iPAddress of {len(name.content)} bytes, not 4 or 16"
     if kind == "directoryName":
         try:

@@ -295,6 +295,18 @@ def test_refuses_bad_digest(value: str) -> None:
     assert code(value) == "auth/bad-digest"
 
 
+def test_a_digest_user_may_have_as_many_characters_as_the_limit() -> None:
+    value = digest(("username", "u" * 255), without="username")
+    assert parse_authorization(value, LIMITS) == DigestCredentials(
+        user="u" * 255, parameters=(*REQUIRED[1:], ("username", "u" * 255))
+    )
+
+
+def test_the_user_is_written_and_not_the_parameter_that_keeps_its_place() -> None:
+    value = write_authorization(DigestCredentials(user="device", parameters=REQUIRED))
+    assert value.startswith('Digest username="device", realm="r"')
+
+
 def test_a_long_digest_user_is_refused() -> None:
     assert code(digest(("username", "u" * 256), without="username")) == "auth/too-large"
 

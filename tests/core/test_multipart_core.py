@@ -121,6 +121,20 @@ def test_whatever_is_not_the_one_shape_is_refused(raw: str, code: str) -> None:
     assert code_of(bytes.fromhex(raw)) == code
 
 
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ("9f 00 40 ff", "an array with indefinite length"),
+        ("82 1c 40", "a Content-Format with a reserved initial octet"),
+        ("80 00 00", "2 bytes after the end"),
+    ],
+)
+def test_what_is_wrong_is_said(raw: str, message: str) -> None:
+    with pytest.raises(RemoteProtocolError) as refusal:
+        parse(bytes.fromhex(raw))
+    assert refusal.value.message == message
+
+
 def test_a_body_beyond_the_limit_is_refused_before_it_is_read() -> None:
     with pytest.raises(RemoteProtocolError) as refusal:
         parse_multipart_core(b"\xff" * 11, max_bytes=10)

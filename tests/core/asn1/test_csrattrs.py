@@ -188,6 +188,21 @@ def test_every_truncation_is_refused() -> None:
         assert refusal(der[:end]).startswith("der/")
 
 
+def test_as_many_items_as_are_allowed_are_read_and_sent_and_each_has_its_number() -> None:
+    limits = Limits(csrattrs_items=2)
+    items = (ObjectId(oid="2.999.1"), ObjectId(oid="2.999.2"))
+    assert parse_csrattrs(CsrAttrs(items=items, limits=limits).der(), limits).items == items
+    with pytest.raises(RemoteProtocolError, match="CSR attribute 2, no object identifier,"):
+        parse_csrattrs(seq(oid("2.999"), seq()), LIMITS)
+
+
+def test_an_attribute_that_came_without_a_value_is_one_to_include() -> None:
+    friendly = Attribute(type="1.2.840.113549.1.9.20", values=(tlv(0x1E, b"\0x"),))
+    attrs = parse_csrattrs(seq(attribute(MAC_ADDRESS), friendly.der()), LIMITS)
+    assert attrs.plan() == CsrPlan(attributes=(friendly,), attribute_oids=(MAC_ADDRESS,))
+    assert not attrs.requires_linking
+
+
 def test_a_value_may_be_absent_in_what_is_received() -> None:
     attrs = read("rfc9908/DERIVED-EDGE-key-attr-empty-values-set.der")
     assert attrs.key_type() == KeyTypeWanted(algorithm=RSA_KEY)
@@ -215,6 +230,19 @@ def test_an_extension_request_holds_one_extensions_without_repeats(
 ) -> None:
     with pytest.raises(LocalProtocolError):
         CsrAttrs(items=(Attribute(type=EXTENSION_REQUEST, values=values),))
+
+
+@pytest.mark.parametrize("names", [seq(), seq(tlv(0x0C, b"a.example"))])
+def test_a_template_demands_no_names_that_no_request_could_have(names: bytes) -> None:
+    wanted = ExtensionTemplate(oid=SAN, value=names)
+    template = CertRequestInfoTemplate(extensions=(ExtensionTemplate(oid="2.5.29.15"), wanted))
+    with pytest.raises(LocalProtocolError):
+        CsrAttrs(items=(template.attribute(),))
+
+
+def test_a_value_that_is_no_der_is_not_sent() -> None:
+    with pytest.raises(LocalProtocolError):
+        CsrAttrs(items=(Attribute(type="2.999", values=(b"\x30\x01",)),))
 
 
 def key(algorithm: str, *values: bytes) -> Attribute:
@@ -280,6 +308,25 @@ def test_challenge_password_is_added_once_and_last() -> None:
 def test_what_was_received_can_be_passed_on_with_challenge_password() -> None:
     received = parse_csrattrs(seq(attribute(EXTENSION_REQUEST, oid(MAC_ADDRESS))), LIMITS)
     assert received.with_challenge_password().oids() == (CHALLENGE_PASSWORD,)
+
+
+RSA_4096 = KeyTypeWanted(algorithm=RSA_KEY, bits=4096).attribute()
+
+
+@pytest.mark.parametrize(
+    "items, added",
+    [
+        ((), True),
+        ((ObjectId(oid=CHALLENGE_PASSWORD),), True),
+        ((ObjectId(oid=EC_KEY),), False),
+        ((CertRequestInfoTemplate().attribute(),), False),
+    ],
+)
+def test_a_kind_of_key_is_added_where_none_and_no_template_is(
+    items: tuple[CsrAttr, ...], added: bool
+) -> None:
+    attrs = CsrAttrs(items=items)
+    assert attrs.with_key_type(RSA_4096).items == ((*items, RSA_4096) if added else items)
 
 
 # --- Plans -----------------------------------------------------------------------------------
@@ -372,7 +419,10 @@ def test_linking_may_be_asked_for_inside_the_template() -> None:
 def test_template_and_list_may_be_sent_together() -> None:
     template = CertRequestInfoTemplate(
         key=KeyTypeWanted(algorithm=EC_KEY, curve=P384),
-        attributes=(Attribute(type="2.999.7", values=(tlv(5),)),),
+        attributes=(
+            Attribute(type="2.999.7", values=(tlv(5),)),
+            Attribute(type="1.2.840.113549.1.9.20", values=(tlv(0x1E, b"\0x"),)),
+        ),
         extensions=(ExtensionTemplate(oid="2.5.29.37"),),
     )
     attrs = CsrAttrs(items=(template.attribute(), EXTENSIONS)).with_challenge_password()
@@ -382,8 +432,9 @@ def test_template_and_list_may_be_sent_together() -> None:
         from_template=True,
         key_type=template.key,
         extensions_to_fill=template.extensions,
+        attributes=template.attributes[1:],
         linking_attribute=CHALLENGE_PASSWORD,
-        unknown=template.attributes,
+        unknown=template.attributes[:1],
     )
 
 

@@ -353,6 +353,7 @@ def test_critical_has_one_meaning_however_it_is_encoded(octet: bytes, critical: 
         (seq(tlv(1, b"\0")), False),
         (seq(tlv(1, b"\0"), tlv(2, b"\0")), False),
         (seq(tlv(2, b"\0")), False),
+        (seq(tlv(2, b"\5")), False),
         (seq(tlv(1, b"\1")), True),
         (seq(tlv(1, b"\1"), tlv(2, b"\0")), True),
     ],
@@ -391,8 +392,12 @@ def test_characters_that_a_bmp_string_has_not_become_utf8() -> None:
         (SAN, b"x", ("subjectAltName (2.5.29.17)",)),
         (SAN, tlv(0x31), ("subjectAltName (2.5.29.17)", "SET")),
         (SAN, seq(tlv(0x82, b"a"), tlv(0x87, b"12345")), ("name 2", "iPAddress of 5 bytes")),
-        (SAN, seq(tlv(0xA3, seq())), ("name 1", "x400Address")),
-        (SAN, seq(tlv(0xA5, seq())), ("name 1", "ediPartyName")),
+        (SAN, seq(tlv(0xA3, seq())), ("name 1 is an x400Address, which nobody reads",)),
+        (SAN, seq(tlv(0xA5, seq())), ("name 1 is an ediPartyName, which nobody reads",)),
+        (SAN, seq(tlv(0x8F, b"x")), ("name 1 has tag 0x8f, which is no kind of name",)),
+        (SAN, seq(tlv(0x82, b"\xff")), ("name 1 is a dNSName with characters beyond ASCII",)),
+        (SAN, seq(tlv(0x88)), ("name 1 is a malformed registeredID",)),
+        (SAN, seq(tlv(0xA0, seq())), ("name 1 is a malformed otherName",)),
         (SAN, seq(tlv(0x82, b"a"), tlv(0x0C, b"b")), ("name 2", "UTF8String")),
         (
             SAN,
@@ -560,6 +565,71 @@ def test_a_part_of_the_subject_that_is_no_text_is_named(
     assert "subject" in text
     for word in words:
         assert word in text
+
+
+LONG = "c" * 70
+
+
+def part(kind: str, value: bytes, tag: int = 0x0C) -> bytes:
+    return seq(oid(kind), tlv(tag, value))
+
+
+LONG_PART = part("2.5.4.3", LONG.encode())
+
+
+def test_parts_that_are_too_long_stand_beside_others_in_their_order() -> None:
+    identifier = part("2.5.4.45", b"\0ab", 3)
+    subject = seq(
+        tlv(0x31, part("2.5.4.6", b"DEU", 0x13)),
+        tlv(0x31, part("2.5.4.10", b"owner"), LONG_PART),
+        tlv(0x31, identifier),
+    )
+    csr = parse_cert_request(signed(subject=subject), LIMITS)
+    assert {(each.oid.dotted_string, each.value) for each in csr.subject} == {
+        ("2.5.4.6", "DEU"),
+        ("2.5.4.10", "owner"),
+        ("2.5.4.3", LONG),
+        ("2.5.4.45", b"\0ab"),
+    }
+    assert [len(rdn) for rdn in csr.subject.rdns] == [1, 2, 1]
+
+
+def test_a_part_that_is_too_long_stands_there_once() -> None:
+    code, text = refusal(signed(subject=seq(tlv(0x31, LONG_PART, LONG_PART))))
+    assert (code, "a part twice" in text) == ("csr/name", True)
+
+
+@pytest.mark.parametrize(
+    "rdns, kept",
+    [
+        # Another string type in one of the RDNs, and in none of the others.
+        ((part("2.5.4.10", b"a"), part("2.5.4.3", b"b_", 0x13)), part("2.5.4.3", b"b_")),
+        # Text in place of the BIT STRING of a uniqueIdentifier is judged like any text.
+        ((part("2.5.4.10", b"a"), part("2.5.4.45", b"b_", 0x13)), part("2.5.4.45", b"b_")),
+    ],
+)
+def test_one_part_of_another_string_type_is_decoded_as_utf8(
+    rdns: tuple[bytes, bytes], kept: bytes
+) -> None:
+    csr = taken(signed(subject=seq(*(tlv(0x31, rdn) for rdn in rdns))))
+    assert csr.subject.public_bytes() == seq(tlv(0x31, rdns[0]), tlv(0x31, kept))
+
+
+def test_an_rdn_out_of_order_may_stand_beside_a_single_part() -> None:
+    common, owner = part("2.5.4.3", b"a"), part("2.5.4.10", b"zz")
+    csr = taken(signed(subject=seq(tlv(0x31, owner, common), tlv(0x31, common))))
+    ordered = seq(tlv(0x31, *sorted((owner, common))), tlv(0x31, common))
+    assert csr.subject.public_bytes() == ordered
+
+
+@pytest.mark.parametrize("text", ["", "x"])
+def test_an_empty_part_is_a_part(text: str) -> None:
+    csr = taken(signed(subject=subject_with(0x0C, text.encode(), "2.5.4.10")))
+    assert [each.value for each in csr.subject] == [text]
+
+
+def test_as_many_parts_as_are_allowed_are_read() -> None:
+    assert len(parse_cert_request(signed(subject=TWO_PARTS), Limits(names=2)).subject.rdns) == 2
 
 
 # --- Damage ----------------------------------------------------------------------------------

@@ -163,6 +163,8 @@ def gap(*parts: bytes) -> bytes:
 
 USAGE = seq(oid(EXTENDED_KEY_USAGE))
 RSA_ID = seq(oid(RSA_KEY), tlv(5))
+# An odd number of 2048 bits and the usual exponent, as a reader that checks the placeholder wants.
+RSA_2048 = seq(tlv(2, b"\0\x80" + bytes(254) + b"\1"), tlv(2, b"\1\0\1"))
 
 
 @pytest.mark.parametrize(
@@ -184,6 +186,8 @@ RSA_ID = seq(oid(RSA_KEY), tlv(5))
         (VERSION, tlv(0xA0), NO_ATTRIBUTES),
         (VERSION, tlv(0xA0, seq()), NO_ATTRIBUTES),
         (VERSION, tlv(0xA0, RSA_ID, tlv(4)), NO_ATTRIBUTES),
+        (VERSION, tlv(0xA0, seq(oid(RSA_KEY), tlv(5), tlv(5))), NO_ATTRIBUTES),
+        (VERSION, tlv(0xA0, RSA_ID, tlv(3, b"\1" + RSA_2048)), NO_ATTRIBUTES),
         (VERSION, tlv(0xA0, RSA_ID, tlv(3, b"\1" + seq())), NO_ATTRIBUTES),
         (VERSION, tlv(0xA0, RSA_ID, tlv(3, b"\0" + seq())), NO_ATTRIBUTES),
         (VERSION, tlv(0xA0, RSA_ID, tlv(3, b"\0" + tlv(5))), NO_ATTRIBUTES),
@@ -195,6 +199,8 @@ RSA_ID = seq(oid(RSA_KEY), tlv(5))
         (VERSION, tlv(0xA1, attribute(EXTENSION_TEMPLATE, tlv(5)))),
         (VERSION, tlv(0xA1, *[attribute(EXTENSION_TEMPLATE, seq(USAGE))] * 2)),
         (VERSION, tlv(0xA1, attribute(EXTENSION_REQUEST, seq()))),
+        (VERSION, tlv(0xA1, attribute(EXTENSION_REQUEST, seq(USAGE)))),
+        (VERSION, gap(tlv(0x31, oid(EXTENDED_KEY_USAGE)))),
         (VERSION, gap()),
         (VERSION, gap(tlv(5))),
         (VERSION, gap(seq())),
@@ -215,6 +221,11 @@ def test_each_rule_of_templates_has_its_refusal(parts: tuple[bytes, ...]) -> Non
     "parts, code",
     [
         ((VERSION, gap(seq(oid(SAN), tlv(4, b"\x30\x05")))), "der/truncated"),
+        ((VERSION, gap(seq(oid(SAN), tlv(4, GAPPED_NAMES + b"\0")))), "der/trailing-bytes"),
+        (
+            (VERSION, tlv(0xA0, RSA_ID, tlv(3, b"\0" + RSA_2048 + b"\0")), NO_ATTRIBUTES),
+            "der/trailing-bytes",
+        ),
         ((VERSION, tlv(0xA0, RSA_ID, tlv(3, b"\0\x30")), NO_ATTRIBUTES), "der/truncated"),
         ((VERSION, tlv(0xA0, seq(oid(EC_KEY), tlv(5))), NO_ATTRIBUTES), "der/oid"),
     ],
@@ -271,6 +282,7 @@ def test_two_templates_or_another_number_of_values_than_one_are_refused(
     [
         (RSA_KEY, P256, None),
         (EC_KEY, None, 256),
+        (EC_KEY, None, 2048),
         (RSA_KEY, None, 511),
         (RSA_KEY, None, 16385),
         ("1.3.101.112", None, 255),
@@ -281,6 +293,46 @@ def test_parameters_that_do_not_fit_the_key_are_the_callers_mistake(
 ) -> None:
     with pytest.raises(LocalProtocolError):
         KeyTypeWanted(algorithm=algorithm, curve=curve, bits=bits)
+
+
+def test_a_placeholder_is_an_rsa_key_and_another_algorithm_has_none() -> None:
+    wanted = CertRequestInfoTemplate(key=KeyTypeWanted(algorithm=RSA_KEY, bits=2048))
+    placeholder = tlv(3, b"\0" + RSA_2048)
+    assert wanted.der() == seq(VERSION, tlv(0xA0, RSA_ID, placeholder), NO_ATTRIBUTES)
+    for algorithm in (EC_KEY, "1.3.101.112"):
+        told = template_of(VERSION, tlv(0xA0, seq(oid(algorithm)), placeholder), NO_ATTRIBUTES)
+        assert told.key == KeyTypeWanted(algorithm=algorithm)
+
+
+def test_a_template_that_comes_alone_passes_the_gate() -> None:
+    value = CertRequestInfoTemplate().der() + b"\0"
+    with pytest.raises(RemoteProtocolError) as caught:
+        read_template(Attribute(type=TEMPLATE, values=(value,)), LIMITS)
+    assert caught.value.code == "der/trailing-bytes"
+
+
+def test_as_many_parts_as_are_allowed_are_read() -> None:
+    der = seq(
+        VERSION,
+        seq(*[tlv(0x31, seq(oid("2.5.4.3")))] * 3),
+        tlv(
+            0xA1,
+            attribute("2.999", tlv(5)),
+            attribute("2.999.1", tlv(5)),
+            attribute(EXTENSION_TEMPLATE, seq(*(seq(oid(f"2.999.{n}")) for n in range(3)))),
+        ),
+    )
+    carried = Attribute(type=TEMPLATE, values=(der,))
+    read_template(carried, Limits(names=3, csr_attributes=3, csr_extensions=3))
+    for limits in (Limits(names=2), Limits(csr_attributes=2), Limits(csr_extensions=2)):
+        with pytest.raises(RemoteProtocolError) as caught:
+            read_template(carried, limits)
+        assert caught.value.code == "csrattrs/template"
+
+
+def test_the_attribute_that_is_none_is_numbered() -> None:
+    with pytest.raises(RemoteProtocolError, match="attribute 2 of the template"):
+        template_of(VERSION, tlv(0xA1, attribute("2.999", tlv(5)), seq(oid("2.999"))))
 
 
 def test_a_key_type_without_parameters_needs_a_template() -> None:
