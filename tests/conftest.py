@@ -63,6 +63,15 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Have `-n auto` start one process more than there are processors.
+
+    A third of the time is none of the processor's: a test waits for a server, a peer or a limit.
+    """
+    return len(os.sched_getaffinity(0)) + 1
+
+
 LONG_FIRST: Final = "system mutation docs interop fuzz benchmarks cli transports".split()
 """Folders by how long one of their tests takes; those of all others take next to nothing."""
 

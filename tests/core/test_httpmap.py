@@ -495,6 +495,18 @@ def test_every_answer_written_is_read_back(name: str, now: Instant) -> None:
         assert read.reason == response.reason
 
 
+@pytest.mark.req("EST-039")
+def test_no_answer_sets_a_cookie_whatever_was_asked() -> None:
+    written: dict[Operation | None, set[int]] = {}
+    for _, response, shape in answers():
+        head, _ = httpmap.write(response, shape)
+        assert not [name for name, _ in head.headers if b"cookie" in name.lower()]
+        written.setdefault(response.operation, set()).add(head.status)
+    for operation in Operation:
+        assert 401 in written[operation]
+        assert written[operation] & {200, 204}
+
+
 # The client's half
 
 
@@ -518,6 +530,18 @@ def test_a_request_written_is_read_back() -> None:
         kept = (b"application/pkcs10",) if posts else ()
         assert head.values(b"content-type") == kept
         assert head.values(b"content-transfer-encoding") == ((b"base64",) if posts else ())
+
+
+def test_a_cookie_in_an_answer_changes_nothing(now: Instant) -> None:
+    for name, response, shape in answers():
+        if not shape.head_only:
+            head, body = httpmap.write(response, shape)
+            operation = response.operation or Operation.SIMPLEENROLL
+            cookie = (b"set-cookie", b"session=1; Secure; Path=/")
+            with_cookie = replace(head, headers=(*head.headers, cookie))
+            read = httpmap.read_response(operation, head, body, limits=LIMITS, now=now)
+            again = httpmap.read_response(operation, with_cookie, body, limits=LIMITS, now=now)
+            assert read == again, name
 
 
 @pytest.mark.req("EST-001")

@@ -21,7 +21,6 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
         "asn1.kinds",
         "codec.textual",
         "codec.transfer codec.media codec.retry codec.authheader codec.multipart_core",
-        "codec.multipart",
     ),
     # F2: facts about a channel; what is written in DER.
     (
@@ -36,11 +35,11 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
     ),
     # F3: judgements.
     (
-        "checks auth",
+        "checks",
         "checks.hosts",
         "checks.names",
-        "checks.constraints checks.pop checks.renewal checks.identity auth.nonce",
-        "checks.enforcement checks.issued auth.digest",
+        "checks.constraints checks.pop checks.renewal checks.identity",
+        "checks.enforcement checks.issued",
     ),
     # F4: the words of the protocol.
     ("model enrollment", "uri policy", "decisions", "events"),
@@ -53,9 +52,7 @@ CORE_FLOORS: Final[tuple[Floor, ...]] = (
     ),
     # F6: the two state machines. They do not know each other.
     ("server client",),
-    # F7: one of each.
-    ("registrar",),
-    # F8: what people import.
+    # F7: what people import.
     ("", "testing._pair testing._misuse", "testing._transport", "testing"),
 )
 
@@ -79,7 +76,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
         "channel_facts coap_messages chains",
         "tls_context coap_blocks coap_reliability",
         "dtls_context coap_server_blocks coap_client_blocks",
-        "tls dtls h11_conn coap_server_conn coap_client_conn srp tunnels",
+        "tls dtls h11_conn coap_server_conn coap_client_conn",
         "dtls_mux",
         "datagram_turns",
         "service http_service",
@@ -95,7 +92,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
         "stores.sqlite_place",
         "stores.sqlite_schema",
         "stores.sqlite_connections",
-        "stores.sqlite stores.postgres",
+        "stores.sqlite",
         "trio_tls trio_dtls asyncio_tls asyncio_dtls sockets_dtls sockets_tls",
         "trio_threads trio_places asyncio_questions asyncio_places",
         "trio_arrivals",
@@ -103,7 +100,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
         "sockets_coap sockets_connection aiocoap_messages",
         "sockets_server",
         "sockets_ssl",
-        "on_sockets on_trio on_asyncio on_aiocoap on_asgi",
+        "on_sockets on_trio on_asyncio on_aiocoap",
     ),
     # T3: services.
     (
@@ -114,7 +111,7 @@ TRANSPORT_FLOORS: Final[tuple[Floor, ...]] = (
         "config_reader issuers renewal_records",
         "authority founding",
         "readiness",
-        "serving registering",
+        "serving",
         "running watch",
     ),
     # T4: people.

@@ -120,6 +120,17 @@ def test_every_module_has_a_floor() -> None:
     assert not homeless, f"give these a place in tests/law/floors.py: {homeless}"
 
 
+def test_every_place_has_a_module_and_no_module_two_places() -> None:
+    names = [name for floors in (CORE_FLOORS, TRANSPORT_FLOORS) for name in _named(floors)]
+    used = {_entry(source.name) for source in ALL}
+    assert sorted(set(POSITIONS) - used) == [], "no module has that name"
+    assert len(names) == len(POSITIONS), "a module stands twice"
+
+
+def _named(floors: tuple[Floor, ...]) -> list[str]:
+    return [name for ranks in floors for names in ranks for name in names.split() or [""]]
+
+
 def test_a_module_imports_only_from_lower_floors() -> None:
     wrong = [
         f"{source.where(line)}: {source.name} imports {target}"

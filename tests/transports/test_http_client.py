@@ -162,6 +162,20 @@ def test_what_is_to_be_written_is_told_once() -> None:
     assert link.next_timeout() is None
 
 
+@pytest.mark.parametrize("status", [b"204 No Content", b"404 Not Found", b"401 Unauthorized"])
+def test_a_cookie_that_a_server_sets_is_not_sent_back(status: bytes) -> None:
+    link = opened()
+    assert b"cookie" not in b"".join(link.outgoing()).lower()
+    link.receive(b"HTTP/1.1 " + status + b"\r\nSet-Cookie: session=1; Path=/\r\n", NOW)
+    link.receive(b"Content-Length: 0\r\n\r\n", NOW)
+    assert link.answer(Operation.CSRATTRS, NOW) is not None
+    link.send(Request(operation=Operation.CACERTS), WANTED.uri, NOW)
+    again = b"".join(link.outgoing())
+    assert again.startswith(b"GET /.well-known/est/cacerts HTTP/1.1\r\n")
+    assert b"cookie" not in again.lower()
+    assert b"session=1" not in again
+
+
 def test_an_answer_is_there_when_all_of_it_is() -> None:
     link = opened()
     for at in range(len(OK)):

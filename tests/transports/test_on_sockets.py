@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,7 +38,9 @@ from est_transports.signers import LocalSigner
 from est_transports.tls import ClientTlsConfig, TlsEngine, client_context
 from est_transports.trust import TrustAnchors
 from tests.pki import pki
+from tests.transports.coap_site import csr_of
 from tests.transports.fake_application import (
+    AUTHORIZATION,
     CACERTS,
     CACERTS_CLOSE,
     PASSWORD,
@@ -149,6 +152,24 @@ def test_a_connection_serves_one_request_after_the_other() -> None:
     assert statuses(answers) == [200, 401, 200]
     assert est.log.codes == [(200, ""), (401, "auth/missing"), (200, "")]
     assert est.log.records[0].peer.startswith("127.0.0.1:")
+
+
+@pytest.mark.req("EST-039")
+def test_a_server_sets_no_cookie_and_answers_with_or_without_one() -> None:
+    csr = b64encode(csr_of())
+    csrattrs, reenroll = (
+        raw.replace(b"/" + old, b"/" + new)
+        for raw, old, new in (
+            (CACERTS, b"cacerts", b"csrattrs"),
+            (enroll_request(b"x"), b"simpleenroll", b"simplereenroll"),
+        )
+    )
+    asked = (CACERTS, csrattrs, enroll_request(b"x"), enroll_request(csr, AUTHORIZATION), reenroll)
+    with_cookie = [raw.replace(b"\r\n\r\n", b"\r\nCookie: a=b\r\n\r\n", 1) for raw in asked]
+    with running() as est:
+        answers = est.ask(*asked, *with_cookie, CACERTS_CLOSE)
+    assert statuses(answers) == [200, 204, 401, 200, 403] * 2 + [200]
+    assert b"cookie" not in answers.lower()
 
 
 def test_a_refused_upload_is_answered_though_more_was_sent() -> None:
