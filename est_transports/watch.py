@@ -58,6 +58,7 @@ class Watch:
         self._lock = threading.Lock()
         self._said: dict[str, tuple[bool, float]] = {}
         """How bad each trouble was when it was said last, and when, in monotonic seconds."""
+        self._is_over = False
 
     def told(self, service: Service) -> None:
         """Take it that what the clock has ended by now was said, at a start or a reload."""
@@ -65,6 +66,13 @@ class Watch:
             now = self._clock()
             for trouble in _terms(service, now):
                 self._said[trouble.about] = trouble.is_bad, now.mono
+
+    def end(self) -> None:
+        """Say nothing from now on: what is closed next is closed on purpose.
+
+        It takes no lock: a look that is under way may wait for a disk that is slow.
+        """
+        self._is_over = True
 
     def __call__(self, service: Service, number: int) -> None:
         """Look at all that the worker of that number serves, and log what is to be said.
@@ -75,6 +83,8 @@ class Watch:
         with self._lock:
             now = self._clock()
             found = list(self._troubles(service, number, now))
+            if self._is_over:
+                return
             for trouble in found:
                 self._say(trouble, now)
             present = {trouble.about for trouble in found}

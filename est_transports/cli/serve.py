@@ -287,6 +287,7 @@ def _serve(loader: _Loader, *, as_json: bool) -> None:
         )
         _log.info("stopped")
     finally:
+        loader.watch.end()
         _log.removeHandler(handler)
         loader.store.close()
         for each in chain(sockets, *datagram_sockets):

@@ -34,10 +34,21 @@ from tests.transports.fake_application import (
     CACERTS_CLOSE,
     FakeApplication,
     enroll_request,
+    service,
     statuses,
 )
 from tests.transports.key_updates import KeyUpdates
-from tests.transports.test_on_trio import client_engine, on_trio, read_all, read_answer, running
+from tests.transports.test_on_trio import (
+    UNHURRIED,
+    advance,
+    client_engine,
+    mock_instant,
+    on_advancing_clock,
+    on_trio,
+    read_all,
+    read_answer,
+    running,
+)
 from tests.transports.tls_pair import V13, Pair, a_client, a_server, connected
 
 BASIC = b"Authorization: Basic ZGV2aWNlOndyb25n"
@@ -109,25 +120,32 @@ async def test_the_one_who_waited_longest_gives_way_and_is_told(
         assert statuses(await read_all(idle)) == told
 
 
-@pytest.mark.usefixtures("impatient")
-@on_trio
+@on_advancing_clock
 async def test_nobody_gives_way_while_nobody_waits_or_to_a_slow_application() -> None:
     gate, entered = threading.Event(), threading.Event()
 
     def work() -> None:
         entered.set()
-        gate.wait(5)
+        gate.wait(60)
 
     application = FakeApplication(before=work)
-    async with running(application=application, connections_max=1) as est:
+    config = service(timeouts=UNHURRIED)
+    async with running(
+        application=application, config=config, connections_max=1, clock=mock_instant
+    ) as est:
         first = await est.connect()
         await first.do_handshake()
-        await trio.sleep(0.3)  # three times what is too long when places are short
+        too_long_s = 3 * connection_places.GIVE_WAY_S  # when places are short
+        advance(too_long_s)
+        await trio.testing.wait_all_tasks_blocked()
         await first.send_all(CACERTS)
         await trio.to_thread.run_sync(entered.wait)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(est.ask, CACERTS_CLOSE)
-            await trio.sleep(0.3)
+            while not est.server._places._places.is_wanted:
+                await trio.sleep(0)
+            advance(too_long_s)
+            await trio.testing.wait_all_tasks_blocked()
             gate.set()
             assert statuses(await read_answer(first)) == [200]
 

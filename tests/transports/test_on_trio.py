@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial, wraps
+from typing import Final
 
 import pytest
 import trio
@@ -34,6 +35,7 @@ from est_transports.tls import ClientTlsConfig, TlsEngine, client_context
 from est_transports.trio_tls import TlsBrokenError, TlsStream
 from est_transports.trust import TrustAnchors
 from tests.pki import pki
+from tests.transports.coap_udp import Gate
 from tests.transports.fake_application import (
     CACERTS,
     CACERTS_CLOSE,
@@ -49,6 +51,8 @@ from tests.transports.fake_application import (
     statuses,
     tls_context,
 )
+
+WAIT_S: Final = 60.0
 
 Test = Callable[..., Awaitable[None]]
 
@@ -75,6 +79,30 @@ def on_mock_clock(test: Test) -> Callable[..., None]:
         trio.run(partial(test, *args, **kwargs), clock=trio.testing.MockClock(autojump_threshold=0))
 
     return run
+
+
+def on_advancing_clock(test: Test) -> Callable[..., None]:
+    """Run an async test whose time passes as it does, and jumps with `advance`.
+
+    A server that is to know needs `clock=mock_instant`.
+    """
+
+    @wraps(test)
+    def run(*args: object, **kwargs: object) -> None:
+        trio.run(partial(test, *args, **kwargs), clock=trio.testing.MockClock(rate=1))
+
+    return run
+
+
+def advance(seconds: float) -> None:
+    """Let that much time have passed."""
+    clock = trio.lowlevel.current_clock()
+    assert isinstance(clock, trio.testing.MockClock)
+    clock.jump(seconds)
+
+
+UNHURRIED: Final = Timeouts(handshake_s=1e6, head_s=1e6, body_s=1e6, idle_s=1e6, write_s=1e6)
+"""Those of a server whose decisions alone are late when the clock is advanced."""
 
 
 def trust() -> TrustAnchors:
@@ -455,33 +483,44 @@ async def test_a_client_that_does_not_close_is_closed_after_the_last_answer() ->
         assert trio.current_time() - start == pytest.approx(2, abs=0.2)
 
 
-@on_trio
+@on_advancing_clock
 async def test_a_slow_application_is_answered_for_and_the_connection_goes_on() -> None:
-    gate = threading.Event()
-    application = FakeApplication(before=wait_for(gate))
-    config = service(limits=Limits(decision_s=1))
-    async with running(application=application, config=config) as est:
+    gate = Gate()
+    config = service(limits=Limits(decision_s=60), timeouts=UNHURRIED)
+    async with running(
+        application=FakeApplication(before=gate), config=config, clock=mock_instant
+    ) as est:
         stream = await est.connect()
         await stream.send_all(CACERTS)
+        assert await trio.to_thread.run_sync(gate.reached.wait, WAIT_S)
+        advance(61)
         assert statuses(await read_answer(stream)) == [503]
-        gate.set()
+        gate.opened.set()
         await stream.send_all(CACERTS)
         assert statuses(await read_answer(stream)) == [200]
 
 
-@on_trio
+@on_advancing_clock
 async def test_a_question_whose_time_is_over_before_a_thread_is_free_is_not_asked() -> None:
     gate, asked = threading.Event(), []
 
     def wait() -> None:
         asked.append(0)
-        gate.wait(5)
+        gate.wait(WAIT_S)
 
-    config = service(limits=Limits(decision_s=1))
-    async with running(application=FakeApplication(before=wait), config=config, threads=1) as est:
+    application = FakeApplication(before=wait)
+    config = service(limits=Limits(decision_s=60), timeouts=UNHURRIED)
+    async with running(
+        application=application, config=config, threads=1, clock=mock_instant
+    ) as est:
         async with trio.open_nursery() as nursery:
             for _ in range(4):
                 nursery.start_soon(est.ask, CACERTS_CLOSE)
+            while not asked:
+                await trio.sleep(0)
+            while len(est.log.codes) < 4:
+                advance(61)
+                await trio.sleep(0)
         assert [status for status, _ in est.log.codes] == [503] * 4
         gate.set()
         assert statuses(await est.ask(CACERTS_CLOSE)) == [200]

@@ -171,6 +171,20 @@ def test_a_store_that_goes_away_is_said_to_by_each_worker_and_when_it_is_back(
     assert said(caplog) == [("INFO", "the store: in order again")]
 
 
+def test_a_store_that_is_closed_at_the_end_is_no_trouble(
+    store: SqliteStore, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed, service = Watch(store, clock=clock), with_terms()
+    watch = Watch(store, clock=clock)
+    watch.end()
+    store.close()
+    watch(service, 0)
+    assert said(caplog) == []
+    closed(service, 0)
+    ((_, text),) = said(caplog)
+    assert "the store is closed" in text
+
+
 def test_a_disk_that_is_nearly_full_is_said_once(
     store: SqliteStore,
     clock: Clock,
