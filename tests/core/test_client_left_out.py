@@ -58,6 +58,22 @@ def test_without_any_that_can_be_read_there_are_no_ca_certificates() -> None:
     assert "1.2.643.7.1.1.1.1" in failure.message
 
 
+@pytest.mark.parametrize(
+    ("count", "told"), [(1, ""), (2, "; and 1 more"), (3, "; and 2 more"), (12, "; and 11 more")]
+)
+def test_of_several_that_cannot_be_read_the_first_is_told_and_how_many_more(
+    count: int, told: str
+) -> None:
+    several = [certificate(key=GOST_KEY, serial=bytes([1 + each])) for each in range(count)]
+    exchange = session().cacerts()
+    answered(exchange, ok(CACERTS, bag_of(*several)))
+    message = failed(exchange.result).message
+    first = message.removesuffix(told)
+    assert first.startswith("certificate 1, ")
+    assert first + told == message
+    assert "more" not in first
+
+
 @pytest.mark.req("EST-149")
 def test_the_issued_certificate_is_delivered_beside_one_that_cannot_be_read() -> None:
     mine = issue(spki(own_key()))

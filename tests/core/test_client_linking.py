@@ -154,6 +154,14 @@ def test_required_linking_fails_where_no_version_gives_a_binding(on: Channel) ->
         assert take(exchange, Failed).code == "pop/no-binding"
 
 
+@pytest.mark.parametrize(
+    ("pop", "csrattrs"), [(PopMode.NEVER, DEMANDING), (PopMode.AUTO, CsrAttrs(items=()))]
+)
+def test_linking_that_nobody_wants_needs_no_binding(pop: PopMode, csrattrs: CsrAttrs) -> None:
+    exchange = client(pop).enroll(info(own_key()), csrattrs=csrattrs)
+    assert linking_values(csr_of(sent(exchange, UNBOUND_1_3))) == ()
+
+
 @pytest.mark.parametrize("pop", list(PopMode))
 def test_an_operation_without_csr_needs_no_binding(pop: PopMode) -> None:
     sent(client(pop).cacerts(), UNBOUND_1_3)

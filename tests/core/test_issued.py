@@ -14,8 +14,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_core import ClientSession, Limits
+from est_core import ClientSession, Issue, Limits, Operation
 from est_core.asn1.attributes import Attribute, Extension, extension_request
+from est_core.asn1.cms import write_certs_only
 from est_core.asn1.pkcs10 import CertRequestInfo
 from est_core.checks.issued import (
     Contents,
@@ -27,8 +28,8 @@ from est_core.checks.issued import (
 from est_core.checks.renewal import public_key_der
 from est_core.events import Enrolled, Failed
 from tests.core.asn1.build import spki
-from tests.core.cast import FakeApplication, info
-from tests.core.client_cast import Network, own_key, pair, session
+from tests.core.cast import FakeApplication, info, signer
+from tests.core.client_cast import Network, answered, failed, ok, own_key, pair, session
 from tests.damage import damaged
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, Key, new_key, pki
 from tests.reached import reached, reaches
@@ -346,3 +347,29 @@ def test_an_exchange_tells_the_differences_and_refuses_where_the_session_says_so
     assert "is for CN=issued, not for CN=device-1" in refused.message
     assert refused.enrolled is not None
     assert public_key_der(refused.enrolled.certificate) == spki(own_key())
+
+
+def test_a_session_that_takes_no_changes_takes_what_it_asked_for() -> None:
+    strict = ClientSession(session().uri, trust=session().trust, accept_changes=False)
+    result = pair(Network()).run(strict.enroll(info(own_key(), "issued")))
+    assert isinstance(result, Enrolled)
+    assert not result.is_dangerous
+
+
+def test_a_session_that_takes_no_changes_hears_of_an_answer_without_its_certificate() -> None:
+    strict = ClientSession(session().uri, trust=session().trust, accept_changes=False)
+    exchange = strict.enroll(info(own_key()))
+    answered(exchange, ok(Operation.SIMPLEENROLL, write_certs_only((pki().ca.certificate,))))
+    assert failed(exchange.result).code == "response/other-key"
+
+
+def test_what_is_refused_tells_the_dangerous_differences_alone() -> None:
+    strict = ClientSession(session().uri, trust=session().trust, accept_changes=False)
+    got = issued(usage("digital_signature"), name=subject((NameOID.COMMON_NAME, "other")))
+    kept = pair(Network(), lambda _question: Issue(certificate=got))
+    kept.sign = signer(KEY)
+    result = failed(kept.run(strict.enroll(asked(usage("key_agreement")))))
+    assert result.enrolled is not None
+    harmless = [each.text for each in result.enrolled.differences if not each.dangerous]
+    assert not [text for text in harmless if text in result.message]
+    assert harmless

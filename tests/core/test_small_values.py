@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import (
+    AuthChallenge,
     Authentication,
     Deny,
     Fault,
@@ -65,6 +66,13 @@ def test_a_later_moment_is_later_on_both_clocks() -> None:
 def test_only_the_two_kinds_of_protocol_error_are_raised() -> None:
     with pytest.raises(TypeError):
         ProtocolError("neither")
+
+
+def test_a_parameter_of_a_challenge_is_found_by_its_name_in_any_case() -> None:
+    challenge = AuthChallenge(scheme="Basic", parameters=(("Realm", "est"), ("charset", "UTF-8")))
+    assert challenge.get("realm") == challenge.get("REALM") == "est"
+    assert challenge.get("CharSet") == "UTF-8"
+    assert challenge.get("nonce") is None
 
 
 @pytest.mark.parametrize("code", [5, None, "area", "Area/reason", "area/", "x" * 100])

@@ -14,14 +14,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from est_core import (
     AuthChallenge,
     AuthenticateRequested,
+    BasicCredentials,
     Channel,
     Credentials,
     Decision,
     EstUri,
     Fail,
+    Fault,
     Instant,
     LocalProtocolError,
     Operation,
+    Outcome,
     Request,
     Response,
     ResponseReady,
@@ -35,6 +38,7 @@ from est_core import (
     httpmap,
 )
 from est_core.channel import TLS_EXPORTER_BYTES, BindingKind, ChannelBinding
+from est_core.events import ServerEvent
 from est_core.testing import (
     FIXED_INSTANT,
     CheckFailedError,
@@ -44,6 +48,7 @@ from est_core.testing import (
     exchange_misuses,
     transport_checks,
 )
+from tests.core.cast import issue, spki
 from tests.pki import pki
 
 CHECKS = {check.name: check for check in transport_checks()}
@@ -304,10 +309,165 @@ def test_what_a_transport_does_wrong_is_found(driver: type[RightDriver], name: s
     assert found.is_stopped
 
 
+class ShowsAnother(RightDriver):
+    """Its client has two certificates for one key."""
+
+    certificate = issue(spki(pki().client.key))
+
+
+class ChangesCredentials(RightDriver):
+    def read(self, request: Request) -> Request:
+        known = request.credentials
+        if isinstance(known, BasicCredentials):
+            known = replace(known, password=known.password.encode().decode("latin-1"))
+        return replace(request, credentials=known)
+
+
+class ChangesUsers(RightDriver):
+    def settle(self, exchange: ServerExchange, decision: Decision) -> None:
+        changed = Verified(user="anybody") if isinstance(decision, Verified) else decision
+        super().settle(exchange, changed)
+
+
+@pytest.mark.parametrize(
+    ("driver", "name", "text"),
+    [
+        (ShowsAnother, "the client's certificate is shown", "the client's certificate"),
+        (InventsCertificates, "a client without certificate is nobody", "nobody's channel"),
+        (ChangesCredentials, "credentials are passed on", "the credentials"),
+        (ChangesUsers, "credentials are passed on", "the user"),
+        (ForgetsLabels, "labels are passed on", "the label"),
+        (ChangesRequests, "a request is passed on as it is", "the CSR"),
+    ],
+)
+def test_what_is_wrong_is_told(driver: type[RightDriver], name: str, text: str) -> None:
+    with pytest.raises(CheckFailedError, match=f"^{text}: "):
+        CHECKS[name].run(driver())
+
+
+class Written(RightDriver):
+    """Keeps a record: + and - for channels with and without certificate, requests, decisions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.record: list[str] = []
+
+    def connect(self, *, certificate: bool) -> None:
+        self.record.append("+" if certificate else "-")
+        super().connect(certificate=certificate)
+
+    def ask(self, request: Request) -> Response | None:
+        self.record.append(request.operation.value)
+        return super().ask(request)
+
+    def settle(self, exchange: ServerExchange, decision: Decision) -> None:
+        self.record.append(type(decision).__name__)
+        super().settle(exchange, decision)
+
+
+class WithoutPasswords(Written):
+    can_challenge = False
+
+
+SERVED = "- cacerts ProvideCACerts"
+VANISHING = "a client may vanish while it is decided"
+DONE = {
+    "every operation is answered": (
+        "+ cacerts ProvideCACerts csrattrs ProvideCSRAttrs simpleenroll Issue simplereenroll Issue"
+    ),
+    "a long answer arrives whole": "+ csrattrs ProvideCSRAttrs csrattrs ProvideCSRAttrs",
+    "every outcome arrives": (
+        "+ csrattrs ProvideCSRAttrs simpleenroll Pend simpleenroll Deny"
+        " cacerts Postpone cacerts Fail"
+    ),
+    "two requests share a channel": "+ cacerts ProvideCACerts cacerts ProvideCACerts",
+    "a new channel has facts of its own": (
+        "+ cacerts ProvideCACerts - cacerts ProvideCACerts + cacerts ProvideCACerts"
+    ),
+    "the client's certificate is shown": "+ simplereenroll Issue",
+    "a client without certificate is nobody": "- cacerts ProvideCACerts simpleenroll",
+    "credentials are passed on": "- simpleenroll Verified Issue simpleenroll Rejected simpleenroll",
+    "who cannot be authenticated stays out": f"- simpleenroll Fail {SERVED}",
+    "labels are passed on": "+ cacerts ProvideCACerts cacerts ProvideCACerts",
+    "a request is passed on as it is": "+ simpleenroll Issue",
+    "the policy is that of the service": f"+ simpleenroll {SERVED}",
+    "a head is refused without asking": f"+ simpleenroll {SERVED}",
+    "a body is refused without asking": f"+ simpleenroll simpleenroll {SERVED}",
+    "a late decision is replaced": f"+ cacerts ProvideCACerts {SERVED}",
+    VANISHING: f"+ simpleenroll Issue {SERVED}",
+    "a decision that is no answer harms nobody": f"+ cacerts Verified {SERVED}",
+    "an application that raises harms nobody": f"+ cacerts Fail {SERVED}",
+}
+
+
+def run_of(driver: Written, check: TransportCheck) -> str:
+    check.run(driver)
+    return " ".join(driver.record)
+
+
+@pytest.mark.parametrize("check", transport_checks(), ids=str)
+def test_a_check_does_all_that_it_has_to(check: TransportCheck) -> None:
+    assert run_of(Written(), check) == DONE[check.name]
+
+
+@pytest.mark.parametrize("check", transport_checks(can_challenge=False), ids=str)
+def test_without_passwords_a_client_shows_its_certificate(check: TransportCheck) -> None:
+    assert run_of(WithoutPasswords(), check) == DONE[check.name].replace("-", "+")
+
+
+class SpoilsOne(RightDriver):
+    """One of its answers is another one."""
+
+    def __init__(self, which: int, spoilt: Callable[[Response], Response]) -> None:
+        super().__init__()
+        self.left, self.spoilt = which, spoilt
+
+    def write(self, response: Response) -> Response:
+        self.left -= 1
+        return self.spoilt(response) if self.left == -1 else response
+
+
+def another_fault(response: Response) -> Response:
+    fault = Fault.NOT_FOUND if response.fault is Fault.MALFORMED else Fault.MALFORMED
+    return Response(operation=response.operation, outcome=Outcome.FAULT, fault=fault)
+
+
+def another_time(response: Response) -> Response:
+    assert isinstance(response.retry_after, int)
+    return replace(response, retry_after=response.retry_after + 1)
+
+
+ANSWERS = [
+    (name, which)
+    for name, done in DONE.items()
+    for which in range(sum(word.islower() for word in done.split()) - (name == VANISHING))
+]
+
+
+@pytest.mark.parametrize(("name", "which"), ANSWERS)
+def test_each_answer_is_looked_at(name: str, which: int) -> None:
+    with pytest.raises(CheckFailedError):
+        CHECKS[name].run(SpoilsOne(which, another_fault))
+
+
+TIMES = [
+    ("every outcome arrives", 1),
+    ("every outcome arrives", 3),
+    ("a late decision is replaced", 0),
+]
+
+
+@pytest.mark.parametrize(("name", "which"), TIMES)
+def test_each_time_to_come_back_is_looked_at(name: str, which: int) -> None:
+    with pytest.raises(CheckFailedError):
+        CHECKS[name].run(SpoilsOne(which, another_time))
+
+
 def test_a_wire_without_passwords_has_fewer_checks() -> None:
+    every = {str(check) for check in transport_checks()}
     fewer = {check.name for check in transport_checks(can_challenge=False)}
-    assert fewer < set(CHECKS)
-    assert set(CHECKS) - fewer == {
+    assert fewer < every
+    assert every - fewer == {
         "a client without certificate is nobody",
         "credentials are passed on",
         "who cannot be authenticated stays out",
@@ -354,3 +514,39 @@ def test_a_misuse_that_is_let_pass_or_does_harm_is_found(
 ) -> None:
     with pytest.raises(AssertionError, match=misuse.name[:10]):
         misuse.run(an_exchange(kind), pki().ca.certificate)
+
+
+class Sulking(ServerExchange):
+    """Refuses every mistake, and then whatever else it is asked."""
+
+    def next_event(self) -> ServerEvent | None:
+        event = super().next_event()
+        if isinstance(event, ResponseReady) and self.instead is not None:
+            return self.instead(event)
+        return event
+
+    instead: Callable[[ResponseReady], ServerEvent | None] | None = None
+
+
+def refused(event: ResponseReady) -> ServerEvent:
+    return replace(event, response=another_fault(event.response))
+
+
+@pytest.mark.parametrize("instead", [refused, lambda _event: None])
+@pytest.mark.parametrize(
+    "misuse", [each for each in exchange_misuses() if not each.is_over], ids=str
+)
+def test_an_exchange_that_a_misuse_spoils_is_found(
+    misuse: ExchangeMisuse, instead: Callable[[ResponseReady], ServerEvent | None]
+) -> None:
+    exchange = an_exchange(Sulking)
+    assert isinstance(exchange, Sulking)
+    exchange.instead = instead
+    with pytest.raises(AssertionError, match="in place of the answer"):
+        misuse.run(exchange, pki().ca.certificate)
+
+
+def test_the_misuses_that_are_known_are_many_and_told_apart() -> None:
+    names = [str(misuse) for misuse in exchange_misuses()]
+    assert len(names) == len(set(names)) == 13
+    assert "a second decision" in names
