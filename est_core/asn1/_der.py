@@ -153,8 +153,8 @@ def _walk_untrusted(der: bytes, limits: Limits, max_bytes: int, *, ber: bool) ->
         end = ends[-1]
         if end < 0:
             end = ~end
-            if der[pos : pos + 2] == _END_OF_CONTENTS and pos + 2 <= end:
-                ends.pop()
+            if der[pos : pos + 2] == _END_OF_CONTENTS:
+                ends.pop()  # where it is not all inside, the next header finds that bytes lack
                 pos += 2
                 continue
         elif pos == end:
@@ -162,8 +162,8 @@ def _walk_untrusted(der: bytes, limits: Limits, max_bytes: int, *, ber: bool) ->
             continue
         if nodes and len(ends) == 1:
             raise _malformed("der/trailing-bytes", f"{end - pos} bytes after the end")
-        first = der[pos] if pos < end else 0
         _, start, stop = _header(der, pos, end, ber=ber)
+        first = der[pos]
         if first in refused:
             raise _malformed("der/tag", f"identifier octet {first:#04x} is not allowed")
         nodes += 1
@@ -209,8 +209,8 @@ def _long_tag(data: bytes, pos: int, end: int, first: int) -> tuple[int, int]:
         pos += 1
     if end - pos < 2:
         raise _malformed("der/truncated", "ends inside a tag or length")
-    minimal = data[start] != 0x80 and (pos > start or data[start] >= 0x1F)
-    if data[pos] & 0x80 or not minimal:
+    # An octet with others after it is 0x80 or more, and 0x80 would be a leading zero.
+    if data[pos] & 0x80 or data[start] == 0x80 or data[start] < 0x1F:
         raise _malformed("der/tag", "a tag number is too long or not minimal")
     pos += 1
     return int.from_bytes(bytes((first,)) + data[start:pos], "big"), pos
@@ -342,8 +342,8 @@ def set_of(parts: Iterable[bytes], *, tag: int = SET) -> bytes:
 
 
 def integer(value: int) -> bytes:
-    """Return an INTEGER."""
-    return tlv(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+    """Return an INTEGER that is not negative."""
+    return tlv(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
 
 
 def oid(dotted: str) -> bytes:

@@ -250,11 +250,15 @@ def _names_untrusted(element: _der.Element, limits: Limits) -> tuple[_der.Elemen
     if not names:
         raise RemoteProtocolError("csr/general-names", "there is no alternative name")
     for position, name in enumerate(names, 1):
-        # Every choice of GeneralName has a context tag.
-        if not 0x80 <= name.der[0] < 0xC0:
+        if not _is_general_name(name.der):
             message = f"alternative name {position} is no GeneralName but {type_name(name.tag)}"
             raise RemoteProtocolError("csr/general-names", message)
     return names
+
+
+def _is_general_name(der: bytes) -> bool:
+    """Return whether it begins with a context tag, as every choice of GeneralName does."""
+    return bool(der) and 0x80 <= der[0] < 0xC0
 
 
 @checked
@@ -320,8 +324,7 @@ def _kind_untrusted(element: _der.Element) -> str:
         return "alt"
     if element.tag != _der.SEQUENCE:
         return ""
-    first = element.content[:1]
-    return "alt" if first and 0x80 <= first[0] < 0xC0 else "name"
+    return "alt" if _is_general_name(element.content) else "name"
 
 
 def _as_general_names(element: _der.Element, limits: Limits) -> bytes:

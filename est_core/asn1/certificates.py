@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -190,7 +191,7 @@ def _parts(der: bytes) -> dict[str, _der.Element]:
         fields.pop(0)
     names = ("serialNumber", "signature", "issuer", "validity", "subject", "subjectPublicKeyInfo")
     found = dict(zip(names, fields, strict=False))
-    for each in fields[6:]:
+    for each in fields:
         if each.tag == _EXTENSIONS:
             found["extensions"] = each
     if len(outer) > 1:
@@ -218,29 +219,25 @@ def _why(der: bytes) -> str:
         parts = _parts(der)
     except RemoteProtocolError as exc:
         return f"it is not well-formed DER ({exc.message})"
-    if len(parts) < len(_CHECKS):
+    if not all(name in parts for name, _ in _CHECKS):
         return "it is no X.509 certificate"
     for name, check in _CHECKS:
-        reason = check(parts[name]) if name in parts else ""
-        if reason:
+        if reason := check(parts[name]):
             return reason
     for reason in _whole_faults(der):
         return reason
     return "it is not an X.509 certificate in DER"
 
 
-def _name_fault(what: str) -> Callable[[_der.Element], str]:
-    def check(element: _der.Element) -> str:
-        try:
-            name = decode_name(element, Limits(), f"its {what}")
-            x509.Name.from_bytes(element.der)
-        except RemoteProtocolError as exc:
-            return exc.message
-        except UNREADABLE:
-            return f"its {what} holds what its string types have not: {_shown(name)}"
-        return ""
-
-    return check
+def _name_fault(what: str, element: _der.Element) -> str:
+    try:
+        name = decode_name(element, Limits(), f"its {what}")
+        x509.Name.from_bytes(element.der)
+    except RemoteProtocolError as exc:
+        return exc.message
+    except UNREADABLE:
+        return f"its {what} holds what its string types have not: {_shown(name)}"
+    return ""
 
 
 def _serial_fault(element: _der.Element) -> str:
@@ -248,7 +245,7 @@ def _serial_fault(element: _der.Element) -> str:
         serial = _der.read_integer(element)
     except RemoteProtocolError as exc:
         return f"its serial number is malformed ({exc.message})"
-    return "" if len(element.content) <= 21 and serial >= 0 else "its serial number is negative"
+    return "" if serial >= 0 else "its serial number is negative"
 
 
 def _algorithm_fault(element: _der.Element) -> str:
@@ -274,11 +271,11 @@ def _key_fault(element: _der.Element) -> str:
     return ""
 
 
-_CHECKS: Final = (
+_CHECKS: Final[tuple[tuple[str, Callable[[_der.Element], str]], ...]] = (
     ("serialNumber", _serial_fault),
     ("signature", _algorithm_fault),
-    ("issuer", _name_fault("issuer")),
-    ("subject", _name_fault("subject")),
+    ("issuer", partial(_name_fault, "issuer")),
+    ("subject", partial(_name_fault, "subject")),
     ("subjectPublicKeyInfo", _key_fault),
     ("signatureAlgorithm", _algorithm_fault),
 )

@@ -19,6 +19,8 @@ from est_core.asn1.kinds import Kind, not_a
 _EXPLICIT_0: Final = 0xA0
 _CERTIFICATES: Final = 0xA0
 _CRLS: Final = 0xA1
+# Each is OPTIONAL. RFC 5652 5.1.
+_BAGS: Final = ((), (_CERTIFICATES,), (_CRLS,), (_CERTIFICATES, _CRLS))
 _VERSIONS: Final = frozenset({1, 3, 4, 5})  # RFC 5652 5.1: by the content and what is in the bag
 _CONSTRUCTED: Final = 0x20
 
@@ -180,9 +182,8 @@ def _signed_data_untrusted(der: bytes) -> list[_der.Element]:
 def _certificates_untrusted(members: list[_der.Element]) -> tuple[_der.Element, ...]:
     """Return the certificates of a SignedData once everything around them is as it must be."""
     tags = [member.tag for member in members]
-    bags = [tag for tag in tags[3:-1] if tag in (_CERTIFICATES, _CRLS)]
-    required = [_der.INTEGER, _der.SET, _der.SEQUENCE, *bags, _der.SET]
-    if tags != required or bags not in ([], [_CERTIFICATES], [_CRLS], [_CERTIFICATES, _CRLS]):
+    around = [_der.INTEGER, _der.SET, _der.SEQUENCE, _der.SET]
+    if tags[:3] + tags[-1:] != around or tuple(tags[3:-1]) not in _BAGS:
         raise _malformed("not a SignedData")
     version = _der.read_integer(members[0])
     if version not in _VERSIONS:
@@ -191,7 +192,7 @@ def _certificates_untrusted(members: list[_der.Element]) -> tuple[_der.Element, 
     if signers := _der.children(members[-1], ber=True):
         message = f"a certs-only message is signed, by {len(signers)}"
         raise RemoteProtocolError("cms/signed", message)
-    if _CERTIFICATES not in bags:
+    if members[3].tag != _CERTIFICATES:
         return ()
     return _der.children(members[3], ber=True)
 

@@ -54,17 +54,11 @@ _CURVES: Final[Mapping[str | None, tuple[str, int]]] = {
 _UNCOMPRESSED: Final = b"\0\x04"  # no unused bits; SEC 1 2.3.3
 
 
-def _before_the_point(curve: str, bits: int) -> bytes:
-    """Return how the usual form of a key on that curve begins: all that is not the point."""
-    octets = 2 * ((bits + 7) // 8)
-    identifier = _der.sequence(_der.oid(_oids.EC_PUBLIC_KEY), _der.oid(curve))
-    key = _der.tlv(_der.BIT_STRING, _UNCOMPRESSED + bytes(octets))
-    return _der.sequence(identifier, key)[:-octets]
-
-
-_USUAL_KEYS: Final = tuple(
-    (_before_the_point(curve, _CURVES[curve][1]), curve)
-    for curve in (_oids.SECP256R1, _oids.SECP384R1, _oids.SECP521R1)
+# How the usual form of a key on these curves begins: all that is not the point.
+_USUAL_KEYS: Final = (
+    (bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004"), _oids.SECP256R1),
+    (bytes.fromhex("3076301006072a8648ce3d020106052b8104002203620004"), _oids.SECP384R1),
+    (bytes.fromhex("30819b301006072a8648ce3d020106052b810400230381860004"), _oids.SECP521R1),
 )
 
 # FIPS 186-5 A.1.1: 2^16 < e < 2^256, odd. A short exponent is an attack, a long one a way to

@@ -6,6 +6,7 @@ is a look at tags: whether the thing is a good one of its kind is for its own de
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum, unique
 from typing import Final
 
@@ -13,8 +14,6 @@ from est_core import _oids
 from est_core._errors import RemoteProtocolError
 from est_core.asn1 import _der
 
-_EXPLICIT_0: Final = 0xA0
-_TIMES: Final = frozenset({0x17, 0x18})
 _PKCS12_VERSION: Final = _der.integer(3)
 _INDEFINITE: Final = b"\x30\x80"
 _SIGNED_DATA: Final = _der.oid(_oids.SIGNED_DATA)
@@ -70,6 +69,9 @@ _LABELS: Final = {
     "SSH2 ENCRYPTED PRIVATE KEY": Kind.OPENSSH_KEY,
 }
 
+# What consists of numbers alone, by how many come after the first: PKCS#1, and DSA's.
+_NUMBERS: Final = {1: Kind.PUBLIC_KEY, 5: Kind.PRIVATE_KEY, 8: Kind.PRIVATE_KEY}
+
 
 def named_kind(kind: Kind) -> str:
     """Return the name of a kind with its article."""
@@ -117,55 +119,44 @@ def _kind_untrusted(der: bytes) -> Kind:
     if outer.tag != _der.SEQUENCE:
         return Kind.UNKNOWN
     parts = _der.children(outer, ber=True)
-    tags = tuple(part.tag for part in parts)
-    if tags == (_der.SEQUENCE, _der.SEQUENCE, _der.BIT_STRING):
-        return _signed_kind(parts[0])
-    if tags[:1] == (_der.OBJECT_IDENTIFIER,):
-        return _content_kind(parts)
-    if tags[:1] == (_der.INTEGER,):
-        return _numbered_kind(parts, tags)
-    if tags == (_der.SEQUENCE, _der.BIT_STRING):
-        return Kind.PUBLIC_KEY
-    return Kind.ENCRYPTED_KEY if tags == (_der.SEQUENCE, _der.OCTET_STRING) else Kind.UNKNOWN
+    match [part.tag for part in parts]:
+        case [_der.SEQUENCE, _der.SEQUENCE, _der.BIT_STRING]:
+            return _signed_kind(parts[0])
+        case [_der.OBJECT_IDENTIFIER, 0xA0, *_]:
+            return Kind.SIGNED_DATA if parts[0].der == _SIGNED_DATA else Kind.OTHER_CMS
+        case [_der.INTEGER, *others]:
+            return _numbered_kind(parts[0].der, others)
+        case [_der.SEQUENCE, _der.BIT_STRING]:
+            return Kind.PUBLIC_KEY
+        case [_der.SEQUENCE, _der.OCTET_STRING]:
+            return Kind.ENCRYPTED_KEY
+        case _:
+            return Kind.UNKNOWN
 
 
 def _signed_kind(signed: _der.Element) -> Kind:
     """Return whether it is a certificate, a request or a CRL that is signed."""
-    tags = [part.tag for part in _der.children(signed, ber=True)]
-    if tags[:3] == [_der.INTEGER, _der.SEQUENCE, _der.SEQUENCE] and (
-        len(tags) == 3 or tags[3] == _EXPLICIT_0
-    ):
-        return Kind.REQUEST
-    if tags[:1] == [_der.INTEGER] and tags[3:4] and tags[3] in _TIMES:
-        return Kind.CRL
-    if tags[:2] == [_der.SEQUENCE, _der.SEQUENCE] and tags[2:3] and tags[2] in _TIMES:
-        return Kind.CRL
-    explicit = tags[:2] == [_EXPLICIT_0, _der.INTEGER]
-    of_version_1 = tags[:1] == [_der.INTEGER] and len(tags) >= _FIELDS_OF_VERSION_1
-    return Kind.CERTIFICATE if explicit or of_version_1 else Kind.UNKNOWN
+    match [part.tag for part in _der.children(signed, ber=True)]:
+        case [_der.INTEGER, _der.SEQUENCE, _der.SEQUENCE]:
+            return Kind.REQUEST  # without its attributes, which some leave out
+        case [_der.INTEGER, _der.SEQUENCE, _der.SEQUENCE, 0xA0, *_]:
+            return Kind.REQUEST
+        case [_der.INTEGER, _, _, 0x17 | 0x18, *_] | [_der.SEQUENCE, _, 0x17 | 0x18, *_]:
+            return Kind.CRL  # thisUpdate; only the version may be left out. RFC 5280 5.1
+        case [0xA0, _der.INTEGER, *_] | [_der.INTEGER, _, _, _, _, _, *_]:
+            return Kind.CERTIFICATE  # with a version, or of version 1. RFC 5280 4.1
+        case _:
+            return Kind.UNKNOWN
 
 
-_FIELDS_OF_VERSION_1: Final = 6  # more than a request has. RFC 5280 4.1
-
-
-def _content_kind(parts: tuple[_der.Element, ...]) -> Kind:
-    if len(parts) == 1:
-        return Kind.UNKNOWN
-    if parts[1].tag != _EXPLICIT_0:
-        return Kind.UNKNOWN
-    return Kind.SIGNED_DATA if parts[0].der == _SIGNED_DATA else Kind.OTHER_CMS
-
-
-def _numbered_kind(parts: tuple[_der.Element, ...], tags: tuple[int, ...]) -> Kind:
+def _numbered_kind(number: bytes, others: Sequence[int]) -> Kind:
     """Return what begins with a version, or with a number of an RSA key."""
-    if tags[1:2] == (_der.OCTET_STRING,):
-        return Kind.PRIVATE_KEY  # SEC 1
-    if tags[1:3] == (_der.SEQUENCE, _der.OCTET_STRING):
-        return Kind.PRIVATE_KEY  # PKCS#8
-    if tags[1:2] == (_der.SEQUENCE,) and parts[0].der == _PKCS12_VERSION:
-        return Kind.PKCS12
-    if set(tags) == {_der.INTEGER}:
-        return {2: Kind.PUBLIC_KEY, 9: Kind.PRIVATE_KEY, 6: Kind.PRIVATE_KEY}.get(
-            len(tags), Kind.UNKNOWN
-        )  # PKCS#1, and DSA's
-    return Kind.UNKNOWN
+    match others:
+        case [_der.OCTET_STRING, *_] | [_der.SEQUENCE, _der.OCTET_STRING, *_]:
+            return Kind.PRIVATE_KEY  # SEC 1, PKCS#8
+        case [_der.SEQUENCE, *_] if number == _PKCS12_VERSION:
+            return Kind.PKCS12
+        case _ if {*others} == {_der.INTEGER}:
+            return _NUMBERS.get(len(others), Kind.UNKNOWN)
+        case _:
+            return Kind.UNKNOWN

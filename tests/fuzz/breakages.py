@@ -80,7 +80,7 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
             "_der.children(members[3], ber=True)",
             "_der.children(members[3], ber=True)[1:]",
         ),
-        "certificate": _core("asn1/certificate_extensions", "any(flag[0].content)", "False"),
+        "certificate": _core("asn1/certificate_extensions", "bool(flag)", "False"),
         "csrattrs": _core(
             "asn1/csrattrs",
             "return next((oid for oid in LINKING if oid in listed), None)",

@@ -136,6 +136,7 @@ def certificate(
     issuer: bytes | None = None,
     serial: bytes = b"\1",
     algorithm: bytes | None = None,
+    outer_algorithm: bytes | None = None,
     validity: bytes | None = None,
     version: bytes = b"\xa0\3\2\1\2",
 ) -> bytes:
@@ -152,7 +153,8 @@ def certificate(
         spki(p256()) if key is None else key,
         *([tlv(0xA3, seq(*extensions))] if extensions else []),
     )
-    return seq(tbs, identifier, tlv(3, b"\0" + p256().sign(tbs, ec.ECDSA(hashes.SHA256()))))
+    signature = p256().sign(tbs, ec.ECDSA(hashes.SHA256()))
+    return seq(tbs, outer_algorithm or identifier, tlv(3, b"\0" + signature))
 
 
 GOST_KEY = seq(seq(oid("1.2.643.7.1.1.1.1")), tlv(3, b"\0\4\0\1\2"))

@@ -15,12 +15,14 @@ from est_core.asn1.attributes import (
     Extension,
     challenge_attribute,
     challenge_password,
+    directory_string,
     extension_request,
     read_change_subject_name,
     read_directory_string,
     read_extensions,
     read_general_names,
     read_name,
+    read_oid_value,
 )
 from est_core.asn1.csrattrs import parse_csrattrs
 from tests.core.asn1.build import (
@@ -66,7 +68,7 @@ def test_what_is_not_printable_is_utf8(text: str) -> None:
 
 def test_a_lone_surrogate_is_the_callers_mistake() -> None:
     with pytest.raises(LocalProtocolError):
-        challenge_password("\ud800")
+        directory_string("\ud800")
 
 
 @pytest.mark.parametrize(
@@ -122,6 +124,21 @@ def test_each_rule_of_strings_has_its_refusal(value: bytes, code: str) -> None:
 def test_the_limit_counts_characters_not_octets() -> None:
     assert len(read_directory_string(tlv(0x0C, "ü".encode() * 255), LIMITS)) == 255
     assert len(read_directory_string(tlv(0x1C, "x".encode("utf-32-be") * 255), LIMITS)) == 255
+
+
+def test_what_is_longer_than_any_such_string_is_not_looked_at() -> None:
+    for value, code in (
+        (tlv(0x04, bytes(4 * 255 + 4)), "attribute/string"),
+        (tlv(0x04, bytes(4 * 255 + 5)), "attribute/too-long"),
+    ):
+        with pytest.raises(RemoteProtocolError, match=code):
+            read_directory_string(value, LIMITS)
+
+
+def test_a_value_may_be_an_object_identifier() -> None:
+    assert read_oid_value(oid(SAN)) == SAN
+    with pytest.raises(RemoteProtocolError, match="der/oid"):
+        read_oid_value(tlv(2, b"\1"))
 
 
 def test_values_do_not_show_in_repr() -> None:
@@ -193,6 +210,13 @@ def test_each_rule_of_extension_requests_has_its_refusal(
     assert caught.value.code == code
 
 
+def test_as_many_extensions_as_are_allowed_are_read() -> None:
+    some = tuple(Extension(oid=f"2.999.{n}", value=b"") for n in range(3))
+    assert read_extensions(extension_request(some), Limits(csr_extensions=3)) == some
+    with pytest.raises(RemoteProtocolError, match="csr/too-many-extensions"):
+        read_extensions(extension_request(some), Limits(csr_extensions=2))
+
+
 # --- Names -----------------------------------------------------------------------------------
 
 
@@ -208,6 +232,7 @@ def test_names_round_trip() -> None:
         (seq(seq()), "csr/name"),
         (seq(tlv(0x31, seq(oid("2.5.4.3"), tlv(0x0C, b"\xff")))), "csr/name"),
         (seq(*[tlv(0x31, seq(oid("2.5.4.3"), tlv(0x0C, b"x")))] * 129), "csr/too-many-names"),
+        (name().public_bytes() + b"\0", "der/trailing-bytes"),
     ],
 )
 def test_each_rule_of_names_has_its_refusal(der: bytes, code: str) -> None:
@@ -218,7 +243,9 @@ def test_each_rule_of_names_has_its_refusal(der: bytes, code: str) -> None:
 
 def test_general_names_come_apart_in_order() -> None:
     names = (tlv(0x82, b"a.example"), tlv(0x87, b"\x7f\0\0\1"), tlv(0xA4, seq()))
-    assert read_general_names(seq(*names), LIMITS) == names
+    assert read_general_names(seq(*names), Limits(names=3)) == names
+    ends = (tlv(0x80), tlv(0xBE))  # of the context tags in one octet
+    assert read_general_names(seq(*ends), LIMITS) == ends
 
 
 @pytest.mark.parametrize(
@@ -227,6 +254,9 @@ def test_general_names_come_apart_in_order() -> None:
         (seq(), "csr/general-names"),
         (tlv(0xA1, tlv(0x82, b"a")), "csr/general-names"),
         (seq(tlv(0x0C, b"a")), "csr/general-names"),
+        (seq(tlv(0x7E)), "csr/general-names"),
+        (seq(tlv(0xC0)), "csr/general-names"),
+        (seq(tlv(0x82, b"a")) + b"\0", "der/trailing-bytes"),
         (seq(*[tlv(0x82, b"a")] * 129), "csr/too-many-names"),
     ],
 )
@@ -278,6 +308,13 @@ def test_a_lone_empty_sequence_is_an_empty_subject() -> None:
     assert (read.subject, read.subject_alt_name) == (x509.Name([]), None)
 
 
+def test_a_lone_sequence_that_starts_with_any_context_tag_is_alternative_names() -> None:
+    for tag in (0x80, 0xBE):
+        attribute = Attribute(type=CHANGE_SUBJECT_NAME, values=(seq(seq(tlv(tag))),))
+        read = read_change_subject_name(attribute, LIMITS)
+        assert (read.subject, read.subject_alt_name) == (None, seq(tlv(tag)))
+
+
 NAME_DER = NEW_NAME.public_bytes()
 
 
@@ -294,6 +331,7 @@ NAME_DER = NEW_NAME.public_bytes()
         ((NAME_DER + b"\0",), "der/trailing-bytes"),
         ((seq(tlv(0xA1)),), "csr/general-names"),
         ((seq(seq(tlv(0x0C, b"x"))),), "csr/name"),
+        ((seq(seq(tlv(0xC0))),), "csr/name"),
     ],
 )
 def test_each_rule_of_change_subject_name_has_its_refusal(

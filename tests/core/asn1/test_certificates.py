@@ -63,6 +63,18 @@ ODD = {
     "NULL parameters": (certificate(algorithm=seq(SIGNED, tlv(5))), "ecdsa-with-SHA256"),
     "curve as parameters": (certificate(algorithm=seq(SIGNED, oid(P256))), "has parameters"),
     "negative serial": (certificate(serial=b"\x80"), "serial number is negative"),
+    "serial without an octet": (certificate(serial=b""), "serial number is malformed"),
+    "serial of leading zeros": (certificate(serial=b"\0\1"), "serial number is malformed"),
+    "serial 0": (certificate(serial=b"\0"), "serial number is not positive"),
+    "long serial, key": (certificate(serial=b"\1" * 22, key=GOST_KEY), "public key, of kind"),
+    "NULL parameters with RSA": (
+        certificate(algorithm=seq(oid("1.2.840.113549.1.1.11"), tlv(5)), key=GOST_KEY),
+        "public key, of kind",
+    ),
+    "NULL parameters outside": (
+        certificate(outer_algorithm=seq(SIGNED, tlv(5))),
+        "ecdsa-with-SHA256",
+    ),
     "version 5": (certificate(version=b"\xa0\3\2\1\4"), "version is 5"),
     "impossible date": (
         certificate(validity=seq(tlv(0x17, b"251301000000Z"), tlv(0x17, b"350101000000Z"))),
@@ -80,7 +92,17 @@ ODD = {
         certificate(*[extension("2.5.29.14", tlv(4, b"x"))] * 2),
         "subjectKeyIdentifier (2.5.29.14) is there twice",
     ),
+    "extension without a value": (
+        certificate(seq(oid(SAN))),
+        "extension 1 in its extensions is not a type and a value",
+    ),
     "no certificate": (seq(seq(), seq(), tlv(3, b"\0")), "no X.509 certificate"),
+    "no key": (seq(seq(tlv(2, b"\1"), *[SIGNED] * 4), seq(SIGNED)), "no X.509 certificate"),
+    "no signature": (
+        seq(x509.load_der_x509_certificate(certificate()).tbs_certificate_bytes),
+        "no X.509 certificate",
+    ),
+    "broken inside": (seq(b"\x30\5\1\1"), "not well-formed DER (an element lacks 3 bytes)"),
 }
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from est_core import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
-from est_core.asn1.cms import read_certificate, read_certs_only, write_certs_only
+from est_core.asn1.cms import read_bag, read_certificate, read_certs_only, write_certs_only
 from tests.core.asn1.build import name, oid, p256, seq, tlv, vector
 from tests.damage import damaged
 from tests.reached import reaches, refusals
@@ -175,10 +175,48 @@ def test_a_bag_in_ber_is_read() -> None:
         assert refusal(body[:end]).startswith("der/")
 
 
+def test_pieces_of_no_content_may_be_in_ber() -> None:
+    pieces = indefinite(0x24, indefinite(0x24, tlv(4), b"\4\x81\0"), b"\4\x82\0\0")
+    body = bag(ONE, content=seq(oid(DATA), tlv(0xA0, pieces)))
+    assert read_certs_only(body, LIMITS) == (certificate(1),)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [indefinite(0x30, der(2)[4:]), indefinite(0x30, seq()), b"\x30\x83\0" + der(2)[2:]],
+    ids=["indefinite", "no certificate", "long length"],
+)
+def test_a_certificate_in_ber_is_left_out_and_the_others_are_read(odd: bytes) -> None:
+    found = read_bag(bag(tlv(0xA0, der(1), odd)), LIMITS)
+    assert found.certificates == (certificate(1),)
+    assert [(each.position, each.der) for each in found.left_out] == [(2, odd)]
+
+
+BROKEN = tlv(0x30, b"\x30\5")
+
+
+def test_a_bag_in_ber_keeps_the_others_of_one_that_is_broken_inside() -> None:
+    signed = indefinite(
+        0x30, tlv(2, b"\1"), EMPTY_SET, ID_DATA, indefinite(0xA0, BROKEN, der(1)), EMPTY_SET
+    )
+    found = read_bag(indefinite(0x30, oid(SIGNED_DATA), indefinite(0xA0, signed)), LIMITS)
+    assert found.certificates == (certificate(1),)
+    assert [each.der for each in found.left_out] == [BROKEN]
+
+
+def test_one_that_is_broken_inside_moves_no_limit() -> None:
+    body = bag(tlv(0xA0, BROKEN, der(1)))
+    found = read_bag(body, Limits(certificates=2), max_bytes=len(body))
+    assert len(found.certificates) == len(found.left_out) == 1
+    with pytest.raises(RemoteProtocolError, match="der/too-large"):
+        read_bag(body, LIMITS, max_bytes=len(body) - 1)
+
+
 def test_lengths_may_be_longer_than_needed_in_ber() -> None:
     assert read_certs_only(bag(ONE, signers=b"\x31\x83\0\0\0"), LIMITS) == (certificate(1),)
 
 
+SIGNED = seq(tlv(2, b"\1"), EMPTY_SET, ID_DATA, tlv(0xA0, der(1)), EMPTY_SET)
 UNSUPPORTED = der(1).replace(oid("1.2.840.10045.3.1.7"), oid("1.2.840.10045.3.1.9"))
 
 
@@ -189,6 +227,10 @@ UNSUPPORTED = der(1).replace(oid("1.2.840.10045.3.1.7"), oid("1.2.840.10045.3.1.
         (tlv(0x31), "cms/malformed"),
         (seq(oid(DATA), tlv(0xA0, tlv(4))), "cms/malformed"),
         (seq(oid(SIGNED_DATA), tlv(0xA0)), "cms/malformed"),
+        (seq(oid(DATA), tlv(0xA0, SIGNED)), "cms/malformed"),
+        (tlv(0x31, oid(SIGNED_DATA), tlv(0xA0, SIGNED)), "cms/malformed"),
+        (seq(oid(SIGNED_DATA), tlv(0xA0, b"\x31" + SIGNED[1:])), "cms/malformed"),
+        (seq(oid(SIGNED_DATA), tlv(0xA0, SIGNED, SIGNED)), "cms/malformed"),
         (seq(oid(SIGNED_DATA), tlv(0xA0, EMPTY_SET)), "cms/malformed"),
         (seq(oid(SIGNED_DATA), tlv(0xA0, seq())), "cms/malformed"),
         (bag(ONE, version=2), "cms/malformed"),
@@ -196,6 +238,13 @@ UNSUPPORTED = der(1).replace(oid("1.2.840.10045.3.1.7"), oid("1.2.840.10045.3.1.
         (bag(tlv(0xA1), ONE), "cms/malformed"),
         (bag(ONE, tlv(4)), "cms/malformed"),
         (bag(ONE, content=seq()), "cms/malformed"),
+        (bag(ONE, content=tlv(0x31, oid(DATA))), "cms/malformed"),
+        (bag(ONE, content=seq(tlv(6, b"\x80"))), "der/oid"),
+        (bag(ONE, digests=tlv(0xA0)), "cms/malformed"),
+        (bag(tlv(0xA1, seq())), "cms/no-certificates"),
+        (bag(tlv(0xA1, b"\x30\5")), "der/truncated"),
+        (bag(ONE, signers=tlv(0x31, indefinite(0x30))), "cms/signed"),
+        (bag(ONE, signers=seq()), "cms/malformed"),
         (bag(ONE, content=seq(oid(DATA), tlv(0xA0, tlv(4, b"x")))), "cms/content"),
         (bag(ONE, content=seq(oid(DATA), tlv(0xA0, seq()))), "cms/content"),
         (bag(ONE, content=seq(oid(DATA), tlv(0xA0, tlv(0x24, tlv(4, b"x"))))), "cms/content"),

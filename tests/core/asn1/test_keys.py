@@ -12,9 +12,11 @@ from est_core import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
 from est_core.asn1.keys import (
     SIGNATURE_ALGORITHMS,
+    PublicKeyFacts,
     public_key_facts,
     signature_algorithm,
     signature_algorithm_for,
+    spki_of,
 )
 from tests.core.asn1.build import EC_KEY, P256, RSA_KEY, oid, p256, rsa2048, seq, spki, tlv
 from tests.reached import reaches, refusals
@@ -58,6 +60,12 @@ def refusal(der: bytes, limits: Limits = LIMITS) -> str:
     return caught.value.code
 
 
+def message(der: bytes) -> str:
+    with pytest.raises(RemoteProtocolError) as caught:
+        public_key_facts(der, LIMITS)
+    return caught.value.message
+
+
 def rsa_spki(modulus: int, exponent: int) -> bytes:
     def number(value: int) -> bytes:
         return tlv(2, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
@@ -88,10 +96,19 @@ def test_each_key_has_its_usual_algorithm(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["EC P-256", "RSA 2048"])
+@pytest.mark.parametrize("name", ["EC P-256", "EC P-384", "RSA 2048"])
 @pytest.mark.parametrize("digest", ["sha256", "sha384", "sha512"])
 def test_a_digest_may_be_chosen_where_the_key_takes_one(name: str, digest: str) -> None:
     assert signature_algorithm_for(public_key_facts(KEYS[name], LIMITS), digest).digest == digest
+
+
+@pytest.mark.parametrize(
+    "bits, digest",
+    [(256, "sha256"), (257, "sha384"), (384, "sha384"), (385, "sha512"), (521, "sha512")],
+)
+def test_the_digest_is_as_long_as_the_curve_asks_for(bits: int, digest: str) -> None:
+    facts = PublicKeyFacts(algorithm=EC_KEY, name="EC", bits=bits, spki=b"")
+    assert signature_algorithm_for(facts).digest == digest
 
 
 @pytest.mark.parametrize(
@@ -150,7 +167,9 @@ def test_what_is_no_key_of_ours_is_refused(key: bytes) -> None:
         (2**2047 + 1, 65535, "key/weak"),
         (2**2047 + 1, 65536, "key/weak"),
         (2**2047 + 1, 2**256 + 1, "key/weak"),
+        (2**2047 + 1, 65540, "key/weak"),
         (2**2047, 65537, "key/weak"),
+        (0, 65537, "key/weak"),
     ],
 )
 def test_weak_rsa_numbers_are_refused(modulus: int, exponent: int, code: str) -> None:
@@ -165,7 +184,56 @@ def test_a_modulus_without_its_zero_octet_is_called_negative() -> None:
 
 
 def test_a_modulus_beyond_any_use_is_refused() -> None:
-    assert refusal(rsa_spki(2**16385 + 1, 65537)) == "key/unsupported"
+    assert public_key_facts(rsa_spki(2**16383 + 1, 65537), LIMITS).bits == 16384
+    assert refusal(rsa_spki(2**16384 + 1, 65537)) == "key/unsupported"
+
+
+@pytest.mark.parametrize(
+    "exponent, words",
+    [
+        (3, "exponent is 3,"),
+        (2**64 - 2, f"exponent is {2**64 - 2},"),
+        (2**64, "exponent is of 65 bits,"),
+    ],
+)
+def test_an_exponent_is_repeated_where_it_is_short(exponent: int, words: str) -> None:
+    assert words in message(rsa_spki(2**2047 + 1, exponent))
+
+
+ED25519 = oid("1.3.101.112")
+
+
+@pytest.mark.parametrize(
+    "der, words",
+    [
+        (KEYS["EC P-256"][:-1] + bytes((KEYS["EC P-256"][-1] ^ 1,)), "65 bytes is no point of"),
+        (seq(seq(ED25519, tlv(5)), tlv(3, bytes(33))), "Ed25519 (1.3.101.112) has parameters"),
+        (seq(seq(ED25519), tlv(3, bytes(32))), "Ed25519 (1.3.101.112), 31 bytes, cannot be read"),
+        (
+            seq(
+                seq(oid(RSA_KEY), oid(P256)), tlv(3, b"\0" + seq(tlv(2, b"\3"), tlv(2, b"\1\0\1")))
+            ),
+            "rsaEncryption (1.2.840.113549.1.1.1), 10 bytes, cannot be read",
+        ),
+    ],
+    ids=["off its curve", "parameters", "too short", "RSA with parameters"],
+)
+def test_what_is_wrong_with_a_key_is_said_as_far_as_it_is_known(der: bytes, words: str) -> None:
+    assert words in message(der)
+
+
+def test_nothing_follows_a_key_or_the_numbers_inside() -> None:
+    for name in ("EC P-256", "RSA 2048"):
+        assert refusal(KEYS[name] + b"\0") == "der/trailing-bytes"
+    numbers = seq(tlv(2, b"\0\x80" + bytes(254) + b"\1"), tlv(2, b"\1\0\1"))
+    key = seq(seq(oid(RSA_KEY), tlv(5)), tlv(3, b"\0" + numbers + b"\0"))
+    assert refusal(key) == "der/trailing-bytes"
+
+
+def test_a_key_object_has_an_spki_if_certificates_hold_such_keys() -> None:
+    assert spki_of(p256().public_key()) == spki(p256())
+    for other in (p256(), b"", None):
+        assert spki_of(other) is None
 
 
 @pytest.mark.parametrize(
