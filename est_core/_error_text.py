@@ -45,7 +45,7 @@ def _text_of_html(page: str) -> str:
     title, body = _title_and_body(page)
     if line := _one_line(title):
         return line
-    return _SENTENCE_END.split(_one_line(body), maxsplit=1)[0]
+    return _SENTENCE_END.split(_one_line(body))[0]
 
 
 def _title_and_body(page: str) -> tuple[str, str]:

@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 
 from est_core import Limits, RemoteProtocolError
 from est_core.asn1 import _der
+from est_core.asn1.attributes import Extension
 from est_core.asn1.cms import write_bag
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_valid
 from est_core.asn1.request_signature import signature_verifies
+from est_core.asn1.requested import decoded_extensions
 from tests.core.asn1.build import (
     CHALLENGE_PASSWORD,
     EXTENSION_REQUEST,
@@ -339,6 +341,13 @@ def test_an_extension_asked_for_twice_differently_is_named() -> None:
     code, text = refusal(der)
     assert code == "csr/duplicate-extension"
     assert "subjectAltName (2.5.29.17)" in text
+
+
+def test_two_of_one_kind_are_not_decoded_though_each_can_be() -> None:
+    twice = [Extension(oid=SAN, value=names) for names in (NAMES, OTHER_NAMES)]
+    with pytest.raises(RemoteProtocolError) as caught:
+        decoded_extensions(twice, LIMITS)
+    assert caught.value.code == "csr/extensions"
 
 
 @pytest.mark.parametrize("octet, critical", [(b"\0", False), (b"\1", True), (b"\xff", True)])
