@@ -64,10 +64,9 @@ def main(
         command=parser.prog,
     )
     with _no_logs():
-        if options.minimise:
-            return _minimise([targets[name] for name in names], plan)
         if options.repeat is None:
-            return _fuzz_all([targets[name] for name in names], plan, options.findings)
+            chosen = [targets[name] for name in names]
+            return _fuzz_all(chosen, plan, options.findings, minimise=options.minimise)
         try:
             data = options.repeat.read_bytes()
         except OSError as exc:
@@ -98,33 +97,17 @@ def _ours(engine: str) -> Mapping[str, Target]:
     return TARGETS
 
 
-def _fuzz_all(targets: Sequence[Target], plan: Plan, directory: Path) -> int:
+def _fuzz_all(targets: Sequence[Target], plan: Plan, directory: Path, *, minimise: bool) -> int:
     code = 0
     for target in targets:
-        result = _fuzz(target, plan, directory)
+        result = _fuzz(target, plan, directory, minimise=minimise)
         code = code or result
         if result == INTERRUPTED:
             break
     return code
 
 
-def _minimise(targets: Sequence[Target], plan: Plan) -> int:
-    """Run each target, and keep the smallest inputs that reach what its seeds do not."""
-    for target in targets:
-        if target.kept is None or not target.is_repeatable:
-            print(f"{target.name}: nothing is kept of it, for its inputs do not repeat themselves")
-            continue
-        lines = Lines(target.modules)
-        session = Session(target, plan, report=lambda _finding: None, lines=lines)
-        with suppress(Found, Reported):  # without --minimise it is told
-            ENGINES[plan.engine](session)
-        inputs = minimal(target, lines, (*read_kept(target.kept), *session.gained))
-        write_kept(target.kept, inputs)
-        print(f"{target.name}: {len(inputs)} inputs, {sum(map(len, inputs))} bytes", flush=True)
-    return 0
-
-
-def _fuzz(target: Target, plan: Plan, directory: Path) -> int:
+def _fuzz(target: Target, plan: Plan, directory: Path, *, minimise: bool) -> int:
     def report(finding: Finding) -> None:
         try:
             file = finding.write(directory)
@@ -147,7 +130,19 @@ def _fuzz(target: Target, plan: Plan, directory: Path) -> int:
         print("interrupted", file=sys.stderr)
         code = INTERRUPTED
     print(session.statistics.line(target), flush=True)
+    if minimise and code != INTERRUPTED:
+        _minimise(target, session.gained)
     return code
+
+
+def _minimise(target: Target, gained: Sequence[bytes]) -> None:
+    """Keep the smallest inputs of a run and of those before that reach what the seeds do not."""
+    if target.kept is None or not target.is_repeatable:
+        print(f"{target.name}: nothing is kept of it, for its inputs do not repeat themselves")
+        return
+    inputs = minimal(target, Lines(target.modules), (*read_kept(target.kept), *gained))
+    write_kept(target.kept, inputs)
+    print(f"{target.name}: {len(inputs)} inputs, {sum(map(len, inputs))} bytes kept", flush=True)
 
 
 def _repeat(target: Target, plan: Plan, file: Path, data: bytes) -> int:

@@ -14,8 +14,10 @@ from est_core import (
     OPERATIONS,
     EstUri,
     Label,
+    Operation,
     RemoteProtocolError,
     Request,
+    Response,
     ServerPolicy,
     coapmap,
     default_policy,
@@ -148,3 +150,10 @@ def coap_answers() -> Iterable[bytes]:
                 payload=payload[:1000],
             )
         )
+
+
+def assert_shown(operation: Operation, response: Response) -> None:
+    """See that an answer is one of that operation, and that its text can be shown."""
+    assert response.operation is operation
+    assert len(response.reason) <= cast.LIMITS.error_text_chars
+    assert response.reason.isprintable()

@@ -7,6 +7,8 @@ from dataclasses import replace
 from itertools import product
 from typing import Final
 
+from asn1crypto.parser import emit as emit_element
+from asn1crypto.parser import parse as parse_element
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -33,21 +35,59 @@ from fuzz.target import Result, Shape, Target, accepted, passed, refused
 from fuzz.tree import Node
 
 _NODES_MAX: Final = LIMITS.der_nodes
+_TIGHT: Final = replace(LIMITS, der_depth=8, der_nodes=300)
+_HOLDERS: Final = (16, 17)
+"""SEQUENCE and SET, which hold elements."""
+_ONE_FORM: Final = frozenset((*range(1, 7), 9, 10, 12, 13, 16, 17, *range(18, 31)))
+"""Universal tags with one form in DER: theirs, and that of values and strings."""
+_TAGS_MAX: Final = 128**5
 _ELEMENTS: Final = ("der/empty", "der/truncated", "der/trailing-bytes", "der/too-large")
 """Refusals of what does not consist of elements at all."""
 
 
 def der(data: bytes) -> Result:
-    """What passes the gate can be walked to its leaves and is written back octet for octet."""
+    """What passes the gate, and nothing else, is one element of DER within the bounds.
+
+    It can be walked to its leaves and is written back octet for octet.
+    """
     try:
-        _der.check_der(data, LIMITS)
+        _der.check_der(data, _TIGHT)
     except RemoteProtocolError as error:
+        assert not _is_der(data)
         return refused(error, *_ELEMENTS)
+    assert _is_der(data)
     _der.check_ber(data, LIMITS)
     root = _der.read_element(data)
     assert root.der == data
     nodes = _walk(root, ber=False)
     return accepted(f"ok {nodes}" if nodes < 8 else "ok")
+
+
+def _is_der(data: bytes) -> bool:
+    """Return what X.690 says, written a second time, with the headers of another reader."""
+    pending, nodes = [(data, 1)], 0
+    while pending:
+        rest, depth = pending.pop()
+        while rest:
+            try:
+                kind, constructed, tag, header, content, _ = parse_element(rest)
+            except ValueError:
+                return False
+            nodes += 1
+            written = emit_element(kind, constructed, tag, content)
+            if header + content != written or tag >= _TAGS_MAX:
+                return False
+            is_odd = tag in _ONE_FORM and bool(constructed) != (tag in _HOLDERS)
+            if kind == 0 and (tag == 0 or is_odd):
+                return False
+            if constructed:
+                if depth > _TIGHT.der_depth:
+                    return False
+                pending.append((content, depth + 1))
+            rest = rest[len(written) :]
+            if depth == 1 and rest:
+                return False
+    return 0 < nodes <= _TIGHT.der_nodes
 
 
 def ber(data: bytes) -> Result:

@@ -13,6 +13,8 @@ from est_transports.dtls import (
 )
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import (
+    IDLE,
+    NO_ROOM,
     Address,
     Association,
     DtlsServer,
@@ -25,7 +27,7 @@ from est_transports.tls import (
     TlsError,
 )
 from fuzz import cast
-from fuzz.choices import Choices, steps
+from fuzz.choices import Choices, pack, steps
 from fuzz.target import Reach, Result, Shape, Target
 from fuzz.targets.channels import (
     STEPS_MAX,
@@ -51,6 +53,7 @@ def dtls_server(data: bytes) -> Result:
     server = DtlsServer(dtls_server_side, entropy=CountingEntropy(), limits=MUX_LIMITS)
     clients: dict[Address, DtlsEngine] = {}
     heard, told, proven = Counter[Address](), Counter[Address](), set[Address]()
+    answered = set[DtlsEngine]()
     now, codes, living = 0.0, list[str](), set[Association]()
     wrote, got = Counter[tuple[Address, bytes]](), Counter[tuple[Address, bytes]]()
     for number, choices in (*steps(data, STEPS_MAX), *nothing_more()):
@@ -60,14 +63,16 @@ def dtls_server(data: bytes) -> Result:
         for datagram in _said(number, choices, clients, address, wrote):
             heard[address] += len(datagram)
             server.receive(datagram, address, now)
-            if server.handshakes:
+            if clients.get(address) in answered:
                 proven.add(address)
-        codes += _events(server, living, choices, now, got)
+            assert max(server.handshakes, len(living)) <= len(proven)
+        codes += _events(server, living, now, got)
         assert got <= wrote
         for to, datagram in server.outgoing():
             told[to] += len(datagram)
             if to in clients:
                 clients[to].receive(datagram)
+                answered.add(clients[to])
         assert set(server.associations) == living
         assert len(living) <= MUX_LIMITS.associations
         assert server.handshakes <= MUX_LIMITS.half_open
@@ -81,7 +86,6 @@ def dtls_server(data: bytes) -> Result:
 def _events(
     server: DtlsServer,
     living: set[Association],
-    choices: Choices,
     now: float,
     got: Counter[tuple[Address, bytes]],
 ) -> Iterator[str]:
@@ -95,9 +99,10 @@ def _events(
             case Received(association=association, datagram=datagram):
                 assert association in living
                 got[association.address, datagram] += 1
-                association.is_busy = choices.flag()
-            case Ended(association=association):
+                association.is_busy = bool(len(datagram) % 2)
+            case Ended(association=association, code=code):
                 living.remove(association)
+                assert code not in (IDLE, NO_ROOM) or not association.is_busy
             case HandshakeFailed():
                 pass
         yield type(event).__name__
@@ -127,6 +132,18 @@ def _said(
     return said
 
 
+def _crowds() -> Iterator[bytes]:
+    """Yield more honest clients than there is room for: those before them are busy, or idle."""
+    for word in (b"busy!", b"idle"):
+        turns = ((b"\0", b"\0", b"\0", b"\5"), (b"\0", b"\0", b"\0"))
+        for each in turns:
+            yield pack(
+                number + bytes((at,)) + (word if number == b"\5" else b"")
+                for at in range(len(ADDRESSES))
+                for number in each
+            )
+
+
 TARGETS: Final = (
     Target(
         run=dtls_server,
@@ -138,7 +155,7 @@ TARGETS: Final = (
             "est_transports.dtls_cookies",
             "est_transports.dtls_records",
         ),
-        seeds=dtls_scripts,
+        seeds=lambda: (*_crowds(), *dtls_scripts()),
         shape=Shape.PARTS,
         words=TLS_WORDS,
         max_bytes=8192,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
+from asn1crypto.keys import PublicKeyInfo, RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
@@ -108,7 +109,10 @@ def template(data: bytes) -> Result:
 
 
 def keys(data: bytes) -> Result:
-    """A public key is refused, or its facts are those of the same key in its usual form."""
+    """A public key is refused, or is not weak, and its facts are what another reader finds.
+
+    They are those of the same key in its usual form, too.
+    """
     try:
         facts = public_key_facts(data, LIMITS)
     except RemoteProtocolError as error:
@@ -117,6 +121,16 @@ def keys(data: bytes) -> Result:
     key = load_der_public_key(facts.spki)
     if isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
         assert facts.bits == key.key_size
+    theirs = PublicKeyInfo.load(data)
+    assert theirs["algorithm"]["algorithm"].dotted == facts.algorithm
+    if isinstance(key, rsa.RSAPublicKey):  # RFC 5274 8
+        numbers = theirs["public_key"].parsed.native
+        assert numbers == {
+            "modulus": key.public_numbers().n,
+            "public_exponent": numbers["public_exponent"],
+        }
+        assert numbers["public_exponent"] % 2 == numbers["modulus"] % 2 == 1
+        assert 65537 <= numbers["public_exponent"] == key.public_numbers().e < 2**256
     with suppress(LocalProtocolError):
         signature_algorithm_for(facts)
     return accepted(f"{facts.name} {facts.bits}")
@@ -207,7 +221,21 @@ def _changes() -> tuple[bytes, ...]:
 
 
 def _keys() -> tuple[bytes, ...]:
-    return _elements((*corpus.requests(), *corpus.certificates()))
+    return (*_elements((*corpus.requests(), *corpus.certificates())), *_rsa_keys())
+
+
+def _rsa_keys() -> Iterator[bytes]:
+    """Yield RSA keys, some of them weak: the numbers are made up, and nobody can sign with them."""
+    modulus = int.from_bytes(b"\xb7" * 256, "big")
+    for n, e in (
+        (modulus, 65537),
+        (modulus, 65539),
+        (modulus, 3),
+        (modulus, 65538),
+        (modulus - 1, 65537),
+    ):
+        key = RSAPublicKey({"modulus": n, "public_exponent": e})
+        yield PublicKeyInfo.wrap(key, "rsa").dump()
 
 
 TARGETS: Final = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 from contextlib import suppress
 from datetime import datetime
+from email.message import Message as EmailMessage
 from typing import Final
 
 import cbor2
@@ -100,9 +101,10 @@ def textual(data: bytes) -> Result:
 
 
 def media(data: bytes) -> Result:
-    """A Content-Type is refused, or is a media type that is read again as it is written."""
+    """A Content-Type is refused, or read as a reader of mail does, and again as it is written."""
+    text = data.decode("latin-1")
     try:
-        media_type = parse_media_type(data.decode("latin-1"))
+        media_type = parse_media_type(text)
     except RemoteProtocolError as error:
         return (stopped if "no type and" in error.message else passed)(error.message)
     assert len(media_type.parameters) <= MAX_PARAMETERS
@@ -110,6 +112,12 @@ def media(data: bytes) -> Result:
     assert media_type.matches(media_type)
     assert media_type.essence == media_type.essence.lower()
     assert media_type.matches(media_type.essence)
+    header = EmailMessage()
+    header["Content-Type"] = text
+    if not set("\\*") & set(text):  # mail has other rules for these
+        (essence, _), *theirs = header.get_params([("", "")])
+        assert essence.lower() == media_type.essence
+        assert [each for each in theirs if each != ("", "")] == list(media_type.parameters)
     return accepted(f"ok {len(media_type.parameters)}")
 
 
@@ -202,6 +210,8 @@ _MEDIA_TYPES: Final = (
     b'multipart/mixed; boundary="a \\" b"; x=y;;',
     b"application/pkcs10",
     b'text/plain; charset="utf-8" ; a="" \t; B=c',
+    b"text/plain; charset=UTF-8; Charset=latin-1",
+    b'a/b; c="d;e" ;f=G',
 )
 _RETRY_AFTER: Final = (
     *(b"120", b"0", b"99999999999999999999", b"Sun, 06 Nov 1994 08:49:37 GMT"),

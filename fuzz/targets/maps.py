@@ -1,16 +1,15 @@
-"""Targets: CoAP messages, the maps of both wires to requests and responses, URIs, discovery."""
+"""Targets: the map of HTTP to requests and responses, and URIs."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from typing import Final
-from urllib.parse import urlsplit
-
-from aiocoap import Message as AiocoapMessage
+from urllib.parse import unquote, urlsplit
 
 from est_core import (
     DigestCredentials,
     EstUri,
+    Label,
     LocalProtocolError,
     MalformedCredentials,
     Operation,
@@ -19,29 +18,16 @@ from est_core import (
     Request,
     Response,
     UnreadablePayload,
-    coapmap,
     httpmap,
 )
 from est_core.testing import FIXED_INSTANT
-from est_transports.coap_messages import (
-    decode_untrusted,
-    encode,
-    read_header_untrusted,
-    request_head,
-    response_head,
-)
 from fuzz import corpus
 from fuzz.cast import LIMITS
 from fuzz.messages import (
-    COAP_LIMITS,
-    COAP_URI,
-    COAP_WORDS,
     HTTP_URI,
     HTTP_WORDS,
     POLICY,
-    coap_answers,
-    coap_message,
-    coap_requests,
+    assert_shown,
     http_answer,
     http_message,
     http_requests,
@@ -50,9 +36,9 @@ from fuzz.target import Reach, Result, Shape, Target, accepted, furthest, passed
 
 _SUCCESSES: Final = (200, 204, 404)
 """404 is an answer to a question for CSR attributes: there are none. RFC 7030 4.5.2."""
-_SUCCESS_CLASS: Final = 2  # of CoAP
 _DEFAULT_PORTS: Final = {"https": 443, "coaps": 5684}
-_SLASHES_OF_NO_LABEL: Final = len("/.well-known/est/x".split("/")) - 1
+_HOST_CHARS: Final = 253
+"""RFC 1035 2.3.4, without the dot at the end."""
 _HEAD_ONLY: Final = httpmap.ReplyShape(head_only=True)
 
 
@@ -69,13 +55,30 @@ def httpmap_server(data: bytes) -> Result:
         return (stopped if refusal.code.startswith("http/") else passed)(refusal.code)
     request, same_shape = httpmap.read(head, body, limits=LIMITS)
     assert same_shape == shape
-    path = target.partition(b"?")[0]
-    assert path.endswith(request.operation.value.encode()) or b"%" in path
-    assert request.label is None or path.count(b"/") > _SLASHES_OF_NO_LABEL
+    _fits_the_rules(head, request)
     assert len(request.payload) <= len(body) if isinstance(request.payload, bytes) else True
     text = f"{request.operation.value} {request.label} {_asked_again(request)}"
     readable = isinstance(request.payload, bytes)
     return (accepted if readable else passed)(text)
+
+
+def _fits_the_rules(head: httpmap.RequestHead, request: Request) -> None:
+    """Hold a head that passed against RFC 7030 3.2.2 and 4 and RFC 9110, written a second time."""
+    path = urlsplit(head.target.decode("latin-1").partition("?")[0]).path
+    labels = [] if request.label is None else [request.label.text]
+    wanted = ["", ".well-known", "est", *labels, request.operation.value]
+    assert [unquote(each) for each in path.split("/")] == wanted
+    assert request.label in (None, Label("factory"))
+    is_enrollment = request.operation in (Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL)
+    assert head.method in ((b"POST",) if is_enrollment else (b"GET", b"HEAD"))
+    assert head.version.startswith(b"1.")
+    assert len(head.values(b"host")) <= 1
+    assert all(int(each) <= LIMITS.body_bytes for each in head.values(b"content-length"))
+    assert all(each.strip().lower() == b"100-continue" for each in head.values(b"expect"))
+    if is_enrollment:
+        (sent,) = head.values(b"content-type")
+        assert sent.partition(b";")[0].strip().lower() == b"application/pkcs10"
+        assert {each.strip().lower() for each in head.values(b"content-encoding")} <= {b"identity"}
 
 
 def _written(response: Response, shape: httpmap.ReplyShape) -> None:
@@ -121,114 +124,13 @@ def httpmap_client(data: bytes) -> Result:
         except RemoteProtocolError as error:
             results.append(refused(error, "response/", "http/"))
             continue
-        _shown(operation, response)
+        assert_shown(operation, response)
         assert response.status == head.status
         assert (response.outcome is Outcome.OK) <= (head.status in _SUCCESSES)
-        results.append((accepted if response.outcome is Outcome.OK else passed)(_outcome(response)))
+        results.append(
+            (accepted if response.outcome is Outcome.OK else passed)(response.outcome.value)
+        )
     return furthest(results)
-
-
-def _outcome(response: Response) -> str:
-    return response.outcome.value
-
-
-def _shown(operation: Operation, response: Response) -> None:
-    assert response.operation is operation
-    assert len(response.reason) <= LIMITS.error_text_chars
-    assert response.reason.isprintable()
-
-
-def coapmap_server(data: bytes) -> Result:
-    """Any request is refused, discovered or read, never an error; its answer can be written."""
-    message = coap_message(data)
-    if message is None:
-        return stopped("no message")
-    head = request_head(message)
-    found = coapmap.discover(head, policy=POLICY, limits=LIMITS)
-    if found is not None:
-        found[1].decode("ascii" if found[0].content_format else "utf-8")
-        return accepted(f"discovered {found[0].code}")
-    shape = coapmap.reply_shape(head)
-    refusal = coapmap.check_head(head, policy=POLICY, limits=LIMITS)
-    if refusal is not None:
-        written, payload = coapmap.write(refusal, shape, now=FIXED_INSTANT)
-        assert written.code >= 0x80
-        assert len(payload) <= coapmap.DIAGNOSTIC_BYTES
-        payload.decode("utf-8")
-        return passed(f"refused {refusal.code}")
-    request, same_shape = coapmap.read(head, message.payload, limits=LIMITS)
-    assert same_shape == shape
-    if isinstance(request.payload, UnreadablePayload):
-        return passed(f"{request.operation.value} {request.payload.code}")
-    assert (request.label is not None) == (len(head.path) - len(_root_of(head.path)) == 2)
-    again_head, payload = coapmap.write_request(request, COAP_URI)
-    again, _ = coapmap.read(again_head, payload, limits=LIMITS)
-    assert again == request
-    return accepted(f"{request.operation.value} {request.label}")
-
-
-def _root_of(path: tuple[str, ...]) -> tuple[str, ...]:
-    return path[:2] if path[0] == ".well-known" else path[:1]
-
-
-def coapmap_client(data: bytes) -> Result:
-    """Any answer is refused, or is one that its operation can have, with text that can be shown."""
-    message = coap_message(data)
-    if message is None:
-        return stopped("no message")
-    results = []
-    for operation in Operation:
-        try:
-            response = coapmap.read_response(
-                operation, response_head(message), message.payload, limits=LIMITS
-            )
-        except RemoteProtocolError as error:
-            results.append(refused(error))
-            continue
-        _shown(operation, response)
-        assert (response.outcome is Outcome.OK) == (message.code >> 5 == _SUCCESS_CLASS)
-        results.append((accepted if response.outcome is Outcome.OK else passed)(_outcome(response)))
-    return furthest(results)
-
-
-def coap_messages(data: bytes) -> Result:
-    """A datagram is ignored, refused, or a message that is read again as it is written."""
-    header = read_header_untrusted(data)
-    if header is None:
-        return stopped("ignored")
-    try:
-        message = decode_untrusted(data, header, limits=COAP_LIMITS)
-    except RemoteProtocolError as error:
-        return passed(error.message)
-    assert (message.kind, message.code, message.message_id) == (
-        header.kind,
-        header.code,
-        header.message_id,
-    )
-    if message.options.unknown_critical is not None or message.is_oversized:
-        return passed(f"{message.options.unknown_critical is None}")
-    written = encode(message)
-    assert len(written) <= len(data)  # an option in a longer form than needed, or unknown
-    again = decode_untrusted(written, header, limits=COAP_LIMITS)
-    assert again == message
-    assert encode(again) == written
-    theirs = AiocoapMessage.decode(data)  # another reader of the same octets
-    assert (theirs.code, theirs.mid, theirs.token) == (
-        message.code,
-        message.message_id,
-        message.token,
-    )
-    assert theirs.payload == message.payload
-    blocks = (
-        (theirs.opt.block1, message.options.block1),
-        (theirs.opt.block2, message.options.block2),
-    )
-    for block, ours in blocks:
-        assert (block is None) == (ours is None)
-        if block is not None and ours is not None:
-            assert (block.block_number, block.more) == (ours.number, ours.more)
-    assert theirs.opt.uri_path == message.options.path
-    return accepted(f"{message.kind.name} {message.code >> 5}")
 
 
 def uri(data: bytes) -> Result:
@@ -244,7 +146,14 @@ def uri(data: bytes) -> Result:
         outcome = f"{found.scheme} {':' in found.host} {found.label is not None}"
         reach = Reach.ACCEPTED
         assert (":" in found.host) == str(found).partition("//")[2].startswith("[")
-        assert found.port == (urlsplit(text).port or _DEFAULT_PORTS[found.scheme])
+        theirs = urlsplit(text)
+        assert (theirs.username, theirs.query, theirs.fragment) == (None, "", "")
+        assert found.host.lower() == theirs.hostname
+        assert found.port == (theirs.port or _DEFAULT_PORTS[found.scheme])
+        assert 0 < len(found.host) <= _HOST_CHARS
+        assert not set("%/?#@[]\\ ") & set(found.host)
+        path = theirs.path.removeprefix("/.well-known/est").strip("/")
+        assert unquote(path) == str(found.label or "")
     with suppress(LocalProtocolError):
         found, operation = EstUri.parse_operation(text)
         assert found.origin[1] == found.host.lower()
@@ -252,43 +161,6 @@ def uri(data: bytes) -> Result:
         reach = Reach.ACCEPTED
         assert text.endswith(f"/{operation.value}")
     return Result(outcome, reach)
-
-
-def discovery(data: bytes) -> Result:
-    """A query of /.well-known/core gets some of the links, and a list only paths of this server."""
-    found_in = _paths_in(data)
-    query = tuple(part.decode("utf-8", "replace") for part in data.split(b"&"))
-    head = coapmap.RequestHead(code=1, path=(".well-known", "core"), query=query)
-    found = coapmap.discover(head, policy=POLICY, limits=LIMITS)
-    everything = coapmap.discover(
-        coapmap.RequestHead(code=1, path=(".well-known", "core")), policy=POLICY, limits=LIMITS
-    )
-    assert found is not None
-    assert everything is not None
-    if found[0].code != coapmap.Code.CONTENT:
-        return (stopped if "/" in found_in else accepted)(f"refused {found[0].code} {found_in}")
-    links = [link for link in found[1].split(b",") if link]
-    assert set(links) <= set(everything[1].split(b","))
-    assert _paths_in(found[1]) == ("usual" if links else "coap/no-est")
-    is_some = 0 < len(links) < everything[1].count(b",") + 1
-    return (accepted if is_some or found_in in ("usual", "elsewhere") else passed)(
-        f"{len(links)} {found_in}"
-    )
-
-
-def _paths_in(payload: bytes) -> str:
-    head = coapmap.ResponseHead(code=coapmap.Code.CONTENT, content_format=40)
-    try:
-        paths = coapmap.read_discovery(head, payload, COAP_URI)
-    except RemoteProtocolError as error:
-        assert error.code in ("coap/no-est", "coap/link-format")
-        return error.code
-    for operation in Operation:
-        request = Request(operation=operation, payload=b"")
-        written, _ = coapmap.write_request(request, COAP_URI, paths=paths)
-        assert written.path
-        assert not {"", ".", ".."} & set(written.path)
-    return "usual" if paths == coapmap.CoapPaths() else "elsewhere"
 
 
 _URI_WORDS: Final = (
@@ -308,30 +180,6 @@ _URIS: Final = (
     b"https://192.0.2.1:8443/.well-known/est/cacerts",
     b"HTTPS://Est.Example.:443/",
 )
-_QUERIES: Final = (
-    b'</est/../crts>;rt="ace.est.crts"',
-    *(b"rt=ace.est*", b"rt=ace.est.crts", b"href=/.well-known/est*&ct=281", b"ct=28*"),
-    b'</est/crts>;rt="ace.est.crts";ct="281 287",</est/sen>;rt="ace.est.sen"',
-    b'</est/crts>;rt="certificate",<coaps://est.example:5684/a/sen>;ct=281',
-)
-_LINK_WORDS: Final = (
-    *(b"&", b"=", b"*", b"rt", b"ct", b"href"),
-    *(
-        b"<",
-        b">",
-        b",",
-        b";",
-        b'"',
-        b"\\",
-        b"/",
-        b"//",
-        b"/..",
-        b"%2e",
-        b"ace.est.sren",
-        b"coaps://",
-    ),
-)
-
 TARGETS: Final = (
     Target(
         run=httpmap_server,
@@ -352,33 +200,6 @@ TARGETS: Final = (
         words=HTTP_WORDS,
     ),
     Target(
-        run=coapmap_server,
-        gate="is a CoAP message",
-        goal="is a request of EST with a payload that can be read",
-        modules=("est_core.coapmap", "est_core._coap", "est_core._discovery"),
-        seeds=lambda: (*coap_requests(), *corpus.messages()),
-        words=COAP_WORDS,
-        max_bytes=1400,
-    ),
-    Target(
-        run=coapmap_client,
-        gate="is a CoAP message",
-        goal="is an answer that the operation is done with",
-        modules=("est_core.coapmap", "est_core._coap", "est_core._error_text"),
-        seeds=lambda: (*coap_answers(), *corpus.messages()),
-        words=COAP_WORDS,
-        max_bytes=1400,
-    ),
-    Target(
-        run=coap_messages,
-        gate="has a header of CoAP",
-        goal="is a message without an option that must be understood and is not",
-        modules=("est_transports.coap_messages",),
-        seeds=lambda: (*coap_requests(), *coap_answers(), *corpus.messages()),
-        words=COAP_WORDS,
-        max_bytes=1400,
-    ),
-    Target(
         run=uri,
         gate="has a scheme that is known",
         goal="is a URI of EST",
@@ -386,13 +207,5 @@ TARGETS: Final = (
         seeds=lambda: _URIS,
         words=_URI_WORDS,
         max_bytes=512,
-    ),
-    Target(
-        run=discovery,
-        gate="is a query, or a list of links",
-        goal="selects some links, or is a list with paths of EST",
-        modules=("est_core._discovery", "est_core._link_format", "est_core._coap_paths"),
-        seeds=lambda: _QUERIES,
-        words=_LINK_WORDS,
     ),
 )

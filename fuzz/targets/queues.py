@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
 from est_core.testing import CountingEntropy
 from est_transports.connection_places import Place, Places
-from est_transports.datagram_turns import RESTS, DatagramTurns
+from est_transports.datagram_turns import OVER_S, RESTS, DatagramTurns
 from est_transports.dtls_cookies import COOKIE_BYTES, Cookies
 from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
 from est_transports.fair_queue import FairQueue
+from est_transports.networks import network_of_host
 from est_transports.stores.right_lately import RightLately
 from fuzz.choices import pack, steps
 from fuzz.target import Result, Shape, Target, accepted, passed, stopped
@@ -78,37 +80,41 @@ def _put(queue: FairQueue[_Item], waiting: list[_Item], item: _Item, done: set[s
 
 
 _TURNS: Final = DtlsLimits(queued_datagrams=12, waiting_per_association=4, datagram_bytes=600)
-_TOOK_S: Final = 0.01
+_TOOK_S: Final = 2**-7  # which is added up exactly
 _HOSTS: Final = ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2")
 
 
 def datagram_turns(data: bytes) -> Result:
-    """Each datagram is served or counted as lost, and who rests is served when he has rested."""
+    """Each datagram is served or counted as lost, both kinds have turns, and who rests is served.
+
+    Nobody is served while he rests: who lost some of his own, for twice as long as he took.
+    """
     known: set[Address] = set()
     turns = DatagramTurns(_TURNS, is_known=known.__contains__)
+    model = _Turns()
     put, lost_before, got, now = list[tuple[bytes, Address]](), 0, 0, 0.0
-    previous: bool | None = None
     for what, choices in steps(data, _STEPS_MAX):
         address: Address = (choices.pick(_HOSTS), choices.number(2))
         match what % 4:
             case 0 | 1:
-                datagram = choices.rest()
-                turns.put(datagram * 2, address, now)
-                put.append(((datagram * 2)[: turns.receive_bytes], address))
+                datagram = choices.rest() * 2
+                turns.put(datagram, address, now)
+                put.append((datagram[: turns.receive_bytes], address))
+                model.put(address, address in known, now, is_lost=turns.lost > lost_before)
             case 2:
                 item = turns.get(now)
                 if item is None and len(turns):
                     now += RESTS * _TOOK_S
+                    model.previous = None
                     item = turns.get(now)
                 if item is None:
                     assert len(turns) == 0
                     continue
                 put.remove(item)
                 begun, now = now, now + choices.number(2) * _TOOK_S
+                model.get(item[1], item[1] in known, begun, now)
                 turns.served(begun, now)
                 got += 1
-                now_known = item[1] in known
-                previous = now_known
             case _:
                 if not len(turns):  # whose datagrams wait stays what it is
                     known.symmetric_difference_update({address})
@@ -116,8 +122,44 @@ def datagram_turns(data: bytes) -> Result:
         lost_before = turns.lost
         assert len(put) == len(turns) + turns.lost
         assert len(turns) <= 2 * _TURNS.queued_datagrams
-    text = f"{previous} {turns.lost > 0} {len(known)}"
+        assert not len(turns) or turns.next_turn(now) is not None
+    text = f"{model.previous} {turns.lost > 0} {len(known)}"
     return (accepted if turns.lost else passed if got else stopped)(text)
+
+
+class _Turns:
+    """Who waits and who rests, as long as it is certain whose datagram was lost."""
+
+    def __init__(self) -> None:
+        self.previous: bool | None = None
+        """Of which kind the last one was, if the other kind waited then too."""
+        self._waiting = Counter[tuple[bool, Address]]()
+        self._over: dict[tuple[bool, str], float] = {}
+        self._rests: dict[tuple[bool, str], float] = {}
+        self._is_certain = True
+
+    def put(self, address: Address, known: bool, now: float, *, is_lost: bool) -> None:
+        waiting = sum(count for (kind, _), count in self._waiting.items() if kind is known)
+        if not is_lost:
+            self._waiting[known, address] += 1
+        elif waiting < _TURNS.queued_datagrams:  # so it was one too many of its own
+            assert self._waiting[known, address] == _TURNS.waiting_per_association
+            self._over[known, network_of_host(str(address[0]))] = now + OVER_S
+        else:
+            self._is_certain = False
+
+    def get(self, address: Address, known: bool, begun: float, now: float) -> None:
+        if not self._is_certain:
+            return
+        network = known, network_of_host(str(address[0]))
+        assert begun >= self._rests.get(network, begun)
+        other_waits = any(count for (kind, _), count in self._waiting.items() if kind is not known)
+        if other_waits and not self._rests:
+            assert self.previous is not known
+        self.previous = known if other_waits else None
+        self._waiting[known, address] -= 1
+        if now < self._over.get(network, now):
+            self._rests[network] = now + RESTS * (now - begun)
 
 
 _OPEN_MAX, _HALF_OPEN_MAX, _WAITING_MAX = 2, 4, 3
@@ -258,6 +300,15 @@ def _scripts(*patterns: bytes) -> Iterator[bytes]:
             )
 
 
+def _turn_scripts() -> Iterator[bytes]:
+    """Yield both kinds side by side, and one association with more than its share."""
+    yield from _scripts(b"\3\0\0\2", b"\0\0\0\0", b"\3\0\2\2")
+    served = b"\2\0\0\1"
+    both = (b"\3\0\0", *(bytes((0, at % 2, 0)) + b"x" for at in range(6)), *(served,) * 6)
+    flood = (*(b"\0\0\0x",) * 6, b"\0\2\1y", *(served,) * 5)
+    yield from map(pack, (both, flood, both + flood))
+
+
 def _cookie_scripts() -> Iterator[bytes]:
     for waits in (b"\0\1\2", b"\3\0", b"\0\4\1", b"\5\0\0\2"):
         yield pack(
@@ -287,7 +338,7 @@ TARGETS: Final = (
     ),
     Target(
         run=datagram_turns,
-        seeds=lambda: _scripts(b"\3\0\0\2", b"\0\0\0\0", b"\3\0\2\2"),
+        seeds=_turn_scripts,
         shape=Shape.PARTS,
         gate="serves a datagram",
         goal="loses a datagram",
