@@ -49,6 +49,7 @@ def check_refused(server: Deployment, stranger: Stranger, answer: Answer, status
     assert answer.status == status, answer.body
     if status == 401:
         assert answer.body == b""
+        assert answer.headers["WWW-Authenticate"].startswith('Basic realm="')
     else:
         assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
         assert len(answer.body) < 600
@@ -152,7 +153,7 @@ def test_a_revoked_certificate_is_not_renewed(
         assert answer.status == 403, answer.body
 
 
-@pytest.mark.req("EST-142", "EST-278", "EST-036")
+@pytest.mark.req("EST-278", "EST-036")
 @pytest.mark.parametrize(
     ("body", "authorization", "status"),
     [
@@ -174,6 +175,14 @@ def test_a_bad_body_or_authorization_is_refused(
     with Stranger(server.port, server.ca_file) as stranger:
         answer = stranger.post("simpleenroll", body, authorization=authorization)
         check_refused(server, stranger, answer, status)
+
+
+@pytest.mark.req("EST-142")
+def test_a_signature_with_one_wrong_bit_is_refused(server: Deployment) -> None:
+    with Stranger(server.port, server.ca_file) as stranger:
+        der = csr(new_key(), challenge=stranger.tls_unique())
+        answer = stranger.enroll(der[:-1] + bytes([der[-1] ^ 1]))
+        check_refused(server, stranger, answer, 400)
 
 
 def test_no_password_and_no_challenge_is_in_the_log(server: Deployment) -> None:

@@ -268,7 +268,6 @@ def test_a_crl_out_of_date_fails_closed() -> None:
     )
 
 
-@pytest.mark.req("EST-079")
 def test_without_anchors_nobody_is_trusted() -> None:
     assert classified(pki().client, trust=TrustAnchors())[0] is TrustClass.FAILED
 

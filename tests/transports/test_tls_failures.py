@@ -80,7 +80,6 @@ def code_of(first_bytes: bytes) -> str:
         b"SSH-2.0-OpenSSH_9.9\r\n",
     ],
 )
-@pytest.mark.req("EST-037", "EST-052")
 def test_a_peer_without_tls_is_named_as_such(first_bytes: bytes) -> None:
     assert code_of(first_bytes) == "tls/not-tls"
 
