@@ -53,7 +53,16 @@ from tests.transports.fake_application import (
     statuses,
     tls_context,
 )
-from tests.transports.test_on_trio import Running, on_trio, read_all, read_answer
+from tests.transports.test_on_trio import (
+    UNHURRIED,
+    Running,
+    advance,
+    mock_instant,
+    on_advancing_clock,
+    on_trio,
+    read_all,
+    read_answer,
+)
 from tests.transports.test_sockets_coap import running as running_on_sockets
 from tests.transports.test_trio_coap import elsewhere
 from tests.transports.test_trio_coap import running as running_coap
@@ -138,14 +147,17 @@ async def test_a_slow_decision_delays_nobody_else() -> None:
         assert statuses(await read_all(first)) == [200]
 
 
-@on_trio
+@on_advancing_clock
 async def test_a_late_decision_is_answered_for_and_settled(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     gate = AsyncGate()
-    async with running(gate, config=service(limits=Limits(decision_s=1))) as est:
+    config = service(limits=Limits(decision_s=60), timeouts=UNHURRIED)
+    async with running(gate, config=config, clock=mock_instant) as est:
         stream = await est.connect()
         await stream.send_all(CACERTS)
+        await gate.reached.wait()
+        advance(61)
         assert statuses(await read_answer(stream)) == [503]
         assert est.application.threads == set()  # it still waits
         gate.opened.set()
@@ -181,7 +193,7 @@ async def test_the_end_of_a_stop_cancels_the_application_and_records_the_request
     assert est.log.records[0].reason == "the server stopped"
 
 
-@on_trio
+@on_advancing_clock
 async def test_an_application_that_never_answers_has_a_bounded_number_of_questions() -> None:
     asked = []
 
@@ -189,10 +201,15 @@ async def test_an_application_that_never_answers_has_a_bounded_number_of_questio
         asked.append(0)
         await trio.sleep_forever()
 
-    config = service(limits=Limits(decision_s=1))
-    async with running(hang, config=config, connections_max=1) as est:
-        for _ in range(2):
-            assert statuses(await est.ask(CACERTS_CLOSE)) == [503]
+    config = service(limits=Limits(decision_s=60), timeouts=UNHURRIED)
+    async with running(hang, config=config, connections_max=1, clock=mock_instant) as est:
+        for number in (1, 2):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(est.ask, CACERTS_CLOSE)
+                while len(est.log.codes) < number:
+                    advance(61 if asked else 0)
+                    await trio.sleep(0)
+        assert [status for status, _ in est.log.codes] == [503] * 2
         assert len(asked) == 1
 
 

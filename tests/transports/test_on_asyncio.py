@@ -21,6 +21,7 @@ from est_core import (
     Enrolled,
     EstUri,
     Failed,
+    Instant,
     Issue,
     Limits,
     LocalProtocolError,
@@ -28,6 +29,7 @@ from est_core import (
     RetryLater,
     TlsVersion,
 )
+from est_transports import _clock
 from est_transports.asyncio_tls import TlsStream
 from est_transports.errand import ClientTimeouts
 from est_transports.http_service import Timeouts
@@ -72,6 +74,23 @@ def on_asyncio(test: Test) -> Callable[..., None]:
         asyncio.run(bounded(), debug=True)
 
     return run
+
+
+class Ahead:
+    """The clock of the running loop, and of a server in it, which can be set forward."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        real = loop.time
+        self._passed_s = 0.0
+        loop.time = lambda: real() + self._passed_s  # type: ignore[method-assign]
+
+    def __call__(self) -> Instant:
+        return _clock.instant().after(self._passed_s)
+
+    def advance(self, seconds: float) -> None:
+        """Let that much time have passed: less than PATIENCE_S, which is measured by it too."""
+        self._passed_s += seconds
 
 
 def client_engine() -> TlsEngine:
@@ -253,11 +272,18 @@ async def test_a_broken_application_does_not_end_the_server(
 
 @on_asyncio
 async def test_a_slow_application_is_answered_for_and_the_connection_goes_on() -> None:
-    gate = threading.Event()
-    config = service(limits=Limits(decision_s=1))
-    async with running(FakeApplication(before=lambda: wait(gate)), config=config) as est:
+    gate, reached, clock = threading.Event(), threading.Event(), Ahead()
+
+    def hang() -> None:
+        reached.set()
+        wait(gate)
+
+    config = service(limits=Limits(decision_s=20))
+    async with running(FakeApplication(before=hang), config=config, clock=clock) as est:
         stream = await est.connect()
         await stream.send_all(CACERTS)
+        await until(reached.is_set)
+        clock.advance(21)
         assert statuses(await read_answer(stream)) == [503]
         gate.set()
         await stream.send_all(CACERTS)
@@ -744,11 +770,18 @@ async def test_devices_are_served_by_coroutines() -> None:
 
 @on_asyncio
 async def test_a_device_whose_decision_is_late_is_put_off() -> None:
-    gate = threading.Event()
-    application = FakeApplication(before=lambda: wait(gate))
-    async with running_coap(application, Limits(decision_s=1)) as est:
-        result = await est.cacerts()
-        assert isinstance(result, Failed)
+    gate, reached, clock = threading.Event(), threading.Event(), Ahead()
+
+    def hang() -> None:
+        reached.set()
+        wait(gate)
+
+    limits = Limits(decision_s=20)
+    async with running_coap(FakeApplication(before=hang), limits, clock=clock) as est:
+        asking = asyncio.create_task(est.cacerts())
+        await until(reached.is_set)
+        clock.advance(21)
+        assert isinstance(await asking, Failed)
         assert [status for status, _ in est.log.codes] == [503]
         gate.set()
         assert isinstance(await est.cacerts(), CACertsReceived)
