@@ -53,11 +53,8 @@ def _issued_at(record: IssuedRecord) -> datetime:
 
 
 def _of_these_names(store: Store, csr: CertRequest) -> Iterator[IssuedRecord]:
-    seen: set[str] = set()
-    for record in _candidates(store, csr):
-        if record.serial not in seen and _keeps_names(csr, record):
-            seen.add(record.serial)
-            yield record
+    """Yield the records that keep the names; one found by key and by subject comes twice."""
+    return (record for record in _candidates(store, csr) if _keeps_names(csr, record))
 
 
 def _candidates(store: Store, csr: CertRequest) -> Iterator[IssuedRecord]:

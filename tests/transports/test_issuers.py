@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
@@ -39,6 +40,8 @@ from est_transports.serving import Service, load_service
 from est_transports.signers import LocalSigner, SigningKey
 from est_transports.stores.passwords import PasswordChecks
 from est_transports.trust import load_pem_certificates
+from est_transports.verification import MAX_CHAIN_DEPTH
+from tests.odd_certificates import UNKNOWN_KEYS, rebuilt
 from tests.pki import (
     YESTERDAY,
     Authority,
@@ -336,6 +339,84 @@ def test_a_root_that_another_one_certified_too_is_still_the_root() -> None:
     cross = pki().rogue.issue(Subject(name="Test EST CA", ca=True, eku=None, key=pki().ca.key))
     made = given(pki().intermediate, cross.certificate, pki().ca.certificate)
     assert made.root == pki().ca.certificate
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["above", "the only one"])
+def test_a_certificate_with_a_key_of_an_unknown_kind_is_told(own: bool) -> None:
+    odd = x509.load_der_x509_certificate(
+        rebuilt(pki().client.certificate, pki().ca, subject_public_key_info=UNKNOWN_KEYS["GOST"])
+    )
+    certificates = (odd,) if own else (odd, pki().ca.certificate)
+    with pytest.raises(IssuerError, match="a key of an unknown kind"):
+        given_issuer(certificates, pki().ca.key, now=_clock.instant().wall)
+
+
+def test_a_chain_of_cas_that_certify_each_other_has_no_root() -> None:
+    one, other = new_key(), new_key()
+    by_other = Authority("Other", key=other).issue(Subject(name="One", ca=True, eku=None, key=one))
+    by_one = Authority("One", key=one).issue(Subject(name="Other", ca=True, eku=None, key=other))
+    with pytest.raises(IssuerError, match="does not lead to a root"):
+        given_issuer((by_other.certificate, by_one.certificate), one, now=_clock.instant().wall)
+
+
+@pytest.mark.parametrize("above, fits", [(MAX_CHAIN_DEPTH, True), (MAX_CHAIN_DEPTH + 1, False)])
+def test_a_given_chain_is_as_long_as_one_that_is_verified(above: int, fits: bool) -> None:
+    authorities = [pki().ca]
+    for number in range(above):
+        authorities.append(Authority(f"CA {number}", issuer=authorities[-1]))
+    last = authorities.pop()
+    certificates = [each.certificate for each in authorities]
+    if fits:
+        assert len(given(last, *certificates).chain) == above
+    else:
+        with pytest.raises(IssuerError, match="does not lead to a root"):
+            given(last, *certificates)
+
+
+def test_a_ca_is_valid_from_its_first_second_to_its_last() -> None:
+    first = pki().ca.certificate.not_valid_before_utc
+    last = pki().ca.certificate.not_valid_after_utc
+    second = timedelta(seconds=1)
+    key: SigningKey = pki().ca.key
+    for now in (first, last):
+        assert given_issuer((pki().ca.certificate,), key, now=now).root == pki().ca.certificate
+    for now, words in ((first - second, "not valid yet"), (last + second, "expired on")):
+        with pytest.raises(IssuerError, match=words):
+            given_issuer((pki().ca.certificate,), key, now=now)
+
+
+@pytest.mark.parametrize("edge", ["first", "last"])
+def test_a_certificate_is_taken_in_its_first_and_last_second_before_one_that_ended(
+    edge: str,
+) -> None:
+    key = new_key()
+    now = YESTERDAY.replace(microsecond=0)
+    times = {
+        "first": (now, now + timedelta(days=9)),
+        "last": (now - timedelta(days=1), now),
+    }[edge]
+    ended, good = (
+        self_signed(
+            Subject(name="CA", ca=True, eku=None, key=key, not_before=start, not_after=end)
+        ).certificate
+        for start, end in ((now - timedelta(days=9), now - timedelta(days=8)), times)
+    )
+    assert given_issuer((ended, good), key, now=now).certificate == good
+
+
+def test_a_kind_of_key_that_openssl_does_not_have_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> SigningKey:
+        raise UnsupportedAlgorithm("no ML-DSA here")
+
+    monkeypatch.setattr(issuers, "CA_KEYS", {"ML-DSA-44": unknown})
+    with pytest.raises(IssuerError, match="cannot make ML-DSA-44 keys"):
+        make_issuer(
+            "CA",
+            "ML-DSA-44",
+            intermediate=False,
+            now=_clock.instant().wall,
+            entropy=counting_entropy(),
+        )
 
 
 # What does not go together

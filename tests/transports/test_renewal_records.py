@@ -25,12 +25,13 @@ from est_core import (
     TrustClass,
 )
 from est_transports.authority import Authority
-from est_transports.refca import Enrolment, ReferenceCA
+from est_transports.refca import Enrolment, ReferenceCA, Refused
+from est_transports.renewal_records import MAX_RECORDS, certificate_on_record
 from est_transports.serials import serial_text
-from est_transports.stores import Store
+from est_transports.stores import IssuedRecord, Store
 from est_transports.stores.passwords import PasswordChecks
 from est_transports.stores.sqlite import SqliteStore
-from tests.transports.ca_fakes import NOW, dns, ec_key, make_ca, name, request
+from tests.transports.ca_fakes import NOW, MemoryStore, dns, ec_key, make_ca, name, request
 
 DAYS = timedelta(days=1)
 ENROL = Enrolment(operation="simpleenroll")
@@ -151,6 +152,42 @@ def test_a_certificate_of_another_ca_on_record_is_not_renewed(store: Store) -> N
     )
     asked = request(dns("x.example"), subject=name("x"), key=ec_key("new"))
     assert refusal(asked_by_ra(ca, asked, who=who)) == "renewal/unknown-certificate"
+
+
+def test_no_more_records_of_one_subject_are_looked_at_than_the_bound() -> None:
+    """A store may hold any number of them; each that is looked at is decoded."""
+
+    class Endless(MemoryStore):
+        """Has another record of the subject behind each one."""
+
+        given = 0
+
+        def list_certificates(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            subject: str | None = None,
+            spki_sha256: bytes | None = None,
+        ) -> tuple[IssuedRecord, ...]:
+            if subject is None:
+                return ()
+            assert after == (f"{self.given:x}" if self.given else None)
+            numbers = range(self.given + 1, self.given + limit + 1)
+            self.given += limit
+            return tuple(replace(self.one, serial=f"{number:x}") for number in numbers)
+
+        @property
+        def one(self) -> IssuedRecord:
+            return next(iter(self.records.values()))
+
+    store = Endless()
+    ca = make_ca(store)
+    ca.issue(request(subject=name("Device 1")), ENROL, now=NOW)
+    with pytest.raises(Refused) as caught:
+        certificate_on_record(ca, DEVICE, NOW)
+    assert caught.value.code == "renewal/not-on-record"
+    assert store.given == MAX_RECORDS
 
 
 def test_more_records_than_a_page_are_looked_through(store: Store) -> None:

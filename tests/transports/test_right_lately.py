@@ -100,3 +100,15 @@ def test_the_key_is_of_the_process() -> None:
 def test_bounds_are_checked(bounds: dict[str, float]) -> None:
     with pytest.raises(LocalProtocolError):
         memory(**bounds)  # type: ignore[arg-type]
+
+
+def test_where_nobody_may_be_remembered_nobody_is() -> None:
+    subject = memory(users_max=0)
+    right(subject)
+    assert not subject.knows("alice", "secret", 0.0)
+
+
+def test_a_wrong_password_of_a_stranger_is_nothing_to_forget() -> None:
+    subject = memory()
+    subject.settle("bob", "guess", RECORD, 0.0, right=False)
+    assert len(subject) == 0

@@ -21,6 +21,7 @@ import pytest
 from est_core import LocalProtocolError
 from est_transports.stores import DuplicateSerial, IssuedRecord, Store, StoreBusy, StoreError
 from est_transports.stores.sqlite import SqliteStore
+from est_transports.stores.sqlite_connections import Connections
 from est_transports.stores.sqlite_schema import MIGRATIONS, upgrade
 from tests.transports.ca_fakes import NOW
 
@@ -128,6 +129,21 @@ def test_lists_use_an_index_and_never_scan(store: SqliteStore, path: Path) -> No
             assert all("USING INDEX" in row[3] for row in plan), (condition, plan)
 
 
+def test_a_page_begins_after_a_serial_in_any_spelling_that_is_read(store: Store) -> None:
+    for number in (0xA1, 0xA2, 0xA3):
+        store.record_certificate(numbered(number))
+    for spelling in ("a2", "A2", "0xa2", "00:A2"):
+        assert store.list_certificates(after=spelling) == (numbered(0xA3),)
+    for nothing in ("no serial", "", "\ud800"):
+        assert store.list_certificates(after=nothing) == ()
+    assert store.list_certificates(subject="\ud800") == ()
+
+
+def test_a_page_has_at_most_ten_thousand(store: Store) -> None:
+    assert store.list_certificates(limit=10_000) == ()
+    assert store.list_users(limit=1) == ()
+
+
 @pytest.mark.parametrize("limit", [0, -1, 10_001])
 def test_a_page_is_bounded(store: Store, limit: int) -> None:
     with pytest.raises(LocalProtocolError):
@@ -144,6 +160,13 @@ def test_a_certificate_is_revoked_once(store: Store) -> None:
     assert store.find_certificate("1") == replace(
         BARE, revoked_at=NOW, revocation_reason="superseded"
     )
+
+
+def test_a_revocation_has_a_time_that_is_aware(store: Store) -> None:
+    store.record_certificate(BARE)
+    with pytest.raises(LocalProtocolError, match="aware"):
+        store.revoke_certificate("1", at=datetime(2027, 1, 1), reason="superseded")  # noqa: DTZ001
+    assert store.find_certificate("1") == BARE
 
 
 @pytest.mark.parametrize(
@@ -202,6 +225,14 @@ def test_a_name_that_basic_cannot_carry_is_nobodys(store: Store, name: str) -> N
         store.add_user(name, "r")
     assert store.find_user(name) is None
     assert not store.remove_user(name)
+
+
+@pytest.mark.parametrize("name", ["x", "x" * 255])
+def test_a_name_is_as_short_and_as_long_as_basic_carries(store: Store, name: str) -> None:
+    assert store.add_user(name, "r")
+    assert store.find_user(name) is not None
+    assert [user.name for user in store.list_users(after="")] == [name]
+    assert store.list_users(after=name) == ()
 
 
 # --- The file --------------------------------------------------------------------------------
@@ -306,6 +337,20 @@ def test_a_closed_store_says_so(store: SqliteStore) -> None:
         store.record_certificate(FULL)
     with pytest.raises(StoreError, match="closed"):
         store.find_certificate("1")
+
+
+@pytest.mark.parametrize("bounds", [(0, 1), (1, 0), (-1, 1), (1, -1)])
+def test_bounds_that_let_nobody_write_are_refused(
+    store: SqliteStore, path: Path, bounds: tuple[int, int]
+) -> None:
+    with pytest.raises(LocalProtocolError, match="must be positive"):
+        SqliteStore(path, waiting_max=bounds[0], batch_max=bounds[1])
+
+
+def test_one_writer_at_a_time_is_enough_to_write(store: SqliteStore, path: Path) -> None:
+    with closing(SqliteStore(path, waiting_max=1, batch_max=1)) as narrow:
+        narrow.record_certificate(BARE)
+        assert narrow.find_certificate("1") == BARE
 
 
 # --- Migrations ------------------------------------------------------------------------------
@@ -469,6 +514,47 @@ def test_a_store_in_use_is_refused_in_a_forked_child_unless_released(store: Sqli
     store.release()
     assert _in_child(lambda: store.record_certificate(numbered(3))) == 0
     assert [record.serial for record in store.list_certificates()] == ["1", "3"]
+
+
+def _written(store: SqliteStore) -> None:
+    store.record_certificate(BARE)
+
+
+def _read(store: SqliteStore) -> None:
+    store.find_certificate("1")
+
+
+def _opened(store: SqliteStore) -> None:
+    store.open()
+
+
+@pytest.mark.parametrize("use", [_written, _read, _opened])
+def test_what_is_open_in_the_parent_is_used_by_no_child(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, use: Callable[[SqliteStore], None]
+) -> None:
+    use(store)
+    parent = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: parent + 1)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="was in use when this process was forked"):
+            store.find_certificate("1")
+    monkeypatch.undo()
+    store.release()
+    monkeypatch.setattr(os, "getpid", lambda: parent + 1)
+    store.record_certificate(FULL)
+    assert store.find_certificate("7b") == FULL
+
+
+def test_what_is_being_read_in_the_parent_is_used_by_no_child(
+    store: SqliteStore, path: Path
+) -> None:
+    connections = Connections(path, 1, 1)
+    assert not connections.is_open
+    with connections.reader():
+        assert connections.is_open
+    assert connections.is_open
+    connections.close()
+    assert not connections.is_open
 
 
 _WRITER = """

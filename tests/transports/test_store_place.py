@@ -137,6 +137,33 @@ def test_a_check_writes_and_changes_nothing(store: SqliteStore) -> None:
         store.check()
 
 
+def test_a_check_and_an_open_see_that_the_file_was_replaced(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    store.open()
+    assert (tmp_path / "est.db-wal").exists()
+    store.check_place()
+    other(tmp_path).rename(store.path)
+    for use in (store.check, store.check_place, store.open):
+        with pytest.raises(StoreError, match="was removed or replaced"):
+            use()
+
+
+def test_a_new_store_in_which_nothing_can_be_written_is_not_taken(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    store.record_certificate(record(1))
+    new = other(tmp_path)
+    with sqlite3.connect(new) as connection:
+        connection.execute("DROP TABLE user")
+    connection.close()
+    new.rename(store.path)
+    with pytest.raises(StoreError, match="no such table: user"):
+        store.reopen()
+    with pytest.raises(StoreError, match="was removed or replaced"):
+        store.record_certificate(record(2))
+
+
 @AS_ROOT
 @pytest.mark.parametrize(
     ("modes", "words"),
