@@ -187,8 +187,7 @@ class ServerConnection:
         """Go on to read the body; return the bytes to be sent first, mostly none."""
         self._expect(_Phase.HELD)
         self._start_body(_Phase.BODY, max_bytes=self._limits.body_bytes)
-        waits, self._waits = self._waits, False
-        return _CONTINUE if waits and not self._inbox.unread else b""
+        return _CONTINUE if self._waits and not self._inbox.unread else b""
 
     def refuse_body(self) -> None:
         """Read the body to drop it, if the client is about to send it and it is not too long."""
@@ -215,7 +214,6 @@ class ServerConnection:
         if block.count(b"\n") != len(lines) - 1 or block.count(b"\r") != len(lines) - 1:
             raise LocalProtocolError("a header field holds a line break")
         self._reader = None
-        self._waits = False
         self._head = HeadReader()
         self._blank_bytes = 0
         self._phase = _Phase.CLOSED if closing else _Phase.HEAD
@@ -387,16 +385,11 @@ class ClientConnection:
         """
         if not self._waiting:
             return ConnectionEnded() if self._inbox.ended else None
-        try:
-            return self._next()
-        except RemoteProtocolError:
-            self._keeps_alive = False
-            raise
+        return self._next()
 
     def _next(self) -> ResponseReceived | ConnectionEnded | None:
         while self._response is None:
             if not self._inbox.unread and self._inbox.ended:
-                self._waiting = self._keeps_alive = False
                 return ConnectionEnded()
             left = self._limits.head_bytes - self._interim_bytes
             raw = self._head.read(self._inbox, max_bytes=left, request=False)
@@ -414,18 +407,12 @@ class ClientConnection:
 
     def _take_head(self, raw: bytes) -> None:
         head, version = parse_response_head(raw)
-        if head.status == 101:
-            raise RemoteProtocolError("http/malformed-head", "nobody asked for another protocol")
         if head.status < 200:
             return
         size = BodySize(framing=Framing.COUNTED)
         if head.status not in (204, 304):
             size = body_size(head.headers, version=version, otherwise=Framing.UNTIL_CLOSE)
-        if (
-            version == b"1.0"
-            or size.framing is Framing.UNTIL_CLOSE
-            or b"close" in connection_tokens(head.headers)
-        ):
+        if version == b"1.0" or b"close" in connection_tokens(head.headers):
             self._keeps_alive = False
         limit = self._limits.response_body_bytes
         self._response = head

@@ -80,10 +80,11 @@ class HeadReader:
         http/head for such a head, http/truncated where the stream ended.
         """
         unread = inbox.unread
-        if request and unread and not self._started:
-            self._check_request_line(unread, max_bytes)
-        elif unread and not self._started:
-            self._check_status_line(unread)
+        if unread and not self._started:
+            if request:
+                self._check_request_line(unread, max_bytes)
+            else:
+                self._check_status_line(unread)
         # A blank line has three bytes or four; the last three may be the start of one.
         found = _BLANK_LINE.search(unread, max(0, self._searched - 3), max_bytes)
         if found:

@@ -170,7 +170,7 @@ class Connections:
                 self._file = found
             if found is None and not self._logs:  # nothing was ever open
                 raise _MovedError(f"{self._path}: does not exist; put it back from a backup")
-            if found is None or self._file != found:
+            if self._file != found:
                 raise _MovedError(
                     f"{self._path}: was removed or replaced while it is in use; put back what was"
                     " there, or reload the server (SIGHUP) or restart it to use what is there now"
