@@ -124,7 +124,7 @@ class Conversation:
     @property
     def is_idle(self) -> bool:
         """True while no request is being read, decided or answered."""
-        return not self._steps and self._exchange is None and self._wire.reading is Reading.IDLE
+        return not self._steps and self._wire.reading is Reading.IDLE
 
     def receive(self, data: bytes, now: Instant) -> None:
         """Take decrypted bytes; b"" is the end of the client's side. Answer to Receive."""

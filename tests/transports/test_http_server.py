@@ -144,6 +144,40 @@ def test_an_enrolment_is_answered_and_recorded() -> None:
     assert PASSWORD not in repr(record)
 
 
+def test_a_request_takes_as_long_as_from_its_first_byte_to_its_answer() -> None:
+    driver = Driver()
+    for idle_s in (5.0, 7.0):
+        driver.now = driver.now.after(idle_s)
+        driver.run(CACERTS[:5])
+        driver.now = driver.now.after(2.0)
+        driver.run(CACERTS[5:9])
+        driver.now = driver.now.after(1.0)
+        driver.run(CACERTS[9:])
+    assert [record.seconds for record in driver.log.records] == [3.0, 3.0]
+
+
+def test_a_conversation_is_idle_between_requests_and_at_no_other_time() -> None:
+    driver = Driver()
+    assert driver.conversation.is_idle
+    driver.run(CACERTS[:5])
+    assert not driver.conversation.is_idle
+    driver.run(CACERTS[5:], ask=False)
+    assert not driver.conversation.is_idle
+    assert isinstance(driver.waiting, Ask)
+    driver.decide(consult(driver.application, driver.waiting.question))
+    assert not driver.conversation.is_idle  # its answer is to be sent, and recorded
+    driver.run()
+    assert driver.conversation.is_idle
+
+
+def test_what_is_closed_stays_closed() -> None:
+    driver = Driver()
+    driver.run(CACERTS_CLOSE)
+    assert driver.closed == Close(gently=True, drain_bytes=LINGER_BYTES)
+    for _ in range(2):
+        assert driver.conversation.next_step(driver.now) == Close(gently=False)
+
+
 @pytest.mark.parametrize("size", [255, 256, 257, 1900, 3000])
 def test_of_a_long_target_the_beginning_is_recorded(size: int) -> None:
     target = b"/" + b"a" * (size - 1)

@@ -333,9 +333,9 @@ def test_a_closed_store_says_so(store: SqliteStore) -> None:
     store.record_certificate(BARE)
     store.close()
     store.close()
-    with pytest.raises(StoreError, match="closed"):
+    with pytest.raises(StoreError, match="the store is closed"):
         store.record_certificate(FULL)
-    with pytest.raises(StoreError, match="closed"):
+    with pytest.raises(StoreError, match="the store is closed"):
         store.find_certificate("1")
 
 

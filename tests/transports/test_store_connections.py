@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 import threading
@@ -135,6 +136,7 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_not_read_and_never_closed
     with closing(SqliteStore(path)) as store:
         with pytest.raises(StoreError, match="was removed or replaced"):
             store.find_certificate("1")
+        gc.collect()
         assert descriptors_of(path) == 1
 
 
