@@ -60,7 +60,7 @@ def check_movable(directory: Path, known_by: Collection[str]) -> None:
 def is_empty(directory: Path) -> bool:
     """True if it is a directory with nothing in it."""
     try:
-        return directory.is_dir() and not any(directory.iterdir())
+        return not any(directory.iterdir())
     except OSError:
         return False
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from est_core import Fault, LocalProtocolError, RemoteProtocolError
@@ -182,10 +184,23 @@ def test_interim_answers_and_the_one_that_counts_are_as_long_as_one_head() -> No
     assert isinstance(event, ResponseReceived)
     assert code_of(CONTINUE * fits + NO_CONTENT) == "http/head"
     assert code_of(CONTINUE * fits, b"HTT") == "http/head"
-    connection, event = fetch(CONTINUE * (fits - 2) + NO_CONTENT)
-    connection.send_request(ASK, b"")
-    connection.receive(CONTINUE * (fits - 2) + NO_CONTENT)
-    assert isinstance(connection.next_event(), ResponseReceived)
+    interim = CONTINUE * (fits - 2)
+    fill = SMALL.head_bytes - len(interim) - len(NO_CONTENT) - len(b"X: \r\n")
+    exact = interim + NO_CONTENT[:-2] + b"X: " + b"x" * fill + b"\r\n\r\n"
+    assert len(exact) == SMALL.head_bytes
+    connection, _ = fetch(exact)
+    for _ in range(2):
+        connection.send_request(ASK, b"")
+        connection.receive(exact)
+        assert isinstance(connection.next_event(), ResponseReceived)
+    assert code_of(exact.replace(b"X: ", b"X: x")) == "http/head"
+
+
+def test_a_body_that_is_not_as_long_as_its_head_says_is_the_callers_mistake() -> None:
+    head = replace(ASK, method=b"POST", headers=((b"Host", b"x"), (b"Content-Length", b"5")))
+    for body in (b"", b"hell", b"hello!"):
+        with pytest.raises(LocalProtocolError, match="not HTTP"):
+            ClientConnection(limits=SMALL).send_request(head, body)
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,7 @@ def test_a_request_takes_as_long_as_from_its_first_byte_to_its_answer() -> None:
         driver.now = driver.now.after(1.0)
         driver.run(CACERTS[9:])
     assert [record.seconds for record in driver.log.records] == [3.0, 3.0]
+    assert {record.received_bytes for record in driver.log.records} == {len(CACERTS)}
 
 
 def test_a_conversation_is_idle_between_requests_and_at_no_other_time() -> None:
@@ -536,9 +537,57 @@ def test_a_certificate_stands_in_the_record() -> None:
     assert driver.log.records[0].identity.certificate == client.certificate
 
 
-def test_timeouts_are_positive() -> None:
-    with pytest.raises(LocalProtocolError):
-        Timeouts(body_s=0)
+@pytest.mark.parametrize("name", Timeouts.__slots__)
+def test_timeouts_are_positive(name: str) -> None:
+    for seconds in (0, -1.0):
+        with pytest.raises(LocalProtocolError, match=name):
+            Timeouts(**{name: seconds})
+    assert getattr(Timeouts(**{name: 0.5}), name) == 0.5
+
+
+def test_a_client_has_its_time_to_take_what_is_sent() -> None:
+    driver = Driver()
+    waiting = enroll_request(CSR, BASIC, b"Expect: 100-continue")
+    driver.conversation.receive(waiting.partition(b"\r\n\r\n")[0] + b"\r\n\r\n", driver.now)
+    for answer in (b"HTTP/1.1 100 Continue", b"HTTP/1.1 200 OK"):
+        step = driver.conversation.next_step(driver.now)
+        if isinstance(step, Receive):
+            driver.now = driver.now.after(1.0)
+            driver.conversation.receive(waiting.partition(b"\r\n\r\n")[2], driver.now)
+            step = driver.conversation.next_step(driver.now)
+        while isinstance(step, Ask):
+            driver.waiting = step
+            driver.decide(consult(driver.application, step.question))
+            step = driver.conversation.next_step(driver.now)
+        assert isinstance(step, Send)
+        assert step.data.startswith(answer)
+        assert step.deadline == driver.now.mono + TIMES.write_s
+
+
+def test_a_decision_at_the_deadline_is_late() -> None:
+    driver = Driver()
+    driver.run(CACERTS, ask=False)
+    assert isinstance(driver.waiting, Ask)
+    driver.now = driver.now.after(driver.waiting.deadline - driver.now.mono)
+    assert driver.now.mono == driver.waiting.deadline
+    driver.decide(consult(driver.application, driver.waiting.question))
+    driver.run()
+    assert driver.statuses == [503]
+
+
+@pytest.mark.parametrize("decided", [False, True])
+def test_what_was_lost_before_a_byte_was_sent_is_recorded_so(decided: bool) -> None:
+    driver = Driver()
+    driver.run(CACERTS, ask=False)
+    assert isinstance(driver.waiting, Ask)
+    if decided:
+        driver.decide(consult(driver.application, driver.waiting.question))
+    driver.conversation.lost("gone", driver.now)
+    driver.run()
+    (record,) = driver.log.records
+    assert (record.code, record.reason) == ("connection/lost", "gone")
+    assert (record.status, record.sent_bytes > 0) == ((200, True) if decided else (0, False))
+    assert driver.closed == Close(gently=False)
 
 
 PIECES = st.sampled_from(

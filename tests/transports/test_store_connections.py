@@ -54,6 +54,7 @@ def held_by_another(path: Path) -> Iterator[None]:
 def descriptors_of(path: Path) -> int:
     """Return how many descriptors of this process are of the file, there or removed."""
     found = 0
+    gc.collect()  # what nobody refers to is closed
     for name in os.listdir("/proc/self/fd"):
         try:
             found += os.readlink(f"/proc/self/fd/{name}").split(" ")[0] == str(path)
@@ -136,7 +137,6 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_not_read_and_never_closed
     with closing(SqliteStore(path)) as store:
         with pytest.raises(StoreError, match="was removed or replaced"):
             store.find_certificate("1")
-        gc.collect()
         assert descriptors_of(path) == 1
 
 
@@ -190,7 +190,7 @@ def test_what_is_lent_while_all_are_closed_is_closed_when_it_comes_back(
         assert connections.is_open
     assert not connections.is_open
     with connections.reader():
-        pass
+        assert connections.is_open
     assert len(opened) == 2
     connections.close()
 
@@ -199,6 +199,21 @@ def test_what_could_not_be_opened_is_not_kept(path: Path) -> None:
     path.unlink()
     connections = Connections(path, 1, 1)
     with pytest.raises(StoreError, match="does not exist"), connections.reader():
+        pass
+    assert not connections.is_open
+
+
+def test_what_cannot_be_opened_while_all_are_closed_is_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connections = Connections(path, 1, 1)
+
+    def opening(_path: Path, **_: object) -> sqlite3.Connection:
+        connections.close()
+        raise StoreError("it cannot be opened")
+
+    monkeypatch.setattr(module, "open_database", opening)
+    with pytest.raises(StoreError, match="it cannot be opened"), connections.reader():
         pass
     assert not connections.is_open
 

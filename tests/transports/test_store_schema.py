@@ -50,7 +50,7 @@ def test_a_file_that_cannot_be_made_whole_is_not_made(
 class WithoutLog(sqlite3.Connection):
     """A connection to a file on a file system that cannot hold a write-ahead log."""
 
-    def execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:  # type: ignore[override]
+    def execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:
         return super().execute(sql.replace("journal_mode = WAL", "journal_mode"), *parameters)  # type: ignore[arg-type]
 
 
