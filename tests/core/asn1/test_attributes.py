@@ -266,6 +266,12 @@ def test_each_rule_of_general_names_has_its_refusal(der: bytes, code: str) -> No
     assert caught.value.code == code
 
 
+def test_an_alternative_name_that_is_none_is_named_by_its_place() -> None:
+    names = seq(tlv(0x82, b"a.example"), tlv(0x0C, b"a"))
+    with pytest.raises(RemoteProtocolError, match=r"alternative name 2 is no .* but UTF8String"):
+        read_general_names(names, LIMITS)
+
+
 def changed(file: str) -> Attribute:
     (item,) = parse_csrattrs(seq(vector(f"rfc6402/{file}.der")), LIMITS).items
     assert isinstance(item, Attribute)

@@ -38,6 +38,7 @@ from tests.reached import reached, reaches, refusals
 
 LIMITS = Limits()
 SIGNED = oid("1.2.840.10045.4.3.2")
+TBS = x509.load_der_x509_certificate(certificate()).tbs_certificate_bytes
 
 GOOD_AND_UNKNOWN_KEY = base64.b64decode(
     "MIICJgYJKoZIhvcNAQcCoIICFzCCAhMCAQExADALBgkqhkiG9w0BBwGgggH7MIIBJDCBzKADAgECAgEBMAoGCCqG"
@@ -75,6 +76,11 @@ ODD = {
         certificate(outer_algorithm=seq(SIGNED, tlv(5))),
         "ecdsa-with-SHA256",
     ),
+    "NULL parameters outside, unsigned": (
+        seq(TBS, seq(SIGNED, tlv(5))),
+        "ecdsa-with-SHA256",
+    ),
+    "version 1": (certificate(version=b"", key=GOST_KEY), "public key, of kind 1.2.643.7.1.1.1.1"),
     "version 5": (certificate(version=b"\xa0\3\2\1\4"), "version is 5"),
     "impossible date": (
         certificate(validity=seq(tlv(0x17, b"251301000000Z"), tlv(0x17, b"350101000000Z"))),
@@ -98,10 +104,7 @@ ODD = {
     ),
     "no certificate": (seq(seq(), seq(), tlv(3, b"\0")), "no X.509 certificate"),
     "no key": (seq(seq(tlv(2, b"\1"), *[SIGNED] * 4), seq(SIGNED)), "no X.509 certificate"),
-    "no signature": (
-        seq(x509.load_der_x509_certificate(certificate()).tbs_certificate_bytes),
-        "no X.509 certificate",
-    ),
+    "no signature": (seq(TBS), "no X.509 certificate"),
     "broken inside": (seq(b"\x30\5\1\1"), "not well-formed DER (an element lacks 3 bytes)"),
 }
 
