@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from OpenSSL import SSL
 
 from est_core import LocalProtocolError
 from est_transports import _openssl, flaws, tls
 from est_transports.tls import HANDSHAKE_BYTES, UNREAD_BYTES, TlsEngine, TlsError
-from tests.pki import pki
+from est_transports.tls_context import ClientTlsConfig
+from tests.pki import SERVER_AUTH, Subject, new_key, pki, rsa_key
 from tests.transports.key_updates import KeyUpdates
 from tests.transports.tls_pair import V12, V13, Pair, a_client, a_server, connected, pair
 
@@ -180,3 +183,40 @@ def test_an_end_says_goodbye_once_and_not_before_it_is_open() -> None:
     assert two.server.outgoing() == b""
     with pytest.raises(LocalProtocolError, match="after close"):
         two.server.write(b"x")
+
+
+def test_what_arrived_can_be_read_after_a_goodbye_however_often_it_is_said() -> None:
+    two = connected(a_client(), a_server())
+    two.client.write(b"late")
+    two.deliver()
+    two.server.close()
+    two.server.close()
+    assert two.server.read() == b"late"
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [([b"h2", b"http/1.1"], b"http/1.1"), ([b"http/1.1"], b"http/1.1"), ([b"h2"], b"")],
+)
+def test_a_server_chooses_http_1_1_where_it_is_offered(offered: list[bytes], chosen: bytes) -> None:
+    client = a_client()
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_alpn_protos(offered)
+    client.verifier.install(context)
+    two = connected(replace(client, openssl=context), a_server())
+    assert two.client._connection.get_alpn_proto_negotiated() == chosen
+
+
+@pytest.mark.parametrize("name", ["est\0.example", "est.example\x7f", " ", "est.ex\tample"])
+def test_a_server_is_not_named_in_characters_that_cannot_be_seen(name: str) -> None:
+    with pytest.raises(LocalProtocolError, match="server_name"):
+        ClientTlsConfig(server_name=name)
+
+
+def test_what_two_identities_have_in_common_is_sent_once() -> None:
+    issuer = pki().intermediate
+    subject = Subject(name="est.example", dns=("est.example",), eku=(SERVER_AUTH,))
+    entities = tuple(issuer.issue(replace(subject, key=key)) for key in (new_key(), rsa_key()))
+    client = a_client()
+    two = connected(client, a_server(entities=entities))
+    assert two.client.channel().peer_chain == entities[0].chain
