@@ -91,6 +91,65 @@ TOO_MUCH = {
 }
 
 
+def trailers(size: int) -> bytes:
+    """Return trailer fields and the empty line after them, in so many bytes."""
+    return b"A: " + b"b" * (size - 7) + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [0, 1])
+@pytest.mark.parametrize(
+    ("most", "more"),
+    [
+        (b"3e8\r\n" + b"a" * 1000 + b"\r\n", b"3e9\r\n"),
+        (b"1f4\r\n" + b"a" * 500 + b"\r\n1f4\r\n", b"1f4\r\n" + b"a" * 500 + b"\r\n1f5\r\n"),
+        (b"1;" + b"e" * (LINE_BYTES - 4) + b"\r\n", b"1;" + b"e" * (LINE_BYTES - 3) + b"\r\n"),
+        (b"1;" + b"e" * (LINE_BYTES - 3), b"1;" + b"e" * (LINE_BYTES - 2)),
+        (b"0" * 16, b"0" * 17),
+        (b"0\r\n" + b"A:\r\n" * TRAILER_FIELDS, b"0\r\n" + b"A:\r\n" * (TRAILER_FIELDS + 1)),
+        (b"0\r\n" + trailers(TRAILER_BYTES), b"0\r\n" + trailers(TRAILER_BYTES + 1)),
+        (
+            b"0\r\nA:" + b"b" * (TRAILER_BYTES - 3),
+            b"0\r\nA:" + b"b" * (TRAILER_BYTES - 2),
+        ),
+    ],
+    ids=[
+        "one chunk",
+        "two",
+        "a line",
+        "half a line",
+        "digits",
+        "fields",
+        "trailers",
+        "half a field",
+    ],
+)
+def test_every_bound_is_reached_and_not_passed(most: bytes, more: bytes, size: int) -> None:
+    decoded(most, size)
+    refusal(more, size)
+
+
+def test_the_lines_of_chunks_count_to_the_last_byte() -> None:
+    body = b"1\r\na\r\n0\r\n\r\n"
+    assert ChunkDecoder(max_bytes=1, max_raw_bytes=9).read(bytearray(body)) == b"a"
+    with pytest.raises(RemoteProtocolError, match="with the lines"):
+        ChunkDecoder(max_bytes=1, max_raw_bytes=8).read(bytearray(body))
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b"1;" + b"e" * LINE_BYTES, "longer than 256 bytes"),
+        (b"g", "does not begin with its size"),
+        (b"1\r\nab", "longer than its size says"),
+        (b"0\r\n?", "no trailer field"),
+        (b"0\r\n" + b"A:\r\n" * 17, "more than 16 trailer fields"),
+        (b"fff\r\n", "more than 1000 bytes"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong(raw: bytes, text: str) -> None:
+    assert text in refusal(raw + (b"\r\n" if raw.endswith(b"?") else b"")).message
+
+
 @pytest.mark.req("EST-278")
 @pytest.mark.parametrize("size", [0, 1, 7])
 @pytest.mark.parametrize("name", TOO_MUCH)

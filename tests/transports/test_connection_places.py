@@ -202,6 +202,58 @@ def test_the_one_that_keeps_us_waiting_longest_gives_way_after_a_time() -> None:
     assert server.places.giving_way(server.now) is first
 
 
+@pytest.mark.parametrize("waits", [NAT, HOME])
+def test_a_place_is_given_up_at_the_moment_and_not_before(waits: str) -> None:
+    server = Server(open_max=2)
+    first = server.idle(NAT)
+    server.idle(NAT)
+    server.finish(waits)
+    moment = GIVE_WAY_S if waits == NAT else GIVE_WAY_OTHERS_S
+    assert server.places.giving_way(server.now + moment - 0.01) is None
+    assert server.places.giving_way(server.now + moment) is first
+
+
+def test_where_we_keep_all_of_the_largest_network_waiting_nobody_gives_way_sooner() -> None:
+    server = Server(open_max=3)
+    honest = server.idle(HOME)
+    server.finish(FLOOD)
+    server.finish(FLOOD)
+    server.finish(NAT)
+    assert server.places.giving_way(server.now + GIVE_WAY_OTHERS_S) is None
+    assert server.places.giving_way(server.now + GIVE_WAY_S) is honest
+
+
+def test_how_many_may_wait_can_be_told() -> None:
+    places = Places[Place](open_max=1, half_open_max=9, waiting_max=1)
+    served, first, second = (Place(HOME, 0.0) for _ in range(3))
+    for place in (served, first, second):
+        assert places.arrive(place, 0.0) is None
+    assert places.claim(served) is None
+    assert places.claim(first) is None
+    assert places.claim(second) is second
+    assert not second.is_waiting
+    assert places.half_open == 1
+    assert places.leave(served) is first
+    assert not first.is_waiting
+    assert not places.is_wanted
+
+
+def test_one_connection_is_room_enough() -> None:
+    server = Server(open_max=1, half_open_max=1)
+    assert server.finish().is_open
+
+
+def test_one_that_waits_is_no_newcomer_to_those_that_come_after() -> None:
+    """It has a place as soon as one is free, though somebody else claims one at that time."""
+    server = Server(open_max=2)
+    served = server.finish(HOME)
+    server.finish(HOME)
+    waiting = server.finish(HOME)
+    assert server.places.leave(served) is waiting
+    late = server.finish(HOME)
+    assert (waiting.is_open, late.is_open) == (True, False)
+
+
 def test_one_that_we_keep_waiting_never_gives_way() -> None:
     server = Server(open_max=1)
     server.finish(FLOOD)  # it has asked, and we have not answered
@@ -354,6 +406,16 @@ def test_out_of_descriptors_nobody_goes_while_it_is_our_turn() -> None:
     assert server.places.make_way(server.now) is None
     server.hear(FLOOD)
     assert server.places.make_way(server.now) is None
+
+
+def test_out_of_descriptors_those_that_speak_outlast_those_that_do_not() -> None:
+    server = Server(half_open_max=8)
+    shaking, silent = server.shake(FLOOD), server.arrive(FLOOD)
+    server.now += HANDSHAKE_GRACE_S
+    assert server.places.make_way(server.now) is silent
+    assert server.places.make_way(server.now) is shaking
+    assert server.places.make_way(server.now) is None
+    assert server.places.half_open == 0
 
 
 def test_out_of_descriptors_a_handshake_has_its_time() -> None:
