@@ -456,6 +456,25 @@ def test_a_handshake_that_stops_half_way_is_given_up() -> None:
 # Room
 
 
+@pytest.mark.parametrize("left_s", [0.0, 0.5, 1.0])
+def test_a_handshake_whose_client_never_answers_ends_when_openssl_gives_it_up(
+    left_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up(_connection: SSL.Connection) -> bool:
+        raise SSL.Error([("SSL routines", "", "read timeout expired")])
+
+    network = DtlsNetwork(SERVER)
+    _, second = hello_with_cookie(network, ALICE)
+    network.send(second, ALICE)
+    with monkeypatch.context() as patch:
+        patch.setattr(SSL.Connection, "DTLSv1_get_timeout", lambda _connection: left_s)
+        patch.setattr(SSL.Connection, "DTLSv1_handle_timeout", give_up)
+        assert network.server.next_timeout(network.now) == network.now + left_s
+        network.server.handle_timeout(network.now)
+    assert codes(network.taken()) == ([] if left_s else ["HandshakeFailed tls/timeout"])
+    assert network.server.handshakes == (1 if left_s else 0)
+
+
 def test_the_oldest_handshake_gives_way_and_no_association_does() -> None:
     network = DtlsNetwork(SERVER, DtlsLimits(half_open=3, associations=1))
     alice = network.connect(ALICE, CLIENT)
