@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from OpenSSL import SSL, crypto
 
@@ -47,11 +47,6 @@ _CONVERTED_KEYS: Final = (
     rsa.RSAPrivateKey,
     ed25519.Ed25519PrivateKey,
     ed448.Ed448PrivateKey,
-)
-_POST_QUANTUM_KEYS: Final = (
-    mldsa.MLDSA44PrivateKey,
-    mldsa.MLDSA65PrivateKey,
-    mldsa.MLDSA87PrivateKey,
 )
 _RSA_ENCRYPTION: Final = bytes.fromhex("300d06092a864886f70d0101010500")
 _RSASSA_PSS: Final = bytes.fromhex("300b06092a864886f70d01010a")
@@ -250,8 +245,6 @@ def _use_key(context: SSL.Context, identity: TlsIdentity) -> None:
     if isinstance(key, _CONVERTED_KEYS) and not for_pss:
         context.use_privatekey(key)
         return
-    if not isinstance(key, (*_POST_QUANTUM_KEYS, rsa.RSAPrivateKey)):
-        raise LocalProtocolError(f"TLS has no use for a {type(key).__name__}")
     # pyOpenSSL converts the older kinds only; for these there is the way that it deprecated.
     der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     if for_pss:  # cryptography forgets that the key says so too, and OpenSSL wants it said

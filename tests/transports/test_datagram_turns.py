@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import socket
+from collections import deque
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from est_core import Instant
+from est_core.testing import FIXED_INSTANT
 from est_transports.datagram_turns import (
     KERNEL_BYTES,
     OVER_S,
     READ_AGAIN_S,
+    READ_MAX,
     RESTS,
+    SERVED_MAX,
+    SERVED_S,
     DatagramTurns,
     widen,
 )
@@ -269,3 +276,123 @@ def test_who_has_shaken_hands_does_not_wait_for_forged_addresses() -> None:
     order = served(turns)
     assert HONEST in order[:2]
     assert len(order) == LIMITS.queued_datagrams + 1
+
+
+class Arrivals:
+    """A socket at which this has arrived."""
+
+    def __init__(self, *arrived: tuple[bytes, Address] | OSError) -> None:
+        self.arrived = deque(arrived)
+
+    def recvfrom(self, size: int) -> tuple[bytes, Address]:
+        assert size == LIMITS.datagram_bytes + 1
+        if not self.arrived:
+            raise BlockingIOError
+        found = self.arrived.popleft()
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+
+def from_hosts(count: int) -> list[tuple[bytes, Address]]:
+    return [(b"x", (f"192.0.{number // 256}.{number % 256}", 1)) for number in range(count)]
+
+
+def test_what_has_arrived_is_read_and_an_error_of_an_answer_is_passed_over() -> None:
+    turns = DatagramTurns(LIMITS)
+    sock: Any = Arrivals((b"1", HONEST), ConnectionRefusedError(), (b"2", HONEST))
+    turns.read(sock, NOW)
+    assert [turns.get(NOW), turns.get(NOW), turns.get(NOW)] == [
+        (b"1", HONEST),
+        (b"2", HONEST),
+        None,
+    ]
+    sock = Arrivals(OSError(9, "Bad file descriptor"))
+    with pytest.raises(OSError, match="Bad file"):
+        turns.read(sock, NOW)
+
+
+def test_so_many_are_read_in_a_row_and_the_others_stay() -> None:
+    turns = DatagramTurns(LIMITS)
+    sock: Any = Arrivals(*from_hosts(READ_MAX + 2))
+    turns.read(sock, NOW)
+    assert (len(turns), len(sock.arrived)) == (READ_MAX, 2)
+
+
+class Site:
+    """Whoever is given datagrams, each of which takes as long, and may bring another."""
+
+    def __init__(
+        self, takes_s: float = 0.0, *, answer: tuple[bytes, Address] | None = None
+    ) -> None:
+        self.mono = 0.0
+        self.takes_s, self.answer = takes_s, answer
+        self.sock: Any = Arrivals()
+        self.had: list[tuple[bytes, Address, float]] = []
+
+    def clock(self) -> Instant:
+        return replace(FIXED_INSTANT, mono=self.mono)
+
+    def receive(self, datagram: bytes, address: Address, now: Instant) -> None:
+        self.had.append((datagram, address, now.mono))
+        self.mono += self.takes_s
+        if self.answer is not None:
+            self.sock.arrived.append(self.answer)
+            self.answer = None
+
+    def serve(self, turns: DatagramTurns) -> int:
+        before = len(self.had)
+        turns.serve(self.sock, self.receive, self.clock)
+        return len(self.had) - before
+
+
+def test_so_many_are_served_in_a_row_and_then_others_have_their_turn() -> None:
+    turns, site = DatagramTurns(LIMITS), Site()
+    site.sock.arrived.extend(from_hosts(SERVED_MAX + 3))
+    assert [site.serve(turns) for _ in range(3)] == [SERVED_MAX, 3, 0]
+    assert [(datagram, address) for datagram, address, _ in site.had] == from_hosts(SERVED_MAX + 3)
+
+
+@pytest.mark.parametrize(("takes_s", "served"), [(SERVED_S / 4, 4), (SERVED_S / 3.9, 4), (1.0, 1)])
+def test_they_are_served_for_so_long(takes_s: float, served: int) -> None:
+    turns, site = DatagramTurns(LIMITS), Site(takes_s)
+    site.sock.arrived.extend(from_hosts(10))
+    assert site.serve(turns) == served
+    assert [mono for *_, mono in site.had] == pytest.approx([takes_s * n for n in range(served)])
+
+
+def test_what_arrives_while_one_is_served_is_next() -> None:
+    turns, site = DatagramTurns(LIMITS), Site(answer=(b"2", HONEST))
+    site.sock.arrived.append((b"1", HONEST))
+    assert site.serve(turns) == 2
+
+
+def test_a_network_over_its_share_rests_as_long_as_what_it_sent_took_to_be_served() -> None:
+    turns, site = DatagramTurns(LIMITS), Site(0.001)
+    site.sock.arrived.extend([(b"x", FLOOD)] * (LIMITS.waiting_per_association + 1))
+    assert site.serve(turns) == 1
+    site.mono = 0.001 + RESTS * 0.001 - 0.0001
+    assert site.serve(turns) == 0
+    site.mono = 0.001 + RESTS * 0.001 + 0.0001
+    assert site.serve(turns) == 1
+
+
+def test_who_was_served_is_noted_once() -> None:
+    turns = DatagramTurns(LIMITS)
+    flooded(turns)
+    turns.served(NOW, NOW + 1)
+    assert turns.get(NOW) == (b"x", FLOOD)
+    turns.served(NOW, NOW)
+    turns.served(NOW, NOW + 1)
+    assert turns.get(NOW) == (b"x", FLOOD)
+
+
+def test_both_kinds_of_losses_are_counted() -> None:
+    turns = DatagramTurns(LIMITS, lambda address: address == FLOOD)
+    flooded(turns)
+    flooded(turns, HONEST)
+    assert turns.lost == 2
+    assert turns.next_turn(NOW) == NOW
+    served(turns)
+    assert turns.next_turn(NOW + OVER_S - 0.001) == NOW + OVER_S - 0.001 + READ_AGAIN_S
+    assert turns.next_turn(NOW + OVER_S) is None

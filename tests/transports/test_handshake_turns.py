@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import types
+from collections.abc import Callable, Coroutine, Generator
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_transports.handshake_turns import FIRST_STEP_EVERY, HandshakeTurns
+from est_transports.handshake_turns import FIRST_STEP_EVERY, Handshakes, HandshakeTurns
 from tests.reached import reached, reaches
 
 FLOOD, HOME = "203.0.113.66", "192.0.2.1"
@@ -106,3 +109,90 @@ def test_everybody_has_one_turn_and_beginners_keep_their_distance(
     gaps = [later - sooner for sooner, later in pairwise(at)]
     assert all(gap >= FIRST_STEP_EVERY for gap in gaps)
     reached(*(["beginners"] if gaps else []), *(["others"] if len(beginners) < len(items) else []))
+
+
+# In an event loop
+
+
+@types.coroutine
+def pause() -> Generator[None, None, None]:
+    yield
+
+
+class Bell:
+    """An event of a loop that the test turns by hand."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def set(self) -> None:
+        self.is_set = True
+
+    async def wait(self) -> None:
+        while not self.is_set:
+            await pause()
+
+
+class Loop:
+    """What is to be called in the next turn, and the handshakes of a server."""
+
+    def __init__(self) -> None:
+        self.soon: list[Callable[[], None]] = []
+        self.handshakes = Handshakes(Bell, self.soon.append)
+
+    def begin(self, network: str = HOME, *, begun: bool = True) -> Coroutine[None, None, None]:
+        """Let somebody wait for a step."""
+        return self.handshakes.wait(network, begun=begun)
+
+    def turn(self) -> int:
+        """Make a turn; return how many calls there were."""
+        calls = list(self.soon)
+        self.soon.clear()
+        for call in calls:
+            call()
+        return len(calls)
+
+
+def may_go_on(task: Coroutine[None, None, None]) -> bool:
+    try:
+        task.send(None)
+    except StopIteration:
+        return True
+    return False
+
+
+def test_one_goes_on_in_each_turn_of_the_loop() -> None:
+    loop = Loop()
+    assert may_go_on(loop.begin())
+    second, third = loop.begin(), loop.begin(FLOOD)
+    assert (may_go_on(second), may_go_on(third)) == (False, False)
+    assert len(loop.soon) == 1
+    for task, other in ((second, third), (third, None)):
+        assert loop.turn() == 1
+        assert other is None or not may_go_on(other)
+        assert may_go_on(task)
+    assert [loop.turn(), loop.turn()] == [1, 0], "it is over"
+    assert may_go_on(loop.begin())
+    assert loop.turn() == 1
+
+
+def test_beginners_wait_for_their_turn() -> None:
+    loop = Loop()
+    assert may_go_on(loop.handshakes.wait(HOME))
+    second = loop.begin(begun=False)
+    turns = 0
+    while not may_go_on(second):
+        assert loop.turn() == 1
+        turns += 1
+    assert turns == FIRST_STEP_EVERY
+
+
+def test_who_is_cancelled_while_he_waits_takes_no_turn_from_others() -> None:
+    loop = Loop()
+    assert may_go_on(loop.begin())
+    here, gone = loop.begin(), loop.begin()
+    assert (may_go_on(here), may_go_on(gone)) == (False, False)
+    with pytest.raises(KeyboardInterrupt):
+        gone.throw(KeyboardInterrupt())
+    assert loop.turn() == 1
+    assert may_go_on(here)

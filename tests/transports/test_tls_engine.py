@@ -220,3 +220,6 @@ def test_what_two_identities_have_in_common_is_sent_once() -> None:
     client = a_client()
     two = connected(client, a_server(entities=entities))
     assert two.client.channel().peer_chain == entities[0].chain
+    sent = two.client._connection.get_peer_cert_chain()
+    assert sent is not None
+    assert [each.to_cryptography() for each in sent] == list(entities[0].chain)
