@@ -162,7 +162,90 @@ def test_who_left_is_not_counted() -> None:
     assert server.gone == []
 
 
+def test_of_those_that_stand_still_only_what_is_too_many_goes() -> None:
+    server = Server(half_open_max=10 * HANDSHAKES_MAX)
+    places = [server.shake(FLOOD) for _ in range(HANDSHAKES_MAX + 1)]
+    server.now += HANDSHAKE_GRACE_S
+    server.places.hear(places[0])  # it is our turn: it stands still no more
+    server.places.leave(places[1])
+    server.shake(HOME)
+    assert server.gone == []
+    server.shake(HOME)
+    server.shake(HOME)
+    assert server.gone == places[2:4]
+    assert not set(server.gone) & set(server.places)
+    assert server.places.half_open == HANDSHAKES_MAX + 1
+
+
 # After it
+
+
+def test_who_has_come_and_who_has_gone_is_counted_by_network() -> None:
+    server = Server(open_max=3)
+    flood = [server.idle(FLOOD) for _ in range(2)]
+    home = server.idle(HOME)
+    assert set(server.places) == {*flood, home}
+    for place in flood:
+        assert server.places.leave(place) is None
+        assert server.places.leave(place) is None
+    assert list(server.places) == [home]
+    second, third = server.idle(HOME), server.idle(NAT)
+    server.finish(NAT)
+    server.now += GIVE_WAY_OTHERS_S
+    assert server.places.giving_way(server.now) is None, "it would have as many as the other"
+    assert server.places.leave(second) is not None
+    assert server.places.leave(third) is None
+    server.idle(HOME)
+    server.finish(FLOOD)
+    server.now += GIVE_WAY_OTHERS_S
+    assert server.places.giving_way(server.now) is home
+
+
+def test_of_several_that_wait_one_of_a_smaller_network_is_reason_enough() -> None:
+    server = Server(open_max=2)
+    first = server.idle(FLOOD)
+    server.now += 0.01
+    server.idle(FLOOD)
+    server.finish(FLOOD)
+    gone = server.finish(HOME)
+    assert server.places.giving_way(server.now + GIVE_WAY_OTHERS_S) is first
+    server.places.leave(gone)
+    assert server.places.giving_way(server.now + GIVE_WAY_OTHERS_S) is None
+
+
+def test_an_open_connection_that_speaks_and_is_answered_waits_anew() -> None:
+    server = Server(open_max=1)
+    place = server.idle(NAT)
+    server.finish(NAT)
+    server.now += GIVE_WAY_S
+    assert server.places.giving_way(server.now) is place
+    server.places.hear(place)
+    assert server.places.giving_way(server.now) is None
+    server.places.answer(place, server.now)
+    assert server.places.giving_way(server.now + GIVE_WAY_S - 0.01) is None
+    assert server.places.giving_way(server.now + GIVE_WAY_S) is place
+    assert (server.places.open, server.places.half_open) == (1, 1)
+
+
+def test_who_has_left_is_not_counted_in_again() -> None:
+    server = Server(half_open_max=2)
+    gone = server.arrive(HOME)
+    server.places.leave(gone)
+    server.places.hear(gone)
+    server.places.answer(gone, server.now)
+    assert (list(server.places), server.places.half_open) == ([], 0)
+    other = server.arrive(HOME)
+    server.places.hear(gone)
+    assert list(server.places) == [other]
+
+
+def test_as_many_may_wait_for_each_place_as_is_said() -> None:
+    server = Server(open_max=2, half_open_max=100)
+    for _ in range(2 + 2 * WAITING_PER_PLACE):
+        server.finish(HOME)
+    assert server.gone == []
+    last = server.finish(HOME)
+    assert server.gone == [last]
 
 
 def test_with_a_finished_handshake_one_is_open_while_there_is_room() -> None:

@@ -44,6 +44,7 @@ CASES = [
     (SSL.Error(["abc"]), "tls/handshake", "tls/protocol", "no reason given"),
     (SSL.Error("text"), "tls/handshake", "tls/protocol", "no reason given"),
     (SSL.Error(()), "tls/handshake", "tls/protocol", "no reason given"),
+    (SSL.Error(7), "tls/handshake", "tls/protocol", "no reason given"),
     (SSL.Error(), "tls/handshake", "tls/protocol", "no reason given"),
 ]
 
