@@ -396,3 +396,33 @@ def test_both_kinds_of_losses_are_counted() -> None:
     served(turns)
     assert turns.next_turn(NOW + OVER_S - 0.001) == NOW + OVER_S - 0.001 + READ_AGAIN_S
     assert turns.next_turn(NOW + OVER_S) is None
+
+
+def test_where_all_is_full_the_largest_host_loses_and_is_over_its_share() -> None:
+    turns = DatagramTurns(replace(LIMITS, queued_datagrams=4))
+    for port in range(1, 6):
+        turns.put(bytes([port]), (FLOOD[0], port), NOW)
+    assert (len(turns), turns.lost) == (4, 1)
+    turns.put(b"honest", HONEST, NOW)
+    assert (len(turns), turns.lost) == (4, 2)
+    assert turns.get(NOW) == (b"\2", (FLOOD[0], 2)), "of as many, the first gives way"
+    turns.served(NOW, NOW + 0.001)
+    assert turns.get(NOW + 0.001) is None, "all of them rest, for anybody may forge an address"
+    now = NOW + 0.001 + RESTS * 0.001
+    assert turns.get(now) is not None
+    assert turns.next_turn(NOW + OVER_S - 0.001) == NOW + OVER_S - 0.001 + READ_AGAIN_S
+    served_at(turns, NOW + OVER_S)
+    assert turns.next_turn(NOW + OVER_S) is None
+
+
+def test_who_looks_again_is_told_whether_somebody_has_a_turn() -> None:
+    turns = DatagramTurns(replace(LIMITS, queued_datagrams=2))
+    for port in (1, 2):
+        turns.put(b"x", (FLOOD[0], port), NOW)
+    turns.put(b"x", (FLOOD[0], 3), NOW)  # it is lost itself
+    assert turns.get(NOW) is not None
+    turns.served(NOW, NOW + 0.01)
+    assert turns.get(NOW + 0.01) is None
+    assert turns.next_turn(NOW + 0.01) == NOW + 0.01 + READ_AGAIN_S
+    turns.put(b"x", (FLOOD[0], 4), NOW + 0.01)
+    assert turns.next_turn(NOW + 0.01) == NOW + 0.01
