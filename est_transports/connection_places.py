@@ -168,7 +168,7 @@ class Places(Generic[_P]):
         Look at `is_open`. Returns who has to go because too many wait, perhaps itself.
         """
         self._move(place, spoke=True, since=None)
-        if len(self._open) < self._open_max and not self._waiting:
+        if len(self._open) < self._open_max:  # nobody waits then
             self._let_in(place)
             return None
         going = self._waiting.put(place, place.network, place.network)

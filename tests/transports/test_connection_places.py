@@ -239,6 +239,39 @@ def test_who_has_left_is_not_counted_in_again() -> None:
     assert list(server.places) == [other]
 
 
+def test_one_that_waits_for_a_place_is_not_silent() -> None:
+    server = Server(open_max=1, half_open_max=2)
+    server.finish(HOME)
+    waiting = server.finish(HOME)
+    silent = server.arrive(HOME)
+    server.arrive(HOME)
+    assert server.gone == [silent]
+    assert waiting in list(server.places)
+
+
+def test_who_waited_and_went_for_others_counts_no_more() -> None:
+    places = Places[Place](open_max=2, half_open_max=9, waiting_max=1)
+    first, second = Place(FLOOD, 0.0), Place(FLOOD, 1.0)
+    for place in (first, second):
+        places.arrive(place, 0.0)
+        assert places.claim(place) is None
+        places.answer(place, 0.0)
+    own, other = Place(FLOOD, 0.0), Place(HOME, 0.0)
+    for place in (own, other):
+        places.arrive(place, 0.0)
+    assert places.claim(own) is None
+    going = places.claim(other)
+    assert going is not None
+    staying = own if going is other else other
+    sooner = places.giving_way(GIVE_WAY_OTHERS_S)
+    assert sooner is (first if staying is other else None)
+    assert places.leave(staying) is None
+    third = Place(FLOOD, 0.0)
+    places.arrive(third, 0.0)
+    assert places.claim(third) is None
+    assert places.giving_way(GIVE_WAY_OTHERS_S) is None
+
+
 def test_as_many_may_wait_for_each_place_as_is_said() -> None:
     server = Server(open_max=2, half_open_max=100)
     for _ in range(2 + 2 * WAITING_PER_PLACE):
