@@ -175,7 +175,6 @@ class Places(Generic[_P]):
         place.is_waiting = True
         self._waiting_of[place.network] += 1
         if going is not None:
-            self._wait_no_more(going)
             self.leave(going)
         return going
 
