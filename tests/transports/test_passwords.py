@@ -167,3 +167,31 @@ def test_no_secret_shows_in_errors() -> None:
     with pytest.raises(LocalProtocolError) as caught:
         hash_password("hunter2" * 200, SALT)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [0, 15, 17, 32])
+def test_a_salt_of_another_length_is_refused(size: int) -> None:
+    with pytest.raises(LocalProtocolError, match="16 bytes"):
+        hash_password("x", bytes(size))
+
+
+@pytest.mark.parametrize("password", ["x", "x" * 1024])
+def test_a_password_is_as_short_and_as_long_as_basic_carries(password: str) -> None:
+    assert verify_password(password, hash_password(password, bytes(16)))
+
+
+@pytest.mark.parametrize(
+    "n, r, allowed",
+    [(2, 8, True), (65536, 8, True), (1, 8, False), (3, 8, False), (131072, 8, False),
+     (65536, 9, False), (32768, 16, True), (32768, 17, False)],
+)  # fmt: skip
+def test_a_record_asks_for_64_mib_and_no_more(
+    n: int, r: int, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashlib, "scrypt", lambda *_, **__: bytes(32))  # which takes so much
+    record = f"scrypt${n}${r}$1${'A' * 22}==${'A' * 43}="
+    if allowed:
+        assert verify_password("x", record)
+    else:
+        with pytest.raises(LocalProtocolError, match="not allowed"):
+            verify_password("x", record)
