@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, cast
 
 from cryptography import x509
@@ -106,9 +107,9 @@ def _time_out(exchange: ServerExchange, _good: Decision) -> None:
     exchange.handle_timeout(exchange.deadline)
 
 
-def _deciding(decision: object) -> _Action:
+def _hand_over(decision: object, exchange: ServerExchange, _good: Decision) -> None:
     # What is not typed can hand over anything.
-    return lambda exchange, _good: exchange.decide(cast(Decision, decision))
+    exchange.decide(cast(Decision, decision))
 
 
 _FOREIGN: Final[tuple[tuple[str, object], ...]] = (
@@ -126,7 +127,7 @@ _MISUSES: Final = (
         ExchangeMisuse(
             name=f"{name} is no answer to the question",
             prepare=(_take,),
-            misuse=_deciding(decision),
+            misuse=partial(_hand_over, decision),
         )
         for name, decision in _FOREIGN
     ),
@@ -142,7 +143,7 @@ _MISUSES: Final = (
     ExchangeMisuse(
         name="a refusal after the answer",
         prepare=(_take, _decide, _take),
-        misuse=_deciding(Deny(code="enroll/pending", reason="too late")),
+        misuse=partial(_hand_over, Deny(code="enroll/pending", reason="too late")),
         is_over=True,
     ),
     ExchangeMisuse(

@@ -435,6 +435,14 @@ def test_everything_missing_is_told_at_once_and_within_bounds() -> None:
     assert len(caught.value.message) == LIMITS.error_text_chars
 
 
+def test_an_attribute_that_is_missing_is_told_once() -> None:
+    unknown = Attribute(type="1.3.6.1.4.1.55555.1", values=(utf8("a"),))
+    with pytest.raises(RemoteProtocolError) as caught:
+        check_csrattrs(csr(), CsrAttrs(items=(unknown,)), LIMITS)
+    assert caught.value.message.count(unknown.type) == 1
+    check_csrattrs(csr(unknown), CsrAttrs(items=(unknown,)), LIMITS)
+
+
 @given(
     st.lists(
         st.sampled_from(

@@ -11,13 +11,10 @@ from est_core import (
     ClientSession,
     Credentials,
     CredentialsRequested,
-    Decision,
-    Fail,
     Limits,
     LocalProtocolError,
     Operation,
     Request,
-    ServerQuestion,
     TrustClass,
     default_policy,
     httpmap,
@@ -104,14 +101,3 @@ def test_counting_entropy_is_as_long_as_asked_for_and_never_the_same() -> None:
     assert entropy(8) == bytes([0] * 7 + [4])
     assert entropy(32) == bytes([0] * 31 + [5])
     assert CountingEntropy()(1) == b"\x01"
-
-
-def test_a_server_exchange_that_asks_nothing_and_answers_nothing_is_told() -> None:
-    def twice(question: ServerQuestion) -> Decision:
-        kept.exchanges[-1].decide(FakeApplication()(question))
-        kept.exchanges[-1].next_event()
-        return Fail()
-
-    kept = plain(Network(), decide=twice)
-    with pytest.raises(LocalProtocolError):
-        kept.run(session().cacerts())

@@ -27,7 +27,7 @@ from est_core.checks.issued import (
 )
 from est_core.checks.renewal import public_key_der
 from est_core.events import Enrolled, Failed
-from tests.core.asn1.build import spki
+from tests.core.asn1.build import certificate, spki, subject_with
 from tests.core.cast import FakeApplication, info, signer
 from tests.core.client_cast import Network, answered, failed, ok, own_key, pair, session
 from tests.damage import damaged
@@ -329,6 +329,25 @@ def test_nothing_in_a_certificate_raises(data: st.DataObject) -> None:
     with suppress(ValueError):
         assert got.extensions
         reached("read")
+
+
+def test_an_extension_beyond_the_bounds_is_a_flaw_of_a_certificate_too() -> None:
+    two = issued(alt(DNS("a.example"), DNS("b.example")))
+    small = Limits(der_nodes=2)  # it has three
+    assert Contents.of_certificate(two, small).flaw
+    assert not Contents.of_certificate(two, Limits(der_nodes=3)).flaw
+    assert not Contents.of_certificate(two).flaw
+    found = issued_differences(asked(), two, now=NOW, limits=small)
+    assert (Point.UNREADABLE, True) in told(found)
+
+
+def test_a_certificate_whose_subject_cannot_be_read_has_a_flaw() -> None:
+    der = certificate(key=spki(KEY), subject=subject_with(0x0C, b"\xff"))
+    odd = x509.load_der_x509_certificate(der)
+    found = Contents.of_certificate(odd)
+    assert found.flaw
+    assert found.subject == x509.Name([])
+    assert (Point.UNREADABLE, True) in told(issued_differences(asked(), odd))
 
 
 # --- In an exchange --------------------------------------------------------------------------

@@ -153,6 +153,33 @@ def test_a_required_binding_is_listed_in_every_csrattrs_answer(
     assert len(listed.items) == (1 if attrs is None else 2)
 
 
+@pytest.mark.req("EST-172", "EST-243")
+@pytest.mark.parametrize(
+    ("linking", "offered", "is_listed"),
+    [
+        ({Operation.SIMPLEENROLL}, {Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL}, True),
+        ({Operation.SIMPLEREENROLL}, {Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL}, True),
+        ({Operation.SIMPLEENROLL}, {Operation.SIMPLEENROLL}, True),
+        (set(), {Operation.SIMPLEENROLL}, False),
+        (set(), set(), False),
+    ],
+)
+def test_a_binding_is_listed_where_any_operation_for_a_certificate_requires_it(
+    linking: set[Operation], offered: set[Operation], is_listed: bool, now: Instant
+) -> None:
+    rows = tuple(
+        PolicyRow(
+            operation=each,
+            authentication=Authentication.OPEN,
+            require_pop=each in linking,
+        )
+        for each in (Operation.CSRATTRS, *offered)
+    )
+    request = Request(operation=Operation.CSRATTRS)
+    response = finish(receive(request, now, policy=ServerPolicy(rows=rows)), FakeApplication())
+    assert (response.outcome is Outcome.OK) == is_listed
+
+
 @pytest.mark.req("EST-148")
 def test_an_issued_certificate_is_answered_alone(now: Instant) -> None:
     key = new_key()

@@ -75,6 +75,13 @@ def test_a_parameter_of_a_challenge_is_found_by_its_name_in_any_case() -> None:
     assert challenge.get("nonce") is None
 
 
+def test_an_error_says_its_message_however_it_was_given() -> None:
+    assert str(LocalProtocolError(message="too late")) == "too late"
+    error = RemoteProtocolError(code="csr/malformed", message="no", fault=Fault.MALFORMED)
+    assert str(error) == "csr/malformed: no"
+    assert error.args == ("no",)
+
+
 @pytest.mark.parametrize("code", [5, None, "area", "Area/reason", "area/", "x" * 100])
 def test_a_code_that_is_none_is_refused_and_shown_short(code: object) -> None:
     with pytest.raises(LocalProtocolError) as caught:

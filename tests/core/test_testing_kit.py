@@ -38,6 +38,7 @@ from est_core import (
     httpmap,
 )
 from est_core.channel import TLS_EXPORTER_BYTES, BindingKind, ChannelBinding
+from est_core.checks.renewal import public_key_der
 from est_core.events import ServerEvent
 from est_core.testing import (
     FIXED_INSTANT,
@@ -48,7 +49,7 @@ from est_core.testing import (
     exchange_misuses,
     transport_checks,
 )
-from tests.core.cast import issue, spki
+from tests.core.cast import issue
 from tests.pki import pki
 
 CHECKS = {check.name: check for check in transport_checks()}
@@ -312,7 +313,7 @@ def test_what_a_transport_does_wrong_is_found(driver: type[RightDriver], name: s
 class ShowsAnother(RightDriver):
     """Its client has two certificates for one key."""
 
-    certificate = issue(spki(pki().client.key))
+    certificate = issue(public_key_der(pki().client.certificate))
 
 
 class ChangesCredentials(RightDriver):
@@ -429,7 +430,9 @@ class SpoilsOne(RightDriver):
 
 def another_fault(response: Response) -> Response:
     fault = Fault.NOT_FOUND if response.fault is Fault.MALFORMED else Fault.MALFORMED
-    return Response(operation=response.operation, outcome=Outcome.FAULT, fault=fault)
+    return Response(
+        operation=response.operation, outcome=Outcome.FAULT, fault=fault, reason=response.reason
+    )
 
 
 def another_time(response: Response) -> Response:
@@ -447,6 +450,20 @@ ANSWERS = [
 @pytest.mark.parametrize(("name", "which"), ANSWERS)
 def test_each_answer_is_looked_at(name: str, which: int) -> None:
     with pytest.raises(CheckFailedError):
+        CHECKS[name].run(SpoilsOne(which, another_fault))
+
+
+@pytest.mark.parametrize(
+    ("name", "which", "text"),
+    [
+        ("every outcome arrives", 2, "the answer"),
+        ("every outcome arrives", 3, "the answer"),
+        ("a late decision is replaced", 0, "the answer"),
+        ("a client without certificate is nobody", 1, "a client without anything to show"),
+    ],
+)
+def test_an_answer_of_another_kind_is_told_as_that(name: str, which: int, text: str) -> None:
+    with pytest.raises(CheckFailedError, match=f"^{text}: "):
         CHECKS[name].run(SpoilsOne(which, another_fault))
 
 
