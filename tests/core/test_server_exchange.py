@@ -161,6 +161,7 @@ def test_a_required_binding_is_listed_in_every_csrattrs_answer(
         ({Operation.SIMPLEREENROLL}, {Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL}, True),
         ({Operation.SIMPLEENROLL}, {Operation.SIMPLEENROLL}, True),
         (set(), {Operation.SIMPLEENROLL}, False),
+        ({Operation.CSRATTRS}, {Operation.SIMPLEENROLL}, False),
         (set(), set(), False),
     ],
 )
