@@ -18,7 +18,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Final, TypeVar
 
-from fuzz.coverage import Lines
+from fuzz.coverage import Line, Lines
 from fuzz.engines import ENGINES, best
 from fuzz.findings import DIRECTORY, Finding
 from fuzz.kept import read_kept, write_kept
@@ -98,16 +98,25 @@ def _ours(engine: str) -> Mapping[str, Target]:
 
 
 def _fuzz_all(targets: Sequence[Target], plan: Plan, directory: Path, *, minimise: bool) -> int:
-    code = 0
+    code, reached, known = 0, set[Line](), set[Line]()
     for target in targets:
-        result = _fuzz(target, plan, directory, minimise=minimise)
+        lines = Lines(target.modules) if target.modules else None
+        result = _fuzz(target, plan, directory, lines, minimise=minimise)
         code = code or result
         if result == INTERRUPTED:
             break
+        if lines is not None:
+            reached |= lines.reached
+            known |= lines.all
+    if len(targets) > 1 and reached:  # atheris counts them in another process, for each target
+        share = 100 * len(reached) // len(known)
+        print(f"in all: {len(reached)} of {len(known)} lines, {share} %", flush=True)
     return code
 
 
-def _fuzz(target: Target, plan: Plan, directory: Path, *, minimise: bool) -> int:
+def _fuzz(
+    target: Target, plan: Plan, directory: Path, lines: Lines | None, *, minimise: bool
+) -> int:
     def report(finding: Finding) -> None:
         try:
             file = finding.write(directory)
@@ -116,7 +125,6 @@ def _fuzz(target: Target, plan: Plan, directory: Path, *, minimise: bool) -> int
             file = directory / "NOT-WRITTEN"
         print(finding.text(file), flush=True)
 
-    lines = Lines(target.modules) if target.modules else None
     session = Session(target, plan, report=report, lines=lines)
     code = 0
     try:

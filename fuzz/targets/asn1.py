@@ -250,10 +250,13 @@ ASN1_WORDS: Final = (*_OIDS, b"\x05\0", b"\x30\0", b"\x31\0", b"\x30\x80", b"\0\
 
 _OF_DER: Final = ("est_core.asn1._der",)
 
+_NEARLY_DER: Final = (b"\x30\6\x24\4\4\2AB", b"\x30\4\4\3AB")
+"""A string in parts, which BER alone has, and one that is an octet longer than what holds it."""
+
 TARGETS: Final = (
     Target(
         run=der,
-        seeds=_all_kinds,
+        seeds=lambda: (*_all_kinds(), *_NEARLY_DER),
         shape=Shape.DER,
         words=ASN1_WORDS,
         gate="consists of whole elements",

@@ -143,7 +143,7 @@ def authorization(data: bytes) -> Result:
             return result(f"{code} {credentials.message}")
         case BasicCredentials() | BearerCredentials():
             if isinstance(credentials, BasicCredentials):
-                said = binascii.a2b_base64(data.split(b" ", 1)[1])
+                said = binascii.a2b_base64(data.split(maxsplit=1)[1])
                 assert said == f"{credentials.user}:{credentials.password}".encode()
             assert parse_authorization(write_authorization(credentials), LIMITS) == credentials
         case DigestCredentials():
@@ -219,7 +219,13 @@ _RETRY_AFTER: Final = (
     *(b"Fri, 31 Dec 9999 23:59:60 GMT", b"Tue, 29 Feb 2028 00:00:00 GMT"),
 )
 _AUTHORIZATION: Final = (
-    *(b"basic ZGV2aWNlOg==", b"Basic  dTpwOnE=", b"Basic w6k6w7w=", b"bearer abc.def-123_~+/="),
+    *(
+        b"Basic\tw4k6w4w=",
+        b"basic ZGV2aWNlOg==",
+        b"Basic  dTpwOnE=",
+        b"Basic w6k6w7w=",
+        b"bearer abc.def-123_~+/=",
+    ),
     b"Digest username=u, realm=r, uri=/x, nonce=n, response=0f, nc=00000001, cnonce=c, qop=auth",
     b"Basic dXNlcjpzZWNyZXQ=",
     b"Bearer secret-token~+/==",

@@ -20,7 +20,8 @@ COMMAND: Final = "python -m tests.docs.fuzz_campaign"
 PAGE: Final = DOCS / "how-to" / "fuzz-the-core.md"
 _LINE: Final = re.compile(
     r"^(?P<target>[\w-]+): (?P<inputs>\d+) executions in (?P<seconds>[\d.]+) s, \d+/s,"
-    r" (?P<outcomes>\d+) outcomes\b.*$",
+    r" (?P<outcomes>\d+) outcomes(?:, (?P<passed>\d+) % past the gate)?"
+    r"(?:, (?P<accepted>\d+) % accepted)?(?:, (?P<lines>\d+ of \d+) lines)?$",
     re.MULTILINE,
 )
 _FINDING: Final = re.compile(r"^target: +([\w-]+)$", re.MULTILINE)
@@ -28,13 +29,16 @@ _FINDING: Final = re.compile(r"^target: +([\w-]+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FuzzRun:
-    """One run of one target, and what came of it."""
+    """One run of one target, and what came of it; shares in a hundred, and lines as printed."""
 
     target: str
     seconds: float
     inputs: int
     outcomes: int
     findings: int
+    passed: int = 0
+    accepted: int = 0
+    lines: str = ""
 
 
 def told(printed: str) -> tuple[FuzzRun, ...]:
@@ -47,6 +51,9 @@ def told(printed: str) -> tuple[FuzzRun, ...]:
             inputs=int(line["inputs"]),
             outcomes=int(line["outcomes"]),
             findings=findings[line["target"]],
+            passed=int(line["passed"] or 0),
+            accepted=int(line["accepted"] or 0),
+            lines=line["lines"] or "",
         )
         for line in _LINE.finditer(printed)
     ]
@@ -61,10 +68,11 @@ def table(rows: Iterable[FuzzRun]) -> str:
 
 
 def _lines(rows: Sequence[FuzzRun]) -> Iterator[str]:
-    yield "\n| target | seconds | inputs | outcomes | findings |\n| --- | --- | --- | --- | --- |\n"
+    names = "target", "seconds", "inputs", "outcomes", "past the gate", "accepted", "lines"
+    yield f"\n| {' | '.join((*names, 'findings'))} |\n{'| --- ' * (len(names) + 1)}|\n"
     for row in rows:
         yield f"| {row.target} | {row.seconds:.0f} | {row.inputs} | {row.outcomes} "
-        yield f"| {row.findings} |\n"
+        yield f"| {row.passed} % | {row.accepted} % | {row.lines} | {row.findings} |\n"
     inputs, findings = sum(row.inputs for row in rows), sum(row.findings for row in rows)
     yield f"\nIn all: {len(rows)} runs, {inputs} inputs, findings: {findings}.\n\n"
 

@@ -79,6 +79,20 @@ def test_a_run_counts_its_lines_and_keeps_what_reached_new_ones() -> None:
     assert f"{len(lines.reached)} of {len(lines.all)} lines" in session.statistics.line(a_target())
 
 
+def test_a_run_of_several_targets_ends_with_the_lines_that_they_reached_together(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    targets = {"one": a_target(), "two": a_target()}
+    assert main(["all", "--runs", "2"], targets=targets) == 0
+    *each, in_all = capsys.readouterr().out.splitlines()
+    assert len(each) == 2
+    reached = {line.rpartition(", ")[2] for line in each}
+    share = in_all.removeprefix("in all: ").partition(", ")
+    assert reached == {share[0]}
+    assert main(["one", "--runs", "2"], targets=targets) == 0
+    assert "in all" not in capsys.readouterr().out
+
+
 def test_what_is_kept_is_small_reaches_all_and_is_the_same_every_time() -> None:
     target, lines = a_target(), Lines((MODULE,))
     candidates = (
