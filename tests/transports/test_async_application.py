@@ -283,8 +283,8 @@ async def test_a_device_whose_decision_is_late_is_put_off_and_the_decision_settl
 
 @asynccontextmanager
 async def running_late(application: AsyncFakeApplication) -> AsyncIterator[tuple[int, Log]]:
-    """Run a server that gives its application one second."""
-    service_ = a_coap_service(application, limits=Limits(decision_s=1))
+    """Run a server that gives its application three seconds."""
+    service_ = a_coap_service(application, limits=Limits(decision_s=3))
     sock, log = a_udp_socket(), Log()
     port = sock.getsockname()[1]
     server = CoapServer(source=lambda: service_, observe=log)

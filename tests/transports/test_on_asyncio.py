@@ -322,16 +322,22 @@ async def test_a_late_decision_is_settled_and_the_end_waits_for_it() -> None:
 
 @on_asyncio
 async def test_a_question_whose_time_is_over_before_a_thread_is_free_is_not_asked() -> None:
-    gate, asked = threading.Event(), []
+    gate, asked, clock = threading.Event(), [], Ahead()
 
     def hang() -> None:
         asked.append(0)
         wait(gate)
 
-    config = service(limits=Limits(decision_s=1))
-    async with running(FakeApplication(before=hang), config=config, threads=1) as est:
-        await asyncio.gather(*(est.ask(CACERTS_CLOSE) for _ in range(4)))
-        assert [status for status, _ in est.log.codes] == [503] * 4
+    config = service(limits=Limits(decision_s=20))
+    async with running(FakeApplication(before=hang), config=config, threads=1, clock=clock) as est:
+        streams = [await est.connect() for _ in range(4)]
+        for stream in streams:
+            await stream.send_all(CACERTS_CLOSE)
+        for _ in range(2):  # what came before these is read when they are answered
+            assert statuses(await est.ask(CACERTS_CLOSE.replace(b"cacerts", b"none"))) == [404]
+        await until(lambda: asked)
+        clock.advance(21)
+        assert [statuses(await read_all(stream)) for stream in streams] == [[503]] * 4
         gate.set()
         assert statuses(await est.ask(CACERTS_CLOSE)) == [200]
         assert len(asked) == 2  # the first, which hung, and the last
