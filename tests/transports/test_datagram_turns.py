@@ -426,3 +426,49 @@ def test_who_looks_again_is_told_whether_somebody_has_a_turn() -> None:
     assert turns.next_turn(NOW + 0.01) == NOW + 0.01 + READ_AGAIN_S
     turns.put(b"x", (FLOOD[0], 4), NOW + 0.01)
     assert turns.next_turn(NOW + 0.01) == NOW + 0.01
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_while_one_kind_loses_something_it_is_looked_at_again(known: bool) -> None:
+    turns = DatagramTurns(LIMITS, lambda _address: known)
+    flooded(turns)
+    served(turns)
+    assert turns.next_turn(NOW) == NOW + READ_AGAIN_S
+    assert turns.next_turn(NOW + OVER_S) is None
+
+
+def test_who_rests_longer_than_the_flood_lasts_is_not_forgotten() -> None:
+    turns = DatagramTurns(LIMITS)
+    flooded(turns)
+    assert turns.get(NOW) is not None
+    turns.served(NOW - 1, NOW)
+    later = NOW + 2 * OVER_S
+    assert turns.get(later) is None
+    assert turns.next_turn(later) == later + READ_AGAIN_S
+    turns.put(b"the last that may wait", FLOOD, later)
+    assert turns.get(later) is None
+    turns.put(b"one too many", FLOOD, later)
+    assert turns.next_turn(later) == later + READ_AGAIN_S, "it is lost, and changes nothing"
+
+
+def test_what_comes_where_all_is_full_may_take_the_place_of_another() -> None:
+    turns = DatagramTurns(replace(LIMITS, queued_datagrams=2))
+    for port in (1, 2, 3):
+        turns.put(b"x", (FLOOD[0], port), NOW)
+    assert turns.get(NOW) is not None
+    turns.served(NOW - 1, NOW)
+    turns.put(b"x", (FLOOD[0], 4), NOW)
+    assert turns.get(NOW) is None
+    turns.put(b"x", (FLOOD[0], 5), NOW)
+    assert turns.next_turn(NOW) == NOW + READ_AGAIN_S, "it is lost itself"
+    turns.put(b"x", HONEST, NOW)
+    assert turns.next_turn(NOW) == NOW
+
+
+def test_those_that_filled_the_queue_rest_no_more_when_that_is_over() -> None:
+    turns = DatagramTurns(replace(LIMITS, queued_datagrams=2))
+    for port in (1, 2, 3):
+        turns.put(b"x", (FLOOD[0], port), NOW)
+    assert turns.get(NOW + OVER_S) is not None
+    turns.served(NOW, NOW + OVER_S)
+    assert turns.get(NOW + OVER_S) is not None
