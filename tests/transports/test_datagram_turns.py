@@ -472,3 +472,23 @@ def test_those_that_filled_the_queue_rest_no_more_when_that_is_over() -> None:
     assert turns.get(NOW + OVER_S) is not None
     turns.served(NOW, NOW + OVER_S)
     assert turns.get(NOW + OVER_S) is not None
+
+
+@pytest.mark.parametrize(
+    ("order", "rest"), [("abc", "bc"), ("abac", "ac"), ("ab", "ab")], ids=["abc", "abac", "ab"]
+)
+def test_of_those_over_their_share_the_latest_are_remembered(order: str, rest: str) -> None:
+    turns = DatagramTurns(replace(LIMITS, queued_datagrams=2, waiting_per_association=1))
+    hosts: dict[str, Address] = {name: (f"192.0.2.{at}", 1) for at, name in enumerate("abc")}
+    for name in order:
+        for _ in range(2):
+            turns.put(b"x", hosts[name], NOW)
+        assert turns.get(NOW) is not None
+    for name, address in hosts.items():
+        turns.put(b"x", address, NOW)
+        assert turns.get(NOW) is not None
+        turns.served(NOW, NOW + 0.01)
+        turns.put(b"y", address, NOW + 0.01)
+        assert (turns.get(NOW + 0.01) is None) is (name in rest)
+        while turns.get(NOW + 0.03) is not None:
+            pass
