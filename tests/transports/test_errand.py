@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -471,3 +472,19 @@ def test_the_same_errand_goes_on_where_it_is_told() -> None:
     step(errand, Write)
     answered(errand, link, PENDING)
     assert step(errand, RetryLater).at.mono == NOW.after(30).mono
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "connect/unknown-host", "no host"),
+        (OSError(101, "Network is unreachable"), "connect/unreachable", "reached: Network is"),
+        (OSError("no route"), "connect/unreachable", "reached: no route"),
+    ],
+)
+def test_a_host_that_is_not_found_is_told_from_one_that_is_not_reached(
+    error: OSError, code: str, text: str
+) -> None:
+    found, message = connect_failure(error, URI, connected=False)
+    assert found == code
+    assert text in message

@@ -173,3 +173,14 @@ def test_making_room_costs_the_same_however_many_there_are(of_one_group: bool) -
         queue.put(number, "group" if of_one_group else who, who)
         assert _Counted.looked_up - before < 60
     assert len(queue) == 1000
+
+
+def test_a_queue_may_have_no_room_at_all_and_says_how_many_a_member_has() -> None:
+    nothing: FairQueue[str] = FairQueue(total_max=0, group_max=0, member_max=0)
+    assert nothing.put("x", "group", "member") == "x"
+    assert len(nothing) == 0
+    queue: FairQueue[str] = FairQueue(total_max=9, group_max=9, member_max=9)
+    for item in ("1", "2"):
+        assert queue.put(item, "group", "member") is None
+    assert [queue.count("group", "member"), queue.count("group", "other")] == [2, 0]
+    assert queue.count("other", "member") == 0

@@ -196,3 +196,18 @@ def test_who_is_cancelled_while_he_waits_takes_no_turn_from_others() -> None:
         gone.throw(KeyboardInterrupt())
     assert loop.turn() == 1
     assert may_go_on(here)
+
+
+def test_it_is_not_over_while_somebody_waits_though_nobody_is_at_it() -> None:
+    for begun in (True, False):
+        turns: HandshakeTurns[str] = HandshakeTurns()
+        turns.put("waits", HOME, begun=begun)
+        assert not turns.is_over
+
+
+def test_a_loop_has_one_call_for_its_next_turn() -> None:
+    loop = Loop()
+    assert may_go_on(loop.begin(begun=False))
+    assert loop.turn() == 1
+    assert may_go_on(loop.begin())
+    assert len(loop.soon) == 1

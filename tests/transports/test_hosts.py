@@ -76,3 +76,14 @@ def test_what_no_client_could_connect_to_is_no_host(text: str) -> None:
 
 def test_a_new_ca_has_each_host_once_and_without_final_dot() -> None:
     assert Founding(hosts=("dot.test.", "dot.test", "[::1]")).hosts == ("dot.test", "::1")
+
+
+@pytest.mark.parametrize("text", ["[::1", "::1]", "x::1]", "[::1x"])
+def test_brackets_are_dropped_in_pairs(text: str) -> None:
+    with pytest.raises(LocalProtocolError):
+        host_name(text)
+
+
+def test_who_writes_a_name_in_other_letters_is_told_how_to_write_it() -> None:
+    with pytest.raises(LocalProtocolError, match="A-labels"):
+        host_name("b\u00fccher.example")
