@@ -488,3 +488,11 @@ def test_a_host_that_is_not_found_is_told_from_one_that_is_not_reached(
     found, message = connect_failure(error, URI, connected=False)
     assert found == code
     assert text in message
+
+
+def test_a_root_and_a_discovery_are_not_asked_for_together() -> None:
+    assert client_config(coap_root="/est").coap_root == "/est"
+    with pytest.raises(LocalProtocolError, match="nothing is to be discovered"):
+        client_config(coap_root="/est", coap_discovery=True)
+    with pytest.raises(LocalProtocolError):
+        client_config(coap_root="/e st?")

@@ -87,3 +87,10 @@ def test_brackets_are_dropped_in_pairs(text: str) -> None:
 def test_who_writes_a_name_in_other_letters_is_told_how_to_write_it() -> None:
     with pytest.raises(LocalProtocolError, match="A-labels"):
         host_name("b\u00fccher.example")
+
+
+def test_a_name_has_253_characters_and_no_more() -> None:
+    name = ".".join(["a" * 63] * 3 + ["b" * 61])
+    assert host_name(name) == name
+    with pytest.raises(LocalProtocolError):
+        host_name(name + "b")
