@@ -29,7 +29,6 @@ from est_core import (
     Instant,
     LocalProtocolError,
     Outcome,
-    RemoteProtocolError,
     Response,
     ResponseReady,
     ServerExchange,
@@ -156,18 +155,15 @@ class Conversation:
         settled (what was issued is on record), the latter logged and answered as a failure.
         """
         exchange = asked.exchange
-        if exchange is self._exchange and now.mono >= exchange.deadline.mono:
-            self.handle_timeout(now)
+        if exchange is self._exchange:
+            self.handle_timeout(now)  # which does nothing before the deadline
         if not exchange.is_open:
             return
         try:
             exchange.decide(decision)
         except Exception:  # noqa: BLE001  # an application can put anything into a decision
             _log.exception("the application gave no answer to %s", type(asked.question).__name__)
-            if exchange.is_open:
-                exchange.decide(Fail())  # legal at every question
-            elif exchange is self._exchange:
-                self._respond(internal_error(exchange.request.operation), now)
+            exchange.decide(Fail())  # legal at every question, which is open as it was
         if exchange is self._exchange:
             self._advance(exchange, now)
 
@@ -248,18 +244,15 @@ class Conversation:
         head, config = self._head, self._config
         if head is None:
             raise LocalProtocolError("a body without a head")
-        try:
-            request, self._shape = httpmap.read(
-                head,
-                body,
-                limits=config.limits,
-                accept_pem=config.accept_pem,
-                accept_der=config.accept_der,
-            )
-        except RemoteProtocolError as error:
-            return self._respond(Response.of_error(error), now)
+        request, self._shape = httpmap.read(
+            head,  # which check_head let pass: it raises for no other
+            body,
+            limits=config.limits,
+            accept_pem=config.accept_pem,
+            accept_der=config.accept_der,
+        )
         self._exchange = self._session.receive_request(request, now)
-        return self._advance(self._exchange, now)
+        self._advance(self._exchange, now)
 
     def _advance(self, exchange: ServerExchange, now: Instant) -> None:
         match event := exchange.next_event():

@@ -184,7 +184,7 @@ class PasswordChecks:
     def _run_next(self) -> None:
         with self._lock:
             check = self._take()
-            if check is None:  # it was refused while it waited
+            if check is None:  # for the types: as many are called up as wait
                 return
             self._running += 1
         try:

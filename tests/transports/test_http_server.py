@@ -20,6 +20,7 @@ from est_core import (
     EnrollRequested,
     Instant,
     Issue,
+    Label,
     LocalProtocolError,
     Operation,
     Pend,
@@ -496,7 +497,9 @@ def test_an_answer_that_nobody_took_is_recorded_as_lost_with_what_was_issued() -
 def test_a_connection_lost_while_the_application_decides_is_recorded() -> None:
     driver = Driver()
     driver.run(CACERTS, ask=False)
+    assert isinstance(driver.waiting, Ask)
     driver.conversation.lost("gone", driver.now)
+    assert driver.waiting.exchange.abandoned == "gone"
     driver.run()
     assert driver.log.codes == [(0, "connection/lost")]
     driver.decide(ProvideCACerts(certificates=(pki().ca.certificate,)))
@@ -564,7 +567,7 @@ def test_a_client_has_its_time_to_take_what_is_sent() -> None:
         assert step.deadline == driver.now.mono + TIMES.write_s
 
 
-def test_a_decision_at_the_deadline_is_late() -> None:
+def test_a_decision_at_the_deadline_is_late(caplog: pytest.LogCaptureFixture) -> None:
     driver = Driver()
     driver.run(CACERTS, ask=False)
     assert isinstance(driver.waiting, Ask)
@@ -573,6 +576,25 @@ def test_a_decision_at_the_deadline_is_late() -> None:
     driver.decide(consult(driver.application, driver.waiting.question))
     driver.run()
     assert driver.statuses == [503]
+    assert caplog.text == ""  # it is late, and no mistake of the application
+
+
+def test_a_question_that_came_too_late_is_not_put() -> None:
+    driver = Driver()
+    driver.run(enroll_request(CSR, BASIC), ask=False)
+    assert isinstance(driver.waiting, Ask)
+    driver.decide(consult(driver.application, driver.waiting.question))
+    driver.now = driver.now.after(driver.waiting.deadline - driver.now.mono)
+    driver.conversation.handle_timeout(driver.now)  # before anybody took the next question
+    assert isinstance(driver.conversation.next_step(driver.now), Send)
+
+
+def test_the_label_of_a_request_stands_in_its_record() -> None:
+    policy = default_policy(labels=frozenset({Label("lab")}))
+    driver = Driver(config=replace(service(timeouts=TIMES), policy=policy))
+    driver.run(CACERTS.replace(b"/cacerts", b"/lab/cacerts"))
+    (record,) = driver.log.records
+    assert (record.status, record.label) == (200, Label("lab"))
 
 
 @pytest.mark.parametrize("decided", [False, True])

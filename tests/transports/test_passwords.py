@@ -23,6 +23,16 @@ SALT = bytes(range(16))
 RECORD = hash_password("correct horse", SALT)
 
 
+def cheap_record(password: str) -> str:
+    """Return a record that takes next to no work, for tests of whose turn it is."""
+    digest = hashlib.scrypt(password.encode(), salt=SALT, n=2, r=1, p=1, dklen=32)
+    salt_text, digest_text = (base64.b64encode(part).decode() for part in (SALT, digest))
+    return f"scrypt$2$1$1${salt_text}${digest_text}"
+
+
+CHEAP = cheap_record("correct horse")
+
+
 def test_a_record_says_how_it_was_made() -> None:
     scheme, n, r, p, salt, digest = RECORD.split("$")
     assert (scheme, n, r, p) == ("scrypt", "16384", "8", "1")
@@ -84,6 +94,11 @@ def test_a_user_without_a_record_is_never_let_in() -> None:
     assert not checks.check("bob", "correct horse", {"alice": RECORD}.get)
 
 
+def test_no_password_is_that_of_a_user_without_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashlib, "scrypt", lambda *_, **__: bytes(32))  # what no record holds
+    assert not PasswordChecks().check("bob", "x", {"alice": RECORD}.get)
+
+
 def test_a_user_without_a_record_costs_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     real, asked = hashlib.scrypt, list[tuple[int, dict[str, Any]]]()
 
@@ -107,26 +122,28 @@ def test_bounds_that_make_no_sense_are_refused(bounds: dict[str, float]) -> None
     with pytest.raises(LocalProtocolError):
         PasswordChecks(**bounds)  # type: ignore[arg-type]  # by name
     least = PasswordChecks(at_once=1, waiting_max=0, known_max=0)
-    assert least.check("alice", "correct horse", {"alice": RECORD}.get)
+    assert least.check("alice", "correct horse", {"alice": CHEAP}.get)
 
 
 def test_checks_are_bounded_and_the_bound_is_given_back() -> None:
     checks = PasswordChecks(at_once=1, waiting_max=0)
+    for _ in range(3):  # what was given back before makes no place for more
+        assert not checks.check("alice", "x", {"alice": CHEAP}.get)
     inside, leave = threading.Event(), threading.Event()
 
     def slow(_: str) -> str | None:
         inside.set()
         leave.wait(10)
-        return None
+        return CHEAP
 
     first = threading.Thread(target=checks.check, args=("alice", "x", slow))
     first.start()
     assert inside.wait(10)
     with pytest.raises(PasswordBusy):
-        checks.check("bob", "x", {"alice": RECORD}.get)
+        checks.check("bob", "x", {"alice": CHEAP}.get)
     leave.set()
     first.join()
-    assert checks.check("alice", "correct horse", {"alice": RECORD}.get)
+    assert checks.check("alice", "correct horse", {"alice": CHEAP}.get)
 
 
 def test_no_more_than_at_once_run_and_the_others_wait_for_their_turn() -> None:
@@ -142,7 +159,7 @@ def test_no_more_than_at_once_run_and_the_others_wait_for_their_turn() -> None:
         time.sleep(0)  # give way
         with lock:
             running[0] -= 1
-        return None
+        return CHEAP
 
     threads = [threading.Thread(target=checks.check, args=("a", "", count)) for _ in range(8)]
     for thread in threads:
