@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from est_core import LocalProtocolError
 from est_core.coapmap import RequestHead
 from est_transports.coap_limits import BLOCK_SIZES
 from est_transports.coap_messages import Block
@@ -40,9 +39,7 @@ class Refusal:
 
 
 def szx_of(block_bytes: int) -> int:
-    """Return the SZX of a block size. Raises LocalProtocolError for a size that is none."""
-    if block_bytes not in BLOCK_SIZES:
-        raise LocalProtocolError("no block size")
+    """Return the SZX of a block size, one of BLOCK_SIZES."""
     return BLOCK_SIZES.index(block_bytes)
 
 

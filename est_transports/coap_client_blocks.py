@@ -38,7 +38,7 @@ class Upload:
     @property
     def is_last(self) -> bool:
         """True if the present block is the last one."""
-        return not self._in_blocks or not self._block.more
+        return not self._block.more
 
     @property
     def _block(self) -> Block:
@@ -74,14 +74,12 @@ class Upload:
         return False
 
     def _shrink(self, wanted: Block | None) -> bool:
-        if not self._may_shrink or wanted is None or wanted.szx == SZX_RESERVED:
-            return False
-        if self._in_blocks and wanted.szx >= self._szx:
+        if not self._may_shrink or wanted is None or wanted.szx >= self._szx:
             return False
         if len(self._body) <= BLOCK_SIZES[wanted.szx]:
             return False
         self._may_shrink, self._in_blocks = False, True
-        self._offset, self._szx = 0, min(self._szx, wanted.szx)
+        self._offset, self._szx = 0, wanted.szx
         return True
 
 

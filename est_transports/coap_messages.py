@@ -346,10 +346,10 @@ def _extended(data: bytes, position: int, nibble: int) -> tuple[int, int]:
     """Return an option's delta or length, and where the rest starts. RFC 7252 3.1."""
     if nibble < 13:
         return nibble, position
-    size, base = {13: (1, 13), 14: (2, 269)}.get(nibble, (0, 0))
-    end = position + size
-    if size == 0 or end > len(data):
+    if nibble == 15:
         raise _malformed("option header")
+    size, base = (1, 13) if nibble == 13 else (2, 269)
+    end = position + size  # beyond the data where they are cut, and so the option's end is too
     return int.from_bytes(data[position:end], "big") + base, end
 
 

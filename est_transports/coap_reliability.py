@@ -132,7 +132,7 @@ class MessageLayer:
 
         Raises LocalProtocolError for an answer that cannot be written.
         """
-        answer = answer or Message(kind=Kind.ACK, message_id=0)
+        answer = answer or Message(kind=Kind.ACK, message_id=arrived.message_id)
         datagram = encode(replace(answer, kind=Kind.ACK, message_id=arrived.message_id))
         self._remember_reply(arrived.message_id, datagram)
         self._outbox.append(datagram)

@@ -68,7 +68,7 @@ class _Upload:
             return False
         is_cut_short = not block.more and start < length and end <= length
         if is_cut_short or not payload.startswith(self.body[start:end]):
-            if not 0 < start == self.again_bytes:
+            if start != self.again_bytes:
                 return False
             del self.body[start:]
         if length and start == self.again_bytes:
@@ -199,9 +199,6 @@ class KeptAnswers:
         self._limits = limits
         self._answers: OrderedDict[Transfer, _Kept] = OrderedDict()
         self._held_bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._answers)
 
     @property
     def held_bytes(self) -> int:

@@ -9,6 +9,7 @@ import pytest
 
 from est_core import LocalProtocolError
 from est_core.coapmap import Code, RequestHead
+from est_transports.coap_client_blocks import Download
 from est_transports.coap_client_conn import ClientConnection, RequestFailed, ResponseReceived
 from est_transports.coap_limits import CoapLimits
 from est_transports.coap_messages import Block, Kind, Message, Options, encode
@@ -183,7 +184,9 @@ def test_a_request_that_is_reset_has_failed() -> None:
         pytest.param(con(Code.CONTENT, 9, token=b""), id="no token"),
         pytest.param(con(Code.GET, 9, path=CRTS), id="request"),
         pytest.param(empty(Kind.CON, 9), id="ping"),
-        pytest.param(con(0xE1, 9), id="reserved code"),
+        pytest.param(con(0x21, 9), id="reserved class 1"),
+        pytest.param(con(0xC1, 9), id="reserved class 6"),
+        pytest.param(con(0xE1, 9), id="reserved class 7"),
         pytest.param(b"\x4f\x45\x00\x09", id="malformed"),
     ],
 )
@@ -355,6 +358,21 @@ def test_a_long_request_goes_in_blocks() -> None:
     assert success(connection).payload == b"cert"
 
 
+def test_a_request_of_just_one_block_goes_without_block1() -> None:
+    connection = client(SMALL)
+    connection.send_request(ENROLL, BODY[:64], 0.0)
+    request = sent(connection)
+    assert (request.options.block1, request.options.size1) == (None, None)
+    assert request.payload == BODY[:64]
+
+
+@pytest.mark.parametrize(("size", "block2"), [(512, Block(0, False, 5)), (1024, None)])
+def test_a_client_asks_for_blocks_smaller_than_the_largest(size: int, block2: Block | None) -> None:
+    connection = client(replace(LIMITS, block_bytes=size))
+    connection.send_request(CACERTS, b"", 0.0)
+    assert sent(connection).options.block2 == block2
+
+
 @pytest.mark.req("COAPS-049")
 def test_a_client_follows_the_smaller_block_size_of_the_server() -> None:
     """RFC 7959 Figure 8: from 128 to 32 bytes, the next number is 4."""
@@ -386,11 +404,23 @@ def test_a_request_that_is_too_large_is_sent_again_once_in_smaller_blocks(size: 
     assert (head.code, head.size1_bytes) == (Code.REQUEST_ENTITY_TOO_LARGE, 100)
 
 
+@pytest.mark.parametrize("size", [200, 100])
 @pytest.mark.parametrize("block1", [None, Block(0, False, 3), Block(0, False, 7)])
-def test_a_request_that_is_too_large_in_any_blocks_is_answered_so(block1: Block | None) -> None:
+def test_a_request_that_is_too_large_in_any_blocks_is_answered_so(
+    block1: Block | None, size: int
+) -> None:
     connection = client(replace(SMALL, block_bytes=128))
-    connection.send_request(ENROLL, BODY, 0.0)
+    connection.send_request(ENROLL, BODY[:size], 0.0)
     connection.receive(ack(sent(connection), Code.REQUEST_ENTITY_TOO_LARGE, block1=block1), 0.0)
+    assert success(connection).head.code == Code.REQUEST_ENTITY_TOO_LARGE
+
+
+@pytest.mark.parametrize("size", [32, 20])
+def test_a_request_that_fits_into_the_smaller_block_is_not_sent_again(size: int) -> None:
+    connection = client(replace(SMALL, block_bytes=128))
+    connection.send_request(ENROLL, BODY[:size], 0.0)
+    too_large = ack(sent(connection), Code.REQUEST_ENTITY_TOO_LARGE, block1=Block(0, False, 1))
+    connection.receive(too_large, 0.0)
     assert success(connection).head.code == Code.REQUEST_ENTITY_TOO_LARGE
 
 
@@ -459,6 +489,20 @@ def test_a_long_answer_is_asked_for_block_by_block() -> None:
         connection.receive(block_of(request, number), 0.0)
     event = success(connection)
     assert (event.head, event.payload) == (CHANGED, BODY)
+
+
+def test_the_head_of_an_answer_in_blocks_is_that_of_its_first_block() -> None:
+    connection = client()
+    connection.send_request(CACERTS, b"", 0.0)
+    connection.receive(block_of(sent(connection), 0, max_age=60), 0.0)
+    for number in range(1, 4):
+        connection.receive(block_of(sent(connection), number, max_age=5), 0.0)
+    assert success(connection).head == replace(CHANGED, max_age=60)
+
+
+def test_an_answer_of_which_nothing_has_arrived_has_no_head() -> None:
+    with pytest.raises(LocalProtocolError):
+        Download(LIMITS).head  # noqa: B018
 
 
 def test_a_client_goes_on_with_blocks_of_its_own_size_where_they_are_smaller() -> None:

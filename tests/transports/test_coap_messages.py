@@ -220,6 +220,12 @@ def test_what_is_no_coap_is_no_message(datagram: bytes) -> None:
         pytest.param(HEADER + b"\xd0", id="one-byte delta cut"),
         pytest.param(HEADER + b"\xe0\x00", id="two-byte delta cut"),
         pytest.param(HEADER + b"\xbd", id="one-byte length cut"),
+        pytest.param(HEADER + b"\xf0\x00\x00\x00", id="reserved delta, and more"),
+        pytest.param(HEADER + b"\x0f" + b"\x00" * 16, id="reserved length, and more"),
+        pytest.param(HEADER + b"\x0d", id="one-byte length cut at option 0"),
+        pytest.param(HEADER + b"\x0e\x00", id="two-byte length cut at option 0"),
+        pytest.param(HEADER + b"\xdd\x00", id="one-byte delta without the length"),
+        pytest.param(HEADER + b"\xe0\xfe\xf3", id="option number 65536"),
         pytest.param(HEADER + b"\xe0\xff\xff", id="option number over 65535"),
         pytest.param(HEADER + b"\x00" * 65, id="65 options"),
     ],
@@ -235,10 +241,16 @@ def test_64_options_are_read() -> None:
 @pytest.mark.req("COAPS-038")
 @pytest.mark.parametrize(
     ("raw", "number"),
-    [(b"\x91x", 9), (b"\xd1\x06x", 19), (b"\xd1\x12x", 31), (b"\xe1\x06\xf4x", 2049)],
+    [
+        (b"\x91x", 9),
+        (b"\xd1\x06x", 19),
+        (b"\xd1\x12x", 31),
+        (b"\xe1\x06\xf4x", 2049),
+        (b"\xe0\xfe\xf2", 65535),
+    ],
 )
 def test_an_unknown_critical_option_is_noted(raw: bytes, number: int) -> None:
-    """OSCORE, Q-Block1, Q-Block2, and one that nobody has defined."""
+    """OSCORE, Q-Block1, Q-Block2, and two that nobody has defined, one of them the last."""
     assert read(HEADER + raw).options == Options(unknown_critical=number)
 
 
@@ -361,5 +373,41 @@ def test_limits_that_make_no_sense_are_refused(limits: dict[str, Any]) -> None:
         CoapLimits(**limits)
 
 
-def test_constrained_limits_are_limits() -> None:
-    assert CoapLimits.constrained().block_bytes == 256
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"block_bytes": 1024, "datagram_bytes": 1120},
+        {"request_bytes": 1 << 24},
+        {"response_bytes": 1 << 24, "kept_bytes": 1 << 24},
+        {"ack_random_factor": 1.0},
+    ],
+)
+def test_limits_that_just_make_sense_are_taken(limits: dict[str, Any]) -> None:
+    taken = CoapLimits(**limits)
+    assert {name: getattr(taken, name) for name in limits} == limits
+
+
+@pytest.mark.parametrize(
+    ("channel_bytes", "datagram_bytes", "block_bytes"),
+    [
+        (9000, 1152, 512),
+        (1153, 1152, 512),
+        (1152, 1152, 512),
+        (1151, 1151, 512),
+        (608, 608, 512),
+        (607, 607, 256),
+        (160, 160, 64),
+        (112, 112, 16),
+    ],
+)
+def test_messages_and_blocks_are_no_larger_than_the_channel_takes(
+    channel_bytes: int, datagram_bytes: int, block_bytes: int
+) -> None:
+    limits = CoapLimits(block_bytes=512).fitting(channel_bytes)
+    assert (limits.datagram_bytes, limits.block_bytes) == (datagram_bytes, block_bytes)
+
+
+@pytest.mark.parametrize("channel_bytes", [111, 16, 1])
+def test_a_channel_that_takes_not_even_the_smallest_block_is_refused(channel_bytes: int) -> None:
+    with pytest.raises(LocalProtocolError, match="datagram_bytes"):
+        CoapLimits().fitting(channel_bytes)
