@@ -308,9 +308,11 @@ def test_a_certificate_that_was_taken_back_enrols_nobody() -> None:
     question = enrolment(identity=ClientIdentity(certificate=shown))
     issued(subject.enroll(question))
     store.revoke_certificate(serial_text(shown.serial_number), at=NOW, reason="key-compromise")
+    before = store.list_certificates()
     decision = subject.enroll(question)
     assert isinstance(decision, Deny)
     assert decision.code == "auth/certificate-revoked"
+    assert store.list_certificates() == before  # refused before anything was issued
 
 
 def test_a_certificate_of_another_ca_with_the_serial_of_a_revoked_one_was_not_revoked() -> None:

@@ -181,6 +181,13 @@ def test_explicit_trust_disables_the_implicit_anchors() -> None:
     assert step(errand, Connect).config.trust == TrustAnchors(explicit=(pki().ca.certificate,))
 
 
+def test_revocation_lists_count_with_explicit_trust_too() -> None:
+    lists = (pki().ca.crl(pki().server.certificate),)
+    config = replace(CONFIG, implicit=TrustAnchors(crls=lists))
+    trust = step(Errand(session().cacerts(), config, NOW), Connect).config.trust
+    assert trust == TrustAnchors(explicit=(pki().ca.certificate,), crls=lists)
+
+
 def test_a_request_is_signed_for_the_connection() -> None:
     link = FakeLink()
     errand = asked(session().enroll(info(own_key())), link)

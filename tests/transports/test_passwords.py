@@ -47,6 +47,17 @@ def test_a_record_is_that_of_its_password_only() -> None:
     assert not verify_password("", RECORD)
 
 
+@pytest.mark.parametrize("place", range(32))
+def test_every_byte_of_the_hash_counts(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = bytearray(32)
+    digest[place] ^= 1
+    monkeypatch.setattr(hashlib, "scrypt", lambda *_, **__: bytes(32))
+    head = RECORD.rpartition("$")[0]
+    right, wrong = (f"{head}${base64.b64encode(each).decode()}" for each in (bytes(32), digest))
+    assert verify_password("correct horse", right)
+    assert not verify_password("correct horse", wrong)
+
+
 def test_the_function_is_scrypt_as_another_implementation_has_it() -> None:
     expected = Scrypt(salt=SALT, length=32, n=2**14, r=8, p=1).derive(b"correct horse")
     assert base64.b64decode(RECORD.rpartition("$")[2]) == expected
