@@ -70,10 +70,9 @@ class CoapLimits:
 
         Raises LocalProtocolError where not even the smallest block fits.
         """
-        if datagram_bytes >= self.datagram_bytes:
-            return self
+        datagram_bytes = min(datagram_bytes, self.datagram_bytes)
         fit = (size for size in BLOCK_SIZES if size + _HEAD_BYTES <= datagram_bytes)
-        largest = max(fit, default=BLOCK_SIZES[0])
+        largest = max(fit, default=self.block_bytes)
         return replace(
             self, datagram_bytes=datagram_bytes, block_bytes=min(self.block_bytes, largest)
         )

@@ -168,14 +168,14 @@ def test_behind_a_silent_peer_what_was_sent_already_has_its_time() -> None:
 def test_as_many_messages_as_nstart_wait_for_their_acknowledgement() -> None:
     limits = replace(LIMITS, confirmables=3)
     messages = MessageLayer(limits=limits, entropy=bytes)
-    for exchange_id in range(5):
+    for exchange_id in range(6):
         messages.send_reliably(exchange_id, REQUEST, 0.0)
         assert sent_ids(messages) == ([exchange_id] if exchange_id < 3 else [])
     assert messages.next_timeout() == limits.ack_timeout_s
     messages.receive(empty(Kind.CON, 9), 1.0)
     assert give_up(messages) == tuple(Unanswered(exchange_id=each) for each in range(3))
     again = [number for number in range(3) for _ in range(limits.retransmissions)]
-    assert sorted(sent_ids(messages)[1:]) == [*again, 3, 4]
+    assert sorted(sent_ids(messages)[1:]) == [*again, 3, 4, 5]
 
 
 def test_message_ids_begin_again_at_zero() -> None:
