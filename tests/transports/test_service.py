@@ -46,6 +46,10 @@ class Cancelled(BaseException):
     """What ends a task from outside."""
 
 
+class OwnGroup(BaseExceptionGroup[Exception]):
+    """A group of a kind of its own, which may hold no more than what went wrong."""
+
+
 def raising(error: BaseException) -> Callable[[], None]:
     def fall_over() -> None:
         raise error
@@ -104,6 +108,12 @@ def test_of_what_an_application_raises_when_it_is_cancelled_only_that_goes_on(
     assert caught.value.__suppress_context__
     assert "the application failed on CACertsRequested" in caplog.text
     assert "ZeroDivisionError: by chance" in caplog.text
+
+
+def test_a_group_of_what_went_wrong_is_a_failure_whatever_its_kind() -> None:
+    group = OwnGroup("own", [ZeroDivisionError("by chance")])
+    fake = FakeApplication(before=raising(group))
+    assert at_once(AsyncFakeApplication(decider=fake)) == Fail()
 
 
 @pytest.mark.parametrize(
