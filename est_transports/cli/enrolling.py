@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import click
@@ -53,7 +53,7 @@ class Order:
     csr: CertRequest | None = None
     key: NewKey | None = None
     key_type: str | None = None
-    key_password: bytes | None = None
+    key_password: bytes | None = field(default=None, repr=False)
     current: x509.Certificate | None = None
     accept_changes: bool = False
     wait_s: float = 0.0

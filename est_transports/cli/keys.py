@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -65,7 +65,7 @@ class NewKey:
     """A key to be certified, with the password its file is to have or has."""
 
     key: SigningKey
-    password: bytes | None = None
+    password: bytes | None = field(default=None, repr=False)
 
     @property
     def spki(self) -> bytes:

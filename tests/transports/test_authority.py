@@ -136,6 +136,18 @@ def test_the_right_password_verifies_the_user() -> None:
     assert authority().authenticate(basic()) == Verified(user="alice")
 
 
+class FoldingStore(MemoryStore):
+    """A store that knows its users in whatever case they write their names."""
+
+    def find_user(self, name: str) -> UserRecord | None:
+        """Return the user by the name in lower case."""
+        return super().find_user(name.lower())
+
+
+def test_a_user_is_known_by_the_name_that_the_store_has() -> None:
+    assert authority(FoldingStore()).authenticate(basic("Alice")) == Verified(user="alice")
+
+
 @pytest.mark.parametrize(
     "user,password", [("alice", "wrong"), ("bob", PASSWORD), ("", PASSWORD), ("alice", "")]
 )

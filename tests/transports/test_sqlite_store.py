@@ -219,6 +219,17 @@ def test_user_names_compare_in_one_form(store: Store) -> None:
     assert not store.add_user("caf\u00e9", "r")
 
 
+@pytest.mark.parametrize("other", ["Bob", "BOB", "bob ", " bob", "b_b", "bo%", "bob\u0301"])
+def test_users_whose_names_differ_are_two(store: Store, other: str) -> None:
+    assert store.add_user("bob", "his")
+    assert store.find_user(other) is None
+    assert not store.remove_user(other)
+    assert store.add_user(other, "another's", replace=True)
+    assert store.find_user("bob").password_record == "his"  # type: ignore[union-attr]
+    assert store.remove_user(other)
+    assert [user.name for user in store.list_users()] == ["bob"]
+
+
 @pytest.mark.parametrize("name", ["", "a:b", "a\nb", "a\x00", "\ud800", "x" * 256])
 def test_a_name_that_basic_cannot_carry_is_nobodys(store: Store, name: str) -> None:
     with pytest.raises(LocalProtocolError):
