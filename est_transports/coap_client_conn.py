@@ -121,9 +121,7 @@ class ClientConnection:
         upload = Upload(head, payload, limits=limits)
         asked = _Asked(head=head, upload=upload, download=Download(limits))
         exchange_id = self._last_id + 1
-        if any(other.head == head for other in self._asked.values()):
-            encode(_request(head, *upload.message()))
-        else:
+        if not any(other.head == head for other in self._asked.values()):
             self._send(exchange_id, asked, *upload.message(), now)
         self._last_id = exchange_id
         self._asked[exchange_id] = asked

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,25 +30,19 @@ class OpenQuestions:
 
     def __init__(self) -> None:
         self._hosts: dict[ServerExchange, str] = {}
-        self._per_host: Counter[str] = Counter()
 
     def has_room(self, host: str) -> bool:
         """Return whether one more of that host may be asked."""
-        return len(self._hosts) < QUESTIONS_MAX and self._per_host[host] < QUESTIONS_PER_HOST
+        of_host = sum(each == host for each in self._hosts.values())
+        return len(self._hosts) < QUESTIONS_MAX and of_host < QUESTIONS_PER_HOST
 
     def add(self, exchange: ServerExchange, host: str) -> None:
         """Count an exchange whose question is asked; one that has a second question counts once."""
-        if exchange not in self._hosts:
-            self._hosts[exchange] = host
-            self._per_host[host] += 1
+        self._hosts[exchange] = host
 
     def remove(self, exchange: ServerExchange) -> None:
         """Count an exchange no more; it need not be there."""
-        host = self._hosts.pop(exchange, None)
-        if host is not None:
-            self._per_host[host] -= 1
-            if not self._per_host[host]:
-                del self._per_host[host]
+        self._hosts.pop(exchange, None)
 
 
 def settle(exchange: ServerExchange, asked: AskCoap, decision: Decision) -> None:

@@ -25,7 +25,7 @@ from est_transports.dtls_limits import DtlsLimits
 from est_transports.dtls_mux import Address
 from est_transports.service import Finished, consult
 from tests.pki import common_name, new_key
-from tests.transports.coap_words import read
+from tests.transports.coap_words import TURNS_MAX, read
 from tests.transports.dtls_pair import a_dtls_client, a_dtls_server
 from tests.transports.fake_application import FakeApplication, Log
 
@@ -171,8 +171,7 @@ class Site:
 
     def settle(self) -> None:
         """Carry datagrams and do what is to be done, until nobody has anything to say."""
-        busy = True
-        while busy:
+        for _ in range(TURNS_MAX):
             busy = self._take_steps()
             for client in tuple(self.clients.values()):
                 for datagram in client.outgoing():
@@ -183,6 +182,9 @@ class Site:
                 busy = True
                 if address in self.clients:
                     self.clients[address].receive(datagram, self.now.mono)
+            if not busy:
+                return
+        raise AssertionError("it comes to no end")
 
     def _take_steps(self) -> bool:
         moved = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from est_transports.coap_server_conn import RequestReceived, RequestRefused, Ser
 
 LIMITS: Final = CoapLimits(ack_delay_s=0.5)
 SMALL: Final = CoapLimits(ack_delay_s=0.5, block_bytes=64)
+TURNS_MAX: Final = 1000
 SEN: Final = ("est", "sen")
 CRTS: Final = ("est", "crts")
 ENROLL: Final = RequestHead(code=Code.POST, path=SEN, content_format=286)
@@ -31,6 +33,15 @@ CHANGED: Final = ResponseHead(code=Code.CHANGED, content_format=281)
 def chance(seed: int = 1) -> Any:
     """Return a source of entropy that is the same each time."""
     return Random(seed).randbytes
+
+
+def until(fact: Callable[[], bool]) -> Iterator[None]:
+    """Yield until the fact holds, and fail where it never does."""
+    for _ in range(TURNS_MAX):
+        if fact():
+            return
+        yield
+    raise AssertionError("it comes to no end")
 
 
 def con(

@@ -212,7 +212,7 @@ class Device:
         self.links: list[CoapLink] = []
         self.is_connected = False
         self._world = world
-        self._config = config
+        self.config = config
         self._kept: CoapLink | None = None
         self._move()
 
@@ -225,7 +225,7 @@ class Device:
         self, exchange: ClientExchange, *, give_up_after: int | None = None
     ) -> ClientResult | RetryLater | None:
         """Return what comes of it; None where the user gives up after that many reads."""
-        errand = Errand(exchange, self._config, self._world.now)
+        errand = Errand(exchange, self.config, self._world.now)
         reads = 0
         while True:
             match step := errand.next_step(self._world.now):
@@ -263,7 +263,7 @@ class Device:
             if self._kept.fits(step, now) and not self.inbox:
                 return errand.connected(self._kept)
             self.close()
-        link = CoapLink(step, self._config, entropy=self._world.chance.randbytes, now=now)
+        link = CoapLink(step, self.config, entropy=self._world.chance.randbytes, now=now)
         self.links.append(link)
         try:
             self._shake_hands(link)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from OpenSSL import SSL
 
 from est_core import (
     BasicCredentials,
@@ -23,12 +24,15 @@ from est_core import (
     EnrollRequested,
     EstUri,
     Failed,
+    Instant,
     Issue,
     LocalProtocolError,
     Operation,
     Pend,
     PopMode,
     ProvideCSRAttrs,
+    RemoteProtocolError,
+    Request,
     RetryLater,
     default_policy,
 )
@@ -42,7 +46,7 @@ from est_transports.coap_client_conn import ClientConnection
 from est_transports.coap_limits import CoapLimits
 from est_transports.coap_server_conn import RequestReceived, ServerConnection
 from est_transports.dtls_records import is_dtls
-from est_transports.errand import ClientConfig, ClientTimeouts, Connect
+from est_transports.errand import ClientConfig, ClientTimeouts, Connect, Errand
 from est_transports.signers import LocalSigner
 from est_transports.tls_context import ClientTlsConfig
 from est_transports.tls_errors import CLOSED, TlsError
@@ -50,6 +54,7 @@ from est_transports.trust import TrustAnchors
 from tests.pki import CMC_RA, SERVER_AUTH, Entity, Subject, pki
 from tests.reached import reached, reaches
 from tests.transports.coap_network import Weather
+from tests.transports.coap_words import TURNS_MAX
 from tests.transports.coap_world import Device, EstServer, OddServer, World
 from tests.transports.dtls_pair import a_dtls_server
 from tests.transports.fake_application import (
@@ -581,6 +586,94 @@ def test_an_association_that_breaks_is_lost_or_has_an_error(
             link.answer(Operation.CACERTS, world.now)
         assert getattr(caught.value, "code", "") == code
     assert not link.may_stay(CACertsReceived(certificates=()))
+
+
+def refused_by_openssl(_connection: SSL.Connection, _data: bytes | int) -> bytes:
+    raise SSL.Error([("SSL routines", "", "bad length")])
+
+
+@pytest.mark.parametrize("method", ["send", "recv"])
+def test_a_record_that_fails_in_openssl_is_the_answer(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    world.serve()
+    device = Device(world, config())
+    device.inbox = inbox = Tapped()
+    link = a_link(world, device)
+    monkeypatch.setattr(SSL.Connection, method, refused_by_openssl)
+    if method == "send":
+        link.handle_timeout(world.now.after(10))
+        link.outgoing()
+    else:
+        link.receive(inbox.heard[-1], world.now)
+    with pytest.raises(RemoteProtocolError, match="bad length"):
+        link.answer(Operation.CACERTS, world.now)
+
+
+def test_nothing_is_said_on_an_association_that_is_over() -> None:
+    world = World()
+    world.serve()
+    link = a_link(world, Device(world, config()))
+    link.handle_timeout(world.now.after(10))
+    link.break_off(None)
+    assert link.outgoing() == ()
+
+
+def kept_link(device: Device, *, now: Instant) -> tuple[CoapLink, Connect]:
+    """Return the link of an exchange that went well, and what it is wanted for again."""
+    received = device.run(session().cacerts())
+    assert isinstance(received, CACertsReceived)
+    link = device.kept
+    assert link is not None
+    assert link.may_stay(received)
+    wanted = Errand(session().cacerts(), device.config, now).next_step(now)
+    assert isinstance(wanted, Connect)
+    return link, wanted
+
+
+def test_an_association_is_kept_for_less_than_its_time() -> None:
+    world = World()
+    world.serve()
+    link, wanted = kept_link(Device(world, config()), now=world.now)
+    assert link.fits(wanted, world.now.after(REUSE_S - 1))
+    assert not link.fits(wanted, world.now.after(REUSE_S))
+
+
+def wait_for_attributes(link: CoapLink, now: Instant) -> None:
+    for _ in range(TURNS_MAX):
+        if link.answer(Operation.CSRATTRS, now) is not None:
+            return
+        now = now.after((link.next_timeout() or now.mono) - now.mono)
+        link.handle_timeout(now)
+
+
+def silence(link: CoapLink, now: Instant) -> None:
+    """Ask something that nobody answers, to the end."""
+    link.send(Request(operation=Operation.CSRATTRS), URI, now)
+    with pytest.raises(RemoteProtocolError, match="no acknowledgement"):
+        wait_for_attributes(link, now)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(lambda link, _now: link.close(), id="closed"),
+        pytest.param(lambda link, _now: link.spoil(), id="spoilt"),
+        pytest.param(lambda link, _now: link.break_off(None), id="ended by the server"),
+        pytest.param(silence, id="silent"),
+    ],
+)
+def test_an_association_that_is_over_serves_nothing_more(
+    end: Callable[[CoapLink, Instant], None],
+) -> None:
+    world = World()
+    world.serve()
+    link, wanted = kept_link(Device(world, config()), now=world.now)
+    assert link.fits(wanted, world.now)
+    end(link, world.now)
+    assert not link.fits(wanted, world.now)
+    assert not link.may_stay(CSRAttrsReceived(csrattrs=None))
 
 
 # Silence

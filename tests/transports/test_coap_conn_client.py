@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, Final
 
 import pytest
@@ -28,6 +29,7 @@ from tests.transports.coap_words import (
     message,
     read,
     said,
+    until,
 )
 
 BODY: Final = bytes(range(200))
@@ -73,7 +75,7 @@ def success(connection: ClientConnection) -> ResponseReceived:
 def run_out(connection: ClientConnection, now: float = 0.0) -> tuple[int, float]:
     """Let time pass until the connection gives up; return datagrams sent and the time."""
     count = len(connection.outgoing())
-    while not connection.is_idle:
+    for _ in until(lambda: connection.is_idle):
         now = max(now, connection.next_timeout() or now)
         connection.handle_timeout(now)
         count += len(connection.outgoing())
@@ -287,7 +289,7 @@ def test_a_request_that_waited_behind_a_server_that_is_not_silent_is_sent() -> N
     sent(connection)
     connection.receive(empty(Kind.CON, 9), 0.1)
     sent(connection)
-    while connection.open_exchanges == 2:
+    for _ in until(lambda: connection.open_exchanges < 2):
         connection.handle_timeout(connection.next_timeout() or 0.0)
     assert connection.open_exchanges == 1
     assert said(connection)[-1].options.query == ("2",)
@@ -575,6 +577,19 @@ def test_an_answer_announced_over_the_limit_fails_at_once() -> None:
     assert said(connection) == []
 
 
+def test_what_arrived_of_an_answer_is_held() -> None:
+    connection = client()
+    connection.send_request(CACERTS, b"", 0.0)
+    request, held = sent(connection), []
+    for number in range(3):
+        connection.receive(block_of(request, number), 0.0)
+        request = sent(connection)
+        held.append(connection.held_bytes)
+    assert [later - earlier for earlier, later in pairwise(held)] == [64, 64]
+    connection.receive(block_of(request, 3), 0.0)
+    assert connection.held_bytes == 0
+
+
 def test_an_answer_over_the_limit_fails_where_it_passes_it() -> None:
     connection = client(replace(LIMITS, response_bytes=150))
     connection.send_request(CACERTS, b"", 0.0)
@@ -599,6 +614,7 @@ def test_an_answer_in_a_datagram_over_the_limit_fails_the_request() -> None:
     [
         (RequestHead(code=0), b""),
         (RequestHead(code=Code.CONTENT), b""),
+        (RequestHead(code=0x20), b""),
         (RequestHead(code=-1), b""),
         (RequestHead(code=Code.GET, path=("x" * 256,)), b""),
         (RequestHead(code=Code.GET, accept=1 << 16), b""),
@@ -612,6 +628,12 @@ def test_a_request_that_cannot_be_sent_changes_nothing(head: RequestHead, payloa
     assert connection.is_idle
     assert connection.outgoing() == ()
     assert connection.send_request(CACERTS, b"", 0.0) == 1
+
+
+def test_a_request_of_as_much_as_is_allowed_is_sent() -> None:
+    connection = client()
+    connection.send_request(ENROLL, bytes(LIMITS.request_bytes), 0.0)
+    assert sent(connection).options.size1 == LIMITS.request_bytes
 
 
 def test_more_requests_than_the_limit_are_refused() -> None:

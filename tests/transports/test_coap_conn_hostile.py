@@ -37,6 +37,7 @@ from tests.transports.coap_words import (
     reply,
     requests,
     said,
+    until,
 )
 
 BODY: Final = bytes(range(200))
@@ -313,7 +314,7 @@ def test_a_client_that_never_acknowledges_holds_no_more_than_its_share_for_93_se
         for event in requests(server):
             server.respond(event.exchange_id, CHANGED, bytes(1000), now + 0.5)
         sent += sum(len(raw) for raw in server.outgoing())
-    while not server.is_idle:
+    for _ in until(lambda: server.is_idle):
         now = server.next_timeout() or now
         server.handle_timeout(now)
         sent += sum(len(raw) for raw in server.outgoing())
@@ -345,7 +346,7 @@ def test_a_server_that_sends_blocks_without_end_is_cut_off() -> None:
     client = ClientConnection(limits=replace(SMALL, response_bytes=1000), entropy=chance())
     client.send_request(ENROLL, b"csr", 0.0)
     asked = 0
-    while not client.is_idle:
+    for _ in until(lambda: client.is_idle):
         (request,) = said(client)
         block2 = request.options.block2
         number = asked if block2 is None else block2.number

@@ -38,6 +38,7 @@ from tests.transports.coap_words import (
     reply,
     requests,
     said,
+    until,
     upload,
 )
 
@@ -190,7 +191,7 @@ def test_an_answer_nobody_acknowledges_is_given_up() -> None:
     connection.respond(exchange_id, CONTENT, b"certs", 1.0)
     sent = len(said(connection)) - 1
     due = 0.0
-    while not connection.is_idle:
+    for _ in until(lambda: connection.is_idle):
         due = connection.next_timeout() or due
         connection.handle_timeout(due)
         sent += len(said(connection))
@@ -235,7 +236,7 @@ def test_answers_that_wait_behind_a_silent_client_are_given_up_with_the_first() 
         connection.handle_timeout(0.5)
         connection.respond(exchange_id, CONTENT, b"certs", 1.0)
     now = 0.0
-    while not connection.is_idle:
+    for _ in until(lambda: connection.is_idle):
         now = connection.next_timeout() or now
         connection.handle_timeout(now)
     assert now <= 1.0 + 93.0
