@@ -83,7 +83,7 @@ class CoapPlaces:
         if paths != _USUAL:
             self._tell(paths)
         is_elsewhere = paths.path(request.operation, self._label) != before
-        return None if first is None or is_elsewhere else first
+        return None if is_elsewhere else first
 
     @property
     def _is_unlisted(self) -> bool:

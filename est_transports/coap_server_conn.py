@@ -244,7 +244,9 @@ class ServerConnection:
                 return self._refuse(request, _PRECONDITION)
         body = request.payload
         if block1 is not None:
-            if self._is_answered_again(request, transfer, now):
+            if block1.number == 0:
+                self._begin_anew(transfer)
+            elif self._is_answered_again(request, transfer, now):
                 return None
             match self._uploads.take(transfer, request, now):
                 case None:
@@ -305,10 +307,8 @@ class ServerConnection:
         It brings nothing new: the answer to it was lost, or takes too long for the client. Where
         none was given yet, it will go to this message and not to the one before.
         """
-        if request.options.block1 is not None and request.options.block1.number == 0:
-            self._begin_anew(transfer)
         last = LastBlock.of(request)
-        if last is None or transfer in self._uploads:
+        if last is None:
             return False
         for served in self._served.values():
             if served.transfer == transfer and served.last == last and not served.is_answered:

@@ -167,6 +167,8 @@ def test_a_separate_answer_that_never_comes_is_given_up() -> None:
     connection = client()
     connection.send_request(ENROLL, b"csr", 0.0)
     connection.receive(empty(Kind.ACK, sent(connection).message_id), 1.0)
+    connection.handle_timeout(120.9)
+    assert connection.open_exchanges == 1
     assert run_out(connection) == (0, 121.0)
     event = failure(connection)
     assert (event.code, event.sent) == ("coap/timeout", True)
@@ -282,6 +284,32 @@ def test_a_request_that_waited_behind_a_silent_server_was_not_sent(queries: str)
     assert sent_ids == {1: True, 2: False}
 
 
+def test_a_request_that_waits_for_another_with_its_head_waits_for_no_others() -> None:
+    connection = client()
+    for query in "1112":
+        ask(connection, query)
+    connection.receive(empty(Kind.ACK, sent(connection).message_id), 0.0)
+    other = sent(connection)
+    assert other.options.query == ("2",)
+    connection.receive(ack(other, Code.CHANGED), 0.0)
+    connection.cancel(2, 0.0)
+    assert said(connection) == []
+    connection.cancel(1, 0.0)
+    assert sent(connection).options.query == ("1",)
+
+
+def test_a_request_whose_answer_had_begun_was_sent() -> None:
+    """Its message for the next block waits behind another request, and leaves no more."""
+    connection = client()
+    for query in "123":
+        ask(connection, query)
+    connection.receive(block_of(sent(connection), 0), 0.1)
+    run_out(connection, 0.1)
+    events = [connection.next_event() for _ in range(3)]
+    failures = [event for event in events if isinstance(event, RequestFailed)]
+    assert {event.exchange_id: event.sent for event in failures} == {1: True, 2: True, 3: True}
+
+
 def test_a_request_that_waited_behind_a_server_that_is_not_silent_is_sent() -> None:
     connection = client()
     for query in "12":
@@ -307,11 +335,13 @@ def test_an_answer_with_an_unknown_critical_option_is_rejected() -> None:
 
 def test_a_repeating_entropy_still_gives_each_request_its_token() -> None:
     connection = ClientConnection(limits=LIMITS, entropy=lambda size: b"\xff" * size)
-    for query in "12":
+    tokens = set()
+    for query in "1234":
         ask(connection, query)
-    first = sent(connection)
-    connection.receive(empty(Kind.ACK, first.message_id), 0.0)
-    assert sent(connection).token != first.token
+        request = sent(connection)
+        connection.receive(empty(Kind.ACK, request.message_id), 0.0)
+        tokens.add(request.token)
+    assert len(tokens) == 4
 
 
 def test_a_cancelled_request_is_forgotten() -> None:

@@ -465,6 +465,7 @@ def test_where_nothing_is_known_of_the_path_a_message_of_1152_bytes_is_the_longe
     assert answer.code == Code.REQUEST_ENTITY_TOO_LARGE
     assert answer.options.block1 is not None
     assert answer.options.block1.size == 1024, "the size to send it in"
+    assert answer.payload == b"too large for one message"
 
 
 @pytest.mark.req("COAPS-048", "COAPS-049")
@@ -472,6 +473,7 @@ def test_a_body_over_the_limit_in_one_message_is_answered_4_13_with_the_limit() 
     connection = server(replace(SMALL, request_bytes=128))
     answer = reply(connection, post(1, b"x" * 129))
     assert (answer.code, answer.options.size1) == (Code.REQUEST_ENTITY_TOO_LARGE, 128)
+    assert answer.payload == b"too large"
     assert connection.is_idle
     connection.receive(post(2, b"x" * 128), 0.0)
     assert [len(request.payload) for request in requests(connection)] == [128]
@@ -562,6 +564,14 @@ def test_a_refusal_by_the_head_comes_before_the_body() -> None:
     assert (seen, requests(connection), connection.is_idle) == ([ENROLL], [], True)
 
 
+def test_a_long_refusal_by_the_head_is_kept_for_its_later_blocks() -> None:
+    refusal = ResponseHead(code=Code.NOT_FOUND), BODY
+    connection = server(SMALL, check_head=lambda _head: refusal)
+    first = reply(connection, get(1))
+    second = reply(connection, get(2, block2=Block(1, False, 2)))
+    assert (first.payload, second.payload) == (BODY[:64], BODY[64:128])
+
+
 # Block2.
 
 
@@ -611,6 +621,26 @@ def test_a_short_answer_to_a_request_with_block2_says_that_it_is_all() -> None:
     answer = answered(server(), get(1, block2=Block(0, False, 2)), CONTENT, b"short")
     assert answer.options.block2 == Block(0, False, 2)
     assert (answer.options.size2, answer.options.etag) == (None, None)
+
+
+def test_an_answer_of_just_one_block_needs_no_others() -> None:
+    answer = answered(server(SMALL), get(1), CONTENT, BODY[:64])
+    assert (answer.options.block2, answer.options.etag, answer.payload) == (None, None, BODY[:64])
+
+
+def test_the_end_of_an_answer_is_no_block_of_it() -> None:
+    connection = server(SMALL)
+    answered(connection, get(1), CONTENT, BODY[:128])
+    assert reply(connection, get(2, block2=Block(2, False, 2))).code == BAD
+
+
+def test_what_arrived_of_a_request_and_what_is_kept_of_an_answer_is_held() -> None:
+    connection = server(SMALL)
+    reply(connection, post(1, BODY[:64], block1=Block(0, True, 2)))
+    assert 64 <= connection.held_bytes < 128
+    connection = server(SMALL)
+    first = answered(connection, get(1), CONTENT, BODY)
+    assert len(BODY) + len(first.payload) <= connection.held_bytes < 2 * len(BODY)
 
 
 def test_blocks_larger_than_ours_are_not_given() -> None:
@@ -744,6 +774,7 @@ def test_max_age_goes_with_the_answer() -> None:
     [
         (ResponseHead(code=Code.GET), b""),
         (ResponseHead(code=0), b""),
+        (ResponseHead(code=0xC0), b""),
         (ResponseHead(code=0xE1), b""),
         (ResponseHead(code=300), b""),
         (ResponseHead(code=Code.CONTENT, max_age=-1), b""),
@@ -758,6 +789,12 @@ def test_an_answer_that_cannot_be_sent_changes_nothing(head: ResponseHead, paylo
     assert said(connection) == []
     connection.respond(exchange_id, CONTENT, b"certs", 0.0)
     assert [answer.payload for answer in said(connection)] == [b"certs"]
+
+
+def test_an_answer_of_as_much_as_is_allowed_is_sent() -> None:
+    body = bytes(LIMITS.response_bytes)
+    answer = answered(server(), get(1), CONTENT, body)
+    assert answer.options.size2 == len(body)
 
 
 def test_an_exchange_is_answered_once() -> None:

@@ -14,14 +14,19 @@ from est_core import (
     Enrolled,
     EstUri,
     Failed,
+    Label,
     Limits,
     LocalProtocolError,
+    Operation,
+    Request,
 )
 from est_core.asn1.cms import write_certs_only
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import parse_cert_request
 from est_core.coapmap import CoapPaths, Code, RequestHead, ResponseHead
+from est_transports.coap_client_conn import ResponseReceived
 from est_transports.coap_limits import CoapLimits
+from est_transports.coap_places import CoapPlaces
 from est_transports.coap_server_conn import RequestReceived
 from tests.pki import pki
 from tests.transports.coap_world import Device, OddServer, World
@@ -208,6 +213,34 @@ def test_another_label_is_looked_for_again(world: World) -> None:
     assert server.asked[-1] == "est/web/crts"
     client.run(session().cacerts())
     assert server.asked[-3:] == [".well-known/est/crts", ".well-known/core", "a/x"]
+
+
+@pytest.mark.parametrize(
+    ("label", "uri", "path"),
+    [
+        (None, "coaps://est.example", ("a", "x")),
+        (None, "coaps://est.example/web", ("est", "web", "crts")),
+        (Label("web"), "coaps://est.example", ("est", "web", "crts")),
+        (Label("web"), "coaps://est.example/lab", ("est", "web", "crts")),
+    ],
+)
+def test_the_label_of_a_request_comes_before_that_of_its_server(
+    label: Label | None, uri: str, path: tuple[str, ...]
+) -> None:
+    links = b"</a/x>;rt=ace.est.crts,</est/web/crts>;rt=ace.est.crts"
+    found: list[CoapPaths] = []
+    places = CoapPlaces(root=None, discover=True, tell=found.append)
+    places.ask(Request(operation=Operation.CACERTS, label=label), EstUri.parse(uri))
+    assert places.next_message()[0].path == CORE
+    assert places.take(ResponseReceived(exchange_id=1, head=LINK_FORMAT, payload=links)) is None
+    assert places.next_message()[0].path == path
+    assert len(found) == 1
+
+
+def test_places_are_of_no_use_before_anything_is_asked_for() -> None:
+    places = CoapPlaces(root=None, discover=False, tell=lambda _paths: None)
+    with pytest.raises(LocalProtocolError):
+        places.next_message()
 
 
 def test_a_path_that_leaves_no_room_for_a_block_is_the_servers_fault(world: World) -> None:

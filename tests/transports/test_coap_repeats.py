@@ -248,6 +248,62 @@ def test_the_last_block_again_in_a_message_that_is_not_confirmable_is_answered_l
     assert (answer.kind, answer.token, answer.payload) == (Kind.NON, b"non", b"certificate")
 
 
+@pytest.mark.parametrize("answered", ["before", "after"])
+@pytest.mark.parametrize(
+    ("wanted", "wanted_again", "size"),
+    [(None, None, 250), (1, None, 32), (None, 0, 16), (1, 0, 16), (0, 1, 32)],
+)
+def test_the_last_block_again_may_want_an_answer_in_blocks_of_another_size(
+    answered: str, wanted: int | None, wanted_again: int | None, size: int
+) -> None:
+    first, second = (
+        {} if szx is None else {"block2": Block(0, False, szx)} for szx in (wanted, wanted_again)
+    )
+    connection = server()
+    send(connection, BODY, [0, 1, 2], 1)
+    connection.receive(block_of(BODY, 3, 4, **first), 0.0)
+    (request,) = requests(connection)
+    if answered == "before":
+        connection.respond(request.exchange_id, CHANGED, BODY, 0.0)
+    connection.receive(again(8, **second), 0.0)
+    if answered == "after":
+        connection.respond(request.exchange_id, CHANGED, BODY, 0.0)
+    *_, answer = said(connection)
+    assert (answer.message_id, answer.payload) == (8, BODY[:size])
+    if size < len(BODY):
+        block2 = Block(1, False, 0 if size == 16 else 1)
+        following = con(Code.POST, 9, path=ENROLL.path, content_format=286, block2=block2)
+        assert reply(connection, following).payload == BODY[size : 2 * size]
+    assert connection.next_event() is None
+
+
+def test_the_whole_transfer_again_is_a_new_request_before_the_first_is_answered() -> None:
+    connection = server()
+    first = opened(connection)
+    assert send(connection, BODY, [0, 1, 2, 3], 10)[:3] == [Code.CONTINUE] * 3
+    (second,) = requests(connection)
+    assert (second.payload, second.exchange_id != first) == (BODY, True)
+
+
+def test_another_last_block_before_the_first_is_answered_is_no_repeat() -> None:
+    connection = server()
+    opened(connection)
+    changed = post(8, BODY[192:-1] + b"?", block1=LAST)
+    assert reply(connection, changed).code == INCOMPLETE
+
+
+def test_a_transfer_that_begins_anew_is_forgotten_and_no_other() -> None:
+    connection = server()
+    tags: tuple[dict[str, Any], ...] = ({"request_tags": (b"a",)}, {"request_tags": (b"b",)})
+    for first_id, options in zip((10, 20), tags, strict=True):
+        upload(connection, BODY, szx=SZX, first_id=first_id, **options)
+    assert len(requests(connection)) == 2
+    reply(connection, block_of(BODY, 0, 30, **tags[0]))
+    answers = [reply(connection, again(31 + n, **options)) for n, options in enumerate(tags)]
+    assert [answer.code for answer in answers] == [INCOMPLETE, 0]
+    assert connection.next_event() is not None  # of the block that was refused
+
+
 def test_another_last_block_is_no_repeat() -> None:
     connection = server()
     connection.respond(opened(connection), CHANGED, b"certificate", 0.0)

@@ -1,0 +1,118 @@
+"""What an EST-coaps server counts and records, without a wire."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from est_core import (
+    Decision,
+    EnrollRequested,
+    LocalProtocolError,
+    Operation,
+    Request,
+    ServerExchange,
+    ServerSession,
+    default_policy,
+)
+from est_core.channel import Channel, TlsVersion, TrustClass
+from est_core.coapmap import Code, RequestHead, ResponseHead
+from est_core.testing import FIXED_INSTANT
+from est_transports.coap_questions import QUESTIONS_MAX, QUESTIONS_PER_HOST, OpenQuestions
+from est_transports.coap_records import TARGET_CHARS, UNVERIFIED, head_record, refusal_record
+from est_transports.coap_server_conn import RequestRefused
+from est_transports.service import Wire
+from tests.pki import pki
+from tests.transports.coap_site import a_coap_service
+from tests.transports.fake_application import FakeApplication
+
+PEER = "192.0.2.1:40001"
+HEAD = RequestHead(code=Code.GET, path=("est", "crts"))
+WRITTEN = ResponseHead(code=Code.CONTENT), b"12345"
+
+
+def an_exchange() -> ServerExchange:
+    channel = Channel(
+        version=TlsVersion.DTLS_1_2,
+        peer_chain=pki().client.chain,
+        trust_class=TrustClass.IMPLICIT,
+    )
+    session = ServerSession(policy=default_policy(), channel=channel)
+    return session.receive_request(Request(operation=Operation.CACERTS), FIXED_INSTANT)
+
+
+# Questions
+
+
+def test_one_host_has_its_share_of_the_open_questions_and_all_have_no_more_than_the_most() -> None:
+    questions = OpenQuestions()
+    exchanges = [an_exchange() for _ in range(QUESTIONS_MAX)]
+    for number, exchange in enumerate(exchanges):
+        host = "a" if number < QUESTIONS_PER_HOST else "b"
+        assert questions.has_room(host)
+        questions.add(exchange, host)
+        questions.add(exchange, host)  # its second question
+        assert questions.has_room("a") == (number < QUESTIONS_PER_HOST - 1)
+    assert not questions.has_room("b")
+    assert not questions.has_room("c")
+    questions.remove(an_exchange())
+    assert not questions.has_room("b")
+    questions.remove(exchanges[0])
+    assert questions.has_room("a")
+    assert questions.has_room("c")
+
+
+# Records
+
+
+@pytest.mark.parametrize(
+    ("head", "values", "expected"),
+    [
+        (HEAD, {}, {"method": "GET", "target": "/est/crts", "status": 0, "sent_bytes": 0}),
+        (HEAD, {}, {"operation": None, "code": "", "reason": ""}),
+        (HEAD, {"written": WRITTEN}, {"status": 205, "sent_bytes": 5}),
+        (HEAD, {"written": WRITTEN}, {"operation": None, "code": "", "reason": ""}),
+        (
+            HEAD,
+            {"response": replace(UNVERIFIED, operation=Operation.CACERTS)},
+            {
+                "operation": Operation.CACERTS,
+                "code": "auth/certificate-not-accepted",
+                "reason": UNVERIFIED.reason,
+            },
+        ),
+        (replace(HEAD, code=Code.PUT), {}, {"method": ""}),
+        (replace(HEAD, code=Code.POST), {}, {"method": "POST"}),
+        (replace(HEAD, path=("x" * 300,)), {}, {"target": "/" + "x" * (TARGET_CHARS - 1)}),
+    ],
+)
+def test_a_record_says_what_the_head_and_the_answer_say(
+    head: RequestHead, values: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    record = head_record(PEER, head, **values)
+    assert (record.peer, record.wire) == (PEER, Wire.COAPS)
+    assert {name: getattr(record, name) for name in expected} == expected
+
+
+def test_the_record_of_a_refusal_says_what_was_wrong() -> None:
+    refused = RequestRefused(head=HEAD, status=Code.BAD_OPTION, code="coap/bad-option", message="x")
+    record = refusal_record(PEER, refused)
+    assert (record.status, record.code, record.reason) == (402, "coap/bad-option", "x")
+    assert record.sent_bytes == 1
+
+
+# The service
+
+
+class HalfAsync(FakeApplication):
+    """An application of which one method is a coroutine function, and the others are not."""
+
+    async def enroll(self, question: EnrollRequested) -> Decision:  # type: ignore[override]
+        raise NotImplementedError
+
+
+def test_an_application_of_two_kinds_serves_nobody() -> None:
+    with pytest.raises(LocalProtocolError):
+        a_coap_service(HalfAsync())
