@@ -233,7 +233,7 @@ class CoapEndpoint:
 
         It changes with every call of another method.
         """
-        times = [client.due for client in self._clients.values() if client.due < inf]
+        times = [client.due for client in self._clients.values()]
         soonest = self._dtls.next_timeout(now.mono)
         return min(times if soonest is None else [*times, soonest], default=None)
 
@@ -425,7 +425,6 @@ class CoapEndpoint:
             del self._deciding[waiting.exchange]
             record = waiting.detailed(head_record(client.peer, waiting.head), now)
             self._finish(client, replace(record, code="connection/lost", reason=reason))
-        client.open.clear()
 
     def _finish(self, client: _Client, record: Record) -> None:
         record = replace(record, channel=client.session.channel)

@@ -390,6 +390,7 @@ def test_one_slow_client_does_not_delay_another() -> None:
     site.holds = False
     assert site.ask(quick, CRTS).head.code == Code.CONTENT
     assert not slow.answers
+    assert not site.endpoint.is_idle
 
 
 def test_more_requests_than_are_open_at_once_are_put_off() -> None:
@@ -594,6 +595,13 @@ def test_an_answer_over_the_limit_is_an_internal_error(caplog: pytest.LogCapture
     assert (answer.head.code, answer.payload) == (Code.INTERNAL_SERVER_ERROR, b"internal error")
     assert site.log.codes == [(500, "server/internal")]
     assert "over response_bytes" in caplog.text
+
+
+def test_an_answer_of_as_much_as_is_allowed_is_sent() -> None:
+    usual = Site()
+    size = len(usual.ask(usual.connect(), CRTS).payload)
+    site = Site(coap=CoapLimits(response_bytes=size, kept_bytes=size))
+    assert len(site.ask(site.connect(), CRTS).payload) == size
 
 
 # Stopping
@@ -906,6 +914,7 @@ def test_a_question_whose_time_is_over_is_not_wanted() -> None:
     site.send(site.connect(), SEN, CSR)
     (asked,) = site.held
     assert site.endpoint.is_wanted(asked)
+    assert isinstance(consult_for(site.endpoint, asked, site.application), Issue)
     site.wait(61)
     assert not site.endpoint.is_wanted(asked)
 
@@ -933,6 +942,24 @@ def test_an_association_ends_when_it_is_old_so_that_its_client_is_verified_anew(
     assert site.endpoint.associations == 0
     site.settle()
     assert client.engine.read() == b""
+
+
+def test_an_association_ends_when_its_time_is_over_and_not_sooner() -> None:
+    site = Site(lifetime_s=100.0)
+    client = site.connect()
+    assert site.endpoint.knows(ALICE)
+    assert not site.endpoint.knows(BOB)
+    assert site.until_due() == pytest.approx(100.0)
+    assert site.endpoint.associations == 0
+    assert not site.endpoint.knows(ALICE)
+    assert client.engine.read() == b""
+
+
+def test_an_association_that_never_grows_old_ends_when_it_is_idle() -> None:
+    site = Site(lifetime_s=float("inf"), dtls=DtlsLimits(idle_s=300.0))
+    site.connect()
+    assert site.until_due() == pytest.approx(300.0)
+    assert site.endpoint.associations == 0
 
 
 def test_an_old_association_ends_after_its_open_exchange() -> None:
@@ -992,5 +1019,6 @@ def test_a_source_that_raises_costs_a_handshake_and_no_more(
     site.settle()
     assert site.ask(before, CRTS).head.code == Code.CONTENT
     assert ("there is no service" in caplog.text) == (site.endpoint.associations == 1)
+    assert site.endpoint.knows(BOB) == (site.endpoint.associations == 2)
     broken = False
     assert site.ask(site.connect(BOB), CRTS).head.code == Code.CONTENT
