@@ -115,4 +115,4 @@ class HalfAsync(FakeApplication):
 
 def test_an_application_of_two_kinds_serves_nobody() -> None:
     with pytest.raises(LocalProtocolError):
-        a_coap_service(HalfAsync())
+        a_coap_service(HalfAsync())  # type: ignore[arg-type]  # that is the mistake

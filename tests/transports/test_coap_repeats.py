@@ -257,15 +257,15 @@ def test_the_last_block_again_may_want_an_answer_in_blocks_of_another_size(
     answered: str, wanted: int | None, wanted_again: int | None, size: int
 ) -> None:
     first, second = (
-        {} if szx is None else {"block2": Block(0, False, szx)} for szx in (wanted, wanted_again)
+        None if szx is None else Block(0, False, szx) for szx in (wanted, wanted_again)
     )
     connection = server()
     send(connection, BODY, [0, 1, 2], 1)
-    connection.receive(block_of(BODY, 3, 4, **first), 0.0)
+    connection.receive(block_of(BODY, 3, 4, block2=first), 0.0)
     (request,) = requests(connection)
     if answered == "before":
         connection.respond(request.exchange_id, CHANGED, BODY, 0.0)
-    connection.receive(again(8, **second), 0.0)
+    connection.receive(again(8, block2=second), 0.0)
     if answered == "after":
         connection.respond(request.exchange_id, CHANGED, BODY, 0.0)
     *_, answer = said(connection)
