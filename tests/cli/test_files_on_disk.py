@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 from est_transports.cli._common import CliError, ExitCode
-from est_transports.cli.files import Output, write_files
+from est_transports.cli.files import Output, key_pem, write_files
+from est_transports.cli.keys import NewKey
+from est_transports.cli.pending import Pending, find_pending, mark_refused, resume, save_pending
+from est_transports.cli.received import Place, install
+from est_transports.cli.wishes import Wish
+from tests.pki import common_name, new_key, pki
 from tests.recorded_os import Call, RecordedOs, record_os
 
 
@@ -125,3 +130,31 @@ def test_where_a_file_does_not_reach_the_disk_nothing_has_changed(
         write_files(outputs(tmp_path)[:2], overwrite=overwrite)
     left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert left == ({"key.pem": b"old"} if overwrite else {})
+
+
+def test_the_key_comes_after_what_it_is_good_for(disk: RecordedOs, tmp_path: Path) -> None:
+    chain = (pki().ca.certificate,)
+    written = install(
+        Place(directory=tmp_path, force=False, with_key=True),
+        certificate=pki().client.certificate,
+        chain=chain,
+        ca_certificates=chain,
+        key=NewKey(key=new_key()),
+    )
+    moved = [call.other for call in disk.calls if call.other is not None]
+    assert moved == list(written)
+    assert [path.name for path in written[-2:]] == ["cert.pem", "key.pem"]
+
+
+def test_the_keys_of_all_requests_that_were_refused_are_kept(tmp_path: Path) -> None:
+    keys = [NewKey(key=new_key()) for _ in range(3)]
+    for number, key in enumerate(keys):
+        wish = Wish(subject=common_name(f"device-{number}"))
+        assert resume(tmp_path, wish, None, None, force=False) is None
+        save_pending(tmp_path, Pending(wish=wish, key=key))
+        mark_refused(tmp_path, Pending(wish=wish, key=key))
+    last = find_pending(tmp_path)
+    assert last is not None
+    assert last.refused
+    kept = [(tmp_path / f"key.pem.refused.{number}").read_bytes() for number in (1, 2)]
+    assert [*kept, key_pem(last.key.key)] == [key_pem(key.key) for key in keys]

@@ -23,6 +23,7 @@ from est_core import (
     ForeignChallenge,
     Instant,
     Issue,
+    Label,
     LocalProtocolError,
     Operation,
     Outcome,
@@ -242,6 +243,17 @@ def test_a_csr_signed_by_another_key_is_refused(now: Instant) -> None:
     response = enroll(forged, now, application=application)
     assert (response.code, response.fault) == ("csr/bad-signature", Fault.MALFORMED)
     assert not application.asked
+
+
+@pytest.mark.parametrize("challenge", [None, LINKING, "c29tZWJvZHkgZWxzZQ=="])
+def test_nothing_is_told_of_the_linking_before_the_signature_is_right(
+    challenge: str | None, now: Instant
+) -> None:
+    wanted = info(new_key())
+    if challenge is not None:
+        wanted = wanted.with_challenge_password(challenge)
+    response = enroll(sign(wanted, new_key()), now, on=channel(binding=BINDING), policy=REQUIRE_POP)
+    assert response.code == "csr/bad-signature"
 
 
 @pytest.mark.parametrize(
@@ -611,3 +623,29 @@ def test_tls_unique_is_no_fact_of_tls_1_3() -> None:
 
 def test_an_exchange_says_what_it_is_and_where_it_stands(now: Instant) -> None:
     assert repr(open_question(now)) == "<ServerExchange simpleenroll deciding>"
+
+
+# Labels
+
+
+@pytest.mark.parametrize("of_label", [False, True])
+def test_the_rules_of_a_label_are_those_of_its_requests_and_of_no_others(
+    of_label: bool, now: Instant
+) -> None:
+    label, enrol = Label("lab"), Operation.SIMPLEENROLL
+    rows = [row for row in OPEN.rows if row.operation is not enrol]
+    rows += [
+        PolicyRow(operation=enrol, authentication=Authentication.OPEN, require_pop=not of_label),
+        PolicyRow(
+            operation=enrol, authentication=Authentication.OPEN, label=label, require_pop=of_label
+        ),
+    ]
+    policy = ServerPolicy(rows=tuple(rows), labels=frozenset({label}))
+    for asked, is_told in ((label, of_label), (None, not of_label)):
+        request = Request(operation=enrol, label=asked, payload=csr_der())
+        response = finish(receive(request, now, policy=policy))
+        assert response.code == ("pop/missing" if is_told else "")
+        told = finish(
+            receive(Request(operation=Operation.CSRATTRS, label=asked), now, policy=policy)
+        )
+        assert (told.outcome is Outcome.OK) is is_told  # that challengePassword is wanted
