@@ -703,6 +703,11 @@ def test_of_a_page_the_title_is_shown(now: Instant) -> None:
         assert read_back(answer(502, *headers), page, now).reason == "502 Bad Gateway"
 
 
+def test_of_certificates_in_a_refusal_no_text_is_shown(now: Instant) -> None:
+    content_type = (b"content-type", b"application/pkcs7-mime; smime-type=certs-only")
+    assert read_back(answer(500, content_type), b"MIIBpAYJKoZIhvcNAQcC", now).reason == ""
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_when_to_try_again_is_read_whatever_the_status(status: int, now: Instant) -> None:
     assert read_back(answer(status, (b"retry-after", b"7")), b"", now).retry_after == 7
