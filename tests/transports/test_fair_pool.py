@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from functools import partial
 
@@ -33,6 +34,17 @@ class Gate:
 
     def open(self) -> None:
         self._open.set()
+
+
+def threads_of(pool: str) -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name.startswith(pool)]
+
+
+def wait_for_the_end_of(pool: str) -> None:
+    """See that no thread of the pool of that name goes on."""
+    for thread in threads_of(pool):
+        thread.join(PATIENCE_S)
+    assert not threads_of(pool)
 
 
 def test_others_have_their_turn_before_the_rest_of_a_flood() -> None:
@@ -125,7 +137,7 @@ def test_without_a_thread_to_be_had_a_busy_one_does_it_and_else_it_is_refused(
 
 
 def test_closing_takes_nothing_more_and_does_what_was_submitted() -> None:
-    pool: FairPool[str] = FairPool(4, "test")
+    pool: FairPool[str] = FairPool(4, "closing")
     gate = Gate()
     futures = [pool.submit(lambda: gate.work("x"), FLOOD) for _ in range(9)]
     for _ in range(3):
@@ -136,3 +148,21 @@ def test_closing_takes_nothing_more_and_does_what_was_submitted() -> None:
         pool.submit(lambda: "late", HOME)
     gate.open()
     assert [future.result(PATIENCE_S) for future in futures] == ["x"] * 9
+    wait_for_the_end_of("closing")
+
+
+@pytest.mark.parametrize("end", [FairPool.close, FairPool.shutdown], ids=["closed", "shut down"])
+def test_threads_end_with_the_pool_once_all_is_done(end: Callable[[FairPool[str]], None]) -> None:
+    name = f"ends-{end.__name__}"
+    pool: FairPool[str] = FairPool(2, name)
+    gate = Gate()
+    futures = [pool.submit(lambda: gate.work("x"), peer) for peer in (FLOOD, HOME)]
+    for _ in futures:
+        gate.wait_for_one()
+    assert len(threads_of(name)) == 2
+    end(pool)
+    with pytest.raises(RuntimeError):
+        pool.submit(lambda: "late, and busy threads might have done it", HOME)
+    gate.open()
+    assert [future.result(PATIENCE_S) for future in futures] == ["x", "x"]
+    wait_for_the_end_of(name)
