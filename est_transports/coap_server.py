@@ -123,7 +123,7 @@ class _Client:
         """Note anew when something is due, and whether an exchange is open."""
         times = [each.exchange.deadline.mono for each in self.open.values()]
         soonest = self.connection.next_timeout()
-        self.association.is_busy = bool(self.open) or not self.connection.is_idle
+        self.association.is_busy = not self.connection.is_idle
         if not self.association.is_busy:
             times.append(self.ends_at)
         self.due = min(times if soonest is None else [*times, soonest], default=inf)
@@ -376,7 +376,6 @@ class CoapEndpoint:
         self._deciding[waiting.exchange] = client, waiting
         if self._stopping or not self._questions.has_room(client.host):
             busy = STOPPING if self._stopping else BUSY
-            waiting.exchange.abandon(busy.reason)
             self._respond(client, waiting, replace(busy, operation=request.operation), now)
         else:
             self._follow(client, waiting, now)

@@ -760,6 +760,29 @@ def test_a_link_is_of_no_use_before_its_handshake() -> None:
     assert young.outgoing() == ()
 
 
+@pytest.mark.parametrize(("left_s", "is_due"), [(0, True), (1, False), (None, False)])
+def test_a_handshake_goes_on_by_the_clock_of_openssl(
+    left_s: int | None, is_due: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up(_connection: SSL.Connection) -> bool:
+        raise SSL.Error([("SSL routines", "", "read timeout expired")])
+
+    world = World()
+    world.serve()
+    wanted = a_link(world, Device(world, config()))._wanted
+    link = CoapLink(wanted, config(), entropy=Random(1).randbytes, now=world.now)
+    assert not link.handshake()
+    monkeypatch.setattr(SSL.Connection, "DTLSv1_handle_timeout", give_up)
+    monkeypatch.setattr(SSL.Connection, "DTLSv1_get_timeout", lambda _connection: left_s)
+    assert link.handshake_timeout_s() == left_s
+    link.repeat_handshake()
+    if is_due:
+        with pytest.raises(TlsError, match="does not answer"):
+            link.handshake()
+    else:
+        assert not link.handshake()
+
+
 class Tapped(list[bytes]):
     """An inbox of which somebody else has a copy, too."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final
@@ -289,8 +290,10 @@ def test_a_request_that_waits_for_another_with_its_head_waits_for_no_others() ->
     for query in "1112":
         ask(connection, query)
     connection.receive(empty(Kind.ACK, sent(connection).message_id), 0.0)
-    other = sent(connection)
+    other, due = sent(connection), connection.next_timeout()
     assert other.options.query == ("2",)
+    assert due is not None
+    assert due <= 3.0 < LIMITS.response_timeout_s
     connection.receive(ack(other, Code.CHANGED), 0.0)
     connection.cancel(2, 0.0)
     assert said(connection) == []
@@ -578,6 +581,30 @@ def test_a_block_of_another_answer_fails_the_request(answer: Any) -> None:
     connection.receive(answer(sent(connection)), 0.0)
     event = failure(connection)
     assert (event.code, event.sent) == ("coap/block", True)
+
+
+def test_a_request_whose_answer_had_begun_is_not_sent_again() -> None:
+    connection = client()
+    connection.send_request(ENROLL, BODY, 0.0)
+    connection.receive(block_of(sent(connection), 0), 0.0)
+    too_large: dict[str, Any] = {"block1": Block(0, False, 1)}
+    connection.receive(ack(sent(connection), Code.REQUEST_ENTITY_TOO_LARGE, **too_large), 0.0)
+    assert said(connection) == []
+    assert failure(connection).code == "coap/block"
+
+
+@pytest.mark.parametrize("datagram_bytes", [130, 200, 300])
+def test_beside_a_head_of_any_length_a_block_fits(datagram_bytes: int) -> None:
+    lengths = 0
+    for chars in range(1, 129):
+        connection = client(CoapLimits().fitting(datagram_bytes))
+        head = replace(ENROLL, path=(".well-known", "est", "y" * chars, "sen"))
+        with suppress(LocalProtocolError):
+            connection.send_request(head, bytes(2000), 0.0)
+            (datagram,) = connection.outgoing()
+            assert len(datagram) <= datagram_bytes
+            lengths += 1
+    assert lengths > 50
 
 
 @pytest.mark.parametrize(

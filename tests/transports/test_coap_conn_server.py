@@ -756,6 +756,7 @@ def test_too_many_open_requests_are_answered_5_03_with_max_age() -> None:
     connection = server(replace(LIMITS, open_exchanges=2, busy_max_age_s=7))
     first = asked(connection, get(1))
     asked(connection, get(2))
+    assert connection.open_exchanges == 2
     answer = reply(connection, get(3))
     assert (answer.code, answer.options.max_age) == (Code.SERVICE_UNAVAILABLE, 7)
     connection.respond(first, CONTENT, b"", 0.1)

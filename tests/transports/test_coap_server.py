@@ -457,6 +457,7 @@ def test_an_application_that_is_too_slow_costs_5_03_and_what_it_issues_is_settle
     assert asked.deadline == site.now.mono - 1.0 + 30.0
     if notices == "timer":
         assert site.until_due() == pytest.approx(29.0)
+        assert not site.endpoint.is_wanted(asked)
     else:
         site.now = site.now.after(29.0)
     site.decide(asked)
@@ -906,6 +907,13 @@ def test_a_client_that_comes_again_and_again_fills_no_queue() -> None:
     site.endpoint.withdraw(left[0])
     site.holds = False
     assert site.ask(bob, SEN, CSR).head.code == Code.CHANGED
+
+
+def test_what_was_decided_makes_room_for_other_questions() -> None:
+    site = Site()
+    client = site.connect()
+    codes = {site.ask(client, CRTS).head.code for _ in range(QUESTIONS_PER_HOST + 1)}
+    assert codes == {Code.CONTENT}
 
 
 def test_a_question_whose_time_is_over_is_not_wanted() -> None:

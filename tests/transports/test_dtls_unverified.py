@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import pytest
@@ -28,13 +29,17 @@ def stranger(site: Site, port: int = 40001, host: str = "192.0.2.1") -> Client:
 
 
 @pytest.mark.req("COAPS-017")
-def test_one_that_goes_on_is_ended_after_so_many_refusals() -> None:
+def test_one_that_goes_on_is_ended_after_so_many_refusals(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "est_transports")
     site = Site(dtls=LIMITS)
     client = stranger(site)
     codes = [site.ask(client, head).head.code for head in (CRTS, CORE, CRTS)]
     assert codes == [Code.FORBIDDEN] * 3
     assert site.endpoint.associations == 0
     assert client.engine.read() == b""  # close_notify: it was told
+    assert "192.0.2.1:40001: ended" in caplog.text
     site.settle()
     assert len(site.log.codes) == 3
 
