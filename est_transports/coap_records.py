@@ -60,19 +60,15 @@ def detailed(
     )
 
 
-def _later(code: str, reason: str) -> Response:
-    return Response(
-        operation=None,
-        outcome=Outcome.FAULT,
-        fault=Fault.BUSY,
-        retry_after=_RETRY_S,
-        code=code,
-        reason=reason,
-    )
-
-
-STOPPING: Final = _later("server/stopping", "the server is about to stop")
-BUSY: Final = _later("server/busy", "busy, try again later")
+BUSY: Final = Response(
+    operation=None,
+    outcome=Outcome.FAULT,
+    fault=Fault.BUSY,
+    retry_after=_RETRY_S,
+    code="server/busy",
+    reason="busy, try again later",
+)
+STOPPING: Final = replace(BUSY, code="server/stopping", reason="the server is about to stop")
 UNVERIFIED: Final = Response.of_error(
     RemoteProtocolError(
         "auth/certificate-not-accepted",
