@@ -176,6 +176,17 @@ async def test_an_application_that_raises_harms_nobody(caplog: pytest.LogCapture
     assert "ZeroDivisionError" in caplog.text
 
 
+@pytest.mark.parametrize("before, status", [(trio.lowlevel.checkpoint, 200), (fall_over, 500)])
+@on_trio
+async def test_what_is_answered_gives_its_place_to_the_next(
+    before: Callable[[], Awaitable[None]], status: int
+) -> None:
+    config = service(limits=Limits(decision_s=20))
+    async with running(before, config=config, connections_max=1) as est:
+        for _ in range(3):
+            assert statuses(await est.ask(CACERTS_CLOSE)) == [status]
+
+
 @on_trio
 async def test_the_end_of_a_stop_cancels_the_application_and_records_the_request() -> None:
     gate = AsyncGate()
