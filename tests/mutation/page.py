@@ -29,17 +29,20 @@ an end.
 * *Left*: no test notices it, and it counts as missed. Why that is so stands below, or that nobody
   has judged it yet.
 * *Score*: the share of noticed mutants among those that were tried and are not equivalent.
-* *Tried*: where it is less than there are, it is a sample by chance of thirty or so, and the score
-  an estimate. The last row counts what was tried, so whole modules weigh more in it than samples.
+* *Tried*: where it is less than there are, it is a sample by chance, and the score an estimate.
 
 The modules of `est_core` are tried with the tests in `tests/core` alone, which do no I/O, those of
-`est_transports` with files of `tests/transports` that are about them, without servers. This page
-is made from the record of runs in `tests/mutation/scores`, each of the sources as they were on the
-day given: `{COMMAND}`. To make the record:
+`est_transports` with files of `tests/transports` that are about them, without servers: some
+mutants hang a thread, and cost half a minute each. Modules that are I/O and little else (runtimes,
+processes, signals, the command) are not tried; what they do is shown by the tests of servers and
+of the command. This page is made from the record of runs in `tests/mutation/scores`, each of the
+sources as they were on the day given: `{COMMAND}`. To make the record, with room for the slowest
+test that reaches a line (`--budget`, in seconds of an idle machine):
 
 ```text
-python -m tests.mutation 'est_core/**/*.py' --tests tests/core --budget 6 --seconds 7200
-python -m tests.mutation 'est_core/**/*.py' --keep
+python -m tests.mutation 'est_core/**/*.py' --tests tests/core --budget 60 --seconds 7200
+python -m tests.mutation est_transports/tls*.py --tests tests/transports/test_tls_*.py --budget 20
+python -m tests.mutation --keep
 python -m tests.mutation.page
 ```
 """
