@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import os
 import re
 import signal
 import socket
 import ssl
 import struct
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from tests.system.stranger import BASIC, Stranger
 from tests.system.test_endurance import until
 
 RESETS = 20
+HELD_S = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 RELOADS = 20
 
 
@@ -45,13 +48,20 @@ def upload(body: bytes) -> bytes:
 def test_what_was_issued_to_clients_that_reset_the_connection_is_on_record(tmp_path: Path) -> None:
     with serving(prepared(tmp_path / "D")) as server:
         context = ssl.create_default_context(cafile=str(server.ca_file))
-        for number in range(RESETS):
+        numbers = itertools.count()
+
+        def reset_one() -> bool:
+            """Send a request and reset the connection: before it was read, or only after."""
+            number, tick = next(numbers), threading.Event()
             plain = socket.create_connection(("127.0.0.1", server.port), timeout=20)
             with context.wrap_socket(plain, server_hostname="localhost") as stream:
                 stream.sendall(upload(base64.b64encode(csr(new_key(), f"gone-{number}"))))
+                tick.wait(HELD_S[number % len(HELD_S)])
                 # Closing now resets the connection, whatever is on its way.
                 stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        until(lambda: lost(server))
+            return number >= RESETS and bool(lost(server))
+
+        until(reset_one)  # a thousand times
         check_serves(server)
     assert lost(server) <= {printed_serial(row.serial) for row in issued(server)}
 
