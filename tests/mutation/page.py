@@ -31,7 +31,8 @@ an end.
 * *Score*: the share of noticed mutants among those that were tried and are not equivalent.
 * *Tried*: where it is less than there are, it is a sample by chance, and the score an estimate.
 
-The modules of `est_core` are tried with the tests in `tests/core` alone, which do no I/O, those of
+The modules of `est_core` are tried with the tests in `tests/core` alone, which do no I/O, and the
+bounds in `_limits` with the table of the reference too (`tests/docs/test_reference.py`), those of
 `est_transports` with files of `tests/transports` that are about them, without servers: some
 mutants hang a thread, and cost half a minute each. Modules that are I/O and little else (runtimes,
 processes, signals, the command) are not tried; what they do is shown by the tests of servers and
