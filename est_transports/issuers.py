@@ -142,7 +142,7 @@ def _path_up(
 ) -> tuple[x509.Certificate, ...]:
     path = [certificate]
     while len(path) <= MAX_CHAIN_DEPTH and not is_self_signed(path[-1]):
-        above = [each for each in others if is_issued_by(path[-1], each)]
+        above = [each for each in others if each not in path and is_issued_by(path[-1], each)]
         if not above:
             break
         # A root that is certified by another one too is still a root.

@@ -359,6 +359,16 @@ def test_a_chain_of_cas_that_certify_each_other_has_no_root() -> None:
         given_issuer((by_other.certificate, by_one.certificate), one, now=_clock.instant().wall)
 
 
+def test_a_way_to_the_root_is_found_past_a_ca_that_certifies_the_one_above_it() -> None:
+    one, other, root = new_key(), new_key(), Authority("Root")
+    named_one = Subject(name="One", ca=True, eku=None, key=one)
+    by_other = Authority("Other", key=other).issue(named_one).certificate
+    by_one = Authority("One", key=one).issue(Subject(name="Other", ca=True, eku=None, key=other))
+    by_root = root.issue(named_one).certificate
+    certificates = (by_other, by_one.certificate, by_root, root.certificate)
+    assert given_issuer(certificates, one, now=_clock.instant().wall).root == root.certificate
+
+
 @pytest.mark.parametrize("above, fits", [(MAX_CHAIN_DEPTH, True), (MAX_CHAIN_DEPTH + 1, False)])
 def test_a_given_chain_is_as_long_as_one_that_is_verified(above: int, fits: bool) -> None:
     authorities = [pki().ca]
