@@ -29,9 +29,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
 from benchmarks.site import HOST, USER, Site
-from est_transports.dtls import DtlsEngine, dtls_client_context
-from est_transports.tls import ClientTlsConfig
-from est_transports.trust import TlsIdentity, TrustAnchors
+from est_transports.channel.dtls import DtlsEngine, dtls_client_context
+from est_transports.channel.tls import ClientTlsConfig
+from est_transports.pki.trust import TlsIdentity, TrustAnchors
 
 SERVER: Final = "127.0.0.1"
 GUESSERS: Final = 60

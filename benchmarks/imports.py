@@ -15,7 +15,7 @@ from benchmarks.table import Row, Target
 _NOTHING: Final = "pass"
 _CRYPTOGRAPHY: Final = "import cryptography.x509"
 _CORE: Final = "import est_core"
-_CLIENT: Final = "import est_core, est_transports.coap_client_conn"
+_CLIENT: Final = "import est_core, est_transports.coap.client_wire"
 STATEMENTS: Final = (_NOTHING, _CRYPTOGRAPHY, _CORE, _CLIENT)
 TIME: Final = Target(bound=150.0, of_ratio=False)
 MEMORY: Final = Target(bound=15.0, of_ratio=False)

@@ -18,12 +18,12 @@ from OpenSSL import SSL
 
 from benchmarks.site import HOST, PASSWORD, USER, Site
 from est_core import TlsVersion
-from est_core.coapmap import Code, ContentFormat, RequestHead
-from est_transports.coap_client_conn import ClientConnection, ResponseReceived
-from est_transports.coap_limits import CoapLimits
-from est_transports.dtls import DtlsEngine, dtls_client_context
-from est_transports.tls import ClientTlsConfig
-from est_transports.trust import TlsIdentity, TrustAnchors
+from est_core.wires.coapmap import Code, ContentFormat, RequestHead
+from est_transports.channel.dtls import DtlsEngine, dtls_client_context
+from est_transports.channel.tls import ClientTlsConfig
+from est_transports.coap.client_wire import ClientConnection, ResponseReceived
+from est_transports.coap.limits import CoapLimits
+from est_transports.pki.trust import TlsIdentity, TrustAnchors
 
 PATIENCE_S: Final = 10
 _TURN_S: Final = 0.1

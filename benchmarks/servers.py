@@ -34,18 +34,19 @@ from est_core import (
     Verified,
     default_policy,
 )
-from est_transports import sockets_coap, trio_coap
-from est_transports.coap_service import CoapService
-from est_transports.config_reader import CONFIG_FILE, load_config
-from est_transports.dtls import DtlsServerConfig, dtls_server_context
-from est_transports.http_service import ServiceConfig, Timeouts
+from est_transports.authority.stores.passwords import PasswordChecks
+from est_transports.authority.stores.sqlite import SqliteStore
+from est_transports.channel.dtls import DtlsServerConfig, dtls_server_context
+from est_transports.channel.tls import ServerContext, ServerTlsConfig, server_context
+from est_transports.coap.settings import CoapService
+from est_transports.http.settings import ServiceConfig, Timeouts
+from est_transports.on_sockets import coap_server as sockets_coap
 from est_transports.on_sockets import serve_connection
 from est_transports.on_trio import Server
-from est_transports.serving import load_service
-from est_transports.stores.passwords import PasswordChecks
-from est_transports.stores.sqlite import SqliteStore
-from est_transports.tls import ServerContext, ServerTlsConfig, server_context
-from est_transports.trust import TlsIdentity, TrustAnchors
+from est_transports.on_trio import coap_server as trio_coap
+from est_transports.pki.trust import TlsIdentity, TrustAnchors
+from est_transports.service.config.reader import CONFIG_FILE, load_config
+from est_transports.service.loading import load_service
 
 _LONG_S: Final = 3600.0  # a kept connection waits while others have their turns
 _REQUESTS: Final = 1_000_000

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from est_transports import _clock
-from est_transports.founding import Founding, found
+from est_transports.service.initialisation import Founding, found
 
 HOST: Final = "localhost"
 USER: Final = "device-1"

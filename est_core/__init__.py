@@ -1,11 +1,10 @@
 """EST (RFC 7030) without I/O: requests, responses and the machines between them.
 
-Bring your own transport: turn bytes into a `Request` (`est_core.httpmap`, `est_core.coapmap`),
-give it to a `ServerSession` with the facts of the `Channel` it came on, answer the events, send the
-`Response`. A client runs the other way round with a `ClientSession`.
+Bring your own transport: turn bytes into a `Request` (`est_core.wires.httpmap`,
+`est_core.wires.coapmap`), give it to a `ServerSession` with the facts of the `Channel` it came on,
+answer the events, send the `Response`. A client runs the other way round with a `ClientSession`.
 """
 
-from est_core import coapmap, httpmap
 from est_core._errors import Fault, LocalProtocolError, ProtocolError, RemoteProtocolError
 from est_core._instant import Entropy, Instant
 from est_core._limits import Limits
@@ -14,7 +13,8 @@ from est_core.asn1.keys import SignatureAlgorithm
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.channel import BindingKind, Channel, ChannelBinding, TlsVersion, TrustClass
 from est_core.checks.pop import PopMode
-from est_core.client import ClientExchange, ClientSession
+from est_core.client.enrollment import renewal_info, request_info
+from est_core.client.exchange import ClientExchange, ClientSession
 from est_core.credentials import (
     AuthChallenge,
     AuthScheme,
@@ -37,7 +37,6 @@ from est_core.decisions import (
     Rejected,
     Verified,
 )
-from est_core.enrollment import renewal_info, request_info
 from est_core.events import (
     AuthenticateRequested,
     CACertsReceived,
@@ -77,8 +76,9 @@ from est_core.model import (
     UnreadablePayload,
 )
 from est_core.policy import ForeignChallenge, PolicyRow, ServerPolicy, default_policy
-from est_core.server import ServerExchange, ServerSession
+from est_core.server.exchange import ServerExchange, ServerSession
 from est_core.uri import EstUri
+from est_core.wires import coapmap, httpmap
 
 __version__ = "0.1.0"
 

@@ -19,12 +19,11 @@ from est_core import (
     Request,
     Response,
     ServerPolicy,
-    coapmap,
     default_policy,
-    httpmap,
 )
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_messages import (
+from est_core.wires import coapmap, httpmap
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.messages import (
     Kind,
     Message,
     Options,

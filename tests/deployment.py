@@ -21,7 +21,7 @@ from typing import Any, Final, TextIO
 
 from cryptography import x509
 
-from est_transports.serials import printed_serial
+from est_transports.pki.serials import printed_serial
 from tests.programs import TIMEOUT_S, Ended, run
 
 USER: Final = "estuser"

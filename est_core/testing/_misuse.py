@@ -26,7 +26,7 @@ from est_core.decisions import (
 )
 from est_core.events import ResponseReady
 from est_core.model import Outcome
-from est_core.server import ServerExchange
+from est_core.server.exchange import ServerExchange
 
 _Action = Callable[[ServerExchange, Decision], object]
 

@@ -13,7 +13,6 @@ from typing import Final, assert_never
 
 from cryptography import x509
 
-from est_core import httpmap
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._instant import Entropy, Instant
 from est_core._limits import Limits
@@ -25,7 +24,7 @@ from est_core.channel import (
     ChannelBinding,
     TlsVersion,
 )
-from est_core.client import ClientExchange
+from est_core.client.exchange import ClientExchange
 from est_core.credentials import Credentials
 from est_core.decisions import Decision
 from est_core.events import (
@@ -46,7 +45,8 @@ from est_core.events import (
 )
 from est_core.model import Response
 from est_core.policy import ServerPolicy
-from est_core.server import ServerExchange, ServerSession
+from est_core.server.exchange import ServerExchange, ServerSession
+from est_core.wires import httpmap
 
 FIXED_INSTANT: Final = Instant(mono=1000.0, wall=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 """The moment at which tests happen unless they say otherwise."""

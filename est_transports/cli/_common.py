@@ -21,8 +21,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from est_transports.library_warnings import ignore_library_warnings
-from est_transports.trust import CredentialFileError
+from est_transports.pki.library_warnings import ignore_library_warnings
+from est_transports.pki.trust import CredentialFileError
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 

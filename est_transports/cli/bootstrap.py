@@ -8,12 +8,12 @@ from dataclasses import replace
 from cryptography import x509
 
 from est_transports import _clock
-from est_transports.chains import is_self_signed, leading_to
 from est_transports.cli._common import CliError, ExitCode, say
 from est_transports.cli.client_options import Target
 from est_transports.cli.describe import fingerprint, subject_text
 from est_transports.cli.hints import remedy
 from est_transports.cli.talk import Talk
+from est_transports.pki.chains import is_self_signed, leading_to
 
 
 def established(target: Target) -> Target:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import LocalProtocolError
 from est_transports import _clock
+from est_transports.authority.stores import IssuedRecord, Store
 from est_transports.cli._common import (
     CliError,
     Commands,
@@ -28,8 +29,7 @@ from est_transports.cli._common import (
 )
 from est_transports.cli.describe import fingerprint, moment
 from est_transports.cli.directory import directory_argument, open_store
-from est_transports.serials import printed_serial, read_serial, serial_digits
-from est_transports.stores import IssuedRecord, Store
+from est_transports.pki.serials import printed_serial, read_serial, serial_digits
 
 _PAGE: Final = 1000
 _PREFIX_CHARS_MIN: Final = 4

@@ -46,8 +46,8 @@ from est_transports.cli.pending import find_pending
 from est_transports.cli.received import Place
 from est_transports.cli.talk import MAX_WAIT_S, Talk
 from est_transports.cli.wishes import Wish, load_csr, wish_of, wish_of_certificate
-from est_transports.serials import printed_serial
-from est_transports.signers import SigningKey
+from est_transports.pki.serials import printed_serial
+from est_transports.pki.signers import SigningKey
 
 _HERE: Final = Path()
 _STDOUT: Final = Path("-")

@@ -22,6 +22,8 @@ from cryptography.exceptions import InvalidSignature
 
 from est_core import RetryLater
 from est_transports import _clock
+from est_transports.authority.stores.passwords import SALT_BYTES, PasswordChecks, hash_password
+from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli._common import (
     CliError,
     ExitCode,
@@ -43,21 +45,19 @@ from est_transports.cli.received import Place
 from est_transports.cli.serve import overridden
 from est_transports.cli.talk import Talk
 from est_transports.cli.wishes import wish_of, wish_of_certificate
-from est_transports.config import ListenAddress
-from est_transports.config_reader import CONFIG_FILE, load_config
-from est_transports.founding import CA_CERTIFICATE, Founding, found
+from est_transports.drive.records import Record
 from est_transports.on_trio import CoapServer, Server
-from est_transports.serials import printed_serial
-from est_transports.service import Record
-from est_transports.serving import (
+from est_transports.pki.serials import printed_serial
+from est_transports.pki.trust import load_pem_certificates
+from est_transports.service.config.reader import CONFIG_FILE, load_config
+from est_transports.service.config.settings import ListenAddress
+from est_transports.service.initialisation import CA_CERTIFICATE, Founding, found
+from est_transports.service.loading import (
     Service,
     load_service,
     open_datagram_sockets,
     open_sockets,
 )
-from est_transports.stores.passwords import SALT_BYTES, PasswordChecks, hash_password
-from est_transports.stores.sqlite import SqliteStore
-from est_transports.trust import load_pem_certificates
 
 ADDRESS: Final = "127.0.0.1"
 USER: Final = "device-1"

@@ -16,8 +16,8 @@ from est_core.asn1.oid_names import oid_name
 from est_core.asn1.template import KeyTypeWanted
 from est_transports.cli.keys import wanted_text
 from est_transports.cli.other_items import other_item_name, other_item_row
-from est_transports.names import name_text
-from est_transports.serials import printed_serial
+from est_transports.pki.names import name_text
+from est_transports.pki.serials import printed_serial
 
 
 def moment(when: datetime) -> str:

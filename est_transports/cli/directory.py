@@ -10,15 +10,15 @@ from typing import Any, TypeVar
 
 import click
 
+from est_transports.authority.stores import StoreError
+from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli._common import CliError, ExitCode
 from est_transports.cli.paths import PATH
-from est_transports.config import ServerConfig
-from est_transports.config_reader import CONFIG_FILE, load_config
-from est_transports.founding import FoundingError
-from est_transports.serving import ServingError
-from est_transports.stores import StoreError
-from est_transports.stores.sqlite import SqliteStore
-from est_transports.toml_tables import ConfigError
+from est_transports.service.config.reader import CONFIG_FILE, load_config
+from est_transports.service.config.settings import ServerConfig
+from est_transports.service.config.toml_tables import ConfigError
+from est_transports.service.initialisation import FoundingError
+from est_transports.service.loading import ServingError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

@@ -15,7 +15,7 @@ from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm, public_key_facts
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.checks.issued import Difference, told_differences
-from est_core.enrollment import renewal_info, request_info, wanted_algorithm, wanted_key
+from est_core.client.enrollment import renewal_info, request_info, wanted_algorithm, wanted_key
 from est_transports.cli._common import CliError, ExitCode, say
 from est_transports.cli.client_options import Target
 from est_transports.cli.describe import certificate_values

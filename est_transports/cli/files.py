@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from est_transports.cli._common import CliError, ExitCode
-from est_transports.ownership import Ownership, ownership_of, take_over
+from est_transports.service.ownership import Ownership, ownership_of, take_over
 
 KEY: Final = "key.pem"
 CERTIFICATE: Final = "cert.pem"

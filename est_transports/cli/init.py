@@ -10,6 +10,13 @@ import click
 
 from est_core import LocalProtocolError
 from est_transports import _clock
+from est_transports.authority.issuers import (
+    CA_KEYS,
+    DEFAULT_CA_KEY,
+    Issuer,
+    IssuerError,
+    given_issuer,
+)
 from est_transports.cli._common import (
     CliError,
     ExitCode,
@@ -25,7 +32,15 @@ from est_transports.cli.directory import directory_argument, local_errors
 from est_transports.cli.keys import read_password_file
 from est_transports.cli.paths import PATH
 from est_transports.cli.server_identity import renew_server as renew_server_identity
-from est_transports.founding import (
+from est_transports.pki.names import name_text
+from est_transports.pki.signers import SigningKey
+from est_transports.pki.trust import (
+    NEEDS_PASSWORD,
+    CredentialFileError,
+    load_pem_certificates,
+    load_pem_private_key,
+)
+from est_transports.service.initialisation import (
     CA_CERTIFICATE,
     DEFAULT_HOSTS,
     OWN_FILES,
@@ -34,17 +49,8 @@ from est_transports.founding import (
     OccupiedError,
     found,
 )
-from est_transports.issuers import CA_KEYS, DEFAULT_CA_KEY, Issuer, IssuerError, given_issuer
-from est_transports.names import name_text
-from est_transports.new_directory import DirectoryError, check_movable
-from est_transports.serving import own_names
-from est_transports.signers import SigningKey
-from est_transports.trust import (
-    NEEDS_PASSWORD,
-    CredentialFileError,
-    load_pem_certificates,
-    load_pem_private_key,
-)
+from est_transports.service.loading import own_names
+from est_transports.service.new_directory import DirectoryError, check_movable
 
 
 @click.command()

@@ -14,8 +14,8 @@ from est_core import Limits, RemoteProtocolError
 from est_core.asn1.keys import PublicKeyFacts, public_key_facts
 from est_core.asn1.template import KeyTypeWanted
 from est_transports.cli._common import CliError, ExitCode, ask_password, warn
-from est_transports.signers import SigningKey
-from est_transports.trust import NEEDS_PASSWORD, CredentialFileError, load_pem_private_key
+from est_transports.pki.signers import SigningKey
+from est_transports.pki.trust import NEEDS_PASSWORD, CredentialFileError, load_pem_private_key
 
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192  # making one takes half a minute

@@ -23,7 +23,7 @@ from est_transports.cli._common import CliError, ExitCode, say
 from est_transports.cli.files import Output, key_pem, remove_files, write_files
 from est_transports.cli.keys import NewKey
 from est_transports.cli.wishes import Wish
-from est_transports.credential_files import (
+from est_transports.pki.credential_files import (
     CredentialFileError,
     load_pem_private_key,
     load_request,

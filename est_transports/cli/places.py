@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from est_core import EstUri, LocalProtocolError
-from est_core.coapmap import CoapPaths
+from est_core.wires.coapmap import CoapPaths
 from est_transports.cli._common import CliError, ExitCode
 
 

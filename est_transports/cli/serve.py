@@ -20,6 +20,8 @@ from cryptography.hazmat.backends.openssl import backend
 
 from est_core import Authentication, LocalProtocolError, Operation, __version__
 from est_transports import _clock
+from est_transports.authority.stores import StoreError
+from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.cli._common import CliError, ExitCode, set_json, terminal_safe, verbose_option
 from est_transports.cli.describe import fingerprint
 from est_transports.cli.directory import (
@@ -28,7 +30,10 @@ from est_transports.cli.directory import (
     opened_store,
     read_config,
 )
-from est_transports.config import (
+from est_transports.drive.observe import FIELDS, JsonFormatter, TextFormatter, log_request
+from est_transports.pki.trust import CredentialFileError
+from est_transports.service.config.reader import CONFIG_FILE, load_config
+from est_transports.service.config.settings import (
     DEFAULT_COAP_PORT,
     DEFAULT_PORT,
     MAX_WORKERS,
@@ -36,10 +41,8 @@ from est_transports.config import (
     ServerConfig,
     parse_listen,
 )
-from est_transports.config_reader import CONFIG_FILE, load_config
-from est_transports.log_output import LogHandler, hold_standard_descriptors
-from est_transports.observe import FIELDS, JsonFormatter, TextFormatter, log_request
-from est_transports.serving import (
+from est_transports.service.config.toml_tables import ConfigError
+from est_transports.service.loading import (
     Service,
     ServingError,
     load_service,
@@ -47,18 +50,15 @@ from est_transports.serving import (
     open_sockets,
     own_names,
 )
-from est_transports.stores import StoreError
-from est_transports.stores.passwords import PasswordChecks
-from est_transports.systemd import (
+from est_transports.service.log_output import LogHandler, hold_standard_descriptors
+from est_transports.service.systemd import (
     READY,
     PriorityFormatter,
     is_journal,
     notify,
     reloading,
 )
-from est_transports.toml_tables import ConfigError
-from est_transports.trust import CredentialFileError
-from est_transports.watch import Watch
+from est_transports.service.watch import Watch
 
 _log: Final = logging.getLogger("est_transports")
 
@@ -260,7 +260,7 @@ class _Loader:
 
 
 def _serve(loader: _Loader, *, as_json: bool) -> None:
-    from est_transports.running import Running, run  # trio, which no other command needs
+    from est_transports.service.running import Running, run  # trio, which no other command needs
 
     service = loader.load()
     sockets, datagram_sockets = _listening(service.config)

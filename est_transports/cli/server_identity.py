@@ -9,13 +9,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from est_core import LocalProtocolError
 from est_transports import _clock
+from est_transports.authority.ca import CAUnavailable, ReferenceCA, Refused, new_tls_identity
+from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.cli._common import CliError, ExitCode
 from est_transports.cli.directory import local_errors, open_store, read_config
 from est_transports.cli.files import Output, certificates_pem, key_pem, write_files
-from est_transports.hosts import host_name
-from est_transports.refca import CAUnavailable, ReferenceCA, Refused, new_tls_identity
-from est_transports.serving import load_service
-from est_transports.stores.passwords import PasswordChecks
+from est_transports.pki.hosts import host_name
+from est_transports.service.loading import load_service
 
 
 def renew_server(directory: Path, hosts: tuple[str, ...]) -> x509.Certificate:

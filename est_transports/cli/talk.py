@@ -24,14 +24,14 @@ from est_core.asn1.certificates import UnreadableCertificate
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
-from est_core.coapmap import CoapPaths
+from est_core.wires.coapmap import CoapPaths
 from est_transports.cli._common import CliError, ExitCode, warn
 from est_transports.cli.client_options import Target
 from est_transports.cli.failures import DOING, exit_code_of, failure, may_have_been_issued
-from est_transports.errand import ClientConfig
+from est_transports.drive.client import ClientConfig
 from est_transports.on_sockets import Client
-from est_transports.signers import LocalSigner, SigningKey
-from est_transports.trust import TrustAnchors
+from est_transports.pki.signers import LocalSigner, SigningKey
+from est_transports.pki.trust import TrustAnchors
 
 MAX_WAIT_S: Final = 30 * 24 * 3600.0
 

@@ -8,6 +8,7 @@ import click
 
 from est_core import LocalProtocolError
 from est_transports import _clock
+from est_transports.authority.stores.passwords import SALT_BYTES, hash_password
 from est_transports.cli._common import (
     CliError,
     Commands,
@@ -21,7 +22,6 @@ from est_transports.cli._common import (
     verbose_option,
 )
 from est_transports.cli.directory import directory_argument, open_store
-from est_transports.stores.passwords import SALT_BYTES, hash_password
 
 _PAGE = 1000
 

@@ -8,11 +8,11 @@ from contextlib import suppress
 from typing import Final
 
 from est_core.testing import CountingEntropy
-from est_transports.dtls import (
+from est_transports.channel.dtls import (
     DtlsEngine,
 )
-from est_transports.dtls_limits import DtlsLimits
-from est_transports.dtls_mux import (
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.channel.dtls_mux import (
     IDLE,
     NO_ROOM,
     Address,
@@ -23,7 +23,7 @@ from est_transports.dtls_mux import (
     HandshakeFailed,
     Received,
 )
-from est_transports.tls import (
+from est_transports.channel.tls import (
     TlsError,
 )
 from fuzz import cast
@@ -151,9 +151,9 @@ TARGETS: Final = (
         gate="proves an address",
         goal="shakes hands and is heard",
         modules=(
-            "est_transports.dtls_mux",
-            "est_transports.dtls_cookies",
-            "est_transports.dtls_records",
+            "est_transports.channel.dtls_mux",
+            "est_transports.channel.dtls_cookies",
+            "est_transports.channel.dtls_records",
         ),
         seeds=lambda: (*_crowds(), *dtls_scripts()),
         shape=Shape.PARTS,

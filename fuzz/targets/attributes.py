@@ -28,7 +28,7 @@ from est_core.asn1.keys import public_key_facts, signature_algorithm_for
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request
 from est_core.asn1.template import read_template
 from est_core.checks.enforcement import check_csrattrs
-from est_core.enrollment import renewal_info, request_info, wanted_algorithm, wanted_key
+from est_core.client.enrollment import renewal_info, request_info, wanted_algorithm, wanted_key
 from fuzz import cast, corpus
 from fuzz.cast import LIMITS
 from fuzz.target import (
@@ -248,7 +248,7 @@ TARGETS: Final = (
         goal="is CSR attributes",
         modules=(
             "est_core.asn1.csrattrs",
-            "est_core.enrollment",
+            "est_core.client.enrollment",
             "est_core.checks.enforcement",
         ),
     ),

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Final
 
 from est_core import LocalProtocolError, TlsVersion, TrustClass
-from est_transports.dtls import (
+from est_transports.channel.dtls import (
     DtlsClientContext,
     DtlsEngine,
     DtlsServerConfig,
@@ -22,7 +22,7 @@ from est_transports.dtls import (
     dtls_client_context,
     dtls_server_context,
 )
-from est_transports.tls import (
+from est_transports.channel.tls import (
     ClientContext,
     ClientTlsConfig,
     ServerContext,
@@ -32,7 +32,7 @@ from est_transports.tls import (
     client_context,
     server_context,
 )
-from est_transports.trust import TlsIdentity, TrustAnchors
+from est_transports.pki.trust import TlsIdentity, TrustAnchors
 from fuzz import cast, corpus
 from fuzz.choices import Choices, pack, part, steps, unpack
 from fuzz.target import Result, Shape, Target, accepted, passed, stopped
@@ -304,9 +304,9 @@ TARGETS: Final = (
             gate="begins with a record of TLS",
             goal="shakes hands",
             modules=(
-                "est_transports.tls",
-                "est_transports.channel_facts",
-                "est_transports.verification",
+                "est_transports.channel.tls",
+                "est_transports.channel.facts",
+                "est_transports.pki.verification",
             ),
             seeds=tls_scripts,
             shape=Shape.PARTS,
@@ -321,9 +321,9 @@ TARGETS: Final = (
         gate="ends a handshake, well or not",
         goal="shakes hands",
         modules=(
-            "est_transports.dtls",
-            "est_transports.tls_errors",
-            "est_transports.channel_facts",
+            "est_transports.channel.dtls",
+            "est_transports.channel.errors",
+            "est_transports.channel.facts",
         ),
         seeds=lambda: map(_of_either_end, enumerate(dtls_scripts())),
         shape=Shape.PARTS,

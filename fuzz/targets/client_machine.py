@@ -34,12 +34,12 @@ from est_core import (
     SignatureRequested,
     TrustClass,
     TrustDecisionRequested,
-    httpmap,
 )
 from est_core.asn1.pkcs10 import CertRequestInfo, parse_cert_request
 from est_core.channel import TlsVersion
 from est_core.checks.identity import check_server
 from est_core.testing import FIXED_INSTANT
+from est_core.wires import httpmap
 from fuzz import cast, corpus
 from fuzz.cast import HOST, LIMITS
 from fuzz.choices import Choices, pack, steps, unpack
@@ -240,10 +240,10 @@ TARGETS: Final = (
         gate="leads to a request that is sent",
         goal="succeeds",
         modules=(
-            "est_core.client",
+            "est_core.client.exchange",
             "est_core.checks.identity",
             "est_core._tables",
-            "est_core.enrollment",
+            "est_core.client.enrollment",
         ),
         seeds=_client_scripts,
         shape=Shape.PARTS,

@@ -9,12 +9,12 @@ from enum import IntEnum, unique
 from typing import Final
 
 from est_core import LocalProtocolError
-from est_core.coapmap import Code, RequestHead, ResponseHead
 from est_core.testing import CountingEntropy
-from est_transports.coap_client_conn import ClientConnection, RequestFailed, ResponseReceived
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_messages import Kind, Message, encode
-from est_transports.coap_server_conn import (
+from est_core.wires.coapmap import Code, RequestHead, ResponseHead
+from est_transports.coap.client_wire import ClientConnection, RequestFailed, ResponseReceived
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.messages import Kind, Message, encode
+from est_transports.coap.server_wire import (
     RequestAbandoned,
     RequestReceived,
     RequestRefused,
@@ -279,10 +279,10 @@ TARGETS: Final = (
         gate="has a datagram that something comes of",
         goal="has a whole request",
         modules=(
-            "est_transports.coap_server_conn",
-            "est_transports.coap_server_blocks",
-            "est_transports.coap_blocks",
-            "est_transports.coap_reliability",
+            "est_transports.coap.server_wire",
+            "est_transports.coap.server_blocks",
+            "est_transports.coap.blocks",
+            "est_transports.coap.reliability",
         ),
         seeds=_server_scripts,
         shape=Shape.PARTS,
@@ -294,10 +294,10 @@ TARGETS: Final = (
         gate="has a request that ends",
         goal="has a request that is answered",
         modules=(
-            "est_transports.coap_client_conn",
-            "est_transports.coap_client_blocks",
-            "est_transports.coap_blocks",
-            "est_transports.coap_reliability",
+            "est_transports.coap.client_wire",
+            "est_transports.coap.client_blocks",
+            "est_transports.coap.blocks",
+            "est_transports.coap.reliability",
         ),
         seeds=_client_scripts,
         shape=Shape.PARTS,

@@ -7,17 +7,10 @@ from typing import Final
 
 from aiocoap import Message as AiocoapMessage
 
-from est_core import (
-    Label,
-    Operation,
-    Outcome,
-    RemoteProtocolError,
-    Request,
-    UnreadablePayload,
-    coapmap,
-)
+from est_core import Label, Operation, Outcome, RemoteProtocolError, Request, UnreadablePayload
 from est_core.testing import FIXED_INSTANT
-from est_transports.coap_messages import (
+from est_core.wires import coapmap
+from est_transports.coap.messages import (
     decode_untrusted,
     encode,
     read_header_untrusted,
@@ -241,7 +234,11 @@ TARGETS: Final = (
         run=coapmap_server,
         gate="is a CoAP message",
         goal="is a request of EST with a payload that can be read",
-        modules=("est_core.coapmap", "est_core._coap", "est_core._discovery"),
+        modules=(
+            "est_core.wires.coapmap",
+            "est_core.wires.coapmap.heads",
+            "est_core.wires.coapmap.discovery",
+        ),
         seeds=lambda: (*_requests(), *corpus.messages()),
         words=COAP_WORDS,
         max_bytes=1400,
@@ -250,7 +247,11 @@ TARGETS: Final = (
         run=coapmap_client,
         gate="is a CoAP message",
         goal="is an answer that the operation is done with",
-        modules=("est_core.coapmap", "est_core._coap", "est_core._error_text"),
+        modules=(
+            "est_core.wires.coapmap",
+            "est_core.wires.coapmap.heads",
+            "est_core.wires.error_text",
+        ),
         seeds=lambda: (*coap_answers(), *corpus.messages()),
         words=COAP_WORDS,
         max_bytes=1400,
@@ -259,7 +260,7 @@ TARGETS: Final = (
         run=coap_messages,
         gate="has a header of CoAP",
         goal="is a message without an option that must be understood and is not",
-        modules=("est_transports.coap_messages",),
+        modules=("est_transports.coap.messages",),
         seeds=lambda: (*coap_requests(), *coap_answers(), *corpus.messages()),
         words=COAP_WORDS,
         max_bytes=1400,
@@ -268,7 +269,11 @@ TARGETS: Final = (
         run=discovery,
         gate="is a query, or a list of links",
         goal="selects some links, or is a list with paths of EST",
-        modules=("est_core._discovery", "est_core._link_format", "est_core._coap_paths"),
+        modules=(
+            "est_core.wires.coapmap.discovery",
+            "est_core.wires.coapmap.link_format",
+            "est_core.wires.coapmap.paths",
+        ),
         seeds=lambda: _QUERIES,
         words=_LINK_WORDS,
     ),

@@ -8,14 +8,14 @@ from typing import Final
 
 from est_core import Instant, Limits, ServerExchange
 from est_core.testing import FIXED_INSTANT, CountingEntropy
-from est_transports.application import ask
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_questions import AskCoap
-from est_transports.coap_server import CoapEndpoint
-from est_transports.coap_service import CoapService
-from est_transports.dtls import DtlsEngine, TlsError
-from est_transports.dtls_mux import Address
-from est_transports.service import Finished
+from est_transports.channel.dtls import DtlsEngine, TlsError
+from est_transports.channel.dtls_mux import Address
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.questions import AskCoap
+from est_transports.coap.server import CoapEndpoint
+from est_transports.coap.settings import CoapService
+from est_transports.drive.application import ask
+from est_transports.drive.records import Finished
 from fuzz.application import Decisions
 from fuzz.choices import pack, part, steps, unpack
 from fuzz.messages import COAP_WORDS, POLICY, coap_message, coap_requests
@@ -161,9 +161,9 @@ TARGETS: Final = (
         gate="has a request that goes on record",
         goal="has a request that succeeds",
         modules=(
-            "est_transports.coap_server",
-            "est_transports.coap_questions",
-            "est_transports.coap_records",
+            "est_transports.coap.server",
+            "est_transports.coap.questions",
+            "est_transports.coap.records",
         ),
         seeds=_scripts,
         shape=Shape.PARTS,

@@ -14,14 +14,14 @@ from est_core import (
     Request,
     RetryLater,
 )
-from est_core.coapmap import CoapPaths, Code, ResponseHead
 from est_core.testing import FIXED_INSTANT
-from est_transports.coap_client_conn import ResponseReceived
-from est_transports.coap_places import CoapPlaces
-from est_transports.errand import ClientConfig, Connect, Errand, Read, Write
-from est_transports.http_client import HttpLink
-from est_transports.signers import LocalSigner
-from est_transports.trust import TlsIdentity
+from est_core.wires.coapmap import CoapPaths, Code, ResponseHead
+from est_transports.coap.client_wire import ResponseReceived
+from est_transports.coap.places import CoapPlaces
+from est_transports.drive.client import ClientConfig, Connect, Errand, Read, Write
+from est_transports.http.client import HttpLink
+from est_transports.pki.signers import LocalSigner
+from est_transports.pki.trust import TlsIdentity
 from fuzz import cast, corpus
 from fuzz.choices import Choices, pack, steps, unpack
 from fuzz.messages import COAP_URI, HTTP_WORDS
@@ -188,7 +188,7 @@ TARGETS: Final = (
         max_bytes=8192,
         gate="leads to a request that is sent",
         goal="succeeds",
-        modules=("est_transports.errand", "est_transports.http_client"),
+        modules=("est_transports.drive.client", "est_transports.http.client"),
     ),
     Target(
         run=coap_places,
@@ -197,6 +197,10 @@ TARGETS: Final = (
         words=(b"<", b">", b";rt=", b'"ace.est.crts"', b",", b"/est", b"/.well-known"),
         gate="has an answer that says where, or is one",
         goal="has an answer to what was asked",
-        modules=("est_transports.coap_places", "est_core._discovery", "est_core._coap_paths"),
+        modules=(
+            "est_transports.coap.places",
+            "est_core.wires.coapmap.discovery",
+            "est_core.wires.coapmap.paths",
+        ),
     ),
 )

@@ -18,9 +18,9 @@ from est_core import (
     Request,
     Response,
     UnreadablePayload,
-    httpmap,
 )
 from est_core.testing import FIXED_INSTANT
+from est_core.wires import httpmap
 from fuzz import corpus
 from fuzz.cast import LIMITS
 from fuzz.messages import (
@@ -185,7 +185,11 @@ TARGETS: Final = (
         run=httpmap_server,
         gate="is a request line of HTTP and fields that fit it",
         goal="is a request of EST with a body that can be read",
-        modules=("est_core.httpmap", "est_core._http", "est_core._http_target"),
+        modules=(
+            "est_core.wires.httpmap",
+            "est_core.wires.httpmap.heads",
+            "est_core.wires.httpmap.target",
+        ),
         seeds=http_requests,
         shape=Shape.LINES,
         words=HTTP_WORDS,
@@ -194,7 +198,11 @@ TARGETS: Final = (
         run=httpmap_client,
         gate="has a status and a media type that the operation can have",
         goal="is an answer that the operation is done with",
-        modules=("est_core.httpmap", "est_core._http", "est_core._error_text"),
+        modules=(
+            "est_core.wires.httpmap",
+            "est_core.wires.httpmap.heads",
+            "est_core.wires.error_text",
+        ),
         seeds=corpus.answers,
         shape=Shape.LINES,
         words=HTTP_WORDS,

@@ -32,10 +32,10 @@ from est_core.checks.names import (
     look_alike,
     same_name,
 )
-from est_transports.host_names import ip_literal
-from est_transports.hosts import host_name
-from est_transports.library_warnings import ignore_library_warnings
-from est_transports.networks import network_of_host, network_of_peer
+from est_transports.fairness.networks import network_of_host, network_of_peer
+from est_transports.pki.host_names import ip_literal
+from est_transports.pki.hosts import host_name
+from est_transports.pki.library_warnings import ignore_library_warnings
 from fuzz import cast, corpus
 from fuzz.cast import HOST, LIMITS
 from fuzz.choices import pack, unpack
@@ -320,7 +320,11 @@ TARGETS: Final = (
         max_bytes=512,
         gate="is ASCII",
         goal="is a host that a certificate can have",
-        modules=("est_transports.hosts", "est_transports.networks", "est_transports.host_names"),
+        modules=(
+            "est_transports.pki.hosts",
+            "est_transports.fairness.networks",
+            "est_transports.pki.host_names",
+        ),
     ),
     Target(
         run=names,

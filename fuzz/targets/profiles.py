@@ -10,9 +10,9 @@ from cryptography.x509.oid import ExtensionOID
 from est_core import RemoteProtocolError
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request
 from est_core.checks.constraints import constrained_names
-from est_transports.library_warnings import ignore_library_warnings
-from est_transports.profile_names import Refused, ReservedNames
-from est_transports.profiles import CertificatePlan, Profile, certify
+from est_transports.authority.profile_names import Refused, ReservedNames
+from est_transports.authority.profiles import CertificatePlan, Profile, certify
+from est_transports.pki.library_warnings import ignore_library_warnings
 from fuzz import cast, corpus
 from fuzz.cast import LIMITS
 from fuzz.target import Result, Shape, Target, accepted, passed, refused
@@ -84,6 +84,6 @@ TARGETS: Final = (
         ),
         gate="is a certificate request",
         goal="is certified",
-        modules=("est_transports.profiles", "est_transports.profile_names"),
+        modules=("est_transports.authority.profiles", "est_transports.authority.profile_names"),
     ),
 )

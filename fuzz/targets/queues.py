@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from est_core.testing import CountingEntropy
-from est_transports.connection_places import Place, Places
-from est_transports.datagram_turns import OVER_S, RESTS, DatagramTurns
-from est_transports.dtls_cookies import COOKIE_BYTES, Cookies
-from est_transports.dtls_limits import DtlsLimits
-from est_transports.dtls_mux import Address
-from est_transports.fair_queue import FairQueue
-from est_transports.networks import network_of_host
-from est_transports.stores.right_lately import RightLately
+from est_transports.authority.stores.right_lately import RightLately
+from est_transports.channel.datagram_turns import OVER_S, RESTS, DatagramTurns
+from est_transports.channel.dtls_cookies import COOKIE_BYTES, Cookies
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.channel.dtls_mux import Address
+from est_transports.fairness.connection_places import Place, Places
+from est_transports.fairness.fair_queue import FairQueue
+from est_transports.fairness.networks import network_of_host
 from fuzz.choices import pack, steps
 from fuzz.target import Result, Shape, Target, accepted, passed, stopped
 
@@ -334,7 +334,7 @@ TARGETS: Final = (
         shape=Shape.PARTS,
         gate="serves something",
         goal="crowds something out",
-        modules=("est_transports.fair_queue",),
+        modules=("est_transports.fairness.fair_queue",),
     ),
     Target(
         run=datagram_turns,
@@ -342,7 +342,7 @@ TARGETS: Final = (
         shape=Shape.PARTS,
         gate="serves a datagram",
         goal="loses a datagram",
-        modules=("est_transports.datagram_turns", "est_transports.fair_queue"),
+        modules=("est_transports.channel.datagram_turns", "est_transports.fairness.fair_queue"),
     ),
     Target(
         run=connection_places,
@@ -350,7 +350,7 @@ TARGETS: Final = (
         shape=Shape.PARTS,
         gate="opens or ends a connection",
         goal="opens one and ends another",
-        modules=("est_transports.connection_places",),
+        modules=("est_transports.fairness.connection_places",),
     ),
     Target(
         run=cookies,
@@ -358,7 +358,7 @@ TARGETS: Final = (
         shape=Shape.PARTS,
         gate="has two clients",
         goal="has a cookie come back",
-        modules=("est_transports.dtls_cookies",),
+        modules=("est_transports.channel.dtls_cookies",),
     ),
     Target(
         run=right_lately,
@@ -366,6 +366,6 @@ TARGETS: Final = (
         shape=Shape.PARTS,
         gate="has a right password",
         goal="knows somebody again",
-        modules=("est_transports.stores.right_lately",),
+        modules=("est_transports.authority.stores.right_lately",),
     ),
 )

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import LocalProtocolError
-from est_transports.chains import chain_problem, is_ca, issuer_problem, leading_to
-from est_transports.dtls_records import (
+from est_transports.authority.stores.passwords import verify_password
+from est_transports.channel.dtls_records import (
     RECORD_BYTES,
     client_random,
     datagrams,
@@ -29,10 +29,10 @@ from est_transports.dtls_records import (
     renumbered,
     sequence_number,
 )
-from est_transports.flaws import Purpose, flaw, unreadable_part
-from est_transports.library_warnings import ignore_library_warnings
-from est_transports.peer_certificates import read_der, shown, shown_der
-from est_transports.stores.passwords import verify_password
+from est_transports.channel.peer_certificates import read_der, shown, shown_der
+from est_transports.pki.chains import chain_problem, is_ca, issuer_problem, leading_to
+from est_transports.pki.flaws import Purpose, flaw, unreadable_part
+from est_transports.pki.library_warnings import ignore_library_warnings
 from fuzz import cast, corpus
 from fuzz.choices import pack, unpack
 from fuzz.target import Result, Shape, Target, accepted, passed, stopped
@@ -253,7 +253,7 @@ TARGETS: Final = (
         max_bytes=1500,
         gate="begins with a ClientHello, or is whole records",
         goal="is a ClientHello in whole records",
-        modules=("est_transports.dtls_records",),
+        modules=("est_transports.channel.dtls_records",),
     ),
     Target(
         run=password_records,
@@ -263,7 +263,7 @@ TARGETS: Final = (
         max_bytes=1024,
         gate="has the parts of a record",
         goal="is a record",
-        modules=("est_transports.stores.passwords",),
+        modules=("est_transports.authority.stores.passwords",),
     ),
     Target(
         run=chains,
@@ -273,10 +273,10 @@ TARGETS: Final = (
         gate="has a readable certificate",
         goal="has a path to the CA",
         modules=(
-            "est_transports.chains",
-            "est_transports.flaws",
-            "est_transports.der_walk",
-            "est_transports.peer_certificates",
+            "est_transports.pki.chains",
+            "est_transports.pki.flaws",
+            "est_transports.pki.der_walk",
+            "est_transports.channel.peer_certificates",
         ),
     ),
 )

@@ -45,8 +45,6 @@ from est_core import (
     ServerSession,
     UnreadablePayload,
     Verified,
-    coapmap,
-    httpmap,
 )
 from est_core.asn1.csrattrs import parse_csrattrs
 from est_core.asn1.pkcs10 import CertRequestInfo, parse_cert_request, signature_is_valid
@@ -55,6 +53,7 @@ from est_core.checks.renewal import check_renewal
 from est_core.codec.authheader import basic_challenge
 from est_core.policy import with_datagram_rows
 from est_core.testing import FIXED_INSTANT
+from est_core.wires import coapmap, httpmap
 from fuzz import cast, corpus
 from fuzz.cast import LIMITS
 from fuzz.choices import Choices, pack, steps, unpack
@@ -260,11 +259,11 @@ TARGETS: Final = (
         gate="is asked about",
         goal="succeeds",
         modules=(
-            "est_core.server",
-            "est_core._admission",
-            "est_core._answers",
-            "est_core._login",
-            "est_core._linked_csr",
+            "est_core.server.exchange",
+            "est_core.server.admission",
+            "est_core.client.answers",
+            "est_core.client.login",
+            "est_core.client.linked_csr",
         ),
         seeds=_server_scripts,
         shape=Shape.PARTS,

@@ -9,16 +9,16 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from est_transports.config_reader import CONFIG_FILE, load_config
-from est_transports.config_text import CONFIG_TEXT
-from est_transports.credential_files import (
+from est_transports.pki.credential_files import (
     CredentialFileError,
     load_pem_certificates,
     load_pem_crls,
     load_pem_private_key,
     load_request,
 )
-from est_transports.toml_tables import ConfigError
+from est_transports.service.config.reader import CONFIG_FILE, load_config
+from est_transports.service.config.text import CONFIG_TEXT
+from est_transports.service.config.toml_tables import ConfigError
 from fuzz import corpus
 from fuzz.target import Result, Shape, Target, accepted, furthest, passed, stopped
 
@@ -94,7 +94,7 @@ TARGETS: Final = (
         run=credential_files,
         gate="is text or DER",
         goal="is used by one of the readers",
-        modules=("est_transports.credential_files",),
+        modules=("est_transports.pki.credential_files",),
         seeds=lambda: (*corpus.files(), *corpus.certificates(), *corpus.requests()),
         shape=Shape.LINES,
         words=(b"-----BEGIN ", b"-----END ", b"PRIVATE KEY-----", b"X509 CRL-----", b"\0", b"0"),
@@ -105,9 +105,9 @@ TARGETS: Final = (
         gate="is TOML",
         goal="is a configuration",
         modules=(
-            "est_transports.config_reader",
-            "est_transports.toml_tables",
-            "est_transports.config",
+            "est_transports.service.config.reader",
+            "est_transports.service.config.toml_tables",
+            "est_transports.service.config.settings",
         ),
         seeds=_texts,
         shape=Shape.LINES,

@@ -10,11 +10,13 @@ from typing import Final, assert_never
 from est_core import (
     RemoteProtocolError,
 )
-from est_core.httpmap import RequestHead, ResponseHead, check_head
 from est_core.testing import FIXED_INSTANT
-from est_transports.application import ask
-from est_transports.chunks import ChunkDecoder
-from est_transports.h11_conn import (
+from est_core.wires.httpmap import RequestHead, ResponseHead, check_head
+from est_transports.drive.application import ask
+from est_transports.drive.records import Ask, Finished
+from est_transports.http.chunks import ChunkDecoder
+from est_transports.http.server import Close, Conversation, Receive, Send
+from est_transports.http.server_wire import (
     BodyDropped,
     BodyReceived,
     ClientConnection,
@@ -24,9 +26,7 @@ from est_transports.h11_conn import (
     ResponseReceived,
     ServerConnection,
 )
-from est_transports.http_server import Close, Conversation, Receive, Send
-from est_transports.http_service import ServiceConfig
-from est_transports.service import Ask, Finished
+from est_transports.http.settings import ServiceConfig
 from fuzz import cast, corpus
 from fuzz.application import Decisions
 from fuzz.cast import LIMITS
@@ -262,7 +262,11 @@ TARGETS: Final = (
         run=h11_server,
         gate="has the head of a request",
         goal="has a request whose body is taken",
-        modules=("est_transports.h11_conn", "est_transports.h11_messages", "est_transports.chunks"),
+        modules=(
+            "est_transports.http.server_wire",
+            "est_transports.http.messages",
+            "est_transports.http.chunks",
+        ),
         seeds=_sessions,
         shape=Shape.LINES,
         words=HTTP_WORDS,
@@ -271,7 +275,11 @@ TARGETS: Final = (
         run=h11_client,
         gate="has the head of an answer",
         goal="has a whole answer",
-        modules=("est_transports.h11_conn", "est_transports.h11_messages", "est_transports.chunks"),
+        modules=(
+            "est_transports.http.server_wire",
+            "est_transports.http.messages",
+            "est_transports.http.chunks",
+        ),
         seeds=_answers,
         shape=Shape.LINES,
         words=HTTP_WORDS,
@@ -283,17 +291,17 @@ TARGETS: Final = (
         words=(b"\r\n", b"0\r\n\r\n", b";", b"ffffffffffffffff", b"A: b\r\n", b"\n", b" "),
         gate="has a chunk with something in it",
         goal="is a whole body",
-        modules=("est_transports.chunks",),
+        modules=("est_transports.http.chunks",),
     ),
     Target(
         run=conversation,
         gate="has a request that is answered for what it asks",
         goal="has a request that succeeds",
         modules=(
-            "est_transports.http_server",
-            "est_core.server",
-            "est_core._admission",
-            "est_core._answers",
+            "est_transports.http.server",
+            "est_core.server.exchange",
+            "est_core.server.admission",
+            "est_core.client.answers",
         ),
         seeds=lambda: tuple(bytes((at, 0, 4, 5)) + each for at, each in enumerate(_sessions())),
         shape=Shape.LINES,

@@ -35,14 +35,14 @@ from est_core import (
 )
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import CertRequest
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_service import CoapService
-from est_transports.dtls import DtlsServerConfig, dtls_server_context
-from est_transports.http_service import ServiceConfig
+from est_transports.channel.dtls import DtlsServerConfig, dtls_server_context
+from est_transports.channel.tls import ServerContext, ServerTlsConfig, server_context
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.settings import CoapService
+from est_transports.drive.records import Record
+from est_transports.http.settings import ServiceConfig
 from est_transports.on_sockets import CoapServer, serve_connection
-from est_transports.service import Record
-from est_transports.tls import ServerContext, ServerTlsConfig, server_context
-from est_transports.trust import TlsIdentity, TrustAnchors
+from est_transports.pki.trust import TlsIdentity, TrustAnchors
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, Authority, Entity, pki
 
 USER, PASSWORD = "alice", "correct horse"

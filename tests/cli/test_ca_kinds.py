@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_transports import _clock
+from est_transports.authority.issuers import given_issuer
 from est_transports.cli import group
-from est_transports.founding import Founded, Founding, found
-from est_transports.issuers import given_issuer
-from est_transports.signers import SigningKey
+from est_transports.pki.signers import SigningKey
+from est_transports.service.initialisation import Founded, Founding, found
 from tests.cli.serve_process import PASSWORD, USER, ServeProcess, serving
 from tests.conftest import PeerFinder
 from tests.pki import Authority, rsa_key

@@ -25,7 +25,7 @@ from est_transports.cli._common import (
     terminal_safe,
 )
 from est_transports.cli.files import Output, write_files
-from est_transports.trust import CredentialFileError
+from est_transports.pki.trust import CredentialFileError
 
 Capture = pytest.CaptureFixture[str]
 
@@ -153,7 +153,12 @@ def test_help_of_the_group_imports_no_command() -> None:
 
 
 def test_a_client_command_does_not_import_the_server() -> None:
-    server = ("trio", "est_transports.refca", "est_transports.stores.sqlite", "sqlite3")
+    server = (
+        "trio",
+        "est_transports.authority.ca",
+        "est_transports.authority.stores.sqlite",
+        "sqlite3",
+    )
     script = (
         # What measures the coverage of this process uses sqlite3 itself.
         "import sys; before = set(sys.modules); import est_transports.cli.client_side;"

@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_an
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from est_transports import _clock
-from est_transports.config_reader import load_config
-from est_transports.serving import load_service
-from est_transports.stores.passwords import PasswordChecks
-from est_transports.stores.sqlite import SqliteStore
+from est_transports.authority.stores.passwords import PasswordChecks
+from est_transports.authority.stores.sqlite import SqliteStore
+from est_transports.service.config.reader import load_config
+from est_transports.service.loading import load_service
 from tests.cli.test_server_side import error_of, est, made
 from tests.core.asn1.build import GOST_KEY
 from tests.core.asn1.build import certificate as odd_certificate

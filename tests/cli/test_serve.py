@@ -23,15 +23,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from est_core import Authentication, Label, Operation
 from est_transports import _clock
+from est_transports.authority.ca import new_tls_identity
+from est_transports.authority.stores.passwords import PasswordChecks
+from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli import group
 from est_transports.cli.serve import AuthenticationWords, overridden
-from est_transports.config_reader import load_config
-from est_transports.founding import Founding, found
-from est_transports.refca import new_tls_identity
-from est_transports.serials import printed_serial
-from est_transports.serving import load_service
-from est_transports.stores.passwords import PasswordChecks
-from est_transports.stores.sqlite import SqliteStore
+from est_transports.pki.serials import printed_serial
+from est_transports.service.config.reader import load_config
+from est_transports.service.initialisation import Founding, found
+from est_transports.service.loading import load_service
 from tests.cli.serve_process import (
     PASSWORD,
     USER,
@@ -357,8 +357,8 @@ def test_workers_do_not_outlive_their_parent(ca: Path) -> None:
 
 DIES_AFTER_THE_RECORD = """
 import os, signal, sys
-from est_transports import serving
-from est_transports.authority import Authority
+from est_transports.service import loading as serving
+from est_transports.authority.application import Authority
 from est_transports.cli import main
 
 class Dying(Authority):

@@ -16,16 +16,16 @@ from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs7
 
-from est_core.coapmap import Code
+from est_core.wires.coapmap import Code
 from est_transports import _clock
+from est_transports.authority.ca import new_tls_identity
+from est_transports.authority.stores.passwords import PasswordChecks
+from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli import group
-from est_transports.config_reader import load_config
-from est_transports.refca import new_tls_identity
-from est_transports.serials import printed_serial
-from est_transports.serving import load_service
-from est_transports.stores.passwords import PasswordChecks
-from est_transports.stores.sqlite import SqliteStore
-from est_transports.trust import TrustAnchors
+from est_transports.pki.serials import printed_serial
+from est_transports.pki.trust import TrustAnchors
+from est_transports.service.config.reader import load_config
+from est_transports.service.loading import load_service
 from tests.cli.serve_process import PASSWORD, USER, ServeProcess, listed, refused, request, serving
 from tests.cli.test_serve import is_alive, made, workers_of
 from tests.core.asn1.test_request_parts import MBED_TLS, TWINS
@@ -279,8 +279,8 @@ def test_every_worker_serves_and_a_dead_one_is_replaced(ca: Path) -> None:
 WAITS_FOR_A_FILE = """
 import sys, time
 from pathlib import Path
-from est_transports import serving
-from est_transports.authority import Authority
+from est_transports.service import loading as serving
+from est_transports.authority.application import Authority
 from est_transports.cli import main
 
 directory = Path(sys.argv[1])

@@ -20,11 +20,11 @@ from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from est_transports.authority.stores import IssuedRecord
+from est_transports.authority.stores.passwords import verify_password
+from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli import group
-from est_transports.serials import printed_serial
-from est_transports.stores import IssuedRecord
-from est_transports.stores.passwords import verify_password
-from est_transports.stores.sqlite import SqliteStore
+from est_transports.pki.serials import printed_serial
 from tests.cli.other_user import UID, common_place, est_as
 
 __all__ = ["common_place"]

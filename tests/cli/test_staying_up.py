@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from est_transports import _clock
+from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli import group
-from est_transports.founding import Founding, found
-from est_transports.stores.sqlite import SqliteStore
+from est_transports.service.initialisation import Founding, found
 from tests.cli.other_user import AS_ROOT, UID, as_user, common_place, give_away
 from tests.cli.serve_process import PASSWORD, USER, ServeProcess, listed, request, serving
 from tests.cli.test_serve import workers_of

@@ -45,10 +45,10 @@ from est_core.asn1.csrattrs import parse_csrattrs
 from est_core.asn1.keys import SIGNATURE_ALGORITHMS
 from est_core.asn1.pkcs10 import CertRequestInfo, parse_cert_request
 from est_core.checks.renewal import check_renewal
-from est_core.enrollment import request_info
-from est_core.httpmap import write_request
+from est_core.client.enrollment import request_info
 from est_core.model import shown_text
 from est_core.testing import FIXED_INSTANT as NOW
+from est_core.wires.httpmap import write_request
 from tests.core.asn1.build import oid, seq, tlv
 from tests.core.cast import (
     GOOD,

@@ -13,7 +13,7 @@ from est_core import (
     Operation,
     TrustDecisionRequested,
 )
-from est_core.coapmap import Code, ContentFormat, ResponseHead, read_response
+from est_core.wires.coapmap import Code, ContentFormat, ResponseHead, read_response
 from tests.core.asn1.build import GOST_KEY, certificate, subject_with, tlv
 from tests.core.asn1.test_cms import bag
 from tests.core.cast import issue, spki

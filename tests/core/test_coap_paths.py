@@ -7,9 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import EstUri, Label, LocalProtocolError, Operation, RemoteProtocolError, Request
-from est_core._coap_paths import MAX_PATH_BYTES, MAX_SEGMENTS
-from est_core._link_format import MAX_ATTRIBUTES, MAX_LINKS, CoreLink, read_links
-from est_core.coapmap import (
+from est_core.wires.coapmap import (
     CoapPaths,
     Code,
     ContentFormat,
@@ -18,6 +16,8 @@ from est_core.coapmap import (
     read_discovery,
     write_request,
 )
+from est_core.wires.coapmap.link_format import MAX_ATTRIBUTES, MAX_LINKS, CoreLink, read_links
+from est_core.wires.coapmap.paths import MAX_PATH_BYTES, MAX_SEGMENTS
 from tests.damage import damaged
 from tests.reached import reached, reaches, refusals
 

@@ -27,7 +27,7 @@ from est_core.asn1.template import (
     SubjectAttribute,
 )
 from est_core.checks.renewal import check_renewal
-from est_core.enrollment import renewal_info, request_info, wanted_algorithm, wanted_key
+from est_core.client.enrollment import renewal_info, request_info, wanted_algorithm, wanted_key
 from tests.core.asn1.build import (
     CHALLENGE_PASSWORD,
     EC_KEY,

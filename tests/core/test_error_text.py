@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_core._error_text import error_text
+from est_core.wires.error_text import error_text
 from tests.reached import reached, reaches
 
 CHARS = 60

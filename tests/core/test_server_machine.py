@@ -67,7 +67,6 @@ from est_core import (
     TrustClass,
     UnreadablePayload,
     Verified,
-    httpmap,
 )
 from est_core._tables import SERVER_TRANSITIONS, ServerState
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
@@ -76,6 +75,7 @@ from est_core.checks.pop import linking_text
 from est_core.checks.renewal import public_key_der
 from est_core.codec.authheader import basic_challenge
 from est_core.testing import FIXED_INSTANT
+from est_core.wires import httpmap
 from tests.core.cast import (
     BINDING,
     EXPORTER,

@@ -25,12 +25,12 @@ from est_core import (
     ServerPolicy,
     Verified,
 )
-from est_core._answers import failure_of
 from est_core._errors import ProtocolError, check_code
 from est_core.asn1 import _der
 from est_core.asn1.certificates import unreadable
 from est_core.asn1.cms import read_bag, read_certificate
 from est_core.asn1.distinguished_name import decode_name
+from est_core.client.answers import failure_of
 from tests.core.asn1.build import certificate, oid, seq, tlv
 from tests.core.cast import csr_der, receive
 

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from est_core import ClientSession, EstUri
-from est_core.enrollment import request_info
-from est_transports.signers import LocalSigner
+from est_core.client.enrollment import request_info
+from est_transports.pki.signers import LocalSigner
 from tests.cli.canned import canned_coap_server
 from tests.docs.pages import DOCS, blocks
 from tests.pki import pki

@@ -10,26 +10,16 @@ from pathlib import Path
 import click
 import pytest
 
-from est_core import (
-    OPERATIONS,
-    AuthChallenge,
-    Fault,
-    Limits,
-    Operation,
-    Outcome,
-    Part,
-    Response,
-    coapmap,
-    httpmap,
-)
+from est_core import OPERATIONS, AuthChallenge, Fault, Limits, Operation, Outcome, Part, Response
+from est_core.wires import coapmap, httpmap
+from est_transports.channel.dtls_limits import DtlsLimits
 from est_transports.cli import group
 from est_transports.cli._common import ExitCode
-from est_transports.coap_limits import CoapLimits
-from est_transports.config_reader import load_config
-from est_transports.dtls_limits import DtlsLimits
-from est_transports.errand import ClientTimeouts
-from est_transports.http_service import Timeouts
-from est_transports.toml_tables import TomlTable
+from est_transports.coap.limits import CoapLimits
+from est_transports.drive.client import ClientTimeouts
+from est_transports.http.settings import Timeouts
+from est_transports.service.config.reader import load_config
+from est_transports.service.config.toml_tables import TomlTable
 from tests.docs import api_page
 from tests.docs.pages import DOCS
 from tests.docs.tables import Row, codes, table, tables, words

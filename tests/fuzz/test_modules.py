@@ -11,33 +11,43 @@ from tests.law.sources import ALL
 NO_TARGET: Final = {
     "values, tables and words: what is read is made into them, and they read nothing": """
         est_core est_core._errors est_core._instant est_core._limits est_core._oids
-        est_core._path_faults est_core.arguments est_core.asn1 est_core.asn1.oid_names
+        est_core.wires.path_faults est_core.arguments est_core.asn1 est_core.asn1.oid_names
         est_core.channel est_core.checks est_core.codec est_core.credentials est_core.decisions
-        est_core.error_codes est_core.error_codes.* est_core.events est_core.model est_core.policy
-        est_transports est_transports.coap_limits est_transports.dtls_events
-        est_transports.dtls_limits est_transports.error_codes est_transports.error_codes.*
-        est_transports.names est_transports.serials est_transports.service est_transports.terms
-        est_transports.config_text est_transports.trust est_transports.stores""",
+        est_core.error_codes est_core.error_codes.* est_core.events est_core.model
+        est_core.policy est_transports est_transports.coap.limits
+        est_transports.channel.dtls_events est_transports.channel.dtls_limits
+        est_transports.error_codes est_transports.error_codes.* est_transports.pki.names
+        est_transports.pki.serials est_transports.drive.records est_transports.service.terms
+        est_transports.service.config.text est_transports.pki.trust
+        est_transports.authority.stores""",
+    "faces, which only hand out names": """
+        est_core.client est_core.server est_core.wires est_transports.authority
+        est_transports.channel est_transports.coap est_transports.drive est_transports.fairness
+        est_transports.http est_transports.pki est_transports.service
+        est_transports.service.config""",
     "checks of other people's programs": "est_core.testing est_core.testing.*",
     "I/O: sockets, threads, processes and files, whose contents go to what has a target": """
-        est_transports.__main__ est_transports._clock est_transports._openssl
-        est_transports.asyncio_* est_transports.sockets_* est_transports.trio_*
-        est_transports.fair_pool est_transports.on_* est_transports.peek est_transports.running
-        est_transports.serving
-        est_transports.systemd est_transports.watch est_transports.readiness
-        est_transports.log_output est_transports.ownership est_transports.path_problems
-        est_transports.new_directory est_transports.library_warnings est_transports.observe
-        est_transports.unserved est_transports.tls_context est_transports.dtls_context
-        est_transports.dtls_unverified""",
+        est_transports.__main__ est_transports._clock est_transports.channel._openssl
+        est_transports.fairness.fair_pool est_transports.on_* est_transports._peek
+        est_transports.service.running est_transports.service.loading
+        est_transports.service.systemd est_transports.service.watch
+        est_transports.service.readiness est_transports.service.log_output
+        est_transports.service.ownership est_transports.pki.path_problems
+        est_transports.service.new_directory est_transports.pki.library_warnings
+        est_transports.drive.observe est_transports.drive.unserved
+        est_transports.channel.tls_context est_transports.channel.dtls_context
+        est_transports.channel.dtls_unverified""",
     "people at a terminal": "est_transports.cli est_transports.cli.*",
     "made of parts that have targets of their own": """
-        est_transports.aiocoap_messages est_transports.application est_transports.coap_client
-        est_transports.coap_service est_transports.handshake_turns est_transports.http_service
-        est_transports.question_turns""",
+        est_transports.on_aiocoap.messages est_transports.drive.application
+        est_transports.coap.client est_transports.coap.settings
+        est_transports.fairness.handshake_turns est_transports.http.settings
+        est_transports.fairness.question_turns""",
     "an authority with its files and its database: what it is asked has passed `profiles`": """
-        est_transports.authority est_transports.founding est_transports.issuers
-        est_transports.issuer_limits est_transports.refca est_transports.renewal_records
-        est_transports.signers est_transports.stores.sqlite*""",
+        est_transports.authority.application est_transports.service.initialisation
+        est_transports.authority.issuers est_transports.authority.issuer_limits
+        est_transports.authority.ca est_transports.authority.renewal_records
+        est_transports.pki.signers est_transports.authority.stores.sqlite*""",
 }
 
 

@@ -14,8 +14,8 @@ from typing import Final
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_transports._clock import entropy
-from est_transports.dtls import DtlsClientContext, DtlsEngine, DtlsServerContext, TlsError
-from est_transports.dtls_mux import DtlsEvent, DtlsServer, Ended, Established, Received
+from est_transports.channel.dtls import DtlsClientContext, DtlsEngine, DtlsServerContext, TlsError
+from est_transports.channel.dtls_mux import DtlsEvent, DtlsServer, Ended, Established, Received
 from tests.pki import Entity, pki
 
 TIMEOUT_S: Final = 60.0

@@ -17,13 +17,14 @@ import aiocoap
 import pytest
 from cryptography.hazmat.primitives.serialization import pkcs7
 
-from est_core import Limits, ServerSession, coapmap, default_policy
+from est_core import Limits, ServerSession, default_policy
 from est_core.channel import Channel, TlsVersion, TrustClass
-from est_core.coapmap import RequestHead, ResponseHead
+from est_core.wires import coapmap
+from est_core.wires.coapmap import RequestHead, ResponseHead
 from est_transports import _clock
-from est_transports.application import answer
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_server_conn import RequestReceived, ServerConnection
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.server_wire import RequestReceived, ServerConnection
+from est_transports.drive.application import answer
 from tests.pki import pki
 from tests.transports.coap_site import csr_of
 from tests.transports.fake_application import FakeApplication

@@ -25,9 +25,9 @@ from est_core import (
 from est_core.asn1.cms import write_certs_only
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import parse_cert_request
-from est_core.coapmap import CoapPaths, Code, RequestHead
+from est_core.wires.coapmap import CoapPaths, Code, RequestHead
 from est_transports.cli import main
-from est_transports.coap_limits import CoapLimits
+from est_transports.coap.limits import CoapLimits
 from est_transports.on_sockets import Client
 from tests.conftest import PeerFinder
 from tests.interop.dtls_peer import Files, free_udp_port, program

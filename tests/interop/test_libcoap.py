@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from est_transports.serials import printed_serial
+from est_transports.pki.serials import printed_serial
 from tests.conftest import PeerFinder
 from tests.deployment import Deployment, prepared, serving
 from tests.interop.libcoap_peer import CoapClient

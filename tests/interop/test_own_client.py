@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from est_transports.serials import printed_serial
+from est_transports.pki.serials import printed_serial
 from tests.deployment import PASSWORD, USER, Deployment, est
 from tests.interop.openssl_peer import OpenSsl
 from tests.programs import Ended

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from est_transports.serials import printed_serial
+from est_transports.pki.serials import printed_serial
 from tests.deployment import PASSWORD, USER, Deployment
 from tests.interop.curl_peer import LOG_IN, Answer, Curl
 from tests.interop.openssl_peer import OpenSsl

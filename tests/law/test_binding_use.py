@@ -10,14 +10,14 @@ import pytest
 from tests.law.sources import ALL, Source
 
 READERS: Final = {
-    "est_core._linked_csr": "which binding a CSR is signed for",
+    "est_core.client.linked_csr": "which binding a CSR is signed for",
     "est_core.channel": "whether kind and version go together",
     "est_core.checks.pop": "the value in the CSR, written and compared",
     "est_core.testing._transport": "whether both ends of a transport have the same",
-    "est_transports.http_client": "whether the connection may serve another request",
+    "est_transports.http.client": "whether the connection may serve another request",
 }
 """Modules that read the binding of a channel, and what for."""
-EXPORTERS: Final = {"est_transports.channel_facts"}
+EXPORTERS: Final = {"est_transports.channel.facts"}
 """Modules that export keying material from a connection."""
 
 

@@ -19,23 +19,23 @@ SECRET_WORDS: Final = frozenset(
 
 MORE_WORDS: Final = {
     "est_core.checks.pop": frozenset({"text", "value", "values", "data"}),
-    "est_transports.dtls_cookies": frozenset({"key", "tag"}),
-    "est_transports.stores.passwords": frozenset({"hash", "record"}),
-    "est_transports.stores.right_lately": frozenset({"tag", "record"}),
-    "est_transports.trust": frozenset({"wanted"}),
+    "est_transports.channel.dtls_cookies": frozenset({"key", "tag"}),
+    "est_transports.authority.stores.passwords": frozenset({"hash", "record"}),
+    "est_transports.authority.stores.right_lately": frozenset({"tag", "record"}),
+    "est_transports.pki.trust": frozenset({"wanted"}),
 }
 """What such things are called, besides, in modules that are about little else."""
 
 ALLOWED: Final = {
-    ("est_core._linked_csr", "self._signed[0] == self._wanted_binding(channel)"): (
+    ("est_core.client.linked_csr", "self._signed[0] == self._wanted_binding(channel)"): (
         "a client compares what it has with what it has"
     ),
     ("est_core.asn1.keys", "row.digest == wanted"): "the name of a hash function",
     ("est_core.checks.enforcement", "known.digest in _DIGESTS"): "the name of a hash function",
-    ("est_transports.coap_client_conn", "token in self._by_token"): (
+    ("est_transports.coap.client_wire", "token in self._by_token"): (
         "CoAP's token, which is inside DTLS and secret to nobody who can send one"
     ),
-    ("est_transports.coap_reliability", "message.token == outstanding.message.token"): (
+    ("est_transports.coap.reliability", "message.token == outstanding.message.token"): (
         "CoAP's token, which is inside DTLS and secret to nobody who can send one"
     ),
 }
@@ -43,11 +43,11 @@ ALLOWED: Final = {
 
 COMPARED: Final = {
     ("est_core.checks.pop", "is_bound"): "the channel binding",
-    ("est_transports.dtls_context", "_is_cookie"): "the cookie of a ClientHello",
-    ("est_transports.stores.passwords", "verify_password"): "the hash of a password",
-    ("est_transports.stores.right_lately", "knows"): "the tag of a password",
-    ("est_transports.stores.right_lately", "settle"): "the digest of a password's record",
-    ("est_transports.trust", "by_fingerprint"): "the fingerprint of a root",
+    ("est_transports.channel.dtls_context", "_is_cookie"): "the cookie of a ClientHello",
+    ("est_transports.authority.stores.passwords", "verify_password"): "the hash of a password",
+    ("est_transports.authority.stores.right_lately", "knows"): "the tag of a password",
+    ("est_transports.authority.stores.right_lately", "settle"): "the digest of a password's record",
+    ("est_transports.pki.trust", "by_fingerprint"): "the fingerprint of a root",
 }
 """Where `hmac.compare_digest` has to be called, and for what."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from est_transports.stores import IssuedRecord
-from est_transports.stores.sqlite import SqliteStore
+from est_transports.authority.stores import IssuedRecord
+from est_transports.authority.stores.sqlite import SqliteStore
 from tests.deployment import Deployment
 
 ENROLMENTS = ("simpleenroll", "simplereenroll")

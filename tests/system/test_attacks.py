@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
-from est_transports.serials import printed_serial
+from est_transports.pki.serials import printed_serial
 from tests.deployment import Deployment, prepared, serving
 from tests.system.records import issued
 from tests.system.requests import certificates, csr, identity_files, new_key

@@ -129,7 +129,7 @@ def test_what_was_recorded_before_a_kill_is_there_after_a_restart(
     script.write_text(
         "import os, signal, sys\n"
         "from est_transports.__main__ import main\n"
-        "from est_transports.stores.sqlite import SqliteStore\n"
+        "from est_transports.authority.stores.sqlite import SqliteStore\n"
         "record = SqliteStore.record_certificate\n"
         "def record_and_die(self, what):\n"
         "    record(self, what)\n"
@@ -155,7 +155,7 @@ def test_sigterm_with_six_requests_in_flight_answers_six_and_refuses_new_connect
         "import sys, time\n"
         "from pathlib import Path\n"
         "from est_transports.__main__ import main\n"
-        "from est_transports.stores.sqlite import SqliteStore\n"
+        "from est_transports.authority.stores.sqlite import SqliteStore\n"
         f"gate, waiting = Path({str(tmp_path / 'gate')!r}), Path({str(tmp_path)!r})\n"
         "record = SqliteStore.record_certificate\n"
         "def record_behind_the_gate(self, what):\n"

@@ -140,8 +140,8 @@ def test_a_revoked_certificate_is_not_renewed(
 ) -> None:
     from datetime import UTC, datetime
 
-    from est_transports.serials import serial_text
-    from est_transports.stores.sqlite import SqliteStore
+    from est_transports.authority.stores.sqlite import SqliteStore
+    from est_transports.pki.serials import serial_text
 
     key, certificate, key_file = device
     serial = x509.load_pem_x509_certificate(certificate.read_bytes()).serial_number

@@ -17,10 +17,10 @@ from est_core import Entropy, Limits
 from est_core.asn1.attributes import Attribute, Extension, extension_request
 from est_core.asn1.keys import SignatureAlgorithm, public_key_facts, signature_algorithm_for
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo, assemble, parse_cert_request
-from est_transports.profiles import Profile
-from est_transports.refca import ReferenceCA, new_root
-from est_transports.signers import LocalSigner, Signer, SigningKey
-from est_transports.stores import DuplicateSerial, IssuedRecord, UserRecord
+from est_transports.authority.ca import ReferenceCA, new_root
+from est_transports.authority.profiles import Profile
+from est_transports.authority.stores import DuplicateSerial, IssuedRecord, UserRecord
+from est_transports.pki.signers import LocalSigner, Signer, SigningKey
 
 NOW: Final = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 CA_NAME: Final = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test CA")])

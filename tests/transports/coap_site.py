@@ -11,19 +11,19 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AttributeOID
 
 from est_core import Decision, default_policy
-from est_core.coapmap import Code, RequestHead
 from est_core.testing import FIXED_INSTANT
-from est_transports.application import Application, AsyncApplication, told_apart
-from est_transports.coap_client_conn import ClientConnection, RequestFailed, ResponseReceived
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_messages import Message
-from est_transports.coap_questions import AskCoap
-from est_transports.coap_server import CoapEndpoint
-from est_transports.coap_service import CoapService
-from est_transports.dtls import DtlsClientContext, DtlsEngine
-from est_transports.dtls_limits import DtlsLimits
-from est_transports.dtls_mux import Address
-from est_transports.service import Finished, consult
+from est_core.wires.coapmap import Code, RequestHead
+from est_transports.channel.dtls import DtlsClientContext, DtlsEngine
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.channel.dtls_mux import Address
+from est_transports.coap.client_wire import ClientConnection, RequestFailed, ResponseReceived
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.messages import Message
+from est_transports.coap.questions import AskCoap
+from est_transports.coap.server import CoapEndpoint
+from est_transports.coap.settings import CoapService
+from est_transports.drive.application import Application, AsyncApplication, told_apart
+from est_transports.drive.records import Finished, consult
 from tests.pki import common_name, new_key
 from tests.transports.coap_words import TURNS_MAX, read
 from tests.transports.dtls_pair import a_dtls_client, a_dtls_server

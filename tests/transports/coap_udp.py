@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Final, Self
 
 from est_core import Decision, EnrollRequested, Issue
-from est_core.coapmap import RequestHead
+from est_core.wires.coapmap import RequestHead
 from est_transports import _clock
-from est_transports.coap_client_conn import ClientConnection, RequestFailed, ResponseReceived
-from est_transports.coap_limits import CoapLimits
-from est_transports.dtls import DtlsClientContext, DtlsEngine
+from est_transports.channel.dtls import DtlsClientContext, DtlsEngine
+from est_transports.coap.client_wire import ClientConnection, RequestFailed, ResponseReceived
+from est_transports.coap.limits import CoapLimits
 from tests.transports.coap_words import read
 from tests.transports.dtls_pair import a_dtls_client
 from tests.transports.fake_application import FakeApplication, certificate_for

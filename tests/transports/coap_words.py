@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, Final
 
-from est_core.coapmap import Code, RequestHead, ResponseHead
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_messages import (
+from est_core.wires.coapmap import Code, RequestHead, ResponseHead
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.messages import (
     Block,
     Kind,
     Message,
@@ -17,7 +17,7 @@ from est_transports.coap_messages import (
     encode,
     read_header_untrusted,
 )
-from est_transports.coap_server_conn import RequestReceived, RequestRefused, ServerConnection
+from est_transports.coap.server_wire import RequestReceived, RequestRefused, ServerConnection
 
 LIMITS: Final = CoapLimits(ack_delay_s=0.5)
 SMALL: Final = CoapLimits(ack_delay_s=0.5, block_bytes=64)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from est_core import Entropy
-from est_transports.dtls import (
+from est_transports.channel.dtls import (
     DtlsClientContext,
     DtlsEngine,
     DtlsServerConfig,
@@ -14,11 +14,11 @@ from est_transports.dtls import (
     dtls_client_context,
     dtls_server_context,
 )
-from est_transports.dtls_context import MTU_BYTES
-from est_transports.dtls_limits import DtlsLimits
-from est_transports.dtls_mux import Address, Association, DtlsEvent, DtlsServer
-from est_transports.tls_context import ClientTlsConfig
-from est_transports.trust import TrustAnchors
+from est_transports.channel.dtls_context import MTU_BYTES
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.channel.dtls_mux import Address, Association, DtlsEvent, DtlsServer
+from est_transports.channel.tls_context import ClientTlsConfig
+from est_transports.pki.trust import TrustAnchors
 from tests.pki import Entity, pki
 from tests.transports.tls_pair import anchors, identity
 

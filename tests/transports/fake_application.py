@@ -28,12 +28,12 @@ from est_core import (
     default_policy,
 )
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
-from est_transports.errand import ClientConfig
-from est_transports.http_service import ServiceConfig, Timeouts
-from est_transports.service import Record
-from est_transports.signers import LocalSigner
-from est_transports.tls import ServerContext, ServerTlsConfig, server_context
-from est_transports.trust import TlsIdentity, TrustAnchors
+from est_transports.channel.tls import ServerContext, ServerTlsConfig, server_context
+from est_transports.drive.client import ClientConfig
+from est_transports.drive.records import Record
+from est_transports.http.settings import ServiceConfig, Timeouts
+from est_transports.pki.signers import LocalSigner
+from est_transports.pki.trust import TlsIdentity, TrustAnchors
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, Entity, common_name, new_key, pki
 
 USER, PASSWORD = "device", "open sesame"

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from OpenSSL import SSL, crypto
 
-from est_transports.dtls import DtlsEngine
-from est_transports.tls import TlsEngine
+from est_transports.channel.dtls import DtlsEngine
+from est_transports.channel.tls import TlsEngine
 from tests.pki import Key
 
 _SERVERS = (SSL.TLS_SERVER_METHOD, SSL.DTLS_SERVER_METHOD)

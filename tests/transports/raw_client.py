@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from OpenSSL import SSL
 
-from est_transports.tls import ServerContext, TlsEngine
+from est_transports.channel.tls import ServerContext, TlsEngine
 
 
 class RawClient:

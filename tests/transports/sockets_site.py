@@ -28,10 +28,10 @@ from est_core import (
     TlsVersion,
 )
 from est_transports import _clock
-from est_transports.http_service import ServiceConfig
+from est_transports.channel.tls import ClientTlsConfig, TlsEngine, client_context
+from est_transports.http.settings import ServiceConfig
 from est_transports.on_sockets import Server, TlsSocket
-from est_transports.tls import ClientTlsConfig, TlsEngine, client_context
-from est_transports.trust import TlsIdentity, TrustAnchors
+from est_transports.pki.trust import TlsIdentity, TrustAnchors
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, pki
 from tests.transports.fake_application import FakeApplication, Log, service, statuses, tls_context
 

@@ -28,12 +28,12 @@ from est_core import (
     TrustClass,
     default_policy,
 )
-from est_core.coapmap import Code
-from est_transports.application import answer, answer_async, ask, ask_async, told_apart
-from est_transports.coap_limits import CoapLimits
+from est_core.wires.coapmap import Code
+from est_transports.coap.limits import CoapLimits
+from est_transports.drive.application import answer, answer_async, ask, ask_async, told_apart
+from est_transports.on_sockets.coap_server import CoapServer as SocketsCoapServer
 from est_transports.on_trio import Client, Server
-from est_transports.sockets_coap import CoapServer as SocketsCoapServer
-from est_transports.trio_coap import CoapServer
+from est_transports.on_trio.coap_server import CoapServer
 from tests.pki import pki
 from tests.transports.async_application import AsyncFakeApplication, HalfAsync
 from tests.transports.coap_site import CRTS, SEN, a_coap_service, csr_of

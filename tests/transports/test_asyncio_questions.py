@@ -9,9 +9,9 @@ import pytest
 
 from est_core import Channel, Limits, TlsVersion
 from est_core.testing import FIXED_INSTANT
-from est_transports.asyncio_questions import Questions
-from est_transports.http_server import Conversation, Receive, Send
-from est_transports.service import Ask
+from est_transports.drive.records import Ask
+from est_transports.http.server import Conversation, Receive, Send
+from est_transports.on_asyncio.questions import Questions
 from tests.transports.async_application import AsyncFakeApplication
 from tests.transports.fake_application import CACERTS, service
 

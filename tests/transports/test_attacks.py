@@ -16,18 +16,20 @@ import pytest
 import trio
 
 from est_core import AuthenticateRequested, Decision, Limits, RemoteProtocolError
-from est_core.httpmap import RequestHead
-from est_transports import _clock, connection_places, credential_files
-from est_transports.config_reader import load_config
-from est_transports.founding import Founding, found
-from est_transports.h11_conn import ClientConnection, ProtocolFault, ServerConnection
-from est_transports.serving import load_service
-from est_transports.stores import IssuedRecord, StoreBusy, StoreError, sqlite_connections
-from est_transports.stores.passwords import PasswordChecks
-from est_transports.stores.sqlite import SqliteStore
-from est_transports.stores.sqlite_schema import open_database
-from est_transports.tls import FRUITLESS_BYTES, TlsError
-from est_transports.trust import CredentialFileError, load_pem_certificates
+from est_core.wires.httpmap import RequestHead
+from est_transports import _clock
+from est_transports.authority.stores import IssuedRecord, StoreBusy, StoreError, sqlite_connections
+from est_transports.authority.stores.passwords import PasswordChecks
+from est_transports.authority.stores.sqlite import SqliteStore
+from est_transports.authority.stores.sqlite_schema import open_database
+from est_transports.channel.tls import FRUITLESS_BYTES, TlsError
+from est_transports.fairness import connection_places
+from est_transports.http.server_wire import ClientConnection, ProtocolFault, ServerConnection
+from est_transports.pki import credential_files
+from est_transports.pki.trust import CredentialFileError, load_pem_certificates
+from est_transports.service.config.reader import load_config
+from est_transports.service.initialisation import Founding, found
+from est_transports.service.loading import load_service
 from tests.transports.ca_fakes import NOW, MemoryStore
 from tests.transports.fake_application import (
     CACERTS,

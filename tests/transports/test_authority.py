@@ -41,12 +41,12 @@ from est_core import (
 )
 from est_core.asn1.csrattrs import CsrAttr, CsrAttrs, ObjectId
 from est_core.asn1.template import KeyTypeWanted
-from est_transports.authority import Authority
-from est_transports.profiles import Profile
-from est_transports.serials import serial_text
-from est_transports.signers import LocalSigner, SignerError
-from est_transports.stores import IssuedRecord, StoreBusy, StoreError, UserRecord
-from est_transports.stores.passwords import PasswordBusy, PasswordChecks, hash_password
+from est_transports.authority.application import Authority
+from est_transports.authority.profiles import Profile
+from est_transports.authority.stores import IssuedRecord, StoreBusy, StoreError, UserRecord
+from est_transports.authority.stores.passwords import PasswordBusy, PasswordChecks, hash_password
+from est_transports.pki.serials import serial_text
+from est_transports.pki.signers import LocalSigner, SignerError
 from tests.transports.ca_fakes import (
     NOW,
     MemoryStore,

@@ -32,10 +32,10 @@ from est_core import (
     TrustDecisionRequested,
 )
 from est_transports import _clock, on_sockets, on_trio
-from est_transports.errand import ClientConfig, Connect, Errand
-from est_transports.http_client import HttpLink
-from est_transports.tls import TlsEngine, TlsError
-from est_transports.trust import TrustAnchors, by_fingerprint, load_pem_certificates
+from est_transports.channel.tls import TlsEngine, TlsError
+from est_transports.drive.client import ClientConfig, Connect, Errand
+from est_transports.http.client import HttpLink
+from est_transports.pki.trust import TrustAnchors, by_fingerprint, load_pem_certificates
 from tests.core.golden import GOLDEN
 from tests.pki import pki
 from tests.transports.fake_application import PASSWORD, USER, identity_of, tls_context

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
 from est_core.channel import Channel, TlsVersion, TrustClass
-from est_transports.tls import TlsError
-from est_transports.trust import TrustAnchors
-from est_transports.verification import MAX_CHAIN_DEPTH
+from est_transports.channel.tls import TlsError
+from est_transports.pki.trust import TrustAnchors
+from est_transports.pki.verification import MAX_CHAIN_DEPTH
 from tests.pki import (
     CLIENT_AUTH,
     CMC_RA,

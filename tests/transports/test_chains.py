@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from est_transports.chains import (
+from est_transports.pki.chains import (
     certifier_flaw,
     chain_problem,
     is_ca,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import Fault, RemoteProtocolError
-from est_transports.chunks import LINE_BYTES, TRAILER_BYTES, TRAILER_FIELDS, ChunkDecoder
+from est_transports.http.chunks import LINE_BYTES, TRAILER_BYTES, TRAILER_FIELDS, ChunkDecoder
 from tests.damage import damaged
 from tests.reached import reached, reaches
 

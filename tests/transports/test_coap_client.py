@@ -39,18 +39,18 @@ from est_core import (
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import CertRequestInfo
 from est_core.channel import TlsVersion
-from est_core.coapmap import Code, RequestHead, ResponseHead
 from est_core.events import ConnectRequested
-from est_transports.coap_client import REUSE_S, CoapLink
-from est_transports.coap_client_conn import ClientConnection
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_server_conn import RequestReceived, ServerConnection
-from est_transports.dtls_records import is_dtls
-from est_transports.errand import ClientConfig, ClientTimeouts, Connect, Errand
-from est_transports.signers import LocalSigner
-from est_transports.tls_context import ClientTlsConfig
-from est_transports.tls_errors import CLOSED, TlsError
-from est_transports.trust import TrustAnchors
+from est_core.wires.coapmap import Code, RequestHead, ResponseHead
+from est_transports.channel.dtls_records import is_dtls
+from est_transports.channel.errors import CLOSED, TlsError
+from est_transports.channel.tls_context import ClientTlsConfig
+from est_transports.coap.client import REUSE_S, CoapLink
+from est_transports.coap.client_wire import ClientConnection
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.server_wire import RequestReceived, ServerConnection
+from est_transports.drive.client import ClientConfig, ClientTimeouts, Connect, Errand
+from est_transports.pki.signers import LocalSigner
+from est_transports.pki.trust import TrustAnchors
 from tests.pki import CMC_RA, SERVER_AUTH, Entity, Subject, pki
 from tests.reached import reached, reaches
 from tests.transports.coap_network import Weather

@@ -10,11 +10,11 @@ from typing import Any, Final
 import pytest
 
 from est_core import LocalProtocolError
-from est_core.coapmap import Code, RequestHead
-from est_transports.coap_client_blocks import Download
-from est_transports.coap_client_conn import ClientConnection, RequestFailed, ResponseReceived
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_messages import Block, Kind, Message, Options, encode
+from est_core.wires.coapmap import Code, RequestHead
+from est_transports.coap.client_blocks import Download
+from est_transports.coap.client_wire import ClientConnection, RequestFailed, ResponseReceived
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.messages import Block, Kind, Message, Options, encode
 from tests.transports.coap_words import (
     CACERTS,
     CHANGED,

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from est_core.coapmap import Code
-from est_transports.coap_client_conn import ClientConnection
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_messages import Block, Kind, Message, Options, encode
-from est_transports.coap_server_conn import RequestAbandoned, RequestReceived, ServerConnection
+from est_core.wires.coapmap import Code
+from est_transports.coap.client_wire import ClientConnection
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.messages import Block, Kind, Message, Options, encode
+from est_transports.coap.server_wire import RequestAbandoned, RequestReceived, ServerConnection
 from tests.damage import times
 from tests.reached import reached, reaches
 from tests.transports.coap_words import (

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from est_core.coapmap import Code, RequestHead
-from est_transports.coap_client_conn import ClientConnection, RequestFailed, ResponseReceived
-from est_transports.coap_limits import BLOCK_SIZES, CoapLimits
-from est_transports.coap_server_conn import RequestReceived, ServerConnection
+from est_core.wires.coapmap import Code, RequestHead
+from est_transports.coap.client_wire import ClientConnection, RequestFailed, ResponseReceived
+from est_transports.coap.limits import BLOCK_SIZES, CoapLimits
+from est_transports.coap.server_wire import RequestReceived, ServerConnection
 from tests.reached import reached, reaches
 from tests.transports.coap_network import CALM, Network, Weather
 from tests.transports.coap_words import CHANGED, ENROLL, LIMITS

@@ -9,10 +9,10 @@ from typing import Any, Final
 import pytest
 
 from est_core import LocalProtocolError
-from est_core.coapmap import Code, RequestHead, ResponseHead
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_messages import Block, Kind, Message
-from est_transports.coap_server_conn import (
+from est_core.wires.coapmap import Code, RequestHead, ResponseHead
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.messages import Block, Kind, Message
+from est_transports.coap.server_wire import (
     CheckHead,
     RequestAbandoned,
     RequestReceived,

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import LocalProtocolError, RemoteProtocolError
-from est_core.coapmap import Code
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_messages import (
+from est_core.wires.coapmap import Code
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.messages import (
     OPTIONS,
     Block,
     Kind,

@@ -23,11 +23,11 @@ from est_core import (
 from est_core.asn1.cms import write_certs_only
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import parse_cert_request
-from est_core.coapmap import CoapPaths, Code, RequestHead, ResponseHead
-from est_transports.coap_client_conn import ResponseReceived
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_places import CoapPlaces
-from est_transports.coap_server_conn import RequestReceived
+from est_core.wires.coapmap import CoapPaths, Code, RequestHead, ResponseHead
+from est_transports.coap.client_wire import ResponseReceived
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.places import CoapPlaces
+from est_transports.coap.server_wire import RequestReceived
 from tests.pki import pki
 from tests.transports.coap_world import Device, OddServer, World
 from tests.transports.fake_application import (

@@ -18,12 +18,12 @@ from est_core import (
     default_policy,
 )
 from est_core.channel import Channel, TlsVersion, TrustClass
-from est_core.coapmap import Code, RequestHead, ResponseHead
 from est_core.testing import FIXED_INSTANT
-from est_transports.coap_questions import QUESTIONS_MAX, QUESTIONS_PER_HOST, OpenQuestions
-from est_transports.coap_records import TARGET_CHARS, UNVERIFIED, head_record, refusal_record
-from est_transports.coap_server_conn import RequestRefused
-from est_transports.service import Wire
+from est_core.wires.coapmap import Code, RequestHead, ResponseHead
+from est_transports.coap.questions import QUESTIONS_MAX, QUESTIONS_PER_HOST, OpenQuestions
+from est_transports.coap.records import TARGET_CHARS, UNVERIFIED, head_record, refusal_record
+from est_transports.coap.server_wire import RequestRefused
+from est_transports.drive.records import Wire
 from tests.pki import pki
 from tests.transports.coap_site import a_coap_service
 from tests.transports.fake_application import FakeApplication

@@ -7,10 +7,10 @@ from typing import Final
 
 import pytest
 
-from est_core.coapmap import Code
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_messages import Kind, Message, Options
-from est_transports.coap_reliability import (
+from est_core.wires.coapmap import Code
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.messages import Kind, Message, Options
+from est_transports.coap.reliability import (
     Acknowledged,
     Answered,
     Arrived,

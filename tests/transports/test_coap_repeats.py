@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_core.coapmap import Code, RequestHead, ResponseHead
-from est_transports.coap_client_conn import ClientConnection, ResponseReceived
-from est_transports.coap_messages import Block, Kind, Message
-from est_transports.coap_server_conn import ServerConnection
+from est_core.wires.coapmap import Code, RequestHead, ResponseHead
+from est_transports.coap.client_wire import ClientConnection, ResponseReceived
+from est_transports.coap.messages import Block, Kind, Message
+from est_transports.coap.server_wire import ServerConnection
 from tests.transports.coap_words import (
     CHANGED,
     CONTENT,

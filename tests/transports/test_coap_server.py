@@ -33,24 +33,24 @@ from est_core import (
     ResponseReady,
     ServerPolicy,
     ServerSession,
-    coapmap,
     default_policy,
 )
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_core.channel import Channel, TlsVersion, TrustClass
-from est_core.coapmap import Code, RequestHead
 from est_core.testing import FIXED_INSTANT
-from est_transports.coap_client_conn import ClientConnection, RequestFailed, ResponseReceived
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_messages import Block, Kind
-from est_transports.coap_questions import QUESTIONS_MAX, QUESTIONS_PER_HOST
-from est_transports.coap_server import CoapEndpoint, consult_for
-from est_transports.coap_server_conn import RequestReceived, ServerConnection
-from est_transports.coap_service import CoapService
-from est_transports.dtls import DtlsEngine
-from est_transports.dtls_limits import DtlsLimits
-from est_transports.dtls_mux import Address
-from est_transports.service import Wire, consult
+from est_core.wires import coapmap
+from est_core.wires.coapmap import Code, RequestHead
+from est_transports.channel.dtls import DtlsEngine
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.channel.dtls_mux import Address
+from est_transports.coap.client_wire import ClientConnection, RequestFailed, ResponseReceived
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.messages import Block, Kind
+from est_transports.coap.questions import QUESTIONS_MAX, QUESTIONS_PER_HOST
+from est_transports.coap.server import CoapEndpoint, consult_for
+from est_transports.coap.server_wire import RequestReceived, ServerConnection
+from est_transports.coap.settings import CoapService
+from est_transports.drive.records import Wire, consult
 from tests.damage import damaged
 from tests.pki import CLIENT_AUTH, CMC_RA, Subject, pki
 from tests.reached import reached, reaches

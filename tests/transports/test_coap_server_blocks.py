@@ -9,11 +9,11 @@ from typing import Final
 import pytest
 
 from est_core import LocalProtocolError
-from est_core.coapmap import Code, RequestHead
-from est_transports.coap_blocks import Refusal, Transfer
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_messages import Block, Kind, Message, Options
-from est_transports.coap_server_blocks import Answer, KeptAnswers, LastBlock, Uploads, Whole
+from est_core.wires.coapmap import Code, RequestHead
+from est_transports.coap.blocks import Refusal, Transfer
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.messages import Block, Kind, Message, Options
+from est_transports.coap.server_blocks import Answer, KeptAnswers, LastBlock, Uploads, Whole
 from tests.transports.coap_words import CHANGED, CRTS, ENROLL, LIMITS, SEN
 
 BODY: Final = hashlib.shake_128(b"body").digest(250)

@@ -32,11 +32,12 @@ from est_core import (
     RetryLater,
 )
 from est_core.asn1.pkcs10 import CertRequestInfo
-from est_transports import on_sockets, on_trio, trio_coap
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_service import CoapService
-from est_transports.errand import ClientConfig, ClientTimeouts
-from est_transports.signers import LocalSigner
+from est_transports import on_sockets, on_trio
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.settings import CoapService
+from est_transports.drive.client import ClientConfig, ClientTimeouts
+from est_transports.on_trio import coap_server as trio_coap
+from est_transports.pki.signers import LocalSigner
 from tests.pki import SERVER_AUTH, Subject, pki
 from tests.transports.coap_site import a_coap_service
 from tests.transports.coap_udp import Gate, slow_to_enrol

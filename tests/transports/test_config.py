@@ -21,8 +21,12 @@ from est_core import (
     Operation,
     TlsVersion,
 )
-from est_transports.coap_limits import CoapLimits
-from est_transports.config import (
+from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
+from est_transports.channel.dtls_context import MAX_MTU_BYTES, MIN_MTU_BYTES
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.coap.limits import CoapLimits
+from est_transports.service.config.reader import load_config
+from est_transports.service.config.settings import (
     MAX_WORKERS,
     AuthConfig,
     CAConfig,
@@ -35,12 +39,8 @@ from est_transports.config import (
     is_enrollment,
     parse_listen,
 )
-from est_transports.config_reader import load_config
-from est_transports.config_text import CONFIG_TEXT
-from est_transports.dtls_context import MAX_MTU_BYTES, MIN_MTU_BYTES
-from est_transports.dtls_limits import DtlsLimits
-from est_transports.profiles import KeyKind, KeyUse, Profile, SanKind
-from est_transports.toml_tables import MAX_FILE_BYTES, ConfigError, read_toml
+from est_transports.service.config.text import CONFIG_TEXT
+from est_transports.service.config.toml_tables import MAX_FILE_BYTES, ConfigError, read_toml
 from tests.damage import damaged
 from tests.reached import reaches, refusals
 

@@ -19,30 +19,22 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from est_core import (
-    Decision,
-    EstUri,
-    Limits,
-    Request,
-    Response,
-    ServerQuestion,
-    coapmap,
-    httpmap,
-)
+from est_core import Decision, EstUri, Limits, Request, Response, ServerQuestion
 from est_core.testing import (
     TransportCheck,
     TransportService,
     transport_checks,
 )
-from est_transports import trio_coap
+from est_core.wires import coapmap, httpmap
 from est_transports._clock import instant
-from est_transports.h11_conn import ClientConnection, ResponseReceived
-from est_transports.http_service import ServiceConfig
+from est_transports.channel.tls import TlsError
+from est_transports.http.server_wire import ClientConnection, ResponseReceived
+from est_transports.http.settings import ServiceConfig
 from est_transports.on_asyncio import CoapServer as AsyncioCoapServer
 from est_transports.on_asyncio import Server as AsyncioServer
 from est_transports.on_sockets import CoapServer, Server, serve_ssl_connection
 from est_transports.on_trio import Server as TrioServer
-from est_transports.tls import TlsError
+from est_transports.on_trio import coap_server as trio_coap
 from tests.pki import pki
 from tests.transports.coap_site import a_coap_service
 from tests.transports.coap_udp import UdpDevice, a_udp_socket

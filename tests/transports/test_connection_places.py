@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 )
 
 from est_core import LocalProtocolError
-from est_transports.connection_places import (
+from est_transports.fairness.connection_places import (
     GIVE_WAY_OTHERS_S,
     GIVE_WAY_S,
     HANDSHAKE_GRACE_S,

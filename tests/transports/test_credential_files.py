@@ -24,8 +24,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from est_core.asn1.cms import write_bag
-from est_transports import credential_files
-from est_transports.credential_files import (
+from est_transports.pki import credential_files
+from est_transports.pki.credential_files import (
     MAX_BLOCKS,
     CredentialFileError,
     load_pem_certificates,
@@ -33,7 +33,7 @@ from est_transports.credential_files import (
     load_pem_private_key,
     load_request,
 )
-from est_transports.trust import load_identity
+from est_transports.pki.trust import load_identity
 from tests.core.asn1.build import GOST_KEY, certificate, p256, request, signed, subject_with
 from tests.pki import pki
 from tests.reached import reaches, refusals

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from est_core import Instant
 from est_core.testing import FIXED_INSTANT
-from est_transports.datagram_turns import (
+from est_transports.channel.datagram_turns import (
     KERNEL_BYTES,
     OVER_S,
     READ_AGAIN_S,
@@ -24,8 +24,8 @@ from est_transports.datagram_turns import (
     DatagramTurns,
     widen,
 )
-from est_transports.dtls_limits import DtlsLimits
-from est_transports.dtls_mux import Address
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.channel.dtls_mux import Address
 from tests.reached import reached, reaches
 
 FLOOD: Address = ("203.0.113.66", 666)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from est_transports.der_walk import (
+from est_transports.pki.der_walk import (
     SEQUENCE,
     content_untrusted,
     dotted_untrusted,

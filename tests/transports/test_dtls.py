@@ -13,8 +13,8 @@ from OpenSSL import SSL
 
 from est_core import LocalProtocolError
 from est_core.channel import BindingKind, TlsVersion, TrustClass
-from est_transports import _openssl, dtls, peer_certificates
-from est_transports.dtls import (
+from est_transports.channel import _openssl, dtls, peer_certificates
+from est_transports.channel.dtls import (
     FRUITLESS_ANSWERS,
     HANDSHAKE_BYTES,
     UNREAD_DATAGRAMS,
@@ -25,10 +25,10 @@ from est_transports.dtls import (
     dtls_client_context,
     dtls_server_context,
 )
-from est_transports.dtls_context import DTLS_CIPHERS
-from est_transports.tls import TlsEngine
-from est_transports.tls_context import ClientTlsConfig
-from est_transports.trust import TrustAnchors
+from est_transports.channel.dtls_context import DTLS_CIPHERS
+from est_transports.channel.tls import TlsEngine
+from est_transports.channel.tls_context import ClientTlsConfig
+from est_transports.pki.trust import TrustAnchors
 from tests.damage import damaged
 from tests.pki import (
     CMC_RA,

@@ -10,18 +10,18 @@ import pytest
 from OpenSSL import SSL
 
 from est_core import LocalProtocolError
-from est_transports import _openssl
-from est_transports.dtls import (
+from est_transports.channel import _openssl
+from est_transports.channel.dtls import (
     DtlsClientContext,
     DtlsEngine,
     DtlsServerConfig,
     TlsError,
     dtls_client_context,
 )
-from est_transports.dtls_context import MAX_MTU_BYTES, MIN_MTU_BYTES
-from est_transports.dtls_limits import DtlsLimits
-from est_transports.tls_context import ClientTlsConfig
-from est_transports.trust import TrustAnchors
+from est_transports.channel.dtls_context import MAX_MTU_BYTES, MIN_MTU_BYTES
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.channel.tls_context import ClientTlsConfig
+from est_transports.pki.trust import TrustAnchors
 from tests.pki import Entity, pki
 from tests.transports.client_hello import client_hello
 from tests.transports.dtls_pair import a_dtls_client, a_dtls_server, dtls_connected, dtls_pair

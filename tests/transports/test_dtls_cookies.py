@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import Entropy, LocalProtocolError
-from est_transports.dtls import DtlsEngine
-from est_transports.dtls_cookies import COOKIE_BYTES, Cookies
-from est_transports.dtls_limits import DtlsLimits
-from est_transports.dtls_records import (
+from est_transports.channel.dtls import DtlsEngine
+from est_transports.channel.dtls_cookies import COOKIE_BYTES, Cookies
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.channel.dtls_records import (
     RECORD_BYTES,
     client_random,
     datagrams,

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
-from est_transports.dtls import DtlsEngine, TlsError
+from est_transports.channel.dtls import DtlsEngine, TlsError
 from tests.pki import pki
 from tests.transports.client_hello import client_hello
 from tests.transports.dtls_pair import a_dtls_client, a_dtls_server, dtls_connected, dtls_pair

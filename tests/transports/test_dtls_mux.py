@@ -16,9 +16,9 @@ from OpenSSL import SSL
 
 from est_core import LocalProtocolError
 from est_core.channel import TrustClass
-from est_transports.dtls import DtlsEngine, TlsError
-from est_transports.dtls_limits import DtlsLimits
-from est_transports.dtls_mux import (
+from est_transports.channel.dtls import DtlsEngine, TlsError
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.channel.dtls_mux import (
     Address,
     Count,
     DtlsEvent,
@@ -28,8 +28,8 @@ from est_transports.dtls_mux import (
     HandshakeFailed,
     Received,
 )
-from est_transports.dtls_records import renumbered, sequence_number
-from est_transports.trust import TrustAnchors
+from est_transports.channel.dtls_records import renumbered, sequence_number
+from est_transports.pki.trust import TrustAnchors
 from tests.pki import pki
 from tests.reached import reached, reaches
 from tests.transports.dtls_pair import DtlsNetwork, a_dtls_client, a_dtls_server, counting_entropy

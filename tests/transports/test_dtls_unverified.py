@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from est_core.coapmap import Code
-from est_transports.coap_questions import QUESTIONS_MAX, QUESTIONS_PER_HOST
-from est_transports.dtls_limits import DtlsLimits
-from est_transports.dtls_mux import NO_ROOM, Established, HandshakeFailed
-from est_transports.dtls_unverified import UnverifiedShare
+from est_core.wires.coapmap import Code
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.channel.dtls_mux import NO_ROOM, Established, HandshakeFailed
+from est_transports.channel.dtls_unverified import UnverifiedShare
+from est_transports.coap.questions import QUESTIONS_MAX, QUESTIONS_PER_HOST
 from tests.pki import pki
 from tests.transports.coap_site import CORE, CRTS, SEN, Client, Site, csr_of
 from tests.transports.dtls_pair import DtlsNetwork, a_dtls_client

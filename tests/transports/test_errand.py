@@ -34,7 +34,8 @@ from est_core import (
 )
 from est_core.asn1.cms import write_certs_only
 from est_core.testing import FIXED_INSTANT
-from est_transports.errand import (
+from est_transports.channel.errors import TlsError
+from est_transports.drive.client import (
     ClientStep,
     ClientTimeouts,
     Connect,
@@ -44,9 +45,8 @@ from est_transports.errand import (
     Write,
     connect_failure,
 )
-from est_transports.signers import LocalSigner
-from est_transports.tls_errors import TlsError
-from est_transports.trust import TrustAnchors
+from est_transports.pki.signers import LocalSigner
+from est_transports.pki.trust import TrustAnchors
 from tests.core.cast import info
 from tests.core.client_cast import URI, ok, own_certificate_bag, own_key, reached, session
 from tests.pki import pki

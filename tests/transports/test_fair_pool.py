@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from est_transports.fair_pool import FairPool
+from est_transports.fairness.fair_pool import FairPool
 
 FLOOD, HOME = "203.0.113.66:1", "192.0.2.1:1"
 PATIENCE_S = 30.0

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import LocalProtocolError
-from est_transports.fair_queue import FairQueue
+from est_transports.fairness.fair_queue import FairQueue
 from tests.reached import reached, reaches
 
 Item = tuple[str, str, int]

@@ -12,9 +12,12 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from est_core import LocalProtocolError
-from est_transports import _clock, issuers
-from est_transports.config_reader import CONFIG_FILE
-from est_transports.founding import (
+from est_transports import _clock
+from est_transports.authority import issuers
+from est_transports.authority.issuers import Issuer, given_issuer
+from est_transports.pki.signers import SigningKey
+from est_transports.service.config.reader import CONFIG_FILE
+from est_transports.service.initialisation import (
     CA_CERTIFICATE,
     CA_KEY,
     ISSUING_CERTIFICATES,
@@ -28,8 +31,6 @@ from est_transports.founding import (
     OccupiedError,
     found,
 )
-from est_transports.issuers import Issuer, given_issuer
-from est_transports.signers import SigningKey
 from tests.pki import Authority, Subject, new_key, pki
 
 FILE = Path("password")

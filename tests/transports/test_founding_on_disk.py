@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from est_transports import _clock
-from est_transports.config_reader import CONFIG_FILE
-from est_transports.founding import (
+from est_transports.authority.stores.sqlite import SqliteStore
+from est_transports.service.config.reader import CONFIG_FILE
+from est_transports.service.initialisation import (
     CA_KEY,
     ROOT_KEY,
     SERVER_KEY,
@@ -18,7 +19,6 @@ from est_transports.founding import (
     Founding,
     found,
 )
-from est_transports.stores.sqlite import SqliteStore
 from tests.recorded_os import RecordedOs, record_os
 
 SECRET = {CA_KEY, ROOT_KEY, SERVER_KEY, STORE, CONFIG_FILE}

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import Fault, Limits, LocalProtocolError, RemoteProtocolError
-from est_core.httpmap import RequestHead, ResponseHead
 from est_core.testing import FIXED_INSTANT
-from est_transports.h11_conn import (
+from est_core.wires.httpmap import RequestHead, ResponseHead
+from est_transports.http.server_wire import (
     DRAIN_EXTRA_BYTES,
     BodyDropped,
     BodyReceived,

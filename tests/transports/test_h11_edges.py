@@ -8,7 +8,8 @@ import pytest
 
 from est_core import Fault, LocalProtocolError, RemoteProtocolError
 from est_core.testing import FIXED_INSTANT
-from est_transports.h11_conn import (
+from est_transports.http.messages import HeadReader, Inbox, connection_tokens, parse_request_head
+from est_transports.http.server_wire import (
     BodyReceived,
     ClientConnection,
     ConnectionEnded,
@@ -17,7 +18,6 @@ from est_transports.h11_conn import (
     ResponseReceived,
     ServerConnection,
 )
-from est_transports.h11_messages import HeadReader, Inbox, connection_tokens, parse_request_head
 from tests.transports.test_h11_conn import (
     ASK,
     GET,

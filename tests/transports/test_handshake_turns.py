@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_transports.handshake_turns import FIRST_STEP_EVERY, Handshakes, HandshakeTurns
+from est_transports.fairness.handshake_turns import FIRST_STEP_EVERY, Handshakes, HandshakeTurns
 from tests.reached import reached, reaches
 
 FLOOD, HOME = "203.0.113.66", "192.0.2.1"

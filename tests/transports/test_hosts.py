@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from est_core import LocalProtocolError
-from est_transports.founding import Founding
-from est_transports.hosts import host_name
+from est_transports.pki.hosts import host_name
+from est_transports.service.initialisation import Founding
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,11 @@ from est_core import (
     TlsVersion,
 )
 from est_core.testing import FIXED_INSTANT
-from est_transports.errand import Connect, Lost
-from est_transports.http_client import HttpLink
-from est_transports.tls_context import ClientTlsConfig
-from est_transports.tls_errors import CLOSED, TRUNCATED, TlsError
-from est_transports.trust import TrustAnchors
+from est_transports.channel.errors import CLOSED, TRUNCATED, TlsError
+from est_transports.channel.tls_context import ClientTlsConfig
+from est_transports.drive.client import Connect, Lost
+from est_transports.http.client import HttpLink
+from est_transports.pki.trust import TrustAnchors
 from tests.core.cast import BINDING, EXPORTER
 from tests.core.client_cast import reached
 from tests.pki import pki

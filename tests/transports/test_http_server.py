@@ -33,9 +33,9 @@ from est_core import (
 )
 from est_core.checks.pop import linking_text
 from est_core.testing import FIXED_INSTANT
-from est_transports.http_server import LINGER_BYTES, Close, Conversation, Receive, Send
-from est_transports.http_service import ServiceConfig, Timeouts
-from est_transports.service import Ask, Finished, Record, consult, notify
+from est_transports.drive.records import Ask, Finished, Record, consult, notify
+from est_transports.http.server import LINGER_BYTES, Close, Conversation, Receive, Send
+from est_transports.http.settings import ServiceConfig, Timeouts
 from tests.core.cast import BINDING, EXPORTER, csr_der
 from tests.pki import pki
 from tests.reached import reached, reaches

@@ -18,16 +18,16 @@ from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from est_core import CertRequest, LocalProtocolError
-from est_transports.issuer_limits import IssuerLimits
-from est_transports.profiles import CertificatePlan, PlannedExtension, Profile, SanKind
-from est_transports.refca import (
+from est_transports.authority.ca import (
     CAUnavailable,
     Enrolment,
     ReferenceCA,
     Refused,
     new_tls_identity,
 )
-from est_transports.signers import LocalSigner
+from est_transports.authority.issuer_limits import IssuerLimits
+from est_transports.authority.profiles import CertificatePlan, PlannedExtension, Profile, SanKind
+from est_transports.pki.signers import LocalSigner
 from tests.conftest import PeerFinder
 from tests.programs import run
 from tests.transports.ca_fakes import (

@@ -20,10 +20,17 @@ from est_core import (
     TlsVersion,
 )
 from est_core.asn1.pkcs10 import CertRequest
-from est_transports import _clock, issuers
-from est_transports.chains import chain_problem
-from est_transports.config_reader import CONFIG_FILE, load_config
-from est_transports.founding import (
+from est_transports import _clock
+from est_transports.authority import issuers
+from est_transports.authority.ca import Enrolment, new_intermediate
+from est_transports.authority.issuers import CA_KEYS, IssuerError, given_issuer, make_issuer
+from est_transports.authority.stores.passwords import PasswordChecks
+from est_transports.pki.chains import chain_problem
+from est_transports.pki.signers import LocalSigner, SigningKey
+from est_transports.pki.trust import load_pem_certificates
+from est_transports.pki.verification import MAX_CHAIN_DEPTH
+from est_transports.service.config.reader import CONFIG_FILE, load_config
+from est_transports.service.initialisation import (
     CA_CERTIFICATE,
     CA_KEY,
     ISSUING_CERTIFICATES,
@@ -34,13 +41,7 @@ from est_transports.founding import (
     FoundingError,
     found,
 )
-from est_transports.issuers import CA_KEYS, IssuerError, given_issuer, make_issuer
-from est_transports.refca import Enrolment, new_intermediate
-from est_transports.serving import Service, load_service
-from est_transports.signers import LocalSigner, SigningKey
-from est_transports.stores.passwords import PasswordChecks
-from est_transports.trust import load_pem_certificates
-from est_transports.verification import MAX_CHAIN_DEPTH
+from est_transports.service.loading import Service, load_service
 from tests.odd_certificates import UNKNOWN_KEYS, rebuilt
 from tests.pki import (
     YESTERDAY,

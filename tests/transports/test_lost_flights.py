@@ -13,7 +13,7 @@ import pytest
 
 from est_core import CACertsReceived, ClientExchange
 from est_transports import on_asyncio
-from est_transports.errand import ClientConfig
+from est_transports.drive.client import ClientConfig
 from tests.transports.test_coap_transports import (
     WAIT_S,
     Est,

@@ -13,17 +13,17 @@ import trio
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from est_core import LocalProtocolError, default_policy
-from est_transports.config import CAConfig, ListenAddress, TlsConfig, parse_listen
-from est_transports.errand import ClientConfig, ClientTimeouts
-from est_transports.http_service import ServiceConfig
+from est_transports.authority.stores.passwords import PasswordChecks
+from est_transports.authority.stores.sqlite import SqliteStore
+from est_transports.channel.tls import ServerTlsConfig
+from est_transports.drive.client import ClientConfig, ClientTimeouts
+from est_transports.http.settings import ServiceConfig
 from est_transports.on_sockets import Client, CoapServer, Server
 from est_transports.on_trio import CoapServer as TrioCoapServer
 from est_transports.on_trio import Server as TrioServer
-from est_transports.signers import LocalSigner
-from est_transports.stores.passwords import PasswordChecks
-from est_transports.stores.sqlite import SqliteStore
-from est_transports.tls import ServerTlsConfig
-from est_transports.trust import TlsIdentity, TrustAnchors, load_identity, load_pem_certificates
+from est_transports.pki.signers import LocalSigner
+from est_transports.pki.trust import TlsIdentity, TrustAnchors, load_identity, load_pem_certificates
+from est_transports.service.config.settings import CAConfig, ListenAddress, TlsConfig, parse_listen
 from tests.pki import pki
 from tests.transports.coap_site import a_coap_service
 from tests.transports.fake_application import FakeApplication, identity_of, service, tls_context

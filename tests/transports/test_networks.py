@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_transports.networks import network_of_host, network_of_peer
+from est_transports.fairness.networks import network_of_host, network_of_peer
 
 
 @pytest.mark.parametrize(

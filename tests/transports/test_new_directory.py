@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from est_core import LocalProtocolError
-from est_transports.new_directory import (
+from est_transports.service.new_directory import (
     DirectoryError,
     check_movable,
     is_empty,

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from est_core import Channel, ClientIdentity, Label, Operation, TlsVersion
 from est_core.channel import TrustClass
-from est_transports.names import SHORT_NAMES, name_text
-from est_transports.observe import (
+from est_transports.drive.observe import (
     FIELDS,
     JsonFormatter,
     TextFormatter,
@@ -25,8 +24,9 @@ from est_transports.observe import (
     log_request,
     request_fields,
 )
-from est_transports.serials import printed_serial
-from est_transports.service import Record
+from est_transports.drive.records import Record
+from est_transports.pki.names import SHORT_NAMES, name_text
+from est_transports.pki.serials import printed_serial
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, pki
 from tests.reached import reached, reaches
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import Limits
 from est_core.asn1.pkcs10 import parse_cert_request
-from est_transports.refca import Enrolment, Refused
+from est_transports.authority.ca import Enrolment, Refused
 from tests.core.asn1.build import signed, subject_with
 from tests.core.asn1.test_request_parts import NOT_NEEDED, TWINS
 from tests.transports.ca_fakes import NOW, make_ca

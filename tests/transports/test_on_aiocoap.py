@@ -45,11 +45,11 @@ from est_core import (
     default_policy,
 )
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
-from est_core.coapmap import Code
 from est_core.testing import FIXED_INSTANT
-from est_transports.coap_messages import Block, Kind
+from est_core.wires.coapmap import Code
+from est_transports.coap.messages import Block, Kind
+from est_transports.drive.records import Wire
 from est_transports.on_aiocoap import ChannelOf, EstResource
-from est_transports.service import Wire
 from tests.damage import damaged
 from tests.pki import Entity, pki
 from tests.reached import reached, reaches

@@ -30,13 +30,13 @@ from est_core import (
     TlsVersion,
 )
 from est_transports import _clock
-from est_transports.asyncio_tls import TlsStream
-from est_transports.errand import ClientTimeouts
-from est_transports.http_service import Timeouts
+from est_transports.channel.tls import ClientTlsConfig, TlsEngine, client_context
+from est_transports.drive.client import ClientTimeouts
+from est_transports.http.settings import Timeouts
 from est_transports.on_asyncio import Client, CoapServer, Server
+from est_transports.on_asyncio.tls import TlsStream
 from est_transports.on_sockets import CoapServer as SocketsCoapServer
-from est_transports.tls import ClientTlsConfig, TlsEngine, client_context
-from est_transports.trust import TrustAnchors
+from est_transports.pki.trust import TrustAnchors
 from tests.pki import pki
 from tests.transports.async_application import AsyncFakeApplication, HalfAsync
 from tests.transports.coap_site import a_coap_service

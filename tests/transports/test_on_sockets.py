@@ -31,12 +31,12 @@ from est_core import (
 )
 from est_core.asn1.pkcs10 import CertRequestInfo
 from est_transports import _clock
-from est_transports.errand import ClientTimeouts
-from est_transports.http_service import ServiceConfig
+from est_transports.channel.tls import ClientTlsConfig, TlsEngine, client_context
+from est_transports.drive.client import ClientTimeouts
+from est_transports.http.settings import ServiceConfig
 from est_transports.on_sockets import Client, TlsSocket, serve_connection
-from est_transports.signers import LocalSigner
-from est_transports.tls import ClientTlsConfig, TlsEngine, client_context
-from est_transports.trust import TrustAnchors
+from est_transports.pki.signers import LocalSigner
+from est_transports.pki.trust import TrustAnchors
 from tests.pki import pki
 from tests.transports.coap_site import csr_of
 from tests.transports.fake_application import (

@@ -28,12 +28,12 @@ from est_core import (
     RetryLater,
     TlsVersion,
 )
-from est_transports.errand import ClientTimeouts
-from est_transports.http_service import Timeouts
+from est_transports.channel.tls import ClientTlsConfig, TlsEngine, client_context
+from est_transports.drive.client import ClientTimeouts
+from est_transports.http.settings import Timeouts
 from est_transports.on_trio import Client, Server
-from est_transports.tls import ClientTlsConfig, TlsEngine, client_context
-from est_transports.trio_tls import TlsBrokenError, TlsStream
-from est_transports.trust import TrustAnchors
+from est_transports.on_trio.tls import TlsBrokenError, TlsStream
+from est_transports.pki.trust import TrustAnchors
 from tests.pki import pki
 from tests.transports.coap_udp import Gate
 from tests.transports.fake_application import (

@@ -13,13 +13,13 @@ from typing import Final
 import pytest
 
 from est_core import Instant
-from est_transports.stores import passwords
-from est_transports.stores.passwords import (
+from est_transports.authority.stores import passwords
+from est_transports.authority.stores.passwords import (
     CHECKS_NICE,
     PasswordBusy,
     PasswordChecks,
 )
-from est_transports.trio_server import AUTHENTICATION_THREADS
+from est_transports.on_trio.server import AUTHENTICATION_THREADS
 from tests.transports.ca_fakes import NOW
 from tests.transports.test_passwords import cheap_record
 

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from est_core import LocalProtocolError
-from est_transports.stores.passwords import (
+from est_transports.authority.stores.passwords import (
     PasswordBusy,
     PasswordChecks,
     hash_password,

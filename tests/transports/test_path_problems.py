@@ -10,8 +10,8 @@ from cryptography import x509
 from est_core import RemoteProtocolError
 from est_core.channel import Channel, TlsVersion, TrustClass
 from est_core.checks.identity import check_server
-from est_transports.tls import TlsError
-from est_transports.trust import TrustAnchors
+from est_transports.channel.tls import TlsError
+from est_transports.pki.trust import TrustAnchors
 from tests.pki import (
     ANY_USAGE,
     CLIENT_AUTH,

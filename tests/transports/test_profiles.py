@@ -26,13 +26,13 @@ from est_core import LocalProtocolError
 from est_core.asn1.attributes import Attribute, Extension, extension_request
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import CertRequest
-from est_transports.profile_names import (
+from est_transports.authority.profile_names import (
     ReservedNames,
     check_alt_names,
     check_subject,
     shown,
 )
-from est_transports.profiles import (
+from est_transports.authority.profiles import (
     CertificatePlan,
     KeyKind,
     KeyUse,
@@ -41,7 +41,7 @@ from est_transports.profiles import (
     SanKind,
     certify,
 )
-from est_transports.signers import SigningKey
+from est_transports.pki.signers import SigningKey
 from tests.damage import damaged_text
 from tests.reached import reached, reaches
 from tests.transports.ca_fakes import NOW, alt_names, dns, ec_key, key_usage, name, request

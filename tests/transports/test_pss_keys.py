@@ -24,11 +24,11 @@ from cryptography.x509.oid import SignatureAlgorithmOID
 
 from est_core import LocalProtocolError
 from est_core.channel import TrustClass
-from est_transports.chains import chain_problem
+from est_transports.channel.tls import TlsError
 from est_transports.cli import main
-from est_transports.signers import CertificateSigner, LocalSigner
-from est_transports.tls import TlsError
-from est_transports.trust import TrustAnchors
+from est_transports.pki.chains import chain_problem
+from est_transports.pki.signers import CertificateSigner, LocalSigner
+from est_transports.pki.trust import TrustAnchors
 from tests.odd_certificates import element, for_pss_only, pss, rebuilt
 from tests.pki import (
     HOUR_AGO,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import LocalProtocolError
-from est_transports.question_turns import RESERVING, QuestionTurns
+from est_transports.fairness.question_turns import RESERVING, QuestionTurns
 from tests.reached import reached, reaches
 
 FLOOD, HOME = "203.0.113.66", "192.0.2.1"

@@ -22,9 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from est_core import LocalProtocolError
 from est_core.asn1.pkcs10 import CertRequest
-from est_transports.issuers import make_issuer
-from est_transports.profiles import Profile, SanKind
-from est_transports.refca import (
+from est_transports.authority.ca import (
     CAUnavailable,
     Enrolment,
     ReferenceCA,
@@ -34,9 +32,11 @@ from est_transports.refca import (
     new_serial,
     new_tls_identity,
 )
-from est_transports.signers import LocalSigner, SignerError
-from est_transports.stores import DuplicateSerial, StoreError
-from est_transports.stores.sqlite import SqliteStore
+from est_transports.authority.issuers import make_issuer
+from est_transports.authority.profiles import Profile, SanKind
+from est_transports.authority.stores import DuplicateSerial, StoreError
+from est_transports.authority.stores.sqlite import SqliteStore
+from est_transports.pki.signers import LocalSigner, SignerError
 from tests.transports.ca_fakes import (
     CA_NAME,
     NOW,

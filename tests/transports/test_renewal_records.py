@@ -24,13 +24,13 @@ from est_core import (
     TlsVersion,
     TrustClass,
 )
-from est_transports.authority import Authority
-from est_transports.refca import Enrolment, ReferenceCA, Refused
-from est_transports.renewal_records import MAX_RECORDS, certificate_on_record
-from est_transports.serials import serial_text
-from est_transports.stores import IssuedRecord, Store
-from est_transports.stores.passwords import PasswordChecks
-from est_transports.stores.sqlite import SqliteStore
+from est_transports.authority.application import Authority
+from est_transports.authority.ca import Enrolment, ReferenceCA, Refused
+from est_transports.authority.renewal_records import MAX_RECORDS, certificate_on_record
+from est_transports.authority.stores import IssuedRecord, Store
+from est_transports.authority.stores.passwords import PasswordChecks
+from est_transports.authority.stores.sqlite import SqliteStore
+from est_transports.pki.serials import serial_text
 from tests.transports.ca_fakes import NOW, MemoryStore, dns, ec_key, make_ca, name, request
 
 DAYS = timedelta(days=1)

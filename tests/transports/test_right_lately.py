@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from est_core import LocalProtocolError
-from est_transports.stores.right_lately import RightLately
+from est_transports.authority.stores.right_lately import RightLately
 
 RECORD = "scrypt$of$alice"
 

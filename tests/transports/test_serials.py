@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import LocalProtocolError
-from est_transports.serials import printed_serial, read_serial, serial_text
-from est_transports.stores import IssuedRecord
-from est_transports.stores.sqlite import SqliteStore
+from est_transports.authority.stores import IssuedRecord
+from est_transports.authority.stores.sqlite import SqliteStore
+from est_transports.pki.serials import printed_serial, read_serial, serial_text
 
 NUMBERS = st.integers(min_value=1, max_value=2**159)
 SPELLINGS = st.sampled_from(

@@ -19,7 +19,8 @@ from est_core import (
     ProvideCACerts,
     TlsVersion,
 )
-from est_transports.service import (
+from est_transports.channel.errors import TlsError
+from est_transports.drive.records import (
     Record,
     Wire,
     address_text,
@@ -31,7 +32,6 @@ from est_transports.service import (
     notify,
     peer_text,
 )
-from est_transports.tls_errors import TlsError
 from tests.pki import pki
 from tests.transports.async_application import AsyncFakeApplication
 from tests.transports.fake_application import FakeApplication

@@ -30,9 +30,14 @@ from est_core import (
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.template import KeyTypeWanted
 from est_transports import _clock
-from est_transports.config import ListenAddress
-from est_transports.config_reader import CONFIG_FILE, load_config
-from est_transports.founding import (
+from est_transports.authority.ca import Enrolment, Refused
+from est_transports.authority.stores.passwords import PasswordChecks
+from est_transports.authority.stores.sqlite import SqliteStore
+from est_transports.pki.hosts import host_name
+from est_transports.pki.trust import CredentialFileError
+from est_transports.service.config.reader import CONFIG_FILE, load_config
+from est_transports.service.config.settings import ListenAddress
+from est_transports.service.initialisation import (
     CA_CERTIFICATE,
     CA_KEY,
     SERVER_KEY,
@@ -41,9 +46,7 @@ from est_transports.founding import (
     FoundingError,
     found,
 )
-from est_transports.hosts import host_name
-from est_transports.refca import Enrolment, Refused
-from est_transports.serving import (
+from est_transports.service.loading import (
     Service,
     ServingError,
     load_service,
@@ -51,9 +54,6 @@ from est_transports.serving import (
     open_sockets,
     own_names,
 )
-from est_transports.stores.passwords import PasswordChecks
-from est_transports.stores.sqlite import SqliteStore
-from est_transports.trust import CredentialFileError
 from tests.core.asn1.build import GOST_KEY
 from tests.core.asn1.build import certificate as odd_certificate
 from tests.pki import SERVER_AUTH, Authority, Subject, common_name, pki, weak_rsa_key

@@ -17,12 +17,18 @@ from cryptography.x509.oid import NameOID
 from est_core import Channel, ClientIdentity, CSRAttrsRequested, Label, ProvideCSRAttrs, TlsVersion
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_transports import _clock
-from est_transports.config import ListenAddress
-from est_transports.founding import CA_CERTIFICATE, CA_KEY, SERVER_CERTIFICATE, SERVER_KEY, Founding
-from est_transports.issuers import given_issuer
-from est_transports.refca import Enrolment, Refused
-from est_transports.serving import ServingError, open_datagram_sockets, open_sockets
-from est_transports.trust import CredentialFileError
+from est_transports.authority.ca import Enrolment, Refused
+from est_transports.authority.issuers import given_issuer
+from est_transports.pki.trust import CredentialFileError
+from est_transports.service.config.settings import ListenAddress
+from est_transports.service.initialisation import (
+    CA_CERTIFICATE,
+    CA_KEY,
+    SERVER_CERTIFICATE,
+    SERVER_KEY,
+    Founding,
+)
+from est_transports.service.loading import ServingError, open_datagram_sockets, open_sockets
 from tests.core.asn1.build import GOST_KEY
 from tests.core.asn1.build import certificate as odd_certificate
 from tests.pki import (

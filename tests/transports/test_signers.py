@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from est_core import LocalProtocolError
 from est_core.asn1.keys import signature_algorithm
-from est_transports.refca import new_root
-from est_transports.signers import CertificateSigner, LocalSigner, Signer, SigningKey, signer_of
+from est_transports.authority.ca import new_root
+from est_transports.pki.signers import CertificateSigner, LocalSigner, Signer, SigningKey, signer_of
 from tests.transports.ca_fakes import CA_NAME, NOW, RemoteSigner, counting_entropy, ec_key
 
 KEYS: dict[str, SigningKey] = {

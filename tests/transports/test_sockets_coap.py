@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from est_core import Limits
-from est_core.coapmap import Code
-from est_transports.application import Application, AsyncApplication
-from est_transports.coap_limits import CoapLimits
-from est_transports.dtls_limits import DtlsLimits
-from est_transports.service import Record
-from est_transports.sockets_coap import CoapServer
+from est_core.wires.coapmap import Code
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.coap.limits import CoapLimits
+from est_transports.drive.application import Application, AsyncApplication
+from est_transports.drive.records import Record
+from est_transports.on_sockets.coap_server import CoapServer
 from tests.transports.coap_site import ATT, CRTS, SEN, a_coap_service, csr_of
 from tests.transports.coap_udp import IP_RECVERR, Gate, UdpDevice, a_udp_socket, slow_to_enrol
 from tests.transports.fake_application import FakeApplication, Log

@@ -20,10 +20,10 @@ from est_core import (
     LocalProtocolError,
 )
 from est_transports._clock import instant
-from est_transports.application import Application
-from est_transports.errand import ClientTimeouts
+from est_transports.channel.tls import TlsEngine
+from est_transports.drive.application import Application
+from est_transports.drive.client import ClientTimeouts
 from est_transports.on_sockets import Client, Server, TlsSocket, serve_connection
-from est_transports.tls import TlsEngine
 from tests.transports.async_application import AsyncFakeApplication, HalfAsync
 from tests.transports.coap_udp import Gate
 from tests.transports.fake_application import (

@@ -32,10 +32,10 @@ from est_core import (
 )
 from est_core.asn1.pkcs10 import CertRequestInfo
 from est_core.channel import BindingKind
-from est_transports.errand import ClientTimeouts
+from est_transports.drive.client import ClientTimeouts
 from est_transports.on_sockets import Client, serve_ssl_connection
-from est_transports.signers import LocalSigner
-from est_transports.sockets_ssl import ssl_channel
+from est_transports.on_sockets.ssl_sockets import ssl_channel
+from est_transports.pki.signers import LocalSigner
 from tests.pki import Entity, Subject, pki
 from tests.transports.async_application import AsyncFakeApplication
 from tests.transports.coap_udp import Gate

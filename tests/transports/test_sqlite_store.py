@@ -19,10 +19,16 @@ from pathlib import Path
 import pytest
 
 from est_core import LocalProtocolError
-from est_transports.stores import DuplicateSerial, IssuedRecord, Store, StoreBusy, StoreError
-from est_transports.stores.sqlite import SqliteStore
-from est_transports.stores.sqlite_connections import Connections
-from est_transports.stores.sqlite_schema import MIGRATIONS, upgrade
+from est_transports.authority.stores import (
+    DuplicateSerial,
+    IssuedRecord,
+    Store,
+    StoreBusy,
+    StoreError,
+)
+from est_transports.authority.stores.sqlite import SqliteStore
+from est_transports.authority.stores.sqlite_connections import Connections
+from est_transports.authority.stores.sqlite_schema import MIGRATIONS, upgrade
 from tests.transports.ca_fakes import NOW
 
 ROOT = Path(__file__).parents[2]
@@ -398,7 +404,9 @@ def test_migrations_are_applied_all_or_none(path: Path) -> None:
 def test_a_failed_creation_leaves_nothing_behind(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("est_transports.stores.sqlite_schema.APPLICATION_ID", "nonsense (")
+    monkeypatch.setattr(
+        "est_transports.authority.stores.sqlite_schema.APPLICATION_ID", "nonsense ("
+    )
     with pytest.raises(StoreError):
         SqliteStore.create(path)
     assert list(path.parent.iterdir()) == []
@@ -483,7 +491,7 @@ def test_every_waiting_writer_hears_of_a_failure(store: SqliteStore, path: Path)
 def test_another_process_that_holds_the_file_makes_it_busy(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("est_transports.stores.sqlite_connections.BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("est_transports.authority.stores.sqlite_connections.BUSY_TIMEOUT_S", 0.01)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreBusy) as caught:
@@ -571,7 +579,7 @@ def test_what_is_being_read_in_the_parent_is_used_by_no_child(
 _WRITER = """
 import sys
 from dataclasses import replace
-from est_transports.stores.sqlite import SqliteStore
+from est_transports.authority.stores.sqlite import SqliteStore
 from tests.transports.test_sqlite_store import numbered
 store = SqliteStore(sys.argv[1])
 for number in range(int(sys.argv[2]), 10**9):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from est_transports.stores import IssuedRecord, StoreError
-from est_transports.stores.sqlite import SqliteStore
-from est_transports.stores.sqlite_connections import Connections
+from est_transports.authority.stores import IssuedRecord, StoreError
+from est_transports.authority.stores.sqlite import SqliteStore
+from est_transports.authority.stores.sqlite_connections import Connections
 from tests.cli.other_user import AS_ROOT, UID, common_place, est_as, give_away
 
 __all__ = ["common_place"]

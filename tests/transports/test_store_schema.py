@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from est_transports.stores import StoreBusy, StoreError
-from est_transports.stores.sqlite_schema import (
+from est_transports.authority.stores import StoreBusy, StoreError
+from est_transports.authority.stores.sqlite_schema import (
     MIGRATIONS,
     as_store_error,
     check_writable,
@@ -41,7 +41,9 @@ def test_a_new_file_is_whole_and_closed(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_made_whole_is_not_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("est_transports.stores.sqlite_schema.APPLICATION_ID", "nonsense (")
+    monkeypatch.setattr(
+        "est_transports.authority.stores.sqlite_schema.APPLICATION_ID", "nonsense ("
+    )
     with pytest.raises(StoreError):
         create_database(tmp_path / "est.db")
     assert list(tmp_path.iterdir()) == []

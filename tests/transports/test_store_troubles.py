@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from est_transports.stores import StoreError
-from est_transports.stores.sqlite_place import (
+from est_transports.authority.stores import StoreError
+from est_transports.authority.stores.sqlite_place import (
     check_header,
     file_id,
     free_bytes,

@@ -9,9 +9,9 @@ import pytest
 from OpenSSL import SSL
 
 from est_core.channel import BindingKind, Channel, ChannelBinding, TlsVersion, TrustClass
-from est_transports import _openssl
-from est_transports.tls import ServerContext, TlsEngine
-from est_transports.trust import TrustAnchors
+from est_transports.channel import _openssl
+from est_transports.channel.tls import ServerContext, TlsEngine
+from est_transports.pki.trust import TrustAnchors
 from tests.pki import SERVER_AUTH, Authority, Subject, pki
 from tests.transports import raw_client
 from tests.transports.raw_client import RawClient

@@ -8,9 +8,10 @@ import pytest
 from OpenSSL import SSL
 
 from est_core import LocalProtocolError
-from est_transports import _openssl, flaws, tls
-from est_transports.tls import HANDSHAKE_BYTES, UNREAD_BYTES, TlsEngine, TlsError
-from est_transports.tls_context import ClientTlsConfig
+from est_transports.channel import _openssl, tls
+from est_transports.channel.tls import HANDSHAKE_BYTES, UNREAD_BYTES, TlsEngine, TlsError
+from est_transports.channel.tls_context import ClientTlsConfig
+from est_transports.pki import flaws
 from tests.pki import SERVER_AUTH, Subject, new_key, pki, rsa_key
 from tests.transports.key_updates import KeyUpdates
 from tests.transports.tls_pair import V12, V13, Pair, a_client, a_server, connected, pair

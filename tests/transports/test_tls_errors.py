@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from OpenSSL import SSL
 
-from est_transports.channel_facts import ChannelRules, handshake_error
-from est_transports.flaws import Purpose
-from est_transports.tls_errors import tls_error
-from est_transports.trust import TrustAnchors
-from est_transports.verification import PeerVerifier, VerificationRecord
+from est_transports.channel.errors import tls_error
+from est_transports.channel.facts import ChannelRules, handshake_error
+from est_transports.pki.flaws import Purpose
+from est_transports.pki.trust import TrustAnchors
+from est_transports.pki.verification import PeerVerifier, VerificationRecord
 
 
 def ssl(reason: str) -> tuple[str, str, str]:

@@ -20,9 +20,8 @@ from OpenSSL import SSL
 
 from est_core import LocalProtocolError
 from est_core.channel import TlsVersion, TrustClass
-from est_transports import flaws
-from est_transports.host_names import names_host
-from est_transports.tls import (
+from est_transports.channel.errors import tls_error
+from est_transports.channel.tls import (
     UNREAD_BYTES,
     ClientTlsConfig,
     ServerTlsConfig,
@@ -30,10 +29,11 @@ from est_transports.tls import (
     TlsError,
     client_context,
 )
-from est_transports.tls import server_context as make_server_context
-from est_transports.tls_context import TLS_1_2_CIPHERS
-from est_transports.tls_errors import tls_error
-from est_transports.trust import TlsIdentity
+from est_transports.channel.tls import server_context as make_server_context
+from est_transports.channel.tls_context import TLS_1_2_CIPHERS
+from est_transports.pki import flaws
+from est_transports.pki.host_names import names_host
+from est_transports.pki.trust import TlsIdentity
 from tests.damage import damaged
 from tests.pki import SERVER_AUTH, YESTERDAY, Entity, Subject, new_key, pki, self_signed
 from tests.reached import reached, reaches, refusals

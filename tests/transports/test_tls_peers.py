@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core.channel import BindingKind, Channel, TlsVersion, TrustClass
-from est_transports.tls import ServerContext, TlsEngine
+from est_transports.channel.tls import ServerContext, TlsEngine
 from tests.pki import pki
 from tests.transports.tls_pair import V12, V13, a_client, a_server
 

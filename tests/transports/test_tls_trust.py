@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from est_core import LocalProtocolError
 from est_transports import _clock
-from est_transports.trust import (
+from est_transports.pki.trust import (
     CredentialFileError,
     TlsIdentity,
     TrustAnchors,

@@ -10,7 +10,12 @@ from typing import Final
 import pytest
 
 from est_core import Fault, LocalProtocolError, RemoteProtocolError
-from est_transports.toml_tables import MAX_FILE_BYTES, ConfigError, TomlTable, read_toml
+from est_transports.service.config.toml_tables import (
+    MAX_FILE_BYTES,
+    ConfigError,
+    TomlTable,
+    read_toml,
+)
 
 WORDS: Final = {"one": 1, "two": 2}
 

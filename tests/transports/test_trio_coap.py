@@ -13,12 +13,12 @@ from typing import TypeVar
 import pytest
 import trio
 
-from est_core.coapmap import Code
-from est_transports.application import Application, AsyncApplication
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_service import CoapService
-from est_transports.dtls_limits import DtlsLimits
-from est_transports.trio_coap import CoapServer
+from est_core.wires.coapmap import Code
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.settings import CoapService
+from est_transports.drive.application import Application, AsyncApplication
+from est_transports.on_trio.coap_server import CoapServer
 from tests.transports.coap_site import ATT, CRTS, SEN, a_coap_service, csr_of
 from tests.transports.coap_udp import IP_RECVERR, Gate, UdpDevice, a_udp_socket, slow_to_enrol
 from tests.transports.fake_application import FakeApplication, Log

@@ -8,9 +8,9 @@ import pytest
 import trio
 import trio.testing
 
-from est_transports.handshake_turns import Handshakes
-from est_transports.http_service import Timeouts
-from est_transports.trio_tls import TlsStream
+from est_transports.fairness.handshake_turns import Handshakes
+from est_transports.http.settings import Timeouts
+from est_transports.on_trio.tls import TlsStream
 from tests.transports.fake_application import CACERTS_CLOSE, service, statuses
 from tests.transports.test_on_trio import client_engine, on_trio, read_all, running
 

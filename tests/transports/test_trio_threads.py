@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from est_core import Decision, Fail, Pend
-from est_transports.trio_threads import QuestionThreads
+from est_transports.on_trio.threads import QuestionThreads
 
 ANSWER = Pend(retry_after_s=60)
 PEER, HOME = "203.0.113.66:1", "192.0.2.1:1"

@@ -19,15 +19,15 @@ from OpenSSL import SSL
 
 from est_core import LocalProtocolError
 from est_core.channel import Channel, TlsVersion, TrustClass
-from est_transports.dtls import DtlsEngine
-from est_transports.peer_certificates import (
+from est_transports.channel.dtls import DtlsEngine
+from est_transports.channel.peer_certificates import (
     MAX_PEER_CERTIFICATES,
     SentCertificates,
     shown,
     shown_der,
 )
-from est_transports.tls import TlsEngine, TlsError
-from est_transports.trust import TrustAnchors
+from est_transports.channel.tls import TlsEngine, TlsError
+from est_transports.pki.trust import TrustAnchors
 from tests.odd_certificates import (
     BAD_EXTENSIONS,
     ODD,

@@ -9,13 +9,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from est_core import Channel
-from est_core.coapmap import Code
-from est_transports.coap_client_conn import ClientConnection, ResponseReceived
-from est_transports.coap_limits import CoapLimits
-from est_transports.dtls_records import datagrams
-from est_transports.observe import request_fields
-from est_transports.service import Finished
-from est_transports.tls import TlsEngine
+from est_core.wires.coapmap import Code
+from est_transports.channel.dtls_records import datagrams
+from est_transports.channel.tls import TlsEngine
+from est_transports.coap.client_wire import ClientConnection, ResponseReceived
+from est_transports.coap.limits import CoapLimits
+from est_transports.drive.observe import request_fields
+from est_transports.drive.records import Finished
 from tests.odd_certificates import unreadable
 from tests.pki import pki
 from tests.transports.coap_site import SEN, Site, csr_of

@@ -20,14 +20,14 @@ import pytest
 import trio
 
 from est_core import Decision, EnrollRequested, Issue, Limits, ServerExchange
-from est_core.coapmap import Code
-from est_transports import trio_coap
-from est_transports.coap_limits import CoapLimits
-from est_transports.coap_messages import Block
-from est_transports.dtls_limits import DtlsLimits
-from est_transports.http_service import Timeouts
+from est_core.wires.coapmap import Code
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.coap.limits import CoapLimits
+from est_transports.coap.messages import Block
+from est_transports.http.settings import Timeouts
 from est_transports.on_sockets import CoapServer, Server
 from est_transports.on_trio import Server as TrioServer
+from est_transports.on_trio import coap_server as trio_coap
 from tests.transports.coap_site import CRTS, EST, SEN, a_coap_service, csr_of
 from tests.transports.coap_udp import Gate, UdpDevice, a_udp_socket
 from tests.transports.coap_words import con, read

@@ -15,10 +15,10 @@ from OpenSSL import SSL, crypto
 
 from est_core import LocalProtocolError
 from est_core.channel import TrustClass
-from est_transports.flaws import Purpose
-from est_transports.path_problems import NO_ANCHOR
-from est_transports.trust import TrustAnchors
-from est_transports.verification import (
+from est_transports.pki.flaws import Purpose
+from est_transports.pki.path_problems import NO_ANCHOR
+from est_transports.pki.trust import TrustAnchors
+from est_transports.pki.verification import (
     CA_NAMES_BYTES,
     PeerVerifier,
     VerificationRecord,

@@ -17,13 +17,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import Instant
 from est_transports import _clock
-from est_transports.config_reader import load_config
-from est_transports.founding import Founding, found
-from est_transports.serving import Service, load_service
-from est_transports.stores.passwords import PasswordChecks
-from est_transports.stores.sqlite import SqliteStore
-from est_transports.terms import Standing, crl_problems, crl_term
-from est_transports.watch import REPEAT_S, Watch
+from est_transports.authority.stores.passwords import PasswordChecks
+from est_transports.authority.stores.sqlite import SqliteStore
+from est_transports.service.config.reader import load_config
+from est_transports.service.initialisation import Founding, found
+from est_transports.service.loading import Service, load_service
+from est_transports.service.terms import Standing, crl_problems, crl_term
+from est_transports.service.watch import REPEAT_S, Watch
 from tests.pki import common_name, new_key, pki
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -191,7 +191,7 @@ def test_a_disk_that_is_nearly_full_is_said_once(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("est_transports.watch.free_bytes", lambda _path: 5 << 20)
+    monkeypatch.setattr("est_transports.service.watch.free_bytes", lambda _path: 5 << 20)
     watch = Watch(store, clock=clock)
     for _ in range(3):
         watch(with_terms(), 0)

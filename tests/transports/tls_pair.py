@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from est_core.channel import TlsVersion
-from est_transports.tls import (
+from est_transports.channel.tls import (
     ClientContext,
     ClientTlsConfig,
     ServerContext,
@@ -15,7 +15,7 @@ from est_transports.tls import (
     client_context,
     server_context,
 )
-from est_transports.trust import TlsIdentity, TrustAnchors
+from est_transports.pki.trust import TlsIdentity, TrustAnchors
 from tests.pki import Entity, pki
 
 V12 = TlsVersion.TLS_1_2

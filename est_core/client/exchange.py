@@ -1,0 +1,450 @@
+"""The client's side: one thing asked for, over as many connections as it takes.
+
+A session belongs to a server's URI and a state of trust, not to a connection. An exchange asks for
+a connection, for a signature, for credentials; the driver provides them and tells what came of it.
+The exchange never sleeps, never sends credentials to a server that is not authorised, and signs a
+linked CSR anew, with the same key, for every new channel. Only in a bootstrap is it unverified.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from cryptography import x509
+
+from est_core._errors import LocalProtocolError, RemoteProtocolError
+from est_core._instant import Instant
+from est_core._limits import Limits
+from est_core._tables import CLIENT_TRANSITIONS, ClientInput, ClientState
+from est_core.arguments import checked_throughout
+from est_core.asn1.csrattrs import CsrAttrs
+from est_core.asn1.keys import SignatureAlgorithm
+from est_core.asn1.pkcs10 import CsrArgument
+from est_core.channel import Channel, TlsVersion
+from est_core.checks.identity import check_server
+from est_core.checks.pop import PopMode
+from est_core.client.answers import (
+    check_expected,
+    failure_of,
+    not_provisionally,
+    redirect_target,
+    result_of,
+    sendable,
+    trust_question,
+)
+from est_core.client.enrollment import check_renewal_info
+from est_core.client.linked_csr import LinkedCsr
+from est_core.client.login import Login
+from est_core.codec.retry import retry_at
+from est_core.credentials import Credentials
+from est_core.events import (
+    CACertsReceived,
+    ClientEvent,
+    ClientResult,
+    ConnectRequested,
+    CredentialsRequested,
+    CSRAttrsReceived,
+    Failed,
+    RedirectRequested,
+    RetryLater,
+    SendRequest,
+    SignatureRequested,
+    TrustDecisionRequested,
+)
+from est_core.model import OPERATIONS, Operation, Outcome, Request, Response
+from est_core.uri import EstUri
+
+
+@checked_throughout
+class ClientSession:
+    """What a client wants of one server.
+
+    `trust` holds the explicit trust anchors (empty: the driver's implicit ones), `identity` the
+    certificate to show in handshakes. `credentials` are sent without waiting for a challenge, on
+    authorised channels only; leave them out to be asked. `max_version` caps TLS. Without
+    `accept_changes` a dangerous difference between request and certificate ends in Failed. Over
+    CoAP (RFC 9148 3) LocalProtocolError without an identity, and with credentials.
+    """
+
+    def __init__(
+        self,
+        uri: EstUri | str,
+        *,
+        trust: Sequence[x509.Certificate] = (),
+        identity: x509.Certificate | None = None,
+        credentials: Credentials | None = None,
+        pop: PopMode = PopMode.AUTO,
+        max_version: TlsVersion | None = None,
+        accept_changes: bool = True,
+        limits: Limits | None = None,
+    ) -> None:
+        uri = EstUri.parse(uri) if isinstance(uri, str) else uri
+        if uri.scheme == "coaps" and (credentials is not None or identity is None):
+            raise LocalProtocolError("over CoAP a client shows a certificate, and no password")
+        self.uri = uri
+        self.trust = tuple(trust)
+        self.identity = identity
+        self.credentials = sendable(credentials)
+        self.pop = pop
+        self.max_version = max_version
+        self.accept_changes = accept_changes
+        self.limits = limits or Limits()
+
+    def cacerts(self, *, bootstrap: bool = False) -> ClientExchange:
+        """Return an exchange that ends in CACertsReceived. RFC 7030 4.1.
+
+        With `bootstrap` the server need not verify. What comes from one that does not is only good
+        for TrustDecisionRequested, to be answered by out-of-band knowledge (RFC 7030 4.1.1). It
+        sees no credentials and no certificate, and its redirects are not followed.
+        Raises LocalProtocolError for `bootstrap` with trust anchors, and over CoAP (RFC 9148 3).
+        """
+        if bootstrap and (self.trust or self.uri.scheme == "coaps"):
+            raise LocalProtocolError("only HTTPS without explicit trust anchors has a bootstrap")
+        return ClientExchange(self, Operation.CACERTS, bootstrap=bootstrap)
+
+    def csrattrs(self) -> ClientExchange:
+        """Return an exchange that ends in CSRAttrsReceived. RFC 7030 4.5."""
+        return ClientExchange(self, Operation.CSRATTRS)
+
+    def enroll(
+        self,
+        csr: CsrArgument,
+        *,
+        csrattrs: CsrAttrs | None = None,
+        algorithm: SignatureAlgorithm | None = None,
+    ) -> ClientExchange:
+        """Return an exchange that ends in Enrolled. RFC 7030 4.2.
+
+        A CertRequestInfo is linked to the channel and signed when the exchange asks for it, with
+        `algorithm` or one that fits the key. A request that is signed is sent as it is: where it
+        would have to be linked and is not, the exchange fails as "pop/cannot-relink". `csrattrs` is
+        what the server asked for. Raises LocalProtocolError for a key that cannot be used so.
+        """
+        return ClientExchange(self, Operation.SIMPLEENROLL, csr, csrattrs, algorithm)
+
+    def reenroll(
+        self,
+        csr: CsrArgument,
+        *,
+        csrattrs: CsrAttrs | None = None,
+        algorithm: SignatureAlgorithm | None = None,
+    ) -> ClientExchange:
+        """Return an exchange that renews `identity`, as `enroll` otherwise. RFC 7030 4.2.2.
+
+        Raises LocalProtocolError where the session has no identity to renew, and where the CSR
+        does not repeat its subject and subjectAltName, unless it asks for the change with
+        ChangeSubjectName.
+        """
+        if self.identity is None:
+            raise LocalProtocolError("a session without identity has nothing to renew")
+        check_renewal_info(csr, self.identity, self.limits)
+        return ClientExchange(self, Operation.SIMPLEREENROLL, csr, csrattrs, algorithm)
+
+
+@checked_throughout
+class ClientExchange:
+    """One request to a server, from the first connection to the result.
+
+    Take events with `next_event` until it returns None; do what the last one asks; call the
+    method it names. The last event is a ClientResult, kept in `result` too. A call out of turn
+    raises LocalProtocolError and changes nothing. Nothing a server sends raises.
+    """
+
+    def __init__(
+        self,
+        session: ClientSession,
+        operation: Operation,
+        csr: CsrArgument | None = None,
+        csrattrs: CsrAttrs | None = None,
+        algorithm: SignatureAlgorithm | None = None,
+        *,
+        bootstrap: bool = False,
+    ) -> None:
+        """Not for the public: the methods of ClientSession make exchanges."""
+        self.session = session
+        self.operation = operation
+        self.result: ClientResult | None = None
+        self.resume_at: Instant | None = None
+        self._csr: LinkedCsr | None = None
+        if csr is not None:
+            self._csr = LinkedCsr(csr, csrattrs, algorithm, session.pop, session.limits)
+        self._uri = session.uri
+        self._max_version = session.max_version
+        self._login = Login(session.credentials, session.uri, session.limits)
+        self._provisional = bootstrap  # until a server proves to be authorised
+        self._channel: Channel | None = None
+        self._trust_question: TrustDecisionRequested | None = None
+        self._refusal: Response | None = None
+        self._redirect: EstUri | None = None
+        self._connects = self._redirects = 0
+        self._repeated = False
+        self._state = ClientState.IDLE
+        self._events: deque[ClientEvent] = deque()
+        self._connect()
+
+    def __repr__(self) -> str:
+        """Say which operation this is and where it stands."""
+        return f"<ClientExchange {self.operation.value} {self._state.value}>"
+
+    def next_event(self) -> ClientEvent | None:
+        """Return the next event, or None until the driver has done what the last one asks."""
+        return self._events.popleft() if self._events else None
+
+    # What the driver tells
+
+    def connected(self, channel: Channel) -> None:
+        """Use this channel for what comes next; answer to ConnectRequested.
+
+        The server is checked here (RFC 7030 3.6), and the binding is read here. A bootstrap goes
+        on with a server that fails, and is no bootstrap any more with one that passes. Raises
+        LocalProtocolError for a version above the one that was asked for.
+        """
+        self._expect(ClientState.CONNECTING)
+        if self._max_version is not None and channel.version.is_above(self._max_version):
+            raise LocalProtocolError(f"{channel.version.value} is more than was asked for")
+        try:
+            self._check_server(channel)
+            self._channel = channel
+            self._prepare(channel)
+        except RemoteProtocolError as error:
+            self._fail(error)
+
+    def connect_failed(self, code: str, message: str) -> None:
+        """No channel could be had; answer to ConnectRequested. Ends in Failed with this code."""
+        self._expect(ClientState.CONNECTING)
+        self._finish(Failed(code=code, message=message))
+
+    def connection_lost(self, *, sent: bool) -> None:
+        """The channel broke before an answer came; `sent` if any byte of the request had left.
+
+        What was not sent is tried again on a new connection, and so is a GET, once: RFC 9110
+        9.2.2. A POST that may have arrived is not, nor a bootstrap: the exchange ends in Failed
+        "connection/lost".
+        """
+        self._expect(ClientState.SENT, ClientState.SIGNING)
+        may_repeat = self._is_idempotent and not self._provisional and not self._repeated
+        if self._state is ClientState.SIGNING or not sent or may_repeat:
+            self._repeated = self._repeated or sent
+            self._connect()
+            return
+        may_be = "" if self._is_idempotent else "; a certificate may be issued"
+        message = f"the connection broke after the request was sent{may_be}"
+        self._finish(Failed(code="connection/lost", message=message))
+
+    def provide_signature(self, signature: bytes) -> None:
+        """Attach the signature over the bytes asked for; answer to SignatureRequested.
+
+        Raises LocalProtocolError for one that does not verify.
+        """
+        self._expect(ClientState.SIGNING)
+        channel, csr = self._channel, self._csr
+        if channel is None or csr is None:
+            raise LocalProtocolError("no signature is wanted")
+        self._send(channel, csr.signed(signature, channel))
+
+    def receive_response(self, response: Response, now: Instant) -> None:
+        """Take the server's answer. RFC 7030 4.1.3, 4.2.3, 4.5.2."""
+        self._expect(ClientState.SENT)
+        check_expected(response, self.operation)
+        self._repeated = False
+        if self._provisional and (refusal := not_provisionally(response)):
+            self._finish(refusal)
+            return
+        match response.outcome:
+            case Outcome.OK:
+                self._accept(response, now)
+            case Outcome.NOT_AVAILABLE:
+                self._finish(CSRAttrsReceived(csrattrs=None, not_found=response.status == 404))
+            case Outcome.PENDING:
+                self._wait(response, now)
+            case Outcome.CHALLENGE:
+                self._challenged(response)
+            case Outcome.REDIRECT:
+                self._redirected(response)
+            case Outcome.DENIED | Outcome.FAULT:
+                self._finish(failure_of(response))
+
+    def receive_fault(self, error: RemoteProtocolError) -> None:
+        """The answer could not be read; ends in Failed with the error's code."""
+        self._expect(ClientState.SENT)
+        self._fail(error)
+
+    def provide_credentials(self, credentials: Credentials | None) -> None:
+        """Use these from now on; answer to CredentialsRequested. None gives up."""
+        self._expect(ClientState.CHALLENGED)
+        credentials = sendable(credentials)
+        if credentials is None:
+            self._finish(self._login.given_up(self._refusal))
+            return
+        self._login.credentials = credentials
+        self._connect()
+
+    def provide_redirect(self, *, follow: bool) -> None:
+        """Go to the other origin, or not; answer to RedirectRequested.
+
+        Credentials do not go along: the other origin has to ask for its own.
+        """
+        self._expect(ClientState.REDIRECTED)
+        if not follow or self._redirect is None:
+            self._refuse(
+                "redirect/refused",
+                f"the server points to {self._redirect}, which was not followed",
+            )
+            return
+        self._uri, self._login.credentials = self._redirect, None
+        self._connect()
+
+    def provide_trust(self, anchors: Iterable[x509.Certificate]) -> None:
+        """Take these candidates as trust anchors; answer to TrustDecisionRequested.
+
+        None of them ends in Failed "trust/refused". Raises LocalProtocolError for a certificate
+        that is not among the candidates. Close the connection now: it is good for nothing else.
+        """
+        self._expect(ClientState.DECIDING_TRUST)
+        kept, question = tuple(dict.fromkeys(anchors)), self._trust_question
+        if question is None or not set(kept) <= set(question.candidates):
+            raise LocalProtocolError("only a candidate can become a trust anchor")
+        if not kept:
+            self._refuse("trust/refused", "none of the server's CA certificates was accepted")
+            return
+        self._finish(question.accepted(kept))
+
+    def handle_timeout(self, now: Instant) -> None:
+        """Ask again once `resume_at` has come; answer to RetryLater. Before it, do nothing."""
+        self._expect(ClientState.WAITING)
+        if self.resume_at is not None and now.mono >= self.resume_at.mono:
+            self._connects, self.resume_at = 0, None
+            self._connect()
+
+    # Steps
+
+    def _expect(self, *states: ClientState) -> None:
+        if self._state not in states:
+            raise LocalProtocolError(f"out of turn while {self._state.value}")
+        if self._events:
+            raise LocalProtocolError("take the events first")
+
+    def _move(self, cause: ClientInput) -> None:
+        try:
+            self._state = CLIENT_TRANSITIONS[self._state, cause]
+        except KeyError:
+            raise LocalProtocolError(f"no {cause.value} while {self._state.value}") from None
+
+    def _finish(self, result: ClientResult) -> None:
+        self._move(ClientInput.FINISH)
+        self.result = result
+        self._events.append(result)
+
+    def _fail(self, error: RemoteProtocolError) -> None:
+        self._finish(Failed(code=error.code, message=error.message))
+
+    def _connect(self) -> None:
+        self._connects += 1
+        if self._connects > self.session.limits.connects:
+            message = f"{self.session.limits.connects} connections led to no answer"
+            self._finish(Failed(code="connection/too-many", message=message))
+            return
+        self._move(ClientInput.CONNECT)
+        self._events.append(
+            ConnectRequested(
+                uri=self._uri,
+                trust=self.session.trust,
+                identity=None if self._provisional else self.session.identity,
+                max_version=self._max_version,
+                provisional=self._provisional,
+                idempotent=self._is_idempotent,
+            )
+        )
+
+    @property
+    def _is_idempotent(self) -> bool:
+        return OPERATIONS[self.operation].method == "GET"
+
+    def _check_server(self, channel: Channel) -> None:
+        """RFC 7030 3.6: "MAY perform bootstrapping [...] even if these checks fail"."""
+        try:
+            check_server(channel)
+        except RemoteProtocolError:
+            if not self._provisional:
+                raise
+        else:
+            self._provisional = False
+
+    def _prepare(self, channel: Channel) -> None:
+        """Send at once, or have a CSR signed for this channel first. RFC 7030 3.5."""
+        if self._csr is None:
+            self._send(channel, b"")
+        elif self._csr.needs_older_tls(channel):
+            self._max_version = TlsVersion.TLS_1_2
+            self._connect()
+        elif isinstance(csr := self._csr.for_channel(channel), SignatureRequested):
+            self._move(ClientInput.ASK_SIGNATURE)
+            self._events.append(csr)
+        else:
+            self._send(channel, csr)
+
+    def _send(self, channel: Channel, payload: bytes) -> None:
+        self._move(ClientInput.SEND)
+        request = Request(
+            operation=self.operation,
+            label=self._uri.label,
+            payload=payload,
+            credentials=None if self._provisional else self._login.credentials,
+        )
+        self._events.append(SendRequest(request=request, uri=self._uri, channel=channel))
+
+    # Answers
+
+    def _accept(self, response: Response, now: Instant) -> None:
+        try:
+            limits, strict = self.session.limits, not self.session.accept_changes
+            result = result_of(response, self.operation, self._csr, now, limits, strict=strict)
+            if self._provisional and isinstance(result, CACertsReceived):
+                self._ask_trust(result)
+            else:
+                self._finish(result)
+        except RemoteProtocolError as error:
+            self._fail(error)
+
+    def _ask_trust(self, received: CACertsReceived) -> None:
+        self._trust_question = trust_question(received, self._uri, self._channel)
+        self._move(ClientInput.ASK_TRUST)
+        self._events.append(self._trust_question)
+
+    def _wait(self, response: Response, now: Instant) -> None:
+        self.resume_at = retry_at(response.retry_after, now, self.session.limits)
+        self._login.forget_refusals()
+        self._move(ClientInput.WAIT)
+        self._events.append(RetryLater(at=self.resume_at))
+
+    def _challenged(self, response: Response) -> None:
+        self._refusal = response
+        match self._login.challenged(response, self._uri):
+            case Failed() as failed:
+                self._finish(failed)
+            case CredentialsRequested() as question:
+                self._move(ClientInput.ASK_CREDENTIALS)
+                self._events.append(question)
+
+    def _redirected(self, response: Response) -> None:
+        """RFC 7030 3.2.1: same origin unasked, another one by consent, never off HTTPS."""
+        self._refusal = response
+        self._redirects += 1
+        try:
+            uri = redirect_target(response.location, self._uri, self.operation)
+        except RemoteProtocolError as error:
+            self._refuse(error.code, error.message)
+            return
+        if self._redirects > self.session.limits.redirects:
+            self._refuse("redirect/too-many", "too many redirects")
+        elif uri.origin == self._uri.origin:
+            self._uri = uri
+            self._connect()
+        else:
+            self._redirect = uri
+            self._move(ClientInput.ASK_REDIRECT)
+            self._events.append(RedirectRequested(uri=uri))
+
+    def _refuse(self, code: str, message: str) -> None:
+        self._finish(Failed(code=code, message=message, response=self._refusal))

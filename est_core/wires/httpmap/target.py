@@ -1,0 +1,104 @@
+"""Whom a request head is addressed to: its host, and the label and operation of its path.
+
+RFC 9112 3.2, RFC 3986 3.2, RFC 7030 3.2.2. Which names are this server's own is not judged here:
+TLS has done that. But a head that no two readers would read alike goes no further.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from est_core._errors import Fault, RemoteProtocolError
+from est_core.model import Label, Operation
+from est_core.wires.httpmap.heads import RequestHead
+from est_core.wires.path_faults import no_operation, not_label_and_operation, other_root
+
+WELL_KNOWN: Final = (".well-known", "est")
+
+# What nearly every request asks for, without a label, an escape or a query: one look reads it.
+_USUAL_TARGETS: Final = MappingProxyType(
+    {"/".join(("", *WELL_KNOWN, each.value)).encode("ascii"): each for each in Operation}
+)
+_ABSOLUTE: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^#]*)")
+_HTTP_SCHEMES: Final = (b"https", b"http")
+
+_UNRESERVED: Final = r"A-Za-z0-9\-._~!$&'()*+,;="
+_NAME: Final = rf"(?:[{_UNRESERVED}]|%[0-9A-Fa-f]{{2}})+"
+_FUTURE: Final = rf"v[0-9A-Fa-f]+\.[{_UNRESERVED}:]+"
+_AUTHORITY: Final = re.compile(
+    rf"(?:\[(?:(?P<v6>[0-9A-Fa-f:.]+)|{_FUTURE})\]|{_NAME})(?::(?P<port>[0-9]*))?", re.IGNORECASE
+)
+_MAX_HOST_BYTES: Final = 1024  # a DNS name has 253 characters, each perhaps percent-encoded
+_SHOWN_CHARS: Final = 64
+
+
+def check_host(head: RequestHead) -> None:
+    """Raise RemoteProtocolError("http/host") for a Host that is none, or a second one.
+
+    RFC 9112 3.2: a server "MUST respond with a 400" to two of them, and to one that is no
+    `uri-host [":" port]`. That one is there at all is for whoever reads the wire to see. An empty
+    host is refused too: https has none (RFC 9110 4.2.2), and RFC 9112 3.3 lets a server do so.
+    Of an absolute target the same is asked; its host may be another than that of the field, which
+    it overrides (RFC 9112 3.2.2). "http/target-form" for one of another scheme than http(s).
+    """
+    found = head.values(b"host")
+    if len(found) > 1:
+        raise RemoteProtocolError("http/host", f"one Host field belongs here, not {len(found)}")
+    for value in found:
+        _check_authority_untrusted("Host", value.strip(b" \t"))
+    if absolute := _ABSOLUTE.match(head.target):
+        if absolute[1].lower() not in _HTTP_SCHEMES:
+            raise RemoteProtocolError("http/target-form", "the target is no URI of https")
+        _check_authority_untrusted("the host of the target", absolute[2])
+
+
+def _check_authority_untrusted(what: str, value: bytes) -> None:
+    text = value.decode("latin-1")
+    match = _AUTHORITY.fullmatch(text) if len(value) <= _MAX_HOST_BYTES else None
+    if match is None:
+        shown = ascii(text[:_SHOWN_CHARS])
+        raise RemoteProtocolError(
+            "http/host", f"{what} is {shown}, and no host with a port or none"
+        )
+    if match["v6"] is not None:
+        try:
+            ipaddress.IPv6Address(match["v6"])
+        except ValueError as exc:
+            raise RemoteProtocolError(
+                "http/host", f"{what} has no IPv6 address in its brackets"
+            ) from exc
+    if int(match["port"] or "0") > 65535:
+        raise RemoteProtocolError("http/host", f"{what} has a port above 65535")
+
+
+def parse_target(target: bytes) -> tuple[Operation, Label | None]:
+    """Split `/.well-known/est[/label]/operation`; RFC 7030 3.2.2. A query is ignored.
+
+    Raises RemoteProtocolError: "path/unknown", "path/operation", "path/label".
+    """
+    usual = _USUAL_TARGETS.get(target)
+    if usual is not None:
+        return usual, None
+    path = target.partition(b"?")[0]
+    # The absolute form, which RFC 9112 3.2.2 makes us accept.
+    if absolute := _ABSOLUTE.match(path):
+        path = absolute[3]
+    try:
+        segments = [unquote_to_bytes(part).decode("ascii") for part in path.split(b"/")]
+    except UnicodeDecodeError as exc:
+        raise RemoteProtocolError(
+            "path/unknown", "the path has octets that are no ASCII", Fault.NOT_FOUND
+        ) from exc
+    if tuple(segments[:3]) != ("", *WELL_KNOWN):
+        raise other_root("/".join(("", *WELL_KNOWN)))
+    if not 4 <= len(segments) <= 5:
+        raise not_label_and_operation(segments[3:])
+    try:
+        operation = Operation(segments[-1])
+    except ValueError as exc:
+        raise no_operation(segments[-1]) from exc
+    return operation, Label.from_untrusted(segments[3]) if len(segments) == 5 else None

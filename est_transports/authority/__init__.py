@@ -1,0 +1,1 @@
+"""The reference CA: an application that issues by profile, and its stores."""

@@ -1,0 +1,450 @@
+"""The reference CA: issues what a profile allows, and remembers it before anybody has it.
+
+It certifies and does not authenticate: who may enrol, that the request is signed with its key and
+bound to its channel, was decided before. It holds no lock and may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from est_core import Entropy, LocalProtocolError
+from est_core.arguments import checked, checked_throughout
+from est_core.asn1.pkcs10 import CertRequest
+from est_transports.authority.issuer_limits import IssuerLimits
+from est_transports.authority.profiles import (
+    CertificatePlan,
+    PlannedExtension,
+    Profile,
+    Refused,
+    ReservedNames,
+    certify,
+)
+from est_transports.authority.stores import IssuedRecord, Store
+from est_transports.pki.hosts import host_name
+from est_transports.pki.names import name_text
+from est_transports.pki.serials import serial_text
+from est_transports.pki.signers import CertificateSigner, LocalSigner, Signer, SigningKey
+
+__all__ = [
+    "CAUnavailable",
+    "Enrolment",
+    "ReferenceCA",
+    "Refused",
+    "new_intermediate",
+    "new_root",
+    "new_tls_identity",
+]
+
+BACKDATED: Final = timedelta(minutes=5)
+"""How long before its issue a certificate is valid, for clients whose clock is behind."""
+
+_ROOT_DAYS: Final = 3652  # ten years
+_TLS_DAYS: Final = 365
+_COMMON_NAME_CHARS: Final = 64
+_NO_USES: Final = dict.fromkeys(
+    (
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+        "key_cert_sign",
+        "crl_sign",
+        "encipher_only",
+        "decipher_only",
+    ),
+    False,
+)
+
+
+class CAUnavailable(Exception):  # noqa: N818 - says what happened
+    """The CA cannot issue at all: a certificate of its chain is not valid now. Worth a 503."""
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolment:
+    """What the record of a certificate says about its request.
+
+    `operation` is the EST operation or a word of the program that issues by itself; `user` and
+    `client_subject` (RFC 4514) are who was authenticated; `peer` is a network address.
+    """
+
+    operation: str
+    label: str | None = None
+    user: str | None = None
+    client_subject: str | None = None
+    peer: str | None = None
+
+
+@checked_throughout
+class ReferenceCA:
+    """A CA with one issuing key.
+
+    `chain` leads from the issuer of `certificate` up to the root; it is empty for a root.
+    `profiles` are keyed by the label that selects them; a request without a label gets
+    `default_profile`, a key of `profiles`. `own_names` are host names and IP addresses that are
+    certified for nobody, those of the EST server first of all. No subject of the chain is
+    certified for anybody, nor, but for its renewal, any of `reserved_subjects`, each with whose it
+    is ("a registration authority"). A certificate may be renewed for `renewal_grace` after it
+    expired. `entropy` makes serial numbers.
+    Raises LocalProtocolError where these do not fit together.
+    """
+
+    def __init__(
+        self,
+        *,
+        certificate: x509.Certificate,
+        chain: Sequence[x509.Certificate] = (),
+        signer: Signer | SigningKey,
+        store: Store,
+        profiles: Mapping[str, Profile],
+        default_profile: str,
+        own_names: frozenset[str] = frozenset(),
+        reserved_subjects: Iterable[tuple[str, x509.Name]] = (),
+        renewal_grace: timedelta = timedelta(0),
+        entropy: Entropy,
+    ) -> None:
+        if default_profile not in profiles:
+            raise LocalProtocolError(f"there is no profile {default_profile!r}")
+        if renewal_grace < timedelta(0):
+            raise LocalProtocolError("renewal_grace is not negative")
+        self._limits = IssuerLimits.of((certificate, *chain))
+        signer = LocalSigner(signer) if isinstance(signer, SigningKey) else signer
+        _check_is_ca(certificate, signer)
+        _check_chain((certificate, *chain))
+        self.certificate = certificate
+        self.store = store
+        self._chain = tuple(chain)
+        self._signer = CertificateSigner(signer, issuer=certificate)
+        self._spki = signer.public_key_spki
+        self._profiles = dict(profiles)
+        self._default_profile = default_profile
+        self._reserved = ReservedNames.of(
+            own_names, _ca_subjects((certificate, *chain)), reserved_subjects
+        )
+        self._renewal_grace = renewal_grace
+        self._entropy = entropy
+        self._authority_key_id = _authority_key_id(certificate)
+
+    def ca_certificates(self) -> tuple[x509.Certificate, ...]:
+        """Return the issuing certificate and its chain up to the root. RFC 7030 4.1.3."""
+        return (self.certificate, *self._chain)
+
+    def outdated(self, now: datetime) -> str:
+        """Return which certificate up to the root is not valid now, and why, or ""."""
+        return self._limits.outdated(now)
+
+    def never_issued(self) -> tuple[str, ...]:
+        """Return a line for each thing that a profile allows and this CA can never issue.
+
+        The limits are those of its own certificate and of those above. See `IssuerLimits`.
+        """
+        profiles = dict.fromkeys(self._profiles.values())
+        return tuple(
+            f"profile {profile.name} can never issue {line}"
+            for profile in profiles
+            for line in self._limits.never_issued(profile)
+        )
+
+    def profile(self, label: str | None) -> Profile:
+        """Return the profile that a label selects. Raises Refused("profile/label")."""
+        found = self._profiles.get(self._default_profile if label is None else label)
+        if found is None:
+            raise Refused("profile/label", "no profile of that name", content=False)
+        return found
+
+    def issue(
+        self,
+        csr: CertRequest,
+        enrolment: Enrolment,
+        *,
+        now: datetime,
+        replaces: x509.Certificate | None = None,
+    ) -> x509.Certificate:
+        """Return a new certificate for `csr`, recorded durably before this returns.
+
+        `now` is aware UTC. The signature of the request was verified before. With `replaces`,
+        that certificate must be one that `may_renew`; that its names are repeated was checked
+        before, and they are issued as they are spelled there. Raises Refused (see `certify` and
+        `may_renew`, and profile/ca-key for the CA's own key), CAUnavailable, StoreError,
+        SignerError; nothing was issued then.
+        """
+        if csr.key.spki == self._spki:
+            raise Refused("profile/ca-key", "that is the key of this CA")
+        plan = certify(csr, self.profile(enrolment.label), self._reserved, replaces)
+        if replaces is not None:
+            self.may_renew(replaces, now)
+            plan = plan.renewing(replaces)
+        return self.issue_plan(plan, enrolment, now=now, replaces=replaces)
+
+    def issue_plan(
+        self,
+        plan: CertificatePlan,
+        enrolment: Enrolment,
+        *,
+        now: datetime,
+        replaces: x509.Certificate | None = None,
+    ) -> x509.Certificate:
+        """Return a new certificate for a plan of the operator's own, which no profile judges.
+
+        Recorded as those of `issue` are. Raises Refused for what would not verify below this CA
+        (`IssuerLimits.check`), CAUnavailable, StoreError, SignerError.
+        """
+        self._limits.check(plan)
+        certificate = self._signer.sign(self._builder(plan, now))
+        self.store.record_certificate(
+            IssuedRecord(
+                serial=serial_text(certificate.serial_number),
+                subject=name_text(certificate.subject),
+                not_before=certificate.not_valid_before_utc,
+                not_after=certificate.not_valid_after_utc,
+                der=certificate.public_bytes(Encoding.DER),
+                spki_sha256=hashlib.sha256(_spki_of(plan.public_key)).digest(),
+                issued_at=now,
+                operation=enrolment.operation,
+                label=enrolment.label,
+                user=enrolment.user,
+                client_subject=enrolment.client_subject,
+                peer=enrolment.peer,
+                profile=plan.profile,
+                replaces=None if replaces is None else serial_text(replaces.serial_number),
+            )
+        )
+        return certificate
+
+    def may_renew(self, certificate: x509.Certificate, now: datetime) -> None:
+        """Return if the holder of `certificate` may have it renewed. RFC 7030 2.3.
+
+        Raises Refused: renewal/unknown-certificate unless it is, byte for byte, in the store and
+        from this CA; renewal/revoked; renewal/expired; renewal/not-yet-valid.
+        """
+        record = self.store.find_certificate(serial_text(certificate.serial_number))
+        if (
+            record is None
+            or record.der != certificate.public_bytes(Encoding.DER)
+            or certificate.issuer != self.certificate.subject
+        ):
+            raise _renewal("renewal/unknown-certificate", "this CA did not issue the certificate")
+        if record.revoked_at is not None:
+            raise _renewal("renewal/revoked", "the certificate was revoked")
+        if now < record.not_before:
+            raise _renewal("renewal/not-yet-valid", "the certificate is not valid yet")
+        if now > record.not_after + self._renewal_grace:
+            raise _renewal("renewal/expired", "the certificate expired")
+
+    def _builder(self, plan: CertificatePlan, now: datetime) -> x509.CertificateBuilder:
+        if problem := self.outdated(now):
+            raise CAUnavailable(problem)
+        begin, end = self._limits.begin, self._limits.end
+        moment = now.astimezone(UTC).replace(microsecond=0)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(plan.subject)
+            .issuer_name(self.certificate.subject)
+            .public_key(plan.public_key)
+            .serial_number(new_serial(self._entropy))
+            .not_valid_before(max(moment - BACKDATED, begin))
+            .not_valid_after(min(moment + timedelta(days=plan.validity_days), end))
+        )
+        for extension in plan.extensions:
+            builder = builder.add_extension(extension.value, extension.critical)
+        subject_key_id = x509.SubjectKeyIdentifier.from_public_key(plan.public_key)
+        return builder.add_extension(subject_key_id, critical=False).add_extension(
+            self._authority_key_id, critical=False
+        )
+
+
+def new_serial(entropy: Entropy) -> int:
+    """Return a random serial number of 159 bits: positive, in at most 20 octets.
+
+    RFC 5280 4.1.2.2. Raises LocalProtocolError when `entropy` gives nothing but zeros.
+    """
+    serial = int.from_bytes(entropy(20), "big") >> 1
+    if serial == 0:
+        raise LocalProtocolError("the source of entropy gives zeros")
+    return serial
+
+
+def new_root(
+    subject: x509.Name,
+    signer: Signer,
+    public_key: CertificatePublicKeyTypes,
+    *,
+    now: datetime,
+    entropy: Entropy,
+    validity_days: int = _ROOT_DAYS,
+    path_length: int = 0,
+) -> x509.Certificate:
+    """Return a self-signed root for ten years, with `path_length` CAs below it at most.
+
+    Without any it may issue end-entity certificates only. `public_key` is the signer's. Raises
+    LocalProtocolError if it is not, and SignerError.
+    """
+    if _spki_of(public_key) != signer.public_key_spki:
+        raise LocalProtocolError("the public key is not the signer's")
+    builder = _ca_builder(subject, public_key, path_length, now, validity_days)
+    builder = builder.issuer_name(subject).serial_number(new_serial(entropy))
+    return CertificateSigner(signer).sign(builder)
+
+
+def new_intermediate(
+    subject: x509.Name,
+    public_key: CertificatePublicKeyTypes,
+    *,
+    issuer: x509.Certificate,
+    signer: Signer,
+    now: datetime,
+    entropy: Entropy,
+    validity_days: int = _ROOT_DAYS,
+) -> x509.Certificate:
+    """Return a certificate of `issuer` for a CA that may issue end-entity certificates only.
+
+    For ten years, or as long as the issuer's own. `signer` has the issuer's key. Raises
+    LocalProtocolError where it has not, or the issuer is no CA; SignerError.
+    """
+    _check_is_ca(issuer, signer)
+    left = issuer.not_valid_after_utc - now
+    if left <= BACKDATED:
+        raise LocalProtocolError("the issuer's certificate has expired, or is about to")
+    builder = _ca_builder(subject, public_key, 0, now, min(validity_days, left.days))
+    builder = builder.issuer_name(issuer.subject).serial_number(new_serial(entropy))
+    builder = builder.add_extension(_authority_key_id(issuer), critical=False)
+    return CertificateSigner(signer, issuer=issuer).sign(builder)
+
+
+def _ca_builder(
+    subject: x509.Name,
+    public_key: CertificatePublicKeyTypes,
+    path_length: int,
+    now: datetime,
+    validity_days: int,
+) -> x509.CertificateBuilder:
+    moment = now.astimezone(UTC).replace(microsecond=0)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .public_key(public_key)
+        .not_valid_before(moment - BACKDATED)
+        .not_valid_after(moment + timedelta(days=validity_days))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+    )
+
+
+def new_tls_identity(
+    ca: ReferenceCA,
+    names: Sequence[str],
+    public_key: CertificatePublicKeyTypes,
+    *,
+    now: datetime,
+    validity_days: int = _TLS_DAYS,
+) -> x509.Certificate:
+    """Return a server certificate from `ca` for host names and IP addresses, and record it.
+
+    The first name is also the common name, where it is short enough. Raises LocalProtocolError
+    for no name or one that is not ASCII (write A-labels), and what `issue_plan` raises.
+    """
+    if not names:
+        raise LocalProtocolError("a server certificate names at least one host")
+    subject = x509.Name([])
+    if len(names[0]) <= _COMMON_NAME_CHARS:
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    alt_names = x509.SubjectAlternativeName([_host_name(name) for name in names])
+    plan = CertificatePlan(
+        subject=subject,
+        public_key=public_key,
+        extensions=(
+            PlannedExtension(
+                value=x509.BasicConstraints(ca=False, path_length=None), critical=True
+            ),
+            PlannedExtension(value=_key_usage("digital_signature"), critical=True),
+            PlannedExtension(value=x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])),
+            PlannedExtension(value=alt_names, critical=not subject.rdns),
+        ),
+        validity_days=validity_days,
+    )
+    return ca.issue_plan(plan, Enrolment(operation="tls-identity"), now=now)
+
+
+def _host_name(name: str) -> x509.GeneralName:
+    host = host_name(name)
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _key_usage(*uses: str) -> x509.KeyUsage:
+    return x509.KeyUsage(**{**_NO_USES, **dict.fromkeys(uses, True)})
+
+
+def _ca_subjects(path: Sequence[x509.Certificate]) -> Iterator[tuple[str, x509.Name]]:
+    """Yield the subjects on the path from the issuing CA to the root, and whose each is."""
+    last = len(path) - 1
+    for at, certificate in enumerate(path):
+        yield (
+            "the issuing CA"
+            if at == 0
+            else "the root CA"
+            if at == last
+            else ("an intermediate CA"),
+            certificate.subject,
+        )
+    # The issuer of a chain that was not given up to its root.
+    yield "the CA above", path[-1].issuer
+
+
+def _renewal(code: str, text: str) -> Refused:
+    return Refused(code, text, content=False)
+
+
+def _spki_of(public_key: CertificatePublicKeyTypes) -> bytes:
+    return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _authority_key_id(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    except x509.ExtensionNotFound:
+        # The key of a certificate that _check_is_ca let pass is one that signs.
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(certificate.public_key())  # type: ignore[arg-type]
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found.value)
+
+
+def _check_is_ca(certificate: x509.Certificate, signer: Signer) -> None:
+    if _spki_of(certificate.public_key()) != signer.public_key_spki:
+        raise LocalProtocolError("the CA's key is not that of its certificate")
+    extensions = certificate.extensions
+    try:
+        is_ca = extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        is_ca = False
+    try:
+        signs = extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+    except x509.ExtensionNotFound:
+        signs = True  # without keyUsage a key may do everything. RFC 5280 4.2.1.3
+    if not is_ca or not signs:
+        raise LocalProtocolError("the CA's certificate is not that of a CA")
+
+
+def _check_chain(certificates: Sequence[x509.Certificate]) -> None:
+    for certificate, issuer in pairwise(certificates):
+        try:
+            certificate.verify_directly_issued_by(issuer)
+        except (ValueError, TypeError, InvalidSignature) as exc:
+            raise LocalProtocolError("the CA's chain does not lead upwards step by step") from exc

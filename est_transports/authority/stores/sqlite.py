@@ -1,0 +1,330 @@
+"""A store in one SQLite file, shared by the threads of a process and by several processes.
+
+SQLite forbids using a connection, or opening another to the same file, in the child of a process
+that forked with one open. So connections are opened on first use in each process, and a child
+that finds its parent's still open refuses to work.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from est_core import Limits, LocalProtocolError
+from est_core.arguments import checked, checked_throughout
+from est_transports.authority.stores import IssuedRecord, StoreError, UserRecord
+from est_transports.authority.stores.sqlite_connections import Connections, Parameters, Ticket
+from est_transports.authority.stores.sqlite_place import check_header, file_id
+from est_transports.authority.stores.sqlite_schema import (
+    APPLICATION_ID,
+    create_database,
+    upgrade_database,
+)
+from est_transports.pki.serials import read_serial
+
+_PAGE_MAX: Final = 10_000
+_USER_CHARS: Final = Limits().user_chars
+
+_COLUMNS: Final = (
+    "serial, subject, not_before, not_after, der, spki_sha256, issued_at, operation, label,"
+    " user, client_subject, peer, profile, replaces, revoked_at, revocation_reason"
+)
+_INSERT: Final = (
+    f"INSERT INTO certificate ({_COLUMNS})"  # noqa: S608 - constants only
+    f" VALUES ({', '.join('?' * 16)})"
+)
+_SELECT: Final = f"SELECT {_COLUMNS} FROM certificate"  # noqa: S608 - constants only
+_REVOKE: Final = (
+    "UPDATE certificate SET revoked_at = ?, revocation_reason = ?"
+    " WHERE serial = ? AND revoked_at IS NULL"
+)
+_ADD_USER: Final = "INSERT INTO user (name, password_record) VALUES (?, ?) ON CONFLICT (name) DO "
+_KEEP_USER: Final = _ADD_USER + "NOTHING"
+_REPLACE_USER: Final = _ADD_USER + "UPDATE SET password_record = excluded.password_record"
+
+
+@checked_throughout
+class SqliteStore:
+    """A `Store` in the file `path`, which `SqliteStore.create` or `est init` made.
+
+    The file is checked and its schema brought up to date at once, so that a bad one is told at
+    the start; nothing stays open until the first use. At most `waiting_max` writers wait at a
+    time (StoreBusy for more), and at most `batch_max` of them share a transaction.
+    """
+
+    def __init__(self, path: str | Path, *, waiting_max: int = 1024, batch_max: int = 256) -> None:
+        if waiting_max <= 0 or batch_max <= 0:
+            raise LocalProtocolError("waiting_max and batch_max must be positive")
+        self.path = Path(path)
+        self._waiting_max = waiting_max
+        self._batch_max = batch_max
+        self._closed = False
+        self._processes: dict[int, Connections] = {}
+        upgrade_database(self.path)
+        self._file = file_id(self.path)
+
+    @classmethod
+    @checked
+    def create(cls, path: str | Path) -> SqliteStore:
+        """Make a new file of mode 0600 and return its store. StoreError if it exists."""
+        create_database(Path(path))
+        return cls(path)
+
+    def record_certificate(self, record: IssuedRecord) -> None:
+        """Write a record durably, then return. See `Store`."""
+        self._write(_INSERT, _row(record))
+
+    def find_certificate(self, serial: str) -> IssuedRecord | None:
+        """Return the record with that serial, or None. See `Store`."""
+        found = self._read(f"{_SELECT} WHERE serial = ?", (_serial(serial),))
+        return self._record(found[0]) if found else None
+
+    def list_certificates(
+        self,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+        subject: str | None = None,
+        spki_sha256: bytes | None = None,
+    ) -> tuple[IssuedRecord, ...]:
+        """Return a page of records in the order they were recorded. See `Store`."""
+        wanted: tuple[tuple[str, str | bytes | None], ...] = (
+            ("id > (SELECT id FROM certificate WHERE serial = ?)", after and _serial(after)),
+            ("subject = ?", subject),
+            ("spki_sha256 = ?", spki_sha256),
+        )
+        given = [(condition, value) for condition, value in wanted if value is not None]
+        where = " AND ".join(condition for condition, _ in given) or "TRUE"
+        found = self._read(
+            f"{_SELECT} WHERE {where} ORDER BY id LIMIT ?",
+            (*(value for _, value in given), _page(limit)),
+        )
+        return tuple(self._record(row) for row in found)
+
+    def revoke_certificate(self, serial: str, *, at: datetime, reason: str) -> bool:
+        """Mark a certificate revoked. False if it is unknown or was revoked before.
+
+        Raises LocalProtocolError for what is no serial number. See `Store`.
+        """
+        return self._write(_REVOKE, (_text_of(at), reason, read_serial(serial)))
+
+    def add_user(self, name: str, password_record: str, *, replace: bool = False) -> bool:
+        """Add a user, or False if the name is taken and `replace` is False. See `Store`."""
+        known_as = _user_name(name)
+        if known_as is None:
+            raise LocalProtocolError(
+                f"a user name has 1 to {_USER_CHARS} characters, no colon, no control characters"
+            )
+        return self._write(_REPLACE_USER if replace else _KEEP_USER, (known_as, password_record))
+
+    def find_user(self, name: str) -> UserRecord | None:
+        """Return the user of that name, or None."""
+        known_as = _user_name(name)
+        if known_as is None:
+            return None
+        found = self._read("SELECT name, password_record FROM user WHERE name = ?", (known_as,))
+        return _user(found[0]) if found else None
+
+    def remove_user(self, name: str) -> bool:
+        """Remove a user. False if there is none of that name."""
+        known_as = _user_name(name)
+        return known_as is not None and self._write("DELETE FROM user WHERE name = ?", (known_as,))
+
+    def list_users(self, *, limit: int = 100, after: str | None = None) -> tuple[UserRecord, ...]:
+        """Return a page of users by name. See `Store`."""
+        last = "" if after is None else _user_name(after) or ""
+        found = self._read(
+            "SELECT name, password_record FROM user WHERE name > ? ORDER BY name LIMIT ?",
+            (last, _page(limit)),
+        )
+        return tuple(_user(row) for row in found)
+
+    def check(self) -> None:
+        """Prove that records can be written now, or raise StoreError, which says what to do."""
+        self.check_place()
+        upgrade_database(self.path, writes=True)
+
+    def open(self) -> None:
+        """Open the file in this process now, and not at its first use. Raises StoreError.
+
+        So each of several processes knows what the file's log is, should it be replaced.
+        """
+        self._process().open()
+
+    def check_place(self) -> None:
+        """Raise StoreError if the file was removed or replaced while it is in use."""
+        self._process().check_place()
+
+    def reopen(self, *, leave_opening: bool = False) -> bool:
+        """Use the file that is at the path now; True if that is another one than before.
+
+        With `leave_opening`, for a process whose children have the old one open and will reopen
+        it too, the new file is looked at and not opened. Raises StoreError, and goes on refusing
+        everything, where it is no whole store.
+        """
+        found = file_id(self.path)
+        if found is None:
+            raise StoreError(f"{self.path}: is not there; put it back, or restore a backup")
+        if found == self._file:
+            return False
+        check_header(self.path, APPLICATION_ID)
+        if not leave_opening:
+            self._process().leave()
+            self._processes[os.getpid()] = self._connections()  # expects the old one still
+            upgrade_database(self.path, writes=True)
+        self._file = found
+        self._processes[os.getpid()] = self._connections()
+        return True
+
+    def release(self) -> None:
+        """Close what this process has open; the next call opens it again.
+
+        For a process that used the store and is about to fork. No other thread may use it.
+        """
+        process = self._processes.get(os.getpid())
+        if process is not None:
+            process.close()
+
+    def close(self) -> None:
+        """Wait for the write in progress and close. Later calls raise StoreError.
+
+        A file that was replaced takes its log along: whoever opens the new one must not find it.
+        """
+        self._closed = True
+        process = self._processes.get(os.getpid())
+        if process is not None:
+            process.leave()
+
+    def _process(self) -> Connections:
+        if self._closed:
+            raise StoreError(f"{self.path}: the store is closed")
+        pid = os.getpid()
+        process = self._processes.get(pid)
+        if process is None:
+            if any(other.is_open for other in self._processes.values()):
+                raise StoreError(
+                    f"{self.path}: was in use when this process was forked;"
+                    " release() it before, or open a new store"
+                )
+            # setdefault is atomic: two first threads of a new process get the same one.
+            process = self._processes.setdefault(pid, self._connections())
+        return process
+
+    def _connections(self) -> Connections:
+        return Connections(self.path, self._waiting_max, self._batch_max, self._file)
+
+    def _write(self, statement: str, parameters: Parameters) -> bool:
+        return self._process().write(Ticket(statement, parameters))
+
+    def _read(self, statement: str, parameters: Parameters) -> list[tuple[object, ...]]:
+        with self._process().reader() as connection:
+            try:
+                return connection.execute(statement, parameters).fetchall()
+            except UnicodeError:  # text that no row can hold
+                return []
+
+    def _record(self, row: tuple[object, ...]) -> IssuedRecord:
+        try:
+            return _record_of(row)
+        except (ValueError, TypeError, LocalProtocolError) as exc:
+            raise StoreError(f"{self.path}: the record of certificate {row[0]} is damaged") from exc
+
+
+def _serial(text: str) -> str:
+    """Return a serial as it is stored; what is none, as it came: no row has it."""
+    try:
+        return read_serial(text)
+    except LocalProtocolError:
+        return text
+
+
+def _row(record: IssuedRecord) -> Parameters:
+    return (
+        record.serial,
+        record.subject,
+        _text_of(record.not_before),
+        _text_of(record.not_after),
+        record.der,
+        record.spki_sha256,
+        _text_of(record.issued_at),
+        record.operation,
+        record.label,
+        record.user,
+        record.client_subject,
+        record.peer,
+        record.profile,
+        record.replaces,
+        None if record.revoked_at is None else _text_of(record.revoked_at),
+        record.revocation_reason,
+    )
+
+
+def _record_of(row: tuple[object, ...]) -> IssuedRecord:
+    serial, subject, not_before, not_after, der, spki_sha256, issued_at, operation = row[:8]
+    label, user, client_subject, peer, profile, replaces, revoked_at, reason = row[8:]
+    return IssuedRecord(
+        serial=_str(serial),
+        subject=_str(subject),
+        not_before=datetime.fromisoformat(_str(not_before)),
+        not_after=datetime.fromisoformat(_str(not_after)),
+        der=_bytes(der),
+        spki_sha256=_bytes(spki_sha256),
+        issued_at=datetime.fromisoformat(_str(issued_at)),
+        operation=_str(operation),
+        label=_str_or_none(label),
+        user=_str_or_none(user),
+        client_subject=_str_or_none(client_subject),
+        peer=_str_or_none(peer),
+        profile=_str_or_none(profile),
+        replaces=_str_or_none(replaces),
+        revoked_at=None if revoked_at is None else datetime.fromisoformat(_str(revoked_at)),
+        revocation_reason=_str_or_none(reason),
+    )
+
+
+def _user(row: tuple[object, ...]) -> UserRecord:
+    return UserRecord(name=_str(row[0]), password_record=_str(row[1]))
+
+
+def _str(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not text")
+    return value
+
+
+def _str_or_none(value: object) -> str | None:
+    return None if value is None else _str(value)
+
+
+def _bytes(value: object) -> bytes:
+    if not isinstance(value, bytes):
+        raise TypeError("not a blob")
+    return value
+
+
+def _text_of(moment: datetime) -> str:
+    """Return a time as ISO 8601 text of fixed length in UTC, which sorts as the times do."""
+    if moment.tzinfo is None:
+        raise LocalProtocolError("a time in a store is aware")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _page(limit: int) -> int:
+    if not 0 < limit <= _PAGE_MAX:
+        raise LocalProtocolError(f"limit is 1 to {_PAGE_MAX}")
+    return limit
+
+
+def _user_name(name: str) -> str | None:
+    """Return the name in form NFC, or None for one that no user can have."""
+    if not 0 < len(name) <= _USER_CHARS:
+        return None
+    normal = unicodedata.normalize("NFC", name)
+    # RFC 7617 2: a user-id with a colon cannot be told from its password. Category C* is
+    # control characters, and the surrogates that have no UTF-8 form.
+    if ":" in normal or any(unicodedata.category(char).startswith("C") for char in normal):
+        return None
+    return normal

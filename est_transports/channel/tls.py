@@ -1,0 +1,259 @@
+"""TLS 1.2 and 1.3 over bytes in memory, and the facts of the channel for the core.
+
+`TlsEngine` does no I/O. Whoever has a socket feeds it what arrived, sends what it has to say, and
+asks again::
+
+    engine = TlsEngine(server_context(config))
+    while not engine.handshake():          # False: it needs more bytes
+        send(engine.outgoing())
+        engine.receive(receive_some())     # b"" at the end of the stream
+    send(engine.outgoing())
+
+`read` works alike, with None for "needs more bytes". After a TlsError there may still be an alert
+in `outgoing()`; the peer learns the reason from it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, unique
+from socket import MSG_PEEK
+from typing import Final
+
+from OpenSSL import SSL
+
+from est_core import LocalProtocolError
+from est_core.arguments import checked
+from est_core.channel import Channel
+from est_transports.channel.errors import (
+    HANDSHAKE_TOO_LARGE,
+    PROTOCOL,
+    TlsError,
+    tls_error,
+)
+from est_transports.channel.facts import channel_facts, handshake_error, name_the_server
+from est_transports.channel.tls_context import (
+    ClientContext,
+    ClientTlsConfig,
+    ContextSource,
+    ServerContext,
+    ServerTlsConfig,
+    client_context,
+    server_context,
+)
+from est_transports.pki.verification import VerificationRecord
+
+__all__ = [
+    "ClientContext",
+    "ClientTlsConfig",
+    "ContextSource",
+    "ServerContext",
+    "ServerTlsConfig",
+    "TlsEngine",
+    "TlsError",
+    "client_context",
+    "server_context",
+]
+
+HANDSHAKE_BYTES: Final = 256 * 1024  # both flights of ML-DSA-87 with three intermediates: 60 KiB
+UNREAD_BYTES: Final = 1024 * 1024
+FRUITLESS_BYTES: Final = 256 * 1024
+"""What may arrive without a byte of data in it: TLS 1.3 sets no bound on KeyUpdate messages, and
+each costs us an answer. A record has 17 KiB at most."""
+READ_BYTES: Final = 16 * 1024  # one record, RFC 8446 5.1
+_OUTGOING_BYTES: Final = 64 * 1024
+
+
+@unique
+class _State(Enum):
+    SHAKING_HANDS = "shaking hands"
+    OPEN = "open"
+    FAILED = "failed"
+
+
+@checked
+class TlsEngine:
+    """One TLS connection, without the socket. Not for two threads at a time.
+
+    A method out of turn raises LocalProtocolError. Anything wrong with the peer raises TlsError,
+    once and for all: every later `handshake`, `read` and `write` raises the same one again.
+    """
+
+    __slots__ = (
+        "_channel",
+        "_connection",
+        "_context",
+        "_failure",
+        "_fruitful",
+        "_fruitless_bytes",
+        "_handshake_bytes",
+        "_peer_closed",
+        "_record",
+        "_state",
+        "_unread_bytes",
+        "_we_closed",
+    )
+
+    def __init__(self, context: ServerContext | ClientContext) -> None:
+        self._context = context
+        self._record = VerificationRecord()
+        self._connection = SSL.Connection(context.openssl, None)
+        self._connection.set_app_data(self._record)
+        self._state = _State.SHAKING_HANDS
+        self._failure: TlsError | None = None
+        self._channel: Channel | None = None
+        self._handshake_bytes = 0
+        self._unread_bytes = 0
+        self._fruitless_bytes = 0
+        self._fruitful = False
+        self._peer_closed = False
+        self._we_closed = False
+        if isinstance(context, ServerContext):
+            self._connection.set_accept_state()
+            return
+        self._connection.set_connect_state()
+        name_the_server(self._connection, context.config.server_name)
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes that arrived from the peer; b"" means that its side of the stream ended.
+
+        Raises TlsError("tls/handshake-too-large") past HANDSHAKE_BYTES, and LocalProtocolError
+        where UNREAD_BYTES have piled up: call `read` until it returns None first.
+        """
+        if self._failure is not None or self._peer_closed:
+            return
+        if not data:
+            self._connection.bio_shutdown()
+            return
+        if self._state is _State.SHAKING_HANDS:
+            self._handshake_bytes += len(data)
+            if self._handshake_bytes > HANDSHAKE_BYTES:
+                message = f"the peer sent more than {HANDSHAKE_BYTES} bytes and no handshake"
+                raise self._fail(TlsError(HANDSHAKE_TOO_LARGE, message))
+        elif self._unread_bytes + len(data) > UNREAD_BYTES:
+            raise LocalProtocolError("read what has arrived before receiving more")
+        self._unread_bytes += len(data)
+        self._connection.bio_write(data)
+
+    def outgoing(self) -> bytes:
+        """Return the bytes to be sent to the peer, and forget them. Works in every state."""
+        pieces = []
+        try:
+            while True:
+                pieces.append(self._connection.bio_read(_OUTGOING_BYTES))
+                if len(pieces[-1]) < _OUTGOING_BYTES:
+                    break  # there is no more, and asking would cost an exception
+        except SSL.WantReadError:
+            pass
+        return b"".join(pieces)
+
+    def handshake(self) -> bool:
+        """Go on with the handshake; True when it is over, False when it needs more bytes.
+
+        On the client's side True does not mean that the server accepted our certificate: in TLS
+        1.3 its refusal comes with the first `read`, as TlsError("tls/peer-refused-certificate").
+        """
+        self._check_failure()
+        if self._state is _State.OPEN:
+            return True
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            return False
+        except SSL.Error as exc:
+            failure = handshake_error(exc, self._context.rules, self._record)
+            raise self._fail(failure) from exc
+        try:
+            self._channel = channel_facts(self._connection, self._context.rules)
+        except TlsError as exc:
+            self.outgoing()  # our last flight: the peer is not told that all is well
+            self._fail(exc)
+            raise
+        self._state = _State.OPEN
+        self._unread_bytes = 0
+        return True
+
+    def channel(self) -> Channel:
+        """Return the facts about this channel, after the handshake."""
+        if self._channel is None:
+            raise LocalProtocolError("there is no channel before the handshake is over")
+        return self._channel
+
+    def read(self) -> bytes | None:
+        """Return up to READ_BYTES that the peer wrote, None when it needs more bytes.
+
+        b"" is the peer's close_notify: everything it wrote has been read. A stream that ends
+        without it raises TlsError("tls/truncated"); it may have been cut by an attacker. A peer
+        that sends FRUITLESS_BYTES without data in them gets TlsError("tls/protocol").
+        """
+        self._check_open()
+        if self._peer_closed:
+            return b""
+        try:
+            data = self._connection.recv(READ_BYTES)
+        except SSL.WantReadError:
+            self._count_fruitless()
+            return None
+        except SSL.ZeroReturnError:
+            self._peer_closed = True
+            return b""
+        except SSL.Error as exc:
+            raise self._fail(tls_error(exc, handshaking=False)) from exc
+        self._fruitful = True
+        return data
+
+    @property
+    def is_quiet(self) -> bool:
+        """True while nothing of what `receive` took waits to be read, not even close_notify."""
+        if self._state is not _State.OPEN or self._peer_closed:
+            return False
+        try:
+            self._connection.recv(1, MSG_PEEK)
+        except SSL.WantReadError:
+            return True
+        except SSL.Error:
+            return False  # `read` tells what it is
+        return False
+
+    def write(self, data: bytes) -> None:
+        """Encrypt bytes for the peer; `outgoing` returns them."""
+        self._check_open()
+        if self._we_closed:
+            raise LocalProtocolError("nothing can be written after close")
+        if not data:
+            return
+        try:
+            self._connection.sendall(data)
+        except SSL.Error as exc:
+            raise self._fail(tls_error(exc, handshaking=False)) from exc
+
+    def close(self) -> None:
+        """Say close_notify, once. What the peer still sends can be read. RFC 8446 6.1."""
+        if self._state is not _State.OPEN or self._we_closed:
+            return
+        self._we_closed = True
+        try:
+            self._connection.shutdown()
+        except SSL.Error as exc:
+            self._fail(tls_error(exc, handshaking=False))
+
+    def _count_fruitless(self) -> None:
+        self._fruitless_bytes = 0 if self._fruitful else self._fruitless_bytes + self._unread_bytes
+        self._unread_bytes = 0
+        self._fruitful = False
+        if self._fruitless_bytes > FRUITLESS_BYTES:
+            message = f"the peer sent more than {FRUITLESS_BYTES} bytes and no data"
+            raise self._fail(TlsError(PROTOCOL, message))
+
+    def _check_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _check_open(self) -> None:
+        self._check_failure()
+        if self._state is not _State.OPEN:
+            raise LocalProtocolError("the handshake is not over")
+
+    def _fail(self, failure: TlsError) -> TlsError:
+        self._failure = failure
+        self._state = _State.FAILED
+        return failure

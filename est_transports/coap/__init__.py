@@ -1,0 +1,1 @@
+"""CoAP without I/O: messages, blocks, and both sides of an association."""

@@ -1,0 +1,55 @@
+"""Questions of EST-coaps clients that the application has not answered: how many, and of whom."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Final
+
+from est_core import Decision, Fail, ServerExchange
+from est_transports.drive.application import Application, AsyncApplication
+from est_transports.drive.records import Ask
+
+_log: Final = logging.getLogger("est_transports")
+QUESTIONS_MAX: Final = 64
+"""Questions that the application has not answered, those of clients that are gone included: they
+take its time all the same."""
+QUESTIONS_PER_HOST: Final = 48
+"""How many of them may be of one host, an IPv4 address or /64, so that others find a place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskCoap(Ask):
+    """As Ask, of the application that this association was given."""
+
+    application: Application | AsyncApplication = field(repr=False)
+
+
+class OpenQuestions:
+    """The exchanges that wait for the application, each with the host of its client."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[ServerExchange, str] = {}
+
+    def has_room(self, host: str) -> bool:
+        """Return whether one more of that host may be asked."""
+        of_host = sum(each == host for each in self._hosts.values())
+        return len(self._hosts) < QUESTIONS_MAX and of_host < QUESTIONS_PER_HOST
+
+    def add(self, exchange: ServerExchange, host: str) -> None:
+        """Count an exchange whose question is asked; one that has a second question counts once."""
+        self._hosts[exchange] = host
+
+    def remove(self, exchange: ServerExchange) -> None:
+        """Count an exchange no more; it need not be there."""
+        self._hosts.pop(exchange, None)
+
+
+def settle(exchange: ServerExchange, asked: AskCoap, decision: Decision) -> None:
+    """Give an exchange its decision; what is no answer to the question is logged, and a Fail."""
+    try:
+        exchange.decide(decision)
+    except Exception:  # noqa: BLE001  # an application can put anything into a decision
+        _log.exception("the application gave no answer to %s", type(asked.question).__name__)
+        if exchange.is_open:
+            exchange.decide(Fail())

@@ -1,0 +1,443 @@
+"""An EST-coaps server on one UDP socket, from datagrams to questions and back, without I/O.
+
+What the servers on trio and on sockets have in common. A transport moves datagrams and asks the
+application; who is let in, what is repeated and what is given up is decided in here::
+
+    endpoint.receive(datagram, address, now())    # or handle_timeout(now()) when it is due
+    while (step := endpoint.next_step()) is not None:
+        match step:
+            case AskCoap(application, question): endpoint.decide(step, decision, now())
+            case Finished(record): log it
+    for address, datagram in endpoint.outgoing(): send it
+
+An exchange is open from the request's last block to the answer, and no wire is waited for in
+between: any number of clients, and several exchanges of each, go on side by side.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import Final
+
+from est_core import (
+    Decision,
+    Entropy,
+    Instant,
+    Response,
+    ResponseReady,
+    ServerExchange,
+    ServerSession,
+)
+from est_core.arguments import checked
+from est_core.wires import coapmap
+from est_core.wires.coapmap import ReplyShape, RequestHead, ResponseHead
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.channel.dtls_mux import (
+    Address,
+    Association,
+    DtlsServer,
+    Ended,
+    Established,
+    HandshakeFailed,
+    Received,
+)
+from est_transports.coap.questions import AskCoap, OpenQuestions, settle
+from est_transports.coap.records import (
+    BUSY,
+    STOPPING,
+    UNVERIFIED,
+    detailed,
+    head_record,
+    refusal_record,
+)
+from est_transports.coap.server_wire import (
+    RequestAbandoned,
+    RequestReceived,
+    RequestRefused,
+    ServerConnection,
+)
+from est_transports.coap.settings import CoapService
+from est_transports.drive.application import Application
+from est_transports.drive.records import (
+    Finished,
+    Record,
+    Wire,
+    address_text,
+    consult,
+    internal_error,
+)
+from est_transports.fairness.networks import network_of_host
+
+_log: Final = logging.getLogger("est_transports")
+
+CoapStep = AskCoap | Finished
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Open:
+    """A request whose answer is not decided."""
+
+    exchange_id: int
+    exchange: ServerExchange
+    head: RequestHead
+    shape: ReplyShape
+    started: float
+    received_bytes: int
+
+    def detailed(self, record: Record, now: Instant) -> Record:
+        """Return the record with what is known of the exchange."""
+        seconds = now.mono - self.started
+        return detailed(record, self.exchange, seconds=seconds, received_bytes=self.received_bytes)
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    """One association, and what is going on there.
+
+    `ends_at`: when it ends, unless an exchange is open then. `due`: when something times out.
+    """
+
+    association: Association
+    service: CoapService
+    connection: ServerConnection
+    session: ServerSession
+    ends_at: float
+    messages: int = 0
+    open: dict[int, _Open] = field(default_factory=dict)
+    due: float = 0.0
+
+    @property
+    def peer(self) -> str:
+        return address_text(self.association.address)
+
+    @property
+    def host(self) -> str:
+        return network_of_host(str(self.association.address[0]))
+
+    def settle_timers(self) -> None:
+        """Note anew when something is due, and whether an exchange is open."""
+        times = [each.exchange.deadline.mono for each in self.open.values()]
+        soonest = self.connection.next_timeout()
+        self.association.is_busy = not self.connection.is_idle
+        if not self.association.is_busy:
+            times.append(self.ends_at)
+        self.due = min(times if soonest is None else [*times, soonest], default=inf)
+
+
+class _NoServiceError(Exception):
+    """The source raised, and that is in the log."""
+
+
+@checked
+class CoapEndpoint:
+    """All clients of one UDP socket. Not for two threads at a time.
+
+    `source` is asked for every handshake; what it raises costs that one. Nothing that a client
+    sends raises; what all clients can make it hold is bounded by `dtls` and the service's limits.
+    """
+
+    def __init__(
+        self,
+        source: Callable[[], CoapService],
+        *,
+        entropy: Entropy,
+        dtls: DtlsLimits | None = None,
+    ) -> None:
+        self._source = source
+        self._entropy = entropy
+        self._limits = dtls or DtlsLimits()
+        self._dtls = DtlsServer(
+            lambda: self._service().context, entropy=entropy, limits=self._limits
+        )
+        self._clients: dict[Association, _Client] = {}
+        self._deciding: dict[ServerExchange, tuple[_Client, _Open]] = {}
+        self._questions = OpenQuestions()
+        self._steps: deque[CoapStep] = deque()
+        self._stopping = False
+
+    @property
+    def associations(self) -> int:
+        """How many clients have an association."""
+        return len(self._clients)
+
+    @property
+    def is_idle(self) -> bool:
+        """True while the application owes no decision, and no answer waits to be acknowledged."""
+        return not any(client.association.is_busy for client in self._clients.values())
+
+    def knows(self, address: Address) -> bool:
+        """Return whether a client at that address has shaken hands, and has an association."""
+        return self._dtls.knows(address)
+
+    def receive(self, datagram: bytes, address: Address, now: Instant) -> None:
+        """Take a datagram that arrived; anybody may have sent it."""
+        with suppress(_NoServiceError):  # the client will repeat what it said
+            self._dtls.receive(datagram, address, now.mono)
+        self._advance(now)
+
+    def outgoing(self) -> tuple[tuple[Address, bytes], ...]:
+        """Return what is to be sent, and to whom, and forget it."""
+        return self._dtls.outgoing()
+
+    def next_step(self) -> CoapStep | None:
+        """Return what is to be done now; None when there is nothing."""
+        return self._steps.popleft() if self._steps else None
+
+    def decide(self, asked: AskCoap, decision: Decision, now: Instant) -> None:
+        """Give the application's decision on a question.
+
+        One that comes late, or is no answer to the question, does no harm: the former is
+        settled (what was issued is on record), the latter logged and answered as a failure.
+        """
+        exchange = asked.exchange
+        self._questions.remove(exchange)
+        waiting = self._deciding.get(exchange)
+        if waiting is not None and now.mono >= exchange.deadline.mono:
+            self._time_out(*waiting, now)
+            waiting = None
+        if exchange.is_open:
+            settle(exchange, asked, decision)
+        if waiting is not None:
+            self._follow(*waiting, now)
+            self._flush(waiting[0], now)
+        self._advance(now)
+
+    def is_wanted(self, asked: AskCoap) -> bool:
+        """Return whether anybody still waits for the decision. For any thread, before it asks."""
+        return asked.exchange in self._deciding
+
+    def withdraw(self, asked: AskCoap) -> None:
+        """Leave a question that nobody waits for unanswered; in place of `decide`."""
+        self._questions.remove(asked.exchange)
+
+    def renew(self, now: Instant) -> None:
+        """End the associations that were begun with another service than there is now.
+
+        Those on which an exchange is open end after it. What a reload changed, revocation lists
+        among it, holds from then on for everybody.
+        """
+        current = self._source()
+        for client in tuple(self._clients.values()):
+            if client.service is not current:
+                client.ends_at = now.mono
+                client.settle_timers()
+        self.handle_timeout(now)
+
+    def next_timeout(self, now: Instant) -> float | None:
+        """Return when `handle_timeout` is due, in monotonic seconds; None if nothing waits.
+
+        It changes with every call of another method.
+        """
+        times = [client.due for client in self._clients.values()]
+        soonest = self._dtls.next_timeout(now.mono)
+        return min(times if soonest is None else [*times, soonest], default=None)
+
+    def handle_timeout(self, now: Instant) -> None:
+        """Do what is due by now. Called too early, it does nothing."""
+        self._dtls.handle_timeout(now.mono)
+        for client in tuple(self._clients.values()):
+            if client.due > now.mono:
+                continue
+            for waiting in tuple(client.open.values()):
+                if waiting.exchange.deadline.mono <= now.mono:
+                    self._time_out(client, waiting, now)
+            client.connection.handle_timeout(now.mono)
+            self._serve(client, now)
+            self._flush(client, now)
+            if client.ends_at <= now.mono and not client.association.is_busy:
+                self._forget(client, "the association was too old", now)
+                self._dtls.close(client.association)
+        self._advance(now)
+
+    def stop(self) -> None:
+        """Answer what was asked, and refuse what comes from now on: 5.03."""
+        self._stopping = True
+
+    def close(self, now: Instant) -> None:
+        """Say goodbye to every client; `outgoing` has the words. Open exchanges are abandoned."""
+        for client in tuple(self._clients.values()):
+            self._forget(client, "the server stopped", now)
+            self._dtls.close(client.association)
+
+    def _advance(self, now: Instant) -> None:
+        """Take what happened on the associations, until nothing new comes of it."""
+        while (event := self._dtls.next_event()) is not None:
+            match event:
+                case Established(association=association):
+                    try:
+                        self._clients[association] = self._client(association, now)
+                    except _NoServiceError:
+                        self._dtls.close(association)
+                case Received(association=association, datagram=datagram):
+                    client = self._clients.get(association)
+                    if client is not None:
+                        self._hear(client, datagram, now)
+                case Ended(association=association, reason=reason):
+                    client = self._clients.get(association)
+                    if client is not None:
+                        self._forget(client, reason, now)
+                case HandshakeFailed(address=address, code=code, reason=reason):
+                    record = Record(
+                        peer=address_text(address),
+                        wire=Wire.COAPS,
+                        status=0,
+                        code=code,
+                        reason=reason,
+                    )
+                    self._steps.append(Finished(record=record))
+
+    def _hear(self, client: _Client, datagram: bytes, now: Instant) -> None:
+        """Take what a client said. One that does not verify is answered so often, and no more."""
+        client.messages += 1
+        client.connection.receive(datagram, now.mono)
+        self._serve(client, now)
+        self._flush(client, now)
+        verified = client.association.channel.is_verified
+        if not verified and client.messages >= self._limits.unverified_messages:
+            _log.info("%s: ended, for it goes on without a certificate that verifies", client.peer)
+            self._forget(client, "its certificate does not verify", now)
+            self._dtls.close(client.association)
+
+    def _service(self) -> CoapService:
+        try:
+            return self._source()
+        except Exception as exc:
+            _log.exception("there is no service for a new client")
+            raise _NoServiceError from exc
+
+    def _client(self, association: Association, now: Instant) -> _Client:
+        service = self._service()
+        peer = address_text(association.address)
+
+        def check_head(head: RequestHead) -> tuple[ResponseHead, bytes] | None:
+            return self._check_head(client, head)
+
+        connection = ServerConnection(
+            limits=service.coap.fitting(association.payload_bytes),
+            entropy=self._entropy,
+            check_head=check_head,
+        )
+        session = ServerSession(
+            policy=service.policy,
+            channel=replace(association.channel, peer_address=peer),
+            limits=service.limits,
+        )
+        ends_at = now.mono + service.lifetime_s
+        client = _Client(association, service, connection, session, ends_at)
+        client.settle_timers()
+        return client
+
+    def _check_head(self, client: _Client, head: RequestHead) -> tuple[ResponseHead, bytes] | None:
+        """Answer what needs no payload: discovery, and what is refused by its head."""
+        policy, limits = client.service.policy, client.service.limits
+        if not client.association.channel.is_verified:
+            return self._refuse(client, head, UNVERIFIED)  # before it uploads or learns anything
+        found = coapmap.discover(head, policy=policy, limits=limits)
+        if found is not None:
+            self._finish(client, head_record(client.peer, head, found))
+            return found
+        refusal = coapmap.check_head(head, policy=policy, limits=limits)
+        return None if refusal is None else self._refuse(client, head, refusal)
+
+    def _refuse(
+        self, client: _Client, head: RequestHead, refusal: Response
+    ) -> tuple[ResponseHead, bytes]:
+        written = coapmap.write(refusal, coapmap.reply_shape(head))
+        self._finish(client, head_record(client.peer, head, written, response=refusal))
+        return written
+
+    def _serve(self, client: _Client, now: Instant) -> None:
+        while (event := client.connection.next_event()) is not None:
+            match event:
+                case RequestReceived():
+                    self._open(client, event, now)
+                case RequestRefused():
+                    self._finish(client, refusal_record(client.peer, event))
+                case RequestAbandoned(code=code, message=message):
+                    # What was issued is on record; the client's next request will find it.
+                    _log.info("%s: an answer was lost: %s (%s)", client.peer, message, code)
+
+    def _open(self, client: _Client, event: RequestReceived, now: Instant) -> None:
+        request, shape = coapmap.read(event.head, event.payload, limits=client.service.limits)
+        waiting = _Open(
+            exchange_id=event.exchange_id,
+            exchange=client.session.receive_request(request, now),
+            head=event.head,
+            shape=shape,
+            started=now.mono,
+            received_bytes=len(event.payload),
+        )
+        client.open[event.exchange_id] = waiting
+        self._deciding[waiting.exchange] = client, waiting
+        if self._stopping or not self._questions.has_room(client.host):
+            busy = STOPPING if self._stopping else BUSY
+            self._respond(client, waiting, replace(busy, operation=request.operation), now)
+        else:
+            self._follow(client, waiting, now)
+
+    def _follow(self, client: _Client, waiting: _Open, now: Instant) -> None:
+        """Take the exchange's next event."""
+        exchange = waiting.exchange
+        match event := exchange.next_event():
+            case None:
+                if not exchange.is_open:  # it broke on the decision
+                    self._respond(client, waiting, internal_error(exchange.request.operation), now)
+            case ResponseReady():
+                self._respond(client, waiting, event.response, now)
+            case question:
+                self._questions.add(exchange, client.host)
+                self._steps.append(
+                    AskCoap(
+                        exchange=exchange,
+                        question=question,
+                        deadline=exchange.deadline.mono,
+                        application=client.service.application,
+                    )
+                )
+
+    def _time_out(self, client: _Client, waiting: _Open, now: Instant) -> None:
+        waiting.exchange.handle_timeout(now)
+        self._follow(client, waiting, now)
+        self._flush(client, now)
+
+    def _respond(self, client: _Client, waiting: _Open, response: Response, now: Instant) -> None:
+        written = coapmap.write(response, waiting.shape, now=now)
+        if len(written[1]) > client.service.coap.response_bytes:
+            _log.error("an answer of %d bytes is over response_bytes", len(written[1]))
+            response = internal_error(response.operation)
+            written = coapmap.write(response, waiting.shape, now=now)
+        client.connection.respond(waiting.exchange_id, *written, now.mono)
+        del client.open[waiting.exchange_id], self._deciding[waiting.exchange]
+        record = head_record(client.peer, waiting.head, written, response=response)
+        self._finish(client, waiting.detailed(record, now))
+
+    def _forget(self, client: _Client, reason: str, now: Instant) -> None:
+        """Give up an association that has ended, with the exchanges that were open on it."""
+        del self._clients[client.association]
+        for waiting in client.open.values():
+            waiting.exchange.abandon(reason)
+            del self._deciding[waiting.exchange]
+            record = waiting.detailed(head_record(client.peer, waiting.head), now)
+            self._finish(client, replace(record, code="connection/lost", reason=reason))
+
+    def _finish(self, client: _Client, record: Record) -> None:
+        record = replace(record, channel=client.session.channel)
+        self._steps.append(Finished(record=record))
+
+    def _flush(self, client: _Client, now: Instant) -> None:
+        for datagram in client.connection.outgoing():
+            self._dtls.send(client.association, datagram, now.mono)
+        client.settle_timers()
+
+
+@checked
+def consult_for(
+    endpoint: CoapEndpoint, asked: AskCoap, application: Application
+) -> Decision | None:
+    """Return the application's decision, None if nobody waits for it any more. For any thread."""
+    return consult(application, asked.question) if endpoint.is_wanted(asked) else None

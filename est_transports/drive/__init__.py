@@ -1,0 +1,1 @@
+"""What serving a request and driving a client exchange come down to on every wire."""

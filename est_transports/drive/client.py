@@ -1,0 +1,401 @@
+"""One client exchange from its events to steps for a transport, without I/O, on any wire.
+
+What the clients on sockets and on trio have in common: `Errand` says what is to be done next. A
+`Link` is an open connection, as far as it is not I/O; http_client and coap_client have one each.
+Whoever keeps a connection between exchanges asks `Link.fits`.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Protocol, assert_never
+
+from cryptography import x509
+
+from est_core import (
+    CACertsReceived,
+    Channel,
+    ClientExchange,
+    ClientResult,
+    ConnectRequested,
+    Credentials,
+    CredentialsRequested,
+    CSRAttrsReceived,
+    Enrolled,
+    EstUri,
+    Failed,
+    Fault,
+    Instant,
+    Limits,
+    LocalProtocolError,
+    Operation,
+    RedirectRequested,
+    RemoteProtocolError,
+    Request,
+    Response,
+    RetryLater,
+    SendRequest,
+    SignatureRequested,
+    TrustDecisionRequested,
+)
+from est_core.arguments import checked
+from est_core.wires.coapmap import CoapPaths
+from est_transports.channel.dtls_context import MTU_BYTES
+from est_transports.channel.errors import CLOSED, TIMEOUT, TlsError
+from est_transports.channel.tls_context import ClientTlsConfig
+from est_transports.coap.limits import CoapLimits
+from est_transports.pki.signers import Signer, signer_of
+from est_transports.pki.trust import TlsIdentity, TrustAnchors
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientTimeouts:
+    """How long a server may take, in seconds. All are positive; LocalProtocolError otherwise.
+
+    `connect_s` for one address to answer, `handshake_s` for TLS, or for DTLS with one address,
+    `response_s` for a request to be written and answered, with all its blocks; est_core's servers
+    give their application 60 seconds.
+    """
+
+    connect_s: float = 10.0
+    handshake_s: float = 10.0
+    response_s: float = 75.0
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) <= 0:
+                raise LocalProtocolError(f"{name} must be positive")
+
+
+def _no_credentials(_question: CredentialsRequested) -> Credentials | None:
+    return None
+
+
+def _no_trust(_question: TrustDecisionRequested) -> tuple[x509.Certificate, ...]:
+    return ()
+
+
+def _no_redirect(_uri: EstUri) -> bool:
+    return False
+
+
+def _ignore_paths(_paths: CoapPaths) -> None:
+    return None
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig:
+    """What a client brings to its exchanges.
+
+    `implicit` holds third-party trust anchors, used where a session has no explicit ones.
+    `identities` are certificates with keys that sessions may name. `signer` signs CSRs; a private
+    key of `cryptography` becomes a LocalSigner.
+    `credentials` is asked after a 401, `follow` before going to another origin. `trust` is asked
+    which CA certificates to accept from a server that a bootstrap could not verify: a human, or
+    `trust.by_fingerprint`; left out, none. `user_agent` is for https URIs, the others are for
+    coaps ones: `coap_root` is where a server has its operations, such as `/est`. Without one they
+    are below /.well-known/est, and where the first request is answered 4.04 there, or with
+    `coap_discovery` at once, the server is asked for the list of its resources. `discovered` is
+    told what that said, if it is another place. RFC 9148 4.1. Raises LocalProtocolError for a root
+    that is none, and for a root and discovery together.
+    """
+
+    implicit: TrustAnchors = field(default_factory=TrustAnchors)
+    identities: tuple[TlsIdentity, ...] = ()
+    signer: Annotated[Signer | None, signer_of] = field(default=None, repr=False)
+    credentials: Callable[[CredentialsRequested], Credentials | None] = _no_credentials
+    follow: Callable[[EstUri], bool] = _no_redirect
+    trust: Callable[[TrustDecisionRequested], tuple[x509.Certificate, ...]] = _no_trust
+    tls_exporter: bool = False
+    timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
+    limits: Limits = field(default_factory=Limits)
+    coap: CoapLimits = field(default_factory=CoapLimits)
+    coap_root: str | None = None
+    coap_discovery: bool = False
+    discovered: Callable[[CoapPaths], None] = _ignore_paths
+    mtu_bytes: int = MTU_BYTES
+    user_agent: str = "est-sansio"
+
+    def __post_init__(self) -> None:
+        if self.coap_root is None:
+            return
+        CoapPaths.below(self.coap_root)
+        if self.coap_discovery:
+            raise LocalProtocolError("where a root is given, nothing is to be discovered")
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connect:
+    """Have a connection: one that `Link.fits`, or a new one. `connected` or `connect_failed`.
+
+    `idempotent`: what will be sent may be sent twice.
+    """
+
+    uri: EstUri
+    config: ClientTlsConfig
+    idempotent: bool = False
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """The connection broke before the answer; `sent` if the server may have the request."""
+
+    sent: bool
+
+
+class Link(Protocol):
+    """An open connection, as far as it is not I/O."""
+
+    timeout_code: str
+    """Of the error where no answer comes in time."""
+
+    @property
+    def channel(self) -> Channel:
+        """The facts about the channel."""
+
+    def fits(self, wanted: Connect, now: Instant) -> bool:
+        """Return whether the connection may serve instead of a new one."""
+
+    def may_stay(self, result: ClientResult | RetryLater) -> bool:
+        """Return whether the connection is worth keeping after an exchange that ended so."""
+
+    def send(self, request: Request, uri: EstUri, now: Instant) -> None:
+        """Begin a request."""
+
+    def outgoing(self) -> tuple[bytes, ...]:
+        """Return what is to be written, and forget it: pieces of a stream, or datagrams."""
+
+    def receive(self, data: bytes, now: Instant) -> None:
+        """Take what was read; of a stream, b"" is its end."""
+
+    def answer(self, operation: Operation, now: Instant) -> Response | Lost | None:
+        """Return what became of the request, None if that is still open.
+
+        Raises RemoteProtocolError for an answer that cannot be read.
+        """
+
+    def break_off(self, error: TlsError | None) -> None:
+        """Note that reading failed, in TLS or below it; `answer` tells what that means."""
+
+    def next_timeout(self) -> float | None:
+        """Return when `handle_timeout` is due, in monotonic seconds; None on a stream."""
+
+    def handle_timeout(self, now: Instant) -> None:
+        """Do what is due."""
+
+    def spoil(self) -> None:
+        """Use the connection for nothing more."""
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """Write these bytes, or datagrams. If that fails, go on: an answer may have come already."""
+
+    pieces: tuple[bytes, ...] = field(repr=False)
+    deadline: float
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """Read some bytes, or a datagram, and call `receive`, or `broken`; at `deadline`
+    `handle_timeout`.
+    """
+
+    deadline: float
+
+
+@checked
+def connect_failure(error: Exception, uri: EstUri, *, connected: bool) -> tuple[str, str]:
+    """Return code and message for a connection that did not come about.
+
+    `connected`: it broke in the handshake. RFC 7030 does not know these codes:
+    connect/unknown-host, connect/refused, connect/timeout, connect/unreachable, tls/....
+    """
+    where = f"{uri.host} port {uri.port}"
+    if isinstance(error, TlsError):
+        return error.code, error.message
+    if connected:
+        if isinstance(error, TimeoutError):
+            return TIMEOUT, f"the handshake with {where} took too long"
+        return CLOSED, f"{where} closed the connection during the handshake"
+    if isinstance(error, socket.gaierror):
+        return "connect/unknown-host", f"there is no host {uri.host}"
+    if isinstance(error, TimeoutError):
+        return "connect/timeout", f"{where} did not answer in time"
+    if isinstance(error, ConnectionRefusedError):
+        return "connect/refused", f"nobody listens on {where}"
+    reason = getattr(error, "strerror", None) or str(error)
+    return "connect/unreachable", f"{where} cannot be reached: {reason}"
+
+
+ClientStep = Connect | Write | Read | RetryLater | ClientResult
+
+
+@checked
+class Errand:
+    """Drives one client exchange.
+
+    Do what `next_step` returns, until it is a ClientResult, or RetryLater: come back at its moment
+    with a new Errand for the same exchange, which asks again by itself, or call `handle_timeout` of
+    the exchange or of this errand. Nothing that a server sends raises; LocalProtocolError
+    means that the exchange asks for an identity or a signer that the config does not have.
+    """
+
+    def __init__(self, exchange: ClientExchange, config: ClientConfig, now: Instant) -> None:
+        self._exchange = exchange
+        self._config = config
+        self._link: Link | None = None
+        self._step: ClientStep | None = None
+        self._waiting = False
+        self._deadline = 0.0
+        if exchange.resume_at is not None and exchange.result is None:
+            exchange.handle_timeout(now)
+
+    def next_step(self, now: Instant) -> ClientStep:
+        """Return what is to be done now. Call it again when that is done."""
+        while True:
+            link = self._link
+            if link is not None and (pieces := link.outgoing()):
+                return Write(pieces=pieces, deadline=self._deadline)
+            if self._step is not None:
+                return self._step
+            if self._waiting and link is not None:
+                due = link.next_timeout()
+                return Read(deadline=self._deadline if due is None else min(due, self._deadline))
+            self._follow(now)
+
+    def connected(self, link: Link) -> None:
+        """Use this connection. Answer to Connect."""
+        self._link, self._step = link, None
+        self._exchange.connected(link.channel)
+
+    def connect_failed(self, code: str, message: str) -> None:
+        """No connection could be had. Answer to Connect."""
+        self._step = None
+        self._exchange.connect_failed(code, message)
+
+    def receive(self, data: bytes, now: Instant) -> None:
+        """Take decrypted bytes, b"" being the end of the stream, or a datagram. Answer to Read."""
+        link = self._expect_link()
+        link.receive(data, now)
+        self._take_answer(link, now)
+
+    def broken(self, error: TlsError | None, now: Instant) -> None:
+        """Note that reading failed, in TLS or below it. Answer to Read."""
+        link = self._expect_link()
+        link.break_off(error)
+        self._take_answer(link, now)
+
+    def handle_timeout(self, now: Instant) -> None:
+        """Note that the deadline of the last step has passed, or the moment of RetryLater."""
+        if isinstance(self._step, RetryLater):
+            self._exchange.handle_timeout(now)
+            if self._exchange.resume_at is None:
+                self._link = self._step = None
+            return
+        link = self._expect_link()
+        if now.mono >= self._deadline:
+            message = f"no answer within {self._config.timeouts.response_s:g} seconds"
+            self._fault(RemoteProtocolError(link.timeout_code, message, Fault.TIMEOUT))
+            return
+        link.handle_timeout(now)
+        self._take_answer(link, now)
+
+    def _expect_link(self) -> Link:
+        if self._link is None or not self._waiting:
+            raise LocalProtocolError("no answer is expected")
+        return self._link
+
+    def _take_answer(self, link: Link, now: Instant) -> None:
+        try:
+            answer = link.answer(self._exchange.operation, now)
+        except RemoteProtocolError as error:
+            self._fault(error)
+            return
+        match answer:
+            case None:
+                return
+            case Lost(sent=sent):
+                self._waiting = False
+                self._exchange.connection_lost(sent=sent)
+            case response:
+                self._waiting = False
+                self._exchange.receive_response(response, now)
+
+    def _fault(self, error: RemoteProtocolError) -> None:
+        self._waiting = False
+        if self._link is not None:
+            self._link.spoil()
+        self._exchange.receive_fault(error)
+
+    def _follow(self, now: Instant) -> None:
+        """Take the next event, and do what can be done without I/O."""
+        exchange, config = self._exchange, self._config
+        match event := exchange.next_event():
+            case None:
+                if exchange.result is not None:
+                    self._step = exchange.result
+                elif exchange.resume_at is not None:
+                    self._step = RetryLater(at=exchange.resume_at)
+                else:
+                    raise LocalProtocolError("the exchange waits for somebody else")
+            case ConnectRequested():
+                self._step = Connect(
+                    uri=event.uri, config=self._tls_config(event), idempotent=event.idempotent
+                )
+            case SendRequest():
+                self._send(event, now)
+            case SignatureRequested():
+                if config.signer is None:
+                    raise LocalProtocolError(
+                        "ClientConfig has no signer, and the request needs one"
+                    )
+                exchange.provide_signature(config.signer.sign(event.tbs, event.algorithm))
+            case CredentialsRequested():
+                exchange.provide_credentials(config.credentials(event))
+            case RedirectRequested():
+                exchange.provide_redirect(follow=config.follow(event.uri))
+            case TrustDecisionRequested():
+                exchange.provide_trust(config.trust(event))
+            case RetryLater() | CACertsReceived() | CSRAttrsReceived() | Enrolled() | Failed():
+                self._step = event
+            case _:
+                assert_never(event)
+
+    def _tls_config(self, event: ConnectRequested) -> ClientTlsConfig:
+        config = self._config
+        trust = config.implicit
+        if event.trust:
+            trust = TrustAnchors(explicit=event.trust, crls=config.implicit.crls)
+        return ClientTlsConfig(
+            server_name=event.uri.host,
+            trust=trust,
+            identity=self._identity(event),
+            max_version=event.max_version,
+            provisional=event.provisional,
+            tls_exporter=config.tls_exporter,
+        )
+
+    def _identity(self, event: ConnectRequested) -> TlsIdentity | None:
+        if event.identity is None:
+            return None
+        for identity in self._config.identities:
+            if identity.certificate == event.identity:
+                return identity
+        raise LocalProtocolError("there is no key for the session's identity")
+
+    def _send(self, event: SendRequest, now: Instant) -> None:
+        link = self._link
+        if link is None or link.channel is not event.channel:
+            raise LocalProtocolError("the request belongs to another channel")
+        link.send(event.request, event.uri, now)
+        self._waiting = True
+        self._deadline = now.mono + self._config.timeouts.response_s

@@ -1,0 +1,166 @@
+"""Log lines: one for each request, as text for people or as JSON for programs.
+
+Nothing is configured by importing this: loggers are those of the standard library, named
+"est_transports" and "est_transports.requests".
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from cryptography import x509
+
+from est_core import TlsVersion
+from est_core.arguments import checked
+from est_transports.drive.records import Record
+from est_transports.pki.names import name_text
+from est_transports.pki.serials import printed_serial
+
+_log: Final = logging.getLogger("est_transports.requests")
+
+FIELDS: Final = "est_fields"
+"""Attribute of a LogRecord that holds its values; the message is the same as text."""
+
+_SHOWN_CHARS: Final = 256
+_CAP_TLS: Final = '[tls] max_version = "1.2" in est.toml has all clients use TLS 1.2'
+_QUOTED: Final = frozenset(' "=\\')
+
+
+@checked
+def request_fields(record: Record) -> dict[str, object]:
+    """Return what is logged about a request; None and "" stand for what there is not.
+
+    `identity` is user:NAME, cert:SUBJECT or both. Lengths are bounded by the limits on what a
+    client may send.
+    """
+    shown = record.identity.certificate
+    identity = [f"user:{record.identity.user}"] if record.identity.user else []
+    identity += [f"cert:{subject_text(shown)}"] if shown is not None else []
+    return {
+        "peer": record.peer,
+        "wire": record.wire.value,
+        "operation": _asked_for(record),
+        "label": record.label.text if record.label else "",
+        "identity": " ".join(identity),
+        "status": record.status,
+        "code": record.code,
+        "serial": printed_serial(record.issued.serial_number) if record.issued else "",
+        "ms": round(record.seconds * 1000, 1),
+        "reason": _reason(record),
+    }
+
+
+def _asked_for(record: Record) -> str:
+    """The operation, or the path where there is none, or one with a label that does not exist."""
+    if record.operation is None or record.code.startswith("path/"):
+        return record.target
+    return record.operation.value
+
+
+def _reason(record: Record) -> str:
+    """What the client was told, and what beside it helps the operator.
+
+    That is what is wrong with the certificate that the client showed, or how clients come to link
+    their requests that take TLS 1.3 for a version with tls-unique.
+    """
+    channel = record.channel
+    if not record.code or channel is None:
+        return record.reason
+    notes = []
+    if channel.failure:
+        shown = channel.peer_certificate
+        # Nobody vouches for it: a name of 64 KiB would be repeated with each small request.
+        whose = "" if shown is None else f"{subject_text(shown)[:_SHOWN_CHARS]}: "
+        notes.append(f"{whose}{channel.failure}")
+    if record.code == "pop/mismatch" and channel.version is TlsVersion.TLS_1_3:
+        notes.append(_CAP_TLS)
+    beside = f"({'; '.join(notes)})" if notes else ""
+    return f"{record.reason} {beside}".strip()  # a 401 has no text
+
+
+@checked
+def log_request(record: Record) -> None:
+    """Write one line about a finished request; an `Observe` for the servers.
+
+    A failure of ours is an error, everything else information: refusing is the server's work.
+    """
+    values = request_fields(record)
+    level = logging.ERROR if record.status == 500 else logging.INFO
+    _log.log(level, "%s", _KeyValues(values), extra={FIELDS: values})
+
+
+class _KeyValues:
+    """Values that become text when a formatter asks for it, which that for JSON does not."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self._values = values
+
+    def __str__(self) -> str:
+        return key_values(self._values)
+
+
+@checked
+def key_values(values: Mapping[str, object]) -> str:
+    """Return the values as `key=value`, quoted where they need it, "-" for nothing.
+
+    What a peer sent can neither end the line nor pretend to be another key.
+    """
+    return " ".join(f"{key}={_value(value)}" for key, value in values.items())
+
+
+@checked
+def subject_text(certificate: x509.Certificate) -> str:
+    """Return a subject as RFC 4514 text, "?" for one that is no readable name.
+
+    OpenSSL verifies certificates whose names hold broken strings; they come in handshakes.
+    """
+    try:
+        return name_text(certificate.subject)
+    except ValueError:
+        return "?"
+
+
+class TextFormatter(logging.Formatter):
+    """Time in UTC, level and message, on one line but for tracebacks."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Return the line with everything a terminal might obey replaced by "?"."""
+        line = f"{_time(record)} {record.levelname} {record.getMessage()}"
+        return "".join(char if char.isprintable() else "?" for char in line)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, process, and message or the values of a request."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        values: dict[str, object] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "pid": record.process,
+        }
+        fields = getattr(record, FIELDS, None)
+        values |= fields if isinstance(fields, dict) else {"message": record.getMessage()}
+        if record.exc_info:
+            values["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(values)
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _value(value: object) -> str:
+    text = str(value)
+    if value is None or not text:
+        return "-"
+    if text == "-" or not text.isprintable() or not _QUOTED.isdisjoint(text):
+        return json.dumps(text)
+    return text

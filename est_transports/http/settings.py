@@ -1,0 +1,49 @@
+"""What the HTTPS connections of one server share: rules, bounds and deadlines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from est_core import Limits, LocalProtocolError, ServerPolicy
+from est_core.arguments import checked
+from est_transports.http.server_wire import REQUESTS_MAX
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long a client may take, in seconds. All are positive; LocalProtocolError otherwise.
+
+    `handshake_s` for TLS, `head_s` for the first byte of the first request and for each head,
+    `body_s` for a body, `idle_s` between requests, `write_s` to take an answer, `drain_s` to stop
+    sending what nobody reads, and to close its side after the last answer.
+    """
+
+    handshake_s: float = 10.0
+    head_s: float = 10.0
+    body_s: float = 20.0
+    idle_s: float = 30.0
+    write_s: float = 20.0
+    drain_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) <= 0:
+                raise LocalProtocolError(f"{name} must be positive")
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceConfig:
+    """What all connections of one server share.
+
+    `accept_pem` and `accept_der` take request bodies that are not plain base64. `requests_max`
+    is per connection.
+    """
+
+    policy: ServerPolicy
+    limits: Limits = field(default_factory=Limits)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    requests_max: int = REQUESTS_MAX
+    accept_pem: bool = True
+    accept_der: bool = True

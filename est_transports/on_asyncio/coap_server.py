@@ -1,0 +1,232 @@
+"""An EST-coaps server in an event loop of asyncio: one UDP socket, any number of clients."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import socket
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from est_core import Decision, Entropy, Fail, Instant, LocalProtocolError
+from est_core.arguments import checked_throughout
+from est_transports import _clock
+from est_transports.channel.datagram_turns import DatagramTurns, widen
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.coap.questions import AskCoap
+from est_transports.coap.server import CoapEndpoint, consult_for
+from est_transports.coap.settings import CoapService
+from est_transports.drive.application import Application, AsyncApplication, told_apart
+from est_transports.drive.records import Finished, Observe, consult, consult_async, ignore, notify
+from est_transports.fairness.fair_pool import FairPool
+
+_log: Final = logging.getLogger("est_transports")
+
+THREADS: Final = 8
+STOP_S: Final = 10.0
+
+
+@checked_throughout
+class CoapServer:
+    """An EST-coaps server on asyncio. `serve` runs until `stop` was called and all is answered.
+
+    `source` is asked for every handshake. Its application is called in at most `threads` threads
+    at once; with 0 in the event loop itself, which is faster for one that never waits. `observe`
+    gets a Record of every request, and of every handshake that failed. Made in the event loop that
+    it serves in. RFC 9148.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Callable[[], CoapService],
+        observe: Observe = ignore,
+        threads: int = THREADS,
+        dtls: DtlsLimits | None = None,
+        clock: Callable[[], Instant] = _clock.instant,
+        entropy: Entropy = _clock.entropy,
+    ) -> None:
+        if threads < 0:
+            raise LocalProtocolError("threads is not negative")
+        self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
+        self._turns = DatagramTurns(dtls or DtlsLimits(), self._endpoint.knows)
+        self._observe = observe
+        self._pool: FairPool[Decision | None] | None = None
+        if threads:
+            self._pool = FairPool(threads, "est-coap")
+        self._clock = clock
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = math.inf
+        self._stopping = False
+        self._listening = False
+        self._again: asyncio.Handle | None = None
+        self._over = asyncio.Event()
+        self._failure: Exception | None = None
+        self._awaited: set[asyncio.Task[None]] = set()
+
+    @property
+    def associations(self) -> int:
+        """How many clients have an association."""
+        return self._endpoint.associations
+
+    async def serve(self, sock: socket.socket) -> None:
+        """Serve the clients of a bound UDP socket; returns after `stop`, with the socket closed.
+
+        Once only. Cancelling instead of stopping leaves requests unanswered. Raises OSError where
+        the socket is unusable.
+        """
+        sock.setblocking(False)
+        widen(sock)
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._listen(True)
+        try:
+            await self._over.wait()
+        finally:
+            self._listen(False)
+            self._endpoint.close(self._clock())
+            self._advance()
+            await self._end()
+            sock.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self, drain_s: float = STOP_S) -> None:
+        """Refuse new requests, and end `serve` when the open ones are answered.
+
+        An answer that was sent separately counts when the client has acknowledged it. After
+        `drain_s` seconds `serve` ends all the same. To be called in the event loop.
+        """
+        self._stopping = True
+        self._endpoint.stop()
+        asyncio.get_running_loop().call_later(drain_s, self._over.set)
+        self._end_when_settled()
+
+    def renew(self) -> None:
+        """End the associations that were begun with another service than `source` gives now."""
+        self._endpoint.renew(self._clock())
+        self._advance()
+
+    async def _end(self) -> None:
+        for due in (self._timer, self._again):  # `_again` would have the closed socket listened to
+            if due is not None:
+                due.cancel()
+        for task in self._awaited:
+            task.cancel()
+        await asyncio.gather(*self._awaited, return_exceptions=True)
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _end_when_settled(self) -> None:
+        if self._stopping and self._endpoint.is_idle:
+            self._over.set()
+
+    def _safely(self, work: Callable[[], None]) -> None:
+        """Do a piece of work; what goes wrong ends `serve`, and is raised there."""
+        if self._over.is_set():
+            return
+        try:
+            work()
+        except Exception as exc:  # noqa: BLE001  # a bug, or the socket: nobody else would say so
+            self._failure = exc
+            self._over.set()
+
+    def _receive(self) -> None:
+        if self._again is not None:  # the socket can be read besides: once in a turn is enough
+            self._again.cancel()
+            self._again = None
+        self._turns.serve(self._sock, self._endpoint.receive, self._clock)
+        self._advance()
+        now = self._clock().mono
+        due = self._turns.next_turn(now)
+        self._listen(due is None or due <= now)
+        if due is not None:  # others' turn first
+            self._again = self._loop.call_later(max(0.0, due - now), self._safely, self._receive)
+
+    def _listen(self, wanted: bool) -> None:
+        """Receive when the socket can be read, or not: in a flood it always can."""
+        if wanted and not self._listening:
+            self._loop.add_reader(self._sock, self._safely, self._receive)
+        if self._listening and not wanted:
+            self._loop.remove_reader(self._sock)
+        self._listening = wanted
+
+    def _advance(self) -> None:
+        """Do everything that is to be done, and send everything that is to be sent."""
+        while (step := self._endpoint.next_step()) is not None:
+            match step:
+                case AskCoap():
+                    self._ask(step)
+                case Finished():
+                    notify(self._observe, step.record)
+        for address, datagram in self._endpoint.outgoing():
+            # Where the kernel's buffer is full, or the client's network is gone, the datagram is
+            # lost, as it can be on any other stretch of its way.
+            with suppress(OSError):
+                self._sock.sendto(datagram, address)
+        self._set_timer()
+        self._end_when_settled()
+
+    def _set_timer(self) -> None:
+        due = self._endpoint.next_timeout(self._clock())
+        if due is None or due >= self._timer_due:
+            return  # the timer that is set looks again
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_due = due
+        left = max(0.0, due - self._clock().mono)
+        self._timer = self._loop.call_later(left, self._safely, self._keep_time)
+
+    def _keep_time(self) -> None:
+        self._timer, self._timer_due = None, math.inf
+        self._endpoint.handle_timeout(self._clock())
+        self._advance()
+
+    def _ask(self, asked: AskCoap) -> None:
+        application, async_application = told_apart(asked.application)
+        if async_application is not None:
+            task = self._loop.create_task(self._await(asked, async_application))
+            self._awaited.add(task)
+            task.add_done_callback(self._awaited.discard)
+        elif application is not None and self._pool is None:
+            decision = consult(application, asked.question)
+            self._endpoint.decide(asked, decision, self._clock())
+        elif application is not None and self._pool is not None:
+            self._ask_in_thread(asked, application, self._pool)
+
+    def _ask_in_thread(
+        self, asked: AskCoap, application: Application, pool: FairPool[Decision | None]
+    ) -> None:
+        loop = self._loop
+
+        def tell(working: Future[Decision | None]) -> None:
+            if not working.cancelled() and not loop.is_closed():
+                settle = partial(self._settle, asked, working.result())
+                loop.call_soon_threadsafe(self._safely, settle)
+
+        try:
+            consult = partial(consult_for, self._endpoint, asked, application)
+            working = pool.submit(consult, asked.question.channel.peer_address)
+        except RuntimeError:  # no thread to be had
+            _log.exception("no new thread to ask the application in")
+            self._endpoint.decide(asked, Fail(), self._clock())
+        else:
+            working.add_done_callback(tell)
+
+    async def _await(self, asked: AskCoap, application: AsyncApplication) -> None:
+        decision = None
+        if self._endpoint.is_wanted(asked):
+            decision = await consult_async(application, asked.question)
+        self._safely(partial(self._settle, asked, decision))
+
+    def _settle(self, asked: AskCoap, decision: Decision | None) -> None:
+        """Take a decision, None where nobody waited for it any more."""
+        if decision is None:
+            self._endpoint.withdraw(asked)
+        else:
+            self._endpoint.decide(asked, decision, self._clock())
+        self._advance()

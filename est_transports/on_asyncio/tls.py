@@ -1,0 +1,121 @@
+"""A TLS connection over a socket in an event loop of asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, Protocol, TypeVar
+
+from est_core import Channel
+from est_core.arguments import checked
+from est_transports._peek import nothing_to_read
+from est_transports.channel.tls import TlsEngine, TlsError
+
+_T = TypeVar("_T")
+RECEIVE_BYTES: Final = 64 * 1024
+CLOSE_S: Final = 0.5
+
+
+class Turns(Protocol):
+    """Whose turn it is in a handshake, for who shares the server out."""
+
+    def peers(self) -> None:
+        """We have answered; the peer is next."""
+
+    async def ours(self) -> None:
+        """The peer has said something; returns when we may go on."""
+
+
+@checked
+class TlsStream:
+    """What `TlsEngine` encrypts, over a connected socket, which belongs to this object.
+
+    What TLS finds wrong is a TlsError, what the network does an OSError. Time is up to the caller:
+    a `receive_some` that was cancelled may be called again, after another method that was
+    cancelled the connection is good for nothing but `close`.
+    """
+
+    def __init__(self, sock: socket.socket, engine: TlsEngine) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self._engine = engine
+        self._flushing = asyncio.Lock()
+
+    async def do_handshake(self, turns: Turns | None = None) -> Channel:
+        """Return the facts of the channel once the handshake is over.
+
+        Whenever the peer has said something, `turns` is waited for before the work goes on.
+        """
+        await self._until(lambda: self._engine.handshake() or None, turns)
+        return self._engine.channel()
+
+    async def send_all(self, data: bytes) -> None:
+        """Send all of it."""
+        self._engine.write(data)
+        await self._flush()
+
+    async def receive_some(self) -> bytes:
+        """Return some bytes; b"" once the peer has said that it will send no more."""
+        return await self._until(self._engine.read)
+
+    async def linger(self, max_bytes: int) -> None:
+        """Say that there is no more, then read and forget until the peer ends its side.
+
+        Returns also after `max_bytes`, and when the connection breaks.
+        """
+        loop = asyncio.get_running_loop()
+        with suppress(OSError):
+            await self._say_close()
+            self.sock.shutdown(socket.SHUT_WR)
+            while max_bytes > 0 and (dropped := await loop.sock_recv(self.sock, RECEIVE_BYTES)):
+                max_bytes -= len(dropped)
+
+    async def aclose(self) -> None:
+        """Say close_notify and close. A peer that takes nothing now is not waited for."""
+        try:
+            with suppress(OSError):  # TimeoutError too
+                async with asyncio.timeout(CLOSE_S):
+                    await self._say_close()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close, without a word."""
+        self.sock.close()
+
+    @property
+    def is_quiet(self) -> bool:
+        """True while the peer has said nothing that was not read, such as its goodbye."""
+        return self._engine.is_quiet and nothing_to_read(self.sock)
+
+    async def _say_close(self) -> None:
+        self._engine.close()
+        await self._flush()
+
+    async def _until(self, step: Callable[[], _T | None], turns: Turns | None = None) -> _T:
+        """Try the step, feed the engine, and try again, until it returns something."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                done = step()
+                await self._flush()
+                if done is not None:
+                    return done
+                if turns is not None:
+                    turns.peers()
+                received = await loop.sock_recv(self.sock, RECEIVE_BYTES)
+                if turns is not None:
+                    await turns.ours()
+                self._engine.receive(received)
+        except TlsError:
+            with suppress(OSError):
+                await self._flush()  # the alert that tells the peer why
+            raise
+
+    async def _flush(self) -> None:
+        """Send what the engine has to say. A reader may have to, and bytes leave in order."""
+        async with self._flushing:
+            if outgoing := self._engine.outgoing():
+                await asyncio.get_running_loop().sock_sendall(self.sock, outgoing)

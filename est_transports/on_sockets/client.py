@@ -1,0 +1,158 @@
+"""EST on blocking sockets: servers for HTTPS and CoAP, and a client for both."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Self, assert_never
+
+from est_core import (
+    CACertsReceived,
+    ClientExchange,
+    ClientResult,
+    CSRAttrsReceived,
+    Enrolled,
+    Failed,
+    RetryLater,
+)
+from est_core.arguments import checked_throughout
+from est_transports import _clock
+from est_transports.channel.tls import TlsEngine, TlsError, client_context
+from est_transports.drive.client import (
+    ClientConfig,
+    Connect,
+    Errand,
+    Link,
+    Read,
+    Write,
+    connect_failure,
+)
+from est_transports.http.client import HttpLink
+from est_transports.on_sockets.dtls import DtlsSocket
+from est_transports.on_sockets.tls import Clock, TlsSocket
+
+
+@checked_throughout
+class Client:
+    """Runs client exchanges, one at a time, and keeps the connection for the next one.
+
+    A kept connection is used again where it has the same origin, trust and identity and a TLS
+    version that the exchange allows. Close the client, or use it in a `with` statement.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        *,
+        clock: Clock = _clock.instant,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._sleep = sleep
+        self._kept: tuple[Link, TlsSocket | DtlsSocket] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection that was kept, if there is one."""
+        if self._kept is not None:
+            self._kept[1].close()
+            self._kept = None
+
+    def run(self, exchange: ClientExchange, *, wait_s: float = 0.0) -> ClientResult | RetryLater:
+        """Return the exchange's result; Failed for whatever the network or the server does.
+
+        A pending request returns RetryLater where its moment is more than `wait_s` seconds
+        away in all: run the same exchange again then. Raises LocalProtocolError where the
+        exchange needs an identity or signer that the config lacks.
+        """
+        patience = self._clock().mono + wait_s
+        while True:
+            result = self._run(exchange)
+            if not isinstance(result, RetryLater) or result.at.mono > patience:
+                return result
+            self._sleep(max(0.0, result.at.mono - self._clock().mono))
+
+    def _run(self, exchange: ClientExchange) -> ClientResult | RetryLater:
+        errand = Errand(exchange, self._config, self._clock())
+        while True:
+            match step := errand.next_step(self._clock()):
+                case Connect():
+                    self._connect(errand, step)
+                case Write():
+                    self._write(step)
+                case Read():
+                    self._read(errand, step)
+                case RetryLater() | CACertsReceived() | CSRAttrsReceived() | Enrolled() | Failed():
+                    if self._kept is not None and not self._kept[0].may_stay(step):
+                        self.close()
+                    return step
+                case _:
+                    assert_never(step)
+
+    def _connect(self, errand: Errand, step: Connect) -> None:
+        if self._kept is not None:
+            kept, quiet = self._kept[0], self._kept[1].is_quiet
+            if kept.fits(step, self._clock()) and quiet:
+                return errand.connected(kept)
+            self.close()
+        if step.uri.scheme == "coaps":
+            return self._associate(errand, step)
+        uri, timeouts = step.uri, self._config.timeouts
+        stream: TlsSocket | None = None
+        try:
+            sock = socket.create_connection((uri.host, uri.port), timeouts.connect_s)
+            stream = TlsSocket(sock, TlsEngine(client_context(step.config)), self._clock)
+            channel = stream.do_handshake(self._clock().mono + timeouts.handshake_s)
+        except (TlsError, OSError) as exc:
+            if stream is not None:
+                stream.close()
+            return errand.connect_failed(*connect_failure(exc, uri, connected=stream is not None))
+        link = HttpLink(step, channel, self._config)
+        self._kept = (link, stream)
+        return errand.connected(link)
+
+    def _associate(self, errand: Errand, step: Connect) -> None:
+        try:
+            made = DtlsSocket.connect(step, self._config, self._clock, _clock.entropy)
+        except (TlsError, OSError) as exc:
+            return errand.connect_failed(*connect_failure(exc, step.uri, connected=False))
+        self._kept = (made.link, made)
+        return errand.connected(made.link)
+
+    def _write(self, step: Write) -> None:
+        if self._kept is None:
+            return
+        transport = self._kept[1]
+        # If it fails, the next read tells why, or holds an early answer.
+        with suppress(OSError, TlsError):
+            if isinstance(transport, DtlsSocket):
+                transport.send_all(step.pieces)
+            else:
+                transport.send_all(b"".join(step.pieces), step.deadline)
+
+    def _read(self, errand: Errand, step: Read) -> None:
+        if self._kept is None:
+            return errand.broken(None, self._clock())
+        try:
+            data = self._kept[1].receive_some(step.deadline)
+        except TimeoutError:
+            return errand.handle_timeout(self._clock())
+        except TlsError as exc:
+            return errand.broken(exc, self._clock())
+        except OSError:
+            return errand.broken(None, self._clock())
+        return errand.receive(data, self._clock())

@@ -1,0 +1,182 @@
+"""An EST-coaps server on a UDP socket: one thread for the wire, some for the application."""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import closing, suppress
+from functools import partial
+from typing import Final
+
+from est_core import Decision, Entropy, Fail, Instant, LocalProtocolError
+from est_core.arguments import checked_throughout
+from est_transports import _clock
+from est_transports.channel.datagram_turns import DatagramTurns, widen
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.channel.dtls_mux import Address
+from est_transports.coap.questions import AskCoap
+from est_transports.coap.server import CoapEndpoint, consult_for
+from est_transports.coap.settings import CoapService
+from est_transports.drive.application import told_apart
+from est_transports.drive.records import Finished, Observe, ignore, notify
+from est_transports.fairness.fair_pool import FairPool
+
+_log: Final = logging.getLogger("est_transports")
+
+THREADS: Final = 8
+STOP_S: Final = 10.0
+RECEIVE_BYTES: Final = 64 * 1024
+
+
+@checked_throughout
+class CoapServer:
+    """An EST-coaps server in the thread that calls `serve`, until another one calls `stop`.
+
+    `source` is asked for every handshake. Its application is called in at most `threads` threads,
+    so that a slow answer holds up nobody else. `observe` gets a Record of every request, and of
+    every handshake that failed, in the serving thread. RFC 9148.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Callable[[], CoapService],
+        observe: Observe = ignore,
+        threads: int = THREADS,
+        dtls: DtlsLimits | None = None,
+        clock: Callable[[], Instant] = _clock.instant,
+        entropy: Entropy = _clock.entropy,
+    ) -> None:
+        if threads < 1:
+            raise LocalProtocolError("a server on sockets needs a thread")
+        self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
+        self._turns = DatagramTurns(dtls or DtlsLimits(), self._endpoint.knows)
+        self._observe = observe
+        self._threads = threads
+        self._clock = clock
+        self._decided: queue.SimpleQueue[tuple[AskCoap, Decision | None]] = queue.SimpleQueue()
+        self._bell: socket.socket | None = None  # a byte wakes the serving thread
+        self._ringing = threading.Lock()
+        self._stop_at = math.inf
+
+    @property
+    def associations(self) -> int:
+        """How many clients have an association."""
+        return self._endpoint.associations
+
+    def serve(self, sock: socket.socket) -> None:
+        """Serve the clients of a bound UDP socket; returns after `stop`, with the socket closed.
+
+        Once only. Raises OSError where the socket is unusable.
+        """
+        pool: FairPool[None] = FairPool(self._threads, "est-coap")
+        bell, ear = socket.socketpair()
+        with (
+            closing(sock),
+            ear,
+            bell,
+            selectors.DefaultSelector() as both,
+            selectors.DefaultSelector() as ear_only,
+        ):
+            widen(sock)
+            for each in (sock, ear):
+                each.setblocking(False)
+                both.register(each, selectors.EVENT_READ)
+            ear_only.register(ear, selectors.EVENT_READ)
+            self._bell = bell
+            try:
+                while not self._is_over():
+                    # In a flood the socket can always be read.
+                    due = self._turns.next_turn(self._clock().mono)
+                    (both if due is None else ear_only).select(self._patience(due))
+                    self._turn(sock, ear, pool)
+            finally:
+                self._endpoint.close(self._clock())
+                self._advance(sock, pool)
+                pool.shutdown()
+                with self._ringing:
+                    self._bell = None
+
+    def stop(self, drain_s: float = STOP_S) -> None:
+        """Refuse new requests, and end `serve` when the open ones are answered. From any thread.
+
+        An answer that was sent separately counts when the client has acknowledged it. After
+        `drain_s` seconds `serve` ends all the same.
+        """
+        self._stop_at = min(self._stop_at, self._clock().mono + drain_s)
+        self._ring()
+
+    def _is_over(self) -> bool:
+        if self._stop_at == math.inf:
+            return False
+        return self._endpoint.is_idle or self._clock().mono >= self._stop_at
+
+    def _patience(self, turn_due: float | None) -> float | None:
+        """Return for how many seconds nothing needs to be done, unless somebody speaks."""
+        now = self._clock()
+        due = self._endpoint.next_timeout(now), turn_due, self._stop_at
+        soonest = min(each for each in due if each is not None)
+        return None if soonest == math.inf else max(0.0, soonest - now.mono)
+
+    def _turn(self, sock: socket.socket, ear: socket.socket, pool: FairPool[None]) -> None:
+        with suppress(BlockingIOError):
+            ear.recv(RECEIVE_BYTES)
+        with suppress(queue.Empty):
+            while True:
+                asked, decision = self._decided.get_nowait()
+                if decision is None:
+                    self._endpoint.withdraw(asked)
+                else:
+                    self._endpoint.decide(asked, decision, self._clock())
+        self._turns.serve(sock, self._receive, self._clock)
+        self._endpoint.handle_timeout(self._clock())
+        self._advance(sock, pool)
+
+    def _receive(self, datagram: bytes, address: Address, now: Instant) -> None:
+        if self._stop_at < math.inf:  # `stop` had returned before this was sent
+            self._endpoint.stop()
+        self._endpoint.receive(datagram, address, now)
+
+    def _advance(self, sock: socket.socket, pool: FairPool[None]) -> None:
+        while (step := self._endpoint.next_step()) is not None:
+            match step:
+                case AskCoap():
+                    self._ask(step, pool)
+                case Finished():
+                    notify(self._observe, step.record)
+        for address, datagram in self._endpoint.outgoing():
+            _send(sock, datagram, address)
+
+    def _ask(self, asked: AskCoap, pool: FairPool[None]) -> None:
+        try:
+            pool.submit(partial(self._decide, asked), asked.question.channel.peer_address)
+        except RuntimeError:  # no thread to be had
+            _log.exception("no new thread to ask the application in")
+            self._endpoint.decide(asked, Fail(), self._clock())
+
+    def _decide(self, asked: AskCoap) -> None:
+        application, _ = told_apart(asked.application)
+        decision: Decision | None = Fail()
+        if application is None:
+            _log.error("an AsyncApplication needs an event loop, and there is none")
+        else:
+            decision = consult_for(self._endpoint, asked, application)
+        self._decided.put((asked, decision))
+        self._ring()
+
+    def _ring(self) -> None:
+        with self._ringing, suppress(BlockingIOError):  # it has enough to wake up by
+            if self._bell is not None:
+                self._bell.send(b"\0", socket.MSG_DONTWAIT)
+
+
+def _send(sock: socket.socket, datagram: bytes, address: Address) -> None:
+    # Where the kernel's buffer is full, or the client's network is gone, the datagram is lost, as
+    # it can be on any other stretch of its way.
+    with suppress(OSError):
+        sock.sendto(datagram, address)

@@ -1,0 +1,253 @@
+"""One HTTPS connection in one thread: its handshake, its requests, and whom it gives way to."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, Protocol, TypeVar, assert_never
+
+from est_core import Channel, Instant
+from est_core.arguments import checked
+from est_transports import _clock
+from est_transports.channel.tls import ContextSource, TlsEngine, TlsError
+from est_transports.drive.application import Application, check_blocking
+from est_transports.drive.records import (
+    Ask,
+    Finished,
+    Observe,
+    consult,
+    handshake_failed,
+    ignore,
+    notify,
+    peer_text,
+)
+from est_transports.fairness.connection_places import Place
+from est_transports.http.server import Close, Conversation, Receive, Send
+from est_transports.http.settings import ServiceConfig
+from est_transports.on_sockets.tls import Clock, TlsSocket
+
+_T = TypeVar("_T")
+_log: Final = logging.getLogger("est_transports")
+
+LOOK_AGAIN_S: Final = 0.25
+"""How soon a thread that waits for its client sees that it is wanted elsewhere."""
+
+
+class Stream(Protocol):
+    """A secure channel over a socket, after its handshake. Deadlines are of the monotonic clock.
+
+    Its methods raise OSError and TlsError; past a deadline TimeoutError, and `receive_some` may be
+    tried again. So may `send_all`, without the data: what was left of it goes first.
+    """
+
+    def send_all(self, data: bytes, deadline: float) -> None:
+        """Send all of it, after what is left from before."""
+
+    def receive_some(self, deadline: float) -> bytes:
+        """Return some bytes; b"" once the client has said that it will send no more."""
+
+    def linger(self, max_bytes: int, deadline: float) -> None:
+        """Say that there is no more, then read and forget until the client ends its side."""
+
+    def close(self) -> None:
+        """Close, without waiting for anything."""
+
+
+def _alone() -> bool:
+    return False
+
+
+def _stays(_place: Place) -> bool:
+    return False
+
+
+@checked
+def serve_connection(
+    sock: socket.socket,
+    *,
+    context_source: ContextSource,
+    application: Application,
+    config: ServiceConfig,
+    observe: Observe = ignore,
+    clock: Clock = _clock.instant,
+) -> None:
+    """Serve one accepted connection until it ends, and close it.
+
+    Never raises for what a client does. `observe` gets a Record of every request, and of a
+    handshake that failed. The application is called in this thread; an answer that comes after
+    the exchange's deadline is replaced by 503. Raises LocalProtocolError, with the connection
+    left alone, for an AsyncApplication.
+    """
+    check_blocking(application)
+    Connection(application, config, observe, clock, sock).serve(sock, context_source)
+
+
+@checked
+def converse(
+    stream: Stream,
+    channel: Channel,
+    peer: str,
+    *,
+    application: Application,
+    config: ServiceConfig,
+    observe: Observe = ignore,
+    clock: Clock = _clock.instant,
+) -> None:
+    """Serve the requests of a channel that somebody else has set up, until its end.
+
+    As `serve_connection`, but for the handshake, and closing the stream is all that is closed.
+    """
+    check_blocking(application)
+    Connection(application, config, observe, clock).talk(stream, channel, peer)
+
+
+@checked
+class Connection:
+    """One connection, in the thread that calls `serve`; `stop` and `cut` are for another one.
+
+    `is_full`: no thread is free. `gives_way`: a client waits for one, and gets this; it is told
+    since when this one waits for its own client.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        config: ServiceConfig,
+        observe: Observe,
+        clock: Clock,
+        sock: socket.socket | None = None,
+        *,
+        is_full: Callable[[], bool] = _alone,
+        place: Place | None = None,
+        gives_way: Callable[[Place], bool] = _stays,
+    ) -> None:
+        self._sock = sock
+        self._application = application
+        self._config = config
+        self._observe = observe
+        self._clock = clock
+        self._is_full = is_full
+        self._place = place or Place("", clock().mono)
+        self._gives_way = gives_way
+        self._conversation: Conversation | None = None
+        self._stopping = False
+
+    def serve(self, sock: socket.socket, source: ContextSource) -> None:
+        """Shake hands and talk; close at the end."""
+        peer = peer_text(sock.getpeername)
+        try:
+            engine = TlsEngine(source())
+            self._place.since = now = self._clock().mono
+            try:
+                stream = TlsSocket(sock, engine, self._clock)
+                deadline = now + self._config.timeouts.handshake_s
+                channel = self._patiently(stream.do_handshake, deadline, now)
+            except (TlsError, OSError) as exc:
+                if not self._stopping:
+                    notify(self._observe, handshake_failed(peer, exc))
+                return
+            self.talk(stream, channel, peer)
+        except Exception:  # noqa: BLE001  # one connection must not end the server
+            _log.exception("a connection failed")
+        finally:
+            sock.close()
+
+    def talk(self, stream: Stream, channel: Channel, peer: str) -> None:
+        """Serve the requests of a channel."""
+        now = self._clock()
+        conversation = Conversation(self._config, channel=channel, peer=peer, now=now)
+        self._conversation = conversation
+        if self._stopping:
+            conversation.stop()
+        while True:
+            match step := conversation.next_step(now):
+                case Send():
+                    now = self._send(stream, conversation, step, now)
+                case Receive():
+                    now = self._receive(stream, conversation, step, now)
+                case Ask():
+                    self._end_when_full(conversation)
+                    self._place.since = None
+                    decision = consult(self._application, step.question)
+                    now = self._clock()
+                    conversation.decide(step, decision, now)
+                    self._place.since = now.mono
+                case Finished():
+                    notify(self._observe, step.record)
+                    self._place.since = now.mono
+                case Close():
+                    if step.gently:
+                        deadline = now.mono + self._config.timeouts.drain_s
+                        stream.linger(step.drain_bytes, deadline)
+                    return stream.close()
+                case _:
+                    assert_never(step)
+
+    def stop(self) -> None:
+        """Answer the request under way and end; where there is none, end in a moment."""
+        self._stopping = True
+        if self._conversation is not None:
+            self._conversation.stop()
+
+    def cut(self) -> None:
+        """End at once."""
+        if self._sock is not None:
+            with suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+
+    def _end_when_full(self, conversation: Conversation) -> None:
+        if self._is_full():
+            conversation.stop()  # the next client needs this thread
+
+    def _send(
+        self, stream: Stream, conversation: Conversation, step: Send, now: Instant
+    ) -> Instant:
+        unsaid, reason = [step.data], ""
+        self._place.since = now.mono
+        try:
+            self._patiently(
+                lambda deadline: stream.send_all(unsaid.pop() if unsaid else b"", deadline),
+                step.deadline,
+                now.mono,
+            )
+        except TimeoutError:
+            reason = "the client took too long to read"
+        except (OSError, TlsError):
+            reason = "the client closed the connection"
+        now = self._clock()
+        if reason:
+            conversation.lost(reason, now)
+        return now
+
+    def _receive(
+        self, stream: Stream, conversation: Conversation, step: Receive, now: Instant
+    ) -> Instant:
+        try:
+            data = self._patiently(stream.receive_some, step.deadline, now.mono)
+        except TimeoutError:
+            now = self._clock()
+            conversation.handle_timeout(now)
+            return now
+        except (OSError, TlsError):
+            data = b""  # HTTP's own framing tells whether something is missing
+        now = self._clock()
+        conversation.receive(data, now)
+        self._end_when_full(conversation)
+        return now
+
+    def _patiently(self, action: Callable[[float], _T], deadline: float, now: float) -> _T:
+        """Wait for the client until the deadline, or until there is a reason not to."""
+        while True:
+            try:
+                return action(min(deadline, now + LOOK_AGAIN_S))
+            except TimeoutError:
+                now = self._clock().mono
+                if now >= deadline or self._gives_up():
+                    raise
+
+    def _gives_up(self) -> bool:
+        if self._stopping and (self._conversation is None or self._conversation.is_idle):
+            return True
+        return self._gives_way(self._place)

@@ -1,0 +1,105 @@
+"""A client's association over a blocking UDP socket."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from est_core import Entropy, Instant
+from est_transports._peek import nothing_to_read
+from est_transports.coap.client import CoapLink
+from est_transports.drive.client import ClientConfig, Connect
+
+RECEIVE_BYTES: Final = 64 * 1024
+
+
+class DtlsSocket:
+    """A CoapLink over a connected UDP socket, for a blocking client.
+
+    Deadlines are moments of the clock in monotonic seconds; past one, TimeoutError. What DTLS
+    finds wrong is a TlsError, what the network does an OSError. The socket belongs to this object.
+    """
+
+    def __init__(self, sock: socket.socket, link: CoapLink, clock: Callable[[], Instant]) -> None:
+        self.link = link
+        self._sock = sock
+        self._clock = clock
+
+    @classmethod
+    def connect(
+        cls, wanted: Connect, config: ClientConfig, clock: Callable[[], Instant], entropy: Entropy
+    ) -> DtlsSocket:
+        """Return an association with the first of the server's addresses that answers."""
+        uri, failure = wanted.uri, OSError("no address")
+        for family, kind, _, _, place in socket.getaddrinfo(
+            uri.host, uri.port, type=socket.SOCK_DGRAM
+        ):
+            link = CoapLink(wanted, config, entropy=entropy, now=clock())
+            try:
+                made = cls(socket.socket(family, kind), link, clock)
+                made._reach(place, clock().mono + config.timeouts.handshake_s)
+            except OSError as exc:
+                failure = exc
+            else:
+                return made
+        raise failure
+
+    def _reach(self, place: tuple[object, ...], deadline: float) -> None:
+        try:
+            self._sock.connect(place)
+            self.do_handshake(deadline)
+        except BaseException:
+            self.close()
+            raise
+
+    def do_handshake(self, deadline: float) -> None:
+        """Shake hands."""
+        while not self._handshake():
+            timeout_s = self.link.handshake_timeout_s()
+            try:
+                datagram = self.receive_some(self._sooner(deadline, timeout_s))
+            except TimeoutError:
+                if self._clock().mono >= deadline:
+                    raise
+                self.link.repeat_handshake()
+            else:
+                self.link.receive(datagram, self._clock())
+
+    def send_all(self, datagrams: tuple[bytes, ...]) -> None:
+        """Send each of them."""
+        self._sock.settimeout(None)
+        for datagram in datagrams:
+            self._sock.send(datagram)
+
+    def receive_some(self, deadline: float) -> bytes:
+        """Return the next datagram."""
+        seconds = deadline - self._clock().mono
+        if seconds <= 0:
+            raise TimeoutError("too late")
+        self._sock.settimeout(seconds)
+        return self._sock.recv(RECEIVE_BYTES)
+
+    @property
+    def is_quiet(self) -> bool:
+        """True while the server has sent nothing that was not read, such as its goodbye."""
+        return nothing_to_read(self._sock)
+
+    def close(self) -> None:
+        """Say goodbye, and close."""
+        self.link.close()
+        try:
+            with suppress(OSError):
+                self.send_all(self.link.outgoing())
+        finally:
+            self._sock.close()
+
+    def _handshake(self) -> bool:
+        try:
+            return self.link.handshake()
+        finally:
+            self.send_all(self.link.outgoing())  # the alert that tells the server why, too
+
+    def _sooner(self, deadline: float, seconds: float | None) -> float:
+        return deadline if seconds is None else min(deadline, self._clock().mono + seconds)

@@ -1,0 +1,193 @@
+"""An EST-coaps server on trio: one UDP socket, any number of clients."""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final, cast
+
+import trio
+
+from est_core import Decision, Entropy, Instant, LocalProtocolError
+from est_core.arguments import checked_throughout
+from est_transports import _clock
+from est_transports.channel.datagram_turns import DatagramTurns, widen
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.channel.dtls_mux import Address
+from est_transports.coap.questions import AskCoap
+from est_transports.coap.server import CoapEndpoint, consult_for
+from est_transports.coap.settings import CoapService
+from est_transports.drive.application import Application, told_apart
+from est_transports.drive.records import Finished, Observe, consult, consult_async, ignore, notify
+from est_transports.on_trio.threads import QuestionThreads
+
+THREADS: Final = 8
+STOP_S: Final = 10.0
+
+
+@checked_throughout
+class CoapServer:
+    """An EST-coaps server on trio. `serve` runs until `stop` was called and all is answered.
+
+    `source` is asked for every handshake. Its application is called in at most `threads` threads
+    at once; with 0 in the event loop itself, which is faster for one that never waits. `observe`
+    gets a Record of every request, and of every handshake that failed. RFC 9148.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Callable[[], CoapService],
+        observe: Observe = ignore,
+        threads: int = THREADS,
+        dtls: DtlsLimits | None = None,
+        clock: Callable[[], Instant] = _clock.instant,
+        entropy: Entropy = _clock.entropy,
+    ) -> None:
+        if threads < 0:
+            raise LocalProtocolError("threads is not negative")
+        self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
+        self._turns = DatagramTurns(dtls or DtlsLimits(), self._endpoint.knows)
+        self._observe = observe
+        self._threads: QuestionThreads[Decision | None] | None = None
+        if threads:
+            self._threads = QuestionThreads(threads)
+        self._clock = clock
+        self._timer_due = math.inf
+        self._sooner = trio.Event()
+        self._stopped = trio.Event()
+        self._settled = trio.Event()
+        self._serving = trio.CancelScope()
+
+    @property
+    def associations(self) -> int:
+        """How many clients have an association."""
+        return self._endpoint.associations
+
+    async def serve(
+        self,
+        sock: socket.socket,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve the clients of a bound UDP socket; returns after `stop`, with the socket closed.
+
+        Cancelling instead of stopping leaves requests unanswered. Raises OSError where the socket
+        is unusable.
+        """
+        sock.setblocking(False)
+        widen(sock)
+        self._sock = sock
+        try:
+            with self._serving:
+                async with trio.open_nursery() as self._nursery:
+                    self._nursery.start_soon(self._keep_time)
+                    self._nursery.start_soon(self._end_when_settled)
+                    task_status.started()
+                    await self._receive()
+        finally:
+            self._endpoint.close(self._clock())
+            self._advance()
+            sock.close()
+
+    def stop(self, drain_s: float = STOP_S) -> None:
+        """Refuse new requests, and end `serve` when the open ones are answered.
+
+        An answer that was sent separately counts when the client has acknowledged it. After
+        `drain_s` seconds `serve` ends all the same.
+        """
+        self._endpoint.stop()
+        self._serving.deadline = min(self._serving.deadline, trio.current_time() + drain_s)
+        self._stopped.set()
+
+    def renew(self) -> None:
+        """End the associations that were begun with another service than `source` gives now."""
+        self._endpoint.renew(self._clock())
+        self._advance()
+
+    async def _end_when_settled(self) -> None:
+        await self._stopped.wait()
+        while not self._endpoint.is_idle:
+            self._settled = trio.Event()
+            await self._settled.wait()
+        self._serving.cancel()
+
+    async def _receive(self) -> None:
+        while True:
+            await self._until_a_turn()
+            self._turns.serve(self._sock, self._endpoint.receive, self._clock)
+            self._advance()
+
+    async def _until_a_turn(self) -> None:
+        now = self._clock().mono
+        due = self._turns.next_turn(now)
+        if due is None:
+            await trio.lowlevel.wait_readable(self._sock)
+        else:
+            await trio.sleep(max(0.0, due - now))  # the others' turn
+
+    async def _keep_time(self) -> None:
+        while True:
+            self._sooner = trio.Event()
+            due = self._endpoint.next_timeout(self._clock())
+            self._timer_due = math.inf if due is None else due
+            with trio.move_on_after(max(0.0, self._timer_due - self._clock().mono)) as scope:
+                await self._sooner.wait()
+            if scope.cancelled_caught:
+                self._endpoint.handle_timeout(self._clock())
+                self._advance()
+
+    def _advance(self) -> None:
+        """Do everything that is to be done, and send everything that is to be sent."""
+        while (step := self._endpoint.next_step()) is not None:
+            match step:
+                case AskCoap():
+                    self._ask(step)
+                case Finished():
+                    notify(self._observe, step.record)
+        for address, datagram in self._endpoint.outgoing():
+            self._send(datagram, address)
+        due = self._endpoint.next_timeout(self._clock())
+        if due is not None and due < self._timer_due:
+            self._sooner.set()
+        if self._endpoint.is_idle:
+            self._settled.set()
+
+    def _send(self, datagram: bytes, address: Address) -> None:
+        # Where the kernel's buffer is full, or the client's network is gone, the datagram is
+        # lost, as it can be on any other stretch of its way.
+        with suppress(OSError):
+            self._sock.sendto(datagram, address)
+
+    def _ask(self, asked: AskCoap) -> None:
+        application, _ = told_apart(asked.application)
+        if self._threads is None and application is not None:
+            decision = consult(application, asked.question)
+            self._endpoint.decide(asked, decision, self._clock())
+        else:
+            self._nursery.start_soon(self._decide, asked)
+
+    async def _decide(self, asked: AskCoap) -> None:
+        application, async_application = told_apart(asked.application)
+        if async_application is not None:
+            wanted = self._endpoint.is_wanted(asked)
+            self._settle(
+                asked, await consult_async(async_application, asked.question) if wanted else None
+            )
+        else:
+            # One of the two is there; without threads it would have been asked in the loop.
+            consult = partial(consult_for, self._endpoint, asked, cast(Application, application))
+            threads = cast(QuestionThreads[Decision | None], self._threads)
+            peer = asked.question.channel.peer_address
+            await threads.ask(consult, partial(self._settle, asked), peer)
+
+    def _settle(self, asked: AskCoap, decision: Decision | None) -> None:
+        """Take a decision, None where nobody waited for it any more."""
+        if decision is None:
+            self._endpoint.withdraw(asked)
+        else:
+            self._endpoint.decide(asked, decision, self._clock())
+            self._advance()

@@ -1,0 +1,107 @@
+"""A client's association over a UDP socket, on trio."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import trio
+
+from est_core import Entropy, Instant
+from est_transports._peek import nothing_to_read
+from est_transports.coap.client import CoapLink
+from est_transports.drive.client import ClientConfig, Connect
+
+RECEIVE_BYTES: Final = 64 * 1024
+
+
+class DtlsSocket:
+    """A CoapLink over a connected UDP socket.
+
+    What DTLS finds wrong is a TlsError, what the network does an OSError; `connect` that takes too
+    long is trio.TooSlowError. The socket belongs to this object.
+    """
+
+    def __init__(self, sock: socket.socket, link: CoapLink, clock: Callable[[], Instant]) -> None:
+        sock.setblocking(False)
+        self.link = link
+        self._sock = sock
+        self._clock = clock
+
+    @classmethod
+    async def connect(
+        cls, wanted: Connect, config: ClientConfig, clock: Callable[[], Instant], entropy: Entropy
+    ) -> DtlsSocket:
+        """Return an association with the first of the server's addresses that answers."""
+        uri, timeouts = wanted.uri, config.timeouts
+        failure: OSError | trio.TooSlowError = OSError("no address")
+        with trio.fail_after(timeouts.connect_s):
+            places = await trio.socket.getaddrinfo(uri.host, uri.port, type=socket.SOCK_DGRAM)
+        for family, kind, _, _, place in places:
+            link = CoapLink(wanted, config, entropy=entropy, now=clock())
+            try:
+                made = cls(socket.socket(family, kind), link, clock)
+                with trio.fail_after(timeouts.handshake_s):
+                    await made._reach(place)
+            except (OSError, trio.TooSlowError) as exc:
+                failure = exc
+            else:
+                return made
+        raise failure
+
+    async def _reach(self, place: tuple[object, ...]) -> None:
+        try:
+            self._sock.connect(place)
+            await self.do_handshake()
+        except BaseException:
+            self.close()
+            raise
+
+    async def do_handshake(self) -> None:
+        """Shake hands."""
+        while not self._handshake():
+            seconds = self.link.handshake_timeout_s()
+            with trio.move_on_after(float("inf") if seconds is None else seconds) as scope:
+                self.link.receive(await self.receive_some(), self._clock())
+            if scope.cancelled_caught:
+                self.link.repeat_handshake()
+
+    def send_all(self, datagrams: tuple[bytes, ...]) -> None:
+        """Send each of them; one for which the kernel has no room is lost, as datagrams are."""
+        for datagram in datagrams:
+            with suppress(BlockingIOError):
+                self._sock.send(datagram)
+
+    async def receive_some(self) -> bytes:
+        """Return the next datagram."""
+        while True:
+            await trio.lowlevel.wait_readable(self._sock)
+            with suppress(BlockingIOError):
+                return self._sock.recv(RECEIVE_BYTES)
+
+    @property
+    def is_quiet(self) -> bool:
+        """True while the server has sent nothing that was not read, such as its goodbye."""
+        return nothing_to_read(self._sock)
+
+    async def aclose(self) -> None:
+        """Say goodbye, and close."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        """Say goodbye, and close, without waiting for anything."""
+        self.link.close()
+        try:
+            with suppress(OSError):
+                self.send_all(self.link.outgoing())
+        finally:
+            self._sock.close()
+
+    def _handshake(self) -> bool:
+        try:
+            return self.link.handshake()
+        finally:
+            self.send_all(self.link.outgoing())  # the alert that tells the server why, too

@@ -1,0 +1,102 @@
+"""Questions to an application in threads, for servers on trio.
+
+`trio.to_thread.run_sync` would do, but for its price: with a task that outlives the deadline it
+takes four turns of the event loop and two names for the thread, and this takes one turn.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Generic, Protocol, TypeVar
+
+import trio
+
+from est_core import Decision, Fail
+from est_transports.fairness.question_turns import QuestionTurns
+
+_log: Final = logging.getLogger("est_transports")
+
+
+_D = TypeVar("_D", Decision, Decision | None)
+_D_co = TypeVar("_D_co", covariant=True)
+
+
+class _Outcome(Protocol[_D_co]):
+    def unwrap(self) -> _D_co: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Question(Generic[_D]):
+    consult: Callable[[], _D]
+    decide: Callable[[_D], None]
+    is_begun: bool = False
+    begun: trio.Event = field(default_factory=trio.Event)
+
+
+class QuestionThreads(Generic[_D]):
+    """At most so many threads that are asked at once; who waits for one has turns by network."""
+
+    def __init__(self, at_once: int) -> None:
+        self._turns: QuestionTurns[_Question[_D]] = QuestionTurns(at_once)
+
+    @property
+    def busy(self) -> int:
+        """How many threads are being asked."""
+        return self._turns.begun
+
+    async def ask(self, consult: Callable[[], _D], decide: Callable[[_D], None], peer: str) -> None:
+        """Call `consult` in a thread, and later `decide` in the event loop with what it returned.
+
+        Returns when the thread has been started, which waits for the peer's turn; only then can
+        it be cancelled. The event loop does not wait for the thread. Where `consult` or the start
+        of a thread fails, the log has the reason and `decide` gets Fail.
+        """
+        question = _Question(consult, decide)
+        self._turns.put(question, peer)
+        self._begin_some()
+        if question.is_begun:
+            return
+        try:
+            await question.begun.wait()
+        except trio.Cancelled:
+            self._turns.discard(question, peer)
+            raise
+
+    def _begin_some(self) -> None:
+        while (found := self._turns.begin()) is not None:
+            question, peer = found
+            question.is_begun = True
+            question.begun.set()
+            try:
+                trio.lowlevel.start_thread_soon(question.consult, self._delivers(question, peer))
+            except RuntimeError:  # no thread to be had
+                self._turns.end(peer)
+                question.decide(_failed())
+
+    def _delivers(self, question: _Question[_D], peer: str) -> Callable[[_Outcome[_D]], None]:
+        """Return what the thread calls with its outcome."""
+        token = trio.lowlevel.current_trio_token()
+
+        def deliver(outcome: _Outcome[_D]) -> None:
+            with suppress(trio.RunFinishedError):  # nobody is left to be told
+                token.run_sync_soon(partial(self._finish, question, peer, outcome))
+
+        return deliver
+
+    def _finish(self, question: _Question[_D], peer: str, outcome: _Outcome[_D]) -> None:
+        self._turns.end(peer)
+        self._begin_some()
+        try:
+            decision = outcome.unwrap()
+        except BaseException:  # noqa: BLE001  # raised in the thread: it must not end the loop
+            decision = _failed()
+        question.decide(decision)
+
+
+def _failed() -> Decision:
+    _log.exception("the application could not be asked")
+    return Fail()

@@ -1,0 +1,162 @@
+"""Whether a certificate is good enough for what it is used for: readable, strong, and meant for it.
+
+OpenSSL's opinion of keys and signatures goes with its security level, which DTLS has to lower for
+its mandatory cipher suite; its opinion of purposes refuses an EST server whose only purpose is
+id-kp-cmcRA. So both are judged here. RFC 5280 4.2.1.3, 4.2.1.12; RFC 7030 3.6.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, unique
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from est_core.asn1.certificates import NOT_READ
+from est_transports.pki.der_walk import (
+    SEQUENCE,
+    content_untrusted,
+    dotted_untrusted,
+    element,
+    elements_untrusted,
+)
+
+_EXTENSIONS: Final = 0xA3
+MIN_RSA_BITS: Final = 2048
+CMC_RA: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28")
+
+UNREADABLE: Final = NOT_READ
+"""What cryptography raises for certificates that OpenSSL lets through."""
+
+
+@unique
+class Purpose(Enum):
+    """What the peer uses its certificate for."""
+
+    TLS_CLIENT = "TLS client"
+    TLS_SERVER = "TLS server"
+
+
+_ACCEPTED_USAGES: Final = {
+    Purpose.TLS_CLIENT: frozenset(
+        {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+    ),
+    # RFC 7030 3.6.1: the EST CA may mark its server with id-kp-cmcRA.
+    Purpose.TLS_SERVER: frozenset(
+        {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE, CMC_RA}
+    ),
+}
+
+_CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
+_STRONG_BY_KIND: Final = (
+    ed25519.Ed25519PublicKey,
+    ed448.Ed448PublicKey,
+    mldsa.MLDSA44PublicKey,
+    mldsa.MLDSA65PublicKey,
+    mldsa.MLDSA87PublicKey,
+)
+_HASHES: Final = frozenset(
+    {"sha224", "sha256", "sha384", "sha512", "sha3-224", "sha3-256", "sha3-384", "sha3-512"}
+)
+
+_PARTS: Final[tuple[tuple[str, Callable[[x509.Certificate], object]], ...]] = (
+    ("its subject cannot be read", lambda certificate: certificate.subject),
+    ("its issuer cannot be read", lambda certificate: certificate.issuer),
+    ("its key is of a kind that is not known here", lambda each: each.public_key()),
+    ("", lambda certificate: certificate.extensions),
+)
+"""What a certificate is looked at for, and what is wrong where that raises UNREADABLE."""
+
+
+def unreadable_part(certificate: x509.Certificate) -> str:
+    """Return which part of a certificate cannot be read, in a few words, or "".
+
+    `cryptography` reads each part when it is first asked for.
+    """
+    for text, read in _PARTS:
+        try:
+            read(certificate)
+        except x509.DuplicateExtension as exc:
+            return f"extension {exc.oid.dotted_string} occurs twice"
+        except UNREADABLE:
+            return text or _unreadable_extension(certificate)
+    return ""
+
+
+def _unreadable_extension(certificate: x509.Certificate) -> str:
+    """Return which extension cannot be read: the certificate is read anew with each by itself."""
+    try:
+        tbs, *rest = elements_untrusted(content_untrusted(certificate.public_bytes(Encoding.DER)))
+        *fields, extensions = elements_untrusted(content_untrusted(tbs))
+        for each in elements_untrusted(content_untrusted(content_untrusted(extensions))):
+            alone = element(_EXTENSIONS, element(SEQUENCE, each))
+            der = element(SEQUENCE, element(SEQUENCE, *fields, alone), *rest)
+            try:
+                list(x509.load_der_x509_certificate(der).extensions)
+            except UNREADABLE:
+                oid = next(elements_untrusted(content_untrusted(each)))
+                return f"extension {dotted_untrusted(content_untrusted(oid))} cannot be read"
+    except (IndexError, *UNREADABLE):
+        pass
+    return "an extension cannot be read"
+
+
+def flaw(
+    certificate: x509.Certificate, purpose: Purpose, *, leaf: bool = True, signed: bool = True
+) -> str:
+    """Return why a certificate of a chain is not good enough for `purpose`, or "".
+
+    Keys: RSA from 2048 bits, P-256, P-384, P-521, Ed25519, Ed448, ML-DSA. Signatures, where
+    `signed`: no SHA-1, no MD5. extendedKeyUsage, where it is present, must have the purpose or
+    anyExtendedKeyUsage; id-kp-cmcRA makes an EST server. keyUsage, where it is present in the
+    peer's own certificate (`leaf`), must have digitalSignature, for the cipher suites offered
+    leave its key no other use. RFC 5280 4.2.1.3, 4.2.1.12; RFC 7030 3.6.1.
+    """
+    return (
+        unreadable_part(certificate)
+        or _weak_key(certificate)
+        or (_weak_signature(certificate) if signed else "")
+        or _wrong_extended_usage(certificate.extensions, purpose)
+        or (_wrong_usage(certificate.extensions) if leaf else "")
+    )
+
+
+def _weak_key(certificate: x509.Certificate) -> str:
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"RSA key of {key.key_size} bits" if key.key_size < MIN_RSA_BITS else ""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return f"key on curve {key.curve.name}" if key.curve.name not in _CURVES else ""
+    return "" if isinstance(key, _STRONG_BY_KIND) else "key of a kind that is not accepted"
+
+
+def _weak_signature(certificate: x509.Certificate) -> str:
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UNREADABLE:
+        return "signed with an algorithm that is not known here"
+    if algorithm is None or algorithm.name in _HASHES:  # None: the algorithm has its own
+        return ""
+    return f"signed with {algorithm.name}"
+
+
+def _wrong_extended_usage(extensions: x509.Extensions, purpose: Purpose) -> str:
+    try:
+        usages = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return ""
+    if _ACCEPTED_USAGES[purpose].isdisjoint(usages):
+        return f"extendedKeyUsage does not allow a {purpose.value}"
+    return ""
+
+
+def _wrong_usage(extensions: x509.Extensions) -> str:
+    try:
+        usage = extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return ""
+    return "" if usage.digital_signature else "keyUsage does not allow digitalSignature"

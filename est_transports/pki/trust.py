@@ -1,0 +1,139 @@
+"""Whom a peer must be certified by, and what we show for ourselves: anchors and identities.
+
+RFC 7030 3.1 has two databases of trust anchors. The explicit one belongs to the EST CA, the
+implicit one to third parties: a manufacturer, the web's CAs. What a certificate is good for
+depends on which of them verified it, so they are kept apart from the file to the Channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hmac import compare_digest
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from est_core import LocalProtocolError, TrustDecisionRequested
+from est_core.arguments import checked
+from est_transports.pki.credential_files import (
+    MAX_FILE_BYTES,
+    NEEDS_PASSWORD,
+    CredentialFileError,
+    load_pem_certificates,
+    load_pem_crls,
+    load_pem_private_key,
+)
+from est_transports.pki.signers import SigningKey
+
+__all__ = [
+    "MAX_FILE_BYTES",
+    "NEEDS_PASSWORD",
+    "CredentialFileError",
+    "TlsIdentity",
+    "TrustAnchors",
+    "by_fingerprint",
+    "load_identity",
+    "load_pem_certificates",
+    "load_pem_crls",
+    "load_pem_private_key",
+]
+
+_HASHES: Final = {32: hashes.SHA256, 64: hashes.SHA512}
+"""What a fingerprint is made with, by its length. RFC 7030 4.1.1."""
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustAnchors:
+    """The two databases of trust anchors, and the revocation lists that go with them.
+
+    Any certificate may be an anchor, a self-signed root or not. With `crls`, every certificate
+    whose issuer has a list here is checked against it; one whose issuer has none is not, so that
+    a manufacturer without a CRL does not lock its devices out. A list past its nextUpdate fails
+    every certificate of its issuer. RFC 7030 3.1.
+    """
+
+    explicit: tuple[x509.Certificate, ...] = ()
+    implicit: tuple[x509.Certificate, ...] = ()
+    crls: tuple[x509.CertificateRevocationList, ...] = ()
+
+    @property
+    def certificates(self) -> tuple[x509.Certificate, ...]:
+        """All anchors, each once, explicit ones first."""
+        return tuple(dict.fromkeys(self.explicit + self.implicit))
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsIdentity:
+    """A certificate with its private key. `chain` starts with the certificate itself.
+
+    Intermediates follow, each certifying the one before; the root need not be there. Raises
+    LocalProtocolError for an empty chain, or a key that is not the certificate's.
+    """
+
+    chain: tuple[x509.Certificate, ...]
+    key: SigningKey = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.chain:
+            raise LocalProtocolError("an identity needs a certificate")
+        if self.key.public_key() != self.chain[0].public_key():
+            raise LocalProtocolError("the private key does not belong to the certificate")
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The identity's own certificate."""
+        return self.chain[0]
+
+
+@checked
+def by_fingerprint(
+    text: str,
+) -> Callable[[TrustDecisionRequested], tuple[x509.Certificate, ...]]:
+    """Return what accepts the one CA certificate with this fingerprint, for `ClientConfig.trust`.
+
+    `text` is the SHA-256 or SHA-512 of the whole certificate in hexadecimal, with or without
+    colons, as `est init` and `openssl x509 -fingerprint` print it. Raises LocalProtocolError for
+    another text. RFC 7030 4.1.1.
+    """
+    try:
+        wanted = bytes.fromhex(text.replace(":", ""))
+    except ValueError:
+        raise LocalProtocolError("a fingerprint is written in hexadecimal") from None
+    kind = _HASHES.get(len(wanted))
+    if kind is None:
+        raise LocalProtocolError("a fingerprint is the SHA-256 or SHA-512 of a certificate")
+
+    def accept(question: TrustDecisionRequested) -> tuple[x509.Certificate, ...]:
+        return tuple(
+            root for root in question.candidates if compare_digest(root.fingerprint(kind()), wanted)
+        )
+
+    return accept
+
+
+@checked
+def load_identity(
+    certificates: Path,
+    private_key: Path,
+    password: bytes | None = None,
+    *,
+    left_out: Callable[[str], None] | None = None,
+) -> TlsIdentity:
+    """Return the identity of two files: certificate with intermediates, and key.
+
+    With `left_out` intermediates that cannot be read are left out and told, as
+    load_pem_certificates does. Raises CredentialFileError, also for a key that belongs to another
+    certificate.
+    """
+    chain = load_pem_certificates(certificates, left_out=left_out, needs_first=True)
+    key = load_pem_private_key(private_key, password)
+    try:
+        return TlsIdentity(chain=chain, key=key)
+    except LocalProtocolError as exc:
+        reason = f"is not the key of the first certificate in {certificates}"
+        raise CredentialFileError(private_key, reason) from exc

@@ -1,0 +1,347 @@
+"""What a peer's certificate proved in a handshake, as facts for a Channel.
+
+OpenSSL builds and verifies the chain, with revocation lists, while the handshake runs. Three
+things are left to us, over the chain that it verified:
+
+* which kind of anchor it ends in (RFC 7030 3.3.1, 3.3.2), by name and key;
+* what each certificate may be used for. OpenSSL's purpose check would refuse an EST server whose
+  only purpose is id-kp-cmcRA, so its word on the peer's own certificate is replaced by ours;
+* the strength of keys and signatures, for OpenSSL's opinion goes with its security level, which
+  DTLS has to lower for its mandatory cipher suite.
+
+On a server a certificate that fails is a fact and not the end of the handshake: the client may
+still have a password. That its key is held by the peer is enforced by OpenSSL all the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from OpenSSL import SSL, crypto
+
+from est_core import LocalProtocolError
+from est_core.channel import TrustClass
+from est_transports.channel.peer_certificates import (
+    der_of,
+    read_certificate,
+    sent_certificates,
+    shown,
+    shown_der,
+)
+from est_transports.pki.flaws import UNREADABLE, Purpose, flaw, unreadable_part
+from est_transports.pki.library_warnings import ignore_library_warnings
+from est_transports.pki.path_problems import NO_ANCHOR, at_depth, problem_of, problem_text
+from est_transports.pki.trust import TrustAnchors
+
+MAX_CHAIN_DEPTH: Final = 8  # intermediates of a verified chain; OpenSSL's default is 100
+CA_NAMES_BYTES: Final = 8 * 1024  # of a CertificateRequest; the web's CAs need 14 KiB
+_MAX_PROBLEMS: Final = 8
+_KNOWN_MAX: Final = 256  # anchors and intermediates, which are the same few in every handshake
+
+_FoldedName = tuple[frozenset[tuple[str, str]], ...]
+
+_log: Final = logging.getLogger("est_transports")
+
+_Codes: Final = SSL.X509VerificationCodes
+
+
+class VerificationRecord:
+    """What the verify callback saw on one connection; a Connection's app data."""
+
+    __slots__ = ("problems",)
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def note(self, problem: str) -> None:
+        """Keep a problem, once, up to a handful."""
+        if problem not in self.problems and len(self.problems) < _MAX_PROBLEMS:
+            self.problems.append(problem)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerFacts:
+    """What the peer showed and what it proved, as Channel takes it.
+
+    `unread` has a few words for each certificate that it sent and that cannot be read.
+    """
+
+    chain: tuple[x509.Certificate, ...] = ()
+    trust_class: TrustClass = TrustClass.NONE
+    failure: str = ""
+    unread: tuple[str, ...] = ()
+
+
+class PeerVerifier:
+    """Verifies the peers of one context's connections.
+
+    `tolerant` lets a handshake go on after a failure and leaves it in the facts. Each
+    connection's app data must be a VerificationRecord of its own.
+    """
+
+    __slots__ = (
+        "_anchors",
+        "_classes",
+        "_crl_issuers",
+        "_purpose",
+        "_store",
+        "_tolerant",
+    )
+
+    def __init__(self, anchors: TrustAnchors, purpose: Purpose, *, tolerant: bool) -> None:
+        ignore_library_warnings()  # peers' certificates are read in handshakes, at any time
+        self._anchors = anchors = _usable(anchors)
+        self._purpose = purpose
+        self._tolerant = tolerant
+        self._classes = (
+            (frozenset(map(_anchor_key, anchors.explicit)), TrustClass.EXPLICIT),
+            (frozenset(map(_anchor_key, anchors.implicit)), TrustClass.IMPLICIT),
+        )
+        self._crl_issuers = frozenset(_folded(crl.issuer) for crl in anchors.crls)
+        self._store: crypto.X509Store | None = None  # made for the first resumed session
+
+    def install(self, context: SSL.Context, *, required: bool = False) -> None:
+        """Make the context ask its peers for a certificate and verify it.
+
+        A client certificate is asked for in the first handshake, and there is no handshake
+        without one where it is `required`. RFC 7030 3.3.2, RFC 9148 3.
+        """
+        store = context.get_cert_store()
+        if store is None:
+            raise LocalProtocolError("the context has no certificate store")
+        fill_store(store, self._anchors)
+        context.set_verify_depth(MAX_CHAIN_DEPTH)
+        mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if required else 0)
+        context.set_verify(mode, self._on_certificate)
+
+    def facts(self, connection: SSL.Connection, *, resumed: bool) -> PeerFacts:
+        """Return what the peer of a finished handshake showed and proved.
+
+        Its own certificate fails where it cannot be read, and so does one of the path; others are
+        left out. A resumed session is verified again: OpenSSL would not, and a certificate may
+        have been revoked since, or have failed the first time. Raises
+        TlsError("tls/bad-certificate") for more than MAX_PEER_CERTIFICATES.
+        """
+        sent = sent_certificates(connection)
+        if not sent.is_shown:
+            return PeerFacts()
+        if not sent.chain:
+            failure = f"{sent.unread[0]}: cannot be read"
+            return PeerFacts(trust_class=TrustClass.FAILED, failure=failure, unread=sent.unread)
+        problems = list(_record_of(connection).problems)
+        verified: tuple[x509.Certificate, ...] = ()
+        if resumed:
+            verified = self._verify_again(sent.chain, problems)
+        elif not problems:
+            verified = _verified_chain(connection, sent.chain[0], problems)
+        trust_class = TrustClass.FAILED
+        if not problems:
+            problems += self._flaws(verified)
+        if not problems:
+            trust_class = self._classify(verified, problems)
+        if any(NO_ANCHOR in problem for problem in problems):
+            problems += sent.flaws()  # one of them may be the link that is missing
+        return PeerFacts(
+            chain=sent.chain,
+            trust_class=trust_class,
+            failure="; ".join(problems),
+            unread=sent.unread,
+        )
+
+    def _on_certificate(
+        self, connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int
+    ) -> bool:
+        # An exception here would end up in a list that all connections of the context share, and
+        # be raised in one of them: nothing below may raise.
+        record = connection.get_app_data()
+        if not isinstance(record, VerificationRecord):
+            return False
+        problem = "" if ok else self._problem_at(certificate, error, depth)
+        if problem:
+            record.note(problem)
+        return self._tolerant or not problem
+
+    def _problem_at(self, certificate: crypto.X509, error: int, depth: int) -> str:
+        if error == _Codes.ERR_UNABLE_TO_GET_CRL and not self._has_crl(certificate):
+            return ""
+        if error == _Codes.ERR_CRL_SIGNATURE_FAILURE and self._is_anchor(certificate):
+            return ""  # with an intermediate as anchor there is nobody above to verify it with
+        readable = read_certificate(certificate)
+        if readable is None:
+            return _unread_at(certificate, depth, problem_text(error))
+        if error == _Codes.ERR_INVALID_PURPOSE and depth == 0:
+            return flaw(readable, self._purpose)
+        try:
+            return problem_of(readable, error, depth=depth, anchors=self._anchors.certificates)
+        except UNREADABLE:
+            return problem_text(error)
+
+    def _has_crl(self, certificate: crypto.X509) -> bool:
+        try:
+            return _folded(certificate.to_cryptography().issuer) in self._crl_issuers
+        except UNREADABLE:
+            return True  # then it is not known to have none
+
+    def _is_anchor(self, certificate: crypto.X509) -> bool:
+        try:
+            key = _anchor_key(certificate.to_cryptography())
+            return any(key in anchors for anchors, _ in self._classes)
+        except UNREADABLE:
+            return False
+
+    def _verify_again(
+        self, chain: tuple[x509.Certificate, ...], problems: list[str]
+    ) -> tuple[x509.Certificate, ...]:
+        store = self._store
+        if store is None:  # two threads may both make one; either will do
+            store = crypto.X509Store()
+            fill_store(store, self._anchors)
+            self._store = store
+        leaf, *others = (crypto.X509.from_cryptography(certificate) for certificate in chain)
+        try:
+            verified = crypto.X509StoreContext(store, leaf, others).get_verified_chain()
+        except crypto.X509StoreContextError as exc:
+            # Without a callback, a missing CRL cannot be told from one that was never meant to
+            # be there: it fails closed, and a full handshake puts it right.
+            number, depth, *_ = exc.errors
+            text = self._problem_at(exc.certificate, number, depth)
+            problems.append(text or problem_text(number))
+            return ()
+        return _readable_path(verified, problems)
+
+    def _flaws(self, verified: tuple[x509.Certificate, ...]) -> list[str]:
+        if not verified:
+            return [NO_ANCHOR]
+        if len(verified) > MAX_CHAIN_DEPTH + 2:
+            return [problem_text(_Codes.ERR_CERT_CHAIN_TOO_LONG)]
+        last = len(verified) - 1  # the anchor: nobody relies on the signature it bears
+        found = [flaw(verified[0], self._purpose, signed=last > 0)]
+        for place, each in enumerate(verified[1:], start=1):
+            text = _known_flaw(each, self._purpose, leaf=False, signed=place != last)
+            found.append(at_depth(text, each, place) if text else "")
+        return [text for text in found if text]
+
+    def _classify(self, verified: tuple[x509.Certificate, ...], problems: list[str]) -> TrustClass:
+        for anchors, trust_class in self._classes:
+            if any(_known_key(each) in anchors for each in reversed(verified)):
+                return trust_class
+        problems.append(NO_ANCHOR)
+        return TrustClass.FAILED
+
+
+def fill_store(store: crypto.X509Store, anchors: TrustAnchors) -> None:
+    """Put anchors that can be read, and revocation lists, into an OpenSSL store."""
+    flags = crypto.X509StoreFlags.PARTIAL_CHAIN  # an anchor need not be self-signed
+    for certificate in _usable(anchors).certificates:
+        store.add_cert(crypto.X509.from_cryptography(certificate))
+    for crl in anchors.crls:
+        store.add_crl(crl)
+    if anchors.crls:
+        flags |= crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL
+    store.set_flags(flags)
+
+
+def ca_names(anchors: TrustAnchors) -> tuple[x509.Certificate, ...]:
+    """Return the anchors whose names go into a CertificateRequest: all of them, or none.
+
+    Java's clients choose their certificate by these names and send none that is not led to by
+    one of them, so a part of the list would be worse than an empty one, which means "any".
+    """
+    usable = _usable(anchors).certificates
+    by_name = {anchor.subject.public_bytes(): anchor for anchor in usable}
+    size_bytes = sum(2 + len(name) for name in by_name)
+    return tuple(by_name.values()) if size_bytes <= CA_NAMES_BYTES else ()
+
+
+def _usable(anchors: TrustAnchors) -> TrustAnchors:
+    """Return the anchors that can be read. To leave one out trusts less, never more."""
+    unread = [each for each in anchors.certificates if _known_fault(each)]
+    if not unread:
+        return anchors
+    for each in unread:
+        _log.warning("trust anchor %s is left out: %s", shown(each), _known_fault(each))
+    return replace(
+        anchors,
+        explicit=tuple(each for each in anchors.explicit if each not in unread),
+        implicit=tuple(each for each in anchors.implicit if each not in unread),
+    )
+
+
+def _anchor_fault(certificate: x509.Certificate) -> str:
+    """Return why a certificate can be no trust anchor here, or "".
+
+    OpenSSL reads most of what `cryptography` reads, but not all: a name in a VisibleString, say.
+    """
+    if text := unreadable_part(certificate):
+        return text
+    try:
+        crypto.X509.from_cryptography(certificate)
+    except crypto.Error:
+        return "OpenSSL cannot read it"
+    return ""
+
+
+def _record_of(connection: SSL.Connection) -> VerificationRecord:
+    record = connection.get_app_data()
+    if not isinstance(record, VerificationRecord):
+        raise LocalProtocolError("the connection's app data must be a VerificationRecord")
+    return record
+
+
+def _verified_chain(
+    connection: SSL.Connection, leaf: x509.Certificate, problems: list[str]
+) -> tuple[x509.Certificate, ...]:
+    found = connection.get_verified_chain() or []
+    # It begins with the leaf, which was converted once already.
+    return (leaf, *_readable_path(found[1:], problems, above=1)) if found else ()
+
+
+def _readable_path(
+    path: Sequence[crypto.X509], problems: list[str], *, above: int = 0
+) -> tuple[x509.Certificate, ...]:
+    """Return the certificates of a path; what cannot be read of it is a problem."""
+    found = []
+    for depth, certificate in enumerate(path, start=above):
+        readable = read_certificate(certificate)
+        if readable is None:
+            problems.append(_unread_at(certificate, depth))
+        else:
+            found.append(readable)
+    return tuple(found)
+
+
+def _unread_at(certificate: crypto.X509, depth: int, what: str = "") -> str:
+    whose = "certificate" if depth == 0 else f"CA certificate {depth + 1} of the path"
+    # Where OpenSSL says what cannot be read, that is enough.
+    text = what if "cannot be read" in what else f"cannot be read; {what}".removesuffix("; ")
+    der = der_of(certificate)
+    return f"{whose}, {shown_der(der)}: {text}" if der else f"{whose}: {text}"
+
+
+def _anchor_key(certificate: x509.Certificate) -> bytes:
+    # RFC 5280 6.1.1 (d): an anchor is a name and a key. Two certificates of the same CA, say
+    # before and after a renewal, are one anchor, whichever of them OpenSSL picked.
+    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return certificate.subject.public_bytes() + spki
+
+
+# For certificates that were verified: of those, a stranger cannot make any number.
+_known_flaw: Final = lru_cache(maxsize=_KNOWN_MAX)(flaw)
+_known_fault: Final = lru_cache(maxsize=_KNOWN_MAX)(_anchor_fault)
+_known_key: Final = lru_cache(maxsize=_KNOWN_MAX)(_anchor_key)
+
+
+def _folded(name: x509.Name) -> _FoldedName:
+    # As OpenSSL compares names: without regard to case, nor to how many spaces there are.
+    return tuple(
+        frozenset(
+            (part.oid.dotted_string, " ".join(str(part.value).casefold().split())) for part in rdn
+        )
+        for rdn in name.rdns
+    )

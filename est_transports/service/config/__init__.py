@@ -1,0 +1,1 @@
+"""The configuration of a server: est.toml as values."""

@@ -1,0 +1,333 @@
+"""est.toml: every key that there is, read into the values of `config`.
+
+A key, table or word that is not known is an error, and so is a combination that no server can be
+run with. The files that it names are not opened here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurveOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
+
+from est_core import (
+    OPERATIONS,
+    Authentication,
+    ForeignChallenge,
+    Label,
+    Limits,
+    Operation,
+    RemoteProtocolError,
+    TlsVersion,
+)
+from est_core.arguments import checked
+from est_core.asn1.csrattrs import CsrAttr, CsrAttrs, ObjectId, parse_csrattrs
+from est_core.asn1.template import KeyTypeWanted
+from est_core.codec.transfer import decode
+from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
+from est_transports.channel.dtls_context import MAX_MTU_BYTES, MIN_MTU_BYTES
+from est_transports.http.settings import Timeouts
+from est_transports.service.config.settings import (
+    DEFAULT_COAP_PORT,
+    DEFAULT_PORT,
+    MAX_WORKERS,
+    AuthConfig,
+    CAConfig,
+    CoapConfig,
+    LabelConfig,
+    ListenAddress,
+    PopConfig,
+    ServerConfig,
+    TlsConfig,
+    is_enrollment,
+    parse_listen,
+)
+from est_transports.service.config.toml_tables import TomlTable, read_toml
+
+CONFIG_FILE: Final = "est.toml"
+
+_AUTHENTICATION: Final = {row.value: row for row in Authentication}
+_TLS_VERSIONS: Final = {"1.2": TlsVersion.TLS_1_2, "1.3": TlsVersion.TLS_1_3}
+_CURVES: Final = {
+    "EC P-256": EllipticCurveOID.SECP256R1,
+    "EC P-384": EllipticCurveOID.SECP384R1,
+    "EC P-521": EllipticCurveOID.SECP521R1,
+}
+_PURPOSES: Final = {
+    "client-auth": ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string,
+    "server-auth": ExtendedKeyUsageOID.SERVER_AUTH.dotted_string,
+    "email-protection": ExtendedKeyUsageOID.EMAIL_PROTECTION.dotted_string,
+    "code-signing": ExtendedKeyUsageOID.CODE_SIGNING.dotted_string,
+    "time-stamping": ExtendedKeyUsageOID.TIME_STAMPING.dotted_string,
+    "ipsec-ike": ExtendedKeyUsageOID.IPSEC_IKE.dotted_string,
+}
+
+
+@checked
+def load_config(path: Path) -> ServerConfig:
+    """Return what a file says. Raises ConfigError, which names the file, the key and the reason.
+
+    Relative paths in it start at its own directory. The files that it names are not opened.
+    """
+    top = read_toml(path)
+    server, body = top.table("server"), top.table("body")
+    profiles = _profiles(top)
+    with top.checks():
+        config = ServerConfig(
+            listen=_listen(server),
+            realm=_realm(server),
+            workers=server.integer("workers", 1, least=1, most=MAX_WORKERS),
+            threads=server.integer("threads", 8, least=1, most=1024),
+            connections_max=server.integer("connections_max", 256, least=1, most=65536),
+            half_open_max=server.integer("half_open_max", 4096, least=1, most=65536),
+            stop_s=server.seconds("stop_s", 10.0),
+            auth=_auth(top.table("auth")),
+            pop=_pop(top.table("pop")),
+            tls=_tls(top.table("tls")),
+            coap=_coap(top.table("coap")),
+            ca=_ca(top.table("ca"), profiles),
+            profiles=profiles,
+            labels=tuple(_label(name, table, profiles) for name, table in top.tables("labels")),
+            csrattrs=_csrattrs(top.table("csrattrs")),
+            limits=_limits(top.table("limits")),
+            timeouts=_timeouts(top.table("timeouts")),
+            accept_pem=body.flag("accept_pem", True),
+            accept_der=body.flag("accept_der", True),
+            directory=path.parent,
+        )
+        config.policy()
+    for table in (server, body, top):
+        table.done()
+    return config
+
+
+def _listen(server: TomlTable) -> ListenAddress:
+    with server.checks("listen"):
+        return parse_listen(server.text("listen", f"127.0.0.1:{DEFAULT_PORT}"))
+
+
+def _realm(server: TomlTable) -> str:
+    realm = server.text("realm", "est")
+    if not realm.isascii():
+        raise server.error("realm", "holds characters that are not ASCII")
+    return realm
+
+
+def _auth(table: TomlTable) -> AuthConfig:
+    words = {
+        operation: table.choice(operation.value, _AUTHENTICATION, row.authentication)
+        for operation, row in OPERATIONS.items()
+    }
+    for operation, chosen in words.items():
+        # RFC 7030 3.2.3 and 4.2.2: nobody enrols unknown, and a renewal shows its certificate.
+        if is_enrollment(operation) and chosen is Authentication.OPEN:
+            raise table.error(operation.value, "enrollment is not open to everybody")
+    if words[Operation.SIMPLEREENROLL] not in (Authentication.CERT, Authentication.CERT_AND_HTTP):
+        raise table.error(Operation.SIMPLEREENROLL.value, "is 'cert' or 'cert-and-http'")
+    config = AuthConfig(
+        authentication=MappingProxyType(words),
+        require_pop=table.flag("require_pop", False),
+        accept_ra=table.flag("accept_ra", False),
+        enforce_csrattrs=table.flag("enforce_csrattrs", False),
+    )
+    table.done()
+    return config
+
+
+def _pop(table: TomlTable) -> PopConfig:
+    usual = PopConfig()
+    words = {word.value: word for word in ForeignChallenge}
+    config = PopConfig(
+        foreign_challenge=table.choice("foreign_challenge", words, usual.foreign_challenge),
+        require_ems=table.flag("require_ems", usual.require_ems),
+        tls_exporter=table.flag("tls_exporter", usual.tls_exporter),
+    )
+    table.done()
+    return config
+
+
+def _tls(table: TomlTable) -> TlsConfig:
+    config = TlsConfig(
+        certificate=table.file("certificate", "server.pem"),
+        key=table.file("key", "server-key.pem"),
+        client_trust=table.files("client_trust"),
+        crls=table.files("crls"),
+        max_version=table.choice("max_version", _TLS_VERSIONS, None),
+        resumption=table.flag("resumption", False),
+    )
+    table.done()
+    return config
+
+
+def _coap(table: TomlTable) -> CoapConfig:
+    usual = CoapConfig()
+    listen = None
+    text = table.optional_text("listen")
+    if text is not None:
+        with table.checks("listen"):
+            listen = parse_listen(text, DEFAULT_COAP_PORT)
+    with table.checks():
+        config = CoapConfig(
+            listen=listen,
+            associations_max=table.integer(
+                "associations_max", usual.associations_max, least=1, most=65536
+            ),
+            idle_s=table.seconds("idle_s", usual.idle_s),
+            lifetime_s=table.seconds("lifetime_s", usual.lifetime_s),
+            block_bytes=table.integer("block_bytes", usual.block_bytes),
+            mtu_bytes=table.integer(
+                "mtu_bytes", usual.mtu_bytes, least=MIN_MTU_BYTES, most=MAX_MTU_BYTES
+            ),
+            **{
+                name: table.integer(name, getattr(usual, name), least=1)
+                for name in (
+                    "waiting_per_association",
+                    "unverified_messages",
+                    "unverified_per_host",
+                )
+            },
+        )
+    table.done()
+    return config
+
+
+def _ca(table: TomlTable, profiles: Mapping[str, Profile]) -> CAConfig:
+    config = CAConfig(
+        certificate=table.file("certificate", "ca.pem"),
+        key=table.file("key", "ca-key.pem"),
+        key_password_file=table.optional_file("key_password_file"),
+        store=table.file("store", "est.db"),
+        reserved=table.files("reserved"),
+        default_profile=table.text("default_profile", "client"),
+    )
+    _check_profile(table, "default_profile", config.default_profile, profiles)
+    table.done()
+    return config
+
+
+def _check_profile(table: TomlTable, key: str, name: str, profiles: Mapping[str, Profile]) -> None:
+    if name not in profiles:
+        raise table.error(key, f"there is no profile {name!r}")
+
+
+def _profiles(top: TomlTable) -> Mapping[str, Profile]:
+    """Return all profiles; "client" is there without being mentioned."""
+    mentioned = {name: _profile(name, table) for name, table in top.tables("profiles")}
+    return MappingProxyType({"client": Profile(name="client")} | mentioned)
+
+
+def _profile(name: str, table: TomlTable) -> Profile:
+    usual = Profile(name="usual")
+    with table.checks():
+        profile = Profile(
+            name=name,
+            key_kinds=frozenset(
+                table.choices("keys", {kind.value: kind for kind in KeyKind}, tuple(KeyKind))
+            ),
+            rsa_bits_min=table.integer("rsa_bits_min", usual.rsa_bits_min),
+            rsa_bits_max=table.integer("rsa_bits_max", usual.rsa_bits_max, most=16384),
+            key_usage=frozenset(
+                table.choices(
+                    "key_usage",
+                    {use.value.replace("_", "-"): use for use in KeyUse},
+                    tuple(KeyUse),
+                )
+            ),
+            extended_key_usage=tuple(
+                _PURPOSES.get(word, word)
+                for word in table.texts("extended_key_usage", usual.extended_key_usage)
+            ),
+            san_kinds=frozenset(
+                table.choices(
+                    "names", {kind.value: kind for kind in SanKind}, tuple(usual.san_kinds)
+                )
+            ),
+            other_name_types=table.texts("other_name_types"),
+            names_max=table.integer("names_max", usual.names_max, least=1),
+            validity_days=table.integer("validity_days", usual.validity_days, least=1, most=36500),
+        )
+        for oid in (*profile.extended_key_usage, *profile.other_name_types):
+            ObjectId(oid=oid)
+    table.done()
+    return profile
+
+
+def _label(name: str, table: TomlTable, profiles: Mapping[str, Profile]) -> LabelConfig:
+    with table.checks():
+        label = Label(name)
+    enroll = {
+        word: kind for word, kind in _AUTHENTICATION.items() if kind is not Authentication.OPEN
+    }
+    config = LabelConfig(
+        label=label,
+        profile=table.text("profile", "client"),
+        csrattrs=_csrattrs(table.table("csrattrs")) if "csrattrs" in table else None,
+        enroll=table.choice("simpleenroll", enroll, None),
+        require_pop=table.flag("require_pop", False) if "require_pop" in table else None,
+    )
+    _check_profile(table, "profile", config.profile, profiles)
+    table.done()
+    return config
+
+
+def _csrattrs(table: TomlTable) -> CsrAttrs | None:
+    """Return the CSR attributes of a table: whole as base64, or as a list; None if it is empty."""
+    encoded, key_type = table.optional_lines("base64"), table.optional_text("key_type")
+    oids = table.texts("oids")
+    table.done()
+    if encoded is not None and (key_type is not None or oids):
+        raise table.error("base64", "excludes the other keys of its table")
+    with table.checks("base64" if encoded is not None else ""):
+        items: tuple[CsrAttr, ...]
+        if encoded is not None:
+            limits = Limits()
+            try:
+                raw = encoded.encode("utf-8")
+                der = decode(raw, max_bytes=limits.body_bytes, accept_der=False)
+            except RemoteProtocolError as exc:
+                text = exc.message.removeprefix("the body ")
+                raise table.error("base64", text) from exc
+            items = parse_csrattrs(der, limits).items
+        else:
+            items = tuple(ObjectId(oid=oid) for oid in oids)
+            if key_type is not None:
+                items += (_key_type(table, key_type),)
+        return CsrAttrs(items=items) if items else None
+
+
+def _key_type(table: TomlTable, text: str) -> CsrAttr:
+    if text in _CURVES:
+        return KeyTypeWanted(
+            algorithm=PublicKeyAlgorithmOID.EC_PUBLIC_KEY.dotted_string,
+            curve=_CURVES[text].dotted_string,
+        ).attribute()
+    bits = text.removeprefix("RSA ")
+    if not text.startswith("RSA ") or not (bits.isascii() and bits.isdigit() and len(bits) < 6):
+        raise table.error("key_type", f"{text!r} is none of {', '.join(_CURVES)}, RSA 3072")
+    return KeyTypeWanted(
+        algorithm=PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5.dotted_string, bits=int(bits)
+    ).attribute()
+
+
+def _limits(table: TomlTable) -> Limits:
+    usual = Limits()
+    values = {
+        each.name: table.integer(each.name, getattr(usual, each.name), least=1)
+        for each in fields(Limits)
+    }
+    table.done()
+    return Limits(**values)
+
+
+def _timeouts(table: TomlTable) -> Timeouts:
+    usual = Timeouts()
+    values = {
+        each.name: table.seconds(each.name, getattr(usual, each.name)) for each in fields(Timeouts)
+    }
+    table.done()
+    return Timeouts(**values)

@@ -1,0 +1,301 @@
+"""How a server with the reference CA is to run: values only, no file is opened here.
+
+`config_reader` makes them from est.toml; a program may make its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from est_core import (
+    OPERATIONS,
+    Authentication,
+    ForeignChallenge,
+    Label,
+    Limits,
+    LocalProtocolError,
+    Operation,
+    PolicyRow,
+    ServerPolicy,
+    TlsVersion,
+)
+from est_core.arguments import checked
+from est_core.asn1.csrattrs import CsrAttrs
+from est_core.codec.authheader import basic_challenge
+from est_core.policy import with_datagram_rows
+from est_transports.authority.profiles import Profile
+from est_transports.channel.dtls_context import MTU_BYTES
+from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.coap.limits import CoapLimits
+from est_transports.http.settings import Timeouts
+
+DEFAULT_PORT: Final = 8443
+DEFAULT_COAP_PORT: Final = 5684  # RFC 7252 12.8
+MAX_WORKERS: Final = 256
+
+_HTTP: Final = (Authentication.HTTP, Authentication.CERT_OR_HTTP, Authentication.CERT_AND_HTTP)
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenAddress:
+    """Where to listen: an address or host name, and a port, 0 for any free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def from_argument(cls, value: object) -> ListenAddress | None:
+        """Return what a str says, as `parse_listen`; None for anything else."""
+        return parse_listen(value) if isinstance(value, str) else None
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@checked
+def parse_listen(text: str, default_port: int = DEFAULT_PORT) -> ListenAddress:
+    """Return the address in HOST:PORT, [IPV6]:PORT, HOST or :PORT, which is every IPv4 address.
+
+    A number alone is refused: it would be a host. Raises LocalProtocolError.
+    """
+    if not text or "://" in text:
+        without = f", without {text.partition('://')[0]}://" if text else ""
+        raise LocalProtocolError(f"{text!r}: write HOST:PORT{without}")
+    if text.isdigit():
+        raise LocalProtocolError(
+            f"{text!r} is only a number; did you mean :{text} or 127.0.0.1:{text}?"
+        )
+    host, colon, port = text.rpartition(":")
+    if text.endswith("]") or not colon:
+        host, port = text, str(default_port)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise LocalProtocolError(
+            f"{text!r}: write an IPv6 address in brackets, [::1]:{default_port}"
+        )
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+        raise LocalProtocolError(f"{text!r} has no port between 0 and 65535")
+    if any(char.isspace() or not char.isprintable() for char in host):
+        raise LocalProtocolError(f"{text!r} is not HOST:PORT")
+    return ListenAddress(host=host or "0.0.0.0", port=int(port))  # noqa: S104 - asked for
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthConfig:
+    """Who may do what: one kind of authentication an operation, and what a CSR must hold."""
+
+    authentication: Mapping[Operation, Authentication] = field(
+        default_factory=lambda: MappingProxyType(
+            {operation: row.authentication for operation, row in OPERATIONS.items()}
+        )
+    )
+    require_pop: bool = False
+    accept_ra: bool = False
+    enforce_csrattrs: bool = False
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PopConfig:
+    """How requests are linked to their channel, where they are. RFC 7030 3.5, RFC 9266.
+
+    `require_ems` False takes tls-unique without extended master secret; `tls_exporter` links on
+    TLS 1.3, with clients that were told to do the same.
+    """
+
+    foreign_challenge: ForeignChallenge = ForeignChallenge.REFUSE
+    require_ems: bool = True
+    tls_exporter: bool = False
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsConfig:
+    """Files of the TLS identity, and whom it trusts beside the CA itself.
+
+    `client_trust` are the implicit trust anchors: manufacturers' (RFC 7030 3.3.2).
+    """
+
+    certificate: Path
+    key: Path
+    client_trust: tuple[Path, ...] = ()
+    crls: tuple[Path, ...] = ()
+    max_version: TlsVersion | None = None
+    resumption: bool = False
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoapConfig:
+    """EST-coaps beside HTTPS, where `listen` is given. RFC 9148.
+
+    It has the TLS identity, which must be P-256 then, and everything else in common with HTTPS.
+    """
+
+    listen: ListenAddress | None = None
+    associations_max: int = 256
+    idle_s: float = 300.0
+    lifetime_s: float = 3600.0
+    block_bytes: int = 1024
+    mtu_bytes: int = MTU_BYTES
+    waiting_per_association: int = 16
+    unverified_messages: int = 8
+    unverified_per_host: int = 16
+
+    def __post_init__(self) -> None:
+        self.limits(Limits())
+        self.dtls_limits()
+
+    def limits(self, limits: Limits) -> CoapLimits:
+        """Return the bounds of a connection, as wide as those of HTTPS."""
+        return CoapLimits(
+            block_bytes=self.block_bytes,
+            request_bytes=limits.body_bytes,
+            response_bytes=limits.response_body_bytes,
+            kept_bytes=limits.response_body_bytes,
+        )
+
+    def dtls_limits(self) -> DtlsLimits:
+        """Return the bounds of all clients together."""
+        return DtlsLimits(
+            associations=self.associations_max,
+            associations_per_host=-(-self.associations_max // 2),
+            idle_s=self.idle_s,
+            waiting_per_association=self.waiting_per_association,
+            unverified_messages=self.unverified_messages,
+            unverified_per_host=self.unverified_per_host,
+        )
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CAConfig:
+    """Files of the CA. `certificate` holds the issuing certificate, then its chain to the root.
+
+    `reserved` are certificates whose subjects nobody else gets: an OCSP responder's, those of
+    registration authorities.
+    """
+
+    certificate: Path
+    key: Path
+    key_password_file: Path | None = None
+    store: Path
+    reserved: tuple[Path, ...] = ()
+    default_profile: str = "client"
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelConfig:
+    """One label: which profile it selects, what it asks for, and how its enrollment is guarded.
+
+    None means what holds without a label.
+    """
+
+    label: Label
+    profile: str
+    csrattrs: CsrAttrs | None = None
+    enroll: Authentication | None = None
+    require_pop: bool | None = None
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """Everything that est.toml can say, with its defaults.
+
+    `threads`, `connections_max` and `half_open_max` are for each of the `workers`, which are
+    processes; `stop_s` is how long a stopping server waits for requests under way. `labels`
+    without a rule of their own are guarded as no label is. `directory` is where est.toml is, for
+    advice only.
+    Raises LocalProtocolError for names that do not fit together.
+    """
+
+    listen: ListenAddress
+    realm: str = "est"
+    workers: int = 1
+    threads: int = 8
+    connections_max: int = 256
+    half_open_max: int = 4096
+    stop_s: float = 10.0
+    auth: AuthConfig
+    pop: PopConfig = field(default_factory=PopConfig)
+    tls: TlsConfig
+    coap: CoapConfig = field(default_factory=CoapConfig)
+    ca: CAConfig
+    profiles: Mapping[str, Profile]
+    labels: tuple[LabelConfig, ...] = ()
+    csrattrs: CsrAttrs | None = None
+    limits: Limits = field(default_factory=Limits)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    accept_pem: bool = True
+    accept_der: bool = True
+    directory: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in (self.ca.default_profile, *(label.profile for label in self.labels)):
+            if name not in self.profiles:
+                raise LocalProtocolError(f"there is no profile {name!r}")
+        if len({label.label for label in self.labels}) != len(self.labels):
+            raise LocalProtocolError("two labels are the same")
+
+    @property
+    def max_version(self) -> TlsVersion | None:
+        """The cap on TLS: 1.2 where linking is required and TLS 1.3 has no binding for it."""
+        linked = self.auth.require_pop or any(label.require_pop for label in self.labels)
+        return TlsVersion.TLS_1_2 if linked and not self.pop.tls_exporter else self.tls.max_version
+
+    def policy(self) -> ServerPolicy:
+        """Return the rules for a ServerSession. Raises LocalProtocolError as ServerPolicy does."""
+        rows = [
+            PolicyRow(
+                operation=operation,
+                authentication=authentication,
+                certificate_trust=OPERATIONS[operation].certificate_trust,
+                require_pop=self.auth.require_pop and is_enrollment(operation),
+                accept_ra=self.auth.accept_ra and is_enrollment(operation),
+                enforce_csrattrs=self.auth.enforce_csrattrs and is_enrollment(operation),
+            )
+            for operation, authentication in self.auth.authentication.items()
+        ]
+        rows += [row for label in self.labels for row in _label_rows(label, rows)]
+        asks_for_passwords = any(row.authentication in _HTTP for row in rows)
+        return ServerPolicy(
+            rows=with_datagram_rows(tuple(rows)),
+            challenges=(basic_challenge(self.realm),) if asks_for_passwords else (),
+            labels=frozenset(label.label for label in self.labels),
+            foreign_challenge=self.pop.foreign_challenge,
+        )
+
+
+@checked
+def is_enrollment(operation: Operation) -> bool:
+    """True if the operation takes a certificate request."""
+    return OPERATIONS[operation].request_type is not None
+
+
+def _label_rows(label: LabelConfig, rows: list[PolicyRow]) -> list[PolicyRow]:
+    """Return the rows in which a label differs from `rows`, which hold without one."""
+    if label.enroll is None and label.require_pop is None:
+        return []
+    found = []
+    for row in rows:
+        if not is_enrollment(row.operation):
+            continue
+        enroll = label.enroll if row.operation is Operation.SIMPLEENROLL else None
+        found.append(
+            replace(
+                row,
+                label=label.label,
+                authentication=enroll or row.authentication,
+                require_pop=row.require_pop if label.require_pop is None else label.require_pop,
+            )
+        )
+    return found

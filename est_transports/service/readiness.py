@@ -1,0 +1,119 @@
+"""What requests will need of this machine, looked at when a server starts or reloads.
+
+What cannot become right by itself is refused: then nobody is served, and the operator knows. What
+the clock decides is said loudly and served all the same: a clock may be wrong when a machine
+boots, and others than those whose certificates have lapsed are served as ever.
+"""
+
+from __future__ import annotations
+
+import shlex
+import stat
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from est_core import ForeignChallenge
+from est_transports.pki.names import name_text
+from est_transports.pki.trust import CredentialFileError
+from est_transports.service.config.settings import ServerConfig
+from est_transports.service.initialisation import ROOT_KEY
+from est_transports.service.terms import Term, certificate_term, crl_problems, crl_term
+
+_NO_NOTICE: Final = timedelta(0)
+
+Crls = Sequence[tuple[Path, x509.CertificateRevocationList]]
+Anchors = Sequence[tuple[Path, x509.Certificate]]
+
+
+def check_files(config: ServerConfig) -> None:
+    """Return if each file that the configuration names is a file, as far as it is there.
+
+    A pipe would have the server wait for somebody who writes into it, with every reload. Raises
+    CredentialFileError.
+    """
+    tls, ca = config.tls, config.ca
+    named = (tls.certificate, tls.key, ca.certificate, ca.key, ca.key_password_file)
+    for path in (*named, *tls.client_trust, *tls.crls):
+        if path is None:
+            continue
+        try:
+            mode = path.stat().st_mode
+        except OSError:
+            continue  # who reads it says so
+        if stat.S_ISDIR(mode):
+            raise CredentialFileError(path, "is a directory, not a file")
+        if not stat.S_ISREG(mode):
+            raise CredentialFileError(path, "is a pipe or device, not a file")
+
+
+def terms_of(
+    config: ServerConfig,
+    server: x509.Certificate,
+    ca_certificates: Sequence[x509.Certificate],
+    anchors: Anchors,
+    crls: Crls,
+) -> tuple[Term, ...]:
+    """Return what the clock ends of what a server uses."""
+    place = "DIR" if config.directory is None else shlex.quote(str(config.directory))
+    found = [
+        certificate_term(
+            config.tls.certificate,
+            server,
+            else_="no client connects to this server",
+            remedy=f"renew it with: est init {place} --renew-server",
+        )
+    ]
+    for number, certificate in enumerate(ca_certificates):
+        else_ = "the CA issues nothing" if number == 0 else "nothing below it verifies"
+        remedy = "put a new one for the same key there and reload the server (SIGHUP)"
+        file = config.ca.certificate
+        found.append(certificate_term(file, certificate, else_=else_, remedy=remedy))
+    for path, anchor in anchors:
+        found.append(
+            Term(
+                what=f"{path}: {name_text(anchor.subject)}",
+                starts=anchor.not_valid_before_utc,
+                ends=anchor.not_valid_after_utc,
+                notice=_NO_NOTICE,
+                verb="expire",
+                else_="its certificates do not verify",
+                remedy="put a new one there, or take it out of [tls] client_trust",
+            )
+        )
+    return (*found, *(crl_term(path, crl) for path, crl in crls))
+
+
+def notices_of(
+    config: ServerConfig,
+    terms: Sequence[Term],
+    ca_certificates: Sequence[x509.Certificate],
+    anchors: Anchors,
+    crls: Crls,
+    now: datetime,
+) -> Iterator[str]:
+    """Yield what an operator should read at each start and reload."""
+    yield from filter(None, (term.text(now) for term in terms))
+    yield from crl_problems(crls, (*ca_certificates, *(anchor for _, anchor in anchors)))
+    for secret in (config.tls.key, config.ca.key, config.ca.key_password_file, config.ca.store):
+        if secret is not None and _mode(secret) & stat.S_IROTH:
+            yield (
+                f"{secret}: everybody on this machine can read it; take that away with:"
+                f" chmod o= {shlex.quote(str(secret))}"
+            )
+    if config.directory is not None and (config.directory / ROOT_KEY).exists():
+        yield f"{config.directory / ROOT_KEY}: the root's key is still here; take it away"
+    if config.pop.foreign_challenge is ForeignChallenge.IGNORE:
+        yield 'pop.foreign_challenge is "ignore": a challengePassword need not match its channel'
+    if not config.pop.require_ems:
+        yield "pop.require_ems is off: requests are linked to TLS 1.2 without its safeguard"
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0

@@ -1,0 +1,362 @@
+"""A server as processes: signals that stop and reload it, and several workers on one port.
+
+SIGTERM and SIGINT stop: no new connections, requests under way are answered. SIGHUP reloads. With
+more than one worker a parent holds the sockets and only passes signals on. A worker that dies is
+replaced, and workers whose parent dies stop by themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Final
+
+import trio
+
+from est_core import LocalProtocolError
+from est_core.arguments import checked
+from est_transports.coap.settings import CoapService
+from est_transports.drive.records import Observe
+from est_transports.on_trio import Server
+from est_transports.on_trio.coap_server import CoapServer
+from est_transports.service.loading import Service
+
+_log: Final = logging.getLogger("est_transports")
+
+STOP: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+RELOAD: Final = signal.SIGHUP
+_WORKER_SIGNALS: Final = STOP | {RELOAD}
+_PARENT_SIGNALS: Final = _WORKER_SIGNALS | {signal.SIGCHLD}
+RESTART_DELAY_S: Final = 1.0
+FILES_BESIDES: Final = 64
+"""Descriptors that are not connections: listeners, logs, the store, what a reload opens."""
+GENERATION_S: Final = 3600.0
+"""How long connections outlive a reload. Few live that long: each has 100 requests."""
+
+WATCH_S: Final = 5.0
+"""How often a process looks at what can go wrong by itself: a store, a date."""
+
+Reload = Callable[[], Service | None]
+"""Returns what is to be served from now on, or None where it could not be loaded."""
+
+Watch = Callable[[Service, int], None]
+"""Looks at what the worker of that number serves, and says in the log what went wrong."""
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """What a server process runs with. When a reload is done, "reloaded" is logged.
+
+    `datagram_sockets` are those of EST-coaps, as many sets as there are workers, each for one
+    of them; empty where it is not served. `reload` is called on SIGHUP, in the parent of several
+    workers first: where it gives None there, no worker hears of it. `ready` is called once, when
+    signals are obeyed and clients are let in. `observe` gets the record of each request. `watch`
+    is called in each process when it begins, after a reload, and every WATCH_S. What `reload` or
+    `watch` raises is logged, and changes nothing.
+    """
+
+    service: Service
+    sockets: Sequence[socket.socket]
+    datagram_sockets: Sequence[Sequence[socket.socket]] = ()
+    reload: Reload
+    ready: Callable[[], None]
+    observe: Observe
+    watch: Watch | None = None
+
+
+@checked
+def run(running: Running) -> None:
+    """Serve until a signal says to stop, in this process or in several workers.
+
+    Must be called in the main thread, of a process without other threads where there are to be
+    workers.
+    """
+    config = running.service.config
+    _raise_file_limit(config.connections_max + config.half_open_max)
+    # From here on no signal is lost: they wait until somebody has been set up to take them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _PARENT_SIGNALS)
+    try:
+        if running.service.config.workers == 1:
+            trio.run(_serve, running, 0, running.ready, None)
+        else:
+            _Parent(running).run()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PARENT_SIGNALS)
+
+
+def _raise_file_limit(connections: int) -> None:
+    """Let the process have a descriptor for each connection, as far as it may.
+
+    Out of descriptors, a server accepts nobody and cannot even say so.
+    """
+    wanted = connections + FILES_BESIDES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
+        if allowed < wanted:
+            _log.warning(
+                "only %d files may be open: %d connections need %d; see ulimit -n",
+                allowed,
+                connections,
+                wanted,
+            )
+
+
+def _nothing() -> None:
+    return None
+
+
+async def _serve(
+    running: Running, number: int, ready: Callable[[], None], lifeline: int | None
+) -> None:
+    """Serve in this process, the worker of that number, until told to, or the lifeline is cut."""
+    datagram_sockets = running.datagram_sockets[number] if running.datagram_sockets else ()
+    generations = _Generations(running, datagram_sockets)
+
+    async def obey() -> None:
+        async for signalled in signals:
+            if signalled in STOP:
+                generations.stop()
+            elif not generations.stopping:
+                # In a thread: a disk may be slow, and clients are not to wait for it.
+                loaded = await trio.to_thread.run_sync(_reloaded, running)
+                if loaded is not None:
+                    generations.succeed(loaded)
+                    _log.info("reloaded")
+                    await look()
+
+    async def look() -> None:
+        serving = generations.service
+        await trio.to_thread.run_sync(_watch, running, serving, number, abandon_on_cancel=True)
+
+    async def watch() -> None:
+        while True:
+            await look()
+            await trio.sleep(WATCH_S)
+
+    async def hold_on(descriptor: int) -> None:
+        await trio.lowlevel.wait_readable(descriptor)  # nobody writes: it was closed
+        generations.stop()
+
+    with trio.open_signal_receiver(*_WORKER_SIGNALS) as signals:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PARENT_SIGNALS)
+        async with trio.open_nursery() as watchers:
+            watchers.start_soon(obey)
+            watchers.start_soon(watch)
+            if lifeline is not None:
+                watchers.start_soon(hold_on, lifeline)
+            ready()
+            await generations.run()
+            watchers.cancel_scope.cancel()
+
+
+def _reloaded(running: Running) -> Service | None:
+    """Return what `reload` does; nothing that it may raise ends a server that runs."""
+    try:
+        return running.reload()
+    except Exception:  # noqa: BLE001 - whatever it is, the server goes on
+        _log.exception("not reloaded, everything stays as it was: this is a bug, please report it")
+        return None
+
+
+def _watch(running: Running, service: Service, number: int) -> None:
+    if running.watch is None:
+        return
+    try:
+        running.watch(service, number)
+    except Exception:  # noqa: BLE001 - whatever it is, the server goes on
+        _log.exception("the watch failed: this is a bug, please report it")
+
+
+class _Generations:
+    """One Server for each Service that still has connections.
+
+    The youngest takes the new ones, an older one goes on with those it has: they keep the
+    certificates and the rules with which they began. When the last of them has ended, or after
+    GENERATION_S, nothing of it is left.
+    """
+
+    def __init__(self, running: Running, datagram_sockets: Sequence[socket.socket]) -> None:
+        self._running = running
+        self._coap = [(self._datagram_server(running.service), each) for each in datagram_sockets]
+        self._listeners = [
+            trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in running.sockets
+        ]
+        self._servers: dict[Server, Service] = {}
+        self._youngest: Server | None = None
+        self._turns: list[_Turn] = []
+        self._served_as: CoapService | None = None
+        self.service = running.service
+        """What new connections get."""
+        self.stopping = False
+
+    async def run(self) -> None:
+        """Serve; returns after `stop`, when the last answer is out."""
+        async with trio.open_nursery() as self._nursery:
+            self.succeed(self._running.service)
+            for server, each in self._coap:
+                await self._nursery.start(server.serve, each)
+
+    def _datagram_server(self, service: Service) -> CoapServer:
+        return CoapServer(
+            source=self._coap_service,
+            observe=self._running.observe,
+            threads=service.config.threads,
+            dtls=service.config.coap.dtls_limits(),
+        )
+
+    def _coap_service(self) -> CoapService:
+        if self._served_as is None:
+            raise LocalProtocolError("EST-coaps is not served")
+        return self._served_as
+
+    def succeed(self, service: Service) -> None:
+        """Let new connections have this service."""
+        for turn in self._turns:
+            turn.is_over = True
+        if self._youngest is not None:
+            self._youngest.retire(GENERATION_S)
+        self._turns = [_Turn(listener) for listener in self._listeners]
+        self._served_as = service.coap or self._served_as
+        for coap_server, _ in self._coap:
+            coap_server.renew()
+        server = Server(
+            context_source=lambda: service.context,
+            application=service.authority,
+            config=service.http,
+            observe=self._running.observe,
+            threads=service.config.threads,
+            connections_max=service.config.connections_max,
+            half_open_max=service.config.half_open_max,
+        )
+        self._servers[server] = service
+        self._youngest, self.service = server, service
+        self._nursery.start_soon(self._live, server, self._turns)
+
+    def stop(self) -> None:
+        """Refuse new connections, answer the requests under way, and end `run`."""
+        self.stopping = True
+        for server, service in self._servers.items():
+            server.stop(service.config.stop_s)
+        for coap_server, _ in self._coap:
+            coap_server.stop(self._running.service.config.stop_s)
+
+    async def _live(self, server: Server, turns: Sequence[_Turn]) -> None:
+        try:
+            await server.serve(turns)
+        finally:
+            del self._servers[server]
+
+
+class _Turn(trio.abc.Listener[trio.abc.Stream]):
+    """A listener that several share, one after the other; who had it does not close it."""
+
+    def __init__(self, listener: trio.SocketListener) -> None:
+        self._listener = listener
+        self.socket = listener.socket
+        self.is_over = False
+
+    async def accept(self) -> trio.abc.Stream:
+        """Return the next connection."""
+        return await self._listener.accept()
+
+    async def aclose(self) -> None:
+        """Close the shared listener, unless the turn is over."""
+        if not self.is_over:
+            await self._listener.aclose()
+
+
+class _Parent:
+    """Forks the workers and waits for signals, which are all blocked in it."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._workers: dict[int, int] = {}
+        """Number of each worker, by its process."""
+        self._stopping = False
+        self._lifeline, self._grip = os.pipe()
+
+    def run(self) -> None:
+        """Return when all workers have stopped after a signal to do so."""
+        wanted = self._running.service.config.workers
+        for number in range(wanted):
+            self._fork(number)
+        self._running.ready()
+        while self._workers or not self._stopping:
+            missing = set() if self._stopping else set(range(wanted)) - set(self._workers.values())
+            delay = RESTART_DELAY_S if missing else None
+            signalled = _next_signal(delay)
+            if signalled is None:
+                self._replace(missing)
+            else:
+                self._obey(signalled)
+
+    def _obey(self, number: int) -> None:
+        if number == signal.SIGCHLD:
+            self._bury()
+        elif number in STOP:
+            self._stopping = True
+            for each in chain(self._running.sockets, *self._running.datagram_sockets):
+                each.close()  # while anybody has them open, clients are let into the queue
+            self._tell(signal.SIGTERM)
+        elif (loaded := _reloaded(self._running)) is not None:
+            # A worker that is forked later begins with it.
+            self._running = replace(self._running, service=loaded)
+            self._tell(RELOAD)
+            _log.info("reloaded")
+
+    def _tell(self, number: signal.Signals) -> None:
+        for worker in self._workers:
+            os.kill(worker, number)  # a dead one stays ours until _bury has waited for it
+
+    def _bury(self) -> None:
+        for worker in tuple(self._workers):
+            found, status = os.waitpid(worker, os.WNOHANG)
+            if not found:
+                continue
+            del self._workers[worker]
+            if not self._stopping:
+                code = os.waitstatus_to_exitcode(status)
+                _log.error("worker %d ended with %d; another one takes its place", worker, code)
+
+    def _replace(self, missing: set[int]) -> None:
+        for number in missing:
+            try:
+                self._fork(number)
+            except OSError as exc:  # too many processes, or too little memory, for now
+                _log.error("cannot start another worker: %s; trying again", exc.strerror)
+
+    def _fork(self, number: int) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        worker = os.fork()
+        if worker:
+            self._workers[worker] = number
+            return
+        code = 1
+        try:
+            os.close(self._grip)
+            trio.run(_serve, self._running, number, _nothing, self._lifeline)
+            code = 0
+        except BaseException:  # noqa: BLE001 - the parent must not go on in the child's name
+            _log.exception("a worker failed")
+        finally:
+            logging.shutdown()
+            os._exit(code)  # the parent's clean-up is not ours
+
+
+def _next_signal(timeout_s: float | None) -> int | None:
+    """Wait for one of the blocked signals; None after the timeout."""
+    if timeout_s is None:
+        return signal.sigwait(_PARENT_SIGNALS)
+    found = signal.sigtimedwait(_PARENT_SIGNALS, timeout_s)
+    return None if found is None else found.si_signo

@@ -1,0 +1,155 @@
+"""What a server uses and what the clock ends: certificates and revocation lists, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, unique
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+from est_transports.pki.names import name_text
+
+CERTIFICATE_NOTICE: Final = timedelta(days=30)
+CRL_NOTICE: Final = timedelta(days=1)
+"""Before its end, but not before nine tenths of a list's time are over: some are made hourly."""
+
+
+@unique
+class Standing(Enum):
+    """Where the clock is. OVER and NOT_YET make requests fail."""
+
+    NOT_YET = "not yet"
+    GOOD = "good"
+    ENDING = "ending"
+    OVER = "over"
+
+    @property
+    def is_bad(self) -> bool:
+        """True if requests fail because of it."""
+        return self in (Standing.NOT_YET, Standing.OVER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """From when to when something holds, what fails else, and what to do.
+
+    `what` names the file, and what in it; `ends` is None for what has no end. `verb` says what
+    happens to it at its end.
+    """
+
+    what: str
+    starts: datetime
+    ends: datetime | None
+    notice: timedelta
+    verb: str
+    else_: str
+    remedy: str
+
+    def standing(self, now: datetime) -> Standing:
+        """Return where `now` is."""
+        if now < self.starts:
+            return Standing.NOT_YET
+        if self.ends is None or now + self.notice <= self.ends:
+            return Standing.GOOD
+        return Standing.OVER if self.ends < now else Standing.ENDING
+
+    def text(self, now: datetime) -> str:
+        """Return the line for the log; empty where all is good."""
+        match self.standing(now):
+            case Standing.GOOD:
+                return ""
+            case Standing.NOT_YET:
+                return (
+                    f"{self.what}: not valid before {_moment(self.starts)}, and it is"
+                    f" {_moment(now)}: {self.else_}; set the clock, or use another"
+                )
+            case standing:
+                ends = self.starts if self.ends is None else self.ends
+        if standing is Standing.OVER:
+            remedy = f"; {self.remedy}" if self.remedy else ""
+            return f"{self.what}: {self.verb}d on {_day(ends, now)}: {self.else_}{remedy}"
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return f"{self.what}: {self.verb}s in {_left(ends - now)}, on {_day(ends, now)}{remedy}"
+
+
+def certificate_term(path: Path, certificate: x509.Certificate, *, else_: str, remedy: str) -> Term:
+    """Return how long a certificate of this server holds."""
+    return Term(
+        what=str(path),
+        starts=certificate.not_valid_before_utc,
+        ends=certificate.not_valid_after_utc,
+        notice=CERTIFICATE_NOTICE,
+        verb="expire",
+        else_=else_,
+        remedy=remedy,
+    )
+
+
+def crl_term(path: Path, crl: x509.CertificateRevocationList) -> Term:
+    """Return how long a revocation list holds: OpenSSL refuses all that it should speak about."""
+    starts, ends = crl.last_update_utc, crl.next_update_utc
+    return Term(
+        what=f"{path}: the CRL of {name_text(crl.issuer)}",
+        starts=starts,
+        ends=ends,
+        notice=CRL_NOTICE if ends is None else min(CRL_NOTICE, (ends - starts) / 10),
+        verb="lapse",
+        else_="every certificate of that CA is refused, and its clients with 403",
+        remedy="put a new one there and reload the server (SIGHUP)",
+    )
+
+
+def crl_problems(
+    crls: Iterable[tuple[Path, x509.CertificateRevocationList]],
+    issuers: Iterable[x509.Certificate],
+) -> Iterator[str]:
+    """Yield what is wrong with revocation lists beside their dates.
+
+    `issuers` are the CAs that are known; others may come with a client's certificate.
+    """
+    by_name: dict[x509.Name, list[x509.Certificate]] = {}
+    for issuer in issuers:
+        by_name.setdefault(issuer.subject, []).append(issuer)
+    for path, crl in crls:
+        of = f"{path}: the CRL of {name_text(crl.issuer)}"
+        named = by_name.get(crl.issuer, [])
+        if not named:
+            yield (
+                f"{of}: no CA that is trusted has that name: it checks nothing, but certificates"
+                " of a CA of that name below one of those"
+            )
+        elif not any(_signed(crl, each) for each in named):
+            yield (
+                f"{of}: is not signed by the CA of that name that is trusted: every certificate of"
+                " that CA is refused; fetch the list from the CA again"
+            )
+
+
+def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    try:
+        return crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
+    except (TypeError, UnsupportedAlgorithm):  # a kind of key that the handshake judges
+        return True
+    except (InvalidSignature, ValueError):
+        return False
+
+
+def _moment(when: datetime) -> str:
+    return f"{when:%Y-%m-%d %H:%M}Z"
+
+
+def _day(when: datetime, now: datetime) -> str:
+    """The day is enough, unless it is today's or tomorrow's."""
+    return f"{when:%Y-%m-%d}" if abs(when - now) >= timedelta(days=2) else _moment(when)
+
+
+def _left(left: timedelta) -> str:
+    if left.days >= 2:
+        return f"{left.days} days"
+    hours, minutes = divmod(left // timedelta(minutes=1), 60)
+    return f"{hours} hours" if hours >= 2 else f"{hours * 60 + minutes} minutes"

@@ -1,0 +1,75 @@
+"""The arrows of the house: which folder may import which. The only place that says so.
+
+A folder is a package, or a module that stands at the top of one. `GROUND` is what everything of
+its package may import, from the lowest line up; a line imports from the lines before it. Every
+other folder imports what its row names, and the ground. A folder inside a folder has a row of its
+own. Within a folder any order will do that has no cycle. `""` is the package itself, which hands
+out public names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+GROUND: Final[Mapping[str, tuple[str, ...]]] = {
+    "est_core": ("_errors _oids", "arguments", "_limits _instant credentials error_codes"),
+    "est_transports": ("_clock _peek error_codes",),
+}
+
+ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
+    "est_core": {
+        # Bytes: DER, and those of HTTP's bodies and headers.
+        "asn1": "",
+        "codec": "asn1",
+        # Judgements.
+        "channel": "",
+        "checks": "asn1 channel",
+        # The words of the protocol.
+        "model": "channel codec",
+        "policy": "channel codec model",
+        "decisions": "asn1 codec",
+        "uri": "model",
+        "events": "asn1 channel checks model uri",
+        # Wires and machines do not know each other, nor one wire the other.
+        "wires": "model",
+        "wires.httpmap": "asn1 codec model policy uri wires",
+        "wires.coapmap": "asn1 codec model policy uri wires",
+        "server": "_tables asn1 channel checks decisions events model policy",
+        "client": "_tables asn1 channel checks codec events model uri",
+        "_tables": "decisions",
+        # What people import.
+        "": (
+            "asn1 channel checks client decisions events model policy server uri wires.coapmap "
+            "wires.httpmap"
+        ),
+        "testing": "asn1 channel client decisions events model policy server wires.httpmap",
+    },
+    "est_transports": {
+        # Keys, certificates and trust; whose turn it is.
+        "pki": "channel",
+        "fairness": "",
+        # From secure channels to requests and answers, without I/O.
+        "channel": "fairness pki",
+        "drive": "channel coap fairness pki",
+        "http": "channel drive",
+        "coap": "channel drive fairness",
+        # Runtimes, which do not know each other.
+        "on_trio": "channel coap drive fairness http",
+        "on_asyncio": "channel coap drive fairness http",
+        "on_sockets": "channel coap drive fairness http pki",
+        "on_aiocoap": "coap drive fairness",
+        # The reference CA. It knows no wire, and no wire knows it.
+        "authority.stores": "fairness pki",
+        "authority": "authority.stores drive pki",
+        # Where all of it comes together, and people.
+        "service.config": "authority channel coap http",
+        "service": (
+            "authority authority.stores channel coap drive http on_trio pki service.config"
+        ),
+        "cli": (
+            "authority authority.stores channel drive on_sockets on_trio pki service service.config"
+        ),
+        "__main__": "cli",
+    },
+}
