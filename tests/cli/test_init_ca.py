@@ -29,9 +29,9 @@ from tests.cli.test_server_side import error_of, est, made
 from tests.core.asn1.build import GOST_KEY
 from tests.core.asn1.build import certificate as odd_certificate
 from tests.pki import Authority, pki
+from tests.transports.authority.test_issuer_limits import ca_certificate
 from tests.transports.ca_fakes import ec_key
-from tests.transports.test_credential_files import pem as armoured
-from tests.transports.test_issuer_limits import ca_certificate
+from tests.transports.pki.test_credential_files import pem as armoured
 
 PASSWORD = b"open sesame"
 

@@ -19,7 +19,7 @@ from tests.cli.scripted import answer, scripted_server
 from tests.cli.test_client_side import LOGIN, Terminal, certificate_in, est, server
 from tests.core.asn1.build import GOST_KEY, certificate, p256, signed, spki, subject_with
 from tests.pki import Subject, pki
-from tests.transports.test_credential_files import KEY_DER, pem
+from tests.transports.pki.test_credential_files import KEY_DER, pem
 
 __all__ = ["est", "server"]  # the fixtures
 

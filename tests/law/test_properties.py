@@ -22,23 +22,23 @@ REFUSES_NOTHING: Final = {
         "core/asn1/test_gate.py": {"test_object_identifiers_round_trip"},
         "core/asn1/test_pkcs10.py": {"test_what_is_built_is_read_back"},
         "core/asn1/test_template.py": {"test_templates_round_trip"},
-        "core/test_authheader.py": {
+        "core/codec/test_authheader.py": {
             "test_basic_written_reads_back_the_same",
             "test_challenges_written_read_back_the_same",
             "test_digest_written_reads_back_the_same",
         },
-        "core/test_checks.py": {"test_what_is_bound_decodes_to_the_binding"},
-        "core/test_media.py": {"test_what_is_written_reads_back_the_same"},
-        "core/test_multipart_core.py": {
+        "core/checks/test_pop_and_renewal.py": {"test_what_is_bound_decodes_to_the_binding"},
+        "core/codec/test_media.py": {"test_what_is_written_reads_back_the_same"},
+        "core/codec/test_multipart_core.py": {
             "test_it_is_the_cbor_that_others_write_and_read",
             "test_what_is_written_is_read_back",
         },
-        "core/test_retry.py": {
+        "core/codec/test_retry.py": {
             "test_dates_written_read_back",
             "test_seconds_written_read_back",
             "test_writes_dates_as_the_standard_library_does",
         },
-        "core/test_transfer.py": {
+        "core/codec/test_transfer.py": {
             "test_encodes_as_the_standard_library_does",
             "test_no_line_is_longer_than_asked_and_each_ends",
             "test_what_is_encoded_decodes_to_itself",
@@ -48,55 +48,59 @@ REFUSES_NOTHING: Final = {
             "test_choices_are_in_range_and_the_first_ones_at_the_end",
             "test_parts_are_unpacked_as_they_were_packed",
         },
-        "transports/test_coap_messages.py": {
+        "transports/coap/test_messages.py": {
             "test_a_foreign_codec_reads_what_is_written",
             "test_what_a_foreign_codec_writes_is_read",
             "test_what_is_written_is_read_back",
         },
-        "transports/test_serials.py": {
+        "transports/pki/test_serials.py": {
             "test_a_serial_is_printed_in_whole_bytes_of_upper_case_hex",
             "test_every_spelling_is_read_as_the_number_that_is_stored",
         },
     },
     "the same thing is said in two ways, and each is valid": {
-        "core/test_hosts.py": {
+        "core/checks/test_hosts.py": {
             "test_all_spellings_of_an_ipv4_address_are_one",
             "test_all_spellings_of_an_ipv6_address_are_one",
             "test_other_addresses_are_others",
             "test_other_ipv6_addresses_are_others",
         },
-        "core/test_names.py": {"test_all_spellings_of_a_name_are_one"},
-        "core/test_wire_equivalence.py": {
+        "core/checks/test_names.py": {"test_all_spellings_of_a_name_are_one"},
+        "core/wires/test_wire_equivalence.py": {
             "test_a_refusal_means_the_same_on_both_wires",
             "test_a_request_means_the_same_on_both_wires",
             "test_busy_means_the_same_on_both_wires_to_a_get",
             "test_pending_means_the_same_on_both_wires",
         },
-        "transports/test_chunks.py": {"test_a_body_is_the_same_in_any_pieces"},
-        "transports/test_networks.py": {"test_all_ports_of_an_address_are_one_network"},
-        "transports/test_tls_failures.py": {"test_any_size_of_delivery_gives_the_same_channel"},
+        "transports/http/test_chunks.py": {"test_a_body_is_the_same_in_any_pieces"},
+        "transports/fairness/test_networks.py": {"test_all_ports_of_an_address_are_one_network"},
+        "transports/channel/test_tls_failures.py": {
+            "test_any_size_of_delivery_gives_the_same_channel"
+        },
     },
     "all inputs are valid, and each is asked for the whole of what is promised": {
         "cli/test_tables.py": {"test_a_folded_text_loses_nothing_and_breaks_pairs_between_bytes"},
         "core/asn1/test_csrattrs.py": {"test_no_item_is_lost_by_a_plan"},
-        "core/test_enforcement.py": {"test_what_our_own_client_makes_of_a_list_passes"},
+        "core/checks/test_enforcement.py": {"test_what_our_own_client_makes_of_a_list_passes"},
         "fuzz/test_engines.py": {"test_any_input_of_any_shape_can_be_changed"},
-        "transports/test_coap_conn_network.py": {"test_without_loss_every_request_is_answered"},
-        "transports/test_coap_repeats.py": {"test_repeats_of_whatever_was_taken_change_nothing"},
-        "transports/test_dtls_cookies.py": {
+        "transports/coap/test_wire_network.py": {"test_without_loss_every_request_is_answered"},
+        "transports/coap/test_repeats.py": {"test_repeats_of_whatever_was_taken_change_nothing"},
+        "transports/channel/test_dtls_cookies.py": {
             "test_only_records_that_nothing_protects_are_renumbered",
             "test_records_are_packed_whole_and_in_order",
         },
-        "transports/test_fair_queue.py": {
+        "transports/fairness/test_fair_queue.py": {
             "test_a_flood_never_keeps_out_whoever_has_less",
             "test_each_member_keeps_its_order",
             "test_while_a_group_waits_no_other_has_two_turns_more",
         },
     },
     "all inputs have to be refused, and for the same reason": {
-        "core/test_hosts.py": {"test_a_protected_name_is_found_wherever_a_host_stands"},
-        "transports/test_profiles.py": {"test_no_spelling_of_an_own_name_passes"},
-        "transports/test_tls_failures.py": {"test_a_flight_cut_anywhere_is_a_connection_closed"},
+        "core/checks/test_hosts.py": {"test_a_protected_name_is_found_wherever_a_host_stands"},
+        "transports/authority/test_profiles.py": {"test_no_spelling_of_an_own_name_passes"},
+        "transports/channel/test_tls_failures.py": {
+            "test_a_flight_cut_anywhere_is_a_connection_closed"
+        },
     },
 }
 """Properties that need no count, and why."""

@@ -40,7 +40,7 @@ from tests.transports.fake_application import (
     statuses,
 )
 from tests.transports.key_updates import KeyUpdates
-from tests.transports.test_on_trio import (
+from tests.transports.on_trio.test_client_and_server import (
     UNHURRIED,
     advance,
     client_engine,

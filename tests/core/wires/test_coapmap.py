@@ -50,7 +50,7 @@ from tests.reached import reached, reaches, refusals
 from tests.steps import steps
 
 LIMITS = Limits()
-VECTORS = Path(__file__).parent.parent / "vectors" / "rfc9148"
+VECTORS = Path(__file__).parents[2] / "vectors" / "rfc9148"
 URI = EstUri(scheme="coaps", host="est.example", port=61617)
 POLICY = default_policy(labels=frozenset({Label("lab"), Label("a@b:c"), Label("est")}))
 GET = RequestHead(code=Code.GET, path=(".well-known", "est", "crts"))

@@ -14,7 +14,7 @@ import pytest
 from est_core import CACertsReceived, ClientExchange
 from est_transports import on_asyncio
 from est_transports.drive.client import ClientConfig
-from tests.transports.test_coap_transports import (
+from tests.transports.coap.test_runtimes import (
     WAIT_S,
     Est,
     bound,

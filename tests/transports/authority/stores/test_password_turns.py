@@ -20,8 +20,8 @@ from est_transports.authority.stores.passwords import (
     PasswordChecks,
 )
 from est_transports.on_trio.server import AUTHENTICATION_THREADS
+from tests.transports.authority.stores.test_passwords import cheap_record
 from tests.transports.ca_fakes import NOW
-from tests.transports.test_passwords import cheap_record
 
 GUESSER, HOME = "192.0.2.66:1000", "198.51.100.7:2000"
 RECORD: Final = cheap_record("right")

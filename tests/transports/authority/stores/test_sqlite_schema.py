@@ -20,7 +20,7 @@ from est_transports.authority.stores.sqlite_schema import (
     open_database,
     upgrade_database,
 )
-from tests.transports.test_store_connections import descriptors_of
+from tests.transports.authority.stores.test_sqlite_connections import descriptors_of
 
 
 @pytest.fixture

@@ -12,7 +12,12 @@ from est_transports.fairness.handshake_turns import Handshakes
 from est_transports.http.settings import Timeouts
 from est_transports.on_trio.tls import TlsStream
 from tests.transports.fake_application import CACERTS_CLOSE, service, statuses
-from tests.transports.test_on_trio import client_engine, on_trio, read_all, running
+from tests.transports.on_trio.test_client_and_server import (
+    client_engine,
+    on_trio,
+    read_all,
+    running,
+)
 
 FLOOD, HOME = "203.0.113.66", "192.0.2.1"
 

@@ -53,7 +53,8 @@ from tests.transports.fake_application import (
     statuses,
     tls_context,
 )
-from tests.transports.test_on_trio import (
+from tests.transports.on_sockets.test_coap_server import running as running_on_sockets
+from tests.transports.on_trio.test_client_and_server import (
     UNHURRIED,
     Running,
     advance,
@@ -63,10 +64,9 @@ from tests.transports.test_on_trio import (
     read_all,
     read_answer,
 )
-from tests.transports.test_sockets_coap import running as running_on_sockets
-from tests.transports.test_trio_coap import elsewhere
-from tests.transports.test_trio_coap import running as running_coap
-from tests.transports.test_trio_coap import until as until_so
+from tests.transports.on_trio.test_coap_server import elsewhere
+from tests.transports.on_trio.test_coap_server import running as running_coap
+from tests.transports.on_trio.test_coap_server import until as until_so
 
 
 @dataclass

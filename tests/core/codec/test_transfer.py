@@ -20,7 +20,7 @@ from tests.damage import damaged
 from tests.pki import pki
 from tests.reached import reached, reaches, refusals
 
-VECTORS: Final = Path(__file__).parents[1] / "vectors"
+VECTORS: Final = Path(__file__).parents[2] / "vectors"
 ROOM: Final = 64 * 1024
 
 DER: Final = bytes.fromhex("300b06092a864886f70d010907")

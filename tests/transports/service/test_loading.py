@@ -58,7 +58,7 @@ from tests.core.asn1.build import GOST_KEY
 from tests.core.asn1.build import certificate as odd_certificate
 from tests.pki import SERVER_AUTH, Authority, Subject, common_name, pki, weak_rsa_key
 from tests.transports.ca_fakes import MemoryStore, request
-from tests.transports.test_credential_files import pem
+from tests.transports.pki.test_credential_files import pem
 
 
 def make(

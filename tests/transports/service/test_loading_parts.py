@@ -43,10 +43,10 @@ from tests.pki import (
     weak_rsa_key,
 )
 from tests.transports.ca_fakes import request
-from tests.transports.test_credential_files import pem
-from tests.transports.test_founding import make as make_ca
-from tests.transports.test_founding import open_files
-from tests.transports.test_serving import load
+from tests.transports.pki.test_credential_files import pem
+from tests.transports.service.test_initialisation import make as make_ca
+from tests.transports.service.test_initialisation import open_files
+from tests.transports.service.test_loading import load
 
 HERE = ListenAddress(host="127.0.0.1", port=0)
 

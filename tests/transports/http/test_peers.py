@@ -20,7 +20,6 @@ from est_core.asn1.pkcs10 import assemble
 from est_transports.on_trio import Server
 from tests.conftest import PeerFinder
 from tests.pki import pki
-from tests.transports import test_on_sockets
 from tests.transports.fake_application import (
     PASSWORD,
     USER,
@@ -30,6 +29,7 @@ from tests.transports.fake_application import (
     service,
     tls_context,
 )
+from tests.transports.on_sockets import test_client_and_server
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def on_trio() -> Iterator[tuple[int, Log]]:
 @contextmanager
 def on_sockets() -> Iterator[tuple[int, Log]]:
     """Run the blocking server, a thread a connection."""
-    with test_on_sockets.running() as est:
+    with test_client_and_server.running() as est:
         yield est.address[1], est.log
 
 

@@ -18,7 +18,7 @@ from est_transports.http.server_wire import (
     ResponseReceived,
     ServerConnection,
 )
-from tests.transports.test_h11_conn import (
+from tests.transports.http.test_wire import (
     ASK,
     GET,
     OK,

@@ -17,6 +17,7 @@ from est_core.wires.coapmap import Code, ContentFormat, ResponseHead, read_respo
 from tests.core.asn1.build import GOST_KEY, certificate, subject_with, tlv
 from tests.core.asn1.test_cms import bag
 from tests.core.cast import issue, spki
+from tests.core.client.test_bootstrap import UNVERIFIED, bootstrap
 from tests.core.client_cast import (
     answered,
     enrolment,
@@ -26,7 +27,6 @@ from tests.core.client_cast import (
     session,
     take,
 )
-from tests.core.test_client_bootstrap import UNVERIFIED, bootstrap
 from tests.pki import new_key, pki
 
 CACERTS, ENROLL = Operation.CACERTS, Operation.SIMPLEENROLL

@@ -76,7 +76,8 @@ def test_every_setting_it_shows_is_one_that_there_is(tmp_path: Path) -> None:
 
 
 def test_it_mentions_every_key(tmp_path: Path) -> None:
-    reader = (Path(__file__).parents[2] / "est_transports" / "config_reader.py").read_text()
+    root = Path(__file__).parents[3]
+    reader = (root / "est_transports" / "service" / "config" / "reader.py").read_text()
     keys = re.findall(r'(?:table|server|body)\.\w+\(\s*"(\w+)"', reader)
     assert len(keys) > 40
     assert [key for key in keys if not re.search(rf"^#{key} = ", CONFIG_TEXT, re.MULTILINE)] == []

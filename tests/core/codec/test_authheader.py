@@ -33,7 +33,7 @@ from est_core.codec.authheader import (
 from tests.damage import damaged_text
 from tests.reached import reached, reaches, refusals
 
-VECTORS: Final = Path(__file__).parents[1] / "vectors"
+VECTORS: Final = Path(__file__).parents[2] / "vectors"
 LIMITS: Final = Limits()
 
 

@@ -29,7 +29,7 @@ from tests.damage import damaged
 from tests.reached import reached, reaches, refusals
 from tests.transports.coap_words import CRTS, LIMITS, con, read
 
-VECTORS: Final = Path(__file__).parent.parent / "vectors"
+VECTORS: Final = Path(__file__).parents[2] / "vectors"
 
 texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 paths = st.lists(st.text(st.characters(codec="utf-8"), max_size=20), max_size=4).map(tuple)

@@ -42,7 +42,7 @@ from tests.transports.coap_words import (
     upload,
 )
 
-VECTORS: Final = Path(__file__).parent.parent / "vectors"
+VECTORS: Final = Path(__file__).parents[2] / "vectors"
 BODY: Final = bytes(range(200))
 BAD: Final = Code.BAD_REQUEST
 INCOMPLETE: Final = Code.REQUEST_ENTITY_INCOMPLETE

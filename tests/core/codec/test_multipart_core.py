@@ -19,7 +19,7 @@ from est_core.codec.multipart_core import (
 from tests.damage import damaged
 from tests.reached import reaches, refusals
 
-VECTORS = Path(__file__).parent.parent / "vectors"
+VECTORS = Path(__file__).parents[2] / "vectors"
 MAX_BYTES = 100_000
 
 representations = st.builds(

@@ -31,7 +31,7 @@ from est_transports.authority.stores.sqlite_connections import Connections
 from est_transports.authority.stores.sqlite_schema import MIGRATIONS, upgrade
 from tests.transports.ca_fakes import NOW
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 
 FULL = IssuedRecord(
     serial="7b",
@@ -580,7 +580,7 @@ _WRITER = """
 import sys
 from dataclasses import replace
 from est_transports.authority.stores.sqlite import SqliteStore
-from tests.transports.test_sqlite_store import numbered
+from tests.transports.authority.stores.test_sqlite import numbered
 store = SqliteStore(sys.argv[1])
 for number in range(int(sys.argv[2]), 10**9):
     store.record_certificate(numbered(number))
