@@ -1,8 +1,8 @@
 """What an application answers to a question of a server exchange.
 
 Each is one thing the application can tell the exchange: most are imperatives, Verified and
-Rejected state what the credentials are. Which are legal when is in `_tables`; an illegal one is
-a LocalProtocolError and changes nothing.
+Rejected state what the credentials are. Which are legal when is in `server.tables`; an illegal one
+is a LocalProtocolError and changes nothing.
 """
 
 from __future__ import annotations

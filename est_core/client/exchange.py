@@ -16,7 +16,6 @@ from cryptography import x509
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._instant import Instant
 from est_core._limits import Limits
-from est_core._tables import CLIENT_TRANSITIONS, ClientInput, ClientState
 from est_core.arguments import checked_throughout
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
@@ -36,6 +35,7 @@ from est_core.client.answers import (
 from est_core.client.enrollment import check_renewal_info
 from est_core.client.linked_csr import LinkedCsr
 from est_core.client.login import Login
+from est_core.client.tables import CLIENT_TRANSITIONS, ClientInput, ClientState
 from est_core.codec.retry import retry_at
 from est_core.credentials import Credentials
 from est_core.events import (

@@ -16,13 +16,6 @@ from cryptography import x509
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._instant import Instant
 from est_core._limits import Limits
-from est_core._tables import (
-    SERVER_TRANSITIONS,
-    ServerInput,
-    ServerState,
-    ServerStep,
-    no_answer,
-)
 from est_core.arguments import checked
 from est_core.asn1.cms import write_certs_only
 from est_core.asn1.csrattrs import CsrAttrs
@@ -68,6 +61,13 @@ from est_core.model import (
 )
 from est_core.policy import ForeignChallenge, PolicyRow, ServerPolicy
 from est_core.server.admission import Admission, admit, demand, unauthorized
+from est_core.server.tables import (
+    SERVER_TRANSITIONS,
+    ServerInput,
+    ServerState,
+    ServerStep,
+    no_answer,
+)
 
 _UNFINISHED: Final = (ServerState.ADMITTED, ServerState.DEMANDING, ServerState.EXAMINED)
 """Where a decision can lead that is not yet the answer."""

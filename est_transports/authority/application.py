@@ -38,7 +38,7 @@ from est_transports.authority.ca import CAUnavailable, Enrolment, ReferenceCA, R
 from est_transports.authority.renewal_records import certificate_on_record
 from est_transports.authority.stores import Store, StoreBusy, StoreError
 from est_transports.authority.stores.passwords import PasswordBusy, PasswordChecks
-from est_transports.drive.observe import subject_text
+from est_transports.pki.names import subject_text
 from est_transports.pki.serials import serial_text
 from est_transports.pki.signers import SignerError
 

@@ -19,8 +19,8 @@ from est_transports.authority.ca import new_intermediate, new_root
 from est_transports.pki.chains import is_issued_by, is_self_signed, issuer_flaw, issuer_problem
 from est_transports.pki.flaws import UNREADABLE
 from est_transports.pki.names import name_text
+from est_transports.pki.openssl_store import MAX_CHAIN_DEPTH
 from est_transports.pki.signers import LocalSigner, SigningKey
-from est_transports.pki.verification import MAX_CHAIN_DEPTH
 
 CA_KEYS: Final[Mapping[str, Callable[[], SigningKey]]] = MappingProxyType(
     {

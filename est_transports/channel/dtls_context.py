@@ -23,9 +23,9 @@ from est_core.arguments import checked
 from est_transports.channel import _openssl
 from est_transports.channel.facts import ChannelRules
 from est_transports.channel.tls_context import ClientTlsConfig, present_identities
+from est_transports.channel.verification import PeerVerifier, VerificationRecord, ca_names
 from est_transports.pki.flaws import Purpose
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
-from est_transports.pki.verification import PeerVerifier, VerificationRecord, ca_names
 
 DTLS_CIPHERS: Final = (
     "ECDHE-ECDSA-AES128-CCM8",  # mandatory: RFC 9148 3, RFC 7925 4.4

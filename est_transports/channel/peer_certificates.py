@@ -7,24 +7,17 @@ its place, subject and fingerprint for those who look for it. Nothing is proved 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from est_transports.channel.errors import BAD_CERTIFICATE, TlsError
-from est_transports.pki.der_walk import content_untrusted, elements_untrusted
-from est_transports.pki.flaws import UNREADABLE, unreadable_part
-from est_transports.pki.names import name_text
+from est_transports.pki.certificates import der_of, read_der, shown, shown_der
+from est_transports.pki.flaws import unreadable_part
 
 MAX_PEER_CERTIFICATES: Final = 16  # what a peer may send; OpenSSL stops at 100 KiB
-_SHOWN_CHARS: Final = 64  # of a name that nobody vouches for
-_VERSION: Final = 0xA0
-_SUBJECT_BEHIND: Final = 4  # serial number, signature, issuer, validity
-_COMMON_NAME: Final = b"\x06\x03\x55\x04\x03"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,70 +63,3 @@ def sent_certificates(connection: SSL.Connection) -> SentCertificates:
     own_is_read = read[0][1] is not None
     chain = tuple(each for _, each in read if each is not None) if own_is_read else ()
     return SentCertificates(chain=chain, unread=unread, is_shown=True)
-
-
-def der_of(certificate: crypto.X509) -> bytes:
-    """Return a certificate of OpenSSL's in DER, b"" for one that OpenSSL could not copy.
-
-    It does not where it cannot read the key, and hands out nothing instead.
-    """
-    try:
-        return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
-    except crypto.Error:
-        return b""
-
-
-def read_der(der: bytes) -> x509.Certificate | None:
-    """Return the certificate, None for one that cannot be read."""
-    try:
-        return x509.load_der_x509_certificate(der)
-    except UNREADABLE:
-        return None
-
-
-def read_certificate(certificate: crypto.X509) -> x509.Certificate | None:
-    """Return a certificate of OpenSSL's, None for one that cannot be read."""
-    return read_der(der_of(certificate))
-
-
-def shown(certificate: x509.Certificate) -> str:
-    """Return what a certificate is called by: its subject, or else its fingerprint."""
-    try:
-        return shown_name(certificate.subject) or _fingerprint_of(certificate)
-    except UNREADABLE:
-        return _fingerprint_of(certificate)
-
-
-def shown_name(name: x509.Name) -> str:
-    """Return a name that nobody vouches for, cut to what a line of the log has room for."""
-    return _cut(name_text(name))
-
-
-def shown_der(der: bytes) -> str:
-    """Return what a certificate is called by that cannot be read: common name and fingerprint."""
-    name = _common_name_untrusted(der)
-    whose = f"CN={_cut(name)}, " if name else ""
-    return f"{whose}SHA-256 {hashlib.sha256(der).hexdigest()}"
-
-
-def _fingerprint_of(certificate: x509.Certificate) -> str:
-    return f"SHA-256 {certificate.fingerprint(hashes.SHA256()).hex()}"
-
-
-def _cut(name: str) -> str:
-    text = "".join(each if each.isprintable() else "?" for each in name)
-    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
-
-
-def _common_name_untrusted(der: bytes) -> str:
-    """Return the first common name of a subject, "" where none is found.
-
-    For a text: nothing is checked, and bytes that are no UTF-8 become question marks.
-    """
-    try:
-        fields = list(elements_untrusted(content_untrusted(content_untrusted(der))))
-        subject = fields[_SUBJECT_BEHIND + (fields[0][0] == _VERSION)]
-        _, found, value = subject.partition(_COMMON_NAME)
-        return content_untrusted(value).decode("utf-8", "replace") if found else ""
-    except IndexError:
-        return ""

@@ -40,7 +40,7 @@ from est_transports.channel.tls_context import (
     client_context,
     server_context,
 )
-from est_transports.pki.verification import VerificationRecord
+from est_transports.channel.verification import VerificationRecord
 
 __all__ = [
     "ClientContext",

@@ -19,10 +19,10 @@ from est_core import LocalProtocolError
 from est_core.arguments import checked
 from est_core.channel import TlsVersion
 from est_transports.channel.facts import ChannelRules
+from est_transports.channel.verification import PeerVerifier, ca_names
 from est_transports.pki.flaws import Purpose
 from est_transports.pki.signers import is_for_pss
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
-from est_transports.pki.verification import PeerVerifier, ca_names
 
 TLS_1_2_CIPHERS: Final = (
     "ECDHE-ECDSA-AES128-GCM-SHA256",

@@ -40,7 +40,7 @@ from est_transports.cli._common import (
 from est_transports.cli.keys import load_key
 from est_transports.cli.paths import PATH
 from est_transports.cli.places import Places, places_of
-from est_transports.drive.client import ClientTimeouts
+from est_transports.client_config import ClientTimeouts
 from est_transports.pki.trust import (
     CredentialFileError,
     TlsIdentity,

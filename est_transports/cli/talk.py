@@ -28,7 +28,7 @@ from est_core.wires.coapmap import CoapPaths
 from est_transports.cli._common import CliError, ExitCode, warn
 from est_transports.cli.client_options import Target
 from est_transports.cli.failures import DOING, exit_code_of, failure, may_have_been_issued
-from est_transports.drive.client import ClientConfig
+from est_transports.client_config import ClientConfig
 from est_transports.on_sockets import Client
 from est_transports.pki.signers import LocalSigner, SigningKey
 from est_transports.pki.trust import TrustAnchors

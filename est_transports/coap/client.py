@@ -6,7 +6,8 @@ datagrams, and calls `handle_timeout` when it is due.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from est_core import (
     Channel,
@@ -15,6 +16,7 @@ from est_core import (
     EstUri,
     Failed,
     Instant,
+    Limits,
     LocalProtocolError,
     Operation,
     RemoteProtocolError,
@@ -24,15 +26,45 @@ from est_core import (
 )
 from est_core.arguments import checked
 from est_core.wires import coapmap
+from est_core.wires.coapmap import CoapPaths
 from est_transports.channel.dtls import DtlsEngine, dtls_client_context
 from est_transports.channel.errors import CLOSED, TlsError
 from est_transports.coap.client_wire import ClientConnection, RequestFailed
+from est_transports.coap.limits import CoapLimits
 from est_transports.coap.places import CoapPlaces
-from est_transports.drive.client import ClientConfig, Connect, Lost
+from est_transports.drive.client import Connect, Lost
 
 REUSE_S: Final = 60.0
 """For how long a silent association is worth keeping. It may be gone at the other end, or a NAT
 between may have forgotten it, and nobody would say so. RFC 9148 3: for what follows closely."""
+
+
+class CoapClientSettings(Protocol):
+    """What an association needs of a client's configuration."""
+
+    @property
+    def limits(self) -> Limits:
+        """Bounds on what a server sends."""
+
+    @property
+    def coap(self) -> CoapLimits:
+        """Bounds and times of CoAP."""
+
+    @property
+    def coap_root(self) -> str | None:
+        """Where the server has its operations; None where that is to be found out."""
+
+    @property
+    def coap_discovery(self) -> bool:
+        """Whether to find out before the first request."""
+
+    @property
+    def discovered(self) -> Callable[[CoapPaths], None]:
+        """Told of another place than the usual one."""
+
+    @property
+    def mtu_bytes(self) -> int:
+        """What fits into a datagram on the way."""
 
 
 @checked
@@ -45,7 +77,7 @@ class CoapLink:
     timeout_code = "coap/timeout"
 
     def __init__(
-        self, wanted: Connect, config: ClientConfig, *, entropy: Entropy, now: Instant
+        self, wanted: Connect, config: CoapClientSettings, *, entropy: Entropy, now: Instant
     ) -> None:
         self._engine = DtlsEngine(dtls_client_context(wanted.config, mtu_bytes=config.mtu_bytes))
         self._wanted = wanted

@@ -12,12 +12,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from cryptography import x509
-
 from est_core import TlsVersion
 from est_core.arguments import checked
 from est_transports.drive.records import Record
-from est_transports.pki.names import name_text
+from est_transports.pki.names import subject_text
 from est_transports.pki.serials import printed_serial
 
 _log: Final = logging.getLogger("est_transports.requests")
@@ -112,18 +110,6 @@ def key_values(values: Mapping[str, object]) -> str:
     What a peer sent can neither end the line nor pretend to be another key.
     """
     return " ".join(f"{key}={_value(value)}" for key, value in values.items())
-
-
-@checked
-def subject_text(certificate: x509.Certificate) -> str:
-    """Return a subject as RFC 4514 text, "?" for one that is no readable name.
-
-    OpenSSL verifies certificates whose names hold broken strings; they come in handshakes.
-    """
-    try:
-        return name_text(certificate.subject)
-    except ValueError:
-        return "?"
 
 
 class TextFormatter(logging.Formatter):

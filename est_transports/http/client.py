@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from est_core import (
     OPERATIONS,
@@ -12,6 +12,7 @@ from est_core import (
     EstUri,
     Failed,
     Instant,
+    Limits,
     Operation,
     RemoteProtocolError,
     Request,
@@ -22,10 +23,22 @@ from est_core import (
 from est_core.arguments import checked
 from est_core.wires import httpmap
 from est_transports.channel.errors import CLOSED, TRUNCATED, TlsError
-from est_transports.drive.client import ClientConfig, Connect, Lost
+from est_transports.drive.client import Connect, Lost
 from est_transports.http.server_wire import ClientConnection, ConnectionEnded
 
 _NEWER: Final = (TlsVersion.TLS_1_3, TlsVersion.DTLS_1_3)
+
+
+class HttpClientSettings(Protocol):
+    """What a connection of HTTP needs of a client's configuration."""
+
+    @property
+    def limits(self) -> Limits:
+        """Bounds on what a server sends."""
+
+    @property
+    def user_agent(self) -> str:
+        """What the client calls itself."""
 
 
 @checked
@@ -34,7 +47,7 @@ class HttpLink:
 
     timeout_code = "http/timeout"
 
-    def __init__(self, wanted: Connect, channel: Channel, config: ClientConfig) -> None:
+    def __init__(self, wanted: Connect, channel: Channel, config: HttpClientSettings) -> None:
         self.channel = channel
         self._origin = wanted.uri.origin
         self._tls = wanted.config

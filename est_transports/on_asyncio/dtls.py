@@ -10,8 +10,9 @@ from typing import Final
 
 from est_core import Entropy, Instant
 from est_transports._peek import nothing_to_read
+from est_transports.client_config import ClientConfig
 from est_transports.coap.client import CoapLink
-from est_transports.drive.client import ClientConfig, Connect
+from est_transports.drive.client import Connect
 
 RECEIVE_BYTES: Final = 64 * 1024
 

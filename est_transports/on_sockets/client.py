@@ -21,15 +21,8 @@ from est_core import (
 from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.channel.tls import TlsEngine, TlsError, client_context
-from est_transports.drive.client import (
-    ClientConfig,
-    Connect,
-    Errand,
-    Link,
-    Read,
-    Write,
-    connect_failure,
-)
+from est_transports.client_config import ClientConfig
+from est_transports.drive.client import Connect, Errand, Link, Read, Write, connect_failure
 from est_transports.http.client import HttpLink
 from est_transports.on_sockets.dtls import DtlsSocket
 from est_transports.on_sockets.tls import Clock, TlsSocket

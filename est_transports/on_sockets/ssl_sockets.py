@@ -28,12 +28,12 @@ from est_core.channel import (
     TrustClass,
 )
 from est_transports import _clock
-from est_transports.channel.peer_certificates import read_der, shown_der
 from est_transports.drive.application import Application, check_blocking
 from est_transports.drive.records import Observe, ignore, peer_text
 from est_transports.http.settings import ServiceConfig
 from est_transports.on_sockets.connection import converse
 from est_transports.on_sockets.tls import Clock
+from est_transports.pki.certificates import read_der, shown_der
 from est_transports.pki.flaws import Purpose, flaw
 
 _log: Final = logging.getLogger("est_transports")

@@ -26,15 +26,8 @@ from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.channel.errors import TlsError
 from est_transports.channel.tls import TlsEngine, client_context
-from est_transports.drive.client import (
-    ClientConfig,
-    Connect,
-    Errand,
-    Link,
-    Read,
-    Write,
-    connect_failure,
-)
+from est_transports.client_config import ClientConfig
+from est_transports.drive.client import Connect, Errand, Link, Read, Write, connect_failure
 from est_transports.http.client import HttpLink
 from est_transports.on_trio.dtls import DtlsSocket
 from est_transports.on_trio.tls import TlsBrokenError, TlsStream

@@ -24,3 +24,14 @@ are often named by serialNumber (IEEE 802.1AR)."""
 def name_text(name: x509.Name) -> str:
     """Return a name as RFC 4514 text, "" for an empty one."""
     return name.rfc4514_string(SHORT_NAMES)
+
+
+def subject_text(certificate: x509.Certificate) -> str:
+    """Return a subject as RFC 4514 text, "?" for one that is no readable name.
+
+    OpenSSL verifies certificates whose names hold broken strings; they come in handshakes.
+    """
+    try:
+        return name_text(certificate.subject)
+    except ValueError:
+        return "?"

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.x509.oid import SignatureAlgorithmOID
 from OpenSSL import SSL
 
-from est_transports.channel.peer_certificates import shown, shown_name
+from est_transports.pki.certificates import shown, shown_name
 from est_transports.pki.flaws import UNREADABLE, unreadable_part
 from est_transports.pki.signers import is_for_pss
 

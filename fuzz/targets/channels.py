@@ -306,7 +306,7 @@ TARGETS: Final = (
             modules=(
                 "est_transports.channel.tls",
                 "est_transports.channel.facts",
-                "est_transports.pki.verification",
+                "est_transports.channel.verification",
             ),
             seeds=tls_scripts,
             shape=Shape.PARTS,

@@ -242,7 +242,7 @@ TARGETS: Final = (
         modules=(
             "est_core.client.exchange",
             "est_core.checks.identity",
-            "est_core._tables",
+            "est_core.client.tables",
             "est_core.client.enrollment",
         ),
         seeds=_client_scripts,

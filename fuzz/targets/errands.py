@@ -16,9 +16,10 @@ from est_core import (
 )
 from est_core.testing import FIXED_INSTANT
 from est_core.wires.coapmap import CoapPaths, Code, ResponseHead
+from est_transports.client_config import ClientConfig
 from est_transports.coap.client_wire import ResponseReceived
 from est_transports.coap.places import CoapPlaces
-from est_transports.drive.client import ClientConfig, Connect, Errand, Read, Write
+from est_transports.drive.client import Connect, Errand, Read, Write
 from est_transports.http.client import HttpLink
 from est_transports.pki.signers import LocalSigner
 from est_transports.pki.trust import TlsIdentity

@@ -29,7 +29,7 @@ from est_transports.channel.dtls_records import (
     renumbered,
     sequence_number,
 )
-from est_transports.channel.peer_certificates import read_der, shown, shown_der
+from est_transports.pki.certificates import read_der, shown, shown_der
 from est_transports.pki.chains import chain_problem, is_ca, issuer_problem, leading_to
 from est_transports.pki.flaws import Purpose, flaw, unreadable_part
 from est_transports.pki.library_warnings import ignore_library_warnings
@@ -277,6 +277,7 @@ TARGETS: Final = (
             "est_transports.pki.flaws",
             "est_transports.pki.der_walk",
             "est_transports.channel.peer_certificates",
+            "est_transports.pki.certificates",
         ),
     ),
 )

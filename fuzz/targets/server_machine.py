@@ -260,6 +260,7 @@ TARGETS: Final = (
         goal="succeeds",
         modules=(
             "est_core.server.exchange",
+            "est_core.server.tables",
             "est_core.server.admission",
             "est_core.client.answers",
             "est_core.client.login",

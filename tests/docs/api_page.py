@@ -82,6 +82,7 @@ MODULES: Final = {
         "est_transports.on_sockets.ssl_sockets",
         "est_transports.drive.records",
         "est_transports.http.settings",
+        "est_transports.client_config",
         "est_transports.drive.client",
         "est_transports.http.client",
         "est_transports.http.server",

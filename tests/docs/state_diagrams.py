@@ -10,12 +10,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Final, TypeVar
 
-from est_core._tables import (
-    CLIENT_TRANSITIONS,
-    SERVER_TRANSITIONS,
-    ClientState,
-    ServerState,
-)
+from est_core.client.tables import CLIENT_TRANSITIONS, ClientState
+from est_core.server.tables import SERVER_TRANSITIONS, ServerState
 from tests.docs.pages import DOCS
 from tests.docs.state_pictures import picture
 from tests.docs.state_places import CLIENT as CLIENT_PLACES
@@ -33,8 +29,9 @@ HEAD: Final = f"""\
 # The state machines
 
 Where an exchange stands is a state with a name, and what may happen next is a row of a table
-(`est_core/_tables.py`). What has no row is refused: a `LocalProtocolError`, and nothing changes.
-That is why a driver may make a mistake and go on: the exchange is where it was.
+(`est_core/server/tables.py`, `est_core/client/tables.py`). What has no row is refused: a
+`LocalProtocolError`, and nothing changes. That is why a driver may make a mistake and go on: the
+exchange is where it was.
 
 An arrow is named after what moves the exchange. A word that begins with a capital is a
 [decision](../reference/events-and-decisions.md) of the application; another one is a step that the

@@ -15,8 +15,8 @@ from est_core.wires import coapmap, httpmap
 from est_transports.channel.dtls_limits import DtlsLimits
 from est_transports.cli import group
 from est_transports.cli._common import ExitCode
+from est_transports.client_config import ClientTimeouts
 from est_transports.coap.limits import CoapLimits
-from est_transports.drive.client import ClientTimeouts
 from est_transports.http.settings import Timeouts
 from est_transports.service.config.reader import load_config
 from est_transports.service.config.toml_tables import TomlTable

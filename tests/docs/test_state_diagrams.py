@@ -6,7 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from est_core._tables import CLIENT_TRANSITIONS, SERVER_TRANSITIONS, ClientState, ServerState
+from est_core.client.tables import CLIENT_TRANSITIONS, ClientState
+from est_core.server.tables import SERVER_TRANSITIONS, ServerState
 from tests.docs.state_diagrams import (
     CLIENT_PICTURE,
     COMMAND,

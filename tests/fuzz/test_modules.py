@@ -17,7 +17,8 @@ NO_TARGET: Final = {
         est_core.policy est_transports est_transports.coap.limits
         est_transports.channel.dtls_events est_transports.channel.dtls_limits
         est_transports.error_codes est_transports.error_codes.* est_transports.pki.names
-        est_transports.pki.serials est_transports.drive.records est_transports.service.terms
+        est_transports.pki.serials est_transports.client_config est_transports.drive.records
+        est_transports.service.terms
         est_transports.service.config.text est_transports.pki.trust
         est_transports.authority.stores""",
     "faces, which only hand out names": """
@@ -36,7 +37,7 @@ NO_TARGET: Final = {
         est_transports.service.new_directory est_transports.pki.library_warnings
         est_transports.drive.observe est_transports.drive.unserved
         est_transports.channel.tls_context est_transports.channel.dtls_context
-        est_transports.channel.dtls_unverified""",
+        est_transports.channel.dtls_unverified est_transports.pki.openssl_store""",
     "people at a terminal": "est_transports.cli est_transports.cli.*",
     "made of parts that have targets of their own": """
         est_transports.on_aiocoap.messages est_transports.drive.application

@@ -40,7 +40,7 @@ from est_core import (
 from est_core.asn1.cms import write_certs_only
 from est_transports import _clock, on_sockets, on_trio
 from est_transports.channel.tls import TlsEngine
-from est_transports.drive.client import ClientConfig
+from est_transports.client_config import ClientConfig
 from est_transports.on_sockets.tls import TlsSocket
 from tests.core.asn1.build import tlv
 from tests.interop import foreign_answers as foreign

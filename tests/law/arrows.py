@@ -35,9 +35,8 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "wires": "model",
         "wires.httpmap": "asn1 codec model policy uri wires",
         "wires.coapmap": "asn1 codec model policy uri wires",
-        "server": "_tables asn1 channel checks decisions events model policy",
-        "client": "_tables asn1 channel checks codec events model uri",
-        "_tables": "decisions",
+        "server": "asn1 channel checks decisions events model policy",
+        "client": "asn1 channel checks codec events model uri",
         # What people import.
         "": (
             "asn1 channel checks client decisions events model policy server uri wires.coapmap "
@@ -47,28 +46,30 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "est_transports": {
         # Keys, certificates and trust; whose turn it is.
-        "pki": "channel",
+        "pki": "",
         "fairness": "",
         # From secure channels to requests and answers, without I/O.
         "channel": "fairness pki",
-        "drive": "channel coap fairness pki",
+        "drive": "channel fairness pki",
         "http": "channel drive",
         "coap": "channel drive fairness",
+        "client_config": "channel coap pki",
         # Runtimes, which do not know each other.
-        "on_trio": "channel coap drive fairness http",
-        "on_asyncio": "channel coap drive fairness http",
-        "on_sockets": "channel coap drive fairness http pki",
+        "on_trio": "channel client_config coap drive fairness http",
+        "on_asyncio": "channel client_config coap drive fairness http",
+        "on_sockets": "channel client_config coap drive fairness http pki",
         "on_aiocoap": "coap drive fairness",
         # The reference CA. It knows no wire, and no wire knows it.
         "authority.stores": "fairness pki",
-        "authority": "authority.stores drive pki",
+        "authority": "authority.stores pki",
         # Where all of it comes together, and people.
         "service.config": "authority channel coap http",
         "service": (
             "authority authority.stores channel coap drive http on_trio pki service.config"
         ),
         "cli": (
-            "authority authority.stores channel drive on_sockets on_trio pki service service.config"
+            "authority authority.stores channel client_config drive on_sockets on_trio pki service "
+            "service.config"
         ),
         "__main__": "cli",
     },

@@ -150,6 +150,11 @@ def test_no_row_names_what_is_not_imported() -> None:
     assert sorted(allowed - drawn) == []
 
 
+def test_the_arrows_have_no_cycle() -> None:
+    for rows in ARROWS.values():
+        assert list(_cycles({above: set(row.split()) for above, row in rows.items()})) == []
+
+
 def test_the_core_does_not_know_the_transports() -> None:
     wrong = [
         source.where(line)

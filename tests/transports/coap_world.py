@@ -18,13 +18,14 @@ from est_core.testing import FIXED_INSTANT
 from est_core.wires.coapmap import ResponseHead
 from est_transports.channel.dtls_mux import Address, Association, DtlsServer, Established, Received
 from est_transports.channel.errors import TlsError
+from est_transports.client_config import ClientConfig
 from est_transports.coap.client import CoapLink
 from est_transports.coap.limits import CoapLimits
 from est_transports.coap.questions import AskCoap
 from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.server_wire import RequestReceived, ServerConnection
 from est_transports.drive.application import Application
-from est_transports.drive.client import ClientConfig, Connect, Errand, Read, Write, connect_failure
+from est_transports.drive.client import Connect, Errand, Read, Write, connect_failure
 from est_transports.drive.records import Finished
 from tests.transports.coap_network import CALM, Weather
 from tests.transports.coap_site import a_coap_service, decision_on

@@ -29,7 +29,7 @@ from est_core import (
 )
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_transports.channel.tls import ServerContext, ServerTlsConfig, server_context
-from est_transports.drive.client import ClientConfig
+from est_transports.client_config import ClientConfig
 from est_transports.drive.records import Record
 from est_transports.http.settings import ServiceConfig, Timeouts
 from est_transports.pki.signers import LocalSigner

@@ -26,9 +26,9 @@ from est_transports.authority.ca import Enrolment, new_intermediate
 from est_transports.authority.issuers import CA_KEYS, IssuerError, given_issuer, make_issuer
 from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.pki.chains import chain_problem
+from est_transports.pki.openssl_store import MAX_CHAIN_DEPTH
 from est_transports.pki.signers import LocalSigner, SigningKey
 from est_transports.pki.trust import load_pem_certificates
-from est_transports.pki.verification import MAX_CHAIN_DEPTH
 from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.initialisation import (
     CA_CERTIFICATE,

@@ -7,9 +7,9 @@ from OpenSSL import SSL
 
 from est_transports.channel.errors import tls_error
 from est_transports.channel.facts import ChannelRules, handshake_error
+from est_transports.channel.verification import PeerVerifier, VerificationRecord
 from est_transports.pki.flaws import Purpose
 from est_transports.pki.trust import TrustAnchors
-from est_transports.pki.verification import PeerVerifier, VerificationRecord
 
 
 def ssl(reason: str) -> tuple[str, str, str]:

@@ -12,9 +12,9 @@ from OpenSSL import SSL
 from est_core.channel import TlsVersion, TrustClass
 from est_transports.channel.peer_certificates import MAX_PEER_CERTIFICATES
 from est_transports.channel.tls import TlsEngine, TlsError
+from est_transports.channel.verification import ca_names
 from est_transports.pki.flaws import Purpose, flaw
 from est_transports.pki.trust import TrustAnchors
-from est_transports.pki.verification import ca_names
 from tests.pki import (
     ANY_USAGE,
     CLIENT_AUTH,

@@ -20,13 +20,9 @@ from OpenSSL import SSL
 from est_core import LocalProtocolError
 from est_core.channel import Channel, TlsVersion, TrustClass
 from est_transports.channel.dtls import DtlsEngine
-from est_transports.channel.peer_certificates import (
-    MAX_PEER_CERTIFICATES,
-    SentCertificates,
-    shown,
-    shown_der,
-)
+from est_transports.channel.peer_certificates import MAX_PEER_CERTIFICATES, SentCertificates
 from est_transports.channel.tls import TlsEngine, TlsError
+from est_transports.pki.certificates import shown, shown_der
 from est_transports.pki.trust import TrustAnchors
 from tests.odd_certificates import (
     BAD_EXTENSIONS,

@@ -15,16 +15,16 @@ from OpenSSL import SSL, crypto
 
 from est_core import LocalProtocolError
 from est_core.channel import TrustClass
-from est_transports.pki.flaws import Purpose
-from est_transports.pki.path_problems import NO_ANCHOR
-from est_transports.pki.trust import TrustAnchors
-from est_transports.pki.verification import (
+from est_transports.channel.verification import (
     CA_NAMES_BYTES,
     PeerVerifier,
     VerificationRecord,
     ca_names,
-    fill_store,
 )
+from est_transports.pki.flaws import Purpose
+from est_transports.pki.openssl_store import fill_store
+from est_transports.pki.path_problems import NO_ANCHOR
+from est_transports.pki.trust import TrustAnchors
 from tests.odd_certificates import BAD_EXTENSIONS, element, rebuilt, with_extension
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, Authority, pki
 from tests.transports.tls_pair import a_client, a_server, anchors

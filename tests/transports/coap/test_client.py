@@ -44,11 +44,12 @@ from est_core.wires.coapmap import Code, RequestHead, ResponseHead
 from est_transports.channel.dtls_records import is_dtls
 from est_transports.channel.errors import CLOSED, TlsError
 from est_transports.channel.tls_context import ClientTlsConfig
+from est_transports.client_config import ClientConfig, ClientTimeouts
 from est_transports.coap.client import REUSE_S, CoapLink
 from est_transports.coap.client_wire import ClientConnection
 from est_transports.coap.limits import CoapLimits
 from est_transports.coap.server_wire import RequestReceived, ServerConnection
-from est_transports.drive.client import ClientConfig, ClientTimeouts, Connect, Errand
+from est_transports.drive.client import Connect, Errand
 from est_transports.pki.signers import LocalSigner
 from est_transports.pki.trust import TrustAnchors
 from tests.pki import CMC_RA, SERVER_AUTH, Entity, Subject, pki

@@ -33,9 +33,9 @@ from est_core import (
 )
 from est_core.asn1.pkcs10 import CertRequestInfo
 from est_transports import on_sockets, on_trio
+from est_transports.client_config import ClientConfig, ClientTimeouts
 from est_transports.coap.limits import CoapLimits
 from est_transports.coap.settings import CoapService
-from est_transports.drive.client import ClientConfig, ClientTimeouts
 from est_transports.on_trio import coap_server as trio_coap
 from est_transports.pki.signers import LocalSigner
 from tests.pki import SERVER_AUTH, Subject, pki

@@ -33,7 +33,8 @@ from est_core import (
 )
 from est_transports import _clock, on_sockets, on_trio
 from est_transports.channel.tls import TlsEngine, TlsError
-from est_transports.drive.client import ClientConfig, Connect, Errand
+from est_transports.client_config import ClientConfig
+from est_transports.drive.client import Connect, Errand
 from est_transports.http.client import HttpLink
 from est_transports.pki.trust import TrustAnchors, by_fingerprint, load_pem_certificates
 from tests.core.golden import GOLDEN

@@ -35,9 +35,9 @@ from est_core import (
 from est_core.asn1.cms import write_certs_only
 from est_core.testing import FIXED_INSTANT
 from est_transports.channel.errors import TlsError
+from est_transports.client_config import ClientTimeouts
 from est_transports.drive.client import (
     ClientStep,
-    ClientTimeouts,
     Connect,
     Errand,
     Lost,

@@ -13,7 +13,7 @@ import pytest
 
 from est_core import CACertsReceived, ClientExchange
 from est_transports import on_asyncio
-from est_transports.drive.client import ClientConfig
+from est_transports.client_config import ClientConfig
 from tests.transports.coap.test_runtimes import (
     WAIT_S,
     Est,

@@ -16,7 +16,7 @@ from est_core import LocalProtocolError, default_policy
 from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.channel.tls import ServerTlsConfig
-from est_transports.drive.client import ClientConfig, ClientTimeouts
+from est_transports.client_config import ClientConfig, ClientTimeouts
 from est_transports.http.settings import ServiceConfig
 from est_transports.on_sockets import Client, CoapServer, Server
 from est_transports.on_trio import CoapServer as TrioCoapServer

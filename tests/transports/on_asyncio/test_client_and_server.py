@@ -31,7 +31,7 @@ from est_core import (
 )
 from est_transports import _clock
 from est_transports.channel.tls import ClientTlsConfig, TlsEngine, client_context
-from est_transports.drive.client import ClientTimeouts
+from est_transports.client_config import ClientTimeouts
 from est_transports.http.settings import Timeouts
 from est_transports.on_asyncio import Client, CoapServer, Server
 from est_transports.on_asyncio.tls import TlsStream

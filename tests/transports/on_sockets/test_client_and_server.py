@@ -32,7 +32,7 @@ from est_core import (
 from est_core.asn1.pkcs10 import CertRequestInfo
 from est_transports import _clock
 from est_transports.channel.tls import ClientTlsConfig, TlsEngine, client_context
-from est_transports.drive.client import ClientTimeouts
+from est_transports.client_config import ClientTimeouts
 from est_transports.http.settings import ServiceConfig
 from est_transports.on_sockets import Client, TlsSocket, serve_connection
 from est_transports.pki.signers import LocalSigner

@@ -21,8 +21,8 @@ from est_core import (
 )
 from est_transports._clock import instant
 from est_transports.channel.tls import TlsEngine
+from est_transports.client_config import ClientTimeouts
 from est_transports.drive.application import Application
-from est_transports.drive.client import ClientTimeouts
 from est_transports.on_sockets import Client, Server, TlsSocket, serve_connection
 from tests.transports.async_application import AsyncFakeApplication, HalfAsync
 from tests.transports.coap_udp import Gate

@@ -32,7 +32,7 @@ from est_core import (
 )
 from est_core.asn1.pkcs10 import CertRequestInfo
 from est_core.channel import BindingKind
-from est_transports.drive.client import ClientTimeouts
+from est_transports.client_config import ClientTimeouts
 from est_transports.on_sockets import Client, serve_ssl_connection
 from est_transports.on_sockets.ssl_sockets import ssl_channel
 from est_transports.pki.signers import LocalSigner

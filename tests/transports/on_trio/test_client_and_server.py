@@ -29,7 +29,7 @@ from est_core import (
     TlsVersion,
 )
 from est_transports.channel.tls import ClientTlsConfig, TlsEngine, client_context
-from est_transports.drive.client import ClientTimeouts
+from est_transports.client_config import ClientTimeouts
 from est_transports.http.settings import Timeouts
 from est_transports.on_trio import Client, Server
 from est_transports.on_trio.tls import TlsBrokenError, TlsStream

@@ -17,8 +17,8 @@ from OpenSSL import SSL
 
 from est_core.channel import Channel, TlsVersion, TrustClass
 from est_transports.channel.tls import TlsError
+from est_transports.pki.openssl_store import MAX_CHAIN_DEPTH
 from est_transports.pki.trust import TrustAnchors
-from est_transports.pki.verification import MAX_CHAIN_DEPTH
 from tests.pki import (
     CLIENT_AUTH,
     CMC_RA,

@@ -15,9 +15,8 @@ still have a password. That its key is held by the peer is enforced by OpenSSL a
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -27,26 +26,19 @@ from OpenSSL import SSL, crypto
 
 from est_core import LocalProtocolError
 from est_core.channel import TrustClass
-from est_transports.channel.peer_certificates import (
-    der_of,
-    read_certificate,
-    sent_certificates,
-    shown,
-    shown_der,
-)
-from est_transports.pki.flaws import UNREADABLE, Purpose, flaw, unreadable_part
+from est_transports.channel.peer_certificates import sent_certificates
+from est_transports.pki.certificates import der_of, read_certificate, shown_der
+from est_transports.pki.flaws import UNREADABLE, Purpose, flaw
 from est_transports.pki.library_warnings import ignore_library_warnings
+from est_transports.pki.openssl_store import MAX_CHAIN_DEPTH, fill_store, usable_anchors
 from est_transports.pki.path_problems import NO_ANCHOR, at_depth, problem_of, problem_text
 from est_transports.pki.trust import TrustAnchors
 
-MAX_CHAIN_DEPTH: Final = 8  # intermediates of a verified chain; OpenSSL's default is 100
 CA_NAMES_BYTES: Final = 8 * 1024  # of a CertificateRequest; the web's CAs need 14 KiB
 _MAX_PROBLEMS: Final = 8
 _KNOWN_MAX: Final = 256  # anchors and intermediates, which are the same few in every handshake
 
 _FoldedName = tuple[frozenset[tuple[str, str]], ...]
-
-_log: Final = logging.getLogger("est_transports")
 
 _Codes: Final = SSL.X509VerificationCodes
 
@@ -96,7 +88,7 @@ class PeerVerifier:
 
     def __init__(self, anchors: TrustAnchors, purpose: Purpose, *, tolerant: bool) -> None:
         ignore_library_warnings()  # peers' certificates are read in handshakes, at any time
-        self._anchors = anchors = _usable(anchors)
+        self._anchors = anchors = usable_anchors(anchors)
         self._purpose = purpose
         self._tolerant = tolerant
         self._classes = (
@@ -235,56 +227,16 @@ class PeerVerifier:
         return TrustClass.FAILED
 
 
-def fill_store(store: crypto.X509Store, anchors: TrustAnchors) -> None:
-    """Put anchors that can be read, and revocation lists, into an OpenSSL store."""
-    flags = crypto.X509StoreFlags.PARTIAL_CHAIN  # an anchor need not be self-signed
-    for certificate in _usable(anchors).certificates:
-        store.add_cert(crypto.X509.from_cryptography(certificate))
-    for crl in anchors.crls:
-        store.add_crl(crl)
-    if anchors.crls:
-        flags |= crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL
-    store.set_flags(flags)
-
-
 def ca_names(anchors: TrustAnchors) -> tuple[x509.Certificate, ...]:
     """Return the anchors whose names go into a CertificateRequest: all of them, or none.
 
     Java's clients choose their certificate by these names and send none that is not led to by
     one of them, so a part of the list would be worse than an empty one, which means "any".
     """
-    usable = _usable(anchors).certificates
+    usable = usable_anchors(anchors).certificates
     by_name = {anchor.subject.public_bytes(): anchor for anchor in usable}
     size_bytes = sum(2 + len(name) for name in by_name)
     return tuple(by_name.values()) if size_bytes <= CA_NAMES_BYTES else ()
-
-
-def _usable(anchors: TrustAnchors) -> TrustAnchors:
-    """Return the anchors that can be read. To leave one out trusts less, never more."""
-    unread = [each for each in anchors.certificates if _known_fault(each)]
-    if not unread:
-        return anchors
-    for each in unread:
-        _log.warning("trust anchor %s is left out: %s", shown(each), _known_fault(each))
-    return replace(
-        anchors,
-        explicit=tuple(each for each in anchors.explicit if each not in unread),
-        implicit=tuple(each for each in anchors.implicit if each not in unread),
-    )
-
-
-def _anchor_fault(certificate: x509.Certificate) -> str:
-    """Return why a certificate can be no trust anchor here, or "".
-
-    OpenSSL reads most of what `cryptography` reads, but not all: a name in a VisibleString, say.
-    """
-    if text := unreadable_part(certificate):
-        return text
-    try:
-        crypto.X509.from_cryptography(certificate)
-    except crypto.Error:
-        return "OpenSSL cannot read it"
-    return ""
 
 
 def _record_of(connection: SSL.Connection) -> VerificationRecord:
@@ -333,7 +285,6 @@ def _anchor_key(certificate: x509.Certificate) -> bytes:
 
 # For certificates that were verified: of those, a stranger cannot make any number.
 _known_flaw: Final = lru_cache(maxsize=_KNOWN_MAX)(flaw)
-_known_fault: Final = lru_cache(maxsize=_KNOWN_MAX)(_anchor_fault)
 _known_key: Final = lru_cache(maxsize=_KNOWN_MAX)(_anchor_key)
 
 

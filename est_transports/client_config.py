@@ -1,0 +1,107 @@
+"""What a client brings to its exchanges on any wire: keys, trust, answers, times and bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from cryptography import x509
+
+from est_core import (
+    Credentials,
+    CredentialsRequested,
+    EstUri,
+    Limits,
+    LocalProtocolError,
+    TrustDecisionRequested,
+)
+from est_core.arguments import checked
+from est_core.wires.coapmap import CoapPaths
+from est_transports.channel.dtls_context import MTU_BYTES
+from est_transports.coap.limits import CoapLimits
+from est_transports.pki.signers import Signer, signer_of
+from est_transports.pki.trust import TlsIdentity, TrustAnchors
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientTimeouts:
+    """How long a server may take, in seconds. All are positive; LocalProtocolError otherwise.
+
+    `connect_s` for one address to answer, `handshake_s` for TLS, or for DTLS with one address,
+    `response_s` for a request to be written and answered, with all its blocks; est_core's servers
+    give their application 60 seconds.
+    """
+
+    connect_s: float = 10.0
+    handshake_s: float = 10.0
+    response_s: float = 75.0
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) <= 0:
+                raise LocalProtocolError(f"{name} must be positive")
+
+
+def _no_credentials(_question: CredentialsRequested) -> Credentials | None:
+    return None
+
+
+def _no_trust(_question: TrustDecisionRequested) -> tuple[x509.Certificate, ...]:
+    return ()
+
+
+def _no_redirect(_uri: EstUri) -> bool:
+    return False
+
+
+def _ignore_paths(_paths: CoapPaths) -> None:
+    return None
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig:
+    """What a client brings to its exchanges.
+
+    `implicit` holds third-party trust anchors, used where a session has no explicit ones.
+    `identities` are certificates with keys that sessions may name. `signer` signs CSRs; a private
+    key of `cryptography` becomes a LocalSigner.
+    `credentials` is asked after a 401, `follow` before going to another origin. `trust` is asked
+    which CA certificates to accept from a server that a bootstrap could not verify: a human, or
+    `trust.by_fingerprint`; left out, none. `user_agent` is for https URIs, the others are for
+    coaps ones: `coap_root` is where a server has its operations, such as `/est`. Without one they
+    are below /.well-known/est, and where the first request is answered 4.04 there, or with
+    `coap_discovery` at once, the server is asked for the list of its resources. `discovered` is
+    told what that said, if it is another place. RFC 9148 4.1. Raises LocalProtocolError for a root
+    that is none, and for a root and discovery together.
+    """
+
+    implicit: TrustAnchors = field(default_factory=TrustAnchors)
+    identities: tuple[TlsIdentity, ...] = ()
+    signer: Annotated[Signer | None, signer_of] = field(default=None, repr=False)
+    credentials: Callable[[CredentialsRequested], Credentials | None] = _no_credentials
+    follow: Callable[[EstUri], bool] = _no_redirect
+    trust: Callable[[TrustDecisionRequested], tuple[x509.Certificate, ...]] = _no_trust
+    tls_exporter: bool = False
+    timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
+    limits: Limits = field(default_factory=Limits)
+    coap: CoapLimits = field(default_factory=CoapLimits)
+    coap_root: str | None = None
+    coap_discovery: bool = False
+    discovered: Callable[[CoapPaths], None] = _ignore_paths
+    mtu_bytes: int = MTU_BYTES
+    user_agent: str = "est-sansio"
+
+    def __post_init__(self) -> None:
+        if self.coap_root is None:
+            return
+        CoapPaths.below(self.coap_root)
+        if self.coap_discovery:
+            raise LocalProtocolError("where a root is given, nothing is to be discovered")
+
+    @property
+    def response_s(self) -> float:
+        """How long a request may take to be written and answered, in seconds."""
+        return self.timeouts.response_s
