@@ -31,10 +31,11 @@ from est_core import (
     ServerSession,
     TlsVersion,
     TrustClass,
+    coapmap,
     default_policy,
+    httpmap,
 )
 from est_core.testing import FIXED_INSTANT
-from est_core.wires import coapmap, httpmap
 from est_core.wires.coapmap import Code, ContentFormat
 
 OVERHEAD_US: Final = Target(bound=60.0, of_ratio=False)

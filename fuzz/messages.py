@@ -19,9 +19,10 @@ from est_core import (
     Request,
     Response,
     ServerPolicy,
+    coapmap,
     default_policy,
+    httpmap,
 )
-from est_core.wires import coapmap, httpmap
 from est_transports.coap.limits import CoapLimits
 from est_transports.coap.messages import (
     Kind,

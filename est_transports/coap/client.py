@@ -23,9 +23,9 @@ from est_core import (
     Request,
     Response,
     RetryLater,
+    coapmap,
 )
 from est_core.arguments import checked
-from est_core.wires import coapmap
 from est_core.wires.coapmap import CoapPaths
 from est_transports.channel.dtls import DtlsEngine, dtls_client_context
 from est_transports.channel.errors import CLOSED, TlsError

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from est_core import EstUri, Label, LocalProtocolError, RemoteProtocolError, Request
-from est_core.wires import coapmap
+from est_core import EstUri, Label, LocalProtocolError, RemoteProtocolError, Request, coapmap
 from est_core.wires.coapmap import CoapPaths, Code, RequestHead
 from est_transports.coap.client_wire import ResponseReceived
 

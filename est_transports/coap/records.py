@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 
-from est_core import Fault, Outcome, RemoteProtocolError, Response, ServerExchange
-from est_core.wires import coapmap
+from est_core import Fault, Outcome, RemoteProtocolError, Response, ServerExchange, coapmap
 from est_core.wires.coapmap import Code, RequestHead, ResponseHead
 from est_transports.coap.server_wire import RequestRefused
 from est_transports.drive.records import Record, Wire

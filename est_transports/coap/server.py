@@ -32,9 +32,9 @@ from est_core import (
     ResponseReady,
     ServerExchange,
     ServerSession,
+    coapmap,
 )
 from est_core.arguments import checked
-from est_core.wires import coapmap
 from est_core.wires.coapmap import ReplyShape, RequestHead, ResponseHead
 from est_transports.channel.dtls_limits import DtlsLimits
 from est_transports.channel.dtls_mux import (

@@ -19,9 +19,9 @@ from est_core import (
     Response,
     RetryLater,
     TlsVersion,
+    httpmap,
 )
 from est_core.arguments import checked
-from est_core.wires import httpmap
 from est_transports.channel.errors import CLOSED, TRUNCATED, TlsError
 from est_transports.drive.client import Connect, Lost
 from est_transports.http.server_wire import ClientConnection, ConnectionEnded

@@ -33,9 +33,9 @@ from est_core import (
     ResponseReady,
     ServerExchange,
     ServerSession,
+    httpmap,
 )
 from est_core.arguments import checked
-from est_core.wires import httpmap
 from est_core.wires.httpmap import ReplyShape, RequestHead
 from est_transports.drive.records import Ask, Finished, Record, internal_error
 from est_transports.http.server_wire import (

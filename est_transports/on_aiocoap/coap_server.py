@@ -74,9 +74,9 @@ from est_core import (
     ServerQuestion,
     ServerSession,
     TlsVersion,
+    coapmap,
 )
 from est_core.arguments import checked
-from est_core.wires import coapmap
 from est_core.wires.coapmap import RequestHead, ResponseHead
 from est_transports import _clock
 from est_transports.drive.application import Application

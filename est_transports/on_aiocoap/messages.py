@@ -7,7 +7,7 @@ from typing import Final
 from aiocoap import Code, Message
 from aiocoap.interfaces import EndpointAddress
 
-from est_core.wires import coapmap
+from est_core import coapmap
 from est_core.wires.coapmap import RequestHead, ResponseHead
 from est_transports.coap.messages import OPTIONS, SZX_RESERVED
 

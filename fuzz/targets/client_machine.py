@@ -34,12 +34,12 @@ from est_core import (
     SignatureRequested,
     TrustClass,
     TrustDecisionRequested,
+    httpmap,
 )
 from est_core.asn1.pkcs10 import CertRequestInfo, parse_cert_request
 from est_core.channel import TlsVersion
 from est_core.checks.identity import check_server
 from est_core.testing import FIXED_INSTANT
-from est_core.wires import httpmap
 from fuzz import cast, corpus
 from fuzz.cast import HOST, LIMITS
 from fuzz.choices import Choices, pack, steps, unpack

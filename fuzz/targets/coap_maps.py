@@ -7,9 +7,16 @@ from typing import Final
 
 from aiocoap import Message as AiocoapMessage
 
-from est_core import Label, Operation, Outcome, RemoteProtocolError, Request, UnreadablePayload
+from est_core import (
+    Label,
+    Operation,
+    Outcome,
+    RemoteProtocolError,
+    Request,
+    UnreadablePayload,
+    coapmap,
+)
 from est_core.testing import FIXED_INSTANT
-from est_core.wires import coapmap
 from est_transports.coap.messages import (
     decode_untrusted,
     encode,

@@ -18,9 +18,9 @@ from est_core import (
     Request,
     Response,
     UnreadablePayload,
+    httpmap,
 )
 from est_core.testing import FIXED_INSTANT
-from est_core.wires import httpmap
 from fuzz import corpus
 from fuzz.cast import LIMITS
 from fuzz.messages import (

@@ -45,6 +45,8 @@ from est_core import (
     ServerSession,
     UnreadablePayload,
     Verified,
+    coapmap,
+    httpmap,
 )
 from est_core.asn1.csrattrs import parse_csrattrs
 from est_core.asn1.pkcs10 import CertRequestInfo, parse_cert_request, signature_is_valid
@@ -53,7 +55,6 @@ from est_core.checks.renewal import check_renewal
 from est_core.codec.authheader import basic_challenge
 from est_core.policy import with_datagram_rows
 from est_core.testing import FIXED_INSTANT
-from est_core.wires import coapmap, httpmap
 from fuzz import cast, corpus
 from fuzz.cast import LIMITS
 from fuzz.choices import Choices, pack, steps, unpack

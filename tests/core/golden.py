@@ -11,11 +11,10 @@ from pathlib import Path
 
 from cryptography import x509
 
-from est_core import Deny, Fault, Operation, Outcome, Part, PartKind, Response
+from est_core import Deny, Fault, Operation, Outcome, Part, PartKind, Response, httpmap
 from est_core.asn1.cms import write_certs_only
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_core.codec.authheader import basic_challenge
-from est_core.wires import httpmap
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 CERTIFICATES = [

@@ -17,9 +17,9 @@ from est_core import (
     Request,
     TrustClass,
     default_policy,
+    httpmap,
 )
 from est_core.testing import CountingEntropy, ExchangePair, joined
-from est_core.wires import httpmap
 from tests.core.cast import FakeApplication, server_channel
 from tests.core.client_cast import URI, Network, enrolment, failed, pair, session
 

@@ -19,10 +19,10 @@ from est_core import (
     TlsVersion,
     UnreadablePayload,
     Verified,
+    httpmap,
 )
 from est_core._errors import ProtocolError
 from est_core.asn1.csrattrs import ObjectId
-from est_core.wires import httpmap
 from tests.core.cast import csr_der
 from tests.pki import pki
 

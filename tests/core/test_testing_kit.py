@@ -35,6 +35,7 @@ from est_core import (
     TrustClass,
     Verified,
     default_policy,
+    httpmap,
 )
 from est_core.channel import TLS_EXPORTER_BYTES, BindingKind, ChannelBinding
 from est_core.checks.renewal import public_key_der
@@ -48,7 +49,6 @@ from est_core.testing import (
     exchange_misuses,
     transport_checks,
 )
-from est_core.wires import httpmap
 from tests.core.cast import issue
 from tests.pki import pki
 

@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from est_core import EstUri, Instant, Operation, Request, ServerSession, default_policy
-from est_core.wires import httpmap
+from est_core import EstUri, Instant, Operation, Request, ServerSession, default_policy, httpmap
 from tests.core.cast import GOOD, FakeApplication, channel, csr_der
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")

@@ -10,8 +10,18 @@ from pathlib import Path
 import click
 import pytest
 
-from est_core import OPERATIONS, AuthChallenge, Fault, Limits, Operation, Outcome, Part, Response
-from est_core.wires import coapmap, httpmap
+from est_core import (
+    OPERATIONS,
+    AuthChallenge,
+    Fault,
+    Limits,
+    Operation,
+    Outcome,
+    Part,
+    Response,
+    coapmap,
+    httpmap,
+)
 from est_transports.channel.dtls_limits import DtlsLimits
 from est_transports.cli import group
 from est_transports.cli._common import ExitCode

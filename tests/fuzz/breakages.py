@@ -106,33 +106,37 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
         "keys": _core("asn1/keys", "_RSA_EXPONENT_MIN <= exponent", "0 <= exponent"),
         "keys/modulus": _core("asn1/keys", "if modulus % 2 == 0:", "if False:"),
         "httpmap-server": _core(
-            "httpmap", "if len(found) != 1 or not _is_type(found[0], wanted):", "if not found:"
+            "wires/httpmap/__init__",
+            "if len(found) != 1 or not _is_type(found[0], wanted):",
+            "if not found:",
         ),
         "httpmap-server/method": _core(
-            "httpmap", 'if head.method.decode("latin-1") not in allow:', "if False:"
+            "wires/httpmap/__init__", 'if head.method.decode("latin-1") not in allow:', "if False:"
         ),
         "httpmap-server/label": _core(
-            "_http_target",
+            "wires/httpmap/target",
             "Label.from_untrusted(segments[3]) if len(segments) == 5",
             "None if True",
         ),
         "httpmap-client": _core("model", 'char if char.isprintable() else " "', "char"),
         "coapmap-server": _core(
-            "coapmap", "head.content_format != row.request_format:", "head.content_format is None:"
+            "wires/coapmap/__init__",
+            "head.content_format != row.request_format:",
+            "head.content_format is None:",
         ),
         "coapmap-server/method": _core(
-            "coapmap", "if head.code != METHODS[row.method]:", "if False:"
+            "wires/coapmap/__init__", "if head.code != METHODS[row.method]:", "if False:"
         ),
         "coapmap-server/accept": _core(
-            "coapmap", "_check_accept(head, row.answer_formats)", "pass"
+            "wires/coapmap/__init__", "_check_accept(head, row.answer_formats)", "pass"
         ),
         "coap-messages": _wire(
-            "coap_messages",
+            "coap/messages",
             "number & 1 and unknown_critical is None",
             "number & 64 and unknown_critical is None",
         ),
         "coap-messages/optional": _wire(
-            "coap_messages",
+            "coap/messages",
             "elif row.name in read:",
             "elif row.name == 'max_age' or row.name in read:",
         ),
@@ -141,80 +145,94 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
             "uri", "label=Label(unquote(label)))", "label=Label(unquote(label).lower()))"
         ),
         "coapmap-client": _core("model", 'char if char.isprintable() else " "', "char"),
-        "discovery": _core("_coap_paths", "and not {", "and True or not {"),
+        "discovery": _core("wires/coapmap/paths", "and not {", "and True or not {"),
         "hosts": _core("checks/hosts", "return address.ipv4_mapped", "return address"),
-        "host-names": _wire("hosts", "return str(address)", "return bare"),
+        "host-names": _wire("pki/hosts", "return str(address)", "return bare"),
         "names": _core("checks/names", '.strip(" ").translate(_ASCII_LOWER)', '.strip(" ")'),
         "constraints": _core(
             "checks/constraints", "if any(tree.holds(name) for tree in excluded):", "if False:"
         ),
         "issued": _core("checks/issued", "if got.is_ca and not asked.is_ca:", "if False:"),
-        "fair-queue": _wire("fair_queue", "self._groups.move_to_end(group)\n", "pass\n"),
+        "fair-queue": _wire("fairness/fair_queue", "self._groups.move_to_end(group)\n", "pass\n"),
         "datagram-turns": _wire(
-            "datagram_turns", "self._known_next = not self._known_next", "self._known_next = True"
+            "channel/datagram_turns",
+            "self._known_next = not self._known_next",
+            "self._known_next = True",
         ),
         "datagram-turns/rest": _wire(
-            "datagram_turns", "self._rests.note(network, now + seconds)", "pass"
+            "channel/datagram_turns", "self._rests.note(network, now + seconds)", "pass"
         ),
-        "connection-places": _wire("connection_places", "self._half_open_count -= 1", "pass"),
-        "cookies": _wire("dtls_cookies", "self._expires_at if self._previous else now", "now"),
-        "right-lately": _wire("stores/right_lately", "if now < oldest.until", "if True"),
+        "connection-places": _wire(
+            "fairness/connection_places", "self._half_open_count -= 1", "pass"
+        ),
+        "cookies": _wire(
+            "channel/dtls_cookies", "self._expires_at if self._previous else now", "now"
+        ),
+        "right-lately": _wire("authority/stores/right_lately", "if now < oldest.until", "if True"),
         "dtls-records": _wire(
-            "dtls_records", "records[start + 3 : start + 5] == b", "records[:2] != b"
+            "channel/dtls_records", "records[start + 3 : start + 5] == b", "records[:2] != b"
         ),
-        "password-records": _wire("stores/passwords", 'normalize("NFC"', 'normalize("NFKD"'),
-        "chains": _wire("chains", "if certificate is None:", "if False:"),
-        "profiles": _wire("profiles", "ca=False, path_length", "ca=True, path_length"),
-        "errand": _wire("errand", "now.mono + self._config.timeouts.response_s", "now.mono"),
+        "password-records": _wire(
+            "authority/stores/passwords", 'normalize("NFC"', 'normalize("NFKD"'
+        ),
+        "chains": _wire("pki/chains", "if certificate is None:", "if False:"),
+        "profiles": _wire("authority/profiles", "ca=False, path_length", "ca=True, path_length"),
+        "errand": _wire("drive/client", "now.mono + self._config.response_s", "now.mono"),
         "coap-places": _wire(
-            "coap_places", "self._may_discover and self._listed_for is None", "self._may_discover"
+            "coap/places", "self._may_discover and self._listed_for is None", "self._may_discover"
         ),
-        "h11-server": _wire("h11_messages", "self._size.length - self._read", "self._size.length"),
-        "h11-client": _wire("h11_messages", "self._body += piece", "self._body = bytearray(piece)"),
-        "chunks": _wire("chunks", "self._left -= len(piece)", "self._left = 0"),
+        "h11-server": _wire("http/messages", "self._size.length - self._read", "self._size.length"),
+        "h11-client": _wire(
+            "http/messages", "self._body += piece", "self._body = bytearray(piece)"
+        ),
+        "chunks": _wire("http/chunks", "self._left -= len(piece)", "self._left = 0"),
         "conversation": _wire(
-            "h11_messages", "self._size.length - self._read", "self._size.length"
+            "http/messages", "self._size.length - self._read", "self._size.length"
         ),
         "coap-server-connection": _wire(
-            "coap_server_conn",
+            "coap/server_wire",
             "head=transfer.head, payload=body)",
             "head=transfer.head, payload=body[1:])",
         ),
         "coap-client-connection": _wire(
-            "coap_client_blocks",
+            "coap/client_blocks",
             "self._body += response.payload",
             "self._body[:0] = response.payload",
         ),
         "tls-server": _wire(
-            "tls", "raise self._failure", "raise TlsError(PROTOCOL, self._failure.message)"
+            "channel/tls", "raise self._failure", "raise TlsError(PROTOCOL, self._failure.message)"
         ),
-        "tls-client": _wire("channel_facts", "peer_chain=peer.chain", "peer_chain=peer.chain[1:]"),
+        "tls-client": _wire("channel/facts", "peer_chain=peer.chain", "peer_chain=peer.chain[1:]"),
         "dtls-engine": _wire(
-            "dtls", "return self._inbox.popleft()", "return self._inbox.pop() * 2"
+            "channel/dtls", "return self._inbox.popleft()", "return self._inbox.pop() * 2"
         ),
         "dtls-server": _wire(
-            "dtls_mux", "if before is None and self._is_full(newcomer.host):", "if False:"
+            "channel/dtls_mux", "if before is None and self._is_full(newcomer.host):", "if False:"
         ),
-        "dtls-server/busy": _wire("dtls_mux", "if not entry.association.is_busy and (", "if ("),
+        "dtls-server/busy": _wire(
+            "channel/dtls_mux", "if not entry.association.is_busy and (", "if ("
+        ),
         "dtls-server/cookie": _wire(
-            "dtls_mux",
+            "channel/dtls_mux",
             "if not listener.listen(hello, cookies):",
             "if listener.listen(hello, cookies) is None:",
         ),
         "coap-endpoint": _wire(
-            "coap_server", "if self._stopping or not self._questions", "if not self._questions"
+            "coap/server", "if self._stopping or not self._questions", "if not self._questions"
         ),
         "coap-endpoint/record": _wire(
-            "coap_server",
+            "coap/server",
             "client.open.values():\n            waiting.exchange.abandon",
             "list(client.open.values())[1:]:\n            waiting.exchange.abandon",
         ),
         "server-exchange": _core(
-            "_admission", "needs_certificate and not counts", "needs_certificate and False"
+            "server/admission", "needs_certificate and not counts", "needs_certificate and False"
         ),
-        "client-exchange": _core("_answers", "public_key_der(each) == csr.spki]", "True]"),
-        "credential-files": _wire("credential_files", "{path}: left out", "left out"),
-        "est-toml": _wire("toml_tables", "{path}: {where}: {reason}", "{where}: {reason}"),
+        "client-exchange": _core("client/answers", "public_key_der(each) == csr.spki]", "True]"),
+        "credential-files": _wire("pki/credential_files", "{path}: left out", "left out"),
+        "est-toml": _wire(
+            "service/config/toml_tables", "{path}: {where}: {reason}", "{where}: {reason}"
+        ),
     }
 )
 

@@ -17,9 +17,8 @@ import aiocoap
 import pytest
 from cryptography.hazmat.primitives.serialization import pkcs7
 
-from est_core import Limits, ServerSession, default_policy
+from est_core import Limits, ServerSession, coapmap, default_policy
 from est_core.channel import Channel, TlsVersion, TrustClass
-from est_core.wires import coapmap
 from est_core.wires.coapmap import RequestHead, ResponseHead
 from est_transports import _clock
 from est_transports.coap.limits import CoapLimits

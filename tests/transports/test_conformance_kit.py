@@ -19,13 +19,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from est_core import Decision, EstUri, Limits, Request, Response, ServerQuestion
+from est_core import Decision, EstUri, Limits, Request, Response, ServerQuestion, coapmap, httpmap
 from est_core.testing import (
     TransportCheck,
     TransportService,
     transport_checks,
 )
-from est_core.wires import coapmap, httpmap
 from est_transports._clock import instant
 from est_transports.channel.tls import TlsError
 from est_transports.http.server_wire import ClientConnection, ResponseReceived

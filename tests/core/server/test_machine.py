@@ -67,6 +67,7 @@ from est_core import (
     TrustClass,
     UnreadablePayload,
     Verified,
+    httpmap,
 )
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_core.asn1.pkcs10 import parse_cert_request, signature_is_valid
@@ -75,7 +76,6 @@ from est_core.checks.renewal import public_key_der
 from est_core.codec.authheader import basic_challenge
 from est_core.server.tables import SERVER_TRANSITIONS, ServerState
 from est_core.testing import FIXED_INSTANT
-from est_core.wires import httpmap
 from tests.core.cast import (
     BINDING,
     EXPORTER,

@@ -35,6 +35,7 @@ from est_core import (
     TlsVersion,
     TrustClass,
     UnreadablePayload,
+    coapmap,
     default_policy,
 )
 from est_core.asn1.cms import read_certs_only, write_certs_only
@@ -42,7 +43,6 @@ from est_core.asn1.csrattrs import parse_csrattrs
 from est_core.asn1.pkcs10 import parse_cert_request, signature_is_valid
 from est_core.codec.media import parse_media_type
 from est_core.codec.multipart_core import parse_multipart_core
-from est_core.wires import coapmap
 from est_core.wires.coapmap import Code, ContentFormat, ReplyShape, RequestHead, ResponseHead
 from tests.core.cast import channel, csr_der, finish, receive
 from tests.core.golden import DEVICE, ISSUING, ROOT, answers, fault_response, ok

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from est_core import Response
-from est_core.wires import httpmap
+from est_core import Response, httpmap
 from tests.core.golden import GOLDEN, answers, wire
 
 ANSWERS = {name: (response, shape) for name, response, shape in answers()}

@@ -30,8 +30,8 @@ from est_core import (
     ServerPolicy,
     UnreadablePayload,
     default_policy,
+    httpmap,
 )
-from est_core.wires import httpmap
 from tests.core.golden import answers
 from tests.damage import damaged
 from tests.reached import reached, reaches, refusals

@@ -6,8 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from est_core import EstUri, Label, Limits, LocalProtocolError, Operation, default_policy
-from est_core.wires import coapmap, httpmap
+from est_core import (
+    EstUri,
+    Label,
+    Limits,
+    LocalProtocolError,
+    Operation,
+    coapmap,
+    default_policy,
+    httpmap,
+)
 from est_core.wires.path_faults import not_offered
 
 USUAL = default_policy(labels=frozenset({Label("lab")}))

@@ -20,9 +20,10 @@ from est_core import (
     Request,
     Response,
     UnreadablePayload,
+    coapmap,
     default_policy,
+    httpmap,
 )
-from est_core.wires import coapmap, httpmap
 from est_core.wires.coapmap import Code
 
 POLICY = default_policy()

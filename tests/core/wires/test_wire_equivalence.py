@@ -23,10 +23,11 @@ from est_core import (
     PartKind,
     Request,
     Response,
+    coapmap,
     default_policy,
+    httpmap,
 )
 from est_core.asn1.cms import write_certs_only
-from est_core.wires import coapmap, httpmap
 from tests.core.golden import DEVICE, ROOT
 
 LIMITS = Limits()

@@ -33,12 +33,12 @@ from est_core import (
     ResponseReady,
     ServerPolicy,
     ServerSession,
+    coapmap,
     default_policy,
 )
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_core.channel import Channel, TlsVersion, TrustClass
 from est_core.testing import FIXED_INSTANT
-from est_core.wires import coapmap
 from est_core.wires.coapmap import Code, RequestHead
 from est_transports.channel.dtls import DtlsEngine
 from est_transports.channel.dtls_limits import DtlsLimits
