@@ -25,14 +25,12 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from enum import Enum, unique
 from typing import Final
 
 from OpenSSL import SSL
 
 from est_core import LocalProtocolError
 from est_core.arguments import checked
-from est_core.channel import Channel
 from est_transports.channel import _openssl
 from est_transports.channel.dtls_context import (
     DtlsClientContext,
@@ -50,14 +48,8 @@ from est_transports.channel.dtls_records import (
     renumbered,
     sequence_number,
 )
-from est_transports.channel.errors import (
-    HANDSHAKE_TOO_LARGE,
-    PROTOCOL,
-    TIMEOUT,
-    TlsError,
-    tls_error,
-)
-from est_transports.channel.facts import channel_facts, handshake_error, name_the_server
+from est_transports.channel.engine import Engine, State
+from est_transports.channel.errors import PROTOCOL, TIMEOUT, TlsError, tls_error
 
 __all__ = [
     "DtlsClientContext",
@@ -77,16 +69,8 @@ FRUITLESS_ANSWERS: Final = 32
 handshake, which is refused with an alert, or by repeating the end of the first one."""
 
 
-@unique
-class _State(Enum):
-    NEW = "new"
-    SHAKING_HANDS = "shaking hands"
-    OPEN = "open"
-    FAILED = "failed"
-
-
 @checked
-class DtlsEngine:
+class DtlsEngine(Engine):
     """One DTLS association, without the socket. Not for two threads at a time.
 
     A method out of turn raises LocalProtocolError. A handshake that fails, or a fatal alert, is a
@@ -96,43 +80,24 @@ class DtlsEngine:
 
     __slots__ = (
         "_ahead",
-        "_channel",
-        "_connection",
-        "_context",
-        "_failure",
         "_fragment_bytes",
         "_fruitless_answers",
-        "_handshake_bytes",
         "_inbox",
+        "_mtu_bytes",
         "_outbox",
-        "_peer_closed",
-        "_record",
-        "_state",
-        "_we_closed",
     )
 
+    _record: HelloRecord
+
     def __init__(self, context: DtlsServerContext | DtlsClientContext) -> None:
-        self._context = context
-        self._record = HelloRecord()
-        self._connection = SSL.Connection(context.openssl, None)
-        self._connection.set_app_data(self._record)
+        super().__init__(context.openssl, context.rules, HelloRecord())
+        self._mtu_bytes = context.mtu_bytes
         self._connection.set_ciphertext_mtu(context.mtu_bytes)
-        self._state = _State.NEW
-        self._failure: TlsError | None = None
-        self._channel: Channel | None = None
         self._inbox: deque[bytes] = deque()
         self._outbox: list[bytes] = []
-        self._handshake_bytes = 0
         self._fragment_bytes = RECORD_BYTES
         self._fruitless_answers = 0
         self._ahead = 0
-        self._peer_closed = False
-        self._we_closed = False
-        if isinstance(context, DtlsServerContext):
-            self._connection.set_accept_state()
-        else:
-            self._connection.set_connect_state()
-            name_the_server(self._connection, context.config.server_name)
 
     def listen(self, hello: bytes, cookies: tuple[bytes, ...]) -> bool:
         """Answer a ClientHello; True if it returned one of the cookies: this is its association.
@@ -142,7 +107,7 @@ class DtlsEngine:
         A server whose handshake begins with `receive` trusts the address that it has. RFC 6347
         4.2.1. Raises LocalProtocolError on a client, and once there is an association.
         """
-        if self._state is not _State.NEW or not isinstance(self._context, DtlsServerContext):
+        if self._state is not State.NEW or self._rules.is_client:
             raise LocalProtocolError("only a server without an association listens")
         self._record.cookies = cookies
         if not hello:
@@ -173,12 +138,8 @@ class DtlsEngine:
         """
         if self._failure is not None or self._peer_closed or not datagram:
             return
-        if self._state is not _State.OPEN:
-            self._handshake_bytes += len(datagram)
-            if self._handshake_bytes > HANDSHAKE_BYTES:
-                message = f"the peer sent more than {HANDSHAKE_BYTES} bytes and no handshake"
-                self._fail(TlsError(HANDSHAKE_TOO_LARGE, message))
-                return
+        if self._state is not State.OPEN:
+            self._count_handshake(len(datagram), HANDSHAKE_BYTES)
         for records in datagrams(datagram, self._fragment_bytes):
             self._feed(records)
 
@@ -187,25 +148,9 @@ class DtlsEngine:
         waiting, self._outbox = tuple(self._outbox), []
         return waiting
 
-    def handshake(self) -> bool:
-        """Go on with the handshake; True when it is over, False when it needs more datagrams.
-
-        A client begins with the first call.
-        """
-        if self._state in (_State.NEW, _State.SHAKING_HANDS):
-            self._advance()
-        self._check_failure()
-        return self._state is _State.OPEN
-
-    def channel(self) -> Channel:
-        """Return the facts about this channel, after the handshake."""
-        if self._channel is None:
-            raise LocalProtocolError("there is no channel before the handshake is over")
-        return self._channel
-
     def timeout_s(self) -> float | None:
         """Return after how many seconds `handle_timeout` is due, None if it is not."""
-        if self._state is not _State.SHAKING_HANDS:
+        if self._state is not State.HANDSHAKE:
             return None
         return self._connection.DTLSv1_get_timeout()
 
@@ -214,7 +159,7 @@ class DtlsEngine:
 
         After a dozen times the handshake fails with TlsError("tls/timeout").
         """
-        if self._state is not _State.SHAKING_HANDS:
+        if self._state is not State.HANDSHAKE:
             return
         try:
             self._connection.DTLSv1_handle_timeout()
@@ -251,8 +196,7 @@ class DtlsEngine:
         """
         if len(datagram) > self.payload_bytes:
             raise LocalProtocolError(f"a datagram has at most {self.payload_bytes} bytes")
-        if self._we_closed:
-            raise LocalProtocolError("nothing can be written after close")
+        self._check_writable()
         if not datagram:
             return
         try:
@@ -261,32 +205,13 @@ class DtlsEngine:
             raise self._fail(tls_error(exc, handshaking=False)) from exc
         self._flush()
 
-    def close(self) -> None:
-        """Say close_notify, once. What the peer still sends can be read. RFC 5246 7.2.1."""
-        if self._state is not _State.OPEN or self._we_closed:
-            return
-        self._we_closed = True
-        self._say_goodbye()
-
     def _advance(self) -> None:
-        """Take the handshake as far as it goes."""
-        self._state = _State.SHAKING_HANDS
-        try:
-            self._connection.do_handshake()
-        except SSL.WantReadError:
-            self._flush()
-            return
-        except SSL.Error as exc:
-            self._fail(handshake_error(exc, self._context.rules, self._record))
-            return
+        super()._advance()
         self._flush()
-        try:
-            self._channel = channel_facts(self._connection, self._context.rules)
-        except TlsError as exc:
-            self._say_goodbye()  # the peer takes the handshake for a success
-            self._fail(exc)
-            return
-        self._state = _State.OPEN
+
+    def _refuse_peer(self) -> None:
+        self._flush()  # our last flight leaves before the goodbye, in datagrams of its own
+        self._say_close()
 
     def _feed(self, records: bytes) -> None:
         # OpenSSL reads its memory as a stream, into a buffer of hardly more than one record as it
@@ -294,9 +219,9 @@ class DtlsEngine:
         if self._failure is not None:
             return
         self._connection.bio_write(records)
-        if self._state is not _State.OPEN:
+        if self._state is not State.OPEN:
             self._advance()
-        if self._state is _State.OPEN:
+        if self._state is State.OPEN:
             self._take_records()
 
     def _take_records(self) -> None:
@@ -333,25 +258,15 @@ class DtlsEngine:
         except SSL.WantReadError:
             pass
         records = renumbered(b"".join(pieces), self._ahead)
-        self._outbox += datagrams(records, self._context.mtu_bytes)
+        self._outbox += datagrams(records, self._mtu_bytes)
         return bool(pieces)
 
-    def _say_goodbye(self) -> None:
+    def _say_close(self) -> None:
         with suppress(SSL.Error):  # it is the last thing we say, whatever comes of it
             self._connection.shutdown()
         self._flush()
 
-    def _check_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def _check_open(self) -> None:
-        self._check_failure()
-        if self._state is not _State.OPEN:
-            raise LocalProtocolError("the handshake is not over")
-
-    def _fail(self, failure: TlsError) -> TlsError:
-        self._failure = failure
-        self._state = _State.FAILED
+    def _fail(self, failure: TlsError, cause: SSL.Error | None = None) -> TlsError:
+        super()._fail(failure, cause)
         self._flush()  # there may be an alert that tells the peer why
         return failure

@@ -15,7 +15,6 @@ in `outgoing()`; the peer learns the reason from it.
 
 from __future__ import annotations
 
-from enum import Enum, unique
 from socket import MSG_PEEK
 from typing import Final
 
@@ -23,14 +22,8 @@ from OpenSSL import SSL
 
 from est_core import LocalProtocolError
 from est_core.arguments import checked
-from est_core.channel import Channel
-from est_transports.channel.errors import (
-    HANDSHAKE_TOO_LARGE,
-    PROTOCOL,
-    TlsError,
-    tls_error,
-)
-from est_transports.channel.facts import channel_facts, handshake_error, name_the_server
+from est_transports.channel.engine import Engine, State
+from est_transports.channel.errors import PROTOCOL, TlsError, tls_error
 from est_transports.channel.tls_context import (
     ClientContext,
     ClientTlsConfig,
@@ -63,55 +56,21 @@ READ_BYTES: Final = 16 * 1024  # one record, RFC 8446 5.1
 _OUTGOING_BYTES: Final = 64 * 1024
 
 
-@unique
-class _State(Enum):
-    SHAKING_HANDS = "shaking hands"
-    OPEN = "open"
-    FAILED = "failed"
-
-
 @checked
-class TlsEngine:
+class TlsEngine(Engine):
     """One TLS connection, without the socket. Not for two threads at a time.
 
     A method out of turn raises LocalProtocolError. Anything wrong with the peer raises TlsError,
     once and for all: every later `handshake`, `read` and `write` raises the same one again.
     """
 
-    __slots__ = (
-        "_channel",
-        "_connection",
-        "_context",
-        "_failure",
-        "_fruitful",
-        "_fruitless_bytes",
-        "_handshake_bytes",
-        "_peer_closed",
-        "_record",
-        "_state",
-        "_unread_bytes",
-        "_we_closed",
-    )
+    __slots__ = ("_fruitful", "_fruitless_bytes", "_unread_bytes")
 
     def __init__(self, context: ServerContext | ClientContext) -> None:
-        self._context = context
-        self._record = VerificationRecord()
-        self._connection = SSL.Connection(context.openssl, None)
-        self._connection.set_app_data(self._record)
-        self._state = _State.SHAKING_HANDS
-        self._failure: TlsError | None = None
-        self._channel: Channel | None = None
-        self._handshake_bytes = 0
+        super().__init__(context.openssl, context.rules, VerificationRecord())
         self._unread_bytes = 0
         self._fruitless_bytes = 0
         self._fruitful = False
-        self._peer_closed = False
-        self._we_closed = False
-        if isinstance(context, ServerContext):
-            self._connection.set_accept_state()
-            return
-        self._connection.set_connect_state()
-        name_the_server(self._connection, context.config.server_name)
 
     def receive(self, data: bytes) -> None:
         """Take bytes that arrived from the peer; b"" means that its side of the stream ended.
@@ -124,14 +83,13 @@ class TlsEngine:
         if not data:
             self._connection.bio_shutdown()
             return
-        if self._state is _State.SHAKING_HANDS:
-            self._handshake_bytes += len(data)
-            if self._handshake_bytes > HANDSHAKE_BYTES:
-                message = f"the peer sent more than {HANDSHAKE_BYTES} bytes and no handshake"
-                raise self._fail(TlsError(HANDSHAKE_TOO_LARGE, message))
+        if self._state is not State.OPEN:
+            self._count_handshake(len(data), HANDSHAKE_BYTES)
+            self._check_failure()
         elif self._unread_bytes + len(data) > UNREAD_BYTES:
             raise LocalProtocolError("read what has arrived before receiving more")
-        self._unread_bytes += len(data)
+        else:
+            self._unread_bytes += len(data)
         self._connection.bio_write(data)
 
     def outgoing(self) -> bytes:
@@ -145,38 +103,6 @@ class TlsEngine:
         except SSL.WantReadError:
             pass
         return b"".join(pieces)
-
-    def handshake(self) -> bool:
-        """Go on with the handshake; True when it is over, False when it needs more bytes.
-
-        On the client's side True does not mean that the server accepted our certificate: in TLS
-        1.3 its refusal comes with the first `read`, as TlsError("tls/peer-refused-certificate").
-        """
-        self._check_failure()
-        if self._state is _State.OPEN:
-            return True
-        try:
-            self._connection.do_handshake()
-        except SSL.WantReadError:
-            return False
-        except SSL.Error as exc:
-            failure = handshake_error(exc, self._context.rules, self._record)
-            raise self._fail(failure) from exc
-        try:
-            self._channel = channel_facts(self._connection, self._context.rules)
-        except TlsError as exc:
-            self.outgoing()  # our last flight: the peer is not told that all is well
-            self._fail(exc)
-            raise
-        self._state = _State.OPEN
-        self._unread_bytes = 0
-        return True
-
-    def channel(self) -> Channel:
-        """Return the facts about this channel, after the handshake."""
-        if self._channel is None:
-            raise LocalProtocolError("there is no channel before the handshake is over")
-        return self._channel
 
     def read(self) -> bytes | None:
         """Return up to READ_BYTES that the peer wrote, None when it needs more bytes.
@@ -204,7 +130,7 @@ class TlsEngine:
     @property
     def is_quiet(self) -> bool:
         """True while nothing of what `receive` took waits to be read, not even close_notify."""
-        if self._state is not _State.OPEN or self._peer_closed:
+        if self._state is not State.OPEN or self._peer_closed:
             return False
         try:
             self._connection.recv(1, MSG_PEEK)
@@ -216,9 +142,7 @@ class TlsEngine:
 
     def write(self, data: bytes) -> None:
         """Encrypt bytes for the peer; `outgoing` returns them."""
-        self._check_open()
-        if self._we_closed:
-            raise LocalProtocolError("nothing can be written after close")
+        self._check_writable()
         if not data:
             return
         try:
@@ -226,15 +150,14 @@ class TlsEngine:
         except SSL.Error as exc:
             raise self._fail(tls_error(exc, handshaking=False)) from exc
 
-    def close(self) -> None:
-        """Say close_notify, once. What the peer still sends can be read. RFC 8446 6.1."""
-        if self._state is not _State.OPEN or self._we_closed:
-            return
-        self._we_closed = True
+    def _say_close(self) -> None:
         try:
             self._connection.shutdown()
         except SSL.Error as exc:
             self._fail(tls_error(exc, handshaking=False))
+
+    def _refuse_peer(self) -> None:
+        self.outgoing()  # our last flight, which is not sent
 
     def _count_fruitless(self) -> None:
         self._fruitless_bytes = 0 if self._fruitful else self._fruitless_bytes + self._unread_bytes
@@ -243,17 +166,3 @@ class TlsEngine:
         if self._fruitless_bytes > FRUITLESS_BYTES:
             message = f"the peer sent more than {FRUITLESS_BYTES} bytes and no data"
             raise self._fail(TlsError(PROTOCOL, message))
-
-    def _check_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def _check_open(self) -> None:
-        self._check_failure()
-        if self._state is not _State.OPEN:
-            raise LocalProtocolError("the handshake is not over")
-
-    def _fail(self, failure: TlsError) -> TlsError:
-        self._failure = failure
-        self._state = _State.FAILED
-        return failure

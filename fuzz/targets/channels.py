@@ -305,6 +305,7 @@ TARGETS: Final = (
             goal="shakes hands",
             modules=(
                 "est_transports.channel.tls",
+                "est_transports.channel.engine",
                 "est_transports.channel.facts",
                 "est_transports.channel.verification",
             ),
@@ -322,6 +323,7 @@ TARGETS: Final = (
         goal="shakes hands",
         modules=(
             "est_transports.channel.dtls",
+            "est_transports.channel.engine",
             "est_transports.channel.errors",
             "est_transports.channel.facts",
         ),

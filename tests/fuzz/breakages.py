@@ -200,7 +200,9 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
             "self._body[:0] = response.payload",
         ),
         "tls-server": _wire(
-            "channel/tls", "raise self._failure", "raise TlsError(PROTOCOL, self._failure.message)"
+            "channel/engine",
+            "raise self._failure",
+            "raise TlsError(HANDSHAKE_TOO_LARGE, self._failure.message)",
         ),
         "tls-client": _wire("channel/facts", "peer_chain=peer.chain", "peer_chain=peer.chain[1:]"),
         "dtls-engine": _wire(
