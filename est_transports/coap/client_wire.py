@@ -52,6 +52,9 @@ class RequestFailed:
     sent: bool
 
 
+ClientConnectionEvent = ResponseReceived | RequestFailed
+
+
 @dataclass(slots=True, kw_only=True)
 class _Asked:
     """A request that has no complete answer.
@@ -85,7 +88,7 @@ class ClientConnection:
         self._layer = MessageLayer(limits=limits, entropy=entropy)
         self._asked: dict[int, _Asked] = {}
         self._by_token: dict[bytes, int] = {}
-        self._events: deque[ResponseReceived | RequestFailed] = deque()
+        self._events: deque[ClientConnectionEvent] = deque()
         self._last_id = 0
 
     @property
@@ -153,7 +156,7 @@ class ClientConnection:
                 error = RemoteProtocolError("coap/reset", "the server rejected the message")
                 self._fail(exchange_id, error, now)
 
-    def next_event(self) -> ResponseReceived | RequestFailed | None:
+    def next_event(self) -> ClientConnectionEvent | None:
         """Return the next event, None if there is none."""
         return self._events.popleft() if self._events else None
 

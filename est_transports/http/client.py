@@ -24,7 +24,8 @@ from est_core import (
 from est_core.arguments import checked
 from est_transports.channel.errors import CLOSED, TRUNCATED, TlsError
 from est_transports.drive.client import Connect, Lost
-from est_transports.http.server_wire import ClientConnection, ConnectionEnded
+from est_transports.http.client_wire import ClientConnection
+from est_transports.http.messages import ConnectionEnded
 
 _NEWER: Final = (TlsVersion.TLS_1_3, TlsVersion.DTLS_1_3)
 

@@ -16,6 +16,7 @@ from typing import Final
 import h11
 
 from est_core import Fault, RemoteProtocolError
+from est_core.arguments import checked
 from est_core.wires.httpmap import RequestHead, ResponseHead
 from est_transports.http.chunks import ChunkDecoder
 
@@ -35,6 +36,12 @@ _HOST: Final = re.compile(rb"\n[Hh][Oo][Ss][Tt][ \t]*:")
 _TRANSFER_ENCODING: Final = re.compile(rb"(?i)\ntransfer-encoding[ \t]*:([^\r\n]*)")
 _CODING: Final = re.compile(rb"(?!chunked(?:[ \t;]|\Z))[-!#$%&'*+.^_`|~0-9a-z]+(?=[ \t;]|\Z)")
 _SHOWN_CHARS: Final = 64
+
+
+@checked
+@dataclass(frozen=True, slots=True)
+class ConnectionEnded:
+    """The peer closed its side between two messages. Nothing more will come."""
 
 
 class Inbox:

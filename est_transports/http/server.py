@@ -38,15 +38,15 @@ from est_core import (
 from est_core.arguments import checked
 from est_core.wires.httpmap import ReplyShape, RequestHead
 from est_transports.drive.records import Ask, Finished, Record, internal_error
+from est_transports.http.messages import ConnectionEnded
 from est_transports.http.server_wire import (
     BodyDropped,
     BodyReceived,
-    ConnectionEnded,
     ProtocolFault,
     Reading,
     RequestReceived,
     ServerConnection,
-    WireEvent,
+    ServerConnectionEvent,
 )
 from est_transports.http.settings import ServiceConfig
 
@@ -213,7 +213,7 @@ class Conversation:
                 seconds = timeouts.head_s
         return self._since + seconds
 
-    def _take(self, event: WireEvent, now: Instant) -> None:
+    def _take(self, event: ServerConnectionEvent, now: Instant) -> None:
         match event:
             case RequestReceived():
                 self._judge(event.head, now)

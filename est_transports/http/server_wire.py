@@ -1,8 +1,28 @@
-"""One HTTP/1.1 connection, server's or client's side, as bytes in and events out.
+"""The server's side of an HTTP/1.1 connection, as bytes in and events out.
 
-No I/O, no clock. The server's side is made for clients that need it gentle: it reads a request
-to its end before it answers, writes an answer in one piece, and says when it will close, so that
-no answer is lost to a connection reset. One request at a time; what a client sends ahead waits.
+No I/O, no clock. One request at a time, in this order::
+
+    IDLE, HEAD --RequestReceived--> HELD --accept_body--> BODY  --BodyReceived--> ANSWER
+                                         --refuse_body--> DRAIN --BodyDropped---> ANSWER
+    HEAD, BODY --ProtocolFault----> ANSWER    broken grammar, a bound, a time limit, an early end
+    ANSWER     --send_response----> IDLE, or CLOSED where it was the last one
+    IDLE       --ConnectionEnded--> CLOSED    end of the client's side, or the time limit
+
+In HELD and ANSWER it is the owner's turn. `receive` then raises, and the owner does not read: what
+a client sends ahead stays in the kernel and in TCP's window, so that a pipeline costs the server
+nothing and its requests are served in their order (RFC 9112 9.3.2). What came in one piece with
+the end of a message stays in the inbox, and is looked at after the answer.
+
+Why a refused body is read all the same: a server that closes a connection with unread bytes makes
+TCP send RST, and a client that is still sending may lose the answer (RFC 9112 9.6). Up to the
+limit and DRAIN_EXTRA_BYTES it is read and dropped. What is longer, malformed, or was held back for
+100 Continue is not: the answer is sent at once, and is the last one.
+
+Whatever ends a request badly ends the connection, since nobody knows where the next message would
+begin: a request cannot be smuggled behind one that two parties read differently.
+
+Each event is the same in whatever pieces its bytes came: heads are cut and bodies are counted in
+`messages`, by bytes and never by reads.
 """
 
 from __future__ import annotations
@@ -11,8 +31,6 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final
 
-import h11
-
 from est_core import Fault, Instant, Limits, LocalProtocolError, RemoteProtocolError
 from est_core.arguments import checked
 from est_core.codec.retry import format_http_date
@@ -20,14 +38,13 @@ from est_core.wires.httpmap import RequestHead, ResponseHead
 from est_transports.http.messages import (
     BodyReader,
     BodySize,
+    ConnectionEnded,
     Framing,
     HeadReader,
     Inbox,
     body_size,
     connection_tokens,
     parse_request_head,
-    parse_response_head,
-    truncated,
 )
 
 REQUESTS_MAX: Final = 100  # per connection; Apache 100, nginx 1000
@@ -83,13 +100,9 @@ class ProtocolFault:
         return RemoteProtocolError(self.code, self.message, self.fault)
 
 
-@checked
-@dataclass(frozen=True, slots=True)
-class ConnectionEnded:
-    """The peer closed its side between two messages. Nothing more will come."""
-
-
-WireEvent = RequestReceived | BodyReceived | BodyDropped | ProtocolFault | ConnectionEnded
+ServerConnectionEvent = (
+    RequestReceived | BodyReceived | BodyDropped | ProtocolFault | ConnectionEnded
+)
 
 
 @unique
@@ -168,7 +181,7 @@ class ServerConnection:
         else:
             self._inbox.ended = True
 
-    def next_event(self) -> WireEvent | None:
+    def next_event(self) -> ServerConnectionEvent | None:
         """Return the next event, or None where more bytes, or the caller, are waited for."""
         try:
             match self._phase:
@@ -219,7 +232,7 @@ class ServerConnection:
         self._phase = _Phase.CLOSED if closing else _Phase.HEAD
         return block + b"\r\n\r\n" + body
 
-    def handle_timeout(self) -> WireEvent:
+    def handle_timeout(self) -> ServerConnectionEvent:
         """Return what it means that the client sent too little in the time it had.
 
         Nothing at all: the connection ends in silence. A part of a head or a body: a fault. A
@@ -246,7 +259,7 @@ class ServerConnection:
         self._phase = _Phase.ANSWER
         return ProtocolFault.of(error)
 
-    def _next_head(self) -> WireEvent | None:
+    def _next_head(self) -> ServerConnectionEvent | None:
         inbox = self._inbox
         self._blank_bytes += inbox.skip_line_ends()
         if self._blank_bytes > self._limits.head_bytes:
@@ -281,13 +294,13 @@ class ServerConnection:
         )
         self._phase = phase
 
-    def _next_body(self) -> WireEvent | None:
+    def _next_body(self) -> ServerConnectionEvent | None:
         if self._reader is None or not self._reader.read(self._inbox):
             return None
         self._phase = _Phase.ANSWER
         return BodyReceived(body=self._reader.body)
 
-    def _next_drained(self) -> WireEvent | None:
+    def _next_drained(self) -> ServerConnectionEvent | None:
         """RFC 9110 10.1.1: who waits for 100 Continue may or may not send its body after a refusal.
 
         So nobody can tell what its next bytes are, and the connection is not used again.
@@ -304,118 +317,3 @@ class ServerConnection:
         self._must_close = self._must_close or not complete
         self._phase = _Phase.ANSWER
         return BodyDropped(complete=complete)
-
-
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResponseReceived:
-    """The complete answer. Next: `send_request`, if the connection `is_reusable`."""
-
-    head: ResponseHead
-    body: bytes
-
-
-@checked
-class ClientConnection:
-    """The client's side of one connection: one request, one answer, perhaps again.
-
-    A call out of turn raises LocalProtocolError, anything wrong with the server
-    RemoteProtocolError, after which the connection is of no use.
-    """
-
-    def __init__(self, *, limits: Limits) -> None:
-        self._limits = limits
-        self._inbox = Inbox()
-        self._head = HeadReader()
-        self._interim_bytes = 0
-        self._response: ResponseHead | None = None
-        self._reader: BodyReader | None = None
-        self._waiting = False
-        self._keeps_alive = True
-
-    @property
-    def is_reusable(self) -> bool:
-        """True if the next request may go over this connection."""
-        spoiled = self._waiting or self._inbox.unread or self._inbox.ended
-        return self._keeps_alive and not spoiled
-
-    @property
-    def ends_with_connection(self) -> bool:
-        """True while the answer's end is known only by the end of the connection."""
-        return self._reader is not None and self._reader.framing is Framing.UNTIL_CLOSE
-
-    def spoil(self) -> None:
-        """Use the connection no more."""
-        self._keeps_alive = False
-
-    def send_request(self, head: RequestHead, body: bytes) -> bytes:
-        """Return the whole request. Raises LocalProtocolError for a head that is not HTTP."""
-        if not self.is_reusable:
-            raise LocalProtocolError("this connection takes no other request")
-        connection = h11.Connection(h11.CLIENT)
-        try:
-            request = h11.Request(
-                method=head.method, target=head.target, headers=list(head.headers)
-            )
-            data = connection.send(request)
-            if body:
-                data += connection.send(h11.Data(data=body))
-            data += connection.send(h11.EndOfMessage())
-        except h11.LocalProtocolError as exc:
-            raise LocalProtocolError("the request is not HTTP/1.1") from exc
-        self._head, self._response, self._reader = HeadReader(), None, None
-        self._interim_bytes = 0
-        self._waiting = True
-        return data
-
-    def receive(self, data: bytes) -> None:
-        """Take bytes from the server; b"" is the end of its side."""
-        if data:
-            self._inbox.unread += data
-        else:
-            self._inbox.ended = True
-
-    def next_event(self) -> ResponseReceived | ConnectionEnded | None:
-        """Return the answer once it is complete; None while bytes are missing.
-
-        1xx answers are passed over; together with the one that counts they are as long as a head
-        may be. ConnectionEnded: the server closed without a single byte of an answer.
-        Raises RemoteProtocolError: http/malformed-head, http/head, http/truncated,
-        http/malformed-chunk, http/transfer-coding, http/ambiguous-length, body/too-large.
-        """
-        if not self._waiting:
-            return ConnectionEnded() if self._inbox.ended else None
-        return self._next()
-
-    def _next(self) -> ResponseReceived | ConnectionEnded | None:
-        while self._response is None:
-            if not self._inbox.unread and self._inbox.ended:
-                return ConnectionEnded()
-            left = self._limits.head_bytes - self._interim_bytes
-            raw = self._head.read(self._inbox, max_bytes=left, request=False)
-            if raw is None:
-                return None
-            self._interim_bytes += len(raw)
-            self._head = HeadReader()
-            self._take_head(raw)
-        if self._reader is None:
-            raise truncated()
-        if not self._reader.read(self._inbox):
-            return None
-        self._waiting = False
-        return ResponseReceived(head=self._response, body=self._reader.body)
-
-    def _take_head(self, raw: bytes) -> None:
-        head, version = parse_response_head(raw)
-        if head.status < 200:
-            return
-        size = BodySize(framing=Framing.COUNTED)
-        if head.status not in (204, 304):
-            size = body_size(head.headers, version=version, otherwise=Framing.UNTIL_CLOSE)
-        if version == b"1.0" or b"close" in connection_tokens(head.headers):
-            self._keeps_alive = False
-        limit = self._limits.response_body_bytes
-        self._response = head
-        self._reader = BodyReader(
-            size, max_bytes=limit, max_raw_bytes=2 * limit + self._limits.head_bytes
-        )

@@ -15,15 +15,14 @@ from est_core.wires.httpmap import RequestHead, ResponseHead, check_head
 from est_transports.drive.application import ask
 from est_transports.drive.records import Ask, Finished
 from est_transports.http.chunks import ChunkDecoder
+from est_transports.http.client_wire import ClientConnection, ResponseReceived
+from est_transports.http.messages import ConnectionEnded
 from est_transports.http.server import Close, Conversation, Receive, Send
 from est_transports.http.server_wire import (
     BodyDropped,
     BodyReceived,
-    ClientConnection,
-    ConnectionEnded,
     ProtocolFault,
     RequestReceived,
-    ResponseReceived,
     ServerConnection,
 )
 from est_transports.http.settings import ServiceConfig
@@ -276,7 +275,7 @@ TARGETS: Final = (
         gate="has the head of an answer",
         goal="has a whole answer",
         modules=(
-            "est_transports.http.server_wire",
+            "est_transports.http.client_wire",
             "est_transports.http.messages",
             "est_transports.http.chunks",
         ),

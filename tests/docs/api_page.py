@@ -87,6 +87,7 @@ MODULES: Final = {
         "est_transports.http.client",
         "est_transports.http.server",
         "est_transports.http.server_wire",
+        "est_transports.http.client_wire",
         "est_transports.channel.tls",
         "est_transports.channel.errors",
         "est_transports.error_codes",

@@ -24,7 +24,8 @@ from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.authority.stores.sqlite_schema import open_database
 from est_transports.channel.tls import FRUITLESS_BYTES, TlsError
 from est_transports.fairness import connection_places
-from est_transports.http.server_wire import ClientConnection, ProtocolFault, ServerConnection
+from est_transports.http.client_wire import ClientConnection
+from est_transports.http.server_wire import ProtocolFault, ServerConnection
 from est_transports.pki import credential_files
 from est_transports.pki.trust import CredentialFileError, load_pem_certificates
 from est_transports.service.config.reader import load_config

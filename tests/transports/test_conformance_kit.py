@@ -27,7 +27,7 @@ from est_core.testing import (
 )
 from est_transports._clock import instant
 from est_transports.channel.tls import TlsError
-from est_transports.http.server_wire import ClientConnection, ResponseReceived
+from est_transports.http.client_wire import ClientConnection, ResponseReceived
 from est_transports.http.settings import ServiceConfig
 from est_transports.on_asyncio import CoapServer as AsyncioCoapServer
 from est_transports.on_asyncio import Server as AsyncioServer

@@ -1,4 +1,4 @@
-"""HTTP/1.1 framing without sockets: events, refusals, and the same events in any pieces."""
+"""The server's side of HTTP/1.1 without sockets: events, refusals, bounds, any pieces."""
 
 from __future__ import annotations
 
@@ -6,27 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_core import Fault, Limits, LocalProtocolError, RemoteProtocolError
+from est_core import Fault, Limits, LocalProtocolError
 from est_core.testing import FIXED_INSTANT
-from est_core.wires.httpmap import RequestHead, ResponseHead
+from est_core.wires.httpmap import ResponseHead
+from est_transports.http.messages import ConnectionEnded, connection_tokens
 from est_transports.http.server_wire import (
     DRAIN_EXTRA_BYTES,
     BodyDropped,
     BodyReceived,
-    ClientConnection,
-    ConnectionEnded,
     ProtocolFault,
     Reading,
     RequestReceived,
-    ResponseReceived,
     ServerConnection,
-    WireEvent,
+    ServerConnectionEvent,
 )
-from tests.damage import damaged
-from tests.reached import reached, reaches, refusals
+from tests.reached import reached, reaches
 
 SMALL = Limits(head_bytes=300, target_bytes=100, body_bytes=64, response_body_bytes=100)
 GET = b"GET /.well-known/est/cacerts HTTP/1.1\r\nHost: x\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 OK = ResponseHead(status=200, phrase=b"OK", headers=((b"Content-Length", b"2"),))
 
 
@@ -44,10 +42,12 @@ def pieces_of(data: bytes, size: int) -> list[bytes]:
     return [data[start : start + size] for start in range(0, len(data), size)]
 
 
-def serve(*pieces: bytes, accept: bool = True, limits: Limits = SMALL) -> list[WireEvent]:
+def serve(
+    *pieces: bytes, accept: bool = True, limits: Limits = SMALL
+) -> list[ServerConnectionEvent]:
     """Return all events of a server connection that answers every request at once."""
     connection = ServerConnection(limits=limits)
-    events: list[WireEvent] = []
+    events: list[ServerConnectionEvent] = []
     left = list(pieces)
     while True:
         event = connection.next_event()
@@ -75,7 +75,7 @@ def only_fault(*pieces: bytes) -> ProtocolFault:
     return event
 
 
-def bodies(events: list[WireEvent]) -> list[bytes]:
+def bodies(events: list[ServerConnectionEvent]) -> list[bytes]:
     return [event.body for event in events if isinstance(event, BodyReceived)]
 
 
@@ -489,153 +489,66 @@ def test_events_do_not_depend_on_the_pieces_the_bytes_come_in(
     reached(*(type(event).__name__ for event in whole))
 
 
-# Client
-
-ASK = RequestHead(method=b"GET", target=b"/p", headers=((b"Host", b"x"), (b"X-Case", b"1")))
+# The last byte that is taken, and the first that is not
 
 
-def fetch(*pieces: bytes) -> tuple[ClientConnection, ResponseReceived | ConnectionEnded | None]:
-    connection = ClientConnection(limits=SMALL)
-    connection.send_request(ASK, b"")
-    event: ResponseReceived | ConnectionEnded | None = None
-    for piece in pieces:
-        connection.receive(piece)
-        event = connection.next_event()
-        if event is not None:
-            break
-    return connection, event
-
-
-def test_a_request_is_one_piece_with_names_as_given() -> None:
-    connection = ClientConnection(limits=SMALL)
-    assert connection.send_request(ASK, b"") == (b"GET /p HTTP/1.1\r\nHost: x\r\nX-Case: 1\r\n\r\n")
-
-
-def test_a_request_with_a_body_is_one_piece() -> None:
-    head = RequestHead(
-        method=b"POST", target=b"/p", headers=((b"Host", b"x"), (b"Content-Length", b"2"))
-    )
-    sent = ClientConnection(limits=SMALL).send_request(head, b"hi")
-    assert sent == b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
-
-
-@pytest.mark.parametrize(
-    ("raw", "body", "reusable"),
-    [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok", True),
-        (b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", b"ok", True),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", b"ok", True),
-        (b"HTTP/1.1 204 No Content\r\n\r\n", b"", True),
-        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", b"", True),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok\r\n", b"ok", False),
-        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", b"ok", False),
-        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok", False),
-    ],
-)
-def test_an_answer_is_read_in_every_framing_and_in_any_pieces(
-    raw: bytes, body: bytes, reusable: bool
-) -> None:
-    for size in (len(raw), 1):
-        connection, event = fetch(*pieces_of(raw, size))
-        assert isinstance(event, ResponseReceived)
-        assert event.body == body
-    connection, _ = fetch(raw)
-    assert connection.is_reusable is reusable
-
-
-def test_an_answer_without_length_ends_with_the_connection() -> None:
-    raw = b"HTTP/1.1 200 OK\r\n\r\nok"
-    connection, event = fetch(raw)
-    assert event is None
-    assert connection.ends_with_connection
-    connection, event = fetch(raw, b"")
-    assert isinstance(event, ResponseReceived)
-    assert event.body == b"ok"
-    assert not connection.is_reusable
-
-
-@pytest.mark.parametrize(
-    ("raw", "code"),
-    [
-        (b"SSH-2.0-x\r\n\r\n", "http/malformed-head"),
-        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "http/malformed-head"),
-        (b"HTTP/1.1 200 OK\r\nA: " + b"a" * 400 + b"\r\n\r\n", "http/head"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n", "body/too-large"),
-        (b"HTTP/1.1 200 OK\r\n\r\n" + b"a" * 101, "body/too-large"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "http/transfer-coding"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", "http/malformed-chunk"),
-        (
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
-            "http/ambiguous-length",
-        ),
-    ],
-)
-def test_a_bad_answer_is_refused_and_the_connection_with_it(raw: bytes, code: str) -> None:
-    connection = ClientConnection(limits=SMALL)
-    connection.send_request(ASK, b"")
-    connection.receive(raw)
-    with pytest.raises(RemoteProtocolError) as caught:
+@pytest.mark.parametrize("before", [b"", GET], ids=["first", "second"])
+def test_as_many_blank_lines_come_before_a_head_as_its_bytes(before: bytes) -> None:
+    connection = ServerConnection(limits=SMALL)
+    if before:
+        connection.receive(before)
         connection.next_event()
-    assert caught.value.code == code
-    assert not connection.is_reusable
+        connection.accept_body()
+        connection.next_event()
+        connection.send_response(OK, b"ok", FIXED_INSTANT)
+    connection.receive(b"\r\n" * (SMALL.head_bytes // 2))
+    assert connection.next_event() is None
+    connection.receive(b"\n")
+    assert isinstance(connection.next_event(), ProtocolFault)
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
-    ],
-)
-def test_an_answer_cut_anywhere_is_truncated(raw: bytes) -> None:
-    for end in range(1, len(raw)):
-        with pytest.raises(RemoteProtocolError) as caught:
-            fetch(raw[:end], b"")
-        assert caught.value.code == "http/truncated"
+def test_nothing_comes_after_the_end() -> None:
+    connection = ServerConnection(limits=SMALL)
+    connection.receive(b"")
+    with pytest.raises(LocalProtocolError, match="nothing is waited for"):
+        connection.receive(GET)
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [b"SSH-2.0-x\r\n", b"\0\0\6\4\0\0\0\0\0", b"HTTX", b"MIIB", b"\r\nHTT:", b"h"],
-    ids=["ssh", "http/2", "a typing error", "no head", "after a blank line", "lower case"],
-)
-def test_an_answer_in_another_protocol_is_seen_before_the_connection_ends(raw: bytes) -> None:
-    with pytest.raises(RemoteProtocolError, match="does not begin with HTTP/") as caught:
-        fetch(raw)
-    assert caught.value.code == "http/malformed-head"
+def test_a_body_that_is_whole_when_the_stream_ends_is_whole() -> None:
+    connection = ServerConnection(limits=SMALL)
+    connection.receive(post(b"hello"))
+    connection.receive(b"")
+    connection.next_event()
+    connection.accept_body()
+    assert connection.next_event() == BodyReceived(body=b"hello")
 
 
-def test_a_connection_that_ends_before_any_answer_just_ends() -> None:
-    connection, event = fetch(b"")
-    assert event == ConnectionEnded()
-    assert not connection.is_reusable
+def test_who_waits_to_send_chunks_is_told_to_go_on() -> None:
+    connection = ServerConnection(limits=SMALL)
+    connection.receive(chunked(b"a").split(b"\r\n\r\n")[0] + b"\r\nExpect: 100-continue\r\n\r\n")
+    event = connection.next_event()
+    assert isinstance(event, RequestReceived)
+    assert event.waits
+    assert connection.accept_body() == CONTINUE
+    connection.receive(b"1\r\na\r\n0\r\n\r\n")
+    assert connection.next_event() == BodyReceived(body=b"a")
 
 
-def test_a_second_request_waits_for_the_first_answer() -> None:
-    connection = ClientConnection(limits=SMALL)
-    connection.send_request(ASK, b"")
-    with pytest.raises(LocalProtocolError):
-        connection.send_request(ASK, b"")
+def test_a_head_has_its_bytes_and_not_one_more() -> None:
+    fill = SMALL.head_bytes - len(GET) - len(b"X: \r\n")
+    exact = GET[:-2] + b"X: " + b"x" * fill + b"\r\n\r\n"
+    assert len(exact) == SMALL.head_bytes
+    connection = ServerConnection(limits=SMALL)
+    connection.receive(exact)
+    assert isinstance(connection.next_event(), RequestReceived)
+    assert only_fault(exact[:-1] + b"\rx").code == "http/head"
+    connection = ServerConnection(limits=SMALL)
+    connection.receive(exact[:-1])
+    assert connection.next_event() is None
+    connection.receive(b"\r")  # the last byte of a head, which does not end it
+    assert isinstance(connection.next_event(), ProtocolFault)
 
 
-def test_a_request_that_is_no_http_is_the_callers_mistake() -> None:
-    bad = RequestHead(method=b"GET", target=b"/ p", headers=((b"Host", b"x"),))
-    with pytest.raises(LocalProtocolError):
-        ClientConnection(limits=SMALL).send_request(bad, b"")
-
-
-GOOD_ANSWERS = (
-    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-    b"HTTP/1.0 401 Unauthorized\r\nWWW-Authenticate: Basic realm=x\r\n\r\nno",
-)
-
-
-@reaches(response=5)
-@given(raw=damaged(GOOD_ANSWERS))
-def test_nothing_a_server_sends_raises_anything_but_our_error(raw: bytes) -> None:
-    with refusals():
-        _, event = fetch(raw, b"")
-        if isinstance(event, ResponseReceived):
-            reached("response")
+def test_only_the_connection_field_says_that_a_connection_ends() -> None:
+    assert connection_tokens(((b"x", b"close"), (b"connection", b"A, b"))) == {b"a", b"b"}
+    assert b"Connection: close" not in answer_to(GET[:-2] + b"X-A: close\r\n\r\n")
