@@ -22,9 +22,14 @@ from est_core import LocalProtocolError
 from est_core.arguments import checked
 from est_transports.channel import _openssl
 from est_transports.channel.facts import ChannelRules
-from est_transports.channel.tls_context import ClientTlsConfig, present_identities
-from est_transports.channel.verification import PeerVerifier, VerificationRecord, ca_names
-from est_transports.pki.flaws import Purpose
+from est_transports.channel.openssl_context import (
+    new_context,
+    present_identities,
+    verify_clients,
+    verify_server,
+)
+from est_transports.channel.tls_context import ClientTlsConfig
+from est_transports.channel.verification import VerificationRecord
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
 
 DTLS_CIPHERS: Final = (
@@ -43,15 +48,6 @@ MIN_MTU_BYTES: Final = 256  # OpenSSL takes 228 at least
 MAX_MTU_BYTES: Final = 16 * 1024
 
 _DTLS_1_2: Final = 0xFEFD  # pyOpenSSL does not name it
-_RELEASE_BUFFERS: Final = 0x10  # SSL_MODE_RELEASE_BUFFERS: an association is 12 KiB smaller
-_NO_AUTO_CHAIN: Final = 0x8  # SSL_MODE_NO_AUTO_CHAIN, as for TLS
-_OPTIONS: Final = (
-    SSL.OP_NO_TICKET
-    | SSL.OP_NO_RENEGOTIATION
-    | SSL.OP_NO_COMPRESSION
-    | SSL.OP_CIPHER_SERVER_PREFERENCE
-    | SSL.OP_NO_QUERY_MTU
-)
 _SIGNATURES: Final = ":".join(
     (
         *("ECDSA+SHA256", "ECDSA+SHA384", "ECDSA+SHA512", "ed25519", "ed448"),
@@ -90,41 +86,30 @@ class DtlsServerConfig:
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DtlsServerContext:
-    """A listener's ready-made DTLS state: shared by its associations, and by threads."""
+    """A listener's ready-made DTLS state: shared by its associations, and by threads.
+
+    `rules` say how its associations are reported; they are never resumed. `mtu_bytes` is the
+    largest payload of a UDP datagram to be sent.
+    """
 
     config: DtlsServerConfig
+    mtu_bytes: int
     openssl: SSL.Context = field(repr=False)
-    verifier: PeerVerifier = field(repr=False)
-
-    @property
-    def mtu_bytes(self) -> int:
-        """The largest payload of a UDP datagram to be sent."""
-        return self.config.mtu_bytes
-
-    @property
-    def rules(self) -> ChannelRules:
-        """How its associations are reported. They are never resumed."""
-        return ChannelRules(verifier=self.verifier, require_ems=self.config.require_ems)
+    rules: ChannelRules = field(repr=False)
 
 
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DtlsClientContext:
-    """A client's ready-made DTLS state, for any number of associations with one server."""
+    """A client's ready-made DTLS state, for any number of associations with one server.
+
+    The fields are as those of DtlsServerContext.
+    """
 
     config: ClientTlsConfig
     mtu_bytes: int
     openssl: SSL.Context = field(repr=False)
-    verifier: PeerVerifier = field(repr=False)
-
-    @property
-    def rules(self) -> ChannelRules:
-        """How its associations are reported. They are never resumed."""
-        return ChannelRules(
-            verifier=self.verifier,
-            server_name=self.config.server_name,
-            require_ems=self.config.require_ems,
-        )
+    rules: ChannelRules = field(repr=False)
 
 
 DtlsContextSource = Callable[[], DtlsServerContext]
@@ -152,13 +137,13 @@ def dtls_server_context(config: DtlsServerConfig) -> DtlsServerContext:
     """
     context = _base_context(SSL.DTLS_SERVER_METHOD, config.ciphers)
     present_identities(context, (config.identity,))
-    verifier = PeerVerifier(config.trust, Purpose.TLS_CLIENT, tolerant=True)
-    verifier.install(context, required=True)
-    for anchor in ca_names(config.trust):
-        context.add_client_ca(anchor)
+    verifier = verify_clients(context, config.trust, required=True)
     context.set_cookie_generate_callback(_cookie)
     context.set_cookie_verify_callback(_is_cookie)
-    return DtlsServerContext(config=config, openssl=context, verifier=verifier)
+    rules = ChannelRules(verifier=verifier, require_ems=config.require_ems)
+    return DtlsServerContext(
+        config=config, mtu_bytes=config.mtu_bytes, openssl=context, rules=rules
+    )
 
 
 @checked
@@ -179,9 +164,12 @@ def dtls_client_context(
     _check_mtu(mtu_bytes)
     context = _base_context(SSL.DTLS_CLIENT_METHOD, DTLS_CIPHERS)
     present_identities(context, (config.identity,))
-    verifier = PeerVerifier(config.trust, Purpose.TLS_SERVER, tolerant=False)
-    verifier.install(context)
-    return DtlsClientContext(config=config, mtu_bytes=mtu_bytes, openssl=context, verifier=verifier)
+    rules = ChannelRules(
+        verifier=verify_server(context, config.trust),
+        server_name=config.server_name,
+        require_ems=config.require_ems,
+    )
+    return DtlsClientContext(config=config, mtu_bytes=mtu_bytes, openssl=context, rules=rules)
 
 
 def _check_mtu(mtu_bytes: int) -> None:
@@ -190,15 +178,13 @@ def _check_mtu(mtu_bytes: int) -> None:
 
 
 def _base_context(method: int, ciphers: tuple[str, ...]) -> SSL.Context:
-    context = SSL.Context(method)
+    context = new_context(method)
+    context.set_options(SSL.OP_NO_QUERY_MTU)
     context.set_min_proto_version(_DTLS_1_2)
     context.set_max_proto_version(_DTLS_1_2)
     context.set_cipher_list(":".join((*ciphers, "@SECLEVEL=0")).encode("ascii"))
     if not _openssl.restrict_signatures(context, _SIGNATURES):
         raise LocalProtocolError("this pyOpenSSL cannot do DTLS: it cannot refuse SHA-1")
-    context.set_options(_OPTIONS)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_mode(_NO_AUTO_CHAIN | _RELEASE_BUFFERS)
     return context
 
 

@@ -1,27 +1,23 @@
-"""Configurations of TLS connections, and the OpenSSL contexts made of them.
-
-A context cannot change once it has had a connection and takes a few tenths of a millisecond to
-make, so a listener keeps one and swaps it when certificates or revocation lists are reloaded.
-"""
+"""Configurations of TLS connections, and the OpenSSL contexts made of them."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from est_core import LocalProtocolError
 from est_core.arguments import checked
 from est_core.channel import TlsVersion
 from est_transports.channel.facts import ChannelRules
-from est_transports.channel.verification import PeerVerifier, ca_names
-from est_transports.pki.flaws import Purpose
-from est_transports.pki.signers import is_for_pss
+from est_transports.channel.openssl_context import (
+    new_context,
+    present_identities,
+    verify_clients,
+    verify_server,
+)
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
 
 TLS_1_2_CIPHERS: Final = (
@@ -40,28 +36,10 @@ Nothing with EXPORT, DES, NULL or anonymous keys can be configured. RFC 7030 4.4
 ALPN: Final = b"http/1.1"
 
 _SESSION_CONTEXT: Final = b"est"
-_NO_AUTO_CHAIN: Final = 0x8  # SSL_MODE_NO_AUTO_CHAIN, which pyOpenSSL does not name
-_RELEASE_BUFFERS: Final = 0x10  # SSL_MODE_RELEASE_BUFFERS: an idle connection is 18 KiB smaller
-_CONVERTED_KEYS: Final = (
-    ec.EllipticCurvePrivateKey,
-    rsa.RSAPrivateKey,
-    ed25519.Ed25519PrivateKey,
-    ed448.Ed448PrivateKey,
-)
-_RSA_ENCRYPTION: Final = bytes.fromhex("300d06092a864886f70d0101010500")
-_RSASSA_PSS: Final = bytes.fromhex("300b06092a864886f70d01010a")
 _WIRE_VERSIONS: Final = {
     TlsVersion.TLS_1_2: SSL.TLS1_2_VERSION,
     TlsVersion.TLS_1_3: SSL.TLS1_3_VERSION,
 }
-_OPTIONS: Final = (
-    # Stateless tickets would drop the peer's chain. RFC 7030 3.5 and RFC 9266 4.2: without
-    # renegotiation nobody has to ask which handshake a binding belongs to.
-    SSL.OP_NO_TICKET
-    | SSL.OP_NO_RENEGOTIATION
-    | SSL.OP_NO_COMPRESSION
-    | SSL.OP_CIPHER_SERVER_PREFERENCE
-)
 
 
 @checked
@@ -122,42 +100,27 @@ class ClientTlsConfig:
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerContext:
-    """A listener's ready-made TLS state: shared by its connections, and by threads."""
+    """A listener's ready-made TLS state: shared by its connections, and by threads.
+
+    `rules` say how its connections are reported.
+    """
 
     config: ServerTlsConfig
     openssl: SSL.Context = field(repr=False)
-    verifier: PeerVerifier = field(repr=False)
-
-    @property
-    def rules(self) -> ChannelRules:
-        """How its connections are reported."""
-        return ChannelRules(
-            verifier=self.verifier,
-            resumption=self.config.resumption,
-            require_ems=self.config.require_ems,
-            tls_exporter=self.config.tls_exporter,
-        )
+    rules: ChannelRules = field(repr=False)
 
 
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientContext:
-    """A client's ready-made TLS state, for any number of connections to one server."""
+    """A client's ready-made TLS state, for any number of connections to one server.
+
+    `rules` say how its connections are reported.
+    """
 
     config: ClientTlsConfig
     openssl: SSL.Context = field(repr=False)
-    verifier: PeerVerifier = field(repr=False)
-
-    @property
-    def rules(self) -> ChannelRules:
-        """How its connections are reported. They are never resumed."""
-        return ChannelRules(
-            verifier=self.verifier,
-            server_name=self.config.server_name,
-            provisional=self.config.provisional,
-            require_ems=self.config.require_ems,
-            tls_exporter=self.config.tls_exporter,
-        )
+    rules: ChannelRules = field(repr=False)
 
 
 ContextSource = Callable[[], ServerContext]
@@ -174,17 +137,19 @@ def server_context(config: ServerTlsConfig) -> ServerContext:
     """
     context = _base_context(SSL.TLS_SERVER_METHOD, config.max_version, config.ciphers)
     present_identities(context, config.identities)
-    verifier = PeerVerifier(config.trust, Purpose.TLS_CLIENT, tolerant=True)
-    verifier.install(context)
-    for anchor in ca_names(config.trust):
-        context.add_client_ca(anchor)
+    rules = ChannelRules(
+        verifier=verify_clients(context, config.trust),
+        resumption=config.resumption,
+        require_ems=config.require_ems,
+        tls_exporter=config.tls_exporter,
+    )
     if config.resumption:
         context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
     # "No overlap" goes on without ALPN: a client that offers http/1.0 only, as curl can, is served.
     context.set_alpn_select_callback(
         lambda _connection, offered: ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS
     )
-    return ServerContext(config=config, openssl=context, verifier=verifier)
+    return ServerContext(config=config, openssl=context, rules=rules)
 
 
 @checked
@@ -193,10 +158,15 @@ def client_context(config: ClientTlsConfig) -> ClientContext:
     context = _base_context(SSL.TLS_CLIENT_METHOD, config.max_version, config.ciphers)
     if config.identity is not None:
         present_identities(context, (config.identity,))
-    verifier = PeerVerifier(config.trust, Purpose.TLS_SERVER, tolerant=config.provisional)
-    verifier.install(context)
+    rules = ChannelRules(
+        verifier=verify_server(context, config.trust, provisional=config.provisional),
+        server_name=config.server_name,
+        provisional=config.provisional,
+        require_ems=config.require_ems,
+        tls_exporter=config.tls_exporter,
+    )
     context.set_alpn_protos([ALPN])
-    return ClientContext(config=config, openssl=context, verifier=verifier)
+    return ClientContext(config=config, openssl=context, rules=rules)
 
 
 def _check_common(max_version: TlsVersion | None, ciphers: tuple[str, ...]) -> None:
@@ -209,53 +179,10 @@ def _check_common(max_version: TlsVersion | None, ciphers: tuple[str, ...]) -> N
 def _base_context(
     method: int, max_version: TlsVersion | None, ciphers: tuple[str, ...]
 ) -> SSL.Context:
-    context = SSL.Context(method)
+    context = new_context(method)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)  # RFC 8996
     if max_version is not None:
         context.set_max_proto_version(_WIRE_VERSIONS[max_version])
     context.set_cipher_list(":".join(ciphers).encode("ascii"))
-    context.set_options(_OPTIONS)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_session_id(_SESSION_CONTEXT)
-    # Left alone, OpenSSL completes our chain from the anchors at every handshake, which takes
-    # time and sends roots that nobody needs.
-    context.set_mode(_NO_AUTO_CHAIN | _RELEASE_BUFFERS)
     return context
-
-
-@checked
-def present_identities(context: SSL.Context, identities: tuple[TlsIdentity, ...]) -> None:
-    """Give the context its certificates and keys. The intermediates are common to all of them.
-
-    Raises LocalProtocolError for one that OpenSSL does not accept.
-    """
-    try:
-        for identity in identities:
-            context.use_certificate(identity.certificate)
-            _use_key(context, identity)
-        for certificate in dict.fromkeys(c for i in identities for c in i.chain[1:]):
-            context.add_extra_chain_cert(certificate)
-    except (SSL.Error, crypto.Error) as exc:
-        raise LocalProtocolError("OpenSSL does not accept a TLS certificate or key") from exc
-
-
-def _use_key(context: SSL.Context, identity: TlsIdentity) -> None:
-    key = identity.key
-    for_pss = is_for_pss(identity.certificate)
-    if isinstance(key, _CONVERTED_KEYS) and not for_pss:
-        context.use_privatekey(key)
-        return
-    # pyOpenSSL converts the older kinds only; for these there is the way that it deprecated.
-    der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    if for_pss:  # cryptography forgets that the key says so too, and OpenSSL wants it said
-        der = _for_pss_only(der)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        context.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_ASN1, der))
-
-
-def _for_pss_only(pkcs8: bytes) -> bytes:
-    """Return an RSA key's PKCS #8 with the algorithm id-RSASSA-PSS. RFC 4055 3.1."""
-    _, _, rest = pkcs8.partition(_RSA_ENCRYPTION)
-    content = b"\x02\x01\x00" + _RSASSA_PSS + rest
-    return b"\x30\x82" + len(content).to_bytes(2, "big") + content

@@ -37,6 +37,7 @@ NO_TARGET: Final = {
         est_transports.service.new_directory est_transports.pki.library_warnings
         est_transports.drive.observe est_transports.drive.unserved
         est_transports.channel.tls_context est_transports.channel.dtls_context
+        est_transports.channel.openssl_context
         est_transports.channel.dtls_unverified est_transports.pki.openssl_store""",
     "people at a terminal": "est_transports.cli est_transports.cli.*",
     "made of parts that have targets of their own": """

@@ -79,7 +79,7 @@ def raw_client(
     if entity is not None:
         context.use_certificate(entity.certificate)
         context.use_privatekey(entity.key)  # type: ignore[arg-type]  # P-256
-    CLIENT.verifier.install(context)
+    CLIENT.rules.verifier.install(context)
     return replace(CLIENT, openssl=context)
 
 

@@ -41,7 +41,7 @@ def plain_client(entity: Entity | None, version: int = 0xFEFD) -> DtlsClientCont
         context.use_certificate(entity.certificate)
         context.use_privatekey(entity.key)  # type: ignore[arg-type]  # P-256
     client = a_dtls_client()
-    client.verifier.install(context)
+    client.rules.verifier.install(context)
     return replace(client, openssl=context)
 
 

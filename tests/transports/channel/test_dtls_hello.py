@@ -45,7 +45,7 @@ def test_a_client_that_knows_no_curve_but_secp256r1_is_served() -> None:
     context.set_tmp_ecdh(ec.SECP256R1())
     context.use_certificate(pki().client.certificate)
     context.use_privatekey(pki().client.key)  # type: ignore[arg-type]  # P-256
-    CLIENT.verifier.install(context)
+    CLIENT.rules.verifier.install(context)
     two = dtls_connected(replace(CLIENT, openssl=context), SERVER)
     assert two.server._connection.get_group_name() == "secp256r1"
 

@@ -203,7 +203,7 @@ def test_a_server_chooses_http_1_1_where_it_is_offered(offered: list[bytes], cho
     client = a_client()
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_alpn_protos(offered)
-    client.verifier.install(context)
+    client.rules.verifier.install(context)
     two = connected(replace(client, openssl=context), a_server())
     assert two.client._connection.get_alpn_proto_negotiated() == chosen
 

@@ -360,7 +360,7 @@ def test_nobody_is_turned_away_over_alpn(offered: list[bytes]) -> None:
     client = a_client()
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_alpn_protos(offered)
-    client.verifier.install(context)
+    client.rules.verifier.install(context)
     two = connected(replace(client, openssl=context), a_server())
     assert two.server.channel().version is V13
 

@@ -69,13 +69,13 @@ def test_no_client_is_taken_where_nothing_records_what_is_wrong_with_it() -> Non
     server = a_server()
     accepting = a_connection(server.openssl)
     shaken(a_connection(client), accepting)
-    facts = server.verifier.facts(accepting, resumed=False)
+    facts = server.rules.verifier.facts(accepting, resumed=False)
     assert facts.trust_class is TrustClass.FAILED
     with pytest.raises(SSL.Error):
         shaken(a_connection(client), a_connection(server.openssl, recorded=False))
     accepting.set_app_data(None)
     with pytest.raises(LocalProtocolError, match="VerificationRecord"):
-        server.verifier.facts(accepting, resumed=False)
+        server.rules.verifier.facts(accepting, resumed=False)
 
 
 def test_a_certificate_is_asked_for_and_demanded_only_where_it_is_required() -> None:
