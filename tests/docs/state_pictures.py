@@ -1,4 +1,4 @@
-"""Draws a state machine as SVG: boxes in columns, an arrow for each pair of states.
+"""Draws boxes and arrows as SVG: the states of a machine, the folders of a package.
 
 The table says what is drawn, `Placing` only where. The same input gives the same bytes.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from textwrap import wrap
+from types import MappingProxyType
 from typing import Final
 
 MARGIN: Final = 16
@@ -63,11 +64,15 @@ class Placing:
 
 def picture(
     title: str,
-    start: str,
+    start: str | None,
     arrows: Mapping[tuple[str, str], Sequence[str]],
     placing: Placing,
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """Return the SVG. Raises ValueError unless exactly the states and arrows there are placed."""
+    """Return the SVG. Raises ValueError unless exactly the states and arrows there are placed.
+
+    `names` are written into boxes instead of what the table calls them.
+    """
     states = {state for pair in arrows for state in pair}
     if states != set(placing.boxes) or set(arrows) != set(placing.ways):
         wrong = (states ^ set(placing.boxes), set(arrows) ^ set(placing.ways))
@@ -81,12 +86,12 @@ def picture(
         f'     width="{width}" height="{height}" aria-labelledby="title">',
         f'<title id="title">{escape(title)}</title>',
         STYLE.rstrip("\n"),
-        *_start(placing.boxes[start]),
+        *(_start(placing.boxes[start]) if start is not None else ()),
         *(_path(placing.ways[pair].points) for pair in arrows),
     ]
     sources = {source for source, _ in arrows}
     for state, box in placing.boxes.items():
-        lines += _box(state, box, is_last=state not in sources)
+        lines += _box(names.get(state, state), box, is_last=state not in sources)
     for pair, causes in arrows.items():
         lines += _label(placing.ways[pair].label, causes)
     return "\n".join([*lines, "</svg>"]) + "\n"

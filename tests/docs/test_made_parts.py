@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.run import KEPT, Run
 from fuzz.targets import TARGETS
-from tests.docs import errors_page, fuzz_campaign, performance_page
+from tests.docs import code_map, errors_page, fuzz_campaign, performance_page
 from tests.docs.fuzz_campaign import FuzzRun, table, told
 from tests.docs.parts import part, replace_part
 from tests.docs.tables import tables
@@ -24,6 +24,13 @@ def test_the_tables_of_the_benchmarks_are_those_of_the_run_beside_them() -> None
 
 def test_the_page_of_error_codes_is_that_of_the_table() -> None:
     assert errors_page.PAGE.read_text("utf-8") == errors_page.page(), f"run: {errors_page.COMMAND}"
+
+
+def test_the_map_of_the_code_is_that_of_the_arrows_and_the_docstrings() -> None:
+    assert code_map.PAGE.read_text("utf-8") == code_map.page(), f"run: {code_map.COMMAND}"
+    for file, text in code_map.pictures().items():
+        assert file.read_text("utf-8") == text, f"run: {code_map.COMMAND}"
+        assert f"]({file.name})" in code_map.page()
 
 
 def test_the_plot_shows_the_same_run() -> None:

@@ -74,3 +74,33 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "__main__": "cli",
     },
 }
+
+APART: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
+    "est_core": (
+        ("server client", "wires"),
+        ("server", "client"),
+        ("wires.httpmap", "wires.coapmap"),
+    ),
+    "est_transports": (
+        ("authority", "channel http coap drive on_*"),
+        ("on_*", "on_*"),
+    ),
+}
+"""Folders, with those inside, that do not know each other, by way of others neither.
+
+A row above that joins two of them is wrong.
+"""
+
+Graph = Mapping[str, frozenset[str]]
+
+
+def reachable(graph: Graph, start: str) -> frozenset[str]:
+    """Return what arrows lead to from there, however many."""
+    found: set[str] = set()
+    todo = list(graph[start])
+    while todo:
+        node = todo.pop()
+        if node not in found:
+            found.add(node)
+            todo += graph[node]
+    return frozenset(found)

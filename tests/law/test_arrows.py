@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatch
 from typing import Final
 
 import pytest
 
-from tests.law.arrows import ARROWS, GROUND
+from tests.law.arrows import APART, ARROWS, GROUND, reachable
 from tests.law.sources import (
     ALL,
     CORE,
@@ -153,6 +154,38 @@ def test_no_row_names_what_is_not_imported() -> None:
 def test_the_arrows_have_no_cycle() -> None:
     for rows in ARROWS.values():
         assert list(_cycles({above: set(row.split()) for above, row in rows.items()})) == []
+
+
+def test_no_row_joins_what_is_to_stay_apart() -> None:
+    for package, pairs in APART.items():
+        for one, other in pairs:
+            ones, others = _inside(package, one), _inside(package, other)
+            assert ones, f"nothing is called {one}"
+            assert others, f"nothing is called {other}"
+            assert _joined(ARROWS[package], ones, others) == []
+            assert _joined(ARROWS[package], others, ones) == []
+
+
+def test_what_is_joined_by_way_of_others_would_be_found() -> None:
+    rows = {"a": "", "b": "a", "c": "b", "c.d": "c"}
+    assert _joined(rows, {"c.d"}, {"a"}) == ["c.d -> a"]
+    assert _joined(rows, {"a"}, {"c.d"}) == _joined(rows, {"a"}, {"a"}) == []
+
+
+def _inside(package: str, names: str) -> set[str]:
+    """Return the folders that are named, and those inside them."""
+    patterns = [pattern for name in names.split() for pattern in (name, f"{name}.*")]
+    return {row for row in ARROWS[package] if any(fnmatch(row, each) for each in patterns)}
+
+
+def _joined(rows: Mapping[str, str], ones: set[str], others: set[str]) -> list[str]:
+    """Return each way from one to another, of two that are not the same."""
+    graph = {folder: frozenset(row.split()) for folder, row in rows.items()}
+    return [
+        f"{one} -> {other}"
+        for one in sorted(ones)
+        for other in sorted(reachable(graph, one) & others - {one})
+    ]
 
 
 def test_the_core_does_not_know_the_transports() -> None:
