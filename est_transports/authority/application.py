@@ -86,30 +86,20 @@ class Authority:
         credentials = question.credentials
         if not isinstance(credentials, BasicCredentials):
             return Rejected()
-        found = ""
-
-        def record_of(name: str) -> str | None:
-            nonlocal found
-            user = self.store.find_user(name)
-            if user is None:
-                return None
-            found = user.name
-            return user.password_record
-
         try:
-            matches = self._passwords.check(
+            user = self._passwords.submit(
                 credentials.user,
                 credentials.password,
-                record_of,
+                self.store,
                 peer=question.channel.peer_address,
-            )
+            ).result()
         except PasswordBusy as exc:
             return _later("passwords", exc)
         except StoreBusy as exc:
             return _later("users", exc)
         except (StoreError, LocalProtocolError) as exc:  # the latter: a damaged record
             return _failed(exc)
-        return Verified(user=found) if matches else Rejected()
+        return Rejected() if user is None else Verified(user=user.name)
 
     def ca_certs(self, question: CACertsRequested) -> Decision:
         """Return the CA's certificate and its chain, whatever the label. RFC 7030 4.1.3."""

@@ -31,6 +31,7 @@ from est_transports.pki.trust import CredentialFileError, load_pem_certificates
 from est_transports.service.config.reader import load_config
 from est_transports.service.initialisation import Founding, found
 from est_transports.service.loading import load_service
+from tests.transports.authority.stores.test_passwords import UsersFake
 from tests.transports.ca_fakes import NOW, MemoryStore
 from tests.transports.fake_application import (
     CACERTS,
@@ -230,7 +231,7 @@ def test_few_threads_ever_hold_the_memory_of_a_password_check() -> None:
 
     checks = PasswordChecks(at_once=2)
     with ThreadPoolExecutor(6) as pool:
-        results = [pool.submit(checks.check, "who", "what", record_of) for _ in range(6)]
+        results = [pool.submit(checks.check, "who", "what", UsersFake(record_of)) for _ in range(6)]
         assert not any(result.result() for result in results)
     assert 1 <= len(seen) <= 2
 

@@ -18,11 +18,12 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from est_core import Entropy, Instant, Limits, LocalProtocolError
 from est_core.arguments import checked, checked_throughout
 from est_transports import _clock
+from est_transports.authority.stores import UserRecord
 from est_transports.authority.stores.right_lately import RightLately
 from est_transports.fairness.fair_queue import FairQueue
 from est_transports.fairness.networks import network_of_peer
@@ -45,8 +46,12 @@ _NOBODY: Final = f"scrypt${_N}${_R}${_P}${'A' * 22}==${'A' * 43}="
 _USERS_REMEMBERED: Final = 1024
 _KNOWN_TURNS: Final = 3  # in a row, while others wait
 
-RecordOf = Callable[[str], str | None]
-"""Returns the record of a user, None where there is none. May raise."""
+
+class Users(Protocol):
+    """Where the records of passwords are: every Store is one."""
+
+    def find_user(self, name: str) -> UserRecord | None:
+        """Return the user of that name, or None. May raise."""
 
 
 class PasswordBusy(Exception):  # noqa: N818 - says what happened
@@ -97,9 +102,9 @@ class _Check:
 
     user: str
     password: str = field(repr=False)
-    record_of: RecordOf
+    users: Users
     network: str
-    outcome: Future[bool] = field(default_factory=Future)
+    outcome: Future[UserRecord | None] = field(default_factory=Future)
 
 
 @checked_throughout
@@ -112,7 +117,7 @@ class PasswordChecks:
     cannot enter: `known_max` places, three turns of four. When too many wait, the newest of the
     network that has most is refused.
 
-    Any thread may call `check`. Make one per process: threads share its bounds. It has threads
+    Any thread may call. Make one per process: threads share its bounds. It has threads
     of its own, for a thread that has run scrypt once keeps its 16 MiB.
     """
 
@@ -149,14 +154,16 @@ class PasswordChecks:
         """How many checks wait for their turn."""
         return len(self._waiting) + len(self._known)
 
-    def check(self, user: str, password: str, record_of: RecordOf, *, peer: str = "") -> bool:
-        """True if `record_of(user)` is the record of that password.
+    def submit(
+        self, user: str, password: str, users: Users, *, peer: str = ""
+    ) -> Future[UserRecord | None]:
+        """Return the future of the user who has that password, or of None. Does not wait.
 
-        `peer` is the address of the connection it came over, with or without a port. A user
-        without a record costs the same time. Blocks for its turn; raises PasswordBusy when too
-        many wait, and whatever `record_of` raises.
+        `peer` is the address of the connection it came over, with or without a port. A user that
+        `users` does not find costs the same time. The future raises PasswordBusy when too many
+        wait, and whatever `users` raises.
         """
-        check = _Check(user, password, record_of, network_of_peer(peer))
+        check = _Check(user, password, users, network_of_peer(peer))
         known = self._right.knows(user, password, self._clock().mono)
         with self._lock:
             left = self._admit(check, known=known)
@@ -164,7 +171,11 @@ class PasswordChecks:
             left.outcome.set_exception(PasswordBusy("too many passwords wait to be checked"))
         else:  # who came in place of another is called up for it
             self._workers.submit(self._run_next)
-        return check.outcome.result()
+        return check.outcome
+
+    def check(self, user: str, password: str, users: Users, *, peer: str = "") -> bool:
+        """True if that user has that password. Waits for what `submit` returns, and raises it."""
+        return self.submit(user, password, users, peer=peer).result() is not None
 
     def _admit(self, check: _Check, *, known: bool) -> _Check | None:
         """Put a check in its queue; return the one that is refused for it."""
@@ -200,13 +211,14 @@ class PasswordChecks:
         with self._lock:
             self._running -= 1
 
-    def _verified(self, check: _Check) -> bool:
-        record = check.record_of(check.user)
+    def _verified(self, check: _Check) -> UserRecord | None:
+        user = check.users.find_user(check.user)
+        record = None if user is None else user.password_record
         matches = verify_password(check.password, _NOBODY if record is None else record)
         right = matches and record is not None
         now = self._clock().mono
         self._right.settle(check.user, check.password, record, now, right=right)
-        return right
+        return user if right else None
 
 
 def _give_way() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
 
@@ -43,8 +44,18 @@ from est_core.asn1.csrattrs import CsrAttr, CsrAttrs, ObjectId
 from est_core.asn1.template import KeyTypeWanted
 from est_transports.authority.application import Authority
 from est_transports.authority.profiles import Profile
-from est_transports.authority.stores import IssuedRecord, StoreBusy, StoreError, UserRecord
-from est_transports.authority.stores.passwords import PasswordBusy, PasswordChecks, hash_password
+from est_transports.authority.stores import (
+    IssuedRecord,
+    StoreBusy,
+    StoreError,
+    UserRecord,
+)
+from est_transports.authority.stores.passwords import (
+    PasswordBusy,
+    PasswordChecks,
+    Users,
+    hash_password,
+)
 from est_transports.pki.serials import serial_text
 from est_transports.pki.signers import LocalSigner, SignerError
 from tests.transports.ca_fakes import (
@@ -168,15 +179,12 @@ def test_schemes_that_are_not_offered_are_rejected(credentials: Credentials) -> 
 
 def test_too_many_passwords_at_once_are_put_off() -> None:
     class Full(PasswordChecks):
-        def check(
-            self,
-            user: str,
-            password: str,
-            record_of: Callable[[str], str | None],
-            *,
-            peer: str = "",
-        ) -> bool:
-            raise PasswordBusy("34 passwords are being checked")
+        def submit(
+            self, user: str, password: str, users: Users, *, peer: str = ""
+        ) -> Future[UserRecord | None]:
+            refused: Future[UserRecord | None] = Future()
+            refused.set_exception(PasswordBusy("34 passwords are being checked"))
+            return refused
 
     decision = authority(passwords=Full()).authenticate(basic())
     assert isinstance(decision, Postpone)
@@ -187,16 +195,11 @@ def test_passwords_are_shared_out_by_the_address_of_the_connection() -> None:
     peers: list[str] = []
 
     class Watched(PasswordChecks):
-        def check(
-            self,
-            user: str,
-            password: str,
-            record_of: Callable[[str], str | None],
-            *,
-            peer: str = "",
-        ) -> bool:
+        def submit(
+            self, user: str, password: str, users: Users, *, peer: str = ""
+        ) -> Future[UserRecord | None]:
             peers.append(peer)
-            return super().check(user, password, record_of, peer=peer)
+            return super().submit(user, password, users, peer=peer)
 
     channel = Channel(version=TlsVersion.TLS_1_3, peer_address="192.0.2.1:4711")
     subject = authority(passwords=Watched())

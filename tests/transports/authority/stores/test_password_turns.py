@@ -20,7 +20,7 @@ from est_transports.authority.stores.passwords import (
     PasswordChecks,
 )
 from est_transports.on_trio.server import AUTHENTICATION_THREADS
-from tests.transports.authority.stores.test_passwords import cheap_record
+from tests.transports.authority.stores.test_passwords import UsersFake, cheap_record
 from tests.transports.ca_fakes import NOW
 
 GUESSER, HOME = "192.0.2.66:1000", "198.51.100.7:2000"
@@ -59,20 +59,22 @@ class Desk:
 
     def right(self, user: str, peer: str = HOME) -> None:
         """Let a user give the right password, and forget that it happened."""
-        assert self.checks.check(user, "right", self._record_of, peer=peer)
+        assert self.checks.check(user, "right", UsersFake(self._record_of), peer=peer)
         self.order.clear()
 
     def close(self) -> None:
         """From now on whoever asks has to wait."""
         self._open.clear()
         self._reached.clear()
-        self._pool.submit(self.checks.check, "", "x", self._record_of, peer="first")
+        self._pool.submit(self.checks.check, "", "x", UsersFake(self._record_of), peer="first")
         assert self._reached.wait(PATIENCE_S)
 
     def ask(self, user: str, password: str = "wrong", peer: str = GUESSER) -> Future[bool]:
         """Ask at the closed desk; returns when the check has its place, or somebody lost one."""
         before = self._settled()
-        asked = self._pool.submit(self.checks.check, user, password, self._record_of, peer=peer)
+        asked = self._pool.submit(
+            self.checks.check, user, password, UsersFake(self._record_of), peer=peer
+        )
         self._asked.append(asked)
         until(lambda: self._settled() > before)
         return asked
@@ -200,7 +202,7 @@ def test_the_lane_is_closed_after_its_time(desk: Desk) -> None:
 def test_the_lane_is_closed_when_the_record_changes(desk: Desk) -> None:
     desk.right("bob")
     desk.records["bob"] = cheap_record("new")
-    assert not desk.checks.check("bob", "right", desk.records.get, peer=HOME)
+    assert not desk.checks.check("bob", "right", UsersFake(desk.records.get), peer=HOME)
     desk.close()
     for name, password in [("g1", "wrong"), ("bob", "right")]:
         desk.ask(name, password)
@@ -290,6 +292,6 @@ def test_a_check_gives_way_to_what_else_its_process_does() -> None:
         return None
 
     ours = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    assert not PasswordChecks(at_once=1).check("u", "p", note)
+    assert not PasswordChecks(at_once=1).check("u", "p", UsersFake(note))
     assert priorities == [min(ours + CHECKS_NICE, 19)]
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == ours

@@ -6,12 +6,14 @@ import base64
 import hashlib
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from est_core import LocalProtocolError
+from est_transports.authority.stores import UserRecord
 from est_transports.authority.stores.passwords import (
     PasswordBusy,
     PasswordChecks,
@@ -21,6 +23,17 @@ from est_transports.authority.stores.passwords import (
 
 SALT = bytes(range(16))
 RECORD = hash_password("correct horse", SALT)
+
+
+class UsersFake:
+    """Users whose records a function returns."""
+
+    def __init__(self, record_of: Callable[[str], str | None]) -> None:
+        self._record_of = record_of
+
+    def find_user(self, name: str) -> UserRecord | None:
+        record = self._record_of(name)
+        return None if record is None else UserRecord(name=name, password_record=record)
 
 
 def cheap_record(password: str) -> str:
@@ -100,14 +113,14 @@ def test_a_record_that_is_none_or_asks_for_too_much_work_is_refused(record: str)
 
 def test_a_user_without_a_record_is_never_let_in() -> None:
     checks = PasswordChecks()
-    assert checks.check("alice", "correct horse", {"alice": RECORD}.get)
-    assert not checks.check("alice", "wrong", {"alice": RECORD}.get)
-    assert not checks.check("bob", "correct horse", {"alice": RECORD}.get)
+    assert checks.check("alice", "correct horse", UsersFake({"alice": RECORD}.get))
+    assert not checks.check("alice", "wrong", UsersFake({"alice": RECORD}.get))
+    assert not checks.check("bob", "correct horse", UsersFake({"alice": RECORD}.get))
 
 
 def test_no_password_is_that_of_a_user_without_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hashlib, "scrypt", lambda *_, **__: bytes(32))  # what no record holds
-    assert not PasswordChecks().check("bob", "x", {"alice": RECORD}.get)
+    assert not PasswordChecks().check("bob", "x", UsersFake({"alice": RECORD}.get))
 
 
 def test_a_user_without_a_record_costs_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +133,7 @@ def test_a_user_without_a_record_costs_the_same(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(hashlib, "scrypt", counted)
     checks = PasswordChecks()
     for user in ("alice", "bob"):
-        assert not checks.check(user, "wrong", {"alice": RECORD}.get)
+        assert not checks.check(user, "wrong", UsersFake({"alice": RECORD}.get))
     known, unknown = asked
     assert known == unknown
 
@@ -133,13 +146,13 @@ def test_bounds_that_make_no_sense_are_refused(bounds: dict[str, float]) -> None
     with pytest.raises(LocalProtocolError):
         PasswordChecks(**bounds)  # type: ignore[arg-type]  # by name
     least = PasswordChecks(at_once=1, waiting_max=0, known_max=0)
-    assert least.check("alice", "correct horse", {"alice": CHEAP}.get)
+    assert least.check("alice", "correct horse", UsersFake({"alice": CHEAP}.get))
 
 
 def test_checks_are_bounded_and_the_bound_is_given_back() -> None:
     checks = PasswordChecks(at_once=1, waiting_max=0)
     for _ in range(3):  # what was given back before makes no place for more
-        assert not checks.check("alice", "x", {"alice": CHEAP}.get)
+        assert not checks.check("alice", "x", UsersFake({"alice": CHEAP}.get))
     inside, leave = threading.Event(), threading.Event()
 
     def slow(_: str) -> str | None:
@@ -147,14 +160,14 @@ def test_checks_are_bounded_and_the_bound_is_given_back() -> None:
         leave.wait(10)
         return CHEAP
 
-    first = threading.Thread(target=checks.check, args=("alice", "x", slow))
+    first = threading.Thread(target=checks.check, args=("alice", "x", UsersFake(slow)))
     first.start()
     assert inside.wait(10)
     with pytest.raises(PasswordBusy):
-        checks.check("bob", "x", {"alice": CHEAP}.get)
+        checks.check("bob", "x", UsersFake({"alice": CHEAP}.get))
     leave.set()
     first.join()
-    assert checks.check("alice", "correct horse", {"alice": CHEAP}.get)
+    assert checks.check("alice", "correct horse", UsersFake({"alice": CHEAP}.get))
 
 
 def test_no_more_than_at_once_run_and_the_others_wait_for_their_turn() -> None:
@@ -172,7 +185,9 @@ def test_no_more_than_at_once_run_and_the_others_wait_for_their_turn() -> None:
             running[0] -= 1
         return CHEAP
 
-    threads = [threading.Thread(target=checks.check, args=("a", "", count)) for _ in range(8)]
+    threads = [
+        threading.Thread(target=checks.check, args=("a", "", UsersFake(count))) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -188,7 +203,7 @@ def test_a_store_that_fails_does_not_use_up_the_bound() -> None:
 
     for _ in range(3):
         with pytest.raises(OSError, match="gone"):
-            checks.check("alice", "x", broken)
+            checks.check("alice", "x", UsersFake(broken))
 
 
 def test_no_secret_shows_in_errors() -> None:
