@@ -25,7 +25,7 @@ from est_transports.coap.client_wire import ClientConnection, ResponseReceived
 from est_transports.coap.limits import CoapLimits
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
 
-PATIENCE_S: Final = 10
+TIMEOUT_S: Final = 10
 _TURN_S: Final = 0.1
 _WIRE: Final = {TlsVersion.TLS_1_2: SSL.TLS1_2_VERSION, TlsVersion.TLS_1_3: SSL.TLS1_3_VERSION}
 _REQUEST: Final = (
@@ -103,7 +103,7 @@ class HttpsClient:
         sock = socket.create_connection(("127.0.0.1", self._port))
         # Without it each request waits 40 ms for the acknowledgement of the handshake.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", PATIENCE_S, 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", TIMEOUT_S, 0))
         connection = SSL.Connection(self._context, sock)
         connection.set_connect_state()
         connection.do_handshake()
@@ -148,7 +148,7 @@ class CoapsClient:
             self.close()
 
     def close(self) -> None:
-        """Say goodbye."""
+        """Send close_notify."""
         if self._association is not None:
             self._association.close()
             self._association = None
@@ -161,7 +161,7 @@ class _Association:
         self._sock = socket.socket(type=socket.SOCK_DGRAM)
         self._sock.connect(("127.0.0.1", port))
         self._sock.settimeout(_TURN_S)
-        self._gives_up_at = time.monotonic() + PATIENCE_S
+        self._gives_up_at = time.monotonic() + TIMEOUT_S
         while not engine.handshake():
             self._flush()
             self._hear()
@@ -169,7 +169,7 @@ class _Association:
         self._flush()
 
     def enrol(self, request: bytes) -> None:
-        self._gives_up_at = time.monotonic() + PATIENCE_S
+        self._gives_up_at = time.monotonic() + TIMEOUT_S
         self._coap.send_request(_ENROLL, request, time.monotonic())
         while (event := self._coap.next_event()) is None:
             self._speak()

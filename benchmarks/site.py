@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from est_transports import _clock
-from est_transports.service.initialisation import Founding, found
+from est_transports.service.initialisation import CaSpec, initialise
 
 HOST: Final = "localhost"
 USER: Final = "device-1"
@@ -82,8 +82,8 @@ class Site:
     @classmethod
     def made(cls, directory: Path) -> Self:
         """Make the directory, and a device with a certificate and a request for another one."""
-        hosts = Founding(hosts=(HOST, "127.0.0.1"))
-        found(directory, hosts, now=_clock.instant(), entropy=_clock.entropy)
+        hosts = CaSpec(hosts=(HOST, "127.0.0.1"))
+        initialise(directory, hosts, now=_clock.instant(), entropy=_clock.entropy)
         site = cls(directory)
         key, next_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
         device = Holder(certificate=site.certify(_NAME, key.public_key()), key=key)

@@ -34,7 +34,7 @@ from est_core import (
 )
 from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttr, CsrAttrs
-from est_transports.authority.ca import CAUnavailable, Enrolment, ReferenceCA, Refused
+from est_transports.authority.ca import CAUnavailable, Enrollment, ReferenceCA, Refused
 from est_transports.authority.renewal_records import certificate_on_record
 from est_transports.authority.stores import Store, StoreBusy, StoreError
 from est_transports.authority.stores.passwords import PasswordBusy, PasswordChecks
@@ -140,7 +140,7 @@ class Authority:
             if isinstance(question, ReenrollRequested):
                 replaces = question.current or certificate_on_record(self.ca, question.csr, now)
             certificate = self.ca.issue(
-                question.csr, _enrolment(operation, question), now=now, replaces=replaces
+                question.csr, _enrollment(operation, question), now=now, replaces=replaces
             )
         except Refused as refusal:
             return Deny(code=refusal.code, reason=refusal.text, content=refusal.content)
@@ -170,9 +170,9 @@ class Authority:
         )
 
 
-def _enrolment(operation: Operation, question: EnrollRequested | ReenrollRequested) -> Enrolment:
+def _enrollment(operation: Operation, question: EnrollRequested | ReenrollRequested) -> Enrollment:
     label, shown = question.label, question.identity.certificate
-    return Enrolment(
+    return Enrollment(
         operation=operation.value,
         label=None if label is None else label.text,
         user=question.identity.user,

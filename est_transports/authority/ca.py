@@ -40,7 +40,7 @@ from est_transports.pki.signers import CertificateSigner, LocalSigner, Signer, S
 
 __all__ = [
     "CAUnavailable",
-    "Enrolment",
+    "Enrollment",
     "ReferenceCA",
     "Refused",
     "new_intermediate",
@@ -76,7 +76,7 @@ class CAUnavailable(Exception):  # noqa: N818 - says what happened
 
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Enrolment:
+class Enrollment:
     """What the record of a certificate says about its request.
 
     `operation` is the EST operation or a word of the program that issues by itself; `user` and
@@ -170,7 +170,7 @@ class ReferenceCA:
     def issue(
         self,
         csr: CertRequest,
-        enrolment: Enrolment,
+        enrollment: Enrollment,
         *,
         now: datetime,
         replaces: x509.Certificate | None = None,
@@ -185,16 +185,16 @@ class ReferenceCA:
         """
         if csr.key.spki == self._spki:
             raise Refused("profile/ca-key", "that is the key of this CA")
-        plan = certify(csr, self.profile(enrolment.label), self._reserved, replaces)
+        plan = certify(csr, self.profile(enrollment.label), self._reserved, replaces)
         if replaces is not None:
             self.may_renew(replaces, now)
             plan = plan.renewing(replaces)
-        return self.issue_plan(plan, enrolment, now=now, replaces=replaces)
+        return self.issue_plan(plan, enrollment, now=now, replaces=replaces)
 
     def issue_plan(
         self,
         plan: CertificatePlan,
-        enrolment: Enrolment,
+        enrollment: Enrollment,
         *,
         now: datetime,
         replaces: x509.Certificate | None = None,
@@ -215,11 +215,11 @@ class ReferenceCA:
                 der=certificate.public_bytes(Encoding.DER),
                 spki_sha256=hashlib.sha256(_spki_of(plan.public_key)).digest(),
                 issued_at=now,
-                operation=enrolment.operation,
-                label=enrolment.label,
-                user=enrolment.user,
-                client_subject=enrolment.client_subject,
-                peer=enrolment.peer,
+                operation=enrollment.operation,
+                label=enrollment.label,
+                user=enrollment.user,
+                client_subject=enrollment.client_subject,
+                peer=enrollment.peer,
                 profile=plan.profile,
                 replaces=None if replaces is None else serial_text(replaces.serial_number),
             )
@@ -378,7 +378,7 @@ def new_tls_identity(
         ),
         validity_days=validity_days,
     )
-    return ca.issue_plan(plan, Enrolment(operation="tls-identity"), now=now)
+    return ca.issue_plan(plan, Enrollment(operation="tls-identity"), now=now)
 
 
 def _host_name(name: str) -> x509.GeneralName:

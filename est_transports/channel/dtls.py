@@ -210,8 +210,8 @@ class DtlsEngine(Engine):
         self._flush()
 
     def _refuse_peer(self) -> None:
-        self._flush()  # our last flight leaves before the goodbye, in datagrams of its own
-        self._say_close()
+        self._flush()  # our last flight leaves before close_notify, in datagrams of its own
+        self._send_close_notify()
 
     def _feed(self, records: bytes) -> None:
         # OpenSSL reads its memory as a stream, into a buffer of hardly more than one record as it
@@ -261,7 +261,7 @@ class DtlsEngine(Engine):
         self._outbox += datagrams(records, self._mtu_bytes)
         return bool(pieces)
 
-    def _say_close(self) -> None:
+    def _send_close_notify(self) -> None:
         with suppress(SSL.Error):  # it is the last thing we say, whatever comes of it
             self._connection.shutdown()
         self._flush()

@@ -278,15 +278,15 @@ class DtlsServer:
         entry = _HalfOpen(listener, random, host, now + self._limits.handshake_s)
         self._half_open.pop(address, None)
         self._half_open[address] = entry
-        self._crowd_out()
+        self._evict_half_open()
         self._advance(entry, address, now)
 
-    def _crowd_out(self) -> None:
+    def _evict_half_open(self) -> None:
         if len(self._half_open) <= self._limits.half_open:
             return
         # Where several hosts have as many, the first counted: that of the oldest handshake.
-        ((crowd, _),) = Counter(entry.host for entry in self._half_open.values()).most_common(1)
-        address = next(where for where, entry in self._half_open.items() if entry.host == crowd)
+        ((busiest, _),) = Counter(entry.host for entry in self._half_open.values()).most_common(1)
+        address = next(where for where, entry in self._half_open.items() if entry.host == busiest)
         del self._half_open[address]
         self._failed(address, NO_ROOM, "gave way to a newer handshake")
 
@@ -337,7 +337,7 @@ class DtlsServer:
         if least is None:
             return ""
         if least is before:
-            self._remove(least)  # it has nobody to say goodbye to
+            self._remove(least)  # it has nobody to send close_notify to
             self._ended(least.association, REPLACED, "the client began anew")
         else:
             self._end(least, NO_ROOM, "gave way to a newer association")

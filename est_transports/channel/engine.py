@@ -94,7 +94,7 @@ class Engine:
         """
         if self._state is State.OPEN and not self._we_closed:
             self._we_closed = True
-            self._say_close()
+            self._send_close_notify()
 
     def _advance(self) -> None:
         """Take the handshake as far as it goes. Does not raise: it may fail."""
@@ -118,7 +118,7 @@ class Engine:
         """See to it that the peer does not take the handshake, which is over, for a success."""
         raise NotImplementedError
 
-    def _say_close(self) -> None:
+    def _send_close_notify(self) -> None:
         """Have OpenSSL say close_notify."""
         raise NotImplementedError
 

@@ -150,7 +150,7 @@ class TlsEngine(Engine):
         except SSL.Error as exc:
             raise self._fail(tls_error(exc, handshaking=False)) from exc
 
-    def _say_close(self) -> None:
+    def _send_close_notify(self) -> None:
         try:
             self._connection.shutdown()
         except SSL.Error as exc:

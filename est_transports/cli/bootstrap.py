@@ -10,9 +10,9 @@ from cryptography import x509
 from est_transports import _clock
 from est_transports.cli._common import CliError, ExitCode, say
 from est_transports.cli.client_options import Target
+from est_transports.cli.conversation import Conversation
 from est_transports.cli.describe import fingerprint, subject_text
 from est_transports.cli.hints import remedy
-from est_transports.cli.talk import Talk
 from est_transports.pki.chains import is_self_signed, leading_to
 
 
@@ -25,8 +25,8 @@ def established(target: Target) -> Target:
     """
     if target.fingerprint is None:
         return target
-    with Talk(replace(target, send_password=False)) as talk:
-        received = talk.bootstrap()
+    with Conversation(replace(target, send_password=False)) as conversation:
+        received = conversation.bootstrap()
     now = _clock.instant().wall
     # EST-124: the rest of the answer is good for nothing unless it leads to what was accepted.
     return _trusting(
@@ -43,8 +43,10 @@ def provisioned(target: Target) -> Target:
     """
     if target.fingerprint is not None:
         return established(target)
-    with Talk(replace(target, send_password=False)) as talk:  # not before the anchors are known
-        received = talk.ca_certs()
+    with Conversation(
+        replace(target, send_password=False)
+    ) as conversation:  # not before the anchors are known
+        received = conversation.ca_certs()
     roots = (each for each in received if is_self_signed(each))
     anchors = tuple(dict.fromkeys((*target.trust, *roots)))
     if not anchors:

@@ -37,9 +37,9 @@ from est_transports.cli._common import (
     verbose_option,
     warn,
 )
+from est_transports.cli.coap_paths import CoapPathOptions, coap_path_options
 from est_transports.cli.keys import load_key
 from est_transports.cli.paths import PATH
-from est_transports.cli.places import Places, places_of
 from est_transports.client_config import ClientTimeouts
 from est_transports.pki.trust import (
     CredentialFileError,
@@ -153,7 +153,7 @@ class Target:
     pop: PopMode = PopMode.AUTO
     tls_exporter: bool = False
     max_version: TlsVersion | None = None
-    places: Places = field(default_factory=Places)
+    coap_paths: CoapPathOptions = field(default_factory=CoapPathOptions)
     digest: str | None = None
     timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
 
@@ -272,7 +272,7 @@ def make_target(
         pop=PopMode(pop),
         tls_exporter=tls_exporter,
         max_version=_max_version(tls_max, uri, tls_exporter=tls_exporter),
-        places=places_of(uri, root, discover=discover),
+        coap_paths=coap_path_options(uri, root, discover=discover),
         digest=digest,
         timeouts=_timeouts(timeout),
     )

@@ -24,6 +24,7 @@ from est_transports.cli._common import (
 )
 from est_transports.cli.bootstrap import established, provisioned
 from est_transports.cli.client_options import Target, client_options, signing_client_options
+from est_transports.cli.conversation import MAX_WAIT_S, Conversation
 from est_transports.cli.describe import (
     certificate_values,
     csrattrs_rows,
@@ -44,8 +45,12 @@ from est_transports.cli.keys import KEY_TYPES, NewKey, load_key, spki_of
 from est_transports.cli.paths import PATH
 from est_transports.cli.pending import find_pending
 from est_transports.cli.received import Place
-from est_transports.cli.talk import MAX_WAIT_S, Talk
-from est_transports.cli.wishes import Wish, load_csr, wish_of, wish_of_certificate
+from est_transports.cli.requested_names import (
+    RequestedNames,
+    load_csr,
+    names_from_options,
+    names_of_certificate,
+)
 from est_transports.pki.serials import printed_serial
 from est_transports.pki.signers import SigningKey
 
@@ -109,8 +114,8 @@ def cacerts(target: Target, *, out: Path | None, pem: bool, force: bool, as_json
     target = established(target)
     certificates = target.ca_certificates
     if certificates is None:
-        with Talk(target) as talk:
-            certificates = talk.ca_certs()
+        with Conversation(target) as conversation:
+            certificates = conversation.ca_certs()
     if path is not None:
         write_files([Output(path=path, content=certificates_pem(certificates))], overwrite=force)
         say(f"wrote {path}")
@@ -142,8 +147,8 @@ def csrattrs(target: Target, *, as_json: bool) -> ExitCode:
     URL is https://HOST[:PORT][/LABEL], or coaps:// in place of https:// (EST over CoAP and DTLS;
     needs --cert and --key).
     """
-    with Talk(established(target)) as talk:
-        found = talk.csr_attrs()
+    with Conversation(established(target)) as conversation:
+        found = conversation.csr_attrs()
     if as_json:
         print_json({"csrattrs": None if found is None else csrattrs_values(found)})
     elif found is None:
@@ -202,12 +207,12 @@ def enroll(
     if request is not None and key is not None and spki_of(key.key) != request.spki:
         raise CliError(f"{new_key}: is not the key of {csr}", ExitCode.LOCAL)
     if request is not None:
-        wish = Wish(subject=request.subject)
+        requested = RequestedNames(subject=request.subject)
     else:
-        wish = _wish(cn, san, out, given_key=key is not None)
+        requested = _requested_names(cn, san, out, given_key=key is not None)
     order = Order(
         place=Place(directory=out, force=force, with_key=request is None and key is None),
-        wish=wish,
+        requested=requested,
         csr=request,
         key=key,
         key_type=key_type,
@@ -252,7 +257,7 @@ def provision(
     place = Place(directory=out, force=force, with_key=True, with_trust=True)
     order = Order(
         place=place,
-        wish=_wish(cn, san, out, given_key=False),
+        requested=_requested_names(cn, san, out, given_key=False),
         key_type=key_type,
         accept_changes=accept_changes,
         wait_s=wait_s,
@@ -301,7 +306,7 @@ def reenroll(
     current = target.identity.certificate
     order = Order(
         place=Place(directory=out, force=force, with_key=rekey),
-        wish=wish_of_certificate(current),
+        requested=names_of_certificate(current),
         key=None if rekey else NewKey(key=key),
         key_type=key_type or (_same_type(key) if rekey else None),
         key_password=target.key_password,
@@ -356,12 +361,14 @@ def _same_type(key: SigningKey) -> str | None:
     return next((known for known in KEY_TYPES if known.lower() == name), None)
 
 
-def _wish(cn: str | None, san: tuple[str, ...], directory: Path, *, given_key: bool) -> Wish:
+def _requested_names(
+    cn: str | None, san: tuple[str, ...], directory: Path, *, given_key: bool
+) -> RequestedNames:
     """Return what --cn and --san say, else what is pending in a directory."""
     if cn is not None or san:
-        return wish_of(cn, san)
+        return names_from_options(cn, san)
     pending = None if given_key else find_pending(directory)
     if pending is None:
         raise CliError("nothing to enrol", ExitCode.USAGE, "give --cn NAME or --csr FILE")
-    say(f"going on with the request for {pending.wish.text}")
-    return pending.wish
+    say(f"going on with the request for {pending.requested.text}")
+    return pending.requested

@@ -35,6 +35,7 @@ from est_transports.cli._common import (
     verbose_option,
 )
 from est_transports.cli.client_options import Target, make_target
+from est_transports.cli.conversation import Conversation
 from est_transports.cli.describe import csrattrs_rows, fingerprint, moment, subject_text
 from est_transports.cli.directory import local_errors
 from est_transports.cli.enrolling import Order, carry_out
@@ -42,16 +43,15 @@ from est_transports.cli.files import CERTIFICATE, KEY
 from est_transports.cli.keys import NewKey, load_key
 from est_transports.cli.paths import PATH
 from est_transports.cli.received import Place
+from est_transports.cli.requested_names import names_from_options, names_of_certificate
 from est_transports.cli.serve import overridden
-from est_transports.cli.talk import Talk
-from est_transports.cli.wishes import wish_of, wish_of_certificate
 from est_transports.drive.records import Record
 from est_transports.on_trio import CoapServer, Server
 from est_transports.pki.serials import printed_serial
 from est_transports.pki.trust import load_pem_certificates
 from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.config.settings import ListenAddress
-from est_transports.service.initialisation import CA_CERTIFICATE, Founding, found
+from est_transports.service.initialisation import CA_CERTIFICATE, CaSpec, initialise
 from est_transports.service.loading import (
     Service,
     load_service,
@@ -189,8 +189,8 @@ def _print(steps: list[Step]) -> None:
 
 
 def _init(run: Demo) -> str:
-    founding = Founding(hosts=("localhost", ADDRESS))
-    made = found(run.authority, founding, now=_clock.instant(), entropy=_clock.entropy)
+    spec = CaSpec(hosts=("localhost", ADDRESS))
+    made = initialise(run.authority, spec, now=_clock.instant(), entropy=_clock.entropy)
     certificate = made.root
     return f"{subject_text(certificate)}, SHA-256 {fingerprint(certificate)}"
 
@@ -218,14 +218,14 @@ def _serve(run: Demo) -> str:
 
 
 def _ca_certs(run: Demo) -> str:
-    with Talk(run.target()) as talk:
-        certificates = talk.ca_certs()
+    with Conversation(run.target()) as conversation:
+        certificates = conversation.ca_certs()
     return ", ".join(subject_text(certificate) for certificate in certificates)
 
 
 def _csr_attrs(run: Demo) -> str:
-    with Talk(run.target()) as talk:
-        csrattrs = talk.csr_attrs()
+    with Conversation(run.target()) as conversation:
+        csrattrs = conversation.csr_attrs()
     if csrattrs is None:
         return "the server has no opinion"
     return "; ".join(f"{what}: {which}" for what, which in csrattrs_rows(csrattrs)[1:])
@@ -233,7 +233,8 @@ def _csr_attrs(run: Demo) -> str:
 
 def _enroll(run: Demo) -> str:
     order = Order(
-        place=Place(directory=run.device, force=False, with_key=True), wish=wish_of(USER, ())
+        place=Place(directory=run.device, force=False, with_key=True),
+        requested=names_from_options(USER, ()),
     )
     return _certified(run.target(log_in=True), order)
 
@@ -243,7 +244,7 @@ def _reenroll(run: Demo) -> str:
     key, _ = load_key(run.device / KEY, None)
     order = Order(
         place=Place(directory=run.device, force=True, with_key=False),
-        wish=wish_of_certificate(current),
+        requested=names_of_certificate(current),
         key=NewKey(key=key),
         current=current,
     )
@@ -253,7 +254,7 @@ def _reenroll(run: Demo) -> str:
 def _enroll_over_coap(run: Demo) -> str:
     order = Order(
         place=Place(directory=run.neighbour, force=False, with_key=True),
-        wish=wish_of(NEIGHBOUR, ()),
+        requested=names_from_options(NEIGHBOUR, ()),
     )
     return _certified(run.target(run.coap_url, as_device=True), order)
 

@@ -17,7 +17,7 @@ from est_transports.cli.paths import PATH
 from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.config.settings import ServerConfig
 from est_transports.service.config.toml_tables import ConfigError
-from est_transports.service.initialisation import FoundingError
+from est_transports.service.initialisation import InitialisationError
 from est_transports.service.loading import ServingError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -33,7 +33,7 @@ def local_errors() -> Iterator[None]:
     """Turn what is wrong with the files of this machine into a CliError (LOCAL)."""
     try:
         yield
-    except (ConfigError, FoundingError, ServingError, StoreError) as exc:
+    except (ConfigError, InitialisationError, ServingError, StoreError) as exc:
         raise CliError(str(exc), ExitCode.LOCAL) from exc
 
 

@@ -18,6 +18,7 @@ from est_core.checks.issued import Difference, told_differences
 from est_core.client.enrollment import renewal_info, request_info, wanted_algorithm, wanted_key
 from est_transports.cli._common import CliError, ExitCode, say
 from est_transports.cli.client_options import Target
+from est_transports.cli.conversation import Conversation, EnrollmentFailedError
 from est_transports.cli.describe import certificate_values
 from est_transports.cli.files import without_empty_directory
 from est_transports.cli.hints import AGAIN, remedy
@@ -30,8 +31,7 @@ from est_transports.cli.pending import (
     save_pending,
 )
 from est_transports.cli.received import Place, checked_chain, install, keep_unreadable
-from est_transports.cli.talk import EnrollmentFailedError, Talk
-from est_transports.cli.wishes import Wish
+from est_transports.cli.requested_names import RequestedNames
 
 TOLD_CA: Final = "csrattrs/asks-for-ca"
 """CSR attributes by which a client would ask for the certificate of a CA."""
@@ -49,7 +49,7 @@ class Order:
     """
 
     place: Place
-    wish: Wish
+    requested: RequestedNames
     csr: CertRequest | None = None
     key: NewKey | None = None
     key_type: str | None = None
@@ -101,13 +101,13 @@ def carry_out(target: Target, order: Order) -> Received | RetryLater:
 def _carry_out(target: Target, order: Order) -> Received | RetryLater:
     order.place.check()
     resumed = _resumed(order)
-    with Talk(target) as talk:
+    with Conversation(target) as conversation:
         ca_certificates = target.ca_certificates
         if ca_certificates is None:
-            ca_certificates = talk.ca_certs_if_any()
-        csrattrs = talk.csr_attrs_if_any()
+            ca_certificates = conversation.ca_certs_if_any()
+        csrattrs = conversation.csr_attrs_if_any()
         key = resumed or _key(order, csrattrs)
-        answer = _enroll(talk, order, key, csrattrs, is_new=resumed is None)
+        answer = _enroll(conversation, order, key, csrattrs, is_new=resumed is None)
     if isinstance(answer, RetryLater):
         return answer
     with _refusal_noted(order, key):
@@ -139,7 +139,7 @@ def _resumed(order: Order) -> NewKey | None:
         return None
     return resume(
         order.place.directory,
-        order.wish,
+        order.requested,
         order.key_type,
         order.key_password,
         force=order.place.force,
@@ -153,7 +153,7 @@ def _refusal_noted(order: Order, key: NewKey | None) -> Iterator[None]:
         yield
     except CliError:
         if order.makes_key and key is not None:
-            mark_refused(order.place.directory, Pending(wish=order.wish, key=key))
+            mark_refused(order.place.directory, Pending(requested=order.requested, key=key))
         raise
 
 
@@ -172,17 +172,22 @@ def _key(order: Order, csrattrs: CsrAttrs | None) -> NewKey | None:
 
 
 def _enroll(
-    talk: Talk, order: Order, key: NewKey | None, csrattrs: CsrAttrs | None, *, is_new: bool
+    conversation: Conversation,
+    order: Order,
+    key: NewKey | None,
+    csrattrs: CsrAttrs | None,
+    *,
+    is_new: bool,
 ) -> Enrolled | RetryLater:
     request = _request(order, key, csrattrs)
     if order.makes_key and key is not None:
-        save_pending(order.place.directory, Pending(wish=order.wish, key=key))
+        save_pending(order.place.directory, Pending(requested=order.requested, key=key))
     try:
-        return talk.enroll(
+        return conversation.enroll(
             request,
             key=None if key is None else key.key,
             csrattrs=csrattrs,
-            algorithm=_algorithm(talk.target, key, csrattrs),
+            algorithm=_algorithm(conversation.target, key, csrattrs),
             renew=order.current is not None,
             wait_s=order.wait_s,
         )
@@ -196,7 +201,7 @@ def _enroll(
             if is_new:
                 forget_pending(order.place.directory)
             elif isinstance(exc, EnrollmentFailedError) and exc.code is ExitCode.REFUSED:
-                mark_refused(order.place.directory, Pending(wish=order.wish, key=key))
+                mark_refused(order.place.directory, Pending(requested=order.requested, key=key))
         raise
     except KeyboardInterrupt as exc:
         if not order.makes_key:
@@ -234,8 +239,10 @@ def _request(
 def _info(order: Order, key: NewKey, csrattrs: CsrAttrs | None) -> CertRequestInfo:
     if order.current is not None:
         return renewal_info(current=order.current, key=key.spki, csrattrs=csrattrs)
-    wish = order.wish
-    return request_info(subject=wish.subject, key=key.spki, names=wish.names, csrattrs=csrattrs)
+    requested = order.requested
+    return request_info(
+        subject=requested.subject, key=key.spki, names=requested.names, csrattrs=csrattrs
+    )
 
 
 def _show_told(order: Order, ours: CertRequestInfo, told: CertRequestInfo) -> None:

@@ -44,10 +44,10 @@ from est_transports.service.initialisation import (
     CA_CERTIFICATE,
     DEFAULT_HOSTS,
     OWN_FILES,
-    Founded,
-    Founding,
+    CaSpec,
+    InitialisedCa,
     OccupiedError,
-    found,
+    initialise,
 )
 from est_transports.service.loading import own_names
 from est_transports.service.new_directory import DirectoryError, check_movable
@@ -135,7 +135,7 @@ def init(
         return
     password = _password(password_file)
     try:
-        founding = Founding(
+        spec = CaSpec(
             hosts=hosts or DEFAULT_HOSTS,
             name=name,
             ca_key=ca_key,
@@ -147,7 +147,7 @@ def init(
         )
     except LocalProtocolError as exc:
         raise CliError(exc.message, ExitCode.USAGE) from exc
-    _print(directory, founding, _found(directory, founding, force=force), as_json=as_json)
+    _print(directory, spec, _initialise(directory, spec, force=force), as_json=as_json)
 
 
 def _password(file: Path | None) -> bytes | None:
@@ -180,12 +180,12 @@ def _given_key(path: Path, password: bytes | None) -> SigningKey:
         raise CliError(str(exc), ExitCode.LOCAL, hint) from exc
 
 
-def _found(directory: Path, founding: Founding, *, force: bool) -> Founded:
+def _initialise(directory: Path, spec: CaSpec, *, force: bool) -> InitialisedCa:
     try:
         with local_errors():
-            return found(
+            return initialise(
                 directory,
-                founding,
+                spec,
                 now=_clock.instant(),
                 entropy=_clock.entropy,
                 replace=force,
@@ -209,7 +209,7 @@ def _instead_of(directory: Path) -> str:
     return f"choose another, or use --force, which moves it to {place}.old-1"
 
 
-def _print(directory: Path, founding: Founding, made: Founded, *, as_json: bool) -> None:
+def _print(directory: Path, spec: CaSpec, made: InitialisedCa, *, as_json: bool) -> None:
     root_key = None if made.root_key is None else directory / made.root_key.name
     if as_json:
         print_json(
@@ -221,7 +221,7 @@ def _print(directory: Path, founding: Founding, made: Founded, *, as_json: bool)
                 "issuing_certificate": str(made.certificates_file),
                 "issuing_subject": name_text(made.issuing.subject),
                 "root_key": None if root_key is None else str(root_key.absolute()),
-                "hosts": list(founding.hosts),
+                "hosts": list(spec.hosts),
                 "never_issued": list(made.never_issued),
             }
         )
@@ -235,7 +235,7 @@ def _print(directory: Path, founding: Founding, made: Founded, *, as_json: bool)
     for line in made.never_issued:
         print_line(f"By the limits of the CA, {line}")
     print_line("Next:")
-    for command in _next_commands(directory, founding.hosts):
+    for command in _next_commands(directory, spec.hosts):
         print_line(f"  {command}")
 
 

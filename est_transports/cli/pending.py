@@ -22,7 +22,7 @@ from est_core.asn1.pkcs10 import CertRequest, parse_cert_request
 from est_transports.cli._common import CliError, ExitCode, say
 from est_transports.cli.files import Output, key_pem, remove_files, write_files
 from est_transports.cli.keys import NewKey
-from est_transports.cli.wishes import Wish
+from est_transports.cli.requested_names import RequestedNames
 from est_transports.pki.credential_files import (
     CredentialFileError,
     load_pem_private_key,
@@ -44,7 +44,7 @@ class Pending:
     It may be tried again, with another password say, but is in nobody's way.
     """
 
-    wish: Wish
+    requested: RequestedNames
     key: NewKey
     refused: bool = False
 
@@ -60,7 +60,7 @@ def find_pending(directory: Path, password: bytes | None = None) -> Pending | No
     key = load_pem_private_key(key_path, password)
     try:
         request = parse_cert_request(load_request(request_path), Limits())
-        wish = Wish(subject=request.subject, names=_names(request))
+        requested = RequestedNames(subject=request.subject, names=_names(request))
         same_key = request.public_key() == key.public_key()
     except (CredentialFileError, RemoteProtocolError) as exc:
         text = exc.message if isinstance(exc, RemoteProtocolError) else exc.reason
@@ -68,11 +68,16 @@ def find_pending(directory: Path, password: bytes | None = None) -> Pending | No
     if not same_key:
         raise _unusable(directory, "its key is another than its request's")
     refused = request_path.read_bytes().startswith(_REFUSED)
-    return Pending(wish=wish, key=NewKey(key=key, password=password), refused=refused)
+    return Pending(requested=requested, key=NewKey(key=key, password=password), refused=refused)
 
 
 def resume(
-    directory: Path, wish: Wish, key_type: str | None, password: bytes | None, *, force: bool
+    directory: Path,
+    requested: RequestedNames,
+    key_type: str | None,
+    password: bytes | None,
+    *,
+    force: bool,
 ) -> NewKey | None:
     """Return the key of the pending request if it is this one.
 
@@ -83,7 +88,7 @@ def resume(
     if pending is None:
         return None
     same_type = key_type is None or _type_of(pending.key) == key_type.lower()
-    if pending.wish == wish and same_type:
+    if pending.requested == requested and same_type:
         return pending.key
     if force:
         return None
@@ -91,7 +96,7 @@ def resume(
         _set_aside(directory, pending)
         return None
     raise CliError(
-        f"another request, for {pending.wish.text}, is pending in {directory}",
+        f"another request, for {pending.requested.text}, is pending in {directory}",
         ExitCode.LOCAL,
         "finish it first, drop it with --force, or use another --out",
     )
@@ -132,7 +137,10 @@ def _set_aside(directory: Path, pending: Pending) -> None:
             message = f"cannot rename {directory / name}: {exc.strerror}"
             raise CliError(message, ExitCode.LOCAL) from exc
     kept = directory / f"{_ASIDE[PENDING_KEY]}.{number}"
-    say(f"the request for {pending.wish.text}, which was refused, is set aside; its key is {kept}")
+    say(
+        f"the request for {pending.requested.text}, which was refused, is set aside; "
+        f"its key is {kept}"
+    )
 
 
 def forget_pending(directory: Path) -> None:
@@ -141,9 +149,9 @@ def forget_pending(directory: Path) -> None:
 
 
 def _request_pem(pending: Pending) -> bytes:
-    builder = x509.CertificateSigningRequestBuilder().subject_name(pending.wish.subject)
-    if pending.wish.names:
-        names = x509.SubjectAlternativeName(pending.wish.names)
+    builder = x509.CertificateSigningRequestBuilder().subject_name(pending.requested.subject)
+    if pending.requested.names:
+        names = x509.SubjectAlternativeName(pending.requested.names)
         builder = builder.add_extension(names, critical=False)
     key = pending.key.key
     digest = isinstance(key, EllipticCurvePrivateKey | RSAPrivateKey)

@@ -1,6 +1,6 @@
 """The client's side of an EST-coaps association, without I/O: from requests to DTLS datagrams.
 
-`CoapLink` first shakes hands and then is a Link for Errand. Whoever has the socket moves the
+`CoapLink` first shakes hands and then is a Link for ClientDriver. Whoever has the socket moves the
 datagrams, and calls `handle_timeout` when it is due.
 """
 
@@ -31,7 +31,7 @@ from est_transports.channel.dtls import DtlsEngine, dtls_client_context
 from est_transports.channel.errors import CLOSED, TlsError
 from est_transports.coap.client_wire import ClientConnection, RequestFailed
 from est_transports.coap.limits import CoapLimits
-from est_transports.coap.places import CoapPlaces
+from est_transports.coap.path_discovery import PathDiscovery
 from est_transports.drive.client import Connect, Lost
 
 REUSE_S: Final = 60.0
@@ -85,7 +85,7 @@ class CoapLink:
         self._entropy = entropy
         self._connection: ClientConnection | None = None
         self._failure: RemoteProtocolError | None = None
-        self._places = CoapPlaces(
+        self._places = PathDiscovery(
             root=config.coap_root, discover=config.coap_discovery, tell=config.discovered
         )
         self._spoiled = False
@@ -117,7 +117,7 @@ class CoapLink:
         return self._engine.channel()
 
     def close(self) -> None:
-        """Say goodbye; `outgoing` has the words."""
+        """Send close_notify, by way of `outgoing`."""
         self._engine.close()
         self._spoiled = True
 
@@ -172,7 +172,7 @@ class CoapLink:
                 self._active_at = now.mono
                 self._connection.receive(datagram, now.mono)
             if datagram is not None:
-                self.break_off(None)  # the server said goodbye
+                self.break_off(None)  # the server sent close_notify
         except TlsError as exc:
             self.break_off(exc)
 

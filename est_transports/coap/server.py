@@ -259,7 +259,7 @@ class CoapEndpoint:
         self._stopping = True
 
     def close(self, now: Instant) -> None:
-        """Say goodbye to every client; `outgoing` has the words. Open exchanges are abandoned."""
+        """Send close_notify to every client, by way of `outgoing`. Open exchanges are abandoned."""
         for client in tuple(self._clients.values()):
             self._forget(client, "the server stopped", now)
             self._dtls.close(client.association)

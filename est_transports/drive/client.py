@@ -1,8 +1,8 @@
-"""One client exchange from its events to steps for a transport, without I/O, on any wire.
+"""Drives a client exchange: turns its events into connects, reads and writes for a transport.
 
-What the clients on sockets and on trio have in common: `Errand` says what is to be done next. A
-`Link` is an open connection, as far as it is not I/O; http_client and coap_client have one each.
-Whoever keeps a connection between exchanges asks `Link.fits`.
+What the clients on sockets and on trio have in common: `ClientDriver` says what to do next, and
+does no I/O. A `Link` is an open connection, as far as it is not I/O; http.client and coap.client
+have one each. Whoever keeps a connection between exchanges asks `Link.fits`.
 """
 
 from __future__ import annotations
@@ -194,13 +194,14 @@ ClientStep = Connect | Write | Read | RetryLater | ClientResult
 
 
 @checked
-class Errand:
+class ClientDriver:
     """Drives one client exchange.
 
     Do what `next_step` returns, until it is a ClientResult, or RetryLater: come back at its moment
-    with a new Errand for the same exchange, which asks again by itself, or call `handle_timeout` of
-    the exchange or of this errand. Nothing that a server sends raises; LocalProtocolError
-    means that the exchange asks for an identity or a signer that the config does not have.
+    with a new ClientDriver for the same exchange, which asks again by itself, or call
+    `handle_timeout` of the exchange or of this driver. Nothing that a server sends raises;
+    LocalProtocolError means that the exchange asks for an identity or a signer that the
+    config does not have.
     """
 
     def __init__(self, exchange: ClientExchange, config: ExchangeSettings, now: Instant) -> None:

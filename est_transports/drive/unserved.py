@@ -8,7 +8,7 @@ from typing import Final
 
 from est_core import Instant
 from est_transports.drive.records import Observe, Record, handshake_failed, notify
-from est_transports.fairness.connection_places import Place
+from est_transports.fairness.connection_slots import ConnectionSlot
 
 _log: Final = logging.getLogger("est_transports")
 
@@ -26,11 +26,11 @@ class Unserved:
         self._silent = 0
         self._told_at = -TELL_EVERY_S
 
-    def record(self, peer: str, place: Place, failure: Exception | None) -> None:
+    def record(self, peer: str, slot: ConnectionSlot, failure: Exception | None) -> None:
         """Record one; without a failure it gave way to others."""
         if failure is not None:
             notify(self._observe, handshake_failed(peer, failure))
-        elif place.spoke:
+        elif slot.spoke:
             reason = "gave way to other connections"
             record = Record(peer=peer, status=0, code="tls/no-room", reason=reason)
             notify(self._observe, record)

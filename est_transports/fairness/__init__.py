@@ -1,1 +1,3 @@
-"""Who is served next, and who gives way, where many want what there is little of."""
+"""Fair shares: scheduling by network, bounded queues, and eviction of connections when full."""
+
+"""Fair shares: scheduling by network, bounded queues, and eviction of connections when full."""

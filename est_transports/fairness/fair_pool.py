@@ -1,7 +1,7 @@
-"""Threads that answer questions to an application, where networks have turns for a thread.
+"""Threads that answer questions to an application, shared fairly among networks.
 
 A ThreadPoolExecutor takes what was submitted first. Here each thread that is free takes what is
-next by QuestionTurns.
+next by QuestionScheduler.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from est_transports.fairness.question_turns import QuestionTurns
+from est_transports.fairness.question_scheduler import QuestionScheduler
 
 _T = TypeVar("_T")
 
@@ -28,7 +28,7 @@ class FairPool(Generic[_T]):
 
     def __init__(self, threads: int, name: str) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._turns: QuestionTurns[_Work[_T]] = QuestionTurns(threads)
+        self._scheduler: QuestionScheduler[_Work[_T]] = QuestionScheduler(threads)
         self._lock = threading.Lock()
         self._is_shut = False
 
@@ -42,14 +42,14 @@ class FairPool(Generic[_T]):
         with self._lock:
             if self._is_shut:
                 raise RuntimeError("the pool is shut down")
-            self._turns.put(work, peer)
+            self._scheduler.put(work, peer)
         try:
             self._pool.submit(self._do_next)
         except RuntimeError:
             with self._lock:
                 # What cannot be cancelled was taken by a thread that is through with it already.
-                if not self._turns.begun and work.future.cancel():
-                    self._turns.discard(work, peer)
+                if not self._scheduler.begun and work.future.cancel():
+                    self._scheduler.discard(work, peer)
                     raise
         return work.future
 
@@ -63,7 +63,7 @@ class FairPool(Generic[_T]):
         """Begin nothing any more, and wait for nothing; what has not begun is cancelled."""
         with self._lock:
             self._is_shut = True
-            left = self._turns.clear()
+            left = self._scheduler.clear()
         self._pool.shutdown(wait=False, cancel_futures=True)
         for work in left:
             work.future.cancel()
@@ -80,7 +80,7 @@ class FairPool(Generic[_T]):
     def _do_one(self) -> bool:
         """Return whether something was done, and more waits."""
         with self._lock:
-            found = self._turns.begin()
+            found = self._scheduler.begin()
         if found is None:
             return False
         work, peer = found
@@ -89,8 +89,8 @@ class FairPool(Generic[_T]):
                 _do(work)
         finally:
             with self._lock:
-                self._turns.end(peer)
-                is_more = len(self._turns) > 0
+                self._scheduler.end(peer)
+                is_more = len(self._scheduler) > 0
         return is_more
 
 

@@ -44,7 +44,7 @@ class HttpClientSettings(Protocol):
 
 @checked
 class HttpLink:
-    """An open HTTPS connection, as far as it is not I/O. A Link for Errand."""
+    """An open HTTPS connection, as far as it is not I/O. A Link for ClientDriver."""
 
     timeout_code = "http/timeout"
 

@@ -307,10 +307,10 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
 
     async def _in_time(self, decision: asyncio.Future[Decision], deadline: Instant) -> bool:
         while True:
-            patience = deadline.mono - self._clock().mono
-            if decision.done() or patience <= 0:
-                return patience > 0
-            await asyncio.wait((decision,), timeout=patience)
+            left_s = deadline.mono - self._clock().mono
+            if decision.done() or left_s <= 0:
+                return left_s > 0
+            await asyncio.wait((decision,), timeout=left_s)
 
     def _leave(self, exchange: ServerExchange, asked: _Asked) -> None:
         """Wait no longer for a decision, and take it if it comes."""

@@ -15,7 +15,7 @@ from typing import Final
 from est_core import Decision, Entropy, Fail, Instant, LocalProtocolError
 from est_core.arguments import checked_throughout
 from est_transports import _clock
-from est_transports.channel.datagram_turns import DatagramTurns, widen
+from est_transports.channel.datagram_scheduler import DatagramScheduler, widen
 from est_transports.channel.dtls_limits import DtlsLimits
 from est_transports.coap.questions import AskCoap
 from est_transports.coap.server import CoapEndpoint, consult_for
@@ -53,7 +53,7 @@ class CoapServer:
         if threads < 0:
             raise LocalProtocolError("threads is not negative")
         self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
-        self._turns = DatagramTurns(dtls or DtlsLimits(), self._endpoint.knows)
+        self._scheduler = DatagramScheduler(dtls or DtlsLimits(), self._endpoint.knows)
         self._observe = observe
         self._pool: FairPool[Decision | None] | None = None
         if threads:
@@ -139,10 +139,10 @@ class CoapServer:
         if self._again is not None:  # the socket can be read besides: once in a turn is enough
             self._again.cancel()
             self._again = None
-        self._turns.serve(self._sock, self._endpoint.receive, self._clock)
+        self._scheduler.serve(self._sock, self._endpoint.receive, self._clock)
         self._advance()
         now = self._clock().mono
-        due = self._turns.next_turn(now)
+        due = self._scheduler.next_due(now)
         self._listen(due is None or due <= now)
         if due is not None:  # others' turn first
             self._again = self._loop.call_later(max(0.0, due - now), self._safely, self._receive)

@@ -87,15 +87,15 @@ class DtlsSocket:
 
     @property
     def is_quiet(self) -> bool:
-        """True while the server has sent nothing that was not read, such as its goodbye."""
+        """True while the server has sent nothing that was not read, such as close_notify."""
         return nothing_to_read(self._sock)
 
     async def aclose(self) -> None:
-        """Say goodbye, and close."""
+        """Send close_notify, and close."""
         self.close()
 
     def close(self) -> None:
-        """Say goodbye, and close, without waiting for anything."""
+        """Send close_notify, and close, without waiting for anything."""
         self.link.close()
         try:
             with suppress(OSError):

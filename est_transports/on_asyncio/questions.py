@@ -43,7 +43,9 @@ class Questions:
         self._application, self._async_application = told_apart(application)
         self._in_loop = threads == 0
         self._pool: FairPool[Decision] = FairPool(max(threads, 1), "est-application")
-        self._doors: FairPool[Decision] = FairPool(AUTHENTICATION_THREADS, "est-authentication")
+        self._authentication_pool: FairPool[Decision] = FairPool(
+            AUTHENTICATION_THREADS, "est-authentication"
+        )
         self._tasks = asyncio.Semaphore(tasks)
         self._clock = clock
         self._owed: set[asyncio.Future[None]] = set()
@@ -88,7 +90,7 @@ class Questions:
 
     def close(self) -> None:
         """Begin no question any more; a thread that answers one ends when it has."""
-        for pool in (self._pool, self._doors):
+        for pool in (self._pool, self._authentication_pool):
             pool.shutdown()
 
     async def _in_a_thread(
@@ -101,7 +103,9 @@ class Questions:
         """Return whether the question was begun; wait for the decision until then."""
         loop = asyncio.get_running_loop()
         application = cast(Application, self._application)  # one of the two is there
-        pool = self._doors if isinstance(question, AuthenticateRequested) else self._pool
+        pool = (
+            self._authentication_pool if isinstance(question, AuthenticateRequested) else self._pool
+        )
         try:
             asked = partial(consult, application, question)
             working = pool.submit(asked, question.channel.peer_address)

@@ -20,10 +20,10 @@ from est_transports.channel.tls import ContextSource, TlsEngine
 from est_transports.drive.application import Application, AsyncApplication
 from est_transports.drive.records import Ask, Finished, Observe, ignore, notify, peer_text
 from est_transports.drive.unserved import Unserved
-from est_transports.fairness.connection_places import HALF_OPEN_MAX
+from est_transports.fairness.connection_slots import HALF_OPEN_MAX
 from est_transports.http.server import Close, Conversation, Receive, Send
 from est_transports.http.settings import ServiceConfig
-from est_transports.on_asyncio.places import AsyncioPlace, AsyncioPlaces
+from est_transports.on_asyncio.connection_slots import AsyncioSlot, AsyncioSlots
 from est_transports.on_asyncio.questions import Questions
 from est_transports.on_asyncio.tls import TlsStream
 
@@ -50,8 +50,8 @@ class Server:
     waits. An AsyncApplication is awaited in tasks, as many as there may be connections. A question
     that it does not begin to answer before the deadline is not asked. At most `connections_max`
     connections with a finished handshake are open; further clients wait, and while they do, a
-    connection that keeps us waiting gives up its place. Besides there are at most `half_open_max`
-    without one. Both are shared out by network (see connection_places). `observe` gets a Record of
+    connection that keeps us waiting gives up its slot. Besides there are at most `half_open_max`
+    without one. Both are shared out by network (see connection_slots). `observe` gets a Record of
     every request, and of every connection that failed before one. Made in the event loop that it
     serves in.
     """
@@ -76,7 +76,7 @@ class Server:
         )
         self._config = config
         self._observe = observe
-        self._places = AsyncioPlaces(open_max=connections_max, half_open_max=half_open_max)
+        self._slots = AsyncioSlots(open_max=connections_max, half_open_max=half_open_max)
         self._unserved = Unserved(observe, clock)
         self._clock = clock
         self._stopping = False
@@ -94,14 +94,14 @@ class Server:
         """
         if isinstance(listeners, socket.socket):
             listeners = (listeners,)
-        making_room = asyncio.create_task(self._places.make_room())
+        evicting = asyncio.create_task(self._slots.evict_while_full())
         try:
             await self._accept_on(listeners)
             await self._drain()
         finally:
             self._cut_all()
-            making_room.cancel()
-            await asyncio.gather(making_room, *self._connections, return_exceptions=True)
+            evicting.cancel()
+            await asyncio.gather(evicting, *self._connections, return_exceptions=True)
             self._questions.close()
             if self._cut is not None:
                 self._cut.cancel()
@@ -114,13 +114,13 @@ class Server:
         """
         self._stopping = True
         self.retire(drain_s)
-        for place in self._places.places:
-            if place.conversation is None:
-                place.scope.end()
+        for slot in self._slots.slots:
+            if slot.conversation is None:
+                slot.scope.end()
                 continue
-            place.conversation.stop()
-            if place.waiting is not None and place.conversation.is_idle:
-                place.waiting.end()
+            slot.conversation.stop()
+            if slot.waiting is not None and slot.conversation.is_idle:
+                slot.waiting.end()
 
     def retire(self, drain_s: float) -> None:
         """Accept no more connections, and end `serve` when those open have ended by themselves.
@@ -161,7 +161,7 @@ class Server:
             except OSError as exc:
                 if exc.errno in _UNUSABLE:
                     raise
-                if exc.errno in _SCARCE and self._places.make_way():
+                if exc.errno in _SCARCE and self._slots.evict_half_open():
                     await asyncio.sleep(_MADE_WAY_S)
                     continue
                 await asyncio.sleep(_TRY_AGAIN_S)  # a client is gone, or there are no descriptors
@@ -185,42 +185,42 @@ class Server:
         sock.setblocking(False)
         with suppress(OSError):  # a socket of another family
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        place = self._places.arrive(sock)
+        slot = self._slots.add(sock)
         try:
-            await self._greet(sock, place)
+            await self._greet(sock, slot)
         except Exception:  # noqa: BLE001  # one connection must not take the others along
             _log.exception("a connection failed")
         finally:
-            self._places.leave(place)
+            self._slots.remove(slot)
             sock.close()
 
-    async def _greet(self, sock: socket.socket, place: AsyncioPlace) -> None:
+    async def _greet(self, sock: socket.socket, slot: AsyncioSlot) -> None:
         """Shake hands, then talk. A failed handshake is worth a record of its own."""
         peer = peer_text(sock.getpeername)
         failure: Exception | None = None
         channel = None
-        async with place.scope:
+        async with slot.scope:
             try:
-                async with place.wait(self._config.timeouts.handshake_s) as waiting:
-                    await self._places.first_word(place, sock)
+                async with slot.wait(self._config.timeouts.handshake_s) as waiting:
+                    await self._slots.first_bytes(slot, sock)
                     stream = TlsStream(sock, TlsEngine(self._context_source()))
-                    channel = await stream.do_handshake(self._places.turns(place))
+                    channel = await stream.do_handshake(self._slots.handshake_steps(slot))
                 if channel is not None:
-                    await self._places.enter(place)
+                    await self._slots.enter(slot)
                 elif waiting.expired:
                     failure = TimeoutError()
             except (TlsError, OSError) as exc:
                 failure = exc
         if self._stopping:
             return
-        if channel is None or not place.is_open:
-            self._unserved.record(peer, place, failure)
+        if channel is None or not slot.is_open:
+            self._unserved.record(peer, slot, failure)
             return
         conversation = Conversation(self._config, channel=channel, peer=peer, now=self._clock())
-        place.conversation = conversation
-        place.begin()
+        slot.conversation = conversation
+        slot.begin()
         try:
-            await self._talk(stream, conversation, place)
+            await self._talk(stream, conversation, slot)
         except asyncio.CancelledError:
             self._cut_off(conversation)
             raise
@@ -231,30 +231,28 @@ class Server:
         while isinstance(step := conversation.next_step(self._clock()), Finished):
             notify(self._observe, step.record)
 
-    async def _talk(
-        self, stream: TlsStream, conversation: Conversation, place: AsyncioPlace
-    ) -> None:
+    async def _talk(self, stream: TlsStream, conversation: Conversation, slot: AsyncioSlot) -> None:
         while True:
             match step := conversation.next_step(self._clock()):
                 case Send():
-                    async with place.wait(self._left(step.deadline)) as waiting:
+                    async with slot.wait(self._left(step.deadline)) as waiting:
                         await self._send(stream, conversation, step)
                     if waiting.expired:
                         conversation.lost("the client took too long to read", self._clock())
                 case Receive():
-                    async with place.wait(self._left(step.deadline)) as waiting:
+                    async with slot.wait(self._left(step.deadline)) as waiting:
                         await self._receive(stream, conversation)
-                    if waiting.expired:  # too late, or others need the place
+                    if waiting.expired:  # too late, or others need the slot
                         conversation.handle_timeout(self._clock())
                 case Ask():
-                    place.since = None
+                    slot.since = None
                     await self._questions.ask(conversation, step)
-                    place.begin()
+                    slot.begin()
                 case Finished():
                     notify(self._observe, step.record)
-                    place.begin()
+                    slot.begin()
                 case Close():
-                    async with place.wait(self._config.timeouts.drain_s):
+                    async with slot.wait(self._config.timeouts.drain_s):
                         await self._close(stream, step)
                     return
                 case _:

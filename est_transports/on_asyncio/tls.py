@@ -18,8 +18,8 @@ RECEIVE_BYTES: Final = 64 * 1024
 CLOSE_S: Final = 0.5
 
 
-class Turns(Protocol):
-    """Whose turn it is in a handshake, for who shares the server out."""
+class HandshakeSteps(Protocol):
+    """Schedules the steps of a handshake, for a server that shares its time fairly."""
 
     def peers(self) -> None:
         """We have answered; the peer is next."""
@@ -43,12 +43,12 @@ class TlsStream:
         self._engine = engine
         self._flushing = asyncio.Lock()
 
-    async def do_handshake(self, turns: Turns | None = None) -> Channel:
+    async def do_handshake(self, steps: HandshakeSteps | None = None) -> Channel:
         """Return the facts of the channel once the handshake is over.
 
-        Whenever the peer has said something, `turns` is waited for before the work goes on.
+        Whenever the peer has said something, `steps` is waited for before the work goes on.
         """
-        await self._until(lambda: self._engine.handshake() or None, turns)
+        await self._until(lambda: self._engine.handshake() or None, steps)
         return self._engine.channel()
 
     async def send_all(self, data: bytes) -> None:
@@ -87,14 +87,16 @@ class TlsStream:
 
     @property
     def is_quiet(self) -> bool:
-        """True while the peer has said nothing that was not read, such as its goodbye."""
+        """True while the peer has said nothing that was not read, such as close_notify."""
         return self._engine.is_quiet and nothing_to_read(self.sock)
 
     async def _say_close(self) -> None:
         self._engine.close()
         await self._flush()
 
-    async def _until(self, step: Callable[[], _T | None], turns: Turns | None = None) -> _T:
+    async def _until(
+        self, step: Callable[[], _T | None], steps: HandshakeSteps | None = None
+    ) -> _T:
         """Try the step, feed the engine, and try again, until it returns something."""
         loop = asyncio.get_running_loop()
         try:
@@ -103,11 +105,11 @@ class TlsStream:
                 await self._flush()
                 if done is not None:
                     return done
-                if turns is not None:
-                    turns.peers()
+                if steps is not None:
+                    steps.peers()
                 received = await loop.sock_recv(self.sock, RECEIVE_BYTES)
-                if turns is not None:
-                    await turns.ours()
+                if steps is not None:
+                    await steps.ours()
                 self._engine.receive(received)
         except TlsError:
             with suppress(OSError):

@@ -22,7 +22,7 @@ from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.channel.tls import TlsEngine, TlsError, client_context
 from est_transports.client_config import ClientConfig
-from est_transports.drive.client import Connect, Errand, Link, Read, Write, connect_failure
+from est_transports.drive.client import ClientDriver, Connect, Link, Read, Write, connect_failure
 from est_transports.http.client import HttpLink
 from est_transports.on_sockets.dtls import DtlsSocket
 from est_transports.on_sockets.tls import Clock, TlsSocket
@@ -72,23 +72,23 @@ class Client:
         away in all: run the same exchange again then. Raises LocalProtocolError where the
         exchange needs an identity or signer that the config lacks.
         """
-        patience = self._clock().mono + wait_s
+        wait_until = self._clock().mono + wait_s
         while True:
             result = self._run(exchange)
-            if not isinstance(result, RetryLater) or result.at.mono > patience:
+            if not isinstance(result, RetryLater) or result.at.mono > wait_until:
                 return result
             self._sleep(max(0.0, result.at.mono - self._clock().mono))
 
     def _run(self, exchange: ClientExchange) -> ClientResult | RetryLater:
-        errand = Errand(exchange, self._config, self._clock())
+        driver = ClientDriver(exchange, self._config, self._clock())
         while True:
-            match step := errand.next_step(self._clock()):
+            match step := driver.next_step(self._clock()):
                 case Connect():
-                    self._connect(errand, step)
+                    self._connect(driver, step)
                 case Write():
                     self._write(step)
                 case Read():
-                    self._read(errand, step)
+                    self._read(driver, step)
                 case RetryLater() | CACertsReceived() | CSRAttrsReceived() | Enrolled() | Failed():
                     if self._kept is not None and not self._kept[0].may_stay(step):
                         self.close()
@@ -96,14 +96,14 @@ class Client:
                 case _:
                     assert_never(step)
 
-    def _connect(self, errand: Errand, step: Connect) -> None:
+    def _connect(self, driver: ClientDriver, step: Connect) -> None:
         if self._kept is not None:
             kept, quiet = self._kept[0], self._kept[1].is_quiet
             if kept.fits(step, self._clock()) and quiet:
-                return errand.connected(kept)
+                return driver.connected(kept)
             self.close()
         if step.uri.scheme == "coaps":
-            return self._associate(errand, step)
+            return self._associate(driver, step)
         uri, timeouts = step.uri, self._config.timeouts
         stream: TlsSocket | None = None
         try:
@@ -113,18 +113,18 @@ class Client:
         except (TlsError, OSError) as exc:
             if stream is not None:
                 stream.close()
-            return errand.connect_failed(*connect_failure(exc, uri, connected=stream is not None))
+            return driver.connect_failed(*connect_failure(exc, uri, connected=stream is not None))
         link = HttpLink(step, channel, self._config)
         self._kept = (link, stream)
-        return errand.connected(link)
+        return driver.connected(link)
 
-    def _associate(self, errand: Errand, step: Connect) -> None:
+    def _associate(self, driver: ClientDriver, step: Connect) -> None:
         try:
             made = DtlsSocket.connect(step, self._config, self._clock, _clock.entropy)
         except (TlsError, OSError) as exc:
-            return errand.connect_failed(*connect_failure(exc, step.uri, connected=False))
+            return driver.connect_failed(*connect_failure(exc, step.uri, connected=False))
         self._kept = (made.link, made)
-        return errand.connected(made.link)
+        return driver.connected(made.link)
 
     def _write(self, step: Write) -> None:
         if self._kept is None:
@@ -137,15 +137,15 @@ class Client:
             else:
                 transport.send_all(b"".join(step.pieces), step.deadline)
 
-    def _read(self, errand: Errand, step: Read) -> None:
+    def _read(self, driver: ClientDriver, step: Read) -> None:
         if self._kept is None:
-            return errand.broken(None, self._clock())
+            return driver.broken(None, self._clock())
         try:
             data = self._kept[1].receive_some(step.deadline)
         except TimeoutError:
-            return errand.handle_timeout(self._clock())
+            return driver.handle_timeout(self._clock())
         except TlsError as exc:
-            return errand.broken(exc, self._clock())
+            return driver.broken(exc, self._clock())
         except OSError:
-            return errand.broken(None, self._clock())
-        return errand.receive(data, self._clock())
+            return driver.broken(None, self._clock())
+        return driver.receive(data, self._clock())

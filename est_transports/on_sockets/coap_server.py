@@ -16,7 +16,7 @@ from typing import Final
 from est_core import Decision, Entropy, Fail, Instant, LocalProtocolError
 from est_core.arguments import checked_throughout
 from est_transports import _clock
-from est_transports.channel.datagram_turns import DatagramTurns, widen
+from est_transports.channel.datagram_scheduler import DatagramScheduler, widen
 from est_transports.channel.dtls_limits import DtlsLimits
 from est_transports.channel.dtls_mux import Address
 from est_transports.coap.questions import AskCoap
@@ -55,13 +55,13 @@ class CoapServer:
         if threads < 1:
             raise LocalProtocolError("a server on sockets needs a thread")
         self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
-        self._turns = DatagramTurns(dtls or DtlsLimits(), self._endpoint.knows)
+        self._scheduler = DatagramScheduler(dtls or DtlsLimits(), self._endpoint.knows)
         self._observe = observe
         self._threads = threads
         self._clock = clock
         self._decided: queue.SimpleQueue[tuple[AskCoap, Decision | None]] = queue.SimpleQueue()
-        self._bell: socket.socket | None = None  # a byte wakes the serving thread
-        self._ringing = threading.Lock()
+        self._waker: socket.socket | None = None  # a byte wakes the serving thread
+        self._waking = threading.Lock()
         self._stop_at = math.inf
 
     @property
@@ -75,32 +75,32 @@ class CoapServer:
         Once only. Raises OSError where the socket is unusable.
         """
         pool: FairPool[None] = FairPool(self._threads, "est-coap")
-        bell, ear = socket.socketpair()
+        waker, wakeups = socket.socketpair()
         with (
             closing(sock),
-            ear,
-            bell,
+            wakeups,
+            waker,
             selectors.DefaultSelector() as both,
-            selectors.DefaultSelector() as ear_only,
+            selectors.DefaultSelector() as wakeups_only,
         ):
             widen(sock)
-            for each in (sock, ear):
+            for each in (sock, wakeups):
                 each.setblocking(False)
                 both.register(each, selectors.EVENT_READ)
-            ear_only.register(ear, selectors.EVENT_READ)
-            self._bell = bell
+            wakeups_only.register(wakeups, selectors.EVENT_READ)
+            self._waker = waker
             try:
                 while not self._is_over():
                     # In a flood the socket can always be read.
-                    due = self._turns.next_turn(self._clock().mono)
-                    (both if due is None else ear_only).select(self._patience(due))
-                    self._turn(sock, ear, pool)
+                    due = self._scheduler.next_due(self._clock().mono)
+                    (both if due is None else wakeups_only).select(self._select_timeout(due))
+                    self._turn(sock, wakeups, pool)
             finally:
                 self._endpoint.close(self._clock())
                 self._advance(sock, pool)
                 pool.shutdown()
-                with self._ringing:
-                    self._bell = None
+                with self._waking:
+                    self._waker = None
 
     def stop(self, drain_s: float = STOP_S) -> None:
         """Refuse new requests, and end `serve` when the open ones are answered. From any thread.
@@ -109,23 +109,23 @@ class CoapServer:
         `drain_s` seconds `serve` ends all the same.
         """
         self._stop_at = min(self._stop_at, self._clock().mono + drain_s)
-        self._ring()
+        self._wake()
 
     def _is_over(self) -> bool:
         if self._stop_at == math.inf:
             return False
         return self._endpoint.is_idle or self._clock().mono >= self._stop_at
 
-    def _patience(self, turn_due: float | None) -> float | None:
+    def _select_timeout(self, turn_due: float | None) -> float | None:
         """Return for how many seconds nothing needs to be done, unless somebody speaks."""
         now = self._clock()
         due = self._endpoint.next_timeout(now), turn_due, self._stop_at
         soonest = min(each for each in due if each is not None)
         return None if soonest == math.inf else max(0.0, soonest - now.mono)
 
-    def _turn(self, sock: socket.socket, ear: socket.socket, pool: FairPool[None]) -> None:
+    def _turn(self, sock: socket.socket, wakeups: socket.socket, pool: FairPool[None]) -> None:
         with suppress(BlockingIOError):
-            ear.recv(RECEIVE_BYTES)
+            wakeups.recv(RECEIVE_BYTES)
         with suppress(queue.Empty):
             while True:
                 asked, decision = self._decided.get_nowait()
@@ -133,7 +133,7 @@ class CoapServer:
                     self._endpoint.withdraw(asked)
                 else:
                     self._endpoint.decide(asked, decision, self._clock())
-        self._turns.serve(sock, self._receive, self._clock)
+        self._scheduler.serve(sock, self._receive, self._clock)
         self._endpoint.handle_timeout(self._clock())
         self._advance(sock, pool)
 
@@ -167,12 +167,12 @@ class CoapServer:
         else:
             decision = consult_for(self._endpoint, asked, application)
         self._decided.put((asked, decision))
-        self._ring()
+        self._wake()
 
-    def _ring(self) -> None:
-        with self._ringing, suppress(BlockingIOError):  # it has enough to wake up by
-            if self._bell is not None:
-                self._bell.send(b"\0", socket.MSG_DONTWAIT)
+    def _wake(self) -> None:
+        with self._waking, suppress(BlockingIOError):  # it has enough to wake up by
+            if self._waker is not None:
+                self._waker.send(b"\0", socket.MSG_DONTWAIT)
 
 
 def _send(sock: socket.socket, datagram: bytes, address: Address) -> None:

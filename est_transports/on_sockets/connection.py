@@ -23,7 +23,7 @@ from est_transports.drive.records import (
     notify,
     peer_text,
 )
-from est_transports.fairness.connection_places import Place
+from est_transports.fairness.connection_slots import ConnectionSlot
 from est_transports.http.server import Close, Conversation, Receive, Send
 from est_transports.http.settings import ServiceConfig
 from est_transports.on_sockets.tls import Clock, TlsSocket
@@ -59,7 +59,7 @@ def _alone() -> bool:
     return False
 
 
-def _stays(_place: Place) -> bool:
+def _never_evicted(_slot: ConnectionSlot) -> bool:
     return False
 
 
@@ -107,7 +107,7 @@ def converse(
 class Connection:
     """One connection, in the thread that calls `serve`; `stop` and `cut` are for another one.
 
-    `is_full`: no thread is free. `gives_way`: a client waits for one, and gets this; it is told
+    `is_full`: no thread is free. `is_evicted`: a client waits for one, and gets this; it is told
     since when this one waits for its own client.
     """
 
@@ -120,8 +120,8 @@ class Connection:
         sock: socket.socket | None = None,
         *,
         is_full: Callable[[], bool] = _alone,
-        place: Place | None = None,
-        gives_way: Callable[[Place], bool] = _stays,
+        slot: ConnectionSlot | None = None,
+        is_evicted: Callable[[ConnectionSlot], bool] = _never_evicted,
     ) -> None:
         self._sock = sock
         self._application = application
@@ -129,8 +129,8 @@ class Connection:
         self._observe = observe
         self._clock = clock
         self._is_full = is_full
-        self._place = place or Place("", clock().mono)
-        self._gives_way = gives_way
+        self._slot = slot or ConnectionSlot("", clock().mono)
+        self._is_evicted = is_evicted
         self._conversation: Conversation | None = None
         self._stopping = False
 
@@ -139,7 +139,7 @@ class Connection:
         peer = peer_text(sock.getpeername)
         try:
             engine = TlsEngine(source())
-            self._place.since = now = self._clock().mono
+            self._slot.since = now = self._clock().mono
             try:
                 stream = TlsSocket(sock, engine, self._clock)
                 deadline = now + self._config.timeouts.handshake_s
@@ -169,14 +169,14 @@ class Connection:
                     now = self._receive(stream, conversation, step, now)
                 case Ask():
                     self._end_when_full(conversation)
-                    self._place.since = None
+                    self._slot.since = None
                     decision = consult(self._application, step.question)
                     now = self._clock()
                     conversation.decide(step, decision, now)
-                    self._place.since = now.mono
+                    self._slot.since = now.mono
                 case Finished():
                     notify(self._observe, step.record)
-                    self._place.since = now.mono
+                    self._slot.since = now.mono
                 case Close():
                     if step.gently:
                         deadline = now.mono + self._config.timeouts.drain_s
@@ -205,7 +205,7 @@ class Connection:
         self, stream: Stream, conversation: Conversation, step: Send, now: Instant
     ) -> Instant:
         unsaid, reason = [step.data], ""
-        self._place.since = now.mono
+        self._slot.since = now.mono
         try:
             self._patiently(
                 lambda deadline: stream.send_all(unsaid.pop() if unsaid else b"", deadline),
@@ -250,4 +250,4 @@ class Connection:
     def _gives_up(self) -> bool:
         if self._stopping and (self._conversation is None or self._conversation.is_idle):
             return True
-        return self._gives_way(self._place)
+        return self._is_evicted(self._slot)

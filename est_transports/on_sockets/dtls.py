@@ -84,11 +84,11 @@ class DtlsSocket:
 
     @property
     def is_quiet(self) -> bool:
-        """True while the server has sent nothing that was not read, such as its goodbye."""
+        """True while the server has sent nothing that was not read, such as close_notify."""
         return nothing_to_read(self._sock)
 
     def close(self) -> None:
-        """Say goodbye, and close."""
+        """Send close_notify, and close."""
         self.link.close()
         try:
             with suppress(OSError):

@@ -18,7 +18,7 @@ from est_transports.channel.tls import ContextSource
 from est_transports.drive.application import Application, check_blocking
 from est_transports.drive.records import Observe, ignore, peer_text
 from est_transports.drive.unserved import Unserved
-from est_transports.fairness.connection_places import Place, Places
+from est_transports.fairness.connection_slots import ConnectionSlot, ConnectionSlots
 from est_transports.fairness.networks import network_of_peer
 from est_transports.http.settings import ServiceConfig
 from est_transports.on_sockets.connection import LOOK_AGAIN_S, Connection
@@ -42,16 +42,16 @@ _VANISHED: Final = frozenset(
 """What `accept` says of a client that is gone, or that the firewall took. Linux's accept(2)."""
 
 
-class _SocketPlace(Place):
+class _SocketSlot(ConnectionSlot):
     """A connection that has no thread yet, or has one by now."""
 
     __slots__ = ("gives_up_at", "peer", "sock")
 
-    def __init__(self, sock: socket.socket, peer: str, now: float, patience_s: float) -> None:
+    def __init__(self, sock: socket.socket, peer: str, now: float, handshake_s: float) -> None:
         super().__init__(network_of_peer(peer), now)
         self.sock = sock
         self.peer = peer
-        self.gives_up_at = now + patience_s
+        self.gives_up_at = now + handshake_s
 
 
 @checked_throughout
@@ -62,7 +62,7 @@ class Server:
     called; there are `threads` at most. While all of them are taken, answers end their
     connections, further clients wait, networks in turns, and a connection that keeps us waiting
     gives its thread to one of them. At most `half_open_max` connections have no thread. For who
-    gives way to whom see connection_places. `observe` gets a Record of every request, and of every
+    gives way to whom see connection_slots. `observe` gets a Record of every request, and of every
     connection that failed before one, in the connection's thread. Raises LocalProtocolError for
     an AsyncApplication, and for no threads.
     """
@@ -87,16 +87,16 @@ class Server:
         self._observe = observe
         self._threads = threads
         self._clock = clock
-        self._places = Places[_SocketPlace](
+        self._slots = ConnectionSlots[_SocketSlot](
             open_max=threads, half_open_max=half_open_max, waiting_max=half_open_max
         )
         self._unserved = Unserved(observe, clock)
-        self._silent: dict[_SocketPlace, None] = {}  # the oldest first; for the accepting thread
+        self._silent: dict[_SocketSlot, None] = {}  # the oldest first; for the accepting thread
         self._selector: selectors.BaseSelector | None = None
-        self._connections: dict[_SocketPlace, Connection] = {}
+        self._connections: dict[_SocketSlot, Connection] = {}
         self._changed = threading.Condition()
         self._stop_at: float | None = None
-        self._bell: socket.socket | None = None  # a byte wakes the accepting thread
+        self._waker: socket.socket | None = None  # a byte wakes the accepting thread
 
     def serve(self, listeners: socket.socket | Sequence[socket.socket]) -> None:
         """Accept and serve connections; returns after `stop`, with the listeners closed.
@@ -106,29 +106,29 @@ class Server:
         """
         if isinstance(listeners, socket.socket):
             listeners = (listeners,)
-        bell, ear = socket.socketpair()
-        self._bell = bell
+        waker, wakeups = socket.socketpair()
+        self._waker = waker
         try:
             with selectors.DefaultSelector() as selector:
-                selector.register(ear, selectors.EVENT_READ)
+                selector.register(wakeups, selectors.EVENT_READ)
                 for each in listeners:
                     each.setblocking(False)
                     selector.register(each, selectors.EVENT_READ, each)
                 while self._stop_at is None:
-                    for key, _ in selector.select(self._patience()):
-                        if isinstance(key.data, _SocketPlace):
-                            self._hear(key.data, selector)
+                    for key, _ in selector.select(self._select_timeout()):
+                        if isinstance(key.data, _SocketSlot):
+                            self._on_readable(key.data, selector)
                         elif key.data is not None:
                             self._accept(key.data, selector)
                     self._expire(selector)
-                for place in tuple(self._silent):
-                    self._drop(place, selector)
+                for slot in tuple(self._silent):
+                    self._drop(slot, selector)
         finally:
             for each in listeners:
                 each.close()
             self._drain()
-            with self._changed, bell, ear:
-                self._bell = None
+            with self._changed, waker, wakeups:
+                self._waker = None
 
     def stop(self, drain_s: float = STOP_S) -> None:
         """Refuse new connections at once, and end `serve` when the open requests are answered.
@@ -140,12 +140,12 @@ class Server:
         stop_at = self._clock().mono + drain_s
         with self._changed:
             self._stop_at = stop_at if self._stop_at is None else min(stop_at, self._stop_at)
-            if self._bell is not None:
+            if self._waker is not None:
                 with suppress(BlockingIOError):  # it has enough to wake up by
-                    self._bell.send(b"\0", socket.MSG_DONTWAIT)
+                    self._waker.send(b"\0", socket.MSG_DONTWAIT)
             self._changed.notify_all()
 
-    def _patience(self) -> float | None:
+    def _select_timeout(self) -> float | None:
         """Return in how many seconds somebody will have been silent for too long."""
         oldest = next(iter(self._silent), None)
         return None if oldest is None else max(0.0, oldest.gives_up_at - self._clock().mono)
@@ -156,7 +156,7 @@ class Server:
             try:
                 sock, _ = listener.accept()
             except OSError as exc:
-                if exc.errno in _SCARCE and self._make_way(selector):
+                if exc.errno in _SCARCE and self._evict_half_open(selector):
                     continue
                 if exc.errno in _SCARCE:
                     _log.error("a client has to wait: %s", exc)
@@ -167,118 +167,118 @@ class Server:
                 return
             now = self._clock().mono
             peer = peer_text(sock.getpeername)
-            place = _SocketPlace(sock, peer, now, self._config.timeouts.handshake_s)
-            self._silent[place] = None
-            selector.register(sock, selectors.EVENT_READ, place)
+            slot = _SocketSlot(sock, peer, now, self._config.timeouts.handshake_s)
+            self._silent[slot] = None
+            selector.register(sock, selectors.EVENT_READ, slot)
             with self._changed:
-                going = self._places.arrive(place, now)
+                going = self._slots.add(slot, now)
             if going is not None:
                 self._end(going, selector)
 
-    def _make_way(self, selector: selectors.BaseSelector) -> bool:
+    def _evict_half_open(self, selector: selectors.BaseSelector) -> bool:
         """End a connection where no descriptor is left for another; False if there is none."""
         with self._changed:
-            going = self._places.make_way(self._clock().mono)
+            going = self._slots.evict_half_open(self._clock().mono)
         if going is not None:
             self._end(going, selector)
         return going is not None
 
-    def _hear(self, place: _SocketPlace, selector: selectors.BaseSelector) -> None:
+    def _on_readable(self, slot: _SocketSlot, selector: selectors.BaseSelector) -> None:
         """Let a client that has said something have a thread, or wait for one."""
-        if place not in self._silent:
+        if slot not in self._silent:
             return
-        selector.unregister(place.sock)
-        del self._silent[place]
+        selector.unregister(slot.sock)
+        del self._silent[slot]
         with self._changed:
-            self._places.hear(place)
-            going = self._places.claim(place)
-            if place.is_open:
-                self._begin(place)
+            self._slots.received(slot)
+            going = self._slots.claim(slot)
+            if slot.is_open:
+                self._begin(slot)
         if going is not None:
             self._end(going, selector)
 
     def _expire(self, selector: selectors.BaseSelector) -> None:
         now = self._clock().mono
-        for place in tuple(self._silent):
-            if now < place.gives_up_at:
+        for slot in tuple(self._silent):
+            if now < slot.gives_up_at:
                 return
-            self._end(place, selector, TimeoutError())
+            self._end(slot, selector, TimeoutError())
 
     def _end(
         self,
-        place: _SocketPlace,
+        slot: _SocketSlot,
         selector: selectors.BaseSelector,
         failure: Exception | None = None,
     ) -> None:
         """Close a connection that has no thread, and tell of it."""
-        self._drop(place, selector)
-        self._unserved.record(place.peer, place, failure)
+        self._drop(slot, selector)
+        self._unserved.record(slot.peer, slot, failure)
 
-    def _drop(self, place: _SocketPlace, selector: selectors.BaseSelector) -> None:
-        if place in self._silent:
-            del self._silent[place]
-            selector.unregister(place.sock)
+    def _drop(self, slot: _SocketSlot, selector: selectors.BaseSelector) -> None:
+        if slot in self._silent:
+            del self._silent[slot]
+            selector.unregister(slot.sock)
         with self._changed:
-            self._places.leave(place)
-        place.sock.close()
+            self._slots.remove(slot)
+        slot.sock.close()
 
-    def _begin(self, place: _SocketPlace) -> None:
+    def _begin(self, slot: _SocketSlot) -> None:
         """Start the thread of a connection; with `_changed` held."""
         connection = Connection(
             self._application,
             self._config,
             self._observe,
             self._clock,
-            place.sock,
+            slot.sock,
             is_full=self._is_full,
-            place=place,
-            gives_way=self._is_next_to_go,
+            slot=slot,
+            is_evicted=self._is_evicted,
         )
         # A daemon: an application that never answers must not keep the process alive.
         thread = threading.Thread(
-            target=self._serve, args=(connection, place), name="est-https", daemon=True
+            target=self._serve, args=(connection, slot), name="est-https", daemon=True
         )
-        self._connections[place] = connection
+        self._connections[slot] = connection
         try:
             thread.start()
         except RuntimeError:
             _log.exception("no thread for a connection")
-            place.sock.close()
-            self._forget(place)
+            slot.sock.close()
+            self._forget(slot)
 
-    def _serve(self, connection: Connection, place: _SocketPlace) -> None:
+    def _serve(self, connection: Connection, slot: _SocketSlot) -> None:
         try:
-            connection.serve(place.sock, self._context_source)
+            connection.serve(slot.sock, self._context_source)
         finally:
             with self._changed:
-                self._forget(place)
+                self._forget(slot)
 
-    def _forget(self, place: _SocketPlace) -> None:
+    def _forget(self, slot: _SocketSlot) -> None:
         """Give the thread of a connection that has ended to the next one; with `_changed` held."""
-        del self._connections[place]
-        following = self._places.leave(place)
+        del self._connections[slot]
+        following = self._slots.remove(slot)
         if following is not None:
             if self._stop_at is None:
                 self._begin(following)
             else:
-                self._places.leave(following)
+                self._slots.remove(following)
                 following.sock.close()
         self._changed.notify_all()
 
     def _is_full(self) -> bool:
-        return self._places.open >= self._threads
+        return self._slots.open >= self._threads
 
-    def _is_next_to_go(self, place: Place) -> bool:
+    def _is_evicted(self, slot: ConnectionSlot) -> bool:
         with self._changed:
-            return self._places.giving_way(self._clock().mono) is place
+            return self._slots.eviction_candidate(self._clock().mono) is slot
 
     def _drain(self) -> None:
         """Let the requests under way be answered, as long as there is time."""
         with self._changed:
-            for place in tuple(self._places):
-                if not place.is_open:
-                    self._places.leave(place)
-                    place.sock.close()
+            for slot in tuple(self._slots):
+                if not slot.is_open:
+                    self._slots.remove(slot)
+                    slot.sock.close()
             for connection in self._connections.values():
                 connection.stop()
             while self._connections and (left := self._left()) > 0:

@@ -1,4 +1,4 @@
-"""Connections of a trio server that have not said a word: accepted, watched, and nothing more.
+"""Accepts the connections of a trio server, and watches each until its client sends a byte.
 
 A task and a TLS engine are made for a client that speaks. Before that a connection costs its
 descriptor and an entry in a selector, which the event loop waits for as one: thousands of silent
@@ -23,7 +23,7 @@ import trio
 from est_transports.drive.records import peer_text
 from est_transports.drive.unserved import Unserved
 from est_transports.fairness.networks import network_of_peer
-from est_transports.on_trio.places import TrioPlace, TrioPlaces
+from est_transports.on_trio.connection_slots import TrioSlot, TrioSlots
 
 _log: Final = logging.getLogger("est_transports")
 
@@ -39,7 +39,7 @@ _VANISHED: Final = frozenset(
 )
 """What `accept` says of a client that is gone, or that the firewall took. Linux's accept(2)."""
 
-Serve = Callable[[trio.SocketStream, TrioPlace], Awaitable[None]]
+Serve = Callable[[trio.SocketStream, TrioSlot], Awaitable[None]]
 
 
 class Arrivals:
@@ -49,13 +49,13 @@ class Arrivals:
     """
 
     def __init__(
-        self, places: TrioPlaces, unserved: Unserved, serve: Serve, *, patience_s: float
+        self, slots: TrioSlots, unserved: Unserved, serve: Serve, *, handshake_s: float
     ) -> None:
-        self._places = places
+        self._slots = slots
         self._unserved = unserved
         self._serve = serve
-        self._patience_s = patience_s
-        self._silent: dict[TrioPlace, socket.socket] = {}  # the oldest first
+        self._handshake_s = handshake_s
+        self._silent: dict[TrioSlot, socket.socket] = {}  # the oldest first
         self._closed = False
         self._nap = trio.CancelScope()
 
@@ -67,8 +67,8 @@ class Arrivals:
     def stop(self) -> None:
         """Accept no more, and close what has not said a word."""
         self.close()
-        for place, sock in self._silent.items():
-            self._places.leave(place)
+        for slot, sock in self._silent.items():
+            self._slots.remove(slot)
             sock.close()
         self._silent.clear()
 
@@ -85,7 +85,7 @@ class Arrivals:
                         if key.data in listening:
                             await self._accept(key.data, selector)
                         elif key.data in self._silent:
-                            self._hear(key.data, selector, connections)
+                            self._on_readable(key.data, selector, connections)
                     self._expire(selector)
                     while self._closed and listening:
                         each = listening.pop()
@@ -99,7 +99,7 @@ class Arrivals:
     async def _wait(self, selector: selectors.BaseSelector) -> None:
         """Wait until there is something to do."""
         oldest = next(iter(self._silent), None)
-        due = inf if oldest is None else oldest.arrived_at + self._patience_s
+        due = inf if oldest is None else oldest.arrived_at + self._handshake_s
         self._nap = trio.CancelScope(deadline=due)
         with self._nap:
             # The selector's own descriptor can be read when it has something to tell.
@@ -112,7 +112,7 @@ class Arrivals:
             try:
                 sock, _ = listener.accept()
             except OSError as exc:
-                if exc.errno in _SCARCE and self._places.make_way():
+                if exc.errno in _SCARCE and self._slots.evict_half_open():
                     continue
                 if exc.errno in _SCARCE:
                     _log.error("a client has to wait: %s", exc)
@@ -121,41 +121,41 @@ class Arrivals:
                     raise
                 return
             sock.setblocking(False)
-            place = TrioPlace(_network(sock))
-            place.drop = partial(self._give_way, place, selector)
-            self._silent[place] = sock
-            selector.register(sock, selectors.EVENT_READ, place)
-            self._places.arrive(place)
+            slot = TrioSlot(_network(sock))
+            slot.drop = partial(self._evict, slot, selector)
+            self._silent[slot] = sock
+            selector.register(sock, selectors.EVENT_READ, slot)
+            self._slots.add(slot)
 
-    def _hear(
-        self, place: TrioPlace, selector: selectors.BaseSelector, connections: trio.Nursery
+    def _on_readable(
+        self, slot: TrioSlot, selector: selectors.BaseSelector, connections: trio.Nursery
     ) -> None:
-        sock = self._silent.pop(place)
+        sock = self._silent.pop(slot)
         selector.unregister(sock)
-        place.drop = None
-        self._places.hear(place)
+        slot.drop = None
+        self._slots.received(slot)
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-        connections.start_soon(self._serve, stream, place)
+        connections.start_soon(self._serve, stream, slot)
 
     def _expire(self, selector: selectors.BaseSelector) -> None:
         now = trio.current_time()
-        for place in tuple(islice(self._silent, ACCEPTED_MAX)):
-            if now < place.arrived_at + self._patience_s:
+        for slot in tuple(islice(self._silent, ACCEPTED_MAX)):
+            if now < slot.arrived_at + self._handshake_s:
                 return
-            self._end(place, selector, TimeoutError())
+            self._end(slot, selector, TimeoutError())
 
-    def _give_way(self, place: TrioPlace, selector: selectors.BaseSelector) -> None:
-        self._end(place, selector, None)
+    def _evict(self, slot: TrioSlot, selector: selectors.BaseSelector) -> None:
+        self._end(slot, selector, None)
 
     def _end(
-        self, place: TrioPlace, selector: selectors.BaseSelector, failure: Exception | None
+        self, slot: TrioSlot, selector: selectors.BaseSelector, failure: Exception | None
     ) -> None:
-        sock = self._silent.pop(place)
+        sock = self._silent.pop(slot)
         selector.unregister(sock)
         peer = peer_text(sock.getpeername)
         sock.close()
-        self._places.leave(place)
-        self._unserved.record(peer, place, failure)
+        self._slots.remove(slot)
+        self._unserved.record(peer, slot, failure)
 
 
 def listening_socket(listener: object) -> socket.socket | None:

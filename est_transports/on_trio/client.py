@@ -27,7 +27,7 @@ from est_transports import _clock
 from est_transports.channel.errors import TlsError
 from est_transports.channel.tls import TlsEngine, client_context
 from est_transports.client_config import ClientConfig
-from est_transports.drive.client import Connect, Errand, Link, Read, Write, connect_failure
+from est_transports.drive.client import ClientDriver, Connect, Link, Read, Write, connect_failure
 from est_transports.http.client import HttpLink
 from est_transports.on_trio.dtls import DtlsSocket
 from est_transports.on_trio.tls import TlsBrokenError, TlsStream
@@ -75,23 +75,23 @@ class Client:
         away in all: run the same exchange again then. Raises LocalProtocolError where the
         exchange needs an identity or signer that the config lacks.
         """
-        patience = self._clock().mono + wait_s
+        wait_until = self._clock().mono + wait_s
         while True:
             result = await self._run(exchange)
-            if not isinstance(result, RetryLater) or result.at.mono > patience:
+            if not isinstance(result, RetryLater) or result.at.mono > wait_until:
                 return result
             await trio.sleep(max(0.0, result.at.mono - self._clock().mono))
 
     async def _run(self, exchange: ClientExchange) -> ClientResult | RetryLater:
-        errand = Errand(exchange, self._config, self._clock())
+        driver = ClientDriver(exchange, self._config, self._clock())
         while True:
-            match step := errand.next_step(self._clock()):
+            match step := driver.next_step(self._clock()):
                 case Connect():
-                    await self._connect(errand, step)
+                    await self._connect(driver, step)
                 case Write():
                     await self._write(step)
                 case Read():
-                    await self._read(errand, step)
+                    await self._read(driver, step)
                 case RetryLater() | CACertsReceived() | CSRAttrsReceived() | Enrolled() | Failed():
                     if self._kept is not None and not self._kept[0].may_stay(step):
                         await self.aclose()
@@ -99,14 +99,14 @@ class Client:
                 case _:
                     assert_never(step)
 
-    async def _connect(self, errand: Errand, step: Connect) -> None:
+    async def _connect(self, driver: ClientDriver, step: Connect) -> None:
         if self._kept is not None:
             link, stream = self._kept
             if link.fits(step, self._clock()) and _is_quiet(stream):
-                return errand.connected(link)
+                return driver.connected(link)
             await self.aclose()
         if step.uri.scheme == "coaps":
-            return await self._associate(errand, step)
+            return await self._associate(driver, step)
         uri, timeouts, transport = step.uri, self._config.timeouts, None
         try:
             with trio.fail_after(timeouts.connect_s):
@@ -119,18 +119,18 @@ class Client:
                 await trio.aclose_forcefully(transport)
             cause = _cause(exc)
             failed = connect_failure(cause, uri, connected=transport is not None)
-            return errand.connect_failed(*failed)
+            return driver.connect_failed(*failed)
         made = HttpLink(step, channel, self._config)
         self._kept = (made, stream)
-        return errand.connected(made)
+        return driver.connected(made)
 
-    async def _associate(self, errand: Errand, step: Connect) -> None:
+    async def _associate(self, driver: ClientDriver, step: Connect) -> None:
         try:
             made = await DtlsSocket.connect(step, self._config, self._clock, _clock.entropy)
         except (TlsError, OSError, trio.TooSlowError) as exc:
-            return errand.connect_failed(*connect_failure(_cause(exc), step.uri, connected=False))
+            return driver.connect_failed(*connect_failure(_cause(exc), step.uri, connected=False))
         self._kept = (made.link, made)
-        return errand.connected(made.link)
+        return driver.connected(made.link)
 
     async def _write(self, step: Write) -> None:
         if self._kept is None:
@@ -145,23 +145,23 @@ class Client:
             with suppress(trio.BrokenResourceError):
                 await stream.send_all(b"".join(step.pieces))
 
-    async def _read(self, errand: Errand, step: Read) -> None:
+    async def _read(self, driver: ClientDriver, step: Read) -> None:
         if self._kept is None:
-            return errand.broken(None, self._clock())
+            return driver.broken(None, self._clock())
         with trio.move_on_after(max(0.0, step.deadline - self._clock().mono)) as scope:
             try:
                 data = await self._kept[1].receive_some()
             except TlsBrokenError as exc:
-                return errand.broken(exc.error, self._clock())
+                return driver.broken(exc.error, self._clock())
             except (trio.BrokenResourceError, OSError):
-                return errand.broken(None, self._clock())
+                return driver.broken(None, self._clock())
         if scope.cancelled_caught:
-            return errand.handle_timeout(self._clock())
-        return errand.receive(data, self._clock())
+            return driver.handle_timeout(self._clock())
+        return driver.receive(data, self._clock())
 
 
 def _is_quiet(stream: TlsStream | DtlsSocket) -> bool:
-    """False if the server has said something unasked, most likely goodbye."""
+    """False if the server has said something unasked, most likely close_notify."""
     if isinstance(stream, DtlsSocket):
         return stream.is_quiet
     return stream.is_quiet

@@ -14,7 +14,7 @@ import trio
 from est_core import Decision, Entropy, Instant, LocalProtocolError
 from est_core.arguments import checked_throughout
 from est_transports import _clock
-from est_transports.channel.datagram_turns import DatagramTurns, widen
+from est_transports.channel.datagram_scheduler import DatagramScheduler, widen
 from est_transports.channel.dtls_limits import DtlsLimits
 from est_transports.channel.dtls_mux import Address
 from est_transports.coap.questions import AskCoap
@@ -50,7 +50,7 @@ class CoapServer:
         if threads < 0:
             raise LocalProtocolError("threads is not negative")
         self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
-        self._turns = DatagramTurns(dtls or DtlsLimits(), self._endpoint.knows)
+        self._scheduler = DatagramScheduler(dtls or DtlsLimits(), self._endpoint.knows)
         self._observe = observe
         self._threads: QuestionThreads[Decision | None] | None = None
         if threads:
@@ -118,12 +118,12 @@ class CoapServer:
     async def _receive(self) -> None:
         while True:
             await self._until_a_turn()
-            self._turns.serve(self._sock, self._endpoint.receive, self._clock)
+            self._scheduler.serve(self._sock, self._endpoint.receive, self._clock)
             self._advance()
 
     async def _until_a_turn(self) -> None:
         now = self._clock().mono
-        due = self._turns.next_turn(now)
+        due = self._scheduler.next_due(now)
         if due is None:
             await trio.lowlevel.wait_readable(self._sock)
         else:

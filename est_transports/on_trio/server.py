@@ -31,11 +31,11 @@ from est_transports.drive.records import (
     peer_text,
 )
 from est_transports.drive.unserved import Unserved
-from est_transports.fairness.connection_places import HALF_OPEN_MAX
+from est_transports.fairness.connection_slots import HALF_OPEN_MAX
 from est_transports.http.server import Close, Conversation, Receive, Send
 from est_transports.http.settings import ServiceConfig
 from est_transports.on_trio.arrivals import Arrivals, listening_socket
-from est_transports.on_trio.places import TrioPlace, TrioPlaces
+from est_transports.on_trio.connection_slots import TrioSlot, TrioSlots
 from est_transports.on_trio.threads import QuestionThreads
 from est_transports.on_trio.tls import TlsBrokenError, TlsStream
 
@@ -59,8 +59,8 @@ class Server:
     never waits. An AsyncApplication is awaited in tasks, as many as there may be connections. A
     question that it does not begin to answer before the deadline is not asked. At most
     `connections_max` connections with a finished handshake are open; further clients wait, and
-    while they do, a connection that keeps us waiting gives up its place. Besides there are at
-    most `half_open_max` without one. Both are shared out by network (see connection_places).
+    while they do, a connection that keeps us waiting gives up its slot. Besides there are at
+    most `half_open_max` without one. Both are shared out by network (see connection_slots).
     `observe` gets a Record of every request, and of every connection that failed before one.
     """
 
@@ -87,15 +87,17 @@ class Server:
         self._threads: QuestionThreads[Decision] | None = None
         if threads:
             self._threads = QuestionThreads(threads)
-        self._doors: QuestionThreads[Decision] = QuestionThreads(AUTHENTICATION_THREADS)
+        self._authentication_threads: QuestionThreads[Decision] = QuestionThreads(
+            AUTHENTICATION_THREADS
+        )
         self._tasks = trio.CapacityLimiter(connections_max)
-        self._places = TrioPlaces(open_max=connections_max, half_open_max=half_open_max)
+        self._slots = TrioSlots(open_max=connections_max, half_open_max=half_open_max)
         self._unserved = Unserved(observe, clock)
         self._arrivals = Arrivals(
-            self._places,
+            self._slots,
             self._unserved,
             self._serve_connection,
-            patience_s=config.timeouts.handshake_s,
+            handshake_s=config.timeouts.handshake_s,
         )
         self._clock = clock
         self._stopping = False
@@ -117,7 +119,7 @@ class Server:
             listeners = (listeners,)
         with self._serving:
             async with trio.open_nursery() as watchers:
-                watchers.start_soon(self._places.make_room)
+                watchers.start_soon(self._slots.evict_while_full)
                 async with trio.open_nursery() as self._connections:
                     task_status.started()
                     await self._accept_from(listeners)
@@ -151,13 +153,13 @@ class Server:
         self._stopping = True
         self.retire(drain_s)
         self._arrivals.stop()
-        for place in self._places.places:
-            if place.conversation is None:
-                place.scope.cancel()
+        for slot in self._slots.slots:
+            if slot.conversation is None:
+                slot.scope.cancel()
                 continue
-            place.conversation.stop()
-            if place.waiting is not None and place.conversation.is_idle:
-                place.waiting.cancel()
+            slot.conversation.stop()
+            if slot.waiting is not None and slot.conversation.is_idle:
+                slot.waiting.cancel()
 
     def retire(self, drain_s: float) -> None:
         """Accept no more connections, and end `serve` when those open have ended by themselves.
@@ -170,50 +172,50 @@ class Server:
 
     async def _serve_other(self, transport: trio.abc.Stream) -> None:
         """Serve what no selector can tell about; it counts as of one network."""
-        place = TrioPlace("")
-        self._places.arrive(place)
-        await self._serve_connection(transport, place)
+        slot = TrioSlot("")
+        self._slots.add(slot)
+        await self._serve_connection(transport, slot)
 
-    async def _serve_connection(self, transport: trio.abc.Stream, place: TrioPlace) -> None:
+    async def _serve_connection(self, transport: trio.abc.Stream, slot: TrioSlot) -> None:
         try:
-            await self._greet(transport, place)
+            await self._greet(transport, slot)
         except Exception:  # noqa: BLE001  # one connection must not take the others along
             _log.exception("a connection failed")
         finally:
-            self._places.leave(place)
+            self._slots.remove(slot)
             await trio.aclose_forcefully(transport)
 
-    async def _greet(self, transport: trio.abc.Stream, place: TrioPlace) -> None:
+    async def _greet(self, transport: trio.abc.Stream, slot: TrioSlot) -> None:
         """Shake hands, then talk. A failed handshake is worth a record of its own."""
         peer = ""
         if isinstance(transport, trio.SocketStream):
             peer = peer_text(transport.socket.getpeername)
         failure: Exception | None = None
         channel = None
-        with place.scope:
+        with slot.scope:
             try:
-                with place.wait(self._config.timeouts.handshake_s):
-                    await self._places.our_turn(place)
+                with slot.wait(self._config.timeouts.handshake_s):
+                    await self._slots.handshake_step(slot)
                     stream = TlsStream(transport, TlsEngine(self._context_source()))
-                    channel = await stream.do_handshake(self._places.turns(place))
+                    channel = await stream.do_handshake(self._slots.handshake_steps(slot))
                 if channel is None:
                     failure = TimeoutError()
                 else:
-                    await self._places.enter(place)
+                    await self._slots.enter(slot)
             except TlsBrokenError as exc:
                 failure = exc.error
             except trio.BrokenResourceError as exc:
                 failure = exc
         if self._stopping:
             return
-        if channel is None or not place.is_open:
-            self._unserved.record(peer, place, failure)
+        if channel is None or not slot.is_open:
+            self._unserved.record(peer, slot, failure)
             return
         conversation = Conversation(self._config, channel=channel, peer=peer, now=self._clock())
-        place.conversation = conversation
-        place.begin()
+        slot.conversation = conversation
+        slot.begin()
         try:
-            await self._talk(stream, conversation, place)
+            await self._talk(stream, conversation, slot)
         except trio.Cancelled:
             self._cut_off(conversation)
             raise
@@ -224,28 +226,28 @@ class Server:
         while isinstance(step := conversation.next_step(self._clock()), Finished):
             notify(self._observe, step.record)
 
-    async def _talk(self, stream: TlsStream, conversation: Conversation, place: TrioPlace) -> None:
+    async def _talk(self, stream: TlsStream, conversation: Conversation, slot: TrioSlot) -> None:
         while True:
             match step := conversation.next_step(self._clock()):
                 case Send():
-                    with place.wait(self._left(step.deadline)) as scope:
+                    with slot.wait(self._left(step.deadline)) as scope:
                         await self._send(stream, conversation, step)
                     if scope.cancelled_caught:
                         conversation.lost("the client took too long to read", self._clock())
                 case Receive():
-                    with place.wait(self._left(step.deadline)) as scope:
+                    with slot.wait(self._left(step.deadline)) as scope:
                         await self._receive(stream, conversation)
-                    if scope.cancelled_caught:  # too late, or others need the place
+                    if scope.cancelled_caught:  # too late, or others need the slot
                         conversation.handle_timeout(self._clock())
                 case Ask():
-                    place.since = None
+                    slot.since = None
                     await self._ask(conversation, step)
-                    place.begin()
+                    slot.begin()
                 case Finished():
                     notify(self._observe, step.record)
-                    place.begin()
+                    slot.begin()
                 case Close():
-                    with place.wait(self._config.timeouts.drain_s):
+                    with slot.wait(self._config.timeouts.drain_s):
                         await self._close(stream, step)
                     return
                 case _:
@@ -295,7 +297,11 @@ class Server:
             )
         authenticates = isinstance(question, AuthenticateRequested)
         application = cast(Application, self._application)  # one of the two is there
-        threads = self._doors if authenticates else cast(QuestionThreads[Decision], self._threads)
+        threads = (
+            self._authentication_threads
+            if authenticates
+            else cast(QuestionThreads[Decision], self._threads)
+        )
         asked = partial(consult, application, question)
         return await threads.ask(asked, decide, question.channel.peer_address)
 

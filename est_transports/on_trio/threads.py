@@ -16,7 +16,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import trio
 
 from est_core import Decision, Fail
-from est_transports.fairness.question_turns import QuestionTurns
+from est_transports.fairness.question_scheduler import QuestionScheduler
 
 _log: Final = logging.getLogger("est_transports")
 
@@ -41,12 +41,12 @@ class QuestionThreads(Generic[_D]):
     """At most so many threads that are asked at once; who waits for one has turns by network."""
 
     def __init__(self, at_once: int) -> None:
-        self._turns: QuestionTurns[_Question[_D]] = QuestionTurns(at_once)
+        self._scheduler: QuestionScheduler[_Question[_D]] = QuestionScheduler(at_once)
 
     @property
     def busy(self) -> int:
         """How many threads are being asked."""
-        return self._turns.begun
+        return self._scheduler.begun
 
     async def ask(self, consult: Callable[[], _D], decide: Callable[[_D], None], peer: str) -> None:
         """Call `consult` in a thread, and later `decide` in the event loop with what it returned.
@@ -56,25 +56,25 @@ class QuestionThreads(Generic[_D]):
         of a thread fails, the log has the reason and `decide` gets Fail.
         """
         question = _Question(consult, decide)
-        self._turns.put(question, peer)
+        self._scheduler.put(question, peer)
         self._begin_some()
         if question.is_begun:
             return
         try:
             await question.begun.wait()
         except trio.Cancelled:
-            self._turns.discard(question, peer)
+            self._scheduler.discard(question, peer)
             raise
 
     def _begin_some(self) -> None:
-        while (found := self._turns.begin()) is not None:
+        while (found := self._scheduler.begin()) is not None:
             question, peer = found
             question.is_begun = True
             question.begun.set()
             try:
                 trio.lowlevel.start_thread_soon(question.consult, self._delivers(question, peer))
             except RuntimeError:  # no thread to be had
-                self._turns.end(peer)
+                self._scheduler.end(peer)
                 question.decide(_failed())
 
     def _delivers(self, question: _Question[_D], peer: str) -> Callable[[_Outcome[_D]], None]:
@@ -88,7 +88,7 @@ class QuestionThreads(Generic[_D]):
         return deliver
 
     def _finish(self, question: _Question[_D], peer: str, outcome: _Outcome[_D]) -> None:
-        self._turns.end(peer)
+        self._scheduler.end(peer)
         self._begin_some()
         try:
             decision = outcome.unwrap()

@@ -15,8 +15,8 @@ _T = TypeVar("_T")
 RECEIVE_BYTES: Final = 64 * 1024
 
 
-class Turns(Protocol):
-    """Whose turn it is in a handshake, for who shares the server out."""
+class HandshakeSteps(Protocol):
+    """Schedules the steps of a handshake, for a server that shares its time fairly."""
 
     def peers(self) -> None:
         """We have answered; the peer is next."""
@@ -51,12 +51,12 @@ class TlsStream(trio.abc.Stream):
         self._sending = _Guard("another task is sending")
         self._receiving = _Guard("another task is receiving")
 
-    async def do_handshake(self, turns: Turns | None = None) -> Channel:
+    async def do_handshake(self, steps: HandshakeSteps | None = None) -> Channel:
         """Return the facts of the channel once the handshake is over; at once if it is.
 
-        Whenever the peer has said something, `turns` is waited for before the work goes on.
+        Whenever the peer has said something, `steps` is waited for before the work goes on.
         """
-        await self._until(lambda: self._engine.handshake() or None, turns)
+        await self._until(lambda: self._engine.handshake() or None, steps)
         self._shaken = True
         return self._engine.channel()
 
@@ -141,7 +141,9 @@ class TlsStream(trio.abc.Stream):
         if not self._shaken:
             await self.do_handshake()
 
-    async def _until(self, step: Callable[[], _T | None], turns: Turns | None = None) -> _T:
+    async def _until(
+        self, step: Callable[[], _T | None], steps: HandshakeSteps | None = None
+    ) -> _T:
         """Try the step, feed the engine, and try again, until it returns something."""
         await trio.lowlevel.checkpoint_if_cancelled()
         waited = False
@@ -155,12 +157,12 @@ class TlsStream(trio.abc.Stream):
                 if not waited:
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 return done
-            if turns is None:
+            if steps is None:
                 received = await self.transport.receive_some(RECEIVE_BYTES)
             else:
-                turns.peers()
+                steps.peers()
                 received = await self.transport.receive_some(RECEIVE_BYTES)
-                await turns.ours()
+                await steps.ours()
             waited = True
             self._check_open()
             try:

@@ -42,7 +42,7 @@ from est_transports.service.new_directory import (
     check_movable,
     is_empty,
     put_in_place,
-    workshop_for,
+    staging_directory_for,
 )
 
 CA_KEY: Final = "ca-key.pem"
@@ -60,17 +60,17 @@ DEFAULT_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 MAX_PASSWORD_BYTES: Final = 1023  # OpenSSL's bound for an encrypted key
 
 
-class FoundingError(Exception):
+class InitialisationError(Exception):
     """The directory cannot be made. The text is one line; nothing is left half made."""
 
 
-class OccupiedError(FoundingError):
+class OccupiedError(InitialisationError):
     """The directory is there already and holds something."""
 
 
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Founding:
+class CaSpec:
     """What a new CA is to be. `hosts` are names and addresses of its server (see host_name).
 
     It is made, with a key of kind `ca_key` (of CA_KEYS) and below a root of its own if
@@ -120,7 +120,7 @@ class Founding:
 
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Founded:
+class InitialisedCa:
     """A CA in its directory. `chain` leads from the issuing certificate to the root.
 
     `root_key` is the file with the key of a root that was made with an intermediate: nobody needs
@@ -145,34 +145,34 @@ class Founded:
 
 
 @checked
-def found(
+def initialise(
     directory: Path,
-    founding: Founding,
+    spec: CaSpec,
     *,
     now: Instant,
     entropy: Entropy,
     replace: bool = False,
     moved: Callable[[Path], object] | None = None,
-) -> Founded:
+) -> InitialisedCa:
     """Make the directory and return what is in it.
 
     A directory that holds anything is left alone, unless `replace`: then it is moved aside to
     DIRECTORY.old-N, where its CA's key stays, and `moved` is told that path; the new one belongs
-    to the same user. An empty one is filled. Raises FoundingError, StoreError, and
+    to the same user. An empty one is filled. Raises InitialisationError, StoreError, and
     LocalProtocolError for a directory that nobody means to move, the current one say.
     """
     directory = Path(os.path.abspath(directory))
     with _errors(directory):
         _check_place(directory, replace=replace)
-    password_file = founding.password_file
+    password_file = spec.password_file
     if password_file is not None and directory in Path(os.path.abspath(password_file)).parents:
-        raise FoundingError(f"{password_file}: is in the directory that would be moved aside")
-    with _errors(directory), workshop_for(directory) as workshop:
-        issuer, never_issued = _make(workshop, founding, now, entropy)
-        aside = put_in_place(workshop, directory, last=CONFIG_FILE)
+        raise InitialisationError(f"{password_file}: is in the directory that would be moved aside")
+    with _errors(directory), staging_directory_for(directory) as staging:
+        issuer, never_issued = _make(staging, spec, now, entropy)
+        aside = put_in_place(staging, directory, last=CONFIG_FILE)
     if aside is not None and moved is not None:
         moved(aside)
-    return Founded(
+    return InitialisedCa(
         chain=issuer.certificates,
         certificates_file=directory / _certificates_file(issuer),
         root_key=None if issuer.root_key is None else directory / ROOT_KEY,
@@ -186,17 +186,17 @@ def _check_place(directory: Path, *, replace: bool) -> None:
     if replace:
         check_movable(directory, OWN_FILES)
     elif not directory.is_dir():
-        raise FoundingError(f"{directory}: is a file, not a directory")
+        raise InitialisationError(f"{directory}: is a file, not a directory")
     else:
         raise OccupiedError(f"{directory}: is there already and not empty")
 
 
 def _make(
-    workshop: Path, founding: Founding, now: Instant, entropy: Entropy
+    staging: Path, spec: CaSpec, now: Instant, entropy: Entropy
 ) -> tuple[Issuer, tuple[str, ...]]:
-    issuer = _issuer(founding, now, entropy)
+    issuer = _issuer(spec, now, entropy)
     server_key = ec.generate_private_key(ec.SECP256R1())
-    store = SqliteStore.create(workshop / STORE)
+    store = SqliteStore.create(staging / STORE)
     try:
         ca = ReferenceCA(
             certificate=issuer.certificate,
@@ -207,54 +207,54 @@ def _make(
             default_profile="client",
             entropy=entropy,
         )
-        server = new_tls_identity(ca, founding.hosts, server_key.public_key(), now=now.wall)
+        server = new_tls_identity(ca, spec.hosts, server_key.public_key(), now=now.wall)
     except Refused as exc:
-        raise FoundingError(f"the server's certificate would not verify: {exc.text}") from exc
+        raise InitialisationError(f"the server's certificate would not verify: {exc.text}") from exc
     except (CAUnavailable, LocalProtocolError) as exc:
-        raise FoundingError(f"the CA cannot issue: {exc}") from exc
+        raise InitialisationError(f"the CA cannot issue: {exc}") from exc
     finally:
         store.close()
     problem = chain_problem(
         server, anchors=(issuer.root,), others=issuer.certificates, now=now.wall
     )
     if problem:  # say, a name outside of those that a given CA may certify
-        raise FoundingError(f"the server's certificate would not verify: {problem}")
-    _write_files(workshop, founding, issuer)
-    _write(workshop / SERVER_KEY, _key_pem(server_key, None), 0o600)
+        raise InitialisationError(f"the server's certificate would not verify: {problem}")
+    _write_files(staging, spec, issuer)
+    _write(staging / SERVER_KEY, _key_pem(server_key, None), 0o600)
     intermediates = (each for each in issuer.certificates if each != issuer.root)
-    _write(workshop / SERVER_CERTIFICATE, _pem((server, *intermediates)), 0o644)
+    _write(staging / SERVER_CERTIFICATE, _pem((server, *intermediates)), 0o644)
     return issuer, ca.never_issued()
 
 
-def _issuer(founding: Founding, now: Instant, entropy: Entropy) -> Issuer:
-    if founding.given is not None:
-        return founding.given
+def _issuer(spec: CaSpec, now: Instant, entropy: Entropy) -> Issuer:
+    if spec.given is not None:
+        return spec.given
     try:
         return make_issuer(
             # A name of its own: two CAs of one name in one list of anchors are a trap.
-            founding.name or f"EST CA {entropy(4).hex()}",
-            founding.ca_key or DEFAULT_CA_KEY,
-            intermediate=founding.intermediate,
+            spec.name or f"EST CA {entropy(4).hex()}",
+            spec.ca_key or DEFAULT_CA_KEY,
+            intermediate=spec.intermediate,
             now=now.wall,
             entropy=entropy,
         )
     except IssuerError as exc:
-        raise FoundingError(str(exc)) from exc
+        raise InitialisationError(str(exc)) from exc
 
 
-def _write_files(workshop: Path, founding: Founding, issuer: Issuer) -> None:
-    _write(workshop / CA_CERTIFICATE, _pem((issuer.root,)), 0o644)
-    _write(workshop / CA_KEY, _key_pem(issuer.key, founding.key_password), 0o600)
+def _write_files(staging: Path, spec: CaSpec, issuer: Issuer) -> None:
+    _write(staging / CA_CERTIFICATE, _pem((issuer.root,)), 0o644)
+    _write(staging / CA_KEY, _key_pem(issuer.key, spec.key_password), 0o600)
     settings = {}
     if issuer.chain:
-        _write(workshop / ISSUING_CERTIFICATES, _pem(issuer.certificates), 0o644)
+        _write(staging / ISSUING_CERTIFICATES, _pem(issuer.certificates), 0o644)
         settings["certificate"] = ISSUING_CERTIFICATES
     if issuer.root_key is not None:
-        root_key = _key_pem(issuer.root_key, founding.root_key_password)
-        _write(workshop / ROOT_KEY, root_key, 0o600)
-    if founding.password_file is not None:
-        settings["key_password_file"] = str(founding.password_file.absolute())
-    _write(workshop / CONFIG_FILE, config_text(settings).encode(), 0o600)
+        root_key = _key_pem(issuer.root_key, spec.root_key_password)
+        _write(staging / ROOT_KEY, root_key, 0o600)
+    if spec.password_file is not None:
+        settings["key_password_file"] = str(spec.password_file.absolute())
+    _write(staging / CONFIG_FILE, config_text(settings).encode(), 0o600)
 
 
 def _certificates_file(issuer: Issuer) -> str:
@@ -296,9 +296,9 @@ def _errors(directory: Path) -> Iterator[None]:
     try:
         yield
     except DirectoryError as exc:
-        raise FoundingError(str(exc)) from exc
+        raise InitialisationError(str(exc)) from exc
     except (FileExistsError, NotADirectoryError) as exc:
         reason = f"{exc.filename} is no directory"
-        raise FoundingError(f"{directory}: cannot be made: {reason}") from exc
+        raise InitialisationError(f"{directory}: cannot be made: {reason}") from exc
     except OSError as exc:
-        raise FoundingError(f"{directory}: cannot be made: {exc.strerror}") from exc
+        raise InitialisationError(f"{directory}: cannot be made: {exc.strerror}") from exc

@@ -66,7 +66,7 @@ def is_empty(directory: Path) -> bool:
 
 
 @contextmanager
-def workshop_for(directory: Path) -> Iterator[Path]:
+def staging_directory_for(directory: Path) -> Iterator[Path]:
     """Lend a directory of mode 0700 in which to make what `put_in_place` moves to `directory`.
 
     It is removed with all that is still in it.
@@ -77,14 +77,14 @@ def workshop_for(directory: Path) -> Iterator[Path]:
         prefix, parent = f".{directory.name}.", directory.parent
         parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     # mkdtemp: mode 0700, whatever the umask.
-    workshop = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    staging = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     try:
-        yield workshop
+        yield staging
     finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
-def put_in_place(workshop: Path, directory: Path, *, last: str) -> Path | None:
+def put_in_place(staging: Path, directory: Path, *, last: str) -> Path | None:
     """Move what was made to `directory`; return where to what was there has gone, if anything.
 
     New files belong to the owner of the directory that is there, or of the file whose place they
@@ -92,59 +92,59 @@ def put_in_place(workshop: Path, directory: Path, *, last: str) -> Path | None:
     its permissions. The file `last` appears after all others. Raises OSError; everything is as
     before then.
     """
-    _inherit(workshop, directory)
-    _sync(workshop)
-    if workshop.parent == directory:
-        _fill(workshop, directory, last)
+    _inherit(staging, directory)
+    _sync(staging)
+    if staging.parent == directory:
+        _fill(staging, directory, last)
         with suppress(PermissionError):  # somebody else's: his to say who may enter
             directory.chmod(_PRIVATE)
         _sync(directory)
         return None
-    aside = _replace(workshop, directory)
+    aside = _replace(staging, directory)
     _sync(directory.parent)
     return aside
 
 
-def _inherit(workshop: Path, directory: Path) -> None:
+def _inherit(staging: Path, directory: Path) -> None:
     whole = ownership_of(directory)
     if whole is None:
         return
-    if workshop.is_symlink():  # somebody who may write there has put it in place of ours
-        raise NotADirectoryError(0, "is not what was made any more", str(workshop))
-    for file in workshop.iterdir():
+    if staging.is_symlink():  # somebody who may write there has put it in place of ours
+        raise NotADirectoryError(0, "is not what was made any more", str(staging))
+    for file in staging.iterdir():
         present = file.lstat()
         old = ownership_of(directory / file.name) or Ownership(
             uid=whole.uid, gid=whole.gid, mode=present.st_mode & 0o777
         )
         take_over(file, old, secret=not present.st_mode & _OTHERS)
-    if workshop.parent != directory:
-        take_over(workshop, whole)
+    if staging.parent != directory:
+        take_over(staging, whole)
 
 
-def _fill(workshop: Path, directory: Path, last: str) -> None:
-    others = [each.name for each in directory.iterdir() if each != workshop]
+def _fill(staging: Path, directory: Path, last: str) -> None:
+    others = [each.name for each in directory.iterdir() if each != staging]
     if others:  # they came meanwhile
         raise FileExistsError(0, "is not empty any more", str(directory))
-    names = sorted((each.name for each in workshop.iterdir()), key=lambda name: name == last)
+    names = sorted((each.name for each in staging.iterdir()), key=lambda name: name == last)
     moved: list[str] = []
     try:
         for name in names:
-            (workshop / name).rename(directory / name)
+            (staging / name).rename(directory / name)
             moved.append(name)
     except BaseException:
         for name in moved:
             with suppress(OSError):
-                (directory / name).rename(workshop / name)
+                (directory / name).rename(staging / name)
         raise
 
 
-def _replace(workshop: Path, directory: Path) -> Path | None:
+def _replace(staging: Path, directory: Path) -> Path | None:
     aside = None
     if os.path.lexists(directory) and not is_empty(directory):
         aside = _free_name(directory)
         directory.rename(aside)
     try:
-        workshop.rename(directory)
+        staging.rename(directory)
     except BaseException:
         if aside is not None:
             with suppress(OSError):

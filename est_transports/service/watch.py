@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from est_core import Instant
 from est_transports import _clock
 from est_transports.authority.stores import StoreError
-from est_transports.authority.stores.sqlite_place import LOW_BELOW_BYTES, free_bytes
+from est_transports.authority.stores.sqlite_files import LOW_BELOW_BYTES, free_bytes
 from est_transports.service.loading import Service
 from est_transports.service.terms import Standing
 

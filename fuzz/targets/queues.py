@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from est_core.testing import CountingEntropy
-from est_transports.authority.stores.right_lately import RightLately
-from est_transports.channel.datagram_turns import OVER_S, RESTS, DatagramTurns
+from est_transports.authority.stores.recent_passwords import RecentPasswords
+from est_transports.channel.datagram_scheduler import OVER_S, RESTS, DatagramScheduler
 from est_transports.channel.dtls_cookies import COOKIE_BYTES, Cookies
 from est_transports.channel.dtls_limits import DtlsLimits
 from est_transports.channel.dtls_mux import Address
-from est_transports.fairness.connection_places import Place, Places
+from est_transports.fairness.connection_slots import ConnectionSlot, ConnectionSlots
 from est_transports.fairness.fair_queue import FairQueue
 from est_transports.fairness.networks import network_of_host
 from fuzz.choices import pack, steps
@@ -79,19 +79,19 @@ def _put(queue: FairQueue[_Item], waiting: list[_Item], item: _Item, done: set[s
         assert sum(each[:2] == member for each in waiting) <= _MEMBER
 
 
-_TURNS: Final = DtlsLimits(queued_datagrams=12, waiting_per_association=4, datagram_bytes=600)
+_LIMITS: Final = DtlsLimits(queued_datagrams=12, waiting_per_association=4, datagram_bytes=600)
 _TOOK_S: Final = 2**-7  # which is added up exactly
 _HOSTS: Final = ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2")
 
 
-def datagram_turns(data: bytes) -> Result:
+def datagram_scheduler(data: bytes) -> Result:
     """Each datagram is served or counted as lost, both kinds have turns, and who rests is served.
 
     Nobody is served while he rests: who lost some of his own, for twice as long as he took.
     """
     known: set[Address] = set()
-    turns = DatagramTurns(_TURNS, is_known=known.__contains__)
-    model = _Turns()
+    turns = DatagramScheduler(_LIMITS, is_known=known.__contains__)
+    model = _SchedulerModel()
     put, lost_before, got, now = list[tuple[bytes, Address]](), 0, 0, 0.0
     for what, choices in steps(data, _STEPS_MAX):
         address: Address = (choices.pick(_HOSTS), choices.number(2))
@@ -121,13 +121,13 @@ def datagram_turns(data: bytes) -> Result:
         assert turns.lost >= lost_before
         lost_before = turns.lost
         assert len(put) == len(turns) + turns.lost
-        assert len(turns) <= 2 * _TURNS.queued_datagrams
-        assert not len(turns) or turns.next_turn(now) is not None
+        assert len(turns) <= 2 * _LIMITS.queued_datagrams
+        assert not len(turns) or turns.next_due(now) is not None
     text = f"{model.previous} {turns.lost > 0} {len(known)}"
     return (accepted if turns.lost else passed if got else stopped)(text)
 
 
-class _Turns:
+class _SchedulerModel:
     """Who waits and who rests, as long as it is certain whose datagram was lost."""
 
     def __init__(self) -> None:
@@ -142,8 +142,8 @@ class _Turns:
         waiting = sum(count for (kind, _), count in self._waiting.items() if kind is known)
         if not is_lost:
             self._waiting[known, address] += 1
-        elif waiting < _TURNS.queued_datagrams:  # so it was one too many of its own
-            assert self._waiting[known, address] == _TURNS.waiting_per_association
+        elif waiting < _LIMITS.queued_datagrams:  # so it was one too many of its own
+            assert self._waiting[known, address] == _LIMITS.waiting_per_association
             self._over[known, network_of_host(str(address[0]))] = now + OVER_S
         else:
             self._is_certain = False
@@ -166,58 +166,58 @@ _OPEN_MAX, _HALF_OPEN_MAX, _WAITING_MAX = 2, 4, 3
 _PASSES_S: Final = (0.0, 0.1, 0.3, 1.1, 2.5)
 
 
-def connection_places(data: bytes) -> Result:
+def connection_slots(data: bytes) -> Result:
     """The bounds hold, each connection is counted once, and whoever has to go is counted out."""
-    places = Places[Place](
+    slots = ConnectionSlots[ConnectionSlot](
         open_max=_OPEN_MAX, half_open_max=_HALF_OPEN_MAX, waiting_max=_WAITING_MAX
     )
-    held, now, done = list[Place](), 0.0, set[str]()
+    held, now, done = list[ConnectionSlot](), 0.0, set[str]()
     for what, choices in steps(data, _STEPS_MAX):
-        place = choices.pick(held) if held else None
-        going: Place | None = None
+        slot = choices.pick(held) if held else None
+        going: ConnectionSlot | None = None
         match what % 8:
             case 0 | 1:
-                place = Place(choices.pick(_HOSTS), now)
-                held.append(place)
-                going = places.arrive(place, now)
-            case 2 if place is not None:
-                places.hear(place)
-            case 3 if place is not None:
-                going = places.answer(place, now)
-            case 4 if place is not None and not (place.is_open or place.is_waiting):
-                going = places.claim(place)
-                assert place is going or place.is_open != place.is_waiting
-            case 5 if place is not None:
-                successor = places.leave(place)
-                held.remove(place)
+                slot = ConnectionSlot(choices.pick(_HOSTS), now)
+                held.append(slot)
+                going = slots.add(slot, now)
+            case 2 if slot is not None:
+                slots.received(slot)
+            case 3 if slot is not None:
+                going = slots.sent(slot, now)
+            case 4 if slot is not None and not (slot.is_open or slot.is_waiting):
+                going = slots.claim(slot)
+                assert slot is going or slot.is_open != slot.is_waiting
+            case 5 if slot is not None:
+                successor = slots.remove(slot)
+                held.remove(slot)
                 assert successor is None or (successor.is_open and successor in held)
             case 6:
-                going = places.make_way(now)
+                going = slots.evict_half_open(now)
                 assert going is None or not going.is_open
             case _:
                 now += choices.pick(_PASSES_S)
-                way = places.giving_way(now)
+                way = slots.eviction_candidate(now)
                 assert way is None or (way.is_open and way.since is not None and way.since < now)
                 done |= {"gives way"} if way is not None else set()
         if going is not None:
             done.add("goes")
             held.remove(going)
-        _assert_counted(places, held)
-        done |= {"open"} if places.open else set()
+        _assert_counted(slots, held)
+        done |= {"open"} if slots.open else set()
     text = " ".join(sorted(done))
     return (accepted if {"open", "goes"} <= done else passed if done else stopped)(text)
 
 
-def _assert_counted(places: Places[Place], held: list[Place]) -> None:
-    counted = list(places)
+def _assert_counted(slots: ConnectionSlots[ConnectionSlot], held: list[ConnectionSlot]) -> None:
+    counted = list(slots)
     assert len(counted) == len(set(counted)) == len(held)
     assert set(counted) == set(held)
-    assert places.open == sum(each.is_open for each in held) <= _OPEN_MAX
-    assert places.half_open == len(held) - places.open <= _HALF_OPEN_MAX
+    assert slots.open == sum(each.is_open for each in held) <= _OPEN_MAX
+    assert slots.half_open == len(held) - slots.open <= _HALF_OPEN_MAX
     waiting = sum(each.is_waiting for each in held)
     assert waiting <= _WAITING_MAX
-    assert places.is_wanted == (waiting > 0)
-    assert not waiting or places.open == _OPEN_MAX
+    assert slots.is_wanted == (waiting > 0)
+    assert not waiting or slots.open == _OPEN_MAX
 
 
 _PERIOD_S: Final = 10.0
@@ -255,9 +255,9 @@ _LIFETIME_S: Final = 60.0
 _USERS_MAX: Final = 2
 
 
-def right_lately(data: bytes) -> Result:
+def recent_passwords(data: bytes) -> Result:
     """Who is known gave this password lately, and the record is still the same."""
-    lately = RightLately(CountingEntropy(), users_max=_USERS_MAX, lifetime_s=_LIFETIME_S)
+    recent = RecentPasswords(CountingEntropy(), users_max=_USERS_MAX, lifetime_s=_LIFETIME_S)
     right: dict[str, tuple[str, str | None, float]] = {}
     now, seen = 0.0, set[str]()
     for what, choices in steps(data, _STEPS_MAX):
@@ -268,7 +268,7 @@ def right_lately(data: bytes) -> Result:
         match what % 4:
             case 0 | 1:
                 known = right.get(name)
-                is_known = lately.knows(user, password, now)
+                is_known = recent.knows(user, password, now)
                 assert not is_known or (
                     known is not None and known[0] == password and now < known[2]
                 )
@@ -277,7 +277,7 @@ def right_lately(data: bytes) -> Result:
                     assert is_known == (known[0] == password)
             case 2:
                 is_right = record is not None
-                lately.settle(user, password, record, now, right=is_right)
+                recent.settle(user, password, record, now, right=is_right)
                 if is_right:
                     right[name] = password, record, now + _LIFETIME_S
                 elif name in right and right[name][1] != record:
@@ -285,7 +285,7 @@ def right_lately(data: bytes) -> Result:
                     seen.add("forgotten")
             case _:
                 now += (1.0, 30.0, 61.0)[len(password) % 3]
-        assert len(lately) <= _USERS_MAX
+        assert len(recent) <= _USERS_MAX
     text = " ".join(sorted(seen))
     return (accepted if "known" in seen else passed if right else stopped)(text)
 
@@ -337,20 +337,20 @@ TARGETS: Final = (
         modules=("est_transports.fairness.fair_queue",),
     ),
     Target(
-        run=datagram_turns,
+        run=datagram_scheduler,
         seeds=_turn_scripts,
         shape=Shape.PARTS,
         gate="serves a datagram",
         goal="loses a datagram",
-        modules=("est_transports.channel.datagram_turns", "est_transports.fairness.fair_queue"),
+        modules=("est_transports.channel.datagram_scheduler", "est_transports.fairness.fair_queue"),
     ),
     Target(
-        run=connection_places,
+        run=connection_slots,
         seeds=lambda: _scripts(b"\0\2\4\3\7", b"\0\0\2\3\7", b"\0\2\4\5\6", b"\0\0\0\0\7\6"),
         shape=Shape.PARTS,
         gate="opens or ends a connection",
         goal="opens one and ends another",
-        modules=("est_transports.fairness.connection_places",),
+        modules=("est_transports.fairness.connection_slots",),
     ),
     Target(
         run=cookies,
@@ -361,11 +361,11 @@ TARGETS: Final = (
         modules=("est_transports.channel.dtls_cookies",),
     ),
     Target(
-        run=right_lately,
+        run=recent_passwords,
         seeds=_password_scripts,
         shape=Shape.PARTS,
         gate="has a right password",
         goal="knows somebody again",
-        modules=("est_transports.authority.stores.right_lately",),
+        modules=("est_transports.authority.stores.recent_passwords",),
     ),
 )

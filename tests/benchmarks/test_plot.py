@@ -1,4 +1,4 @@
-"""The plot shows every enrolment of a run, and is the same every time."""
+"""The plot shows every enrollment of a run, and is the same every time."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize(
-    "rows", [(), (row("on_trio", 2.0),)], ids=["no enrolments", "no floor to compare with"]
+    "rows", [(), (row("on_trio", 2.0),)], ids=["no enrollments", "no floor to compare with"]
 )
 def test_what_cannot_be_drawn_is_refused(rows: tuple[Row, ...]) -> None:
     with pytest.raises(ValueError, match=r"no row|not compared"):

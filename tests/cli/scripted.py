@@ -1,4 +1,4 @@
-"""An HTTPS server that answers enrolments with what a test wrote down, as foreign servers do."""
+"""An HTTPS server that answers enrollments with what a test wrote down, as foreign servers do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def answer(head: bytes, body: bytes = b"", *fields: bytes) -> bytes:
 
 @dataclass
 class ScriptedServer:
-    """Where it listens, what it has of CA certificates, and the enrolments that it was sent."""
+    """Where it listens, what it has of CA certificates, and the enrollments that it was sent."""
 
     port: int
     script: Sequence[bytes]
@@ -37,7 +37,7 @@ class ScriptedServer:
         return f"https://127.0.0.1:{self.port}"
 
     def reply(self, head: bytes) -> bytes:
-        """Give the CA certificates to everybody, no CSR attributes, and to enrolments the script.
+        """Give the CA certificates to everybody, no CSR attributes, and to enrollments the script.
 
         Its last answer is given again and again.
         """

@@ -15,25 +15,25 @@ from est_transports import _clock
 from est_transports.authority.issuers import given_issuer
 from est_transports.cli import group
 from est_transports.pki.signers import SigningKey
-from est_transports.service.initialisation import Founded, Founding, found
+from est_transports.service.initialisation import CaSpec, InitialisedCa, initialise
 from tests.cli.serve_process import PASSWORD, USER, ServeProcess, serving
 from tests.conftest import PeerFinder
 from tests.pki import Authority, rsa_key
 from tests.programs import run
 
 
-def company() -> Founding:
+def company() -> CaSpec:
     """A CA that was there, with an RSA key and a root of another kind."""
     root = Authority("Company Root")
     issuing = Authority("Company Issuing", issuer=root, path_length=0, key=rsa_key())
     key: SigningKey = issuing.key
     certificates = (issuing.certificate, root.certificate)
-    return Founding(given=given_issuer(certificates, key, now=_clock.instant().wall))
+    return CaSpec(given=given_issuer(certificates, key, now=_clock.instant().wall))
 
 
-MAKINGS: dict[str, Callable[[], Founding]] = {
-    "Ed25519": lambda: Founding(ca_key="Ed25519"),
-    "ML-DSA-65, below a root": lambda: Founding(ca_key="ML-DSA-65", intermediate=True),
+MAKINGS: dict[str, Callable[[], CaSpec]] = {
+    "Ed25519": lambda: CaSpec(ca_key="Ed25519"),
+    "ML-DSA-65, below a root": lambda: CaSpec(ca_key="ML-DSA-65", intermediate=True),
     "RSA, given": company,
 }
 
@@ -41,10 +41,10 @@ MAKINGS: dict[str, Callable[[], Founding]] = {
 @pytest.fixture(params=MAKINGS)
 def served(
     request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[tuple[Founded, ServeProcess]]:
+) -> Iterator[tuple[InitialisedCa, ServeProcess]]:
     directory = tmp_path / "ca"
-    founding = MAKINGS[request.param]()
-    made = found(directory, founding, now=_clock.instant(), entropy=_clock.entropy)
+    spec = MAKINGS[request.param]()
+    made = initialise(directory, spec, now=_clock.instant(), entropy=_clock.entropy)
     assert est("user", "add", directory, USER, "--password-stdin", stdin=PASSWORD).exit_code == 0
     with serving(directory) as server:
         yield made, server
@@ -55,7 +55,7 @@ def est(*arguments: str | Path, stdin: str = "") -> Result:
 
 
 def test_a_device_is_provisioned_and_renews_linked_and_rekeyed(
-    served: tuple[Founded, ServeProcess], peer: PeerFinder, tmp_path: Path
+    served: tuple[InitialisedCa, ServeProcess], peer: PeerFinder, tmp_path: Path
 ) -> None:
     made, server = served
     url, device = f"https://localhost:{server.port}", tmp_path / "device"
@@ -72,7 +72,7 @@ def test_a_device_is_provisioned_and_renews_linked_and_rekeyed(
     _openssl_verifies(made, device, peer("openssl"))
 
 
-def _openssl_verifies(made: Founded, device: Path, openssl: str) -> None:
+def _openssl_verifies(made: InitialisedCa, device: Path, openssl: str) -> None:
     """Have the system's openssl verify the chain, where it knows such a key."""
     anchor = device / "anchor.pem"
     anchor.write_bytes(made.root.public_bytes(Encoding.PEM))

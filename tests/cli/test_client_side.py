@@ -41,7 +41,7 @@ from est_core import (
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId, parse_csrattrs
 from est_core.asn1.template import KeyTypeWanted
 from est_transports.cli import main
-from est_transports.cli.talk import Talk
+from est_transports.cli.conversation import Conversation
 from tests.cli.canned import PASSWORD, USER, CannedServer, canned_server
 from tests.pki import CLIENT_AUTH, CMC_RA, SERVER_AUTH, Entity, Subject, new_key, pki
 
@@ -1190,13 +1190,13 @@ def test_a_password_that_nobody_can_be_asked_for_leaves_no_pending_request(
     assert not list(est.out.glob("*.pending"))
 
 
-def test_an_interrupted_enrolment_says_that_its_key_is_kept(
+def test_an_interrupted_enrollment_says_that_its_key_is_kept(
     est: Terminal, server: CannedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_arguments: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Talk, "enroll", interrupted)
+    monkeypatch.setattr(Conversation, "enroll", interrupted)
     code, _, err = est.enroll(server)
     assert code == 130
     assert err == "\nest: interrupted; run the command again: the same key will be used\n"
@@ -1241,6 +1241,6 @@ def test_no_secret_is_printed_even_with_verbose(est: Terminal, server: CannedSer
     assert not any(PASSWORD in text or "s3cr3t" in text or "PRIVATE" in text for text in texts)
 
 
-def test_questions_of_enroll_are_first_enrolments(est: Terminal, server: CannedServer) -> None:
+def test_questions_of_enroll_are_first_enrollments(est: Terminal, server: CannedServer) -> None:
     est.enroll(server)
     assert isinstance(server.application.questions[0], EnrollRequested)

@@ -14,7 +14,7 @@ from est_transports.cli.files import Output, key_pem, write_files
 from est_transports.cli.keys import NewKey
 from est_transports.cli.pending import Pending, find_pending, mark_refused, resume, save_pending
 from est_transports.cli.received import Place, install
-from est_transports.cli.wishes import Wish
+from est_transports.cli.requested_names import RequestedNames
 from tests.pki import common_name, new_key, pki
 from tests.recorded_os import Call, RecordedOs, record_os
 
@@ -149,10 +149,10 @@ def test_the_key_comes_after_what_it_is_good_for(disk: RecordedOs, tmp_path: Pat
 def test_the_keys_of_all_requests_that_were_refused_are_kept(tmp_path: Path) -> None:
     keys = [NewKey(key=new_key()) for _ in range(3)]
     for number, key in enumerate(keys):
-        wish = Wish(subject=common_name(f"device-{number}"))
-        assert resume(tmp_path, wish, None, None, force=False) is None
-        save_pending(tmp_path, Pending(wish=wish, key=key))
-        mark_refused(tmp_path, Pending(wish=wish, key=key))
+        requested = RequestedNames(subject=common_name(f"device-{number}"))
+        assert resume(tmp_path, requested, None, None, force=False) is None
+        save_pending(tmp_path, Pending(requested=requested, key=key))
+        mark_refused(tmp_path, Pending(requested=requested, key=key))
     last = find_pending(tmp_path)
     assert last is not None
     assert last.refused

@@ -25,7 +25,7 @@ USER = ("--user", "alice:secret")
 
 
 def refused(terminal: Terminal, *arguments: str, script: tuple[bytes, ...]) -> str:
-    """The error of an enrolment that a server answers with the script."""
+    """The error of an enrollment that a server answers with the script."""
     with scripted_server(terminal.directory, *script) as server:
         code, _, err = terminal(
             "enroll", server.url, "--trust", terminal.trust, "--cn", "x", "--out", terminal.out,

@@ -30,7 +30,7 @@ from est_transports.cli import group
 from est_transports.cli.serve import AuthenticationWords, overridden
 from est_transports.pki.serials import printed_serial
 from est_transports.service.config.reader import load_config
-from est_transports.service.initialisation import Founding, found
+from est_transports.service.initialisation import CaSpec, initialise
 from est_transports.service.loading import load_service
 from tests.cli.serve_process import (
     PASSWORD,
@@ -49,7 +49,7 @@ CHALLENGE_PASSWORD = bytes.fromhex("300b06092a864886f70d010907")
 
 def made(directory: Path) -> Path:
     """Return a directory of `est init` with one user."""
-    found(directory, Founding(), now=_clock.instant(), entropy=_clock.entropy)
+    initialise(directory, CaSpec(), now=_clock.instant(), entropy=_clock.entropy)
     add_user(directory, USER, PASSWORD)
     return directory
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from est_transports import _clock
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli import group
-from est_transports.service.initialisation import Founding, found
+from est_transports.service.initialisation import CaSpec, initialise
 from tests.cli.other_user import AS_ROOT, UID, as_user, common_place, give_away
 from tests.cli.serve_process import PASSWORD, USER, ServeProcess, listed, request, serving
 from tests.cli.test_serve import workers_of
@@ -31,7 +31,7 @@ DEADLINE_S = 20.0
 
 def made(directory: Path) -> Path:
     """Return a directory of `est init` with one user."""
-    found(directory, Founding(), now=_clock.instant(), entropy=_clock.entropy)
+    initialise(directory, CaSpec(), now=_clock.instant(), entropy=_clock.entropy)
     add_user(directory)
     return directory
 

@@ -69,7 +69,7 @@ def own_key() -> Key:
 
 @cache
 def own_certificate_bag() -> bytes:
-    """The answer to an enrolment of `own_key`."""
+    """The answer to an enrollment of `own_key`."""
     return write_certs_only([issue(spki(own_key()))])
 
 
@@ -91,8 +91,8 @@ def session(uri: EstUri = URI, *, credentials: Credentials | None = None) -> Cli
     )
 
 
-def enrolment(client: ClientSession | None = None) -> ClientExchange:
-    """A first enrolment of `own_key`."""
+def enrollment(client: ClientSession | None = None) -> ClientExchange:
+    """A first enrollment of `own_key`."""
     return (client or session()).enroll(info(own_key()))
 
 

@@ -88,7 +88,7 @@ def test_the_table_says_how_each_operation_is_asked_for() -> None:
 
 
 @pytest.mark.req("EST-137", "EST-239")
-def test_only_enrolments_can_be_pending_and_only_csrattrs_can_be_missing() -> None:
+def test_only_enrollments_can_be_pending_and_only_csrattrs_can_be_missing() -> None:
     pending = {operation for operation in Operation if has(operation, Outcome.PENDING)}
     missing = {operation for operation in Operation if has(operation, Outcome.NOT_AVAILABLE)}
     assert pending == {Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL}

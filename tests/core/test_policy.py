@@ -175,7 +175,7 @@ def test_the_default_refuses_challenges_that_are_not_the_binding() -> None:
 
 
 @pytest.mark.req("EST-168")
-def test_linking_is_required_of_enrolments_alone() -> None:
+def test_linking_is_required_of_enrollments_alone() -> None:
     policy = default_policy(require_pop=True)
     required = {found.operation for found in policy.rows if found.require_pop}
     assert required == {Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL}

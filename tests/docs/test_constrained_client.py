@@ -42,7 +42,7 @@ def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def enrol(gateway: dict[str, Any], port: int, trust: x509.Certificate) -> Any:
-    """Return what comes of an enrolment."""
+    """Return what comes of an enrollment."""
     signer = LocalSigner(ec.generate_private_key(ec.SECP256R1()))
     session = ClientSession(
         EstUri.parse(f"coaps://127.0.0.1:{port}"),

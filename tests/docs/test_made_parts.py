@@ -35,10 +35,10 @@ def test_the_map_of_the_code_is_that_of_the_arrows_and_the_docstrings() -> None:
 
 def test_the_plot_shows_the_same_run() -> None:
     drawing = KEPT.with_suffix(".svg").read_text("utf-8")
-    enrolments = [row for row in RUN.rows if row.subject in ("https", "coaps")]
-    ratios = [f"{row.ratio:.2f}" for row in enrolments if row.name != "floor"]
+    enrollments = [row for row in RUN.rows if row.subject in ("https", "coaps")]
+    ratios = [f"{row.ratio:.2f}" for row in enrollments if row.name != "floor"]
     assert re.findall(r">(\d+\.\d\d)<", drawing) == ratios, "run: python -m benchmarks.plot"
-    assert all(f">{row.group}: the floor" in drawing for row in enrolments)
+    assert all(f">{row.group}: the floor" in drawing for row in enrollments)
 
 
 def test_the_table_of_the_campaign_has_all_targets() -> None:

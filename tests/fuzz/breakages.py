@@ -154,21 +154,23 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
         ),
         "issued": _core("checks/issued", "if got.is_ca and not asked.is_ca:", "if False:"),
         "fair-queue": _wire("fairness/fair_queue", "self._groups.move_to_end(group)\n", "pass\n"),
-        "datagram-turns": _wire(
-            "channel/datagram_turns",
+        "datagram-scheduler": _wire(
+            "channel/datagram_scheduler",
             "self._known_next = not self._known_next",
             "self._known_next = True",
         ),
-        "datagram-turns/rest": _wire(
-            "channel/datagram_turns", "self._rests.note(network, now + seconds)", "pass"
+        "datagram-scheduler/rest": _wire(
+            "channel/datagram_scheduler", "self._rests.note(network, now + seconds)", "pass"
         ),
-        "connection-places": _wire(
-            "fairness/connection_places", "self._half_open_count -= 1", "pass"
+        "connection-slots": _wire(
+            "fairness/connection_slots", "self._half_open_count -= 1", "pass"
         ),
         "cookies": _wire(
             "channel/dtls_cookies", "self._expires_at if self._previous else now", "now"
         ),
-        "right-lately": _wire("authority/stores/right_lately", "if now < oldest.until", "if True"),
+        "recent-passwords": _wire(
+            "authority/stores/recent_passwords", "if now < oldest.until", "if True"
+        ),
         "dtls-records": _wire(
             "channel/dtls_records", "records[start + 3 : start + 5] == b", "records[:2] != b"
         ),
@@ -177,8 +179,8 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
         ),
         "chains": _wire("pki/chains", "if certificate is None:", "if False:"),
         "profiles": _wire("authority/profiles", "ca=False, path_length", "ca=True, path_length"),
-        "errand": _wire("drive/client", "now.mono + self._config.response_s", "now.mono"),
-        "coap-places": _wire(
+        "client-driver": _wire("drive/client", "now.mono + self._config.response_s", "now.mono"),
+        "coap-path-discovery": _wire(
             "coap/places", "self._may_discover and self._listed_for is None", "self._may_discover"
         ),
         "h11-server": _wire("http/messages", "self._size.length - self._read", "self._size.length"),

@@ -43,8 +43,8 @@ NO_TARGET: Final = {
     "made of parts that have targets of their own": """
         est_transports.on_aiocoap.messages est_transports.drive.application
         est_transports.coap.client est_transports.coap.settings
-        est_transports.fairness.handshake_turns est_transports.http.settings
-        est_transports.fairness.question_turns""",
+        est_transports.fairness.handshake_scheduler est_transports.http.settings
+        est_transports.fairness.question_scheduler""",
     "an authority with its files and its database: what it is asked has passed `profiles`": """
         est_transports.authority.application est_transports.service.initialisation
         est_transports.authority.issuers est_transports.authority.issuer_limits

@@ -154,12 +154,12 @@ def well_behaved(
     def answers(asked: Asked) -> Said:
         if asked.operation == "csrattrs":
             return answer(204, b"", then=Then.GO_ON, version="HTTP/1.1")
-        is_enrolment = asked.method == "POST"
-        der = enrolled(asked.csr) if is_enrolment else ca_bag()
-        media = types.get(asked.operation, ENROLLED if is_enrolment else CERTS)
+        is_enrollment = asked.method == "POST"
+        der = enrolled(asked.csr) if is_enrollment else ca_bag()
+        media = types.get(asked.operation, ENROLLED if is_enrollment else CERTS)
         lines = [f"Content-Type: {media}"] if media else []
         return answer(
-            status if is_enrolment else 200,
+            status if is_enrollment else 200,
             body(der),
             *lines,
             *fields,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.pki import pki
 
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 @unique
@@ -130,7 +130,7 @@ def foreign_server(answers: Answers, context: ssl.SSLContext) -> Iterator[Foreig
     threads: list[threading.Thread] = []
 
     def serve(number: int, connection: socket.socket) -> None:
-        connection.settimeout(PATIENCE_S)
+        connection.settimeout(TIMEOUT_S)
         with suppress(OSError), context.wrap_socket(connection, server_side=True) as stream:
             server.talk(number, stream)
 
@@ -151,7 +151,7 @@ def foreign_server(answers: Answers, context: ssl.SSLContext) -> Iterator[Foreig
         yield server
     finally:
         listener.shutdown(socket.SHUT_RDWR)
-        acceptor.join(PATIENCE_S)
+        acceptor.join(TIMEOUT_S)
         listener.close()
         for thread in threads:
-            thread.join(PATIENCE_S)
+            thread.join(TIMEOUT_S)

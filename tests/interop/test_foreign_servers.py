@@ -46,7 +46,7 @@ from tests.core.asn1.build import tlv
 from tests.interop import foreign_answers as foreign
 from tests.interop.foreign_answers import BASIC, answer, guarded, instead, well_behaved
 from tests.interop.foreign_server import (
-    PATIENCE_S,
+    TIMEOUT_S,
     Answers,
     Asked,
     ForeignServer,
@@ -532,14 +532,14 @@ def test_no_post_follows_anything_but_a_200(tmp_path: Path) -> None:
 
 
 @contextmanager
-def says_goodbye_at_once() -> Iterator[int]:
+def sends_close_notify_at_once() -> Iterator[int]:
     """Answer one request a connection, with close_notify in the same segment; leave TCP open."""
     listener, context = socket.create_server(("127.0.0.1", 0)), tls_context()
 
     def serve(sock: socket.socket) -> None:
         engine = TlsEngine(context)
         stream = TlsSocket(sock, engine, _clock.instant)
-        deadline = _clock.instant().mono + PATIENCE_S
+        deadline = _clock.instant().mono + TIMEOUT_S
         stream.do_handshake(deadline)
         request = stream.receive_some(deadline)  # head and body are one record
         method, path, _ = request.decode("ascii").split(" ", 2)
@@ -547,9 +547,9 @@ def says_goodbye_at_once() -> Iterator[int]:
         asked = Asked(method=method, path=path, fields={}, body=body)
         engine.write(well_behaved()(asked).raw)
         engine.close()
-        sock.settimeout(PATIENCE_S)
+        sock.settimeout(TIMEOUT_S)
         sock.sendall(engine.outgoing())
-        sock.recv(1)  # a second request, which is one too many, or the client's goodbye
+        sock.recv(1)  # a second request, which is one too many, or the client's close_notify
         sock.close()
 
     def accept() -> None:
@@ -567,14 +567,14 @@ def says_goodbye_at_once() -> Iterator[int]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         for thread in (acceptor, *threads):
-            thread.join(PATIENCE_S)
+            thread.join(TIMEOUT_S)
 
 
 @pytest.mark.parametrize("run", [run_on_sockets, run_on_trio], ids=["sockets", "trio"])
-def test_a_goodbye_that_came_with_the_answer_is_seen_before_the_next_request(
+def test_a_close_notify_that_came_with_the_answer_is_seen_before_the_next_request(
     run: Callable[[ForeignServer, Habit], Results],
 ) -> None:
-    with says_goodbye_at_once() as port:
+    with sends_close_notify_at_once() as port:
         habit = Habit(answers=enroll_with(), has_csrattrs=False)
         results = run(ForeignServer(port=port, answers=well_behaved()), habit)
     assert [type(result) for result in results.values()] == [CACertsReceived, Enrolled]

@@ -107,7 +107,7 @@ def test_discovery(client: CoapClient, blocks: str) -> None:
 
 @pytest.mark.req("COAPS-018", "COAPS-033", "COAPS-046", "COAPS-049", "COAPS-050")
 @pytest.mark.parametrize("blocks", BLOCKS)
-def test_an_enrolment_and_its_renewal(client: CoapClient, server: Deployment, blocks: str) -> None:
+def test_an_enrollment_and_its_renewal(client: CoapClient, server: Deployment, blocks: str) -> None:
     key, name = new_key(), f"libcoap-{blocks}"
     request = csr(name, key)
     first = client.enroll(request, *BLOCKS[blocks], identity=DEVICE).certificate
@@ -124,7 +124,7 @@ def test_an_enrolment_and_its_renewal(client: CoapClient, server: Deployment, bl
     ]
 
 
-def test_an_enrolment_without_the_bag(client: CoapClient, server: Deployment) -> None:
+def test_an_enrollment_without_the_bag(client: CoapClient, server: Deployment) -> None:
     request = csr("bare")
     answer = client.enroll(request, "-A", "287", identity=DEVICE)
     assert (answer.code, answer.content_format) == (204, "287")
@@ -134,7 +134,7 @@ def test_an_enrolment_without_the_bag(client: CoapClient, server: Deployment) ->
 
 
 @pytest.mark.req("COAPS-051", "COAPS-053")
-def test_an_enrolment_of_which_datagrams_are_lost(client: CoapClient, server: Deployment) -> None:
+def test_an_enrollment_of_which_datagrams_are_lost(client: CoapClient, server: Deployment) -> None:
     """Of what the client sends: its first hello, and blocks; with OpenSSL also of its certificate.
 
     libcoap 4.3.1 with GnuTLS gives up where it loses that: it never says it again as long as the

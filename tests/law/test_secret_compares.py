@@ -21,7 +21,7 @@ MORE_WORDS: Final = {
     "est_core.checks.pop": frozenset({"text", "value", "values", "data"}),
     "est_transports.channel.dtls_cookies": frozenset({"key", "tag"}),
     "est_transports.authority.stores.passwords": frozenset({"hash", "record"}),
-    "est_transports.authority.stores.right_lately": frozenset({"tag", "record"}),
+    "est_transports.authority.stores.recent_passwords": frozenset({"tag", "record"}),
     "est_transports.pki.trust": frozenset({"wanted"}),
 }
 """What such things are called, besides, in modules that are about little else."""
@@ -45,8 +45,11 @@ COMPARED: Final = {
     ("est_core.checks.pop", "is_bound"): "the channel binding",
     ("est_transports.channel.dtls_context", "_is_cookie"): "the cookie of a ClientHello",
     ("est_transports.authority.stores.passwords", "verify_password"): "the hash of a password",
-    ("est_transports.authority.stores.right_lately", "knows"): "the tag of a password",
-    ("est_transports.authority.stores.right_lately", "settle"): "the digest of a password's record",
+    ("est_transports.authority.stores.recent_passwords", "knows"): "the tag of a password",
+    (
+        "est_transports.authority.stores.recent_passwords",
+        "settle",
+    ): "the digest of a password's record",
     ("est_transports.pki.trust", "by_fingerprint"): "the fingerprint of a root",
 }
 """Where `hmac.compare_digest` has to be called, and for what."""

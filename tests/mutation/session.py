@@ -36,7 +36,7 @@ from tests.mutation.reach import Reach, file_of, learn, reports_of
 from tests.mutation.results import KILLED, ROOT, STATE, SURVIVED, TIMEOUT, UNREACHED, Results
 
 _GRACE_S: Final = 5  # of the processor, on top of twice what the tests take unchanged
-_PATIENCE_S: Final = 30.0  # by the clock, in which it has to use the processor for a second
+_TIMEOUT_S: Final = 30.0  # by the clock, in which it has to use the processor for a second
 _MEMORY_BYTES: Final = 8 << 30  # of addresses: what allocates without end fails
 _QUICK_S: Final = 0.05
 _FAILED: Final = 3
@@ -192,7 +192,7 @@ class _Child:
         pid = os.fork()
         if pid:
             os.close(writing)
-            return cls(mutant, pid, reading, time.monotonic() + budget_s + _PATIENCE_S)
+            return cls(mutant, pid, reading, time.monotonic() + budget_s + _TIMEOUT_S)
         os.setsid()
         os.close(reading)
         code = _FAILED
@@ -210,7 +210,7 @@ class _Child:
         used = _processor_s(self.pid)
         if used - self.used_s < 1.0:
             return True
-        self.used_s, self.deadline = used, time.monotonic() + _PATIENCE_S
+        self.used_s, self.deadline = used, time.monotonic() + _TIMEOUT_S
         return False
 
     def end(self, *, late: bool) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from est_transports.authority.stores import IssuedRecord
 from est_transports.authority.stores.sqlite import SqliteStore
 from tests.deployment import Deployment
 
-ENROLMENTS = ("simpleenroll", "simplereenroll")
+ENROLLMENTS = ("simpleenroll", "simplereenroll")
 
 
 def issued(server: Deployment) -> list[IssuedRecord]:
@@ -16,4 +16,4 @@ def issued(server: Deployment) -> list[IssuedRecord]:
         rows = store.list_certificates(limit=10_000)
     finally:
         store.close()
-    return [row for row in rows if row.operation in ENROLMENTS]
+    return [row for row in rows if row.operation in ENROLLMENTS]

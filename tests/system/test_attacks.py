@@ -21,9 +21,9 @@ from cryptography.x509.oid import NameOID
 
 from est_transports.pki.serials import printed_serial
 from tests.deployment import Deployment, prepared, serving
+from tests.system.independent_client import BASIC, IndependentClient
 from tests.system.records import issued
 from tests.system.requests import certificates, csr, identity_files, new_key
-from tests.system.stranger import BASIC, Stranger
 from tests.system.test_endurance import until
 
 RESETS = 20
@@ -32,8 +32,8 @@ RELOADS = 20
 
 
 def check_serves(server: Deployment) -> None:
-    with Stranger(server.port, server.ca_file) as stranger:
-        assert stranger.get("cacerts").status == 200
+    with IndependentClient(server.port, server.ca_file) as client:
+        assert client.get("cacerts").status == 200
 
 
 def upload(body: bytes) -> bytes:
@@ -97,11 +97,11 @@ def test_certificates_with_broken_extensions_prove_nothing_and_break_nothing(
         files = identity_files(tmp_path, certificate, key)
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
             try:
-                with Stranger(
+                with IndependentClient(
                     server.port, server.ca_file, version=version, identity=files
-                ) as stranger:
-                    assert stranger.get("cacerts").status == 200
-                    assert stranger.enroll(csr(key)).status == 401
+                ) as client:
+                    assert client.get("cacerts").status == 200
+                    assert client.enroll(csr(key)).status == 401
             except OSError:
                 pass  # turned away in the handshake, which is as good
     check_serves(server)
@@ -112,7 +112,7 @@ def test_certificates_with_broken_extensions_prove_nothing_and_break_nothing(
 def test_many_reloads_leave_the_connections_and_nothing_else(tmp_path: Path) -> None:
     with serving(prepared(tmp_path / "D")) as server:
         pid = server.process.pid
-        with Stranger(server.port, server.ca_file) as kept:
+        with IndependentClient(server.port, server.ca_file) as kept:
             assert kept.get("cacerts").status == 200
             files = len(os.listdir(f"/proc/{pid}/fd"))
             for number in range(1, RELOADS + 1):
@@ -130,10 +130,10 @@ def reloads(server: Deployment) -> int:
 def test_a_server_whose_store_was_removed_issues_nothing(tmp_path: Path) -> None:
     directory = prepared(tmp_path / "D")
     with serving(directory) as server:
-        with Stranger(server.port, server.ca_file) as stranger:
-            answer = stranger.enroll(csr(new_key()))
+        with IndependentClient(server.port, server.ca_file) as client:
+            answer = client.enroll(csr(new_key()))
             assert len(certificates(answer.body)) == 1
             (directory / "est.db").unlink()
-            assert stranger.enroll(csr(new_key())).status == 500
-            assert stranger.get("cacerts").status == 200
+            assert client.enroll(csr(new_key())).status == 500
+            assert client.get("cacerts").status == 200
         server.log.wait_for(r"est\.db: was removed or replaced")

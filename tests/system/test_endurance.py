@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.deployment import EST, Deployment, prepared, serving
+from tests.system.independent_client import IndependentClient
 from tests.system.records import issued
 from tests.system.requests import certificates, csr, identity_files, new_key
-from tests.system.stranger import Stranger
 
 ROUNDS = 1000
 
@@ -33,10 +33,10 @@ def enroll_some(
     """
     key, serials = new_key(), []
     for start in range(0, count, 10):
-        with Stranger(port, trust, identity=identity) as stranger:
-            request = csr(key, f"device-{start}", challenge=stranger.tls_unique())
+        with IndependentClient(port, trust, identity=identity) as client:
+            request = csr(key, f"device-{start}", challenge=client.tls_unique())
             for _ in range(min(10, count - start)):
-                answer = stranger.enroll(request)
+                answer = client.enroll(request)
                 assert answer.status == 200, answer.body
                 serials.append(certificates(answer.body)[0].serial_number)
     return serials
@@ -45,8 +45,8 @@ def enroll_some(
 def enrolled(server: Deployment, directory: Path) -> tuple[Path, Path]:
     """The files of a device that has its first certificate."""
     key = new_key()
-    with Stranger(server.port, server.ca_file) as stranger:
-        answer = stranger.enroll(csr(key, "first"))
+    with IndependentClient(server.port, server.ca_file) as client:
+        answer = client.enroll(csr(key, "first"))
     return identity_files(directory, certificates(answer.body)[0], key)
 
 
@@ -60,7 +60,9 @@ def resources(pid: int) -> tuple[int, int]:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_a_thousand_enrolments_leave_files_and_memory_flat(directory: Path, tmp_path: Path) -> None:
+def test_a_thousand_enrollments_leave_files_and_memory_flat(
+    directory: Path, tmp_path: Path
+) -> None:
     with serving(directory) as server, ThreadPoolExecutor(2) as pool:
         identity = enrolled(server, tmp_path)
 
@@ -116,8 +118,8 @@ def test_a_server_may_open_a_file_for_each_connection_or_says_that_it_may_not(
     with serving(directory, command=(*LIMITED, kind, *EST)) as server:
         soft, _ = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
         assert soft == files
-        with Stranger(server.port, server.ca_file) as stranger:
-            assert stranger.get("cacerts").status == 200
+        with IndependentClient(server.port, server.ca_file) as client:
+            assert client.get("cacerts").status == 200
         assert any("only 70 files may be open" in line for line in server.log.lines) == warned
 
 
@@ -138,8 +140,8 @@ def test_what_was_recorded_before_a_kill_is_there_after_a_restart(
         "sys.exit(main())\n"
     )
     with serving(directory, command=(sys.executable, str(script)), stops=False) as server:
-        with Stranger(server.port, server.ca_file) as stranger, pytest.raises(OSError):  # noqa: PT011
-            stranger.enroll(csr(new_key(), "unlucky"))
+        with IndependentClient(server.port, server.ca_file) as client, pytest.raises(OSError):  # noqa: PT011
+            client.enroll(csr(new_key(), "unlucky"))
         assert server.process.wait(10) == -signal.SIGKILL
     with serving(directory) as server:
         assert any("unlucky" in record["subject"] for record in server.records())
@@ -180,7 +182,7 @@ def test_sigterm_with_six_requests_in_flight_answers_six_and_refuses_new_connect
 
 def refuses(server: Deployment) -> bool:
     try:
-        with Stranger(server.port, server.ca_file):
+        with IndependentClient(server.port, server.ca_file):
             return False
     except ConnectionRefusedError:
         return True

@@ -9,9 +9,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.deployment import PASSWORD, USER, est, prepared, serving
+from tests.system.independent_client import IndependentClient
 from tests.system.records import issued
 from tests.system.requests import csr, dns, new_key
-from tests.system.stranger import Stranger
 
 ENFORCED = """
 [auth]
@@ -30,12 +30,12 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_request_without_what_is_asked_for_is_refused_by_name(directory: Path) -> None:
-    with serving(directory) as server, Stranger(server.port, server.ca_file) as stranger:
+    with serving(directory) as server, IndependentClient(server.port, server.ca_file) as client:
         before = len(issued(server))
-        answer = stranger.enroll(csr(new_key(), "device-1", dns("device-1.example")))
+        answer = client.enroll(csr(new_key(), "device-1", dns("device-1.example")))
         assert answer.status == 400
         assert b"does not hold what /csrattrs asks for: key EC 1.3.132.0.34" in answer.body
-        good = stranger.enroll(csr(ec.generate_private_key(ec.SECP384R1()), "device-1"))
+        good = client.enroll(csr(ec.generate_private_key(ec.SECP384R1()), "device-1"))
         assert good.status == 200
         assert len(issued(server)) == before + 1
 

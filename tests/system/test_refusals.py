@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 
 from tests.deployment import Deployment, est
+from tests.system.independent_client import Answer, IndependentClient
 from tests.system.records import issued
 from tests.system.requests import (
     CA,
@@ -28,7 +29,6 @@ from tests.system.requests import (
     purposes,
     usage,
 )
-from tests.system.stranger import Answer, Stranger
 
 TOO_MUCH: dict[str, tuple[str, tuple[x509.ExtensionType, ...]]] = {
     "to be a CA": ("device-1", (CA,)),
@@ -44,7 +44,9 @@ TOO_MUCH: dict[str, tuple[str, tuple[x509.ExtensionType, ...]]] = {
 }
 
 
-def check_refused(server: Deployment, stranger: Stranger, answer: Answer, status: int) -> None:
+def check_refused(
+    server: Deployment, client: IndependentClient, answer: Answer, status: int
+) -> None:
     """The refusal, then a good request on the same connection, and one record more in all."""
     assert answer.status == status, answer.body
     if status == 401:
@@ -55,7 +57,7 @@ def check_refused(server: Deployment, stranger: Stranger, answer: Answer, status
         assert len(answer.body) < 600
     before = len(issued(server))
     key = new_key()
-    good = stranger.enroll(csr(key, challenge=stranger.tls_unique()))
+    good = client.enroll(csr(key, challenge=client.tls_unique()))
     assert good.status == 200, good.body
     assert len(issued(server)) == before + 1
 
@@ -65,18 +67,18 @@ def check_refused(server: Deployment, stranger: Stranger, answer: Answer, status
 def test_a_request_for_too_much_is_refused(what: str, server: Deployment) -> None:
     name, extensions = TOO_MUCH[what]
     before = len(issued(server))
-    with Stranger(server.port, server.ca_file) as stranger:
-        answer = stranger.enroll(csr(new_key(), name, *extensions))
+    with IndependentClient(server.port, server.ca_file) as client:
+        answer = client.enroll(csr(new_key(), name, *extensions))
         assert len(issued(server)) == before
-        check_refused(server, stranger, answer, 400)
+        check_refused(server, client, answer, 400)
 
 
 @pytest.mark.req("EST-136", "EST-170", "EST-281", "CB-010")
 @pytest.mark.parametrize("kind", ["another", "longer", "shorter", "hexadecimal", "empty"])
 def test_a_wrong_binding_is_refused(kind: str, server: Deployment) -> None:
     before = len(issued(server))
-    with Stranger(server.port, server.ca_file) as stranger:
-        right = stranger.tls_unique()
+    with IndependentClient(server.port, server.ca_file) as client:
+        right = client.tls_unique()
         wrong = {
             "another": bytes(12),
             "longer": right + b"\0",
@@ -84,29 +86,29 @@ def test_a_wrong_binding_is_refused(kind: str, server: Deployment) -> None:
             "hexadecimal": right.hex().encode(),
             "empty": b"=",
         }[kind]
-        answer = stranger.enroll(csr(new_key(), challenge=wrong))
+        answer = client.enroll(csr(new_key(), challenge=wrong))
         assert b"linking of identity" in answer.body
         assert len(issued(server)) == before
-        check_refused(server, stranger, answer, 403)
+        check_refused(server, client, answer, 403)
 
 
 @pytest.mark.req("CB-019", "EST-184")
 def test_on_tls_1_3_a_challenge_password_is_refused_though_both_ends_could_agree(
     server: Deployment,
 ) -> None:
-    with Stranger(server.port, server.ca_file, version=ssl.TLSVersion.TLSv1_3) as stranger:
+    with IndependentClient(server.port, server.ca_file, version=ssl.TLSVersion.TLSv1_3) as client:
         # CPython hands over a Finished message here, equal at both ends.
-        answer = stranger.enroll(csr(new_key(), challenge=stranger.tls_unique()))
+        answer = client.enroll(csr(new_key(), challenge=client.tls_unique()))
         assert answer.status == 403, answer.body
-        assert stranger.enroll(csr(new_key())).status == 200
+        assert client.enroll(csr(new_key())).status == 200
 
 
 @pytest.fixture
 def device(server: Deployment, tmp_path: Path) -> tuple[Key, Path, Path]:
     """A device that is enrolled: its key, and the files to show in a handshake."""
     key = new_key()
-    with Stranger(server.port, server.ca_file) as stranger:
-        answer = stranger.enroll(csr(key, "device-7", dns("seven.example")))
+    with IndependentClient(server.port, server.ca_file) as client:
+        answer = client.enroll(csr(key, "device-7", dns("seven.example")))
     assert answer.status == 200, answer.body
     return key, *identity_files(tmp_path, certificates(answer.body)[0], key)
 
@@ -118,19 +120,21 @@ def test_a_renewal_keeps_subject_and_names(
 ) -> None:
     key, certificate, key_file = device
     identity = (certificate, key_file)
-    with Stranger(server.port, server.ca_file, version=version, identity=identity) as stranger:
+    with IndependentClient(
+        server.port, server.ca_file, version=version, identity=identity
+    ) as client:
         for name, names in (
             ("device-8", ("seven.example",)),
             ("device-7", ("eight.example",)),
             ("device-7", ("seven.example", "eight.example")),
         ):
             before = len(issued(server))
-            answer = stranger.reenroll(csr(key, name, dns(*names)))
+            answer = client.reenroll(csr(key, name, dns(*names)))
             assert answer.status == 400, answer.body
             assert len(issued(server)) == before
-        assert stranger.reenroll(csr(key, "device-7")).status == 400
+        assert client.reenroll(csr(key, "device-7")).status == 400
         for next_key in (key, new_key()):
-            answer = stranger.reenroll(csr(next_key, "device-7", dns("seven.example")))
+            answer = client.reenroll(csr(next_key, "device-7", dns("seven.example")))
             assert answer.status == 200, answer.body
 
 
@@ -148,8 +152,8 @@ def test_a_revoked_certificate_is_not_renewed(
     store = SqliteStore(server.directory / "est.db")
     store.revoke_certificate(serial_text(serial), at=datetime.now(UTC), reason="keyCompromise")
     store.close()
-    with Stranger(server.port, server.ca_file, identity=(certificate, key_file)) as stranger:
-        answer = stranger.reenroll(csr(key, "device-7", dns("seven.example")))
+    with IndependentClient(server.port, server.ca_file, identity=(certificate, key_file)) as client:
+        answer = client.reenroll(csr(key, "device-7", dns("seven.example")))
         assert answer.status == 403, answer.body
 
 
@@ -172,33 +176,33 @@ def test_a_revoked_certificate_is_not_renewed(
 def test_a_bad_body_or_authorization_is_refused(
     body: bytes, authorization: str | None, status: int, server: Deployment
 ) -> None:
-    with Stranger(server.port, server.ca_file) as stranger:
-        answer = stranger.post("simpleenroll", body, authorization=authorization)
-        check_refused(server, stranger, answer, status)
+    with IndependentClient(server.port, server.ca_file) as client:
+        answer = client.post("simpleenroll", body, authorization=authorization)
+        check_refused(server, client, answer, status)
 
 
 @pytest.mark.req("EST-142")
 def test_a_signature_with_one_wrong_bit_is_refused(server: Deployment) -> None:
-    with Stranger(server.port, server.ca_file) as stranger:
-        der = csr(new_key(), challenge=stranger.tls_unique())
-        answer = stranger.enroll(der[:-1] + bytes([der[-1] ^ 1]))
-        check_refused(server, stranger, answer, 400)
+    with IndependentClient(server.port, server.ca_file) as client:
+        der = csr(new_key(), challenge=client.tls_unique())
+        answer = client.enroll(der[:-1] + bytes([der[-1] ^ 1]))
+        check_refused(server, client, answer, 400)
 
 
 def test_no_password_and_no_challenge_is_in_the_log(server: Deployment) -> None:
     secret = b"a very secret linking value"
-    with Stranger(server.port, server.ca_file) as stranger:
-        stranger.post("simpleenroll", b"x", authorization="Basic ZXN0dXNlcjpodW50ZXIyaHVudGVyMg==")
-        stranger.enroll(csr(new_key(), challenge=secret))
-        stranger.get("cacerts")
+    with IndependentClient(server.port, server.ca_file) as client:
+        client.post("simpleenroll", b"x", authorization="Basic ZXN0dXNlcjpodW50ZXIyaHVudGVyMg==")
+        client.enroll(csr(new_key(), challenge=secret))
+        client.get("cacerts")
     log = "\n".join(server.log.lines)
     for word in ("hunter2", "estpwd", "ZXN0dXNlcjp", "dmVyeSBzZWNyZXQ"):
         assert word not in log
 
 
 def test_a_certificate_that_was_issued_is_listed_and_shown(server: Deployment) -> None:
-    with Stranger(server.port, server.ca_file) as stranger:
-        answer = stranger.enroll(csr(new_key(), "listed-device"))
+    with IndependentClient(server.port, server.ca_file) as client:
+        answer = client.enroll(csr(new_key(), "listed-device"))
     serial = f"{certificates(answer.body)[0].serial_number:x}"
     assert any("listed-device" in record["subject"] for record in server.records())
     record = issued(server)[-1]

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tests.deployment import prepared, serving
+from tests.system.independent_client import IndependentClient
 from tests.system.records import issued
 from tests.system.requests import CMC_RA, certificates, csr, dns, identity_files, new_key
-from tests.system.stranger import Stranger
 
 SETTINGS = """
 [auth]
@@ -56,11 +56,11 @@ def test_an_ra_renews_and_rekeys_for_a_device_on_record_and_for_no_other(tmp_pat
     ra = authority(directory, SETTINGS.format(accept_ra="true"))
     key, names = new_key(), dns("device-1.example")
     with serving(directory) as server:
-        with Stranger(server.port, server.ca_file) as device:
+        with IndependentClient(server.port, server.ca_file) as device:
             (first,) = certificates(device.enroll(csr(key, "device-1", names)).body)
-        with Stranger(server.port, server.ca_file, identity=ra) as stranger:
+        with IndependentClient(server.port, server.ca_file, identity=ra) as client:
             for new in (key, new_key()):
-                answer = stranger.reenroll(csr(new, "device-1", names))
+                answer = client.reenroll(csr(new, "device-1", names))
                 assert answer.status == 200, answer.body
                 (renewed,) = certificates(answer.body)
                 assert renewed.subject == first.subject
@@ -68,7 +68,7 @@ def test_an_ra_renews_and_rekeys_for_a_device_on_record_and_for_no_other(tmp_pat
                 assert record.der == renewed.public_bytes(Encoding.DER)
                 assert record.client_subject == f"CN={RA_NAME}"
                 assert record.replaces is not None
-            other = stranger.reenroll(csr(key, "device-2", names))
+            other = client.reenroll(csr(key, "device-2", names))
             assert other.status == 403
             assert b"no certificate of these names" in other.body
         server.log.wait_for("renewal/not-on-record")
@@ -78,14 +78,17 @@ def test_an_ra_renews_and_rekeys_for_a_device_on_record_and_for_no_other(tmp_pat
 def test_without_the_opt_in_an_ra_is_a_client_like_others(tmp_path: Path) -> None:
     directory = prepared(tmp_path / "ca")
     ra = authority(directory, SETTINGS.format(accept_ra="false"))
-    with serving(directory) as server, Stranger(server.port, server.ca_file, identity=ra) as client:
+    with (
+        serving(directory) as server,
+        IndependentClient(server.port, server.ca_file, identity=ra) as client,
+    ):
         assert client.reenroll(csr(new_key(), "device-1")).status == 400
 
 
 def test_nobody_else_gets_the_subject_of_a_configured_ra(tmp_path: Path) -> None:
     directory = prepared(tmp_path / "ca")
     authority(directory, SETTINGS.format(accept_ra="true"))
-    with serving(directory) as server, Stranger(server.port, server.ca_file) as client:
+    with serving(directory) as server, IndependentClient(server.port, server.ca_file) as client:
         answer = client.enroll(csr(new_key(), RA_NAME.upper()))
         assert answer.status == 400
         assert b"the subject is that of a registration authority" in answer.body

@@ -20,7 +20,7 @@ from tests.transports.coap_words import read
 from tests.transports.dtls_pair import a_dtls_client
 from tests.transports.fake_application import FakeApplication, certificate_for
 
-PATIENCE_S: Final = 8.0
+TIMEOUT_S: Final = 8.0
 _TURN_S: Final = 0.02
 
 
@@ -33,7 +33,7 @@ class Gate:
 
     def __call__(self) -> None:
         self.reached.set()
-        self.opened.wait(PATIENCE_S)
+        self.opened.wait(TIMEOUT_S)
 
 
 def slow_to_enrol(gate: Gate) -> FakeApplication:
@@ -47,7 +47,7 @@ def slow_to_enrol(gate: Gate) -> FakeApplication:
 
 
 class UdpDevice:
-    """A client of the server at a port of this machine. Nothing waits longer than PATIENCE_S."""
+    """A client of the server at a port of this machine. Nothing waits longer than TIMEOUT_S."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class UdpDevice:
 
     def connect(self) -> Self:
         """Run the handshake to its end; raises its TlsError."""
-        give_up_at = _now() + PATIENCE_S
+        give_up_at = _now() + TIMEOUT_S
         try:
             while not self.engine.handshake():
                 assert _now() < give_up_at, "no handshake"
@@ -82,7 +82,7 @@ class UdpDevice:
         for _ in range(flights):
             assert not self.engine.handshake()
             self._flush()
-            self._socket.settimeout(PATIENCE_S)
+            self._socket.settimeout(TIMEOUT_S)
             self._turn()
             self._socket.settimeout(_TURN_S)
         return self
@@ -90,7 +90,7 @@ class UdpDevice:
     def say(self, datagram: bytes) -> bytes:
         """Send a CoAP message and return what the server says next, acknowledging nothing."""
         self.engine.write(datagram)
-        give_up_at = _now() + PATIENCE_S
+        give_up_at = _now() + TIMEOUT_S
         while (said := self.engine.read()) is None:
             assert _now() < give_up_at, "no answer"
             self._turn()
@@ -134,8 +134,8 @@ class UdpDevice:
         self._listen_until(lambda: 0 in self._heard)
 
     def farewell(self) -> bool:
-        """Return True when the server has said goodbye; fail if it does not."""
-        give_up_at = _now() + PATIENCE_S
+        """Return True when the server has sent close_notify; fail if it does not."""
+        give_up_at = _now() + TIMEOUT_S
         while self.engine.read() != b"":
             assert _now() < give_up_at, "no close_notify"
             self._turn()
@@ -160,12 +160,12 @@ class UdpDevice:
         self._socket.close()
 
     def _listen_until(self, fact: Callable[[], bool]) -> None:
-        give_up_at = _now() + PATIENCE_S
+        give_up_at = _now() + TIMEOUT_S
         while not fact():
             assert _now() < give_up_at, "no answer"
             self._turn()
             while (said := self.engine.read()) is not None:
-                assert said, "the server said goodbye"
+                assert said, "the server sent close_notify"
                 self._heard.append(read(said).code)
                 self._connection.receive(said, _now())
             self._connection.handle_timeout(_now())

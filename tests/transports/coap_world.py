@@ -1,4 +1,4 @@
-"""Devices that run errands at a CoapEndpoint, and the network between: in memory, simulated time.
+"""Clients of a CoapEndpoint, and the network between: in memory, simulated time.
 
 The network carries handshakes as they are, for OpenSSL repeats them by the real clock. What comes
 after them it loses, doubles and delays as the weather is.
@@ -25,14 +25,14 @@ from est_transports.coap.questions import AskCoap
 from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.server_wire import RequestReceived, ServerConnection
 from est_transports.drive.application import Application
-from est_transports.drive.client import Connect, Errand, Read, Write, connect_failure
+from est_transports.drive.client import ClientDriver, Connect, Read, Write, connect_failure
 from est_transports.drive.records import Finished
 from tests.transports.coap_network import CALM, Weather
 from tests.transports.coap_site import a_coap_service, decision_on
 from tests.transports.dtls_pair import a_dtls_server
 from tests.transports.fake_application import FakeApplication, Log
 
-PATIENCE_S: Final = 1000.0
+TIMEOUT_S: Final = 1000.0
 
 
 class Server(Protocol):
@@ -226,26 +226,26 @@ class Device:
         self, exchange: ClientExchange, *, give_up_after: int | None = None
     ) -> ClientResult | RetryLater | None:
         """Return what comes of it; None where the user gives up after that many reads."""
-        errand = Errand(exchange, self.config, self._world.now)
+        driver = ClientDriver(exchange, self.config, self._world.now)
         reads = 0
         while True:
-            match step := errand.next_step(self._world.now):
+            match step := driver.next_step(self._world.now):
                 case Connect():
-                    self._connect(errand, step)
+                    self._connect(driver, step)
                 case Write():
                     self._write(step.pieces)
                 case Read():
                     if reads == give_up_after:
                         return None
                     reads += 1
-                    self._read(errand, step)
+                    self._read(driver, step)
                 case result:
                     if self._kept is not None and not self._kept.may_stay(result):
                         self.close()
                     return result
 
     def close(self) -> None:
-        """Say goodbye, and go to another address."""
+        """Send close_notify, and go to another address."""
         if self._kept is not None:
             self._kept.close()
             self._write(self._kept.outgoing())
@@ -258,11 +258,11 @@ class Device:
         self.address: Address = ("192.0.2.1", 40000 + self._world.chance.randrange(20000))
         self._world.devices[self.address] = self
 
-    def _connect(self, errand: Errand, step: Connect) -> None:
+    def _connect(self, driver: ClientDriver, step: Connect) -> None:
         now = self._world.now
         if self._kept is not None:
             if self._kept.fits(step, now) and not self.inbox:
-                return errand.connected(self._kept)
+                return driver.connected(self._kept)
             self.close()
         link = CoapLink(step, self.config, entropy=self._world.chance.randbytes, now=now)
         self.links.append(link)
@@ -270,14 +270,14 @@ class Device:
             self._shake_hands(link)
         except TlsError as exc:
             self._write(link.outgoing())
-            return errand.connect_failed(*connect_failure(exc, step.uri, connected=False))
+            return driver.connect_failed(*connect_failure(exc, step.uri, connected=False))
         self._kept = link
-        return errand.connected(link)
+        return driver.connected(link)
 
     def _shake_hands(self, link: CoapLink) -> None:
         while not link.handshake():
             self._write(link.outgoing())
-            assert self._hear(self._world.now.mono + PATIENCE_S), "no handshake"
+            assert self._hear(self._world.now.mono + TIMEOUT_S), "no handshake"
             link.receive(self.inbox.pop(0), self._world.now)
         self._write(link.outgoing())
         self.is_connected = True
@@ -286,10 +286,10 @@ class Device:
         for piece in pieces:
             self._world.send(self, piece)
 
-    def _read(self, errand: Errand, step: Read) -> None:
+    def _read(self, driver: ClientDriver, step: Read) -> None:
         if self._hear(step.deadline):
-            return errand.receive(self.inbox.pop(0), self._world.now)
-        return errand.handle_timeout(self._world.now)
+            return driver.receive(self.inbox.pop(0), self._world.now)
+        return driver.handle_timeout(self._world.now)
 
     def _hear(self, deadline: float) -> bool:
         return self._world.step_until(deadline, lambda: bool(self.inbox))

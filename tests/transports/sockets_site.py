@@ -35,17 +35,17 @@ from est_transports.pki.trust import TlsIdentity, TrustAnchors
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, pki
 from tests.transports.fake_application import FakeApplication, Log, service, statuses, tls_context
 
-PATIENCE_S: Final = 60.0
+TIMEOUT_S: Final = 60.0
 
 
 def soon() -> float:
     """Return the deadline of everything that should not take long."""
-    return _clock.instant().mono + PATIENCE_S
+    return _clock.instant().mono + TIMEOUT_S
 
 
 def until(fact: Callable[[], bool]) -> None:
     """Wait for something that another thread is about to do."""
-    give_up_at = time.monotonic() + PATIENCE_S
+    give_up_at = time.monotonic() + TIMEOUT_S
     while not fact():
         assert time.monotonic() < give_up_at
         time.sleep(0.005)
@@ -146,7 +146,7 @@ class RawClient:
     """A TLS client that says what a test wants said. `sock` is its connection."""
 
     def __init__(self, port: int, engine: TlsEngine | None = None) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+        self.sock = socket.create_connection(("127.0.0.1", port), TIMEOUT_S)
         self.engine = engine or client_engine()
         self._stream = TlsSocket(self.sock, self.engine, _clock.instant)
 
@@ -167,11 +167,11 @@ class RawClient:
         return self
 
     def hear(self) -> bytes:
-        """Return some bytes; b"" when the server has said goodbye."""
+        """Return some bytes; b"" when the server has sent close_notify."""
         return self._stream.receive_some(soon())
 
     def hear_all(self) -> bytes:
-        """Return everything until the server says goodbye."""
+        """Return everything until the server sends close_notify."""
         heard = b""
         while data := self.hear():
             heard += data
@@ -184,7 +184,7 @@ class RawClient:
 
     def is_cut_off(self) -> bool:
         """Return True when the connection ends, in whatever way."""
-        self.sock.settimeout(PATIENCE_S)
+        self.sock.settimeout(TIMEOUT_S)
         with suppress(ConnectionError):
             while self.sock.recv(65536):
                 pass
@@ -195,7 +195,7 @@ class RawClient:
         return statuses(self.say(request).hear())
 
     def close(self) -> None:
-        """Say goodbye."""
+        """Send close_notify."""
         self._stream.close()
 
 
@@ -215,13 +215,13 @@ def in_trio_thread(
 
     thread = threading.Thread(target=trio.run, args=(main,))
     thread.start()
-    assert serving.wait(PATIENCE_S)
+    assert serving.wait(TIMEOUT_S)
     ((server, token),) = begun
     try:
         yield server
     finally:
         token.run_sync_soon(server.stop, 0)
-        thread.join(PATIENCE_S)
+        thread.join(TIMEOUT_S)
 
 
 class TrioServer(Protocol):
@@ -267,7 +267,7 @@ class Running:
 
     def ended(self) -> bool:
         """Wait for `serve` to return; True if it does."""
-        self.thread.join(PATIENCE_S)
+        self.thread.join(TIMEOUT_S)
         return not self.thread.is_alive()
 
 

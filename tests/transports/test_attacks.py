@@ -23,13 +23,13 @@ from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.authority.stores.sqlite_schema import open_database
 from est_transports.channel.tls import FRUITLESS_BYTES, TlsError
-from est_transports.fairness import connection_places
+from est_transports.fairness import connection_slots
 from est_transports.http.client_wire import ClientConnection
 from est_transports.http.server_wire import ProtocolFault, ServerConnection
 from est_transports.pki import credential_files
 from est_transports.pki.trust import CredentialFileError, load_pem_certificates
 from est_transports.service.config.reader import load_config
-from est_transports.service.initialisation import Founding, found
+from est_transports.service.initialisation import CaSpec, initialise
 from est_transports.service.loading import load_service
 from tests.transports.authority.stores.test_passwords import UsersFake
 from tests.transports.ca_fakes import NOW, MemoryStore
@@ -57,7 +57,7 @@ from tests.transports.tls_pair import V13, Pair, a_client, a_server, connected
 
 BASIC = b"Authorization: Basic ZGV2aWNlOndyb25n"
 
-# More clients than places
+# More clients than slots
 
 
 def hello() -> bytes:
@@ -70,7 +70,7 @@ def hello() -> bytes:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections give way sooner, so that tests need not wait."""
-    monkeypatch.setattr(connection_places, "GIVE_WAY_S", 0.1)
+    monkeypatch.setattr(connection_slots, "EVICT_AFTER_S", 0.1)
 
 
 @on_trio
@@ -93,7 +93,7 @@ async def test_silent_connections_give_way_to_a_client_that_comes(
 async def test_handshakes_that_stand_still_give_way_to_a_client_that_comes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection_places, "HANDSHAKE_GRACE_S", 0.0)
+    monkeypatch.setattr(connection_slots, "HANDSHAKE_GRACE_S", 0.0)
     async with running(connections_max=1, half_open_max=2) as est:
         still = [await trio.open_tcp_stream("127.0.0.1", est.port) for _ in range(2)]
         for stream in still:
@@ -139,14 +139,14 @@ async def test_nobody_gives_way_while_nobody_waits_or_to_a_slow_application() ->
     ) as est:
         first = await est.connect()
         await first.do_handshake()
-        too_long_s = 3 * connection_places.GIVE_WAY_S  # when places are short
+        too_long_s = 3 * connection_slots.EVICT_AFTER_S  # when slots are short
         advance(too_long_s)
         await trio.testing.wait_all_tasks_blocked()
         await first.send_all(CACERTS)
         await trio.to_thread.run_sync(entered.wait)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(est.ask, CACERTS_CLOSE)
-            while not est.server._places._places.is_wanted:
+            while not est.server._slots._slots.is_wanted:
                 await trio.sleep(0)
             advance(too_long_s)
             await trio.testing.wait_all_tasks_blocked()
@@ -379,7 +379,7 @@ def test_nothing_goes_into_a_file_that_is_no_longer_in_its_place(
 
 def test_a_key_that_everybody_can_read_is_worth_a_notice(tmp_path: Path) -> None:
     directory = tmp_path / "ca"
-    found(directory, Founding(), now=_clock.instant(), entropy=_clock.entropy)
+    initialise(directory, CaSpec(), now=_clock.instant(), entropy=_clock.entropy)
     os.chmod(directory / "ca-key.pem", 0o644)
     service = load_service(
         load_config(directory / "est.toml"),

@@ -39,7 +39,7 @@ from tests.transports.coap_site import a_coap_service
 from tests.transports.coap_udp import UdpDevice, a_udp_socket
 from tests.transports.fake_application import identity_of, tls_context
 from tests.transports.sockets_site import (
-    PATIENCE_S,
+    TIMEOUT_S,
     RawClient,
     client_engine,
     hurried,
@@ -154,7 +154,7 @@ class SocketsDriver(HttpsDriver):
         )
         thread = threading.Thread(target=server.serve, args=([listener],))
         thread.start()
-        self.end.callback(thread.join, PATIENCE_S)
+        self.end.callback(thread.join, TIMEOUT_S)
         self.end.callback(server.stop)
 
 
@@ -208,8 +208,8 @@ class AsyncioDriver(HttpsDriver):
 
         thread = threading.Thread(target=asyncio.run, args=(serve(),))
         thread.start()
-        server, loop = begun.result(PATIENCE_S)
-        self.end.callback(thread.join, PATIENCE_S)
+        server, loop = begun.result(TIMEOUT_S)
+        self.end.callback(thread.join, TIMEOUT_S)
         self.end.callback(loop.call_soon_threadsafe, server.stop, 0)
 
 
@@ -241,7 +241,7 @@ class SslDriver(HttpsDriver):
         )
         accepting.start()
         self.end.enter_context(listener)
-        self.end.callback(accepting.join, PATIENCE_S)
+        self.end.callback(accepting.join, TIMEOUT_S)
         self.end.callback(listener.shutdown, socket.SHUT_RDWR)
 
     def _accept(
@@ -261,7 +261,7 @@ class SslDriver(HttpsDriver):
                 sock, _ = listener.accept()
                 thread = threading.Thread(target=serve, args=(sock,))
                 thread.start()
-                self.end.callback(thread.join, PATIENCE_S)
+                self.end.callback(thread.join, TIMEOUT_S)
 
 
 _FILES: Final[list[tuple[Path, Path]]] = []
@@ -331,7 +331,7 @@ class CoapSocketsDriver(CoapDriver):
         server = CoapServer(source=lambda: served, clock=hurried(HURRY))
         thread = threading.Thread(target=server.serve, args=(sock,))
         thread.start()
-        self.end.callback(thread.join, PATIENCE_S)
+        self.end.callback(thread.join, TIMEOUT_S)
         self.end.callback(server.stop, 0.5)
 
 
@@ -371,8 +371,8 @@ class CoapAsyncioDriver(CoapDriver):
 
         thread = threading.Thread(target=asyncio.run, args=(serve(),))
         thread.start()
-        server, loop = begun.result(PATIENCE_S)
-        self.end.callback(thread.join, PATIENCE_S)
+        server, loop = begun.result(TIMEOUT_S)
+        self.end.callback(thread.join, TIMEOUT_S)
         self.end.callback(loop.call_soon_threadsafe, server.stop, 0.5)
 
 

@@ -27,7 +27,7 @@ from tests.transports.fake_application import (
     statuses,
     tls_context,
 )
-from tests.transports.sockets_site import PATIENCE_S, client_engine, in_trio_thread, soon
+from tests.transports.sockets_site import TIMEOUT_S, client_engine, in_trio_thread, soon
 
 FREE: Final = 6
 SILENT: Final = 24
@@ -53,7 +53,7 @@ def on_sockets(listener: socket.socket) -> Iterator[None]:
     thread.start()
     yield
     server.stop(drain_s=0)
-    thread.join(PATIENCE_S)
+    thread.join(TIMEOUT_S)
 
 
 @contextmanager
@@ -79,10 +79,10 @@ def on_asyncio(listener: socket.socket) -> Iterator[None]:
 
     thread = threading.Thread(target=asyncio.run, args=(main(),))
     thread.start()
-    assert begun.wait(PATIENCE_S)
+    assert begun.wait(TIMEOUT_S)
     yield
     stop[0]()
-    thread.join(PATIENCE_S)
+    thread.join(TIMEOUT_S)
 
 
 @contextmanager
@@ -107,7 +107,7 @@ def scarce() -> Iterator[None]:
 
 
 def _ask(sock: socket.socket, port: int) -> list[int]:
-    sock.settimeout(PATIENCE_S)
+    sock.settimeout(TIMEOUT_S)
     sock.connect(("127.0.0.1", port))
     stream = TlsSocket(sock, client_engine(), _clock.instant)
     stream.do_handshake(soon())
@@ -158,7 +158,7 @@ def test_a_loop_of_asyncio_does_more_than_accept() -> None:
             before = listener.accepted
             await asyncio.sleep(0)
             counted.append(listener.accepted - before)
-        server.stop(PATIENCE_S)
+        server.stop(TIMEOUT_S)
         await serving
         return counted
 

@@ -24,7 +24,7 @@ from est_core import Entropy, Instant, Limits, LocalProtocolError
 from est_core.arguments import checked, checked_throughout
 from est_transports import _clock
 from est_transports.authority.stores import UserRecord
-from est_transports.authority.stores.right_lately import RightLately
+from est_transports.authority.stores.recent_passwords import RecentPasswords
 from est_transports.fairness.fair_queue import FairQueue
 from est_transports.fairness.networks import network_of_peer
 
@@ -141,7 +141,7 @@ class PasswordChecks:
         )
         half = -(-known_max // 2)  # of one user
         self._known = FairQueue[_Check](total_max=known_max, group_max=half, member_max=half)
-        self._right = RightLately(entropy, users_max=_USERS_REMEMBERED, lifetime_s=right_s)
+        self._right = RecentPasswords(entropy, users_max=_USERS_REMEMBERED, lifetime_s=right_s)
         self._clock = clock
         self._running = 0
         self._known_turns = 0  # in a row

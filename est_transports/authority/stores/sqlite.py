@@ -17,7 +17,7 @@ from est_core import Limits, LocalProtocolError
 from est_core.arguments import checked, checked_throughout
 from est_transports.authority.stores import IssuedRecord, StoreError, UserRecord
 from est_transports.authority.stores.sqlite_connections import Connections, Parameters, Ticket
-from est_transports.authority.stores.sqlite_place import check_header, file_id
+from est_transports.authority.stores.sqlite_files import check_header, file_id
 from est_transports.authority.stores.sqlite_schema import (
     APPLICATION_ID,
     create_database,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from est_transports.authority.stores import DuplicateSerial, StoreBusy, StoreError
-from est_transports.authority.stores.sqlite_place import FileId, file_id, log_ids, remove_logs
+from est_transports.authority.stores.sqlite_files import FileId, file_id, log_ids, remove_logs
 from est_transports.authority.stores.sqlite_schema import (
     BUSY_TIMEOUT_S,
     as_store_error,
@@ -105,8 +105,8 @@ class Connections:
         try:
             self.check_place()
             if self._writer is None:
-                patience_s = BUSY_TIMEOUT_S if self._is_patient else _IMPATIENT_S
-                self._writer = self._opened(busy_timeout_s=patience_s)
+                busy_timeout_s = BUSY_TIMEOUT_S if self._is_patient else _IMPATIENT_S
+                self._writer = self._opened(busy_timeout_s=busy_timeout_s)
             self._writer.execute("BEGIN IMMEDIATE")
             for ticket in batch:
                 self._execute(self._writer, ticket)

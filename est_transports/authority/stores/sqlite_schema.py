@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from est_transports.authority.stores import StoreBusy, StoreError
-from est_transports.authority.stores.sqlite_place import trouble
+from est_transports.authority.stores.sqlite_files import trouble
 
 _ABOUT_PLACE: Final = (
     "SQLITE_AUTH",

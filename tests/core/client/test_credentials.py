@@ -38,7 +38,7 @@ from tests.core.client_cast import (
     answered,
     challenged,
     csr_of,
-    enrolment,
+    enrollment,
     failed,
     own_key,
     pair,
@@ -141,7 +141,7 @@ def unknown_client() -> Network:
 @pytest.mark.req("EST-036", "EST-051", "EST-069")
 def test_credentials_are_sent_after_a_challenge_and_not_before() -> None:
     server = pair(unknown_client(), credentials=(GOOD,))
-    assert isinstance(server.run(enrolment()), Enrolled)
+    assert isinstance(server.run(enrollment()), Enrolled)
     first, second = server.messages
     assert first.request.values(b"authorization") == ()
     assert first.response.status == 401
@@ -151,13 +151,13 @@ def test_credentials_are_sent_after_a_challenge_and_not_before() -> None:
 @pytest.mark.req("EST-051")
 def test_credentials_of_the_session_are_sent_at_once() -> None:
     server = pair(unknown_client())
-    assert isinstance(server.run(enrolment(session(credentials=GOOD))), Enrolled)
+    assert isinstance(server.run(enrollment(session(credentials=GOOD))), Enrolled)
     assert len(server.messages) == 1
 
 
 def test_credentials_are_tried_twice_and_not_more() -> None:
     server = pair(unknown_client(), credentials=(WRONG, WRONG, GOOD))
-    result = failed(server.run(enrolment()))
+    result = failed(server.run(enrollment()))
     assert result.code == "auth/refused"
     assert result.response is not None
     assert result.response.status == 401
@@ -166,18 +166,18 @@ def test_credentials_are_tried_twice_and_not_more() -> None:
 
 def test_credentials_of_the_session_count_as_a_try() -> None:
     server = pair(unknown_client(), credentials=(WRONG, GOOD))
-    result = failed(server.run(enrolment(session(credentials=WRONG))))
+    result = failed(server.run(enrollment(session(credentials=WRONG))))
     assert result.code == "auth/refused"
     assert len(server.messages) == 2
 
 
 def test_the_second_try_may_succeed() -> None:
     server = pair(unknown_client(), credentials=(WRONG, GOOD))
-    assert isinstance(server.run(enrolment()), Enrolled)
+    assert isinstance(server.run(enrollment()), Enrolled)
 
 
 def test_each_question_for_credentials_says_which_try_it_is() -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     for attempt in (1, 2):
         answered(exchange, challenged(ENROLL))
         assert take(exchange, CredentialsRequested).attempt == attempt
@@ -186,7 +186,7 @@ def test_each_question_for_credentials_says_which_try_it_is() -> None:
 
 def test_an_accepted_request_starts_the_count_anew() -> None:
     """A Digest answer is good for one nonce: each repeat of a pending request has its own 401."""
-    exchange = enrolment()
+    exchange = enrollment()
     for _ in range(4):
         answered(exchange, challenged(ENROLL))
         take(exchange, CredentialsRequested)
@@ -201,7 +201,7 @@ def bare_401(reason: str = "") -> Response:
 
 @pytest.mark.req("EST-041")
 def test_a_client_without_credentials_gives_up() -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     refusal = answered(exchange, challenged(ENROLL))
     take(exchange, CredentialsRequested)
     exchange.provide_credentials(None)
@@ -211,7 +211,7 @@ def test_a_client_without_credentials_gives_up() -> None:
 
 @pytest.mark.req("EST-041")
 def test_a_401_without_challenge_after_credentials_is_their_refusal() -> None:
-    exchange = enrolment(session(credentials=GOOD))
+    exchange = enrollment(session(credentials=GOOD))
     refusal = answered(exchange, bare_401("unknown user"))
     assert take(exchange, Failed) == Failed(
         code="auth/refused",
@@ -222,7 +222,7 @@ def test_a_401_without_challenge_after_credentials_is_their_refusal() -> None:
 
 @pytest.mark.req("EST-041")
 def test_a_401_without_challenge_asks_for_credentials_once() -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     answered(exchange, bare_401())
     assert take(exchange, CredentialsRequested) == CredentialsRequested(
         uri=URI, challenges=(), attempt=1
@@ -234,7 +234,7 @@ def test_a_401_without_challenge_asks_for_credentials_once() -> None:
 
 
 def test_a_401_without_challenge_and_nothing_to_answer_it_with_is_the_end() -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     refusal = answered(exchange, bare_401("log in first"))
     take(exchange, CredentialsRequested)
     exchange.provide_credentials(None)
@@ -244,7 +244,7 @@ def test_a_401_without_challenge_and_nothing_to_answer_it_with_is_the_end() -> N
 
 
 def test_another_origin_has_to_name_its_scheme_before_it_is_given_a_password() -> None:
-    exchange = enrolment(session(credentials=GOOD))
+    exchange = enrollment(session(credentials=GOOD))
     answered(exchange, redirected(ENROLL, "https://other.example/.well-known/est/simpleenroll"))
     take(exchange, RedirectRequested)
     exchange.provide_redirect(follow=True)
@@ -255,7 +255,7 @@ def test_another_origin_has_to_name_its_scheme_before_it_is_given_a_password() -
 
 def test_a_401_without_challenge_after_credentials_refuses_them() -> None:
     """Servers answer so to a wrong password, and nothing else is known to try."""
-    exchange = enrolment(session(credentials=GOOD))
+    exchange = enrollment(session(credentials=GOOD))
     refusal = Response(operation=ENROLL, outcome=Outcome.CHALLENGE, reason="user is locked")
     answered(exchange, refusal)
     result = take(exchange, Failed)
@@ -265,7 +265,7 @@ def test_a_401_without_challenge_after_credentials_refuses_them() -> None:
 def test_every_challenge_is_handed_over_in_the_servers_order() -> None:
     schemes = ("Digest", "Negotiate", "Basic")
     challenges = tuple(AuthChallenge(scheme=scheme) for scheme in schemes)
-    exchange = enrolment()
+    exchange = enrollment()
     answered(
         exchange,
         Response(operation=ENROLL, outcome=Outcome.CHALLENGE, challenges=challenges),
@@ -278,14 +278,14 @@ def test_an_empty_user_reaches_the_server() -> None:
     nameless = BasicCredentials(user="", password="one-time")
     application = FakeApplication()
     server = pair(unknown_client(), application, credentials=(nameless,))
-    server.run(enrolment())
+    server.run(enrollment())
     assert getattr(application.asked[0], "credentials", None) == nameless
 
 
 def test_given_credentials_are_used_again_when_a_pending_request_is_repeated() -> None:
     pending = FakeApplication(answers={EnrollRequested: Pend(retry_after_s=5)})
     server = pair(unknown_client(), pending, credentials=(GOOD,))
-    exchange = enrolment()
+    exchange = enrollment()
     server.run(exchange)
     exchange.handle_timeout(FIXED_INSTANT.after(5))
     assert isinstance(server.run(exchange), RetryLater)
@@ -308,7 +308,7 @@ def test_given_credentials_are_used_again_when_a_pending_request_is_repeated() -
 def test_a_redirect_to_the_same_origin_is_followed_unasked_with_the_same_request(
     location: str,
 ) -> None:
-    exchange = enrolment(session(credentials=GOOD))
+    exchange = enrollment(session(credentials=GOOD))
     first = sent(exchange)
     exchange.receive_response(redirected(ENROLL, location), FIXED_INSTANT)
     assert take(exchange, ConnectRequested).uri.origin == URI.origin
@@ -334,7 +334,7 @@ def test_redirects_are_bounded() -> None:
 
 @pytest.mark.req("EST-020", "EST-021")
 def test_another_origin_needs_consent_and_gets_no_credentials() -> None:
-    exchange = enrolment(session(credentials=GOOD))
+    exchange = enrollment(session(credentials=GOOD))
     answered(exchange, redirected(ENROLL, ELSEWHERE))
     there = EstUri(host="other.example", port=443)
     assert take(exchange, RedirectRequested).uri == there
@@ -348,7 +348,7 @@ def test_another_origin_needs_consent_and_gets_no_credentials() -> None:
 
 @pytest.mark.req("EST-021")
 def test_a_redirect_that_is_not_consented_to_ends_the_exchange() -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     answer = answered(exchange, redirected(ENROLL, ELSEWHERE))
     take(exchange, RedirectRequested)
     exchange.provide_redirect(follow=False)
@@ -359,7 +359,7 @@ def test_a_redirect_that_is_not_consented_to_ends_the_exchange() -> None:
 
 @pytest.mark.req("EST-020", "EST-084")
 def test_the_server_behind_a_redirect_is_checked_like_the_first() -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     answered(exchange, redirected(ENROLL, ELSEWHERE))
     take(exchange, RedirectRequested)
     exchange.provide_redirect(follow=True)
@@ -375,7 +375,7 @@ def test_the_server_behind_a_redirect_is_checked_like_the_first() -> None:
     "location", [f"https://est.example:8443{PATH}", f"https://est2.example{PATH}"]
 )
 def test_another_port_or_host_is_another_origin(location: str) -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     answered(exchange, redirected(ENROLL, location))
     take(exchange, RedirectRequested)
 
@@ -408,7 +408,7 @@ def test_another_port_or_host_is_another_origin(location: str) -> None:
 def test_a_redirect_to_anything_but_the_same_operation_over_https_is_not_followed(
     location: str,
 ) -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     answer = answered(exchange, redirected(ENROLL, location))
     result = take(exchange, Failed)
     assert (result.code, result.response) == ("redirect/not-followed", answer)
@@ -416,7 +416,7 @@ def test_a_redirect_to_anything_but_the_same_operation_over_https_is_not_followe
 
 def test_the_pair_follows_no_redirect_to_another_origin() -> None:
     server = pair(Network())
-    exchange = enrolment()
+    exchange = enrollment()
     answered(exchange, redirected(ENROLL, ELSEWHERE))
     assert failed(server.run(exchange)).code == "redirect/refused"
 

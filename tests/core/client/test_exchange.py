@@ -67,7 +67,7 @@ from tests.core.client_cast import (
     Network,
     answered,
     challenged,
-    enrolment,
+    enrollment,
     failed,
     ok,
     own_certificate_bag,
@@ -105,7 +105,7 @@ def test_the_label_of_the_uri_is_in_every_path() -> None:
     server = pair(Network(), policy=default_policy(labels=frozenset({label})))
     for exchange in (
         session(replace(URI, label=label)).cacerts(),
-        enrolment(session(replace(URI, label=label))),
+        enrollment(session(replace(URI, label=label))),
     ):
         server.run(exchange)
         path = b"/.well-known/est/printers/" + exchange.operation.value.encode()
@@ -139,9 +139,9 @@ def test_no_csrattrs_are_none_however_the_server_says_so(answer: str) -> None:
 
 
 @pytest.mark.req("EST-002", "EST-138", "EST-148")
-def test_enrolment_ends_in_the_certificate_that_was_issued() -> None:
+def test_enrollment_ends_in_the_certificate_that_was_issued() -> None:
     application = FakeApplication()
-    exchange = enrolment()
+    exchange = enrollment()
     result = pair(Network(), application).run(exchange)
     assert result == Enrolled(certificate=application.issued[0], others=())
     assert exchange.result is result
@@ -175,7 +175,7 @@ def test_the_own_certificate_is_found_by_its_key_among_others_in_any_order(
     bag = write_certs_only(certificates)
     ders = [certificate.public_bytes(Encoding.DER) for certificate in certificates]
     shuffled = bag.replace(b"".join(sorted(ders)), b"".join(ders[at] for at in order))
-    exchange = enrolment()
+    exchange = enrollment()
     answered(exchange, ok(ENROLL, shuffled))
     assert isinstance(exchange.result, Enrolled)
     assert exchange.result.certificate == mine
@@ -184,7 +184,7 @@ def test_the_own_certificate_is_found_by_its_key_among_others_in_any_order(
 
 @pytest.mark.req("EST-149")
 def test_an_answer_without_a_certificate_for_the_own_key_is_refused() -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     answered(exchange, ok(ENROLL, write_certs_only([issue(spki(new_key()))])))
     assert failed(exchange.result).code == "response/other-key"
 
@@ -311,7 +311,7 @@ def test_an_answer_that_could_not_be_read_ends_the_exchange_with_its_code() -> N
 def test_a_pending_request_is_asked_again_at_the_time_the_server_says(
     retry_after: RetryAfter | None, seconds: int
 ) -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     answered(exchange, Response(operation=ENROLL, outcome=Outcome.PENDING, retry_after=retry_after))
     at = FIXED_INSTANT.after(seconds)
     assert take(exchange, RetryLater).at == at
@@ -321,7 +321,7 @@ def test_a_pending_request_is_asked_again_at_the_time_the_server_says(
 
 @pytest.mark.req("EST-026")
 def test_a_timeout_that_comes_early_does_nothing() -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     answered(exchange, Response(operation=ENROLL, outcome=Outcome.PENDING, retry_after=120))
     at = take(exchange, RetryLater).at
     for early in (FIXED_INSTANT, at.after(-0.001)):
@@ -335,7 +335,7 @@ def test_a_timeout_that_comes_early_does_nothing() -> None:
 def test_a_pending_request_is_repeated_until_it_is_settled() -> None:
     pending = FakeApplication(answers={EnrollRequested: Pend(retry_after_s=5)})
     server = pair(Network(keep=True), pending)
-    exchange = enrolment()
+    exchange = enrollment()
     for _ in range(20):  # more often than one answer may take connections
         assert server.run(exchange) == RetryLater(at=server.now.after(5))
         server.now = server.now.after(5)
@@ -405,7 +405,7 @@ def test_a_get_that_was_sent_is_tried_again_once_for_each_answer() -> None:
 
 
 def test_a_post_is_tried_again_only_if_nothing_of_it_had_left() -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     sent(exchange)
     exchange.connection_lost(sent=False)
     sent(exchange)
@@ -414,7 +414,7 @@ def test_a_post_is_tried_again_only_if_nothing_of_it_had_left() -> None:
 
 
 def test_a_connection_lost_while_signing_is_replaced() -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     take(exchange, ConnectRequested)
     exchange.connected(reached())
     take(exchange, SignatureRequested)
@@ -445,7 +445,7 @@ def test_a_channel_above_the_version_asked_for_is_the_drivers_mistake() -> None:
 
 
 def at_connecting() -> ClientExchange:
-    exchange = enrolment()
+    exchange = enrollment()
     take(exchange, ConnectRequested)
     return exchange
 
@@ -458,20 +458,20 @@ def at_signing() -> ClientExchange:
 
 
 def at_sent() -> ClientExchange:
-    exchange = enrolment()
+    exchange = enrollment()
     sent(exchange)
     return exchange
 
 
 def at_challenged() -> ClientExchange:
-    exchange = enrolment()
+    exchange = enrollment()
     answered(exchange, challenged(ENROLL))
     take(exchange, CredentialsRequested)
     return exchange
 
 
 def at_redirected() -> ClientExchange:
-    exchange = enrolment()
+    exchange = enrollment()
     answered(exchange, redirected(ENROLL, ELSEWHERE))
     take(exchange, RedirectRequested)
     return exchange
@@ -486,14 +486,14 @@ def at_deciding_trust() -> ClientExchange:
 
 
 def at_waiting() -> ClientExchange:
-    exchange = enrolment()
+    exchange = enrollment()
     answered(exchange, Response(operation=ENROLL, outcome=Outcome.PENDING))
     take(exchange, RetryLater)
     return exchange
 
 
 def at_done() -> ClientExchange:
-    exchange = enrolment()
+    exchange = enrollment()
     answered(exchange, refused(ENROLL))
     take(exchange, Failed)
     return exchange
@@ -551,7 +551,7 @@ def test_a_call_out_of_turn_is_refused_and_changes_nothing(
 def test_nothing_is_told_before_the_question_was_taken(call: str) -> None:
     waiting = at_connecting()
     waiting.connected(reached())  # leaves SignatureRequested
-    for exchange in (enrolment(), waiting):
+    for exchange in (enrollment(), waiting):
         with pytest.raises(LocalProtocolError):
             CALLS[call](exchange)
 

@@ -20,7 +20,7 @@ from tests.core.cast import issue, spki
 from tests.core.client.test_bootstrap import UNVERIFIED, bootstrap
 from tests.core.client_cast import (
     answered,
-    enrolment,
+    enrollment,
     failed,
     ok,
     own_key,
@@ -77,7 +77,7 @@ def test_of_several_that_cannot_be_read_the_first_is_told_and_how_many_more(
 @pytest.mark.req("EST-149")
 def test_the_issued_certificate_is_delivered_beside_one_that_cannot_be_read() -> None:
     mine = issue(spki(own_key()))
-    exchange = enrolment()
+    exchange = enrollment()
     answered(exchange, ok(ENROLL, bag_of(UNREADABLE, der_of(mine))))
     assert isinstance(exchange.result, Enrolled)
     assert exchange.result.certificate == mine
@@ -86,7 +86,7 @@ def test_the_issued_certificate_is_delivered_beside_one_that_cannot_be_read() ->
 
 def test_the_issued_certificate_that_cannot_be_read_is_not_lost() -> None:
     mine = certificate(key=spki(own_key()), subject=subject_with(0x13, b"a_b"))
-    exchange = enrolment()
+    exchange = enrollment()
     answered(exchange, ok(ENROLL, bag_of(mine, der_of(pki().ca.certificate))))
     failure = failed(exchange.result)
     assert failure.code == "response/unreadable-certificate"
@@ -95,7 +95,7 @@ def test_the_issued_certificate_that_cannot_be_read_is_not_lost() -> None:
 
 
 def test_an_answer_for_another_key_says_what_it_could_not_read() -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     answered(exchange, ok(ENROLL, bag_of(UNREADABLE, der_of(issue(spki(new_key()))))))
     failure = failed(exchange.result)
     assert failure.code == "response/other-key"
@@ -127,7 +127,7 @@ def test_a_bare_certificate_over_coap_that_cannot_be_read_is_not_lost_either() -
     mine = certificate(key=spki(own_key()), subject=subject_with(0x13, b"a_b"))
     head = ResponseHead(code=Code.CHANGED, content_format=ContentFormat.PKIX_CERT)
     answer = read_response(ENROLL, head, mine, limits=Limits())
-    exchange = enrolment()
+    exchange = enrollment()
     answered(exchange, answer)
     failure = failed(exchange.result)
     assert failure.code == "response/unreadable-certificate"

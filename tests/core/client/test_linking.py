@@ -55,7 +55,7 @@ from tests.core.client_cast import (
     URI,
     Network,
     csr_of,
-    enrolment,
+    enrollment,
     failed,
     own_key,
     pair,
@@ -104,7 +104,7 @@ def test_on_request_a_csr_is_never_linked() -> None:
 @pytest.mark.req("EST-184", "CB-019")
 def test_auto_sends_an_unlinked_csr_where_there_is_no_binding_and_no_demand() -> None:
     for on in (UNBOUND_1_3, UNBOUND_1_2):
-        assert linking_values(csr_of(sent(enrolment(), on))) == ()
+        assert linking_values(csr_of(sent(enrollment(), on))) == ()
 
 
 @pytest.mark.req("EST-173", "CB-024", "EST-172", "CB-012", "EST-243")
@@ -127,7 +127,7 @@ def test_auto_goes_down_to_tls_1_2_where_the_server_demands_linking() -> None:
 @pytest.mark.req("EST-180", "EST-281", "EST-171")
 def test_an_unlinked_csr_is_refused_by_a_server_that_demands_linking_in_words() -> None:
     server = pair(Network(newest=TLS_1_3), policy=default_policy(require_pop=True))
-    result = failed(server.run(enrolment()))
+    result = failed(server.run(enrollment()))
     assert result.code == "response/status-403"
     assert "linking of identity and proof of possession" in result.message
 
@@ -267,7 +267,7 @@ def test_after_waiting_a_new_channel_gets_a_new_signature_with_the_same_key(keep
     network = Network(keep=keep)
     pending = FakeApplication(answers={EnrollRequested: Pend(retry_after_s=5)})
     server = pair(network, pending, policy=default_policy(require_pop=True))
-    exchange = enrolment()
+    exchange = enrollment()
     assert isinstance(server.run(exchange), RetryLater)
     pending.answers.clear()
     exchange.handle_timeout(FIXED_INSTANT.after(5))
@@ -284,7 +284,7 @@ def test_after_waiting_a_new_channel_gets_a_new_signature_with_the_same_key(keep
 
 @pytest.mark.req("EST-022")
 def test_a_redirect_to_another_origin_gets_a_new_signature() -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     first = csr_of(sent(exchange, reached()))
     there = "https://other.example/.well-known/est/simpleenroll"
     exchange.receive_response(redirected(ENROLL, there), FIXED_INSTANT)
@@ -297,7 +297,7 @@ def test_a_redirect_to_another_origin_gets_a_new_signature() -> None:
 
 
 def test_a_retry_on_the_same_channel_sends_the_same_signature_unasked() -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     first = sent(exchange, reached())
     exchange.connection_lost(sent=False)
     take(exchange, ConnectRequested)
@@ -307,7 +307,7 @@ def test_a_retry_on_the_same_channel_sends_the_same_signature_unasked() -> None:
 
 @pytest.mark.req("EST-027")
 def test_an_unlinked_csr_is_signed_once_for_all_connections() -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     pending = Response(operation=ENROLL, outcome=Outcome.PENDING)
     first = sent(exchange, UNBOUND_1_3)
     exchange.receive_response(pending, FIXED_INSTANT)
@@ -337,7 +337,7 @@ def test_the_signature_is_asked_for_with_the_algorithm_that_was_chosen() -> None
 def test_a_signature_that_does_not_verify_is_refused_and_may_be_given_again(
     signature: bytes,
 ) -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     take(exchange, ConnectRequested)
     exchange.connected(reached())
     question = take(exchange, SignatureRequested)

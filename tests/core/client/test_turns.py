@@ -27,7 +27,7 @@ from tests.core.client_cast import (
     URI,
     answered,
     challenged,
-    enrolment,
+    enrollment,
     own_key,
     reached,
     sent,
@@ -81,7 +81,7 @@ def test_a_refusal_without_a_reason_is_told_without_one() -> None:
 
 
 def test_a_post_is_sent_anew_where_the_connection_is_lost_before_it_is_signed() -> None:
-    exchange = enrolment()
+    exchange = enrollment()
     take(exchange, ConnectRequested)
     exchange.connected(reached())
     take(exchange, SignatureRequested)
@@ -98,7 +98,7 @@ def test_a_get_is_sent_twice_at_most_whatever_was_lost_between() -> None:
 
 
 def test_a_signature_waits_until_it_is_asked_for() -> None:
-    exchange, other = enrolment(), enrolment()
+    exchange, other = enrollment(), enrollment()
     for each in (exchange, other):
         take(each, ConnectRequested)
         each.connected(reached())

@@ -157,7 +157,7 @@ def test_a_client_is_told_why_its_certificate_does_not_count(
 
 @pytest.mark.req("EST-158")
 @pytest.mark.parametrize("trust", [TrustClass.NONE, TrustClass.FAILED, TrustClass.IMPLICIT])
-def test_reenrolment_wants_a_certificate_of_the_own_ca_whatever_the_password(
+def test_reenrollment_wants_a_certificate_of_the_own_ca_whatever_the_password(
     trust: TrustClass, now: Instant
 ) -> None:
     application = FakeApplication()

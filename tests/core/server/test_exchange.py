@@ -450,7 +450,7 @@ def test_foreign_challenges_are_ignored_only_where_the_operator_says_so(now: Ins
     assert enroll(csr_der(challenge="code"), now, policy=strict).code == "pop/missing"
 
 
-# Re-enrolment
+# Re-enrollment
 
 
 def renew(payload: bytes, now: Instant, application: FakeApplication | None = None) -> Response:

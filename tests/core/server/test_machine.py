@@ -142,7 +142,7 @@ def payloads() -> tuple[bytes | UnreadablePayload, ...]:
         right,
         csr_der(own_key()),
         csr_der(own_key(), challenge=linking_text(EXPORTER)),
-        csr_der(own_key(), challenge="enrolment code"),
+        csr_der(own_key(), challenge="enrollment code"),
         csr_der(own_key(), name="somebody else"),
         right[:-1] + bytes((right[-1] ^ 1,)),
         right[:-1],

@@ -21,7 +21,7 @@ from est_core import (
 )
 from est_core.testing import CountingEntropy, ExchangePair, joined
 from tests.core.cast import FakeApplication, server_channel
-from tests.core.client_cast import URI, Network, enrolment, failed, pair, session
+from tests.core.client_cast import URI, Network, enrollment, failed, pair, session
 
 
 def plain(network: Network, **changes: Any) -> ExchangePair:
@@ -30,15 +30,15 @@ def plain(network: Network, **changes: Any) -> ExchangePair:
     return ExchangePair(connect=network, **values | changes)
 
 
-def test_without_a_way_to_sign_an_enrolment_is_the_callers_mistake() -> None:
+def test_without_a_way_to_sign_an_enrollment_is_the_callers_mistake() -> None:
     with pytest.raises(LocalProtocolError, match="no way to sign"):
-        plain(Network()).run(enrolment())
+        plain(Network()).run(enrollment())
 
 
 def test_without_credentials_a_server_that_asks_for_some_gets_none() -> None:
     stranger = Network(client_trust=TrustClass.NONE)
     alone = plain(stranger, sign=pair(stranger).sign)
-    assert failed(alone.run(enrolment())).code == failed(pair(stranger).run(enrolment())).code
+    assert failed(alone.run(enrollment())).code == failed(pair(stranger).run(enrollment())).code
     assert [message.response.status for message in alone.messages] == [401]
 
 
@@ -52,7 +52,7 @@ def test_without_anybody_to_ask_a_bootstrap_trusts_nobody() -> None:
 
 
 def test_an_exchange_that_waits_for_something_else_is_not_waited_for() -> None:
-    begun = enrolment()
+    begun = enrollment()
     begun.next_event()
     with pytest.raises(LocalProtocolError, match="waits for something else"):
         pair(Network()).run(begun)
@@ -66,7 +66,7 @@ def test_guessing_passwords_comes_to_an_end() -> None:
         return guesses[-1]
 
     stranger = Network(client_trust=TrustClass.NONE)
-    result = plain(stranger, sign=pair(stranger).sign, credentials=guess).run(enrolment())
+    result = plain(stranger, sign=pair(stranger).sign, credentials=guess).run(enrollment())
     assert failed(result).code.startswith("auth/")
     assert 1 <= len(guesses) < 10
 

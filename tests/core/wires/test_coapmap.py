@@ -645,7 +645,7 @@ def test_a_bare_certificate_is_read_whole_or_not_at_all() -> None:
 
 @pytest.mark.req("COAPS-059")
 @pytest.mark.parametrize(("max_age", "seconds"), [(None, 60), (0, 0), (5, 5), (2**32 - 1, 2**31)])
-def test_5_03_to_an_enrolment_is_pending_and_to_a_get_is_busy(
+def test_5_03_to_an_enrollment_is_pending_and_to_a_get_is_busy(
     max_age: int | None, seconds: int
 ) -> None:
     head = ResponseHead(code=Code.SERVICE_UNAVAILABLE, max_age=max_age)
@@ -818,7 +818,7 @@ def test_the_generated_key_of_the_rfc_comes_with_its_certificate() -> None:
 
 
 @pytest.mark.req("COAPS-044")
-def test_an_enrolment_over_dtls_takes_a_certificate_and_is_never_challenged(now: Instant) -> None:
+def test_an_enrollment_over_dtls_takes_a_certificate_and_is_never_challenged(now: Instant) -> None:
     request = Request(operation=Operation.SIMPLEENROLL, payload=csr_der())
     head, payload = coapmap.write_request(request, URI)
     taken, shape = coapmap.read(head, payload, limits=LIMITS)

@@ -138,7 +138,7 @@ def test_an_empty_200_says_that_there_are_no_csr_attributes_and_nothing_else(now
         assert answer(Operation.CSRATTRS, now, 201, body=body).outcome is Outcome.FAULT
 
 
-def test_only_an_enrolment_can_be_pending(now: Instant) -> None:
+def test_only_an_enrollment_can_be_pending(now: Instant) -> None:
     assert answer(ENROLL, now, 202, (b"retry-after", b"5")).outcome is Outcome.PENDING
     assert answer(Operation.CACERTS, now, 202).outcome is Outcome.FAULT
 

@@ -188,7 +188,7 @@ def test_busy_means_the_same_on_both_wires_to_a_get(
 
 
 @pytest.mark.req("COAPS-044", "COAPS-056")
-def test_202_and_503_are_both_5_03_to_an_enrolment() -> None:
+def test_202_and_503_are_both_5_03_to_an_enrollment() -> None:
     pending = Response(operation=Operation.SIMPLEENROLL, outcome=Outcome.PENDING, retry_after=9)
     busy = replace(pending, outcome=Outcome.FAULT, fault=Fault.BUSY, reason="busy")
     first, second = (cross(each, Operation.SIMPLEENROLL) for each in (pending, busy))

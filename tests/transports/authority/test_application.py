@@ -106,7 +106,7 @@ def basic(user: str = "alice", password: str = PASSWORD) -> AuthenticateRequeste
     return login(BasicCredentials(user=user, password=password))
 
 
-def enrolment(
+def enrollment(
     *extensions: x509.ExtensionType,
     identity: ClientIdentity | None = None,
     label: Label | None = None,
@@ -275,12 +275,12 @@ def test_there_may_be_no_csr_attributes() -> None:
     assert authority().csr_attrs(question) == ProvideCSRAttrs(csrattrs=None)
 
 
-# Enrolment
+# Enrollment
 
 
 def test_a_certificate_is_on_record_with_who_asked() -> None:
     store = MemoryStore()
-    certificate = issued(authority(store).enroll(enrolment()))
+    certificate = issued(authority(store).enroll(enrollment()))
     record = store.records[serial_text(certificate.serial_number)]
     assert (record.operation, record.user, record.label) == ("simpleenroll", "alice", None)
     assert (record.profile, record.client_subject, record.peer) == ("default", None, None)
@@ -289,13 +289,13 @@ def test_a_certificate_is_on_record_with_who_asked() -> None:
 def test_the_record_has_the_address_that_asked() -> None:
     store = MemoryStore()
     channel = Channel(version=TlsVersion.TLS_1_3, peer_address="192.0.2.1:4711")
-    certificate = issued(authority(store).enroll(replace(enrolment(), channel=channel)))
+    certificate = issued(authority(store).enroll(replace(enrollment(), channel=channel)))
     assert store.records[serial_text(certificate.serial_number)].peer == "192.0.2.1:4711"
 
 
 def test_the_label_selects_the_profile() -> None:
     store = MemoryStore()
-    certificate = issued(authority(store).enroll(enrolment(label=LABEL)))
+    certificate = issued(authority(store).enroll(enrollment(label=LABEL)))
     record = store.records[serial_text(certificate.serial_number)]
     assert (record.label, record.profile) == ("web", "web")
     usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -304,14 +304,14 @@ def test_the_label_selects_the_profile() -> None:
 
 def test_what_the_profile_forbids_is_refused_as_content() -> None:
     store = MemoryStore()
-    decision = authority(store).enroll(enrolment(dns("est.example.com")))
+    decision = authority(store).enroll(enrollment(dns("est.example.com")))
     assert isinstance(decision, Deny)
     assert (decision.code, decision.content) == ("profile/own-name", True)
     assert store.records == {}
 
 
 def test_a_label_without_a_profile_is_refused() -> None:
-    decision = authority().enroll(enrolment(label=Label("other")))
+    decision = authority().enroll(enrollment(label=Label("other")))
     assert isinstance(decision, Deny)
     assert (decision.code, decision.content) == ("profile/label", False)
 
@@ -319,8 +319,8 @@ def test_a_label_without_a_profile_is_refused() -> None:
 def test_a_certificate_that_was_taken_back_enrols_nobody() -> None:
     store = MemoryStore()
     subject = authority(store)
-    shown = issued(subject.enroll(enrolment()))
-    question = enrolment(identity=ClientIdentity(certificate=shown))
+    shown = issued(subject.enroll(enrollment()))
+    question = enrollment(identity=ClientIdentity(certificate=shown))
     issued(subject.enroll(question))
     store.revoke_certificate(serial_text(shown.serial_number), at=NOW, reason="key-compromise")
     before = store.list_certificates()
@@ -333,12 +333,12 @@ def test_a_certificate_that_was_taken_back_enrols_nobody() -> None:
 def test_a_certificate_of_another_ca_with_the_serial_of_a_revoked_one_was_not_revoked() -> None:
     store = MemoryStore()
     subject = authority(store)
-    revoked = issued(subject.enroll(enrolment()))
+    revoked = issued(subject.enroll(enrollment()))
     store.revoke_certificate(serial_text(revoked.serial_number), at=NOW, reason="superseded")
-    foreign = issued(authority().enroll(enrolment(dns("device-1.example"))))
+    foreign = issued(authority().enroll(enrollment(dns("device-1.example"))))
     assert foreign.serial_number == revoked.serial_number
     assert foreign != revoked
-    question = enrolment(identity=ClientIdentity(certificate=foreign))
+    question = enrollment(identity=ClientIdentity(certificate=foreign))
     assert issued(subject.enroll(question)) != foreign
 
 
@@ -349,7 +349,7 @@ def test_a_certificate_of_another_ca_with_the_serial_of_a_revoked_one_was_not_re
 def test_a_renewal_is_recorded_as_the_successor() -> None:
     store = MemoryStore()
     subject = authority(store)
-    first = issued(subject.enroll(enrolment()))
+    first = issued(subject.enroll(enrollment()))
     second = issued(subject.reenroll(renewal(first)))
     record = store.records[serial_text(second.serial_number)]
     assert record.replaces == serial_text(first.serial_number)
@@ -359,7 +359,7 @@ def test_a_renewal_is_recorded_as_the_successor() -> None:
 
 @pytest.mark.req("EST-165")
 def test_a_certificate_of_another_ca_is_not_renewed() -> None:
-    foreign = issued(authority().enroll(enrolment()))
+    foreign = issued(authority().enroll(enrollment()))
     decision = authority().reenroll(renewal(foreign))
     assert isinstance(decision, Deny)
     assert (decision.code, decision.content) == ("renewal/unknown-certificate", False)
@@ -368,7 +368,7 @@ def test_a_certificate_of_another_ca_is_not_renewed() -> None:
 def test_a_revoked_certificate_is_not_renewed() -> None:
     store = MemoryStore()
     subject = authority(store)
-    first = issued(subject.enroll(enrolment()))
+    first = issued(subject.enroll(enrollment()))
     store.revoke_certificate(serial_text(first.serial_number), at=NOW, reason="superseded")
     decision = subject.reenroll(renewal(first))
     assert isinstance(decision, Deny)
@@ -392,14 +392,14 @@ class BrokenStore(MemoryStore):
 
 def test_a_busy_store_is_put_off() -> None:
     subject = authority(BrokenStore(StoreBusy("est.db: 1024 writers are waiting")))
-    for decision in (subject.enroll(enrolment()), subject.authenticate(basic())):
+    for decision in (subject.enroll(enrollment()), subject.authenticate(basic())):
         assert isinstance(decision, Postpone)
         assert decision.code == "server/busy"
 
 
 def test_a_broken_store_is_a_failure_and_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     subject = authority(BrokenStore(StoreError("est.db: disk full")))
-    assert subject.enroll(enrolment()) == Fail(code="server/store")
+    assert subject.enroll(enrollment()) == Fail(code="server/store")
     assert subject.authenticate(basic()) == Fail(code="server/store")
     lines = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.ERROR]
     assert lines == ["the store failed: est.db: disk full"] * 2
@@ -408,7 +408,7 @@ def test_a_broken_store_is_a_failure_and_in_the_log(caplog: pytest.LogCaptureFix
 def test_a_ca_past_its_own_end_is_away(caplog: pytest.LogCaptureFixture) -> None:
     much_later = NOW + timedelta(days=20 * 365)
     subject = authority(now=lambda: Instant(mono=1.0, wall=much_later))
-    decision = subject.enroll(enrolment())
+    decision = subject.enroll(enrollment())
     assert isinstance(decision, Postpone)
     assert decision.code == "server/ca-unavailable"
     assert decision.reason == "the certificate of CN=Test CA expired on 2037-02-28"
@@ -423,7 +423,7 @@ def test_what_a_signer_says_of_itself_stays_in_the_log(caplog: pytest.LogCapture
     store = MemoryStore()
     subject = authority(store)
     subject.ca = make_ca(store, signer=Away(LocalSigner(ec_key("ca"))))
-    decision = subject.enroll(enrolment())
+    decision = subject.enroll(enrollment())
     assert decision == Postpone(
         retry_after_s=60, code="server/ca-unavailable", reason="the CA cannot sign now"
     )
@@ -433,7 +433,7 @@ def test_what_a_signer_says_of_itself_stays_in_the_log(caplog: pytest.LogCapture
 
 def test_what_keeps_the_ca_busy_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     subject = authority(BrokenStore(StoreBusy("est.db: 1024 writers are waiting")))
-    subject.enroll(enrolment())
+    subject.enroll(enrollment())
     subject.authenticate(basic())
     assert [entry.getMessage() for entry in caplog.records] == [
         "too busy with records: est.db: 1024 writers are waiting",
@@ -444,9 +444,9 @@ def test_what_keeps_the_ca_busy_is_in_the_log(caplog: pytest.LogCaptureFixture) 
 def test_a_name_that_openssl_takes_and_nobody_can_read_does_no_harm() -> None:
     store = MemoryStore()
     subject = authority(store)
-    shown = issued(subject.enroll(enrolment()))
+    shown = issued(subject.enroll(enrollment()))
     certificate = issued(
-        subject.enroll(enrolment(identity=ClientIdentity(certificate=_unreadable(shown))))
+        subject.enroll(enrollment(identity=ClientIdentity(certificate=_unreadable(shown))))
     )
     record = store.records[serial_text(certificate.serial_number)]
     assert record.client_subject == "?"

@@ -24,7 +24,7 @@ from est_core import LocalProtocolError
 from est_core.asn1.pkcs10 import CertRequest
 from est_transports.authority.ca import (
     CAUnavailable,
-    Enrolment,
+    Enrollment,
     ReferenceCA,
     Refused,
     new_intermediate,
@@ -52,10 +52,10 @@ from tests.transports.ca_fakes import (
     request,
 )
 
-ENROL = Enrolment(
+ENROL = Enrollment(
     operation="simpleenroll", user="alice", client_subject="CN=old", peer="192.0.2.1:4711"
 )
-RENEW = Enrolment(operation="simplereenroll")
+RENEW = Enrollment(operation="simplereenroll")
 SERVER = Profile(name="tls", extended_key_usage=(ExtendedKeyUsageOID.SERVER_AUTH.dotted_string,))
 MINUTES = timedelta(minutes=5)
 
@@ -64,9 +64,9 @@ def enrolled(ca: ReferenceCA, csr: CertRequest | None = None) -> x509.Certificat
     return ca.issue(csr or request(dns("device-1.example")), ENROL, now=NOW)
 
 
-def refusal(ca: ReferenceCA, csr: CertRequest, enrolment: Enrolment = ENROL) -> Refused:
+def refusal(ca: ReferenceCA, csr: CertRequest, enrollment: Enrollment = ENROL) -> Refused:
     with pytest.raises(Refused) as caught:
-        ca.issue(csr, enrolment, now=NOW)
+        ca.issue(csr, enrollment, now=NOW)
     return caught.value
 
 

@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from est_core import CertRequest, LocalProtocolError
 from est_transports.authority.ca import (
     CAUnavailable,
-    Enrolment,
+    Enrollment,
     ReferenceCA,
     Refused,
     new_tls_identity,
@@ -42,7 +42,7 @@ from tests.transports.ca_fakes import (
     request,
 )
 
-ENROL = Enrolment(operation="simpleenroll")
+ENROL = Enrollment(operation="simpleenroll")
 CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
 ANY = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 DAY = timedelta(days=1)

@@ -22,7 +22,7 @@ from est_core import (
 from est_core.asn1.pkcs10 import CertRequest
 from est_transports import _clock
 from est_transports.authority import issuers
-from est_transports.authority.ca import Enrolment, new_intermediate
+from est_transports.authority.ca import Enrollment, new_intermediate
 from est_transports.authority.issuers import CA_KEYS, IssuerError, given_issuer, make_issuer
 from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.pki.chains import chain_problem
@@ -36,10 +36,10 @@ from est_transports.service.initialisation import (
     ISSUING_CERTIFICATES,
     ROOT_KEY,
     SERVER_CERTIFICATE,
-    Founded,
-    Founding,
-    FoundingError,
-    found,
+    CaSpec,
+    InitialisationError,
+    InitialisedCa,
+    initialise,
 )
 from est_transports.service.loading import Service, load_service
 from tests.odd_certificates import UNKNOWN_KEYS, rebuilt
@@ -57,8 +57,8 @@ from tests.transports.ca_fakes import MemoryStore, counting_entropy, request
 KINDS = [kind for kind in CA_KEYS if kind != "RSA 4096"]  # which takes seconds
 
 
-def make(directory: Path, founding: Founding) -> Founded:
-    return found(directory, founding, now=_clock.instant(), entropy=_clock.entropy)
+def make(directory: Path, spec: CaSpec) -> InitialisedCa:
+    return initialise(directory, spec, now=_clock.instant(), entropy=_clock.entropy)
 
 
 def served(directory: Path) -> Service:
@@ -68,8 +68,8 @@ def served(directory: Path) -> Service:
 
 
 def issued(service: Service, csr: CertRequest | None = None) -> x509.Certificate:
-    enrolment = Enrolment(operation="simpleenroll")
-    return service.authority.ca.issue(csr or request(), enrolment, now=_clock.instant().wall)
+    enrollment = Enrollment(operation="simpleenroll")
+    return service.authority.ca.issue(csr or request(), enrollment, now=_clock.instant().wall)
 
 
 def given(authority: Authority, *others: x509.Certificate) -> issuers.Issuer:
@@ -82,7 +82,7 @@ def given(authority: Authority, *others: x509.Certificate) -> issuers.Issuer:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_ca_of_every_kind_of_key_issues_what_verifies(kind: str, tmp_path: Path) -> None:
-    made = make(tmp_path / "ca", Founding(ca_key=kind))
+    made = make(tmp_path / "ca", CaSpec(ca_key=kind))
     service = served(tmp_path / "ca")
     certificate = issued(service)
     assert chain_problem(certificate, anchors=[made.root], now=_clock.instant().wall) == ""
@@ -96,7 +96,7 @@ def test_a_ca_of_every_kind_of_key_issues_what_verifies(kind: str, tmp_path: Pat
 def test_the_key_is_of_the_kind_asked_for_and_that_of_the_server_is_p256(
     kind: str, tmp_path: Path
 ) -> None:
-    make(tmp_path / "ca", Founding(ca_key=kind))
+    make(tmp_path / "ca", CaSpec(ca_key=kind))
     key = load_pem_private_key((tmp_path / "ca" / CA_KEY).read_bytes(), None)
     assert type(key) is type(CA_KEYS[kind]())
     service = served(tmp_path / "ca")
@@ -106,19 +106,19 @@ def test_the_key_is_of_the_kind_asked_for_and_that_of_the_server_is_p256(
 
 def test_a_kind_of_key_that_is_not_made_is_refused() -> None:
     with pytest.raises(LocalProtocolError, match="RSA 1024"):
-        Founding(ca_key="RSA 1024")
+        CaSpec(ca_key="RSA 1024")
 
 
 # A root above
 
 
 @pytest.fixture
-def two_levels(tmp_path: Path) -> Founded:
-    return make(tmp_path / "ca", Founding(intermediate=True, name="Plant"))
+def two_levels(tmp_path: Path) -> InitialisedCa:
+    return make(tmp_path / "ca", CaSpec(intermediate=True, name="Plant"))
 
 
 def test_an_intermediate_issues_and_its_root_is_what_clients_trust(
-    two_levels: Founded, tmp_path: Path
+    two_levels: InitialisedCa, tmp_path: Path
 ) -> None:
     directory = tmp_path / "ca"
     root, issuing = two_levels.root, two_levels.issuing
@@ -134,7 +134,7 @@ def test_an_intermediate_issues_and_its_root_is_what_clients_trust(
     )
 
 
-def test_the_root_allows_one_ca_below_it_and_that_one_none(two_levels: Founded) -> None:
+def test_the_root_allows_one_ca_below_it_and_that_one_none(two_levels: InitialisedCa) -> None:
     lengths = [
         each.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
         for each in two_levels.chain
@@ -146,7 +146,7 @@ def test_the_root_allows_one_ca_below_it_and_that_one_none(two_levels: Founded) 
 
 @pytest.mark.req("EST-119", "EST-120")
 def test_the_server_sends_its_intermediate_and_cacerts_the_root_too(
-    two_levels: Founded, tmp_path: Path
+    two_levels: InitialisedCa, tmp_path: Path
 ) -> None:
     service = served(tmp_path / "ca")
     assert service.identity.chain[1:] == (two_levels.issuing,)
@@ -158,14 +158,14 @@ def test_the_server_sends_its_intermediate_and_cacerts_the_root_too(
 
 
 def test_only_what_the_issuing_ca_has_certified_is_explicitly_trusted(
-    two_levels: Founded, tmp_path: Path
+    two_levels: InitialisedCa, tmp_path: Path
 ) -> None:
     trust = served(tmp_path / "ca").context.config.trust
     assert trust.explicit == (two_levels.issuing,)
 
 
 def test_the_key_of_the_root_is_apart_and_the_server_asks_for_it_to_be_taken_away(
-    two_levels: Founded, tmp_path: Path
+    two_levels: InitialisedCa, tmp_path: Path
 ) -> None:
     directory = tmp_path / "ca"
     assert two_levels.root_key == directory / ROOT_KEY
@@ -180,17 +180,17 @@ def test_the_key_of_the_root_is_apart_and_the_server_asks_for_it_to_be_taken_awa
 
 def test_the_two_keys_have_passwords_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("one")
-    founding = Founding(
+    spec = CaSpec(
         intermediate=True,
         key_password=b"one",
         password_file=tmp_path / "password",
         root_key_password=b"two",
     )
-    made = make(tmp_path / "ca", founding)
+    made = make(tmp_path / "ca", spec)
     for name, password in ((CA_KEY, b"one"), (ROOT_KEY, b"two")):
         load_pem_private_key((tmp_path / "ca" / name).read_bytes(), password)
     assert served(tmp_path / "ca").authority.ca.certificate == made.issuing
-    assert "b'" not in repr(founding)
+    assert "b'" not in repr(spec)
 
 
 def test_an_intermediate_ends_before_its_issuer() -> None:
@@ -238,7 +238,7 @@ def test_a_given_ca_may_have_a_root_that_is_signed_with_sha1() -> None:
 @pytest.mark.parametrize("below", [False, True], ids=["root", "intermediate"])
 def test_a_given_ca_is_served(below: bool, tmp_path: Path) -> None:
     authority = pki().intermediate if below else pki().ca
-    made = make(tmp_path / "ca", Founding(given=given(authority, pki().ca.certificate)))
+    made = make(tmp_path / "ca", CaSpec(given=given(authority, pki().ca.certificate)))
     service = served(tmp_path / "ca")
     assert service.authority.ca.certificate == authority.certificate
     assert load_pem_certificates(tmp_path / "ca" / CA_CERTIFICATE) == (pki().ca.certificate,)
@@ -330,10 +330,10 @@ def test_a_ca_that_may_not_certify_the_servers_name_is_refused(tmp_path: Path) -
     only = x509.NameConstraints([x509.DNSName("plant.example")], None)
     ca = pki().ca.issue(Subject(name="Bound", ca=True, eku=None, extra=(only,)))
     issuer = given_issuer((ca.certificate, pki().ca.certificate), ca.key, now=_clock.instant().wall)
-    with pytest.raises(FoundingError, match=r"is outside of DNS:plant\.example"):
-        make(tmp_path / "ca", Founding(given=issuer))
+    with pytest.raises(InitialisationError, match=r"is outside of DNS:plant\.example"):
+        make(tmp_path / "ca", CaSpec(given=issuer))
     assert list(tmp_path.iterdir()) == []
-    make(tmp_path / "ca", Founding(given=issuer, hosts=("est.plant.example",)))
+    make(tmp_path / "ca", CaSpec(given=issuer, hosts=("est.plant.example",)))
 
 
 def test_a_root_that_another_one_certified_too_is_still_the_root() -> None:
@@ -440,40 +440,40 @@ def test_a_kind_of_key_that_openssl_does_not_have_is_told(monkeypatch: pytest.Mo
 )
 def test_a_given_ca_has_its_name_key_and_root(changes: dict[str, object]) -> None:
     with pytest.raises(LocalProtocolError, match="has its name"):
-        Founding(given=given(pki().ca), **changes)  # type: ignore[arg-type]  # by name
+        CaSpec(given=given(pki().ca), **changes)  # type: ignore[arg-type]  # by name
 
 
 def test_a_root_without_an_intermediate_has_one_key(tmp_path: Path) -> None:
     with pytest.raises(LocalProtocolError, match="only an intermediate"):
-        Founding(root_key_password=b"x")
+        CaSpec(root_key_password=b"x")
 
 
 def test_a_name_leaves_room_for_that_of_its_root() -> None:
-    Founding(name="x" * 59, intermediate=True)
+    CaSpec(name="x" * 59, intermediate=True)
     with pytest.raises(LocalProtocolError, match="1 to 59"):
-        Founding(name="x" * 60, intermediate=True)
+        CaSpec(name="x" * 60, intermediate=True)
 
 
 @pytest.mark.parametrize("size", [0, 1024])
 def test_a_password_that_openssl_cannot_use_is_refused(size: int, tmp_path: Path) -> None:
     with pytest.raises(LocalProtocolError, match="1 to 1023 bytes"):
-        Founding(key_password=b"x" * size, password_file=tmp_path / "password")
+        CaSpec(key_password=b"x" * size, password_file=tmp_path / "password")
 
 
 @pytest.mark.parametrize("name", ["pass\nword", "pass\udcffword"])
 def test_a_password_file_that_the_configuration_cannot_name_is_refused(name: str) -> None:
     with pytest.raises(LocalProtocolError, match=r"est\.toml cannot hold"):
-        Founding(key_password=b"x", password_file=Path(name))
+        CaSpec(key_password=b"x", password_file=Path(name))
 
 
 def test_a_password_file_that_would_be_moved_aside_is_refused(tmp_path: Path) -> None:
-    make(tmp_path / "ca", Founding())
+    make(tmp_path / "ca", CaSpec())
     file = tmp_path / "ca" / "password"
     file.write_text("x")
-    with pytest.raises(FoundingError, match="moved aside"):
-        found(
+    with pytest.raises(InitialisationError, match="moved aside"):
+        initialise(
             tmp_path / "ca",
-            Founding(key_password=b"x", password_file=file),
+            CaSpec(key_password=b"x", password_file=file),
             now=_clock.instant(),
             entropy=_clock.entropy,
             replace=True,

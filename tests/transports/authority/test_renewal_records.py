@@ -25,7 +25,7 @@ from est_core import (
     TrustClass,
 )
 from est_transports.authority.application import Authority
-from est_transports.authority.ca import Enrolment, ReferenceCA, Refused
+from est_transports.authority.ca import Enrollment, ReferenceCA, Refused
 from est_transports.authority.renewal_records import MAX_RECORDS, certificate_on_record
 from est_transports.authority.stores import IssuedRecord, Store
 from est_transports.authority.stores.passwords import PasswordChecks
@@ -34,7 +34,7 @@ from est_transports.pki.serials import serial_text
 from tests.transports.ca_fakes import NOW, MemoryStore, dns, ec_key, make_ca, name, request
 
 DAYS = timedelta(days=1)
-ENROL = Enrolment(operation="simpleenroll")
+ENROL = Enrollment(operation="simpleenroll")
 
 
 @pytest.fixture

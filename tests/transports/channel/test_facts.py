@@ -367,7 +367,7 @@ def test_the_anchors_are_named_to_the_client_all_or_none() -> None:
 
 @pytest.mark.parametrize("version", [V12, V13])
 @pytest.mark.parametrize("sent", [b"", b"unasked"])
-def test_an_end_is_quiet_until_its_peer_speaks_or_says_goodbye(
+def test_an_end_is_quiet_until_its_peer_speaks_or_sends_close_notify(
     version: TlsVersion, sent: bytes
 ) -> None:
     """What has arrived need not have been read: one segment may hold an answer and the end."""
@@ -384,7 +384,7 @@ def test_an_end_is_quiet_until_its_peer_speaks_or_says_goodbye(
     assert ends.client.read() == sent
 
 
-def test_an_end_without_goodbye_is_not_quiet_either() -> None:
+def test_an_end_without_close_notify_is_not_quiet_either() -> None:
     ends = connected(a_client(), a_server())
     ends.client.receive(b"")
     assert not ends.client.is_quiet

@@ -172,7 +172,7 @@ def test_nothing_is_sent_for_no_bytes_and_more_than_a_buffer_comes_whole() -> No
     assert len(two.server.outgoing()) > len(sent)
 
 
-def test_an_end_says_goodbye_once_and_not_before_it_is_open() -> None:
+def test_an_end_sends_close_notify_once_and_not_before_it_is_open() -> None:
     two = pair(a_client(), a_server())
     two.server.close()
     assert two.server.outgoing() == b""
@@ -186,7 +186,7 @@ def test_an_end_says_goodbye_once_and_not_before_it_is_open() -> None:
         two.server.write(b"x")
 
 
-def test_what_arrived_can_be_read_after_a_goodbye_however_often_it_is_said() -> None:
+def test_what_arrived_can_be_read_after_a_close_notify_however_often_it_is_said() -> None:
     two = connected(a_client(), a_server())
     two.client.write(b"late")
     two.deliver()

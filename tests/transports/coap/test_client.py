@@ -49,7 +49,7 @@ from est_transports.coap.client import REUSE_S, CoapLink
 from est_transports.coap.client_wire import ClientConnection
 from est_transports.coap.limits import CoapLimits
 from est_transports.coap.server_wire import RequestReceived, ServerConnection
-from est_transports.drive.client import Connect, Errand
+from est_transports.drive.client import ClientDriver, Connect
 from est_transports.pki.signers import LocalSigner
 from est_transports.pki.trust import TrustAnchors
 from tests.pki import CMC_RA, SERVER_AUTH, Entity, Subject, pki
@@ -501,7 +501,7 @@ def test_an_association_that_failed_is_not_kept() -> None:
     assert failed(device.run(missing.cacerts())).code == "response/status-404"
     assert device.kept is None
     world.wait(1.0)
-    assert server.endpoint.associations == 0  # it said goodbye
+    assert server.endpoint.associations == 0  # it sent close_notify
 
 
 def test_what_comes_too_late_for_one_request_is_no_answer_to_the_next() -> None:
@@ -516,7 +516,7 @@ def test_what_comes_too_late_for_one_request_is_no_answer_to_the_next() -> None:
     assert len(device.links) == 2
 
 
-def test_a_server_that_said_goodbye_is_spoken_to_anew() -> None:
+def test_a_server_that_sent_close_notify_is_spoken_to_anew() -> None:
     world = World()
     server = world.serve()
     device = Device(world, config())
@@ -528,7 +528,7 @@ def test_a_server_that_said_goodbye_is_spoken_to_anew() -> None:
 
 
 def hang_up(world: World, server: EstServer) -> None:
-    """Have the server say goodbye in five seconds, and stay."""
+    """Have the server send close_notify in five seconds, and stay."""
     server.thinks_s = 1000.0
 
     def close() -> None:
@@ -538,7 +538,7 @@ def hang_up(world: World, server: EstServer) -> None:
     world.at(world.now.mono + 5, close)
 
 
-def test_a_goodbye_in_the_middle_of_an_enrolment_leaves_it_open_what_became_of_it() -> None:
+def test_a_close_notify_in_the_middle_of_an_enrollment_leaves_it_open_what_became_of_it() -> None:
     world = World()
     server = world.serve()
     hang_up(world, server)
@@ -549,7 +549,7 @@ def test_a_goodbye_in_the_middle_of_an_enrolment_leaves_it_open_what_became_of_i
     assert server.endpoint.associations == 0
 
 
-def test_a_goodbye_in_the_middle_of_anything_else_is_made_good() -> None:
+def test_a_close_notify_in_the_middle_of_anything_else_is_made_good() -> None:
     world = World()
     hang_up(world, world.serve())
     device = Device(world, config())
@@ -628,7 +628,7 @@ def kept_link(device: Device, *, now: Instant) -> tuple[CoapLink, Connect]:
     link = device.kept
     assert link is not None
     assert link.may_stay(received)
-    wanted = Errand(session().cacerts(), device.config, now).next_step(now)
+    wanted = ClientDriver(session().cacerts(), device.config, now).next_step(now)
     assert isinstance(wanted, Connect)
     return link, wanted
 

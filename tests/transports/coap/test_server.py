@@ -129,7 +129,7 @@ def test_csr_attributes_come_or_are_not_available() -> None:
 
 
 @pytest.mark.req("COAPS-018", "COAPS-043", "COAPS-073")
-def test_an_enrolment_comes_with_2_04_and_is_on_record() -> None:
+def test_an_enrollment_comes_with_2_04_and_is_on_record() -> None:
     site = Site()
     site.holds = True
     client = site.connect()
@@ -633,7 +633,7 @@ def test_a_stopping_server_refuses_strangers_as_ever() -> None:
     assert site.endpoint.is_idle
 
 
-def test_closing_says_goodbye_and_gives_up_what_is_open() -> None:
+def test_closing_sends_close_notify_and_gives_up_what_is_open() -> None:
     site = Site()
     site.holds = True
     clients = [site.connect(ALICE), site.connect(BOB)]
@@ -776,7 +776,7 @@ class Registry:
 
 
 @pytest.mark.req("COAPS-051", "COAPS-053")
-def test_a_thousand_enrolments_over_a_network_that_loses_a_fifth_are_each_issued_once() -> None:
+def test_a_thousand_enrollments_over_a_network_that_loses_a_fifth_are_each_issued_once() -> None:
     """20 % loss, 5 % duplication, and delays up to a second that change the order.
 
     A message is given up after five losses (RFC 7252 4.2), and its device asks again, as RFC 9148

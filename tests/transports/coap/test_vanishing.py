@@ -44,7 +44,7 @@ from tests.transports.fake_application import (
     tls_context,
 )
 from tests.transports.sockets_site import (
-    PATIENCE_S,
+    TIMEOUT_S,
     RawClient,
     descriptors,
     in_trio_thread,
@@ -154,7 +154,7 @@ def https_on_sockets() -> Iterator[Host]:
         yield host
     finally:
         server.stop(drain_s=0)
-        thread.join(PATIENCE_S)
+        thread.join(TIMEOUT_S)
 
 
 @contextmanager
@@ -207,7 +207,7 @@ def within_the_body(client: RawClient, host: Host) -> None:
 
 def while_the_application_decides(client: RawClient, host: Host) -> None:
     client.shake_hands().say(ENROLL)
-    assert host.application.gate.reached.wait(PATIENCE_S)
+    assert host.application.gate.reached.wait(TIMEOUT_S)
 
 
 def while_answers_are_written(client: RawClient, host: Host) -> None:
@@ -346,7 +346,7 @@ def coap_on_sockets() -> Iterator[Host]:
         yield host
     finally:
         server.stop(drain_s=0)
-        thread.join(PATIENCE_S)
+        thread.join(TIMEOUT_S)
 
 
 @contextmanager
@@ -384,7 +384,7 @@ def within_an_upload(device: UdpDevice, host: Host) -> None:
 
 def while_it_is_decided(device: UdpDevice, host: Host) -> None:
     device.connect().send(SEN, csr_of())
-    assert host.application.gate.reached.wait(PATIENCE_S)
+    assert host.application.gate.reached.wait(TIMEOUT_S)
 
 
 def while_the_answer_is_fetched(device: UdpDevice, host: Host) -> None:
@@ -416,7 +416,7 @@ COAP_POINTS: Final = (
 )
 
 
-def goodbye(device: UdpDevice) -> None:
+def close_notify(device: UdpDevice) -> None:
     with device:
         """The end of the block says close_notify."""
 
@@ -438,7 +438,7 @@ def disappear_at(
     device = UdpDevice(host.port)
     point(device, host)
     manner(device)
-    if manner is goodbye and point is while_it_is_decided:
+    if manner is close_notify and point is while_it_is_decided:
         until(lambda: "connection/lost" in {each.code for each in host.log.records})
     host.application.gate.opened.set()
     return device
@@ -450,7 +450,7 @@ def served_by_coap(host: Host) -> None:
         assert device.connect().ask(CRTS).head.code == Code.CONTENT
 
 
-@pytest.mark.parametrize("manner", [goodbye, gone, stays_silent])
+@pytest.mark.parametrize("manner", [close_notify, gone, stays_silent])
 @pytest.mark.parametrize("run", [coap_on_trio, coap_on_sockets])
 def test_a_coap_client_that_vanishes_leaves_nothing_behind(
     run: RunHost, manner: Callable[[UdpDevice], None]

@@ -34,7 +34,7 @@ from est_core import (
 from est_transports import _clock, on_sockets, on_trio
 from est_transports.channel.tls import TlsEngine, TlsError
 from est_transports.client_config import ClientConfig
-from est_transports.drive.client import Connect, Errand
+from est_transports.drive.client import ClientDriver, Connect
 from est_transports.http.client import HttpLink
 from est_transports.pki.trust import TrustAnchors, by_fingerprint, load_pem_certificates
 from tests.core.golden import GOLDEN
@@ -234,7 +234,7 @@ def test_a_provisional_link_neither_fits_nor_stays() -> None:
     uri = EstUri.parse("https://localhost")
     settings = ClientConfig()
     exchange = ClientSession(uri).cacerts(bootstrap=True)
-    wanted = Errand(exchange, settings, _clock.instant()).next_step(_clock.instant())
+    wanted = ClientDriver(exchange, settings, _clock.instant()).next_step(_clock.instant())
     assert isinstance(wanted, Connect)
     assert wanted.config.provisional
     channel = Channel(version=TlsVersion.TLS_1_3)

@@ -1,4 +1,4 @@
-"""What an Errand makes of an exchange, step by step, with a link that does as the test says."""
+"""A ClientDriver takes an exchange step by step, with a link that does as the test says."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from est_core.testing import FIXED_INSTANT
 from est_transports.channel.errors import TlsError
 from est_transports.client_config import ClientTimeouts
 from est_transports.drive.client import (
+    ClientDriver,
     ClientStep,
     Connect,
-    Errand,
     Lost,
     Read,
     Write,
@@ -115,27 +115,27 @@ class FakeLink:
         self.spoilt = True
 
 
-def step(errand: Errand, kind: type[AnyStep], now: Instant = NOW) -> AnyStep:
+def step(driver: ClientDriver, kind: type[AnyStep], now: Instant = NOW) -> AnyStep:
     """Return the next step, which is of that kind."""
-    found = errand.next_step(now)
+    found = driver.next_step(now)
     assert isinstance(found, kind), found
     return found
 
 
-def asked(exchange: ClientExchange, link: FakeLink) -> Errand:
-    """Return an errand whose request is written and that wants to read."""
-    errand = Errand(exchange, CONFIG, NOW)
-    step(errand, Connect)
-    errand.connected(link)
-    step(errand, Write)
-    return errand
+def asked(exchange: ClientExchange, link: FakeLink) -> ClientDriver:
+    """Return a driver whose request is written and that wants to read."""
+    driver = ClientDriver(exchange, CONFIG, NOW)
+    step(driver, Connect)
+    driver.connected(link)
+    step(driver, Write)
+    return driver
 
 
-def answered(errand: Errand, link: FakeLink, answer: Response | Lost) -> None:
+def answered(driver: ClientDriver, link: FakeLink, answer: Response | Lost) -> None:
     """Have that come."""
-    step(errand, Read)
+    step(driver, Read)
     link.answers.append(answer)
-    errand.receive(b"it", NOW)
+    driver.receive(b"it", NOW)
 
 
 # The way of a request
@@ -143,33 +143,33 @@ def answered(errand: Errand, link: FakeLink, answer: Response | Lost) -> None:
 
 def test_the_steps_are_connect_write_read_and_the_result() -> None:
     link = FakeLink()
-    errand = Errand(session().cacerts(), CONFIG, NOW)
-    connect = step(errand, Connect)
+    driver = ClientDriver(session().cacerts(), CONFIG, NOW)
+    connect = step(driver, Connect)
     assert connect.uri == URI
     assert (connect.config.server_name, connect.config.trust.explicit) == (
         "est.example",
         (pki().ca.certificate,),
     )
     assert connect.config.identity == CONFIG.identities[0]
-    errand.connected(link)
-    assert step(errand, Write) == Write(pieces=(b"request", b"1"), deadline=NOW.mono + 10)
-    assert step(errand, Read) == Read(deadline=NOW.mono + 10)
-    errand.receive(b"half", NOW)
-    assert step(errand, Read) == Read(deadline=NOW.mono + 10)
-    answered(errand, link, CACERTS)
+    driver.connected(link)
+    assert step(driver, Write) == Write(pieces=(b"request", b"1"), deadline=NOW.mono + 10)
+    assert step(driver, Read) == Read(deadline=NOW.mono + 10)
+    driver.receive(b"half", NOW)
+    assert step(driver, Read) == Read(deadline=NOW.mono + 10)
+    answered(driver, link, CACERTS)
     assert link.received == [b"half", b"it"]
-    assert step(errand, CACertsReceived).certificates == (pki().ca.certificate,)
+    assert step(driver, CACertsReceived).certificates == (pki().ca.certificate,)
 
 
 def test_a_step_stays_until_it_is_done() -> None:
-    errand = Errand(session().cacerts(), CONFIG, NOW)
-    assert errand.next_step(NOW) == errand.next_step(NOW)
+    driver = ClientDriver(session().cacerts(), CONFIG, NOW)
+    assert driver.next_step(NOW) == driver.next_step(NOW)
 
 
 def test_without_explicit_trust_the_implicit_anchors_count() -> None:
     implicit = (pki().manufacturer.certificate,)
     config = client_config(implicit=type(CONFIG.implicit)(implicit=implicit))
-    connect = step(Errand(ClientSession(URI).cacerts(), config, NOW), Connect)
+    connect = step(ClientDriver(ClientSession(URI).cacerts(), config, NOW), Connect)
     assert (connect.config.trust.explicit, connect.config.trust.implicit) == ((), implicit)
     assert connect.config.identity is None
 
@@ -177,48 +177,48 @@ def test_without_explicit_trust_the_implicit_anchors_count() -> None:
 @pytest.mark.req("EST-078", "EST-079")
 def test_explicit_trust_disables_the_implicit_anchors() -> None:
     implicit = TrustAnchors(implicit=(pki().manufacturer.certificate,))
-    errand = Errand(session().cacerts(), replace(CONFIG, implicit=implicit), NOW)
-    assert step(errand, Connect).config.trust == TrustAnchors(explicit=(pki().ca.certificate,))
+    driver = ClientDriver(session().cacerts(), replace(CONFIG, implicit=implicit), NOW)
+    assert step(driver, Connect).config.trust == TrustAnchors(explicit=(pki().ca.certificate,))
 
 
 def test_revocation_lists_count_with_explicit_trust_too() -> None:
     lists = (pki().ca.crl(pki().server.certificate),)
     config = replace(CONFIG, implicit=TrustAnchors(crls=lists))
-    trust = step(Errand(session().cacerts(), config, NOW), Connect).config.trust
+    trust = step(ClientDriver(session().cacerts(), config, NOW), Connect).config.trust
     assert trust == TrustAnchors(explicit=(pki().ca.certificate,), crls=lists)
 
 
 def test_a_request_is_signed_for_the_connection() -> None:
     link = FakeLink()
-    errand = asked(session().enroll(info(own_key())), link)
+    driver = asked(session().enroll(info(own_key())), link)
     (request,) = link.sent
     assert request.operation is Operation.SIMPLEENROLL
     assert isinstance(request.payload, bytes)
-    answered(errand, link, ok(Operation.SIMPLEENROLL, own_certificate_bag()))
-    assert isinstance(errand.next_step(NOW), Enrolled)
+    answered(driver, link, ok(Operation.SIMPLEENROLL, own_certificate_bag()))
+    assert isinstance(driver.next_step(NOW), Enrolled)
 
 
 def test_what_the_link_still_has_to_say_goes_out_after_the_answer() -> None:
     link = FakeLink()
-    errand = asked(session().cacerts(), link)
-    step(errand, Read)
+    driver = asked(session().cacerts(), link)
+    step(driver, Read)
     link.answers.append(CACERTS)
     link.writes.append((b"acknowledged",))
-    errand.receive(b"it", NOW)
-    assert step(errand, Write).pieces == (b"acknowledged",)
-    step(errand, CACertsReceived)
+    driver.receive(b"it", NOW)
+    assert step(driver, Write).pieces == (b"acknowledged",)
+    step(driver, CACertsReceived)
 
 
 @pytest.mark.req("CB-008")
 def test_a_request_goes_over_the_connection_it_was_signed_for_and_no_other() -> None:
     """Of another connection with the very same facts it is not known whose it is."""
     link = FakeLink()
-    errand = Errand(session().enroll(info(own_key())), CONFIG, NOW)
-    step(errand, Connect)
-    errand.connected(link)
+    driver = ClientDriver(session().enroll(info(own_key())), CONFIG, NOW)
+    step(driver, Connect)
+    driver.connected(link)
     link.channel = reached()
     with pytest.raises(LocalProtocolError, match="belongs to another channel"):
-        errand.next_step(NOW)
+        driver.next_step(NOW)
     assert link.sent == []
     assert not link.writes
 
@@ -228,41 +228,41 @@ def test_a_request_goes_over_the_connection_it_was_signed_for_and_no_other() -> 
 
 def test_a_link_is_woken_when_it_wants_to_be_and_no_later_than_the_deadline() -> None:
     link = FakeLink(due=NOW.mono + 3)
-    errand = asked(session().cacerts(), link)
-    assert step(errand, Read).deadline == NOW.mono + 3
-    errand.handle_timeout(NOW.after(3))
+    driver = asked(session().cacerts(), link)
+    assert step(driver, Read).deadline == NOW.mono + 3
+    driver.handle_timeout(NOW.after(3))
     assert link.timeouts == [NOW.mono + 3]
     link.due = NOW.mono + 30
-    assert step(errand, Read).deadline == NOW.mono + 10
+    assert step(driver, Read).deadline == NOW.mono + 10
 
 
 def test_what_the_link_says_when_it_is_woken_is_written() -> None:
     link = FakeLink(due=NOW.mono + 3)
-    errand = asked(session().cacerts(), link)
-    step(errand, Read)
+    driver = asked(session().cacerts(), link)
+    step(driver, Read)
     link.writes.append((b"again",))
-    errand.handle_timeout(NOW.after(3))
-    assert step(errand, Write).pieces == (b"again",)
-    step(errand, Read)
+    driver.handle_timeout(NOW.after(3))
+    assert step(driver, Write).pieces == (b"again",)
+    step(driver, Read)
 
 
 def test_a_link_may_end_the_exchange_when_it_is_woken() -> None:
     link = FakeLink(due=NOW.mono + 3)
-    errand = asked(session().cacerts(), link)
-    step(errand, Read)
+    driver = asked(session().cacerts(), link)
+    step(driver, Read)
     link.answers.append(RemoteProtocolError("fake/silence", "nobody there", Fault.TIMEOUT))
-    errand.handle_timeout(NOW.after(3))
-    assert step(errand, Failed).code == "fake/silence"
+    driver.handle_timeout(NOW.after(3))
+    assert step(driver, Failed).code == "fake/silence"
 
 
 def test_the_deadline_ends_the_exchange_with_the_links_code() -> None:
     link = FakeLink()
-    errand = asked(session().cacerts(), link)
-    step(errand, Read)
-    errand.handle_timeout(NOW.after(9.9))
-    step(errand, Read)
-    errand.handle_timeout(NOW.after(10))
-    failed = step(errand, Failed)
+    driver = asked(session().cacerts(), link)
+    step(driver, Read)
+    driver.handle_timeout(NOW.after(9.9))
+    step(driver, Read)
+    driver.handle_timeout(NOW.after(10))
+    failed = step(driver, Failed)
     assert (failed.code, failed.message) == ("fake/timeout", "no answer within 10 seconds")
     assert link.spoilt
     assert link.timeouts == [NOW.mono + 9.9]
@@ -270,11 +270,11 @@ def test_the_deadline_ends_the_exchange_with_the_links_code() -> None:
 
 def test_every_request_has_its_own_deadline() -> None:
     link, exchange = FakeLink(), session().enroll(info(own_key()))
-    errand = asked(exchange, link)
-    answered(errand, link, PENDING)
-    later = step(errand, RetryLater)
+    driver = asked(exchange, link)
+    answered(driver, link, PENDING)
+    later = step(driver, RetryLater)
     assert later.at == NOW.after(30)
-    again = Errand(exchange, CONFIG, later.at)
+    again = ClientDriver(exchange, CONFIG, later.at)
     step(again, Connect, later.at)
     again.connected(link)
     assert step(again, Write, later.at).deadline == later.at.mono + 10
@@ -283,61 +283,61 @@ def test_every_request_has_its_own_deadline() -> None:
 
 def test_an_exchange_whose_time_has_not_come_says_so_again() -> None:
     link, exchange = FakeLink(), session().enroll(info(own_key()))
-    errand = asked(exchange, link)
-    answered(errand, link, PENDING)
-    assert step(errand, RetryLater) == step(errand, RetryLater)
+    driver = asked(exchange, link)
+    answered(driver, link, PENDING)
+    assert step(driver, RetryLater) == step(driver, RetryLater)
     early = NOW.after(29)
-    assert step(Errand(exchange, CONFIG, early), RetryLater, early).at == NOW.after(30)
+    assert step(ClientDriver(exchange, CONFIG, early), RetryLater, early).at == NOW.after(30)
 
 
 # What goes wrong
 
 
 def test_a_connection_that_fails_ends_the_exchange() -> None:
-    errand = Errand(session().cacerts(), CONFIG, NOW)
-    step(errand, Connect)
-    errand.connect_failed("connect/refused", "nobody listens")
-    assert step(errand, Failed) == Failed(code="connect/refused", message="nobody listens")
+    driver = ClientDriver(session().cacerts(), CONFIG, NOW)
+    step(driver, Connect)
+    driver.connect_failed("connect/refused", "nobody listens")
+    assert step(driver, Failed) == Failed(code="connect/refused", message="nobody listens")
 
 
 def test_what_was_lost_is_asked_again_where_that_does_no_harm() -> None:
     link = FakeLink()
-    errand = asked(session().cacerts(), link)
-    answered(errand, link, Lost(sent=True))
-    step(errand, Connect)
+    driver = asked(session().cacerts(), link)
+    answered(driver, link, Lost(sent=True))
+    step(driver, Connect)
     other = FakeLink()
-    errand.connected(other)
-    step(errand, Write)
-    answered(errand, other, CACERTS)
-    step(errand, CACertsReceived)
+    driver.connected(other)
+    step(driver, Write)
+    answered(driver, other, CACERTS)
+    step(driver, CACertsReceived)
 
 
 @pytest.mark.parametrize("sent", [True, False])
-def test_an_enrolment_is_asked_again_only_where_it_was_not_sent(sent: bool) -> None:
+def test_an_enrollment_is_asked_again_only_where_it_was_not_sent(sent: bool) -> None:
     link = FakeLink()
-    errand = asked(session().enroll(info(own_key())), link)
-    answered(errand, link, Lost(sent=sent))
-    result = errand.next_step(NOW)
+    driver = asked(session().enroll(info(own_key())), link)
+    answered(driver, link, Lost(sent=sent))
+    result = driver.next_step(NOW)
     assert isinstance(result, Failed if sent else Connect)
 
 
 def test_a_broken_connection_is_the_links_to_judge() -> None:
     link, alert = FakeLink(), TlsError("tls/peer-alert", "no")
-    errand = asked(session().cacerts(), link)
-    step(errand, Read)
+    driver = asked(session().cacerts(), link)
+    step(driver, Read)
     link.answers.append(RemoteProtocolError(alert.code, alert.message))
-    errand.broken(alert, NOW)
+    driver.broken(alert, NOW)
     assert link.broken == [alert]
-    assert step(errand, Failed).code == "tls/peer-alert"
+    assert step(driver, Failed).code == "tls/peer-alert"
 
 
 def test_an_answer_that_cannot_be_read_spoils_the_connection() -> None:
     link = FakeLink()
-    errand = asked(session().cacerts(), link)
-    step(errand, Read)
+    driver = asked(session().cacerts(), link)
+    step(driver, Read)
     link.answers.append(RemoteProtocolError("response/media-type", "a picture"))
-    errand.receive(b"it", NOW)
-    assert step(errand, Failed).code == "response/media-type"
+    driver.receive(b"it", NOW)
+    assert step(driver, Failed).code == "response/media-type"
     assert link.spoilt
 
 
@@ -345,52 +345,52 @@ def test_an_answer_that_cannot_be_read_spoils_the_connection() -> None:
 
 
 def test_nothing_can_be_received_out_of_turn() -> None:
-    errand = Errand(session().cacerts(), CONFIG, NOW)
+    driver = ClientDriver(session().cacerts(), CONFIG, NOW)
     calls: tuple[Callable[[], None], ...] = (
-        lambda: errand.receive(b"it", NOW),
-        lambda: errand.broken(None, NOW),
-        lambda: errand.handle_timeout(NOW),
+        lambda: driver.receive(b"it", NOW),
+        lambda: driver.broken(None, NOW),
+        lambda: driver.handle_timeout(NOW),
     )
     for call in calls:
         with pytest.raises(LocalProtocolError):
             call()
     link = FakeLink()
-    step(errand, Connect)
-    errand.connected(link)
+    step(driver, Connect)
+    driver.connected(link)
     with pytest.raises(LocalProtocolError):  # the request is not even taken
-        errand.receive(b"it", NOW)
+        driver.receive(b"it", NOW)
     assert link.received == []
-    step(errand, Write)
-    answered(errand, link, CACERTS)
+    step(driver, Write)
+    answered(driver, link, CACERTS)
     with pytest.raises(LocalProtocolError):
-        errand.receive(b"more", NOW)
-    step(errand, CACertsReceived)
+        driver.receive(b"more", NOW)
+    step(driver, CACertsReceived)
 
 
 def test_an_identity_or_a_signer_that_is_missing_is_said() -> None:
     with pytest.raises(LocalProtocolError, match="identity"):
-        Errand(session().cacerts(), client_config(), NOW).next_step(NOW)
+        ClientDriver(session().cacerts(), client_config(), NOW).next_step(NOW)
     config = client_config(identities=CONFIG.identities)
-    errand = Errand(session().enroll(info(own_key())), config, NOW)
-    step(errand, Connect)
-    errand.connected(FakeLink())
+    driver = ClientDriver(session().enroll(info(own_key())), config, NOW)
+    step(driver, Connect)
+    driver.connected(FakeLink())
     with pytest.raises(LocalProtocolError, match="signer"):
-        errand.next_step(NOW)
+        driver.next_step(NOW)
 
 
 def test_an_exchange_that_somebody_else_drives_is_let_alone() -> None:
     exchange = session().cacerts()
     exchange.next_event()
     with pytest.raises(LocalProtocolError, match="somebody else"):
-        Errand(exchange, CONFIG, NOW).next_step(NOW)
+        ClientDriver(exchange, CONFIG, NOW).next_step(NOW)
 
 
 def test_a_newer_version_than_asked_for_is_refused() -> None:
     older = ClientSession(URI, trust=(pki().ca.certificate,), max_version=TlsVersion.TLS_1_2)
-    errand = Errand(older.cacerts(), client_config(), NOW)
-    assert step(errand, Connect).config.max_version is TlsVersion.TLS_1_2
+    driver = ClientDriver(older.cacerts(), client_config(), NOW)
+    assert step(driver, Connect).config.max_version is TlsVersion.TLS_1_2
     with pytest.raises(LocalProtocolError):
-        errand.connected(FakeLink(channel=reached(version=TlsVersion.TLS_1_3, binding=None)))
+        driver.connected(FakeLink(channel=reached(version=TlsVersion.TLS_1_3, binding=None)))
 
 
 @pytest.mark.req("EST-096")
@@ -437,48 +437,48 @@ def test_a_connection_that_did_not_come_about_has_a_code(
 # A request that is put off
 
 
-def put_off() -> tuple[ClientExchange, Errand, Instant]:
-    """Return an exchange that is to come back, its errand, and when."""
+def put_off() -> tuple[ClientExchange, ClientDriver, Instant]:
+    """Return an exchange that is to come back, its driver, and when."""
     link = FakeLink()
     exchange = session().enroll(info(own_key()))
-    errand = asked(exchange, link)
-    answered(errand, link, PENDING)
-    return exchange, errand, step(errand, RetryLater).at
+    driver = asked(exchange, link)
+    answered(driver, link, PENDING)
+    return exchange, driver, step(driver, RetryLater).at
 
 
-def test_a_new_errand_asks_again_by_itself() -> None:
+def test_a_new_driver_asks_again_by_itself() -> None:
     exchange, _, at = put_off()
-    assert isinstance(Errand(exchange, CONFIG, NOW).next_step(NOW), RetryLater)
-    assert isinstance(Errand(exchange, CONFIG, at).next_step(at), Connect)
+    assert isinstance(ClientDriver(exchange, CONFIG, NOW).next_step(NOW), RetryLater)
+    assert isinstance(ClientDriver(exchange, CONFIG, at).next_step(at), Connect)
 
 
-def test_a_new_errand_goes_on_where_the_exchange_was_told_already() -> None:
+def test_a_new_driver_goes_on_where_the_exchange_was_told_already() -> None:
     exchange, _, at = put_off()
     exchange.handle_timeout(at)
     assert exchange.resume_at is None
-    assert isinstance(Errand(exchange, CONFIG, at).next_step(at), Connect)
+    assert isinstance(ClientDriver(exchange, CONFIG, at).next_step(at), Connect)
 
 
-def test_a_new_errand_for_an_exchange_that_is_over_has_its_result() -> None:
+def test_a_new_driver_for_an_exchange_that_is_over_has_its_result() -> None:
     link = FakeLink()
     exchange = session().cacerts()
-    errand = asked(exchange, link)
-    answered(errand, link, CACERTS)
-    result = step(errand, CACertsReceived)
-    assert Errand(exchange, CONFIG, NOW).next_step(NOW) == result == exchange.result
+    driver = asked(exchange, link)
+    answered(driver, link, CACERTS)
+    result = step(driver, CACertsReceived)
+    assert ClientDriver(exchange, CONFIG, NOW).next_step(NOW) == result == exchange.result
 
 
-def test_the_same_errand_goes_on_where_it_is_told() -> None:
-    _, errand, at = put_off()
-    errand.handle_timeout(NOW)
-    assert isinstance(errand.next_step(NOW), RetryLater)
-    errand.handle_timeout(at)
-    assert isinstance(errand.next_step(at), Connect)
+def test_the_same_driver_goes_on_where_it_is_told() -> None:
+    _, driver, at = put_off()
+    driver.handle_timeout(NOW)
+    assert isinstance(driver.next_step(NOW), RetryLater)
+    driver.handle_timeout(at)
+    assert isinstance(driver.next_step(at), Connect)
     link = FakeLink()
-    errand.connected(link)
-    step(errand, Write)
-    answered(errand, link, PENDING)
-    assert step(errand, RetryLater).at.mono == NOW.after(30).mono
+    driver.connected(link)
+    step(driver, Write)
+    answered(driver, link, PENDING)
+    assert step(driver, RetryLater).at.mono == NOW.after(30).mono
 
 
 @pytest.mark.parametrize(

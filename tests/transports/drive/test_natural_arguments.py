@@ -29,7 +29,7 @@ from tests.transports.coap_site import a_coap_service
 from tests.transports.fake_application import FakeApplication, identity_of, service, tls_context
 
 KEY = ec.generate_private_key(ec.SECP256R1())
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
 def given(value: object) -> Any:
@@ -57,9 +57,9 @@ def test_a_server_takes_one_listener_or_a_list(many: bool) -> None:
     server = a_server()
     thread = threading.Thread(target=server.serve, args=([listener] if many else listener,))
     thread.start()
-    socket.create_connection(listener.getsockname(), PATIENCE_S).close()
+    socket.create_connection(listener.getsockname(), TIMEOUT_S).close()
     server.stop(0)
-    thread.join(PATIENCE_S)
+    thread.join(TIMEOUT_S)
     assert listener.fileno() == -1
 
 
@@ -71,7 +71,7 @@ def test_a_server_on_trio_takes_one_listener_or_a_list(many: bool) -> None:
         server = TrioServer(
             context_source=lambda: context, application=FakeApplication(), config=service()
         )
-        with trio.fail_after(PATIENCE_S):
+        with trio.fail_after(TIMEOUT_S):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(server.serve, [listener] if many else listener)
                 await trio.testing.wait_all_tasks_blocked()

@@ -12,7 +12,7 @@ import pytest
 from est_transports.fairness.fair_pool import FairPool
 
 FLOOD, HOME = "203.0.113.66:1", "192.0.2.1:1"
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 
 
 class Gate:
@@ -26,11 +26,11 @@ class Gate:
     def work(self, name: str) -> str:
         self.order.append(name)
         self.begun.release()
-        assert self._open.wait(PATIENCE_S)
+        assert self._open.wait(TIMEOUT_S)
         return name
 
     def wait_for_one(self) -> None:
-        assert self.begun.acquire(timeout=PATIENCE_S)
+        assert self.begun.acquire(timeout=TIMEOUT_S)
 
     def open(self) -> None:
         self._open.set()
@@ -43,7 +43,7 @@ def threads_of(pool: str) -> list[threading.Thread]:
 def wait_for_the_end_of(pool: str) -> None:
     """See that no thread of the pool of that name goes on."""
     for thread in threads_of(pool):
-        thread.join(PATIENCE_S)
+        thread.join(TIMEOUT_S)
     assert not threads_of(pool)
 
 
@@ -54,7 +54,7 @@ def test_others_have_their_turn_before_the_rest_of_a_flood() -> None:
     gate.wait_for_one()
     futures.append(pool.submit(lambda: gate.work("home"), HOME))
     gate.open()
-    assert [future.result(PATIENCE_S) for future in futures] == [
+    assert [future.result(TIMEOUT_S) for future in futures] == [
         *("flood 0", "flood 1", "flood 2"),
         "home",
     ]
@@ -67,10 +67,10 @@ def test_a_flood_that_waits_leaves_a_thread_to_others_and_is_done_in_the_end() -
     futures = [pool.submit(lambda: gate.work("flood"), FLOOD) for _ in range(5)]
     for _ in range(3):
         gate.wait_for_one()
-    assert pool.submit(lambda: "home", HOME).result(PATIENCE_S) == "home"
+    assert pool.submit(lambda: "home", HOME).result(TIMEOUT_S) == "home"
     assert gate.order == ["flood"] * 3
     gate.open()
-    assert [future.result(PATIENCE_S) for future in futures] == ["flood"] * 5
+    assert [future.result(TIMEOUT_S) for future in futures] == ["flood"] * 5
 
 
 def test_what_is_raised_is_the_callers() -> None:
@@ -80,8 +80,8 @@ def test_what_is_raised_is_the_callers() -> None:
         raise SystemExit(3)
 
     with pytest.raises(SystemExit):
-        pool.submit(broken, FLOOD).result(PATIENCE_S)
-    assert pool.submit(lambda: "on", FLOOD).result(PATIENCE_S) == "on"
+        pool.submit(broken, FLOOD).result(TIMEOUT_S)
+    assert pool.submit(lambda: "on", FLOOD).result(TIMEOUT_S) == "on"
 
 
 def test_what_has_not_begun_can_be_cancelled() -> None:
@@ -93,8 +93,8 @@ def test_what_has_not_begun_can_be_cancelled() -> None:
     assert second.cancel()
     third = pool.submit(lambda: gate.work("third"), FLOOD)
     gate.open()
-    assert third.result(PATIENCE_S) == "third"
-    assert first.result(PATIENCE_S) == "first"
+    assert third.result(TIMEOUT_S) == "third"
+    assert first.result(TIMEOUT_S) == "first"
     assert gate.order == ["first", "third"]
 
 
@@ -105,10 +105,10 @@ def test_the_end_cancels_what_has_not_begun_and_takes_nothing_more() -> None:
     gate.wait_for_one()
     pool.shutdown()
     gate.open()
-    assert futures[0].result(PATIENCE_S) == "x"
+    assert futures[0].result(TIMEOUT_S) == "x"
     for future in futures[1:]:
         with pytest.raises(CancelledError):
-            future.result(PATIENCE_S)
+            future.result(TIMEOUT_S)
     with pytest.raises(RuntimeError):
         pool.submit(lambda: "late", HOME)
 
@@ -132,8 +132,8 @@ def test_without_a_thread_to_be_had_a_busy_one_does_it_and_else_it_is_refused(
         patched.setattr(threading.Thread, "start", no_thread)
         second = pool.submit(lambda: "second", FLOOD)
     gate.open()
-    assert first.result(PATIENCE_S) == "first"
-    assert second.result(PATIENCE_S) == "second"
+    assert first.result(TIMEOUT_S) == "first"
+    assert second.result(TIMEOUT_S) == "second"
 
 
 def test_closing_takes_nothing_more_and_does_what_was_submitted() -> None:
@@ -142,12 +142,12 @@ def test_closing_takes_nothing_more_and_does_what_was_submitted() -> None:
     futures = [pool.submit(lambda: gate.work("x"), FLOOD) for _ in range(9)]
     for _ in range(3):
         gate.wait_for_one()
-    assert pool.submit(lambda: "home", HOME).result(PATIENCE_S) == "home"  # it looked at them all
+    assert pool.submit(lambda: "home", HOME).result(TIMEOUT_S) == "home"  # it looked at them all
     pool.close()
     with pytest.raises(RuntimeError):
         pool.submit(lambda: "late", HOME)
     gate.open()
-    assert [future.result(PATIENCE_S) for future in futures] == ["x"] * 9
+    assert [future.result(TIMEOUT_S) for future in futures] == ["x"] * 9
     wait_for_the_end_of("closing")
 
 
@@ -164,5 +164,5 @@ def test_threads_end_with_the_pool_once_all_is_done(end: Callable[[FairPool[str]
     with pytest.raises(RuntimeError):
         pool.submit(lambda: "late, and busy threads might have done it", HOME)
     gate.open()
-    assert [future.result(PATIENCE_S) for future in futures] == ["x", "x"]
+    assert [future.result(TIMEOUT_S) for future in futures] == ["x", "x"]
     wait_for_the_end_of(name)

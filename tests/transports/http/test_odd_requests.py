@@ -11,12 +11,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import Limits
 from est_core.asn1.pkcs10 import parse_cert_request
-from est_transports.authority.ca import Enrolment, Refused
+from est_transports.authority.ca import Enrollment, Refused
 from tests.core.asn1.build import signed, subject_with
 from tests.core.asn1.test_request_parts import NOT_NEEDED, TWINS
 from tests.transports.ca_fakes import NOW, make_ca
 
-ENROL = Enrolment(operation="simpleenroll")
+ENROL = Enrollment(operation="simpleenroll")
 
 REFUSED = {
     "a long common name": (subject_with(0x0C, b"x" * 65), "commonName (2.5.4.3)", "65", "64"),

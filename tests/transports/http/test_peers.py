@@ -93,7 +93,7 @@ class Curl:
         return done.stdout.strip()
 
     def post(self, body: bytes, *arguments: str) -> str:
-        """Return what came of an enrolment."""
+        """Return what came of an enrollment."""
         upload = self.directory / "upload"
         upload.write_bytes(body)
         kind = ["-H", "Content-Type: application/pkcs10", "--data-binary", f"@{upload}"]

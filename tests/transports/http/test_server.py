@@ -130,7 +130,7 @@ class Driver:
         return statuses(self.sent)
 
 
-def test_an_enrolment_is_answered_and_recorded() -> None:
+def test_an_enrollment_is_answered_and_recorded() -> None:
     driver = Driver()
     driver.run(enroll_request(CSR, BASIC))
     assert driver.statuses == [200]

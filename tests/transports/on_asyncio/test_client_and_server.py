@@ -59,7 +59,7 @@ from tests.transports.fake_application import (
 
 Test = Callable[..., Coroutine[Any, Any, None]]
 PASSED = BasicCredentials(user=USER, password=PASSWORD)
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
 def on_asyncio(test: Test) -> Callable[..., None]:
@@ -68,7 +68,7 @@ def on_asyncio(test: Test) -> Callable[..., None]:
     @wraps(test)
     def run(*args: object, **kwargs: object) -> None:
         async def bounded() -> None:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(TIMEOUT_S):
                 await test(*args, **kwargs)
 
         asyncio.run(bounded(), debug=True)
@@ -89,7 +89,7 @@ class Ahead:
         return _clock.instant().after(self._passed_s)
 
     def advance(self, seconds: float) -> None:
-        """Let that much time have passed: less than PATIENCE_S, which is measured by it too."""
+        """Let that much time have passed: less than TIMEOUT_S, which is measured by it too."""
         self._passed_s += seconds
 
 
@@ -291,7 +291,7 @@ async def test_a_slow_application_is_answered_for_and_the_connection_goes_on() -
 
 
 def wait(gate: threading.Event) -> None:
-    gate.wait(PATIENCE_S)
+    gate.wait(TIMEOUT_S)
 
 
 @on_asyncio
@@ -385,7 +385,7 @@ async def test_stopping_answers_requests_in_flight_and_refuses_new_connections()
 
 def is_refused(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
+        socket.create_connection(("127.0.0.1", port), TIMEOUT_S).close()
     except OSError:
         return True
     return False
@@ -691,7 +691,7 @@ async def test_a_client_enrolls_over_coap() -> None:
             assert isinstance(await client.run(session.enroll(device.info)), Enrolled)
     finally:
         server.stop(1)
-        thread.join(PATIENCE_S)
+        thread.join(TIMEOUT_S)
 
 
 @on_asyncio

@@ -445,21 +445,21 @@ def rude_server(talk: Callable[[socket.socket, TlsEngine], None]) -> Iterator[Es
         thread.join(5)
 
 
-def answering(answer: bytes, *, goodbye: bool) -> Callable[[socket.socket, TlsEngine], None]:
+def answering(answer: bytes, *, close_notify: bool) -> Callable[[socket.socket, TlsEngine], None]:
     def talk(sock: socket.socket, engine: TlsEngine) -> None:
         stream = TlsSocket(sock, engine, _clock.instant)
         stream.do_handshake(soon())
         stream.receive_some(soon())
         if answer:
             stream.send_all(answer, soon())
-        if goodbye:
+        if close_notify:
             stream.close()
 
     return talk
 
 
 @pytest.mark.parametrize(
-    ("answer", "goodbye", "code"),
+    ("answer", "close_notify", "code"),
     [
         (b"", True, "connection/lost"),
         (b"", False, "connection/lost"),
@@ -471,10 +471,10 @@ def answering(answer: bytes, *, goodbye: bool) -> Callable[[socket.socket, TlsEn
     ],
 )
 def test_a_client_says_what_was_wrong_with_the_answer(
-    answer: bytes, goodbye: bool, code: str
+    answer: bytes, close_notify: bool, code: str
 ) -> None:
     device = new_device()
-    with rude_server(answering(answer, goodbye=goodbye)) as uri:
+    with rude_server(answering(answer, close_notify=close_notify)) as uri:
         session = ClientSession(uri, trust=(pki().ca.certificate,), credentials=PASSED)
         with Client(client_config(signer=device.signer)) as client:
             result = client.run(session.enroll(device.info))

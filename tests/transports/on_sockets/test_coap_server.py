@@ -119,7 +119,7 @@ def test_a_slow_application_delays_nobody_else_and_its_client_is_told_to_wait() 
     assert threading.get_ident() not in slow.threads
 
 
-def test_stopping_answers_what_is_open_and_then_says_goodbye() -> None:
+def test_stopping_answers_what_is_open_and_then_sends_close_notify() -> None:
     gate = Gate()
     with (
         running(FakeApplication(before=gate)) as est,

@@ -42,8 +42,8 @@ from tests.transports.fake_application import (
     tls_context,
 )
 from tests.transports.sockets_site import (
-    PATIENCE_S,
     SMALL_BUFFER,
+    TIMEOUT_S,
     LongWinded,
     client_engine,
     connection_threads,
@@ -61,7 +61,7 @@ UNFINISHED = enroll_request(b"x" * 50)[:-1]
 
 
 def test_many_clients_are_served_at_once() -> None:
-    together = threading.Barrier(6, timeout=PATIENCE_S)  # breaks unless all six are in at once
+    together = threading.Barrier(6, timeout=TIMEOUT_S)  # breaks unless all six are in at once
 
     def meet() -> None:
         together.wait()
@@ -75,7 +75,7 @@ def test_many_clients_are_served_at_once() -> None:
 
 
 def test_more_clients_than_threads_are_served_one_after_the_other() -> None:
-    config = client_config(timeouts=ClientTimeouts(handshake_s=PATIENCE_S))
+    config = client_config(timeouts=ClientTimeouts(handshake_s=TIMEOUT_S))
     received: list[object] = []
     with running(threads=2) as est:
 
@@ -87,7 +87,7 @@ def test_more_clients_than_threads_are_served_one_after_the_other() -> None:
         for each in asking:
             each.start()
         for each in asking:
-            each.join(PATIENCE_S)
+            each.join(TIMEOUT_S)
     assert [type(each) for each in received] == [CACertsReceived] * 8
 
 
@@ -100,7 +100,7 @@ def test_a_client_enrols() -> None:
     assert est.log.records[-1].issued == result.certificate
 
 
-# More clients than places
+# More clients than slots
 
 
 def test_while_a_thread_is_free_connections_go_on() -> None:
@@ -123,7 +123,7 @@ def test_with_no_free_thread_an_answer_ends_its_connection(request_: bytes) -> N
     "says", [None, b"", CACERTS[:20], UNFINISHED], ids=["hello", "handshake", "head", "body"]
 )
 def test_a_slow_connection_gives_its_thread_to_a_client_that_waits(says: bytes | None) -> None:
-    # All deadlines are far away; only the want of places ends it. Two seconds are 0.1 here.
+    # All deadlines are far away; only the want of slots ends it. Two seconds are 0.1 here.
     timeouts = {f"{name}_s": 3600.0 for name in ("handshake", "head", "body", "idle", "write")}
     config = service(timeouts=type(SHORT)(**timeouts, drain_s=1))
     with running(config=config, threads=1, clock=hurried(20)) as est:
@@ -150,9 +150,9 @@ def test_a_client_that_waits_for_a_thread_and_gives_way_is_recorded() -> None:
     gate = Gate()
     with running(FakeApplication(before=gate), threads=1, half_open_max=1) as est:
         served = est.connect().shake_hands().say(CACERTS_CLOSE)
-        assert gate.reached.wait(PATIENCE_S)
+        assert gate.reached.wait(TIMEOUT_S)
         waiting = est.connect().begin_to_shake_hands()
-        until(lambda: est.server._places.is_wanted)
+        until(lambda: est.server._slots.is_wanted)
         late = est.connect()
         assert late.sock.recv(1) == b""  # of the same address, and nobody kept us waiting
         gate.opened.set()
@@ -166,7 +166,7 @@ def test_a_client_that_does_not_read_gives_its_thread_to_a_client_that_waits() -
     with running(application, config, threads=1, clock=hurried(20)) as est:
         est.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
         rude = est.connect().reads_little().shake_hands().say(CACERTS)
-        assert application.asked.wait(PATIENCE_S)
+        assert application.asked.wait(TIMEOUT_S)
         assert est.ask_once(CACERTS_CLOSE) == [200]
         assert rude.is_cut_off()
     assert sorted(est.log.codes) == [(200, ""), (200, "connection/lost")]
@@ -177,7 +177,7 @@ def test_a_client_that_reads_late_gets_the_whole_answer() -> None:
     with running(application) as est:
         est.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * SMALL_BUFFER)
         client = est.connect().shake_hands().say(CACERTS_CLOSE)
-        assert application.asked.wait(PATIENCE_S)
+        assert application.asked.wait(TIMEOUT_S)
         let_pass(0.6)  # the server has looked twice whether it is wanted elsewhere
         assert is_whole(client.hear_all())
         client.close()
@@ -234,7 +234,7 @@ def test_a_decision_after_the_deadline_is_replaced() -> None:
     config = service(limits=Limits(decision_s=60))
     with running(FakeApplication(before=gate), config, clock=clock) as est:
         client = est.connect().shake_hands().say(CACERTS)
-        assert gate.reached.wait(PATIENCE_S)
+        assert gate.reached.wait(TIMEOUT_S)
         passed = 61.0
         gate.opened.set()
         assert statuses(client.hear()) == [503]
@@ -253,7 +253,7 @@ def test_what_is_not_sent_at_a_deadline_is_sent_the_next_time() -> None:
         for _ in range(2):
             with pytest.raises(TimeoutError):  # the client reads nothing
                 stream.do_handshake(in_a_moment())
-        theirs.settimeout(PATIENCE_S)
+        theirs.settimeout(TIMEOUT_S)
         while junk:
             junk -= len(theirs.recv(junk))
         with pytest.raises(TimeoutError):  # it says nothing
@@ -281,7 +281,7 @@ def test_stopping_answers_what_is_asked_and_ends_the_others_at_once() -> None:
     with running(FakeApplication(before=gate)) as est:
         silent, idle = est.connect(), est.connect().shake_hands()
         busy = est.connect().shake_hands().say(CACERTS)
-        assert gate.reached.wait(PATIENCE_S)
+        assert gate.reached.wait(TIMEOUT_S)
         until(lambda: connection_threads() == 2)
         est.server.stop(drain_s=60)
         assert idle.hear() == b""
@@ -312,7 +312,7 @@ def test_stopping_cuts_off_what_does_not_end() -> None:
     gate = Gate()
     with running(FakeApplication(before=gate)) as est:
         client = est.connect().shake_hands().say(enroll_request(b"x", AUTHORIZATION))
-        assert gate.reached.wait(PATIENCE_S)
+        assert gate.reached.wait(TIMEOUT_S)
         est.server.stop(drain_s=60)
         est.server.stop(drain_s=0.05)
         est.server.stop(drain_s=60)
@@ -326,7 +326,7 @@ def test_an_application_that_blocks_for_ever_keeps_neither_the_server_nor_the_pr
     gate = Gate()
     with running(FakeApplication(before=gate), threads=1) as est:
         est.connect().shake_hands().say(CACERTS)
-        assert gate.reached.wait(PATIENCE_S)
+        assert gate.reached.wait(TIMEOUT_S)
         waiting = est.connect()  # there is no thread for it
         est.server.stop(drain_s=0.05)
         assert est.ended()

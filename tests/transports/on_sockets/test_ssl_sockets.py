@@ -56,8 +56,8 @@ from tests.transports.fake_application import (
     statuses,
 )
 from tests.transports.sockets_site import (
-    PATIENCE_S,
     SMALL_BUFFER,
+    TIMEOUT_S,
     LongWinded,
     RawClient,
     client_engine,
@@ -145,7 +145,7 @@ class Running:
         )
         identities = (identity_of(identity),) if identity else ()
         config = client_config(
-            signer=signer, identities=identities, timeouts=ClientTimeouts(response_s=PATIENCE_S)
+            signer=signer, identities=identities, timeouts=ClientTimeouts(response_s=TIMEOUT_S)
         )
         with Client(config) as client:
             return client.run(ask(session))
@@ -202,9 +202,9 @@ def running(files: ServerFiles, version: TlsVersion = V13, **options: object) ->
             yield est
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            accepting.join(PATIENCE_S)
+            accepting.join(TIMEOUT_S)
             for thread in est.threads:
-                thread.join(PATIENCE_S)
+                thread.join(TIMEOUT_S)
             assert not any(thread.is_alive() for thread in est.threads)
 
 
@@ -262,7 +262,7 @@ def channel(
         shaking.start()
         sock, _ = listener.accept()
         with stdlib_context(files, version).wrap_socket(sock, server_side=True) as server:
-            shaking.join(PATIENCE_S)
+            shaking.join(TIMEOUT_S)
             yield server, client
             client.close()
 
@@ -389,7 +389,7 @@ def test_before_the_handshake_the_connection_is_left_alone(files: ServerFiles) -
             shaking = threading.Thread(target=client.shake_hands)
             shaking.start()
             early.do_handshake()
-            shaking.join(PATIENCE_S)
+            shaking.join(TIMEOUT_S)
             with pytest.raises(LocalProtocolError):  # no event loop here
                 serve_ssl_connection(
                     early,
@@ -428,7 +428,7 @@ def test_the_clients_end_of_a_connection_is_refused_and_left_alone(files: Server
     ],
     ids=["first head", "head", "body", "idle"],
 )
-def test_a_slow_client_is_cut_off_with_a_goodbye(
+def test_a_slow_client_is_cut_off_with_a_close_notify(
     files: ServerFiles, version: TlsVersion, sent: bytes, answer: list[int]
 ) -> None:
     with running(files, version, config=service(timeouts=SHORT)) as est:
@@ -444,7 +444,7 @@ def test_a_client_that_does_not_close_is_closed_after_the_last_answer(
     with running(files, version, config=service(timeouts=SHORT)) as est:
         client = est.connect().say(CACERTS_CLOSE)
         assert statuses(client.hear_all()) == [200]
-        est.threads[0].join(PATIENCE_S)
+        est.threads[0].join(TIMEOUT_S)
         assert not est.threads[0].is_alive()
         client.close()
 
@@ -482,7 +482,7 @@ def test_a_client_that_reads_late_gets_the_whole_answer(
         est.application = application
         est.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * SMALL_BUFFER)
         client = RawClient(est.port).shake_hands().say(CACERTS_CLOSE)
-        assert application.asked.wait(PATIENCE_S)
+        assert application.asked.wait(TIMEOUT_S)
         let_pass(0.6)  # the server has looked twice whether it is wanted elsewhere
         assert is_whole(client.hear_all())
         client.close()
@@ -497,7 +497,7 @@ def test_a_client_that_resets_while_its_request_is_decided_is_recorded_as_lost(
     with running(files, version) as est:
         est.application.before = gate
         client = est.connect().say(enroll_request(b"x", AUTHORIZATION))
-        assert gate.reached.wait(PATIENCE_S)
+        assert gate.reached.wait(TIMEOUT_S)
         reset(client.sock)
         gate.opened.set()
         until(lambda: est.log.codes == [(400, "connection/lost")])

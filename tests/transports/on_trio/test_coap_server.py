@@ -129,7 +129,7 @@ async def test_a_slow_application_delays_nobody_else_and_its_client_is_told_to_w
 
 
 @on_trio
-async def test_stopping_answers_what_is_open_and_then_says_goodbye() -> None:
+async def test_stopping_answers_what_is_open_and_then_sends_close_notify() -> None:
     gate = Gate()
     async with running(FakeApplication(before=gate)) as est:
         with est.device() as device, est.device() as other:

@@ -6,7 +6,7 @@ import pytest
 
 from est_core import LocalProtocolError
 from est_transports.pki.hosts import host_name
-from est_transports.service.initialisation import Founding
+from est_transports.service.initialisation import CaSpec
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ def test_what_no_client_could_connect_to_is_no_host(text: str) -> None:
     with pytest.raises(LocalProtocolError, match="neither a host name"):
         host_name(text)
     with pytest.raises(LocalProtocolError, match="neither a host name"):
-        Founding(hosts=(text,))
+        CaSpec(hosts=(text,))
 
 
 def test_a_new_ca_has_each_host_once_and_without_final_dot() -> None:
-    assert Founding(hosts=("dot.test.", "dot.test", "[::1]")).hosts == ("dot.test", "::1")
+    assert CaSpec(hosts=("dot.test.", "dot.test", "[::1]")).hosts == ("dot.test", "::1")
 
 
 @pytest.mark.parametrize("text", ["[::1", "::1]", "x::1]", "[::1x"])

@@ -301,7 +301,7 @@ def test_a_label_differs_only_where_it_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.req("EST-168", "EST-171")
-def test_csr_attributes_are_enforced_on_enrolments_and_renewals_only_when_asked_for(
+def test_csr_attributes_are_enforced_on_enrollments_and_renewals_only_when_asked_for(
     tmp_path: Path,
 ) -> None:
     text = '[auth]\nenforce_csrattrs = true\n[labels.a]\nsimpleenroll = "http"\n'
@@ -427,7 +427,7 @@ REFUSED = {
     "zero limit": ("[limits]\nbody_bytes = 0\n", "[limits] body_bytes"),
     "unknown limit": ("[limits]\nbodybytes = 1\n", "mean 'body_bytes'?"),
     "unknown word": ('[auth]\ncacerts = "yes"\n', "[auth] cacerts: 'yes' is none of 'open'"),
-    "open enrolment": ('[auth]\nsimpleenroll = "open"\n', "simpleenroll", "not open"),
+    "open enrollment": ('[auth]\nsimpleenroll = "open"\n', "simpleenroll", "not open"),
     "renewal by password": ('[auth]\nsimplereenroll = "http"\n', "simplereenroll", "'cert'"),
     "old TLS": ('[tls]\nmax_version = "1.1"\n', "max_version: '1.1' is none of '1.2', '1.3'"),
     "no array": ('[tls]\ncrls = "x"\n', "crls: is not an array"),

@@ -25,21 +25,21 @@ from est_transports.service.initialisation import (
     SERVER_CERTIFICATE,
     SERVER_KEY,
     STORE,
-    Founded,
-    Founding,
-    FoundingError,
+    CaSpec,
+    InitialisationError,
+    InitialisedCa,
     OccupiedError,
-    found,
+    initialise,
 )
 from tests.pki import Authority, Subject, new_key, pki
 
 FILE = Path("password")
 
 
-def make(directory: Path, founding: Founding | None = None, **how: object) -> Founded:
-    return found(
+def make(directory: Path, spec: CaSpec | None = None, **how: object) -> InitialisedCa:
+    return initialise(
         directory,
-        founding or Founding(name="Plant"),
+        spec or CaSpec(name="Plant"),
         now=_clock.instant(),
         entropy=_clock.entropy,
         **how,  # type: ignore[arg-type]  # by name
@@ -64,7 +64,7 @@ def make(directory: Path, founding: Founding | None = None, **how: object) -> Fo
 )
 def test_what_a_ca_cannot_be_is_refused(changes: dict[str, object], words: str) -> None:
     with pytest.raises(LocalProtocolError, match=words):
-        Founding(**changes)  # type: ignore[arg-type]  # by name
+        CaSpec(**changes)  # type: ignore[arg-type]  # by name
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_a_ca_cannot_be_is_refused(changes: dict[str, object], words: str) 
     ],
 )
 def test_what_a_ca_can_just_be_is_taken(changes: dict[str, object]) -> None:
-    made = Founding(**changes)  # type: ignore[arg-type]  # by name
+    made = CaSpec(**changes)  # type: ignore[arg-type]  # by name
     assert {name: getattr(made, name) for name in changes} == changes
 
 
@@ -95,7 +95,7 @@ def test_every_file_has_its_permissions_and_is_whole_when_it_is_synced(
 
     monkeypatch.setattr(os, "fsync", noted)
     directory = tmp_path / "ca"
-    make(directory, Founding(intermediate=True))
+    make(directory, CaSpec(intermediate=True))
     files = {path.name: path.stat() for path in directory.iterdir()}
     assert {name: file.st_mode & 0o777 for name, file in files.items()} == {
         CA_CERTIFICATE: 0o644,
@@ -114,7 +114,7 @@ def test_every_file_has_its_permissions_and_is_whole_when_it_is_synced(
 
 
 def test_a_ca_without_a_name_gets_one_of_its_own(tmp_path: Path) -> None:
-    names = [make(tmp_path / f"ca{n}", Founding()).root.subject.rfc4514_string() for n in range(2)]
+    names = [make(tmp_path / f"ca{n}", CaSpec()).root.subject.rfc4514_string() for n in range(2)]
     assert all(re.fullmatch("CN=EST CA [0-9a-f]{8}", name) for name in names)
     assert names[0] != names[1]
 
@@ -131,7 +131,7 @@ def test_who_asks_is_told_where_an_older_ca_has_gone_and_of_nothing_else(tmp_pat
 @pytest.mark.parametrize("replace", [False, True])
 def test_a_file_is_no_place_for_a_ca(replace: bool, tmp_path: Path) -> None:
     (tmp_path / "ca").write_text("mine")
-    with pytest.raises(FoundingError, match="ca: is a file, not a directory") as caught:
+    with pytest.raises(InitialisationError, match="ca: is a file, not a directory") as caught:
         make(tmp_path / "ca", replace=replace)
     assert not isinstance(caught.value, OccupiedError)
     assert (tmp_path / "ca").read_text() == "mine"
@@ -140,7 +140,7 @@ def test_a_file_is_no_place_for_a_ca(replace: bool, tmp_path: Path) -> None:
 def test_what_holds_no_ca_is_not_moved_aside(tmp_path: Path) -> None:
     (tmp_path / "ca").mkdir()
     (tmp_path / "ca" / "notes.txt").write_text("mine")
-    with pytest.raises(FoundingError, match="holds something else than a CA"):
+    with pytest.raises(InitialisationError, match="holds something else than a CA"):
         make(tmp_path / "ca", replace=True)
     with pytest.raises(OccupiedError, match="is there already and not empty"):
         make(tmp_path / "ca")
@@ -160,7 +160,7 @@ def test_a_directory_that_the_system_does_not_make_is_told(
     name: str, reason: str, tmp_path: Path
 ) -> None:
     (tmp_path / "f").write_text("")
-    with pytest.raises(FoundingError, match=f"cannot be made: .*{reason}"):
+    with pytest.raises(InitialisationError, match=f"cannot be made: .*{reason}"):
         make(tmp_path / name)
 
 
@@ -171,8 +171,8 @@ def test_a_kind_of_key_that_is_not_to_be_had_is_told(
         raise UnsupportedAlgorithm("no ML-DSA here")
 
     monkeypatch.setattr(issuers, "CA_KEYS", {"ML-DSA-44": unknown})
-    with pytest.raises(FoundingError, match="cannot make ML-DSA-44 keys"):
-        make(tmp_path / "ca", Founding(ca_key="ML-DSA-44"))
+    with pytest.raises(InitialisationError, match="cannot make ML-DSA-44 keys"):
+        make(tmp_path / "ca", CaSpec(ca_key="ML-DSA-44"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -186,8 +186,8 @@ def test_a_ca_that_does_not_fit_its_key_leaves_nothing_there_and_nothing_open(
 ) -> None:
     issuer = Issuer(certificate=pki().ca.certificate, key=new_key())
     before = open_files()
-    with pytest.raises(FoundingError, match=r"cannot issue: .*not that of its") as caught:
-        make(tmp_path / "ca", Founding(given=issuer))
+    with pytest.raises(InitialisationError, match=r"cannot issue: .*not that of its") as caught:
+        make(tmp_path / "ca", CaSpec(given=issuer))
     assert open_files() == before, caught.value  # the frames of which are still there
     assert list(tmp_path.iterdir()) == []
 
@@ -196,8 +196,8 @@ def test_a_ca_below_one_that_allows_none_is_refused(tmp_path: Path) -> None:
     low = Authority("Too low", issuer=pki().intermediate)
     chain = (pki().intermediate.certificate, pki().ca.certificate)
     issuer = Issuer(certificate=low.certificate, chain=chain, key=low.key)
-    with pytest.raises(FoundingError, match=r"would not verify: .*path length"):
-        make(tmp_path / "ca", Founding(given=issuer))
+    with pytest.raises(InitialisationError, match=r"would not verify: .*path length"):
+        make(tmp_path / "ca", CaSpec(given=issuer))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -205,7 +205,7 @@ def test_what_a_given_ca_can_never_issue_is_told(tmp_path: Path) -> None:
     only = x509.NameConstraints([x509.DNSName("plant.example")], None)
     ca = pki().ca.issue(Subject(name="Bound", ca=True, eku=None, extra=(only,)))
     issuer = given_issuer((ca.certificate, pki().ca.certificate), ca.key, now=_clock.instant().wall)
-    made = make(tmp_path / "ca", Founding(given=issuer, hosts=("est.plant.example",)))
+    made = make(tmp_path / "ca", CaSpec(given=issuer, hosts=("est.plant.example",)))
     assert made.never_issued
     assert all(line.startswith("profile client can never issue ") for line in made.never_issued)
     assert made.certificates_file == tmp_path / "ca" / ISSUING_CERTIFICATES

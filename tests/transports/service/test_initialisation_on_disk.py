@@ -16,8 +16,8 @@ from est_transports.service.initialisation import (
     ROOT_KEY,
     SERVER_KEY,
     STORE,
-    Founding,
-    found,
+    CaSpec,
+    initialise,
 )
 from tests.recorded_os import RecordedOs, record_os
 
@@ -36,8 +36,8 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordedOs
 
 def make(directory: Path, *, replace: bool = False) -> None:
     """Make a CA with an intermediate, which has all the files that there can be."""
-    founding = Founding(intermediate=True, name="Plant")
-    found(directory, founding, now=_clock.instant(), entropy=_clock.entropy, replace=replace)
+    spec = CaSpec(intermediate=True, name="Plant")
+    initialise(directory, spec, now=_clock.instant(), entropy=_clock.entropy, replace=replace)
 
 
 def test_every_file_of_a_ca_is_its_owner_s_alone_from_the_first_moment(
@@ -66,11 +66,11 @@ def test_a_ca_is_on_the_disk_when_it_is_there(
         disk.calls.clear()
     make(directory, replace=present == "an older one")
     moves = [place for place, call in enumerate(disk.calls) if call.other is not None]
-    (workshop,) = {call.path.parent for call in disk.made()}
+    (staging,) = {call.path.parent for call in disk.made()}
     for call in disk.made():
         if call.path.name != STORE:  # SQLite's own business
             assert disk.at("fsync", call.path) < moves[0], call
-    assert disk.at("fsync", workshop) < moves[0]
+    assert disk.at("fsync", staging) < moves[0]
     above = directory if present == "an empty directory" else tmp_path
     assert disk.at("fsync", above) > moves[-1]
 

@@ -30,7 +30,7 @@ from est_core import (
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.template import KeyTypeWanted
 from est_transports import _clock
-from est_transports.authority.ca import Enrolment, Refused
+from est_transports.authority.ca import Enrollment, Refused
 from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.pki.hosts import host_name
@@ -42,9 +42,9 @@ from est_transports.service.initialisation import (
     CA_KEY,
     SERVER_KEY,
     STORE,
-    Founding,
-    FoundingError,
-    found,
+    CaSpec,
+    InitialisationError,
+    initialise,
 )
 from est_transports.service.loading import (
     Service,
@@ -61,12 +61,10 @@ from tests.transports.ca_fakes import MemoryStore, request
 from tests.transports.pki.test_credential_files import pem
 
 
-def make(
-    directory: Path, founding: Founding | None = None, *, replace: bool = False
-) -> x509.Certificate:
-    return found(
+def make(directory: Path, spec: CaSpec | None = None, *, replace: bool = False) -> x509.Certificate:
+    return initialise(
         directory,
-        founding or Founding(),
+        spec or CaSpec(),
         now=_clock.instant(),
         entropy=_clock.entropy,
         replace=replace,
@@ -91,7 +89,7 @@ def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-# Founding
+# Initialisation
 
 
 def test_a_new_directory_is_its_owners_and_its_keys_too(tmp_path: Path) -> None:
@@ -112,7 +110,7 @@ def test_a_new_directory_is_its_owners_and_its_keys_too(tmp_path: Path) -> None:
 
 
 def test_its_server_is_named_as_told_and_on_record(tmp_path: Path) -> None:
-    make(tmp_path / "ca", Founding(hosts=("est.example", "192.0.2.7", "2001:db8::1"), name="Plant"))
+    make(tmp_path / "ca", CaSpec(hosts=("est.example", "192.0.2.7", "2001:db8::1"), name="Plant"))
     service = load(tmp_path / "ca")
     assert own_names(service.identity.certificate) == {"est.example", "192.0.2.7", "2001:db8::1"}
     assert service.authority.ca.certificate.subject.rfc4514_string() == "CN=Plant"
@@ -148,7 +146,7 @@ def test_clients_are_told_the_one_kind_of_key_that_a_profile_takes(tmp_path: Pat
 def test_a_directory_with_anything_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "ca").mkdir()
     (tmp_path / "ca" / "notes.txt").write_text("mine")
-    with pytest.raises(FoundingError, match="not empty"):
+    with pytest.raises(InitialisationError, match="not empty"):
         make(tmp_path / "ca")
     assert [path.name for path in (tmp_path / "ca").iterdir()] == ["notes.txt"]
 
@@ -165,9 +163,9 @@ def test_what_is_replaced_is_moved_aside_whole(tmp_path: Path) -> None:
     key = (directory / CA_KEY).read_bytes()
     second = make(directory, replace=True)
     aside: list[Path] = []
-    found(
+    initialise(
         directory,
-        Founding(),
+        CaSpec(),
         now=_clock.instant(),
         entropy=_clock.entropy,
         replace=True,
@@ -179,15 +177,15 @@ def test_what_is_replaced_is_moved_aside_whole(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ca", "ca.old-1", "ca.old-2"]
 
 
-def test_a_founding_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_an_initialisation_that_fails_leaves_nothing(tmp_path: Path) -> None:
     def broken(size: int) -> bytes:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        found(tmp_path / "ca", Founding(), now=_clock.instant(), entropy=broken)
+        initialise(tmp_path / "ca", CaSpec(), now=_clock.instant(), entropy=broken)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
-    with pytest.raises(FoundingError, match="cannot be made"):
+    with pytest.raises(InitialisationError, match="cannot be made"):
         make(tmp_path / "file" / "ca")
 
 
@@ -213,7 +211,7 @@ def test_a_new_directory_can_be_served(tmp_path: Path) -> None:
 def test_an_encrypted_ca_key_needs_its_password(tmp_path: Path) -> None:
     password = tmp_path / 'pass "word"'
     password.write_bytes(b"open sesame\r\nsecond line")
-    make(tmp_path / "ca", Founding(key_password=b"open sesame", password_file=password))
+    make(tmp_path / "ca", CaSpec(key_password=b"open sesame", password_file=password))
     load(tmp_path / "ca")
     with pytest.raises(TypeError, match="encrypted"):
         load_pem_private_key((tmp_path / "ca" / CA_KEY).read_bytes(), None)
@@ -430,4 +428,4 @@ def test_the_common_name_of_an_old_server_certificate_is_an_own_name(tmp_path: P
     ca = load(tmp_path / "ca").authority.ca
     csr = request(subject=common_name("OLD.example."))
     with pytest.raises(Refused, match="profile/own-name"):
-        ca.issue(csr, Enrolment(operation="simpleenroll"), now=_clock.instant().wall)
+        ca.issue(csr, Enrollment(operation="simpleenroll"), now=_clock.instant().wall)

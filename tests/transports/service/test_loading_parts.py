@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from est_core import Channel, ClientIdentity, CSRAttrsRequested, Label, ProvideCSRAttrs, TlsVersion
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_transports import _clock
-from est_transports.authority.ca import Enrolment, Refused
+from est_transports.authority.ca import Enrollment, Refused
 from est_transports.authority.issuers import given_issuer
 from est_transports.pki.trust import CredentialFileError
 from est_transports.service.config.settings import ListenAddress
@@ -26,7 +26,7 @@ from est_transports.service.initialisation import (
     CA_KEY,
     SERVER_CERTIFICATE,
     SERVER_KEY,
-    Founding,
+    CaSpec,
 )
 from est_transports.service.loading import ServingError, open_datagram_sockets, open_sockets
 from tests.core.asn1.build import GOST_KEY
@@ -79,7 +79,7 @@ def refusal(directory: Path, subject: x509.Name, extra: str = "") -> str:
     try:
         ca.issue(
             request(subject=subject),
-            Enrolment(operation="simpleenroll"),
+            Enrollment(operation="simpleenroll"),
             now=_clock.instant().wall,
         )
     except Refused as refused:
@@ -195,7 +195,7 @@ def test_what_a_ca_can_never_issue_is_worth_a_notice(tmp_path: Path) -> None:
     only = x509.NameConstraints([x509.DNSName("plant.example")], None)
     ca = pki().ca.issue(Subject(name="Bound", ca=True, eku=None, extra=(only,)))
     issuer = given_issuer((ca.certificate, pki().ca.certificate), ca.key, now=_clock.instant().wall)
-    made = make_ca(tmp_path / "ca", Founding(given=issuer, hosts=("est.plant.example",)))
+    made = make_ca(tmp_path / "ca", CaSpec(given=issuer, hosts=("est.plant.example",)))
     expected = tuple(f"{made.certificates_file}: {line}" for line in made.never_issued)
     assert expected
     assert load(tmp_path / "ca").notices == expected

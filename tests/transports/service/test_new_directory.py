@@ -16,7 +16,7 @@ from est_transports.service.new_directory import (
     check_movable,
     is_empty,
     put_in_place,
-    workshop_for,
+    staging_directory_for,
 )
 from tests.cli.other_user import AS_ROOT, GID, UID
 from tests.recorded_os import Call, RecordedOs, record_os
@@ -153,20 +153,20 @@ def test_only_a_directory_with_nothing_in_it_is_empty(
 def test_what_is_to_appear_is_made_beside_its_place_with_those_above_it(tmp_path: Path) -> None:
     directory = tmp_path / "a" / "b" / "ca"
     for _ in range(2):
-        with workshop_for(directory) as workshop:
-            assert workshop.parent == directory.parent
-            assert workshop.name.startswith(".ca.")
-            assert mode_of(workshop) == 0o700
-            filled(workshop, "key.pem")
+        with staging_directory_for(directory) as staging:
+            assert staging.parent == directory.parent
+            assert staging.name.startswith(".ca.")
+            assert mode_of(staging) == 0o700
+            filled(staging, "key.pem")
         assert names_in(directory.parent) == set()
     assert mode_of(directory.parent) == 0o755
 
 
 def test_an_empty_directory_is_filled_where_it_is(tmp_path: Path) -> None:
     directory = filled(tmp_path / "ca")
-    with workshop_for(directory) as workshop:
-        assert workshop.parent == directory
-        assert workshop.name.startswith(".new.")
+    with staging_directory_for(directory) as staging:
+        assert staging.parent == directory
+        assert staging.name.startswith(".new.")
     assert is_empty(directory)
 
 
@@ -180,9 +180,9 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RecordedOs:
 
 def test_nothing_is_there_and_then_all_of_it(tmp_path: Path, disk: RecordedOs) -> None:
     directory = tmp_path / "ca"
-    with workshop_for(directory) as workshop:
-        filled(workshop, LAST, "key.pem")
-        assert put_in_place(workshop, directory, last=LAST) is None
+    with staging_directory_for(directory) as staging:
+        filled(staging, LAST, "key.pem")
+        assert put_in_place(staging, directory, last=LAST) is None
     assert names_in(tmp_path) == {"ca"}
     assert names_in(directory) == {LAST, "key.pem"}
     (moved,) = disk.of("rename")
@@ -193,25 +193,25 @@ def test_the_last_file_comes_last_and_the_directory_is_private_then(
     tmp_path: Path, disk: RecordedOs
 ) -> None:
     directory = filled(tmp_path / "ca")
-    with workshop_for(directory) as workshop:
-        filled(workshop, "a.pem", LAST, "z.pem")
-        assert put_in_place(workshop, directory, last=LAST) is None
-        assert names_in(workshop) == set()
+    with staging_directory_for(directory) as staging:
+        filled(staging, "a.pem", LAST, "z.pem")
+        assert put_in_place(staging, directory, last=LAST) is None
+        assert names_in(staging) == set()
     assert names_in(directory) == {"a.pem", LAST, "z.pem"}
     assert mode_of(directory) == 0o700
     assert disk.of("rename")[-1].path.name == LAST
     moves = [place for place, call in enumerate(disk.calls) if call.name == "rename"]
-    assert disk.at("fsync", workshop) < moves[0]
+    assert disk.at("fsync", staging) < moves[0]
     assert disk.at("fsync", directory) > moves[-1]
 
 
 def test_what_came_into_an_empty_directory_meanwhile_stays_alone(tmp_path: Path) -> None:
     directory = filled(tmp_path / "ca")
-    with workshop_for(directory) as workshop:
-        filled(workshop, LAST)
+    with staging_directory_for(directory) as staging:
+        filled(staging, LAST)
         filled(directory, "letters")
         with pytest.raises(FileExistsError) as caught:
-            put_in_place(workshop, directory, last=LAST)
+            put_in_place(staging, directory, last=LAST)
     assert caught.value.filename == str(directory)
     assert names_in(directory) == {"letters"}
 
@@ -231,21 +231,21 @@ def fails_at(rename: int, disk: RecordedOs) -> None:
 
 def test_a_filling_that_fails_takes_back_what_was_moved(tmp_path: Path, disk: RecordedOs) -> None:
     directory = filled(tmp_path / "ca")
-    with workshop_for(directory) as workshop:
-        filled(workshop, "a.pem", "b.pem", LAST)
+    with staging_directory_for(directory) as staging:
+        filled(staging, "a.pem", "b.pem", LAST)
         fails_at(3, disk)
         with pytest.raises(OSError, match="the disk is gone"):
-            put_in_place(workshop, directory, last=LAST)
-        assert names_in(workshop) == {"a.pem", "b.pem", LAST}
-        assert names_in(directory) == {workshop.name}
+            put_in_place(staging, directory, last=LAST)
+        assert names_in(staging) == {"a.pem", "b.pem", LAST}
+        assert names_in(directory) == {staging.name}
 
 
 def test_an_older_one_is_moved_aside_under_the_next_free_name(tmp_path: Path) -> None:
     directory = filled(tmp_path / "ca", "0")
     for number in (1, 2):
-        with workshop_for(directory) as workshop:
-            filled(workshop, str(number))
-            aside = put_in_place(workshop, directory, last=LAST)
+        with staging_directory_for(directory) as staging:
+            filled(staging, str(number))
+            aside = put_in_place(staging, directory, last=LAST)
         assert aside == tmp_path / f"ca.old-{number}"
         assert names_in(aside) == {str(number - 1)}
         assert names_in(directory) == {str(number)}
@@ -257,19 +257,19 @@ def test_too_many_older_ones_are_too_many(tmp_path: Path) -> None:
     for number in range(1, 1000):
         (tmp_path / f"ca.old-{number}").touch()
     with (
-        workshop_for(directory) as workshop,
+        staging_directory_for(directory) as staging,
         pytest.raises(DirectoryError, match="too many old ones"),
     ):
-        put_in_place(workshop, directory, last=LAST)
+        put_in_place(staging, directory, last=LAST)
     assert names_in(directory) == {"key.pem"}
 
 
 def test_an_empty_directory_that_came_meanwhile_is_no_older_one(tmp_path: Path) -> None:
     directory = tmp_path / "ca"
-    with workshop_for(directory) as workshop:
-        filled(workshop, LAST)
+    with staging_directory_for(directory) as staging:
+        filled(staging, LAST)
         directory.mkdir()
-        assert put_in_place(workshop, directory, last=LAST) is None
+        assert put_in_place(staging, directory, last=LAST) is None
     assert names_in(tmp_path) == {"ca"}
 
 
@@ -280,11 +280,11 @@ def test_a_replacement_that_fails_leaves_what_was_there(
     directory = tmp_path / "ca"
     if present:
         filled(directory, *present)
-    with workshop_for(directory) as workshop:
-        filled(workshop, LAST)
+    with staging_directory_for(directory) as staging:
+        filled(staging, LAST)
         fails_at(1 + len(present), disk)
         with pytest.raises(OSError, match="the disk is gone"):
-            put_in_place(workshop, directory, last=LAST)
+            put_in_place(staging, directory, last=LAST)
     assert names_in(tmp_path) == ({"ca"} if present else set())
     with suppress(FileNotFoundError):
         assert names_in(directory) == set(present)
@@ -311,9 +311,9 @@ def test_a_file_has_the_permissions_of_the_one_it_replaces_and_a_secret_is_no_on
     if old is not None:
         filled(directory, "key.pem", mode=old)
     directory.chmod(0o750)
-    with workshop_for(directory) as workshop:
-        filled(workshop, "key.pem", mode=new)
-        put_in_place(workshop, directory, last=LAST)
+    with staging_directory_for(directory) as staging:
+        filled(staging, "key.pem", mode=new)
+        put_in_place(staging, directory, last=LAST)
     assert mode_of(directory / "key.pem") == got
     assert mode_of(directory) == 0o750
 
@@ -327,9 +327,9 @@ def test_new_files_belong_to_whom_the_directory_or_the_older_file_belonged(
     os.chown(directory, UID, GID)
     for name in present:
         os.chown(directory / name, UID + 1, GID + 1)
-    with workshop_for(directory) as workshop:
-        filled(workshop, "key.pem", LAST)
-        put_in_place(workshop, directory, last=LAST)
+    with staging_directory_for(directory) as staging:
+        filled(staging, "key.pem", LAST)
+        put_in_place(staging, directory, last=LAST)
     owners = {each.name: (each.stat().st_uid, each.stat().st_gid) for each in directory.iterdir()}
     more = len(present)
     assert owners == {"key.pem": (UID + more, GID + more), LAST: (UID, GID)}

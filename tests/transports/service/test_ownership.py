@@ -44,17 +44,17 @@ def test_what_was_put_in_place_of_a_new_file_gives_nothing_away(
     tmp_path: Path, linked: str
 ) -> None:
     elsewhere, directory = tmp_path / "elsewhere", tmp_path / "est"
-    workshop = directory / ".new.1"
+    staging = directory / ".new.1"
     for each in (elsewhere, directory):
         each.mkdir()
     (elsewhere / "shadow").touch(0o600)
     if linked == "file":
-        workshop.mkdir()
-        (workshop / "shadow").symlink_to(elsewhere / "shadow")
+        staging.mkdir()
+        (staging / "shadow").symlink_to(elsewhere / "shadow")
     else:
-        workshop.symlink_to(elsewhere)
+        staging.symlink_to(elsewhere)
     with pytest.raises(OSError, match=r"symbolic link|not what was made"):
-        put_in_place(workshop, directory, last="shadow")
+        put_in_place(staging, directory, last="shadow")
     assert [each.name for each in elsewhere.iterdir()] == ["shadow"]
     assert _mode(elsewhere / "shadow") == 0o600
 

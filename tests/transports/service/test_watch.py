@@ -20,7 +20,7 @@ from est_transports import _clock
 from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.service.config.reader import load_config
-from est_transports.service.initialisation import Founding, found
+from est_transports.service.initialisation import CaSpec, initialise
 from est_transports.service.loading import Service, load_service
 from est_transports.service.terms import Standing, crl_problems, crl_term
 from est_transports.service.watch import REPEAT_S, Watch
@@ -204,7 +204,7 @@ def test_a_start_says_what_the_clock_has_ended_and_which_lists_check_nothing(
     tmp_path: Path,
 ) -> None:
     directory = tmp_path / "ca"
-    found(directory, Founding(), now=_clock.instant(), entropy=_clock.entropy)
+    initialise(directory, CaSpec(), now=_clock.instant(), entropy=_clock.entropy)
     lists = tmp_path / "lists.pem"
     root = pki().manufacturer
     now = _clock.instant().wall

@@ -19,7 +19,7 @@ from est_transports.authority.stores import sqlite_connections as module
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.authority.stores.sqlite_connections import Connections, Ticket
 from est_transports.authority.stores.sqlite_schema import open_database
-from tests.transports.authority.stores.test_sqlite_place import other, record, serials
+from tests.transports.authority.stores.test_sqlite_files import other, record, serials
 
 PATIENT_S, IMPATIENT_S = 0.01, 0.1
 

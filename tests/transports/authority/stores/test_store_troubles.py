@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from est_transports.authority.stores import StoreError
-from est_transports.authority.stores.sqlite_place import (
+from est_transports.authority.stores.sqlite_files import (
     check_header,
     file_id,
     free_bytes,

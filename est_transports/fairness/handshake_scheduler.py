@@ -1,10 +1,10 @@
-"""Whose handshake is worked on in this turn of an event loop: one step of one, in fair order.
+"""Fair scheduling of handshakes: one step of one handshake in each turn of an event loop.
 
 A step takes about a millisecond. Without this a hundred clients that shake hands would make
 everybody else wait for a hundred of them, at each of the dozen turns that a request takes. The
 first step is the dearest, and anybody can ask for it with a ClientHello and no more. So it is
 made in every third turn at most. That keeps back nobody who finishes what he began, for a turn in
-which nothing else is done takes no time. Networks have turns, and of one network the newest comes
+which nothing else is done takes no time. Networks take turns, and of one network the newest comes
 first: where there are more than can be finished in time, some are. No clock, no threads, no I/O.
 """
 
@@ -22,7 +22,7 @@ FIRST_STEP_EVERY: Final = 3
 _T = TypeVar("_T")
 
 
-class HandshakeTurns(Generic[_T]):
+class HandshakeScheduler(Generic[_T]):
     """Call `next` once in each turn of the event loop, from the first `take` until `is_over`.
 
     `begun` is False for the first step of a handshake.
@@ -84,7 +84,7 @@ class Event(Protocol):
 
 
 class Handshakes:
-    """The turns of the handshakes of one server, in an event loop of whatever kind.
+    """Schedules the handshakes of one server, in an event loop of whatever kind.
 
     `event` makes an event of the loop; `soon` has it call something in its next turn.
     """
@@ -94,19 +94,19 @@ class Handshakes:
     ) -> None:
         self._event = event
         self._soon = soon
-        self._turns: HandshakeTurns[Event] = HandshakeTurns()
+        self._scheduler: HandshakeScheduler[Event] = HandshakeScheduler()
         self._is_running = False
 
     async def wait(self, network: str, *, begun: bool = False) -> None:
         """Return when a step of a handshake of that network may be made."""
-        if self._turns.take(begun=begun):
+        if self._scheduler.take(begun=begun):
             return self._run()
         event = self._event()
-        self._turns.put(event, network, begun=begun)
+        self._scheduler.put(event, network, begun=begun)
         try:
             await event.wait()
         except BaseException:  # cancelled
-            self._turns.discard(event, network, begun=begun)
+            self._scheduler.discard(event, network, begun=begun)
             raise
         return None
 
@@ -117,10 +117,10 @@ class Handshakes:
 
     def _next(self) -> None:
         self._is_running = False
-        event = self._turns.next()
+        event = self._scheduler.next()
         if event is not None:
             event.set()
-        if not self._turns.is_over:
+        if not self._scheduler.is_over:
             self._run()
 
 

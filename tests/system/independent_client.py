@@ -26,7 +26,7 @@ class Answer:
     body: bytes
 
 
-class Stranger:
+class IndependentClient:
     """One connection."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Stranger:
             _close_what_is_left(error)
             raise
 
-    def __enter__(self) -> Stranger:
+    def __enter__(self) -> IndependentClient:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -15,14 +15,14 @@ from hypothesis.stateful import (
 )
 
 from est_core import LocalProtocolError
-from est_transports.fairness.connection_places import (
-    GIVE_WAY_OTHERS_S,
-    GIVE_WAY_S,
+from est_transports.fairness.connection_slots import (
+    EVICT_AFTER_S,
+    EVICT_LARGEST_AFTER_S,
     HANDSHAKE_GRACE_S,
     HANDSHAKES_MAX,
-    WAITING_PER_PLACE,
-    Place,
-    Places,
+    WAITING_PER_SLOT,
+    ConnectionSlot,
+    ConnectionSlots,
 )
 from tests.reached import Tally
 
@@ -30,46 +30,46 @@ FLOOD, HOME, NAT = "203.0.113.66", "192.0.2.1", "198.51.100.7"
 
 
 class Server:
-    """A server's places and the clock."""
+    """A server's slots and the clock."""
 
     def __init__(self, *, open_max: int = 4, half_open_max: int = 8) -> None:
-        self.places = Places[Place](open_max=open_max, half_open_max=half_open_max)
+        self.slots = ConnectionSlots[ConnectionSlot](open_max=open_max, half_open_max=half_open_max)
         self.now = 100.0
-        self.gone: list[Place] = []
+        self.gone: list[ConnectionSlot] = []
 
-    def arrive(self, network: str = HOME) -> Place:
-        place = Place(network, self.now)
-        self._note(self.places.arrive(place, self.now))
-        return place
+    def arrive(self, network: str = HOME) -> ConnectionSlot:
+        slot = ConnectionSlot(network, self.now)
+        self._note(self.slots.add(slot, self.now))
+        return slot
 
-    def hear(self, network: str = HOME) -> Place:
+    def hear(self, network: str = HOME) -> ConnectionSlot:
         """A connection whose client has said something, and waits for us."""
-        place = self.arrive(network)
-        self.places.hear(place)
-        return place
+        slot = self.arrive(network)
+        self.slots.received(slot)
+        return slot
 
-    def shake(self, network: str = HOME) -> Place:
+    def shake(self, network: str = HOME) -> ConnectionSlot:
         """A connection in the middle of its handshake: its client is next."""
-        place = self.hear(network)
-        self._note(self.places.answer(place, self.now))
-        return place
+        slot = self.hear(network)
+        self._note(self.slots.sent(slot, self.now))
+        return slot
 
-    def finish(self, network: str = HOME) -> Place:
+    def finish(self, network: str = HOME) -> ConnectionSlot:
         """A connection with a finished handshake."""
-        place = self.shake(network)
-        self._note(self.places.claim(place))
-        return place
+        slot = self.shake(network)
+        self._note(self.slots.claim(slot))
+        return slot
 
-    def idle(self, network: str = HOME) -> Place:
+    def idle(self, network: str = HOME) -> ConnectionSlot:
         """An open connection that waits for its client from now on."""
-        place = self.finish(network)
-        assert place.is_open
-        self.places.answer(place, self.now)
-        return place
+        slot = self.finish(network)
+        assert slot.is_open
+        self.slots.sent(slot, self.now)
+        return slot
 
-    def _note(self, place: Place | None) -> None:
-        if place is not None:
-            self.gone.append(place)
+    def _note(self, slot: ConnectionSlot | None) -> None:
+        if slot is not None:
+            self.gone.append(slot)
 
 
 # Before the end of the handshake
@@ -84,8 +84,8 @@ def test_while_there_is_room_nobody_goes() -> None:
 
 def test_the_one_that_is_silent_longest_goes_at_once() -> None:
     server = Server(half_open_max=3)
-    places = [server.arrive(FLOOD) for _ in range(5)]
-    assert server.gone == places[:2]
+    slots = [server.arrive(FLOOD) for _ in range(5)]
+    assert server.gone == slots[:2]
 
 
 def test_a_flood_ends_its_own_connections_and_no_others() -> None:
@@ -93,7 +93,7 @@ def test_a_flood_ends_its_own_connections_and_no_others() -> None:
     honest = [server.arrive(HOME), server.shake(HOME), server.hear(NAT)]
     for _ in range(100):
         server.arrive(FLOOD)
-    assert {place.network for place in server.gone} == {FLOOD}
+    assert {slot.network for slot in server.gone} == {FLOOD}
     assert not set(honest) & set(server.gone)
 
 
@@ -103,7 +103,7 @@ def test_silent_ones_go_before_those_that_shake_hands() -> None:
     server.arrive(FLOOD)
     server.arrive(FLOOD)
     assert server.gone == [silent]
-    assert shaking in list(server.places)
+    assert shaking in list(server.slots)
 
 
 def test_a_handshake_gives_way_to_a_smaller_network_at_once() -> None:
@@ -113,7 +113,7 @@ def test_a_handshake_gives_way_to_a_smaller_network_at_once() -> None:
     server.shake(FLOOD)
     newcomer = server.arrive(HOME)
     assert server.gone == [first]
-    assert newcomer in list(server.places)
+    assert newcomer in list(server.slots)
 
 
 def test_a_fleet_behind_one_address_finishes_the_handshakes_it_began() -> None:
@@ -132,7 +132,7 @@ def test_whose_turn_is_ours_does_not_go_for_its_own_network() -> None:
     server.now += 3600.0
     late = server.arrive(NAT)
     assert server.gone == [late]
-    assert list(server.places) == waiting
+    assert list(server.slots) == waiting
 
 
 def test_where_nothing_else_is_left_the_newest_of_the_largest_network_goes() -> None:
@@ -144,37 +144,37 @@ def test_where_nothing_else_is_left_the_newest_of_the_largest_network_goes() -> 
 
 def test_handshakes_that_stand_still_go_when_there_are_very_many() -> None:
     server = Server(half_open_max=10 * HANDSHAKES_MAX)
-    places = [server.shake(FLOOD) for _ in range(HANDSHAKES_MAX)]
+    slots = [server.shake(FLOOD) for _ in range(HANDSHAKES_MAX)]
     server.shake(HOME)
     assert server.gone == []
     server.now += HANDSHAKE_GRACE_S
     server.shake(HOME)
-    assert server.gone == places[:1]
+    assert server.gone == slots[:1]
 
 
 def test_who_left_is_not_counted() -> None:
     server = Server(half_open_max=2)
     for _ in range(10):
-        place = server.shake(NAT)
-        server.places.leave(place)
-        server.places.leave(place)
-    assert server.places.half_open == 0
+        slot = server.shake(NAT)
+        server.slots.remove(slot)
+        server.slots.remove(slot)
+    assert server.slots.half_open == 0
     assert server.gone == []
 
 
 def test_of_those_that_stand_still_only_what_is_too_many_goes() -> None:
     server = Server(half_open_max=10 * HANDSHAKES_MAX)
-    places = [server.shake(FLOOD) for _ in range(HANDSHAKES_MAX + 1)]
+    slots = [server.shake(FLOOD) for _ in range(HANDSHAKES_MAX + 1)]
     server.now += HANDSHAKE_GRACE_S
-    server.places.hear(places[0])  # it is our turn: it stands still no more
-    server.places.leave(places[1])
+    server.slots.received(slots[0])  # it is our turn: it stands still no more
+    server.slots.remove(slots[1])
     server.shake(HOME)
     assert server.gone == []
     server.shake(HOME)
     server.shake(HOME)
-    assert server.gone == places[2:4]
-    assert not set(server.gone) & set(server.places)
-    assert server.places.half_open == HANDSHAKES_MAX + 1
+    assert server.gone == slots[2:4]
+    assert not set(server.gone) & set(server.slots)
+    assert server.slots.half_open == HANDSHAKES_MAX + 1
 
 
 # After it
@@ -184,21 +184,21 @@ def test_who_has_come_and_who_has_gone_is_counted_by_network() -> None:
     server = Server(open_max=3)
     flood = [server.idle(FLOOD) for _ in range(2)]
     home = server.idle(HOME)
-    assert set(server.places) == {*flood, home}
-    for place in flood:
-        assert server.places.leave(place) is None
-        assert server.places.leave(place) is None
-    assert list(server.places) == [home]
+    assert set(server.slots) == {*flood, home}
+    for slot in flood:
+        assert server.slots.remove(slot) is None
+        assert server.slots.remove(slot) is None
+    assert list(server.slots) == [home]
     second, third = server.idle(HOME), server.idle(NAT)
     server.finish(NAT)
-    server.now += GIVE_WAY_OTHERS_S
-    assert server.places.giving_way(server.now) is None, "it would have as many as the other"
-    assert server.places.leave(second) is not None
-    assert server.places.leave(third) is None
+    server.now += EVICT_LARGEST_AFTER_S
+    assert server.slots.eviction_candidate(server.now) is None, "it would have as many as the other"
+    assert server.slots.remove(second) is not None
+    assert server.slots.remove(third) is None
     server.idle(HOME)
     server.finish(FLOOD)
-    server.now += GIVE_WAY_OTHERS_S
-    assert server.places.giving_way(server.now) is home
+    server.now += EVICT_LARGEST_AFTER_S
+    assert server.slots.eviction_candidate(server.now) is home
 
 
 def test_of_several_that_wait_one_of_a_smaller_network_is_reason_enough() -> None:
@@ -208,35 +208,35 @@ def test_of_several_that_wait_one_of_a_smaller_network_is_reason_enough() -> Non
     server.idle(FLOOD)
     server.finish(FLOOD)
     gone = server.finish(HOME)
-    assert server.places.giving_way(server.now + GIVE_WAY_OTHERS_S) is first
-    server.places.leave(gone)
-    assert server.places.giving_way(server.now + GIVE_WAY_OTHERS_S) is None
+    assert server.slots.eviction_candidate(server.now + EVICT_LARGEST_AFTER_S) is first
+    server.slots.remove(gone)
+    assert server.slots.eviction_candidate(server.now + EVICT_LARGEST_AFTER_S) is None
 
 
 def test_an_open_connection_that_speaks_and_is_answered_waits_anew() -> None:
     server = Server(open_max=1)
-    place = server.idle(NAT)
+    slot = server.idle(NAT)
     server.finish(NAT)
-    server.now += GIVE_WAY_S
-    assert server.places.giving_way(server.now) is place
-    server.places.hear(place)
-    assert server.places.giving_way(server.now) is None
-    server.places.answer(place, server.now)
-    assert server.places.giving_way(server.now + GIVE_WAY_S - 0.01) is None
-    assert server.places.giving_way(server.now + GIVE_WAY_S) is place
-    assert (server.places.open, server.places.half_open) == (1, 1)
+    server.now += EVICT_AFTER_S
+    assert server.slots.eviction_candidate(server.now) is slot
+    server.slots.received(slot)
+    assert server.slots.eviction_candidate(server.now) is None
+    server.slots.sent(slot, server.now)
+    assert server.slots.eviction_candidate(server.now + EVICT_AFTER_S - 0.01) is None
+    assert server.slots.eviction_candidate(server.now + EVICT_AFTER_S) is slot
+    assert (server.slots.open, server.slots.half_open) == (1, 1)
 
 
 def test_who_has_left_is_not_counted_in_again() -> None:
     server = Server(half_open_max=2)
     gone = server.arrive(HOME)
-    server.places.leave(gone)
-    server.places.hear(gone)
-    server.places.answer(gone, server.now)
-    assert (list(server.places), server.places.half_open) == ([], 0)
+    server.slots.remove(gone)
+    server.slots.received(gone)
+    server.slots.sent(gone, server.now)
+    assert (list(server.slots), server.slots.half_open) == ([], 0)
     other = server.arrive(HOME)
-    server.places.hear(gone)
-    assert list(server.places) == [other]
+    server.slots.received(gone)
+    assert list(server.slots) == [other]
 
 
 def test_one_that_waits_for_a_place_is_not_silent() -> None:
@@ -246,35 +246,35 @@ def test_one_that_waits_for_a_place_is_not_silent() -> None:
     silent = server.arrive(HOME)
     server.arrive(HOME)
     assert server.gone == [silent]
-    assert waiting in list(server.places)
+    assert waiting in list(server.slots)
 
 
 def test_who_waited_and_went_for_others_counts_no_more() -> None:
-    places = Places[Place](open_max=2, half_open_max=9, waiting_max=1)
-    first, second = Place(FLOOD, 0.0), Place(FLOOD, 1.0)
-    for place in (first, second):
-        places.arrive(place, 0.0)
-        assert places.claim(place) is None
-        places.answer(place, 0.0)
-    own, other = Place(FLOOD, 0.0), Place(HOME, 0.0)
-    for place in (own, other):
-        places.arrive(place, 0.0)
-    assert places.claim(own) is None
-    going = places.claim(other)
+    slots = ConnectionSlots[ConnectionSlot](open_max=2, half_open_max=9, waiting_max=1)
+    first, second = ConnectionSlot(FLOOD, 0.0), ConnectionSlot(FLOOD, 1.0)
+    for slot in (first, second):
+        slots.add(slot, 0.0)
+        assert slots.claim(slot) is None
+        slots.sent(slot, 0.0)
+    own, other = ConnectionSlot(FLOOD, 0.0), ConnectionSlot(HOME, 0.0)
+    for slot in (own, other):
+        slots.add(slot, 0.0)
+    assert slots.claim(own) is None
+    going = slots.claim(other)
     assert going is not None
     staying = own if going is other else other
-    sooner = places.giving_way(GIVE_WAY_OTHERS_S)
+    sooner = slots.eviction_candidate(EVICT_LARGEST_AFTER_S)
     assert sooner is (first if staying is other else None)
-    assert places.leave(staying) is None
-    third = Place(FLOOD, 0.0)
-    places.arrive(third, 0.0)
-    assert places.claim(third) is None
-    assert places.giving_way(GIVE_WAY_OTHERS_S) is None
+    assert slots.remove(staying) is None
+    third = ConnectionSlot(FLOOD, 0.0)
+    slots.add(third, 0.0)
+    assert slots.claim(third) is None
+    assert slots.eviction_candidate(EVICT_LARGEST_AFTER_S) is None
 
 
 def test_as_many_may_wait_for_each_place_as_is_said() -> None:
     server = Server(open_max=2, half_open_max=100)
-    for _ in range(2 + 2 * WAITING_PER_PLACE):
+    for _ in range(2 + 2 * WAITING_PER_SLOT):
         server.finish(HOME)
     assert server.gone == []
     last = server.finish(HOME)
@@ -284,7 +284,7 @@ def test_as_many_may_wait_for_each_place_as_is_said() -> None:
 def test_with_a_finished_handshake_one_is_open_while_there_is_room() -> None:
     server = Server(open_max=2)
     assert [server.finish().is_open for _ in range(3)] == [True, True, False]
-    assert (server.places.open, server.places.half_open, server.places.is_wanted) == (2, 1, True)
+    assert (server.slots.open, server.slots.half_open, server.slots.is_wanted) == (2, 1, True)
 
 
 def test_networks_have_turns_for_a_place_that_becomes_free() -> None:
@@ -293,7 +293,7 @@ def test_networks_have_turns_for_a_place_that_becomes_free() -> None:
     first, second = server.finish(FLOOD), server.finish(FLOOD)
     honest = server.finish(HOME)
     order = []
-    while (following := server.places.leave(served)) is not None:
+    while (following := server.slots.remove(served)) is not None:
         order.append(following)
         served = following
     assert order == [first, honest, second]
@@ -303,7 +303,7 @@ def test_nobody_gives_way_while_nobody_waits() -> None:
     server = Server(open_max=1)
     server.idle()
     server.now += 3600.0
-    assert server.places.giving_way(server.now) is None
+    assert server.slots.eviction_candidate(server.now) is None
 
 
 def test_the_one_that_keeps_us_waiting_longest_gives_way_after_a_time() -> None:
@@ -312,10 +312,10 @@ def test_the_one_that_keeps_us_waiting_longest_gives_way_after_a_time() -> None:
     server.now += 1.0
     server.idle(NAT)
     server.finish(NAT)
-    server.now += GIVE_WAY_S - 1.1
-    assert server.places.giving_way(server.now) is None
+    server.now += EVICT_AFTER_S - 1.1
+    assert server.slots.eviction_candidate(server.now) is None
     server.now += 0.2
-    assert server.places.giving_way(server.now) is first
+    assert server.slots.eviction_candidate(server.now) is first
 
 
 @pytest.mark.parametrize("waits", [NAT, HOME])
@@ -324,9 +324,9 @@ def test_a_place_is_given_up_at_the_moment_and_not_before(waits: str) -> None:
     first = server.idle(NAT)
     server.idle(NAT)
     server.finish(waits)
-    moment = GIVE_WAY_S if waits == NAT else GIVE_WAY_OTHERS_S
-    assert server.places.giving_way(server.now + moment - 0.01) is None
-    assert server.places.giving_way(server.now + moment) is first
+    moment = EVICT_AFTER_S if waits == NAT else EVICT_LARGEST_AFTER_S
+    assert server.slots.eviction_candidate(server.now + moment - 0.01) is None
+    assert server.slots.eviction_candidate(server.now + moment) is first
 
 
 def test_where_we_keep_all_of_the_largest_network_waiting_nobody_gives_way_sooner() -> None:
@@ -335,23 +335,23 @@ def test_where_we_keep_all_of_the_largest_network_waiting_nobody_gives_way_soone
     server.finish(FLOOD)
     server.finish(FLOOD)
     server.finish(NAT)
-    assert server.places.giving_way(server.now + GIVE_WAY_OTHERS_S) is None
-    assert server.places.giving_way(server.now + GIVE_WAY_S) is honest
+    assert server.slots.eviction_candidate(server.now + EVICT_LARGEST_AFTER_S) is None
+    assert server.slots.eviction_candidate(server.now + EVICT_AFTER_S) is honest
 
 
 def test_how_many_may_wait_can_be_told() -> None:
-    places = Places[Place](open_max=1, half_open_max=9, waiting_max=1)
-    served, first, second = (Place(HOME, 0.0) for _ in range(3))
-    for place in (served, first, second):
-        assert places.arrive(place, 0.0) is None
-    assert places.claim(served) is None
-    assert places.claim(first) is None
-    assert places.claim(second) is second
+    slots = ConnectionSlots[ConnectionSlot](open_max=1, half_open_max=9, waiting_max=1)
+    served, first, second = (ConnectionSlot(HOME, 0.0) for _ in range(3))
+    for slot in (served, first, second):
+        assert slots.add(slot, 0.0) is None
+    assert slots.claim(served) is None
+    assert slots.claim(first) is None
+    assert slots.claim(second) is second
     assert not second.is_waiting
-    assert places.half_open == 1
-    assert places.leave(served) is first
+    assert slots.half_open == 1
+    assert slots.remove(served) is first
     assert not first.is_waiting
-    assert not places.is_wanted
+    assert not slots.is_wanted
 
 
 def test_one_connection_is_room_enough() -> None:
@@ -360,12 +360,12 @@ def test_one_connection_is_room_enough() -> None:
 
 
 def test_one_that_waits_is_no_newcomer_to_those_that_come_after() -> None:
-    """It has a place as soon as one is free, though somebody else claims one at that time."""
+    """It has a slot as soon as one is free, though somebody else claims one at that time."""
     server = Server(open_max=2)
     served = server.finish(HOME)
     server.finish(HOME)
     waiting = server.finish(HOME)
-    assert server.places.leave(served) is waiting
+    assert server.slots.remove(served) is waiting
     late = server.finish(HOME)
     assert (waiting.is_open, late.is_open) == (True, False)
 
@@ -375,7 +375,7 @@ def test_one_that_we_keep_waiting_never_gives_way() -> None:
     server.finish(FLOOD)  # it has asked, and we have not answered
     server.finish(HOME)
     server.now += 3600.0
-    assert server.places.giving_way(server.now) is None
+    assert server.slots.eviction_candidate(server.now) is None
 
 
 def test_the_largest_network_gives_way_to_a_smaller_one_sooner() -> None:
@@ -384,8 +384,8 @@ def test_the_largest_network_gives_way_to_a_smaller_one_sooner() -> None:
     first = server.idle(FLOOD)
     server.idle(FLOOD)
     server.finish(NAT)
-    server.now += GIVE_WAY_OTHERS_S
-    assert server.places.giving_way(server.now) is first
+    server.now += EVICT_LARGEST_AFTER_S
+    assert server.slots.eviction_candidate(server.now) is first
     assert first is not honest
 
 
@@ -394,24 +394,24 @@ def test_a_network_that_has_as_many_waits_as_long_as_everybody() -> None:
     server.idle(FLOOD)
     server.idle(HOME)
     server.finish(FLOOD)
-    server.now += GIVE_WAY_OTHERS_S
-    assert server.places.giving_way(server.now) is None
+    server.now += EVICT_LARGEST_AFTER_S
+    assert server.slots.eviction_candidate(server.now) is None
 
 
 def test_who_waits_for_a_place_and_leaves_gets_none() -> None:
     server = Server(open_max=1)
     served, gone, honest = server.finish(), server.finish(FLOOD), server.finish(HOME)
-    assert server.places.leave(gone) is None
-    assert server.places.leave(served) is honest
+    assert server.slots.remove(gone) is None
+    assert server.slots.remove(served) is honest
 
 
 def test_those_that_wait_for_a_place_are_bounded() -> None:
     server = Server(open_max=1, half_open_max=100)
     server.finish(FLOOD)
-    waiting = [server.finish(FLOOD) for _ in range(WAITING_PER_PLACE)]
+    waiting = [server.finish(FLOOD) for _ in range(WAITING_PER_SLOT)]
     honest = server.finish(HOME)
     assert server.gone == waiting[-1:]
-    assert honest in list(server.places)
+    assert honest in list(server.slots)
 
 
 @pytest.mark.parametrize("bound", ["open_max", "half_open_max"])
@@ -430,12 +430,12 @@ class AnyTraffic(RuleBasedStateMachine):
         super().__init__()
         self.tally.begin()
         self.server = Server(open_max=2, half_open_max=5)
-        self.alive: list[Place] = []
+        self.alive: list[ConnectionSlot] = []
 
     def _settle(self) -> None:
-        if len(self.alive) != len(list(self.server.places)):
+        if len(self.alive) != len(list(self.server.slots)):
             self.tally.reach("gone")
-        self.alive = [place for place in self.alive if place not in self.server.gone]
+        self.alive = [slot for slot in self.alive if slot not in self.server.gone]
 
     @rule(network=st.sampled_from([FLOOD, HOME, NAT]))
     def arrive(self, network: str) -> None:
@@ -450,30 +450,30 @@ class AnyTraffic(RuleBasedStateMachine):
     @rule(network=st.sampled_from([FLOOD, HOME, NAT]), idle=st.booleans())
     def arrive_and_finish(self, network: str, idle: bool) -> None:
         self.arrive(network)
-        place = self.alive[-1]
+        slot = self.alive[-1]
         for step in ("hear", "answer", "claim", *(["answer"] if idle else [])):
             if (
-                place in self.alive
-                and not place.is_waiting
-                and not (place.is_open and step == "claim")
+                slot in self.alive
+                and not slot.is_waiting
+                and not (slot.is_open and step == "claim")
             ):
-                self._go_on(place, step)
+                self._go_on(slot, step)
 
-    def _go_on(self, place: Place, step: str) -> None:
-        places, now = self.server.places, self.server.now
-        if place.is_waiting or (place.is_open and step == "claim"):
+    def _go_on(self, slot: ConnectionSlot, step: str) -> None:
+        slots, now = self.server.slots, self.server.now
+        if slot.is_waiting or (slot.is_open and step == "claim"):
             step = "leave"
         gone = None
         match step:
             case "hear":
-                places.hear(place)
+                slots.received(slot)
             case "answer":
-                gone = places.answer(place, now)
+                gone = slots.sent(slot, now)
             case "claim":
-                gone = places.claim(place)
+                gone = slots.claim(slot)
             case _:
-                places.leave(place)
-                self.alive.remove(place)
+                slots.remove(slot)
+                self.alive.remove(slot)
         if gone is not None:
             self.server.gone.append(gone)
         self._settle()
@@ -484,17 +484,17 @@ class AnyTraffic(RuleBasedStateMachine):
 
     @invariant()
     def counts(self) -> None:
-        places = self.server.places
-        assert Counter(places) == Counter(self.alive)
-        assert places.open == sum(place.is_open for place in self.alive) <= 2
-        assert places.half_open == len(self.alive) - places.open <= 5
-        assert places.is_wanted == any(place.is_waiting for place in self.alive)
-        assert not places.is_wanted or places.open == 2
-        out = places.giving_way(self.server.now)
+        slots = self.server.slots
+        assert Counter(slots) == Counter(self.alive)
+        assert slots.open == sum(slot.is_open for slot in self.alive) <= 2
+        assert slots.half_open == len(self.alive) - slots.open <= 5
+        assert slots.is_wanted == any(slot.is_waiting for slot in self.alive)
+        assert not slots.is_wanted or slots.open == 2
+        out = slots.eviction_candidate(self.server.now)
         assert out is None or (out.is_open and out.since is not None)
         self.tally.reach(
-            *(["open"] if places.open else []),
-            *(["waiting"] if places.is_wanted else []),
+            *(["open"] if slots.open else []),
+            *(["waiting"] if slots.is_wanted else []),
             *(["giving_way"] if out is not None else []),
         )
 
@@ -513,30 +513,30 @@ def test_any_traffic_keeps_the_counts_and_the_bounds() -> None:
 def test_out_of_descriptors_the_largest_network_loses_the_one_that_is_silent_longest() -> None:
     server = Server(half_open_max=8)
     honest, first, second = server.arrive(HOME), server.arrive(FLOOD), server.arrive(FLOOD)
-    assert server.places.make_way(server.now) is first
-    assert set(server.places) == {honest, second}
+    assert server.slots.evict_half_open(server.now) is first
+    assert set(server.slots) == {honest, second}
 
 
 def test_out_of_descriptors_nobody_goes_while_it_is_our_turn() -> None:
     server = Server(half_open_max=8)
-    assert server.places.make_way(server.now) is None
+    assert server.slots.evict_half_open(server.now) is None
     server.hear(FLOOD)
-    assert server.places.make_way(server.now) is None
+    assert server.slots.evict_half_open(server.now) is None
 
 
 def test_out_of_descriptors_those_that_speak_outlast_those_that_do_not() -> None:
     server = Server(half_open_max=8)
     shaking, silent = server.shake(FLOOD), server.arrive(FLOOD)
     server.now += HANDSHAKE_GRACE_S
-    assert server.places.make_way(server.now) is silent
-    assert server.places.make_way(server.now) is shaking
-    assert server.places.make_way(server.now) is None
-    assert server.places.half_open == 0
+    assert server.slots.evict_half_open(server.now) is silent
+    assert server.slots.evict_half_open(server.now) is shaking
+    assert server.slots.evict_half_open(server.now) is None
+    assert server.slots.half_open == 0
 
 
 def test_out_of_descriptors_a_handshake_has_its_time() -> None:
     server = Server(half_open_max=8)
     shaking = server.shake(FLOOD)
-    assert server.places.make_way(server.now) is None
+    assert server.slots.evict_half_open(server.now) is None
     server.now += HANDSHAKE_GRACE_S
-    assert server.places.make_way(server.now) is shaking
+    assert server.slots.evict_half_open(server.now) is shaking

@@ -1,4 +1,4 @@
-"""Who gave the right password lately: known again before the slow check, without a password kept.
+"""Passwords that were right lately: known again before the slow check, none of them kept.
 
 What is remembered of a user is a short tag of name and password, under a key that this process
 made and never shows. It decides who waits for whom and nothing else: the password is checked all
@@ -29,7 +29,7 @@ class _Right:
     until: float
 
 
-class RightLately:
+class RecentPasswords:
     """Tags of at most `users_max` users, each for `lifetime_s` after the last right password.
 
     A tag is forgotten when a check meets another record than the one it belongs to: the user has

@@ -1,4 +1,4 @@
-"""Whose handshake is next, and how often one may begin."""
+"""Which handshake is worked on next, and how often one may begin."""
 
 from __future__ import annotations
 
@@ -10,28 +10,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_transports.fairness.handshake_turns import FIRST_STEP_EVERY, Handshakes, HandshakeTurns
+from est_transports.fairness.handshake_scheduler import (
+    FIRST_STEP_EVERY,
+    Handshakes,
+    HandshakeScheduler,
+)
 from tests.reached import reached, reaches
 
 FLOOD, HOME = "203.0.113.66", "192.0.2.1"
 
 
-def order(turns: HandshakeTurns[str], most: int = 1000) -> list[str | None]:
+def order(scheduler: HandshakeScheduler[str], most: int = 1000) -> list[str | None]:
     """Return whose turn it was, turn by turn, until it is over."""
     had: list[str | None] = []
-    while not turns.is_over:
-        had.append(turns.next())
+    while not scheduler.is_over:
+        had.append(scheduler.next())
         assert len(had) <= most
     return had
 
 
-def waiting(*items: tuple[str, str, bool]) -> HandshakeTurns[str]:
-    turns: HandshakeTurns[str] = HandshakeTurns()
-    assert turns.take(begun=True)  # somebody is at it
+def waiting(*items: tuple[str, str, bool]) -> HandshakeScheduler[str]:
+    scheduler: HandshakeScheduler[str] = HandshakeScheduler()
+    assert scheduler.take(begun=True)  # somebody is at it
     for item, network, begun in items:
-        assert not turns.take(begun=begun)
-        turns.put(item, network, begun=begun)
-    return turns
+        assert not scheduler.take(begun=begun)
+        scheduler.put(item, network, begun=begun)
+    return scheduler
 
 
 def names(had: list[str | None]) -> list[str]:
@@ -39,13 +43,13 @@ def names(had: list[str | None]) -> list[str]:
 
 
 def test_networks_have_turns() -> None:
-    turns = waiting(("1", FLOOD, False), ("2", FLOOD, False), ("home", HOME, False))
-    assert names(order(turns))[:2] == ["2", "home"]
+    scheduler = waiting(("1", FLOOD, False), ("2", FLOOD, False), ("home", HOME, False))
+    assert names(order(scheduler))[:2] == ["2", "home"]
 
 
 def test_of_one_network_the_newest_is_first() -> None:
-    turns = waiting(("old", FLOOD, True), ("new", FLOOD, True))
-    assert names(order(turns)) == ["new", "old"]
+    scheduler = waiting(("old", FLOOD, True), ("new", FLOOD, True))
+    assert names(order(scheduler)) == ["new", "old"]
 
 
 def test_a_handshake_begins_in_every_third_turn_and_the_others_are_for_those_that_have() -> None:
@@ -68,29 +72,29 @@ def test_turns_in_which_nobody_may_begin_are_empty_and_few() -> None:
 
 
 def test_alone_a_handshake_does_not_wait() -> None:
-    turns: HandshakeTurns[str] = HandshakeTurns()
-    assert turns.is_over
-    assert turns.take(begun=False)
-    assert not turns.is_over
-    assert names(order(turns)) == []
-    assert turns.take(begun=False)
+    scheduler: HandshakeScheduler[str] = HandshakeScheduler()
+    assert scheduler.is_over
+    assert scheduler.take(begun=False)
+    assert not scheduler.is_over
+    assert names(order(scheduler)) == []
+    assert scheduler.take(begun=False)
 
 
 def test_the_second_that_begins_waits_and_one_that_has_begun_does_not() -> None:
-    turns: HandshakeTurns[str] = HandshakeTurns()
-    assert turns.take(begun=False)
-    assert turns.next() is None
-    assert not turns.take(begun=False)
-    assert turns.take(begun=True)
-    assert not turns.take(begun=True)  # one in a turn
+    scheduler: HandshakeScheduler[str] = HandshakeScheduler()
+    assert scheduler.take(begun=False)
+    assert scheduler.next() is None
+    assert not scheduler.take(begun=False)
+    assert scheduler.take(begun=True)
+    assert not scheduler.take(begun=True)  # one in a turn
 
 
 def test_who_ended_while_he_waited_has_no_turn() -> None:
-    turns = waiting(("gone", FLOOD, False), ("here", FLOOD, False), ("gone", HOME, True))
-    turns.discard("gone", FLOOD, begun=False)
-    turns.discard("gone", HOME, begun=True)
-    turns.discard("never was", HOME, begun=True)
-    assert names(order(turns)) == ["here"]
+    scheduler = waiting(("gone", FLOOD, False), ("here", FLOOD, False), ("gone", HOME, True))
+    scheduler.discard("gone", FLOOD, begun=False)
+    scheduler.discard("gone", HOME, begun=True)
+    scheduler.discard("never was", HOME, begun=True)
+    assert names(order(scheduler)) == ["here"]
 
 
 STEPS = st.tuples(st.sampled_from([FLOOD, HOME]), st.booleans())
@@ -200,9 +204,9 @@ def test_who_is_cancelled_while_he_waits_takes_no_turn_from_others() -> None:
 
 def test_it_is_not_over_while_somebody_waits_though_nobody_is_at_it() -> None:
     for begun in (True, False):
-        turns: HandshakeTurns[str] = HandshakeTurns()
-        turns.put("waits", HOME, begun=begun)
-        assert not turns.is_over
+        scheduler: HandshakeScheduler[str] = HandshakeScheduler()
+        scheduler.put("waits", HOME, begun=begun)
+        assert not scheduler.is_over
 
 
 def test_a_loop_has_one_call_for_its_next_turn() -> None:

@@ -1,4 +1,4 @@
-"""Finds out where one server has its operations on CoAP, between a request and its answer.
+"""Discovery of the paths of a server's operations on CoAP, between a request and its answer.
 
 What is asked for is asked below /.well-known/est, or wherever the owner says. A server that has
 nothing there answers 4.04 to the first request, and has done nothing: so it is asked for the list
@@ -17,7 +17,7 @@ from est_transports.coap.client_wire import ResponseReceived
 _USUAL = CoapPaths()
 
 
-class CoapPlaces:
+class PathDiscovery:
     """Where the operations of one association's server are, as far as it is known.
 
     `ask` what is wanted, and send `next_message`; give each answer to `take`, which returns the one

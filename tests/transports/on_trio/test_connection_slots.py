@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from est_transports.fairness.handshake_turns import Handshakes
+from est_transports.fairness.handshake_scheduler import Handshakes
 from est_transports.http.settings import Timeouts
 from est_transports.on_trio.tls import TlsStream
 from tests.transports.fake_application import CACERTS_CLOSE, service, statuses
@@ -74,7 +74,7 @@ async def test_a_handshake_that_ends_while_it_waits_costs_no_turn() -> None:
 async def test_a_connection_that_was_accepted_before_the_end_is_served_when_it_speaks() -> None:
     async with running() as est:
         silent = await trio.open_tcp_stream("127.0.0.1", est.port)
-        while not est.server._places.places:
+        while not est.server._slots.slots:
             await trio.sleep(0)
         est.server.retire(60)
         await trio.testing.wait_all_tasks_blocked()
@@ -89,7 +89,7 @@ async def test_a_connection_that_was_accepted_before_the_end_is_served_when_it_s
 async def test_a_server_that_stops_closes_those_that_said_nothing() -> None:
     async with running() as est:
         silent = await trio.open_tcp_stream("127.0.0.1", est.port)
-        while not est.server._places.places:
+        while not est.server._slots.slots:
             await trio.sleep(0)
         est.server.stop()
         assert await silent.receive_some() == b""

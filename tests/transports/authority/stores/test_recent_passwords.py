@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from est_core import LocalProtocolError
-from est_transports.authority.stores.right_lately import RightLately
+from est_transports.authority.stores.recent_passwords import RecentPasswords
 
 RECORD = "scrypt$of$alice"
 
@@ -16,11 +16,11 @@ def entropy(size: int) -> bytes:
     return bytes(range(size))
 
 
-def memory(*, users_max: int = 10, lifetime_s: float = 60.0) -> RightLately:
-    return RightLately(entropy, users_max=users_max, lifetime_s=lifetime_s)
+def memory(*, users_max: int = 10, lifetime_s: float = 60.0) -> RecentPasswords:
+    return RecentPasswords(entropy, users_max=users_max, lifetime_s=lifetime_s)
 
 
-def right(subject: RightLately, user: str = "alice", now: float = 0.0) -> None:
+def right(subject: RecentPasswords, user: str = "alice", now: float = 0.0) -> None:
     subject.settle(user, "secret", RECORD, now, right=True)
 
 
@@ -90,7 +90,7 @@ def test_neither_names_nor_passwords_are_kept() -> None:
 
 
 def test_the_key_is_of_the_process() -> None:
-    one, other = memory(), RightLately(lambda size: b"\1" * size, users_max=1, lifetime_s=1.0)
+    one, other = memory(), RecentPasswords(lambda size: b"\1" * size, users_max=1, lifetime_s=1.0)
     right(one)
     right(other)
     assert set(one._users) != set(other._users)

@@ -1,4 +1,4 @@
-"""The connections of a trio server: who is ended for whom, and whose handshake is next."""
+"""Connection slots of a trio server: eviction when full, and the order of handshakes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Final
 
 import trio
 
-from est_transports.fairness.connection_places import Place, Places
-from est_transports.fairness.handshake_turns import Handshakes
+from est_transports.fairness.connection_slots import ConnectionSlot, ConnectionSlots
+from est_transports.fairness.handshake_scheduler import Handshakes
 from est_transports.http.server import Conversation
-from est_transports.on_trio.tls import Turns
+from est_transports.on_trio.tls import HandshakeSteps
 
 LOOK_AGAIN_S: Final = 0.05
 
 
-class TrioPlace(Place):
+class TrioSlot(ConnectionSlot):
     """One connection: what it is about, and what is cancelled to end it."""
 
     __slots__ = ("arrived_at", "conversation", "drop", "entered", "scope", "waiting")
@@ -40,16 +40,16 @@ class TrioPlace(Place):
 
 
 class Wait:
-    """A cancel scope that its place knows about while it is open."""
+    """A cancel scope that its slot knows about while it is open."""
 
-    __slots__ = ("_place", "_scope")
+    __slots__ = ("_scope", "_slot")
 
-    def __init__(self, place: TrioPlace, seconds: float) -> None:
-        self._place = place
+    def __init__(self, slot: TrioSlot, seconds: float) -> None:
+        self._slot = slot
         self._scope = trio.move_on_after(seconds)
 
     def __enter__(self) -> trio.CancelScope:
-        self._place.waiting = self._scope
+        self._slot.waiting = self._scope
         return self._scope.__enter__()
 
     def __exit__(
@@ -58,70 +58,70 @@ class Wait:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        self._place.waiting = None
+        self._slot.waiting = None
         return self._scope.__exit__(kind, error, traceback)
 
 
-class TrioPlaces:
-    """All connections of a server, and who goes when it is full."""
+class TrioSlots:
+    """All connections of a server; one is evicted where the server is full."""
 
     def __init__(self, *, open_max: int, half_open_max: int) -> None:
-        self._places = Places[TrioPlace](open_max=open_max, half_open_max=half_open_max)
+        self._slots = ConnectionSlots[TrioSlot](open_max=open_max, half_open_max=half_open_max)
         self._handshakes = Handshakes(trio.Event, _soon)
         self._wanted = trio.Event()
 
     @property
-    def places(self) -> tuple[TrioPlace, ...]:
+    def slots(self) -> tuple[TrioSlot, ...]:
         """All connections."""
-        return tuple(self._places)
+        return tuple(self._slots)
 
-    def arrive(self, place: TrioPlace) -> None:
+    def add(self, slot: TrioSlot) -> None:
         """Count a new connection, which may have to go at once itself."""
-        _end(self._places.arrive(place, trio.current_time()))
+        _end(self._slots.add(slot, trio.current_time()))
 
-    def make_way(self) -> bool:
+    def evict_half_open(self) -> bool:
         """End a connection where no descriptor is left for another; True if it has ended now."""
-        going = self._places.make_way(trio.current_time())
+        going = self._slots.evict_half_open(trio.current_time())
         has_task = going is None or going.drop is None
         _end(going)
         return not has_task
 
-    def hear(self, place: TrioPlace) -> None:
+    def received(self, slot: TrioSlot) -> None:
         """Its client has said something during the handshake: it is our turn."""
-        self._places.hear(place)
+        self._slots.received(slot)
 
-    def answer(self, place: TrioPlace) -> None:
+    def sent(self, slot: TrioSlot) -> None:
         """We have answered during the handshake: its client is next."""
-        _end(self._places.answer(place, trio.current_time()))
+        _end(self._slots.sent(slot, trio.current_time()))
 
-    async def our_turn(self, place: TrioPlace) -> None:
+    async def handshake_step(self, slot: TrioSlot) -> None:
         """Return when there is time for a step of the handshake of a client that has spoken."""
-        await self._handshakes.wait(place.network)
+        await self._handshakes.wait(slot.network)
 
-    def turns(self, place: TrioPlace) -> Turns:
-        """Return whose turn it is in the handshake of a connection."""
-        return _HandshakeOf(place, self, self._handshakes)
+    def handshake_steps(self, slot: TrioSlot) -> HandshakeSteps:
+        """Return what schedules the steps of a connection's handshake."""
+        return _HandshakeOf(slot, self, self._handshakes)
 
-    async def enter(self, place: TrioPlace) -> None:
+    async def enter(self, slot: TrioSlot) -> None:
         """Return when a connection with a finished handshake may be served."""
-        _end(self._places.claim(place))
-        if not place.is_open:
+        _end(self._slots.claim(slot))
+        if not slot.is_open:
             self._wanted.set()
-            await place.entered.wait()
+            await slot.entered.wait()
 
-    def leave(self, place: TrioPlace) -> None:
-        """Give the place of a connection that ended to the next one."""
-        following = self._places.leave(place)
+    def remove(self, slot: TrioSlot) -> None:
+        """Give the slot of a connection that ended to the next one."""
+        following = self._slots.remove(slot)
         if following is not None:
             following.entered.set()
 
-    async def make_room(self) -> None:
-        """While somebody waits for a place, end connections that can be ended. Never returns."""
+    async def evict_while_full(self) -> None:
+        """While somebody waits for a slot, end connections that can be ended. Never returns."""
         while True:
-            if not self._places.is_wanted:
+            if not self._slots.is_wanted:
                 self._wanted = trio.Event()
                 await self._wanted.wait()
-            going = self._places.giving_way(trio.current_time())
+            going = self._slots.eviction_candidate(trio.current_time())
             if going is not None and going.waiting is not None:
                 going.waiting.cancel()
             await trio.sleep(LOOK_AGAIN_S)
@@ -132,28 +132,28 @@ def _soon(work: Callable[[], None]) -> None:
 
 
 class _HandshakeOf:
-    """The turns of one handshake."""
+    """The steps of one handshake."""
 
-    def __init__(self, place: TrioPlace, places: TrioPlaces, handshakes: Handshakes) -> None:
-        self._granted = place.spoke  # it has spoken, and had its first turn
-        self._place = place
-        self._places = places
+    def __init__(self, slot: TrioSlot, slots: TrioSlots, handshakes: Handshakes) -> None:
+        self._granted = slot.spoke  # it has spoken, and had its first turn
+        self._slot = slot
+        self._slots = slots
         self._handshakes = handshakes
 
     def peers(self) -> None:
-        self._places.answer(self._place)
+        self._slots.sent(self._slot)
 
     async def ours(self) -> None:
-        self._places.hear(self._place)
+        self._slots.received(self._slot)
         if not self._granted:
-            await self._handshakes.wait(self._place.network, begun=True)
+            await self._handshakes.wait(self._slot.network, begun=True)
         self._granted = False
 
 
-def _end(place: TrioPlace | None) -> None:
-    if place is None:
+def _end(slot: TrioSlot | None) -> None:
+    if slot is None:
         return
-    if place.drop is not None:
-        place.drop()
+    if slot.drop is not None:
+        slot.drop()
     else:
-        place.scope.cancel()
+        slot.scope.cancel()

@@ -87,7 +87,7 @@ class EnrollmentFailedError(CliError):
         self.left_out = left_out
 
 
-class Talk:
+class Conversation:
     """Asks one server for things, in a `with` statement.
 
     Its methods raise CliError for whatever the server or the network does. What was passed over
@@ -114,9 +114,9 @@ class Talk:
                 credentials=target.passwords,
                 trust=target.fingerprint or refuse_all,
                 tls_exporter=target.tls_exporter,
-                coap_root=target.places.root,
-                coap_discovery=target.places.discover,
-                discovered=self._tell_places,
+                coap_root=target.coap_paths.root,
+                coap_discovery=target.coap_paths.discover,
+                discovered=self._report_discovered,
                 timeouts=target.timeouts,
             )
         )
@@ -232,7 +232,7 @@ class Talk:
             return failure(result, operation, self.target)
         raise TypeError(f"{operation.value} ended in {type(result).__name__}")
 
-    def _tell_places(self, paths: CoapPaths) -> None:
+    def _report_discovered(self, paths: CoapPaths) -> None:
         """Say where the server has its EST, for a list has sent us there."""
         found = (paths.root, *paths.others.values())
         places = ", ".join(dict.fromkeys("/" + "/".join(path) for path in found))

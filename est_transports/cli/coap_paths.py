@@ -1,4 +1,4 @@
-"""Where a server on CoAP has its operations, as the options of a client command say."""
+"""The options --root and --discover: where a server on CoAP has its operations."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from est_transports.cli._common import CliError, ExitCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class CoapPathOptions:
     """A root that was given, and whether the list of resources is asked for first."""
 
     root: str | None = None
     discover: bool = False
 
 
-def places_of(uri: EstUri, root: str | None, *, discover: bool) -> Places:
+def coap_path_options(uri: EstUri, root: str | None, *, discover: bool) -> CoapPathOptions:
     """Return what the options say; CoAP's servers alone may have another root.
 
     Raises CliError (USAGE). RFC 9148 4.1.
     """
     if root is None and not discover:
-        return Places()
+        return CoapPathOptions()
     option = "--discover" if root is None else "--root"
     if uri.scheme != "coaps":
         raise CliError(
@@ -37,4 +37,4 @@ def places_of(uri: EstUri, root: str | None, *, discover: bool) -> Places:
         CoapPaths.below(root or "/")
     except LocalProtocolError as exc:
         raise CliError(f"--root: {exc.message}", ExitCode.USAGE) from exc
-    return Places(root=root, discover=discover)
+    return CoapPathOptions(root=root, discover=discover)

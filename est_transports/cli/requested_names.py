@@ -19,7 +19,7 @@ from est_transports.pki.names import name_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class RequestedNames:
     """A subject and its alternative names."""
 
     subject: x509.Name
@@ -40,8 +40,8 @@ _SAN_KINDS: Final[dict[str, Callable[[str], x509.GeneralName]]] = {
 """Kinds of alternative names by the word before their colon."""
 
 
-def wish_of(common_name: str | None, san: Iterable[str]) -> Wish:
-    """Return the wish that --cn and --san express. Raises CliError (USAGE).
+def names_from_options(common_name: str | None, san: Iterable[str]) -> RequestedNames:
+    """Return the names that --cn and --san express. Raises CliError (USAGE).
 
     Without a common name the subject is empty. RFC 5280 4.1.2.6.
     """
@@ -54,16 +54,16 @@ def wish_of(common_name: str | None, san: Iterable[str]) -> Wish:
             ExitCode.USAGE,
             "use --san for longer names",
         ) from exc
-    return Wish(subject=subject, names=tuple(_names(san)))
+    return RequestedNames(subject=subject, names=tuple(_names(san)))
 
 
-def wish_of_certificate(certificate: x509.Certificate) -> Wish:
+def names_of_certificate(certificate: x509.Certificate) -> RequestedNames:
     """Return the names of a certificate, to be certified again."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except (x509.ExtensionNotFound, ValueError):
-        return Wish(subject=certificate.subject)
-    return Wish(subject=certificate.subject, names=tuple(found.value))
+        return RequestedNames(subject=certificate.subject)
+    return RequestedNames(subject=certificate.subject, names=tuple(found.value))
 
 
 def load_csr(path: Path) -> CertRequest:

@@ -1,4 +1,4 @@
-"""The connections of a server on asyncio: who is ended for whom, and whose handshake is next."""
+"""Connection slots of a server on asyncio: eviction when full, and the order of handshakes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
-from est_transports.fairness.connection_places import Place, Places
-from est_transports.fairness.handshake_turns import Handshakes
+from est_transports.fairness.connection_slots import ConnectionSlot, ConnectionSlots
+from est_transports.fairness.handshake_scheduler import Handshakes
 from est_transports.fairness.networks import network_of_host
 from est_transports.http.server import Conversation
-from est_transports.on_asyncio.tls import Turns
+from est_transports.on_asyncio.tls import HandshakeSteps
 
 LOOK_AGAIN_S: Final = 0.05
 
@@ -60,7 +60,7 @@ class Wait:
         return False
 
 
-class AsyncioPlace(Place):
+class AsyncioSlot(ConnectionSlot):
     """One connection: what it is about, and what is ended to end it."""
 
     __slots__ = ("conversation", "entered", "scope", "waiting")
@@ -82,14 +82,14 @@ class AsyncioPlace(Place):
 
 
 class Waiting(Wait):
-    """A wait that its place knows about while it lasts."""
+    """A wait that its slot knows about while it lasts."""
 
-    def __init__(self, place: AsyncioPlace, seconds: float) -> None:
+    def __init__(self, slot: AsyncioSlot, seconds: float) -> None:
         super().__init__(seconds)
-        self._place = place
+        self._slot = slot
 
     async def __aenter__(self) -> Self:
-        self._place.waiting = self
+        self._slot.waiting = self
         return await super().__aenter__()
 
     async def __aexit__(
@@ -98,44 +98,44 @@ class Waiting(Wait):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        self._place.waiting = None
+        self._slot.waiting = None
         return await super().__aexit__(kind, error, traceback)
 
 
-class AsyncioPlaces:
-    """All connections of a server, and who goes when it is full."""
+class AsyncioSlots:
+    """All connections of a server; one is evicted where the server is full."""
 
     def __init__(self, *, open_max: int, half_open_max: int) -> None:
-        self._places = Places[AsyncioPlace](open_max=open_max, half_open_max=half_open_max)
+        self._slots = ConnectionSlots[AsyncioSlot](open_max=open_max, half_open_max=half_open_max)
         self._handshakes = Handshakes(asyncio.Event, _soon)
         self._wanted = asyncio.Event()
 
     @property
-    def places(self) -> tuple[AsyncioPlace, ...]:
+    def slots(self) -> tuple[AsyncioSlot, ...]:
         """All connections."""
-        return tuple(self._places)
+        return tuple(self._slots)
 
-    def arrive(self, sock: socket.socket) -> AsyncioPlace:
-        """Return a new connection's place, whose scope has ended already where it has to go."""
-        place = AsyncioPlace(_network(sock))
-        _end(self._places.arrive(place, _now()))
-        return place
+    def add(self, sock: socket.socket) -> AsyncioSlot:
+        """Return a new connection's slot, whose scope has ended already where it has to go."""
+        slot = AsyncioSlot(_network(sock))
+        _end(self._slots.add(slot, _now()))
+        return slot
 
-    def make_way(self) -> bool:
+    def evict_half_open(self) -> bool:
         """End a connection where no descriptor is left for another; False if there is none."""
-        going = self._places.make_way(_now())
+        going = self._slots.evict_half_open(_now())
         _end(going)
         return going is not None
 
-    def hear(self, place: AsyncioPlace) -> None:
+    def received(self, slot: AsyncioSlot) -> None:
         """Its client has said something during the handshake: it is our turn."""
-        self._places.hear(place)
+        self._slots.received(slot)
 
-    def answer(self, place: AsyncioPlace) -> None:
+    def sent(self, slot: AsyncioSlot) -> None:
         """We have answered during the handshake: its client is next."""
-        _end(self._places.answer(place, _now()))
+        _end(self._slots.sent(slot, _now()))
 
-    async def first_word(self, place: AsyncioPlace, sock: socket.socket) -> None:
+    async def first_bytes(self, slot: AsyncioSlot, sock: socket.socket) -> None:
         """Return when the client has said something, before anything is made for it."""
         loop = asyncio.get_running_loop()
         readable = loop.create_future()
@@ -144,32 +144,32 @@ class AsyncioPlaces:
             await readable
         finally:
             loop.remove_reader(sock)
-        self._places.hear(place)
+        self._slots.received(slot)
 
-    def turns(self, place: AsyncioPlace) -> Turns:
-        """Return whose turn it is in the handshake of a connection."""
-        return _HandshakeOf(place, self, self._handshakes)
+    def handshake_steps(self, slot: AsyncioSlot) -> HandshakeSteps:
+        """Return what schedules the steps of a connection's handshake."""
+        return _HandshakeOf(slot, self, self._handshakes)
 
-    async def enter(self, place: AsyncioPlace) -> None:
+    async def enter(self, slot: AsyncioSlot) -> None:
         """Return when a connection with a finished handshake may be served."""
-        _end(self._places.claim(place))
-        if not place.is_open:
+        _end(self._slots.claim(slot))
+        if not slot.is_open:
             self._wanted.set()
-            await place.entered.wait()
+            await slot.entered.wait()
 
-    def leave(self, place: AsyncioPlace) -> None:
-        """Give the place of a connection that ended to the next one."""
-        following = self._places.leave(place)
+    def remove(self, slot: AsyncioSlot) -> None:
+        """Give the slot of a connection that ended to the next one."""
+        following = self._slots.remove(slot)
         if following is not None:
             following.entered.set()
 
-    async def make_room(self) -> None:
-        """While somebody waits for a place, end connections that can be ended. Never returns."""
+    async def evict_while_full(self) -> None:
+        """While somebody waits for a slot, end connections that can be ended. Never returns."""
         while True:
-            if not self._places.is_wanted:
+            if not self._slots.is_wanted:
                 self._wanted.clear()
                 await self._wanted.wait()
-            going = self._places.giving_way(_now())
+            going = self._slots.eviction_candidate(_now())
             if going is not None and going.waiting is not None:
                 going.waiting.end()
             await asyncio.sleep(LOOK_AGAIN_S)
@@ -180,20 +180,20 @@ def _soon(work: Callable[[], None]) -> None:
 
 
 class _HandshakeOf:
-    """The turns of one handshake."""
+    """The steps of one handshake."""
 
-    def __init__(self, place: AsyncioPlace, places: AsyncioPlaces, handshakes: Handshakes) -> None:
+    def __init__(self, slot: AsyncioSlot, slots: AsyncioSlots, handshakes: Handshakes) -> None:
         self._begun = False
-        self._place = place
-        self._places = places
+        self._slot = slot
+        self._slots = slots
         self._handshakes = handshakes
 
     def peers(self) -> None:
-        self._places.answer(self._place)
+        self._slots.sent(self._slot)
 
     async def ours(self) -> None:
-        self._places.hear(self._place)
-        await self._handshakes.wait(self._place.network, begun=self._begun)
+        self._slots.received(self._slot)
+        await self._handshakes.wait(self._slot.network, begun=self._begun)
         self._begun = True
 
 
@@ -209,6 +209,6 @@ def _network(sock: socket.socket) -> str:
         return ""
 
 
-def _end(place: AsyncioPlace | None) -> None:
-    if place is not None:
-        place.scope.end()
+def _end(slot: AsyncioSlot | None) -> None:
+    if slot is not None:
+        slot.scope.end()

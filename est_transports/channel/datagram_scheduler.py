@@ -1,4 +1,4 @@
-"""Datagrams that were read from a socket and wait for their turn, before anything is decrypted.
+"""Fair scheduling of datagrams that were read from a socket, before anything is decrypted.
 
 A client that sends more than is served loses what is too much of its own, and no other client
 waits for more than one datagram of each host. RFC 7252 4.7 leaves the rest to the clients.
@@ -59,8 +59,8 @@ def _nobody(_address: Address) -> bool:
     return False
 
 
-class DatagramTurns:
-    """Hosts have turns, and in each of them its associations, told apart by their address.
+class DatagramScheduler:
+    """Hosts are served in turn, and in each of them its associations, told apart by their address.
 
     Those of an address that `is_known`, since it has shaken hands, wait apart and have every other
     turn: anybody can forge the addresses of a thousand hosts, and would have all of them.
@@ -73,7 +73,7 @@ class DatagramTurns:
         self._known, self._others = _Waiting(limits), _Waiting(limits)
         self._known_next = True
         self._serving: tuple[_Waiting, Address] | None = None
-        self._nobody_had_a_turn = False
+        self._all_at_rest = False
 
     def __len__(self) -> int:
         return len(self._known) + len(self._others)
@@ -95,7 +95,7 @@ class DatagramTurns:
         """
         waiting = self._known if self._is_known(address) else self._others
         if waiting.put(datagram[: self._datagram_bytes + 1], address, now):
-            self._nobody_had_a_turn = False
+            self._all_at_rest = False
 
     def get(self, now: float) -> tuple[bytes, Address] | None:
         """Return the next datagram and where it came from; None when nobody has a turn now."""
@@ -108,7 +108,7 @@ class DatagramTurns:
             if found is not None:
                 self._serving = waiting, found[1]
                 return found
-        self._nobody_had_a_turn = True
+        self._all_at_rest = True
         return None
 
     def served(self, begun: float, now: float) -> None:
@@ -118,9 +118,9 @@ class DatagramTurns:
             waiting.rest(address, RESTS * (now - begun), now)
             self._serving = None
 
-    def next_turn(self, now: float) -> float | None:
+    def next_due(self, now: float) -> float | None:
         """Return when to read and to serve again; None for as soon as something arrives."""
-        if len(self) and not self._nobody_had_a_turn:
+        if len(self) and not self._all_at_rest:
             return now
         if len(self) or self._known.is_flooded(now) or self._others.is_flooded(now):
             return now + READ_AGAIN_S

@@ -25,11 +25,11 @@ from tests.transports.ca_fakes import NOW
 
 GUESSER, HOME = "192.0.2.66:1000", "198.51.100.7:2000"
 RECORD: Final = cheap_record("right")
-PATIENCE_S: Final = 20.0
+TIMEOUT_S: Final = 20.0
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -67,7 +67,7 @@ class Desk:
         self._open.clear()
         self._reached.clear()
         self._pool.submit(self.checks.check, "", "x", UsersFake(self._record_of), peer="first")
-        assert self._reached.wait(PATIENCE_S)
+        assert self._reached.wait(TIMEOUT_S)
 
     def ask(self, user: str, password: str = "wrong", peer: str = GUESSER) -> Future[bool]:
         """Ask at the closed desk; returns when the check has its place, or somebody lost one."""
@@ -83,7 +83,7 @@ class Desk:
         """Open the desk and return who was served, in order."""
         self._open.set()
         for each in self._asked:
-            each.exception(PATIENCE_S)
+            each.exception(TIMEOUT_S)
         return self.order[1:]
 
     def end(self) -> None:
@@ -95,7 +95,7 @@ class Desk:
 
     def _record_of(self, user: str) -> str | None:
         self._reached.set()
-        assert self._open.wait(PATIENCE_S)
+        assert self._open.wait(TIMEOUT_S)
         self.order.append(user)
         return self.records.get(user, RECORD)
 

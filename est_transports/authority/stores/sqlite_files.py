@@ -1,4 +1,4 @@
-"""The place of a store's file: which file is there, what is wrong there, and what lies beside it.
+"""The files of a store: which file is at its path, what is wrong there, and its logs.
 
 SQLite says "disk I/O error" where a disk is full and "unable to open database file" where a file
 belongs to somebody else; and it would go on writing into a file that is no longer at its path.
@@ -96,7 +96,7 @@ def free_bytes(path: Path) -> int | None:
 
 
 def trouble(path: Path) -> str:
-    """Return what is wrong with a store's place and what to do; empty where nothing is found."""
+    """Return what is wrong at a store's path and what to do; empty where nothing is found."""
     return next(_troubles(path), "")
 
 

@@ -12,7 +12,7 @@ import pytest
 from est_core import CACertsRequested, Decision, Fail, Instant
 from est_core.testing import FIXED_INSTANT
 from est_core.wires.coapmap import Code
-from est_transports.channel.datagram_turns import OVER_S, SERVED_MAX
+from est_transports.channel.datagram_scheduler import OVER_S, SERVED_MAX
 from est_transports.on_asyncio import CoapServer
 from tests.transports.async_application import AsyncFakeApplication
 from tests.transports.coap_site import CRTS, a_coap_service

@@ -18,8 +18,8 @@ from est_core.testing import FIXED_INSTANT
 from est_core.wires.coapmap import CoapPaths, Code, ResponseHead
 from est_transports.client_config import ClientConfig
 from est_transports.coap.client_wire import ResponseReceived
-from est_transports.coap.places import CoapPlaces
-from est_transports.drive.client import Connect, Errand, Read, Write
+from est_transports.coap.path_discovery import PathDiscovery
+from est_transports.drive.client import ClientDriver, Connect, Read, Write
 from est_transports.http.client import HttpLink
 from est_transports.pki.signers import LocalSigner
 from est_transports.pki.trust import TlsIdentity
@@ -47,7 +47,7 @@ def _config() -> ClientConfig:
 _CONFIG: Final = _config()
 
 
-def errand(data: bytes) -> Result:
+def client_driver(data: bytes) -> Result:
     """Whatever a server says comes to one result, and to the same one whole and in pieces."""
     setup, *script = unpack(data) or (b"",)
     results = [_run(setup, pack(script), size) for size in (0, 7)]
@@ -56,9 +56,9 @@ def errand(data: bytes) -> Result:
 
 
 def _run(setup: bytes, script: bytes, size: int) -> Result:
-    """Run an errand with a server that says what the script has, in pieces of that size."""
+    """Run a driver with a server that says what the script has, in pieces of that size."""
     exchange, now = client_exchange_of(Choices(setup)), FIXED_INSTANT
-    todo, seen = Errand(exchange, _CONFIG, now), list[str]()
+    todo, seen = ClientDriver(exchange, _CONFIG, now), list[str]()
     left = steps(script, _STEPS_MAX)
     for _ in range(_TURNS_MAX):
         step = todo.next_step(now)
@@ -85,7 +85,7 @@ def _run(setup: bytes, script: bytes, size: int) -> Result:
     raise AssertionError("it does not come to an end")
 
 
-def _connect(todo: Errand, step: Connect, answer: tuple[int, Choices] | None) -> None:
+def _connect(todo: ClientDriver, step: Connect, answer: tuple[int, Choices] | None) -> None:
     if answer is None or answer[0] % 8 == 1:
         todo.connect_failed("connect/refused", "nobody listens")
         return
@@ -95,7 +95,7 @@ def _connect(todo: Errand, step: Connect, answer: tuple[int, Choices] | None) ->
 
 
 def _answer(
-    todo: Errand, answer: tuple[int, Choices] | None, size: int, now: Instant, deadline: float
+    todo: ClientDriver, answer: tuple[int, Choices] | None, size: int, now: Instant, deadline: float
 ) -> Instant:
     """Have the server say the next thing, or nothing any more."""
     assert deadline > now.mono
@@ -117,11 +117,11 @@ def _answer(
     return now
 
 
-def coap_places(data: bytes) -> Result:
+def coap_path_discovery(data: bytes) -> Result:
     """A server is asked for its list at most once, and for what was wanted below one place."""
     setup, *script = unpack(data) or (b"",)
     choices, told = Choices(setup), list[CoapPaths]()
-    places = CoapPlaces(
+    places = PathDiscovery(
         root=choices.pick((None, None, "/est")), discover=choices.flag(), tell=told.append
     )
     uri = EstUri(scheme="coaps", host=COAP_URI.host, port=5684, label=choices.pick((None, _LABEL)))
@@ -156,7 +156,7 @@ def coap_places(data: bytes) -> Result:
 _LABEL: Final = Label("factory")
 
 
-def _errand_scripts() -> Iterator[bytes]:
+def _driver_scripts() -> Iterator[bytes]:
     """Yield every operation on a good channel with every answer that there is, and its end."""
     for operation in range(5):
         for number, answer in enumerate((*corpus.answers(), *REDIRECTS)):
@@ -182,8 +182,8 @@ def _place_scripts() -> Iterator[bytes]:
 
 TARGETS: Final = (
     Target(
-        run=errand,
-        seeds=_errand_scripts,
+        run=client_driver,
+        seeds=_driver_scripts,
         shape=Shape.PARTS,
         words=HTTP_WORDS,
         max_bytes=8192,
@@ -192,14 +192,14 @@ TARGETS: Final = (
         modules=("est_transports.drive.client", "est_transports.http.client"),
     ),
     Target(
-        run=coap_places,
+        run=coap_path_discovery,
         seeds=_place_scripts,
         shape=Shape.PARTS,
         words=(b"<", b">", b";rt=", b'"ace.est.crts"', b",", b"/est", b"/.well-known"),
         gate="has an answer that says where, or is one",
         goal="has an answer to what was asked",
         modules=(
-            "est_transports.coap.places",
+            "est_transports.coap.path_discovery",
             "est_core.wires.coapmap.discovery",
             "est_core.wires.coapmap.paths",
         ),

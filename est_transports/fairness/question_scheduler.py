@@ -1,8 +1,8 @@
-"""Which question to the application is next, where only so many are asked at a time.
+"""Fair scheduling of questions to the application, where only so many are asked at a time.
 
-Networks have turns, and in each of them its peers, so that nobody waits behind all that somebody
-else has asked. No network is asked for in all places at once: where its questions take long, one
-place of several is left to others. No clock, no threads, no I/O.
+Networks take turns, and in each of them its peers, so that nobody waits behind all that somebody
+else has asked. No network is asked for in all slots at once: where its questions take long, one
+slot of several is left to others. No clock, no threads, no I/O.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from est_transports.fairness.networks import network_of_peer
 _T = TypeVar("_T")
 
 RESERVING: Final = 4
-"""So many places, of which one network has all but one; of fewer it would be too dear."""
+"""So many slots, of which one network has all but one; of fewer it would be too dear."""
 
 
 @checked
-class QuestionTurns(Generic[_T]):
+class QuestionScheduler(Generic[_T]):
     """At most `at_once` items are begun and not ended.
 
-    Of one network one less, where there are RESERVING places or more. A peer is given as
+    Of one network one less, where there are RESERVING slots or more. A peer is given as
     `Channel.peer_address` has it. How many wait is bounded by whoever puts them. Raises
     LocalProtocolError unless `at_once` is positive.
     """

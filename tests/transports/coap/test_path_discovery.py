@@ -26,7 +26,7 @@ from est_core.asn1.pkcs10 import parse_cert_request
 from est_core.wires.coapmap import CoapPaths, Code, RequestHead, ResponseHead
 from est_transports.coap.client_wire import ResponseReceived
 from est_transports.coap.limits import CoapLimits
-from est_transports.coap.places import CoapPlaces
+from est_transports.coap.path_discovery import PathDiscovery
 from est_transports.coap.server_wire import RequestReceived
 from tests.pki import pki
 from tests.transports.coap_world import Device, OddServer, World
@@ -121,7 +121,7 @@ def test_a_server_with_another_root_is_found_by_its_list(world: World) -> None:
     assert server.handshakes == 1
 
 
-def test_an_enrolment_that_is_answered_4_04_goes_where_the_list_says(world: World) -> None:
+def test_an_enrollment_that_is_answered_4_04_goes_where_the_list_says(world: World) -> None:
     """4.04 says that nothing was there to do anything with the request."""
     server = foreign(world, "pki/est", '</pki/est/sen>;rt="ace.est.sen"')
     assert isinstance(run(world, session().enroll(DEVICE.info)), Enrolled)
@@ -229,7 +229,7 @@ def test_the_label_of_a_request_comes_before_that_of_its_server(
 ) -> None:
     links = b"</a/x>;rt=ace.est.crts,</est/web/crts>;rt=ace.est.crts"
     found: list[CoapPaths] = []
-    places = CoapPlaces(root=None, discover=True, tell=found.append)
+    places = PathDiscovery(root=None, discover=True, tell=found.append)
     places.ask(Request(operation=Operation.CACERTS, label=label), EstUri.parse(uri))
     assert places.next_message()[0].path == CORE
     assert places.take(ResponseReceived(exchange_id=1, head=LINK_FORMAT, payload=links)) is None
@@ -238,7 +238,7 @@ def test_the_label_of_a_request_comes_before_that_of_its_server(
 
 
 def test_places_are_of_no_use_before_anything_is_asked_for() -> None:
-    places = CoapPlaces(root=None, discover=False, tell=lambda _paths: None)
+    places = PathDiscovery(root=None, discover=False, tell=lambda _paths: None)
     with pytest.raises(LocalProtocolError):
         places.next_message()
 
