@@ -49,12 +49,19 @@ _REFUSED_IN_BER: Final = frozenset(
 # X.690 10.2: "the constructed form of encoding shall not be used" for strings.
 _REFUSED_IN_DER: Final = _REFUSED_IN_BER | {0x23, 0x24, 0x2C} | frozenset(range(0x32, 0x3F))
 
-# By the identifier octet: whether an element of DER has others inside, or needs a closer look.
 _LOOK: Final = 0xFF
-_STEPS: Final = bytes(
-    _LOOK if first in _REFUSED_IN_DER or first & _LONG_TAG == _LONG_TAG else first & _CONSTRUCTED
-    for first in range(0x100)
-)
+
+
+def _steps(refused: frozenset[int]) -> bytes:
+    """Return, by the identifier octet, whether an element has others inside, or needs a look."""
+    return bytes(
+        _LOOK if first in refused or first & _LONG_TAG == _LONG_TAG else first & _CONSTRUCTED
+        for first in range(0x100)
+    )
+
+
+_BER_STEPS: Final = _steps(_REFUSED_IN_BER)
+_DER_STEPS: Final = _steps(_REFUSED_IN_DER)
 
 
 class Element(NamedTuple):
@@ -83,9 +90,7 @@ def check_der(der: bytes, limits: Limits, *, max_bytes: int | None = None) -> No
     der/too-large, der/too-deep, der/too-many-nodes, der/tag, der/length, der/indefinite,
     der/truncated or der/trailing-bytes. X.690 8 and 10.
     """
-    max_bytes = limits.body_bytes if max_bytes is None else max_bytes
-    if len(der) > max_bytes or not _is_good_untrusted(der, limits):
-        _walk_untrusted(der, limits, max_bytes, ber=False)
+    _check_untrusted(der, limits, limits.body_bytes if max_bytes is None else max_bytes, ber=False)
 
 
 def check_ber(der: bytes, limits: Limits, *, max_bytes: int | None = None) -> None:
@@ -94,88 +99,65 @@ def check_ber(der: bytes, limits: Limits, *, max_bytes: int | None = None) -> No
     As check_der, but lengths may be indefinite or longer than needed and strings constructed:
     CMS from peers may be BER. RFC 5652 2 and 10.1.
     """
-    _walk_untrusted(der, limits, limits.body_bytes if max_bytes is None else max_bytes, ber=True)
+    _check_untrusted(der, limits, limits.body_bytes if max_bytes is None else max_bytes, ber=True)
 
 
-def _is_good_untrusted(der: bytes, limits: Limits) -> bool:
-    """Return whether the walk would find nothing wrong; False where it has to have a look.
-
-    The same walk without reasons and without the cases that no request has. It takes a third of
-    the time, and a request goes through the gate before anything is known of who sent it.
-    """
-    size, max_depth = len(der), limits.der_depth
-    # No element is shorter than a tag and a length: so few bytes hold no more than are allowed.
-    if size // 2 > limits.der_nodes or der[:1] != b"\x30":
-        return False
-    _, pos, end = _header(der, 0, size, ber=False)
-    if end != size:
-        return False
-    around: list[int] = []  # ends of the elements around the innermost open one
-    try:
-        while pos < end:
-            step, length = _STEPS[der[pos]], der[pos + 1]
-            if step != _LOOK and length < _LONG_LENGTH:
-                start = pos + 2
-                stop = start + length
-            elif der[pos] not in _REFUSED_IN_DER:
-                _, start, stop = _header(der, pos, end, ber=False)
-                step = der[pos] & _CONSTRUCTED
-            else:
-                return False
-            if stop > end:
-                return False
-            if step:
-                around.append(end)
-                if len(around) >= max_depth:
-                    return False
-                pos, end = start, stop
-            else:
-                pos = stop
-            while pos == end and around:
-                end = around.pop()
-    except IndexError:  # it ends after a tag
-        return False
-    return True
-
-
-def _walk_untrusted(der: bytes, limits: Limits, max_bytes: int, *, ber: bool) -> None:
+def _check_untrusted(der: bytes, limits: Limits, max_bytes: int, *, ber: bool) -> None:
     if len(der) > max_bytes:
         raise RemoteProtocolError(
             "der/too-large", f"more than {max_bytes} bytes", Fault.BODY_TOO_LARGE
         )
     if not der:
         raise _malformed("der/empty", "no bytes where DER was expected")
-    refused = _REFUSED_IN_BER if ber else _REFUSED_IN_DER
-    # The end of every open element; of one with indefinite length, ~end of the one around it.
-    ends = [len(der)]
-    pos = nodes = 0
-    while ends:
-        end = ends[-1]
-        if end < 0:
-            end = ~end
-            if der[pos : pos + 2] == _END_OF_CONTENTS:
-                ends.pop()  # where it is not all inside, the next header finds that bytes lack
-                pos += 2
-                continue
-        elif pos == end:
-            ends.pop()
-            continue
-        if nodes and len(ends) == 1:
-            raise _malformed("der/trailing-bytes", f"{end - pos} bytes after the end")
-        _, start, stop = _header(der, pos, end, ber=ber)
-        first = der[pos]
-        if first in refused:
-            raise _malformed("der/tag", f"identifier octet {first:#04x} is not allowed")
-        nodes += 1
-        if nodes > limits.der_nodes:
-            raise _malformed("der/too-many-nodes", f"more than {limits.der_nodes} elements")
-        if not first & _CONSTRUCTED:
+    extra = len(der) - _walk_untrusted(der, limits, ber=ber)
+    if extra:
+        raise _malformed("der/trailing-bytes", f"{extra} bytes after the end")
+
+
+def _walk_untrusted(der: bytes, limits: Limits, *, ber: bool) -> int:
+    """Return where the first element ends, after a look at it and at each element inside."""
+    steps, max_depth = _BER_STEPS if ber else _DER_STEPS, limits.der_depth
+    # `end` is that of the innermost open element; for one of indefinite length, ~end of what is
+    # around it. `around` has the ends of those around that.
+    around: list[int] = []
+    pos, end = 0, len(der)
+    for _ in range(limits.der_nodes):
+        # Nearly all are of two octets that fit: no more than a shortcut, for `_header` has the
+        # rules. Requests come through here before anything is known of who sent them.
+        start = pos + 2
+        if not (
+            start <= end
+            and (step := steps[der[pos]]) != _LOOK
+            and (length := der[pos + 1]) < _LONG_LENGTH
+            and (stop := start + length) <= end
+        ):
+            _, start, stop = _header(der, pos, end if end >= 0 else ~end, ber=ber)
+            step = _step_untrusted(der[pos], ber=ber)
+        if step:
+            if len(around) >= max_depth:
+                raise _malformed("der/too-deep", f"nested more than {max_depth} deep")
+            around.append(end)
+            pos = start
+            if stop != _INDEFINITE:
+                end = stop
+            elif end >= 0:
+                end = ~end
+        else:
             pos = stop
-            continue
-        if len(ends) > limits.der_depth:
-            raise _malformed("der/too-deep", f"nested more than {limits.der_depth} deep")
-        ends.append(~end if stop == _INDEFINITE else stop)
-        pos = start
+        while (pos == end or (end < 0 and der[pos : pos + 2] == _END_OF_CONTENTS)) and around:
+            if end < 0:
+                pos += 2  # where that is not all inside, the next header finds that bytes lack
+            end = around.pop()
+        if not around:
+            return pos
+    raise _malformed("der/too-many-nodes", f"more than {limits.der_nodes} elements")
+
+
+def _step_untrusted(first: int, *, ber: bool) -> int:
+    """Return whether the element of that identifier octet has others inside."""
+    if first in (_REFUSED_IN_BER if ber else _REFUSED_IN_DER):
+        raise _malformed("der/tag", f"identifier octet {first:#04x} is not allowed")
+    return first & _CONSTRUCTED
 
 
 def _header(data: bytes, pos: int, end: int, *, ber: bool) -> tuple[int, int, int]:
@@ -183,6 +165,18 @@ def _header(data: bytes, pos: int, end: int, *, ber: bool) -> tuple[int, int, in
 
     The last is _INDEFINITE for a constructed element of indefinite length.
     """
+    start = pos + 2
+    if (
+        start <= end
+        and (first := data[pos]) & _LONG_TAG != _LONG_TAG
+        and (length := data[pos + 1]) < _LONG_LENGTH
+        and (stop := start + length) <= end
+    ):
+        return first, start, stop
+    return _long_header(data, pos, end, ber=ber)
+
+
+def _long_header(data: bytes, pos: int, end: int, *, ber: bool) -> tuple[int, int, int]:
     if end - pos < 2:
         raise _malformed("der/truncated", "ends inside a tag or length")
     tag = first = data[pos]
@@ -263,18 +257,12 @@ def children(element: Element, *, ber: bool = False) -> tuple[Element, ...]:
     found = []
     pos = 0
     while pos < end:
-        # Nearly all have a short tag and a short length: for these no call is worth its time.
-        start = pos + 2
-        if (
-            start <= end
-            and (first := content[pos]) & _LONG_TAG != _LONG_TAG
-            and (length := content[pos + 1]) < _LONG_LENGTH
-            and (stop := start + length) <= end
-        ):
-            found.append(Element(first, content[pos:stop], 2))
-        else:
+        tag, start, stop = _header(content, pos, end, ber=ber)
+        if stop == _INDEFINITE:
             found.append(read_element(content, pos, ber=ber))
             stop = pos + len(found[-1].der)
+        else:
+            found.append(Element(tag, content[pos:stop], start - pos))
         pos = stop
     return tuple(found)
 

@@ -12,7 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from OpenSSL import crypto
 
-from est_transports.pki.der_walk import content_untrusted, elements_untrusted
+from est_core import RemoteProtocolError
+from est_core.asn1 import children, read_element
 from est_transports.pki.flaws import UNREADABLE
 from est_transports.pki.names import name_text
 
@@ -81,9 +82,10 @@ def _common_name_untrusted(der: bytes) -> str:
     For a text: nothing is checked, and bytes that are no UTF-8 become question marks.
     """
     try:
-        fields = list(elements_untrusted(content_untrusted(content_untrusted(der))))
-        subject = fields[_SUBJECT_BEHIND + (fields[0][0] == _VERSION)]
+        tbs, *_ = children(read_element(der, ber=True), ber=True)
+        fields = children(tbs, ber=True)
+        subject = fields[_SUBJECT_BEHIND + (fields[0].tag == _VERSION)].der
         _, found, value = subject.partition(_COMMON_NAME)
-        return content_untrusted(value).decode("utf-8", "replace") if found else ""
-    except IndexError:
+        return read_element(value, ber=True).content.decode("utf-8", "replace") if found else ""
+    except (RemoteProtocolError, IndexError, ValueError):
         return ""

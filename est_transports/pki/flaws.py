@@ -16,15 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa,
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from est_core import RemoteProtocolError
+from est_core.asn1 import children, read_element, read_oid, tlv
 from est_core.asn1.certificates import NOT_READ
-from est_transports.pki.der_walk import (
-    SEQUENCE,
-    content_untrusted,
-    dotted_untrusted,
-    element,
-    elements_untrusted,
-)
 
+_SEQUENCE: Final = 0x30
 _EXTENSIONS: Final = 0xA3
 MIN_RSA_BITS: Final = 2048
 CMC_RA: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28")
@@ -90,17 +86,19 @@ def unreadable_part(certificate: x509.Certificate) -> str:
 def _unreadable_extension(certificate: x509.Certificate) -> str:
     """Return which extension cannot be read: the certificate is read anew with each by itself."""
     try:
-        tbs, *rest = elements_untrusted(content_untrusted(certificate.public_bytes(Encoding.DER)))
-        *fields, extensions = elements_untrusted(content_untrusted(tbs))
-        for each in elements_untrusted(content_untrusted(content_untrusted(extensions))):
-            alone = element(_EXTENSIONS, element(SEQUENCE, each))
-            der = element(SEQUENCE, element(SEQUENCE, *fields, alone), *rest)
+        whole = read_element(certificate.public_bytes(Encoding.DER), ber=True)
+        tbs, *rest = children(whole, ber=True)
+        *fields, extensions = children(tbs, ber=True)
+        for each in children(read_element(extensions.content, ber=True), ber=True):
+            alone = tlv(_EXTENSIONS, tlv(_SEQUENCE, each.der))
+            signed = tlv(_SEQUENCE, b"".join(field.der for field in fields) + alone)
+            der = tlv(_SEQUENCE, signed + b"".join(part.der for part in rest))
             try:
                 list(x509.load_der_x509_certificate(der).extensions)
             except UNREADABLE:
-                oid = next(elements_untrusted(content_untrusted(each)))
-                return f"extension {dotted_untrusted(content_untrusted(oid))} cannot be read"
-    except (IndexError, *UNREADABLE):
+                oid, *_ = children(each, ber=True)
+                return f"extension {read_oid(oid)} cannot be read"
+    except (RemoteProtocolError, *UNREADABLE):
         pass
     return "an extension cannot be read"
 

@@ -22,6 +22,7 @@ from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from est_core import Limits, LocalProtocolError, RemoteProtocolError
 from est_core.arguments import checked
+from est_core.asn1 import tlv
 from est_core.asn1.keys import (
     PublicKeyFacts,
     SignatureAlgorithm,
@@ -161,8 +162,8 @@ class CertificateSigner:
             return draft
         tbs = draft.tbs_certificate_bytes
         signature = self._signer.sign(tbs, self._algorithm)
-        parts = tbs + self._algorithm.identifier + _element(_BIT_STRING, b"\0" + signature)
-        return x509.load_der_x509_certificate(_element(_SEQUENCE, parts))
+        parts = tbs + self._algorithm.identifier + tlv(_BIT_STRING, b"\0" + signature)
+        return x509.load_der_x509_certificate(tlv(_SEQUENCE, parts))
 
 
 @checked
@@ -178,11 +179,3 @@ def _hash_of(algorithm: SignatureAlgorithm) -> hashes.HashAlgorithm | None:
 def _throw_away_key(facts: PublicKeyFacts) -> SigningKey:
     # There is one for each kind of key that `signature_algorithm_for` has an algorithm for.
     return _KEY_MAKERS[facts.name.partition(" ")[0]]()
-
-
-def _element(tag: int, content: bytes) -> bytes:
-    size = len(content)
-    if size < 0x80:
-        return bytes((tag, size)) + content
-    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(octets))) + octets + content

@@ -275,7 +275,6 @@ TARGETS: Final = (
         modules=(
             "est_transports.pki.chains",
             "est_transports.pki.flaws",
-            "est_transports.pki.der_walk",
             "est_transports.channel.peer_certificates",
             "est_transports.pki.certificates",
         ),

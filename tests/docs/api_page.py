@@ -52,6 +52,7 @@ MODULES: Final = {
         "est_core.client.enrollment",
         "est_core.error_codes",
         "est_core.testing",
+        "est_core.asn1",
         "est_core.asn1.pkcs10",
         "est_core.asn1.csrattrs",
         "est_core.asn1.template",

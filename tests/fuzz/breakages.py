@@ -81,8 +81,8 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
         "multipart-core": _core("codec/multipart_core", "if at != len(raw)", "if at > len(raw)"),
         "der": _core("asn1/_der", "{0x23, 0x24, 0x2C}", "{0x23, 0x2C}"),
         "der/depth": _core("asn1/_der", ">= max_depth", "> max_depth"),
-        "der/length": _core("asn1/_der", "if stop > end:", "if stop > end + 1:"),
-        "ber": _core("asn1/_der", "if nodes and len(ends) == 1", "if nodes > 9 and len(ends) == 1"),
+        "der/length": _core("asn1/_der", "length < 0x80 or data[pos] == 0", "data[pos] == 0"),
+        "ber": _core("asn1/_der", "    if extra:", "    if 0 < extra < 9:"),
         "pkcs10": _core("checks/pop", "if values and not tolerant", "if False"),
         "cms": _core(
             "asn1/cms",

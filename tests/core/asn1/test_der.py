@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from est_core import LocalProtocolError, RemoteProtocolError
+from est_core import LocalProtocolError, RemoteProtocolError, asn1
 from est_core._limits import Limits
 from est_core.asn1 import _der
 from tests.core.asn1.build import oid, seq, tlv
@@ -187,3 +187,58 @@ def test_too_long_a_text_is_refused_and_not_repeated(text: str) -> None:
 def test_known_and_other_object_identifiers_are_written_alike() -> None:
     for dotted in ("2.5.4.3", "1.2.840.10045.4.3.2", "2.999.1", "0.9.2342.19200300.100.1.25"):
         assert _der.oid(dotted) == oid(dotted)
+
+
+HEADS = {
+    0: "3000",
+    1: "3001",
+    127: "307f",
+    128: "308180",
+    255: "3081ff",
+    256: "30820100",
+    65535: "3082ffff",
+    65536: "3083010000",
+}
+"""The tag and length of a SEQUENCE by the size of its content. X.690 8.1.3."""
+
+IDENTIFIERS = {
+    "0.9.2342": "099226",
+    "0.39": "27",
+    "1.0": "28",
+    "1.39": "4f",
+    "1.2.840.113549": "2a864886f70d",
+    "2.0": "50",
+    "2.5.29.17": "551d11",
+    "2.40": "78",
+    "2.999.3": "883703",
+    "1.3.127.128": "2b7f8100",
+}
+"""Object identifiers by their contents. X.690 8.19."""
+
+
+@pytest.mark.parametrize("size", HEADS)
+def test_an_element_is_written_and_read_at_each_length_of_the_length(size: int) -> None:
+    content = bytes(size)
+    whole = asn1.tlv(_der.SEQUENCE, content)
+    assert whole == bytes.fromhex(HEADS[size]) + content
+    assert asn1.read_element(whole).content == content
+    assert asn1.read_element(whole + b"behind").content == content
+    both = asn1.children(asn1.read_element(asn1.tlv(_der.SEQUENCE, whole + whole)))
+    assert [each.der for each in both] == [whole, whole]
+
+
+@pytest.mark.parametrize("size", [1, 127, 128, 300])
+def test_what_is_cut_short_is_told_at_every_octet(size: int) -> None:
+    whole = asn1.tlv(_der.SEQUENCE, bytes(size))
+    for end in range(len(whole)):
+        with pytest.raises(RemoteProtocolError):
+            asn1.read_element(whole[:end])
+        around = asn1.tlv(_der.SEQUENCE, whole + (whole[:end] or b"\x30"))
+        with pytest.raises(RemoteProtocolError):
+            asn1.children(asn1.read_element(around))
+
+
+@pytest.mark.parametrize("dotted", IDENTIFIERS)
+def test_an_object_identifier_is_read_with_dots(dotted: str) -> None:
+    der = asn1.tlv(_der.OBJECT_IDENTIFIER, bytes.fromhex(IDENTIFIERS[dotted]))
+    assert asn1.read_oid(asn1.read_element(der)) == dotted
