@@ -70,10 +70,10 @@ class Passwords:
         self, user: str | None, password: str | None, *, uri: EstUri, implicit: bool = False
     ) -> None:
         self.user = user
-        self.implicit = implicit
+        self.implicit: bool = implicit
         self._origin = uri.origin
-        self.refused = False
-        self.sent = False
+        self.refused: bool = False
+        self.sent: bool = False
         self.unknown_schemes: tuple[str, ...] = ()
         self._password = password
         self._typed: str | None = None

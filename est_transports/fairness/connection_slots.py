@@ -41,11 +41,11 @@ class ConnectionSlot:
     __slots__ = ("is_open", "is_waiting", "network", "since", "spoke")
 
     def __init__(self, network: str, now: float) -> None:
-        self.network = network
+        self.network: str = network
         self.since: float | None = now
-        self.spoke = False
-        self.is_waiting = False
-        self.is_open = False
+        self.spoke: bool = False
+        self.is_waiting: bool = False
+        self.is_open: bool = False
 
 
 _P = TypeVar("_P", bound=ConnectionSlot)

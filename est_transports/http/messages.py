@@ -50,8 +50,8 @@ class Inbox:
     __slots__ = ("ended", "unread")
 
     def __init__(self) -> None:
-        self.unread = bytearray()
-        self.ended = False
+        self.unread: bytearray = bytearray()
+        self.ended: bool = False
 
     def take(self, size: int) -> bytes:
         """Return at most that many bytes from the front and forget them."""

@@ -28,7 +28,7 @@ class Wait:
     """
 
     def __init__(self, seconds: float | None) -> None:
-        self.expired = False
+        self.expired: bool = False
         self._is_open = self._is_ended = False
         self._scope = asyncio.timeout(seconds)
 
@@ -69,12 +69,12 @@ class AsyncioSlot(ConnectionSlot):
         super().__init__(network, _now())
         self.conversation: Conversation | None = None  # None: the handshake is not over
         self.waiting: Wait | None = None  # for the client
-        self.scope = Wait(None)  # all that comes before it is open
-        self.entered = asyncio.Event()
+        self.scope: Wait = Wait(None)  # all that comes before it is open
+        self.entered: asyncio.Event = asyncio.Event()
 
     def begin(self) -> None:
         """Count from now: we have done our part, the client is next."""
-        self.since = _now()
+        self.since: float | None = _now()
 
     def wait(self, seconds: float) -> Waiting:
         """Do what depends on the client; it is ended after that time, or to make room."""

@@ -22,17 +22,17 @@ class TrioSlot(ConnectionSlot):
     __slots__ = ("arrived_at", "conversation", "drop", "entered", "scope", "waiting")
 
     def __init__(self, network: str) -> None:
-        self.arrived_at = trio.current_time()
+        self.arrived_at: float = trio.current_time()
         super().__init__(network, self.arrived_at)
         self.drop: Callable[[], None] | None = None  # ends it while it has no task
         self.conversation: Conversation | None = None  # None: the handshake is not over
         self.waiting: trio.CancelScope | None = None  # for the client
-        self.scope = trio.CancelScope()  # of all that comes before it is open
-        self.entered = trio.Event()
+        self.scope: trio.CancelScope = trio.CancelScope()  # of all that comes before it is open
+        self.entered: trio.Event = trio.Event()
 
     def begin(self) -> None:
         """Count from now: we have done our part, the client is next."""
-        self.since = trio.current_time()
+        self.since: float | None = trio.current_time()
 
     def wait(self, seconds: float) -> Wait:
         """Do what depends on the client; it is cancelled after that time, or to make room."""

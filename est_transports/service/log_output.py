@@ -33,7 +33,7 @@ class LogHandler(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lost = 0
+        self.lost: int = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record; never raises."""

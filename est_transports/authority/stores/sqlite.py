@@ -58,7 +58,7 @@ class SqliteStore:
     def __init__(self, path: str | Path, *, waiting_max: int = 1024, batch_max: int = 256) -> None:
         if waiting_max <= 0 or batch_max <= 0:
             raise LocalProtocolError("waiting_max and batch_max must be positive")
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._waiting_max = waiting_max
         self._batch_max = batch_max
         self._closed = False

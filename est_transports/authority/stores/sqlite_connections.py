@@ -48,10 +48,10 @@ class Ticket:
     __slots__ = ("changed", "done", "error", "parameters", "statement")
 
     def __init__(self, statement: str, parameters: Parameters) -> None:
-        self.statement = statement
-        self.parameters = parameters
-        self.done = False
-        self.changed = False
+        self.statement: str = statement
+        self.parameters: Parameters = parameters
+        self.done: bool = False
+        self.changed: bool = False
         self.error: StoreError | None = None
 
 
