@@ -1,6 +1,23 @@
 """The client's side of block-wise transfers: a request that goes in blocks, and its answer.
 
-RFC 7959 without messages and timers.
+RFC 7959 without messages and timers. One message is under way at a time, so that every response
+belongs to the block that was sent last, and anything else is an error::
+
+    Upload:    block n --2.31 for n------------------------> block n + 1, or smaller ones
+               block n --4.13 with a smaller size, once----> block 0 in that size
+               last    --2.31------------------------------> error: there is no next one
+               last    --any other response----------------> Download
+               block n --another success-------------------> error: nobody knows what it is for
+               block n --an error response-----------------> Download: it is the answer
+    Download:  block n --Block2 with more------------------> ask for the block that follows
+               block n --no Block2, or without more--------> complete
+
+A server may make blocks smaller at any time and never larger (RFC 7959 2.3, 2.5); offsets are
+counted in bytes, so a change of size loses nothing. It may refuse block 0 with 4.13 and the size
+it can take (2.9.3): that is followed once and only downwards, so a server cannot keep a client
+sending. The blocks of an answer have one code, one ETag and one Content-Format, else they are
+parts of different answers (2.4) and the exchange fails. It is not begun anew from here: the
+request may have had an effect, and whether it may be repeated is for others to say.
 """
 
 from __future__ import annotations

@@ -2,6 +2,41 @@
 
 It knows messages, not requests and answers. Whoever uses it gives each Confirmable message the
 number of the exchange it belongs to, and learns by that number what became of it.
+
+What may come, in any order, more than once, or never::
+
+    CON, NON  a request or response of the peer's own, known by its Message ID
+    ACK       to a CON of ours: empty (the answer comes later), or with the response in it
+    RST       to a CON of ours: the peer has no use for it
+
+What we send as CON goes through these states, one at a time with NSTART 1 (RFC 7252 4.7)::
+
+    waiting --another one is over--> sent --ACK, RST, forget--> over
+                                      | ^
+                         time is over | | up to 4 times, each after twice the time before
+                                      v |
+                                     sent again --MAX_RETRANSMIT--> given up (Unanswered)
+
+Why this is enough:
+
+* A lost message is one without a reply, and is sent again. A lost reply makes the peer send its
+  CON again; that is a duplicate by its Message ID, is not handed out a second time, and gets the
+  reply that is remembered. So whoever uses the layer sees each message once. Where there is no
+  reply yet, the peer's next copy finds it; where it made room for others (`remembered_bytes`) the
+  peer hears nothing, gives up, and asks in a new message.
+* A Message ID is remembered for EXCHANGE_LIFETIME, NON_LIFETIME for a NON, which is longer than a
+  copy can be under way (RFC 7252 4.8.2); after that the peer may use it for something new. Of
+  peers that send more than `remembered_messages` in that time the oldest is forgotten first.
+* An ACK counts only for a message that was sent, by its Message ID; one that carries a response
+  needs the Token of the request too (RFC 7252 5.3.2). What fits nothing of ours is ignored: it
+  is late, or not meant for us. A RST is never answered, nor an ACK, so two peers cannot keep each
+  other busy.
+* Whether a peer is gone altogether is told by silence since the message was first sent. Those that
+  waited behind it would meet the same silence one after the other, and are given up with it.
+
+A response of its own (RFC 7252 5.2.2) is a new CON or NON of the peer's, and may overtake the
+empty ACK, which then need not come: whoever uses the layer sends the next message of that
+exchange, or forgets it, and with it the message that was not acknowledged.
 """
 
 from __future__ import annotations

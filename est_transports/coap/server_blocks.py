@@ -1,6 +1,41 @@
 """The server's side of block-wise transfers: requests that come in blocks, and answers that go so.
 
 RFC 7959 without messages and timers.
+
+A request comes with Block1. Each block but the last is answered 2.31 (Continue), the last one with
+the answer to the whole::
+
+    absent --block 0--> growing --next block--> growing --last block--> Whole, and forgotten
+                          |-- a block that does not follow, or contradicts: 4.08, and forgotten
+                          |-- a block longer or shorter than it says: 4.00, and forgotten
+                          |-- a body that is or will be too large: 4.13, and forgotten
+                          |-- no block for `upload_s`, or `uploads` younger ones: forgotten
+
+An answer goes with Block2. Its first block answers the request, the client asks for each later one
+with a request that has no body, and the answer is kept to be cut from::
+
+    kept --a later block is asked for--> kept, the youngest now
+         --not asked for `kept_s`, or too many younger ones--> gone: 4.08, ask anew
+
+The message layer has sorted out duplicates by Message ID. What is left is said again in new
+messages: a client that got no answer in time begins anew or repeats a block, and libraries and
+proxies between do so by themselves. So:
+
+* A transfer is known by what is the same in all its blocks: method, options, Request-Tag. A client
+  must not run two that are the same in that (RFC 7959 2.5), so the newer one takes the place.
+* A block that is there already is taken again and changes nothing. One that says something else is
+  taken only where it continues a repetition that began with block 0: then the client has begun
+  anew with another body. Anything else is 4.08, and nothing of the two is ever put together.
+* The last block again, known by its place and its bytes, is not a new request: the answer that was
+  given is given again, or, where the application still thinks, goes to the newer message. Else a
+  lost answer would make a CA issue twice. Block 0 of the same transfer ends that: the client means
+  a new request (a poll, say).
+* Answers in blocks carry an ETag made of their bytes, so that a client never joins blocks of two
+  answers (RFC 7959 2.4).
+
+Nothing depends on block sizes staying the same: a block stands where its number times its size
+says. Memory is bounded by number, bytes and age, the oldest going first; a client that lost its
+place begins anew.
 """
 
 from __future__ import annotations

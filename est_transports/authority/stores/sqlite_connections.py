@@ -1,12 +1,34 @@
 """The SQLite connections of one process: one writer that commits in groups, a few readers.
 
-Who wants to write puts a statement into a list and takes the writing lock; whoever holds the lock
-commits, in one transaction, everything that waits by then. A lone writer so pays no hand-over to
-another thread, and many writers share the cost of one fsync.
+Who may hold which connection:
 
-When another process holds the file for too long, everybody who waits by then is told so, and who
-comes after has little patience until a transaction succeeds: they would otherwise wait one after
-the other, and hold the threads that those need who want nothing of the store.
+* The writer belongs to whoever holds `_writing`. A thread that wants to write puts a statement
+  into the list and takes that lock; whoever holds it commits, in one transaction, everything that
+  waits by then, and the others find theirs done. A lone writer so pays no hand-over to another
+  thread, and many writers share the cost of one fsync.
+* A reader belongs to the thread that it is lent to, and lies in `_idle` otherwise. SQLite's WAL
+  lets readers and the writer go on beside each other, in this process and in others.
+* `_lock` guards the lists and counters, is held for no longer than that, and is taken after
+  `_writing`, never the other way round.
+
+What can happen to the file, and what then:
+
+* A fork: SQLite forbids to carry a connection into a child, where it would drop the parent's locks.
+  `SqliteStore` keeps each `Connections` to the process that made it, and `release` closes all
+  before a fork.
+* Another process writes: SQLite waits for it, `busy_timeout_s` long. When that was too long,
+  everybody who waits by then is told so, and who comes after has little patience until a
+  transaction succeeds: they would otherwise wait one after the other, and hold the threads that
+  those need who want nothing of the store.
+* The file is gone, or another one has its place: a connection still has the old file, where nobody
+  will find what is written. So device and inode are compared before each use, and once more after
+  each COMMIT, before anybody is told that it is durable: what went into a lost file is reported as
+  failed. Nothing is opened anew by itself: only an operator knows which of two files is meant.
+* It was replaced while the last connection closes: SQLite would remove the new file's log by its
+  name. Such a connection is kept and never closed (`_kept`), or left by `leave`, which empties the
+  log into the old file first.
+* A reload closes while readers are lent out: they are closed when they come back, told by the
+  number of closings at the time they were lent.
 """
 
 from __future__ import annotations
