@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass, field
 from typing import Final
 
-from est_core import Decision, Fail, ServerExchange
-from est_transports.drive.application import Application, AsyncApplication
-from est_transports.drive.records import Ask
+from est_core import ServerExchange
 
-_log: Final = logging.getLogger("est_transports")
 QUESTIONS_MAX: Final = 64
 """Questions that the application has not answered, those of clients that are gone included: they
 take its time all the same."""
 QUESTIONS_PER_HOST: Final = 48
 """How many of them may be of one host, an IPv4 address or /64, so that others find a place."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AskCoap(Ask):
-    """As Ask, of the application that this association was given."""
-
-    application: Application | AsyncApplication = field(repr=False)
 
 
 class OpenQuestions:
@@ -43,13 +31,3 @@ class OpenQuestions:
     def remove(self, exchange: ServerExchange) -> None:
         """Count an exchange no more; it need not be there."""
         self._hosts.pop(exchange, None)
-
-
-def settle(exchange: ServerExchange, asked: AskCoap, decision: Decision) -> None:
-    """Give an exchange its decision; what is no answer to the question is logged, and a Fail."""
-    try:
-        exchange.decide(decision)
-    except Exception:  # noqa: BLE001  # an application can put anything into a decision
-        _log.exception("the application gave no answer to %s", type(asked.question).__name__)
-        if exchange.is_open:
-            exchange.decide(Fail())

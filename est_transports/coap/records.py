@@ -6,58 +6,21 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 
-from est_core import Fault, Outcome, RemoteProtocolError, Response, ServerExchange, coapmap
-from est_core.wires.coapmap import Code, RequestHead, ResponseHead
-from est_transports.coap.server_wire import RequestRefused
-from est_transports.drive.records import Record, Wire
+from est_core import Fault, Outcome, RemoteProtocolError, Response
+from est_core.wires.coapmap import Code, RequestHead
 
 _RETRY_S: Final = 10
-TARGET_CHARS: Final = 256
-_METHODS: Final[dict[int, str]] = {Code.GET: "GET", Code.POST: "POST"}
+METHODS: Final[dict[int, str]] = {Code.GET: "GET", Code.POST: "POST"}
 
 
-def head_record(
-    peer: str,
-    head: RequestHead,
-    written: tuple[ResponseHead, bytes] | None = None,
-    *,
-    response: Response | None = None,
-) -> Record:
-    """Return what can be said of a request by its head, and of its answer."""
-    target = "".join(f"/{quote(segment, safe='')}" for segment in head.path)
-    return Record(
-        peer=peer,
-        wire=Wire.COAPS,
-        method=_METHODS.get(head.code, ""),
-        target=target[:TARGET_CHARS],
-        operation=response.operation if response else None,
-        status=coapmap.status_of(written[0].code) if written else 0,
-        code=response.code if response else "",
-        reason=response.reason if response else "",
-        sent_bytes=len(written[1]) if written else 0,
-    )
+def method_of(head: RequestHead) -> str:
+    """Return the method's name; empty for one that EST does not use."""
+    return METHODS.get(head.code, "")
 
 
-def refusal_record(peer: str, refused: RequestRefused) -> Record:
-    """Return the record of what the connection itself refused, by its options or its size."""
-    written = ResponseHead(code=refused.status), refused.message.encode()
-    record = head_record(peer, refused.head, written)
-    return replace(record, code=refused.code, reason=refused.message)
-
-
-def detailed(
-    record: Record, exchange: ServerExchange, *, seconds: float, received_bytes: int
-) -> Record:
-    """Return the record with what is known of a request that was complete."""
-    return replace(
-        record,
-        operation=exchange.request.operation,
-        label=exchange.request.label,
-        identity=exchange.identity,
-        issued=exchange.issued,
-        seconds=seconds,
-        received_bytes=received_bytes,
-    )
+def target_of(head: RequestHead) -> str:
+    """Return the path that the client asked for, as URIs have it."""
+    return "".join(f"/{quote(segment, safe='')}" for segment in head.path)
 
 
 BUSY: Final = Response(

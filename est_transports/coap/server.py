@@ -6,7 +6,7 @@ application; who is let in, what is repeated and what is given up is decided in 
     endpoint.receive(datagram, address, now())    # or handle_timeout(now()) when it is due
     while (step := endpoint.next_step()) is not None:
         match step:
-            case AskCoap(application, question): endpoint.decide(step, decision, now())
+            case Ask(): endpoint.decide(step, step.consult(), now())
             case Finished(record): log it
     for address, datagram in endpoint.outgoing(): send it
 
@@ -28,14 +28,13 @@ from est_core import (
     Decision,
     Entropy,
     Instant,
+    LocalProtocolError,
     Response,
-    ResponseReady,
-    ServerExchange,
     ServerSession,
     coapmap,
 )
 from est_core.arguments import checked
-from est_core.wires.coapmap import ReplyShape, RequestHead, ResponseHead
+from est_core.wires.coapmap import RequestHead, ResponseHead
 from est_transports.channel.dtls_limits import DtlsLimits
 from est_transports.channel.dtls_mux import (
     Address,
@@ -46,15 +45,8 @@ from est_transports.channel.dtls_mux import (
     HandshakeFailed,
     Received,
 )
-from est_transports.coap.questions import AskCoap, OpenQuestions, settle
-from est_transports.coap.records import (
-    BUSY,
-    STOPPING,
-    UNVERIFIED,
-    detailed,
-    head_record,
-    refusal_record,
-)
+from est_transports.coap.questions import OpenQuestions
+from est_transports.coap.records import BUSY, STOPPING, UNVERIFIED, method_of, target_of
 from est_transports.coap.server_wire import (
     RequestAbandoned,
     RequestReceived,
@@ -62,37 +54,32 @@ from est_transports.coap.server_wire import (
     ServerConnection,
 )
 from est_transports.coap.settings import CoapService
-from est_transports.drive.application import Application
-from est_transports.drive.records import (
-    Finished,
-    Record,
-    Wire,
-    address_text,
-    consult,
-    internal_error,
-)
+from est_transports.drive.addresses import address_text
+from est_transports.drive.open_request import Ask, Finished, OpenRequest, internal_error
+from est_transports.drive.records import Record, Wire
 from est_transports.fairness.networks import network_of_host
 
 _log: Final = logging.getLogger("est_transports")
 
-CoapStep = AskCoap | Finished
+CoapStep = Ask | Finished
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class _Open:
-    """A request whose answer is not decided."""
+class _CoapRequest(OpenRequest):
+    """A request of a client, open from its last block on: complete, or refused by its head."""
 
-    exchange_id: int
-    exchange: ServerExchange
-    head: RequestHead
-    shape: ReplyShape
-    started: float
-    received_bytes: int
-
-    def detailed(self, record: Record, now: Instant) -> Record:
-        """Return the record with what is known of the exchange."""
-        seconds = now.mono - self.started
-        return detailed(record, self.exchange, seconds=seconds, received_bytes=self.received_bytes)
+    def __init__(self, client: _Client, head: RequestHead, now: Instant) -> None:
+        super().__init__(
+            wire=Wire.COAPS,
+            peer=client.session.channel.peer_address,
+            channel=client.session.channel,
+            started=now.mono,
+            application=client.service.application,
+            method=method_of(head),
+            target=target_of(head),
+        )
+        self.client = client
+        self.exchange_id = 0
+        self.shape = coapmap.reply_shape(head)
 
 
 @dataclass(slots=True, eq=False)
@@ -108,12 +95,12 @@ class _Client:
     session: ServerSession
     ends_at: float
     messages: int = 0
-    open: dict[int, _Open] = field(default_factory=dict)
+    open: dict[int, _CoapRequest] = field(default_factory=dict)
     due: float = 0.0
 
     @property
     def peer(self) -> str:
-        return address_text(self.association.address)
+        return self.session.channel.peer_address
 
     @property
     def host(self) -> str:
@@ -155,7 +142,6 @@ class CoapEndpoint:
             lambda: self._service().context, entropy=entropy, limits=self._limits
         )
         self._clients: dict[Association, _Client] = {}
-        self._deciding: dict[ServerExchange, tuple[_Client, _Open]] = {}
         self._questions = OpenQuestions()
         self._steps: deque[CoapStep] = deque()
         self._stopping = False
@@ -188,32 +174,23 @@ class CoapEndpoint:
         """Return what is to be done now; None when there is nothing."""
         return self._steps.popleft() if self._steps else None
 
-    def decide(self, asked: AskCoap, decision: Decision, now: Instant) -> None:
-        """Give the application's decision on a question.
+    def decide(self, asked: Ask, decision: Decision | None, now: Instant) -> None:
+        """Give the application's decision on a question, None where nobody waits for it.
 
         One that comes late, or is no answer to the question, does no harm: the former is
         settled (what was issued is on record), the latter logged and answered as a failure.
         """
-        exchange = asked.exchange
-        self._questions.remove(exchange)
-        waiting = self._deciding.get(exchange)
-        if waiting is not None and now.mono >= exchange.deadline.mono:
-            self._time_out(*waiting, now)
-            waiting = None
-        if exchange.is_open:
-            settle(exchange, asked, decision)
-        if waiting is not None:
-            self._follow(*waiting, now)
-            self._flush(waiting[0], now)
+        request = asked.request
+        if not isinstance(request, _CoapRequest):
+            raise LocalProtocolError("a question of another server")
+        self._questions.remove(request.exchange)
+        is_late = request.is_over
+        self._go_on(request, request.handle_timeout(now), now)
+        request.decide(asked, decision)
+        self._go_on(request, request.next_step(), now)
+        if not is_late:
+            self._flush(request.client, now)
         self._advance(now)
-
-    def is_wanted(self, asked: AskCoap) -> bool:
-        """Return whether anybody still waits for the decision. For any thread, before it asks."""
-        return asked.exchange in self._deciding
-
-    def withdraw(self, asked: AskCoap) -> None:
-        """Leave a question that nobody waits for unanswered; in place of `decide`."""
-        self._questions.remove(asked.exchange)
 
     def renew(self, now: Instant) -> None:
         """End the associations that were begun with another service than there is now.
@@ -244,8 +221,7 @@ class CoapEndpoint:
             if client.due > now.mono:
                 continue
             for waiting in tuple(client.open.values()):
-                if waiting.exchange.deadline.mono <= now.mono:
-                    self._time_out(client, waiting, now)
+                self._go_on(waiting, waiting.handle_timeout(now), now)
             client.connection.handle_timeout(now.mono)
             self._serve(client, now)
             self._flush(client, now)
@@ -315,7 +291,7 @@ class CoapEndpoint:
         peer = address_text(association.address)
 
         def check_head(head: RequestHead) -> tuple[ResponseHead, bytes] | None:
-            return self._check_head(client, head)
+            return self._check_head(client, head, now)
 
         connection = ServerConnection(
             limits=service.coap.fitting(association.payload_bytes),
@@ -332,23 +308,22 @@ class CoapEndpoint:
         client.settle_timers()
         return client
 
-    def _check_head(self, client: _Client, head: RequestHead) -> tuple[ResponseHead, bytes] | None:
+    def _check_head(
+        self, client: _Client, head: RequestHead, now: Instant
+    ) -> tuple[ResponseHead, bytes] | None:
         """Answer what needs no payload: discovery, and what is refused by its head."""
         policy, limits = client.service.policy, client.service.limits
         if not client.association.channel.is_verified:
-            return self._refuse(client, head, UNVERIFIED)  # before it uploads or learns anything
-        found = coapmap.discover(head, policy=policy, limits=limits)
-        if found is not None:
-            self._finish(client, head_record(client.peer, head, found))
+            refusal: Response | None = UNVERIFIED  # before it uploads or learns anything
+        elif (found := coapmap.discover(head, policy=policy, limits=limits)) is not None:
+            self._finish(_CoapRequest(client, head, now), None, found, now)
             return found
-        refusal = coapmap.check_head(head, policy=policy, limits=limits)
-        return None if refusal is None else self._refuse(client, head, refusal)
-
-    def _refuse(
-        self, client: _Client, head: RequestHead, refusal: Response
-    ) -> tuple[ResponseHead, bytes]:
+        else:
+            refusal = coapmap.check_head(head, policy=policy, limits=limits)
+        if refusal is None:
+            return None
         written = coapmap.write(refusal, coapmap.reply_shape(head))
-        self._finish(client, head_record(client.peer, head, written, response=refusal))
+        self._finish(_CoapRequest(client, head, now), refusal, written, now)
         return written
 
     def _serve(self, client: _Client, now: Instant) -> None:
@@ -356,88 +331,68 @@ class CoapEndpoint:
             match event:
                 case RequestReceived():
                     self._open(client, event, now)
-                case RequestRefused():
-                    self._finish(client, refusal_record(client.peer, event))
+                case RequestRefused(head=head):
+                    refused = _CoapRequest(client, head, now)
+                    written = ResponseHead(code=event.status), event.message.encode()
+                    self._finish(refused, Response.of_error(event.error), written, now)
                 case RequestAbandoned(code=code, message=message):
                     # What was issued is on record; the client's next request will find it.
                     _log.info("%s: an answer was lost: %s (%s)", client.peer, message, code)
 
     def _open(self, client: _Client, event: RequestReceived, now: Instant) -> None:
-        request, shape = coapmap.read(event.head, event.payload, limits=client.service.limits)
-        waiting = _Open(
-            exchange_id=event.exchange_id,
-            exchange=client.session.receive_request(request, now),
-            head=event.head,
-            shape=shape,
-            started=now.mono,
-            received_bytes=len(event.payload),
+        waiting = _CoapRequest(client, event.head, now)
+        request, waiting.shape = coapmap.read(
+            event.head, event.payload, limits=client.service.limits
         )
+        waiting.exchange_id, waiting.received_bytes = event.exchange_id, len(event.payload)
+        waiting.begin(client.session, request, now)
         client.open[event.exchange_id] = waiting
-        self._deciding[waiting.exchange] = client, waiting
         if self._stopping or not self._questions.has_room(client.host):
             busy = STOPPING if self._stopping else BUSY
-            self._respond(client, waiting, replace(busy, operation=request.operation), now)
+            self._respond(waiting, replace(busy, operation=request.operation), now)
         else:
-            self._follow(client, waiting, now)
+            self._go_on(waiting, waiting.next_step(), now)
 
-    def _follow(self, client: _Client, waiting: _Open, now: Instant) -> None:
-        """Take the exchange's next event."""
-        exchange = waiting.exchange
-        match event := exchange.next_event():
+    def _go_on(self, waiting: _CoapRequest, step: Ask | Response | None, now: Instant) -> None:
+        match step:
             case None:
-                if not exchange.is_open:  # it broke on the decision
-                    self._respond(client, waiting, internal_error(exchange.request.operation), now)
-            case ResponseReady():
-                self._respond(client, waiting, event.response, now)
-            case question:
-                self._questions.add(exchange, client.host)
-                self._steps.append(
-                    AskCoap(
-                        exchange=exchange,
-                        question=question,
-                        deadline=exchange.deadline.mono,
-                        application=client.service.application,
-                    )
-                )
+                return
+            case Ask():
+                self._questions.add(step.exchange, waiting.client.host)
+                self._steps.append(step)
+            case response:
+                self._respond(waiting, response, now)
 
-    def _time_out(self, client: _Client, waiting: _Open, now: Instant) -> None:
-        waiting.exchange.handle_timeout(now)
-        self._follow(client, waiting, now)
-        self._flush(client, now)
-
-    def _respond(self, client: _Client, waiting: _Open, response: Response, now: Instant) -> None:
+    def _respond(self, waiting: _CoapRequest, response: Response, now: Instant) -> None:
+        client = waiting.client
         written = coapmap.write(response, waiting.shape, now=now)
         if len(written[1]) > client.service.coap.response_bytes:
             _log.error("an answer of %d bytes is over response_bytes", len(written[1]))
             response = internal_error(response.operation)
             written = coapmap.write(response, waiting.shape, now=now)
         client.connection.respond(waiting.exchange_id, *written, now.mono)
-        del client.open[waiting.exchange_id], self._deciding[waiting.exchange]
-        record = head_record(client.peer, waiting.head, written, response=response)
-        self._finish(client, waiting.detailed(record, now))
+        del client.open[waiting.exchange_id]
+        self._finish(waiting, response, written, now)
+
+    def _finish(
+        self,
+        request: _CoapRequest,
+        response: Response | None,
+        written: tuple[ResponseHead, bytes],
+        now: Instant,
+    ) -> None:
+        head, payload = written
+        status = coapmap.status_of(head.code)
+        record = request.finish(response, status=status, sent_bytes=len(payload), now=now)
+        self._steps.append(Finished(record=record))
 
     def _forget(self, client: _Client, reason: str, now: Instant) -> None:
         """Give up an association that has ended, with the exchanges that were open on it."""
         del self._clients[client.association]
         for waiting in client.open.values():
-            waiting.exchange.abandon(reason)
-            del self._deciding[waiting.exchange]
-            record = waiting.detailed(head_record(client.peer, waiting.head), now)
-            self._finish(client, replace(record, code="connection/lost", reason=reason))
-
-    def _finish(self, client: _Client, record: Record) -> None:
-        record = replace(record, channel=client.session.channel)
-        self._steps.append(Finished(record=record))
+            self._steps.append(Finished(record=waiting.abandon(reason, now)))
 
     def _flush(self, client: _Client, now: Instant) -> None:
         for datagram in client.connection.outgoing():
             self._dtls.send(client.association, datagram, now.mono)
         client.settle_timers()
-
-
-@checked
-def consult_for(
-    endpoint: CoapEndpoint, asked: AskCoap, application: Application
-) -> Decision | None:
-    """Return the application's decision, None if nobody waits for it any more. For any thread."""
-    return consult(application, asked.question) if endpoint.is_wanted(asked) else None

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from est_core import Entropy, LocalProtocolError
+from est_core import Entropy, LocalProtocolError, RemoteProtocolError
 from est_core.arguments import checked
 from est_core.wires.coapmap import Code, RequestHead, ResponseHead
 from est_transports.coap.blocks import Refusal, Transfer, szx_of
@@ -78,6 +78,11 @@ class RequestRefused:
     status: int
     code: str
     message: str
+
+    @property
+    def error(self) -> RemoteProtocolError:
+        """What was wrong, as an error."""
+        return RemoteProtocolError(self.code, self.message)
 
 
 ServerConnectionEvent = RequestReceived | RequestAbandoned | RequestRefused

@@ -1,4 +1,4 @@
-"""Log lines: one for each request, as text for people or as JSON for programs.
+"""Who is told of finished requests, the log first: a line for each, as text or as JSON.
 
 Nothing is configured by importing this: loggers are those of the standard library, named
 "est_transports" and "est_transports.requests".
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -18,7 +18,8 @@ from est_transports.drive.records import Record
 from est_transports.pki.names import subject_text
 from est_transports.pki.serials import printed_serial
 
-_log: Final = logging.getLogger("est_transports.requests")
+_log: Final = logging.getLogger("est_transports")
+_requests: Final = logging.getLogger("est_transports.requests")
 
 FIELDS: Final = "est_fields"
 """Attribute of a LogRecord that holds its values; the message is the same as text."""
@@ -26,6 +27,23 @@ FIELDS: Final = "est_fields"
 _SHOWN_CHARS: Final = 256
 _CAP_TLS: Final = '[tls] max_version = "1.2" in est.toml has all clients use TLS 1.2'
 _QUOTED: Final = frozenset(' "=\\')
+
+Observe = Callable[[Record], None]
+"""Told of every finished request. Must be quick: it runs on the connection's own time."""
+
+
+@checked
+def ignore(_record: Record) -> None:
+    """Observe nothing."""
+
+
+@checked
+def notify(observe: Observe, record: Record) -> None:
+    """Tell the observer; what it raises goes to the log and no further."""
+    try:
+        observe(record)
+    except Exception:  # noqa: BLE001  # whatever an observer may raise
+        _log.exception("the observer failed")
 
 
 @checked
@@ -88,7 +106,7 @@ def log_request(record: Record) -> None:
     """
     values = request_fields(record)
     level = logging.ERROR if record.status == 500 else logging.INFO
-    _log.log(level, "%s", _KeyValues(values), extra={FIELDS: values})
+    _requests.log(level, "%s", _KeyValues(values), extra={FIELDS: values})
 
 
 class _KeyValues:

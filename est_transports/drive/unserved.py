@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Final
 
 from est_core import Instant
-from est_transports.drive.records import Observe, Record, handshake_failed, notify
+from est_transports.drive.observe import Observe, notify
+from est_transports.drive.records import Record, handshake_failed
 from est_transports.fairness.connection_slots import ConnectionSlot
 
 _log: Final = logging.getLogger("est_transports")

@@ -9,35 +9,32 @@ tested without a socket or a clock::
             case Send(data): write it              # failed: conversation.lost(...)
             case Receive(deadline): read, then conversation.receive(data, now())
                                                    # too late: conversation.handle_timeout(now())
-            case Ask(question): conversation.decide(ask, decision, now())
+            case Ask(): conversation.decide(step, step.consult(), now())
             case Finished(record): log it
             case Close(gently): close, and stop
 """
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
 from est_core import (
     Channel,
-    ClientIdentity,
     Decision,
-    Fail,
     Instant,
     LocalProtocolError,
     Outcome,
     Response,
-    ResponseReady,
-    ServerExchange,
     ServerSession,
     httpmap,
 )
 from est_core.arguments import checked
 from est_core.wires.httpmap import ReplyShape, RequestHead
-from est_transports.drive.records import Ask, Finished, Record, internal_error
+from est_transports.drive.application import Application, AsyncApplication
+from est_transports.drive.open_request import LOST, Ask, Finished, OpenRequest
+from est_transports.drive.records import Wire
 from est_transports.http.messages import ConnectionEnded
 from est_transports.http.server_wire import (
     BodyDropped,
@@ -50,8 +47,6 @@ from est_transports.http.server_wire import (
 )
 from est_transports.http.settings import ServiceConfig
 
-_log: Final = logging.getLogger("est_transports")
-_TARGET_CHARS: Final = 256
 LINGER_BYTES: Final = 16 * 1024 * 1024
 """What is read and forgotten after the last answer. Not decrypted, so it costs little; with less,
 curl under load did not see the 413 to a 5 MB upload. nginx and Apache bound the time alone."""
@@ -91,17 +86,34 @@ class Close:
 Step = Send | Receive | Ask | Finished | Close
 
 
+class _HttpRequest(OpenRequest):
+    """A request, open from its first byte on. What is judged by the head: `shape`, `refusal`."""
+
+    head: RequestHead | None = None
+    shape = ReplyShape()
+    refusal: Response | None = None
+
+
 @checked
 class Conversation:
     """All requests of one secure channel, one after the other.
 
     Nothing that a client sends raises; a call out of turn raises LocalProtocolError. `peer` is
-    the client's address as the log shall have it.
+    the client's address as the log shall have it. `application` is what `Ask.consult` asks; None
+    where whoever takes the steps decides by itself.
     """
 
-    def __init__(self, config: ServiceConfig, *, channel: Channel, peer: str, now: Instant) -> None:
+    def __init__(
+        self,
+        config: ServiceConfig,
+        *,
+        channel: Channel,
+        peer: str,
+        now: Instant,
+        application: Application | AsyncApplication | None = None,
+    ) -> None:
         self._config = config
-        self._peer = peer
+        self._application = application
         self._session = ServerSession(
             policy=config.policy,
             channel=replace(channel, peer_address=peer),
@@ -109,12 +121,7 @@ class Conversation:
         )
         self._wire = ServerConnection(limits=config.limits, requests_max=config.requests_max)
         self._steps: deque[Step] = deque()
-        self._exchange: ServerExchange | None = None
-        self._refusal: Response | None = None
-        self._head: RequestHead | None = None
-        self._shape = ReplyShape()
-        self._started = now.mono
-        self._received_bytes = 0
+        self._request = self._next_request(now)
         self._patience = Reading.NOTHING
         self._since = now.mono
         self._is_first = True
@@ -128,8 +135,8 @@ class Conversation:
     def receive(self, data: bytes, now: Instant) -> None:
         """Take decrypted bytes; b"" is the end of the client's side. Answer to Receive."""
         if self._wire.reading is Reading.IDLE:
-            self._started = now.mono
-        self._received_bytes += len(data)
+            self._request.started = now.mono
+        self._request.received_bytes += len(data)
         self._wire.receive(data)
 
     def next_step(self, now: Instant) -> Step:
@@ -140,7 +147,7 @@ class Conversation:
             event = self._wire.next_event()
             if event is not None:
                 self._take(event, now)
-            elif self._exchange is not None:
+            elif self._request.has_begun:
                 raise LocalProtocolError("the application's decision is missing")
             elif self._wire.is_closed:
                 return Close(gently=False)
@@ -148,31 +155,21 @@ class Conversation:
                 return Receive(deadline=self._reading_deadline(now))
         return self._steps.popleft()
 
-    def decide(self, asked: Ask, decision: Decision, now: Instant) -> None:
-        """Give the application's decision on a question.
+    def decide(self, asked: Ask, decision: Decision | None, now: Instant) -> None:
+        """Give the application's decision on a question, None where nobody waits for it.
 
         One that comes late, or is no answer to the question, does no harm: the former is
         settled (what was issued is on record), the latter logged and answered as a failure.
         """
-        exchange = asked.exchange
-        if exchange is self._exchange:
-            self.handle_timeout(now)  # which does nothing before the deadline
-        if not exchange.is_open:
-            return
-        try:
-            exchange.decide(decision)
-        except Exception:  # noqa: BLE001  # an application can put anything into a decision
-            _log.exception("the application gave no answer to %s", type(asked.question).__name__)
-            exchange.decide(Fail())  # legal at every question, which is open as it was
-        if exchange is self._exchange:
-            self._advance(exchange, now)
+        request = asked.request
+        self._go_on(request.handle_timeout(now), now)
+        request.decide(asked, decision)
+        self._go_on(request.next_step(), now)
 
     def handle_timeout(self, now: Instant) -> None:
         """Note that the deadline of the last step has passed."""
-        exchange = self._exchange
-        if exchange is not None:
-            exchange.handle_timeout(now)
-            self._advance(exchange, now)
+        if self._request.has_begun:
+            self._go_on(self._request.handle_timeout(now), now)
         elif self._wire.reading is not Reading.NOTHING:
             self._take(self._wire.handle_timeout(), now)
 
@@ -183,15 +180,12 @@ class Conversation:
         decision may still follow.
         """
         records = [step.record for step in self._steps if isinstance(step, Finished)]
+        lost = [replace(record, code=LOST, reason=reason) for record in records]
+        if self._request.has_begun:
+            lost = [self._request.abandon(reason, now)]
+            self._request = self._next_request(now)
         self._steps.clear()
-        if self._exchange is not None:
-            unanswered = internal_error(self._exchange.request.operation)
-            records = [self._record(unanswered, status=0, sent_bytes=0, now=now)]
-            self._exchange.abandon(reason)
-            self._exchange = None
-        for record in records:
-            lost = replace(record, code="connection/lost", reason=reason)
-            self._steps.append(Finished(record=lost))
+        self._steps.extend(Finished(record=record) for record in lost)
         self._steps.append(Close(gently=False))
 
     def stop(self) -> None:
@@ -220,9 +214,9 @@ class Conversation:
             case BodyReceived():
                 self._open(event.body, now)
             case BodyDropped():
-                if self._refusal is None:
+                if self._request.refusal is None:
                     raise LocalProtocolError("a body was dropped without a refusal")
-                self._respond(self._refusal, now)
+                self._respond(self._request.refusal, now)
             case ProtocolFault():
                 self._respond(Response.of_error(event.error), now)
             case ConnectionEnded():
@@ -231,72 +225,58 @@ class Conversation:
                 assert_never(event)
 
     def _judge(self, head: RequestHead, now: Instant) -> None:
-        config = self._config
-        self._head, self._shape = head, httpmap.reply_shape(head)
-        self._refusal = httpmap.check_head(head, policy=config.policy, limits=config.limits)
-        if self._refusal is not None:
+        config, request = self._config, self._request
+        request.method, request.target = head.method.decode("ascii"), head.target.decode("ascii")
+        request.head, request.shape = head, httpmap.reply_shape(head)
+        request.refusal = httpmap.check_head(head, policy=config.policy, limits=config.limits)
+        if request.refusal is not None:
             self._wire.refuse_body()
         elif interim := self._wire.accept_body():
             deadline = now.mono + config.timeouts.write_s
             self._steps.append(Send(data=interim, deadline=deadline))
 
     def _open(self, body: bytes, now: Instant) -> None:
-        head, config = self._head, self._config
+        head, config = self._request.head, self._config
         if head is None:
             raise LocalProtocolError("a body without a head")
-        request, self._shape = httpmap.read(
+        request, self._request.shape = httpmap.read(
             head,  # which check_head let pass: it raises for no other
             body,
             limits=config.limits,
             accept_pem=config.accept_pem,
             accept_der=config.accept_der,
         )
-        self._exchange = self._session.receive_request(request, now)
-        self._advance(self._exchange, now)
+        self._request.begin(self._session, request, now)
+        self._go_on(self._request.next_step(), now)
 
-    def _advance(self, exchange: ServerExchange, now: Instant) -> None:
-        match event := exchange.next_event():
+    def _go_on(self, step: Ask | Response | None, now: Instant) -> None:
+        match step:
             case None:
                 return
-            case ResponseReady():
-                self._respond(event.response, now)
-            case question:
-                deadline = exchange.deadline.mono
-                asked = Ask(exchange=exchange, question=question, deadline=deadline)
-                self._steps.append(asked)
+            case Ask():
+                self._steps.append(step)
+            case response:
+                self._respond(response, now)
 
     def _respond(self, response: Response, now: Instant) -> None:
-        head, body = httpmap.write(response, self._shape)
+        head, body = httpmap.write(response, self._request.shape)
         is_over = self._session.binding_use.is_over and response.outcome is not Outcome.CHALLENGE
         data = self._wire.send_response(head, body, now, close=self._stopping or is_over)
         deadline = now.mono + self._config.timeouts.write_s
         self._steps.clear()  # a question that came too late to be asked
         self._steps.append(Send(data=data, deadline=deadline))
-        record = self._record(response, status=head.status, sent_bytes=len(data), now=now)
+        record = self._request.finish(response, status=head.status, sent_bytes=len(data), now=now)
         self._steps.append(Finished(record=record))
         if self._wire.is_closed:
             self._steps.append(Close(gently=True, drain_bytes=LINGER_BYTES))
-        self._exchange = self._refusal = self._head = None
-        self._shape = ReplyShape()
-        self._started, self._received_bytes = now.mono, 0
+        self._request = self._next_request(now)
         self._patience, self._is_first = Reading.NOTHING, False
 
-    def _record(self, response: Response, *, status: int, sent_bytes: int, now: Instant) -> Record:
-        head, exchange = self._head, self._exchange
-        request = exchange.request if exchange else None
-        return Record(
-            peer=self._peer,
-            method=head.method.decode("ascii") if head else "",
-            target=head.target.decode("ascii")[:_TARGET_CHARS] if head else "",
-            operation=response.operation,
-            label=request.label if request else None,
-            identity=exchange.identity if exchange else ClientIdentity(),
+    def _next_request(self, now: Instant) -> _HttpRequest:
+        return _HttpRequest(
+            wire=Wire.HTTPS,
+            peer=self._session.channel.peer_address,
             channel=self._session.channel,
-            status=status,
-            code=response.code,
-            reason=response.reason,
-            issued=exchange.issued if exchange else None,
-            seconds=now.mono - self._started,
-            received_bytes=self._received_bytes,
-            sent_bytes=sent_bytes,
+            started=now.mono,
+            application=self._application,
         )

@@ -57,21 +57,15 @@ from aiocoap.util.linkformat import Link, LinkFormat, parse
 
 from est_core import (
     Channel,
-    ClientIdentity,
     Decision,
     Fail,
     Fault,
     Instant,
     Limits,
     LocalProtocolError,
-    Operation,
-    Outcome,
     RemoteProtocolError,
     Response,
-    ResponseReady,
-    ServerExchange,
     ServerPolicy,
-    ServerQuestion,
     ServerSession,
     TlsVersion,
     coapmap,
@@ -79,16 +73,11 @@ from est_core import (
 from est_core.arguments import checked
 from est_core.wires.coapmap import RequestHead, ResponseHead
 from est_transports import _clock
+from est_transports.coap.records import BUSY, METHODS, STOPPING
 from est_transports.drive.application import Application
-from est_transports.drive.records import (
-    Observe,
-    Record,
-    Wire,
-    consult,
-    ignore,
-    internal_error,
-    notify,
-)
+from est_transports.drive.observe import Observe, ignore, notify
+from est_transports.drive.open_request import Ask, OpenRequest, internal_error
+from est_transports.drive.records import Wire
 from est_transports.fairness.fair_pool import FairPool
 from est_transports.on_aiocoap.messages import (
     ROOT,
@@ -104,9 +93,8 @@ _log: Final = logging.getLogger("est_transports")
 
 THREADS: Final = 8
 OPEN_EXCHANGES: Final = 64
-_BUSY_RETRY_S: Final = 10
-_METHODS: Final[dict[int, str]] = {coapmap.Code.GET: "GET", coapmap.Code.POST: "POST"}
 _STRANGER: Final = Channel(version=TlsVersion.DTLS_1_2, can_challenge=False)
+_BUSY: Final = replace(BUSY, reason="too many requests at one time")
 _NO_RESPONSE_AT_ALL: Final = 26  # RFC 7967 2.1: to none of the classes 2, 4 and 5
 
 ChannelOf = Callable[[EndpointAddress], Channel | None]
@@ -121,9 +109,13 @@ every message, so it must be quick.
 class _Asked:
     """A question that is with the application. `job` is None where it never needed a thread."""
 
-    question: ServerQuestion
-    decision: asyncio.Future[Decision]
+    step: Ask
+    decision: asyncio.Future[Decision | None]
     job: Future[None] | None
+
+    def decide(self, _decision: object = None) -> None:
+        """Hand the decision, which is there, to its request."""
+        self.step.request.decide(self.step, self.decision.result())
 
 
 @checked
@@ -160,7 +152,7 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
         self._clock = clock
         self._pool: FairPool[None] | None = FairPool(threads, "est-aiocoap") if threads else None
         self._open_exchanges = open_exchanges
-        self._owed: set[asyncio.Future[Decision]] = set()
+        self._owed: set[asyncio.Future[Decision | None]] = set()
         self._closed = False
 
     @property
@@ -213,27 +205,25 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
         to issue that is still due is waited for all the same, without an answer.
         """
         now = self._clock()
-        head = request_head(request)
+        opened, head = self._open(request, now), request_head(request)
         refusal = coapmap.check_head(head, policy=self._policy, limits=self._limits)
         if refusal is not None:
-            return self._reply(request, refusal)
+            return self._reply(request, opened, refusal, now)
         wanted, _ = coapmap.read(head, request.payload, limits=self._limits)
         channel = self._channel(request.remote)
         if channel is None:
-            return self._reply(request, internal_error(wanted.operation))
+            return self._reply(request, opened, internal_error(wanted.operation), now)
         if self._closed or self.owed >= self._open_exchanges:
-            return self._reply(request, _busy(wanted.operation, stopping=self._closed))
+            busy = STOPPING if self._closed else _BUSY
+            return self._reply(request, opened, replace(busy, operation=wanted.operation), now)
         session = ServerSession(policy=self._policy, channel=channel, limits=self._limits)
-        exchange = session.receive_request(wanted, now)
+        opened.begin(session, wanted, now)
         try:
-            response = await self._response(exchange)
+            response = await self._response(opened)
         except asyncio.CancelledError:
-            unanswered = internal_error(wanted.operation)
-            record = self._record(request, unanswered, None, exchange=exchange, started=now)
-            reason = "the client did not wait"
-            notify(self._observe, replace(record, status=0, code="connection/lost", reason=reason))
+            notify(self._observe, opened.abandon("the client did not wait", self._clock()))
             raise
-        return self._reply(request, response, exchange=exchange, started=now)
+        return self._reply(request, opened, response, self._clock())
 
     # Before anything is assembled
 
@@ -253,13 +243,13 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
             request_head(request), policy=self._policy, limits=self._limits
         )
         if refusal is not None:
-            return self._reply(request, refusal)
+            return self._refuse(request, refusal)
         most = self._limits.body_bytes
         if body_bytes(request) > most:
             error = RemoteProtocolError(
                 "body/too-large", f"the payload is longer than {most} bytes", Fault.BODY_TOO_LARGE
             )
-            answer = self._reply(request, Response.of_error(error))
+            answer = self._refuse(request, Response.of_error(error))
             answer.opt.size1 = most
             return answer
         return None
@@ -278,136 +268,92 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
 
     # The exchange
 
-    async def _response(self, exchange: ServerExchange) -> Response:
-        while True:
-            match event := exchange.next_event():
-                case ResponseReady():
-                    return event.response
-                case None:  # it broke on the decision
-                    return internal_error(exchange.request.operation)
-                case question:
-                    await self._settle(exchange, self._ask(question))
+    def _open(self, request: Message, now: Instant) -> OpenRequest:
+        opened = OpenRequest(
+            wire=Wire.COAPS,
+            peer=address_of(request.remote),
+            channel=None,
+            started=now.mono,
+            application=self._application,
+            method=METHODS.get(request.code, ""),
+            target=target_of(request),
+        )
+        opened.received_bytes = len(request.payload)
+        return opened
 
-    async def _settle(self, exchange: ServerExchange, asked: _Asked) -> None:
-        """Have the decision taken, or the exchange timed out or abandoned.
+    async def _response(self, opened: OpenRequest) -> Response:
+        step = opened.next_step()
+        while isinstance(step, Ask):
+            step = await self._settle(self._ask(step))
+        return internal_error(opened.exchange.request.operation) if step is None else step
 
-        In both of the latter cases what has been issued by then is still taken, when it comes.
+    async def _settle(self, asked: _Asked) -> Ask | Response | None:
+        """Return what comes after the decision, or the end of the time for it.
+
+        In the latter case, and where the client does not wait, what has been issued by then is
+        still taken, when it comes.
         """
+        request = asked.step.request
         try:
-            in_time = await self._in_time(asked.decision, exchange.deadline)
+            in_time = await self._in_time(asked.decision, asked.step.deadline)
         except asyncio.CancelledError:
-            exchange.abandon("the client did not wait")
-            self._leave(exchange, asked)
+            self._leave(asked)
             raise
         if in_time:
-            _decide(exchange, asked)
-        else:
-            exchange.handle_timeout(self._clock())
-            self._leave(exchange, asked)
+            asked.decide()
+            return request.next_step()
+        self._leave(asked)
+        return request.handle_timeout(self._clock())
 
-    async def _in_time(self, decision: asyncio.Future[Decision], deadline: Instant) -> bool:
+    async def _in_time(self, decision: asyncio.Future[Decision | None], deadline: float) -> bool:
         while True:
-            left_s = deadline.mono - self._clock().mono
+            left_s = deadline - self._clock().mono
             if decision.done() or left_s <= 0:
                 return left_s > 0
             await asyncio.wait((decision,), timeout=left_s)
 
-    def _leave(self, exchange: ServerExchange, asked: _Asked) -> None:
+    def _leave(self, asked: _Asked) -> None:
         """Wait no longer for a decision, and take it if it comes."""
         if asked.job is not None and asked.job.cancel():
             self._owed.discard(asked.decision)  # no thread was free for it: it will not come
         else:
-            asked.decision.add_done_callback(lambda _: _decide(exchange, asked))
+            asked.decision.add_done_callback(asked.decide)
 
-    def _ask(self, question: ServerQuestion) -> _Asked:
+    def _ask(self, step: Ask) -> _Asked:
         loop = asyncio.get_running_loop()
-        decision: asyncio.Future[Decision] = loop.create_future()
+        decision: asyncio.Future[Decision | None] = loop.create_future()
         if self._pool is None:
-            decision.set_result(consult(self._application, question))
-            return _Asked(question, decision, None)
+            decision.set_result(step.consult())
+            return _Asked(step, decision, None)
 
-        def arrive(decided: Decision) -> None:
+        def arrive(decided: Decision | None) -> None:
             self._owed.discard(decision)
             if not decision.done():
                 decision.set_result(decided)
 
         def work() -> None:
-            decided = consult(self._application, question)
+            decided = step.consult()
             with suppress(RuntimeError):  # the loop is closed, and nobody there to be told
                 loop.call_soon_threadsafe(arrive, decided)
 
         try:
-            job = self._pool.submit(work, question.channel.peer_address)
+            job = self._pool.submit(work, step.question.channel.peer_address)
         except RuntimeError:  # no thread to be had
             _log.exception("the application could not be asked")
             decision.set_result(Fail())
-            return _Asked(question, decision, None)
+            return _Asked(step, decision, None)
         self._owed.add(decision)
-        return _Asked(question, decision, job)
+        return _Asked(step, decision, job)
 
-    # Answers and records
+    def _refuse(self, request: Message, refusal: Response) -> Message:
+        now = self._clock()
+        return self._reply(request, self._open(request, now), refusal, now)
 
     def _reply(
-        self,
-        request: Message,
-        response: Response,
-        *,
-        exchange: ServerExchange | None = None,
-        started: Instant | None = None,
+        self, request: Message, opened: OpenRequest, response: Response, now: Instant
     ) -> Message:
-        written = coapmap.write(
-            response, coapmap.reply_shape(request_head(request)), now=self._clock()
-        )
-        record = self._record(request, response, written, exchange=exchange, started=started)
+        head, payload = coapmap.write(response, coapmap.reply_shape(request_head(request)), now=now)
+        status = coapmap.status_of(head.code)
+        record = opened.finish(response, status=status, sent_bytes=len(payload), now=now)
         notify(self._observe, record)
-        return response_message(*written)
-
-    def _record(
-        self,
-        request: Message,
-        response: Response,
-        written: tuple[ResponseHead, bytes] | None,
-        *,
-        exchange: ServerExchange | None,
-        started: Instant | None,
-    ) -> Record:
-        return Record(
-            peer=exchange.channel.peer_address if exchange else address_of(request.remote),
-            wire=Wire.COAPS,
-            method=_METHODS.get(request.code, ""),
-            target=target_of(request),
-            operation=response.operation,
-            label=exchange.request.label if exchange else None,
-            identity=exchange.identity if exchange else ClientIdentity(),
-            channel=exchange.channel if exchange else None,
-            status=0 if written is None else coapmap.status_of(written[0].code),
-            code=response.code,
-            reason=response.reason,
-            issued=exchange.issued if exchange else None,
-            seconds=self._clock().mono - started.mono if started else 0.0,
-            received_bytes=len(request.payload),
-            sent_bytes=0 if written is None else len(written[1]),
-        )
-
-
-def _decide(exchange: ServerExchange, asked: _Asked) -> None:
-    """Give the application's decision; one that comes late is settled where it still matters."""
-    if not exchange.is_open:
-        return
-    try:
-        exchange.decide(asked.decision.result())
-    except Exception:  # noqa: BLE001  # an application can put anything into a decision
-        _log.exception("the application gave no answer to %s", type(asked.question).__name__)
-        if exchange.is_open:
-            exchange.decide(Fail())
-
-
-def _busy(operation: Operation, *, stopping: bool) -> Response:
-    return Response(
-        operation=operation,
-        outcome=Outcome.FAULT,
-        fault=Fault.BUSY,
-        retry_after=_BUSY_RETRY_S,
-        code="server/stopping" if stopping else "server/busy",
-        reason="the server is about to stop" if stopping else "too many requests at one time",
-    )
+        return response_message(head, payload)

@@ -17,11 +17,10 @@ from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.channel.datagram_scheduler import DatagramScheduler, widen
 from est_transports.channel.dtls_limits import DtlsLimits
-from est_transports.coap.questions import AskCoap
-from est_transports.coap.server import CoapEndpoint, consult_for
+from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.settings import CoapService
-from est_transports.drive.application import Application, AsyncApplication, told_apart
-from est_transports.drive.records import Finished, Observe, consult, consult_async, ignore, notify
+from est_transports.drive.observe import Observe, ignore, notify
+from est_transports.drive.open_request import Ask, Finished
 from est_transports.fairness.fair_pool import FairPool
 
 _log: Final = logging.getLogger("est_transports")
@@ -159,7 +158,7 @@ class CoapServer:
         """Do everything that is to be done, and send everything that is to be sent."""
         while (step := self._endpoint.next_step()) is not None:
             match step:
-                case AskCoap():
+                case Ask():
                     self._ask(step)
                 case Finished():
                     notify(self._observe, step.record)
@@ -186,21 +185,17 @@ class CoapServer:
         self._endpoint.handle_timeout(self._clock())
         self._advance()
 
-    def _ask(self, asked: AskCoap) -> None:
-        application, async_application = told_apart(asked.application)
-        if async_application is not None:
-            task = self._loop.create_task(self._await(asked, async_application))
+    def _ask(self, asked: Ask) -> None:
+        if asked.is_async:
+            task = self._loop.create_task(self._await(asked))
             self._awaited.add(task)
             task.add_done_callback(self._awaited.discard)
-        elif application is not None and self._pool is None:
-            decision = consult(application, asked.question)
-            self._endpoint.decide(asked, decision, self._clock())
-        elif application is not None and self._pool is not None:
-            self._ask_in_thread(asked, application, self._pool)
+        elif self._pool is None:
+            self._endpoint.decide(asked, asked.consult(), self._clock())
+        else:
+            self._ask_in_thread(asked, self._pool)
 
-    def _ask_in_thread(
-        self, asked: AskCoap, application: Application, pool: FairPool[Decision | None]
-    ) -> None:
+    def _ask_in_thread(self, asked: Ask, pool: FairPool[Decision | None]) -> None:
         loop = self._loop
 
         def tell(working: Future[Decision | None]) -> None:
@@ -209,24 +204,17 @@ class CoapServer:
                 loop.call_soon_threadsafe(self._safely, settle)
 
         try:
-            consult = partial(consult_for, self._endpoint, asked, application)
-            working = pool.submit(consult, asked.question.channel.peer_address)
+            working = pool.submit(asked.consult, asked.question.channel.peer_address)
         except RuntimeError:  # no thread to be had
             _log.exception("no new thread to ask the application in")
             self._endpoint.decide(asked, Fail(), self._clock())
         else:
             working.add_done_callback(tell)
 
-    async def _await(self, asked: AskCoap, application: AsyncApplication) -> None:
-        decision = None
-        if self._endpoint.is_wanted(asked):
-            decision = await consult_async(application, asked.question)
+    async def _await(self, asked: Ask) -> None:
+        decision = await asked.consult_async()
         self._safely(partial(self._settle, asked, decision))
 
-    def _settle(self, asked: AskCoap, decision: Decision | None) -> None:
-        """Take a decision, None where nobody waited for it any more."""
-        if decision is None:
-            self._endpoint.withdraw(asked)
-        else:
-            self._endpoint.decide(asked, decision, self._clock())
+    def _settle(self, asked: Ask, decision: Decision | None) -> None:
+        self._endpoint.decide(asked, decision, self._clock())
         self._advance()

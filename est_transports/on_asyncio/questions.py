@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
-from typing import Final, cast
+from typing import Final
 
-from est_core import AuthenticateRequested, Decision, Fail, Instant, ServerQuestion
+from est_core import AuthenticateRequested, Decision, Fail, Instant
 from est_transports.drive.application import Application, AsyncApplication, told_apart
-from est_transports.drive.records import Ask, consult, consult_async
+from est_transports.drive.open_request import Ask
 from est_transports.fairness.fair_pool import FairPool
 from est_transports.http.server import Conversation
 
@@ -38,12 +37,10 @@ class Questions:
         tasks: int,
         clock: Callable[[], Instant],
     ) -> None:
-        self._application: Application | None
-        self._async_application: AsyncApplication | None
-        self._application, self._async_application = told_apart(application)
+        self._is_async = told_apart(application)[1] is not None
         self._in_loop = threads == 0
-        self._pool: FairPool[Decision] = FairPool(max(threads, 1), "est-application")
-        self._authentication_pool: FairPool[Decision] = FairPool(
+        self._pool: FairPool[Decision | None] = FairPool(max(threads, 1), "est-application")
+        self._authentication_pool: FairPool[Decision | None] = FairPool(
             AUTHENTICATION_THREADS, "est-authentication"
         )
         self._tasks = asyncio.Semaphore(tasks)
@@ -53,21 +50,18 @@ class Questions:
 
     async def ask(self, conversation: Conversation, asked: Ask) -> None:
         """Have the question decided, or answered for where its deadline comes first."""
-        if self._in_loop and self._application is not None:
-            decision = consult(self._application, asked.question)
-            return conversation.decide(asked, decision, self._clock())
+        if self._in_loop and not self._is_async:
+            return conversation.decide(asked, asked.consult(), self._clock())
         decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def decide(decision: Decision) -> None:
+        def decide(decision: Decision | None) -> None:
             conversation.decide(asked, decision, self._clock())
             if not decided.done():
                 decided.set_result(None)
 
         left = max(0.0, asked.deadline - self._clock().mono)
-        if self._async_application is not None:
-            begun = await self._in_a_task(asked.question, decide, decided, left)
-        else:
-            begun = await self._in_a_thread(asked.question, decide, decided, left)
+        ask = self._in_a_task if self._is_async else self._in_a_thread
+        begun = await ask(asked, decide, decided, left)
         if decided.done():
             return None
         conversation.handle_timeout(self._clock())
@@ -95,20 +89,19 @@ class Questions:
 
     async def _in_a_thread(
         self,
-        question: ServerQuestion,
-        decide: Callable[[Decision], None],
+        asked: Ask,
+        decide: Callable[[Decision | None], None],
         decided: asyncio.Future[None],
         left: float,
     ) -> bool:
         """Return whether the question was begun; wait for the decision until then."""
         loop = asyncio.get_running_loop()
-        application = cast(Application, self._application)  # one of the two is there
+        question = asked.question
         pool = (
             self._authentication_pool if isinstance(question, AuthenticateRequested) else self._pool
         )
         try:
-            asked = partial(consult, application, question)
-            working = pool.submit(asked, question.channel.peer_address)
+            working = pool.submit(asked.consult, question.channel.peer_address)
         except RuntimeError:  # no thread to be had
             _log.exception("the application could not be asked")
             decide(Fail())
@@ -117,7 +110,7 @@ class Questions:
         def finish() -> None:
             decide(_outcome(working))
 
-        def tell(_working: Future[Decision]) -> None:
+        def tell(_working: Future[Decision | None]) -> None:
             if not working.cancelled() and not loop.is_closed():
                 loop.call_soon_threadsafe(finish)
 
@@ -130,36 +123,31 @@ class Questions:
 
     async def _in_a_task(
         self,
-        question: ServerQuestion,
-        decide: Callable[[Decision], None],
+        asked: Ask,
+        decide: Callable[[Decision | None], None],
         decided: asyncio.Future[None],
         left: float,
     ) -> bool:
         """The same for an AsyncApplication."""
-        application = cast(AsyncApplication, self._async_application)
         began_at = self._clock().mono
         try:
             await asyncio.wait_for(self._tasks.acquire(), left)
         except TimeoutError:
             return False
-        task = asyncio.create_task(
-            self._await(partial(consult_async, application, question), decide)
-        )
+        task = asyncio.create_task(self._await(asked, decide))
         self._awaited.add(task)
         task.add_done_callback(self._awaited.discard)
         await asyncio.wait((decided,), timeout=max(0.0, left - (self._clock().mono - began_at)))
         return True
 
-    async def _await(
-        self, consult: Callable[[], Awaitable[Decision]], decide: Callable[[Decision], None]
-    ) -> None:
+    async def _await(self, asked: Ask, decide: Callable[[Decision | None], None]) -> None:
         try:
-            decide(await consult())
+            decide(await asked.consult_async())
         finally:
             self._tasks.release()
 
 
-def _outcome(working: Future[Decision]) -> Decision:
+def _outcome(working: Future[Decision | None]) -> Decision | None:
     try:
         return working.result()
     except BaseException:  # noqa: BLE001  # raised in the thread: it must not end the loop

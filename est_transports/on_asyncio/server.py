@@ -17,8 +17,10 @@ from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.channel.errors import TlsError
 from est_transports.channel.tls import ContextSource, TlsEngine
+from est_transports.drive.addresses import peer_text
 from est_transports.drive.application import Application, AsyncApplication
-from est_transports.drive.records import Ask, Finished, Observe, ignore, notify, peer_text
+from est_transports.drive.observe import Observe, ignore, notify
+from est_transports.drive.open_request import Ask, Finished
 from est_transports.drive.unserved import Unserved
 from est_transports.fairness.connection_slots import HALF_OPEN_MAX
 from est_transports.http.server import Close, Conversation, Receive, Send
@@ -71,6 +73,7 @@ class Server:
         if threads < 0 or connections_max < 1:
             raise LocalProtocolError("threads is not negative, connections_max at least 1")
         self._context_source = context_source
+        self._application = application
         self._questions = Questions(
             application, threads=threads, tasks=connections_max, clock=clock
         )
@@ -216,7 +219,13 @@ class Server:
         if channel is None or not slot.is_open:
             self._unserved.record(peer, slot, failure)
             return
-        conversation = Conversation(self._config, channel=channel, peer=peer, now=self._clock())
+        conversation = Conversation(
+            self._config,
+            channel=channel,
+            peer=peer,
+            now=self._clock(),
+            application=self._application,
+        )
         slot.conversation = conversation
         slot.begin()
         try:

@@ -19,11 +19,10 @@ from est_transports import _clock
 from est_transports.channel.datagram_scheduler import DatagramScheduler, widen
 from est_transports.channel.dtls_limits import DtlsLimits
 from est_transports.channel.dtls_mux import Address
-from est_transports.coap.questions import AskCoap
-from est_transports.coap.server import CoapEndpoint, consult_for
+from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.settings import CoapService
-from est_transports.drive.application import told_apart
-from est_transports.drive.records import Finished, Observe, ignore, notify
+from est_transports.drive.observe import Observe, ignore, notify
+from est_transports.drive.open_request import Ask, Finished
 from est_transports.fairness.fair_pool import FairPool
 
 _log: Final = logging.getLogger("est_transports")
@@ -59,7 +58,7 @@ class CoapServer:
         self._observe = observe
         self._threads = threads
         self._clock = clock
-        self._decided: queue.SimpleQueue[tuple[AskCoap, Decision | None]] = queue.SimpleQueue()
+        self._decided: queue.SimpleQueue[tuple[Ask, Decision | None]] = queue.SimpleQueue()
         self._waker: socket.socket | None = None  # a byte wakes the serving thread
         self._waking = threading.Lock()
         self._stop_at = math.inf
@@ -129,10 +128,7 @@ class CoapServer:
         with suppress(queue.Empty):
             while True:
                 asked, decision = self._decided.get_nowait()
-                if decision is None:
-                    self._endpoint.withdraw(asked)
-                else:
-                    self._endpoint.decide(asked, decision, self._clock())
+                self._endpoint.decide(asked, decision, self._clock())
         self._scheduler.serve(sock, self._receive, self._clock)
         self._endpoint.handle_timeout(self._clock())
         self._advance(sock, pool)
@@ -145,28 +141,24 @@ class CoapServer:
     def _advance(self, sock: socket.socket, pool: FairPool[None]) -> None:
         while (step := self._endpoint.next_step()) is not None:
             match step:
-                case AskCoap():
+                case Ask():
                     self._ask(step, pool)
                 case Finished():
                     notify(self._observe, step.record)
         for address, datagram in self._endpoint.outgoing():
             _send(sock, datagram, address)
 
-    def _ask(self, asked: AskCoap, pool: FairPool[None]) -> None:
+    def _ask(self, asked: Ask, pool: FairPool[None]) -> None:
         try:
             pool.submit(partial(self._decide, asked), asked.question.channel.peer_address)
         except RuntimeError:  # no thread to be had
             _log.exception("no new thread to ask the application in")
             self._endpoint.decide(asked, Fail(), self._clock())
 
-    def _decide(self, asked: AskCoap) -> None:
-        application, _ = told_apart(asked.application)
-        decision: Decision | None = Fail()
-        if application is None:
+    def _decide(self, asked: Ask) -> None:
+        if asked.is_async:
             _log.error("an AsyncApplication needs an event loop, and there is none")
-        else:
-            decision = consult_for(self._endpoint, asked, application)
-        self._decided.put((asked, decision))
+        self._decided.put((asked, Fail() if asked.is_async else asked.consult()))
         self._wake()
 
     def _wake(self) -> None:

@@ -12,17 +12,11 @@ from est_core import Channel, Instant
 from est_core.arguments import checked
 from est_transports import _clock
 from est_transports.channel.tls import ContextSource, TlsEngine, TlsError
+from est_transports.drive.addresses import peer_text
 from est_transports.drive.application import Application, check_blocking
-from est_transports.drive.records import (
-    Ask,
-    Finished,
-    Observe,
-    consult,
-    handshake_failed,
-    ignore,
-    notify,
-    peer_text,
-)
+from est_transports.drive.observe import Observe, ignore, notify
+from est_transports.drive.open_request import Ask, Finished
+from est_transports.drive.records import handshake_failed
 from est_transports.fairness.connection_slots import ConnectionSlot
 from est_transports.http.server import Close, Conversation, Receive, Send
 from est_transports.http.settings import ServiceConfig
@@ -157,7 +151,9 @@ class Connection:
     def talk(self, stream: Stream, channel: Channel, peer: str) -> None:
         """Serve the requests of a channel."""
         now = self._clock()
-        conversation = Conversation(self._config, channel=channel, peer=peer, now=now)
+        conversation = Conversation(
+            self._config, channel=channel, peer=peer, now=now, application=self._application
+        )
         self._conversation = conversation
         if self._stopping:
             conversation.stop()
@@ -170,7 +166,7 @@ class Connection:
                 case Ask():
                     self._end_when_full(conversation)
                     self._slot.since = None
-                    decision = consult(self._application, step.question)
+                    decision = step.consult()
                     now = self._clock()
                     conversation.decide(step, decision, now)
                     self._slot.since = now.mono

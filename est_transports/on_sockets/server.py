@@ -15,8 +15,9 @@ from est_core import LocalProtocolError
 from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.channel.tls import ContextSource
+from est_transports.drive.addresses import peer_text
 from est_transports.drive.application import Application, check_blocking
-from est_transports.drive.records import Observe, ignore, peer_text
+from est_transports.drive.observe import Observe, ignore
 from est_transports.drive.unserved import Unserved
 from est_transports.fairness.connection_slots import ConnectionSlot, ConnectionSlots
 from est_transports.fairness.networks import network_of_peer

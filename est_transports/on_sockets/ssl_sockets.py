@@ -28,8 +28,9 @@ from est_core.channel import (
     TrustClass,
 )
 from est_transports import _clock
+from est_transports.drive.addresses import peer_text
 from est_transports.drive.application import Application, check_blocking
-from est_transports.drive.records import Observe, ignore, peer_text
+from est_transports.drive.observe import Observe, ignore
 from est_transports.http.settings import ServiceConfig
 from est_transports.on_sockets.connection import converse
 from est_transports.on_sockets.tls import Clock

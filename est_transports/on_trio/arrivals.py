@@ -20,7 +20,7 @@ from typing import Final
 
 import trio
 
-from est_transports.drive.records import peer_text
+from est_transports.drive.addresses import peer_text
 from est_transports.drive.unserved import Unserved
 from est_transports.fairness.networks import network_of_peer
 from est_transports.on_trio.connection_slots import TrioSlot, TrioSlots

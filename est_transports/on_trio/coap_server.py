@@ -17,11 +17,10 @@ from est_transports import _clock
 from est_transports.channel.datagram_scheduler import DatagramScheduler, widen
 from est_transports.channel.dtls_limits import DtlsLimits
 from est_transports.channel.dtls_mux import Address
-from est_transports.coap.questions import AskCoap
-from est_transports.coap.server import CoapEndpoint, consult_for
+from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.settings import CoapService
-from est_transports.drive.application import Application, told_apart
-from est_transports.drive.records import Finished, Observe, consult, consult_async, ignore, notify
+from est_transports.drive.observe import Observe, ignore, notify
+from est_transports.drive.open_request import Ask, Finished
 from est_transports.on_trio.threads import QuestionThreads
 
 THREADS: Final = 8
@@ -52,7 +51,7 @@ class CoapServer:
         self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
         self._scheduler = DatagramScheduler(dtls or DtlsLimits(), self._endpoint.knows)
         self._observe = observe
-        self._threads: QuestionThreads[Decision | None] | None = None
+        self._threads: QuestionThreads | None = None
         if threads:
             self._threads = QuestionThreads(threads)
         self._clock = clock
@@ -144,7 +143,7 @@ class CoapServer:
         """Do everything that is to be done, and send everything that is to be sent."""
         while (step := self._endpoint.next_step()) is not None:
             match step:
-                case AskCoap():
+                case Ask():
                     self._ask(step)
                 case Finished():
                     notify(self._observe, step.record)
@@ -162,32 +161,20 @@ class CoapServer:
         with suppress(OSError):
             self._sock.sendto(datagram, address)
 
-    def _ask(self, asked: AskCoap) -> None:
-        application, _ = told_apart(asked.application)
-        if self._threads is None and application is not None:
-            decision = consult(application, asked.question)
-            self._endpoint.decide(asked, decision, self._clock())
+    def _ask(self, asked: Ask) -> None:
+        if self._threads is None and not asked.is_async:
+            self._endpoint.decide(asked, asked.consult(), self._clock())
         else:
             self._nursery.start_soon(self._decide, asked)
 
-    async def _decide(self, asked: AskCoap) -> None:
-        application, async_application = told_apart(asked.application)
-        if async_application is not None:
-            wanted = self._endpoint.is_wanted(asked)
-            self._settle(
-                asked, await consult_async(async_application, asked.question) if wanted else None
-            )
-        else:
-            # One of the two is there; without threads it would have been asked in the loop.
-            consult = partial(consult_for, self._endpoint, asked, cast(Application, application))
-            threads = cast(QuestionThreads[Decision | None], self._threads)
+    async def _decide(self, asked: Ask) -> None:
+        if asked.is_async:
+            self._settle(asked, await asked.consult_async())
+        else:  # without threads it would have been asked in the loop
+            threads = cast(QuestionThreads, self._threads)
             peer = asked.question.channel.peer_address
-            await threads.ask(consult, partial(self._settle, asked), peer)
+            await threads.ask(asked.consult, partial(self._settle, asked), peer)
 
-    def _settle(self, asked: AskCoap, decision: Decision | None) -> None:
-        """Take a decision, None where nobody waited for it any more."""
-        if decision is None:
-            self._endpoint.withdraw(asked)
-        else:
-            self._endpoint.decide(asked, decision, self._clock())
-            self._advance()
+    def _settle(self, asked: Ask, decision: Decision | None) -> None:
+        self._endpoint.decide(asked, decision, self._clock())
+        self._advance()

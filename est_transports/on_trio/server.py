@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Final, assert_never, cast
 
 import trio
@@ -14,22 +13,14 @@ from est_core import (
     Decision,
     Instant,
     LocalProtocolError,
-    ServerQuestion,
 )
 from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.channel.tls import ContextSource, TlsEngine
+from est_transports.drive.addresses import peer_text
 from est_transports.drive.application import Application, AsyncApplication, told_apart
-from est_transports.drive.records import (
-    Ask,
-    Finished,
-    Observe,
-    consult,
-    consult_async,
-    ignore,
-    notify,
-    peer_text,
-)
+from est_transports.drive.observe import Observe, ignore, notify
+from est_transports.drive.open_request import Ask, Finished
 from est_transports.drive.unserved import Unserved
 from est_transports.fairness.connection_slots import HALF_OPEN_MAX
 from est_transports.http.server import Close, Conversation, Receive, Send
@@ -79,17 +70,14 @@ class Server:
         if threads < 0 or connections_max < 1:
             raise LocalProtocolError("threads is not negative, connections_max at least 1")
         self._context_source = context_source
-        self._application: Application | None
-        self._async_application: AsyncApplication | None
-        self._application, self._async_application = told_apart(application)
+        self._application = application
+        self._is_async = told_apart(application)[1] is not None
         self._config = config
         self._observe = observe
-        self._threads: QuestionThreads[Decision] | None = None
+        self._threads: QuestionThreads | None = None
         if threads:
             self._threads = QuestionThreads(threads)
-        self._authentication_threads: QuestionThreads[Decision] = QuestionThreads(
-            AUTHENTICATION_THREADS
-        )
+        self._authentication_threads: QuestionThreads = QuestionThreads(AUTHENTICATION_THREADS)
         self._tasks = trio.CapacityLimiter(connections_max)
         self._slots = TrioSlots(open_max=connections_max, half_open_max=half_open_max)
         self._unserved = Unserved(observe, clock)
@@ -211,7 +199,13 @@ class Server:
         if channel is None or not slot.is_open:
             self._unserved.record(peer, slot, failure)
             return
-        conversation = Conversation(self._config, channel=channel, peer=peer, now=self._clock())
+        conversation = Conversation(
+            self._config,
+            channel=channel,
+            peer=peer,
+            now=self._clock(),
+            application=self._application,
+        )
         slot.conversation = conversation
         slot.begin()
         try:
@@ -267,18 +261,17 @@ class Server:
         conversation.receive(data, self._clock())
 
     async def _ask(self, conversation: Conversation, asked: Ask) -> None:
-        if self._threads is None and self._application is not None:
-            decision = consult(self._application, asked.question)
-            return conversation.decide(asked, decision, self._clock())
+        if self._threads is None and not self._is_async:
+            return conversation.decide(asked, asked.consult(), self._clock())
         decided = trio.Event()
 
-        def decide(decision: Decision) -> None:
+        def decide(decision: Decision | None) -> None:
             conversation.decide(asked, decision, self._clock())
             decided.set()
 
         begun = False
         with trio.move_on_after(self._left(asked.deadline)):
-            await self._begin_to_ask(asked.question, decide)
+            await self._begin_to_ask(asked, decide)
             begun = True
             await decided.wait()
         if not decided.is_set():
@@ -287,30 +280,20 @@ class Server:
                 self._connections.start_soon(decided.wait)
         return None
 
-    async def _begin_to_ask(
-        self, question: ServerQuestion, decide: Callable[[Decision], None]
-    ) -> None:
+    async def _begin_to_ask(self, asked: Ask, decide: Callable[[Decision | None], None]) -> None:
         """Return when the application has been asked; `decide` is called when it has answered."""
-        if self._async_application is not None:
-            return await self._ask_in_task(
-                partial(consult_async, self._async_application, question), decide
-            )
-        authenticates = isinstance(question, AuthenticateRequested)
-        application = cast(Application, self._application)  # one of the two is there
+        if self._is_async:
+            return await self._ask_in_task(asked, decide)
+        authenticates = isinstance(asked.question, AuthenticateRequested)
         threads = (
-            self._authentication_threads
-            if authenticates
-            else cast(QuestionThreads[Decision], self._threads)
+            self._authentication_threads if authenticates else cast(QuestionThreads, self._threads)
         )
-        asked = partial(consult, application, question)
-        return await threads.ask(asked, decide, question.channel.peer_address)
+        return await threads.ask(asked.consult, decide, asked.question.channel.peer_address)
 
-    async def _ask_in_task(
-        self, consult: Callable[[], Awaitable[Decision]], decide: Callable[[Decision], None]
-    ) -> None:
+    async def _ask_in_task(self, asked: Ask, decide: Callable[[Decision | None], None]) -> None:
         async def ask() -> None:
             try:
-                decide(await consult())
+                decide(await asked.consult_async())
             finally:
                 self._tasks.release_on_behalf_of(ask)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Protocol
 
 import trio
 
@@ -21,34 +21,35 @@ from est_transports.fairness.question_scheduler import QuestionScheduler
 _log: Final = logging.getLogger("est_transports")
 
 
-_D = TypeVar("_D", Decision, Decision | None)
-_D_co = TypeVar("_D_co", covariant=True)
-
-
-class _Outcome(Protocol[_D_co]):
-    def unwrap(self) -> _D_co: ...
+class _Outcome(Protocol):
+    def unwrap(self) -> Decision | None: ...
 
 
 @dataclass(slots=True, eq=False)
-class _Question(Generic[_D]):
-    consult: Callable[[], _D]
-    decide: Callable[[_D], None]
+class _Question:
+    consult: Callable[[], Decision | None]
+    decide: Callable[[Decision | None], None]
     is_begun: bool = False
     begun: trio.Event = field(default_factory=trio.Event)
 
 
-class QuestionThreads(Generic[_D]):
+class QuestionThreads:
     """At most so many threads that are asked at once; who waits for one has turns by network."""
 
     def __init__(self, at_once: int) -> None:
-        self._scheduler: QuestionScheduler[_Question[_D]] = QuestionScheduler(at_once)
+        self._scheduler: QuestionScheduler[_Question] = QuestionScheduler(at_once)
 
     @property
     def busy(self) -> int:
         """How many threads are being asked."""
         return self._scheduler.begun
 
-    async def ask(self, consult: Callable[[], _D], decide: Callable[[_D], None], peer: str) -> None:
+    async def ask(
+        self,
+        consult: Callable[[], Decision | None],
+        decide: Callable[[Decision | None], None],
+        peer: str,
+    ) -> None:
         """Call `consult` in a thread, and later `decide` in the event loop with what it returned.
 
         Returns when the thread has been started, which waits for the peer's turn; only then can
@@ -77,17 +78,17 @@ class QuestionThreads(Generic[_D]):
                 self._scheduler.end(peer)
                 question.decide(_failed())
 
-    def _delivers(self, question: _Question[_D], peer: str) -> Callable[[_Outcome[_D]], None]:
+    def _delivers(self, question: _Question, peer: str) -> Callable[[_Outcome], None]:
         """Return what the thread calls with its outcome."""
         token = trio.lowlevel.current_trio_token()
 
-        def deliver(outcome: _Outcome[_D]) -> None:
+        def deliver(outcome: _Outcome) -> None:
             with suppress(trio.RunFinishedError):  # nobody is left to be told
                 token.run_sync_soon(partial(self._finish, question, peer, outcome))
 
         return deliver
 
-    def _finish(self, question: _Question[_D], peer: str, outcome: _Outcome[_D]) -> None:
+    def _finish(self, question: _Question, peer: str, outcome: _Outcome) -> None:
         self._scheduler.end(peer)
         self._begin_some()
         try:

@@ -11,11 +11,10 @@ from est_core.testing import FIXED_INSTANT, CountingEntropy
 from est_transports.channel.dtls import DtlsEngine, TlsError
 from est_transports.channel.dtls_mux import Address
 from est_transports.coap.limits import CoapLimits
-from est_transports.coap.questions import AskCoap
 from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.settings import CoapService
 from est_transports.drive.application import ask
-from est_transports.drive.records import Finished
+from est_transports.drive.open_request import Ask, Finished
 from fuzz.application import Decisions
 from fuzz.choices import pack, part, steps, unpack
 from fuzz.messages import COAP_WORDS, POLICY, coap_message, coap_requests
@@ -42,7 +41,7 @@ class _Site:
         )
         self.endpoint = CoapEndpoint(lambda: service, entropy=CountingEntropy(), dtls=MUX_LIMITS)
         self.clients: dict[Address, DtlsEngine] = {}
-        self.held: list[AskCoap] = []
+        self.held: list[Ask] = []
         self.records: list[str] = []
         self.asked: set[ServerExchange] = set()
         self.ended = 0
@@ -69,7 +68,7 @@ class _Site:
         """Take steps and datagrams; decide, or keep the questions for later."""
         while (step := self.endpoint.next_step()) is not None:
             match step:
-                case AskCoap(exchange=exchange):
+                case Ask(exchange=exchange):
                     assert exchange in self.asked or not self.is_stopping
                     self.asked.add(exchange)
                     self.held.append(step)
@@ -164,6 +163,7 @@ TARGETS: Final = (
             "est_transports.coap.server",
             "est_transports.coap.questions",
             "est_transports.coap.records",
+            "est_transports.drive.open_request",
         ),
         seeds=_scripts,
         shape=Shape.PARTS,

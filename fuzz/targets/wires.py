@@ -13,7 +13,7 @@ from est_core import (
 from est_core.testing import FIXED_INSTANT
 from est_core.wires.httpmap import RequestHead, ResponseHead, check_head
 from est_transports.drive.application import ask
-from est_transports.drive.records import Ask, Finished
+from est_transports.drive.open_request import Ask, Finished
 from est_transports.http.chunks import ChunkDecoder
 from est_transports.http.client_wire import ClientConnection, ResponseReceived
 from est_transports.http.messages import ConnectionEnded

@@ -226,8 +226,8 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
         ),
         "coap-endpoint/record": _wire(
             "coap/server",
-            "client.open.values():\n            waiting.exchange.abandon",
-            "list(client.open.values())[1:]:\n            waiting.exchange.abandon",
+            "for waiting in client.open.values():\n            self._steps",
+            "for waiting in list(client.open.values())[1:]:\n            self._steps",
         ),
         "server-exchange": _core(
             "server/admission", "needs_certificate and not counts", "needs_certificate and False"

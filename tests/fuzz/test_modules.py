@@ -36,12 +36,14 @@ NO_TARGET: Final = {
         est_transports.service.ownership est_transports.pki.path_problems
         est_transports.service.new_directory est_transports.pki.library_warnings
         est_transports.drive.observe est_transports.drive.unserved
+        est_transports.drive.addresses
         est_transports.channel.tls_context est_transports.channel.dtls_context
         est_transports.channel.openssl_context
         est_transports.channel.dtls_unverified est_transports.pki.openssl_store""",
     "people at a terminal": "est_transports.cli est_transports.cli.*",
     "made of parts that have targets of their own": """
         est_transports.on_aiocoap.messages est_transports.drive.application
+        est_transports.drive.consult
         est_transports.coap.client est_transports.coap.settings
         est_transports.fairness.handshake_scheduler est_transports.http.settings
         est_transports.fairness.question_scheduler""",

@@ -19,11 +19,11 @@ from est_transports.channel.dtls_mux import Address
 from est_transports.coap.client_wire import ClientConnection, RequestFailed, ResponseReceived
 from est_transports.coap.limits import CoapLimits
 from est_transports.coap.messages import Message
-from est_transports.coap.questions import AskCoap
 from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.settings import CoapService
 from est_transports.drive.application import Application, AsyncApplication, told_apart
-from est_transports.drive.records import Finished, consult
+from est_transports.drive.consult import consult
+from est_transports.drive.open_request import Ask, Finished
 from tests.pki import common_name, new_key
 from tests.transports.coap_words import TURNS_MAX, read
 from tests.transports.dtls_pair import a_dtls_client, a_dtls_server
@@ -57,7 +57,7 @@ def a_coap_service(
     return CoapService(**{**values, **changes})  # type: ignore[arg-type]  # by name
 
 
-def decision_on(asked: AskCoap) -> Decision:
+def decision_on(asked: Ask) -> Decision:
     """Return what the application that is asked decides."""
     application, _ = told_apart(asked.application)
     assert application is not None
@@ -124,7 +124,7 @@ class Site:
         self.clients: dict[Address, Client] = {}
         self.log = Log()
         self.holds = False
-        self.held: list[AskCoap] = []
+        self.held: list[Ask] = []
 
     def begin(
         self,
@@ -163,7 +163,7 @@ class Site:
         assert isinstance(answer, ResponseReceived), answer
         return answer
 
-    def decide(self, asked: AskCoap, decision: Decision | None = None) -> None:
+    def decide(self, asked: Ask, decision: Decision | None = None) -> None:
         """Answer a question that was held, as the application would, or so."""
         given = decision_on(asked) if decision is None else decision
         self.endpoint.decide(asked, given, self.now)
@@ -191,7 +191,7 @@ class Site:
         while (step := self.endpoint.next_step()) is not None:
             moved = True
             match step:
-                case AskCoap():
+                case Ask():
                     if self.holds:
                         self.held.append(step)
                     else:

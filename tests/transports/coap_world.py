@@ -21,12 +21,11 @@ from est_transports.channel.errors import TlsError
 from est_transports.client_config import ClientConfig
 from est_transports.coap.client import CoapLink
 from est_transports.coap.limits import CoapLimits
-from est_transports.coap.questions import AskCoap
 from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.server_wire import RequestReceived, ServerConnection
 from est_transports.drive.application import Application
 from est_transports.drive.client import ClientDriver, Connect, Read, Write, connect_failure
-from est_transports.drive.records import Finished
+from est_transports.drive.open_request import Ask, Finished
 from tests.transports.coap_network import CALM, Weather
 from tests.transports.coap_site import a_coap_service, decision_on
 from tests.transports.dtls_pair import a_dtls_server
@@ -77,12 +76,12 @@ class EstServer:
     def _advance(self, now: Instant) -> None:
         while (step := self.endpoint.next_step()) is not None:
             match step:
-                case AskCoap():
+                case Ask():
                     self._world.at(now.mono + self.thinks_s, partial(self._decide, step))
                 case Finished():
                     self.log(step.record)
 
-    def _decide(self, asked: AskCoap) -> None:
+    def _decide(self, asked: Ask) -> None:
         self.endpoint.decide(asked, decision_on(asked), self._world.now)
         self._advance(self._world.now)
 

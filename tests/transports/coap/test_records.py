@@ -13,17 +13,19 @@ from est_core import (
     LocalProtocolError,
     Operation,
     Request,
+    Response,
     ServerExchange,
     ServerSession,
     default_policy,
 )
 from est_core.channel import Channel, TlsVersion, TrustClass
 from est_core.testing import FIXED_INSTANT
-from est_core.wires.coapmap import Code, RequestHead, ResponseHead
+from est_core.wires.coapmap import Code, RequestHead, ResponseHead, status_of
 from est_transports.coap.questions import QUESTIONS_MAX, QUESTIONS_PER_HOST, OpenQuestions
-from est_transports.coap.records import TARGET_CHARS, UNVERIFIED, head_record, refusal_record
+from est_transports.coap.records import UNVERIFIED, method_of, target_of
 from est_transports.coap.server_wire import RequestRefused
-from est_transports.drive.records import Wire
+from est_transports.drive.open_request import TARGET_CHARS, OpenRequest
+from est_transports.drive.records import Record, Wire
 from tests.pki import pki
 from tests.transports.coap_site import a_coap_service
 from tests.transports.fake_application import FakeApplication
@@ -67,6 +69,30 @@ def test_one_host_has_its_share_of_the_open_questions_and_all_have_no_more_than_
 # Records
 
 
+def head_record(
+    peer: str,
+    head: RequestHead,
+    written: tuple[ResponseHead, bytes] | None = None,
+    *,
+    response: Response | None = None,
+) -> Record:
+    """Return the record of a request that was answered by its head, so or not at all."""
+    opened = OpenRequest(
+        wire=Wire.COAPS,
+        peer=peer,
+        channel=None,
+        started=FIXED_INSTANT.mono,
+        method=method_of(head),
+        target=target_of(head),
+    )
+    return opened.finish(
+        response,
+        status=status_of(written[0].code) if written else 0,
+        sent_bytes=len(written[1]) if written else 0,
+        now=FIXED_INSTANT,
+    )
+
+
 @pytest.mark.parametrize(
     ("head", "values", "expected"),
     [
@@ -98,7 +124,8 @@ def test_a_record_says_what_the_head_and_the_answer_say(
 
 def test_the_record_of_a_refusal_says_what_was_wrong() -> None:
     refused = RequestRefused(head=HEAD, status=Code.BAD_OPTION, code="coap/bad-option", message="x")
-    record = refusal_record(PEER, refused)
+    written = ResponseHead(code=refused.status), refused.message.encode()
+    record = head_record(PEER, refused.head, written, response=Response.of_error(refused.error))
     assert (record.status, record.code, record.reason) == (402, "coap/bad-option", "x")
     assert record.sent_bytes == 1
 

@@ -47,10 +47,11 @@ from est_transports.coap.client_wire import ClientConnection, RequestFailed, Res
 from est_transports.coap.limits import CoapLimits
 from est_transports.coap.messages import Block, Kind
 from est_transports.coap.questions import QUESTIONS_MAX, QUESTIONS_PER_HOST
-from est_transports.coap.server import CoapEndpoint, consult_for
+from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.server_wire import RequestReceived, ServerConnection
 from est_transports.coap.settings import CoapService
-from est_transports.drive.records import Wire, consult
+from est_transports.drive.consult import consult
+from est_transports.drive.records import Wire
 from tests.damage import damaged
 from tests.pki import CLIENT_AUTH, CMC_RA, Subject, pki
 from tests.reached import reached, reaches
@@ -457,7 +458,7 @@ def test_an_application_that_is_too_slow_costs_5_03_and_what_it_issues_is_settle
     assert asked.deadline == site.now.mono - 1.0 + 30.0
     if notices == "timer":
         assert site.until_due() == pytest.approx(29.0)
-        assert not site.endpoint.is_wanted(asked)
+        assert not asked.is_wanted
     else:
         site.now = site.now.after(29.0)
     site.decide(asked)
@@ -901,10 +902,10 @@ def test_a_client_that_comes_again_and_again_fills_no_queue() -> None:
     bob = site.connect(BOB)
     assert site.ask(bob, SEN, CSR).head.code == Code.SERVICE_UNAVAILABLE
     assert site.log.codes[-1] == (503, "server/busy")
-    left = [asked for asked in site.held if not site.endpoint.is_wanted(asked)]
+    left = [asked for asked in site.held if not asked.is_wanted]
     assert len(left) == QUESTIONS_MAX - 2  # one client is left of each host
-    assert all(consult_for(site.endpoint, asked, site.application) is None for asked in left)
-    site.endpoint.withdraw(left[0])
+    assert all(asked.consult() is None for asked in left)
+    site.endpoint.decide(left[0], None, site.now)
     site.holds = False
     assert site.ask(bob, SEN, CSR).head.code == Code.CHANGED
 
@@ -921,10 +922,10 @@ def test_a_question_whose_time_is_over_is_not_wanted() -> None:
     site.holds = True
     site.send(site.connect(), SEN, CSR)
     (asked,) = site.held
-    assert site.endpoint.is_wanted(asked)
-    assert isinstance(consult_for(site.endpoint, asked, site.application), Issue)
+    assert asked.is_wanted
+    assert isinstance(asked.consult(), Issue)
     site.wait(61)
-    assert not site.endpoint.is_wanted(asked)
+    assert not asked.is_wanted
 
 
 @pytest.mark.parametrize("head", [CRTS, SEN, CORE], ids=["crts", "sen", "discovery"])

@@ -15,7 +15,7 @@ from est_transports.channel.tls import TlsEngine
 from est_transports.coap.client_wire import ClientConnection, ResponseReceived
 from est_transports.coap.limits import CoapLimits
 from est_transports.drive.observe import request_fields
-from est_transports.drive.records import Finished
+from est_transports.drive.open_request import Finished
 from tests.odd_certificates import unreadable
 from tests.pki import pki
 from tests.transports.coap_site import SEN, Site, csr_of

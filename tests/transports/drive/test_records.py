@@ -20,18 +20,11 @@ from est_core import (
     TlsVersion,
 )
 from est_transports.channel.errors import TlsError
-from est_transports.drive.records import (
-    Record,
-    Wire,
-    address_text,
-    consult,
-    consult_async,
-    handshake_failed,
-    ignore,
-    internal_error,
-    notify,
-    peer_text,
-)
+from est_transports.drive.addresses import address_text, peer_text
+from est_transports.drive.consult import consult, consult_async
+from est_transports.drive.observe import ignore, notify
+from est_transports.drive.open_request import internal_error
+from est_transports.drive.records import Record, Wire, handshake_failed
 from tests.pki import pki
 from tests.transports.async_application import AsyncFakeApplication
 from tests.transports.fake_application import FakeApplication

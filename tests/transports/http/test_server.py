@@ -33,7 +33,10 @@ from est_core import (
 )
 from est_core.checks.pop import linking_text
 from est_core.testing import FIXED_INSTANT
-from est_transports.drive.records import Ask, Finished, Record, consult, notify
+from est_transports.drive.consult import consult
+from est_transports.drive.observe import notify
+from est_transports.drive.open_request import Ask, Finished
+from est_transports.drive.records import Record
 from est_transports.http.server import LINGER_BYTES, Close, Conversation, Receive, Send
 from est_transports.http.settings import ServiceConfig, Timeouts
 from tests.core.cast import BINDING, EXPORTER, csr_der

@@ -9,7 +9,7 @@ import pytest
 
 from est_core import Channel, Limits, TlsVersion
 from est_core.testing import FIXED_INSTANT
-from est_transports.drive.records import Ask
+from est_transports.drive.open_request import Ask
 from est_transports.http.server import Conversation, Receive, Send
 from est_transports.on_asyncio.questions import Questions
 from tests.transports.async_application import AsyncFakeApplication
@@ -24,13 +24,14 @@ async def fail() -> None:
     raise ZeroDivisionError("the application broke")
 
 
-async def status_of(questions: Questions) -> bytes:
+async def status_of(questions: Questions, application: AsyncFakeApplication) -> bytes:
     """Return the status of one request for the CA's certificates."""
     conversation = Conversation(
         service(limits=Limits(decision_s=20)),
         channel=Channel(version=TlsVersion.TLS_1_3),
         peer="192.0.2.1:4711",
         now=FIXED_INSTANT,
+        application=application,
     )
     assert isinstance(conversation.next_step(FIXED_INSTANT), Receive)
     conversation.receive(CACERTS, FIXED_INSTANT)
@@ -50,7 +51,7 @@ def test_what_is_answered_gives_its_place_to_the_next(
         application = AsyncFakeApplication(does)
         questions = Questions(application, threads=1, tasks=1, clock=lambda: FIXED_INSTANT)
         try:
-            return [await status_of(questions) for _ in range(3)]
+            return [await status_of(questions, application) for _ in range(3)]
         finally:
             questions.close()
 

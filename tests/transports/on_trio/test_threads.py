@@ -20,20 +20,20 @@ class Waiter:
     """Takes one decision, and notes in which thread."""
 
     def __init__(self) -> None:
-        self.decisions: list[Decision] = []
+        self.decisions: list[Decision | None] = []
         self.thread = 0
         self.decided = trio.Event()
 
-    def decide(self, decision: Decision) -> None:
+    def decide(self, decision: Decision | None) -> None:
         self.decisions.append(decision)
         self.thread = threading.get_ident()
         self.decided.set()
 
 
-def answered(consult: Callable[[], Decision]) -> Decision:
-    async def ask() -> Decision:
+def answered(consult: Callable[[], Decision]) -> Decision | None:
+    async def ask() -> Decision | None:
         waiter = Waiter()
-        threads: QuestionThreads[Decision] = QuestionThreads(1)
+        threads = QuestionThreads(1)
         await threads.ask(consult, waiter.decide, PEER)
         await waiter.decided.wait()
         assert threads.busy == 0
@@ -68,7 +68,7 @@ def test_whatever_is_raised_in_the_thread_is_a_failure_and_does_not_end_the_loop
 def test_no_more_threads_than_the_limit_and_who_waits_for_one_can_be_cancelled() -> None:
     async def ask() -> None:
         held = threading.Event()
-        threads: QuestionThreads[Decision] = QuestionThreads(1)
+        threads = QuestionThreads(1)
         first, second, third = Waiter(), Waiter(), Waiter()
 
         def consult() -> Decision:
@@ -96,7 +96,7 @@ def test_no_more_threads_than_the_limit_and_who_waits_for_one_can_be_cancelled()
 def test_who_asks_for_one_thing_does_not_wait_for_all_that_another_asked() -> None:
     async def ask() -> None:
         held = threading.Event()
-        threads: QuestionThreads[Decision] = QuestionThreads(4)
+        threads = QuestionThreads(4)
         home, rest = Waiter(), [Waiter() for _ in range(5)]
 
         def wait() -> Decision:
@@ -130,7 +130,7 @@ def test_an_answer_after_the_end_of_the_loop_is_dropped(capfd: pytest.CaptureFix
 
     async def ask() -> None:
         waiters.append(Waiter())
-        threads: QuestionThreads[Decision] = QuestionThreads(1)
+        threads = QuestionThreads(1)
         await threads.ask(consult, waiters[0].decide, PEER)
 
     trio.run(ask)

@@ -1,0 +1,273 @@
+"""A request that is open on some wire: its head, the application's decisions, its record.
+
+What can happen, in which order. A wire opens a request when it knows of one, and says of it what
+records tell. It may refuse it by its head, or for want of room, and `finish` it: no application is
+asked. Otherwise it gives the complete request to `begin`, and from there on `next_step` says what
+is due: an `Ask`, or a response to be written, after which comes `finish`. Three things can come
+instead of the decision to an `Ask`, each at any moment until `finish`:
+
+* The deadline. `handle_timeout` gives the response that takes the place of the decision, and the
+  request is finished with that.
+* The end of the client's connection. `abandon` gives the record, for nobody is left to be answered.
+* A decision that is none: the application raised, or answered another question. `consult` makes a
+  Fail of the former and `decide` of the latter, and the request goes on with that.
+
+After the first two a decision may still come, as late as it likes. It is not lost: `decide` hands
+it to the exchange, which takes one that was to issue a certificate (`ServerExchange.issued`) and
+nothing else, and no step follows. So `decide` is right at any time, and how late it is makes no
+difference to a wire::
+
+    take(request.handle_timeout(now))     # nothing before the deadline; the record is made here
+    request.decide(asked, decision)
+    take(request.next_step())             # nothing after the end
+
+Why this is enough: what a request has left to do is in its exchange and in `is_over`, which is
+set once, with the one record. Every step is asked for and none is kept, so that an event that
+comes twice, or after the end, finds nothing to do. `is_over` is all that other threads read: a
+question that waits for a thread is not asked any more when nobody waits for its answer.
+
+No wire is known here: what it says of a request are plain values. A wire adds to a request of its
+own class what it needs to write the answer, what it judged by the head among it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Final, cast
+
+from est_core import (
+    Channel,
+    ClientIdentity,
+    Decision,
+    Fail,
+    Fault,
+    Instant,
+    LocalProtocolError,
+    Operation,
+    RemoteProtocolError,
+    Request,
+    Response,
+    ResponseReady,
+    ServerExchange,
+    ServerQuestion,
+    ServerSession,
+)
+from est_core.arguments import checked
+from est_transports.drive.application import Application, AsyncApplication, told_apart
+from est_transports.drive.consult import consult, consult_async
+from est_transports.drive.records import Record, Wire
+
+_log: Final = logging.getLogger("est_transports")
+
+TARGET_CHARS: Final = 256
+"""How much of what a client asked for is recorded."""
+_NOBODY: Final = ClientIdentity()
+
+
+@checked
+class OpenRequest:
+    """One request, not for two threads at a time; `is_over` may be read in any.
+
+    `started` is in monotonic seconds. `channel` and `peer` are the session's as soon as there is
+    one. `application` is asked by `Ask.consult`; None where somebody else decides.
+    """
+
+    def __init__(
+        self,
+        *,
+        wire: Wire,
+        peer: str,
+        channel: Channel | None,
+        started: float,
+        application: Application | AsyncApplication | None = None,
+        method: str = "",
+        target: str = "",
+    ) -> None:
+        self._wire = wire
+        self._peer = peer
+        self._channel = channel
+        self.started = started
+        self.application = application
+        self.method = method
+        self.target = target
+        self.received_bytes = 0
+        self.is_over = False
+        self._exchange: ServerExchange | None = None
+
+    @property
+    def exchange(self) -> ServerExchange:
+        """What `begin` began. Raises LocalProtocolError before that."""
+        if self._exchange is None:
+            raise LocalProtocolError("the request has not begun")
+        return self._exchange
+
+    @property
+    def has_begun(self) -> bool:
+        """True from `begin` on."""
+        return self._exchange is not None
+
+    def begin(self, session: ServerSession, request: Request, now: Instant) -> None:
+        """Give the complete request to its session."""
+        self._exchange = session.receive_request(request, now)
+        self._channel = session.channel
+        self._peer = session.channel.peer_address or self._peer
+
+    def next_step(self) -> Ask | Response | None:
+        """Return what is due: a question, the answer, or None: a decision, or nothing any more."""
+        if self.is_over:
+            return None
+        match event := self.exchange.next_event():
+            case None:
+                return None
+            case ResponseReady():
+                return event.response
+            case question:
+                return Ask(request=self, question=question)
+
+    def handle_timeout(self, now: Instant) -> Ask | Response | None:
+        """Return the answer in place of a decision, None before the deadline and after the end."""
+        if self.is_over:
+            return None
+        self.exchange.handle_timeout(now)
+        return self.next_step()
+
+    def decide(self, asked: Ask, decision: Decision | None) -> None:
+        """Take the decision on a question; None after the end: the application was not asked.
+
+        One that comes late, or is no answer to the question, does no harm: the former is
+        settled (what was issued is on record), the latter logged and answered as a failure.
+        """
+        exchange = self.exchange
+        if not exchange.is_open or (decision is None and self.is_over):
+            return
+        try:
+            exchange.decide(cast(Decision, decision))  # before the end, None is no answer
+        except Exception:  # noqa: BLE001  # an application can put anything into a decision
+            _log.exception("the application gave no answer to %s", type(asked.question).__name__)
+            exchange.decide(Fail())  # legal at every question, which is open as it was
+
+    def finish(
+        self, response: Response | None, *, status: int, sent_bytes: int, now: Instant
+    ) -> Record:
+        """Return the record of a request that is answered. No step follows.
+
+        `response` is None for an answer that is not of EST.
+        """
+        self.is_over = True
+        return self._record(
+            now,
+            operation=response.operation if response else None,
+            status=status,
+            code=response.code if response else "",
+            reason=response.reason if response else "",
+            sent_bytes=sent_bytes,
+        )
+
+    def abandon(self, reason: str, now: Instant) -> Record:
+        """Return the record of a request whose client does not wait any more. No step follows.
+
+        A decision may.
+        """
+        self.is_over = True
+        operation = self.exchange.request.operation
+        self.exchange.abandon(reason)
+        return self._record(
+            now, operation=operation, status=0, code=LOST, reason=reason, sent_bytes=0
+        )
+
+    def _record(
+        self,
+        now: Instant,
+        *,
+        operation: Operation | None,
+        status: int,
+        code: str,
+        reason: str,
+        sent_bytes: int,
+    ) -> Record:
+        exchange = self._exchange
+        return Record(
+            peer=self._peer,
+            wire=self._wire,
+            method=self.method,
+            target=self.target[:TARGET_CHARS],
+            operation=operation,
+            label=exchange.request.label if exchange else None,
+            identity=exchange.identity if exchange else _NOBODY,
+            channel=self._channel,
+            status=status,
+            code=code,
+            reason=reason,
+            issued=exchange.issued if exchange else None,
+            seconds=now.mono - self.started,
+            received_bytes=self.received_bytes,
+            sent_bytes=sent_bytes,
+        )
+
+
+LOST: Final = "connection/lost"
+"""The code of a record whose client did not wait for the answer."""
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Have the application decide, and call `decide`; at `deadline` `handle_timeout`."""
+
+    request: OpenRequest = field(repr=False)
+    question: ServerQuestion
+
+    @property
+    def exchange(self) -> ServerExchange:
+        """The exchange whose question this is."""
+        return self.request.exchange
+
+    @property
+    def deadline(self) -> float:
+        """Until when the decision has to be there, in monotonic seconds."""
+        return self.request.exchange.deadline.mono
+
+    @property
+    def is_wanted(self) -> bool:
+        """True while somebody waits for the decision. For any thread."""
+        return not self.request.is_over
+
+    @property
+    def is_async(self) -> bool:
+        """True where the application's methods are coroutines: `consult_async` asks it."""
+        return told_apart(self.application)[1] is not None
+
+    def consult(self) -> Decision | None:
+        """Return the decision of the application, None if nobody waits for it. For any thread."""
+        if not self.is_wanted:
+            return None
+        return consult(cast(Application, self.application), self.question)
+
+    async def consult_async(self) -> Decision | None:
+        """Return the decision of an AsyncApplication, None if nobody waits for it any more."""
+        if not self.is_wanted:
+            return None
+        return await consult_async(cast(AsyncApplication, self.application), self.question)
+
+    @property
+    def application(self) -> Application | AsyncApplication:
+        """What is to decide. Raises LocalProtocolError where that is somebody else's business."""
+        if self.request.application is None:
+            raise LocalProtocolError("there is no application to ask: somebody else decides")
+        return self.request.application
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """One request is over."""
+
+    record: Record
+
+
+@checked
+def internal_error(operation: Operation | None) -> Response:
+    """Return the answer that says no more than that something broke here."""
+    error = RemoteProtocolError("server/internal", "internal error", Fault.INTERNAL)
+    return Response.of_error(error, operation)
