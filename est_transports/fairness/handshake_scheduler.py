@@ -73,6 +73,16 @@ class HandshakeScheduler(Generic[_T]):
             self._first_in = FIRST_STEP_EVERY
 
 
+class HandshakeSteps(Protocol):
+    """Schedules the steps of a handshake, for a server that shares its time fairly."""
+
+    def peers(self) -> None:
+        """We have answered; the peer is next."""
+
+    async def ours(self) -> None:
+        """The peer has said something; returns when we may go on."""
+
+
 class Event(Protocol):
     """What the events of trio and of asyncio have in common."""
 

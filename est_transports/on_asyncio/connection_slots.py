@@ -9,10 +9,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from est_transports.fairness.connection_slots import ConnectionSlot, ConnectionSlots
-from est_transports.fairness.handshake_scheduler import Handshakes
+from est_transports.fairness.handshake_scheduler import Handshakes, HandshakeSteps
 from est_transports.fairness.networks import network_of_host
 from est_transports.http.server import Conversation
-from est_transports.on_asyncio.tls import HandshakeSteps
 
 LOOK_AGAIN_S: Final = 0.05
 

@@ -6,26 +6,16 @@ import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from est_core import Channel
 from est_core.arguments import checked
-from est_transports._peek import nothing_to_read
+from est_transports.channel.sockets import RECEIVE_BYTES, has_input
 from est_transports.channel.tls import TlsEngine, TlsError
+from est_transports.fairness.handshake_scheduler import HandshakeSteps
 
 _T = TypeVar("_T")
-RECEIVE_BYTES: Final = 64 * 1024
 CLOSE_S: Final = 0.5
-
-
-class HandshakeSteps(Protocol):
-    """Schedules the steps of a handshake, for a server that shares its time fairly."""
-
-    def peers(self) -> None:
-        """We have answered; the peer is next."""
-
-    async def ours(self) -> None:
-        """The peer has said something; returns when we may go on."""
 
 
 @checked
@@ -88,7 +78,7 @@ class TlsStream:
     @property
     def is_quiet(self) -> bool:
         """True while the peer has said nothing that was not read, such as close_notify."""
-        return self._engine.is_quiet and nothing_to_read(self.sock)
+        return self._engine.is_quiet and not has_input(self.sock)
 
     async def _say_close(self) -> None:
         self._engine.close()

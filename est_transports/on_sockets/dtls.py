@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Final
 
 from est_core import Entropy, Instant
-from est_transports._peek import nothing_to_read
+from est_transports.channel.sockets import RECEIVE_BYTES
 from est_transports.client_config import ClientConfig
 from est_transports.coap.client import CoapLink
+from est_transports.coap.client_socket import ClientSocket
 from est_transports.drive.client import Connect
 
-RECEIVE_BYTES: Final = 64 * 1024
 
-
-class DtlsSocket:
+class DtlsSocket(ClientSocket):
     """A CoapLink over a connected UDP socket, for a blocking client.
 
     Deadlines are moments of the clock in monotonic seconds; past one, TimeoutError. What DTLS
     finds wrong is a TlsError, what the network does an OSError. The socket belongs to this object.
     """
-
-    def __init__(self, sock: socket.socket, link: CoapLink, clock: Callable[[], Instant]) -> None:
-        self.link = link
-        self._sock = sock
-        self._clock = clock
 
     @classmethod
     def connect(
@@ -81,26 +73,6 @@ class DtlsSocket:
             raise TimeoutError("too late")
         self._sock.settimeout(seconds)
         return self._sock.recv(RECEIVE_BYTES)
-
-    @property
-    def is_quiet(self) -> bool:
-        """True while the server has sent nothing that was not read, such as close_notify."""
-        return nothing_to_read(self._sock)
-
-    def close(self) -> None:
-        """Send close_notify, and close."""
-        self.link.close()
-        try:
-            with suppress(OSError):
-                self.send_all(self.link.outgoing())
-        finally:
-            self._sock.close()
-
-    def _handshake(self) -> bool:
-        try:
-            return self.link.handshake()
-        finally:
-            self.send_all(self.link.outgoing())  # the alert that tells the server why, too
 
     def _sooner(self, deadline: float, seconds: float | None) -> float:
         return deadline if seconds is None else min(deadline, self._clock().mono + seconds)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from est_core import Channel, Instant
 from est_core.arguments import checked
-from est_transports._peek import nothing_to_read
+from est_transports.channel.sockets import RECEIVE_BYTES, has_input
 from est_transports.channel.tls import TlsEngine, TlsError
 
 _T = TypeVar("_T")
-_RECEIVE_BYTES: Final = 64 * 1024
 
 Clock = Callable[[], Instant]
 
@@ -54,7 +53,7 @@ class TlsSocket:
     @property
     def is_quiet(self) -> bool:
         """True while the peer has sent nothing that was not read, not even its end."""
-        return self._engine.is_quiet and nothing_to_read(self._sock)
+        return self._engine.is_quiet and not has_input(self._sock)
 
     def linger(self, max_bytes: int, deadline: float) -> None:
         """Say that there is no more, then read and forget until the peer ends its side.
@@ -113,7 +112,7 @@ class TlsSocket:
 
     def _receive(self, deadline: float) -> bytes:
         self._wait_until(deadline)
-        return self._sock.recv(_RECEIVE_BYTES)
+        return self._sock.recv(RECEIVE_BYTES)
 
     def _wait_until(self, deadline: float) -> None:
         seconds = deadline - self._clock().mono

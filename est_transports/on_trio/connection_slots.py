@@ -9,9 +9,8 @@ from typing import Final
 import trio
 
 from est_transports.fairness.connection_slots import ConnectionSlot, ConnectionSlots
-from est_transports.fairness.handshake_scheduler import Handshakes
+from est_transports.fairness.handshake_scheduler import Handshakes, HandshakeSteps
 from est_transports.http.server import Conversation
-from est_transports.on_trio.tls import HandshakeSteps
 
 LOOK_AGAIN_S: Final = 0.05
 

@@ -5,31 +5,23 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
 
 import trio
 
 from est_core import Entropy, Instant
-from est_transports._peek import nothing_to_read
+from est_transports.channel.sockets import RECEIVE_BYTES
 from est_transports.client_config import ClientConfig
 from est_transports.coap.client import CoapLink
+from est_transports.coap.client_socket import ClientSocket
 from est_transports.drive.client import Connect
 
-RECEIVE_BYTES: Final = 64 * 1024
 
-
-class DtlsSocket:
+class DtlsSocket(ClientSocket):
     """A CoapLink over a connected UDP socket.
 
     What DTLS finds wrong is a TlsError, what the network does an OSError; `connect` that takes too
     long is trio.TooSlowError. The socket belongs to this object.
     """
-
-    def __init__(self, sock: socket.socket, link: CoapLink, clock: Callable[[], Instant]) -> None:
-        sock.setblocking(False)
-        self.link = link
-        self._sock = sock
-        self._clock = clock
 
     @classmethod
     async def connect(
@@ -69,12 +61,6 @@ class DtlsSocket:
             if scope.cancelled_caught:
                 self.link.repeat_handshake()
 
-    def send_all(self, datagrams: tuple[bytes, ...]) -> None:
-        """Send each of them; one for which the kernel has no room is lost, as datagrams are."""
-        for datagram in datagrams:
-            with suppress(BlockingIOError):
-                self._sock.send(datagram)
-
     async def receive_some(self) -> bytes:
         """Return the next datagram."""
         while True:
@@ -82,27 +68,7 @@ class DtlsSocket:
             with suppress(BlockingIOError):
                 return self._sock.recv(RECEIVE_BYTES)
 
-    @property
-    def is_quiet(self) -> bool:
-        """True while the server has sent nothing that was not read, such as close_notify."""
-        return nothing_to_read(self._sock)
-
     async def aclose(self) -> None:
         """Send close_notify, and close."""
         self.close()
         await trio.lowlevel.checkpoint()
-
-    def close(self) -> None:
-        """Send close_notify, and close, without waiting for anything."""
-        self.link.close()
-        try:
-            with suppress(OSError):
-                self.send_all(self.link.outgoing())
-        finally:
-            self._sock.close()
-
-    def _handshake(self) -> bool:
-        try:
-            return self.link.handshake()
-        finally:
-            self.send_all(self.link.outgoing())  # the alert that tells the server why, too

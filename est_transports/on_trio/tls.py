@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Final, NoReturn, Protocol, TypeVar
+from typing import NoReturn, TypeVar
 
 import trio
 
 from est_core import Channel
+from est_transports.channel.sockets import RECEIVE_BYTES
 from est_transports.channel.tls import TlsEngine, TlsError
+from est_transports.fairness.handshake_scheduler import HandshakeSteps
 
 _T = TypeVar("_T")
-RECEIVE_BYTES: Final = 64 * 1024
-
-
-class HandshakeSteps(Protocol):
-    """Schedules the steps of a handshake, for a server that shares its time fairly."""
-
-    def peers(self) -> None:
-        """We have answered; the peer is next."""
-
-    async def ours(self) -> None:
-        """The peer has said something; returns when we may go on."""
 
 
 class TlsBrokenError(trio.BrokenResourceError):

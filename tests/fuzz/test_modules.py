@@ -29,7 +29,8 @@ NO_TARGET: Final = {
     "checks of other people's programs": "est_core.testing est_core.testing.*",
     "I/O: sockets, threads, processes and files, whose contents go to what has a target": """
         est_transports.__main__ est_transports._clock est_transports.channel._openssl
-        est_transports.fairness.fair_pool est_transports.on_* est_transports._peek
+        est_transports.fairness.fair_pool est_transports.on_* est_transports.channel.sockets
+        est_transports.coap.client_socket
         est_transports.service.running est_transports.service.loading
         est_transports.service.systemd est_transports.service.watch
         est_transports.service.readiness est_transports.service.log_output
