@@ -52,12 +52,8 @@ from est_transports.pki.trust import load_pem_certificates
 from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.config.settings import ListenAddress
 from est_transports.service.initialisation import CA_CERTIFICATE, CaSpec, initialise
-from est_transports.service.loading import (
-    Service,
-    load_service,
-    open_datagram_sockets,
-    open_sockets,
-)
+from est_transports.service.listening import open_datagram_sockets, open_sockets
+from est_transports.service.loading import Service, load_service
 
 ADDRESS: Final = "127.0.0.1"
 USER: Final = "device-1"

@@ -32,6 +32,7 @@ from est_transports.cli.directory import directory_argument, local_errors
 from est_transports.cli.keys import read_password_file
 from est_transports.cli.paths import PATH
 from est_transports.cli.server_identity import renew_server as renew_server_identity
+from est_transports.pki.host_names import own_names
 from est_transports.pki.names import name_text
 from est_transports.pki.signers import SigningKey
 from est_transports.pki.trust import (
@@ -49,7 +50,6 @@ from est_transports.service.initialisation import (
     OccupiedError,
     initialise,
 )
-from est_transports.service.loading import own_names
 from est_transports.service.new_directory import DirectoryError, check_movable
 
 

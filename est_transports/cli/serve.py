@@ -31,6 +31,7 @@ from est_transports.cli.directory import (
     read_config,
 )
 from est_transports.drive.observe import FIELDS, JsonFormatter, TextFormatter, log_request
+from est_transports.pki.host_names import own_names
 from est_transports.pki.trust import CredentialFileError
 from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.config.settings import (
@@ -42,14 +43,9 @@ from est_transports.service.config.settings import (
     parse_listen,
 )
 from est_transports.service.config.toml_tables import ConfigError
-from est_transports.service.loading import (
-    Service,
-    ServingError,
-    load_service,
-    open_datagram_sockets,
-    open_sockets,
-    own_names,
-)
+from est_transports.service.errors import ServingError
+from est_transports.service.listening import open_datagram_sockets, open_sockets
+from est_transports.service.loading import Service, load_service
 from est_transports.service.log_output import LogHandler, hold_standard_descriptors
 from est_transports.service.systemd import (
     READY,
@@ -323,7 +319,7 @@ def _cannot_listen(error: ServingError, option: str) -> CliError:
 
 def _say_notices(service: Service) -> None:
     now = _clock.instant().wall
-    bad = {term.text(now) for term in service.terms if term.standing(now).is_bad}
+    bad = {validity.text(now) for validity in service.validities if validity.standing(now).is_bad}
     for notice in service.notices:
         _log.log(logging.ERROR if notice in bad else logging.WARNING, "%s", notice)
 

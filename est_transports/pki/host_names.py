@@ -1,16 +1,18 @@
-"""Whether a certificate names a host. RFC 6125 6.4, RFC 9525."""
+"""Which hosts a certificate names, and whether it names one. RFC 6125 6.4, RFC 9525."""
 
 from __future__ import annotations
 
 from ipaddress import ip_address
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import (
     verify_certificate_hostname,
     verify_certificate_ip_address,
 )
 
+from est_core.arguments import checked
 from est_transports.pki.flaws import UNREADABLE
 
 
@@ -38,3 +40,22 @@ def ip_literal(host: str) -> str:
         return str(ip_address(bare))
     except ValueError:
         return ""
+
+
+@checked
+def own_names(certificate: x509.Certificate) -> frozenset[str]:
+    """Return the host names and addresses that a server's certificate speaks for."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return frozenset()
+    addresses = names.get_values_for_type(x509.IPAddress)
+    return frozenset([*names.get_values_for_type(x509.DNSName), *map(str, addresses)])
+
+
+@checked
+def common_hosts(certificate: x509.Certificate) -> frozenset[str]:
+    """Return the common names that are hosts: of old, a server's certificate has no others."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    texts = (str(name.value) for name in names)
+    return frozenset(text for text in texts if not {" "} & set(text) and {".", ":"} & set(text))

@@ -18,7 +18,7 @@ from est_transports import _clock
 from est_transports.authority.stores import StoreError
 from est_transports.authority.stores.sqlite_files import LOW_BELOW_BYTES, free_bytes
 from est_transports.service.loading import Service
-from est_transports.service.terms import Standing
+from est_transports.service.validity import Standing
 
 _log: Final = logging.getLogger("est_transports")
 
@@ -64,7 +64,7 @@ class Watch:
         """Take it that what the clock has ended by now was said, at a start or a reload."""
         with self._lock:
             now = self._clock()
-            for trouble in _terms(service, now):
+            for trouble in _lapses(service, now):
                 self._said[trouble.about] = trouble.is_bad, now.mono
 
     def end(self) -> None:
@@ -110,7 +110,7 @@ class Watch:
             )
         if number == 0:
             yield from self._disk()
-            yield from _terms(service, now)
+            yield from _lapses(service, now)
 
     def _disk(self) -> Iterator[Trouble]:
         free = free_bytes(self._store.path)
@@ -126,9 +126,10 @@ class Watch:
 _STORE: Final = "the store"
 
 
-def _terms(service: Service, now: Instant) -> Iterator[Trouble]:
-    for term in service.terms:
-        standing = term.standing(now.wall)
+def _lapses(service: Service, now: Instant) -> Iterator[Trouble]:
+    for validity in service.validities:
+        standing = validity.standing(now.wall)
         if standing is not Standing.GOOD:
-            about = f"{term.what}\n{term.starts} {term.ends}"  # there may be several in one file
-            yield Trouble(about=about, text=term.text(now.wall), is_bad=standing.is_bad)
+            # There may be several in one file.
+            about = f"{validity.what}\n{validity.starts} {validity.ends}"
+            yield Trouble(about=about, text=validity.text(now.wall), is_bad=standing.is_bad)

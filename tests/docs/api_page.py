@@ -127,6 +127,9 @@ MODULES: Final = {
         "est_transports.service.config.settings",
         "est_transports.service.config.reader",
         "est_transports.service.loading",
+        "est_transports.service.ca_loading",
+        "est_transports.service.listening",
+        "est_transports.service.errors",
         "est_transports.service.running",
     ),
 }

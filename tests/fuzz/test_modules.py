@@ -18,7 +18,7 @@ NO_TARGET: Final = {
         est_transports.channel.dtls_events est_transports.channel.dtls_limits
         est_transports.error_codes est_transports.error_codes.* est_transports.pki.names
         est_transports.pki.serials est_transports.client_config est_transports.drive.records
-        est_transports.service.terms
+        est_transports.service.validity est_transports.service.errors
         est_transports.service.config.text est_transports.pki.trust
         est_transports.authority.stores""",
     "faces, which only hand out names": """
@@ -33,7 +33,9 @@ NO_TARGET: Final = {
         est_transports.coap.client_socket
         est_transports.service.running est_transports.service.loading
         est_transports.service.systemd est_transports.service.watch
-        est_transports.service.readiness est_transports.service.log_output
+        est_transports.service.startup_checks
+        est_transports.service.ca_loading est_transports.service.listening
+        est_transports.service.log_output
         est_transports.service.ownership est_transports.pki.path_problems
         est_transports.service.new_directory est_transports.pki.library_warnings
         est_transports.drive.observe est_transports.drive.unserved

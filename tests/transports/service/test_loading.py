@@ -33,10 +33,12 @@ from est_transports import _clock
 from est_transports.authority.ca import Enrollment, Refused
 from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.authority.stores.sqlite import SqliteStore
+from est_transports.pki.host_names import own_names
 from est_transports.pki.hosts import host_name
 from est_transports.pki.trust import CredentialFileError
 from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.config.settings import ListenAddress
+from est_transports.service.errors import ServingError
 from est_transports.service.initialisation import (
     CA_CERTIFICATE,
     CA_KEY,
@@ -46,14 +48,8 @@ from est_transports.service.initialisation import (
     InitialisationError,
     initialise,
 )
-from est_transports.service.loading import (
-    Service,
-    ServingError,
-    load_service,
-    open_datagram_sockets,
-    open_sockets,
-    own_names,
-)
+from est_transports.service.listening import open_datagram_sockets, open_sockets
+from est_transports.service.loading import Service, load_service
 from tests.core.asn1.build import GOST_KEY
 from tests.core.asn1.build import certificate as odd_certificate
 from tests.pki import SERVER_AUTH, Authority, Subject, common_name, pki, weak_rsa_key

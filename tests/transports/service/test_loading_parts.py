@@ -21,6 +21,7 @@ from est_transports.authority.ca import Enrollment, Refused
 from est_transports.authority.issuers import given_issuer
 from est_transports.pki.trust import CredentialFileError
 from est_transports.service.config.settings import ListenAddress
+from est_transports.service.errors import ServingError
 from est_transports.service.initialisation import (
     CA_CERTIFICATE,
     CA_KEY,
@@ -28,7 +29,7 @@ from est_transports.service.initialisation import (
     SERVER_KEY,
     CaSpec,
 )
-from est_transports.service.loading import ServingError, open_datagram_sockets, open_sockets
+from est_transports.service.listening import open_datagram_sockets, open_sockets
 from tests.core.asn1.build import GOST_KEY
 from tests.core.asn1.build import certificate as odd_certificate
 from tests.pki import (

@@ -22,7 +22,7 @@ from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.service.config.reader import load_config
 from est_transports.service.initialisation import CaSpec, initialise
 from est_transports.service.loading import Service, load_service
-from est_transports.service.terms import Standing, crl_problems, crl_term
+from est_transports.service.validity import Standing, crl_problems, crl_validity
 from est_transports.service.watch import REPEAT_S, Watch
 from tests.pki import common_name, new_key, pki
 
@@ -57,9 +57,9 @@ def test_a_revocation_list_is_said_to_lapse_before_and_when_it_does(
     starts: float, ends: float, standing: Standing, words: str
 ) -> None:
     made = crl(common_name("M"), new_key(), starts=NOW + starts * DAY, ends=NOW + ends * DAY)
-    term = crl_term(Path("m.crl"), made)
-    assert term.standing(NOW) is standing
-    text = term.text(NOW)
+    validity = crl_validity(Path("m.crl"), made)
+    assert validity.standing(NOW) is standing
+    text = validity.text(NOW)
     assert words in text
     assert bool(text) == bool(words)
     assert not text or text.startswith("m.crl: the CRL of CN=M: ")
@@ -101,9 +101,9 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
     made.close()
 
 
-def with_terms(*lists: x509.CertificateRevocationList) -> Service:
-    terms = tuple(crl_term(Path("m.crl"), each) for each in lists)
-    return cast("Service", SimpleNamespace(terms=terms))
+def with_lapses(*lists: x509.CertificateRevocationList) -> Service:
+    validities = tuple(crl_validity(Path("m.crl"), each) for each in lists)
+    return cast("Service", SimpleNamespace(validities=validities))
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
@@ -117,7 +117,7 @@ def test_what_lapses_while_a_server_runs_is_said_again_every_hour_and_when_it_is
 ) -> None:
     caplog.set_level(logging.INFO, "est_transports")
     watch = Watch(store, clock=clock)
-    service = with_terms(crl(common_name("M"), new_key(), ends=NOW + 3 * DAY))
+    service = with_lapses(crl(common_name("M"), new_key(), ends=NOW + 3 * DAY))
     watch.told(service)
     watch(service, 0)
     assert said(caplog) == []
@@ -138,7 +138,7 @@ def test_what_lapses_while_a_server_runs_is_said_again_every_hour_and_when_it_is
     clock.advance(timedelta(seconds=1))
     watch(service, 0)
     assert [level for level, _ in said(caplog)] == ["ERROR"]
-    watch(with_terms(crl(common_name("M"), new_key(), ends=NOW + 30 * DAY)), 0)
+    watch(with_lapses(crl(common_name("M"), new_key(), ends=NOW + 30 * DAY)), 0)
     assert said(caplog) == [("INFO", "m.crl: the CRL of CN=M: in order again")]
 
 
@@ -146,7 +146,7 @@ def test_what_was_said_at_the_start_is_not_said_at_once_again(
     store: SqliteStore, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     watch = Watch(store, clock=clock)
-    service = with_terms(crl(common_name("M"), new_key(), ends=NOW - DAY / 2))
+    service = with_lapses(crl(common_name("M"), new_key(), ends=NOW - DAY / 2))
     watch.told(service)
     watch(service, 0)
     assert said(caplog) == []
@@ -156,7 +156,7 @@ def test_a_store_that_goes_away_is_said_to_by_each_worker_and_when_it_is_back(
     store: SqliteStore, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "est_transports")
-    watch, service = Watch(store, clock=clock), with_terms()
+    watch, service = Watch(store, clock=clock), with_lapses()
     watch(service, 3)
     assert said(caplog) == []
     moved = store.path.rename(store.path.with_suffix(".away"))
@@ -174,7 +174,7 @@ def test_a_store_that_goes_away_is_said_to_by_each_worker_and_when_it_is_back(
 def test_a_store_that_is_closed_at_the_end_is_no_trouble(
     store: SqliteStore, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    closed, service = Watch(store, clock=clock), with_terms()
+    closed, service = Watch(store, clock=clock), with_lapses()
     watch = Watch(store, clock=clock)
     watch.end()
     store.close()
@@ -194,7 +194,7 @@ def test_a_disk_that_is_nearly_full_is_said_once(
     monkeypatch.setattr("est_transports.service.watch.free_bytes", lambda _path: 5 << 20)
     watch = Watch(store, clock=clock)
     for _ in range(3):
-        watch(with_terms(), 0)
+        watch(with_lapses(), 0)
     ((level, text),) = said(caplog)
     assert level == "WARNING"
     assert f"the disk of {store.path.parent} has only 5120 KiB free" in text

@@ -1,4 +1,4 @@
-"""What a server uses and what the clock ends: certificates and revocation lists, in words."""
+"""Validity periods of a server's certificates and CRLs: where the clock is, and what to say."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Standing(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Term:
+class Validity:
     """From when to when something holds, what fails else, and what to do.
 
     `what` names the file, and what in it; `ends` is None for what has no end. `verb` says what
@@ -77,9 +77,11 @@ class Term:
         return f"{self.what}: {self.verb}s in {_left(ends - now)}, on {_day(ends, now)}{remedy}"
 
 
-def certificate_term(path: Path, certificate: x509.Certificate, *, else_: str, remedy: str) -> Term:
+def certificate_validity(
+    path: Path, certificate: x509.Certificate, *, else_: str, remedy: str
+) -> Validity:
     """Return how long a certificate of this server holds."""
-    return Term(
+    return Validity(
         what=str(path),
         starts=certificate.not_valid_before_utc,
         ends=certificate.not_valid_after_utc,
@@ -90,10 +92,10 @@ def certificate_term(path: Path, certificate: x509.Certificate, *, else_: str, r
     )
 
 
-def crl_term(path: Path, crl: x509.CertificateRevocationList) -> Term:
+def crl_validity(path: Path, crl: x509.CertificateRevocationList) -> Validity:
     """Return how long a revocation list holds: OpenSSL refuses all that it should speak about."""
     starts, ends = crl.last_update_utc, crl.next_update_utc
-    return Term(
+    return Validity(
         what=f"{path}: the CRL of {name_text(crl.issuer)}",
         starts=starts,
         ends=ends,

@@ -1,4 +1,4 @@
-"""What requests will need of this machine, looked at when a server starts or reloads.
+"""Checks of files and dates when a server starts or reloads: what requests will need.
 
 What cannot become right by itself is refused: then nobody is served, and the operator knows. What
 the clock decides is said loudly and served all the same: a clock may be wrong when a machine
@@ -21,7 +21,12 @@ from est_transports.pki.names import name_text
 from est_transports.pki.trust import CredentialFileError
 from est_transports.service.config.settings import ServerConfig
 from est_transports.service.initialisation import ROOT_KEY
-from est_transports.service.terms import Term, certificate_term, crl_problems, crl_term
+from est_transports.service.validity import (
+    Validity,
+    certificate_validity,
+    crl_problems,
+    crl_validity,
+)
 
 _NO_NOTICE: Final = timedelta(0)
 
@@ -50,17 +55,17 @@ def check_files(config: ServerConfig) -> None:
             raise CredentialFileError(path, "is a pipe or device, not a file")
 
 
-def terms_of(
+def validities_of(
     config: ServerConfig,
     server: x509.Certificate,
     ca_certificates: Sequence[x509.Certificate],
     anchors: Anchors,
     crls: Crls,
-) -> tuple[Term, ...]:
+) -> tuple[Validity, ...]:
     """Return what the clock ends of what a server uses."""
     place = "DIR" if config.directory is None else shlex.quote(str(config.directory))
     found = [
-        certificate_term(
+        certificate_validity(
             config.tls.certificate,
             server,
             else_="no client connects to this server",
@@ -71,10 +76,10 @@ def terms_of(
         else_ = "the CA issues nothing" if number == 0 else "nothing below it verifies"
         remedy = "put a new one for the same key there and reload the server (SIGHUP)"
         file = config.ca.certificate
-        found.append(certificate_term(file, certificate, else_=else_, remedy=remedy))
+        found.append(certificate_validity(file, certificate, else_=else_, remedy=remedy))
     for path, anchor in anchors:
         found.append(
-            Term(
+            Validity(
                 what=f"{path}: {name_text(anchor.subject)}",
                 starts=anchor.not_valid_before_utc,
                 ends=anchor.not_valid_after_utc,
@@ -84,19 +89,19 @@ def terms_of(
                 remedy="put a new one there, or take it out of [tls] client_trust",
             )
         )
-    return (*found, *(crl_term(path, crl) for path, crl in crls))
+    return (*found, *(crl_validity(path, crl) for path, crl in crls))
 
 
 def notices_of(
     config: ServerConfig,
-    terms: Sequence[Term],
+    validities: Sequence[Validity],
     ca_certificates: Sequence[x509.Certificate],
     anchors: Anchors,
     crls: Crls,
     now: datetime,
 ) -> Iterator[str]:
     """Yield what an operator should read at each start and reload."""
-    yield from filter(None, (term.text(now) for term in terms))
+    yield from filter(None, (validity.text(now) for validity in validities))
     yield from crl_problems(crls, (*ca_certificates, *(anchor for _, anchor in anchors)))
     for secret in (config.tls.key, config.ca.key, config.ca.key_password_file, config.ca.store):
         if secret is not None and _mode(secret) & stat.S_IROTH:

@@ -1,0 +1,110 @@
+"""The CA of a configuration: its key and certificates opened, its reserved names gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from est_core import Instant, LocalProtocolError
+from est_core.arguments import checked
+from est_core.checks.identity import has_cmc_ra
+from est_transports import _clock
+from est_transports.authority.ca import ReferenceCA
+from est_transports.authority.stores import Store
+from est_transports.pki.chains import certifier_flaw, issuer_problem
+from est_transports.pki.host_names import common_hosts, own_names
+from est_transports.pki.names import name_text
+from est_transports.pki.signers import LocalSigner
+from est_transports.pki.trust import (
+    CredentialFileError,
+    TlsIdentity,
+    load_pem_certificates,
+    load_pem_private_key,
+)
+from est_transports.service.config.settings import CAConfig, ServerConfig
+from est_transports.service.errors import ServingError
+
+MAX_PASSWORD_FILE_BYTES: Final = 4096
+
+_WITHOUT_LABEL: Final = ""
+"""The key of the default profile: no label is empty."""
+
+
+@checked
+def load_ca(
+    config: ServerConfig, identity: TlsIdentity, store: Store, left_out: Callable[[str], None]
+) -> ReferenceCA:
+    """Return the CA. Raises CredentialFileError for a file, ServingError where parts do not fit."""
+    certificate, *chain = load_pem_certificates(
+        config.ca.certificate, left_out=left_out, needs_first=True
+    )
+    signer = load_ca_signer(config.ca)
+    profiles = {_WITHOUT_LABEL: config.profiles[config.ca.default_profile]}
+    profiles |= {row.label.text: config.profiles[row.profile] for row in config.labels}
+    try:
+        return ReferenceCA(
+            certificate=certificate,
+            chain=chain,
+            signer=signer,
+            store=store,
+            profiles=profiles,
+            default_profile=_WITHOUT_LABEL,
+            own_names=own_names(identity.certificate) | common_hosts(identity.certificate),
+            reserved_subjects=tuple(_reserved_subjects(config, identity, left_out)),
+            entropy=_clock.entropy,
+        )
+    except LocalProtocolError as exc:
+        raise ServingError(f"{config.ca.certificate}: {exc.message}") from exc
+
+
+@checked
+def load_ca_signer(ca: CAConfig) -> LocalSigner:
+    """Return the signer of the CA's key, opened with the password of its file, if any.
+
+    Raises CredentialFileError.
+    """
+    password = None if ca.key_password_file is None else _password(ca.key_password_file)
+    return LocalSigner(load_pem_private_key(ca.key, password))
+
+
+def _password(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            password = file.readline(MAX_PASSWORD_FILE_BYTES).rstrip(b"\r\n")
+    except OSError as exc:
+        raise CredentialFileError(path, exc.strerror or "cannot be read") from exc
+    if not password:
+        raise CredentialFileError(path, "holds no password")
+    return password
+
+
+def _reserved_subjects(
+    config: ServerConfig, identity: TlsIdentity, left_out: Callable[[str], None]
+) -> Iterator[tuple[str, x509.Name]]:
+    """Yield the subjects that are the server's or configured to be somebody's, and whose."""
+    for certificate in identity.chain[:1]:
+        yield "this server's TLS certificate", certificate.subject
+    for certificate in identity.chain[1:]:
+        yield "a CA above this server's TLS certificate", certificate.subject
+    for path in config.ca.reserved:
+        for certificate in load_pem_certificates(path, left_out=left_out):
+            is_ra = has_cmc_ra(certificate)
+            whose = "a registration authority" if is_ra else "a certificate that is reserved"
+            yield whose, certificate.subject
+
+
+@checked
+def ca_limits(ca: ReferenceCA, now: Instant) -> Iterator[str]:
+    """Yield what the CA can never issue, whatever the profiles say."""
+    *others, root = ca.ca_certificates()
+    problem = issuer_problem(ca.certificate, anchors=(root,), others=others, now=now.wall)
+    if problem and not ca.outdated(now.wall):  # that was told with the date
+        yield f"nothing that it issues will verify: {problem}"
+    for certificate in ca.ca_certificates():
+        if weak := certifier_flaw(certificate):
+            whose = name_text(certificate.subject)
+            yield f"peers will refuse what it issues: the certificate of {whose}: {weak}"
+    yield from ca.never_issued()
