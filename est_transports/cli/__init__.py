@@ -9,8 +9,9 @@ from typing import Final
 import click
 
 from est_core import __version__
-from est_transports.cli._common import Commands, run, verbose_option
 from est_transports.cli.examples import examples
+from est_transports.cli.options import verbose_option
+from est_transports.cli.runner import Commands, run
 
 COMMANDS: Final = {
     "demo": ("demo", "demo", "Show a whole certificate's life on this machine."),

@@ -1,161 +1,42 @@
-"""What every client command is told: which server, by whom it is trusted, and who we are."""
+"""The options of every client command: which server, by whom it is trusted, and who we are."""
 
 from __future__ import annotations
 
 import functools
-import re
-import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
 from est_core import (
-    AuthScheme,
-    BasicCredentials,
-    Credentials,
-    CredentialsRequested,
     EstUri,
     Label,
     LocalProtocolError,
     PopMode,
     TlsVersion,
-    TrustDecisionRequested,
 )
-from est_transports.cli._common import (
-    CliError,
-    ExitCode,
-    ask_password,
-    json_option,
-    log_as_warnings,
-    password_from_stdin,
-    say,
-    verbose_option,
-    warn,
-)
-from est_transports.cli.coap_paths import CoapPathOptions, coap_path_options
+from est_transports.cli.coap_paths import coap_path_options
+from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.keys import load_key
+from est_transports.cli.options import json_option, verbose_option
+from est_transports.cli.output import log_as_warnings, warn
+from est_transports.cli.password_input import password_from_stdin
 from est_transports.cli.paths import PATH
+from est_transports.cli.system_trust import system_anchors
+from est_transports.cli.target import Fingerprint, Passwords, Target
 from est_transports.client_config import ClientTimeouts
 from est_transports.pki.trust import (
     CredentialFileError,
     TlsIdentity,
-    by_fingerprint,
     load_pem_certificates,
 )
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 TLS_VERSIONS: Final = {"1.2": TlsVersion.TLS_1_2, "1.3": TlsVersion.TLS_1_3}
-
-# How OpenSSL finds a certificate in a directory: by the hash of its subject.
-_HASHED_NAME: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")
-_MAX_SYSTEM_FILES: Final = 2000
-
-
-class Passwords:
-    """Answers a server's challenges with one user's password; asks for it where it must.
-
-    What was given once and refused is not given again. `refused` says that it happened, `sent`
-    that a password went out at all. Only the server of `uri` is given anything: not one that it
-    points to. `implicit` says that it is trusted for third parties' sake only, which is worth a
-    warning.
-    """
-
-    def __init__(
-        self, user: str | None, password: str | None, *, uri: EstUri, implicit: bool = False
-    ) -> None:
-        self.user = user
-        self.implicit: bool = implicit
-        self._origin = uri.origin
-        self.refused: bool = False
-        self.sent: bool = False
-        self.unknown_schemes: tuple[str, ...] = ()
-        self._password = password
-        self._typed: str | None = None
-
-    def __call__(self, question: CredentialsRequested) -> Credentials | None:
-        """Return the credentials for a Basic challenge, or for none at all, or None."""
-        if question.uri.origin != self._origin:
-            return None
-        self.refused = question.attempt > 1
-        schemes = {challenge.known_scheme for challenge in question.challenges}
-        if schemes and AuthScheme.BASIC not in schemes:
-            self.unknown_schemes = tuple(challenge.scheme for challenge in question.challenges)
-            return None
-        if self.user is None or (self.refused and self._password is not None):
-            return None
-        return self._credentials(self.user)
-
-    def unasked(self) -> BasicCredentials | None:
-        """Return what is sent without waiting for a challenge."""
-        return None if self.user is None else self._credentials(self.user)
-
-    def _credentials(self, user: str) -> BasicCredentials:
-        if self.implicit:
-            # EST-046: any CA of the system's could have made this server.
-            warn("the password goes to a server that only the system's trust store vouches for")
-            self.implicit = False
-        if self._password is None and (self._typed is None or self.refused):
-            if self.refused:
-                say(f"the server refuses that password of {user}")
-            self._typed = ask_password(f"Password of {user}")
-        self.sent = True
-        return BasicCredentials(user=user, password=self._password or self._typed or "")
-
-
-class Fingerprint:
-    """Decides in a bootstrap: the CA certificate with this fingerprint is trusted, if any.
-
-    `refused` keeps what the server sent where it is none of that. Raises LocalProtocolError for
-    a text that is no fingerprint. RFC 7030 4.1.1.
-    """
-
-    def __init__(self, text: str) -> None:
-        self._accept = by_fingerprint(text)
-        self._kind = hashes.SHA256() if len(text.replace(":", "")) == 64 else hashes.SHA512()
-        self.refused: tuple[x509.Certificate, ...] = ()
-
-    def __call__(self, question: TrustDecisionRequested) -> tuple[x509.Certificate, ...]:
-        """Return the accepted certificates."""
-        accepted = self._accept(question)
-        self.refused = () if accepted else question.candidates
-        return accepted
-
-    def of(self, certificate: x509.Certificate) -> str:
-        """Return the fingerprint of a certificate, by the same hash."""
-        return certificate.fingerprint(self._kind).hex(":").upper()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """A server and how to talk to it.
-
-    `trust` are explicit trust anchors; `implicit` is filled where there are neither these nor a
-    `fingerprint`, by which they are yet to be fetched. `ca_certificates` are the CA's, where they
-    were fetched to get `trust`. `key_password` is what opened the identity's key. `send_password`:
-    send it with every request, without being asked.
-    """
-
-    uri: EstUri
-    trust: tuple[x509.Certificate, ...] = ()
-    implicit: tuple[x509.Certificate, ...] = ()
-    fingerprint: Fingerprint | None = None
-    ca_certificates: tuple[x509.Certificate, ...] | None = None
-    identity: TlsIdentity | None = None
-    key_password: bytes | None = field(default=None, repr=False)
-    passwords: Passwords = field(repr=False)
-    send_password: bool = False
-    pop: PopMode = PopMode.AUTO
-    tls_exporter: bool = False
-    max_version: TlsVersion | None = None
-    coap_paths: CoapPathOptions = field(default_factory=CoapPathOptions)
-    digest: str | None = None
-    timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
 
 
 # A file that may not be read is no error of usage: `readable` would make it one.
@@ -367,25 +248,6 @@ def _check_coaps(
         raise CliError(f"{uri}: --tls-max is about TLS; this is DTLS 1.2", ExitCode.USAGE)
 
 
-def system_anchors() -> tuple[x509.Certificate, ...]:
-    """Return the CAs that this machine trusts, from where OpenSSL looks for them.
-
-    SSL_CERT_FILE and SSL_CERT_DIR are respected. Raises CliError (LOCAL) if there are none.
-    """
-    paths = ssl.get_default_verify_paths()
-    found: list[x509.Certificate] = []
-    if paths.cafile is not None:
-        found += load_pem_certificates(Path(paths.cafile), left_out=warn)
-    elif paths.capath is not None:
-        for path in _hashed_files(Path(paths.capath)):
-            found += _certificates_or_none(path)
-    if not found:
-        raise CliError(
-            "this machine has no trust store", ExitCode.LOCAL, "name the CA with --trust CA.pem"
-        )
-    return tuple(dict.fromkeys(found))
-
-
 def _of_option(
     option: str, path: Path, *, needs_first: bool = False
 ) -> tuple[x509.Certificate, ...]:
@@ -394,20 +256,6 @@ def _of_option(
         return load_pem_certificates(path, left_out=warn, needs_first=needs_first)
     except CredentialFileError as exc:
         raise CredentialFileError(path, f"{exc.reason} ({option})") from exc
-
-
-def _certificates_or_none(path: Path) -> tuple[x509.Certificate, ...]:
-    """Return the certificates of one file among many, and warn where it has none."""
-    try:
-        return load_pem_certificates(path, left_out=warn)
-    except CredentialFileError as exc:
-        warn(f"left out of the system's trust store: {exc}")
-        return ()
-
-
-def _hashed_files(directory: Path) -> list[Path]:
-    names = sorted(path.name for path in directory.iterdir() if _HASHED_NAME.fullmatch(path.name))
-    return [directory / name for name in names[:_MAX_SYSTEM_FILES]]
 
 
 def _identity(

@@ -12,18 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import RetryLater
 from est_transports import _clock
-from est_transports.cli._common import (
-    CliError,
-    ExitCode,
-    print_blocks,
-    print_json,
-    print_line,
-    print_pairs,
-    print_text,
-    say,
-)
 from est_transports.cli.bootstrap import established, provisioned
-from est_transports.cli.client_options import Target, client_options, signing_client_options
+from est_transports.cli.client_options import client_options, signing_client_options
 from est_transports.cli.conversation import MAX_WAIT_S, Conversation
 from est_transports.cli.describe import (
     certificate_values,
@@ -34,6 +24,7 @@ from est_transports.cli.describe import (
     subject_text,
 )
 from est_transports.cli.enrolling import Order, Received, carry_out
+from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import (
     CA_CERTIFICATES,
     Output,
@@ -42,6 +33,14 @@ from est_transports.cli.files import (
     write_files,
 )
 from est_transports.cli.keys import KEY_TYPES, NewKey, load_key, spki_of
+from est_transports.cli.output import (
+    print_blocks,
+    print_json,
+    print_line,
+    print_pairs,
+    print_text,
+    say,
+)
 from est_transports.cli.paths import PATH
 from est_transports.cli.pending import find_pending
 from est_transports.cli.received import Place
@@ -51,6 +50,7 @@ from est_transports.cli.requested_names import (
     names_from_options,
     names_of_certificate,
 )
+from est_transports.cli.target import Target
 from est_transports.pki.serials import printed_serial
 from est_transports.pki.signers import SigningKey
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from est_core import EstUri, LocalProtocolError
 from est_core.wires.coapmap import CoapPaths
-from est_transports.cli._common import CliError, ExitCode
+from est_transports.cli.errors import CliError, ExitCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

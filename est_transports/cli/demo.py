@@ -24,27 +24,21 @@ from est_core import RetryLater
 from est_transports import _clock
 from est_transports.authority.stores.passwords import SALT_BYTES, PasswordChecks, hash_password
 from est_transports.authority.stores.sqlite import SqliteStore
-from est_transports.cli._common import (
-    CliError,
-    ExitCode,
-    json_option,
-    print_json,
-    print_table,
-    progress,
-    say,
-    verbose_option,
-)
-from est_transports.cli.client_options import Target, make_target
+from est_transports.cli.client_options import make_target
 from est_transports.cli.conversation import Conversation
 from est_transports.cli.describe import csrattrs_rows, fingerprint, moment, subject_text
 from est_transports.cli.directory import local_errors
 from est_transports.cli.enrolling import Order, carry_out
+from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import CERTIFICATE, KEY
 from est_transports.cli.keys import NewKey, load_key
+from est_transports.cli.options import json_option, verbose_option
+from est_transports.cli.output import print_json, print_table, progress, say
 from est_transports.cli.paths import PATH
 from est_transports.cli.received import Place
 from est_transports.cli.requested_names import names_from_options, names_of_certificate
 from est_transports.cli.serve import overridden
+from est_transports.cli.target import Target
 from est_transports.drive.records import Record
 from est_transports.on_trio import CoapServer, Server
 from est_transports.pki.serials import printed_serial

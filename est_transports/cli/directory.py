@@ -12,7 +12,7 @@ import click
 
 from est_transports.authority.stores import StoreError
 from est_transports.authority.stores.sqlite import SqliteStore
-from est_transports.cli._common import CliError, ExitCode
+from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.paths import PATH
 from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.config.settings import ServerConfig

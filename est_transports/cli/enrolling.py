@@ -16,13 +16,13 @@ from est_core.asn1.keys import SignatureAlgorithm, public_key_facts
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.checks.issued import Difference, told_differences
 from est_core.client.enrollment import renewal_info, request_info, wanted_algorithm, wanted_key
-from est_transports.cli._common import CliError, ExitCode, say
-from est_transports.cli.client_options import Target
 from est_transports.cli.conversation import Conversation, EnrollmentFailedError
 from est_transports.cli.describe import certificate_values
+from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import without_empty_directory
 from est_transports.cli.hints import AGAIN, remedy
 from est_transports.cli.keys import NewKey, make_key, warn_unless_wanted
+from est_transports.cli.output import say
 from est_transports.cli.pending import (
     Pending,
     forget_pending,
@@ -32,6 +32,7 @@ from est_transports.cli.pending import (
 )
 from est_transports.cli.received import Place, checked_chain, install, keep_unreadable
 from est_transports.cli.requested_names import RequestedNames
+from est_transports.cli.target import Target
 
 TOLD_CA: Final = "csrattrs/asks-for-ca"
 """CSR attributes by which a client would ask for the certificate of a CA."""

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from est_transports.cli._common import CliError, ExitCode
+from est_transports.cli.errors import CliError, ExitCode
 from est_transports.service.ownership import Ownership, ownership_of, take_over
 
 KEY: Final = "key.pem"

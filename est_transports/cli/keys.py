@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from est_core import Limits, RemoteProtocolError
 from est_core.asn1.keys import PublicKeyFacts, public_key_facts
 from est_core.asn1.template import KeyTypeWanted
-from est_transports.cli._common import CliError, ExitCode, ask_password, warn
+from est_transports.cli.errors import CliError, ExitCode
+from est_transports.cli.output import warn
+from est_transports.cli.password_input import ask_password
 from est_transports.pki.signers import SigningKey
 from est_transports.pki.trust import NEEDS_PASSWORD, CredentialFileError, load_pem_private_key
 

@@ -16,7 +16,7 @@ from cryptography import x509
 
 from est_core import Enrolled
 from est_core.asn1.certificates import UnreadableCertificate
-from est_transports.cli._common import CliError, ExitCode, say, warn
+from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import (
     CA_CERTIFICATES,
     CERTIFICATE,
@@ -31,6 +31,7 @@ from est_transports.cli.files import (
 )
 from est_transports.cli.hints import remedy
 from est_transports.cli.keys import NewKey
+from est_transports.cli.output import say, warn
 from est_transports.cli.pending import PENDING_KEY
 from est_transports.pki.chains import is_ca, is_issued_by
 

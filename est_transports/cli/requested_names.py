@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 from est_core import Limits, RemoteProtocolError
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_valid
-from est_transports.cli._common import CliError, ExitCode
+from est_transports.cli.errors import CliError, ExitCode
 from est_transports.pki.credential_files import CredentialFileError, load_request
 from est_transports.pki.names import name_text
 

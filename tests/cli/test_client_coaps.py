@@ -13,8 +13,8 @@ from cryptography import x509
 
 from est_core import Deny, Failed, Operation
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
-from est_transports.cli._common import CliError, ExitCode
 from est_transports.cli.client_options import make_target
+from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.failures import failure
 from tests.cli.canned import CannedServer, canned_coap_server
 from tests.cli.test_client_side import Terminal, certificate_in, key_in, one_error_line

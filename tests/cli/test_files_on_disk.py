@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from est_transports.cli._common import CliError, ExitCode
+from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import Output, key_pem, write_files
 from est_transports.cli.keys import NewKey
 from est_transports.cli.pending import Pending, find_pending, mark_refused, resume, save_pending

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from est_transports.cli import group
-from est_transports.cli._common import CliError
+from est_transports.cli.errors import CliError
 from est_transports.cli.files import Output, write_files
 from tests.cli.other_user import AS_ROOT, GID, UID, common_place, est_as, give_away
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from est_core import Enrolled
-from est_transports.cli._common import CliError, ExitCode
+from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.received import UNTRUSTED, Place, checked_chain
 from tests.pki import Authority, Subject, new_key, pki
 

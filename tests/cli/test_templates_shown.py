@@ -14,8 +14,8 @@ from est_core.asn1.template import (
     KeyTypeWanted,
     SubjectAttribute,
 )
-from est_transports.cli._common import CliError, ExitCode
 from est_transports.cli.describe import csrattrs_rows, csrattrs_values
+from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.keys import make_key, wanted_text
 from tests.core.asn1.build import EC_KEY, P256, RSA_KEY, SAN, seq, tlv, vector
 

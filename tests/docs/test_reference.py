@@ -24,7 +24,7 @@ from est_core import (
 )
 from est_transports.channel.dtls_limits import DtlsLimits
 from est_transports.cli import group
-from est_transports.cli._common import ExitCode
+from est_transports.cli.errors import ExitCode
 from est_transports.client_config import ClientTimeouts
 from est_transports.coap.limits import CoapLimits
 from est_transports.http.settings import Timeouts

@@ -14,17 +14,12 @@ import click
 import pytest
 
 from est_transports.cli import COMMANDS, main
-from est_transports.cli._common import (
-    CliError,
-    Commands,
-    ExitCode,
-    ask_password,
-    password_from_stdin,
-    print_table,
-    run,
-    terminal_safe,
-)
+from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import Output, write_files
+from est_transports.cli.output import print_table
+from est_transports.cli.password_input import ask_password, password_from_stdin
+from est_transports.cli.runner import Commands, run
+from est_transports.cli.terminal_text import terminal_safe
 from est_transports.pki.trust import CredentialFileError
 
 Capture = pytest.CaptureFixture[str]
@@ -146,7 +141,8 @@ def test_help_of_the_group_imports_no_command() -> None:
         "print(code, loaded, 'trio' in sys.modules, 'rich' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    loaded = ["est_transports.cli._common", "est_transports.cli.examples"]
+    names = "examples options terminal_text errors output runner".split()
+    loaded = [f"est_transports.cli.{name}" for name in names]
     assert done.stdout.splitlines()[-1] == f"0 {loaded} False False"
     for name in COMMANDS:
         assert name in done.stdout
@@ -315,7 +311,7 @@ def test_the_command_runs_as_a_module_and_says_its_version() -> None:
 
 
 def test_json_is_one_document(capsys: Capture) -> None:
-    from est_transports.cli._common import print_json
+    from est_transports.cli.output import print_json
 
     print_json({"a": "\x1b"})
     assert json.loads(capsys.readouterr().out) == {"a": "\x1b"}
