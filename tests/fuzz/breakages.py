@@ -181,7 +181,9 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
         "profiles": _wire("authority/profiles", "ca=False, path_length", "ca=True, path_length"),
         "client-driver": _wire("drive/client", "now.mono + self._config.response_s", "now.mono"),
         "coap-path-discovery": _wire(
-            "coap/places", "self._may_discover and self._listed_for is None", "self._may_discover"
+            "coap/path_discovery",
+            "self._may_discover and self._listed_for is None",
+            "self._may_discover",
         ),
         "h11-server": _wire("http/messages", "self._size.length - self._read", "self._size.length"),
         "h11-client": _wire(
