@@ -25,6 +25,8 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCS: Final = ROOT / "docs"
+CHANGES: Final = DOCS / "changes"
+"""Where there are no pages, but what becomes part of the changelog."""
 PORT: Final = "8443"
 PLAIN: Final = frozenset({"text", "http"})
 """Languages of blocks that show something and are no program."""
@@ -61,6 +63,11 @@ class Block:
                 self.rest or self.verb == "output"
             )
         return self.language == "sh" or self.language in PLAIN
+
+
+def pages() -> tuple[Path, ...]:
+    """Return the pages of the documentation."""
+    return tuple(sorted(page for page in DOCS.rglob("*.md") if CHANGES not in page.parents))
 
 
 def blocks(page: Path) -> tuple[Block, ...]:

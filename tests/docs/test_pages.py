@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PeerFinder, is_installed
-from tests.docs.pages import DOCS, ROOT, blocks, is_program, needs, script, unlike
+from tests.docs.pages import DOCS, ROOT, blocks, is_program, needs, pages, script, unlike
 
-PAGES = sorted(DOCS.rglob("*.md"))
+PAGES = pages()
 PROGRAMS = [page for page in PAGES if is_program(page)]
-AT_THE_TOP = [ROOT / file for file in ("README.md", "CHANGELOG.md", "SECURITY.md")]
+TOP = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+AT_THE_TOP = [ROOT / file for file in TOP]
 TIMEOUT_S = 60
 
 Ran = tuple[int, str, int]

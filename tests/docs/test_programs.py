@@ -16,16 +16,11 @@ import pytest
 from est_core import ClientEvent, ServerEvent
 from tests.conftest import kept_from_run_to_run
 from tests.docs.api_page import MODULES, names
-from tests.docs.pages import DOCS, ROOT, Block, blocks
+from tests.docs.pages import ROOT, Block, blocks, pages
 
 Checker = Callable[..., tuple[int, str]]
 
-PROGRAMS = [
-    block
-    for page in sorted(DOCS.rglob("*.md"))
-    for block in blocks(page)
-    if block.language == "python"
-]
+PROGRAMS = [block for page in pages() for block in blocks(page) if block.language == "python"]
 
 
 def test_programs_have_names_of_their_own() -> None:
