@@ -48,6 +48,7 @@ from est_transports.channel.dtls_mux import (
 from est_transports.coap.questions import OpenQuestions
 from est_transports.coap.records import BUSY, STOPPING, UNVERIFIED, method_of, target_of
 from est_transports.coap.server_wire import (
+    HeadReceived,
     RequestAbandoned,
     RequestReceived,
     RequestRefused,
@@ -78,6 +79,7 @@ class _CoapRequest(OpenRequest):
             target=target_of(head),
         )
         self.client = client
+        self.head = head
         self.exchange_id = 0
         self.shape = coapmap.reply_shape(head)
 
@@ -87,6 +89,7 @@ class _Client:
     """One association, and what is going on there.
 
     `ends_at`: when it ends, unless an exchange is open then. `due`: when something times out.
+    `judged`: the request whose head was the last to be accepted.
     """
 
     association: Association
@@ -95,6 +98,7 @@ class _Client:
     session: ServerSession
     ends_at: float
     messages: int = 0
+    judged: _CoapRequest | None = None
     open: dict[int, _CoapRequest] = field(default_factory=dict)
     due: float = 0.0
 
@@ -289,14 +293,8 @@ class CoapEndpoint:
     def _client(self, association: Association, now: Instant) -> _Client:
         service = self._service()
         peer = address_text(association.address)
-
-        def check_head(head: RequestHead) -> tuple[ResponseHead, bytes] | None:
-            return self._check_head(client, head, now)
-
         connection = ServerConnection(
-            limits=service.coap.fitting(association.payload_bytes),
-            entropy=self._entropy,
-            check_head=check_head,
+            limits=service.coap.fitting(association.payload_bytes), entropy=self._entropy
         )
         session = ServerSession(
             policy=service.policy,
@@ -308,27 +306,11 @@ class CoapEndpoint:
         client.settle_timers()
         return client
 
-    def _check_head(
-        self, client: _Client, head: RequestHead, now: Instant
-    ) -> tuple[ResponseHead, bytes] | None:
-        """Answer what needs no payload: discovery, and what is refused by its head."""
-        policy, limits = client.service.policy, client.service.limits
-        if not client.association.channel.is_verified:
-            refusal: Response | None = UNVERIFIED  # before it uploads or learns anything
-        elif (found := coapmap.discover(head, policy=policy, limits=limits)) is not None:
-            self._finish(_CoapRequest(client, head, now), None, found, now)
-            return found
-        else:
-            refusal = coapmap.check_head(head, policy=policy, limits=limits)
-        if refusal is None:
-            return None
-        written = coapmap.write(refusal, coapmap.reply_shape(head))
-        self._finish(_CoapRequest(client, head, now), refusal, written, now)
-        return written
-
     def _serve(self, client: _Client, now: Instant) -> None:
         while (event := client.connection.next_event()) is not None:
             match event:
+                case HeadReceived(head=head):
+                    self._judge(client, head, now)
                 case RequestReceived():
                     self._open(client, event, now)
                 case RequestRefused(head=head):
@@ -339,8 +321,28 @@ class CoapEndpoint:
                     # What was issued is on record; the client's next request will find it.
                     _log.info("%s: an answer was lost: %s (%s)", client.peer, message, code)
 
+    def _judge(self, client: _Client, head: RequestHead, now: Instant) -> None:
+        """Answer what needs no payload: discovery, and what is refused by its head."""
+        request = _CoapRequest(client, head, now)
+        policy, limits = client.service.policy, client.service.limits
+        refusal, found = None, None
+        if not client.association.channel.is_verified:
+            refusal = UNVERIFIED  # before it uploads or learns anything
+        elif (found := coapmap.discover(head, policy=policy, limits=limits)) is None:
+            refusal = coapmap.check_head(head, policy=policy, limits=limits)
+        written = found if refusal is None else coapmap.write(refusal, request.shape)
+        if written is None:
+            client.judged = request
+            client.connection.accept_body(now.mono)
+        else:
+            client.connection.refuse_body(*written, now.mono)
+            self._finish(request, refusal, written, now)
+
     def _open(self, client: _Client, event: RequestReceived, now: Instant) -> None:
-        waiting = _CoapRequest(client, event.head, now)
+        waiting = client.judged
+        if waiting is None or waiting.head != event.head:  # another upload began meanwhile
+            waiting = _CoapRequest(client, event.head, now)
+        client.judged, waiting.started = None, now.mono
         request, waiting.shape = coapmap.read(
             event.head, event.payload, limits=client.service.limits
         )

@@ -4,14 +4,16 @@ No I/O, no clock; it knows nothing of DTLS. Requests and answers are whole: bloc
 retransmission and separate responses are settled in here (RFC 7252, RFC 7959)::
 
     connection.receive(datagram, now)          # or handle_timeout(now) when next_timeout() is over
-    while (event := connection.next_event()) is not None: respond to it, now or later
+    while (event := connection.next_event()) is not None:
+        match event:
+            case HeadReceived(): `accept_body`, or `refuse_body`
+            case RequestReceived(): `respond`, now or later
     for datagram in connection.outgoing(): send it
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -32,13 +34,13 @@ from est_transports.coap.messages import (
 from est_transports.coap.reliability import Acknowledged, Answered, Arrived, MessageLayer, Rejected
 from est_transports.coap.server_blocks import Answer, KeptAnswers, LastBlock, Uploads
 
-CheckHead = Callable[[RequestHead], tuple[ResponseHead, bytes] | None]
-"""Judges a request by its head, before its body is there; the answer if it is refused."""
-
 
 @checked
-def accept_all(_head: RequestHead) -> None:
-    """Refuse no request by its head."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadReceived:
+    """A head, before its body is assembled. Next, at once: `accept_body` or `refuse_body`."""
+
+    head: RequestHead
 
 
 @checked
@@ -85,7 +87,7 @@ class RequestRefused:
         return RemoteProtocolError(self.code, self.message)
 
 
-ServerConnectionEvent = RequestReceived | RequestAbandoned | RequestRefused
+ServerConnectionEvent = HeadReceived | RequestReceived | RequestAbandoned | RequestRefused
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,22 +110,20 @@ class _Served:
 class ServerConnection:
     """The server's side: requests of one client.
 
-    Each request reaches the owner once, complete, as RequestReceived, after `check_head` let it
-    pass; later blocks of an answer are sent from what is kept. Nothing that a client sends raises,
-    and what it can make the connection hold is bounded by `limits`, as long as the owner takes
-    events and datagrams. A call out of turn raises LocalProtocolError and changes nothing.
+    Each request reaches the owner twice: as HeadReceived, and complete; later blocks of an answer
+    are sent from what is kept. Nothing that a client sends raises, and what it can make the
+    connection hold is bounded by `limits`, as long as the owner takes events and datagrams. A call
+    out of turn raises LocalProtocolError and changes nothing.
     """
 
-    def __init__(
-        self, *, limits: CoapLimits, entropy: Entropy, check_head: CheckHead = accept_all
-    ) -> None:
+    def __init__(self, *, limits: CoapLimits, entropy: Entropy) -> None:
         self._limits = limits
-        self._check_head = check_head
         self._layer = MessageLayer(limits=limits, entropy=entropy)
         self._uploads = Uploads(limits)
         self._kept = KeptAnswers(limits)
         self._served: dict[int, _Served] = {}
         self._events: deque[ServerConnectionEvent] = deque()
+        self._unjudged: tuple[Message, Transfer] | None = None
         self._last_id = 0
 
     @property
@@ -134,7 +134,7 @@ class ServerConnection:
     @property
     def is_idle(self) -> bool:
         """True while no exchange is open and no request is half received."""
-        return not self._served and not self._uploads
+        return not self._served and not self._uploads and self._unjudged is None
 
     @property
     def held_bytes(self) -> int:
@@ -143,6 +143,8 @@ class ServerConnection:
 
     def receive(self, datagram: bytes, now: float) -> None:
         """Take one datagram. `now` is in monotonic seconds, here and everywhere."""
+        if self._unjudged is not None:
+            raise LocalProtocolError("the last head was neither accepted nor refused")
         match self._layer.receive(datagram, now):
             case None:
                 return
@@ -163,6 +165,21 @@ class ServerConnection:
     def outgoing(self) -> tuple[bytes, ...]:
         """Return the datagrams to be sent, in this order, and forget them."""
         return self._layer.outgoing()
+
+    def accept_body(self, now: float) -> None:
+        """Go on with the request whose head was received, and with the rest of its body."""
+        request, transfer = self._take_unjudged()
+        if request.options.if_none_match:
+            return self._refuse(request, _PRECONDITION)
+        return self._take_body(request, transfer, now)
+
+    def refuse_body(self, head: ResponseHead, payload: bytes, now: float) -> None:
+        """Answer the request whose head was received, and have nothing more of it."""
+        request, transfer = self._take_unjudged()
+        block2 = request.options.block2
+        message, answer = self._answer(request, head, payload, block2)
+        self._kept.keep(transfer, answer, now, block2=block2)
+        self._reply(request, message)
 
     def respond(self, exchange_id: int, head: ResponseHead, payload: bytes, now: float) -> None:
         """Answer a request.
@@ -240,14 +257,19 @@ class ServerConnection:
         if block2 is not None and block2.number > 0:
             return self._continue_answer(request, transfer, block2, now)
         if block1 is None or block1.number == 0:
-            refused = self._check_head(head)
-            if refused is not None:
-                message, answer = self._answer(request, *refused, block2)
-                self._kept.keep(transfer, answer, now, block2=block2)
-                return self._reply(request, message)
-            if request.options.if_none_match:
-                return self._refuse(request, _PRECONDITION)
-        body = request.payload
+            self._unjudged = request, transfer
+            return self._events.append(HeadReceived(head=head))
+        return self._take_body(request, transfer, now)
+
+    def _take_unjudged(self) -> tuple[Message, Transfer]:
+        if self._unjudged is None:
+            raise LocalProtocolError("no head waits to be accepted or refused")
+        unjudged, self._unjudged = self._unjudged, None
+        return unjudged
+
+    def _take_body(self, request: Message, transfer: Transfer, now: float) -> None:
+        """Take the body of a request, or one block of it."""
+        body, block1, block2 = request.payload, request.options.block1, request.options.block2
         if block1 is not None:
             if block1.number == 0:
                 self._begin_anew(transfer)

@@ -39,9 +39,9 @@ from est_transports.http.messages import ConnectionEnded
 from est_transports.http.server_wire import (
     BodyDropped,
     BodyReceived,
+    HeadReceived,
     ProtocolFault,
     Reading,
-    RequestReceived,
     ServerConnection,
     ServerConnectionEvent,
 )
@@ -209,7 +209,7 @@ class Conversation:
 
     def _take(self, event: ServerConnectionEvent, now: Instant) -> None:
         match event:
-            case RequestReceived():
+            case HeadReceived():
                 self._judge(event.head, now)
             case BodyReceived():
                 self._open(event.body, now)

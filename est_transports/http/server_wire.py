@@ -2,7 +2,7 @@
 
 No I/O, no clock. One request at a time, in this order::
 
-    IDLE, HEAD --RequestReceived--> HELD --accept_body--> BODY  --BodyReceived--> ANSWER
+    IDLE, HEAD --HeadReceived--> HELD --accept_body--> BODY  --BodyReceived--> ANSWER
                                          --refuse_body--> DRAIN --BodyDropped---> ANSWER
     HEAD, BODY --ProtocolFault----> ANSWER    broken grammar, a bound, a time limit, an early end
     ANSWER     --send_response----> IDLE, or CLOSED where it was the last one
@@ -54,7 +54,7 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestReceived:
+class HeadReceived:
     """A complete head. Next: `accept_body` or `refuse_body`.
 
     `waits`: the client holds its body back until it sees 100 Continue.
@@ -100,9 +100,7 @@ class ProtocolFault:
         return RemoteProtocolError(self.code, self.message, self.fault)
 
 
-ServerConnectionEvent = (
-    RequestReceived | BodyReceived | BodyDropped | ProtocolFault | ConnectionEnded
-)
+ServerConnectionEvent = HeadReceived | BodyReceived | BodyDropped | ProtocolFault | ConnectionEnded
 
 
 @unique
@@ -283,7 +281,7 @@ class ServerConnection:
             and b"100-continue" in (token.strip() for token in expected)
         )
         self._phase = _Phase.HELD
-        return RequestReceived(head=head, waits=self._waits)
+        return HeadReceived(head=head, waits=self._waits)
 
     def _start_body(self, phase: _Phase, *, max_bytes: int) -> None:
         self._reader = BodyReader(

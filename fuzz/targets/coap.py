@@ -15,6 +15,7 @@ from est_transports.coap.client_wire import ClientConnection, RequestFailed, Res
 from est_transports.coap.limits import CoapLimits
 from est_transports.coap.messages import Kind, Message, encode
 from est_transports.coap.server_wire import (
+    HeadReceived,
     RequestAbandoned,
     RequestReceived,
     RequestRefused,
@@ -95,6 +96,8 @@ def coap_server_connection(data: bytes) -> Result:
                 server.receive(heard, now)
         while (event := server.next_event()) is not None:
             match event:
+                case HeadReceived():
+                    server.accept_body(now)
                 case RequestReceived(exchange_id=exchange_id, payload=payload):
                     assert len(payload) <= _LIMITS.request_bytes
                     assert payload.endswith(_payload_of(heard))
@@ -238,9 +241,12 @@ def _transfers(payload: bytes, answer_bytes: int, times: int) -> tuple[list[byte
             for datagram in sent:
                 up.append(datagram)
                 server.receive(datagram, 0.0)
-            while isinstance(event := server.next_event(), RequestReceived):
-                head = ResponseHead(code=Code.CHANGED, content_format=281)
-                server.respond(event.exchange_id, head, b"y" * answer_bytes, 0.0)
+                while isinstance(event := server.next_event(), HeadReceived | RequestReceived):
+                    if isinstance(event, HeadReceived):
+                        server.accept_body(0.0)
+                        continue
+                    head = ResponseHead(code=Code.CHANGED, content_format=281)
+                    server.respond(event.exchange_id, head, b"y" * answer_bytes, 0.0)
             for datagram in server.outgoing():
                 down.append(datagram)
                 client.receive(datagram, 0.0)

@@ -21,8 +21,8 @@ from est_transports.http.server import Close, Conversation, Receive, Send
 from est_transports.http.server_wire import (
     BodyDropped,
     BodyReceived,
+    HeadReceived,
     ProtocolFault,
-    RequestReceived,
     ServerConnection,
 )
 from est_transports.http.settings import ServiceConfig
@@ -35,7 +35,7 @@ from fuzz.target import Result, Shape, Target, accepted, passed, stopped, told
 _OK: Final = ResponseHead(status=200, phrase=b"OK", headers=((b"Content-Length", b"2"),))
 _GET: Final = RequestHead(method=b"GET", target=b"/x", headers=((b"Host", b"x"),))
 _SINGLY: Final = 600
-_HEAD: Final = RequestReceived.__name__
+_HEAD: Final = HeadReceived.__name__
 _STATUS: Final = re.compile(rb"HTTP/1\.1 ([0-9]{3}) ")
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -68,7 +68,7 @@ def _server_events(data: bytes, pieces: Sequence[bytes]) -> list[str]:
     chunked = False
     while True:
         match event := connection.next_event():
-            case RequestReceived(head=head):
+            case HeadReceived(head=head):
                 chunked = _is_chunked(head.headers)
                 if check_head(head, policy=POLICY, limits=LIMITS) is None:
                     connection.accept_body()

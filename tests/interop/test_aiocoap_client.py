@@ -22,10 +22,11 @@ from est_core.channel import Channel, TlsVersion, TrustClass
 from est_core.wires.coapmap import RequestHead, ResponseHead
 from est_transports import _clock
 from est_transports.coap.limits import CoapLimits
-from est_transports.coap.server_wire import RequestReceived, ServerConnection
+from est_transports.coap.server_wire import RequestReceived
 from est_transports.drive.application import answer
 from tests.pki import pki
 from tests.transports.coap_site import csr_of
+from tests.transports.coap_words import JudgedConnection
 from tests.transports.fake_application import FakeApplication
 
 LIMITS: Final = Limits()
@@ -62,19 +63,19 @@ class Pump:
         self.stopping = threading.Event()
 
     def run(self) -> None:
-        connections: dict[Any, ServerConnection] = {}
+        connections: dict[Any, JudgedConnection] = {}
         while not self.stopping.is_set():
             with suppress(TimeoutError, ConnectionError):
                 datagram, address = self.socket.recvfrom(65535)
                 if address not in connections:
-                    connections[address] = ServerConnection(
+                    connections[address] = JudgedConnection(
                         limits=CoapLimits(), entropy=_clock.entropy, check_head=check_head
                     )
                 connections[address].receive(datagram, time.monotonic())
             for address, connection in connections.items():
                 self._turn(address, connection)
 
-    def _turn(self, address: Any, connection: ServerConnection) -> None:
+    def _turn(self, address: Any, connection: JudgedConnection) -> None:
         connection.handle_timeout(time.monotonic())
         while (event := connection.next_event()) is not None:
             assert isinstance(event, RequestReceived), event

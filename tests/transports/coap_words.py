@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, Final
 
+from est_core import Entropy
 from est_core.wires.coapmap import Code, RequestHead, ResponseHead
 from est_transports.coap.limits import CoapLimits
 from est_transports.coap.messages import (
@@ -17,7 +19,13 @@ from est_transports.coap.messages import (
     encode,
     read_header_untrusted,
 )
-from est_transports.coap.server_wire import RequestReceived, RequestRefused, ServerConnection
+from est_transports.coap.server_wire import (
+    HeadReceived,
+    RequestReceived,
+    RequestRefused,
+    ServerConnection,
+    ServerConnectionEvent,
+)
 
 LIMITS: Final = CoapLimits(ack_delay_s=0.5)
 SMALL: Final = CoapLimits(ack_delay_s=0.5, block_bytes=64)
@@ -92,6 +100,40 @@ def read(datagram: bytes, limits: CoapLimits = LIMITS) -> Message:
     header = read_header_untrusted(datagram)
     assert header is not None
     return decode_untrusted(datagram, header, limits=limits)
+
+
+CheckHead = Callable[[RequestHead], tuple[ResponseHead, bytes] | None]
+"""Judges a request by its head; returns the answer if it is refused."""
+
+
+def accept_all(_head: RequestHead) -> None:
+    """Refuse no request by its head."""
+
+
+class JudgedConnection(ServerConnection):
+    """A server's connection whose heads are judged as soon as they come."""
+
+    def __init__(
+        self, *, limits: CoapLimits, entropy: Entropy, check_head: CheckHead = accept_all
+    ) -> None:
+        super().__init__(limits=limits, entropy=entropy)
+        self._check_head = check_head
+        self._others: deque[ServerConnectionEvent] = deque()
+
+    def receive(self, datagram: bytes, now: float) -> None:
+        """Take one datagram, and judge the head that it may bring."""
+        super().receive(datagram, now)
+        while (event := super().next_event()) is not None:
+            if not isinstance(event, HeadReceived):
+                self._others.append(event)
+            elif (refused := self._check_head(event.head)) is None:
+                self.accept_body(now)
+            else:
+                self.refuse_body(*refused, now)
+
+    def next_event(self) -> ServerConnectionEvent | None:
+        """Return the next event that is not about a head."""
+        return self._others.popleft() if self._others else super().next_event()
 
 
 def said(connection: Any) -> list[Message]:

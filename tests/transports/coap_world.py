@@ -28,6 +28,7 @@ from est_transports.drive.client import ClientDriver, Connect, Read, Write, conn
 from est_transports.drive.open_request import Ask, Finished
 from tests.transports.coap_network import CALM, Weather
 from tests.transports.coap_site import a_coap_service, decision_on
+from tests.transports.coap_words import JudgedConnection
 from tests.transports.dtls_pair import a_dtls_server
 from tests.transports.fake_application import FakeApplication, Log
 
@@ -106,7 +107,7 @@ class OddServer:
         while (event := self._dtls.next_event()) is not None:
             match event:
                 case Established(association=association):
-                    self._connections[association] = ServerConnection(
+                    self._connections[association] = JudgedConnection(
                         limits=CoapLimits(), entropy=self._chance.randbytes
                     )
                 case Received(association=association):

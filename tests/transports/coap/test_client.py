@@ -48,14 +48,14 @@ from est_transports.client_config import ClientConfig, ClientTimeouts
 from est_transports.coap.client import REUSE_S, CoapLink
 from est_transports.coap.client_wire import ClientConnection
 from est_transports.coap.limits import CoapLimits
-from est_transports.coap.server_wire import RequestReceived, ServerConnection
+from est_transports.coap.server_wire import RequestReceived
 from est_transports.drive.client import ClientDriver, Connect
 from est_transports.pki.signers import LocalSigner
 from est_transports.pki.trust import TrustAnchors
 from tests.pki import CMC_RA, SERVER_AUTH, Entity, Subject, pki
 from tests.reached import reached, reaches
 from tests.transports.coap_network import Weather
-from tests.transports.coap_words import TURNS_MAX
+from tests.transports.coap_words import TURNS_MAX, JudgedConnection
 from tests.transports.coap_world import Device, EstServer, OddServer, World
 from tests.transports.dtls_pair import a_dtls_server
 from tests.transports.fake_application import (
@@ -238,7 +238,7 @@ def test_no_message_is_larger_than_a_datagram(
     client = ClientConnection(
         limits=CoapLimits().fitting(datagram_bytes), entropy=Random(1).randbytes
     )
-    server = ServerConnection(limits=CoapLimits(), entropy=Random(2).randbytes)
+    server = JudgedConnection(limits=CoapLimits(), entropy=Random(2).randbytes)
     try:
         client.send_request(head, body, 0.0)
     except LocalProtocolError:

@@ -21,6 +21,7 @@ from tests.transports.coap_words import (
     ENROLL,
     LIMITS,
     SMALL,
+    JudgedConnection,
     chance,
     con,
     empty,
@@ -41,7 +42,7 @@ INCOMPLETE: Final = Code.REQUEST_ENTITY_INCOMPLETE
 
 
 def server() -> ServerConnection:
-    return ServerConnection(limits=LIMITS, entropy=chance())
+    return JudgedConnection(limits=LIMITS, entropy=chance())
 
 
 def block_of(body: bytes, number: int, message_id: int, **options: Any) -> bytes:
@@ -346,7 +347,7 @@ def test_a_body_in_one_block_that_comes_again_is_a_new_request() -> None:
 
 def test_the_answer_to_a_last_block_is_kept_for_its_time_and_within_its_bounds() -> None:
     limits = replace(SMALL, response_bytes=100, kept_bytes=100, kept=2)
-    connection = ServerConnection(limits=limits, entropy=chance())
+    connection = JudgedConnection(limits=limits, entropy=chance())
     for number in range(3):
         upload(connection, BODY, szx=SZX, first_id=10 * number, query=(str(number),))
         (request,) = requests(connection)

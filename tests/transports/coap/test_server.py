@@ -48,7 +48,7 @@ from est_transports.coap.limits import CoapLimits
 from est_transports.coap.messages import Block, Kind
 from est_transports.coap.questions import QUESTIONS_MAX, QUESTIONS_PER_HOST
 from est_transports.coap.server import CoapEndpoint
-from est_transports.coap.server_wire import RequestReceived, ServerConnection
+from est_transports.coap.server_wire import RequestReceived
 from est_transports.coap.settings import CoapService
 from est_transports.drive.consult import consult
 from est_transports.drive.records import Wire
@@ -67,7 +67,7 @@ from tests.transports.coap_site import (
     a_coap_service,
     csr_of,
 )
-from tests.transports.coap_words import con, post
+from tests.transports.coap_words import JudgedConnection, con, post
 from tests.transports.dtls_pair import a_dtls_client, a_dtls_server
 from tests.transports.fake_application import FakeApplication, certificate_for
 
@@ -807,7 +807,7 @@ class LossyEnrolment:
         size = chance.choice((64, 256, 1024))
         limits = CoapLimits(block_bytes=size, ack_delay_s=0.5)
         self._client = ClientConnection(limits=limits, entropy=chance.randbytes)
-        self._server = ServerConnection(limits=CoapLimits(), entropy=chance.randbytes)
+        self._server = JudgedConnection(limits=CoapLimits(), entropy=chance.randbytes)
         chain = pki().manufacturer_client.chain
         channel = Channel(
             version=TlsVersion.DTLS_1_2, peer_chain=chain, trust_class=TrustClass.IMPLICIT

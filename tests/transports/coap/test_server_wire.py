@@ -13,11 +13,10 @@ from est_core.wires.coapmap import Code, RequestHead, ResponseHead
 from est_transports.coap.limits import CoapLimits
 from est_transports.coap.messages import Block, Kind, Message
 from est_transports.coap.server_wire import (
-    CheckHead,
+    HeadReceived,
     RequestAbandoned,
     RequestReceived,
     ServerConnection,
-    accept_all,
 )
 from tests.transports.coap_words import (
     CACERTS,
@@ -28,6 +27,9 @@ from tests.transports.coap_words import (
     LIMITS,
     SEN,
     SMALL,
+    CheckHead,
+    JudgedConnection,
+    accept_all,
     chance,
     con,
     empty,
@@ -52,7 +54,7 @@ def server(
     limits: CoapLimits = LIMITS,
     check_head: CheckHead = accept_all,
 ) -> ServerConnection:
-    return ServerConnection(limits=limits, entropy=chance(), check_head=check_head)
+    return JudgedConnection(limits=limits, entropy=chance(), check_head=check_head)
 
 
 def asked(connection: ServerConnection, datagram: bytes, now: float = 0.0) -> int:
@@ -562,6 +564,22 @@ def test_a_refusal_by_the_head_comes_before_the_body() -> None:
     answer = reply(connection, post(1, BODY[:64], block1=Block(0, True, 2)))
     assert (answer.code, answer.payload) == (Code.UNSUPPORTED_CONTENT_FORMAT, b"not that")
     assert (seen, requests(connection), connection.is_idle) == ([ENROLL], [], True)
+
+
+def test_a_head_is_accepted_or_refused_before_anything_else_is_heard() -> None:
+    connection = ServerConnection(limits=LIMITS, entropy=chance())
+    with pytest.raises(LocalProtocolError):
+        connection.accept_body(0.0)
+    connection.receive(post(1, BODY[:64], block1=Block(0, True, 2)), 0.0)
+    assert connection.next_event() == HeadReceived(head=ENROLL)
+    assert (said(connection), connection.is_idle) == ([], False)
+    with pytest.raises(LocalProtocolError):
+        connection.receive(get(2), 0.0)
+    connection.refuse_body(ResponseHead(code=Code.NOT_FOUND), b"no", 0.0)
+    assert [answer.code for answer in said(connection)] == [Code.NOT_FOUND]
+    with pytest.raises(LocalProtocolError):
+        connection.refuse_body(ResponseHead(code=Code.NOT_FOUND), b"no", 0.0)
+    assert connection.is_idle
 
 
 def test_a_long_refusal_by_the_head_is_kept_for_its_later_blocks() -> None:

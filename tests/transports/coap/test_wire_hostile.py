@@ -27,6 +27,7 @@ from tests.transports.coap_words import (
     LIMITS,
     SEN,
     SMALL,
+    JudgedConnection,
     chance,
     con,
     empty,
@@ -144,7 +145,7 @@ answers = st.builds(
 
 
 def tiny_server() -> ServerConnection:
-    return ServerConnection(limits=TINY, entropy=chance())
+    return JudgedConnection(limits=TINY, entropy=chance())
 
 
 def serve(server: ServerConnection, now: float, pick: Random) -> None:
@@ -295,7 +296,7 @@ def test_a_million_blocks_announced_are_refused_by_the_first() -> None:
 
 
 def test_two_requests_with_one_token_are_two_requests() -> None:
-    server = ServerConnection(limits=LIMITS, entropy=chance())
+    server = JudgedConnection(limits=LIMITS, entropy=chance())
     for number in (1, 2):
         server.receive(get(number, token=b"same", query=(str(number),)), 0.0)
     first, second = requests(server)

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from est_core.wires.coapmap import Code, RequestHead
 from est_transports.coap.client_wire import ClientConnection, RequestFailed, ResponseReceived
 from est_transports.coap.limits import BLOCK_SIZES, CoapLimits
-from est_transports.coap.server_wire import RequestReceived, ServerConnection
+from est_transports.coap.server_wire import RequestReceived
 from tests.reached import reached, reaches
 from tests.transports.coap_network import CALM, Network, Weather
-from tests.transports.coap_words import CHANGED, ENROLL, LIMITS
+from tests.transports.coap_words import CHANGED, ENROLL, LIMITS, JudgedConnection
 
 AWFUL: Final = Weather(loss=0.2, duplication=0.05, delay_s=1.0)
 
@@ -57,7 +57,7 @@ class Run:
     ) -> None:
         chance = Random(seed)
         self.client = ClientConnection(limits=client, entropy=chance.randbytes)
-        self.server = ServerConnection(limits=server, entropy=chance.randbytes)
+        self.server = JudgedConnection(limits=server, entropy=chance.randbytes)
         self.network = Network(self.client, self.server, chance=chance, weather=weather)
         self.seen: Counter[bytes] = Counter()
         self.outcomes: dict[int, ResponseReceived | RequestFailed] = {}

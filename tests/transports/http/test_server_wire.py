@@ -14,9 +14,9 @@ from est_transports.http.server_wire import (
     DRAIN_EXTRA_BYTES,
     BodyDropped,
     BodyReceived,
+    HeadReceived,
     ProtocolFault,
     Reading,
-    RequestReceived,
     ServerConnection,
     ServerConnectionEvent,
 )
@@ -54,7 +54,7 @@ def serve(
         if event is not None:
             events.append(event)
         match event:
-            case RequestReceived():
+            case HeadReceived():
                 if accept:
                     connection.accept_body()
                 else:
@@ -81,7 +81,7 @@ def bodies(events: list[ServerConnectionEvent]) -> list[bytes]:
 
 def test_a_request_is_its_head_then_its_body() -> None:
     head, body = serve(post(b"hello"))
-    assert isinstance(head, RequestReceived)
+    assert isinstance(head, HeadReceived)
     assert (head.head.method, head.head.target, head.head.version) == (b"POST", b"/p", b"1.1")
     assert head.head.values(b"content-length") == (b"5",)
     assert body == BodyReceived(body=b"hello")
@@ -94,13 +94,13 @@ def test_requests_follow_each_other_on_one_connection() -> None:
 def test_a_pipelined_request_waits_for_the_answer_to_the_one_before() -> None:
     connection = ServerConnection(limits=SMALL)
     connection.receive(post(b"one") + post(b"two"))
-    assert isinstance(connection.next_event(), RequestReceived)
+    assert isinstance(connection.next_event(), HeadReceived)
     connection.accept_body()
     assert connection.next_event() == BodyReceived(body=b"one")
     assert connection.next_event() is None
     assert connection.reading is Reading.NOTHING
     connection.send_response(OK, b"ok", FIXED_INSTANT)
-    assert isinstance(connection.next_event(), RequestReceived)
+    assert isinstance(connection.next_event(), HeadReceived)
     connection.accept_body()
     assert connection.next_event() == BodyReceived(body=b"two")
 
@@ -122,7 +122,7 @@ def test_bare_line_feeds_end_lines_too() -> None:
 
 def test_obsolete_line_folding_is_one_value() -> None:
     event = serve(b"GET /p HTTP/1.1\r\nHost: x\r\nX-A: 1\r\n  2\r\n\r\n")[0]
-    assert isinstance(event, RequestReceived)
+    assert isinstance(event, HeadReceived)
     assert event.head.values(b"x-a") == (b"1 2",)
 
 
@@ -287,7 +287,7 @@ def test_100_continue_is_said_to_who_waits_for_it_and_is_accepted() -> None:
     connection = ServerConnection(limits=SMALL)
     connection.receive(post(b"", b"Expect: 100-Continue").replace(b"h: 0", b"h: 5"))
     event = connection.next_event()
-    assert isinstance(event, RequestReceived)
+    assert isinstance(event, HeadReceived)
     assert event.waits
     assert connection.accept_body() == b"HTTP/1.1 100 Continue\r\n\r\n"
     connection.receive(b"hello")
@@ -311,7 +311,7 @@ def test_100_continue_is_not_said_when_the_body_is_here_already() -> None:
 )
 def test_100_continue_is_not_said_unasked(raw: bytes) -> None:
     event = serve(raw)[0]
-    assert isinstance(event, RequestReceived)
+    assert isinstance(event, HeadReceived)
     assert not event.waits
 
 
@@ -336,7 +336,7 @@ def test_a_refused_body_is_read_to_its_end_before_the_answer() -> None:
     connection.receive(raw[-1:] + GET)
     assert connection.next_event() == BodyDropped(complete=True)
     assert b"Connection:" not in connection.send_response(OK, b"ok", FIXED_INSTANT)
-    assert isinstance(connection.next_event(), RequestReceived)
+    assert isinstance(connection.next_event(), HeadReceived)
 
 
 @pytest.mark.parametrize(
@@ -478,7 +478,7 @@ STREAMS = st.builds(
 )
 
 
-@reaches(RequestReceived=40, BodyReceived=15, ProtocolFault=25)
+@reaches(HeadReceived=40, BodyReceived=15, ProtocolFault=25)
 @given(stream=STREAMS, size=st.integers(1, 40), accept=st.booleans(), ended=st.booleans())
 def test_events_do_not_depend_on_the_pieces_the_bytes_come_in(
     stream: bytes, size: int, accept: bool, ended: bool
@@ -527,7 +527,7 @@ def test_who_waits_to_send_chunks_is_told_to_go_on() -> None:
     connection = ServerConnection(limits=SMALL)
     connection.receive(chunked(b"a").split(b"\r\n\r\n")[0] + b"\r\nExpect: 100-continue\r\n\r\n")
     event = connection.next_event()
-    assert isinstance(event, RequestReceived)
+    assert isinstance(event, HeadReceived)
     assert event.waits
     assert connection.accept_body() == CONTINUE
     connection.receive(b"1\r\na\r\n0\r\n\r\n")
@@ -540,7 +540,7 @@ def test_a_head_has_its_bytes_and_not_one_more() -> None:
     assert len(exact) == SMALL.head_bytes
     connection = ServerConnection(limits=SMALL)
     connection.receive(exact)
-    assert isinstance(connection.next_event(), RequestReceived)
+    assert isinstance(connection.next_event(), HeadReceived)
     assert only_fault(exact[:-1] + b"\rx").code == "http/head"
     connection = ServerConnection(limits=SMALL)
     connection.receive(exact[:-1])
