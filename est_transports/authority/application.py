@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from types import MappingProxyType
 from typing import Final
 
@@ -36,7 +37,7 @@ from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttr, CsrAttrs
 from est_transports.authority.ca import CAUnavailable, Enrollment, ReferenceCA, Refused
 from est_transports.authority.renewal_records import certificate_on_record
-from est_transports.authority.stores import Store, StoreBusy, StoreError
+from est_transports.authority.stores import Store, StoreBusy, StoreError, UserRecord
 from est_transports.authority.stores.passwords import PasswordBusy, PasswordChecks
 from est_transports.pki.names import subject_text
 from est_transports.pki.serials import serial_text
@@ -78,28 +79,30 @@ class Authority:
         self._csrattrs = dict(csrattrs)
         self._key_types = dict(key_types)
 
-    def authenticate(self, question: AuthenticateRequested) -> Decision:
-        """Return Verified for a user's password, Rejected for everything but Basic.
+    def authenticate(self, question: AuthenticateRequested) -> Decision | Future[Decision]:
+        """Return the future of Verified for a user's password; Rejected but for Basic.
 
-        A user that does not exist costs the time of one that does. RFC 7030 3.2.3.
+        A user that does not exist costs the time of one that does. RFC 7030 3.2.3. Does not wait
+        for the password's turn.
         """
         credentials = question.credentials
         if not isinstance(credentials, BasicCredentials):
             return Rejected()
-        try:
-            user = self._passwords.submit(
-                credentials.user,
-                credentials.password,
-                self.store,
-                peer=question.channel.peer_address,
-            ).result()
-        except PasswordBusy as exc:
-            return _later("passwords", exc)
-        except StoreBusy as exc:
-            return _later("users", exc)
-        except (StoreError, LocalProtocolError) as exc:  # the latter: a damaged record
-            return _failed(exc)
-        return Rejected() if user is None else Verified(user=user.name)
+        decision: Future[Decision] = Future()
+
+        def settle(checked_user: Future[UserRecord | None]) -> None:
+            try:
+                decision.set_result(_identified(checked_user))
+            except BaseException as exc:  # noqa: BLE001  # raised where somebody waits for it
+                decision.set_exception(exc)
+
+        self._passwords.submit(
+            credentials.user,
+            credentials.password,
+            self.store,
+            peer=question.channel.peer_address,
+        ).add_done_callback(settle)
+        return decision
 
     def ca_certs(self, question: CACertsRequested) -> Decision:
         """Return the CA's certificate and its chain, whatever the label. RFC 7030 4.1.3."""
@@ -168,6 +171,19 @@ class Authority:
             and record.revoked_at is not None
             and record.der == certificate.public_bytes(Encoding.DER)
         )
+
+
+def _identified(checked_user: Future[UserRecord | None]) -> Decision:
+    """Return who gave the right password, once that is known."""
+    try:
+        user = checked_user.result()
+    except PasswordBusy as exc:
+        return _later("passwords", exc)
+    except StoreBusy as exc:
+        return _later("users", exc)
+    except (StoreError, LocalProtocolError) as exc:  # the latter: a damaged record
+        return _failed(exc)
+    return Rejected() if user is None else Verified(user=user.name)
 
 
 def _enrollment(operation: Operation, question: EnrollRequested | ReenrollRequested) -> Enrollment:

@@ -6,6 +6,7 @@ events yourself if that suits better.
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from inspect import iscoroutinefunction
 from typing import Final, Protocol, assert_never, cast
 
@@ -28,8 +29,12 @@ from est_core.arguments import checked
 class Application(Protocol):
     """Answers the questions of server exchanges. May be called from several threads."""
 
-    def authenticate(self, question: AuthenticateRequested) -> Decision:
-        """Return Verified or Rejected for HTTP credentials, Challenge for others."""
+    def authenticate(self, question: AuthenticateRequested) -> Decision | Future[Decision]:
+        """Return Verified or Rejected for HTTP credentials, Challenge for others.
+
+        Or the future of it, where it is decided elsewhere: an event loop that serves thousands
+        then has no thread that waits for it.
+        """
 
     def ca_certs(self, question: CACertsRequested) -> Decision:
         """Return ProvideCACerts, Challenge, or a refusal: Deny, Postpone, Fail."""
@@ -91,7 +96,14 @@ def check_blocking(application: Application) -> None:
 
 @checked
 def ask(application: Application, question: ServerQuestion) -> Decision:
-    """Return the application's decision on one question."""
+    """Return the application's decision on one question; wait for it where it is a future."""
+    decision = begin_to_ask(application, question)
+    return decision.result() if isinstance(decision, Future) else decision
+
+
+@checked
+def begin_to_ask(application: Application, question: ServerQuestion) -> Decision | Future[Decision]:
+    """Return the application's decision on one question, or the future of it."""
     match question:
         case AuthenticateRequested():
             return application.authenticate(question)

@@ -33,6 +33,7 @@ own class what it needs to write the answer, what it judged by the head among it
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -55,7 +56,7 @@ from est_core import (
 )
 from est_core.arguments import checked
 from est_transports.drive.application import Application, AsyncApplication, told_apart
-from est_transports.drive.consult import consult, consult_async
+from est_transports.drive.consult import begin_to_consult, consult, consult_async
 from est_transports.drive.records import Record, Wire
 
 _log: Final = logging.getLogger("est_transports")
@@ -243,6 +244,12 @@ class Ask:
         if not self.is_wanted:
             return None
         return consult(cast(Application, self.application), self.question)
+
+    def begin_to_consult(self) -> Decision | Future[Decision | None] | None:
+        """Return the decision as `consult` does, or the future of it. Waits for no future."""
+        if not self.is_wanted:
+            return None
+        return begin_to_consult(cast(Application, self.application), self.question)
 
     async def consult_async(self) -> Decision | None:
         """Return the decision of an AsyncApplication, None if nobody waits for it any more."""

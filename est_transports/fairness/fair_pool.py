@@ -1,7 +1,8 @@
 """Threads that answer questions to an application, shared fairly among networks.
 
 A ThreadPoolExecutor takes what was submitted first. Here each thread that is free takes what is
-next by QuestionScheduler.
+next by QuestionScheduler. A call that returns a future has its result from there, and no thread
+waits for it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True, eq=False)
 class _Work(Generic[_T]):
-    call: Callable[[], _T]
+    call: Callable[[], _T | Future[_T]]
     future: Future[_T] = field(default_factory=Future)
 
 
@@ -32,7 +33,7 @@ class FairPool(Generic[_T]):
         self._lock = threading.Lock()
         self._is_shut = False
 
-    def submit(self, call: Callable[[], _T], peer: str) -> Future[_T]:
+    def submit(self, call: Callable[[], _T | Future[_T]], peer: str) -> Future[_T]:
         """Return the future of a call; one that has not begun can be cancelled.
 
         Raises RuntimeError where there is no thread to be had, and none that is busy and will be
@@ -86,7 +87,7 @@ class FairPool(Generic[_T]):
         work, peer = found
         try:
             if work.future.set_running_or_notify_cancel():
-                _do(work)
+                _settle(work.future, work.call)
         finally:
             with self._lock:
                 self._scheduler.end(peer)
@@ -94,10 +95,13 @@ class FairPool(Generic[_T]):
         return is_more
 
 
-def _do(work: _Work[_T]) -> None:
+def _settle(future: Future[_T], call: Callable[[], _T | Future[_T]]) -> None:
     try:
-        result = work.call()
+        result = call()
     except BaseException as exc:  # noqa: BLE001  # as ThreadPoolExecutor does: it is the caller's
-        work.future.set_exception(exc)
+        future.set_exception(exc)
     else:
-        work.future.set_result(result)
+        if isinstance(result, Future):
+            result.add_done_callback(lambda made: _settle(future, made.result))
+        else:
+            future.set_result(result)

@@ -22,8 +22,8 @@ from est_transports.http.server import Conversation
 _log: Final = logging.getLogger("est_transports")
 
 AUTHENTICATION_THREADS: Final = 40
-"""Apart from the others: checking a password is slow on purpose, and guessing passwords must not
-keep out those who show a certificate. More than PasswordChecks lets in, so that it can refuse."""
+"""Apart from the others: to authenticate may take long, and whoever guesses must not keep out those
+who show a certificate. An application that returns a future needs hardly one of them."""
 
 
 class Questions:
@@ -101,7 +101,7 @@ class Questions:
             self._authentication_pool if isinstance(question, AuthenticateRequested) else self._pool
         )
         try:
-            working = pool.submit(asked.consult, question.channel.peer_address)
+            working = pool.submit(asked.begin_to_consult, question.channel.peer_address)
         except RuntimeError:  # no thread to be had
             _log.exception("the application could not be asked")
             decide(Fail())

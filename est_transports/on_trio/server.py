@@ -37,8 +37,8 @@ CONNECTIONS_MAX: Final = 256
 THREADS: Final = 8
 STOP_S: Final = 10.0
 AUTHENTICATION_THREADS: Final = 40
-"""Apart from the others: checking a password is slow on purpose, and guessing passwords must not
-keep out those who show a certificate. More than PasswordChecks lets in, so that it can refuse."""
+"""Apart from the others: to authenticate may take long, and whoever guesses must not keep out those
+who show a certificate. An application that returns a future needs hardly one of them."""
 
 
 @checked_throughout
@@ -288,7 +288,9 @@ class Server:
         threads = (
             self._authentication_threads if authenticates else cast(QuestionThreads, self._threads)
         )
-        return await threads.ask(asked.consult, decide, asked.question.channel.peer_address)
+        return await threads.ask(
+            asked.begin_to_consult, decide, asked.question.channel.peer_address
+        )
 
     async def _ask_in_task(self, asked: Ask, decide: Callable[[Decision | None], None]) -> None:
         async def ask() -> None:

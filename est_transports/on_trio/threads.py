@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,13 +22,16 @@ from est_transports.fairness.question_scheduler import QuestionScheduler
 _log: Final = logging.getLogger("est_transports")
 
 
+_Decided = Decision | Future[Decision | None] | None
+
+
 class _Outcome(Protocol):
-    def unwrap(self) -> Decision | None: ...
+    def unwrap(self) -> _Decided: ...
 
 
 @dataclass(slots=True, eq=False)
 class _Question:
-    consult: Callable[[], Decision | None]
+    consult: Callable[[], _Decided]
     decide: Callable[[Decision | None], None]
     is_begun: bool = False
     begun: trio.Event = field(default_factory=trio.Event)
@@ -46,11 +50,13 @@ class QuestionThreads:
 
     async def ask(
         self,
-        consult: Callable[[], Decision | None],
+        consult: Callable[[], _Decided],
         decide: Callable[[Decision | None], None],
         peer: str,
     ) -> None:
         """Call `consult` in a thread, and later `decide` in the event loop with what it returned.
+
+        Where that is a future no thread waits for it, and `decide` gets its result.
 
         Returns when the thread has been started, which waits for the peer's turn; only then can
         it be cancelled. The event loop does not wait for the thread. Where `consult` or the start
@@ -91,11 +97,22 @@ class QuestionThreads:
     def _finish(self, question: _Question, peer: str, outcome: _Outcome) -> None:
         self._scheduler.end(peer)
         self._begin_some()
+        self._settle(question, outcome.unwrap)
+
+    def _settle(self, question: _Question, decided: Callable[[], _Decided]) -> None:
         try:
-            decision = outcome.unwrap()
+            decision = decided()
         except BaseException:  # noqa: BLE001  # raised in the thread: it must not end the loop
             decision = _failed()
-        question.decide(decision)
+        if not isinstance(decision, Future):
+            return question.decide(decision)
+        token = trio.lowlevel.current_trio_token()
+
+        def deliver(made: Future[Decision | None]) -> None:
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(self._settle, question, made.result)
+
+        return decision.add_done_callback(deliver)
 
 
 def _failed() -> Decision:

@@ -56,6 +56,7 @@ from est_transports.authority.stores.passwords import (
     Users,
     hash_password,
 )
+from est_transports.drive.application import ask
 from est_transports.pki.serials import serial_text
 from est_transports.pki.signers import LocalSigner, SignerError
 from tests.transports.ca_fakes import (
@@ -144,7 +145,7 @@ def issued(decision: Decision) -> x509.Certificate:
 
 
 def test_the_right_password_verifies_the_user() -> None:
-    assert authority().authenticate(basic()) == Verified(user="alice")
+    assert ask(authority(), basic()) == Verified(user="alice")
 
 
 class FoldingStore(MemoryStore):
@@ -156,14 +157,14 @@ class FoldingStore(MemoryStore):
 
 
 def test_a_user_is_known_by_the_name_that_the_store_has() -> None:
-    assert authority(FoldingStore()).authenticate(basic("Alice")) == Verified(user="alice")
+    assert ask(authority(FoldingStore()), basic("Alice")) == Verified(user="alice")
 
 
 @pytest.mark.parametrize(
     "user,password", [("alice", "wrong"), ("bob", PASSWORD), ("", PASSWORD), ("alice", "")]
 )
 def test_anything_else_is_rejected(user: str, password: str) -> None:
-    assert authority().authenticate(basic(user, password)) == Rejected()
+    assert ask(authority(), basic(user, password)) == Rejected()
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_anything_else_is_rejected(user: str, password: str) -> None:
     ],
 )
 def test_schemes_that_are_not_offered_are_rejected(credentials: Credentials) -> None:
-    assert authority().authenticate(login(credentials)) == Rejected()
+    assert ask(authority(), login(credentials)) == Rejected()
 
 
 def test_too_many_passwords_at_once_are_put_off() -> None:
@@ -186,7 +187,7 @@ def test_too_many_passwords_at_once_are_put_off() -> None:
             refused.set_exception(PasswordBusy("34 passwords are being checked"))
             return refused
 
-    decision = authority(passwords=Full()).authenticate(basic())
+    decision = ask(authority(passwords=Full()), basic())
     assert isinstance(decision, Postpone)
     assert decision.retry_after_s == 2
 
@@ -203,8 +204,25 @@ def test_passwords_are_shared_out_by_the_address_of_the_connection() -> None:
 
     channel = Channel(version=TlsVersion.TLS_1_3, peer_address="192.0.2.1:4711")
     subject = authority(passwords=Watched())
-    assert subject.authenticate(replace(basic(), channel=channel)) == Verified(user="alice")
+    assert ask(subject, replace(basic(), channel=channel)) == Verified(user="alice")
     assert peers == ["192.0.2.1:4711"]
+
+
+def test_nobody_waits_in_the_authority_for_the_turn_of_a_password() -> None:
+    found: Future[UserRecord | None] = Future()
+
+    class Queued(PasswordChecks):
+        def submit(
+            self, user: str, password: str, users: Users, *, peer: str = ""
+        ) -> Future[UserRecord | None]:
+            return found
+
+    decision = authority(passwords=Queued()).authenticate(basic())
+    assert isinstance(decision, Future)
+    assert not decision.done()
+    found.set_exception(OSError("gone"))
+    with pytest.raises(OSError, match="gone"):
+        decision.result()
 
 
 def test_a_damaged_password_record_is_a_failure_and_in_the_log(
@@ -213,7 +231,7 @@ def test_a_damaged_password_record_is_a_failure_and_in_the_log(
     store = MemoryStore()
     subject = authority(store)
     store.users["alice"] = "scrypt$1$1$1$x$y"
-    assert subject.authenticate(basic()) == Fail(code="server/store")
+    assert ask(subject, basic()) == Fail(code="server/store")
     assert "not a password record" in caplog.text
     assert PASSWORD not in caplog.text
 
@@ -392,7 +410,7 @@ class BrokenStore(MemoryStore):
 
 def test_a_busy_store_is_put_off() -> None:
     subject = authority(BrokenStore(StoreBusy("est.db: 1024 writers are waiting")))
-    for decision in (subject.enroll(enrollment()), subject.authenticate(basic())):
+    for decision in (subject.enroll(enrollment()), ask(subject, basic())):
         assert isinstance(decision, Postpone)
         assert decision.code == "server/busy"
 
@@ -400,7 +418,7 @@ def test_a_busy_store_is_put_off() -> None:
 def test_a_broken_store_is_a_failure_and_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     subject = authority(BrokenStore(StoreError("est.db: disk full")))
     assert subject.enroll(enrollment()) == Fail(code="server/store")
-    assert subject.authenticate(basic()) == Fail(code="server/store")
+    assert ask(subject, basic()) == Fail(code="server/store")
     lines = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.ERROR]
     assert lines == ["the store failed: est.db: disk full"] * 2
 
@@ -434,7 +452,7 @@ def test_what_a_signer_says_of_itself_stays_in_the_log(caplog: pytest.LogCapture
 def test_what_keeps_the_ca_busy_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     subject = authority(BrokenStore(StoreBusy("est.db: 1024 writers are waiting")))
     subject.enroll(enrollment())
-    subject.authenticate(basic())
+    ask(subject, basic())
     assert [entry.getMessage() for entry in caplog.records] == [
         "too busy with records: est.db: 1024 writers are waiting",
         "too busy with users: est.db: 1024 writers are waiting",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 
 import pytest
 
 from est_core import (
+    AuthenticateRequested,
+    BasicCredentials,
     CACertsRequested,
     Channel,
     ClientIdentity,
@@ -21,7 +24,7 @@ from est_core import (
 )
 from est_transports.channel.errors import TlsError
 from est_transports.drive.addresses import address_text, peer_text
-from est_transports.drive.consult import consult, consult_async
+from est_transports.drive.consult import begin_to_consult, consult, consult_async
 from est_transports.drive.observe import ignore, notify
 from est_transports.drive.open_request import internal_error
 from est_transports.drive.records import Record, Wire, handshake_failed
@@ -81,6 +84,44 @@ def test_an_application_that_raises_fails_its_client_and_nobody_else(
             assert ask() == Fail()
         assert "the application failed on CACertsRequested" in caplog.text
         assert "ZeroDivisionError: by chance" in caplog.text
+
+
+class Later:
+    """An application whose decision on credentials comes from elsewhere."""
+
+    ca_certs = FakeApplication.ca_certs
+    csr_attrs = FakeApplication.csr_attrs
+    enroll = FakeApplication.enroll
+    reenroll = FakeApplication.reenroll
+
+    def __init__(self, decision: Future[Decision]) -> None:
+        self.decision = decision
+
+    def authenticate(self, _question: AuthenticateRequested) -> Future[Decision]:
+        return self.decision
+
+
+def test_a_decision_may_come_from_elsewhere_and_is_guarded_there(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    who = AuthenticateRequested(
+        operation=Operation.SIMPLEENROLL,
+        label=None,
+        credentials=BasicCredentials(user="alice", password="x"),
+        channel=QUESTION.channel,
+    )
+    made: Future[Decision] = Future()
+    begun = begin_to_consult(Later(made), who)
+    assert isinstance(begun, Future)
+    assert not begun.done()
+    made.set_result(ANSWER)
+    assert begun.result() == consult(Later(made), who) == ANSWER
+    failed: Future[Decision] = Future()
+    failed.set_exception(ZeroDivisionError("by chance"))
+    begun = begin_to_consult(Later(failed), who)
+    assert isinstance(begun, Future)
+    assert begun.result() == consult(Later(failed), who) == Fail()
+    assert caplog.text.count("the application failed on AuthenticateRequested") == 2
 
 
 def test_who_cancels_an_application_is_not_held_up() -> None:

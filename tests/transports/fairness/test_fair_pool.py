@@ -166,3 +166,17 @@ def test_threads_end_with_the_pool_once_all_is_done(end: Callable[[FairPool[str]
     gate.open()
     assert [future.result(TIMEOUT_S) for future in futures] == ["x", "x"]
     wait_for_the_end_of(name)
+
+
+def test_a_call_that_returns_a_future_gives_its_thread_back_until_that_is_done() -> None:
+    pool: FairPool[str] = FairPool(1, "test")
+    made: list[Future[str]] = [Future(), Future()]
+    first, second = (pool.submit(partial(made.__getitem__, n), FLOOD) for n in range(2))
+    assert pool.submit(lambda: "home", HOME).result(TIMEOUT_S) == "home"
+    assert [first.done(), second.done()] == [False, False]
+    assert not first.cancel()  # it has begun
+    made[0].set_result("in the end")
+    made[1].set_exception(LookupError("gone"))
+    assert first.result(TIMEOUT_S) == "in the end"
+    with pytest.raises(LookupError, match="gone"):
+        second.result(TIMEOUT_S)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 
 import pytest
 import trio
@@ -149,3 +151,45 @@ def test_without_a_thread_to_be_had_it_is_a_failure(
     monkeypatch.setattr(trio.lowlevel, "start_thread_soon", no_thread)
     assert answered(lambda: ANSWER) == Fail()
     assert "could not be asked" in caplog.text
+
+
+def _itself(future: Future[Decision | None]) -> Future[Decision | None]:
+    return future
+
+
+def test_a_future_holds_no_thread_and_is_decided_in_the_event_loop() -> None:
+    async def ask() -> None:
+        made: list[Future[Decision | None]] = [Future(), Future()]
+        waiters = [Waiter(), Waiter()]
+        threads = QuestionThreads(1)
+        for future, waiter in zip(made, waiters, strict=True):
+            await threads.ask(partial(_itself, future), waiter.decide, PEER)
+        home = Waiter()
+        await threads.ask(lambda: ANSWER, home.decide, HOME)
+        await home.decided.wait()
+        assert threads.busy == 0
+        assert not any(waiter.decisions for waiter in waiters)
+        await trio.to_thread.run_sync(made[0].set_result, ANSWER)
+        await trio.to_thread.run_sync(made[1].set_exception, LookupError("gone"))
+        for waiter in waiters:
+            await waiter.decided.wait()
+            assert waiter.thread == threading.get_ident()
+        assert [waiter.decisions for waiter in waiters] == [[ANSWER], [Fail()]]
+
+    trio.run(ask)
+
+
+def test_a_future_that_is_done_after_the_event_loop_is_told_to_nobody() -> None:
+    made: Future[Decision | None] = Future()
+    waiter: list[Waiter] = []
+
+    async def ask() -> None:
+        waiter.append(Waiter())
+        threads = QuestionThreads(1)
+        await threads.ask(lambda: made, waiter[0].decide, PEER)
+        while threads.busy:
+            await trio.lowlevel.checkpoint()
+
+    trio.run(ask)
+    made.set_result(ANSWER)
+    assert waiter[0].decisions == []

@@ -19,7 +19,6 @@ from est_transports.authority.stores.passwords import (
     PasswordBusy,
     PasswordChecks,
 )
-from est_transports.on_trio.server import AUTHENTICATION_THREADS
 from tests.transports.authority.stores.test_passwords import UsersFake, cheap_record
 from tests.transports.ca_fakes import NOW
 
@@ -251,10 +250,6 @@ def test_a_user_nobody_has_waits_as_everybody_does(desk: Desk) -> None:
     asked = [desk.ask(name, "right") for name in ("nobody", "bob", "nobody")]
     assert desk.served() == ["nobody", "bob", "nobody"]
     assert [each.result() for each in asked] == [False, True, False]
-
-
-def test_a_server_has_more_threads_than_may_wait() -> None:
-    assert AUTHENTICATION_THREADS > 2 + 24 + 8
 
 
 class CountingPool(ThreadPoolExecutor):
