@@ -92,8 +92,8 @@ class OpenRequest:
         self.application = application
         self.method = method
         self.target = target
-        self.received_bytes = 0
-        self.is_over = False
+        self.received_bytes: int = 0
+        self.is_over: bool = False
         self._exchange: ServerExchange | None = None
 
     @property

@@ -28,8 +28,8 @@ Which folder is for what, and which may import which. A thing is found by the fo
 about; what that folder may import says what it can touch.
 
 In the pictures an arrow leads from a folder to one that it imports, always downwards. Where a
-longer way leads there too, the arrow is left out: the tables have all of them. At the bottom is the
-ground, which everything in the package may import, and each line of it those below.
+longer way leads there too, the arrow is left out: the tables have all of them. At the bottom is
+what everything in the package may import, in lines that import those below them.
 
 This page is made from `tests/law/arrows.py`, which `tests/law` holds to the imports in both
 directions, and from the first sentences of the docstrings: `{COMMAND}`.
@@ -91,10 +91,10 @@ def _title(package: str) -> str:
 def _package(package: str) -> Iterator[str]:
     yield f"## {package}\n\n{_sentence(package)}\n\n"
     yield f"![{_title(package)}, as in the table below]({_file(package).name})\n\n"
-    yield "| folder or module | what it is | imports, beside the ground |\n| --- | --- | --- |\n"
+    yield "| folder or module | what it is | imports, beside the bottom |\n| --- | --- | --- |\n"
     for line in GROUND[package]:
         for name in line.split():
-            yield _row(package, name, "*the ground*")
+            yield _row(package, name, "*at the bottom*")
     for folder, row in ARROWS[package].items():
         listed = ", ".join(f"`{_file_name(package, each)}`" for each in row.split())
         yield _row(package, folder, listed or "nothing")

@@ -54,7 +54,8 @@ def incomplete(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """
     for symbol in found["symbols"]:
         texts = [" ".join(each["message"].split()) for each in symbol["diagnostics"]]
-        if symbol["isExported"] and texts:
+        known = symbol["isTypeKnown"] and not symbol["isTypeAmbiguous"]
+        if symbol["isExported"] and texts and not known:
             yield symbol["name"], "; ".join(texts)
 
 

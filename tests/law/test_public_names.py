@@ -1,4 +1,4 @@
-"""What is public is explained: names have docstrings."""
+"""What is public is explained: names have docstrings, and attributes have types."""
 
 from __future__ import annotations
 
@@ -44,6 +44,36 @@ def test_a_public_name_of_the_core_has_a_docstring(source: Source) -> None:
 def test_a_public_name_of_the_transports_has_a_docstring(source: Source) -> None:
     if ".cli" not in source.name:  # its docstrings are help texts, where it wants any
         assert list(_unexplained(source)) == []
+
+
+def _untyped(source: Source) -> Iterator[str]:
+    """Yield public attributes that have no annotation and are no argument as it came."""
+    for node in ast.walk(source.tree):
+        if not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
+            continue
+        typed = {
+            each.target.attr if isinstance(each.target, ast.Attribute) else ast.unparse(each.target)
+            for each in ast.walk(node)
+            if isinstance(each, ast.AnnAssign)
+        }
+        for found in ast.walk(node):
+            if not isinstance(found, ast.Assign):
+                continue
+            for target in found.targets:
+                name = ast.unparse(target).removeprefix("self.")
+                if (
+                    isinstance(target, ast.Attribute)
+                    and name == target.attr
+                    and not name.startswith("_")
+                    and name != ast.unparse(found.value)
+                    and name not in typed
+                ):
+                    yield f"{source.where(found)}: {node.name}.{name}"
+
+
+def test_a_public_attribute_of_the_transports_has_a_type() -> None:
+    """A quick look at most of what `python -m tests.law.public_types` asks pyright for."""
+    assert [each for source in TRANSPORTS for each in _untyped(source)] == []
 
 
 def test_everything_the_core_exports_exists_and_is_sorted_out() -> None:
