@@ -14,16 +14,16 @@ from est_transports.cli.options import verbose_option
 from est_transports.cli.runner import Commands, run
 
 COMMANDS: Final = {
-    "demo": ("demo", "demo", "Show a whole certificate's life on this machine."),
-    "init": ("server_side", "init", "Create a certification authority in a directory."),
-    "serve": ("server_side", "serve", "Serve EST from such a directory."),
-    "user": ("server_side", "user", "Add, list and remove users."),
-    "certs": ("server_side", "certs", "List and show issued certificates."),
-    "provision": ("client_side", "provision", "Give a new device trust and a certificate."),
-    "cacerts": ("client_side", "cacerts", "Fetch a server's CA certificates."),
-    "csrattrs": ("client_side", "csrattrs", "Show what a server wants in a request."),
-    "enroll": ("client_side", "enroll", "Get a certificate."),
-    "reenroll": ("client_side", "reenroll", "Renew a certificate."),
+    "demo": ("demo.command", "demo", "Show a whole certificate's life on this machine."),
+    "init": ("server.init", "init", "Create a certification authority in a directory."),
+    "serve": ("server.serve", "serve", "Serve EST from such a directory."),
+    "user": ("server.users", "user", "Add, list and remove users."),
+    "certs": ("server.certs", "certs", "List and show issued certificates."),
+    "provision": ("client.commands", "provision", "Give a new device trust and a certificate."),
+    "cacerts": ("client.commands", "cacerts", "Fetch a server's CA certificates."),
+    "csrattrs": ("client.commands", "csrattrs", "Show what a server wants in a request."),
+    "enroll": ("client.commands", "enroll", "Get a certificate."),
+    "reenroll": ("client.commands", "reenroll", "Renew a certificate."),
 }
 """Name: module in this package, attribute there, one line of help."""
 

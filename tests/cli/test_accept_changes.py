@@ -16,7 +16,7 @@ from est_core.asn1.attributes import Extension, extension_request
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import CertRequest
 from tests.cli.canned import CannedServer
-from tests.cli.test_client_side import Terminal, est, server
+from tests.cli.test_client_commands import Terminal, est, server
 from tests.pki import HOUR_AGO, pki
 
 __all__ = ["est", "server"]

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from est_transports.cli import main
+from est_transports.cli.client.system_trust import system_anchors
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.system_trust import system_anchors
 from tests.pki import Key, pki
 
 NOWHERE = "https://127.0.0.1:1"  # a connection to it would end in another exit code

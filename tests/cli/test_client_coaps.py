@@ -13,11 +13,11 @@ from cryptography import x509
 
 from est_core import Deny, Failed, Operation
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
-from est_transports.cli.client_options import make_target
+from est_transports.cli.client.failures import failure
+from est_transports.cli.client.target_options import make_target
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.failures import failure
 from tests.cli.canned import CannedServer, canned_coap_server
-from tests.cli.test_client_side import Terminal, certificate_in, key_in, one_error_line
+from tests.cli.test_client_commands import Terminal, certificate_in, key_in, one_error_line
 from tests.pki import SERVER_AUTH, Subject, pki
 
 

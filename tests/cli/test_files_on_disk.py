@@ -9,12 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from est_transports.cli.client.pending import (
+    Pending,
+    find_pending,
+    mark_refused,
+    resume,
+    save_pending,
+)
+from est_transports.cli.client.received_certificate import Destination, install
+from est_transports.cli.client.requested_names import RequestedNames
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import Output, key_pem, write_files
 from est_transports.cli.keys import NewKey
-from est_transports.cli.pending import Pending, find_pending, mark_refused, resume, save_pending
-from est_transports.cli.received import Place, install
-from est_transports.cli.requested_names import RequestedNames
 from tests.pki import common_name, new_key, pki
 from tests.recorded_os import Call, RecordedOs, record_os
 
@@ -135,7 +141,7 @@ def test_where_a_file_does_not_reach_the_disk_nothing_has_changed(
 def test_the_key_comes_after_what_it_is_good_for(disk: RecordedOs, tmp_path: Path) -> None:
     chain = (pki().ca.certificate,)
     written = install(
-        Place(directory=tmp_path, force=False, with_key=True),
+        Destination(directory=tmp_path, force=False, with_key=True),
         certificate=pki().client.certificate,
         chain=chain,
         ca_certificates=chain,

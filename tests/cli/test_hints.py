@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from est_core import Failed, Fault, Operation, Outcome, Response
-from est_transports.cli.client_options import make_target
-from est_transports.cli.failures import failure
-from est_transports.cli.hints import remedy
+from est_transports.cli.client.failures import failure
+from est_transports.cli.client.hints import remedy
+from est_transports.cli.client.target_options import make_target
 from tests.cli.canned import canned_server
 from tests.cli.scripted import CHALLENGE, answer, scripted_server
-from tests.cli.test_client_side import Terminal, est, one_error_line
+from tests.cli.test_client_commands import Terminal, est, one_error_line
 from tests.pki import pki
 
 __all__ = ["est"]  # the fixture

@@ -25,7 +25,7 @@ from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.service.config.reader import load_config
 from est_transports.service.loading import load_service
-from tests.cli.test_server_side import error_of, est, made
+from tests.cli.test_server_commands import error_of, est, made
 from tests.core.asn1.build import GOST_KEY
 from tests.core.asn1.build import certificate as odd_certificate
 from tests.pki import Authority, pki

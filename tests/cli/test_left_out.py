@@ -16,7 +16,7 @@ from est_core.asn1.cms import write_bag
 from est_transports.cli.files import UNREADABLE
 from tests.cli.canned import CannedServer, canned_server
 from tests.cli.scripted import answer, scripted_server
-from tests.cli.test_client_side import LOGIN, Terminal, certificate_in, est, server
+from tests.cli.test_client_commands import LOGIN, Terminal, certificate_in, est, server
 from tests.core.asn1.build import GOST_KEY, certificate, p256, signed, spki, subject_with
 from tests.pki import Subject, pki
 from tests.transports.pki.test_credential_files import KEY_DER, pem

@@ -157,7 +157,7 @@ def test_a_client_command_does_not_import_the_server() -> None:
     )
     script = (
         # What measures the coverage of this process uses sqlite3 itself.
-        "import sys; before = set(sys.modules); import est_transports.cli.client_side;"
+        "import sys; before = set(sys.modules); import est_transports.cli.client.commands;"
         f"print(sorted({set(server)} & (set(sys.modules) - before)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

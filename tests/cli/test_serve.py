@@ -27,7 +27,7 @@ from est_transports.authority.ca import new_tls_identity
 from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli import group
-from est_transports.cli.serve import AuthenticationWords, overridden
+from est_transports.cli.server.serve import AuthenticationWords, overridden
 from est_transports.pki.serials import printed_serial
 from est_transports.service.config.reader import load_config
 from est_transports.service.initialisation import CaSpec, initialise

@@ -6,7 +6,7 @@ import pytest
 
 from est_core import BasicCredentials, CredentialsRequested, EstUri
 from est_core.codec.authheader import basic_challenge
-from est_transports.cli.target import Passwords
+from est_transports.cli.client.target import Passwords
 
 URI = EstUri.parse("https://est.example:8443/lab")
 

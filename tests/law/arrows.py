@@ -67,9 +67,12 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "service": (
             "authority authority.stores channel coap drive http on_trio pki service.config"
         ),
-        "cli": (
-            "authority authority.stores channel client_config drive on_sockets on_trio pki service "
-            "service.config"
+        "cli": "pki service",
+        # No command of a client knows what a server is made of.
+        "cli.client": "channel cli client_config on_sockets pki",
+        "cli.server": "authority authority.stores cli drive pki service service.config",
+        "cli.demo": (
+            "authority.stores cli cli.client cli.server drive on_trio pki service service.config"
         ),
         "__main__": "cli",
     },

@@ -23,14 +23,14 @@ from est_transports import _clock
 from est_transports.authority.stores import StoreError
 from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.cli.describe import fingerprint
-from est_transports.cli.directory import (
+from est_transports.cli.errors import CliError, ExitCode
+from est_transports.cli.options import set_json, verbose_option
+from est_transports.cli.server.directory import (
     directory_argument,
     local_errors,
     opened_store,
     read_config,
 )
-from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.options import set_json, verbose_option
 from est_transports.cli.terminal_text import terminal_safe
 from est_transports.drive.observe import FIELDS, JsonFormatter, TextFormatter, log_request
 from est_transports.pki.host_names import own_names

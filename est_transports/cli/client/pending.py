@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import Limits, RemoteProtocolError
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request
+from est_transports.cli.client.requested_names import RequestedNames
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import Output, key_pem, remove_files, write_files
 from est_transports.cli.keys import NewKey
 from est_transports.cli.output import say
-from est_transports.cli.requested_names import RequestedNames
 from est_transports.pki.credential_files import (
     CredentialFileError,
     load_pem_private_key,

@@ -13,8 +13,8 @@ from est_core import Failed, Operation, PopMode, Response
 from est_core.error_codes import Audience
 from est_transports import _clock
 from est_transports.channel.errors import PEER_REFUSED_CERTIFICATE
+from est_transports.cli.client.target import Target
 from est_transports.cli.describe import moment
-from est_transports.cli.target import Target
 from est_transports.error_codes import ERROR_CODES, find_error_code
 
 AGAIN: Final = ERROR_CODES["connection/lost"].remedy  # no markup in it

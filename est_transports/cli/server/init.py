@@ -18,13 +18,13 @@ from est_transports.authority.issuers import (
     given_issuer,
 )
 from est_transports.cli.describe import fingerprint, moment, subject_text
-from est_transports.cli.directory import directory_argument, local_errors
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.keys import read_password_file
 from est_transports.cli.options import json_option, verbose_option
 from est_transports.cli.output import print_json, print_line, say, warn
 from est_transports.cli.paths import PATH
-from est_transports.cli.server_identity import renew_server as renew_server_identity
+from est_transports.cli.server.directory import directory_argument, local_errors
+from est_transports.cli.server.server_identity import renew_server as renew_server_identity
 from est_transports.pki.host_names import own_names
 from est_transports.pki.names import name_text
 from est_transports.pki.signers import SigningKey

@@ -16,6 +16,8 @@ from cryptography import x509
 
 from est_core import Enrolled
 from est_core.asn1.certificates import UnreadableCertificate
+from est_transports.cli.client.hints import remedy
+from est_transports.cli.client.pending import PENDING_KEY
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import (
     CA_CERTIFICATES,
@@ -29,10 +31,8 @@ from est_transports.cli.files import (
     refuse_existing,
     write_files,
 )
-from est_transports.cli.hints import remedy
 from est_transports.cli.keys import NewKey
 from est_transports.cli.output import say, warn
-from est_transports.cli.pending import PENDING_KEY
 from est_transports.pki.chains import is_ca, is_issued_by
 
 MAX_CHAIN: Final = 8
@@ -46,7 +46,7 @@ REFUSED_CERTIFICATE: Final = "cert.pem.refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Destination:
     """A directory for what is received, and whether old files there may be replaced.
 
     `with_key` says that a new key will be written too; `with_trust` that the CA certificates are
@@ -92,7 +92,7 @@ class Place:
 
 def checked_chain(
     enrolled: Enrolled,
-    place: Place,
+    destination: Destination,
     *,
     trusted: Sequence[x509.Certificate],
     accept_changes: bool,
@@ -109,7 +109,9 @@ def checked_chain(
     if not trusted:
         warn("no CA certificate is known: the new certificate was not verified")
     elif not any(issuer in trusted for issuer in chain):
-        raise _refused(enrolled, place, UNTRUSTED, "that the server sent is not issued by its CA")
+        raise _refused(
+            enrolled, destination, UNTRUSTED, "that the server sent is not issued by its CA"
+        )
     dangerous = [each.text for each in enrolled.differences if each.dangerous]
     if accept_changes:
         dangerous = []
@@ -117,23 +119,23 @@ def checked_chain(
         if difference.text not in dangerous:
             warn(f"the certificate {difference.text}")
     if dangerous:
-        raise _refused(enrolled, place, NOT_AS_ASKED, "; it ".join(dangerous))
+        raise _refused(enrolled, destination, NOT_AS_ASKED, "; it ".join(dangerous))
     return chain
 
 
-def _refused(enrolled: Enrolled, place: Place, code: str, reason: str) -> CliError:
+def _refused(enrolled: Enrolled, destination: Destination, code: str, reason: str) -> CliError:
     """Put the certificate aside and return the error that says why and where."""
     content = certificates_pem((enrolled.certificate, *enrolled.others))
-    write_files([Output(path=place.refused, content=content)], overwrite=True)
-    kept = f"nothing was installed; the certificate is in {place.refused}"
-    if (pending := place.directory / PENDING_KEY).exists():
+    write_files([Output(path=destination.refused, content=content)], overwrite=True)
+    kept = f"nothing was installed; the certificate is in {destination.refused}"
+    if (pending := destination.directory / PENDING_KEY).exists():
         kept += f", its key in {pending}"
     hint = f"{kept}; {remedy(code)}"
     return CliError(f"the certificate {reason}", ExitCode.REFUSED, hint, error_code=code)
 
 
 def install(
-    place: Place,
+    destination: Destination,
     *,
     certificate: x509.Certificate,
     chain: tuple[x509.Certificate, ...],
@@ -146,34 +148,36 @@ def install(
     """
     outputs = []
     if chain:
-        outputs.append(Output(path=place.chain, content=certificates_pem(chain)))
+        outputs.append(Output(path=destination.chain, content=certificates_pem(chain)))
     if ca_certificates:
-        outputs += _ca_output(place, certificates_pem(ca_certificates))
-    outputs.append(Output(path=place.certificate, content=certificates_pem((certificate,))))
+        outputs += _ca_output(destination, certificates_pem(ca_certificates))
+    outputs.append(Output(path=destination.certificate, content=certificates_pem((certificate,))))
     if key is not None:
         content = key_pem(key.key, key.password)
-        outputs.append(Output(path=place.key, content=content, secret=True))
-    write_files(outputs, overwrite=place.force)
+        outputs.append(Output(path=destination.key, content=content, secret=True))
+    write_files(outputs, overwrite=destination.force)
     return tuple(output.path for output in outputs)
 
 
-def keep_unreadable(place: Place, certificates: Sequence[UnreadableCertificate]) -> None:
+def keep_unreadable(
+    destination: Destination, certificates: Sequence[UnreadableCertificate]
+) -> None:
     """Write certificates that nobody here can read where an operator finds them.
 
     The one that was issued is among them, and there may be no other copy. Raises CliError.
     """
     if not certificates:
         return
-    path = place.directory / UNREADABLE
+    path = destination.directory / UNREADABLE
     content = "".join(ssl.DER_cert_to_PEM_cert(each.der) for each in certificates)
     write_files([Output(path=path, content=content.encode("ascii"))], overwrite=True)
     say(f"what the server sent is in {path}")
 
 
-def _ca_output(place: Place, content: bytes) -> list[Output]:
+def _ca_output(destination: Destination, content: bytes) -> list[Output]:
     """Leave CA certificates that are there alone: somebody may trust them."""
-    path = place.ca_certificates
-    if place.with_trust or not path.exists():
+    path = destination.ca_certificates
+    if destination.with_trust or not path.exists():
         return [Output(path=path, content=content)]
     if path.read_bytes() != content:
         warn(f"{path} differs from the server's CA certificates; `est cacerts` fetches them")

@@ -24,21 +24,21 @@ from est_core import RetryLater
 from est_transports import _clock
 from est_transports.authority.stores.passwords import SALT_BYTES, PasswordChecks, hash_password
 from est_transports.authority.stores.sqlite import SqliteStore
-from est_transports.cli.client_options import make_target
-from est_transports.cli.conversation import Conversation
+from est_transports.cli.client.conversation import Conversation
+from est_transports.cli.client.enrollment import Order, carry_out
+from est_transports.cli.client.received_certificate import Destination
+from est_transports.cli.client.requested_names import names_from_options, names_of_certificate
+from est_transports.cli.client.target import Target
+from est_transports.cli.client.target_options import make_target
 from est_transports.cli.describe import csrattrs_rows, fingerprint, moment, subject_text
-from est_transports.cli.directory import local_errors
-from est_transports.cli.enrolling import Order, carry_out
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import CERTIFICATE, KEY
 from est_transports.cli.keys import NewKey, load_key
 from est_transports.cli.options import json_option, verbose_option
 from est_transports.cli.output import print_json, print_table, progress, say
 from est_transports.cli.paths import PATH
-from est_transports.cli.received import Place
-from est_transports.cli.requested_names import names_from_options, names_of_certificate
-from est_transports.cli.serve import overridden
-from est_transports.cli.target import Target
+from est_transports.cli.server.directory import local_errors
+from est_transports.cli.server.serve import overridden
 from est_transports.drive.records import Record
 from est_transports.on_trio import CoapServer, Server
 from est_transports.pki.serials import printed_serial
@@ -223,7 +223,7 @@ def _csr_attrs(run: Demo) -> str:
 
 def _enroll(run: Demo) -> str:
     order = Order(
-        place=Place(directory=run.device, force=False, with_key=True),
+        destination=Destination(directory=run.device, force=False, with_key=True),
         requested=names_from_options(USER, ()),
     )
     return _certified(run.target(log_in=True), order)
@@ -233,7 +233,7 @@ def _reenroll(run: Demo) -> str:
     (current,) = load_pem_certificates(run.device / CERTIFICATE)
     key, _ = load_key(run.device / KEY, None)
     order = Order(
-        place=Place(directory=run.device, force=True, with_key=False),
+        destination=Destination(directory=run.device, force=True, with_key=False),
         requested=names_of_certificate(current),
         key=NewKey(key=key),
         current=current,
@@ -243,7 +243,7 @@ def _reenroll(run: Demo) -> str:
 
 def _enroll_over_coap(run: Demo) -> str:
     order = Order(
-        place=Place(directory=run.neighbour, force=False, with_key=True),
+        destination=Destination(directory=run.neighbour, force=False, with_key=True),
         requested=names_from_options(NEIGHBOUR, ()),
     )
     return _certified(run.target(run.coap_url, as_device=True), order)

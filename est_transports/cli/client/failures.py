@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from est_core import Failed, Operation
+from est_transports.cli.client.hints import CHECK_CERT, LOG, expired_identity, hint_for
+from est_transports.cli.client.target import Fingerprint, Target
 from est_transports.cli.describe import subject_text
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.hints import CHECK_CERT, LOG, expired_identity, hint_for
-from est_transports.cli.target import Fingerprint, Target
 
 _AREAS: Final = {
     "coap": ExitCode.NETWORK,

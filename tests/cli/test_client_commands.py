@@ -41,7 +41,7 @@ from est_core import (
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId, parse_csrattrs
 from est_core.asn1.template import KeyTypeWanted
 from est_transports.cli import main
-from est_transports.cli.conversation import Conversation
+from est_transports.cli.client.conversation import Conversation
 from tests.cli.canned import PASSWORD, USER, CannedServer, canned_server
 from tests.pki import CLIENT_AUTH, CMC_RA, SERVER_AUTH, Entity, Subject, new_key, pki
 

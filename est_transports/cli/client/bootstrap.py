@@ -8,12 +8,12 @@ from dataclasses import replace
 from cryptography import x509
 
 from est_transports import _clock
-from est_transports.cli.conversation import Conversation
+from est_transports.cli.client.conversation import Conversation
+from est_transports.cli.client.hints import remedy
+from est_transports.cli.client.target import Target
 from est_transports.cli.describe import fingerprint, subject_text
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.hints import remedy
 from est_transports.cli.output import say
-from est_transports.cli.target import Target
 from est_transports.pki.chains import is_self_signed, leading_to
 
 

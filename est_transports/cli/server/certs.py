@@ -16,11 +16,11 @@ from est_core import LocalProtocolError
 from est_transports import _clock
 from est_transports.authority.stores import IssuedRecord, Store
 from est_transports.cli.describe import fingerprint, moment
-from est_transports.cli.directory import directory_argument, open_store
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.options import json_option, verbose_option
 from est_transports.cli.output import print_json, print_line, print_table, print_text, say
 from est_transports.cli.runner import Commands
+from est_transports.cli.server.directory import directory_argument, open_store
 from est_transports.pki.serials import printed_serial, read_serial, serial_digits
 
 _PAGE: Final = 1000

@@ -12,9 +12,19 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import RetryLater
 from est_transports import _clock
-from est_transports.cli.bootstrap import established, provisioned
-from est_transports.cli.client_options import client_options, signing_client_options
-from est_transports.cli.conversation import MAX_WAIT_S, Conversation
+from est_transports.cli.client.bootstrap import established, provisioned
+from est_transports.cli.client.conversation import MAX_WAIT_S, Conversation
+from est_transports.cli.client.enrollment import Order, Received, carry_out
+from est_transports.cli.client.pending import find_pending
+from est_transports.cli.client.received_certificate import Destination
+from est_transports.cli.client.requested_names import (
+    RequestedNames,
+    load_csr,
+    names_from_options,
+    names_of_certificate,
+)
+from est_transports.cli.client.target import Target
+from est_transports.cli.client.target_options import client_options, signing_client_options
 from est_transports.cli.describe import (
     certificate_values,
     csrattrs_rows,
@@ -23,7 +33,6 @@ from est_transports.cli.describe import (
     moment,
     subject_text,
 )
-from est_transports.cli.enrolling import Order, Received, carry_out
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import (
     CA_CERTIFICATES,
@@ -42,15 +51,6 @@ from est_transports.cli.output import (
     say,
 )
 from est_transports.cli.paths import PATH
-from est_transports.cli.pending import find_pending
-from est_transports.cli.received import Place
-from est_transports.cli.requested_names import (
-    RequestedNames,
-    load_csr,
-    names_from_options,
-    names_of_certificate,
-)
-from est_transports.cli.target import Target
 from est_transports.pki.serials import printed_serial
 from est_transports.pki.signers import SigningKey
 
@@ -211,7 +211,9 @@ def enroll(
     else:
         requested = _requested_names(cn, san, out, given_key=key is not None)
     order = Order(
-        place=Place(directory=out, force=force, with_key=request is None and key is None),
+        destination=Destination(
+            directory=out, force=force, with_key=request is None and key is None
+        ),
         requested=requested,
         csr=request,
         key=key,
@@ -219,7 +221,7 @@ def enroll(
         accept_changes=accept_changes,
         wait_s=wait_s,
     )
-    order.place.check()
+    order.destination.check()
     return _finish(carry_out(established(target), order), as_json=as_json)
 
 
@@ -254,15 +256,15 @@ def provision(
     connection is verified by them, gets the certificate, and leaves them in cacerts.pem. Without
     --cn and --san it goes on with a request that is pending in --out.
     """
-    place = Place(directory=out, force=force, with_key=True, with_trust=True)
+    destination = Destination(directory=out, force=force, with_key=True, with_trust=True)
     order = Order(
-        place=place,
+        destination=destination,
         requested=_requested_names(cn, san, out, given_key=False),
         key_type=key_type,
         accept_changes=accept_changes,
         wait_s=wait_s,
     )
-    place.check()
+    destination.check()
     return _finish(carry_out(provisioned(target), order), as_json=as_json)
 
 
@@ -305,7 +307,7 @@ def reenroll(
     key = target.identity.key
     current = target.identity.certificate
     order = Order(
-        place=Place(directory=out, force=force, with_key=rekey),
+        destination=Destination(directory=out, force=force, with_key=rekey),
         requested=names_of_certificate(current),
         key=None if rekey else NewKey(key=key),
         key_type=key_type or (_same_type(key) if rekey else None),
@@ -314,7 +316,7 @@ def reenroll(
         accept_changes=accept_changes,
         wait_s=wait_s,
     )
-    order.place.check()
+    order.destination.check()
     return _finish(carry_out(established(target), order), as_json=as_json)
 
 

@@ -18,15 +18,15 @@ from est_core import (
     PopMode,
     TlsVersion,
 )
-from est_transports.cli.coap_paths import coap_path_options
+from est_transports.cli.client.coap_paths import coap_path_options
+from est_transports.cli.client.system_trust import system_anchors
+from est_transports.cli.client.target import Fingerprint, Passwords, Target
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.keys import load_key
 from est_transports.cli.options import json_option, verbose_option
 from est_transports.cli.output import log_as_warnings, warn
 from est_transports.cli.password_input import password_from_stdin
 from est_transports.cli.paths import PATH
-from est_transports.cli.system_trust import system_anchors
-from est_transports.cli.target import Fingerprint, Passwords, Target
 from est_transports.client_config import ClientTimeouts
 from est_transports.pki.trust import (
     CredentialFileError,

@@ -9,12 +9,12 @@ import click
 from est_core import LocalProtocolError
 from est_transports import _clock
 from est_transports.authority.stores.passwords import SALT_BYTES, hash_password
-from est_transports.cli.directory import directory_argument, open_store
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.options import json_option, verbose_option
 from est_transports.cli.output import print_json, print_line, say
 from est_transports.cli.password_input import ask_password, password_from_stdin
 from est_transports.cli.runner import Commands
+from est_transports.cli.server.directory import directory_argument, open_store
 
 _PAGE = 1000
 

@@ -17,7 +17,7 @@ from est_core import (
     TlsVersion,
     TrustDecisionRequested,
 )
-from est_transports.cli.coap_paths import CoapPathOptions
+from est_transports.cli.client.coap_paths import CoapPathOptions
 from est_transports.cli.output import say, warn
 from est_transports.cli.password_input import ask_password
 from est_transports.client_config import ClientTimeouts

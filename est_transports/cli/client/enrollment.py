@@ -16,23 +16,28 @@ from est_core.asn1.keys import SignatureAlgorithm, public_key_facts
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.checks.issued import Difference, told_differences
 from est_core.client.enrollment import renewal_info, request_info, wanted_algorithm, wanted_key
-from est_transports.cli.conversation import Conversation, EnrollmentFailedError
-from est_transports.cli.describe import certificate_values
-from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.files import without_empty_directory
-from est_transports.cli.hints import AGAIN, remedy
-from est_transports.cli.keys import NewKey, make_key, warn_unless_wanted
-from est_transports.cli.output import say
-from est_transports.cli.pending import (
+from est_transports.cli.client.conversation import Conversation, EnrollmentFailedError
+from est_transports.cli.client.hints import AGAIN, remedy
+from est_transports.cli.client.pending import (
     Pending,
     forget_pending,
     mark_refused,
     resume,
     save_pending,
 )
-from est_transports.cli.received import Place, checked_chain, install, keep_unreadable
-from est_transports.cli.requested_names import RequestedNames
-from est_transports.cli.target import Target
+from est_transports.cli.client.received_certificate import (
+    Destination,
+    checked_chain,
+    install,
+    keep_unreadable,
+)
+from est_transports.cli.client.requested_names import RequestedNames
+from est_transports.cli.client.target import Target
+from est_transports.cli.describe import certificate_values
+from est_transports.cli.errors import CliError, ExitCode
+from est_transports.cli.files import without_empty_directory
+from est_transports.cli.keys import NewKey, make_key, warn_unless_wanted
+from est_transports.cli.output import say
 
 TOLD_CA: Final = "csrattrs/asks-for-ca"
 """CSR attributes by which a client would ask for the certificate of a CA."""
@@ -49,7 +54,7 @@ class Order:
     asked for, and CSR attributes are followed that make the request one for a CA.
     """
 
-    place: Place
+    destination: Destination
     requested: RequestedNames
     csr: CertRequest | None = None
     key: NewKey | None = None
@@ -95,12 +100,12 @@ def carry_out(target: Target, order: Order) -> Received | RetryLater:
     Raises CliError. Nothing that was there before has changed then, but for a key that is kept
     because the server may have issued a certificate for it.
     """
-    with without_empty_directory(order.place.directory):
+    with without_empty_directory(order.destination.directory):
         return _carry_out(target, order)
 
 
 def _carry_out(target: Target, order: Order) -> Received | RetryLater:
-    order.place.check()
+    order.destination.check()
     resumed = _resumed(order)
     with Conversation(target) as conversation:
         ca_certificates = target.ca_certificates
@@ -114,19 +119,19 @@ def _carry_out(target: Target, order: Order) -> Received | RetryLater:
     with _refusal_noted(order, key):
         chain = checked_chain(
             answer,
-            order.place,
+            order.destination,
             trusted=tuple(dict.fromkeys((*ca_certificates, *target.trust))),
             accept_changes=order.accept_changes,
         )
     files = install(
-        order.place,
+        order.destination,
         certificate=answer.certificate,
         chain=chain,
         ca_certificates=ca_certificates,
         key=key if order.makes_key else None,
     )
     if order.makes_key:
-        forget_pending(order.place.directory)
+        forget_pending(order.destination.directory)
     return Received(
         certificate=answer.certificate,
         files=tuple(str(path) for path in files),
@@ -139,11 +144,11 @@ def _resumed(order: Order) -> NewKey | None:
     if not order.makes_key:
         return None
     return resume(
-        order.place.directory,
+        order.destination.directory,
         order.requested,
         order.key_type,
         order.key_password,
-        force=order.place.force,
+        force=order.destination.force,
     )
 
 
@@ -154,7 +159,7 @@ def _refusal_noted(order: Order, key: NewKey | None) -> Iterator[None]:
         yield
     except CliError:
         if order.makes_key and key is not None:
-            mark_refused(order.place.directory, Pending(requested=order.requested, key=key))
+            mark_refused(order.destination.directory, Pending(requested=order.requested, key=key))
         raise
 
 
@@ -182,7 +187,7 @@ def _enroll(
 ) -> Enrolled | RetryLater:
     request = _request(order, key, csrattrs)
     if order.makes_key and key is not None:
-        save_pending(order.place.directory, Pending(requested=order.requested, key=key))
+        save_pending(order.destination.directory, Pending(requested=order.requested, key=key))
     try:
         return conversation.enroll(
             request,
@@ -197,12 +202,14 @@ def _enroll(
         # nothing could be sent, or no password was given.
         maybe = isinstance(exc, EnrollmentFailedError) and exc.may_be_issued
         if isinstance(exc, EnrollmentFailedError):
-            keep_unreadable(order.place, exc.left_out)
+            keep_unreadable(order.destination, exc.left_out)
         if order.makes_key and key is not None and not maybe:
             if is_new:
-                forget_pending(order.place.directory)
+                forget_pending(order.destination.directory)
             elif isinstance(exc, EnrollmentFailedError) and exc.code is ExitCode.REFUSED:
-                mark_refused(order.place.directory, Pending(requested=order.requested, key=key))
+                mark_refused(
+                    order.destination.directory, Pending(requested=order.requested, key=key)
+                )
         raise
     except KeyboardInterrupt as exc:
         if not order.makes_key:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from est_core import Enrolled
+from est_transports.cli.client.received_certificate import UNTRUSTED, Destination, checked_chain
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.received import UNTRUSTED, Place, checked_chain
 from tests.pki import Authority, Subject, new_key, pki
 
 
@@ -17,10 +17,10 @@ def test_a_certificate_that_a_device_signed_is_not_of_the_ca(tmp_path: Path) -> 
     device = pki().ca.issue(Subject(name="device", key=key)).certificate
     forged = Authority("device", key=key).issue(Subject(name="other")).certificate
     enrolled = Enrolled(certificate=forged, others=(device,))
-    place = Place(directory=tmp_path, force=False, with_key=True)
+    destination = Destination(directory=tmp_path, force=False, with_key=True)
     with pytest.raises(CliError) as caught:
-        checked_chain(enrolled, place, trusted=(pki().ca.certificate,), accept_changes=True)
+        checked_chain(enrolled, destination, trusted=(pki().ca.certificate,), accept_changes=True)
     assert (caught.value.code, caught.value.error_code) == (ExitCode.REFUSED, UNTRUSTED)
-    assert [path.name for path in tmp_path.iterdir()] == [place.refused.name]
+    assert [path.name for path in tmp_path.iterdir()] == [destination.refused.name]
     # An anchor may be older than the extension that says what a CA is.
-    assert checked_chain(enrolled, place, trusted=(device,), accept_changes=True) == (device,)
+    assert checked_chain(enrolled, destination, trusted=(device,), accept_changes=True) == (device,)

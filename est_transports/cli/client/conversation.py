@@ -25,10 +25,10 @@ from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.wires.coapmap import CoapPaths
+from est_transports.cli.client.failures import DOING, exit_code_of, failure, may_have_been_issued
+from est_transports.cli.client.target import Target
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.failures import DOING, exit_code_of, failure, may_have_been_issued
 from est_transports.cli.output import warn
-from est_transports.cli.target import Target
 from est_transports.client_config import ClientConfig
 from est_transports.on_sockets import Client
 from est_transports.pki.signers import LocalSigner, SigningKey

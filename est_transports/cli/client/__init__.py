@@ -1,0 +1,1 @@
+"""The commands of a client: cacerts, csrattrs, enroll, reenroll, provision."""

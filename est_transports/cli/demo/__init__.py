@@ -1,0 +1,1 @@
+"""`est demo`: a CA, its server and a client, all on this machine."""

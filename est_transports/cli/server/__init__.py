@@ -1,0 +1,1 @@
+"""The commands of who runs a CA: init, serve, user, certs."""
