@@ -8,18 +8,37 @@
 
 and `handle_timeout(now)` when the time is `next_timeout(now)`.
 
-Anybody can send a datagram from any address, so an address gets nothing of ours until it has
-proven to be one. Before that a ClientHello is answered with a cookie and forgotten. A client that
-lost its memory comes back from the address of its own association: the new one grows beside the
-old one and takes its place when its handshake is over, so that nobody who merely writes that
-address on an envelope, and nobody who repeats an old envelope, can end it. RFC 6347 4.2.1, 4.2.8.
+Anybody can write any address on a datagram, and repeat one that was sent. So what is known of an
+address decides what a datagram from it may do. An address has
 
-What is full makes room. For a new handshake the oldest one of the host that has most of them; for
-a new association the one that was longest idle, of those without a verified certificate first,
-which cost nothing to make. One with an open exchange never does, nor a verified one for one that
-is not. A host with all the associations that one may have makes room for itself; who has a
-network of IPv6 can write any address of it, so a host is an IPv4 address or a /64. One from which
-too many came whose certificates do not verify gets no more associations of that kind for a while.
+* nothing, at first. A ClientHello is answered with a HelloVerifyRequest and forgotten. Its cookie
+  is a MAC over the address and the client's random: whoever returns it receives what is sent there,
+  and nothing had to be kept to know that. The answer is no longer than the question, so a forged
+  source costs us a MAC, and the owner of the address no more than the forger's own datagram.
+  Everything but a ClientHello is dropped and counted. RFC 6347 4.2.1;
+* then a half-open association, from a ClientHello with a cookie on: an engine in its handshake. It
+  ends with an association, with a failure, with another such ClientHello, or after `handshake_s`;
+* then an association, when the handshake is over: `Established`, and `Received` for what the client
+  says, until it closes or breaks it, is idle, is replaced or is evicted: `Ended`.
+
+An address may have the last two at once: a client that lost its memory comes back from the address
+of its own association. Only the keys tell whose a record is, so both engines are given it, and each
+drops what is not its own. The new one replaces the old when its handshake is over and not before:
+nobody who forges that address, or repeats an old ClientHello, can end an association. RFC 6347
+4.2.8. A ClientHello with the random of one of the two is a repetition, and its engine's business.
+
+Handshakes and associations are bounded, and so is what nobody took of events and datagrams. Of the
+handshakes, the oldest of the host that has most of them is evicted: each has cost its client a
+round trip, and a host that floods evicts its own. Of the associations, the one that was longest
+idle, those without a verified certificate first, which cost nothing to make; never one with an open
+exchange, nor a verified one for one that is not. Where none may go, a ClientHello is not answered.
+A host with all the associations that one may have evicts its own; who has a network of IPv6 can
+prove any address of it, so a host is an IPv4 address or a /64. One from which too many came whose
+certificates do not verify gets no more of that kind for a while.
+
+Why this is enough: before the cookie there is no state to be exhausted. After it each entry belongs
+to a host that receives at its address, and no host can have all of them. And of a datagram that is
+none of its client's an association loses nothing.
 """
 
 from __future__ import annotations

@@ -9,8 +9,17 @@ things are left to us, over the chain that it verified:
 * the strength of keys and signatures, for OpenSSL's opinion goes with its security level, which
   DTLS has to lower for its mandatory cipher suite.
 
-On a server a certificate that fails is a fact and not the end of the handshake: the client may
-still have a password. That its key is held by the peer is enforced by OpenSSL all the same.
+What happens, in which order. While the handshake runs OpenSSL calls `_on_certificate` for each
+certificate of the path, and for each problem; a problem is noted in the record of that connection,
+for one callback serves all connections of a context. A client that is not provisional ends the
+handshake with it. Then OpenSSL has the peer prove that it holds the key, whatever was noted, and
+ends the handshake where it cannot. When the handshake is over `facts` is asked, once: a path
+without a problem is judged by the three points above, and only what passes them is trusted. A
+resumed handshake calls nothing, so the chain that its session kept is verified again.
+
+That is enough: a problem can be noted at any time before `facts`, and nothing takes one away. On a
+server a certificate that fails is a fact and not the end of the handshake: the client may still
+have a password.
 """
 
 from __future__ import annotations

@@ -56,7 +56,13 @@ from est_transports.coap.server_wire import (
 )
 from est_transports.coap.settings import CoapService
 from est_transports.drive.addresses import address_text
-from est_transports.drive.open_request import Ask, Finished, OpenRequest, internal_error
+from est_transports.drive.open_request import (
+    Ask,
+    Finished,
+    OpenRequest,
+    internal_error,
+    session_with,
+)
 from est_transports.drive.records import Record, Wire
 from est_transports.fairness.networks import network_of_host
 
@@ -296,10 +302,8 @@ class CoapEndpoint:
         connection = ServerConnection(
             limits=service.coap.fitting(association.payload_bytes), entropy=self._entropy
         )
-        session = ServerSession(
-            policy=service.policy,
-            channel=replace(association.channel, peer_address=peer),
-            limits=service.limits,
+        session = session_with(
+            peer, association.channel, policy=service.policy, limits=service.limits
         )
         ends_at = now.mono + service.lifetime_s
         client = _Client(association, service, connection, session, ends_at)

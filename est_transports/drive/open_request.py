@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 from est_core import (
@@ -44,6 +44,7 @@ from est_core import (
     Fail,
     Fault,
     Instant,
+    Limits,
     LocalProtocolError,
     Operation,
     RemoteProtocolError,
@@ -51,6 +52,7 @@ from est_core import (
     Response,
     ResponseReady,
     ServerExchange,
+    ServerPolicy,
     ServerQuestion,
     ServerSession,
 )
@@ -64,6 +66,18 @@ _log: Final = logging.getLogger("est_transports")
 TARGET_CHARS: Final = 256
 """How much of what a client asked for is recorded."""
 _NOBODY: Final = ClientIdentity()
+
+
+@checked
+def session_with(
+    peer: str, channel: Channel, *, policy: ServerPolicy, limits: Limits
+) -> ServerSession:
+    """Return the session of one channel with a client at the address `peer`.
+
+    A channel knows nothing of addresses: here, and nowhere else, its facts are given the one that
+    the application, the records and the queues of threads go by.
+    """
+    return ServerSession(policy=policy, channel=replace(channel, peer_address=peer), limits=limits)
 
 
 @checked

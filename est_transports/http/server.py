@@ -27,13 +27,12 @@ from est_core import (
     LocalProtocolError,
     Outcome,
     Response,
-    ServerSession,
     httpmap,
 )
 from est_core.arguments import checked
 from est_core.wires.httpmap import ReplyShape, RequestHead
 from est_transports.drive.application import Application, AsyncApplication
-from est_transports.drive.open_request import LOST, Ask, Finished, OpenRequest
+from est_transports.drive.open_request import LOST, Ask, Finished, OpenRequest, session_with
 from est_transports.drive.records import Wire
 from est_transports.http.messages import ConnectionEnded
 from est_transports.http.server_wire import (
@@ -114,11 +113,7 @@ class Conversation:
     ) -> None:
         self._config = config
         self._application = application
-        self._session = ServerSession(
-            policy=config.policy,
-            channel=replace(channel, peer_address=peer),
-            limits=config.limits,
-        )
+        self._session = session_with(peer, channel, policy=config.policy, limits=config.limits)
         self._wire = ServerConnection(limits=config.limits, requests_max=config.requests_max)
         self._steps: deque[Step] = deque()
         self._request = self._next_request(now)

@@ -66,7 +66,6 @@ from est_core import (
     RemoteProtocolError,
     Response,
     ServerPolicy,
-    ServerSession,
     TlsVersion,
     coapmap,
 )
@@ -76,7 +75,7 @@ from est_transports import _clock
 from est_transports.coap.records import BUSY, METHODS, STOPPING
 from est_transports.drive.application import Application
 from est_transports.drive.observe import Observe, ignore, notify
-from est_transports.drive.open_request import Ask, OpenRequest, internal_error
+from est_transports.drive.open_request import Ask, OpenRequest, internal_error, session_with
 from est_transports.drive.records import Wire
 from est_transports.fairness.fair_pool import FairPool
 from est_transports.on_aiocoap.messages import (
@@ -216,7 +215,8 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
         if self._closed or self.owed >= self._open_exchanges:
             busy = STOPPING if self._closed else _BUSY
             return self._reply(request, opened, replace(busy, operation=wanted.operation), now)
-        session = ServerSession(policy=self._policy, channel=channel, limits=self._limits)
+        peer = channel.peer_address or address_of(request.remote)
+        session = session_with(peer, channel, policy=self._policy, limits=self._limits)
         opened.begin(session, wanted, now)
         try:
             response = await self._response(opened)
@@ -260,8 +260,7 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
             channel = self._channel_of(remote) or _STRANGER
             if not channel.version.is_datagram:
                 raise LocalProtocolError("EST over CoAP needs a channel of DTLS")
-            peer = channel.peer_address or address_of(remote)
-            return replace(channel, can_challenge=False, peer_address=peer)
+            return replace(channel, can_challenge=False)
         except Exception:  # noqa: BLE001  # whatever an embedder's function may raise
             _log.exception("nothing can be said about a client")
             return None
