@@ -69,20 +69,22 @@ def _answered(session: ServerSession, request: Request, decision: Decision) -> R
 
 def _over_http(message: _Message, session: ServerSession) -> None:
     head = message.over_http
-    if httpmap.check_head(head, policy=_POLICY, limits=_LIMITS) is not None:
-        raise ValueError("the head was refused")
-    request, shape = httpmap.read(head, message.body, limits=_LIMITS)
+    judged = httpmap.check_head(head, policy=_POLICY, limits=_LIMITS)
+    if isinstance(judged, Response):
+        raise TypeError("the head was refused")
+    request = httpmap.read(judged, message.body, limits=_LIMITS)
     response = _answered(session, request, message.decision)
-    httpmap.write(response, shape)
+    httpmap.write(response, judged.shape)
 
 
 def _over_coap(message: _Message, session: ServerSession) -> None:
     head = message.over_coap
-    if coapmap.check_head(head, policy=_POLICY, limits=_LIMITS) is not None:
-        raise ValueError("the head was refused")
-    request, shape = coapmap.read(head, message.coap_payload, limits=_LIMITS)
+    judged = coapmap.check_head(head, policy=_POLICY, limits=_LIMITS)
+    if isinstance(judged, Response):
+        raise TypeError("the head was refused")
+    request = coapmap.read(judged, message.coap_payload, limits=_LIMITS)
     response = _answered(session, request, message.decision)
-    coapmap.write(response, shape, now=FIXED_INSTANT)
+    coapmap.write(response, judged.shape, now=FIXED_INSTANT)
 
 
 def _alone(site: Site, certificate: x509.Certificate) -> None:

@@ -14,7 +14,8 @@ from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.channel import BindingKind, Channel, ChannelBinding, TlsVersion, TrustClass
 from est_core.checks.pop import PopMode
 from est_core.client.enrollment import renewal_info, request_info
-from est_core.client.exchange import ClientExchange, ClientSession
+from est_core.client.exchange import ClientExchange
+from est_core.client.session import ClientSession
 from est_core.credentials import (
     AuthChallenge,
     AuthScheme,
@@ -32,28 +33,22 @@ from est_core.decisions import (
     Issue,
     Pend,
     Postpone,
-    ProvideCACerts,
-    ProvideCSRAttrs,
     Rejected,
     Verified,
 )
 from est_core.events import (
     AuthenticateRequested,
     CACertsReceived,
-    CACertsRequested,
     ClientEvent,
     ClientIdentity,
     ClientResult,
     ConnectRequested,
     CredentialsRequested,
-    CSRAttrsPurpose,
     CSRAttrsReceived,
-    CSRAttrsRequested,
     Enrolled,
-    EnrollRequested,
     Failed,
+    Received,
     RedirectRequested,
-    ReenrollRequested,
     ResponseReady,
     RetryLater,
     SendRequest,
@@ -62,20 +57,29 @@ from est_core.events import (
     SignatureRequested,
     TrustDecisionRequested,
 )
-from est_core.model import (
-    OPERATIONS,
+from est_core.model import Label, Part, Request, Response, UnreadablePayload
+from est_core.operation import (
     Authentication,
-    Label,
+    CoapAnswer,
+    CoapRow,
+    HttpRow,
+    NotOnWire,
     Operation,
-    OperationRow,
     Outcome,
-    Part,
-    PartKind,
-    Request,
-    Response,
-    UnreadablePayload,
+    PartRow,
 )
-from est_core.policy import ForeignChallenge, PolicyRow, ServerPolicy, default_policy
+from est_core.operations.cacerts import CACERTS, CACertsRequested, ProvideCACerts
+from est_core.operations.csrattrs import (
+    CSRATTRS,
+    CSRAttrsPurpose,
+    CSRAttrsRequested,
+    ProvideCSRAttrs,
+)
+from est_core.operations.defaults import OPERATIONS, default_policy
+from est_core.operations.definition import Asking, Inquiry, OperationDefinition, Reading
+from est_core.operations.simpleenroll import SIMPLEENROLL, EnrollRequested
+from est_core.operations.simplereenroll import SIMPLEREENROLL, ReenrollRequested
+from est_core.policy import ForeignChallenge, PolicyRow, ServerPolicy
 from est_core.server.exchange import ServerExchange, ServerSession
 from est_core.uri import EstUri
 from est_core.wires import coapmap, httpmap
@@ -83,7 +87,12 @@ from est_core.wires import coapmap, httpmap
 __version__ = "0.1.0"
 
 __all__ = [
+    "CACERTS",
+    "CSRATTRS",
     "OPERATIONS",
+    "SIMPLEENROLL",
+    "SIMPLEREENROLL",
+    "Asking",
     "AuthChallenge",
     "AuthScheme",
     "AuthenticateRequested",
@@ -106,6 +115,8 @@ __all__ = [
     "ClientIdentity",
     "ClientResult",
     "ClientSession",
+    "CoapAnswer",
+    "CoapRow",
     "ConnectRequested",
     "Credentials",
     "CredentialsRequested",
@@ -121,17 +132,20 @@ __all__ = [
     "Failed",
     "Fault",
     "ForeignChallenge",
+    "HttpRow",
+    "Inquiry",
     "Instant",
     "Issue",
     "Label",
     "Limits",
     "LocalProtocolError",
     "MalformedCredentials",
+    "NotOnWire",
     "Operation",
-    "OperationRow",
+    "OperationDefinition",
     "Outcome",
     "Part",
-    "PartKind",
+    "PartRow",
     "Pend",
     "PolicyRow",
     "PopMode",
@@ -139,6 +153,8 @@ __all__ = [
     "ProtocolError",
     "ProvideCACerts",
     "ProvideCSRAttrs",
+    "Reading",
+    "Received",
     "RedirectRequested",
     "ReenrollRequested",
     "Rejected",

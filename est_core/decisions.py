@@ -1,27 +1,34 @@
 """What an application answers to a question of a server exchange.
 
 Each is one thing the application can tell the exchange: most are imperatives, Verified and
-Rejected state what the credentials are. Which are legal when is in `server.tables`; an illegal one
-is a LocalProtocolError and changes nothing.
+Rejected state what the credentials are. Which are legal is said by the question that they answer
+(`ServerQuestion.answers`); an illegal one is a LocalProtocolError and changes nothing. Those of one
+operation alone are in its module, see `est_core.operations`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from cryptography import x509
 
 from est_core._errors import LocalProtocolError, check_code
 from est_core.arguments import checked
-from est_core.asn1.csrattrs import CsrAttrs
 from est_core.codec.authheader import write_challenge
 from est_core.codec.retry import MAX_DELAY_S
 from est_core.credentials import AuthChallenge
 
 
+class Decision:
+    """What an application answers. Every decision is one."""
+
+    __slots__ = ()
+
+
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
+class Verified(Decision):
     """The credentials are good; `user` is who they belong to.
 
     None is refused, as any other type: a look-up that found nobody must not let nobody in.
@@ -32,13 +39,13 @@ class Verified:
 
 @checked
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Decision):
     """The credentials are wrong. Answered with 401 and the challenges of the policy."""
 
 
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Challenge:
+class Challenge(Decision):
     """HTTP credentials are wanted, whatever the policy was content with. RFC 7030 3.2.3.
 
     While credentials are being judged: others are. At any other question: credentials that the
@@ -58,27 +65,7 @@ class Challenge:
 
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProvideCACerts:
-    """The CA certificates: the root and every intermediate. RFC 7030 4.1.3."""
-
-    certificates: tuple[x509.Certificate, ...]
-
-    def __post_init__(self) -> None:
-        if not self.certificates:
-            raise LocalProtocolError("an EST server has CA certificates")
-
-
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProvideCSRAttrs:
-    """The CSR attributes, or None where the server has no opinion. RFC 7030 4.5.2, RFC 9908."""
-
-    csrattrs: CsrAttrs | None
-
-
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issue:
+class Issue(Decision):
     """Hand out this certificate, which the CA has signed and recorded. RFC 7030 4.2.3."""
 
     certificate: x509.Certificate
@@ -86,7 +73,7 @@ class Issue:
 
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pend:
+class Pend(Decision):
     """Accepted, not ready; the client asks again later. RFC 7030 4.2.3."""
 
     retry_after_s: int
@@ -97,7 +84,7 @@ class Pend:
 
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deny:
+class Deny(Decision):
     """Not allowed. `code` is `area/reason` for the log, `reason` is shown to the client.
 
     Of `reason` the client sees `Limits.error_text_chars` printable characters at most.
@@ -115,7 +102,7 @@ class Deny:
 
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Postpone:
+class Postpone(Decision):
     """Cannot be done now: the application is busy or its CA is away. Nothing was accepted."""
 
     retry_after_s: int
@@ -129,7 +116,7 @@ class Postpone:
 
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fail:
+class Fail(Decision):
     """The application broke. The client learns nothing but that."""
 
     code: str = "server/internal"
@@ -143,15 +130,5 @@ def _check_delay(seconds: int) -> None:
         raise LocalProtocolError(f"retry_after_s must be a whole number, 1 to {MAX_DELAY_S}")
 
 
-Decision = (
-    Verified
-    | Rejected
-    | Challenge
-    | ProvideCACerts
-    | ProvideCSRAttrs
-    | Issue
-    | Pend
-    | Deny
-    | Postpone
-    | Fail
-)
+COMMON: Final[frozenset[type[Decision]]] = frozenset({Challenge, Deny, Postpone, Fail})
+"""What answers any question: prove more, you may not, not now, and it cannot be done."""

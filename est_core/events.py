@@ -7,7 +7,7 @@ end in `Requested`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum, unique
+from typing import ClassVar
 
 from cryptography import x509
 
@@ -16,11 +16,12 @@ from est_core.arguments import checked
 from est_core.asn1.certificates import UnreadableCertificate
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
-from est_core.asn1.pkcs10 import CertRequest
 from est_core.channel import Channel, TlsVersion
 from est_core.checks.issued import Difference
 from est_core.credentials import AuthChallenge, Credentials
-from est_core.model import Label, Operation, Request, Response
+from est_core.decisions import Decision, Rejected, Verified
+from est_core.model import Label, Request, Response
+from est_core.operation import Operation
 from est_core.uri import EstUri
 
 
@@ -44,85 +45,32 @@ class ClientIdentity:
 
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuthenticateRequested:
+class ServerQuestion:
+    """What a server exchange asks of the application. Every such event is one.
+
+    `method` is the application's method that answers it, `answers` are the decisions that do,
+    beside those that answer any (`decisions.COMMON`). `creates`: an answer may have made something,
+    a certificate say, so that one that comes too late is taken all the same and not lost.
+    """
+
+    method: ClassVar[str]
+    answers: ClassVar[frozenset[type[Decision]]]
+    creates: ClassVar[bool] = False
+
+    label: Label | None
+    channel: Channel
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthenticateRequested(ServerQuestion):
     """Are these credentials good? Answer: Verified, Rejected, Challenge, Deny, Postpone, Fail."""
 
+    method: ClassVar[str] = "authenticate"
+    answers: ClassVar[frozenset[type[Decision]]] = frozenset({Verified, Rejected})
+
     operation: Operation
-    label: Label | None
     credentials: Credentials
-    channel: Channel
-
-
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CACertsRequested:
-    """Which CA certificates? Answer: ProvideCACerts, Challenge, Deny, Postpone, Fail."""
-
-    label: Label | None
-    identity: ClientIdentity
-    channel: Channel
-
-
-@unique
-class CSRAttrsPurpose(Enum):
-    """What CSR attributes are asked for: to tell a client, or to hold its CSR against them."""
-
-    ANSWER = "answer"
-    ENFORCE = "enforce"
-
-
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CSRAttrsRequested:
-    """Which CSR attributes? Answer: ProvideCSRAttrs, Challenge, Deny, Postpone, Fail.
-
-    With ENFORCE a CSR is at hand, under a policy row that enforces; give what this client would
-    be told. Then comes the question whether to issue, or the refusal "csrattrs/missing".
-    """
-
-    label: Label | None
-    identity: ClientIdentity
-    channel: Channel
-    purpose: CSRAttrsPurpose = CSRAttrsPurpose.ANSWER
-
-
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnrollRequested:
-    """Issue a certificate? Answer: Issue, Pend, Challenge, Deny, Postpone, Fail.
-
-    The CSR's signature is verified, and its channel binding where it has one or needs one
-    (`linked` says that it was there and matched). RFC 7030 4.2.
-    """
-
-    label: Label | None
-    identity: ClientIdentity
-    channel: Channel
-    csr: CertRequest
-    linked: bool
-
-
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReenrollRequested:
-    """Issue the successor of `current`? Answer: Issue, Pend, Challenge, Deny, Postpone, Fail.
-
-    As EnrollRequested, and subject and subjectAltName are those of `current`. `rekey` says
-    that the key is another. Expiry was checked in the handshake; revocation and whether
-    `current` is the CA's own are the application's to check. RFC 7030 4.2.2.
-
-    `current` and `rekey` are None where a registration authority (`identity.is_ra`) asks for
-    another than itself, RFC 7030 3.7: only the application can know which certificate has the
-    names of the CSR. It is to be found, checked and then renewed, or the request denied.
-    """
-
-    label: Label | None
-    identity: ClientIdentity
-    channel: Channel
-    csr: CertRequest
-    linked: bool
-    current: x509.Certificate | None
-    rekey: bool | None
 
 
 @checked
@@ -133,13 +81,6 @@ class ResponseReady:
     response: Response
 
 
-ServerQuestion = (
-    AuthenticateRequested
-    | CACertsRequested
-    | CSRAttrsRequested
-    | EnrollRequested
-    | ReenrollRequested
-)
 ServerEvent = ServerQuestion | ResponseReady
 
 
@@ -316,6 +257,15 @@ class Failed:
     enrolled: Enrolled | None = None
 
 
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """What an operation that is not of this core has brought: `value` is as its `read` gives it."""
+
+    operation: Operation
+    value: object = field(repr=False)
+
+
 ClientEvent = (
     ConnectRequested
     | SignatureRequested
@@ -327,7 +277,8 @@ ClientEvent = (
     | CACertsReceived
     | CSRAttrsReceived
     | Enrolled
+    | Received
     | Failed
 )
-ClientResult = CACertsReceived | CSRAttrsReceived | Enrolled | Failed
+ClientResult = CACertsReceived | CSRAttrsReceived | Enrolled | Received | Failed
 """How a client exchange ends."""

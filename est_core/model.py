@@ -1,162 +1,16 @@
-"""Operations, labels, requests and responses: the same for every wire.
-
-`Operation` names what can be asked; what sets one operation apart from another is a row of
-`OPERATIONS`, which the maps, the checks and the machines read.
-"""
+"""Labels, requests and responses: the same for every wire."""
 
 from __future__ import annotations
 
-import string
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum, unique
-from types import MappingProxyType
 from typing import Final
 
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
 from est_core.arguments import checked
-from est_core.channel import TrustClass
-from est_core.codec.media import ContentFormat
 from est_core.codec.retry import RetryAfter
 from est_core.credentials import AuthChallenge, Credentials
-
-
-@unique
-class Operation(Enum):
-    """An EST operation, by its path segment. RFC 7030 3.2.2."""
-
-    CACERTS = "cacerts"
-    CSRATTRS = "csrattrs"
-    SIMPLEENROLL = "simpleenroll"
-    SIMPLEREENROLL = "simplereenroll"
-
-
-@unique
-class Outcome(Enum):
-    """How an exchange ends, before any wire gives it a number."""
-
-    OK = "ok"
-    PENDING = "pending"
-    NOT_AVAILABLE = "not-available"
-    CHALLENGE = "challenge"
-    DENIED = "denied"
-    FAULT = "fault"
-    REDIRECT = "redirect"
-    """Read by clients only; a server of ours never redirects."""
-
-
-@unique
-class Authentication(Enum):
-    """What a client must show before an operation is done. RFC 7030 3.3.2, 3.2.3."""
-
-    OPEN = "open"
-    CERT = "cert"
-    HTTP = "http"
-    CERT_OR_HTTP = "cert-or-http"
-    CERT_AND_HTTP = "cert-and-http"
-
-    @property
-    def needs_certificate(self) -> bool:
-        """True if nothing can make up for a missing client certificate."""
-        return self in (Authentication.CERT, Authentication.CERT_AND_HTTP)
-
-    @property
-    def needs_http(self) -> bool:
-        """True if nothing can make up for missing HTTP credentials."""
-        return self in (Authentication.HTTP, Authentication.CERT_AND_HTTP)
-
-
-@unique
-class PartKind(Enum):
-    """What a part of a successful answer holds, always in DER."""
-
-    CERTS_ONLY = "certs-only"
-    CSRATTRS = "csrattrs"
-
-
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperationRow:
-    """The facts of one operation.
-
-    `method` is the method of HTTP and CoAP; `request_type` the media type of the request, None
-    for none; `answer` the one part of a success. `short_path` is CoAP's path segment,
-    `request_format` its number for the request and `answer_formats` those for the answer, the
-    usual one first. `authentication` and `certificate_trust` are the default policy: which
-    certificates count where a certificate is asked for.
-    """
-
-    method: str
-    request_type: str | None
-    answer: PartKind
-    short_path: str
-    request_format: ContentFormat | None
-    answer_formats: tuple[ContentFormat, ...]
-    authentication: Authentication
-    certificate_trust: frozenset[TrustClass]
-    outcomes: frozenset[Outcome]
-
-    @property
-    def is_enrollment(self) -> bool:
-        """True if the operation asks for a certificate, with a CSR."""
-        return self.request_type is not None
-
-
-_VERIFIED: Final = frozenset({TrustClass.EXPLICIT, TrustClass.IMPLICIT})
-# RFC 9148 4.3: 287 can take the place of 281 where there is one certificate.
-_CERTIFICATES: Final = (ContentFormat.CERTS_ONLY, ContentFormat.PKIX_CERT)
-_ALWAYS: Final = frozenset({Outcome.OK, Outcome.CHALLENGE, Outcome.DENIED, Outcome.FAULT})
-
-OPERATIONS: Final[Mapping[Operation, OperationRow]] = MappingProxyType(
-    {
-        Operation.CACERTS: OperationRow(
-            method="GET",
-            request_type=None,
-            answer=PartKind.CERTS_ONLY,
-            short_path="crts",
-            request_format=None,
-            answer_formats=_CERTIFICATES,
-            authentication=Authentication.OPEN,
-            certificate_trust=_VERIFIED,
-            outcomes=_ALWAYS,
-        ),
-        Operation.CSRATTRS: OperationRow(
-            method="GET",
-            request_type=None,
-            answer=PartKind.CSRATTRS,
-            short_path="att",
-            request_format=None,
-            answer_formats=(ContentFormat.CSRATTRS,),
-            authentication=Authentication.OPEN,
-            certificate_trust=_VERIFIED,
-            outcomes=_ALWAYS | {Outcome.NOT_AVAILABLE},
-        ),
-        Operation.SIMPLEENROLL: OperationRow(
-            method="POST",
-            request_type="application/pkcs10",
-            answer=PartKind.CERTS_ONLY,
-            short_path="sen",
-            request_format=ContentFormat.PKCS10,
-            answer_formats=_CERTIFICATES,
-            authentication=Authentication.CERT_OR_HTTP,
-            certificate_trust=_VERIFIED,
-            outcomes=_ALWAYS | {Outcome.PENDING},
-        ),
-        Operation.SIMPLEREENROLL: OperationRow(
-            method="POST",
-            request_type="application/pkcs10",
-            answer=PartKind.CERTS_ONLY,
-            short_path="sren",
-            request_format=ContentFormat.PKCS10,
-            answer_formats=_CERTIFICATES,
-            authentication=Authentication.CERT,
-            certificate_trust=frozenset({TrustClass.EXPLICIT}),
-            outcomes=_ALWAYS | {Outcome.PENDING},
-        ),
-    }
-)
-"""The facts of every operation, by operation."""
+from est_core.operation import SEGMENT_CHARACTERS, Operation, Outcome
 
 RESERVED_SEGMENTS: Final = frozenset(
     {
@@ -168,7 +22,6 @@ RESERVED_SEGMENTS: Final = frozenset(
 )
 """Names no label may take. RFC 7030 3.2.2; RFC 8295, 8995, 9148 for those of extensions."""
 
-_LABEL_CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + "-._~!$&'()*+,;=:@")
 _LABEL_CHARS: Final = Limits().label_chars
 
 
@@ -211,7 +64,7 @@ def _label_problem(text: str) -> str:
         return f"a label has 1 to {_LABEL_CHARS} characters"
     if text in RESERVED_SEGMENTS:
         return f"{text!r} is the name of an operation"
-    if text in (".", "..") or not _LABEL_CHARACTERS.issuperset(text):
+    if text in (".", "..") or not SEGMENT_CHARACTERS.issuperset(text):
         return "a label is one URI path segment of unreserved characters"
     return ""
 
@@ -259,9 +112,9 @@ class Request:
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One DER object of a successful answer."""
+    """One DER object of a successful answer; `kind` is one of the operation's `parts`."""
 
-    kind: PartKind
+    kind: str
     der: bytes = field(repr=False)
 
 

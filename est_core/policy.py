@@ -6,7 +6,7 @@ never looser.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, unique
 from types import MappingProxyType
@@ -15,9 +15,10 @@ from typing import Final
 from est_core._errors import LocalProtocolError
 from est_core.arguments import checked
 from est_core.channel import TrustClass
-from est_core.codec.authheader import basic_challenge, write_challenge
+from est_core.codec.authheader import write_challenge
 from est_core.credentials import AuthChallenge
-from est_core.model import OPERATIONS, Authentication, Label, Operation
+from est_core.model import Label
+from est_core.operation import Authentication, CoapRow, HttpRow, Operation
 
 
 @unique
@@ -58,6 +59,7 @@ class PolicyRow:
 
 
 _Key = tuple[Operation, Label | None, bool | None]
+_Place = tuple[tuple[str, ...], str]
 
 
 @checked
@@ -66,31 +68,54 @@ class ServerPolicy:
     """All rules of one server. RFC 7030 3.2.3, 3.3.2, 3.5, 3.7.
 
     The row that fits best wins: operation and label, then kind of wire, then the operation
-    alone. An operation without a row is not offered. `labels` are the labels that exist; a
-    request with any other is answered as not found. `challenges` are sent with a 401 in this
-    order; with none, HTTP authentication is not offered.
-    Raises LocalProtocolError for two rows with one key, a row for an unknown label, a row that
-    needs HTTP authentication where no challenge is offered, and a challenge that no header holds.
+    alone. An operation without a row is not offered, and none on a wire that it has no place on.
+    `labels` are the labels that exist; a request with any other is answered as not found.
+    `challenges` are sent with a 401 in this order; with none, HTTP authentication is not offered.
+    Raises LocalProtocolError for two rows with one key, a row for an unknown label, a row for a
+    wire that its operation has no place on, two operations in one place, a label that is the name
+    of an operation, a row that needs HTTP authentication where no challenge is offered, and a
+    challenge that no header holds.
     """
 
     rows: tuple[PolicyRow, ...]
     challenges: tuple[AuthChallenge, ...] = ()
     labels: frozenset[Label] = field(default_factory=frozenset)
     foreign_challenge: ForeignChallenge = ForeignChallenge.REFUSE
+    operations: tuple[Operation, ...] = field(init=False, repr=False, compare=False)
+    """Those that have a row, each once, in the order of the rows."""
+    on_http: Mapping[_Place, Operation] = field(init=False, repr=False, compare=False)
+    """The operations by root and segment, as HTTP's paths have them."""
+    on_coap: Mapping[_Place, Operation] = field(init=False, repr=False, compare=False)
+    """The same for CoAP: by the short segment, and by the long one, which servers may know too."""
     _by_key: Mapping[_Key, PolicyRow] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         by_key = {(row.operation, row.label, row.datagram): row for row in self.rows}
-        object.__setattr__(self, "_by_key", by_key)
         if len(by_key) != len(self.rows):
             raise LocalProtocolError("two rows for the same operation, label and wire")
+        operations = tuple(dict.fromkeys(row.operation for row in self.rows))
+        set_once = object.__setattr__
+        set_once(self, "_by_key", MappingProxyType(by_key))
+        set_once(self, "operations", operations)
+        set_once(self, "on_http", _placed(_http_places(operations)))
+        set_once(self, "on_coap", _placed(_coap_places(operations)))
         for row in self.rows:
-            if row.label is not None and row.label not in self.labels:
-                raise LocalProtocolError(f"a row names label {row.label}, which does not exist")
-            if not self.challenges and row.authentication.needs_http:
-                raise LocalProtocolError(f"{row.operation.value} needs HTTP authentication")
+            self._check_row(row)
+        for label in self.labels:
+            if any(label.text == operation.name for operation in operations):
+                raise LocalProtocolError(f"label {label} is the name of an operation")
         for challenge in self.challenges:
             write_challenge(challenge)  # fails here, and not at the first 401
+
+    def _check_row(self, row: PolicyRow) -> None:
+        name = row.operation.name
+        if row.label is not None and row.label not in self.labels:
+            raise LocalProtocolError(f"a row names label {row.label}, which does not exist")
+        if not self.challenges and row.authentication.needs_http:
+            raise LocalProtocolError(f"{name} needs HTTP authentication")
+        if row.datagram is not None and not row.operation.is_on(datagram=row.datagram):
+            wire = "CoAP" if row.datagram else "HTTP"
+            raise LocalProtocolError(f"{name} has a row for {wire}, and no place there")
 
     def row(
         self, operation: Operation, label: Label | None, *, datagram: bool = False
@@ -99,12 +124,35 @@ class ServerPolicy:
 
         A label that does not exist has no row.
         """
+        if not operation.is_on(datagram=datagram):
+            return None
         if label is not None and label not in self.labels:
             return None
         for wanted in ((label, datagram), (label, None), (None, datagram), (None, None)):
             if row := self._by_key.get((operation, *wanted)):
                 return row
         return None
+
+
+def _http_places(operations: Iterable[Operation]) -> Iterator[tuple[_Place, Operation]]:
+    for each in operations:
+        if isinstance(each.http, HttpRow):
+            yield (each.root, each.name), each
+
+
+def _coap_places(operations: Iterable[Operation]) -> Iterator[tuple[_Place, Operation]]:
+    for each in operations:
+        if isinstance(each.coap, CoapRow):
+            yield from (((each.root, name), each) for name in {each.coap.short_path, each.name})
+
+
+def _placed(places: Iterable[tuple[_Place, Operation]]) -> Mapping[_Place, Operation]:
+    found: dict[_Place, Operation] = {}
+    for place, operation in places:
+        if found.setdefault(place, operation) is not operation:
+            path = "/".join(("", *place[0], place[1]))
+            raise LocalProtocolError(f"two operations at {path}")
+    return MappingProxyType(found)
 
 
 @checked
@@ -124,7 +172,9 @@ def with_datagram_rows(rows: tuple[PolicyRow, ...]) -> tuple[PolicyRow, ...]:
             authentication=_ON_DATAGRAMS.get(row.authentication, row.authentication),
         )
         for row in rows
-        if row.datagram is None and (row.operation, row.label) not in given
+        if row.datagram is None
+        and (row.operation, row.label) not in given
+        and row.operation.is_on(datagram=True)
     )
     return (*rows, *twins)
 
@@ -135,35 +185,3 @@ _ON_DATAGRAMS: Final = MappingProxyType(
         Authentication.CERT_OR_HTTP: Authentication.CERT,
     }
 )
-
-
-@checked
-def default_policy(
-    *,
-    realm: str | None = "est",
-    require_pop: bool = False,
-    labels: Collection[Label | str] = (),
-    foreign_challenge: ForeignChallenge = ForeignChallenge.REFUSE,
-) -> ServerPolicy:
-    """Return the policy most servers want.
-
-    CA certificates and CSR attributes are open to everybody; enrollment takes a verified client
-    certificate or a password; re-enrollment a certificate of the own CA. Over DTLS all of them take
-    a certificate (see `with_datagram_rows`). `realm` None offers no HTTP authentication.
-    Raises LocalProtocolError for a str among `labels` that is no label.
-    """
-    rows = tuple(
-        PolicyRow(
-            operation=operation,
-            authentication=row.authentication,
-            certificate_trust=row.certificate_trust,
-            require_pop=require_pop and row.is_enrollment,
-        )
-        for operation, row in OPERATIONS.items()
-    )
-    return ServerPolicy(
-        rows=with_datagram_rows(rows),
-        challenges=() if realm is None else (basic_challenge(realm),),
-        labels=frozenset(Label(label) if isinstance(label, str) else label for label in labels),
-        foreign_challenge=foreign_challenge,
-    )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import unquote
 
 from est_core._errors import LocalProtocolError
 from est_core.arguments import checked
-from est_core.model import Label, Operation
+from est_core.model import RESERVED_SEGMENTS, Label
 
 DEFAULT_PORTS: Final = {"https": 443, "coaps": 5684}
 
@@ -57,20 +58,25 @@ class EstUri:
 
     @classmethod
     @checked
-    def parse_operation(cls, text: str) -> tuple[EstUri, Operation]:
-        """Return the server and the operation that a full URI names, as in a redirect.
+    def parse_operation(
+        cls,
+        text: str,
+        *,
+        root: tuple[str, ...] = (".well-known", "est"),
+        names: Collection[str] = RESERVED_SEGMENTS,
+    ) -> tuple[EstUri, str]:
+        """Return the server, and the name of the operation, of a full URI, as in a redirect.
 
-        Raises LocalProtocolError where it names none: what `parse` lets people leave out has to
-        be there.
+        Raises LocalProtocolError where it has none of `names`: what `parse` lets people leave out
+        has to be there. `root` is what stands before the label and the operation.
         """
         segments, uri = cls._split(text)
-        try:
-            operation = Operation(segments[-1] if segments else "")
-        except ValueError as exc:
-            raise LocalProtocolError("the URI names no EST operation") from exc
-        if segments[:2] != [".well-known", "est"]:
-            raise LocalProtocolError("an operation is below /.well-known/est")
-        return _located(uri, segments[:-1]), operation
+        if tuple(segments[: len(root)]) != root:
+            raise LocalProtocolError(f"an operation is below /{'/'.join(root)}")
+        tail = segments[len(root) :]
+        if not tail or tail[-1] not in names:
+            raise LocalProtocolError("the URI names no EST operation")
+        return _located(uri, [".well-known", "est", *tail[:-1]]), tail[-1]
 
     @classmethod
     def _split(cls, text: str) -> tuple[list[str], EstUri]:
@@ -126,8 +132,7 @@ def _path_problem(segments: list[str]) -> str:
         if segments[1:2] != ["est"]:
             return "the path of EST begins with /.well-known/est"
         segments = segments[2:]
-    operations = [each.value for each in Operation]
-    if len(segments) == 2 and segments[1] in operations:
+    if len(segments) == 2 and segments[1] in RESERVED_SEGMENTS:
         return f"the path ends with the label: leave /{segments[1]} out"
     labels = "/".join(segments)[:_SHOWN_CHARS]
     return f"a label is one segment of the path, and {labels!r} is {len(segments)}"

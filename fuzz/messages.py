@@ -90,8 +90,8 @@ def coap_message(data: bytes) -> Message | None:
 def http_requests() -> tuple[bytes, ...]:
     """Return whole requests as our client writes them, and some as others do."""
     found = []
-    for operation, row in OPERATIONS.items():
-        for payload in cast.requests() if row.is_enrollment else (b"",):
+    for operation in OPERATIONS:
+        for payload in cast.requests() if operation.is_enrollment else (b"",):
             head, body = httpmap.write_request(
                 Request(operation=operation, label=Label("factory"), payload=payload), HTTP_URI
             )
@@ -111,12 +111,12 @@ def _raw(head: httpmap.RequestHead, body: bytes, field: bytes) -> bytes:
 def coap_requests() -> tuple[bytes, ...]:
     """Return requests of every operation, each in one datagram."""
     found = []
-    for number, (operation, row) in enumerate(OPERATIONS.items()):
-        payload = cast.requests()[1] if row.is_enrollment else b""
+    for number, operation in enumerate(OPERATIONS):
+        payload = cast.requests()[1] if operation.is_enrollment else b""
         head, payload = coapmap.write_request(
             Request(operation=operation, payload=payload),
             COAP_URI,
-            accept=row.answer_formats[0],
+            accept=operation.coap_row.answer_formats[0],
         )
         message = Message(
             kind=Kind.CON,

@@ -12,27 +12,19 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._instant import Instant
 from est_core._limits import Limits
-from est_core.asn1.certificates import (
-    CertificateBag,
-    UnreadableCertificate,
-    key_of_unreadable,
-)
-from est_core.asn1.cms import read_bag
-from est_core.asn1.csrattrs import parse_csrattrs
 from est_core.channel import Channel
-from est_core.checks.issued import issued_differences
-from est_core.checks.renewal import public_key_der
 from est_core.client.linked_csr import LinkedCsr
 from est_core.credentials import Credentials, MalformedCredentials
 from est_core.events import (
     CACertsReceived,
     ClientResult,
-    CSRAttrsReceived,
-    Enrolled,
     Failed,
     TrustDecisionRequested,
 )
-from est_core.model import OPERATIONS, Operation, Outcome, PartKind, Response
+from est_core.model import RESERVED_SEGMENTS, Response
+from est_core.operation import Operation, Outcome
+from est_core.operations._certificates import told
+from est_core.operations.definition import OperationDefinition, Reading
 from est_core.uri import EstUri
 
 _NOT_PROVISIONALLY: Final[Mapping[Outcome, tuple[str, str]]] = MappingProxyType(
@@ -52,75 +44,32 @@ _NOT_PROVISIONALLY: Final[Mapping[Outcome, tuple[str, str]]] = MappingProxyType(
 
 def result_of(
     response: Response,
-    operation: Operation,
+    operation: OperationDefinition,
     csr: LinkedCsr | None,
     now: Instant,
     limits: Limits,
     *,
     strict: bool,
 ) -> ClientResult:
-    """Return what a successful answer gives; `csr` is what was to be certified.
+    """Return what a success gives, or the word that there is nothing.
 
-    With `strict` a certificate that is dangerously not what was asked for is Failed.
-
-    A certificate that cannot be read is left out and told of, unless it is the one that is
-    needed: then it is Failed, with its bytes. Raises RemoteProtocolError for an answer that cannot
-    be read.
+    `csr` is what was to be certified. With `strict` a certificate that is dangerously not what was
+    asked for is Failed. Raises RemoteProtocolError for an answer that cannot be read, and for
+    parts that the operation has not.
     """
-    part = response.parts[0]
-    if part.kind is not OPERATIONS[operation].answer:
+    kinds = tuple(row.kind for row in operation.parts)
+    if response.parts and tuple(part.kind for part in response.parts) != kinds:
         raise RemoteProtocolError("response/part", "an answer of another kind")
-    if part.kind is PartKind.CSRATTRS:
-        attrs = parse_csrattrs(part.der, limits)
-        return CSRAttrsReceived(csrattrs=None if attrs.is_empty else attrs)
-    bag = read_bag(part.der, limits)
-    if operation is not Operation.CACERTS:
-        if csr is None:
-            raise LocalProtocolError("without a CSR nobody is enrolled")
-        enrolled = _enrolled(bag, csr, now, limits)
-        return _without_changes(enrolled) if strict else enrolled
-    if not bag.certificates:
-        raise RemoteProtocolError("cms/bad-certificate", _told(bag.left_out))
-    return CACertsReceived(certificates=bag.certificates, left_out=bag.left_out)
-
-
-def _enrolled(
-    bag: CertificateBag, csr: LinkedCsr, now: Instant, limits: Limits
-) -> Enrolled | Failed:
-    """Pick the certificate by its key: order and company mean nothing. RFC 5272 4.1."""
-    mine = [each for each in bag.certificates if public_key_der(each) == csr.spki]
-    if mine:
-        return Enrolled(
-            certificate=mine[0],
-            others=tuple(each for each in bag.certificates if each != mine[0]),
-            left_out=bag.left_out,
-            differences=issued_differences(csr.asked, mine[0], now=now.wall, limits=limits),
+    return operation.read(
+        Reading(
+            response=response,
+            asked=None if csr is None else csr.asked,
+            spki=None if csr is None else csr.spki,
+            now=now.wall,
+            limits=limits,
+            is_strict=strict,
         )
-    for each in bag.left_out:
-        if key_of_unreadable(each.der) == csr.spki:
-            message = f"the certificate for the key of the request cannot be read: {each.text}"
-            return Failed(
-                code="response/unreadable-certificate", message=message, left_out=bag.left_out
-            )
-    message = "the answer holds no certificate for the key of the request"
-    if bag.left_out:
-        message = f"{message} that can be read; {_told(bag.left_out)}"
-    return Failed(code="response/other-key", message=message, left_out=bag.left_out)
-
-
-def _told(left_out: tuple[UnreadableCertificate, ...]) -> str:
-    """Return the first certificate that was left out, and how many more."""
-    more = f"; and {len(left_out) - 1} more" * (len(left_out) > 1)
-    return f"{left_out[0].text}{more}" if left_out else "there is no certificate"
-
-
-def _without_changes(result: Enrolled | Failed) -> Enrolled | Failed:
-    """Return the result, or Failed for a certificate that is dangerously not what was asked for."""
-    if not isinstance(result, Enrolled) or not result.is_dangerous:
-        return result
-    text = "; ".join(each.text for each in result.differences if each.dangerous)
-    message = f"the certificate {text}"
-    return Failed(code="response/not-as-asked", message=message, enrolled=result)
+    )
 
 
 def failure_of(response: Response) -> Failed:
@@ -141,8 +90,8 @@ def check_expected(response: Response, operation: Operation) -> None:
     """Raise LocalProtocolError for an answer that this operation cannot have."""
     if response.operation is not operation:
         raise LocalProtocolError("the response is for another operation")
-    if response.outcome not in OPERATIONS[operation].outcomes | {Outcome.REDIRECT}:
-        raise LocalProtocolError(f"{operation.value} has no {response.outcome.value}")
+    if response.outcome not in operation.outcomes | {Outcome.REDIRECT}:
+        raise LocalProtocolError(f"{operation.name} has no {response.outcome.value}")
 
 
 def not_provisionally(response: Response) -> Failed | None:
@@ -173,7 +122,7 @@ def trust_question(
     if not roots:
         message = "there is no self-signed certificate in the answer"
         if received.left_out:
-            message = f"{message} that can be read; {_told(received.left_out)}"
+            message = f"{message} that can be read; {told(received.left_out)}"
         raise RemoteProtocolError("trust/no-root", message)
     roots.sort(key=lambda root: root.not_valid_after_utc, reverse=True)
     return TrustDecisionRequested(
@@ -202,10 +151,12 @@ def redirect_target(location: str, base: EstUri, operation: Operation) -> EstUri
     if location.startswith("/"):
         location = f"{EstUri(scheme=base.scheme, host=base.host, port=base.port)}{location}"
     try:
-        uri, named = EstUri.parse_operation(location)
+        uri, named = EstUri.parse_operation(
+            location, root=operation.root, names={*RESERVED_SEGMENTS, operation.name}
+        )
     except LocalProtocolError as exc:
         raise RemoteProtocolError("redirect/not-followed", exc.message) from exc
-    if named is not operation or uri.scheme != base.scheme:
+    if named != operation.name or uri.scheme != base.scheme:
         message = "a redirect has to lead to the same operation"
         raise RemoteProtocolError("redirect/not-followed", message)
     return uri

@@ -1,28 +1,33 @@
-"""The client's side: one thing asked for, over as many connections as it takes.
+"""The client's machine: one thing asked for, over as many connections as it takes.
 
-A session belongs to a server's URI and a state of trust, not to a connection. An exchange asks for
-a connection, for a signature, for credentials; the driver provides them and tells what came of it.
-The exchange never sleeps, never sends credentials to a server that is not authorised, and signs a
-linked CSR anew, with the same key, for every new channel. Only in a bootstrap is it unverified.
+What can happen, in this order. The exchange asks for a connection (`ConnectRequested`); on its
+channel a linked CSR is signed anew, with the same key (`SignatureRequested`); then the request is
+sent (`SendRequest`). The answer ends it, or leads back: a challenge to the question for credentials
+and a new request, a redirect to another connection, a 202 to `RetryLater` and the same again. A
+connection that breaks leads to another one, where what was sent may be sent twice or was not sent.
+
+The driver does what the last event says and tells what came of it; where the exchange stands is
+one state of `client.tables`, and a call out of turn changes nothing. The exchange never sleeps,
+tries credentials a bounded number of times and never sends them to a server that is not authorised.
+Only a bootstrap goes on with such a server, sends it nothing, and ends in `TrustDecisionRequested`.
+What an answer means is the operation's to say; the machine knows none by name.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from cryptography import x509
 
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._instant import Instant
-from est_core._limits import Limits
 from est_core.arguments import checked_throughout
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
 from est_core.asn1.pkcs10 import CsrArgument
 from est_core.channel import Channel, TlsVersion
 from est_core.checks.identity import check_server
-from est_core.checks.pop import PopMode
 from est_core.client.answers import (
     check_expected,
     failure_of,
@@ -32,9 +37,9 @@ from est_core.client.answers import (
     sendable,
     trust_question,
 )
-from est_core.client.enrollment import check_renewal_info
 from est_core.client.linked_csr import LinkedCsr
 from est_core.client.login import Login
+from est_core.client.session_settings import SessionSettings
 from est_core.client.tables import CLIENT_TRANSITIONS, ClientInput, ClientState
 from est_core.codec.retry import retry_at
 from est_core.credentials import Credentials
@@ -44,7 +49,6 @@ from est_core.events import (
     ClientResult,
     ConnectRequested,
     CredentialsRequested,
-    CSRAttrsReceived,
     Failed,
     RedirectRequested,
     RetryLater,
@@ -52,94 +56,10 @@ from est_core.events import (
     SignatureRequested,
     TrustDecisionRequested,
 )
-from est_core.model import OPERATIONS, Operation, Outcome, Request, Response
+from est_core.model import Request, Response
+from est_core.operation import Outcome
+from est_core.operations.definition import OperationDefinition
 from est_core.uri import EstUri
-
-
-@checked_throughout
-class ClientSession:
-    """What a client wants of one server.
-
-    `trust` holds the explicit trust anchors (empty: the driver's implicit ones), `identity` the
-    certificate to show in handshakes. `credentials` are sent without waiting for a challenge, on
-    authorised channels only; leave them out to be asked. `max_version` caps TLS. Without
-    `accept_changes` a dangerous difference between request and certificate ends in Failed. Over
-    CoAP (RFC 9148 3) LocalProtocolError without an identity, and with credentials.
-    """
-
-    def __init__(
-        self,
-        uri: EstUri | str,
-        *,
-        trust: Sequence[x509.Certificate] = (),
-        identity: x509.Certificate | None = None,
-        credentials: Credentials | None = None,
-        pop: PopMode = PopMode.AUTO,
-        max_version: TlsVersion | None = None,
-        accept_changes: bool = True,
-        limits: Limits | None = None,
-    ) -> None:
-        uri = EstUri.parse(uri) if isinstance(uri, str) else uri
-        if uri.scheme == "coaps" and (credentials is not None or identity is None):
-            raise LocalProtocolError("over CoAP a client shows a certificate, and no password")
-        self.uri = uri
-        self.trust = tuple(trust)
-        self.identity = identity
-        self.credentials = sendable(credentials)
-        self.pop = pop
-        self.max_version = max_version
-        self.accept_changes = accept_changes
-        self.limits = limits or Limits()
-
-    def cacerts(self, *, bootstrap: bool = False) -> ClientExchange:
-        """Return an exchange that ends in CACertsReceived. RFC 7030 4.1.
-
-        With `bootstrap` the server need not verify. What comes from one that does not is only good
-        for TrustDecisionRequested, to be answered by out-of-band knowledge (RFC 7030 4.1.1). It
-        sees no credentials and no certificate, and its redirects are not followed.
-        Raises LocalProtocolError for `bootstrap` with trust anchors, and over CoAP (RFC 9148 3).
-        """
-        if bootstrap and (self.trust or self.uri.scheme == "coaps"):
-            raise LocalProtocolError("only HTTPS without explicit trust anchors has a bootstrap")
-        return ClientExchange(self, Operation.CACERTS, bootstrap=bootstrap)
-
-    def csrattrs(self) -> ClientExchange:
-        """Return an exchange that ends in CSRAttrsReceived. RFC 7030 4.5."""
-        return ClientExchange(self, Operation.CSRATTRS)
-
-    def enroll(
-        self,
-        csr: CsrArgument,
-        *,
-        csrattrs: CsrAttrs | None = None,
-        algorithm: SignatureAlgorithm | None = None,
-    ) -> ClientExchange:
-        """Return an exchange that ends in Enrolled. RFC 7030 4.2.
-
-        A CertRequestInfo is linked to the channel and signed when the exchange asks for it, with
-        `algorithm` or one that fits the key. A request that is signed is sent as it is: where it
-        would have to be linked and is not, the exchange fails as "pop/cannot-relink". `csrattrs` is
-        what the server asked for. Raises LocalProtocolError for a key that cannot be used so.
-        """
-        return ClientExchange(self, Operation.SIMPLEENROLL, csr, csrattrs, algorithm)
-
-    def reenroll(
-        self,
-        csr: CsrArgument,
-        *,
-        csrattrs: CsrAttrs | None = None,
-        algorithm: SignatureAlgorithm | None = None,
-    ) -> ClientExchange:
-        """Return an exchange that renews `identity`, as `enroll` otherwise. RFC 7030 4.2.2.
-
-        Raises LocalProtocolError where the session has no identity to renew, and where the CSR
-        does not repeat its subject and subjectAltName, unless it asks for the change with
-        ChangeSubjectName.
-        """
-        if self.identity is None:
-            raise LocalProtocolError("a session without identity has nothing to renew")
-        check_renewal_info(csr, self.identity, self.limits)
-        return ClientExchange(self, Operation.SIMPLEREENROLL, csr, csrattrs, algorithm)
 
 
 @checked_throughout
@@ -153,15 +73,17 @@ class ClientExchange:
 
     def __init__(
         self,
-        session: ClientSession,
-        operation: Operation,
+        session: SessionSettings,
+        operation: OperationDefinition,
         csr: CsrArgument | None = None,
         csrattrs: CsrAttrs | None = None,
         algorithm: SignatureAlgorithm | None = None,
         *,
+        payload: bytes = b"",
         bootstrap: bool = False,
     ) -> None:
         """Not for the public: the methods of ClientSession make exchanges."""
+        self._payload = payload
         self.session = session
         self.operation = operation
         self.result: ClientResult | None = None
@@ -185,7 +107,7 @@ class ClientExchange:
 
     def __repr__(self) -> str:
         """Say which operation this is and where it stands."""
-        return f"<ClientExchange {self.operation.value} {self._state.value}>"
+        return f"<ClientExchange {self.operation.name} {self._state.value}>"
 
     def next_event(self) -> ClientEvent | None:
         """Return the next event, or None until the driver has done what the last one asks."""
@@ -252,10 +174,8 @@ class ClientExchange:
             self._finish(refusal)
             return
         match response.outcome:
-            case Outcome.OK:
+            case Outcome.OK | Outcome.NOT_AVAILABLE:
                 self._accept(response, now)
-            case Outcome.NOT_AVAILABLE:
-                self._finish(CSRAttrsReceived(csrattrs=None, not_found=response.status == 404))
             case Outcome.PENDING:
                 self._wait(response, now)
             case Outcome.CHALLENGE:
@@ -359,7 +279,7 @@ class ClientExchange:
 
     @property
     def _is_idempotent(self) -> bool:
-        return OPERATIONS[self.operation].method == "GET"
+        return self.operation.method == "GET"
 
     def _check_server(self, channel: Channel) -> None:
         """RFC 7030 3.6: "MAY perform bootstrapping [...] even if these checks fail"."""
@@ -374,7 +294,7 @@ class ClientExchange:
     def _prepare(self, channel: Channel) -> None:
         """Send at once, or have a CSR signed for this channel first. RFC 7030 3.5."""
         if self._csr is None:
-            self._send(channel, b"")
+            self._send(channel, self._payload)
         elif self._csr.needs_older_tls(channel):
             self._max_version = TlsVersion.TLS_1_2
             self._connect()

@@ -15,7 +15,8 @@ from est_core.channel import Channel, TrustClass
 from est_core.checks.identity import is_registration_authority
 from est_core.credentials import AuthChallenge, Credentials, MalformedCredentials
 from est_core.events import ClientIdentity
-from est_core.model import Authentication, Outcome, Request, Response, shown_text
+from est_core.model import Request, Response, shown_text
+from est_core.operation import Authentication, Outcome
 from est_core.policy import PolicyRow, ServerPolicy
 
 _FAILURE_CHARS: Final = 200

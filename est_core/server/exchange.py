@@ -1,15 +1,24 @@
-"""The server's side: one request in, questions to the application, one response out.
+"""The server's machine: one request in, questions to the application, one response out.
 
-A session belongs to one secure channel. Each exchange has its own events, so that several can
-be open on one channel. Nothing here does I/O; what to do next is asked for by events and
-answered by decisions.
+What can happen, in this order. The policy admits the client, refuses it, or wants its credentials
+judged first: a question. Then the operation examines the request: a refusal, or a question of its
+own. A decision leads to the next question or to the response. At any question the application may
+want credentials that the policy did not ask for (`Challenge`): those that the request carries are
+judged, and then the operation examines the request again, with what is now known of the client.
+
+One question is open at a time, and the exchange stands in one of five states (`server.tables`).
+A decision is worked out before anything changes, so one that fails leaves the exchange as it was.
+A question that may have created something is still taken after its time, or after its client is
+gone: the exchange settles, `issued` holds what there is, and nobody is answered.
+
+The machine knows no operation: it asks `examine` and `answer` of whatever the request names.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import Final, assert_never
+from typing import Final
 
 from cryptography import x509
 
@@ -17,13 +26,9 @@ from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._instant import Instant
 from est_core._limits import Limits
 from est_core.arguments import checked
-from est_core.asn1.cms import write_certs_only
-from est_core.asn1.csrattrs import CsrAttrs
-from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_valid
+from est_core.asn1.pkcs10 import CertRequest
 from est_core.channel import Channel
-from est_core.checks.enforcement import check_csrattrs
-from est_core.checks.pop import BindingUse, check_linking
-from est_core.checks.renewal import OTHER_NAMES, check_renewal, public_key_der
+from est_core.checks.pop import BindingUse
 from est_core.credentials import AuthChallenge
 from est_core.decisions import (
     Challenge,
@@ -31,46 +36,30 @@ from est_core.decisions import (
     Deny,
     Fail,
     Issue,
-    Pend,
     Postpone,
-    ProvideCACerts,
-    ProvideCSRAttrs,
     Rejected,
     Verified,
 )
 from est_core.events import (
     AuthenticateRequested,
-    CACertsRequested,
     ClientIdentity,
-    CSRAttrsPurpose,
-    CSRAttrsRequested,
-    EnrollRequested,
-    ReenrollRequested,
     ResponseReady,
     ServerEvent,
+    ServerQuestion,
 )
-from est_core.model import (
-    OPERATIONS,
-    Operation,
-    Outcome,
-    Part,
-    Request,
-    Response,
-    UnreadablePayload,
-    shown_text,
-)
-from est_core.policy import ForeignChallenge, PolicyRow, ServerPolicy
+from est_core.model import Request, Response, UnreadablePayload, shown_text
+from est_core.operation import Outcome
+from est_core.operations.definition import Asking, Inquiry, defined
+from est_core.policy import ServerPolicy
 from est_core.server.admission import Admission, admit, demand, unauthorized
 from est_core.server.tables import (
     SERVER_TRANSITIONS,
-    ServerInput,
     ServerState,
     ServerStep,
+    legal_answers,
     no_answer,
 )
 
-_UNFINISHED: Final = (ServerState.ADMITTED, ServerState.DEMANDING, ServerState.EXAMINED)
-"""Where a decision can lead that is not yet the answer."""
 _NOBODY: Final = ClientIdentity()
 
 
@@ -88,9 +77,19 @@ class ServerSession:
     def receive_request(self, request: Request, now: Instant) -> ServerExchange:
         """Return the exchange that will answer this request. Never raises on peer input.
 
-        Its first event is ready: a question, or at once the response.
+        Its first event is ready: a question, or at once the response. Raises LocalProtocolError
+        for an operation that has facts only (see `est_core.operations.definition`).
         """
         return ServerExchange(self, request, now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What a decision leads to, and what is known from then on."""
+
+    step: Inquiry | Response
+    identity: ClientIdentity
+    challenges: tuple[AuthChallenge, ...]
 
 
 class ServerExchange:
@@ -107,21 +106,28 @@ class ServerExchange:
         self._session = session
         self._state = ServerState.RECEIVED
         self._events: deque[ServerEvent] = deque()
+        self._operation = defined(request.operation)
+        self._inquiry: Inquiry | None = None
+        self._asking: Asking | None = None
         self.request = request
         self.identity = _NOBODY
-        self.csr: CertRequest | None = None
         self._challenges: tuple[AuthChallenge, ...] = session.policy.challenges
-        self._question: EnrollRequested | ReenrollRequested | None = None
         self.issued: x509.Certificate | None = None
         self.abandoned = ""
         self.deadline = now.after(session.limits.decision_s)
-        # Asked for at every step; the request and its channel stay what they are.
-        self._row = self._row_for(request.operation)
-        self._admit()
+        self._row = session.policy.row(
+            request.operation, request.label, datagram=session.channel.version.is_datagram
+        )
+        admission = admit(request, session.channel, session.policy, self._row)
+        self.identity = admission.identity
+        self._take(self._after(admission, admission.identity))
 
     def __repr__(self) -> str:
-        """Say which operation this is and where it stands; no more."""
-        return f"<ServerExchange {self.request.operation.value} {self._state.value}>"
+        """Say which operation this is and where it stands, with the open question; no more."""
+        where = self._state.value
+        if (question := self._question) is not None:
+            where = f"{where} {type(question).__name__}"
+        return f"<ServerExchange {self.request.operation.name} {where}>"
 
     @property
     def channel(self) -> Channel:
@@ -129,9 +135,17 @@ class ServerExchange:
         return self._session.channel
 
     @property
+    def csr(self) -> CertRequest | None:
+        """The request for a certificate that a question is about; None before, and without one."""
+        if self._inquiry is None:
+            return None
+        found = getattr(self._inquiry.then or self._inquiry.question, "csr", None)
+        return found if isinstance(found, CertRequest) else None
+
+    @property
     def is_open(self) -> bool:
         """True while the application owes a decision."""
-        return self._state not in (ServerState.RESPONDED, ServerState.ABANDONED)
+        return self._state in (ServerState.ASKING, ServerState.SETTLING)
 
     def next_event(self) -> ServerEvent | None:
         """Return the next event, or None until the application has decided."""
@@ -145,17 +159,15 @@ class ServerExchange:
         """
         if self._events:
             raise LocalProtocolError("take the events first")
-        target = self._target(type(decision))
-        self._check_decision(decision)
-        if target in _UNFINISHED:
-            self._go_on(decision, target)
-            return
-        if isinstance(decision, Challenge):
-            self._challenges = decision.challenges or self._challenges
-        response = self._response_to(decision)
-        if self._state is not ServerState.SETTLING:  # else nobody waits for the answer
-            self._events.append(ResponseReady(response=response))
-        self._state = target
+        question = self._question
+        if question is None or type(decision) not in legal_answers(type(question)):
+            raise LocalProtocolError(no_answer(decision, question))
+        turn = self._turn(decision, question)
+        if self._state is ServerState.SETTLING:  # nobody waits for the answer
+            self._step(ServerStep.RESPOND)
+        else:
+            self.identity, self._challenges = turn.identity, turn.challenges
+            self._take(turn.step)
         if isinstance(decision, Issue):
             self.issued = decision.certificate
 
@@ -163,243 +175,133 @@ class ServerExchange:
     def handle_timeout(self, now: Instant) -> None:
         """Answer 503 once the deadline has passed; before it, and after the end, do nothing.
 
-        If the question was whether to issue, a late decision is still taken: what was issued
-        is on record, its answer is dropped.
+        If the answer to the question may have created something, a late decision is still taken:
+        what was issued is on record, its answer is dropped.
         """
-        if not self.is_open or self._state is ServerState.SETTLING:
+        if self._state is not ServerState.ASKING or now.mono < self.deadline.mono:
             return
-        if now.mono < self.deadline.mono:
-            return
-        self._events.clear()
-        self._step(ServerStep.TIME_OUT)
         late = Postpone(retry_after_s=self._session.limits.retry_after_default_s)
-        self._events.append(ResponseReady(response=self._response_to(late)))
+        self._leave(ServerStep.TIME_OUT)
+        self._events.append(ResponseReady(response=self._refusal(late)))
 
     @checked
     def abandon(self, reason: str) -> None:
         """Note that the client is gone; no further event will come.
 
-        A decision to a question about issuing may still follow and is not lost: `issued` holds
-        it. `reason` is kept in `abandoned` for the log.
+        A decision to a question that may create something may still follow and is not lost:
+        `issued` holds it. `reason` is kept in `abandoned` for the log.
         """
         if self.abandoned or self._state is ServerState.ABANDONED:
             return
         if self._state is not ServerState.SETTLING:  # there it is by a timeout
-            self._step(ServerStep.ABANDON)
+            self._leave(ServerStep.ABANDON)
         self._events.clear()
         self.abandoned = reason
 
     # Steps
 
-    def _target(self, cause: ServerInput) -> ServerState:
-        try:
-            return SERVER_TRANSITIONS[self._state, cause]
-        except KeyError:
-            raise LocalProtocolError(no_answer(cause, self._state)) from None
+    @property
+    def _question(self) -> ServerQuestion | None:
+        return self._inquiry.question if self._inquiry and self.is_open else None
 
     def _step(self, step: ServerStep) -> None:
-        self._state = self._target(step)
+        self._state = SERVER_TRANSITIONS[self._state, step]
 
-    def _respond(self, response: Response) -> None:
-        self._step(ServerStep.RESPOND)
-        self._events.append(ResponseReady(response=response))
-
-    def _admit(self) -> None:
-        """Let the client in, refuse it, or ask whether its credentials are good."""
-        admission = admit(self.request, self.channel, self._session.policy, self._row)
-        self.identity = admission.identity
-        if admission.refusal is None and admission.to_verify is None:
-            self._step(ServerStep.ADMIT)
-            self._proceed()
-        else:
-            self._stop_at_the_door(admission)
-
-    def _stop_at_the_door(self, admission: Admission) -> None:
-        if admission.refusal is not None:
-            self._respond(admission.refusal)
-        elif admission.to_verify is not None:
-            self._step(ServerStep.ASK_CREDENTIALS)
-            self._events.append(
-                AuthenticateRequested(
-                    operation=self.request.operation,
-                    label=self.request.label,
-                    credentials=admission.to_verify,
-                    channel=self.channel,
-                )
-            )
-
-    def _go_on(self, decision: Decision, target: ServerState) -> None:
-        """Take a decision that leads to the next question.
-
-        What an application put into it is used now. Where that fails, all is as it was before.
-        """
-        before = self._state, self.identity, self._challenges
-        self._state = target
-        try:
-            match decision:
-                case Verified(user=user):
-                    self.identity = replace(self.identity, user=user)
-                    self._proceed()
-                case Challenge(challenges=challenges):
-                    self._challenges = challenges or self._challenges
-                    self._demand(decision)
-                case ProvideCSRAttrs(csrattrs=csrattrs):
-                    self._enforce(csrattrs)
-                case _:
-                    raise LocalProtocolError(f"{type(decision).__name__} leads to no question")
-        except Exception:
-            self._state, self.identity, self._challenges = before
-            self._events.clear()
-            raise
-
-    def _demand(self, challenge: Challenge) -> None:
-        """Have the request's credentials judged, if that was not done, or ask for some."""
-        if self.identity.user is not None:  # these credentials are known, and not enough
-            self._respond(self._response_to(challenge))
-            return
-        self._stop_at_the_door(
-            demand(self.request, self.channel, self._challenges, self.identity, challenge.code)
-        )
-
-    def _proceed(self) -> None:
-        """Put the operation's own question to the application."""
-        request, channel = self.request, self.channel
-        match request.operation:
-            case Operation.CACERTS:
-                self._step(ServerStep.ASK_CACERTS)
-                self._events.append(
-                    CACertsRequested(label=request.label, identity=self.identity, channel=channel)
-                )
-            case Operation.CSRATTRS:
-                self._step(ServerStep.ASK_CSRATTRS)
-                self._events.append(
-                    CSRAttrsRequested(label=request.label, identity=self.identity, channel=channel)
-                )
-            case Operation.SIMPLEENROLL | Operation.SIMPLEREENROLL:
-                try:
-                    self._question = self._examine()
-                except RemoteProtocolError as error:
-                    self._respond(Response.of_error(error, request.operation))
-                else:
-                    self._ask_for_a_certificate()
-            case _:
-                assert_never(request.operation)
-
-    def _ask_for_a_certificate(self) -> None:
-        """Put the question whether to issue, after that for CSR attributes to enforce."""
+    def _leave(self, step: ServerStep) -> None:
+        """Wait no longer for an answer; where it may have created something, settle."""
         question = self._question
-        if question is None:
-            raise LocalProtocolError("there is no CSR to ask about")
-        row = self._row
-        if self._state is ServerState.ADMITTED and row is not None and row.enforce_csrattrs:
-            self._step(ServerStep.ASK_ENFORCEMENT)
-            self._events.append(
-                CSRAttrsRequested(
-                    label=self.request.label,
-                    identity=self.identity,
-                    channel=self.channel,
-                    purpose=CSRAttrsPurpose.ENFORCE,
-                )
-            )
-        else:
-            self._step(ServerStep.ASK_DECISION)
-            self._events.append(question)
+        self._step(ServerStep.SETTLE if question is not None and question.creates else step)
+        self._events.clear()
 
-    def _enforce(self, csrattrs: CsrAttrs | None) -> None:
-        """Hold the CSR against what the client would be told to put into it."""
-        try:
-            if csrattrs is not None and self.csr is not None:
-                check_csrattrs(
-                    self.csr,
-                    csrattrs,
-                    self._session.limits,
-                    renewal=self.request.operation is Operation.SIMPLEREENROLL,
-                )
-        except RemoteProtocolError as error:
-            self._respond(Response.of_error(error, self.request.operation))
+    def _take(self, step: Inquiry | Response) -> None:
+        """Put a question, or answer."""
+        if isinstance(step, Inquiry):
+            self._step(ServerStep.ASK)
+            self._inquiry = step
+            self._events.append(step.question)
         else:
-            self._ask_for_a_certificate()
+            self._step(ServerStep.RESPOND)
+            self._events.append(ResponseReady(response=step))
 
-    def _examine(self) -> EnrollRequested | ReenrollRequested:
-        """Check the CSR in the order that tells a stranger least. RFC 7030 3.4, 3.5, 4.2."""
-        payload, limits = self.request.payload, self._session.limits
-        if isinstance(payload, UnreadablePayload):
-            raise RemoteProtocolError(payload.code, payload.message, payload.fault)
-        csr = parse_cert_request(payload, limits)
-        self.csr = csr
-        if not signature_is_valid(csr):
-            raise RemoteProtocolError("csr/bad-signature", "the CSR's signature does not verify")
-        linked = check_linking(
-            csr,
-            self.channel,
-            required=_requires_linking(self._row) and not self.identity.is_ra,
-            tolerant=self.identity.is_ra
-            or self._session.policy.foreign_challenge is ForeignChallenge.IGNORE,
-        )
-        self._session.binding_use.note(csr, self.channel, linked=linked)
-        if self.request.operation is Operation.SIMPLEENROLL:
-            return EnrollRequested(
-                label=self.request.label,
-                identity=self.identity,
-                channel=self.channel,
-                csr=csr,
-                linked=linked,
-            )
-        current, rekey = self._renewed(csr)
-        return ReenrollRequested(
+    def _turn(self, decision: Decision, question: ServerQuestion) -> _Turn:
+        """Work out what a decision leads to. What an application put into it is used here."""
+        identity, challenges = self.identity, self._challenges
+        step: Inquiry | Response
+        match decision:
+            case Verified(user=user):
+                identity = replace(identity, user=user)
+                step = self._examined(identity)
+            case Rejected():
+                step = unauthorized(self.request, challenges, "auth/wrong-credentials")
+            case Challenge(challenges=others, code=code):
+                challenges = others or challenges
+                is_known = isinstance(question, AuthenticateRequested) or identity.user is not None
+                if is_known:  # these credentials were judged, and are not enough
+                    step = unauthorized(self.request, challenges, code)
+                else:
+                    asked = demand(self.request, self.channel, challenges, identity, code)
+                    step = self._after(asked, identity)
+            case Deny() | Postpone() | Fail():
+                step = self._refusal(decision)
+            case _:
+                step = self._answered(decision)
+        return _Turn(step, identity, challenges)
+
+    def _after(self, admission: Admission, identity: ClientIdentity) -> Inquiry | Response:
+        """Return what follows from a judgement on the client."""
+        if admission.refusal is not None:
+            return admission.refusal
+        if admission.to_verify is None:
+            return self._examined(identity)
+        question = AuthenticateRequested(
+            operation=self.request.operation,
             label=self.request.label,
-            identity=self.identity,
+            credentials=admission.to_verify,
             channel=self.channel,
-            csr=csr,
-            linked=linked,
-            current=current,
-            rekey=rekey,
         )
+        return Inquiry(question=question)
 
-    def _renewed(self, csr: CertRequest) -> tuple[x509.Certificate, bool] | tuple[None, None]:
-        """Return the certificate to be renewed and whether its key changes.
-
-        None where a registration authority asks for another: RFC 7030 3.7, 4.2.2.
-        """
-        current = self.identity.certificate
-        if current is None:
-            raise RemoteProtocolError(
-                "renewal/no-certificate", "show the certificate to be renewed", Fault.FORBIDDEN
-            )
+    def _examined(self, identity: ClientIdentity) -> Inquiry | Response:
+        """Return the operation's own question, or what is wrong with the request."""
         try:
-            return current, check_renewal(csr, current, self._session.limits)
+            return self._operation.examine(self._asking_as(identity))
         except RemoteProtocolError as error:
-            if self.identity.is_ra and error.code in OTHER_NAMES:
-                return None, None
-            raise
+            return Response.of_error(error, self.request.operation)
 
-    # Answers
+    def _answered(self, decision: Decision) -> Inquiry | Response:
+        """Return what a decision on the operation's own question leads to."""
+        asking, inquiry = self._asking, self._inquiry
+        if asking is None or inquiry is None:
+            raise LocalProtocolError("the operation has asked nothing")
+        try:
+            return self._operation.answer(asking, inquiry, decision)
+        except RemoteProtocolError as error:
+            return Response.of_error(error, self.request.operation)
 
-    def _check_decision(self, decision: Decision) -> None:
-        issued = decision.certificate if isinstance(decision, Issue) else None
-        if issued and self.csr and public_key_der(issued) != self.csr.spki:
-            raise LocalProtocolError("the certificate is for another key than the CSR's")
+    def _asking_as(self, identity: ClientIdentity) -> Asking:
+        """Return what the operation is to know. Raises RemoteProtocolError for no readable body."""
+        session, row, payload = self._session, self._row, self.request.payload
+        if row is None:
+            raise LocalProtocolError("what is not offered is not asked about")
+        if isinstance(payload, UnreadablePayload):
+            if self._operation.has_body:
+                raise RemoteProtocolError(payload.code, payload.message, payload.fault)
+            payload = b""
+        self._asking = Asking(
+            request=self.request,
+            payload=payload,
+            identity=identity,
+            channel=session.channel,
+            row=row,
+            policy=session.policy,
+            limits=session.limits,
+            binding_use=session.binding_use,
+        )
+        return self._asking
 
-    def _response_to(self, decision: Decision) -> Response:
+    def _refusal(self, decision: Deny | Postpone | Fail) -> Response:
         operation = self.request.operation
         match decision:
-            case Rejected():
-                return unauthorized(self.request, self._challenges, "auth/wrong-credentials")
-            case Challenge(code=code):
-                return unauthorized(self.request, self._challenges, code)
-            case ProvideCACerts(certificates=certificates):
-                return _ok(operation, write_certs_only(certificates))
-            case ProvideCSRAttrs(csrattrs=csrattrs):
-                return self._csrattrs(csrattrs)
-            case Issue(certificate=certificate):
-                return _ok(operation, write_certs_only([certificate]))
-            case Pend(retry_after_s=seconds):
-                return Response(
-                    operation=operation,
-                    outcome=Outcome.PENDING,
-                    retry_after=seconds,
-                    code="enroll/pending",
-                )
             case Deny(code=code, reason=reason, content=content):
                 fault = Fault.CONTENT if content else Fault.FORBIDDEN
                 error = RemoteProtocolError(code, self._shown(reason), fault)
@@ -416,35 +318,7 @@ class ServerExchange:
             case Fail(code=code):
                 error = RemoteProtocolError(code, "internal error", Fault.INTERNAL)
                 return Response.of_error(error, operation)
-            case Verified():
-                raise LocalProtocolError("Verified has no response of its own")
 
     def _shown(self, reason: str) -> str:
         # An application may well quote what the client sent.
         return shown_text(reason, self._session.limits.error_text_chars)
-
-    def _csrattrs(self, csrattrs: CsrAttrs | None) -> Response:
-        """RFC 8951 4: a server that requires linking MUST list challengePassword."""
-        if any(
-            _requires_linking(self._row_for(operation))
-            for operation, row in OPERATIONS.items()
-            if row.is_enrollment
-        ):
-            csrattrs = (csrattrs or CsrAttrs(items=())).with_challenge_password()
-        if csrattrs is None or csrattrs.is_empty:
-            return Response(operation=Operation.CSRATTRS, outcome=Outcome.NOT_AVAILABLE)
-        return _ok(Operation.CSRATTRS, csrattrs.der())
-
-    def _row_for(self, operation: Operation) -> PolicyRow | None:
-        return self._session.policy.row(
-            operation, self.request.label, datagram=self.channel.version.is_datagram
-        )
-
-
-def _requires_linking(row: PolicyRow | None) -> bool:
-    return row is not None and row.require_pop
-
-
-def _ok(operation: Operation, der: bytes) -> Response:
-    part = Part(kind=OPERATIONS[operation].answer, der=der)
-    return Response(operation=operation, outcome=Outcome.OK, parts=(part,))

@@ -15,17 +15,11 @@ from cryptography import x509
 
 from est_core._errors import LocalProtocolError
 from est_core.arguments import checked
-from est_core.decisions import (
-    Decision,
-    Deny,
-    Pend,
-    ProvideCACerts,
-    ProvideCSRAttrs,
-    Rejected,
-    Verified,
-)
+from est_core.decisions import Decision, Deny, Pend, Rejected, Verified
 from est_core.events import ResponseReady
-from est_core.model import Outcome
+from est_core.operation import Outcome
+from est_core.operations.cacerts import ProvideCACerts
+from est_core.operations.csrattrs import ProvideCSRAttrs
 from est_core.server.exchange import ServerExchange
 
 _Action = Callable[[ServerExchange, Decision], object]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final, assert_never
+from typing import Final
 
 from cryptography import x509
 
@@ -28,13 +28,9 @@ from est_core.client.exchange import ClientExchange
 from est_core.credentials import Credentials
 from est_core.decisions import Decision
 from est_core.events import (
-    CACertsReceived,
     ClientResult,
     ConnectRequested,
     CredentialsRequested,
-    CSRAttrsReceived,
-    Enrolled,
-    Failed,
     RedirectRequested,
     ResponseReady,
     RetryLater,
@@ -163,10 +159,8 @@ class ExchangePair:
                     exchange.provide_redirect(follow=False)
                 case TrustDecisionRequested():
                     exchange.provide_trust(self.trust(event))
-                case RetryLater() | CACertsReceived() | CSRAttrsReceived() | Enrolled() | Failed():
+                case _:  # it is over, or put off
                     return event
-                case _:
-                    assert_never(event)
 
     def _carry(self, exchange: ClientExchange, event: SendRequest) -> None:
         head, body = httpmap.write_request(event.request, event.uri)
@@ -187,17 +181,18 @@ class ExchangePair:
         """
         if self._link is None:
             raise LocalProtocolError("connect first")
-        shape = httpmap.reply_shape(head)
-        response = httpmap.check_head(head, policy=self.policy, limits=self.limits)
-        if response is None:
-            request, shape = httpmap.read(head, body, limits=self.limits)
+        checked_head = httpmap.check_head(head, policy=self.policy, limits=self.limits)
+        if isinstance(checked_head, Response):
+            response = checked_head
+        else:
+            request = httpmap.read(checked_head, body, limits=self.limits)
             session = ServerSession(
                 policy=self.policy, channel=self._link.server, limits=self.limits
             )
             server = session.receive_request(request, self.now)
             self.exchanges.append(server)
             response = self._answer(server)
-        answer_head, answer_body = httpmap.write(response, shape)
+        answer_head, answer_body = httpmap.write(response, httpmap.reply_shape(head))
         self.messages.append(
             Message(
                 request=head, request_body=body, response=answer_head, response_body=answer_body

@@ -20,28 +20,16 @@ from est_core.asn1.cms import write_certs_only
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_core.channel import TrustClass
 from est_core.credentials import BasicCredentials
-from est_core.decisions import (
-    Decision,
-    Deny,
-    Fail,
-    Issue,
-    Pend,
-    Postpone,
-    ProvideCACerts,
-    ProvideCSRAttrs,
-    Rejected,
-    Verified,
-)
-from est_core.events import (
-    AuthenticateRequested,
-    CACertsRequested,
-    CSRAttrsRequested,
-    EnrollRequested,
-    ReenrollRequested,
-    ServerQuestion,
-)
-from est_core.model import OPERATIONS, Label, Operation, Outcome, Part, Request, Response
-from est_core.policy import ServerPolicy, default_policy
+from est_core.decisions import Decision, Deny, Fail, Issue, Pend, Postpone, Rejected, Verified
+from est_core.events import AuthenticateRequested, ServerQuestion
+from est_core.model import Label, Part, Request, Response
+from est_core.operation import Operation, Outcome
+from est_core.operations.cacerts import CACERTS, CACertsRequested, ProvideCACerts
+from est_core.operations.csrattrs import CSRATTRS, CSRAttrsRequested, ProvideCSRAttrs
+from est_core.operations.defaults import default_policy
+from est_core.operations.simpleenroll import SIMPLEENROLL, EnrollRequested
+from est_core.operations.simplereenroll import SIMPLEREENROLL, ReenrollRequested
+from est_core.policy import ServerPolicy
 
 _Question = TypeVar("_Question")
 _LABEL: Final = Label("profile-a")
@@ -164,7 +152,7 @@ class _Bench:
             operation, *decisions, label=label, payload=payload, credentials=credentials
         )
         if response is None:
-            fail(f"{operation.value} had no answer")
+            fail(f"{operation.name} had no answer")
         expect([type(each) for each in self.questions], [kind for kind, _ in decisions], "asked")
         return response
 
@@ -180,7 +168,7 @@ class _Bench:
         self.questions.clear()
         self.answers = {kind: _deferred(decision) for kind, decision in decisions}
         if payload is None:
-            payload = self.driver.csr if OPERATIONS[operation].is_enrollment else b""
+            payload = self.driver.csr if operation.is_enrollment else b""
         return self.driver.ask(
             Request(operation=operation, label=label, payload=payload, credentials=credentials)
         )
@@ -202,7 +190,7 @@ class _Bench:
     def expect_service(self) -> None:
         """See that a client of now is served."""
         self.driver.connect(certificate=not self.driver.can_challenge)
-        expect(self.ask(Operation.CACERTS, self.ca_certs).outcome, Outcome.OK, "the next client's")
+        expect(self.ask(CACERTS, self.ca_certs).outcome, Outcome.OK, "the next client's")
 
 
 def _deferred(decision: Decision | Callable[[], Decision]) -> Callable[[], Decision]:
@@ -231,7 +219,7 @@ def _outcome_of(fault: Fault) -> Outcome:
 
 def expect_part(response: Response, operation: Operation, der: bytes) -> None:
     """Fail unless the answer is a success with that content."""
-    expect(response.parts, (Part(kind=OPERATIONS[operation].answer, der=der),), operation.value)
+    expect(response.parts, (Part(kind=operation.parts[0].kind, der=der),), operation.name)
 
 
 # The checks
@@ -243,10 +231,10 @@ def _every_operation(bench: _Bench) -> None:
     attributes = ProvideCSRAttrs(csrattrs=_ATTRIBUTES)
     driver.connect(certificate=True)
     for operation, decided, der in (
-        (Operation.CACERTS, bench.ca_certs, certs),
-        (Operation.CSRATTRS, (CSRAttrsRequested, attributes), _ATTRIBUTES.der()),
-        (Operation.SIMPLEENROLL, (EnrollRequested, bench.issue), certs),
-        (Operation.SIMPLEREENROLL, (ReenrollRequested, bench.issue), certs),
+        (CACERTS, bench.ca_certs, certs),
+        (CSRATTRS, (CSRAttrsRequested, attributes), _ATTRIBUTES.der()),
+        (SIMPLEENROLL, (EnrollRequested, bench.issue), certs),
+        (SIMPLEREENROLL, (ReenrollRequested, bench.issue), certs),
     ):
         expect_part(bench.ask(operation, decided), operation, der)
 
@@ -255,30 +243,30 @@ def _long_answer(bench: _Bench) -> None:
     bench.driver.connect(certificate=True)
     long = CSRAttrsRequested, ProvideCSRAttrs(csrattrs=_MANY)
     for _ in range(2):
-        expect_part(bench.ask(Operation.CSRATTRS, long), Operation.CSRATTRS, _MANY.der())
+        expect_part(bench.ask(CSRATTRS, long), CSRATTRS, _MANY.der())
 
 
 def _every_outcome(bench: _Bench) -> None:
     bench.driver.connect(certificate=True)
-    nothing = bench.ask(Operation.CSRATTRS, (CSRAttrsRequested, ProvideCSRAttrs(csrattrs=None)))
+    nothing = bench.ask(CSRATTRS, (CSRAttrsRequested, ProvideCSRAttrs(csrattrs=None)))
     expect(nothing.outcome, Outcome.NOT_AVAILABLE, "no CSR attributes")
-    pending = bench.ask(Operation.SIMPLEENROLL, (EnrollRequested, Pend(retry_after_s=7)))
+    pending = bench.ask(SIMPLEENROLL, (EnrollRequested, Pend(retry_after_s=7)))
     expect((pending.outcome, pending.retry_after), (Outcome.PENDING, 7), "a pending request")
     refusal = Deny(code="enroll/pending", reason="not that name")
-    denied = bench.ask(Operation.SIMPLEENROLL, (EnrollRequested, refusal))
+    denied = bench.ask(SIMPLEENROLL, (EnrollRequested, refusal))
     expect_fault(denied, Fault.FORBIDDEN)
     expect("not that name" in denied.reason, True, "the reason is told")
-    busy = bench.ask(Operation.CACERTS, (CACertsRequested, Postpone(retry_after_s=9)))
+    busy = bench.ask(CACERTS, (CACertsRequested, Postpone(retry_after_s=9)))
     expect_fault(busy, Fault.BUSY)
     expect(busy.retry_after, 9, "when to come back")
-    expect_fault(bench.ask(Operation.CACERTS, (CACertsRequested, Fail())), Fault.INTERNAL)
+    expect_fault(bench.ask(CACERTS, (CACertsRequested, Fail())), Fault.INTERNAL)
 
 
 def _one_channel(bench: _Bench) -> None:
     bench.driver.connect(certificate=True)
     channels = []
     for _ in range(2):
-        expect(bench.ask(Operation.CACERTS, bench.ca_certs).outcome, Outcome.OK, "cacerts")
+        expect(bench.ask(CACERTS, bench.ca_certs).outcome, Outcome.OK, "cacerts")
         channels.append(bench.questions[0].channel)
     expect(channels[1], channels[0], "the facts of the second request's channel")
 
@@ -288,7 +276,7 @@ def _new_channels(bench: _Bench) -> None:
     bindings = []
     for certificate in (True, not driver.can_challenge, True):
         driver.connect(certificate=certificate)
-        expect(bench.ask(Operation.CACERTS, bench.ca_certs).outcome, Outcome.OK, "cacerts")
+        expect(bench.ask(CACERTS, bench.ca_certs).outcome, Outcome.OK, "cacerts")
         channel = bench.questions[0].channel
         shown = driver.certificate if certificate else None
         expect(channel.peer_certificate, shown, "the certificate of the client that is there now")
@@ -300,7 +288,7 @@ def _new_channels(bench: _Bench) -> None:
 def _certificate(bench: _Bench) -> None:
     driver = bench.driver
     driver.connect(certificate=True)
-    answer = bench.ask(Operation.SIMPLEREENROLL, (ReenrollRequested, bench.issue))
+    answer = bench.ask(SIMPLEREENROLL, (ReenrollRequested, bench.issue))
     expect(answer.outcome, Outcome.OK, "a renewal")
     channel = bench.questions[0].channel
     expect(channel.peer_certificate, driver.certificate, "the client's certificate")
@@ -308,10 +296,10 @@ def _certificate(bench: _Bench) -> None:
 
 def _no_certificate(bench: _Bench) -> None:
     bench.driver.connect(certificate=False)
-    expect(bench.ask(Operation.CACERTS, bench.ca_certs).outcome, Outcome.OK, "cacerts")
+    expect(bench.ask(CACERTS, bench.ca_certs).outcome, Outcome.OK, "cacerts")
     channel = bench.questions[0].channel
     expect((channel.trust_class, channel.peer_chain), (TrustClass.NONE, ()), "nobody's channel")
-    stranger = bench.ask(Operation.SIMPLEENROLL)
+    stranger = bench.ask(SIMPLEENROLL)
     expect(stranger.outcome, Outcome.CHALLENGE, "a client without anything to show")
     expect(stranger.challenges, _POLICY.challenges, "challenges")
 
@@ -320,22 +308,22 @@ def _credentials(bench: _Bench) -> None:
     bench.driver.connect(certificate=False)
     verified = AuthenticateRequested, Verified(user="device-7")
     answer = bench.ask(
-        Operation.SIMPLEENROLL, verified, (EnrollRequested, bench.issue), credentials=_PASSWORD
+        SIMPLEENROLL, verified, (EnrollRequested, bench.issue), credentials=_PASSWORD
     )
     expect(answer.outcome, Outcome.OK, "with the right password")
     expect(bench.asked(AuthenticateRequested).credentials, _PASSWORD, "the credentials")
     expect(bench.asked(EnrollRequested).identity.user, "device-7", "the user")
     rejected = AuthenticateRequested, Rejected()
-    answer = bench.ask(Operation.SIMPLEENROLL, rejected, credentials=_PASSWORD)
+    answer = bench.ask(SIMPLEENROLL, rejected, credentials=_PASSWORD)
     expect(answer.outcome, Outcome.CHALLENGE, "with the wrong password")
-    answer = bench.ask(Operation.SIMPLEENROLL)
+    answer = bench.ask(SIMPLEENROLL)
     expect(answer.outcome, Outcome.CHALLENGE, "without a password, on the same channel")
 
 
 def _broken_door(bench: _Bench) -> None:
     broken = AuthenticateRequested, _decide_nothing
     bench.driver.connect(certificate=False)
-    answer = bench.ask(Operation.SIMPLEENROLL, broken, credentials=_PASSWORD)
+    answer = bench.ask(SIMPLEENROLL, broken, credentials=_PASSWORD)
     expect_fault(answer, Fault.INTERNAL)
     bench.expect_service()
 
@@ -343,35 +331,35 @@ def _broken_door(bench: _Bench) -> None:
 def _labels(bench: _Bench) -> None:
     bench.driver.connect(certificate=True)
     for label in (_LABEL, None):
-        answer = bench.ask(Operation.CACERTS, bench.ca_certs, label=label)
+        answer = bench.ask(CACERTS, bench.ca_certs, label=label)
         expect(answer.outcome, Outcome.OK, f"label {label}")
         expect(bench.asked(CACertsRequested).label, label, "the label")
 
 
 def _request(bench: _Bench) -> None:
     bench.driver.connect(certificate=True)
-    answer = bench.ask(Operation.SIMPLEENROLL, (EnrollRequested, bench.issue))
+    answer = bench.ask(SIMPLEENROLL, (EnrollRequested, bench.issue))
     expect(answer.outcome, Outcome.OK, "an enrolment")
     expect(bench.asked(EnrollRequested).csr.der, bench.driver.csr, "the CSR")
 
 
 def _unlinked(bench: _Bench) -> None:
     bench.driver.connect(certificate=True)
-    expect_fault(bench.ask(Operation.SIMPLEENROLL), Fault.FORBIDDEN)
+    expect_fault(bench.ask(SIMPLEENROLL), Fault.FORBIDDEN)
     bench.expect_service()
 
 
 def _refused_head(bench: _Bench) -> None:
     bench.driver.connect(certificate=True)
-    expect_fault(bench.ask(Operation.SIMPLEENROLL, label=Label("nobody")), Fault.NOT_FOUND)
+    expect_fault(bench.ask(SIMPLEENROLL, label=Label("nobody")), Fault.NOT_FOUND)
     bench.expect_service()
 
 
 def _refused_body(bench: _Bench) -> None:
     bench.driver.connect(certificate=True)
-    expect_fault(bench.ask(Operation.SIMPLEENROLL, payload=b"\x30\x00"), Fault.MALFORMED)
+    expect_fault(bench.ask(SIMPLEENROLL, payload=b"\x30\x00"), Fault.MALFORMED)
     large = bytes(2 * _SMALL.body_bytes)
-    expect_fault(bench.ask(Operation.SIMPLEENROLL, payload=large), Fault.BODY_TOO_LARGE)
+    expect_fault(bench.ask(SIMPLEENROLL, payload=large), Fault.BODY_TOO_LARGE)
     bench.expect_service()
 
 
@@ -382,7 +370,7 @@ def _late(bench: _Bench) -> None:
 
     kind, decision = bench.ca_certs
     bench.driver.connect(certificate=True)
-    late = bench.ask(Operation.CACERTS, (kind, decide_late))
+    late = bench.ask(CACERTS, (kind, decide_late))
     expect_fault(late, Fault.BUSY)
     expect(late.retry_after, _HASTY.retry_after_default_s, "when to come back")
     bench.expect_service()
@@ -394,14 +382,14 @@ def _vanished(bench: _Bench) -> None:
         return bench.issue  # it is on record, whoever hears of it
 
     bench.driver.connect(certificate=True)
-    expect(bench.send(Operation.SIMPLEENROLL, (EnrollRequested, decide_for_nobody)), None, "a gone")
+    expect(bench.send(SIMPLEENROLL, (EnrollRequested, decide_for_nobody)), None, "a gone")
     bench.expect_service()
 
 
 def _no_answer(bench: _Bench) -> None:
     kind, _ = bench.ca_certs
     bench.driver.connect(certificate=True)
-    expect_fault(bench.ask(Operation.CACERTS, (kind, Verified(user="x"))), Fault.INTERNAL)
+    expect_fault(bench.ask(CACERTS, (kind, Verified(user="x"))), Fault.INTERNAL)
     bench.expect_service()
 
 
@@ -412,7 +400,7 @@ def _decide_nothing() -> Decision:
 def _broken(bench: _Bench) -> None:
     kind, _ = bench.ca_certs
     bench.driver.connect(certificate=True)
-    expect_fault(bench.ask(Operation.CACERTS, (kind, _decide_nothing)), Fault.INTERNAL)
+    expect_fault(bench.ask(CACERTS, (kind, _decide_nothing)), Fault.INTERNAL)
     bench.expect_service()
 
 

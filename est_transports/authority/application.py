@@ -12,6 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import (
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
     AuthenticateRequested,
     BasicCredentials,
     CACertsRequested,
@@ -121,7 +123,7 @@ class Authority:
 
     def enroll(self, question: EnrollRequested) -> Decision:
         """Return Issue for a certificate by the label's profile, recorded by then, or a refusal."""
-        return self._issue(question, Operation.SIMPLEENROLL)
+        return self._issue(question, SIMPLEENROLL)
 
     def reenroll(self, question: ReenrollRequested) -> Decision:
         """Return Issue for a certificate of this CA that may be renewed. RFC 7030 4.2.2.
@@ -129,7 +131,7 @@ class Authority:
         For a registration authority that is the newest one on record with the names of its
         request (`certificate_on_record`); the record of the new one says who asked.
         """
-        return self._issue(question, Operation.SIMPLEREENROLL)
+        return self._issue(question, SIMPLEREENROLL)
 
     def _issue(
         self,
@@ -189,7 +191,7 @@ def _identified(checked_user: Future[UserRecord | None]) -> Decision:
 def _enrollment(operation: Operation, question: EnrollRequested | ReenrollRequested) -> Enrollment:
     label, shown = question.label, question.identity.certificate
     return Enrollment(
-        operation=operation.value,
+        operation=operation.name,
         label=None if label is None else label.text,
         user=question.identity.user,
         client_subject=None if shown is None else subject_text(shown),

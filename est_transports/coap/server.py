@@ -28,13 +28,15 @@ from est_core import (
     Decision,
     Entropy,
     Instant,
+    Limits,
     LocalProtocolError,
     Response,
+    ServerPolicy,
     ServerSession,
     coapmap,
 )
 from est_core.arguments import checked
-from est_core.wires.coapmap import RequestHead, ResponseHead
+from est_core.wires.coapmap import CheckedHead, RequestHead, ResponseHead
 from est_transports.channel.dtls_limits import DtlsLimits
 from est_transports.channel.dtls_mux import (
     Address,
@@ -88,6 +90,15 @@ class _CoapRequest(OpenRequest):
         self.head = head
         self.exchange_id = 0
         self.shape = coapmap.reply_shape(head)
+        self.judged: CheckedHead | None = None
+
+    def judge(self, policy: ServerPolicy, limits: Limits) -> Response | None:
+        """Return the refusal that needs no payload, or None and keep what the head asks for."""
+        judged = coapmap.check_head(self.head, policy=policy, limits=limits)
+        if isinstance(judged, Response):
+            return judged
+        self.judged = judged
+        return None
 
 
 @dataclass(slots=True, eq=False)
@@ -333,7 +344,7 @@ class CoapEndpoint:
         if not client.association.channel.is_verified:
             refusal = UNVERIFIED  # before it uploads or learns anything
         elif (found := coapmap.discover(head, policy=policy, limits=limits)) is None:
-            refusal = coapmap.check_head(head, policy=policy, limits=limits)
+            refusal = request.judge(policy, limits)
         written = found if refusal is None else coapmap.write(refusal, request.shape)
         if written is None:
             client.judged = request
@@ -344,12 +355,14 @@ class CoapEndpoint:
 
     def _open(self, client: _Client, event: RequestReceived, now: Instant) -> None:
         waiting = client.judged
+        limits = client.service.limits
         if waiting is None or waiting.head != event.head:  # another upload began meanwhile
             waiting = _CoapRequest(client, event.head, now)
+            waiting.judge(client.service.policy, limits)
         client.judged, waiting.started = None, now.mono
-        request, waiting.shape = coapmap.read(
-            event.head, event.payload, limits=client.service.limits
-        )
+        if waiting.judged is None:
+            raise LocalProtocolError("a payload without a head that was accepted")
+        request = coapmap.read(waiting.judged, event.payload, limits=limits)
         waiting.exchange_id, waiting.received_bytes = event.exchange_id, len(event.payload)
         waiting.begin(client.session, request, now)
         client.open[event.exchange_id] = waiting

@@ -8,7 +8,7 @@ from est_core import Limits, ServerPolicy
 from est_core.arguments import checked
 from est_transports.channel.dtls_context import DtlsServerContext
 from est_transports.coap.limits import CoapLimits
-from est_transports.drive.application import Application, AsyncApplication, told_apart
+from est_transports.drive.application import Application, AsyncApplication, offered, told_apart
 
 
 @checked
@@ -18,6 +18,7 @@ class CoapService:
 
     `context` is for the handshake, `application` for the questions, the rest between them. After
     `lifetime_s` seconds an association ends, so that the client's certificate is verified anew.
+    What the application has no methods for is not offered (`drive.application.offered`).
     Raises LocalProtocolError for an application of which only some methods are coroutine functions.
     """
 
@@ -30,3 +31,4 @@ class CoapService:
 
     def __post_init__(self) -> None:
         told_apart(self.application)
+        object.__setattr__(self, "policy", offered(self.policy, self.application))

@@ -1,14 +1,17 @@
 """The seam between an EST server and what stands behind it: one method a question.
 
 Implement `Application`; `answer` drives an exchange to its response. Use neither and answer the
-events yourself if that suits better.
+events yourself if that suits better. A question names the method that answers it, so an operation
+of your own needs a method and no change here; one whose methods are missing is not offered.
 """
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import Future
+from dataclasses import replace
 from inspect import iscoroutinefunction
-from typing import Final, Protocol, assert_never, cast
+from typing import Final, Protocol, cast
 
 from est_core import (
     AuthenticateRequested,
@@ -17,13 +20,19 @@ from est_core import (
     Decision,
     EnrollRequested,
     LocalProtocolError,
+    Operation,
+    OperationDefinition,
     ReenrollRequested,
     Response,
     ResponseReady,
     ServerExchange,
+    ServerPolicy,
     ServerQuestion,
 )
 from est_core.arguments import checked
+
+_log: Final = logging.getLogger("est_transports")
+_METHODS: Final = ("authenticate", "ca_certs", "csr_attrs", "enroll", "reenroll")
 
 
 class Application(Protocol):
@@ -70,13 +79,16 @@ class AsyncApplication(Protocol):
 
 @checked
 def told_apart(
-    application: Application | AsyncApplication,
+    application: Application | AsyncApplication, methods: tuple[str, ...] = _METHODS
 ) -> tuple[Application, None] | tuple[None, AsyncApplication]:
     """Return the application in the first place, or in the second if its methods are coroutines.
 
-    Raises LocalProtocolError where only some of them are.
+    Raises LocalProtocolError where only some of them are, and where it has none of `methods`.
     """
-    kinds = {iscoroutinefunction(getattr(application, name)) for name in _METHODS}
+    found = [getattr(application, name) for name in methods if hasattr(application, name)]
+    kinds = {iscoroutinefunction(method) for method in found}
+    if not kinds:
+        raise LocalProtocolError(f"an application has at least one of {', '.join(methods)}")
     if len(kinds) > 1:
         raise LocalProtocolError("an application has coroutine functions only, or none")
     if kinds == {True}:
@@ -84,14 +96,41 @@ def told_apart(
     return cast(Application, application), None
 
 
-_METHODS: Final = ("authenticate", "ca_certs", "csr_attrs", "enroll", "reenroll")
-
-
 @checked
 def check_blocking(application: Application) -> None:
     """Raise LocalProtocolError for an AsyncApplication, where there is no event loop for it."""
     if told_apart(application)[0] is None:
         raise LocalProtocolError("an AsyncApplication needs an event loop: trio's or asyncio's")
+
+
+@checked
+def offered(policy: ServerPolicy, application: Application | AsyncApplication) -> ServerPolicy:
+    """Return the part of the policy that the application has methods for.
+
+    An operation without its methods is left out, and the log says so once. Without `authenticate`
+    no HTTP authentication is offered. Raises LocalProtocolError for what is left and cannot be:
+    a row that needs a password then, or one that enforces CSR attributes nobody tells.
+    """
+    missing = {
+        each: [name for name in _needed(each) if not hasattr(application, name)]
+        for each in policy.operations
+    }
+    for operation, names in missing.items():
+        if names:
+            _log.warning(
+                "%s is not offered: the application has no %s", operation.name, ", ".join(names)
+            )
+    rows = tuple(row for row in policy.rows if not missing[row.operation])
+    if not hasattr(application, "csr_attrs") and any(row.enforce_csrattrs for row in rows):
+        raise LocalProtocolError("enforce_csrattrs needs an application with csr_attrs")
+    challenges = policy.challenges if hasattr(application, "authenticate") else ()
+    if rows == policy.rows and challenges == policy.challenges:
+        return policy
+    return replace(policy, rows=rows, challenges=challenges)
+
+
+def _needed(operation: Operation) -> tuple[str, ...]:
+    return operation.methods if isinstance(operation, OperationDefinition) else ()
 
 
 @checked
@@ -104,37 +143,15 @@ def ask(application: Application, question: ServerQuestion) -> Decision:
 @checked
 def begin_to_ask(application: Application, question: ServerQuestion) -> Decision | Future[Decision]:
     """Return the application's decision on one question, or the future of it."""
-    match question:
-        case AuthenticateRequested():
-            return application.authenticate(question)
-        case CACertsRequested():
-            return application.ca_certs(question)
-        case CSRAttrsRequested():
-            return application.csr_attrs(question)
-        case EnrollRequested():
-            return application.enroll(question)
-        case ReenrollRequested():
-            return application.reenroll(question)
-        case _:
-            assert_never(question)
+    decision: Decision | Future[Decision] = getattr(application, question.method)(question)
+    return decision
 
 
 @checked
 async def ask_async(application: AsyncApplication, question: ServerQuestion) -> Decision:
     """Return the application's decision on one question."""
-    match question:
-        case AuthenticateRequested():
-            return await application.authenticate(question)
-        case CACertsRequested():
-            return await application.ca_certs(question)
-        case CSRAttrsRequested():
-            return await application.csr_attrs(question)
-        case EnrollRequested():
-            return await application.enroll(question)
-        case ReenrollRequested():
-            return await application.reenroll(question)
-        case _:
-            assert_never(question)
+    decision: Decision = await getattr(application, question.method)(question)
+    return decision
 
 
 @checked
@@ -144,26 +161,21 @@ def answer(exchange: ServerExchange, application: Application) -> Response:
     Whatever the application raises passes through; the exchange then still waits for a
     decision. Raises LocalProtocolError if the exchange has no response to give.
     """
-    while True:
-        event = exchange.next_event()
-        match event:
-            case None:
-                raise LocalProtocolError("the exchange was abandoned or its response is taken")
-            case ResponseReady():
-                return event.response
-            case _:
-                exchange.decide(ask(application, event))
+    while not isinstance(event := _next(exchange), ResponseReady):
+        exchange.decide(ask(application, event))
+    return event.response
 
 
 @checked
 async def answer_async(exchange: ServerExchange, application: AsyncApplication) -> Response:
     """Return the response to an exchange, as `answer` does."""
-    while True:
-        event = exchange.next_event()
-        match event:
-            case None:
-                raise LocalProtocolError("the exchange was abandoned or its response is taken")
-            case ResponseReady():
-                return event.response
-            case _:
-                exchange.decide(await ask_async(application, event))
+    while not isinstance(event := _next(exchange), ResponseReady):
+        exchange.decide(await ask_async(application, event))
+    return event.response
+
+
+def _next(exchange: ServerExchange) -> ServerQuestion | ResponseReady:
+    event = exchange.next_event()
+    if event is None:
+        raise LocalProtocolError("the exchange was abandoned or its response is taken")
+    return event

@@ -10,22 +10,18 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, assert_never
+from typing import Protocol
 
 from cryptography import x509
 
 from est_core import (
-    CACertsReceived,
     Channel,
     ClientExchange,
     ClientResult,
     ConnectRequested,
     Credentials,
     CredentialsRequested,
-    CSRAttrsReceived,
-    Enrolled,
     EstUri,
-    Failed,
     Fault,
     Instant,
     LocalProtocolError,
@@ -320,10 +316,8 @@ class ClientDriver:
                 exchange.provide_redirect(follow=config.follow(event.uri))
             case TrustDecisionRequested():
                 exchange.provide_trust(config.trust(event))
-            case RetryLater() | CACertsReceived() | CSRAttrsReceived() | Enrolled() | Failed():
+            case _:  # it is over, or put off
                 self._step = event
-            case _:
-                assert_never(event)
 
     def _tls_config(self, event: ConnectRequested) -> ClientTlsConfig:
         config = self._config

@@ -74,7 +74,7 @@ def _asked_for(record: Record) -> str:
     """The operation, or the path where there is none, or one with a label that does not exist."""
     if record.operation is None or record.code.startswith("path/"):
         return record.target
-    return record.operation.value
+    return record.operation.name
 
 
 def _reason(record: Record) -> str:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from est_core import (
-    OPERATIONS,
     Channel,
     ClientResult,
     EstUri,
@@ -96,7 +95,7 @@ class HttpLink:
         head, body = httpmap.write_request(request, uri, user_agent=self._user_agent)
         binding = self.channel.binding
         if binding is not None and binding.kind.links_once:
-            self._binding_is_used |= OPERATIONS[request.operation].is_enrollment
+            self._binding_is_used |= request.operation.is_enrollment
         self._outgoing = (self._wire.send_request(head, body),)
 
     def outgoing(self) -> tuple[bytes, ...]:

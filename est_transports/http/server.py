@@ -30,7 +30,7 @@ from est_core import (
     httpmap,
 )
 from est_core.arguments import checked
-from est_core.wires.httpmap import ReplyShape, RequestHead
+from est_core.wires.httpmap import CheckedHead, ReplyShape, RequestHead
 from est_transports.drive.application import Application, AsyncApplication
 from est_transports.drive.open_request import LOST, Ask, Finished, OpenRequest, session_with
 from est_transports.drive.records import Wire
@@ -86,10 +86,11 @@ Step = Send | Receive | Ask | Finished | Close
 
 
 class _HttpRequest(OpenRequest):
-    """A request, open from its first byte on. What is judged by the head: `shape`, `refusal`."""
+    """A request, open from its first byte on. Of its head: `shape`, `judged` or `refusal`."""
 
     head: RequestHead | None = None
     shape = ReplyShape()
+    judged: CheckedHead | None = None
     refusal: Response | None = None
 
 
@@ -223,19 +224,22 @@ class Conversation:
         config, request = self._config, self._request
         request.method, request.target = head.method.decode("ascii"), head.target.decode("ascii")
         request.head, request.shape = head, httpmap.reply_shape(head)
-        request.refusal = httpmap.check_head(head, policy=config.policy, limits=config.limits)
-        if request.refusal is not None:
+        judged = httpmap.check_head(head, policy=config.policy, limits=config.limits)
+        if isinstance(judged, Response):
+            request.refusal = judged
             self._wire.refuse_body()
-        elif interim := self._wire.accept_body():
+            return
+        request.judged = judged
+        if interim := self._wire.accept_body():
             deadline = now.mono + config.timeouts.write_s
             self._steps.append(Send(data=interim, deadline=deadline))
 
     def _open(self, body: bytes, now: Instant) -> None:
-        head, config = self._request.head, self._config
-        if head is None:
+        judged, config = self._request.judged, self._config
+        if judged is None:
             raise LocalProtocolError("a body without a head")
-        request, self._request.shape = httpmap.read(
-            head,  # which check_head let pass: it raises for no other
+        request = httpmap.read(
+            judged,
             body,
             limits=config.limits,
             accept_pem=config.accept_pem,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from est_core import Limits, LocalProtocolError, ServerPolicy
 from est_core.arguments import checked
+from est_transports.drive.application import Application, AsyncApplication, offered
 from est_transports.http.server_wire import REQUESTS_MAX
 
 
@@ -47,3 +48,10 @@ class ServiceConfig:
     requests_max: int = REQUESTS_MAX
     accept_pem: bool = True
     accept_der: bool = True
+
+    def offering(self, application: Application | AsyncApplication) -> ServiceConfig:
+        """Return the same for what this application has methods for: `drive.application.offered`.
+
+        Raises LocalProtocolError as that does.
+        """
+        return replace(self, policy=offered(self.policy, application))

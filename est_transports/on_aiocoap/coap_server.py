@@ -73,7 +73,7 @@ from est_core.arguments import checked
 from est_core.wires.coapmap import RequestHead, ResponseHead
 from est_transports import _clock
 from est_transports.coap.records import BUSY, METHODS, STOPPING
-from est_transports.drive.application import Application
+from est_transports.drive.application import Application, offered
 from est_transports.drive.observe import Observe, ignore, notify
 from est_transports.drive.open_request import Ask, OpenRequest, internal_error, session_with
 from est_transports.drive.records import Wire
@@ -143,7 +143,7 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
         super().__init__()
         if open_exchanges <= 0:
             raise LocalProtocolError("open_exchanges must be positive")
-        self._policy = policy
+        self._policy = offered(policy, application)
         self._application = application
         self._channel_of = channel_of
         self._limits = limits or Limits()
@@ -205,10 +205,10 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
         """
         now = self._clock()
         opened, head = self._open(request, now), request_head(request)
-        refusal = coapmap.check_head(head, policy=self._policy, limits=self._limits)
-        if refusal is not None:
-            return self._reply(request, opened, refusal, now)
-        wanted, _ = coapmap.read(head, request.payload, limits=self._limits)
+        judged = coapmap.check_head(head, policy=self._policy, limits=self._limits)
+        if isinstance(judged, Response):
+            return self._reply(request, opened, judged, now)
+        wanted = coapmap.read(judged, request.payload, limits=self._limits)
         channel = self._channel(request.remote)
         if channel is None:
             return self._reply(request, opened, internal_error(wanted.operation), now)
@@ -239,11 +239,9 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
             return answer
         if request.opt.block2 is not None and request.opt.block2.block_number > 0:
             return None  # of an answer that aiocoap has or has not; it does not come to `render`
-        refusal = coapmap.check_head(
-            request_head(request), policy=self._policy, limits=self._limits
-        )
-        if refusal is not None:
-            return self._refuse(request, refusal)
+        judged = coapmap.check_head(request_head(request), policy=self._policy, limits=self._limits)
+        if isinstance(judged, Response):
+            return self._refuse(request, judged)
         most = self._limits.body_bytes
         if body_bytes(request) > most:
             error = RemoteProtocolError(

@@ -77,7 +77,7 @@ class Server:
         self._questions = Questions(
             application, threads=threads, tasks=connections_max, clock=clock
         )
-        self._config = config
+        self._config = config.offering(application)
         self._observe = observe
         self._slots = AsyncioSlots(open_max=connections_max, half_open_max=half_open_max)
         self._unserved = Unserved(observe, clock)

@@ -7,15 +7,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Self, assert_never
+from typing import Self
 
 from est_core import (
-    CACertsReceived,
     ClientExchange,
     ClientResult,
-    CSRAttrsReceived,
-    Enrolled,
-    Failed,
     RetryLater,
 )
 from est_core.arguments import checked_throughout
@@ -89,12 +85,10 @@ class Client:
                     self._write(step)
                 case Read():
                     self._read(driver, step)
-                case RetryLater() | CACertsReceived() | CSRAttrsReceived() | Enrolled() | Failed():
+                case _:  # it is over, or put off
                     if self._kept is not None and not self._kept[0].may_stay(step):
                         self.close()
                     return step
-                case _:
-                    assert_never(step)
 
     def _connect(self, driver: ClientDriver, step: Connect) -> None:
         if self._kept is not None:

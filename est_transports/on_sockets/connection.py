@@ -75,7 +75,9 @@ def serve_connection(
     left alone, for an AsyncApplication.
     """
     check_blocking(application)
-    Connection(application, config, observe, clock, sock).serve(sock, context_source)
+    Connection(application, config.offering(application), observe, clock, sock).serve(
+        sock, context_source
+    )
 
 
 @checked
@@ -94,7 +96,9 @@ def converse(
     As `serve_connection`, but for the handshake, and closing the stream is all that is closed.
     """
     check_blocking(application)
-    Connection(application, config, observe, clock).talk(stream, channel, peer)
+    Connection(application, config.offering(application), observe, clock).talk(
+        stream, channel, peer
+    )
 
 
 @checked

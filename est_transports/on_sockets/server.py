@@ -84,7 +84,7 @@ class Server:
             raise LocalProtocolError("a server on sockets needs a thread")
         self._context_source = context_source
         self._application = application
-        self._config = config
+        self._config = config.offering(application)
         self._observe = observe
         self._threads = threads
         self._clock = clock

@@ -8,17 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Self, assert_never
+from typing import Self
 
 import trio
 
 from est_core import (
-    CACertsReceived,
     ClientExchange,
     ClientResult,
-    CSRAttrsReceived,
-    Enrolled,
-    Failed,
     Instant,
     RetryLater,
 )
@@ -92,12 +88,10 @@ class Client:
                     await self._write(step)
                 case Read():
                     await self._read(driver, step)
-                case RetryLater() | CACertsReceived() | CSRAttrsReceived() | Enrolled() | Failed():
+                case _:  # it is over, or put off
                     if self._kept is not None and not self._kept[0].may_stay(step):
                         await self.aclose()
                     return step
-                case _:
-                    assert_never(step)
 
     async def _connect(self, driver: ClientDriver, step: Connect) -> None:
         if self._kept is not None:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from est_core import (
+    OPERATIONS,
     EstUri,
     Instant,
     Label,
-    Operation,
     RemoteProtocolError,
     Request,
     RetryLater,
@@ -125,7 +125,7 @@ def coap_path_discovery(data: bytes) -> Result:
         root=choices.pick((None, None, "/est")), discover=choices.flag(), tell=told.append
     )
     uri = EstUri(scheme="coaps", host=COAP_URI.host, port=5684, label=choices.pick((None, _LABEL)))
-    wanted = Request(operation=choices.pick(tuple(Operation)), payload=b"x")
+    wanted = Request(operation=choices.pick(tuple(OPERATIONS)), payload=b"x")
     places.ask(wanted, uri)
     asked, lists = 0, 0
     for _, step in steps(pack(script), _STEPS_MAX):

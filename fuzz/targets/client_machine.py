@@ -9,6 +9,7 @@ from typing import Final
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from est_core import (
+    CSRATTRS,
     BasicCredentials,
     CACertsReceived,
     Channel,
@@ -23,7 +24,6 @@ from est_core import (
     Failed,
     Label,
     LocalProtocolError,
-    Operation,
     Outcome,
     PopMode,
     RedirectRequested,
@@ -180,7 +180,7 @@ def _odd_call(exchange: ClientExchange, choices: Choices) -> Callable[[], None]:
     return choices.pick(calls)
 
 
-_FOR_ANOTHER: Final = Response(operation=Operation.CSRATTRS, outcome=Outcome.NOT_AVAILABLE)
+_FOR_ANOTHER: Final = Response(operation=CSRATTRS, outcome=Outcome.NOT_AVAILABLE)
 
 
 _BOOTSTRAP: Final = 4

@@ -8,11 +8,17 @@ from typing import Final
 from aiocoap import Message as AiocoapMessage
 
 from est_core import (
+    CACERTS,
+    CSRATTRS,
+    OPERATIONS,
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
     Label,
     Operation,
     Outcome,
     RemoteProtocolError,
     Request,
+    Response,
     UnreadablePayload,
     coapmap,
 )
@@ -40,11 +46,11 @@ from fuzz.target import Result, Target, accepted, furthest, passed, refused, sto
 
 _SUCCESS_CODES: Final = (0x44, 0x45)
 """2.04 and 2.05 are the successes of EST over CoAP, and no other code of class 2. RFC 9148 4.5."""
-_COAP_RULES: Final = {
-    Operation.CACERTS: ("crts", 1, (281, 287), None),
-    Operation.SIMPLEENROLL: ("sen", 2, (281, 287), 286),
-    Operation.SIMPLEREENROLL: ("sren", 2, (281, 287), 286),
-    Operation.CSRATTRS: ("att", 1, (285,), None),
+_COAP_RULES: Final[dict[Operation, tuple[str, int, tuple[int, ...], int | None]]] = {
+    CACERTS: ("crts", 1, (281, 287), None),
+    SIMPLEENROLL: ("sen", 2, (281, 287), 286),
+    SIMPLEREENROLL: ("sren", 2, (281, 287), 286),
+    CSRATTRS: ("att", 1, (285,), None),
 }
 """Short path, method, formats of answers and format of requests. RFC 9148 4.1, 4.3 and 9.1."""
 _ELECTIVE_BYTES: Final = {12: 2, 14: 4, 28: 4, 60: 4}
@@ -62,28 +68,29 @@ def coapmap_server(data: bytes) -> Result:
         found[1].decode("ascii" if found[0].content_format else "utf-8")
         return accepted(f"discovered {found[0].code}")
     shape = coapmap.reply_shape(head)
-    refusal = coapmap.check_head(head, policy=POLICY, limits=LIMITS)
-    if refusal is not None:
-        written, payload = coapmap.write(refusal, shape, now=FIXED_INSTANT)
+    judged = coapmap.check_head(head, policy=POLICY, limits=LIMITS)
+    if isinstance(judged, Response):
+        written, payload = coapmap.write(judged, shape, now=FIXED_INSTANT)
         assert written.code >= 0x80
         assert len(payload) <= coapmap.DIAGNOSTIC_BYTES
         payload.decode("utf-8")
-        return passed(f"refused {refusal.code}")
-    request, same_shape = coapmap.read(head, message.payload, limits=LIMITS)
-    assert same_shape == shape
+        return passed(f"refused {judged.code}")
+    request = coapmap.read(judged, message.payload, limits=LIMITS)
+    assert judged.shape == shape
     if isinstance(request.payload, UnreadablePayload):
-        return passed(f"{request.operation.value} {request.payload.code}")
+        return passed(f"{request.operation.name} {request.payload.code}")
     short, code, accepts, content = _COAP_RULES[request.operation]
     tail = head.path[len(_root_of(head.path)) :]
-    assert tail[-1] in (short, request.operation.value)
+    assert tail[-1] in (short, request.operation.name)
     assert list(tail[:-1]) == ([] if request.label is None else [request.label.text])
     assert request.label in (None, Label("factory"))
     assert (head.code, head.content_format) == (code, content or head.content_format)
     assert head.accept in (None, *accepts)
     again_head, payload = coapmap.write_request(request, COAP_URI)
-    again, _ = coapmap.read(again_head, payload, limits=LIMITS)
-    assert again == request
-    return accepted(f"{request.operation.value} {request.label}")
+    rejudged = coapmap.check_head(again_head, policy=POLICY, limits=LIMITS)
+    assert isinstance(rejudged, coapmap.CheckedHead)
+    assert coapmap.read(rejudged, payload, limits=LIMITS) == request
+    return accepted(f"{request.operation.name} {request.label}")
 
 
 def _root_of(path: tuple[str, ...]) -> tuple[str, ...]:
@@ -96,7 +103,7 @@ def coapmap_client(data: bytes) -> Result:
     if message is None:
         return stopped("no message")
     results = []
-    for operation in Operation:
+    for operation in OPERATIONS:
         try:
             response = coapmap.read_response(
                 operation, response_head(message), message.payload, limits=LIMITS
@@ -189,7 +196,7 @@ def _paths_in(payload: bytes) -> str:
     except RemoteProtocolError as error:
         assert error.code in ("coap/no-est", "coap/link-format")
         return error.code
-    for operation in Operation:
+    for operation in OPERATIONS:
         request = Request(operation=operation, payload=b"")
         written, _ = coapmap.write_request(request, COAP_URI, paths=paths)
         assert written.path

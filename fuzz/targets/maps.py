@@ -7,12 +7,14 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from est_core import (
+    OPERATIONS,
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
     DigestCredentials,
     EstUri,
     Label,
     LocalProtocolError,
     MalformedCredentials,
-    Operation,
     Outcome,
     RemoteProtocolError,
     Request,
@@ -49,15 +51,15 @@ def httpmap_server(data: bytes) -> Result:
     target, _, version = rest.rpartition(b" HTTP/")
     head = httpmap.RequestHead(method=method, target=target, headers=headers, version=version)
     shape = httpmap.reply_shape(head)
-    refusal = httpmap.check_head(head, policy=POLICY, limits=LIMITS)
-    if refusal is not None:
-        _written(refusal, shape)
-        return (stopped if refusal.code.startswith("http/") else passed)(refusal.code)
-    request, same_shape = httpmap.read(head, body, limits=LIMITS)
-    assert same_shape == shape
+    judged = httpmap.check_head(head, policy=POLICY, limits=LIMITS)
+    if isinstance(judged, Response):
+        _written(judged, shape)
+        return (stopped if judged.code.startswith("http/") else passed)(judged.code)
+    request = httpmap.read(judged, body, limits=LIMITS)
+    assert judged.shape == shape
     _fits_the_rules(head, request)
     assert len(request.payload) <= len(body) if isinstance(request.payload, bytes) else True
-    text = f"{request.operation.value} {request.label} {_asked_again(request)}"
+    text = f"{request.operation.name} {request.label} {_asked_again(request)}"
     readable = isinstance(request.payload, bytes)
     return (accepted if readable else passed)(text)
 
@@ -66,10 +68,10 @@ def _fits_the_rules(head: httpmap.RequestHead, request: Request) -> None:
     """Hold a head that passed against RFC 7030 3.2.2 and 4 and RFC 9110, written a second time."""
     path = urlsplit(head.target.decode("latin-1").partition("?")[0]).path
     labels = [] if request.label is None else [request.label.text]
-    wanted = ["", ".well-known", "est", *labels, request.operation.value]
+    wanted = ["", ".well-known", "est", *labels, request.operation.name]
     assert [unquote(each) for each in path.split("/")] == wanted
     assert request.label in (None, Label("factory"))
-    is_enrollment = request.operation in (Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL)
+    is_enrollment = request.operation in (SIMPLEENROLL, SIMPLEREENROLL)
     assert head.method in ((b"POST",) if is_enrollment else (b"GET", b"HEAD"))
     assert head.version.startswith(b"1.")
     assert len(head.values(b"host")) <= 1
@@ -101,9 +103,10 @@ def _asked_again(request: Request) -> str:
     except LocalProtocolError:
         assert isinstance(credentials, DigestCredentials)
         return "not sendable"
-    if httpmap.check_head(head, policy=POLICY, limits=LIMITS) is not None:
+    judged = httpmap.check_head(head, policy=POLICY, limits=LIMITS)
+    if isinstance(judged, Response):
         return "too large"  # what is written can be longer than what was read
-    again, _ = httpmap.read(head, body, limits=LIMITS, accept_der=False, accept_pem=False)
+    again = httpmap.read(judged, body, limits=LIMITS, accept_der=False, accept_pem=False)
     assert (again.operation, again.label) == (request.operation, request.label)
     if not isinstance(again.payload, UnreadablePayload):  # that one has grown over the limit
         assert again.payload == payload
@@ -116,7 +119,7 @@ def httpmap_client(data: bytes) -> Result:
     """Any answer is refused, or is one that its operation can have, with text that can be shown."""
     head, body = http_answer(data)
     results = []
-    for operation in Operation:
+    for operation in OPERATIONS:
         try:
             response = httpmap.read_response(
                 operation, head, body, limits=LIMITS, now=FIXED_INSTANT
@@ -157,9 +160,9 @@ def uri(data: bytes) -> Result:
     with suppress(LocalProtocolError):
         found, operation = EstUri.parse_operation(text)
         assert found.origin[1] == found.host.lower()
-        outcome += f" {operation.value}"
+        outcome += f" {operation}"
         reach = Reach.ACCEPTED
-        assert text.endswith(f"/{operation.value}")
+        assert operation in text
     return Result(outcome, reach)
 
 

@@ -27,7 +27,6 @@ from est_core import (
     Label,
     LocalProtocolError,
     MalformedCredentials,
-    Operation,
     Pend,
     PolicyRow,
     Postpone,
@@ -77,11 +76,11 @@ def _policies() -> tuple[ServerPolicy, ...]:
                     PolicyRow(
                         operation=operation,
                         authentication=authentication,
-                        require_pop=strict and row.is_enrollment,
+                        require_pop=strict and operation.is_enrollment,
                         accept_ra=not strict,
                         enforce_csrattrs=strict,
                     )
-                    for operation, row in OPERATIONS.items()
+                    for operation in OPERATIONS
                 )
             ),
             challenges=(basic_challenge("est"), _DIGEST),
@@ -108,7 +107,7 @@ def server_exchange(data: bytes) -> Result:
         policy=setup.pick(_POLICIES), channel=setup.pick(cast.channels()), limits=LIMITS
     )
     request = Request(
-        operation=setup.pick(tuple(Operation)),
+        operation=setup.pick(tuple(OPERATIONS)),
         label=setup.pick((None, _LABEL, Label("nowhere"))),
         credentials=setup.pick(_CREDENTIALS),
         payload=_payload(setup, parts[1] if len(parts) > 1 else b""),
@@ -205,7 +204,7 @@ def _fitting(question: ServerQuestion | None, choices: Choices) -> Decision:
             return _csrattrs(choices)
         case EnrollRequested() | ReenrollRequested():
             return Issue(certificate=cast.client().certificate)
-        case None:
+        case _:
             return Fail()
 
 
@@ -247,7 +246,7 @@ def _server_scripts() -> Iterator[bytes]:
     """Yield every operation under every policy, for clients who are let in."""
     answers = [bytes((0, 1)) + attrs for attrs in corpus.csrattrs()[:3]]
     for policy in range(len(_POLICIES)):
-        for operation in range(len(Operation)):
+        for operation in range(len(OPERATIONS)):
             for channel in (0, 6):  # nobody; a client of the own CA
                 setup = bytes((policy, channel, operation, 0, 1, 2))
                 payload = corpus.requests()[(policy + operation) % len(corpus.requests())]

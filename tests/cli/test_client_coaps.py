@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from est_core import Deny, Failed, Operation
+from est_core import CACERTS, Deny, Failed
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_transports.cli.client.failures import failure
 from est_transports.cli.client.target_options import make_target
@@ -41,8 +41,7 @@ def mine(est: Terminal) -> tuple[str, ...]:
 def operations(server: CannedServer) -> list[str]:
     """Return what was asked for, with the codes."""
     return [
-        f"{each.operation.value if each.operation else '-'} {each.status}"
-        for each in server.records
+        f"{each.operation.name if each.operation else '-'} {each.status}" for each in server.records
     ]
 
 
@@ -147,8 +146,8 @@ def test_a_4_01_is_about_the_certificate_for_there_is_nothing_else(
     cert, key = Path(mine[1]), Path(mine[3])
     target = make_target(url="coaps://est.example", trust=est.trust, cert=cert, key=key)
     failed = Failed(code="auth/no-challenge", message="no")
-    assert "--cert" in failure(failed, Operation.CACERTS, target).hint
-    assert not failure(failed, Operation.CACERTS, target).hint.endswith("--cert and --key")
+    assert "--cert" in failure(failed, CACERTS, target).hint
+    assert not failure(failed, CACERTS, target).hint.endswith("--cert and --key")
 
 
 @pytest.mark.req("COAPS-016")

@@ -222,7 +222,7 @@ def test_enroll_asks_everything_on_as_few_connections_as_are_safe(
     est: Terminal, server: CannedServer
 ) -> None:
     est.enroll(server)
-    asked = [record.operation.value for record in server.records if record.operation]
+    asked = [record.operation.name for record in server.records if record.operation]
     assert asked == ["cacerts", "csrattrs", "simpleenroll", "simpleenroll"]
     assert server.connections == 3  # a POST follows neither the 204 nor the 401
     server.records.clear()

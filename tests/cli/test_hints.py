@@ -132,38 +132,38 @@ def test_a_403_that_says_nothing_may_be_about_linking(est: Terminal) -> None:
     [
         (
             "the certificate was revoked",
-            Operation.SIMPLEREENROLL,
+            SIMPLEREENROLL,
             remedy("auth/certificate-revoked"),
             "manufacturer",
         ),
         (
             "a client certificate with explicit trust is required; the one shown is not verified: "
             "revoked",
-            Operation.SIMPLEREENROLL,
+            SIMPLEREENROLL,
             remedy("auth/certificate-revoked"),
             "manufacturer",
         ),
         (
             "a client certificate with explicit trust is required; the one shown is not verified: "
             "leads to no trust anchor",
-            Operation.SIMPLEREENROLL,
+            SIMPLEREENROLL,
             "check --cert",
             "manufacturer",
         ),
         (
             "a client certificate with explicit trust is required",
-            Operation.SIMPLEREENROLL,
+            SIMPLEREENROLL,
             "a manufacturer's enrols, it does not renew",
             "anew",
         ),
         (
             "this CA did not issue the certificate",
-            Operation.SIMPLEREENROLL,
+            SIMPLEREENROLL,
             "manufacturer's",
             "anew",
         ),
-        ("Forbidden", Operation.SIMPLEREENROLL, "check --cert", "manufacturer"),
-        ("no", Operation.SIMPLEENROLL, "check --cert", "manufacturer"),
+        ("Forbidden", SIMPLEREENROLL, "check --cert", "manufacturer"),
+        ("no", SIMPLEENROLL, "check --cert", "manufacturer"),
     ],
 )
 def test_a_certificate_is_explained_by_what_the_server_says_of_it(
@@ -185,11 +185,11 @@ def test_a_certificate_that_is_missing_or_refused_in_the_handshake_is_told_apart
 ) -> None:
     failed = Failed(code="tls/peer-refused-certificate", message="no")
     without = make_target(url="https://est.example", trust=est.trust)
-    hint = failure(failed, Operation.CACERTS, without).hint
+    hint = failure(failed, CACERTS, without).hint
     assert hint == "the server wants a client certificate: give --cert and --key"
     _, cert, _, key = est.identity(pki().client)
     target = make_target(url="https://est.example", trust=est.trust, cert=Path(cert), key=Path(key))
-    hint = failure(failed, Operation.CACERTS, target).hint
+    hint = failure(failed, CACERTS, target).hint
     assert hint.startswith("check --cert: ")
     assert "give --cert" not in hint
 
@@ -208,7 +208,7 @@ def test_a_certificate_that_is_missing_or_refused_in_the_handshake_is_told_apart
 def test_the_hint_is_the_remedy_of_the_code(est: Terminal, code: str, hint: str) -> None:
     target = make_target(url="https://est.example", trust=est.trust)
     failed = Failed(code=code, message="no")
-    error = failure(failed, Operation.CACERTS, target)
+    error = failure(failed, CACERTS, target)
     assert error.hint.startswith(hint)
     assert bool(error.hint) == bool(hint)
     assert "`" not in error.hint

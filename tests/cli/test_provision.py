@@ -55,7 +55,7 @@ class Device:
         """What the server was asked for, on one connection after the other."""
         found: dict[str, list[str]] = {}
         for record in self.server.records:
-            operation = "" if record.operation is None else record.operation.value
+            operation = "" if record.operation is None else record.operation.name
             found.setdefault(record.peer, []).append(operation)
         return list(found.values())
 

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from est_core import Authentication, Label, Operation
+from est_core import SIMPLEENROLL, Authentication, Label
 from est_transports import _clock
 from est_transports.authority.ca import new_tls_identity
 from est_transports.authority.stores.passwords import PasswordChecks
@@ -186,7 +186,7 @@ def test_options_hold_under_every_label(
     auth = AuthenticationWords().convert(words, None, None)
     policy = overridden(load_config(path), auth=auth, require_pop=True).policy()
     for label in (None, Label("a")):
-        row = policy.row(Operation.SIMPLEENROLL, label)
+        row = policy.row(SIMPLEENROLL, label)
         assert row is not None
         assert (row.authentication, row.require_pop) == (expected, True)
     assert bool(policy.challenges) == (expected is not Authentication.CERT)

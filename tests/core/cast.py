@@ -158,6 +158,8 @@ class FakeApplication:
             case EnrollRequested() | ReenrollRequested():
                 self.issued.append(issue(question.csr.spki))
                 return Issue(certificate=self.issued[-1])
+            case _:
+                raise TypeError(question)
 
 
 def issue(spki_der: bytes, authority: Authority | None = None) -> x509.Certificate:

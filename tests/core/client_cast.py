@@ -8,7 +8,6 @@ from functools import cache
 from typing import TypeVar
 
 from est_core import (
-    OPERATIONS,
     AuthChallenge,
     BasicCredentials,
     Channel,
@@ -194,7 +193,7 @@ def failed(result: ClientResult | RetryLater | ClientEvent | None) -> Failed:
 
 def ok(operation: Operation, der: bytes) -> Response:
     """A success with that content."""
-    part = Part(kind=OPERATIONS[operation].answer, der=der)
+    part = Part(kind=operation.parts[0].kind, der=der)
     return Response(operation=operation, outcome=Outcome.OK, parts=(part,), status=200)
 
 

@@ -11,7 +11,20 @@ from pathlib import Path
 
 from cryptography import x509
 
-from est_core import Deny, Fault, Operation, Outcome, Part, PartKind, Response, httpmap
+from est_core import (
+    CACERTS,
+    CSRATTRS,
+    OPERATIONS,
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
+    Deny,
+    Fault,
+    Operation,
+    Outcome,
+    Part,
+    Response,
+    httpmap,
+)
 from est_core.asn1.cms import write_certs_only
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_core.codec.authheader import basic_challenge
@@ -22,7 +35,7 @@ CERTIFICATES = [
     for name in ("root.pem", "issuing.pem", "device.pem")
 ]
 ROOT, ISSUING, DEVICE = CERTIFICATES
-_ENROLLMENTS = (Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL)
+_ENROLLMENTS: tuple[Operation, ...] = (SIMPLEENROLL, SIMPLEREENROLL)
 
 PLAIN = httpmap.ReplyShape()
 HEAD = httpmap.ReplyShape(head_only=True)
@@ -32,22 +45,22 @@ WRAPPED = httpmap.ReplyShape(columns=64)
 def answers() -> Iterator[tuple[str, Response, httpmap.ReplyShape]]:
     """Yield a name, a response, and the shape to write it in."""
     bag = write_certs_only([ROOT, ISSUING])
-    cacerts = ok(Operation.CACERTS, PartKind.CERTS_ONLY, bag)
+    cacerts = ok(CACERTS, "certs-only", bag)
     yield "cacerts-ok", cacerts, PLAIN
     yield "cacerts-ok-head", cacerts, HEAD
     yield "cacerts-ok-libest", cacerts, WRAPPED
     attrs = CsrAttrs(items=(ObjectId(oid="1.2.840.113549.1.9.7"),))
-    yield "csrattrs-ok", ok(Operation.CSRATTRS, PartKind.CSRATTRS, attrs.der()), PLAIN
-    none = Response(operation=Operation.CSRATTRS, outcome=Outcome.NOT_AVAILABLE)
+    yield "csrattrs-ok", ok(CSRATTRS, "csrattrs", attrs.der()), PLAIN
+    none = Response(operation=CSRATTRS, outcome=Outcome.NOT_AVAILABLE)
     yield "csrattrs-not-available", none, PLAIN
     for operation in _ENROLLMENTS:
         bag = write_certs_only([DEVICE])
-        issued = ok(operation, PartKind.CERTS_ONLY, bag)
-        yield f"{operation.value}-ok", issued, PLAIN
-        yield f"{operation.value}-ok-libest", issued, WRAPPED
+        issued = ok(operation, "certs-only", bag)
+        yield f"{operation.name}-ok", issued, PLAIN
+        yield f"{operation.name}-ok-libest", issued, WRAPPED
         pending = Response(operation=operation, outcome=Outcome.PENDING, retry_after=3600)
-        yield f"{operation.value}-pending", pending, PLAIN
-    for operation in Operation:
+        yield f"{operation.name}-pending", pending, PLAIN
+    for operation in OPERATIONS:
         yield from refusals(operation)
     for fault in Fault:
         yield f"fault-{fault.value}", fault_response(None, fault), PLAIN
@@ -58,18 +71,18 @@ def refusals(operation: Operation) -> Iterator[tuple[str, Response, httpmap.Repl
     challenge = Response(
         operation=operation, outcome=Outcome.CHALLENGE, challenges=(basic_challenge("est"),)
     )
-    yield f"{operation.value}-challenge", challenge, PLAIN
+    yield f"{operation.name}-challenge", challenge, PLAIN
     denied = Response(
         operation=operation,
         outcome=Outcome.DENIED,
         fault=Fault.FORBIDDEN,
         reason=Deny(code="a/b", reason="not for this device").reason,
     )
-    yield f"{operation.value}-denied", denied, PLAIN
-    yield f"{operation.value}-busy", fault_response(operation, Fault.BUSY), PLAIN
+    yield f"{operation.name}-denied", denied, PLAIN
+    yield f"{operation.name}-busy", fault_response(operation, Fault.BUSY), PLAIN
 
 
-def ok(operation: Operation, kind: PartKind, der: bytes) -> Response:
+def ok(operation: Operation, kind: str, der: bytes) -> Response:
     """Return a success with that part."""
     part = Part(kind=kind, der=der)
     return Response(operation=operation, outcome=Outcome.OK, parts=(part,))

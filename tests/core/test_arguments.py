@@ -16,6 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from est_core import (
+    CACERTS,
+    CSRATTRS,
+    SIMPLEENROLL,
     AuthChallenge,
     CertRequest,
     CertRequestInfo,
@@ -31,7 +34,6 @@ from est_core import (
     Label,
     Limits,
     LocalProtocolError,
-    Operation,
     PolicyRow,
     Postpone,
     ProvideCACerts,
@@ -46,7 +48,7 @@ from est_core import (
     request_info,
 )
 from est_core.arguments import checked, checked_throughout
-from est_core.model import Authentication
+from est_core.operation import Authentication
 from est_core.testing import FIXED_INSTANT
 from tests.pki import pki
 
@@ -69,16 +71,14 @@ def given(value: object) -> Any:
 def test_labels_may_be_texts_in_any_collection(labels: Collection[Label | str]) -> None:
     policy = default_policy(labels=labels)
     assert policy.labels == {Label("web")}
-    assert policy.row(Operation.CACERTS, Label("web")) is not None
+    assert policy.row(CACERTS, Label("web")) is not None
     assert ServerPolicy(rows=policy.rows, labels=given(labels)).labels == {Label("web")}
 
 
 def test_the_label_of_a_row_or_a_request_may_be_a_text() -> None:
-    row = PolicyRow(
-        operation=Operation.CACERTS, authentication=Authentication.OPEN, label=given("web")
-    )
+    row = PolicyRow(operation=CACERTS, authentication=Authentication.OPEN, label=given("web"))
     assert row.label == Label("web")
-    assert Request(operation=Operation.CACERTS, label=given("web")).label == Label("web")
+    assert Request(operation=CACERTS, label=given("web")).label == Label("web")
     assert EstUri(host="h", port=1, label=given("web")) == EstUri.parse("https://h:1/web")
 
 
@@ -99,7 +99,7 @@ def test_a_list_may_stand_for_a_tuple() -> None:
 
 def test_a_set_may_stand_for_a_frozen_one() -> None:
     row = PolicyRow(
-        operation=Operation.CACERTS,
+        operation=CACERTS,
         authentication=Authentication.CERT,
         certificate_trust=given({TrustClass.EXPLICIT}),
     )
@@ -108,7 +108,7 @@ def test_a_set_may_stand_for_a_frozen_one() -> None:
 
 @pytest.mark.parametrize("kind", [bytearray, memoryview])
 def test_bytes_that_may_change_are_copied(kind: Callable[[bytes], object]) -> None:
-    request = Request(operation=Operation.SIMPLEENROLL, payload=given(kind(b"der")))
+    request = Request(operation=SIMPLEENROLL, payload=given(kind(b"der")))
     assert request.payload == b"der"
     assert type(request.payload) is bytes
 
@@ -231,7 +231,7 @@ def test_a_server_session_takes_requests_only() -> None:
     session = ServerSession(policy=default_policy(), channel=Channel(version=TlsVersion.TLS_1_3))
     with pytest.raises(LocalProtocolError, match="request must be a Request, not bytes"):
         session.receive_request(given(b"GET"), FIXED_INSTANT)
-    exchange = session.receive_request(Request(operation=Operation.CSRATTRS), FIXED_INSTANT)
+    exchange = session.receive_request(Request(operation=CSRATTRS), FIXED_INSTANT)
     assert isinstance(exchange.next_event(), CSRAttrsRequested)
     for wrong in (None, "yes", Deny):
         with pytest.raises(LocalProtocolError):

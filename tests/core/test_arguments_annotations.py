@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Optional, Protocol, TypeVa
 
 import pytest
 
-from est_core import EstUri, Label, LocalProtocolError, Operation, PolicyRow, model
+from est_core import CACERTS, Authentication, EstUri, Label, LocalProtocolError, PolicyRow
 from est_core.arguments import checked, checked_throughout
 
 T = TypeVar("T")
@@ -382,7 +382,7 @@ def test_a_dataclass_of_another_module_may_be_built_upon() -> None:
 
         note: str = ""
 
-    usual = {"operation": Operation.CACERTS, "authentication": model.Authentication.OPEN}
+    usual = {"operation": CACERTS, "authentication": Authentication.OPEN}
     made: Any = NotedRow
     assert made(**usual, note="mine").note == "mine"
     for wrong in ({"note": 5}, {"label": 5}):

@@ -9,6 +9,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from est_core import (
+    CACERTS,
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
     AuthChallenge,
     AuthenticateRequested,
     BasicCredentials,
@@ -20,10 +23,8 @@ from est_core import (
     EnrollRequested,
     EstUri,
     LocalProtocolError,
-    Operation,
     Outcome,
     Part,
-    PartKind,
     Postpone,
     RedirectRequested,
     RemoteProtocolError,
@@ -70,7 +71,6 @@ MICROSOFT = "1.3.6.1.4.1.311.2.1.14"
 TEMPLATE = "1.2.840.113549.1.9.16.2.61"
 FRIENDLY_NAME = "1.2.840.113549.1.9.20"
 OTP_CHALLENGE = "1.2.840.113549.1.9.16.2.56"
-CACERTS = Operation.CACERTS
 KEY = new_key()
 SECRET = "correct-horse"
 
@@ -124,9 +124,7 @@ def test_an_extension_cannot_hide_from_the_decoder_behind_the_other_attribute() 
 def test_a_renewal_cannot_smuggle_names_in_the_attribute_of_microsoft() -> None:
     current = pki().client.certificate
     smuggled = wanted(MICROSOFT, Extension(oid=SAN, value=dns_names("evil.example")))
-    request = Request(
-        operation=Operation.SIMPLEREENROLL, payload=csr(smuggled, subject=current.subject)
-    )
+    request = Request(operation=SIMPLEREENROLL, payload=csr(smuggled, subject=current.subject))
     application = FakeApplication()
     response = finish(receive(request, NOW, on=channel(TrustClass.EXPLICIT)), application)
     assert response.code == "renewal/subject-alt-name"
@@ -155,7 +153,7 @@ def test_what_an_application_says_is_cut_and_printable_before_a_client_sees_it()
     said = "no\r\nSet-Cookie: \x1b[31m\ud800" + "x" * 100_000
     for decision in (Deny(code="a/b", reason=said), Postpone(retry_after_s=1, reason=said)):
         application = FakeApplication(answers={EnrollRequested: decision})
-        request = Request(operation=Operation.SIMPLEENROLL, payload=csr(), credentials=GOOD)
+        request = Request(operation=SIMPLEENROLL, payload=csr(), credentials=GOOD)
         response = finish(receive(request, NOW), application)
         assert response.reason.isprintable()
         assert response.reason.startswith("no  Set-Cookie:")
@@ -279,12 +277,12 @@ def test_a_request_that_is_wrong_by_itself_is_not_blamed_on_the_server() -> None
 def test_no_value_shows_a_secret_in_repr() -> None:
     der = csr(challenge_password(SECRET))
     credentials = BasicCredentials(user="u", password=SECRET)
-    request = Request(operation=Operation.SIMPLEENROLL, payload=der, credentials=credentials)
+    request = Request(operation=SIMPLEENROLL, payload=der, credentials=credentials)
     head, _ = write_request(request, EstUri.parse("https://est.example"))
     signature = SignatureRequested(tbs=der, algorithm=SIGNATURE_ALGORITHMS[0])
     question = receive(request, NOW).next_event()
     assert isinstance(question, AuthenticateRequested)
-    part = Part(kind=PartKind.CERTS_ONLY, der=der)
+    part = Part(kind="certs-only", der=der)
     header = binascii.b2a_base64(f"u:{SECRET}".encode(), newline=False).decode()
     for value in (request, head, signature, question, part):
         assert SECRET not in repr(value)
@@ -304,7 +302,7 @@ def test_a_challenge_that_is_no_text_leaves_no_trace_in_the_error() -> None:
 
 @pytest.mark.parametrize("agent", ["a\r\nX: y", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "\0"])
 def test_a_user_agent_cannot_start_a_header_of_its_own(agent: str) -> None:
-    request = Request(operation=Operation.CACERTS)
+    request = Request(operation=CACERTS)
     with pytest.raises(LocalProtocolError):
         write_request(request, EstUri.parse("https://est.example"), user_agent=agent)
 

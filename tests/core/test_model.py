@@ -6,7 +6,11 @@ import pytest
 from hypothesis import given
 
 from est_core import (
+    CACERTS,
+    CSRATTRS,
     OPERATIONS,
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
     BasicCredentials,
     Fault,
     Label,
@@ -14,7 +18,6 @@ from est_core import (
     Operation,
     Outcome,
     Part,
-    PartKind,
     RemoteProtocolError,
     Request,
     Response,
@@ -24,8 +27,7 @@ from est_core.model import shown_text
 from tests.damage import damaged_text
 from tests.reached import reaches, refusals
 
-CACERTS = Operation.CACERTS
-PART = Part(kind=PartKind.CERTS_ONLY, der=b"\x30\x00")
+PART = Part(kind="certs-only", der=b"\x30\x00")
 
 
 # Labels
@@ -78,7 +80,8 @@ def test_of_text_that_is_shown_no_more_is_looked_at_than_twice_what_fits() -> No
 @pytest.mark.req("EST-002", "EST-001", "EST-010")
 def test_the_table_says_how_each_operation_is_asked_for() -> None:
     assert {
-        operation.value: (row.method, row.request_type) for operation, row in OPERATIONS.items()
+        operation.name: (operation.method, operation.http_row.request_type)
+        for operation in OPERATIONS
     } == {
         "cacerts": ("GET", None),
         "csrattrs": ("GET", None),
@@ -89,24 +92,24 @@ def test_the_table_says_how_each_operation_is_asked_for() -> None:
 
 @pytest.mark.req("EST-137", "EST-239")
 def test_only_enrollments_can_be_pending_and_only_csrattrs_can_be_missing() -> None:
-    pending = {operation for operation in Operation if has(operation, Outcome.PENDING)}
-    missing = {operation for operation in Operation if has(operation, Outcome.NOT_AVAILABLE)}
-    assert pending == {Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL}
-    assert missing == {Operation.CSRATTRS}
+    pending = {operation for operation in OPERATIONS if has(operation, Outcome.PENDING)}
+    missing = {operation for operation in OPERATIONS if has(operation, Outcome.NOT_AVAILABLE)}
+    assert pending == {SIMPLEENROLL, SIMPLEREENROLL}
+    assert missing == {CSRATTRS}
 
 
 def has(operation: Operation, outcome: Outcome) -> bool:
-    return outcome in OPERATIONS[operation].outcomes
+    return outcome in operation.outcomes
 
 
 @pytest.mark.req("EST-158", "EST-063")
 def test_a_renewal_takes_only_a_certificate_of_the_own_ca() -> None:
-    row = OPERATIONS[Operation.SIMPLEREENROLL]
+    row = SIMPLEREENROLL
     assert row.certificate_trust == {TrustClass.EXPLICIT}
 
 
 def test_no_failed_certificate_counts_anywhere() -> None:
-    for row in OPERATIONS.values():
+    for row in OPERATIONS:
         assert not row.certificate_trust & {TrustClass.FAILED, TrustClass.NONE}
 
 

@@ -8,11 +8,11 @@ from dataclasses import fields
 import pytest
 
 from est_core import (
+    SIMPLEENROLL,
     Channel,
     EstUri,
     Limits,
     LocalProtocolError,
-    Operation,
     ProvideCACerts,
     RemoteProtocolError,
     Request,
@@ -24,10 +24,11 @@ from est_core import (
 from est_core._errors import ProtocolError
 from est_core.asn1.csrattrs import ObjectId
 from tests.core.cast import csr_der
+from tests.judged import http_read
 from tests.pki import pki
 
 UNREADABLE = Request(
-    operation=Operation.SIMPLEENROLL, payload=UnreadablePayload(code="csr/malformed", message="no")
+    operation=SIMPLEENROLL, payload=UnreadablePayload(code="csr/malformed", message="no")
 )
 
 
@@ -66,6 +67,6 @@ def test_small_bounds_are_no_larger_than_the_usual_ones_and_let_a_device_enrol()
     assert larger == []
     assert small.body_bytes < usual.body_bytes
     uri = EstUri.parse("https://est.example")
-    sent = Request(operation=Operation.SIMPLEENROLL, payload=csr_der())
-    received, _ = httpmap.read(*httpmap.write_request(sent, uri), limits=small)
+    sent = Request(operation=SIMPLEENROLL, payload=csr_der())
+    received, _ = http_read(*httpmap.write_request(sent, uri), limits=small)
     assert received == sent

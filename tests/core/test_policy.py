@@ -8,7 +8,11 @@ from itertools import combinations
 import pytest
 
 from est_core import (
+    CACERTS,
+    CSRATTRS,
     OPERATIONS,
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
     Authentication,
     ForeignChallenge,
     Label,
@@ -23,7 +27,6 @@ from est_core.codec.authheader import basic_challenge
 from est_core.policy import with_datagram_rows
 from tests.steps import steps
 
-CACERTS = Operation.CACERTS
 PRINTERS, CAMERAS = Label("printers"), Label("cameras")
 LABELS = frozenset({PRINTERS, CAMERAS})
 BASIC = basic_challenge("est")
@@ -71,7 +74,7 @@ def test_a_thousand_labels_with_rules_of_their_own_cost_no_more_than_ten() -> No
     def cost(number: int) -> int:
         labels = [Label(f"label-{each}") for each in range(number)]
         policy = ServerPolicy(
-            rows=tuple(row(label, operation=each) for label in labels for each in Operation),
+            rows=tuple(row(label, operation=each) for label in labels for each in OPERATIONS),
             labels=frozenset(labels),
         )
         assert policy.row(CACERTS, labels[-1]) == row(labels[-1])
@@ -100,7 +103,7 @@ def test_a_row_for_datagrams_or_for_streams_is_for_nothing_else() -> None:
 @pytest.mark.req("EST-003", "EST-008")
 def test_what_has_no_row_or_no_such_label_is_not_offered() -> None:
     policy = ServerPolicy(rows=(row(),), labels=frozenset({PRINTERS}))
-    assert policy.row(Operation.CSRATTRS, None) is None
+    assert policy.row(CSRATTRS, None) is None
     assert policy.row(CACERTS, CAMERAS) is None
     assert policy.row(CACERTS, Label("Printers")) is None
     assert policy.row(CACERTS, PRINTERS) is not None
@@ -147,11 +150,11 @@ def test_a_certificate_that_was_not_verified_can_never_count(trust: TrustClass) 
 @pytest.mark.req("EST-002")
 def test_the_default_offers_every_operation_as_its_table_says() -> None:
     policy = default_policy()
-    for operation, facts in OPERATIONS.items():
+    for operation in OPERATIONS:
         found = policy.row(operation, None)
         assert found is not None
-        assert found.authentication is facts.authentication
-        assert found.certificate_trust == facts.certificate_trust
+        assert found.authentication is operation.authentication
+        assert found.certificate_trust == operation.certificate_trust
         assert not found.require_pop
         assert not found.accept_ra
     assert policy.challenges == (BASIC,)
@@ -160,7 +163,7 @@ def test_the_default_offers_every_operation_as_its_table_says() -> None:
 @pytest.mark.req("EST-087", "EST-113", "EST-135", "EST-236")
 def test_by_default_only_certificates_and_attributes_are_for_everybody() -> None:
     policy = default_policy()
-    rows = {operation.value: policy.row(operation, None) for operation in Operation}
+    rows = {operation.name: policy.row(operation, None) for operation in OPERATIONS}
     assert {name: row and row.authentication for name, row in rows.items()} == {
         "cacerts": Authentication.OPEN,
         "csrattrs": Authentication.OPEN,
@@ -178,7 +181,7 @@ def test_the_default_refuses_challenges_that_are_not_the_binding() -> None:
 def test_linking_is_required_of_enrollments_alone() -> None:
     policy = default_policy(require_pop=True)
     required = {found.operation for found in policy.rows if found.require_pop}
-    assert required == {Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL}
+    assert required == {SIMPLEENROLL, SIMPLEREENROLL}
 
 
 @pytest.mark.req("EST-035")
@@ -189,7 +192,7 @@ def test_without_a_realm_no_http_authentication_is_offered() -> None:
 @pytest.mark.req("EST-006", "EST-004")
 def test_the_default_serves_its_labels_and_the_path_without_one_alike() -> None:
     policy = default_policy(labels=LABELS)
-    for operation in Operation:
+    for operation in OPERATIONS:
         assert policy.row(operation, PRINTERS) == policy.row(operation, None) is not None
 
 
@@ -211,7 +214,7 @@ def test_over_datagrams_a_certificate_takes_the_place_of_nothing_and_of_a_passwo
     anywhere: Authentication, datagrams: Authentication
 ) -> None:
     rules = PolicyRow(
-        operation=Operation.SIMPLEENROLL,
+        operation=SIMPLEENROLL,
         authentication=anywhere,
         label=PRINTERS,
         certificate_trust=frozenset({TrustClass.IMPLICIT}),
@@ -238,8 +241,8 @@ def test_a_row_for_one_kind_of_wire_stays_as_it_is() -> None:
 @pytest.mark.req("COAPS-017")
 def test_the_default_is_open_to_nobody_over_datagrams() -> None:
     policy = default_policy()
-    for operation in Operation:
+    for operation in OPERATIONS:
         found = policy.row(operation, None, datagram=True)
         assert found is not None
         assert found.authentication is Authentication.CERT
-        assert found.certificate_trust == OPERATIONS[operation].certificate_trust
+        assert found.certificate_trust == operation.certificate_trust

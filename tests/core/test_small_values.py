@@ -9,6 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import (
+    CACERTS,
+    SIMPLEENROLL,
     AuthChallenge,
     Authentication,
     Deny,
@@ -16,7 +18,6 @@ from est_core import (
     Instant,
     Limits,
     LocalProtocolError,
-    Operation,
     Outcome,
     PolicyRow,
     RemoteProtocolError,
@@ -91,15 +92,13 @@ def test_a_code_that_is_none_is_refused_and_shown_short(code: object) -> None:
 
 def test_a_decision_out_of_turn_is_told_which_ones_are_not(now: Instant) -> None:
     policy = ServerPolicy(
-        rows=(PolicyRow(operation=Operation.SIMPLEENROLL, authentication=Authentication.OPEN),)
+        rows=(PolicyRow(operation=SIMPLEENROLL, authentication=Authentication.OPEN),)
     )
-    exchange = receive(
-        Request(operation=Operation.SIMPLEENROLL, payload=csr_der()), now, policy=policy
-    )
+    exchange = receive(Request(operation=SIMPLEENROLL, payload=csr_der()), now, policy=policy)
     exchange.next_event()
     with pytest.raises(LocalProtocolError) as caught:
         exchange.decide(Verified(user="u"))
-    name, _, answers = caught.value.message.partition(" is no answer while deciding: ")
+    name, _, answers = caught.value.message.partition(" is no answer to EnrollRequested: ")
     assert name == "Verified"
     assert "Issue or " in answers
     assert "Verified" not in answers
@@ -124,7 +123,7 @@ def test_a_refusal_without_a_text_is_told_by_the_class_of_its_status(
     status: int, told: str
 ) -> None:
     response = Response(
-        operation=Operation.CACERTS,
+        operation=CACERTS,
         outcome=Outcome.FAULT,
         fault=Fault.MALFORMED,
         code=f"response/status-{status}",

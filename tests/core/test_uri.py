@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_core import EstUri, Label, LocalProtocolError, Operation
+from est_core import OPERATIONS, EstUri, Label, LocalProtocolError, Operation
 from tests.damage import damaged_text
 from tests.reached import reaches, refusals
 
@@ -156,13 +156,13 @@ def test_an_origin_is_scheme_lower_case_host_and_port() -> None:
         assert EstUri.parse(other).origin != origin
 
 
-@pytest.mark.parametrize("operation", list(Operation))
+@pytest.mark.parametrize("operation", list(OPERATIONS))
 def test_a_full_uri_names_server_and_operation(operation: Operation) -> None:
     plain, labelled = EstUri.parse(BASE), EstUri.parse(f"{BASE}/printers")
     path = f"{BASE}/.well-known/est"
-    assert EstUri.parse_operation(f"{path}/{operation.value}") == (plain, operation)
-    assert EstUri.parse_operation(f"{path}/{operation.value}/") == (plain, operation)
-    assert EstUri.parse_operation(f"{path}/printers/{operation.value}") == (labelled, operation)
+    assert EstUri.parse_operation(f"{path}/{operation.name}") == (plain, operation.name)
+    assert EstUri.parse_operation(f"{path}/{operation.name}/") == (plain, operation.name)
+    assert EstUri.parse_operation(f"{path}/printers/{operation.name}") == (labelled, operation.name)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,10 @@ import pytest
 
 import est_core
 from est_core import (
+    CACERTS,
+    CSRATTRS,
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
     Challenge,
     ClientEvent,
     ClientExchange,
@@ -20,7 +24,6 @@ from est_core import (
     Instant,
     Issue,
     LocalProtocolError,
-    Operation,
     Pend,
     Postpone,
     ProvideCACerts,
@@ -42,17 +45,17 @@ QUESTIONS, DECISIONS, METHODS, EVENTS = [rows for _, rows in tables(PAGE)]
 
 REQUESTS: dict[str, Callable[[], tuple[Request, TrustClass]]] = {
     "AuthenticateRequested": lambda: (
-        Request(operation=Operation.SIMPLEENROLL, payload=csr_der(), credentials=GOOD),
+        Request(operation=SIMPLEENROLL, payload=csr_der(), credentials=GOOD),
         TrustClass.NONE,
     ),
-    "CACertsRequested": lambda: (Request(operation=Operation.CACERTS), TrustClass.NONE),
-    "CSRAttrsRequested": lambda: (Request(operation=Operation.CSRATTRS), TrustClass.NONE),
+    "CACertsRequested": lambda: (Request(operation=CACERTS), TrustClass.NONE),
+    "CSRAttrsRequested": lambda: (Request(operation=CSRATTRS), TrustClass.NONE),
     "EnrollRequested": lambda: (
-        Request(operation=Operation.SIMPLEENROLL, payload=csr_der()),
+        Request(operation=SIMPLEENROLL, payload=csr_der()),
         TrustClass.EXPLICIT,
     ),
     "ReenrollRequested": lambda: (
-        Request(operation=Operation.SIMPLEREENROLL, payload=csr_der()),
+        Request(operation=SIMPLEREENROLL, payload=csr_der()),
         TrustClass.EXPLICIT,
     ),
 }

@@ -6,7 +6,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from est_core import EstUri, Instant, Operation, Request, ServerSession, default_policy, httpmap
+from est_core import (
+    CACERTS,
+    SIMPLEENROLL,
+    EstUri,
+    Instant,
+    Request,
+    ServerSession,
+    default_policy,
+    httpmap,
+)
 from tests.core.cast import GOOD, FakeApplication, channel, csr_der
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -31,10 +40,10 @@ def test_the_library_example_answers_requests(now: Instant) -> None:
     session = ServerSession(policy=default_policy(), channel=channel())
     statuses = []
     for request in (
-        Request(operation=Operation.CACERTS),
-        Request(operation=Operation.SIMPLEENROLL, payload=csr_der()),
-        Request(operation=Operation.SIMPLEENROLL, payload=csr_der(), credentials=GOOD),
-        Request(operation=Operation.SIMPLEENROLL, payload=b"garbage", credentials=GOOD),
+        Request(operation=CACERTS),
+        Request(operation=SIMPLEENROLL, payload=csr_der()),
+        Request(operation=SIMPLEENROLL, payload=csr_der(), credentials=GOOD),
+        Request(operation=SIMPLEENROLL, payload=b"garbage", credentials=GOOD),
     ):
         head, body = httpmap.write_request(request, URI)
         answer, _ = names["reply"](head, body, session, application, now)

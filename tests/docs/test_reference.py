@@ -11,6 +11,7 @@ import click
 import pytest
 
 from est_core import (
+    CSRATTRS,
     OPERATIONS,
     AuthChallenge,
     Fault,
@@ -234,7 +235,7 @@ def some_response(operation: Operation | None, outcome: Outcome, fault: Fault | 
     """A response of that kind."""
     parts: tuple[Part, ...] = ()
     if outcome is Outcome.OK and operation is not None:
-        parts = (Part(kind=OPERATIONS[operation].answer, der=b"0\0"),)
+        parts = (Part(kind=operation.parts[0].kind, der=b"0\0"),)
     return Response(
         operation=operation,
         outcome=outcome,
@@ -247,21 +248,22 @@ def some_response(operation: Operation | None, outcome: Outcome, fault: Fault | 
 
 def test_the_operations_are_listed() -> None:
     found = []
-    for operation, row in OPERATIONS.items():
+    for operation in OPERATIONS:
         head = written(some_response(operation, Outcome.OK, None))
+        requested = operation.http_row.request_type
         usual = {Outcome.OK, Outcome.CHALLENGE, Outcome.DENIED, Outcome.FAULT}
         found.append(
             {
-                "operation": f"`{operation.value}`",
-                "method": row.method,
-                "request": f"`{row.request_type}`" if row.request_type else "",
+                "operation": f"`{operation.name}`",
+                "method": operation.method,
+                "request": f"`{requested}`" if requested else "",
                 "answer": f"`{head.values(b'content-type')[0].decode()}`",
-                "who, by default": row.authentication.value,
+                "who, by default": operation.authentication.value,
                 "certificates that count": ", ".join(
-                    sorted(trust.value for trust in row.certificate_trust)
+                    sorted(trust.value for trust in operation.certificate_trust)
                 ),
                 "outcomes besides OK, challenge, denied, fault": ", ".join(
-                    outcome.value for outcome in row.outcomes - usual
+                    outcome.value for outcome in operation.outcomes - usual
                 ),
             }
         )
@@ -272,7 +274,7 @@ def test_the_statuses_are_listed() -> None:
     words_of: dict[tuple[int, bytes], set[str]] = {}
     outcomes = (Outcome.OK, Outcome.PENDING, Outcome.NOT_AVAILABLE, Outcome.CHALLENGE)
     for outcome in outcomes:
-        head = written(some_response(Operation.CSRATTRS, outcome, None))
+        head = written(some_response(CSRATTRS, outcome, None))
         words_of.setdefault((head.status, head.phrase), set()).add(outcome.value)
     for fault in Fault:
         outcome = Outcome.DENIED if fault is Fault.FORBIDDEN else Outcome.FAULT
@@ -290,21 +292,21 @@ def test_the_statuses_are_listed() -> None:
 def test_the_operations_on_coap_are_listed() -> None:
     assert table(OPERATIONS_PAGE, "Operations on CoAP") == [
         {
-            "operation": f"`{operation.value}`",
+            "operation": f"`{operation.name}`",
             "short path": f"`{row.short_path}`",
-            "method": row.method,
-            "request": str(row.request_format.value) if row.request_format else "",
-            "answer": ", ".join(str(number.value) for number in row.answer_formats),
+            "method": operation.method,
+            "request": str(int(row.request_format)) if row.request_format else "",
+            "answer": ", ".join(str(int(number)) for number in row.answer_formats),
             "resource type": f"`ace.est.{row.short_path}`",
         }
-        for operation, row in OPERATIONS.items()
+        for operation, row in ((each, each.coap_row) for each in OPERATIONS)
     ]
 
 
 def test_the_codes_of_coap_are_listed() -> None:
-    outcomes = [(operation, Outcome.OK) for operation in Operation]
+    outcomes = [(operation, Outcome.OK) for operation in OPERATIONS]
     outcomes += [
-        (Operation.CSRATTRS, outcome)
+        (CSRATTRS, outcome)
         for outcome in (Outcome.PENDING, Outcome.NOT_AVAILABLE, Outcome.CHALLENGE)
     ]
     words_of: dict[str, set[str]] = {}

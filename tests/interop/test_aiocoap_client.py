@@ -24,6 +24,7 @@ from est_transports import _clock
 from est_transports.coap.limits import CoapLimits
 from est_transports.coap.server_wire import RequestReceived
 from est_transports.drive.application import answer
+from tests.judged import coap_read, coap_refusal
 from tests.pki import pki
 from tests.transports.coap_site import csr_of
 from tests.transports.coap_words import JudgedConnection
@@ -44,7 +45,7 @@ TURN_S: Final = 0.02
 def check_head(head: RequestHead) -> tuple[ResponseHead, bytes] | None:
     """Answer what needs no payload."""
     found = coapmap.discover(head, policy=POLICY, limits=LIMITS)
-    refusal = coapmap.check_head(head, policy=POLICY, limits=LIMITS)
+    refusal = coap_refusal(head, policy=POLICY, limits=LIMITS)
     if found is not None or refusal is None:
         return found
     return coapmap.write(refusal, coapmap.reply_shape(head))
@@ -81,7 +82,7 @@ class Pump:
             assert isinstance(event, RequestReceived), event
             self.served += 1
             now = _clock.instant()
-            request, shape = coapmap.read(event.head, event.payload, limits=LIMITS)
+            request, shape = coap_read(event.head, event.payload, limits=LIMITS)
             response = answer(self.session.receive_request(request, now), FakeApplication())
             written = coapmap.write(response, shape, now=now)
             connection.respond(event.exchange_id, *written, now.mono)

@@ -472,7 +472,7 @@ def run_on_sockets(server: ForeignServer, habit: Habit) -> Results:
         for exchange in wanted:
             while isinstance(result := client.run(exchange), RetryLater):
                 clock.pass_until(result.at)
-            results[exchange.operation.value] = result
+            results[exchange.operation.name] = result
     return results
 
 
@@ -485,7 +485,7 @@ def run_on_trio(server: ForeignServer, habit: Habit) -> Results:
             for exchange in wanted:
                 while isinstance(result := await client.run(exchange), RetryLater):
                     clock.pass_until(result.at)
-                results[exchange.operation.value] = result
+                results[exchange.operation.name] = result
 
     trio.run(main)
     return results

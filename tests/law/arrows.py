@@ -26,23 +26,29 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "channel": "",
         "checks": "asn1 channel",
         # The words of the protocol.
-        "model": "channel codec",
-        "policy": "channel codec model",
-        "decisions": "asn1 codec",
+        "operation": "asn1 channel",
+        "model": "codec operation",
+        "policy": "channel codec model operation",
+        "decisions": "codec",
         "uri": "model",
-        "events": "asn1 channel checks model uri",
-        # Wires and machines do not know each other, nor one wire the other.
-        "wires": "model",
-        "wires.httpmap": "asn1 codec model policy uri wires",
-        "wires.coapmap": "asn1 codec model policy uri wires",
-        "server": "asn1 channel checks decisions events model policy",
-        "client": "asn1 channel checks codec events model uri",
+        "events": "asn1 channel checks decisions model operation uri",
+        # Operations know no bytes of a wire, wires and machines no operation by name. Wires and
+        # machines do not know each other, nor one wire the other.
+        "operations": "asn1 channel checks codec decisions events model operation policy",
+        "wires": "model operation",
+        "wires.httpmap": "asn1 codec model operation policy uri wires",
+        "wires.coapmap": "codec model operation policy uri wires",
+        "server": "asn1 channel checks decisions events model operation operations policy",
+        "client": "asn1 channel checks codec events model operation operations uri",
         # What people import.
         "": (
-            "asn1 channel checks client decisions events model policy server uri wires.coapmap "
+            "asn1 channel checks client decisions events model operation operations policy server "
+            "uri wires.coapmap wires.httpmap"
+        ),
+        "testing": (
+            "asn1 channel client decisions events model operation operations policy server "
             "wires.httpmap"
         ),
-        "testing": "asn1 channel client decisions events model policy server wires.httpmap",
     },
     "est_transports": {
         # Keys, certificates and trust; whose turn it is.

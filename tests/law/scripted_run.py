@@ -125,6 +125,8 @@ class _Scene:
                 if self.hold:
                     return Pend(retry_after_s=30)
                 return Issue(certificate=self.certificate("device", self.key))
+            case _:
+                raise TypeError(question)
 
     def sign(self, question: SignatureRequested) -> bytes:
         return self.key.sign(question.tbs)

@@ -7,16 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
-from est_core.model import OPERATIONS
+from est_core.operation import CoapRow
 from est_core.policy import ServerPolicy
-from est_core.wires.coapmap.heads import WELL_KNOWN
-
-_RESOURCES: Final = tuple(
-    (operation, row.short_path, tuple(str(number.value) for number in row.answer_formats))
-    for operation, row in OPERATIONS.items()
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +44,15 @@ class Link:
 def links(policy: ServerPolicy) -> Iterator[Link]:
     """Yield what the policy offers on datagram channels: without label first, then by label."""
     for label in (None, *sorted(policy.labels, key=str)):
-        root = "/".join(("", *WELL_KNOWN, *((str(label),) if label else ())))
-        for operation, name, formats in _RESOURCES:
-            if policy.row(operation, label, datagram=True) is not None:
-                yield Link(path=f"{root}/{name}", resource_type=f"ace.est.{name}", formats=formats)
+        for operation in policy.operations:
+            row = operation.coap
+            if isinstance(row, CoapRow) and policy.row(operation, label, datagram=True) is not None:
+                middle = (str(label),) if label else ()
+                yield Link(
+                    path="/".join(("", *operation.root, *middle, row.short_path)),
+                    resource_type=f"ace.est.{row.short_path}",
+                    formats=tuple(str(int(number)) for number in row.answer_formats),
+                )
 
 
 def matches(link: Link, query: str) -> bool:

@@ -8,9 +8,9 @@ from enum import IntEnum, unique
 from types import MappingProxyType
 from typing import Final
 
-from est_core._errors import Fault
+from est_core._errors import Fault, RemoteProtocolError
 from est_core.arguments import checked
-from est_core.model import OPERATIONS, Operation, Outcome
+from est_core.operation import Outcome
 
 
 @unique
@@ -92,19 +92,17 @@ class ReplyShape:
 
 CORE: Final = (".well-known", "core")
 WELL_KNOWN: Final = (".well-known", "est")
-ROOTS: Final = (WELL_KNOWN, ("est",))
-"""Where operations are: RFC 9148 4.1 wants the first; its examples and libEST have the second."""
+SHORT_ROOT: Final = ("est",)
+"""Operations are below WELL_KNOWN, by RFC 9148 4.1; its examples and libEST have this root."""
 
-SEGMENTS: Final[Mapping[str, Operation | None]] = MappingProxyType(
+KNOWN: Final = frozenset(
     {
-        **{row.short_path: operation for operation, row in OPERATIONS.items()},
+        *("crts", "att", "sen", "sren", "skg", "skc"),
         # Long names are no part of EST-coaps; a server may know them all the same.
-        **{operation.value: operation for operation in Operation},
-        # Of EST, and not offered.
-        **dict.fromkeys(("skg", "skc", "serverkeygen")),
+        *("cacerts", "csrattrs", "simpleenroll", "simplereenroll", "serverkeygen"),
     }
 )
-"""Operations by the last segment of a path. RFC 9148 4.1, Table 1."""
+"""What a server without them says it does not offer; of others it says that they are none."""
 
 METHODS: Final[Mapping[str, Code]] = MappingProxyType({"GET": Code.GET, "POST": Code.POST})
 
@@ -151,3 +149,22 @@ CODE_OF_OUTCOME: Final[Mapping[Outcome, Code]] = MappingProxyType(
     }
 )
 """What is neither a success nor a fault. RFC 9148 4.5, 4.7."""
+
+
+@checked
+def status_of(code: int) -> int:
+    """Return a code as people write it, without the dot: 404 for 4.04, the byte 0x84."""
+    return (code >> 5) * 100 + (code & 0x1F)
+
+
+def check_payload(payload: bytes, max_bytes: int) -> None:
+    if not payload:
+        raise RemoteProtocolError("body/empty", "the payload is empty")
+    if len(payload) > max_bytes:
+        raise RemoteProtocolError(
+            "body/too-large", f"the payload is longer than {max_bytes} bytes", Fault.BODY_TOO_LARGE
+        )
+
+
+def named(content_format: int | None) -> str:
+    return "none" if content_format is None else str(content_format)

@@ -18,7 +18,8 @@ from urllib.parse import unquote_to_bytes
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core.arguments import checked
 from est_core.codec.media import ContentFormat
-from est_core.model import OPERATIONS, Label, Operation
+from est_core.model import Label
+from est_core.operation import Operation
 from est_core.uri import EstUri
 from est_core.wires.coapmap.heads import CORE, WELL_KNOWN, Code, RequestHead, ResponseHead
 from est_core.wires.coapmap.link_format import CoreLink, read_links
@@ -27,9 +28,8 @@ MAX_SEGMENTS: Final = 8
 MAX_PATH_BYTES: Final = 255  # of all segments; RFC 7252 5.10 lets each Uri-Path have so many
 
 _TYPE: Final = "ace.est."
-_BY_SHORT_PATH: Final = MappingProxyType({row.short_path: each for each, row in OPERATIONS.items()})
-# Of EST as well, so they show where the root is: of operations that are not here.
-_SUFFIXES: Final = frozenset({*_BY_SHORT_PATH, "skg", "skc"})
+# RFC 9148 4.1, Table 1: they show where the root is.
+_SUFFIXES: Final = frozenset({"crts", "att", "sen", "sren", "skg", "skc"})
 
 Path = tuple[str, ...]
 
@@ -39,11 +39,13 @@ Path = tuple[str, ...]
 class CoapPaths:
     """Where a server has its operations: below `root`, but for those that `others` names.
 
+    `others` are paths by the short name of their operation.
+
     A label comes behind the root. Raises LocalProtocolError for what is no path of a request.
     """
 
     root: Path = WELL_KNOWN
-    others: Mapping[Operation, Path] = field(default_factory=lambda: MappingProxyType({}))
+    others: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         if not all(map(_is_path, (self.root, *self.others.values()))):
@@ -62,11 +64,19 @@ class CoapPaths:
         return cls(root=_segments(text.rstrip("/")))
 
     def path(self, operation: Operation, label: Label | None) -> Path:
-        """Return the path of an operation."""
-        if operation in self.others:
-            return self.others[operation]
-        middle = (label.text,) if label else ()
-        return (*self.root, *middle, OPERATIONS[operation].short_path)
+        """Return the path of an operation that CoAP has; LocalProtocolError for another one."""
+        short_path = operation.coap_row.short_path
+        if operation.root != WELL_KNOWN:
+            return (*operation.root, *_middle(label), short_path)
+        return self.others.get(short_path) or self.below_root(short_path, label)
+
+    def below_root(self, short_path: str, label: Label | None) -> Path:
+        """Return where an operation of that short name is, if nothing else is said of it."""
+        return (*self.root, *_middle(label), short_path)
+
+
+def _middle(label: Label | None) -> Path:
+    return (label.text,) if label else ()
 
 
 def discovery_request(uri: EstUri) -> RequestHead:
@@ -115,22 +125,22 @@ def read_discovery(
     if label is not None and root and root[-1] == label.text:
         root = root[:-1]
     usual = CoapPaths(root=root)
-    others = {each: path for each, path in typed.items() if path != usual.path(each, label)}
+    others = {each: path for each, path in typed.items() if path != usual.below_root(each, label)}
     return CoapPaths(root=root, others=MappingProxyType(others))
 
 
-def _by_type(found: Iterable[tuple[Path, CoreLink]], label: Label | None) -> dict[Operation, Path]:
-    """Return the paths that a resource type of RFC 9148 gives to operations."""
-    best: dict[Operation, Path] = {}
+def _by_type(found: Iterable[tuple[Path, CoreLink]], label: Label | None) -> dict[str, Path]:
+    """Return the paths that a resource type of RFC 9148 gives to operations, by short name."""
+    best: dict[str, Path] = {}
     for path, link in found:
         if label is not None and label.text not in path[:-1]:
             continue
         for resource_type in link.resource_types:
-            operation = _BY_SHORT_PATH.get(resource_type.removeprefix(_TYPE))
-            if operation is None or not resource_type.startswith(_TYPE):
+            name = resource_type.removeprefix(_TYPE)
+            if name == resource_type or name not in _SUFFIXES:
                 continue
-            if operation not in best or len(path) < len(best[operation]):
-                best[operation] = path
+            if name not in best or len(path) < len(best[name]):
+                best[name] = path
     return best
 
 

@@ -9,9 +9,11 @@ from typing import Final
 
 from est_core._errors import Fault
 from est_core.arguments import checked
-from est_core.model import Operation, Outcome, PartKind
+from est_core.model import shown_text
+from est_core.operation import Outcome
 
 Headers = tuple[tuple[bytes, bytes], ...]
+SHOWN_CHARS: Final = 64  # of a header field that is refused
 
 
 @checked
@@ -56,6 +58,11 @@ def by_name(headers: Headers) -> dict[bytes, list[bytes]]:
     for name, value in headers:
         found.setdefault(name.lower(), []).append(value)
     return found
+
+
+def shown_field(text: str) -> str:
+    """Return what a peer wrote into a header field, short and without what a terminal obeys."""
+    return f"'{shown_text(text, SHOWN_CHARS)}'"
 
 
 @checked
@@ -136,20 +143,5 @@ STATUS_OF_OUTCOME: Final[Mapping[Outcome, int]] = MappingProxyType(
         Outcome.NOT_AVAILABLE: 204,
         Outcome.CHALLENGE: 401,
         Outcome.DENIED: 403,
-    }
-)
-
-CONTENT_TYPES: Final[Mapping[tuple[Operation, PartKind], bytes]] = MappingProxyType(
-    {
-        # Bare for /cacerts: Bouncy Castle below 1.69 wants it exact. The parameter elsewhere:
-        # libEST's client (3.2.0p) compares it byte for byte, the space included.
-        (Operation.CACERTS, PartKind.CERTS_ONLY): b"application/pkcs7-mime",
-        (Operation.CSRATTRS, PartKind.CSRATTRS): b"application/csrattrs",
-        (Operation.SIMPLEENROLL, PartKind.CERTS_ONLY): (
-            b"application/pkcs7-mime; smime-type=certs-only"
-        ),
-        (Operation.SIMPLEREENROLL, PartKind.CERTS_ONLY): (
-            b"application/pkcs7-mime; smime-type=certs-only"
-        ),
     }
 )

@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from est_core._errors import Fault, RemoteProtocolError
-from est_core.model import Label, Operation
+from est_core.model import Label
+from est_core.operation import Operation
+from est_core.policy import ServerPolicy
 from est_core.wires.httpmap.heads import RequestHead
-from est_core.wires.path_faults import no_operation, not_label_and_operation, other_root
+from est_core.wires.operation_path import find_operation
 
-WELL_KNOWN: Final = (".well-known", "est")
-
-# What nearly every request asks for, without a label, an escape or a query: one look reads it.
-_USUAL_TARGETS: Final = MappingProxyType(
-    {"/".join(("", *WELL_KNOWN, each.value)).encode("ascii"): each for each in Operation}
-)
 _ABSOLUTE: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^#]*)")
 _HTTP_SCHEMES: Final = (b"https", b"http")
 
@@ -32,6 +27,8 @@ _FUTURE: Final = rf"v[0-9A-Fa-f]+\.[{_UNRESERVED}:]+"
 _AUTHORITY: Final = re.compile(
     rf"(?:\[(?:(?P<v6>[0-9A-Fa-f:.]+)|{_FUTURE})\]|{_NAME})(?::(?P<port>[0-9]*))?", re.IGNORECASE
 )
+KNOWN: Final = frozenset({"cacerts", "csrattrs", "simpleenroll", "simplereenroll"})
+"""What a server without them says it does not offer; of others it says that they are none."""
 _MAX_HOST_BYTES: Final = 1024  # a DNS name has 253 characters, each perhaps percent-encoded
 _SHOWN_CHARS: Final = 64
 
@@ -75,30 +72,22 @@ def _check_authority_untrusted(what: str, value: bytes) -> None:
         raise RemoteProtocolError("http/host", f"{what} has a port above 65535")
 
 
-def parse_target(target: bytes) -> tuple[Operation, Label | None]:
+def parse_target(target: bytes, policy: ServerPolicy) -> tuple[Operation, Label | None]:
     """Split `/.well-known/est[/label]/operation`; RFC 7030 3.2.2. A query is ignored.
 
-    Raises RemoteProtocolError: "path/unknown", "path/operation", "path/label".
+    The operation is one that the policy has a row for. Raises RemoteProtocolError: "path/unknown",
+    "path/operation", "path/label", "path/not-offered".
     """
-    usual = _USUAL_TARGETS.get(target)
-    if usual is not None:
-        return usual, None
     path = target.partition(b"?")[0]
     # The absolute form, which RFC 9112 3.2.2 makes us accept.
     if absolute := _ABSOLUTE.match(path):
         path = absolute[3]
     try:
-        segments = [unquote_to_bytes(part).decode("ascii") for part in path.split(b"/")]
+        segments = tuple([unquote_to_bytes(part).decode("ascii") for part in path.split(b"/")])
     except UnicodeDecodeError as exc:
         raise RemoteProtocolError(
             "path/unknown", "the path has octets that are no ASCII", Fault.NOT_FOUND
         ) from exc
-    if tuple(segments[:3]) != ("", *WELL_KNOWN):
-        raise other_root("/".join(("", *WELL_KNOWN)))
-    if not 4 <= len(segments) <= 5:
-        raise not_label_and_operation(segments[3:])
-    try:
-        operation = Operation(segments[-1])
-    except ValueError as exc:
-        raise no_operation(segments[-1]) from exc
-    return operation, Label.from_untrusted(segments[3]) if len(segments) == 5 else None
+    # What does not begin with a slash is below no root.
+    below = segments[1:] if segments[0] == "" else ("", *segments)
+    return find_operation(below, policy.on_http, policy.labels, known=KNOWN)

@@ -8,6 +8,8 @@ from typing import Final, Self
 from cryptography import x509
 
 from est_core import (
+    CACERTS,
+    CSRATTRS,
     CACertsReceived,
     ClientExchange,
     ClientResult,
@@ -139,7 +141,7 @@ class Conversation:
         """Return the CA certificates in the server's order. RFC 7030 4.1."""
         result = self._run(self._session.cacerts())
         if not isinstance(result, CACertsReceived):
-            raise self._unexpected(result, Operation.CACERTS)
+            raise self._unexpected(result, CACERTS)
         return result.certificates
 
     def bootstrap(self) -> CACertsReceived:
@@ -149,7 +151,7 @@ class Conversation:
         """
         result = self._run(self._session.cacerts(bootstrap=True))
         if not isinstance(result, CACertsReceived) or not result.trusted:
-            raise self._unexpected(result, Operation.CACERTS)
+            raise self._unexpected(result, CACERTS)
         return result
 
     def csr_attrs(self) -> CsrAttrs | None:
@@ -159,7 +161,7 @@ class Conversation:
         """
         result = self._run(self._session.csrattrs())
         if not isinstance(result, CSRAttrsReceived):
-            raise self._unexpected(result, Operation.CSRATTRS)
+            raise self._unexpected(result, CSRATTRS)
         if result.not_found:
             self._check_found()
         return result.csrattrs
@@ -168,14 +170,14 @@ class Conversation:
         """Raise CliError if the server's 404 meant that there is no EST at this URL."""
         result = self._run(self._session.cacerts())
         if isinstance(result, Failed) and result.response and result.response.status == 404:
-            raise self._unexpected(result, Operation.CSRATTRS)
+            raise self._unexpected(result, CSRATTRS)
 
     def ca_certs_if_any(self) -> tuple[x509.Certificate, ...]:
         """Return the CA certificates; a server that has none to give gets a warning."""
         result = self._run(self._session.cacerts())
         if isinstance(result, CACertsReceived):
             return result.certificates
-        self._pass_over(result, Operation.CACERTS)
+        self._pass_over(result, CACERTS)
         return ()
 
     def csr_attrs_if_any(self) -> CsrAttrs | None:
@@ -187,7 +189,7 @@ class Conversation:
         result = self._run(self._session.csrattrs())
         if isinstance(result, CSRAttrsReceived):
             return result.csrattrs
-        self._pass_over(result, Operation.CSRATTRS)
+        self._pass_over(result, CSRATTRS)
         return None
 
     def enroll(
@@ -231,7 +233,7 @@ class Conversation:
     def _unexpected(self, result: ClientResult | RetryLater, operation: Operation) -> CliError:
         if isinstance(result, Failed):
             return failure(result, operation, self.target)
-        raise TypeError(f"{operation.value} ended in {type(result).__name__}")
+        raise TypeError(f"{operation.name} ended in {type(result).__name__}")
 
     def _report_discovered(self, paths: CoapPaths) -> None:
         """Say where the server has its EST, for a list has sent us there."""

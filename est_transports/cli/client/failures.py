@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from est_core import Failed, Operation
@@ -23,11 +24,11 @@ _AREAS: Final = {
 _LOGIN: Final = ("auth/no-challenge", "auth/no-credentials", "auth/refused")
 _MAX_SHOWN: Final = 3  # CA certificates that were refused
 
-DOING: Final = {
-    Operation.CACERTS: "cannot fetch the CA certificates",
-    Operation.CSRATTRS: "cannot fetch the CSR attributes",
-    Operation.SIMPLEENROLL: "cannot enrol",
-    Operation.SIMPLEREENROLL: "cannot renew",
+DOING: Final[Mapping[Operation, str]] = {
+    CACERTS: "cannot fetch the CA certificates",
+    CSRATTRS: "cannot fetch the CSR attributes",
+    SIMPLEENROLL: "cannot enrol",
+    SIMPLEREENROLL: "cannot renew",
 }
 """What failed, by operation."""
 

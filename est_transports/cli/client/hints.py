@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from est_core import Failed, Operation, PopMode, Response
+from est_core import SIMPLEENROLL, SIMPLEREENROLL, Failed, Operation, PopMode, Response
 from est_core.error_codes import Audience
 from est_transports import _clock
 from est_transports.channel.errors import PEER_REFUSED_CERTIFICATE
@@ -23,7 +23,7 @@ LOG: Final = "the server's log says why"
 
 _OWN_REQUEST: Final = ("pop", "connect", "trust")
 """Areas of what the user has to do, whoever made the program that the remedy speaks of."""
-_ENROLLING: Final = (Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL)
+_ENROLLING: Final = (SIMPLEENROLL, SIMPLEREENROLL)
 _UNTRUSTED: Final = ("server/untrusted", "tls/untrusted-server")
 _NO_NAME: Final = "names no host in subjectAltName"
 _OPERATOR: Final = "the server's operator must replace that certificate"
@@ -121,7 +121,7 @@ def _about_certificate(said: str, operation: Operation, target: Target) -> list[
         wanted = "certificate" in said and "required" in said
         return ["give --cert and --key"] if wanted else []
     of_another_ca = any(words in said for words in _OTHER_CA_WORDS) and "not verified" not in said
-    if of_another_ca and operation is Operation.SIMPLEREENROLL:
+    if of_another_ca and operation is SIMPLEREENROLL:
         return [CHECK_CERT, "a manufacturer's enrols, it does not renew"]
     return [CHECK_CERT]
 

@@ -18,7 +18,7 @@ from typing import Final
 import click
 from cryptography.hazmat.backends.openssl import backend
 
-from est_core import Authentication, LocalProtocolError, Operation, __version__
+from est_core import SIMPLEENROLL, Authentication, LocalProtocolError, __version__
 from est_transports import _clock
 from est_transports.authority.stores import StoreError
 from est_transports.authority.stores.passwords import PasswordChecks
@@ -173,7 +173,7 @@ def overridden(
     """
     rules, labels = config.auth, config.labels
     if auth is not None:
-        ways = {**rules.authentication, Operation.SIMPLEENROLL: auth}
+        ways = {**rules.authentication, SIMPLEENROLL: auth}
         rules = replace(rules, authentication=MappingProxyType(ways))
         labels = tuple(replace(label, enroll=None) for label in labels)
     if require_pop:

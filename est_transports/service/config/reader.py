@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
 
 from est_core import (
     OPERATIONS,
+    SIMPLEREENROLL,
     Authentication,
     ForeignChallenge,
     Label,
@@ -44,7 +45,6 @@ from est_transports.service.config.settings import (
     PopConfig,
     ServerConfig,
     TlsConfig,
-    is_enrollment,
     parse_listen,
 )
 from est_transports.service.config.toml_tables import TomlTable, read_toml
@@ -119,16 +119,16 @@ def _realm(server: TomlTable) -> str:
 
 
 def _auth(table: TomlTable) -> AuthConfig:
-    words = {
-        operation: table.choice(operation.value, _AUTHENTICATION, row.authentication)
-        for operation, row in OPERATIONS.items()
+    words: dict[Operation, Authentication] = {
+        operation: table.choice(operation.name, _AUTHENTICATION, operation.authentication)
+        for operation in OPERATIONS
     }
     for operation, chosen in words.items():
         # RFC 7030 3.2.3 and 4.2.2: nobody enrols unknown, and a renewal shows its certificate.
-        if is_enrollment(operation) and chosen is Authentication.OPEN:
-            raise table.error(operation.value, "enrollment is not open to everybody")
-    if words[Operation.SIMPLEREENROLL] not in (Authentication.CERT, Authentication.CERT_AND_HTTP):
-        raise table.error(Operation.SIMPLEREENROLL.value, "is 'cert' or 'cert-and-http'")
+        if operation.is_enrollment and chosen is Authentication.OPEN:
+            raise table.error(operation.name, "enrollment is not open to everybody")
+    if words[SIMPLEREENROLL] not in (Authentication.CERT, Authentication.CERT_AND_HTTP):
+        raise table.error(SIMPLEREENROLL.name, "is 'cert' or 'cert-and-http'")
     config = AuthConfig(
         authentication=MappingProxyType(words),
         require_pop=table.flag("require_pop", False),

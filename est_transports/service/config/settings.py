@@ -13,6 +13,7 @@ from typing import Final
 
 from est_core import (
     OPERATIONS,
+    SIMPLEENROLL,
     Authentication,
     ForeignChallenge,
     Label,
@@ -93,7 +94,7 @@ class AuthConfig:
 
     authentication: Mapping[Operation, Authentication] = field(
         default_factory=lambda: MappingProxyType(
-            {operation: row.authentication for operation, row in OPERATIONS.items()}
+            {operation: operation.authentication for operation in OPERATIONS}
         )
     )
     require_pop: bool = False
@@ -258,10 +259,10 @@ class ServerConfig:
             PolicyRow(
                 operation=operation,
                 authentication=authentication,
-                certificate_trust=OPERATIONS[operation].certificate_trust,
-                require_pop=self.auth.require_pop and is_enrollment(operation),
-                accept_ra=self.auth.accept_ra and is_enrollment(operation),
-                enforce_csrattrs=self.auth.enforce_csrattrs and is_enrollment(operation),
+                certificate_trust=operation.certificate_trust,
+                require_pop=self.auth.require_pop and operation.is_enrollment,
+                accept_ra=self.auth.accept_ra and operation.is_enrollment,
+                enforce_csrattrs=self.auth.enforce_csrattrs and operation.is_enrollment,
             )
             for operation, authentication in self.auth.authentication.items()
         ]
@@ -275,21 +276,15 @@ class ServerConfig:
         )
 
 
-@checked
-def is_enrollment(operation: Operation) -> bool:
-    """True if the operation takes a certificate request."""
-    return OPERATIONS[operation].request_type is not None
-
-
 def _label_rows(label: LabelConfig, rows: list[PolicyRow]) -> list[PolicyRow]:
     """Return the rows in which a label differs from `rows`, which hold without one."""
     if label.enroll is None and label.require_pop is None:
         return []
     found = []
     for row in rows:
-        if not is_enrollment(row.operation):
+        if not row.operation.is_enrollment:
             continue
-        enroll = label.enroll if row.operation is Operation.SIMPLEENROLL else None
+        enroll = label.enroll if row.operation is SIMPLEENROLL else None
         found.append(
             replace(
                 row,

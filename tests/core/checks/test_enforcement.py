@@ -15,6 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import (
+    CSRATTRS,
+    OPERATIONS,
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
     Authentication,
     CSRAttrsPurpose,
     CSRAttrsRequested,
@@ -24,7 +28,6 @@ from est_core import (
     Fault,
     Instant,
     LocalProtocolError,
-    Operation,
     Outcome,
     PolicyRow,
     ProvideCSRAttrs,
@@ -506,7 +509,7 @@ def test_names_that_are_none_cannot_be_asked_for(value: bytes) -> None:
 
 
 def test_csr_attributes_that_are_none_leave_the_question_open(now: Instant) -> None:
-    request = Request(operation=Operation.SIMPLEENROLL, payload=csr_der())
+    request = Request(operation=SIMPLEENROLL, payload=csr_der())
     exchange = receive(request, now, on=channel(TrustClass.EXPLICIT), policy=enforcing())
     exchange.next_event()
     for nonsense in (b"\x30\x00", "csrattrs", 5):
@@ -527,7 +530,7 @@ def enforcing(*, enforce: bool = True) -> ServerPolicy:
                 authentication=Authentication.CERT,
                 enforce_csrattrs=enforce,
             )
-            for operation in Operation
+            for operation in OPERATIONS
         )
     )
 
@@ -535,7 +538,7 @@ def enforcing(*, enforce: bool = True) -> ServerPolicy:
 def enroll(
     payload: bytes, application: FakeApplication, now: Instant, *, enforce: bool = True
 ) -> Response:
-    request = Request(operation=Operation.SIMPLEENROLL, payload=payload)
+    request = Request(operation=SIMPLEENROLL, payload=payload)
     on = channel(TrustClass.EXPLICIT)
     return finish(receive(request, now, on=on, policy=enforcing(enforce=enforce)), application)
 
@@ -571,7 +574,7 @@ def test_a_renewal_is_held_against_them_too(now: Instant) -> None:
     key = new_key()
     current = pki().client.certificate
     request = Request(
-        operation=Operation.SIMPLEREENROLL,
+        operation=SIMPLEREENROLL,
         payload=sign(renewal_info(current=current, key=spki(key)), key),
     )
     for wanted, code, last in (
@@ -587,7 +590,7 @@ def test_a_renewal_is_held_against_them_too(now: Instant) -> None:
 
 def test_a_client_that_asks_gets_the_purpose_answer(now: Instant) -> None:
     application = FakeApplication(csrattrs=asked(MAC_ADDRESS))
-    request = Request(operation=Operation.CSRATTRS)
+    request = Request(operation=CSRATTRS)
     on = channel(TrustClass.EXPLICIT)
     finish(receive(request, now, on=on, policy=enforcing()), application)
     (question,) = application.asked
@@ -606,7 +609,7 @@ def test_while_they_are_asked_for_a_lost_client_or_a_timeout_ends_the_exchange(
     now: Instant,
 ) -> None:
     for lose in (True, False):
-        request = Request(operation=Operation.SIMPLEENROLL, payload=csr_der())
+        request = Request(operation=SIMPLEENROLL, payload=csr_der())
         exchange = receive(request, now, on=channel(TrustClass.EXPLICIT), policy=enforcing())
         exchange.next_event()
         if lose:

@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_core import ClientSession, Issue, Limits, Operation
+from est_core import SIMPLEENROLL, ClientSession, Issue, Limits
 from est_core.asn1.attributes import Attribute, Extension, extension_request
 from est_core.asn1.cms import write_certs_only
 from est_core.asn1.pkcs10 import CertRequestInfo
@@ -378,7 +378,7 @@ def test_a_session_that_takes_no_changes_takes_what_it_asked_for() -> None:
 def test_a_session_that_takes_no_changes_hears_of_an_answer_without_its_certificate() -> None:
     strict = ClientSession(session().uri, trust=session().trust, accept_changes=False)
     exchange = strict.enroll(info(own_key()))
-    answered(exchange, ok(Operation.SIMPLEENROLL, write_certs_only((pki().ca.certificate,))))
+    answered(exchange, ok(SIMPLEENROLL, write_certs_only((pki().ca.certificate,))))
     assert failed(exchange.result).code == "response/other-key"
 
 

@@ -7,12 +7,12 @@ from contextlib import nullcontext
 import pytest
 
 from est_core import (
+    SIMPLEREENROLL,
     Authentication,
     ClientSession,
     EstUri,
     Instant,
     LocalProtocolError,
-    Operation,
     Outcome,
     PolicyRow,
     ReenrollRequested,
@@ -48,13 +48,13 @@ def asked(
 ) -> tuple[Response, ReenrollRequested | None]:
     """Return the answer, and what the application was asked."""
     row = PolicyRow(
-        operation=Operation.SIMPLEREENROLL,
+        operation=SIMPLEREENROLL,
         authentication=Authentication.CERT,
         certificate_trust=frozenset(TRUSTS),
         accept_ra=accept_ra,
     )
     application = FakeApplication()
-    request = Request(operation=Operation.SIMPLEREENROLL, payload=payload)
+    request = Request(operation=SIMPLEREENROLL, payload=payload)
     on = channel(trust, peer=peer)
     response = finish(receive(request, now, on=on, policy=ServerPolicy(rows=(row,))), application)
     question = application.asked[0] if application.asked else None

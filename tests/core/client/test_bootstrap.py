@@ -12,6 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import ed448, ed25519, mldsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import (
+    CACERTS,
+    CSRATTRS,
+    OPERATIONS,
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
     CACertsReceived,
     Channel,
     ClientExchange,
@@ -47,7 +52,6 @@ from tests.core.client_cast import (
 )
 from tests.pki import TOMORROW, Key, Subject, new_key, pki, rsa_key, self_signed
 
-CACERTS = Operation.CACERTS
 UNVERIFIED = replace(server_channel(trust=TrustClass.FAILED), failure="leads to no trust anchor")
 UNVERIFIED_CHANNELS = {
     "no trust anchor": UNVERIFIED,
@@ -92,14 +96,14 @@ def test_the_connection_is_provisional_and_shows_no_certificate() -> None:
 
 
 @pytest.mark.req("EST-098", "EST-292")
-@pytest.mark.parametrize("operation", Operation)
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_no_other_exchange_accepts_a_server_that_is_not_verified(operation: Operation) -> None:
     client, key = new_client(), spki(own_key())
     ways: dict[Operation, Callable[[], ClientExchange]] = {
-        Operation.CACERTS: client.cacerts,
-        Operation.CSRATTRS: client.csrattrs,
-        Operation.SIMPLEENROLL: lambda: client.enroll(info(own_key())),
-        Operation.SIMPLEREENROLL: lambda: client.reenroll(
+        CACERTS: client.cacerts,
+        CSRATTRS: client.csrattrs,
+        SIMPLEENROLL: lambda: client.enroll(info(own_key())),
+        SIMPLEREENROLL: lambda: client.reenroll(
             renewal_info(current=pki().client.certificate, key=key)
         ),
     }

@@ -8,6 +8,8 @@ import pytest
 from cryptography import x509
 
 from est_core import (
+    CACERTS,
+    SIMPLEENROLL,
     AuthChallenge,
     BasicCredentials,
     ClientExchange,
@@ -20,7 +22,7 @@ from est_core import (
     Failed,
     Label,
     Limits,
-    Operation,
+    OperationDefinition,
     Outcome,
     Pend,
     RedirectRequested,
@@ -51,8 +53,7 @@ from tests.core.client_cast import (
 )
 from tests.pki import CMC_RA, Entity, Subject, pki
 
-ENROLL = Operation.SIMPLEENROLL
-CACERTS = Operation.CACERTS
+ENROLL = SIMPLEENROLL
 PATH = "/.well-known/est/simpleenroll"
 ELSEWHERE = f"https://other.example{PATH}"
 
@@ -79,7 +80,11 @@ SERVERS = [
 @pytest.mark.parametrize(("trust", "name_matches", "kind", "refusal"), SERVERS)
 @pytest.mark.parametrize("operation", [CACERTS, ENROLL])
 def test_nothing_is_sent_to_a_server_that_is_not_authorised(
-    operation: Operation, trust: TrustClass, name_matches: bool, kind: str, refusal: str | None
+    operation: OperationDefinition,
+    trust: TrustClass,
+    name_matches: bool,
+    kind: str,
+    refusal: str | None,
 ) -> None:
     csr = info(own_key()) if operation is ENROLL else None
     exchange = ClientExchange(session(credentials=GOOD), operation, csr)

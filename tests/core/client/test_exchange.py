@@ -11,6 +11,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import (
+    CACERTS,
+    CSRATTRS,
+    SIMPLEENROLL,
     CACertsReceived,
     CACertsRequested,
     ClientExchange,
@@ -31,10 +34,9 @@ from est_core import (
     Limits,
     LocalProtocolError,
     MalformedCredentials,
-    Operation,
+    OperationDefinition,
     Outcome,
     Part,
-    PartKind,
     Pend,
     Postpone,
     RedirectRequested,
@@ -82,8 +84,7 @@ from tests.core.client_cast import (
 )
 from tests.pki import new_key, pki
 
-ENROLL = Operation.SIMPLEENROLL
-CACERTS = Operation.CACERTS
+ENROLL = SIMPLEENROLL
 ELSEWHERE = "https://other.example/.well-known/est/simpleenroll"
 
 
@@ -108,7 +109,7 @@ def test_the_label_of_the_uri_is_in_every_path() -> None:
         enrollment(session(replace(URI, label=label))),
     ):
         server.run(exchange)
-        path = b"/.well-known/est/printers/" + exchange.operation.value.encode()
+        path = b"/.well-known/est/printers/" + exchange.operation.name.encode()
         assert server.messages[-1].request.target == path
 
 
@@ -125,11 +126,11 @@ def test_csrattrs_end_in_what_the_server_asks_for() -> None:
 def test_no_csrattrs_are_none_however_the_server_says_so(answer: str) -> None:
     nothing = default_policy()
     if answer == "404":
-        rows = tuple(row for row in nothing.rows if row.operation is not Operation.CSRATTRS)
+        rows = tuple(row for row in nothing.rows if row.operation is not CSRATTRS)
         nothing = replace(nothing, rows=rows)
     exchange = session().csrattrs()
     if answer == "empty sequence":
-        answered(exchange, ok(Operation.CSRATTRS, b"\x30\x00"))
+        answered(exchange, ok(CSRATTRS, b"\x30\x00"))
         assert exchange.result == CSRAttrsReceived(csrattrs=None)
     else:
         server = pair(Network(), policy=nothing)
@@ -208,11 +209,11 @@ def test_a_key_in_an_unusual_form_is_found_in_the_answer_all_the_same() -> None:
         (ENROLL, b""),
         (CACERTS, own_certificate_bag()[:-1]),
         (CACERTS, own_certificate_bag() + b"\0"),
-        (Operation.CSRATTRS, b"\x30\x80"),
+        (CSRATTRS, b"\x30\x80"),
     ],
 )
 def test_garbage_in_a_success_is_a_failure_and_no_exception(
-    operation: Operation, der: bytes
+    operation: OperationDefinition, der: bytes
 ) -> None:
     exchange = ClientExchange(
         session(), operation, info(own_key()) if operation is ENROLL else None
@@ -223,7 +224,7 @@ def test_garbage_in_a_success_is_a_failure_and_no_exception(
 
 def test_a_success_with_content_of_another_kind_is_refused() -> None:
     exchange = session().cacerts()
-    part = Part(kind=PartKind.CSRATTRS, der=b"\x30\x00")
+    part = Part(kind="csrattrs", der=b"\x30\x00")
     answered(exchange, Response(operation=CACERTS, outcome=Outcome.OK, parts=(part,)))
     assert failed(exchange.result).code == "response/part"
 
@@ -260,9 +261,9 @@ def test_a_status_without_a_text_is_told_by_its_class(status: int, words: str) -
         (Deny(code="policy/no", reason="not this", content=True), 400, Fault.MALFORMED),
     ],
 )
-@pytest.mark.parametrize("operation", [ENROLL, CACERTS, Operation.CSRATTRS])
+@pytest.mark.parametrize("operation", [ENROLL, CACERTS, CSRATTRS])
 def test_a_refusal_ends_in_failed_with_the_servers_answer(
-    operation: Operation, decision: Decision, status: int, fault: Fault
+    operation: OperationDefinition, decision: Decision, status: int, fault: Fault
 ) -> None:
     kinds = (EnrollRequested, CACertsRequested, CSRAttrsRequested)
     application = FakeApplication(answers=dict.fromkeys(kinds, decision))
@@ -392,9 +393,7 @@ def test_a_get_that_was_sent_is_tried_again_once_for_each_answer() -> None:
     sent(exchange)
     exchange.connection_lost(sent=True)
     sent(exchange)
-    exchange.receive_response(
-        redirected(Operation.CACERTS, "/.well-known/est/x/cacerts"), FIXED_INSTANT
-    )
+    exchange.receive_response(redirected(CACERTS, "/.well-known/est/x/cacerts"), FIXED_INSTANT)
     sent(exchange)
     exchange.connection_lost(sent=True)
     sent(exchange)
@@ -569,11 +568,11 @@ def test_a_response_for_another_operation_is_the_drivers_mistake(now: Instant) -
         (ENROLL, Outcome.NOT_AVAILABLE),
         (CACERTS, Outcome.NOT_AVAILABLE),
         (CACERTS, Outcome.PENDING),
-        (Operation.CSRATTRS, Outcome.PENDING),
+        (CSRATTRS, Outcome.PENDING),
     ],
 )
 def test_an_outcome_the_operation_does_not_have_is_the_drivers_mistake(
-    operation: Operation, outcome: Outcome, now: Instant
+    operation: OperationDefinition, outcome: Outcome, now: Instant
 ) -> None:
     exchange = ClientExchange(
         session(), operation, info(own_key()) if operation is ENROLL else None

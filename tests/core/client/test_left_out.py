@@ -7,10 +7,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import (
+    CACERTS,
+    SIMPLEENROLL,
     CACertsReceived,
     Enrolled,
     Limits,
-    Operation,
     TrustDecisionRequested,
 )
 from est_core.wires.coapmap import Code, ContentFormat, ResponseHead, read_response
@@ -29,7 +30,7 @@ from tests.core.client_cast import (
 )
 from tests.pki import new_key, pki
 
-CACERTS, ENROLL = Operation.CACERTS, Operation.SIMPLEENROLL
+ENROLL = SIMPLEENROLL
 UNREADABLE = certificate(key=GOST_KEY)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from est_core import (
+    SIMPLEENROLL,
     Channel,
     ChannelBinding,
     ClientSession,
@@ -16,7 +17,6 @@ from est_core import (
     EnrollRequested,
     Failed,
     LocalProtocolError,
-    Operation,
     Outcome,
     Pend,
     PopMode,
@@ -66,7 +66,7 @@ from tests.core.client_cast import (
 )
 from tests.pki import new_key, pki
 
-ENROLL = Operation.SIMPLEENROLL
+ENROLL = SIMPLEENROLL
 OTHER = ChannelBinding(kind=BINDING.kind, data=b"other finish")
 TLS_1_2, TLS_1_3 = TlsVersion.TLS_1_2, TlsVersion.TLS_1_3
 UNBOUND_1_2 = server_channel()

@@ -28,7 +28,11 @@ from hypothesis.stateful import (
 )
 
 from est_core import (
+    CACERTS,
+    CSRATTRS,
     OPERATIONS,
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
     AuthChallenge,
     BearerCredentials,
     CACertsReceived,
@@ -50,7 +54,6 @@ from est_core import (
     Operation,
     Outcome,
     Part,
-    PartKind,
     PopMode,
     RedirectRequested,
     RemoteProtocolError,
@@ -166,9 +169,9 @@ def contents() -> tuple[bytes, ...]:
 @cache
 def good_content(operation: Operation) -> bytes:
     match operation:
-        case Operation.CACERTS:
+        case _ if operation is CACERTS:
             return contents()[2]
-        case Operation.CSRATTRS:
+        case _ if operation is CSRATTRS:
             return contents()[4]
         case _:
             return contents()[0]
@@ -176,8 +179,8 @@ def good_content(operation: Operation) -> bytes:
 
 LOCATIONS: Final = st.sampled_from(
     [
-        *(f"/.well-known/est/{operation.value}" for operation in Operation),
-        *(f"https://other.example/.well-known/est/{operation.value}" for operation in Operation),
+        *(f"/.well-known/est/{operation.name}" for operation in OPERATIONS),
+        *(f"https://other.example/.well-known/est/{operation.name}" for operation in OPERATIONS),
         "http://est.example/.well-known/est/cacerts",
         "https://est.example/",
     ]
@@ -192,10 +195,10 @@ def responses(draw: st.DrawFn, operation: Operation, *, provisional: bool) -> Re
         return ok(operation, good_content(operation))
     if turn < 57 and not provisional:
         host = draw(st.sampled_from(["https://other.example", "https://third.example", ""]))
-        return redirected(operation, f"{host}/.well-known/est/{operation.value}")
+        return redirected(operation, f"{host}/.well-known/est/{operation.name}")
     if turn < 70:
         return challenged(operation)
-    if turn < 90 and Outcome.PENDING in OPERATIONS[operation].outcomes:
+    if turn < 90 and Outcome.PENDING in operation.outcomes:
         retry_after = draw(st.sampled_from([None, 5, 3600]))
         return Response(operation=operation, outcome=Outcome.PENDING, retry_after=retry_after)
     return draw(any_responses(operation))
@@ -204,9 +207,9 @@ def responses(draw: st.DrawFn, operation: Operation, *, provisional: bool) -> Re
 @st.composite
 def any_responses(draw: st.DrawFn, operation: Operation) -> Response:
     outcome = draw(st.sampled_from(Outcome))
-    named = draw(st.sampled_from([operation] * 9 + [Operation.CACERTS]))
+    named = draw(st.sampled_from([operation] * 9 + [CACERTS]))
     der = draw(st.sampled_from(contents()) | st.binary(max_size=64))
-    kind = draw(st.sampled_from([OPERATIONS[operation].answer] * 9 + list(PartKind)))
+    kind = draw(st.sampled_from([operation.parts[0].kind] * 9 + ["certs-only", "csrattrs"]))
     faulty = outcome in (Outcome.FAULT, Outcome.DENIED)
     return Response(
         operation=named,
@@ -283,10 +286,7 @@ class Setup:
 
 SETUPS: Final = st.builds(
     Setup,
-    operation=st.sampled_from(
-        [Operation.CACERTS, Operation.CSRATTRS, *[Operation.SIMPLEENROLL] * 3]
-        + [Operation.SIMPLEREENROLL] * 3
-    ),
+    operation=st.sampled_from([CACERTS, CSRATTRS, *[SIMPLEENROLL] * 3] + [SIMPLEREENROLL] * 3),
     bootstrap=st.sampled_from([False, False, True]),
     csr=st.sampled_from(["info", "info", "info", "stale info", *FOREIGN]),
     pop=st.sampled_from([PopMode.AUTO, *PopMode]),
@@ -310,7 +310,7 @@ class ClientMachine(RuleBasedStateMachine):
     @initialize(setup=SETUPS)
     def begin(self, setup: Setup) -> None:
         bootstrap = setup.bootstrap
-        operation = Operation.CACERTS if bootstrap else setup.operation
+        operation = CACERTS if bootstrap else setup.operation
         session = ClientSession(
             URI,
             trust=() if bootstrap else (pki().ca.certificate,),
@@ -334,13 +334,13 @@ class ClientMachine(RuleBasedStateMachine):
         subject = FOREIGN[csr]() if csr in FOREIGN else wanted_info(csr == "stale info")
         self.never = setup.pop is PopMode.NEVER and csr not in FOREIGN
         match operation:
-            case Operation.CACERTS:
+            case _ if operation is CACERTS:
                 self.exchange = session.cacerts(bootstrap=bootstrap)
-            case Operation.CSRATTRS:
+            case _ if operation is CSRATTRS:
                 self.exchange = session.csrattrs()
-            case Operation.SIMPLEENROLL:
+            case _ if operation is SIMPLEENROLL:
                 self.exchange = session.enroll(subject, csrattrs=setup.csrattrs)
-            case Operation.SIMPLEREENROLL:
+            case _ if operation is SIMPLEREENROLL:
                 self.exchange = session.reenroll(subject, csrattrs=setup.csrattrs)
 
     # What is told
@@ -524,7 +524,7 @@ class ClientMachine(RuleBasedStateMachine):
                 assert self.cap is None or event.max_version is not None
                 assert self.bootstrap or not event.provisional
                 assert (event.identity is None) == event.provisional
-                assert event.idempotent == (OPERATIONS[self.exchange.operation].method == "GET")
+                assert event.idempotent == (self.exchange.operation.method == "GET")
             case SendRequest():
                 self.check_sending(event)
             case CredentialsRequested():
@@ -553,7 +553,7 @@ class ClientMachine(RuleBasedStateMachine):
         self.tally.reach(type(event).__name__)
         if isinstance(event, RESULTS[:3]):
             self.tally.reach("good_result")
-        if isinstance(event, Enrolled) and self.exchange.operation is Operation.SIMPLEREENROLL:
+        if isinstance(event, Enrolled) and self.exchange.operation is SIMPLEREENROLL:
             self.tally.reach("renewed")
         if isinstance(event, RESULTS[:3]) and self.origin != URI.origin:
             self.tally.reach("good_result_elsewhere")
@@ -566,7 +566,7 @@ class ClientMachine(RuleBasedStateMachine):
         assert event.request.credentials == (None if self.provisional else self.given)
         payload = event.request.payload
         assert isinstance(payload, bytes)
-        if OPERATIONS[self.exchange.operation].request_type is None:
+        if self.exchange.operation.http_row.request_type is None:
             assert payload == b""
             return
         csr = parse_cert_request(payload, LIMITS)
@@ -588,8 +588,8 @@ class ClientMachine(RuleBasedStateMachine):
             assert bool(result.trusted) == self.provisional
         if isinstance(result, Enrolled):
             assert self.exchange.operation in (
-                Operation.SIMPLEENROLL,
-                Operation.SIMPLEREENROLL,
+                SIMPLEENROLL,
+                SIMPLEREENROLL,
             )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from est_core import (
+    CACERTS,
+    SIMPLEENROLL,
     BasicCredentials,
     Channel,
     ClientSession,
@@ -13,7 +15,6 @@ from est_core import (
     Failed,
     Limits,
     LocalProtocolError,
-    Operation,
     Outcome,
     Response,
     RetryLater,
@@ -38,7 +39,7 @@ from tests.pki import pki
 
 COAPS = "coaps://est.example"
 PASSWORD = BasicCredentials(user="u", password="p")
-UNNAMED = Response(operation=Operation.CACERTS, outcome=Outcome.CHALLENGE)
+UNNAMED = Response(operation=CACERTS, outcome=Outcome.CHALLENGE)
 
 
 def test_over_coap_a_session_has_an_identity_and_no_password() -> None:
@@ -74,7 +75,7 @@ def test_a_refusal_without_a_reason_is_told_without_one() -> None:
         exchange = ClientSession(URI, credentials=PASSWORD).cacerts()
         answered(
             exchange,
-            Response(operation=Operation.CACERTS, outcome=Outcome.CHALLENGE, reason=reason),
+            Response(operation=CACERTS, outcome=Outcome.CHALLENGE, reason=reason),
         )
         told = f": {reason}" if reason else ""
         assert take(exchange, Failed).message == f"the server refuses the credentials{told}"
@@ -113,9 +114,7 @@ def test_a_signature_waits_until_it_is_asked_for() -> None:
 def test_a_request_that_waited_has_all_its_connections_again() -> None:
     client = ClientSession(URI, limits=Limits(connects=1))
     exchange = client.enroll(info(own_key()))
-    pending = Response(
-        operation=Operation.SIMPLEENROLL, outcome=Outcome.PENDING, retry_after=5, code="x/y"
-    )
+    pending = Response(operation=SIMPLEENROLL, outcome=Outcome.PENDING, retry_after=5, code="x/y")
     for _ in range(2):
         answered(exchange, pending)
         exchange.handle_timeout(take(exchange, RetryLater).at)
@@ -124,7 +123,7 @@ def test_a_request_that_waited_has_all_its_connections_again() -> None:
 
 def test_a_401_that_names_a_scheme_asks_for_credentials() -> None:
     exchange = session().cacerts()
-    answered(exchange, challenged(Operation.CACERTS))
+    answered(exchange, challenged(CACERTS))
     assert take(exchange, CredentialsRequested).attempt == 1
 
 

@@ -7,7 +7,11 @@ from dataclasses import replace
 import pytest
 
 from est_core import (
+    CACERTS,
+    CSRATTRS,
     OPERATIONS,
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
     Authentication,
     Credentials,
     DigestCredentials,
@@ -68,7 +72,7 @@ CASES = [
 OUTCOMES = {200: Outcome.OK, 400: Outcome.FAULT, 401: Outcome.CHALLENGE, 403: Outcome.DENIED}
 
 
-def policy_for(mode: Authentication, operation: Operation = Operation.SIMPLEENROLL) -> ServerPolicy:
+def policy_for(mode: Authentication, operation: Operation = SIMPLEENROLL) -> ServerPolicy:
     return ServerPolicy(
         rows=(PolicyRow(operation=operation, authentication=mode),),
         challenges=(basic_challenge("est"),),
@@ -83,7 +87,7 @@ def test_certificate_and_credentials_together_decide(
     application = FakeApplication()
     exchange = receive(
         Request(
-            operation=Operation.SIMPLEENROLL,
+            operation=SIMPLEENROLL,
             payload=csr_der(),
             credentials=CREDENTIALS[credentials],
         ),
@@ -107,7 +111,7 @@ def test_the_application_learns_only_the_identity_that_counted(
 ) -> None:
     application = FakeApplication()
     exchange = receive(
-        Request(operation=Operation.SIMPLEENROLL, payload=csr_der(), credentials=GOOD),
+        Request(operation=SIMPLEENROLL, payload=csr_der(), credentials=GOOD),
         now,
         on=channel(trust),
     )
@@ -121,7 +125,7 @@ def test_the_application_learns_only_the_identity_that_counted(
 
 
 @pytest.mark.req("EST-113", "EST-236", "EST-070")
-@pytest.mark.parametrize("operation", [Operation.CACERTS, Operation.CSRATTRS])
+@pytest.mark.parametrize("operation", [CACERTS, CSRATTRS])
 @pytest.mark.parametrize("trust", list(TrustClass))
 def test_ca_certificates_and_attributes_are_open_by_default(
     operation: Operation, trust: TrustClass, now: Instant
@@ -144,7 +148,7 @@ def test_a_client_is_told_why_its_certificate_does_not_count(
     failure: str, told: str, now: Instant
 ) -> None:
     exchange = receive(
-        Request(operation=Operation.SIMPLEENROLL, payload=csr_der()),
+        Request(operation=SIMPLEENROLL, payload=csr_der()),
         now,
         on=replace(channel(TrustClass.FAILED), failure=failure),
         policy=policy_for(Authentication.CERT),
@@ -161,7 +165,7 @@ def test_reenrollment_wants_a_certificate_of_the_own_ca_whatever_the_password(
     trust: TrustClass, now: Instant
 ) -> None:
     application = FakeApplication()
-    request = Request(operation=Operation.SIMPLEREENROLL, payload=csr_der(), credentials=GOOD)
+    request = Request(operation=SIMPLEREENROLL, payload=csr_der(), credentials=GOOD)
     response = finish(receive(request, now, on=channel(trust)), application)
     assert response.outcome is Outcome.DENIED
     assert not application.asked
@@ -169,7 +173,7 @@ def test_reenrollment_wants_a_certificate_of_the_own_ca_whatever_the_password(
 
 @pytest.mark.req("EST-279")
 def test_without_a_scheme_to_offer_the_answer_is_403_and_not_401(now: Instant) -> None:
-    request = Request(operation=Operation.SIMPLEENROLL, payload=csr_der())
+    request = Request(operation=SIMPLEENROLL, payload=csr_der())
     for policy, on in (
         (default_policy(realm=None), channel()),
         (default_policy(), channel(can_challenge=False)),
@@ -182,7 +186,7 @@ def test_without_a_scheme_to_offer_the_answer_is_403_and_not_401(now: Instant) -
 def test_where_http_is_a_must_and_impossible_nobody_is_told_to_show_a_certificate(
     mode: Authentication, now: Instant
 ) -> None:
-    request = Request(operation=Operation.SIMPLEENROLL, payload=csr_der(), credentials=GOOD)
+    request = Request(operation=SIMPLEENROLL, payload=csr_der(), credentials=GOOD)
     on = channel(TrustClass.EXPLICIT, can_challenge=False)
     response = finish(receive(request, now, on=on, policy=policy_for(mode)))
     assert (response.outcome, response.code) == (Outcome.DENIED, "auth/no-scheme")
@@ -190,13 +194,13 @@ def test_where_http_is_a_must_and_impossible_nobody_is_told_to_show_a_certificat
 
 def test_an_unknown_scheme_is_answered_with_the_known_ones(now: Instant) -> None:
     credentials = MalformedCredentials(code="auth/unknown-scheme", message="Negotiate")
-    request = Request(operation=Operation.SIMPLEENROLL, payload=csr_der(), credentials=credentials)
+    request = Request(operation=SIMPLEENROLL, payload=csr_der(), credentials=credentials)
     assert finish(receive(request, now)).outcome is Outcome.CHALLENGE
 
 
 def test_a_digest_answer_is_put_to_the_application(now: Instant) -> None:
     credentials = DigestCredentials(user="u", parameters=(("realm", "est"),))
-    request = Request(operation=Operation.SIMPLEENROLL, payload=csr_der(), credentials=credentials)
+    request = Request(operation=SIMPLEENROLL, payload=csr_der(), credentials=credentials)
     application = FakeApplication()
     assert finish(receive(request, now), application).outcome is Outcome.CHALLENGE
     assert len(application.asked) == 1
@@ -204,13 +208,13 @@ def test_a_digest_answer_is_put_to_the_application(now: Instant) -> None:
 
 def test_a_refused_client_learns_nothing_about_its_csr(now: Instant) -> None:
     for payload in (b"", b"garbage", csr_der(challenge="wrong")):
-        request = Request(operation=Operation.SIMPLEENROLL, payload=payload)
+        request = Request(operation=SIMPLEENROLL, payload=payload)
         assert finish(receive(request, now)).outcome is Outcome.CHALLENGE
 
 
 def test_an_operation_or_label_without_a_row_is_not_found(now: Instant) -> None:
     policy = policy_for(Authentication.OPEN)
-    response = finish(receive(Request(operation=Operation.CACERTS), now, policy=policy))
+    response = finish(receive(Request(operation=CACERTS), now, policy=policy))
     assert response.fault is Fault.NOT_FOUND
 
 
@@ -226,12 +230,12 @@ def test_only_an_ra_of_the_own_ca_may_send_foreign_linking_data_and_only_by_opt_
     ra = authority.issue(Subject(name="ra", eku=(CMC_RA,)))
     trust = TrustClass.EXPLICIT if issuer == "ca" else TrustClass.IMPLICIT
     row = PolicyRow(
-        operation=Operation.SIMPLEENROLL,
+        operation=SIMPLEENROLL,
         authentication=Authentication.CERT,
         accept_ra=accept_ra,
         require_pop=True,
     )
-    request = Request(operation=Operation.SIMPLEENROLL, payload=csr_der(challenge="Zm9yZWlnbg=="))
+    request = Request(operation=SIMPLEENROLL, payload=csr_der(challenge="Zm9yZWlnbg=="))
     response = finish(
         receive(request, now, on=channel(trust, peer=ra), policy=ServerPolicy(rows=(row,)))
     )
@@ -242,11 +246,11 @@ def test_only_an_ra_of_the_own_ca_may_send_foreign_linking_data_and_only_by_opt_
 
 def test_a_datagram_row_wins_on_datagram_channels(now: Instant) -> None:
     rows = (
-        PolicyRow(operation=Operation.CACERTS, authentication=Authentication.OPEN),
-        PolicyRow(operation=Operation.CACERTS, authentication=Authentication.CERT, datagram=True),
+        PolicyRow(operation=CACERTS, authentication=Authentication.OPEN),
+        PolicyRow(operation=CACERTS, authentication=Authentication.CERT, datagram=True),
     )
     policy = ServerPolicy(rows=rows)
-    request = Request(operation=Operation.CACERTS)
+    request = Request(operation=CACERTS)
     assert finish(receive(request, now, policy=policy)).outcome is Outcome.OK
     on = replace(channel(), version=TlsVersion.DTLS_1_2, can_challenge=False)
     assert finish(receive(request, now, on=on, policy=policy)).outcome is Outcome.DENIED
@@ -254,7 +258,7 @@ def test_a_datagram_row_wins_on_datagram_channels(now: Instant) -> None:
 
 def test_the_default_policy_has_a_row_for_every_operation() -> None:
     policy = default_policy()
-    for operation, facts in OPERATIONS.items():
+    for operation in OPERATIONS:
         row = policy.row(operation, None)
         assert row is not None
-        assert row.authentication is facts.authentication
+        assert row.authentication is operation.authentication

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from est_core import (
+    CACERTS,
+    SIMPLEENROLL,
     AuthenticateRequested,
     BearerCredentials,
     CACertsRequested,
@@ -61,10 +63,10 @@ def enroll(
     credentials: Credentials | None = None,
     *,
     policy: ServerPolicy | None = None,
-    operation: Operation = Operation.SIMPLEENROLL,
+    operation: Operation = SIMPLEENROLL,
     can_challenge: bool = True,
 ) -> Response:
-    payload = csr_der() if operation is Operation.SIMPLEENROLL else b""
+    payload = csr_der() if operation is SIMPLEENROLL else b""
     request = Request(operation=operation, payload=payload, credentials=credentials)
     on = channel(TrustClass.EXPLICIT, can_challenge=can_challenge)
     return finish(receive(request, now, on=on, policy=policy), application)
@@ -94,8 +96,8 @@ def test_wrong_credentials_are_refused(now: Instant) -> None:
 
 
 def test_an_open_operation_can_be_closed_too(now: Instant) -> None:
-    assert enroll(Demanding(), now, operation=Operation.CACERTS).outcome is Outcome.CHALLENGE
-    assert enroll(Demanding(), now, GOOD, operation=Operation.CACERTS).outcome is Outcome.OK
+    assert enroll(Demanding(), now, operation=CACERTS).outcome is Outcome.CHALLENGE
+    assert enroll(Demanding(), now, GOOD, operation=CACERTS).outcome is Outcome.OK
 
 
 def test_own_challenges_take_the_place_of_the_policys_until_the_end(now: Instant) -> None:
@@ -122,7 +124,7 @@ def test_while_credentials_are_judged_others_may_be_asked_for(now: Instant) -> N
         answers={AuthenticateRequested: Challenge(challenges=(fresh,), code="token/expired")}
     )
     request = Request(
-        operation=Operation.SIMPLEENROLL,
+        operation=SIMPLEENROLL,
         payload=csr_der(),
         credentials=BearerCredentials(token="old"),
     )
@@ -150,7 +152,7 @@ def test_a_malformed_header_is_told_so_now_that_it_matters(now: Instant) -> None
 
 
 def test_a_client_that_left_is_not_asked(now: Instant) -> None:
-    request = Request(operation=Operation.SIMPLEENROLL, payload=csr_der(), credentials=GOOD)
+    request = Request(operation=SIMPLEENROLL, payload=csr_der(), credentials=GOOD)
     exchange = receive(request, now, on=channel(TrustClass.EXPLICIT))
     exchange.next_event()
     exchange.handle_timeout(exchange.deadline)
@@ -164,7 +166,7 @@ def test_a_client_that_left_is_not_asked(now: Instant) -> None:
 def test_nobody_is_verified_before_the_credentials_were_asked_about(
     decision: Verified | Rejected, now: Instant
 ) -> None:
-    request = Request(operation=Operation.SIMPLEENROLL, payload=csr_der(), credentials=GOOD)
+    request = Request(operation=SIMPLEENROLL, payload=csr_der(), credentials=GOOD)
     exchange = receive(request, now, on=channel(TrustClass.EXPLICIT))
     exchange.next_event()
     with pytest.raises(LocalProtocolError):
@@ -184,7 +186,7 @@ def test_a_challenge_that_no_header_holds_is_the_applications_mistake() -> None:
 
 
 def test_the_deadline_covers_all_questions_together(now: Instant) -> None:
-    request = Request(operation=Operation.SIMPLEENROLL, payload=csr_der(), credentials=GOOD)
+    request = Request(operation=SIMPLEENROLL, payload=csr_der(), credentials=GOOD)
     exchange = receive(request, now, on=channel(TrustClass.EXPLICIT))
     deadline = exchange.deadline
     exchange.next_event()

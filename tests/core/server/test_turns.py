@@ -7,6 +7,10 @@ from dataclasses import replace
 import pytest
 
 from est_core import (
+    CACERTS,
+    OPERATIONS,
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
     AuthenticateRequested,
     Authentication,
     Challenge,
@@ -47,11 +51,11 @@ from tests.pki import CMC_RA, Subject, new_key, pki
 OPEN = ServerPolicy(
     rows=tuple(
         PolicyRow(operation=operation, authentication=Authentication.OPEN)
-        for operation in Operation
+        for operation in OPERATIONS
     )
 )
 ENFORCING = ServerPolicy(rows=tuple(replace(row, enforce_csrattrs=True) for row in OPEN.rows))
-ENROLL = Request(operation=Operation.SIMPLEENROLL, payload=csr_der())
+ENROLL = Request(operation=SIMPLEENROLL, payload=csr_der())
 NO_NAMES = Extension(oid=SAN, value=b"\x30\x00")
 UNUSABLE = CsrAttrs(items=(extension_request([NO_NAMES]),), received=True)
 
@@ -70,7 +74,7 @@ def test_a_question_that_nobody_took_is_gone_with_the_timeout(now: Instant) -> N
 
 
 def test_a_refused_request_is_over(now: Instant) -> None:
-    exchange = receive(Request(operation=Operation.CACERTS), now, policy=ServerPolicy(rows=()))
+    exchange = receive(Request(operation=CACERTS), now, policy=ServerPolicy(rows=()))
     assert not exchange.is_open
     assert events_of(exchange) == [ResponseReady]
     exchange.handle_timeout(exchange.deadline)
@@ -89,7 +93,7 @@ def test_the_first_reason_why_a_client_is_gone_stays(late: bool, now: Instant) -
 
 
 def test_a_client_may_be_gone_without_a_reason_and_more_than_once(now: Instant) -> None:
-    exchange = receive(Request(operation=Operation.CACERTS), now, policy=OPEN)
+    exchange = receive(Request(operation=CACERTS), now, policy=OPEN)
     assert exchange.next_event() is not None
     exchange.abandon("")
     exchange.abandon("second")
@@ -112,7 +116,7 @@ def test_an_answer_that_cannot_be_used_leaves_its_question_open(now: Instant) ->
     exchange = receive(ENROLL, now, on=channel(TrustClass.EXPLICIT), policy=ENFORCING)
     assert isinstance(exchange.next_event(), CSRAttrsRequested)
     named = Request(
-        operation=Operation.SIMPLEENROLL,
+        operation=SIMPLEENROLL,
         payload=sign(renewal_info(current=pki().server.certificate, key=spki(KEY)), KEY),
     )
     exchange = receive(named, now, on=channel(TrustClass.EXPLICIT), policy=ENFORCING)
@@ -129,7 +133,7 @@ def test_an_answer_that_cannot_be_used_leaves_its_question_open(now: Instant) ->
 KEY = new_key()
 
 
-@pytest.mark.parametrize("operation", [Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL])
+@pytest.mark.parametrize("operation", [SIMPLEENROLL, SIMPLEREENROLL])
 def test_only_a_renewal_is_excused_from_the_names_that_are_asked_for(
     operation: Operation, now: Instant
 ) -> None:
@@ -140,7 +144,7 @@ def test_only_a_renewal_is_excused_from_the_names_that_are_asked_for(
     application = FakeApplication(csrattrs=CsrAttrs(items=(ObjectId(oid=SAN),)))
     on = channel(TrustClass.EXPLICIT)
     response = finish(receive(request, now, on=on, policy=ENFORCING), application)
-    if operation is Operation.SIMPLEREENROLL:
+    if operation is SIMPLEREENROLL:
         assert response.outcome is Outcome.OK
         assert isinstance(application.asked[-1], ReenrollRequested)
     else:
@@ -153,13 +157,13 @@ def test_only_a_renewal_is_excused_from_the_names_that_are_asked_for(
 def test_a_certificate_that_does_not_count_makes_no_ra(now: Instant) -> None:
     ra = pki().ca.issue(Subject(name="ra", eku=(CMC_RA,)))
     row = PolicyRow(
-        operation=Operation.SIMPLEENROLL,
+        operation=SIMPLEENROLL,
         authentication=Authentication.CERT_OR_HTTP,
         certificate_trust=frozenset({TrustClass.IMPLICIT}),
         accept_ra=True,
     )
     request = Request(
-        operation=Operation.SIMPLEENROLL,
+        operation=SIMPLEENROLL,
         payload=csr_der(challenge="Zm9yZWlnbg=="),
         credentials=GOOD,
     )
@@ -171,7 +175,7 @@ def test_a_certificate_that_does_not_count_makes_no_ra(now: Instant) -> None:
 
 
 def test_where_no_certificate_was_shown_nothing_is_told_of_one(now: Instant) -> None:
-    row = PolicyRow(operation=Operation.SIMPLEENROLL, authentication=Authentication.CERT)
+    row = PolicyRow(operation=SIMPLEENROLL, authentication=Authentication.CERT)
     on = replace(channel(TrustClass.NONE), failure="nothing")
     response = finish(receive(ENROLL, now, on=on, policy=ServerPolicy(rows=(row,))))
     assert response.code == "auth/certificate-required"
@@ -179,7 +183,7 @@ def test_where_no_certificate_was_shown_nothing_is_told_of_one(now: Instant) -> 
 
 
 def test_a_row_for_one_kind_of_wire_has_no_twin() -> None:
-    row = PolicyRow(operation=Operation.CACERTS, authentication=Authentication.OPEN)
+    row = PolicyRow(operation=CACERTS, authentication=Authentication.OPEN)
     assert with_datagram_rows((replace(row, datagram=False),)) == (replace(row, datagram=False),)
     assert with_datagram_rows((replace(row, datagram=True),)) == (replace(row, datagram=True),)
     assert len(with_datagram_rows((row,))) == 2

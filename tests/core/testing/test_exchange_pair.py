@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from est_core import (
+    CACERTS,
     BasicCredentials,
     ClientSession,
     Credentials,
     CredentialsRequested,
     Limits,
     LocalProtocolError,
-    Operation,
     Request,
     TrustClass,
     default_policy,
@@ -89,7 +89,7 @@ def test_a_request_can_be_put_by_hand_and_is_kept_with_its_answer() -> None:
 
 
 def test_a_request_before_there_is_a_connection_is_the_callers_mistake() -> None:
-    head, body = httpmap.write_request(Request(operation=Operation.CACERTS), URI)
+    head, body = httpmap.write_request(Request(operation=CACERTS), URI)
     with pytest.raises(LocalProtocolError, match="connect first"):
         pair(Network()).serve(head, body)
 

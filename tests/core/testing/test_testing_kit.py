@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import (
+    CACERTS,
     AuthChallenge,
     AuthenticateRequested,
     BasicCredentials,
@@ -23,7 +24,6 @@ from est_core import (
     Fault,
     Instant,
     LocalProtocolError,
-    Operation,
     Outcome,
     Request,
     Response,
@@ -50,6 +50,7 @@ from est_core.testing import (
     transport_checks,
 )
 from tests.core.cast import issue
+from tests.judged import http_read, http_refusal
 from tests.pki import pki
 
 CHECKS = {check.name: check for check in transport_checks()}
@@ -97,9 +98,9 @@ class RightDriver:
     def ask(self, request: Request) -> Response | None:
         head, body = httpmap.write_request(request, ANYWHERE)
         limits, shape = self.service.limits, httpmap.reply_shape(head)
-        response = httpmap.check_head(head, policy=self.service.policy, limits=limits)
+        response = http_refusal(head, policy=self.service.policy, limits=limits)
         if response is None:
-            received, shape = httpmap.read(head, body, limits=limits)
+            received, shape = http_read(head, body, limits=limits)
             response = self.answer(self.session().receive_request(self.read(received), self.now))
         if self.is_gone:
             return None
@@ -358,7 +359,7 @@ class Written(RightDriver):
         super().connect(certificate=certificate)
 
     def ask(self, request: Request) -> Response | None:
-        self.record.append(request.operation.value)
+        self.record.append(request.operation.name)
         return super().ask(request)
 
     def settle(self, exchange: ServerExchange, decision: Decision) -> None:
@@ -496,7 +497,7 @@ def test_a_wire_without_passwords_has_fewer_checks() -> None:
 
 def an_exchange(kind: Callable[..., ServerExchange] = ServerExchange) -> ServerExchange:
     session = ServerSession(policy=default_policy(), channel=Channel(version=TlsVersion.TLS_1_3))
-    return kind(session, Request(operation=Operation.CACERTS), FIXED_INSTANT)
+    return kind(session, Request(operation=CACERTS), FIXED_INSTANT)
 
 
 @pytest.mark.parametrize("misuse", exchange_misuses(), ids=str)

@@ -12,6 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import (
+    CACERTS,
+    CSRATTRS,
+    OPERATIONS,
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
     BasicCredentials,
     EstUri,
     Fault,
@@ -23,7 +28,6 @@ from est_core import (
     Operation,
     Outcome,
     Part,
-    PartKind,
     RemoteProtocolError,
     Request,
     Response,
@@ -34,6 +38,7 @@ from est_core import (
 )
 from tests.core.golden import answers
 from tests.damage import damaged
+from tests.judged import http_read, http_refusal
 from tests.reached import reached, reaches, refusals
 
 LIMITS = Limits()
@@ -48,7 +53,7 @@ POST = httpmap.RequestHead(
 
 
 def check(head: httpmap.RequestHead, policy: ServerPolicy = POLICY) -> Response | None:
-    return httpmap.check_head(head, policy=policy, limits=LIMITS)
+    return http_refusal(head, policy=policy, limits=LIMITS)
 
 
 def fault_of(head: httpmap.RequestHead) -> Fault | None:
@@ -68,12 +73,12 @@ def with_header(head: httpmap.RequestHead, name: bytes, value: bytes) -> httpmap
 @pytest.mark.parametrize(
     ("target", "operation", "label"),
     [
-        (b"/.well-known/est/cacerts", Operation.CACERTS, None),
-        (b"/.well-known/est/lab/cacerts", Operation.CACERTS, Label("lab")),
-        (b"/.well-known/est/a%40b:c/csrattrs", Operation.CSRATTRS, Label("a@b:c")),
-        (b"/.well-known/est/cacert%73", Operation.CACERTS, None),
-        (b"/.well-known/est/cacerts?x=1", Operation.CACERTS, None),
-        (b"https://est.example/.well-known/est/cacerts", Operation.CACERTS, None),
+        (b"/.well-known/est/cacerts", CACERTS, None),
+        (b"/.well-known/est/lab/cacerts", CACERTS, Label("lab")),
+        (b"/.well-known/est/a%40b:c/csrattrs", CSRATTRS, Label("a@b:c")),
+        (b"/.well-known/est/cacert%73", CACERTS, None),
+        (b"/.well-known/est/cacerts?x=1", CACERTS, None),
+        (b"https://est.example/.well-known/est/cacerts", CACERTS, None),
     ],
 )
 def test_a_target_names_an_operation_and_a_label(
@@ -81,7 +86,7 @@ def test_a_target_names_an_operation_and_a_label(
 ) -> None:
     head = replace(GET, target=target)
     assert check(head) is None
-    request, _ = httpmap.read(head, b"", limits=LIMITS)
+    request, _ = http_read(head, b"", limits=LIMITS)
     assert (request.operation, request.label) == (operation, label)
 
 
@@ -353,7 +358,7 @@ fields = st.sampled_from(list(FIELDS)).flatmap(
 @st.composite
 def nearly_good_heads(draw: st.DrawFn) -> httpmap.RequestHead:
     """What our own client writes, with a field added or the target damaged, or as it is."""
-    operation = draw(st.sampled_from(Operation))
+    operation = draw(st.sampled_from(OPERATIONS))
     asked = Request(operation=operation, payload=b"\x30\x00")
     head, _ = httpmap.write_request(asked, URI)
     match draw(st.sampled_from(["", "", "", "method", "target", "field", "field"])):
@@ -379,7 +384,7 @@ def test_no_head_and_no_body_raises_anything_but_our_error(
         httpmap.write(refusal, httpmap.reply_shape(head))
         return
     try:
-        request, _ = httpmap.read(head, body, limits=LIMITS)
+        request, _ = http_read(head, body, limits=LIMITS)
     except RemoteProtocolError as error:
         raise AssertionError("check_head let a target pass that names nothing") from error
     reached("read")
@@ -409,36 +414,36 @@ def test_a_body_is_decoded_whatever_the_transfer_encoding_header_says(
     head = POST
     if encoding is not None:
         head = with_header(POST, b"content-transfer-encoding", encoding)
-    assert httpmap.read(head, body, limits=LIMITS)[0].payload == b"\x30\x03abc"
+    assert http_read(head, body, limits=LIMITS)[0].payload == b"\x30\x03abc"
 
 
 def test_a_body_that_cannot_be_decoded_is_kept_as_a_value() -> None:
     for body, code in ((b"", "body/empty"), (b"MAN_", "body/base64")):
-        payload = httpmap.read(POST, body, limits=LIMITS)[0].payload
+        payload = http_read(POST, body, limits=LIMITS)[0].payload
         assert isinstance(payload, UnreadablePayload)
         assert payload.code == code
 
 
 def test_pem_and_der_can_be_switched_off() -> None:
-    request, _ = httpmap.read(POST, b"\x30\x03abc", limits=LIMITS, accept_der=False)
+    request, _ = http_read(POST, b"\x30\x03abc", limits=LIMITS, accept_der=False)
     assert isinstance(request.payload, UnreadablePayload)
 
 
 def test_credentials_are_read_and_malformed_ones_kept_as_a_value() -> None:
     good = with_header(POST, b"Authorization", b"Basic " + base64.b64encode(b"u:p"))
-    assert httpmap.read(good, b"", limits=LIMITS)[0].credentials == BasicCredentials(
+    assert http_read(good, b"", limits=LIMITS)[0].credentials == BasicCredentials(
         user="u", password="p"
     )
     twice = with_header(good, b"Authorization", b"Basic dTpw")
     for head in (with_header(POST, b"Authorization", b""), twice):
-        credentials = httpmap.read(head, b"", limits=LIMITS)[0].credentials
+        credentials = http_read(head, b"", limits=LIMITS)[0].credentials
         assert isinstance(credentials, MalformedCredentials)
 
 
 def test_a_second_authorization_is_counted() -> None:
     once = with_header(POST, b"Authorization", b"Basic dTpw")
     twice = with_header(once, b"Authorization", b"Basic dTpw")
-    assert httpmap.read(twice, b"", limits=LIMITS)[0].credentials == MalformedCredentials(
+    assert http_read(twice, b"", limits=LIMITS)[0].credentials == MalformedCredentials(
         code="auth/malformed", message="2 Authorization fields came, one is allowed"
     )
 
@@ -464,7 +469,7 @@ def test_a_head_request_is_answered_with_the_length_and_no_body() -> None:
 @pytest.mark.req("EST-025")
 def test_retry_after_may_be_a_date() -> None:
     response = Response(
-        operation=Operation.SIMPLEENROLL,
+        operation=SIMPLEENROLL,
         outcome=Outcome.PENDING,
         retry_after=datetime(2026, 11, 6, 8, 49, 37, tzinfo=UTC),
     )
@@ -484,7 +489,7 @@ def test_a_redirect_is_not_for_servers_to_send() -> None:
 def test_every_answer_written_is_read_back(name: str, now: Instant) -> None:
     response, shape = next((r, s) for n, r, s in answers() if n == name)
     head, body = httpmap.write(response, shape)
-    operation = response.operation or Operation.SIMPLEENROLL
+    operation = response.operation or SIMPLEENROLL
     read = httpmap.read_response(operation, head, body, limits=LIMITS, now=now)
     assert read.outcome is response.outcome
     assert read.parts == response.parts
@@ -502,7 +507,7 @@ def test_no_answer_sets_a_cookie_whatever_was_asked() -> None:
         head, _ = httpmap.write(response, shape)
         assert not [name for name, _ in head.headers if b"cookie" in name.lower()]
         written.setdefault(response.operation, set()).add(head.status)
-    for operation in Operation:
+    for operation in OPERATIONS:
         assert 401 in written[operation]
         assert written[operation] & {200, 204}
 
@@ -512,8 +517,8 @@ def test_no_answer_sets_a_cookie_whatever_was_asked() -> None:
 
 @pytest.mark.req("EST-010", "EST-014", "EST-138", "EST-166", "EST-102", "EST-001")
 def test_a_request_written_is_read_back() -> None:
-    for operation in Operation:
-        posts = operation in (Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL)
+    for operation in OPERATIONS:
+        posts = operation in (SIMPLEENROLL, SIMPLEREENROLL)
         request = Request(
             operation=operation,
             label=Label("lab"),
@@ -522,7 +527,7 @@ def test_a_request_written_is_read_back() -> None:
         )
         head, body = httpmap.write_request(request, URI)
         assert check(head) is None
-        assert httpmap.read(head, body, limits=LIMITS)[0] == request
+        assert http_read(head, body, limits=LIMITS)[0] == request
         assert all(len(line) <= 64 for line in body.splitlines())
         text = b"".join(body.splitlines())
         assert base64.b64decode(text, validate=True) == request.payload
@@ -536,7 +541,7 @@ def test_a_cookie_in_an_answer_changes_nothing(now: Instant) -> None:
     for name, response, shape in answers():
         if not shape.head_only:
             head, body = httpmap.write(response, shape)
-            operation = response.operation or Operation.SIMPLEENROLL
+            operation = response.operation or SIMPLEENROLL
             cookie = (b"set-cookie", b"session=1; Secure; Path=/")
             with_cookie = replace(head, headers=(*head.headers, cookie))
             read = httpmap.read_response(operation, head, body, limits=LIMITS, now=now)
@@ -547,7 +552,7 @@ def test_a_cookie_in_an_answer_changes_nothing(now: Instant) -> None:
 @pytest.mark.req("EST-001")
 def test_the_label_of_the_uri_is_used_where_the_request_has_none() -> None:
     uri = EstUri(host="::1", port=443, label=Label("lab"))
-    head, _ = httpmap.write_request(Request(operation=Operation.CACERTS), uri)
+    head, _ = httpmap.write_request(Request(operation=CACERTS), uri)
     assert head.target == b"/.well-known/est/lab/cacerts"
     assert head.values(b"host") == (b"[::1]",)
 
@@ -560,7 +565,7 @@ def read_back(
     head: httpmap.ResponseHead,
     body: bytes,
     now: Instant,
-    operation: Operation = Operation.SIMPLEENROLL,
+    operation: Operation = SIMPLEENROLL,
 ) -> Response:
     return httpmap.read_response(operation, head, body, limits=LIMITS, now=now)
 
@@ -576,14 +581,14 @@ def test_an_answer_is_decoded_whatever_the_transfer_encoding_header_says(
         head = replace(head, headers=(*head.headers, field))
     for body in (b"MAA=", b"MAA=\n", b" M\r\nA\tA =\n"):
         response = read_back(head, body, now)
-        assert response.parts == (Part(kind=PartKind.CERTS_ONLY, der=b"\x30\x00"),)
+        assert response.parts == (Part(kind="certs-only", der=b"\x30\x00"),)
 
 
 @pytest.mark.req("EST-013")
 def test_the_media_type_of_an_answer_is_read_and_not_compared(now: Instant) -> None:
     for value in (b"application/pkcs7-mime", b'Application/PKCS7-MIME;smime-type="certs-only"'):
         response = read_back(answer(200, (b"content-type", value)), b"MAA=", now)
-        assert response.parts == (Part(kind=PartKind.CERTS_ONLY, der=b"\x30\x00"),)
+        assert response.parts == (Part(kind="certs-only", der=b"\x30\x00"),)
     for value in (b"text/html", b"application/csrattrs", b""):
         with pytest.raises(RemoteProtocolError, match=r"response/media-type|media/malformed"):
             read_back(answer(200, (b"content-type", value)), b"MAA=", now)
@@ -645,7 +650,7 @@ def test_the_coding_that_is_none_does_no_harm(coding: bytes, now: Instant) -> No
 
 
 def test_no_coding_is_asked_for() -> None:
-    head, _ = httpmap.write_request(Request(operation=Operation.CACERTS), URI)
+    head, _ = httpmap.write_request(Request(operation=CACERTS), URI)
     assert head.values(b"accept-encoding") == (b"identity",)
 
 
@@ -671,7 +676,7 @@ def test_no_other_status_is_a_success(status: int, content_type: bytes, now: Ins
 @pytest.mark.req("EST-239", "EST-240")
 def test_csrattrs_of_204_and_404_mean_none(now: Instant) -> None:
     for status in (204, 404):
-        response = read_back(answer(status), b"", now, Operation.CSRATTRS)
+        response = read_back(answer(status), b"", now, CSRATTRS)
         assert response.outcome is Outcome.NOT_AVAILABLE
 
 
@@ -722,7 +727,7 @@ def test_a_peers_text_is_cut_and_made_printable(now: Instant) -> None:
 
 @reaches(accepted=20, content=2)
 @given(
-    operation=st.sampled_from(Operation),
+    operation=st.sampled_from(OPERATIONS),
     status=st.just(200) | st.integers(min_value=100, max_value=599),
     headers=st.sampled_from(
         [

@@ -7,6 +7,9 @@ from dataclasses import replace
 import pytest
 
 from est_core import (
+    CACERTS,
+    CSRATTRS,
+    SIMPLEENROLL,
     EstUri,
     Fault,
     Instant,
@@ -15,7 +18,6 @@ from est_core import (
     Operation,
     Outcome,
     Part,
-    PartKind,
     RemoteProtocolError,
     Request,
     Response,
@@ -25,6 +27,7 @@ from est_core import (
     httpmap,
 )
 from est_core.wires.coapmap import Code
+from tests.judged import coap_read, coap_refusal, http_refusal
 
 POLICY = default_policy()
 GET = httpmap.RequestHead(
@@ -36,7 +39,7 @@ POST = httpmap.RequestHead(
     target=b"/.well-known/est/simpleenroll",
     headers=((b"content-type", b"application/pkcs10"),),
 )
-ENROLL = Operation.SIMPLEENROLL
+ENROLL = SIMPLEENROLL
 UNREADABLE = UnreadablePayload(code="body/base64", message="none", fault=Fault.MALFORMED)
 
 
@@ -54,8 +57,8 @@ UNREADABLE = UnreadablePayload(code="body/base64", message="none", fault=Fault.M
 def test_a_head_may_be_as_large_as_the_limit_and_no_larger(
     limit: str, size: int, fault: Fault
 ) -> None:
-    assert httpmap.check_head(GET, policy=POLICY, limits=Limits(**{limit: size})) is None
-    refusal = httpmap.check_head(GET, policy=POLICY, limits=Limits(**{limit: size - 1}))
+    assert http_refusal(GET, policy=POLICY, limits=Limits(**{limit: size})) is None
+    refusal = http_refusal(GET, policy=POLICY, limits=Limits(**{limit: size - 1}))
     assert refusal is not None
     assert refusal.fault is fault
 
@@ -74,7 +77,7 @@ def test_a_content_length_has_twenty_digits_and_is_within_the_limit(
     length: bytes, passes: bool
 ) -> None:
     head = replace(POST, headers=(*POST.headers, (b"content-length", length)))
-    refusal = httpmap.check_head(head, policy=POLICY, limits=Limits(body_bytes=5))
+    refusal = http_refusal(head, policy=POLICY, limits=Limits(body_bytes=5))
     assert (refusal is None) is passes
     if refusal is not None:
         assert refusal.fault is Fault.BODY_TOO_LARGE
@@ -99,7 +102,7 @@ def test_a_request_is_written_field_by_field() -> None:
 
 
 def test_a_success_of_no_operation_is_not_written() -> None:
-    part = Part(kind=PartKind.CERTS_ONLY, der=b"\x30\x00")
+    part = Part(kind="certs-only", der=b"\x30\x00")
     response = Response(operation=None, outcome=Outcome.OK, parts=(part,))
     with pytest.raises(LocalProtocolError, match="belongs to an operation"):
         httpmap.write(response, httpmap.ReplyShape())
@@ -131,16 +134,16 @@ def test_a_location_beside_another_status_is_no_redirect(status: int, now: Insta
 
 def test_an_empty_200_says_that_there_are_no_csr_attributes_and_nothing_else(now: Instant) -> None:
     for body in (b"", b"\r\n \t\0"):
-        found = answer(Operation.CSRATTRS, now, 200, body=body)
+        found = answer(CSRATTRS, now, 200, body=body)
         assert found.outcome is Outcome.NOT_AVAILABLE
         with pytest.raises(RemoteProtocolError):
-            answer(Operation.CACERTS, now, 200, body=body)
-        assert answer(Operation.CSRATTRS, now, 201, body=body).outcome is Outcome.FAULT
+            answer(CACERTS, now, 200, body=body)
+        assert answer(CSRATTRS, now, 201, body=body).outcome is Outcome.FAULT
 
 
 def test_only_an_enrollment_can_be_pending(now: Instant) -> None:
     assert answer(ENROLL, now, 202, (b"retry-after", b"5")).outcome is Outcome.PENDING
-    assert answer(Operation.CACERTS, now, 202).outcome is Outcome.FAULT
+    assert answer(CACERTS, now, 202).outcome is Outcome.FAULT
 
 
 @pytest.mark.parametrize(
@@ -162,8 +165,8 @@ SEN = coapmap.RequestHead(code=Code.POST, path=("est", "sen"), content_format=28
 
 def test_a_path_may_be_as_long_as_the_limit_and_no_longer() -> None:
     limits = Limits(target_bytes=PATH_BYTES)
-    assert coapmap.check_head(CRTS, policy=POLICY, limits=limits) is None
-    refusal = coapmap.check_head(CRTS, policy=POLICY, limits=Limits(target_bytes=PATH_BYTES - 1))
+    assert coap_refusal(CRTS, policy=POLICY, limits=limits) is None
+    refusal = coap_refusal(CRTS, policy=POLICY, limits=Limits(target_bytes=PATH_BYTES - 1))
     assert refusal is not None
     assert refusal.fault is Fault.TARGET_TOO_LONG
 
@@ -171,7 +174,7 @@ def test_a_path_may_be_as_long_as_the_limit_and_no_longer() -> None:
 @pytest.mark.parametrize("segment", ["skg", "skc", "serverkeygen"])
 def test_an_operation_that_is_not_offered_is_not_read(segment: str) -> None:
     with pytest.raises(RemoteProtocolError) as refusal:
-        coapmap.read(replace(SEN, path=("est", segment)), b"\x30\x00", limits=Limits())
+        coap_read(replace(SEN, path=("est", segment)), b"\x30\x00", limits=Limits())
     assert refusal.value.fault is Fault.NOT_FOUND
 
 
@@ -185,7 +188,7 @@ def test_an_operation_that_is_not_offered_is_not_read(segment: str) -> None:
     ],
 )
 def test_pem_is_told_from_der_that_holds_the_same_words(payload: bytes, is_pem: bool) -> None:
-    request, _ = coapmap.read(SEN, payload, limits=Limits())
+    request, _ = coap_read(SEN, payload, limits=Limits())
     assert isinstance(request.payload, UnreadablePayload) is is_pem
 
 
@@ -202,5 +205,5 @@ def test_pem_is_told_from_der_that_holds_the_same_words(payload: bytes, is_pem: 
 )
 def test_a_time_to_wait_belongs_to_who_is_busy(code: int, fault: Fault, retry: int | None) -> None:
     head = coapmap.ResponseHead(code=code, max_age=7)
-    found = coapmap.read_response(Operation.CACERTS, head, b"", limits=Limits())
+    found = coapmap.read_response(CACERTS, head, b"", limits=Limits())
     assert (found.fault, found.retry_after) == (fault, retry)

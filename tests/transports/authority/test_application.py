@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import (
+    SIMPLEENROLL,
     AuthenticateRequested,
     BasicCredentials,
     BearerCredentials,
@@ -30,7 +31,6 @@ from est_core import (
     Instant,
     Issue,
     Label,
-    Operation,
     Postpone,
     ProvideCACerts,
     ProvideCSRAttrs,
@@ -99,7 +99,7 @@ def authority(
 
 def login(credentials: Credentials) -> AuthenticateRequested:
     return AuthenticateRequested(
-        operation=Operation.SIMPLEENROLL, label=None, credentials=credentials, channel=CHANNEL
+        operation=SIMPLEENROLL, label=None, credentials=credentials, channel=CHANNEL
     )
 
 

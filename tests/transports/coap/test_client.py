@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 
 from est_core import (
+    CACERTS,
+    CSRATTRS,
+    SIMPLEENROLL,
     BasicCredentials,
     CACertsReceived,
     ClientResult,
@@ -27,7 +30,6 @@ from est_core import (
     Instant,
     Issue,
     LocalProtocolError,
-    Operation,
     Pend,
     PopMode,
     ProvideCSRAttrs,
@@ -137,7 +139,7 @@ def test_every_operation_on_one_association() -> None:
     assert isinstance(enrolled, Enrolled)
     assert enrolled.certificate == server.log.records[-1].issued
     assert [record.operation for record in server.log.records] == [
-        *(Operation.CACERTS, Operation.CSRATTRS, Operation.SIMPLEENROLL)
+        *(CACERTS, CSRATTRS, SIMPLEENROLL)
     ]
     assert len(device.links) == 1
 
@@ -577,14 +579,14 @@ def test_an_association_that_breaks_is_lost_or_has_an_error(
     world = World()
     world.serve()
     link = a_link(world, Device(world, config()))
-    assert link.answer(Operation.CACERTS, world.now) is None
+    assert link.answer(CACERTS, world.now) is None
     link.break_off(error)
     if code is None:
-        lost = link.answer(Operation.CACERTS, world.now)
+        lost = link.answer(CACERTS, world.now)
         assert lost is not None
     else:
         with pytest.raises(Exception, match="internal error") as caught:
-            link.answer(Operation.CACERTS, world.now)
+            link.answer(CACERTS, world.now)
         assert getattr(caught.value, "code", "") == code
     assert not link.may_stay(CACertsReceived(certificates=()))
 
@@ -609,7 +611,7 @@ def test_a_record_that_fails_in_openssl_is_the_answer(
     else:
         link.receive(inbox.heard[-1], world.now)
     with pytest.raises(RemoteProtocolError, match="bad length"):
-        link.answer(Operation.CACERTS, world.now)
+        link.answer(CACERTS, world.now)
 
 
 def test_nothing_is_said_on_an_association_that_is_over() -> None:
@@ -643,7 +645,7 @@ def test_an_association_is_kept_for_less_than_its_time() -> None:
 
 def wait_for_attributes(link: CoapLink, now: Instant) -> None:
     for _ in range(TURNS_MAX):
-        if link.answer(Operation.CSRATTRS, now) is not None:
+        if link.answer(CSRATTRS, now) is not None:
             return
         now = now.after((link.next_timeout() or now.mono) - now.mono)
         link.handle_timeout(now)
@@ -651,7 +653,7 @@ def wait_for_attributes(link: CoapLink, now: Instant) -> None:
 
 def silence(link: CoapLink, now: Instant) -> None:
     """Ask something that nobody answers, to the end."""
-    link.send(Request(operation=Operation.CSRATTRS), URI, now)
+    link.send(Request(operation=CSRATTRS), URI, now)
     with pytest.raises(RemoteProtocolError, match="no acknowledgement"):
         wait_for_attributes(link, now)
 
@@ -748,7 +750,7 @@ def test_a_link_is_of_no_use_before_its_handshake() -> None:
     wanted = Connect(uri=URI, config=link._wanted.config)
     young = CoapLink(wanted, config(), entropy=Random(1).randbytes, now=world.now)
     for call in (
-        lambda: young.answer(Operation.CACERTS, world.now),
+        lambda: young.answer(CACERTS, world.now),
         young.next_timeout,
         lambda: young.handle_timeout(world.now),
         lambda: young.channel,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from est_core import (
+    CACERTS,
     CACertsReceived,
     ClientExchange,
     ClientSession,
@@ -17,7 +18,6 @@ from est_core import (
     Label,
     Limits,
     LocalProtocolError,
-    Operation,
     Request,
 )
 from est_core.asn1.cms import write_certs_only
@@ -230,7 +230,7 @@ def test_the_label_of_a_request_comes_before_that_of_its_server(
     links = b"</a/x>;rt=ace.est.crts,</est/web/crts>;rt=ace.est.crts"
     found: list[CoapPaths] = []
     places = PathDiscovery(root=None, discover=True, tell=found.append)
-    places.ask(Request(operation=Operation.CACERTS, label=label), EstUri.parse(uri))
+    places.ask(Request(operation=CACERTS, label=label), EstUri.parse(uri))
     assert places.next_message()[0].path == CORE
     assert places.take(ResponseReceived(exchange_id=1, head=LINK_FORMAT, payload=links)) is None
     assert places.next_message()[0].path == path

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from est_core import (
+    CACERTS,
     Decision,
     EnrollRequested,
     LocalProtocolError,
-    Operation,
     Request,
     Response,
     ServerExchange,
@@ -42,7 +42,7 @@ def an_exchange() -> ServerExchange:
         trust_class=TrustClass.IMPLICIT,
     )
     session = ServerSession(policy=default_policy(), channel=channel)
-    return session.receive_request(Request(operation=Operation.CACERTS), FIXED_INSTANT)
+    return session.receive_request(Request(operation=CACERTS), FIXED_INSTANT)
 
 
 # Questions
@@ -102,9 +102,9 @@ def head_record(
         (HEAD, {"written": WRITTEN}, {"operation": None, "code": "", "reason": ""}),
         (
             HEAD,
-            {"response": replace(UNVERIFIED, operation=Operation.CACERTS)},
+            {"response": replace(UNVERIFIED, operation=CACERTS)},
             {
-                "operation": Operation.CACERTS,
+                "operation": CACERTS,
                 "code": "auth/certificate-not-accepted",
                 "reason": UNVERIFIED.reason,
             },

@@ -18,6 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from est_core import (
+    CACERTS,
+    SIMPLEENROLL,
     Authentication,
     CSRAttrsRequested,
     Decision,
@@ -25,7 +27,6 @@ from est_core import (
     Issue,
     Label,
     Limits,
-    Operation,
     PolicyRow,
     ProvideCSRAttrs,
     Rejected,
@@ -53,6 +54,7 @@ from est_transports.coap.settings import CoapService
 from est_transports.drive.consult import consult
 from est_transports.drive.records import Wire
 from tests.damage import damaged
+from tests.judged import coap_read
 from tests.pki import CLIENT_AUTH, CMC_RA, Subject, pki
 from tests.reached import reached, reaches
 from tests.transports.coap_network import Network, Weather
@@ -112,7 +114,7 @@ def test_the_ca_certificates_come_with_2_05_and_a_record() -> None:
     (record,) = site.log.records
     assert (record.wire, record.peer) == (Wire.COAPS, "192.0.2.1:40001")
     assert (record.method, record.target) == ("GET", "/.well-known/est/crts")
-    assert (record.operation, record.label) == (Operation.CACERTS, None)
+    assert (record.operation, record.label) == (CACERTS, None)
     assert record.identity.certificate == pki().client.certificate
     assert (record.status, record.code, record.reason) == (205, "", "")
     assert (record.received_bytes, record.sent_bytes) == (0, len(answer.payload))
@@ -140,7 +142,7 @@ def test_an_enrollment_comes_with_2_04_and_is_on_record() -> None:
     certificate = issued(answer_to(client, number))
     (record,) = site.log.records
     assert record.issued == certificate
-    assert (record.operation, record.status) == (Operation.SIMPLEENROLL, 204)
+    assert (record.operation, record.status) == (SIMPLEENROLL, 204)
     assert (record.received_bytes, record.seconds) == (len(CSR), 0.25)
 
 
@@ -276,8 +278,8 @@ def test_a_manufacturers_certificate_enrols_and_does_not_renew() -> None:
 @pytest.mark.req("COAPS-020")
 def test_what_needs_a_password_is_closed() -> None:
     rows = default_policy().rows
-    row = PolicyRow(operation=Operation.SIMPLEENROLL, authentication=Authentication.HTTP)
-    usual = tuple(each for each in rows if each.operation is not Operation.SIMPLEENROLL)
+    row = PolicyRow(operation=SIMPLEENROLL, authentication=Authentication.HTTP)
+    usual = tuple(each for each in rows if each.operation is not SIMPLEENROLL)
     site = Site(policy=ServerPolicy(rows=(*usual, row), challenges=default_policy().challenges))
     client = site.connect()
     assert site.ask(client, SEN, CSR).head.code == Code.FORBIDDEN
@@ -377,8 +379,8 @@ def test_two_exchanges_of_one_association_do_not_wait_for_each_other() -> None:
     site.decide(getting)
     assert answer_to(client, first).head.code == Code.CONTENT
     assert [record.operation for record in site.log.records] == [
-        Operation.SIMPLEENROLL,
-        Operation.CACERTS,
+        SIMPLEENROLL,
+        CACERTS,
     ]
     assert site.endpoint.is_idle
 
@@ -528,7 +530,7 @@ def test_an_association_that_ends_takes_its_exchange_along_and_what_is_issued_is
             "replaced": "the client began anew",
         }[how]
     )
-    assert (record.operation, record.seconds) == (Operation.SIMPLEENROLL, 0.5)
+    assert (record.operation, record.seconds) == (SIMPLEENROLL, 0.5)
     assert record.identity.certificate == pki().client.certificate
     asked = site.held[0]
     assert asked.exchange.abandoned == record.reason
@@ -838,7 +840,7 @@ class LossyEnrolment:
 
     def _serve(self, event: RequestReceived) -> None:
         self.asked += 1
-        request, shape = coapmap.read(event.head, event.payload, limits=Limits())
+        request, shape = coap_read(event.head, event.payload, limits=Limits())
         assert isinstance(request, Request)
         exchange = self._session.receive_request(request, FIXED_INSTANT)
         question = exchange.next_event()

@@ -12,6 +12,10 @@ import pytest
 import trio
 
 from est_core import (
+    CACERTS,
+    OPERATIONS,
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
     BasicCredentials,
     CACertsRequested,
     Channel,
@@ -40,7 +44,6 @@ from tests.transports.coap_site import CRTS, SEN, a_coap_service, csr_of
 from tests.transports.coap_udp import UdpDevice, a_udp_socket
 from tests.transports.fake_application import (
     AUTHORIZATION,
-    CACERTS,
     CACERTS_CLOSE,
     PASSWORD,
     USER,
@@ -52,6 +55,9 @@ from tests.transports.fake_application import (
     service,
     statuses,
     tls_context,
+)
+from tests.transports.fake_application import (
+    CACERTS as GET_CACERTS,
 )
 from tests.transports.on_sockets.test_coap_server import running as running_on_sockets
 from tests.transports.on_trio.test_client_and_server import (
@@ -155,13 +161,13 @@ async def test_a_late_decision_is_answered_for_and_settled(
     config = service(limits=Limits(decision_s=60), timeouts=UNHURRIED)
     async with running(gate, config=config, clock=mock_instant) as est:
         stream = await est.connect()
-        await stream.send_all(CACERTS)
+        await stream.send_all(GET_CACERTS)
         await gate.reached.wait()
         advance(61)
         assert statuses(await read_answer(stream)) == [503]
         assert est.application.threads == set()  # it still waits
         gate.opened.set()
-        await stream.send_all(CACERTS)
+        await stream.send_all(GET_CACERTS)
         assert statuses(await read_answer(stream)) == [200]
     assert est.log.codes == [(503, "server/busy"), (200, "")]
     assert not gate.was_cancelled
@@ -250,7 +256,7 @@ async def test_an_application_that_breaks_when_it_is_cancelled_is_logged_and_no_
 
     async with running(before) as est:
         stream = await est.connect()
-        await stream.send_all(CACERTS)
+        await stream.send_all(GET_CACERTS)
         await reached.wait()
         est.server.stop(drain_s=0.05)
         with pytest.raises(trio.BrokenResourceError):
@@ -385,7 +391,7 @@ def test_an_application_is_one_kind_or_the_other() -> None:
 def an_exchange(operation: Operation, now: Instant) -> ServerExchange:
     """Return an exchange that every operation can begin with: a client of the own CA's."""
     payload = b""
-    if operation in (Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL):
+    if operation in (SIMPLEENROLL, SIMPLEREENROLL):
         payload = csr_of("device-1")
     channel = Channel(
         version=TlsVersion.TLS_1_3,
@@ -396,7 +402,7 @@ def an_exchange(operation: Operation, now: Instant) -> ServerExchange:
     return session.receive_request(Request(operation=operation, payload=payload), now)
 
 
-@pytest.mark.parametrize("operation", Operation)
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_an_exchange_driven_by_either_kind_ends_alike(operation: Operation, now: Instant) -> None:
     blocking = answer(an_exchange(operation, now), FakeApplication())
     waiting = trio.run(answer_async, an_exchange(operation, now), AsyncFakeApplication())
@@ -405,14 +411,14 @@ def test_an_exchange_driven_by_either_kind_ends_alike(operation: Operation, now:
 
 
 def test_what_an_application_raises_leaves_the_question_open(now: Instant) -> None:
-    exchange = an_exchange(Operation.CACERTS, now)
+    exchange = an_exchange(CACERTS, now)
     with pytest.raises(ZeroDivisionError):
         trio.run(answer_async, exchange, AsyncFakeApplication(before=fall_over))
     assert exchange.is_open
 
 
 def test_an_exchange_without_a_response_to_give_is_the_callers_mistake(now: Instant) -> None:
-    exchange = an_exchange(Operation.CACERTS, now)
+    exchange = an_exchange(CACERTS, now)
     exchange.abandon("gone")
     with pytest.raises(LocalProtocolError):
         trio.run(answer_async, exchange, AsyncFakeApplication())
@@ -421,7 +427,7 @@ def test_an_exchange_without_a_response_to_give_is_the_callers_mistake(now: Inst
 
 
 def test_one_question_is_asked_of_either_kind(now: Instant) -> None:
-    question = an_exchange(Operation.CACERTS, now).next_event()
+    question = an_exchange(CACERTS, now).next_event()
     assert isinstance(question, CACertsRequested)
     blocking = ask(FakeApplication(), question)
     assert trio.run(partial(ask_async, AsyncFakeApplication(), question)) == blocking

@@ -11,6 +11,8 @@ from typing import TypeVar
 import pytest
 
 from est_core import (
+    CACERTS,
+    SIMPLEENROLL,
     CACertsReceived,
     Channel,
     ClientExchange,
@@ -59,8 +61,8 @@ CONFIG = client_config(
     timeouts=ClientTimeouts(response_s=10.0),
 )
 BAG = write_certs_only([pki().ca.certificate])
-CACERTS = ok(Operation.CACERTS, BAG)
-PENDING = Response(operation=Operation.SIMPLEENROLL, outcome=Outcome.PENDING, retry_after=30)
+CA_ANSWER = ok(CACERTS, BAG)
+PENDING = Response(operation=SIMPLEENROLL, outcome=Outcome.PENDING, retry_after=30)
 
 AnyStep = TypeVar("AnyStep", bound=ClientStep)
 
@@ -156,7 +158,7 @@ def test_the_steps_are_connect_write_read_and_the_result() -> None:
     assert step(driver, Read) == Read(deadline=NOW.mono + 10)
     driver.receive(b"half", NOW)
     assert step(driver, Read) == Read(deadline=NOW.mono + 10)
-    answered(driver, link, CACERTS)
+    answered(driver, link, CA_ANSWER)
     assert link.received == [b"half", b"it"]
     assert step(driver, CACertsReceived).certificates == (pki().ca.certificate,)
 
@@ -192,9 +194,9 @@ def test_a_request_is_signed_for_the_connection() -> None:
     link = FakeLink()
     driver = asked(session().enroll(info(own_key())), link)
     (request,) = link.sent
-    assert request.operation is Operation.SIMPLEENROLL
+    assert request.operation is SIMPLEENROLL
     assert isinstance(request.payload, bytes)
-    answered(driver, link, ok(Operation.SIMPLEENROLL, own_certificate_bag()))
+    answered(driver, link, ok(SIMPLEENROLL, own_certificate_bag()))
     assert isinstance(driver.next_step(NOW), Enrolled)
 
 
@@ -202,7 +204,7 @@ def test_what_the_link_still_has_to_say_goes_out_after_the_answer() -> None:
     link = FakeLink()
     driver = asked(session().cacerts(), link)
     step(driver, Read)
-    link.answers.append(CACERTS)
+    link.answers.append(CA_ANSWER)
     link.writes.append((b"acknowledged",))
     driver.receive(b"it", NOW)
     assert step(driver, Write).pieces == (b"acknowledged",)
@@ -308,7 +310,7 @@ def test_what_was_lost_is_asked_again_where_that_does_no_harm() -> None:
     other = FakeLink()
     driver.connected(other)
     step(driver, Write)
-    answered(driver, other, CACERTS)
+    answered(driver, other, CA_ANSWER)
     step(driver, CACertsReceived)
 
 
@@ -361,7 +363,7 @@ def test_nothing_can_be_received_out_of_turn() -> None:
         driver.receive(b"it", NOW)
     assert link.received == []
     step(driver, Write)
-    answered(driver, link, CACERTS)
+    answered(driver, link, CA_ANSWER)
     with pytest.raises(LocalProtocolError):
         driver.receive(b"more", NOW)
     step(driver, CACertsReceived)
@@ -463,7 +465,7 @@ def test_a_new_driver_for_an_exchange_that_is_over_has_its_result() -> None:
     link = FakeLink()
     exchange = session().cacerts()
     driver = asked(exchange, link)
-    answered(driver, link, CACERTS)
+    answered(driver, link, CA_ANSWER)
     result = step(driver, CACertsReceived)
     assert ClientDriver(exchange, CONFIG, NOW).next_step(NOW) == result == exchange.result
 

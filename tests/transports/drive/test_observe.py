@@ -14,7 +14,15 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_core import Channel, ClientIdentity, Label, Operation, TlsVersion
+from est_core import (
+    CACERTS,
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
+    Channel,
+    ClientIdentity,
+    Label,
+    TlsVersion,
+)
 from est_core.channel import TrustClass
 from est_transports.drive.observe import (
     FIELDS,
@@ -50,7 +58,7 @@ def test_a_request_has_its_peer_operation_label_identity_status_code_serial_and_
     line = key_values(
         request_fields(
             record(
-                operation=Operation.SIMPLEENROLL,
+                operation=SIMPLEENROLL,
                 label=Label("web"),
                 identity=ClientIdentity(user="alice", certificate=certificate),
                 issued=certificate,
@@ -72,14 +80,14 @@ def test_a_refusal_says_why_and_which_certificate_was_no_good() -> None:
         failure="expired",
     )
     refused = record(
-        operation=Operation.SIMPLEREENROLL,
+        operation=SIMPLEREENROLL,
         status=403,
         code="auth/certificate-not-accepted",
         reason="a certificate is needed",
         channel=channel,
     )
     assert request_fields(refused)["reason"] == "a certificate is needed (CN=device-1: expired)"
-    served = record(operation=Operation.CACERTS, channel=channel)
+    served = record(operation=CACERTS, channel=channel)
     assert request_fields(served)["reason"] == ""
     asked = replace(refused, status=401, code="auth/missing", reason="")  # a 401 has no text
     assert request_fields(asked)["reason"] == "(CN=device-1: expired)"
@@ -137,9 +145,7 @@ def test_the_log_says_that_a_certificate_could_not_be_read() -> None:
 
 def test_a_label_that_does_not_exist_is_shown_as_it_was_asked_for() -> None:
     target = "/.well-known/est/wrong/cacerts"
-    refused = record(
-        operation=Operation.CACERTS, target=target, status=404, code="path/not-offered"
-    )
+    refused = record(operation=CACERTS, target=target, status=404, code="path/not-offered")
     assert request_fields(refused)["operation"] == target
 
 

@@ -7,10 +7,11 @@ import logging
 import pytest
 
 from est_core import (
+    CACERTS,
+    SIMPLEENROLL,
     Channel,
     Issue,
     LocalProtocolError,
-    Operation,
     Request,
     Response,
     ServerSession,
@@ -53,7 +54,7 @@ def asking(application: FakeApplication | None = None) -> Ask:
     """Return the question whether to issue a certificate."""
     request = opened(application or FakeApplication())
     session = ServerSession(policy=default_policy(), channel=CLIENT)
-    wanted = Request(operation=Operation.SIMPLEENROLL, payload=csr_der())
+    wanted = Request(operation=SIMPLEENROLL, payload=csr_der())
     request.begin(session, wanted, FIXED_INSTANT)
     asked = request.next_step()
     assert isinstance(asked, Ask)
@@ -72,7 +73,7 @@ def test_a_decision_becomes_the_answer_and_the_record() -> None:
     assert request.next_step() is None  # nothing before the decision
     request.decide(asked, asked.consult())
     record = request.finish(answer(request), status=200, sent_bytes=9, now=FIXED_INSTANT)
-    assert (record.status, record.code, record.operation) == (200, "", Operation.SIMPLEENROLL)
+    assert (record.status, record.code, record.operation) == (200, "", SIMPLEENROLL)
     assert (record.peer, record.channel) == ("192.0.2.9:1", CLIENT)  # as the session has it
     assert (record.method, record.target) == ("POST", "/x" + "y" * 254)
     assert (record.seconds, record.sent_bytes) == (2.0, 9)
@@ -105,7 +106,7 @@ def test_a_decision_for_a_client_that_is_gone_is_on_record() -> None:
     asked = asking()
     record = asked.request.abandon("it hung up", FIXED_INSTANT)
     assert (record.status, record.code, record.reason) == (0, "connection/lost", "it hung up")
-    assert (record.operation, record.issued) == (Operation.SIMPLEENROLL, None)
+    assert (record.operation, record.issued) == (SIMPLEENROLL, None)
     asked.request.decide(asked, consult(FakeApplication(), asked.question))
     assert asked.exchange.issued is not None
     assert asked.exchange.abandoned == "it hung up"
@@ -149,7 +150,7 @@ def test_a_question_knows_whether_its_application_is_awaited() -> None:
     session = ServerSession(policy=default_policy(), channel=CLIENT)
     for application, is_async in ((FakeApplication(), False), (AsyncFakeApplication(), True)):
         request = opened(application)
-        request.begin(session, Request(operation=Operation.CACERTS), FIXED_INSTANT)
+        request.begin(session, Request(operation=CACERTS), FIXED_INSTANT)
         asked = request.next_step()
         assert isinstance(asked, Ask)
         assert asked.is_async == is_async
@@ -160,7 +161,7 @@ def test_where_somebody_else_decides_there_is_nobody_to_ask() -> None:
     with pytest.raises(LocalProtocolError):
         request.exchange  # noqa: B018  # a property that raises
     session = ServerSession(policy=default_policy(), channel=CLIENT)
-    request.begin(session, Request(operation=Operation.CACERTS), FIXED_INSTANT)
+    request.begin(session, Request(operation=CACERTS), FIXED_INSTANT)
     asked = request.next_step()
     assert isinstance(asked, Ask)
     with pytest.raises(LocalProtocolError):

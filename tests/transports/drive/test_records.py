@@ -9,6 +9,7 @@ from concurrent.futures import Future
 import pytest
 
 from est_core import (
+    SIMPLEENROLL,
     AuthenticateRequested,
     BasicCredentials,
     CACertsRequested,
@@ -105,7 +106,7 @@ def test_a_decision_may_come_from_elsewhere_and_is_guarded_there(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     who = AuthenticateRequested(
-        operation=Operation.SIMPLEENROLL,
+        operation=SIMPLEENROLL,
         label=None,
         credentials=BasicCredentials(user="alice", password="x"),
         channel=QUESTION.channel,
@@ -206,7 +207,7 @@ def test_an_observer_is_told_and_one_that_raises_is_logged(
     assert "ZeroDivisionError: by chance" in caplog.text
 
 
-@pytest.mark.parametrize("operation", [None, Operation.CACERTS])
+@pytest.mark.parametrize("operation", [None, CACERTS])
 def test_what_broke_here_is_no_business_of_the_peer(operation: Operation | None) -> None:
     answer = internal_error(operation)
     assert (answer.operation, answer.outcome) == (operation, Outcome.FAULT)

@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 
 from est_core import (
+    CACERTS,
+    CSRATTRS,
     OPERATIONS,
     ChannelBinding,
     CSRAttrsReceived,
@@ -48,11 +50,11 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 def kept(version: TlsVersion = TlsVersion.TLS_1_3, status: bytes = b"204 No Content") -> HttpLink:
     """Return a connection that has answered a request for CSR attributes."""
     link = HttpLink(WANTED, replace(reached(), version=version, binding=None), client_config())
-    link.send(Request(operation=Operation.CSRATTRS), WANTED.uri, NOW)
+    link.send(Request(operation=CSRATTRS), WANTED.uri, NOW)
     assert link.outgoing()
     assert not link.fits(WANTED, NOW), "one answer is not there yet"
     link.receive(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n", NOW)
-    assert link.answer(Operation.CSRATTRS, NOW) is not None
+    assert link.answer(CSRATTRS, NOW) is not None
     return link
 
 
@@ -99,7 +101,7 @@ def test_it_does_not_serve_whoever_wants_an_older_version_of_tls() -> None:
 
 
 @pytest.mark.req("CB-018")
-@pytest.mark.parametrize("operation", list(Operation))
+@pytest.mark.parametrize("operation", list(OPERATIONS))
 @pytest.mark.parametrize("binding", [None, BINDING, EXPORTER], ids=["none", "unique", "exporter"])
 def test_it_ends_with_the_request_that_tls_exporter_may_have_linked(
     operation: Operation, binding: ChannelBinding | None
@@ -111,7 +113,7 @@ def test_it_ends_with_the_request_that_tls_exporter_may_have_linked(
     link.receive(OK, NOW)
     with suppress(RemoteProtocolError):  # an empty answer
         link.answer(operation, NOW)
-    used = binding is EXPORTER and OPERATIONS[operation].is_enrollment
+    used = binding is EXPORTER and operation.is_enrollment
     assert link.fits(WANTED, NOW) is not used
     assert link.may_stay(CSRAttrsReceived(csrattrs=None)) is not used
 
@@ -128,14 +130,14 @@ def opened(*, provisional: bool = False) -> HttpLink:
     """Return a connection on which CSR attributes were asked for, and nothing came yet."""
     wanted = replace(WANTED, config=replace(WANTED.config, provisional=provisional))
     link = HttpLink(wanted, replace(reached(), binding=None), client_config())
-    link.send(Request(operation=Operation.CSRATTRS), wanted.uri, NOW)
+    link.send(Request(operation=CSRATTRS), wanted.uri, NOW)
     return link
 
 
 def test_a_provisional_connection_serves_for_nothing_else() -> None:
     link = opened(provisional=True)
     link.receive(OK, NOW)
-    assert link.answer(Operation.CSRATTRS, NOW) is not None
+    assert link.answer(CSRATTRS, NOW) is not None
     for provisional in (True, False):
         config = replace(WANTED.config, provisional=provisional)
         assert not link.fits(replace(WANTED, config=config), NOW)
@@ -168,8 +170,8 @@ def test_a_cookie_that_a_server_sets_is_not_sent_back(status: bytes) -> None:
     assert b"cookie" not in b"".join(link.outgoing()).lower()
     link.receive(b"HTTP/1.1 " + status + b"\r\nSet-Cookie: session=1; Path=/\r\n", NOW)
     link.receive(b"Content-Length: 0\r\n\r\n", NOW)
-    assert link.answer(Operation.CSRATTRS, NOW) is not None
-    link.send(Request(operation=Operation.CACERTS), WANTED.uri, NOW)
+    assert link.answer(CSRATTRS, NOW) is not None
+    link.send(Request(operation=CACERTS), WANTED.uri, NOW)
     again = b"".join(link.outgoing())
     assert again.startswith(b"GET /.well-known/est/cacerts HTTP/1.1\r\n")
     assert b"cookie" not in again.lower()
@@ -179,9 +181,9 @@ def test_a_cookie_that_a_server_sets_is_not_sent_back(status: bytes) -> None:
 def test_an_answer_is_there_when_all_of_it_is() -> None:
     link = opened()
     for at in range(len(OK)):
-        assert link.answer(Operation.CSRATTRS, NOW) is None
+        assert link.answer(CSRATTRS, NOW) is None
         link.receive(OK[at : at + 1], NOW)
-    response = link.answer(Operation.CSRATTRS, NOW)
+    response = link.answer(CSRATTRS, NOW)
     assert isinstance(response, Response)
 
 
@@ -191,17 +193,17 @@ def test_a_connection_that_ends_before_the_answer_lost_a_request_that_was_sent(
 ) -> None:
     link = opened()
     link.break_off(None if code is None else TlsError(code, "it ended"))
-    assert link.answer(Operation.CSRATTRS, NOW) == Lost(sent=True)
+    assert link.answer(CSRATTRS, NOW) == Lost(sent=True)
 
 
 @pytest.mark.parametrize("code", [CLOSED, TRUNCATED, None])
 def test_an_answer_that_ends_with_its_connection_may_have_been_cut(code: str | None) -> None:
     link = opened()
     link.receive(b"HTTP/1.1 200 OK\r\nContent-Type: application/csrattrs\r\n\r\nMAA=", NOW)
-    assert link.answer(Operation.CSRATTRS, NOW) is None
+    assert link.answer(CSRATTRS, NOW) is None
     link.break_off(None if code is None else TlsError(code, "it ended"))
     with pytest.raises(RemoteProtocolError, match="may have been cut") as caught:
-        link.answer(Operation.CSRATTRS, NOW)
+        link.answer(CSRATTRS, NOW)
     assert caught.value.code == TRUNCATED
 
 
@@ -210,5 +212,5 @@ def test_a_refusal_in_tls_after_the_handshake_is_told_as_it_came() -> None:
     link.break_off(TlsError("tls/alert", "the peer does not accept the certificate"))
     for _ in range(2):
         with pytest.raises(RemoteProtocolError, match="does not accept") as caught:
-            link.answer(Operation.CSRATTRS, NOW)
+            link.answer(CSRATTRS, NOW)
         assert caught.value.code == "tls/alert"

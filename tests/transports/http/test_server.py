@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import (
+    SIMPLEENROLL,
     Authentication,
     Challenge,
     Channel,
@@ -22,7 +23,6 @@ from est_core import (
     Issue,
     Label,
     LocalProtocolError,
-    Operation,
     Pend,
     PolicyRow,
     ProvideCACerts,
@@ -449,7 +449,7 @@ def test_a_decision_full_of_nonsense_becomes_500() -> None:
 
 def test_nonsense_to_enforce_becomes_500_too() -> None:
     row = PolicyRow(
-        operation=Operation.SIMPLEENROLL,
+        operation=SIMPLEENROLL,
         authentication=Authentication.OPEN,
         enforce_csrattrs=True,
     )
@@ -708,7 +708,7 @@ def test_a_challenge_is_answered_on_the_connection_that_tls_exporter_linked() ->
     """An application may ask for a password after it has seen the request, which is the same."""
     application = FakeApplication(on_enroll=lambda _question: Challenge())
     on = Channel(version=TlsVersion.TLS_1_3, binding=EXPORTER)
-    rows = (PolicyRow(operation=Operation.SIMPLEENROLL, authentication=Authentication.OPEN),)
+    rows = (PolicyRow(operation=SIMPLEENROLL, authentication=Authentication.OPEN),)
     config = replace(service(timeouts=TIMES), policy=replace(default_policy(), rows=rows))
     driver = Driver(config=config, channel=on, application=application)
     body = linked_csr(EXPORTER)

@@ -22,6 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from est_core import (
+    CACERTS,
+    SIMPLEENROLL,
     Authentication,
     CACertsRequested,
     Channel,
@@ -33,7 +35,6 @@ from est_core import (
     Label,
     Limits,
     LocalProtocolError,
-    Operation,
     Pend,
     PolicyRow,
     ProvideCACerts,
@@ -258,7 +259,7 @@ def test_the_ca_certificates_come_with_2_05_and_a_record() -> None:
     (record,) = est.log.records
     assert (record.wire, record.peer) == (Wire.COAPS, "192.0.2.1:40001")
     assert (record.method, record.target) == ("GET", "/.well-known/est/crts")
-    assert (record.operation, record.label) == (Operation.CACERTS, None)
+    assert (record.operation, record.label) == (CACERTS, None)
     assert record.identity.certificate == pki().client.certificate
     assert (record.status, record.code, record.reason) == (205, "", "")
     assert (record.received_bytes, record.sent_bytes) == (0, len(answer.payload))
@@ -270,7 +271,7 @@ def test_a_certificate_is_issued_and_recorded() -> None:
     certificate = issued(est.once(*SEN, payload=CSR, **CSR_FORMAT))
     (record,) = est.log.records
     assert record.issued == certificate
-    assert (record.operation, record.received_bytes) == (Operation.SIMPLEENROLL, len(CSR))
+    assert (record.operation, record.received_bytes) == (SIMPLEENROLL, len(CSR))
 
 
 def test_the_holder_of_a_certificate_renews_it() -> None:
@@ -398,7 +399,7 @@ def test_channel_of_is_asked_about_the_remote_of_the_message_every_time() -> Non
 
 @pytest.mark.req("COAPS-020")
 def test_no_client_is_ever_asked_for_a_password() -> None:
-    row = PolicyRow(operation=Operation.CACERTS, authentication=Authentication.CERT_OR_HTTP)
+    row = PolicyRow(operation=CACERTS, authentication=Authentication.CERT_OR_HTTP)
     policy = ServerPolicy(rows=(row,), challenges=default_policy().challenges)
     stranger = Channel(version=TlsVersion.DTLS_1_2, can_challenge=True)
     assert Est(policy=policy, channel_of=lambda _: stranger).once(*CRTS).code == Code.FORBIDDEN

@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import (
+    OPERATIONS,
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
     Authentication,
     ForeignChallenge,
     Label,
     Limits,
     LocalProtocolError,
-    Operation,
     TlsVersion,
 )
 from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
@@ -36,7 +38,6 @@ from est_transports.service.config.settings import (
     PopConfig,
     ServerConfig,
     TlsConfig,
-    is_enrollment,
     parse_listen,
 )
 from est_transports.service.config.text import CONFIG_TEXT
@@ -172,7 +173,7 @@ def test_every_switch_can_be_turned(tmp_path: Path) -> None:
 def test_a_registration_authority_is_taken_for_enrollments_only(tmp_path: Path) -> None:
     for written, wanted in (("", False), ("[auth]\naccept_ra = true\n", True)):
         for row in loaded(tmp_path, written).policy().rows:
-            assert row.accept_ra == (wanted and is_enrollment(row.operation))
+            assert row.accept_ra == (wanted and row.operation.is_enrollment)
 
 
 def test_a_label_that_needs_no_linking_is_an_exception_from_the_rule(tmp_path: Path) -> None:
@@ -182,15 +183,11 @@ def test_a_label_that_needs_no_linking_is_an_exception_from_the_rule(tmp_path: P
     linked = {
         None if label is None else label: policy.require_pop
         for label in (None, "a", "b")
-        if (
-            policy := config.policy().row(
-                Operation.SIMPLEENROLL, None if label is None else Label(label)
-            )
-        )
+        if (policy := config.policy().row(SIMPLEENROLL, None if label is None else Label(label)))
     }
     assert linked == {None: True, "a": False, "b": True}
     rows = {row.operation for row in config.policy().rows if row.label == Label("a")}
-    assert rows == {Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL}
+    assert rows == {SIMPLEENROLL, SIMPLEREENROLL}
 
 
 def test_labels_and_profiles_fit_together_whoever_makes_the_config(tmp_path: Path) -> None:
@@ -283,10 +280,10 @@ def test_a_label_differs_only_where_it_says_so(tmp_path: Path) -> None:
         """,
     )
     policy = config.policy()
-    plain = policy.row(Operation.SIMPLEENROLL, Label("plain"))
-    strict = policy.row(Operation.SIMPLEENROLL, Label("strict"))
-    renewal = policy.row(Operation.SIMPLEREENROLL, Label("strict"))
-    assert plain == policy.row(Operation.SIMPLEENROLL, None)
+    plain = policy.row(SIMPLEENROLL, Label("plain"))
+    strict = policy.row(SIMPLEENROLL, Label("strict"))
+    renewal = policy.row(SIMPLEREENROLL, Label("strict"))
+    assert plain == policy.row(SIMPLEENROLL, None)
     assert strict is not None
     assert strict.authentication is Authentication.CERT_AND_HTTP
     assert strict.require_pop
@@ -294,7 +291,7 @@ def test_a_label_differs_only_where_it_says_so(tmp_path: Path) -> None:
     assert renewal.authentication is Authentication.CERT
     assert renewal.require_pop
     assert config.max_version is TlsVersion.TLS_1_2
-    assert policy.row(Operation.SIMPLEENROLL, Label("other")) is None
+    assert policy.row(SIMPLEENROLL, Label("other")) is None
 
 
 # Policy
@@ -308,7 +305,7 @@ def test_csr_attributes_are_enforced_on_enrollments_and_renewals_only_when_asked
     for written, wanted in (("", False), (text, True)):
         policy = loaded(tmp_path, written).policy()
         enforced = {row.operation for row in policy.rows if row.enforce_csrattrs}
-        assert enforced == ({Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL} if wanted else set())
+        assert enforced == ({SIMPLEENROLL, SIMPLEREENROLL} if wanted else set())
         for row in policy.rows:
             assert row.enforce_csrattrs == (wanted and row.operation in enforced)
 
@@ -323,7 +320,7 @@ def test_required_linking_caps_tls_unless_there_is_the_exporter(tmp_path: Path) 
     assert [(row.operation, row.datagram) for row in rows if row.require_pop] == [
         (operation, datagram)
         for datagram in (None, True)
-        for operation in (Operation.SIMPLEENROLL, Operation.SIMPLEREENROLL)
+        for operation in (SIMPLEENROLL, SIMPLEREENROLL)
     ]
 
 
@@ -375,10 +372,10 @@ def test_over_coap_a_certificate_takes_the_place_of_a_password(tmp_path: Path) -
     policy = loaded(tmp_path, '[labels.web]\nsimpleenroll = "http"\n').policy()
     found = {
         (operation, label): policy.row(operation, label, datagram=True)
-        for operation in Operation
+        for operation in OPERATIONS
         for label in (None, Label("web"))
     }
-    closed = found.pop((Operation.SIMPLEENROLL, Label("web")))
+    closed = found.pop((SIMPLEENROLL, Label("web")))
     assert closed is not None
     assert closed.authentication is Authentication.HTTP
     for row in found.values():

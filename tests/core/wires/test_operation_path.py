@@ -7,32 +7,31 @@ from dataclasses import replace
 import pytest
 
 from est_core import (
+    CSRATTRS,
     EstUri,
     Label,
     Limits,
     LocalProtocolError,
-    Operation,
     coapmap,
     default_policy,
     httpmap,
 )
-from est_core.wires.path_faults import not_offered
+from est_core.wires.operation_path import not_offered
+from tests.judged import coap_refusal, http_refusal
 
 USUAL = default_policy(labels=frozenset({Label("lab")}))
-POLICY = replace(
-    USUAL, rows=tuple(row for row in USUAL.rows if row.operation is not Operation.CSRATTRS)
-)
+POLICY = replace(USUAL, rows=tuple(row for row in USUAL.rows if row.operation is not CSRATTRS))
 BELOW = ".well-known/est"
 
 
 def refused(path: str) -> tuple[str, str]:
     """Code and text of the refusal, which is the same over HTTP and CoAP."""
-    http = httpmap.check_head(
+    http = http_refusal(
         httpmap.RequestHead(method=b"GET", target=f"/{path}".encode()),
         policy=POLICY,
         limits=Limits(),
     )
-    coap = coapmap.check_head(
+    coap = coap_refusal(
         coapmap.RequestHead(code=coapmap.Code.GET, path=tuple(path.split("/"))),
         policy=POLICY,
         limits=Limits(),
@@ -75,14 +74,14 @@ def test_the_part_that_is_wrong_is_named(path: str, code: str, reason: str) -> N
 
 def test_another_root_is_named_with_those_of_the_wire() -> None:
     head = httpmap.RequestHead(method=b"GET", target=b"/est/cacerts")
-    refusal = httpmap.check_head(head, policy=POLICY, limits=Limits())
+    refusal = http_refusal(head, policy=POLICY, limits=Limits())
     assert refusal is not None
     assert (refusal.code, refusal.reason) == (
         "path/unknown",
         "the path does not begin with /.well-known/est",
     )
     other = coapmap.RequestHead(code=coapmap.Code.GET, path=("pki", "crts"))
-    refusal = coapmap.check_head(other, policy=POLICY, limits=Limits())
+    refusal = coap_refusal(other, policy=POLICY, limits=Limits())
     assert refusal is not None
     assert refusal.reason == "the path does not begin with /.well-known/est or /est"
 

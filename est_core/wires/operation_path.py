@@ -1,14 +1,53 @@
-"""Which part of a path is wrong, in the words of a refusal. RFC 7030 3.2.2, RFC 9148 4.1."""
+"""Which operation a path names, and which part of it is wrong. RFC 7030 3.2.2, RFC 9148 4.1."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from est_core._errors import Fault, RemoteProtocolError
 from est_core.model import Label, shown_text
+from est_core.operation import Operation
 
 _SHOWN_CHARS: Final = 64
+
+
+Places = Mapping[tuple[tuple[str, ...], str], Operation]
+"""Operations by their root and the last segment of their path, as `ServerPolicy` has them."""
+_EST: Final = (".well-known", "est")
+
+
+def find_operation(
+    path: tuple[str, ...],
+    places: Places,
+    labels: Collection[Label],
+    *,
+    known: Collection[str],
+    roots: Sequence[tuple[str, ...]] = (),
+) -> tuple[Operation, Label | None]:
+    """Return the operation that a path names, and the label before it.
+
+    `known` are the names of EST on this wire: one that is not here is not offered, and another one
+    is no operation. `roots` are other names of EST's root, with which operations are found too.
+    Raises RemoteProtocolError: "path/unknown", "path/operation", "path/label", "path/not-offered".
+    """
+    own = tuple(dict.fromkeys(root for root, _ in places)) or (_EST,)
+    for root in (*own, *roots):
+        if path[: len(root)] == root:
+            tail = path[len(root) :]
+            break
+    else:
+        shown = ("/" + "/".join(root) for root in (*own, *roots))
+        raise other_root(" or ".join(shown))
+    if not 1 <= len(tail) <= 2:
+        raise not_label_and_operation(tail)
+    operation = places.get((root if root in own else _EST, tail[-1]))
+    if operation is None and tail[-1] not in known:
+        raise no_operation(tail[-1])
+    label = Label.from_untrusted(tail[0]) if len(tail) == 2 else None
+    if operation is None:
+        raise not_offered(tail[-1], label, labels)
+    return operation, label
 
 
 def other_root(root: str) -> RemoteProtocolError:

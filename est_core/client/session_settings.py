@@ -1,0 +1,52 @@
+"""What a client's exchanges with one server have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cryptography import x509
+
+from est_core._errors import LocalProtocolError
+from est_core._limits import Limits
+from est_core.arguments import checked
+from est_core.channel import TlsVersion
+from est_core.checks.pop import PopMode
+from est_core.client.answers import sendable
+from est_core.credentials import Credentials
+from est_core.uri import EstUri
+
+
+@checked
+class SessionSettings:
+    """What a client wants of one server.
+
+    `trust` holds the explicit trust anchors (empty: the driver's implicit ones), `identity` the
+    certificate to show in handshakes. `credentials` are sent without waiting for a challenge, on
+    authorised channels only; leave them out to be asked. `max_version` caps TLS. Without
+    `accept_changes` a dangerous difference between request and certificate ends in Failed. Over
+    CoAP (RFC 9148 3) LocalProtocolError without an identity, and with credentials.
+    """
+
+    def __init__(
+        self,
+        uri: EstUri | str,
+        *,
+        trust: Sequence[x509.Certificate] = (),
+        identity: x509.Certificate | None = None,
+        credentials: Credentials | None = None,
+        pop: PopMode = PopMode.AUTO,
+        max_version: TlsVersion | None = None,
+        accept_changes: bool = True,
+        limits: Limits | None = None,
+    ) -> None:
+        uri = EstUri.parse(uri) if isinstance(uri, str) else uri
+        if uri.scheme == "coaps" and (credentials is not None or identity is None):
+            raise LocalProtocolError("over CoAP a client shows a certificate, and no password")
+        self.uri = uri
+        self.trust = tuple(trust)
+        self.identity = identity
+        self.credentials = sendable(credentials)
+        self.pop = pop
+        self.max_version = max_version
+        self.accept_changes = accept_changes
+        self.limits = limits or Limits()

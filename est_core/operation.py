@@ -1,0 +1,258 @@
+"""What an operation is: its place on each wire, its parts, and who may use it by default.
+
+An `Operation` is a value, one for each thing that can be asked for, and it is compared by identity.
+The maps, the policy and the configuration read its facts, and know no operation by name. What it
+asks of an application and how its answers are read is added by `est_core.operations`.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, unique
+from typing import Final, NoReturn
+
+from est_core._errors import LocalProtocolError
+from est_core._limits import Limits
+from est_core.arguments import checked
+from est_core.asn1.kinds import Kind
+from est_core.channel import TrustClass
+
+SEGMENT_CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + "-._~!$&'()*+,;=:@")
+"""What a segment of a path may hold without an escape. RFC 3986 3.3."""
+_METHODS: Final = ("GET", "POST")
+_MAX_FORMAT: Final = 0xFFFF  # RFC 7252 12.3
+
+
+@unique
+class Outcome(Enum):
+    """How an exchange ends, before any wire gives it a number."""
+
+    OK = "ok"
+    PENDING = "pending"
+    NOT_AVAILABLE = "not-available"
+    CHALLENGE = "challenge"
+    DENIED = "denied"
+    FAULT = "fault"
+    REDIRECT = "redirect"
+    """Read by clients only; a server of ours never redirects."""
+
+
+@unique
+class Authentication(Enum):
+    """What a client must show before an operation is done. RFC 7030 3.3.2, 3.2.3."""
+
+    OPEN = "open"
+    CERT = "cert"
+    HTTP = "http"
+    CERT_OR_HTTP = "cert-or-http"
+    CERT_AND_HTTP = "cert-and-http"
+
+    @property
+    def needs_certificate(self) -> bool:
+        """True if nothing can make up for a missing client certificate."""
+        return self in (Authentication.CERT, Authentication.CERT_AND_HTTP)
+
+    @property
+    def needs_http(self) -> bool:
+        """True if nothing can make up for missing HTTP credentials."""
+        return self in (Authentication.HTTP, Authentication.CERT_AND_HTTP)
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartRow:
+    """One part of a successful answer, always in DER.
+
+    `content_type` is what HTTP calls it, where it comes as base64; `wanted` what it is looked for
+    as in a body that holds other things beside it. `is_folded`: the base64 has lines where the
+    client cannot read a long one.
+    """
+
+    kind: str
+    content_type: str
+    wanted: Kind | None = None
+    is_folded: bool = False
+
+
+def _unchanged(der: bytes) -> bytes | None:
+    return der
+
+
+def _as_it_came(payload: bytes, _limits: Limits) -> bytes:
+    return payload
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoapAnswer:
+    """A Content-Format that CoAP has for an answer of one part.
+
+    `write` makes the payload of the part, None where this format cannot hold it; `read` undoes it,
+    and raises RemoteProtocolError for a payload that it cannot.
+    """
+
+    number: int
+    write: Callable[[bytes], bytes | None] = _unchanged
+    read: Callable[[bytes, Limits], bytes] = _as_it_came
+
+    def __post_init__(self) -> None:
+        _check_format(self.number)
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRow:
+    """The place of an operation on HTTP: the media type of its request, None for none."""
+
+    request_type: str | None = None
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoapRow:
+    """The place of an operation on CoAP. RFC 9148 4.1, 4.3.
+
+    `short_path` is its segment of the path, `request_format` the Content-Format of its request,
+    None for none, and `answers` those of its answer, the usual one first.
+    """
+
+    short_path: str
+    request_format: int | None = None
+    answers: tuple[CoapAnswer, ...]
+
+    def __post_init__(self) -> None:
+        _check_segment("short_path", self.short_path)
+        if self.request_format is not None:
+            _check_format(self.request_format)
+        if not self.answers:
+            raise LocalProtocolError("an answer has a Content-Format")
+
+    @property
+    def answer_formats(self) -> tuple[int, ...]:
+        """The numbers of `answers`."""
+        return tuple(answer.number for answer in self.answers)
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotOnWire:
+    """An operation has no place on this wire; `reason` says why, for people."""
+
+    reason: str
+
+
+_VERIFIED: Final = frozenset({TrustClass.EXPLICIT, TrustClass.IMPLICIT})
+_ALWAYS: Final = frozenset({Outcome.OK, Outcome.CHALLENGE, Outcome.DENIED, Outcome.FAULT})
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Operation:
+    """The facts of one operation.
+
+    `name` is its segment of the path on HTTP, and what people call it; `method` the method on every
+    wire; `root` what stands before it, and before the label. `parts` are those of a successful
+    answer, in order. `outcomes` are those that its answer may have beside a success, a challenge
+    and a refusal. `is_enrollment`: it asks for a certificate, with a CSR. `authentication` and
+    `certificate_trust` are the default policy: which certificates count where one is asked for.
+
+    Raises LocalProtocolError, with the reason, for facts that do not fit together.
+    """
+
+    name: str
+    method: str
+    http: HttpRow | NotOnWire
+    coap: CoapRow | NotOnWire
+    parts: tuple[PartRow, ...]
+    root: tuple[str, ...] = (".well-known", "est")
+    outcomes: frozenset[Outcome] = frozenset()
+    is_enrollment: bool = False
+    authentication: Authentication
+    certificate_trust: frozenset[TrustClass] = _VERIFIED
+
+    def __post_init__(self) -> None:
+        try:
+            self._check()
+        except LocalProtocolError as error:
+            raise LocalProtocolError(f"operation {self.name!r}: {error.message}") from error
+        object.__setattr__(self, "outcomes", self.outcomes | _ALWAYS)
+
+    def _check(self) -> None:
+        _check_segment("name", self.name)
+        for segment in self.root:
+            _check_segment("a segment of root", segment)
+        if not self.root:
+            raise LocalProtocolError("root has at least one segment")
+        if self.method not in _METHODS:
+            raise LocalProtocolError(f"method is one of {', '.join(_METHODS)}")
+        if not self.parts:
+            raise LocalProtocolError("a successful answer has at least one part")
+        if isinstance(self.http, NotOnWire) and isinstance(self.coap, NotOnWire):
+            raise LocalProtocolError("it has no place on any wire")
+        for wire, has_body in self._bodies().items():
+            if has_body != (self.method == "POST"):
+                raise LocalProtocolError(f"{wire}: a POST has a body, of one type, and a GET none")
+        if self.is_enrollment and self.method != "POST":
+            raise LocalProtocolError("a CSR goes into the body of a POST")
+        if isinstance(self.coap, CoapRow) and len(self.parts) != 1:
+            raise LocalProtocolError("coap: an answer of several parts has no Content-Format here")
+
+    def _bodies(self) -> dict[str, bool]:
+        found = {}
+        if isinstance(self.http, HttpRow):
+            found["http"] = self.http.request_type is not None
+        if isinstance(self.coap, CoapRow):
+            found["coap"] = self.coap.request_format is not None
+        return found
+
+    def is_on(self, *, datagram: bool) -> bool:
+        """Return whether it has a place on CoAP (`datagram`), or else on HTTP."""
+        return isinstance(self.coap if datagram else self.http, CoapRow | HttpRow)
+
+    @property
+    def http_row(self) -> HttpRow:
+        """Its place on HTTP. Raises LocalProtocolError, with the reason, where it has none."""
+        if isinstance(self.http, NotOnWire):
+            raise LocalProtocolError(f"{self.name} is not on HTTP: {self.http.reason}")
+        return self.http
+
+    @property
+    def coap_row(self) -> CoapRow:
+        """Its place on CoAP. Raises LocalProtocolError, with the reason, where it has none."""
+        if isinstance(self.coap, NotOnWire):
+            raise LocalProtocolError(f"{self.name} is not on CoAP: {self.coap.reason}")
+        return self.coap
+
+    @property
+    def has_body(self) -> bool:
+        """True if a request carries something."""
+        return self.method == "POST"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"<Operation {self.name}>"
+
+    # A copy would be another operation, which no policy offers.
+
+    def __copy__(self) -> Operation:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Operation:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an operation is compared by identity and cannot be sent: send its name")
+
+
+def _check_segment(what: str, text: str) -> None:
+    if not text or text in (".", "..") or not SEGMENT_CHARACTERS.issuperset(text):
+        raise LocalProtocolError(f"{what} is one URI path segment of unreserved characters")
+
+
+def _check_format(number: int) -> None:
+    if not 0 <= number <= _MAX_FORMAT:
+        raise LocalProtocolError(f"a Content-Format is a number from 0 to {_MAX_FORMAT}")

@@ -1,0 +1,147 @@
+"""What enrollment and re-enrollment have in common: a CSR comes, a certificate goes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Final
+
+from est_core._errors import LocalProtocolError, RemoteProtocolError
+from est_core.asn1.certificates import CertificateBag, key_of_unreadable
+from est_core.asn1.cms import read_bag, write_certs_only
+from est_core.asn1.kinds import Kind
+from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_valid
+from est_core.checks.enforcement import check_csrattrs
+from est_core.checks.issued import issued_differences
+from est_core.checks.pop import check_linking
+from est_core.checks.renewal import public_key_der
+from est_core.codec.media import ContentFormat
+from est_core.decisions import Decision, Issue, Pend
+from est_core.events import ClientResult, Enrolled, Failed, ServerQuestion
+from est_core.model import Response
+from est_core.operation import CoapRow, HttpRow, Outcome, PartRow
+from est_core.operations._certificates import CERTS_ONLY, COAP_ANSWERS, told
+from est_core.operations.csrattrs import CSRAttrsPurpose, CSRAttrsRequested, ProvideCSRAttrs
+from est_core.operations.definition import Asking, Inquiry, OperationDefinition, Reading
+from est_core.policy import ForeignChallenge
+
+HTTP: Final = HttpRow(request_type="application/pkcs10")
+# The parameter: libEST's client (3.2.0p) compares it byte for byte, the space included.
+PARTS: Final = (
+    PartRow(
+        kind=CERTS_ONLY,
+        content_type="application/pkcs7-mime; smime-type=certs-only",
+        wanted=Kind.SIGNED_DATA,
+        is_folded=True,
+    ),
+)
+OUTCOMES: Final = frozenset({Outcome.PENDING})
+
+
+def coap_row(short_path: str) -> CoapRow:
+    """Return the place on CoAP: PKCS#10 comes, certificates go."""
+    return CoapRow(short_path=short_path, request_format=ContentFormat.PKCS10, answers=COAP_ANSWERS)
+
+
+class Issuing(OperationDefinition):
+    """An operation that has a certificate issued for a CSR. RFC 7030 4.2."""
+
+    __slots__ = ()
+
+    is_renewal: bool
+
+    @abstractmethod
+    def question(self, asking: Asking, csr: CertRequest, *, linked: bool) -> ServerQuestion:
+        """Return the question whether to issue. Raises RemoteProtocolError for a refusal."""
+
+    def examine(self, asking: Asking) -> Inquiry:
+        """Check the CSR in the order that tells an unknown client least. RFC 7030 3.4, 3.5, 4.2."""
+        csr = parse_cert_request(asking.payload, asking.limits)
+        if not signature_is_valid(csr):
+            raise RemoteProtocolError("csr/bad-signature", "the CSR's signature does not verify")
+        linked = check_linking(
+            csr,
+            asking.channel,
+            required=asking.row.require_pop and not asking.identity.is_ra,
+            tolerant=asking.identity.is_ra
+            or asking.policy.foreign_challenge is ForeignChallenge.IGNORE,
+        )
+        asking.binding_use.note(csr, asking.channel, linked=linked)
+        question = self.question(asking, csr, linked=linked)
+        if not asking.row.enforce_csrattrs:
+            return Inquiry(question=question)
+        enforced = CSRAttrsRequested(
+            label=asking.label,
+            identity=asking.identity,
+            channel=asking.channel,
+            purpose=CSRAttrsPurpose.ENFORCE,
+        )
+        return Inquiry(question=enforced, then=question)
+
+    def answer(self, asking: Asking, inquiry: Inquiry, decision: Decision) -> Inquiry | Response:
+        """Hand out a certificate, put the client off, or go on after the CSR attributes."""
+        match decision:
+            case ProvideCSRAttrs(csrattrs=csrattrs) if inquiry.then is not None:
+                if csrattrs is not None:
+                    csr = _csr_of(inquiry.then)
+                    check_csrattrs(csr, csrattrs, asking.limits, renewal=self.is_renewal)
+                return Inquiry(question=inquiry.then)
+            case Issue(certificate=certificate):
+                if public_key_der(certificate) != _csr_of(inquiry.question).spki:
+                    raise LocalProtocolError("the certificate is for another key than the CSR's")
+                return self.success(write_certs_only([certificate]))
+            case Pend(retry_after_s=seconds):
+                return Response(
+                    operation=self,
+                    outcome=Outcome.PENDING,
+                    retry_after=seconds,
+                    code="enroll/pending",
+                )
+            case _:
+                raise LocalProtocolError("a certificate is issued, or pending")
+
+    def read(self, reading: Reading) -> ClientResult:
+        """Pick the certificate by its key: order and company mean nothing. RFC 5272 4.1."""
+        if reading.spki is None or reading.asked is None:
+            raise LocalProtocolError("without a CSR nobody is enrolled")
+        bag = read_bag(reading.response.parts[0].der, reading.limits)
+        mine = [each for each in bag.certificates if public_key_der(each) == reading.spki]
+        if not mine:
+            return _not_among(bag, reading.spki)
+        enrolled = Enrolled(
+            certificate=mine[0],
+            others=tuple(each for each in bag.certificates if each != mine[0]),
+            left_out=bag.left_out,
+            differences=issued_differences(
+                reading.asked, mine[0], now=reading.now, limits=reading.limits
+            ),
+        )
+        return _without_changes(enrolled) if reading.is_strict else enrolled
+
+
+def _csr_of(question: ServerQuestion) -> CertRequest:
+    csr = getattr(question, "csr", None)
+    if not isinstance(csr, CertRequest):
+        raise LocalProtocolError("there is no CSR to answer for")
+    return csr
+
+
+def _not_among(bag: CertificateBag, spki: bytes) -> Failed:
+    for each in bag.left_out:
+        if key_of_unreadable(each.der) == spki:
+            message = f"the certificate for the key of the request cannot be read: {each.text}"
+            return Failed(
+                code="response/unreadable-certificate", message=message, left_out=bag.left_out
+            )
+    message = "the answer holds no certificate for the key of the request"
+    if bag.left_out:
+        message = f"{message} that can be read; {told(bag.left_out)}"
+    return Failed(code="response/other-key", message=message, left_out=bag.left_out)
+
+
+def _without_changes(enrolled: Enrolled) -> Enrolled | Failed:
+    """Return Failed for a certificate that is dangerously not what was asked for."""
+    if not enrolled.is_dangerous:
+        return enrolled
+    text = "; ".join(each.text for each in enrolled.differences if each.dangerous)
+    message = f"the certificate {text}"
+    return Failed(code="response/not-as-asked", message=message, enrolled=enrolled)

@@ -1,0 +1,91 @@
+"""CSR attributes: /csrattrs, on CoAP /att. RFC 7030 4.5, RFC 8951 4, RFC 9908, RFC 9148 4."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, unique
+from typing import ClassVar, Final
+
+from est_core._errors import LocalProtocolError
+from est_core.arguments import checked
+from est_core.asn1.csrattrs import CsrAttrs, parse_csrattrs
+from est_core.codec.media import ContentFormat
+from est_core.decisions import Decision
+from est_core.events import ClientIdentity, ClientResult, CSRAttrsReceived, ServerQuestion
+from est_core.model import Response
+from est_core.operation import Authentication, CoapAnswer, CoapRow, HttpRow, Outcome, PartRow
+from est_core.operations.definition import Asking, Inquiry, OperationDefinition, Reading
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvideCSRAttrs(Decision):
+    """The CSR attributes, or None where the server has no opinion. RFC 7030 4.5.2, RFC 9908."""
+
+    csrattrs: CsrAttrs | None
+
+
+@unique
+class CSRAttrsPurpose(Enum):
+    """What CSR attributes are asked for: to tell a client, or to hold its CSR against them."""
+
+    ANSWER = "answer"
+    ENFORCE = "enforce"
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CSRAttrsRequested(ServerQuestion):
+    """Which CSR attributes? Answer: ProvideCSRAttrs, Challenge, Deny, Postpone, Fail.
+
+    With ENFORCE a CSR is at hand, under a policy row that enforces; give what this client would
+    be told. Then comes the question whether to issue, or the refusal "csrattrs/missing".
+    """
+
+    method: ClassVar[str] = "csr_attrs"
+    answers: ClassVar[frozenset[type[Decision]]] = frozenset({ProvideCSRAttrs})
+
+    identity: ClientIdentity
+    purpose: CSRAttrsPurpose = CSRAttrsPurpose.ANSWER
+
+
+class _CSRAttrs(OperationDefinition):
+    __slots__ = ()
+
+    questions = (CSRAttrsRequested,)
+
+    def examine(self, asking: Asking) -> Inquiry:
+        question = CSRAttrsRequested(
+            label=asking.label, identity=asking.identity, channel=asking.channel
+        )
+        return Inquiry(question=question)
+
+    def answer(self, asking: Asking, inquiry: Inquiry, decision: Decision) -> Response:
+        """RFC 8951 4: a server that requires linking MUST list challengePassword."""
+        if not isinstance(decision, ProvideCSRAttrs):
+            raise LocalProtocolError("CSR attributes are provided")
+        csrattrs = decision.csrattrs
+        rows = [asking.row_of(each) for each in asking.policy.operations if each.is_enrollment]
+        if any(row is not None and row.require_pop for row in rows):
+            csrattrs = (csrattrs or CsrAttrs(items=())).with_challenge_password()
+        if csrattrs is None or csrattrs.is_empty:
+            return Response(operation=self, outcome=Outcome.NOT_AVAILABLE)
+        return self.success(csrattrs.der())
+
+    def read(self, reading: Reading) -> ClientResult:
+        response = reading.response
+        if response.outcome is Outcome.NOT_AVAILABLE:
+            return CSRAttrsReceived(csrattrs=None, not_found=response.status == 404)
+        attrs = parse_csrattrs(response.parts[0].der, reading.limits)
+        return CSRAttrsReceived(csrattrs=None if attrs.is_empty else attrs)
+
+
+CSRATTRS: Final = _CSRAttrs(
+    name="csrattrs",
+    method="GET",
+    http=HttpRow(),
+    coap=CoapRow(short_path="att", answers=(CoapAnswer(number=ContentFormat.CSRATTRS),)),
+    parts=(PartRow(kind="csrattrs", content_type="application/csrattrs"),),
+    outcomes=frozenset({Outcome.NOT_AVAILABLE}),
+    authentication=Authentication.OPEN,
+)

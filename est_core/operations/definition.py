@@ -1,0 +1,149 @@
+"""What an operation adds to its facts: what it asks of the application, and what answers mean.
+
+An operation is one module. It makes a value of a subclass of `OperationDefinition`: with the facts
+of `Operation`, and with three methods, which are all that both machines know of it.
+
+On a server, once the client is let in::
+
+    examine(asking)                     -> Inquiry: a question for the application, and
+                                           RemoteProtocolError for a request that is not worth one
+    answer(asking, inquiry, decision)   -> the next Inquiry, or the Response
+
+On a client, with a success or a word that there is nothing::
+
+    read(reading)                       -> ClientResult
+
+The methods are pure: what they are given is all that they know, and what they return all that they
+do. So an exchange that fails at one of them is where it was. The application answers a question by
+its `method`; a server does not offer an operation whose methods its application lacks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar
+
+from est_core._errors import LocalProtocolError
+from est_core._limits import Limits
+from est_core.arguments import checked
+from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
+from est_core.channel import Channel
+from est_core.checks.pop import BindingUse
+from est_core.decisions import Decision
+from est_core.events import ClientIdentity, ClientResult, ServerQuestion
+from est_core.model import Label, Part, Request, Response
+from est_core.operation import Operation, Outcome
+from est_core.policy import PolicyRow, ServerPolicy
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """A request that was let in, and what it is examined by.
+
+    `payload` is the body in DER, empty for none. `row` is the rule of the policy that let it in.
+    `binding_use` knows what the channel's binding has linked. RFC 9266 4.1.
+    """
+
+    request: Request
+    payload: bytes = field(repr=False)
+    identity: ClientIdentity
+    channel: Channel
+    row: PolicyRow
+    policy: ServerPolicy
+    limits: Limits
+    binding_use: BindingUse
+
+    @property
+    def label(self) -> Label | None:
+        """The label of the request."""
+        return self.request.label
+
+    def row_of(self, operation: Operation) -> PolicyRow | None:
+        """Return the rule for another operation, with the same label on the same kind of wire."""
+        return self.policy.row(
+            operation, self.request.label, datagram=self.channel.version.is_datagram
+        )
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inquiry:
+    """A question for the application. `then` is the one that may follow it, if any does."""
+
+    question: ServerQuestion
+    then: ServerQuestion | None = None
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """An answer to a client's request: a success, or the word that there is nothing.
+
+    `asked` is what was to be certified, `spki` its key in DER; None where nothing was. `now` is
+    the wall clock. With `is_strict` a certificate that is dangerously not what was asked for fails.
+    """
+
+    response: Response
+    asked: CertRequest | CertRequestInfo | None = None
+    spki: bytes | None = None
+    now: datetime
+    limits: Limits
+    is_strict: bool = False
+
+
+class OperationDefinition(Operation, ABC):
+    """An operation, with what it asks and what its answers mean.
+
+    `questions` are the kinds of questions that it asks. What `read` raises as RemoteProtocolError
+    is an answer that cannot be used.
+    """
+
+    __slots__ = ()
+
+    questions: ClassVar[tuple[type[ServerQuestion], ...]]
+
+    @abstractmethod
+    def examine(self, asking: Asking) -> Inquiry:
+        """Return what to ask the application. Raises RemoteProtocolError for a refusal."""
+
+    @abstractmethod
+    def answer(self, asking: Asking, inquiry: Inquiry, decision: Decision) -> Inquiry | Response:
+        """Return what the decision leads to; it is one of the question's own `answers`.
+
+        Raises RemoteProtocolError for a refusal, and LocalProtocolError for a decision that does
+        not fit, which is the application's fault: then nothing has happened.
+        """
+
+    @abstractmethod
+    def read(self, reading: Reading) -> ClientResult:
+        """Return what the answer gives. Raises RemoteProtocolError for one that is none."""
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The application's methods that its questions need."""
+        return tuple(question.method for question in self.questions)
+
+    def success(self, *parts: bytes) -> Response:
+        """Return the answer of these parts, each in DER, in the order of the operation's `parts`.
+
+        Raises LocalProtocolError for another number of them.
+        """
+        if len(parts) != len(self.parts):
+            raise LocalProtocolError(f"{self.name} is answered with {len(self.parts)} parts")
+        return Response(
+            operation=self,
+            outcome=Outcome.OK,
+            parts=tuple(
+                Part(kind=row.kind, der=der) for row, der in zip(self.parts, parts, strict=True)
+            ),
+        )
+
+
+def defined(operation: Operation) -> OperationDefinition:
+    """Return the operation. Raises LocalProtocolError for facts without a definition."""
+    if not isinstance(operation, OperationDefinition):
+        raise LocalProtocolError(f"operation {operation.name} is not defined, it has facts only")
+    return operation
