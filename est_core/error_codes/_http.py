@@ -150,6 +150,15 @@ HTTP: Final = (
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(
+                code="body/multipart",
+                statuses=(),
+                cause="an answer of several parts that is not one: parts or a boundary are missing",
+                remedy=(
+                    "ask the operator of the server; with --verbose the client shows what came"
+                ),
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
                 code="body/base64",
                 statuses=("400",),
                 cause="neither PEM, nor DER, nor base64 of RFC 4648 section 4",

@@ -123,10 +123,10 @@ def offered(policy: ServerPolicy, application: Application | AsyncApplication) -
     rows = tuple(row for row in policy.rows if not missing[row.operation])
     if not hasattr(application, "csr_attrs") and any(row.enforce_csrattrs for row in rows):
         raise LocalProtocolError("enforce_csrattrs needs an application with csr_attrs")
-    challenges = policy.challenges if hasattr(application, "authenticate") else ()
-    if rows == policy.rows and challenges == policy.challenges:
+    knows_users = hasattr(application, "authenticate")
+    if len(rows) == len(policy.rows) and knows_users:
         return policy
-    return replace(policy, rows=rows, challenges=challenges)
+    return replace(policy, rows=rows, challenges=policy.challenges if knows_users else ())
 
 
 def _needed(operation: Operation) -> tuple[str, ...]:

@@ -50,6 +50,8 @@ MODULES: Final = {
         "est_core.wires.httpmap",
         "est_core.wires.coapmap",
         "est_core.client.enrollment",
+        "est_core.operation",
+        "est_core.operations.definition",
         "est_core.error_codes",
         "est_core.testing",
         "est_core.asn1",

@@ -6,92 +6,32 @@ from typing import Final
 
 from tests.docs.state_pictures import Box, Placing, Way
 
-# Left and right edge of the column of questions, the lanes beside it, and the last column.
-Q: Final = 554
-R: Final = 686
-LANE_C: Final = 740
-LANE_A: Final = 890
-BAR: Final = 1064
-D: Final = 934
+D: Final = 934  # the left edge of the last column of the client's picture
 
-
-def _question(
-    name: str,
-    y: int,
-    *,
-    challenge: tuple[int, int] | None = None,
-    abandon: tuple[int, int] | None = None,
-) -> dict[tuple[str, str], Way]:
-    """The arrows that questions have in common; those to the same state run into one."""
-    return {
-        (name, "responded"): Way(points=((R, y), (BAR, y)), label=(977, y)),
-        (name, "demanding"): Way(
-            points=((R, y - 9), (LANE_C, y - 9), (LANE_C, 45)), label=challenge
-        ),
-        (name, "abandoned"): Way(
-            points=((R, y + 9), (LANE_A, y + 9), (LANE_A, 685)), label=abandon
-        ),
-    }
-
-
-_SERVER_WAYS: Final = {
-    ("received", "authenticating"): Way(
-        points=((110, 315), (110, 110), (Q, 110)), label=(250, 110)
-    ),
-    ("received", "admitted"): Way(points=((176, 330), (244, 330)), label=(208, 318)),
-    ("received", "responded"): Way(
-        points=((110, 345), (110, 640), (1090, 640), (1090, 595)), label=(250, 640)
-    ),
-    ("authenticating", "responded"): Way(points=((R, 101), (BAR, 101)), label=(977, 101)),
-    ("authenticating", "abandoned"): Way(points=((R, 119), (LANE_A, 119), (LANE_A, 685))),
-    ("authenticating", "admitted"): Way(
-        points=((590, 125), (590, 165), (310, 165), (310, 315)), label=(430, 165)
-    ),
-    ("demanding", "authenticating"): Way(points=((674, 30), (620, 30), (620, 95)), label=(620, 62)),
-    ("demanding", "responded"): Way(points=((806, 30), (BAR, 30)), label=(977, 30)),
-    ("admitted", "answering-cacerts"): Way(
-        points=((376, 330), (410, 330), (410, 230), (Q, 230)), label=(482, 230)
-    ),
-    ("admitted", "answering-csrattrs"): Way(points=((376, 330), (Q, 330)), label=(482, 330)),
-    ("admitted", "enforcing"): Way(
-        points=((376, 330), (410, 330), (410, 420), (Q, 420)), label=(482, 420)
-    ),
-    ("admitted", "deciding"): Way(
-        points=((376, 330), (410, 330), (410, 560), (Q, 560)), label=(482, 560)
-    ),
-    ("admitted", "responded"): Way(
-        points=((310, 345), (310, 615), (1072, 615), (1072, 595)), label=(410, 615)
-    ),
-    **_question("answering-cacerts", 230, challenge=(LANE_C, 165), abandon=(LANE_A, 165)),
-    **_question("answering-csrattrs", 330),
-    **_question("enforcing", 420),
-    ("enforcing", "examined"): Way(points=((620, 435), (620, 475)), label=(620, 455)),
-    ("examined", "deciding"): Way(points=((620, 505), (620, 545)), label=(620, 525)),
-    ("examined", "responded"): Way(points=((R, 490), (BAR, 490)), label=(977, 490)),
-    ("deciding", "responded"): Way(points=((R, 560), (BAR, 560)), label=(977, 560)),
-    ("deciding", "demanding"): Way(points=((R, 551), (LANE_C, 551), (LANE_C, 45))),
-    ("deciding", "settling"): Way(points=((620, 575), (620, 685)), label=(620, 596)),
-    ("settling", "abandoned"): Way(points=((R, 700), (858, 700)), label=(771, 700)),
-    ("responded", "abandoned"): Way(
-        points=((1150, 595), (1150, 700), (990, 700)), label=(1070, 700)
-    ),
-}
 SERVER: Final = Placing(
     boxes={
-        "received": Box(x=110, y=330),
-        "authenticating": Box(x=620, y=110),
-        "demanding": Box(x=740, y=30),
-        "admitted": Box(x=310, y=330),
-        "answering-cacerts": Box(x=620, y=230),
-        "answering-csrattrs": Box(x=620, y=330),
-        "enforcing": Box(x=620, y=420),
-        "examined": Box(x=620, y=490),
-        "deciding": Box(x=620, y=560),
-        "responded": Box(x=1130, y=305, height=580),
-        "settling": Box(x=620, y=700),
-        "abandoned": Box(x=924, y=700),
+        "received": Box(x=110, y=120),
+        "asking": Box(x=420, y=120),
+        "responded": Box(x=760, y=120),
+        "settling": Box(x=420, y=260),
+        "abandoned": Box(x=760, y=260),
     },
-    ways=_SERVER_WAYS,
+    ways={
+        ("received", "asking"): Way(points=((176, 120), (354, 120)), label=(260, 108)),
+        ("received", "responded"): Way(
+            points=((110, 105), (110, 40), (760, 40), (760, 105)), label=(260, 40)
+        ),
+        ("asking", "asking"): Way(
+            points=((375, 105), (375, 74), (335, 74), (335, 112), (354, 112)), label=(355, 66)
+        ),
+        ("asking", "responded"): Way(points=((486, 120), (694, 120)), label=(590, 108)),
+        ("asking", "abandoned"): Way(
+            points=((470, 135), (470, 195), (740, 195), (740, 245)), label=(600, 195)
+        ),
+        ("asking", "settling"): Way(points=((420, 135), (420, 245)), label=(420, 215)),
+        ("settling", "abandoned"): Way(points=((486, 260), (694, 260)), label=(590, 260)),
+        ("responded", "abandoned"): Way(points=((775, 135), (775, 245)), label=(790, 160)),
+    },
 )
 CLIENT: Final = Placing(
     boxes={

@@ -158,6 +158,7 @@ def status_of(code: int) -> int:
 
 
 def check_payload(payload: bytes, max_bytes: int) -> None:
+    """Raise RemoteProtocolError for no payload ("body/empty"), or more ("body/too-large")."""
     if not payload:
         raise RemoteProtocolError("body/empty", "the payload is empty")
     if len(payload) > max_bytes:
@@ -167,4 +168,5 @@ def check_payload(payload: bytes, max_bytes: int) -> None:
 
 
 def named(content_format: int | None) -> str:
+    """Return what a Content-Format is called in a text for people."""
     return "none" if content_format is None else str(content_format)
