@@ -34,8 +34,8 @@ Where an exchange stands is a state with a name, and what may happen next is a r
 exchange is where it was.
 
 An arrow is named after what moves the exchange: a step that it takes by itself, or a call of its
-driver. What passes in one call is drawn all the same: a request for CA certificates that anybody may
-make goes from `received` to `asking` at once, and its first event is the question for them.
+driver. What passes in one call is drawn all the same: a request for CA certificates that anybody
+may make goes from `received` to `asking` at once, and its first event is the question for them.
 
 Not in the tables: which of several rows is taken. That is what the policy, the checks and the
 answer of the server decide.
@@ -47,11 +47,11 @@ This page is made from the tables: `{COMMAND}`.
 SERVER: Final = """\
 ## A server exchange
 
-A question waits for its answer in `asking`: whether credentials are good, or what the operation has
-to ask. Which [decisions](../reference/events-and-decisions.md) answer it the question itself says; one
-leads to the next question (`ask`) or to the response. Each can run out of time and can lose its client.
-Where the answer may have created something, a certificate, the exchange then goes on as `settling`
-(`settle`) and still takes the decision, so that `issued` has it.
+A question waits for its answer in `asking`: whether credentials are good, or what the operation
+has to ask. Which [decisions](../reference/events-and-decisions.md) answer it the question itself
+says; one leads to the next question (`ask`) or to the response. Each can run out of time and can
+lose its client. Where the answer may have created something, a certificate, the exchange then goes
+on as `settling` (`settle`) and still takes the decision, so that `issued` has it.
 
 """
 
