@@ -9,6 +9,7 @@ from concurrent.futures import Future
 import pytest
 
 from est_core import (
+    CACERTS,
     SIMPLEENROLL,
     AuthenticateRequested,
     BasicCredentials,
