@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from est_core import Failed, Fault, Operation, Outcome, Response
+from est_core import (
+    CACERTS,
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
+    Failed,
+    Fault,
+    Operation,
+    Outcome,
+    Response,
+)
 from est_transports.cli.client.failures import failure
 from est_transports.cli.client.hints import remedy
 from est_transports.cli.client.target_options import make_target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from est_core import Failed, Operation
+from est_core import CACERTS, CSRATTRS, SIMPLEENROLL, SIMPLEREENROLL, Failed, Operation
 from est_transports.cli.client.hints import CHECK_CERT, LOG, expired_identity, hint_for
 from est_transports.cli.client.target import Fingerprint, Target
 from est_transports.cli.describe import subject_text
