@@ -82,7 +82,6 @@ class _CoapRequest(OpenRequest):
             peer=client.session.channel.peer_address,
             channel=client.session.channel,
             started=now.mono,
-            application=client.service.application,
             method=method_of(head),
             target=target_of(head),
         )
@@ -364,7 +363,7 @@ class CoapEndpoint:
             raise LocalProtocolError("a payload without a head that was accepted")
         request = coapmap.read(waiting.judged, event.payload, limits=limits)
         waiting.exchange_id, waiting.received_bytes = event.exchange_id, len(event.payload)
-        waiting.begin(client.session, request, now)
+        waiting.begin(client.session, request, now, client.service.application)
         client.open[event.exchange_id] = waiting
         if self._stopping or not self._questions.has_room(client.host):
             busy = STOPPING if self._stopping else BUSY

@@ -85,7 +85,7 @@ class OpenRequest:
     """One request, not for two threads at a time; `is_over` may be read in any.
 
     `started` is in monotonic seconds. `channel` and `peer` are the session's as soon as there is
-    one. `application` is asked by `Ask.consult`; None where somebody else decides.
+    one.
     """
 
     def __init__(
@@ -95,7 +95,6 @@ class OpenRequest:
         peer: str,
         channel: Channel | None,
         started: float,
-        application: Application | AsyncApplication | None = None,
         method: str = "",
         target: str = "",
     ) -> None:
@@ -103,7 +102,7 @@ class OpenRequest:
         self._peer = peer
         self._channel = channel
         self.started = started
-        self.application = application
+        self.application: Application | AsyncApplication | None = None
         self.method = method
         self.target = target
         self.received_bytes: int = 0
@@ -122,8 +121,18 @@ class OpenRequest:
         """True from `begin` on."""
         return self._exchange is not None
 
-    def begin(self, session: ServerSession, request: Request, now: Instant) -> None:
-        """Give the complete request to its session."""
+    def begin(
+        self,
+        session: ServerSession,
+        request: Request,
+        now: Instant,
+        application: Application | AsyncApplication | None = None,
+    ) -> None:
+        """Give the complete request to its session.
+
+        `application` is what `Ask.consult` asks; None where somebody else decides.
+        """
+        self.application = application
         self._exchange = session.receive_request(request, now)
         self._channel = session.channel
         self._peer = session.channel.peer_address or self._peer

@@ -245,7 +245,7 @@ class Conversation:
             accept_pem=config.accept_pem,
             accept_der=config.accept_der,
         )
-        self._request.begin(self._session, request, now)
+        self._request.begin(self._session, request, now, self._application)
         self._go_on(self._request.next_step(), now)
 
     def _go_on(self, step: Ask | Response | None, now: Instant) -> None:
@@ -277,5 +277,4 @@ class Conversation:
             peer=self._session.channel.peer_address,
             channel=self._session.channel,
             started=now.mono,
-            application=self._application,
         )

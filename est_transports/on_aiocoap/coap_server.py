@@ -217,7 +217,7 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
             return self._reply(request, opened, replace(busy, operation=wanted.operation), now)
         peer = channel.peer_address or address_of(request.remote)
         session = session_with(peer, channel, policy=self._policy, limits=self._limits)
-        opened.begin(session, wanted, now)
+        opened.begin(session, wanted, now, self._application)
         try:
             response = await self._response(opened)
         except asyncio.CancelledError:
@@ -271,7 +271,6 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
             peer=address_of(request.remote),
             channel=None,
             started=now.mono,
-            application=self._application,
             method=METHODS.get(request.code, ""),
             target=target_of(request),
         )

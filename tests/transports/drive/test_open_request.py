@@ -37,14 +37,13 @@ CLIENT = Channel(
 LATER = FIXED_INSTANT.after(1e6)
 
 
-def opened(application: FakeApplication | AsyncFakeApplication | None = None) -> OpenRequest:
+def opened() -> OpenRequest:
     """Return a request whose wire has said what it is, and no more."""
     return OpenRequest(
         wire=Wire.HTTPS,
         peer="192.0.2.1:1",
         channel=None,
         started=FIXED_INSTANT.mono - 2,
-        application=application,
         method="POST",
         target="/x" + "y" * 300,
     )
@@ -52,10 +51,10 @@ def opened(application: FakeApplication | AsyncFakeApplication | None = None) ->
 
 def asking(application: FakeApplication | None = None) -> Ask:
     """Return the question whether to issue a certificate."""
-    request = opened(application or FakeApplication())
+    request = opened()
     session = ServerSession(policy=default_policy(), channel=CLIENT)
     wanted = Request(operation=SIMPLEENROLL, payload=csr_der())
-    request.begin(session, wanted, FIXED_INSTANT)
+    request.begin(session, wanted, FIXED_INSTANT, application or FakeApplication())
     asked = request.next_step()
     assert isinstance(asked, Ask)
     return asked
@@ -149,8 +148,8 @@ def test_a_late_decision_that_is_none_is_logged_and_does_no_harm(
 def test_a_question_knows_whether_its_application_is_awaited() -> None:
     session = ServerSession(policy=default_policy(), channel=CLIENT)
     for application, is_async in ((FakeApplication(), False), (AsyncFakeApplication(), True)):
-        request = opened(application)
-        request.begin(session, Request(operation=CACERTS), FIXED_INSTANT)
+        request, wanted = opened(), Request(operation=CACERTS)
+        request.begin(session, wanted, FIXED_INSTANT, application)
         asked = request.next_step()
         assert isinstance(asked, Ask)
         assert asked.is_async == is_async
