@@ -41,7 +41,8 @@ directions, and from the first sentences of the docstrings: `{COMMAND}`.
   `asn1crypto` and what is pure of the standard library.
 * `est_core` does not know `est_transports`, which in turn uses public names of the core only, so
   that anybody else's transport can do what ours can.
-* The machines and the wires do not know each other, nor one wire another.
+* Operations and machines do not know the wires, nor the wires them, nor one wire another.
+* Machines and wires know no operation by name; they read what its module says of it.
 * The reference CA and what carries requests do not know each other: `service` and `cli` join them.
 * The runtimes (`on_...`) do not know each other.
 * A folder hands out its public names in `__init__`; the [Python API](../reference/python-api.md)

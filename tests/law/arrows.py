@@ -86,7 +86,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
 
 APART: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "est_core": (
-        ("server client", "wires"),
+        ("operations server client", "wires"),
         ("server", "client"),
         ("wires.httpmap", "wires.coapmap"),
     ),

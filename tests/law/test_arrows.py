@@ -30,6 +30,14 @@ LONG_MODULES: Final[dict[str, str]] = {}
 LONG_FUNCTIONS: Final[dict[str, str]] = {}
 """`module:function` over the limit, and why it is better in one piece."""
 
+MAY_KNOW_ONE_OPERATION: Final = {
+    "est_core": "hands out its values",
+    "est_core.operations.defaults": "lists those that are offered",
+    "est_core.operations._issuing": "an enrollment may be held against the CSR attributes",
+    "est_core.client.session": "has a method for each",
+}
+"""What imports the module of one operation, and why: an operation more changes nothing else."""
+
 CORE_STANDARD_LIBRARY: Final = frozenset(
     {
         "__future__",
@@ -164,6 +172,20 @@ def test_no_row_joins_what_is_to_stay_apart() -> None:
             assert others, f"nothing is called {other}"
             assert _joined(ARROWS[package], ones, others) == []
             assert _joined(ARROWS[package], others, ones) == []
+
+
+def test_one_operation_is_known_to_those_alone_who_offer_it() -> None:
+    about_all = {f"est_core.operations.{name}" for name in ("definition", "defaults")}
+    knowing = {
+        source.name
+        for source in CORE
+        for target, _ in imported_modules(source)
+        if target.startswith("est_core.operations.")
+        and not target.startswith("est_core.operations._")
+        and target not in about_all
+    }
+    others = {name for name in knowing if not name.startswith("est_core.testing.")}
+    assert others == MAY_KNOW_ONE_OPERATION.keys()
 
 
 def test_what_is_joined_by_way_of_others_would_be_found() -> None:
