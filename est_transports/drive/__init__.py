@@ -1,1 +1,56 @@
 """What serving a request and driving a client exchange come down to on every wire."""
+
+# ruff: noqa: I001 - one statement for each module
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from est_transports._faces import face
+
+if TYPE_CHECKING:
+    from est_transports.drive.application import (
+        Application as Application,
+        AsyncApplication as AsyncApplication,
+        answer as answer,
+        answer_async as answer_async,
+        ask as ask,
+        ask_async as ask_async,
+    )
+    from est_transports.drive.client import (
+        ClientDriver as ClientDriver,
+        ClientStep as ClientStep,
+        Connect as Connect,
+        ExchangeSettings as ExchangeSettings,
+        Link as Link,
+        Lost as Lost,
+        Read as Read,
+        Write as Write,
+    )
+    from est_transports.drive.observe import (
+        JsonFormatter as JsonFormatter,
+        Observe as Observe,
+        TextFormatter as TextFormatter,
+        log_request as log_request,
+        request_fields as request_fields,
+    )
+    from est_transports.drive.open_request import (
+        Ask as Ask,
+        Finished as Finished,
+        OpenRequest as OpenRequest,
+    )
+    from est_transports.drive.records import (
+        Record as Record,
+        Wire as Wire,
+    )
+else:
+    __all__, __getattr__, __dir__ = face(
+        __name__,
+        {
+            "application": "Application AsyncApplication answer answer_async ask ask_async",
+            "client": "ClientDriver ClientStep Connect ExchangeSettings Link Lost Read Write",
+            "observe": "JsonFormatter Observe TextFormatter log_request request_fields",
+            "open_request": "Ask Finished OpenRequest",
+            "records": "Record Wire",
+        },
+    )

@@ -1,1 +1,46 @@
 """Keys, certificates and trust, outside any handshake."""
+
+# ruff: noqa: I001 - one statement for each module
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from est_transports._faces import face
+
+if TYPE_CHECKING:
+    from est_transports.pki.chains import (
+        chain_problem as chain_problem,
+    )
+    from est_transports.pki.credential_files import (
+        CredentialFileError as CredentialFileError,
+        load_pem_certificates as load_pem_certificates,
+        load_pem_crls as load_pem_crls,
+        load_pem_private_key as load_pem_private_key,
+    )
+    from est_transports.pki.signers import (
+        CertificateSigner as CertificateSigner,
+        LocalSigner as LocalSigner,
+        Signer as Signer,
+        SignerError as SignerError,
+        SigningKey as SigningKey,
+        signer_of as signer_of,
+    )
+    from est_transports.pki.trust import (
+        TlsIdentity as TlsIdentity,
+        TrustAnchors as TrustAnchors,
+        by_fingerprint as by_fingerprint,
+        load_identity as load_identity,
+    )
+else:
+    __all__, __getattr__, __dir__ = face(
+        __name__,
+        {
+            "chains": "chain_problem",
+            "credential_files": (
+                "CredentialFileError load_pem_certificates load_pem_crls load_pem_private_key"
+            ),
+            "signers": "CertificateSigner LocalSigner Signer SignerError SigningKey signer_of",
+            "trust": "TlsIdentity TrustAnchors by_fingerprint load_identity",
+        },
+    )

@@ -75,6 +75,10 @@ MODULES: Final = {
         "est_core.checks.renewal",
     ),
     "Clients and servers on HTTPS": (
+        "est_transports.http",
+        "est_transports.channel",
+        "est_transports.drive",
+        "est_transports.pki",
         "est_transports.drive.application",
         "est_transports.on_trio",
         "est_transports.on_trio.server",
@@ -103,6 +107,7 @@ MODULES: Final = {
         "est_transports.drive.observe",
     ),
     "Clients and servers on CoAP": (
+        "est_transports.coap",
         "est_transports.coap.settings",
         "est_transports.coap.server",
         "est_transports.coap.client",
@@ -116,6 +121,9 @@ MODULES: Final = {
         "est_transports.on_aiocoap",
     ),
     "The reference CA": (
+        "est_transports.authority",
+        "est_transports.service",
+        "est_transports.service.config",
         "est_transports.authority.ca",
         "est_transports.pki.serials",
         "est_transports.pki.hosts",

@@ -14,7 +14,7 @@ from typing import Final
 
 GROUND: Final[Mapping[str, tuple[str, ...]]] = {
     "est_core": ("_errors _oids", "arguments", "_limits _instant credentials error_codes"),
-    "est_transports": ("_clock error_codes",),
+    "est_transports": ("_clock _faces error_codes",),
 }
 
 ARROWS: Final[Mapping[str, Mapping[str, str]]] = {

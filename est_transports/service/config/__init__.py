@@ -1,1 +1,37 @@
 """The configuration of a server: est.toml as values."""
+
+# ruff: noqa: I001 - one statement for each module
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from est_transports._faces import face
+
+if TYPE_CHECKING:
+    from est_transports.service.config.reader import (
+        CONFIG_FILE as CONFIG_FILE,
+        load_config as load_config,
+    )
+    from est_transports.service.config.settings import (
+        AuthConfig as AuthConfig,
+        CAConfig as CAConfig,
+        CoapConfig as CoapConfig,
+        LabelConfig as LabelConfig,
+        ListenAddress as ListenAddress,
+        PopConfig as PopConfig,
+        ServerConfig as ServerConfig,
+        TlsConfig as TlsConfig,
+        parse_listen as parse_listen,
+    )
+else:
+    __all__, __getattr__, __dir__ = face(
+        __name__,
+        {
+            "reader": "CONFIG_FILE load_config",
+            "settings": (
+                "AuthConfig CAConfig CoapConfig LabelConfig ListenAddress PopConfig "
+                "ServerConfig TlsConfig parse_listen"
+            ),
+        },
+    )
