@@ -42,7 +42,7 @@ directions, and from the first sentences of the docstrings: `{COMMAND}`.
 * `est_core` does not know `est_transports`, which in turn uses public names of the core only, so
   that anybody else's transport can do what ours can.
 * Operations and machines do not know the wires, nor the wires them, nor one wire another.
-* Machines and wires know no operation by name; they read what its module says of it.
+* Machines and wires import the module of no operation; they are given what it says of itself.
 * The reference CA and what carries requests do not know each other: `service` and `cli` join them.
 * The runtimes (`on_...`) do not know each other.
 * A folder hands out its public names in `__init__`; the [Python API](../reference/python-api.md)
