@@ -32,23 +32,34 @@ def read_multipart(
 ) -> tuple[tuple[str | None, bytes], ...]:
     """Return the media type, None where there is none, and the body of each of so many parts.
 
-    Raises RemoteProtocolError: "response/media-type" for another type, or one without boundary,
-    "body/multipart" for another number of parts, or a body that does not end as it should.
+    Lines of a part end in LF, as in base64 nothing else is meant by CRLF. Raises
+    RemoteProtocolError: "response/media-type" for another type, or one without boundary,
+    "body/multipart" for another number of parts, or a body that does not end behind them.
     """
-    media = parse_media_type(content_type)
-    boundary = dict(media.parameters).get("boundary", "")
-    if not media.matches("multipart/mixed") or not boundary:
-        raise RemoteProtocolError("response/media-type", "the answer should be multipart/mixed")
-    mark = b"--" + boundary.encode("latin-1")
-    _, *found = (b"\n" + body).split(b"\n" + mark)
-    if len(found) != parts + 1 or not found[-1].startswith(b"--"):
-        message = f"the answer should have {parts} parts, and has {max(len(found) - 1, 0)}"
+    mark = b"\n--" + _boundary(content_type)
+    # RFC 2046 5.1.1: a delimiter is told by how its line begins, and nothing counts behind the end.
+    _, *found = (b"\n" + body.replace(b"\r\n", b"\n")).split(mark, parts + 1)
+    is_end = [piece.startswith(b"--") for piece in found]
+    if is_end != [False] * parts + [True]:
+        message = f"the answer should have {parts} parts, and then its end"
         raise RemoteProtocolError("body/multipart", message)
     return tuple(_read_part(piece) for piece in found[:-1])
 
 
+def _boundary(content_type: str) -> bytes:
+    wanted = "the answer should be multipart/mixed, with a boundary"
+    try:
+        media = parse_media_type(content_type)
+    except RemoteProtocolError as exc:
+        raise RemoteProtocolError("response/media-type", wanted) from exc
+    boundary = media.get("boundary")
+    if not media.matches("multipart/mixed") or not boundary:
+        raise RemoteProtocolError("response/media-type", wanted)
+    return boundary.encode("latin-1")
+
+
 def _read_part(piece: bytes) -> tuple[str | None, bytes]:
-    head, separator, body = piece.replace(b"\r\n", b"\n").partition(b"\n\n")
+    head, separator, body = piece.partition(b"\n\n")
     if not separator or len(head) > MAX_PART_HEAD_BYTES:
         raise RemoteProtocolError("body/multipart", "a part has no end of its header fields")
     for line in head.split(b"\n")[1:]:

@@ -249,9 +249,10 @@ TARGETS: Final = (
         gate="is a CoAP message",
         goal="is a request of EST with a payload that can be read",
         modules=(
-            "est_core.wires.coapmap",
+            "est_core.wires.coapmap.server",
             "est_core.wires.coapmap.heads",
             "est_core.wires.coapmap.discovery",
+            "est_core.wires.operation_path",
         ),
         seeds=lambda: (*_requests(), *corpus.messages()),
         words=COAP_WORDS,
@@ -262,7 +263,7 @@ TARGETS: Final = (
         gate="is a CoAP message",
         goal="is an answer that the operation is done with",
         modules=(
-            "est_core.wires.coapmap",
+            "est_core.wires.coapmap.client",
             "est_core.wires.coapmap.heads",
             "est_core.wires.error_text",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 from contextlib import suppress
 from datetime import datetime
 from email.message import Message as EmailMessage
@@ -27,6 +28,7 @@ from est_core.codec.authheader import (
     write_challenge,
 )
 from est_core.codec.media import MAX_PARAMETERS, parse_media_type
+from est_core.codec.multipart import read_multipart, write_multipart
 from est_core.codec.multipart_core import MAX_PARTS, parse_multipart_core, write_multipart_core
 from est_core.codec.retry import MAX_DELAY_S, format_http_date, parse_retry_after, retry_at
 from est_core.codec.textual import one_of, read_textual
@@ -37,6 +39,7 @@ from fuzz.cast import LIMITS
 from fuzz.target import Result, Shape, Target, accepted, furthest, passed, refused, stopped
 
 _BODY_BYTES: Final = 8192
+_BASE64_LINES: Final = re.compile(rb"[A-Za-z0-9+/=]*+(?:\n[A-Za-z0-9+/=]++)*+")
 _BLOCKS: Final = 8
 _MESSAGE_CHARS: Final = 1024
 _NO_SCHEME: Final = ("auth/malformed", "auth/unknown-scheme")
@@ -186,6 +189,45 @@ def _alone(value: str) -> tuple[AuthChallenge, ...]:
         return ()
 
 
+def multipart(data: bytes) -> Result:
+    """An answer is refused, or has the parts asked for: those that its lines have, written or not.
+
+    The first line of the input is the Content-Type.
+    """
+    first, _, body = data.partition(b"\n")
+    content_type = first.decode("latin-1")
+    results = []
+    for number in (1, 2):
+        try:
+            parts = read_multipart(content_type, body, parts=number)
+        except RemoteProtocolError as error:
+            results.append(refused(error, "response/media-type"))
+            continue
+        mark = b"--" + (parse_media_type(content_type).get("boundary") or "").encode("latin-1")
+        assert len(parts) == number
+        assert [octets for _, octets in parts] == _bodies_by_lines(body, mark)
+        assert sum(len(octets) for _, octets in parts) < len(body)
+        if all(_BASE64_LINES.fullmatch(octets) for _, octets in parts):
+            named = [("a/b", octets) for _, octets in parts]
+            assert read_multipart(*write_multipart(named), parts=number) == tuple(named)
+        results.append(accepted(f"ok {[name is None for name, _ in parts]}"))
+    return furthest(results)
+
+
+def _bodies_by_lines(body: bytes, mark: bytes) -> list[bytes]:
+    """Return what is below the fields of each part, by a reader of lines. RFC 2046 5.1.1."""
+    parts: list[list[bytes]] = []
+    for line in body.replace(b"\r\n", b"\n").split(b"\n"):
+        if line.startswith(mark + b"--"):
+            break
+        if line.startswith(mark):
+            parts.append([])
+        elif parts:
+            parts[-1].append(line)
+    ends = [lines.index(b"") for lines in parts]
+    return [b"\n".join(lines[end + 1 :]) for lines, end in zip(parts, ends, strict=True)]
+
+
 def multipart_core(data: bytes) -> Result:
     """A multipart-core body is refused, or has exactly one writing: the one that was read."""
     try:
@@ -247,6 +289,21 @@ _CHALLENGES: Final = (
 _HTTP_WORDS: Final = (
     *(b";", b",", b"=", b'"', b"\\", b'\\"', b" ", b"\t", b"realm", b"nonce", b"*", b"%00"),
     *(b"username*=UTF-8''", b"charset", b"GMT", b"\r\n", b"\0", b"\xff", b"Basic ", b"Digest "),
+)
+_MIXED: Final = (
+    b"multipart/mixed; boundary=b\n--b\r\nContent-Type: application/pkcs8\r\n"
+    b"Content-Transfer-Encoding: base64\r\n\r\nMAA=\r\n--b\r\ncontent-type:a/b\r\n\r\nMAA=\r\n"
+    b"--b--\r\nepilogue\r\n",
+    b'Multipart/Mixed; boundary="a b"\npreamble\n--a b \n\nMAA=\nMAA=\n--a b--',
+    b"multipart/mixed; boundary=b\n--b\n\nMAA=\n--b--\n\nMAA=\n--b--",
+    b"multipart/mixed; boundary=b\n--b\nX: y\n--b--",
+    b"multipart/mixed\n--\n\nMAA=\n----",
+    b"application/pkcs7-mime\nMAA=",
+    b"mixed\nMAA=",
+)
+_MIXED_WORDS: Final = (
+    *(b"--b", b"--b\n", b"--b--", b"\n\n", b"\r\n", b"\r", b"\n", b"--", b"Content-Type: a/b\n"),
+    *(b"MAA=", b"; boundary=", b'"', b" ", b"\xff", b"multipart/mixed"),
 )
 _CBOR_WORDS: Final = (b"\x80", b"\x9f", b"\xff", b"\xf6", b"\x58\x20", b"\x5f", b"\x19\x01\x1c")
 
@@ -313,6 +370,16 @@ TARGETS: Final = (
         seeds=lambda: _CHALLENGES,
         words=_HTTP_WORDS,
         max_bytes=16384,
+    ),
+    Target(
+        run=multipart,
+        gate="has the media type, and a boundary",
+        goal="is the parts asked for",
+        modules=("est_core.codec.multipart",),
+        shape=Shape.LINES,
+        seeds=lambda: _MIXED,
+        words=_MIXED_WORDS,
+        max_bytes=_BODY_BYTES,
     ),
     Target(
         run=multipart_core,

@@ -189,9 +189,10 @@ TARGETS: Final = (
         gate="is a request line of HTTP and fields that fit it",
         goal="is a request of EST with a body that can be read",
         modules=(
-            "est_core.wires.httpmap",
+            "est_core.wires.httpmap.server",
             "est_core.wires.httpmap.heads",
             "est_core.wires.httpmap.target",
+            "est_core.wires.operation_path",
         ),
         seeds=http_requests,
         shape=Shape.LINES,
@@ -202,7 +203,7 @@ TARGETS: Final = (
         gate="has a status and a media type that the operation can have",
         goal="is an answer that the operation is done with",
         modules=(
-            "est_core.wires.httpmap",
+            "est_core.wires.httpmap.client",
             "est_core.wires.httpmap.heads",
             "est_core.wires.error_text",
         ),

@@ -11,7 +11,7 @@ from est_core import (
     RemoteProtocolError,
 )
 from est_core.testing import FIXED_INSTANT
-from est_core.wires.httpmap import RequestHead, ResponseHead, check_head
+from est_core.wires.httpmap import CheckedHead, RequestHead, ResponseHead, check_head
 from est_transports.drive.application import ask
 from est_transports.drive.open_request import Ask, Finished
 from est_transports.http.chunks import ChunkDecoder
@@ -70,7 +70,7 @@ def _server_events(data: bytes, pieces: Sequence[bytes]) -> list[str]:
         match event := connection.next_event():
             case HeadReceived(head=head):
                 chunked = _is_chunked(head.headers)
-                if check_head(head, policy=POLICY, limits=LIMITS) is None:
+                if isinstance(check_head(head, policy=POLICY, limits=LIMITS), CheckedHead):
                     connection.accept_body()
                 else:
                     connection.refuse_body()

@@ -78,6 +78,12 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
         "challenges": _core(
             "codec/authheader", "found += _challenges_untrusted", "found = _challenges_untrusted"
         ),
+        "multipart": _core("codec/multipart", 'body.replace(b"\\r\\n", b"\\n")', "body"),
+        "multipart/end": _core(
+            "codec/multipart",
+            "if is_end != [False] * parts + [True]:",
+            "if len(found) != parts + 1 or not is_end[-1]:",
+        ),
         "multipart-core": _core("codec/multipart_core", "if at != len(raw)", "if at > len(raw)"),
         "der": _core("asn1/_der", "{0x23, 0x24, 0x2C}", "{0x23, 0x2C}"),
         "der/depth": _core("asn1/_der", ">= max_depth", "> max_depth"),
@@ -106,29 +112,29 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
         "keys": _core("asn1/keys", "_RSA_EXPONENT_MIN <= exponent", "0 <= exponent"),
         "keys/modulus": _core("asn1/keys", "if modulus % 2 == 0:", "if False:"),
         "httpmap-server": _core(
-            "wires/httpmap/__init__",
+            "wires/httpmap/server",
             "if len(found) != 1 or not _is_type(found[0], wanted):",
             "if not found:",
         ),
         "httpmap-server/method": _core(
-            "wires/httpmap/__init__", 'if head.method.decode("latin-1") not in allow:', "if False:"
+            "wires/httpmap/server", 'if head.method.decode("latin-1") not in allow:', "if False:"
         ),
         "httpmap-server/label": _core(
-            "wires/httpmap/target",
-            "Label.from_untrusted(segments[3]) if len(segments) == 5",
+            "wires/operation_path",
+            "Label.from_untrusted(tail[0]) if len(tail) == 2",
             "None if True",
         ),
         "httpmap-client": _core("model", 'char if char.isprintable() else " "', "char"),
         "coapmap-server": _core(
-            "wires/coapmap/__init__",
+            "wires/coapmap/server",
             "head.content_format != row.request_format:",
             "head.content_format is None:",
         ),
         "coapmap-server/method": _core(
-            "wires/coapmap/__init__", "if head.code != METHODS[row.method]:", "if False:"
+            "wires/coapmap/server", "if head.code != METHODS[operation.method]:", "if False:"
         ),
         "coapmap-server/accept": _core(
-            "wires/coapmap/__init__", "_check_accept(head, row.answer_formats)", "pass"
+            "wires/coapmap/server", "_check_accept(head, row.answer_formats)", "pass"
         ),
         "coap-messages": _wire(
             "coap/messages",
@@ -234,7 +240,9 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
         "server-exchange": _core(
             "server/admission", "needs_certificate and not counts", "needs_certificate and False"
         ),
-        "client-exchange": _core("client/answers", "public_key_der(each) == csr.spki]", "True]"),
+        "client-exchange": _core(
+            "operations/_issuing", "public_key_der(each) == reading.spki]", "True]"
+        ),
         "credential-files": _wire("pki/credential_files", "{path}: left out", "left out"),
         "est-toml": _wire(
             "service/config/toml_tables", "{path}: {where}: {reason}", "{where}: {reason}"

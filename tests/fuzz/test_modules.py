@@ -11,7 +11,8 @@ from tests.law.sources import ALL
 NO_TARGET: Final = {
     "values, tables and words: what is read is made into them, and they read nothing": """
         est_core est_core._errors est_core._instant est_core._limits est_core._oids
-        est_core.wires.operation_path est_core.arguments est_core.asn1 est_core.asn1.oid_names
+        est_core.arguments est_core.operation est_core.operations.defaults est_core.asn1
+        est_core.asn1.oid_names
         est_core.channel est_core.checks est_core.codec est_core.credentials est_core.decisions
         est_core.error_codes est_core.error_codes.* est_core.events est_core.model
         est_core.policy est_transports est_transports.coap.limits
@@ -23,7 +24,8 @@ NO_TARGET: Final = {
         est_transports.service.config.text est_transports.pki.trust
         est_transports.authority.stores""",
     "faces, which only hand out names": """
-        est_core.client est_core.server est_core.wires est_transports.authority
+        est_core.client est_core.operations est_core.server est_core.wires
+        est_core.wires.httpmap est_core.wires.coapmap est_transports.authority
         est_transports.channel est_transports.coap est_transports.drive est_transports.fairness
         est_transports.http est_transports.pki est_transports.service
         est_transports.service.config""",
