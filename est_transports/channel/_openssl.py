@@ -52,7 +52,7 @@ def clear_errors() -> None:
 
     DTLS drops a bad record or ClientHello without a word, and OpenSSL leaves what it thought of
     it in the queue. SSL_get_error takes that for a failure of the next connection that wants to
-    read: one stranger's garbage would end another's association.
+    read: one peer's garbage would end another's association.
     """
     if _CLEAR_ERRORS is not None:
         _CLEAR_ERRORS()

@@ -1,4 +1,4 @@
-"""What a DTLS server tells of its clients: associations that come, speak and go."""
+"""Events of a DTLS server: associations that begin, carry data and end."""
 
 from __future__ import annotations
 

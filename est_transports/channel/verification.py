@@ -292,7 +292,7 @@ def _anchor_key(certificate: x509.Certificate) -> bytes:
     return certificate.subject.public_bytes() + spki
 
 
-# For certificates that were verified: of those, a stranger cannot make any number.
+# For certificates that were verified: of those, an unauthenticated peer cannot make any number.
 _known_flaw: Final = lru_cache(maxsize=_KNOWN_MAX)(flaw)
 _known_key: Final = lru_cache(maxsize=_KNOWN_MAX)(_anchor_key)
 

@@ -1,4 +1,4 @@
-"""What a server sent, in words for people and in values for JSON."""
+"""Certificates and CSR attributes in words for people, and as values for JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions of EST-coaps clients that the application has not answered: how many, and of whom."""
+"""Open questions of EST-coaps clients to the application: a bound for all, and one per host."""
 
 from __future__ import annotations
 

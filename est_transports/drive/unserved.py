@@ -1,4 +1,4 @@
-"""What is told of TCP connections that ended before a request could be made."""
+"""Records of TCP connections that ended before a request could be made."""
 
 from __future__ import annotations
 

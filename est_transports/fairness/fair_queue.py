@@ -1,4 +1,4 @@
-"""A bounded queue in which nobody waits for all that somebody else has put there.
+"""A bounded fair queue: round robin over groups, and in each over its members.
 
 Each item is of a member of a group: a user of an address, an association of a host. Groups have
 turns, one item a turn, and so have the members of a group. What is full makes room at the

@@ -118,7 +118,7 @@ class Conversation:
         self._wire = ServerConnection(limits=config.limits, requests_max=config.requests_max)
         self._steps: deque[Step] = deque()
         self._request = self._next_request(now)
-        self._patience = Reading.NOTHING
+        self._timed_reading = Reading.NOTHING
         self._since = now.mono
         self._is_first = True
         self._stopping = False
@@ -190,8 +190,8 @@ class Conversation:
 
     def _reading_deadline(self, now: Instant) -> float:
         reading, timeouts = self._wire.reading, self._config.timeouts
-        if reading is not self._patience:
-            self._patience, self._since = reading, now.mono
+        if reading is not self._timed_reading:
+            self._timed_reading, self._since = reading, now.mono
         match reading:
             case Reading.IDLE:
                 seconds = timeouts.head_s if self._is_first else timeouts.idle_s
@@ -269,7 +269,7 @@ class Conversation:
         if self._wire.is_closed:
             self._steps.append(Close(gently=True, drain_bytes=LINGER_BYTES))
         self._request = self._next_request(now)
-        self._patience, self._is_first = Reading.NOTHING, False
+        self._timed_reading, self._is_first = Reading.NOTHING, False
 
     def _next_request(self, now: Instant) -> _HttpRequest:
         return _HttpRequest(

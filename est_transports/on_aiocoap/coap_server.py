@@ -92,7 +92,7 @@ _log: Final = logging.getLogger("est_transports")
 
 THREADS: Final = 8
 OPEN_EXCHANGES: Final = 64
-_STRANGER: Final = Channel(version=TlsVersion.DTLS_1_2, can_challenge=False)
+_UNAUTHENTICATED: Final = Channel(version=TlsVersion.DTLS_1_2, can_challenge=False)
 _BUSY: Final = replace(BUSY, reason="too many requests at one time")
 _NO_RESPONSE_AT_ALL: Final = 26  # RFC 7967 2.1: to none of the classes 2, 4 and 5
 
@@ -255,7 +255,7 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
     def _channel(self, remote: EndpointAddress) -> Channel | None:
         """Return the facts about a client; None, with the reason in the log, if there are none."""
         try:
-            channel = self._channel_of(remote) or _STRANGER
+            channel = self._channel_of(remote) or _UNAUTHENTICATED
             if not channel.version.is_datagram:
                 raise LocalProtocolError("EST over CoAP needs a channel of DTLS")
             return replace(channel, can_challenge=False)

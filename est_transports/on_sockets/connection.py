@@ -1,4 +1,4 @@
-"""One HTTPS connection in one thread: its handshake, its requests, and whom it gives way to."""
+"""One HTTPS connection in one thread: its handshake, its requests, and its eviction."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class Connection:
             try:
                 stream = TlsSocket(sock, engine, self._clock)
                 deadline = now + self._config.timeouts.handshake_s
-                channel = self._patiently(stream.do_handshake, deadline, now)
+                channel = self._before_deadline(stream.do_handshake, deadline, now)
             except (TlsError, OSError) as exc:
                 if not self._stopping:
                     notify(self._observe, handshake_failed(peer, exc))
@@ -207,7 +207,7 @@ class Connection:
         unsaid, reason = [step.data], ""
         self._slot.since = now.mono
         try:
-            self._patiently(
+            self._before_deadline(
                 lambda deadline: stream.send_all(unsaid.pop() if unsaid else b"", deadline),
                 step.deadline,
                 now.mono,
@@ -225,7 +225,7 @@ class Connection:
         self, stream: Stream, conversation: Conversation, step: Receive, now: Instant
     ) -> Instant:
         try:
-            data = self._patiently(stream.receive_some, step.deadline, now.mono)
+            data = self._before_deadline(stream.receive_some, step.deadline, now.mono)
         except TimeoutError:
             now = self._clock()
             conversation.handle_timeout(now)
@@ -237,7 +237,7 @@ class Connection:
         self._end_when_full(conversation)
         return now
 
-    def _patiently(self, action: Callable[[float], _T], deadline: float, now: float) -> _T:
+    def _before_deadline(self, action: Callable[[float], _T], deadline: float, now: float) -> _T:
         """Wait for the client until the deadline, or until there is a reason not to."""
         while True:
             try:

@@ -61,7 +61,7 @@ def serve_ssl_connection(
     `explicit`, the EST CA's certificates, issued it, and implicit trust otherwise. With
     `require_ems` no request can be linked; without it those on TLS 1.2 can, for operators who know
     that all clients have extended master secret. A flood of TLS 1.3 KeyUpdate messages is read to
-    its end, whatever the deadline: where strangers can connect, set a maximum of TLS 1.2 or use
+    its end, whatever the deadline: where anybody can connect, set a maximum of TLS 1.2 or use
     `serve_connection`. Otherwise as that. Raises LocalProtocolError, with the connection left
     alone, before the handshake, for an older TLS version, for a client's end of a connection, and
     for an AsyncApplication.

@@ -1,4 +1,4 @@
-"""What is wrong with a path of certificates, as OpenSSL found it, in words.
+"""Why OpenSSL did not verify a certificate path, in words that name the certificate meant.
 
 Its error is about one certificate of the path, and often what stands in the way is another: an
 anchor of the issuer's name with another key, a certificate that OpenSSL reads by half. So the text

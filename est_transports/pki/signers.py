@@ -1,4 +1,4 @@
-"""Who holds a CA's private key and signs with it: this process, or something it talks to."""
+"""Signers for a CA: its private key in this process, or in something that is talked to."""
 
 from __future__ import annotations
 

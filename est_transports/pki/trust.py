@@ -1,4 +1,4 @@
-"""Whom a peer must be certified by, and what we show for ourselves: anchors and identities.
+"""Trust anchors, CRLs and identities: by whom a peer must be certified, and what we show.
 
 RFC 7030 3.1 has two databases of trust anchors. The explicit one belongs to the EST CA, the
 implicit one to third parties: a manufacturer, the web's CAs. What a certificate is good for

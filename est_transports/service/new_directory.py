@@ -1,4 +1,4 @@
-"""A directory whose files appear at once or not at all, in place of nothing, or of an older one.
+"""Makes a directory by way of a staging directory: its files appear at once or not at all.
 
 Where there is no such directory yet, or an older one is to go, it is made beside its place and
 renamed. An empty one that is there is filled instead: it may be a mount point, the current

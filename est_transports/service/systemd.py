@@ -1,4 +1,4 @@
-"""What systemd is told by a service, without its library: that it is ready, how grave a line is.
+"""systemd's notifications and log priorities (sd_notify, sd-daemon), without its library.
 
 sd_notify(3) is one datagram to the socket that NOTIFY_SOCKET names; sd-daemon(3) says how a line
 on standard error that goes to the journal carries its priority.

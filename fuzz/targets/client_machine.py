@@ -78,7 +78,7 @@ class _Driver:
             if isinstance(event, SendRequest):
                 self.channel = event.channel
             if isinstance(event, SendRequest) and event.request.credentials is not None:
-                check_server(event.channel)  # raises where a stranger would learn the password
+                check_server(event.channel)  # raises for an unverified server
                 assert event.uri.origin in self._provided
 
     def attempt(self, call: Callable[[], None]) -> None:
@@ -130,10 +130,10 @@ def _key_in(event: Enrolled) -> bytes:
 
 
 def client_exchange(data: bytes) -> Result:
-    """Nothing a server says raises; there is one result, and no password for a stranger.
+    """Nothing a server says raises; there is one result, and no password for an unverified server.
 
     In whatever order the driver calls, a call out of turn changes nothing. A certificate has the
-    key that was asked for, and CA certificates of a stranger are somebody's decision.
+    key that was asked for, and CA certificates of an unverified server are somebody's decision.
     """
     setup, *script = unpack(data) or (b"",)
     driver = _Driver(client_exchange_of(Choices(setup)))

@@ -133,7 +133,7 @@ def test_a_refusal_exits_with_1(est: Terminal, server: CannedServer, mine: tuple
     assert not (est.out / "key.pem.pending").exists()
 
 
-def test_a_certificate_of_a_stranger_does_not_count(est: Terminal, server: CannedServer) -> None:
+def test_a_certificate_of_an_unknown_ca_is_refused(est: Terminal, server: CannedServer) -> None:
     code, _, err = est.ask("cacerts", server, *est.identity(pki().rogue_client))
     assert code == 1
     assert "CoAP 4.03" in err

@@ -1047,7 +1047,7 @@ def test_an_expired_client_certificate_is_named_as_the_cause(
     assert "expired on" in err
 
 
-def test_a_certificate_of_a_stranger_does_not_count(est: Terminal, server: CannedServer) -> None:
+def test_a_certificate_of_an_unknown_ca_is_refused(est: Terminal, server: CannedServer) -> None:
     identity = est.identity(pki().rogue_client)
     code, _, err = est.ask("enroll", server, *identity, "--cn", "x", "--out", est.out)
     assert code == 1

@@ -14,7 +14,7 @@ from tests.deployment import Deployment
 from tests.pki import Entity
 from tests.programs import Ended, run
 
-PATIENCE: Final = ("-B", "30")  # seconds for an answer
+ANSWER_TIMEOUT: Final = ("-B", "30")  # seconds for an answer
 SHOWN: Final = ("-v", "6")  # every message that is sent or received
 
 _RESPONSE: Final = re.compile(r"^v:1 t:\w+ c:([2-5])\.(\d\d) .*?\[ ?(.*?) ?\]", re.MULTILINE)
@@ -60,7 +60,7 @@ class CoapClient:
         """Send a request, a POST if it has a body, with that certificate or with none."""
         out = self._directory / "answer"
         out.unlink(missing_ok=True)
-        command = [self._program, *SHOWN, *PATIENCE, "-R", str(self._deployment.ca_file)]
+        command = [self._program, *SHOWN, *ANSWER_TIMEOUT, "-R", str(self._deployment.ca_file)]
         if identity is not None:
             certificate, key = identity.write(self._directory, "identity")
             command += ["-c", str(certificate), "-j", str(key)]

@@ -27,8 +27,8 @@ from est_transports.drive.application import answer
 from tests.judged import coap_read, coap_refusal
 from tests.pki import pki
 from tests.transports.coap_site import csr_of
-from tests.transports.coap_words import JudgedConnection
 from tests.transports.fake_application import FakeApplication
+from tests.transports.raw_coap import JudgedConnection
 
 LIMITS: Final = Limits()
 POLICY: Final = default_policy()

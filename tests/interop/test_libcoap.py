@@ -196,7 +196,7 @@ def test_a_client_without_a_certificate(client: CoapClient, server: Deployment) 
 
 @pytest.mark.req("COAPS-017")
 @pytest.mark.parametrize("operation", ["crts", "sen"])
-def test_a_client_with_a_strangers_certificate(
+def test_a_client_with_a_certificate_of_an_unknown_ca(
     client: CoapClient, server: Deployment, operation: str
 ) -> None:
     before = len(server.log.lines)

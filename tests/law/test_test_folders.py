@@ -27,7 +27,7 @@ def _below(folder: str, pattern: str) -> tuple[Path, ...]:
     return tuple(sorted(path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob(pattern)))
 
 
-def _strangers(tests: Iterable[Path], code: Iterable[Path]) -> Iterator[Path]:
+def _unmatched(tests: Iterable[Path], code: Iterable[Path]) -> Iterator[Path]:
     """Yield folders that hold tests and have no namesake in the code."""
     folders = {module.parent for module in code}
     yield from sorted({test.parent for test in tests} - folders - {Path()})
@@ -45,7 +45,7 @@ def _homeless(tests: Iterable[Path], code: Iterable[Path]) -> Iterator[Path]:
 
 @pytest.mark.parametrize("tests, code", MIRRORS.items())
 def test_a_folder_of_tests_has_a_namesake_in_the_code(tests: str, code: str) -> None:
-    assert list(_strangers(_below(tests, "test_*.py"), _below(code, "*.py"))) == []
+    assert list(_unmatched(_below(tests, "test_*.py"), _below(code, "*.py"))) == []
 
 
 def test_what_is_not_about_a_module_at_the_top_stands_in_a_folder() -> None:
@@ -62,6 +62,6 @@ def test_what_stands_elsewhere_would_be_found() -> None:
     code = [Path("__init__.py"), Path("_limits.py"), Path("asn1/keys.py")]
     tests = [Path("test_limits.py"), Path("test_limits_presets.py"), Path("asn1/test_keys.py")]
     astray = [Path("test_keys.py"), Path("keys/test_keys.py"), Path("test_limitless.py")]
-    assert list(_strangers(tests, code)) == list(_homeless(tests, code)) == []
-    assert list(_strangers([*tests, *astray], code)) == [Path("keys")]
+    assert list(_unmatched(tests, code)) == list(_homeless(tests, code)) == []
+    assert list(_unmatched([*tests, *astray], code)) == [Path("keys")]
     assert list(_homeless([*tests, *astray], code)) == [astray[0], astray[2]]

@@ -16,9 +16,9 @@ from est_transports import _clock
 from est_transports.channel.dtls import DtlsClientContext, DtlsEngine
 from est_transports.coap.client_wire import ClientConnection, RequestFailed, ResponseReceived
 from est_transports.coap.limits import CoapLimits
-from tests.transports.coap_words import read
 from tests.transports.dtls_pair import a_dtls_client
 from tests.transports.fake_application import FakeApplication, certificate_for
+from tests.transports.raw_coap import read
 
 TIMEOUT_S: Final = 8.0
 _TURN_S: Final = 0.02

@@ -68,7 +68,7 @@ def hello() -> bytes:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def early_eviction(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections give way sooner, so that tests need not wait."""
     monkeypatch.setattr(connection_slots, "EVICT_AFTER_S", 0.1)
 
@@ -106,7 +106,7 @@ async def test_handshakes_that_stand_still_give_way_to_a_client_that_comes(
             await stream.aclose()
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("early_eviction")
 @pytest.mark.parametrize(
     ("sent", "told"),
     [(b"", []), (CACERTS, [200]), (CACERTS + CACERTS[:9], [200, 408]), (CACERTS[:9], [408])],
@@ -154,7 +154,7 @@ async def test_nobody_gives_way_while_nobody_waits_or_to_a_slow_application() ->
             assert statuses(await read_answer(first)) == [200]
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("early_eviction")
 @on_trio
 async def test_a_request_that_is_worked_on_for_long_keeps_nobody_from_giving_way() -> None:
     gate, entered, left = (threading.Event() for _ in range(3))
@@ -333,12 +333,12 @@ def test_a_store_that_is_held_for_long_makes_nobody_wait_twice(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_connections, "BUSY_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(sqlite_connections, "_IMPATIENT_S", 0.01)
+    monkeypatch.setattr(sqlite_connections, "_SHORT_BUSY_TIMEOUT_S", 0.01)
     SqliteStore.create(path).close()
-    patience = list[float]()
+    timeouts = list[float]()
 
     def counted(path: Path, *, busy_timeout_s: float, **options: Any) -> sqlite3.Connection:
-        patience.append(busy_timeout_s)
+        timeouts.append(busy_timeout_s)
         return open_database(path, busy_timeout_s=busy_timeout_s, **options)
 
     monkeypatch.setattr(sqlite_connections, "open_database", counted)
@@ -353,8 +353,8 @@ def test_a_store_that_is_held_for_long_makes_nobody_wait_twice(
             with ThreadPoolExecutor(8) as pool:
                 list(pool.map(refused, range(8)))
             refused(99)
-            assert patience.count(0.5) == 1  # of nine; the others are told so with it, or at once
-            assert set(patience) == {0.5, 0.01}
+            assert timeouts.count(0.5) == 1  # of nine; the others are told so with it, or at once
+            assert set(timeouts) == {0.5, 0.01}
             holder.execute("ROLLBACK")
         held.record_certificate(numbered(1))
         assert len(held.list_certificates()) == 1

@@ -17,7 +17,7 @@ What can happen to the file, and what then:
   `SqliteStore` keeps each `Connections` to the process that made it, and `release` closes all
   before a fork.
 * Another process writes: SQLite waits for it, `busy_timeout_s` long. When that was too long,
-  everybody who waits by then is told so, and who comes after has little patience until a
+  everybody who waits by then is told so, and who comes after has a short timeout until a
   transaction succeeds: they would otherwise wait one after the other, and hold the threads that
   those need who want nothing of the store.
 * The file is gone, or another one has its place: a connection still has the old file, where nobody
@@ -52,7 +52,7 @@ from est_transports.authority.stores.sqlite_schema import (
 Parameters = tuple[str | bytes | int | None, ...]
 
 _IDLE_READERS: Final = 8
-_IMPATIENT_S: Final = 0.1
+_SHORT_BUSY_TIMEOUT_S: Final = 0.1
 _NO_FILE: Final = (-1, -1)
 
 
@@ -93,7 +93,7 @@ class Connections:
         self._idle: list[sqlite3.Connection] = []
         self._reading = 0
         self._closings = 0
-        self._is_patient = True
+        self._has_usual_timeout = True
         self._file = expected  # what is open, or may be
         self._logs: dict[str, FileId] = {}  # what SQLite keeps beside it
         self._kept: list[sqlite3.Connection] = []  # to files that are gone, never to be closed
@@ -127,8 +127,8 @@ class Connections:
         try:
             self.check_place()
             if self._writer is None:
-                busy_timeout_s = BUSY_TIMEOUT_S if self._is_patient else _IMPATIENT_S
-                self._writer = self._opened(busy_timeout_s=busy_timeout_s)
+                timeout_s = BUSY_TIMEOUT_S if self._has_usual_timeout else _SHORT_BUSY_TIMEOUT_S
+                self._writer = self._opened(busy_timeout_s=timeout_s)
             self._writer.execute("BEGIN IMMEDIATE")
             for ticket in batch:
                 self._execute(self._writer, ticket)
@@ -142,8 +142,8 @@ class Connections:
         finally:
             if not committed:
                 self._fail(batch, failure)
-            elif not self._is_patient:
-                self._be_patient()
+            elif not self._has_usual_timeout:
+                self._restore_timeout()
             for ticket in batch:
                 ticket.done = True
 
@@ -162,7 +162,7 @@ class Connections:
 
     def _fail(self, batch: list[Ticket], failure: StoreError) -> None:
         if isinstance(failure, StoreBusy):
-            self._is_patient = False
+            self._has_usual_timeout = False
             with self._lock:
                 batch += self._waiting
                 self._waiting.clear()
@@ -171,9 +171,9 @@ class Connections:
         if not isinstance(failure, _MovedError):
             self._close_writer()  # which rolls back; the next one opens another
 
-    def _be_patient(self) -> None:
-        self._is_patient = True
-        self._close_writer()  # the next one is opened with the usual patience
+    def _restore_timeout(self) -> None:
+        self._has_usual_timeout = True
+        self._close_writer()  # the next one is opened with the usual timeout
 
     def _close_writer(self) -> None:
         if self._writer is not None:

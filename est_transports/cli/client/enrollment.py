@@ -1,4 +1,4 @@
-"""The way of `est enroll` and `est reenroll`: from what is wanted to files in their places."""
+"""Carries out `est enroll` and `est reenroll`: from the names asked for to files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A certificate that came: what is checked before it is believed, and where it is put.
+"""Checks a certificate that was received, and installs it in its directory.
 
 One that is not believed is put aside and not thrown away: it was issued, and may be what its owner
 wants after all.

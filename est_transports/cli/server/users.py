@@ -1,4 +1,4 @@
-"""`est user`: who may enrol with a password."""
+"""`est user`: who may enroll with a password."""
 
 from __future__ import annotations
 

@@ -559,7 +559,7 @@ def test_a_record_counts_once() -> None:
     assert [two.server.read() for _ in range(3)] == [b"second", b"first", None]
 
 
-def test_a_strangers_flood_does_not_end_an_association() -> None:
+def test_a_flood_from_elsewhere_does_not_end_an_association() -> None:
     two, other = dtls_connected(CLIENT, SERVER), dtls_connected(SECOND_CLIENT, SERVER)
     for _ in range(FRUITLESS_ANSWERS * 4):
         other.client.write(b"x" * 1000)

@@ -140,7 +140,7 @@ def test_before_the_cookie_comes_back_there_is_nothing() -> None:
     assert network.server.handshakes == 1
 
 
-def test_a_cookie_of_another_address_is_another_strangers() -> None:
+def test_a_cookie_is_good_for_its_address_only() -> None:
     network = DtlsNetwork(SERVER)
     _, second = hello_with_cookie(network, ALICE)
     for where in (BOB, (ALICE[0], 40009), (*ALICE, 0)):
@@ -505,7 +505,7 @@ def test_the_longest_idle_association_gives_way_to_a_new_one() -> None:
     assert clients[1].read() == b""
 
 
-def test_strangers_push_out_strangers_before_clients_that_are_verified() -> None:
+def test_unverified_clients_are_evicted_before_verified_ones() -> None:
     network = DtlsNetwork(SERVER, DtlsLimits(associations=3))
     network.connect(ALICE, CLIENT)
     network.connect(BOB, CLIENT)
@@ -612,9 +612,9 @@ def test_a_client_that_does_not_verify_takes_no_place_of_one_that_does(where: Ad
     network = DtlsNetwork(SERVER, DtlsLimits(associations=1))
     alice = network.connect(ALICE, CLIENT)
     network.taken()
-    stranger = network.connect(where, ROGUE)
+    unverified = network.connect(where, ROGUE)
     assert codes(network.taken()) == ["HandshakeFailed dtls/no-room"]
-    assert stranger.read() == b""
+    assert unverified.read() == b""
     assert talks(network, alice, ALICE)
     network.connect(where, CLIENT)
     assert [each.address for each in network.server.associations] == [where]

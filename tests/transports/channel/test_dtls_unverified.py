@@ -21,7 +21,7 @@ ROGUE = a_dtls_client(pki().rogue_client)
 CSR = csr_of()
 
 
-def stranger(site: Site, port: int = 40001, host: str = "192.0.2.1") -> Client:
+def unverified_client(site: Site, port: int = 40001, host: str = "192.0.2.1") -> Client:
     return site.connect((host, port), ROGUE)
 
 
@@ -34,7 +34,7 @@ def test_one_that_goes_on_is_ended_after_so_many_refusals(
 ) -> None:
     caplog.set_level(logging.INFO, "est_transports")
     site = Site(dtls=LIMITS)
-    client = stranger(site)
+    client = unverified_client(site)
     codes = [site.ask(client, head).head.code for head in (CRTS, CORE, CRTS)]
     assert codes == [Code.FORBIDDEN] * 3
     assert site.endpoint.associations == 0
@@ -46,7 +46,7 @@ def test_one_that_goes_on_is_ended_after_so_many_refusals(
 
 def test_what_it_says_besides_requests_counts_too() -> None:
     site = Site(dtls=LIMITS)
-    client = stranger(site)
+    client = unverified_client(site)
     for number in range(3):
         client.engine.write(bytes([0x40, 0, 0, number]))  # a CoAP ping
         site.settle()
@@ -63,7 +63,7 @@ def test_one_that_verifies_goes_on_as_long_as_it_likes() -> None:
 
 def test_every_refusal_arrives_before_the_end() -> None:
     site = Site(dtls=replace(LIMITS, unverified_messages=1))
-    client = stranger(site)
+    client = unverified_client(site)
     assert site.ask(client, SEN, CSR).head.code == Code.FORBIDDEN
 
 

@@ -70,8 +70,8 @@ def refusal(peer: SSL.Connection) -> TlsError:
 
 
 @cache
-def strangers() -> dict[str, bytes]:
-    """Return certificates of a stranger that cannot be read, by what is wrong with them."""
+def foreign_certificates() -> dict[str, bytes]:
+    """Return certificates of an unknown CA that cannot be read, by what is wrong with them."""
     found = unreadable(pki().rogue_client.certificate, pki().rogue)
     for name, key in UNKNOWN_KEYS.items():
         found[name] = rebuilt(
@@ -94,7 +94,9 @@ RENAMED = ("PrintableString with other characters", "RDN without a part")
 def test_a_server_may_send_what_nobody_can_read_beside_its_path(
     wrong: str, max_version: int
 ) -> None:
-    peer = server_of(der(pki().server.certificate), strangers()[wrong], max_version=max_version)
+    peer = server_of(
+        der(pki().server.certificate), foreign_certificates()[wrong], max_version=max_version
+    )
     channel = seen_by_client(peer)
     assert (channel.trust_class, channel.failure) == (TrustClass.EXPLICIT, "")
     assert channel.peer_chain[0] == pki().server.certificate
@@ -108,7 +110,9 @@ def test_a_client_may_send_what_nobody_can_read_beside_its_path(
 ) -> None:
     entity = pki().client_below_intermediate
     own, issuer = map(der, entity.chain)
-    peer = client_of(own, strangers()[wrong], issuer, entity=entity, max_version=max_version)
+    peer = client_of(
+        own, foreign_certificates()[wrong], issuer, entity=entity, max_version=max_version
+    )
     channel = seen_by_server(peer)
     assert (channel.trust_class, channel.failure) == (TrustClass.EXPLICIT, "")
     assert channel.peer_certificate == entity.certificate
@@ -116,7 +120,7 @@ def test_a_client_may_send_what_nobody_can_read_beside_its_path(
 
 @pytest.mark.parametrize("wrong", [*WRONG, *UNKNOWN_KEYS])
 def test_the_same_over_dtls(wrong: str) -> None:
-    chain = (der(pki().client.certificate), strangers()[wrong])
+    chain = (der(pki().client.certificate), foreign_certificates()[wrong])
     peer = odd_peer(SSL.DTLS_CLIENT_METHOD, pki().client.key, chain)
     channel = shake_hands_over_dtls(DtlsEngine(a_dtls_server()), peer).channel()
     assert (channel.trust_class, channel.failure) == (TrustClass.EXPLICIT, "")
@@ -126,7 +130,7 @@ def test_the_log_has_the_place_and_the_name_of_what_is_left_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "est_transports")
-    odd = strangers()["version 4"]
+    odd = foreign_certificates()["version 4"]
     peer = server_of(der(pki().server.certificate), der(pki().ca.certificate), odd)
     channel = seen_by_client(peer)
     assert channel.peer_chain == (pki().server.certificate, pki().ca.certificate)
@@ -137,7 +141,7 @@ def test_the_log_has_the_place_and_the_name_of_what_is_left_out(
 
 
 def test_those_that_cannot_be_read_count_as_sent() -> None:
-    odd = strangers()["version 4"]
+    odd = foreign_certificates()["version 4"]
     peer = server_of(der(pki().server.certificate), *[odd] * MAX_PEER_CERTIFICATES)
     assert refusal(peer).code == "tls/bad-certificate"
 
@@ -268,7 +272,7 @@ def test_a_revoked_ca_below_an_unreadable_one_stays_revoked() -> None:
         explicit=(pki().ca.certificate,), crls=(pki().ca.crl(pki().intermediate.certificate),)
     )
     own, issuer = map(der, entity.chain)
-    peer = client_of(own, strangers()["version 4"], issuer, entity=entity)
+    peer = client_of(own, foreign_certificates()["version 4"], issuer, entity=entity)
     channel = seen_by_server(peer, trust)
     assert channel.trust_class is TrustClass.FAILED
     assert channel.failure.endswith("CN=Test EST Issuing CA: revoked")

@@ -57,8 +57,7 @@ from est_transports.pki.trust import TrustAnchors
 from tests.pki import CMC_RA, SERVER_AUTH, Entity, Subject, pki
 from tests.reached import reached, reaches
 from tests.transports.coap_network import Weather
-from tests.transports.coap_words import TURNS_MAX, JudgedConnection
-from tests.transports.coap_world import Device, EstServer, OddServer, World
+from tests.transports.coap_simulation import Device, EstServer, OddServer, World
 from tests.transports.dtls_pair import a_dtls_server
 from tests.transports.fake_application import (
     FakeApplication,
@@ -67,6 +66,7 @@ from tests.transports.fake_application import (
     identity_of,
     new_device,
 )
+from tests.transports.raw_coap import TURNS_MAX, JudgedConnection
 
 URI = EstUri.parse("coaps://est.example")
 DEVICE = new_device()
@@ -685,7 +685,7 @@ def test_an_association_that_is_over_serves_nothing_more(
 @pytest.mark.parametrize(
     "response_s, waited_s, message",
     [(20.0, (20.0, 20.0), "no answer within 20 seconds"), (200.0, (62.0, 93.0), "acknowledgement")],
-    ids=["the user's patience", "the protocol's"],
+    ids=["the user's timeout", "the protocol's"],
 )
 @pytest.mark.req("COAPS-053")
 def test_a_server_that_falls_silent_is_given_up(

@@ -15,7 +15,7 @@ from est_transports.coap.client_blocks import Download
 from est_transports.coap.client_wire import ClientConnection, RequestFailed, ResponseReceived
 from est_transports.coap.limits import CoapLimits
 from est_transports.coap.messages import Block, Kind, Message, Options, encode
-from tests.transports.coap_words import (
+from tests.transports.raw_coap import (
     CACERTS,
     CHANGED,
     CONTENT,

@@ -27,7 +27,7 @@ from est_transports.coap.messages import (
 )
 from tests.damage import damaged
 from tests.reached import reached, reaches, refusals
-from tests.transports.coap_words import CRTS, LIMITS, con, read
+from tests.transports.raw_coap import CRTS, LIMITS, con, read
 
 VECTORS: Final = Path(__file__).parents[2] / "vectors"
 

@@ -29,7 +29,7 @@ from est_transports.coap.limits import CoapLimits
 from est_transports.coap.path_discovery import PathDiscovery
 from est_transports.coap.server_wire import RequestReceived
 from tests.pki import pki
-from tests.transports.coap_world import Device, OddServer, World
+from tests.transports.coap_simulation import Device, OddServer, World
 from tests.transports.fake_application import (
     certificate_for,
     client_config,

@@ -18,7 +18,7 @@ from est_transports.coap.reliability import (
     Rejected,
     Unanswered,
 )
-from tests.transports.coap_words import CRTS, LIMITS, chance, empty, get, message, read, said
+from tests.transports.raw_coap import CRTS, LIMITS, chance, empty, get, message, read, said
 
 CON_S: Final = LIMITS.exchange_lifetime_s
 NON_S: Final = LIMITS.non_lifetime_s

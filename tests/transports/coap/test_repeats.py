@@ -14,7 +14,7 @@ from est_core.wires.coapmap import Code, RequestHead, ResponseHead
 from est_transports.coap.client_wire import ClientConnection, ResponseReceived
 from est_transports.coap.messages import Block, Kind, Message
 from est_transports.coap.server_wire import ServerConnection
-from tests.transports.coap_words import (
+from tests.transports.raw_coap import (
     CHANGED,
     CONTENT,
     CRTS,

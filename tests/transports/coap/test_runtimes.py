@@ -351,10 +351,10 @@ def test_a_server_of_another_ca_is_refused_and_told_why(run: Run) -> None:
 
 def test_a_missing_key_signer_or_anchor_is_the_callers_mistake(run: Run) -> None:
     with serving() as est:
-        stranger = est.session(identity=pki().manufacturer_client.certificate)
+        unverified = est.session(identity=pki().manufacturer_client.certificate)
         unsigned = est.session().enroll(DEVICE.info)
         for changes, exchange in (
-            ({}, stranger.cacerts()),
+            ({}, unverified.cacerts()),
             ({"signer": None}, unsigned),
             ({}, est.session(trust=()).cacerts()),
         ):

@@ -69,9 +69,9 @@ from tests.transports.coap_site import (
     a_coap_service,
     csr_of,
 )
-from tests.transports.coap_words import JudgedConnection, con, post
 from tests.transports.dtls_pair import a_dtls_client, a_dtls_server
 from tests.transports.fake_application import FakeApplication, certificate_for
+from tests.transports.raw_coap import JudgedConnection, con, post
 
 ALICE: Final = ("192.0.2.1", 40001)
 BOB: Final = ("192.0.2.2", 40002)
@@ -628,7 +628,7 @@ def test_a_stopping_server_answers_what_was_asked_and_puts_off_the_rest() -> Non
     assert site.log.records[0].identity.certificate == pki().client.certificate
 
 
-def test_a_stopping_server_refuses_strangers_as_ever() -> None:
+def test_a_stopping_server_refuses_unverified_clients_as_ever() -> None:
     site = Site()
     client = site.connect(context=a_dtls_client(pki().rogue_client))
     site.endpoint.stop()
@@ -789,7 +789,7 @@ def test_a_thousand_enrollments_over_a_network_that_loses_a_fifth_are_each_issue
     application = FakeApplication(on_enroll=registry.enroll)
     repeats = 0
     for _ in range(1000):
-        device = LossyEnrolment(application, chance)
+        device = LossyEnrollment(application, chance)
         device.run()
         assert issued(device.answer).public_key() == x509.load_der_x509_csr(device.csr).public_key()
         assert device.asked <= device.tries
@@ -799,7 +799,7 @@ def test_a_thousand_enrollments_over_a_network_that_loses_a_fifth_are_each_issue
     assert repeats < 100
 
 
-class LossyEnrolment:
+class LossyEnrollment:
     """One device, its server, and the network between them."""
 
     def __init__(self, application: FakeApplication, chance: Random) -> None:
@@ -935,8 +935,8 @@ def test_a_client_that_is_not_verified_is_told_nothing_and_may_upload_nothing(
     head: RequestHead,
 ) -> None:
     site = Site()
-    stranger = site.connect(context=a_dtls_client(pki().rogue_client))
-    answer = site.ask(stranger, head, b"x" * 3000 if head is SEN else b"")
+    unverified = site.connect(context=a_dtls_client(pki().rogue_client))
+    answer = site.ask(unverified, head, b"x" * 3000 if head is SEN else b"")
     assert answer.head.code == Code.FORBIDDEN
     assert site.log.codes == [(403, "auth/certificate-not-accepted")]
     (client,) = site.endpoint._clients.values()

@@ -14,7 +14,7 @@ from est_transports.coap.blocks import Refusal, Transfer
 from est_transports.coap.limits import CoapLimits
 from est_transports.coap.messages import Block, Kind, Message, Options
 from est_transports.coap.server_blocks import Answer, KeptAnswers, LastBlock, Uploads, Whole
-from tests.transports.coap_words import CHANGED, CRTS, ENROLL, LIMITS, SEN
+from tests.transports.raw_coap import CHANGED, CRTS, ENROLL, LIMITS, SEN
 
 BODY: Final = hashlib.shake_128(b"body").digest(250)
 TRANSFER: Final = Transfer(ENROLL)

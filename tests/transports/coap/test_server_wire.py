@@ -18,7 +18,7 @@ from est_transports.coap.server_wire import (
     RequestReceived,
     ServerConnection,
 )
-from tests.transports.coap_words import (
+from tests.transports.raw_coap import (
     CACERTS,
     CHANGED,
     CONTENT,

@@ -30,7 +30,6 @@ from est_transports.on_trio import Server as TrioServer
 from est_transports.on_trio import coap_server as trio_coap
 from tests.transports.coap_site import CRTS, EST, SEN, a_coap_service, csr_of
 from tests.transports.coap_udp import Gate, UdpDevice, a_udp_socket
-from tests.transports.coap_words import con, read
 from tests.transports.fake_application import (
     AUTHORIZATION,
     CACERTS,
@@ -43,6 +42,7 @@ from tests.transports.fake_application import (
     statuses,
     tls_context,
 )
+from tests.transports.raw_coap import con, read
 from tests.transports.sockets_site import (
     TIMEOUT_S,
     RawClient,
@@ -53,7 +53,7 @@ from tests.transports.sockets_site import (
 )
 
 
-class Patience(FakeApplication):
+class GatedApplication(FakeApplication):
     """Issues when its gate is opened, and answers everything else at once."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Host:
     """A server somewhere, and what is known of it."""
 
     port: int
-    application: Patience = field(default_factory=Patience)
+    application: GatedApplication = field(default_factory=GatedApplication)
     log: Log = field(default_factory=Log)
     associations: Callable[[], int] = int
 

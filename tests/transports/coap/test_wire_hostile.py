@@ -19,7 +19,7 @@ from est_transports.coap.messages import Block, Kind, Message, Options, encode
 from est_transports.coap.server_wire import RequestAbandoned, RequestReceived, ServerConnection
 from tests.damage import times
 from tests.reached import reached, reaches
-from tests.transports.coap_words import (
+from tests.transports.raw_coap import (
     CHANGED,
     CONTENT,
     CRTS,

@@ -19,7 +19,7 @@ from est_transports.coap.limits import BLOCK_SIZES, CoapLimits
 from est_transports.coap.server_wire import RequestReceived
 from tests.reached import reached, reaches
 from tests.transports.coap_network import CALM, Network, Weather
-from tests.transports.coap_words import CHANGED, ENROLL, LIMITS, JudgedConnection
+from tests.transports.raw_coap import CHANGED, ENROLL, LIMITS, JudgedConnection
 
 AWFUL: Final = Weather(loss=0.2, duplication=0.05, delay_s=1.0)
 

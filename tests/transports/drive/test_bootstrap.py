@@ -55,7 +55,7 @@ def soon() -> float:
 
 
 @dataclass
-class Stranger:
+class UnverifiedServer:
     """A TLS server of a CA that the client does not know. It keeps all that it is told."""
 
     answer: bytes
@@ -87,9 +87,11 @@ class Stranger:
 
 
 @contextmanager
-def stranger(answer: bytes = CERTIFICATES, host: str = "127.0.0.1") -> Iterator[Stranger]:
+def unverified_server(
+    answer: bytes = CERTIFICATES, host: str = "127.0.0.1"
+) -> Iterator[UnverifiedServer]:
     with socket.create_server((host, 0)) as listener:
-        server = Stranger(answer, listener)
+        server = UnverifiedServer(answer, listener)
         thread = threading.Thread(target=server.listen)
         thread.start()
         try:
@@ -150,7 +152,7 @@ def test_an_unverified_server_hears_one_get_without_credentials_and_sees_no_cert
     run: Run,
 ) -> None:
     fingerprint = ROOT.fingerprint(hashes.SHA256()).hex(":").upper()
-    with stranger() as server:
+    with unverified_server() as server:
         (result,) = run(
             config(by_fingerprint(fingerprint)), [device(server.uri).cacerts(bootstrap=True)]
         )
@@ -167,7 +169,7 @@ def test_an_unverified_server_hears_one_get_without_credentials_and_sees_no_cert
 @pytest.mark.req("EST-098")
 @both_clients
 def test_a_provisional_connection_is_used_for_nothing_else(run: Run) -> None:
-    with stranger() as server:
+    with unverified_server() as server:
         session = device(server.uri)
         exchanges = [session.cacerts(bootstrap=True) for _ in range(2)]
         results = run(config(accept_all), [*exchanges, ClientSession(server.uri).csrattrs()])
@@ -182,7 +184,7 @@ def test_a_provisional_connection_is_used_for_nothing_else(run: Run) -> None:
 )
 @both_clients
 def test_an_unverified_server_is_not_answered(run: Run, answer: bytes, code: str) -> None:
-    with stranger(answer) as server:
+    with unverified_server(answer) as server:
         (result,) = run(config(accept_all), [device(server.uri).cacerts(bootstrap=True)])
     assert isinstance(result, Failed)
     assert result.code == code
@@ -193,7 +195,7 @@ def test_an_unverified_server_is_not_answered(run: Run, answer: bytes, code: str
 @pytest.mark.req("EST-096")
 @both_clients
 def test_without_anybody_to_ask_nothing_is_trusted(run: Run) -> None:
-    with stranger() as server:
+    with unverified_server() as server:
         (result,) = run(ClientConfig(), [ClientSession(server.uri).cacerts(bootstrap=True)])
     assert isinstance(result, Failed)
     assert result.code == "trust/refused"
@@ -209,7 +211,7 @@ def test_a_verified_server_for_another_host_is_unverified_too(run: Run) -> None:
         return ()
 
     implicit = TrustAnchors(implicit=(pki().ca.certificate,))
-    with stranger(host="127.0.0.2") as server:
+    with unverified_server(host="127.0.0.2") as server:
         elsewhere = EstUri(host="127.0.0.2", port=server.uri.port)
         run(config(trust, implicit), [device(elsewhere).cacerts(bootstrap=True)])
     assert [(channel.trust_class, channel.name_matches) for channel in asked] == [
@@ -223,7 +225,7 @@ def test_a_server_that_verifies_is_taken_at_its_word(run: Run) -> None:
         raise AssertionError("there is nothing to decide")
 
     implicit = TrustAnchors(implicit=(pki().ca.certificate,))
-    with stranger() as server:
+    with unverified_server() as server:
         (result,) = run(config(trust, implicit), [device(server.uri).cacerts(bootstrap=True)])
     assert isinstance(result, CACertsReceived)
     assert result.trusted == ()

@@ -55,8 +55,8 @@ from tests.damage import damaged
 from tests.pki import Entity, pki
 from tests.reached import reached, reaches
 from tests.transports.coap_site import EST, csr_of
-from tests.transports.coap_words import message
 from tests.transports.fake_application import FakeApplication, Log, certificate_for
+from tests.transports.raw_coap import message
 
 CSR: Final = csr_of()
 BLOCK: Final = 64
@@ -401,8 +401,10 @@ def test_channel_of_is_asked_about_the_remote_of_the_message_every_time() -> Non
 def test_no_client_is_ever_asked_for_a_password() -> None:
     row = PolicyRow(operation=CACERTS, authentication=Authentication.CERT_OR_HTTP)
     policy = ServerPolicy(rows=(row,), challenges=default_policy().challenges)
-    stranger = Channel(version=TlsVersion.DTLS_1_2, can_challenge=True)
-    assert Est(policy=policy, channel_of=lambda _: stranger).once(*CRTS).code == Code.FORBIDDEN
+    unauthenticated = Channel(version=TlsVersion.DTLS_1_2, can_challenge=True)
+    assert (
+        Est(policy=policy, channel_of=lambda _: unauthenticated).once(*CRTS).code == Code.FORBIDDEN
+    )
 
 
 # What is refused before anything is assembled

@@ -590,7 +590,7 @@ async def test_a_client_says_why_it_cannot_connect() -> None:
 
 
 @on_asyncio
-async def test_a_client_does_not_talk_to_a_stranger() -> None:
+async def test_a_client_refuses_a_server_that_it_cannot_verify() -> None:
     async with running() as est, Client(client_config()) as client:
         session = ClientSession(est.uri, trust=(pki().rogue.certificate,))
         result = await client.run(session.cacerts())

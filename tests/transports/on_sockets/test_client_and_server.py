@@ -362,7 +362,7 @@ def test_a_client_sees_that_a_kept_connection_has_ended_before_it_posts() -> Non
     config = client_config(signer=device.signer)
     with running(service(timeouts=SHORT)) as est, Client(config) as client:
         client.run(est.session().cacerts())
-        est.finish()  # the server's patience with an idle connection is over
+        est.finish()  # the server's timeout of an idle connection has passed
         result = client.run(est.session(credentials=PASSED).enroll(device.info))
     assert isinstance(result, Enrolled)
 

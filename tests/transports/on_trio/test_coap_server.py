@@ -228,8 +228,8 @@ async def test_an_observer_or_application_that_raises_harms_nobody(
 @on_trio
 async def test_what_is_no_dtls_is_passed_over() -> None:
     async with running() as est:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-            stranger.sendto(b"hello?", ("127.0.0.1", est.port))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"hello?", ("127.0.0.1", est.port))
         with est.device() as device:
             await elsewhere(device.connect)
             assert (await elsewhere(partial(device.ask, CRTS))).head.code == Code.CONTENT

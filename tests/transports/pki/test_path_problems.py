@@ -91,14 +91,14 @@ def test_a_name_that_the_ca_may_not_certify_is_the_servers_own() -> None:
 
 
 def test_a_path_that_leads_nowhere_says_where_it_stopped() -> None:
-    stranger = pki().rogue.issue(a_subject())
-    assert problem(stranger) == "leads to no trust anchor (its issuer: CN=Test Rogue CA)"
+    unknown = pki().rogue.issue(a_subject())
+    assert problem(unknown) == "leads to no trust anchor (its issuer: CN=Test Rogue CA)"
     below = pki().intermediate.issue(a_subject())
     without = Entity(certificate=below.certificate, key=below.key, chain=below.chain[:1])
     assert problem(without) == "leads to no trust anchor (its issuer: CN=Test EST Issuing CA)"
 
 
-def test_a_ca_that_was_made_anew_under_its_old_name_is_told_from_a_stranger() -> None:
+def test_a_ca_that_was_made_anew_under_its_old_name_is_told_from_an_unknown_one() -> None:
     renewed = Authority("Test EST CA")
     server = renewed.issue(a_subject())
     for sent in (server, server.with_chain(renewed.certificate)):

@@ -108,7 +108,7 @@ def test_where_nobody_may_be_remembered_nobody_is() -> None:
     assert not subject.knows("alice", "secret", 0.0)
 
 
-def test_a_wrong_password_of_a_stranger_is_nothing_to_forget() -> None:
+def test_a_wrong_password_of_an_unknown_user_is_nothing_to_forget() -> None:
     subject = memory()
     subject.settle("bob", "guess", RECORD, 0.0, right=False)
     assert len(subject) == 0

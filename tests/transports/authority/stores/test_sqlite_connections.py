@@ -21,7 +21,7 @@ from est_transports.authority.stores.sqlite_connections import Connections, Tick
 from est_transports.authority.stores.sqlite_schema import open_database
 from tests.transports.authority.stores.test_sqlite_files import other, record, serials
 
-PATIENT_S, IMPATIENT_S = 0.01, 0.1
+USUAL_S, SHORT_S = 0.01, 0.1
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return open_database(path, read_only=read_only, busy_timeout_s=busy_timeout_s)
 
     monkeypatch.setattr(module, "open_database", opening)
-    monkeypatch.setattr(module, "BUSY_TIMEOUT_S", PATIENT_S)
+    monkeypatch.setattr(module, "BUSY_TIMEOUT_S", USUAL_S)
     return waits
 
 
@@ -78,7 +78,7 @@ def descriptors_of(path: Path) -> int:
     return found
 
 
-def test_who_comes_after_a_busy_one_has_little_patience_until_one_succeeds(
+def test_after_a_busy_one_timeouts_are_short_until_one_succeeds(
     path: Path, opened: list[float]
 ) -> None:
     with closing(SqliteStore(path)) as store:
@@ -88,7 +88,7 @@ def test_who_comes_after_a_busy_one_has_little_patience_until_one_succeeds(
                     store.record_certificate(record(number))
         for number in (3, 4, 5):
             store.record_certificate(record(number))
-        assert opened == [PATIENT_S, IMPATIENT_S, IMPATIENT_S, PATIENT_S]
+        assert opened == [USUAL_S, SHORT_S, SHORT_S, USUAL_S]
         assert serials(store) == ["3", "4", "5"]
 
 

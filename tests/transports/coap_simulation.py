@@ -28,9 +28,9 @@ from est_transports.drive.client import ClientDriver, Connect, Read, Write, conn
 from est_transports.drive.open_request import Ask, Finished
 from tests.transports.coap_network import CALM, Weather
 from tests.transports.coap_site import a_coap_service, decision_on
-from tests.transports.coap_words import JudgedConnection
 from tests.transports.dtls_pair import a_dtls_server
 from tests.transports.fake_application import FakeApplication, Log
+from tests.transports.raw_coap import JudgedConnection
 
 TIMEOUT_S: Final = 1000.0
 

@@ -1,4 +1,4 @@
-"""Short words for tests that speak CoAP by hand: messages to be sent, and those that came out."""
+"""CoAP messages by hand, for tests: those to be sent, and those that came out."""
 
 from __future__ import annotations
 
