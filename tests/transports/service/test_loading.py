@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import select
-import socket
 from datetime import timedelta
-from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -37,7 +34,6 @@ from est_transports.pki.host_names import own_names
 from est_transports.pki.hosts import host_name
 from est_transports.pki.trust import CredentialFileError
 from est_transports.service.config.reader import CONFIG_FILE, load_config
-from est_transports.service.config.settings import ListenAddress
 from est_transports.service.errors import ServingError
 from est_transports.service.initialisation import (
     CA_CERTIFICATE,
@@ -48,7 +44,6 @@ from est_transports.service.initialisation import (
     InitialisationError,
     initialise,
 )
-from est_transports.service.listening import open_datagram_sockets, open_sockets
 from est_transports.service.loading import Service, load_service
 from tests.core.asn1.build import GOST_KEY
 from tests.core.asn1.build import certificate as odd_certificate
@@ -339,70 +334,6 @@ def test_what_coap_cannot_keep_is_refused_where_it_is_configured(tmp_path: Path)
     load(tmp_path / "ca", text)
     with pytest.raises(ServingError, match=r"\[coap\] listen: \[limits\]: .*16 MiB"):
         load(tmp_path / "ca", text + '[coap]\nlisten = "127.0.0.1:0"\n')
-
-
-# Sockets
-
-
-def closed(*sets: tuple[socket.socket, ...]) -> list[int]:
-    """Close sockets and return the ports that they had."""
-    ports = []
-    for each in chain(*sets):
-        ports.append(each.getsockname()[1])
-        each.close()
-    return ports
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-def test_each_worker_has_datagram_sockets_of_its_own_on_one_port(workers: int) -> None:
-    sets = open_datagram_sockets(ListenAddress(host="localhost", port=0), workers)
-    assert len(sets) == workers
-    assert len({len(each) for each in sets}) == 1
-    assert all(each.type is socket.SOCK_DGRAM for each in chain(*sets))
-    (port,) = set(closed(*sets))
-    assert port != 0
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_datagram_port_of_another_server_is_taken_even_if_that_shares_it(workers: int) -> None:
-    first = open_datagram_sockets(ListenAddress(host="127.0.0.1", port=0), workers)
-    port = first[0][0].getsockname()[1]
-    with pytest.raises(ServingError, match=f"cannot listen on 127.0.0.1:{port}: Address"):
-        open_datagram_sockets(ListenAddress(host="127.0.0.1", port=port), 2)
-    closed(*first)
-
-
-def test_a_client_comes_to_the_same_worker_each_time() -> None:
-    sets = open_datagram_sockets(ListenAddress(host="127.0.0.1", port=0), 2)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        for _ in range(20):
-            client.sendto(b"x", sets[0][0].getsockname())
-    readable, _, _ = select.select(list(chain(*sets)), [], [], 0)
-    assert len(readable) == 1
-    closed(*sets)
-
-
-def test_all_addresses_of_a_host_share_one_port() -> None:
-    sockets = open_sockets(ListenAddress(host="localhost", port=0))
-    try:
-        assert len({each.getsockname()[1] for each in sockets}) == 1
-        assert sockets[0].getsockname()[1] != 0
-    finally:
-        for each in sockets:
-            each.close()
-
-
-def test_a_port_that_is_taken_is_said_to_be() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(ServingError, match=f"cannot listen on 127.0.0.1:{port}: Address"):
-            open_sockets(ListenAddress(host="127.0.0.1", port=port))
-
-
-@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70, "192.0.2.1"])
-def test_an_address_of_another_machine_is_no_place_to_listen(host: str) -> None:
-    with pytest.raises(ServingError, match="cannot listen"):
-        open_sockets(ListenAddress(host=host, port=0))
 
 
 def test_a_ca_that_peers_refuse_is_worth_a_notice(tmp_path: Path) -> None:

@@ -1,13 +1,9 @@
-"""What a server refuses to start with, whose names it keeps to itself, what its sockets are."""
+"""What a server refuses to start with, and whose names it keeps to itself."""
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
@@ -20,7 +16,6 @@ from est_transports import _clock
 from est_transports.authority.ca import Enrollment, Refused
 from est_transports.authority.issuers import given_issuer
 from est_transports.pki.trust import CredentialFileError
-from est_transports.service.config.settings import ListenAddress
 from est_transports.service.errors import ServingError
 from est_transports.service.initialisation import (
     CA_CERTIFICATE,
@@ -29,7 +24,6 @@ from est_transports.service.initialisation import (
     SERVER_KEY,
     CaSpec,
 )
-from est_transports.service.listening import open_datagram_sockets, open_sockets
 from tests.core.asn1.build import GOST_KEY
 from tests.core.asn1.build import certificate as odd_certificate
 from tests.pki import (
@@ -46,10 +40,7 @@ from tests.pki import (
 from tests.transports.ca_fakes import request
 from tests.transports.pki.test_credential_files import pem
 from tests.transports.service.test_initialisation import make as make_ca
-from tests.transports.service.test_initialisation import open_files
 from tests.transports.service.test_loading import load
-
-HERE = ListenAddress(host="127.0.0.1", port=0)
 
 
 @pytest.fixture
@@ -220,81 +211,3 @@ def test_a_label_has_the_csr_attributes_of_all_or_its_own(directory: Path) -> No
         told[label] = answer.csrattrs
     usual, own = (CsrAttrs(items=(ObjectId(oid=f"1.2.3.{last}"),)) for last in (4, 5))
     assert told == {None: usual, Label("own"): own, Label("none"): usual}
-
-
-# Sockets
-
-
-def option(sock: socket.socket, name: int, level: int = socket.SOL_SOCKET) -> bool:
-    return bool(sock.getsockopt(level, name))
-
-
-def test_a_listener_listens_does_not_block_and_may_come_back_soon() -> None:
-    (listener,) = open_sockets(HERE)
-    with listener, socket.create_connection(listener.getsockname()) as client:
-        assert client.getpeername() == listener.getsockname()
-        assert listener.gettimeout() == 0.0
-        assert option(listener, socket.SO_REUSEADDR)
-        assert not option(listener, socket.SO_REUSEPORT)
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_datagram_port_is_shared_by_the_workers_and_nobody_else(workers: int) -> None:
-    opened = [sock for each in open_datagram_sockets(HERE, workers) for sock in each]
-    try:
-        assert {sock.gettimeout() for sock in opened} == {0.0}
-        assert not any(option(sock, socket.SO_REUSEADDR) for sock in opened)
-        assert {option(sock, socket.SO_REUSEPORT) for sock in opened} == {workers > 1}
-    finally:
-        for sock in opened:
-            sock.close()
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6):
-            return True
-    except OSError:
-        return False
-
-
-@pytest.mark.skipif(not has_ipv6(), reason="no IPv6")
-def test_a_socket_of_ipv6_is_for_that_alone() -> None:
-    (listener,) = open_sockets(ListenAddress(host="::1", port=0))
-    with listener:
-        assert listener.family is socket.AF_INET6
-        assert option(listener, socket.IPV6_V6ONLY, socket.IPPROTO_IPV6)
-    with pytest.raises(ServingError, match="cannot listen"):  # it is one of IPv4
-        open_sockets(ListenAddress(host="::ffff:127.0.0.1", port=0))
-
-
-def test_why_a_host_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ServingError, match="not a host name"):
-        open_sockets(ListenAddress(host="a" * 70, port=0))
-
-    def unknown(*_: object, **__: object) -> object:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with pytest.raises(ServingError, match=r"cannot listen on x\.example:0: Name or service"):
-        open_sockets(ListenAddress(host="x.example", port=0))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="where open files are seen")
-def test_workers_that_do_not_all_get_their_sockets_leave_none_open(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    real, calls = socket.getaddrinfo, list[object]()
-
-    def once(*of: Any, **more: Any) -> object:
-        calls.append(of)
-        if len(calls) > 1:
-            raise socket.gaierror(socket.EAI_AGAIN, os.strerror(11))
-        return real(*of, **more)
-
-    before = open_files()
-    monkeypatch.setattr(socket, "getaddrinfo", once)
-    with pytest.raises(ServingError, match="cannot listen") as caught:
-        open_datagram_sockets(HERE, 2)
-    assert len(calls) == 2
-    assert open_files() == before, caught.value  # the frames of which are still there
