@@ -51,6 +51,11 @@ def test_a_coap_client_over_a_dtls_of_ones_own_takes_less_than_a_hundred_lines()
     assert len([line for line in text.splitlines() if line.strip()]) < 100
 
 
+def test_an_operation_of_ones_own_takes_less_than_eighty_lines() -> None:
+    text = next(program.text for program in PROGRAMS if program.rest == "crls.py")
+    assert len([line for line in text.splitlines() if line.strip()]) < 80
+
+
 @pytest.fixture(scope="module")
 def checker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Checker:
     """A strict type check of programs, which returns the exit code and what was found."""
