@@ -156,9 +156,12 @@ class CoapServer:
             self._endpoint.decide(asked, Fail(), self._clock())
 
     def _decide(self, asked: Ask) -> None:
+        decision: Decision | None = Fail()
         if asked.is_async:
             _log.error("an AsyncApplication needs an event loop, and there is none")
-        self._decided.put((asked, Fail() if asked.is_async else asked.consult()))
+        else:
+            decision = asked.consult()
+        self._decided.put((asked, decision))
         self._wake()
 
     def _wake(self) -> None:
