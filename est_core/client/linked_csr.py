@@ -44,8 +44,8 @@ class LinkedCsr:
     ) -> None:
         """Raise LocalProtocolError for a key that cannot be used with `algorithm`."""
         csr = given_request(csr)
-        self.spki = csr.spki
-        self.asked = csr
+        self.spki: bytes = csr.spki
+        self.asked: CertRequest | CertRequestInfo = csr
         self._algorithm = algorithm
         if isinstance(csr, CertRequestInfo):
             self.spki, self._algorithm = signing(csr, algorithm, limits)

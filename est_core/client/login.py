@@ -21,7 +21,7 @@ class Login:
     """
 
     def __init__(self, credentials: Credentials | None, home: EstUri, limits: Limits) -> None:
-        self.credentials = sendable(credentials)
+        self.credentials: Credentials | None = sendable(credentials)
         self._home = home
         self._limits = limits
         self._refusals = 0

@@ -43,10 +43,10 @@ class SessionSettings:
         if uri.scheme == "coaps" and (credentials is not None or identity is None):
             raise LocalProtocolError("over CoAP a client shows a certificate, and no password")
         self.uri = uri
-        self.trust = tuple(trust)
+        self.trust: tuple[x509.Certificate, ...] = tuple(trust)
         self.identity = identity
-        self.credentials = sendable(credentials)
+        self.credentials: Credentials | None = sendable(credentials)
         self.pop = pop
         self.max_version = max_version
         self.accept_changes = accept_changes
-        self.limits = limits or Limits()
+        self.limits: Limits = limits or Limits()

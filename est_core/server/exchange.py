@@ -110,11 +110,11 @@ class ServerExchange:
         self._inquiry: Inquiry | None = None
         self._asking: Asking | None = None
         self.request = request
-        self.identity = _NOBODY
+        self.identity: ClientIdentity = _NOBODY
         self._challenges: tuple[AuthChallenge, ...] = session.policy.challenges
         self.issued: x509.Certificate | None = None
-        self.abandoned = ""
-        self.deadline = now.after(session.limits.decision_s)
+        self.abandoned: str = ""
+        self.deadline: Instant = now.after(session.limits.decision_s)
         self._row = session.policy.row(
             request.operation, request.label, datagram=session.channel.version.is_datagram
         )
