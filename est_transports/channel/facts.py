@@ -25,7 +25,7 @@ from est_core.channel import (
 from est_transports.channel import _openssl
 from est_transports.channel.errors import UNTRUSTED_SERVER, TlsError, tls_error
 from est_transports.channel.verification import PeerVerifier, VerificationRecord
-from est_transports.pki.host_names import ip_literal, names_host
+from est_transports.pki.host_verification import ip_literal, names_host
 
 _log: Final = logging.getLogger("est_transports")
 

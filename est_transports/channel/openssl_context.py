@@ -15,7 +15,7 @@ from OpenSSL import SSL, crypto
 
 from est_core import LocalProtocolError
 from est_transports.channel.verification import PeerVerifier, ca_names
-from est_transports.pki.flaws import Purpose
+from est_transports.pki.certificate_checks import Purpose
 from est_transports.pki.signers import is_for_pss
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
 

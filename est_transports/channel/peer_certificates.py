@@ -14,8 +14,8 @@ from cryptography import x509
 from OpenSSL import SSL
 
 from est_transports.channel.errors import BAD_CERTIFICATE, TlsError
+from est_transports.pki.certificate_checks import unreadable_part
 from est_transports.pki.certificates import der_of, read_der, shown, shown_der
-from est_transports.pki.flaws import unreadable_part
 
 MAX_PEER_CERTIFICATES: Final = 16  # what a peer may send; OpenSSL stops at 100 KiB
 

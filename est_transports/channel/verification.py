@@ -36,8 +36,8 @@ from OpenSSL import SSL, crypto
 from est_core import LocalProtocolError
 from est_core.channel import TrustClass
 from est_transports.channel.peer_certificates import sent_certificates
+from est_transports.pki.certificate_checks import UNREADABLE, Purpose, flaw
 from est_transports.pki.certificates import der_of, read_certificate, shown_der
-from est_transports.pki.flaws import UNREADABLE, Purpose, flaw
 from est_transports.pki.library_warnings import ignore_library_warnings
 from est_transports.pki.openssl_store import MAX_CHAIN_DEPTH, fill_store, usable_anchors
 from est_transports.pki.path_problems import NO_ANCHOR, at_depth, problem_of, problem_text

@@ -34,8 +34,8 @@ from est_transports.drive.observe import Observe, ignore
 from est_transports.http.settings import ServiceConfig
 from est_transports.on_sockets.connection import converse
 from est_transports.on_sockets.tls import Clock
+from est_transports.pki.certificate_checks import Purpose, flaw
 from est_transports.pki.certificates import read_der, shown_der
-from est_transports.pki.flaws import Purpose, flaw
 
 _log: Final = logging.getLogger("est_transports")
 _RECEIVE_BYTES: Final = 64 * 1024

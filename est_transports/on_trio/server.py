@@ -25,7 +25,7 @@ from est_transports.drive.unserved import Unserved
 from est_transports.fairness.connection_slots import HALF_OPEN_MAX
 from est_transports.http.server import Close, Conversation, Receive, Send
 from est_transports.http.settings import ServiceConfig
-from est_transports.on_trio.arrivals import Arrivals, listening_socket
+from est_transports.on_trio.acceptor import Acceptor, listening_socket
 from est_transports.on_trio.connection_slots import TrioSlot, TrioSlots
 from est_transports.on_trio.threads import QuestionThreads
 from est_transports.on_trio.tls import TlsBrokenError, TlsStream
@@ -81,7 +81,7 @@ class Server:
         self._tasks = trio.CapacityLimiter(connections_max)
         self._slots = TrioSlots(open_max=connections_max, half_open_max=half_open_max)
         self._unserved = Unserved(observe, clock)
-        self._arrivals = Arrivals(
+        self._acceptor = Acceptor(
             self._slots,
             self._unserved,
             self._serve_connection,
@@ -119,7 +119,7 @@ class Server:
         sockets = [listening for _, listening in found if listening is not None]
         others = [each for each, listening in found if listening is None]
         if sockets:
-            self._connections.start_soon(self._arrivals.run, sockets, self._connections)
+            self._connections.start_soon(self._acceptor.run, sockets, self._connections)
         try:
             with self._accepting:
                 if others:
@@ -140,7 +140,7 @@ class Server:
         """
         self._stopping = True
         self.retire(drain_s)
-        self._arrivals.stop()
+        self._acceptor.stop()
         for slot in self._slots.slots:
             if slot.conversation is None:
                 slot.scope.cancel()
@@ -155,7 +155,7 @@ class Server:
         After `drain_s` seconds they are cut off.
         """
         self._accepting.cancel()
-        self._arrivals.close()
+        self._acceptor.close()
         self._serving.deadline = min(self._serving.deadline, trio.current_time() + drain_s)
 
     async def _serve_other(self, transport: trio.abc.Stream) -> None:

@@ -14,7 +14,7 @@ from OpenSSL import crypto
 
 from est_core import RemoteProtocolError
 from est_core.asn1 import children, read_element
-from est_transports.pki.flaws import UNREADABLE
+from est_transports.pki.certificate_checks import UNREADABLE
 from est_transports.pki.names import name_text
 
 _SHOWN_CHARS: Final = 64  # of a name that nobody vouches for

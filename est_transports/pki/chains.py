@@ -15,8 +15,8 @@ from cryptography.exceptions import InvalidSignature
 from OpenSSL import crypto
 
 from est_core.arguments import checked
+from est_transports.pki.certificate_checks import UNREADABLE, Purpose, flaw
 from est_transports.pki.certificates import read_certificate
-from est_transports.pki.flaws import UNREADABLE, Purpose, flaw
 from est_transports.pki.openssl_store import fill_store
 from est_transports.pki.path_problems import problem_of, problem_text
 from est_transports.pki.trust import TrustAnchors

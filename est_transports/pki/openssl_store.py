@@ -10,8 +10,8 @@ from typing import Final
 from cryptography import x509
 from OpenSSL import crypto
 
+from est_transports.pki.certificate_checks import unreadable_part
 from est_transports.pki.certificates import shown
-from est_transports.pki.flaws import unreadable_part
 from est_transports.pki.trust import TrustAnchors
 
 MAX_CHAIN_DEPTH: Final = 8  # intermediates of a verified chain; OpenSSL's default is 100

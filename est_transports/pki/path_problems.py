@@ -14,8 +14,8 @@ from cryptography import x509
 from cryptography.x509.oid import SignatureAlgorithmOID
 from OpenSSL import SSL
 
+from est_transports.pki.certificate_checks import UNREADABLE, unreadable_part
 from est_transports.pki.certificates import shown, shown_name
-from est_transports.pki.flaws import UNREADABLE, unreadable_part
 from est_transports.pki.signers import is_for_pss
 
 _Codes: Final = SSL.X509VerificationCodes

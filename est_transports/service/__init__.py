@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         Service as Service,
         load_service as load_service,
     )
-    from est_transports.service.running import (
+    from est_transports.service.processes import (
         Running as Running,
         run as run,
     )
@@ -48,6 +48,6 @@ else:
             "initialisation": "CaSpec InitialisationError InitialisedCa OccupiedError initialise",
             "listening": "open_datagram_sockets open_sockets",
             "loading": "Service load_service",
-            "running": "Running run",
+            "processes": "Running run",
         },
     )

@@ -15,7 +15,7 @@ from est_transports import _clock
 from est_transports.authority.ca import ReferenceCA
 from est_transports.authority.stores import Store
 from est_transports.pki.chains import certifier_flaw, issuer_problem
-from est_transports.pki.host_names import common_hosts, own_names
+from est_transports.pki.host_verification import common_hosts, own_names
 from est_transports.pki.names import name_text
 from est_transports.pki.signers import LocalSigner
 from est_transports.pki.trust import (

@@ -33,7 +33,7 @@ from est_core.checks.names import (
     same_name,
 )
 from est_transports.fairness.networks import network_of_host, network_of_peer
-from est_transports.pki.host_names import ip_literal
+from est_transports.pki.host_verification import ip_literal
 from est_transports.pki.hosts import host_name
 from est_transports.pki.library_warnings import ignore_library_warnings
 from fuzz import cast, corpus
@@ -323,7 +323,7 @@ TARGETS: Final = (
         modules=(
             "est_transports.pki.hosts",
             "est_transports.fairness.networks",
-            "est_transports.pki.host_names",
+            "est_transports.pki.host_verification",
         ),
     ),
     Target(

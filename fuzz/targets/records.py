@@ -29,9 +29,9 @@ from est_transports.channel.dtls_records import (
     renumbered,
     sequence_number,
 )
+from est_transports.pki.certificate_checks import Purpose, flaw, unreadable_part
 from est_transports.pki.certificates import read_der, shown, shown_der
 from est_transports.pki.chains import chain_problem, is_ca, issuer_problem, leading_to
-from est_transports.pki.flaws import Purpose, flaw, unreadable_part
 from est_transports.pki.library_warnings import ignore_library_warnings
 from fuzz import cast, corpus
 from fuzz.choices import pack, unpack
@@ -274,7 +274,7 @@ TARGETS: Final = (
         goal="has a path to the CA",
         modules=(
             "est_transports.pki.chains",
-            "est_transports.pki.flaws",
+            "est_transports.pki.certificate_checks",
             "est_transports.channel.peer_certificates",
             "est_transports.pki.certificates",
         ),

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from est_transports.cli import group
-from est_transports.pki.host_names import own_names
+from est_transports.pki.host_verification import own_names
 from est_transports.pki.serials import printed_serial
 
 

@@ -140,7 +140,7 @@ MODULES: Final = {
         "est_transports.service.ca_loading",
         "est_transports.service.listening",
         "est_transports.service.errors",
-        "est_transports.service.running",
+        "est_transports.service.processes",
     ),
 }
 

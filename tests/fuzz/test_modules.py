@@ -34,7 +34,7 @@ NO_TARGET: Final = {
         est_transports.__main__ est_transports._clock est_transports.channel._openssl
         est_transports.fairness.fair_pool est_transports.on_* est_transports.channel.sockets
         est_transports.coap.client_socket
-        est_transports.service.running est_transports.service.loading
+        est_transports.service.processes est_transports.service.loading
         est_transports.service.systemd est_transports.service.watch
         est_transports.service.startup_checks
         est_transports.service.ca_loading est_transports.service.listening

@@ -25,7 +25,7 @@ from est_transports.cli.output import print_json, print_line, say, warn
 from est_transports.cli.paths import PATH
 from est_transports.cli.server.directory import directory_argument, local_errors
 from est_transports.cli.server.server_identity import renew_server as renew_server_identity
-from est_transports.pki.host_names import own_names
+from est_transports.pki.host_verification import own_names
 from est_transports.pki.names import name_text
 from est_transports.pki.signers import SigningKey
 from est_transports.pki.trust import (

@@ -33,7 +33,7 @@ from est_transports.cli.server.directory import (
 )
 from est_transports.cli.terminal_text import terminal_safe
 from est_transports.drive.observe import FIELDS, JsonFormatter, TextFormatter, log_request
-from est_transports.pki.host_names import own_names
+from est_transports.pki.host_verification import own_names
 from est_transports.pki.trust import CredentialFileError
 from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.config.settings import (
@@ -258,7 +258,7 @@ class _Loader:
 
 
 def _serve(loader: _Loader, *, as_json: bool) -> None:
-    from est_transports.service.running import Running, run  # trio, which no other command needs
+    from est_transports.service.processes import Running, run  # trio, which no other command needs
 
     service = loader.load()
     sockets, datagram_sockets = _listening(service.config)

@@ -8,7 +8,7 @@ from OpenSSL import SSL
 from est_transports.channel.errors import tls_error
 from est_transports.channel.facts import ChannelRules, handshake_error
 from est_transports.channel.verification import PeerVerifier, VerificationRecord
-from est_transports.pki.flaws import Purpose
+from est_transports.pki.certificate_checks import Purpose
 from est_transports.pki.trust import TrustAnchors
 
 

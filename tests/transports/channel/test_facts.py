@@ -13,7 +13,7 @@ from est_core.channel import TlsVersion, TrustClass
 from est_transports.channel.peer_certificates import MAX_PEER_CERTIFICATES
 from est_transports.channel.tls import TlsEngine, TlsError
 from est_transports.channel.verification import ca_names
-from est_transports.pki.flaws import Purpose, flaw
+from est_transports.pki.certificate_checks import Purpose, flaw
 from est_transports.pki.trust import TrustAnchors
 from tests.pki import (
     ANY_USAGE,

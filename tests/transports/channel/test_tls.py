@@ -11,7 +11,7 @@ from est_core import LocalProtocolError
 from est_transports.channel import _openssl, tls
 from est_transports.channel.tls import HANDSHAKE_BYTES, UNREAD_BYTES, TlsEngine, TlsError
 from est_transports.channel.tls_context import ClientTlsConfig
-from est_transports.pki import flaws
+from est_transports.pki import certificate_checks
 from tests.pki import SERVER_AUTH, Subject, new_key, pki, rsa_key
 from tests.transports.key_updates import KeyUpdates
 from tests.transports.tls_pair import V12, V13, Pair, a_client, a_server, connected, pair
@@ -113,7 +113,7 @@ def test_a_server_that_is_not_trusted_in_the_end_is_not_spoken_to(
 ) -> None:
     two = pair(a_client(pki().client), a_server())
     with monkeypatch.context() as patch:
-        patch.setattr(flaws, "_HASHES", frozenset[str]())
+        patch.setattr(certificate_checks, "_HASHES", frozenset[str]())
         with pytest.raises(TlsError) as first:
             two.shake_hands()
     for call in (two.client.handshake, two.client.read, lambda: two.client.write(b"x")):

@@ -31,8 +31,8 @@ from est_transports.channel.tls import (
 )
 from est_transports.channel.tls import server_context as make_server_context
 from est_transports.channel.tls_context import TLS_1_2_CIPHERS
-from est_transports.pki import flaws
-from est_transports.pki.host_names import names_host
+from est_transports.pki import certificate_checks
+from est_transports.pki.host_verification import names_host
 from est_transports.pki.trust import TlsIdentity
 from tests.damage import damaged
 from tests.pki import SERVER_AUTH, YESTERDAY, Entity, Subject, new_key, pki, self_signed
@@ -369,7 +369,7 @@ def test_nobody_is_turned_away_over_alpn(offered: list[bytes]) -> None:
 def test_a_server_that_openssl_would_trust_and_we_do_not_hears_nothing_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(flaws, "_HASHES", frozenset[str]())
+    monkeypatch.setattr(certificate_checks, "_HASHES", frozenset[str]())
     two = pair(a_client(pki().client), a_server())
     assert failure_of(two.shake_hands).code == "tls/untrusted-server"
     assert not two.server.handshake()
@@ -494,10 +494,10 @@ def test_a_mutated_certificate_is_judged_without_another_exception(where: float,
         warnings.simplefilter("ignore")  # cryptography warns of sloppy encodings
         try:
             certificate = x509.load_der_x509_certificate(bytes(der))
-        except flaws.UNREADABLE:
+        except certificate_checks.UNREADABLE:
             return
         reached("read")
-        if not flaws.flaw(certificate, flaws.Purpose.TLS_SERVER):
+        if not certificate_checks.flaw(certificate, certificate_checks.Purpose.TLS_SERVER):
             reached("flawless")
         names_host(certificate, "est.example")
         names_host(certificate, "127.0.0.1")

@@ -21,7 +21,7 @@ from est_transports.channel.verification import (
     VerificationRecord,
     ca_names,
 )
-from est_transports.pki.flaws import Purpose
+from est_transports.pki.certificate_checks import Purpose
 from est_transports.pki.openssl_store import fill_store
 from est_transports.pki.path_problems import NO_ANCHOR
 from est_transports.pki.trust import TrustAnchors

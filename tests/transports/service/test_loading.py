@@ -30,7 +30,7 @@ from est_transports import _clock
 from est_transports.authority.ca import Enrollment, Refused
 from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.authority.stores.sqlite import SqliteStore
-from est_transports.pki.host_names import own_names
+from est_transports.pki.host_verification import own_names
 from est_transports.pki.hosts import host_name
 from est_transports.pki.trust import CredentialFileError
 from est_transports.service.config.reader import CONFIG_FILE, load_config

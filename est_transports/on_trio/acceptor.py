@@ -42,7 +42,7 @@ _VANISHED: Final = frozenset(
 Serve = Callable[[trio.SocketStream, TrioSlot], Awaitable[None]]
 
 
-class Arrivals:
+class Acceptor:
     """Accepts from listening sockets until `close`, and watches what was accepted until it speaks.
 
     `serve` is started in `connections` with a connection that has something to read.

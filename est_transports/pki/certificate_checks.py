@@ -1,4 +1,4 @@
-"""Whether a certificate is good enough for what it is used for: readable, strong, and meant for it.
+"""Checks a certificate for its use: readable, strong enough, and meant for that purpose.
 
 OpenSSL's opinion of keys and signatures goes with its security level, which DTLS has to lower for
 its mandatory cipher suite; its opinion of purposes refuses an EST server whose only purpose is

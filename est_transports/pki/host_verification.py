@@ -13,7 +13,7 @@ from service_identity.cryptography import (
 )
 
 from est_core.arguments import checked
-from est_transports.pki.flaws import UNREADABLE
+from est_transports.pki.certificate_checks import UNREADABLE
 
 
 def names_host(certificate: x509.Certificate, host: str) -> bool:
