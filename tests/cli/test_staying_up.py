@@ -149,7 +149,8 @@ def test_a_directory_that_is_away_at_a_reload_changes_nothing(workers: str, ca: 
 def test_whatever_a_reload_raises_ends_nothing(ca: Path, tmp_path: Path) -> None:
     script = tmp_path / "broken.py"
     script.write_text(
-        "import sys\nfrom est_transports.cli import main, serve\n"
+        "import sys\nfrom est_transports.cli import main\n"
+        "from est_transports.cli.server import serve\n"
         "serve.load_config = lambda path: 1 / 0\n"
         "sys.exit(main(['serve', *sys.argv[1:]]))\n"
     )
