@@ -206,6 +206,8 @@ def _protocol(kind: type) -> _Taker:
             return _NOT_TAKEN
         if not all(callable(getattr(value, name, None)) for name in names):
             return _NOT_TAKEN
+        if not values:  # the look at all that an object owns is dear
+            return value
         # Not read: a property may take its time, and may have to fail only when it is needed.
         owned = {*dir(type(value)), *getattr(value, "__dict__", ())}
         return value if owned.issuperset(values) else _NOT_TAKEN
