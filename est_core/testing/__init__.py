@@ -1,10 +1,12 @@
 """For tests of programs built on the core: exchanges joined in memory, checks for transports.
 
 `ExchangePair` carries what a ClientExchange sends into a ServerSession and back, without sockets
-or a clock. `transport_checks` are what every transport has to pass, yours too.
+or a clock. `transport_checks` are what every transport has to pass, yours too, and
+`operation_checks` the same for an operation of yours.
 """
 
 from est_core.testing._misuse import ExchangeMisuse, exchange_misuses
+from est_core.testing._operation import OperationSample, operation_checks
 from est_core.testing._pair import (
     FIXED_INSTANT,
     CountingEntropy,
@@ -29,10 +31,12 @@ __all__ = [
     "ExchangePair",
     "Link",
     "Message",
+    "OperationSample",
     "TransportCheck",
     "TransportDriver",
     "TransportService",
     "exchange_misuses",
     "joined",
+    "operation_checks",
     "transport_checks",
 ]

@@ -32,15 +32,15 @@ from est_core.operations.simplereenroll import SIMPLEREENROLL, ReenrollRequested
 from est_core.policy import ServerPolicy
 
 _Question = TypeVar("_Question")
-_LABEL: Final = Label("profile-a")
+LABEL: Final = Label("profile-a")
 _PASSWORD: Final = BasicCredentials(user="device", password="öffne dich")
 _ATTRIBUTES: Final = CsrAttrs(items=(ObjectId(oid="2.5.4.5"),))
 _MANY: Final = CsrAttrs(
     items=tuple(ObjectId(oid="1.3.6.1.4.1" + f".{2**60 + each}" * 5) for each in range(250))
 )
 """13 KB: more than one datagram, and in base64 more than one TLS record."""
-_POLICY: Final = default_policy(labels=frozenset({_LABEL}))
-_LINKING_POLICY: Final = default_policy(labels=frozenset({_LABEL}), require_pop=True)
+_POLICY: Final = default_policy(labels=frozenset({LABEL}))
+_LINKING_POLICY: Final = default_policy(labels=frozenset({LABEL}), require_pop=True)
 
 
 @checked
@@ -98,7 +98,7 @@ class TransportCheck:
 
     name: str
     needs_challenge: bool = False
-    check: Callable[[_Bench], None] = field(repr=False)
+    check: Callable[[Bench], None] = field(repr=False)
     limits: Limits = field(default_factory=Limits, repr=False)
     policy: ServerPolicy = field(default=_POLICY, repr=False)
 
@@ -107,7 +107,7 @@ class TransportCheck:
 
     def run(self, driver: TransportDriver) -> None:
         """Start the driver's server, look, and stop it. Raises CheckFailedError."""
-        bench = _Bench(driver)
+        bench = Bench(driver)
         service = TransportService(policy=self.policy, limits=self.limits, decide=bench.decide)
         try:
             driver.start(service)
@@ -126,7 +126,7 @@ class _BrokenApplicationError(Exception):
     """What an application may raise."""
 
 
-class _Bench:
+class Bench:
     """A driver, the decisions that are to be made, and the questions that were asked."""
 
     def __init__(self, driver: TransportDriver) -> None:
@@ -225,7 +225,7 @@ def expect_part(response: Response, operation: Operation, der: bytes) -> None:
 # The checks
 
 
-def _every_operation(bench: _Bench) -> None:
+def _every_operation(bench: Bench) -> None:
     driver = bench.driver
     certs = write_certs_only((driver.certificate,))
     attributes = ProvideCSRAttrs(csrattrs=_ATTRIBUTES)
@@ -239,14 +239,14 @@ def _every_operation(bench: _Bench) -> None:
         expect_part(bench.ask(operation, decided), operation, der)
 
 
-def _long_answer(bench: _Bench) -> None:
+def _long_answer(bench: Bench) -> None:
     bench.driver.connect(certificate=True)
     long = CSRAttrsRequested, ProvideCSRAttrs(csrattrs=_MANY)
     for _ in range(2):
         expect_part(bench.ask(CSRATTRS, long), CSRATTRS, _MANY.der())
 
 
-def _every_outcome(bench: _Bench) -> None:
+def _every_outcome(bench: Bench) -> None:
     bench.driver.connect(certificate=True)
     nothing = bench.ask(CSRATTRS, (CSRAttrsRequested, ProvideCSRAttrs(csrattrs=None)))
     expect(nothing.outcome, Outcome.NOT_AVAILABLE, "no CSR attributes")
@@ -262,7 +262,7 @@ def _every_outcome(bench: _Bench) -> None:
     expect_fault(bench.ask(CACERTS, (CACertsRequested, Fail())), Fault.INTERNAL)
 
 
-def _one_channel(bench: _Bench) -> None:
+def _one_channel(bench: Bench) -> None:
     bench.driver.connect(certificate=True)
     channels = []
     for _ in range(2):
@@ -271,7 +271,7 @@ def _one_channel(bench: _Bench) -> None:
     expect(channels[1], channels[0], "the facts of the second request's channel")
 
 
-def _new_channels(bench: _Bench) -> None:
+def _new_channels(bench: Bench) -> None:
     driver = bench.driver
     bindings = []
     for certificate in (True, not driver.can_challenge, True):
@@ -285,7 +285,7 @@ def _new_channels(bench: _Bench) -> None:
     expect(len(set(bindings)), len(bindings), "different bindings of different channels")
 
 
-def _certificate(bench: _Bench) -> None:
+def _certificate(bench: Bench) -> None:
     driver = bench.driver
     driver.connect(certificate=True)
     answer = bench.ask(SIMPLEREENROLL, (ReenrollRequested, bench.issue))
@@ -294,7 +294,7 @@ def _certificate(bench: _Bench) -> None:
     expect(channel.peer_certificate, driver.certificate, "the client's certificate")
 
 
-def _no_certificate(bench: _Bench) -> None:
+def _no_certificate(bench: Bench) -> None:
     bench.driver.connect(certificate=False)
     expect(bench.ask(CACERTS, bench.ca_certs).outcome, Outcome.OK, "cacerts")
     channel = bench.questions[0].channel
@@ -304,7 +304,7 @@ def _no_certificate(bench: _Bench) -> None:
     expect(stranger.challenges, _POLICY.challenges, "challenges")
 
 
-def _credentials(bench: _Bench) -> None:
+def _credentials(bench: Bench) -> None:
     bench.driver.connect(certificate=False)
     verified = AuthenticateRequested, Verified(user="device-7")
     answer = bench.ask(
@@ -320,42 +320,42 @@ def _credentials(bench: _Bench) -> None:
     expect(answer.outcome, Outcome.CHALLENGE, "without a password, on the same channel")
 
 
-def _broken_door(bench: _Bench) -> None:
-    broken = AuthenticateRequested, _decide_nothing
+def _broken_door(bench: Bench) -> None:
+    broken = AuthenticateRequested, decide_nothing
     bench.driver.connect(certificate=False)
     answer = bench.ask(SIMPLEENROLL, broken, credentials=_PASSWORD)
     expect_fault(answer, Fault.INTERNAL)
     bench.expect_service()
 
 
-def _labels(bench: _Bench) -> None:
+def _labels(bench: Bench) -> None:
     bench.driver.connect(certificate=True)
-    for label in (_LABEL, None):
+    for label in (LABEL, None):
         answer = bench.ask(CACERTS, bench.ca_certs, label=label)
         expect(answer.outcome, Outcome.OK, f"label {label}")
         expect(bench.asked(CACertsRequested).label, label, "the label")
 
 
-def _request(bench: _Bench) -> None:
+def _request(bench: Bench) -> None:
     bench.driver.connect(certificate=True)
     answer = bench.ask(SIMPLEENROLL, (EnrollRequested, bench.issue))
     expect(answer.outcome, Outcome.OK, "an enrolment")
     expect(bench.asked(EnrollRequested).csr.der, bench.driver.csr, "the CSR")
 
 
-def _unlinked(bench: _Bench) -> None:
+def _unlinked(bench: Bench) -> None:
     bench.driver.connect(certificate=True)
     expect_fault(bench.ask(SIMPLEENROLL), Fault.FORBIDDEN)
     bench.expect_service()
 
 
-def _refused_head(bench: _Bench) -> None:
+def _refused_head(bench: Bench) -> None:
     bench.driver.connect(certificate=True)
     expect_fault(bench.ask(SIMPLEENROLL, label=Label("nobody")), Fault.NOT_FOUND)
     bench.expect_service()
 
 
-def _refused_body(bench: _Bench) -> None:
+def _refused_body(bench: Bench) -> None:
     bench.driver.connect(certificate=True)
     expect_fault(bench.ask(SIMPLEENROLL, payload=b"\x30\x00"), Fault.MALFORMED)
     large = bytes(2 * _SMALL.body_bytes)
@@ -363,20 +363,20 @@ def _refused_body(bench: _Bench) -> None:
     bench.expect_service()
 
 
-def _late(bench: _Bench) -> None:
+def _late(bench: Bench) -> None:
     def decide_late() -> Decision:
-        bench.driver.pause(_HASTY.decision_s + 0.25)
+        bench.driver.pause(HASTY.decision_s + 0.25)
         return decision
 
     kind, decision = bench.ca_certs
     bench.driver.connect(certificate=True)
     late = bench.ask(CACERTS, (kind, decide_late))
     expect_fault(late, Fault.BUSY)
-    expect(late.retry_after, _HASTY.retry_after_default_s, "when to come back")
+    expect(late.retry_after, HASTY.retry_after_default_s, "when to come back")
     bench.expect_service()
 
 
-def _vanished(bench: _Bench) -> None:
+def _vanished(bench: Bench) -> None:
     def decide_for_nobody() -> Decision:
         bench.driver.vanish()
         return bench.issue  # it is on record, whoever hears of it
@@ -386,26 +386,27 @@ def _vanished(bench: _Bench) -> None:
     bench.expect_service()
 
 
-def _no_answer(bench: _Bench) -> None:
+def _no_answer(bench: Bench) -> None:
     kind, _ = bench.ca_certs
     bench.driver.connect(certificate=True)
     expect_fault(bench.ask(CACERTS, (kind, Verified(user="x"))), Fault.INTERNAL)
     bench.expect_service()
 
 
-def _decide_nothing() -> Decision:
+def decide_nothing() -> Decision:
+    """Do what an application may do."""
     raise _BrokenApplicationError("by chance")
 
 
-def _broken(bench: _Bench) -> None:
+def _broken(bench: Bench) -> None:
     kind, _ = bench.ca_certs
     bench.driver.connect(certificate=True)
-    expect_fault(bench.ask(CACERTS, (kind, _decide_nothing)), Fault.INTERNAL)
+    expect_fault(bench.ask(CACERTS, (kind, decide_nothing)), Fault.INTERNAL)
     bench.expect_service()
 
 
 _SMALL: Final = replace(Limits(), body_bytes=4096)
-_HASTY: Final = replace(Limits(), decision_s=2)  # the next client is in time on a busy machine too
+HASTY: Final = replace(Limits(), decision_s=2)  # the next client is in time on a busy machine too
 
 _CHECKS: Final = (
     TransportCheck(name="every operation is answered", check=_every_operation),
@@ -428,7 +429,7 @@ _CHECKS: Final = (
     ),
     TransportCheck(name="a head is refused without asking", check=_refused_head),
     TransportCheck(name="a body is refused without asking", check=_refused_body, limits=_SMALL),
-    TransportCheck(name="a late decision is replaced", check=_late, limits=_HASTY),
+    TransportCheck(name="a late decision is replaced", check=_late, limits=HASTY),
     TransportCheck(name="a client may vanish while it is decided", check=_vanished),
     TransportCheck(name="a decision that is no answer harms nobody", check=_no_answer),
     TransportCheck(name="an application that raises harms nobody", check=_broken),

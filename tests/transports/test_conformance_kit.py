@@ -21,8 +21,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import Decision, EstUri, Limits, Request, Response, ServerQuestion, coapmap, httpmap
 from est_core.testing import (
+    OperationSample,
     TransportCheck,
     TransportService,
+    operation_checks,
     transport_checks,
 )
 from est_transports._clock import instant
@@ -34,6 +36,7 @@ from est_transports.on_asyncio import Server as AsyncioServer
 from est_transports.on_sockets import CoapServer, Server, serve_ssl_connection
 from est_transports.on_trio import Server as TrioServer
 from est_transports.on_trio import coap_server as trio_coap
+from tests.docs.own_operation import a_list, own_operation
 from tests.pki import pki
 from tests.transports.coap_site import a_coap_service
 from tests.transports.coap_udp import UdpDevice, a_udp_socket
@@ -62,7 +65,7 @@ class Asking:
 
     def __init__(self, decide: Callable[[ServerQuestion], Decision]) -> None:
         self.authenticate = self.ca_certs = self.csr_attrs = decide
-        self.enroll = self.reenroll = decide
+        self.enroll = self.reenroll = self.crls = decide
 
 
 class AsyncAsking:
@@ -73,7 +76,7 @@ class AsyncAsking:
             return await trio.to_thread.run_sync(decide, question)
 
         self.authenticate = self.ca_certs = self.csr_attrs = wait
-        self.enroll = self.reenroll = wait
+        self.enroll = self.reenroll = self.crls = wait
 
 
 class Driver:
@@ -221,7 +224,7 @@ class AwaitedAsking:
             return await asyncio.to_thread(decide, question)
 
         self.authenticate = self.ca_certs = self.csr_attrs = wait
-        self.enroll = self.reenroll = wait
+        self.enroll = self.reenroll = self.crls = wait
 
 
 class AsyncAsyncioDriver(AsyncioDriver):
@@ -407,4 +410,23 @@ def test_https(driver: type[HttpsDriver], check: TransportCheck) -> None:
 @pytest.mark.parametrize("check", transport_checks(can_challenge=False), ids=str)
 @pytest.mark.parametrize("driver", COAP_DRIVERS, ids=lambda each: each.__name__)
 def test_coap(driver: type[CoapDriver], check: TransportCheck) -> None:
+    check.run(driver())  # type: ignore[arg-type]  # each of them can `start`
+
+
+SAMPLE: Final = OperationSample(
+    operation=own_operation().CRLS, decisions=(own_operation().ProvideCRLs(crls=(a_list(),)),)
+)
+
+
+@pytest.mark.parametrize("check", operation_checks(SAMPLE), ids=str)
+@pytest.mark.parametrize("driver", HTTPS_DRIVERS[:2], ids=lambda each: each.__name__)
+def test_an_operation_of_ones_own_on_https(
+    driver: type[HttpsDriver], check: TransportCheck
+) -> None:
+    check.run(driver())  # type: ignore[arg-type]  # each of them can `start`
+
+
+@pytest.mark.parametrize("check", operation_checks(SAMPLE, can_challenge=False), ids=str)
+@pytest.mark.parametrize("driver", COAP_DRIVERS[:2], ids=lambda each: each.__name__)
+def test_an_operation_of_ones_own_on_coap(driver: type[CoapDriver], check: TransportCheck) -> None:
     check.run(driver())  # type: ignore[arg-type]  # each of them can `start`

@@ -25,6 +25,7 @@ from est_core import (
     Instant,
     LocalProtocolError,
     Outcome,
+    ProvideCACerts,
     Request,
     Response,
     ResponseReady,
@@ -44,13 +45,15 @@ from est_core.testing import (
     FIXED_INSTANT,
     CheckFailedError,
     ExchangeMisuse,
+    OperationSample,
     TransportCheck,
     TransportService,
     exchange_misuses,
+    operation_checks,
     transport_checks,
 )
 from tests.core.cast import issue
-from tests.judged import http_read, http_refusal
+from tests.docs.own_operation import a_list, own_operation
 from tests.pki import pki
 
 CHECKS = {check.name: check for check in transport_checks()}
@@ -98,9 +101,9 @@ class RightDriver:
     def ask(self, request: Request) -> Response | None:
         head, body = httpmap.write_request(request, ANYWHERE)
         limits, shape = self.service.limits, httpmap.reply_shape(head)
-        response = http_refusal(head, policy=self.service.policy, limits=limits)
-        if response is None:
-            received, shape = http_read(head, body, limits=limits)
+        response = httpmap.check_head(head, policy=self.service.policy, limits=limits)
+        if not isinstance(response, Response):
+            received = httpmap.read(response, body, limits=limits)
             response = self.answer(self.session().receive_request(self.read(received), self.now))
         if self.is_gone:
             return None
@@ -479,6 +482,82 @@ TIMES = [
 def test_each_time_to_come_back_is_looked_at(name: str, which: int) -> None:
     with pytest.raises(CheckFailedError):
         CHECKS[name].run(SpoilsOne(which, another_time))
+
+
+# Operations of anybody's
+
+SAMPLE = OperationSample(
+    operation=own_operation().CRLS, decisions=(own_operation().ProvideCRLs(crls=(a_list(),)),)
+)
+OF_CRLS = {check.name.removeprefix("crls "): check for check in operation_checks(SAMPLE)}
+
+
+@pytest.mark.parametrize("check", OF_CRLS.values(), ids=str)
+def test_a_right_transport_passes_with_any_operation(check: TransportCheck) -> None:
+    driver = RightDriver()
+    check.run(driver)
+    assert driver.is_stopped
+
+
+@pytest.mark.parametrize(
+    ("driver", "name"),
+    [
+        (ForgetsLabels, "is asked and answered"),
+        (ForgetsCertificates, "is asked and answered"),
+        (ForgetsReasons, "is refused by the application"),
+        (ForgetsWhenToRetry, "is refused by the application"),
+        (InventsCertificates, "is not asked by a stranger"),
+        (HasNoDeadline, "is late and replaced"),
+        (NeverRecovers, "may be abandoned"),
+        (StaysBroken, "harms nobody with a decision that is no answer"),
+        (StaysBroken, "harms nobody where the application raises"),
+    ],
+)
+def test_what_a_transport_does_wrong_with_any_operation_is_found(
+    driver: type[RightDriver], name: str
+) -> None:
+    with pytest.raises(CheckFailedError):
+        OF_CRLS[name].run(driver())
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_each_answer_of_any_operation_is_compared_with_that_of_the_core(which: int) -> None:
+    def cut(response: Response) -> Response:
+        cut = tuple(replace(part, der=part.der[:-1] + b"?") for part in response.parts)
+        return replace(response, parts=cut)
+
+    with pytest.raises(CheckFailedError, match=r"^the parts of the answer: "):
+        OF_CRLS["is asked and answered"].run(SpoilsOne(which, cut))
+
+
+@pytest.mark.parametrize("check", OF_CRLS.values(), ids=str)
+def test_each_answer_to_a_check_of_any_operation_is_looked_at(check: TransportCheck) -> None:
+    driver = Written()
+    check.run(driver)
+    answers = sum(word == "crls" for word in driver.record) - check.name.endswith("abandoned")
+    for which in range(answers):
+        with pytest.raises(CheckFailedError):
+            check.run(SpoilsOne(which, another_fault))
+
+
+def test_an_operation_of_est_can_be_a_sample_as_well() -> None:
+    provided = ProvideCACerts(certificates=(RightDriver.certificate,))
+    sample = OperationSample(operation=CACERTS, decisions=(provided,))
+    for check in operation_checks(sample):
+        check.run(RightDriver())
+
+
+def test_a_wire_without_strangers_has_one_check_of_an_operation_less() -> None:
+    fewer = operation_checks(SAMPLE, can_challenge=False)
+    assert {*map(str, OF_CRLS.values())} - {*map(str, fewer)} == {"crls is not asked by a stranger"}
+
+
+@pytest.mark.parametrize("decisions", [(), (Verified(user="device"),)])
+def test_a_sample_is_decided_by_what_answers_its_questions(
+    decisions: tuple[Decision, ...],
+) -> None:
+    with pytest.raises(LocalProtocolError):
+        OperationSample(operation=own_operation().CRLS, decisions=decisions)
 
 
 def test_a_wire_without_passwords_has_fewer_checks() -> None:
