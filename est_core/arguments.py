@@ -30,6 +30,7 @@ _NOT_TAKEN: Final = object()
 _NO_TYPES: Final[frozenset[type]] = frozenset()
 _ROWS: Final = frozenset({tuple, list})
 _TEXTS: Final = (str, bytes, bytearray, memoryview)
+_ONE_IS_ENOUGH: Final = "_one_method_is_enough"
 
 
 class _Taker(NamedTuple):
@@ -67,6 +68,12 @@ def checked_throughout(target: _K) -> _K:
         if isinstance(member, types.FunctionType) and not name.startswith("_"):
             setattr(target, name, _checking(member, member, f"{target.__name__}.{name}"))
     return checked(target)
+
+
+def one_method_is_enough(protocol: _K) -> _K:
+    """Return the protocol; what has one of its methods is taken for it, and need not have all."""
+    setattr(protocol, _ONE_IS_ENOUGH, True)
+    return protocol
 
 
 def _checking(call: Callable[..., Any], annotated: Any, name: str) -> Callable[..., Any]:
@@ -200,11 +207,12 @@ def _protocol(kind: type) -> _Taker:
     )
     values = sorted(name for name, member in members.items() if isinstance(member, property))
     callables_only = names == ["__call__"]
+    enough, how_many = (any, "one of ") if getattr(kind, _ONE_IS_ENOUGH, False) else (all, "")
 
     def take(value: object) -> object:
         if isinstance(value, type) and not callables_only:
             return _NOT_TAKEN
-        if not all(callable(getattr(value, name, None)) for name in names):
+        if not enough(callable(getattr(value, name, None)) for name in names):
             return _NOT_TAKEN
         if not values:  # the look at all that an object owns is dear
             return value
@@ -215,7 +223,8 @@ def _protocol(kind: type) -> _Taker:
     if callables_only:
         return _Taker(_NO_TYPES, take, "something to call")
     wanted = (*values, *names)
-    return _Taker(_NO_TYPES, take, f"{_article(_called(kind))} (with {', '.join(wanted)})", wanted)
+    what = f"{_article(_called(kind))} (with {how_many}{', '.join(wanted)})"
+    return _Taker(_NO_TYPES, take, what, wanted)
 
 
 def _one_of(members: Sequence[_Taker]) -> _Taker:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final, NoReturn
 
-from est_core._errors import LocalProtocolError
+from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
 from est_core.arguments import checked
 from est_core.asn1.kinds import Kind
 from est_core.channel import TrustClass
+from est_core.codec.media import parse_media_type
 
 SEGMENT_CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + "-._~!$&'()*+,;=:@")
 """What a segment of a path may hold without an escape. RFC 3986 3.3."""
@@ -75,6 +76,9 @@ class PartRow:
     wanted: Kind | None = None
     is_folded: bool = False
 
+    def __post_init__(self) -> None:
+        _check_media_type(self.content_type)
+
 
 def _unchanged(der: bytes) -> bytes | None:
     return der
@@ -107,6 +111,10 @@ class HttpRow:
     """The place of an operation on HTTP: the media type of its request, None for none."""
 
     request_type: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.request_type is not None:
+            _check_media_type(self.request_type)
 
 
 @checked
@@ -251,6 +259,15 @@ class Operation:
 def _check_segment(what: str, text: str) -> None:
     if not text or text in (".", "..") or not SEGMENT_CHARACTERS.issuperset(text):
         raise LocalProtocolError(f"{what} is one URI path segment of unreserved characters")
+
+
+def _check_media_type(text: str) -> None:
+    try:
+        parse_media_type(text)
+    except RemoteProtocolError as exc:
+        raise LocalProtocolError(f"{text!r} is no media type") from exc
+    if not text.isascii():
+        raise LocalProtocolError(f"{text!r} is no media type: it is not ASCII")
 
 
 def _check_format(number: int) -> None:

@@ -29,12 +29,13 @@ from est_core import (
     ServerPolicy,
     ServerQuestion,
 )
-from est_core.arguments import checked
+from est_core.arguments import checked, one_method_is_enough
 
 _log: Final = logging.getLogger("est_transports")
 _METHODS: Final = ("authenticate", "ca_certs", "csr_attrs", "enroll", "reenroll")
 
 
+@one_method_is_enough
 class Application(Protocol):
     """Answers the questions of server exchanges. May be called from several threads."""
 
@@ -58,6 +59,7 @@ class Application(Protocol):
         """Return Issue, Pend, Challenge, Deny, Postpone or Fail."""
 
 
+@one_method_is_enough
 class AsyncApplication(Protocol):
     """As Application, for event loops: each method is a coroutine function."""
 

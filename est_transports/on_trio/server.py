@@ -72,7 +72,7 @@ class Server:
         self._context_source = context_source
         self._application = application
         self._is_async = told_apart(application)[1] is not None
-        self._config = config
+        self._config = config.offering(application)
         self._observe = observe
         self._threads: QuestionThreads | None = None
         if threads:

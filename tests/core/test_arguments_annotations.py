@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, Optional, Protocol, TypeVa
 import pytest
 
 from est_core import CACERTS, Authentication, EstUri, Label, LocalProtocolError, PolicyRow
-from est_core.arguments import checked, checked_throughout
+from est_core.arguments import checked, checked_throughout, one_method_is_enough
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -61,6 +61,17 @@ class Bell(Protocol):
 
     def ring(self) -> None:
         """Ring."""
+
+
+@one_method_is_enough
+class Handyman(Protocol):
+    """What can do at least one of two things."""
+
+    def spell(self) -> None:
+        """Spell."""
+
+    def paint(self) -> None:
+        """Paint."""
 
 
 class Person:
@@ -397,3 +408,12 @@ def test_an_iterator_is_not_read_before_its_time() -> None:
 
     unread = letters()
     assert taken(Iterable[str], unread) is unread
+
+
+def test_one_method_of_a_protocol_is_enough_where_it_says_so() -> None:
+    for able in (Mute(), PERSON):
+        assert taken(Handyman, able) is able
+        assert taken(Handyman | None, able) is able
+    for unable in (object(), Mute, "text", None):
+        with pytest.raises(LocalProtocolError, match=r"Handyman \(with one of paint, spell\)"):
+            taken(Handyman, unable)

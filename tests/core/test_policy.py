@@ -14,10 +14,15 @@ from est_core import (
     SIMPLEENROLL,
     SIMPLEREENROLL,
     Authentication,
+    CoapAnswer,
+    CoapRow,
     ForeignChallenge,
+    HttpRow,
     Label,
     LocalProtocolError,
+    NotOnWire,
     Operation,
+    PartRow,
     PolicyRow,
     ServerPolicy,
     TrustClass,
@@ -142,6 +147,56 @@ def test_a_certificate_that_was_not_verified_can_never_count(trust: TrustClass) 
             authentication=Authentication.CERT,
             certificate_trust=frozenset({TrustClass.EXPLICIT, trust}),
         )
+
+
+def of_ones_own(
+    name: str = "ping", *, short_path: str | None = "pg", on_http: bool = True
+) -> Operation:
+    """An operation that is not of RFC 7030."""
+    nowhere = NotOnWire(reason="for a test")
+    answers = (CoapAnswer(number=65000),)
+    return Operation(
+        name=name,
+        method="GET",
+        http=HttpRow() if on_http else nowhere,
+        coap=CoapRow(short_path=short_path, answers=answers) if short_path else nowhere,
+        parts=(PartRow(kind="pong", content_type="application/pong"),),
+        authentication=Authentication.OPEN,
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "place"),
+    [
+        (of_ones_own("cacerts", short_path=None), "/.well-known/est/cacerts"),
+        (of_ones_own(short_path="crts"), "/.well-known/est/crts"),
+        (of_ones_own(short_path="cacerts"), "/.well-known/est/cacerts"),
+        (of_ones_own("crts", on_http=False), "/.well-known/est/crts"),
+    ],
+)
+def test_two_operations_in_one_place_are_refused(other: Operation, place: str) -> None:
+    for rows in ((row(), row(operation=other)), (row(operation=other), row())):
+        with pytest.raises(LocalProtocolError, match=f"two operations at {place}$"):
+            ServerPolicy(rows=rows)
+    assert ServerPolicy(rows=(row(operation=other),)).operations == (other,)
+
+
+@pytest.mark.parametrize("datagram", [True, False])
+def test_a_row_for_a_wire_that_its_operation_is_not_on_is_refused(datagram: bool) -> None:
+    other = of_ones_own(short_path=None if datagram else "pg", on_http=datagram)
+    wire = "CoAP" if datagram else "HTTP"
+    with pytest.raises(LocalProtocolError, match=f"ping has a row for {wire}, and no place there"):
+        ServerPolicy(rows=(row(operation=other, datagram=datagram),))
+    anywhere = ServerPolicy(rows=with_datagram_rows((row(operation=other),)))
+    assert anywhere.row(other, None, datagram=datagram) is None
+    assert anywhere.row(other, None, datagram=not datagram) is not None
+
+
+def test_a_label_is_not_the_name_of_an_operation_that_is_offered() -> None:
+    labels = frozenset({Label("ping")})
+    with pytest.raises(LocalProtocolError, match="label ping is the name of an operation"):
+        ServerPolicy(rows=(row(operation=of_ones_own()),), labels=labels)
+    ServerPolicy(rows=(row(),), labels=labels)
 
 
 # The default

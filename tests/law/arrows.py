@@ -26,7 +26,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "channel": "",
         "checks": "asn1 channel",
         # The words of the protocol.
-        "operation": "asn1 channel",
+        "operation": "asn1 channel codec",
         "model": "codec operation",
         "policy": "channel codec model operation",
         "decisions": "codec",

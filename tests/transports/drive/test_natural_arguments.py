@@ -120,15 +120,6 @@ def test_an_address_may_be_a_text() -> None:
 # Refused
 
 
-class Unfinished:
-    """An application that its author has not finished."""
-
-    def authenticate(self, _question: object) -> None:
-        """Answer nothing."""
-
-    ca_certs = csr_attrs = authenticate
-
-
 def two_sockets() -> list[socket.socket]:
     return [socket.socket(), socket.socket()]
 
@@ -139,8 +130,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: a_server().serve(given([8443])), "listeners must be"),
     (lambda: a_server().stop(given("now")), "drain_s must be a number"),
     (lambda: a_server(application=FakeApplication), "not the class FakeApplication"),
-    (lambda: a_server(application=Unfinished()), "not Unfinished, which has no enroll, reenroll"),
-    (lambda: a_server(application=object()), "with authenticate, ca_certs"),
+    (lambda: a_server(application=object()), "with one of authenticate, ca_certs"),
     (lambda: a_server(context_source=tls_context()), "context_source must be something to call"),
     (lambda: a_server(config=default_policy()), "config must be a ServiceConfig"),
     (lambda: a_server(threads="8"), "threads must be a whole number"),

@@ -1,0 +1,190 @@
+"""A server offers what its application has methods for, and says so of what it does not offer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+
+from est_core import (
+    OPERATIONS,
+    Authentication,
+    CACertsRequested,
+    CSRAttrsRequested,
+    Decision,
+    EnrollRequested,
+    LocalProtocolError,
+    ServerPolicy,
+    default_policy,
+)
+from est_core.wires.coapmap import Code
+from est_transports import on_asyncio, on_sockets, on_trio
+from est_transports.drive.application import offered
+from tests.core.echo import ECHO, HELLO, EchoRequested, Provide
+from tests.transports.coap_site import ATT, CORE, CRTS, SEN, Site, csr_of
+from tests.transports.fake_application import (
+    CACERTS,
+    FakeApplication,
+    enroll_request,
+    service,
+    statuses,
+    tls_context,
+)
+from tests.transports.http.test_server import BASIC, CSR, Driver
+from tests.transports.on_trio.test_client_and_server import client_engine
+from tests.transports.on_trio.test_client_and_server import on_trio as run_on_trio
+
+EVERYTHING = default_policy(operations=(*OPERATIONS, ECHO, HELLO))
+CSRATTRS = b"GET /.well-known/est/csrattrs HTTP/1.1\r\nHost: x\r\n\r\n"
+POST_ECHO = enroll_request(b"MAA=").replace(b"simpleenroll", b"echo").replace(b"pkcs10", b"echo")
+GET_HELLO = replace(CRTS, path=(*CRTS.path[:-1], "hi"))
+
+
+class Distribution:
+    """Tells the CA certificates, and does nothing else."""
+
+    def ca_certs(self, question: CACertsRequested) -> Decision:
+        """Return the test CA."""
+        return FakeApplication().ca_certs(question)
+
+
+class ByCertificate(Distribution):
+    """Enrolls, and knows no users."""
+
+    def csr_attrs(self, question: CSRAttrsRequested) -> Decision:
+        """Return none."""
+        return FakeApplication().csr_attrs(question)
+
+    def enroll(self, question: EnrollRequested) -> Decision:
+        """Issue."""
+        return FakeApplication().enroll(question)
+
+
+class Echoing(FakeApplication):
+    """Has a method for two operations of somebody's own."""
+
+    def echo(self, question: EchoRequested) -> Decision:
+        """Return what came, or something."""
+        return Provide(der=question.der or b"\x30\x00")
+
+
+def driver(application: Any, policy: ServerPolicy | None = None) -> Driver:
+    config = replace(service(), policy=policy or default_policy())
+    return Driver(config=config.offering(application), application=application)
+
+
+def test_over_http_an_operation_without_its_method_is_not_found(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    served = driver(Distribution())
+    served.run(CACERTS, CSRATTRS, enroll_request(CSR, BASIC))
+    assert served.statuses == [200, 404, 404]
+    assert [code for _, code in served.log.codes] == ["", *["path/not-offered"] * 2]
+    assert [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING] == [
+        "csrattrs is not offered: the application has no csr_attrs",
+        "simpleenroll is not offered: the application has no enroll",
+        "simplereenroll is not offered: the application has no reenroll",
+    ]
+
+
+def test_over_coap_an_operation_without_its_method_is_not_found_and_not_listed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    application: Any = Distribution()
+    site = Site(application)
+    device = site.connect()
+    answers = [site.ask(device, head) for head in (CRTS, ATT, CORE)]
+    assert [each.head.code for each in answers] == [Code.CONTENT, Code.NOT_FOUND, Code.CONTENT]
+    assert site.ask(device, SEN, csr_of()).head.code == Code.NOT_FOUND
+    assert b"ace.est.crts" in answers[2].payload
+    assert b"ace.est.sen" not in answers[2].payload
+    assert caplog.text.count("is not offered: the application has no ") == 3
+
+
+def test_an_operation_of_ones_own_is_offered_with_its_method_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for application, found in ((FakeApplication(), False), (Echoing(), True)):
+        served = driver(application, EVERYTHING)
+        served.run(POST_ECHO)
+        assert served.statuses == [200 if found else 404]
+        site = Site(application, policy=EVERYTHING)
+        code = site.ask(site.connect(), GET_HELLO).head.code
+        assert code == (Code.CONTENT if found else Code.NOT_FOUND)
+        assert ("echo is not offered: the application has no echo" in caplog.text) != found
+        caplog.clear()
+
+
+def test_without_users_nobody_is_asked_for_a_password() -> None:
+    for application, status in ((FakeApplication(), 401), (ByCertificate(), 403)):
+        served = driver(application)
+        served.run(enroll_request(CSR))
+        assert served.statuses == [status]
+        assert (b"WWW-Authenticate" in served.sent) == (status == 401)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"authentication": Authentication.HTTP}, "simpleenroll needs HTTP authentication"),
+        ({"authentication": Authentication.CERT_AND_HTTP}, "simpleenroll needs HTTP"),
+        ({"enforce_csrattrs": True}, "enforce_csrattrs needs an application with csr_attrs"),
+    ],
+)
+def test_a_rule_that_the_application_cannot_keep_fails_at_the_start(
+    changes: dict[str, Any], says: str
+) -> None:
+    policy = default_policy()
+    rows = tuple(
+        replace(row, **changes) if row.operation.name == "simpleenroll" else row
+        for row in policy.rows
+    )
+    application: Any = ByCertificate()
+    if "enforce_csrattrs" in changes:
+        application = type("Enrolling", (Distribution,), {"enroll": FakeApplication.enroll})()
+    with pytest.raises(LocalProtocolError, match=says):
+        offered(replace(policy, rows=rows), application)
+    assert offered(replace(policy, rows=rows), FakeApplication()).rows == rows
+
+
+def test_a_rule_for_what_is_not_offered_does_not_count() -> None:
+    policy = default_policy()
+    rows = tuple(replace(row, enforce_csrattrs=row.operation.is_enrollment) for row in policy.rows)
+    application: Any = Distribution()
+    left = offered(replace(policy, rows=rows), application)
+    assert [operation.name for operation in left.operations] == ["cacerts"]
+    assert left.challenges == ()
+
+
+def test_a_policy_of_which_all_is_offered_stays_the_same() -> None:
+    policy = default_policy()
+    assert offered(policy, FakeApplication()) is policy
+
+
+@pytest.mark.parametrize("server", [on_sockets.Server, on_trio.Server, on_asyncio.Server])
+def test_every_server_says_at_its_start_what_it_does_not_offer(
+    server: Callable[..., object], caplog: pytest.LogCaptureFixture
+) -> None:
+    context = tls_context()
+    server(context_source=lambda: context, application=Distribution(), config=service())
+    assert caplog.text.count("simpleenroll is not offered: the application has no enroll") == 1
+
+
+@run_on_trio
+async def test_a_server_on_trio_does_not_offer_it_either() -> None:
+    context, application = tls_context(), Distribution()
+    asked: Any = application
+    server = on_trio.Server(context_source=lambda: context, application=asked, config=service())
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(server.serve, [listener]))
+        transport = await trio.open_tcp_stream(*listener.socket.getsockname())
+        async with on_trio.tls.TlsStream(transport, client_engine()) as stream:
+            await stream.send_all(enroll_request(CSR, BASIC))
+            assert statuses(await stream.receive_some()) == [404]
+        server.stop()
