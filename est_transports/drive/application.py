@@ -111,8 +111,12 @@ def offered(policy: ServerPolicy, application: Application | AsyncApplication) -
 
     An operation without its methods is left out, and the log says so once. Without `authenticate`
     no HTTP authentication is offered. Raises LocalProtocolError for what is left and cannot be:
-    a row that needs a password then, or one that enforces CSR attributes nobody tells.
+    a row that needs a password then, or one that enforces CSR attributes nobody tells. And for
+    an application of which only some of the methods in question are coroutine functions.
     """
+    told_apart(
+        application, (*_METHODS, *(name for each in policy.operations for name in _needed(each)))
+    )
     missing = {
         each: [name for name in _needed(each) if not hasattr(application, name)]
         for each in policy.operations

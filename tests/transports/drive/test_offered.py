@@ -73,6 +73,14 @@ class Echoing(FakeApplication):
         return Provide(der=question.der or b"\x30\x00")
 
 
+class HalfEchoing(FakeApplication):
+    """Is asked, but for one operation, which it wants to be awaited for."""
+
+    async def echo(self, question: EchoRequested) -> Decision:
+        """Return what came."""
+        return Provide(der=question.der)
+
+
 def driver(application: Any, policy: ServerPolicy | None = None) -> Driver:
     config = replace(service(), policy=policy or default_policy())
     return Driver(config=config.offering(application), application=application)
@@ -118,6 +126,12 @@ def test_an_operation_of_ones_own_is_offered_with_its_method_alone(
         assert code == (Code.CONTENT if found else Code.NOT_FOUND)
         assert ("echo is not offered: the application has no echo" in caplog.text) != found
         caplog.clear()
+
+
+def test_a_method_for_an_operation_of_ones_own_is_awaited_as_all_are_or_as_none() -> None:
+    with pytest.raises(LocalProtocolError, match="coroutine functions only, or none"):
+        offered(EVERYTHING, HalfEchoing())
+    assert offered(default_policy(), HalfEchoing()) == default_policy()
 
 
 def test_without_users_nobody_is_asked_for_a_password() -> None:
