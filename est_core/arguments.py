@@ -38,12 +38,14 @@ class _Taker(NamedTuple):
 
     `exact`: types whose values need no further look. `take` returns the value to use, or
     _NOT_TAKEN. `wanted` is what people call it, `names` what a protocol wants of a value.
+    `by_type`: whether a value is taken as it is depends on its type alone.
     """
 
     exact: frozenset[type]
     take: Callable[[Any], Any]
     wanted: str
     names: tuple[str, ...] = ()
+    by_type: bool = False
 
 
 def checked(target: _C) -> _C:
@@ -95,6 +97,8 @@ def _checking(call: Callable[..., Any], annotated: Any, name: str) -> Callable[.
             raise LocalProtocolError(
                 f"{name}: {key} must be {taker.wanted}, not {_given(value, taker)}"
             )
+        if taker.by_type and taken is value:  # a class of its kind, which comes again
+            exact[key] |= {type(value)}
         return taken
 
     @wraps(call)
@@ -185,7 +189,8 @@ def _of_type(kinds: tuple[type, ...], exact: frozenset[type], wanted: str) -> _T
             return value
         return _NOT_TAKEN
 
-    return _Taker(exact, take, "None" if kinds == (types.NoneType,) else wanted)
+    wanted = "None" if kinds == (types.NoneType,) else wanted
+    return _Taker(exact, take, wanted, by_type=True)
 
 
 def _bytes(value: object) -> object:
@@ -240,7 +245,8 @@ def _one_of(members: Sequence[_Taker]) -> _Taker:
 
     wanted = " or ".join(dict.fromkeys(member.wanted for member in members))
     names = dict.fromkeys(name for member in members for name in member.names)
-    return _Taker(exact, take, wanted, tuple(names))
+    by_type = all(member.by_type for member in members)
+    return _Taker(exact, take, wanted, tuple(names), by_type)
 
 
 def _literal(values: tuple[Any, ...]) -> _Taker:

@@ -217,7 +217,7 @@ class Operation:
 
     def is_on(self, *, datagram: bool) -> bool:
         """Return whether it has a place on CoAP (`datagram`), or else on HTTP."""
-        return isinstance(self.coap if datagram else self.http, CoapRow | HttpRow)
+        return not isinstance(self.coap if datagram else self.http, NotOnWire)
 
     @property
     def http_row(self) -> HttpRow:

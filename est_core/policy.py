@@ -62,6 +62,35 @@ _Key = tuple[Operation, Label | None, bool | None]
 _Place = tuple[tuple[str, ...], str]
 
 
+@dataclass(frozen=True, slots=True)
+class OperationPaths:
+    """Where operations are on one wire: by root and last segment of their path.
+
+    `roots` are those that there are, each once. `whole` has the paths without a label.
+    """
+
+    by_place: Mapping[_Place, Operation]
+    roots: tuple[tuple[str, ...], ...]
+    whole: Mapping[str, Operation]
+
+    @classmethod
+    def of(cls, places: Iterable[tuple[_Place, Operation]]) -> OperationPaths:
+        """Return the places. Raises LocalProtocolError for two operations in one."""
+        found: dict[_Place, Operation] = {}
+        for place, operation in places:
+            if found.setdefault(place, operation) is not operation:
+                raise LocalProtocolError(f"two operations at {_path(place)}")
+        return cls(
+            by_place=MappingProxyType(found),
+            roots=tuple(dict.fromkeys(root for root, _ in found)),
+            whole=MappingProxyType({_path(place): each for place, each in found.items()}),
+        )
+
+
+def _path(place: _Place) -> str:
+    return "/".join(("", *place[0], place[1]))
+
+
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerPolicy:
@@ -83,9 +112,9 @@ class ServerPolicy:
     foreign_challenge: ForeignChallenge = ForeignChallenge.REFUSE
     operations: tuple[Operation, ...] = field(init=False, repr=False, compare=False)
     """Those that have a row, each once, in the order of the rows."""
-    on_http: Mapping[_Place, Operation] = field(init=False, repr=False, compare=False)
+    on_http: OperationPaths = field(init=False, repr=False, compare=False)
     """The operations by root and segment, as HTTP's paths have them."""
-    on_coap: Mapping[_Place, Operation] = field(init=False, repr=False, compare=False)
+    on_coap: OperationPaths = field(init=False, repr=False, compare=False)
     """The same for CoAP: by the short segment, and by the long one, which servers may know too."""
     _by_key: Mapping[_Key, PolicyRow] = field(init=False, repr=False, compare=False)
 
@@ -97,8 +126,8 @@ class ServerPolicy:
         set_once = object.__setattr__
         set_once(self, "_by_key", MappingProxyType(by_key))
         set_once(self, "operations", operations)
-        set_once(self, "on_http", _placed(_http_places(operations)))
-        set_once(self, "on_coap", _placed(_coap_places(operations)))
+        set_once(self, "on_http", OperationPaths.of(_http_places(operations)))
+        set_once(self, "on_coap", OperationPaths.of(_coap_places(operations)))
         for row in self.rows:
             self._check_row(row)
         for label in self.labels:
@@ -144,15 +173,6 @@ def _coap_places(operations: Iterable[Operation]) -> Iterator[tuple[_Place, Oper
     for each in operations:
         if isinstance(each.coap, CoapRow):
             yield from (((each.root, name), each) for name in {each.coap.short_path, each.name})
-
-
-def _placed(places: Iterable[tuple[_Place, Operation]]) -> Mapping[_Place, Operation]:
-    found: dict[_Place, Operation] = {}
-    for place, operation in places:
-        if found.setdefault(place, operation) is not operation:
-            path = "/".join(("", *place[0], place[1]))
-            raise LocalProtocolError(f"two operations at {path}")
-    return MappingProxyType(found)
 
 
 @checked

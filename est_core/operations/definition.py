@@ -38,7 +38,6 @@ from est_core.operation import Operation, Outcome
 from est_core.policy import PolicyRow, ServerPolicy
 
 
-@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
     """A request that was let in, and what it is examined by.
@@ -77,7 +76,6 @@ class Inquiry:
     then: ServerQuestion | None = None
 
 
-@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """An answer to a client's request: a success, or the word that there is nothing.

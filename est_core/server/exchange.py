@@ -56,7 +56,7 @@ from est_core.server.tables import (
     SERVER_TRANSITIONS,
     ServerState,
     ServerStep,
-    legal_answers,
+    answers,
     no_answer,
 )
 
@@ -160,7 +160,7 @@ class ServerExchange:
         if self._events:
             raise LocalProtocolError("take the events first")
         question = self._question
-        if question is None or type(decision) not in legal_answers(type(question)):
+        if question is None or not answers(decision, question):
             raise LocalProtocolError(no_answer(decision, question))
         turn = self._turn(decision, question)
         if self._state is ServerState.SETTLING:  # nobody waits for the answer

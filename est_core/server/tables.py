@@ -64,6 +64,11 @@ def legal_answers(question: type[ServerQuestion]) -> frozenset[type[Decision]]:
     return question.answers | COMMON
 
 
+def answers(decision: object, question: ServerQuestion) -> bool:
+    """Return whether a decision is an answer to a question."""
+    return type(decision) in question.answers or type(decision) in COMMON
+
+
 def no_answer(given: object, question: ServerQuestion | None) -> str:
     """Return the text for a decision that answers nothing, with those that would."""
     name = type(given).__name__

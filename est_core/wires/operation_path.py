@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from est_core._errors import Fault, RemoteProtocolError
 from est_core.model import Label, shown_text
 from est_core.operation import Operation
+from est_core.policy import OperationPaths
 
 _SHOWN_CHARS: Final = 64
 
 
-Places = Mapping[tuple[tuple[str, ...], str], Operation]
-"""Operations by their root and the last segment of their path, as `ServerPolicy` has them."""
 _EST: Final = (".well-known", "est")
 
 
 def find_operation(
     path: tuple[str, ...],
-    places: Places,
+    places: OperationPaths,
     labels: Collection[Label],
     *,
     known: Collection[str],
@@ -31,7 +30,7 @@ def find_operation(
     is no operation. `roots` are other names of EST's root, with which operations are found too.
     Raises RemoteProtocolError: "path/unknown", "path/operation", "path/label", "path/not-offered".
     """
-    own = tuple(dict.fromkeys(root for root, _ in places)) or (_EST,)
+    own = places.roots or (_EST,)
     for root in (*own, *roots):
         if path[: len(root)] == root:
             tail = path[len(root) :]
@@ -41,7 +40,7 @@ def find_operation(
         raise other_root(" or ".join(shown))
     if not 1 <= len(tail) <= 2:
         raise not_label_and_operation(tail)
-    operation = places.get((root if root in own else _EST, tail[-1]))
+    operation = places.by_place.get((root if root in own else _EST, tail[-1]))
     if operation is None and tail[-1] not in known:
         raise no_operation(tail[-1])
     label = Label.from_untrusted(tail[0]) if len(tail) == 2 else None

@@ -223,13 +223,13 @@ class Conversation:
     def _judge(self, head: RequestHead, now: Instant) -> None:
         config, request = self._config, self._request
         request.method, request.target = head.method.decode("ascii"), head.target.decode("ascii")
-        request.head, request.shape = head, httpmap.reply_shape(head)
+        request.head = head
         judged = httpmap.check_head(head, policy=config.policy, limits=config.limits)
         if isinstance(judged, Response):
-            request.refusal = judged
+            request.refusal, request.shape = judged, httpmap.reply_shape(head)
             self._wire.refuse_body()
             return
-        request.judged = judged
+        request.judged, request.shape = judged, judged.shape
         if interim := self._wire.accept_body():
             deadline = now.mono + config.timeouts.write_s
             self._steps.append(Send(data=interim, deadline=deadline))

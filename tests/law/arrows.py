@@ -35,7 +35,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         # Operations know no bytes of a wire, wires and machines no operation by name. Wires and
         # machines do not know each other, nor one wire the other.
         "operations": "asn1 channel checks codec decisions events model operation policy",
-        "wires": "model operation",
+        "wires": "model operation policy",
         "wires.httpmap": "asn1 codec model operation policy uri wires",
         "wires.coapmap": "codec model operation policy uri wires",
         "server": "asn1 channel checks decisions events model operation operations policy",

@@ -17,8 +17,13 @@ import pytest
 from est_core import LocalProtocolError
 from tests.docs.api_page import MODULES
 
-NOT_FOR_CALLERS: Final = frozenset({"ProtocolError", "LocalProtocolError", "ServerExchange"})
-"""The errors that say so themselves, and what only ServerSession makes."""
+NOT_FOR_CALLERS: Final = frozenset(
+    {
+        *("ProtocolError", "LocalProtocolError", "ServerExchange"),
+        *("CheckedHead", "Asking", "Reading"),
+    }
+)
+"""The errors that say so themselves, and what the core alone makes, for each request."""
 UNTYPED: Final = frozenset({"self", "cls", "return"})
 
 

@@ -44,7 +44,6 @@ DIAGNOSTIC_BYTES: Final = 256
 _AUTHORITY: Final = re.compile(r"[A-Za-z0-9._\-:\[\]]+")
 
 
-@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedHead:
     """A head whose payload is worth having: what it asks for, and how it is answered."""

@@ -36,7 +36,6 @@ from est_core.wires.httpmap.target import check_host, parse_target
 from est_core.wires.operation_path import not_offered
 
 
-@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedHead:
     """A head whose body is worth reading: what it asks for, and how it is answered."""

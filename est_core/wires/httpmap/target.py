@@ -78,6 +78,10 @@ def parse_target(target: bytes, policy: ServerPolicy) -> tuple[Operation, Label 
     The operation is one that the policy has a row for. Raises RemoteProtocolError: "path/unknown",
     "path/operation", "path/label", "path/not-offered".
     """
+    # What nearly every request asks for, without a label, an escape or a query: one look reads it.
+    usual = policy.on_http.whole.get(target.decode("latin-1"))
+    if usual is not None:
+        return usual, None
     path = target.partition(b"?")[0]
     # The absolute form, which RFC 9112 3.2.2 makes us accept.
     if absolute := _ABSOLUTE.match(path):
