@@ -13,6 +13,7 @@ from est_transports.channel.dtls_mux import Address
 from est_transports.coap.limits import CoapLimits
 from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.settings import CoapService
+from est_transports.drive.addresses import address_text
 from est_transports.drive.application import ask
 from est_transports.drive.open_request import Ask, Finished
 from fuzz.application import Decisions
@@ -94,6 +95,12 @@ class _Site:
                 assert message.is_empty or message.is_response
                 assert len(words) <= client.payload_bytes
 
+    def assert_gone(self, address: Address) -> None:
+        """See that nobody waits any more for what a client asked that has said that it goes."""
+        for asked in self.held:
+            if asked.exchange.channel.peer_address == address_text(address):
+                assert asked.request.is_over
+
     def wait(self, seconds: float) -> None:
         """Let time pass, and what is due happen."""
         self.now = self.now.after(seconds)
@@ -124,6 +131,7 @@ def coap_endpoint(data: bytes) -> Result:
             case 4:
                 site.clients[address].close()
                 site.speak(address)
+                site.assert_gone(address)
                 del site.clients[address]
             case _:
                 site.speak(address, choices.rest())
