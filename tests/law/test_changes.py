@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -83,3 +84,11 @@ def test_what_is_right_passes(name: str, text: str) -> None:
 )
 def test_what_is_wrong_is_found(name: str, text: str) -> None:
     assert len(faults(name, text)) == 1
+
+
+def test_what_moved_last_is_where_the_changelog_says() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    newest = text.partition("### Moved")[2].partition("\n### ")[0]
+    moved = re.findall(r"^\| `est_[\w.]+` \| `(est_[\w.]+)` \|", newest, re.MULTILINE)
+    assert moved
+    assert [name for name in moved if find_spec(name) is None] == []
