@@ -37,8 +37,8 @@ from est_core.client.answers import (
     sendable,
     trust_question,
 )
+from est_core.client.http_auth import HttpAuth
 from est_core.client.linked_csr import LinkedCsr
-from est_core.client.login import Login
 from est_core.client.session_settings import SessionSettings
 from est_core.client.tables import CLIENT_TRANSITIONS, ClientInput, ClientState
 from est_core.codec.retry import retry_at
@@ -93,7 +93,7 @@ class ClientExchange:
             self._csr = LinkedCsr(csr, csrattrs, algorithm, session.pop, session.limits)
         self._uri = session.uri
         self._max_version = session.max_version
-        self._login = Login(session.credentials, session.uri, session.limits)
+        self._http_auth = HttpAuth(session.credentials, session.uri, session.limits)
         self._provisional = bootstrap  # until a server proves to be authorised
         self._channel: Channel | None = None
         self._trust_question: TrustDecisionRequested | None = None
@@ -195,9 +195,9 @@ class ClientExchange:
         self._expect(ClientState.CHALLENGED)
         credentials = sendable(credentials)
         if credentials is None:
-            self._finish(self._login.given_up(self._refusal))
+            self._finish(self._http_auth.given_up(self._refusal))
             return
-        self._login.credentials = credentials
+        self._http_auth.credentials = credentials
         self._connect()
 
     def provide_redirect(self, *, follow: bool) -> None:
@@ -212,7 +212,7 @@ class ClientExchange:
                 f"the server points to {self._redirect}, which was not followed",
             )
             return
-        self._uri, self._login.credentials = self._redirect, None
+        self._uri, self._http_auth.credentials = self._redirect, None
         self._connect()
 
     def provide_trust(self, anchors: Iterable[x509.Certificate]) -> None:
@@ -310,7 +310,7 @@ class ClientExchange:
             operation=self.operation,
             label=self._uri.label,
             payload=payload,
-            credentials=None if self._provisional else self._login.credentials,
+            credentials=None if self._provisional else self._http_auth.credentials,
         )
         self._events.append(SendRequest(request=request, uri=self._uri, channel=channel))
 
@@ -334,13 +334,13 @@ class ClientExchange:
 
     def _wait(self, response: Response, now: Instant) -> None:
         self.resume_at = retry_at(response.retry_after, now, self.session.limits)
-        self._login.forget_refusals()
+        self._http_auth.forget_refusals()
         self._move(ClientInput.WAIT)
         self._events.append(RetryLater(at=self.resume_at))
 
     def _challenged(self, response: Response) -> None:
         self._refusal = response
-        match self._login.challenged(response, self._uri):
+        match self._http_auth.challenged(response, self._uri):
             case Failed() as failed:
                 self._finish(failed)
             case CredentialsRequested() as question:

@@ -79,7 +79,10 @@ def operation_checks(
         check("is asked and answered", _answered),
         check("is refused by the application", _refused),
         check("is not asked for under a label that is not there", _not_found),
-        replace(check("is not asked by a stranger", _stranger), needs_challenge=True),
+        replace(
+            check("is not asked by an unauthenticated client", _unauthenticated),
+            needs_challenge=True,
+        ),
         replace(check("is late and replaced", _late), limits=HASTY),
         check("may be abandoned", _abandoned),
         check("harms nobody with a decision that is no answer", _no_answer),
@@ -159,7 +162,7 @@ def _not_found(sample: OperationSample, bench: Bench) -> None:
     _expect_service(sample, bench)
 
 
-def _stranger(sample: OperationSample, bench: Bench) -> None:
+def _unauthenticated(sample: OperationSample, bench: Bench) -> None:
     bench.driver.connect(certificate=False)
     expect_fault(_ask(sample, bench), Fault.FORBIDDEN)
     _expect_service(sample, bench)

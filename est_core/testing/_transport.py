@@ -299,9 +299,9 @@ def _no_certificate(bench: Bench) -> None:
     expect(bench.ask(CACERTS, bench.ca_certs).outcome, Outcome.OK, "cacerts")
     channel = bench.questions[0].channel
     expect((channel.trust_class, channel.peer_chain), (TrustClass.NONE, ()), "nobody's channel")
-    stranger = bench.ask(SIMPLEENROLL)
-    expect(stranger.outcome, Outcome.CHALLENGE, "a client without anything to show")
-    expect(stranger.challenges, _POLICY.challenges, "challenges")
+    unknown = bench.ask(SIMPLEENROLL)
+    expect(unknown.outcome, Outcome.CHALLENGE, "a client without anything to show")
+    expect(unknown.challenges, _POLICY.challenges, "challenges")
 
 
 def _credentials(bench: Bench) -> None:
@@ -320,7 +320,7 @@ def _credentials(bench: Bench) -> None:
     expect(answer.outcome, Outcome.CHALLENGE, "without a password, on the same channel")
 
 
-def _broken_door(bench: Bench) -> None:
+def _broken_authentication(bench: Bench) -> None:
     broken = AuthenticateRequested, decide_nothing
     bench.driver.connect(certificate=False)
     answer = bench.ask(SIMPLEENROLL, broken, credentials=_PASSWORD)
@@ -420,7 +420,9 @@ _CHECKS: Final = (
     ),
     TransportCheck(name="credentials are passed on", check=_credentials, needs_challenge=True),
     TransportCheck(
-        name="who cannot be authenticated stays out", check=_broken_door, needs_challenge=True
+        name="who cannot be authenticated stays out",
+        check=_broken_authentication,
+        needs_challenge=True,
     ),
     TransportCheck(name="labels are passed on", check=_labels),
     TransportCheck(name="a request is passed on as it is", check=_request),

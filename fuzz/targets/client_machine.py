@@ -247,7 +247,7 @@ TARGETS: Final = (
             "est_core.client.session",
             "est_core.client.session_settings",
             "est_core.client.answers",
-            "est_core.client.login",
+            "est_core.client.http_auth",
             "est_core.client.linked_csr",
             "est_core.operations.definition",
             "est_core.operations.cacerts",

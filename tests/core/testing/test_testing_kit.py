@@ -506,7 +506,7 @@ def test_a_right_transport_passes_with_any_operation(check: TransportCheck) -> N
         (ForgetsCertificates, "is asked and answered"),
         (ForgetsReasons, "is refused by the application"),
         (ForgetsWhenToRetry, "is refused by the application"),
-        (InventsCertificates, "is not asked by a stranger"),
+        (InventsCertificates, "is not asked by an unauthenticated client"),
         (HasNoDeadline, "is late and replaced"),
         (NeverRecovers, "may be abandoned"),
         (StaysBroken, "harms nobody with a decision that is no answer"),
@@ -549,7 +549,9 @@ def test_an_operation_of_est_can_be_a_sample_as_well() -> None:
 
 def test_a_wire_without_strangers_has_one_check_of_an_operation_less() -> None:
     fewer = operation_checks(SAMPLE, can_challenge=False)
-    assert {*map(str, OF_CRLS.values())} - {*map(str, fewer)} == {"crls is not asked by a stranger"}
+    assert {*map(str, OF_CRLS.values())} - {*map(str, fewer)} == {
+        "crls is not asked by an unauthenticated client"
+    }
 
 
 @pytest.mark.parametrize("decisions", [(), (Verified(user="device"),)])

@@ -13,7 +13,7 @@ from est_core.model import Response
 from est_core.uri import EstUri
 
 
-class Login:
+class HttpAuth:
     """What a client says about itself in its Authorization headers, and what became of it.
 
     `credentials` go with every request, None for none. Raises LocalProtocolError for malformed
