@@ -97,7 +97,8 @@ def _checking(call: Callable[..., Any], annotated: Any, name: str) -> Callable[.
             raise LocalProtocolError(
                 f"{name}: {key} must be {taker.wanted}, not {_given(value, taker)}"
             )
-        if taker.by_type and taken is value:  # a class of its kind, which comes again
+        # A class of its kind comes again; a proxy, which says that it is another, stands for many.
+        if taker.by_type and taken is value and value.__class__ is type(value):
             exact[key] |= {type(value)}
         return taken
 

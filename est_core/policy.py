@@ -66,7 +66,8 @@ _Place = tuple[tuple[str, ...], str]
 class OperationPaths:
     """Where operations are on one wire: by root and last segment of their path.
 
-    `roots` are those that there are, each once. `whole` has the paths without a label.
+    `roots` are those that there are, each once, the longest first. `whole` has the paths without a
+    label.
     """
 
     by_place: Mapping[_Place, Operation]
@@ -82,7 +83,8 @@ class OperationPaths:
                 raise LocalProtocolError(f"two operations at {_path(place)}")
         return cls(
             by_place=MappingProxyType(found),
-            roots=tuple(dict.fromkeys(root for root, _ in found)),
+            # One may begin as another does, and a label stand for what it does not say.
+            roots=tuple(sorted(dict.fromkeys(root for root, _ in found), key=len, reverse=True)),
             whole=MappingProxyType({_path(place): each for place, each in found.items()}),
         )
 

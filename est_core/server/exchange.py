@@ -264,9 +264,10 @@ class ServerExchange:
     def _examined(self, identity: ClientIdentity) -> Inquiry | Response:
         """Return the operation's own question, or what is wrong with the request."""
         try:
-            return self._operation.examine(self._asking_as(identity))
+            inquiry = self._operation.examine(self._asking_as(identity))
         except RemoteProtocolError as error:
             return Response.of_error(error, self.request.operation)
+        return self._fitting(inquiry)
 
     def _answered(self, decision: Decision) -> Inquiry | Response:
         """Return what a decision on the operation's own question leads to."""
@@ -274,9 +275,23 @@ class ServerExchange:
         if asking is None or inquiry is None:
             raise LocalProtocolError("the operation has asked nothing")
         try:
-            return self._operation.answer(asking, inquiry, decision)
+            step = self._operation.answer(asking, inquiry, decision)
         except RemoteProtocolError as error:
             return Response.of_error(error, self.request.operation)
+        return self._fitting(step)
+
+    def _fitting(self, step: object) -> Inquiry | Response:
+        """Return what an operation leads to. Raises LocalProtocolError for what it may not."""
+        name = self.request.operation.name
+        if isinstance(step, Inquiry):
+            return step
+        if not isinstance(step, Response):
+            raise LocalProtocolError(f"{name} leads to {type(step).__name__}")
+        if step.operation is not self.request.operation:
+            raise LocalProtocolError(f"{name} leads to the response of another operation")
+        if step.outcome not in self.request.operation.outcomes:
+            raise LocalProtocolError(f"{name} has no {step.outcome.value}")
+        return step
 
     def _asking_as(self, identity: ClientIdentity) -> Asking:
         """Return what the operation is to know. Raises RemoteProtocolError for no readable body."""

@@ -66,7 +66,7 @@ def legal_answers(question: type[ServerQuestion]) -> frozenset[type[Decision]]:
 
 def answers(decision: object, question: ServerQuestion) -> bool:
     """Return whether a decision is an answer to a question."""
-    return type(decision) in question.answers or type(decision) in COMMON
+    return type(decision) in COMMON or type(decision) in question.answers
 
 
 def no_answer(given: object, question: ServerQuestion | None) -> str:

@@ -22,31 +22,38 @@ def find_operation(
     labels: Collection[Label],
     *,
     known: Collection[str],
+    absent: Collection[str] = (),
     roots: Sequence[tuple[str, ...]] = (),
 ) -> tuple[Operation, Label | None]:
     """Return the operation that a path names, and the label before it.
 
     `known` are the names of EST on this wire: one that is not here is not offered, and another one
-    is no operation. `roots` are other names of EST's root, with which operations are found too.
+    is no operation. Of those that are `absent` everywhere the label does not count. `roots` are
+    other names of EST's root, with which operations are found too.
     Raises RemoteProtocolError: "path/unknown", "path/operation", "path/label", "path/not-offered".
     """
     own = places.roots or (_EST,)
-    for root in (*own, *roots):
-        if path[: len(root)] == root:
-            tail = path[len(root) :]
-            break
-    else:
-        shown = ("/" + "/".join(root) for root in (*own, *roots))
+    named = (*((root, root) for root in own), *((root, _EST) for root in roots))
+    below = [(path[len(root) :], place) for root, place in named if path[: len(root)] == root]
+    if not below:
+        shown = ("/" + "/".join(root) for root, _ in named)
         raise other_root(" or ".join(shown))
+    for tail, place in below:  # of several, where one root begins as another does
+        operation = places.by_place.get((place, tail[-1])) if 1 <= len(tail) <= 2 else None
+        if operation is not None:
+            return operation, _label(tail)
+    tail, _ = below[0]
     if not 1 <= len(tail) <= 2:
         raise not_label_and_operation(tail)
-    operation = places.by_place.get((root if root in own else _EST, tail[-1]))
-    if operation is None and tail[-1] not in known:
+    if tail[-1] not in known:
         raise no_operation(tail[-1])
-    label = Label.from_untrusted(tail[0]) if len(tail) == 2 else None
-    if operation is None:
-        raise not_offered(tail[-1], label, labels)
-    return operation, label
+    if tail[-1] in absent:
+        raise not_offered(tail[-1])
+    raise not_offered(tail[-1], _label(tail), labels)
+
+
+def _label(tail: Sequence[str]) -> Label | None:
+    return Label.from_untrusted(tail[0]) if len(tail) == 2 else None
 
 
 def other_root(root: str) -> RemoteProtocolError:

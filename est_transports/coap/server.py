@@ -64,6 +64,7 @@ from est_transports.drive.open_request import (
     OpenRequest,
     internal_error,
     session_with,
+    written_or_failed,
 )
 from est_transports.drive.records import Record, Wire
 from est_transports.fairness.networks import network_of_host
@@ -383,7 +384,9 @@ class CoapEndpoint:
 
     def _respond(self, waiting: _CoapRequest, response: Response, now: Instant) -> None:
         client = waiting.client
-        written = coapmap.write(response, waiting.shape, now=now)
+        response, written = written_or_failed(
+            response, lambda each: coapmap.write(each, waiting.shape, now=now)
+        )
         if len(written[1]) > client.service.coap.response_bytes:
             _log.error("an answer of %d bytes is over response_bytes", len(written[1]))
             response = internal_error(response.operation)

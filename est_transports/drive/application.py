@@ -87,7 +87,7 @@ def told_apart(
 
     Raises LocalProtocolError where only some of them are, and where it has none of `methods`.
     """
-    found = [getattr(application, name) for name in methods if hasattr(application, name)]
+    found = [getattr(application, name) for name in methods if _has(application, name)]
     kinds = {iscoroutinefunction(method) for method in found}
     if not kinds:
         raise LocalProtocolError(f"an application has at least one of {', '.join(methods)}")
@@ -118,7 +118,7 @@ def offered(policy: ServerPolicy, application: Application | AsyncApplication) -
         application, (*_METHODS, *(name for each in policy.operations for name in _needed(each)))
     )
     missing = {
-        each: [name for name in _needed(each) if not hasattr(application, name)]
+        each: [name for name in _needed(each) if not _has(application, name)]
         for each in policy.operations
     }
     for operation, names in missing.items():
@@ -127,12 +127,17 @@ def offered(policy: ServerPolicy, application: Application | AsyncApplication) -
                 "%s is not offered: the application has no %s", operation.name, ", ".join(names)
             )
     rows = tuple(row for row in policy.rows if not missing[row.operation])
-    if not hasattr(application, "csr_attrs") and any(row.enforce_csrattrs for row in rows):
+    if not _has(application, "csr_attrs") and any(row.enforce_csrattrs for row in rows):
         raise LocalProtocolError("enforce_csrattrs needs an application with csr_attrs")
-    knows_users = hasattr(application, "authenticate")
+    knows_users = _has(application, "authenticate")
     if len(rows) == len(policy.rows) and knows_users:
         return policy
     return replace(policy, rows=rows, challenges=policy.challenges if knows_users else ())
+
+
+def _has(application: object, name: str) -> bool:
+    # What a class sets to None is taken away from those that inherit from it.
+    return callable(getattr(application, name, None))
 
 
 def _needed(operation: Operation) -> tuple[str, ...]:

@@ -37,7 +37,14 @@ def begin_to_consult(
     if not isinstance(decision, Future):
         return decision
     guarded: Future[Decision | None] = Future()
-    decision.add_done_callback(lambda made: guarded.set_result(_guarded(made.result, question)))
+
+    def settle(made: Future[Decision]) -> None:
+        try:
+            guarded.set_result(_guarded(made.result, question))
+        except BaseException as exc:  # noqa: BLE001  # the end of a thread, and nobody may wait on
+            guarded.set_exception(exc)
+
+    decision.add_done_callback(settle)
     return guarded
 
 

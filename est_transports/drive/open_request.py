@@ -33,9 +33,10 @@ own class what it needs to write the answer, what it judged by the head among it
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 from est_core import (
     Channel,
@@ -60,6 +61,8 @@ from est_core.arguments import checked
 from est_transports.drive.application import Application, AsyncApplication, told_apart
 from est_transports.drive.consult import begin_to_consult, consult, consult_async
 from est_transports.drive.records import Record, Wire
+
+_W = TypeVar("_W")
 
 _log: Final = logging.getLogger("est_transports")
 
@@ -108,6 +111,7 @@ class OpenRequest:
         self.received_bytes: int = 0
         self.is_over: bool = False
         self._exchange: ServerExchange | None = None
+        self._failure: Response | None = None
 
     @property
     def exchange(self) -> ServerExchange:
@@ -130,17 +134,23 @@ class OpenRequest:
     ) -> None:
         """Give the complete request to its session.
 
-        `application` is what `Ask.consult` asks; None where somebody else decides.
+        `application` is what `Ask.consult` asks; None where somebody else decides. An operation
+        that breaks on the request costs its client a 500, which is the next step.
         """
         self.application = application
-        self._exchange = session.receive_request(request, now)
+        try:
+            self._exchange = session.receive_request(request, now)
+        except Exception:  # noqa: BLE001  # an operation may be anybody's
+            _log.exception("%s failed on a request", request.operation.name)
+            self._failure = internal_error(request.operation)
         self._channel = session.channel
         self._peer = session.channel.peer_address or self._peer
 
     def next_step(self) -> Ask | Response | None:
         """Return what is due: a question, the answer, or None: a decision, or nothing any more."""
-        if self.is_over:
-            return None
+        if self.is_over or self._failure is not None:
+            failure, self._failure = self._failure, None
+            return failure
         match event := self.exchange.next_event():
             case None:
                 return None
@@ -301,3 +311,14 @@ def internal_error(operation: Operation | None) -> Response:
     """Return the answer that says no more than that something broke here."""
     error = RemoteProtocolError("server/internal", "internal error", Fault.INTERNAL)
     return Response.of_error(error, operation)
+
+
+@checked
+def written_or_failed(response: Response, write: Callable[[Response], _W]) -> tuple[Response, _W]:
+    """Return the response, and what `write` makes of it; the internal error where it cannot."""
+    try:
+        return response, write(response)
+    except Exception:  # noqa: BLE001  # a format of an operation may be anybody's
+        _log.exception("an answer could not be written")
+        failure = internal_error(response.operation)
+        return failure, write(failure)

@@ -32,7 +32,14 @@ from est_core import (
 from est_core.arguments import checked
 from est_core.wires.httpmap import CheckedHead, ReplyShape, RequestHead
 from est_transports.drive.application import Application, AsyncApplication
-from est_transports.drive.open_request import LOST, Ask, Finished, OpenRequest, session_with
+from est_transports.drive.open_request import (
+    LOST,
+    Ask,
+    Finished,
+    OpenRequest,
+    session_with,
+    written_or_failed,
+)
 from est_transports.drive.records import Wire
 from est_transports.http.messages import ConnectionEnded
 from est_transports.http.server_wire import (
@@ -258,7 +265,10 @@ class Conversation:
                 self._respond(response, now)
 
     def _respond(self, response: Response, now: Instant) -> None:
-        head, body = httpmap.write(response, self._request.shape)
+        shape = self._request.shape
+        response, (head, body) = written_or_failed(
+            response, lambda each: httpmap.write(each, shape)
+        )
         is_over = self._session.binding_use.is_over and response.outcome is not Outcome.CHALLENGE
         data = self._wire.send_response(head, body, now, close=self._stopping or is_over)
         deadline = now.mono + self._config.timeouts.write_s

@@ -75,7 +75,13 @@ from est_transports import _clock
 from est_transports.coap.records import BUSY, METHODS, STOPPING
 from est_transports.drive.application import Application, offered
 from est_transports.drive.observe import Observe, ignore, notify
-from est_transports.drive.open_request import Ask, OpenRequest, internal_error, session_with
+from est_transports.drive.open_request import (
+    Ask,
+    OpenRequest,
+    internal_error,
+    session_with,
+    written_or_failed,
+)
 from est_transports.drive.records import Wire
 from est_transports.fairness.fair_pool import FairPool
 from est_transports.on_aiocoap.messages import (
@@ -348,7 +354,10 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
     def _reply(
         self, request: Message, opened: OpenRequest, response: Response, now: Instant
     ) -> Message:
-        head, payload = coapmap.write(response, coapmap.reply_shape(request_head(request)), now=now)
+        shape = coapmap.reply_shape(request_head(request))
+        response, (head, payload) = written_or_failed(
+            response, lambda each: coapmap.write(each, shape, now=now)
+        )
         status = coapmap.status_of(head.code)
         record = opened.finish(response, status=status, sent_bytes=len(payload), now=now)
         notify(self._observe, record)

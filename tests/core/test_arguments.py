@@ -392,6 +392,31 @@ def test_what_is_right_stays_the_same_object() -> None:
     assert made.table is table
 
 
+def test_a_proxy_is_looked_at_each_time() -> None:
+    class Proxy:
+        """Says that it is what it stands for."""
+
+        def __init__(self, kind: type) -> None:
+            self.kind = kind
+
+        @property  # type: ignore[misc]  # as proxies do
+        def __class__(self) -> type:
+            return self.kind
+
+    class Other(Person):
+        """Of a kind that is taken."""
+
+    @checked
+    def greet(person: Person) -> object:
+        return person
+
+    proxy: Any = Proxy(Person)
+    assert greet(proxy) is proxy
+    assert isinstance(greet(Other()), Other)
+    with pytest.raises(LocalProtocolError):
+        greet(Proxy(str))  # type: ignore[arg-type]
+
+
 def test_an_iterator_is_not_read_ahead() -> None:
     def letters() -> Iterator[str]:
         raise AssertionError("read")

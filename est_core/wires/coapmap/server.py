@@ -22,6 +22,7 @@ from est_core.operation import Operation, Outcome
 from est_core.policy import ServerPolicy
 from est_core.wires.coapmap.discovery import links, matches
 from est_core.wires.coapmap.heads import (
+    ABSENT,
     CODE_OF_FAULT,
     CODE_OF_OUTCOME,
     CORE,
@@ -69,7 +70,12 @@ def check_head(
     try:
         _check_target(head, limits)
         operation, label = find_operation(
-            head.path, policy.on_coap, policy.labels, known=KNOWN, roots=(SHORT_ROOT,)
+            head.path,
+            policy.on_coap,
+            policy.labels,
+            known=KNOWN,
+            absent=ABSENT,
+            roots=(SHORT_ROOT,),
         )
         row = operation.coap_row
         if policy.row(operation, label, datagram=True) is None:
@@ -173,6 +179,8 @@ def _write_success(response: Response, shape: ReplyShape) -> tuple[ResponseHead,
         return ResponseHead(code=Code.NOT_ACCEPTABLE), _diagnostic(
             f"accept content format {int(usual.number)}"
         )
+    if not isinstance(payload, bytes):
+        raise LocalProtocolError(f"{operation.name} writes {type(payload).__name__}, not bytes")
     code = SUCCESSES[operation.method]
     return ResponseHead(code=code, content_format=answer.number), payload
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from est_core import (
+    CACERTS,
     CSRATTRS,
+    OPERATIONS,
+    CoapAnswer,
+    CoapRow,
     EstUri,
     Label,
     Limits,
     LocalProtocolError,
+    Response,
     coapmap,
     default_policy,
     httpmap,
@@ -22,6 +28,7 @@ from tests.judged import coap_refusal, http_refusal
 USUAL = default_policy(labels=frozenset({Label("lab")}))
 POLICY = replace(USUAL, rows=tuple(row for row in USUAL.rows if row.operation is not CSRATTRS))
 BELOW = ".well-known/est"
+HI = CoapRow(short_path="hi", answers=(CoapAnswer(number=65000),))
 
 
 def refused(path: str) -> tuple[str, str]:
@@ -84,6 +91,43 @@ def test_another_root_is_named_with_those_of_the_wire() -> None:
     refusal = coap_refusal(other, policy=POLICY, limits=Limits())
     assert refusal is not None
     assert refusal.reason == "the path does not begin with /.well-known/est or /est"
+
+
+def test_a_root_may_begin_as_that_of_est_does_or_be_its_short_one() -> None:
+    roots = {"near": (".well-known",), "far": (".well-known", "est", "lab"), "short": ("est",)}
+    own = [replace(CACERTS, name=name, root=root, coap=HI) for name, root in roots.items()]
+    policy = default_policy(operations=(*own, *OPERATIONS), labels=("lab",))
+    paths = {
+        ".well-known/near": ("near", None),
+        ".well-known/lab/near": ("near", "lab"),
+        ".well-known/est/lab/far": ("far", None),
+        ".well-known/est/lab/lab/far": ("far", "lab"),
+        "est/lab/short": ("short", "lab"),
+        ".well-known/est/cacerts": ("cacerts", None),
+        ".well-known/est/lab/cacerts": ("cacerts", "lab"),
+        "est/lab/cacerts": ("cacerts", "lab"),
+    }
+    for path, (name, label) in paths.items():
+        segments = tuple(path.split("/"))
+        coap = coapmap.RequestHead(code=coapmap.Code.GET, path=segments)
+        found: list[Any] = [coapmap.check_head(coap, policy=policy, limits=Limits())]
+        if path != "est/lab/cacerts":  # a name of the root that HTTP has not
+            http = httpmap.RequestHead(method=b"GET", target=f"/{path}".encode())
+            found.append(httpmap.check_head(http, policy=policy, limits=Limits()))
+        for each in found:
+            assert not isinstance(each, Response), path
+            assert (each.operation.name, each.label) == (name, label and Label(label))
+
+
+@pytest.mark.parametrize("name", ["skg", "skc", "serverkeygen"])
+@pytest.mark.parametrize("label", ["lab", "nope", "%"])
+def test_over_coap_an_operation_that_no_server_has_is_named_before_its_label(
+    name: str, label: str
+) -> None:
+    head = coapmap.RequestHead(code=coapmap.Code.GET, path=(*BELOW.split("/"), label, name))
+    refusal = coap_refusal(head, policy=POLICY, limits=Limits())
+    assert refusal is not None
+    assert (refusal.code, refusal.reason) == ("path/not-offered", f"'{name}' is not offered here")
 
 
 def test_an_operation_that_is_not_offered_is_named_and_not_a_label_that_is_none() -> None:

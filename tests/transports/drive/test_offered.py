@@ -128,6 +128,17 @@ def test_an_operation_of_ones_own_is_offered_with_its_method_alone(
         caplog.clear()
 
 
+def test_a_method_that_is_taken_away_is_none() -> None:
+    class Reading(Echoing):
+        """Issues to nobody."""
+
+        enroll = reenroll = None  # type: ignore[assignment]
+
+    application: Any = Reading()
+    left = offered(EVERYTHING, application)
+    assert [each.name for each in left.operations] == ["cacerts", "csrattrs", "echo", "hello"]
+
+
 def test_a_method_for_an_operation_of_ones_own_is_awaited_as_all_are_or_as_none() -> None:
     with pytest.raises(LocalProtocolError, match="coroutine functions only, or none"):
         offered(EVERYTHING, HalfEchoing())

@@ -126,6 +126,21 @@ def test_a_decision_may_come_from_elsewhere_and_is_guarded_there(
     assert caplog.text.count("the application failed on AuthenticateRequested") == 2
 
 
+def test_what_ends_a_thread_leaves_nobody_waiting_for_its_decision() -> None:
+    ended: Future[Decision] = Future()
+    question = AuthenticateRequested(
+        operation=SIMPLEENROLL,
+        label=None,
+        credentials=BasicCredentials(user="alice", password="x"),
+        channel=QUESTION.channel,
+    )
+    begun = begin_to_consult(Later(ended), question)
+    ended.set_exception(SystemExit())
+    assert isinstance(begun, Future)
+    with pytest.raises(SystemExit):
+        begun.result(timeout=0)
+
+
 def test_who_cancels_an_application_is_not_held_up() -> None:
     for ask in decided(raising(Cancelled())):
         with pytest.raises(Cancelled):
