@@ -83,3 +83,11 @@ HELLO: Final = EchoDefinition(
     parts=(PART,),
     authentication=Authentication.CERT,
 )
+GREETING: Final = EchoDefinition(
+    name="greeting",
+    method="GET",
+    http=HttpRow(),
+    coap=CoapRow(short_path="gr", answers=(CoapAnswer(number=65002),)),
+    parts=(PART,),
+    authentication=Authentication.OPEN,
+)

@@ -53,7 +53,7 @@ from est_core.testing import (
     transport_checks,
 )
 from tests.core.cast import issue
-from tests.docs.own_operation import a_list, own_operation
+from tests.core.echo import GREETING, Provide
 from tests.pki import pki
 
 CHECKS = {check.name: check for check in transport_checks()}
@@ -486,13 +486,11 @@ def test_each_time_to_come_back_is_looked_at(name: str, which: int) -> None:
 
 # Operations of anybody's
 
-SAMPLE = OperationSample(
-    operation=own_operation().CRLS, decisions=(own_operation().ProvideCRLs(crls=(a_list(),)),)
-)
-OF_CRLS = {check.name.removeprefix("crls "): check for check in operation_checks(SAMPLE)}
+SAMPLE = OperationSample(operation=GREETING, decisions=(Provide(der=b"\x04\x05hello"),))
+OF_GREETING = {check.name.removeprefix("greeting "): check for check in operation_checks(SAMPLE)}
 
 
-@pytest.mark.parametrize("check", OF_CRLS.values(), ids=str)
+@pytest.mark.parametrize("check", OF_GREETING.values(), ids=str)
 def test_a_right_transport_passes_with_any_operation(check: TransportCheck) -> None:
     driver = RightDriver()
     check.run(driver)
@@ -517,7 +515,7 @@ def test_what_a_transport_does_wrong_with_any_operation_is_found(
     driver: type[RightDriver], name: str
 ) -> None:
     with pytest.raises(CheckFailedError):
-        OF_CRLS[name].run(driver())
+        OF_GREETING[name].run(driver())
 
 
 @pytest.mark.parametrize("which", range(3))
@@ -527,14 +525,14 @@ def test_each_answer_of_any_operation_is_compared_with_that_of_the_core(which: i
         return replace(response, parts=cut)
 
     with pytest.raises(CheckFailedError, match=r"^the parts of the answer: "):
-        OF_CRLS["is asked and answered"].run(SpoilsOne(which, cut))
+        OF_GREETING["is asked and answered"].run(SpoilsOne(which, cut))
 
 
-@pytest.mark.parametrize("check", OF_CRLS.values(), ids=str)
+@pytest.mark.parametrize("check", OF_GREETING.values(), ids=str)
 def test_each_answer_to_a_check_of_any_operation_is_looked_at(check: TransportCheck) -> None:
     driver = Written()
     check.run(driver)
-    answers = sum(word == "crls" for word in driver.record) - check.name.endswith("abandoned")
+    answers = sum(word == "greeting" for word in driver.record) - check.name.endswith("abandoned")
     for which in range(answers):
         with pytest.raises(CheckFailedError):
             check.run(SpoilsOne(which, another_fault))
@@ -549,8 +547,8 @@ def test_an_operation_of_est_can_be_a_sample_as_well() -> None:
 
 def test_a_wire_without_strangers_has_one_check_of_an_operation_less() -> None:
     fewer = operation_checks(SAMPLE, can_challenge=False)
-    assert {*map(str, OF_CRLS.values())} - {*map(str, fewer)} == {
-        "crls is not asked by an unauthenticated client"
+    assert {*map(str, OF_GREETING.values())} - {*map(str, fewer)} == {
+        "greeting is not asked by an unauthenticated client"
     }
 
 
@@ -559,7 +557,7 @@ def test_a_sample_is_decided_by_what_answers_its_questions(
     decisions: tuple[Decision, ...],
 ) -> None:
     with pytest.raises(LocalProtocolError):
-        OperationSample(operation=own_operation().CRLS, decisions=decisions)
+        OperationSample(operation=GREETING, decisions=decisions)
 
 
 def test_a_wire_without_passwords_has_fewer_checks() -> None:
