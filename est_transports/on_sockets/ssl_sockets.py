@@ -9,6 +9,7 @@ messages, 2.4 MB, held a thread for 13 s, past every deadline. Our own engine cu
 from __future__ import annotations
 
 import logging
+import select
 import socket
 import ssl
 from contextlib import suppress
@@ -180,7 +181,7 @@ class SslStream:
 
     def linger(self, max_bytes: int, deadline: float) -> None:
         """Say that there is no more, then read and forget until the client ends its side."""
-        self._say_close()
+        self._say_close(deadline)
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)  # what is read from now on is not decrypted
             while max_bytes > 0:
@@ -195,10 +196,27 @@ class SslStream:
         self._say_close()
         self._sock.close()
 
-    def _say_close(self) -> None:
+    def _say_close(self, deadline: float | None = None) -> None:
+        """Send close_notify; wait until then for room, not for the client's own."""
         with suppress(OSError, ValueError):  # ValueError: it was said
-            self._sock.settimeout(0.0)
-            self._sock.unwrap()  # sends it, and does not wait for the client's
+            while True:
+                self._sock.settimeout(0.0)
+                try:
+                    self._sock.unwrap()
+                except ssl.SSLWantWriteError:  # the answer fills what the client has not read
+                    if deadline is None:
+                        return
+                    self._wait_for_room(deadline)
+                else:
+                    return
+
+    def _wait_for_room(self, deadline: float) -> None:
+        seconds = deadline - self._clock().mono
+        if seconds <= 0:
+            raise TimeoutError("too late")
+        room = select.poll()
+        room.register(self._sock, select.POLLOUT)
+        room.poll(seconds * 1000)
 
     def _wait_until(self, deadline: float) -> None:
         seconds = deadline - self._clock().mono

@@ -32,9 +32,10 @@ from est_core import (
 )
 from est_core.asn1.pkcs10 import CertRequestInfo
 from est_core.channel import BindingKind
+from est_transports import _clock
 from est_transports.client_config import ClientTimeouts
 from est_transports.on_sockets import Client, serve_ssl_connection
-from est_transports.on_sockets.ssl_sockets import ssl_channel
+from est_transports.on_sockets.ssl_sockets import SslStream, ssl_channel
 from est_transports.pki.signers import LocalSigner
 from tests.pki import Entity, Subject, pki
 from tests.transports.async_application import AsyncFakeApplication
@@ -65,6 +66,7 @@ from tests.transports.sockets_site import (
     is_whole,
     let_pass,
     reset,
+    soon,
     until,
 )
 
@@ -517,3 +519,42 @@ def test_what_goes_wrong_in_the_application_is_no_reason_to_end_the_thread(
         assert client.ask(CACERTS) == [500]
         client.close()
     assert "ZeroDivisionError" in caplog.text
+
+
+class HasNoRoom(ssl.SSLSocket):
+    """Has no room for close_notify at first, as where a client has not read its answer."""
+
+    refusals = 2
+
+    def unwrap(self) -> socket.socket:
+        if self.refusals:
+            self.refusals -= 1
+            raise ssl.SSLWantWriteError("no room")
+        return super().unwrap()
+
+
+@BOTH
+def test_close_notify_waits_for_room_behind_the_answer(
+    files: ServerFiles, version: TlsVersion
+) -> None:
+    context = stdlib_context(files, version)
+    context.sslsocket_class = HasNoRoom
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = RawClient(listener.getsockname()[1], client_engine())
+        shaking = threading.Thread(target=client.shake_hands)
+        shaking.start()
+        sock, _ = listener.accept()
+        server = context.wrap_socket(sock, server_side=True)
+        shaking.join(TIMEOUT_S)
+        stream = SslStream(server, _clock.instant)
+        stream.send_all(b"answer", soon())
+        lingering = threading.Thread(target=stream.linger, args=(1 << 16, soon()))
+        lingering.start()
+        try:
+            assert client.hear_all() == b"answer"  # a truncated one raises
+        finally:
+            client.close()
+            lingering.join(TIMEOUT_S)
+            stream.close()
+    assert isinstance(server, HasNoRoom)
+    assert server.refusals == 0
