@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,25 +64,25 @@ def test_a_serial_has_as_many_digits_as_a_store_keeps_and_a_wrong_one_is_shown_s
 def test_a_certificate_is_revoked_by_its_serial_however_written(
     spelled: str, tmp_path: Path
 ) -> None:
-    store = SqliteStore.create(tmp_path / "est.db")
-    store.record_certificate(
-        IssuedRecord(
-            serial="49f",
-            subject="CN=x",
-            not_before=WHEN,
-            not_after=WHEN,
-            der=b"\x30\x00",
-            spki_sha256=b"",
-            issued_at=WHEN,
-            operation="simpleenroll",
+    with closing(SqliteStore.create(tmp_path / "est.db")) as store:
+        store.record_certificate(
+            IssuedRecord(
+                serial="49f",
+                subject="CN=x",
+                not_before=WHEN,
+                not_after=WHEN,
+                der=b"\x30\x00",
+                spki_sha256=b"",
+                issued_at=WHEN,
+                operation="simpleenroll",
+            )
         )
-    )
-    assert store.revoke_certificate(spelled, at=WHEN, reason="key-compromise")
-    found = store.find_certificate(spelled)
-    assert found is not None
-    assert found.revoked_at == WHEN
-    assert store.list_certificates(after=spelled) == ()
-    with pytest.raises(LocalProtocolError, match="no serial number"):
-        store.revoke_certificate(f"{spelled}?", at=WHEN, reason="key-compromise")
-    assert store.find_certificate("no serial") is None
-    store.close()
+        assert store.revoke_certificate(spelled, at=WHEN, reason="key-compromise")
+        found = store.find_certificate(spelled)
+        assert found is not None
+        assert found.revoked_at == WHEN
+        assert store.list_certificates(after=spelled) == ()
+        with pytest.raises(LocalProtocolError, match="no serial number"):
+            store.revoke_certificate(f"{spelled}?", at=WHEN, reason="key-compromise")
+        assert store.find_certificate("no serial") is None
+        store.close()
