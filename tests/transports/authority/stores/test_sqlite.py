@@ -562,6 +562,7 @@ def test_what_is_open_in_the_parent_is_used_by_no_child(
     monkeypatch.setattr(os, "getpid", lambda: parent + 1)
     store.record_certificate(FULL)
     assert store.find_certificate("7b") == FULL
+    store.close()  # while it is the process that opened it
 
 
 def test_what_is_being_read_in_the_parent_is_used_by_no_child(
