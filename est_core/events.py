@@ -1,7 +1,7 @@
 """What an exchange asks of, or tells, whoever drives it.
 
-`ServerEvent` and `ClientEvent` are unions that `match` with `assert_never` exhausts. Questions
-end in `Requested`.
+`ClientEvent` is a union that `match` with `assert_never` exhausts. `ServerEvent` is open: an
+operation may ask questions of its own, each a `ServerQuestion`. Questions end in `Requested`.
 """
 
 from __future__ import annotations

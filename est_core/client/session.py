@@ -1,4 +1,4 @@
-"""A client's wishes towards one server, by operation: each makes an exchange.
+"""What a client asks of one server, by operation: each makes an exchange.
 
 A session belongs to a server's URI and a state of trust, not to a connection.
 """

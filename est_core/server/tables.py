@@ -75,5 +75,5 @@ def no_answer(given: object, question: ServerQuestion | None) -> str:
     if question is None:
         return f"{name} is no answer: nothing is asked"
     asked = type(question)
-    answers = " or ".join(sorted(each.__name__ for each in legal_answers(asked)))
-    return f"{name} is no answer to {asked.__name__}: {answers} is"
+    legal = " or ".join(sorted(each.__name__ for each in legal_answers(asked)))
+    return f"{name} is no answer to {asked.__name__}: {legal} is"

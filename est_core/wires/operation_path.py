@@ -11,8 +11,6 @@ from est_core.operation import Operation
 from est_core.policy import OperationPaths
 
 _SHOWN_CHARS: Final = 64
-
-
 _EST: Final = (".well-known", "est")
 
 

@@ -8,7 +8,12 @@ from est_core import Limits, ServerPolicy
 from est_core.arguments import checked
 from est_transports.channel.dtls_context import DtlsServerContext
 from est_transports.coap.limits import CoapLimits
-from est_transports.drive.application import Application, AsyncApplication, offered, told_apart
+from est_transports.drive.application import (
+    Application,
+    AsyncApplication,
+    offered_at_start,
+    told_apart,
+)
 
 
 @checked
@@ -18,7 +23,7 @@ class CoapService:
 
     `context` is for the handshake, `application` for the questions, the rest between them. After
     `lifetime_s` seconds an association ends, so that the client's certificate is verified anew.
-    What the application has no methods for is not offered (`drive.application.offered`).
+    What the application has no methods for is not offered (`drive.application.offered_at_start`).
     Raises LocalProtocolError for an application of which only some methods are coroutine functions.
     """
 
@@ -31,4 +36,4 @@ class CoapService:
 
     def __post_init__(self) -> None:
         told_apart(self.application)
-        object.__setattr__(self, "policy", offered(self.policy, self.application))
+        object.__setattr__(self, "policy", offered_at_start(self.policy, self.application))

@@ -109,30 +109,42 @@ def check_blocking(application: Application) -> None:
 def offered(policy: ServerPolicy, application: Application | AsyncApplication) -> ServerPolicy:
     """Return the part of the policy that the application has methods for.
 
-    An operation without its methods is left out, and the log says so once. Without `authenticate`
-    no HTTP authentication is offered. Raises LocalProtocolError for what is left and cannot be:
+    An operation without its methods is left out. Without `authenticate` no HTTP authentication
+    is offered. Raises LocalProtocolError for what is left and cannot be:
     a row that needs a password then, or one that enforces CSR attributes nobody tells. And for
     an application of which only some of the methods in question are coroutine functions.
     """
     told_apart(
         application, (*_METHODS, *(name for each in policy.operations for name in _needed(each)))
     )
-    missing = {
-        each: [name for name in _needed(each) if not _has(application, name)]
-        for each in policy.operations
-    }
-    for operation, names in missing.items():
-        if names:
-            _log.warning(
-                "%s is not offered: the application has no %s", operation.name, ", ".join(names)
-            )
-    rows = tuple(row for row in policy.rows if not missing[row.operation])
+    rows = tuple(row for row in policy.rows if not _missing(application, row.operation))
     if not _has(application, "csr_attrs") and any(row.enforce_csrattrs for row in rows):
         raise LocalProtocolError("enforce_csrattrs needs an application with csr_attrs")
     knows_users = _has(application, "authenticate")
     if len(rows) == len(policy.rows) and knows_users:
         return policy
     return replace(policy, rows=rows, challenges=policy.challenges if knows_users else ())
+
+
+@checked
+def offered_at_start(
+    policy: ServerPolicy, application: Application | AsyncApplication
+) -> ServerPolicy:
+    """Return what `offered` does, and name in the log what is left out.
+
+    For what starts a server, not for what serves a connection: a peer could make the log grow.
+    """
+    left = offered(policy, application)
+    for operation in policy.operations:
+        if names := _missing(application, operation):
+            _log.warning(
+                "%s is not offered: the application has no %s", operation.name, ", ".join(names)
+            )
+    return left
+
+
+def _missing(application: object, operation: Operation) -> list[str]:
+    return [name for name in _needed(operation) if not _has(application, name)]
 
 
 def _has(application: object, name: str) -> bool:

@@ -148,7 +148,9 @@ class OpenRequest:
 
     def next_step(self) -> Ask | Response | None:
         """Return what is due: a question, the answer, or None: a decision, or nothing any more."""
-        if self.is_over or self._failure is not None:
+        if self.is_over:
+            return None
+        if self._failure is not None:
             failure, self._failure = self._failure, None
             return failure
         match event := self.exchange.next_event():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from est_core import Limits, LocalProtocolError, ServerPolicy
 from est_core.arguments import checked
-from est_transports.drive.application import Application, AsyncApplication, offered
+from est_transports.drive.application import Application, AsyncApplication, offered_at_start
 from est_transports.http.server_wire import REQUESTS_MAX
 
 
@@ -50,8 +50,10 @@ class ServiceConfig:
     accept_der: bool = True
 
     def offering(self, application: Application | AsyncApplication) -> ServiceConfig:
-        """Return the same for what this application has methods for: `drive.application.offered`.
+        """Return the same for what this application has methods for, when a server starts.
+
+        What is left out is named in the log: `drive.application.offered_at_start`.
 
         Raises LocalProtocolError as that does.
         """
-        return replace(self, policy=offered(self.policy, application))
+        return replace(self, policy=offered_at_start(self.policy, application))

@@ -73,7 +73,7 @@ from est_core.arguments import checked
 from est_core.wires.coapmap import RequestHead, ResponseHead
 from est_transports import _clock
 from est_transports.coap.records import BUSY, METHODS, STOPPING
-from est_transports.drive.application import Application, offered
+from est_transports.drive.application import Application, offered_at_start
 from est_transports.drive.observe import Observe, ignore, notify
 from est_transports.drive.open_request import (
     Ask,
@@ -149,7 +149,7 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
         super().__init__()
         if open_exchanges <= 0:
             raise LocalProtocolError("open_exchanges must be positive")
-        self._policy = offered(policy, application)
+        self._policy = offered_at_start(policy, application)
         self._application = application
         self._channel_of = channel_of
         self._limits = limits or Limits()

@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final, Protocol, TypeVar, assert_never
 
 from est_core import Channel, Instant
@@ -13,7 +14,7 @@ from est_core.arguments import checked
 from est_transports import _clock
 from est_transports.channel.tls import ContextSource, TlsEngine, TlsError
 from est_transports.drive.addresses import peer_text
-from est_transports.drive.application import Application, check_blocking
+from est_transports.drive.application import Application, check_blocking, offered
 from est_transports.drive.observe import Observe, ignore, notify
 from est_transports.drive.open_request import Ask, Finished
 from est_transports.drive.records import handshake_failed
@@ -74,10 +75,7 @@ def serve_connection(
     the exchange's deadline is replaced by 503. Raises LocalProtocolError, with the connection
     left alone, for an AsyncApplication.
     """
-    check_blocking(application)
-    Connection(application, config.offering(application), observe, clock, sock).serve(
-        sock, context_source
-    )
+    _alone_with(application, config, observe, clock, sock).serve(sock, context_source)
 
 
 @checked
@@ -95,10 +93,20 @@ def converse(
 
     As `serve_connection`, but for the handshake, and closing the stream is all that is closed.
     """
+    _alone_with(application, config, observe, clock).talk(stream, channel, peer)
+
+
+def _alone_with(
+    application: Application,
+    config: ServiceConfig,
+    observe: Observe,
+    clock: Clock,
+    sock: socket.socket | None = None,
+) -> Connection:
+    # Nothing is logged here of what is not offered: this runs once for each client.
     check_blocking(application)
-    Connection(application, config.offering(application), observe, clock).talk(
-        stream, channel, peer
-    )
+    left = replace(config, policy=offered(config.policy, application))
+    return Connection(application, left, observe, clock, sock)
 
 
 @checked

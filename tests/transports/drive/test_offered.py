@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -29,6 +29,7 @@ from tests.core.echo import ECHO, HELLO, EchoRequested, Provide
 from tests.transports.coap_site import ATT, CORE, CRTS, SEN, Site, csr_of
 from tests.transports.fake_application import (
     CACERTS,
+    CACERTS_CLOSE,
     FakeApplication,
     enroll_request,
     service,
@@ -36,6 +37,7 @@ from tests.transports.fake_application import (
     tls_context,
 )
 from tests.transports.http.test_server import BASIC, CSR, Driver
+from tests.transports.on_sockets.test_client_and_server import running
 from tests.transports.on_trio.test_client_and_server import client_engine
 from tests.transports.on_trio.test_client_and_server import on_trio as run_on_trio
 
@@ -198,6 +200,16 @@ def test_every_server_says_at_its_start_what_it_does_not_offer(
     context = tls_context()
     server(context_source=lambda: context, application=Distribution(), config=service())
     assert caplog.text.count("simpleenroll is not offered: the application has no enroll") == 1
+
+
+def test_a_connection_served_alone_does_not_offer_it_and_logs_nothing_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with running() as est:
+        est.application = cast(FakeApplication, Distribution())
+        answers = [est.ask(enroll_request(CSR, BASIC), CACERTS_CLOSE) for _ in range(2)]
+    assert [statuses(answer) for answer in answers] == [[404, 200], [404, 200]]
+    assert "is not offered" not in caplog.text
 
 
 @run_on_trio
