@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,10 @@ class ServeProcess:
 
     def wait_for(self, words: str) -> str:
         """Return the next line with these words; those before it are passed over."""
-        while (line := self._lines.get(timeout=WAIT_S)) is not None:
-            if re.search(words, line):
-                return line
+        with suppress(queue.Empty):
+            while (line := self._lines.get(timeout=WAIT_S)) is not None:
+                if re.search(words, line):
+                    return line
         raise AssertionError(f"no {words!r} in:\n{''.join(self.log)}")
 
     def signal(self, number: signal.Signals) -> None:

@@ -27,6 +27,8 @@ What can happen to the file, and what then:
 * It was replaced while the last connection closes: SQLite would remove the new file's log by its
   name. Such a connection is kept and never closed (`_kept`), or left by `leave`, which empties the
   log into the old file first.
+* Several processes leave it at once: one may have opened the new file, with a new log of the same
+  name, when another is about to remove the old log. `remove_logs` looks and removes under a lock.
 * A reload closes while readers are lent out: they are closed when they come back, told by the
   number of closings at the time they were lent.
 """

@@ -6,10 +6,12 @@ belongs to somebody else; and it would go on writing into a file that is no long
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -50,17 +52,38 @@ def remove_logs(path: Path, logs: dict[str, FileId]) -> None:
     """Remove what lies beside a store and belongs to the file that was there before.
 
     SQLite goes by the name: it would take a log that an older file left for part of the new one.
+    Another process that does the same may open the new file, and so make new logs of the same
+    names, as soon as the old ones are gone. So whoever looks and then removes holds the directory
+    locked.
     """
-    for suffix, known in logs.items():
-        beside = f"{path}{suffix}"
-        if file_id(beside) == known:
-            try:
-                os.unlink(beside)
-            except OSError as exc:
-                raise StoreError(
-                    f"{beside}: belongs to the store that was there before and cannot be removed: "
-                    f"{exc.strerror}"
-                ) from exc
+    with _locked(path.parent):
+        for suffix, known in logs.items():
+            beside = f"{path}{suffix}"
+            if file_id(beside) == known:
+                try:
+                    os.unlink(beside)
+                except OSError as exc:
+                    raise StoreError(
+                        f"{beside}: belongs to the store that was there before and cannot be"
+                        f" removed: {exc.strerror}"
+                    ) from exc
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold a directory against other processes that lock it, from here on or already."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as exc:
+        raise StoreError(f"{directory}: cannot be opened: {exc.strerror}") from exc
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as exc:
+            raise StoreError(f"{directory}: cannot be locked: {exc.strerror}") from exc
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def check_header(path: Path, application_id: int) -> None:

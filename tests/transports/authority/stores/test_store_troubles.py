@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 from collections.abc import Callable
@@ -100,6 +101,60 @@ def test_a_log_that_cannot_be_removed_is_told(
     monkeypatch.setattr(os, "unlink", unlink)
     with pytest.raises(StoreError, match=r"est.db-wal: belongs to .* before .* removed: not yours"):
         remove_logs(path, log_ids(path))
+
+
+def test_logs_are_looked_at_and_removed_while_nobody_else_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Who opens the new store once the old logs are gone makes logs of the same names.
+    wal, shm = tmp_path / "est.db-wal", tmp_path / "est.db-shm"
+    wal.touch()
+    shm.touch()
+    unlink, stat = os.unlink, os.stat
+    seen = []
+
+    def held() -> bool:
+        other = os.open(tmp_path, os.O_RDONLY)  # as another process has it
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(other)
+        return False
+
+    def looked_at(path: str) -> os.stat_result:
+        seen.append((path, held()))
+        return stat(path)
+
+    def removed(path: str) -> None:
+        seen.append((path, held()))
+        unlink(path)
+
+    known = log_ids(tmp_path / "est.db")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", looked_at)
+        patch.setattr(os, "unlink", removed)
+        remove_logs(tmp_path / "est.db", known)
+    assert seen == [(str(each), True) for each in (wal, wal, shm, shm)]
+    assert not held()
+
+
+def test_a_directory_that_cannot_be_locked_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "gone" / "est.db"
+    with pytest.raises(StoreError, match="gone: cannot be opened: No such file or directory"):
+        remove_logs(path, {"-wal": (1, 1)})
+
+    def flock(_descriptor: int, _how: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    (tmp_path / "est.db-wal").touch()
+    with pytest.raises(StoreError, match="cannot be locked: Operation not supported"):
+        remove_logs(tmp_path / "est.db", log_ids(tmp_path / "est.db"))
+    assert (tmp_path / "est.db-wal").exists()
 
 
 # What is wrong
