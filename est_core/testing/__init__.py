@@ -1,10 +1,16 @@
 """For tests of programs built on the core: exchanges joined in memory, checks for transports.
 
 `ExchangePair` carries what a ClientExchange sends into a ServerSession and back, without sockets
-or a clock. `transport_checks` are what every transport has to pass, yours too, and
-`operation_checks` the same for an operation of yours.
+or a clock. `ScriptedApplication` is an application that answers by a table. `transport_checks` are
+what every transport has to pass, yours too, and `operation_checks` the same for an operation of
+yours.
 """
 
+from est_core.testing._application import (
+    AsyncScriptedApplication,
+    ScriptedApplication,
+    in_turn,
+)
 from est_core.testing._misuse import ExchangeMisuse, exchange_misuses
 from est_core.testing._operation import OperationSample, operation_checks
 from est_core.testing._pair import (
@@ -25,6 +31,7 @@ from est_core.testing._transport import (
 
 __all__ = [
     "FIXED_INSTANT",
+    "AsyncScriptedApplication",
     "CheckFailedError",
     "CountingEntropy",
     "ExchangeMisuse",
@@ -32,10 +39,12 @@ __all__ = [
     "Link",
     "Message",
     "OperationSample",
+    "ScriptedApplication",
     "TransportCheck",
     "TransportDriver",
     "TransportService",
     "exchange_misuses",
+    "in_turn",
     "joined",
     "operation_checks",
     "transport_checks",

@@ -17,19 +17,19 @@ from est_core.operations.defaults import OPERATIONS, default_policy
 from est_core.operations.definition import OperationDefinition
 from est_core.policy import ServerPolicy
 from est_core.server.exchange import ServerSession
+from est_core.testing._application import Answer
 from est_core.testing._pair import FIXED_INSTANT
 from est_core.testing._transport import (
     HASTY,
     LABEL,
     Bench,
+    Step,
     TransportCheck,
     decide_nothing,
     expect,
     expect_fault,
     fail,
 )
-
-_Step = tuple[type[ServerQuestion], Decision | Callable[[], Decision]]
 
 
 @checked
@@ -50,7 +50,7 @@ class OperationSample:
             raise LocalProtocolError("a sample has the decision that its operation succeeds by")
         self.steps()
 
-    def steps(self) -> tuple[_Step, ...]:
+    def steps(self) -> tuple[Step, ...]:
         """Return the kinds of questions that are asked, each with its decision."""
         return tuple((self._question(type(each)), each) for each in self.decisions)
 
@@ -102,7 +102,7 @@ def _policy(operation: OperationDefinition) -> ServerPolicy:
 
 
 def _ask(
-    sample: OperationSample, bench: Bench, *steps: _Step, label: Label | None = None
+    sample: OperationSample, bench: Bench, *steps: Step, label: Label | None = None
 ) -> Response:
     return bench.ask(sample.operation, *steps, label=label, payload=sample.payload)
 
@@ -133,9 +133,7 @@ def _parts(sample: OperationSample, channel: Channel) -> tuple[Part, ...]:
     return ready.response.parts
 
 
-def _first(
-    sample: OperationSample, bench: Bench, decision: Decision | Callable[[], Decision]
-) -> Response:
+def _first(sample: OperationSample, bench: Bench, decision: Answer) -> Response:
     """Have the first question decided so, on a new channel, and nothing asked after it."""
     bench.driver.connect(certificate=True)
     return _ask(sample, bench, (sample.steps()[0][0], decision))
@@ -169,7 +167,7 @@ def _unauthenticated(sample: OperationSample, bench: Bench) -> None:
 
 
 def _late(sample: OperationSample, bench: Bench) -> None:
-    def decide_late() -> Decision:
+    def decide_late(_question: ServerQuestion) -> Decision:
         bench.driver.pause(HASTY.decision_s + 0.25)
         return sample.decisions[0]
 
@@ -180,7 +178,7 @@ def _late(sample: OperationSample, bench: Bench) -> None:
 
 
 def _abandoned(sample: OperationSample, bench: Bench) -> None:
-    def decide_for_nobody() -> Decision:
+    def decide_for_nobody(_question: ServerQuestion) -> Decision:
         bench.driver.vanish()
         return sample.decisions[0]
 

@@ -7,7 +7,7 @@ what they need of those the driver brings.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NoReturn, Protocol, TypeVar
 
@@ -30,8 +30,11 @@ from est_core.operations.defaults import default_policy
 from est_core.operations.simpleenroll import SIMPLEENROLL, EnrollRequested
 from est_core.operations.simplereenroll import SIMPLEREENROLL, ReenrollRequested
 from est_core.policy import ServerPolicy
+from est_core.testing._application import Answer, ScriptedApplication
 
 _Question = TypeVar("_Question")
+Step = tuple[type[ServerQuestion], Answer]
+"""What is asked, and how it is decided."""
 LABEL: Final = Label("profile-a")
 _PASSWORD: Final = BasicCredentials(user="device", password="öffne dich")
 _ATTRIBUTES: Final = CsrAttrs(items=(ObjectId(oid="2.5.4.5"),))
@@ -108,7 +111,8 @@ class TransportCheck:
     def run(self, driver: TransportDriver) -> None:
         """Start the driver's server, look, and stop it. Raises CheckFailedError."""
         bench = Bench(driver)
-        service = TransportService(policy=self.policy, limits=self.limits, decide=bench.decide)
+        decide = bench.application.decide
+        service = TransportService(policy=self.policy, limits=self.limits, decide=decide)
         try:
             driver.start(service)
             self.check(bench)
@@ -127,22 +131,21 @@ class _BrokenApplicationError(Exception):
 
 
 class Bench:
-    """A driver, the decisions that are to be made, and the questions that were asked."""
+    """A driver, and an application that decides the questions as the check has put down."""
 
     def __init__(self, driver: TransportDriver) -> None:
         self.driver = driver
-        self.answers: dict[type, Callable[[], Decision]] = {}
-        self.questions: list[ServerQuestion] = []
+        self.application: ScriptedApplication = ScriptedApplication({})
 
-    def decide(self, question: ServerQuestion) -> Decision:
-        """Return the decision that the check has put down for such a question."""
-        self.questions.append(question)
-        return self.answers[type(question)]()
+    @property
+    def questions(self) -> Sequence[ServerQuestion]:
+        """What was asked for the request that was sent last."""
+        return self.application.asked
 
     def ask(
         self,
         operation: Operation,
-        *decisions: tuple[type, Decision | Callable[[], Decision]],
+        *decisions: Step,
         label: Label | None = None,
         payload: bytes | None = None,
         credentials: BasicCredentials | None = None,
@@ -159,14 +162,14 @@ class Bench:
     def send(
         self,
         operation: Operation,
-        *decisions: tuple[type, Decision | Callable[[], Decision]],
+        *decisions: Step,
         label: Label | None = None,
         payload: bytes | None = None,
         credentials: BasicCredentials | None = None,
     ) -> Response | None:
         """As `ask`, whether there is an answer or not."""
-        self.questions.clear()
-        self.answers = {kind: _deferred(decision) for kind, decision in decisions}
+        self.application.asked.clear()
+        self.application.answers = dict(decisions)
         if payload is None:
             payload = self.driver.csr if operation.is_enrollment else b""
         return self.driver.ask(
@@ -178,7 +181,7 @@ class Bench:
         return next(each for each in self.questions if isinstance(each, kind))
 
     @property
-    def ca_certs(self) -> tuple[type, Decision]:
+    def ca_certs(self) -> tuple[type[ServerQuestion], Decision]:
         """The usual question and answer."""
         return CACertsRequested, ProvideCACerts(certificates=(self.driver.certificate,))
 
@@ -191,10 +194,6 @@ class Bench:
         """See that a client of now is served."""
         self.driver.connect(certificate=not self.driver.can_challenge)
         expect(self.ask(CACERTS, self.ca_certs).outcome, Outcome.OK, "the next client's")
-
-
-def _deferred(decision: Decision | Callable[[], Decision]) -> Callable[[], Decision]:
-    return decision if callable(decision) else lambda: decision
 
 
 def fail(problem: str) -> NoReturn:
@@ -364,7 +363,7 @@ def _refused_body(bench: Bench) -> None:
 
 
 def _late(bench: Bench) -> None:
-    def decide_late() -> Decision:
+    def decide_late(_question: CACertsRequested) -> Decision:
         bench.driver.pause(HASTY.decision_s + 0.25)
         return decision
 
@@ -377,7 +376,7 @@ def _late(bench: Bench) -> None:
 
 
 def _vanished(bench: Bench) -> None:
-    def decide_for_nobody() -> Decision:
+    def decide_for_nobody(_question: EnrollRequested) -> Decision:
         bench.driver.vanish()
         return bench.issue  # it is on record, whoever hears of it
 
@@ -393,7 +392,7 @@ def _no_answer(bench: Bench) -> None:
     bench.expect_service()
 
 
-def decide_nothing() -> Decision:
+def decide_nothing(_question: ServerQuestion) -> Decision:
     """Do what an application may do."""
     raise _BrokenApplicationError("by chance")
 
