@@ -7,6 +7,7 @@ yours.
 """
 
 from est_core.testing._application import (
+    Answer,
     AsyncScriptedApplication,
     ScriptedApplication,
     in_turn,
@@ -31,6 +32,7 @@ from est_core.testing._transport import (
 
 __all__ = [
     "FIXED_INSTANT",
+    "Answer",
     "AsyncScriptedApplication",
     "CheckFailedError",
     "CountingEntropy",

@@ -3,57 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
-    load_der_public_key,
 )
 
 from est_core import (
-    AuthenticateRequested,
-    BasicCredentials,
     BindingKind,
-    CACertsRequested,
     Channel,
     ChannelBinding,
-    CSRAttrsRequested,
-    Decision,
-    EnrollRequested,
     Instant,
-    Issue,
     Limits,
-    ProvideCACerts,
-    ProvideCSRAttrs,
-    ReenrollRequested,
-    Rejected,
     Request,
     Response,
     ResponseReady,
     ServerExchange,
     ServerPolicy,
-    ServerQuestion,
     ServerSession,
     SignatureRequested,
     TlsVersion,
     TrustClass,
-    Verified,
     default_policy,
 )
-from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import public_key_facts, signature_algorithm_for
 from est_core.asn1.pkcs10 import CertRequestInfo, assemble
-from tests.pki import Authority, Entity, Subject, common_name, new_key, pki
+from tests.application import FakeApplication
+from tests.pki import Entity, common_name, new_key, pki
 
 LIMITS = Limits()
 BINDING = ChannelBinding(kind=BindingKind.TLS_UNIQUE, data=b"first finish")
 EXPORTER = ChannelBinding(kind=BindingKind.TLS_EXPORTER, data=b"e" * 32)
-GOOD = BasicCredentials(user="estuser", password="estpwd")
-WRONG = BasicCredentials(user="estuser", password="guess")
 
 Key = ec.EllipticCurvePrivateKey
 
@@ -132,52 +114,6 @@ def server_channel(
     )
 
 
-@dataclass
-class FakeApplication:
-    """Answers every question well, keeps what it was asked, issues from the test CA.
-
-    `answers` replaces the answer to a kind of question.
-    """
-
-    csrattrs: CsrAttrs | None = None
-    answers: dict[type, Decision] = field(default_factory=dict)
-    asked: list[ServerQuestion] = field(default_factory=list)
-    issued: list[x509.Certificate] = field(default_factory=list)
-
-    def __call__(self, question: ServerQuestion) -> Decision:
-        self.asked.append(question)
-        if type(question) in self.answers:
-            return self.answers[type(question)]
-        match question:
-            case AuthenticateRequested(credentials=credentials):
-                return Verified(user=GOOD.user) if credentials == GOOD else Rejected()
-            case CACertsRequested():
-                return ProvideCACerts(certificates=(pki().ca.certificate,))
-            case CSRAttrsRequested():
-                return ProvideCSRAttrs(csrattrs=self.csrattrs)
-            case EnrollRequested() | ReenrollRequested():
-                self.issued.append(issue(question.csr.spki))
-                return Issue(certificate=self.issued[-1])
-            case _:
-                raise TypeError(question)
-
-
-def issue(spki_der: bytes, authority: Authority | None = None) -> x509.Certificate:
-    """A certificate of the test CA for that key."""
-    authority = authority or pki().ca
-    template = authority.issue(Subject(name="issued")).certificate
-    return (
-        x509.CertificateBuilder()
-        .subject_name(common_name("issued"))
-        .issuer_name(template.issuer)
-        .public_key(load_der_public_key(spki_der))  # type: ignore[arg-type]  # any certifiable key
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(template.not_valid_before_utc)
-        .not_valid_after(template.not_valid_after_utc)
-        .sign(authority.key, hashes.SHA256())
-    )
-
-
 def receive(
     request: Request,
     now: Instant,
@@ -196,5 +132,5 @@ def finish(exchange: ServerExchange, application: FakeApplication | None = None)
     while (event := exchange.next_event()) is not None:
         if isinstance(event, ResponseReady):
             return event.response
-        exchange.decide(application(event))
+        exchange.decide(application.decide(event))
     raise AssertionError("no response")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TypeVar
@@ -18,7 +17,6 @@ from est_core import (
     ClientSession,
     ConnectRequested,
     Credentials,
-    Decision,
     EstUri,
     Failed,
     Fault,
@@ -29,7 +27,6 @@ from est_core import (
     RetryLater,
     SendRequest,
     ServerPolicy,
-    ServerQuestion,
     SignatureRequested,
     TlsVersion,
     TrustClass,
@@ -38,19 +35,16 @@ from est_core import (
 from est_core.asn1.cms import write_certs_only
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request
-from est_core.testing import FIXED_INSTANT, CountingEntropy, ExchangePair, Link, joined
-from tests.core.cast import (
-    BINDING,
-    LIMITS,
-    FakeApplication,
-    Key,
-    channel,
-    info,
-    issue,
-    server_channel,
-    signer,
-    spki,
+from est_core.testing import (
+    FIXED_INSTANT,
+    CountingEntropy,
+    ExchangePair,
+    Link,
+    ScriptedApplication,
+    joined,
 )
+from tests.application import FakeApplication, issue
+from tests.core.cast import BINDING, LIMITS, Key, channel, info, server_channel, signer, spki
 from tests.pki import CMC_RA, SERVER_AUTH, Entity, Subject, new_key, pki
 
 URI = EstUri(host="est.example", port=443)
@@ -134,7 +128,7 @@ class Network:
 
 def pair(
     network: Network,
-    application: Callable[[ServerQuestion], Decision] | None = None,
+    application: ScriptedApplication | None = None,
     *,
     policy: ServerPolicy | None = None,
     credentials: tuple[BasicCredentials | None, ...] = (),
@@ -143,7 +137,7 @@ def pair(
     purse = list(credentials)
     return ExchangePair(
         policy=policy or default_policy(),
-        decide=application or FakeApplication(),
+        decide=(application or FakeApplication()).decide,
         connect=network,
         sign=signer(own_key()),
         credentials=lambda _question: purse.pop(0) if purse else None,

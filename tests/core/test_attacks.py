@@ -50,18 +50,9 @@ from est_core.client.enrollment import request_info
 from est_core.model import shown_text
 from est_core.testing import FIXED_INSTANT as NOW
 from est_core.wires.httpmap import write_request
+from tests.application import GOOD, FakeApplication
 from tests.core.asn1.build import oid, seq, tlv
-from tests.core.cast import (
-    GOOD,
-    LIMITS,
-    FakeApplication,
-    channel,
-    finish,
-    receive,
-    server_channel,
-    sign,
-    spki,
-)
+from tests.core.cast import LIMITS, channel, finish, receive, server_channel, sign, spki
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, common_name, new_key, pki
 
 SAN = "2.5.29.17"

@@ -36,7 +36,8 @@ from est_core import (
     TrustClass,
     Verified,
 )
-from tests.core.cast import GOOD, channel, csr_der, issue, receive
+from tests.application import GOOD, issue
+from tests.core.cast import channel, csr_der, receive
 from tests.docs.pages import DOCS
 from tests.docs.tables import codes, tables, words
 from tests.pki import pki

@@ -31,7 +31,7 @@ from est_core import (
     default_policy,
 )
 from est_core.asn1.cms import write_certs_only
-from est_core.testing import FIXED_INSTANT
+from est_core.testing import FIXED_INSTANT, ScriptedApplication
 from est_core.wires.coapmap import Code, RequestHead
 from est_transports import on_sockets, on_trio
 from est_transports.client_config import ClientConfig
@@ -276,9 +276,6 @@ def test_an_answer_without_lists_cannot_be_used(der: bytes, code: str) -> None:
 
 
 def test_an_application_that_gives_no_list_is_at_fault() -> None:
-    def decide(question: ServerQuestion) -> Decision:
-        decision: Decision = OWN.ProvideCRLs(crls=())
-        return decision
-
+    application = ScriptedApplication({OWN.CRLsRequested: lambda _: OWN.ProvideCRLs(crls=())})
     with pytest.raises(LocalProtocolError, match="with a list at least"):
-        pair(Network(), decide, policy=POLICY).run(session().ask(CRLS))
+        pair(Network(), application, policy=POLICY).run(session().ask(CRLS))

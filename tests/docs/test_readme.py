@@ -16,7 +16,8 @@ from est_core import (
     default_policy,
     httpmap,
 )
-from tests.core.cast import GOOD, FakeApplication, channel, csr_der
+from tests.application import GOOD, FakeApplication
+from tests.core.cast import channel, csr_der
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 URI = EstUri(host="est.example", port=443)
@@ -46,9 +47,9 @@ def test_the_library_example_answers_requests(now: Instant) -> None:
         Request(operation=SIMPLEENROLL, payload=b"garbage", credentials=GOOD),
     ):
         head, body = httpmap.write_request(request, URI)
-        answer, _ = names["reply"](head, body, session, application, now)
+        answer, _ = names["reply"](head, body, session, application.decide, now)
         statuses.append(answer.status)
     lost = httpmap.RequestHead(method=b"GET", target=b"/nowhere")
-    statuses.append(names["reply"](lost, b"", session, application, now)[0].status)
+    statuses.append(names["reply"](lost, b"", session, application.decide, now)[0].status)
     assert statuses == [200, 401, 200, 400, 404]
     assert len(application.issued) == 1

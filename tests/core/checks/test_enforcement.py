@@ -52,16 +52,8 @@ from est_core.asn1.template import (
     SubjectAttribute,
 )
 from est_core.checks.enforcement import check_csrattrs
-from tests.core.cast import (
-    LIMITS,
-    FakeApplication,
-    channel,
-    csr_der,
-    finish,
-    receive,
-    sign,
-    spki,
-)
+from tests.application import FakeApplication
+from tests.core.cast import LIMITS, channel, csr_der, finish, receive, sign, spki
 from tests.pki import common_name, new_key, pki, rsa_key
 
 EC_KEY = "1.2.840.10045.2.1"

@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_core import SIMPLEENROLL, ClientSession, Issue, Limits
+from est_core import SIMPLEENROLL, ClientSession, EnrollRequested, Issue, Limits
 from est_core.asn1.attributes import Attribute, Extension, extension_request
 from est_core.asn1.cms import write_certs_only
 from est_core.asn1.pkcs10 import CertRequestInfo
@@ -27,8 +27,9 @@ from est_core.checks.issued import (
 )
 from est_core.checks.renewal import public_key_der
 from est_core.events import Enrolled, Failed
+from tests.application import FakeApplication, issue
 from tests.core.asn1.build import certificate, spki, subject_with
-from tests.core.cast import FakeApplication, info, signer
+from tests.core.cast import info, signer
 from tests.core.client_cast import Network, answered, failed, ok, own_key, pair, session
 from tests.damage import damaged
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, Key, new_key, pki
@@ -355,12 +356,13 @@ def test_a_certificate_whose_subject_cannot_be_read_has_a_flaw() -> None:
 
 def test_an_exchange_tells_the_differences_and_refuses_where_the_session_says_so() -> None:
     application = FakeApplication()
+    application.certify = lambda csr: issue(csr.spki)
     result = pair(Network(), application).run(session().enroll(info(own_key())))
     assert isinstance(result, Enrolled)
     assert result.is_dangerous
     assert told(result.differences)[0] == (Point.SUBJECT, True)
     strict = ClientSession(session().uri, trust=session().trust, accept_changes=False)
-    refused = pair(Network(), FakeApplication()).run(strict.enroll(info(own_key())))
+    refused = pair(Network(), application).run(strict.enroll(info(own_key())))
     assert isinstance(refused, Failed)
     assert refused.code == "response/not-as-asked"
     assert "is for CN=issued, not for CN=device-1" in refused.message
@@ -385,7 +387,7 @@ def test_a_session_that_takes_no_changes_hears_of_an_answer_without_its_certific
 def test_what_is_refused_tells_the_dangerous_differences_alone() -> None:
     strict = ClientSession(session().uri, trust=session().trust, accept_changes=False)
     got = issued(usage("digital_signature"), name=subject((NameOID.COMMON_NAME, "other")))
-    kept = pair(Network(), lambda _question: Issue(certificate=got))
+    kept = pair(Network(), FakeApplication({EnrollRequested: Issue(certificate=got)}))
     kept.sign = signer(KEY)
     result = failed(kept.run(strict.enroll(asked(usage("key_agreement")))))
     assert result.enrolled is not None

@@ -22,15 +22,8 @@ from est_core import (
     TrustClass,
 )
 from est_core.asn1.attributes import ChangeSubjectName
-from tests.core.cast import (
-    FakeApplication,
-    channel,
-    csr_der,
-    finish,
-    info,
-    receive,
-    sign,
-)
+from tests.application import FakeApplication
+from tests.core.cast import channel, csr_der, finish, info, receive, sign
 from tests.pki import CMC_RA, Entity, Subject, common_name, new_key, pki
 
 RA = pki().ca.issue(Subject(name="ra", eku=(CMC_RA,)))

@@ -36,7 +36,8 @@ from est_core import (
 )
 from est_core.asn1.cms import write_certs_only
 from est_core.testing import FIXED_INSTANT, CountingEntropy, Link, joined
-from tests.core.cast import GOOD, info, server_channel, spki
+from tests.application import GOOD
+from tests.core.cast import info, server_channel, spki
 from tests.core.client_cast import (
     URI,
     Network,

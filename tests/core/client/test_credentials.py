@@ -33,7 +33,8 @@ from est_core import (
     TrustClass,
 )
 from est_core.testing import FIXED_INSTANT
-from tests.core.cast import GOOD, WRONG, FakeApplication, info, server_channel
+from tests.application import GOOD, WRONG, FakeApplication
+from tests.core.cast import info, server_channel
 from tests.core.client_cast import (
     URI,
     Network,

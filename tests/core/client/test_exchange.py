@@ -55,15 +55,8 @@ from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_core.asn1.keys import SIGNATURE_ALGORITHMS
 from est_core.codec.retry import RetryAfter
 from est_core.testing import FIXED_INSTANT
-from tests.core.cast import (
-    GOOD,
-    FakeApplication,
-    info,
-    issue,
-    server_channel,
-    signer,
-    spki,
-)
+from tests.application import GOOD, FakeApplication, issue
+from tests.core.cast import info, server_channel, signer, spki
 from tests.core.client_cast import (
     URI,
     Network,
@@ -341,7 +334,7 @@ def test_a_pending_request_is_repeated_until_it_is_settled() -> None:
         assert server.run(exchange) == RetryLater(at=server.now.after(5))
         server.now = server.now.after(5)
         exchange.handle_timeout(server.now)
-    pending.answers.clear()
+    pending.answers[EnrollRequested] = pending.issue
     assert isinstance(server.run(exchange), Enrolled)
     bodies = {message.request_body for message in server.messages}
     assert len(bodies) == 1, "the same request on the same connection"

@@ -15,9 +15,10 @@ from est_core import (
     TrustDecisionRequested,
 )
 from est_core.wires.coapmap import Code, ContentFormat, ResponseHead, read_response
+from tests.application import issue
 from tests.core.asn1.build import GOST_KEY, certificate, subject_with, tlv
 from tests.core.asn1.test_cms import bag
-from tests.core.cast import issue, spki
+from tests.core.cast import spki
 from tests.core.client.test_bootstrap import UNVERIFIED, bootstrap
 from tests.core.client_cast import (
     answered,

@@ -38,18 +38,9 @@ from est_core.asn1.pkcs10 import (
 )
 from est_core.checks.pop import linking_text, linking_values
 from est_core.testing import FIXED_INSTANT
+from tests.application import FakeApplication
 from tests.core.asn1.build import IDENTITY_LINKING, vector
-from tests.core.cast import (
-    BINDING,
-    EXPORTER,
-    LIMITS,
-    FakeApplication,
-    csr_der,
-    info,
-    server_channel,
-    sign,
-    signer,
-)
+from tests.core.cast import BINDING, EXPORTER, LIMITS, csr_der, info, server_channel, sign, signer
 from tests.core.client_cast import (
     DEMANDING,
     URI,
@@ -269,7 +260,7 @@ def test_after_waiting_a_new_channel_gets_a_new_signature_with_the_same_key(keep
     server = pair(network, pending, policy=default_policy(require_pop=True))
     exchange = enrollment()
     assert isinstance(server.run(exchange), RetryLater)
-    pending.answers.clear()
+    pending.answers[EnrollRequested] = pending.issue
     exchange.handle_timeout(FIXED_INSTANT.after(5))
     assert isinstance(server.run(exchange), Enrolled)
     first, second = (served.csr for served in server.exchanges)

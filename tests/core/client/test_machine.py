@@ -76,19 +76,9 @@ from est_core.asn1.pkcs10 import (
 )
 from est_core.checks.pop import linking_text, linking_values
 from est_core.testing import FIXED_INSTANT
+from tests.application import GOOD, WRONG, issue
 from tests.core.asn1.build import IDENTITY_LINKING, vector
-from tests.core.cast import (
-    BINDING,
-    EXPORTER,
-    GOOD,
-    WRONG,
-    csr_der,
-    info,
-    issue,
-    server_channel,
-    signer,
-    spki,
-)
+from tests.core.cast import BINDING, EXPORTER, csr_der, info, server_channel, signer, spki
 from tests.core.client_cast import (
     BASIC,
     DEMANDING,

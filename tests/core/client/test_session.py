@@ -15,7 +15,6 @@ from est_core import (
     Authentication,
     CACertsReceived,
     ClientSession,
-    Decision,
     HttpRow,
     Label,
     LocalProtocolError,
@@ -23,11 +22,10 @@ from est_core import (
     Operation,
     PartRow,
     Received,
-    ServerQuestion,
     ServerSession,
     default_policy,
 )
-from est_core.testing import FIXED_INSTANT
+from est_core.testing import FIXED_INSTANT, ScriptedApplication
 from tests.core.cast import channel
 from tests.core.client_cast import URI, Network, failed, pair, sent, session
 from tests.core.echo import ECHO, HELLO, EchoRequested, Provide
@@ -46,16 +44,15 @@ FACTS = Operation(
 )
 
 
-def echoing(question: ServerQuestion) -> Decision:
-    assert isinstance(question, EchoRequested)
-    return Provide(der=question.der)
+def echoing() -> ScriptedApplication:
+    return ScriptedApplication({EchoRequested: lambda question: Provide(der=question.der)})
 
 
 @pytest.mark.parametrize("label", [None, Label("factory")])
 def test_an_operation_of_ones_own_goes_to_the_application_and_back_in_parts(
     label: Label | None,
 ) -> None:
-    server = pair(Network(), echoing, policy=POLICY)
+    server = pair(Network(), echoing(), policy=POLICY)
     result = server.run(session(replace(URI, label=label)).ask(ECHO, DER))
     assert result == Received(operation=ECHO, value=(DER, DER))
     (message,) = server.messages
@@ -68,7 +65,7 @@ def test_an_operation_of_ones_own_goes_to_the_application_and_back_in_parts(
 
 
 def test_an_operation_that_the_server_has_not_fails_as_any_other() -> None:
-    result = failed(pair(Network(), echoing).run(session().ask(ECHO, DER)))
+    result = failed(pair(Network(), echoing()).run(session().ask(ECHO, DER)))
     assert result.code == "response/status-404"
     assert result.message == "'echo' is no operation here"
 

@@ -29,7 +29,8 @@ from est_core import (
     default_policy,
 )
 from est_core.codec.authheader import basic_challenge
-from tests.core.cast import GOOD, WRONG, FakeApplication, channel, csr_der, finish, receive
+from tests.application import GOOD, WRONG, FakeApplication
+from tests.core.cast import channel, csr_der, finish, receive
 from tests.pki import CMC_RA, Subject, pki
 
 MALFORMED = MalformedCredentials(code="auth/base64", message="not base64")

@@ -12,6 +12,7 @@ from est_core import (
     CACertsRequested,
     Challenge,
     Credentials,
+    Decision,
     Deny,
     EnrollRequested,
     Fail,
@@ -32,15 +33,8 @@ from est_core import (
 )
 from est_core.codec.authheader import basic_challenge
 from est_core.credentials import AuthChallenge, AuthScheme
-from tests.core.cast import (
-    GOOD,
-    WRONG,
-    FakeApplication,
-    channel,
-    csr_der,
-    finish,
-    receive,
-)
+from tests.application import GOOD, WRONG, FakeApplication
+from tests.core.cast import channel, csr_der, finish, receive
 
 SECOND = basic_challenge("second factor")
 
@@ -50,8 +44,8 @@ class Demanding(FakeApplication):
 
     challenge = Challenge()
 
-    def __call__(self, question: ServerQuestion) -> object:  # type: ignore[override]
-        answer = super().__call__(question)
+    def decide(self, question: ServerQuestion) -> Decision:
+        answer = super().decide(question)
         if isinstance(question, EnrollRequested | CACertsRequested):
             return answer if question.identity.user else self.challenge
         return answer

@@ -59,17 +59,15 @@ from est_core.asn1.attributes import (
 )
 from est_core.asn1.cms import read_certs_only
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId, parse_csrattrs
+from tests.application import GOOD, FakeApplication, issue
 from tests.core.cast import (
     BINDING,
     EXPORTER,
-    GOOD,
     LIMITS,
-    FakeApplication,
     channel,
     csr_der,
     finish,
     info,
-    issue,
     receive,
     sign,
     spki,

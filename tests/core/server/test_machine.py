@@ -80,19 +80,8 @@ from est_core.checks.renewal import public_key_der
 from est_core.codec.authheader import basic_challenge
 from est_core.server.tables import ServerState, legal_answers
 from est_core.testing import FIXED_INSTANT
-from tests.core.cast import (
-    BINDING,
-    EXPORTER,
-    GOOD,
-    LIMITS,
-    WRONG,
-    Key,
-    channel,
-    csr_der,
-    issue,
-    receive,
-    spki,
-)
+from tests.application import GOOD, WRONG, issue
+from tests.core.cast import BINDING, EXPORTER, LIMITS, Key, channel, csr_der, receive, spki
 from tests.pki import CMC_RA, Entity, Subject, new_key, pki
 from tests.reached import Tally
 

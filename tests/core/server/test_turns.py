@@ -35,17 +35,9 @@ from est_core.asn1.attributes import Extension, extension_request
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_core.codec.authheader import basic_challenge
 from est_core.policy import with_datagram_rows
+from tests.application import GOOD, FakeApplication
 from tests.core.asn1.build import SAN
-from tests.core.cast import (
-    GOOD,
-    FakeApplication,
-    channel,
-    csr_der,
-    finish,
-    receive,
-    sign,
-    spki,
-)
+from tests.core.cast import channel, csr_der, finish, receive, sign, spki
 from tests.pki import CMC_RA, Subject, new_key, pki
 
 OPEN = ServerPolicy(

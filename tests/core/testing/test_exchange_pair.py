@@ -20,13 +20,14 @@ from est_core import (
     httpmap,
 )
 from est_core.testing import CountingEntropy, ExchangePair, joined
-from tests.core.cast import FakeApplication, server_channel
+from tests.application import FakeApplication
+from tests.core.cast import server_channel
 from tests.core.client_cast import URI, Network, enrollment, failed, pair, session
 
 
 def plain(network: Network, **changes: Any) -> ExchangePair:
     """A pair that is given what it has to be given, and these."""
-    values: dict[str, Any] = {"policy": default_policy(), "decide": FakeApplication()}
+    values: dict[str, Any] = {"policy": default_policy(), "decide": FakeApplication().decide}
     return ExchangePair(connect=network, **values | changes)
 
 
@@ -45,7 +46,7 @@ def test_without_credentials_a_server_that_asks_for_some_gets_none() -> None:
 def test_without_anybody_to_ask_a_bootstrap_trusts_nobody() -> None:
     stranger = joined(CountingEntropy(), client_sees=server_channel(trust=TrustClass.FAILED))
     alone = ExchangePair(
-        policy=default_policy(), decide=FakeApplication(), connect=lambda _event: stranger
+        policy=default_policy(), decide=FakeApplication().decide, connect=lambda _event: stranger
     )
     result = alone.run(ClientSession(URI).cacerts(bootstrap=True))
     assert failed(result).code == "trust/refused"

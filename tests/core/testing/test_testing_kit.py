@@ -52,7 +52,7 @@ from est_core.testing import (
     operation_checks,
     transport_checks,
 )
-from tests.core.cast import issue
+from tests.application import issue
 from tests.core.echo import GREETING, Provide
 from tests.pki import pki
 

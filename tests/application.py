@@ -1,0 +1,154 @@
+"""Applications of tests: a CA of `tests.pki` that issues to everybody, and knows one password."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from est_core import (
+    AuthenticateRequested,
+    BasicCredentials,
+    CACertsRequested,
+    CSRAttrsRequested,
+    Decision,
+    EnrollRequested,
+    Issue,
+    ProvideCACerts,
+    ProvideCSRAttrs,
+    ReenrollRequested,
+    Rejected,
+    ServerQuestion,
+    Verified,
+)
+from est_core.asn1.attributes import Extension
+from est_core.asn1.csrattrs import CsrAttrs
+from est_core.asn1.pkcs10 import CertRequest
+from est_core.testing import Answer, AsyncScriptedApplication, ScriptedApplication
+from tests.pki import HOUR_AGO, IN_TEN_YEARS, Authority, common_name, pki
+
+USER: Final = "alice"
+PASSWORD: Final = "correct horse"
+GOOD: Final = BasicCredentials(user=USER, password=PASSWORD)
+WRONG: Final = BasicCredentials(user=USER, password="guess")
+
+Enrollment = EnrollRequested | ReenrollRequested
+
+
+def issue(
+    spki: bytes,
+    subject: x509.Name | None = None,
+    issuer: Authority | None = None,
+    extensions: Iterable[Extension] = (),
+) -> x509.Certificate:
+    """Return a certificate for that key."""
+    issuer = issuer or pki().ca
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(common_name("issued") if subject is None else subject)
+        .issuer_name(issuer.name)
+        .public_key(load_der_public_key(spki))  # type: ignore[arg-type]  # any certifiable key
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(HOUR_AGO)
+        .not_valid_after(IN_TEN_YEARS)
+    )
+    for each in extensions:
+        value = x509.UnrecognizedExtension(x509.ObjectIdentifier(each.oid), each.value)
+        builder = builder.add_extension(value, critical=each.critical)
+    return builder.sign(issuer.key, hashes.SHA256())
+
+
+def certificate_for(csr: CertRequest, issuer: Authority | None = None) -> x509.Certificate:
+    """Return what a CA that looks at nothing issues for a CSR."""
+    return issue(csr.spki, csr.subject, issuer, csr.extensions)
+
+
+def _verify(question: AuthenticateRequested) -> Decision:
+    return Verified(user=USER) if question.credentials == GOOD else Rejected()
+
+
+class FakeApplication(ScriptedApplication):
+    """Answers every question well: it issues to everybody, and knows one password.
+
+    `answers` go before its own. `before` is called first whatever is asked, and may raise or wait.
+    `certify` makes the certificates. `issued` are those, and `threads` are who asked.
+    """
+
+    def __init__(
+        self,
+        answers: Mapping[type[ServerQuestion], Answer] | None = None,
+        *,
+        csrattrs: CsrAttrs | None = None,
+        before: Callable[[], object] = lambda: None,
+    ) -> None:
+        usual: dict[type[ServerQuestion], Answer] = {
+            AuthenticateRequested: _verify,
+            CACertsRequested: ProvideCACerts(certificates=(pki().ca.certificate,)),
+            CSRAttrsRequested: ProvideCSRAttrs(csrattrs=csrattrs),
+            EnrollRequested: self.issue,
+            ReenrollRequested: self.issue,
+        }
+        super().__init__({**usual, **(answers or {})})
+        self.before = before
+        self.certify: Callable[[CertRequest], x509.Certificate] = certificate_for
+        self.issued: list[x509.Certificate] = []
+        self.threads: set[int] = set()
+
+    def decide(self, question: ServerQuestion) -> Decision:
+        """Answer, after `before`."""
+        self.threads.add(threading.get_ident())
+        self.before()
+        return super().decide(question)
+
+    def issue(self, question: Enrollment) -> Decision:
+        """Issue what is asked for."""
+        self.issued.append(self.certify(question.csr))
+        return Issue(certificate=self.issued[-1])
+
+    def decide_enrollments(self, answer: Answer) -> None:
+        """Answer enrollments and renewals so from now on."""
+        self.answers |= dict.fromkeys((EnrollRequested, ReenrollRequested), answer)
+
+    @property
+    def enrollments(self) -> list[EnrollRequested | ReenrollRequested]:
+        """The enrollments and renewals that were asked for."""
+        return [
+            each for each in self.asked if isinstance(each, EnrollRequested | ReenrollRequested)
+        ]
+
+
+async def _at_once() -> None:
+    """Wait for nothing."""
+
+
+class AsyncFakeApplication(AsyncScriptedApplication):
+    """Decides as `decider` does. `before` is awaited first, and may raise or wait."""
+
+    def __init__(
+        self,
+        before: Callable[[], Awaitable[None]] = _at_once,
+        decider: FakeApplication | None = None,
+    ) -> None:
+        self.before = before
+        self.decider = decider or FakeApplication()
+        super().__init__(self.decider, self._after)
+
+    async def _after(
+        self, decide: Callable[[ServerQuestion], Decision], question: ServerQuestion
+    ) -> Decision:
+        await self.before()
+        return decide(question)
+
+
+class HalfAsync(FakeApplication):
+    """One method is a coroutine function, which is a mistake."""
+
+    async def enroll(  # type: ignore[override]  # that is the mistake
+        self, question: EnrollRequested
+    ) -> Decision:
+        """Issue."""
+        return self.issue(question)
