@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final, Literal
 
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
@@ -120,43 +120,104 @@ class Part:
 
 @checked
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
-    """One EST answer, free of its wire.
+class _Response:
+    """What every response may have.
 
-    `operation` is None only where a head names none. `parts` go with OK, `retry_after` with
-    PENDING and with the busy fault, `challenges` with CHALLENGE, `fault` with FAULT and DENIED,
-    `allow` (methods) with the method fault, `location` with REDIRECT. `code` is the stable
-    error code for logs; `reason` a short text that the peer may read. `status` is the number the
-    wire carried, on responses that were read: the HTTP status; of CoAP, 404 for 4.04.
-    Raises LocalProtocolError unless exactly OK has parts, and exactly FAULT and DENIED a fault.
+    `code` is the stable code for logs; `reason` a short text that the peer may read. `status` is
+    the number the wire carried, on responses that were read: the HTTP status; of CoAP, 404 for
+    4.04.
     """
 
-    operation: Operation | None
-    outcome: Outcome
-    parts: tuple[Part, ...] = ()
-    retry_after: RetryAfter | None = None
-    challenges: tuple[AuthChallenge, ...] = ()
-    fault: Fault | None = None
-    allow: tuple[str, ...] = ()
-    location: str = ""
     code: str = ""
     reason: str = ""
     status: int | None = None
 
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Success(_Response):
+    """It was done, and `parts` is what came of it; LocalProtocolError without any."""
+
+    outcome: ClassVar[Literal[Outcome.OK]] = Outcome.OK
+
+    operation: Operation
+    parts: tuple[Part, ...]
+
     def __post_init__(self) -> None:
-        if (self.outcome is Outcome.OK) != bool(self.parts):
-            raise LocalProtocolError("parts go with OK, and OK with parts")
-        if (self.outcome in (Outcome.FAULT, Outcome.DENIED)) != (self.fault is not None):
-            raise LocalProtocolError("fault goes with FAULT and DENIED")
+        if not self.parts:
+            raise LocalProtocolError("a success has parts")
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotAvailable(_Response):
+    """There is nothing of the kind that was asked for, and that is no fault. RFC 7030 4.5.2."""
+
+    outcome: ClassVar[Literal[Outcome.NOT_AVAILABLE]] = Outcome.NOT_AVAILABLE
+
+    operation: Operation
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending(_Response):
+    """It is not decided yet; the client asks again at `retry_after`. RFC 7030 4.2.3."""
+
+    outcome: ClassVar[Literal[Outcome.PENDING]] = Outcome.PENDING
+
+    operation: Operation
+    retry_after: RetryAfter | None = None
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenged(_Response):
+    """Credentials are wanted, by one of the `challenges`. RFC 7030 3.2.3.
+
+    A server that names none, which HTTP forbids, takes Basic.
+    """
+
+    outcome: ClassVar[Literal[Outcome.CHALLENGE]] = Outcome.CHALLENGE
+
+    operation: Operation
+    challenges: tuple[AuthChallenge, ...] = ()
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redirected(_Response):
+    """The server points to another one. Read by clients only. RFC 7030 3.2.1."""
+
+    outcome: ClassVar[Literal[Outcome.REDIRECT]] = Outcome.REDIRECT
+
+    operation: Operation
+    location: str
+
+
+@checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused(_Response):
+    """It was not done; `fault` says whose fault that is, and the wire's number comes from it.
+
+    `operation` is None where a head names none. `retry_after` goes with Fault.BUSY, `allow`, the
+    methods that are, with Fault.METHOD.
+    """
+
+    operation: Operation | None
+    fault: Fault
+    retry_after: RetryAfter | None = None
+    allow: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> Literal[Outcome.DENIED, Outcome.FAULT]:
+        """DENIED where the client may not have it, FAULT where something is wrong."""
+        return Outcome.DENIED if self.fault is Fault.FORBIDDEN else Outcome.FAULT
 
     @classmethod
-    def of_error(cls, error: RemoteProtocolError, operation: Operation | None = None) -> Response:
+    def of_error(cls, error: RemoteProtocolError, operation: Operation | None = None) -> Refused:
         """Return the answer that tells the peer about its own mistake."""
-        denied = error.fault is Fault.FORBIDDEN
-        return cls(
-            operation=operation,
-            outcome=Outcome.DENIED if denied else Outcome.FAULT,
-            fault=error.fault,
-            code=error.code,
-            reason=error.message,
-        )
+        return cls(operation=operation, fault=error.fault, code=error.code, reason=error.message)
+
+
+Response = Success | NotAvailable | Pending | Challenged | Redirected | Refused
+"""One EST answer, free of its wire. `outcome` names its class for tables."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from est_core import Limits, Request, Response, ServerPolicy, coapmap, default_policy, httpmap
+from est_core import Limits, Refused, Request, ServerPolicy, coapmap, default_policy, httpmap
 from est_core.wires.coapmap.heads import KNOWN, SHORT_ROOT
 from est_core.wires.httpmap.target import parse_target
 from est_core.wires.operation_path import find_operation
@@ -12,10 +12,10 @@ EVERYTHING = default_policy()
 
 def http_refusal(
     head: httpmap.RequestHead, *, policy: ServerPolicy, limits: Limits
-) -> Response | None:
+) -> Refused | None:
     """Return what a head is refused with, None for one whose body is worth reading."""
     judged = httpmap.check_head(head, policy=policy, limits=limits)
-    return judged if isinstance(judged, Response) else None
+    return judged if isinstance(judged, Refused) else None
 
 
 def http_read(
@@ -38,10 +38,10 @@ def http_read(
 
 def coap_refusal(
     head: coapmap.RequestHead, *, policy: ServerPolicy, limits: Limits
-) -> Response | None:
+) -> Refused | None:
     """Return what a head is refused with, None for one whose payload is worth having."""
     judged = coapmap.check_head(head, policy=policy, limits=limits)
-    return judged if isinstance(judged, Response) else None
+    return judged if isinstance(judged, Refused) else None
 
 
 def coap_read(

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Final
-
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
@@ -21,29 +17,23 @@ from est_core.events import (
     Failed,
     TrustDecisionRequested,
 )
-from est_core.model import RESERVED_SEGMENTS, Response
+from est_core.model import (
+    RESERVED_SEGMENTS,
+    Challenged,
+    NotAvailable,
+    Redirected,
+    Refused,
+    Response,
+    Success,
+)
 from est_core.operation import Operation, Outcome
 from est_core.operations._certificates import told
 from est_core.operations.definition import OperationDefinition, Reading
 from est_core.uri import EstUri
 
-_NOT_PROVISIONALLY: Final[Mapping[Outcome, tuple[str, str]]] = MappingProxyType(
-    {
-        Outcome.CHALLENGE: (
-            "auth/provisional",
-            "the server asks for credentials, and nobody has verified it",
-        ),
-        Outcome.REDIRECT: (
-            "redirect/provisional",
-            "the server points to another place, and nobody has verified it",
-        ),
-    }
-)
-"""What an unverified server may say and is not heeded: code and message."""
-
 
 def result_of(
-    response: Response,
+    response: Success | NotAvailable,
     operation: OperationDefinition,
     csr: LinkedCsr | None,
     now: Instant,
@@ -57,9 +47,10 @@ def result_of(
     asked for is Failed. Raises RemoteProtocolError for an answer that cannot be read, and for
     parts that the operation has not.
     """
-    kinds = tuple(row.kind for row in operation.parts)
-    if response.parts and tuple(part.kind for part in response.parts) != kinds:
-        raise RemoteProtocolError("response/part", "an answer of another kind")
+    if isinstance(response, Success):
+        kinds = tuple(row.kind for row in operation.parts)
+        if tuple(part.kind for part in response.parts) != kinds:
+            raise RemoteProtocolError("response/part", "an answer of another kind")
     return operation.read(
         Reading(
             response=response,
@@ -72,7 +63,7 @@ def result_of(
     )
 
 
-def failure_of(response: Response) -> Failed:
+def failure_of(response: Refused) -> Failed:
     """Return what a refusal means."""
     text = response.reason or _unexplained(response.status or 0)
     return Failed(code=response.code or "response/fault", message=text, response=response)
@@ -100,10 +91,15 @@ def not_provisionally(response: Response) -> Failed | None:
     RFC 7030 4.1.1: requests for HTTP authentication "MUST NOT be responded to", and there is no
     other exchange until the CA certificates are accepted: not with another server either.
     """
-    refusal = _NOT_PROVISIONALLY.get(response.outcome)
-    if refusal is None:
-        return None
-    code, message = refusal
+    match response:
+        case Challenged():
+            code = "auth/provisional"
+            message = "the server asks for credentials, and nobody has verified it"
+        case Redirected():
+            code = "redirect/provisional"
+            message = "the server points to another place, and nobody has verified it"
+        case _:
+            return None
     return Failed(code=code, message=message, response=response)
 
 

@@ -56,8 +56,16 @@ from est_core.events import (
     SignatureRequested,
     TrustDecisionRequested,
 )
-from est_core.model import Request, Response
-from est_core.operation import Outcome
+from est_core.model import (
+    Challenged,
+    NotAvailable,
+    Pending,
+    Redirected,
+    Refused,
+    Request,
+    Response,
+    Success,
+)
 from est_core.operations.definition import OperationDefinition
 from est_core.uri import EstUri
 
@@ -97,7 +105,7 @@ class ClientExchange:
         self._provisional = bootstrap  # until a server proves to be authorised
         self._channel: Channel | None = None
         self._trust_question: TrustDecisionRequested | None = None
-        self._refusal: Response | None = None
+        self._refusal: Challenged | Redirected | None = None
         self._redirect: EstUri | None = None
         self._connects = self._redirects = 0
         self._repeated = False
@@ -173,16 +181,16 @@ class ClientExchange:
         if self._provisional and (refusal := not_provisionally(response)):
             self._finish(refusal)
             return
-        match response.outcome:
-            case Outcome.OK | Outcome.NOT_AVAILABLE:
+        match response:
+            case Success() | NotAvailable():
                 self._accept(response, now)
-            case Outcome.PENDING:
+            case Pending():
                 self._wait(response, now)
-            case Outcome.CHALLENGE:
+            case Challenged():
                 self._challenged(response)
-            case Outcome.REDIRECT:
+            case Redirected():
                 self._redirected(response)
-            case Outcome.DENIED | Outcome.FAULT:
+            case Refused():
                 self._finish(failure_of(response))
 
     def receive_fault(self, error: RemoteProtocolError) -> None:
@@ -316,7 +324,7 @@ class ClientExchange:
 
     # Answers
 
-    def _accept(self, response: Response, now: Instant) -> None:
+    def _accept(self, response: Success | NotAvailable, now: Instant) -> None:
         try:
             limits, strict = self.session.limits, not self.session.accept_changes
             result = result_of(response, self.operation, self._csr, now, limits, strict=strict)
@@ -332,13 +340,13 @@ class ClientExchange:
         self._move(ClientInput.ASK_TRUST)
         self._events.append(self._trust_question)
 
-    def _wait(self, response: Response, now: Instant) -> None:
+    def _wait(self, response: Pending, now: Instant) -> None:
         self.resume_at = retry_at(response.retry_after, now, self.session.limits)
         self._http_auth.forget_refusals()
         self._move(ClientInput.WAIT)
         self._events.append(RetryLater(at=self.resume_at))
 
-    def _challenged(self, response: Response) -> None:
+    def _challenged(self, response: Challenged) -> None:
         self._refusal = response
         match self._http_auth.challenged(response, self._uri):
             case Failed() as failed:
@@ -347,7 +355,7 @@ class ClientExchange:
                 self._move(ClientInput.ASK_CREDENTIALS)
                 self._events.append(question)
 
-    def _redirected(self, response: Response) -> None:
+    def _redirected(self, response: Redirected) -> None:
         """RFC 7030 3.2.1: same origin unasked, another one by consent, never off HTTPS."""
         self._refusal = response
         self._redirects += 1

@@ -9,7 +9,7 @@ from est_core._limits import Limits
 from est_core.client.answers import sendable
 from est_core.credentials import Credentials
 from est_core.events import CredentialsRequested, Failed
-from est_core.model import Response
+from est_core.model import Challenged, Response
 from est_core.uri import EstUri
 
 
@@ -27,7 +27,7 @@ class HttpAuth:
         self._refusals = 0
         self._has_scheme = True
 
-    def challenged(self, response: Response, uri: EstUri) -> CredentialsRequested | Failed:
+    def challenged(self, response: Challenged, uri: EstUri) -> CredentialsRequested | Failed:
         """Return what a 401 of the server at `uri` leads to: a question, or the end.
 
         There are servers that take a password and never say so: their 401 names no scheme, though
@@ -63,7 +63,7 @@ class HttpAuth:
         """The credentials were good: a Digest nonce will have expired when they are used again."""
         self._refusals = 0
 
-    def _refused(self, response: Response) -> Failed:
+    def _refused(self, response: Challenged) -> Failed:
         message = _with_reason("the server refuses the credentials", response)
         return Failed(code="auth/refused", message=message, response=response)
 

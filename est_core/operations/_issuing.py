@@ -17,7 +17,7 @@ from est_core.checks.renewal import public_key_der
 from est_core.codec.media import ContentFormat
 from est_core.decisions import Decision, Issue, Pend
 from est_core.events import ClientResult, Enrolled, Failed, ServerQuestion
-from est_core.model import Response
+from est_core.model import Pending, Response
 from est_core.operation import CoapRow, HttpRow, Outcome, PartRow
 from est_core.operations._certificates import CERTS_ONLY, COAP_ANSWERS, told
 from est_core.operations.csrattrs import CSRAttrsPurpose, CSRAttrsRequested, ProvideCSRAttrs
@@ -90,12 +90,7 @@ class Issuing(OperationDefinition):
                     raise LocalProtocolError("the certificate is for another key than the CSR's")
                 return self.success(write_certs_only([certificate]))
             case Pend(retry_after_s=seconds):
-                return Response(
-                    operation=self,
-                    outcome=Outcome.PENDING,
-                    retry_after=seconds,
-                    code="enroll/pending",
-                )
+                return Pending(operation=self, retry_after=seconds, code="enroll/pending")
             case _:
                 raise LocalProtocolError("a certificate is issued, or pending")
 
@@ -103,7 +98,7 @@ class Issuing(OperationDefinition):
         """Pick the certificate by its key: order and company mean nothing. RFC 5272 4.1."""
         if reading.spki is None or reading.asked is None:
             raise LocalProtocolError("without a CSR nobody is enrolled")
-        bag = read_bag(reading.response.parts[0].der, reading.limits)
+        bag = read_bag(reading.parts[0], reading.limits)
         mine = [each for each in bag.certificates if public_key_der(each) == reading.spki]
         if not mine:
             return _not_among(bag, reading.spki)

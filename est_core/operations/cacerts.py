@@ -59,7 +59,7 @@ class _CACerts(OperationDefinition):
         return self.success(write_certs_only(decision.certificates))
 
     def read(self, reading: Reading) -> ClientResult:
-        bag = read_bag(reading.response.parts[0].der, reading.limits)
+        bag = read_bag(reading.parts[0], reading.limits)
         if not bag.certificates:
             raise RemoteProtocolError("cms/bad-certificate", told(bag.left_out))
         return CACertsReceived(certificates=bag.certificates, left_out=bag.left_out)

@@ -12,7 +12,7 @@ from est_core.asn1.csrattrs import CsrAttrs, parse_csrattrs
 from est_core.codec.media import ContentFormat
 from est_core.decisions import Decision
 from est_core.events import ClientIdentity, ClientResult, CSRAttrsReceived, ServerQuestion
-from est_core.model import Response
+from est_core.model import NotAvailable, Response
 from est_core.operation import Authentication, CoapAnswer, CoapRow, HttpRow, Outcome, PartRow
 from est_core.operations.definition import Asking, Inquiry, OperationDefinition, Reading
 
@@ -69,14 +69,14 @@ class _CSRAttrs(OperationDefinition):
         if any(row is not None and row.require_pop for row in rows):
             csrattrs = (csrattrs or CsrAttrs(items=())).with_challenge_password()
         if csrattrs is None or csrattrs.is_empty:
-            return Response(operation=self, outcome=Outcome.NOT_AVAILABLE)
+            return NotAvailable(operation=self)
         return self.success(csrattrs.der())
 
     def read(self, reading: Reading) -> ClientResult:
         response = reading.response
-        if response.outcome is Outcome.NOT_AVAILABLE:
+        if isinstance(response, NotAvailable):
             return CSRAttrsReceived(csrattrs=None, not_found=response.status == 404)
-        attrs = parse_csrattrs(response.parts[0].der, reading.limits)
+        attrs = parse_csrattrs(reading.parts[0], reading.limits)
         return CSRAttrsReceived(csrattrs=None if attrs.is_empty else attrs)
 
 

@@ -33,8 +33,8 @@ from est_core.channel import Channel
 from est_core.checks.pop import BindingUse
 from est_core.decisions import Decision
 from est_core.events import ClientIdentity, ClientResult, ServerQuestion
-from est_core.model import Label, Part, Request, Response
-from est_core.operation import Operation, Outcome
+from est_core.model import Label, NotAvailable, Part, Request, Response, Success
+from est_core.operation import Operation
 from est_core.policy import PolicyRow, ServerPolicy
 
 
@@ -84,12 +84,18 @@ class Reading:
     the wall clock. With `is_strict` a certificate that is dangerously not what was asked for fails.
     """
 
-    response: Response
+    response: Success | NotAvailable
     asked: CertRequest | CertRequestInfo | None = None
     spki: bytes | None = None
     now: datetime
     limits: Limits
     is_strict: bool = False
+
+    @property
+    def parts(self) -> tuple[bytes, ...]:
+        """Return each part in DER, in the order of the operation's; none where there is nothing."""
+        found = self.response.parts if isinstance(self.response, Success) else ()
+        return tuple(part.der for part in found)
 
 
 class OperationDefinition(Operation, ABC):
@@ -124,16 +130,15 @@ class OperationDefinition(Operation, ABC):
         """The application's methods that its questions need."""
         return tuple(question.method for question in self.questions)
 
-    def success(self, *parts: bytes) -> Response:
+    def success(self, *parts: bytes) -> Success:
         """Return the answer of these parts, each in DER, in the order of the operation's `parts`.
 
         Raises LocalProtocolError for another number of them.
         """
         if len(parts) != len(self.parts):
             raise LocalProtocolError(f"{self.name} is answered with {len(self.parts)} parts")
-        return Response(
+        return Success(
             operation=self,
-            outcome=Outcome.OK,
             parts=tuple(
                 Part(kind=row.kind, der=der) for row, der in zip(self.parts, parts, strict=True)
             ),

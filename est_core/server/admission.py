@@ -15,8 +15,8 @@ from est_core.channel import Channel, TrustClass
 from est_core.checks.identity import is_registration_authority
 from est_core.credentials import AuthChallenge, Credentials, MalformedCredentials
 from est_core.events import ClientIdentity
-from est_core.model import Request, Response, shown_text
-from est_core.operation import Authentication, Outcome
+from est_core.model import Challenged, Refused, Request, Response, shown_text
+from est_core.operation import Authentication
 from est_core.policy import PolicyRow, ServerPolicy
 
 _FAILURE_CHARS: Final = 200
@@ -88,19 +88,14 @@ def _can_ask(channel: Channel, challenges: tuple[AuthChallenge, ...]) -> bool:
     return bool(challenges) and channel.can_challenge
 
 
-def unauthorized(request: Request, challenges: tuple[AuthChallenge, ...], code: str) -> Response:
+def unauthorized(request: Request, challenges: tuple[AuthChallenge, ...], code: str) -> Challenged:
     """Return the answer that asks for credentials, with the challenges in order."""
-    return Response(
-        operation=request.operation,
-        outcome=Outcome.CHALLENGE,
-        challenges=challenges,
-        code=code,
-    )
+    return Challenged(operation=request.operation, challenges=challenges, code=code)
 
 
 def _refused(request: Request, code: str, reason: str, fault: Fault) -> Admission:
     error = RemoteProtocolError(code, reason, fault)
-    return Admission(refusal=Response.of_error(error, request.operation))
+    return Admission(refusal=Refused.of_error(error, request.operation))
 
 
 def _no_certificate(request: Request, channel: Channel, row: PolicyRow) -> Admission:

@@ -47,8 +47,7 @@ from est_core.events import (
     ServerEvent,
     ServerQuestion,
 )
-from est_core.model import Request, Response, UnreadablePayload, shown_text
-from est_core.operation import Outcome
+from est_core.model import Refused, Request, Response, UnreadablePayload, shown_text
 from est_core.operations.definition import Asking, Inquiry, defined
 from est_core.policy import ServerPolicy
 from est_core.server.admission import Admission, admit, demand, unauthorized
@@ -266,7 +265,7 @@ class ServerExchange:
         try:
             inquiry = self._operation.examine(self._asking_as(identity))
         except RemoteProtocolError as error:
-            return Response.of_error(error, self.request.operation)
+            return Refused.of_error(error, self.request.operation)
         return self._fitting(inquiry)
 
     def _answered(self, decision: Decision) -> Inquiry | Response:
@@ -277,7 +276,7 @@ class ServerExchange:
         try:
             step = self._operation.answer(asking, inquiry, decision)
         except RemoteProtocolError as error:
-            return Response.of_error(error, self.request.operation)
+            return Refused.of_error(error, self.request.operation)
         return self._fitting(step)
 
     def _fitting(self, step: object) -> Inquiry | Response:
@@ -314,17 +313,16 @@ class ServerExchange:
         )
         return self._asking
 
-    def _refusal(self, decision: Deny | Postpone | Fail) -> Response:
+    def _refusal(self, decision: Deny | Postpone | Fail) -> Refused:
         operation = self.request.operation
         match decision:
             case Deny(code=code, reason=reason, content=content):
                 fault = Fault.CONTENT if content else Fault.FORBIDDEN
                 error = RemoteProtocolError(code, self._shown(reason), fault)
-                return Response.of_error(error, operation)
+                return Refused.of_error(error, operation)
             case Postpone(retry_after_s=seconds, code=code, reason=reason):
-                return Response(
+                return Refused(
                     operation=operation,
-                    outcome=Outcome.FAULT,
                     fault=Fault.BUSY,
                     retry_after=seconds,
                     code=code,
@@ -332,7 +330,7 @@ class ServerExchange:
                 )
             case Fail(code=code):
                 error = RemoteProtocolError(code, "internal error", Fault.INTERNAL)
-                return Response.of_error(error, operation)
+                return Refused.of_error(error, operation)
 
     def _shown(self, reason: str) -> str:
         # An application may well quote what the client sent.

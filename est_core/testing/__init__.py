@@ -12,6 +12,7 @@ from est_core.testing._application import (
     ScriptedApplication,
     in_turn,
 )
+from est_core.testing._expect import CheckFailedError
 from est_core.testing._misuse import ExchangeMisuse, exchange_misuses
 from est_core.testing._operation import OperationSample, operation_checks
 from est_core.testing._pair import (
@@ -23,7 +24,6 @@ from est_core.testing._pair import (
     joined,
 )
 from est_core.testing._transport import (
-    CheckFailedError,
     TransportCheck,
     TransportDriver,
     TransportService,

@@ -11,13 +11,14 @@ from est_core.arguments import checked
 from est_core.channel import Channel
 from est_core.decisions import Decision, Deny, Postpone, Verified
 from est_core.events import ResponseReady, ServerQuestion
-from est_core.model import Label, Part, Request, Response
-from est_core.operation import Authentication, Outcome
+from est_core.model import Label, Part, Request, Response, Success
+from est_core.operation import Authentication
 from est_core.operations.defaults import OPERATIONS, default_policy
 from est_core.operations.definition import OperationDefinition
 from est_core.policy import ServerPolicy
 from est_core.server.exchange import ServerSession
 from est_core.testing._application import Answer
+from est_core.testing._expect import expect, expect_fault, expect_kind, fail
 from est_core.testing._pair import FIXED_INSTANT
 from est_core.testing._transport import (
     HASTY,
@@ -26,9 +27,6 @@ from est_core.testing._transport import (
     Step,
     TransportCheck,
     decide_nothing,
-    expect,
-    expect_fault,
-    fail,
 )
 
 
@@ -113,8 +111,8 @@ def _answered(sample: OperationSample, bench: Bench) -> None:
         answer = _ask(sample, bench, *sample.steps(), label=label)
         question = bench.questions[0]
         shown = question.channel.peer_certificate
-        expect(answer.outcome, Outcome.OK, sample.operation.name)
-        expect(answer.parts, _parts(sample, question.channel), "the parts of the answer")
+        success = expect_kind(answer, Success, sample.operation.name)
+        expect(success.parts, _parts(sample, question.channel), "the parts of the answer")
         expect(question.label, label, "the label")
         expect(shown, bench.driver.certificate, "the client's certificate")
 
@@ -128,7 +126,7 @@ def _parts(sample: OperationSample, channel: Channel) -> tuple[Part, ...]:
         exchange.next_event()
         exchange.decide(decision)
     ready = exchange.next_event()
-    if not isinstance(ready, ResponseReady):
+    if not (isinstance(ready, ResponseReady) and isinstance(ready.response, Success)):
         fail(f"the decisions of the sample do not answer {sample.operation.name}")
     return ready.response.parts
 
@@ -142,15 +140,14 @@ def _first(sample: OperationSample, bench: Bench, decision: Answer) -> Response:
 def _expect_service(sample: OperationSample, bench: Bench) -> None:
     """See that a client of now is served."""
     bench.driver.connect(certificate=True)
-    expect(_ask(sample, bench, *sample.steps()).outcome, Outcome.OK, "the next client's")
+    expect_kind(_ask(sample, bench, *sample.steps()), Success, "the next client's")
 
 
 def _refused(sample: OperationSample, bench: Bench) -> None:
     denied = _first(sample, bench, Deny(code="enroll/pending", reason="not for you"))
     expect_fault(denied, Fault.FORBIDDEN)
     expect("not for you" in denied.reason, True, "the reason is told")
-    busy = _first(sample, bench, Postpone(retry_after_s=9))
-    expect_fault(busy, Fault.BUSY)
+    busy = expect_fault(_first(sample, bench, Postpone(retry_after_s=9)), Fault.BUSY)
     expect(busy.retry_after, 9, "when to come back")
 
 
@@ -171,8 +168,7 @@ def _late(sample: OperationSample, bench: Bench) -> None:
         bench.driver.pause(HASTY.decision_s + 0.25)
         return sample.decisions[0]
 
-    late = _first(sample, bench, decide_late)
-    expect_fault(late, Fault.BUSY)
+    late = expect_fault(_first(sample, bench, decide_late), Fault.BUSY)
     expect(late.retry_after, HASTY.retry_after_default_s, "when to come back")
     _expect_service(sample, bench)
 

@@ -39,7 +39,7 @@ from est_core.events import (
     SignatureRequested,
     TrustDecisionRequested,
 )
-from est_core.model import Response
+from est_core.model import Refused, Response
 from est_core.policy import ServerPolicy
 from est_core.server.exchange import ServerExchange, ServerSession
 from est_core.wires import httpmap
@@ -182,7 +182,8 @@ class ExchangePair:
         if self._link is None:
             raise LocalProtocolError("connect first")
         checked_head = httpmap.check_head(head, policy=self.policy, limits=self.limits)
-        if isinstance(checked_head, Response):
+        response: Response
+        if isinstance(checked_head, Refused):
             response = checked_head
         else:
             request = httpmap.read(checked_head, body, limits=self.limits)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, NoReturn, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from cryptography import x509
 
@@ -22,8 +22,16 @@ from est_core.channel import TrustClass
 from est_core.credentials import BasicCredentials
 from est_core.decisions import Decision, Deny, Fail, Issue, Pend, Postpone, Rejected, Verified
 from est_core.events import AuthenticateRequested, ServerQuestion
-from est_core.model import Label, Part, Request, Response
-from est_core.operation import Operation, Outcome
+from est_core.model import (
+    Challenged,
+    Label,
+    NotAvailable,
+    Pending,
+    Request,
+    Response,
+    Success,
+)
+from est_core.operation import Operation
 from est_core.operations.cacerts import CACERTS, CACertsRequested, ProvideCACerts
 from est_core.operations.csrattrs import CSRATTRS, CSRAttrsRequested, ProvideCSRAttrs
 from est_core.operations.defaults import default_policy
@@ -31,6 +39,13 @@ from est_core.operations.simpleenroll import SIMPLEENROLL, EnrollRequested
 from est_core.operations.simplereenroll import SIMPLEREENROLL, ReenrollRequested
 from est_core.policy import ServerPolicy
 from est_core.testing._application import Answer, ScriptedApplication
+from est_core.testing._expect import (
+    expect,
+    expect_fault,
+    expect_kind,
+    expect_part,
+    fail,
+)
 
 _Question = TypeVar("_Question")
 Step = tuple[type[ServerQuestion], Answer]
@@ -88,10 +103,6 @@ class TransportDriver(Protocol):
 
     def stop(self) -> None:
         """Stop the server, and return when it has ended. Called also after a failure."""
-
-
-class CheckFailedError(AssertionError):
-    """The transport does not do what it has to; the text says what."""
 
 
 @checked
@@ -193,32 +204,7 @@ class Bench:
     def expect_service(self) -> None:
         """See that a client of now is served."""
         self.driver.connect(certificate=not self.driver.can_challenge)
-        expect(self.ask(CACERTS, self.ca_certs).outcome, Outcome.OK, "the next client's")
-
-
-def fail(problem: str) -> NoReturn:
-    """Raise CheckFailedError."""
-    raise CheckFailedError(problem)
-
-
-def expect(found: object, wanted: object, what: str) -> None:
-    """Fail unless both are the same."""
-    if found != wanted:
-        fail(f"{what}: {found!r} where {wanted!r} was expected")
-
-
-def expect_fault(response: Response, fault: Fault) -> None:
-    """Fail unless the answer is that fault."""
-    expect((response.outcome, response.fault), (_outcome_of(fault), fault), "the answer")
-
-
-def _outcome_of(fault: Fault) -> Outcome:
-    return Outcome.DENIED if fault is Fault.FORBIDDEN else Outcome.FAULT
-
-
-def expect_part(response: Response, operation: Operation, der: bytes) -> None:
-    """Fail unless the answer is a success with that content."""
-    expect(response.parts, (Part(kind=operation.parts[0].kind, der=der),), operation.name)
+        expect_kind(self.ask(CACERTS, self.ca_certs), Success, "the next client's")
 
 
 # The checks
@@ -248,15 +234,16 @@ def _long_answer(bench: Bench) -> None:
 def _every_outcome(bench: Bench) -> None:
     bench.driver.connect(certificate=True)
     nothing = bench.ask(CSRATTRS, (CSRAttrsRequested, ProvideCSRAttrs(csrattrs=None)))
-    expect(nothing.outcome, Outcome.NOT_AVAILABLE, "no CSR attributes")
-    pending = bench.ask(SIMPLEENROLL, (EnrollRequested, Pend(retry_after_s=7)))
-    expect((pending.outcome, pending.retry_after), (Outcome.PENDING, 7), "a pending request")
+    expect_kind(nothing, NotAvailable, "no CSR attributes")
+    answer = bench.ask(SIMPLEENROLL, (EnrollRequested, Pend(retry_after_s=7)))
+    pending = expect_kind(answer, Pending, "a pending request")
+    expect(pending.retry_after, 7, "when to come back")
     refusal = Deny(code="enroll/pending", reason="not that name")
     denied = bench.ask(SIMPLEENROLL, (EnrollRequested, refusal))
     expect_fault(denied, Fault.FORBIDDEN)
     expect("not that name" in denied.reason, True, "the reason is told")
-    busy = bench.ask(CACERTS, (CACertsRequested, Postpone(retry_after_s=9)))
-    expect_fault(busy, Fault.BUSY)
+    late = bench.ask(CACERTS, (CACertsRequested, Postpone(retry_after_s=9)))
+    busy = expect_fault(late, Fault.BUSY)
     expect(busy.retry_after, 9, "when to come back")
     expect_fault(bench.ask(CACERTS, (CACertsRequested, Fail())), Fault.INTERNAL)
 
@@ -265,7 +252,7 @@ def _one_channel(bench: Bench) -> None:
     bench.driver.connect(certificate=True)
     channels = []
     for _ in range(2):
-        expect(bench.ask(CACERTS, bench.ca_certs).outcome, Outcome.OK, "cacerts")
+        expect_kind(bench.ask(CACERTS, bench.ca_certs), Success, "cacerts")
         channels.append(bench.questions[0].channel)
     expect(channels[1], channels[0], "the facts of the second request's channel")
 
@@ -275,7 +262,7 @@ def _new_channels(bench: Bench) -> None:
     bindings = []
     for certificate in (True, not driver.can_challenge, True):
         driver.connect(certificate=certificate)
-        expect(bench.ask(CACERTS, bench.ca_certs).outcome, Outcome.OK, "cacerts")
+        expect_kind(bench.ask(CACERTS, bench.ca_certs), Success, "cacerts")
         channel = bench.questions[0].channel
         shown = driver.certificate if certificate else None
         expect(channel.peer_certificate, shown, "the certificate of the client that is there now")
@@ -288,18 +275,18 @@ def _certificate(bench: Bench) -> None:
     driver = bench.driver
     driver.connect(certificate=True)
     answer = bench.ask(SIMPLEREENROLL, (ReenrollRequested, bench.issue))
-    expect(answer.outcome, Outcome.OK, "a renewal")
+    expect_kind(answer, Success, "a renewal")
     channel = bench.questions[0].channel
     expect(channel.peer_certificate, driver.certificate, "the client's certificate")
 
 
 def _no_certificate(bench: Bench) -> None:
     bench.driver.connect(certificate=False)
-    expect(bench.ask(CACERTS, bench.ca_certs).outcome, Outcome.OK, "cacerts")
+    expect_kind(bench.ask(CACERTS, bench.ca_certs), Success, "cacerts")
     channel = bench.questions[0].channel
     expect((channel.trust_class, channel.peer_chain), (TrustClass.NONE, ()), "nobody's channel")
-    unknown = bench.ask(SIMPLEENROLL)
-    expect(unknown.outcome, Outcome.CHALLENGE, "a client without anything to show")
+    answer = bench.ask(SIMPLEENROLL)
+    unknown = expect_kind(answer, Challenged, "a client without anything to show")
     expect(unknown.challenges, _POLICY.challenges, "challenges")
 
 
@@ -309,14 +296,14 @@ def _credentials(bench: Bench) -> None:
     answer = bench.ask(
         SIMPLEENROLL, verified, (EnrollRequested, bench.issue), credentials=_PASSWORD
     )
-    expect(answer.outcome, Outcome.OK, "with the right password")
+    expect_kind(answer, Success, "with the right password")
     expect(bench.asked(AuthenticateRequested).credentials, _PASSWORD, "the credentials")
     expect(bench.asked(EnrollRequested).identity.user, "device-7", "the user")
     rejected = AuthenticateRequested, Rejected()
     answer = bench.ask(SIMPLEENROLL, rejected, credentials=_PASSWORD)
-    expect(answer.outcome, Outcome.CHALLENGE, "with the wrong password")
+    expect_kind(answer, Challenged, "with the wrong password")
     answer = bench.ask(SIMPLEENROLL)
-    expect(answer.outcome, Outcome.CHALLENGE, "without a password, on the same channel")
+    expect_kind(answer, Challenged, "without a password, on the same channel")
 
 
 def _broken_authentication(bench: Bench) -> None:
@@ -331,14 +318,14 @@ def _labels(bench: Bench) -> None:
     bench.driver.connect(certificate=True)
     for label in (LABEL, None):
         answer = bench.ask(CACERTS, bench.ca_certs, label=label)
-        expect(answer.outcome, Outcome.OK, f"label {label}")
+        expect_kind(answer, Success, f"label {label}")
         expect(bench.asked(CACertsRequested).label, label, "the label")
 
 
 def _request(bench: Bench) -> None:
     bench.driver.connect(certificate=True)
     answer = bench.ask(SIMPLEENROLL, (EnrollRequested, bench.issue))
-    expect(answer.outcome, Outcome.OK, "an enrolment")
+    expect_kind(answer, Success, "an enrolment")
     expect(bench.asked(EnrollRequested).csr.der, bench.driver.csr, "the CSR")
 
 
@@ -369,8 +356,7 @@ def _late(bench: Bench) -> None:
 
     kind, decision = bench.ca_certs
     bench.driver.connect(certificate=True)
-    late = bench.ask(CACERTS, (kind, decide_late))
-    expect_fault(late, Fault.BUSY)
+    late = expect_fault(bench.ask(CACERTS, (kind, decide_late)), Fault.BUSY)
     expect(late.retry_after, HASTY.retry_after_default_s, "when to come back")
     bench.expect_service()
 

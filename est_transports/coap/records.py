@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 
-from est_core import Fault, Outcome, RemoteProtocolError, Response
+from est_core import Fault, Refused, RemoteProtocolError
 from est_core.wires.coapmap import Code, RequestHead
 
 _RETRY_S: Final = 10
@@ -23,16 +23,15 @@ def target_of(head: RequestHead) -> str:
     return "".join(f"/{quote(segment, safe='')}" for segment in head.path)
 
 
-BUSY: Final = Response(
+BUSY: Final = Refused(
     operation=None,
-    outcome=Outcome.FAULT,
     fault=Fault.BUSY,
     retry_after=_RETRY_S,
     code="server/busy",
     reason="busy, try again later",
 )
 STOPPING: Final = replace(BUSY, code="server/stopping", reason="the server is about to stop")
-UNVERIFIED: Final = Response.of_error(
+UNVERIFIED: Final = Refused.of_error(
     RemoteProtocolError(
         "auth/certificate-not-accepted",
         "a client certificate that the server can verify is required",

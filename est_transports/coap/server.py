@@ -30,6 +30,7 @@ from est_core import (
     Instant,
     Limits,
     LocalProtocolError,
+    Refused,
     Response,
     ServerPolicy,
     ServerSession,
@@ -92,10 +93,10 @@ class _CoapRequest(OpenRequest):
         self.shape = coapmap.reply_shape(head)
         self.judged: CheckedHead | None = None
 
-    def judge(self, policy: ServerPolicy, limits: Limits) -> Response | None:
+    def judge(self, policy: ServerPolicy, limits: Limits) -> Refused | None:
         """Return the refusal that needs no payload, or None and keep what the head asks for."""
         judged = coapmap.check_head(self.head, policy=policy, limits=limits)
-        if isinstance(judged, Response):
+        if isinstance(judged, Refused):
             return judged
         self.judged = judged
         return None
@@ -331,7 +332,7 @@ class CoapEndpoint:
                 case RequestRefused(head=head):
                     refused = _CoapRequest(client, head, now)
                     written = ResponseHead(code=event.status), event.message.encode()
-                    self._finish(refused, Response.of_error(event.error), written, now)
+                    self._finish(refused, Refused.of_error(event.error), written, now)
                 case RequestAbandoned(code=code, message=message):
                     # What was issued is on record; the client's next request will find it.
                     _log.info("%s: an answer was lost: %s (%s)", client.peer, message, code)
@@ -340,7 +341,8 @@ class CoapEndpoint:
         """Answer what needs no payload: discovery, and what is refused by its head."""
         request = _CoapRequest(client, head, now)
         policy, limits = client.service.policy, client.service.limits
-        refusal, found = None, None
+        refusal: Refused | None = None
+        found = None
         if not client.association.channel.is_verified:
             refusal = UNVERIFIED  # before it uploads or learns anything
         elif (found := coapmap.discover(head, policy=policy, limits=limits)) is None:

@@ -48,6 +48,7 @@ from est_core import (
     Limits,
     LocalProtocolError,
     Operation,
+    Refused,
     RemoteProtocolError,
     Request,
     Response,
@@ -312,7 +313,7 @@ class Finished:
 def internal_error(operation: Operation | None) -> Response:
     """Return the answer that says no more than that something broke here."""
     error = RemoteProtocolError("server/internal", "internal error", Fault.INTERNAL)
-    return Response.of_error(error, operation)
+    return Refused.of_error(error, operation)
 
 
 @checked

@@ -21,11 +21,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
 from est_core import (
+    Challenged,
     Channel,
     Decision,
     Instant,
     LocalProtocolError,
-    Outcome,
+    Refused,
     Response,
     httpmap,
 )
@@ -98,7 +99,7 @@ class _HttpRequest(OpenRequest):
     head: RequestHead | None = None
     shape = ReplyShape()
     judged: CheckedHead | None = None
-    refusal: Response | None = None
+    refusal: Refused | None = None
 
 
 @checked
@@ -221,7 +222,7 @@ class Conversation:
                     raise LocalProtocolError("a body was dropped without a refusal")
                 self._respond(self._request.refusal, now)
             case ProtocolFault():
-                self._respond(Response.of_error(event.error), now)
+                self._respond(Refused.of_error(event.error), now)
             case ConnectionEnded():
                 self._steps.append(Close(gently=False))
             case _:
@@ -232,7 +233,7 @@ class Conversation:
         request.method, request.target = head.method.decode("ascii"), head.target.decode("ascii")
         request.head = head
         judged = httpmap.check_head(head, policy=config.policy, limits=config.limits)
-        if isinstance(judged, Response):
+        if isinstance(judged, Refused):
             request.refusal, request.shape = judged, httpmap.reply_shape(head)
             self._wire.refuse_body()
             return
@@ -269,7 +270,7 @@ class Conversation:
         response, (head, body) = written_or_failed(
             response, lambda each: httpmap.write(each, shape)
         )
-        is_over = self._session.binding_use.is_over and response.outcome is not Outcome.CHALLENGE
+        is_over = self._session.binding_use.is_over and not isinstance(response, Challenged)
         data = self._wire.send_response(head, body, now, close=self._stopping or is_over)
         deadline = now.mono + self._config.timeouts.write_s
         self._steps.clear()  # a question that came too late to be asked

@@ -63,6 +63,7 @@ from est_core import (
     Instant,
     Limits,
     LocalProtocolError,
+    Refused,
     RemoteProtocolError,
     Response,
     ServerPolicy,
@@ -212,7 +213,7 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
         now = self._clock()
         opened, head = self._open(request, now), request_head(request)
         judged = coapmap.check_head(head, policy=self._policy, limits=self._limits)
-        if isinstance(judged, Response):
+        if isinstance(judged, Refused):
             return self._reply(request, opened, judged, now)
         wanted = coapmap.read(judged, request.payload, limits=self._limits)
         channel = self._channel(request.remote)
@@ -246,14 +247,14 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
         if request.opt.block2 is not None and request.opt.block2.block_number > 0:
             return None  # of an answer that aiocoap has or has not; it does not come to `render`
         judged = coapmap.check_head(request_head(request), policy=self._policy, limits=self._limits)
-        if isinstance(judged, Response):
+        if isinstance(judged, Refused):
             return self._refuse(request, judged)
         most = self._limits.body_bytes
         if body_bytes(request) > most:
             error = RemoteProtocolError(
                 "body/too-large", f"the payload is longer than {most} bytes", Fault.BODY_TOO_LARGE
             )
-            answer = self._refuse(request, Response.of_error(error))
+            answer = self._refuse(request, Refused.of_error(error))
             answer.opt.size1 = most
             return answer
         return None

@@ -24,11 +24,10 @@ from est_core import (
     Failed,
     Label,
     LocalProtocolError,
-    Outcome,
+    NotAvailable,
     PopMode,
     RedirectRequested,
     RemoteProtocolError,
-    Response,
     RetryLater,
     SendRequest,
     SignatureRequested,
@@ -180,7 +179,7 @@ def _odd_call(exchange: ClientExchange, choices: Choices) -> Callable[[], None]:
     return choices.pick(calls)
 
 
-_FOR_ANOTHER: Final = Response(operation=CSRATTRS, outcome=Outcome.NOT_AVAILABLE)
+_FOR_ANOTHER: Final = NotAvailable(operation=CSRATTRS)
 
 
 _BOOTSTRAP: Final = 4

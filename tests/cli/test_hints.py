@@ -14,8 +14,7 @@ from est_core import (
     Failed,
     Fault,
     Operation,
-    Outcome,
-    Response,
+    Refused,
 )
 from est_transports.cli.client.failures import failure
 from est_transports.cli.client.hints import remedy
@@ -180,9 +179,7 @@ def test_a_certificate_is_explained_by_what_the_server_says_of_it(
 ) -> None:
     _, cert, _, key = est.identity(pki().client)
     target = make_target(url="https://est.example", trust=est.trust, cert=Path(cert), key=Path(key))
-    response = Response(
-        operation=operation, outcome=Outcome.DENIED, fault=Fault.FORBIDDEN, reason=text, status=403
-    )
+    response = Refused(operation=operation, fault=Fault.FORBIDDEN, reason=text, status=403)
     failed = Failed(code="response/status-403", message=text, response=response)
     found = failure(failed, operation, target).hint
     assert hint in found

@@ -9,6 +9,7 @@ from typing import TypeVar
 from est_core import (
     AuthChallenge,
     BasicCredentials,
+    Challenged,
     Channel,
     ChannelBinding,
     ClientEvent,
@@ -21,13 +22,15 @@ from est_core import (
     Failed,
     Fault,
     Operation,
-    Outcome,
     Part,
+    Redirected,
+    Refused,
     Response,
     RetryLater,
     SendRequest,
     ServerPolicy,
     SignatureRequested,
+    Success,
     TlsVersion,
     TrustClass,
     default_policy,
@@ -188,20 +191,19 @@ def failed(result: ClientResult | RetryLater | ClientEvent | None) -> Failed:
 def ok(operation: Operation, der: bytes) -> Response:
     """A success with that content."""
     part = Part(kind=operation.parts[0].kind, der=der)
-    return Response(operation=operation, outcome=Outcome.OK, parts=(part,), status=200)
+    return Success(operation=operation, parts=(part,), status=200)
 
 
 def refused(operation: Operation, fault: Fault = Fault.INTERNAL) -> Response:
     """A failure as `read_response` returns it."""
-    outcome = Outcome.DENIED if fault is Fault.FORBIDDEN else Outcome.FAULT
-    return Response(operation=operation, outcome=outcome, fault=fault, code="response/status-500")
+    return Refused(operation=operation, fault=fault, code="response/status-500")
 
 
 def challenged(operation: Operation) -> Response:
     """A 401 that offers Basic."""
-    return Response(operation=operation, outcome=Outcome.CHALLENGE, challenges=(BASIC,))
+    return Challenged(operation=operation, challenges=(BASIC,))
 
 
 def redirected(operation: Operation, location: str) -> Response:
     """A redirect to that place."""
-    return Response(operation=operation, outcome=Outcome.REDIRECT, location=location)
+    return Redirected(operation=operation, location=location)

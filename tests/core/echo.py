@@ -61,7 +61,7 @@ class EchoDefinition(OperationDefinition):
 
     def read(self, reading: Reading) -> Received:
         """Return the parts."""
-        return Received(operation=self, value=tuple(each.der for each in reading.response.parts))
+        return Received(operation=self, value=reading.parts)
 
 
 PART: Final = PartRow(kind="echo", content_type="application/echo")

@@ -17,12 +17,16 @@ from est_core import (
     OPERATIONS,
     SIMPLEENROLL,
     SIMPLEREENROLL,
+    Challenged,
     Deny,
     Fault,
+    NotAvailable,
     Operation,
-    Outcome,
     Part,
+    Pending,
+    Refused,
     Response,
+    Success,
     httpmap,
 )
 from est_core.asn1.cms import write_certs_only
@@ -51,14 +55,14 @@ def answers() -> Iterator[tuple[str, Response, httpmap.ReplyShape]]:
     yield "cacerts-ok-libest", cacerts, WRAPPED
     attrs = CsrAttrs(items=(ObjectId(oid="1.2.840.113549.1.9.7"),))
     yield "csrattrs-ok", ok(CSRATTRS, "csrattrs", attrs.der()), PLAIN
-    none = Response(operation=CSRATTRS, outcome=Outcome.NOT_AVAILABLE)
+    none = NotAvailable(operation=CSRATTRS)
     yield "csrattrs-not-available", none, PLAIN
     for operation in _ENROLLMENTS:
         bag = write_certs_only([DEVICE])
         issued = ok(operation, "certs-only", bag)
         yield f"{operation.name}-ok", issued, PLAIN
         yield f"{operation.name}-ok-libest", issued, WRAPPED
-        pending = Response(operation=operation, outcome=Outcome.PENDING, retry_after=3600)
+        pending = Pending(operation=operation, retry_after=3600)
         yield f"{operation.name}-pending", pending, PLAIN
     for operation in OPERATIONS:
         yield from refusals(operation)
@@ -68,13 +72,10 @@ def answers() -> Iterator[tuple[str, Response, httpmap.ReplyShape]]:
 
 def refusals(operation: Operation) -> Iterator[tuple[str, Response, httpmap.ReplyShape]]:
     """Yield what every operation may be answered with."""
-    challenge = Response(
-        operation=operation, outcome=Outcome.CHALLENGE, challenges=(basic_challenge("est"),)
-    )
+    challenge = Challenged(operation=operation, challenges=(basic_challenge("est"),))
     yield f"{operation.name}-challenge", challenge, PLAIN
-    denied = Response(
+    denied = Refused(
         operation=operation,
-        outcome=Outcome.DENIED,
         fault=Fault.FORBIDDEN,
         reason=Deny(code="a/b", reason="not for this device").reason,
     )
@@ -85,14 +86,13 @@ def refusals(operation: Operation) -> Iterator[tuple[str, Response, httpmap.Repl
 def ok(operation: Operation, kind: str, der: bytes) -> Response:
     """Return a success with that part."""
     part = Part(kind=kind, der=der)
-    return Response(operation=operation, outcome=Outcome.OK, parts=(part,))
+    return Success(operation=operation, parts=(part,))
 
 
 def fault_response(operation: Operation | None, fault: Fault) -> Response:
     """Return the answer to a mistake of that kind, with what belongs to it."""
-    return Response(
+    return Refused(
         operation=operation,
-        outcome=Outcome.DENIED if fault is Fault.FORBIDDEN else Outcome.FAULT,
         fault=fault,
         reason=f"an example of {fault.value}",
         allow=("GET", "HEAD") if fault is Fault.METHOD else (),

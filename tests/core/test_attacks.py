@@ -15,6 +15,7 @@ from est_core import (
     AuthChallenge,
     AuthenticateRequested,
     BasicCredentials,
+    Challenged,
     ClientExchange,
     ClientSession,
     ConnectRequested,
@@ -23,9 +24,9 @@ from est_core import (
     EnrollRequested,
     EstUri,
     LocalProtocolError,
-    Outcome,
     Part,
     Postpone,
+    Redirected,
     RedirectRequested,
     RemoteProtocolError,
     Request,
@@ -313,12 +314,12 @@ def test_who_asks_for_credentials_after_a_redirect_is_said() -> None:
     exchange = ClientSession(EstUri.parse("https://est.example"), credentials=GOOD).cacerts()
     connect(exchange)
     location = "https://evil.example/.well-known/est/cacerts"
-    answer(exchange, Response(operation=CACERTS, outcome=Outcome.REDIRECT, location=location))
+    answer(exchange, Redirected(operation=CACERTS, location=location))
     assert isinstance(exchange.next_event(), RedirectRequested)
     exchange.provide_redirect(follow=True)
     assert connect(exchange).request.credentials is None
     challenges = (AuthChallenge(scheme="Basic", parameters=(("realm", "est.example"),)),)
-    answer(exchange, Response(operation=CACERTS, outcome=Outcome.CHALLENGE, challenges=challenges))
+    answer(exchange, Challenged(operation=CACERTS, challenges=challenges))
     event = exchange.next_event()
     assert isinstance(event, CredentialsRequested)
     assert event.uri.host == "evil.example"

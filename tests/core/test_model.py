@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any, get_args
+
 import pytest
 from hypothesis import given
 
@@ -18,16 +21,25 @@ from est_core import (
     Operation,
     Outcome,
     Part,
+    Refused,
     RemoteProtocolError,
     Request,
     Response,
+    Success,
     TrustClass,
 )
 from est_core.model import shown_text
+from tests.answers import response_of
 from tests.damage import damaged_text
 from tests.reached import reaches, refusals
 
 PART = Part(kind="certs-only", der=b"\x30\x00")
+CLASSES: set[Any] = set(get_args(Response))
+
+
+def names_of(kind: Any) -> set[str]:
+    """The names of what the class of a response has."""
+    return {each.name for each in fields(kind)}
 
 
 # Labels
@@ -125,29 +137,43 @@ def test_a_request_does_not_show_its_credentials() -> None:
 
 
 def test_a_success_has_parts_and_nothing_else_has() -> None:
-    Response(operation=CACERTS, outcome=Outcome.OK, parts=(PART,))
+    Success(operation=CACERTS, parts=(PART,))
     with pytest.raises(LocalProtocolError):
-        Response(operation=CACERTS, outcome=Outcome.OK)
-    for outcome in set(Outcome) - {Outcome.OK}:
-        fault = Fault.INTERNAL if outcome in (Outcome.FAULT, Outcome.DENIED) else None
-        with pytest.raises(LocalProtocolError):
-            Response(operation=CACERTS, outcome=outcome, fault=fault, parts=(PART,))
+        Success(operation=CACERTS, parts=())
+    with pytest.raises(TypeError):
+        Success(operation=CACERTS)  # type: ignore[call-arg]
+    for kind in CLASSES - {Success}:
+        assert "parts" not in names_of(kind)
 
 
 def test_a_refusal_has_a_fault_and_nothing_else_has() -> None:
-    for outcome in (Outcome.FAULT, Outcome.DENIED):
-        Response(operation=CACERTS, outcome=outcome, fault=Fault.FORBIDDEN)
-        with pytest.raises(LocalProtocolError):
-            Response(operation=CACERTS, outcome=outcome)
-    for outcome in set(Outcome) - {Outcome.FAULT, Outcome.DENIED}:
-        parts = (PART,) if outcome is Outcome.OK else ()
-        with pytest.raises(LocalProtocolError):
-            Response(operation=CACERTS, outcome=outcome, parts=parts, fault=Fault.INTERNAL)
+    Refused(operation=CACERTS, fault=Fault.FORBIDDEN)
+    with pytest.raises(TypeError):
+        Refused(operation=CACERTS)  # type: ignore[call-arg]
+    for kind in CLASSES - {Refused}:
+        assert "fault" not in names_of(kind)
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_only_a_refusal_may_belong_to_no_operation(outcome: Outcome) -> None:
+    nothing: Any = None
+    if outcome in (Outcome.DENIED, Outcome.FAULT):
+        assert response_of(outcome, nothing).operation is None
+    else:
+        with pytest.raises(LocalProtocolError, match="operation must be an Operation, not None"):
+            response_of(outcome, nothing, parts=(PART,))
+
+
+def test_each_outcome_belongs_to_one_class_of_response() -> None:
+    found = {outcome: type(response_of(outcome, CACERTS, parts=(PART,))) for outcome in Outcome}
+    assert set(found.values()) == CLASSES
+    for outcome in Outcome:
+        assert response_of(outcome, CACERTS, parts=(PART,)).outcome is outcome
 
 
 @pytest.mark.parametrize("fault", list(Fault))
 def test_a_peers_mistake_becomes_an_answer_with_its_code(fault: Fault) -> None:
     error = RemoteProtocolError("area/reason", "in short", fault)
-    response = Response.of_error(error, CACERTS)
+    response = Refused.of_error(error, CACERTS)
     assert response.outcome is (Outcome.DENIED if fault is Fault.FORBIDDEN else Outcome.FAULT)
     assert (response.fault, response.code, response.reason) == (fault, "area/reason", "in short")

@@ -18,11 +18,10 @@ from est_core import (
     Instant,
     Limits,
     LocalProtocolError,
-    Outcome,
     PolicyRow,
+    Refused,
     RemoteProtocolError,
     Request,
-    Response,
     ServerPolicy,
     Verified,
 )
@@ -122,9 +121,8 @@ def test_a_decision_out_of_turn_is_told_which_ones_are_not(now: Instant) -> None
 def test_a_refusal_without_a_text_is_told_by_the_class_of_its_status(
     status: int, told: str
 ) -> None:
-    response = Response(
+    response = Refused(
         operation=CACERTS,
-        outcome=Outcome.FAULT,
         fault=Fault.MALFORMED,
         code=f"response/status-{status}",
         status=status,

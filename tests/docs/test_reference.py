@@ -19,6 +19,7 @@ from est_core import (
     Operation,
     Outcome,
     Part,
+    Refused,
     Response,
     coapmap,
     httpmap,
@@ -31,6 +32,7 @@ from est_transports.coap.limits import CoapLimits
 from est_transports.http.settings import Timeouts
 from est_transports.service.config.reader import load_config
 from est_transports.service.config.toml_tables import TomlTable
+from tests.answers import response_of
 from tests.docs import api_page
 from tests.docs.pages import DOCS
 from tests.docs.tables import Row, codes, table, tables, words
@@ -233,16 +235,14 @@ def written(response: Response) -> httpmap.ResponseHead:
 
 def some_response(operation: Operation | None, outcome: Outcome, fault: Fault | None) -> Response:
     """A response of that kind."""
-    parts: tuple[Part, ...] = ()
-    if outcome is Outcome.OK and operation is not None:
-        parts = (Part(kind=operation.parts[0].kind, der=b"0\0"),)
-    return Response(
-        operation=operation,
-        outcome=outcome,
-        fault=fault,
-        parts=parts,
-        challenges=(AuthChallenge(scheme="Basic"),) if outcome is Outcome.CHALLENGE else (),
-        retry_after=5 if outcome is Outcome.PENDING else None,
+    if operation is None or fault is not None:
+        return Refused(operation=operation, fault=fault or Fault.INTERNAL)
+    return response_of(
+        outcome,
+        operation,
+        parts=(Part(kind=operation.parts[0].kind, der=b"0\0"),),
+        challenges=(AuthChallenge(scheme="Basic"),),
+        retry_after=5,
     )
 
 

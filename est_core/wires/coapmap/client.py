@@ -9,7 +9,17 @@ from est_core._limits import Limits
 from est_core.arguments import checked
 from est_core.codec.media import ContentFormat
 from est_core.codec.retry import MAX_DELAY_S
-from est_core.model import Part, Request, Response, UnreadablePayload
+from est_core.model import (
+    Challenged,
+    NotAvailable,
+    Part,
+    Pending,
+    Refused,
+    Request,
+    Response,
+    Success,
+    UnreadablePayload,
+)
 from est_core.operation import Operation, Outcome
 from est_core.uri import EstUri
 from est_core.wires.coapmap.heads import (
@@ -83,18 +93,13 @@ def read_response(
     # A cache decides by the difference between the two, a client need not.
     if head.code in SUCCESSES.values():
         part = _read_part(operation, head, payload, limits)
-        return Response(operation=operation, outcome=Outcome.OK, parts=(part,), status=status)
+        return Success(operation=operation, parts=(part,), status=status)
     if head.code == Code.SERVICE_UNAVAILABLE and Outcome.PENDING in outcomes:
-        return Response(
-            operation=operation,
-            outcome=Outcome.PENDING,
-            retry_after=_retry_after(head),
-            status=status,
-        )
+        return Pending(operation=operation, retry_after=_retry_after(head), status=status)
     if head.code == Code.NOT_FOUND and Outcome.NOT_AVAILABLE in outcomes:
-        return Response(operation=operation, outcome=Outcome.NOT_AVAILABLE, status=status)
+        return NotAvailable(operation=operation, status=status)
     if head.code == Code.UNAUTHORIZED:
-        return Response(operation=operation, outcome=Outcome.CHALLENGE, status=status)
+        return Challenged(operation=operation, status=status)
     return _read_failure(operation, head, payload, limits)
 
 
@@ -121,9 +126,8 @@ def _read_failure(
     fault = FAULT_OF_CODE.get(head.code, Fault.INTERNAL if status >= 500 else Fault.MALFORMED)
     # With a Content-Format it is no text for people: RFC 7252 5.5.2.
     text = payload if head.content_format in (None, ContentFormat.TEXT_PLAIN) else b""
-    return Response(
+    return Refused(
         operation=operation,
-        outcome=Outcome.DENIED if fault is Fault.FORBIDDEN else Outcome.FAULT,
         fault=fault,
         retry_after=_retry_after(head)
         if fault is Fault.BUSY or status == _TOO_MANY_REQUESTS

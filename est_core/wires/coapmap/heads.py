@@ -145,7 +145,6 @@ CODE_OF_OUTCOME: Final[Mapping[Outcome, Code]] = MappingProxyType(
         Outcome.PENDING: Code.SERVICE_UNAVAILABLE,
         Outcome.NOT_AVAILABLE: Code.NOT_FOUND,
         Outcome.CHALLENGE: Code.UNAUTHORIZED,
-        Outcome.DENIED: Code.FORBIDDEN,
     }
 )
 """What is neither a success nor a fault. RFC 9148 4.5, 4.7."""

@@ -16,9 +16,9 @@ from est_core._instant import Instant
 from est_core._limits import Limits
 from est_core.arguments import checked
 from est_core.codec.media import ContentFormat
-from est_core.codec.retry import MAX_DELAY_S
-from est_core.model import Label, Request, Response, UnreadablePayload
-from est_core.operation import Operation, Outcome
+from est_core.codec.retry import MAX_DELAY_S, RetryAfter
+from est_core.model import Label, Pending, Refused, Request, Response, Success, UnreadablePayload
+from est_core.operation import Operation
 from est_core.policy import ServerPolicy
 from est_core.wires.coapmap.discovery import links, matches
 from est_core.wires.coapmap.heads import (
@@ -56,9 +56,7 @@ class CheckedHead:
 
 
 @checked
-def check_head(
-    head: RequestHead, *, policy: ServerPolicy, limits: Limits
-) -> CheckedHead | Response:
+def check_head(head: RequestHead, *, policy: ServerPolicy, limits: Limits) -> CheckedHead | Refused:
     """Return what a head asks for, or the refusal that needs no payload.
 
     4.04 for a path, label or operation that is not offered on datagram channels, 4.05, 4.06 for
@@ -81,9 +79,8 @@ def check_head(
         if policy.row(operation, label, datagram=True) is None:
             raise not_offered(head.path[-1], label, policy.labels)
         if head.code != METHODS[operation.method]:
-            return Response(
+            return Refused(
                 operation=operation,
-                outcome=Outcome.FAULT,
                 fault=Fault.METHOD,
                 allow=(operation.method,),
                 code="coap/method",
@@ -95,7 +92,7 @@ def check_head(
             message = f"send content format {int(row.request_format)}, not {came}"
             raise RemoteProtocolError("media/type", message, Fault.MEDIA_TYPE)
     except RemoteProtocolError as error:
-        return Response.of_error(error, operation)
+        return Refused.of_error(error, operation)
     return CheckedHead(head=head, operation=operation, label=label, shape=reply_shape(head))
 
 
@@ -156,20 +153,18 @@ def write(
     Raises LocalProtocolError for an outcome that a server does not send, for a delay that is no
     possible Max-Age, and for a moment to try again where `now` is missing.
     """
-    if response.outcome is Outcome.OK:
+    if isinstance(response, Success):
         return _write_success(response, shape)
-    code = _code(response)
-    payload = b""
-    if response.outcome in (Outcome.DENIED, Outcome.FAULT):
+    code, payload, max_age = _code(response), b"", None
+    if isinstance(response, Refused):
         payload = _diagnostic(response.reason)
-    max_age = _max_age(response, now) if code is Code.SERVICE_UNAVAILABLE else None
+    if isinstance(response, Pending | Refused) and code is Code.SERVICE_UNAVAILABLE:
+        max_age = _max_age(response.retry_after, now)
     return ResponseHead(code=code, max_age=max_age), payload
 
 
-def _write_success(response: Response, shape: ReplyShape) -> tuple[ResponseHead, bytes]:
+def _write_success(response: Success, shape: ReplyShape) -> tuple[ResponseHead, bytes]:
     operation = response.operation
-    if operation is None:
-        raise LocalProtocolError("a successful answer belongs to an operation")
     usual, *others = operation.coap_row.answers
     answer = next((each for each in (usual, *others) if each.number == shape.accept), None)
     if shape.accept is None:
@@ -186,15 +181,14 @@ def _write_success(response: Response, shape: ReplyShape) -> tuple[ResponseHead,
 
 
 def _code(response: Response) -> Code:
-    if response.outcome is Outcome.FAULT and response.fault is not None:
+    if isinstance(response, Refused):
         return CODE_OF_FAULT[response.fault]
     if response.outcome not in CODE_OF_OUTCOME:
         raise LocalProtocolError(f"no server sends {response.outcome.value}")
     return CODE_OF_OUTCOME[response.outcome]
 
 
-def _max_age(response: Response, now: Instant | None) -> int | None:
-    value = response.retry_after
+def _max_age(value: RetryAfter | None, now: Instant | None) -> int | None:
     if value is None:
         return None
     if isinstance(value, int):
@@ -235,7 +229,7 @@ def discover(
             raise RemoteProtocolError("coap/method", "use GET", Fault.METHOD)
         _check_accept(head, (ContentFormat.LINK_FORMAT,))
     except RemoteProtocolError as error:
-        return write(Response.of_error(error), reply_shape(head))
+        return write(Refused.of_error(error), reply_shape(head))
     found = (link for link in links(policy) if all(matches(link, query) for query in head.query))
     payload = ",".join(link.text(authority) for link in found).encode("ascii")
     return ResponseHead(code=Code.CONTENT, content_format=ContentFormat.LINK_FORMAT), payload

@@ -13,7 +13,19 @@ from est_core.codec.media import parse_media_type
 from est_core.codec.multipart import read_multipart
 from est_core.codec.retry import RetryAfter, parse_retry_after
 from est_core.codec.transfer import decode, encode
-from est_core.model import Part, Request, Response, UnreadablePayload, shown_text
+from est_core.model import (
+    Challenged,
+    NotAvailable,
+    Part,
+    Pending,
+    Redirected,
+    Refused,
+    Request,
+    Response,
+    Success,
+    UnreadablePayload,
+    shown_text,
+)
 from est_core.operation import Operation, Outcome
 from est_core.uri import EstUri
 from est_core.wires.error_text import error_text
@@ -87,23 +99,19 @@ def read_response(
     may_be_nothing = Outcome.NOT_AVAILABLE in operation.outcomes
     if status == 200 and may_be_nothing and not body.strip(b"\0\r\n \t"):
         # RFC 7030 4.5.2 has 204 for it; servers send an empty 200.
-        return Response(operation=operation, outcome=Outcome.NOT_AVAILABLE, status=status)
+        return NotAvailable(operation=operation, status=status)
     if status == 200:
         parts = _read_parts(operation, head, body, limits)
-        return Response(operation=operation, outcome=Outcome.OK, parts=parts, status=status)
+        return Success(operation=operation, parts=parts, status=status)
     if status == 202 and Outcome.PENDING in operation.outcomes:
-        return Response(
-            operation=operation, outcome=Outcome.PENDING, retry_after=retry, status=status
-        )
+        return Pending(operation=operation, retry_after=retry, status=status)
     if status in (204, 404) and may_be_nothing:
-        return Response(operation=operation, outcome=Outcome.NOT_AVAILABLE, status=status)
+        return NotAvailable(operation=operation, status=status)
     if status == 401:
         return _read_challenge(operation, head, body, limits)
     location = _first(head.values(b"location"))
     if status in (301, 302, 307, 308) and location is not None:
-        return Response(
-            operation=operation, outcome=Outcome.REDIRECT, location=location, status=status
-        )
+        return Redirected(operation=operation, location=location, status=status)
     return _read_failure(operation, head, body, limits, retry)
 
 
@@ -153,9 +161,8 @@ def _read_challenge(
     """Return what a 401 says; no challenges where it names none, which it MUST do."""
     values = [value.decode("latin-1") for value in head.values(b"www-authenticate")]
     values = [value for value in values if value.strip(" \t,")]
-    return Response(
+    return Challenged(
         operation=operation,
-        outcome=Outcome.CHALLENGE,
         challenges=parse_challenges(values, limits) if values else (),
         reason=_text(head, body, limits),
         status=head.status,
@@ -171,9 +178,8 @@ def _read_failure(
 ) -> Response:
     default = Fault.INTERNAL if head.status >= 500 else Fault.MALFORMED
     fault = FAULT_OF_STATUS.get(head.status, default)
-    return Response(
+    return Refused(
         operation=operation,
-        outcome=Outcome.DENIED if fault is Fault.FORBIDDEN else Outcome.FAULT,
         fault=fault,
         retry_after=retry,
         code=f"response/status-{head.status}",

@@ -142,6 +142,5 @@ STATUS_OF_OUTCOME: Final[Mapping[Outcome, int]] = MappingProxyType(
         Outcome.PENDING: 202,
         Outcome.NOT_AVAILABLE: 204,
         Outcome.CHALLENGE: 401,
-        Outcome.DENIED: 403,
     }
 )

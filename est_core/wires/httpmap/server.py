@@ -18,8 +18,17 @@ from est_core.codec.multipart import write_multipart
 from est_core.codec.retry import format_http_date, format_retry_after
 from est_core.codec.transfer import decode, encode
 from est_core.credentials import Credentials, MalformedCredentials
-from est_core.model import Label, Request, Response, UnreadablePayload
-from est_core.operation import Operation, Outcome
+from est_core.model import (
+    Challenged,
+    Label,
+    Pending,
+    Refused,
+    Request,
+    Response,
+    Success,
+    UnreadablePayload,
+)
+from est_core.operation import Operation
 from est_core.policy import ServerPolicy
 from est_core.wires.httpmap.heads import (
     PHRASES,
@@ -47,9 +56,7 @@ class CheckedHead:
 
 
 @checked
-def check_head(
-    head: RequestHead, *, policy: ServerPolicy, limits: Limits
-) -> CheckedHead | Response:
+def check_head(head: RequestHead, *, policy: ServerPolicy, limits: Limits) -> CheckedHead | Refused:
     """Return what a head asks for, or the refusal that needs no body.
 
     400 for a Host that is none, 404 for a path, label or operation that is not offered, 405 with
@@ -66,9 +73,8 @@ def check_head(
             raise not_offered(operation.name, label, policy.labels)
         allow = ("GET", "HEAD") if operation.method == "GET" else (operation.method,)
         if head.method.decode("latin-1") not in allow:
-            return Response(
+            return Refused(
                 operation=operation,
-                outcome=Outcome.FAULT,
                 fault=Fault.METHOD,
                 allow=allow,
                 code="http/method",
@@ -76,7 +82,7 @@ def check_head(
             )
         _check_fields(head, operation, limits)
     except RemoteProtocolError as error:
-        return Response.of_error(error, operation)
+        return Refused.of_error(error, operation)
     return CheckedHead(head=head, operation=operation, label=label, shape=reply_shape(head))
 
 
@@ -188,30 +194,21 @@ def write(response: Response, shape: ReplyShape) -> tuple[ResponseHead, bytes]:
     status = _status(response)
     headers: list[tuple[bytes, bytes]] = []
     body = b""
-    if response.outcome is Outcome.OK:
+    if isinstance(response, Success):
         headers, body = _written(response, shape)
-    elif response.outcome in (Outcome.DENIED, Outcome.FAULT):
+    elif isinstance(response, Refused):
         body = response.reason.encode("utf-8") + b"\n"
         headers.append((b"Content-Type", b"text/plain; charset=utf-8"))
     if status != 204:  # RFC 9110 8.6: no Content-Length there
         headers.append((b"Content-Length", str(len(body)).encode("ascii")))
-    if response.retry_after is not None:
-        headers.append((b"Retry-After", _retry_after(response)))
-    headers += [
-        (b"WWW-Authenticate", write_challenge(challenge).encode("latin-1"))
-        for challenge in response.challenges
-    ]
-    if response.allow:
-        headers.append((b"Allow", ", ".join(response.allow).encode("ascii")))
+    headers += _advice(response)
     head = ResponseHead(status=status, phrase=PHRASES[status], headers=tuple(headers))
     return head, b"" if shape.head_only else body
 
 
-def _written(response: Response, shape: ReplyShape) -> tuple[list[tuple[bytes, bytes]], bytes]:
+def _written(response: Success, shape: ReplyShape) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Return the fields and the body of a success."""
     operation = response.operation
-    if operation is None:
-        raise LocalProtocolError("a successful answer belongs to an operation")
     if len(response.parts) != len(operation.parts):
         raise LocalProtocolError(f"{operation.name} is answered with {len(operation.parts)} parts")
     bodies = [
@@ -228,17 +225,26 @@ def _written(response: Response, shape: ReplyShape) -> tuple[list[tuple[bytes, b
     ], bodies[0]
 
 
+def _advice(response: Response) -> list[tuple[bytes, bytes]]:
+    """Return the fields that say what a client is to do next."""
+    headers = []
+    if isinstance(response, Pending | Refused) and response.retry_after is not None:
+        when = response.retry_after
+        text = format_retry_after(when) if isinstance(when, int) else format_http_date(when)
+        headers.append((b"Retry-After", text.encode("ascii")))
+    if isinstance(response, Challenged):
+        headers += [
+            (b"WWW-Authenticate", write_challenge(challenge).encode("latin-1"))
+            for challenge in response.challenges
+        ]
+    if isinstance(response, Refused) and response.allow:
+        headers.append((b"Allow", ", ".join(response.allow).encode("ascii")))
+    return headers
+
+
 def _status(response: Response) -> int:
-    if response.outcome is Outcome.FAULT and response.fault is not None:
+    if isinstance(response, Refused):
         return STATUS_OF_FAULT[response.fault]
     if response.outcome not in STATUS_OF_OUTCOME:
         raise LocalProtocolError(f"no server sends {response.outcome.value}")
     return STATUS_OF_OUTCOME[response.outcome]
-
-
-def _retry_after(response: Response) -> bytes:
-    value = response.retry_after
-    text = format_retry_after(value) if isinstance(value, int) else ""
-    if not isinstance(value, int) and value is not None:
-        text = format_http_date(value)
-    return text.encode("ascii")

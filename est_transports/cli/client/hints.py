@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from est_core import SIMPLEENROLL, SIMPLEREENROLL, Failed, Operation, PopMode, Response
+from est_core import SIMPLEENROLL, SIMPLEREENROLL, Failed, Operation, PopMode, Refused
 from est_core.error_codes import Audience
 from est_transports import _clock
 from est_transports.channel.errors import PEER_REFUSED_CERTIFICATE
@@ -77,7 +77,7 @@ def hint_for(failed: Failed, operation: Operation, target: Target) -> str:
     status = response.status
     if status == 403:
         return _forbidden(failed.message, operation, target)
-    if status in (429, 503):
+    if isinstance(response, Refused) and status in (429, 503):
         return f"{_later(response)}; {LOG}"
     return _STATUS_HINTS.get(status or 0, remedy(failed.code))
 
@@ -92,7 +92,7 @@ def expired_identity(target: Target) -> str:
     return f"the certificate given with --cert expired on {moment(end)}; enrol again"
 
 
-def _later(response: Response) -> str:
+def _later(response: Refused) -> str:
     when = response.retry_after
     if when is None:
         return "try again later"

@@ -32,6 +32,7 @@ from est_core import (
     PolicyRow,
     ProvideCSRAttrs,
     ReenrollRequested,
+    Refused,
     RemoteProtocolError,
     Request,
     Response,
@@ -52,6 +53,7 @@ from est_core.asn1.template import (
     SubjectAttribute,
 )
 from est_core.checks.enforcement import check_csrattrs
+from tests.answers import one_of
 from tests.application import FakeApplication
 from tests.core.cast import LIMITS, channel, csr_der, finish, receive, sign, spki
 from tests.pki import common_name, new_key, pki, rsa_key
@@ -511,7 +513,7 @@ def test_csr_attributes_that_are_none_leave_the_question_open(now: Instant) -> N
     exchange.decide(Fail())
     event = exchange.next_event()
     assert isinstance(event, ResponseReady)
-    assert event.response.fault is Fault.INTERNAL
+    assert one_of(Refused, event.response).fault is Fault.INTERNAL
 
 
 def enforcing(*, enforce: bool = True) -> ServerPolicy:
@@ -547,7 +549,7 @@ def test_the_csr_attributes_are_asked_for_before_the_question_to_issue(now: Inst
 def test_a_csr_that_lacks_something_never_reaches_the_ca(now: Instant) -> None:
     application = FakeApplication(csrattrs=asked(MAC_ADDRESS))
     response = enroll(csr_der(), application, now)
-    assert (response.code, response.fault) == ("csrattrs/missing", Fault.CONTENT)
+    assert (response.code, one_of(Refused, response).fault) == ("csrattrs/missing", Fault.CONTENT)
     assert not application.issued
     assert [type(question) for question in application.asked] == [CSRAttrsRequested]
 

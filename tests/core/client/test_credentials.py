@@ -12,6 +12,7 @@ from est_core import (
     SIMPLEENROLL,
     AuthChallenge,
     BasicCredentials,
+    Challenged,
     ClientExchange,
     ClientSession,
     ConnectRequested,
@@ -23,8 +24,8 @@ from est_core import (
     Label,
     Limits,
     OperationDefinition,
-    Outcome,
     Pend,
+    Pending,
     RedirectRequested,
     Response,
     RetryLater,
@@ -197,12 +198,12 @@ def test_an_accepted_request_starts_the_count_anew() -> None:
         answered(exchange, challenged(ENROLL))
         take(exchange, CredentialsRequested)
         exchange.provide_credentials(GOOD)
-        answered(exchange, Response(operation=ENROLL, outcome=Outcome.PENDING))
+        answered(exchange, Pending(operation=ENROLL))
         exchange.handle_timeout(take(exchange, RetryLater).at)
 
 
 def bare_401(reason: str = "") -> Response:
-    return Response(operation=ENROLL, outcome=Outcome.CHALLENGE, reason=reason, status=401)
+    return Challenged(operation=ENROLL, reason=reason, status=401)
 
 
 @pytest.mark.req("EST-041")
@@ -262,7 +263,7 @@ def test_another_origin_has_to_name_its_scheme_before_it_is_given_a_password() -
 def test_a_401_without_challenge_after_credentials_refuses_them() -> None:
     """Servers answer so to a wrong password, and nothing else is known to try."""
     exchange = enrollment(session(credentials=GOOD))
-    refusal = Response(operation=ENROLL, outcome=Outcome.CHALLENGE, reason="user is locked")
+    refusal = Challenged(operation=ENROLL, reason="user is locked")
     answered(exchange, refusal)
     result = take(exchange, Failed)
     assert (result.code, result.response) == ("auth/refused", refusal)
@@ -274,7 +275,7 @@ def test_every_challenge_is_handed_over_in_the_servers_order() -> None:
     exchange = enrollment()
     answered(
         exchange,
-        Response(operation=ENROLL, outcome=Outcome.CHALLENGE, challenges=challenges),
+        Challenged(operation=ENROLL, challenges=challenges),
     )
     assert take(exchange, CredentialsRequested).challenges == challenges
 

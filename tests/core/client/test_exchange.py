@@ -38,13 +38,15 @@ from est_core import (
     Outcome,
     Part,
     Pend,
+    Pending,
     Postpone,
     RedirectRequested,
+    Refused,
     RemoteProtocolError,
-    Response,
     RetryLater,
     SendRequest,
     SignatureRequested,
+    Success,
     TlsVersion,
     TrustClass,
     TrustDecisionRequested,
@@ -55,6 +57,7 @@ from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_core.asn1.keys import SIGNATURE_ALGORITHMS
 from est_core.codec.retry import RetryAfter
 from est_core.testing import FIXED_INSTANT
+from tests.answers import one_of, response_of
 from tests.application import GOOD, FakeApplication, issue
 from tests.core.cast import info, server_channel, signer, spki
 from tests.core.client_cast import (
@@ -218,13 +221,13 @@ def test_garbage_in_a_success_is_a_failure_and_no_exception(
 def test_a_success_with_content_of_another_kind_is_refused() -> None:
     exchange = session().cacerts()
     part = Part(kind="csrattrs", der=b"\x30\x00")
-    answered(exchange, Response(operation=CACERTS, outcome=Outcome.OK, parts=(part,)))
+    answered(exchange, Success(operation=CACERTS, parts=(part,)))
     assert failed(exchange.result).code == "response/part"
 
 
 def test_a_refusal_without_a_code_of_its_own_has_one() -> None:
     exchange = session().cacerts()
-    response = Response(operation=CACERTS, outcome=Outcome.FAULT, fault=Fault.INTERNAL)
+    response = Refused(operation=CACERTS, fault=Fault.INTERNAL)
     answered(exchange, response)
     assert failed(exchange.result) == Failed(
         code="response/fault", message="the server gave no reason", response=response
@@ -237,9 +240,7 @@ def test_a_refusal_without_a_code_of_its_own_has_one() -> None:
 )
 def test_a_status_without_a_text_is_told_by_its_class(status: int, words: str) -> None:
     exchange = session().cacerts()
-    response = Response(
-        operation=CACERTS, outcome=Outcome.FAULT, fault=Fault.MALFORMED, status=status
-    )
+    response = Refused(operation=CACERTS, fault=Fault.MALFORMED, status=status)
     answered(exchange, response)
     assert words in failed(exchange.result).message
 
@@ -266,16 +267,16 @@ def test_a_refusal_ends_in_failed_with_the_servers_answer(
     result = failed(pair(Network(), application).run(exchange))
     assert result.code == f"response/status-{status}"
     assert result.response is not None
-    assert (result.response.status, result.response.fault) == (status, fault)
+    assert (result.response.status, one_of(Refused, result.response).fault) == (status, fault)
     assert result.message == (result.response.reason or "the server gave no reason")
     if isinstance(decision, Postpone):
-        assert result.response.retry_after == 7
+        assert one_of(Refused, result.response).retry_after == 7
 
 
 @pytest.mark.req("EST-034")
 def test_429_is_a_failure_that_keeps_its_retry_after() -> None:
     exchange = session().cacerts()
-    busy = replace(refused(CACERTS, Fault.BUSY), status=429, retry_after=30)
+    busy = Refused(operation=CACERTS, fault=Fault.BUSY, status=429, retry_after=30)
     answered(exchange, busy)
     assert failed(exchange.result).response == busy
 
@@ -306,7 +307,7 @@ def test_a_pending_request_is_asked_again_at_the_time_the_server_says(
     retry_after: RetryAfter | None, seconds: int
 ) -> None:
     exchange = enrollment()
-    answered(exchange, Response(operation=ENROLL, outcome=Outcome.PENDING, retry_after=retry_after))
+    answered(exchange, Pending(operation=ENROLL, retry_after=retry_after))
     at = FIXED_INSTANT.after(seconds)
     assert take(exchange, RetryLater).at == at
     assert exchange.resume_at == at
@@ -316,7 +317,7 @@ def test_a_pending_request_is_asked_again_at_the_time_the_server_says(
 @pytest.mark.req("EST-026")
 def test_a_timeout_that_comes_early_does_nothing() -> None:
     exchange = enrollment()
-    answered(exchange, Response(operation=ENROLL, outcome=Outcome.PENDING, retry_after=120))
+    answered(exchange, Pending(operation=ENROLL, retry_after=120))
     at = take(exchange, RetryLater).at
     for early in (FIXED_INSTANT, at.after(-0.001)):
         exchange.handle_timeout(early)
@@ -479,7 +480,7 @@ def at_deciding_trust() -> ClientExchange:
 
 def at_waiting() -> ClientExchange:
     exchange = enrollment()
-    answered(exchange, Response(operation=ENROLL, outcome=Outcome.PENDING))
+    answered(exchange, Pending(operation=ENROLL))
     take(exchange, RetryLater)
     return exchange
 
@@ -572,7 +573,7 @@ def test_an_outcome_the_operation_does_not_have_is_the_drivers_mistake(
     )
     sent(exchange)
     with pytest.raises(LocalProtocolError):
-        exchange.receive_response(Response(operation=operation, outcome=outcome), now)
+        exchange.receive_response(response_of(outcome, operation), now)
     exchange.receive_response(refused(operation), now)
     assert isinstance(exchange.result, Failed)
 

@@ -17,10 +17,9 @@ from est_core import (
     EnrollRequested,
     Failed,
     LocalProtocolError,
-    Outcome,
     Pend,
+    Pending,
     PopMode,
-    Response,
     RetryLater,
     SendRequest,
     SignatureRequested,
@@ -299,7 +298,7 @@ def test_a_retry_on_the_same_channel_sends_the_same_signature_unasked() -> None:
 @pytest.mark.req("EST-027")
 def test_an_unlinked_csr_is_signed_once_for_all_connections() -> None:
     exchange = enrollment()
-    pending = Response(operation=ENROLL, outcome=Outcome.PENDING)
+    pending = Pending(operation=ENROLL)
     first = sent(exchange, UNBOUND_1_3)
     exchange.receive_response(pending, FIXED_INSTANT)
     at = take(exchange, RetryLater).at

@@ -54,6 +54,7 @@ from est_core import (
     Operation,
     Outcome,
     Part,
+    Pending,
     PopMode,
     RedirectRequested,
     RemoteProtocolError,
@@ -76,6 +77,7 @@ from est_core.asn1.pkcs10 import (
 )
 from est_core.checks.pop import linking_text, linking_values
 from est_core.testing import FIXED_INSTANT
+from tests.answers import response_of
 from tests.application import GOOD, WRONG, issue
 from tests.core.asn1.build import IDENTITY_LINKING, vector
 from tests.core.cast import BINDING, EXPORTER, csr_der, info, server_channel, signer, spki
@@ -190,7 +192,7 @@ def responses(draw: st.DrawFn, operation: Operation, *, provisional: bool) -> Re
         return challenged(operation)
     if turn < 90 and Outcome.PENDING in operation.outcomes:
         retry_after = draw(st.sampled_from([None, 5, 3600]))
-        return Response(operation=operation, outcome=Outcome.PENDING, retry_after=retry_after)
+        return Pending(operation=operation, retry_after=retry_after)
     return draw(any_responses(operation))
 
 
@@ -200,11 +202,10 @@ def any_responses(draw: st.DrawFn, operation: Operation) -> Response:
     named = draw(st.sampled_from([operation] * 9 + [CACERTS]))
     der = draw(st.sampled_from(contents()) | st.binary(max_size=64))
     kind = draw(st.sampled_from([operation.parts[0].kind] * 9 + ["certs-only", "csrattrs"]))
-    faulty = outcome in (Outcome.FAULT, Outcome.DENIED)
-    return Response(
-        operation=named,
-        outcome=outcome,
-        parts=(Part(kind=kind, der=der),) if outcome is Outcome.OK else (),
+    return response_of(
+        outcome,
+        named,
+        parts=(Part(kind=kind, der=der),),
         retry_after=draw(
             st.none()
             | st.integers(-5, 2**33)
@@ -213,7 +214,7 @@ def any_responses(draw: st.DrawFn, operation: Operation) -> Response:
             )
         ),
         challenges=draw(st.sampled_from([(BASIC,), (BASIC, AuthChallenge(scheme="X")), ()])),
-        fault=draw(st.sampled_from(list(Fault))) if faulty else None,
+        fault=draw(st.sampled_from(list(Fault))),
         location=draw(LOCATIONS),
         reason=draw(st.sampled_from(["", "no"])),
     )

@@ -8,6 +8,7 @@ from est_core import (
     CACERTS,
     SIMPLEENROLL,
     BasicCredentials,
+    Challenged,
     Channel,
     ClientSession,
     ConnectRequested,
@@ -15,8 +16,7 @@ from est_core import (
     Failed,
     Limits,
     LocalProtocolError,
-    Outcome,
-    Response,
+    Pending,
     RetryLater,
     SendRequest,
     SignatureRequested,
@@ -39,7 +39,7 @@ from tests.pki import pki
 
 COAPS = "coaps://est.example"
 PASSWORD = BasicCredentials(user="u", password="p")
-UNNAMED = Response(operation=CACERTS, outcome=Outcome.CHALLENGE)
+UNNAMED = Challenged(operation=CACERTS)
 
 
 def test_over_coap_a_session_has_an_identity_and_no_password() -> None:
@@ -75,7 +75,7 @@ def test_a_refusal_without_a_reason_is_told_without_one() -> None:
         exchange = ClientSession(URI, credentials=PASSWORD).cacerts()
         answered(
             exchange,
-            Response(operation=CACERTS, outcome=Outcome.CHALLENGE, reason=reason),
+            Challenged(operation=CACERTS, reason=reason),
         )
         told = f": {reason}" if reason else ""
         assert take(exchange, Failed).message == f"the server refuses the credentials{told}"
@@ -114,7 +114,7 @@ def test_a_signature_waits_until_it_is_asked_for() -> None:
 def test_a_request_that_waited_has_all_its_connections_again() -> None:
     client = ClientSession(URI, limits=Limits(connects=1))
     exchange = client.enroll(info(own_key()))
-    pending = Response(operation=SIMPLEENROLL, outcome=Outcome.PENDING, retry_after=5, code="x/y")
+    pending = Pending(operation=SIMPLEENROLL, retry_after=5, code="x/y")
     for _ in range(2):
         answered(exchange, pending)
         exchange.handle_timeout(take(exchange, RetryLater).at)

@@ -13,6 +13,7 @@ from est_core import (
     SIMPLEENROLL,
     SIMPLEREENROLL,
     Authentication,
+    Challenged,
     Credentials,
     DigestCredentials,
     EnrollRequested,
@@ -22,6 +23,7 @@ from est_core import (
     Operation,
     Outcome,
     PolicyRow,
+    Refused,
     Request,
     ServerPolicy,
     TlsVersion,
@@ -29,6 +31,7 @@ from est_core import (
     default_policy,
 )
 from est_core.codec.authheader import basic_challenge
+from tests.answers import one_of
 from tests.application import GOOD, WRONG, FakeApplication
 from tests.core.cast import channel, csr_der, finish, receive
 from tests.pki import CMC_RA, Subject, pki
@@ -100,7 +103,9 @@ def test_certificate_and_credentials_together_decide(
     assert response.outcome is OUTCOMES[status], response
     assert (len(application.issued) == 1) == (status == 200)
     if status == 401:
-        assert [challenge.scheme for challenge in response.challenges] == ["Basic"]
+        assert [challenge.scheme for challenge in one_of(Challenged, response).challenges] == [
+            "Basic"
+        ]
     if status == 400:
         assert response.code == "auth/base64"
 
@@ -216,7 +221,7 @@ def test_a_refused_client_learns_nothing_about_its_csr(now: Instant) -> None:
 def test_an_operation_or_label_without_a_row_is_not_found(now: Instant) -> None:
     policy = policy_for(Authentication.OPEN)
     response = finish(receive(Request(operation=CACERTS), now, policy=policy))
-    assert response.fault is Fault.NOT_FOUND
+    assert one_of(Refused, response).fault is Fault.NOT_FOUND
 
 
 @pytest.mark.req("EST-089", "EST-090", "EST-091", "EST-092", "CB-011")

@@ -12,6 +12,7 @@ from est_core import (
     Decision,
     EnrollRequested,
     LocalProtocolError,
+    Refused,
     Request,
     Response,
     ServerExchange,
@@ -125,7 +126,7 @@ def test_a_record_says_what_the_head_and_the_answer_say(
 def test_the_record_of_a_refusal_says_what_was_wrong() -> None:
     refused = RequestRefused(head=HEAD, status=Code.BAD_OPTION, code="coap/bad-option", message="x")
     written = ResponseHead(code=refused.status), refused.message.encode()
-    record = head_record(PEER, refused.head, written, response=Response.of_error(refused.error))
+    record = head_record(PEER, refused.head, written, response=Refused.of_error(refused.error))
     assert (record.status, record.code, record.reason) == (402, "coap/bad-option", "x")
     assert record.sent_bytes == 1
 

@@ -21,9 +21,12 @@ from est_core import (
     HttpRow,
     Inquiry,
     OperationDefinition,
-    Outcome,
+    Pending,
+    Redirected,
+    Refused,
     Response,
     ServerQuestion,
+    Success,
     default_policy,
 )
 from est_core.model import Part
@@ -74,8 +77,7 @@ def raises(*_: object) -> Any:
     raise ValueError("broken")
 
 
-def response(operation: OperationDefinition | None, outcome: Outcome, **values: Any) -> Response:
-    return Response(operation=operation, outcome=outcome, **values)
+PARTS = (Part(kind="certs-only", der=b"0"),)
 
 
 BREAKAGES: dict[str, tuple[str, Callable[[OperationDefinition, Asking], object]]] = {
@@ -89,19 +91,13 @@ BREAKAGES: dict[str, tuple[str, Callable[[OperationDefinition, Asking], object]]
     ),
     "answer raises": ("answer", raises),
     "answer returns something": ("answer", lambda _, __: "something"),
-    "answer redirects": ("answer", lambda own, _: response(own, Outcome.REDIRECT)),
-    "answer is undeclared": ("answer", lambda own, _: response(own, Outcome.PENDING)),
-    "answer is of another": (
-        "answer",
-        lambda _, __: response(CACERTS, Outcome.OK, parts=(Part(kind="certs-only", der=b"0"),)),
-    ),
-    "answer is of none": (
-        "answer",
-        lambda _, __: response(None, Outcome.OK, parts=(Part(kind="certs-only", der=b"0"),)),
-    ),
+    "answer redirects": ("answer", lambda own, _: Redirected(operation=own, location="")),
+    "answer is undeclared": ("answer", lambda own, _: Pending(operation=own)),
+    "answer is of another": ("answer", lambda _, __: Success(operation=CACERTS, parts=PARTS)),
+    "answer is of none": ("answer", lambda _, __: Refused(operation=None, fault=Fault.CONTENT)),
     "answer cannot be written": (
         "answer",
-        lambda own, _: response(own, Outcome.FAULT, fault=Fault.BUSY, retry_after=-1),
+        lambda own, _: Refused(operation=own, fault=Fault.BUSY, retry_after=-1),
     ),
 }
 

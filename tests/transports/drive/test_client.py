@@ -26,7 +26,7 @@ from est_core import (
     Instant,
     LocalProtocolError,
     Operation,
-    Outcome,
+    Pending,
     RemoteProtocolError,
     Request,
     Response,
@@ -62,7 +62,7 @@ CONFIG = client_config(
 )
 BAG = write_certs_only([pki().ca.certificate])
 CA_ANSWER = ok(CACERTS, BAG)
-PENDING = Response(operation=SIMPLEENROLL, outcome=Outcome.PENDING, retry_after=30)
+PENDING = Pending(operation=SIMPLEENROLL, retry_after=30)
 
 AnyStep = TypeVar("AnyStep", bound=ClientStep)
 
