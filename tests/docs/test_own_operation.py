@@ -18,7 +18,6 @@ from est_core import (
     Authentication,
     ClientResult,
     ClientSession,
-    Decision,
     Failed,
     Label,
     LocalProtocolError,
@@ -27,7 +26,6 @@ from est_core import (
     Received,
     RetryLater,
     ServerPolicy,
-    ServerQuestion,
     default_policy,
 )
 from est_core.asn1.cms import write_certs_only
@@ -37,12 +35,13 @@ from est_transports import on_sockets, on_trio
 from est_transports.client_config import ClientConfig
 from est_transports.drive.records import Record
 from est_transports.http.settings import ServiceConfig
+from tests.application import FakeApplication
 from tests.core.client_cast import Network, pair, reached, session
 from tests.docs.own_operation import a_list, own_operation
 from tests.pki import pki
 from tests.transports.coap_site import CORE, Site, a_coap_service
 from tests.transports.coap_udp import UdpDevice, a_udp_socket
-from tests.transports.fake_application import FakeApplication, Log, identity_of, tls_context
+from tests.transports.fake_application import Log, identity_of, tls_context
 from tests.transports.sockets_site import TIMEOUT_S, RawClient, in_trio_thread, running, until
 
 OWN = own_operation()
@@ -62,26 +61,13 @@ def der_of(revoked: x509.CertificateRevocationList) -> bytes:
 Ask = Callable[[ClientSession], ClientResult | RetryLater]
 
 
-class WithLists(FakeApplication):
-    """An application that has the lists, and keeps what it was asked."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[ServerQuestion] = []
-
-    def crls(self, question: ServerQuestion) -> Decision:
-        self.asked.append(question)
-        decision: Decision = OWN.ProvideCRLs(crls=LISTS)
-        return decision
-
-
 @dataclass
 class Served:
     """Two servers, and what is known of them."""
 
     https: int
     coap: int
-    application: WithLists
+    application: FakeApplication
     log: Log
 
     def session(self, wire: str, label: Label | None = None, *, named: bool) -> ClientSession:
@@ -101,7 +87,7 @@ class Served:
 
 @contextmanager
 def on_sockets_and_threads(
-    application: WithLists, log: Log, listener: socket.socket, datagrams: socket.socket
+    application: FakeApplication, log: Log, listener: socket.socket, datagrams: socket.socket
 ) -> Iterator[None]:
     context, coap = tls_context(), a_coap_service(application, policy=POLICY)
     https_server = on_sockets.Server(
@@ -122,7 +108,7 @@ def on_sockets_and_threads(
 
 @contextmanager
 def on_trio_threads(
-    application: WithLists, log: Log, listener: socket.socket, datagrams: socket.socket
+    application: FakeApplication, log: Log, listener: socket.socket, datagrams: socket.socket
 ) -> Iterator[None]:
     context, coap = tls_context(), a_coap_service(application, policy=POLICY)
 
@@ -144,7 +130,8 @@ def on_trio_threads(
 
 @pytest.fixture(scope="module", params=[on_sockets_and_threads, on_trio_threads])
 def served(request: pytest.FixtureRequest) -> Iterator[Served]:
-    application, log = WithLists(), Log()
+    application = FakeApplication({OWN.CRLsRequested: OWN.ProvideCRLs(crls=LISTS)})
+    log = Log()
     listener, datagrams = socket.create_server(("127.0.0.1", 0)), a_udp_socket()
     ports = listener.getsockname()[1], datagrams.getsockname()[1]
     with request.param(application, log, listener, datagrams):

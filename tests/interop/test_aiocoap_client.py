@@ -24,10 +24,10 @@ from est_transports import _clock
 from est_transports.coap.limits import CoapLimits
 from est_transports.coap.server_wire import RequestReceived
 from est_transports.drive.application import answer
+from tests.application import FakeApplication
 from tests.judged import coap_read, coap_refusal
 from tests.pki import pki
 from tests.transports.coap_site import csr_of
-from tests.transports.fake_application import FakeApplication
 from tests.transports.raw_coap import JudgedConnection
 
 LIMITS: Final = Limits()

@@ -25,18 +25,10 @@ from est_core.asn1.cms import read_certs_only
 from est_core.asn1.keys import public_key_facts, signature_algorithm_for
 from est_core.asn1.pkcs10 import assemble
 from est_transports.on_trio import Server
+from tests.application import PASSWORD, USER, FakeApplication
 from tests.interop import foreign_answers as foreign
 from tests.pki import pki
-from tests.transports.fake_application import (
-    PASSWORD,
-    USER,
-    FakeApplication,
-    Log,
-    identity_of,
-    new_device,
-    service,
-    tls_context,
-)
+from tests.transports.fake_application import Log, identity_of, new_device, service, tls_context
 from tests.transports.sockets_site import (
     RawClient,
     TrioServer,

@@ -26,10 +26,11 @@ from est_transports.coap.server_wire import RequestReceived, ServerConnection
 from est_transports.drive.application import Application
 from est_transports.drive.client import ClientDriver, Connect, Read, Write, connect_failure
 from est_transports.drive.open_request import Ask, Finished
+from tests.application import FakeApplication
 from tests.transports.coap_network import CALM, Weather
 from tests.transports.coap_site import a_coap_service, decision_on
 from tests.transports.dtls_pair import a_dtls_server
-from tests.transports.fake_application import FakeApplication, Log
+from tests.transports.fake_application import Log
 from tests.transports.raw_coap import JudgedConnection
 
 TIMEOUT_S: Final = 1000.0

@@ -24,9 +24,10 @@ from est_transports.coap.settings import CoapService
 from est_transports.drive.application import Application, AsyncApplication, told_apart
 from est_transports.drive.consult import consult
 from est_transports.drive.open_request import Ask, Finished
+from tests.application import FakeApplication
 from tests.pki import common_name, new_key
 from tests.transports.dtls_pair import a_dtls_client, a_dtls_server
-from tests.transports.fake_application import FakeApplication, Log
+from tests.transports.fake_application import Log
 from tests.transports.raw_coap import TURNS_MAX, read
 
 EST = (".well-known", "est")

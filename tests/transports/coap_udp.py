@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 
-from est_core import Decision, EnrollRequested, Issue
+from est_core import Decision
 from est_core.wires.coapmap import RequestHead
 from est_transports import _clock
 from est_transports.channel.dtls import DtlsClientContext, DtlsEngine
 from est_transports.coap.client_wire import ClientConnection, RequestFailed, ResponseReceived
 from est_transports.coap.limits import CoapLimits
+from tests.application import Enrollment, FakeApplication
 from tests.transports.dtls_pair import a_dtls_client
-from tests.transports.fake_application import FakeApplication, certificate_for
 from tests.transports.raw_coap import read
 
 TIMEOUT_S: Final = 8.0
@@ -36,14 +36,17 @@ class Gate:
         self.opened.wait(TIMEOUT_S)
 
 
-def slow_to_enrol(gate: Gate) -> FakeApplication:
-    """Return an application that waits at the gate before it issues, and nowhere else."""
+class GatedApplication(FakeApplication):
+    """Waits at its gate before it issues, and nowhere else."""
 
-    def enroll(question: EnrollRequested) -> Decision:
-        gate()
-        return Issue(certificate=certificate_for(question.csr))
+    def __init__(self, gate: Gate | None = None) -> None:
+        super().__init__()
+        self.gate = gate or Gate()
 
-    return FakeApplication(on_enroll=enroll)
+    def issue(self, question: Enrollment) -> Decision:
+        """Wait, and issue."""
+        self.gate()
+        return super().issue(question)
 
 
 class UdpDevice:

@@ -3,100 +3,23 @@
 from __future__ import annotations
 
 import re
-import threading
 from base64 import b64encode
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import load_der_public_key
-
 from est_core import (
-    AuthenticateRequested,
-    BasicCredentials,
-    CACertsRequested,
-    CSRAttrsRequested,
-    Decision,
-    EnrollRequested,
-    Issue,
-    ProvideCACerts,
-    ProvideCSRAttrs,
-    ReenrollRequested,
-    Rejected,
-    Verified,
     default_policy,
 )
-from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
+from est_core.asn1.pkcs10 import CertRequestInfo
 from est_transports.channel.tls import ServerContext, ServerTlsConfig, server_context
 from est_transports.client_config import ClientConfig
 from est_transports.drive.records import Record
 from est_transports.http.settings import ServiceConfig, Timeouts
 from est_transports.pki.signers import LocalSigner
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
-from tests.pki import HOUR_AGO, IN_TEN_YEARS, Entity, common_name, new_key, pki
+from tests.application import PASSWORD, USER
+from tests.pki import Entity, common_name, new_key, pki
 
-USER, PASSWORD = "device", "open sesame"
 AUTHORIZATION = b"Authorization: Basic " + b64encode(f"{USER}:{PASSWORD}".encode())
-
-
-def certificate_for(csr: CertRequest) -> x509.Certificate:
-    """Return what the test CA issues for any CSR."""
-    ca = pki().ca
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(csr.subject)
-        .issuer_name(ca.name)
-        .public_key(load_der_public_key(csr.spki))  # type: ignore[arg-type]  # of a valid CSR
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(HOUR_AGO)
-        .not_valid_after(IN_TEN_YEARS)
-    )
-    return builder.sign(ca.key, hashes.SHA256())
-
-
-@dataclass
-class FakeApplication:
-    """Issues to everybody who knows the password.
-
-    `before` is called first in every method, and may raise or wait; `on_enroll` decides instead.
-    """
-
-    before: Callable[[], None] = lambda: None
-    on_enroll: Callable[[EnrollRequested], Decision] | None = None
-    threads: set[int] = field(default_factory=set)
-
-    def authenticate(self, question: AuthenticateRequested) -> Decision:
-        """Verify against the one password."""
-        self._enter()
-        known = BasicCredentials(user=USER, password=PASSWORD)
-        return Verified(user=USER) if question.credentials == known else Rejected()
-
-    def ca_certs(self, question: CACertsRequested) -> Decision:
-        """Return the test CA."""
-        self._enter()
-        return ProvideCACerts(certificates=(pki().ca.certificate,))
-
-    def csr_attrs(self, question: CSRAttrsRequested) -> Decision:
-        """Return none."""
-        self._enter()
-        return ProvideCSRAttrs(csrattrs=None)
-
-    def enroll(self, question: EnrollRequested) -> Decision:
-        """Issue."""
-        self._enter()
-        if self.on_enroll is not None:
-            return self.on_enroll(question)
-        return Issue(certificate=certificate_for(question.csr))
-
-    def reenroll(self, question: ReenrollRequested) -> Decision:
-        """Issue."""
-        self._enter()
-        return Issue(certificate=certificate_for(question.csr))
-
-    def _enter(self) -> None:
-        self.threads.add(threading.get_ident())
-        self.before()
 
 
 @dataclass

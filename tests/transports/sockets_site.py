@@ -27,13 +27,15 @@ from est_core import (
     ProvideCACerts,
     TlsVersion,
 )
+from est_core.testing import in_turn
 from est_transports import _clock
 from est_transports.channel.tls import ClientTlsConfig, TlsEngine, client_context
 from est_transports.http.settings import ServiceConfig
 from est_transports.on_sockets import Server, TlsSocket
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
+from tests.application import FakeApplication
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, pki
-from tests.transports.fake_application import FakeApplication, Log, service, statuses, tls_context
+from tests.transports.fake_application import Log, service, statuses, tls_context
 
 TIMEOUT_S: Final = 60.0
 
@@ -102,18 +104,17 @@ def large_certificate() -> x509.Certificate:
 
 
 class LongWinded(FakeApplication):
-    """Has a large CA certificate at first. `asked` tells when the answer is about to be sent."""
+    """Has a large CA certificate at first. `reached` tells when the answer is about to be sent."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked = threading.Event()
-        self._certificate = large_certificate()
+        self.reached = threading.Event()
+        small = self.answers[CACertsRequested]
+        self.answers[CACertsRequested] = in_turn(self._large, small)
 
-    def ca_certs(self, question: CACertsRequested) -> Decision:
-        """Return it, and from then on a small one."""
-        answer = ProvideCACerts(certificates=(self._certificate,))
-        self._certificate = pki().ca.certificate
-        self.asked.set()
+    def _large(self, _question: CACertsRequested) -> Decision:
+        answer = ProvideCACerts(certificates=(large_certificate(),))
+        self.reached.set()
         return answer
 
 

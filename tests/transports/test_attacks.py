@@ -8,14 +8,13 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from est_core import AuthenticateRequested, Decision, Limits, RemoteProtocolError
+from est_core import AuthenticateRequested, Decision, Limits, RemoteProtocolError, ServerQuestion
 from est_core.wires.httpmap import RequestHead
 from est_transports import _clock
 from est_transports.authority.stores import IssuedRecord, StoreBusy, StoreError, sqlite_connections
@@ -31,12 +30,12 @@ from est_transports.pki.trust import CredentialFileError, load_pem_certificates
 from est_transports.service.config.reader import load_config
 from est_transports.service.initialisation import CaSpec, initialise
 from est_transports.service.loading import load_service
+from tests.application import FakeApplication
 from tests.transports.authority.stores.test_passwords import UsersFake
 from tests.transports.ca_fakes import NOW, MemoryStore
 from tests.transports.fake_application import (
     CACERTS,
     CACERTS_CLOSE,
-    FakeApplication,
     enroll_request,
     service,
     statuses,
@@ -196,18 +195,19 @@ async def test_a_retired_server_goes_on_with_the_connections_it_has() -> None:
 # Passwords
 
 
-@dataclass
 class SlowDoors(FakeApplication):
     """Takes its time over credentials."""
 
-    gate: threading.Event = field(default_factory=threading.Event)
-    waiting: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.waiting = threading.Event(), threading.Semaphore(0)
 
-    def authenticate(self, question: AuthenticateRequested) -> Decision:
+    def decide(self, question: ServerQuestion) -> Decision:
         """Wait, then verify."""
-        self.waiting.release()
-        self.gate.wait(5)
-        return super().authenticate(question)
+        if isinstance(question, AuthenticateRequested):
+            self.waiting.release()
+            self.gate.wait(5)
+        return super().decide(question)
 
 
 @on_trio

@@ -21,18 +21,13 @@ from est_core import (
     ClientResult,
     ClientSession,
     CSRAttrsReceived,
-    CSRAttrsRequested,
-    Decision,
     Enrolled,
-    EnrollRequested,
     EstUri,
     Failed,
     Instant,
-    Issue,
     LocalProtocolError,
     Pend,
     PopMode,
-    ProvideCSRAttrs,
     RemoteProtocolError,
     Request,
     RetryLater,
@@ -42,6 +37,7 @@ from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import CertRequestInfo
 from est_core.channel import TlsVersion
 from est_core.events import ConnectRequested
+from est_core.testing import in_turn
 from est_core.wires.coapmap import Code, RequestHead, ResponseHead
 from est_transports.channel.dtls_records import is_dtls
 from est_transports.channel.errors import CLOSED, TlsError
@@ -54,18 +50,13 @@ from est_transports.coap.server_wire import RequestReceived
 from est_transports.drive.client import ClientDriver, Connect
 from est_transports.pki.signers import LocalSigner
 from est_transports.pki.trust import TrustAnchors
+from tests.application import FakeApplication
 from tests.pki import CMC_RA, SERVER_AUTH, Entity, Subject, pki
 from tests.reached import reached, reaches
 from tests.transports.coap_network import Weather
 from tests.transports.coap_simulation import Device, EstServer, OddServer, World
 from tests.transports.dtls_pair import a_dtls_server
-from tests.transports.fake_application import (
-    FakeApplication,
-    certificate_for,
-    client_config,
-    identity_of,
-    new_device,
-)
+from tests.transports.fake_application import client_config, identity_of, new_device
 from tests.transports.raw_coap import TURNS_MAX, JudgedConnection
 
 URI = EstUri.parse("coaps://est.example")
@@ -98,36 +89,13 @@ def failed(result: ClientResult | RetryLater | None) -> Failed:
     return result
 
 
-class Registry(FakeApplication):
-    """Remembers the questions; the first `pending` of them are for later."""
-
-    def __init__(self, pending: int = 0, retry_after_s: int = 30) -> None:
-        super().__init__(on_enroll=self._decide)
-        self.questions: list[EnrollRequested] = []
-        self._pending = pending
-        self._retry_after_s = retry_after_s
-
-    def _decide(self, question: EnrollRequested) -> Decision:
-        self.questions.append(question)
-        if len(self.questions) <= self._pending:
-            return Pend(retry_after_s=self._retry_after_s)
-        return Issue(certificate=certificate_for(question.csr))
-
-
-class Demanding(FakeApplication):
-    """Wants requests linked."""
-
-    def csr_attrs(self, question: CSRAttrsRequested) -> Decision:
-        return ProvideCSRAttrs(csrattrs=CsrAttrs(items=()).with_challenge_password())
-
-
 # Operations
 
 
 @pytest.mark.req("COAPS-001", "COAPS-002", "COAPS-024", "COAPS-025", "COAPS-040", "COAPS-047")
 def test_every_operation_on_one_association() -> None:
     world = World()
-    server = world.serve(Demanding())
+    server = world.serve(FakeApplication(csrattrs=CsrAttrs(items=()).with_challenge_password()))
     device = Device(world, config())
     certs = device.run(session().cacerts())
     assert isinstance(certs, CACertsReceived)
@@ -265,12 +233,12 @@ def test_no_message_is_larger_than_a_datagram(
 
 @pytest.mark.req("COAPS-073", "COAPS-074", "COAPS-076", "COAPS-077")
 def test_a_request_is_linked_with_tls_unique() -> None:
-    registry, world = Registry(), World()
-    world.serve(registry, policy=default_policy(require_pop=True))
+    application, world = FakeApplication(), World()
+    world.serve(application, policy=default_policy(require_pop=True))
     device = Device(world, config())
     result = device.run(session(pop=PopMode.ALWAYS).enroll(DEVICE.info))
     assert isinstance(result, Enrolled)
-    assert registry.questions[0].linked
+    assert application.enrollments[0].linked
     assert device.links[0].channel.version is TlsVersion.DTLS_1_2
     assert device.links[0].channel.binding is not None
 
@@ -408,8 +376,10 @@ def test_without_trust_anchors_nobody_is_spoken_to() -> None:
 
 @pytest.mark.req("COAPS-056", "COAPS-057", "COAPS-058")
 def test_a_pending_request_is_sent_again_as_it_was_on_the_same_association() -> None:
-    registry, world = Registry(pending=2), World()
-    world.serve(registry)
+    application, world = FakeApplication(), World()
+    pending = [Pend(retry_after_s=30)] * 2
+    application.decide_enrollments(in_turn(*pending, application.issue))
+    world.serve(application)
     device = Device(world, config())
     exchange = session(pop=PopMode.ALWAYS).enroll(DEVICE.info)
     for _ in range(2):
@@ -418,21 +388,22 @@ def test_a_pending_request_is_sent_again_as_it_was_on_the_same_association() -> 
         assert later.at.mono == pytest.approx(world.now.mono + 30, abs=1)
         world.wait(later.at.mono - world.now.mono)
     assert isinstance(device.run(exchange), Enrolled)
-    assert len({question.csr.der for question in registry.questions}) == 1
+    assert len({question.csr.der for question in application.enrollments}) == 1
     assert len(device.links) == 1
 
 
 @pytest.mark.req("COAPS-061")
 def test_on_a_new_association_it_is_signed_anew_with_the_same_key() -> None:
-    registry, world = Registry(pending=1, retry_after_s=600), World()
-    world.serve(registry, policy=default_policy(require_pop=True))
+    application, world = FakeApplication(), World()
+    application.decide_enrollments(in_turn(Pend(retry_after_s=600), application.issue))
+    world.serve(application, policy=default_policy(require_pop=True))
     device = Device(world, config())
     exchange = session().enroll(DEVICE.info)
     later = device.run(exchange)
     assert isinstance(later, RetryLater)
     world.wait(600.0)
     assert isinstance(device.run(exchange), Enrolled)
-    first, second = registry.questions
+    first, second = application.enrollments
     assert first.linked
     assert second.linked
     assert (first.csr.spki, first.csr.subject) == (second.csr.spki, second.csr.subject)

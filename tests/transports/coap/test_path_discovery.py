@@ -28,14 +28,10 @@ from est_transports.coap.client_wire import ResponseReceived
 from est_transports.coap.limits import CoapLimits
 from est_transports.coap.path_discovery import PathDiscovery
 from est_transports.coap.server_wire import RequestReceived
+from tests.application import certificate_for
 from tests.pki import pki
 from tests.transports.coap_simulation import Device, OddServer, World
-from tests.transports.fake_application import (
-    certificate_for,
-    client_config,
-    identity_of,
-    new_device,
-)
+from tests.transports.fake_application import client_config, identity_of, new_device
 
 URI = EstUri.parse("coaps://est.example")
 DEVICE = new_device()

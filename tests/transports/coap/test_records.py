@@ -9,8 +9,6 @@ import pytest
 
 from est_core import (
     CACERTS,
-    Decision,
-    EnrollRequested,
     LocalProtocolError,
     Refused,
     Request,
@@ -27,9 +25,9 @@ from est_transports.coap.records import UNVERIFIED, method_of, target_of
 from est_transports.coap.server_wire import RequestRefused
 from est_transports.drive.open_request import TARGET_CHARS, OpenRequest
 from est_transports.drive.records import Record, Wire
+from tests.application import HalfAsync
 from tests.pki import pki
 from tests.transports.coap_site import a_coap_service
-from tests.transports.fake_application import FakeApplication
 
 PEER = "192.0.2.1:40001"
 HEAD = RequestHead(code=Code.GET, path=("est", "crts"))
@@ -132,13 +130,6 @@ def test_the_record_of_a_refusal_says_what_was_wrong() -> None:
 
 
 # The service
-
-
-class HalfAsync(FakeApplication):
-    """An application of which one method is a coroutine function, and the others are not."""
-
-    async def enroll(self, question: EnrollRequested) -> Decision:  # type: ignore[override]
-        raise NotImplementedError
 
 
 def test_an_application_of_two_kinds_serves_nobody() -> None:

@@ -23,7 +23,6 @@ from est_core import (
     ClientSession,
     CSRAttrsReceived,
     Enrolled,
-    EnrollRequested,
     EstUri,
     Failed,
     LocalProtocolError,
@@ -32,23 +31,19 @@ from est_core import (
     RetryLater,
 )
 from est_core.asn1.pkcs10 import CertRequestInfo
+from est_core.testing import in_turn
 from est_transports import on_sockets, on_trio
 from est_transports.client_config import ClientConfig, ClientTimeouts
 from est_transports.coap.limits import CoapLimits
 from est_transports.coap.settings import CoapService
 from est_transports.on_trio import coap_server as trio_coap
 from est_transports.pki.signers import LocalSigner
+from tests.application import FakeApplication
 from tests.pki import SERVER_AUTH, Subject, pki
 from tests.transports.coap_site import a_coap_service
-from tests.transports.coap_udp import Gate, slow_to_enrol
+from tests.transports.coap_udp import Gate, GatedApplication
 from tests.transports.dtls_pair import a_dtls_server
-from tests.transports.fake_application import (
-    FakeApplication,
-    Log,
-    client_config,
-    identity_of,
-    new_device,
-)
+from tests.transports.fake_application import Log, client_config, identity_of, new_device
 
 WAIT_S: Final = 60.0
 DEVICE = new_device()
@@ -239,7 +234,7 @@ def test_every_address_of_a_name_is_tried(run: Run, monkeypatch: pytest.MonkeyPa
 @pytest.mark.req("COAPS-055")
 def test_a_slow_application_is_waited_for(run: Run) -> None:
     gate = Gate()
-    with serving(application=slow_to_enrol(gate), coap=CoapLimits(ack_delay_s=0.05)) as est:
+    with serving(application=GatedApplication(gate), coap=CoapLimits(ack_delay_s=0.05)) as est:
         threading.Timer(0.3, gate.opened.set).start()
         (enrolled,) = run(config(), est.session().enroll(DEVICE.info))
         assert gate.reached.is_set()
@@ -248,20 +243,16 @@ def test_a_slow_application_is_waited_for(run: Run) -> None:
 
 @pytest.mark.req("COAPS-056", "COAPS-057")
 def test_a_pending_request_is_told_or_waited_for(run: Run) -> None:
-    application, asked = FakeApplication(), []
-
-    def enroll(question: EnrollRequested) -> Any:
-        asked.append(question.csr.der)
-        return Pend(retry_after_s=1) if len(asked) < 2 else FakeApplication().enroll(question)
-
-    application.on_enroll = enroll
+    application = FakeApplication()
+    application.decide_enrollments(in_turn(Pend(retry_after_s=1), application.issue))
     with serving(application=application) as est:
         exchange = est.session().enroll(DEVICE.info)
         (later,) = run(config(), exchange)
         (enrolled,) = run(config(), exchange, wait_s=5)
     assert isinstance(later, RetryLater)
     assert isinstance(enrolled, Enrolled)
-    assert len(set(asked)) == 2  # each signed for its association
+    sent = {each.csr.der for each in application.enrollments}
+    assert len(sent) == 2  # each signed for its association
 
 
 def test_nobody_listens(run: Run) -> None:
@@ -299,7 +290,7 @@ def test_an_answer_that_does_not_come_is_given_up_in_time(run: Run, operation: s
 
 def test_a_server_that_stops_is_noticed(run: Run) -> None:
     gate = Gate()
-    with serving(application=slow_to_enrol(gate)) as est:
+    with serving(application=GatedApplication(gate)) as est:
 
         def stop() -> None:
             gate.reached.wait(WAIT_S)
@@ -395,6 +386,6 @@ def test_a_client_on_trio_can_be_cancelled_and_used_again() -> None:
                 gate.opened.set()
                 assert isinstance(await client.run(est.session().cacerts()), CACertsReceived)
 
-    with serving(application=slow_to_enrol(gate)) as est:
+    with serving(application=GatedApplication(gate)) as est:
         trio.run(talk)
     assert len({record.peer for record in est.log.records}) == 2

@@ -21,14 +21,12 @@ from est_core import (
     CACERTS,
     SIMPLEENROLL,
     Authentication,
-    CSRAttrsRequested,
     Decision,
     EnrollRequested,
     Issue,
     Label,
     Limits,
     PolicyRow,
-    ProvideCSRAttrs,
     Rejected,
     Request,
     ResponseReady,
@@ -53,6 +51,7 @@ from est_transports.coap.server_wire import RequestReceived
 from est_transports.coap.settings import CoapService
 from est_transports.drive.consult import consult
 from est_transports.drive.records import Wire
+from tests.application import FakeApplication, certificate_for
 from tests.damage import damaged
 from tests.judged import coap_read
 from tests.pki import CLIENT_AUTH, CMC_RA, Subject, pki
@@ -70,7 +69,6 @@ from tests.transports.coap_site import (
     csr_of,
 )
 from tests.transports.dtls_pair import a_dtls_client, a_dtls_server
-from tests.transports.fake_application import FakeApplication, certificate_for
 from tests.transports.raw_coap import JudgedConnection, con, post
 
 ALICE: Final = ("192.0.2.1", 40001)
@@ -78,14 +76,6 @@ BOB: Final = ("192.0.2.2", 40002)
 CAROL: Final = ("2001:db8::3", 40003, 0, 0)
 CSR: Final = csr_of()
 PRESENT_ATTRIBUTES: Final = CsrAttrs(items=(ObjectId(oid="1.2.3.4"),))
-
-
-class Advisor(FakeApplication):
-    """Has CSR attributes."""
-
-    def csr_attrs(self, question: CSRAttrsRequested) -> Decision:
-        """Return some."""
-        return ProvideCSRAttrs(csrattrs=PRESENT_ATTRIBUTES)
 
 
 def issued(answer: ResponseReceived) -> x509.Certificate:
@@ -125,7 +115,7 @@ def test_the_ca_certificates_come_with_2_05_and_a_record() -> None:
 def test_csr_attributes_come_or_are_not_available() -> None:
     site = Site()
     assert site.ask(site.connect(), ATT).head.code == Code.NOT_FOUND
-    site = Site(Advisor())
+    site = Site(FakeApplication(csrattrs=PRESENT_ATTRIBUTES))
     answer = site.ask(site.connect(), ATT)
     assert (answer.head.content_format, answer.payload) == (285, PRESENT_ATTRIBUTES.der())
     assert site.log.codes == [(205, "")]
@@ -696,7 +686,9 @@ def test_an_association_with_an_open_exchange_is_never_idle() -> None:
 def test_each_association_keeps_the_service_it_began_with() -> None:
     site = Site()
     old = site.connect(ALICE)
-    site.service = a_coap_service(Advisor(), context=a_dtls_server())
+    site.service = a_coap_service(
+        FakeApplication(csrattrs=PRESENT_ATTRIBUTES), context=a_dtls_server()
+    )
     new = site.connect(BOB)
     assert site.ask(old, ATT).head.code == Code.NOT_FOUND
     assert site.ask(new, ATT).head.code == Code.CONTENT
@@ -786,7 +778,7 @@ def test_a_thousand_enrollments_over_a_network_that_loses_a_fifth_are_each_issue
     4.7 has it. Between server and devices nothing else repeats a request.
     """
     chance, registry = Random(9148), Registry()
-    application = FakeApplication(on_enroll=registry.enroll)
+    application = FakeApplication({EnrollRequested: registry.enroll})
     repeats = 0
     for _ in range(1000):
         device = LossyEnrollment(application, chance)
@@ -860,7 +852,9 @@ class LossyEnrollment:
 def test_more_devices_than_there_is_room_for_lose_no_open_exchange() -> None:
     """The same over DTLS, with the handshakes unharmed: OpenSSL keeps their time by a clock."""
     chance, registry = Random(7), Registry()
-    site = Site(FakeApplication(on_enroll=registry.enroll), dtls=DtlsLimits(associations=8))
+    site = Site(
+        FakeApplication({EnrollRequested: registry.enroll}), dtls=DtlsLimits(associations=8)
+    )
     site.holds = True
     context = a_dtls_client(pki().manufacturer_client)
     for wave in range(20):

@@ -19,7 +19,7 @@ from typing import Final
 import pytest
 import trio
 
-from est_core import Decision, EnrollRequested, Issue, Limits, ServerExchange
+from est_core import Limits, ServerExchange
 from est_core.wires.coapmap import Code
 from est_transports.channel.dtls_limits import DtlsLimits
 from est_transports.coap.limits import CoapLimits
@@ -29,14 +29,12 @@ from est_transports.on_sockets import CoapServer, Server
 from est_transports.on_trio import Server as TrioServer
 from est_transports.on_trio import coap_server as trio_coap
 from tests.transports.coap_site import CRTS, EST, SEN, a_coap_service, csr_of
-from tests.transports.coap_udp import Gate, UdpDevice, a_udp_socket
+from tests.transports.coap_udp import Gate, GatedApplication, UdpDevice, a_udp_socket
 from tests.transports.fake_application import (
     AUTHORIZATION,
     CACERTS,
     CACERTS_CLOSE,
-    FakeApplication,
     Log,
-    certificate_for,
     enroll_request,
     service,
     statuses,
@@ -51,21 +49,6 @@ from tests.transports.sockets_site import (
     reset,
     until,
 )
-
-
-class GatedApplication(FakeApplication):
-    """Issues when its gate is opened, and answers everything else at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = Gate()
-        self.decided = 0
-
-    def enroll(self, question: EnrollRequested) -> Decision:
-        """Wait, and issue."""
-        self.gate()
-        self.decided += 1
-        return Issue(certificate=certificate_for(question.csr))
 
 
 @dataclass
@@ -288,7 +271,7 @@ def test_an_https_client_that_vanishes_leaves_nothing_behind(run: RunHost, manne
             if is_lost(point, manner):
                 assert host.log.records[-1].code == "connection/lost", point.__name__
             assert served(host), point.__name__
-    assert host.application.decided == 1
+    assert len(host.application.issued) == 1
     outside.are_all("at the end")
     assert [each for each in open_exchanges() if each not in before] == []
 
@@ -307,7 +290,7 @@ def test_https_clients_that_fall_silent_leave_nothing_behind(run: RunHost) -> No
         assert "connection/lost" in codes
         for client in clients:
             client.sock.close()
-    assert host.application.decided == 1
+    assert len(host.application.issued) == 1
     outside.are_all("at the end")
     assert [each for each in open_exchanges() if each not in before] == []
 
@@ -466,5 +449,5 @@ def test_a_coap_client_that_vanishes_leaves_nothing_behind(
             device.vanish()
         usual.are_all("on the walk")
     outside.are_all("at the end")
-    assert host.application.decided == 2
+    assert len(host.application.issued) == 2
     assert [each for each in open_exchanges() if each not in before] == []

@@ -38,16 +38,13 @@ from est_transports.drive.application import answer, answer_async, ask, ask_asyn
 from est_transports.on_sockets.coap_server import CoapServer as SocketsCoapServer
 from est_transports.on_trio import Client, Server
 from est_transports.on_trio.coap_server import CoapServer
+from tests.application import PASSWORD, USER, AsyncFakeApplication, FakeApplication, HalfAsync
 from tests.pki import pki
-from tests.transports.async_application import AsyncFakeApplication, HalfAsync
 from tests.transports.coap_site import CRTS, SEN, a_coap_service, csr_of
 from tests.transports.coap_udp import UdpDevice, a_udp_socket
 from tests.transports.fake_application import (
     AUTHORIZATION,
     CACERTS_CLOSE,
-    PASSWORD,
-    USER,
-    FakeApplication,
     Log,
     client_config,
     enroll_request,

@@ -37,9 +37,10 @@ from est_transports.client_config import ClientConfig
 from est_transports.drive.client import ClientDriver, Connect
 from est_transports.http.client import HttpLink
 from est_transports.pki.trust import TrustAnchors, by_fingerprint, load_pem_certificates
+from tests.application import PASSWORD, USER
 from tests.core.golden import GOLDEN
 from tests.pki import pki
-from tests.transports.fake_application import PASSWORD, USER, identity_of, tls_context
+from tests.transports.fake_application import identity_of, tls_context
 
 ROOT: Final = load_pem_certificates(GOLDEN / "root.pem")[0]
 CERTIFICATES: Final = (GOLDEN / "cacerts-ok.http").read_bytes()

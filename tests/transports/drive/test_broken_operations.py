@@ -31,9 +31,10 @@ from est_core import (
 )
 from est_core.model import Part
 from est_core.wires.coapmap import Code
+from tests.application import FakeApplication
 from tests.core.echo import PART, EchoDefinition, EchoRequested, Provide
 from tests.transports.coap_site import CRTS, Site
-from tests.transports.fake_application import FakeApplication, service
+from tests.transports.fake_application import service
 from tests.transports.http.test_server import Driver
 
 GET = b"GET /.well-known/est/broken HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -41,12 +42,9 @@ HEAD = replace(CRTS, path=(*CRTS.path[:-1], "bk"))
 FAILED = [(500, "server/internal")]
 
 
-class Echoing(FakeApplication):
-    """Has the method of the operation."""
-
-    def echo(self, question: EchoRequested) -> Decision:
-        """Return something."""
-        return Provide(der=b"\x30\x00")
+def echoing() -> FakeApplication:
+    """Return an application with the method of the operation."""
+    return FakeApplication({EchoRequested: Provide(der=b"\x30\x00")})
 
 
 class Unanswerable(ServerQuestion):
@@ -118,7 +116,7 @@ def test_it_is_answered_500_and_the_connection_goes_on(
     how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     policy = default_policy(operations=(*OPERATIONS, broken(how)))
-    driver = Driver(config=replace(service(), policy=policy), application=Echoing())
+    driver = Driver(config=replace(service(), policy=policy), application=echoing())
     driver.run(GET, GET.replace(b"broken", b"cacerts"))
     assert driver.statuses == [500, 200]
     assert driver.log.codes == [*FAILED, (200, "")]
@@ -127,7 +125,7 @@ def test_it_is_answered_500_and_the_connection_goes_on(
 
 @pytest.mark.parametrize("how", BREAKAGES)
 def test_over_coap_all_clients_go_on(how: str, caplog: pytest.LogCaptureFixture) -> None:
-    site = Site(Echoing(), policy=default_policy(operations=(*OPERATIONS, broken(how))))
+    site = Site(echoing(), policy=default_policy(operations=(*OPERATIONS, broken(how))))
     device, other = site.connect(), site.connect(("192.0.2.2", 40002))
     assert site.ask(device, HEAD).head.code == Code.INTERNAL_SERVER_ERROR
     assert site.log.codes == FAILED
@@ -139,7 +137,7 @@ def test_over_coap_all_clients_go_on(how: str, caplog: pytest.LogCaptureFixture)
 @pytest.mark.parametrize("write", [raises, lambda _: "text"])
 def test_a_format_that_breaks_does_not_end_the_server(write: Callable[[bytes], bytes]) -> None:
     own = broken("nothing is broken", write=write)
-    site = Site(Echoing(), policy=default_policy(operations=(*OPERATIONS, own)))
+    site = Site(echoing(), policy=default_policy(operations=(*OPERATIONS, own)))
     device = site.connect()
     assert site.ask(device, HEAD).head.code == Code.INTERNAL_SERVER_ERROR
     assert site.ask(device, CRTS).head.code == Code.CONTENT

@@ -24,9 +24,10 @@ from est_transports.on_trio import Server as TrioServer
 from est_transports.pki.signers import LocalSigner
 from est_transports.pki.trust import TlsIdentity, TrustAnchors, load_identity, load_pem_certificates
 from est_transports.service.config.settings import CAConfig, ListenAddress, TlsConfig, parse_listen
+from tests.application import FakeApplication
 from tests.pki import pki
 from tests.transports.coap_site import a_coap_service
-from tests.transports.fake_application import FakeApplication, identity_of, service, tls_context
+from tests.transports.fake_application import identity_of, service, tls_context
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 TIMEOUT_S = 60

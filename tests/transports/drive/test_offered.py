@@ -20,17 +20,19 @@ from est_core import (
     EnrollRequested,
     LocalProtocolError,
     ServerPolicy,
+    ServerQuestion,
     default_policy,
 )
+from est_core.testing import ScriptedApplication
 from est_core.wires.coapmap import Code
 from est_transports import on_asyncio, on_sockets, on_trio
 from est_transports.drive.application import offered
+from tests.application import FakeApplication
 from tests.core.echo import ECHO, HELLO, EchoRequested, Provide
 from tests.transports.coap_site import ATT, CORE, CRTS, SEN, Site, csr_of
 from tests.transports.fake_application import (
     CACERTS,
     CACERTS_CLOSE,
-    FakeApplication,
     enroll_request,
     service,
     statuses,
@@ -47,32 +49,18 @@ POST_ECHO = enroll_request(b"MAA=").replace(b"simpleenroll", b"echo").replace(b"
 GET_HELLO = replace(CRTS, path=(*CRTS.path[:-1], "hi"))
 
 
-class Distribution:
-    """Tells the CA certificates, and does nothing else."""
-
-    def ca_certs(self, question: CACertsRequested) -> Decision:
-        """Return the test CA."""
-        return FakeApplication().ca_certs(question)
+def only(*kinds: type[ServerQuestion]) -> ScriptedApplication:
+    """Return an application that answers these questions, and has no method for others."""
+    return ScriptedApplication({kind: FakeApplication().answers[kind] for kind in kinds})
 
 
-class ByCertificate(Distribution):
-    """Enrolls, and knows no users."""
-
-    def csr_attrs(self, question: CSRAttrsRequested) -> Decision:
-        """Return none."""
-        return FakeApplication().csr_attrs(question)
-
-    def enroll(self, question: EnrollRequested) -> Decision:
-        """Issue."""
-        return FakeApplication().enroll(question)
+DISTRIBUTION = (CACertsRequested,)
+BY_CERTIFICATE = (CACertsRequested, CSRAttrsRequested, EnrollRequested)
 
 
-class Echoing(FakeApplication):
-    """Has a method for two operations of somebody's own."""
-
-    def echo(self, question: EchoRequested) -> Decision:
-        """Return what came, or something."""
-        return Provide(der=question.der or b"\x30\x00")
+def echo(question: EchoRequested) -> Decision:
+    """Return what came, or something."""
+    return Provide(der=question.der or b"\x30\x00")
 
 
 class HalfEchoing(FakeApplication):
@@ -91,7 +79,7 @@ def driver(application: Any, policy: ServerPolicy | None = None) -> Driver:
 def test_over_http_an_operation_without_its_method_is_not_found(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    served = driver(Distribution())
+    served = driver(only(*DISTRIBUTION))
     served.run(CACERTS, CSRATTRS, enroll_request(CSR, BASIC))
     assert served.statuses == [200, 404, 404]
     assert [code for _, code in served.log.codes] == ["", *["path/not-offered"] * 2]
@@ -105,7 +93,7 @@ def test_over_http_an_operation_without_its_method_is_not_found(
 def test_over_coap_an_operation_without_its_method_is_not_found_and_not_listed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    application: Any = Distribution()
+    application: Any = only(*DISTRIBUTION)
     site = Site(application)
     device = site.connect()
     answers = [site.ask(device, head) for head in (CRTS, ATT, CORE)]
@@ -119,7 +107,8 @@ def test_over_coap_an_operation_without_its_method_is_not_found_and_not_listed(
 def test_an_operation_of_ones_own_is_offered_with_its_method_alone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    for application, found in ((FakeApplication(), False), (Echoing(), True)):
+    echoing = FakeApplication({EchoRequested: echo})
+    for application, found in ((FakeApplication(), False), (echoing, True)):
         served = driver(application, EVERYTHING)
         served.run(POST_ECHO)
         assert served.statuses == [200 if found else 404]
@@ -131,12 +120,12 @@ def test_an_operation_of_ones_own_is_offered_with_its_method_alone(
 
 
 def test_a_method_that_is_taken_away_is_none() -> None:
-    class Reading(Echoing):
+    class Reading(FakeApplication):
         """Issues to nobody."""
 
         enroll = reenroll = None  # type: ignore[assignment]
 
-    application: Any = Reading()
+    application: Any = Reading({EchoRequested: echo})
     left = offered(EVERYTHING, application)
     assert [each.name for each in left.operations] == ["cacerts", "csrattrs", "echo", "hello"]
 
@@ -148,7 +137,7 @@ def test_a_method_for_an_operation_of_ones_own_is_awaited_as_all_are_or_as_none(
 
 
 def test_without_users_nobody_is_asked_for_a_password() -> None:
-    for application, status in ((FakeApplication(), 401), (ByCertificate(), 403)):
+    for application, status in ((FakeApplication(), 401), (only(*BY_CERTIFICATE), 403)):
         served = driver(application)
         served.run(enroll_request(CSR))
         assert served.statuses == [status]
@@ -171,9 +160,9 @@ def test_a_rule_that_the_application_cannot_keep_fails_at_the_start(
         replace(row, **changes) if row.operation.name == "simpleenroll" else row
         for row in policy.rows
     )
-    application: Any = ByCertificate()
+    application: Any = only(*BY_CERTIFICATE)
     if "enforce_csrattrs" in changes:
-        application = type("Enrolling", (Distribution,), {"enroll": FakeApplication.enroll})()
+        application = only(CACertsRequested, EnrollRequested)
     with pytest.raises(LocalProtocolError, match=says):
         offered(replace(policy, rows=rows), application)
     assert offered(replace(policy, rows=rows), FakeApplication()).rows == rows
@@ -182,7 +171,7 @@ def test_a_rule_that_the_application_cannot_keep_fails_at_the_start(
 def test_a_rule_for_what_is_not_offered_does_not_count() -> None:
     policy = default_policy()
     rows = tuple(replace(row, enforce_csrattrs=row.operation.is_enrollment) for row in policy.rows)
-    application: Any = Distribution()
+    application: Any = only(*DISTRIBUTION)
     left = offered(replace(policy, rows=rows), application)
     assert [operation.name for operation in left.operations] == ["cacerts"]
     assert left.challenges == ()
@@ -198,7 +187,7 @@ def test_every_server_says_at_its_start_what_it_does_not_offer(
     server: Callable[..., object], caplog: pytest.LogCaptureFixture
 ) -> None:
     context = tls_context()
-    server(context_source=lambda: context, application=Distribution(), config=service())
+    server(context_source=lambda: context, application=only(*DISTRIBUTION), config=service())
     assert caplog.text.count("simpleenroll is not offered: the application has no enroll") == 1
 
 
@@ -206,7 +195,7 @@ def test_a_connection_served_alone_does_not_offer_it_and_logs_nothing_of_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with running() as est:
-        est.application = cast(FakeApplication, Distribution())
+        est.application = cast(FakeApplication, only(*DISTRIBUTION))
         answers = [est.ask(enroll_request(CSR, BASIC), CACERTS_CLOSE) for _ in range(2)]
     assert [statuses(answer) for answer in answers] == [[404, 200], [404, 200]]
     assert "is not offered" not in caplog.text
@@ -214,7 +203,7 @@ def test_a_connection_served_alone_does_not_offer_it_and_logs_nothing_of_it(
 
 @run_on_trio
 async def test_a_server_on_trio_does_not_offer_it_either() -> None:
-    context, application = tls_context(), Distribution()
+    context, application = tls_context(), only(*DISTRIBUTION)
     asked: Any = application
     server = on_trio.Server(context_source=lambda: context, application=asked, config=service())
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")

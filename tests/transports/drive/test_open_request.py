@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from est_core import (
     CACERTS,
     SIMPLEENROLL,
     Channel,
+    EnrollRequested,
     Issue,
     LocalProtocolError,
     Request,
@@ -23,10 +25,9 @@ from est_core.testing import FIXED_INSTANT
 from est_transports.drive.consult import consult
 from est_transports.drive.open_request import Ask, OpenRequest
 from est_transports.drive.records import Wire
+from tests.application import AsyncFakeApplication, FakeApplication
 from tests.core.cast import csr_der
 from tests.pki import pki
-from tests.transports.async_application import AsyncFakeApplication
-from tests.transports.fake_application import FakeApplication
 
 CLIENT = Channel(
     version=TlsVersion.TLS_1_3,
@@ -127,7 +128,8 @@ def test_what_nobody_waits_for_is_not_asked_and_needs_no_decision(
 
 
 def test_before_the_end_none_is_no_answer(caplog: pytest.LogCaptureFixture) -> None:
-    asked = asking(FakeApplication(on_enroll=lambda _: None))  # type: ignore[arg-type, return-value]
+    nothing: Any = None
+    asked = asking(FakeApplication({EnrollRequested: lambda _: nothing}))
     with caplog.at_level(logging.ERROR, "est_transports"):
         asked.request.decide(asked, asked.consult())
     assert answer(asked.request).code == "server/internal"

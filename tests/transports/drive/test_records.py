@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
@@ -32,9 +33,8 @@ from est_transports.drive.observe import ignore, notify
 from est_transports.drive.open_request import internal_error
 from est_transports.drive.records import Record, Wire, handshake_failed
 from tests.answers import one_of
+from tests.application import AsyncFakeApplication, FakeApplication
 from tests.pki import pki
-from tests.transports.async_application import AsyncFakeApplication
-from tests.transports.fake_application import FakeApplication
 
 QUESTION = CACertsRequested(
     label=None, identity=ClientIdentity(), channel=Channel(version=TlsVersion.TLS_1_3)
@@ -90,19 +90,9 @@ def test_an_application_that_raises_fails_its_client_and_nobody_else(
         assert "ZeroDivisionError: by chance" in caplog.text
 
 
-class Later:
-    """An application whose decision on credentials comes from elsewhere."""
-
-    ca_certs = FakeApplication.ca_certs
-    csr_attrs = FakeApplication.csr_attrs
-    enroll = FakeApplication.enroll
-    reenroll = FakeApplication.reenroll
-
-    def __init__(self, decision: Future[Decision]) -> None:
-        self.decision = decision
-
-    def authenticate(self, _question: AuthenticateRequested) -> Future[Decision]:
-        return self.decision
+def later(decision: Any) -> FakeApplication:
+    """Return an application whose decision on credentials comes from elsewhere."""
+    return FakeApplication({AuthenticateRequested: lambda _question: decision})
 
 
 def test_a_decision_may_come_from_elsewhere_and_is_guarded_there(
@@ -115,16 +105,16 @@ def test_a_decision_may_come_from_elsewhere_and_is_guarded_there(
         channel=QUESTION.channel,
     )
     made: Future[Decision] = Future()
-    begun = begin_to_consult(Later(made), who)
+    begun = begin_to_consult(later(made), who)
     assert isinstance(begun, Future)
     assert not begun.done()
     made.set_result(ANSWER)
-    assert begun.result() == consult(Later(made), who) == ANSWER
+    assert begun.result() == consult(later(made), who) == ANSWER
     failed: Future[Decision] = Future()
     failed.set_exception(ZeroDivisionError("by chance"))
-    begun = begin_to_consult(Later(failed), who)
+    begun = begin_to_consult(later(failed), who)
     assert isinstance(begun, Future)
-    assert begun.result() == consult(Later(failed), who) == Fail()
+    assert begun.result() == consult(later(failed), who) == Fail()
     assert caplog.text.count("the application failed on AuthenticateRequested") == 2
 
 
@@ -136,7 +126,7 @@ def test_what_ends_a_thread_leaves_nobody_waiting_for_its_decision() -> None:
         credentials=BasicCredentials(user="alice", password="x"),
         channel=QUESTION.channel,
     )
-    begun = begin_to_consult(Later(ended), question)
+    begun = begin_to_consult(later(ended), question)
     ended.set_exception(SystemExit())
     assert isinstance(begun, Future)
     with pytest.raises(SystemExit):

@@ -18,17 +18,10 @@ from est_core import Limits
 from est_core.asn1.keys import public_key_facts, signature_algorithm_for
 from est_core.asn1.pkcs10 import assemble
 from est_transports.on_trio import Server
+from tests.application import PASSWORD, USER, FakeApplication
 from tests.conftest import PeerFinder
 from tests.pki import pki
-from tests.transports.fake_application import (
-    PASSWORD,
-    USER,
-    FakeApplication,
-    Log,
-    new_device,
-    service,
-    tls_context,
-)
+from tests.transports.fake_application import Log, new_device, service, tls_context
 from tests.transports.on_sockets import test_client_and_server
 
 

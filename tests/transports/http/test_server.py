@@ -39,15 +39,13 @@ from est_transports.drive.open_request import Ask, Finished
 from est_transports.drive.records import Record
 from est_transports.http.server import LINGER_BYTES, Close, Conversation, Receive, Send
 from est_transports.http.settings import ServiceConfig, Timeouts
+from tests.application import PASSWORD, USER, FakeApplication
 from tests.core.cast import BINDING, EXPORTER, csr_der
 from tests.pki import pki
 from tests.reached import reached, reaches
 from tests.transports.fake_application import (
     CACERTS,
     CACERTS_CLOSE,
-    PASSWORD,
-    USER,
-    FakeApplication,
     Log,
     enroll_request,
     new_device,
@@ -385,13 +383,6 @@ def test_a_slow_application_is_answered_for_with_503_and_its_decision_kept() -> 
     driver.run(enroll_request(CSR, BASIC))
     assert driver.statuses == [200]
     application = FakeApplication()
-    decisions: list[Decision] = []
-
-    def remember(question: EnrollRequested) -> Decision:
-        decisions.append(FakeApplication().enroll(question))
-        return decisions[0]
-
-    application.on_enroll = remember
     driver = Driver(application=application)
     driver.run(enroll_request(CSR, BASIC), ask=False)
     assert isinstance(driver.waiting, Ask)
@@ -706,7 +697,7 @@ def test_the_connection_stays_after_another_request(linked_by: ChannelBinding | 
 @pytest.mark.req("CB-018")
 def test_a_challenge_is_answered_on_the_connection_that_tls_exporter_linked() -> None:
     """An application may ask for a password after it has seen the request, which is the same."""
-    application = FakeApplication(on_enroll=lambda _question: Challenge())
+    application = FakeApplication({EnrollRequested: Challenge()})
     on = Channel(version=TlsVersion.TLS_1_3, binding=EXPORTER)
     rows = (PolicyRow(operation=SIMPLEENROLL, authentication=Authentication.OPEN),)
     config = replace(service(timeouts=TIMES), policy=replace(default_policy(), rows=rows))
@@ -715,7 +706,7 @@ def test_a_challenge_is_answered_on_the_connection_that_tls_exporter_linked() ->
     driver.run(enroll_request(body))
     assert statuses(driver.sent) == [401]
     assert driver.closed is None
-    application.on_enroll = None
+    application.answers[EnrollRequested] = application.issue
     driver.run(enroll_request(body, BASIC))
     assert statuses(driver.sent) == [401, 200]
     assert driver.closed is not None

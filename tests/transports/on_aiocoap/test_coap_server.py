@@ -27,8 +27,6 @@ from est_core import (
     Authentication,
     CACertsRequested,
     Channel,
-    CSRAttrsRequested,
-    Decision,
     EnrollRequested,
     Instant,
     Issue,
@@ -51,11 +49,12 @@ from est_core.wires.coapmap import Code
 from est_transports.coap.messages import Block, Kind
 from est_transports.drive.records import Wire
 from est_transports.on_aiocoap import ChannelOf, EstResource
+from tests.application import FakeApplication
 from tests.damage import damaged
 from tests.pki import Entity, pki
 from tests.reached import reached, reaches
 from tests.transports.coap_site import EST, csr_of
-from tests.transports.fake_application import FakeApplication, Log, certificate_for
+from tests.transports.fake_application import Log
 from tests.transports.raw_coap import message
 
 CSR: Final = csr_of()
@@ -216,18 +215,11 @@ def said(answer: Any) -> tuple[int, str]:
     return int(answer.code), answer.payload.decode()
 
 
-class Advisor(FakeApplication):
-    """Has CSR attributes, and more CA certificates than fit into one message."""
-
-    def csr_attrs(self, question: CSRAttrsRequested) -> Decision:
-        """Return some."""
-        return ProvideCSRAttrs(csrattrs=ATTRIBUTES)
-
-    def ca_certs(self, question: CACertsRequested) -> Decision:
-        """Return three CAs."""
-        cast = pki()
-        authorities = (cast.ca, cast.intermediate, cast.manufacturer)
-        return ProvideCACerts(certificates=tuple(each.certificate for each in authorities))
+def advisor() -> FakeApplication:
+    """Return one with CSR attributes, and more CA certificates than fit into one message."""
+    authorities = (pki().ca, pki().intermediate, pki().manufacturer)
+    certs = ProvideCACerts(certificates=tuple(each.certificate for each in authorities))
+    return FakeApplication({CACertsRequested: certs}, csrattrs=ATTRIBUTES)
 
 
 def gate(seconds: float = 30.0) -> tuple[threading.Event, Callable[[], None]]:
@@ -275,23 +267,18 @@ def test_a_certificate_is_issued_and_recorded() -> None:
 
 
 def test_the_holder_of_a_certificate_renews_it() -> None:
-    questions: list[ReenrollRequested] = []
-
-    class Renewer(FakeApplication):
-        def reenroll(self, question: ReenrollRequested) -> Decision:
-            questions.append(question)
-            return Issue(certificate=certificate_for(question.csr))
-
-    est = Est(Renewer())
+    est = Est()
     issued(est.once(*SREN, payload=csr_of("device-1"), **CSR_FORMAT))
-    assert questions[0].current == pki().client.certificate
-    assert questions[0].channel.can_challenge is False
+    (question,) = est.application.enrollments
+    assert isinstance(question, ReenrollRequested)
+    assert question.current == pki().client.certificate
+    assert question.channel.can_challenge is False
 
 
 @pytest.mark.req("COAPS-044", "COAPS-045")
 def test_csr_attributes_come_or_are_not_available() -> None:
     assert Est().once(*ATT).code == Code.NOT_FOUND
-    answer = Est(Advisor()).once(*ATT)
+    answer = Est(advisor()).once(*ATT)
     assert (answer.opt.content_format, answer.payload) == (285, ATTRIBUTES.der())
 
 
@@ -307,10 +294,8 @@ def test_the_resource_works_below_any_path_and_with_labels() -> None:
 
 @pytest.mark.req("COAPS-056")
 def test_a_request_that_is_pending_gets_5_03_with_the_time_to_wait() -> None:
-    def pend(question: EnrollRequested) -> Decision:
-        return Pend(retry_after_s=77)
-
-    answer = Est(FakeApplication(on_enroll=pend)).once(*SEN, payload=CSR, **CSR_FORMAT)
+    est = Est(FakeApplication({EnrollRequested: Pend(retry_after_s=77)}))
+    answer = est.once(*SEN, payload=CSR, **CSR_FORMAT)
     assert (answer.code, answer.opt.max_age) == (Code.SERVICE_UNAVAILABLE, 77)
 
 
@@ -519,12 +504,6 @@ def test_a_condition_that_all_things_fulfil_is_fulfilled() -> None:
 
 @pytest.mark.req("COAPS-046", "COAPS-050", "COAPS-051")
 def test_a_request_in_blocks_is_processed_once_and_answered_in_blocks() -> None:
-    questions: list[EnrollRequested] = []
-
-    def enroll(question: EnrollRequested) -> Decision:
-        questions.append(question)
-        return Issue(certificate=certificate_for(question.csr))
-
     async def talk(est: Est) -> Any:
         answer = await est.upload(block2=Block(0, False, BLOCK_SZX))
         body, last = answer.payload, answer
@@ -535,14 +514,14 @@ def test_a_request_in_blocks_is_processed_once_and_answered_in_blocks() -> None:
         again = await est.upload(OFFSETS[-1:])
         return body, answer, again
 
-    est = Est(FakeApplication(on_enroll=enroll))
+    est = Est()
     body, answer, again = est.run(talk)
     assert (answer.code, answer.opt.content_format) == (Code.CHANGED, 281)
     assert answer.opt.block1.block_number == len(OFFSETS) - 1
     (certificate,) = pkcs7.load_der_pkcs7_certificates(body)
     assert certificate == est.log.records[0].issued
     assert again.code == Code.REQUEST_ENTITY_INCOMPLETE
-    assert len(questions) == 1
+    assert len(est.application.enrollments) == 1
 
 
 @pytest.mark.req("COAPS-049")
@@ -599,11 +578,7 @@ def test_no_more_threads_are_used_than_allowed() -> None:
 
 def test_others_have_their_turn_before_the_rest_of_a_flood() -> None:
     opened, wait = gate()
-    peer, asked = "203.0.113.66:1", []
-
-    def enroll(question: EnrollRequested) -> Decision:
-        asked.append(question.channel.peer_address)
-        return Pend(retry_after_s=1)
+    peer = "203.0.113.66:1"
 
     async def talk(est: Est) -> None:
         nonlocal peer
@@ -616,11 +591,12 @@ def test_others_have_their_turn_before_the_rest_of_a_flood() -> None:
         await asyncio.gather(*tasks)
 
     est = Est(
-        FakeApplication(before=wait, on_enroll=enroll),
+        FakeApplication({EnrollRequested: Pend(retry_after_s=1)}, before=wait),
         channel_of=lambda _: replace(facts(), peer_address=peer),
         threads=1,
     )
     est.run(talk)
+    asked = [each.channel.peer_address for each in est.application.enrollments]
     assert len(asked) == 4
     assert "192.0.2.1:1" in asked[:3]
 
@@ -648,7 +624,7 @@ def test_an_application_that_raises_costs_a_5_00(
 def test_a_decision_that_is_no_answer_costs_a_5_00(
     decision: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    est = Est(FakeApplication(on_enroll=lambda _: decision))
+    est = Est(FakeApplication({EnrollRequested: lambda _: decision}))
     answer = est.once(*SEN, payload=CSR, **CSR_FORMAT)
     assert said(answer) == (Code.INTERNAL_SERVER_ERROR, "internal error")
     assert "the application gave no answer to EnrollRequested" in caplog.text
@@ -656,11 +632,8 @@ def test_a_decision_that_is_no_answer_costs_a_5_00(
 
 def late_and_wrong(wait: Callable[[], None]) -> FakeApplication:
     """Return an application whose late decision leaves a trace when it is taken."""
-
-    def enroll(question: EnrollRequested) -> Decision:
-        return Issue(certificate=pki().client.certificate)  # for another key
-
-    return FakeApplication(before=wait, on_enroll=enroll)
+    another_key = Issue(certificate=pki().client.certificate)
+    return FakeApplication({EnrollRequested: another_key}, before=wait)
 
 
 TRACE: Final = "the application gave no answer to EnrollRequested"
@@ -731,12 +704,7 @@ def test_what_is_said_of_a_question_that_matters_no_more_is_not_even_looked_at(
 ) -> None:
     opened, wait = gate()
 
-    class Wrong(FakeApplication):
-        def ca_certs(self, question: CACertsRequested) -> Decision:
-            super().ca_certs(question)
-            return Pend(retry_after_s=1)
-
-    est = Est(Wrong(before=wait))
+    est = Est(FakeApplication({CACertsRequested: Pend(retry_after_s=1)}, before=wait))
 
     async def talk(est: Est) -> None:
         asked = asyncio.create_task(est.ask(*CRTS))
@@ -755,16 +723,10 @@ def test_what_is_said_of_a_question_that_matters_no_more_is_not_even_looked_at(
 def test_without_a_thread_to_be_had_it_is_5_00_and_the_question_is_never_asked(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked: list[EnrollRequested] = []
-
-    def enroll(question: EnrollRequested) -> Decision:
-        asked.append(question)
-        return Pend(retry_after_s=1)
-
     def no_thread(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    est = Est(FakeApplication(on_enroll=enroll), threads=1)
+    est = Est(threads=1)
 
     async def talk(est: Est) -> list[int]:
         with monkeypatch.context() as exhausted:
@@ -773,20 +735,13 @@ def test_without_a_thread_to_be_had_it_is_5_00_and_the_question_is_never_asked(
         return [refused.code, (await est.ask(*CRTS)).code, est.resource.owed]
 
     assert est.run(talk) == [Code.INTERNAL_SERVER_ERROR, Code.CONTENT, 0]
-    assert asked == []
+    assert est.application.enrollments == []
     assert "the application could not be asked" in caplog.text
 
 
 def test_a_question_whose_client_left_before_a_thread_was_free_is_not_asked() -> None:
     opened, wait = gate()
     est = Est(FakeApplication(before=wait), threads=1)
-    asked: list[EnrollRequested] = []
-
-    def enroll(question: EnrollRequested) -> Decision:
-        asked.append(question)
-        return Pend(retry_after_s=1)
-
-    est.application.on_enroll = enroll
 
     async def talk(est: Est) -> None:
         first = asyncio.create_task(est.ask(*CRTS))
@@ -801,7 +756,7 @@ def test_a_question_whose_client_left_before_a_thread_was_free_is_not_asked() ->
         assert (await first).code == Code.CONTENT
 
     est.run(talk)
-    assert asked == []
+    assert est.application.enrollments == []
 
 
 def test_a_thread_that_outlives_the_loop_finds_nobody_and_does_no_harm(
@@ -977,7 +932,7 @@ def test_an_aiocoap_client_discovers_enrols_and_renews_over_udp() -> None:
             certificate = issued(await client.request(request).response)
             assert certificate.issuer == pki().ca.name
 
-    est = Est(Advisor())
+    est = Est(advisor())
     est.run(lambda est: over_loopback(est, talk))
     assert [record.status for record in est.log.records] == [205, 205, 204, 204]
     assert {record.target for record in est.log.records} == {
@@ -1038,4 +993,4 @@ def test_requests_side_by_side_get_their_own_answers_over_udp() -> None:
         formats = [(await each).opt.content_format for each in pending]
         assert formats == [{"crts": 281, "att": 285}[name] for name in names]
 
-    Est(Advisor()).run(lambda est: over_loopback(est, talk))
+    Est(advisor()).run(lambda est: over_loopback(est, talk))

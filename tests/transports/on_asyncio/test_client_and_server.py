@@ -29,6 +29,7 @@ from est_core import (
     RetryLater,
     TlsVersion,
 )
+from est_core.testing import in_turn
 from est_transports import _clock
 from est_transports.channel.tls import ClientTlsConfig, TlsEngine, client_context
 from est_transports.client_config import ClientTimeouts
@@ -37,16 +38,13 @@ from est_transports.on_asyncio import Client, CoapServer, Server
 from est_transports.on_asyncio.tls import TlsStream
 from est_transports.on_sockets import CoapServer as SocketsCoapServer
 from est_transports.pki.trust import TrustAnchors
+from tests.application import PASSWORD, USER, AsyncFakeApplication, FakeApplication, HalfAsync
 from tests.pki import pki
-from tests.transports.async_application import AsyncFakeApplication, HalfAsync
 from tests.transports.coap_site import a_coap_service
 from tests.transports.coap_udp import a_udp_socket
 from tests.transports.fake_application import (
     CACERTS,
     CACERTS_CLOSE,
-    PASSWORD,
-    USER,
-    FakeApplication,
     Log,
     client_config,
     enroll_request,
@@ -307,7 +305,7 @@ async def test_a_late_decision_is_settled_and_the_end_waits_for_it() -> None:
             decided.append(real(question))
             return decided[0]
 
-        application.enroll = late  # type: ignore[method-assign]
+        application.enroll = late
         async with Client(client_config(signer=device.signer)) as client:
             result = await client.run(est.session(credentials=PASSED).enroll(device.info))
         assert isinstance(result, Failed)
@@ -560,11 +558,10 @@ async def test_a_client_connects_anew_where_the_server_hung_up() -> None:
 
 @on_asyncio
 async def test_a_pending_request_is_reported_or_waited_for() -> None:
-    device, pends = new_device(), [Pend(retry_after_s=1)]
+    device = new_device()
     async with running() as est:
-        est.application.on_enroll = lambda question: (
-            pends.pop() if pends else FakeApplication().enroll(question)
-        )
+        pends = in_turn(Pend(retry_after_s=1), est.application.issue)
+        est.application.decide_enrollments(pends)
         async with Client(client_config(signer=device.signer)) as client:
             exchange = est.session(credentials=PASSED).enroll(device.info)
             assert isinstance(await client.run(exchange), RetryLater)

@@ -14,7 +14,7 @@ from est_core.testing import FIXED_INSTANT
 from est_core.wires.coapmap import Code
 from est_transports.channel.datagram_scheduler import OVER_S, SERVED_MAX
 from est_transports.on_asyncio import CoapServer
-from tests.transports.async_application import AsyncFakeApplication
+from tests.application import AsyncFakeApplication
 from tests.transports.coap_site import CRTS, a_coap_service
 from tests.transports.coap_udp import UdpDevice, a_udp_socket
 

@@ -12,7 +12,7 @@ from est_core.testing import FIXED_INSTANT
 from est_transports.drive.open_request import Ask
 from est_transports.http.server import Conversation, Receive, Send
 from est_transports.on_asyncio.questions import Questions
-from tests.transports.async_application import AsyncFakeApplication
+from tests.application import AsyncFakeApplication
 from tests.transports.fake_application import CACERTS, service
 
 

@@ -16,9 +16,7 @@ from est_core import (
     CACertsReceived,
     ClientSession,
     CSRAttrsReceived,
-    Decision,
     Enrolled,
-    EnrollRequested,
     EstUri,
     Failed,
     Instant,
@@ -30,6 +28,7 @@ from est_core import (
     TlsVersion,
 )
 from est_core.asn1.pkcs10 import CertRequestInfo
+from est_core.testing import in_turn
 from est_transports import _clock
 from est_transports.channel.tls import ClientTlsConfig, TlsEngine, client_context
 from est_transports.client_config import ClientTimeouts
@@ -37,16 +36,14 @@ from est_transports.http.settings import ServiceConfig
 from est_transports.on_sockets import Client, TlsSocket, serve_connection
 from est_transports.pki.signers import LocalSigner
 from est_transports.pki.trust import TrustAnchors
+from tests.application import PASSWORD, USER, FakeApplication
 from tests.pki import pki
 from tests.transports.coap_site import csr_of
 from tests.transports.fake_application import (
     AUTHORIZATION,
     CACERTS,
     CACERTS_CLOSE,
-    PASSWORD,
     SHORT,
-    USER,
-    FakeApplication,
     Log,
     client_config,
     enroll_request,
@@ -269,23 +266,19 @@ def test_a_post_does_not_follow_anything_but_a_200_on_a_connection_and_a_get_doe
 
 @pytest.mark.req("EST-031")
 def test_a_linked_request_is_signed_anew_on_each_connection_it_is_sent_on() -> None:
-    device, seen = new_device(), []
-
-    def look(question: EnrollRequested) -> Decision:
-        seen.append((question.linked, question.csr.der))
-        return Pend(retry_after_s=1) if len(seen) == 1 else FakeApplication().enroll(question)
-
+    device = new_device()
     with running(service(requests_max=1)) as est:
-        est.application.on_enroll = look
+        pends = in_turn(Pend(retry_after_s=1), est.application.issue)
+        est.application.decide_enrollments(pends)
         session = est.session(credentials=PASSED, pop=PopMode.ALWAYS)
         with Client(client_config(signer=device.signer)) as client:
             exchange = session.enroll(device.info)
             assert isinstance(client.run(exchange), RetryLater)
             assert isinstance(client.run(exchange, wait_s=2), Enrolled)
-    (first_linked, first), (second_linked, second) = seen
-    assert first_linked
-    assert second_linked
-    assert first != second
+    first, second = est.application.enrollments
+    assert first.linked
+    assert second.linked
+    assert first.csr.der != second.csr.der
     assert len(est.threads) == 3  # TLS 1.3, which has no binding, then 1.2 twice
 
 
@@ -379,11 +372,9 @@ def test_a_pending_request_is_reported_or_waited_for() -> None:
         slept.append(seconds)
         now[0] = now[0].after(seconds)
 
-    pends = [Pend(retry_after_s=7), Pend(retry_after_s=5)]
     with running() as est:
-        est.application.on_enroll = lambda question: (
-            pends.pop() if pends else FakeApplication().enroll(question)
-        )
+        pends = in_turn(Pend(retry_after_s=5), Pend(retry_after_s=7), est.application.issue)
+        est.application.decide_enrollments(pends)
         session = est.session(credentials=PASSED)
         with Client(client_config(signer=device.signer), clock=clock, sleep=sleep) as client:
             exchange = session.enroll(device.info)

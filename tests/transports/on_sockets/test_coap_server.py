@@ -20,9 +20,10 @@ from est_transports.coap.limits import CoapLimits
 from est_transports.drive.application import Application, AsyncApplication
 from est_transports.drive.records import Record
 from est_transports.on_sockets.coap_server import CoapServer
+from tests.application import FakeApplication
 from tests.transports.coap_site import ATT, CRTS, SEN, a_coap_service, csr_of
-from tests.transports.coap_udp import IP_RECVERR, Gate, UdpDevice, a_udp_socket, slow_to_enrol
-from tests.transports.fake_application import FakeApplication, Log
+from tests.transports.coap_udp import IP_RECVERR, Gate, GatedApplication, UdpDevice, a_udp_socket
+from tests.transports.fake_application import Log
 
 WAIT_S = 60.0
 
@@ -103,7 +104,7 @@ def test_devices_are_served() -> None:
 @pytest.mark.req("COAPS-055")
 def test_a_slow_application_delays_nobody_else_and_its_client_is_told_to_wait() -> None:
     gate = Gate()
-    slow = slow_to_enrol(gate)
+    slow = GatedApplication(gate)
     with (
         running(slow, coap=CoapLimits(ack_delay_s=0.05)) as est,
         est.device() as patient,

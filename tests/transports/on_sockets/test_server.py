@@ -24,16 +24,13 @@ from est_transports.channel.tls import TlsEngine
 from est_transports.client_config import ClientTimeouts
 from est_transports.drive.application import Application
 from est_transports.on_sockets import Client, Server, TlsSocket, serve_connection
-from tests.transports.async_application import AsyncFakeApplication, HalfAsync
+from tests.application import PASSWORD, USER, AsyncFakeApplication, FakeApplication, HalfAsync
 from tests.transports.coap_udp import Gate
 from tests.transports.fake_application import (
     AUTHORIZATION,
     CACERTS,
     CACERTS_CLOSE,
-    PASSWORD,
     SHORT,
-    USER,
-    FakeApplication,
     client_config,
     enroll_request,
     new_device,
@@ -166,7 +163,7 @@ def test_a_client_that_does_not_read_gives_its_thread_to_a_client_that_waits() -
     with running(application, config, threads=1, clock=hurried(20)) as est:
         est.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
         rude = est.connect().reads_little().shake_hands().say(CACERTS)
-        assert application.asked.wait(TIMEOUT_S)
+        assert application.reached.wait(TIMEOUT_S)
         assert est.ask_once(CACERTS_CLOSE) == [200]
         assert rude.is_cut_off()
     assert sorted(est.log.codes) == [(200, ""), (200, "connection/lost")]
@@ -177,7 +174,7 @@ def test_a_client_that_reads_late_gets_the_whole_answer() -> None:
     with running(application) as est:
         est.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * SMALL_BUFFER)
         client = est.connect().shake_hands().say(CACERTS_CLOSE)
-        assert application.asked.wait(TIMEOUT_S)
+        assert application.reached.wait(TIMEOUT_S)
         let_pass(0.6)  # the server has looked twice whether it is wanted elsewhere
         assert is_whole(client.hear_all())
         client.close()

@@ -37,17 +37,14 @@ from est_transports.client_config import ClientTimeouts
 from est_transports.on_sockets import Client, serve_ssl_connection
 from est_transports.on_sockets.ssl_sockets import SslStream, ssl_channel
 from est_transports.pki.signers import LocalSigner
+from tests.application import PASSWORD, USER, AsyncFakeApplication, FakeApplication
 from tests.pki import Entity, Subject, pki
-from tests.transports.async_application import AsyncFakeApplication
 from tests.transports.coap_udp import Gate
 from tests.transports.fake_application import (
     AUTHORIZATION,
     CACERTS,
     CACERTS_CLOSE,
-    PASSWORD,
     SHORT,
-    USER,
-    FakeApplication,
     Log,
     client_config,
     enroll_request,
@@ -484,7 +481,7 @@ def test_a_client_that_reads_late_gets_the_whole_answer(
         est.application = application
         est.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * SMALL_BUFFER)
         client = RawClient(est.port).shake_hands().say(CACERTS_CLOSE)
-        assert application.asked.wait(TIMEOUT_S)
+        assert application.reached.wait(TIMEOUT_S)
         let_pass(0.6)  # the server has looked twice whether it is wanted elsewhere
         assert is_whole(client.hear_all())
         client.close()

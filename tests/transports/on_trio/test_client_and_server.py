@@ -28,20 +28,19 @@ from est_core import (
     RetryLater,
     TlsVersion,
 )
+from est_core.testing import in_turn
 from est_transports.channel.tls import ClientTlsConfig, TlsEngine, client_context
 from est_transports.client_config import ClientTimeouts
 from est_transports.http.settings import Timeouts
 from est_transports.on_trio import Client, Server
 from est_transports.on_trio.tls import TlsBrokenError, TlsStream
 from est_transports.pki.trust import TrustAnchors
+from tests.application import PASSWORD, USER, FakeApplication
 from tests.pki import pki
 from tests.transports.coap_udp import Gate
 from tests.transports.fake_application import (
     CACERTS,
     CACERTS_CLOSE,
-    PASSWORD,
-    USER,
-    FakeApplication,
     Log,
     client_config,
     enroll_request,
@@ -635,13 +634,10 @@ async def test_a_client_connects_anew_where_the_server_hung_up() -> None:
 @on_trio
 async def test_a_pending_request_is_reported_or_waited_for() -> None:
     device = new_device()
-    pends = [Pend(retry_after_s=1)]
 
     async with running() as est:
         application = est.application
-        application.on_enroll = lambda question: (
-            pends.pop() if pends else FakeApplication().enroll(question)
-        )
+        application.decide_enrollments(in_turn(Pend(retry_after_s=1), application.issue))
         session = est.session(credentials=BasicCredentials(user=USER, password=PASSWORD))
         async with Client(client_config(signer=device.signer)) as client:
             exchange = session.enroll(device.info)

@@ -19,9 +19,10 @@ from est_transports.coap.limits import CoapLimits
 from est_transports.coap.settings import CoapService
 from est_transports.drive.application import Application, AsyncApplication
 from est_transports.on_trio.coap_server import CoapServer
+from tests.application import FakeApplication
 from tests.transports.coap_site import ATT, CRTS, SEN, a_coap_service, csr_of
-from tests.transports.coap_udp import IP_RECVERR, Gate, UdpDevice, a_udp_socket, slow_to_enrol
-from tests.transports.fake_application import FakeApplication, Log
+from tests.transports.coap_udp import IP_RECVERR, Gate, GatedApplication, UdpDevice, a_udp_socket
+from tests.transports.fake_application import Log
 from tests.transports.on_trio.test_client_and_server import on_trio
 
 _T = TypeVar("_T")
@@ -113,7 +114,7 @@ async def test_the_application_runs_in_threads_or_in_the_loop() -> None:
 @on_trio
 async def test_a_slow_application_delays_nobody_else_and_its_client_is_told_to_wait() -> None:
     gate = Gate()
-    slow = slow_to_enrol(gate)
+    slow = GatedApplication(gate)
     async with running(slow, coap=CoapLimits(ack_delay_s=0.05)) as est:
         with est.device() as patient, est.device() as quick:
             await elsewhere(patient.connect)
