@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
+
+from est_transports.channel.dtls_mux import Address
 
 RECEIVE_BYTES: Final = 64 * 1024
 """How much is read at once: four records of TLS, or the largest datagram."""
@@ -22,3 +26,14 @@ def has_input(sock: socket.socket) -> bool:
     except OSError:
         return True
     return True
+
+
+def send_datagrams(sock: socket.socket, outgoing: Iterable[tuple[Address, bytes]]) -> None:
+    """Send each datagram to its address.
+
+    Where the kernel's buffer is full, or the peer's network is gone, it is lost, as it can be on
+    any other stretch of its way.
+    """
+    for address, datagram in outgoing:
+        with suppress(OSError):
+            sock.sendto(datagram, address)

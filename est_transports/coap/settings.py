@@ -12,7 +12,6 @@ from est_transports.drive.application import (
     Application,
     AsyncApplication,
     offered_at_start,
-    told_apart,
 )
 
 
@@ -35,5 +34,4 @@ class CoapService:
     coap: CoapLimits = field(default_factory=CoapLimits)
 
     def __post_init__(self) -> None:
-        told_apart(self.application)
         object.__setattr__(self, "policy", offered_at_start(self.policy, self.application))

@@ -36,6 +36,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from inspect import iscoroutinefunction
 from typing import Final, TypeVar, cast
 
 from est_core import (
@@ -59,7 +60,7 @@ from est_core import (
     ServerSession,
 )
 from est_core.arguments import checked
-from est_transports.drive.application import Application, AsyncApplication, told_apart
+from est_transports.drive.application import Application, AsyncApplication
 from est_transports.drive.consult import begin_to_consult, consult, consult_async
 from est_transports.drive.records import Record, Wire
 
@@ -272,8 +273,8 @@ class Ask:
 
     @property
     def is_async(self) -> bool:
-        """True where the application's methods are coroutines: `consult_async` asks it."""
-        return told_apart(self.application)[1] is not None
+        """True where the application's method is a coroutine function: `consult_async` asks it."""
+        return iscoroutinefunction(getattr(self.application, self.question.method, None))
 
     def consult(self) -> Decision | None:
         """Return the decision of the application, None if nobody waits for it. For any thread."""

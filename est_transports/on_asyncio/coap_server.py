@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import socket
 from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from est_core import Decision, Entropy, Fail, Instant, LocalProtocolError
+from est_core import Decision, Entropy, Instant, LocalProtocolError
 from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.channel.datagram_scheduler import DatagramScheduler, widen
 from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.channel.sockets import send_datagrams
 from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.settings import CoapService
 from est_transports.drive.observe import Observe, ignore, notify
 from est_transports.drive.open_request import Ask, Finished
-from est_transports.fairness.fair_pool import FairPool
-
-_log: Final = logging.getLogger("est_transports")
+from est_transports.drive.questions import PooledThreads
+from est_transports.on_asyncio.event_loop import threadsafe
 
 THREADS: Final = 8
 STOP_S: Final = 10.0
@@ -54,9 +51,7 @@ class CoapServer:
         self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
         self._scheduler = DatagramScheduler(dtls or DtlsLimits(), self._endpoint.knows)
         self._observe = observe
-        self._pool: FairPool[Decision | None] | None = None
-        if threads:
-            self._pool = FairPool(threads, "est-coap")
+        self._threads = PooledThreads(threads, "est-coap", threadsafe) if threads else None
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = math.inf
@@ -117,8 +112,8 @@ class CoapServer:
         for task in self._awaited:
             task.cancel()
         await asyncio.gather(*self._awaited, return_exceptions=True)
-        if self._pool is not None:
-            self._pool.shutdown()
+        if self._threads is not None:
+            self._threads.shutdown()
 
     def _end_when_settled(self) -> None:
         if self._stopping and self._endpoint.is_idle:
@@ -162,11 +157,8 @@ class CoapServer:
                     self._ask(step)
                 case Finished():
                     notify(self._observe, step.record)
-        for address, datagram in self._endpoint.outgoing():
-            # Where the kernel's buffer is full, or the client's network is gone, the datagram is
-            # lost, as it can be on any other stretch of its way.
-            with suppress(OSError):
-                self._sock.sendto(datagram, address)
+        if outgoing := self._endpoint.outgoing():
+            send_datagrams(self._sock, outgoing)
         self._set_timer()
         self._end_when_settled()
 
@@ -190,29 +182,16 @@ class CoapServer:
             task = self._loop.create_task(self._await(asked))
             self._awaited.add(task)
             task.add_done_callback(self._awaited.discard)
-        elif self._pool is None:
+        elif self._threads is None:
             self._endpoint.decide(asked, asked.consult(), self._clock())
         else:
-            self._ask_in_thread(asked, self._pool)
-
-    def _ask_in_thread(self, asked: Ask, pool: FairPool[Decision | None]) -> None:
-        loop = self._loop
-
-        def tell(working: Future[Decision | None]) -> None:
-            if not working.cancelled() and not loop.is_closed():
-                settle = partial(self._settle, asked, working.result())
-                loop.call_soon_threadsafe(self._safely, settle)
-
-        try:
-            working = pool.submit(asked.consult, asked.question.channel.peer_address)
-        except RuntimeError:  # no thread to be had
-            _log.exception("no new thread to ask the application in")
-            self._endpoint.decide(asked, Fail(), self._clock())
-        else:
-            working.add_done_callback(tell)
+            peer = asked.question.channel.peer_address
+            self._threads.submit(asked.consult, partial(self._decided, asked), peer)
 
     async def _await(self, asked: Ask) -> None:
-        decision = await asked.consult_async()
+        self._decided(asked, await asked.consult_async())
+
+    def _decided(self, asked: Ask, decision: Decision | None) -> None:
         self._safely(partial(self._settle, asked, decision))
 
     def _settle(self, asked: Ask, decision: Decision | None) -> None:

@@ -5,35 +5,36 @@ from __future__ import annotations
 import asyncio
 import errno
 import itertools
-import logging
 import math
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final, assert_never
+from functools import partial
+from typing import Final
 
-from est_core import Instant, LocalProtocolError
+from est_core import Instant
 from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.channel.errors import TlsError
-from est_transports.channel.tls import ContextSource, TlsEngine
+from est_transports.channel.tls import ContextSource
 from est_transports.drive.addresses import peer_text
 from est_transports.drive.application import Application, AsyncApplication
-from est_transports.drive.observe import Observe, ignore, notify
-from est_transports.drive.open_request import Ask, Finished
-from est_transports.drive.unserved import Unserved
+from est_transports.drive.event_loop_slots import Slot
+from est_transports.drive.observe import Observe, ignore
+from est_transports.drive.questions import AUTHENTICATION_THREADS, PooledThreads
 from est_transports.fairness.connection_slots import HALF_OPEN_MAX
-from est_transports.http.server import Close, Conversation, Receive, Send
+from est_transports.fairness.networks import network_of_host
+from est_transports.http.event_loop_server import (
+    CONNECTIONS_MAX,
+    STOP_S,
+    THREADS,
+    Connections,
+    check_bounds,
+)
 from est_transports.http.settings import ServiceConfig
-from est_transports.on_asyncio.connection_slots import AsyncioSlot, AsyncioSlots
-from est_transports.on_asyncio.questions import Questions
+from est_transports.on_asyncio.event_loop import AsyncioLoop, readable, threadsafe
 from est_transports.on_asyncio.tls import TlsStream
 
-_log: Final = logging.getLogger("est_transports")
-
-CONNECTIONS_MAX: Final = 256
-THREADS: Final = 8
-STOP_S: Final = 10.0
 _UNUSABLE: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP})
 """What `accept` says of a listener. Everything else is about a client, or will pass."""
 _SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -47,15 +48,15 @@ ACCEPTED_MAX: Final = 64
 class Server:
     """An EST server on asyncio. `serve` runs until `stop` was called and the last answer is out.
 
-    `application` is called in at most `threads` threads at once, and to authenticate in others
-    (see asyncio_questions); with 0 in the event loop itself, which is faster for one that never
-    waits. An AsyncApplication is awaited in tasks, as many as there may be connections. A question
-    that it does not begin to answer before the deadline is not asked. At most `connections_max`
-    connections with a finished handshake are open; further clients wait, and while they do, a
-    connection that keeps us waiting gives up its slot. Besides there are at most `half_open_max`
-    without one. Both are shared out by network (see connection_slots). `observe` gets a Record of
-    every request, and of every connection that failed before one. Made in the event loop that it
-    serves in.
+    `application` is called in at most `threads` threads at once, and to authenticate in
+    AUTHENTICATION_THREADS others; with 0 in the event loop itself, which is faster for one that
+    never waits. An AsyncApplication is awaited in tasks, as many as there may be connections. A
+    question that it does not begin to answer before the deadline is not asked. At most
+    `connections_max` connections with a finished handshake are open; further clients wait, and
+    while they do, a connection that keeps us waiting gives up its slot. Besides there are at
+    most `half_open_max` without one. Both are shared out by network (see connection_slots).
+    `observe` gets a Record of every request, and of every connection that failed before one.
+    Made in the event loop that it serves in.
     """
 
     def __init__(
@@ -70,21 +71,25 @@ class Server:
         half_open_max: int = HALF_OPEN_MAX,
         clock: Callable[[], Instant] = _clock.instant,
     ) -> None:
-        if threads < 0 or connections_max < 1:
-            raise LocalProtocolError("threads is not negative, connections_max at least 1")
-        self._context_source = context_source
-        self._application = application
-        self._questions = Questions(
-            application, threads=threads, tasks=connections_max, clock=clock
+        check_bounds(threads, connections_max)
+        self._loop = AsyncioLoop()
+        asking = PooledThreads(threads, "est-application", threadsafe) if threads else None
+        authenticating = PooledThreads(AUTHENTICATION_THREADS, "est-authentication", threadsafe)
+        self._pools = [authenticating] if asking is None else [asking, authenticating]
+        self._connections = Connections(
+            self._loop,
+            context_source=context_source,
+            application=application,
+            config=config,
+            observe=observe,
+            threads=asking,
+            authentication_threads=authenticating,
+            connections_max=connections_max,
+            half_open_max=half_open_max,
+            clock=clock,
+            broken=(TlsError, OSError),
         )
-        self._config = config.offering(application)
-        self._observe = observe
-        self._slots = AsyncioSlots(open_max=connections_max, half_open_max=half_open_max)
-        self._unserved = Unserved(observe, clock)
-        self._clock = clock
-        self._stopping = False
-        self._accepting: set[asyncio.Task[None]] = set()
-        self._connections: set[asyncio.Task[None]] = set()
+        self._slots = self._connections.slots
         self._retired = asyncio.Event()
         self._cut_at = math.inf
         self._cut: asyncio.TimerHandle | None = None
@@ -100,12 +105,15 @@ class Server:
         evicting = asyncio.create_task(self._slots.evict_while_full())
         try:
             await self._accept_on(listeners)
-            await self._drain()
+            while self._loop.tasks:
+                await asyncio.wait(self._loop.tasks)
+            await self._connections.questions.settled()
         finally:
             self._cut_all()
             evicting.cancel()
-            await asyncio.gather(evicting, *self._connections, return_exceptions=True)
-            self._questions.close()
+            await asyncio.gather(evicting, *self._loop.tasks, return_exceptions=True)
+            for pool in self._pools:
+                pool.shutdown()
             if self._cut is not None:
                 self._cut.cancel()
 
@@ -115,15 +123,8 @@ class Server:
         Connections without a request are closed; after `drain_s` seconds all others too. To be
         called in the event loop.
         """
-        self._stopping = True
         self.retire(drain_s)
-        for slot in self._slots.slots:
-            if slot.conversation is None:
-                slot.scope.end()
-                continue
-            slot.conversation.stop()
-            if slot.waiting is not None and slot.conversation.is_idle:
-                slot.waiting.end()
+        self._connections.stop()
 
     def retire(self, drain_s: float) -> None:
         """Accept no more connections, and end `serve` when those open have ended by themselves.
@@ -164,126 +165,35 @@ class Server:
             except OSError as exc:
                 if exc.errno in _UNUSABLE:
                     raise
-                if exc.errno in _SCARCE and self._slots.evict_half_open():
+                if exc.errno in _SCARCE and self._slots.evict_half_open() is not None:
                     await asyncio.sleep(_MADE_WAY_S)
                     continue
                 await asyncio.sleep(_TRY_AGAIN_S)  # a client is gone, or there are no descriptors
                 continue
-            task = loop.create_task(self._serve_connection(sock))
-            self._connections.add(task)
-            task.add_done_callback(self._connections.discard)
-
-    async def _drain(self) -> None:
-        """Return when no connection is open and no question is owed, or all were cut off."""
-        while self._connections:
-            await asyncio.wait(self._connections)
-        await self._questions.settled()
+            self._loop.start(partial(self._serve_connection, sock))
 
     def _cut_all(self) -> None:
-        for task in self._connections:
+        for task in self._loop.tasks:
             task.cancel()
-        self._questions.give_up()
+        self._connections.questions.give_up()
 
     async def _serve_connection(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         with suppress(OSError):  # a socket of another family
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        slot = self._slots.add(sock)
+        slot = Slot(_network(sock), self._loop)
+        self._slots.add(slot)
+        peer = peer_text(sock.getpeername)
         try:
-            await self._greet(sock, slot)
-        except Exception:  # noqa: BLE001  # one connection must not take the others along
-            _log.exception("a connection failed")
+            await self._connections.serve(
+                slot, peer, partial(TlsStream, sock), partial(readable, sock)
+            )
         finally:
-            self._slots.remove(slot)
             sock.close()
 
-    async def _greet(self, sock: socket.socket, slot: AsyncioSlot) -> None:
-        """Shake hands, then talk. A failed handshake is worth a record of its own."""
-        peer = peer_text(sock.getpeername)
-        failure: Exception | None = None
-        channel = None
-        async with slot.scope:
-            try:
-                async with slot.wait(self._config.timeouts.handshake_s) as waiting:
-                    await self._slots.first_bytes(slot, sock)
-                    stream = TlsStream(sock, TlsEngine(self._context_source()))
-                    channel = await stream.do_handshake(self._slots.handshake_steps(slot))
-                if channel is not None:
-                    await self._slots.enter(slot)
-                elif waiting.expired:
-                    failure = TimeoutError()
-            except (TlsError, OSError) as exc:
-                failure = exc
-        if self._stopping:
-            return
-        if channel is None or not slot.is_open:
-            self._unserved.record(peer, slot, failure)
-            return
-        conversation = Conversation(
-            self._config,
-            channel=channel,
-            peer=peer,
-            now=self._clock(),
-            application=self._application,
-        )
-        slot.conversation = conversation
-        slot.begin()
-        try:
-            await self._talk(stream, conversation, slot)
-        except asyncio.CancelledError:
-            self._cut_off(conversation)
-            raise
 
-    def _cut_off(self, conversation: Conversation) -> None:
-        """Record the request that is under way, if there is one, and give it up."""
-        conversation.lost("the server stopped", self._clock())
-        while isinstance(step := conversation.next_step(self._clock()), Finished):
-            notify(self._observe, step.record)
-
-    async def _talk(self, stream: TlsStream, conversation: Conversation, slot: AsyncioSlot) -> None:
-        while True:
-            match step := conversation.next_step(self._clock()):
-                case Send():
-                    async with slot.wait(self._left(step.deadline)) as waiting:
-                        await self._send(stream, conversation, step)
-                    if waiting.expired:
-                        conversation.lost("the client took too long to read", self._clock())
-                case Receive():
-                    async with slot.wait(self._left(step.deadline)) as waiting:
-                        await self._receive(stream, conversation)
-                    if waiting.expired:  # too late, or others need the slot
-                        conversation.handle_timeout(self._clock())
-                case Ask():
-                    slot.since = None
-                    await self._questions.ask(conversation, step)
-                    slot.begin()
-                case Finished():
-                    notify(self._observe, step.record)
-                    slot.begin()
-                case Close():
-                    async with slot.wait(self._config.timeouts.drain_s):
-                        await self._close(stream, step)
-                    return
-                case _:
-                    assert_never(step)
-
-    async def _send(self, stream: TlsStream, conversation: Conversation, step: Send) -> None:
-        try:
-            await stream.send_all(step.data)
-        except (TlsError, OSError):
-            conversation.lost("the client closed the connection", self._clock())
-
-    async def _receive(self, stream: TlsStream, conversation: Conversation) -> None:
-        try:
-            data = await stream.receive_some()
-        except (TlsError, OSError):
-            data = b""  # HTTP's own framing tells whether something is missing
-        conversation.receive(data, self._clock())
-
-    async def _close(self, stream: TlsStream, step: Close) -> None:
-        if step.gently:
-            await stream.linger(step.drain_bytes)
-        await stream.aclose()
-
-    def _left(self, deadline: float) -> float:
-        return max(0.0, deadline - self._clock().mono)
+def _network(sock: socket.socket) -> str:
+    try:
+        return network_of_host(str(sock.getpeername()[0]))
+    except (OSError, IndexError):  # it is gone already; or of a family without hosts
+        return ""

@@ -19,6 +19,7 @@ from est_transports import _clock
 from est_transports.channel.datagram_scheduler import DatagramScheduler, widen
 from est_transports.channel.dtls_limits import DtlsLimits
 from est_transports.channel.dtls_mux import Address
+from est_transports.channel.sockets import send_datagrams
 from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.settings import CoapService
 from est_transports.drive.observe import Observe, ignore, notify
@@ -145,8 +146,7 @@ class CoapServer:
                     self._ask(step, pool)
                 case Finished():
                     notify(self._observe, step.record)
-        for address, datagram in self._endpoint.outgoing():
-            _send(sock, datagram, address)
+        send_datagrams(sock, self._endpoint.outgoing())
 
     def _ask(self, asked: Ask, pool: FairPool[None]) -> None:
         try:
@@ -168,10 +168,3 @@ class CoapServer:
         with self._waking, suppress(BlockingIOError):  # it has enough to wake up by
             if self._waker is not None:
                 self._waker.send(b"\0", socket.MSG_DONTWAIT)
-
-
-def _send(sock: socket.socket, datagram: bytes, address: Address) -> None:
-    # Where the kernel's buffer is full, or the client's network is gone, the datagram is lost, as
-    # it can be on any other stretch of its way.
-    with suppress(OSError):
-        sock.sendto(datagram, address)

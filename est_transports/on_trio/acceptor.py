@@ -21,9 +21,10 @@ from typing import Final
 import trio
 
 from est_transports.drive.addresses import peer_text
+from est_transports.drive.event_loop_slots import Slot, Slots
 from est_transports.drive.unserved import Unserved
 from est_transports.fairness.networks import network_of_peer
-from est_transports.on_trio.connection_slots import TrioSlot, TrioSlots
+from est_transports.on_trio.event_loop import TrioLoop
 
 _log: Final = logging.getLogger("est_transports")
 
@@ -39,23 +40,30 @@ _VANISHED: Final = frozenset(
 )
 """What `accept` says of a client that is gone, or that the firewall took. Linux's accept(2)."""
 
-Serve = Callable[[trio.SocketStream, TrioSlot], Awaitable[None]]
+Serve = Callable[[trio.SocketStream, Slot], Awaitable[None]]
 
 
 class Acceptor:
     """Accepts from listening sockets until `close`, and watches what was accepted until it speaks.
 
-    `serve` is started in `connections` with a connection that has something to read.
+    `serve` is started in the loop's nursery with a connection that has something to read.
     """
 
     def __init__(
-        self, slots: TrioSlots, unserved: Unserved, serve: Serve, *, handshake_s: float
+        self,
+        loop: TrioLoop,
+        slots: Slots,
+        unserved: Unserved,
+        serve: Serve,
+        *,
+        handshake_s: float,
     ) -> None:
+        self._loop = loop
         self._slots = slots
         self._unserved = unserved
         self._serve = serve
         self._handshake_s = handshake_s
-        self._silent: dict[TrioSlot, socket.socket] = {}  # the oldest first
+        self._silent: dict[Slot, socket.socket] = {}  # the oldest first
         self._closed = False
         self._nap = trio.CancelScope()
 
@@ -72,7 +80,7 @@ class Acceptor:
             sock.close()
         self._silent.clear()
 
-    async def run(self, listeners: Sequence[socket.socket], connections: trio.Nursery) -> None:
+    async def run(self, listeners: Sequence[socket.socket]) -> None:
         """Return when it was closed and nobody is silent any more. Closes the listeners."""
         listening = set(listeners)
         try:
@@ -85,7 +93,7 @@ class Acceptor:
                         if key.data in listening:
                             await self._accept(key.data, selector)
                         elif key.data in self._silent:
-                            self._on_readable(key.data, selector, connections)
+                            self._on_readable(key.data, selector)
                     self._expire(selector)
                     while self._closed and listening:
                         each = listening.pop()
@@ -112,7 +120,7 @@ class Acceptor:
             try:
                 sock, _ = listener.accept()
             except OSError as exc:
-                if exc.errno in _SCARCE and self._slots.evict_half_open():
+                if exc.errno in _SCARCE and self._evict_silent():
                     continue
                 if exc.errno in _SCARCE:
                     _log.error("a client has to wait: %s", exc)
@@ -121,21 +129,24 @@ class Acceptor:
                     raise
                 return
             sock.setblocking(False)
-            slot = TrioSlot(_network(sock))
+            slot = Slot(_network(sock), self._loop)
             slot.drop = partial(self._evict, slot, selector)
             self._silent[slot] = sock
             selector.register(sock, selectors.EVENT_READ, slot)
             self._slots.add(slot)
 
-    def _on_readable(
-        self, slot: TrioSlot, selector: selectors.BaseSelector, connections: trio.Nursery
-    ) -> None:
+    def _evict_silent(self) -> bool:
+        """End a connection where no descriptor is left; True where it has given its own back."""
+        going = self._slots.evict_half_open()
+        return going is not None and going.drop is not None
+
+    def _on_readable(self, slot: Slot, selector: selectors.BaseSelector) -> None:
         sock = self._silent.pop(slot)
         selector.unregister(sock)
         slot.drop = None
         self._slots.received(slot)
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-        connections.start_soon(self._serve, stream, slot)
+        self._loop.nursery.start_soon(self._serve, stream, slot)
 
     def _expire(self, selector: selectors.BaseSelector) -> None:
         now = trio.current_time()
@@ -144,12 +155,10 @@ class Acceptor:
                 return
             self._end(slot, selector, TimeoutError())
 
-    def _evict(self, slot: TrioSlot, selector: selectors.BaseSelector) -> None:
+    def _evict(self, slot: Slot, selector: selectors.BaseSelector) -> None:
         self._end(slot, selector, None)
 
-    def _end(
-        self, slot: TrioSlot, selector: selectors.BaseSelector, failure: Exception | None
-    ) -> None:
+    def _end(self, slot: Slot, selector: selectors.BaseSelector, failure: Exception | None) -> None:
         sock = self._silent.pop(slot)
         selector.unregister(sock)
         peer = peer_text(sock.getpeername)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
-from typing import Final, cast
+from typing import Final
 
 import trio
 
@@ -16,7 +15,7 @@ from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.channel.datagram_scheduler import DatagramScheduler, widen
 from est_transports.channel.dtls_limits import DtlsLimits
-from est_transports.channel.dtls_mux import Address
+from est_transports.channel.sockets import send_datagrams
 from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.settings import CoapService
 from est_transports.drive.observe import Observe, ignore, notify
@@ -51,9 +50,7 @@ class CoapServer:
         self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
         self._scheduler = DatagramScheduler(dtls or DtlsLimits(), self._endpoint.knows)
         self._observe = observe
-        self._threads: QuestionThreads | None = None
-        if threads:
-            self._threads = QuestionThreads(threads)
+        self._threads = QuestionThreads(threads) if threads else None
         self._clock = clock
         self._timer_due = math.inf
         self._sooner = trio.Event()
@@ -147,33 +144,25 @@ class CoapServer:
                     self._ask(step)
                 case Finished():
                     notify(self._observe, step.record)
-        for address, datagram in self._endpoint.outgoing():
-            self._send(datagram, address)
+        if outgoing := self._endpoint.outgoing():
+            send_datagrams(self._sock, outgoing)
         due = self._endpoint.next_timeout(self._clock())
         if due is not None and due < self._timer_due:
             self._sooner.set()
         if self._endpoint.is_idle:
             self._settled.set()
 
-    def _send(self, datagram: bytes, address: Address) -> None:
-        # Where the kernel's buffer is full, or the client's network is gone, the datagram is
-        # lost, as it can be on any other stretch of its way.
-        with suppress(OSError):
-            self._sock.sendto(datagram, address)
-
     def _ask(self, asked: Ask) -> None:
-        if self._threads is None and not asked.is_async:
+        if asked.is_async:
+            self._nursery.start_soon(self._await, asked)
+        elif self._threads is None:
             self._endpoint.decide(asked, asked.consult(), self._clock())
         else:
-            self._nursery.start_soon(self._decide, asked)
-
-    async def _decide(self, asked: Ask) -> None:
-        if asked.is_async:
-            self._settle(asked, await asked.consult_async())
-        else:  # without threads it would have been asked in the loop
-            threads = cast(QuestionThreads, self._threads)
             peer = asked.question.channel.peer_address
-            await threads.ask(asked.consult, partial(self._settle, asked), peer)
+            self._threads.submit(asked.consult, partial(self._settle, asked), peer)
+
+    async def _await(self, asked: Ask) -> None:
+        self._settle(asked, await asked.consult_async())
 
     def _settle(self, asked: Ask, decision: Decision | None) -> None:
         self._endpoint.decide(asked, decision, self._clock())

@@ -16,11 +16,11 @@ from est_transports.fairness.handshake_scheduler import HandshakeSteps
 _T = TypeVar("_T")
 
 
-class TlsBrokenError(trio.BrokenResourceError):
+class TlsBrokenError(trio.BrokenResourceError, TlsError):
     """The TLS connection failed; `error` says how."""
 
     def __init__(self, error: TlsError) -> None:
-        super().__init__(str(error))
+        TlsError.__init__(self, error.code, error.message)
         self.error = error
 
 

@@ -49,7 +49,9 @@ NO_TARGET: Final = {
     "people at a terminal": "est_transports.cli est_transports.cli.*",
     "made of parts that have targets of their own": """
         est_transports.on_aiocoap.messages est_transports.drive.application
-        est_transports.drive.consult
+        est_transports.drive.consult est_transports.drive.event_loop
+        est_transports.drive.event_loop_slots est_transports.drive.questions
+        est_transports.http.event_loop_server
         est_transports.coap.client est_transports.coap.settings
         est_transports.fairness.handshake_scheduler est_transports.http.settings
         est_transports.fairness.question_scheduler""",

@@ -57,7 +57,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         # From secure channels to requests and answers, without I/O.
         "channel": "fairness pki",
         "drive": "channel fairness pki",
-        "http": "channel drive",
+        "http": "channel drive fairness",
         "coap": "channel drive fairness",
         "client_config": "channel coap pki",
         # Runtimes, which do not know each other.

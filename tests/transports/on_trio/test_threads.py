@@ -36,7 +36,7 @@ def answered(consult: Callable[[], Decision]) -> Decision | None:
     async def ask() -> Decision | None:
         waiter = Waiter()
         threads = QuestionThreads(1)
-        await threads.ask(consult, waiter.decide, PEER)
+        threads.submit(consult, waiter.decide, PEER)
         await waiter.decided.wait()
         assert threads.busy == 0
         assert waiter.thread == threading.get_ident()
@@ -77,16 +77,12 @@ def test_no_more_threads_than_the_limit_and_who_waits_for_one_can_be_cancelled()
             held.wait(10)
             return ANSWER
 
-        await threads.ask(consult, first.decide, PEER)
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await threads.ask(consult, second.decide, PEER)
-        assert scope.cancelled_caught
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(threads.ask, consult, third.decide, PEER)
-            await trio.testing.wait_all_tasks_blocked()
-            assert threads.busy == 1
-            held.set()
+        threads.submit(consult, first.decide, PEER)
+        assert threads.submit(consult, second.decide, PEER).cancel()
+        threads.submit(consult, third.decide, PEER)
+        await trio.testing.wait_all_tasks_blocked()
+        assert threads.busy == 1
+        held.set()
         await third.decided.wait()
         assert first.decisions == third.decisions == [ANSWER]
         assert second.decisions == []
@@ -105,17 +101,16 @@ def test_who_asks_for_one_thing_does_not_wait_for_all_that_another_asked() -> No
             held.wait(10)
             return ANSWER
 
-        async with trio.open_nursery() as nursery:
-            for each in rest:
-                nursery.start_soon(threads.ask, wait, each.decide, PEER)
-            await trio.testing.wait_all_tasks_blocked()
-            assert threads.busy == 3  # the fourth is for others
-            await threads.ask(lambda: ANSWER, home.decide, HOME)
-            await home.decided.wait()
-            assert [each.decisions for each in rest] == [[]] * 5
-            held.set()
-            for each in rest:
-                await each.decided.wait()
+        for each in rest:
+            threads.submit(wait, each.decide, PEER)
+        await trio.testing.wait_all_tasks_blocked()
+        assert threads.busy == 3  # the fourth is for others
+        threads.submit(lambda: ANSWER, home.decide, HOME)
+        await home.decided.wait()
+        assert [each.decisions for each in rest] == [[]] * 5
+        held.set()
+        for each in rest:
+            await each.decided.wait()
         assert threads.busy == 0
 
     trio.run(ask)
@@ -133,7 +128,7 @@ def test_an_answer_after_the_end_of_the_loop_is_dropped(capfd: pytest.CaptureFix
     async def ask() -> None:
         waiters.append(Waiter())
         threads = QuestionThreads(1)
-        await threads.ask(consult, waiters[0].decide, PEER)
+        threads.submit(consult, waiters[0].decide, PEER)
 
     trio.run(ask)
     held.set()
@@ -163,9 +158,9 @@ def test_a_future_holds_no_thread_and_is_decided_in_the_event_loop() -> None:
         waiters = [Waiter(), Waiter()]
         threads = QuestionThreads(1)
         for future, waiter in zip(made, waiters, strict=True):
-            await threads.ask(partial(_itself, future), waiter.decide, PEER)
+            threads.submit(partial(_itself, future), waiter.decide, PEER)
         home = Waiter()
-        await threads.ask(lambda: ANSWER, home.decide, HOME)
+        threads.submit(lambda: ANSWER, home.decide, HOME)
         await home.decided.wait()
         assert threads.busy == 0
         assert not any(waiter.decisions for waiter in waiters)
@@ -186,7 +181,7 @@ def test_a_future_that_is_done_after_the_event_loop_is_told_to_nobody() -> None:
     async def ask() -> None:
         waiter.append(Waiter())
         threads = QuestionThreads(1)
-        await threads.ask(lambda: made, waiter[0].decide, PEER)
+        threads.submit(lambda: made, waiter[0].decide, PEER)
         while threads.busy:
             await trio.lowlevel.checkpoint()
 

@@ -10,8 +10,9 @@ import pytest
 from est_core import Channel, Limits, TlsVersion
 from est_core.testing import FIXED_INSTANT
 from est_transports.drive.open_request import Ask
+from est_transports.drive.questions import PooledThreads, Questions
 from est_transports.http.server import Conversation, Receive, Send
-from est_transports.on_asyncio.questions import Questions
+from est_transports.on_asyncio.event_loop import AsyncioLoop, threadsafe
 from tests.application import AsyncFakeApplication
 from tests.transports.fake_application import CACERTS, service
 
@@ -49,10 +50,17 @@ def test_what_is_answered_gives_its_place_to_the_next(
 ) -> None:
     async def ask_thrice() -> list[bytes]:
         application = AsyncFakeApplication(does)
-        questions = Questions(application, threads=1, tasks=1, clock=lambda: FIXED_INSTANT)
+        threads = PooledThreads(1, "test", threadsafe)
+        questions = Questions(
+            AsyncioLoop(),
+            threads=threads,
+            authentication_threads=threads,
+            tasks=1,
+            clock=lambda: FIXED_INSTANT,
+        )
         try:
             return [await status_of(questions, application) for _ in range(3)]
         finally:
-            questions.close()
+            threads.shutdown()
 
     assert asyncio.run(ask_thrice()) == [status] * 3

@@ -1,0 +1,221 @@
+"""The HTTPS connections of a server on an event loop, from accepted to closed, without I/O.
+
+What on_trio and on_asyncio have in common. A runtime accepts, and has `serve` run in a task for
+each connection; what that awaits is the runtime's: a `Stream`, and the `EventLoop`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, assert_never
+
+from est_core import Channel, Instant, LocalProtocolError
+from est_transports.channel.tls import ContextSource, TlsEngine
+from est_transports.drive.application import Application, AsyncApplication
+from est_transports.drive.event_loop import EventLoop
+from est_transports.drive.event_loop_slots import Slot, Slots
+from est_transports.drive.observe import Observe, notify
+from est_transports.drive.open_request import Ask, Finished
+from est_transports.drive.questions import Questions, Threads
+from est_transports.drive.unserved import Unserved
+from est_transports.fairness.handshake_scheduler import HandshakeSteps
+from est_transports.http.server import Close, Conversation, Receive, Send
+from est_transports.http.settings import ServiceConfig
+
+_log: Final = logging.getLogger("est_transports")
+
+CONNECTIONS_MAX: Final = 256
+THREADS: Final = 8
+STOP_S: Final = 10.0
+
+
+class Stream(Protocol):
+    """A TLS connection of a runtime. Where it breaks, its methods raise what `broken` names."""
+
+    async def do_handshake(self, steps: HandshakeSteps | None = None) -> Channel:
+        """Return the facts of the channel; wait for `steps` whenever the client has spoken."""
+
+    async def send_all(self, data: bytes) -> None:
+        """Send all of it."""
+
+    async def receive_some(self) -> bytes:
+        """Return some bytes; b"" once the client has said that it will send no more."""
+
+    async def linger(self, max_bytes: int) -> None:
+        """Say that there is no more, then read and forget until the client ends its side."""
+
+    async def aclose(self) -> None:
+        """Say close_notify and close."""
+
+
+class Connections:
+    """All connections of one server.
+
+    `threads`, where the application is not asked in the event loop itself, and
+    `authentication_threads` are the ways to a blocking application. `broken` is what a `Stream`
+    raises where TLS or the network fails.
+    """
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        *,
+        context_source: ContextSource,
+        application: Application | AsyncApplication,
+        config: ServiceConfig,
+        observe: Observe,
+        threads: Threads | None,
+        authentication_threads: Threads,
+        connections_max: int,
+        half_open_max: int,
+        clock: Callable[[], Instant],
+        broken: tuple[type[Exception], ...],
+    ) -> None:
+        self._context_source = context_source
+        self._application = application
+        self._config = config.offering(application)
+        self._observe = observe
+        self.slots: Slots = Slots(loop, open_max=connections_max, half_open_max=half_open_max)
+        self.unserved: Unserved = Unserved(observe, clock)
+        self.questions: Questions = Questions(
+            loop,
+            threads=threads,
+            authentication_threads=authentication_threads,
+            tasks=connections_max,
+            clock=clock,
+        )
+        self._clock = clock
+        self._broken = broken
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End connections without a request at once, the others after the request under way."""
+        self._stopping = True
+        for slot in self.slots.slots:
+            if slot.conversation is None:
+                slot.scope.cancel()
+                continue
+            slot.conversation.stop()
+            if slot.waiting is not None and slot.conversation.is_idle:
+                slot.waiting.cancel()
+
+    async def serve(
+        self,
+        slot: Slot,
+        peer: str,
+        stream_with: Callable[[TlsEngine], Stream],
+        first_bytes: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Serve a connection until its end. Whoever calls closes the transport then.
+
+        `first_bytes` returns when the client has said something: nothing is made for it before.
+        What goes wrong is logged.
+        """
+        try:
+            await self._greet(slot, peer, stream_with, first_bytes)
+        except Exception:  # noqa: BLE001  # one connection must not take the others along
+            _log.exception("a connection failed")
+        finally:
+            self.slots.remove(slot)
+
+    async def _greet(
+        self,
+        slot: Slot,
+        peer: str,
+        stream_with: Callable[[TlsEngine], Stream],
+        first_bytes: Callable[[], Awaitable[None]] | None,
+    ) -> None:
+        """Shake hands, then talk. A failed handshake is worth a record of its own."""
+        failure: Exception | None = None
+        channel = None
+        async with slot.scope:
+            try:
+                async with slot.wait(self._config.timeouts.handshake_s):
+                    if first_bytes is not None:
+                        await first_bytes()
+                        self.slots.received(slot)
+                    await self.slots.handshake_step(slot)
+                    stream = stream_with(TlsEngine(self._context_source()))
+                    channel = await stream.do_handshake(self.slots.handshake_steps(slot))
+                if channel is None:
+                    failure = TimeoutError()
+                else:
+                    await self.slots.enter(slot)
+            except self._broken as exc:
+                failure = exc
+        if self._stopping:
+            return
+        if channel is None or not slot.is_open:
+            self.unserved.record(peer, slot, failure)
+        else:
+            await self._converse(stream, channel, peer, slot)
+
+    async def _converse(self, stream: Stream, channel: Channel, peer: str, slot: Slot) -> None:
+        """Serve the requests of a channel; one that is under way when it is cancelled is lost."""
+        now, application = self._clock(), self._application
+        conversation = Conversation(
+            self._config, channel=channel, peer=peer, now=now, application=application
+        )
+        slot.conversation = conversation
+        slot.begin()
+        try:
+            await self._talk(stream, conversation, slot)
+        except Exception:
+            raise
+        except BaseException:  # cancelled
+            conversation.lost("the server stopped", self._clock())
+            while isinstance(step := conversation.next_step(self._clock()), Finished):
+                notify(self._observe, step.record)
+            raise
+
+    async def _talk(self, stream: Stream, conversation: Conversation, slot: Slot) -> None:
+        while True:
+            match step := conversation.next_step(self._clock()):
+                case Send():
+                    async with (scope := slot.wait(self._left(step.deadline))):
+                        await self._send(stream, conversation, step)
+                    if scope.cancelled_caught:
+                        conversation.lost("the client took too long to read", self._clock())
+                case Receive():
+                    async with (scope := slot.wait(self._left(step.deadline))):
+                        await self._receive(stream, conversation)
+                    if scope.cancelled_caught:  # too late, or others need the slot
+                        conversation.handle_timeout(self._clock())
+                case Ask():
+                    slot.since = None
+                    await self.questions.ask(conversation, step)
+                    slot.begin()
+                case Finished():
+                    notify(self._observe, step.record)
+                    slot.begin()
+                case Close():
+                    async with slot.wait(self._config.timeouts.drain_s):
+                        if step.gently:
+                            await stream.linger(step.drain_bytes)
+                        await stream.aclose()
+                    return
+                case _:
+                    assert_never(step)
+
+    async def _send(self, stream: Stream, conversation: Conversation, step: Send) -> None:
+        try:
+            await stream.send_all(step.data)
+        except self._broken:
+            conversation.lost("the client closed the connection", self._clock())
+
+    async def _receive(self, stream: Stream, conversation: Conversation) -> None:
+        try:
+            data = await stream.receive_some()
+        except self._broken:
+            data = b""  # HTTP's own framing tells whether something is missing
+        conversation.receive(data, self._clock())
+
+    def _left(self, deadline: float) -> float:
+        return max(0.0, deadline - self._clock().mono)
+
+
+def check_bounds(threads: int, connections_max: int) -> None:
+    """Raise LocalProtocolError for a server that could serve nobody."""
+    if threads < 0 or connections_max < 1:
+        raise LocalProtocolError("threads is not negative, connections_max at least 1")
