@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from est_core import (
     Verified,
     default_policy,
 )
+from est_core.testing import ScriptedApplication
 from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.channel.dtls import DtlsServerConfig, dtls_server_context
@@ -55,34 +57,28 @@ _THREADS: Final = 8
 Serve = Callable[[Site, socket.socket], None]
 
 
-class Application:
-    """Issues what the floor issues, and records as little: nothing."""
+def _application(site: Site) -> ScriptedApplication:
+    """Return one that issues what the floor issues, and records as little: nothing."""
+    known = BasicCredentials(user=USER, password=PASSWORD)
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self._known = BasicCredentials(user=USER, password=PASSWORD)
+    def verify(question: AuthenticateRequested) -> Decision:
+        return Verified(user=USER) if question.credentials == known else Rejected()
 
-    def authenticate(self, question: AuthenticateRequested) -> Decision:
-        """Verify against the one password, which costs nothing."""
-        return Verified(user=USER) if question.credentials == self._known else Rejected()
-
-    def ca_certs(self, question: CACertsRequested) -> Decision:
-        """Return the CA's certificate."""
-        return ProvideCACerts(certificates=(self._site.ca.certificate,))
-
-    def csr_attrs(self, question: CSRAttrsRequested) -> Decision:
-        """Return none."""
-        return ProvideCSRAttrs(csrattrs=None)
-
-    def enroll(self, question: EnrollRequested) -> Decision:
-        """Issue."""
+    def issue(question: EnrollRequested | ReenrollRequested) -> Decision:
         csr = question.csr
-        return Issue(certificate=self._site.certify(csr.subject, csr.public_key()))
+        return Issue(certificate=site.certify(csr.subject, csr.public_key()))
 
-    def reenroll(self, question: ReenrollRequested) -> Decision:
-        """Issue."""
-        csr = question.csr
-        return Issue(certificate=self._site.certify(csr.subject, csr.public_key()))
+    return ScriptedApplication(
+        {
+            AuthenticateRequested: verify,
+            # Made anew each time, as an application does that looks it up.
+            CACertsRequested: lambda _: ProvideCACerts(certificates=(site.ca.certificate,)),
+            CSRAttrsRequested: lambda _: ProvideCSRAttrs(csrattrs=None),
+            EnrollRequested: issue,
+            ReenrollRequested: issue,
+        },
+        asked=deque(maxlen=0),
+    )
 
 
 def _identity(site: Site) -> TlsIdentity:
@@ -105,7 +101,7 @@ def _context(site: Site) -> ServerContext:
 
 def _connections(site: Site) -> Callable[[socket.socket], None]:
     context = _context(site)
-    application, config = Application(site), _config()
+    application, config = _application(site), _config()
     return lambda sock: serve_connection(
         sock, context_source=lambda: context, application=application, config=config
     )
@@ -144,7 +140,7 @@ def on_trio(site: Site, listener: socket.socket, *, threads: int) -> None:
     context = _context(site)
     server = Server(
         context_source=lambda: context,
-        application=Application(site),
+        application=_application(site),
         config=_config(),
         threads=threads,
     )
@@ -158,7 +154,7 @@ def on_trio(site: Site, listener: socket.socket, *, threads: int) -> None:
 def _coap(site: Site) -> Callable[[], CoapService]:
     config = DtlsServerConfig(identity=_identity(site), trust=_trust(site))
     context = dtls_server_context(config)
-    service = CoapService(context=context, application=Application(site), policy=default_policy())
+    service = CoapService(context=context, application=_application(site), policy=default_policy())
     return lambda: service
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from est_core import (
     AuthenticateRequested,
     CACertsRequested,
@@ -16,22 +18,32 @@ from est_core import (
     ProvideCACerts,
     ProvideCSRAttrs,
     ReenrollRequested,
+    ServerQuestion,
     Verified,
 )
+from est_core.testing import Answer, ScriptedApplication
 from fuzz import cast
 
+_USUAL: Final[dict[type[ServerQuestion], Answer]] = {
+    AuthenticateRequested: Verified(user="somebody"),
+    CACertsRequested: lambda _: ProvideCACerts(certificates=(cast.ca().certificate,)),
+    CSRAttrsRequested: ProvideCSRAttrs(csrattrs=None),
+    EnrollRequested: Pend(retry_after_s=60),
+    ReenrollRequested: Pend(retry_after_s=60),
+}
 
-class Decisions:
+
+class Decisions(ScriptedApplication):
     """An application that decides by a script: the same on every try, and sometimes wrongly."""
 
     def __init__(self, script: bytes) -> None:
+        super().__init__(_USUAL)
         self._script = script or b"\0"
-        self._asked = 0
 
-    def _odd(self) -> Decision | None:
-        """Return what would do for another question, or for many; None to answer this one."""
-        number = self._script[self._asked % len(self._script)]
-        self._asked += 1
+    def decide(self, question: ServerQuestion) -> Decision:
+        """Return what would do for another question, or for many, or what answers this one."""
+        number = self._script[len(self.asked) % len(self._script)]
+        usual = super().decide(question)
         match number % 8:
             case 1:
                 return Fail()
@@ -44,24 +56,4 @@ class Decisions:
             case 6:
                 return Issue(certificate=cast.client().certificate)
             case _:
-                return None
-
-    def authenticate(self, _question: AuthenticateRequested) -> Decision:
-        """Let everybody in."""
-        return self._odd() or Verified(user="somebody")
-
-    def ca_certs(self, _question: CACertsRequested) -> Decision:
-        """Give the one CA."""
-        return self._odd() or ProvideCACerts(certificates=(cast.ca().certificate,))
-
-    def csr_attrs(self, _question: CSRAttrsRequested) -> Decision:
-        """Have no opinion."""
-        return self._odd() or ProvideCSRAttrs(csrattrs=None)
-
-    def enroll(self, _question: EnrollRequested) -> Decision:
-        """Have everybody wait."""
-        return self._odd() or Pend(retry_after_s=60)
-
-    def reenroll(self, _question: ReenrollRequested) -> Decision:
-        """Have everybody wait."""
-        return self._odd() or Pend(retry_after_s=60)
+                return usual

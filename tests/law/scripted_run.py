@@ -53,7 +53,15 @@ from est_core.codec.authheader import parse_authorization, parse_challenges, wri
 from est_core.codec.media import parse_media_type
 from est_core.codec.retry import format_http_date, parse_retry_after
 from est_core.codec.transfer import decode, encode
-from est_core.testing import FIXED_INSTANT, CountingEntropy, ExchangePair, Link, joined
+from est_core.testing import (
+    FIXED_INSTANT,
+    CountingEntropy,
+    ExchangePair,
+    Link,
+    ScriptedApplication,
+    in_turn,
+    joined,
+)
 
 URI: Final = EstUri.parse("https://est.example")
 PASSWORD: Final = BasicCredentials(user="estuser", password="estpwd")
@@ -70,8 +78,20 @@ class _Scene:
         self.entropy = CountingEntropy()
         self.identity: x509.Certificate | None = None
         self.said: list[str] = []
-        self.refuse = False
-        self.hold = False
+        issued = Issue(certificate=self.certificate("device", self.key))
+        wanted = CsrAttrs(items=()).with_challenge_password()
+        refused = Deny(code="policy/no", reason="not today")
+        self.application = ScriptedApplication(
+            {
+                AuthenticateRequested: lambda question: (
+                    Verified(user="estuser") if question.credentials == PASSWORD else Rejected()
+                ),
+                CACertsRequested: ProvideCACerts(certificates=(self.ca,)),
+                CSRAttrsRequested: ProvideCSRAttrs(csrattrs=wanted),
+                EnrollRequested: in_turn(refused, Pend(retry_after_s=30), issued),
+                ReenrollRequested: issued,
+            }
+        )
 
     def certificate(self, name: str, key: Ed25519PrivateKey) -> x509.Certificate:
         start: datetime = FIXED_INSTANT.wall
@@ -112,21 +132,7 @@ class _Scene:
 
     def decide(self, question: ServerQuestion) -> Decision:
         self.said.append(type(question).__name__)
-        match question:
-            case AuthenticateRequested(credentials=credentials):
-                return Verified(user="estuser") if credentials == PASSWORD else Rejected()
-            case CACertsRequested():
-                return ProvideCACerts(certificates=(self.ca,))
-            case CSRAttrsRequested():
-                return ProvideCSRAttrs(csrattrs=CsrAttrs(items=()).with_challenge_password())
-            case EnrollRequested() | ReenrollRequested():
-                if self.refuse:
-                    return Deny(code="policy/no", reason="not today")
-                if self.hold:
-                    return Pend(retry_after_s=30)
-                return Issue(certificate=self.certificate("device", self.key))
-            case _:
-                raise TypeError(question)
+        return self.application.decide(question)
 
     def sign(self, question: SignatureRequested) -> bytes:
         return self.key.sign(question.tbs)
@@ -147,12 +153,10 @@ def _exchanges() -> Iterator[tuple[str, str]]:
     )
     yield "cacerts", _outcome(pair.run(scene.session().cacerts()))
     yield "csrattrs", _outcome(pair.run(scene.session().csrattrs()))
-    scene.refuse = True
     yield "denied", _outcome(pair.run(scene.session(PASSWORD).enroll(scene.info())))
-    scene.refuse, scene.hold = False, True
     waiting = scene.session(PASSWORD).enroll(scene.info())
     yield "pending", _outcome(pair.run(waiting))
-    scene.hold, pair.now = False, FIXED_INSTANT.after(31)
+    pair.now = FIXED_INSTANT.after(31)
     waiting.handle_timeout(pair.now)
     yield "issued after the wait", _outcome(pair.run(waiting))
     enrolled = pair.run(scene.session().enroll(scene.info()))

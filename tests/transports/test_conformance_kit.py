@@ -19,9 +19,20 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from est_core import Decision, EstUri, Limits, Request, Response, ServerQuestion, coapmap, httpmap
+from est_core import (
+    AuthenticateRequested,
+    EstUri,
+    Limits,
+    OperationDefinition,
+    Request,
+    Response,
+    coapmap,
+    httpmap,
+)
 from est_core.testing import (
+    AsyncScriptedApplication,
     OperationSample,
+    ScriptedApplication,
     TransportCheck,
     TransportService,
     operation_checks,
@@ -60,23 +71,25 @@ def renewal_csr() -> bytes:
     return builder.sign(mine.key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
-class Asking:
-    """An application whose every method is `decide`."""
+def asking(service: TransportService) -> ScriptedApplication:
+    """Return an application that has the check decide whatever may be asked."""
+    kinds = {
+        kind
+        for operation in service.policy.operations
+        if isinstance(operation, OperationDefinition)
+        for kind in operation.questions
+    }
+    return ScriptedApplication(dict.fromkeys([AuthenticateRequested, *kinds], service.decide))
 
-    def __init__(self, decide: Callable[[ServerQuestion], Decision]) -> None:
-        self.authenticate = self.ca_certs = self.csr_attrs = decide
-        self.enroll = self.reenroll = self.crls = decide
+
+def asking_on_trio(service: TransportService) -> AsyncScriptedApplication:
+    """Return the same, of coroutine functions that wait for a thread of trio's."""
+    return AsyncScriptedApplication(asking(service), trio.to_thread.run_sync)
 
 
-class AsyncAsking:
-    """The same for event loops."""
-
-    def __init__(self, decide: Callable[[ServerQuestion], Decision]) -> None:
-        async def wait(question: ServerQuestion) -> Decision:
-            return await trio.to_thread.run_sync(decide, question)
-
-        self.authenticate = self.ca_certs = self.csr_attrs = wait
-        self.enroll = self.reenroll = self.crls = wait
+def asking_on_asyncio(service: TransportService) -> AsyncScriptedApplication:
+    """Return the same, of coroutine functions that wait for a thread of asyncio's."""
+    return AsyncScriptedApplication(asking(service), asyncio.to_thread)
 
 
 class Driver:
@@ -151,7 +164,7 @@ class SocketsDriver(HttpsDriver):
         self.port = listener.getsockname()[1]
         server = Server(
             context_source=lambda: context,
-            application=Asking(service.decide),
+            application=asking(service),
             config=config_of(service),
             clock=hurried(HURRY),
         )
@@ -164,7 +177,7 @@ class SocketsDriver(HttpsDriver):
 class TrioDriver(HttpsDriver):
     """Server on trio."""
 
-    application: Callable[[Callable[[ServerQuestion], Decision]], Any] = Asking
+    application: Callable[[TransportService], Any] = staticmethod(asking)
 
     def start(self, service: TransportService) -> None:
         context = tls_context()
@@ -174,7 +187,7 @@ class TrioDriver(HttpsDriver):
             self.port = listeners[0].socket.getsockname()[1]
             server = TrioServer(
                 context_source=lambda: context,
-                application=type(self).application(service.decide),
+                application=self.application(service),
                 config=config_of(service),
                 clock=hurried(HURRY),
             )
@@ -186,13 +199,13 @@ class TrioDriver(HttpsDriver):
 class AsyncTrioDriver(TrioDriver):
     """The same with an application of coroutine functions."""
 
-    application = AsyncAsking
+    application = staticmethod(asking_on_trio)
 
 
 class AsyncioDriver(HttpsDriver):
     """Server on asyncio."""
 
-    application: Callable[[Callable[[ServerQuestion], Decision]], Any] = Asking
+    application: Callable[[TransportService], Any] = staticmethod(asking)
 
     def start(self, service: TransportService) -> None:
         context, listener = tls_context(), socket.create_server(("127.0.0.1", 0))
@@ -202,7 +215,7 @@ class AsyncioDriver(HttpsDriver):
         async def serve() -> None:
             server = AsyncioServer(
                 context_source=lambda: context,
-                application=type(self).application(service.decide),
+                application=self.application(service),
                 config=config_of(service),
                 clock=hurried(HURRY),
             )
@@ -216,21 +229,10 @@ class AsyncioDriver(HttpsDriver):
         self.end.callback(loop.call_soon_threadsafe, server.stop, 0)
 
 
-class AwaitedAsking:
-    """An application of coroutine functions, for asyncio."""
-
-    def __init__(self, decide: Callable[[ServerQuestion], Decision]) -> None:
-        async def wait(question: ServerQuestion) -> Decision:
-            return await asyncio.to_thread(decide, question)
-
-        self.authenticate = self.ca_certs = self.csr_attrs = wait
-        self.enroll = self.reenroll = self.crls = wait
-
-
 class AsyncAsyncioDriver(AsyncioDriver):
     """The same with an application of coroutine functions."""
 
-    application = AwaitedAsking
+    application = staticmethod(asking_on_asyncio)
 
 
 class SslDriver(HttpsDriver):
@@ -254,7 +256,7 @@ class SslDriver(HttpsDriver):
             serve_ssl_connection(
                 context.wrap_socket(sock, server_side=True),
                 explicit=(pki().ca.certificate,),
-                application=Asking(service.decide),
+                application=asking(service),
                 config=config_of(service),
                 clock=hurried(HURRY),
             )
@@ -328,9 +330,7 @@ class CoapSocketsDriver(CoapDriver):
     def start(self, service: TransportService) -> None:
         sock = a_udp_socket()
         self.port = sock.getsockname()[1]
-        served = a_coap_service(
-            Asking(service.decide), policy=service.policy, limits=service.limits
-        )
+        served = a_coap_service(asking(service), policy=service.policy, limits=service.limits)
         server = CoapServer(source=lambda: served, clock=hurried(HURRY))
         thread = threading.Thread(target=server.serve, args=(sock,))
         thread.start()
@@ -344,9 +344,7 @@ class CoapTrioDriver(CoapDriver):
     def start(self, service: TransportService) -> None:
         sock = a_udp_socket()
         self.port = sock.getsockname()[1]
-        served = a_coap_service(
-            Asking(service.decide), policy=service.policy, limits=service.limits
-        )
+        served = a_coap_service(asking(service), policy=service.policy, limits=service.limits)
 
         async def begin() -> tuple[trio_coap.CoapServer, socket.socket]:
             return trio_coap.CoapServer(source=lambda: served, clock=hurried(HURRY)), sock
@@ -357,13 +355,13 @@ class CoapTrioDriver(CoapDriver):
 class CoapAsyncioDriver(CoapDriver):
     """CoAP on asyncio."""
 
-    application: Callable[[Callable[[ServerQuestion], Decision]], Any] = Asking
+    application: Callable[[TransportService], Any] = staticmethod(asking)
 
     def start(self, service: TransportService) -> None:
         sock = a_udp_socket()
         self.port = sock.getsockname()[1]
         served = a_coap_service(
-            type(self).application(service.decide), policy=service.policy, limits=service.limits
+            self.application(service), policy=service.policy, limits=service.limits
         )
         begun: Future[tuple[AsyncioCoapServer, asyncio.AbstractEventLoop]] = Future()
 
@@ -382,7 +380,7 @@ class CoapAsyncioDriver(CoapDriver):
 class AsyncCoapAsyncioDriver(CoapAsyncioDriver):
     """The same with an application of coroutine functions."""
 
-    application = AwaitedAsking
+    application = staticmethod(asking_on_asyncio)
 
 
 HTTPS_DRIVERS: Final = (
