@@ -200,7 +200,7 @@ class DtlsServer:
         half_open, opened = self._half_open.get(address), self._open.get(address)
         random = client_random(datagram)
         if random is not None and not _is_known(random, half_open, opened):
-            self._greet(datagram, random, address, now)
+            self._answer_hello(datagram, random, address, now)
             return
         if half_open is None and opened is None:
             self._counts[Count.NO_ASSOCIATION] += 1
@@ -277,7 +277,7 @@ class DtlsServer:
             if not opened.association.is_busy:
                 self._end(opened, IDLE, "nothing was said for too long")
 
-    def _greet(self, hello: bytes, random: bytes, address: Address, now: float) -> None:
+    def _answer_hello(self, hello: bytes, random: bytes, address: Address, now: float) -> None:
         """Answer a ClientHello that belongs to no handshake of ours."""
         host = network_of_host(str(address[0]))
         if address not in self._open and self._is_full(host) and self._least_wanted(host) is None:

@@ -274,7 +274,7 @@ class CoapEndpoint:
                 case Received(association=association, datagram=datagram):
                     client = self._clients.get(association)
                     if client is not None:
-                        self._hear(client, datagram, now)
+                        self._take_datagram(client, datagram, now)
                 case Ended(association=association, reason=reason):
                     client = self._clients.get(association)
                     if client is not None:
@@ -289,7 +289,7 @@ class CoapEndpoint:
                     )
                     self._steps.append(Finished(record=record))
 
-    def _hear(self, client: _Client, datagram: bytes, now: Instant) -> None:
+    def _take_datagram(self, client: _Client, datagram: bytes, now: Instant) -> None:
         """Take what a client said. One that does not verify is answered so often, and no more."""
         client.messages += 1
         client.connection.receive(datagram, now.mono)

@@ -113,13 +113,13 @@ class Connections:
         What goes wrong is logged.
         """
         try:
-            await self._greet(slot, peer, stream_with, first_bytes)
+            await self._admit(slot, peer, stream_with, first_bytes)
         except Exception:  # noqa: BLE001  # one connection must not take the others along
             _log.exception("a connection failed")
         finally:
             self.slots.remove(slot)
 
-    async def _greet(
+    async def _admit(
         self,
         slot: Slot,
         peer: str,
@@ -160,7 +160,7 @@ class Connections:
         slot.conversation = conversation
         slot.begin()
         try:
-            await self._talk(stream, conversation, slot)
+            await self._serve_requests(stream, conversation, slot)
         except Exception:
             raise
         except BaseException:  # cancelled
@@ -169,7 +169,7 @@ class Connections:
                 notify(self._observe, step.record)
             raise
 
-    async def _talk(self, stream: Stream, conversation: Conversation, slot: Slot) -> None:
+    async def _serve_requests(self, stream: Stream, conversation: Conversation, slot: Slot) -> None:
         while True:
             match step := conversation.next_step(self._clock()):
                 case Send():

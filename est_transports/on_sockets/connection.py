@@ -93,7 +93,7 @@ def converse(
 
     As `serve_connection`, but for the handshake, and closing the stream is all that is closed.
     """
-    _alone_with(application, config, observe, clock).talk(stream, channel, peer)
+    _alone_with(application, config, observe, clock).serve_channel(stream, channel, peer)
 
 
 def _alone_with(
@@ -154,13 +154,13 @@ class Connection:
                 if not self._stopping:
                     notify(self._observe, handshake_failed(peer, exc))
                 return
-            self.talk(stream, channel, peer)
+            self.serve_channel(stream, channel, peer)
         except Exception:  # noqa: BLE001  # one connection must not end the server
             _log.exception("a connection failed")
         finally:
             sock.close()
 
-    def talk(self, stream: Stream, channel: Channel, peer: str) -> None:
+    def serve_channel(self, stream: Stream, channel: Channel, peer: str) -> None:
         """Serve the requests of a channel."""
         now = self._clock()
         conversation = Conversation(

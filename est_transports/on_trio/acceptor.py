@@ -65,12 +65,12 @@ class Acceptor:
         self._handshake_s = handshake_s
         self._silent: dict[Slot, socket.socket] = {}  # the oldest first
         self._closed = False
-        self._nap = trio.CancelScope()
+        self._waiting = trio.CancelScope()
 
     def close(self) -> None:
         """Accept no more; those that were accepted are served when they speak."""
         self._closed = True
-        self._nap.cancel()
+        self._waiting.cancel()
 
     def stop(self) -> None:
         """Accept no more, and close what has not said a word."""
@@ -108,8 +108,8 @@ class Acceptor:
         """Wait until there is something to do."""
         oldest = next(iter(self._silent), None)
         due = inf if oldest is None else oldest.arrived_at + self._handshake_s
-        self._nap = trio.CancelScope(deadline=due)
-        with self._nap:
+        self._waiting = trio.CancelScope(deadline=due)
+        with self._waiting:
             # The selector's own descriptor can be read when it has something to tell.
             await trio.lowlevel.wait_readable(selector.fileno())  # type: ignore[attr-defined]
 

@@ -39,8 +39,8 @@ class TlsStream(trio.abc.Stream):
         self._shaken = False
         self._outbox = bytearray()
         self._flushing = trio.Lock()
-        self._sending = _Guard("another task is sending")
-        self._receiving = _Guard("another task is receiving")
+        self._sending = _ConflictDetector("another task is sending")
+        self._receiving = _ConflictDetector("another task is receiving")
 
     async def do_handshake(self, steps: HandshakeSteps | None = None) -> Channel:
         """Return the facts of the channel once the handshake is over; at once if it is.
@@ -187,7 +187,7 @@ class TlsStream(trio.abc.Stream):
         return True
 
 
-class _Guard:
+class _ConflictDetector:
     """Lets one task in at a time, and tells the second that it is wrong."""
 
     def __init__(self, message: str) -> None:

@@ -116,9 +116,9 @@ def _nothing() -> None:
 
 
 async def _serve(
-    running: Running, number: int, ready: Callable[[], None], lifeline: int | None
+    running: Running, number: int, ready: Callable[[], None], parent_watch: int | None
 ) -> None:
-    """Serve in this process, the worker of that number, until told to, or the lifeline is cut."""
+    """Serve in this process, the worker of that number, until told to, or the parent is gone."""
     datagram_sockets = running.datagram_sockets[number] if running.datagram_sockets else ()
     generations = _Generations(running, datagram_sockets)
 
@@ -143,7 +143,7 @@ async def _serve(
             await look()
             await trio.sleep(WATCH_S)
 
-    async def hold_on(descriptor: int) -> None:
+    async def watch_parent(descriptor: int) -> None:
         await trio.lowlevel.wait_readable(descriptor)  # nobody writes: it was closed
         generations.stop()
 
@@ -152,8 +152,8 @@ async def _serve(
         async with trio.open_nursery() as watchers:
             watchers.start_soon(obey)
             watchers.start_soon(watch)
-            if lifeline is not None:
-                watchers.start_soon(hold_on, lifeline)
+            if parent_watch is not None:
+                watchers.start_soon(watch_parent, parent_watch)
             ready()
             await generations.run()
             watchers.cancel_scope.cancel()
@@ -283,7 +283,7 @@ class _Parent:
         self._workers: dict[int, int] = {}
         """Number of each worker, by its process."""
         self._stopping = False
-        self._lifeline, self._grip = os.pipe()
+        self._parent_watch, self._parent_end = os.pipe()  # its end closes with the parent
 
     def run(self) -> None:
         """Return when all workers have stopped after a signal to do so."""
@@ -302,7 +302,7 @@ class _Parent:
 
     def _obey(self, number: int) -> None:
         if number == signal.SIGCHLD:
-            self._bury()
+            self._reap()
         elif number in STOP:
             self._stopping = True
             for each in chain(self._running.sockets, *self._running.datagram_sockets):
@@ -316,9 +316,9 @@ class _Parent:
 
     def _tell(self, number: signal.Signals) -> None:
         for worker in self._workers:
-            os.kill(worker, number)  # a dead one stays ours until _bury has waited for it
+            os.kill(worker, number)  # a dead one stays ours until _reap has waited for it
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         for worker in tuple(self._workers):
             found, status = os.waitpid(worker, os.WNOHANG)
             if not found:
@@ -344,8 +344,8 @@ class _Parent:
             return
         code = 1
         try:
-            os.close(self._grip)
-            trio.run(_serve, self._running, number, _nothing, self._lifeline)
+            os.close(self._parent_end)
+            trio.run(_serve, self._running, number, _nothing, self._parent_watch)
             code = 0
         except BaseException:  # noqa: BLE001 - the parent must not go on in the child's name
             _log.exception("a worker failed")

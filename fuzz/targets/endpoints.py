@@ -83,10 +83,10 @@ class _Site:
         for address, datagram in self.endpoint.outgoing():
             if address in self.clients:
                 self.clients[address].receive(datagram)
-                self._hear(self.clients[address])
+                self._receive(self.clients[address])
         assert self.endpoint.associations <= MUX_LIMITS.associations
 
-    def _hear(self, client: DtlsEngine) -> None:
+    def _receive(self, client: DtlsEngine) -> None:
         """Read what a client was answered: messages of CoAP that a client has a use for."""
         with suppress(TlsError):
             while client.handshake() and (words := client.read()):

@@ -118,13 +118,13 @@ async def ask(port: int, code: Any, path: str, **options: Any) -> Any:
 @pytest.mark.parametrize("szx", [0, 2, 6])
 def test_aiocoap_enrols_with_blocks_of_any_size(szx: int) -> None:
     with pumping() as pump:
-        found = asyncio.run(_enrol_in_blocks(pump.port, szx))
+        found = asyncio.run(_enroll_in_blocks(pump.port, szx))
         (certificate,) = pkcs7.load_der_pkcs7_certificates(found)
         assert certificate.issuer == pki().ca.name
         assert pump.served == 1, "blocks are no requests of their own"
 
 
-async def _enrol_in_blocks(port: int, szx: int) -> bytes:
+async def _enroll_in_blocks(port: int, szx: int) -> bytes:
     context = await aiocoap.Context.create_client_context()
     try:
         uri = f"coap://127.0.0.1:{port}/.well-known/est/sen"

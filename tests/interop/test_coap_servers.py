@@ -39,7 +39,7 @@ EST: Final = (".well-known", "est")
 PUT: Final = 3
 DEVICE: Final = new_device()
 CERTIFICATES: Final = (pki().ca.certificate, pki().intermediate.certificate)
-WISHES: Final = CsrAttrs(items=()).with_challenge_password()
+REQUESTED: Final = CsrAttrs(items=()).with_challenge_password()
 
 
 class LibcoapServer:
@@ -131,13 +131,13 @@ def server(name: str, tmp_path: Path) -> Iterator[LibcoapServer]:
 @pytest.mark.parametrize("block_bytes", [16, 64, 256, 1024])
 def test_what_a_get_answers_is_read(server: LibcoapServer, block_bytes: int) -> None:
     server.put("crts", write_certs_only(CERTIFICATES), 281)
-    server.put("att", WISHES.der(), 285)
+    server.put("att", REQUESTED.der(), 285)
     with client(block_bytes) as device:
         certs = device.run(server.session().cacerts())
         attrs = device.run(server.session().csrattrs())
     assert isinstance(certs, CACertsReceived)
     assert set(certs.certificates) == set(CERTIFICATES)
-    assert attrs == CSRAttrsReceived(csrattrs=WISHES)
+    assert attrs == CSRAttrsReceived(csrattrs=REQUESTED)
 
 
 @pytest.mark.parametrize("root", [("est",), ("pki", "enrolment")])
@@ -146,13 +146,13 @@ def test_a_root_of_its_own_is_found_in_its_list(
 ) -> None:
     """Its list has paths, and no resource type of EST."""
     server.put("crts", write_certs_only(CERTIFICATES), 281, root)
-    server.put("att", WISHES.der(), 285, root)
+    server.put("att", REQUESTED.der(), 285, root)
     found: list[CoapPaths] = []
     with client(discovered=found.append) as device:
         certs = device.run(server.session().cacerts())
         attrs = device.run(server.session().csrattrs())
     assert isinstance(certs, CACertsReceived)
-    assert attrs == CSRAttrsReceived(csrattrs=WISHES)
+    assert attrs == CSRAttrsReceived(csrattrs=REQUESTED)
     assert [each.root for each in found] == [root]
     with client(coap_root="/" + "/".join(root)) as device:
         assert isinstance(device.run(server.session().cacerts()), CACertsReceived)

@@ -39,7 +39,7 @@ from tests.transports.sockets_site import (
 
 LOGIN: Final = b"Authorization: Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode())
 PADDED: Final = b"Authorization: Basic " + base64.b64encode(f"{USER}:{PASSWORD}\0-".encode())
-ENROL: Final = "simpleenroll"
+ENROLL: Final = "simpleenroll"
 
 
 def csr() -> bytes:
@@ -55,7 +55,7 @@ def get(operation: str, *lines: bytes, method: str = "GET", version: str = "1.1"
     return b"\r\n".join([first, *lines, b"", b""])
 
 
-def post(body: bytes, *lines: bytes, operation: str = ENROL) -> bytes:
+def post(body: bytes, *lines: bytes, operation: str = ENROLL) -> bytes:
     return get(operation, *lines, b"Content-Length: %d" % len(body), method="POST") + body
 
 
@@ -81,7 +81,7 @@ def go(operation: str, body: Callable[[bytes], bytes], *lines: bytes) -> bytes:
     return head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(sent), sent)
 
 
-def libest(agent: bytes, *lines: bytes, operation: str = ENROL) -> bytes:
+def libest(agent: bytes, *lines: bytes, operation: str = ENROLL) -> bytes:
     """Two bytes too many after the body, and an Authorization even where there is nothing in it."""
     fields = (b"User-Agent: " + agent, b"Connection: keep-alive", b"Host: localhost:8443")
     return (
@@ -179,8 +179,8 @@ CLIENTS: Final[dict[str, Client]] = {
     "Go: chunked": Client(
         sends=lambda: [
             get("cacerts", HOST, b"Accept: application/pkcs7-mime", b"Accept-Encoding: gzip"),
-            go(ENROL, foreign.crlf_76),
-            go(ENROL, foreign.crlf_76, LOGIN),
+            go(ENROLL, foreign.crlf_76),
+            go(ENROLL, foreign.crlf_76, LOGIN),
         ],
         gets=[200, 401, 200],
         needs=ONE_LINE,

@@ -278,7 +278,7 @@ class Device:
     def _shake_hands(self, link: CoapLink) -> None:
         while not link.handshake():
             self._write(link.outgoing())
-            assert self._hear(self._world.now.mono + TIMEOUT_S), "no handshake"
+            assert self._receive(self._world.now.mono + TIMEOUT_S), "no handshake"
             link.receive(self.inbox.pop(0), self._world.now)
         self._write(link.outgoing())
         self.is_connected = True
@@ -288,9 +288,9 @@ class Device:
             self._world.send(self, piece)
 
     def _read(self, driver: ClientDriver, step: Read) -> None:
-        if self._hear(step.deadline):
+        if self._receive(step.deadline):
             return driver.receive(self.inbox.pop(0), self._world.now)
         return driver.handle_timeout(self._world.now)
 
-    def _hear(self, deadline: float) -> bool:
+    def _receive(self, deadline: float) -> bool:
         return self._world.step_until(deadline, lambda: bool(self.inbox))

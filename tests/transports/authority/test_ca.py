@@ -52,7 +52,7 @@ from tests.transports.ca_fakes import (
     request,
 )
 
-ENROL = Enrollment(
+ENROLL = Enrollment(
     operation="simpleenroll", user="alice", client_subject="CN=old", peer="192.0.2.1:4711"
 )
 RENEW = Enrollment(operation="simplereenroll")
@@ -61,10 +61,10 @@ MINUTES = timedelta(minutes=5)
 
 
 def enrolled(ca: ReferenceCA, csr: CertRequest | None = None) -> x509.Certificate:
-    return ca.issue(csr or request(dns("device-1.example")), ENROL, now=NOW)
+    return ca.issue(csr or request(dns("device-1.example")), ENROLL, now=NOW)
 
 
-def refusal(ca: ReferenceCA, csr: CertRequest, enrollment: Enrollment = ENROL) -> Refused:
+def refusal(ca: ReferenceCA, csr: CertRequest, enrollment: Enrollment = ENROLL) -> Refused:
     with pytest.raises(Refused) as caught:
         ca.issue(csr, enrollment, now=NOW)
     return caught.value
@@ -121,14 +121,14 @@ def test_a_serial_number_is_positive_of_159_bits_and_fits_20_octets() -> None:
 
 
 def test_validity_is_that_of_the_profile_with_room_for_slow_clocks() -> None:
-    certificate = make_ca().issue(request(), ENROL, now=NOW + timedelta(days=9, microseconds=5))
+    certificate = make_ca().issue(request(), ENROLL, now=NOW + timedelta(days=9, microseconds=5))
     assert certificate.not_valid_before_utc == NOW + timedelta(days=9) - MINUTES
     assert certificate.not_valid_after_utc == NOW + timedelta(days=9 + 365)
 
 
 def test_validity_is_never_past_nor_before_the_issuers() -> None:
     ca = make_ca(profiles=[Profile(name="long", validity_days=36500)])
-    certificate = ca.issue(request(), replace(ENROL, label="long"), now=NOW - MINUTES)
+    certificate = ca.issue(request(), replace(ENROLL, label="long"), now=NOW - MINUTES)
     assert certificate.not_valid_before_utc == ca.certificate.not_valid_before_utc
     assert certificate.not_valid_after_utc == ca.certificate.not_valid_after_utc
 
@@ -138,7 +138,7 @@ def test_a_ca_whose_own_certificate_is_not_valid_issues_nothing() -> None:
     ca = make_ca(store)
     for moment in (NOW - timedelta(days=1), NOW + timedelta(days=3700)):
         with pytest.raises(CAUnavailable):
-            ca.issue(request(), ENROL, now=moment)
+            ca.issue(request(), ENROLL, now=moment)
     assert not store.records
 
 
@@ -146,10 +146,10 @@ def test_a_label_selects_its_profile_and_an_unknown_one_is_refused() -> None:
     ca = make_ca(profiles=[SERVER])
     csr = request(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]))
     assert refusal(ca, csr).code == "profile/extended-key-usage"
-    certificate = ca.issue(csr, replace(ENROL, label="tls"), now=NOW)
+    certificate = ca.issue(csr, replace(ENROLL, label="tls"), now=NOW)
     purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(purposes) == [ExtendedKeyUsageOID.SERVER_AUTH]
-    refused = refusal(ca, request(), replace(ENROL, label="nonsense"))
+    refused = refusal(ca, request(), replace(ENROLL, label="nonsense"))
     assert refused.code == "profile/label"
     assert not refused.content
 
@@ -710,7 +710,7 @@ def _issue_many(path: Path, key_der: bytes, certificate_der: bytes, csr_der: byt
         )
         csr = parse_cert_request(csr_der, Limits())
         for _ in range(200):
-            certificate = ca.issue(csr, ENROL, now=NOW)
+            certificate = ca.issue(csr, ENROLL, now=NOW)
             assert store.find_certificate(f"{certificate.serial_number:x}") is not None
 
 

@@ -42,7 +42,7 @@ from tests.transports.ca_fakes import (
     request,
 )
 
-ENROL = Enrollment(operation="simpleenroll")
+ENROLL = Enrollment(operation="simpleenroll")
 CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
 ANY = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 DAY = timedelta(days=1)
@@ -130,7 +130,7 @@ def below(
 def refusal(ca: ReferenceCA, *names: x509.GeneralName, subject: x509.Name | None = None) -> Refused:
     csr = request(*([alt_names(*names)] if names else []), subject=subject or name("device"))
     with pytest.raises(Refused) as caught:
-        ca.issue(csr, ENROL, now=NOW)
+        ca.issue(csr, ENROLL, now=NOW)
     assert isinstance(ca.store, MemoryStore)
     assert not ca.store.records
     return caught.value
@@ -138,7 +138,7 @@ def refusal(ca: ReferenceCA, *names: x509.GeneralName, subject: x509.Name | None
 
 def issues(ca: ReferenceCA, csr: CertRequest) -> None:
     """Fail unless the CA certifies the request."""
-    certificate = ca.issue(csr, ENROL, now=NOW)
+    certificate = ca.issue(csr, ENROLL, now=NOW)
     certificate.verify_directly_issued_by(ca.certificate)
 
 
@@ -258,7 +258,7 @@ def test_the_limits_of_the_root_hold_below_an_issuing_ca_without_any() -> None:
     ca = ca_of(ca_certificate("Issuing", "Root"), root)
     purposes = request(x509.ExtendedKeyUsage([SERVER]))
     with pytest.raises(Refused, match="not among those of CN=Root"):
-        ca.issue(purposes, ENROL, now=NOW)
+        ca.issue(purposes, ENROLL, now=NOW)
 
 
 def test_a_common_name_is_no_host_beside_a_dns_name() -> None:
@@ -275,7 +275,7 @@ def test_a_purpose_that_a_ca_above_does_not_have_is_refused(
     client = request(x509.ExtendedKeyUsage([CLIENT]))
     for ca, whose in zip(below(None, allowed), ("CN=Issuing", "CN=Root"), strict=True):
         with pytest.raises(Refused, match=f"{SERVER.dotted_string} is not among .* {whose}") as why:
-            ca.issue(server, ENROL, now=NOW)
+            ca.issue(server, ENROLL, now=NOW)
         assert why.value.code == "issuer/extended-key-usage"
         issues(ca, client)
         with pytest.raises(Refused):
@@ -359,7 +359,7 @@ def test_a_path_is_valid_from_the_first_to_the_last_second_of_all_of_it() -> Non
     minute = timedelta(minutes=1)
     root = ca_certificate("Root", days=30, now=NOW + DAY - minute)
     ca = ca_of(ca_certificate("Issuing", "Root"), root)
-    assert ca.issue(request(), ENROL, now=NOW).not_valid_before_utc == NOW - minute
+    assert ca.issue(request(), ENROLL, now=NOW).not_valid_before_utc == NOW - minute
     begin, end = root.not_valid_before_utc, root.not_valid_after_utc
     second = timedelta(seconds=1)
     assert ca.outdated(begin) == ca.outdated(end) == ""
@@ -375,17 +375,17 @@ def test_a_plan_without_purposes_is_within_all_of_them() -> None:
         extensions=(),
         validity_days=1,
     )
-    assert issuing.issue_plan(plan, ENROL, now=NOW).subject == plan.subject
+    assert issuing.issue_plan(plan, ENROLL, now=NOW).subject == plan.subject
 
 
 def test_nothing_is_valid_longer_than_the_shortest_certificate_above() -> None:
     ca = ca_of(ca_certificate("Issuing", "Root"), ca_certificate("Root", days=30))
-    certificate = ca.issue(request(), ENROL, now=NOW)
+    certificate = ca.issue(request(), ENROLL, now=NOW)
     assert certificate.not_valid_after_utc == NOW + 30 * DAY
     with pytest.raises(CAUnavailable, match="the certificate of CN=Root expired"):
-        ca.issue(request(), ENROL, now=NOW + 31 * DAY)
+        ca.issue(request(), ENROLL, now=NOW + 31 * DAY)
     with pytest.raises(CAUnavailable, match="the certificate of CN=Issuing is not valid before"):
-        ca.issue(request(), ENROL, now=NOW - 2 * DAY)
+        ca.issue(request(), ENROLL, now=NOW - 2 * DAY)
 
 
 def test_what_a_ca_can_never_issue_is_told_by_profile() -> None:

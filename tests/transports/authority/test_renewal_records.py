@@ -34,7 +34,7 @@ from est_transports.pki.serials import serial_text
 from tests.transports.ca_fakes import NOW, MemoryStore, dns, ec_key, make_ca, name, request
 
 DAYS = timedelta(days=1)
-ENROL = Enrollment(operation="simpleenroll")
+ENROLL = Enrollment(operation="simpleenroll")
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def ra(ca: ReferenceCA) -> x509.Certificate:
     """Return a certificate for the registration authority; which purposes it has the core sees."""
-    return ca.issue(request(subject=name("ra"), key=ec_key("ra")), ENROL, now=NOW)
+    return ca.issue(request(subject=name("ra"), key=ec_key("ra")), ENROLL, now=NOW)
 
 
 def asked_by_ra(
@@ -87,7 +87,7 @@ def test_what_is_on_record_is_renewed_and_the_record_says_who_asked(
     store: Store, csr: CertRequest
 ) -> None:
     ca = make_ca(store)  # type: ignore[arg-type]  # of the same protocol
-    who, current = ra(ca), ca.issue(DEVICE, ENROL, now=NOW)
+    who, current = ra(ca), ca.issue(DEVICE, ENROLL, now=NOW)
     decision = asked_by_ra(ca, csr, who=who)
     assert isinstance(decision, Issue)
     assert decision.certificate.subject.public_bytes() == current.subject.public_bytes()
@@ -101,7 +101,7 @@ def test_the_newest_that_may_be_renewed_is(store: Store) -> None:
     ca = make_ca(store)  # type: ignore[arg-type]
     who = ra(ca)
     first, second, third = (
-        ca.issue(DEVICE, ENROL, now=NOW + hours * timedelta(hours=1)) for hours in range(3)
+        ca.issue(DEVICE, ENROLL, now=NOW + hours * timedelta(hours=1)) for hours in range(3)
     )
     serials = [serial_text(each.serial_number) for each in (first, second, third)]
     store.revoke_certificate(serials[2], at=NOW, reason="superseded")
@@ -116,7 +116,7 @@ def test_what_is_not_on_record_or_may_not_be_renewed_is_refused(store: Store) ->
     ca = make_ca(store)  # type: ignore[arg-type]
     who = ra(ca)
     assert refusal(asked_by_ra(ca, DEVICE, who=who)) == "renewal/not-on-record"
-    current = ca.issue(DEVICE, ENROL, now=NOW)
+    current = ca.issue(DEVICE, ENROLL, now=NOW)
     for other in (
         request(subject=name("Device 1")),  # without the alternative name
         request(dns("device-1.example"), subject=name("Device 2")),
@@ -131,17 +131,17 @@ def test_what_is_not_on_record_or_may_not_be_renewed_is_refused(store: Store) ->
 
 def test_a_revoked_ra_renews_nothing(store: Store) -> None:
     ca = make_ca(store)  # type: ignore[arg-type]
-    who, _ = ra(ca), ca.issue(DEVICE, ENROL, now=NOW)
+    who, _ = ra(ca), ca.issue(DEVICE, ENROLL, now=NOW)
     store.revoke_certificate(serial_text(who.serial_number), at=NOW, reason="keyCompromise")
     assert refusal(asked_by_ra(ca, DEVICE, who=who)) == "auth/certificate-revoked"
 
 
 def test_a_certificate_of_another_ca_on_record_is_not_renewed(store: Store) -> None:
     ca = make_ca(store)  # type: ignore[arg-type]
-    who, current = ra(ca), ca.issue(DEVICE, ENROL, now=NOW)
+    who, current = ra(ca), ca.issue(DEVICE, ENROLL, now=NOW)
     record = store.find_certificate(serial_text(current.serial_number))
     assert record is not None
-    foreign = make_ca().issue(request(dns("x.example"), subject=name("x")), ENROL, now=NOW)
+    foreign = make_ca().issue(request(dns("x.example"), subject=name("x")), ENROLL, now=NOW)
     store.record_certificate(
         replace(
             record,
@@ -184,7 +184,7 @@ def test_no_more_records_of_one_subject_are_looked_at_than_the_bound() -> None:
 
     store = Endless()
     ca = make_ca(store)
-    ca.issue(request(subject=name("Device 1")), ENROL, now=NOW)
+    ca.issue(request(subject=name("Device 1")), ENROLL, now=NOW)
     with pytest.raises(Refused) as caught:
         certificate_on_record(ca, DEVICE, NOW)
     assert caught.value.code == "renewal/not-on-record"
@@ -195,6 +195,6 @@ def test_more_records_than_a_page_are_looked_through(store: Store) -> None:
     ca = make_ca(store)  # type: ignore[arg-type]
     who = ra(ca)
     for _ in range(120):
-        ca.issue(request(dns("other.example"), subject=name("Device 1")), ENROL, now=NOW)
-    ca.issue(DEVICE, ENROL, now=NOW)
+        ca.issue(request(dns("other.example"), subject=name("Device 1")), ENROLL, now=NOW)
+    ca.issue(DEVICE, ENROLL, now=NOW)
     assert isinstance(asked_by_ra(ca, REKEY, who=who), Issue)

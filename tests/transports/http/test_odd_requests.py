@@ -16,7 +16,7 @@ from tests.core.asn1.build import signed, subject_with
 from tests.core.asn1.test_request_parts import NOT_NEEDED, TWINS
 from tests.transports.ca_fakes import NOW, make_ca
 
-ENROL = Enrollment(operation="simpleenroll")
+ENROLL = Enrollment(operation="simpleenroll")
 
 REFUSED = {
     "a long common name": (subject_with(0x0C, b"x" * 65), "commonName (2.5.4.3)", "65", "64"),
@@ -36,7 +36,7 @@ SUBJECTS = {
 
 
 def issued(der: bytes) -> x509.Certificate:
-    return make_ca().issue(parse_cert_request(der, Limits()), ENROL, now=NOW)
+    return make_ca().issue(parse_cert_request(der, Limits()), ENROLL, now=NOW)
 
 
 @pytest.mark.parametrize("der", [*NOT_NEEDED.values(), TWINS], ids=[*NOT_NEEDED, "twins"])
