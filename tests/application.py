@@ -18,6 +18,7 @@ from est_core import (
     Decision,
     EnrollRequested,
     Issue,
+    Pend,
     ProvideCACerts,
     ProvideCSRAttrs,
     ReenrollRequested,
@@ -28,7 +29,7 @@ from est_core import (
 from est_core.asn1.attributes import Extension
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import CertRequest
-from est_core.testing import Answer, AsyncScriptedApplication, ScriptedApplication
+from est_core.testing import Answer, AsyncScriptedApplication, ScriptedApplication, in_turn
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, Authority, common_name, pki
 
 USER: Final = "alice"
@@ -75,7 +76,8 @@ class FakeApplication(ScriptedApplication):
     """Answers every question well: it issues to everybody, and knows one password.
 
     `answers` go before its own. `before` is called first whatever is asked, and may raise or wait.
-    `certify` makes the certificates. `issued` are those, and `threads` are who asked.
+    `csrattrs`, `ca_certificates` and `certify` say what it answers, and may be changed.
+    `issued` are the certificates that it made, and `threads` are those that asked.
     """
 
     def __init__(
@@ -87,13 +89,14 @@ class FakeApplication(ScriptedApplication):
     ) -> None:
         usual: dict[type[ServerQuestion], Answer] = {
             AuthenticateRequested: _verify,
-            CACertsRequested: ProvideCACerts(certificates=(pki().ca.certificate,)),
-            CSRAttrsRequested: ProvideCSRAttrs(csrattrs=csrattrs),
+            CACertsRequested: lambda _: ProvideCACerts(certificates=self.ca_certificates),
+            CSRAttrsRequested: lambda _: ProvideCSRAttrs(csrattrs=self.csrattrs),
             EnrollRequested: self.issue,
             ReenrollRequested: self.issue,
         }
         super().__init__({**usual, **(answers or {})})
-        self.before = before
+        self.before, self.csrattrs = before, csrattrs
+        self.ca_certificates: tuple[x509.Certificate, ...] = (pki().ca.certificate,)
         self.certify: Callable[[CertRequest], x509.Certificate] = certificate_for
         self.issued: list[x509.Certificate] = []
         self.threads: set[int] = set()
@@ -112,6 +115,11 @@ class FakeApplication(ScriptedApplication):
     def decide_enrollments(self, answer: Answer) -> None:
         """Answer enrollments and renewals so from now on."""
         self.answers |= dict.fromkeys((EnrollRequested, ReenrollRequested), answer)
+
+    def pend(self, *retry_after_s: int) -> None:
+        """Have the next ones wait so long, each once, and issue after that."""
+        pending = [Pend(retry_after_s=each) for each in retry_after_s]
+        self.decide_enrollments(in_turn(*pending, self.issue))
 
     @property
     def enrollments(self) -> list[EnrollRequested | ReenrollRequested]:

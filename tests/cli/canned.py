@@ -7,33 +7,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from est_core import (
-    AuthenticateRequested,
-    BasicCredentials,
-    CACertsRequested,
-    CSRAttrsRequested,
-    Decision,
-    Deny,
-    EnrollRequested,
-    Fail,
-    Issue,
     Label,
-    Pend,
-    ProvideCACerts,
-    ProvideCSRAttrs,
-    ReenrollRequested,
-    Rejected,
     TlsVersion,
-    Verified,
     default_policy,
 )
-from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import CertRequest
 from est_transports.channel.dtls import DtlsServerConfig, dtls_server_context
 from est_transports.channel.tls import ServerContext, ServerTlsConfig, server_context
@@ -43,75 +24,18 @@ from est_transports.drive.records import Record
 from est_transports.http.settings import ServiceConfig
 from est_transports.on_sockets import CoapServer, serve_connection
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
-from tests.pki import HOUR_AGO, IN_TEN_YEARS, Authority, Entity, pki
-
-USER, PASSWORD = "alice", "correct horse"
-
-
-@dataclass
-class CannedApplication:
-    """Issues whatever is asked for; the fields say what it does otherwise."""
-
-    csrattrs: CsrAttrs | None = None
-    csrattrs_fail: bool = False
-    ca_certs_deny: bool = False
-    ca_certificates: tuple[x509.Certificate, ...] = field(
-        default_factory=lambda: (pki().ca.certificate,)
-    )
-    deny: Deny | None = None
-    pending: int = 0
-    retry_after_s: int = 3600
-    cut: Callable[[], None] | None = None
-    certify: Callable[[CertRequest], x509.Certificate] | None = None
-    issuer: Authority = field(default_factory=lambda: pki().ca)
-    questions: list[EnrollRequested | ReenrollRequested] = field(default_factory=list)
-
-    def authenticate(self, question: AuthenticateRequested) -> Decision:
-        good = BasicCredentials(user=USER, password=PASSWORD)
-        return Verified(user=USER) if question.credentials == good else Rejected()
-
-    def ca_certs(self, question: CACertsRequested) -> Decision:
-        if self.ca_certs_deny:
-            return Deny(code="test/denied", reason="not for you")
-        return ProvideCACerts(certificates=self.ca_certificates)
-
-    def csr_attrs(self, question: CSRAttrsRequested) -> Decision:
-        return Fail() if self.csrattrs_fail else ProvideCSRAttrs(csrattrs=self.csrattrs)
-
-    def enroll(self, question: EnrollRequested) -> Decision:
-        return self._decide(question)
-
-    def reenroll(self, question: ReenrollRequested) -> Decision:
-        return self._decide(question)
-
-    def _decide(self, question: EnrollRequested | ReenrollRequested) -> Decision:
-        self.questions.append(question)
-        if self.cut is not None:
-            self.cut()
-        if self.deny is not None:
-            return self.deny
-        if self.pending > 0:
-            self.pending -= 1
-            return Pend(retry_after_s=self.retry_after_s)
-        if self.certify is not None:
-            return Issue(certificate=self.certify(question.csr))
-        return Issue(certificate=_certify(question.csr, self.issuer))
+from tests.application import FakeApplication, certificate_for
+from tests.pki import Entity, pki
 
 
-def _certify(csr: CertRequest, issuer: Authority) -> x509.Certificate:
-    request = x509.load_der_x509_csr(csr.der)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(request.subject)
-        .issuer_name(issuer.name)
-        .public_key(load_der_public_key(csr.spki))  # type: ignore[arg-type]  # any kind will do
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(HOUR_AGO + timedelta(minutes=1))
-        .not_valid_after(IN_TEN_YEARS)
-    )
-    for extension in request.extensions:
-        builder = builder.add_extension(extension.value, critical=extension.critical)
-    return builder.sign(issuer.key, hashes.SHA256())
+def certify_after(does: Callable[[], object]) -> Callable[[CertRequest], x509.Certificate]:
+    """Return what does that before it issues a certificate."""
+
+    def certify(csr: CertRequest) -> x509.Certificate:
+        does()
+        return certificate_for(csr)
+
+    return certify
 
 
 @dataclass
@@ -119,7 +43,7 @@ class CannedServer:
     """Where it listens, what it is told, and what it saw."""
 
     port: int
-    application: CannedApplication
+    application: FakeApplication
     scheme: str = "https"
     noted: list[Record] = field(default_factory=list)
     sockets: list[socket.socket] = field(default_factory=list)
@@ -175,7 +99,7 @@ def canned_server(
     )
     policy = default_policy(require_pop=require_pop, labels=frozenset({Label("devices")}))
     listener = socket.create_server(("127.0.0.1", 0))
-    server = CannedServer(port=listener.getsockname()[1], application=CannedApplication())
+    server = CannedServer(port=listener.getsockname()[1], application=FakeApplication())
     thread = threading.Thread(
         target=_accept, args=(listener, server, context, ServiceConfig(policy=policy))
     )
@@ -194,7 +118,7 @@ def canned_coap_server(
 ) -> Iterator[CannedServer]:
     """Serve EST-coaps until the block ends."""
     shown = identity or pki().server
-    application = CannedApplication()
+    application = FakeApplication()
     service = CoapService(
         context=dtls_server_context(
             DtlsServerConfig(

@@ -142,6 +142,6 @@ def test_a_request_is_not_made_one_for_a_ca_unless_told(
     assert code == 1
     assert "the request is that of a CA [csrattrs/asks-for-ca]" in err
     assert "nothing was sent" in err
-    assert server.application.questions == []
+    assert server.application.enrollments == []
     assert not est.out.exists()
     assert est.enroll(server, "--accept-changes")[0] == 0

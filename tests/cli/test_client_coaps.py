@@ -16,7 +16,8 @@ from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_transports.cli.client.failures import failure
 from est_transports.cli.client.target_options import make_target
 from est_transports.cli.errors import CliError, ExitCode
-from tests.cli.canned import CannedServer, canned_coap_server
+from tests.application import certificate_for
+from tests.cli.canned import CannedServer, canned_coap_server, certify_after
 from tests.cli.test_client_commands import Terminal, certificate_in, key_in, one_error_line
 from tests.pki import SERVER_AUTH, Subject, pki
 
@@ -85,7 +86,7 @@ def test_enroll_and_reenroll_with_linking(
     code, _, err = est.ask("reenroll", server, *shown, "--out", again)
     assert (code, err) == (0, "")
     assert certificate_in(again / "cert.pem").subject == first.subject
-    assert all(question.linked for question in server.application.questions)
+    assert all(question.linked for question in server.application.enrollments)
     assert operations(server) == [
         *("cacerts 205", "csrattrs 404", "simpleenroll 204"),
         *("cacerts 205", "csrattrs 404", "simplereenroll 204"),
@@ -108,7 +109,7 @@ def test_a_label(est: Terminal, server: CannedServer, mine: tuple[str, ...]) -> 
 def test_a_pending_request_exits_with_3_or_is_waited_for(
     est: Terminal, server: CannedServer, mine: tuple[str, ...]
 ) -> None:
-    server.application.pending, server.application.retry_after_s = 2, 1
+    server.application.pend(1, 1)
     wanted = ("--cn", "device-1", "--out", est.out)
     code, out, err = est.ask("enroll", server, *mine, *wanted, "--json")
     assert code == 3
@@ -117,7 +118,7 @@ def test_a_pending_request_exits_with_3_or_is_waited_for(
     assert json.loads(out)["retry_after_s"] <= 1
     code, _, err = est.ask("enroll", server, *mine, *wanted, "--wait", "10")
     assert (code, err) == (0, "")
-    keys = {question.csr.spki for question in server.application.questions}
+    keys = {question.csr.spki for question in server.application.enrollments}
     assert len(keys) == 1
 
 
@@ -125,7 +126,7 @@ def test_a_pending_request_exits_with_3_or_is_waited_for(
 
 
 def test_a_refusal_exits_with_1(est: Terminal, server: CannedServer, mine: tuple[str, ...]) -> None:
-    server.application.deny = Deny(code="test/no", reason="not today")
+    server.application.decide_enrollments(Deny(code="test/no", reason="not today"))
     code, _, err = est.ask("enroll", server, *mine, "--cn", "x", "--out", est.out)
     assert code == 1
     assert one_error_line(err)
@@ -199,16 +200,16 @@ def test_an_answer_that_does_not_come_keeps_the_key(
     est: Terminal, server: CannedServer, mine: tuple[str, ...]
 ) -> None:
     given_up = threading.Event()
-    server.application.cut = lambda: assert_soon(given_up)
+    server.application.certify = certify_after(lambda: assert_soon(given_up))
     wanted = ("--cn", "device-1", "--out", est.out)
     code, _, err = est.ask("enroll", server, *mine, *wanted, "--timeout", "1")
     given_up.set()
     assert code == 4
     assert "coap/timeout" in err
     assert (est.out / "key.pem.pending").exists()
-    server.application.cut = None
+    server.application.certify = certificate_for
     assert est.ask("enroll", server, *mine, "--out", est.out)[0] == 0
-    first, second = server.application.questions
+    first, second = server.application.enrollments
     assert first.csr.spki == second.csr.spki
 
 

@@ -13,6 +13,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,11 @@ from cryptography.x509.oid import NameOID
 
 from est_core import (
     CACertsRequested,
+    CSRAttrsRequested,
     Decision,
     Deny,
     EnrollRequested,
+    Fail,
     Limits,
     ReenrollRequested,
     TlsVersion,
@@ -42,7 +45,8 @@ from est_core.asn1.csrattrs import CsrAttrs, ObjectId, parse_csrattrs
 from est_core.asn1.template import KeyTypeWanted
 from est_transports.cli import main
 from est_transports.cli.client.conversation import Conversation
-from tests.cli.canned import PASSWORD, USER, CannedServer, canned_server
+from tests.application import PASSWORD, USER, certificate_for
+from tests.cli.canned import CannedServer, canned_server, certify_after
 from tests.pki import CLIENT_AUTH, CMC_RA, SERVER_AUTH, Entity, Subject, new_key, pki
 
 LOGIN = ("--user", f"{USER}:{PASSWORD}")
@@ -278,7 +282,7 @@ def test_what_came_into_the_way_during_a_bootstrap_is_found_before_a_certificate
     code, _, err = est("enroll", server.url, *arguments)
     assert code == 5
     assert "cert.pem is there already" in err
-    assert server.application.questions == []
+    assert server.application.enrollments == []
     assert (est.out / "cert.pem").read_bytes() == b"somebody else's"
 
 
@@ -323,7 +327,7 @@ def test_a_server_cannot_ask_for_a_weak_key(est: Terminal, server: CannedServer)
 
 @pytest.mark.req("EST-240")
 def test_failing_csrattrs_are_a_warning_and_no_end(est: Terminal, server: CannedServer) -> None:
-    server.application.csrattrs_fail = True
+    server.application.answers[CSRAttrsRequested] = Fail()
     code, _, err = est.enroll(server)
     assert code == 0
     assert "warning: cannot fetch the CSR attributes" in err
@@ -334,7 +338,8 @@ def test_what_all_requests_are_refused_for_is_said_once(
     est: Terminal, server: CannedServer
 ) -> None:
     refused = Deny(code="test/denied", reason="not for you")
-    server.application.ca_certs_deny, server.application.deny = True, refused
+    server.application.answers[CACertsRequested] = refused
+    server.application.decide_enrollments(refused)
     code, _, err = est.enroll(server)
     assert code == 1
     assert one_error_line(err)
@@ -344,15 +349,16 @@ def test_what_all_requests_are_refused_for_is_said_once(
 def test_what_else_went_wrong_is_said_before_the_refusal(
     est: Terminal, server: CannedServer
 ) -> None:
-    server.application.csrattrs_fail = True
-    server.application.deny = Deny(code="test/denied", reason="not for you")
+    server.application.answers[CSRAttrsRequested] = Fail()
+    server.application.decide_enrollments(Deny(code="test/denied", reason="not for you"))
     first, second = est.enroll(server)[2].splitlines()
     assert "warning: cannot fetch the CSR attributes" in first
     assert "cannot enrol" in second
 
 
 def test_without_cacerts_the_trust_anchors_verify(est: Terminal, server: CannedServer) -> None:
-    server.application.ca_certs_deny = True
+    refused = Deny(code="test/denied", reason="not for you")
+    server.application.answers[CACertsRequested] = refused
     code, _, err = est.enroll(server)
     assert code == 0
     assert "warning: cannot fetch the CA certificates" in err
@@ -362,7 +368,7 @@ def test_without_cacerts_the_trust_anchors_verify(est: Terminal, server: CannedS
 
 @pytest.mark.req("EST-149")
 def test_a_certificate_of_another_ca_is_not_installed(est: Terminal, server: CannedServer) -> None:
-    server.application.issuer = pki().rogue
+    server.application.certify = partial(certificate_for, issuer=pki().rogue)
     code, _, err = est.enroll(server)
     assert code == 1
     assert "response/untrusted-certificate" in err
@@ -370,7 +376,7 @@ def test_a_certificate_of_another_ca_is_not_installed(est: Terminal, server: Can
     assert not (est.out / "key.pem").exists()
     # Its key is kept and in nobody's way.
     kept = key_in(est.out / "key.pem.pending").public_key()
-    server.application.issuer = pki().ca
+    server.application.certify = certificate_for
     other = ("--cn", "device-2", *LOGIN, "--out", est.out)
     code, _, err = est.ask("enroll", server, *other)
     assert code == 0, err
@@ -385,7 +391,7 @@ def test_requests_are_linked_where_the_connection_can(
     version: str, linked: bool, est: Terminal, server: CannedServer
 ) -> None:
     assert est.enroll(server, "--tls-max", version)[0] == 0
-    assert [question.linked for question in server.application.questions] == [linked]
+    assert [question.linked for question in server.application.enrollments] == [linked]
 
 
 @pytest.mark.req("EST-173")
@@ -394,7 +400,7 @@ def test_where_the_server_wants_linking_the_client_goes_down_to_tls_1_2(
 ) -> None:
     server.application.csrattrs = CsrAttrs(items=(CHALLENGE_PASSWORD,))
     assert est.enroll(server)[0] == 0
-    (question,) = server.application.questions
+    (question,) = server.application.enrollments
     assert question.linked
     assert question.channel.version is TlsVersion.TLS_1_2
 
@@ -407,10 +413,10 @@ def test_told_of_the_exporter_both_ends_link_on_tls_1_3(pop: str, est: Terminal)
         renewal = ("--cert", est.out / "cert.pem", "--key", est.out / "key.pem")
         again = ("--tls-exporter", "--pop", pop, "--out", est.directory / "again")
         assert est.ask("reenroll", server, *renewal, *again)[0] == 0
-        for question in server.application.questions:
+        for question in server.application.enrollments:
             assert question.linked
             assert question.channel.version is TlsVersion.TLS_1_3
-        assert len(server.application.questions) == 2
+        assert len(server.application.enrollments) == 2
 
 
 @pytest.mark.req("EST-184")
@@ -436,13 +442,13 @@ def test_the_exporter_is_for_tls_1_3(est: Terminal, server: CannedServer) -> Non
 
 def test_pop_never_does_not_link(est: Terminal, server: CannedServer) -> None:
     assert est.enroll(server, "--tls-max", "1.2", "--pop", "never")[0] == 0
-    assert [question.linked for question in server.application.questions] == [False]
+    assert [question.linked for question in server.application.enrollments] == [False]
 
 
 @pytest.mark.parametrize("digest", ["sha256", "sha384", "sha512"])
 def test_the_digest_can_be_chosen(digest: str, est: Terminal, server: CannedServer) -> None:
     assert est.enroll(server, "--digest", digest)[0] == 0
-    csr = x509.load_der_x509_csr(server.application.questions[0].csr.der)
+    csr = x509.load_der_x509_csr(server.application.enrollments[0].csr.der)
     assert csr.signature_hash_algorithm is not None
     assert csr.signature_hash_algorithm.name == digest
 
@@ -525,7 +531,7 @@ def test_a_foreign_csr_is_sent_as_it_is(est: Terminal, server: CannedServer) -> 
     write_csr(path, key)
     code, _, _ = est.ask("enroll", server, "--csr", path, *LOGIN, "--out", est.out)
     assert code == 0
-    sent = server.application.questions[0].csr.der
+    sent = server.application.enrollments[0].csr.der
     assert x509.load_pem_x509_csr(path.read_bytes()).public_bytes(Encoding.DER) == sent
     assert not (est.out / "key.pem").exists()
     assert certificate_in(est.out / "cert.pem").public_key() == key.public_key()
@@ -544,7 +550,7 @@ def test_a_foreign_csr_that_must_be_linked_needs_its_key(
     assert "pop/cannot-relink" in err
     assert "--new-key" in err
     assert est.ask("enroll", server, *arguments, "--new-key", key_path)[0] == 0
-    assert [question.linked for question in server.application.questions] == [True]
+    assert [question.linked for question in server.application.enrollments] == [True]
 
 
 def test_the_key_of_another_request_is_refused(est: Terminal, server: CannedServer) -> None:
@@ -563,7 +569,7 @@ def test_the_key_of_another_request_is_refused(est: Terminal, server: CannedServ
 def test_a_pending_request_exits_with_3_and_goes_on_with_the_same_key(
     est: Terminal, server: CannedServer
 ) -> None:
-    server.application.pending = 1
+    server.application.pend(3600)
     code, out, err = est.enroll(server, "--json")
     assert code == 3
     assert json.loads(out)["status"] == "pending"
@@ -576,19 +582,19 @@ def test_a_pending_request_exits_with_3_and_goes_on_with_the_same_key(
     assert est.enroll(server)[0] == 0
     assert key_in(est.out / "key.pem").public_key() == kept.public_key()
     assert not list(est.out.glob("*.pending"))
-    first, second = (question.csr for question in server.application.questions)
+    first, second = (question.csr for question in server.application.enrollments)
     assert (first.spki, first.subject_der) == (second.spki, second.subject_der)
 
 
 def test_a_pending_request_is_found_without_naming_it_again(
     est: Terminal, server: CannedServer
 ) -> None:
-    server.application.pending = 1
+    server.application.pend(3600)
     est.enroll(server, "--san", "dns:a.example")
     code, _, err = est.ask("enroll", server, *LOGIN, "--out", est.out)
     assert code == 0
     assert "CN=device-1" in err
-    first, second = (question.csr for question in server.application.questions)
+    first, second = (question.csr for question in server.application.enrollments)
     assert first.subject_alt_name_der == second.subject_alt_name_der is not None
 
 
@@ -600,19 +606,19 @@ def test_a_pending_request_is_found_without_naming_it_again(
 def test_another_request_does_not_take_over_a_pending_one(
     other: tuple[str, ...], est: Terminal, server: CannedServer
 ) -> None:
-    server.application.pending = 1
+    server.application.pend(3600)
     est.enroll(server)
     arguments: tuple[str | Path, ...] = (*other, *LOGIN, "--out", est.out)
     code, _, err = est.ask("enroll", server, *arguments)
     assert code == 5
     assert "CN=device-1" in err
     assert est.ask("enroll", server, *arguments, "--force")[0] == 0
-    first, second = server.application.questions
+    first, second = server.application.enrollments
     assert first.csr.spki != second.csr.spki
 
 
 def test_a_pending_key_of_another_request_is_not_used(est: Terminal, server: CannedServer) -> None:
-    server.application.pending = 1
+    server.application.pend(3600)
     assert est.enroll(server)[0] == 3
     connections = server.connections
     pending = est.out / "key.pem.pending"
@@ -628,13 +634,13 @@ def test_a_pending_key_of_another_request_is_not_used(est: Terminal, server: Can
 
 
 def test_with_wait_a_pending_request_is_repeated(est: Terminal, server: CannedServer) -> None:
-    server.application.pending, server.application.retry_after_s = 1, 1
+    server.application.pend(1)
     assert est.enroll(server, "--wait", "30")[0] == 0
-    assert len(server.application.questions) == 2
+    assert len(server.application.enrollments) == 2
 
 
 def test_a_refused_request_leaves_no_key(est: Terminal, server: CannedServer) -> None:
-    server.application.deny = Deny(code="policy/test", reason="not this device")
+    server.application.decide_enrollments(Deny(code="policy/test", reason="not this device"))
     code, _, err = est.enroll(server)
     assert code == 1
     assert "not this device (HTTP 403)" in err
@@ -645,7 +651,7 @@ def test_a_refused_request_leaves_no_key(est: Terminal, server: CannedServer) ->
 def test_a_failure_leaves_no_directory_that_was_not_there(
     command: str, est: Terminal, server: CannedServer, tmp_path: Path
 ) -> None:
-    server.application.deny = Deny(code="policy/test", reason="not this device")
+    server.application.decide_enrollments(Deny(code="policy/test", reason="not this device"))
     (tmp_path / "old").mkdir()
     for place, stays in (
         (tmp_path / "new", tmp_path),
@@ -661,17 +667,17 @@ def test_a_failure_leaves_no_directory_that_was_not_there(
 def test_a_pending_request_that_was_refused_is_kept_and_blocks_no_other(
     est: Terminal, server: CannedServer
 ) -> None:
-    server.application.pending = 1
+    server.application.pend(3600)
     assert est.enroll(server)[0] == 3
     kept = key_in(est.out / "key.pem.pending").public_key()
-    server.application.deny = Deny(code="policy/test", reason="not this device")
+    server.application.decide_enrollments(Deny(code="policy/test", reason="not this device"))
     assert est.enroll(server)[0] == 1
     # It may have been issued before, so the key is there, and the same request can be repeated.
     assert key_in(est.out / "key.pem.pending").public_key() == kept
     assert est.enroll(server)[0] == 1
-    first, second, third = server.application.questions
+    first, second, third = server.application.enrollments
     assert first.csr.spki == second.csr.spki == third.csr.spki
-    server.application.deny = None
+    server.application.decide_enrollments(server.application.issue)
     other = ("--cn", "device-2", *LOGIN, "--out", est.out)
     code, _, err = est.ask("enroll", server, *other)
     assert code == 0, err
@@ -685,11 +691,11 @@ def test_a_pending_request_that_was_refused_is_kept_and_blocks_no_other(
 def test_a_refused_request_that_is_taken_at_last_is_like_any(
     est: Terminal, server: CannedServer
 ) -> None:
-    server.application.pending = 1
+    server.application.pend(3600)
     est.enroll(server)
-    server.application.deny = Deny(code="policy/test", reason="not today")
+    server.application.decide_enrollments(Deny(code="policy/test", reason="not today"))
     est.enroll(server)
-    server.application.deny, server.application.pending = None, 1
+    server.application.pend(3600)
     assert est.enroll(server)[0] == 3
     other = ("--cn", "device-2", *LOGIN, "--out", est.out)
     assert est.ask("enroll", server, *other)[0] == 5  # it is pending again
@@ -699,17 +705,17 @@ def test_a_refused_request_that_is_taken_at_last_is_like_any(
 def test_the_key_is_kept_where_a_certificate_may_have_been_issued(
     est: Terminal, server: CannedServer
 ) -> None:
-    server.application.cut = server.cut
+    server.application.certify = certify_after(server.cut)
     code, _, err = est.enroll(server)
     assert code == 4
     assert one_error_line(err)
     assert "connection/lost" in err
     assert "the same key" in err
     kept = key_in(est.out / "key.pem.pending")
-    server.application.cut = None
+    server.application.certify = certificate_for
     assert est.enroll(server)[0] == 0
     assert key_in(est.out / "key.pem").public_key() == kept.public_key()
-    first, second = server.application.questions
+    first, second = server.application.enrollments
     assert first.csr.spki == second.csr.spki
 
 
@@ -730,7 +736,7 @@ def test_reenroll_keeps_names_and_key(est: Terminal, server: CannedServer) -> No
     assert new.public_key() == old.public_key()
     assert new.subject == old.subject
     assert (est.out / "key.pem").read_bytes() == old_key
-    question = server.application.questions[-1]
+    question = server.application.enrollments[-1]
     assert isinstance(question, ReenrollRequested)
     assert (question.current, question.identity.user) == (old, None)
 
@@ -746,7 +752,7 @@ def test_reenroll_with_rekey_makes_a_new_key_of_the_same_kind(
     key, new = key_in(est.out / "key.pem"), certificate_in(est.out / "cert.pem")
     assert key.public_key() == new.public_key() != old.public_key()
     assert isinstance(key.curve, ec.SECP384R1)
-    question = server.application.questions[-1]
+    question = server.application.enrollments[-1]
     assert isinstance(question, ReenrollRequested)
     assert question.rekey
 
@@ -755,7 +761,7 @@ def test_reenroll_with_rekey_makes_a_new_key_of_the_same_kind(
 def test_a_failed_renewal_leaves_the_old_files(est: Terminal, server: CannedServer) -> None:
     assert est.enroll(server)[0] == 0
     before = {path.name: path.read_bytes() for path in est.out.iterdir()}
-    server.application.issuer = pki().rogue
+    server.application.certify = partial(certificate_for, issuer=pki().rogue)
     files = ("--cert", est.out / "cert.pem", "--key", est.out / "key.pem")
     assert est.ask("reenroll", server, *files, "--out", est.out, "--force")[0] == 1
     after = {path.name: path.read_bytes() for path in est.out.iterdir()}
@@ -1057,7 +1063,7 @@ def test_a_certificate_of_an_unknown_ca_is_refused(est: Terminal, server: Canned
 def test_the_reason_of_a_server_cannot_command_a_terminal(
     est: Terminal, server: CannedServer
 ) -> None:
-    server.application.deny = Deny(code="policy/test", reason="no\x1b[2J\nthanks")
+    server.application.decide_enrollments(Deny(code="policy/test", reason="no\x1b[2J\nthanks"))
     _, _, err = est.enroll(server)
     assert "\x1b" not in err
     assert one_error_line(err)
@@ -1243,4 +1249,4 @@ def test_no_secret_is_printed_even_with_verbose(est: Terminal, server: CannedSer
 
 def test_questions_of_enroll_are_first_enrollments(est: Terminal, server: CannedServer) -> None:
     est.enroll(server)
-    assert isinstance(server.application.questions[0], EnrollRequested)
+    assert isinstance(server.application.enrollments[0], EnrollRequested)

@@ -11,6 +11,8 @@ from est_core import (
     CACERTS,
     SIMPLEENROLL,
     SIMPLEREENROLL,
+    CSRAttrsRequested,
+    Fail,
     Failed,
     Fault,
     Operation,
@@ -261,7 +263,7 @@ def test_with_json_errors_of_all_kinds_are_objects(
 
 def test_with_json_a_warning_is_an_object_too(est: Terminal) -> None:
     with canned_server() as server:
-        server.application.csrattrs_fail = True
+        server.application.answers[CSRAttrsRequested] = Fail()
         code, out, err = est.enroll(server, "--json")
     assert code == 0
     assert json.loads(out)["status"] == "enrolled"

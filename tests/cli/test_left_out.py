@@ -121,7 +121,7 @@ def test_a_request_with_text_around_it_is_sent(est: Terminal, server: CannedServ
     path.write_bytes(b"Certificate Request:\n    Data:\n" + pem("NEW CERTIFICATE REQUEST", REQUEST))
     code, _, err = est.ask("enroll", server, "--csr", path, *LOGIN, "--out", est.out)
     assert (code, err) == (0, "")
-    assert server.application.questions[0].csr.der == REQUEST
+    assert server.application.enrollments[0].csr.der == REQUEST
 
 
 REQUEST = signed()

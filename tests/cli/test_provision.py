@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_transports.cli import main
-from tests.cli.canned import PASSWORD, USER, CannedServer, canned_server
+from tests.application import PASSWORD, USER, certificate_for
+from tests.cli.canned import CannedServer, canned_server
 from tests.pki import Entity, Subject, pki, self_signed
 
 LOGIN = ("--user", f"{USER}:{PASSWORD}")
@@ -194,7 +196,7 @@ def test_a_device_with_a_manufacturers_certificate_needs_no_password(device: Dev
         "provision", "--cn", "device-1", "--cert", certificate, "--key", key, *where
     )
     assert code == 0, err
-    (question,) = device.server.application.questions
+    (question,) = device.server.application.enrollments
     assert question.identity.certificate == pki().manufacturer_client.certificate
 
 
@@ -211,7 +213,7 @@ def test_with_trust_the_servers_own_roots_are_trusted_too(device: Device) -> Non
 
 def test_what_was_given_as_trust_is_in_what_the_device_keeps(device: Device) -> None:
     device.server.application.ca_certificates = (pki().manufacturer.certificate,)
-    device.server.application.issuer = pki().manufacturer
+    device.server.application.certify = partial(certificate_for, issuer=pki().manufacturer)
     assert device.provision("--trust", device.anchor)[0] == 0
     assert device.trusted == (pki().manufacturer.certificate, ROOT)
 
@@ -270,7 +272,7 @@ def test_nothing_is_asked_where_a_file_is_in_the_way(device: Device, name: str) 
 
 
 def test_a_pending_request_is_gone_on_with_by_the_same_command(device: Device) -> None:
-    device.server.application.pending = 1
+    device.server.application.pend(3600)
     code, _, err = device.provision("--fingerprint", PRINT)
     assert code == 3
     assert "run the same command again" in err
@@ -278,12 +280,12 @@ def test_a_pending_request_is_gone_on_with_by_the_same_command(device: Device) -
     again = ("--out", device.out, *LOGIN, "--fingerprint", PRINT)
     assert device.run("provision", *again)[0] == 0
     assert device.written() == FILES
-    first, second = device.server.application.questions
+    first, second = device.server.application.enrollments
     assert first.csr.spki == second.csr.spki
 
 
 def test_a_certificate_of_another_ca_is_not_installed(device: Device) -> None:
-    device.server.application.issuer = pki().rogue
+    device.server.application.certify = partial(certificate_for, issuer=pki().rogue)
     code, _, err = device.provision("--fingerprint", PRINT)
     assert code == 1
     assert "response/untrusted-certificate" in one_error(err)

@@ -26,7 +26,6 @@ from est_core import (
     Failed,
     Instant,
     LocalProtocolError,
-    Pend,
     PopMode,
     RemoteProtocolError,
     Request,
@@ -37,7 +36,6 @@ from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.pkcs10 import CertRequestInfo
 from est_core.channel import TlsVersion
 from est_core.events import ConnectRequested
-from est_core.testing import in_turn
 from est_core.wires.coapmap import Code, RequestHead, ResponseHead
 from est_transports.channel.dtls_records import is_dtls
 from est_transports.channel.errors import CLOSED, TlsError
@@ -377,8 +375,7 @@ def test_without_trust_anchors_nobody_is_spoken_to() -> None:
 @pytest.mark.req("COAPS-056", "COAPS-057", "COAPS-058")
 def test_a_pending_request_is_sent_again_as_it_was_on_the_same_association() -> None:
     application, world = FakeApplication(), World()
-    pending = [Pend(retry_after_s=30)] * 2
-    application.decide_enrollments(in_turn(*pending, application.issue))
+    application.pend(30, 30)
     world.serve(application)
     device = Device(world, config())
     exchange = session(pop=PopMode.ALWAYS).enroll(DEVICE.info)
@@ -395,7 +392,7 @@ def test_a_pending_request_is_sent_again_as_it_was_on_the_same_association() -> 
 @pytest.mark.req("COAPS-061")
 def test_on_a_new_association_it_is_signed_anew_with_the_same_key() -> None:
     application, world = FakeApplication(), World()
-    application.decide_enrollments(in_turn(Pend(retry_after_s=600), application.issue))
+    application.pend(600)
     world.serve(application, policy=default_policy(require_pop=True))
     device = Device(world, config())
     exchange = session().enroll(DEVICE.info)

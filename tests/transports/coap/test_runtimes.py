@@ -26,12 +26,10 @@ from est_core import (
     EstUri,
     Failed,
     LocalProtocolError,
-    Pend,
     PopMode,
     RetryLater,
 )
 from est_core.asn1.pkcs10 import CertRequestInfo
-from est_core.testing import in_turn
 from est_transports import on_sockets, on_trio
 from est_transports.client_config import ClientConfig, ClientTimeouts
 from est_transports.coap.limits import CoapLimits
@@ -244,7 +242,7 @@ def test_a_slow_application_is_waited_for(run: Run) -> None:
 @pytest.mark.req("COAPS-056", "COAPS-057")
 def test_a_pending_request_is_told_or_waited_for(run: Run) -> None:
     application = FakeApplication()
-    application.decide_enrollments(in_turn(Pend(retry_after_s=1), application.issue))
+    application.pend(1)
     with serving(application=application) as est:
         exchange = est.session().enroll(DEVICE.info)
         (later,) = run(config(), exchange)

@@ -25,11 +25,9 @@ from est_core import (
     Issue,
     Limits,
     LocalProtocolError,
-    Pend,
     RetryLater,
     TlsVersion,
 )
-from est_core.testing import in_turn
 from est_transports import _clock
 from est_transports.channel.tls import ClientTlsConfig, TlsEngine, client_context
 from est_transports.client_config import ClientTimeouts
@@ -560,8 +558,7 @@ async def test_a_client_connects_anew_where_the_server_hung_up() -> None:
 async def test_a_pending_request_is_reported_or_waited_for() -> None:
     device = new_device()
     async with running() as est:
-        pends = in_turn(Pend(retry_after_s=1), est.application.issue)
-        est.application.decide_enrollments(pends)
+        est.application.pend(1)
         async with Client(client_config(signer=device.signer)) as client:
             exchange = est.session(credentials=PASSED).enroll(device.info)
             assert isinstance(await client.run(exchange), RetryLater)

@@ -22,13 +22,11 @@ from est_core import (
     Instant,
     Limits,
     LocalProtocolError,
-    Pend,
     PopMode,
     RetryLater,
     TlsVersion,
 )
 from est_core.asn1.pkcs10 import CertRequestInfo
-from est_core.testing import in_turn
 from est_transports import _clock
 from est_transports.channel.tls import ClientTlsConfig, TlsEngine, client_context
 from est_transports.client_config import ClientTimeouts
@@ -268,8 +266,7 @@ def test_a_post_does_not_follow_anything_but_a_200_on_a_connection_and_a_get_doe
 def test_a_linked_request_is_signed_anew_on_each_connection_it_is_sent_on() -> None:
     device = new_device()
     with running(service(requests_max=1)) as est:
-        pends = in_turn(Pend(retry_after_s=1), est.application.issue)
-        est.application.decide_enrollments(pends)
+        est.application.pend(1)
         session = est.session(credentials=PASSED, pop=PopMode.ALWAYS)
         with Client(client_config(signer=device.signer)) as client:
             exchange = session.enroll(device.info)
@@ -373,8 +370,7 @@ def test_a_pending_request_is_reported_or_waited_for() -> None:
         now[0] = now[0].after(seconds)
 
     with running() as est:
-        pends = in_turn(Pend(retry_after_s=5), Pend(retry_after_s=7), est.application.issue)
-        est.application.decide_enrollments(pends)
+        est.application.pend(5, 7)
         session = est.session(credentials=PASSED)
         with Client(client_config(signer=device.signer), clock=clock, sleep=sleep) as client:
             exchange = session.enroll(device.info)

@@ -24,11 +24,9 @@ from est_core import (
     Failed,
     Instant,
     Limits,
-    Pend,
     RetryLater,
     TlsVersion,
 )
-from est_core.testing import in_turn
 from est_transports.channel.tls import ClientTlsConfig, TlsEngine, client_context
 from est_transports.client_config import ClientTimeouts
 from est_transports.http.settings import Timeouts
@@ -636,8 +634,7 @@ async def test_a_pending_request_is_reported_or_waited_for() -> None:
     device = new_device()
 
     async with running() as est:
-        application = est.application
-        application.decide_enrollments(in_turn(Pend(retry_after_s=1), application.issue))
+        est.application.pend(1)
         session = est.session(credentials=BasicCredentials(user=USER, password=PASSWORD))
         async with Client(client_config(signer=device.signer)) as client:
             exchange = session.enroll(device.info)
