@@ -33,7 +33,7 @@ from tests.conftest import PeerFinder
 from tests.interop.dtls_peer import Files, free_udp_port, program
 from tests.pki import SERVER_AUTH, Entity, Subject, pki
 from tests.transports.coap_udp import UdpDevice
-from tests.transports.fake_application import client_config, identity_of, new_device
+from tests.transports.https_site import client_config, identity_of, new_device
 
 EST: Final = (".well-known", "est")
 PUT: Final = 3

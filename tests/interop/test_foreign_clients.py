@@ -28,7 +28,7 @@ from est_transports.on_trio import Server
 from tests.application import PASSWORD, USER, FakeApplication
 from tests.interop import foreign_answers as foreign
 from tests.pki import pki
-from tests.transports.fake_application import Log, identity_of, new_device, service, tls_context
+from tests.transports.https_site import Log, identity_of, new_device, service, tls_context
 from tests.transports.sockets_site import (
     RawClient,
     TrioServer,

@@ -56,7 +56,7 @@ from tests.interop.foreign_server import (
     server_tls,
 )
 from tests.pki import pki
-from tests.transports.fake_application import new_device, tls_context
+from tests.transports.https_site import new_device, tls_context
 
 PASSED: Final = BasicCredentials(user="device", password="secret")
 NO_BASE64: Final = answer(200, b"!oops!\n", f"Content-Type: {foreign.ENROLLED}")

@@ -30,7 +30,7 @@ from tests.application import FakeApplication
 from tests.transports.coap_network import CALM, Weather
 from tests.transports.coap_site import a_coap_service, decision_on
 from tests.transports.dtls_pair import a_dtls_server
-from tests.transports.fake_application import Log
+from tests.transports.https_site import Log
 from tests.transports.raw_coap import JudgedConnection
 
 TIMEOUT_S: Final = 1000.0

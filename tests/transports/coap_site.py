@@ -27,7 +27,7 @@ from est_transports.drive.open_request import Ask, Finished
 from tests.application import FakeApplication
 from tests.pki import common_name, new_key
 from tests.transports.dtls_pair import a_dtls_client, a_dtls_server
-from tests.transports.fake_application import Log
+from tests.transports.https_site import Log
 from tests.transports.raw_coap import TURNS_MAX, read
 
 EST = (".well-known", "est")

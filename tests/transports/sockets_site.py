@@ -35,7 +35,7 @@ from est_transports.on_sockets import Server, TlsSocket
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
 from tests.application import FakeApplication
 from tests.pki import HOUR_AGO, IN_TEN_YEARS, pki
-from tests.transports.fake_application import Log, service, statuses, tls_context
+from tests.transports.https_site import Log, service, statuses, tls_context
 
 TIMEOUT_S: Final = 60.0
 

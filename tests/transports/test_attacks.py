@@ -33,7 +33,7 @@ from est_transports.service.loading import load_service
 from tests.application import FakeApplication
 from tests.transports.authority.stores.test_passwords import UsersFake
 from tests.transports.ca_fakes import NOW, MemoryStore
-from tests.transports.fake_application import (
+from tests.transports.https_site import (
     CACERTS,
     CACERTS_CLOSE,
     enroll_request,

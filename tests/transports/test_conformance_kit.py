@@ -51,7 +51,7 @@ from tests.docs.own_operation import a_list, own_operation
 from tests.pki import pki
 from tests.transports.coap_site import a_coap_service
 from tests.transports.coap_udp import UdpDevice, a_udp_socket
-from tests.transports.fake_application import identity_of, tls_context
+from tests.transports.https_site import identity_of, tls_context
 from tests.transports.sockets_site import (
     TIMEOUT_S,
     RawClient,

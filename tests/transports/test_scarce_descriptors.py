@@ -21,7 +21,7 @@ from est_transports.on_asyncio.server import ACCEPTED_MAX
 from est_transports.on_sockets import Server, TlsSocket
 from est_transports.on_trio import Server as TrioServer
 from tests.application import FakeApplication
-from tests.transports.fake_application import CACERTS_CLOSE, service, statuses, tls_context
+from tests.transports.https_site import CACERTS_CLOSE, service, statuses, tls_context
 from tests.transports.sockets_site import TIMEOUT_S, client_engine, in_trio_thread, soon
 
 FREE: Final = 6

@@ -54,7 +54,7 @@ from tests.reached import reached, reaches
 from tests.transports.coap_network import Weather
 from tests.transports.coap_simulation import Device, EstServer, OddServer, World
 from tests.transports.dtls_pair import a_dtls_server
-from tests.transports.fake_application import client_config, identity_of, new_device
+from tests.transports.https_site import client_config, identity_of, new_device
 from tests.transports.raw_coap import TURNS_MAX, JudgedConnection
 
 URI = EstUri.parse("coaps://est.example")

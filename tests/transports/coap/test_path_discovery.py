@@ -31,7 +31,7 @@ from est_transports.coap.server_wire import RequestReceived
 from tests.application import certificate_for
 from tests.pki import pki
 from tests.transports.coap_simulation import Device, OddServer, World
-from tests.transports.fake_application import client_config, identity_of, new_device
+from tests.transports.https_site import client_config, identity_of, new_device
 
 URI = EstUri.parse("coaps://est.example")
 DEVICE = new_device()

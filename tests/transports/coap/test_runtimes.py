@@ -41,7 +41,7 @@ from tests.pki import SERVER_AUTH, Subject, pki
 from tests.transports.coap_site import a_coap_service
 from tests.transports.coap_udp import Gate, GatedApplication
 from tests.transports.dtls_pair import a_dtls_server
-from tests.transports.fake_application import Log, client_config, identity_of, new_device
+from tests.transports.https_site import Log, client_config, identity_of, new_device
 
 WAIT_S: Final = 60.0
 DEVICE = new_device()

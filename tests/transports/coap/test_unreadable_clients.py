@@ -19,8 +19,8 @@ from est_transports.drive.open_request import Finished
 from tests.odd_certificates import unreadable
 from tests.pki import pki
 from tests.transports.coap_site import SEN, Site, csr_of
-from tests.transports.fake_application import enroll_request
 from tests.transports.http.test_server import BASIC, CSR, Driver
+from tests.transports.https_site import enroll_request
 from tests.transports.odd_peers import odd_peer, shake_hands
 from tests.transports.tls_pair import a_server
 

@@ -30,7 +30,7 @@ from est_transports.on_trio import Server as TrioServer
 from est_transports.on_trio import coap_server as trio_coap
 from tests.transports.coap_site import CRTS, EST, SEN, a_coap_service, csr_of
 from tests.transports.coap_udp import Gate, GatedApplication, UdpDevice, a_udp_socket
-from tests.transports.fake_application import (
+from tests.transports.https_site import (
     AUTHORIZATION,
     CACERTS,
     CACERTS_CLOSE,

@@ -42,7 +42,7 @@ from tests.application import PASSWORD, USER, AsyncFakeApplication, FakeApplicat
 from tests.pki import pki
 from tests.transports.coap_site import CRTS, SEN, a_coap_service, csr_of
 from tests.transports.coap_udp import UdpDevice, a_udp_socket
-from tests.transports.fake_application import (
+from tests.transports.https_site import (
     AUTHORIZATION,
     CACERTS_CLOSE,
     Log,
@@ -53,7 +53,7 @@ from tests.transports.fake_application import (
     statuses,
     tls_context,
 )
-from tests.transports.fake_application import (
+from tests.transports.https_site import (
     CACERTS as GET_CACERTS,
 )
 from tests.transports.on_sockets.test_coap_server import running as running_on_sockets

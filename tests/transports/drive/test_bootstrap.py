@@ -40,7 +40,7 @@ from est_transports.pki.trust import TrustAnchors, by_fingerprint, load_pem_cert
 from tests.application import PASSWORD, USER
 from tests.core.golden import GOLDEN
 from tests.pki import pki
-from tests.transports.fake_application import identity_of, tls_context
+from tests.transports.https_site import identity_of, tls_context
 
 ROOT: Final = load_pem_certificates(GOLDEN / "root.pem")[0]
 CERTIFICATES: Final = (GOLDEN / "cacerts-ok.http").read_bytes()

@@ -34,8 +34,8 @@ from est_core.wires.coapmap import Code
 from tests.application import FakeApplication
 from tests.core.echo import PART, EchoDefinition, EchoRequested, Provide
 from tests.transports.coap_site import CRTS, Site
-from tests.transports.fake_application import service
 from tests.transports.http.test_server import Driver
+from tests.transports.https_site import service
 
 GET = b"GET /.well-known/est/broken HTTP/1.1\r\nHost: x\r\n\r\n"
 HEAD = replace(CRTS, path=(*CRTS.path[:-1], "bk"))

@@ -52,7 +52,7 @@ from est_transports.pki.trust import TrustAnchors
 from tests.core.cast import info
 from tests.core.client_cast import URI, ok, own_certificate_bag, own_key, reached, session
 from tests.pki import pki
-from tests.transports.fake_application import client_config, identity_of
+from tests.transports.https_site import client_config, identity_of
 
 NOW = FIXED_INSTANT
 CONFIG = client_config(

@@ -27,7 +27,7 @@ from est_transports.service.config.settings import CAConfig, ListenAddress, TlsC
 from tests.application import FakeApplication
 from tests.pki import pki
 from tests.transports.coap_site import a_coap_service
-from tests.transports.fake_application import identity_of, service, tls_context
+from tests.transports.https_site import identity_of, service, tls_context
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 TIMEOUT_S = 60

@@ -30,7 +30,8 @@ from est_transports.drive.application import offered
 from tests.application import FakeApplication
 from tests.core.echo import ECHO, HELLO, EchoRequested, Provide
 from tests.transports.coap_site import ATT, CORE, CRTS, SEN, Site, csr_of
-from tests.transports.fake_application import (
+from tests.transports.http.test_server import BASIC, CSR, Driver
+from tests.transports.https_site import (
     CACERTS,
     CACERTS_CLOSE,
     enroll_request,
@@ -38,7 +39,6 @@ from tests.transports.fake_application import (
     statuses,
     tls_context,
 )
-from tests.transports.http.test_server import BASIC, CSR, Driver
 from tests.transports.on_sockets.test_client_and_server import running
 from tests.transports.on_trio.test_client_and_server import client_engine
 from tests.transports.on_trio.test_client_and_server import on_trio as run_on_trio

@@ -14,7 +14,7 @@ from est_transports.drive.questions import PooledThreads, Questions
 from est_transports.http.server import Conversation, Receive, Send
 from est_transports.on_asyncio.event_loop import AsyncioLoop, threadsafe
 from tests.application import AsyncFakeApplication
-from tests.transports.fake_application import CACERTS, service
+from tests.transports.https_site import CACERTS, service
 
 
 async def answer() -> None:

@@ -31,7 +31,7 @@ from est_transports.pki.trust import TrustAnchors
 from tests.core.cast import BINDING, EXPORTER
 from tests.core.client_cast import reached
 from tests.pki import pki
-from tests.transports.fake_application import client_config, identity_of
+from tests.transports.https_site import client_config, identity_of
 from tests.transports.tls_pair import anchors
 
 NOW = FIXED_INSTANT

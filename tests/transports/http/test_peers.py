@@ -21,7 +21,7 @@ from est_transports.on_trio import Server
 from tests.application import PASSWORD, USER, FakeApplication
 from tests.conftest import PeerFinder
 from tests.pki import pki
-from tests.transports.fake_application import Log, new_device, service, tls_context
+from tests.transports.https_site import Log, new_device, service, tls_context
 from tests.transports.on_sockets import test_client_and_server
 
 

@@ -43,7 +43,7 @@ from tests.application import PASSWORD, USER, FakeApplication
 from tests.core.cast import BINDING, EXPORTER, csr_der
 from tests.pki import pki
 from tests.reached import reached, reaches
-from tests.transports.fake_application import (
+from tests.transports.https_site import (
     CACERTS,
     CACERTS_CLOSE,
     Log,

@@ -54,7 +54,7 @@ from tests.damage import damaged
 from tests.pki import Entity, pki
 from tests.reached import reached, reaches
 from tests.transports.coap_site import EST, csr_of
-from tests.transports.fake_application import Log
+from tests.transports.https_site import Log
 from tests.transports.raw_coap import message
 
 CSR: Final = csr_of()

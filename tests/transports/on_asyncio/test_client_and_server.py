@@ -40,7 +40,7 @@ from tests.application import PASSWORD, USER, AsyncFakeApplication, FakeApplicat
 from tests.pki import pki
 from tests.transports.coap_site import a_coap_service
 from tests.transports.coap_udp import a_udp_socket
-from tests.transports.fake_application import (
+from tests.transports.https_site import (
     CACERTS,
     CACERTS_CLOSE,
     Log,

@@ -37,7 +37,7 @@ from est_transports.pki.trust import TrustAnchors
 from tests.application import PASSWORD, USER, FakeApplication
 from tests.pki import pki
 from tests.transports.coap_site import csr_of
-from tests.transports.fake_application import (
+from tests.transports.https_site import (
     AUTHORIZATION,
     CACERTS,
     CACERTS_CLOSE,

@@ -23,7 +23,7 @@ from est_transports.on_sockets.coap_server import CoapServer
 from tests.application import FakeApplication
 from tests.transports.coap_site import ATT, CRTS, SEN, a_coap_service, csr_of
 from tests.transports.coap_udp import IP_RECVERR, Gate, GatedApplication, UdpDevice, a_udp_socket
-from tests.transports.fake_application import Log
+from tests.transports.https_site import Log
 
 WAIT_S = 60.0
 

@@ -26,7 +26,7 @@ from est_transports.drive.application import Application
 from est_transports.on_sockets import Client, Server, TlsSocket, serve_connection
 from tests.application import PASSWORD, USER, AsyncFakeApplication, FakeApplication, HalfAsync
 from tests.transports.coap_udp import Gate
-from tests.transports.fake_application import (
+from tests.transports.https_site import (
     AUTHORIZATION,
     CACERTS,
     CACERTS_CLOSE,

@@ -40,7 +40,7 @@ from est_transports.pki.signers import LocalSigner
 from tests.application import PASSWORD, USER, AsyncFakeApplication, FakeApplication
 from tests.pki import Entity, Subject, pki
 from tests.transports.coap_udp import Gate
-from tests.transports.fake_application import (
+from tests.transports.https_site import (
     AUTHORIZATION,
     CACERTS,
     CACERTS_CLOSE,

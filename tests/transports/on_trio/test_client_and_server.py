@@ -36,7 +36,7 @@ from est_transports.pki.trust import TrustAnchors
 from tests.application import PASSWORD, USER, FakeApplication
 from tests.pki import pki
 from tests.transports.coap_udp import Gate
-from tests.transports.fake_application import (
+from tests.transports.https_site import (
     CACERTS,
     CACERTS_CLOSE,
     Log,

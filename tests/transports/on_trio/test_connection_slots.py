@@ -11,7 +11,7 @@ import trio.testing
 from est_transports.fairness.handshake_scheduler import Handshakes
 from est_transports.http.settings import Timeouts
 from est_transports.on_trio.tls import TlsStream
-from tests.transports.fake_application import CACERTS_CLOSE, service, statuses
+from tests.transports.https_site import CACERTS_CLOSE, service, statuses
 from tests.transports.on_trio.test_client_and_server import (
     client_engine,
     on_trio,

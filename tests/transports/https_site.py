@@ -1,4 +1,4 @@
-"""An application that answers from canned objects, and raw clients to talk to its server."""
+"""What test servers of HTTPS and their clients are configured with, and raw requests."""
 
 from __future__ import annotations
 
