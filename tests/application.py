@@ -122,11 +122,9 @@ class FakeApplication(ScriptedApplication):
         self.decide_enrollments(in_turn(*pending, self.issue))
 
     @property
-    def enrollments(self) -> list[EnrollRequested | ReenrollRequested]:
+    def enrollments(self) -> list[Enrollment]:
         """The enrollments and renewals that were asked for."""
-        return [
-            each for each in self.asked if isinstance(each, EnrollRequested | ReenrollRequested)
-        ]
+        return [each for each in self.asked if isinstance(each, Enrollment)]
 
 
 async def _at_once() -> None:
@@ -134,16 +132,17 @@ async def _at_once() -> None:
 
 
 class AsyncFakeApplication(AsyncScriptedApplication):
-    """Decides as `decider` does. `before` is awaited first, and may raise or wait."""
+    """A FakeApplication for event loops. `before` is awaited first, and may raise or wait."""
+
+    application: FakeApplication
 
     def __init__(
         self,
         before: Callable[[], Awaitable[None]] = _at_once,
-        decider: FakeApplication | None = None,
+        application: FakeApplication | None = None,
     ) -> None:
+        super().__init__(application or FakeApplication(), self._after)
         self.before = before
-        self.decider = decider or FakeApplication()
-        super().__init__(self.decider, self._after)
 
     async def _after(
         self, decide: Callable[[ServerQuestion], Decision], question: ServerQuestion

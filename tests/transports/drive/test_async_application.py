@@ -112,7 +112,7 @@ async def running(
     port = listeners[0].socket.getsockname()[1]
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(server.serve, listeners))
-        est = Running(server=server, application=application.decider, log=log, port=port)
+        est = Running(server=server, application=application.application, log=log, port=port)
         yield est
         server.stop(drain_s=1)
         for stream in est.streams:
@@ -275,7 +275,7 @@ async def test_devices_are_served(threads: int) -> None:
             assert (await elsewhere(partial(device.ask, CRTS))).head.code == Code.CONTENT
             answered = await elsewhere(partial(device.ask, SEN, csr_of()))
             assert answered.head.code == Code.CHANGED
-        assert len(application.decider.threads) == 1
+        assert len(application.application.threads) == 1
 
 
 @on_trio
@@ -288,9 +288,9 @@ async def test_a_device_whose_decision_is_late_is_put_off_and_the_decision_settl
             number = device.send(SEN, csr_of())
             answer_ = await elsewhere(partial(device.wait_for, number))
             assert (answer_.head.code, answer_.head.max_age) == (Code.SERVICE_UNAVAILABLE, 60)
-            assert application.decider.threads == set()
+            assert application.application.threads == set()
             gate.opened.set()
-            await until_so(lambda: bool(application.decider.threads))
+            await until_so(lambda: bool(application.application.threads))
             assert (await elsewhere(partial(device.ask, CRTS))).head.code == Code.CONTENT
     assert log.codes == [(503, "server/busy"), (205, "")]
 
@@ -365,7 +365,7 @@ def test_a_coap_server_on_sockets_answers_that_it_cannot(caplog: pytest.LogCaptu
         for _ in range(2):
             assert device.ask(CRTS).head.code == Code.INTERNAL_SERVER_ERROR
     assert caplog.text.count("needs an event loop") == 2
-    assert application.decider.threads == set()
+    assert application.application.threads == set()
     assert isinstance(est.server, SocketsCoapServer)
 
 

@@ -61,7 +61,7 @@ def decided(before: Callable[[], None]) -> Iterator[Callable[[], Decision]]:
     """Yield both ways to ask an application that does something first."""
     fake = FakeApplication(before=before)
     yield lambda: consult(fake, QUESTION)
-    yield lambda: at_once(AsyncFakeApplication(decider=fake))
+    yield lambda: at_once(AsyncFakeApplication(application=fake))
 
 
 def at_once(application: AsyncFakeApplication) -> Decision:
@@ -145,7 +145,7 @@ def test_of_what_an_application_raises_when_it_is_cancelled_only_that_goes_on(
     both = BaseExceptionGroup("both", [Cancelled("now"), ZeroDivisionError("by chance")])
     fake = FakeApplication(before=raising(both))
     with pytest.raises(BaseExceptionGroup) as caught:
-        at_once(AsyncFakeApplication(decider=fake))
+        at_once(AsyncFakeApplication(application=fake))
     assert [str(each) for each in caught.value.exceptions] == ["now"]
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
@@ -156,7 +156,7 @@ def test_of_what_an_application_raises_when_it_is_cancelled_only_that_goes_on(
 def test_a_group_of_what_went_wrong_is_a_failure_whatever_its_kind() -> None:
     group = OwnGroup("own", [ZeroDivisionError("by chance")])
     fake = FakeApplication(before=raising(group))
-    assert at_once(AsyncFakeApplication(decider=fake)) == Fail()
+    assert at_once(AsyncFakeApplication(application=fake)) == Fail()
 
 
 @pytest.mark.parametrize(

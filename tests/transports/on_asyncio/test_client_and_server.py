@@ -222,7 +222,7 @@ async def test_an_application_of_coroutine_functions_is_awaited_in_the_loop() ->
     async with running(AsyncFakeApplication()) as est:
         answers = await est.ask(CACERTS, enroll_request(b"x"), CACERTS_CLOSE)
         assert statuses(answers) == [200, 401, 200]
-        assert set(est.application.decider.threads) == {threading.get_ident()}
+        assert set(est.application.application.threads) == {threading.get_ident()}
 
 
 @on_asyncio
@@ -765,7 +765,7 @@ async def test_devices_are_served_in_threads_or_in_the_loop(threads: int) -> Non
 async def test_devices_are_served_by_coroutines() -> None:
     async with running_coap(AsyncFakeApplication()) as est:
         assert isinstance(await est.cacerts(), CACertsReceived)
-        assert set(est.application.decider.threads) == {threading.get_ident()}
+        assert set(est.application.application.threads) == {threading.get_ident()}
 
 
 @on_asyncio
