@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
@@ -11,6 +12,17 @@ from est_transports.channel.dtls_mux import Address
 
 RECEIVE_BYTES: Final = 64 * 1024
 """How much is read at once: four records of TLS, or the largest datagram."""
+ACCEPTED_MAX: Final = 64
+"""Connections accepted in a row before others have their turn."""
+SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""What `accept` says where no descriptor is left."""
+VANISHED: Final = frozenset(
+    {
+        *(errno.EAGAIN, errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENOPROTOOPT),
+        *(errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH),
+    }
+)
+"""What `accept` says of a client that is gone, or that the firewall took. Linux's accept(2)."""
 
 
 def has_input(sock: socket.socket) -> bool:

@@ -101,7 +101,7 @@ def told_apart(
 @checked
 def check_blocking(application: Application) -> None:
     """Raise LocalProtocolError for an AsyncApplication, where there is no event loop for it."""
-    if told_apart(application)[0] is None:
+    if any(iscoroutinefunction(getattr(application, name, None)) for name in _METHODS):
         raise LocalProtocolError("an AsyncApplication needs an event loop: trio's or asyncio's")
 
 

@@ -44,7 +44,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -58,7 +57,6 @@ from aiocoap.util.linkformat import Link, LinkFormat, parse
 from est_core import (
     Channel,
     Decision,
-    Fail,
     Fault,
     Instant,
     Limits,
@@ -83,8 +81,8 @@ from est_transports.drive.open_request import (
     session_with,
     written_or_failed,
 )
+from est_transports.drive.questions import PooledThreads
 from est_transports.drive.records import Wire
-from est_transports.fairness.fair_pool import FairPool
 from est_transports.on_aiocoap.messages import (
     ROOT,
     address_of,
@@ -117,7 +115,7 @@ class _Asked:
 
     step: Ask
     decision: asyncio.Future[Decision | None]
-    job: Future[None] | None
+    job: Future[Decision | None] | None
 
     def decide(self, _decision: object = None) -> None:
         """Hand the decision, which is there, to its request."""
@@ -156,7 +154,7 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
         self._limits = limits or Limits()
         self._observe = observe
         self._clock = clock
-        self._pool: FairPool[None] | None = FairPool(threads, "est-aiocoap") if threads else None
+        self._threads = PooledThreads(threads, "est-aiocoap", _threadsafe) if threads else None
         self._open_exchanges = open_exchanges
         self._owed: set[asyncio.Future[Decision | None]] = set()
         self._closed = False
@@ -169,8 +167,8 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
     def close(self) -> None:
         """Answer what was asked, refuse what comes from now on (5.03), and let the threads go."""
         self._closed = True
-        if self._pool is not None:
-            self._pool.close()
+        if self._threads is not None:
+            self._threads.close()
 
     # What aiocoap calls
 
@@ -325,7 +323,7 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
     def _ask(self, step: Ask) -> _Asked:
         loop = asyncio.get_running_loop()
         decision: asyncio.Future[Decision | None] = loop.create_future()
-        if self._pool is None:
+        if self._threads is None:
             decision.set_result(step.consult())
             return _Asked(step, decision, None)
 
@@ -334,18 +332,8 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
             if not decision.done():
                 decision.set_result(decided)
 
-        def work() -> None:
-            decided = step.consult()
-            with suppress(RuntimeError):  # the loop is closed, and nobody there to be told
-                loop.call_soon_threadsafe(arrive, decided)
-
-        try:
-            job = self._pool.submit(work, step.question.channel.peer_address)
-        except RuntimeError:  # no thread to be had
-            _log.exception("the application could not be asked")
-            decision.set_result(Fail())
-            return _Asked(step, decision, None)
         self._owed.add(decision)
+        job = self._threads.submit(step.consult, arrive, step.question.channel.peer_address)
         return _Asked(step, decision, job)
 
     def _refuse(self, request: Message, refusal: Response) -> Message:
@@ -363,3 +351,7 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
         record = opened.finish(response, status=status, sent_bytes=len(payload), now=now)
         notify(self._observe, record)
         return response_message(head, payload)
+
+
+def _threadsafe() -> Callable[[Callable[[], None]], object]:
+    return asyncio.get_running_loop().call_soon_threadsafe

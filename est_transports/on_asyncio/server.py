@@ -16,6 +16,7 @@ from est_core import Instant
 from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.channel.errors import TlsError
+from est_transports.channel.sockets import ACCEPTED_MAX, SCARCE
 from est_transports.channel.tls import ContextSource
 from est_transports.drive.addresses import peer_text
 from est_transports.drive.application import Application, AsyncApplication
@@ -23,7 +24,7 @@ from est_transports.drive.event_loop_slots import Slot
 from est_transports.drive.observe import Observe, ignore
 from est_transports.drive.questions import AUTHENTICATION_THREADS, PooledThreads
 from est_transports.fairness.connection_slots import HALF_OPEN_MAX
-from est_transports.fairness.networks import network_of_host
+from est_transports.fairness.networks import network_of_peer
 from est_transports.http.event_loop_server import (
     CONNECTIONS_MAX,
     STOP_S,
@@ -37,11 +38,8 @@ from est_transports.on_asyncio.tls import TlsStream
 
 _UNUSABLE: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP})
 """What `accept` says of a listener. Everything else is about a client, or will pass."""
-_SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _TRY_AGAIN_S: Final = 0.1
 _MADE_WAY_S: Final = 0.005
-ACCEPTED_MAX: Final = 64
-"""Connections accepted in a row before others have their turn."""
 
 
 @checked_throughout
@@ -165,7 +163,7 @@ class Server:
             except OSError as exc:
                 if exc.errno in _UNUSABLE:
                     raise
-                if exc.errno in _SCARCE and self._slots.evict_half_open() is not None:
+                if exc.errno in SCARCE and self._slots.evict_half_open() is not None:
                     await asyncio.sleep(_MADE_WAY_S)
                     continue
                 await asyncio.sleep(_TRY_AGAIN_S)  # a client is gone, or there are no descriptors
@@ -181,19 +179,12 @@ class Server:
         sock.setblocking(False)
         with suppress(OSError):  # a socket of another family
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        slot = Slot(_network(sock), self._loop)
-        self._slots.add(slot)
         peer = peer_text(sock.getpeername)
+        slot = Slot(network_of_peer(peer), self._loop)
+        self._slots.add(slot)
         try:
             await self._connections.serve(
                 slot, peer, partial(TlsStream, sock), partial(readable, sock)
             )
         finally:
             sock.close()
-
-
-def _network(sock: socket.socket) -> str:
-    try:
-        return network_of_host(str(sock.getpeername()[0]))
-    except (OSError, IndexError):  # it is gone already; or of a family without hosts
-        return ""

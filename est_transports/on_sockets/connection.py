@@ -104,8 +104,8 @@ def _alone_with(
     sock: socket.socket | None = None,
 ) -> Connection:
     # Nothing is logged here of what is not offered: this runs once for each client.
-    check_blocking(application)
     left = replace(config, policy=offered(config.policy, application))
+    check_blocking(application)
     return Connection(application, left, observe, clock, sock)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import selectors
 import socket
@@ -14,6 +13,7 @@ from typing import Final
 from est_core import LocalProtocolError
 from est_core.arguments import checked_throughout
 from est_transports import _clock
+from est_transports.channel.sockets import ACCEPTED_MAX, SCARCE, VANISHED
 from est_transports.channel.tls import ContextSource
 from est_transports.drive.addresses import peer_text
 from est_transports.drive.application import Application, check_blocking
@@ -31,16 +31,6 @@ THREADS: Final = 32
 STOP_S: Final = 10.0
 HALF_OPEN_MAX: Final = 1024
 """Connections that said nothing, or wait for a thread."""
-ACCEPTED_MAX: Final = 64
-"""Connections accepted in a row before those that have said something have their turn."""
-_SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_VANISHED: Final = frozenset(
-    {
-        *(errno.EAGAIN, errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENOPROTOOPT),
-        *(errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH),
-    }
-)
-"""What `accept` says of a client that is gone, or that the firewall took. Linux's accept(2)."""
 
 
 class _SocketSlot(ConnectionSlot):
@@ -79,12 +69,12 @@ class Server:
         half_open_max: int = HALF_OPEN_MAX,
         clock: Clock = _clock.instant,
     ) -> None:
-        check_blocking(application)
         if threads < 1:
             raise LocalProtocolError("a server on sockets needs a thread")
         self._context_source = context_source
         self._application = application
         self._config = config.offering(application)
+        check_blocking(application)
         self._observe = observe
         self._threads = threads
         self._clock = clock
@@ -157,13 +147,13 @@ class Server:
             try:
                 sock, _ = listener.accept()
             except OSError as exc:
-                if exc.errno in _SCARCE and self._evict_half_open(selector):
+                if exc.errno in SCARCE and self._evict_half_open(selector):
                     continue
-                if exc.errno in _SCARCE:
+                if exc.errno in SCARCE:
                     _log.error("a client has to wait: %s", exc)
                     with self._changed:
                         self._changed.wait(LOOK_AGAIN_S)
-                elif exc.errno not in _VANISHED:
+                elif exc.errno not in VANISHED:
                     raise
                 return
             now = self._clock().mono

@@ -7,7 +7,6 @@ ones cost what a hundred tasks do, and whoever has something to say does not wai
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import selectors
@@ -20,6 +19,7 @@ from typing import Final
 
 import trio
 
+from est_transports.channel.sockets import ACCEPTED_MAX, SCARCE, VANISHED
 from est_transports.drive.addresses import peer_text
 from est_transports.drive.event_loop_slots import Slot, Slots
 from est_transports.drive.unserved import Unserved
@@ -28,17 +28,7 @@ from est_transports.on_trio.event_loop import TrioLoop
 
 _log: Final = logging.getLogger("est_transports")
 
-ACCEPTED_MAX: Final = 64
-"""Connections accepted in a row before others have their turn."""
 SCARCE_S: Final = 0.1
-_SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_VANISHED: Final = frozenset(
-    {
-        *(errno.EAGAIN, errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENOPROTOOPT),
-        *(errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH),
-    }
-)
-"""What `accept` says of a client that is gone, or that the firewall took. Linux's accept(2)."""
 
 Serve = Callable[[trio.SocketStream, Slot], Awaitable[None]]
 
@@ -120,12 +110,12 @@ class Acceptor:
             try:
                 sock, _ = listener.accept()
             except OSError as exc:
-                if exc.errno in _SCARCE and self._evict_silent():
+                if exc.errno in SCARCE and self._evict_silent():
                     continue
-                if exc.errno in _SCARCE:
+                if exc.errno in SCARCE:
                     _log.error("a client has to wait: %s", exc)
                     await trio.sleep(SCARCE_S)
-                elif exc.errno not in _VANISHED:
+                elif exc.errno not in VANISHED:
                     raise
                 return
             sock.setblocking(False)

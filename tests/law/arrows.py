@@ -64,7 +64,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "on_trio": "channel client_config coap drive fairness http",
         "on_asyncio": "channel client_config coap drive fairness http",
         "on_sockets": "channel client_config coap drive fairness http pki",
-        "on_aiocoap": "coap drive fairness",
+        "on_aiocoap": "coap drive",
         # The reference CA. It knows no wire, and no wire knows it.
         "authority.stores": "fairness pki",
         "authority": "authority.stores pki",

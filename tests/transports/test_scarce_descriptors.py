@@ -15,9 +15,9 @@ import pytest
 import trio
 
 from est_transports import _clock
+from est_transports.channel.sockets import ACCEPTED_MAX
 from est_transports.http.settings import Timeouts
 from est_transports.on_asyncio import Server as AsyncioServer
-from est_transports.on_asyncio.server import ACCEPTED_MAX
 from est_transports.on_sockets import Server, TlsSocket
 from est_transports.on_trio import Server as TrioServer
 from tests.application import FakeApplication
