@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from benchmarks import coaps, core_overhead, https, imports, memory, workers
+from benchmarks import coaps, core_overhead, https, imports, instructions, memory, workers
 from benchmarks.measure import Plan
 from benchmarks.run import Run
 from benchmarks.site import Site
@@ -33,6 +33,8 @@ SUBJECTS: Final = MappingProxyType[str, Rows](
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what was asked for and print it; return the exit code."""
     options = _parser().parse_args(arguments)
+    if options.instructions:
+        return instructions.report(instructions.measured(), instructions.KEPT, keep=options.keep)
     plan = Plan(seconds=options.seconds, rounds=options.rounds, connections=options.connections)
     rows: list[Row] = []
     for subject in options.only or SUBJECTS:
@@ -58,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--seconds", type=float, default=usual.seconds, help="of one turn (%(default)s)")
     add("--rounds", type=int, default=usual.rounds, help="turns of each (%(default)s)")
     add("--connections", type=int, default=usual.connections, help="left open (%(default)s)")
+    add(
+        "--instructions",
+        action="store_true",
+        help="count the instructions of an enrolment; fail if there are more than on record",
+    )
+    add("--keep", action="store_true", help="with --instructions: put them on record")
     return parser
 
 

@@ -17,7 +17,7 @@ from typing import Final
 from benchmarks.site import Site
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-START_S: Final = 30.0
+START_S: Final = 120.0  # under valgrind an interpreter takes half a minute to be there
 RESIDENT: Final = """\
 import re
 with open("/proc/self/status") as status:
@@ -79,9 +79,11 @@ def rss_kib(pid: int) -> float:
 
 
 @contextmanager
-def servers(kinds: Iterable[str], site: Site) -> Iterator[dict[str, Serving]]:
-    """Run these of benchmarks.servers, all at the same time."""
-    command = [sys.executable, "-m", "benchmarks.servers"]
+def servers(
+    kinds: Iterable[str], site: Site, *, under: Sequence[str] = ()
+) -> Iterator[dict[str, Serving]]:
+    """Run these of benchmarks.servers, all at the same time; `under` comes before the command."""
+    command = [*under, sys.executable, "-m", "benchmarks.servers"]
     with ExitStack() as stack:
         started = {}
         for kind in kinds:
@@ -105,9 +107,12 @@ def _serving(process: subprocess.Popen[bytes]) -> Serving:
 
 
 @contextmanager
-def est_serve(site: Site, *options: str) -> Iterator[Serving]:
-    """Run `est serve` as it is, with its reference CA and store; its log goes to a file."""
-    command = [sys.executable, "-m", "est_transports", "serve", str(site.directory)]
+def est_serve(site: Site, *options: str, under: Sequence[str] = ()) -> Iterator[Serving]:
+    """Run `est serve` as it is, with its reference CA and store; its log goes to a file.
+
+    `under` comes before the command.
+    """
+    command = [*under, sys.executable, "-m", "est_transports", "serve", str(site.directory)]
     ports = ["--listen", "127.0.0.1:0", "--coap", "127.0.0.1:0"]
     log = site.directory / f"serve-{time.monotonic_ns()}.log"
     with log.open("wb") as stderr:

@@ -35,7 +35,7 @@ class Run:
     def of_now(cls, rows: Sequence[Row]) -> Self:
         """Return the run that ends here and now with these rows."""
         today = datetime.now(UTC).date()
-        return cls(day=today, machine=_machine(), software=_software(), rows=tuple(rows))
+        return cls(day=today, machine=_machine(), software=software(), rows=tuple(rows))
 
     @classmethod
     def read(cls, text: str) -> Self:
@@ -70,7 +70,8 @@ def _machine() -> str:
     return f"{many}{model}, {platform.system()} {release}"
 
 
-def _software() -> str:
+def software() -> str:
+    """Return the versions of all that has a part in what is measured."""
     openssl = SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode("ascii").split()[1]
     libraries = (f"{name} {version(name)}" for name in _LIBRARIES)
     return ", ".join((f"Python {platform.python_version()}", f"OpenSSL {openssl}", *libraries))

@@ -175,6 +175,7 @@ def coap_on_sockets(site: Site, sock: socket.socket) -> None:
 STREAMS: Final = MappingProxyType[str, Serve](
     {
         "floor": floor.serve,
+        "recording floor": floor.serve_and_record,
         "on_sockets": on_sockets,
         "on_sockets, threads": on_sockets_in_threads,
         "on_sockets, SQLite": on_sockets_with_records,
