@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from est_core import Limits, Refused, Request, ServerPolicy, coapmap, default_policy, httpmap
-from est_core.wires.coapmap.heads import KNOWN, SHORT_ROOT
 from est_core.wires.httpmap.target import parse_target
 from est_core.wires.operation_path import find_operation
 
@@ -49,7 +48,7 @@ def coap_read(
 ) -> tuple[Request, coapmap.ReplyShape]:
     """Return the request of a head that nobody has judged, and of its payload."""
     operation, label = find_operation(
-        head.path, EVERYTHING.on_coap, EVERYTHING.labels, known=KNOWN, roots=(SHORT_ROOT,)
+        head.path, EVERYTHING.on_coap, EVERYTHING.labels, datagram=True
     )
     shape = coapmap.reply_shape(head)
     judged = coapmap.CheckedHead(head=head, operation=operation, label=label, shape=shape)

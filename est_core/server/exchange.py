@@ -226,15 +226,17 @@ class ServerExchange:
         """Work out what a decision leads to. What an application put into it is used here."""
         identity, challenges = self.identity, self._challenges
         step: Inquiry | Response
+        is_about_credentials = isinstance(question, AuthenticateRequested)
         match decision:
-            case Verified(user=user):
+            # To a question of an operation these are answers like others: nobody is let in by them.
+            case Verified(user=user) if is_about_credentials:
                 identity = replace(identity, user=user)
                 step = self._examined(identity)
-            case Rejected():
+            case Rejected() if is_about_credentials:
                 step = unauthorized(self.request, challenges, "auth/wrong-credentials")
             case Challenge(challenges=others, code=code):
                 challenges = others or challenges
-                is_known = isinstance(question, AuthenticateRequested) or identity.user is not None
+                is_known = is_about_credentials or identity.user is not None
                 if is_known:  # these credentials were judged, and are not enough
                     step = unauthorized(self.request, challenges, code)
                 else:

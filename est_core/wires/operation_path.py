@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from est_core._errors import Fault, RemoteProtocolError
@@ -10,28 +11,33 @@ from est_core.model import Label, shown_text
 from est_core.operation import Operation
 from est_core.policy import OperationPaths
 
+SHORT_ROOT: Final = ("est",)
+"""Over CoAP operations are below EST's root by RFC 9148 4.1; its examples and libEST have this."""
+NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {"cacerts": "crts", "csrattrs": "att", "simpleenroll": "sen", "simplereenroll": "sren"}
+)
+"""EST's operations that are here, with their names over CoAP, where servers may know both.
+
+A server without one of them says that it is not offered; of other names it says that they are no
+operation. A policy without it cannot tell, and a wire knows no operations but those of a policy.
+"""
+_NOT_HERE: Final = frozenset({"skg", "skc", "serverkeygen"})
+"""Not offered over CoAP, whatever the label, unless as an operation of somebody's own."""
 _SHOWN_CHARS: Final = 64
 _EST: Final = (".well-known", "est")
 
 
 def find_operation(
-    path: tuple[str, ...],
-    places: OperationPaths,
-    labels: Collection[Label],
-    *,
-    known: Collection[str],
-    absent: Collection[str] = (),
-    roots: Sequence[tuple[str, ...]] = (),
+    path: tuple[str, ...], places: OperationPaths, labels: Collection[Label], *, datagram: bool
 ) -> tuple[Operation, Label | None]:
-    """Return the operation that a path names, and the label before it.
+    """Return the operation that a path names, over CoAP (`datagram`) or HTTP, and its label.
 
-    `known` are the names of EST on this wire: one that is not here is not offered, and another one
-    is no operation. Of those that are `absent` everywhere the label does not count. `roots` are
-    other names of EST's root, with which operations are found too.
     Raises RemoteProtocolError: "path/unknown", "path/operation", "path/label", "path/not-offered".
     """
     own = places.roots or (_EST,)
-    named = (*((root, root) for root in own), *((root, _EST) for root in roots))
+    named = [(root, root) for root in own]
+    if datagram:
+        named.append((SHORT_ROOT, _EST))
     below = [(path[len(root) :], place) for root, place in named if path[: len(root)] == root]
     if not below:
         shown = ("/" + "/".join(root) for root, _ in named)
@@ -43,10 +49,10 @@ def find_operation(
     tail, _ = below[0]
     if not 1 <= len(tail) <= 2:
         raise not_label_and_operation(tail)
-    if tail[-1] not in known:
-        raise no_operation(tail[-1])
-    if tail[-1] in absent:
+    if datagram and tail[-1] in _NOT_HERE:
         raise not_offered(tail[-1])
+    if tail[-1] not in NAMES and not (datagram and tail[-1] in NAMES.values()):
+        raise no_operation(tail[-1])
     raise not_offered(tail[-1], _label(tail), labels)
 
 

@@ -92,17 +92,6 @@ class ReplyShape:
 
 CORE: Final = (".well-known", "core")
 WELL_KNOWN: Final = (".well-known", "est")
-SHORT_ROOT: Final = ("est",)
-"""Operations are below WELL_KNOWN, by RFC 9148 4.1; its examples and libEST have this root."""
-
-ABSENT: Final = frozenset({"skg", "skc", "serverkeygen"})
-"""What no server here has, unless as an operation of somebody's own."""
-KNOWN: Final = ABSENT | {
-    *("crts", "att", "sen", "sren"),
-    # Long names are no part of EST-coaps; a server may know them all the same.
-    *("cacerts", "csrattrs", "simpleenroll", "simplereenroll"),
-}
-"""What a server without them says it does not offer; of others it says that they are none."""
 
 METHODS: Final[Mapping[str, Code]] = MappingProxyType({"GET": Code.GET, "POST": Code.POST})
 

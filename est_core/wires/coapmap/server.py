@@ -22,13 +22,10 @@ from est_core.operation import Operation
 from est_core.policy import ServerPolicy
 from est_core.wires.coapmap.discovery import links, matches
 from est_core.wires.coapmap.heads import (
-    ABSENT,
     CODE_OF_FAULT,
     CODE_OF_OUTCOME,
     CORE,
-    KNOWN,
     METHODS,
-    SHORT_ROOT,
     SUCCESSES,
     Code,
     ReplyShape,
@@ -67,14 +64,7 @@ def check_head(head: RequestHead, *, policy: ServerPolicy, limits: Limits) -> Ch
     operation: Operation | None = None
     try:
         _check_target(head, limits)
-        operation, label = find_operation(
-            head.path,
-            policy.on_coap,
-            policy.labels,
-            known=KNOWN,
-            absent=ABSENT,
-            roots=(SHORT_ROOT,),
-        )
+        operation, label = find_operation(head.path, policy.on_coap, policy.labels, datagram=True)
         row = operation.coap_row
         if policy.row(operation, label, datagram=True) is None:
             raise not_offered(head.path[-1], label, policy.labels)

@@ -45,6 +45,8 @@ from est_core.wires.httpmap.target import check_host, parse_target
 from est_core.wires.operation_path import not_offered
 
 
+# Written again for CoAP: a generic class has no `isinstance` for the heads of one wire, and that is
+# how a checked head is told from a refusal.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedHead:
     """A head whose body is worth reading: what it asks for, and how it is answered."""

@@ -27,8 +27,6 @@ _FUTURE: Final = rf"v[0-9A-Fa-f]+\.[{_UNRESERVED}:]+"
 _AUTHORITY: Final = re.compile(
     rf"(?:\[(?:(?P<v6>[0-9A-Fa-f:.]+)|{_FUTURE})\]|{_NAME})(?::(?P<port>[0-9]*))?", re.IGNORECASE
 )
-KNOWN: Final = frozenset({"cacerts", "csrattrs", "simpleenroll", "simplereenroll"})
-"""What a server without them says it does not offer; of others it says that they are none."""
 _MAX_HOST_BYTES: Final = 1024  # a DNS name has 253 characters, each perhaps percent-encoded
 _SHOWN_CHARS: Final = 64
 
@@ -94,4 +92,4 @@ def parse_target(target: bytes, policy: ServerPolicy) -> tuple[Operation, Label 
         ) from exc
     # What does not begin with a slash is below no root.
     below = segments[1:] if segments[0] == "" else ("", *segments)
-    return find_operation(below, policy.on_http, policy.labels, known=KNOWN)
+    return find_operation(below, policy.on_http, policy.labels, datagram=False)

@@ -22,7 +22,7 @@ from est_core import (
     default_policy,
     httpmap,
 )
-from est_core.wires.operation_path import not_offered
+from est_core.wires.operation_path import NAMES, not_offered
 from tests.judged import coap_refusal, http_refusal
 
 USUAL = default_policy(labels=frozenset({Label("lab")}))
@@ -128,6 +128,10 @@ def test_over_coap_an_operation_that_no_server_has_is_named_before_its_label(
     refusal = coap_refusal(head, policy=POLICY, limits=Limits())
     assert refusal is not None
     assert (refusal.code, refusal.reason) == ("path/not-offered", f"'{name}' is not offered here")
+
+
+def test_a_server_without_one_of_the_operations_that_are_here_says_that_it_is_not_offered() -> None:
+    assert {each.name: each.coap_row.short_path for each in OPERATIONS} == NAMES
 
 
 def test_an_operation_that_is_not_offered_is_named_and_not_a_label_that_is_none() -> None:
