@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         CAUnavailable as CAUnavailable,
         Enrollment as Enrollment,
         ReferenceCA as ReferenceCA,
+        Refused as Refused,
         new_intermediate as new_intermediate,
         new_root as new_root,
         new_tls_identity as new_tls_identity,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         KeyUse as KeyUse,
         PlannedExtension as PlannedExtension,
         Profile as Profile,
+        SanKind as SanKind,
     )
     from est_transports.authority.stores import (
         DuplicateSerial as DuplicateSerial,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from est_transports.authority.stores.passwords import (
         PasswordBusy as PasswordBusy,
         PasswordChecks as PasswordChecks,
+        Users as Users,
         hash_password as hash_password,
         verify_password as verify_password,
     )
@@ -56,12 +59,13 @@ else:
         {
             "application": "Authority",
             "ca": (
-                "CAUnavailable Enrollment ReferenceCA new_intermediate new_root new_tls_identity"
+                "CAUnavailable Enrollment ReferenceCA Refused new_intermediate new_root "
+                "new_tls_identity"
             ),
             "issuers": "Issuer IssuerError given_issuer make_issuer",
-            "profiles": "CertificatePlan KeyKind KeyUse PlannedExtension Profile",
+            "profiles": "CertificatePlan KeyKind KeyUse PlannedExtension Profile SanKind",
             "stores": "DuplicateSerial IssuedRecord Store StoreBusy StoreError UserRecord",
-            "stores.passwords": "PasswordBusy PasswordChecks hash_password verify_password",
+            "stores.passwords": "PasswordBusy PasswordChecks Users hash_password verify_password",
             "stores.sqlite": "SqliteStore",
         },
     )

@@ -17,8 +17,16 @@ if TYPE_CHECKING:
         DtlsContextSource as DtlsContextSource,
         DtlsServerConfig as DtlsServerConfig,
         DtlsServerContext as DtlsServerContext,
+        HelloRecord as HelloRecord,
         dtls_client_context as dtls_client_context,
         dtls_server_context as dtls_server_context,
+    )
+    from est_transports.channel.dtls_events import (
+        Association as Association,
+        Ended as Ended,
+        Established as Established,
+        HandshakeFailed as HandshakeFailed,
+        Received as Received,
     )
     from est_transports.channel.dtls_limits import (
         DtlsLimits as DtlsLimits,
@@ -48,8 +56,9 @@ else:
             "dtls": "DtlsEngine",
             "dtls_context": (
                 "DtlsClientContext DtlsContextSource DtlsServerConfig DtlsServerContext "
-                "dtls_client_context dtls_server_context"
+                "HelloRecord dtls_client_context dtls_server_context"
             ),
+            "dtls_events": "Association Ended Established HandshakeFailed Received",
             "dtls_limits": "DtlsLimits",
             "dtls_mux": "DtlsServer",
             "errors": "TlsError",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Lost as Lost,
         Read as Read,
         Write as Write,
+        connect_failure as connect_failure,
     )
     from est_transports.drive.observe import (
         JsonFormatter as JsonFormatter,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
         Ask as Ask,
         Finished as Finished,
         OpenRequest as OpenRequest,
+        session_with as session_with,
+        written_or_failed as written_or_failed,
     )
     from est_transports.drive.records import (
         Record as Record,
@@ -48,9 +51,12 @@ else:
         __name__,
         {
             "application": "Application AsyncApplication answer answer_async ask ask_async",
-            "client": "ClientDriver ClientStep Connect ExchangeSettings Link Lost Read Write",
+            "client": (
+                "ClientDriver ClientStep Connect ExchangeSettings Link Lost Read Write "
+                "connect_failure"
+            ),
             "observe": "JsonFormatter Observe TextFormatter log_request request_fields",
-            "open_request": "Ask Finished OpenRequest",
+            "open_request": "Ask Finished OpenRequest session_with written_or_failed",
             "records": "Record Wire",
         },
     )

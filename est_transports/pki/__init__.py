@@ -11,6 +11,7 @@ from est_transports._faces import face
 if TYPE_CHECKING:
     from est_transports.pki.chains import (
         chain_problem as chain_problem,
+        leading_to as leading_to,
     )
     from est_transports.pki.credential_files import (
         CredentialFileError as CredentialFileError,
@@ -36,7 +37,7 @@ else:
     __all__, __getattr__, __dir__ = face(
         __name__,
         {
-            "chains": "chain_problem",
+            "chains": "chain_problem leading_to",
             "credential_files": (
                 "CredentialFileError load_pem_certificates load_pem_crls load_pem_private_key"
             ),
