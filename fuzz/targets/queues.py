@@ -252,12 +252,15 @@ def cookies(data: bytes) -> Result:
 
 _USERS: Final = ("device", "other", "D\u00e9vice", "De\u0301vice")
 _LIFETIME_S: Final = 60.0
+_FRESH_S: Final = 40.0
 _USERS_MAX: Final = 2
 
 
 def recent_passwords(data: bytes) -> Result:
-    """Who is known gave this password lately, and the record is still the same."""
-    recent = RecentPasswords(CountingEntropy(), users_max=_USERS_MAX, lifetime_s=_LIFETIME_S)
+    """Who is known gave this password lately; who need not be checked, for the same record."""
+    recent = RecentPasswords(
+        CountingEntropy(), users_max=_USERS_MAX, lifetime_s=_LIFETIME_S, fresh_s=_FRESH_S
+    )
     right: dict[str, tuple[str, str | None, float]] = {}
     now, seen = 0.0, set[str]()
     for what, choices in steps(data, _STEPS_MAX):
@@ -273,6 +276,14 @@ def recent_passwords(data: bytes) -> Result:
                     known is not None and known[0] == password and now < known[2]
                 )
                 seen |= {"known"} if is_known else set()
+                vouched = recent.vouches(user, password, record or "", now)
+                assert vouched == (
+                    is_known
+                    and known is not None
+                    and known[1] == record
+                    and now < known[2] - _LIFETIME_S + _FRESH_S
+                )
+                seen |= {"vouched"} if vouched else set()
                 if known is not None and len(right) <= _USERS_MAX and now < known[2]:
                     assert is_known == (known[0] == password)
             case 2:

@@ -117,6 +117,10 @@ class PasswordChecks:
     cannot enter: `known_max` places, three turns of four. When too many wait, the newest of the
     network that has most is refused.
 
+    For `fresh_s` seconds after a check the same password of the same user costs a look at the
+    record, as long as that is the same. A server that is asked by one client for a whole fleet
+    checks its password once in that time. Zero checks it each time.
+
     Any thread may call. Make one per process: threads share its bounds. It has threads
     of its own, for a thread that has run scrypt once keeps its 16 MiB.
     """
@@ -128,6 +132,7 @@ class PasswordChecks:
         waiting_max: int = 24,
         known_max: int = 8,
         right_s: float = 3600.0,
+        fresh_s: float = 600.0,
         clock: Callable[[], Instant] = _clock.instant,
         entropy: Entropy = _clock.entropy,
     ) -> None:
@@ -141,7 +146,9 @@ class PasswordChecks:
         )
         half = -(-known_max // 2)  # of one user
         self._known = FairQueue[_Check](total_max=known_max, group_max=half, member_max=half)
-        self._right = RecentPasswords(entropy, users_max=_USERS_REMEMBERED, lifetime_s=right_s)
+        self._right = RecentPasswords(
+            entropy, users_max=_USERS_REMEMBERED, lifetime_s=right_s, fresh_s=fresh_s
+        )
         self._clock = clock
         self._running = 0
         self._known_turns = 0  # in a row
@@ -214,9 +221,11 @@ class PasswordChecks:
     def _verified(self, check: _Check) -> UserRecord | None:
         user = check.users.find_user(check.user)
         record = None if user is None else user.password_record
+        now = self._clock().mono
+        if record is not None and self._right.vouches(check.user, check.password, record, now):
+            return user
         matches = verify_password(check.password, _NOBODY if record is None else record)
         right = matches and record is not None
-        now = self._clock().mono
         self._right.settle(check.user, check.password, record, now, right=right)
         return user if right else None
 

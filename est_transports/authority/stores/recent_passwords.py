@@ -1,9 +1,13 @@
-"""Passwords that were right lately: known again before the slow check, none of them kept.
+"""Passwords that were right lately: known again without the slow check, none of them kept.
 
-What is remembered of a user is a short tag of name and password, under a key that this process
-made and never shows. It decides who waits for whom and nothing else: the password is checked all
-the same. Somebody who guesses meets the tag of a wrong password once in 2**32 times, and gains a
-place in a queue by it.
+What is remembered of a user is a MAC of name and password, and one of the record that they were
+checked against, under a key that this process made and never shows. The first one decides who waits
+for whom. Both together, while they are fresh, stand for the check: the record is read anew each
+time, so that a password that was changed or taken away, by whatever process, is over at once. A
+guess meets no tag, and is as slow as ever.
+
+Who could read this process's memory could try passwords against a tag faster than against a
+record. That is why there are tags of those only who were there lately.
 """
 
 from __future__ import annotations
@@ -19,29 +23,35 @@ from typing import Final
 from est_core import Entropy, LocalProtocolError
 
 _KEY_BYTES: Final = 32
-_TAG_BYTES: Final = 4  # long enough to be met by its own password alone, too short to replace it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Right:
     password: bytes = field(repr=False)
     record: bytes = field(repr=False)
+    fresh_until: float
     until: float
 
 
 class RecentPasswords:
-    """Tags of at most `users_max` users, each for `lifetime_s` after the last right password.
+    """Tags of at most `users_max` users, each for `lifetime_s` after the last slow check.
 
-    A tag is forgotten when a check meets another record than the one it belongs to: the user has
-    another password by then, or is gone. Any thread may call.
+    For the first `fresh_s` of these a tag stands for the check. It is forgotten when a check meets
+    another record than the one it belongs to: the user has another password by then, or is gone.
+    Any thread may call.
     """
 
-    def __init__(self, entropy: Entropy, *, users_max: int, lifetime_s: float) -> None:
-        if users_max < 0 or lifetime_s <= 0:
-            raise LocalProtocolError("users_max is not negative, lifetime_s positive")
+    def __init__(
+        self, entropy: Entropy, *, users_max: int, lifetime_s: float, fresh_s: float
+    ) -> None:
+        if users_max < 0 or lifetime_s <= 0 or fresh_s < 0:
+            raise LocalProtocolError(
+                "users_max and fresh_s are not negative, lifetime_s is positive"
+            )
         self._key = entropy(_KEY_BYTES)
         self._users_max = users_max
         self._lifetime_s = lifetime_s
+        self._fresh_s = fresh_s
         self._lock = threading.Lock()
         self._users: OrderedDict[bytes, _Right] = OrderedDict()  # who was right longest ago first
 
@@ -56,16 +66,30 @@ class RecentPasswords:
             found = self._users.get(name)
         return hmac.compare_digest(tag, b"" if found is None else found.password)
 
+    def vouches(self, user: str, password: str, record: str, now: float) -> bool:
+        """Return whether that password was right for that record so lately that it is right now."""
+        name, tag, digest = self._name(user), self._tag(user, password), self._record(record)
+        with self._lock:
+            self._expire(now)
+            found = self._users.get(name)
+        if found is None or now >= found.fresh_until:
+            return False
+        same_password = hmac.compare_digest(tag, found.password)
+        return hmac.compare_digest(digest, found.record) and same_password
+
     def settle(
         self, user: str, password: str, record: str | None, now: float, *, right: bool
     ) -> None:
         """Remember a right password, and forget one whose record is not the user's any more."""
-        name, digest = self._name(user), self._digest(b"record", (record or "").encode())
+        name, digest = self._name(user), self._record(record or "")
         with self._lock:
             known = self._users.get(name)
             if right:
                 self._users[name] = _Right(
-                    self._tag(user, password), digest, now + self._lifetime_s
+                    password=self._tag(user, password),
+                    record=digest,
+                    fresh_until=now + self._fresh_s,
+                    until=now + self._lifetime_s,
                 )
                 self._users.move_to_end(name)
                 if len(self._users) > self._users_max:
@@ -84,7 +108,10 @@ class RecentPasswords:
         return self._digest(b"user", _text(user))
 
     def _tag(self, user: str, password: str) -> bytes:
-        return self._digest(b"password", self._name(user) + _text(password))[:_TAG_BYTES]
+        return self._digest(b"password", self._name(user) + _text(password))
+
+    def _record(self, record: str) -> bytes:
+        return self._digest(b"record", record.encode())
 
     def _digest(self, purpose: bytes, data: bytes) -> bytes:
         return hmac.digest(self._key, purpose + b"\0" + data, hashlib.sha256)

@@ -7,12 +7,13 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from est_core import LocalProtocolError
+from est_core import Instant, LocalProtocolError
 from est_transports.authority.stores import UserRecord
 from est_transports.authority.stores.passwords import (
     PasswordBusy,
@@ -21,6 +22,7 @@ from est_transports.authority.stores.passwords import (
     verify_password,
 )
 
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SALT = bytes(range(16))
 RECORD = hash_password("correct horse", SALT)
 
@@ -140,7 +142,14 @@ def test_a_user_without_a_record_costs_the_same(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     "bounds",
-    [{"at_once": 0}, {"at_once": -1}, {"waiting_max": -1}, {"known_max": -1}, {"right_s": 0.0}],
+    [
+        {"at_once": 0},
+        {"at_once": -1},
+        {"waiting_max": -1},
+        {"known_max": -1},
+        {"right_s": 0.0},
+        {"fresh_s": -1.0},
+    ],
 )
 def test_bounds_that_make_no_sense_are_refused(bounds: dict[str, float]) -> None:
     with pytest.raises(LocalProtocolError):
@@ -193,6 +202,72 @@ def test_no_more_than_at_once_run_and_the_others_wait_for_their_turn() -> None:
     for thread in threads:
         thread.join()
     assert 1 <= most[0] <= 2
+
+
+class Slow:
+    """Counts the slow checks; the clock stands where it is put."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **bounds: float) -> None:
+        self.now = self.count = 0
+        self.records: dict[str, str] = {"alice": CHEAP}
+        self.checks = PasswordChecks(
+            clock=lambda: Instant(mono=float(self.now), wall=NOW),
+            **bounds,  # type: ignore[arg-type]  # by name
+        )
+        real = hashlib.scrypt
+
+        def counted(password: bytes, **work: Any) -> bytes:
+            self.count += 1
+            return real(password, **work)
+
+        monkeypatch.setattr(hashlib, "scrypt", counted)
+
+    def check(self, password: str = "correct horse", user: str = "alice") -> bool:
+        return self.checks.check(user, password, UsersFake(self.records.get))
+
+
+def test_the_same_password_is_checked_once_in_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(monkeypatch)
+    assert all(slow.check() for _ in range(5))
+    assert slow.count == 1
+    slow.now = 599
+    assert slow.check()
+    assert slow.count == 1
+    slow.now = 600
+    assert slow.check()
+    assert slow.count == 2
+
+
+def test_every_guess_is_checked_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(monkeypatch)
+    assert slow.check()
+    for number in range(1, 4):
+        assert not slow.check("correct horsf")
+        assert not slow.check("correct horse", user="bob")
+        assert slow.count == 1 + 2 * number
+
+
+def test_a_password_that_was_changed_or_taken_away_is_over_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As another process does it: only the record says so.
+    slow = Slow(monkeypatch)
+    assert slow.check()
+    slow.records["alice"] = cheap_record("new password")
+    assert not slow.check()
+    assert slow.check("new password")
+    del slow.records["alice"]
+    assert not slow.check("new password")
+    slow.records["alice"] = CHEAP
+    before = slow.count
+    assert slow.check()  # a user who is there again is checked
+    assert slow.count == before + 1
+
+
+def test_without_that_time_each_password_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(monkeypatch, fresh_s=0.0)
+    assert all(slow.check() for _ in range(3))
+    assert slow.count == 3
 
 
 def test_a_store_that_fails_does_not_use_up_the_bound() -> None:
