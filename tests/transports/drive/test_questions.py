@@ -1,20 +1,53 @@
-"""How many questions an application is awaited on at once, and that each gives its place back."""
+"""Questions from an event loop: how many at once, and what becomes of those that take too long."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
+import trio
 
-from est_core import Channel, Limits, TlsVersion
+from est_core import CACertsRequested, Channel, Decision, Instant, Limits, TlsVersion
 from est_core.testing import FIXED_INSTANT
+from est_transports.drive import AsyncApplication
+from est_transports.drive.event_loop import EventLoop
 from est_transports.drive.open_request import Ask
-from est_transports.drive.questions import PooledThreads, Questions
+from est_transports.drive.questions import PooledThreads, Questions, Threads
 from est_transports.http.server import Conversation, Receive, Send
 from est_transports.on_asyncio.event_loop import AsyncioLoop, threadsafe
-from tests.application import AsyncFakeApplication
+from est_transports.on_trio.event_loop import TrioLoop
+from est_transports.on_trio.threads import QuestionThreads
+from tests.application import AsyncFakeApplication, FakeApplication
 from tests.transports.https_site import CACERTS, service
+
+TOO_LATE = FIXED_INSTANT.after(20)
+
+Work = Callable[[EventLoop, Threads], Awaitable[None]]
+
+
+def run_on_trio(work: Work) -> None:
+    async def run() -> None:
+        loop = TrioLoop()
+        async with trio.open_nursery() as loop.nursery:
+            await work(loop, QuestionThreads(1))
+
+    trio.run(run)
+
+
+def run_on_asyncio(work: Work) -> None:
+    async def run() -> None:
+        threads = PooledThreads(1, "test", threadsafe)
+        try:
+            await work(AsyncioLoop(), threads)
+        finally:
+            threads.shutdown()
+
+    asyncio.run(run())
+
+
+on_each_loop = pytest.mark.parametrize("run", [run_on_trio, run_on_asyncio])
 
 
 async def answer() -> None:
@@ -25,7 +58,32 @@ async def fail() -> None:
     raise ZeroDivisionError("the application broke")
 
 
-async def status_of(questions: Questions, application: AsyncFakeApplication) -> bytes:
+class Held(FakeApplication):
+    """Answers when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = threading.Event()
+        self.let = threading.Event()
+        self.answered = threading.Event()
+
+    def ca_certs(self, question: CACertsRequested) -> Decision:
+        """Wait, and return the test CA."""
+        self.begun.set()
+        assert self.let.wait(10)
+        self.answered.set()
+        return super().ca_certs(question)
+
+
+class Ended(FakeApplication):
+    """Ends the thread that asks it."""
+
+    def ca_certs(self, question: CACertsRequested) -> Decision:
+        """Raise what no guard holds back."""
+        raise SystemExit
+
+
+async def status_of(questions: Questions, application: FakeApplication | AsyncApplication) -> bytes:
     """Return the status of one request for the CA's certificates."""
     conversation = Conversation(
         service(limits=Limits(decision_s=20)),
@@ -44,23 +102,92 @@ async def status_of(questions: Questions, application: AsyncFakeApplication) -> 
     return answered.data.split()[1]
 
 
+def questions_at(loop: EventLoop, threads: Threads, held: Held | None = None) -> Questions:
+    """Return what asks; the deadline of every question is over when `held` has begun to answer."""
+
+    def clock() -> Instant:
+        if held is None:
+            return FIXED_INSTANT
+        assert held.begun.wait(10)
+        return TOO_LATE
+
+    return Questions(
+        loop,
+        threads=threads,
+        authentication_threads=threads,
+        tasks=1,
+        clock=clock,
+    )
+
+
+@on_each_loop
 @pytest.mark.parametrize("does, status", [(answer, b"200"), (fail, b"500")])
 def test_what_is_answered_gives_its_place_to_the_next(
-    does: Callable[[], Awaitable[None]], status: bytes
+    run: Callable[[Work], None], does: Callable[[], Awaitable[None]], status: bytes
 ) -> None:
-    async def ask_thrice() -> list[bytes]:
+    async def ask_thrice(loop: EventLoop, threads: Threads) -> None:
         application = AsyncFakeApplication(does)
-        threads = PooledThreads(1, "test", threadsafe)
-        questions = Questions(
-            AsyncioLoop(),
-            threads=threads,
-            authentication_threads=threads,
-            tasks=1,
-            clock=lambda: FIXED_INSTANT,
-        )
-        try:
-            return [await status_of(questions, application) for _ in range(3)]
-        finally:
-            threads.shutdown()
+        questions = questions_at(loop, threads)
+        assert [await status_of(questions, application) for _ in range(3)] == [status] * 3
 
-    assert asyncio.run(ask_thrice()) == [status] * 3
+    run(ask_thrice)
+
+
+@on_each_loop
+def test_a_late_decision_is_waited_for_when_its_client_has_its_answer(
+    run: Callable[[Work], None],
+) -> None:
+    async def ask(loop: EventLoop, threads: Threads) -> None:
+        application = Held()
+        questions = questions_at(loop, threads, application)
+        assert await status_of(questions, application) == b"503"
+        assert not application.answered.is_set()
+        loop.soon(application.let.set)
+        await questions.settled()
+        assert application.answered.is_set()
+        await questions.settled()
+
+    run(ask)
+
+
+@on_each_loop
+def test_a_late_decision_can_be_given_up(run: Callable[[Work], None]) -> None:
+    async def ask(loop: EventLoop, threads: Threads) -> None:
+        application = Held()
+        questions = questions_at(loop, threads, application)
+        assert await status_of(questions, application) == b"503"
+        loop.soon(questions.give_up)
+        await questions.settled()
+        assert not application.answered.is_set()
+        application.let.set()
+
+    run(ask)
+
+
+@on_each_loop
+def test_a_question_that_nobody_has_begun_to_answer_is_taken_back(
+    run: Callable[[Work], None],
+) -> None:
+    async def ask(loop: EventLoop, threads: Threads) -> None:
+        first, second = Held(), Held()
+        questions = questions_at(loop, threads, first)
+        assert await status_of(questions, first) == b"503"
+        assert await status_of(questions, second) == b"503"  # the one thread is busy
+        second.let.set()
+        first.let.set()
+        await questions.settled()
+        assert first.answered.is_set()
+        assert not second.answered.is_set()
+
+    run(ask)
+
+
+@on_each_loop
+def test_an_application_that_ends_its_thread_costs_its_client_a_500(
+    run: Callable[[Work], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def ask(loop: EventLoop, threads: Threads) -> None:
+        assert await status_of(questions_at(loop, threads), Ended()) == b"500"
+
+    run(ask)
+    assert "the application could not be asked" in caplog.text
