@@ -39,7 +39,8 @@ _WHOLE: Final = re.compile(r".*", re.DOTALL)
 _KEPT: Final = {
     _der.UTF8_STRING: _WHOLE,
     # Surrogates are none of its characters, and OpenSSL reads no certificate that has them.
-    _der.BMP_STRING: re.compile(r"[\0-\uffff]*"),
+    # What it may hold would be a set of 65,536, which takes 7 ms to compile.
+    _der.BMP_STRING: re.compile(r"[^\U00010000-\U0010ffff]*"),
     _der.UNIVERSAL_STRING: _WHOLE,
     _der.IA5_STRING: _WHOLE,
     _NUMERIC_STRING: re.compile(r"[0-9 ]*"),
