@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import is_dataclass
@@ -80,10 +81,11 @@ def one_method_is_enough(protocol: _K) -> _K:
 
 def _checking(call: Callable[..., Any], annotated: Any, name: str) -> Callable[..., Any]:
     code = call.__code__
-    positional = code.co_varnames[: code.co_argcount]
-    bound = int(positional[:1] in (("self",), ("cls",)))
+    names = code.co_varnames[: code.co_argcount]
+    bound = int(names[:1] in (("self",), ("cls",)))
+    positional = tuple(enumerate(names))[bound:]
     takers: dict[str, _Taker] = {}
-    exact: dict[str, frozenset[type]] = {}
+    exact: defaultdict[str, frozenset[type]] = defaultdict(frozenset)
 
     def look_closely(key: str, value: object) -> object:
         if not takers:
@@ -104,16 +106,15 @@ def _checking(call: Callable[..., Any], annotated: Any, name: str) -> Callable[.
 
     @wraps(call)
     def checked_call(*args: Any, **kwargs: Any) -> Any:
-        # Called several times for a request: what is of an exact type costs one look-up.
+        # Called several times for a request: what is of an exact type costs one look-up, and no
+        # call of a method, which would cost as much again.
         for key, value in kwargs.items():
-            if type(value) not in exact.get(key, _NO_TYPES):
+            if type(value) not in exact[key]:
                 kwargs[key] = look_closely(key, value)
-        if len(args) > bound:
-            given = list(args)
-            for at in range(bound, min(len(given), len(positional))):
-                if type(given[at]) not in exact.get(positional[at], _NO_TYPES):
-                    given[at] = look_closely(positional[at], given[at])
-            return call(*given, **kwargs)
+        if (given := len(args)) > bound:
+            for at, key in positional:
+                if at < given and type(args[at]) not in exact[key]:
+                    args = (*args[:at], look_closely(key, args[at]), *args[at + 1 :])
         return call(*args, **kwargs)
 
     return checked_call
