@@ -10,11 +10,13 @@ import fcntl
 import os
 import pwd
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from est_transports import _clock
 from est_transports.authority.stores import StoreError
 
 LOGS: Final = ("-wal", "-shm")
@@ -25,6 +27,11 @@ FULL_BELOW_BYTES: Final = 1024 * 1024
 
 LOW_BELOW_BYTES: Final = 64 * 1024 * 1024
 """A disk with less is soon full: some ten thousand certificates more."""
+
+LOCK_WAIT_S: Final = 5.0
+"""How long whoever wants to lock the directory waits for another who holds it, for an instant."""
+
+_LOOK_AGAIN_S: Final = 0.01
 
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
@@ -71,19 +78,32 @@ def remove_logs(path: Path, logs: dict[str, FileId]) -> None:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Hold a directory against other processes that lock it, from here on or already."""
+    """Hold a directory against other processes that lock it, from here on or already.
+
+    One that is stopped, or keeps the directory for something else, holds nobody up for ever.
+    """
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as exc:
         raise StoreError(f"{directory}: cannot be opened: {exc.strerror}") from exc
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as exc:
-            raise StoreError(f"{directory}: cannot be locked: {exc.strerror}") from exc
+        _lock(descriptor, directory)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, directory: Path) -> None:
+    give_up_at = _clock.instant().mono + LOCK_WAIT_S
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            if _clock.instant().mono >= give_up_at:
+                raise StoreError(f"{directory}: another process holds it locked") from exc
+        except OSError as exc:
+            raise StoreError(f"{directory}: cannot be locked: {exc.strerror}") from exc
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def check_header(path: Path, application_id: int) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from est_transports.authority.stores import StoreError
+from est_transports.authority.stores import StoreError, sqlite_files
 from est_transports.authority.stores.sqlite_files import (
     check_header,
     file_id,
@@ -138,6 +139,25 @@ def test_logs_are_looked_at_and_removed_while_nobody_else_may(
         remove_logs(tmp_path / "est.db", known)
     assert seen == [(str(each), True) for each in (wal, wal, shm, shm)]
     assert not held()
+
+
+def test_who_holds_the_directory_holds_nobody_up_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, wal = tmp_path / "est.db", tmp_path / "est.db-wal"
+    wal.touch()
+    known, other = log_ids(path), os.open(tmp_path, os.O_RDONLY)  # as another process has it
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_files, "LOCK_WAIT_S", 0.0)
+        with pytest.raises(StoreError, match="another process holds it locked"):
+            remove_logs(path, known)
+    assert wal.exists()
+    # For an instant is no harm.
+    monkeypatch.setattr(time, "sleep", lambda _seconds: fcntl.flock(other, fcntl.LOCK_UN))
+    remove_logs(path, known)
+    assert not wal.exists()
+    os.close(other)
 
 
 def test_a_directory_that_cannot_be_locked_is_told(
