@@ -287,9 +287,10 @@ def _serve(loader: _Loader, *, as_json: bool) -> None:
     finally:
         loader.watch.end()
         _log.removeHandler(handler)
-        loader.store.close()
         for each in chain(sockets, *datagram_sockets):
             each.close()
+        with local_errors():
+            loader.store.close()
 
 
 def _listening(
