@@ -199,8 +199,8 @@ class Redirected(_Response):
 class Refused(_Response):
     """It was not done; `fault` says whose fault that is, and the wire's number comes from it.
 
-    `operation` is None where a head names none. `retry_after` goes with Fault.BUSY, `allow`, the
-    methods that are, with Fault.METHOD.
+    `operation` is None where a head names none. `retry_after` goes with Fault.BUSY; `allow`, the
+    methods that the operation has, with Fault.METHOD.
     """
 
     operation: Operation | None
@@ -220,4 +220,4 @@ class Refused(_Response):
 
 
 Response = Success | NotAvailable | Pending | Challenged | Redirected | Refused
-"""One EST answer, free of its wire. `outcome` names its class for tables."""
+"""One EST answer, free of its wire. `outcome` says which for tables; a `Refused` has one of two."""

@@ -192,7 +192,7 @@ class ServerExchange:
         """
         if self.abandoned or self._state is ServerState.ABANDONED:
             return
-        if self._state is not ServerState.SETTLING:  # there it is by a timeout
+        if self._state is not ServerState.SETTLING:  # else a timeout was first
             self._leave(ServerStep.ABANDON)
         self._events.clear()
         self.abandoned = reason

@@ -68,6 +68,8 @@ _W = TypeVar("_W")
 
 _log: Final = logging.getLogger("est_transports")
 
+LOST: Final = "connection/lost"
+"""The code of a record whose client did not wait for the answer."""
 TARGET_CHARS: Final = 256
 """How much of what a client asked for is recorded."""
 _NOBODY: Final = ClientIdentity()
@@ -164,7 +166,10 @@ class OpenRequest:
                 return Ask(request=self, question=question)
 
     def handle_timeout(self, now: Instant) -> Ask | Response | None:
-        """Return the answer in place of a decision, None before the deadline and after the end."""
+        """Return the answer in place of a decision once the deadline has passed.
+
+        Before it, what `next_step` returns; after the end, None.
+        """
         if self.is_over:
             return None
         self.exchange.handle_timeout(now)
@@ -242,10 +247,6 @@ class OpenRequest:
             received_bytes=self.received_bytes,
             sent_bytes=sent_bytes,
         )
-
-
-LOST: Final = "connection/lost"
-"""The code of a record whose client did not wait for the answer."""
 
 
 @checked

@@ -1,7 +1,7 @@
 """One server connection from decrypted bytes to decisions and back, without I/O.
 
-What on_sockets and on_trio have in common: `Conversation` says step by step what is to be done
-next, a transport does it. So every deadline, refusal and close is decided in one place, and can be
+What every runtime has in common: `Conversation` says step by step what is to be done next, a
+transport does it. So every deadline, refusal and close is decided in one place, and can be
 tested without a socket or a clock::
 
     while True:
@@ -96,7 +96,6 @@ Step = Send | Receive | Ask | Finished | Close
 class _HttpRequest(OpenRequest):
     """A request, open from its first byte on. Of its head: `shape`, `judged` or `refusal`."""
 
-    head: RequestHead | None = None
     shape = ReplyShape()
     judged: CheckedHead | None = None
     refusal: Refused | None = None
@@ -216,7 +215,7 @@ class Conversation:
             case HeadReceived():
                 self._judge(event.head, now)
             case BodyReceived():
-                self._open(event.body, now)
+                self._begin(event.body, now)
             case BodyDropped():
                 if self._request.refusal is None:
                     raise LocalProtocolError("a body was dropped without a refusal")
@@ -231,7 +230,6 @@ class Conversation:
     def _judge(self, head: RequestHead, now: Instant) -> None:
         config, request = self._config, self._request
         request.method, request.target = head.method.decode("ascii"), head.target.decode("ascii")
-        request.head = head
         judged = httpmap.check_head(head, policy=config.policy, limits=config.limits)
         if isinstance(judged, Refused):
             request.refusal, request.shape = judged, httpmap.reply_shape(head)
@@ -242,7 +240,7 @@ class Conversation:
             deadline = now.mono + config.timeouts.write_s
             self._steps.append(Send(data=interim, deadline=deadline))
 
-    def _open(self, body: bytes, now: Instant) -> None:
+    def _begin(self, body: bytes, now: Instant) -> None:
         judged, config = self._request.judged, self._config
         if judged is None:
             raise LocalProtocolError("a body without a head")
@@ -270,8 +268,8 @@ class Conversation:
         response, (head, body) = written_or_failed(
             response, lambda each: httpmap.write(each, shape)
         )
-        is_over = self._session.binding_use.is_over and not isinstance(response, Challenged)
-        data = self._wire.send_response(head, body, now, close=self._stopping or is_over)
+        is_used_up = self._session.binding_use.is_over and not isinstance(response, Challenged)
+        data = self._wire.send_response(head, body, now, close=self._stopping or is_used_up)
         deadline = now.mono + self._config.timeouts.write_s
         self._steps.clear()  # a question that came too late to be asked
         self._steps.append(Send(data=data, deadline=deadline))
