@@ -8,7 +8,7 @@ asks of an application and how its answers are read is added by `est_core.operat
 from __future__ import annotations
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final, NoReturn
@@ -199,21 +199,23 @@ class Operation:
             raise LocalProtocolError("a successful answer has at least one part")
         if isinstance(self.http, NotOnWire) and isinstance(self.coap, NotOnWire):
             raise LocalProtocolError("it has no place on any wire")
-        for wire, has_body in self._bodies().items():
+        for wire, field, has_body in self._bodies():
             if has_body != (self.method == "POST"):
-                raise LocalProtocolError(f"{wire}: a POST has a body, of one type, and a GET none")
+                raise LocalProtocolError(
+                    f"{wire}: a POST has a body, of one type, and a GET none: see {field}"
+                )
         if self.is_enrollment and self.method != "POST":
             raise LocalProtocolError("a CSR goes into the body of a POST")
         if isinstance(self.coap, CoapRow) and len(self.parts) != 1:
-            raise LocalProtocolError("coap: an answer of several parts has no Content-Format here")
+            raise LocalProtocolError(
+                "coap: an answer of several parts has no Content-Format here: say NotOnWire"
+            )
 
-    def _bodies(self) -> dict[str, bool]:
-        found = {}
+    def _bodies(self) -> Iterator[tuple[str, str, bool]]:
         if isinstance(self.http, HttpRow):
-            found["http"] = self.http.request_type is not None
+            yield "http", "request_type", self.http.request_type is not None
         if isinstance(self.coap, CoapRow):
-            found["coap"] = self.coap.request_format is not None
-        return found
+            yield "coap", "request_format", self.coap.request_format is not None
 
     def is_on(self, *, datagram: bool) -> bool:
         """Return whether it has a place on CoAP (`datagram`), or else on HTTP."""

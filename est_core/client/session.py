@@ -13,7 +13,7 @@ from est_core.asn1.pkcs10 import CsrArgument
 from est_core.client.enrollment import check_renewal_info
 from est_core.client.exchange import ClientExchange
 from est_core.client.session_settings import SessionSettings
-from est_core.operation import Operation
+from est_core.operation import NotOnWire, Operation
 from est_core.operations.cacerts import CACERTS
 from est_core.operations.csrattrs import CSRATTRS
 from est_core.operations.definition import defined
@@ -86,6 +86,8 @@ class ClientSession(SessionSettings):
             raise LocalProtocolError(f"{operation.name} takes a CSR")
         if operation.has_body != bool(payload):
             raise LocalProtocolError(f"{operation.name}: a POST has a payload, and a GET none")
-        if not operation.is_on(datagram=self.uri.scheme == "coaps"):
-            raise LocalProtocolError(f"{operation.name} is not on the wire of {self.uri.scheme}")
+        place = operation.coap if self.uri.scheme == "coaps" else operation.http
+        if isinstance(place, NotOnWire):
+            wire = f"the wire of {self.uri.scheme}"
+            raise LocalProtocolError(f"{operation.name} is not on {wire}: {place.reason}")
         return ClientExchange(self, defined(operation), payload=payload)

@@ -41,7 +41,9 @@ class SessionSettings:
     ) -> None:
         uri = EstUri.parse(uri) if isinstance(uri, str) else uri
         if uri.scheme == "coaps" and (credentials is not None or identity is None):
-            raise LocalProtocolError("over CoAP a client shows a certificate, and no password")
+            raise LocalProtocolError(
+                "over CoAP a client shows a certificate, `identity`, and no password"
+            )
         self.uri = uri
         self.trust: tuple[x509.Certificate, ...] = tuple(trust)
         self.identity = identity

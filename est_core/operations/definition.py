@@ -14,7 +14,8 @@ On a client, with a success or a word that there is nothing::
     read(reading)                       -> ClientResult
 
 The methods are pure: what they are given is all that they know, and what they return all that they
-do. So an exchange that fails at one of them is where it was. The application answers a question by
+do, but for what `examine` notes in `Asking.binding_use`. So an exchange that fails at one of them
+is where it was. The application answers a question by
 its `method`; a server does not offer an operation whose methods its application lacks.
 """
 
@@ -101,8 +102,8 @@ class Reading:
 class OperationDefinition(Operation, ABC):
     """An operation, with what it asks and what its answers mean.
 
-    `questions` are the kinds of questions that it asks. What `read` raises as RemoteProtocolError
-    is an answer that cannot be used.
+    `questions` are the kinds of questions that it asks under any policy. What `read` raises as
+    RemoteProtocolError is an answer that cannot be used.
     """
 
     __slots__ = ()
@@ -124,6 +125,14 @@ class OperationDefinition(Operation, ABC):
     @abstractmethod
     def read(self, reading: Reading) -> ClientResult:
         """Return what the answer gives. Raises RemoteProtocolError for one that is none."""
+
+    def _check(self) -> None:
+        super()._check()
+        if not getattr(self, "questions", ()):
+            raise LocalProtocolError("its class has no questions")
+        for each in self.questions:
+            if not (hasattr(each, "method") and hasattr(each, "answers")):
+                raise LocalProtocolError(f"{each.__name__} has no method, or no answers")
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -225,7 +225,7 @@ def test_an_application_of_yesterday_is_served_without_it(
 def test_what_has_no_place_on_a_wire_is_not_asked_for_there() -> None:
     there = replace(CRLS, coap=NotOnWire(reason="RFC 8295 has HTTP only"))
     session = ClientSession("coaps://localhost", identity=pki().client.certificate)
-    with pytest.raises(LocalProtocolError, match="crls is not on the wire of coaps"):
+    with pytest.raises(LocalProtocolError, match="the wire of coaps: RFC 8295 has HTTP only"):
         session.ask(there)
     policy = default_policy(operations=(*OPERATIONS, there))
     assert policy.row(there, None, datagram=True) is None
