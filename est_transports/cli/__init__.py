@@ -8,7 +8,6 @@ from typing import Final
 
 import click
 
-from est_core import __version__
 from est_transports.cli.examples import examples
 from est_transports.cli.options import verbose_option
 from est_transports.cli.runner import Commands, run
@@ -65,7 +64,7 @@ def _show_examples(command: click.Command, path: str) -> None:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples("est"),
 )
-@click.version_option(__version__, "-V", "--version", prog_name="est")
+@click.version_option(None, "-V", "--version", prog_name="est", package_name="est-sansio")
 @verbose_option
 def group() -> None:
     """EST, RFC 7030: certificates for devices, from a CA of your own or to one of others."""

@@ -17,7 +17,6 @@ from est_transports.cli.options import Settings
 from est_transports.cli.output import discard_stdout, printing, stdout_error
 from est_transports.cli.terminal_text import one_line
 from est_transports.pki.library_warnings import ignore_library_warnings
-from est_transports.pki.trust import CredentialFileError
 
 _DEVICE_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
@@ -71,6 +70,9 @@ def _on_stderr(text: str) -> None:
 
 def as_cli_error(exc: Exception) -> CliError:
     """Return the error to show for an exception that reached the top."""
+    # Only here: a command that shows its help needs nothing of cryptography.
+    from est_transports.pki.credential_files import CredentialFileError
+
     match exc:
         case CliError():
             return exc

@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
-from est_transports.on_trio.client import Client
-from est_transports.on_trio.coap_server import CoapServer
-from est_transports.on_trio.server import Server
+from typing import TYPE_CHECKING
 
-__all__ = ["Client", "CoapServer", "Server"]
+from est_transports._faces import face
+
+if TYPE_CHECKING:
+    from est_transports.on_trio.client import (
+        Client as Client,
+    )
+    from est_transports.on_trio.coap_server import (
+        CoapServer as CoapServer,
+    )
+    from est_transports.on_trio.server import (
+        Server as Server,
+    )
+else:
+    __all__, __getattr__, __dir__ = face(
+        __name__,
+        {
+            "client": "Client",
+            "coap_server": "CoapServer",
+            "server": "Server",
+        },
+    )

@@ -24,8 +24,8 @@ from est_core import LocalProtocolError
 from est_core.arguments import checked
 from est_transports.coap.settings import CoapService
 from est_transports.drive.observe import Observe
-from est_transports.on_trio import Server
 from est_transports.on_trio.coap_server import CoapServer
+from est_transports.on_trio.server import Server
 from est_transports.service.loading import Service
 
 _log: Final = logging.getLogger("est_transports")

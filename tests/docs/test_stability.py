@@ -68,7 +68,7 @@ def test_every_public_class_says_which_threads_may_use_it() -> None:
 @pytest.mark.parametrize("row", IMPORTS, ids=lambda row: codes(row["import"])[0])
 def test_an_import_brings_what_the_page_says(row: dict[str, str]) -> None:
     module = codes(row["import"])[0]
-    program = f"import sys, {module}\nprint(*({set(WATCHED)!r} & sys.modules.keys()))"
+    program = f"import sys\nfrom {module} import *\nprint(*({set(WATCHED)!r} & sys.modules.keys()))"
     printed = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout

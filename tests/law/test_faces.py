@@ -27,9 +27,6 @@ FACES: Final = frozenset(
         "est_transports.client_config",  # a module that stands at the top is one
         "est_transports.error_codes",
         "est_transports.on_aiocoap",
-        "est_transports.on_asyncio",
-        "est_transports.on_sockets",
-        "est_transports.on_trio",
     }
 )
 """What people import from."""

@@ -32,7 +32,7 @@ from est_transports.cli.client.target import Target
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.output import warn
 from est_transports.client_config import ClientConfig
-from est_transports.on_sockets import Client
+from est_transports.on_sockets.client import Client
 from est_transports.pki.signers import LocalSigner, SigningKey
 from est_transports.pki.trust import TrustAnchors
 

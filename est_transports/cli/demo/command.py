@@ -40,7 +40,8 @@ from est_transports.cli.paths import PATH
 from est_transports.cli.server.directory import local_errors
 from est_transports.cli.server.serve import overridden
 from est_transports.drive.records import Record
-from est_transports.on_trio import CoapServer, Server
+from est_transports.on_trio.coap_server import CoapServer
+from est_transports.on_trio.server import Server
 from est_transports.pki.serials import printed_serial
 from est_transports.pki.trust import load_pem_certificates
 from est_transports.service.config.reader import CONFIG_FILE, load_config
