@@ -49,12 +49,16 @@ def write_certs_only(certificates: Sequence[x509.Certificate]) -> bytes:
     """
     if not certificates:
         raise LocalProtocolError("a certs-only bag holds at least one certificate")
-    return write_bag({certificate.public_bytes(Encoding.DER) for certificate in certificates})
+    return _bag({certificate.public_bytes(Encoding.DER) for certificate in certificates})
 
 
 @checked
 def write_bag(certificates: Iterable[bytes]) -> bytes:
     """Return what write_certs_only does, of certificates in DER, which are not looked at."""
+    return _bag(certificates)
+
+
+def _bag(certificates: Iterable[bytes]) -> bytes:
     signed_data = _der.sequence(_BEFORE, _der.set_of(certificates, tag=_CERTIFICATES), _NOTHING)
     return _der.sequence(_SIGNED_DATA, _der.tlv(_EXPLICIT_0, signed_data))
 
