@@ -126,7 +126,7 @@ class ServerPolicy:
             raise LocalProtocolError("two rows for the same operation, label and wire")
         operations = tuple(dict.fromkeys(row.operation for row in self.rows))
         set_once = object.__setattr__
-        set_once(self, "_by_key", MappingProxyType(by_key))
+        set_once(self, "_by_key", by_key)
         set_once(self, "operations", operations)
         set_once(self, "on_http", OperationPaths.of(_http_places(operations)))
         set_once(self, "on_coap", OperationPaths.of(_coap_places(operations)))
@@ -159,9 +159,10 @@ class ServerPolicy:
             return None
         if label is not None and label not in self.labels:
             return None
-        for wanted in ((label, datagram), (label, None), (None, datagram), (None, None)):
-            if row := self._by_key.get((operation, *wanted)):
-                return row
+        for named in (None,) if label is None else (label, None):
+            for wire in (datagram, None):
+                if row := self._by_key.get((operation, named, wire)):
+                    return row
         return None
 
 

@@ -149,7 +149,7 @@ class OperationDefinition(Operation, ABC):
         return Success(
             operation=self,
             parts=tuple(
-                Part(kind=row.kind, der=der) for row, der in zip(self.parts, parts, strict=True)
+                [Part(kind=row.kind, der=der) for row, der in zip(self.parts, parts, strict=True)]
             ),
         )
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography import x509
 
@@ -82,8 +82,7 @@ class ServerSession:
         return ServerExchange(self, request, now)
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
+class _Turn(NamedTuple):
     """What a decision leads to, and what is known from then on."""
 
     step: Inquiry | Response
