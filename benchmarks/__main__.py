@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     usual = Plan()
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure what enrolments cost, against yardsticks of the same run. Linux only.",
+        description="Measure what enrollments cost, against yardsticks of one run. Linux only.",
     )
     add = parser.add_argument
     add("--json", dest="as_json", action="store_true", help="print JSON")
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--instructions",
         action="store_true",
-        help="count the instructions of an enrolment; fail if there are more than on record",
+        help="count the instructions of an enrollment; fail if there are more than on record",
     )
     add("--keep", action="store_true", help="with --instructions: put them on record")
     return parser

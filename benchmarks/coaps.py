@@ -1,4 +1,4 @@
-"""Enrolment over CoAP and DTLS: the CPU time of servers, next to HTTPS and the bare floor."""
+"""Enrollment over CoAP and DTLS: the CPU time of servers, next to HTTPS and the bare floor."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _compared(
         for kind in DATAGRAMS:
             client = CoapsClient(site, running[kind].port, kept=kept)
             stack.callback(client.close)
-            run = repeated(client.enrol)
+            run = repeated(client.enroll)
             contenders.append(Contender(name=kind, run=run, cpu_s=running[kind].cpu_s))
         results = compete(contenders, plan)
     for each, measured in zip(contenders, results, strict=True):

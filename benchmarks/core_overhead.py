@@ -43,7 +43,7 @@ SHARE: Final = Target(bound=10.0, of_ratio=False)
 _LIMITS: Final = Limits()
 _POLICY: Final = default_policy()
 _ALONE: Final = "cryptography alone: read and verify a CSR, write a bag"
-_FLOOR: Final = "the floor's whole enrolment"
+_FLOOR: Final = "the floor's whole enrollment"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +154,7 @@ def _channel(site: Site, wire: str) -> Channel:
 
 
 def rows(site: Site, plan: Plan) -> Iterator[Row]:
-    """Measure exchanges without any I/O, and show them beside one whole enrolment."""
+    """Measure exchanges without any I/O, and show them beside one whole enrollment."""
     with ExitStack() as stack:
         running = stack.enter_context(servers(("floor",), site))
         stack.enter_context(apart(running.values()))

@@ -1,4 +1,4 @@
-"""The yardsticks: the least that a server does for an enrolment, with no EST machinery at all.
+"""The yardsticks: the least that a server does for an enrollment, with no EST machinery at all.
 
 The bare one blocks, serves one connection at a time, uses the same TLS engine as the real servers,
 reads just enough HTTP, verifies the request, signs a certificate with `cryptography`, and records

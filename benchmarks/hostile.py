@@ -35,7 +35,7 @@ SETTLE_S: Final = 3.0
 PASSWORDS: Final = Manner(version=TlsVersion.TLS_1_3, certified=False, kept=False)
 _FAILURES: Final = (LoadError, SSL.Error, OSError)
 
-Enrol = Callable[[], None]
+Enroll = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ TRIALS: Final = CONTROLS + tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What one trial found, in seconds. `refused` are enrolments that failed while loaded."""
+    """What one trial found, in seconds. `refused` are enrollments that failed while loaded."""
 
     trial: str
     tries: int
@@ -88,16 +88,16 @@ class Found:
 
 
 def measured(site: Site, serving: Serving, trial: Trial, rounds: int, tries: int) -> Found:
-    """Let an honest client enrol in turns, quiet and loaded."""
+    """Let an honest client enroll in turns, quiet and loaded."""
     quiet: list[float] = []
     loaded: list[float] = []
     refused = 0
-    enrol = _honest(site, serving, trial.honest)
-    enrol()
+    enroll = _honest(site, serving, trial.honest)
+    enroll()
     for _ in range(rounds):
-        refused_of(enrol, tries, quiet)
+        refused_of(enroll, tries, quiet)
         with peer(site, serving, trial):
-            refused += refused_of(enrol, tries, loaded)
+            refused += refused_of(enroll, tries, loaded)
         time.sleep(SETTLE_S)
     quiet_at, loaded_at = (_percentiles(times) for times in (quiet, loaded))
     return Found(
@@ -111,13 +111,13 @@ def measured(site: Site, serving: Serving, trial: Trial, rounds: int, tries: int
     )
 
 
-def refused_of(enrol: Enrol, tries: int, times: list[float]) -> int:
-    """Enrol so often, note how long each took that worked; return how many were refused."""
+def refused_of(enroll: Enroll, tries: int, times: list[float]) -> int:
+    """Enroll so often, note how long each took that worked; return how many were refused."""
     refused = 0
     for _ in range(tries):
         begun = time.perf_counter()
         try:
-            enrol()
+            enroll()
         except _FAILURES:
             refused += 1
         else:
@@ -132,17 +132,17 @@ def _percentiles(times: Sequence[float]) -> tuple[float, float]:
     return at[49], at[98]
 
 
-def _honest(site: Site, serving: Serving, kind: str) -> Enrol:
-    """Return what enrols once, on a connection of its own."""
+def _honest(site: Site, serving: Serving, kind: str) -> Enroll:
+    """Return what enrolls once, on a connection of its own."""
 
-    def enrol() -> None:
+    def enroll() -> None:
         if kind == "coaps":
-            CoapsClient(site, serving.coap_port, kept=False).enrol()
+            CoapsClient(site, serving.coap_port, kept=False).enroll()
         else:
             manner = PASSWORDS if kind == "password" else load.USUAL
-            HttpsClient(site, serving.port, manner).enrol()
+            HttpsClient(site, serving.port, manner).enroll()
 
-    return enrol
+    return enroll
 
 
 @contextmanager
@@ -224,7 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--json", dest="as_json", action="store_true", help="print JSON")
     add("--only", action="append", help="trials with this in their name; may be repeated")
     add("--rounds", type=int, default=4, help="quiet and loaded turns of each (%(default)s)")
-    add("--tries", type=int, default=25, help="enrolments in a turn (%(default)s)")
+    add("--tries", type=int, default=25, help="enrollments in a turn (%(default)s)")
     add("--workers", type=int, default=1, help="processes of the server (%(default)s)")
     add("--checkout", type=Path, help="serve with the code in this directory, to compare")
     return parser

@@ -1,4 +1,4 @@
-"""Enrolment over HTTPS: the CPU time of servers, next to the bare floor's for the same thing."""
+"""Enrollment over HTTPS: the CPU time of servers, next to the bare floor's for the same thing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def contender(
     """Return a server as somebody who is met in this manner, until the stack is closed."""
     client = HttpsClient(site, serving.port, manner)
     stack.callback(client.close)
-    return Contender(name=name, run=repeated(client.enrol), cpu_s=serving.cpu_s)
+    return Contender(name=name, run=repeated(client.enroll), cpu_s=serving.cpu_s)
 
 
 def rows(site: Site, plan: Plan) -> Iterator[Row]:

@@ -1,10 +1,10 @@
-"""The instructions that servers execute for an enrolment: a measure that other work cannot move.
+"""The instructions that servers execute for an enrollment: a measure that other work cannot move.
 
 CPU time on a shared machine is good to a tenth at best. The number of instructions repeats to half
 a percent, also while the machine is busy. So it is what a change is held against: what each server
 executes is on record in `instructions.json`, and a run that finds more fails (`grown`).
 
-valgrind's callgrind counts. Starting an interpreter costs as much as three hundred enrolments, so
+valgrind's callgrind counts. Starting an interpreter costs as much as three hundred enrollments, so
 it counts nothing at first; when the server has enrolled a few, and nothing is new to it any more,
 it is told to begin, and after each batch to say how many there were. The median of the batches is
 taken: a retransmission that a slow moment causes is in one of them.
@@ -44,7 +44,7 @@ GROWTH: Final = 0.02
 """By how much a server may execute more than what is on record."""
 YARDSTICK: Final = "floor"
 WARM_UP: Final = 8
-"""Enrolments that are not counted: what is done once only, caches, and what grows at first."""
+"""Enrollments that are not counted: what is done once only, caches, and what grows at first."""
 BATCHES: Final = 3
 BATCH: Final = 8
 SETTLE_S: Final = 0.2
@@ -58,14 +58,14 @@ class _Counted:
     """A server that callgrind runs, and what a client does again and again."""
 
     pid: int
-    enrol: Callable[[], None]
+    enroll: Callable[[], None]
 
     @classmethod
     def over_https(cls, serving: Serving, site: Site, stack: ExitStack) -> Self:
         """Return a server as a client meets it that makes a new connection each time."""
         client = HttpsClient(site, serving.port, USUAL)
         stack.callback(client.close)
-        return cls(pid=serving.pid, enrol=client.enrol)
+        return cls(pid=serving.pid, enroll=client.enroll)
 
 
 _Started = AbstractContextManager[_Counted]
@@ -73,7 +73,7 @@ _Started = AbstractContextManager[_Counted]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What servers execute for an enrolment, by their names, and the software that it was."""
+    """What servers execute for an enrollment, by their names, and the software that it was."""
 
     software: str
     instructions: Mapping[str, int]
@@ -130,7 +130,7 @@ def _est_serve(site: Site, under: Sequence[str]) -> Iterator[_Counted]:
 def _est_coaps(site: Site, under: Sequence[str]) -> Iterator[_Counted]:
     with est_serve(site, under=under) as serving:
         client = CoapsClient(site, serving.coap_port, kept=False)
-        yield _Counted(pid=serving.pid, enrol=client.enrol)
+        yield _Counted(pid=serving.pid, enroll=client.enroll)
 
 
 _STREAMS: Final = (YARDSTICK, "recording floor", "on_sockets", "on_sockets, SQLite", "on_trio")
@@ -183,7 +183,7 @@ def measured() -> Budget:
 
 
 def _instructions(name: str) -> int:
-    """Return the instructions that a server executes for an enrolment."""
+    """Return the instructions that a server executes for an enrollment."""
     with tempfile.TemporaryDirectory(prefix="est-instructions-") as directory:
         site = Site.made(Path(directory) / "site")
         out = Path(directory) / "callgrind"
@@ -202,7 +202,7 @@ def _instructions(name: str) -> int:
 
 def _repeat(counted: _Counted, times: int) -> None:
     for _ in range(times):
-        counted.enrol()
+        counted.enroll()
     time.sleep(SETTLE_S)
 
 

@@ -1,4 +1,4 @@
-"""Clients that enrol, again and again: as cheap as they can be, for they are not what is measured.
+"""Clients that enroll, again and again: as cheap as they can be, for they are not what is measured.
 
 A client over HTTPS is canned bytes on OpenSSL. One over CoAP is the project's own.
 """
@@ -59,11 +59,11 @@ USUAL: Final = Manner(version=TlsVersion.TLS_1_3, certified=True, kept=False)
 
 
 class LoadError(Exception):
-    """A server did not enrol. Whatever was measured is worth nothing."""
+    """A server did not enroll. Whatever was measured is worth nothing."""
 
 
 class HttpsClient:
-    """Enrols over HTTPS in one manner."""
+    """Enrolls over HTTPS in one manner."""
 
     def __init__(self, site: Site, port: int, manner: Manner) -> None:
         self._port = port
@@ -83,8 +83,8 @@ class HttpsClient:
         text = _REQUEST.format(authorization=authorization, length=len(body), body=body)
         self._request = text.encode("ascii")
 
-    def enrol(self) -> None:
-        """Enrol once. Raises LoadError, and what OpenSSL and the network raise."""
+    def enroll(self) -> None:
+        """Enroll once. Raises LoadError, and what OpenSSL and the network raise."""
         if self._connection is None:
             self._connection = self._connected()
         self._connection.sendall(self._request)
@@ -124,7 +124,7 @@ class HttpsClient:
 
 
 class CoapsClient:
-    """Enrols over CoAP and DTLS, on a new association each time or on one that is `kept`."""
+    """Enrolls over CoAP and DTLS, on a new association each time or on one that is `kept`."""
 
     def __init__(self, site: Site, port: int, *, kept: bool) -> None:
         self._port = port
@@ -139,11 +139,11 @@ class CoapsClient:
         )
         self._association: _Association | None = None
 
-    def enrol(self) -> None:
-        """Enrol once. Raises LoadError, and what the network raises."""
+    def enroll(self) -> None:
+        """Enroll once. Raises LoadError, and what the network raises."""
         if self._association is None:
             self._association = _Association(DtlsEngine(self._context), self._port)
-        self._association.enrol(self._request)
+        self._association.enroll(self._request)
         if not self._kept:
             self.close()
 
@@ -168,7 +168,7 @@ class _Association:
             engine.handle_timeout()
         self._flush()
 
-    def enrol(self, request: bytes) -> None:
+    def enroll(self, request: bytes) -> None:
         self._gives_up_at = time.monotonic() + TIMEOUT_S
         self._coap.send_request(_ENROLL, request, time.monotonic())
         while (event := self._coap.next_event()) is None:

@@ -20,7 +20,7 @@ _ASSOCIATION: Final = Target(bound=110, of_ratio=False)
 
 
 class _Client(Protocol):
-    def enrol(self) -> None: ...
+    def enroll(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -57,14 +57,14 @@ def _each(client: Callable[[], _Client], worker: int, count: int) -> float:
     """Return by how many KiB the server grows with each of that many clients."""
     for _ in range(count // 2):  # what is made with the first ones, and kept
         first = client()
-        first.enrol()
+        first.enroll()
         first.close()
     with ExitStack() as stack:
         before = rss_kib(worker)
         for _ in range(count):
             each = client()
             stack.callback(each.close)
-            each.enrol()
+            each.enroll()
         return (rss_kib(worker) - before) / count
 
 

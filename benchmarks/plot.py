@@ -1,4 +1,4 @@
-"""Draws the enrolments of a run, as multiples of the floor: `python -m benchmarks.plot RUN FILE`.
+"""Draws the enrollments of a run, as multiples of the floor: `python -m benchmarks.plot RUN FILE`.
 
 It needs matplotlib, which comes with the extra `dev`. The same run gives the same octets, as far as
 matplotlib is the same. The picture has a ground of its own, so that it can stand on any page, and
@@ -51,7 +51,7 @@ class _Group:
 
 
 def drawn(run: Run) -> str:
-    """Return the SVG. Raises ValueError if the run has no enrolments."""
+    """Return the SVG. Raises ValueError if the run has no enrollments."""
     groups = tuple(_groups(run.rows))
     if not groups:
         raise ValueError(f"no row of {' or '.join(SHOWN)} in this run")
@@ -92,7 +92,7 @@ def _groups(rows: Sequence[Row]) -> Iterator[_Group]:
 def _frame(axes: Axes, lines: int) -> None:
     axes.set_ylim(lines - 0.4, -0.8)  # from the top downwards
     axes.margins(x=0.08)
-    axes.set_xlabel("CPU time of the server's process for an enrolment, as a multiple of the floor")
+    axes.set_xlabel("CPU time of the server's process for an enrollment, in multiples of the floor")
     axes.grid(axis="x", color=_LINE, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(axis="both", length=0)
@@ -137,7 +137,7 @@ def _legend() -> list[Patch | Line2D]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw what was asked for; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.plot", description="Draw the enrolments of a run as an SVG."
+        prog="python -m benchmarks.plot", description="Draw the enrollments of a run as an SVG."
     )
     usual = KEPT.with_suffix(".svg")
     parser.add_argument("run", nargs="?", type=Path, default=KEPT, help="JSON (%(default)s)")

@@ -38,7 +38,7 @@ def rows(site: Site, plan: Plan) -> Iterator[Row]:
         workers = "1 worker" if count == 1 else f"{count} workers"
         yield Row(
             subject="workers",
-            name=f"est serve, {workers}, {CLIENTS} clients: CPU of an enrolment",
+            name=f"est serve, {workers}, {CLIENTS} clients: CPU of an enrollment",
             value=measured.cpu_us,
             unit="us",
             ratio=measured.ratio,
@@ -47,7 +47,7 @@ def rows(site: Site, plan: Plan) -> Iterator[Row]:
         )
         yield Row(
             subject="workers",
-            name=f"est serve, {workers}, {CLIENTS} clients: enrolments",
+            name=f"est serve, {workers}, {CLIENTS} clients: enrollments",
             value=measured.per_second,
             unit="/s",
             ratio=measured.rate_ratio,
@@ -60,5 +60,5 @@ def _contender(serving: Serving, site: Site, stack: ExitStack) -> Contender:
     clients = [HttpsClient(site, serving.port, USUAL) for _ in range(CLIENTS)]
     for client in clients:
         stack.callback(client.close)
-    run = together([client.enrol for client in clients])
+    run = together([client.enroll for client in clients])
     return Contender(name="est serve", run=run, cpu_s=serving.cpu_s)

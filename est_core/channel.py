@@ -1,6 +1,6 @@
 """Facts about one secure channel, as a transport found them.
 
-A transport reports; it does not judge. Whether a client may enrol, or a server may be believed,
+A transport reports; it does not judge. Whether a client may enroll, or a server may be believed,
 is decided in the core from these facts.
 """
 

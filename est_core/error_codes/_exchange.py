@@ -28,7 +28,7 @@ EXCHANGE: Final = (
                 code="renewal/certificate",
                 statuses=("400",),
                 cause="the current certificate cannot be read",
-                remedy="enrol anew: this certificate cannot be renewed",
+                remedy="enroll anew: this certificate cannot be renewed",
                 audience=Audience.USER,
             ),
             ErrorCode(
@@ -44,7 +44,7 @@ EXCHANGE: Final = (
                 cause="the subjectAltName differs from the current certificate's",
                 remedy=(
                     "repeat the subjectAltName of the current certificate; to have other "
-                    "names, enrol anew"
+                    "names, enroll anew"
                 ),
                 audience=Audience.AUTHOR,
             ),
@@ -52,7 +52,7 @@ EXCHANGE: Final = (
                 code="renewal/change-subject-name",
                 statuses=("400",),
                 cause="a change of names was asked for and is not offered",
-                remedy="leave ChangeSubjectName out, and enrol anew for other names",
+                remedy="leave ChangeSubjectName out, and enroll anew for other names",
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(

@@ -325,7 +325,7 @@ def _labels(bench: Bench) -> None:
 def _request(bench: Bench) -> None:
     bench.driver.connect(certificate=True)
     answer = bench.ask(SIMPLEENROLL, (EnrollRequested, bench.issue))
-    expect_kind(answer, Success, "an enrolment")
+    expect_kind(answer, Success, "an enrollment")
     expect(bench.asked(EnrollRequested).csr.der, bench.driver.csr, "the CSR")
 
 

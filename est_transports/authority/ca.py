@@ -1,6 +1,6 @@
 """The reference CA: issues what a profile allows, and remembers it before anybody has it.
 
-It certifies and does not authenticate: who may enrol, that the request is signed with its key and
+It certifies and does not authenticate: who may enroll, that the request is signed with its key and
 bound to its channel, was decided before. It holds no lock and may be called from any thread.
 """
 

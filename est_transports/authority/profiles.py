@@ -59,7 +59,7 @@ _SPEAKS_FOR_THE_CA: Final = frozenset(
         ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string,
     }
 )
-"""Purposes no profile may hold: who enrols would become the CA's deputy. RFC 6402 2.10."""
+"""Purposes no profile may hold: who enrolls would become the CA's deputy. RFC 6402 2.10."""
 
 
 @unique

@@ -39,7 +39,7 @@ AUTHORITY: Final = (
                 code="auth/certificate-revoked",
                 statuses=("403",),
                 cause="the client certificate was revoked",
-                remedy="make a new key, and enrol with a password or another certificate",
+                remedy="make a new key, and enroll with a password or another certificate",
                 audience=Audience.USER,
             ),
         ),
@@ -55,7 +55,7 @@ AUTHORITY: Final = (
                 code="renewal/unknown-certificate",
                 statuses=("403",),
                 cause="the certificate to be renewed is not on record here",
-                remedy="enrol anew: only a certificate that this CA issued can be renewed here",
+                remedy="enroll anew: only a certificate that this CA issued can be renewed here",
                 audience=Audience.USER,
             ),
             ErrorCode(
@@ -64,7 +64,7 @@ AUTHORITY: Final = (
                 cause="a registration authority asked to renew what this CA did not issue",
                 remedy=(
                     "ask with the subject and subjectAltName of a certificate that this CA issued, "
-                    "or enrol anew"
+                    "or enroll anew"
                 ),
                 audience=Audience.USER,
             ),
@@ -72,14 +72,14 @@ AUTHORITY: Final = (
                 code="renewal/revoked",
                 statuses=("403",),
                 cause="the certificate to be renewed was revoked",
-                remedy="make a new key, and enrol with a password or another certificate",
+                remedy="make a new key, and enroll with a password or another certificate",
                 audience=Audience.USER,
             ),
             ErrorCode(
                 code="renewal/expired",
                 statuses=("403",),
                 cause="the certificate to be renewed has expired",
-                remedy="enrol anew, and renew earlier from then on",
+                remedy="enroll anew, and renew earlier from then on",
                 audience=Audience.USER,
             ),
             ErrorCode(
@@ -228,7 +228,7 @@ AUTHORITY: Final = (
                 code="profile/change-subject-name",
                 statuses=("400",),
                 cause="a change of names was asked for and is not offered",
-                remedy="leave ChangeSubjectName out, and enrol anew for other names",
+                remedy="leave ChangeSubjectName out, and enroll anew for other names",
                 audience=Audience.AUTHOR,
             ),
         ),

@@ -81,7 +81,7 @@ def load_service(
         anchors = _client_trust(config, left_out.append)
         crls = [(path, crl) for path in config.tls.crls for crl in load_pem_crls(path)]
     trust = TrustAnchors(
-        # Not those above it: what a company's root has certified elsewhere may not enrol here.
+        # Not those above it: what a company's root has certified elsewhere may not enroll here.
         explicit=(ca.certificate,),
         implicit=tuple(anchor for _, anchor in anchors),
         crls=tuple(crl for _, crl in crls),

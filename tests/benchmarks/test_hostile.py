@@ -29,12 +29,12 @@ def test_every_trial_has_a_peer_and_a_name_of_its_own() -> None:
 def test_what_was_refused_is_counted_and_not_timed() -> None:
     outcomes = iter([None, LoadError("503"), None, OSError()])
 
-    def enrol() -> None:
+    def enroll() -> None:
         if (outcome := next(outcomes)) is not None:
             raise outcome
 
     times: list[float] = []
-    assert refused_of(enrol, 4, times) == 2
+    assert refused_of(enroll, 4, times) == 2
     assert len(times) == 2
 
 

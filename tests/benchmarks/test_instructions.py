@@ -1,4 +1,4 @@
-"""What is said of the instructions of an enrolment when they are held against those on record."""
+"""What is said of the instructions of an enrollment when they are held against those on record."""
 
 from __future__ import annotations
 

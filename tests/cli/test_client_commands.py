@@ -343,7 +343,7 @@ def test_what_all_requests_are_refused_for_is_said_once(
     code, _, err = est.enroll(server)
     assert code == 1
     assert one_error_line(err)
-    assert "cannot enrol" in err
+    assert "cannot enroll" in err
 
 
 def test_what_else_went_wrong_is_said_before_the_refusal(
@@ -353,7 +353,7 @@ def test_what_else_went_wrong_is_said_before_the_refusal(
     server.application.decide_enrollments(Deny(code="test/denied", reason="not for you"))
     first, second = est.enroll(server)[2].splitlines()
     assert "warning: cannot fetch the CSR attributes" in first
-    assert "cannot enrol" in second
+    assert "cannot enroll" in second
 
 
 def test_without_cacerts_the_trust_anchors_verify(est: Terminal, server: CannedServer) -> None:

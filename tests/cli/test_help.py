@@ -63,7 +63,7 @@ def test_an_example_is_a_command_line_that_can_be_read(line: str) -> None:
 @pytest.mark.parametrize(
     "arguments, like",
     [
-        (("enrol", "https://x"), "enroll or reenroll"),
+        (("enrll", "https://x"), "enroll or reenroll"),
         (("cacert",), "cacerts or certs"),
         (("certs", "lst", "ca"), "list"),
         (("user", "remov"), "remove"),

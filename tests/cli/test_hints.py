@@ -163,7 +163,7 @@ def test_a_403_that_says_nothing_may_be_about_linking(est: Terminal) -> None:
         (
             "a client certificate with explicit trust is required",
             SIMPLEREENROLL,
-            "a manufacturer's enrols, it does not renew",
+            "a manufacturer's enrolls, it does not renew",
             "anew",
         ),
         (
@@ -234,7 +234,7 @@ def test_with_json_an_error_is_an_object(est: Terminal) -> None:
     assert (code, out) == (1, "")
     assert json.loads(err) == {
         "code": "response/status-400",
-        "message": f"cannot enrol: {server.url}: the CN is  wrong (HTTP 400)",
+        "message": f"cannot enroll: {server.url}: the CN is  wrong (HTTP 400)",
         "hint": "read the server's text; its operator finds the reason in the server's log",
         "exit_code": 1,
     }

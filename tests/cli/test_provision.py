@@ -79,7 +79,7 @@ def one_error(err: str) -> str:
 
 
 @pytest.mark.req("EST-100", "EST-125", "EST-128")
-def test_provision_fetches_trust_on_one_connection_and_enrols_on_the_next(device: Device) -> None:
+def test_provision_fetches_trust_on_one_connection_and_enrolls_on_the_next(device: Device) -> None:
     code, out, err = device.provision("--fingerprint", PRINT)
     assert code == 0, err
     assert device.written() == FILES

@@ -40,7 +40,7 @@ def raising(exc: BaseException) -> Callable[[], object]:
 @pytest.mark.parametrize(
     ("exc", "code", "words"),
     [
-        (CliError("cannot enrol: there", ExitCode.REFUSED, "try harder"), 1, "try harder"),
+        (CliError("cannot enroll: there", ExitCode.REFUSED, "try harder"), 1, "try harder"),
         (CliError("nobody there", ExitCode.NETWORK), 4, "nobody there"),
         (CredentialFileError(Path("ca.pem"), "no certificate"), 5, "ca.pem: no certificate"),
         (FileNotFoundError(2, "No such file or directory", "x.pem"), 5, "x.pem: No such file"),
@@ -178,7 +178,7 @@ def test_the_help_of_a_client_command_says_what_a_url_is(name: str, capsys: Capt
 
 
 def test_an_unknown_command_is_a_usage_error(capsys: Capture) -> None:
-    assert main(["enrol"]) == 2
+    assert main(["enroll"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 

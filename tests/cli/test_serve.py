@@ -102,7 +102,7 @@ def test_no_secret_is_in_the_log(server: ServeProcess) -> None:
     connection.close()
 
 
-def test_a_user_added_meanwhile_can_enrol(server: ServeProcess) -> None:
+def test_a_user_added_meanwhile_can_enroll(server: ServeProcess) -> None:
     connection = server.connect()
     assert connection.ask("simpleenroll", request("x"), "eve:new one")[0] == 401
     add_user(server.directory, "eve", "new one")

@@ -60,7 +60,7 @@ def test_an_error_is_always_somebodys() -> None:
     assert isinstance(RemoteProtocolError("csr/malformed", "theirs"), ProtocolError)
 
 
-def test_small_bounds_are_no_larger_than_the_usual_ones_and_let_a_device_enrol() -> None:
+def test_small_bounds_are_no_larger_than_the_usual_ones_and_let_a_device_enroll() -> None:
     small, usual = Limits.constrained(), Limits()
     larger = [each.name for each in fields(small)
               if getattr(small, each.name) > getattr(usual, each.name)]  # fmt: skip

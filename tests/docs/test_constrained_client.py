@@ -20,7 +20,7 @@ from tests.cli.canned import canned_coap_server
 from tests.docs.pages import DOCS, blocks
 from tests.pki import pki
 
-PAGE = DOCS / "how-to" / "enrol-a-constrained-device.md"
+PAGE = DOCS / "how-to" / "enroll-a-constrained-device.md"
 NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "node-2")])
 
 
@@ -33,15 +33,15 @@ def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     (tmp_path / "node").mkdir()
     Path(certificate).rename("node/cert.pem")
     Path(key).rename("node/key.pem")
-    module = ModuleType("coap_enrol")
-    exec(texts["coap_enrol.py"], module.__dict__)
-    monkeypatch.setitem(sys.modules, "coap_enrol", module)
+    module = ModuleType("coap_enroll")
+    exec(texts["coap_enroll.py"], module.__dict__)
+    monkeypatch.setitem(sys.modules, "coap_enroll", module)
     found: dict[str, Any] = {}
     exec(texts["gateway.py"].partition("\nsigner = ")[0], found)
     return found
 
 
-def enrol(gateway: dict[str, Any], port: int, trust: x509.Certificate) -> Any:
+def enroll(gateway: dict[str, Any], port: int, trust: x509.Certificate) -> Any:
     """Return what comes of an enrollment."""
     signer = LocalSigner(ec.generate_private_key(ec.SECP256R1()))
     session = ClientSession(
@@ -55,7 +55,7 @@ def enrol(gateway: dict[str, Any], port: int, trust: x509.Certificate) -> Any:
 
 def test_a_server_under_another_ca_is_a_failure_to_connect(gateway: dict[str, Any]) -> None:
     with canned_coap_server() as server:
-        failed = enrol(gateway, server.port, pki().rogue.certificate)
+        failed = enroll(gateway, server.port, pki().rogue.certificate)
     assert failed.code == "connect/unreachable"
     assert "tls/untrusted-server" in failed.message
 
@@ -66,7 +66,7 @@ def test_a_silent_port_is_given_up(
     monkeypatch.setitem(gateway, "HANDSHAKE_S", 0.2)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
-        failed = enrol(gateway, silent.getsockname()[1], pki().ca.certificate)
+        failed = enroll(gateway, silent.getsockname()[1], pki().ca.certificate)
     assert failed.code == "connect/unreachable"
     assert "does not answer" in failed.message
 
@@ -86,6 +86,6 @@ def test_a_server_that_dies_after_the_handshake_loses_the_connection(
     monkeypatch.setattr(gateway["Dtls"], "receive", refused)
     monkeypatch.setattr(gateway["Dtls"], "close", close)
     with canned_coap_server() as server:
-        failed = enrol(gateway, server.port, pki().ca.certificate)
+        failed = enroll(gateway, server.port, pki().ca.certificate)
     assert failed.code == "connection/lost"
     assert len(closed) == 1

@@ -47,7 +47,7 @@ def test_a_transport_of_ones_own_takes_some_seventy_lines() -> None:
 
 
 def test_a_coap_client_over_a_dtls_of_ones_own_takes_less_than_a_hundred_lines() -> None:
-    text = next(program.text for program in PROGRAMS if program.rest == "coap_enrol.py")
+    text = next(program.text for program in PROGRAMS if program.rest == "coap_enroll.py")
     assert len([line for line in text.splitlines() if line.strip()]) < 100
 
 

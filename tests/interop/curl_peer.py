@@ -90,7 +90,7 @@ class Curl:
         return self.fetch(operation, *sent, *arguments, stdin=body)
 
     def enroll(self, request: CertificateRequest, *arguments: str) -> x509.Certificate:
-        """Enrol with the password, as the operator's guide says; return the certificate."""
+        """Enroll with the password, as the operator's guide says; return the certificate."""
         body = base64.b64encode(request.der)
         return self.certificate(self.post("simpleenroll", body, *LOG_IN, *arguments))
 

@@ -116,7 +116,7 @@ async def ask(port: int, code: Any, path: str, **options: Any) -> Any:
 
 @pytest.mark.req("COAPS-046", "COAPS-050")
 @pytest.mark.parametrize("szx", [0, 2, 6])
-def test_aiocoap_enrols_with_blocks_of_any_size(szx: int) -> None:
+def test_aiocoap_enrolls_with_blocks_of_any_size(szx: int) -> None:
     with pumping() as pump:
         found = asyncio.run(_enroll_in_blocks(pump.port, szx))
         (certificate,) = pkcs7.load_der_pkcs7_certificates(found)

@@ -36,7 +36,7 @@ def test_bouncy_castle_understands_that_there_are_no_csr_attributes(
 @pytest.mark.req("EST-002")
 @pytest.mark.req("EST-036")
 @pytest.mark.req("EST-158")
-def test_bouncy_castle_enrols_after_a_challenge_and_renews_with_the_certificate(
+def test_bouncy_castle_enrolls_after_a_challenge_and_renews_with_the_certificate(
     bouncy_castle: BouncyCastle, openssl: OpenSsl, server: Deployment, tmp_path: Path
 ) -> None:
     bouncy_castle.run("enroll", *TLS_1_3, *LOG_IN, *NEW).checked()

@@ -140,7 +140,7 @@ def test_what_a_get_answers_is_read(server: LibcoapServer, block_bytes: int) -> 
     assert attrs == CSRAttrsReceived(csrattrs=REQUESTED)
 
 
-@pytest.mark.parametrize("root", [("est",), ("pki", "enrolment")])
+@pytest.mark.parametrize("root", [("est",), ("pki", "enrollment")])
 def test_a_root_of_its_own_is_found_in_its_list(
     server: LibcoapServer, root: tuple[str, ...]
 ) -> None:

@@ -106,7 +106,7 @@ def test_libest_gets_lines_of_64_which_are_the_longest_that_it_reads(
 @pytest.mark.req("EST-135")
 @pytest.mark.req("EST-148")
 @pytest.mark.parametrize("kind", NEW_KEY)
-def test_curl_enrols_with_a_password_and_openssl_verifies_the_certificate(
+def test_curl_enrolls_with_a_password_and_openssl_verifies_the_certificate(
     curl: Curl, openssl: OpenSsl, server: Deployment, tmp_path: Path, kind: str
 ) -> None:
     request = openssl.request("device", kind=kind, names="DNS:device.example")
@@ -117,7 +117,7 @@ def test_curl_enrols_with_a_password_and_openssl_verifies_the_certificate(
     openssl.verify(server.ca_file, pem_file(tmp_path, "device.pem", certificate))
 
 
-def test_what_curl_enrols_is_on_record_with_its_user(
+def test_what_curl_enrolls_is_on_record_with_its_user(
     curl: Curl, openssl: OpenSsl, server: Deployment
 ) -> None:
     certificate = curl.enroll(openssl.request("recorded"))
@@ -127,7 +127,7 @@ def test_what_curl_enrols_is_on_record_with_its_user(
 
 
 @pytest.mark.parametrize("tls", TLS)
-def test_curl_enrols_over_either_tls(curl: Curl, openssl: OpenSsl, tls: str) -> None:
+def test_curl_enrolls_over_either_tls(curl: Curl, openssl: OpenSsl, tls: str) -> None:
     request = openssl.request("device")
     assert request.is_for(curl.enroll(request, *TLS[tls]))
 
@@ -172,7 +172,7 @@ def test_a_wrong_password_is_refused_and_the_right_one_then_taken(
 @pytest.mark.req("EST-163")
 @pytest.mark.parametrize("tls", TLS)
 @pytest.mark.parametrize("same_key", [True, False], ids=["renew", "rekey"])
-def test_curl_reenrols_with_the_certificate_it_was_issued(
+def test_curl_reenrolls_with_the_certificate_it_was_issued(
     curl: Curl, openssl: OpenSsl, tmp_path: Path, tls: str, same_key: bool
 ) -> None:
     first = openssl.request("device", names="DNS:device.example")

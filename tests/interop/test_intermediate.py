@@ -63,7 +63,7 @@ def test_curl_reaches_a_server_below_an_intermediate_with_the_root_alone(
 
 
 @pytest.mark.req("EST-120")
-def test_strongswan_gets_both_certificates_and_enrols(
+def test_strongswan_gets_both_certificates_and_enrolls(
     peer: PeerFinder, openssl: OpenSsl, two_levels: Deployment, tmp_path: Path
 ) -> None:
     strongswan = StrongSwan(peer("pki"), two_levels, tmp_path)

@@ -28,7 +28,7 @@ class Client:
         return est(command, self.deployment.server, *trust, *arguments, stdin=stdin)
 
     def enroll(self, *arguments: str, password: str = PASSWORD) -> Ended:
-        """Enrol CN=device into the directory."""
+        """Enroll CN=device into the directory."""
         log_in = ("--user", USER, "--password-stdin")
         wanted = ("--cn", "device", "--san", "dns:device.example", "--out", str(self.directory))
         return self.run("enroll", *wanted, *log_in, *arguments, stdin=password.encode())

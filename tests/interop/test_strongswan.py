@@ -23,7 +23,7 @@ def test_pki_fetches_the_ca_certificate(strongswan: StrongSwan, server: Deployme
 @pytest.mark.req("EST-148")
 @pytest.mark.req("EST-158")
 @pytest.mark.parametrize("kind, bits", [("rsa", 2048), ("ecdsa", 256)])
-def test_pki_enrols_with_a_password_and_renews_with_the_certificate(
+def test_pki_enrolls_with_a_password_and_renews_with_the_certificate(
     strongswan: StrongSwan, openssl: OpenSsl, server: Deployment, tmp_path: Path,
     kind: str, bits: int,
 ) -> None:  # fmt: skip

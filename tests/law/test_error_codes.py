@@ -30,7 +30,7 @@ NOT_AREAS: Final = frozenset({"application", "image", "message", "multipart", "t
 """First halves of media types, which look like error codes."""
 ANY_STATUS: Final = "response/status-NNN"
 IMPERATIVES: Final = frozenset(
-    "add allow ask check correct encode end enrol fetch find give have keep leave let look make "
+    "add allow ask check correct encode end enroll fetch find give have keep leave let look make "
     "name nothing put raise read redirect repeat replace run send shorten show sign take try use "
     "wait write".split()
 )

@@ -74,7 +74,7 @@ class IndependentClient:
         return self._ask("POST", operation, body, headers)
 
     def enroll(self, der: bytes) -> Answer:
-        """Enrol with a CSR in DER, by certificate if there is one, else by password."""
+        """Enroll with a CSR in DER, by certificate if there is one, else by password."""
         body = base64.b64encode(der)
         return self.post("simpleenroll", body, authorization=self._authorization)
 

@@ -27,7 +27,7 @@ def directory(tmp_path: Path) -> Path:
 def enroll_some(
     port: int, trust: Path, count: int, identity: tuple[Path, Path] | None = None
 ) -> list[int]:
-    """Enrol that many times, a new connection every ten; return the serial numbers.
+    """Enroll that many times, a new connection every ten; return the serial numbers.
 
     By certificate if there is one: a password costs the server 50 ms on purpose.
     """

@@ -371,6 +371,6 @@ def _requested_names(
         return names_from_options(cn, san)
     pending = None if given_key else find_pending(directory)
     if pending is None:
-        raise CliError("nothing to enrol", ExitCode.USAGE, "give --cn NAME or --csr FILE")
+        raise CliError("nothing to enroll", ExitCode.USAGE, "give --cn NAME or --csr FILE")
     say(f"going on with the request for {pending.requested.text}")
     return pending.requested

@@ -27,7 +27,7 @@ _MAX_SHOWN: Final = 3  # CA certificates that were refused
 DOING: Final[Mapping[Operation, str]] = {
     CACERTS: "cannot fetch the CA certificates",
     CSRATTRS: "cannot fetch the CSR attributes",
-    SIMPLEENROLL: "cannot enrol",
+    SIMPLEENROLL: "cannot enroll",
     SIMPLEREENROLL: "cannot renew",
 }
 """What failed, by operation."""

@@ -89,7 +89,7 @@ def expired_identity(target: Target) -> str:
     end = target.identity.certificate.not_valid_after_utc
     if end > _clock.instant().wall:
         return ""
-    return f"the certificate given with --cert expired on {moment(end)}; enrol again"
+    return f"the certificate given with --cert expired on {moment(end)}; enroll again"
 
 
 def _later(response: Refused) -> str:
@@ -122,7 +122,7 @@ def _about_certificate(said: str, operation: Operation, target: Target) -> list[
         return ["give --cert and --key"] if wanted else []
     of_another_ca = any(words in said for words in _OTHER_CA_WORDS) and "not verified" not in said
     if of_another_ca and operation is SIMPLEREENROLL:
-        return [CHECK_CERT, "a manufacturer's enrols, it does not renew"]
+        return [CHECK_CERT, "a manufacturer's enrolls, it does not renew"]
     return [CHECK_CERT]
 
 

@@ -90,7 +90,7 @@ class Demo:
 
     @property
     def neighbour(self) -> Path:
-        """The directory of a device that enrols over CoAP."""
+        """The directory of a device that enrolls over CoAP."""
         return self.directory / "neighbour"
 
     def target(self, url: str = "", *, as_device: bool = False, log_in: bool = False) -> Target:

@@ -119,7 +119,7 @@ class AuthenticationWords(click.ParamType[Authentication]):
     "given. Default: nowhere.",
 )
 @click.option(
-    "--auth", type=AuthenticationWords(), help="How clients may enrol: basic, cert or basic,cert."
+    "--auth", type=AuthenticationWords(), help="How clients may enroll: basic, cert or basic,cert."
 )
 @click.option(
     "--require-pop",

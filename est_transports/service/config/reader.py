@@ -124,7 +124,7 @@ def _auth(table: TomlTable) -> AuthConfig:
         for operation in OPERATIONS
     }
     for operation, chosen in words.items():
-        # RFC 7030 3.2.3 and 4.2.2: nobody enrols unknown, and a renewal shows its certificate.
+        # RFC 7030 3.2.3 and 4.2.2: nobody enrolls unknown, and a renewal shows its certificate.
         if operation.is_enrollment and chosen is Authentication.OPEN:
             raise table.error(operation.name, "enrollment is not open to everybody")
     if words[SIMPLEREENROLL] not in (Authentication.CERT, Authentication.CERT_AND_HTTP):

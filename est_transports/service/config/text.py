@@ -36,7 +36,7 @@ CONFIG_TEXT: Final = """\
 [tls]
 #certificate = "server.pem"      # with its intermediates
 #key = "server-key.pem"
-#client_trust = []               # other CAs whose certificates may enrol: manufacturers'
+#client_trust = []               # other CAs whose certificates may enroll: manufacturers'
 #crls = []                       # revocation lists in PEM
 #max_version = "1.3"             # "1.2" or "1.3"; with require_pop it is 1.2 by itself
 #resumption = false

@@ -642,17 +642,17 @@ def test_an_exchange_says_what_it_is_and_where_it_stands(now: Instant) -> None:
 def test_the_rules_of_a_label_are_those_of_its_requests_and_of_no_others(
     of_label: bool, now: Instant
 ) -> None:
-    label, enrol = Label("lab"), SIMPLEENROLL
-    rows = [row for row in OPEN.rows if row.operation is not enrol]
+    label, enroll = Label("lab"), SIMPLEENROLL
+    rows = [row for row in OPEN.rows if row.operation is not enroll]
     rows += [
-        PolicyRow(operation=enrol, authentication=Authentication.OPEN, require_pop=not of_label),
+        PolicyRow(operation=enroll, authentication=Authentication.OPEN, require_pop=not of_label),
         PolicyRow(
-            operation=enrol, authentication=Authentication.OPEN, label=label, require_pop=of_label
+            operation=enroll, authentication=Authentication.OPEN, label=label, require_pop=of_label
         ),
     ]
     policy = ServerPolicy(rows=tuple(rows), labels=frozenset({label}))
     for asked, is_told in ((label, of_label), (None, not of_label)):
-        request = Request(operation=enrol, label=asked, payload=csr_der())
+        request = Request(operation=enroll, label=asked, payload=csr_der())
         response = finish(receive(request, now, policy=policy))
         assert response.code == ("pop/missing" if is_told else "")
         told = finish(receive(Request(operation=CSRATTRS, label=asked), now, policy=policy))

@@ -847,7 +847,7 @@ def test_an_enrollment_over_dtls_takes_a_certificate_and_is_never_challenged(now
 @pytest.mark.parametrize(
     "payload", [b"TUlJQg==", b"-----BEGIN CERTIFICATE REQUEST-----", b"\0", b""]
 )
-def test_a_payload_that_is_not_der_is_4_00_to_a_client_that_may_enrol(
+def test_a_payload_that_is_not_der_is_4_00_to_a_client_that_may_enroll(
     payload: bytes, now: Instant
 ) -> None:
     request, shape = coap_read(POST, payload, limits=LIMITS)

@@ -334,7 +334,7 @@ def test_a_label_without_a_profile_is_refused() -> None:
     assert (decision.code, decision.content) == ("profile/label", False)
 
 
-def test_a_certificate_that_was_taken_back_enrols_nobody() -> None:
+def test_a_certificate_that_was_taken_back_enrolls_nobody() -> None:
     store = MemoryStore()
     subject = authority(store)
     shown = issued(subject.enroll(enrollment()))

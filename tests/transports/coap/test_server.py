@@ -258,7 +258,7 @@ def test_a_certificate_that_does_not_verify_gets_4_03_for_everything(
     assert site.log.codes == [(403, "auth/certificate-not-accepted")]
 
 
-def test_a_manufacturers_certificate_enrols_and_does_not_renew() -> None:
+def test_a_manufacturers_certificate_enrolls_and_does_not_renew() -> None:
     site = Site()
     client = site.connect(context=a_dtls_client(pki().manufacturer_client))
     issued(site.ask(client, SEN, CSR))
@@ -811,7 +811,7 @@ class LossyEnrollment:
         self._network = Network(self._client, self._server, chance=chance, weather=weather)
 
     def run(self) -> None:
-        """Enrol, asking again where a message was given up."""
+        """Enroll, asking again where a message was given up."""
         answer: ResponseReceived | RequestFailed | None = None
         while not isinstance(answer, ResponseReceived):
             self.tries += 1

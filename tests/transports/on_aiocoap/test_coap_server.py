@@ -908,7 +908,7 @@ def to_send(code: Any, uri: str, *, payload: bytes = b"", block: int = 6, **opti
 
 
 @pytest.mark.req("COAPS-006", "COAPS-046", "COAPS-050")
-def test_an_aiocoap_client_discovers_enrols_and_renews_over_udp() -> None:
+def test_an_aiocoap_client_discovers_enrolls_and_renews_over_udp() -> None:
     async def talk(client: Any, uri: str) -> None:
         core = to_send(aiocoap.GET, f"{uri}/.well-known/core?rt=ace.est*")
         links = (await client.request(core).response).payload.decode()

@@ -88,7 +88,7 @@ def test_more_clients_than_threads_are_served_one_after_the_other() -> None:
     assert [type(each) for each in received] == [CACertsReceived] * 8
 
 
-def test_a_client_enrols() -> None:
+def test_a_client_enrolls() -> None:
     device = new_device()
     passed = BasicCredentials(user=USER, password=PASSWORD)
     with running() as est, Client(client_config(signer=device.signer)) as client:

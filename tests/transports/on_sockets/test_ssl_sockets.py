@@ -219,7 +219,7 @@ def test_everybody_gets_ca_certificates_and_csr_attributes(
 
 
 @BOTH
-def test_a_device_enrols_by_password(files: ServerFiles, version: TlsVersion) -> None:
+def test_a_device_enrolls_by_password(files: ServerFiles, version: TlsVersion) -> None:
     with running(files, version) as est:
         assert isinstance(est.enroll(credentials=PASSED), Enrolled)
         refused = est.enroll()
@@ -228,7 +228,9 @@ def test_a_device_enrols_by_password(files: ServerFiles, version: TlsVersion) ->
 
 
 @BOTH
-def test_a_device_enrols_and_renews_by_certificate(files: ServerFiles, version: TlsVersion) -> None:
+def test_a_device_enrolls_and_renews_by_certificate(
+    files: ServerFiles, version: TlsVersion
+) -> None:
     with running(files, version) as est:
         assert isinstance(est.enroll(identity=pki().manufacturer_client), Enrolled)
         assert isinstance(est.reenroll(pki().client), Enrolled)
