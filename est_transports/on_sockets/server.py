@@ -53,9 +53,9 @@ class Server:
     called; there are `threads` at most. While all of them are taken, answers end their
     connections, further clients wait, networks in turns, and a connection that keeps us waiting
     gives its thread to one of them. At most `half_open_max` connections have no thread. For who
-    gives way to whom see connection_slots. `observe` gets a Record of every request, and of every
-    connection that failed before one, in the connection's thread. Raises LocalProtocolError for
-    an AsyncApplication, and for no threads.
+    gives way to whom see `fairness.connection_slots`. `observe` gets a Record of every request, and
+    of every connection that failed before one, in the connection's thread. Raises
+    LocalProtocolError for an AsyncApplication, and for no threads.
     """
 
     def __init__(

@@ -40,10 +40,10 @@ class Server:
     `application` is called in at most `threads` threads at once, and to authenticate in
     AUTHENTICATION_THREADS others; with 0 in the event loop itself, which is faster for one that
     never waits. An AsyncApplication is awaited in tasks, as many as there may be connections. A
-    question that it does not begin to answer before the deadline is not asked. At most
+    question that waits for its turn until the deadline is not asked. At most
     `connections_max` connections with a finished handshake are open; further clients wait, and
     while they do, a connection that keeps us waiting gives up its slot. Besides there are at
-    most `half_open_max` without one. Both are shared out by network (see connection_slots).
+    most `half_open_max` without one. Both are shared out by network (`fairness.connection_slots`).
     `observe` gets a Record of every request, and of every connection that failed before one.
     """
 
