@@ -118,8 +118,7 @@ class Part:
     der: bytes = field(repr=False)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class _Response:
     """What every response may have.
 

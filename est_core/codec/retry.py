@@ -30,7 +30,7 @@ _MONTHS: Final = (
 _DELAY: Final = re.compile(r"[0-9]+")
 _DAY_NAME: Final = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _LONG_DAY_NAME: Final = r"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
-_MONTH: Final = rf"(?P<month>{'|'.join(_MONTHS)})"
+_MONTH: Final = r"(?P<month>[A-Z][a-z]{2})"
 _DAY: Final = r"(?P<day>[0-9]{2})"
 _YEAR: Final = r"(?P<year>[0-9]{4})"
 _TIME: Final = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
@@ -110,6 +110,8 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def _moment(match: re.Match[str], now: datetime) -> datetime | None:
+    if match["month"] not in _MONTHS:
+        return None
     month = _MONTHS.index(match["month"]) + 1
     day, hour, minute = int(match["day"]), int(match["hour"]), int(match["minute"])
     second = int(match["second"])

@@ -39,7 +39,7 @@ from est_core.operation import Operation
 from est_core.policy import PolicyRow, ServerPolicy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Asking:
     """A request that was let in, and what it is examined by.
 
@@ -77,7 +77,7 @@ class Inquiry:
     then: ServerQuestion | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reading:
     """An answer to a client's request: a success, or the word that there is nothing.
 

@@ -7,8 +7,7 @@ header, as libEST's does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from est_core._errors import Fault, RemoteProtocolError
 from est_core.channel import Channel, TrustClass
@@ -19,14 +18,14 @@ from est_core.model import Challenged, Refused, Request, Response, shown_text
 from est_core.operation import Authentication
 from est_core.policy import PolicyRow, ServerPolicy
 
+NOBODY: Final = ClientIdentity()
 _FAILURE_CHARS: Final = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
+class Admission(NamedTuple):
     """The judgement: a refusal, credentials to be verified first, or neither: come in."""
 
-    identity: ClientIdentity = field(default_factory=ClientIdentity)
+    identity: ClientIdentity = NOBODY
     refusal: Response | None = None
     to_verify: Credentials | None = None
 

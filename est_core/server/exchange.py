@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from cryptography import x509
 
@@ -50,7 +50,7 @@ from est_core.events import (
 from est_core.model import Refused, Request, Response, UnreadablePayload, shown_text
 from est_core.operations.definition import Asking, Inquiry, defined
 from est_core.policy import ServerPolicy
-from est_core.server.admission import Admission, admit, demand, unauthorized
+from est_core.server.admission import NOBODY, Admission, admit, demand, unauthorized
 from est_core.server.tables import (
     SERVER_TRANSITIONS,
     ServerState,
@@ -58,8 +58,6 @@ from est_core.server.tables import (
     answers,
     no_answer,
 )
-
-_NOBODY: Final = ClientIdentity()
 
 
 @checked
@@ -108,7 +106,7 @@ class ServerExchange:
         self._inquiry: Inquiry | None = None
         self._asking: Asking | None = None
         self.request = request
-        self.identity: ClientIdentity = _NOBODY
+        self.identity: ClientIdentity = NOBODY
         self._challenges: tuple[AuthChallenge, ...] = session.policy.challenges
         self.issued: x509.Certificate | None = None
         self.abandoned: str = ""

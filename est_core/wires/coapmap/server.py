@@ -42,7 +42,7 @@ DIAGNOSTIC_BYTES: Final = 256
 _AUTHORITY: Final = re.compile(r"[A-Za-z0-9._\-:\[\]]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CheckedHead:
     """A head whose payload is worth having: what it asks for, and how it is answered."""
 

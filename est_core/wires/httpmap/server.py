@@ -47,7 +47,7 @@ from est_core.wires.operation_path import not_offered
 
 # Written again for CoAP: a generic class has no `isinstance` for the heads of one wire, and that is
 # how a checked head is told from a refusal.
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CheckedHead:
     """A head whose body is worth reading: what it asks for, and how it is answered."""
 
