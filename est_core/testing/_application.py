@@ -38,6 +38,7 @@ class ScriptedApplication:
     these operations and no others. `decide` is what all of these methods are: hand it to
     ExchangePair, or override it.
     `asked` holds the questions. Where they are many, give one that forgets: `deque(maxlen=100)`.
+    Raises LocalProtocolError for a kind of question that names no method.
     """
 
     # Each is `decide`, where there is an answer to such a question.
@@ -120,5 +121,7 @@ def _offer(
     kinds: Iterable[type[ServerQuestion]],
 ) -> None:
     for kind in kinds:
+        if not hasattr(kind, "method"):
+            raise LocalProtocolError(f"{kind.__name__} names no method that answers it")
         if not hasattr(application, kind.method):  # what a subclass has is better than the table
             setattr(application, kind.method, application.decide)

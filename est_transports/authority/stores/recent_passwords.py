@@ -111,7 +111,7 @@ class RecentPasswords:
         return self._digest(b"password", self._name(user) + _text(password))
 
     def _record(self, record: str) -> bytes:
-        return self._digest(b"record", record.encode())
+        return self._digest(b"record", record.encode("utf-8", "surrogatepass"))
 
     def _digest(self, purpose: bytes, data: bytes) -> bytes:
         return hmac.digest(self._key, purpose + b"\0" + data, hashlib.sha256)

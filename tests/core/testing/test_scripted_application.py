@@ -46,6 +46,14 @@ def test_a_question_is_answered_with_the_decision_for_its_kind_and_kept() -> Non
     assert application.asked == [QUESTION, OTHER, OTHER]
 
 
+def test_a_question_that_nobody_could_be_asked_is_the_authors_mistake() -> None:
+    class Nameless(ServerQuestion):
+        """Its author has forgotten the method."""
+
+    with pytest.raises(LocalProtocolError, match="Nameless names no method that answers it"):
+        ScriptedApplication({Nameless: Fail()})
+
+
 def test_an_answer_may_be_replaced_and_the_table_given_stays_as_it_is() -> None:
     given: dict[type[ServerQuestion], Decision] = {CACertsRequested: CERTS}
     application = ScriptedApplication(given)

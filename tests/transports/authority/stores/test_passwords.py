@@ -264,6 +264,15 @@ def test_a_password_that_was_changed_or_taken_away_is_over_at_once(
     assert slow.count == before + 1
 
 
+@pytest.mark.parametrize("record", ["plain", "\ud800"])
+def test_a_record_that_became_none_is_told(record: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(monkeypatch)
+    assert slow.check()
+    slow.records["alice"] = record
+    with pytest.raises(LocalProtocolError, match="not a password record"):
+        slow.check()
+
+
 def test_without_that_time_each_password_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = Slow(monkeypatch, fresh_s=0.0)
     assert all(slow.check() for _ in range(3))
