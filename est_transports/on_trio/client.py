@@ -56,6 +56,10 @@ class Client(EventLoopClient[TlsStream | DtlsSocket]):
             cause = _cause(exc)
             failed = connect_failure(cause, uri, connected=transport is not None)
             return driver.connect_failed(*failed)
+        except BaseException:  # cancelled
+            if transport is not None:
+                await trio.aclose_forcefully(transport)
+            raise
         return self._keep(driver, HttpLink(wanted, channel, self._config), stream)
 
     async def _associate(self, driver: ClientDriver, wanted: Connect) -> None:

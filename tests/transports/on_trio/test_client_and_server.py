@@ -717,6 +717,28 @@ async def rude_server(answer: bytes | None) -> tuple[str, str]:
     return result.code, result.message
 
 
+@on_trio
+async def test_a_client_that_is_cancelled_in_a_handshake_leaves_nothing_open() -> None:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    uri = EstUri.parse(f"https://localhost:{listeners[0].socket.getsockname()[1]}")
+    ended, asking = trio.Event(), trio.CancelScope()
+
+    async def hear(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        asking.cancel()
+        while await stream.receive_some():
+            pass
+        ended.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(trio.serve_listeners, hear, listeners))
+        async with Client(client_config()) as client:
+            with asking:
+                await client.run(ClientSession(uri, trust=(pki().ca.certificate,)).cacerts())
+            await ended.wait()
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
