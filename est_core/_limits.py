@@ -5,14 +5,13 @@ A limit is checked before the work it bounds. Numbers in comments are precedents
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from est_core._errors import LocalProtocolError
-from est_core.arguments import checked
+from est_core.values import value_class
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Limits:
     """Bounds, with the unit in the name. All are positive; LocalProtocolError otherwise."""
 

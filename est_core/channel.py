@@ -6,7 +6,6 @@ is decided in the core from these facts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, unique
 from types import MappingProxyType
 from typing import Final
@@ -14,7 +13,7 @@ from typing import Final
 from cryptography import x509
 
 from est_core._errors import LocalProtocolError
-from est_core.arguments import checked
+from est_core.values import value_class
 
 TLS_UNIQUE_BYTES: Final = 12
 """Length of verify_data in every TLS 1.2 suite in use. RFC 5246 7.4.9."""
@@ -77,8 +76,7 @@ _BINDING_BYTES: Final = MappingProxyType(
 )
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ChannelBinding:
     """A value both ends of one channel can compute and nobody else.
 
@@ -103,8 +101,7 @@ _VERSIONS_OF_KIND: Final = MappingProxyType(
 )
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Channel:
     """Facts about ONE secure channel. Frozen: a new connection is a new Channel.
 

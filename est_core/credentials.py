@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, unique
 
-from est_core.arguments import checked
+from est_core.values import value_class
 
 
 @unique
@@ -17,8 +17,7 @@ class AuthScheme(Enum):
     BEARER = "Bearer"
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class BasicCredentials:
     """User and password. RFC 7617. The user is empty where a password needs none."""
 
@@ -26,16 +25,14 @@ class BasicCredentials:
     password: str = field(repr=False)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class BearerCredentials:
     """A token as it stood in the header. RFC 6750 2.1."""
 
     token: str = field(repr=False)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class DigestCredentials:
     """The parameters of a Digest answer. RFC 7616 3.4.
 
@@ -50,8 +47,7 @@ class DigestCredentials:
         return next((value for key, value in self.parameters if key == name), None)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class MalformedCredentials:
     """An Authorization header that could not be read.
 
@@ -67,8 +63,7 @@ class MalformedCredentials:
 Credentials = BasicCredentials | BearerCredentials | DigestCredentials | MalformedCredentials
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class AuthChallenge:
     """One challenge of a 401. RFC 9110 11.6.1.
 

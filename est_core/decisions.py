@@ -18,6 +18,7 @@ from est_core.arguments import checked
 from est_core.codec.authheader import write_challenge
 from est_core.codec.retry import MAX_DELAY_S
 from est_core.credentials import AuthChallenge
+from est_core.values import value_class
 
 
 class Decision:
@@ -26,8 +27,7 @@ class Decision:
     __slots__ = ()
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Verified(Decision):
     """The credentials are good; `user` is who they belong to.
 
@@ -43,8 +43,7 @@ class Rejected(Decision):
     """The credentials are wrong. Answered with 401 and the challenges of the policy."""
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Challenge(Decision):
     """HTTP credentials are wanted, whatever the policy was content with. RFC 7030 3.2.3.
 
@@ -63,16 +62,14 @@ class Challenge(Decision):
             write_challenge(challenge)  # fails here, and not in the answer
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Issue(Decision):
     """Hand out this certificate, which the CA has signed and recorded. RFC 7030 4.2.3."""
 
     certificate: x509.Certificate
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Pend(Decision):
     """Accepted, not ready; the client asks again later. RFC 7030 4.2.3."""
 
@@ -82,8 +79,7 @@ class Pend(Decision):
         _check_delay(self.retry_after_s)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Deny(Decision):
     """Not allowed. `code` is `area/reason` for the log, `reason` is shown to the client.
 
@@ -100,8 +96,7 @@ class Deny(Decision):
         check_code(self.code)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Postpone(Decision):
     """Cannot be done now: the application is busy or its CA is away. Nothing was accepted."""
 
@@ -114,8 +109,7 @@ class Postpone(Decision):
         _check_delay(self.retry_after_s)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Fail(Decision):
     """The application broke. The client learns nothing but that."""
 

@@ -6,13 +6,12 @@ operation may ask questions of its own, each a `ServerQuestion`. Questions end i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from cryptography import x509
 
 from est_core._instant import Instant
-from est_core.arguments import checked
 from est_core.asn1.certificates import UnreadableCertificate
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
@@ -23,10 +22,10 @@ from est_core.decisions import Decision, Rejected, Verified
 from est_core.model import Label, Request, Response
 from est_core.operation import Operation
 from est_core.uri import EstUri
+from est_core.values import value_class
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ClientIdentity:
     """Who the client is, as far as the policy asked. RFC 7030 3.7.
 
@@ -43,8 +42,7 @@ class ClientIdentity:
 # Server
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ServerQuestion:
     """What a server exchange asks of the application. Every such event is one.
 
@@ -61,8 +59,7 @@ class ServerQuestion:
     channel: Channel
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class AuthenticateRequested(ServerQuestion):
     """Are these credentials good? Answer: Verified, Rejected, Challenge, Deny, Postpone, Fail."""
 
@@ -73,8 +70,7 @@ class AuthenticateRequested(ServerQuestion):
     credentials: Credentials
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ResponseReady:
     """The answer to send. The exchange is over."""
 
@@ -87,8 +83,7 @@ ServerEvent = ServerQuestion | ResponseReady
 # Client
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ConnectRequested:
     """Have a secure channel to `uri`'s origin; then call `connected` or `connect_failed`.
 
@@ -112,8 +107,7 @@ class ConnectRequested:
     idempotent: bool = False
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class SignatureRequested:
     """Sign `tbs` with the key that is to be certified; then call `provide_signature`.
 
@@ -124,8 +118,7 @@ class SignatureRequested:
     algorithm: SignatureAlgorithm
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class SendRequest:
     """Send this request on exactly this channel; then `receive_response` or `connection_lost`."""
 
@@ -134,8 +127,7 @@ class SendRequest:
     channel: Channel
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CredentialsRequested:
     """Answer one of the challenges; then `provide_credentials`, with None to give up.
 
@@ -149,16 +141,14 @@ class CredentialsRequested:
     attempt: int
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class RedirectRequested:
     """The server points to another origin. `provide_redirect(follow)`. RFC 7030 3.2.1."""
 
     uri: EstUri
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class TrustDecisionRequested:
     """Which of the candidates are trust anchors? `provide_trust`, with none to refuse them all.
 
@@ -182,16 +172,14 @@ class TrustDecisionRequested:
         )
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class RetryLater:
     """The request is pending; call `handle_timeout` at that moment or later. RFC 7030 4.2.3."""
 
     at: Instant
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CACertsReceived:
     """The CA certificates, in the order received, which means nothing. RFC 7030 4.1.3.
 
@@ -206,8 +194,7 @@ class CACertsReceived:
     left_out: tuple[UnreadableCertificate, ...] = ()
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CSRAttrsReceived:
     """The CSR attributes; None where the server has none. RFC 7030 4.5.2.
 
@@ -219,8 +206,7 @@ class CSRAttrsReceived:
     not_found: bool = False
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Enrolled:
     """The certificate for the key that was asked for, and whatever else came with it.
 
@@ -240,8 +226,7 @@ class Enrolled:
         return any(each.dangerous for each in self.differences)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Failed:
     """It did not work. `code` is stable; `response` is the server's answer, if it gave one.
 
@@ -257,8 +242,7 @@ class Failed:
     enrolled: Enrolled | None = None
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Received:
     """What an operation that is not of this core has brought: `value` is as its `read` gives it."""
 

@@ -11,6 +11,7 @@ from est_core.arguments import checked
 from est_core.codec.retry import RetryAfter
 from est_core.credentials import AuthChallenge, Credentials
 from est_core.operation import SEGMENT_CHARACTERS, Operation, Outcome
+from est_core.values import value_class
 
 RESERVED_SEGMENTS: Final = frozenset(
     {
@@ -79,8 +80,7 @@ def shown_text(text: str, chars: int) -> str:
     return "".join(char if char.isprintable() else " " for char in cut).strip()[:chars]
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class UnreadablePayload:
     """A body whose transfer encoding could not be undone.
 
@@ -93,8 +93,7 @@ class UnreadablePayload:
     fault: Fault = Fault.MALFORMED
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Request:
     """One EST request, free of its wire.
 
@@ -109,8 +108,7 @@ class Request:
     credentials: Credentials | None = None
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Part:
     """One DER object of a successful answer; `kind` is one of the operation's `parts`."""
 
@@ -132,8 +130,7 @@ class _Response:
     status: int | None = None
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Success(_Response):
     """It was done, and `parts` is what came of it; LocalProtocolError without any."""
 
@@ -147,8 +144,7 @@ class Success(_Response):
             raise LocalProtocolError("a success has parts")
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class NotAvailable(_Response):
     """There is nothing of the kind that was asked for, and that is no fault. RFC 7030 4.5.2."""
 
@@ -157,8 +153,7 @@ class NotAvailable(_Response):
     operation: Operation
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Pending(_Response):
     """It is not decided yet; the client asks again at `retry_after`. RFC 7030 4.2.3."""
 
@@ -168,8 +163,7 @@ class Pending(_Response):
     retry_after: RetryAfter | None = None
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Challenged(_Response):
     """Credentials are wanted, by one of the `challenges`. RFC 7030 3.2.3.
 
@@ -182,8 +176,7 @@ class Challenged(_Response):
     challenges: tuple[AuthChallenge, ...] = ()
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Redirected(_Response):
     """The server points to another one. Read by clients only. RFC 7030 3.2.1."""
 
@@ -193,8 +186,7 @@ class Redirected(_Response):
     location: str
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Refused(_Response):
     """It was not done; `fault` says whose fault that is, and the wire's number comes from it.
 

@@ -19,6 +19,7 @@ from est_core.arguments import checked
 from est_core.asn1.kinds import Kind
 from est_core.channel import TrustClass
 from est_core.codec.media import parse_media_type
+from est_core.values import value_class
 
 SEGMENT_CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + "-._~!$&'()*+,;=:@")
 """What a segment of a path may hold without an escape. RFC 3986 3.3."""
@@ -61,8 +62,7 @@ class Authentication(Enum):
         return self in (Authentication.HTTP, Authentication.CERT_AND_HTTP)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class PartRow:
     """One part of a successful answer, always in DER.
 
@@ -88,8 +88,7 @@ def _as_it_came(payload: bytes, _limits: Limits) -> bytes:
     return payload
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CoapAnswer:
     """A Content-Format that CoAP has for an answer of one part.
 
@@ -105,8 +104,7 @@ class CoapAnswer:
         _check_format(self.number)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class HttpRow:
     """The place of an operation on HTTP: the media type of its request, None for none."""
 
@@ -117,8 +115,7 @@ class HttpRow:
             _check_media_type(self.request_type)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CoapRow:
     """The place of an operation on CoAP. RFC 9148 4.1, 4.3.
 
@@ -143,8 +140,7 @@ class CoapRow:
         return tuple(answer.number for answer in self.answers)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class NotOnWire:
     """An operation has no place on this wire; `reason` says why, for people."""
 

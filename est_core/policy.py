@@ -19,6 +19,7 @@ from est_core.codec.authheader import write_challenge
 from est_core.credentials import AuthChallenge
 from est_core.model import Label
 from est_core.operation import Authentication, CoapRow, HttpRow, Operation
+from est_core.values import value_class
 
 
 @unique
@@ -33,8 +34,7 @@ class ForeignChallenge(Enum):
     IGNORE = "ignore"
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class PolicyRow:
     """The rules for an operation, or for one label or one kind of wire of it.
 
@@ -93,8 +93,7 @@ def _path(place: _Place) -> str:
     return "/".join(("", *place[0], place[1]))
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ServerPolicy:
     """All rules of one server. RFC 7030 3.2.3, 3.3.2, 3.5, 3.7.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote
 
 from est_core._errors import LocalProtocolError
 from est_core.arguments import checked
 from est_core.model import RESERVED_SEGMENTS, Label
+from est_core.values import value_class
 
 DEFAULT_PORTS: Final = {"https": 443, "coaps": 5684}
 
@@ -20,8 +21,7 @@ _MAX_URI_CHARS: Final = 2048
 _SHOWN_CHARS: Final = 64  # of what may be a peer's Location, in an error's text
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class EstUri:
     """Where an EST server is. `host` is a DNS name or an IP literal without brackets."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from cryptography import x509
@@ -16,14 +16,14 @@ from est_core.arguments import checked
 from est_core.asn1 import _der
 from est_core.asn1.distinguished_name import STRING_CODECS, decode_name
 from est_core.asn1.oid_names import named, type_name
+from est_core.values import value_class
 
 _PRINTABLE: Final = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]+")
 _CHALLENGE_CHARS: Final = 255  # ub-challengePassword, RFC 2985; RFC 7894 A for the others
 _SUBJECT_ALT: Final = 0xA1  # subjectAlt [1], as erratum 3943 of RFC 6402 corrects it
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Attribute:
     """A type and its values, each an encoded element. RFC 2986 4.1.
 
@@ -39,8 +39,7 @@ class Attribute:
         return _der.sequence(_der.oid(self.type), _der.set_of(self.values))
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Extension:
     """A certificate extension; `value` is what its OCTET STRING holds. RFC 5280 4.1."""
 
@@ -261,8 +260,7 @@ def _is_general_name(der: bytes) -> bool:
     return bool(der) and 0x80 <= der[0] < 0xC0
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ChangeSubjectName:
     """The names a renewal asks for in place of those it must repeat. RFC 6402 2.8.
 

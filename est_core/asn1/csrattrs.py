@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from est_core import _oids
@@ -27,6 +27,7 @@ from est_core.asn1.template import (
     complete_extensions,
     read_template,
 )
+from est_core.values import value_class
 
 LINKING: Final = (_oids.EST_IDENTITY_LINKING, _oids.CHALLENGE_PASSWORD)
 """Attributes that link identity and proof of possession, the preferred one first. RFC 7894 4."""
@@ -51,8 +52,7 @@ KNOWN_ATTRIBUTES: Final = frozenset(
 """Types a request may carry as attributes. What is not here ends in `CsrPlan.unknown`."""
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ObjectId:
     """A bare object identifier: include this attribute, or sign with this algorithm."""
 
@@ -69,8 +69,7 @@ class ObjectId:
 CsrAttr = ObjectId | Attribute
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CsrPlan:
     """What a request should hold, once a template has taken the place of the rest (RFC 9908 4).
 
@@ -99,8 +98,7 @@ class CsrPlan:
         return self.linking_attribute is not None
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CsrAttrs:
     """CSR attributes in order, nothing dropped. RFC 8951 4, RFC 9908.
 

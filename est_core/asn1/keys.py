@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Annotated, Final, cast, get_args
 
@@ -26,6 +26,7 @@ from est_core._limits import Limits
 from est_core.arguments import checked
 from est_core.asn1 import _der
 from est_core.asn1.oid_names import named, type_name
+from est_core.values import value_class
 
 ML_DSA_44: Final = "2.16.840.1.101.3.4.3.17"
 ML_DSA_65: Final = "2.16.840.1.101.3.4.3.18"
@@ -81,8 +82,7 @@ SpkiDer = Annotated[bytes, spki_of]
 """A SubjectPublicKeyInfo in DER; where it is an argument, a public key object is taken too."""
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class PublicKeyFacts:
     """What one can know of a public key without using it.
 
@@ -204,8 +204,7 @@ def _refuse_weak_rsa_untrusted(bits: bytes, limits: Limits) -> None:
         raise RemoteProtocolError("key/weak", "the RSA modulus is even")
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class SignatureAlgorithm:
     """One way to sign: a row of SIGNATURE_ALGORITHMS.
 

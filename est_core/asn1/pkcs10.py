@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final, cast
 
 from cryptography import x509
@@ -28,6 +28,7 @@ from est_core.asn1.kinds import Kind, not_a
 from est_core.asn1.oid_names import named
 from est_core.asn1.request_signature import read_identifier, signature_verifies
 from est_core.asn1.requested import decoded_extensions, requested_extensions
+from est_core.values import value_class
 
 _ATTRIBUTES: Final = 0xA0
 _VERSION_1: Final = _der.integer(0)
@@ -46,8 +47,7 @@ _UNJUDGED: Final = frozenset({_oids.REVOCATION_CHALLENGE})
 """Challenges that nothing is decided by when a certificate is asked for. RFC 7894 3.2."""
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CertRequest:
     """A certificate request that was read whole; only its signature is not yet verified.
 
@@ -216,8 +216,7 @@ def signature_is_valid(csr: CertRequest) -> bool:
 # --- Building --------------------------------------------------------------------------------
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CertRequestInfo:
     """What a certificate request says before it is signed. RFC 2986 4.1.
 

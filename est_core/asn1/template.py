@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from est_core import _oids
@@ -18,6 +17,7 @@ from est_core.asn1.attributes import (
     read_attribute,
     read_extensions,
 )
+from est_core.values import value_class
 
 _CODE: Final = "csrattrs/template"
 _KEY: Final = 0xA0
@@ -29,8 +29,7 @@ _EXTENSION_ATTRIBUTES: Final = (_oids.EXTENSION_REQUEST, _oids.EXTENSION_REQ_TEM
 GAPS_IN_NAMES: Final = (b"\x87\x00", b"\xa4\x02\x30\x00")
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class KeyTypeWanted:
     """The kind of key a server demands: algorithm, and a curve or a modulus size in bits.
 
@@ -65,8 +64,7 @@ class KeyTypeWanted:
         return Attribute(type=self.algorithm, values=(value,))
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class SubjectAttribute:
     """One part of a subject: its type and, unless the client is to choose it, its encoded value."""
 
@@ -82,8 +80,7 @@ SubjectTemplate = tuple[tuple[SubjectAttribute, ...], ...]
 """RDNs in order, each one or more attributes."""
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ExtensionTemplate:
     """An extension the request must have; `value` is None where the client supplies it.
 
@@ -117,8 +114,7 @@ class ExtensionTemplate:
         return _der.sequence(_der.oid(self.oid), critical, value)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CertRequestInfoTemplate:
     """What a server wants to see in a request. RFC 9908 3.4.
 

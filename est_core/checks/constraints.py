@@ -12,7 +12,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -21,11 +20,11 @@ from cryptography.x509.oid import NameOID
 
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
-from est_core.arguments import checked
 from est_core.asn1 import _der
 from est_core.asn1.attributes import read_name
 from est_core.asn1.certificate_extensions import certificate_extensions
 from est_core.checks.names import canonical_name
+from est_core.values import value_class
 
 NAME_CONSTRAINTS: Final = "2.5.29.30"
 
@@ -52,8 +51,7 @@ class NameKind(Enum):
     REGISTERED_ID = 8
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Subtree:
     """A subtree of names of one kind. `text` says which in words.
 
@@ -82,8 +80,7 @@ class Subtree:
                 return None
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ConstrainedName:
     """A name as constraints see it: text, the octets of an address, or a Name.
 
@@ -101,8 +98,7 @@ class ConstrainedName:
         return self.kind is tree.kind and self.type_id == tree.type_id
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class NameConstraints:
     """Which names may stand below a CA. Read it from a certificate by `name_constraints`."""
 

@@ -9,7 +9,6 @@ with what the server's CSR attributes make of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, unique
 from typing import Final, TypeVar
@@ -28,6 +27,7 @@ from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.asn1.requested import JUDGED, decoded_extensions, requested_extensions
 from est_core.checks.hosts import canonical_host
 from est_core.checks.names import canonical_name, canonical_value
+from est_core.values import value_class
 
 _KEY_USES: Final = {
     "digital_signature": "digitalSignature",
@@ -64,8 +64,7 @@ class Point(Enum):
     OTHER = "other"
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Difference:
     """One point in which something is not as asked, in words that fit after "the certificate".
 
@@ -79,8 +78,7 @@ class Difference:
     dangerous: bool = False
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Contents:
     """What a request or a certificate says of its holder.
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum, unique
 from types import MappingProxyType
 from typing import Final
 
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
-from est_core.arguments import checked
 from est_core.codec._grammar import QUOTED, TOKEN, is_token, quoted, unquoted
+from est_core.values import value_class
 
 MAX_CHARS: Final = 1024  # the longest seen is 90: multipart with a 70 character boundary
 MAX_PARAMETERS: Final = 16  # three are seen: smime-type, name, charset
@@ -61,8 +60,7 @@ _MEDIA_TYPES: Final[Mapping[ContentFormat, str]] = MappingProxyType(
 )
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class MediaType:
     """A media type. `parameters` holds (name, value), values unquoted, in the order received.
 

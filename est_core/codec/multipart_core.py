@@ -8,11 +8,12 @@ nothing of indefinite length. So equal parts have one encoding only.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core.arguments import checked
+from est_core.values import value_class
 
 MAX_PARTS: Final = 8
 """Parts one body may have: EST's have two, a key and a certificate."""
@@ -28,8 +29,7 @@ _ARGUMENTS: Final = {24: (1, 24), 25: (2, 1 << 8), 26: (4, 1 << 16), 27: (8, 1 <
 _INDEFINITE: Final = 31
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Representation:
     """One part: a Content-Format number, 0 to 65535, and the body; None says it is not given.
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, unique
 
-from est_core.arguments import checked
+from est_core.values import value_class
 
 
 @unique
@@ -20,8 +19,7 @@ class Audience(Enum):
     """Whoever writes the program that sent what was refused."""
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ErrorCode:
     """One stable code `area/reason`: what it stands for and what to do about it.
 
@@ -38,8 +36,7 @@ class ErrorCode:
     statuses: tuple[str, ...] = ()
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Section:
     """Error codes of one subject. `note` holds for all of them, and may be empty."""
 

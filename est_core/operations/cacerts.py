@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from cryptography import x509
 
 from est_core._errors import LocalProtocolError, RemoteProtocolError
-from est_core.arguments import checked
 from est_core.asn1.cms import read_bag, write_certs_only
 from est_core.asn1.kinds import Kind
 from est_core.decisions import Decision
@@ -17,10 +15,10 @@ from est_core.model import Response
 from est_core.operation import Authentication, CoapRow, HttpRow, PartRow
 from est_core.operations._certificates import CERTS_ONLY, COAP_ANSWERS, told
 from est_core.operations.definition import Asking, Inquiry, OperationDefinition, Reading
+from est_core.values import value_class
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ProvideCACerts(Decision):
     """The CA certificates: the root and every intermediate. RFC 7030 4.1.3."""
 
@@ -31,8 +29,7 @@ class ProvideCACerts(Decision):
             raise LocalProtocolError("an EST server has CA certificates")
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CACertsRequested(ServerQuestion):
     """Which CA certificates? Answer: ProvideCACerts, Challenge, Deny, Postpone, Fail."""
 

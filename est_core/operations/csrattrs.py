@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, unique
 from typing import ClassVar, Final
 
 from est_core._errors import LocalProtocolError
-from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttrs, parse_csrattrs
 from est_core.codec.media import ContentFormat
 from est_core.decisions import Decision
@@ -15,10 +13,10 @@ from est_core.events import ClientIdentity, ClientResult, CSRAttrsReceived, Serv
 from est_core.model import NotAvailable, Response
 from est_core.operation import Authentication, CoapAnswer, CoapRow, HttpRow, Outcome, PartRow
 from est_core.operations.definition import Asking, Inquiry, OperationDefinition, Reading
+from est_core.values import value_class
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ProvideCSRAttrs(Decision):
     """The CSR attributes, or None where the server has no opinion. RFC 7030 4.5.2, RFC 9908."""
 
@@ -33,8 +31,7 @@ class CSRAttrsPurpose(Enum):
     ENFORCE = "enforce"
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CSRAttrsRequested(ServerQuestion):
     """Which CSR attributes? Answer: ProvideCSRAttrs, Challenge, Deny, Postpone, Fail.
 

@@ -28,7 +28,6 @@ from typing import ClassVar
 
 from est_core._errors import LocalProtocolError
 from est_core._limits import Limits
-from est_core.arguments import checked
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.channel import Channel
 from est_core.checks.pop import BindingUse
@@ -37,6 +36,7 @@ from est_core.events import ClientIdentity, ClientResult, ServerQuestion
 from est_core.model import Label, NotAvailable, Part, Request, Response, Success
 from est_core.operation import Operation
 from est_core.policy import PolicyRow, ServerPolicy
+from est_core.values import value_class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,8 +68,7 @@ class Asking:
         )
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Inquiry:
     """A question for the application. `then` is the one that may follow it, if any does."""
 

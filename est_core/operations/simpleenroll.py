@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from est_core.arguments import checked
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.decisions import Decision, Issue, Pend
 from est_core.events import ClientIdentity, ServerQuestion
 from est_core.operation import Authentication
 from est_core.operations._issuing import HTTP, OUTCOMES, PARTS, Issuing, coap_row
 from est_core.operations.definition import Asking
+from est_core.values import value_class
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class EnrollRequested(ServerQuestion):
     """Issue a certificate? Answer: Issue, Pend, Challenge, Deny, Postpone, Fail.
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from cryptography import x509
 
 from est_core._errors import Fault, RemoteProtocolError
-from est_core.arguments import checked
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.channel import TrustClass
 from est_core.checks.renewal import OTHER_NAMES, check_renewal
@@ -17,10 +15,10 @@ from est_core.events import ClientIdentity, ServerQuestion
 from est_core.operation import Authentication
 from est_core.operations._issuing import HTTP, OUTCOMES, PARTS, Issuing, coap_row
 from est_core.operations.definition import Asking
+from est_core.values import value_class
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ReenrollRequested(ServerQuestion):
     """Issue the successor of `current`? Answer: Issue, Pend, Challenge, Deny, Postpone, Fail.
 

@@ -17,7 +17,7 @@ The machine knows no operation: it asks `examine` and `answer` of whatever the r
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import NamedTuple
 
 from cryptography import x509
@@ -58,10 +58,10 @@ from est_core.server.tables import (
     answers,
     no_answer,
 )
+from est_core.values import value_class
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ServerSession:
     """One secure channel, what its binding has linked, and the rules for requests on it."""
 

@@ -7,26 +7,25 @@ mistakes to be told as plainly.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Final, cast
 
 from cryptography import x509
 
 from est_core._errors import LocalProtocolError
-from est_core.arguments import checked
 from est_core.decisions import Decision, Deny, Pend, Rejected, Verified
 from est_core.events import ResponseReady
 from est_core.operation import Outcome
 from est_core.operations.cacerts import ProvideCACerts
 from est_core.operations.csrattrs import ProvideCSRAttrs
 from est_core.server.exchange import ServerExchange
+from est_core.values import value_class
 
 _Action = Callable[[ServerExchange, Decision], object]
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ExchangeMisuse:
     """One call out of turn. `name` says it."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 
 from est_core._errors import Fault, LocalProtocolError
@@ -28,10 +28,10 @@ from est_core.testing._transport import (
     TransportCheck,
     decide_nothing,
 )
+from est_core.values import value_class
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class OperationSample:
     """A request of an operation that succeeds: its payload in DER, and what it is decided by.
 

@@ -42,6 +42,7 @@ from est_core.events import (
 from est_core.model import Refused, Response
 from est_core.policy import ServerPolicy
 from est_core.server.exchange import ServerExchange, ServerSession
+from est_core.values import value_class
 from est_core.wires import httpmap
 
 FIXED_INSTANT: Final = Instant(mono=1000.0, wall=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
@@ -61,8 +62,7 @@ class CountingEntropy:
         return self._drawn.to_bytes(max(count, 8), "big")[-count:] if count else b""
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Link:
     """One connection: what the client and the server each know of it."""
 
@@ -70,8 +70,7 @@ class Link:
     server: Channel
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Message:
     """One request and its answer as they crossed the wire."""
 

@@ -8,7 +8,7 @@ what they need of those the driver brings.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final, Protocol, TypeVar
 
 from cryptography import x509
@@ -46,6 +46,7 @@ from est_core.testing._expect import (
     expect_part,
     fail,
 )
+from est_core.values import value_class
 
 _Question = TypeVar("_Question")
 Step = tuple[type[ServerQuestion], Answer]
@@ -61,8 +62,7 @@ _POLICY: Final = default_policy(labels=frozenset({LABEL}))
 _LINKING_POLICY: Final = default_policy(labels=frozenset({LABEL}), require_pop=True)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class TransportService:
     """What a server is to be started with. `decide` stands for the application.
 
@@ -105,8 +105,7 @@ class TransportDriver(Protocol):
         """Stop the server, and return when it has ended. Called also after a failure."""
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class TransportCheck:
     """One thing that a transport has to do. `name` says it."""
 

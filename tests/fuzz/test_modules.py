@@ -12,7 +12,7 @@ NO_TARGET: Final = {
     "values, tables and words: what is read is made into them, and they read nothing": """
         est_core est_core._errors est_core._instant est_core._limits est_core._oids
         est_core.arguments est_core.operation est_core.operations.defaults est_core.asn1
-        est_core.asn1.oid_names
+        est_core.asn1.oid_names est_core.values
         est_core.channel est_core.checks est_core.codec est_core.credentials est_core.decisions
         est_core.error_codes est_core.error_codes.* est_core.events est_core.model
         est_core.policy est_transports est_transports.coap.limits

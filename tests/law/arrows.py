@@ -13,7 +13,12 @@ from collections.abc import Mapping
 from typing import Final
 
 GROUND: Final[Mapping[str, tuple[str, ...]]] = {
-    "est_core": ("_errors _oids", "arguments", "_limits _instant credentials error_codes"),
+    "est_core": (
+        "_errors _oids",
+        "arguments",
+        "values",
+        "_limits _instant credentials error_codes",
+    ),
     "est_transports": ("_clock _faces error_codes",),
 }
 

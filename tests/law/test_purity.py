@@ -63,6 +63,8 @@ BANNED_CALLS: Final = {
     "open": "I/O",
     "print": "I/O",
 }
+ALLOWED: Final = frozenset({("est_core.values", "hash")})
+"""By what a value hashes itself for a set; it goes no further."""
 BANNED_METHODS: Final = {
     "getenv": "the environment",
     "environ": "the environment",
@@ -130,7 +132,11 @@ def test_the_core_imports_nothing_that_touches_the_outside(source: Source) -> No
 
 @pytest.mark.parametrize("source", CORE, ids=lambda source: source.name)
 def test_the_core_calls_nothing_that_touches_the_outside(source: Source) -> None:
-    wrong = [f"{source.where(node)}: {name} ({why})" for node, name, why in _mentions(source.tree)]
+    wrong = [
+        f"{source.where(node)}: {name} ({why})"
+        for node, name, why in _mentions(source.tree)
+        if (source.name, name) not in ALLOWED
+    ]
     assert not wrong, "\n".join(wrong)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum, unique
 from types import MappingProxyType
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 from est_core._errors import Fault, RemoteProtocolError
 from est_core.arguments import checked
 from est_core.operation import Outcome
+from est_core.values import value_class
 
 
 @unique
@@ -47,8 +47,7 @@ class Code(IntEnum):
     PROXYING_NOT_SUPPORTED = 0xA5
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class RequestHead:
     """Method and options of a request, as far as they concern EST.
 
@@ -65,8 +64,7 @@ class RequestHead:
     port: int | None = None
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ResponseHead:
     """Code and options of a response.
 
@@ -79,8 +77,7 @@ class ResponseHead:
     size1_bytes: int | None = None
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ReplyShape:
     """What the wire of one answer needs and the machine does not know.
 

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
-from est_core.arguments import checked
 from est_core.codec.media import ContentFormat
 from est_core.model import Label
 from est_core.operation import Operation
 from est_core.uri import EstUri
+from est_core.values import value_class
 from est_core.wires.coapmap.heads import CORE, WELL_KNOWN, Code, RequestHead, ResponseHead
 from est_core.wires.coapmap.link_format import CoreLink, read_links
 
@@ -34,8 +34,7 @@ _SUFFIXES: Final = frozenset({"crts", "att", "sen", "sren", "skg", "skc"})
 Path = tuple[str, ...]
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CoapPaths:
     """Where a server has its operations: below `root`, but for those that `others` names.
 

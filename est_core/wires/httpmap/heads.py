@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Final
 
 from est_core._errors import Fault
-from est_core.arguments import checked
 from est_core.model import shown_text
 from est_core.operation import Outcome
+from est_core.values import value_class
 
 Headers = tuple[tuple[bytes, bytes], ...]
 SHOWN_CHARS: Final = 64  # of a header field that is refused
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class RequestHead:
     """Request line and header fields. Field names may have any case.
 
@@ -34,8 +33,7 @@ class RequestHead:
         return _values(self.headers, name)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ResponseHead:
     """Status line and header fields. Names are written in canonical case."""
 
@@ -65,8 +63,7 @@ def shown_field(text: str) -> str:
     return f"'{shown_text(text, SHOWN_CHARS)}'"
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ReplyShape:
     """What the wire of one answer needs and the machine does not know.
 
