@@ -29,12 +29,15 @@ What can happen to the file, and what then:
   log into the old file first.
 * Several processes leave it at once: one may have opened the new file, with a new log of the same
   name, when another is about to remove the old log. `remove_logs` looks and removes under a lock.
+  And the logs that a process knows are held open, for a file that is gone leaves its number to the
+  next one that is made.
 * A reload closes while readers are lent out: they are closed when they come back, told by the
   number of closings at the time they were lent.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -43,7 +46,13 @@ from pathlib import Path
 from typing import Final
 
 from est_transports.authority.stores import DuplicateSerial, StoreBusy, StoreError
-from est_transports.authority.stores.sqlite_files import FileId, file_id, log_ids, remove_logs
+from est_transports.authority.stores.sqlite_files import (
+    FileId,
+    file_id,
+    hold_logs,
+    log_ids,
+    remove_logs,
+)
 from est_transports.authority.stores.sqlite_schema import (
     BUSY_TIMEOUT_S,
     as_store_error,
@@ -98,6 +107,7 @@ class Connections:
         self._has_usual_timeout = True
         self._file = expected  # what is open, or may be
         self._logs: dict[str, FileId] = {}  # what SQLite keeps beside it
+        self._held: tuple[int, ...] = ()  # descriptors of these
         self._kept: list[sqlite3.Connection] = []  # to files that are gone, never to be closed
 
     @property
@@ -211,8 +221,15 @@ class Connections:
             self._kept.append(connection)
             raise
         with self._lock:
-            self._logs = logs
+            if logs != self._logs:
+                self._remember(logs)
         return connection
+
+    def _remember(self, logs: dict[str, FileId]) -> None:
+        before, self._held = self._held, hold_logs(self._path, logs)
+        self._logs = logs
+        for descriptor in before:
+            os.close(descriptor)
 
     def leave(self) -> None:
         """Take leave of a file that was replaced, so that the one in its place can be opened.
@@ -272,7 +289,7 @@ class Connections:
                 if connection is not None:
                     self._let_go(connection, self._file)
             self._writer = self._file = None
-            self._logs = {}
+            self._remember({})
             self._idle.clear()
             self._closings += 1  # a reader that is lent out now is closed when it comes back
 

@@ -11,8 +11,8 @@ import os
 import pwd
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +53,24 @@ def log_ids(path: Path) -> dict[str, FileId]:
     """Return which files SQLite keeps beside a store now, by the end of their names."""
     found = ((suffix, file_id(f"{path}{suffix}")) for suffix in LOGS)
     return {suffix: known for suffix, known in found if known is not None}
+
+
+def hold_logs(path: Path, logs: Mapping[str, FileId]) -> tuple[int, ...]:
+    """Return descriptors of these files: while they are open no other file gets their numbers.
+
+    They stand for a place only (O_PATH): closing one that can be read would drop the locks that
+    SQLite has on the file. Where a system has none of that kind, or none is left, there are fewer.
+    """
+    held = []
+    for suffix, known in logs.items():
+        with suppress(OSError, AttributeError):
+            descriptor = os.open(f"{path}{suffix}", os.O_PATH | os.O_CLOEXEC)
+            status = os.fstat(descriptor)
+            if (status.st_dev, status.st_ino) == known:
+                held.append(descriptor)
+            else:
+                os.close(descriptor)
+    return tuple(held)
 
 
 def remove_logs(path: Path, logs: dict[str, FileId]) -> None:

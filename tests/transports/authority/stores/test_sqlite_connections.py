@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sqlite3
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from est_transports.authority.stores import DuplicateSerial, StoreBusy, StoreErr
 from est_transports.authority.stores import sqlite_connections as module
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.authority.stores.sqlite_connections import Connections, Ticket
+from est_transports.authority.stores.sqlite_files import LOGS
 from est_transports.authority.stores.sqlite_schema import open_database
 from tests.transports.authority.stores.test_sqlite_files import other, record, serials
 
@@ -175,6 +177,29 @@ def test_a_store_that_was_replaced_takes_its_log_along(path: Path, tmp_path: Pat
     assert {each.name for each in tmp_path.iterdir()} == {"est.db", "old.db"}
     with closing(SqliteStore(tmp_path / "old.db")) as old:
         assert serials(old) == ["1"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is held")
+def test_the_logs_that_are_known_keep_their_numbers_though_nothing_is_open(
+    path: Path, opened: list[float]
+) -> None:
+    # Else a new log could have the number of an old one that is gone, and be taken for it.
+    with closing(SqliteStore(path)) as other, closing(SqliteStore(path)) as store:
+        other.record_certificate(record(1))
+        store.record_certificate(record(2))
+        with sqlite3.connect(path, isolation_level=None) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreBusy):  # which closes what writes
+                store.record_certificate(record(3))
+            holder.execute("ROLLBACK")
+        holder.close()
+        assert opened
+        other.close()
+        store.check_place()
+        assert descriptors_of(path) == 0
+        assert [descriptors_of(Path(f"{path}{suffix}")) for suffix in LOGS] == [1, 1]
+        store.close()
+        assert [descriptors_of(Path(f"{path}{suffix}")) for suffix in LOGS] == [0, 0]
 
 
 # Those that read
