@@ -45,9 +45,8 @@ class Client(EventLoopClient[TlsStream | DtlsSocket]):
             return await self._associate(driver, wanted)
         uri, timeouts, made = wanted.uri, self._config.timeouts, None
         try:
-            made = TlsStream(
-                await _reach(uri, timeouts.connect_s), TlsEngine(client_context(wanted.config))
-            )
+            engine = TlsEngine(client_context(wanted.config))
+            made = TlsStream(await _reach(uri, timeouts.connect_s), engine)
             async with asyncio.timeout(timeouts.handshake_s):
                 channel = await made.do_handshake()
         except (TlsError, OSError) as exc:
