@@ -78,6 +78,8 @@ def test_reads_all_three_forms_of_date(value: str) -> None:
         "Sun, 6 Nov 1994 08:49:37 GMT",
         "So, 06 Nov 1994 08:49:37 GMT",
         "Sun, 31 Feb 2027 08:49:37 GMT",
+        "Sun, 06 Nom 1994 08:49:37 GMT",
+        "Sunday, 06-Nom-94 08:49:37 GMT",
         "Sun, 00 Nov 1994 08:49:37 GMT",
         "Sun, 06 Nov 0000 08:49:37 GMT",
         "Sun, 06 Nov 1994 24:00:00 GMT",
