@@ -24,6 +24,7 @@ from est_core import (
     Enrolled,
     EstUri,
     Failed,
+    Instant,
     LocalProtocolError,
     PopMode,
     RetryLater,
@@ -329,6 +330,29 @@ def test_a_binding_is_told_of_tls_1_2_and_only_where_the_operator_vouches_for_it
         assert not found.extended_master_secret  # nobody knows
     with channel(files, V13) as (server, _):
         assert ssl_channel(server, (), require_ems=False).binding is None
+
+
+@pytest.mark.req("CB-019")
+@pytest.mark.parametrize("data", [None, b"", bytes(11), bytes(13), bytes(36)])
+def test_what_is_no_first_finished_is_no_binding(
+    data: bytes | None, files: ServerFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssl.SSLSocket, "get_channel_binding", lambda *_: data)
+    with channel(files, V12) as (server, _):
+        assert ssl_channel(server, (), require_ems=False).binding is None
+
+
+def test_a_clock_that_fails_ends_one_connection_and_says_so(
+    files: ServerFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> Instant:
+        raise ZeroDivisionError("no time")
+
+    with channel(files, V13) as (server, client):
+        serve_ssl_connection(server, application=FakeApplication(), config=service(), clock=broken)
+        assert server.fileno() == -1
+        client.close()
+    assert "a connection failed" in caplog.text
 
 
 def test_a_linked_request_is_verified_where_the_operator_vouches_and_refused_elsewhere(
