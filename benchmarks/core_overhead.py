@@ -25,6 +25,7 @@ from est_core import (
     Limits,
     ProvideCACerts,
     ProvideCSRAttrs,
+    Refused,
     Request,
     Response,
     ResponseReady,
@@ -70,7 +71,7 @@ def _answered(session: ServerSession, request: Request, decision: Decision) -> R
 def _over_http(message: _Message, session: ServerSession) -> None:
     head = message.over_http
     judged = httpmap.check_head(head, policy=_POLICY, limits=_LIMITS)
-    if isinstance(judged, Response):
+    if isinstance(judged, Refused):
         raise TypeError("the head was refused")
     request = httpmap.read(judged, message.body, limits=_LIMITS)
     response = _answered(session, request, message.decision)
@@ -80,7 +81,7 @@ def _over_http(message: _Message, session: ServerSession) -> None:
 def _over_coap(message: _Message, session: ServerSession) -> None:
     head = message.over_coap
     judged = coapmap.check_head(head, policy=_POLICY, limits=_LIMITS)
-    if isinstance(judged, Response):
+    if isinstance(judged, Refused):
         raise TypeError("the head was refused")
     request = coapmap.read(judged, message.coap_payload, limits=_LIMITS)
     response = _answered(session, request, message.decision)

@@ -16,9 +16,9 @@ from est_core import (
     Label,
     Operation,
     Outcome,
+    Refused,
     RemoteProtocolError,
     Request,
-    Response,
     UnreadablePayload,
     coapmap,
 )
@@ -69,7 +69,7 @@ def coapmap_server(data: bytes) -> Result:
         return accepted(f"discovered {found[0].code}")
     shape = coapmap.reply_shape(head)
     judged = coapmap.check_head(head, policy=POLICY, limits=LIMITS)
-    if isinstance(judged, Response):
+    if isinstance(judged, Refused):
         written, payload = coapmap.write(judged, shape, now=FIXED_INSTANT)
         assert written.code >= 0x80
         assert len(payload) <= coapmap.DIAGNOSTIC_BYTES

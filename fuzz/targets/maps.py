@@ -16,6 +16,7 @@ from est_core import (
     LocalProtocolError,
     MalformedCredentials,
     Outcome,
+    Refused,
     RemoteProtocolError,
     Request,
     Response,
@@ -52,7 +53,7 @@ def httpmap_server(data: bytes) -> Result:
     head = httpmap.RequestHead(method=method, target=target, headers=headers, version=version)
     shape = httpmap.reply_shape(head)
     judged = httpmap.check_head(head, policy=POLICY, limits=LIMITS)
-    if isinstance(judged, Response):
+    if isinstance(judged, Refused):
         _written(judged, shape)
         return (stopped if judged.code.startswith("http/") else passed)(judged.code)
     request = httpmap.read(judged, body, limits=LIMITS)
@@ -104,7 +105,7 @@ def _asked_again(request: Request) -> str:
         assert isinstance(credentials, DigestCredentials)
         return "not sendable"
     judged = httpmap.check_head(head, policy=POLICY, limits=LIMITS)
-    if isinstance(judged, Response):
+    if isinstance(judged, Refused):
         return "too large"  # what is written can be longer than what was read
     again = httpmap.read(judged, body, limits=LIMITS, accept_der=False, accept_pem=False)
     assert (again.operation, again.label) == (request.operation, request.label)
