@@ -11,7 +11,7 @@ keys and signatures of certificates.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from hmac import compare_digest
 from typing import Final
 
@@ -20,6 +20,7 @@ from OpenSSL import SSL
 
 from est_core import LocalProtocolError
 from est_core.arguments import checked
+from est_core.values import value_class
 from est_transports.channel import _openssl
 from est_transports.channel.facts import ChannelRules
 from est_transports.channel.openssl_context import (
@@ -58,8 +59,7 @@ _SIGNATURES: Final = ":".join(
 """Who may sign a handshake, and how: RSA for the certificates of clients that have no other."""
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class DtlsServerConfig:
     """How a server presents itself, and by whom its clients may be certified.
 
@@ -83,8 +83,7 @@ class DtlsServerConfig:
         _check_mtu(self.mtu_bytes)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class DtlsServerContext:
     """A listener's ready-made DTLS state: shared by its associations, and by threads.
 
@@ -98,8 +97,7 @@ class DtlsServerContext:
     rules: ChannelRules = field(repr=False)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class DtlsClientContext:
     """A client's ready-made DTLS state, for any number of associations with one server.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from est_core.arguments import checked
 from est_core.channel import Channel
+from est_core.values import value_class
 
 Address = tuple[str | int, ...]
 """Who is at the other end, as a socket's recvfrom returns it: the host first."""
@@ -26,16 +27,14 @@ class Association:
     is_busy: bool = False
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Established:
     """A handshake is over. Whether the client's certificate verifies is a fact of the channel."""
 
     association: Association
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Received:
     """The client said something: one datagram."""
 
@@ -43,8 +42,7 @@ class Received:
     datagram: bytes
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Ended:
     """An association is gone, with what was open on it. `code` is tls/... or dtls/..."""
 
@@ -53,8 +51,7 @@ class Ended:
     reason: str
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class HandshakeFailed:
     """A client proved its address and did not become an association. For the log."""
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Final
 
 from est_core import LocalProtocolError
-from est_core.arguments import checked
+from est_core.values import value_class
 
 _DATAGRAM_BYTES_MAX: Final = 16 * 1024  # OpenSSL looks for a ClientHello no further
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class DtlsLimits:
     """Bounds of one server, with the unit in the name; a duration is in seconds.
 

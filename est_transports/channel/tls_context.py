@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from OpenSSL import SSL
@@ -11,6 +11,7 @@ from OpenSSL import SSL
 from est_core import LocalProtocolError
 from est_core.arguments import checked
 from est_core.channel import TlsVersion
+from est_core.values import value_class
 from est_transports.channel.facts import ChannelRules
 from est_transports.channel.openssl_context import (
     new_context,
@@ -42,8 +43,7 @@ _WIRE_VERSIONS: Final = {
 }
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ServerTlsConfig:
     """How a server presents itself, and by whom its clients may be certified.
 
@@ -71,8 +71,7 @@ class ServerTlsConfig:
         _check_common(self.max_version, self.ciphers)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ClientTlsConfig:
     """Whom a client wants to talk to, by whom that one must be certified, and as whom.
 
@@ -97,8 +96,7 @@ class ClientTlsConfig:
         _check_common(self.max_version, self.ciphers)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ServerContext:
     """A listener's ready-made TLS state: shared by its connections, and by threads.
 
@@ -110,8 +108,7 @@ class ServerContext:
     rules: ChannelRules = field(repr=False)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ClientContext:
     """A client's ready-made TLS state, for any number of connections to one server.
 

@@ -8,7 +8,7 @@ depends on which of them verified it, so they are kept apart from the file to th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from hmac import compare_digest
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes
 
 from est_core import LocalProtocolError, TrustDecisionRequested
 from est_core.arguments import checked
+from est_core.values import value_class
 from est_transports.pki.credential_files import (
     MAX_FILE_BYTES,
     NEEDS_PASSWORD,
@@ -45,8 +46,7 @@ _HASHES: Final = {32: hashes.SHA256, 64: hashes.SHA512}
 """What a fingerprint is made with, by its length. RFC 7030 4.1.1."""
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class TrustAnchors:
     """The two databases of trust anchors, and the revocation lists that go with them.
 
@@ -66,8 +66,7 @@ class TrustAnchors:
         return tuple(dict.fromkeys(self.explicit + self.implicit))
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class TlsIdentity:
     """A certificate with its private key. `chain` starts with the certificate itself.
 
