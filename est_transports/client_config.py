@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field, fields
 from typing import Annotated
 
 from cryptography import x509
@@ -16,7 +16,7 @@ from est_core import (
     LocalProtocolError,
     TrustDecisionRequested,
 )
-from est_core.arguments import checked
+from est_core.values import value_class
 from est_core.wires.coapmap import CoapPaths
 from est_transports.channel.dtls_context import MTU_BYTES
 from est_transports.coap.limits import CoapLimits
@@ -24,8 +24,7 @@ from est_transports.pki.signers import Signer, signer_of
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ClientTimeouts:
     """How long a server may take, in seconds. All are positive; LocalProtocolError otherwise.
 
@@ -39,7 +38,7 @@ class ClientTimeouts:
     response_s: float = 75.0
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
+        for name in (each.name for each in fields(self)):
             if getattr(self, name) <= 0:
                 raise LocalProtocolError(f"{name} must be positive")
 
@@ -60,8 +59,7 @@ def _ignore_paths(_paths: CoapPaths) -> None:
     return None
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ClientConfig:
     """What a client brings to its exchanges.
 

@@ -17,6 +17,7 @@ from typing import Final
 
 from est_core import Entropy, LocalProtocolError, RemoteProtocolError
 from est_core.arguments import checked
+from est_core.values import value_class
 from est_core.wires.coapmap import RequestHead, ResponseHead
 from est_transports.coap.client_blocks import Download, Upload
 from est_transports.coap.limits import BLOCK_SIZES, CoapLimits
@@ -27,8 +28,7 @@ _TOKEN_BYTES: Final = 8
 _LATER_BLOCK_BYTES: Final = 4  # Block1 and Block2 take 1 byte at the beginning and 3 at most
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ResponseReceived:
     """The complete answer to a request, whatever its code. The exchange is over."""
 
@@ -37,8 +37,7 @@ class ResponseReceived:
     payload: bytes = field(repr=False)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class RequestFailed:
     """There will be no answer. The exchange is over.
 

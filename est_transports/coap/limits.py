@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Final
 
 from est_core import LocalProtocolError
-from est_core.arguments import checked
+from est_core.values import value_class
 
 BLOCK_SIZES: Final = (16, 32, 64, 128, 256, 512, 1024)
 """RFC 7959 2.2: what SZX 0 to 6 stand for."""
@@ -14,8 +14,7 @@ _BODY_BYTES_MAX: Final = 16 << 20  # 2**20 blocks of 16 bytes
 _HEAD_BYTES: Final = 96  # our longest head: 4 bytes, a token, and the options of a first block
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CoapLimits:
     """Bounds of one connection, with the unit in the name; a duration is in seconds.
 

@@ -19,6 +19,7 @@ from typing import Final
 
 from est_core import Entropy, LocalProtocolError, RemoteProtocolError
 from est_core.arguments import checked
+from est_core.values import value_class
 from est_core.wires.coapmap import Code, RequestHead, ResponseHead
 from est_transports.coap.blocks import Refusal, Transfer, szx_of
 from est_transports.coap.limits import BLOCK_SIZES, CoapLimits
@@ -35,16 +36,14 @@ from est_transports.coap.reliability import Acknowledged, Answered, Arrived, Mes
 from est_transports.coap.server_blocks import Answer, KeptAnswers, LastBlock, Uploads
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class HeadReceived:
     """A head, before its body is assembled. Next, at once: `accept_body` or `refuse_body`."""
 
     head: RequestHead
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class RequestReceived:
     """A complete request. Next: `respond`, or `cancel`."""
 
@@ -53,8 +52,7 @@ class RequestReceived:
     payload: bytes = field(repr=False)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class RequestAbandoned:
     """The client did not want the answer (coap/reset) or did not acknowledge it (coap/timeout).
 
@@ -66,8 +64,7 @@ class RequestAbandoned:
     message: str
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class RequestRefused:
     """A request, or a block of one, that was answered in here with a refusal. For the record.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from est_core import Limits, ServerPolicy
-from est_core.arguments import checked
+from est_core.values import value_class
 from est_transports.channel.dtls_context import DtlsServerContext
 from est_transports.coap.limits import CoapLimits
 from est_transports.drive.application import (
@@ -15,8 +15,7 @@ from est_transports.drive.application import (
 )
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CoapService:
     """What associations are served with; each keeps what it began with.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from cryptography import x509
@@ -36,6 +36,7 @@ from est_core import (
     TrustDecisionRequested,
 )
 from est_core.arguments import checked
+from est_core.values import value_class
 from est_transports.channel.errors import CLOSED, TIMEOUT, TlsError
 from est_transports.channel.tls_context import ClientTlsConfig
 from est_transports.pki.signers import Signer
@@ -78,8 +79,7 @@ class ExchangeSettings(Protocol):
         """How long a request may take to be written and answered, in seconds."""
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Connect:
     """Have a connection: one that `Link.fits`, or a new one. `connected` or `connect_failed`.
 
@@ -91,8 +91,7 @@ class Connect:
     idempotent: bool = False
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Lost:
     """The connection broke before the answer; `sent` if the server may have the request."""
 
@@ -143,8 +142,7 @@ class Link(Protocol):
         """Use the connection for nothing more."""
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Write:
     """Write these bytes, or datagrams. If that fails, go on: an answer may have come already."""
 
@@ -152,8 +150,7 @@ class Write:
     deadline: float
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Read:
     """Read some bytes, or a datagram, and call `receive`, or `broken`; at `deadline`
     `handle_timeout`.

@@ -35,7 +35,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from inspect import iscoroutinefunction
 from typing import Final, TypeVar, cast
 
@@ -60,6 +60,7 @@ from est_core import (
     ServerSession,
 )
 from est_core.arguments import checked
+from est_core.values import value_class
 from est_transports.drive.application import Application, AsyncApplication
 from est_transports.drive.consult import begin_to_consult, consult, consult_async
 from est_transports.drive.records import Record, Wire
@@ -249,8 +250,7 @@ class OpenRequest:
         )
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Ask:
     """Have the application decide, and call `decide`; at `deadline` `handle_timeout`."""
 
@@ -303,8 +303,7 @@ class Ask:
         return self.request.application
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Finished:
     """One request is over."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, unique
 
 from cryptography import x509
 
 from est_core import Channel, ClientIdentity, Label, Operation
 from est_core.arguments import checked
+from est_core.values import value_class
 from est_transports.channel.errors import TlsError
 
 
@@ -20,8 +21,7 @@ class Wire(Enum):
     COAPS = "coaps"
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Record:
     """What became of one request: all that a log line or a metric needs, and no secret.
 

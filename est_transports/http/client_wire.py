@@ -12,12 +12,11 @@ body is read to the end that its head gives it, which may be the end of the conn
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import h11
 
 from est_core import Limits, LocalProtocolError
 from est_core.arguments import checked
+from est_core.values import value_class
 from est_core.wires.httpmap import RequestHead, ResponseHead
 from est_transports.http.messages import (
     BodyReader,
@@ -33,8 +32,7 @@ from est_transports.http.messages import (
 )
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ResponseReceived:
     """The complete answer. Next: `send_request`, if the connection `is_reusable`."""
 

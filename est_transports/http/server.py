@@ -17,7 +17,7 @@ tested without a socket or a clock::
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final, assert_never
 
 from est_core import (
@@ -31,6 +31,7 @@ from est_core import (
     httpmap,
 )
 from est_core.arguments import checked
+from est_core.values import value_class
 from est_core.wires.httpmap import CheckedHead, ReplyShape, RequestHead
 from est_transports.drive.application import Application, AsyncApplication
 from est_transports.drive.open_request import (
@@ -59,8 +60,7 @@ LINGER_BYTES: Final = 16 * 1024 * 1024
 curl under load did not see the 413 to a 5 MB upload. nginx and Apache bound the time alone."""
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Send:
     """Write these bytes. `deadline` (monotonic seconds): give up on a client that takes none."""
 
@@ -68,16 +68,14 @@ class Send:
     deadline: float
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Receive:
     """Read some bytes and call `receive`; at `deadline` (monotonic seconds) `handle_timeout`."""
 
     deadline: float
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Close:
     """Close the connection; there is no further step.
 

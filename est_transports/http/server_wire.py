@@ -27,13 +27,13 @@ Each event is the same in whatever pieces its bytes came: heads are cut and bodi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final
 
 from est_core import Fault, Instant, Limits, LocalProtocolError, RemoteProtocolError
 from est_core.arguments import checked
 from est_core.codec.retry import format_http_date
+from est_core.values import value_class
 from est_core.wires.httpmap import RequestHead, ResponseHead
 from est_transports.http.messages import (
     BodyReader,
@@ -52,8 +52,7 @@ DRAIN_EXTRA_BYTES: Final = 64 * 1024
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class HeadReceived:
     """A complete head. Next: `accept_body` or `refuse_body`.
 
@@ -64,24 +63,21 @@ class HeadReceived:
     waits: bool
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class BodyReceived:
     """The complete body, empty where there is none. Next: `send_response`."""
 
     body: bytes
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class BodyDropped:
     """The refused body was read to its end, or will not be. Next: `send_response`."""
 
     complete: bool
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ProtocolFault:
     """The peer broke HTTP, or a bound. Next: `send_response`, which closes."""
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, fields, replace
 
 from est_core import Limits, LocalProtocolError, ServerPolicy
-from est_core.arguments import checked
+from est_core.values import value_class
 from est_transports.drive.application import Application, AsyncApplication, offered_at_start
 from est_transports.http.server_wire import REQUESTS_MAX
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Timeouts:
     """How long a client may take, in seconds. All are positive; LocalProtocolError otherwise.
 
@@ -28,13 +27,12 @@ class Timeouts:
     drain_s: float = 2.0
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
+        for name in (each.name for each in fields(self)):
             if getattr(self, name) <= 0:
                 raise LocalProtocolError(f"{name} must be positive")
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ServiceConfig:
     """What all connections of one server share.
 

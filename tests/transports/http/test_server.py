@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from base64 import b64encode
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import count
 
 import pytest
@@ -534,7 +534,7 @@ def test_a_certificate_stands_in_the_record() -> None:
     assert driver.log.records[0].identity.certificate == client.certificate
 
 
-@pytest.mark.parametrize("name", Timeouts.__slots__)
+@pytest.mark.parametrize("name", [each.name for each in fields(Timeouts)])
 def test_timeouts_are_positive(name: str) -> None:
     for seconds in (0, -1.0):
         with pytest.raises(LocalProtocolError, match=name):
