@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Final
@@ -21,8 +20,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from est_core import Entropy, LocalProtocolError
-from est_core.arguments import checked, checked_throughout
+from est_core.arguments import checked_throughout
 from est_core.asn1.pkcs10 import CertRequest
+from est_core.values import value_class
 from est_transports.authority.issuer_limits import IssuerLimits
 from est_transports.authority.profiles import (
     CertificatePlan,
@@ -74,8 +74,7 @@ class CAUnavailable(Exception):  # noqa: N818 - says what happened
     """The CA cannot issue at all: a certificate of its chain is not valid now. Worth a 503."""
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Enrollment:
     """What the record of a certificate says about its request.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from est_core import Entropy
 from est_core.arguments import checked
+from est_core.values import value_class
 from est_transports.authority.ca import new_intermediate, new_root
 from est_transports.pki.certificate_checks import UNREADABLE
 from est_transports.pki.chains import is_issued_by, is_self_signed, issuer_flaw, issuer_problem
@@ -50,8 +51,7 @@ class IssuerError(Exception):
     """There is no CA to be had of that. The text is one line and holds no secret."""
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Issuer:
     """An issuing certificate with its key. `chain` leads up to the root; it is empty for a root.
 

@@ -7,7 +7,7 @@ extensions says; nothing is added to its names.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, unique
 from functools import lru_cache
 from typing import Final, TypeVar
@@ -24,6 +24,7 @@ from est_core.asn1.keys import ALGORITHM_OF_KIND, PublicKeyFacts
 from est_core.asn1.oid_names import named
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.asn1.template import KeyTypeWanted
+from est_core.values import value_class
 from est_transports.authority.profile_names import (
     Refused,
     ReservedNames,
@@ -110,8 +111,7 @@ _CURVES: Final = {
 _ONLY_WITH_AGREEMENT: Final = frozenset({KeyUse.ENCIPHER_ONLY, KeyUse.DECIPHER_ONLY})
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Profile:
     """What certificates of one kind may hold.
 
@@ -160,8 +160,7 @@ class Profile:
         return ObjectId(oid=ALGORITHM_OF_KIND[kind.value])
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class PlannedExtension:
     """An extension that a certificate will have."""
 
@@ -174,8 +173,7 @@ _NO_CA: Final = PlannedExtension(
 )
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CertificatePlan:
     """A certificate to be: all but what is the issuer's. `profile` is None for the CA's own."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from est_core import Entropy, Instant, LocalProtocolError
 from est_core.arguments import checked
+from est_core.values import value_class
 from est_transports.authority.ca import CAUnavailable, ReferenceCA, Refused, new_tls_identity
 from est_transports.authority.issuers import (
     CA_KEYS,
@@ -68,8 +69,7 @@ class OccupiedError(InitialisationError):
     """The directory is there already and holds something."""
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CaSpec:
     """What a new CA is to be. `hosts` are names and addresses of its server (see host_name).
 
@@ -118,8 +118,7 @@ class CaSpec:
             raise LocalProtocolError(f"a CA's name has 1 to {longest} characters")
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class InitialisedCa:
     """A CA in its directory. `chain` leads from the issuing certificate to the root.
 

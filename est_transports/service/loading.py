@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TypedDict
 
@@ -17,6 +17,7 @@ from cryptography import x509
 from est_core import Instant, Label, LocalProtocolError
 from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttr, CsrAttrs
+from est_core.values import value_class
 from est_transports import _clock
 from est_transports.authority.application import Authority
 from est_transports.authority.stores import Store
@@ -40,8 +41,7 @@ from est_transports.service.startup_checks import check_files, notices_of, valid
 from est_transports.service.validity import Validity
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Service:
     """What connections are served with, as it was loaded at one moment.
 

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import Final
 
@@ -22,6 +22,7 @@ import trio
 
 from est_core import LocalProtocolError
 from est_core.arguments import checked
+from est_core.values import value_class
 from est_transports.coap.settings import CoapService
 from est_transports.drive.observe import Observe
 from est_transports.on_trio.coap_server import CoapServer
@@ -50,8 +51,7 @@ Watch = Callable[[Service, int], None]
 """Looks at what the worker of that number serves, and says in the log what went wrong."""
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class Running:
     """What a server process runs with. When a reload is done, "reloaded" is logged.
 

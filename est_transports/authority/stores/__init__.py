@@ -7,12 +7,12 @@ has returned from is durable: it survives a crash of the process and of the mach
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from est_core import LocalProtocolError
-from est_core.arguments import checked
+from est_core.values import value_class
 
 _SERIAL: Final = re.compile("[1-9a-f][0-9a-f]{0,63}")
 
@@ -32,8 +32,7 @@ class DuplicateSerial(StoreError):  # noqa: N818 - says what happened
     """A certificate with this serial number is recorded already; nothing was written."""
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class IssuedRecord:
     """One issued certificate, for whom, and what became of it.
 
@@ -72,8 +71,7 @@ class IssuedRecord:
             raise LocalProtocolError("a revocation has a time and a reason")
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class UserRecord:
     """A user who may authenticate with a password. The record is a hash, never the password."""
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -28,6 +28,7 @@ from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.codec.authheader import basic_challenge
 from est_core.policy import with_datagram_rows
+from est_core.values import value_class
 from est_transports.authority.profiles import Profile
 from est_transports.channel.dtls_context import MTU_BYTES
 from est_transports.channel.dtls_limits import DtlsLimits
@@ -41,8 +42,7 @@ MAX_WORKERS: Final = 256
 _HTTP: Final = (Authentication.HTTP, Authentication.CERT_OR_HTTP, Authentication.CERT_AND_HTTP)
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ListenAddress:
     """Where to listen: an address or host name, and a port, 0 for any free one."""
 
@@ -87,8 +87,7 @@ def parse_listen(text: str, default_port: int = DEFAULT_PORT) -> ListenAddress:
     return ListenAddress(host=host or "0.0.0.0", port=int(port))  # noqa: S104 - asked for
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class AuthConfig:
     """Who may do what: one kind of authentication an operation, and what a CSR must hold."""
 
@@ -102,8 +101,7 @@ class AuthConfig:
     enforce_csrattrs: bool = False
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class PopConfig:
     """How requests are linked to their channel, where they are. RFC 7030 3.5, RFC 9266.
 
@@ -116,8 +114,7 @@ class PopConfig:
     tls_exporter: bool = False
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class TlsConfig:
     """Files of the TLS identity, and whom it trusts beside the CA itself.
 
@@ -132,8 +129,7 @@ class TlsConfig:
     resumption: bool = False
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CoapConfig:
     """EST-coaps beside HTTPS, where `listen` is given. RFC 9148.
 
@@ -175,8 +171,7 @@ class CoapConfig:
         )
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class CAConfig:
     """Files of the CA. `certificate` holds the issuing certificate, then its chain to the root.
 
@@ -192,8 +187,7 @@ class CAConfig:
     default_profile: str = "client"
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class LabelConfig:
     """One label: which profile it selects, what it asks for, and how its enrollment is guarded.
 
@@ -207,8 +201,7 @@ class LabelConfig:
     require_pop: bool | None = None
 
 
-@checked
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class
 class ServerConfig:
     """Everything that est.toml can say, with its defaults.
 
