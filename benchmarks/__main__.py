@@ -10,7 +10,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from benchmarks import coaps, core_overhead, https, imports, instructions, memory, workers
+from benchmarks import (
+    coaps,
+    core_overhead,
+    https,
+    imports,
+    instructions,
+    memory,
+    saturation,
+    workers,
+)
 from benchmarks.measure import Plan
 from benchmarks.run import Run
 from benchmarks.site import Site
@@ -24,6 +33,7 @@ SUBJECTS: Final = MappingProxyType[str, Rows](
         "core": core_overhead.rows,
         "https": https.rows,
         "coaps": coaps.rows,
+        "saturation": saturation.rows,
         "workers": workers.rows,
         "memory": memory.rows,
     }
@@ -35,7 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.instructions:
         return instructions.report(instructions.measured(), instructions.KEPT, keep=options.keep)
-    plan = Plan(seconds=options.seconds, rounds=options.rounds, connections=options.connections)
+    plan = Plan(
+        seconds=options.seconds,
+        rounds=options.rounds,
+        connections=options.connections,
+        clients=tuple(options.clients or Plan().clients),
+        beside=None if options.beside is None else options.beside.resolve(),
+    )
     rows: list[Row] = []
     for subject in options.only or SUBJECTS:
         print(f"measuring {subject} ...", file=sys.stderr, flush=True)
@@ -60,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--seconds", type=float, default=usual.seconds, help="of one turn (%(default)s)")
     add("--rounds", type=int, default=usual.rounds, help="turns of each (%(default)s)")
     add("--connections", type=int, default=usual.connections, help="left open (%(default)s)")
+    add("--clients", type=int, action="append", help="at a time, where servers are busy (8 and 64)")
+    add("--beside", type=Path, metavar="DIR", help="compare busy servers with those of a checkout")
     add(
         "--instructions",
         action="store_true",

@@ -23,9 +23,9 @@ from typing import Final
 
 from OpenSSL import SSL
 
-from benchmarks import load, processes
+from benchmarks import load
 from benchmarks.load import CoapsClient, HttpsClient, LoadError, Manner
-from benchmarks.processes import Serving, est_serve
+from benchmarks.processes import HERE, Origin, Serving, est_serve
 from benchmarks.site import PASSWORD, USER, Site
 from est_core import TlsVersion
 
@@ -183,16 +183,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for and print what was found."""
     options = _parser().parse_args(arguments)
     found = []
-    if options.checkout is not None:
-        processes.serve_from(options.checkout.resolve())
+    origin = Origin(checkout=options.checkout.resolve()) if options.checkout else HERE
     for trial in TRIALS:
         if options.only and not any(word in str(trial) for word in options.only):
             continue
         print(f"{trial} ...", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory(prefix="est-hostile-") as directory:
             site = Site.made(Path(directory) / "site")
-            _add_user(site)
-            with est_serve(site, "--auth", "basic,cert", *_workers(options.workers)) as serving:
+            add_user(site, origin)
+            asked = ("--auth", "basic,cert", *_workers(options.workers))
+            with est_serve(site, *asked, origin=origin) as serving:
                 found.append(measured(site, serving, trial, options.rounds, options.tries))
         print(table(found[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
     print(json.dumps([asdict(each) for each in found]) if options.as_json else table(found))
@@ -203,13 +203,14 @@ def _workers(count: int) -> tuple[str, ...]:
     return ("--workers", str(count))
 
 
-def _add_user(site: Site) -> None:
-    command = [sys.executable, "-m", "est_transports", "user", "add", str(site.directory), USER]
+def add_user(site: Site, origin: Origin = HERE) -> None:
+    """Let the user of the benchmarks be known to the server of this site."""
+    command = [*origin.command("est_transports"), "user", "add", str(site.directory), USER]
     subprocess.run(
         [*command, "--password-stdin"],
         input=PASSWORD.encode(),
         check=True,
-        cwd=processes.served_from(),
+        cwd=origin.checkout,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

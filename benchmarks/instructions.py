@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from types import MappingProxyType
 from typing import Final, Self
 
 from benchmarks.load import USUAL, CoapsClient, HttpsClient
-from benchmarks.processes import Serving, est_serve, servers
+from benchmarks.processes import Origin, Serving, est_serve, servers
 from benchmarks.run import software
 from benchmarks.site import Site
 from benchmarks.table import Row, markdown
@@ -115,26 +115,26 @@ def grown(found: Budget, kept: Budget) -> list[str]:
 
 
 @contextmanager
-def _stream(kind: str, site: Site, under: Sequence[str]) -> Iterator[_Counted]:
-    with servers([kind], site, under=under) as running, ExitStack() as stack:
+def _stream(kind: str, site: Site, origin: Origin) -> Iterator[_Counted]:
+    with servers([kind], site, origin) as running, ExitStack() as stack:
         yield _Counted.over_https(running[kind], site, stack)
 
 
 @contextmanager
-def _est_serve(site: Site, under: Sequence[str]) -> Iterator[_Counted]:
-    with est_serve(site, under=under) as serving, ExitStack() as stack:
+def _est_serve(site: Site, origin: Origin) -> Iterator[_Counted]:
+    with est_serve(site, origin=origin) as serving, ExitStack() as stack:
         yield _Counted.over_https(serving, site, stack)
 
 
 @contextmanager
-def _est_coaps(site: Site, under: Sequence[str]) -> Iterator[_Counted]:
-    with est_serve(site, under=under) as serving:
+def _est_coaps(site: Site, origin: Origin) -> Iterator[_Counted]:
+    with est_serve(site, origin=origin) as serving:
         client = CoapsClient(site, serving.coap_port, kept=False)
         yield _Counted(pid=serving.pid, enroll=client.enroll)
 
 
 _STREAMS: Final = (YARDSTICK, "recording floor", "on_sockets", "on_sockets, SQLite", "on_trio")
-_SERVERS: Final = MappingProxyType[str, Callable[[Site, Sequence[str]], _Started]](
+_SERVERS: Final = MappingProxyType[str, Callable[[Site, Origin], _Started]](
     {
         **{kind: partial(_stream, kind) for kind in _STREAMS},
         "est serve": _est_serve,
@@ -189,8 +189,8 @@ def _instructions(name: str) -> int:
         out = Path(directory) / "callgrind"
         options = ("--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}")
         # One thread runs at a time anyhow; taking turns by a ticket keeps none of them waiting.
-        under = ("valgrind", "-q", "--fair-sched=try", *options)
-        with _SERVERS[name](site, under) as counted:
+        origin = Origin(under=("valgrind", "-q", "--fair-sched=try", *options))
+        with _SERVERS[name](site, origin) as counted:
             _repeat(counted, WARM_UP)
             _tell(counted.pid, "instrumentation on")
             for _ in range(BATCHES):

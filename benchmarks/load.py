@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import base64
 import secrets
+import select
 import socket
 import struct
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -92,6 +94,22 @@ class HttpsClient:
         if not self._kept:
             self.close()
 
+    def steps(self) -> Iterator[socket.socket]:
+        """Enroll once on a new connection without blocking: yield where there is nothing to read.
+
+        Raises what `enroll` raises.
+        """
+        sock = _dialled(self._port)
+        sock.setblocking(False)
+        connection = self._speaking(sock)
+        yield from _tried(connection.do_handshake, sock)
+        connection.sendall(self._request)
+        received = bytearray()
+        while not _is_whole(received):
+            yield from _tried(lambda: received.extend(connection.recv(65536)), sock)
+        connection.shutdown()
+        connection.close()
+
     def close(self) -> None:
         """Hang up, politely."""
         if self._connection is not None:
@@ -100,27 +118,53 @@ class HttpsClient:
             self._connection = None
 
     def _connected(self) -> SSL.Connection:
-        sock = socket.create_connection(("127.0.0.1", self._port))
-        # Without it each request waits 40 ms for the acknowledgement of the handshake.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock = _dialled(self._port)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", TIMEOUT_S, 0))
-        connection = SSL.Connection(self._context, sock)
-        connection.set_connect_state()
+        connection = self._speaking(sock)
         connection.do_handshake()
         return connection
 
+    def _speaking(self, sock: socket.socket) -> SSL.Connection:
+        connection = SSL.Connection(self._context, sock)
+        connection.set_connect_state()
+        return connection
+
     def _read(self, connection: SSL.Connection) -> None:
-        received = b""
-        while True:
+        received = bytearray()
+        while not _is_whole(received):
             received += connection.recv(65536)
-            head, end, body = received.partition(b"\r\n\r\n")
-            if not end:
-                continue
-            if not head.startswith(b"HTTP/1.1 200 "):
-                raise LoadError(received.decode("ascii", "replace"))
-            _, _, rest = head.lower().partition(b"content-length: ")
-            if len(body) >= int(rest.partition(b"\r\n")[0]):
-                return
+
+
+def _dialled(port: int) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", port))
+    # Without it each request waits 40 ms for the acknowledgement of the handshake.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def _is_whole(received: bytearray) -> bool:
+    """Return whether the answer is all there. Raises LoadError where it is a refusal."""
+    head, end, body = received.partition(b"\r\n\r\n")
+    if not end:
+        return False
+    if not head.startswith(b"HTTP/1.1 200 "):
+        raise LoadError(received.decode("ascii", "replace"))
+    _, _, rest = head.lower().partition(b"content-length: ")
+    return len(body) >= int(rest.partition(b"\r\n")[0])
+
+
+def _tried(call: Callable[[], object], sock: socket.socket) -> Iterator[socket.socket]:
+    """Call until there is enough to be read for it."""
+    gives_up_at = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            call()
+        except SSL.WantReadError:
+            if time.monotonic() > gives_up_at:
+                raise LoadError("no answer") from None
+            yield sock
+        else:
+            return
 
 
 class CoapsClient:
@@ -142,10 +186,24 @@ class CoapsClient:
     def enroll(self) -> None:
         """Enroll once. Raises LoadError, and what the network raises."""
         if self._association is None:
-            self._association = _Association(DtlsEngine(self._context), self._port)
-        self._association.enroll(self._request)
+            self._association = self._new()
+            _blocking(self._association.handshake())
+        _blocking(self._association.exchange(self._request))
         if not self._kept:
             self.close()
+
+    def steps(self) -> Iterator[socket.socket]:
+        """Enroll once on a new association without blocking: yield where there is nothing to read.
+
+        Raises what `enroll` raises.
+        """
+        association = self._new()
+        yield from association.handshake()
+        yield from association.exchange(self._request)
+        association.close()
+
+    def _new(self) -> _Association:
+        return _Association(DtlsEngine(self._context), self._port)
 
     def close(self) -> None:
         """Send close_notify."""
@@ -154,25 +212,39 @@ class CoapsClient:
             self._association = None
 
 
+def _blocking(steps: Iterator[socket.socket]) -> None:
+    for sock in steps:
+        select.select([sock], [], [], _TURN_S)
+
+
 class _Association:
+    """One association; what waits yields its socket, and goes on after a while without an answer.
+
+    Whatever was lost is said again then.
+    """
+
     def __init__(self, engine: DtlsEngine, port: int) -> None:
         self._engine = engine
         self._coap = ClientConnection(limits=CoapLimits(), entropy=secrets.token_bytes)
         self._sock = socket.socket(type=socket.SOCK_DGRAM)
         self._sock.connect(("127.0.0.1", port))
-        self._sock.settimeout(_TURN_S)
+        self._sock.setblocking(False)
         self._gives_up_at = time.monotonic() + TIMEOUT_S
-        while not engine.handshake():
+
+    def handshake(self) -> Iterator[socket.socket]:
+        while not self._engine.handshake():
             self._flush()
+            yield self._sock
             self._hear()
-            engine.handle_timeout()
+            self._engine.handle_timeout()
         self._flush()
 
-    def enroll(self, request: bytes) -> None:
+    def exchange(self, request: bytes) -> Iterator[socket.socket]:
         self._gives_up_at = time.monotonic() + TIMEOUT_S
         self._coap.send_request(_ENROLL, request, time.monotonic())
         while (event := self._coap.next_event()) is None:
             self._speak()
+            yield self._sock
             self._hear()
             while datagram := self._engine.read():
                 self._coap.receive(datagram, time.monotonic())
@@ -182,10 +254,9 @@ class _Association:
             raise LoadError(str(event))
 
     def _hear(self) -> None:
-        """Take a datagram; after a while without one, whatever was lost is said again."""
         if time.monotonic() > self._gives_up_at:
             raise LoadError("no answer")
-        with suppress(TimeoutError):
+        with suppress(BlockingIOError):
             self._engine.receive(self._sock.recv(65536))
 
     def close(self) -> None:

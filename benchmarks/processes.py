@@ -24,22 +24,9 @@ with open("/proc/self/status") as status:
     print(re.search("VmRSS:\\\\s+([0-9]+)", status.read())[1])
 """
 """A program that prints its own memory in KiB, and imports next to nothing for it."""
+_PROBE: Final = Path(__file__).with_name("sqlite_probe.py")
 _POLL_S: Final = 0.02
 _URLS: Final = ("url", "coap_url")
-
-
-_served_from = ROOT
-
-
-def serve_from(checkout: Path) -> None:
-    """Run `est` from that checkout from now on, to compare it with this one."""
-    global _served_from  # noqa: PLW0603 - an option of a whole run
-    _served_from = checkout
-
-
-def served_from() -> Path:
-    """Return the directory whose code `est` is run with."""
-    return _served_from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,18 +65,42 @@ def rss_kib(pid: int) -> float:
     return float(found[1])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Which code serves, and on what: a checkout, and a disk that takes so much longer to commit.
+
+    Another checkout is run by the interpreter of its `.venv`, or else by this one. `under` comes
+    before the command.
+    """
+
+    checkout: Path = ROOT
+    commit_ms: float = 0.0
+    under: Sequence[str] = ()
+
+    def command(self, module: str) -> list[str]:
+        """Return the beginning of the command that runs a module, in `checkout`."""
+        own = self.checkout / ".venv" / "bin" / "python"
+        python = str(own) if self.checkout != ROOT and own.exists() else sys.executable
+        if self.commit_ms == 0:
+            return [*self.under, python, "-m", module]
+        return [*self.under, python, "-P", str(_PROBE), str(self.commit_ms), module]
+
+
+HERE: Final = Origin()
+
+
 @contextmanager
 def servers(
-    kinds: Iterable[str], site: Site, *, under: Sequence[str] = ()
+    kinds: Iterable[str], site: Site, origin: Origin = HERE
 ) -> Iterator[dict[str, Serving]]:
-    """Run these of benchmarks.servers, all at the same time; `under` comes before the command."""
-    command = [*under, sys.executable, "-m", "benchmarks.servers"]
+    """Run these of benchmarks.servers, all at the same time."""
+    command = origin.command("benchmarks.servers")
     with ExitStack() as stack:
         started = {}
         for kind in kinds:
             process = subprocess.Popen(
                 [*command, kind, str(site.directory)],
-                cwd=ROOT,
+                cwd=origin.checkout,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
             )
@@ -107,18 +118,15 @@ def _serving(process: subprocess.Popen[bytes]) -> Serving:
 
 
 @contextmanager
-def est_serve(site: Site, *options: str, under: Sequence[str] = ()) -> Iterator[Serving]:
-    """Run `est serve` as it is, with its reference CA and store; its log goes to a file.
-
-    `under` comes before the command.
-    """
-    command = [*under, sys.executable, "-m", "est_transports", "serve", str(site.directory)]
+def est_serve(site: Site, *options: str, origin: Origin = HERE) -> Iterator[Serving]:
+    """Run `est serve` as it is, with its reference CA and store; its log goes to a file."""
+    command = [*origin.command("est_transports"), "serve", str(site.directory)]
     ports = ["--listen", "127.0.0.1:0", "--coap", "127.0.0.1:0"]
     log = site.directory / f"serve-{time.monotonic_ns()}.log"
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             [*command, *ports, "--auth", "cert", "--json", *options],
-            cwd=served_from(),
+            cwd=origin.checkout,
             stdin=subprocess.DEVNULL,
             stderr=stderr,
         )

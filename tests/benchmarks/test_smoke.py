@@ -13,7 +13,7 @@ from benchmarks.measure import SPENT_S, Contender, Plan, compete
 from benchmarks.run import Run
 from benchmarks.table import Row, Target, markdown
 
-SMALLEST = ("--seconds", "0.001", "--rounds", "1", "--connections", "2")
+SMALLEST = ("--seconds", "0.001", "--rounds", "1", "--connections", "2", "--clients", "2")
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
@@ -56,11 +56,23 @@ def test_a_run_is_read_as_it_was_written_and_says_which_targets_were_met() -> No
     rows = (
         row(group="new connection", ratio=1.5, yardstick="that", target=Target(bound=1.25)),
         row(name="other", target=Target(bound=150.0, of_ratio=False, at_least=True)),
-        row(name="third", per_second=9.5),
+        row(name="third", per_second=9.5, p50_ms=1.25, p99_ms=2.5, ratio=1.0, quartiles=(0.5, 1.5)),
     )
     run = Run(day=date(2026, 2, 3), machine="one core", software="Python", rows=rows)
     assert Run.read(run.written()) == run
     assert [each["met"] for each in json.loads(run.written())["rows"]] == [False, True, None]
+
+
+def test_percentiles_have_a_column_where_a_row_has_them_and_a_ratio_may_have_quartiles() -> None:
+    table = markdown(
+        [row(p50_ms=9.87, p99_ms=123.4), row(ratio=1.5, yardstick="that", quartiles=(1.25, 1.75))]
+    )
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert lines[0][3:6] == ["p50", "p99", "ratio"]
+    assert [line[3:6] for line in lines[2:]] == [
+        ["9.9 ms", "123 ms", ""],
+        ["", "", "1.50 (1.25-1.75)"],
+    ]
 
 
 def test_contenders_take_turns_and_the_first_one_is_the_yardstick() -> None:
