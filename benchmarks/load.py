@@ -28,6 +28,7 @@ from est_transports.coap.limits import CoapLimits
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
 
 TIMEOUT_S: Final = 10
+LOOPBACK: Final = "127.0.0.1"
 _TURN_S: Final = 0.1
 _WIRE: Final = {TlsVersion.TLS_1_2: SSL.TLS1_2_VERSION, TlsVersion.TLS_1_3: SSL.TLS1_3_VERSION}
 _REQUEST: Final = (
@@ -65,10 +66,11 @@ class LoadError(Exception):
 
 
 class HttpsClient:
-    """Enrolls over HTTPS in one manner."""
+    """Enrolls over HTTPS in one manner. `source` is the loopback address that it comes from."""
 
-    def __init__(self, site: Site, port: int, manner: Manner) -> None:
+    def __init__(self, site: Site, port: int, manner: Manner, *, source: str = LOOPBACK) -> None:
         self._port = port
+        self._source = source
         self._kept = manner.kept
         self._connection: SSL.Connection | None = None
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
@@ -99,7 +101,7 @@ class HttpsClient:
 
         Raises what `enroll` raises.
         """
-        sock = _dialled(self._port)
+        sock = _dialled(self._port, self._source)
         sock.setblocking(False)
         connection = self._speaking(sock)
         yield from _tried(connection.do_handshake, sock)
@@ -118,7 +120,7 @@ class HttpsClient:
             self._connection = None
 
     def _connected(self) -> SSL.Connection:
-        sock = _dialled(self._port)
+        sock = _dialled(self._port, self._source)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", TIMEOUT_S, 0))
         connection = self._speaking(sock)
         connection.do_handshake()
@@ -135,8 +137,8 @@ class HttpsClient:
             received += connection.recv(65536)
 
 
-def _dialled(port: int) -> socket.socket:
-    sock = socket.create_connection(("127.0.0.1", port))
+def _dialled(port: int, source: str) -> socket.socket:
+    sock = socket.create_connection((LOOPBACK, port), source_address=(source, 0))
     # Without it each request waits 40 ms for the acknowledgement of the handshake.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
@@ -167,11 +169,20 @@ def _tried(call: Callable[[], object], sock: socket.socket) -> Iterator[socket.s
             return
 
 
-class CoapsClient:
-    """Enrolls over CoAP and DTLS, on a new association each time or on one that is `kept`."""
+def sources(count: int) -> Iterator[str]:
+    """Return so many loopback addresses, which a server shares its time among."""
+    return (f"127.1.{number}.1" for number in range(count))
 
-    def __init__(self, site: Site, port: int, *, kept: bool) -> None:
+
+class CoapsClient:
+    """Enrolls over CoAP and DTLS, on a new association each time or on one that is `kept`.
+
+    `source` is the loopback address that it comes from.
+    """
+
+    def __init__(self, site: Site, port: int, *, kept: bool, source: str = LOOPBACK) -> None:
         self._port = port
+        self._source = source
         self._kept = kept
         self._request = site.request_der
         self._context = dtls_client_context(
@@ -203,7 +214,7 @@ class CoapsClient:
         association.close()
 
     def _new(self) -> _Association:
-        return _Association(DtlsEngine(self._context), self._port)
+        return _Association(DtlsEngine(self._context), self._port, self._source)
 
     def close(self) -> None:
         """Send close_notify."""
@@ -223,11 +234,12 @@ class _Association:
     Whatever was lost is said again then.
     """
 
-    def __init__(self, engine: DtlsEngine, port: int) -> None:
+    def __init__(self, engine: DtlsEngine, port: int, source: str) -> None:
         self._engine = engine
         self._coap = ClientConnection(limits=CoapLimits(), entropy=secrets.token_bytes)
         self._sock = socket.socket(type=socket.SOCK_DGRAM)
-        self._sock.connect(("127.0.0.1", port))
+        self._sock.bind((source, 0))
+        self._sock.connect((LOOPBACK, port))
         self._sock.setblocking(False)
         self._gives_up_at = time.monotonic() + TIMEOUT_S
 

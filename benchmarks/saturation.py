@@ -1,9 +1,10 @@
 """Servers with as many clients as they can take: CPU time, enrollments a second, latency.
 
 Each client makes a new connection for each enrollment, TLS 1.3 with a client certificate, as soon
-as it has its last answer. The floors and on_sockets serve one connection after the other, and wait
-for it; what counts of them is their CPU time. On a slow disk each durable commit takes SLOW_MS
-longer. Servers with a durable record are compared with the recording floor.
+as it has its last answer, and comes from an address of its own. The floors and on_sockets serve one
+connection after the other, and wait for it; what counts of them is their CPU time. On a slow disk
+each durable commit takes SLOW_MS longer. Servers with a durable record are compared with the
+recording floor.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from benchmarks.crowd import Client, crowd
-from benchmarks.load import USUAL, CoapsClient, HttpsClient, Manner
+from benchmarks.load import USUAL, CoapsClient, HttpsClient, Manner, sources
 from benchmarks.measure import Contender, Measured, Plan, Turn, compared, turns_of
 from benchmarks.processes import HERE, Origin, Serving, apart, est_serve, servers
 from benchmarks.site import Site
@@ -104,7 +105,7 @@ def _durable(site: Site, plan: Plan, *, commit_ms: float) -> Iterator[Row]:
         stack.enter_context(apart(running.values()))
         for count in plan.clients:
             contenders = [
-                _contender(name, serving, [HttpsClient(site, serving.port, USUAL)] * count)
+                _contender(name, serving, https_clients(site, serving.port, count))
                 for name, serving in running.items()
             ]
             slow = f", commits {commit_ms:.0f} ms slower" if commit_ms else ""
@@ -118,6 +119,13 @@ def _started(
     running = stack.enter_context(servers(kinds, site, origin))
     running[EST_SERVE] = stack.enter_context(est_serve(site, origin=origin))
     return running
+
+
+def https_clients(
+    site: Site, port: int, count: int, manner: Manner = USUAL
+) -> Sequence[HttpsClient]:
+    """Return so many clients, each from an address of its own."""
+    return [HttpsClient(site, port, manner, source=source) for source in sources(count)]
 
 
 def _contender(name: str, serving: Serving, clients: Sequence[Client]) -> Contender:
@@ -178,11 +186,14 @@ def _coaps(site: Site, plan: Plan) -> Iterator[Row]:
         stack.enter_context(apart(running.values()))
         contenders = []
         for suffix, serving in running.items():
-            https = HttpsClient(site, serving.port, _TLS_1_2)
-            coaps = CoapsClient(site, serving.coap_port, kept=False)
+            https = https_clients(site, serving.port, count, _TLS_1_2)
+            coaps = [
+                CoapsClient(site, serving.coap_port, kept=False, source=source)
+                for source in sources(count)
+            ]
             contenders += [
-                _contender(EST_SERVE + suffix, serving, [https] * count),
-                _contender(EST_COAPS + suffix, serving, [coaps] * count),
+                _contender(EST_SERVE + suffix, serving, https),
+                _contender(EST_COAPS + suffix, serving, coaps),
             ]
         found = Found.of(contenders, plan)
     group = f"{count} clients, (D)TLS 1.2"
