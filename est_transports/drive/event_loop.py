@@ -21,8 +21,15 @@ class Scope(Protocol):
     def cancelled_caught(self) -> bool:
         """True once the block was left for one of the two."""
 
+    @property
+    def cancel_called(self) -> bool:
+        """True once the block has to be left, which may not have been noticed in it yet."""
+
     def cancel(self) -> None:
         """Have the block left, now or as soon as it begins. After its end nothing happens."""
+
+    def reschedule(self, seconds: float) -> None:
+        """Have the block left after so many seconds from now; for infinity after none."""
 
     async def __aenter__(self) -> object:
         """Begin the block, without a turn for others."""
@@ -69,6 +76,9 @@ class EventLoop(Timekeeper, Protocol):
 
     def now(self) -> float:
         """Return the loop's own time in seconds."""
+
+    async def turn(self) -> None:
+        """Let everybody else have a turn."""
 
     def event(self) -> Event:
         """Return an event that is not set."""

@@ -27,7 +27,16 @@ class Conversation(Protocol):
 class Slot(ConnectionSlot):
     """One connection: what it is about, and what is cancelled to end it."""
 
-    __slots__ = ("_loop", "arrived_at", "conversation", "drop", "entered", "scope", "waiting")
+    __slots__ = (
+        "_loop",
+        "arrived_at",
+        "awaits_client",
+        "conversation",
+        "drop",
+        "entered",
+        "is_ended",
+        "scope",
+    )
 
     def __init__(self, network: str, loop: EventLoop) -> None:
         self._loop = loop
@@ -35,21 +44,39 @@ class Slot(ConnectionSlot):
         super().__init__(network, self.arrived_at)
         self.drop: Callable[[], None] | None = None  # ends it while it has no task
         self.conversation: Conversation | None = None  # None: the handshake is not over
-        self.waiting: Scope | None = None  # for the client
-        self.scope: Scope = loop.scope(inf)  # of all that comes before it is open
-        self.entered: Event = loop.event()
+        self.scope: Scope = loop.scope(inf)  # of all that comes before it is open, then of requests
+        self.awaits_client: bool = False
+        self.is_ended: bool = False
+        self.entered: Event | None = None
 
     def begin(self) -> None:
         """Count from now: we have done our part, the client is next."""
         self.since: float | None = self._loop.now()
 
-    def wait(self, seconds: float) -> Scope:
-        """Do what depends on the client; it is cancelled after that time, or to make room."""
-        self.waiting = self._loop.scope(seconds)
-        return self.waiting
+    def scope_of_requests(self) -> Scope:
+        """Begin the scope of what comes next: one is good until a wait in it was cut short."""
+        self.awaits_client = False
+        self.scope = self._loop.scope(inf)
+        return self.scope
+
+    def wait(self, seconds: float) -> None:
+        """What follows depends on the client. It is cut short after that time, or by `cut`."""
+        self.scope.reschedule(seconds)
+        self.awaits_client = True
+
+    def wait_no_more(self) -> None:
+        """What follows is up to us: it takes as long as it takes."""
+        self.scope.reschedule(inf)
+        self.awaits_client = False
+
+    def cut(self) -> None:
+        """Wait for the client no longer; without a wait nothing happens."""
+        if self.awaits_client:
+            self.scope.cancel()
 
     def end(self) -> None:
         """Have the connection end, which has not begun to be served."""
+        self.is_ended = True
         if self.drop is not None:
             self.drop()
         else:
@@ -100,13 +127,14 @@ class Slots:
         """Return when a connection with a finished handshake may be served."""
         _end(self._slots.claim(slot))
         if not slot.is_open:
+            slot.entered = self._loop.event()
             self._wanted.set()
             await slot.entered.wait()
 
     def remove(self, slot: Slot) -> None:
         """Give the slot of a connection that ended to the next one."""
         following = self._slots.remove(slot)
-        if following is not None:
+        if following is not None and following.entered is not None:
             following.entered.set()
 
     async def evict_while_full(self) -> None:
@@ -116,8 +144,8 @@ class Slots:
                 self._wanted = self._loop.event()
                 await self._wanted.wait()
             going = self._slots.eviction_candidate(self._loop.now())
-            if going is not None and going.waiting is not None:
-                going.waiting.cancel()
+            if going is not None:
+                going.cut()
             await self._loop.sleep(LOOK_AGAIN_S)
 
 

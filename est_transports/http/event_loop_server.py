@@ -20,7 +20,7 @@ from est_transports.drive.open_request import Ask, Finished
 from est_transports.drive.questions import Questions, Threads
 from est_transports.drive.unserved import Unserved
 from est_transports.fairness.handshake_scheduler import HandshakeSteps
-from est_transports.http.server import Close, Conversation, Receive, Send
+from est_transports.http.server import Close, Conversation, Receive, Send, Step
 from est_transports.http.settings import ServiceConfig
 
 _log: Final = logging.getLogger("est_transports")
@@ -36,6 +36,9 @@ class Stream(Protocol):
     async def do_handshake(self, steps: HandshakeSteps | None = None) -> Channel:
         """Return the facts of the channel; wait for `steps` whenever the client has spoken."""
 
+    def send_now(self, data: bytes) -> bool:
+        """Send without waiting; False where something is left, which `send_all(b"")` sends."""
+
     async def send_all(self, data: bytes) -> None:
         """Send all of it."""
 
@@ -44,6 +47,9 @@ class Stream(Protocol):
 
     async def linger(self, max_bytes: int) -> None:
         """Say that there is no more, then read and forget until the client ends its side."""
+
+    def close_now(self) -> bool:
+        """Do what `aclose` does, and return True, where that does not have to wait."""
 
     async def aclose(self) -> None:
         """Say close_notify and close."""
@@ -97,8 +103,8 @@ class Connections:
                 slot.scope.cancel()
                 continue
             slot.conversation.stop()
-            if slot.waiting is not None and slot.conversation.is_idle:
-                slot.waiting.cancel()
+            if slot.conversation.is_idle:
+                slot.cut()
 
     async def serve(
         self,
@@ -129,23 +135,23 @@ class Connections:
         """Shake hands, then talk. A failed handshake is worth a record of its own."""
         failure: Exception | None = None
         channel = None
-        async with slot.scope:
+        async with (scope := slot.scope):
             try:
-                async with slot.wait(self._config.timeouts.handshake_s):
-                    if first_bytes is not None:
-                        await first_bytes()
-                        self.slots.received(slot)
-                    await self.slots.handshake_step(slot)
-                    stream = stream_with(TlsEngine(self._context_source()))
-                    channel = await stream.do_handshake(self.slots.handshake_steps(slot))
-                if channel is None:
-                    failure = TimeoutError()
-                else:
-                    await self.slots.enter(slot)
+                slot.wait(self._config.timeouts.handshake_s)
+                if first_bytes is not None:
+                    await first_bytes()
+                    self.slots.received(slot)
+                await self.slots.handshake_step(slot)
+                stream = stream_with(TlsEngine(self._context_source()))
+                channel = await stream.do_handshake(self.slots.handshake_steps(slot))
+                slot.wait_no_more()
+                await self.slots.enter(slot)
             except self._broken as exc:
                 failure = exc
         if self._stopping:
             return
+        if scope.cancelled_caught and not slot.is_ended:
+            failure = TimeoutError()
         if channel is None or not slot.is_open:
             self.unserved.record(peer, slot, failure)
         else:
@@ -170,37 +176,48 @@ class Connections:
             raise
 
     async def _serve_requests(self, stream: Stream, conversation: Conversation, slot: Slot) -> None:
-        while True:
-            match step := conversation.next_step(self._clock()):
-                case Send():
-                    async with (scope := slot.wait(self._left(step.deadline))):
-                        await self._send(stream, conversation, step)
-                    if scope.cancelled_caught:
-                        conversation.lost("the client took too long to read", self._clock())
-                case Receive():
-                    async with (scope := slot.wait(self._left(step.deadline))):
-                        await self._receive(stream, conversation)
-                    if scope.cancelled_caught:  # too late, or others need the slot
-                        conversation.handle_timeout(self._clock())
-                case Ask():
-                    slot.since = None
-                    await self.questions.ask(conversation, step)
-                    slot.begin()
-                case Finished():
-                    notify(self._observe, step.record)
-                    slot.begin()
-                case Close():
-                    async with slot.wait(self._config.timeouts.drain_s):
-                        if step.gently:
-                            await stream.linger(step.drain_bytes)
-                        await stream.aclose()
-                    return
-                case _:
-                    assert_never(step)
+        """Do step by step what the conversation wants, in one scope for as long as that is good."""
+        step: Step | None = None
+        while not isinstance(step, Close):
+            async with (scope := slot.scope_of_requests()):
+                while not (isinstance(step, Close) or scope.cancel_called):
+                    now = self._clock()
+                    step = conversation.next_step(now)
+                    await self._do(step, now, stream, conversation, slot)
+            if scope.cancelled_caught and isinstance(step, Send):
+                conversation.lost("the client took too long to read", self._clock())
+            elif scope.cancelled_caught and isinstance(step, Receive):  # or others need the slot
+                conversation.handle_timeout(self._clock())
 
-    async def _send(self, stream: Stream, conversation: Conversation, step: Send) -> None:
+    async def _do(
+        self, step: Step, now: Instant, stream: Stream, conversation: Conversation, slot: Slot
+    ) -> None:
+        match step:
+            case Send():
+                await self._send(step, now, stream, conversation, slot)
+            case Receive():
+                slot.wait(max(0.0, step.deadline - now.mono))
+                await self._receive(stream, conversation)
+            case Ask():
+                slot.since = None
+                slot.wait_no_more()
+                await self.questions.ask(conversation, step)
+                slot.begin()
+            case Finished():
+                notify(self._observe, step.record)
+                slot.begin()
+            case Close():
+                await self._close(step, stream, slot)
+            case _:
+                assert_never(step)
+
+    async def _send(
+        self, step: Send, now: Instant, stream: Stream, conversation: Conversation, slot: Slot
+    ) -> None:
         try:
-            await stream.send_all(step.data)
+            if not stream.send_now(step.data):
+                slot.wait(max(0.0, step.deadline - now.mono))
+                await stream.send_all(b"")
         except self._broken:
             conversation.lost("the client closed the connection", self._clock())
 
@@ -211,8 +228,13 @@ class Connections:
             data = b""  # HTTP's own framing tells whether something is missing
         conversation.receive(data, self._clock())
 
-    def _left(self, deadline: float) -> float:
-        return max(0.0, deadline - self._clock().mono)
+    async def _close(self, step: Close, stream: Stream, slot: Slot) -> None:
+        if not step.gently and stream.close_now():
+            return
+        slot.wait(self._config.timeouts.drain_s)
+        if step.gently:
+            await stream.linger(step.drain_bytes)
+        await stream.aclose()
 
 
 def check_bounds(threads: int, connections_max: int) -> None:

@@ -19,6 +19,17 @@ class AsyncioScope:
         self._is_open = self._is_cancelled = False
         self._timeout = asyncio.timeout(None if seconds == inf else seconds)
 
+    @property
+    def cancel_called(self) -> bool:
+        """True once the block has to be left."""
+        return self._is_cancelled or self._timeout.expired()
+
+    def reschedule(self, seconds: float) -> None:
+        """Have the block left after so many seconds from now; for infinity after none."""
+        if not (self._is_cancelled or self._timeout.expired()):
+            now = asyncio.get_running_loop().time()
+            self._timeout.reschedule(None if seconds == inf else now + seconds)
+
     def cancel(self) -> None:
         """Have the block left, now or as soon as it begins."""
         self._is_cancelled = True
@@ -55,6 +66,10 @@ class AsyncioLoop:
     def now(self) -> float:
         """Return the loop's own time in seconds."""
         return asyncio.get_running_loop().time()
+
+    async def turn(self) -> None:
+        """Let everybody else have a turn."""
+        await asyncio.sleep(0)
 
     def event(self) -> asyncio.Event:
         """Return an event that is not set."""

@@ -16,6 +16,7 @@ from est_transports.fairness.handshake_scheduler import HandshakeSteps
 
 _T = TypeVar("_T")
 CLOSE_S: Final = 0.5
+READS_WITHOUT_TURN: Final = 4
 
 
 @checked
@@ -31,7 +32,9 @@ class TlsStream:
         sock.setblocking(False)
         self.sock = sock
         self._engine = engine
+        self._outbox = bytearray()
         self._flushing = asyncio.Lock()
+        self._received = 0
 
     async def do_handshake(self, steps: HandshakeSteps | None = None) -> Channel:
         """Return the facts of the channel once the handshake is over.
@@ -40,6 +43,11 @@ class TlsStream:
         """
         await self._until(lambda: self._engine.handshake() or None, steps)
         return self._engine.channel()
+
+    def send_now(self, data: bytes) -> bool:
+        """Send without waiting; False where something is left, which `send_all(b"")` sends."""
+        self._engine.write(data)
+        return self._flush_now()
 
     async def send_all(self, data: bytes) -> None:
         """Send all of it."""
@@ -61,6 +69,15 @@ class TlsStream:
             self.sock.shutdown(socket.SHUT_WR)
             while max_bytes > 0 and (dropped := await loop.sock_recv(self.sock, RECEIVE_BYTES)):
                 max_bytes -= len(dropped)
+
+    def close_now(self) -> bool:
+        """Do what `aclose` does, and return True, where that does not have to wait."""
+        self._engine.close()
+        with suppress(OSError):
+            if not self._flush_now():
+                return False
+        self.close()
+        return True
 
     async def aclose(self) -> None:
         """Say close_notify and close. A peer that takes nothing now is not waited for."""
@@ -94,6 +111,7 @@ class TlsStream:
                 done = step()
                 await self._flush()
                 if done is not None:
+                    await self._take_turns()
                     return done
                 if steps is not None:
                     steps.peers()
@@ -106,8 +124,26 @@ class TlsStream:
                 await self._flush()  # the alert that tells the peer why
             raise
 
+    async def _take_turns(self) -> None:
+        """Give others a turn now and then: what has arrived already is read without a wait."""
+        self._received += 1
+        if self._received % READS_WITHOUT_TURN == 0:
+            await asyncio.sleep(0)
+
+    def _flush_now(self) -> bool:
+        """Send what the engine has to say, as far as that goes at once; True if nothing is left."""
+        self._outbox += self._engine.outgoing()
+        if self._outbox and not self._flushing.locked():  # bytes leave in order
+            with suppress(BlockingIOError):
+                del self._outbox[: self.sock.send(self._outbox)]
+        return not self._outbox
+
     async def _flush(self) -> None:
         """Send what the engine has to say. A reader may have to, and bytes leave in order."""
+        if self._flush_now():
+            return
         async with self._flushing:
-            if outgoing := self._engine.outgoing():
+            outgoing = bytes(self._outbox)
+            self._outbox.clear()
+            if outgoing:
                 await asyncio.get_running_loop().sock_sendall(self.sock, outgoing)

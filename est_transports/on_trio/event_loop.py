@@ -14,16 +14,25 @@ class TrioScope:
     __slots__ = ("_scope",)
 
     def __init__(self, seconds: float) -> None:
-        self._scope = trio.move_on_after(seconds)
+        self._scope = trio.CancelScope(relative_deadline=seconds)
 
     @property
     def cancelled_caught(self) -> bool:
         """True once the block was left early."""
         return self._scope.cancelled_caught
 
+    @property
+    def cancel_called(self) -> bool:
+        """True once the block has to be left."""
+        return self._scope.cancel_called
+
     def cancel(self) -> None:
         """Have the block left."""
         self._scope.cancel()
+
+    def reschedule(self, seconds: float) -> None:
+        """Have the block left after so many seconds from now."""
+        self._scope.deadline = trio.current_time() + seconds
 
     async def __aenter__(self) -> None:
         self._scope.__enter__()
@@ -45,6 +54,10 @@ class TrioLoop:
     def now(self) -> float:
         """Return the loop's own time in seconds."""
         return trio.current_time()
+
+    async def turn(self) -> None:
+        """Let everybody else have a turn."""
+        await trio.lowlevel.checkpoint()
 
     def event(self) -> trio.Event:
         """Return an event that is not set."""

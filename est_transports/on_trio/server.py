@@ -156,6 +156,9 @@ class Server:
         if isinstance(transport, trio.SocketStream):
             peer = peer_text(transport.socket.getpeername)
         try:
-            await self._connections.serve(slot, peer, partial(TlsStream, transport))
+            await self._connections.serve(slot, peer, partial(TlsStream, transport, eager=True))
         finally:
-            await trio.aclose_forcefully(transport)
+            if isinstance(transport, trio.SocketStream):
+                transport.socket.close()  # as aclose, without a turn of the event loop
+            else:
+                await trio.aclose_forcefully(transport)
