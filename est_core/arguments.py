@@ -84,6 +84,32 @@ def _checking(call: Callable[..., Any], annotated: Any, name: str) -> Callable[.
     names = code.co_varnames[: code.co_argcount]
     bound = int(names[:1] in (("self",), ("cls",)))
     positional = tuple(enumerate(names))[bound:]
+    exact, look_closely = taking(annotated, name)
+
+    @wraps(call)
+    def checked_call(*args: Any, **kwargs: Any) -> Any:
+        # Called several times for a request: what is of an exact type costs one look-up, and no
+        # call of a method, which would cost as much again.
+        for key, value in kwargs.items():
+            if type(value) not in exact[key]:
+                kwargs[key] = look_closely(key, value)
+        if (given := len(args)) > bound:
+            for at, key in positional:
+                if at < given and type(args[at]) not in exact[key]:
+                    args = (*args[:at], look_closely(key, args[at]), *args[at + 1 :])
+        return call(*args, **kwargs)
+
+    return checked_call
+
+
+def taking(
+    annotated: Any, name: str
+) -> tuple[Mapping[str, frozenset[type]], Callable[[str, Any], Any]]:
+    """Return how the arguments of what has that name are taken: exact types, and a closer look.
+
+    A value of an exact type of its argument is taken as it is. For any other, the look returns
+    what is taken in its place, and finds out which types are exact, or raises LocalProtocolError.
+    """
     takers: dict[str, _Taker] = {}
     exact: defaultdict[str, frozenset[type]] = defaultdict(frozenset)
 
@@ -104,20 +130,7 @@ def _checking(call: Callable[..., Any], annotated: Any, name: str) -> Callable[.
             exact[key] |= {type(value)}
         return taken
 
-    @wraps(call)
-    def checked_call(*args: Any, **kwargs: Any) -> Any:
-        # Called several times for a request: what is of an exact type costs one look-up, and no
-        # call of a method, which would cost as much again.
-        for key, value in kwargs.items():
-            if type(value) not in exact[key]:
-                kwargs[key] = look_closely(key, value)
-        if (given := len(args)) > bound:
-            for at, key in positional:
-                if at < given and type(args[at]) not in exact[key]:
-                    args = (*args[:at], look_closely(key, args[at]), *args[at + 1 :])
-        return call(*args, **kwargs)
-
-    return checked_call
+    return exact, look_closely
 
 
 def _takers(annotated: Any) -> Mapping[str, _Taker]:

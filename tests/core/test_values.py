@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from est_core import LocalProtocolError
-from est_core.values import value_class
+from est_core.values import unchecked_value_class, value_class
 from tests.reached import reached, reaches
 
 
@@ -60,6 +61,40 @@ class Plain:
     note: str = field(default="", compare=False)
 
 
+@value_class
+class Derived:
+    """What is made for each, and what follows from the rest."""
+
+    seen: list[int] = field(default_factory=list)
+    fixed: int = field(default=3, init=False)
+    twice: int = field(init=False, compare=False)
+    first: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "twice", 2 * self.first)
+
+
+@unchecked_value_class
+class Unchecked:
+    """The fields of a Point."""
+
+    x: int
+    y: int = 0
+    secret: str = field(default="", repr=False)
+    note: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainDeeper(Point):
+    """One field more, by a plain dataclass, as users make them."""
+
+    z: int = 0
+
+
+class Annotated(Point):
+    """No dataclass, and with attributes beside the fields."""
+
+
 numbers = st.integers(-2, 2)
 words = st.sampled_from(["", "a", "b"])
 arguments = st.fixed_dictionaries({"x": numbers, "y": numbers, "secret": words, "note": words})
@@ -70,12 +105,14 @@ arguments = st.fixed_dictionaries({"x": numbers, "y": numbers, "secret": words, 
 def test_it_compares_hashes_and_shows_itself_as_a_dataclass_does(
     one: dict[str, Any], other: dict[str, Any]
 ) -> None:
-    first, second, plain = Point(**one), Point(**other), Plain(**one)
-    assert (first == second) is (plain == Plain(**other))
-    assert (first != second) is (plain != Plain(**other))
-    reached("equal" if first == second else "different")
-    assert (hash(first) == hash(second)) or first != second
-    assert repr(first) == repr(plain).replace("Plain", "Point")
+    plain, another = Plain(**one), Plain(**other)
+    reached("equal" if plain == another else "different")
+    for kind in (Point, Unchecked):
+        first, second = kind(**one), kind(**other)
+        assert (first == second) is (plain == another)
+        assert (first != second) is (plain != another)
+        assert (hash(first) == hash(second)) or first != second
+        assert repr(first) == repr(plain).replace("Plain", kind.__name__)
 
 
 def test_values_of_different_classes_differ() -> None:
@@ -106,6 +143,55 @@ def test_its_arguments_have_names_and_types() -> None:
         Point(1)  # type: ignore[call-arg]
     with pytest.raises(LocalProtocolError, match="Point: x must be a whole number, not str"):
         Point(x="1")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [Point, Unchecked, Plain])
+def test_arguments_too_many_and_too_few_are_type_errors(kind: Any) -> None:
+    with pytest.raises(TypeError, match=r"__init__\(\) got an unexpected keyword argument 'z'"):
+        kind(x=1, z=2)
+    with pytest.raises(TypeError, match=r"__init__\(\) got an unexpected keyword argument 'z'"):
+        kind(z=2)
+    with pytest.raises(TypeError, match=r"__init__\(\) missing .* 'x'"):
+        kind(y=2)
+    with pytest.raises(TypeError, match=r"__init__\(\) takes 1 positional argument but 2 were"):
+        kind(1)
+
+
+def test_arguments_of_an_unchecked_value_are_taken_as_they_are() -> None:
+    given: Any = ["1"]
+    assert Unchecked(x=given).x is given
+
+
+def test_a_default_is_made_for_each_and_a_field_may_be_no_argument() -> None:
+    one, other = Derived(first=4), Derived(first=4)
+    assert one == other
+    assert one.seen is not other.seen
+    assert (one.fixed, one.twice) == (3, 8)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'fixed'"):
+        Derived(first=1, fixed=2)  # type: ignore[call-arg]
+
+
+def test_it_tells_its_arguments() -> None:
+    for kind in (Point, Unchecked):
+        assert inspect.signature(kind) == inspect.signature(Plain)
+    assert str(inspect.signature(Derived)) == (
+        "(*, seen: 'list[int]' = <factory>, first: 'int') -> None"
+    )
+
+
+def test_dataclasses_and_other_classes_may_derive_from_it() -> None:
+    deeper = PlainDeeper(x=1, z=2)
+    assert deeper == replace(deeper) != PlainDeeper(x=1, z=3)
+    assert copy.copy(deeper) == pickle.loads(pickle.dumps(deeper)) == deeper
+    with pytest.raises(FrozenInstanceError):
+        deeper.x = 2  # type: ignore[misc]
+    annotated = Annotated(x=1)
+    annotated.remark = "one more"  # type: ignore[attr-defined]
+    del annotated.remark  # type: ignore[attr-defined]
+    with pytest.raises(FrozenInstanceError):
+        annotated.x = 2  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        del annotated.x
 
 
 def test_what_knows_dataclasses_knows_it() -> None:

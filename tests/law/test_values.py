@@ -12,15 +12,16 @@ from typing import Any, Final
 import pytest
 
 from est_core import LocalProtocolError
-from est_core.values import value_class
+from est_core.values import unchecked_value_class, value_class
 from tests.law.sources import ALL
 
+DECORATORS: Final = {value_class.__name__, unchecked_value_class.__name__}
 VALUES: Final[tuple[Any, ...]] = tuple(
     getattr(import_module(source.name), node.name)
     for source in ALL
     for node in source.tree.body
     if isinstance(node, ast.ClassDef)
-    and value_class.__name__ in {ast.unparse(each) for each in node.decorator_list}
+    and DECORATORS & {ast.unparse(each) for each in node.decorator_list}
 )
 
 
