@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from est_core._errors import LocalProtocolError
+from est_core.values import unchecked_value_class
 
 _ZERO: Final = timedelta(0)
 
@@ -15,7 +15,7 @@ Entropy = Callable[[int], bytes]
 """Returns that many random bytes. The core never makes its own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Instant:
     """One moment on two clocks.
 

@@ -8,13 +8,11 @@ operation alone are in its module, see `est_core.operations`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
 
 from est_core._errors import LocalProtocolError, check_code
-from est_core.arguments import checked
 from est_core.codec.authheader import write_challenge
 from est_core.codec.retry import MAX_DELAY_S
 from est_core.credentials import AuthChallenge
@@ -37,8 +35,7 @@ class Verified(Decision):
     user: str
 
 
-@checked
-@dataclass(frozen=True, slots=True)
+@value_class
 class Rejected(Decision):
     """The credentials are wrong. Answered with 401 and the challenges of the policy."""
 

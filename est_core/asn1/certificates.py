@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from types import MappingProxyType
 from typing import Final
@@ -26,6 +26,7 @@ from est_core.asn1.attributes import extensions_in
 from est_core.asn1.distinguished_name import decode_name
 from est_core.asn1.oid_names import named
 from est_core.asn1.requested import decode_extensions
+from est_core.values import unchecked_value_class
 
 NOT_READ: Final = (
     ValueError,
@@ -49,7 +50,7 @@ _SHOWN_CHARS: Final = 128
 _ALL_EXTENSIONS: Final = Limits(csr_extensions=1024)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class UnreadableCertificate:
     """A certificate that was left out: `position` counts from 1 among those that came.
 
@@ -86,7 +87,7 @@ class UnreadableCertificate:
         return "" if self.line is None else f" (line {self.line})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class CertificateBag:
     """The certificates that can be read, in their order, each once, and those left out."""
 

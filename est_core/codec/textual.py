@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, unique
 from typing import Final
 
@@ -18,6 +18,7 @@ from est_core._errors import Fault, RemoteProtocolError
 from est_core.asn1 import _der
 from est_core.asn1.kinds import Kind, kind_of, kind_of_label, named_kind
 from est_core.codec._grammar import base64_octets_untrusted
+from est_core.values import unchecked_value_class
 
 WHITE_SPACE: Final = b"\r\n \t"  # exactly the four of RFC 8951 3.1
 _PADDING: Final = WHITE_SPACE + b"\0"
@@ -49,7 +50,7 @@ class Form(Enum):
     OTHER = "another format"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Block:
     """One piece of DER, or a PEM block whose DER cannot be had: `problem` says why.
 
@@ -73,7 +74,7 @@ class Block:
         return "" if self.line is None else f" (line {self.line})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Textual:
     """What was found, in its order, and the form that it stood in."""
 

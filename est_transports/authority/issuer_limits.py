@@ -8,7 +8,6 @@ RFC 5280 4.2.1.10, 4.2.1.12, 6.1.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -23,6 +22,7 @@ from est_core.checks.constraints import (
     constrained_names,
     name_constraints,
 )
+from est_core.values import unchecked_value_class
 from est_transports.authority.profile_names import Refused, SanKind, shown
 from est_transports.authority.profiles import CertificatePlan, Profile
 from est_transports.pki.names import name_text
@@ -31,7 +31,7 @@ _ANY: Final = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class CertificateLimits:
     """The limits that one certificate on the path sets. `whose` names it.
 
@@ -71,7 +71,7 @@ class CertificateLimits:
         return ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class IssuerLimits:
     """The limits of a path from the issuing certificate to the root. Make it by `of`.
 

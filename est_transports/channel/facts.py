@@ -8,7 +8,7 @@ Finished all the same, equal at both ends, so the version decides and not the pr
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from OpenSSL import SSL
@@ -22,6 +22,7 @@ from est_core.channel import (
     TlsVersion,
     TrustClass,
 )
+from est_core.values import unchecked_value_class
 from est_transports.channel import _openssl
 from est_transports.channel.errors import UNTRUSTED_SERVER, TlsError, tls_error
 from est_transports.channel.verification import PeerVerifier, VerificationRecord
@@ -33,7 +34,7 @@ _EXPORTER_LABEL: Final = b"EXPORTER-Channel-Binding"  # RFC 9266 2
 _VERSIONS_1_3: Final = frozenset({TlsVersion.TLS_1_3, TlsVersion.DTLS_1_3})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class ChannelRules:
     """What decides how the connections of one context are reported.
 

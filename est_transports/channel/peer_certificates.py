@@ -7,12 +7,12 @@ its place, subject and fingerprint for those who look for it. Nothing is proved 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
 from OpenSSL import SSL
 
+from est_core.values import unchecked_value_class
 from est_transports.channel.errors import BAD_CERTIFICATE, TlsError
 from est_transports.pki.certificate_checks import unreadable_part
 from est_transports.pki.certificates import der_of, read_der, shown, shown_der
@@ -20,7 +20,7 @@ from est_transports.pki.certificates import der_of, read_der, shown, shown_der
 MAX_PEER_CERTIFICATES: Final = 16  # what a peer may send; OpenSSL stops at 100 KiB
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class SentCertificates:
     """What a peer sent. `chain` has what can be read, the peer's own certificate first.
 

@@ -25,7 +25,6 @@ have a password.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -35,6 +34,7 @@ from OpenSSL import SSL, crypto
 
 from est_core import LocalProtocolError
 from est_core.channel import TrustClass
+from est_core.values import unchecked_value_class
 from est_transports.channel.peer_certificates import sent_certificates
 from est_transports.pki.certificate_checks import UNREADABLE, Purpose, flaw
 from est_transports.pki.certificates import der_of, read_certificate, shown_der
@@ -66,7 +66,7 @@ class VerificationRecord:
             self.problems.append(problem)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class PeerFacts:
     """What the peer showed and what it proved, as Channel takes it.
 

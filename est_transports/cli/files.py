@@ -11,7 +11,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from est_core.values import unchecked_value_class
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.service.ownership import Ownership, ownership_of, take_over
 
@@ -42,7 +43,7 @@ DIRECTORY_MODE: Final = 0o700
 _NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Output:
     """A file to be written: its place, what goes into it, and whether others may read it."""
 

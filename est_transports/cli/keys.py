@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from est_core import Limits, RemoteProtocolError
 from est_core.asn1.keys import PublicKeyFacts, public_key_facts
 from est_core.asn1.template import KeyTypeWanted
+from est_core.values import unchecked_value_class
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.output import warn
 from est_transports.cli.password_input import ask_password
@@ -62,7 +63,7 @@ _CURVES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class NewKey:
     """A key to be certified, with the password its file is to have or has."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from est_core.values import unchecked_value_class
 from est_core.wires.coapmap import RequestHead
 from est_transports.coap.limits import BLOCK_SIZES
 from est_transports.coap.messages import Block
@@ -24,7 +25,7 @@ class Transfer:
     tags: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Refusal:
     """Why a block or a request is not taken, as the answer has it. RFC 7252 5.5.2.
 

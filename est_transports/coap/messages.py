@@ -13,6 +13,7 @@ from enum import IntEnum, unique
 from typing import Any, Final
 
 from est_core import LocalProtocolError, RemoteProtocolError
+from est_core.values import unchecked_value_class
 from est_core.wires.coapmap import RequestHead, ResponseHead
 from est_transports.coap.limits import BLOCK_SIZES, CoapLimits
 
@@ -66,7 +67,7 @@ class Block:
         return self.number << (self.szx + 4)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Options:
     """The options of one message that are understood here; None or empty where absent.
 
@@ -94,7 +95,7 @@ class Options:
     unknown_critical: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Message:
     """One message. `code` is the byte on the wire; an empty message has code 0 and nothing else.
 

@@ -46,6 +46,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
 
 from est_core import Entropy, RemoteProtocolError
+from est_core.values import unchecked_value_class
 from est_transports.coap.limits import CoapLimits
 from est_transports.coap.messages import (
     Kind,
@@ -56,7 +57,7 @@ from est_transports.coap.messages import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Arrived:
     """A request or response of its own that came for the first time.
 
@@ -66,7 +67,7 @@ class Arrived:
     message: Message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Answered:
     """The exchange's message arrived, and this is the response to it."""
 
@@ -74,21 +75,21 @@ class Answered:
     message: Message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Acknowledged:
     """The exchange's message arrived, and its answer is to come later."""
 
     exchange_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Rejected:
     """The peer sent Reset: it has no use for the exchange's message."""
 
     exchange_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Unanswered:
     """Nothing came back for the exchange's message, sent as often as it may be.
 

@@ -46,6 +46,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from est_core import LocalProtocolError
+from est_core.values import unchecked_value_class
 from est_core.wires.coapmap import Code, ResponseHead
 from est_transports.coap.blocks import SIZES_DIFFER, Refusal, Transfer, cut
 from est_transports.coap.limits import CoapLimits
@@ -74,7 +75,7 @@ class LastBlock:
         return cls(block.offset, hashlib.sha256(message.payload).digest())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Whole:
     """A request body that is complete, and the size in which its sender wants the answer."""
 
@@ -191,7 +192,7 @@ def _too_large(limit_bytes: int) -> Refusal:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Answer:
     """A complete response; `etag` is None where it fits into one message."""
 
@@ -213,7 +214,7 @@ class Answer:
         return replace(options, block2=block, etag=self.etag, size2=size2), payload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class _Kept:
     """`block2` is the size in which the client wanted it, `last` what it answers if it is known."""
 

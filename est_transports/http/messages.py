@@ -9,14 +9,13 @@ comes in one piece.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final
 
 import h11
 
 from est_core import Fault, RemoteProtocolError
-from est_core.arguments import checked
+from est_core.values import unchecked_value_class, value_class
 from est_core.wires.httpmap import RequestHead, ResponseHead
 from est_transports.http.chunks import ChunkDecoder
 
@@ -38,8 +37,7 @@ _CODING: Final = re.compile(rb"(?!chunked(?:[ \t;]|\Z))[-!#$%&'*+.^_`|~0-9a-z]+(
 _SHOWN_CHARS: Final = 64
 
 
-@checked
-@dataclass(frozen=True, slots=True)
+@value_class
 class ConnectionEnded:
     """The peer closed its side between two messages. Nothing more will come."""
 
@@ -231,7 +229,7 @@ class Framing(Enum):
     UNTIL_CLOSE = "until-close"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class BodySize:
     """What a head says about the body after it. `length` is the number of bytes if counted."""
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
+
+from est_core.values import unchecked_value_class
 
 _ACL: Final = "system.posix_acl_access"
 _PERMISSIONS: Final = 0o777
 _OTHERS: Final = 0o007
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Ownership:
     """Whose a file is and who may use it. `mode` are its permissions, `acl` its access list."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, unique
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
+from est_core.values import unchecked_value_class
 from est_transports.pki.names import name_text
 
 CERTIFICATE_NOTICE: Final = timedelta(days=30)
@@ -34,7 +34,7 @@ class Standing(Enum):
         return self in (Standing.NOT_YET, Standing.OVER)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Validity:
     """From when to when something holds, what fails else, and what to do.
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from est_core import Instant
+from est_core.values import unchecked_value_class
 from est_transports import _clock
 from est_transports.authority.stores import StoreError
 from est_transports.authority.stores.sqlite_files import LOW_BELOW_BYTES, free_bytes
@@ -38,7 +38,7 @@ class WatchedStore(Protocol):
         """Raise StoreError if it was removed or replaced."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Trouble:
     """Something that is wrong now; `is_bad` if requests fail. `about` is what it is known by."""
 

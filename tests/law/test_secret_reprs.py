@@ -22,7 +22,8 @@ ALLOWED: Final = {
 
 
 def is_dataclass(node: ast.ClassDef) -> bool:
-    return any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+    decorators = " ".join(ast.unparse(decorator) for decorator in node.decorator_list)
+    return "dataclass" in decorators or "value_class" in decorators
 
 
 def secrets_shown(tree: ast.Module) -> Iterator[str]:
@@ -52,7 +53,8 @@ def secrets_shown(tree: ast.Module) -> Iterator[str]:
 )
 def test_the_law_sees_what_it_is_about(text: str, shown: list[str]) -> None:
     plain = f"class A:\n    {text}\n"
-    assert list(secrets_shown(ast.parse(f"@dataclass(frozen=True)\n{plain}"))) == shown
+    for decorator in ("dataclass(frozen=True)", "value_class", "unchecked_value_class"):
+        assert list(secrets_shown(ast.parse(f"@{decorator}\n{plain}"))) == shown
     assert list(secrets_shown(ast.parse(plain))) == []
 
 

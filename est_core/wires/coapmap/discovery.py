@@ -6,13 +6,13 @@ RFC 9148 4.1, RFC 6690.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from est_core.operation import CoapRow
 from est_core.policy import ServerPolicy
+from est_core.values import unchecked_value_class
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Link:
     """One resource: its path, its resource type, and the Content-Formats of its answers."""
 

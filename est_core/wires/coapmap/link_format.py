@@ -7,10 +7,10 @@ make it take more than time in proportion to the size.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from est_core._errors import RemoteProtocolError
+from est_core.values import unchecked_value_class
 
 MAX_LINKS: Final = 1024
 MAX_ATTRIBUTES: Final = 32  # of one link
@@ -22,7 +22,7 @@ _TOKEN: Final = re.compile(r'=\s*([^\s";,<>]+)\s*')
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class CoreLink:
     """One link: the reference as it is written, and its resource types (`rt`)."""
 

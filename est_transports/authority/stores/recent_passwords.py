@@ -17,15 +17,16 @@ import hmac
 import threading
 import unicodedata
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from est_core import Entropy, LocalProtocolError
+from est_core.values import unchecked_value_class
 
 _KEY_BYTES: Final = 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class _Right:
     password: bytes = field(repr=False)
     record: bytes = field(repr=False)

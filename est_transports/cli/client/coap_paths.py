@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from est_core import EstUri, LocalProtocolError
+from est_core.values import unchecked_value_class
 from est_core.wires.coapmap import CoapPaths
 from est_transports.cli.errors import CliError, ExitCode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class CoapPathOptions:
     """A root that was given, and whether the list of resources is asked for first."""
 

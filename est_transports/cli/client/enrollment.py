@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 import click
@@ -16,6 +16,7 @@ from est_core.asn1.keys import SignatureAlgorithm, public_key_facts
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.checks.issued import Difference, told_differences
 from est_core.client.enrollment import renewal_info, request_info, wanted_algorithm, wanted_key
+from est_core.values import unchecked_value_class
 from est_transports.cli.client.conversation import Conversation, EnrollmentFailedError
 from est_transports.cli.client.hints import AGAIN, remedy
 from est_transports.cli.client.pending import (
@@ -44,7 +45,7 @@ TOLD_CA: Final = "csrattrs/asks-for-ca"
 _LINKING: Final = ("1.2.840.113549.1.9.7", "1.2.840.113549.1.9.16.2.58")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Order:
     """What is wanted, and where it is to be put.
 
@@ -70,7 +71,7 @@ class Order:
         return self.csr is None and self.key is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Received:
     """A certificate in its place; `files` are all that were written.
 

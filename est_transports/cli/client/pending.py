@@ -7,7 +7,6 @@ What was asked for lies beside it as a certificate request that anybody can read
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import Limits, RemoteProtocolError
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request
+from est_core.values import unchecked_value_class
 from est_transports.cli.client.requested_names import RequestedNames
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import Output, key_pem, remove_files, write_files
@@ -37,7 +37,7 @@ _REFUSED: Final = b"Refused\n"
 """Before the request, where everybody passes it over who reads PEM."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Pending:
     """A request that was begun: what it asks for, and its key.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,7 @@ from cryptography import x509
 
 from est_core import Enrolled
 from est_core.asn1.certificates import UnreadableCertificate
+from est_core.values import unchecked_value_class
 from est_transports.cli.client.hints import remedy
 from est_transports.cli.client.pending import PENDING_KEY
 from est_transports.cli.errors import CliError, ExitCode
@@ -45,7 +45,7 @@ REFUSED_CERTIFICATE: Final = "cert.pem.refused"
 """A certificate that was issued and not installed, and what came with it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Destination:
     """A directory for what is received, and whether old files there may be replaced.
 

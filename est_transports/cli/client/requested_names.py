@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,12 +12,13 @@ from cryptography.x509.oid import NameOID
 
 from est_core import Limits, RemoteProtocolError
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_valid
+from est_core.values import unchecked_value_class
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.pki.credential_files import CredentialFileError, load_request
 from est_transports.pki.names import name_text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class RequestedNames:
     """A subject and its alternative names."""
 

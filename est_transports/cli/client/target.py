@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -17,6 +17,7 @@ from est_core import (
     TlsVersion,
     TrustDecisionRequested,
 )
+from est_core.values import unchecked_value_class
 from est_transports.cli.client.coap_paths import CoapPathOptions
 from est_transports.cli.output import say, warn
 from est_transports.cli.password_input import ask_password
@@ -101,7 +102,7 @@ class Fingerprint:
         return certificate.fingerprint(self._kind).hex(":").upper()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Target:
     """A server and how to talk to it.
 

@@ -21,6 +21,7 @@ import trio
 from cryptography.exceptions import InvalidSignature
 
 from est_core import RetryLater
+from est_core.values import unchecked_value_class
 from est_transports import _clock
 from est_transports.authority.stores.passwords import SALT_BYTES, PasswordChecks, hash_password
 from est_transports.authority.stores.sqlite import SqliteStore
@@ -57,7 +58,7 @@ STOP_S: Final = 5.0
 OPENSSL_S: Final = 30.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@unchecked_value_class
 class Step:
     """One step that was done: what, how long it took, and what there is to tell."""
 
