@@ -117,6 +117,11 @@ def gated_key_facts(element: _der.Element, limits: Limits) -> PublicKeyFacts:
 
     Raises as public_key_facts does.
     """
+    return gated_key(element, limits)[0]
+
+
+def gated_key(element: _der.Element, limits: Limits) -> tuple[PublicKeyFacts, PublicKeyTypes]:
+    """Return what gated_key_facts does, and the key itself, which was read for that."""
     algorithm, curve, bits_of_key = _algorithm_untrusted(element)
     if algorithm == _oids.RSA_ENCRYPTION:
         _refuse_weak_rsa_untrusted(bits_of_key, limits)
@@ -131,7 +136,7 @@ def gated_key_facts(element: _der.Element, limits: Limits) -> PublicKeyFacts:
         message = _unreadable(algorithm, curve, element)
         raise RemoteProtocolError("key/unsupported", message) from exc
     name, bits = _name_and_bits(algorithm, curve, key)
-    return PublicKeyFacts(algorithm=algorithm, name=name, bits=bits, curve=curve, spki=spki)
+    return PublicKeyFacts(algorithm=algorithm, name=name, bits=bits, curve=curve, spki=spki), key
 
 
 def _unreadable(algorithm: str, curve: str | None, element: _der.Element) -> str:

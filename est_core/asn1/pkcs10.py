@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import field, replace
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric.types import (
+    CertificatePublicKeyTypes,
+    PublicKeyTypes,
+)
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 
 from est_core import _oids
@@ -23,7 +26,7 @@ from est_core.asn1.attributes import (
     read_directory_string,
 )
 from est_core.asn1.distinguished_name import decode_name
-from est_core.asn1.keys import PublicKeyFacts, SignatureAlgorithm, SpkiDer, gated_key_facts
+from est_core.asn1.keys import PublicKeyFacts, SignatureAlgorithm, SpkiDer, gated_key
 from est_core.asn1.kinds import Kind, not_a
 from est_core.asn1.oid_names import named
 from est_core.asn1.request_signature import read_identifier, signature_verifies
@@ -45,6 +48,13 @@ CHALLENGES: Final = frozenset(
 
 _UNJUDGED: Final = frozenset({_oids.REVOCATION_CHALLENGE})
 """Challenges that nothing is decided by when a certificate is asked for. RFC 7894 3.2."""
+
+
+class _Read(NamedTuple):
+    """What reading a request made, and verifying and certifying it can use."""
+
+    key: PublicKeyTypes
+    outer: tuple[_der.Element, _der.Element, _der.Element]
 
 
 @value_class
@@ -74,6 +84,8 @@ class CertRequest:
     challenges: tuple[tuple[str, str], ...] = field(repr=False)
     signature_algorithm: str
     """Object identifier of the algorithm it says it is signed with."""
+    _read: _Read | None = field(init=False, default=None, repr=False, compare=False)
+    """None in a copy with other values, which is read again where that is needed."""
 
     @classmethod
     def from_argument(cls, value: object) -> CertRequest | None:
@@ -85,8 +97,9 @@ class CertRequest:
 
     def public_key(self) -> CertificatePublicKeyTypes:
         """Return the key that is to be certified, for a CA to put into a certificate."""
-        # cast: the kinds of key that gated_key_facts lets through can all be certified.
-        return cast(CertificatePublicKeyTypes, load_der_public_key(self.spki))
+        key = self._read.key if self._read else load_der_public_key(self.spki)
+        # cast: the kinds of key that gated_key lets through can all be certified.
+        return cast(CertificatePublicKeyTypes, key)
 
     def attribute(self, oid: str) -> tuple[Attribute, ...]:
         """Return every attribute of that type."""
@@ -125,26 +138,29 @@ def parse_cert_request(der: bytes, limits: Limits) -> CertRequest:
     attribute/string, attribute/too-long, key/unsupported, key/weak, der/... RFC 2986 4.
     """
     _der.check_der(der, limits)
-    info, identifier, _ = _outer_untrusted(der)
+    outer = _outer_untrusted(der)
+    info, identifier, _ = outer
     subject, spki, elements = _info_untrusted(info, der)
     algorithm, _ = read_identifier(identifier)
     name = decode_name(subject, limits, "the subject")
-    key = gated_key_facts(spki, limits)
+    facts, key = gated_key(spki, limits)
     attributes = _attributes_untrusted(elements, limits)
     extensions = requested_extensions(attributes, limits)
-    return CertRequest(
+    csr = CertRequest(
         der=der,
         info_der=info.der,
         subject=name,
         subject_der=subject.der,
-        spki=key.spki,
-        key=key,
+        spki=facts.spki,
+        key=facts,
         attributes=attributes,
         extensions=extensions,
         decoded=decoded_extensions(extensions, limits),
         challenges=tuple(_challenges_untrusted(attributes, limits)),
         signature_algorithm=algorithm,
     )
+    object.__setattr__(csr, "_read", _Read(key, outer))
+    return csr
 
 
 def _malformed(message: str) -> RemoteProtocolError:
@@ -209,7 +225,8 @@ def signature_is_valid(csr: CertRequest) -> bool:
     Raises RemoteProtocolError("csr/signature-algorithm") for algorithms we do not verify, MD5
     and SHA-1 among them. RFC 2986 4.2; RFC 7030 3.4. A P-256 signature takes about 100 us.
     """
-    info, identifier, signature = _outer_untrusted(csr.der)
+    read = csr._read  # noqa: SLF001  of this module's own
+    info, identifier, signature = read.outer if read else _outer_untrusted(csr.der)
     return signature_verifies(csr.public_key(), csr.key.algorithm, identifier, signature, info.der)
 
 

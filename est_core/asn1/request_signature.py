@@ -28,6 +28,7 @@ _HASHES: Final = {
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
 }
+_ECDSA: Final = {name: ec.ECDSA(digest) for name, digest in _HASHES.items()}
 _DIGESTS: Final = {
     "2.16.840.1.101.3.4.2.1": hashes.SHA256(),
     "2.16.840.1.101.3.4.2.2": hashes.SHA384(),
@@ -107,10 +108,10 @@ def _verify(
     scheme: padding.PKCS1v15 | padding.PSS,
     digest: hashes.HashAlgorithm | None,
 ) -> None:
-    if isinstance(key, _MessageKey):
+    if isinstance(key, ec.EllipticCurvePublicKey) and digest is not None:
+        key.verify(signature, signed, _ECDSA[digest.name])
+    elif isinstance(key, _MessageKey):
         key.verify(signature, signed)
-    elif isinstance(key, ec.EllipticCurvePublicKey) and digest is not None:
-        key.verify(signature, signed, ec.ECDSA(digest))
     elif isinstance(key, rsa.RSAPublicKey) and digest is not None:
         key.verify(signature, signed, scheme, digest)
     else:

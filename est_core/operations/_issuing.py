@@ -86,7 +86,7 @@ class Issuing(OperationDefinition):
                     check_csrattrs(csr, csrattrs, asking.limits, renewal=self.is_renewal)
                 return Inquiry(question=inquiry.then)
             case Issue(certificate=certificate):
-                if public_key_der(certificate) != _csr_of(inquiry.question).spki:
+                if certificate.public_key() != _csr_of(inquiry.question).public_key():
                     raise LocalProtocolError("the certificate is for another key than the CSR's")
                 return self.success(write_certs_only([certificate]))
             case Pend(retry_after_s=seconds):
