@@ -11,7 +11,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -172,6 +172,13 @@ def _tried(call: Callable[[], object], sock: socket.socket) -> Iterator[socket.s
 def sources(count: int) -> Iterator[str]:
     """Return so many loopback addresses, which a server shares its time among."""
     return (f"127.1.{number}.1" for number in range(count))
+
+
+def https_clients(
+    site: Site, port: int, count: int, manner: Manner = USUAL
+) -> Sequence[HttpsClient]:
+    """Return so many clients, each from an address of its own."""
+    return [HttpsClient(site, port, manner, source=source) for source in sources(count)]
 
 
 class CoapsClient:

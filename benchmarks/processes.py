@@ -69,21 +69,23 @@ def rss_kib(pid: int) -> float:
 class Origin:
     """Which code serves, and on what: a checkout, and a disk that takes so much longer to commit.
 
-    Another checkout is run by the interpreter of its `.venv`, or else by this one. `under` comes
-    before the command.
+    Another checkout is run by the interpreter of its `.venv`, or else by this one. Into `counts`,
+    an empty directory, goes what `sqlite_probe` counts. `under` comes before the command.
     """
 
     checkout: Path = ROOT
     commit_ms: float = 0.0
+    counts: Path | None = None
     under: Sequence[str] = ()
 
     def command(self, module: str) -> list[str]:
         """Return the beginning of the command that runs a module, in `checkout`."""
         own = self.checkout / ".venv" / "bin" / "python"
         python = str(own) if self.checkout != ROOT and own.exists() else sys.executable
-        if self.commit_ms == 0:
+        if self.commit_ms == 0 and self.counts is None:
             return [*self.under, python, "-m", module]
-        return [*self.under, python, "-P", str(_PROBE), str(self.commit_ms), module]
+        counts = "" if self.counts is None else str(self.counts)
+        return [*self.under, python, "-P", str(_PROBE), str(self.commit_ms), counts, module]
 
 
 HERE: Final = Origin()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from benchmarks.crowd import Client, crowd
-from benchmarks.load import USUAL, CoapsClient, HttpsClient, Manner, sources
+from benchmarks.load import CoapsClient, Manner, https_clients, sources
 from benchmarks.measure import Contender, Measured, Plan, Turn, compared, turns_of
 from benchmarks.processes import HERE, Origin, Serving, apart, est_serve, servers
 from benchmarks.site import Site
@@ -37,14 +37,14 @@ _TARGETS: Final = {SOCKETS: Target(bound=1.35), EST_SERVE: Target(bound=1.45)}
 _RATE: Final = Target(bound=0.64, at_least=True)
 """300 enrollments a second where the floor's CPU time would allow 470."""
 _COAPS: Final = Target(bound=1.0)
-_TURNS: Final = 3
+LONGER: Final = 3
 """A turn is so much longer than the usual one: a lap of 64 clients takes a quarter of a second."""
 _TLS_1_2: Final = Manner(version=TlsVersion.TLS_1_2, certified=True, kept=False)
 
 
 def rows(site: Site, plan: Plan) -> Iterator[Row]:
     """Measure busy servers, on the disk as it is and on a slow one, then over CoAP."""
-    longer = replace(plan, seconds=plan.seconds * _TURNS)
+    longer = replace(plan, seconds=plan.seconds * LONGER)
     yield from _durable(site, longer, commit_ms=0.0)
     yield from _durable(site, longer, commit_ms=SLOW_MS)
     yield from _coaps(site, longer)
@@ -119,13 +119,6 @@ def _started(
     running = stack.enter_context(servers(kinds, site, origin))
     running[EST_SERVE] = stack.enter_context(est_serve(site, origin=origin))
     return running
-
-
-def https_clients(
-    site: Site, port: int, count: int, manner: Manner = USUAL
-) -> Sequence[HttpsClient]:
-    """Return so many clients, each from an address of its own."""
-    return [HttpsClient(site, port, manner, source=source) for source in sources(count)]
 
 
 def _contender(name: str, serving: Serving, clients: Sequence[Client]) -> Contender:
