@@ -6,9 +6,10 @@ import errno
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from est_transports.channel.dtls_mux import Address
+if TYPE_CHECKING:
+    from est_transports.channel.dtls_mux import Address
 
 RECEIVE_BYTES: Final = 64 * 1024
 """How much is read at once: four records of TLS, or the largest datagram."""

@@ -19,8 +19,8 @@ COMMANDS: Final = {
     "user": ("server.users", "user", "Add, list and remove users."),
     "certs": ("server.certs", "certs", "List and show issued certificates."),
     "provision": ("client.commands", "provision", "Give a new device trust and a certificate."),
-    "cacerts": ("client.commands", "cacerts", "Fetch a server's CA certificates."),
-    "csrattrs": ("client.commands", "csrattrs", "Show what a server wants in a request."),
+    "cacerts": ("client.cacerts", "cacerts", "Fetch a server's CA certificates."),
+    "csrattrs": ("client.csrattrs", "csrattrs", "Show what a server wants in a request."),
     "enroll": ("client.commands", "enroll", "Get a certificate."),
     "reenroll": ("client.commands", "reenroll", "Renew a certificate."),
 }

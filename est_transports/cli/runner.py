@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import sys
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from typing import Any, Final
 
 import click
@@ -36,6 +34,8 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
                 sys.stdout.flush()
     except BaseException as exc:  # noqa: BLE001  the choke point
         if settings.verbose and not isinstance(exc, SystemExit):
+            import traceback
+
             traceback.print_exc()
         # A command line that cannot be read has set no option yet.
         as_json = settings.as_json or (isinstance(exc, click.UsageError) and "--json" in given)
@@ -112,6 +112,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that is named first. Raises UsageError."""
         if args and self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
             like = get_close_matches(args[0], self.list_commands(ctx), n=2)
             if like:
                 names = " or ".join(like)

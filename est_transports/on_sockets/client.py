@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from est_core import (
     ClientExchange,
@@ -20,8 +20,10 @@ from est_transports.channel.tls import TlsEngine, TlsError, client_context
 from est_transports.client_config import ClientConfig
 from est_transports.drive.client import ClientDriver, Connect, Link, Read, Write, connect_failure
 from est_transports.http.client import HttpLink
-from est_transports.on_sockets.dtls import DtlsSocket
 from est_transports.on_sockets.tls import Clock, TlsSocket
+
+if TYPE_CHECKING:
+    from est_transports.on_sockets.dtls import DtlsSocket
 
 
 @checked_throughout
@@ -113,6 +115,9 @@ class Client:
         return driver.connected(link)
 
     def _associate(self, driver: ClientDriver, step: Connect) -> None:
+        # Not before: what CoAP and DTLS need is more than HTTPS does.
+        from est_transports.on_sockets.dtls import DtlsSocket
+
         try:
             made = DtlsSocket.connect(step, self._config, self._clock, _clock.entropy)
         except (TlsError, OSError) as exc:
@@ -126,10 +131,10 @@ class Client:
         transport = self._kept[1]
         # If it fails, the next read tells why, or holds an early answer.
         with suppress(OSError, TlsError):
-            if isinstance(transport, DtlsSocket):
-                transport.send_all(step.pieces)
-            else:
+            if isinstance(transport, TlsSocket):
                 transport.send_all(b"".join(step.pieces), step.deadline)
+            else:
+                transport.send_all(step.pieces)
 
     def _read(self, driver: ClientDriver, step: Read) -> None:
         if self._kept is None:

@@ -1,19 +1,16 @@
-"""The commands of a client: cacerts, csrattrs, enroll, reenroll, provision."""
+"""The commands of a client that get a certificate: enroll, reenroll, provision."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Final
 
 import click
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import RetryLater
 from est_transports import _clock
 from est_transports.cli.client.bootstrap import established, provisioned
-from est_transports.cli.client.conversation import MAX_WAIT_S, Conversation
+from est_transports.cli.client.conversation import MAX_WAIT_S
 from est_transports.cli.client.enrollment import Order, Received, carry_out
 from est_transports.cli.client.pending import find_pending
 from est_transports.cli.client.received_certificate import Destination
@@ -24,30 +21,17 @@ from est_transports.cli.client.requested_names import (
     names_of_certificate,
 )
 from est_transports.cli.client.target import Target
-from est_transports.cli.client.target_options import client_options, signing_client_options
+from est_transports.cli.client.target_options import force_option, signing_client_options
 from est_transports.cli.describe import (
-    certificate_values,
-    csrattrs_rows,
-    csrattrs_values,
     fingerprint,
     moment,
     subject_text,
 )
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.files import (
-    CA_CERTIFICATES,
-    Output,
-    certificates_pem,
-    refuse_existing,
-    write_files,
-)
 from est_transports.cli.keys import KEY_TYPES, NewKey, load_key, spki_of
 from est_transports.cli.output import (
-    print_blocks,
     print_json,
-    print_line,
     print_pairs,
-    print_text,
     say,
 )
 from est_transports.cli.paths import PATH
@@ -55,7 +39,6 @@ from est_transports.pki.serials import printed_serial
 from est_transports.pki.signers import SigningKey
 
 _HERE: Final = Path()
-_STDOUT: Final = Path("-")
 _OUT = click.option(
     "--out",
     type=PATH,
@@ -63,7 +46,6 @@ _OUT = click.option(
     metavar="DIR",
     help="Where key.pem, cert.pem, chain.pem and cacerts.pem go.  [default: this directory]",
 )
-_FORCE = click.option("--force", is_flag=True, help="Replace files that are there.")
 _WAIT = click.option(
     "--wait",
     "wait_s",
@@ -92,72 +74,6 @@ _KEY_TYPE = click.option(
 )
 
 
-@click.command("cacerts")
-@client_options
-@click.option(
-    "--out",
-    type=PATH,
-    metavar="DIR|-",
-    help="Write cacerts.pem there; - writes PEM to standard output.",
-)
-@click.option("--pem", is_flag=True, help="Print PEM, as is done where the output is no terminal.")
-@_FORCE
-def cacerts(target: Target, *, out: Path | None, pem: bool, force: bool, as_json: bool) -> ExitCode:
-    """Fetch the CA certificates of the server at URL.
-
-    URL is https://HOST[:PORT][/LABEL], or coaps:// in place of https:// (EST over CoAP and DTLS;
-    needs --cert and --key).
-    """
-    path = None if out in (None, _STDOUT) else out / CA_CERTIFICATES
-    if path is not None and not force:
-        refuse_existing([path])
-    target = established(target)
-    certificates = target.ca_certificates
-    if certificates is None:
-        with Conversation(target) as conversation:
-            certificates = conversation.ca_certs()
-    if path is not None:
-        write_files([Output(path=path, content=certificates_pem(certificates))], overwrite=force)
-        say(f"wrote {path}")
-    if as_json:
-        print_json([_with_pem(certificate) for certificate in certificates])
-    elif pem or out == _STDOUT or (out is None and not sys.stdout.isatty()):
-        print_text(certificates_pem(certificates).decode("ascii"))
-    else:
-        print_blocks(
-            ("subject", "not before", "not after", "SHA-256"),
-            [
-                (
-                    subject_text(certificate),
-                    moment(certificate.not_valid_before_utc),
-                    moment(certificate.not_valid_after_utc),
-                    fingerprint(certificate),
-                )
-                for certificate in certificates
-            ],
-        )
-    return ExitCode.DONE
-
-
-@click.command("csrattrs")
-@client_options
-def csrattrs(target: Target, *, as_json: bool) -> ExitCode:
-    """Show what the server at URL wants to see in a certificate request.
-
-    URL is https://HOST[:PORT][/LABEL], or coaps:// in place of https:// (EST over CoAP and DTLS;
-    needs --cert and --key).
-    """
-    with Conversation(established(target)) as conversation:
-        found = conversation.csr_attrs()
-    if as_json:
-        print_json({"csrattrs": None if found is None else csrattrs_values(found)})
-    elif found is None:
-        print_line("the server has no opinion")
-    else:
-        print_pairs(csrattrs_rows(found))
-    return ExitCode.DONE
-
-
 @click.command("enroll")
 @signing_client_options
 @_CN
@@ -172,7 +88,7 @@ def csrattrs(target: Target, *, as_json: bool) -> ExitCode:
 @click.option("--new-key-password-file", type=PATH, metavar="FILE", help="Its password.")
 @_KEY_TYPE
 @_OUT
-@_FORCE
+@force_option
 @_ACCEPT_CHANGES
 @_WAIT
 def enroll(
@@ -231,7 +147,7 @@ def enroll(
 @_SAN
 @_KEY_TYPE
 @_OUT
-@_FORCE
+@force_option
 @_ACCEPT_CHANGES
 @_WAIT
 def provision(
@@ -277,7 +193,7 @@ def provision(
     help="Kind of key to make with --rekey.  [default: the kind of the old key]",
 )
 @_OUT
-@_FORCE
+@force_option
 @_ACCEPT_CHANGES
 @_WAIT
 def reenroll(
@@ -345,11 +261,6 @@ def _finish(result: Received | RetryLater, *, as_json: bool) -> ExitCode:
         ]
         print_pairs(rows)
     return ExitCode.DONE
-
-
-def _with_pem(certificate: x509.Certificate) -> dict[str, object]:
-    pem = certificate.public_bytes(Encoding.PEM).decode("ascii")
-    return {**certificate_values(certificate), "pem": pem}
 
 
 def _new_key(path: Path, password_file: Path | None) -> NewKey:

@@ -18,7 +18,7 @@ from est_core.checks.issued import Difference, told_differences
 from est_core.client.enrollment import renewal_info, request_info, wanted_algorithm, wanted_key
 from est_core.values import unchecked_value_class
 from est_transports.cli.client.conversation import Conversation, EnrollmentFailedError
-from est_transports.cli.client.hints import AGAIN, remedy
+from est_transports.cli.client.hints import remedy
 from est_transports.cli.client.pending import (
     Pending,
     forget_pending,
@@ -216,7 +216,7 @@ def _enroll(
         if not order.makes_key:
             raise
         say("")  # ends the line on which the terminal shows ^C
-        raise CliError("interrupted", ExitCode.INTERRUPTED, AGAIN) from exc
+        raise CliError("interrupted", ExitCode.INTERRUPTED, remedy("connection/lost")) from exc
 
 
 def _request(

@@ -10,15 +10,11 @@ from datetime import datetime
 from typing import Final
 
 from est_core import SIMPLEENROLL, SIMPLEREENROLL, Failed, Operation, PopMode, Refused
-from est_core.error_codes import Audience
 from est_transports import _clock
 from est_transports.channel.errors import PEER_REFUSED_CERTIFICATE
 from est_transports.cli.client.target import Target
 from est_transports.cli.describe import moment
-from est_transports.error_codes import ERROR_CODES, find_error_code
 
-AGAIN: Final = ERROR_CODES["connection/lost"].remedy  # no markup in it
-"""What to do after a request may have got through and no answer came."""
 LOG: Final = "the server's log says why"
 
 _OWN_REQUEST: Final = ("pop", "connect", "trust")
@@ -46,6 +42,10 @@ _STATUS_HINTS: Final = {
 
 def remedy(code: str) -> str:
     """Return what the table says to do about a code, "" for one that is not in it."""
+    # The table is for those to whom something has happened.
+    from est_core.error_codes import Audience
+    from est_transports.error_codes import find_error_code
+
     entry = find_error_code(code)
     if entry is None:
         return ""

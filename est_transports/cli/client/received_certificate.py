@@ -6,7 +6,6 @@ wants after all.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -168,8 +167,10 @@ def keep_unreadable(
     """
     if not certificates:
         return
+    from ssl import DER_cert_to_PEM_cert  # of all that ssl has, this alone, and hardly ever
+
     path = destination.directory / UNREADABLE
-    content = "".join(ssl.DER_cert_to_PEM_cert(each.der) for each in certificates)
+    content = "".join(DER_cert_to_PEM_cert(each.der) for each in certificates)
     write_files([Output(path=path, content=content.encode("ascii"))], overwrite=True)
     say(f"what the server sent is in {path}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +25,9 @@ def system_anchors() -> tuple[x509.Certificate, ...]:
 
     SSL_CERT_FILE and SSL_CERT_DIR are respected. Raises CliError (LOCAL) if there are none.
     """
-    paths = ssl.get_default_verify_paths()
+    from ssl import get_default_verify_paths  # dear to load, and seldom needed: TLS is pyOpenSSL's
+
+    paths = get_default_verify_paths()
     found: list[x509.Certificate] = []
     if paths.cafile is not None:
         found += load_pem_certificates(Path(paths.cafile), left_out=warn)

@@ -86,6 +86,9 @@ _SIGNING: Final = (
                  help="Link on TLS 1.3 too, by RFC 9266; the server must have been told the same."),
 )  # fmt: skip
 
+force_option = click.option("--force", is_flag=True, help="Replace files that are there.")
+"""Adds --force; the command gets `force`. For those that write files."""
+
 _NAMES: Final = ("url", "trust", "fingerprint", "user", "password_stdin", "send_password",
                  "cert", "key", "key_password_file", "label", "digest", "pop", "tls_exporter",
                  "tls_max", "root", "discover", "timeout")  # fmt: skip
