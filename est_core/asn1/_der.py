@@ -267,6 +267,26 @@ def children(element: Element, *, ber: bool = False) -> tuple[Element, ...]:
     return tuple(found)
 
 
+def member_tags(data: bytes, pos: int = 0, *, ber: bool = False) -> tuple[list[int], int]:
+    """Return the tags of the elements inside the one at `pos`, and where the first of them is.
+
+    `ber` is about that one: those inside may be BER. Raises RemoteProtocolError as children does.
+    """
+    _, first, end = _header(data, pos, len(data), ber=ber)
+    if end == _INDEFINITE:
+        whole = read_element(data, pos, ber=True)
+        return [member.tag for member in children(whole, ber=True)], first
+    tags = []
+    pos = first
+    while pos < end:
+        tag, _, stop = _header(data, pos, end, ber=True)
+        tags.append(tag)
+        pos = (
+            stop if stop != _INDEFINITE else pos + len(read_element(data[:end], pos, ber=True).der)
+        )
+    return tags, first
+
+
 def expect(element: Element, tag: int, code: str, what: str) -> Element:
     """Return the element if it has that tag. Raises RemoteProtocolError(code) otherwise."""
     if element.tag != tag:

@@ -15,6 +15,7 @@ from est_core._errors import RemoteProtocolError
 from est_core.asn1 import _der
 
 _PKCS12_VERSION: Final = _der.integer(3)
+_SEQUENCE: Final = b"\x30"
 _INDEFINITE: Final = b"\x30\x80"
 _SIGNED_DATA: Final = _der.oid(_oids.SIGNED_DATA)
 
@@ -109,23 +110,31 @@ def kind_of(der: bytes) -> Kind:
         return Kind.UNKNOWN
 
 
-def _kind_untrusted(der: bytes) -> Kind:
+def is_secret(der: bytes) -> bool:
+    """Return whether `kind_of` the bytes is one that nobody should send or show."""
+    try:
+        return _kind_untrusted(der, within_signed=False).is_secret
+    except RemoteProtocolError:
+        return False
+
+
+def _kind_untrusted(der: bytes, *, within_signed: bool = True) -> Kind:
+    """Return the kind; of what is signed UNKNOWN, unless a look is to be taken at that."""
     if der.startswith(_INDEFINITE):  # BER, as some write PKCS#12 and PKCS#7
         rest = der[len(_INDEFINITE) :]
         if rest.startswith(_PKCS12_VERSION):
             return Kind.PKCS12
         return Kind.SIGNED_DATA if rest.startswith(_SIGNED_DATA) else Kind.UNKNOWN
-    outer = _der.read_element(der)
-    if outer.tag != _der.SEQUENCE:
+    if not der.startswith(_SEQUENCE):
         return Kind.UNKNOWN
-    parts = _der.children(outer, ber=True)
-    match [part.tag for part in parts]:
+    tags, first = _der.member_tags(der)
+    match tags:
         case [_der.SEQUENCE, _der.SEQUENCE, _der.BIT_STRING]:
-            return _signed_kind(parts[0])
+            return _signed_kind(der, first) if within_signed else Kind.UNKNOWN
         case [_der.OBJECT_IDENTIFIER, 0xA0, *_]:
-            return Kind.SIGNED_DATA if parts[0].der == _SIGNED_DATA else Kind.OTHER_CMS
+            return Kind.SIGNED_DATA if der.startswith(_SIGNED_DATA, first) else Kind.OTHER_CMS
         case [_der.INTEGER, *others]:
-            return _numbered_kind(parts[0].der, others)
+            return _numbered_kind(others, is_3=der.startswith(_PKCS12_VERSION, first))
         case [_der.SEQUENCE, _der.BIT_STRING]:
             return Kind.PUBLIC_KEY
         case [_der.SEQUENCE, _der.OCTET_STRING]:
@@ -134,9 +143,9 @@ def _kind_untrusted(der: bytes) -> Kind:
             return Kind.UNKNOWN
 
 
-def _signed_kind(signed: _der.Element) -> Kind:
-    """Return whether it is a certificate, a request or a CRL that is signed."""
-    match [part.tag for part in _der.children(signed, ber=True)]:
+def _signed_kind(der: bytes, pos: int) -> Kind:
+    """Return whether it is a certificate, a request or a CRL that is signed, and begins there."""
+    match _der.member_tags(der, pos, ber=True)[0]:
         case [_der.INTEGER, _der.SEQUENCE, _der.SEQUENCE]:
             return Kind.REQUEST  # without its attributes, which some leave out
         case [_der.INTEGER, _der.SEQUENCE, _der.SEQUENCE, 0xA0, *_]:
@@ -149,12 +158,12 @@ def _signed_kind(signed: _der.Element) -> Kind:
             return Kind.UNKNOWN
 
 
-def _numbered_kind(number: bytes, others: Sequence[int]) -> Kind:
-    """Return what begins with a version, or with a number of an RSA key."""
+def _numbered_kind(others: Sequence[int], *, is_3: bool) -> Kind:
+    """Return what begins with a version, which may be 3, or with a number of an RSA key."""
     match others:
         case [_der.OCTET_STRING, *_] | [_der.SEQUENCE, _der.OCTET_STRING, *_]:
             return Kind.PRIVATE_KEY  # SEC 1, PKCS#8
-        case [_der.SEQUENCE, *_] if number == _PKCS12_VERSION:
+        case [_der.SEQUENCE, *_] if is_3:
             return Kind.PKCS12
         case _ if {*others} == {_der.INTEGER}:
             return _NUMBERS.get(len(others), Kind.UNKNOWN)

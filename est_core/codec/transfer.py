@@ -10,9 +10,11 @@ import binascii
 from typing import Final
 
 from est_core._errors import LocalProtocolError, RemoteProtocolError
-from est_core.asn1.kinds import Kind, named_kind
-from est_core.codec.textual import Form, Textual, one_of, read_textual
+from est_core.asn1.kinds import Kind, is_secret, named_kind
+from est_core.codec._grammar import base64_octets_untrusted
+from est_core.codec.textual import WHITE_SPACE, Form, Textual, one_of, read_textual
 
+_SEQUENCE: Final = b"\x30"
 _BLOCKS_MAX: Final = 16  # a chain of certificates around the one thing that is wanted
 
 _SWITCHED_OFF: Final = {
@@ -58,6 +60,8 @@ def decode(
     wanted or has it several times, "body/not-accepted" for PEM or DER where these are switched
     off. RFC 8951 3, RFC 7468.
     """
+    if (usual := _usual_untrusted(body, max_bytes, wanted)) is not None:
+        return usual
     try:
         found = read_textual(
             body,
@@ -74,6 +78,19 @@ def decode(
         if error.code == "body/not-accepted":
             raise
         raise RemoteProtocolError(error.code, f"the body {error.message}", error.fault) from error
+
+
+def _usual_untrusted(body: bytes, max_bytes: int, wanted: Kind | None) -> bytes | None:
+    """Return what nearly every body stands for: base64 of one structure that is no secret.
+
+    A shortcut, for what begins with a SEQUENCE is neither text nor in armour. None for any other.
+    """
+    if len(body) > max_bytes:
+        return None
+    der = base64_octets_untrusted(body.translate(None, WHITE_SPACE))
+    if der is None or not der.startswith(_SEQUENCE) or (wanted is not None and is_secret(der)):
+        return None
+    return der
 
 
 def _decode_untrusted(found: Textual, wanted: Kind | None) -> bytes:

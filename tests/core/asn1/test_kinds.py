@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
 
-from est_core.asn1.kinds import Kind, kind_of, kind_of_label, named_kind, not_a
+from est_core.asn1.kinds import Kind, is_secret, kind_of, kind_of_label, named_kind, not_a
 from tests.core.asn1.build import EC_KEY, certificate, oid, p256, request, seq, spki, tlv
+from tests.damage import damaged
+from tests.reached import reached, reaches
 
 SIGNED_DATA = oid("1.2.840.113549.1.7.2")
 DATA = oid("1.2.840.113549.1.7.1")
@@ -95,12 +98,32 @@ def test_keys_and_their_files_are_told_by_the_members(der: bytes, kind: Kind) ->
         (tlv(4, spki(p256())), Kind.UNKNOWN),
         (seq(), Kind.UNKNOWN),
         (seq(b"\2\5"), Kind.UNKNOWN),
+        (b"\x30\x81\4" + LONG_NULL + b"\5", Kind.UNKNOWN),
+        (seq(b"\x30\x80" + ONE + b"\0\0", BITS), Kind.PUBLIC_KEY),
+        (seq(b"\x30\x80" + ONE + ALGORITHM, seq(), BITS), Kind.UNKNOWN),
+        (seq(b"\x30\x80" + ONE + seq() * 2 + b"\0\0", seq(), BITS), Kind.REQUEST),
         (b"", Kind.UNKNOWN),
         (spki(p256()) + b"what follows", Kind.PUBLIC_KEY),
     ],
 )
 def test_messages_and_other_things_are_told_apart(der: bytes, kind: Kind) -> None:
     assert kind_of(der) is kind
+
+
+@reaches(secret=10)
+@given(
+    damaged(
+        (
+            *(request(), certificate(), spki(p256()), seq(ALGORITHM, tlv(4, b"x"))),
+            *(seq(ONE, tlv(4, b"x")), seq(tlv(2, b"\3"), seq(DATA)), b"\x30\x80\2\1\3\x30\x80"),
+        ),
+        changes=1,
+    )
+)
+def test_what_is_secret_is_what_has_a_secret_kind(der: bytes) -> None:
+    if is_secret(der):
+        reached("secret")
+    assert is_secret(der) is kind_of(der).is_secret
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from est_core import Fault, LocalProtocolError, RemoteProtocolError
 from est_core.asn1.kinds import Kind
 from est_core.codec.transfer import decode, encode
-from tests.core.asn1.build import request, signed
+from tests.core.asn1.build import request, seq, signed, tlv
 from tests.damage import damaged
 from tests.pki import pki
 from tests.reached import reached, reaches, refusals
@@ -308,6 +308,35 @@ def test_nothing_encodes_to_nothing() -> None:
 
 
 # --- properties -------------------------------------------------------------------------------
+
+
+PRIVATE_KEY: Final = seq(tlv(2, b"\1"), tlv(4, b"x"))
+ENCRYPTED_KEY: Final = seq(seq(DER), tlv(4, b"x"))
+PKCS12: Final = seq(tlv(2, b"\3"), seq(DER), seq())
+OF_ALL_KINDS: Final = (DER, request(), OTHER_REQUEST, PRIVATE_KEY, ENCRYPTED_KEY, PKCS12)
+
+
+def outcome(body: bytes, wanted: Kind | None) -> bytes | tuple[str, str]:
+    try:
+        octets = decode(body, max_bytes=ROOM, wanted=wanted)
+    except RemoteProtocolError as error:
+        reached("secret" if "nobody else" in error.message else "refused")
+        return error.code, error.message
+    reached("read")
+    return octets
+
+
+@reaches(read=20, secret=5, refused=20)
+@given(
+    body=damaged(OF_ALL_KINDS).map(base64.b64encode)
+    | damaged([base64.b64encode(der) for der in OF_ALL_KINDS]),
+    wanted=st.sampled_from([Kind.REQUEST, Kind.SIGNED_DATA, Kind.PRIVATE_KEY, None]),
+)
+def test_a_body_that_the_shortcut_reads_is_what_it_is_with_a_nul_behind(
+    body: bytes, wanted: Kind | None
+) -> None:
+    """The NUL, which means nothing, keeps a body from the shortcut."""
+    assert outcome(body, wanted) == outcome(body + b"\0", wanted)
 
 
 @pytest.mark.req("EST-102")
