@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import is_dataclass
 from functools import wraps
-from itertools import product
+from itertools import chain, product
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from est_core._errors import LocalProtocolError
@@ -30,6 +30,7 @@ _K = TypeVar("_K", bound=type)
 _NOT_TAKEN: Final = object()
 _NO_TYPES: Final[frozenset[type]] = frozenset()
 _ROWS: Final = frozenset({tuple, list})
+_TUPLE: Final = frozenset({tuple})
 _TEXTS: Final = (str, bytes, bytearray, memoryview)
 _ONE_IS_ENOUGH: Final = "_one_method_is_enough"
 
@@ -39,7 +40,8 @@ class _Taker(NamedTuple):
 
     `exact`: types whose values need no further look. `take` returns the value to use, or
     _NOT_TAKEN. `wanted` is what people call it, `names` what a protocol wants of a value.
-    `by_type`: whether a value is taken as it is depends on its type alone.
+    `by_type`: whether a value is taken as it is depends on its type alone. `row`: of a row whose
+    parts all have the same exact types, how many they are, and those types.
     """
 
     exact: frozenset[type]
@@ -47,6 +49,7 @@ class _Taker(NamedTuple):
     wanted: str
     names: tuple[str, ...] = ()
     by_type: bool = False
+    row: tuple[int, frozenset[type]] | None = None
 
 
 def checked(target: _C) -> _C:
@@ -275,10 +278,12 @@ def _literal(values: tuple[Any, ...]) -> _Taker:
 def _tuple(arguments: tuple[Any, ...]) -> _Taker:
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         each = _taker(arguments[0])
-        exact = each.exact
+        exact, row = each.exact, each.row
 
         def take_all(value: object) -> object:
-            if type(value) is tuple and exact.issuperset(map(type, value)):
+            if type(value) is tuple and (
+                exact.issuperset(map(type, value)) or (row and _are_rows(value, *row))
+            ):
                 return value
             return _all_of(tuple, value, each) if _is_row(value) else _NOT_TAKEN
 
@@ -288,6 +293,7 @@ def _tuple(arguments: tuple[Any, ...]) -> _Taker:
 
 def _row(arguments: tuple[Any, ...]) -> _Taker:
     parts = [_taker(argument) for argument in arguments]
+    exact = {part.exact for part in parts}
     usual = frozenset(product(*(part.exact for part in parts)))
 
     def take(value: object) -> object:
@@ -298,7 +304,21 @@ def _row(arguments: tuple[Any, ...]) -> _Taker:
         taken = tuple(part.take(item) for part, item in zip(parts, value, strict=True))
         return _NOT_TAKEN if any(item is _NOT_TAKEN for item in taken) else taken
 
-    return _Taker(_NO_TYPES, take, f"a tuple of {', '.join(part.wanted for part in parts)}")
+    wanted = f"a tuple of {', '.join(part.wanted for part in parts)}"
+    row = (len(parts), exact.pop()) if len(exact) == 1 else None
+    return _Taker(_NO_TYPES, take, wanted, row=row)
+
+
+def _are_rows(values: tuple[Any, ...], length: int, exact: frozenset[type]) -> bool:
+    """Return whether each is a tuple of so many parts, each of an exact type.
+
+    All parts at once: the header fields of every message are looked at here.
+    """
+    return (
+        _TUPLE.issuperset(map(type, values))
+        and {length}.issuperset(map(len, values))
+        and exact.issuperset(map(type, chain.from_iterable(values)))
+    )
 
 
 def _generic(origin: Any, arguments: tuple[Any, ...]) -> _Taker:

@@ -6,7 +6,9 @@ body into `read`, and its shape with the response into `write`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
@@ -69,7 +71,8 @@ def check_head(head: RequestHead, *, policy: ServerPolicy, limits: Limits) -> Ch
     operation: Operation | None = None
     try:
         _check_size(head, limits)
-        check_host(head)
+        fields = by_name(head.headers)
+        check_host(head.target, fields.get(b"host", ()))
         operation, label = parse_target(head.target, policy)
         if policy.row(operation, label) is None:
             raise not_offered(operation.name, label, policy.labels)
@@ -82,10 +85,11 @@ def check_head(head: RequestHead, *, policy: ServerPolicy, limits: Limits) -> Ch
                 code="http/method",
                 reason=f"use {allow[0]}",
             )
-        _check_fields(head, operation, limits)
+        _check_fields(fields, operation, limits)
     except RemoteProtocolError as error:
         return Refused.of_error(error, operation)
-    return CheckedHead(head=head, operation=operation, label=label, shape=reply_shape(head))
+    shape = _shape(head.method, fields.get(b"user-agent", ()))
+    return CheckedHead(head=head, operation=operation, label=label, shape=shape)
 
 
 def _check_size(head: RequestHead, limits: Limits) -> None:
@@ -98,8 +102,9 @@ def _check_size(head: RequestHead, limits: Limits) -> None:
         raise RemoteProtocolError("http/head", "too many header fields", Fault.HEAD_TOO_LARGE)
 
 
-def _check_fields(head: RequestHead, operation: Operation, limits: Limits) -> None:
-    fields = by_name(head.headers)
+def _check_fields(
+    fields: Mapping[bytes, Sequence[bytes]], operation: Operation, limits: Limits
+) -> None:
     for value in fields.get(b"expect", ()):
         if value.strip().lower() != b"100-continue":
             raise RemoteProtocolError("http/expect", "unknown expectation", Fault.EXPECTATION)
@@ -134,11 +139,19 @@ def _is_type(value: bytes, wanted: str) -> bool:
 @checked
 def reply_shape(head: RequestHead) -> ReplyShape:
     """Return how the answer to this head is written, whatever the answer is."""
-    agent = b"".join(head.values(b"user-agent")).lower()
-    return ReplyShape(
-        head_only=head.method == b"HEAD",
-        columns=64 if agent.startswith(WRAPPING_AGENTS) else None,
-    )
+    return _shape(head.method, head.values(b"user-agent"))
+
+
+def _shape(method: bytes, agents: Iterable[bytes]) -> ReplyShape:
+    wraps = b"".join(agents).lower().startswith(WRAPPING_AGENTS)
+    return _SHAPES[method == b"HEAD", wraps]
+
+
+_SHAPES: Final = {
+    (head_only, wraps): ReplyShape(head_only=head_only, columns=64 if wraps else None)
+    for head_only in (False, True)
+    for wraps in (False, True)
+}
 
 
 @checked

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -15,7 +16,6 @@ from est_core._errors import Fault, RemoteProtocolError
 from est_core.model import Label
 from est_core.operation import Operation
 from est_core.policy import ServerPolicy
-from est_core.wires.httpmap.heads import RequestHead
 from est_core.wires.operation_path import find_operation
 
 _ABSOLUTE: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^#]*)")
@@ -31,21 +31,21 @@ _MAX_HOST_BYTES: Final = 1024  # a DNS name has 253 characters, each perhaps per
 _SHOWN_CHARS: Final = 64
 
 
-def check_host(head: RequestHead) -> None:
+def check_host(target: bytes, found: Sequence[bytes]) -> None:
     """Raise RemoteProtocolError("http/host") for a Host that is none, or a second one.
 
-    RFC 9112 3.2: a server "MUST respond with a 400" to two of them, and to one that is no
-    `uri-host [":" port]`. That one is there at all is for whoever reads the wire to see. An empty
-    host is refused too: https has none (RFC 9110 4.2.2), and RFC 9112 3.3 lets a server do so.
+    `found` are the values of the field. RFC 9112 3.2: a server "MUST respond with a 400" to two of
+    them, and to one that is no `uri-host [":" port]`. That one is there at all is for whoever reads
+    the wire to see. An empty host is refused too: https has none (RFC 9110 4.2.2), and RFC 9112 3.3
+    lets a server do so.
     Of an absolute target the same is asked; its host may be another than that of the field, which
     it overrides (RFC 9112 3.2.2). "http/target-form" for one of another scheme than http(s).
     """
-    found = head.values(b"host")
     if len(found) > 1:
         raise RemoteProtocolError("http/host", f"one Host field belongs here, not {len(found)}")
     for value in found:
         _check_authority_untrusted("Host", value.strip(b" \t"))
-    if absolute := _ABSOLUTE.match(head.target):
+    if absolute := _ABSOLUTE.match(target):
         if absolute[1].lower() not in _HTTP_SCHEMES:
             raise RemoteProtocolError("http/target-form", "the target is no URI of https")
         _check_authority_untrusted("the host of the target", absolute[2])
