@@ -1,7 +1,8 @@
 """Runs a module with SQLite watched: `python -P sqlite_probe.py MS DIRECTORY MODULE ...`.
 
 What is watched goes to a file in DIRECTORY, if that is not empty, for each process: how often it
-took the lock that lets one process write, how long it waited for it, and how many rows it wrote.
+took the lock that lets one process write, how long it waited for it, and how many rows it wrote. A
+wait is one for SQLite's own lock, or for a file lock (flock) that is taken before it.
 Each durable commit takes MS milliseconds more, as on a slow disk: the thread sleeps with SQLite's
 lock in its hands and without the interpreter's. The module is that of the current directory, which
 may be another checkout: so nothing is imported here but the standard library.
@@ -9,6 +10,7 @@ may be another checkout: so nothing is imported here but the standard library.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import runpy
@@ -112,6 +114,14 @@ def main(commit_ms: str, directory: str, module: str, *arguments: str) -> None:
         return connect(*given, factory=WatchedConnection, **named)
 
     sqlite3.connect = watched  # type: ignore[assignment]  # of one signature, not three
+    flock = fcntl.flock
+
+    def watched_flock(descriptor: int, operation: int) -> None:
+        begun = time.perf_counter()
+        flock(descriptor, operation)
+        WatchedConnection.counter.add(waited_s=time.perf_counter() - begun)
+
+    fcntl.flock = watched_flock  # type: ignore[assignment]  # of descriptors only
     sys.path.insert(0, os.getcwd())
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -16,7 +16,8 @@ What can happen to the file, and what then:
 * A fork: SQLite forbids to carry a connection into a child, where it would drop the parent's locks.
   `SqliteStore` keeps each `Connections` to the process that made it, and `release` closes all
   before a fork.
-* Another process writes: SQLite waits for it, `busy_timeout_s` long. When that was too long,
+* Another process writes: we wait for our turn, and SQLite for one that takes no turns,
+  `busy_timeout_s` long. When that was too long,
   everybody who waits by then is told so, and who comes after has a short timeout until a
   transaction succeeds: they would otherwise wait one after the other, and hold the threads that
   those need who want nothing of the store.
@@ -56,9 +57,11 @@ from est_transports.authority.stores.sqlite_files import (
 from est_transports.authority.stores.sqlite_schema import (
     BUSY_TIMEOUT_S,
     as_store_error,
+    held_for_long,
     open_database,
     store_errors,
 )
+from est_transports.authority.stores.write_turn import write_turn
 
 Parameters = tuple[str | bytes | int | None, ...]
 
@@ -131,20 +134,22 @@ class Connections:
         return ticket.changed
 
     def _commit_waiting(self) -> None:
-        with self._lock:
-            batch = self._waiting[: self._batch_max]
-            del self._waiting[: self._batch_max]
+        batch: list[Ticket] = []
         failure = StoreError(f"{self._path}: the write was interrupted")
         committed = False
         try:
             self.check_place()
+            timeout_s = BUSY_TIMEOUT_S if self._has_usual_timeout else _SHORT_BUSY_TIMEOUT_S
             if self._writer is None:
-                timeout_s = BUSY_TIMEOUT_S if self._has_usual_timeout else _SHORT_BUSY_TIMEOUT_S
                 self._writer = self._opened(busy_timeout_s=timeout_s)
-            self._writer.execute("BEGIN IMMEDIATE")
-            for ticket in batch:
-                self._execute(self._writer, ticket)
-            self._writer.execute("COMMIT")
+            with write_turn(self._path, timeout_s) as is_ours:
+                if not is_ours:
+                    raise held_for_long(self._path)
+                self._writer.execute("BEGIN IMMEDIATE")
+                batch = self._next_batch()  # with all who came while we waited for our turn
+                for ticket in batch:
+                    self._execute(self._writer, ticket)
+                self._writer.execute("COMMIT")
             self.check_place()  # what was replaced meanwhile has the records, and nobody reads it
             committed = True
         except sqlite3.Error as exc:
@@ -153,11 +158,18 @@ class Connections:
             failure = exc
         finally:
             if not committed:
+                batch = batch or self._next_batch()
                 self._fail(batch, failure)
             elif not self._has_usual_timeout:
                 self._restore_timeout()
             for ticket in batch:
                 ticket.done = True
+
+    def _next_batch(self) -> list[Ticket]:
+        with self._lock:
+            batch = self._waiting[: self._batch_max]
+            del self._waiting[: self._batch_max]
+        return batch
 
     def _execute(self, connection: sqlite3.Connection, ticket: Ticket) -> None:
         try:

@@ -171,12 +171,17 @@ def as_store_error(exc: sqlite3.Error, path: Path) -> StoreError:
     """Return the StoreError that says what SQLite said, in one line."""
     name = getattr(exc, "sqlite_errorname", "")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return StoreBusy(f"{path}: held by another process for more than {BUSY_TIMEOUT_S:.0f} s")
+        return held_for_long(path)
     if name == "SQLITE_CANTOPEN" and not path.exists():
         return StoreError(f"{path}: does not exist; make it first")
     said = " ".join(str(exc).split())
     why = trouble(path) if name.startswith(_ABOUT_PLACE) else ""
     return StoreError(f"{path}: {said}: {why}" if why else f"{path}: {said}")
+
+
+def held_for_long(path: Path) -> StoreBusy:
+    """Return the error of who waited for another process in vain."""
+    return StoreBusy(f"{path}: held by another process for more than {BUSY_TIMEOUT_S:.0f} s")
 
 
 def _connect(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:

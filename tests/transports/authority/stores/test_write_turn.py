@@ -1,0 +1,107 @@
+"""Turns of those that write one store: one at a time, the next one woken, none for ever."""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from est_transports.authority.stores import StoreBusy
+from est_transports.authority.stores import sqlite_connections as connections
+from est_transports.authority.stores.sqlite import SqliteStore
+from est_transports.authority.stores.write_turn import write_turn
+from tests.transports.authority.stores.test_sqlite_files import record, serials
+
+LONG_S = 30.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "est.db-wal").write_bytes(b"")
+    return tmp_path / "est.db"
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when somebody is about to wait for a turn that another one has."""
+    lock, waits = fcntl.flock, threading.Event()
+
+    def flock(descriptor: int, operation: int) -> None:
+        if operation == fcntl.LOCK_EX:
+            waits.set()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    return waits
+
+
+def test_the_next_one_has_its_turn_when_the_first_is_done(
+    path: Path, waits: threading.Event
+) -> None:
+    order: list[str] = []
+
+    def follow() -> None:
+        with write_turn(path, LONG_S) as is_ours:
+            assert is_ours
+            order.append("second")
+
+    with ThreadPoolExecutor() as pool:
+        with write_turn(path, LONG_S) as is_ours:
+            assert is_ours
+            second = pool.submit(follow)
+            assert waits.wait(LONG_S)
+            order.append("first")
+        second.result(LONG_S)
+    assert order == ["first", "second"]
+
+
+def test_who_has_waited_long_enough_goes_and_leaves_no_lock_behind(path: Path) -> None:
+    with write_turn(path, LONG_S), write_turn(path, 0.0) as is_ours:
+        assert not is_ours
+    with write_turn(path, LONG_S) as is_ours:
+        assert is_ours
+
+
+def test_where_there_is_no_log_or_no_lock_or_no_thread_everybody_has_the_turn(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with write_turn(tmp_path / "other.db", 0.0), write_turn(tmp_path / "other.db", 0.0) as is_ours:
+        assert is_ours
+    with write_turn(path, LONG_S), monkeypatch.context() as without:
+        without.setattr(threading.Thread, "start", _refused(RuntimeError("no more threads")))
+        with write_turn(path, LONG_S) as is_ours:
+            assert is_ours
+    monkeypatch.setattr(fcntl, "flock", _refused(OSError("no locks")))
+    with write_turn(path, 0.0), write_turn(path, 0.0) as is_ours:
+        assert is_ours
+
+
+def _refused(error: Exception) -> object:
+    def refuse(*_: object) -> None:
+        raise error
+
+    return refuse
+
+
+def test_records_wait_for_their_turn_and_are_refused_when_it_does_not_come(
+    tmp_path: Path, waits: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "est.db"
+    SqliteStore.create(path).close()
+    store = SqliteStore(path)
+    store.record_certificate(record(1))
+    with ThreadPoolExecutor() as pool:
+        with write_turn(path, LONG_S):
+            waiting = pool.submit(store.record_certificate, record(2))
+            assert waits.wait(LONG_S)
+            assert serials(store) == ["1"]
+        waiting.result(LONG_S)
+    assert sorted(serials(store)) == ["1", "2"]
+    monkeypatch.setattr(connections, "BUSY_TIMEOUT_S", 0.0)
+    with write_turn(path, LONG_S), pytest.raises(StoreBusy, match="held by another process"):
+        store.record_certificate(record(3))
+    assert sorted(serials(store)) == ["1", "2"]
+    store.close()
