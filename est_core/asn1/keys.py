@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import field
 from types import MappingProxyType
@@ -137,6 +138,15 @@ def gated_key(element: _der.Element, limits: Limits) -> tuple[PublicKeyFacts, Pu
         raise RemoteProtocolError("key/unsupported", message) from exc
     name, bits = _name_and_bits(algorithm, curve, key)
     return PublicKeyFacts(algorithm=algorithm, name=name, bits=bits, curve=curve, spki=spki), key
+
+
+def key_digest(spki_der: bytes) -> bytes:
+    """Return the SHA-1 by which certificates name the key of a SubjectPublicKeyInfo.
+
+    That of the octets of its BIT STRING: RFC 5280 4.2.1.2 (1). For a key that was read before.
+    """
+    _, key = _der.children(_der.read_element(spki_der))
+    return hashlib.sha1(key.content[1:], usedforsecurity=False).digest()
 
 
 def _unreadable(algorithm: str, curve: str | None, element: _der.Element) -> str:

@@ -24,6 +24,11 @@ from est_core.arguments import checked_throughout
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.values import value_class
 from est_transports.authority.issuer_limits import IssuerLimits
+from est_transports.authority.planned_certificate import (
+    IssuerPart,
+    authority_key_id,
+    check_plan,
+)
 from est_transports.authority.profiles import (
     CertificatePlan,
     PlannedExtension,
@@ -137,7 +142,7 @@ class ReferenceCA:
         )
         self._renewal_grace = renewal_grace
         self._entropy = entropy
-        self._authority_key_id = _authority_key_id(certificate)
+        self._issuer = IssuerPart.of(certificate)
 
     def ca_certificates(self) -> tuple[x509.Certificate, ...]:
         """Return the issuing certificate and its chain up to the root. RFC 7030 4.1.3."""
@@ -188,7 +193,7 @@ class ReferenceCA:
         if replaces is not None:
             self.may_renew(replaces, now)
             plan = plan.renewing(replaces)
-        return self.issue_plan(plan, enrollment, now=now, replaces=replaces)
+        return self._issue(plan, csr.spki, enrollment, now, replaces)
 
     def issue_plan(
         self,
@@ -201,10 +206,23 @@ class ReferenceCA:
         """Return a new certificate for a plan of the operator's own, which no profile judges.
 
         Recorded as those of `issue` are. Raises Refused for what would not verify below this CA
-        (`IssuerLimits.check`), CAUnavailable, StoreError, SignerError.
+        (`IssuerLimits.check`), CAUnavailable, StoreError, SignerError, and LocalProtocolError for a
+        plan with an extension twice, with one that names a key, or that ends before it begins.
         """
+        check_plan(plan)
+        return self._issue(plan, _spki_of(plan.public_key), enrollment, now, replaces)
+
+    def _issue(
+        self,
+        plan: CertificatePlan,
+        spki: bytes,
+        enrollment: Enrollment,
+        now: datetime,
+        replaces: x509.Certificate | None,
+    ) -> x509.Certificate:
+        """Return a new certificate, on record; `spki` is the key of the plan, in DER."""
         self._limits.check(plan)
-        certificate = self._signer.sign(self._builder(plan, now))
+        certificate = self._signer.sign(self._builder(plan, spki, now))
         self.store.record_certificate(
             IssuedRecord(
                 serial=serial_text(certificate.serial_number),
@@ -212,7 +230,7 @@ class ReferenceCA:
                 not_before=certificate.not_valid_before_utc,
                 not_after=certificate.not_valid_after_utc,
                 der=certificate.public_bytes(Encoding.DER),
-                spki_sha256=hashlib.sha256(_spki_of(plan.public_key)).digest(),
+                spki_sha256=hashlib.sha256(spki).digest(),
                 issued_at=now,
                 operation=enrollment.operation,
                 label=enrollment.label,
@@ -245,26 +263,16 @@ class ReferenceCA:
         if now > record.not_after + self._renewal_grace:
             raise _renewal("renewal/expired", "the certificate expired")
 
-    def _builder(self, plan: CertificatePlan, now: datetime) -> x509.CertificateBuilder:
+    def _builder(
+        self, plan: CertificatePlan, spki: bytes, now: datetime
+    ) -> x509.CertificateBuilder:
         if problem := self.outdated(now):
             raise CAUnavailable(problem)
-        begin, end = self._limits.begin, self._limits.end
         moment = now.astimezone(UTC).replace(microsecond=0)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(plan.subject)
-            .issuer_name(self.certificate.subject)
-            .public_key(plan.public_key)
-            .serial_number(new_serial(self._entropy))
-            .not_valid_before(max(moment - BACKDATED, begin))
-            .not_valid_after(min(moment + timedelta(days=plan.validity_days), end))
-        )
-        for extension in plan.extensions:
-            builder = builder.add_extension(extension.value, extension.critical)
-        subject_key_id = x509.SubjectKeyIdentifier.from_public_key(plan.public_key)
-        return builder.add_extension(subject_key_id, critical=False).add_extension(
-            self._authority_key_id, critical=False
-        )
+        begin = max(moment - BACKDATED, self._limits.begin)
+        end = min(moment + timedelta(days=plan.validity_days), self._limits.end)
+        serial = new_serial(self._entropy)
+        return self._issuer.builder(plan, spki, serial=serial, begin=begin, end=end)
 
 
 def new_serial(entropy: Entropy) -> int:
@@ -321,7 +329,7 @@ def new_intermediate(
         raise LocalProtocolError("the issuer's certificate has expired, or is about to")
     builder = _ca_builder(subject, public_key, 0, now, min(validity_days, left.days))
     builder = builder.issuer_name(issuer.subject).serial_number(new_serial(entropy))
-    builder = builder.add_extension(_authority_key_id(issuer), critical=False)
+    builder = builder.add_extension(authority_key_id(issuer), critical=False)
     return CertificateSigner(signer, issuer=issuer).sign(builder)
 
 
@@ -414,15 +422,6 @@ def _renewal(code: str, text: str) -> Refused:
 
 def _spki_of(public_key: CertificatePublicKeyTypes) -> bytes:
     return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def _authority_key_id(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-    except x509.ExtensionNotFound:
-        # The key of a certificate that _check_is_ca let pass is one that signs.
-        return x509.AuthorityKeyIdentifier.from_issuer_public_key(certificate.public_key())  # type: ignore[arg-type]
-    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found.value)
 
 
 def _check_is_ca(certificate: x509.Certificate, signer: Signer) -> None:

@@ -179,7 +179,9 @@ def _check_attribute(attribute: x509.NameAttribute[str | bytes], reserved: Reser
     if not text.strip():
         raise Refused("profile/subject", f"{what} is {'blank' if text else 'empty'}")
     # Control characters and invisible ones, which make two names look like one.
-    if any(unicodedata.category(char).startswith("C") for char in text):
+    if not (text.isascii() and text.isprintable()) and any(
+        unicodedata.category(char).startswith("C") for char in text
+    ):
         raise Refused(
             "profile/subject", f"{what} holds characters that do not print: {shown(text)}"
         )

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, x25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +21,7 @@ from est_core._limits import Limits
 from est_core.asn1.keys import (
     SIGNATURE_ALGORITHMS,
     PublicKeyFacts,
+    key_digest,
     public_key_facts,
     signature_algorithm,
     signature_algorithm_for,
@@ -36,6 +45,7 @@ KEYS = {
     "Ed448": ed448.Ed448PrivateKey.generate().public_key().public_bytes(DER, SPKI),
     "ML-DSA-65": mldsa.MLDSA65PrivateKey.generate().public_key().public_bytes(DER, SPKI),
 }
+X25519 = x25519.X25519PrivateKey.generate().public_key().public_bytes(DER, SPKI)
 CURVES = {
     P256: p256(),
     "1.3.132.0.34": ec.derive_private_key(7, ec.SECP384R1()),
@@ -79,6 +89,12 @@ def test_every_kind_of_key_is_named(name: str) -> None:
     facts = public_key_facts(KEYS[name], LIMITS)
     assert facts.name == name
     assert facts.spki == KEYS[name]
+
+
+@pytest.mark.parametrize("spki_der", [*KEYS.values(), X25519])
+def test_a_key_is_named_in_certificates_by_the_digest_of_its_octets(spki_der: bytes) -> None:
+    key = cast(CertificatePublicKeyTypes, load_der_public_key(spki_der))
+    assert key_digest(spki_der) == x509.SubjectKeyIdentifier.from_public_key(key).digest
 
 
 def test_bits_and_curve_are_those_of_the_key() -> None:

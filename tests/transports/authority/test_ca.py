@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
@@ -33,10 +33,15 @@ from est_transports.authority.ca import (
     new_tls_identity,
 )
 from est_transports.authority.issuers import make_issuer
-from est_transports.authority.profiles import Profile, SanKind
+from est_transports.authority.profiles import (
+    CertificatePlan,
+    PlannedExtension,
+    Profile,
+    SanKind,
+)
 from est_transports.authority.stores import DuplicateSerial, StoreError
 from est_transports.authority.stores.sqlite import SqliteStore
-from est_transports.pki.signers import LocalSigner, SignerError
+from est_transports.pki.signers import LocalSigner, SignerError, SigningKey
 from tests.transports.ca_fakes import (
     CA_NAME,
     NOW,
@@ -58,6 +63,7 @@ ENROLL = Enrollment(
 RENEW = Enrollment(operation="simplereenroll")
 SERVER = Profile(name="tls", extended_key_usage=(ExtendedKeyUsageOID.SERVER_AUTH.dotted_string,))
 MINUTES = timedelta(minutes=5)
+SIGNS = "digital_signature"
 
 
 def enrolled(ca: ReferenceCA, csr: CertRequest | None = None) -> x509.Certificate:
@@ -91,6 +97,57 @@ def test_a_certificate_has_exactly_these_extensions() -> None:
     assert certificate.subject == name("device-1")
     assert certificate.issuer == CA_NAME
     certificate.verify_directly_issued_by(ca.certificate)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ec_key(),
+        ec.generate_private_key(ec.SECP384R1()),
+        rsa.generate_private_key(65537, 2048),
+        ed25519.Ed25519PrivateKey.generate(),
+    ],
+    ids=["P-256", "P-384", "RSA", "Ed25519"],
+)
+def test_a_certificate_is_what_the_steps_of_a_builder_make_to_the_byte(key: SigningKey) -> None:
+    ca = make_ca()
+    certificate = enrolled(ca, request(dns("device-1.example"), key_usage(SIGNS), key=key))
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(certificate.subject)
+        .issuer_name(ca.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(certificate.serial_number)
+        .not_valid_before(NOW - MINUTES)
+        .not_valid_after(NOW + timedelta(days=365))
+    )
+    for value, critical in (
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (key_usage(SIGNS), True),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False),
+        (dns("device-1.example"), False),
+        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+        (x509.AuthorityKeyIdentifier.from_issuer_public_key(ec_key("ca").public_key()), False),
+    ):
+        builder = builder.add_extension(value, critical)
+    expected = builder.sign(ec_key("ca"), SHA256())
+    assert certificate.tbs_certificate_bytes == expected.tbs_certificate_bytes
+
+
+def test_a_plan_that_makes_no_certificate_is_the_callers_mistake() -> None:
+    ca = make_ca(store := MemoryStore())
+    twice = (PlannedExtension(value=dns("a.example")), PlannedExtension(value=dns("b.example")))
+    own = PlannedExtension(value=x509.SubjectKeyIdentifier(b"\1"))
+    for extensions, days in ((twice, 1), ((own,), 1), ((), -1)):
+        plan = CertificatePlan(
+            subject=name("device-1"),
+            public_key=ec_key().public_key(),
+            extensions=extensions,
+            validity_days=days,
+        )
+        with pytest.raises(LocalProtocolError, match=r"^a plan "):
+            ca.issue_plan(plan, ENROLL, now=NOW)
+    assert not store.records
 
 
 def test_subject_and_key_are_those_of_the_request_to_the_byte() -> None:
