@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Final
 
@@ -30,7 +31,9 @@ def main() -> int:
             raise
         print(MISSING_EXTRA, file=sys.stderr)
         return EXIT_USAGE
-    return run()
+    code = run()
+    gc.freeze()  # or the interpreter looks through all that there is for garbage as it ends
+    return code
 
 
 if __name__ == "__main__":
