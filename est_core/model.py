@@ -11,7 +11,7 @@ from est_core.arguments import checked
 from est_core.codec.retry import RetryAfter
 from est_core.credentials import AuthChallenge, Credentials
 from est_core.operation import SEGMENT_CHARACTERS, Operation, Outcome
-from est_core.values import value_class
+from est_core.values import unchecked_value_class, value_class
 
 RESERVED_SEGMENTS: Final = frozenset(
     {
@@ -116,7 +116,7 @@ class Part:
     der: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@unchecked_value_class
 class _Response:
     """What every response may have.
 

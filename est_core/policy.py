@@ -7,7 +7,7 @@ never looser.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum, unique
 from types import MappingProxyType
 from typing import Final
@@ -19,7 +19,7 @@ from est_core.codec.authheader import write_challenge
 from est_core.credentials import AuthChallenge
 from est_core.model import Label
 from est_core.operation import Authentication, CoapRow, HttpRow, Operation
-from est_core.values import value_class
+from est_core.values import unchecked_value_class, value_class
 
 
 @unique
@@ -62,7 +62,7 @@ _Key = tuple[Operation, Label | None, bool | None]
 _Place = tuple[tuple[str, ...], str]
 
 
-@dataclass(frozen=True, slots=True)
+@unchecked_value_class
 class OperationPaths:
     """Where operations are on one wire: by root and last segment of their path.
 

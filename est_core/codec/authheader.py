@@ -47,7 +47,7 @@ _PARAMETER: Final = re.compile(rf"({TOKEN})[ \t]*+=[ \t]*+(?:({TOKEN})|{QUOTED})
 _COMMAS: Final = re.compile(r"[ \t,]*+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _EXT_VALUE: Final = re.compile(
-    r"utf-8'[a-z0-9\-]*+'((?:[a-z0-9!#$&+\-.^_`|~]|%[0-9a-f]{2})*+)", re.IGNORECASE
+    r"[Uu][Tt][Ff]-8'[A-Za-z0-9\-]*+'((?:[A-Za-z0-9!#$&+\-.^_`|~]|%[0-9A-Fa-f]{2})*+)"
 )
 _PERCENT: Final = re.compile(rb"%(..)")
 _TO_PERCENT: Final = re.compile(r"[^A-Za-z0-9!#$&+\-.^_`|~]")

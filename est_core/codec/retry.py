@@ -35,9 +35,9 @@ _DAY: Final = r"(?P<day>[0-9]{2})"
 _YEAR: Final = r"(?P<year>[0-9]{4})"
 _TIME: Final = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
 _DATES: Final = (
-    re.compile(rf"{_DAY_NAME}, {_DAY} {_MONTH} {_YEAR} {_TIME} GMT"),
-    re.compile(rf"{_LONG_DAY_NAME}, {_DAY}-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT"),
-    re.compile(rf"{_DAY_NAME} {_MONTH} (?P<day>[0-9]{{2}}| [0-9]) {_TIME} {_YEAR}"),
+    rf"{_DAY_NAME}, {_DAY} {_MONTH} {_YEAR} {_TIME} GMT",
+    rf"{_LONG_DAY_NAME}, {_DAY}-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT",
+    rf"{_DAY_NAME} {_MONTH} (?P<day>[0-9]{{2}}| [0-9]) {_TIME} {_YEAR}",
 )
 
 
@@ -54,7 +54,7 @@ def parse_retry_after(value: str, now: Instant) -> RetryAfter | None:
     if _DELAY.fullmatch(text):
         return min(int(text), MAX_DELAY_S)
     for pattern in _DATES:
-        if match := pattern.fullmatch(text):
+        if match := re.fullmatch(pattern, text):
             return _moment(match, now.wall)
     return None
 

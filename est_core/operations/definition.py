@@ -22,7 +22,7 @@ its `method`; a server does not offer an operation whose methods its application
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import ClassVar
 
@@ -36,10 +36,10 @@ from est_core.events import ClientIdentity, ClientResult, ServerQuestion
 from est_core.model import Label, NotAvailable, Part, Request, Response, Success
 from est_core.operation import Operation
 from est_core.policy import PolicyRow, ServerPolicy
-from est_core.values import value_class
+from est_core.values import unchecked_value_class, value_class
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@unchecked_value_class
 class Asking:
     """A request that was let in, and what it is examined by.
 
@@ -76,7 +76,7 @@ class Inquiry:
     then: ServerQuestion | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@unchecked_value_class
 class Reading:
     """An answer to a client's request: a success, or the word that there is nothing.
 

@@ -8,7 +8,6 @@ more than linear time.
 from __future__ import annotations
 
 import re
-from html import unescape
 from typing import Final
 
 from est_core.model import shown_text
@@ -73,4 +72,6 @@ def _title_and_body(page: str) -> tuple[str, str]:
 
 
 def _one_line(text: str) -> str:
+    from html import unescape  # with a table of 2231 names
+
     return " ".join(unescape(text).split())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Final
 
@@ -39,7 +41,8 @@ class LazyCommands(Commands):
         if cmd_name not in COMMANDS:
             return None
         module, attribute, _ = COMMANDS[cmd_name]
-        command = getattr(import_module(f"{__name__}.{module}"), attribute)
+        with _collecting_nothing():
+            command = getattr(import_module(f"{__name__}.{module}"), attribute)
         if not isinstance(command, click.Command):
             raise TypeError(f"{module}.{attribute} is not a command")
         _show_examples(command, f"est {cmd_name}")
@@ -49,6 +52,18 @@ class LazyCommands(Commands):
         """Write the list of commands from the table, importing none."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@contextmanager
+def _collecting_nothing() -> Iterator[None]:
+    """Look for no cyclic garbage: what is imported stays."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _show_examples(command: click.Command, path: str) -> None:

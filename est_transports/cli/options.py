@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
@@ -11,12 +10,12 @@ import click
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
-@dataclass(slots=True)
 class Settings:
     """What holds for a whole run; click's context object."""
 
-    verbose: bool = False
-    as_json: bool = False
+    def __init__(self) -> None:
+        self.verbose: bool = False
+        self.as_json: bool = False
 
 
 def _set_verbose(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:

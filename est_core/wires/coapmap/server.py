@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
@@ -20,6 +19,7 @@ from est_core.codec.retry import MAX_DELAY_S, RetryAfter
 from est_core.model import Label, Pending, Refused, Request, Response, Success, UnreadablePayload
 from est_core.operation import Operation
 from est_core.policy import ServerPolicy
+from est_core.values import unchecked_value_class
 from est_core.wires.coapmap.discovery import links, matches
 from est_core.wires.coapmap.heads import (
     CODE_OF_FAULT,
@@ -42,7 +42,7 @@ DIAGNOSTIC_BYTES: Final = 256
 _AUTHORITY: Final = re.compile(r"[A-Za-z0-9._\-:\[\]]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@unchecked_value_class
 class CheckedHead:
     """A head whose payload is worth having: what it asks for, and how it is answered."""
 

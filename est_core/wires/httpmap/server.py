@@ -7,7 +7,6 @@ body into `read`, and its shape with the response into `write`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
@@ -32,6 +31,7 @@ from est_core.model import (
 )
 from est_core.operation import Operation
 from est_core.policy import ServerPolicy
+from est_core.values import unchecked_value_class
 from est_core.wires.httpmap.heads import (
     PHRASES,
     STATUS_OF_FAULT,
@@ -49,7 +49,7 @@ from est_core.wires.operation_path import not_offered
 
 # Written again for CoAP: a generic class has no `isinstance` for the heads of one wire, and that is
 # how a checked head is told from a refusal.
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@unchecked_value_class
 class CheckedHead:
     """A head whose body is worth reading: what it asks for, and how it is answered."""
 
