@@ -257,12 +257,21 @@ def children(element: Element, *, ber: bool = False) -> tuple[Element, ...]:
     found = []
     pos = 0
     while pos < end:
-        tag, start, stop = _header(content, pos, end, ber=ber)
+        # As in the walk, a shortcut: `_long_header` has the rules. Everything is read by this loop.
+        start = pos + 2
+        if not (
+            start <= end
+            and (tag := content[pos]) & _LONG_TAG != _LONG_TAG
+            and (length := content[pos + 1]) < _LONG_LENGTH
+            and (stop := start + length) <= end
+        ):
+            tag, start, stop = _long_header(content, pos, end, ber=ber)
         if stop == _INDEFINITE:
             found.append(read_element(content, pos, ber=ber))
             stop = pos + len(found[-1].der)
         else:
-            found.append(Element(tag, content[pos:stop], start - pos))
+            # What a call of Element comes to, without the function of Python's that it is.
+            found.append(tuple.__new__(Element, (tag, content[pos:stop], start - pos, 0)))
         pos = stop
     return tuple(found)
 

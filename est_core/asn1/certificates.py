@@ -16,7 +16,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from est_core import _oids
 from est_core._errors import RemoteProtocolError
@@ -45,6 +45,7 @@ UNREADABLE: Final = (*NOT_READ, Warning)
 
 _VERSION: Final = 0xA0
 _EXTENSIONS: Final = 0xA3
+_SUBJECT_ALT_NAME: Final = _der.oid(_oids.SUBJECT_ALT_NAME)
 _CODE: Final = "cms/bad-certificate"
 _SHOWN_CHARS: Final = 128
 _ALL_EXTENSIONS: Final = Limits(csr_extensions=1024)
@@ -147,19 +148,33 @@ def key_of_unreadable(der: bytes) -> bytes:
         return b""
 
 
-def names_of(certificate: x509.Certificate) -> tuple[x509.Name, bytes | None]:
+def names_of(
+    certificate: x509.Certificate, known: Mapping[bytes, x509.Name] = MappingProxyType({})
+) -> tuple[x509.Name, bytes | None]:
     """Return the subject of a certificate and the GeneralNames of its subjectAltName, if any.
 
-    Other parts may be what they will: they are not read. Raises RemoteProtocolError.
+    Other parts may be what they will: they are not read. `known` are names by their DER that need
+    not be decoded again. Raises RemoteProtocolError.
     """
-    parts = _parts(certificate.public_bytes(Encoding.DER))
-    subject = decode_name(parts["subject"], Limits(), "its subject")
-    if "extensions" not in parts:
+    fields = _fields(_der.read_element(certificate.tbs_certificate_bytes))
+    element = fields["subject"]
+    subject = known.get(element.der) or decode_name(element, Limits(), "its subject")
+    if "extensions" not in fields:
         return subject, None
-    (outer,) = _der.children(parts["extensions"])
-    extensions = extensions_in(outer.der, _ALL_EXTENSIONS, "its extensions")
-    names = (each.value for each in extensions if each.oid == _oids.SUBJECT_ALT_NAME)
-    return subject, next(names, None)
+    return subject, _alt_names(_der.children(fields["extensions"])[0])
+
+
+def _alt_names(extensions: _der.Element) -> bytes | None:
+    """Return the value of the subjectAltName in the Extensions of a certificate, if any."""
+    found: dict[bytes, _der.Element] = {}
+    for extension in _der.children(extensions):
+        content = extension.content
+        oid = content[: 2 + content[1]]  # `cryptography` reads none that is as long as 128 octets
+        if found.setdefault(oid, extension).der != extension.der:
+            # Two of one type: whether they contradict each other is said there.
+            extensions_in(extensions.der, _ALL_EXTENSIONS, "its extensions")
+    named = found.get(_SUBJECT_ALT_NAME)
+    return None if named is None else _der.children(named)[-1].content
 
 
 def _sorted_out(der: bytes, position: int) -> x509.Certificate | UnreadableCertificate:
@@ -185,19 +200,30 @@ def _read_all(certificate: x509.Certificate) -> None:
 
 
 def _parts(der: bytes) -> dict[str, _der.Element]:
-    """Return the fields of a TBSCertificate by their names. Raises RemoteProtocolError."""
+    """Return the fields of a certificate by their names. Raises RemoteProtocolError."""
     outer = _der.children(_der.read_element(der))
-    fields = list(_der.children(outer[0])) if outer else []
-    if fields and fields[0].tag == _VERSION:
-        fields.pop(0)
-    names = ("serialNumber", "signature", "issuer", "validity", "subject", "subjectPublicKeyInfo")
-    found = dict(zip(names, fields, strict=False))
-    for each in fields:
-        if each.tag == _EXTENSIONS:
-            found["extensions"] = each
+    found = _fields(outer[0]) if outer else {}
     if len(outer) > 1:
         found["signatureAlgorithm"] = outer[1]
     return found
+
+
+def _fields(tbs: _der.Element) -> dict[str, _der.Element]:
+    """Return the fields of a TBSCertificate by their names."""
+    fields = list(_der.children(tbs))
+    if fields and fields[0].tag == _VERSION:
+        fields.pop(0)
+    found = dict(zip(_FIELDS, fields, strict=False))
+    for each in fields:
+        if each.tag == _EXTENSIONS:
+            found["extensions"] = each
+    return found
+
+
+_FIELDS: Final = (
+    *("serialNumber", "signature", "issuer", "validity"),
+    *("subject", "subjectPublicKeyInfo"),
+)
 
 
 def _subject(der: bytes) -> str:

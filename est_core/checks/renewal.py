@@ -31,14 +31,14 @@ def check_renewal(csr: CertRequest, current: x509.Certificate, limits: Limits) -
     if csr.attribute(CHANGE_SUBJECT_NAME):
         raise _refusal("renewal/change-subject-name", "a change of names is not offered here")
     try:
-        subject, names = names_of(current)
+        subject, names = names_of(current, {csr.subject_der: csr.subject})
         kept = canonical_general_names(names, limits)
-        spki = public_key_der(current)
+        key = current.public_key()
     except RemoteProtocolError as exc:
         raise _unreadable(exc.message) from exc
     except UNREADABLE as exc:
         raise _unreadable("its public key cannot be read") from exc
-    if not same_name(csr.subject, subject):
+    if subject is not csr.subject and not same_name(csr.subject, subject):
         raise _refusal("renewal/subject", "the subject is not that of the current certificate")
     asked = canonical_general_names(csr.subject_alt_name_der, limits)
     if asked != kept:
@@ -46,7 +46,7 @@ def check_renewal(csr: CertRequest, current: x509.Certificate, limits: Limits) -
             "renewal/subject-alt-name",
             "the subjectAltName is not that of the current certificate",
         )
-    return csr.spki != spki
+    return csr.public_key() != key
 
 
 def public_key_der(certificate: x509.Certificate) -> bytes:

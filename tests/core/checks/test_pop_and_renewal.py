@@ -45,6 +45,7 @@ from est_core.checks.pop import (
     linking_values,
 )
 from est_core.checks.renewal import check_renewal, public_key_der
+from tests import odd_certificates
 from tests.core.asn1.build import CHALLENGE_PASSWORD, IDENTITY_LINKING, SAN, tlv, vector
 from tests.core.cast import BINDING, EXPORTER, LIMITS, Key, channel, info, sign, spki
 from tests.damage import damaged
@@ -551,6 +552,15 @@ def test_a_certificate_whose_key_cannot_be_read_is_not_renewed() -> None:
     )
     csr = renewal(common_name("device-1"), [x509.DNSName("a.example")])
     assert code_of(csr, x509.load_der_x509_certificate(odd)) == "renewal/certificate"
+
+
+def test_an_extension_that_stands_twice_in_a_certificate_must_say_one_thing() -> None:
+    csr = renewal(DEVICE, NAMES)
+    for more, code in ((RENEWED_NAMES, ""), (REORDERED_NAMES, "renewal/certificate")):
+        twice = odd_certificates.with_extension(
+            certificate(DEVICE, NAMES), pki().ca, Extension(oid=SAN, value=more).der()
+        )
+        assert code_of(csr, x509.load_der_x509_certificate(twice)) == code
 
 
 # What a wrong linking value looks like
