@@ -7,7 +7,7 @@ the fields of a class: compiling it was most of what an import of the core cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields, is_dataclass
 from enum import Enum
 from operator import attrgetter
@@ -64,15 +64,9 @@ def _value_class(target: Any, make_init: Callable[[Any, _Fields], _Init]) -> Any
 # How one is made
 
 
-class _Setters(dict[str, _Set]):
-    """What sets the fields that are arguments, by their names."""
-
-    def __init__(self, made: Any, parts: _Fields) -> None:
-        super().__init__((each.name, _setter(made, each)) for each in parts if each.init)
-        self._init = f"{made.__qualname__}.__init__()"
-
-    def __missing__(self, name: str) -> _Set:
-        raise TypeError(f"{self._init} got an unexpected keyword argument {name!r}")
+def _setters(made: Any, parts: _Fields) -> dict[str, _Set]:
+    """Return what sets the fields that are arguments, by their names."""
+    return {each.name: _setter(made, each) for each in parts if each.init}
 
 
 def _setter(made: Any, part: Field[Any]) -> _Set:
@@ -81,17 +75,21 @@ def _setter(made: Any, part: Field[Any]) -> _Set:
 
 
 def _checking_init(made: Any, parts: _Fields) -> _Init:
-    setters, fill, count = _Setters(made, parts), _filling(made, parts), len(parts)
+    setters, fill, count = _setters(made, parts), _filling(made, parts), len(parts)
     finishes = hasattr(made, "__post_init__")
     exact, look_closely = taking(made, made.__name__)
 
     def init(self: Any, /, **given: Any) -> None:
         # As in `checked`: many are made for a request, and the exact type is the usual one.
-        for name, value in given.items():
-            if type(value) in exact[name]:
-                setters[name](self, value)
-            else:
-                setters[name](self, look_closely(name, value))
+        try:
+            for name, value in given.items():
+                if type(value) in exact[name]:
+                    setters[name](self, value)
+                else:
+                    setters[name](self, look_closely(name, value))
+        except KeyError:
+            _refuse_unknown(made, given, setters)
+            raise
         if len(given) != count:
             fill(self, given)
         if finishes:
@@ -101,18 +99,30 @@ def _checking_init(made: Any, parts: _Fields) -> _Init:
 
 
 def _unchecked_init(made: Any, parts: _Fields) -> _Init:
-    setters, fill, count = _Setters(made, parts), _filling(made, parts), len(parts)
+    setters, fill, count = _setters(made, parts), _filling(made, parts), len(parts)
     finishes = hasattr(made, "__post_init__")
 
     def init(self: Any, /, **given: Any) -> None:
-        for name, value in given.items():
-            setters[name](self, value)
+        try:
+            for name, value in given.items():
+                setters[name](self, value)
+        except KeyError:
+            _refuse_unknown(made, given, setters)
+            raise
         if len(given) != count:
             fill(self, given)
         if finishes:
             self.__post_init__()
 
     return init
+
+
+def _refuse_unknown(made: Any, given: Iterable[str], known: Collection[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise TypeError(
+                f"{made.__qualname__}.__init__() got an unexpected keyword argument {name!r}"
+            )
 
 
 def _filling(made: Any, parts: _Fields) -> Callable[[Any, dict[str, Any]], None]:
