@@ -18,6 +18,7 @@ from benchmarks import (
     instructions,
     memory,
     saturation,
+    sizing,
     workers,
 )
 from benchmarks.measure import Plan
@@ -34,6 +35,7 @@ SUBJECTS: Final = MappingProxyType[str, Rows](
         "https": https.rows,
         "coaps": coaps.rows,
         "saturation": saturation.rows,
+        "sizing": sizing.rows,
         "workers": workers.rows,
         "memory": memory.rows,
     }
@@ -50,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rounds=options.rounds,
         connections=options.connections,
         clients=tuple(options.clients or Plan().clients),
+        slow_ms=options.slow_ms,
         beside=None if options.beside is None else options.beside.resolve(),
     )
     rows: list[Row] = []
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="est-benchmarks-") as directory:
             rows += SUBJECTS[subject](Site.made(Path(directory) / "site"), plan)
     if options.as_json:
-        print(Run.of_now(rows).written())
+        print(Run.of_now(rows, plan.beside).written())
     else:
         print(markdown(rows))
     return 0
@@ -76,8 +79,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--seconds", type=float, default=usual.seconds, help="of one turn (%(default)s)")
     add("--rounds", type=int, default=usual.rounds, help="turns of each (%(default)s)")
     add("--connections", type=int, default=usual.connections, help="left open (%(default)s)")
-    add("--clients", type=int, action="append", help="at a time, where servers are busy (8 and 64)")
+    add(
+        "--clients",
+        type=int,
+        action="append",
+        help="at a time, where servers are busy (1, 8 and 64)",
+    )
     add("--beside", type=Path, metavar="DIR", help="compare busy servers with those of a checkout")
+    add("--slow-ms", type=float, default=usual.slow_ms, help="of a commit; 0: none (%(default)s)")
     add(
         "--instructions",
         action="store_true",

@@ -6,10 +6,11 @@ A thread for each client would have them wait for one another, and tell that as 
 from __future__ import annotations
 
 import selectors
-import socket
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Final, Protocol
+
+from benchmarks.load import Waited
 
 _SWEEP_S: Final = 0.1
 """How often those that hear nothing are asked whether they have to say something again."""
@@ -18,8 +19,12 @@ _SWEEP_S: Final = 0.1
 class Client(Protocol):
     """Somebody who enrolls without blocking."""
 
-    def steps(self) -> Iterator[socket.socket]:
-        """Enroll once; yield the socket each time that there is nothing to be read from it."""
+    def steps(self) -> Iterator[Waited]:
+        """Enroll once; yield what is waited for each time that there is nothing to be read."""
+        ...
+
+    def close(self) -> None:
+        """Close what was left open."""
         ...
 
 
@@ -37,7 +42,7 @@ def crowd(clients: Sequence[Client], latencies_s: list[float]) -> Callable[[floa
     return run
 
 
-_Repeated = Generator[socket.socket, None, int]
+_Repeated = Generator[Waited, None, int]
 
 
 def _repeated(client: Client, ends_at: float, latencies_s: list[float]) -> _Repeated:
@@ -56,7 +61,7 @@ def _repeated(client: Client, ends_at: float, latencies_s: list[float]) -> _Repe
 def _driven(clients: Sequence[_Repeated]) -> int:
     """Drive all of them to their ends, and return how often they enrolled together."""
     done = 0
-    waiting: dict[_Repeated, socket.socket] = {}
+    waiting: dict[_Repeated, Waited] = {}
     with selectors.DefaultSelector() as selector:
 
         def go_on(client: _Repeated) -> int:

@@ -58,6 +58,9 @@ class Manner:
         return f"{version}, {shown}, {'kept' if self.kept else 'new'} connection"
 
 
+Waited = socket.socket | SSL.Connection
+"""What has a descriptor to be waited for."""
+
 USUAL: Final = Manner(version=TlsVersion.TLS_1_3, certified=True, kept=False)
 
 
@@ -66,26 +69,40 @@ class LoadError(Exception):
 
 
 class HttpsClient:
-    """Enrolls over HTTPS in one manner. `source` is the loopback address that it comes from."""
+    """Enrolls over HTTPS in one manner. `source` is the loopback address that it comes from.
 
-    def __init__(self, site: Site, port: int, manner: Manner, *, source: str = LOOPBACK) -> None:
+    With a password it is the next of `users` each time, or always the usual one.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        port: int,
+        manner: Manner,
+        *,
+        source: str = LOOPBACK,
+        users: Iterator[str] | None = None,
+    ) -> None:
         self._port = port
         self._source = source
         self._kept = manner.kept
         self._connection: SSL.Connection | None = None
+        self._certified = manner.certified
+        self._users = users
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.set_max_proto_version(_WIRE[manner.version])
-        authorization = ""
         if manner.certified:
             context.use_certificate(site.device.certificate)
             context.use_privatekey(site.device.key)
-        else:
-            words = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-            authorization = f"Authorization: Basic {words}\r\n"
         self._context = context
-        body = base64.b64encode(site.request_der).decode()
-        text = _REQUEST.format(authorization=authorization, length=len(body), body=body)
-        self._request = text.encode("ascii")
+        self._body = base64.b64encode(site.request_der).decode()
+        self._request = self._written(USER)
+
+    def _written(self, user: str) -> bytes:
+        words = base64.b64encode(f"{user}:{PASSWORD}".encode()).decode()
+        authorization = "" if self._certified else f"Authorization: Basic {words}\r\n"
+        text = _REQUEST.format(authorization=authorization, length=len(self._body), body=self._body)
+        return text.encode("ascii")
 
     def enroll(self) -> None:
         """Enroll once. Raises LoadError, and what OpenSSL and the network raise."""
@@ -96,21 +113,24 @@ class HttpsClient:
         if not self._kept:
             self.close()
 
-    def steps(self) -> Iterator[socket.socket]:
-        """Enroll once on a new connection without blocking: yield where there is nothing to read.
+    def steps(self) -> Iterator[Waited]:
+        """Enroll once without blocking: yield where there is nothing to read.
 
         Raises what `enroll` raises.
         """
-        sock = _dialled(self._port, self._source)
-        sock.setblocking(False)
-        connection = self._speaking(sock)
-        yield from _tried(connection.do_handshake, sock)
-        connection.sendall(self._request)
+        request = self._request if self._users is None else self._written(next(self._users))
+        if self._connection is None:
+            sock = _dialled(self._port, self._source)
+            sock.setblocking(False)
+            self._connection = self._speaking(sock)
+            yield from _tried(self._connection.do_handshake, sock)
+        connection = self._connection
+        connection.sendall(request)
         received = bytearray()
         while not _is_whole(received):
-            yield from _tried(lambda: received.extend(connection.recv(65536)), sock)
-        connection.shutdown()
-        connection.close()
+            yield from _tried(lambda: received.extend(connection.recv(65536)), connection)
+        if not self._kept or b"\r\nconnection: close" in received.lower():
+            self.close()
 
     def close(self) -> None:
         """Hang up, politely."""
@@ -155,7 +175,7 @@ def _is_whole(received: bytearray) -> bool:
     return len(body) >= int(rest.partition(b"\r\n")[0])
 
 
-def _tried(call: Callable[[], object], sock: socket.socket) -> Iterator[socket.socket]:
+def _tried(call: Callable[[], object], sock: Waited) -> Iterator[Waited]:
     """Call until there is enough to be read for it."""
     gives_up_at = time.monotonic() + TIMEOUT_S
     while True:
@@ -175,10 +195,16 @@ def sources(count: int) -> Iterator[str]:
 
 
 def https_clients(
-    site: Site, port: int, count: int, manner: Manner = USUAL
+    site: Site,
+    port: int,
+    count: int,
+    manner: Manner = USUAL,
+    users: Iterator[str] | None = None,
 ) -> Sequence[HttpsClient]:
     """Return so many clients, each from an address of its own."""
-    return [HttpsClient(site, port, manner, source=source) for source in sources(count)]
+    return [
+        HttpsClient(site, port, manner, source=source, users=users) for source in sources(count)
+    ]
 
 
 class CoapsClient:
@@ -210,15 +236,17 @@ class CoapsClient:
         if not self._kept:
             self.close()
 
-    def steps(self) -> Iterator[socket.socket]:
-        """Enroll once on a new association without blocking: yield where there is nothing to read.
+    def steps(self) -> Iterator[Waited]:
+        """Enroll once without blocking: yield where there is nothing to read.
 
         Raises what `enroll` raises.
         """
-        association = self._new()
-        yield from association.handshake()
-        yield from association.exchange(self._request)
-        association.close()
+        if self._association is None:
+            self._association = self._new()
+            yield from self._association.handshake()
+        yield from self._association.exchange(self._request)
+        if not self._kept:
+            self.close()
 
     def _new(self) -> _Association:
         return _Association(DtlsEngine(self._context), self._port, self._source)
@@ -230,7 +258,7 @@ class CoapsClient:
             self._association = None
 
 
-def _blocking(steps: Iterator[socket.socket]) -> None:
+def _blocking(steps: Iterator[Waited]) -> None:
     for sock in steps:
         select.select([sock], [], [], _TURN_S)
 
@@ -250,7 +278,7 @@ class _Association:
         self._sock.setblocking(False)
         self._gives_up_at = time.monotonic() + TIMEOUT_S
 
-    def handshake(self) -> Iterator[socket.socket]:
+    def handshake(self) -> Iterator[Waited]:
         while not self._engine.handshake():
             self._flush()
             yield self._sock
@@ -258,7 +286,7 @@ class _Association:
             self._engine.handle_timeout()
         self._flush()
 
-    def exchange(self, request: bytes) -> Iterator[socket.socket]:
+    def exchange(self, request: bytes) -> Iterator[Waited]:
         self._gives_up_at = time.monotonic() + TIMEOUT_S
         self._coap.send_request(_ENROLL, request, time.monotonic())
         while (event := self._coap.next_event()) is None:
@@ -291,3 +319,10 @@ class _Association:
     def _flush(self) -> None:
         for datagram in self._engine.outgoing():
             self._sock.send(datagram)
+
+
+def coaps_clients(
+    site: Site, port: int, count: int, *, kept: bool = False
+) -> Sequence[CoapsClient]:
+    """Return so many clients, each from an address of its own."""
+    return [CoapsClient(site, port, kept=kept, source=source) for source in sources(count)]

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -30,14 +30,30 @@ class Plan:
     """How thoroughly to measure: turns of `seconds`, `rounds` of them, so many `connections`.
 
     `clients` are how many come at a time to a server that is to be busy. `beside` is another
-    checkout, whose servers take turns with those of this one.
+    checkout, whose servers take turns with those of this one. On a slow disk a commit takes
+    `slow_ms` longer; with 0 there is none.
     """
 
     seconds: float = 0.2
     rounds: int = 9
     connections: int = 100
-    clients: tuple[int, ...] = (8, 64)
+    clients: tuple[int, ...] = (1, 8, 64)
     beside: Path | None = None
+    slow_ms: float = 10.0
+
+    @property
+    def disks(self) -> tuple[float, ...]:
+        """By how much a commit takes longer on each disk, in milliseconds."""
+        return (0.0, self.slow_ms) if self.slow_ms else (0.0,)
+
+    @property
+    def several(self) -> int:
+        """The clients that come at a time where one number of them has to do."""
+        return sorted(self.clients)[len(self.clients) // 2]
+
+    def longer(self) -> Plan:
+        """Return the plan with turns that are long enough for many clients."""
+        return replace(self, seconds=self.seconds * 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ _GROUND, _INK, _LINE = "#fafaf7", "#24292e", "#c9ccd1"
 _TARGET: Final = "#e8452c"
 _KINDS: Final = (
     ("SQLite", "#1b4f72", "HTTPS, the reference CA, every certificate on record"),
+    ("recording", "#8a8f98", "HTTPS, the floor that keeps a record"),
     ("coap", "#d08a1d", "CoAP, certificates from memory"),
     ("", "#5b9bc8", "HTTPS, certificates from memory"),
 )

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -27,9 +27,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from est_transports import _clock
 from est_transports.service.initialisation import CaSpec, initialise
 
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
 HOST: Final = "localhost"
 USER: Final = "device-1"
 PASSWORD: Final = "open sesame"
+RSA_BITS: Final = 3072
+"""The fewest that a new CA may have."""
 _DAY: Final = timedelta(days=1)
 _NAME: Final = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, USER)])
 _KEY_USAGE: Final = x509.KeyUsage(
@@ -50,15 +54,15 @@ class Holder:
     """A certificate and its key."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: Key
 
     @classmethod
     def load(cls, directory: Path, name: str) -> Self:
         """Return what NAME.pem and NAME-key.pem hold."""
         certificate = x509.load_pem_x509_certificate((directory / f"{name}.pem").read_bytes())
         key = load_pem_private_key((directory / f"{name}-key.pem").read_bytes(), None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise TypeError("all keys are P-256")
+        if not isinstance(key, Key):
+            raise TypeError("all keys are P-256, or all are RSA")
         return cls(certificate=certificate, key=key)
 
     def save(self, directory: Path, name: str) -> None:
@@ -66,6 +70,12 @@ class Holder:
         (directory / f"{name}.pem").write_bytes(self.certificate.public_bytes(Encoding.PEM))
         pem = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         (directory / f"{name}-key.pem").write_bytes(pem)
+
+
+def _key(*, of_rsa: bool) -> Key:
+    if of_rsa:
+        return rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
+    return ec.generate_private_key(ec.SECP256R1())
 
 
 class Site:
@@ -80,12 +90,15 @@ class Site:
         )
 
     @classmethod
-    def made(cls, directory: Path) -> Self:
-        """Make the directory, and a device with a certificate and a request for another one."""
-        hosts = CaSpec(hosts=(HOST, "127.0.0.1"))
-        initialise(directory, hosts, now=_clock.instant(), entropy=_clock.entropy)
+    def made(cls, directory: Path, *, of_rsa: bool = False) -> Self:
+        """Make the directory, and a device with a certificate and a request for another one.
+
+        All keys are P-256, or RSA of RSA_BITS: those of CA, server and device.
+        """
+        spec = CaSpec(hosts=(HOST, "127.0.0.1"), ca_key=f"RSA {RSA_BITS}" if of_rsa else None)
+        initialise(directory, spec, now=_clock.instant(), entropy=_clock.entropy)
         site = cls(directory)
-        key, next_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+        key, next_key = (_key(of_rsa=of_rsa) for _ in range(2))
         device = Holder(certificate=site.certify(_NAME, key.public_key()), key=key)
         device.save(directory, "device")
         request = x509.CertificateSigningRequestBuilder().subject_name(_NAME)

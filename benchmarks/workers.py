@@ -20,7 +20,6 @@ from benchmarks.crowd import crowd
 from benchmarks.load import https_clients
 from benchmarks.measure import Contender, Measured, Plan, compete
 from benchmarks.processes import HERE, est_serve
-from benchmarks.saturation import LONGER, SLOW_MS
 from benchmarks.site import Site
 from benchmarks.sqlite_probe import Counts, read_counts
 from benchmarks.table import Row, Target, cpu_row
@@ -35,10 +34,10 @@ _YARDSTICK: Final = "1 worker"
 
 def rows(site: Site, plan: Plan) -> Iterator[Row]:
     """Measure all at the same time, in turns, on the disk as it is and on a slow one."""
-    longer = replace(plan, seconds=plan.seconds * LONGER)
-    for commit_ms in (0.0, SLOW_MS):
+    for commit_ms in plan.disks:
         for clients in plan.clients:
-            yield from compared(site, longer, WORKERS, clients, commit_ms)
+            if clients > 1:
+                yield from compared(site, plan.longer(), WORKERS, clients, commit_ms)
 
 
 def compared(

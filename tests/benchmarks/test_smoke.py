@@ -13,7 +13,10 @@ from benchmarks.measure import SPENT_S, Contender, Plan, compete
 from benchmarks.run import Run
 from benchmarks.table import Row, Target, markdown
 
-SMALLEST = ("--seconds", "0.001", "--rounds", "1", "--connections", "2", "--clients", "2")
+SMALLEST = (
+    *("--seconds", "0.001", "--rounds", "1", "--connections", "2"),
+    *("--clients", "2", "--slow-ms", "0"),
+)
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
