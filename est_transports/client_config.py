@@ -18,7 +18,7 @@ from est_core import (
 )
 from est_core.values import value_class
 from est_core.wires.coapmap import CoapPaths
-from est_transports.channel.dtls_context import MTU_BYTES
+from est_transports.channel.dtls_limits import MTU_BYTES
 from est_transports.coap.limits import CoapLimits
 from est_transports.pki.signers import Signer, signer_of
 from est_transports.pki.trust import TlsIdentity, TrustAnchors

@@ -22,6 +22,7 @@ from est_core import LocalProtocolError
 from est_core.arguments import checked
 from est_core.values import value_class
 from est_transports.channel import _openssl
+from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES, MTU_BYTES
 from est_transports.channel.facts import ChannelRules
 from est_transports.channel.openssl_context import (
     new_context,
@@ -39,14 +40,6 @@ DTLS_CIPHERS: Final = (
     "ECDHE-ECDSA-AES128-CCM",
 )
 """Suites of DTLS 1.2, the preferred one first."""
-
-MTU_BYTES: Final = 1232
-"""What a UDP datagram may carry on any IPv6 path: 1280 less the headers. RFC 8200 5.
-
-The largest CoAP message without path discovery, 1152 bytes (RFC 7252 4.6), fits with its record.
-"""
-MIN_MTU_BYTES: Final = 256  # OpenSSL takes 228 at least
-MAX_MTU_BYTES: Final = 16 * 1024
 
 _DTLS_1_2: Final = 0xFEFD  # pyOpenSSL does not name it
 _SIGNATURES: Final = ":".join(

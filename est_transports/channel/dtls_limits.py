@@ -1,4 +1,4 @@
-"""Every bound and every time of a DTLS server: RFC 6347 4.2, and our own."""
+"""Every bound and every time of DTLS: RFC 6347 4.2, and our own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from typing import Final
 from est_core import LocalProtocolError
 from est_core.values import value_class
 
+MTU_BYTES: Final = 1232
+"""What a UDP datagram may carry on any IPv6 path: 1280 less the headers. RFC 8200 5.
+
+The largest CoAP message without path discovery, 1152 bytes (RFC 7252 4.6), fits with its record.
+"""
+MIN_MTU_BYTES: Final = 256  # OpenSSL takes 228 at least
+MAX_MTU_BYTES: Final = 16 * 1024
 _DATAGRAM_BYTES_MAX: Final = 16 * 1024  # OpenSSL looks for a ClientHello no further
 
 

@@ -46,8 +46,8 @@ from est_transports.http.messages import (
     connection_tokens,
     parse_request_head,
 )
+from est_transports.http.settings import REQUESTS_MAX
 
-REQUESTS_MAX: Final = 100  # per connection; Apache 100, nginx 1000
 DRAIN_EXTRA_BYTES: Final = 64 * 1024
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import field, fields, replace
+from typing import Final
 
 from est_core import Limits, LocalProtocolError, ServerPolicy
 from est_core.values import value_class
 from est_transports.drive.application import Application, AsyncApplication, offered_at_start
-from est_transports.http.server_wire import REQUESTS_MAX
+
+REQUESTS_MAX: Final = 100  # per connection; Apache 100, nginx 1000
 
 
 @value_class

@@ -14,8 +14,7 @@ from est_transports.channel.dtls import (
     dtls_client_context,
     dtls_server_context,
 )
-from est_transports.channel.dtls_context import MTU_BYTES
-from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.channel.dtls_limits import MTU_BYTES, DtlsLimits
 from est_transports.channel.dtls_mux import Address, Association, DtlsEvent, DtlsServer
 from est_transports.channel.tls_context import ClientTlsConfig
 from est_transports.pki.trust import TrustAnchors

@@ -31,7 +31,7 @@ from est_core.asn1.csrattrs import CsrAttr, CsrAttrs, ObjectId, parse_csrattrs
 from est_core.asn1.template import KeyTypeWanted
 from est_core.codec.transfer import decode
 from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
-from est_transports.channel.dtls_context import MAX_MTU_BYTES, MIN_MTU_BYTES
+from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES
 from est_transports.http.settings import Timeouts
 from est_transports.service.config.settings import (
     DEFAULT_COAP_PORT,

@@ -30,8 +30,7 @@ from est_core.codec.authheader import basic_challenge
 from est_core.policy import with_datagram_rows
 from est_core.values import value_class
 from est_transports.authority.profiles import Profile
-from est_transports.channel.dtls_context import MTU_BYTES
-from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.channel.dtls_limits import MTU_BYTES, DtlsLimits
 from est_transports.coap.limits import CoapLimits
 from est_transports.http.settings import Timeouts
 

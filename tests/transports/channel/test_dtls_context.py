@@ -18,8 +18,7 @@ from est_transports.channel.dtls import (
     TlsError,
     dtls_client_context,
 )
-from est_transports.channel.dtls_context import MAX_MTU_BYTES, MIN_MTU_BYTES
-from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES, DtlsLimits
 from est_transports.channel.tls_context import ClientTlsConfig
 from est_transports.pki.trust import TrustAnchors
 from tests.pki import Entity, pki

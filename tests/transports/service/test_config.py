@@ -24,8 +24,7 @@ from est_core import (
     TlsVersion,
 )
 from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
-from est_transports.channel.dtls_context import MAX_MTU_BYTES, MIN_MTU_BYTES
-from est_transports.channel.dtls_limits import DtlsLimits
+from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES, DtlsLimits
 from est_transports.coap.limits import CoapLimits
 from est_transports.service.config.reader import load_config
 from est_transports.service.config.settings import (
