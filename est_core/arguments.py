@@ -231,12 +231,19 @@ def _protocol(kind: type) -> _Taker:
     values = sorted(name for name, member in members.items() if isinstance(member, property))
     callables_only = names == ["__call__"]
     enough, how_many = (any, "one of ") if getattr(kind, _ONE_IS_ENOUGH, False) else (all, "")
+    has_all: dict[type, bool] = {}  # a class: what a value has of its own may vary
 
     def take(value: object) -> object:
+        if has_all.get(owner := type(value)):
+            return value
         if isinstance(value, type) and not callables_only:
             return _NOT_TAKEN
         if not enough(callable(getattr(value, name, None)) for name in names):
             return _NOT_TAKEN
+        if owner not in has_all:
+            has = {name for base in owner.__mro__ for name in vars(base)}
+            has_methods = enough(name in has and callable(getattr(owner, name)) for name in names)
+            has_all[owner] = has_methods and has.issuperset(values)
         if not values:  # the look at all that an object owns is dear
             return value
         # Not read: a property may take its time, and may have to fail only when it is needed.
@@ -244,7 +251,7 @@ def _protocol(kind: type) -> _Taker:
         return value if owned.issuperset(values) else _NOT_TAKEN
 
     if callables_only:
-        return _Taker(_NO_TYPES, take, "something to call")
+        return _Taker(_NO_TYPES, take, "something to call", by_type=True)
     wanted = (*values, *names)
     what = f"{_article(_called(kind))} (with {how_many}{', '.join(wanted)})"
     return _Taker(_NO_TYPES, take, what, wanted)
@@ -406,9 +413,12 @@ def _mapping(parts: Sequence[_Taker]) -> _Taker:
     return _Taker(_NO_TYPES, take, "a mapping")
 
 
-_anything: Final = _Taker(_NO_TYPES, lambda value: value, "anything")
+_anything: Final = _Taker(_NO_TYPES, lambda value: value, "anything", by_type=True)
 _of_callable: Final = _Taker(
-    _NO_TYPES, lambda value: value if callable(value) else _NOT_TAKEN, "something to call"
+    _NO_TYPES,
+    lambda value: value if callable(value) else _NOT_TAKEN,
+    "something to call",
+    by_type=True,
 )
 
 

@@ -35,19 +35,20 @@ STRING_CODECS: Final = {
 }
 """How the octets of each string type stand for text."""
 
-_WHOLE: Final = re.compile(r".*", re.DOTALL)
 _KEPT: Final = {
-    _der.UTF8_STRING: _WHOLE,
+    # None for all of it.
+    _der.UTF8_STRING: None,
     # Surrogates are none of its characters, and OpenSSL reads no certificate that has them.
     # What it may hold would be a set of 65,536, which takes 7 ms to compile.
     _der.BMP_STRING: re.compile(r"[^\U00010000-\U0010ffff]*"),
-    _der.UNIVERSAL_STRING: _WHOLE,
-    _der.IA5_STRING: _WHOLE,
+    _der.UNIVERSAL_STRING: None,
+    _der.IA5_STRING: None,
     _NUMERIC_STRING: re.compile(r"[0-9 ]*"),
     _der.PRINTABLE_STRING: re.compile(r"[A-Za-z0-9 '()+,\-./:=?]*"),
     _der.T61_STRING: re.compile(r"[\0-\x7f]*"),
 }
 """What text a string type may keep; any other is decoded as a UTF8String. X.680 41."""
+_NOTHING: Final = re.compile(r"(?!)")
 
 # `cryptography` warns of other lengths of these, even where it only reads. X.520 upper bounds.
 _BOUNDED: Final = {"2.5.4.3": (1, 64), "2.5.4.6": (2, 2), "1.3.6.1.4.1.311.60.2.1.3": (2, 2)}
@@ -124,8 +125,8 @@ def _part_untrusted(element: _der.Element, what: str) -> _Part:
     except UnicodeDecodeError as exc:
         message = f"{named(oid)} in {what} holds octets that no {type_name(value.tag)} has"
         raise RemoteProtocolError("csr/name", message) from exc
-    kept = _KEPT.get(value.tag)
-    same = kept is not None and kept.fullmatch(text) is not None
+    kept = _KEPT.get(value.tag, _NOTHING)
+    same = kept is None or kept.fullmatch(text) is not None
     encoded = text.encode("utf-8")
     der = element.der
     if not same:

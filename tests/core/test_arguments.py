@@ -417,6 +417,27 @@ def test_a_proxy_is_looked_at_each_time() -> None:
         greet(Proxy(str))  # type: ignore[arg-type]
 
 
+def test_what_a_value_has_of_its_own_is_looked_at_each_time() -> None:
+    class Trained:
+        """Speaks once it was taught to."""
+
+    @checked
+    def greet(speaker: Speaker, call: Callable[[], None] = print) -> object:
+        return speaker
+
+    taught: Any = Trained()
+    taught.speak = taught.name = lambda: "hello"
+    for _ in range(2):
+        assert greet(taught) is taught
+        with pytest.raises(LocalProtocolError, match="speaker must be"):
+            greet(Trained())  # type: ignore[arg-type]
+        assert isinstance(greet(Person(), lambda: None), Person)
+        with pytest.raises(LocalProtocolError, match="call must be something to call"):
+            greet(Person(), 5)  # type: ignore[arg-type]
+        with pytest.raises(LocalProtocolError, match="not the class Person"):
+            greet(Person)  # type: ignore[arg-type]
+
+
 def test_an_iterator_is_not_read_ahead() -> None:
     def letters() -> Iterator[str]:
         raise AssertionError("read")
