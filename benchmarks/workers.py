@@ -68,19 +68,30 @@ def compared(
     for count, contender, measured, counts in zip(
         workers, contenders, results, counted, strict=True
     ):
-        yield from _speed(contender.name, group, measured, several=count > 1)
+        yield from _speed(contender.name, group, measured, count)
         yield from _writing(contender.name, group, counts, count)
 
 
-def _speed(name: str, group: str, measured: Measured, *, several: bool) -> Iterator[Row]:
+def _speed(name: str, group: str, measured: Measured, workers: int) -> Iterator[Row]:
     yield cpu_row(
         measured,
         subject="workers",
         name=f"est serve, {name}: CPU of an enrollment",
         group=group,
         yardstick=_YARDSTICK,
-        target=FLAT if several else None,
+        target=FLAT if workers > 1 else None,
     )
+    if workers > 1:
+        yield Row(
+            subject="workers",
+            name=f"est serve, {name}: enrollments that {workers} cores have time for",
+            group=group,
+            value=workers * 1e6 / measured.cpu_us,
+            unit="/s",
+            ratio=workers / measured.ratio,
+            yardstick=f"{_YARDSTICK} and one core",
+            target=TWICE if workers == 2 else None,
+        )
     has_room = len(os.sched_getaffinity(0)) >= CORES
     yield Row(
         subject="workers",
@@ -90,7 +101,7 @@ def _speed(name: str, group: str, measured: Measured, *, several: bool) -> Itera
         unit="/s",
         ratio=measured.rate_ratio,
         yardstick=_YARDSTICK,
-        target=TWICE if several and has_room else None,
+        target=TWICE if workers == 2 and has_room else None,
     )
 
 

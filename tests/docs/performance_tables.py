@@ -45,7 +45,7 @@ def second_core(run: Run) -> str:
     found = {row.title: row for row in run.rows if row.subject == "workers"}
     heads = (
         *("clients at a time, disk", "1 worker", "2 workers", "ratio"),
-        *("ratio of CPU time", "a commit waits", "records in a commit"),
+        *("ratio of CPU time", "allowed", "a commit waits", "records in a commit"),
     )
     rows = []
     for slow, count in product(_DISKS, (8, 64)):
@@ -73,6 +73,8 @@ def _compared(one: Mapping[str, Row | None], two: Mapping[str, Row | None]) -> I
     for what in ("enrollments", "CPU of an enrollment"):
         row = two[what]
         yield _ratio(row) if row else ""
+    spent = two["CPU of an enrollment"]
+    yield f"{2 / spent.ratio:.2f}" if spent and spent.ratio else ""
     waits, shared = two["wait of a commit for the store's lock"], two["records in one commit"]
     yield _ms(waits.value) if waits else ""
     yield _number(shared.value) if shared else ""

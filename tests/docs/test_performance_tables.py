@@ -76,7 +76,7 @@ def test_two_workers_are_compared_with_one_and_with_what_they_wait_for_each_othe
         )
     ]
     (row,) = cells(performance_tables.second_core(run_of(*rows)))
-    assert row == ["8 clients", "200 /s", "300 /s", "1.50", "1.50", "6.0 ms", "3.0"]
+    assert row == ["8 clients", "200 /s", "300 /s", "1.50", "1.50", "1.33", "6.0 ms", "3.0"]
 
 
 def test_memory_is_told_in_what_fits_and_targets_are_gathered() -> None:
