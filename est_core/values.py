@@ -88,8 +88,9 @@ def _checking_init(made: Any, parts: _Fields) -> _Init:
                 else:
                     setters[name](self, look_closely(name, value))
         except KeyError:
-            _refuse_unknown(made, given, setters)
-            raise
+            if given.keys() <= setters.keys():
+                raise  # what looked closely did not find something
+            raise _unexpected(made, given, setters) from None
         if len(given) != count:
             fill(self, given)
         if finishes:
@@ -107,8 +108,7 @@ def _unchecked_init(made: Any, parts: _Fields) -> _Init:
             for name, value in given.items():
                 setters[name](self, value)
         except KeyError:
-            _refuse_unknown(made, given, setters)
-            raise
+            raise _unexpected(made, given, setters) from None
         if len(given) != count:
             fill(self, given)
         if finishes:
@@ -117,12 +117,9 @@ def _unchecked_init(made: Any, parts: _Fields) -> _Init:
     return init
 
 
-def _refuse_unknown(made: Any, given: Iterable[str], known: Collection[str]) -> None:
-    for name in given:
-        if name not in known:
-            raise TypeError(
-                f"{made.__qualname__}.__init__() got an unexpected keyword argument {name!r}"
-            )
+def _unexpected(made: Any, given: Iterable[str], known: Collection[str]) -> TypeError:
+    name = next(name for name in given if name not in known)
+    return TypeError(f"{made.__qualname__}.__init__() got an unexpected keyword argument {name!r}")
 
 
 def _filling(made: Any, parts: _Fields) -> Callable[[Any, dict[str, Any]], None]:

@@ -157,6 +157,29 @@ def test_arguments_too_many_and_too_few_are_type_errors(kind: Any) -> None:
         kind(1)
 
 
+class Found:
+    """Made of what a table has."""
+
+    @classmethod
+    def from_argument(cls, value: object) -> Found | None:
+        return {"here": cls()}[value] if isinstance(value, str) else None
+
+
+@value_class
+class Holder:
+    """Holds what was found."""
+
+    found: Found
+
+
+def test_what_a_conversion_raises_is_not_about_the_names_of_arguments() -> None:
+    taken: Any = "here"
+    assert isinstance(Holder(found=taken).found, Found)
+    missing: Any = "not here"
+    with pytest.raises(KeyError, match="not here"):
+        Holder(found=missing)
+
+
 def test_arguments_of_an_unchecked_value_are_taken_as_they_are() -> None:
     given: Any = ["1"]
     assert Unchecked(x=given).x is given
