@@ -86,9 +86,6 @@ _SIGNING: Final = (
                  help="Link on TLS 1.3 too, by RFC 9266; the server must have been told the same."),
 )  # fmt: skip
 
-force_option = click.option("--force", is_flag=True, help="Replace files that are there.")
-"""Adds --force; the command gets `force`. For those that write files."""
-
 _NAMES: Final = ("url", "trust", "fingerprint", "user", "password_stdin", "send_password",
                  "cert", "key", "key_password_file", "label", "digest", "pop", "tls_exporter",
                  "tls_max", "root", "discover", "timeout")  # fmt: skip
@@ -102,6 +99,11 @@ def client_options(command: Decorated) -> Decorated:
 def signing_client_options(command: Decorated) -> Decorated:
     """Add the options of client commands that send a signed request, as client_options does."""
     return _with_options(command, (*_OPTIONS[:-2], *_SIGNING, *_OPTIONS[-2:]))
+
+
+def force_option(command: Decorated) -> Decorated:
+    """Add --force, for commands that write files; the command gets `force`."""
+    return click.option("--force", is_flag=True, help="Replace files that are there.")(command)
 
 
 def _with_options(command: Decorated, added: Sequence[Callable[[Any], Any]]) -> Decorated:
