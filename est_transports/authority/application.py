@@ -64,6 +64,9 @@ class Authority:
     an answer of its own, and a line in the log of est_transports; nothing is raised.
     """
 
+    in_loop: Final = frozenset({"authenticate", "ca_certs", "csr_attrs"})
+    """The methods that wait for nothing."""
+
     def __init__(
         self,
         *,

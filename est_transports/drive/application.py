@@ -37,7 +37,14 @@ _METHODS: Final = ("authenticate", "ca_certs", "csr_attrs", "enroll", "reenroll"
 
 @one_method_is_enough
 class Application(Protocol):
-    """Answers the questions of server exchanges. May be called from several threads."""
+    """Answers the questions of server exchanges. May be called from several threads.
+
+    A server on an event loop calls each method in a thread, but for those that are named in the
+    attribute `in_loop`, which need not be there: they wait for nothing, or return the future of
+    what they wait for, and are called in the event loop, which costs less. That holds for the
+    methods of the class that has the attribute and of its parents: what a subclass overrides is
+    called in a thread again.
+    """
 
     def authenticate(self, question: AuthenticateRequested) -> Decision | Future[Decision]:
         """Return Verified or Rejected for HTTP credentials, Challenge for others.
@@ -145,6 +152,29 @@ def offered_at_start(
 
 def _missing(application: object, operation: Operation) -> list[str]:
     return [name for name in _needed(operation) if not _has(application, name)]
+
+
+@checked
+def answers_in_loop(application: object, method: str) -> bool:
+    """Return whether a method of the application may be called in an event loop.
+
+    Not where a subclass has one of its own: what was said of its parent's is not said of that.
+    """
+    if method not in getattr(application, "in_loop", ()):
+        return False
+    return method not in getattr(application, "__dict__", ()) and _is_known(
+        type(application), method
+    )
+
+
+def _is_known(kind: type, method: str) -> bool:
+    """Return whether the class that has `in_loop` knows the method that objects of `kind` have."""
+    for each in kind.__mro__:
+        if "in_loop" in vars(each):
+            return True
+        if method in vars(each):
+            return False
+    return False
 
 
 def _has(application: object, name: str) -> bool:

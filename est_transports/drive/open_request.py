@@ -61,7 +61,11 @@ from est_core import (
 )
 from est_core.arguments import checked
 from est_core.values import value_class
-from est_transports.drive.application import Application, AsyncApplication
+from est_transports.drive.application import (
+    Application,
+    AsyncApplication,
+    answers_in_loop,
+)
 from est_transports.drive.consult import begin_to_consult, consult, consult_async
 from est_transports.drive.records import Record, Wire
 
@@ -276,6 +280,11 @@ class Ask:
     def is_async(self) -> bool:
         """True where the application's method is a coroutine function: `consult_async` asks it."""
         return iscoroutinefunction(getattr(self.application, self.question.method, None))
+
+    @property
+    def is_in_loop(self) -> bool:
+        """True where the application may be asked in an event loop, by `begin_to_consult`."""
+        return answers_in_loop(self.application, self.question.method)
 
     def consult(self) -> Decision | None:
         """Return the decision of the application, None if nobody waits for it. For any thread."""

@@ -1,93 +1,20 @@
-"""Questions to an application from an event loop: in threads, in tasks, or in the loop itself.
+"""Questions to an application from an event loop, and what becomes of a decision that comes late.
 
-What matters is what becomes of a late decision. A question that nobody has begun to answer when
-its deadline comes is taken back. One that somebody is answering goes on: its client gets 503, and
-what is decided is settled when it comes, so that a certificate that was issued is on record.
+A question that nobody has begun to answer when its deadline comes is taken back. One that somebody
+is answering goes on: its client gets 503, and what is decided is settled when it comes, so that a
+certificate that was issued is on record.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import suppress
 from functools import partial
-from typing import Final, Protocol
+from typing import Protocol
 
-from est_core import AuthenticateRequested, Decision, Fail, Instant
+from est_core import Decision, Instant
 from est_transports.drive.event_loop import Event, EventLoop
 from est_transports.drive.open_request import Ask
-from est_transports.fairness.fair_pool import FairPool
-
-_log: Final = logging.getLogger("est_transports")
-
-AUTHENTICATION_THREADS: Final = 40
-"""Apart from the others: to authenticate may take long, and whoever guesses must not keep out those
-who show a certificate. An application that returns a future needs hardly one of them."""
-
-Decided = Decision | Future[Decision | None] | None
-Consult = Callable[[], Decided]
-Decide = Callable[[Decision | None], None]
-
-
-class Submitted(Protocol):
-    """A question that was given to threads."""
-
-    def cancel(self) -> bool:
-        """Take it back; False where a thread has begun to answer it."""
-
-
-class Threads(Protocol):
-    """Threads that an application is asked in, shared fairly among networks."""
-
-    def submit(self, consult: Consult, decide: Decide, peer: str) -> Submitted:
-        """Have a thread call `consult`, and then the event loop `decide` with what it returned.
-
-        Where that is a future no thread waits for it, and `decide` gets its result. Where
-        `consult` or the start of a thread fails, the log has the reason and `decide` gets Fail.
-        """
-
-
-class PooledThreads:
-    """Threads of a FairPool.
-
-    `threadsafe` returns what has the running loop call something, from any thread, and raises
-    RuntimeError once that loop is closed.
-    """
-
-    def __init__(
-        self,
-        at_once: int,
-        name: str,
-        threadsafe: Callable[[], Callable[[Callable[[], None]], object]],
-    ) -> None:
-        self._pool: FairPool[Decision | None] = FairPool(at_once, name)
-        self._threadsafe = threadsafe
-
-    def submit(self, consult: Consult, decide: Decide, peer: str) -> Future[Decision | None]:
-        """Ask in a thread, as `Threads` says."""
-        in_loop = self._threadsafe()
-
-        def tell(working: Future[Decision | None]) -> None:
-            if not working.cancelled():
-                with suppress(RuntimeError):  # nobody is left to be told
-                    in_loop(lambda: decide(_outcome(working)))
-
-        try:
-            working = self._pool.submit(consult, peer)
-        except RuntimeError:  # no thread to be had
-            decide(failed())
-            return Future()
-        working.add_done_callback(tell)
-        return working
-
-    def close(self) -> None:
-        """Take nothing more, and wait for nothing; what was submitted is done."""
-        self._pool.close()
-
-    def shutdown(self) -> None:
-        """Begin no question any more; a thread that answers one ends when it has."""
-        self._pool.shutdown()
+from est_transports.drive.question_router import QuestionRouter
 
 
 class Conversation(Protocol):
@@ -101,47 +28,44 @@ class Conversation(Protocol):
 
 
 class Questions:
-    """The way to one application.
+    """The questions of one server to its application.
 
-    Without `threads` it is asked in the event loop itself. `tasks` is how many questions may be
-    awaited at once, of an AsyncApplication.
+    `tasks` is how many may be awaited at once, of an AsyncApplication; `router` has the ways to
+    another.
     """
 
     def __init__(
         self,
         loop: EventLoop,
         *,
-        threads: Threads | None,
-        authentication_threads: Threads,
+        router: QuestionRouter,
         tasks: int,
         clock: Callable[[], Instant],
     ) -> None:
         self._loop = loop
-        self._threads = threads
-        self._authentication_threads = authentication_threads
+        self._router = router
         self._tasks = loop.semaphore(tasks)
         self._clock = clock
         self._owed: set[Event] = set()
 
     async def ask(self, conversation: Conversation, asked: Ask) -> None:
         """Have the question decided, or answered for where its deadline comes first."""
-        is_async = asked.is_async
-        if self._threads is None and not is_async:
-            return conversation.decide(asked, asked.consult(), self._clock())
-        decided = self._loop.event()
-
-        def decide(decision: Decision | None) -> None:
-            conversation.decide(asked, decision, self._clock())
-            self._owed.discard(decided)
-            decided.set()
-
-        ask = self._in_a_task if is_async else self._in_a_thread
-        begun = await ask(asked, decide, decided)
-        if not decided.is_set():
+        question = _Question(conversation, asked, self._clock)
+        if asked.is_async:
+            begun = await self._in_a_task(question)
+        else:
+            submitted = self._router.submit(asked, question.decide)
+            if question.is_decided:  # it took no wait
+                return
+            try:
+                async with self._loop.scope(self._left(asked)):
+                    await question.decided(self._loop).wait()
+            finally:
+                begun = not submitted.cancel()
+        if not question.is_decided:
             conversation.handle_timeout(self._clock())
             if begun:
-                self._owed.add(decided)
-        return None
+                self._owe(question)
 
     async def settled(self) -> None:
         """Return when every late decision has come, or was given up."""
@@ -153,47 +77,55 @@ class Questions:
         while self._owed:
             self._owed.pop().set()
 
-    async def _in_a_thread(self, asked: Ask, decide: Decide, decided: Event) -> bool:
-        """Wait for the decision until the deadline; return whether the question was begun."""
-        question, threads = asked.question, self._threads
-        if threads is None or isinstance(question, AuthenticateRequested):
-            threads = self._authentication_threads
-        submitted = threads.submit(asked.begin_to_consult, decide, question.channel.peer_address)
-        try:
-            async with self._loop.scope(self._left(asked)):
-                await decided.wait()
-        finally:
-            taken_back = not decided.is_set() and submitted.cancel()
-        return not taken_back
-
-    async def _in_a_task(self, asked: Ask, decide: Decide, decided: Event) -> bool:
-        """The same for an AsyncApplication."""
+    async def _in_a_task(self, question: _Question) -> bool:
+        """Wait for an AsyncApplication until the deadline; return whether it has begun."""
         begun = False
-        async with self._loop.scope(self._left(asked)):
+        async with self._loop.scope(self._left(question.asked)):
             await self._tasks.acquire()
-            self._loop.start(partial(self._await, asked, decide))
+            self._loop.start(partial(self._await, question))
             begun = True
-            await decided.wait()
+            await question.decided(self._loop).wait()
         return begun
 
-    async def _await(self, asked: Ask, decide: Decide) -> None:
+    async def _await(self, question: _Question) -> None:
         try:
-            decide(await asked.consult_async())
+            question.decide(await question.asked.consult_async())
         finally:
             self._tasks.release()
+
+    def _owe(self, question: _Question) -> None:
+        event = question.decided(self._loop)
+        self._owed.add(event)
+        question.when_decided = partial(self._owed.discard, event)
 
     def _left(self, asked: Ask) -> float:
         return max(0.0, asked.deadline - self._clock().mono)
 
 
-def failed() -> Decision:
-    """Return the decision in place of one that there is not, with the reason in the log."""
-    _log.exception("the application could not be asked")
-    return Fail()
+class _Question:
+    """A question that was put to the application, until it is decided."""
 
+    def __init__(
+        self, conversation: Conversation, asked: Ask, clock: Callable[[], Instant]
+    ) -> None:
+        self.asked = asked
+        self.is_decided = False
+        self.when_decided: Callable[[], None] | None = None
+        self._conversation = conversation
+        self._clock = clock
+        self._event: Event | None = None
 
-def _outcome(working: Future[Decision | None]) -> Decision | None:
-    try:
-        return working.result()
-    except BaseException:  # noqa: BLE001  # raised in the thread: it must not end the loop
-        return failed()
+    def decided(self, loop: EventLoop) -> Event:
+        """Return what is set when it is decided."""
+        if self._event is None:
+            self._event = loop.event()
+        return self._event
+
+    def decide(self, decision: Decision | None) -> None:
+        """Give the decision to the conversation, and tell who waits for it."""
+        self._conversation.decide(self.asked, decision, self._clock())
+        self.is_decided = True
+        if self.when_decided is not None:
+            self.when_decided()
+        if self._event is not None:
+            self._event.set()

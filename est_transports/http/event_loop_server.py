@@ -17,7 +17,8 @@ from est_transports.drive.event_loop import EventLoop
 from est_transports.drive.event_loop_slots import Slot, Slots
 from est_transports.drive.observe import Observe, notify
 from est_transports.drive.open_request import Ask, Finished
-from est_transports.drive.questions import Questions, Threads
+from est_transports.drive.question_router import QuestionRouter
+from est_transports.drive.questions import Questions
 from est_transports.drive.unserved import Unserved
 from est_transports.fairness.handshake_scheduler import HandshakeSteps
 from est_transports.http.server import Close, Conversation, Receive, Send, Step
@@ -58,9 +59,8 @@ class Stream(Protocol):
 class Connections:
     """All connections of one server.
 
-    `threads`, where the application is not asked in the event loop itself, and
-    `authentication_threads` are the ways to a blocking application. `broken` is what a `Stream`
-    raises where TLS or the network fails.
+    `router` has the ways to a blocking application. `broken` is what a `Stream` raises where TLS or
+    the network fails.
     """
 
     def __init__(
@@ -71,8 +71,7 @@ class Connections:
         application: Application | AsyncApplication,
         config: ServiceConfig,
         observe: Observe,
-        threads: Threads | None,
-        authentication_threads: Threads,
+        router: QuestionRouter,
         connections_max: int,
         half_open_max: int,
         clock: Callable[[], Instant],
@@ -86,8 +85,7 @@ class Connections:
         self.unserved: Unserved = Unserved(observe, clock)
         self.questions: Questions = Questions(
             loop,
-            threads=threads,
-            authentication_threads=authentication_threads,
+            router=router,
             tasks=connections_max,
             clock=clock,
         )

@@ -81,7 +81,7 @@ from est_transports.drive.open_request import (
     session_with,
     written_or_failed,
 )
-from est_transports.drive.questions import PooledThreads
+from est_transports.drive.question_threads import PooledThreads
 from est_transports.drive.records import Wire
 from est_transports.on_aiocoap.messages import (
     ROOT,

@@ -19,8 +19,7 @@ from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.settings import CoapService
 from est_transports.drive.observe import Observe, ignore, notify
 from est_transports.drive.open_request import Ask, Finished
-from est_transports.drive.questions import PooledThreads
-from est_transports.on_asyncio.event_loop import threadsafe
+from est_transports.on_asyncio.threads import ApplicationThreads
 
 THREADS: Final = 8
 STOP_S: Final = 10.0
@@ -51,7 +50,8 @@ class CoapServer:
         self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
         self._scheduler = DatagramScheduler(dtls or DtlsLimits(), self._endpoint.knows)
         self._observe = observe
-        self._threads = PooledThreads(threads, "est-coap", threadsafe) if threads else None
+        self._threads = ApplicationThreads(threads, "est-coap")
+        self._is_advancing = False
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = math.inf
@@ -112,8 +112,7 @@ class CoapServer:
         for task in self._awaited:
             task.cancel()
         await asyncio.gather(*self._awaited, return_exceptions=True)
-        if self._threads is not None:
-            self._threads.shutdown()
+        self._threads.shutdown()
 
     def _end_when_settled(self) -> None:
         if self._stopping and self._endpoint.is_idle:
@@ -151,16 +150,25 @@ class CoapServer:
 
     def _advance(self) -> None:
         """Do everything that is to be done, and send everything that is to be sent."""
+        if self._is_advancing:  # a question was decided at once: what follows is done below
+            return
+        self._is_advancing = True
+        try:
+            self._take_steps()
+        finally:
+            self._is_advancing = False
+        if outgoing := self._endpoint.outgoing():
+            send_datagrams(self._sock, outgoing)
+        self._set_timer()
+        self._end_when_settled()
+
+    def _take_steps(self) -> None:
         while (step := self._endpoint.next_step()) is not None:
             match step:
                 case Ask():
                     self._ask(step)
                 case Finished():
                     notify(self._observe, step.record)
-        if outgoing := self._endpoint.outgoing():
-            send_datagrams(self._sock, outgoing)
-        self._set_timer()
-        self._end_when_settled()
 
     def _set_timer(self) -> None:
         due = self._endpoint.next_timeout(self._clock())
@@ -182,11 +190,8 @@ class CoapServer:
             task = self._loop.create_task(self._await(asked))
             self._awaited.add(task)
             task.add_done_callback(self._awaited.discard)
-        elif self._threads is None:
-            self._endpoint.decide(asked, asked.consult(), self._clock())
         else:
-            peer = asked.question.channel.peer_address
-            self._threads.submit(asked.consult, partial(self._decided, asked), peer)
+            self._threads.router.submit(asked, partial(self._decided, asked))
 
     async def _await(self, asked: Ask) -> None:
         self._decided(asked, await asked.consult_async())

@@ -22,7 +22,7 @@ from est_transports.drive.addresses import peer_text
 from est_transports.drive.application import Application, AsyncApplication
 from est_transports.drive.event_loop_slots import Slot
 from est_transports.drive.observe import Observe, ignore
-from est_transports.drive.questions import AUTHENTICATION_THREADS, PooledThreads
+from est_transports.drive.question_threads import AUTHENTICATION_THREADS
 from est_transports.fairness.connection_slots import HALF_OPEN_MAX
 from est_transports.fairness.networks import network_of_peer
 from est_transports.http.event_loop_server import (
@@ -33,7 +33,8 @@ from est_transports.http.event_loop_server import (
     check_bounds,
 )
 from est_transports.http.settings import ServiceConfig
-from est_transports.on_asyncio.event_loop import AsyncioLoop, readable, threadsafe
+from est_transports.on_asyncio.event_loop import AsyncioLoop, readable
+from est_transports.on_asyncio.threads import ApplicationThreads
 from est_transports.on_asyncio.tls import TlsStream
 
 _UNUSABLE: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP})
@@ -71,17 +72,16 @@ class Server:
     ) -> None:
         check_bounds(threads, connections_max)
         self._loop = AsyncioLoop()
-        asking = PooledThreads(threads, "est-application", threadsafe) if threads else None
-        authenticating = PooledThreads(AUTHENTICATION_THREADS, "est-authentication", threadsafe)
-        self._pools = [authenticating] if asking is None else [asking, authenticating]
+        self._threads = ApplicationThreads(
+            threads, "est-application", authentication_threads=AUTHENTICATION_THREADS
+        )
         self._connections = Connections(
             self._loop,
             context_source=context_source,
             application=application,
             config=config,
             observe=observe,
-            threads=asking,
-            authentication_threads=authenticating,
+            router=self._threads.router,
             connections_max=connections_max,
             half_open_max=half_open_max,
             clock=clock,
@@ -110,8 +110,7 @@ class Server:
             self._cut_all()
             evicting.cancel()
             await asyncio.gather(evicting, *self._loop.tasks, return_exceptions=True)
-            for pool in self._pools:
-                pool.shutdown()
+            self._threads.shutdown()
             if self._cut is not None:
                 self._cut.cancel()
 

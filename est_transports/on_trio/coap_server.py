@@ -20,7 +20,7 @@ from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.settings import CoapService
 from est_transports.drive.observe import Observe, ignore, notify
 from est_transports.drive.open_request import Ask, Finished
-from est_transports.on_trio.threads import QuestionThreads
+from est_transports.on_trio.threads import router_with
 
 THREADS: Final = 8
 STOP_S: Final = 10.0
@@ -50,7 +50,8 @@ class CoapServer:
         self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
         self._scheduler = DatagramScheduler(dtls or DtlsLimits(), self._endpoint.knows)
         self._observe = observe
-        self._threads = QuestionThreads(threads) if threads else None
+        self._router = router_with(threads)
+        self._is_advancing = False
         self._clock = clock
         self._timer_due = math.inf
         self._sooner = trio.Event()
@@ -138,12 +139,13 @@ class CoapServer:
 
     def _advance(self) -> None:
         """Do everything that is to be done, and send everything that is to be sent."""
-        while (step := self._endpoint.next_step()) is not None:
-            match step:
-                case Ask():
-                    self._ask(step)
-                case Finished():
-                    notify(self._observe, step.record)
+        if self._is_advancing:  # a question was decided at once: what follows is done below
+            return
+        self._is_advancing = True
+        try:
+            self._take_steps()
+        finally:
+            self._is_advancing = False
         if outgoing := self._endpoint.outgoing():
             send_datagrams(self._sock, outgoing)
         due = self._endpoint.next_timeout(self._clock())
@@ -152,14 +154,19 @@ class CoapServer:
         if self._endpoint.is_idle:
             self._settled.set()
 
+    def _take_steps(self) -> None:
+        while (step := self._endpoint.next_step()) is not None:
+            match step:
+                case Ask():
+                    self._ask(step)
+                case Finished():
+                    notify(self._observe, step.record)
+
     def _ask(self, asked: Ask) -> None:
         if asked.is_async:
             self._nursery.start_soon(self._await, asked)
-        elif self._threads is None:
-            self._endpoint.decide(asked, asked.consult(), self._clock())
         else:
-            peer = asked.question.channel.peer_address
-            self._threads.submit(asked.consult, partial(self._settle, asked), peer)
+            self._router.submit(asked, partial(self._settle, asked))
 
     async def _await(self, asked: Ask) -> None:
         self._settle(asked, await asked.consult_async())

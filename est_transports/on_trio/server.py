@@ -15,7 +15,7 @@ from est_transports.drive.addresses import peer_text
 from est_transports.drive.application import Application, AsyncApplication
 from est_transports.drive.event_loop_slots import Slot
 from est_transports.drive.observe import Observe, ignore
-from est_transports.drive.questions import AUTHENTICATION_THREADS
+from est_transports.drive.question_threads import AUTHENTICATION_THREADS
 from est_transports.fairness.connection_slots import HALF_OPEN_MAX
 from est_transports.http.event_loop_server import (
     CONNECTIONS_MAX,
@@ -27,7 +27,7 @@ from est_transports.http.event_loop_server import (
 from est_transports.http.settings import ServiceConfig
 from est_transports.on_trio.acceptor import Acceptor, listening_socket
 from est_transports.on_trio.event_loop import TrioLoop
-from est_transports.on_trio.threads import QuestionThreads
+from est_transports.on_trio.threads import router_with
 from est_transports.on_trio.tls import TlsStream
 
 _Listener = trio.abc.Listener[trio.abc.Stream]
@@ -67,8 +67,7 @@ class Server:
             application=application,
             config=config,
             observe=observe,
-            threads=QuestionThreads(threads) if threads else None,
-            authentication_threads=QuestionThreads(AUTHENTICATION_THREADS),
+            router=router_with(threads, AUTHENTICATION_THREADS),
             connections_max=connections_max,
             half_open_max=half_open_max,
             clock=clock,

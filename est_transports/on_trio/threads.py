@@ -16,7 +16,8 @@ from typing import Protocol, TypeVar
 
 import trio
 
-from est_transports.drive.questions import Consult, Decide, Decided, failed
+from est_transports.drive.question_router import QuestionRouter
+from est_transports.drive.question_threads import Consult, Decide, Decided, InLoop, failed
 from est_transports.fairness.question_scheduler import QuestionScheduler
 
 _T = TypeVar("_T")
@@ -74,6 +75,21 @@ class QuestionThreads:
         self._scheduler.end(question.peer)
         self._begin_some()
         _settle(question, outcome.unwrap)
+
+
+def router_with(threads: int, authentication_threads: int = 0) -> QuestionRouter:
+    """Return the ways to an application; without `threads` it is asked in the event loop."""
+    return QuestionRouter(
+        threads=QuestionThreads(threads) if threads else None,
+        authentication_threads=(
+            QuestionThreads(authentication_threads) if authentication_threads else None
+        ),
+        threadsafe=_threadsafe,
+    )
+
+
+def _threadsafe() -> InLoop:
+    return trio.lowlevel.current_trio_token().run_sync_soon
 
 
 def _settle(question: _Question, decided: Consult) -> None:

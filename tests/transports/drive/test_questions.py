@@ -14,33 +14,35 @@ from est_core.testing import FIXED_INSTANT
 from est_transports.drive import AsyncApplication
 from est_transports.drive.event_loop import EventLoop
 from est_transports.drive.open_request import Ask
-from est_transports.drive.questions import PooledThreads, Questions, Threads
+from est_transports.drive.question_router import QuestionRouter
+from est_transports.drive.questions import Questions
 from est_transports.http.server import Conversation, Receive, Send
-from est_transports.on_asyncio.event_loop import AsyncioLoop, threadsafe
+from est_transports.on_asyncio.event_loop import AsyncioLoop
+from est_transports.on_asyncio.threads import ApplicationThreads
 from est_transports.on_trio.event_loop import TrioLoop
-from est_transports.on_trio.threads import QuestionThreads
+from est_transports.on_trio.threads import router_with
 from tests.application import AsyncFakeApplication, FakeApplication
 from tests.transports.https_site import CACERTS, service
 
 TOO_LATE = FIXED_INSTANT.after(20)
 
-Work = Callable[[EventLoop, Threads], Awaitable[None]]
+Work = Callable[[EventLoop, QuestionRouter], Awaitable[None]]
 
 
 def run_on_trio(work: Work) -> None:
     async def run() -> None:
         loop = TrioLoop()
         async with trio.open_nursery() as loop.nursery:
-            await work(loop, QuestionThreads(1))
+            await work(loop, router_with(1))
 
     trio.run(run)
 
 
 def run_on_asyncio(work: Work) -> None:
     async def run() -> None:
-        threads = PooledThreads(1, "test", threadsafe)
+        threads = ApplicationThreads(1, "test")
         try:
-            await work(AsyncioLoop(), threads)
+            await work(AsyncioLoop(), threads.router)
         finally:
             threads.shutdown()
 
@@ -102,7 +104,7 @@ async def status_of(questions: Questions, application: FakeApplication | AsyncAp
     return answered.data.split()[1]
 
 
-def questions_at(loop: EventLoop, threads: Threads, held: Held | None = None) -> Questions:
+def questions_at(loop: EventLoop, router: QuestionRouter, held: Held | None = None) -> Questions:
     """Return what asks; the deadline of every question is over when `held` has begun to answer."""
 
     def clock() -> Instant:
@@ -113,8 +115,7 @@ def questions_at(loop: EventLoop, threads: Threads, held: Held | None = None) ->
 
     return Questions(
         loop,
-        threads=threads,
-        authentication_threads=threads,
+        router=router,
         tasks=1,
         clock=clock,
     )
@@ -125,9 +126,9 @@ def questions_at(loop: EventLoop, threads: Threads, held: Held | None = None) ->
 def test_what_is_answered_gives_its_place_to_the_next(
     run: Callable[[Work], None], does: Callable[[], Awaitable[None]], status: bytes
 ) -> None:
-    async def ask_thrice(loop: EventLoop, threads: Threads) -> None:
+    async def ask_thrice(loop: EventLoop, router: QuestionRouter) -> None:
         application = AsyncFakeApplication(does)
-        questions = questions_at(loop, threads)
+        questions = questions_at(loop, router)
         assert [await status_of(questions, application) for _ in range(3)] == [status] * 3
 
     run(ask_thrice)
@@ -137,9 +138,9 @@ def test_what_is_answered_gives_its_place_to_the_next(
 def test_a_late_decision_is_waited_for_when_its_client_has_its_answer(
     run: Callable[[Work], None],
 ) -> None:
-    async def ask(loop: EventLoop, threads: Threads) -> None:
+    async def ask(loop: EventLoop, router: QuestionRouter) -> None:
         application = Held()
-        questions = questions_at(loop, threads, application)
+        questions = questions_at(loop, router, application)
         assert await status_of(questions, application) == b"503"
         assert not application.answered.is_set()
         loop.soon(application.let.set)
@@ -152,9 +153,9 @@ def test_a_late_decision_is_waited_for_when_its_client_has_its_answer(
 
 @on_each_loop
 def test_a_late_decision_can_be_given_up(run: Callable[[Work], None]) -> None:
-    async def ask(loop: EventLoop, threads: Threads) -> None:
+    async def ask(loop: EventLoop, router: QuestionRouter) -> None:
         application = Held()
-        questions = questions_at(loop, threads, application)
+        questions = questions_at(loop, router, application)
         assert await status_of(questions, application) == b"503"
         loop.soon(questions.give_up)
         await questions.settled()
@@ -168,9 +169,9 @@ def test_a_late_decision_can_be_given_up(run: Callable[[Work], None]) -> None:
 def test_a_question_that_nobody_has_begun_to_answer_is_taken_back(
     run: Callable[[Work], None],
 ) -> None:
-    async def ask(loop: EventLoop, threads: Threads) -> None:
+    async def ask(loop: EventLoop, router: QuestionRouter) -> None:
         first, second = Held(), Held()
-        questions = questions_at(loop, threads, first)
+        questions = questions_at(loop, router, first)
         assert await status_of(questions, first) == b"503"
         assert await status_of(questions, second) == b"503"  # the one thread is busy
         second.let.set()
@@ -186,8 +187,8 @@ def test_a_question_that_nobody_has_begun_to_answer_is_taken_back(
 def test_an_application_that_ends_its_thread_costs_its_client_a_500(
     run: Callable[[Work], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def ask(loop: EventLoop, threads: Threads) -> None:
-        assert await status_of(questions_at(loop, threads), Ended()) == b"500"
+    async def ask(loop: EventLoop, router: QuestionRouter) -> None:
+        assert await status_of(questions_at(loop, router), Ended()) == b"500"
 
     run(ask)
     assert "the application could not be asked" in caplog.text
