@@ -69,6 +69,11 @@ class Slot(ConnectionSlot):
         self.scope.reschedule(inf)
         self.awaits_client = False
 
+    def answer(self) -> None:
+        """What follows is up to us, and bounded by whoever does it."""
+        self.since = None
+        self.awaits_client = False
+
     def cut(self) -> None:
         """Wait for the client no longer; without a wait nothing happens."""
         if self.awaits_client:

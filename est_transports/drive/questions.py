@@ -12,9 +12,10 @@ from functools import partial
 from typing import Protocol
 
 from est_core import Decision, Instant
-from est_transports.drive.event_loop import Event, EventLoop
+from est_transports.drive.event_loop import Event, EventLoop, Scope
 from est_transports.drive.open_request import Ask
 from est_transports.drive.question_router import QuestionRouter
+from est_transports.drive.question_threads import Decide
 
 
 class Conversation(Protocol):
@@ -22,9 +23,6 @@ class Conversation(Protocol):
 
     def decide(self, asked: Ask, decision: Decision | None, now: Instant) -> None:
         """Take a decision, however late."""
-
-    def handle_timeout(self, now: Instant) -> None:
-        """Note that the deadline has passed."""
 
 
 class Questions:
@@ -47,25 +45,33 @@ class Questions:
         self._tasks = loop.semaphore(tasks)
         self._clock = clock
         self._owed: set[Event] = set()
+        self._gives_up = False
 
-    async def ask(self, conversation: Conversation, asked: Ask) -> None:
-        """Have the question decided, or answered for where its deadline comes first."""
-        question = _Question(conversation, asked, self._clock)
+    async def ask(self, conversation: Conversation, asked: Ask, scope: Scope) -> None:
+        """Have the question decided, in `scope`, which is left at its deadline.
+
+        Then `handle_timeout` of the conversation is to follow. A decision that comes later is given
+        to the conversation all the same.
+        """
+
+        def decide(decision: Decision | None) -> None:
+            conversation.decide(asked, decision, self._clock())
+            decided.set()
+
+        decided = _Decided(self._loop)
         if asked.is_async:
-            begun = await self._in_a_task(question)
-        else:
-            submitted = self._router.submit(asked, question.decide)
-            if question.is_decided:  # it took no wait
-                return
-            try:
-                async with self._loop.scope(self._left(asked)):
-                    await question.decided(self._loop).wait()
-            finally:
-                begun = not submitted.cancel()
-        if not question.is_decided:
-            conversation.handle_timeout(self._clock())
-            if begun:
-                self._owe(question)
+            scope.reschedule(self._left(asked))
+            await self._in_a_task(asked, decide, decided)
+            return
+        submitted = self._router.submit(asked, decide)
+        if decided.is_set():  # it took no wait
+            return
+        try:
+            scope.reschedule(self._left(asked))
+            await decided.wait()
+        finally:
+            if not decided.is_set() and not submitted.cancel():
+                self._owe(decided)
 
     async def settled(self) -> None:
         """Return when every late decision has come, or was given up."""
@@ -73,59 +79,65 @@ class Questions:
             await next(iter(self._owed)).wait()
 
     def give_up(self) -> None:
-        """Wait for no decision any more."""
+        """Wait for no decision any more, whatever becomes late from now on."""
+        self._gives_up = True
         while self._owed:
             self._owed.pop().set()
 
-    async def _in_a_task(self, question: _Question) -> bool:
-        """Wait for an AsyncApplication until the deadline; return whether it has begun."""
+    async def _in_a_task(self, asked: Ask, decide: Decide, decided: _Decided) -> None:
+        """Wait for an AsyncApplication."""
         begun = False
-        async with self._loop.scope(self._left(question.asked)):
-            await self._tasks.acquire()
-            self._loop.start(partial(self._await, question))
-            begun = True
-            await question.decided(self._loop).wait()
-        return begun
-
-    async def _await(self, question: _Question) -> None:
         try:
-            question.decide(await question.asked.consult_async())
+            await self._tasks.acquire()
+            self._loop.start(partial(self._await, asked, decide))
+            begun = True
+            await decided.wait()
+        finally:
+            if begun and not decided.is_set():
+                self._owe(decided)
+
+    async def _await(self, asked: Ask, decide: Decide) -> None:
+        try:
+            decide(await asked.consult_async())
         finally:
             self._tasks.release()
 
-    def _owe(self, question: _Question) -> None:
-        event = question.decided(self._loop)
-        self._owed.add(event)
-        question.when_decided = partial(self._owed.discard, event)
+    def _owe(self, decided: _Decided) -> None:
+        """Keep in mind that a decision is to come which nobody waits for."""
+        if not self._gives_up:
+            event = decided.event()
+            self._owed.add(event)
+            decided.then = partial(self._owed.discard, event)
 
     def _left(self, asked: Ask) -> float:
         return max(0.0, asked.deadline - self._clock().mono)
 
 
-class _Question:
-    """A question that was put to the application, until it is decided."""
+class _Decided:
+    """Whether a question is decided, and an event only where somebody waits for that."""
 
-    def __init__(
-        self, conversation: Conversation, asked: Ask, clock: Callable[[], Instant]
-    ) -> None:
-        self.asked = asked
-        self.is_decided = False
-        self.when_decided: Callable[[], None] | None = None
-        self._conversation = conversation
-        self._clock = clock
+    __slots__ = ("_event", "_is_set", "_loop", "then")
+
+    def __init__(self, loop: EventLoop) -> None:
+        self._loop = loop
         self._event: Event | None = None
+        self._is_set = False
+        self.then: Callable[[], None] | None = None
 
-    def decided(self, loop: EventLoop) -> Event:
-        """Return what is set when it is decided."""
+    def event(self) -> Event:
         if self._event is None:
-            self._event = loop.event()
+            self._event = self._loop.event()
         return self._event
 
-    def decide(self, decision: Decision | None) -> None:
-        """Give the decision to the conversation, and tell who waits for it."""
-        self._conversation.decide(self.asked, decision, self._clock())
-        self.is_decided = True
-        if self.when_decided is not None:
-            self.when_decided()
+    async def wait(self) -> None:
+        await self.event().wait()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        if self.then is not None:
+            self.then()
         if self._event is not None:
             self._event.set()

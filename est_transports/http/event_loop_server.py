@@ -186,6 +186,9 @@ class Connections:
                 conversation.lost("the client took too long to read", self._clock())
             elif scope.cancelled_caught and isinstance(step, Receive):  # or others need the slot
                 conversation.handle_timeout(self._clock())
+            elif scope.cancelled_caught and isinstance(step, Ask):
+                conversation.handle_timeout(self._clock())
+                slot.begin()
 
     async def _do(
         self, step: Step, now: Instant, stream: Stream, conversation: Conversation, slot: Slot
@@ -197,9 +200,8 @@ class Connections:
                 slot.wait(max(0.0, step.deadline - now.mono))
                 await self._receive(stream, conversation)
             case Ask():
-                slot.since = None
-                slot.wait_no_more()
-                await self.questions.ask(conversation, step)
+                slot.answer()
+                await self.questions.ask(conversation, step, slot.scope)
                 slot.begin()
             case Finished():
                 notify(self._observe, step.record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from types import TracebackType
+from typing import NoReturn
 
 import trio
 
@@ -51,6 +52,10 @@ class TrioLoop:
 
     nursery: trio.Nursery
 
+    def __init__(self) -> None:
+        self._due: list[Callable[[], None]] = []
+        self._resting: trio.lowlevel.Task | None = None
+
     def now(self) -> float:
         """Return the loop's own time in seconds."""
         return trio.current_time()
@@ -76,8 +81,31 @@ class TrioLoop:
         await trio.sleep(seconds)
 
     def soon(self, work: Callable[[], None]) -> None:
-        """Have something called in the next turn."""
-        trio.lowlevel.current_trio_token().run_sync_soon(work)
+        """Have something called in the next turn that `take_turns` has."""
+        self._due.append(work)
+        if self._resting is not None:
+            task, self._resting = self._resting, None
+            trio.lowlevel.reschedule(task)
+
+    async def take_turns(self) -> NoReturn:
+        """Do in each turn what is due. To be run in a task, and cancelled.
+
+        trio's own `run_sync_soon` would do, but it wakes the loop by a socket, as from a thread:
+        four system calls for what is known here already.
+        """
+        while True:
+            if self._due:
+                await trio.lowlevel.checkpoint()
+            else:
+                self._resting = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_resting)
+            due, self._due = self._due, []
+            for work in due:
+                work()
+
+    def _stop_resting(self, _raise: object) -> trio.lowlevel.Abort:
+        self._resting = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def start(self, work: Callable[[], Awaitable[None]]) -> None:
         """Begin a task in the nursery."""

@@ -100,6 +100,7 @@ class Server:
         with self._serving:
             async with trio.open_nursery() as watchers:
                 watchers.start_soon(self._slots.evict_while_full)
+                watchers.start_soon(self._loop.take_turns)
                 async with trio.open_nursery() as self._loop.nursery:
                     task_status.started()
                     await self._accept_from(listeners)

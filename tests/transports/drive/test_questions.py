@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Awaitable, Callable
 
@@ -33,7 +34,9 @@ def run_on_trio(work: Work) -> None:
     async def run() -> None:
         loop = TrioLoop()
         async with trio.open_nursery() as loop.nursery:
+            loop.nursery.start_soon(loop.take_turns)
             await work(loop, router_with(1))
+            loop.nursery.cancel_scope.cancel()
 
     trio.run(run)
 
@@ -85,7 +88,9 @@ class Ended(FakeApplication):
         raise SystemExit
 
 
-async def status_of(questions: Questions, application: FakeApplication | AsyncApplication) -> bytes:
+async def status_of(
+    loop: EventLoop, questions: Questions, application: FakeApplication | AsyncApplication
+) -> bytes:
     """Return the status of one request for the CA's certificates."""
     conversation = Conversation(
         service(limits=Limits(decision_s=20)),
@@ -98,7 +103,10 @@ async def status_of(questions: Questions, application: FakeApplication | AsyncAp
     conversation.receive(CACERTS, FIXED_INSTANT)
     asked = conversation.next_step(FIXED_INSTANT)
     assert isinstance(asked, Ask)
-    await questions.ask(conversation, asked)
+    async with (scope := loop.scope(math.inf)):
+        await questions.ask(conversation, asked, scope)
+    if scope.cancelled_caught:
+        conversation.handle_timeout(TOO_LATE)
     answered = conversation.next_step(FIXED_INSTANT)
     assert isinstance(answered, Send)
     return answered.data.split()[1]
@@ -129,7 +137,7 @@ def test_what_is_answered_gives_its_place_to_the_next(
     async def ask_thrice(loop: EventLoop, router: QuestionRouter) -> None:
         application = AsyncFakeApplication(does)
         questions = questions_at(loop, router)
-        assert [await status_of(questions, application) for _ in range(3)] == [status] * 3
+        assert [await status_of(loop, questions, application) for _ in range(3)] == [status] * 3
 
     run(ask_thrice)
 
@@ -141,7 +149,7 @@ def test_a_late_decision_is_waited_for_when_its_client_has_its_answer(
     async def ask(loop: EventLoop, router: QuestionRouter) -> None:
         application = Held()
         questions = questions_at(loop, router, application)
-        assert await status_of(questions, application) == b"503"
+        assert await status_of(loop, questions, application) == b"503"
         assert not application.answered.is_set()
         loop.soon(application.let.set)
         await questions.settled()
@@ -156,7 +164,7 @@ def test_a_late_decision_can_be_given_up(run: Callable[[Work], None]) -> None:
     async def ask(loop: EventLoop, router: QuestionRouter) -> None:
         application = Held()
         questions = questions_at(loop, router, application)
-        assert await status_of(questions, application) == b"503"
+        assert await status_of(loop, questions, application) == b"503"
         loop.soon(questions.give_up)
         await questions.settled()
         assert not application.answered.is_set()
@@ -172,8 +180,8 @@ def test_a_question_that_nobody_has_begun_to_answer_is_taken_back(
     async def ask(loop: EventLoop, router: QuestionRouter) -> None:
         first, second = Held(), Held()
         questions = questions_at(loop, router, first)
-        assert await status_of(questions, first) == b"503"
-        assert await status_of(questions, second) == b"503"  # the one thread is busy
+        assert await status_of(loop, questions, first) == b"503"
+        assert await status_of(loop, questions, second) == b"503"  # the one thread is busy
         second.let.set()
         first.let.set()
         await questions.settled()
@@ -188,7 +196,7 @@ def test_an_application_that_ends_its_thread_costs_its_client_a_500(
     run: Callable[[Work], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def ask(loop: EventLoop, router: QuestionRouter) -> None:
-        assert await status_of(questions_at(loop, router), Ended()) == b"500"
+        assert await status_of(loop, questions_at(loop, router), Ended()) == b"500"
 
     run(ask)
     assert "the application could not be asked" in caplog.text
