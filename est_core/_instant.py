@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from est_core._errors import LocalProtocolError
@@ -28,7 +28,9 @@ class Instant:
     wall: datetime
 
     def __post_init__(self) -> None:
-        # By hand, for every reading of a clock makes one.
+        # By hand, for every reading of a clock makes one; and what a clock usually reads first.
+        if type(self.mono) is float and type(self.wall) is datetime and self.wall.tzinfo is UTC:
+            return
         mono: object = self.mono
         if not isinstance(mono, float | int) or isinstance(mono, bool):
             raise LocalProtocolError(f"mono must be a number, not {type(mono).__name__}")

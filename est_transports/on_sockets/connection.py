@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol, TypeVar, assert_never
+from weakref import WeakKeyDictionary
 
 from est_core import Channel, Instant
 from est_core.arguments import checked
@@ -25,6 +26,8 @@ from est_transports.on_sockets.tls import Clock, TlsSocket
 
 _T = TypeVar("_T")
 _log: Final = logging.getLogger("est_transports")
+
+_OFFERED: Final = WeakKeyDictionary[Application, tuple[ServiceConfig, ServiceConfig]]()
 
 LOOK_AGAIN_S: Final = 0.25
 """How soon a thread that waits for its client sees that it is wanted elsewhere."""
@@ -103,10 +106,27 @@ def _alone_with(
     clock: Clock,
     sock: socket.socket | None = None,
 ) -> Connection:
-    # Nothing is logged here of what is not offered: this runs once for each client.
+    return Connection(application, _offering(application, config), observe, clock, sock)
+
+
+def _offering(application: Application, config: ServiceConfig) -> ServiceConfig:
+    """Return the config of what this application has methods for, which is looked up once.
+
+    Nothing is logged of what is not offered: this is called for each client.
+    """
+    found = _OFFERED.get(application) if _may_be_kept(application) else None
+    if found is not None and found[0] is config:
+        return found[1]
     left = replace(config, policy=offered(config.policy, application))
     check_blocking(application)
-    return Connection(application, left, observe, clock, sock)
+    if _may_be_kept(application):
+        _OFFERED[application] = config, left
+    return left
+
+
+def _may_be_kept(application: Application) -> bool:
+    kind = type(application)
+    return kind.__hash__ is object.__hash__ and hasattr(kind, "__weakref__")
 
 
 @checked
