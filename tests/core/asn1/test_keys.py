@@ -91,7 +91,7 @@ def test_every_kind_of_key_is_named(name: str) -> None:
     assert facts.spki == KEYS[name]
 
 
-@pytest.mark.parametrize("spki_der", [*KEYS.values(), X25519])
+@pytest.mark.parametrize("spki_der", [*KEYS.values(), X25519], ids=[*KEYS, "X25519"])
 def test_a_key_is_named_in_certificates_by_the_digest_of_its_octets(spki_der: bytes) -> None:
     key = cast(CertificatePublicKeyTypes, load_der_public_key(spki_der))
     assert key_digest(spki_der) == x509.SubjectKeyIdentifier.from_public_key(key).digest
