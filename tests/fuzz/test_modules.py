@@ -51,6 +51,7 @@ NO_TARGET: Final = {
         est_transports.on_aiocoap.messages est_transports.drive.application
         est_transports.drive.consult est_transports.drive.event_loop
         est_transports.drive.event_loop_slots est_transports.drive.questions
+        est_transports.drive.question_router est_transports.drive.question_threads
         est_transports.drive.event_loop_client
         est_transports.http.event_loop_server
         est_transports.coap.client est_transports.coap.settings
