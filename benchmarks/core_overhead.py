@@ -126,7 +126,8 @@ def _message(path: str, short: str, decision: Decision, der: bytes = b"") -> _Me
     )
 
 
-def _contenders(site: Site) -> Iterator[Contender]:
+def contenders(site: Site) -> Iterator[Contender]:
+    """Yield what `cryptography` alone does for an enrollment, and each exchange on each wire."""
     csr = x509.load_der_x509_csr(site.request_der)
     issued = site.certify(csr.subject, csr.public_key())
     yield Contender(name=_ALONE, run=repeated(partial(_alone, site, issued)))
@@ -135,6 +136,9 @@ def _contenders(site: Site) -> Iterator[Contender]:
         "cacerts": _message("cacerts", "crts", ProvideCACerts(certificates=(site.ca.certificate,))),
         "simpleenroll": _message(
             "simpleenroll", "sen", Issue(certificate=issued), site.request_der
+        ),
+        "simplereenroll": _message(
+            "simplereenroll", "sren", Issue(certificate=issued), site.request_der
         ),
     }
     for wire, over in (("HTTP", _over_http), ("CoAP", _over_coap)):
@@ -159,13 +163,8 @@ def rows(site: Site, plan: Plan) -> Iterator[Row]:
     with ExitStack() as stack:
         running = stack.enter_context(servers(("floor",), site))
         stack.enter_context(apart(running.values()))
-        contenders = [
-            *_contenders(site),
-            contender(_FLOOR, running["floor"], site, USUAL, stack),
-        ]
-        results = dict(
-            zip((each.name for each in contenders), compete(contenders, plan), strict=True)
-        )
+        compared = [*contenders(site), contender(_FLOOR, running["floor"], site, USUAL, stack)]
+        results = dict(zip((each.name for each in compared), compete(compared, plan), strict=True))
     alone, whole = results[_ALONE], results[_FLOOR]
     for name, measured in results.items():
         yield _row(name, measured)
