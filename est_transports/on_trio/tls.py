@@ -135,6 +135,8 @@ class TlsStream(trio.abc.Stream):
             await trio.lowlevel.checkpoint()
             return
         if self.close_now():
+            if not self._without_turn_max:
+                await trio.lowlevel.checkpoint()
             return
         try:
             with trio.move_on_after(0.5):
