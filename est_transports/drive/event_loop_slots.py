@@ -132,6 +132,7 @@ class Slots:
         """Return when a connection with a finished handshake may be served."""
         _end(self._slots.claim(slot))
         if not slot.is_open:
+            slot.wait_no_more()
             slot.entered = self._loop.event()
             self._wanted.set()
             await slot.entered.wait()

@@ -142,7 +142,6 @@ class Connections:
                 await self.slots.handshake_step(slot)
                 stream = stream_with(TlsEngine(self._context_source()))
                 channel = await stream.do_handshake(self.slots.handshake_steps(slot))
-                slot.wait_no_more()
                 await self.slots.enter(slot)
             except self._broken as exc:
                 failure = exc
