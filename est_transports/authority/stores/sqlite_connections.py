@@ -16,11 +16,10 @@ What can happen to the file, and what then:
 * A fork: SQLite forbids to carry a connection into a child, where it would drop the parent's locks.
   `SqliteStore` keeps each `Connections` to the process that made it, and `release` closes all
   before a fork.
-* Another process writes: we wait for our turn, and SQLite for one that takes no turns,
-  `busy_timeout_s` long. When that was too long,
-  everybody who waits by then is told so, and who comes after has a short timeout until a
-  transaction succeeds: they would otherwise wait one after the other, and hold the threads that
-  those need who want nothing of the store.
+* Another process writes: we wait for our turn, then SQLite for one that takes no turns, each
+  `busy_timeout_s` long. When that was too long, everybody who waits by then is told so, and who
+  comes after has a short timeout until a transaction succeeds: they would otherwise wait one after
+  the other, and hold the threads that those need who want nothing of the store.
 * The file is gone, or another one has its place: a connection still has the old file, where nobody
   will find what is written. So device and inode are compared before each use, and once more after
   each COMMIT, before anybody is told that it is durable: what went into a lost file is reported as
@@ -61,7 +60,7 @@ from est_transports.authority.stores.sqlite_schema import (
     open_database,
     store_errors,
 )
-from est_transports.authority.stores.write_turn import write_turn
+from est_transports.authority.stores.write_turn import WriteTurns
 
 Parameters = tuple[str | bytes | int | None, ...]
 
@@ -102,6 +101,7 @@ class Connections:
         self._batch_max = batch_max
         self._lock = threading.Lock()  # guards the lists and the count, never held for long
         self._writing = threading.Lock()  # held during a transaction
+        self._turns = WriteTurns(path)
         self._waiting: list[Ticket] = []
         self._writer: sqlite3.Connection | None = None
         self._idle: list[sqlite3.Connection] = []
@@ -142,7 +142,7 @@ class Connections:
             timeout_s = BUSY_TIMEOUT_S if self._has_usual_timeout else _SHORT_BUSY_TIMEOUT_S
             if self._writer is None:
                 self._writer = self._opened(busy_timeout_s=timeout_s)
-            with write_turn(self._path, timeout_s) as is_ours:
+            with self._turns.turn(timeout_s) as is_ours:
                 if not is_ours:
                     raise held_for_long(self._path)
                 self._writer.execute("BEGIN IMMEDIATE")

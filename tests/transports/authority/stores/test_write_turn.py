@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,15 @@ import pytest
 from est_transports.authority.stores import StoreBusy
 from est_transports.authority.stores import sqlite_connections as connections
 from est_transports.authority.stores.sqlite import SqliteStore
-from est_transports.authority.stores.write_turn import write_turn
+from est_transports.authority.stores.write_turn import WriteTurns
 from tests.transports.authority.stores.test_sqlite_files import record, serials
 
 LONG_S = 30.0
+
+
+def write_turn(path: Path, timeout_s: float) -> AbstractContextManager[bool]:
+    """Return the turn of one process among several."""
+    return WriteTurns(path).turn(timeout_s)
 
 
 @pytest.fixture
@@ -65,6 +72,71 @@ def test_who_has_waited_long_enough_goes_and_leaves_no_lock_behind(path: Path) -
         assert is_ours
 
 
+def test_who_tries_again_waits_on_with_the_same_thread(
+    path: Path, waits: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, begun = WriteTurns(path), threading.Thread.start
+    threads: list[threading.Thread] = []
+
+    def start(thread: threading.Thread) -> None:
+        threads.append(thread)
+        begun(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with write_turn(path, LONG_S):
+        for _ in range(3):
+            with turns.turn(0.0) as is_ours:
+                assert not is_ours
+        assert waits.wait(LONG_S)
+        assert len(threads) == 1
+    with turns.turn(LONG_S) as is_ours:
+        assert is_ours
+
+
+def test_a_wait_for_a_log_that_is_gone_is_not_gone_on_with(path: Path) -> None:
+    turns = WriteTurns(path)
+    with write_turn(path, LONG_S):
+        with turns.turn(0.0) as is_ours:
+            assert not is_ours
+        path.with_name("est.db-wal").unlink()
+        path.with_name("est.db-wal").write_bytes(b"")
+        with write_turn(path, LONG_S), turns.turn(0.0) as is_ours:
+            assert not is_ours
+        with turns.turn(LONG_S) as is_ours:
+            assert is_ours
+
+
+def test_a_turn_ends_where_a_child_of_its_process_has_the_lock_open_too(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, forked = os.open, []
+
+    def open_as_if_forked(name: str, flags: int) -> int:
+        descriptor = opened(name, flags)
+        forked.append(os.dup(descriptor))
+        return descriptor
+
+    with monkeypatch.context() as forking:
+        forking.setattr(os, "open", open_as_if_forked)
+        with write_turn(path, LONG_S) as is_ours:
+            assert is_ours
+    with write_turn(path, 0.0) as is_ours:
+        assert is_ours
+    for descriptor in forked:
+        os.close(descriptor)
+
+
+def test_who_is_interrupted_while_it_waits_takes_no_turn_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as interrupted, write_turn(path, LONG_S):
+        interrupted.setattr(threading.Event, "wait", _refused(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt), write_turn(path, LONG_S):
+            pass
+    with write_turn(path, LONG_S) as is_ours:
+        assert is_ours
+
+
 def test_where_there_is_no_log_or_no_lock_or_no_thread_everybody_has_the_turn(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,7 +151,7 @@ def test_where_there_is_no_log_or_no_lock_or_no_thread_everybody_has_the_turn(
         assert is_ours
 
 
-def _refused(error: Exception) -> object:
+def _refused(error: BaseException) -> object:
     def refuse(*_: object) -> None:
         raise error
 
