@@ -85,12 +85,15 @@ class _Wait:
             threading.Thread(target=self._run, daemon=True).start()
         except RuntimeError:  # no threads to be had, so no turns
             self._ended.set()
+        except BaseException:  # as by ctrl-C, and the thread may run
+            self._abandon()
+            raise
 
     def is_over(self, timeout_s: float) -> bool:
         """Return whether we have it in time; if not, the thread gives back what it waits for."""
         try:
             self._ended.wait(timeout_s)
-        except BaseException:  # as by ctrl-C
+        except BaseException:
             self._abandon()
             raise
         with self._ending:

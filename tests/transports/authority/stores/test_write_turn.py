@@ -45,6 +45,19 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return waits
 
 
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
+    """Return the threads that are started from here on."""
+    start, started = threading.Thread.start, list[threading.Thread]()
+
+    def note(thread: threading.Thread) -> None:
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", note)
+    return started
+
+
 def test_the_next_one_has_its_turn_when_the_first_is_done(
     path: Path, waits: threading.Event
 ) -> None:
@@ -73,22 +86,15 @@ def test_who_has_waited_long_enough_goes_and_leaves_no_lock_behind(path: Path) -
 
 
 def test_who_tries_again_waits_on_with_the_same_thread(
-    path: Path, waits: threading.Event, monkeypatch: pytest.MonkeyPatch
+    path: Path, waits: threading.Event, started: list[threading.Thread]
 ) -> None:
-    turns, begun = WriteTurns(path), threading.Thread.start
-    threads: list[threading.Thread] = []
-
-    def start(thread: threading.Thread) -> None:
-        threads.append(thread)
-        begun(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", start)
+    turns = WriteTurns(path)
     with write_turn(path, LONG_S):
         for _ in range(3):
             with turns.turn(0.0) as is_ours:
                 assert not is_ours
         assert waits.wait(LONG_S)
-        assert len(threads) == 1
+        assert len(started) == 1
     with turns.turn(LONG_S) as is_ours:
         assert is_ours
 
@@ -126,14 +132,31 @@ def test_a_turn_ends_where_a_child_of_its_process_has_the_lock_open_too(
         os.close(descriptor)
 
 
+@pytest.mark.parametrize("waits_before", [0, 1], ids=["at its thread", "at its turn"])
 def test_who_is_interrupted_while_it_waits_takes_no_turn_later(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path,
+    started: list[threading.Thread],
+    monkeypatch: pytest.MonkeyPatch,
+    waits_before: int,
 ) -> None:
-    with monkeypatch.context() as interrupted, write_turn(path, LONG_S):
-        interrupted.setattr(threading.Event, "wait", _refused(KeyboardInterrupt()))
+    wait, main, before = threading.Event.wait, threading.current_thread(), [None] * waits_before
+
+    def interrupted(event: threading.Event, timeout_s: float | None = None) -> bool:
+        if threading.current_thread() is main and not before:
+            raise KeyboardInterrupt
+        if threading.current_thread() is main:
+            before.pop()
+        return wait(event, timeout_s)
+
+    with write_turn(path, LONG_S), monkeypatch.context() as interrupting:
+        interrupting.setattr(threading.Event, "wait", interrupted)
         with pytest.raises(KeyboardInterrupt), write_turn(path, LONG_S):
             pass
-    with write_turn(path, LONG_S) as is_ours:
+    (thread,) = started
+    while thread.ident is None:  # it was interrupted before the thread had begun
+        wait(threading.Event(), 0.001)
+    thread.join(LONG_S)
+    with write_turn(path, 0.0) as is_ours:
         assert is_ours
 
 
@@ -151,7 +174,7 @@ def test_where_there_is_no_log_or_no_lock_or_no_thread_everybody_has_the_turn(
         assert is_ours
 
 
-def _refused(error: BaseException) -> object:
+def _refused(error: Exception) -> object:
     def refuse(*_: object) -> None:
         raise error
 
