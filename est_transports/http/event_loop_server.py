@@ -186,7 +186,8 @@ class Connections:
             elif scope.cancelled_caught and isinstance(step, Receive):  # or others need the slot
                 conversation.handle_timeout(self._clock())
             elif scope.cancelled_caught and isinstance(step, Ask):
-                conversation.handle_timeout(self._clock())
+                if step.is_wanted:  # not where a decision, too late, came in the same turn
+                    conversation.handle_timeout(self._clock())
                 slot.begin()
 
     async def _do(

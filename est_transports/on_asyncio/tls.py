@@ -16,7 +16,8 @@ from est_transports.fairness.handshake_scheduler import HandshakeSteps
 
 _T = TypeVar("_T")
 CLOSE_S: Final = 0.5
-READS_WITHOUT_TURN: Final = 4
+WITHOUT_TURN_MAX: Final = 4
+"""How many calls in a row may take no turn of the event loop."""
 
 
 @checked
@@ -34,7 +35,7 @@ class TlsStream:
         self._engine = engine
         self._outbox = bytearray()
         self._flushing = asyncio.Lock()
-        self._received = 0
+        self._without_turn = 0
 
     async def do_handshake(self, steps: HandshakeSteps | None = None) -> Channel:
         """Return the facts of the channel once the handshake is over.
@@ -47,12 +48,14 @@ class TlsStream:
     def send_now(self, data: bytes) -> bool:
         """Send without waiting; False where something is left, which `send_all(b"")` sends."""
         self._engine.write(data)
-        return self._flush_now()
+        self._without_turn += 1
+        return self._flush_now() and self._without_turn < WITHOUT_TURN_MAX
 
     async def send_all(self, data: bytes) -> None:
         """Send all of it."""
         self._engine.write(data)
         await self._flush()
+        await self._take_turns()
 
     async def receive_some(self) -> bytes:
         """Return some bytes; b"" once the peer has said that it will send no more."""
@@ -106,12 +109,12 @@ class TlsStream:
     ) -> _T:
         """Try the step, feed the engine, and try again, until it returns something."""
         loop = asyncio.get_running_loop()
+        await self._take_turns()  # first: what was read would be lost where it is cancelled
         try:
             while True:
                 done = step()
                 await self._flush()
                 if done is not None:
-                    await self._take_turns()
                     return done
                 if steps is not None:
                     steps.peers()
@@ -125,9 +128,10 @@ class TlsStream:
             raise
 
     async def _take_turns(self) -> None:
-        """Give others a turn now and then: what has arrived already is read without a wait."""
-        self._received += 1
-        if self._received % READS_WITHOUT_TURN == 0:
+        """Give others a turn now and then: what moves at once is no wait."""
+        self._without_turn += 1
+        if self._without_turn >= WITHOUT_TURN_MAX:
+            self._without_turn = 0
             await asyncio.sleep(0)
 
     def _flush_now(self) -> bool:

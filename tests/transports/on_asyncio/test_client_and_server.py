@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import wraps
@@ -16,8 +17,10 @@ import pytest
 from est_core import (
     BasicCredentials,
     CACertsReceived,
+    CACertsRequested,
     ClientSession,
     CSRAttrsReceived,
+    Decision,
     Enrolled,
     EstUri,
     Failed,
@@ -33,7 +36,7 @@ from est_transports.channel.tls import ClientTlsConfig, TlsEngine, client_contex
 from est_transports.client_config import ClientTimeouts
 from est_transports.http.settings import Timeouts
 from est_transports.on_asyncio import Client, CoapServer, Server
-from est_transports.on_asyncio.tls import TlsStream
+from est_transports.on_asyncio.tls import WITHOUT_TURN_MAX, TlsStream
 from est_transports.on_sockets import CoapServer as SocketsCoapServer
 from est_transports.pki.trust import TrustAnchors
 from tests.application import PASSWORD, USER, AsyncFakeApplication, FakeApplication, HalfAsync
@@ -288,6 +291,77 @@ async def test_a_slow_application_is_answered_for_and_the_connection_goes_on() -
 
 def wait(gate: threading.Event) -> None:
     gate.wait(TIMEOUT_S)
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+@on_asyncio
+async def test_a_decision_that_comes_with_its_deadline_is_no_fault_of_the_next_request(
+    is_whole: bool,
+) -> None:
+    clock, decision, asked = Ahead(), Future[Decision](), []
+
+    class Awaited(FakeApplication):
+        in_loop = frozenset({"ca_certs"})
+
+        def ca_certs(self, question: CACertsRequested) -> Any:
+            asked.append(question)
+            return decision if len(asked) == 1 else self.decide(question)
+
+    application = Awaited()
+    config = service(limits=Limits(decision_s=20))
+    async with running(application, config=config, clock=clock) as est:
+        stream = await est.connect()
+        await stream.send_all(CACERTS + (CACERTS_CLOSE if is_whole else CACERTS_CLOSE[:40]))
+        await until(lambda: asked)
+        clock.advance(21)
+        decision.set_result(application.decide(asked[0]))  # is told in the turn of the deadline
+        assert statuses(await read_answer(stream)) == [503]
+        if not is_whole:
+            await stream.send_all(CACERTS_CLOSE[40:])
+        assert statuses(await read_all(stream)) == [200]
+    assert est.log.codes == [(503, "server/busy"), (200, "")]
+
+
+@on_asyncio
+async def test_others_have_their_turns_while_requests_sent_ahead_are_answered_at_once() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    begun: list[int] = []
+    async with running(FakeApplication(before=lambda: begun.append(turns)), threads=0) as est:
+        stream = await est.connect()
+        counting = asyncio.create_task(count())
+        try:
+            await stream.send_all(CACERTS * 39 + CACERTS_CLOSE)
+            assert statuses(await read_all(stream)) == [200] * 40
+        finally:
+            counting.cancel()
+    assert begun[-1] - begun[0] >= 40 // (WITHOUT_TURN_MAX + 2)
+
+
+@on_asyncio
+async def test_what_has_arrived_is_not_lost_to_a_read_that_is_cancelled() -> None:
+    ours, theirs = socket.socketpair()
+    client, server = TlsStream(ours, client_engine()), TlsStream(theirs, TlsEngine(tls_context()))
+    await asyncio.gather(client.do_handshake(), server.do_handshake())
+    sent = bytes(range(20))
+    for each in sent:
+        await client.send_all(bytes([each]))
+    received = b""
+    while len(received) < len(sent):
+        reading = asyncio.create_task(server.receive_some())
+        await asyncio.sleep(0)  # it ends in this turn, or gives one to others
+        reading.cancel()
+        with suppress(asyncio.CancelledError):
+            received += await reading
+    assert received == sent
+    server.close()
+    client.close()
 
 
 @on_asyncio
