@@ -11,6 +11,8 @@ from est_core._limits import Limits
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
+from est_core.auth.digest import DigestAlgorithm, digest_proves
+from est_core.auth.scheme import DigestScheme
 from est_core.channel import BindingKind, Channel, ChannelBinding, TlsVersion, TrustClass
 from est_core.checks.pop import PopMode
 from est_core.client.enrollment import renewal_info, request_info
@@ -21,12 +23,15 @@ from est_core.credentials import (
     AuthScheme,
     BasicCredentials,
     BearerCredentials,
+    CodeCredentials,
+    CodeSource,
     Credentials,
     DigestCredentials,
     MalformedCredentials,
 )
 from est_core.decisions import (
     Challenge,
+    Counted,
     Decision,
     Deny,
     Fail,
@@ -34,6 +39,7 @@ from est_core.decisions import (
     Pend,
     Postpone,
     Rejected,
+    Replayed,
     Verified,
 )
 from est_core.events import (
@@ -47,6 +53,7 @@ from est_core.events import (
     CSRAttrsReceived,
     Enrolled,
     Failed,
+    NonceUseRequested,
     Received,
     RedirectRequested,
     ResponseReady,
@@ -130,13 +137,18 @@ __all__ = [
     "ClientSession",
     "CoapAnswer",
     "CoapRow",
+    "CodeCredentials",
+    "CodeSource",
     "ConnectRequested",
+    "Counted",
     "Credentials",
     "CredentialsRequested",
     "CsrAttrs",
     "Decision",
     "Deny",
+    "DigestAlgorithm",
     "DigestCredentials",
+    "DigestScheme",
     "EnrollRequested",
     "Enrolled",
     "Entropy",
@@ -153,6 +165,7 @@ __all__ = [
     "Limits",
     "LocalProtocolError",
     "MalformedCredentials",
+    "NonceUseRequested",
     "NotAvailable",
     "NotOnWire",
     "Operation",
@@ -176,6 +189,7 @@ __all__ = [
     "Refused",
     "Rejected",
     "RemoteProtocolError",
+    "Replayed",
     "Request",
     "Response",
     "ResponseReady",
@@ -197,6 +211,7 @@ __all__ = [
     "__version__",
     "coapmap",
     "default_policy",
+    "digest_proves",
     "httpmap",
     "renewal_info",
     "request_info",

@@ -1,4 +1,4 @@
-"""What a client says about itself in an Authorization header, and what a server asks for."""
+"""What a client says about itself in a request, and what a server asks for."""
 
 from __future__ import annotations
 
@@ -36,15 +36,37 @@ class BearerCredentials:
 class DigestCredentials:
     """The parameters of a Digest answer. RFC 7616 3.4.
 
-    `parameters` holds (lower-case name, unquoted value) in the order received.
+    `parameters` holds (lower-case name, unquoted value) in the order received. `method` and
+    `target` are what the answer is about, as the request that carries it has them; empty where
+    that is not known.
     """
 
     user: str
     parameters: tuple[tuple[str, str], ...] = field(repr=False)
+    method: str = ""
+    target: str = ""
 
     def get(self, name: str) -> str | None:
         """Return a parameter's value, or None."""
         return next((value for key, value in self.parameters if key == name), None)
+
+
+@unique
+class CodeSource(Enum):
+    """Where a one-time code stands in a request for a certificate."""
+
+    CHALLENGE_PASSWORD = "challengePassword"
+    """A habit, against RFC 7030 3.5, which keeps that attribute for linking."""
+    OTP_CHALLENGE = "otpChallenge"
+    """RFC 7894 3.1."""
+
+
+@value_class
+class CodeCredentials:
+    """A one-time code that came with what it is to open: in an attribute of the CSR."""
+
+    code: str = field(repr=False)
+    source: CodeSource
 
 
 @value_class
@@ -60,7 +82,13 @@ class MalformedCredentials:
     message: str
 
 
-Credentials = BasicCredentials | BearerCredentials | DigestCredentials | MalformedCredentials
+Credentials = (
+    BasicCredentials
+    | BearerCredentials
+    | DigestCredentials
+    | CodeCredentials
+    | MalformedCredentials
+)
 
 
 @value_class

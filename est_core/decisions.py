@@ -8,6 +8,7 @@ operation alone are in its module, see `est_core.operations`.
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Final
 
 from cryptography import x509
@@ -30,14 +31,26 @@ class Verified(Decision):
     """The credentials are good; `user` is who they belong to.
 
     None is refused, as any other type: a look-up that found nobody must not let nobody in.
+    `context` is the application's own: it comes back in `ClientIdentity.context`.
     """
 
     user: str
+    context: object = field(default=None, repr=False, compare=False)
 
 
 @value_class
 class Rejected(Decision):
     """The credentials are wrong. Answered with 401 and the challenges of the policy."""
+
+
+@value_class
+class Counted(Decision):
+    """This count of the nonce was used for the first time, and is on record. RFC 7616 3.4.3."""
+
+
+@value_class
+class Replayed(Decision):
+    """This count of the nonce, or a higher one, was used before. Answered with 401, as stale."""
 
 
 @value_class

@@ -7,6 +7,7 @@ operation may ask questions of its own, each a `ServerQuestion`. Questions end i
 from __future__ import annotations
 
 from dataclasses import field
+from datetime import datetime
 from typing import ClassVar
 
 from cryptography import x509
@@ -18,7 +19,7 @@ from est_core.asn1.keys import SignatureAlgorithm
 from est_core.channel import Channel, TlsVersion
 from est_core.checks.issued import Difference
 from est_core.credentials import AuthChallenge, Credentials
-from est_core.decisions import Decision, Rejected, Verified
+from est_core.decisions import Counted, Decision, Rejected, Replayed, Verified
 from est_core.model import Label, Request, Response
 from est_core.operation import Operation
 from est_core.uri import EstUri
@@ -29,14 +30,16 @@ from est_core.values import value_class
 class ClientIdentity:
     """Who the client is, as far as the policy asked. RFC 7030 3.7.
 
-    `user` was proven by HTTP credentials; `certificate` by the handshake, and is there only if
-    its trust class counts for this operation. `is_ra`: the certificate, issued by the own CA,
-    carries id-kp-cmcRA, and the policy takes RAs.
+    `user` was proven by credentials of the request, or without such by the handshake itself
+    (TLS-SRP); `certificate` by the handshake, and is there only if its trust class counts for this
+    operation. `is_ra`: the certificate, issued by the own CA, carries id-kp-cmcRA, and the policy
+    takes RAs. `context` is what the application said of the user (`Verified.context`).
     """
 
     user: str | None = None
     certificate: x509.Certificate | None = None
     is_ra: bool = False
+    context: object = field(default=None, repr=False, compare=False)
 
 
 # Server
@@ -61,13 +64,36 @@ class ServerQuestion:
 
 @value_class
 class AuthenticateRequested(ServerQuestion):
-    """Are these credentials good? Answer: Verified, Rejected, Challenge, Deny, Postpone, Fail."""
+    """Are these credentials good? Answer: Verified, Rejected, Challenge, Deny, Postpone, Fail.
+
+    `identity` is what is known of the client without them: its certificate where that counts, the
+    user of TLS-SRP. A Digest answer that gets here is well formed, for this URI, with a nonce of
+    ours that is not stale: what is left is whether it proves the password (`digest_proves`).
+    """
 
     method: ClassVar[str] = "authenticate"
     answers: ClassVar[frozenset[type[Decision]]] = frozenset({Verified, Rejected})
 
     operation: Operation
     credentials: Credentials
+    identity: ClientIdentity = field(default_factory=ClientIdentity)
+
+
+@value_class
+class NonceUseRequested(ServerQuestion):
+    """Is this count of a Digest nonce new? Answer: Counted, Replayed, Deny, Postpone, Fail.
+
+    Asked once the answer is known to prove its password, so that only who has one can make a
+    server remember anything. It is to be answered by one step that compares and writes: two
+    workers may be asked at once. After `expires_at` it can be forgotten. RFC 7616 3.4.3, 5.5.
+    """
+
+    method: ClassVar[str] = "use_nonce"
+    answers: ClassVar[frozenset[type[Decision]]] = frozenset({Counted, Replayed})
+
+    nonce: str
+    count: int
+    expires_at: datetime
 
 
 @value_class

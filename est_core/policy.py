@@ -14,6 +14,7 @@ from typing import Final
 
 from est_core._errors import LocalProtocolError
 from est_core.arguments import checked
+from est_core.auth.scheme import DigestScheme
 from est_core.channel import TrustClass
 from est_core.codec.authheader import write_challenge
 from est_core.credentials import AuthChallenge
@@ -26,11 +27,14 @@ from est_core.values import unchecked_value_class, value_class
 class ForeignChallenge(Enum):
     """What becomes of a challengePassword on a channel whose binding it is not.
 
-    RFC 7030 3.5 says that a submitted value MUST be verified, so REFUSE is the default. IGNORE
-    serves deployments that put an enrollment code of their own there; it gives up the linking.
+    RFC 7030 3.5 says that a submitted value MUST be verified, so REFUSE is the default. CODE takes
+    it for a one-time code and has the application verify it: a habit of deployed clients, whose
+    linking then has estIdentityLinking (RFC 7894) or no place. IGNORE serves deployments that have
+    something else there, which nobody verifies.
     """
 
     REFUSE = "refuse"
+    CODE = "code"
     IGNORE = "ignore"
 
 
@@ -41,7 +45,8 @@ class PolicyRow:
     `label` None and `datagram` None mean any. `certificate_trust` says which trust classes
     count as a client certificate. `accept_ra`: a client whose certificate, issued by the own
     CA, carries id-kp-cmcRA may send linking data of another channel (RFC 7030 3.7).
-    `enforce_csrattrs`: a CSR that lacks what /csrattrs asks for is refused.
+    `enforce_csrattrs`: a CSR that lacks what /csrattrs asks for is refused. `foreign_challenge`
+    None means what the policy says.
     """
 
     operation: Operation
@@ -52,6 +57,7 @@ class PolicyRow:
     require_pop: bool = False
     accept_ra: bool = False
     enforce_csrattrs: bool = False
+    foreign_challenge: ForeignChallenge | None = None
 
     def __post_init__(self) -> None:
         if not self.certificate_trust <= {TrustClass.EXPLICIT, TrustClass.IMPLICIT}:
@@ -100,7 +106,10 @@ class ServerPolicy:
     The row that fits best wins: operation and label, then kind of wire, then the operation
     alone. An operation without a row is not offered, and none on a wire that it has no place on.
     `labels` are the labels that exist; a request with any other is answered as not found.
-    `challenges` are sent with a 401 in this order; with none, HTTP authentication is not offered.
+    `challenges` are sent with a 401 in this order, behind those of `digest`, which have a nonce
+    made for it: clients that read one challenge only know Digest and Basic. With neither, HTTP
+    authentication is not offered. `otp_challenge`: a one-time code in the CSR's attribute of that
+    name is verified (RFC 7894 3.1); otherwise nobody looks at it.
     Raises LocalProtocolError for two rows with one key, a row for an unknown label, a row for a
     wire that its operation has no place on, two operations in one place, a label that is the name
     of an operation, a row that needs HTTP authentication where no challenge is offered, and a
@@ -109,8 +118,10 @@ class ServerPolicy:
 
     rows: tuple[PolicyRow, ...]
     challenges: tuple[AuthChallenge, ...] = ()
+    digest: DigestScheme | None = None
     labels: frozenset[Label] = field(default_factory=frozenset)
     foreign_challenge: ForeignChallenge = ForeignChallenge.REFUSE
+    otp_challenge: bool = False
     operations: tuple[Operation, ...] = field(init=False, repr=False, compare=False)
     """Those that have a row, each once, in the order of the rows."""
     on_http: OperationPaths = field(init=False, repr=False, compare=False)
@@ -141,11 +152,26 @@ class ServerPolicy:
         name = row.operation.name
         if row.label is not None and row.label not in self.labels:
             raise LocalProtocolError(f"a row names label {row.label}, which does not exist")
-        if not self.challenges and row.authentication.needs_http:
+        if not self.has_http and not self.takes_code(row) and row.authentication.needs_http:
             raise LocalProtocolError(f"{name} needs HTTP authentication")
         if row.datagram is not None and not row.operation.is_on(datagram=row.datagram):
             wire = "CoAP" if row.datagram else "HTTP"
             raise LocalProtocolError(f"{name} has a row for {wire}, and no place there")
+
+    @property
+    def has_http(self) -> bool:
+        """True where HTTP authentication is offered."""
+        return bool(self.challenges) or self.digest is not None
+
+    def takes_code(self, row: PolicyRow) -> bool:
+        """True where a one-time code in a CSR can prove who sends it."""
+        return row.operation.is_enrollment and (
+            self.otp_challenge or self.foreign_challenge_of(row) is ForeignChallenge.CODE
+        )
+
+    def foreign_challenge_of(self, row: PolicyRow) -> ForeignChallenge:
+        """Return what becomes of a foreign challengePassword under a row."""
+        return row.foreign_challenge or self.foreign_challenge
 
     def row(
         self, operation: Operation, label: Label | None, *, datagram: bool = False

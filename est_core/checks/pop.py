@@ -43,6 +43,12 @@ def linking_text(binding: ChannelBinding) -> str:
     return binascii.b2a_base64(binding.data, newline=False).decode("ascii")
 
 
+def unbound_challenges(csr: CertRequest, channel: Channel) -> tuple[str, ...]:
+    """Return the values of challengePassword that are not the channel's binding."""
+    values = dict.fromkeys(csr.challenge(CHALLENGE_PASSWORD)) if csr.challenges else ()
+    return tuple(value for value in values if not is_bound(value, channel.binding))
+
+
 def linking_values(csr: CertRequest) -> tuple[str, ...]:
     """Return the linking values of a CSR, one for each attribute that may carry one.
 
@@ -51,14 +57,15 @@ def linking_values(csr: CertRequest) -> tuple[str, ...]:
     """
     if not csr.challenges:
         return ()
-    found: list[str] = []
-    for oid in (CHALLENGE_PASSWORD, EST_IDENTITY_LINKING):
-        values = tuple(dict.fromkeys(csr.challenge(oid)))
-        if len(values) > 1:
-            message = f"{named(oid)} has {len(values)} different values"
-            raise RemoteProtocolError("pop/ambiguous", message, Fault.FORBIDDEN)
-        found += values
-    return tuple(found)
+    return (*_one_value(csr, CHALLENGE_PASSWORD), *_one_value(csr, EST_IDENTITY_LINKING))
+
+
+def _one_value(csr: CertRequest, oid: str) -> tuple[str, ...]:
+    values = tuple(dict.fromkeys(csr.challenge(oid)))
+    if len(values) > 1:
+        message = f"{named(oid)} has {len(values)} different values"
+        raise RemoteProtocolError("pop/ambiguous", message, Fault.FORBIDDEN)
+    return values
 
 
 def is_bound(text: str, binding: ChannelBinding | None) -> bool:
@@ -73,14 +80,19 @@ def is_bound(text: str, binding: ChannelBinding | None) -> bool:
     return hmac.compare_digest(text, linking_text(binding))
 
 
-def check_linking(csr: CertRequest, channel: Channel, *, required: bool, tolerant: bool) -> bool:
+def check_linking(
+    csr: CertRequest, channel: Channel, *, required: bool, tolerant: bool, codes: bool = False
+) -> bool:
     """True if the CSR is bound to the channel; False if it need not be and is not.
 
     Every linking value that is there must match (RFC 7030 3.5 "MUST be verified"), unless
-    `tolerant`: a recognised RA, or a policy that ignores foreign challenges.
+    `tolerant`: a recognised RA, or a policy that ignores foreign challenges. With `codes` a
+    challengePassword that does not match is a one-time code, and links nothing.
     Raises RemoteProtocolError "pop/mismatch", "pop/missing", "pop/ambiguous".
     """
     values = linking_values(csr)
+    if codes and unbound_challenges(csr, channel):
+        values = _one_value(csr, EST_IDENTITY_LINKING)
     matches = [is_bound(value, channel.binding) for value in values]
     if values and all(matches):
         return True

@@ -34,6 +34,7 @@ from est_core.credentials import (
     AuthChallenge,
     BasicCredentials,
     BearerCredentials,
+    CodeCredentials,
     Credentials,
     DigestCredentials,
     MalformedCredentials,
@@ -83,7 +84,7 @@ def write_authorization(credentials: Credentials) -> str:
     A Digest user outside ASCII becomes `username*`; the other parameters keep their order.
     Raises LocalProtocolError for a user with a colon (Basic), control characters, a Digest
     parameter missing, doubled or not sendable, a token that is not a token68, and for
-    MalformedCredentials.
+    CodeCredentials and MalformedCredentials.
     """
     match credentials:
         case BasicCredentials():
@@ -94,6 +95,8 @@ def write_authorization(credentials: Credentials) -> str:
             if _TOKEN68.fullmatch(token) is None:
                 raise LocalProtocolError("a bearer token must be a token68")
             return f"Bearer {token}"
+        case CodeCredentials():
+            raise LocalProtocolError("a one-time code in a CSR is not sent in a header")
         case MalformedCredentials():
             raise LocalProtocolError("malformed credentials cannot be sent")
         case _:

@@ -28,7 +28,7 @@ AUTHENTICATION: Final = (
             ),
             ErrorCode(
                 code="auth/wrong-credentials",
-                statuses=("401",),
+                statuses=("401", "403"),
                 cause="the application refused the credentials",
                 remedy="check the name and the password; the server's operator can set a new one",
                 audience=Audience.USER,
@@ -78,6 +78,65 @@ AUTHENTICATION: Final = (
                 cause="Digest answer with a missing, repeated or malformed parameter",
                 remedy="send each parameter of RFC 7616 3.4 once, quoted where that says so",
                 audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="auth/digest-uri",
+                statuses=("400",),
+                cause="Digest answer for another URI than that of its request",
+                remedy="send the hash of the target in the request line (RFC 7616 3.4.6)",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="auth/digest-algorithm",
+                statuses=("401",),
+                cause="Digest answer with an algorithm that is not offered",
+                remedy="use an algorithm of the challenges; `-sess` is not offered",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="auth/digest-realm",
+                statuses=("401",),
+                cause="Digest answer for another realm than the server's",
+                remedy="use the realm of the challenge",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="auth/foreign-nonce",
+                statuses=("401",),
+                cause="Digest answer with a nonce that this server has not made",
+                remedy=(
+                    "take the challenge that comes with this; workers and machines that serve "
+                    "one name share one secret"
+                ),
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
+                code="auth/stale-nonce",
+                statuses=("401",),
+                cause="Digest answer with a nonce that is too old, or of a time to come",
+                remedy="repeat it with the new challenge and the same password, as clients do",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="auth/replayed",
+                statuses=("401",),
+                cause="Digest answer whose count of the nonce, or a higher one, was used before",
+                remedy="raise `nc` with each request, or answer the new challenge",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="auth/ambiguous-code",
+                statuses=("403",),
+                cause="a CSR with several one-time codes that differ",
+                remedy="send one code, in one attribute",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="auth/conflicting-credentials",
+                statuses=("403",),
+                cause="a one-time code of another user than the other credentials of the request",
+                remedy="send the code alone, or with the credentials of its own user",
+                audience=Audience.USER,
             ),
             ErrorCode(
                 code="auth/certificate-required",

@@ -10,11 +10,13 @@ from est_core.asn1.certificates import CertificateBag, key_of_unreadable
 from est_core.asn1.cms import read_bag, write_certs_only
 from est_core.asn1.kinds import Kind
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_valid
+from est_core.checks.codes import code_in
 from est_core.checks.enforcement import check_csrattrs
 from est_core.checks.issued import issued_differences
 from est_core.checks.pop import check_linking
 from est_core.checks.renewal import public_key_der
 from est_core.codec.media import ContentFormat
+from est_core.credentials import CodeCredentials
 from est_core.decisions import Decision, Issue, Pend
 from est_core.events import ClientResult, Enrolled, Failed, ServerQuestion
 from est_core.model import Pending, Response
@@ -53,17 +55,38 @@ class Issuing(OperationDefinition):
     def question(self, asking: Asking, csr: CertRequest, *, linked: bool) -> ServerQuestion:
         """Return the question whether to issue. Raises RemoteProtocolError for a refusal."""
 
+    def code(self, asking: Asking) -> CodeCredentials | None:
+        """Return the one-time code of the CSR where the policy takes one. RFC 7894 4.
+
+        A value that links the CSR to its channel is none. Nothing comes of a CSR that cannot be
+        read: what is wrong with it is said to those who are let in.
+        """
+        if not asking.policy.takes_code(asking.row) or asking.identity.is_ra:
+            return None
+        try:
+            csr = parse_cert_request(asking.payload, asking.limits)
+        except RemoteProtocolError:
+            return None
+        return code_in(
+            csr,
+            asking.channel,
+            challenge_password=asking.policy.foreign_challenge_of(asking.row)
+            is ForeignChallenge.CODE,
+            otp_challenge=asking.policy.otp_challenge,
+        )
+
     def examine(self, asking: Asking) -> Inquiry:
         """Check the CSR in the order that tells an unknown client least. RFC 7030 3.4, 3.5, 4.2."""
         csr = parse_cert_request(asking.payload, asking.limits)
         if not signature_is_valid(csr):
             raise RemoteProtocolError("csr/bad-signature", "the CSR's signature does not verify")
+        foreign = asking.policy.foreign_challenge_of(asking.row)
         linked = check_linking(
             csr,
             asking.channel,
             required=asking.row.require_pop and not asking.identity.is_ra,
-            tolerant=asking.identity.is_ra
-            or asking.policy.foreign_challenge is ForeignChallenge.IGNORE,
+            tolerant=asking.identity.is_ra or foreign is ForeignChallenge.IGNORE,
+            codes=foreign is ForeignChallenge.CODE,
         )
         asking.binding_use.note(csr, asking.channel, linked=linked)
         question = self.question(asking, csr, linked=linked)

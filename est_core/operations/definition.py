@@ -31,6 +31,7 @@ from est_core._limits import Limits
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.channel import Channel
 from est_core.checks.pop import BindingUse
+from est_core.credentials import CodeCredentials
 from est_core.decisions import Decision
 from est_core.events import ClientIdentity, ClientResult, ServerQuestion
 from est_core.model import Label, NotAvailable, Part, Request, Response, Success
@@ -108,6 +109,13 @@ class OperationDefinition(Operation, ABC):
     __slots__ = ()
 
     questions: ClassVar[tuple[type[ServerQuestion], ...]]
+
+    def code(self, asking: Asking) -> CodeCredentials | None:
+        """Return the one-time code that the request itself carries, if the policy takes one.
+
+        Asked before the client is let in. Raises RemoteProtocolError for several of them.
+        """
+        return None
 
     @abstractmethod
     def examine(self, asking: Asking) -> Inquiry:

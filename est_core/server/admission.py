@@ -10,9 +10,17 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from est_core._errors import Fault, RemoteProtocolError
+from est_core._instant import Instant
+from est_core.auth.scheme import DigestScheme
 from est_core.channel import Channel, TrustClass
 from est_core.checks.identity import is_registration_authority
-from est_core.credentials import AuthChallenge, Credentials, MalformedCredentials
+from est_core.credentials import (
+    AuthChallenge,
+    CodeCredentials,
+    Credentials,
+    DigestCredentials,
+    MalformedCredentials,
+)
 from est_core.events import ClientIdentity
 from est_core.model import Challenged, Refused, Request, Response, shown_text
 from est_core.operation import Authentication
@@ -23,29 +31,51 @@ _FAILURE_CHARS: Final = 200
 
 
 class Admission(NamedTuple):
-    """The judgement: a refusal, credentials to be verified first, or neither: come in."""
+    """The judgement: a refusal, credentials to be verified first, or neither: come in.
+
+    `needs_credentials`: what they are is still to be found out (`demand`).
+    """
 
     identity: ClientIdentity = NOBODY
     refusal: Response | None = None
     to_verify: Credentials | None = None
+    needs_credentials: bool = False
+
+
+class Offer(NamedTuple):
+    """The schemes that a client is offered in a 401, with what is fresh in it made when needed."""
+
+    now: Instant
+    challenges: tuple[AuthChallenge, ...] = ()
+    digest: DigestScheme | None = None
+
+    def fresh(self, *, stale: bool = False) -> tuple[AuthChallenge, ...]:
+        """Return the challenges in order, Digest first. `stale`: its nonce was too old."""
+        first = () if self.digest is None else self.digest.challenges(self.now, stale=stale)
+        return (*first, *self.challenges)
+
+    def __bool__(self) -> bool:
+        return bool(self.challenges) or self.digest is not None
 
 
 def admit(
-    request: Request, channel: Channel, policy: ServerPolicy, row: PolicyRow | None
+    request: Request, channel: Channel, policy: ServerPolicy, row: PolicyRow | None, offer: Offer
 ) -> Admission:
     """Return how far this client gets by itself, under its row of the policy.
 
-    RFC 7030 3.2.3, 3.3.2.
+    RFC 7030 3.2.3, 3.3.2, 3.3.3: what the handshake proved without a certificate counts as one.
     Not offered: 404. No acceptable certificate where one is needed, and no way to make up for
     it: 403, since a 401 needs a challenge (RFC 9110 15.5.2). No credentials: a challenge.
     """
     if row is None:
         return _refused(request, "path/not-offered", "not offered here", Fault.NOT_FOUND)
-    counts = channel.trust_class in row.certificate_trust
+    has_certificate = channel.trust_class in row.certificate_trust
     identity = ClientIdentity(
-        certificate=channel.peer_certificate if counts else None,
-        is_ra=counts and row.accept_ra and is_registration_authority(channel),
+        user=channel.user,
+        certificate=channel.peer_certificate if has_certificate else None,
+        is_ra=has_certificate and row.accept_ra and is_registration_authority(channel),
     )
+    counts = has_certificate or channel.user is not None
     if row.authentication.needs_certificate and not counts:
         return _no_certificate(request, channel, row)
     needs_http = row.authentication.needs_http or (
@@ -53,43 +83,67 @@ def admit(
     )
     if not needs_http:
         return Admission(identity=identity)
-    if not row.authentication.needs_http and not _can_ask(channel, policy.challenges):
+    can_prove = _can_ask(channel, offer) or policy.takes_code(row)
+    if not row.authentication.needs_http and not can_prove:
         return _no_certificate(request, channel, row)
-    return demand(request, channel, policy.challenges, identity)
+    return Admission(identity=identity, needs_credentials=True)
 
 
 def demand(
     request: Request,
     channel: Channel,
-    challenges: tuple[AuthChallenge, ...],
+    offer: Offer,
     identity: ClientIdentity,
-    code: str = "auth/missing",
+    *,
+    code: CodeCredentials | None = None,
+    missing: str = "auth/missing",
 ) -> Admission:
-    """Return the request's credentials, to be verified, or the refusal that asks for some.
+    """Return what the request proves its client with, or the refusal that asks for something.
 
-    Where nobody can be asked it is 403 "auth/no-scheme", and 400 for a header that is malformed.
+    That is its Authorization header, or without one the `code` in its CSR. Where nobody can be
+    asked it is 403 "auth/no-scheme", and 400 for a header that is malformed. `missing` is the code
+    of the refusal where neither is there.
     """
-    if not _can_ask(channel, challenges):
+    credentials = request.credentials
+    if credentials is None and code is not None:
+        return Admission(identity=identity, to_verify=code)
+    if not _can_ask(channel, offer):
         return _refused(
             request, "auth/no-scheme", "no authentication is possible here", Fault.FORBIDDEN
         )
-    credentials = request.credentials
     if credentials is None:
-        return Admission(refusal=unauthorized(request, challenges, code))
+        return Admission(refusal=unauthorized(request, offer, missing))
+    if isinstance(credentials, DigestCredentials) and offer.digest is not None:
+        flaw = offer.digest.flaw(credentials, offer.now)
+        if flaw is None:
+            return Admission(identity=identity, to_verify=credentials)
+        if flaw.message:
+            return _refused(request, flaw.code, flaw.message, Fault.MALFORMED)
+        return Admission(refusal=unauthorized(request, offer, flaw.code, stale=flaw.is_stale))
     if not isinstance(credentials, MalformedCredentials):
         return Admission(identity=identity, to_verify=credentials)
     if credentials.code == "auth/unknown-scheme":
-        return Admission(refusal=unauthorized(request, challenges, credentials.code))
+        return Admission(refusal=unauthorized(request, offer, credentials.code))
     return _refused(request, credentials.code, credentials.message, Fault.MALFORMED)
 
 
-def _can_ask(channel: Channel, challenges: tuple[AuthChallenge, ...]) -> bool:
-    return bool(challenges) and channel.can_challenge
+def _can_ask(channel: Channel, offer: Offer) -> bool:
+    return bool(offer) and channel.can_challenge
 
 
-def unauthorized(request: Request, challenges: tuple[AuthChallenge, ...], code: str) -> Challenged:
+def unauthorized(request: Request, offer: Offer, code: str, *, stale: bool = False) -> Challenged:
     """Return the answer that asks for credentials, with the challenges in order."""
-    return Challenged(operation=request.operation, challenges=challenges, code=code)
+    return Challenged(operation=request.operation, challenges=offer.fresh(stale=stale), code=code)
+
+
+def rejected(
+    request: Request, channel: Channel, offer: Offer, code: str, *, stale: bool = False
+) -> Response:
+    """Return the answer to credentials that are not good: others are asked for, if that can be."""
+    if _can_ask(channel, offer):
+        return unauthorized(request, offer, code, stale=stale)
+    error = RemoteProtocolError(code, "these credentials are not good here", Fault.FORBIDDEN)
+    return Refused.of_error(error, request.operation)
 
 
 def _refused(request: Request, code: str, reason: str, fault: Fault) -> Admission:

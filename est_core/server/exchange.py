@@ -1,10 +1,12 @@
 """The server's machine: one request in, questions to the application, one response out.
 
 What can happen, in this order. The policy admits the client, refuses it, or wants its credentials
-judged first: a question. Then the operation examines the request: a refusal, or a question of its
-own. A decision leads to the next question or to the response. At any question the application may
-want credentials that the policy did not ask for (`Challenge`): those that the request carries are
-judged, and then the operation examines the request again, with what is now known of the client.
+judged first: a question. A Digest answer that is right leads to another, whether its nonce was
+counted before, and a one-time code in the request itself is judged where the policy takes one.
+Then the operation examines the request: a refusal, or a question of its own. A decision leads to
+the next question or to the response. At any question the application may want credentials that the
+policy did not ask for (`Challenge`): those that the request carries are judged, and then the
+operation examines the request again, with what is now known of the client.
 
 One question is open at a time, and the exchange stands in one of five states (`server.tables`).
 A decision is worked out before anything changes, so one that fails leaves the exchange as it was.
@@ -29,20 +31,23 @@ from est_core.arguments import checked
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.channel import Channel
 from est_core.checks.pop import BindingUse
-from est_core.credentials import AuthChallenge
+from est_core.credentials import CodeCredentials, Credentials, DigestCredentials
 from est_core.decisions import (
     Challenge,
+    Counted,
     Decision,
     Deny,
     Fail,
     Issue,
     Postpone,
     Rejected,
+    Replayed,
     Verified,
 )
 from est_core.events import (
     AuthenticateRequested,
     ClientIdentity,
+    NonceUseRequested,
     ResponseReady,
     ServerEvent,
     ServerQuestion,
@@ -50,7 +55,7 @@ from est_core.events import (
 from est_core.model import Refused, Request, Response, UnreadablePayload, shown_text
 from est_core.operations.definition import Asking, Inquiry, defined
 from est_core.policy import ServerPolicy
-from est_core.server.admission import NOBODY, Admission, admit, demand, unauthorized
+from est_core.server.admission import NOBODY, Admission, Offer, admit, demand, rejected
 from est_core.server.tables import (
     SERVER_TRANSITIONS,
     ServerState,
@@ -81,11 +86,15 @@ class ServerSession:
 
 
 class _Turn(NamedTuple):
-    """What a decision leads to, and what is known from then on."""
+    """What a decision leads to, and what is known from then on.
+
+    `is_judged`: credentials of the request were found good.
+    """
 
     step: Inquiry | Response
     identity: ClientIdentity
-    challenges: tuple[AuthChallenge, ...]
+    offer: Offer
+    is_judged: bool
 
 
 class ServerExchange:
@@ -107,16 +116,17 @@ class ServerExchange:
         self._asking: Asking | None = None
         self.request = request
         self.identity: ClientIdentity = NOBODY
-        self._challenges: tuple[AuthChallenge, ...] = session.policy.challenges
+        self._offer = Offer(now, session.policy.challenges, session.policy.digest)
+        self._is_judged = False
         self.issued: x509.Certificate | None = None
         self.abandoned: str = ""
         self.deadline: Instant = now.after(session.limits.decision_s)
         self._row = session.policy.row(
             request.operation, request.label, datagram=session.channel.version.is_datagram
         )
-        admission = admit(request, session.channel, session.policy, self._row)
+        admission = admit(request, session.channel, session.policy, self._row, self._offer)
         self.identity = admission.identity
-        self._take(self._after(admission, admission.identity))
+        self._take(self._entered(admission))
 
     def __repr__(self) -> str:
         """Say which operation this is and where it stands, with the open question; no more."""
@@ -162,7 +172,8 @@ class ServerExchange:
         if self._state is ServerState.SETTLING:  # nobody waits for the answer
             self._step(ServerStep.RESPOND)
         else:
-            self.identity, self._challenges = turn.identity, turn.challenges
+            self.identity, self._offer = turn.identity, turn.offer
+            self._is_judged = turn.is_judged
             self._take(turn.step)
         if isinstance(decision, Issue):
             self.issued = decision.certificate
@@ -221,41 +232,108 @@ class ServerExchange:
 
     def _turn(self, decision: Decision, question: ServerQuestion) -> _Turn:
         """Work out what a decision leads to. What an application put into it is used here."""
-        identity, challenges = self.identity, self._challenges
+        identity, offer, is_judged = self.identity, self._offer, self._is_judged
         step: Inquiry | Response
-        is_about_credentials = isinstance(question, AuthenticateRequested)
-        match decision:
+        match decision, question:
             # To a question of an operation these are answers like others: nobody is let in by them.
-            case Verified(user=user) if is_about_credentials:
-                identity = replace(identity, user=user)
-                step = self._examined(identity)
-            case Rejected() if is_about_credentials:
-                step = unauthorized(self.request, challenges, "auth/wrong-credentials")
-            case Challenge(challenges=others, code=code):
-                challenges = others or challenges
-                is_known = is_about_credentials or identity.user is not None
-                if is_known:  # these credentials were judged, and are not enough
-                    step = unauthorized(self.request, challenges, code)
-                else:
-                    asked = demand(self.request, self.channel, challenges, identity, code)
-                    step = self._after(asked, identity)
-            case Deny() | Postpone() | Fail():
+            case Verified(), AuthenticateRequested(credentials=credentials):
+                step, identity = self._verified(decision, credentials)
+                is_judged = True
+            case Rejected(), AuthenticateRequested():
+                step = rejected(self.request, self.channel, offer, "auth/wrong-credentials")
+            case Counted(), NonceUseRequested():
+                step = self._let_in(identity)
+            case Replayed(), NonceUseRequested():
+                step = rejected(self.request, self.channel, offer, "auth/replayed", stale=True)
+            case Challenge(challenges=others, code=code), _:
+                if others:  # the application's own, with what is fresh in them
+                    offer = offer._replace(challenges=others, digest=None)
+                step = self._challenged(code, question, identity, offer)
+            case Deny() | Postpone() | Fail(), _:
                 step = self._refusal(decision)
             case _:
                 step = self._answered(decision)
-        return _Turn(step, identity, challenges)
+        return _Turn(step, identity, offer, is_judged)
 
-    def _after(self, admission: Admission, identity: ClientIdentity) -> Inquiry | Response:
-        """Return what follows from a judgement on the client."""
+    def _verified(
+        self, decision: Verified, credentials: Credentials
+    ) -> tuple[Inquiry | Response, ClientIdentity]:
+        """Return what follows from credentials that are good, and who the client is by them."""
+        known = self.identity.user
+        if isinstance(credentials, CodeCredentials) and known not in (None, decision.user):
+            error = RemoteProtocolError(
+                "auth/conflicting-credentials",
+                "the one-time code is another user's than the other credentials",
+                Fault.FORBIDDEN,
+            )
+            return Refused.of_error(error, self.request.operation), self.identity
+        identity = replace(self.identity, user=decision.user, context=decision.context)
+        if isinstance(credentials, CodeCredentials):
+            return self._examined(identity), identity
+        digest = self._session.policy.digest
+        if digest is None or not isinstance(credentials, DigestCredentials):
+            return self._let_in(identity), identity
+        question = NonceUseRequested(
+            label=self.request.label,
+            channel=self.channel,
+            nonce=credentials.get("nonce") or "",
+            count=int(credentials.get("nc") or "", 16),
+            expires_at=digest.expires_at(credentials),
+        )
+        return Inquiry(question=question), identity
+
+    def _challenged(
+        self, code: str, question: ServerQuestion, identity: ClientIdentity, offer: Offer
+    ) -> Inquiry | Response:
+        """Return what follows where the application wants credentials."""
+        if self._is_judged or isinstance(question, AuthenticateRequested):
+            # Those of the request were judged, and are not enough.
+            return rejected(self.request, self.channel, offer, code)
+        return self._after(demand(self.request, self.channel, offer, identity, missing=code))
+
+    def _entered(self, admission: Admission) -> Inquiry | Response:
+        """Return what follows from the policy's judgement on the client."""
+        if admission.refusal is not None:
+            return admission.refusal
+        if not admission.needs_credentials:
+            return self._let_in(admission.identity)
+        try:
+            code = None if self.request.credentials else self._code(admission.identity)
+        except RemoteProtocolError as error:
+            return Refused.of_error(error, self.request.operation)
+        return self._after(
+            demand(self.request, self.channel, self._offer, admission.identity, code=code)
+        )
+
+    def _after(self, admission: Admission) -> Inquiry | Response:
+        """Return what follows from a judgement on the client's credentials."""
         if admission.refusal is not None:
             return admission.refusal
         if admission.to_verify is None:
-            return self._examined(identity)
+            return self._let_in(admission.identity)
+        return self._authentication(admission.to_verify, admission.identity)
+
+    def _let_in(self, identity: ClientIdentity) -> Inquiry | Response:
+        """Judge the code that the request carries, beside what let the client in; then examine."""
+        try:
+            code = self._code(identity)
+        except RemoteProtocolError as error:
+            return Refused.of_error(error, self.request.operation)
+        return self._examined(identity) if code is None else self._authentication(code, identity)
+
+    def _code(self, identity: ClientIdentity) -> CodeCredentials | None:
+        """Return the one-time code in the body. Raises RemoteProtocolError for several."""
+        if isinstance(self.request.payload, UnreadablePayload):
+            return None
+        return self._operation.code(self._asking_as(identity))
+
+    def _authentication(self, credentials: Credentials, identity: ClientIdentity) -> Inquiry:
         question = AuthenticateRequested(
             operation=self.request.operation,
             label=self.request.label,
-            credentials=admission.to_verify,
+            credentials=credentials,
             channel=self.channel,
+            identity=identity,
         )
         return Inquiry(question=question)
 

@@ -33,6 +33,7 @@ from est_core.arguments import checked, one_method_is_enough
 
 _log: Final = logging.getLogger("est_transports")
 _METHODS: Final = ("authenticate", "ca_certs", "csr_attrs", "enroll", "reenroll")
+_COUNTS_NONCES: Final = "use_nonce"
 
 
 @one_method_is_enough
@@ -44,6 +45,8 @@ class Application(Protocol):
     what they wait for, and are called in the event loop, which costs less. That holds for the
     methods of the class that has the attribute and of its parents: what a subclass overrides is
     called in a thread again.
+
+    One that is to offer Digest has `use_nonce` too, which answers NonceUseRequested.
     """
 
     def authenticate(self, question: AuthenticateRequested) -> Decision | Future[Decision]:
@@ -117,9 +120,10 @@ def offered(policy: ServerPolicy, application: Application | AsyncApplication) -
     """Return the part of the policy that the application has methods for.
 
     An operation without its methods is left out. Without `authenticate` no HTTP authentication
-    is offered. Raises LocalProtocolError for what is left and cannot be:
-    a row that needs a password then, or one that enforces CSR attributes nobody tells. And for
-    an application of which only some of the methods in question are coroutine functions.
+    is offered, nor are codes taken; without `use_nonce` Digest is not. Raises LocalProtocolError
+    for what is left and cannot be: a row that needs a password then, or one that enforces CSR
+    attributes nobody tells. And for an application of which only some of the methods in question
+    are coroutine functions.
     """
     told_apart(
         application, (*_METHODS, *(name for each in policy.operations for name in _needed(each)))
@@ -128,9 +132,12 @@ def offered(policy: ServerPolicy, application: Application | AsyncApplication) -
     if not _has(application, "csr_attrs") and any(row.enforce_csrattrs for row in rows):
         raise LocalProtocolError("enforce_csrattrs needs an application with csr_attrs")
     knows_users = _has(application, "authenticate")
-    if len(rows) == len(policy.rows) and knows_users:
+    counts = knows_users and _has(application, _COUNTS_NONCES)
+    if len(rows) == len(policy.rows) and knows_users and (counts or policy.digest is None):
         return policy
-    return replace(policy, rows=rows, challenges=policy.challenges if knows_users else ())
+    if not knows_users:
+        policy = replace(policy, challenges=(), otp_challenge=False)
+    return replace(policy, rows=rows, digest=policy.digest if counts else None)
 
 
 @checked
@@ -142,6 +149,8 @@ def offered_at_start(
     For what starts a server, not for what serves a connection: a peer could make the log grow.
     """
     left = offered(policy, application)
+    if policy.digest is not None and left.digest is None:
+        _log.warning("Digest is not offered: the application has no %s", _COUNTS_NONCES)
     for operation in policy.operations:
         if names := _missing(application, operation):
             _log.warning(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from typing import Final
@@ -27,6 +28,7 @@ from est_core.asn1.pkcs10 import (
     signature_is_valid,
 )
 from est_core.channel import Channel
+from est_core.checks.codes import code_in
 from est_core.checks.pop import check_linking, linking_values
 from est_core.checks.renewal import check_renewal
 from fuzz import cast, corpus
@@ -178,6 +180,9 @@ def _judged(csr: CertRequest, channel: Channel, *, required: bool, tolerant: boo
         linked = check_linking(csr, channel, required=required, tolerant=tolerant)
     except RemoteProtocolError as error:
         return error.code
+    with suppress(RemoteProtocolError):
+        code = code_in(csr, channel, challenge_password=True, otp_challenge=tolerant)
+        assert code is None or code.code in {value for _, value in csr.challenges}
     return "linked" if linked else "not linked"
 
 
@@ -284,6 +289,7 @@ TARGETS: Final = (
             "est_core.asn1.request_signature",
             "est_core.asn1.distinguished_name",
             "est_core.asn1.requested",
+            "est_core.checks.codes",
             "est_core.checks.pop",
             "est_core.checks.renewal",
         ),

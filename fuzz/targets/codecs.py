@@ -15,10 +15,13 @@ from est_core import (
     AuthChallenge,
     BasicCredentials,
     BearerCredentials,
+    CodeCredentials,
     DigestCredentials,
+    DigestScheme,
     LocalProtocolError,
     MalformedCredentials,
     RemoteProtocolError,
+    digest_proves,
 )
 from est_core.asn1.kinds import Kind
 from est_core.codec.authheader import (
@@ -137,10 +140,15 @@ def retry(data: bytes) -> Result:
     return (stopped if value is None else accepted)(type(value).__name__)
 
 
+_SCHEME: Final = DigestScheme(realm="est", key=b"a key that is only here" * 2, entropy=bytes)
+
+
 def authorization(data: bytes) -> Result:
     """An Authorization header never raises; Basic and Bearer are written as they were read."""
     credentials = parse_authorization(data.decode("latin-1"), LIMITS)
     match credentials:
+        case CodeCredentials():
+            raise AssertionError("no header holds a code of a CSR")
         case MalformedCredentials(code=code):
             result = stopped if code in _NO_SCHEME else passed
             return result(f"{code} {credentials.message}")
@@ -158,6 +166,8 @@ def authorization(data: bytes) -> Result:
                     credentials.user,
                     credentials.get("nonce"),
                 )
+            assert _SCHEME.flaw(credentials, FIXED_INSTANT) is not None, "nobody has our key"
+            assert not digest_proves(credentials, "0" * 32)
     user = "" if isinstance(credentials, BearerCredentials) else credentials.user
     assert "secret" in user or "secret" not in repr(credentials)
     return accepted(type(credentials).__name__)
@@ -357,7 +367,13 @@ TARGETS: Final = (
         run=authorization,
         gate="has a scheme that is known",
         goal="is credentials",
-        modules=("est_core.codec.authheader", "est_core.codec._grammar"),
+        modules=(
+            "est_core.codec.authheader",
+            "est_core.codec._grammar",
+            "est_core.auth.digest",
+            "est_core.auth.nonces",
+            "est_core.auth.scheme",
+        ),
         seeds=lambda: _AUTHORIZATION,
         words=_HTTP_WORDS,
         max_bytes=16384,

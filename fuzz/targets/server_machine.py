@@ -16,10 +16,14 @@ from est_core import (
     CACertsRequested,
     Challenge,
     Channel,
+    CodeCredentials,
+    Counted,
     CsrAttrs,
     CSRAttrsRequested,
     Decision,
     Deny,
+    DigestCredentials,
+    DigestScheme,
     EnrollRequested,
     Fail,
     ForeignChallenge,
@@ -27,6 +31,7 @@ from est_core import (
     Label,
     LocalProtocolError,
     MalformedCredentials,
+    NonceUseRequested,
     Pend,
     PolicyRow,
     Postpone,
@@ -35,6 +40,7 @@ from est_core import (
     ReenrollRequested,
     Rejected,
     RemoteProtocolError,
+    Replayed,
     Request,
     Response,
     ResponseReady,
@@ -62,7 +68,30 @@ from fuzz.target import Reach, Result, Shape, Target
 _STEPS_MAX: Final = 40
 _LABEL: Final = Label("factory")
 _GOOD: Final = BasicCredentials(user="device", password="secret")
-_CREDENTIALS: Final = (None, _GOOD, MalformedCredentials(code="auth/malformed", message="what?"))
+_SCHEME: Final = DigestScheme(realm="est", key=bytes(32), entropy=bytes)
+
+
+def _answer() -> DigestCredentials:
+    parameters = {
+        "realm": "est",
+        "nonce": _SCHEME.challenges(FIXED_INSTANT)[0].get("nonce") or "",
+        "uri": "/",
+        "qop": "auth",
+        "nc": "0000000a",
+        "cnonce": "c",
+        "response": "0" * 32,
+    }
+    return DigestCredentials(
+        user="device", parameters=tuple(parameters.items()), method="POST", target="/"
+    )
+
+
+_CREDENTIALS: Final = (
+    None,
+    _GOOD,
+    MalformedCredentials(code="auth/malformed", message="what?"),
+    _answer(),
+)
 _DIGEST: Final = AuthChallenge(scheme="Digest", parameters=(("realm", "x"), ("nonce", "y")))
 _PASSES_S: Final = (0.0, 1.0, 59.0, 61.0, 10.0**7)
 
@@ -85,10 +114,13 @@ def _policies() -> tuple[ServerPolicy, ...]:
             ),
             challenges=(basic_challenge("est"), _DIGEST),
             labels=frozenset({_LABEL}),
-            foreign_challenge=ForeignChallenge.REFUSE if strict else ForeignChallenge.IGNORE,
+            foreign_challenge=ForeignChallenge.REFUSE if strict else foreign,
+            digest=_SCHEME if foreign is ForeignChallenge.CODE else None,
+            otp_challenge=foreign is ForeignChallenge.CODE,
         )
         for authentication in Authentication
         for strict in (False, True)
+        for foreign in (ForeignChallenge.IGNORE, ForeignChallenge.CODE)
     )
 
 
@@ -146,7 +178,7 @@ def _assert_admitted(
     row = session.policy.row(request.operation, request.label, datagram=channel.version.is_datagram)
     assert row is not None
     if isinstance(question, AuthenticateRequested):
-        assert channel.can_challenge
+        assert channel.can_challenge or isinstance(question.credentials, CodeCredentials)
         return
     shown = channel.trust_class in row.certificate_trust
     known = AuthenticateRequested.__name__ in seen
@@ -198,6 +230,8 @@ def _fitting(question: ServerQuestion | None, choices: Choices) -> Decision:
     match question:
         case AuthenticateRequested():
             return Verified(user="device") if choices.number(4) else Rejected()
+        case NonceUseRequested():
+            return Counted() if choices.number(4) else Replayed()
         case CACertsRequested():
             return ProvideCACerts(certificates=(cast.ca().certificate,))
         case CSRAttrsRequested():

@@ -77,6 +77,7 @@ def channel(
     version: TlsVersion = TlsVersion.TLS_1_2,
     binding: ChannelBinding | None = BINDING,
     can_challenge: bool = True,
+    user: str | None = None,
 ) -> Channel:
     """What a server's transport knows of a client."""
     cast = pki()
@@ -95,6 +96,7 @@ def channel(
         peer_chain=shown if peer is None else peer.chain,
         binding=binding if fits else None,
         can_challenge=can_challenge,
+        user=user,
     )
 
 

@@ -19,6 +19,7 @@ from est_core import (
     ClientEvent,
     ClientExchange,
     ClientResult,
+    Counted,
     Decision,
     Deny,
     Fail,
@@ -30,13 +31,17 @@ from est_core import (
     ProvideCACerts,
     ProvideCSRAttrs,
     Rejected,
+    Replayed,
     Request,
     ServerExchange,
+    ServerPolicy,
     ServerQuestion,
     TrustClass,
     Verified,
+    default_policy,
 )
 from tests.application import GOOD, issue
+from tests.core.auth.test_digest import answer, scheme
 from tests.core.cast import channel, csr_der, receive
 from tests.docs.pages import DOCS
 from tests.docs.tables import codes, tables, words
@@ -76,6 +81,19 @@ REQUESTS: dict[str, Callable[[], tuple[Request, TrustClass]]] = {
 """A request that leads to each question, and how its client is trusted."""
 
 
+def asked(name: str, now: Instant) -> ServerExchange:
+    """An exchange whose next event is that question."""
+    if name != "NonceUseRequested":
+        request, trust = REQUESTS[name]()
+        return receive(request, now, on=channel(trust))
+    policy = ServerPolicy(rows=default_policy().rows, digest=scheme())
+    request = Request(operation=SIMPLEENROLL, payload=csr_der(), credentials=answer(scheme()))
+    exchange = receive(request, now, policy=policy)
+    exchange.next_event()
+    exchange.decide(Verified(user="somebody"))
+    return exchange
+
+
 def decisions(exchange: ServerExchange) -> tuple[Decision, ...]:
     """One decision of each kind, the certificate for the exchange's request."""
     spki = exchange.csr.spki if exchange.csr else None
@@ -83,6 +101,8 @@ def decisions(exchange: ServerExchange) -> tuple[Decision, ...]:
     return (
         Verified(user="somebody"),
         Rejected(),
+        Counted(),
+        Replayed(),
         ProvideCACerts(certificates=(ca,)),
         ProvideCSRAttrs(csrattrs=None),
         Issue(certificate=issue(spki) if spki else ca),
@@ -106,8 +126,7 @@ def test_the_legal_answers_to_a_question_are_those_listed(
     name = codes(row["question"])[0]
     legal = []
     for number in range(len(KINDS_OF_DECISIONS)):
-        request, trust = REQUESTS[name]()
-        exchange = receive(request, now, on=channel(trust))
+        exchange = asked(name, now)
         assert type(exchange.next_event()).__name__ == name
         decision = decisions(exchange)[number]
         try:

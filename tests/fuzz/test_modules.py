@@ -24,7 +24,7 @@ NO_TARGET: Final = {
         est_transports.service.config.text est_transports.pki.trust
         est_transports.authority.stores""",
     "faces, which only hand out names": """
-        est_core.client est_core.operations est_core.server est_core.wires
+        est_core.auth est_core.client est_core.operations est_core.server est_core.wires
         est_core.wires.httpmap est_core.wires.coapmap est_transports.authority
         est_transports.channel est_transports.coap est_transports.drive est_transports.fairness
         est_transports.http est_transports.pki est_transports.service

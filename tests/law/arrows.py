@@ -27,13 +27,15 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         # Bytes: DER, and those of HTTP's bodies and headers.
         "asn1": "",
         "codec": "asn1",
+        # Proofs: what is hashed and compared.
+        "auth": "",
         # Judgements.
         "channel": "",
         "checks": "asn1 channel",
         # The words of the protocol.
         "operation": "asn1 channel codec",
         "model": "codec operation",
-        "policy": "channel codec model operation",
+        "policy": "auth channel codec model operation",
         "decisions": "codec",
         "uri": "model",
         "events": "asn1 channel checks decisions model operation uri",
@@ -43,12 +45,12 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "wires": "model operation policy",
         "wires.httpmap": "asn1 codec model operation policy uri wires",
         "wires.coapmap": "codec model operation policy uri wires",
-        "server": "asn1 channel checks decisions events model operation operations policy",
+        "server": "asn1 auth channel checks decisions events model operation operations policy",
         "client": "asn1 channel checks codec events model operation operations uri",
         # What people import.
         "": (
-            "asn1 channel checks client decisions events model operation operations policy server "
-            "uri wires.coapmap wires.httpmap"
+            "asn1 auth channel checks client decisions events model operation operations policy "
+            "server uri wires.coapmap wires.httpmap"
         ),
         "testing": (
             "asn1 channel client decisions events model operation operations policy server "

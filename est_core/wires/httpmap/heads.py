@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 from types import MappingProxyType
@@ -79,6 +80,13 @@ WRAPPING_AGENTS: Final = (b"libest", b"cisco est client")
 """User agents, as lower-case prefixes, whose certificates are wrapped at 64 columns, in every
 answer. OpenSSL's base64 reader, which libEST's client uses for /cacerts, stops at a line of about
 1,020 characters, and its own for the certificate issued at about 1,000 (libEST 3.2.0p)."""
+
+DIGEST_AGENTS: Final = WRAPPING_AGENTS
+"""User agents, as lower-case prefixes, whose Digest answers are about another request than theirs:
+libEST's client (3.2.0p) hashes POST whatever it sends, and a URI without the label."""
+
+DIGEST_URIS: Final = re.compile(r"(?:/\.well-known/est)?/[a-z]+")
+"""The URIs that it hashes: that of an operation, often simpleenroll for another one."""
 
 PHRASES: Final[Mapping[int, bytes]] = MappingProxyType(
     {

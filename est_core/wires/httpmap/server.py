@@ -7,6 +7,7 @@ body into `read`, and its shape with the response into `write`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
@@ -18,7 +19,7 @@ from est_core.codec.media import parse_media_type
 from est_core.codec.multipart import write_multipart
 from est_core.codec.retry import format_http_date, format_retry_after
 from est_core.codec.transfer import decode, encode
-from est_core.credentials import Credentials, MalformedCredentials
+from est_core.credentials import Credentials, DigestCredentials, MalformedCredentials
 from est_core.model import (
     Challenged,
     Label,
@@ -33,6 +34,8 @@ from est_core.operation import Operation
 from est_core.policy import ServerPolicy
 from est_core.values import unchecked_value_class
 from est_core.wires.httpmap.heads import (
+    DIGEST_AGENTS,
+    DIGEST_URIS,
     PHRASES,
     STATUS_OF_FAULT,
     STATUS_OF_OUTCOME,
@@ -195,7 +198,20 @@ def _credentials(head: RequestHead, limits: Limits) -> Credentials | None:
     if len(found) > 1:
         message = f"{len(found)} Authorization fields came, one is allowed"
         return MalformedCredentials(code="auth/malformed", message=message)
-    return parse_authorization(found[0].decode("latin-1"), limits)
+    credentials = parse_authorization(found[0].decode("latin-1"), limits)
+    if isinstance(credentials, DigestCredentials):
+        return _about(credentials, head)
+    return credentials
+
+
+def _about(credentials: DigestCredentials, head: RequestHead) -> DigestCredentials:
+    """Return a Digest answer with what it has to be about, as the client's kind hashes it."""
+    method, target = head.method.decode("latin-1"), head.target.decode("latin-1")
+    agent = b"".join(head.values(b"user-agent")).lower()
+    if agent.startswith(DIGEST_AGENTS):
+        method, uri = "POST", credentials.get("uri") or ""
+        target = uri if DIGEST_URIS.fullmatch(uri) else target
+    return replace(credentials, method=method, target=target)
 
 
 @checked

@@ -36,12 +36,15 @@ from est_core import (
     CACertsRequested,
     Challenge,
     Channel,
+    CodeCredentials,
+    Counted,
     Credentials,
     CSRAttrsPurpose,
     CSRAttrsRequested,
     Decision,
     Deny,
     DigestCredentials,
+    DigestScheme,
     EnrollRequested,
     Fail,
     Fault,
@@ -51,6 +54,7 @@ from est_core import (
     Limits,
     LocalProtocolError,
     MalformedCredentials,
+    NonceUseRequested,
     Operation,
     Outcome,
     Pend,
@@ -60,6 +64,7 @@ from est_core import (
     ProvideCSRAttrs,
     ReenrollRequested,
     Rejected,
+    Replayed,
     Request,
     Response,
     ResponseReady,
@@ -110,8 +115,11 @@ def registrar() -> Entity:
 def decisions() -> tuple[Decision, ...]:
     """One or more of each kind."""
     return (
-        Verified(user="estuser"),
+        *[Verified(user="estuser")] * 4,
+        Verified(user="somebody"),
         Rejected(),
+        *[Counted()] * 3,
+        Replayed(),
         Challenge(challenges=(basic_challenge("another realm"),), code="site/second-factor"),
         Challenge(),
         ProvideCACerts(certificates=(pki().ca.certificate,)),
@@ -146,7 +154,30 @@ def payloads() -> tuple[bytes | UnreadablePayload, ...]:
     )
 
 
+DIGEST: Final = DigestScheme(realm="est", key=bytes(32), entropy=bytes)
+
+
+def digest_answer(**changed: str) -> DigestCredentials:
+    nonce = DIGEST.challenges(FIXED_INSTANT)[0].get("nonce") or ""
+    parameters = {
+        "username": "estuser",
+        "realm": "est",
+        "nonce": nonce,
+        "uri": "/",
+        "qop": "auth",
+        "nc": "00000001",
+        "cnonce": "c",
+        "response": "0" * 32,
+    }
+    return DigestCredentials(
+        user="estuser", parameters=tuple((parameters | changed).items()), method="POST", target="/"
+    )
+
+
 CREDENTIALS: Final[tuple[Credentials | None, ...]] = (
+    *[digest_answer()] * 6,
+    digest_answer(nonce="another"),
+    digest_answer(uri="/another"),
     *(None, GOOD, WRONG),
     BearerCredentials(token="t"),
     DigestCredentials(user="estuser", parameters=(("realm", "est"),)),
@@ -175,8 +206,10 @@ def policies(draw: st.DrawFn) -> ServerPolicy:
     return ServerPolicy(
         rows=rows,
         challenges=(basic_challenge("est"),),
+        digest=draw(st.sampled_from([None, DIGEST])),
         labels=frozenset({LABEL}),
         foreign_challenge=draw(st.sampled_from(list(ForeignChallenge))),
+        otp_challenge=draw(st.booleans()),
     )
 
 
@@ -190,6 +223,7 @@ def channels(draw: st.DrawFn) -> Channel:
         version=draw(st.sampled_from([*[TlsVersion.TLS_1_2] * 3, TlsVersion.TLS_1_3])),
         binding=draw(st.sampled_from([*[BINDING] * 8, EXPORTER, None])),
         can_challenge=draw(st.sampled_from([*[True] * 9, False])),
+        user=draw(st.sampled_from([*[None] * 9, "srp user"])),
     )
 
 
@@ -231,13 +265,14 @@ ANSWERS: Final[dict[type, tuple[type, ...]]] = {
     AuthenticateRequested: (Verified, Rejected, *REFUSALS),
     CACertsRequested: (ProvideCACerts, *REFUSALS),
     CSRAttrsRequested: (ProvideCSRAttrs, *REFUSALS),
+    NonceUseRequested: (Counted, Replayed, *REFUSALS),
     EnrollRequested: (Issue, Pend, *REFUSALS),
     ReenrollRequested: (Issue, Pend, *REFUSALS),
 }
 
 
-SETTLED_WELL: Final = (Verified, ProvideCACerts, ProvideCSRAttrs, Issue)
-WANTED: Final = (*[SETTLED_WELL] * 8, (Verified, ProvideCACerts, ProvideCSRAttrs, Pend), ())
+GONE_ON: Final = (Verified, Counted, ProvideCACerts, ProvideCSRAttrs)
+WANTED: Final = (*[(*GONE_ON, Issue)] * 8, (*GONE_ON, Pend), ())
 """What is answered by turns; where nothing of that kind fits, whatever fits."""
 
 
@@ -257,7 +292,7 @@ class ServerMachine(RuleBasedStateMachine):
         self.tally.begin()
         self.question: ServerEvent | None = None
         self.asked_to_issue = False
-        self.verified = False
+        self.verified = self.code_verified = self.uncounted = False
         self.timed_out = False
         self.abandoned = False
         self.settled = False
@@ -333,8 +368,16 @@ class ServerMachine(RuleBasedStateMachine):
             assert type(decision) in ANSWERS[type(self.question)]
         assert not self.settled
         question, self.question = self.question, None
-        if isinstance(decision, Verified):
+        if isinstance(question, AuthenticateRequested) and isinstance(decision, Verified):
             self.verified = True
+            credentials = question.credentials
+            self.code_verified |= isinstance(credentials, CodeCredentials)
+            self.uncounted |= bool(self.policy.digest) and isinstance(
+                credentials, DigestCredentials
+            )
+            return
+        if isinstance(decision, Counted):
+            self.uncounted = False
             return
         if isinstance(decision, Challenge) and question is not None:
             self.enforced = False
@@ -375,6 +418,8 @@ class ServerMachine(RuleBasedStateMachine):
         self.tally.reach(type(event).__name__)
         if isinstance(event, ResponseReady):
             self.tally.reach(event.response.outcome.name)
+        if isinstance(event, AuthenticateRequested):
+            self.tally.reach(type(event.credentials).__name__)
         if isinstance(event, CSRAttrsRequested):
             self.tally.reach(f"CSRAttrs_{event.purpose.name}")
         if isinstance(event, EnrollRequested | ReenrollRequested):
@@ -387,8 +432,10 @@ class ServerMachine(RuleBasedStateMachine):
         row = self.policy.row(self.request.operation, self.request.label)
         assert row is not None
         on = self.session.channel
-        by_certificate = on.trust_class in row.certificate_trust
+        has_certificate = on.trust_class in row.certificate_trust
+        by_certificate = has_certificate or on.user is not None
         by_http = self.verified and event.identity.user is not None
+        assert not self.uncounted
         assert {
             Authentication.OPEN: True,
             Authentication.CERT: by_certificate,
@@ -396,7 +443,7 @@ class ServerMachine(RuleBasedStateMachine):
             Authentication.CERT_OR_HTTP: by_certificate or by_http,
             Authentication.CERT_AND_HTTP: by_certificate and by_http,
         }[row.authentication]
-        assert (event.identity.certificate is not None) == by_certificate
+        assert (event.identity.certificate is not None) == has_certificate
         if isinstance(event, ReenrollRequested):
             self.check_renewed(event)
         assert not event.identity.is_ra or (row.accept_ra and on.trust_class is TrustClass.EXPLICIT)
@@ -422,7 +469,8 @@ class ServerMachine(RuleBasedStateMachine):
         assert event.linked == (event.csr.challenge_passwords == (text,))
         if event.csr.challenge_passwords and not event.linked:
             ignored = self.policy.foreign_challenge is ForeignChallenge.IGNORE
-            assert ignored or event.identity.is_ra
+            is_code = self.policy.foreign_challenge is ForeignChallenge.CODE and self.code_verified
+            assert ignored or is_code or event.identity.is_ra
 
     def check_response(self, response: Response) -> None:
         operation = self.request.operation
@@ -471,6 +519,9 @@ def test_the_server_machine_keeps_its_rules() -> None:
         AuthenticateRequested=5,
         CACertsRequested=0.2,
         CHALLENGE=0.1,
+        CodeCredentials=0.5,
+        DigestCredentials=0.5,
+        NonceUseRequested=0.3,
         CSRAttrs_ANSWER=0.1,
         CSRAttrs_ENFORCE=1,
         DENIED=5,
@@ -510,6 +561,19 @@ def enforcing() -> ServerExchange:
     return exchange
 
 
+def counting() -> ServerExchange:
+    row = PolicyRow(operation=SIMPLEENROLL, authentication=Authentication.HTTP)
+    policy = ServerPolicy(rows=(row,), digest=DIGEST)
+    request = Request(
+        operation=SIMPLEENROLL, payload=csr_der(own_key()), credentials=digest_answer()
+    )
+    exchange = receive(request, FIXED_INSTANT, policy=policy)
+    exchange.next_event()
+    exchange.decide(Verified(user="estuser"))
+    exchange.next_event()
+    return exchange
+
+
 def responded() -> ServerExchange:
     exchange = asked(CACERTS, channel())
     exchange.decide(Fail())
@@ -532,6 +596,7 @@ def abandoned() -> ServerExchange:
 
 REACHED: Final[dict[str, Callable[[], ServerExchange]]] = {
     "authenticating": lambda: asked(SIMPLEENROLL, channel()),
+    "counting": counting,
     "answering-cacerts": lambda: asked(CACERTS, channel()),
     "answering-csrattrs": lambda: asked(CSRATTRS, channel()),
     "enforcing": enforcing,

@@ -1,0 +1,1 @@
+"""The pure halves of authentication schemes: what is computed, compared, and put into a nonce."""

@@ -1,0 +1,33 @@
+"""One-time codes in a request for a certificate: which attribute has one. RFC 7894 3.1, 4."""
+
+from __future__ import annotations
+
+from est_core._errors import Fault, RemoteProtocolError
+from est_core._oids import OTP_CHALLENGE
+from est_core.asn1.pkcs10 import CertRequest
+from est_core.channel import Channel
+from est_core.checks.pop import unbound_challenges
+from est_core.credentials import CodeCredentials, CodeSource
+
+
+def code_in(
+    csr: CertRequest, channel: Channel, *, challenge_password: bool, otp_challenge: bool
+) -> CodeCredentials | None:
+    """Return the code that a CSR carries in one of the attributes that are looked at, or None.
+
+    A challengePassword that is the channel's binding is none. All challenge attributes have to
+    succeed (RFC 7894 4), and one code is all that a request spends: raises
+    RemoteProtocolError("auth/ambiguous-code") for several that differ.
+    """
+    found: dict[str, CodeSource] = {}
+    if challenge_password:
+        values = unbound_challenges(csr, channel)
+        found |= dict.fromkeys(values, CodeSource.CHALLENGE_PASSWORD)
+    if otp_challenge and csr.challenges:
+        found |= dict.fromkeys(csr.challenge(OTP_CHALLENGE), CodeSource.OTP_CHALLENGE)
+    if len(found) > 1:
+        message = f"the CSR holds {len(found)} one-time codes that differ"
+        raise RemoteProtocolError("auth/ambiguous-code", message, Fault.FORBIDDEN)
+    for code, source in found.items():
+        return CodeCredentials(code=code, source=source)
+    return None

@@ -1,0 +1,249 @@
+"""Digest through the server's exchange: challenged, judged, counted. RFC 7616 3.3 to 3.4."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+import pytest
+
+from est_core import (
+    SIMPLEENROLL,
+    AuthenticateRequested,
+    Challenge,
+    Challenged,
+    Counted,
+    Decision,
+    DigestCredentials,
+    EnrollRequested,
+    Fail,
+    Fault,
+    Instant,
+    NonceUseRequested,
+    Outcome,
+    Refused,
+    Rejected,
+    Replayed,
+    Request,
+    Response,
+    ServerPolicy,
+    ServerQuestion,
+    Verified,
+    default_policy,
+    digest_proves,
+    httpmap,
+)
+from est_core.auth.digest import DigestAlgorithm, digest_answer, digest_secret
+from est_core.codec.authheader import basic_challenge, write_authorization
+from est_core.testing import FIXED_INSTANT
+from tests.answers import one_of
+from tests.application import FakeApplication
+from tests.core.auth.test_digest import answer, scheme
+from tests.core.cast import LIMITS, csr_der, finish, receive
+
+SECRET: Final = digest_secret(DigestAlgorithm.SHA_256, "alice", "est", "secret")
+TARGET: Final = b"/.well-known/est/simpleenroll"
+
+
+def policy(*, basic: bool = True) -> ServerPolicy:
+    usual = default_policy()
+    challenges = (basic_challenge("est"),) if basic else ()
+    return ServerPolicy(rows=usual.rows, challenges=challenges, digest=scheme())
+
+
+class Counting(FakeApplication):
+    """Knows the secret of alice, and remembers the highest count of each nonce."""
+
+    def __init__(self) -> None:
+        super().__init__({AuthenticateRequested: self.verify, NonceUseRequested: self.count})
+        self.counts: dict[str, int] = {}
+
+    def verify(self, question: AuthenticateRequested) -> Decision:
+        credentials = question.credentials
+        assert isinstance(credentials, DigestCredentials)
+        if not digest_proves(credentials, SECRET):
+            return Rejected()
+        return Verified(user=credentials.user, context="its record")
+
+    def count(self, question: NonceUseRequested) -> Decision:
+        if question.count <= self.counts.get(question.nonce, 0):
+            return Replayed()
+        self.counts[question.nonce] = question.count
+        return Counted()
+
+
+def enroll(
+    credentials: DigestCredentials | None,
+    application: FakeApplication,
+    now: Instant = FIXED_INSTANT,
+    *,
+    by: ServerPolicy | None = None,
+) -> Response:
+    request = Request(operation=SIMPLEENROLL, payload=csr_der(), credentials=credentials)
+    return finish(receive(request, now, policy=by or policy()), application)
+
+
+def asked(application: FakeApplication) -> list[type[ServerQuestion]]:
+    return [type(question) for question in application.asked]
+
+
+@pytest.mark.req("EST-036", "EST-047")
+def test_a_client_is_offered_digest_first_and_basic_behind_it() -> None:
+    response = one_of(Challenged, enroll(None, Counting()))
+    assert [challenge.scheme for challenge in response.challenges] == ["Digest", "Digest", "Basic"]
+    assert response.challenges[0].get("nonce") != enroll_again_nonce()
+
+
+def enroll_again_nonce() -> str | None:
+    by = policy()
+    enroll(None, Counting(), by=by)
+    return one_of(Challenged, enroll(None, Counting(), by=by)).challenges[0].get("nonce")
+
+
+@pytest.mark.req("EST-047")
+def test_a_right_answer_is_counted_and_then_asked_to_be_issued() -> None:
+    application = Counting()
+    assert enroll(answer(scheme()), application).outcome is Outcome.OK
+    assert asked(application) == [AuthenticateRequested, NonceUseRequested, EnrollRequested]
+    _, nonce, enrollment = application.asked
+    assert isinstance(nonce, NonceUseRequested)
+    assert (nonce.count, nonce.expires_at) == (1, FIXED_INSTANT.wall + timedelta(seconds=300))
+    assert isinstance(enrollment, EnrollRequested)
+    assert (enrollment.identity.user, enrollment.identity.context) == ("alice", "its record")
+
+
+@pytest.mark.req("EST-049")
+@pytest.mark.parametrize(("first", "second"), [("00000001", "00000001"), ("00000002", "00000001")])
+def test_a_count_that_was_used_or_goes_backwards_is_a_replay(first: str, second: str) -> None:
+    application, offered = Counting(), scheme()
+    nonce = offered.challenges(FIXED_INSTANT)[0].get("nonce")
+    assert enroll(counted(first, nonce), application).outcome is Outcome.OK
+    response = one_of(Challenged, enroll(counted(second, nonce), application))
+    assert response.code == "auth/replayed"
+    assert response.challenges[0].get("stale") == "true"
+    assert enroll(counted("00000003", nonce), application).outcome is Outcome.OK
+    assert len(application.issued) == 2
+
+
+def counted(count: str, nonce: str | None) -> DigestCredentials:
+    draft = answer(scheme(), nonce=nonce, nc=count)
+    return answer(scheme(), nonce=nonce, nc=count, response=digest_answer(SECRET, draft))
+
+
+def test_a_wrong_password_costs_no_count() -> None:
+    application = Counting()
+    response = enroll(answer(scheme(), password="guess"), application)
+    assert one_of(Challenged, response).code == "auth/wrong-credentials"
+    assert asked(application) == [AuthenticateRequested]
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "stale"),
+    [
+        ({"nonce": "of another server"}, "auth/foreign-nonce", None),
+        ({"realm": "another"}, "auth/digest-realm", None),
+        ({"algorithm": "SHA-512-256"}, "auth/digest-algorithm", None),
+    ],
+    ids=["nonce", "realm", "algorithm"],
+)
+def test_an_answer_to_another_challenge_is_challenged_again(
+    changed: dict[str, str], code: str, stale: str | None
+) -> None:
+    application = Counting()
+    response = one_of(Challenged, enroll(answer(scheme(), **changed), application))
+    assert (response.code, response.challenges[0].get("stale")) == (code, stale)
+    assert asked(application) == []
+
+
+@pytest.mark.req("EST-049")
+def test_a_stale_nonce_is_challenged_again_with_the_word_for_it() -> None:
+    response = enroll(answer(scheme()), Counting(), FIXED_INSTANT.after(301))
+    challenged = one_of(Challenged, response)
+    assert challenged.code == "auth/stale-nonce"
+    assert {challenge.get("stale") for challenge in challenged.challenges[:2]} == {"true"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [({"uri": "/elsewhere"}, "auth/digest-uri"), ({"qop": "auth-int"}, "auth/bad-digest")],
+    ids=["uri", "qop"],
+)
+def test_an_answer_that_is_written_wrongly_is_the_clients_mistake(
+    changed: dict[str, str], code: str
+) -> None:
+    response = one_of(Refused, enroll(answer(scheme(), **changed), Counting()))
+    assert (response.fault, response.code) == (Fault.MALFORMED, code)
+
+
+def test_without_digest_in_the_policy_an_answer_is_the_applications_own_affair() -> None:
+    application = Counting()
+    response = enroll(answer(scheme(), realm="its own"), application, by=default_policy())
+    assert asked(application)[0] is AuthenticateRequested
+    assert NonceUseRequested not in asked(application)
+    assert response.outcome in (Outcome.OK, Outcome.CHALLENGE)
+
+
+@pytest.mark.parametrize(
+    ("decision", "outcome"),
+    [(Fail(), Outcome.FAULT), (Challenge(), Outcome.CHALLENGE)],
+    ids=["fail", "challenge"],
+)
+def test_a_store_that_cannot_count_lets_nobody_in(decision: Decision, outcome: Outcome) -> None:
+    application = Counting()
+    application.answers[NonceUseRequested] = decision
+    assert enroll(answer(scheme()), application).outcome is outcome
+    assert application.issued == []
+
+
+def test_digest_alone_is_http_authentication() -> None:
+    response = one_of(Challenged, enroll(None, Counting(), by=policy(basic=False)))
+    assert [challenge.scheme for challenge in response.challenges] == ["Digest", "Digest"]
+
+
+# What httpmap says that an answer is about
+
+
+def read(
+    credentials: DigestCredentials, *, agent: bytes = b"curl/8", target: bytes = TARGET
+) -> object:
+    head = httpmap.RequestHead(
+        method=b"POST",
+        target=TARGET,
+        headers=(
+            (b"Host", b"est.example"),
+            (b"User-Agent", agent),
+            (b"Content-Type", b"application/pkcs10"),
+            (b"Authorization", write_authorization(credentials).encode("latin-1")),
+        ),
+    )
+    checked = httpmap.check_head(head, policy=policy(), limits=LIMITS)
+    assert isinstance(checked, httpmap.CheckedHead)
+    return httpmap.read(checked, b"", limits=LIMITS).credentials
+
+
+def test_an_answer_is_about_the_method_and_target_of_its_request() -> None:
+    found = read(answer(scheme()))
+    assert isinstance(found, DigestCredentials)
+    assert (found.method, found.target) == ("POST", TARGET.decode())
+    assert digest_proves(found, SECRET)
+
+
+@pytest.mark.parametrize(
+    ("uri", "is_taken"),
+    [
+        ("/.well-known/est/simplereenroll", True),
+        ("/simpleenroll", True),
+        ("/.well-known/est/label/simpleenroll", False),
+        ("/etc/passwd", False),
+        ("", False),
+    ],
+)
+def test_libest_hashes_a_uri_of_its_own_and_nobody_else_may(uri: str, is_taken: bool) -> None:
+    credentials = answer(scheme(), uri=uri or "?")
+    dialect = read(credentials, agent=b"libest 3.2.0p")
+    assert isinstance(dialect, DigestCredentials)
+    flaw = scheme().flaw(dialect, FIXED_INSTANT)
+    assert (flaw is None) == is_taken
+    plain = read(credentials)
+    assert isinstance(plain, DigestCredentials)
+    assert scheme().flaw(plain, FIXED_INSTANT) is not None
