@@ -27,7 +27,9 @@ from est_core.credentials import (
     CodeSource,
     Credentials,
     DigestCredentials,
+    Login,
     MalformedCredentials,
+    Password,
 )
 from est_core.decisions import (
     Challenge,
@@ -164,6 +166,7 @@ __all__ = [
     "Label",
     "Limits",
     "LocalProtocolError",
+    "Login",
     "MalformedCredentials",
     "NonceUseRequested",
     "NotAvailable",
@@ -173,6 +176,7 @@ __all__ = [
     "Outcome",
     "Part",
     "PartRow",
+    "Password",
     "Pend",
     "Pending",
     "PolicyRow",

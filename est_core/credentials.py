@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import field
 from enum import Enum, unique
+from typing import Final
 
+from est_core._errors import LocalProtocolError
 from est_core.values import value_class
 
 
@@ -89,6 +92,33 @@ Credentials = (
     | CodeCredentials
     | MalformedCredentials
 )
+
+
+_NOT_SENDABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+@value_class
+class Password:
+    """User and password of a client, to log in by whichever scheme the server asks for.
+
+    The user is empty where a password needs none. With `basic_only` it is sent as it is or not at
+    all: of a one-time code no server has what Digest needs. Raises LocalProtocolError for a user
+    with a colon, and for control characters: there is a scheme that cannot carry them.
+    """
+
+    user: str
+    password: str = field(repr=False)
+    basic_only: bool = False
+
+    def __post_init__(self) -> None:
+        if ":" in self.user:
+            raise LocalProtocolError("a user must not have a colon")
+        if _NOT_SENDABLE.search(self.user) or _NOT_SENDABLE.search(self.password):
+            raise LocalProtocolError("user and password are text without control characters")
+
+
+Login = Credentials | Password
+"""What a client may be given to log in with."""
 
 
 @value_class

@@ -18,7 +18,7 @@ from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
 from est_core.channel import Channel, TlsVersion
 from est_core.checks.issued import Difference
-from est_core.credentials import AuthChallenge, Credentials
+from est_core.credentials import AuthChallenge, AuthScheme, Credentials
 from est_core.decisions import Counted, Decision, Rejected, Replayed, Verified
 from est_core.model import Label, Request, Response
 from est_core.operation import Operation
@@ -159,12 +159,19 @@ class CredentialsRequested:
 
     `uri` is the server that asks: after a redirect another one than the session's, for which its
     passwords are not meant. `challenges` is empty after a 401 that names no scheme, asked once:
-    servers that do so take Basic.
+    servers that do so take Basic. A Password answers Basic and Digest, a one-time code as the
+    password of one with `basic_only`; credentials of a scheme that is not asked for end in Failed.
     """
 
     uri: EstUri
     challenges: tuple[AuthChallenge, ...]
     attempt: int
+
+    @property
+    def schemes(self) -> frozenset[AuthScheme]:
+        """Return the schemes that are asked for, of those that are known here."""
+        known = (challenge.known_scheme for challenge in self.challenges)
+        return frozenset(scheme for scheme in known if scheme is not None)
 
 
 @value_class

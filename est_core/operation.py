@@ -231,6 +231,10 @@ class Operation:
             raise LocalProtocolError(f"{self.name} is not on CoAP: {self.coap.reason}")
         return self.coap
 
+    def http_path(self, label: str | None) -> str:
+        """Return the target of a request over HTTP, at that label. RFC 7030 3.2.2."""
+        return "/".join(("", *self.root, *((label,) if label else ()), self.name))
+
     @property
     def has_body(self) -> bool:
         """True if a request carries something."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import field, fields
 from typing import Annotated
 
 from cryptography import x509
 
 from est_core import (
-    Credentials,
     CredentialsRequested,
+    Entropy,
     EstUri,
     Limits,
     LocalProtocolError,
+    Login,
     TrustDecisionRequested,
 )
 from est_core.values import value_class
 from est_core.wires.coapmap import CoapPaths
+from est_transports import _clock
 from est_transports.channel.dtls_limits import MTU_BYTES
 from est_transports.coap.limits import CoapLimits
 from est_transports.pki.signers import Signer, signer_of
@@ -43,7 +45,7 @@ class ClientTimeouts:
                 raise LocalProtocolError(f"{name} must be positive")
 
 
-def _no_credentials(_question: CredentialsRequested) -> Credentials | None:
+def _no_credentials(_question: CredentialsRequested) -> Login | None:
     return None
 
 
@@ -66,10 +68,13 @@ class ClientConfig:
     `implicit` holds third-party trust anchors, used where a session has no explicit ones.
     `identities` are certificates with keys that sessions may name. `signer` signs CSRs; a private
     key of `cryptography` becomes a LocalSigner.
-    `credentials` is asked after a 401, `follow` before going to another origin. `trust` is asked
-    which CA certificates to accept from a server that a bootstrap could not verify: a human, or
-    `trust.by_fingerprint`; left out, none. `user_agent` is for https URIs, the others are for
-    coaps ones: `coap_root` is where a server has its operations, such as `/est`. Without one they
+    `credentials` is asked after a 401 and told which schemes would do (`schemes`): a Password
+    answers Basic and Digest. On an event loop it may be a coroutine function. `entropy` is for
+    answers to Digest of sessions that have none of their own. `follow` is asked before going to
+    another origin. `trust` is asked which CA certificates to accept from a server that a bootstrap
+    could not verify: a human, or `trust.by_fingerprint`; left out, none.
+    `user_agent` is for https URIs, the others are for coaps ones:
+    `coap_root` is where a server has its operations, such as `/est`. Without one they
     are below /.well-known/est, and where the first request is answered 4.04 there, or with
     `coap_discovery` at once, the server is asked for the list of its resources. `discovered` is
     told what that said, if it is another place. RFC 9148 4.1. Raises LocalProtocolError for a root
@@ -79,7 +84,10 @@ class ClientConfig:
     implicit: TrustAnchors = field(default_factory=TrustAnchors)
     identities: tuple[TlsIdentity, ...] = ()
     signer: Annotated[Signer | None, signer_of] = field(default=None, repr=False)
-    credentials: Callable[[CredentialsRequested], Credentials | None] = _no_credentials
+    credentials: Callable[[CredentialsRequested], Login | Awaitable[Login | None] | None] = (
+        _no_credentials
+    )
+    entropy: Entropy = field(default=_clock.entropy, repr=False)
     follow: Callable[[EstUri], bool] = _no_redirect
     trust: Callable[[TrustDecisionRequested], tuple[x509.Certificate, ...]] = _no_trust
     tls_exporter: bool = False

@@ -10,7 +10,6 @@ from est_core._instant import Instant
 from est_core._limits import Limits
 from est_core.channel import Channel
 from est_core.client.linked_csr import LinkedCsr
-from est_core.credentials import Credentials, MalformedCredentials
 from est_core.events import (
     CACertsReceived,
     ClientResult,
@@ -156,10 +155,3 @@ def redirect_target(location: str, base: EstUri, operation: Operation) -> EstUri
         message = "a redirect has to lead to the same operation"
         raise RemoteProtocolError("redirect/not-followed", message)
     return uri
-
-
-def sendable(credentials: Credentials | None) -> Credentials | None:
-    """Return the credentials. Raises LocalProtocolError for malformed ones, which are a peer's."""
-    if isinstance(credentials, MalformedCredentials):
-        raise LocalProtocolError("malformed credentials are for reading only")
-    return credentials

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from cryptography import x509
 
 from est_core._errors import LocalProtocolError, RemoteProtocolError
-from est_core._instant import Instant
+from est_core._instant import Entropy, Instant
 from est_core.arguments import checked_throughout
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
@@ -34,15 +34,14 @@ from est_core.client.answers import (
     not_provisionally,
     redirect_target,
     result_of,
-    sendable,
     trust_question,
 )
-from est_core.client.http_auth import HttpAuth
+from est_core.client.http_auth import HttpAuth, sendable
 from est_core.client.linked_csr import LinkedCsr
 from est_core.client.session_settings import SessionSettings
 from est_core.client.tables import CLIENT_TRANSITIONS, ClientInput, ClientState
 from est_core.codec.retry import retry_at
-from est_core.credentials import Credentials
+from est_core.credentials import CodeCredentials, Login
 from est_core.events import (
     CACertsReceived,
     ClientEvent,
@@ -87,6 +86,7 @@ class ClientExchange:
         csrattrs: CsrAttrs | None = None,
         algorithm: SignatureAlgorithm | None = None,
         *,
+        code: CodeCredentials | None = None,
         payload: bytes = b"",
         bootstrap: bool = False,
     ) -> None:
@@ -98,10 +98,16 @@ class ClientExchange:
         self.resume_at: Instant | None = None
         self._csr: LinkedCsr | None = None
         if csr is not None:
-            self._csr = LinkedCsr(csr, csrattrs, algorithm, session.pop, session.limits)
+            self._csr = LinkedCsr(csr, csrattrs, algorithm, session.pop, session.limits, code)
         self._uri = session.uri
         self._max_version = session.max_version
-        self._http_auth = HttpAuth(session.credentials, session.uri, session.limits)
+        self._http_auth = HttpAuth(
+            session.credentials,
+            session.uri,
+            session.limits,
+            session.nonce_counts,
+            session.entropy,
+        )
         self._provisional = bootstrap  # until a server proves to be authorised
         self._channel: Channel | None = None
         self._trust_question: TrustDecisionRequested | None = None
@@ -198,20 +204,28 @@ class ClientExchange:
         self._expect(ClientState.SENT)
         self._fail(error)
 
-    def provide_credentials(self, credentials: Credentials | None) -> None:
-        """Use these from now on; answer to CredentialsRequested. None gives up."""
+    def provide_entropy(self, entropy: Entropy) -> None:
+        """Use this source where the session has none. Digest cannot be answered without any."""
+        self._http_auth.entropy = self._http_auth.entropy or entropy
+
+    def provide_credentials(self, credentials: Login | None) -> None:
+        """Use these from now on; answer to CredentialsRequested. None gives up.
+
+        Ends in Failed for what answers none of the challenges: "auth/scheme-not-offered",
+        "auth/unanswerable-challenge", "auth/no-entropy".
+        """
         self._expect(ClientState.CHALLENGED)
-        credentials = sendable(credentials)
-        if credentials is None:
-            self._finish(self._http_auth.given_up(self._refusal))
-            return
-        self._http_auth.credentials = credentials
-        self._connect()
+        refusal = self._refusal if isinstance(self._refusal, Challenged) else None
+        failed = self._http_auth.provide(sendable(credentials), refusal)
+        if failed is None:
+            self._connect()
+        else:
+            self._finish(failed)
 
     def provide_redirect(self, *, follow: bool) -> None:
         """Go to the other origin, or not; answer to RedirectRequested.
 
-        Credentials do not go along: the other origin has to ask for its own.
+        Credentials do not go along, nor a code: the other origin has to ask for its own.
         """
         self._expect(ClientState.REDIRECTED)
         if not follow or self._redirect is None:
@@ -220,7 +234,10 @@ class ClientExchange:
                 f"the server points to {self._redirect}, which was not followed",
             )
             return
-        self._uri, self._http_auth.credentials = self._redirect, None
+        self._uri = self._redirect
+        self._http_auth.forget()
+        if self._csr is not None:
+            self._csr.forget_code()
         self._connect()
 
     def provide_trust(self, anchors: Iterable[x509.Certificate]) -> None:
@@ -314,11 +331,13 @@ class ClientExchange:
 
     def _send(self, channel: Channel, payload: bytes) -> None:
         self._move(ClientInput.SEND)
+        operation, label = self.operation, self._uri.label
+        credentials = None
+        if not self._provisional:
+            target = operation.http_path(None if label is None else label.text)
+            credentials = self._http_auth.of_request(operation.method, target)
         request = Request(
-            operation=self.operation,
-            label=self._uri.label,
-            payload=payload,
-            credentials=None if self._provisional else self._http_auth.credentials,
+            operation=operation, label=label, payload=payload, credentials=credentials
         )
         self._events.append(SendRequest(request=request, uri=self._uri, channel=channel))
 
@@ -349,6 +368,8 @@ class ClientExchange:
     def _challenged(self, response: Challenged) -> None:
         self._refusal = response
         match self._http_auth.challenged(response, self._uri):
+            case None:
+                self._connect()
             case Failed() as failed:
                 self._finish(failed)
             case CredentialsRequested() as question:

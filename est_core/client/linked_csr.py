@@ -6,10 +6,12 @@ what the CSR says, and the last signature only for as long as its binding holds.
 
 from __future__ import annotations
 
+from typing import Final
+
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
-from est_core._oids import CHALLENGE_PASSWORD
-from est_core.asn1.attributes import challenge_attribute
+from est_core._oids import CHALLENGE_PASSWORD, OTP_CHALLENGE
+from est_core.asn1.attributes import Attribute, challenge_attribute
 from est_core.asn1.csrattrs import LINKING, CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
 from est_core.asn1.pkcs10 import (
@@ -24,7 +26,13 @@ from est_core.asn1.pkcs10 import (
 from est_core.channel import Channel, ChannelBinding, TlsVersion
 from est_core.checks.pop import PopMode, check_foreign, linking_text
 from est_core.client.enrollment import signing
+from est_core.credentials import CodeCredentials, CodeSource
 from est_core.events import SignatureRequested
+
+_OF_SOURCE: Final = {
+    CodeSource.CHALLENGE_PASSWORD: CHALLENGE_PASSWORD,
+    CodeSource.OTP_CHALLENGE: OTP_CHALLENGE,
+}
 
 
 class LinkedCsr:
@@ -41,8 +49,13 @@ class LinkedCsr:
         algorithm: SignatureAlgorithm | None,
         pop: PopMode,
         limits: Limits,
+        code: CodeCredentials | None = None,
     ) -> None:
-        """Raise LocalProtocolError for a key that cannot be used with `algorithm`."""
+        """Raise LocalProtocolError for a key that cannot be used with `algorithm`.
+
+        And for a code that fits into no attribute, or has none: RFC 7030 3.5 has
+        challengePassword for linking.
+        """
         csr = given_request(csr)
         self.spki: bytes = csr.spki
         self.asked: CertRequest | CertRequestInfo = csr
@@ -51,14 +64,39 @@ class LinkedCsr:
             self.spki, self._algorithm = signing(csr, algorithm, limits)
         self._pop = pop
         self._limits = limits
-        self._must_link = pop is PopMode.ALWAYS or (
+        self._is_asked_to_link = pop is PopMode.ALWAYS or (
             pop is PopMode.AUTO and csrattrs is not None and csrattrs.requires_linking
         )
-        self._linking_attribute = (
+        self._place = (
             csrattrs and csrattrs.linking_attribute
         ) or CHALLENGE_PASSWORD  # RFC 7894 4: estIdentityLinking alone where it is listed
+        self._code: Attribute | None = None
+        if code is not None:
+            if isinstance(csr, CertRequest):
+                raise LocalProtocolError("a request that is signed takes no code")
+            self._code = challenge_attribute(_OF_SOURCE[code.source], code.code)
+        if pop is PopMode.ALWAYS and self._linking_attribute is None:
+            raise LocalProtocolError(
+                "a code in challengePassword leaves no place for the linking of PopMode.ALWAYS: "
+                "the server's CSR attributes list no estIdentityLinking"
+            )
         self._tbs = b""
         self._signed: tuple[ChannelBinding | None, bytes] | None = None
+
+    @property
+    def _linking_attribute(self) -> str | None:
+        """The attribute to link with, None where the code has its place."""
+        is_free = self._code is None or self._code.type != self._place
+        return self._place if is_free else None
+
+    @property
+    def _must_link(self) -> bool:
+        return self._is_asked_to_link and self._linking_attribute is not None
+
+    def forget_code(self) -> None:
+        """Put no code into what is signed from now on: it is for one server."""
+        if self._code is not None:
+            self._code = self._signed = None
 
     def needs_older_tls(self, channel: Channel) -> bool:
         """True if only TLS 1.2 has the binding that is wanted: EST names none for TLS 1.3.
@@ -107,13 +145,16 @@ class LinkedCsr:
     def _question(self, info: CertRequestInfo, channel: Channel) -> SignatureRequested:
         for oid in LINKING:  # of another channel, if it is there
             info = info.without_attribute(oid)
-        if (binding := self._wanted_binding(channel)) is not None:
-            text = linking_text(binding)
-            info = info.with_attribute(challenge_attribute(self._linking_attribute, text))
+        if self._code is not None:
+            info = info.without_attribute(self._code.type).with_attribute(self._code)
+        binding, attribute = self._wanted_binding(channel), self._linking_attribute
+        if binding is not None and attribute is not None:
+            info = info.with_attribute(challenge_attribute(attribute, linking_text(binding)))
         if self._algorithm is None:
             raise LocalProtocolError("a CSR to be signed has an algorithm")
         self._tbs = info.der()
         return SignatureRequested(tbs=self._tbs, algorithm=self._algorithm)
 
     def _wanted_binding(self, channel: Channel) -> ChannelBinding | None:
-        return None if self._pop is PopMode.NEVER else channel.binding
+        never = self._pop is PopMode.NEVER or self._linking_attribute is None
+        return None if never else channel.binding

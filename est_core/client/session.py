@@ -13,6 +13,7 @@ from est_core.asn1.pkcs10 import CsrArgument
 from est_core.client.enrollment import check_renewal_info
 from est_core.client.exchange import ClientExchange
 from est_core.client.session_settings import SessionSettings
+from est_core.credentials import CodeCredentials
 from est_core.operation import NotOnWire, Operation
 from est_core.operations.cacerts import CACERTS
 from est_core.operations.csrattrs import CSRATTRS
@@ -47,6 +48,7 @@ class ClientSession(SessionSettings):
         *,
         csrattrs: CsrAttrs | None = None,
         algorithm: SignatureAlgorithm | None = None,
+        code: CodeCredentials | None = None,
     ) -> ClientExchange:
         """Return an exchange that ends in Enrolled. RFC 7030 4.2.
 
@@ -54,8 +56,13 @@ class ClientSession(SessionSettings):
         `algorithm` or one that fits the key. A request that is signed is sent as it is: where it
         would have to be linked and is not, the exchange fails as "pop/cannot-relink". `csrattrs` is
         what the server asked for. Raises LocalProtocolError for a key that cannot be used so.
+
+        `code` is a one-time code for an attribute of the CSR. In challengePassword it stands where
+        linking would: then the request is linked by estIdentityLinking if `csrattrs` lists that,
+        else not at all. LocalProtocolError for that with PopMode.ALWAYS, and for a code with a
+        request that is signed.
         """
-        return ClientExchange(self, SIMPLEENROLL, csr, csrattrs, algorithm)
+        return ClientExchange(self, SIMPLEENROLL, csr, csrattrs, algorithm, code=code)
 
     def reenroll(
         self,

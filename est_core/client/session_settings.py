@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from cryptography import x509
 
 from est_core._errors import LocalProtocolError
+from est_core._instant import Entropy
 from est_core._limits import Limits
 from est_core.arguments import checked
 from est_core.channel import TlsVersion
 from est_core.checks.pop import PopMode
-from est_core.client.answers import sendable
-from est_core.credentials import Credentials
+from est_core.client.digest_answers import NonceCounts
+from est_core.client.http_auth import sendable
+from est_core.credentials import Login
 from est_core.uri import EstUri
 
 
@@ -21,8 +23,10 @@ class SessionSettings:
     """What a client wants of one server.
 
     `trust` holds the explicit trust anchors (empty: the driver's implicit ones), `identity` the
-    certificate to show in handshakes. `credentials` are sent without waiting for a challenge, on
-    authorised channels only; leave them out to be asked. `max_version` caps TLS. Without
+    certificate to show in handshakes. `credentials` go to authorised servers only: a Password
+    answers a challenge by the strongest scheme that is offered, all others are sent without waiting
+    for one; leave them out to be asked. `entropy` is for answers to Digest; without it the driver's
+    is taken. `max_version` caps TLS. Without
     `accept_changes` a dangerous difference between request and certificate ends in Failed. Over
     CoAP (RFC 9148 3) LocalProtocolError without an identity, and with credentials.
     """
@@ -33,10 +37,11 @@ class SessionSettings:
         *,
         trust: Sequence[x509.Certificate] = (),
         identity: x509.Certificate | None = None,
-        credentials: Credentials | None = None,
+        credentials: Login | None = None,
         pop: PopMode = PopMode.AUTO,
         max_version: TlsVersion | None = None,
         accept_changes: bool = True,
+        entropy: Entropy | None = None,
         limits: Limits | None = None,
     ) -> None:
         uri = EstUri.parse(uri) if isinstance(uri, str) else uri
@@ -47,7 +52,9 @@ class SessionSettings:
         self.uri = uri
         self.trust: tuple[x509.Certificate, ...] = tuple(trust)
         self.identity = identity
-        self.credentials: Credentials | None = sendable(credentials)
+        self.credentials: Login | None = sendable(credentials)
+        self.entropy: Entropy | None = entropy
+        self.nonce_counts: NonceCounts = NonceCounts()
         self.pop = pop
         self.max_version = max_version
         self.accept_changes = accept_changes

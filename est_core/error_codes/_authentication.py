@@ -195,6 +195,39 @@ AUTHENTICATION: Final = (
                 audience=Audience.USER,
             ),
             ErrorCode(
+                code="auth/scheme-not-offered",
+                cause=(
+                    "client: the server takes other HTTP schemes than that of the credentials "
+                    "given: Basic sent unasked where only Digest is taken, say"
+                ),
+                remedy=(
+                    "give what the server asks for: a `Password`, which answers Basic and Digest "
+                    "(with `est`, `--user NAME` without `--send-password`), or a token"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="auth/unanswerable-challenge",
+                cause=(
+                    "client: a Digest challenge of an unknown algorithm, without qop `auth`, or "
+                    "with parameters that cannot be sent back"
+                ),
+                remedy=(
+                    "have the server offer Digest by RFC 7616 with SHA-256 or MD5 and qop `auth`, "
+                    "or Basic"
+                ),
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
+                code="auth/no-entropy",
+                cause="client: the server takes Digest, and the exchange has no source of entropy",
+                remedy=(
+                    "give `ClientSession` its `entropy`, or have the transport call "
+                    "`provide_entropy`; `secrets.token_bytes` is one"
+                ),
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
                 code="auth/provisional",
                 cause=(
                     "client: in a bootstrap, a 401 from a server that is not verified; nothing "

@@ -25,7 +25,7 @@ from est_core.channel import (
     TlsVersion,
 )
 from est_core.client.exchange import ClientExchange
-from est_core.credentials import Credentials
+from est_core.credentials import Login
 from est_core.decisions import Decision
 from est_core.events import (
     ClientResult,
@@ -105,7 +105,7 @@ def _cannot_sign(_question: SignatureRequested) -> bytes:
     raise LocalProtocolError("the pair was given no way to sign")
 
 
-def _no_credentials(_question: CredentialsRequested) -> Credentials | None:
+def _no_credentials(_question: CredentialsRequested) -> Login | None:
     return None
 
 
@@ -119,7 +119,8 @@ class ExchangePair:
     """A server and the way to it, for client exchanges to run against.
 
     `connect` makes the link for each ConnectRequested, `decide` answers the server's questions,
-    `sign`, `credentials` and `trust` the client's. `now` may be moved on between runs.
+    `sign`, `credentials` and `trust` the client's, which answers Digest with `entropy`. `now` may
+    be moved on between runs.
     `messages` holds everything that crossed; `exchanges` the server's exchanges.
     """
 
@@ -127,10 +128,11 @@ class ExchangePair:
     decide: Callable[[ServerQuestion], Decision]
     connect: Callable[[ConnectRequested], Link]
     sign: Callable[[SignatureRequested], bytes] = _cannot_sign
-    credentials: Callable[[CredentialsRequested], Credentials | None] = _no_credentials
+    credentials: Callable[[CredentialsRequested], Login | None] = _no_credentials
     trust: Callable[[TrustDecisionRequested], tuple[x509.Certificate, ...]] = _no_trust
     limits: Limits = field(default_factory=Limits)
     now: Instant = FIXED_INSTANT
+    entropy: Entropy = field(default_factory=CountingEntropy)
     messages: list[Message] = field(default_factory=list)
     exchanges: list[ServerExchange] = field(default_factory=list)
     _link: Link | None = field(default=None, init=False)
@@ -141,6 +143,7 @@ class ExchangePair:
         Waiting goes on with `exchange.handle_timeout(later)` and another `run`. Redirects to
         another origin are not followed.
         """
+        exchange.provide_entropy(self.entropy)
         while True:  # an exchange ends by itself, whatever it is answered
             match event := exchange.next_event():
                 case None:

@@ -1,8 +1,9 @@
-"""Passwords that people give a command: typed on the terminal, or on standard input."""
+"""Secrets that people give a command: typed on the terminal, on standard input, or in a file."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Final
 
 import click
@@ -10,6 +11,7 @@ import click
 from est_transports.cli.errors import CliError, ExitCode
 
 MAX_PASSWORD_BYTES: Final = 1024
+_MAX_SECRET_BYTES: Final = 7 * 1024  # a token in an Authorization header, of which servers read 8
 
 
 def password_from_stdin() -> str:
@@ -20,6 +22,32 @@ def password_from_stdin() -> str:
     except UnicodeDecodeError:
         raise CliError("the password on standard input is not UTF-8", ExitCode.USAGE) from None
     return _checked(password)
+
+
+def secret_from_file(path: Path, option: str) -> str:
+    """Return the first line of a file, or with - of standard input: a token, a code.
+
+    Raises CliError: LOCAL for a file that cannot be read, USAGE for one that holds no such thing.
+    """
+    is_stdin = str(path) == "-"
+    try:
+        if is_stdin:
+            line = sys.stdin.buffer.readline(_MAX_SECRET_BYTES + 2)
+        else:
+            with path.open("rb") as file:
+                line = file.readline(_MAX_SECRET_BYTES + 2)
+    except OSError as exc:
+        message = f"{path}: cannot be read: {exc.strerror} ({option})"
+        raise CliError(message, ExitCode.LOCAL) from exc
+    secret = line.strip()
+    where = "standard input" if is_stdin else str(path)
+    if not 0 < len(secret) <= _MAX_SECRET_BYTES:
+        message = f"{where}: the first line has 1 to {_MAX_SECRET_BYTES} bytes ({option})"
+        raise CliError(message, ExitCode.USAGE)
+    try:
+        return secret.decode("utf-8")
+    except UnicodeDecodeError:
+        raise CliError(f"{where}: the first line is not UTF-8 ({option})", ExitCode.USAGE) from None
 
 
 def ask_password(prompt: str, *, confirm: bool = False, instead: str = "--password-stdin") -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ask_async as ask_async,
     )
     from est_transports.drive.client import (
+        AwaitCredentials as AwaitCredentials,
         ClientDriver as ClientDriver,
         ClientStep as ClientStep,
         Connect as Connect,
@@ -52,8 +53,8 @@ else:
         {
             "application": "Application AsyncApplication answer answer_async ask ask_async",
             "client": (
-                "ClientDriver ClientStep Connect ExchangeSettings Link Lost Read Write "
-                "connect_failure"
+                "AwaitCredentials ClientDriver ClientStep Connect ExchangeSettings Link Lost "
+                "Read Write connect_failure"
             ),
             "observe": "JsonFormatter Observe TextFormatter log_request request_fields",
             "open_request": "Ask Finished OpenRequest session_with written_or_failed",

@@ -8,7 +8,7 @@ have one each. Whoever keeps a connection between exchanges asks `Link.fits`.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import field
 from typing import Protocol
 
@@ -19,12 +19,13 @@ from est_core import (
     ClientExchange,
     ClientResult,
     ConnectRequested,
-    Credentials,
     CredentialsRequested,
+    Entropy,
     EstUri,
     Fault,
     Instant,
     LocalProtocolError,
+    Login,
     Operation,
     RedirectRequested,
     RemoteProtocolError,
@@ -59,8 +60,14 @@ class ExchangeSettings(Protocol):
         """What signs CSRs."""
 
     @property
-    def credentials(self) -> Callable[[CredentialsRequested], Credentials | None]:
-        """Asked after a 401."""
+    def credentials(
+        self,
+    ) -> Callable[[CredentialsRequested], Login | Awaitable[Login | None] | None]:
+        """Asked after a 401. What is to be awaited needs an event loop."""
+
+    @property
+    def entropy(self) -> Entropy:
+        """For answers to Digest."""
 
     @property
     def follow(self) -> Callable[[EstUri], bool]:
@@ -151,6 +158,13 @@ class Write:
 
 
 @value_class
+class AwaitCredentials:
+    """Await `answer`, and call `provide_credentials` with it. Only an event loop can."""
+
+    answer: Awaitable[Login | None] = field(repr=False)
+
+
+@value_class
 class Read:
     """Read some bytes, or a datagram, and call `receive`, or `broken`; at `deadline`
     `handle_timeout`.
@@ -183,7 +197,7 @@ def connect_failure(error: Exception, uri: EstUri, *, connected: bool) -> tuple[
     return "connect/unreachable", f"{where} cannot be reached: {reason}"
 
 
-ClientStep = Connect | Write | Read | RetryLater | ClientResult
+ClientStep = Connect | Write | Read | AwaitCredentials | RetryLater | ClientResult
 
 
 @checked
@@ -204,6 +218,7 @@ class ClientDriver:
         self._step: ClientStep | None = None
         self._waiting = False
         self._deadline = 0.0
+        exchange.provide_entropy(config.entropy)
         if exchange.resume_at is not None and exchange.result is None:
             exchange.handle_timeout(now)
 
@@ -229,6 +244,11 @@ class ClientDriver:
         """No connection could be had. Answer to Connect."""
         self._step = None
         self._exchange.connect_failed(code, message)
+
+    def provide_credentials(self, credentials: Login | None) -> None:
+        """Log in with these, None gives up. Answer to AwaitCredentials."""
+        self._step = None
+        self._exchange.provide_credentials(credentials)
 
     def receive(self, data: bytes, now: Instant) -> None:
         """Take decrypted bytes, b"" being the end of the stream, or a datagram. Answer to Read."""
@@ -308,13 +328,20 @@ class ClientDriver:
                     )
                 exchange.provide_signature(config.signer.sign(event.tbs, event.algorithm))
             case CredentialsRequested():
-                exchange.provide_credentials(config.credentials(event))
+                self._ask(event)
             case RedirectRequested():
                 exchange.provide_redirect(follow=config.follow(event.uri))
             case TrustDecisionRequested():
                 exchange.provide_trust(config.trust(event))
             case _:  # it is over, or put off
                 self._step = event
+
+    def _ask(self, question: CredentialsRequested) -> None:
+        answer = self._config.credentials(question)
+        if isinstance(answer, Awaitable):
+            self._step = AwaitCredentials(answer=answer)
+        else:
+            self._exchange.provide_credentials(answer)
 
     def _tls_config(self, event: ConnectRequested) -> ClientTlsConfig:
         config = self._config

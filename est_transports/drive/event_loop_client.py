@@ -14,7 +14,15 @@ from typing import Generic, Protocol, Self, TypeVar
 from est_core import ClientExchange, ClientResult, Instant, RetryLater
 from est_core.arguments import checked_throughout
 from est_transports.channel.errors import TlsError
-from est_transports.drive.client import ClientDriver, Connect, ExchangeSettings, Link, Read, Write
+from est_transports.drive.client import (
+    AwaitCredentials,
+    ClientDriver,
+    Connect,
+    ExchangeSettings,
+    Link,
+    Read,
+    Write,
+)
 from est_transports.drive.event_loop import Timekeeper
 
 
@@ -93,6 +101,8 @@ class EventLoopClient(ABC, Generic[_S]):
                     await self._write(step)
                 case Read():
                     await self._read(driver, step)
+                case AwaitCredentials():
+                    driver.provide_credentials(await step.answer)
                 case _:  # it is over, or put off
                     if self._kept is not None and not self._kept[0].may_stay(step):
                         await self.aclose()

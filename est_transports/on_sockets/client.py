@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -12,13 +12,22 @@ from typing import TYPE_CHECKING, Self
 from est_core import (
     ClientExchange,
     ClientResult,
+    LocalProtocolError,
     RetryLater,
 )
 from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.channel.tls import TlsEngine, TlsError, client_context
 from est_transports.client_config import ClientConfig
-from est_transports.drive.client import ClientDriver, Connect, Link, Read, Write, connect_failure
+from est_transports.drive.client import (
+    AwaitCredentials,
+    ClientDriver,
+    Connect,
+    Link,
+    Read,
+    Write,
+    connect_failure,
+)
 from est_transports.http.client import HttpLink
 from est_transports.on_sockets.tls import Clock, TlsSocket
 
@@ -87,6 +96,8 @@ class Client:
                     self._write(step)
                 case Read():
                     self._read(driver, step)
+                case AwaitCredentials():
+                    raise _not_here(step)
                 case _:  # it is over, or put off
                     if self._kept is not None and not self._kept[0].may_stay(step):
                         self.close()
@@ -148,3 +159,9 @@ class Client:
         except OSError:
             return driver.broken(None, self._clock())
         return driver.receive(data, self._clock())
+
+
+def _not_here(step: AwaitCredentials) -> LocalProtocolError:
+    if isinstance(step.answer, Coroutine):
+        step.answer.close()  # or Python warns that nobody awaits it
+    return LocalProtocolError("ClientConfig.credentials is to be awaited: that takes an event loop")

@@ -24,7 +24,9 @@ from est_core import (
     Failed,
     Label,
     LocalProtocolError,
+    Login,
     NotAvailable,
+    Password,
     PopMode,
     RedirectRequested,
     RemoteProtocolError,
@@ -48,6 +50,8 @@ from fuzz.target import Reach, Result, Shape, Target
 _STEPS_MAX: Final = 40
 _LABEL: Final = Label("factory")
 _GOOD: Final = BasicCredentials(user="device", password="secret")
+_PASSWORD: Final = Password(user="device", password="secret")
+_LOGINS: Final[tuple[Login, ...]] = (_GOOD, _PASSWORD)
 _PASSES_S: Final = (0.0, 1.0, 59.0, 61.0, 10.0**7)
 _NOW_AND_AGAIN: Final = (FIXED_INSTANT, FIXED_INSTANT.after(10), FIXED_INSTANT.after(10.0**8))
 _RESULTS: Final = (CACertsReceived, CSRAttrsReceived, Enrolled, Failed)
@@ -101,7 +105,8 @@ class _Driver:
                 self.answer(choices)
             case CredentialsRequested(uri=uri):
                 self._provided.add(uri.origin)
-                self.attempt(partial(exchange.provide_credentials, _GOOD))
+                given = choices.pick(_LOGINS)
+                self.attempt(partial(exchange.provide_credentials, given))
             case RedirectRequested():
                 self.attempt(partial(exchange.provide_redirect, follow=True))
             case TrustDecisionRequested(candidates=candidates):
@@ -192,10 +197,11 @@ def client_exchange_of(setup: Choices) -> ClientExchange:
         EstUri(host=HOST, port=443, label=setup.pick((None, _LABEL))),
         trust=() if operation == _BOOTSTRAP else setup.pick(((cast.ca().certificate,), ())),
         identity=cast.client().certificate,
-        credentials=setup.pick((None, _GOOD)),
+        credentials=setup.pick((None, _GOOD, _PASSWORD)),
         pop=setup.pick(tuple(PopMode)),
         max_version=setup.pick((None, TlsVersion.TLS_1_2)),
         limits=LIMITS,
+        entropy=bytes,
     )
     info = CertRequestInfo(
         subject=cast.client().certificate.subject, spki=cast.spki_of(cast.key_of(3))
@@ -216,7 +222,7 @@ def client_exchange_of(setup: Choices) -> ClientExchange:
 def _client_scripts() -> Iterator[bytes]:
     """Yield every operation on a good channel with every answer that there is."""
     for operation in range(5):
-        for number, answer in enumerate((*corpus.answers(), *REDIRECTS)):
+        for number, answer in enumerate((*corpus.answers(), *REDIRECTS, *_CHALLENGES)):
             setup = bytes((operation, 0, number, number, number % 3, 0))
             good, said = b"\0\6", b"\0\0" + answer
             yield pack((setup, good, said, good, said, said, b"\0", good, said))
@@ -229,6 +235,17 @@ REDIRECTS: Final = tuple(
         b"https://other.example/.well-known/est/simpleenroll",
         b"/.well-known/est/cacerts",
         b"http://est.example/.well-known/est/cacerts",
+    )
+)
+
+
+_CHALLENGES: Final = tuple(
+    b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: " + challenge + b"\r\n\r\n"
+    for challenge in (
+        b'Digest realm="est", nonce="n1", qop="auth"',
+        b'Digest realm="est", nonce="n2", qop="auth, auth-int", algorithm=SHA-256, stale=true',
+        b'Basic realm="est", Digest realm="est", nonce="n3", qop=auth, algorithm=SHA-512-256',
+        b'Digest realm="est", nonce="n4", qop="auth", algorithm=MD5-sess, opaque="o"',
     )
 )
 
@@ -246,6 +263,7 @@ TARGETS: Final = (
             "est_core.client.session",
             "est_core.client.session_settings",
             "est_core.client.answers",
+            "est_core.client.digest_answers",
             "est_core.client.http_auth",
             "est_core.client.linked_csr",
             "est_core.operations.definition",

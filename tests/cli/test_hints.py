@@ -30,6 +30,7 @@ __all__ = ["est"]  # the fixture
 
 DIGEST = b'WWW-Authenticate: Digest realm="x", nonce="n", qop="auth"'
 BEARER = b'WWW-Authenticate: Bearer realm="x"'
+NEGOTIATE = b"WWW-Authenticate: Negotiate"
 UNAUTHORIZED = b"HTTP/1.1 401 Unauthorized"
 USER = ("--user", "alice:secret")
 
@@ -66,22 +67,54 @@ def test_a_bare_401_without_credentials_shows_its_body_and_says_what_may_be_give
     assert "--cert and --key" in err
 
 
-@pytest.mark.parametrize("scheme, challenge", [("Digest", DIGEST), ("Bearer", BEARER)])
 @pytest.mark.parametrize("user", [(), USER], ids=["no user", "user"])
 @pytest.mark.parametrize("with_certificate", [False, True])
 def test_a_server_of_another_scheme_is_named_and_nothing_given_is_advised(
-    est: Terminal, scheme: str, challenge: bytes, user: tuple[str, ...], with_certificate: bool
+    est: Terminal, user: tuple[str, ...], with_certificate: bool
 ) -> None:
     identity = est.identity(pki().client) if with_certificate else ()
-    err = refused(est, *user, *identity, script=(answer(UNAUTHORIZED, b"", challenge),))
-    assert f"the server offers only {scheme} authentication, and est speaks Basic" in err
+    err = refused(est, *user, *identity, script=(answer(UNAUTHORIZED, b"", NEGOTIATE),))
+    assert "the server takes only Negotiate authentication, which est does not speak" in err
     hint = err.rpartition("; ")[2]
     assert "--user" not in err, "it would not help"
     if with_certificate:
         assert "--cert and --key" not in err
-        assert "ask the server's operator for Basic" in hint
+        assert "ask the server's operator for Digest" in hint
     else:
         assert "use --cert and --key" in hint
+
+
+TOKEN = ("--token", "abc")
+CODE = ("--code", "C0DE")
+
+
+@pytest.mark.parametrize(
+    "given, challenge, told, advised",
+    [
+        ((), DIGEST, "wants to know who is asking", "--user NAME, or --cert and --key"),
+        ((), BEARER, "wants to know who is asking", "--token-file FILE, or --cert and --key"),
+        (USER, BEARER, "takes Bearer, and user alice goes by Basic or Digest", "--token-file"),
+        (TOKEN, DIGEST, "takes Digest, and the token goes by Bearer", "--user NAME"),
+        (TOKEN, CHALLENGE, "takes Basic, and the token goes by Bearer", "--user NAME"),
+        (CODE, DIGEST, "takes Digest, and the code goes by Basic", "--user NAME"),
+        ((*USER, "--send-password"), DIGEST, "takes Digest, and user alice was sent unasked by "
+         "Basic", "leave --send-password out"),
+        (TOKEN, BEARER, "the server refuses the token", "check the token"),
+        (CODE, CHALLENGE, "the server refuses the code", "check the code"),
+        (USER, DIGEST, "the server refuses user alice", "check the name and the password"),
+        ((*CODE, "--code-in", "otp"), CHALLENGE, "does not accept the code in the request",
+         "--code-in"),
+    ],
+)  # fmt: skip
+def test_what_the_server_takes_is_told_and_what_was_not_given_is_advised(
+    est: Terminal, given: tuple[str, ...], challenge: bytes, told: str, advised: str
+) -> None:
+    lines = challenge if challenge.startswith(b"WWW") else CHALLENGE.split(b"\r\n")[1]
+    err = refused(est, *given, script=(answer(UNAUTHORIZED, b"", lines),))
+    message, _, hint = err.partition(" [auth/")
+    assert told in message
+    assert advised in hint
+    assert not any(secret in err for secret in ("secret", "abc", "C0DE"))
 
 
 # Statuses

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from est_core import BasicCredentials, CredentialsRequested, EstUri
+from est_core import CredentialsRequested, EstUri, Password
 from est_core.codec.authheader import basic_challenge
-from est_transports.cli.client.target import Passwords
+from est_transports.cli.client.login import Login
 
 URI = EstUri.parse("https://est.example:8443/lab")
 
@@ -29,6 +29,6 @@ def asked_by(uri: str) -> CredentialsRequested:
 def test_a_password_is_for_the_server_that_was_named_and_for_no_other(
     uri: str, given: bool
 ) -> None:
-    passwords = Passwords("estuser", "estpwd", uri=URI)
-    credentials = passwords(asked_by(uri))
-    assert credentials == (BasicCredentials(user="estuser", password="estpwd") if given else None)
+    login = Login("estuser", "estpwd", uri=URI)
+    credentials = login(asked_by(uri))
+    assert credentials == (Password(user="estuser", password="estpwd") if given else None)

@@ -46,7 +46,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "wires.httpmap": "asn1 codec model operation policy uri wires",
         "wires.coapmap": "codec model operation policy uri wires",
         "server": "asn1 auth channel checks decisions events model operation operations policy",
-        "client": "asn1 channel checks codec events model operation operations uri",
+        "client": "asn1 auth channel checks codec events model operation operations uri",
         # What people import.
         "": (
             "asn1 auth channel checks client decisions events model operation operations policy "

@@ -24,7 +24,14 @@ from est_transports.coap.limits import CoapLimits
 from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.server_wire import RequestReceived, ServerConnection
 from est_transports.drive.application import Application
-from est_transports.drive.client import ClientDriver, Connect, Read, Write, connect_failure
+from est_transports.drive.client import (
+    AwaitCredentials,
+    ClientDriver,
+    Connect,
+    Read,
+    Write,
+    connect_failure,
+)
 from est_transports.drive.open_request import Ask, Finished
 from tests.application import FakeApplication
 from tests.transports.coap_network import CALM, Weather
@@ -240,6 +247,8 @@ class Device:
                         return None
                     reads += 1
                     self._read(driver, step)
+                case AwaitCredentials():
+                    raise AssertionError("there are no challenges over CoAP")
                 case result:
                     if self._kept is not None and not self._kept.may_stay(result):
                         self.close()

@@ -56,7 +56,6 @@ def write_request(
         raise LocalProtocolError("a user agent is printable ASCII")
     operation, row = request.operation, request.operation.http_row
     label = request.label or uri.label
-    segments = ("", *operation.root, *((label.text,) if label else ()), operation.name)
     headers = [
         (b"Host", uri.authority.encode("ascii")),
         (b"User-Agent", user_agent.encode("ascii")),
@@ -76,7 +75,7 @@ def write_request(
         headers.append((b"Content-Length", str(len(body)).encode("ascii")))
     head = RequestHead(
         method=operation.method.encode("ascii"),
-        target="/".join(segments).encode("ascii"),
+        target=operation.http_path(label.text if label else None).encode("ascii"),
         headers=tuple(headers),
     )
     return head, body

@@ -26,7 +26,7 @@ def established(target: Target) -> Target:
     """
     if target.fingerprint is None:
         return target
-    with Conversation(replace(target, send_password=False)) as conversation:
+    with Conversation(target, logs_in=False) as conversation:
         received = conversation.bootstrap()
     now = _clock.instant().wall
     # EST-124: the rest of the answer is good for nothing unless it leads to what was accepted.
@@ -44,9 +44,7 @@ def provisioned(target: Target) -> Target:
     """
     if target.fingerprint is not None:
         return established(target)
-    with Conversation(
-        replace(target, send_password=False)
-    ) as conversation:  # not before the anchors are known
+    with Conversation(target, logs_in=False) as conversation:  # not before the anchors are known
         received = conversation.ca_certs()
     roots = (each for each in received if is_self_signed(each))
     anchors = tuple(dict.fromkeys((*target.trust, *roots)))
@@ -67,7 +65,7 @@ def _trusting(
 ) -> Target:
     for anchor in anchors:
         say(f"trusting {subject_text(anchor)}  SHA-256 {fingerprint(anchor)}")
-    target.passwords.implicit = False
+    target.login.implicit = False
     return replace(
         target,
         trust=anchors,

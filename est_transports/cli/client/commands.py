@@ -21,7 +21,11 @@ from est_transports.cli.client.requested_names import (
     names_of_certificate,
 )
 from est_transports.cli.client.target import Target
-from est_transports.cli.client.target_options import force_option, signing_client_options
+from est_transports.cli.client.target_options import (
+    enrolling_client_options,
+    force_option,
+    signing_client_options,
+)
 from est_transports.cli.describe import (
     fingerprint,
     moment,
@@ -75,7 +79,7 @@ _KEY_TYPE = click.option(
 
 
 @click.command("enroll")
-@signing_client_options
+@enrolling_client_options
 @_CN
 @_SAN
 @click.option("--csr", type=PATH, metavar="FILE", help="Send this request, PEM or DER.")
@@ -142,7 +146,7 @@ def enroll(
 
 
 @click.command("provision")
-@signing_client_options
+@enrolling_client_options
 @_CN
 @_SAN
 @_KEY_TYPE

@@ -93,11 +93,12 @@ class EnrollmentFailedError(CliError):
 class Conversation:
     """Asks one server for things, in a `with` statement.
 
-    Its methods raise CliError for whatever the server or the network does. What was passed over
+    Its methods raise CliError for whatever the server or the network does. Without `logs_in` it
+    sends nothing unasked to log in with. What was passed over
     is warned of at the end, unless the enrollment failed for the same reason.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, *, logs_in: bool = True) -> None:
         self.target = target
         self._signer = _SignerToBe()
         self._passed_over: list[tuple[Failed, CliError]] = []
@@ -105,7 +106,7 @@ class Conversation:
             target.uri,
             trust=target.trust,
             identity=target.identity.certificate if target.identity else None,
-            credentials=target.passwords.unasked() if target.send_password else None,
+            credentials=target.login.unasked() if logs_in else None,
             pop=target.pop,
             max_version=target.max_version,
         )
@@ -114,7 +115,7 @@ class Conversation:
                 implicit=TrustAnchors(implicit=target.implicit),
                 identities=(target.identity,) if target.identity else (),
                 signer=self._signer,
-                credentials=target.passwords,
+                credentials=target.login,
                 trust=target.fingerprint or refuse_all,
                 tls_exporter=target.tls_exporter,
                 coap_root=target.coap_paths.root,
@@ -207,8 +208,7 @@ class Conversation:
         Raises EnrollmentFailedError. RFC 7030 4.2.
         """
         self._signer.signer = None if key is None else LocalSigner(key)
-        start = self._session.reenroll if renew else self._session.enroll
-        exchange = start(csr, csrattrs=csrattrs, algorithm=algorithm)
+        exchange = self._enrollment(csr, csrattrs, algorithm, renew=renew)
         result = self._run(exchange, wait_s)
         if isinstance(result, Enrolled | RetryLater):
             return result
@@ -219,6 +219,26 @@ class Conversation:
             self._forget(result)
             maybe, left_out = may_have_been_issued(result), result.left_out
         raise EnrollmentFailedError(error, may_be_issued=maybe, left_out=left_out)
+
+    def _enrollment(
+        self,
+        csr: CertRequestInfo | CertRequest,
+        csrattrs: CsrAttrs | None,
+        algorithm: SignatureAlgorithm | None,
+        *,
+        renew: bool,
+    ) -> ClientExchange:
+        if renew:
+            return self._session.reenroll(csr, csrattrs=csrattrs, algorithm=algorithm)
+        code = self.target.code
+        try:
+            return self._session.enroll(csr, csrattrs=csrattrs, algorithm=algorithm, code=code)
+        except LocalProtocolError as exc:
+            if code is None:
+                raise
+            raise CliError(
+                f"--code: {exc.message}", ExitCode.USAGE, "nothing was sent; try another --code-in"
+            ) from exc
 
     def _run(self, exchange: ClientExchange, wait_s: float = 0.0) -> ClientResult | RetryLater:
         try:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Final
 
-from est_core import CACERTS, CSRATTRS, SIMPLEENROLL, SIMPLEREENROLL, Failed, Operation
-from est_transports.cli.client.hints import CHECK_CERT, LOG, expired_identity, hint_for
+from est_core import (
+    CACERTS,
+    CSRATTRS,
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
+    AuthScheme,
+    Challenged,
+    Failed,
+    Operation,
+)
+from est_transports.cli.client.hints import LOG, expired_identity, hint_for
 from est_transports.cli.client.target import Fingerprint, Target
 from est_transports.cli.describe import subject_text
 from est_transports.cli.errors import CliError, ExitCode
@@ -21,7 +30,13 @@ _AREAS: Final = {
 }
 """Exit codes by the first half of an error code; what is not here is a refusal."""
 
-_LOGIN: Final = ("auth/no-challenge", "auth/no-credentials", "auth/refused")
+_LOGIN: Final = (
+    "auth/no-challenge",
+    "auth/no-credentials",
+    "auth/refused",
+    "auth/scheme-not-offered",
+)
+_OF_PASSWORDS: Final = frozenset({AuthScheme.BASIC, AuthScheme.DIGEST})
 _MAX_SHOWN: Final = 3  # CA certificates that were refused
 
 DOING: Final[Mapping[Operation, str]] = {
@@ -44,7 +59,7 @@ def failure(failed: Failed, operation: Operation, target: Target) -> CliError:
     if code in _LOGIN:
         message, hint = _login_failure(failed, target)
         # To the core it is the same whether a wrong password was the last one or there was none.
-        code = "auth/refused" if target.passwords.refused else code
+        code = "auth/refused" if target.login.refused else code
     elif code == "trust/refused" and target.fingerprint is not None:
         message, hint = _mismatch(target.fingerprint)
     elif exit_code_of(code) is ExitCode.REFUSED:
@@ -77,35 +92,62 @@ def may_have_been_issued(failed: Failed) -> bool:
 
 def _login_failure(failed: Failed, target: Target) -> tuple[str, str]:
     """Return what became of a login, and what to do that was not done yet."""
-    passwords = target.passwords
+    login = target.login
     said = f": {failed.response.reason}" if failed.response and failed.response.reason else ""
-    if passwords.unknown_schemes:
-        schemes = ", ".join(passwords.unknown_schemes)
-        message = f"the server offers only {schemes} authentication, and est speaks Basic{said}"
-        return message, _other_way_in(target, "ask the server's operator for Basic")
-    if failed.code == "auth/refused" or (passwords.user is not None and passwords.sent):
-        return f"the server refuses user {passwords.user}{said}", "check the name and the password"
+    challenges = failed.response.challenges if isinstance(failed.response, Challenged) else ()
+    offered = ", ".join(dict.fromkeys(each.scheme for each in challenges))
+    known = frozenset(each.known_scheme for each in challenges if each.known_scheme)
+    if challenges and not known:
+        message = f"the server takes only {offered} authentication, which est does not speak{said}"
+        return message, _without_login(target)
+    if login.is_given and known and not known & login.schemes:
+        goes_by = " or ".join(scheme.value for scheme in AuthScheme if scheme in login.schemes)
+        message = f"the server takes {offered}, and {login.text} goes by {goes_by}{said}"
+        return message, _other_way_in(known, target)
+    if failed.code == "auth/scheme-not-offered":
+        message = f"the server takes {offered}, and {login.text} was sent unasked by Basic{said}"
+        return message, "leave --send-password out: a password answers Digest where it is asked"
+    if failed.code == "auth/refused" or (login.is_given and login.sent):
+        return f"the server refuses {login.text}{said}", login.remedy
+    if target.code is not None:
+        message = f"the server does not accept the code in the request{said}"
+        return message, "check the code: it may be used up or expired; or try another --code-in"
     if target.identity is not None:
         message = f"the server does not accept the certificate given with --cert{said}"
-        return message, _other_way_in(target, LOG)
+        return message, _other_way_in(known, target)
     if failed.code == "auth/no-challenge":
         message = f"the server asks for credentials and does not say of which kind{said}"
-        return message, "give --user NAME, or --cert and --key"
-    return (
-        f"the server wants to know who is asking{said}",
-        "give --user NAME, or --cert and --key",
-    )
+        return message, _other_way_in(known, target)
+    return f"the server wants to know who is asking{said}", _other_way_in(known, target)
 
 
-def _other_way_in(target: Target, otherwise: str) -> str:
-    """Return what else than was given may let this client in."""
+def _without_login(target: Target) -> str:
     if expired := expired_identity(target):
         return expired
     if target.identity is None:
         return "use --cert and --key, if the server takes certificates"
-    if target.passwords.user is None and not target.passwords.unknown_schemes:
-        return "try --user NAME" if target.uri.scheme == "https" else CHECK_CERT
-    return f"the certificate given with --cert does not do; {otherwise}"
+    return (
+        "the certificate given with --cert does not do; ask the server's operator for Digest, "
+        "Basic or Bearer"
+    )
+
+
+def _other_way_in(known: Set[AuthScheme], target: Target) -> str:
+    """Return what else than was given may let this client in, by the schemes that are asked for."""
+    if expired := expired_identity(target):
+        return expired
+    ways = []
+    login = target.login
+    takes_password = known & _OF_PASSWORDS if known else not login.is_given
+    if target.uri.scheme == "https" and takes_password and AuthScheme.DIGEST not in login.schemes:
+        ways.append("--user NAME")
+    if AuthScheme.BEARER in known and AuthScheme.BEARER not in login.schemes:
+        ways.append("a token with --token-file FILE")
+    if target.identity is None:
+        ways.append("--cert and --key")
+    if ways:
+        return f"give {', or '.join(ways)}"
+    return f"the certificate given with --cert does not do; {LOG}"
 
 
 def _mismatch(wanted: Fingerprint) -> tuple[str, str]:

@@ -9,7 +9,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from est_core import SIMPLEENROLL, SIMPLEREENROLL, Failed, Operation, PopMode, Refused
+from est_core import (
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
+    CodeSource,
+    Failed,
+    Operation,
+    PopMode,
+    Refused,
+)
 from est_transports import _clock
 from est_transports.channel.errors import PEER_REFUSED_CERTIFICATE
 from est_transports.cli.client.target import Target
@@ -77,7 +85,9 @@ def hint_for(failed: Failed, operation: Operation, target: Target) -> str:
     status = response.status
     if status == 403:
         return _forbidden(failed.message, operation, target)
-    if isinstance(response, Refused) and status in (429, 503):
+    if isinstance(response, Refused) and status == 429:
+        return f"{_later(response)}: after many attempts the server answers fewer of them"
+    if isinstance(response, Refused) and status == 503:
         return f"{_later(response)}; {LOG}"
     return _STATUS_HINTS.get(status or 0, remedy(failed.code))
 
@@ -109,8 +119,10 @@ def _forbidden(text: str, operation: Operation, target: Target) -> str:
     if any(word in said for word in _LINKING_WORDS):
         return _linking(target)
     hints = [*_about_certificate(said, operation, target), LOG]
-    if target.passwords.user is not None and not target.passwords.sent:
-        hints.insert(0, "the server did not ask for the password: try --send-password")
+    if target.login.is_given and not target.login.sent:
+        hints.insert(0, f"the server did not ask for {target.login.text}: try --send-password")
+    if target.code is not None:
+        hints.insert(0, "the code may be used up or expired, or belong elsewhere: see --code-in")
     if operation in _ENROLLING and target.pop is not PopMode.ALWAYS:
         hints.append(f"it may want the request linked to the connection: {_linking(target)}")
     return "; ".join(hints)
@@ -128,6 +140,11 @@ def _about_certificate(said: str, operation: Operation, target: Target) -> list[
 
 def _linking(target: Target) -> str:
     """Return what to do where a server refuses how a request was linked, or that it was not."""
+    if target.code is not None and target.code.source is CodeSource.CHALLENGE_PASSWORD:
+        return (
+            "the code stands in challengePassword, where the server looks for linking: give "
+            "--code-in otp, or basic"
+        )
     if target.pop is PopMode.ALWAYS:
         return (
             "the request was linked to this connection, as --pop always says: a proxy in between "

@@ -1,4 +1,4 @@
-"""A server and how a command talks to it: its trust, our identity, passwords, fingerprint."""
+"""A server and how a command talks to it: its trust, our identity, login, fingerprint."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from est_core import (
-    AuthScheme,
-    BasicCredentials,
-    Credentials,
-    CredentialsRequested,
+    CodeCredentials,
     EstUri,
     PopMode,
     TlsVersion,
@@ -19,64 +16,12 @@ from est_core import (
 )
 from est_core.values import unchecked_value_class
 from est_transports.cli.client.coap_paths import CoapPathOptions
-from est_transports.cli.output import say, warn
-from est_transports.cli.password_input import ask_password
+from est_transports.cli.client.login import Login
 from est_transports.client_config import ClientTimeouts
 from est_transports.pki.trust import (
     TlsIdentity,
     by_fingerprint,
 )
-
-
-class Passwords:
-    """Answers a server's challenges with one user's password; asks for it where it must.
-
-    What was given once and refused is not given again. `refused` says that it happened, `sent`
-    that a password went out at all. Only the server of `uri` is given anything: not one that it
-    points to. `implicit` says that it is trusted for third parties' sake only, which is worth a
-    warning.
-    """
-
-    def __init__(
-        self, user: str | None, password: str | None, *, uri: EstUri, implicit: bool = False
-    ) -> None:
-        self.user = user
-        self.implicit: bool = implicit
-        self._origin = uri.origin
-        self.refused: bool = False
-        self.sent: bool = False
-        self.unknown_schemes: tuple[str, ...] = ()
-        self._password = password
-        self._typed: str | None = None
-
-    def __call__(self, question: CredentialsRequested) -> Credentials | None:
-        """Return the credentials for a Basic challenge, or for none at all, or None."""
-        if question.uri.origin != self._origin:
-            return None
-        self.refused = question.attempt > 1
-        schemes = {challenge.known_scheme for challenge in question.challenges}
-        if schemes and AuthScheme.BASIC not in schemes:
-            self.unknown_schemes = tuple(challenge.scheme for challenge in question.challenges)
-            return None
-        if self.user is None or (self.refused and self._password is not None):
-            return None
-        return self._credentials(self.user)
-
-    def unasked(self) -> BasicCredentials | None:
-        """Return what is sent without waiting for a challenge."""
-        return None if self.user is None else self._credentials(self.user)
-
-    def _credentials(self, user: str) -> BasicCredentials:
-        if self.implicit:
-            # EST-046: any CA of the system's could have made this server.
-            warn("the password goes to a server that only the system's trust store vouches for")
-            self.implicit = False
-        if self._password is None and (self._typed is None or self.refused):
-            if self.refused:
-                say(f"the server refuses that password of {user}")
-            self._typed = ask_password(f"Password of {user}")
-        self.sent = True
-        return BasicCredentials(user=user, password=self._password or self._typed or "")
 
 
 class Fingerprint:
@@ -108,8 +53,8 @@ class Target:
 
     `trust` are explicit trust anchors; `implicit` is filled where there are neither these nor a
     `fingerprint`, by which they are yet to be fetched. `ca_certificates` are the CA's, where they
-    were fetched to get `trust`. `key_password` is what opened the identity's key. `send_password`:
-    send it with every request, without being asked.
+    were fetched to get `trust`. `key_password` is what opened the identity's key. `code` goes
+    into the CSR.
     """
 
     uri: EstUri
@@ -119,8 +64,8 @@ class Target:
     ca_certificates: tuple[x509.Certificate, ...] | None = None
     identity: TlsIdentity | None = None
     key_password: bytes | None = field(default=None, repr=False)
-    passwords: Passwords = field(repr=False)
-    send_password: bool = False
+    login: Login = field(repr=False)
+    code: CodeCredentials | None = None
     pop: PopMode = PopMode.AUTO
     tls_exporter: bool = False
     max_version: TlsVersion | None = None

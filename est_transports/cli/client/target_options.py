@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -19,13 +19,13 @@ from est_core import (
     TlsVersion,
 )
 from est_transports.cli.client.coap_paths import coap_path_options
+from est_transports.cli.client.login_options import CODE_OPTIONS, LOGIN_OPTIONS, LoginOptions
 from est_transports.cli.client.system_trust import system_anchors
-from est_transports.cli.client.target import Fingerprint, Passwords, Target
+from est_transports.cli.client.target import Fingerprint, Target
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.keys import load_key
 from est_transports.cli.options import json_option, verbose_option
 from est_transports.cli.output import log_as_warnings, warn
-from est_transports.cli.password_input import password_from_stdin
 from est_transports.cli.paths import PATH
 from est_transports.client_config import ClientTimeouts
 from est_transports.pki.trust import (
@@ -49,14 +49,7 @@ _OPTIONS: Final = (
     click.option("--fingerprint", metavar="SHA256",
                  help="Fetch the CA certificates first and trust the root with this fingerprint "
                  "(SHA-256 or SHA-512), and no other CA."),
-    click.option("--user", metavar="NAME[:PASSWORD]",
-                 help="Log in as NAME. A password given here can be seen by others on this "
-                 "machine (ps): rather be asked, or use --password-stdin."),
-    click.option("--password-stdin", is_flag=True,
-                 help="Read the user's password from standard input."),
-    click.option("--send-password", is_flag=True,
-                 help="Send the password with each request, without being asked: for servers that "
-                 "refuse who does not log in and never ask."),
+    *LOGIN_OPTIONS,
     click.option("--cert", type=PATH, metavar="CERT.pem",
                  help="Show this certificate (with intermediates, if any) to the server."),
     click.option("--key", type=PATH, metavar="KEY.pem", help="Its private key."),
@@ -86,8 +79,9 @@ _SIGNING: Final = (
                  help="Link on TLS 1.3 too, by RFC 9266; the server must have been told the same."),
 )  # fmt: skip
 
-_NAMES: Final = ("url", "trust", "fingerprint", "user", "password_stdin", "send_password",
-                 "cert", "key", "key_password_file", "label", "digest", "pop", "tls_exporter",
+_LOGIN_NAMES: Final = tuple(each.name for each in fields(LoginOptions))
+_NAMES: Final = ("url", "trust", "fingerprint", *_LOGIN_NAMES, "cert",
+                 "key", "key_password_file", "label", "digest", "pop", "tls_exporter",
                  "tls_max", "root", "discover", "timeout")  # fmt: skip
 
 
@@ -99,6 +93,12 @@ def client_options(command: Decorated) -> Decorated:
 def signing_client_options(command: Decorated) -> Decorated:
     """Add the options of client commands that send a signed request, as client_options does."""
     return _with_options(command, (*_OPTIONS[:-2], *_SIGNING, *_OPTIONS[-2:]))
+
+
+def enrolling_client_options(command: Decorated) -> Decorated:
+    """Add the options of client commands that may enroll with a code, as client_options does."""
+    added = (*_OPTIONS[:-2], *CODE_OPTIONS, *_SIGNING, *_OPTIONS[-2:])
+    return _with_options(command, added)
 
 
 def force_option(command: Decorated) -> Decorated:
@@ -126,9 +126,6 @@ def make_target(
     url: str,
     trust: Path | None = None,
     fingerprint: str | None = None,
-    user: str | None = None,
-    password_stdin: bool = False,
-    send_password: bool = False,
     cert: Path | None = None,
     key: Path | None = None,
     key_password_file: Path | None = None,
@@ -140,12 +137,18 @@ def make_target(
     root: str | None = None,
     discover: bool = False,
     timeout: float | None = None,
+    **login_options: Any,
 ) -> Target:
-    """Return what the options mean. Raises CliError: USAGE, or LOCAL for files."""
+    """Return what the options mean; `login_options` are those of LoginOptions.
+
+    Raises CliError: USAGE, or LOCAL for files.
+    """
     uri = parse_url(url, label)
-    _check_coaps(uri, cert=cert, user=user, tls_max=tls_max, fingerprint=fingerprint)
+    given = LoginOptions(**login_options)
+    _check_coaps(uri, cert=cert, logs_in=given.logs_in, tls_max=tls_max, fingerprint=fingerprint)
     identity, password = _identity(cert, key, key_password_file)
     explicit, implicit = _anchors(trust, fingerprint)
+    login, code = given.read(uri, implicit=bool(implicit))
     return Target(
         uri=uri,
         trust=explicit,
@@ -153,8 +156,8 @@ def make_target(
         fingerprint=_fingerprint(fingerprint),
         identity=identity,
         key_password=password,
-        passwords=_passwords(user, uri=uri, password_stdin=password_stdin, implicit=bool(implicit)),
-        send_password=_sends_password(user, wanted=send_password),
+        login=login,
+        code=code,
         pop=PopMode(pop),
         tls_exporter=tls_exporter,
         max_version=_max_version(tls_max, uri, tls_exporter=tls_exporter),
@@ -162,12 +165,6 @@ def make_target(
         digest=digest,
         timeouts=_timeouts(timeout),
     )
-
-
-def _sends_password(user: str | None, *, wanted: bool) -> bool:
-    if wanted and user is None:
-        raise CliError("--send-password goes with --user NAME", ExitCode.USAGE)
-    return wanted
 
 
 def _anchors(
@@ -226,7 +223,7 @@ def _check_coaps(
     uri: EstUri,
     *,
     cert: Path | None,
-    user: str | None,
+    logs_in: bool,
     tls_max: str | None,
     fingerprint: str | None,
 ) -> None:
@@ -239,7 +236,7 @@ def _check_coaps(
             ExitCode.USAGE,
             "use --trust, or --fingerprint with https:// first",
         )
-    if user is not None:
+    if logs_in:
         raise CliError(
             f"{uri}: there are no passwords over CoAP", ExitCode.USAGE, "use --cert and --key"
         )
@@ -279,15 +276,3 @@ def _identity(
     except LocalProtocolError as exc:
         reason = f"is not the key of the first certificate in {cert} (--key)"
         raise CredentialFileError(key, reason) from exc
-
-
-def _passwords(user: str | None, *, uri: EstUri, password_stdin: bool, implicit: bool) -> Passwords:
-    if user is None:
-        if password_stdin:
-            raise CliError("--password-stdin goes with --user NAME", ExitCode.USAGE)
-        return Passwords(None, None, uri=uri)
-    name, colon, password = user.partition(":")
-    if password_stdin and colon:
-        raise CliError("the password is given twice", ExitCode.USAGE, "use --password-stdin only")
-    given = password_from_stdin() if password_stdin else (password if colon else None)
-    return Passwords(name, given, uri=uri, implicit=implicit)

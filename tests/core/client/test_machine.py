@@ -42,7 +42,6 @@ from est_core import (
     ClientExchange,
     ClientSession,
     ConnectRequested,
-    Credentials,
     CredentialsRequested,
     CSRAttrsReceived,
     Enrolled,
@@ -50,10 +49,12 @@ from est_core import (
     Fault,
     Limits,
     LocalProtocolError,
+    Login,
     MalformedCredentials,
     Operation,
     Outcome,
     Part,
+    Password,
     Pending,
     PopMode,
     RedirectRequested,
@@ -243,11 +244,12 @@ ATTRIBUTES: Final = (
     *(None, DEMANDING, parse_csrattrs(b"\x30\x00", LIMITS)),
     parse_csrattrs(vector("rfc7894/DERIVED-csrattrs-linking-both.der"), LIMITS),
 )
+PASSWORD: Final = Password(user=GOOD.user, password=GOOD.password)
 CREDENTIALS: Final = st.sampled_from(
     [
         GOOD,
         GOOD,
-        GOOD,
+        PASSWORD,
         WRONG,
         None,
         BearerCredentials(token="t"),
@@ -271,7 +273,7 @@ class Setup:
     csr: str
     pop: PopMode
     csrattrs: CsrAttrs | None
-    credentials: Credentials | None
+    credentials: Login | None
     max_version: TlsVersion | None
 
 
@@ -282,7 +284,7 @@ SETUPS: Final = st.builds(
     csr=st.sampled_from(["info", "info", "info", "stale info", *FOREIGN]),
     pop=st.sampled_from([PopMode.AUTO, *PopMode]),
     csrattrs=st.sampled_from([None, *ATTRIBUTES]),
-    credentials=st.sampled_from([None, GOOD]),
+    credentials=st.sampled_from([None, GOOD, PASSWORD]),
     max_version=st.sampled_from([None, None, TlsVersion.TLS_1_2, TlsVersion.TLS_1_3]),
 )
 
@@ -401,7 +403,7 @@ class ClientMachine(RuleBasedStateMachine):
         error = RemoteProtocolError("body/base64", "not base64")
         self.tell("receive_fault", lambda: self.exchange.receive_fault(error))
 
-    def provide_credentials(self, credentials: Credentials | None) -> None:
+    def provide_credentials(self, credentials: Login | None) -> None:
         if self.tell("provide_credentials", lambda: self.exchange.provide_credentials(credentials)):
             assert not isinstance(credentials, MalformedCredentials)
             self.given = credentials
@@ -554,7 +556,11 @@ class ClientMachine(RuleBasedStateMachine):
         assert channel is self.channel
         assert is_authorised(channel) or self.provisional
         assert event.uri.origin == self.origin
-        assert event.request.credentials == (None if self.provisional else self.given)
+        credentials = event.request.credentials
+        if isinstance(self.given, Password) and not self.provisional:
+            assert credentials in (None, GOOD)
+        else:
+            assert credentials == (None if self.provisional else self.given)
         payload = event.request.payload
         assert isinstance(payload, bytes)
         if self.exchange.operation.http_row.request_type is None:

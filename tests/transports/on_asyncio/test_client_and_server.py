@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from est_core import (
+    AuthScheme,
     BasicCredentials,
     CACertsReceived,
     CACertsRequested,
     ClientSession,
+    CredentialsRequested,
     CSRAttrsReceived,
     Decision,
     Enrolled,
@@ -28,6 +30,7 @@ from est_core import (
     Issue,
     Limits,
     LocalProtocolError,
+    Password,
     RetryLater,
     TlsVersion,
 )
@@ -595,15 +598,16 @@ async def test_a_client_enrolls_and_keeps_its_connection() -> None:
 async def test_a_client_asks_for_credentials_when_challenged() -> None:
     device, asked = new_device(), []
 
-    def credentials(question: object) -> BasicCredentials:
-        asked.append(question)
-        return PASSED
+    async def credentials(question: CredentialsRequested) -> Password:
+        await asyncio.sleep(0)
+        asked.append(question.schemes)
+        return Password(user=USER, password=PASSWORD)
 
     async with running() as est:
         config = client_config(signer=device.signer, credentials=credentials)
         async with Client(config) as client:
             assert isinstance(await client.run(est.session().enroll(device.info)), Enrolled)
-    assert len(asked) == 1
+    assert asked == [{AuthScheme.BASIC}]
 
 
 @on_asyncio

@@ -293,6 +293,21 @@ def test_a_client_asks_for_credentials_when_challenged() -> None:
     assert len(est.threads) == 2  # a POST does not follow a 401 on a connection
 
 
+def test_credentials_that_are_to_be_awaited_need_an_event_loop() -> None:
+    device = new_device()
+
+    async def credentials(_question: object) -> BasicCredentials:
+        return PASSED
+
+    config = client_config(signer=device.signer, credentials=credentials)
+    with (
+        running() as est,
+        Client(config) as client,
+        pytest.raises(LocalProtocolError, match="event loop"),
+    ):
+        client.run(est.session().enroll(device.info))
+
+
 @pytest.mark.req("EST-098")
 def test_a_client_that_trusts_nobody_bootstraps_and_enrolls_on_another_connection() -> None:
     device = new_device()

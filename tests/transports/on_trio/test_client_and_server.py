@@ -15,15 +15,18 @@ import trio
 import trio.testing
 
 from est_core import (
+    AuthScheme,
     BasicCredentials,
     CACertsReceived,
     ClientSession,
+    CredentialsRequested,
     CSRAttrsReceived,
     Enrolled,
     EstUri,
     Failed,
     Instant,
     Limits,
+    Password,
     RetryLater,
     TlsVersion,
 )
@@ -594,16 +597,17 @@ async def test_a_client_that_trusts_nobody_bootstraps_and_enrolls_on_another_con
 async def test_a_client_asks_for_credentials_when_challenged() -> None:
     device, asked = new_device(), []
 
-    def credentials(question: object) -> BasicCredentials:
-        asked.append(question)
-        return BasicCredentials(user=USER, password=PASSWORD)
+    async def credentials(question: CredentialsRequested) -> Password:
+        await trio.lowlevel.checkpoint()
+        asked.append(question.schemes)
+        return Password(user=USER, password=PASSWORD)
 
     async with running() as est:
         config = client_config(signer=device.signer, credentials=credentials)
         async with Client(config) as client:
             result = await client.run(est.session().enroll(device.info))
     assert isinstance(result, Enrolled)
-    assert len(asked) == 1
+    assert asked == [{AuthScheme.BASIC}]
 
 
 @on_trio
