@@ -6,8 +6,9 @@ is bounded, so that no server can have a client write more than servers read.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from est_core._errors import RemoteProtocolError
@@ -64,19 +65,19 @@ class NonceCounts:
     """How often a session has used each nonce of its server, and which challenge was last good.
 
     A nonce comes back: in the next request, and in the next challenge of a server that makes the
-    same one for a while. Only the latest are kept.
+    same one for a while. Only the latest are kept. Exchanges of a session may run side by side, so
+    that each step here is one that no thread can be in the middle of.
     """
 
     def __init__(self) -> None:
         self.last: DigestChallenge | None = None
-        self._used: dict[str, int] = {}
+        self._counts: dict[str, Iterator[int]] = {}
 
     def next_count(self, nonce: str) -> int:
         """Return which use of the nonce the next one is, from 1, and count it."""
-        count = self._used.pop(nonce, 0) + 1
-        self._used[nonce] = count
-        if len(self._used) > _NONCES:
-            del self._used[next(iter(self._used))]
+        count = next(self._counts.setdefault(nonce, itertools.count(1)))
+        for oldest in list(self._counts)[:-_NONCES]:
+            self._counts.pop(oldest, None)
         return count
 
 

@@ -223,6 +223,16 @@ def test_a_realm_in_iso_8859_1_is_sent_back_as_it_came() -> None:
     assert after(exchange, digest(realm="J\xe4ger")).get("realm") == "J\xe4ger"
 
 
+def test_each_realm_is_answered_for_itself() -> None:
+    mine = digest("SHA-256", realm="mine", nonce="n2")
+    for challenges in ((MD5_ONLY, mine), (mine, MD5_ONLY)):
+        exchange = session().cacerts()
+        sent(exchange)
+        answer = after(exchange, *challenges)
+        assert (answer.get("realm"), answer.get("nonce")) == ("mine", "n2")
+        assert proves(answer)
+
+
 @pytest.mark.parametrize("challenges", [(BASIC,), (digest("X"), BASIC, BEARER), ()])
 def test_a_password_goes_by_basic_where_there_is_nothing_better(
     challenges: tuple[AuthChallenge, ...],
