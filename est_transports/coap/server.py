@@ -208,7 +208,7 @@ class CoapEndpoint:
         self._questions.remove(request.exchange)
         is_late = request.is_over
         self._go_on(request, request.handle_timeout(now), now)
-        request.decide(asked, decision)
+        request.decide(asked, decision, now)
         self._go_on(request, request.next_step(), now)
         if not is_late:
             self._flush(request.client, now)

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
         ask as ask,
         ask_async as ask_async,
     )
+    from est_transports.drive.authentication_results import (
+        AuthenticationOutcome as AuthenticationOutcome,
+        AuthenticationResult as AuthenticationResult,
+        Judged as Judged,
+        ProvenBy as ProvenBy,
+    )
     from est_transports.drive.client import (
         AwaitCredentials as AwaitCredentials,
         ClientDriver as ClientDriver,
@@ -52,6 +58,9 @@ else:
         __name__,
         {
             "application": "Application AsyncApplication answer answer_async ask ask_async",
+            "authentication_results": (
+                "AuthenticationOutcome AuthenticationResult Judged ProvenBy"
+            ),
             "client": (
                 "AwaitCredentials ClientDriver ClientStep Connect ExchangeSettings Link Lost "
                 "Read Write connect_failure"

@@ -14,6 +14,7 @@ from typing import Final
 
 from est_core import TlsVersion
 from est_core.arguments import checked
+from est_transports.drive.authentication_results import AuthenticationOutcome, Judged
 from est_transports.drive.records import Record
 from est_transports.pki.names import subject_text
 from est_transports.pki.serials import printed_serial
@@ -51,7 +52,8 @@ def request_fields(record: Record) -> dict[str, object]:
     """Return what is logged about a request; None and "" stand for what there is not.
 
     `identity` is user:NAME, cert:SUBJECT or both. Lengths are bounded by the limits on what a
-    client may send.
+    client may send. `auth` has the scheme and the outcome of credentials, `tried` whom those that
+    were refused name, `auth_ms` how long the application took for them.
     """
     shown = record.identity.certificate
     identity = [f"user:{record.identity.user}"] if record.identity.user else []
@@ -67,6 +69,23 @@ def request_fields(record: Record) -> dict[str, object]:
         "serial": printed_serial(record.issued.serial_number) if record.issued else "",
         "ms": round(record.seconds * 1000, 1),
         "reason": _reason(record),
+        **_authentication_fields(record.judged),
+    }
+
+
+def _authentication_fields(judged: tuple[Judged, ...]) -> dict[str, object]:
+    """What became of credentials, in the line of the request: a line of its own would double it.
+
+    Who shows none is asked for some: that is what the code "auth/missing" says.
+    """
+    told = [each for each in judged if each.scheme is not None]
+    refused = [each.user for each in told if each.outcome is not AuthenticationOutcome.ACCEPTED]
+    return {
+        "auth": " ".join(
+            f"{each.scheme.value}/{each.outcome.value}" for each in told if each.scheme
+        ),
+        "tried": "".join(refused),
+        "auth_ms": round(sum(each.seconds for each in told) * 1000, 1) if told else None,
     }
 
 

@@ -67,6 +67,7 @@ from est_transports.drive.application import (
     answers_in_loop,
 )
 from est_transports.drive.consult import begin_to_consult, consult, consult_async
+from est_transports.drive.judging import Judging
 from est_transports.drive.records import Record, Wire
 
 _W = TypeVar("_W")
@@ -121,6 +122,7 @@ class OpenRequest:
         self.is_over: bool = False
         self._exchange: ServerExchange | None = None
         self._failure: Response | None = None
+        self._judging = Judging(started)
 
     @property
     def exchange(self) -> ServerExchange:
@@ -147,6 +149,7 @@ class OpenRequest:
         that breaks on the request costs its client a 500, which is the next step.
         """
         self.application = application
+        self._judging.begun(now)
         try:
             self._exchange = session.receive_request(request, now)
         except Exception:  # noqa: BLE001  # an operation may be anybody's
@@ -168,6 +171,7 @@ class OpenRequest:
             case ResponseReady():
                 return event.response
             case question:
+                self._judging.asked(question)
                 return Ask(request=self, question=question)
 
     def handle_timeout(self, now: Instant) -> Ask | Response | None:
@@ -178,13 +182,17 @@ class OpenRequest:
         if self.is_over:
             return None
         self.exchange.handle_timeout(now)
-        return self.next_step()
+        step = self.next_step()
+        if isinstance(step, Response):
+            self._judging.timed_out(now)
+        return step
 
-    def decide(self, asked: Ask, decision: Decision | None) -> None:
+    def decide(self, asked: Ask, decision: Decision | None, now: Instant | None = None) -> None:
         """Take the decision on a question; None after the end: the application was not asked.
 
         One that comes late, or is no answer to the question, does no harm: the former is
         settled (what was issued is on record), the latter logged and answered as a failure.
+        `now` is for the record: how long it took to authenticate somebody.
         """
         exchange = self.exchange
         if not exchange.is_open or (decision is None and self.is_over):
@@ -193,7 +201,9 @@ class OpenRequest:
             exchange.decide(cast(Decision, decision))  # before the end, None is no answer
         except Exception:  # noqa: BLE001  # an application can put anything into a decision
             _log.exception("the application gave no answer to %s", type(asked.question).__name__)
-            exchange.decide(Fail())  # legal at every question, which is open as it was
+            decision = Fail()
+            exchange.decide(decision)  # legal at every question, which is open as it was
+        self._judging.decided(cast(Decision, decision), exchange.identity, now)
 
     def finish(
         self, response: Response | None, *, status: int, sent_bytes: int, now: Instant
@@ -251,6 +261,7 @@ class OpenRequest:
             seconds=now.mono - self.started,
             received_bytes=self.received_bytes,
             sent_bytes=sent_bytes,
+            judged=self._judging.at_the_end(exchange, status, code),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import field
 from enum import Enum, unique
+from typing import Final
 
 from cryptography import x509
 
@@ -11,6 +12,16 @@ from est_core import Channel, ClientIdentity, Label, Operation
 from est_core.arguments import checked
 from est_core.values import value_class
 from est_transports.channel.errors import TlsError
+from est_transports.drive.authentication_results import (
+    AuthenticationOutcome,
+    AuthenticationResult,
+    Judged,
+    ProvenBy,
+    printable,
+)
+from est_transports.pki.names import subject_text
+
+CERTIFICATE_NOT_ACCEPTED: Final = "auth/certificate-not-accepted"
 
 
 @unique
@@ -30,7 +41,8 @@ class Record:
     404. `code` is empty for a plain success;
     "connection/lost" where the client did not wait for the answer. `issued` may be there then
     too: the certificate exists. `channel` tells what the client showed, accepted or not; None
-    where there was none yet. `seconds` run from the request's head to the answer's last byte.
+    where there was none yet. `judged` is what credentials came to, and `authentications` what to
+    read of it. `seconds` run from the request's head to the answer's last byte.
     """
 
     peer: str
@@ -48,6 +60,50 @@ class Record:
     seconds: float = 0.0
     received_bytes: int = 0
     sent_bytes: int = 0
+    judged: tuple[Judged, ...] = ()
+
+    @property
+    def authentications(self) -> tuple[AuthenticationResult, ...]:
+        """The authentications that were decided for this request, in their order.
+
+        What the handshake proved comes first. Made when it is asked for: a request costs nothing
+        where nobody looks.
+        """
+        return tuple(
+            AuthenticationResult(
+                peer=self.peer,
+                scheme=each.scheme,
+                user=each.user,
+                operation=self.operation,
+                label=self.label,
+                outcome=each.outcome,
+                code="" if each.outcome is AuthenticationOutcome.ACCEPTED else self.code,
+                seconds=each.seconds,
+            )
+            for each in (*_by_handshake(self), *self.judged)
+        )
+
+
+def _by_handshake(record: Record) -> list[Judged]:
+    """Return what came of the certificate, and of the user whom TLS-SRP proved."""
+    channel, found = record.channel, []
+    if record.identity.certificate is not None:
+        found.append(_judged(ProvenBy.CERTIFICATE, subject_text(record.identity.certificate)))
+    elif record.code == CERTIFICATE_NOT_ACCEPTED and channel is not None:
+        subject = "" if channel.peer_certificate is None else subject_text(channel.peer_certificate)
+        refused = AuthenticationOutcome.REJECTED
+        found.append(_judged(ProvenBy.CERTIFICATE, subject, refused))
+    if channel is not None and channel.user is not None and record.operation is not None:
+        found.append(_judged(ProvenBy.SRP, channel.user))
+    return found
+
+
+def _judged(
+    scheme: ProvenBy,
+    user: str,
+    outcome: AuthenticationOutcome = AuthenticationOutcome.ACCEPTED,
+) -> Judged:
+    return Judged(scheme=scheme, user=printable(user), outcome=outcome)
 
 
 @checked

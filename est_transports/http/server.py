@@ -164,7 +164,7 @@ class Conversation:
         """
         request = asked.request
         self._go_on(request.handle_timeout(now), now)
-        request.decide(asked, decision)
+        request.decide(asked, decision, now)
         self._go_on(request.next_step(), now)
 
     def handle_timeout(self, now: Instant) -> None:

@@ -116,10 +116,11 @@ class _Asked:
     step: Ask
     decision: asyncio.Future[Decision | None]
     job: Future[Decision | None] | None
+    clock: Callable[[], Instant]
 
     def decide(self, _decision: object = None) -> None:
         """Hand the decision, which is there, to its request."""
-        self.step.request.decide(self.step, self.decision.result())
+        self.step.request.decide(self.step, self.decision.result(), self.clock())
 
 
 @checked
@@ -325,7 +326,7 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
         decision: asyncio.Future[Decision | None] = loop.create_future()
         if self._threads is None:
             decision.set_result(step.consult())
-            return _Asked(step, decision, None)
+            return _Asked(step, decision, None, self._clock)
 
         def arrive(decided: Decision | None) -> None:
             self._owed.discard(decision)
@@ -334,7 +335,7 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
 
         self._owed.add(decision)
         job = self._threads.submit(step.consult, arrive, step.question.channel.peer_address)
-        return _Asked(step, decision, job)
+        return _Asked(step, decision, job, self._clock)
 
     def _refuse(self, request: Message, refusal: Response) -> Message:
         now = self._clock()
