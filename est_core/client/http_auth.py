@@ -72,7 +72,7 @@ class HttpAuth:
         self._challenge: DigestChallenge | None = None
         self._is_unasked = not isinstance(given, Password)  # of what is sent
         self._is_of_session = True  # and no answer to a question
-        self._may_be_old = True  # the challenge: its nonce may have expired since
+        self._may_be_old = True  # what was said, if anything: its nonce may have expired since
         self._was_stale = False
         self._sent: Credentials | None = None
         self._refusals = 0
@@ -87,9 +87,7 @@ class HttpAuth:
         return given
 
     def _by_digest(self, password: Password, method: str, target: str) -> DigestCredentials | None:
-        if self._challenge is None and self._is_of_session:
-            self._challenge = self._counts.last
-        challenge, entropy = self._challenge, self.entropy
+        challenge, entropy = self._challenge or self._counts.last, self.entropy
         if challenge is None or entropy is None:
             return None
         count = self._counts.next_count(challenge.nonce)
@@ -124,11 +122,9 @@ class HttpAuth:
     def _is_answered_again(self, response: Challenged) -> bool:
         """True if a 401 refuses nothing that the password has said, so that it answers.
 
-        It was not said yet, or with a nonce that may have expired; the server says that it has, to
-        which there is one answer, for else there would be no end.
+        It was not said yet, or with a nonce that may have expired; or the server says that it has,
+        to which there is one answer, for else there would be no end.
         """
-        if self._sent is None:
-            return True
         if self._may_be_old:
             return True
         fresh = strongest_challenge(response.challenges, self._limits)
@@ -168,11 +164,9 @@ class HttpAuth:
     def forget(self) -> None:
         """Give nothing of it to another server: it has to ask for its own."""
         self._given = self._challenge = self._sent = None
-        self._is_unasked = self._is_of_session = False
 
     def _answer(self, password: Password, response: Challenged) -> Failed | None:
         """Have the next request answer one of the challenges; without any, by Basic."""
-        had_digest = isinstance(self._sent, DigestCredentials) and not self._may_be_old
         self._may_be_old = False
         try:
             challenge = _chosen(password, self._offered, self._limits, self.entropy)
@@ -180,8 +174,6 @@ class HttpAuth:
             message = _with_reason(error.message, response)
             return Failed(code=error.code, message=message, response=response)
         if challenge is None:
-            if had_digest:  # stale, and then no Digest: nobody asked for the password itself
-                return self._refused(response)
             self._given = BasicCredentials(user=password.user, password=password.password)
             return None
         self._given, self._challenge = password, challenge

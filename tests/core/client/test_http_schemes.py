@@ -294,6 +294,37 @@ def test_a_password_answers_no_scheme_that_is_not_for_passwords(
     assert "Circle" not in str(result)
 
 
+def test_what_is_wrong_with_the_first_challenge_is_told() -> None:
+    exchange = session().cacerts()
+    answered(exchange, asked(CACERTS, digest("SHA-3"), digest(qop="auth-int")))
+    assert "SHA-3" in take(exchange, Failed).message
+
+
+@pytest.mark.parametrize(("more", "is_answered"), [(0, True), (1, False)])
+def test_what_is_sent_back_is_a_quarter_of_a_header_at_most(more: int, is_answered: bool) -> None:
+    nonce = "n" * (LIMITS.auth_header_bytes // 4 - len(REALM) + more)
+    exchange = session().cacerts()
+    answered(exchange, asked(CACERTS, digest(nonce=nonce)))
+    assert isinstance(exchange.next_event(), ConnectRequested if is_answered else Failed)
+
+
+def test_many_schemes_are_not_all_named() -> None:
+    for count, more in ((4, ""), (5, ", ...")):
+        exchange = session().cacerts()
+        schemes = [AuthChallenge(scheme=f"S{number}") for number in range(count)]
+        answered(exchange, asked(CACERTS, *schemes))
+        assert f"takes S0, S1, S2, S3{more}, and" in take(exchange, Failed).message
+
+
+def test_without_entropy_a_nonce_of_an_earlier_exchange_is_not_used() -> None:
+    client = session(entropy=False)
+    exchange = client.cacerts()
+    exchange.provide_entropy(CountingEntropy())
+    sent(exchange)
+    after(exchange, SHA)
+    assert sent(client.cacerts()).request.credentials is None
+
+
 def test_without_entropy_digest_is_not_answered_and_basic_is() -> None:
     exchange = session(entropy=False).cacerts()
     answered(exchange, asked(CACERTS, SHA))
@@ -312,9 +343,12 @@ def test_a_one_time_code_goes_by_basic_alone() -> None:
     exchange = session(code).cacerts()
     answered(exchange, asked(CACERTS, SHA, BASIC))
     assert isinstance(sent(exchange).request.credentials, BasicCredentials)
-    exchange = session(code).cacerts()
-    answered(exchange, asked(CACERTS, SHA))
-    assert take(exchange, Failed).code == "auth/scheme-not-offered"
+    for challenge in (SHA, digest("SHA-3")):
+        exchange = session(code).cacerts()
+        answered(exchange, asked(CACERTS, challenge))
+        result = take(exchange, Failed)
+        assert result.code == "auth/scheme-not-offered"
+        assert "Basic alone" in result.message
 
 
 @pytest.mark.parametrize(
@@ -422,6 +456,43 @@ def test_a_refused_password_is_not_tried_by_a_weaker_scheme() -> None:
         assert take(exchange, CredentialsRequested).attempt == 2
         exchange.provide_credentials(None)
         assert take(exchange, Failed).code == "auth/refused"
+
+
+def test_a_nonce_may_be_forgotten_while_a_request_is_pending_and_go_stale_after_that() -> None:
+    exchange = session().enroll(info(own_key()))
+    sent(exchange)
+    after(exchange, SHA)
+    after(exchange, digest(nonce="n2", stale="true"))
+    for first in ("n3", "n5"):
+        exchange.receive_response(Pending(operation=SIMPLEENROLL), FIXED_INSTANT)
+        exchange.handle_timeout(take(exchange, RetryLater).at)
+        next_sent(exchange)
+        assert after(exchange, digest(nonce=first)).get("nonce") == first
+        assert after(exchange, digest(nonce="n4", stale="true")).get("nonce") == "n4"
+    exchange.receive_response(asked(SIMPLEENROLL, digest(nonce="n6")), FIXED_INSTANT)
+    assert take(exchange, CredentialsRequested).attempt == 2
+
+
+def test_a_session_goes_on_with_its_own_password_and_not_with_that_of_a_callback() -> None:
+    client = session()
+    exchange = client.cacerts()
+    sent(exchange)
+    after(exchange, SHA)
+    exchange.receive_response(asked(CACERTS, SHA), FIXED_INSTANT)
+    take(exchange, CredentialsRequested)
+    exchange.provide_credentials(replace(MUFASA, password="Hakuna"))
+    next_sent(exchange)
+    assert sent(client.cacerts()).request.credentials is None
+
+
+def test_what_a_callback_gave_and_the_server_then_does_not_take_is_asked_for_again() -> None:
+    exchange = session(None).cacerts()
+    answered(exchange, asked(CACERTS, BASIC))
+    take(exchange, CredentialsRequested)
+    exchange.provide_credentials(BasicCredentials(user="Mufasa", password="x"))
+    sent(exchange)
+    exchange.receive_response(asked(CACERTS, SHA), FIXED_INSTANT)
+    assert take(exchange, CredentialsRequested).attempt == 2
 
 
 def test_a_nonce_of_a_refused_password_is_not_used_again() -> None:

@@ -7,6 +7,7 @@ import pytest
 from est_core import (
     SIMPLEENROLL,
     Channel,
+    ChannelBinding,
     ClientExchange,
     ClientSession,
     CodeCredentials,
@@ -17,6 +18,7 @@ from est_core import (
     PopMode,
     RedirectRequested,
     RetryLater,
+    SendRequest,
     SignatureRequested,
     TlsVersion,
 )
@@ -149,6 +151,16 @@ def test_a_repeated_request_has_the_same_code(on: Channel) -> None:
     exchange.handle_timeout(take(exchange, RetryLater).at)
     again = csr_of(sent(exchange, on))
     assert challenges(again)[OF[OTP]] == challenges(first)[OF[OTP]] == (CODE,)
+
+
+def test_what_is_not_linked_is_signed_once_for_all_channels() -> None:
+    exchange = enrollment(PASSWORD)
+    first = csr_of(sent(exchange, reached()))
+    exchange.receive_response(Pending(operation=SIMPLEENROLL), FIXED_INSTANT)
+    exchange.handle_timeout(take(exchange, RetryLater).at)
+    take(exchange, ConnectRequested)
+    exchange.connected(reached(binding=ChannelBinding(kind=BINDING.kind, data=b"other finish")))
+    assert csr_of(take(exchange, SendRequest)) == first
 
 
 @pytest.mark.req("EST-020")
