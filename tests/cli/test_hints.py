@@ -117,6 +117,24 @@ def test_what_the_server_takes_is_told_and_what_was_not_given_is_advised(
     assert not any(secret in err for secret in ("secret", "abc", "C0DE"))
 
 
+@pytest.mark.parametrize(
+    "place, body, advised",
+    [
+        ("challenge", b"linking failed: challengePassword is not the channel binding",
+         "the server looks for linking: give --code-in otp, or basic"),
+        ("challenge", b"no", "the code may be used up or expired"),
+        ("otp", b"no", "the code may be used up or expired"),
+    ],
+)  # fmt: skip
+def test_of_a_code_that_opens_nothing_the_hint_is_about_the_code(
+    est: Terminal, place: str, body: bytes, advised: str
+) -> None:
+    forbidden = answer(b"HTTP/1.1 403 Forbidden", body)
+    err = refused(est, *CODE, "--code-in", place, script=(forbidden,))
+    assert advised in err
+    assert "C0DE" not in err
+
+
 # Statuses
 
 
@@ -137,6 +155,7 @@ def test_too_many_requests_and_unavailable_say_when_to_try_again(
     assert f"(HTTP {status})" in err
     assert when in err
     assert "busy" not in err, "nobody said so"
+    assert ("many attempts" in err) == (status == 429)
 
 
 def test_of_a_proxys_page_the_title_is_shown_and_no_control_character(est: Terminal) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,6 +125,22 @@ def test_a_code_is_a_password_of_basic_unless_told_otherwise(enroll: Enroll) -> 
     assert OTP_CHALLENGE not in attributes(server)
 
 
+@pytest.mark.req("EST-051")
+@pytest.mark.parametrize(
+    ("options", "sent"),
+    [
+        (("--token", "est_abc"), "Bearer est_abc"),
+        (("--code", CODE), f"Basic {b64encode(f':{CODE}'.encode()).decode()}"),
+    ],
+)
+def test_what_is_to_be_sent_unasked_goes_with_every_request(
+    enroll: Enroll, options: tuple[str, ...], sent: str
+) -> None:
+    code, err, server = enroll(well_behaved(), *options, "--send-password")
+    assert code == 0, err
+    assert {asked.authorization for _, asked in server.asked} == {sent}
+
+
 def test_a_code_in_the_place_of_linking_that_is_a_must_is_not_sent(
     enroll: Enroll, tmp_path: Path
 ) -> None:
@@ -158,6 +175,14 @@ def test_what_does_not_go_together_is_told_before_anything_is_sent(
     code, err, server = enroll(well_behaved(), *options)
     assert code == 2
     assert told in err
+    assert not server.asked
+
+
+def test_a_file_that_holds_no_text_is_named(enroll: Enroll, tmp_path: Path) -> None:
+    (tmp_path / "code").write_bytes(b"\xff\xfe\n")
+    code, err, server = enroll(well_behaved(), "--code-file", str(tmp_path / "code"))
+    assert code == 2
+    assert "is not UTF-8 (--code-file)" in err
     assert not server.asked
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -13,19 +14,25 @@ import pytest
 from est_core import (
     CACERTS,
     SIMPLEENROLL,
+    AuthChallenge,
+    AuthScheme,
     CACertsReceived,
+    Challenged,
     Channel,
     ClientExchange,
     ClientResult,
     ClientSession,
     CredentialsRequested,
+    DigestCredentials,
     Enrolled,
     EstUri,
     Failed,
     Fault,
     Instant,
     LocalProtocolError,
+    Login,
     Operation,
+    Password,
     Pending,
     RemoteProtocolError,
     Request,
@@ -37,8 +44,9 @@ from est_core import (
 from est_core.asn1.cms import write_certs_only
 from est_core.testing import FIXED_INSTANT
 from est_transports.channel.errors import TlsError
-from est_transports.client_config import ClientTimeouts
+from est_transports.client_config import ClientConfig, ClientTimeouts
 from est_transports.drive.client import (
+    AwaitCredentials,
     ClientDriver,
     ClientStep,
     Connect,
@@ -124,9 +132,9 @@ def step(driver: ClientDriver, kind: type[AnyStep], now: Instant = NOW) -> AnySt
     return found
 
 
-def asked(exchange: ClientExchange, link: FakeLink) -> ClientDriver:
+def asked(exchange: ClientExchange, link: FakeLink, config: ClientConfig = CONFIG) -> ClientDriver:
     """Return a driver whose request is written and that wants to read."""
-    driver = ClientDriver(exchange, CONFIG, NOW)
+    driver = ClientDriver(exchange, config, NOW)
     step(driver, Connect)
     driver.connected(link)
     step(driver, Write)
@@ -198,6 +206,46 @@ def test_a_request_is_signed_for_the_connection() -> None:
     assert isinstance(request.payload, bytes)
     answered(driver, link, ok(SIMPLEENROLL, own_certificate_bag()))
     assert isinstance(driver.next_step(NOW), Enrolled)
+
+
+DIGEST = AuthChallenge(
+    scheme="Digest", parameters=(("realm", "est"), ("nonce", "n1"), ("qop", "auth"))
+)
+CHALLENGED = Challenged(operation=CACERTS, challenges=(DIGEST,), status=401)
+PASSWORD = Password(user="device", password="secret")
+
+
+def test_an_answer_to_digest_is_made_with_the_entropy_of_the_configuration() -> None:
+    link = FakeLink()
+    config = replace(CONFIG, entropy=lambda size: b"\xab" * size)
+    client = ClientSession(URI, trust=(pki().ca.certificate,), credentials=PASSWORD)
+    driver = asked(client.cacerts(), link, config)
+    answered(driver, link, CHALLENGED)
+    step(driver, Connect)
+    driver.connected(link)
+    step(driver, Write)
+    credentials = link.sent[-1].credentials
+    assert isinstance(credentials, DigestCredentials)
+    assert credentials.get("cnonce") == "ab" * 16
+
+
+@pytest.mark.parametrize("given", [PASSWORD, None])
+def test_an_answer_that_is_to_be_awaited_is_a_step(given: Password | None) -> None:
+    async def credentials(question: CredentialsRequested) -> Login | None:
+        assert question.schemes == {AuthScheme.DIGEST}
+        return given
+
+    link = FakeLink()
+    driver = asked(session().cacerts(), link, replace(CONFIG, credentials=credentials))
+    answered(driver, link, CHALLENGED)
+    awaited = step(driver, AwaitCredentials)
+    assert step(driver, AwaitCredentials) is awaited
+    driver.provide_credentials(asyncio.run(_result_of(awaited)))
+    step(driver, Failed if given is None else Connect)
+
+
+async def _result_of(step: AwaitCredentials) -> Login | None:
+    return await step.answer
 
 
 def test_what_the_link_still_has_to_say_goes_out_after_the_answer() -> None:
