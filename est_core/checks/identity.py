@@ -41,9 +41,12 @@ def check_server(channel: Channel) -> None:
     """Accept the channel's server as an EST server, or raise. RFC 7030 3.6.
 
     Under an explicit trust anchor its certificate names the host or carries id-kp-cmcRA; under
-    an implicit one it names the host. Raises RemoteProtocolError "server/untrusted" or
+    an implicit one it names the host. A server that showed no certificate and proved that it
+    knows our user's password needs neither. Raises RemoteProtocolError "server/untrusted" or
     "server/name-mismatch".
     """
+    if channel.user is not None and not channel.peer_chain:
+        return
     if not channel.is_verified:
         raise RemoteProtocolError(
             "server/untrusted", channel.failure or "the server is not verified", Fault.FORBIDDEN

@@ -34,8 +34,17 @@ if TYPE_CHECKING:
     from est_transports.channel.dtls_mux import (
         DtlsServer as DtlsServer,
     )
+    from est_transports.channel.engines import (
+        client_engine as client_engine,
+        server_engine as server_engine,
+    )
     from est_transports.channel.errors import (
         TlsError as TlsError,
+    )
+    from est_transports.channel.srp_users import (
+        SrpAttempts as SrpAttempts,
+        SrpLogin as SrpLogin,
+        SrpServerConfig as SrpServerConfig,
     )
     from est_transports.channel.tls import (
         TlsEngine as TlsEngine,
@@ -61,7 +70,9 @@ else:
             "dtls_events": "Association Ended Established HandshakeFailed Received",
             "dtls_limits": "DtlsLimits",
             "dtls_mux": "DtlsServer",
+            "engines": "client_engine server_engine",
             "errors": "TlsError",
+            "srp_users": "SrpAttempts SrpLogin SrpServerConfig",
             "tls": "TlsEngine",
             "tls_context": (
                 "ClientContext ClientTlsConfig ContextSource ServerContext ServerTlsConfig "

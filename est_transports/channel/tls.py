@@ -72,6 +72,11 @@ class TlsEngine(Engine):
         self._fruitless_bytes = 0
         self._fruitful = False
 
+    @property
+    def handshake_is_long(self) -> bool:
+        """True where the next call of `handshake` is better made in a thread: with TLS-SRP."""
+        return False
+
     def receive(self, data: bytes) -> None:
         """Take bytes that arrived from the peer; b"" means that its side of the stream ended.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import field
+from importlib.util import find_spec
 from typing import Final
 
 from OpenSSL import SSL
@@ -19,6 +20,7 @@ from est_transports.channel.openssl_context import (
     verify_clients,
     verify_server,
 )
+from est_transports.channel.srp_users import SrpLogin, SrpServerConfig
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
 
 TLS_1_2_CIPHERS: Final = (
@@ -51,7 +53,9 @@ class ServerTlsConfig:
     listener: TLS_1_2 where every client must link its request to the channel. `require_ems=False`
     hands over tls-unique without extended master secret too. `tls_exporter` makes RFC 9266 the
     binding of TLS 1.3; both ends must have been told. `resumption` lets clients resume from this
-    process's memory. Raises LocalProtocolError for an empty or contradictory configuration.
+    process's memory. With `srp` clients that want TLS-SRP are taken besides, on the same port,
+    where tlslite-ng is installed. Raises LocalProtocolError for an empty or contradictory
+    configuration.
     """
 
     identities: tuple[TlsIdentity, ...]
@@ -61,6 +65,7 @@ class ServerTlsConfig:
     require_ems: bool = True
     tls_exporter: bool = False
     ciphers: tuple[str, ...] = TLS_1_2_CIPHERS
+    srp: SrpServerConfig | None = None
 
     def __post_init__(self) -> None:
         if not self.identities:
@@ -69,6 +74,7 @@ class ServerTlsConfig:
         if len(kinds) != len(self.identities):
             raise LocalProtocolError("at most one identity per kind of key")
         _check_common(self.max_version, self.ciphers)
+        _check_installed(self.srp)
 
 
 @value_class
@@ -76,8 +82,10 @@ class ClientTlsConfig:
     """Whom a client wants to talk to, by whom that one must be certified, and as whom.
 
     `server_name` is a DNS name in A-labels or an IP address. `provisional` lets a handshake
-    with an unverified server finish, for RFC 7030 4.1.1: Channel tells how it came out. The other
-    fields are those of ServerTlsConfig. Raises LocalProtocolError.
+    with an unverified server finish, for RFC 7030 4.1.1: Channel tells how it came out. With `srp`
+    the handshake is TLS-SRP, in TLS 1.2, which proves the server by the password: no anchor counts
+    and no certificate is shown. The other fields are those of ServerTlsConfig. Raises
+    LocalProtocolError.
     """
 
     server_name: str
@@ -88,12 +96,16 @@ class ClientTlsConfig:
     require_ems: bool = True
     tls_exporter: bool = False
     ciphers: tuple[str, ...] = TLS_1_2_CIPHERS
+    srp: SrpLogin | None = None
 
     def __post_init__(self) -> None:
         name = self.server_name
         if not name or not name.isascii() or any(c.isspace() or not c.isprintable() for c in name):
             raise LocalProtocolError("server_name must be a DNS name in A-labels or an address")
+        if self.srp is not None and (self.identity is not None or self.provisional):
+            raise LocalProtocolError("TLS-SRP goes without an identity, and is never provisional")
         _check_common(self.max_version, self.ciphers)
+        _check_installed(self.srp)
 
 
 @value_class
@@ -171,6 +183,11 @@ def _check_common(max_version: TlsVersion | None, ciphers: tuple[str, ...]) -> N
         raise LocalProtocolError(f"max_version cannot be {max_version.value}")
     if not ciphers or not set(ciphers) <= set(TLS_1_2_CIPHERS):
         raise LocalProtocolError("ciphers must be some of TLS_1_2_CIPHERS")
+
+
+def _check_installed(srp: object) -> None:
+    if srp is not None and find_spec("tlslite") is None:
+        raise LocalProtocolError("TLS-SRP needs tlslite-ng: pip install 'est-sansio[srp]'")
 
 
 def _base_context(

@@ -120,6 +120,23 @@ CHANNELS: Final = (
                 audience=Audience.USER,
             ),
             ErrorCode(
+                code="tls/srp-refused",
+                cause="TLS-SRP with a wrong password, or a name that the server does not know",
+                remedy=(
+                    "check name and password; `est srp list DIR` at the server shows the names"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="tls/srp-throttled",
+                cause=(
+                    "too many attempts of TLS-SRP have failed for that name or from that address, "
+                    "or the server wants a larger group"
+                ),
+                remedy="wait, and try again with the right password",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
                 code="tls/protocol",
                 cause="broken or forged record after the handshake",
                 remedy=(

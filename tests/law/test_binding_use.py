@@ -32,8 +32,13 @@ def test_the_binding_of_a_channel_is_read_for_linking_alone() -> None:
 
 @pytest.mark.req("CB-022")
 def test_nothing_reads_or_sends_early_data() -> None:
-    """OpenSSL takes and sends none unless it is told to. RFC 8446 8: it can be replayed."""
-    assert [source.name for source in ALL if "early_data" in source.text] == []
+    """OpenSSL takes and sends none unless it is told to. RFC 8446 8: it can be replayed.
+
+    tlslite-ng skips what it takes for such data, so it is told how much it may: nothing.
+    """
+    assert [source.name for source in ALL if "early_data" in source.text] == [
+        "est_transports.channel.srp_connection"
+    ]
 
 
 @pytest.mark.req("CB-016")

@@ -485,6 +485,24 @@ def test_a_server_that_shows_nothing_is_no_server() -> None:
     assert refusal.value.code == "server/untrusted"
 
 
+@pytest.mark.req("EST-077")
+def test_a_server_that_knows_the_password_is_authorised_without_a_certificate() -> None:
+    check_server(Channel(version=TlsVersion.TLS_1_2, user="device-7"))
+
+
+@pytest.mark.req("EST-077")
+@pytest.mark.parametrize("trust_class", [TrustClass.FAILED, TrustClass.IMPLICIT])
+def test_the_password_makes_up_for_no_certificate_that_was_shown(trust_class: TrustClass) -> None:
+    channel = Channel(
+        version=TlsVersion.TLS_1_2,
+        trust_class=trust_class,
+        peer_chain=(pki().server.certificate,),
+        user="device-7",
+    )
+    with pytest.raises(RemoteProtocolError):
+        check_server(channel)
+
+
 def untrusted(channel: Channel) -> RemoteProtocolError:
     with pytest.raises(RemoteProtocolError) as refusal:
         check_server(channel)
