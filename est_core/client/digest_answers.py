@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -19,7 +20,7 @@ from est_core.credentials import AuthChallenge, AuthScheme, DigestCredentials, P
 from est_core.model import shown_text
 from est_core.values import value_class
 
-_CLIENT_NONCE_BYTES: Final = 16
+_CLIENT_NONCE_BYTES: Final = 18  # base64 without padding
 _NONCES: Final = 16  # of one server; it has a new one for each challenge at most
 _SHOWN_CHARS: Final = 32
 _SENDABLE: Final = re.compile(r"[\t -~\x80-\xff]*")  # what a quoted-string holds
@@ -51,7 +52,7 @@ class DigestChallenge:
         parameters += [
             ("qop", QOP),
             ("nc", f"{count:08x}"),
-            ("cnonce", entropy(_CLIENT_NONCE_BYTES).hex()),
+            ("cnonce", b64encode(entropy(_CLIENT_NONCE_BYTES)).decode("ascii")),
         ]
         secret = digest_secret(self.algorithm, password.user, _text(self.realm), password.password)
         unproven = _credentials(password, parameters, method, target)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from base64 import b64decode
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -40,9 +43,11 @@ from est_core import (
     TrustClass,
 )
 from est_core.auth.digest import DigestAlgorithm, digest_answer, digest_secret
+from est_core.client.digest_answers import DigestChallenge, strongest_challenge
 from est_core.codec.authheader import parse_authorization, write_authorization
 from est_core.error_codes import SECTIONS, by_code
 from est_core.testing import FIXED_INSTANT, CountingEntropy
+from tests.core.asn1.build import vector
 from tests.core.cast import LIMITS, info, server_channel
 from tests.core.client_cast import (
     BASIC,
@@ -61,6 +66,7 @@ from tests.pki import pki
 from tests.reached import reached as come_to
 from tests.reached import reaches
 
+EXAMPLES = json.loads(vector("rfc7616/digest-examples.json"))["cases"]
 MUFASA = Password(user="Mufasa", password="Circle of Life")
 REALM = "http-auth@example.org"
 BEARER = AuthChallenge(scheme="Bearer", parameters=(("realm", "est"),))
@@ -171,7 +177,30 @@ def test_the_answer_is_the_hash_of_rfc_7616_3_4_1() -> None:
         "opaque": "FQhe",
     }
     assert (answer.user, answer.method, answer.target) == ("Mufasa", "GET", target)
-    assert len(cnonce) == 32
+    assert len(cnonce) == 24
+
+
+@pytest.mark.req("EST-047")
+@pytest.mark.parametrize("case", EXAMPLES, ids=lambda case: str(case["id"]))
+def test_the_answers_of_rfc_7616_3_9_are_given(case: dict[str, Any]) -> None:
+    known = Password(user=case["username"], password=case["password"])
+    offered = digest(
+        case["algorithm"], realm=case["realm"], nonce=case["nonce"], opaque=case["opaque"]
+    )
+    found = strongest_challenge([offered], LIMITS)
+    assert isinstance(found, DigestChallenge)
+    answer = found.answer(
+        known,
+        int(case["nc"], 16),
+        lambda _size: b64decode(case["cnonce"]),
+        method=case["method"],
+        target=case["uri"],
+    )
+    right = case if "response" in case else case["with_real_sha512_256"]
+    assert answer.get("response") == right["response"]
+    assert {name: answer.get(name) for name in ("cnonce", "nc", "opaque", "qop", "uri")} == {
+        name: case[name] for name in ("cnonce", "nc", "opaque", "qop", "uri")
+    }
 
 
 @pytest.mark.req("EST-048")
