@@ -36,7 +36,6 @@ from est_core import (
     default_policy,
 )
 from est_core.testing import ScriptedApplication
-from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.channel.dtls import DtlsServerConfig, dtls_server_context
 from est_transports.channel.tls import ServerContext, ServerTlsConfig, server_context
@@ -48,7 +47,7 @@ from est_transports.on_trio import Server
 from est_transports.on_trio import coap_server as trio_coap
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
 from est_transports.service.config.reader import CONFIG_FILE, load_config
-from est_transports.service.loading import load_service
+from est_transports.service.loading import CredentialChecks, load_service
 
 _LONG_S: Final = 3600.0  # a kept connection waits while others have their turns
 _REQUESTS: Final = 1_000_000
@@ -125,7 +124,7 @@ def on_sockets_with_records(site: Site, listener: socket.socket) -> None:
     """One connection after the other, with the reference CA and its store."""
     config = load_config(site.directory / CONFIG_FILE)
     store = SqliteStore(config.ca.store)
-    service = load_service(config, store=store, passwords=PasswordChecks())
+    service = load_service(config, store=store, checks=CredentialChecks())
     while True:
         serve_connection(
             listener.accept()[0],

@@ -278,6 +278,12 @@ def basic_challenge(realm: str) -> AuthChallenge:
     return AuthChallenge(scheme="Basic", parameters=(("realm", realm), ("charset", "UTF-8")))
 
 
+@checked
+def bearer_challenge(realm: str) -> AuthChallenge:
+    """Return the challenge for a bearer token. RFC 6750 3."""
+    return AuthChallenge(scheme="Bearer", parameters=(("realm", realm),))
+
+
 def _challenges_untrusted(text: str, max_params: int, room: int) -> list[AuthChallenge]:
     """Read schemes until one does not fit.
 

@@ -12,6 +12,21 @@ if TYPE_CHECKING:
     from est_transports.authority.application import (
         Authority as Authority,
     )
+    from est_transports.authority.authentication.authenticator import (
+        Authenticator as Authenticator,
+        Scheme as Scheme,
+    )
+    from est_transports.authority.authentication.look_ups import (
+        LookUps as LookUps,
+    )
+    from est_transports.authority.authentication.server_secret import (
+        ServerSecret as ServerSecret,
+        new_code as new_code,
+        new_token as new_token,
+    )
+    from est_transports.authority.authentication.tokens import (
+        TokenVerifier as TokenVerifier,
+    )
     from est_transports.authority.ca import (
         CAUnavailable as CAUnavailable,
         Enrollment as Enrollment,
@@ -36,12 +51,22 @@ if TYPE_CHECKING:
         SanKind as SanKind,
     )
     from est_transports.authority.stores import (
+        CodeRecord as CodeRecord,
+        CodeSpent as CodeSpent,
+        CodeUse as CodeUse,
         DuplicateSerial as DuplicateSerial,
         IssuedRecord as IssuedRecord,
+        SrpRecord as SrpRecord,
         Store as Store,
         StoreBusy as StoreBusy,
         StoreError as StoreError,
+        TokenRecord as TokenRecord,
         UserRecord as UserRecord,
+    )
+    from est_transports.authority.stores.digest_records import (
+        DigestRecord as DigestRecord,
+        digest_record as digest_record,
+        read_digest_record as read_digest_record,
     )
     from est_transports.authority.stores.passwords import (
         PasswordBusy as PasswordBusy,
@@ -58,13 +83,21 @@ else:
         __name__,
         {
             "application": "Authority",
+            "authentication.authenticator": "Authenticator Scheme",
+            "authentication.look_ups": "LookUps",
+            "authentication.server_secret": "ServerSecret new_code new_token",
+            "authentication.tokens": "TokenVerifier",
             "ca": (
                 "CAUnavailable Enrollment ReferenceCA Refused new_intermediate new_root "
                 "new_tls_identity"
             ),
             "issuers": "Issuer IssuerError given_issuer make_issuer",
             "profiles": "CertificatePlan KeyKind KeyUse PlannedExtension Profile SanKind",
-            "stores": "DuplicateSerial IssuedRecord Store StoreBusy StoreError UserRecord",
+            "stores": (
+                "CodeRecord CodeSpent CodeUse DuplicateSerial IssuedRecord SrpRecord Store "
+                "StoreBusy StoreError TokenRecord UserRecord"
+            ),
+            "stores.digest_records": "DigestRecord digest_record read_digest_record",
             "stores.passwords": "PasswordBusy PasswordChecks Users hash_password verify_password",
             "stores.sqlite": "SqliteStore",
         },

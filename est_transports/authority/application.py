@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -15,40 +16,38 @@ from est_core import (
     SIMPLEENROLL,
     SIMPLEREENROLL,
     AuthenticateRequested,
-    BasicCredentials,
     CACertsRequested,
+    Challenge,
     CSRAttrsPurpose,
     CSRAttrsRequested,
     Decision,
     Deny,
     EnrollRequested,
-    Fail,
     Instant,
     Issue,
     Label,
-    LocalProtocolError,
+    NonceUseRequested,
     Operation,
     Postpone,
     ProvideCACerts,
     ProvideCSRAttrs,
     ReenrollRequested,
-    Rejected,
-    Verified,
 )
 from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttr, CsrAttrs
+from est_transports.authority.authentication.authenticator import Authenticator
+from est_transports.authority.authentication.codes import KnownCode
+from est_transports.authority.authentication.digest import count_nonce
+from est_transports.authority.authentication.look_ups import failed, later
 from est_transports.authority.ca import CAUnavailable, Enrollment, ReferenceCA, Refused
 from est_transports.authority.renewal_records import certificate_on_record
-from est_transports.authority.stores import Store, StoreBusy, StoreError, UserRecord
-from est_transports.authority.stores.passwords import PasswordBusy, PasswordChecks
+from est_transports.authority.stores import CodeSpent, CodeUse, Store, StoreBusy, StoreError
 from est_transports.pki.names import subject_text
 from est_transports.pki.serials import serial_text
 from est_transports.pki.signers import SignerError
 
 _log: Final = logging.getLogger("est_transports")
 
-BUSY_RETRY_S: Final = 2
-"""A queue of passwords or of writers is empty again after about a second."""
 CA_RETRY_S: Final = 60
 """A CA that is away takes an operator to come back."""
 
@@ -59,8 +58,8 @@ class Authority:
 
     `csrattrs` holds what is asked for under a label, under None what is asked for without one
     and under labels that are not there; `key_types` the one kind of key that is certified there,
-    which clients are told in any case. `passwords` bounds the password checks of the process:
-    share it between authorities. Any thread may call. A store, signer or CA that is away makes
+    which clients are told in any case. `authenticator` judges credentials. Any thread may call.
+    A store, signer or CA that is away makes
     an answer of its own, and a line in the log of est_transports; nothing is raised.
     """
 
@@ -72,42 +71,29 @@ class Authority:
         *,
         ca: ReferenceCA,
         store: Store,
-        passwords: PasswordChecks,
+        authenticator: Authenticator,
         clock: Callable[[], Instant],
         csrattrs: Mapping[Label | None, CsrAttrs | None] = MappingProxyType({}),
         key_types: Mapping[Label | None, CsrAttr | None] = MappingProxyType({}),
     ) -> None:
         self.ca = ca
         self.store = store
-        self._passwords = passwords
+        self._authenticator = authenticator
         self._clock = clock
         self._csrattrs = dict(csrattrs)
         self._key_types = dict(key_types)
 
     def authenticate(self, question: AuthenticateRequested) -> Decision | Future[Decision]:
-        """Return the future of Verified for a user's password; Rejected but for Basic.
+        """Return the decision on credentials, or the future of it. RFC 7030 3.2.3.
 
-        A user that does not exist costs the time of one that does. RFC 7030 3.2.3. Does not wait
-        for the password's turn.
+        A user that does not exist costs the time of one that does. Does not wait for the turn of a
+        password, nor for the store.
         """
-        credentials = question.credentials
-        if not isinstance(credentials, BasicCredentials):
-            return Rejected()
-        decision: Future[Decision] = Future()
+        return self._authenticator.authenticate(question)
 
-        def settle(checked_user: Future[UserRecord | None]) -> None:
-            try:
-                decision.set_result(_identified(checked_user))
-            except BaseException as exc:  # noqa: BLE001  # raised where somebody waits for it
-                decision.set_exception(exc)
-
-        self._passwords.submit(
-            credentials.user,
-            credentials.password,
-            self.store,
-            peer=question.channel.peer_address,
-        ).add_done_callback(settle)
-        return decision
+    def use_nonce(self, question: NonceUseRequested) -> Decision:
+        """Return Counted for a count of a Digest nonce that no worker has seen, else Replayed."""
+        return count_nonce(question, self.store, self._clock().wall)
 
     def ca_certs(self, question: CACertsRequested) -> Decision:
         """Return the CA's certificate and its chain, whatever the label. RFC 7030 4.1.3."""
@@ -145,23 +131,47 @@ class Authority:
         try:
             if self._is_revoked(question.identity.certificate):
                 return Deny(code="auth/certificate-revoked", reason="the certificate was revoked")
+            spends = _spent_for(question, operation, now)
+            if spends is not None and (again := self._issued_for(spends)) is not None:
+                return Issue(certificate=again)
             if isinstance(question, ReenrollRequested):
                 replaces = question.current or certificate_on_record(self.ca, question.csr, now)
-            certificate = self.ca.issue(
-                question.csr, _enrollment(operation, question), now=now, replaces=replaces
-            )
+            enrollment = _enrollment(operation, question, spends)
+            certificate = self.ca.issue(question.csr, enrollment, now=now, replaces=replaces)
+        except CodeSpent:
+            return self._spent(question, operation, now)
         except Refused as refusal:
             return Deny(code=refusal.code, reason=refusal.text, content=refusal.content)
         except StoreBusy as exc:
-            return _later("records", exc)
+            return later("records", exc)
         except StoreError as exc:
-            return _failed(exc)
+            return failed(exc)
         except (CAUnavailable, SignerError) as exc:
             _log.error("the CA cannot issue: %s", exc)
             # What its own certificate says everybody may know; what an HSM says nobody need.
             reason = str(exc) if isinstance(exc, CAUnavailable) else "the CA cannot sign now"
             return Postpone(retry_after_s=CA_RETRY_S, code="server/ca-unavailable", reason=reason)
         return Issue(certificate=certificate)
+
+    def _issued_for(self, spends: CodeUse) -> x509.Certificate | None:
+        """Return the certificate that this code was spent for, if that was this very request."""
+        record = self.store.find_code_use(spends.digest, spends.request)
+        if record is None or record.revoked_at is not None or spends.at >= record.not_after:
+            return None
+        return x509.load_der_x509_certificate(record.der)
+
+    def _spent(
+        self, question: EnrollRequested | ReenrollRequested, operation: Operation, now: datetime
+    ) -> Decision:
+        """Return what a request gets whose code is spent: what another try of it got, if any."""
+        spends = _spent_for(question, operation, now)
+        try:
+            again = None if spends is None else self._issued_for(spends)
+        except StoreBusy as exc:
+            return later("records", exc)
+        except StoreError as exc:
+            return failed(exc)
+        return Challenge(code="auth/code-spent") if again is None else Issue(certificate=again)
 
     def _is_revoked(self, certificate: x509.Certificate | None) -> bool:
         """True if the client showed one of our certificates that we took back.
@@ -178,20 +188,20 @@ class Authority:
         )
 
 
-def _identified(checked_user: Future[UserRecord | None]) -> Decision:
-    """Return who gave the right password, once that is known."""
-    try:
-        user = checked_user.result()
-    except PasswordBusy as exc:
-        return _later("passwords", exc)
-    except StoreBusy as exc:
-        return _later("users", exc)
-    except (StoreError, LocalProtocolError) as exc:  # the latter: a damaged record
-        return _failed(exc)
-    return Rejected() if user is None else Verified(user=user.name)
+def _spent_for(
+    question: EnrollRequested | ReenrollRequested, operation: Operation, now: datetime
+) -> CodeUse | None:
+    code = question.identity.context
+    if not isinstance(code, KnownCode):
+        return None
+    return code.use(operation, question.label, question.csr, now)
 
 
-def _enrollment(operation: Operation, question: EnrollRequested | ReenrollRequested) -> Enrollment:
+def _enrollment(
+    operation: Operation,
+    question: EnrollRequested | ReenrollRequested,
+    spends: CodeUse | None,
+) -> Enrollment:
     label, shown = question.label, question.identity.certificate
     return Enrollment(
         operation=operation.name,
@@ -199,14 +209,5 @@ def _enrollment(operation: Operation, question: EnrollRequested | ReenrollReques
         user=question.identity.user,
         client_subject=None if shown is None else subject_text(shown),
         peer=question.channel.peer_address or None,
+        spends=spends,
     )
-
-
-def _later(what: str, exc: Exception) -> Decision:
-    _log.warning("too busy with %s: %s", what, exc)
-    return Postpone(retry_after_s=BUSY_RETRY_S)
-
-
-def _failed(exc: Exception) -> Decision:
-    _log.error("the store failed: %s", exc)
-    return Fail(code="server/store")

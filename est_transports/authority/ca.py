@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Final
@@ -37,7 +38,7 @@ from est_transports.authority.profiles import (
     ReservedNames,
     certify,
 )
-from est_transports.authority.stores import IssuedRecord, Store
+from est_transports.authority.stores import CodeUse, IssuedRecord, Store
 from est_transports.pki.hosts import host_name
 from est_transports.pki.names import name_text
 from est_transports.pki.serials import serial_text
@@ -84,7 +85,8 @@ class Enrollment:
     """What the record of a certificate says about its request.
 
     `operation` is the EST operation or a word of the program that issues by itself; `user` and
-    `client_subject` (RFC 4514) are who was authenticated; `peer` is a network address.
+    `client_subject` (RFC 4514) are who was authenticated; `peer` is a network address. `spends` is
+    the use of a one-time code that is recorded with the certificate, or neither is.
     """
 
     operation: str
@@ -92,6 +94,7 @@ class Enrollment:
     user: str | None = None
     client_subject: str | None = None
     peer: str | None = None
+    spends: CodeUse | None = field(default=None, repr=False)
 
 
 @checked_throughout
@@ -223,24 +226,23 @@ class ReferenceCA:
         """Return a new certificate, on record; `spki` is the key of the plan, in DER."""
         self._limits.check(plan)
         certificate = self._signer.sign(self._builder(plan, spki, now))
-        self.store.record_certificate(
-            IssuedRecord(
-                serial=serial_text(certificate.serial_number),
-                subject=name_text(certificate.subject),
-                not_before=certificate.not_valid_before_utc,
-                not_after=certificate.not_valid_after_utc,
-                der=certificate.public_bytes(Encoding.DER),
-                spki_sha256=hashlib.sha256(spki).digest(),
-                issued_at=now,
-                operation=enrollment.operation,
-                label=enrollment.label,
-                user=enrollment.user,
-                client_subject=enrollment.client_subject,
-                peer=enrollment.peer,
-                profile=plan.profile,
-                replaces=None if replaces is None else serial_text(replaces.serial_number),
-            )
+        record = IssuedRecord(
+            serial=serial_text(certificate.serial_number),
+            subject=name_text(certificate.subject),
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            der=certificate.public_bytes(Encoding.DER),
+            spki_sha256=hashlib.sha256(spki).digest(),
+            issued_at=now,
+            operation=enrollment.operation,
+            label=enrollment.label,
+            user=enrollment.user,
+            client_subject=enrollment.client_subject,
+            peer=enrollment.peer,
+            profile=plan.profile,
+            replaces=None if replaces is None else serial_text(replaces.serial_number),
         )
+        self.store.record_certificate(record, spends=enrollment.spends)
         return certificate
 
     def may_renew(self, certificate: x509.Certificate, now: datetime) -> None:

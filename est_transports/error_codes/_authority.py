@@ -42,6 +42,61 @@ AUTHORITY: Final = (
                 remedy="make a new key, and enroll with a password or another certificate",
                 audience=Audience.USER,
             ),
+            ErrorCode(
+                code="auth/no-digest-secret",
+                statuses=("401",),
+                cause="a user who has a password, but no secret for Digest in this realm",
+                remedy=(
+                    "give the password again while Digest is on, with `est user add --force`; use "
+                    "Basic until then"
+                ),
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
+                code="auth/token-expired",
+                statuses=("401",),
+                cause="a bearer token that has run out",
+                remedy="ask the server's operator for a new token",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="auth/token-scope",
+                statuses=("403",),
+                cause="a bearer token that is not for this label, or not for this operation",
+                remedy="ask the server's operator for a token with that scope",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="auth/code-expired",
+                statuses=("401",),
+                cause="a one-time code that ran out before it was used",
+                remedy="ask the server's operator for a new code",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="auth/code-spent",
+                statuses=("401",),
+                cause="a one-time code that was used as often as it may be, for another request",
+                remedy=(
+                    "repeat the request with the key and the names of the first one, or ask for a "
+                    "new code"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="auth/code-label",
+                statuses=("401",),
+                cause="a one-time code of another label",
+                remedy="use the label that the code was made for, or ask for one of this label",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="auth/code-of-another",
+                statuses=("401",),
+                cause="a one-time code with the name of another device than its own",
+                remedy="send the name that came with the code, or none",
+                audience=Audience.USER,
+            ),
         ),
     ),
     Section(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         open_sockets as open_sockets,
     )
     from est_transports.service.loading import (
+        CredentialChecks as CredentialChecks,
         Service as Service,
         load_service as load_service,
     )
@@ -47,7 +48,7 @@ else:
             "errors": "ServingError",
             "initialisation": "CaSpec InitialisationError InitialisedCa OccupiedError initialise",
             "listening": "open_datagram_sockets open_sockets",
-            "loading": "Service load_service",
+            "loading": "CredentialChecks Service load_service",
             "processes": "Running run",
         },
     )

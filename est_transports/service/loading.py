@@ -14,12 +14,16 @@ from typing import TypedDict
 
 from cryptography import x509
 
-from est_core import Instant, Label, LocalProtocolError
+from est_core import Instant, Label, LocalProtocolError, ServerPolicy
 from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttr, CsrAttrs
 from est_core.values import value_class
 from est_transports import _clock
 from est_transports.authority.application import Authority
+from est_transports.authority.authentication.authenticator import Authenticator
+from est_transports.authority.authentication.look_ups import LookUps
+from est_transports.authority.authentication.server_secret import ServerSecret
+from est_transports.authority.ca import ReferenceCA
 from est_transports.authority.stores import Store
 from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.channel.dtls_context import DtlsServerConfig, dtls_server_context
@@ -61,15 +65,25 @@ class Service:
     notices: tuple[str, ...]
 
 
+@value_class
+class CredentialChecks:
+    """What bounds the checks of credentials in one process: make one, and use it at each reload."""
+
+    passwords: PasswordChecks = field(default_factory=PasswordChecks)
+    look_ups: LookUps = field(default_factory=LookUps)
+
+
 @checked
 def load_service(
     config: ServerConfig,
     *,
     store: Store,
-    passwords: PasswordChecks,
+    checks: CredentialChecks | None = None,
     clock: Callable[[], Instant] = _clock.instant,
 ) -> Service:
     """Return everything that `config` names, opened and checked against each other.
+
+    `checks` are those of the process, where it loads more than once.
 
     Raises CredentialFileError for a file, and ServingError where the parts do not fit.
     """
@@ -87,15 +101,17 @@ def load_service(
         crls=tuple(crl for _, crl in crls),
     )
     context = _context(config, identity, trust)
-    authority = Authority(ca=ca, store=store, passwords=passwords, clock=clock, **_csrattrs(config))
+    secret = _secret(config)
+    authority = _authority(config, ca, checks or CredentialChecks(), clock, secret)
+    policy = config.policy(None if secret is None else secret.nonce_key())
     now, certificates = clock(), ca.ca_certificates()
     validities = validities_of(config, identity.certificate, certificates, anchors, crls)
     return Service(
         config=config,
         identity=identity,
         context=context,
-        coap=_coap(config, identity, trust, authority),
-        http=_http(config),
+        coap=_coap(config, identity, trust, authority, policy),
+        http=_http(config, policy),
         authority=authority,
         validities=validities,
         notices=(
@@ -124,9 +140,41 @@ def _client_trust(
     ]
 
 
-def _http(config: ServerConfig) -> ServiceConfig:
+def _authority(
+    config: ServerConfig,
+    ca: ReferenceCA,
+    checks: CredentialChecks,
+    clock: Callable[[], Instant],
+    secret: ServerSecret | None,
+) -> Authority:
+    authenticator = Authenticator(
+        store=ca.store,
+        schemes=config.auth.schemes,
+        passwords=checks.passwords,
+        look_ups=checks.look_ups,
+        now=lambda: clock().wall,
+        secret=secret,
+    )
+    return Authority(
+        ca=ca, store=ca.store, authenticator=authenticator, clock=clock, **_csrattrs(config)
+    )
+
+
+def _secret(config: ServerConfig) -> ServerSecret | None:
+    """Return what nonces, tokens and codes are hashed with, where a scheme needs it.
+
+    Raises CredentialFileError for a file that is none.
+    """
+    if not config.auth.needs_secret:
+        return None
+    if config.auth.secret is None:
+        raise ServingError("[auth] secret: the schemes need a file for the server's secret")
+    return ServerSecret.load_or_make(config.auth.secret, _clock.entropy)
+
+
+def _http(config: ServerConfig, policy: ServerPolicy) -> ServiceConfig:
     return ServiceConfig(
-        policy=config.policy(),
+        policy=policy,
         limits=config.limits,
         timeouts=config.timeouts,
         accept_pem=config.accept_pem,
@@ -145,6 +193,7 @@ def _named_keys(config: ServerConfig) -> Iterator[None]:
             **dict.fromkeys(tls.client_trust, "[tls] client_trust"),
             **dict.fromkeys(tls.crls, "[tls] crls"),
             **dict.fromkeys(ca.reserved, "[ca] reserved"),
+            config.auth.secret: "[auth] secret",
             ca.key_password_file: "[ca] key_password_file",
             ca.key: "[ca] key",
             ca.certificate: "[ca] certificate",
@@ -183,7 +232,11 @@ def _tls_config(
 
 
 def _coap(
-    config: ServerConfig, identity: TlsIdentity, trust: TrustAnchors, authority: Authority
+    config: ServerConfig,
+    identity: TlsIdentity,
+    trust: TrustAnchors,
+    authority: Authority,
+    policy: ServerPolicy,
 ) -> CoapService | None:
     if config.coap.listen is None:
         return None
@@ -204,7 +257,7 @@ def _coap(
     return CoapService(
         context=context,
         application=authority,
-        policy=config.policy(),
+        policy=policy,
         lifetime_s=config.coap.lifetime_s,
         limits=config.limits,
         coap=coap,

@@ -21,10 +21,9 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_an
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from est_transports import _clock
-from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.service.config.reader import load_config
-from est_transports.service.loading import load_service
+from est_transports.service.loading import CredentialChecks, load_service
 from tests.cli.test_server_commands import error_of, est, made
 from tests.core.asn1.build import GOST_KEY
 from tests.core.asn1.build import certificate as odd_certificate
@@ -261,7 +260,7 @@ def test_init_and_the_start_say_what_a_ca_with_limits_can_never_issue(tmp_path: 
     assert told["never_issued"] == list(expected)
     with closing(SqliteStore(tmp_path / "ca" / "est.db")) as store:
         notices = load_service(
-            load_config(tmp_path / "ca" / "est.toml"), store=store, passwords=PasswordChecks()
+            load_config(tmp_path / "ca" / "est.toml"), store=store, checks=CredentialChecks()
         ).notices
     issuing = tmp_path / "ca" / "issuing.pem"
     assert notices == tuple(f"{issuing}: {line}" for line in expected)

@@ -24,14 +24,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from est_core import SIMPLEENROLL, Authentication, Label
 from est_transports import _clock
 from est_transports.authority.ca import new_tls_identity
-from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli import group
 from est_transports.cli.server.serve import AuthenticationWords, overridden
 from est_transports.pki.serials import printed_serial
 from est_transports.service.config.reader import load_config
 from est_transports.service.initialisation import CaSpec, initialise
-from est_transports.service.loading import load_service
+from est_transports.service.loading import CredentialChecks, load_service
 from tests.cli.serve_process import (
     PASSWORD,
     USER,
@@ -263,7 +262,7 @@ def test_a_broken_reload_changes_nothing_and_what_needs_a_restart_is_said_to(ca:
 def _new_tls_identity(ca: Path, scratch: Path) -> None:
     """Give a directory's server another certificate from the same CA."""
     store = SqliteStore(ca / "est.db")
-    service = load_service(load_config(ca / "est.toml"), store=store, passwords=PasswordChecks())
+    service = load_service(load_config(ca / "est.toml"), store=store, checks=CredentialChecks())
     key = new_key()
     certificate = new_tls_identity(
         service.authority.ca, ["127.0.0.1"], key.public_key(), now=_clock.instant().wall

@@ -19,13 +19,12 @@ from cryptography.hazmat.primitives.serialization import pkcs7
 from est_core.wires.coapmap import Code
 from est_transports import _clock
 from est_transports.authority.ca import new_tls_identity
-from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli import group
 from est_transports.pki.serials import printed_serial
 from est_transports.pki.trust import TrustAnchors
 from est_transports.service.config.reader import load_config
-from est_transports.service.loading import load_service
+from est_transports.service.loading import CredentialChecks, load_service
 from tests.cli.serve_process import PASSWORD, USER, ServeProcess, listed, refused, request, serving
 from tests.cli.test_serve import is_alive, made, workers_of
 from tests.core.asn1.test_request_parts import MBED_TLS, TWINS
@@ -231,7 +230,7 @@ def test_a_reload_to_an_identity_of_another_kind_changes_nothing(ca: Path) -> No
 def _new_tls_identity(ca: Path, key: Key) -> None:
     """Give a directory's server another certificate from the same CA."""
     store = SqliteStore(ca / "est.db")
-    service = load_service(load_config(ca / "est.toml"), store=store, passwords=PasswordChecks())
+    service = load_service(load_config(ca / "est.toml"), store=store, checks=CredentialChecks())
     certificate = new_tls_identity(
         service.authority.ca,
         ["127.0.0.1"],

@@ -22,7 +22,8 @@ NO_TARGET: Final = {
         est_transports._faces
         est_transports.service.validity est_transports.service.errors
         est_transports.service.config.text est_transports.pki.trust
-        est_transports.authority.stores""",
+        est_transports.authority.stores est_transports.authority.stores.errors
+        est_transports.authority.stores.credential_records""",
     "faces, which only hand out names": """
         est_core.auth est_core.client est_core.operations est_core.server est_core.wires
         est_core.wires.httpmap est_core.wires.coapmap est_transports.authority
@@ -63,7 +64,9 @@ NO_TARGET: Final = {
         est_transports.authority.ca est_transports.authority.planned_certificate
         est_transports.authority.renewal_records
         est_transports.pki.signers est_transports.authority.stores.sqlite*
-        est_transports.authority.stores.write_turn""",
+        est_transports.authority.stores.write_turn est_transports.authority.authentication
+        est_transports.authority.authentication.*
+        est_transports.authority.stores.digest_records""",
 }
 
 

@@ -74,16 +74,21 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "on_aiocoap": "coap drive",
         # The reference CA. It knows no wire, and no wire knows it.
         "authority.stores": "fairness pki",
-        "authority": "authority.stores pki",
+        "authority.authentication": "authority.stores pki",
+        "authority": "authority.authentication authority.stores pki",
         # Where all of it comes together, and people.
-        "service.config": "authority channel coap http",
+        "service.config": "authority authority.authentication channel coap http",
         "service": (
-            "authority authority.stores channel coap drive http on_trio pki service.config"
+            "authority authority.authentication authority.stores channel coap drive http on_trio "
+            "pki service.config"
         ),
         "cli": "pki service",
         # No command of a client knows what a server is made of.
         "cli.client": "channel cli client_config on_sockets pki",
-        "cli.server": "authority authority.stores cli drive pki service service.config",
+        "cli.server": (
+            "authority authority.authentication authority.stores cli drive pki service "
+            "service.config"
+        ),
         "cli.demo": (
             "authority.stores cli cli.client cli.server drive on_trio pki service service.config"
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -17,9 +17,23 @@ from est_core import Entropy, Limits
 from est_core.asn1.attributes import Attribute, Extension, extension_request
 from est_core.asn1.keys import SignatureAlgorithm, public_key_facts, signature_algorithm_for
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo, assemble, parse_cert_request
+from est_transports.authority.authentication.authenticator import Authenticator, Scheme
+from est_transports.authority.authentication.look_ups import LookUps
+from est_transports.authority.authentication.server_secret import ServerSecret
+from est_transports.authority.authentication.tokens import TokenVerifier
 from est_transports.authority.ca import ReferenceCA, new_root
 from est_transports.authority.profiles import Profile
-from est_transports.authority.stores import DuplicateSerial, IssuedRecord, UserRecord
+from est_transports.authority.stores import (
+    CodeRecord,
+    CodeSpent,
+    CodeUse,
+    DuplicateSerial,
+    IssuedRecord,
+    SrpRecord,
+    TokenRecord,
+    UserRecord,
+)
+from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.pki.signers import LocalSigner, Signer, SigningKey
 
 NOW: Final = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
@@ -86,12 +100,34 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.records: dict[str, IssuedRecord] = {}
-        self.users: dict[str, str] = {}
+        self.users: dict[str, UserRecord] = {}
+        self.tokens: dict[bytes, TokenRecord] = {}
+        self.codes: dict[bytes, CodeRecord] = {}
+        self.uses: dict[tuple[bytes, bytes], str] = {}
+        self.nonces: dict[str, int] = {}
+        self.srp_users: dict[str, SrpRecord] = {}
 
-    def record_certificate(self, record: IssuedRecord) -> None:
+    def record_certificate(self, record: IssuedRecord, *, spends: CodeUse | None = None) -> None:
         if record.serial in self.records:
             raise DuplicateSerial(record.serial)
+        if spends is not None:
+            self.spend(spends, record.serial)
         self.records[record.serial] = record
+
+    def spend(self, use: CodeUse, serial: str) -> None:
+        code = self.codes.get(use.digest)
+        if (
+            code is None
+            or code.uses == code.uses_max
+            or use.at >= code.expires_at
+            or (use.digest, use.request) in self.uses
+        ):
+            raise CodeSpent("no use left")
+        self.codes[use.digest] = replace(code, uses=code.uses + 1)
+        self.uses[use.digest, use.request] = serial
+
+    def find_code_use(self, digest: bytes, request: bytes) -> IssuedRecord | None:
+        return self.records.get(self.uses.get((digest, request), ""))
 
     def find_certificate(self, serial: str) -> IssuedRecord | None:
         return self.records.get(serial)
@@ -113,15 +149,23 @@ class MemoryStore:
         self.records[serial] = replace(found, revoked_at=at, revocation_reason=reason)
         return True
 
-    def add_user(self, name: str, password_record: str, *, replace: bool = False) -> bool:
+    def add_user(
+        self,
+        name: str,
+        password_record: str,
+        *,
+        digest_record: str | None = None,
+        replace: bool = False,
+    ) -> bool:
         if name in self.users and not replace:
             return False
-        self.users[name] = password_record
+        self.users[name] = UserRecord(
+            name=name, password_record=password_record, digest_record=digest_record
+        )
         return True
 
     def find_user(self, name: str) -> UserRecord | None:
-        found = self.users.get(name)
-        return UserRecord(name=name, password_record=found) if found else None
+        return self.users.get(name)
 
     def remove_user(self, name: str) -> bool:
         return self.users.pop(name, None) is not None
@@ -129,8 +173,79 @@ class MemoryStore:
     def list_users(self, *, limit: int = 100, after: str | None = None) -> tuple[UserRecord, ...]:
         return ()
 
+    def add_token(self, record: TokenRecord, *, replace: bool = False) -> bool:
+        self.tokens[record.digest] = record
+        return True
+
+    def find_token(self, digest: bytes) -> TokenRecord | None:
+        return self.tokens.get(digest)
+
+    def list_tokens(self, *, limit: int = 100, after: str | None = None) -> tuple[TokenRecord, ...]:
+        return ()
+
+    def remove_token(self, name: str) -> bool:
+        return False
+
+    def add_codes(self, records: Sequence[CodeRecord], *, replace: bool = False) -> tuple[str, ...]:
+        self.codes |= {record.digest: record for record in records}
+        return ()
+
+    def find_code(self, digest: bytes) -> CodeRecord | None:
+        return self.codes.get(digest)
+
+    def list_codes(self, *, limit: int = 100, after: str | None = None) -> tuple[CodeRecord, ...]:
+        return ()
+
+    def remove_code(self, name: str) -> bool:
+        return False
+
+    def count_nonce(self, nonce: str, count: int, *, expires_at: datetime, now: datetime) -> bool:
+        if count <= self.nonces.get(nonce, 0):
+            return False
+        self.nonces[nonce] = count
+        return True
+
+    def add_srp_user(self, record: SrpRecord, *, replace: bool = False) -> bool:
+        self.srp_users[record.name] = record
+        return True
+
+    def find_srp_user(self, name: str) -> SrpRecord | None:
+        return self.srp_users.get(name)
+
+    def list_srp_users(
+        self, *, limit: int = 100, after: str | None = None
+    ) -> tuple[SrpRecord, ...]:
+        return ()
+
+    def remove_srp_user(self, name: str) -> bool:
+        return False
+
     def close(self) -> None:
         pass
+
+
+SECRET: Final = ServerSecret(key=bytes(range(32)))
+
+
+def make_authenticator(
+    store: MemoryStore,
+    *schemes: Scheme,
+    passwords: PasswordChecks | None = None,
+    look_ups: LookUps | None = None,
+    now: Callable[[], datetime] = lambda: NOW,
+    secret: ServerSecret | None = SECRET,
+    verify_token: TokenVerifier | None = None,
+) -> Authenticator:
+    """Return what judges credentials by these schemes; without one, passwords."""
+    return Authenticator(
+        store=store,
+        schemes=frozenset(schemes or (Scheme.BASIC,)),
+        passwords=passwords or PasswordChecks(),
+        look_ups=look_ups or LookUps(),
+        now=now,
+        secret=secret,
+        verify_token=verify_token,
+    )
 
 
 def make_ca(

@@ -29,7 +29,7 @@ from est_transports.pki import credential_files
 from est_transports.pki.trust import CredentialFileError, load_pem_certificates
 from est_transports.service.config.reader import load_config
 from est_transports.service.initialisation import CaSpec, initialise
-from est_transports.service.loading import load_service
+from est_transports.service.loading import CredentialChecks, load_service
 from tests.application import FakeApplication
 from tests.transports.authority.stores.test_passwords import UsersFake
 from tests.transports.ca_fakes import NOW, MemoryStore
@@ -384,7 +384,7 @@ def test_a_key_that_everybody_can_read_is_worth_a_notice(tmp_path: Path) -> None
     service = load_service(
         load_config(directory / "est.toml"),
         store=MemoryStore(),
-        passwords=PasswordChecks(),
+        checks=CredentialChecks(),
     )
     (notice,) = service.notices
     assert "ca-key.pem: everybody" in notice

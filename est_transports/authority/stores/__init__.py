@@ -13,23 +13,30 @@ from typing import Final, Protocol
 
 from est_core import LocalProtocolError
 from est_core.values import value_class
+from est_transports.authority.stores.credential_records import (
+    CodeRecord as CodeRecord,
+)
+from est_transports.authority.stores.credential_records import (
+    CodeStore,
+    NonceStore,
+    SrpStore,
+    TokenStore,
+)
+from est_transports.authority.stores.credential_records import (
+    CodeUse as CodeUse,
+)
+from est_transports.authority.stores.credential_records import (
+    SrpRecord as SrpRecord,
+)
+from est_transports.authority.stores.credential_records import (
+    TokenRecord as TokenRecord,
+)
+from est_transports.authority.stores.errors import CodeSpent as CodeSpent
+from est_transports.authority.stores.errors import DuplicateSerial as DuplicateSerial
+from est_transports.authority.stores.errors import StoreBusy as StoreBusy
+from est_transports.authority.stores.errors import StoreError as StoreError
 
 _SERIAL: Final = re.compile("[1-9a-f][0-9a-f]{0,63}")
-
-
-class StoreError(Exception):
-    """The store failed. The text is one line: which store, what happened, what to do.
-
-    What was to be written is not to be relied on; nothing was half written.
-    """
-
-
-class StoreBusy(StoreError):  # noqa: N818 - says what happened
-    """Too much is waiting, or another process holds the store. Worth a 503 and a retry."""
-
-
-class DuplicateSerial(StoreError):  # noqa: N818 - says what happened
-    """A certificate with this serial number is recorded already; nothing was written."""
 
 
 @value_class
@@ -73,23 +80,33 @@ class IssuedRecord:
 
 @value_class
 class UserRecord:
-    """A user who may authenticate with a password. The record is a hash, never the password."""
+    """A user who may authenticate with a password. The records are hashes, never the password.
+
+    `digest_record` is there for who may answer Digest; what it holds is as good as the password in
+    its realm. See `digest_records`.
+    """
 
     name: str
     password_record: str = field(repr=False)
+    digest_record: str | None = field(default=None, repr=False)
 
 
-class Store(Protocol):
+class Store(TokenStore, CodeStore, NonceStore, SrpStore, Protocol):
     """What the reference CA needs of a database. All methods raise StoreError when it fails.
 
     A serial is taken in every spelling that `read_serial` reads.
     """
 
-    def record_certificate(self, record: IssuedRecord) -> None:
+    def record_certificate(self, record: IssuedRecord, *, spends: CodeUse | None = None) -> None:
         """Write a record durably, then return.
 
-        Raises DuplicateSerial, or StoreBusy when too many writers wait.
+        With `spends`, the use of a one-time code is written in the same transaction: both, or
+        neither, and then it raises CodeSpent. Raises DuplicateSerial, or StoreBusy when too many
+        writers wait.
         """
+
+    def find_code_use(self, digest: bytes, request: bytes) -> IssuedRecord | None:
+        """Return what was issued to that request for that code, or None. See `CodeUse`."""
 
     def find_certificate(self, serial: str) -> IssuedRecord | None:
         """Return the record with that serial, or None."""
@@ -115,7 +132,14 @@ class Store(Protocol):
         for a certificate that is unknown.
         """
 
-    def add_user(self, name: str, password_record: str, *, replace: bool = False) -> bool:
+    def add_user(
+        self,
+        name: str,
+        password_record: str,
+        *,
+        digest_record: str | None = None,
+        replace: bool = False,
+    ) -> bool:
         """Add a user. False, and nothing written, if the name is taken and `replace` is False.
 
         Names compare in Unicode form NFC. Raises LocalProtocolError for a name that Basic

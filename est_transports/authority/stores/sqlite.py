@@ -8,25 +8,39 @@ that finds its parent's still open refuses to work.
 from __future__ import annotations
 
 import os
-import unicodedata
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from est_core import Limits, LocalProtocolError
+from est_core import LocalProtocolError
 from est_core.arguments import checked, checked_throughout
-from est_transports.authority.stores import IssuedRecord, StoreError, UserRecord
-from est_transports.authority.stores.sqlite_connections import Connections, Parameters, Ticket
+from est_transports.authority.stores import CodeUse, IssuedRecord, StoreError, UserRecord
+from est_transports.authority.stores.sqlite_connections import (
+    Connections,
+    Parameters,
+    Step,
+    Ticket,
+)
+from est_transports.authority.stores.sqlite_credentials import CredentialTables, spending
 from est_transports.authority.stores.sqlite_files import check_header, file_id
 from est_transports.authority.stores.sqlite_schema import (
     APPLICATION_ID,
     create_database,
     upgrade_database,
 )
+from est_transports.authority.stores.sqlite_values import (
+    bytes_of,
+    name_of,
+    page_of,
+    required_name,
+    str_of,
+    str_or_none,
+    text_of,
+    text_or_none,
+    time_of,
+    time_or_none,
+)
 from est_transports.pki.serials import read_serial
-
-_PAGE_MAX: Final = 10_000
-_USER_CHARS: Final = Limits().user_chars
 
 _COLUMNS: Final = (
     "serial, subject, not_before, not_after, der, spki_sha256, issued_at, operation, label,"
@@ -41,13 +55,21 @@ _REVOKE: Final = (
     "UPDATE certificate SET revoked_at = ?, revocation_reason = ?"
     " WHERE serial = ? AND revoked_at IS NULL"
 )
-_ADD_USER: Final = "INSERT INTO user (name, password_record) VALUES (?, ?) ON CONFLICT (name) DO "
+_ADD_USER: Final = (
+    "INSERT INTO user (name, password_record, digest_record) VALUES (?, ?, ?)"
+    " ON CONFLICT (name) DO "
+)
 _KEEP_USER: Final = _ADD_USER + "NOTHING"
-_REPLACE_USER: Final = _ADD_USER + "UPDATE SET password_record = excluded.password_record"
+_REPLACE_USER: Final = (
+    _ADD_USER + "UPDATE SET password_record = excluded.password_record,"
+    " digest_record = excluded.digest_record"
+)
+_SELECT_USER: Final = "SELECT name, password_record, digest_record FROM user"
+_OF_USE: Final = "serial = (SELECT serial FROM code_use WHERE digest = ? AND request = ?)"
 
 
 @checked_throughout
-class SqliteStore:
+class SqliteStore(CredentialTables):
     """A `Store` in the file `path`, which `SqliteStore.create` or `est init` made.
 
     The file is checked and its schema brought up to date at once, so that a bad one is told at
@@ -58,7 +80,7 @@ class SqliteStore:
     def __init__(self, path: str | Path, *, waiting_max: int = 1024, batch_max: int = 256) -> None:
         if waiting_max <= 0 or batch_max <= 0:
             raise LocalProtocolError("waiting_max and batch_max must be positive")
-        self.path: Path = Path(path)
+        super().__init__(Path(path))
         self._waiting_max = waiting_max
         self._batch_max = batch_max
         self._closed = False
@@ -73,9 +95,15 @@ class SqliteStore:
         create_database(Path(path))
         return cls(path)
 
-    def record_certificate(self, record: IssuedRecord) -> None:
-        """Write a record durably, then return. See `Store`."""
-        self._write(_INSERT, _row(record))
+    def record_certificate(self, record: IssuedRecord, *, spends: CodeUse | None = None) -> None:
+        """Write a record durably, then return; with it the use of a code. See `Store`."""
+        before = () if spends is None else spending(spends, record.serial, self.path)
+        self._write(_INSERT, _row(record), before)
+
+    def find_code_use(self, digest: bytes, request: bytes) -> IssuedRecord | None:
+        """Return what was issued to that request for that code, or None. See `Store`."""
+        found = self._read(f"{_SELECT} WHERE {_OF_USE}", (digest, request))
+        return self._record(found[0]) if found else None
 
     def find_certificate(self, serial: str) -> IssuedRecord | None:
         """Return the record with that serial, or None. See `Store`."""
@@ -100,7 +128,7 @@ class SqliteStore:
         where = " AND ".join(condition for condition, _ in given) or "TRUE"
         found = self._read(
             f"{_SELECT} WHERE {where} ORDER BY id LIMIT ?",
-            (*(value for _, value in given), _page(limit)),
+            (*(value for _, value in given), page_of(limit)),
         )
         return tuple(self._record(row) for row in found)
 
@@ -109,36 +137,39 @@ class SqliteStore:
 
         Raises LocalProtocolError for what is no serial number. See `Store`.
         """
-        return self._write(_REVOKE, (_text_of(at), reason, read_serial(serial)))
+        return self._write(_REVOKE, (text_of(at), reason, read_serial(serial)))
 
-    def add_user(self, name: str, password_record: str, *, replace: bool = False) -> bool:
+    def add_user(
+        self,
+        name: str,
+        password_record: str,
+        *,
+        digest_record: str | None = None,
+        replace: bool = False,
+    ) -> bool:
         """Add a user, or False if the name is taken and `replace` is False. See `Store`."""
-        known_as = _user_name(name)
-        if known_as is None:
-            raise LocalProtocolError(
-                f"a user name has 1 to {_USER_CHARS} characters, no colon, no control characters"
-            )
-        return self._write(_REPLACE_USER if replace else _KEEP_USER, (known_as, password_record))
+        values = (required_name(name, "a user"), password_record, digest_record)
+        return self._write(_REPLACE_USER if replace else _KEEP_USER, values)
 
     def find_user(self, name: str) -> UserRecord | None:
         """Return the user of that name, or None."""
-        known_as = _user_name(name)
+        known_as = name_of(name)
         if known_as is None:
             return None
-        found = self._read("SELECT name, password_record FROM user WHERE name = ?", (known_as,))
+        found = self._read(f"{_SELECT_USER} WHERE name = ?", (known_as,))
         return _user(found[0]) if found else None
 
     def remove_user(self, name: str) -> bool:
         """Remove a user. False if there is none of that name."""
-        known_as = _user_name(name)
+        known_as = name_of(name)
         return known_as is not None and self._write("DELETE FROM user WHERE name = ?", (known_as,))
 
     def list_users(self, *, limit: int = 100, after: str | None = None) -> tuple[UserRecord, ...]:
         """Return a page of users by name. See `Store`."""
-        last = "" if after is None else _user_name(after) or ""
+        last = "" if after is None else name_of(after) or ""
         found = self._read(
-            "SELECT name, password_record FROM user WHERE name > ? ORDER BY name LIMIT ?",
-            (last, _page(limit)),
+            f"{_SELECT_USER} WHERE name > ? ORDER BY name LIMIT ?",
+            (last, page_of(limit)),
         )
         return tuple(_user(row) for row in found)
 
@@ -216,8 +247,8 @@ class SqliteStore:
     def _connections(self) -> Connections:
         return Connections(self.path, self._waiting_max, self._batch_max, self._file)
 
-    def _write(self, statement: str, parameters: Parameters) -> bool:
-        return self._process().write(Ticket(statement, parameters))
+    def _write(self, statement: str, parameters: Parameters, before: tuple[Step, ...] = ()) -> bool:
+        return self._process().write(Ticket(statement, parameters, before))
 
     def _read(self, statement: str, parameters: Parameters) -> list[tuple[object, ...]]:
         with self._process().reader() as connection:
@@ -245,11 +276,11 @@ def _row(record: IssuedRecord) -> Parameters:
     return (
         record.serial,
         record.subject,
-        _text_of(record.not_before),
-        _text_of(record.not_after),
+        text_of(record.not_before),
+        text_of(record.not_after),
         record.der,
         record.spki_sha256,
-        _text_of(record.issued_at),
+        text_of(record.issued_at),
         record.operation,
         record.label,
         record.user,
@@ -257,7 +288,7 @@ def _row(record: IssuedRecord) -> Parameters:
         record.peer,
         record.profile,
         record.replaces,
-        None if record.revoked_at is None else _text_of(record.revoked_at),
+        text_or_none(record.revoked_at),
         record.revocation_reason,
     )
 
@@ -266,65 +297,26 @@ def _record_of(row: tuple[object, ...]) -> IssuedRecord:
     serial, subject, not_before, not_after, der, spki_sha256, issued_at, operation = row[:8]
     label, user, client_subject, peer, profile, replaces, revoked_at, reason = row[8:]
     return IssuedRecord(
-        serial=_str(serial),
-        subject=_str(subject),
-        not_before=datetime.fromisoformat(_str(not_before)),
-        not_after=datetime.fromisoformat(_str(not_after)),
-        der=_bytes(der),
-        spki_sha256=_bytes(spki_sha256),
-        issued_at=datetime.fromisoformat(_str(issued_at)),
-        operation=_str(operation),
-        label=_str_or_none(label),
-        user=_str_or_none(user),
-        client_subject=_str_or_none(client_subject),
-        peer=_str_or_none(peer),
-        profile=_str_or_none(profile),
-        replaces=_str_or_none(replaces),
-        revoked_at=None if revoked_at is None else datetime.fromisoformat(_str(revoked_at)),
-        revocation_reason=_str_or_none(reason),
+        serial=str_of(serial),
+        subject=str_of(subject),
+        not_before=time_of(not_before),
+        not_after=time_of(not_after),
+        der=bytes_of(der),
+        spki_sha256=bytes_of(spki_sha256),
+        issued_at=time_of(issued_at),
+        operation=str_of(operation),
+        label=str_or_none(label),
+        user=str_or_none(user),
+        client_subject=str_or_none(client_subject),
+        peer=str_or_none(peer),
+        profile=str_or_none(profile),
+        replaces=str_or_none(replaces),
+        revoked_at=time_or_none(revoked_at),
+        revocation_reason=str_or_none(reason),
     )
 
 
 def _user(row: tuple[object, ...]) -> UserRecord:
-    return UserRecord(name=_str(row[0]), password_record=_str(row[1]))
-
-
-def _str(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not text")
-    return value
-
-
-def _str_or_none(value: object) -> str | None:
-    return None if value is None else _str(value)
-
-
-def _bytes(value: object) -> bytes:
-    if not isinstance(value, bytes):
-        raise TypeError("not a blob")
-    return value
-
-
-def _text_of(moment: datetime) -> str:
-    """Return a time as ISO 8601 text of fixed length in UTC, which sorts as the times do."""
-    if moment.tzinfo is None:
-        raise LocalProtocolError("a time in a store is aware")
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def _page(limit: int) -> int:
-    if not 0 < limit <= _PAGE_MAX:
-        raise LocalProtocolError(f"limit is 1 to {_PAGE_MAX}")
-    return limit
-
-
-def _user_name(name: str) -> str | None:
-    """Return the name in form NFC, or None for one that no user can have."""
-    if not 0 < len(name) <= _USER_CHARS:
-        return None
-    normal = unicodedata.normalize("NFC", name)
-    # RFC 7617 2: a user-id with a colon cannot be told from its password. Category C* is
-    # control characters, and the surrogates that have no UTF-8 form.
-    if ":" in normal or any(unicodedata.category(char).startswith("C") for char in normal):
-        return None
-    return normal
+    return UserRecord(
+        name=str_of(row[0]), password_record=str_of(row[1]), digest_record=str_or_none(row[2])
+    )

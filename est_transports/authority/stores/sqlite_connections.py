@@ -43,7 +43,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from est_transports.authority.stores import DuplicateSerial, StoreBusy, StoreError
 from est_transports.authority.stores.sqlite_files import (
@@ -73,18 +73,33 @@ class _MovedError(StoreError):
     """The file that is open is no longer at its path."""
 
 
+class Step(NamedTuple):
+    """A statement that is to go before that of a ticket, or neither goes.
+
+    `refusal` is the error where it changes no row, or one that is there already; None where that
+    does not matter.
+    """
+
+    statement: str
+    parameters: Parameters
+    refusal: StoreError | None = None
+
+
 class Ticket:
     """One statement that waits to be committed, and what became of it.
 
-    One statement and not several: one that SQLite refuses then undoes itself, and the others of
-    its transaction stand.
+    One that SQLite refuses undoes itself, and the others of its transaction stand. Where others
+    have to go `before` it, all of them are in a savepoint of their own.
     """
 
-    __slots__ = ("changed", "done", "error", "parameters", "statement")
+    __slots__ = ("before", "changed", "done", "error", "parameters", "statement")
 
-    def __init__(self, statement: str, parameters: Parameters) -> None:
+    def __init__(
+        self, statement: str, parameters: Parameters, before: tuple[Step, ...] = ()
+    ) -> None:
         self.statement: str = statement
         self.parameters: Parameters = parameters
+        self.before: tuple[Step, ...] = before
         self.done: bool = False
         self.changed: bool = False
         self.error: StoreError | None = None
@@ -148,7 +163,10 @@ class Connections:
                 self._writer.execute("BEGIN IMMEDIATE")
                 batch = self._next_batch()  # with all who came while we waited for our turn
                 for ticket in batch:
-                    self._execute(self._writer, ticket)
+                    if ticket.before:
+                        self._execute_all(self._writer, ticket)
+                    else:
+                        self._execute(self._writer, ticket)
                 self._writer.execute("COMMIT")
             self.check_place()  # what was replaced meanwhile has the records, and nobody reads it
             committed = True
@@ -170,6 +188,30 @@ class Connections:
             batch = self._waiting[: self._batch_max]
             del self._waiting[: self._batch_max]
         return batch
+
+    def _execute_all(self, connection: sqlite3.Connection, ticket: Ticket) -> None:
+        connection.execute("SAVEPOINT ticket")
+        ticket.error = self._refusal(connection, ticket.before)
+        if ticket.error is None:
+            self._execute(connection, ticket)
+        if ticket.error is not None:
+            ticket.changed = False
+            connection.execute("ROLLBACK TO ticket")
+        connection.execute("RELEASE ticket")
+
+    def _refusal(
+        self, connection: sqlite3.Connection, steps: tuple[Step, ...]
+    ) -> StoreError | None:
+        for step in steps:
+            try:
+                changed = connection.execute(step.statement, step.parameters).rowcount > 0
+            except sqlite3.IntegrityError as exc:
+                return step.refusal or as_store_error(exc, self._path)
+            except (sqlite3.DataError, UnicodeError) as exc:
+                return StoreError(f"{self._path}: a value that no row can hold: {exc}")
+            if not changed and step.refusal is not None:
+                return step.refusal
+        return None
 
     def _execute(self, connection: sqlite3.Connection, ticket: Ticket) -> None:
         try:

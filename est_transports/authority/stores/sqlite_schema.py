@@ -57,6 +57,45 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             password_record TEXT NOT NULL
         ) STRICT, WITHOUT ROWID""",
     ),
+    (
+        "ALTER TABLE user ADD COLUMN digest_record TEXT",
+        """CREATE TABLE token (
+            name TEXT NOT NULL PRIMARY KEY,
+            digest BLOB NOT NULL UNIQUE,
+            labels TEXT,
+            operations TEXT,
+            created_at TEXT NOT NULL,
+            expires_at TEXT
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE one_time_code (
+            name TEXT NOT NULL PRIMARY KEY,
+            digest BLOB NOT NULL UNIQUE,
+            label TEXT,
+            uses_max INTEGER NOT NULL,
+            uses INTEGER NOT NULL,
+            created_at TEXT NOT NULL,
+            expires_at TEXT NOT NULL,
+            CHECK (uses BETWEEN 0 AND uses_max)
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE code_use (
+            digest BLOB NOT NULL REFERENCES one_time_code (digest) ON DELETE CASCADE,
+            request BLOB NOT NULL,
+            serial TEXT NOT NULL,
+            PRIMARY KEY (digest, request)
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE nonce (
+            nonce TEXT NOT NULL PRIMARY KEY,
+            count INTEGER NOT NULL,
+            expires_at TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX nonce_expiry ON nonce (expires_at)",
+        """CREATE TABLE srp_user (
+            name TEXT NOT NULL PRIMARY KEY,
+            salt BLOB NOT NULL,
+            verifier BLOB NOT NULL,
+            bits INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID""",
+    ),
 )
 """Migration n (from 1) makes schema n out of schema n-1. Append; never change one that is out."""
 

@@ -23,7 +23,7 @@ from cryptography.exceptions import InvalidSignature
 from est_core import RetryLater
 from est_core.values import unchecked_value_class
 from est_transports import _clock
-from est_transports.authority.stores.passwords import SALT_BYTES, PasswordChecks, hash_password
+from est_transports.authority.stores.passwords import SALT_BYTES, hash_password
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli.client.conversation import Conversation
 from est_transports.cli.client.enrollment import Order, carry_out
@@ -49,7 +49,7 @@ from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.config.settings import ListenAddress
 from est_transports.service.initialisation import CA_CERTIFICATE, CaSpec, initialise
 from est_transports.service.listening import open_datagram_sockets, open_sockets
-from est_transports.service.loading import Service, load_service
+from est_transports.service.loading import CredentialChecks, Service, load_service
 
 ADDRESS: Final = "127.0.0.1"
 USER: Final = "device-1"
@@ -200,7 +200,7 @@ def _serve(run: Demo) -> str:
         coap=ListenAddress(host=ADDRESS, port=0),
         require_pop=True,
     )
-    service = load_service(config, store=run.open_store(), passwords=PasswordChecks())
+    service = load_service(config, store=run.open_store(), checks=CredentialChecks())
     sockets = open_sockets(config.listen)
     ((datagrams,),) = open_datagram_sockets(ListenAddress(host=ADDRESS, port=0), 1)
     run.url = f"https://{ADDRESS}:{sockets[0].getsockname()[1]}"

@@ -20,8 +20,8 @@ from cryptography.hazmat.backends.openssl import backend
 
 from est_core import SIMPLEENROLL, Authentication, LocalProtocolError, __version__
 from est_transports import _clock
+from est_transports.authority.authentication.authenticator import Scheme
 from est_transports.authority.stores import StoreError
-from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.cli.describe import fingerprint
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.options import set_json, verbose_option
@@ -47,7 +47,7 @@ from est_transports.service.config.settings import (
 from est_transports.service.config.toml_tables import ConfigError
 from est_transports.service.errors import ServingError
 from est_transports.service.listening import open_datagram_sockets, open_sockets
-from est_transports.service.loading import Service, load_service
+from est_transports.service.loading import CredentialChecks, Service, load_service
 from est_transports.service.log_output import LogHandler, hold_standard_descriptors
 from est_transports.service.systemd import (
     READY,
@@ -60,11 +60,8 @@ from est_transports.service.watch import Watch
 
 _log: Final = logging.getLogger("est_transports")
 
-_ENROLL_BY: Final = {
-    frozenset({"basic"}): Authentication.HTTP,
-    frozenset({"cert"}): Authentication.CERT,
-    frozenset({"basic", "cert"}): Authentication.CERT_OR_HTTP,
-}
+_CERT: Final = "cert"
+_WAYS: Final = frozenset({_CERT, *(scheme.value for scheme in Scheme)})
 _OTHER_ADDRESS: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
 _STDERR: Final = 2
 _ONLY_AT_START: Final = ("listen", "workers", "threads", "connections_max", "half_open_max")
@@ -92,21 +89,22 @@ class _Listen(click.ParamType[ListenAddress]):
             self.fail(exc.message, param, ctx)
 
 
-class AuthenticationWords(click.ParamType[Authentication]):
-    """What --auth takes: basic, cert, or both."""
+class AuthenticationWords(click.ParamType[frozenset[str]]):
+    """What --auth takes: the ways in which clients may prove who they are."""
 
     name = "WORDS"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Authentication:
-        """Return how enrollment is authenticated."""
-        if isinstance(value, Authentication):
+    ) -> frozenset[str]:
+        """Return the words."""
+        if isinstance(value, frozenset):
             return value
         words = frozenset(word.strip() for word in str(value).split(","))
-        if words not in _ENROLL_BY:
-            self.fail(f"{value!r} is not basic, cert or basic,cert", param, ctx)
-        return _ENROLL_BY[words]
+        if unknown := sorted(words - _WAYS):
+            known = ", ".join(sorted(_WAYS))
+            self.fail(f"{unknown[0]!r} is none of {known}; write some, with commas", param, ctx)
+        return words
 
 
 @click.command()
@@ -119,7 +117,9 @@ class AuthenticationWords(click.ParamType[Authentication]):
     "given. Default: nowhere.",
 )
 @click.option(
-    "--auth", type=AuthenticationWords(), help="How clients may enroll: basic, cert or basic,cert."
+    "--auth",
+    type=AuthenticationWords(),
+    help="How clients may enroll: some of basic, digest, bearer, otp, cert, with commas between.",
 )
 @click.option(
     "--require-pop",
@@ -135,7 +135,7 @@ def serve(
     directory: Path,
     listen: ListenAddress | None,
     coap: ListenAddress | None,
-    auth: Authentication | None,
+    auth: frozenset[str] | None,
     require_pop: bool,
     workers: int | None,
     as_json: bool,
@@ -163,18 +163,23 @@ def overridden(
     *,
     listen: ListenAddress | None = None,
     coap: ListenAddress | None = None,
-    auth: Authentication | None = None,
+    auth: frozenset[str] | None = None,
     require_pop: bool = False,
     workers: int | None = None,
 ) -> ServerConfig:
     """Return the configuration with what was given instead of what the file says.
 
-    `auth` and `require_pop` hold under every label. Raises LocalProtocolError as ServerConfig.
+    `auth` are words of est.toml's schemes, and "cert"; it and `require_pop` hold under every
+    label. Raises LocalProtocolError as ServerConfig.
     """
     rules, labels = config.auth, config.labels
     if auth is not None:
-        ways = {**rules.authentication, SIMPLEENROLL: auth}
-        rules = replace(rules, authentication=MappingProxyType(ways))
+        schemes = frozenset(scheme for scheme in Scheme if scheme.value in auth)
+        chosen = _enrolled_by(rules.authentication[SIMPLEENROLL], bool(schemes), _CERT in auth)
+        ways = {**rules.authentication, SIMPLEENROLL: chosen}
+        rules = replace(
+            rules, schemes=schemes or rules.schemes, authentication=MappingProxyType(ways)
+        )
         labels = tuple(replace(label, enroll=None) for label in labels)
     if require_pop:
         rules = replace(rules, require_pop=True)
@@ -189,6 +194,16 @@ def overridden(
     )
 
 
+def _enrolled_by(usual: Authentication, by_http: bool, by_certificate: bool) -> Authentication:
+    """Return what enrollment needs: of both ways either will do, unless the file wants both."""
+    if not by_http:
+        return Authentication.CERT
+    if not by_certificate:
+        return Authentication.HTTP
+    both = Authentication.CERT_AND_HTTP
+    return usual if usual is both else Authentication.CERT_OR_HTTP
+
+
 class _Loader:
     """Makes a Service of DIR as it is now, at the start and whenever SIGHUP says so."""
 
@@ -197,7 +212,7 @@ class _Loader:
         self._options = options
         self._config = options(read_config(directory))
         self.store = opened_store(self._config)
-        self._passwords = PasswordChecks()
+        self._checks = CredentialChecks()
         self._main = os.getpid()
         self.watch = Watch(self.store)
 
@@ -205,7 +220,7 @@ class _Loader:
         """Return what is to be served first. Raises CliError."""
         with local_errors():
             self.store.check()
-            service = load_service(self._config, store=self.store, passwords=self._passwords)
+            service = load_service(self._config, store=self.store, checks=self._checks)
         self.watch.told(service)
         return service
 
@@ -230,7 +245,7 @@ class _Loader:
             # What needs a restart stays as it is, and serves with what is new all the same.
             coap = replace(config.coap, listen=self._config.coap.listen)
             service = load_service(
-                replace(config, coap=coap), store=self.store, passwords=self._passwords
+                replace(config, coap=coap), store=self.store, checks=self._checks
             )
             self._take_store()
         except (

@@ -10,12 +10,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from est_core import LocalProtocolError
 from est_transports import _clock
 from est_transports.authority.ca import CAUnavailable, ReferenceCA, Refused, new_tls_identity
-from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import Output, certificates_pem, key_pem, write_files
 from est_transports.cli.server.directory import local_errors, open_store, read_config
 from est_transports.pki.hosts import host_name
-from est_transports.service.loading import load_service
+from est_transports.service.loading import CredentialChecks, load_service
 
 
 def renew_server(directory: Path, hosts: tuple[str, ...]) -> x509.Certificate:
@@ -26,7 +25,7 @@ def renew_server(directory: Path, hosts: tuple[str, ...]) -> x509.Certificate:
     """
     config = read_config(directory)
     with open_store(directory) as store, local_errors():
-        service = load_service(config, store=store, passwords=PasswordChecks())
+        service = load_service(config, store=store, checks=CredentialChecks())
         names = hosts or _names(service.identity.certificate)
         key = ec.generate_private_key(ec.SECP256R1())
         ca, now = service.authority.ca, _clock.instant().wall

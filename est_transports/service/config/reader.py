@@ -19,6 +19,7 @@ from est_core import (
     OPERATIONS,
     SIMPLEREENROLL,
     Authentication,
+    DigestAlgorithm,
     ForeignChallenge,
     Label,
     Limits,
@@ -29,7 +30,9 @@ from est_core import (
 from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttr, CsrAttrs, ObjectId, parse_csrattrs
 from est_core.asn1.template import KeyTypeWanted
+from est_core.auth.scheme import NONCE_S
 from est_core.codec.transfer import decode
+from est_transports.authority.authentication.authenticator import Scheme
 from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
 from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES
 from est_transports.http.settings import Timeouts
@@ -50,6 +53,7 @@ from est_transports.service.config.settings import (
 from est_transports.service.config.toml_tables import TomlTable, read_toml
 
 CONFIG_FILE: Final = "est.toml"
+SECRET_FILE: Final = "auth-secret.key"
 
 _AUTHENTICATION: Final = {row.value: row for row in Authentication}
 _TLS_VERSIONS: Final = {"1.2": TlsVersion.TLS_1_2, "1.3": TlsVersion.TLS_1_3}
@@ -119,6 +123,7 @@ def _realm(server: TomlTable) -> str:
 
 
 def _auth(table: TomlTable) -> AuthConfig:
+    usual = (Scheme.BASIC,)
     words: dict[Operation, Authentication] = {
         operation: table.choice(operation.name, _AUTHENTICATION, operation.authentication)
         for operation in OPERATIONS
@@ -129,7 +134,14 @@ def _auth(table: TomlTable) -> AuthConfig:
             raise table.error(operation.name, "enrollment is not open to everybody")
     if words[SIMPLEREENROLL] not in (Authentication.CERT, Authentication.CERT_AND_HTTP):
         raise table.error(SIMPLEREENROLL.name, "is 'cert' or 'cert-and-http'")
+    schemes = table.choices("schemes", {each.value: each for each in Scheme}, usual)
+    if not schemes:
+        raise table.error("schemes", 'is empty; name one, and write "cert" for operations')
     config = AuthConfig(
+        schemes=frozenset(schemes),
+        secret=table.file("secret", SECRET_FILE),
+        digest_algorithms=_digest_algorithms(table),
+        nonce_s=table.integer("nonce_s", NONCE_S, least=10, most=86400),
         authentication=MappingProxyType(words),
         require_pop=table.flag("require_pop", False),
         accept_ra=table.flag("accept_ra", False),
@@ -137,6 +149,14 @@ def _auth(table: TomlTable) -> AuthConfig:
     )
     table.done()
     return config
+
+
+def _digest_algorithms(table: TomlTable) -> tuple[DigestAlgorithm, ...]:
+    words = {each.value: each for each in DigestAlgorithm}
+    chosen = table.choices("digest_algorithms", words, AuthConfig().digest_algorithms)
+    if not chosen or len(set(chosen)) != len(chosen):
+        raise table.error("digest_algorithms", "names at least one, and each once")
+    return chosen
 
 
 def _pop(table: TomlTable) -> PopConfig:
@@ -269,6 +289,9 @@ def _label(name: str, table: TomlTable, profiles: Mapping[str, Profile]) -> Labe
         csrattrs=_csrattrs(table.table("csrattrs")) if "csrattrs" in table else None,
         enroll=table.choice("simpleenroll", enroll, None),
         require_pop=table.flag("require_pop", False) if "require_pop" in table else None,
+        foreign_challenge=table.choice(
+            "foreign_challenge", {word.value: word for word in ForeignChallenge}, None
+        ),
     )
     _check_profile(table, "profile", config.profile, profiles)
     table.done()

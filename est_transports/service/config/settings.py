@@ -14,7 +14,11 @@ from typing import Final
 from est_core import (
     OPERATIONS,
     SIMPLEENROLL,
+    AuthChallenge,
     Authentication,
+    DigestAlgorithm,
+    DigestScheme,
+    Entropy,
     ForeignChallenge,
     Label,
     Limits,
@@ -26,9 +30,13 @@ from est_core import (
 )
 from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttrs
-from est_core.codec.authheader import basic_challenge
+from est_core.auth.nonces import KEY_BYTES
+from est_core.auth.scheme import NONCE_S
+from est_core.codec.authheader import basic_challenge, bearer_challenge
 from est_core.policy import with_datagram_rows
 from est_core.values import value_class
+from est_transports import _clock
+from est_transports.authority.authentication.authenticator import Scheme
 from est_transports.authority.profiles import Profile
 from est_transports.channel.dtls_limits import MTU_BYTES, DtlsLimits
 from est_transports.coap.limits import CoapLimits
@@ -88,8 +96,19 @@ def parse_listen(text: str, default_port: int = DEFAULT_PORT) -> ListenAddress:
 
 @value_class
 class AuthConfig:
-    """Who may do what: one kind of authentication an operation, and what a CSR must hold."""
+    """Who may do what: one kind of authentication an operation, and what a CSR must hold.
 
+    `schemes` are the kinds of credentials that are taken where one is "http"; `secret` is the file
+    of what nonces, tokens and codes are hashed with. A nonce of Digest is good for `nonce_s`.
+    """
+
+    schemes: frozenset[Scheme] = frozenset({Scheme.BASIC})
+    secret: Path | None = None
+    digest_algorithms: tuple[DigestAlgorithm, ...] = (
+        DigestAlgorithm.MD5,
+        DigestAlgorithm.SHA_256,
+    )
+    nonce_s: int = NONCE_S
     authentication: Mapping[Operation, Authentication] = field(
         default_factory=lambda: MappingProxyType(
             {operation: operation.authentication for operation in OPERATIONS}
@@ -98,6 +117,35 @@ class AuthConfig:
     require_pop: bool = False
     accept_ra: bool = False
     enforce_csrattrs: bool = False
+
+    @property
+    def needs_secret(self) -> bool:
+        """True if a scheme that is taken needs the server's secret."""
+        return any(scheme.needs_secret for scheme in self.schemes)
+
+    def challenges(self, realm: str) -> tuple[AuthChallenge, ...]:
+        """Return the challenges of the schemes, but for Digest; Bearer comes last.
+
+        Bouncy Castle's client (1.72) reads the first one only and knows no Bearer.
+        """
+        found = []
+        if self.schemes & {Scheme.BASIC, Scheme.OTP}:
+            found.append(basic_challenge(realm))
+        if Scheme.BEARER in self.schemes:
+            found.append(bearer_challenge(realm))
+        return tuple(found)
+
+    def digest(self, realm: str, key: bytes, entropy: Entropy) -> DigestScheme | None:
+        """Return Digest as it is offered, None where it is not."""
+        if Scheme.DIGEST not in self.schemes:
+            return None
+        return DigestScheme(
+            realm=realm,
+            key=key,
+            entropy=entropy,
+            algorithms=self.digest_algorithms,
+            nonce_s=self.nonce_s,
+        )
 
 
 @value_class
@@ -198,6 +246,7 @@ class LabelConfig:
     csrattrs: CsrAttrs | None = None
     enroll: Authentication | None = None
     require_pop: bool | None = None
+    foreign_challenge: ForeignChallenge | None = None
 
 
 @value_class
@@ -238,6 +287,8 @@ class ServerConfig:
                 raise LocalProtocolError(f"there is no profile {name!r}")
         if len({label.label for label in self.labels}) != len(self.labels):
             raise LocalProtocolError("two labels are the same")
+        if self._takes_challenges_for_codes and Scheme.OTP not in self.auth.schemes:
+            raise LocalProtocolError('foreign_challenge "code" needs "otp" in auth.schemes')
 
     @property
     def max_version(self) -> TlsVersion | None:
@@ -245,8 +296,17 @@ class ServerConfig:
         linked = self.auth.require_pop or any(label.require_pop for label in self.labels)
         return TlsVersion.TLS_1_2 if linked and not self.pop.tls_exporter else self.tls.max_version
 
-    def policy(self) -> ServerPolicy:
-        """Return the rules for a ServerSession. Raises LocalProtocolError as ServerPolicy does."""
+    @property
+    def _takes_challenges_for_codes(self) -> bool:
+        found = [self.pop.foreign_challenge, *(label.foreign_challenge for label in self.labels)]
+        return ForeignChallenge.CODE in found
+
+    def policy(self, nonce_key: bytes | None = None) -> ServerPolicy:
+        """Return the rules for a ServerSession. Raises LocalProtocolError as ServerPolicy does.
+
+        Nonces of Digest are made under `nonce_key`; without one under a key that nobody else has,
+        so that only this policy knows them.
+        """
         rows = [
             PolicyRow(
                 operation=operation,
@@ -259,18 +319,22 @@ class ServerConfig:
             for operation, authentication in self.auth.authentication.items()
         ]
         rows += [row for label in self.labels for row in _label_rows(label, rows)]
-        asks_for_passwords = any(row.authentication in _HTTP for row in rows)
+        asks = any(row.authentication in _HTTP for row in rows)
+        key = nonce_key or _clock.entropy(KEY_BYTES)
         return ServerPolicy(
             rows=with_datagram_rows(tuple(rows)),
-            challenges=(basic_challenge(self.realm),) if asks_for_passwords else (),
+            challenges=self.auth.challenges(self.realm) if asks else (),
+            digest=self.auth.digest(self.realm, key, _clock.entropy) if asks else None,
             labels=frozenset(label.label for label in self.labels),
             foreign_challenge=self.pop.foreign_challenge,
+            otp_challenge=Scheme.OTP in self.auth.schemes,
         )
 
 
 def _label_rows(label: LabelConfig, rows: list[PolicyRow]) -> list[PolicyRow]:
     """Return the rows in which a label differs from `rows`, which hold without one."""
-    if label.enroll is None and label.require_pop is None:
+    own = (label.enroll, label.require_pop, label.foreign_challenge)
+    if all(rule is None for rule in own):
         return []
     found = []
     for row in rows:
@@ -283,6 +347,7 @@ def _label_rows(label: LabelConfig, rows: list[PolicyRow]) -> list[PolicyRow]:
                 label=label.label,
                 authentication=enroll or row.authentication,
                 require_pop=row.require_pop if label.require_pop is None else label.require_pop,
+                foreign_challenge=label.foreign_challenge,
             )
         )
     return found

@@ -27,9 +27,13 @@ CONFIG_TEXT: Final = """\
 #require_pop = false             # link every request to its TLS connection (RFC 7030 3.5)
 #accept_ra = false               # a registration authority may send requests of others
 #enforce_csrattrs = false        # refuse requests that lack what [csrattrs] asks for
+#schemes = ["basic"]             # where "http" counts: "basic", "digest", "bearer", "otp"
+#digest_algorithms = ["MD5", "SHA-256"]     # "SHA-512-256"; one that reads one only knows MD5
+#nonce_s = 300                   # how long a nonce of Digest is good
+#secret = "auth-secret.key"      # what nonces, tokens and codes are hashed with
 
 [pop]
-#foreign_challenge = "refuse"    # "ignore": a challengePassword may be something else
+#foreign_challenge = "refuse"    # "code": a challengePassword may be a one-time code; "ignore"
 #require_ems = true              # TLS 1.2 links with extended master secret only
 #tls_exporter = false            # link on TLS 1.3 too (RFC 9266); tell the clients the same
 
@@ -83,6 +87,7 @@ CONFIG_TEXT: Final = """\
 #profile = "client"
 #simpleenroll = "cert-or-http"
 #require_pop = false
+#foreign_challenge = "refuse"    # as in [pop]
 #csrattrs = {}                   # like [csrattrs]
 
 [csrattrs]                        # what clients are told to put into requests; nothing by default

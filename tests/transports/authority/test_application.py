@@ -45,6 +45,7 @@ from est_core.asn1.template import KeyTypeWanted
 from est_transports.authority.application import Authority
 from est_transports.authority.profiles import Profile
 from est_transports.authority.stores import (
+    CodeUse,
     IssuedRecord,
     StoreBusy,
     StoreError,
@@ -65,6 +66,7 @@ from tests.transports.ca_fakes import (
     RemoteSigner,
     dns,
     ec_key,
+    make_authenticator,
     make_ca,
     request,
 )
@@ -90,7 +92,7 @@ def authority(
     return Authority(
         ca=make_ca(memory, profiles=[web]),
         store=memory,
-        passwords=passwords or PasswordChecks(),
+        authenticator=make_authenticator(memory, passwords=passwords),
         clock=now,
         csrattrs=csrattrs or {},
         key_types=key_types or {},
@@ -230,7 +232,7 @@ def test_a_damaged_password_record_is_a_failure_and_in_the_log(
 ) -> None:
     store = MemoryStore()
     subject = authority(store)
-    store.users["alice"] = "scrypt$1$1$1$x$y"
+    store.add_user("alice", "scrypt$1$1$1$x$y", replace=True)
     assert ask(subject, basic()) == Fail(code="server/store")
     assert "not a password record" in caplog.text
     assert PASSWORD not in caplog.text
@@ -401,7 +403,7 @@ class BrokenStore(MemoryStore):
         super().__init__()
         self._error = error
 
-    def record_certificate(self, record: IssuedRecord) -> None:
+    def record_certificate(self, record: IssuedRecord, *, spends: CodeUse | None = None) -> None:
         raise self._error
 
     def find_user(self, name: str) -> UserRecord | None:

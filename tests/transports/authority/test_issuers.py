@@ -24,7 +24,6 @@ from est_transports import _clock
 from est_transports.authority import issuers
 from est_transports.authority.ca import Enrollment, new_intermediate
 from est_transports.authority.issuers import CA_KEYS, IssuerError, given_issuer, make_issuer
-from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.pki.chains import chain_problem
 from est_transports.pki.openssl_store import MAX_CHAIN_DEPTH
 from est_transports.pki.signers import LocalSigner, SigningKey
@@ -41,7 +40,7 @@ from est_transports.service.initialisation import (
     InitialisedCa,
     initialise,
 )
-from est_transports.service.loading import Service, load_service
+from est_transports.service.loading import CredentialChecks, Service, load_service
 from tests.odd_certificates import UNKNOWN_KEYS, rebuilt
 from tests.pki import (
     YESTERDAY,
@@ -63,7 +62,7 @@ def make(directory: Path, spec: CaSpec) -> InitialisedCa:
 
 def served(directory: Path) -> Service:
     return load_service(
-        load_config(directory / CONFIG_FILE), store=MemoryStore(), passwords=PasswordChecks()
+        load_config(directory / CONFIG_FILE), store=MemoryStore(), checks=CredentialChecks()
     )
 
 

@@ -28,10 +28,18 @@ from est_transports.authority.application import Authority
 from est_transports.authority.ca import Enrollment, ReferenceCA, Refused
 from est_transports.authority.renewal_records import MAX_RECORDS, certificate_on_record
 from est_transports.authority.stores import IssuedRecord, Store
-from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.pki.serials import serial_text
-from tests.transports.ca_fakes import NOW, MemoryStore, dns, ec_key, make_ca, name, request
+from tests.transports.ca_fakes import (
+    NOW,
+    MemoryStore,
+    dns,
+    ec_key,
+    make_authenticator,
+    make_ca,
+    name,
+    request,
+)
 
 DAYS = timedelta(days=1)
 ENROLL = Enrollment(operation="simpleenroll")
@@ -54,7 +62,7 @@ def asked_by_ra(
     authority = Authority(
         ca=ca,
         store=ca.store,
-        passwords=PasswordChecks(),
+        authenticator=make_authenticator(MemoryStore()),
         clock=lambda: Instant(mono=1.0, wall=now),
     )
     question = ReenrollRequested(

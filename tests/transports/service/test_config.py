@@ -86,7 +86,7 @@ def test_it_mentions_every_key(tmp_path: Path) -> None:
 def test_an_empty_file_says_what_the_values_say_by_themselves(tmp_path: Path) -> None:
     assert loaded(tmp_path, "") == ServerConfig(
         listen=ListenAddress(host="127.0.0.1", port=8443),
-        auth=AuthConfig(),
+        auth=AuthConfig(secret=tmp_path / "auth-secret.key"),
         tls=TlsConfig(certificate=tmp_path / "server.pem", key=tmp_path / "server-key.pem"),
         ca=CAConfig(
             certificate=tmp_path / "ca.pem", key=tmp_path / "ca-key.pem", store=tmp_path / "est.db"

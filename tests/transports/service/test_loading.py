@@ -28,7 +28,6 @@ from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.template import KeyTypeWanted
 from est_transports import _clock
 from est_transports.authority.ca import Enrollment, Refused
-from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.pki.host_verification import own_names
 from est_transports.pki.hosts import host_name
@@ -44,7 +43,7 @@ from est_transports.service.initialisation import (
     InitialisationError,
     initialise,
 )
-from est_transports.service.loading import Service, load_service
+from est_transports.service.loading import CredentialChecks, Service, load_service
 from tests.core.asn1.build import GOST_KEY
 from tests.core.asn1.build import certificate as odd_certificate
 from tests.pki import SERVER_AUTH, Authority, Subject, common_name, pki, weak_rsa_key
@@ -71,7 +70,7 @@ def load(directory: Path, extra: str = "", now: Instant | None = None) -> Servic
     return load_service(
         load_config(path),
         store=MemoryStore(),
-        passwords=PasswordChecks(),
+        checks=CredentialChecks(),
         clock=lambda: moment,
     )
 

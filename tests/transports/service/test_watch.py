@@ -17,11 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import Instant
 from est_transports import _clock
-from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.service.config.reader import load_config
 from est_transports.service.initialisation import CaSpec, initialise
-from est_transports.service.loading import Service, load_service
+from est_transports.service.loading import CredentialChecks, Service, load_service
 from est_transports.service.validity import Standing, crl_problems, crl_validity
 from est_transports.service.watch import REPEAT_S, Watch
 from tests.pki import common_name, new_key, pki
@@ -222,7 +221,7 @@ def test_a_start_says_what_the_clock_has_ended_and_which_lists_check_nothing(
     )
     with_store = SqliteStore(directory / "est.db")
     service = load_service(
-        load_config(directory / "est.toml"), store=with_store, passwords=PasswordChecks()
+        load_config(directory / "est.toml"), store=with_store, checks=CredentialChecks()
     )
     with_store.close()
     lapsed, foreign = service.notices

@@ -1,0 +1,281 @@
+"""The tables of an SQLite store for tokens, one-time codes, nonces and SRP verifiers."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final, TypeVar
+
+from est_core import LocalProtocolError
+from est_core.arguments import checked_throughout
+from est_transports.authority.stores.credential_records import (
+    CodeRecord,
+    CodeUse,
+    SrpRecord,
+    TokenRecord,
+)
+from est_transports.authority.stores.errors import CodeSpent, StoreError
+from est_transports.authority.stores.sqlite_connections import Parameters, Step
+from est_transports.authority.stores.sqlite_values import (
+    bytes_of,
+    int_of,
+    name_of,
+    page_of,
+    required_name,
+    str_of,
+    str_or_none,
+    text_of,
+    text_or_none,
+    time_of,
+    time_or_none,
+)
+
+_Record = TypeVar("_Record")
+_Row = tuple[object, ...]
+
+_TOKEN_COLUMNS: Final = "name, digest, labels, operations, created_at, expires_at"
+_CODE_COLUMNS: Final = "name, digest, label, uses_max, uses, created_at, expires_at"
+_SRP_COLUMNS: Final = "name, salt, verifier, bits"
+_CODES_AT_ONCE: Final = 500
+
+_SPEND: Final = (
+    "UPDATE one_time_code SET uses = uses + 1"
+    " WHERE digest = ? AND uses < uses_max AND expires_at > ?"
+)
+_SPENT_FOR: Final = "INSERT INTO code_use (digest, request, serial) VALUES (?, ?, ?)"
+_COUNT: Final = (
+    "INSERT INTO nonce (nonce, count, expires_at) VALUES (?, ?, ?)"
+    " ON CONFLICT (nonce) DO UPDATE SET count = excluded.count WHERE excluded.count > nonce.count"
+)
+# More go than come, so that they are bounded.
+_FORGET: Final = (
+    "DELETE FROM nonce WHERE nonce IN"
+    " (SELECT nonce FROM nonce WHERE expires_at < ? ORDER BY expires_at LIMIT 16)"
+)
+
+
+@checked_throughout
+class CredentialTables:
+    """The methods of a `Store` for credentials that are no passwords."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @abstractmethod
+    def _write(self, statement: str, parameters: Parameters, before: tuple[Step, ...] = ()) -> bool:
+        """Return whether the statement changed a row, once that is durable."""
+
+    @abstractmethod
+    def _read(self, statement: str, parameters: Parameters) -> list[_Row]:
+        """Return the rows."""
+
+    # Tokens
+
+    def add_token(self, record: TokenRecord, *, replace: bool = False) -> bool:
+        """Add a token. False, and nothing written, if the name is taken. See `TokenStore`."""
+        values = (
+            required_name(record.name, "a token's"),
+            record.digest,
+            _list_of(record.labels),
+            _list_of(record.operations),
+            text_of(record.created_at),
+            text_or_none(record.expires_at),
+        )
+        return self._write(_insert("token", _TOKEN_COLUMNS, replace), values)
+
+    def find_token(self, digest: bytes) -> TokenRecord | None:
+        """Return the token with that keyed hash, or None."""
+        found = self._read(f"SELECT {_TOKEN_COLUMNS} FROM token WHERE digest = ?", (digest,))  # noqa: S608
+        return self._made(_token, found[0], "token") if found else None
+
+    def list_tokens(self, *, limit: int = 100, after: str | None = None) -> tuple[TokenRecord, ...]:
+        """Return a page of tokens by name. See `TokenStore`."""
+        return self._page("token", _TOKEN_COLUMNS, _token, limit, after)
+
+    def remove_token(self, name: str) -> bool:
+        """Remove a token. False if there is none of that name."""
+        return self._remove("token", name)
+
+    # One-time codes
+
+    def add_codes(self, records: Sequence[CodeRecord], *, replace: bool = False) -> tuple[str, ...]:
+        """Add codes, all or none; return the names that were taken. See `CodeStore`."""
+        rows = [_code_row(record) for record in records]
+        names = [str(row[0]) for row in rows]
+        if len(set(names)) != len(names):
+            raise LocalProtocolError("two of the codes have one name")
+        if not rows:
+            return ()
+        if not replace and (taken := self._taken(names)):
+            return taken
+        gone = Step("DELETE FROM one_time_code WHERE name = ?", ()) if replace else None
+        before = []
+        refusal = StoreError(f"{self.path}: a name of the codes was taken meanwhile, or a code")
+        for row in rows:
+            if gone is not None:
+                before.append(gone._replace(parameters=(row[0],)))
+            before.append(Step(_insert("one_time_code", _CODE_COLUMNS), row, refusal))
+        self._write("SELECT 1", (), tuple(before))
+        return ()
+
+    def find_code(self, digest: bytes) -> CodeRecord | None:
+        """Return the code with that keyed hash, or None."""
+        found = self._read(f"SELECT {_CODE_COLUMNS} FROM one_time_code WHERE digest = ?", (digest,))  # noqa: S608
+        return self._made(_code, found[0], "code") if found else None
+
+    def list_codes(self, *, limit: int = 100, after: str | None = None) -> tuple[CodeRecord, ...]:
+        """Return a page of codes by name. See `CodeStore`."""
+        return self._page("one_time_code", _CODE_COLUMNS, _code, limit, after)
+
+    def remove_code(self, name: str) -> bool:
+        """Remove a code, and what it was spent for. False if there is none of that name."""
+        return self._remove("one_time_code", name)
+
+    def _taken(self, names: list[str]) -> tuple[str, ...]:
+        taken: list[str] = []
+        for start in range(0, len(names), _CODES_AT_ONCE):
+            some = tuple(names[start : start + _CODES_AT_ONCE])
+            marks = ", ".join("?" * len(some))
+            found = self._read(f"SELECT name FROM one_time_code WHERE name IN ({marks})", some)  # noqa: S608
+            taken += [str_of(row[0]) for row in found]
+        return tuple(taken)
+
+    # Nonces
+
+    def count_nonce(self, nonce: str, count: int, *, expires_at: datetime, now: datetime) -> bool:
+        """Return True if that count is new, and write it down. See `NonceStore`."""
+        return self._write(
+            _COUNT, (nonce, count, text_of(expires_at)), (Step(_FORGET, (text_of(now),)),)
+        )
+
+    # Verifiers of TLS-SRP
+
+    def add_srp_user(self, record: SrpRecord, *, replace: bool = False) -> bool:
+        """Add a user. False, and nothing written, if the name is taken. See `SrpStore`."""
+        values = (required_name(record.name), record.salt, record.verifier, record.bits)
+        return self._write(_insert("srp_user", _SRP_COLUMNS, replace), values)
+
+    def find_srp_user(self, name: str) -> SrpRecord | None:
+        """Return the user of that name, or None."""
+        known_as = name_of(name)
+        if known_as is None:
+            return None
+        found = self._read(f"SELECT {_SRP_COLUMNS} FROM srp_user WHERE name = ?", (known_as,))  # noqa: S608
+        return self._made(_srp_user, found[0], "user") if found else None
+
+    def list_srp_users(
+        self, *, limit: int = 100, after: str | None = None
+    ) -> tuple[SrpRecord, ...]:
+        """Return a page of users by name. See `SrpStore`."""
+        return self._page("srp_user", _SRP_COLUMNS, _srp_user, limit, after)
+
+    def remove_srp_user(self, name: str) -> bool:
+        """Remove a user. False if there is none of that name."""
+        return self._remove("srp_user", name)
+
+    def _page(
+        self,
+        table: str,
+        columns: str,
+        make: Callable[[_Row], _Record],
+        limit: int,
+        after: str | None,
+    ) -> tuple[_Record, ...]:
+        last = "" if after is None else name_of(after) or ""
+        found = self._read(
+            f"SELECT {columns} FROM {table} WHERE name > ? ORDER BY name LIMIT ?",  # noqa: S608
+            (last, page_of(limit)),
+        )
+        return tuple(self._made(make, row, table) for row in found)
+
+    def _remove(self, table: str, name: str) -> bool:
+        known_as = name_of(name)
+        return known_as is not None and self._write(
+            f"DELETE FROM {table} WHERE name = ?",  # noqa: S608
+            (known_as,),
+        )
+
+    def _made(self, make: Callable[[_Row], _Record], row: _Row, what: str) -> _Record:
+        try:
+            return make(row)
+        except (ValueError, TypeError, LocalProtocolError) as exc:
+            raise StoreError(f"{self.path}: the record of {what} {row[0]} is damaged") from exc
+
+
+def spending(use: CodeUse, serial: str, path: Path) -> tuple[Step, ...]:
+    """Return what spends a code for the certificate with that serial, before that is recorded."""
+    refusal = CodeSpent(f"{path}: the code has no use left for this request")
+    return (
+        Step(_SPEND, (use.digest, text_of(use.at)), refusal),
+        Step(_SPENT_FOR, (use.digest, use.request, serial), refusal),
+    )
+
+
+def _insert(table: str, columns: str, replace: bool | None = None) -> str:
+    """Return an INSERT; what is there is kept, with `replace` replaced, with None an error."""
+    names = columns.split(", ")
+    insert = f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
+    if replace is None:
+        return insert
+    changes = ", ".join(f"{name} = excluded.{name}" for name in names[1:])
+    return f"{insert} ON CONFLICT (name) DO {f'UPDATE SET {changes}' if replace else 'NOTHING'}"
+
+
+def _list_of(words: frozenset[str] | None) -> str | None:
+    return None if words is None else json.dumps(sorted(words))
+
+
+def _words(value: object) -> frozenset[str] | None:
+    if value is None:
+        return None
+    found = json.loads(str_of(value))
+    if not isinstance(found, list):
+        raise TypeError("not a list")
+    return frozenset(str_of(word) for word in found)
+
+
+def _token(row: _Row) -> TokenRecord:
+    name, digest, labels, operations, created_at, expires_at = row
+    return TokenRecord(
+        name=str_of(name),
+        digest=bytes_of(digest),
+        labels=_words(labels),
+        operations=_words(operations),
+        created_at=time_of(created_at),
+        expires_at=time_or_none(expires_at),
+    )
+
+
+def _code_row(record: CodeRecord) -> Parameters:
+    return (
+        required_name(record.name, "a code's"),
+        record.digest,
+        record.label,
+        record.uses_max,
+        record.uses,
+        text_of(record.created_at),
+        text_of(record.expires_at),
+    )
+
+
+def _code(row: _Row) -> CodeRecord:
+    name, digest, label, uses_max, uses, created_at, expires_at = row
+    return CodeRecord(
+        name=str_of(name),
+        digest=bytes_of(digest),
+        label=str_or_none(label),
+        uses_max=int_of(uses_max),
+        uses=int_of(uses),
+        created_at=time_of(created_at),
+        expires_at=time_of(expires_at),
+    )
+
+
+def _srp_user(row: _Row) -> SrpRecord:
+    name, salt, verifier, bits = row
+    return SrpRecord(
+        name=str_of(name), salt=bytes_of(salt), verifier=bytes_of(verifier), bits=int_of(bits)
+    )

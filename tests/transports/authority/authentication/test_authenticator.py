@@ -1,0 +1,511 @@
+"""Credentials judged by the reference CA: each scheme, what is good, wrong, spent or run out."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from est_core import (
+    SIMPLEENROLL,
+    SIMPLEREENROLL,
+    AuthenticateRequested,
+    BasicCredentials,
+    BearerCredentials,
+    Challenge,
+    Channel,
+    ClientIdentity,
+    CodeCredentials,
+    CodeSource,
+    Counted,
+    Credentials,
+    Decision,
+    Deny,
+    DigestAlgorithm,
+    DigestCredentials,
+    EnrollRequested,
+    Fail,
+    Instant,
+    Issue,
+    Label,
+    LocalProtocolError,
+    NonceUseRequested,
+    Operation,
+    Postpone,
+    Rejected,
+    Replayed,
+    TlsVersion,
+    Verified,
+)
+from est_core.auth.digest import digest_answer, digest_secret
+from est_transports.authority.application import Authority
+from est_transports.authority.authentication.authenticator import Authenticator, Scheme
+from est_transports.authority.authentication.codes import KnownCode
+from est_transports.authority.authentication.look_ups import LookUps
+from est_transports.authority.authentication.server_secret import new_code, new_token
+from est_transports.authority.stores import (
+    CodeRecord,
+    CodeUse,
+    IssuedRecord,
+    StoreBusy,
+    StoreError,
+    TokenRecord,
+    UserRecord,
+)
+from est_transports.authority.stores.digest_records import digest_record
+from est_transports.authority.stores.passwords import hash_password
+from tests.transports.ca_fakes import (
+    NOW,
+    SECRET,
+    MemoryStore,
+    ec_key,
+    make_authenticator,
+    make_ca,
+    name,
+    request,
+)
+
+PASSWORD: Final = "correct horse"
+CODE: Final = new_code(lambda size: bytes(range(size)))
+TOKEN: Final = new_token(lambda size: bytes(range(size)))
+LABEL: Final = Label("web")
+WEEK: Final = timedelta(days=7)
+CHANNEL: Final = Channel(version=TlsVersion.TLS_1_3)
+
+
+def a_store() -> MemoryStore:
+    """Knows alice by a password, device-1 by a code, and sensor by a token."""
+    store = MemoryStore()
+    store.add_user(
+        "alice",
+        hash_password(PASSWORD, bytes(16)),
+        digest_record=digest_record("alice", "est", PASSWORD),
+    )
+    store.add_codes([code()])
+    store.add_token(token())
+    return store
+
+
+def code(**changed: object) -> CodeRecord:
+    digest = SECRET.code_digest(CODE)
+    assert digest is not None
+    values: dict[str, object] = {
+        "name": "device-1",
+        "digest": digest,
+        "created_at": NOW,
+        "expires_at": NOW + WEEK,
+    }
+    return CodeRecord(**{**values, **changed})  # type: ignore[arg-type]  # what a test changes
+
+
+def token(**changed: object) -> TokenRecord:
+    values: dict[str, object] = {
+        "name": "sensor",
+        "digest": SECRET.token_digest(TOKEN),
+        "created_at": NOW,
+    }
+    return TokenRecord(**{**values, **changed})  # type: ignore[arg-type]  # what a test changes
+
+
+def asked(
+    credentials: Credentials, label: Label | None = None, operation: Operation = SIMPLEENROLL
+) -> AuthenticateRequested:
+    return AuthenticateRequested(
+        operation=operation, label=label, credentials=credentials, channel=CHANNEL
+    )
+
+
+def judged(authenticator: Authenticator, question: AuthenticateRequested) -> Decision:
+    decision = authenticator.authenticate(question)
+    return decision.result(timeout=30) if isinstance(decision, Future) else decision
+
+
+def basic(user: str, password: str) -> BasicCredentials:
+    return BasicCredentials(user=user, password=password)
+
+
+def in_csr(text: str) -> CodeCredentials:
+    return CodeCredentials(code=text, source=CodeSource.OTP_CHALLENGE)
+
+
+def digest(
+    user: str = "alice",
+    password: str = PASSWORD,
+    realm: str = "est",
+    algorithm: DigestAlgorithm = DigestAlgorithm.SHA_256,
+) -> DigestCredentials:
+    given = {
+        "realm": realm,
+        "nonce": "n",
+        "uri": "/",
+        "algorithm": algorithm.value,
+        "qop": "auth",
+        "nc": "00000001",
+        "cnonce": "c",
+    }
+    draft = DigestCredentials(user=user, parameters=tuple(given.items()), method="POST")
+    response = digest_answer(digest_secret(algorithm, user, realm, password), draft)
+    return DigestCredentials(
+        user=user, parameters=(*given.items(), ("response", response)), method="POST"
+    )
+
+
+# Which scheme judges what
+
+
+ONE_OF_EACH: Final[dict[Scheme, tuple[Credentials, ...]]] = {
+    Scheme.BASIC: (basic("alice", PASSWORD),),
+    Scheme.DIGEST: (digest(),),
+    Scheme.BEARER: (BearerCredentials(token=TOKEN),),
+    Scheme.OTP: (basic("device-1", CODE), in_csr(CODE)),
+}
+
+
+@pytest.mark.parametrize("scheme", Scheme, ids=lambda scheme: scheme.value)
+def test_a_scheme_takes_its_own_credentials_and_no_others(scheme: Scheme) -> None:
+    authenticator = make_authenticator(a_store(), scheme)
+    for kind, some in ONE_OF_EACH.items():
+        for credentials in some:
+            decision = judged(authenticator, asked(credentials))
+            assert isinstance(decision, Verified) == (kind is scheme), (kind, decision)
+
+
+def test_all_schemes_at_once_take_what_each_takes() -> None:
+    authenticator = make_authenticator(a_store(), *Scheme)
+    for some in ONE_OF_EACH.values():
+        for credentials in some:
+            assert isinstance(judged(authenticator, asked(credentials)), Verified)
+    assert judged(authenticator, asked(basic("alice", "guess"))) == Rejected()
+
+
+@pytest.mark.parametrize("scheme", [Scheme.BEARER, Scheme.OTP])
+def test_what_is_looked_up_by_a_keyed_hash_needs_the_key(scheme: Scheme) -> None:
+    with pytest.raises(LocalProtocolError, match="secret"):
+        make_authenticator(a_store(), scheme, secret=None)
+
+
+# Digest
+
+
+@pytest.mark.req("EST-047")
+@pytest.mark.parametrize("algorithm", DigestAlgorithm)
+def test_the_right_answer_verifies_its_user(algorithm: DigestAlgorithm) -> None:
+    authenticator = make_authenticator(a_store(), Scheme.DIGEST)
+    assert judged(authenticator, asked(digest(algorithm=algorithm))) == Verified(user="alice")
+    wrong = digest(password="guess", algorithm=algorithm)
+    assert judged(authenticator, asked(wrong)) == Rejected()
+
+
+def test_an_unknown_user_is_rejected_as_a_wrong_password_is() -> None:
+    authenticator = make_authenticator(a_store(), Scheme.DIGEST)
+    assert judged(authenticator, asked(digest(user="nobody"))) == Rejected()
+
+
+@pytest.mark.parametrize("record", [None, digest_record("alice", "another", PASSWORD)])
+def test_a_user_without_a_secret_for_the_realm_is_told_to_the_operator(
+    record: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = a_store()
+    store.add_user("alice", "-", digest_record=record, replace=True)
+    decision = judged(make_authenticator(store, Scheme.DIGEST), asked(digest()))
+    assert decision == Challenge(code="auth/no-digest-secret")
+    assert "alice" in caplog.text
+
+
+def test_a_damaged_record_is_a_failure_and_lets_nobody_in() -> None:
+    store = a_store()
+    store.add_user("alice", "-", digest_record="digest1$?$", replace=True)
+    decision = judged(make_authenticator(store, Scheme.DIGEST), asked(digest()))
+    assert decision == Fail(code="server/store")
+
+
+@pytest.mark.req("EST-049")
+def test_a_count_is_taken_once() -> None:
+    authority = an_authority(a_store())
+    question = NonceUseRequested(
+        label=None, channel=CHANNEL, nonce="n", count=2, expires_at=NOW + timedelta(minutes=5)
+    )
+    assert authority.use_nonce(question) == Counted()
+    assert authority.use_nonce(question) == Replayed()
+
+
+class Broken(MemoryStore):
+    error: StoreError = StoreError("the disk is full")
+
+    def count_nonce(self, nonce: str, count: int, *, expires_at: datetime, now: datetime) -> bool:
+        raise self.error
+
+    def find_user(self, name: str) -> UserRecord | None:
+        raise self.error
+
+    def find_token(self, digest: bytes) -> TokenRecord | None:
+        raise self.error
+
+    def find_code(self, digest: bytes) -> CodeRecord | None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "decision"),
+    [
+        (StoreError("the disk is full"), Fail(code="server/store")),
+        (StoreBusy("too many"), Postpone(retry_after_s=2)),
+    ],
+    ids=["broken", "busy"],
+)
+def test_a_store_in_trouble_lets_nobody_in(error: StoreError, decision: Decision) -> None:
+    store = Broken()
+    store.error = error
+    authenticator = make_authenticator(store, *Scheme)
+    for credentials in (digest(), BearerCredentials(token=TOKEN), in_csr(CODE), basic("", CODE)):
+        assert judged(authenticator, asked(credentials)) == decision
+    question = NonceUseRequested(label=None, channel=CHANNEL, nonce="n", count=1, expires_at=NOW)
+    assert an_authority(store).use_nonce(question) == decision
+
+
+# Bearer tokens
+
+
+def test_a_token_verifies_whose_it_is_also_as_libest_sends_it() -> None:
+    authenticator = make_authenticator(a_store(), Scheme.BEARER)
+    wrapped = base64.b64encode(TOKEN.encode()).decode()
+    for text in (TOKEN, wrapped):
+        decision = judged(authenticator, asked(BearerCredentials(token=text)))
+        assert decision == Verified(user="sensor")
+    for text in (TOKEN[:-1], TOKEN.lower(), wrapped[:-4], "gAAAAA==", "e" * 1000):
+        assert judged(authenticator, asked(BearerCredentials(token=text))) == Rejected()
+
+
+@pytest.mark.parametrize(
+    ("changed", "label", "operation", "decision"),
+    [
+        ({"expires_at": NOW}, None, SIMPLEENROLL, "auth/token-expired"),
+        ({"expires_at": NOW + WEEK}, None, SIMPLEENROLL, Verified(user="sensor")),
+        ({"labels": frozenset({"web"})}, LABEL, SIMPLEENROLL, Verified(user="sensor")),
+        ({"labels": frozenset({"web"})}, None, SIMPLEENROLL, None),
+        ({"labels": frozenset({""})}, None, SIMPLEENROLL, Verified(user="sensor")),
+        ({"labels": frozenset({""})}, LABEL, SIMPLEENROLL, None),
+        ({"operations": frozenset({"simpleenroll"})}, None, SIMPLEENROLL, Verified(user="sensor")),
+        ({"operations": frozenset({"simpleenroll"})}, None, SIMPLEREENROLL, None),
+        ({"operations": frozenset()}, None, SIMPLEENROLL, None),
+    ],
+    ids=lambda value: "" if not isinstance(value, dict) else next(iter(value)),
+)
+def test_a_token_has_a_time_and_a_scope(
+    changed: dict[str, object],
+    label: Label | None,
+    operation: Operation,
+    decision: Decision | str | None,
+) -> None:
+    store = MemoryStore()
+    store.add_token(token(**changed))
+    authenticator = make_authenticator(store, Scheme.BEARER)
+    found = judged(authenticator, asked(BearerCredentials(token=TOKEN), label, operation))
+    if decision is None:
+        assert isinstance(found, Deny)
+        assert found.code == "auth/token-scope"
+    else:
+        assert found == (Challenge(code=decision) if isinstance(decision, str) else decision)
+
+
+def test_a_verifier_of_ones_own_is_asked_in_a_thread_instead_of_the_store() -> None:
+    threads = []
+
+    def verify(question: AuthenticateRequested, text: str) -> Decision:
+        threads.append(threading.current_thread())
+        return Verified(user=f"{text}@{question.operation.name}") if text == "jwt" else Rejected()
+
+    authenticator = make_authenticator(
+        MemoryStore(), Scheme.BEARER, secret=None, verify_token=verify
+    )
+    found = judged(authenticator, asked(BearerCredentials(token="jwt")))
+    assert found == Verified(user="jwt@simpleenroll")
+    assert threading.current_thread() not in threads
+
+
+# One-time codes
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        basic("", CODE),
+        basic("device-1", CODE.lower()),
+        basic("device-1", CODE.replace("-", " ")),
+        in_csr(CODE),
+        CodeCredentials(
+            code=CODE.replace("-", "").replace("0", "o").replace("1", "l"),
+            source=CodeSource.CHALLENGE_PASSWORD,
+        ),
+    ],
+)
+def test_a_code_verifies_its_device_however_it_is_spelled(credentials: Credentials) -> None:
+    decision = judged(make_authenticator(a_store(), Scheme.OTP), asked(credentials))
+    assert decision == Verified(user="device-1")
+    assert isinstance(decision, Verified)
+    assert isinstance(decision.context, KnownCode)
+    assert CODE not in repr(decision.context)
+
+
+@pytest.mark.parametrize(
+    ("changed", "label", "credentials", "decision"),
+    [
+        ({}, None, in_csr(CODE[:-1] + "Z"), Rejected()),
+        ({}, None, in_csr("no code"), Rejected()),
+        ({}, None, basic("device-2", CODE), "auth/code-of-another"),
+        ({"label": "web"}, None, in_csr(CODE), "auth/code-label"),
+        ({"label": ""}, LABEL, in_csr(CODE), "auth/code-label"),
+        ({"label": "web"}, LABEL, in_csr(CODE), Verified(user="device-1")),
+        ({"expires_at": NOW}, None, in_csr(CODE), "auth/code-expired"),
+        ({"expires_at": NOW, "uses": 1}, None, in_csr(CODE), Verified(user="device-1")),
+    ],
+    ids=[
+        "unknown",
+        "no-code",
+        "of-another",
+        "label",
+        "no-label",
+        "right-label",
+        "expired",
+        "spent",
+    ],
+)
+def test_a_code_counts_for_its_device_its_label_and_its_time(
+    changed: dict[str, object],
+    label: Label | None,
+    credentials: Credentials,
+    decision: Decision | str,
+) -> None:
+    store = MemoryStore()
+    store.add_codes([code(**changed)])
+    found = judged(make_authenticator(store, Scheme.OTP), asked(credentials, label))
+    assert found == (Challenge(code=decision) if isinstance(decision, str) else decision)
+
+
+def an_authority(store: MemoryStore, now: Callable[[], datetime] = lambda: NOW) -> Authority:
+    return Authority(
+        ca=make_ca(store),
+        store=store,
+        authenticator=make_authenticator(store, *Scheme, now=now),
+        clock=lambda: Instant(mono=1.0, wall=now()),
+    )
+
+
+def enrollment(key: str = "client", subject: str = "device-1") -> EnrollRequested:
+    digest = SECRET.code_digest(CODE)
+    assert digest is not None
+    return EnrollRequested(
+        label=None,
+        identity=ClientIdentity(user="device-1", context=KnownCode(digest=digest)),
+        channel=CHANNEL,
+        csr=request(key=ec_key(key), subject=name(subject)),
+        linked=False,
+    )
+
+
+def test_a_code_is_spent_once_and_a_repeat_gets_the_same_certificate() -> None:
+    store = a_store()
+    authority = an_authority(store)
+    first, again = (authority.enroll(enrollment()) for _ in range(2))
+    assert isinstance(first, Issue)
+    assert first == again
+    assert len(store.records) == 1
+    for other in (enrollment(key="another"), enrollment(subject="device-2")):
+        assert authority.enroll(other) == Challenge(code="auth/code-spent")
+    assert len(store.records) == 1
+
+
+def test_a_code_may_have_several_uses() -> None:
+    store = MemoryStore()
+    store.add_codes([code(uses_max=2)])
+    authority = an_authority(store)
+    found = [authority.enroll(enrollment(key=key)) for key in ("one", "two", "one", "three")]
+    assert found[0] == found[2]
+    assert isinstance(found[1], Issue)
+    assert found[3] == Challenge(code="auth/code-spent")
+
+
+def test_a_repeat_after_the_code_ran_out_still_gets_its_certificate() -> None:
+    moments = iter([NOW, NOW + WEEK, NOW + WEEK, NOW + WEEK])
+    authority = an_authority(a_store(), lambda: next(moments))
+    first = authority.enroll(enrollment())
+    assert authority.enroll(enrollment()) == first
+    assert authority.enroll(enrollment(key="another")) == Challenge(code="auth/code-spent")
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired"])
+def test_a_certificate_that_is_over_is_not_handed_out_again(how: str) -> None:
+    store = a_store()
+    later = NOW if how == "revoked" else NOW + timedelta(days=4000)
+    moments = iter([NOW, *[later] * 5])
+    authority = an_authority(store, lambda: next(moments))
+    first = authority.enroll(enrollment())
+    assert isinstance(first, Issue)
+    if how == "revoked":
+        store.revoke_certificate(next(iter(store.records)), at=NOW, reason="keyCompromise")
+    found = authority.enroll(enrollment())
+    if how == "revoked":
+        assert found == Challenge(code="auth/code-spent")
+    else:  # the CA's own certificate is over by then too
+        assert isinstance(found, Postpone)
+
+
+class Overtaken(MemoryStore):
+    """Where another worker is a moment faster with the same request."""
+
+    winner = ""
+
+    def record_certificate(self, record: IssuedRecord, *, spends: CodeUse | None = None) -> None:
+        if not self.winner:
+            self.winner = f"{record.serial}f"
+            super().record_certificate(replace(record, serial=self.winner), spends=spends)
+        super().record_certificate(record, spends=spends)
+
+
+@pytest.mark.parametrize("uses_max", [1, 5])
+def test_another_try_of_the_same_request_that_was_first_is_what_both_get(uses_max: int) -> None:
+    store = Overtaken()
+    store.add_codes([code(uses_max=uses_max)])
+    decision = an_authority(store).enroll(enrollment())
+    assert isinstance(decision, Issue)
+    assert list(store.records) == [store.winner]
+    assert decision.certificate.public_bytes(Encoding.DER) == store.records[store.winner].der
+
+
+# The bound on look-ups
+
+
+def test_who_comes_when_too_many_wait_is_to_come_again(caplog: pytest.LogCaptureFixture) -> None:
+    gate, begun = threading.Event(), threading.Event()
+
+    class Slow(MemoryStore):
+        def find_code(self, digest: bytes) -> CodeRecord | None:
+            begun.set()
+            assert gate.wait(30)
+            return None
+
+    look_ups = LookUps(at_once=1, waiting_max=1)
+    authenticator = make_authenticator(Slow(), Scheme.OTP, look_ups=look_ups)
+    waiting = [authenticator.authenticate(asked(in_csr(CODE))) for _ in range(2)]
+    assert begun.wait(30)
+    with caplog.at_level(logging.WARNING, "est_transports"):
+        assert judged(authenticator, asked(in_csr(CODE))) == Postpone(retry_after_s=2)
+    gate.set()
+    for decision in waiting:
+        assert isinstance(decision, Future)
+        assert decision.result(timeout=30) == Rejected()
+    assert judged(authenticator, asked(in_csr(CODE))) == Rejected()
+
+
+@pytest.mark.parametrize("bounds", [{"at_once": 0}, {"waiting_max": -1}])
+def test_bounds_are_checked(bounds: dict[str, int]) -> None:
+    with pytest.raises(LocalProtocolError):
+        LookUps(**bounds)
