@@ -21,6 +21,7 @@ from est_core.values import value_class
 from est_core.wires.coapmap import CoapPaths
 from est_transports import _clock
 from est_transports.channel.dtls_limits import MTU_BYTES
+from est_transports.channel.srp_users import SrpLogin
 from est_transports.coap.limits import CoapLimits
 from est_transports.pki.signers import Signer, signer_of
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
@@ -73,6 +74,9 @@ class ClientConfig:
     answers to Digest of sessions that have none of their own. `follow` is asked before going to
     another origin. `trust` is asked which CA certificates to accept from a server that a bootstrap
     could not verify: a human, or `trust.by_fingerprint`; left out, none.
+    `srp` is whom to shake hands as by TLS-SRP, in TLS 1.2, with the server of the session's URI and
+    where the session names no identity: that server is authorised by knowing the password, and its
+    certificate is not asked for. RFC 7030 3.3.3.
     `user_agent` is for https URIs, the others are for coaps ones:
     `coap_root` is where a server has its operations, such as `/est`. Without one they
     are below /.well-known/est, and where the first request is answered 4.04 there, or with
@@ -91,6 +95,7 @@ class ClientConfig:
     follow: Callable[[EstUri], bool] = _no_redirect
     trust: Callable[[TrustDecisionRequested], tuple[x509.Certificate, ...]] = _no_trust
     tls_exporter: bool = False
+    srp: SrpLogin | None = None
     timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
     limits: Limits = field(default_factory=Limits)
     coap: CoapLimits = field(default_factory=CoapLimits)

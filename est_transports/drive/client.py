@@ -39,6 +39,7 @@ from est_core import (
 from est_core.arguments import checked
 from est_core.values import value_class
 from est_transports.channel.errors import CLOSED, TIMEOUT, TlsError
+from est_transports.channel.srp_users import SrpLogin
 from est_transports.channel.tls_context import ClientTlsConfig
 from est_transports.pki.signers import Signer
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
@@ -80,6 +81,10 @@ class ExchangeSettings(Protocol):
     @property
     def tls_exporter(self) -> bool:
         """Whether tls-exporter may link requests."""
+
+    @property
+    def srp(self) -> SrpLogin | None:
+        """As whom to shake hands by TLS-SRP, with the server that the session is about."""
 
     @property
     def response_s(self) -> float:
@@ -348,14 +353,22 @@ class ClientDriver:
         trust = config.implicit
         if event.trust:
             trust = TrustAnchors(explicit=event.trust, crls=config.implicit.crls)
+        srp = self._srp(event)
         return ClientTlsConfig(
             server_name=event.uri.host,
             trust=trust,
             identity=self._identity(event),
             max_version=event.max_version,
-            provisional=event.provisional,
+            provisional=event.provisional and srp is None,
             tls_exporter=config.tls_exporter,
+            srp=srp,
         )
+
+    def _srp(self, event: ConnectRequested) -> SrpLogin | None:
+        """Return the login, where the session's own server is to see no certificate."""
+        uri = event.uri
+        is_ours = uri.scheme == "https" and uri.origin == self._exchange.session.uri.origin
+        return self._config.srp if is_ours and event.identity is None else None
 
     def _identity(self, event: ConnectRequested) -> TlsIdentity | None:
         if event.identity is None:

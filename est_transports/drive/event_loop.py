@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from est_transports.fairness import handshake_scheduler
+
+_T = TypeVar("_T")
 
 
 class Scope(Protocol):
@@ -88,6 +90,12 @@ class EventLoop(Timekeeper, Protocol):
 
     def soon(self, work: Callable[[], None]) -> object:
         """Have something called in the next turn."""
+
+    async def in_thread(self, step: Callable[[], _T], done: Callable[[], None]) -> _T:
+        """Return what a call in a thread comes to.
+
+        `done` is called in the loop when the thread is over, or where none began.
+        """
 
     def start(self, work: Callable[[], Awaitable[None]]) -> object:
         """Begin a task, which ends with the server at the latest."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from est_transports.drive.event_loop import Event, EventLoop, Scope
 from est_transports.fairness.connection_slots import ConnectionSlot, ConnectionSlots
-from est_transports.fairness.handshake_scheduler import Handshakes, HandshakeSteps
+from est_transports.fairness.handshake_scheduler import Handshakes, HandshakeSteps, LongSteps
 
+_T = TypeVar("_T")
 LOOK_AGAIN_S: Final = 0.05
 
 
@@ -95,6 +96,7 @@ class Slots:
         self._loop = loop
         self._slots = ConnectionSlots[Slot](open_max=open_max, half_open_max=half_open_max)
         self._handshakes = Handshakes(loop.event, loop.soon)
+        self._long_steps = LongSteps(loop.event, loop.in_thread)
         self._wanted = loop.event()
 
     @property
@@ -126,7 +128,7 @@ class Slots:
 
     def handshake_steps(self, slot: Slot) -> HandshakeSteps:
         """Return what schedules the steps of a connection's handshake."""
-        return _HandshakeOf(slot, self, self._handshakes)
+        return _HandshakeOf(slot, self, self._handshakes, self._long_steps)
 
     async def enter(self, slot: Slot) -> None:
         """Return when a connection with a finished handshake may be served."""
@@ -158,11 +160,14 @@ class Slots:
 class _HandshakeOf:
     """The steps of one handshake."""
 
-    def __init__(self, slot: Slot, slots: Slots, handshakes: Handshakes) -> None:
+    def __init__(
+        self, slot: Slot, slots: Slots, handshakes: Handshakes, long_steps: LongSteps
+    ) -> None:
         self._granted = slot.spoke  # it has spoken, and had its first turn
         self._slot = slot
         self._slots = slots
         self._handshakes = handshakes
+        self._long_steps = long_steps
 
     def peers(self) -> None:
         self._slots.sent(self._slot)
@@ -172,6 +177,9 @@ class _HandshakeOf:
         if not self._granted:
             await self._handshakes.wait(self._slot.network, begun=True)
         self._granted = False
+
+    async def long(self, step: Callable[[], _T]) -> _T:
+        return await self._long_steps.make(self._slot.network, step)
 
 
 def _end(slot: Slot | None) -> None:

@@ -11,13 +11,16 @@ first: where there are more than can be finished in time, some are. No clock, no
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Generic, Protocol, TypeVar
 
 from est_transports.fairness.fair_queue import FairQueue
 
 FIRST_STEP_EVERY: Final = 3
 """Turns of the event loop for each first step of a handshake."""
+
+LONG_AT_ONCE: Final = 2
+"""Long steps that are made at once, each in a thread: Python works on one of them at a time."""
 
 _T = TypeVar("_T")
 
@@ -82,6 +85,9 @@ class HandshakeSteps(Protocol):
     async def ours(self) -> None:
         """The peer has said something; returns when we may go on."""
 
+    async def long(self, step: Callable[[], _T]) -> _T:
+        """Return what a step comes to that takes long; it is made in a thread, in turn."""
+
 
 class Event(Protocol):
     """What the events of trio and of asyncio have in common."""
@@ -132,6 +138,63 @@ class Handshakes:
             event.set()
         if not self._scheduler.is_over:
             self._run()
+
+
+class InThread(Protocol):
+    """Makes a step in a thread; `done` is called in the event loop when the thread is over."""
+
+    def __call__(self, step: Callable[[], _T], done: Callable[[], None]) -> Awaitable[_T]:
+        """Return what the step comes to. Nobody need wait for it to the end."""
+
+
+class LongSteps:
+    """Makes the long steps of handshakes in threads, so many at once; networks take turns.
+
+    A step that nobody waits for any more keeps its thread until it is over.
+    """
+
+    def __init__(self, event: Callable[[], Event], in_thread: InThread) -> None:
+        self._event = event
+        self._in_thread = in_thread
+        self._waiting: FairQueue[_Turn] = _queue()
+        self._free = LONG_AT_ONCE
+
+    async def make(self, network: str, step: Callable[[], _T]) -> _T:
+        """Return what a step comes to, of a handshake of that network."""
+        if self._free:
+            self._free -= 1
+        else:
+            await self._turn(network)
+        return await self._in_thread(step, self._end)
+
+    async def _turn(self, network: str) -> None:
+        turn = _Turn(self._event())
+        self._waiting.put(turn, network, None)
+        try:
+            await turn.event.wait()
+        except BaseException:  # cancelled
+            self._waiting.discard(turn, network, None)
+            if turn.is_given:
+                self._end()
+            raise
+
+    def _end(self) -> None:
+        following = self._waiting.get()
+        if following is None:
+            self._free += 1
+        else:
+            following.is_given = True
+            following.event.set()
+
+
+class _Turn:
+    """Somebody waits until a thread is free."""
+
+    __slots__ = ("event", "is_given")
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self.is_given = False
 
 
 def _queue() -> FairQueue[_T]:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, assert_never
 
 from est_core import Channel, Instant, LocalProtocolError
+from est_transports.channel.engines import server_engine
 from est_transports.channel.tls import ContextSource, TlsEngine
 from est_transports.drive.application import Application, AsyncApplication
 from est_transports.drive.event_loop import EventLoop
@@ -140,7 +141,7 @@ class Connections:
                     await first_bytes()
                     self.slots.received(slot)
                 await self.slots.handshake_step(slot)
-                stream = stream_with(TlsEngine(self._context_source()))
+                stream = stream_with(server_engine(self._context_source(), peer))
                 channel = await stream.do_handshake(self.slots.handshake_steps(slot))
                 await self.slots.enter(slot)
             except self._broken as exc:

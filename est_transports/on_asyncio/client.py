@@ -12,8 +12,9 @@ from collections.abc import Callable
 from est_core import EstUri, Instant
 from est_core.arguments import checked_throughout
 from est_transports import _clock
+from est_transports.channel.engines import client_engine
 from est_transports.channel.errors import TlsError
-from est_transports.channel.tls import TlsEngine, client_context
+from est_transports.channel.tls import client_context
 from est_transports.client_config import ClientConfig
 from est_transports.drive.client import ClientDriver, Connect, connect_failure
 from est_transports.drive.event_loop_client import EventLoopClient
@@ -45,7 +46,7 @@ class Client(EventLoopClient[TlsStream | DtlsSocket]):
             return await self._associate(driver, wanted)
         uri, timeouts, made = wanted.uri, self._config.timeouts, None
         try:
-            engine = TlsEngine(client_context(wanted.config))
+            engine = client_engine(client_context(wanted.config))
             made = TlsStream(await _reach(uri, timeouts.connect_s), engine)
             async with asyncio.timeout(timeouts.handshake_s):
                 channel = await made.do_handshake()

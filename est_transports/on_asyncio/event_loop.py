@@ -5,8 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from math import inf
 from types import TracebackType
+from typing import TypeVar
+
+from est_transports.fairness.handshake_scheduler import LONG_AT_ONCE
+
+_T = TypeVar("_T")
 
 
 class AsyncioScope:
@@ -62,6 +69,7 @@ class AsyncioLoop:
 
     def __init__(self) -> None:
         self.tasks: set[asyncio.Future[None]] = set()
+        self._threads: ThreadPoolExecutor | None = None
 
     def now(self) -> float:
         """Return the loop's own time in seconds."""
@@ -90,6 +98,27 @@ class AsyncioLoop:
     def soon(self, work: Callable[[], None]) -> None:
         """Have something called in the next turn."""
         asyncio.get_running_loop().call_soon(work)
+
+    async def in_thread(self, step: Callable[[], _T], done: Callable[[], None]) -> _T:
+        """Return what a call in a thread comes to; `done` is called in the loop at its end."""
+        loop = asyncio.get_running_loop()
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(LONG_AT_ONCE, "est-handshake")
+
+        def whole() -> _T:
+            try:
+                return step()
+            finally:
+                with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+                    loop.call_soon_threadsafe(done)
+
+        future = self._threads.submit(whole)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if future.cancel():  # it had not begun
+                done()
+            raise
 
     def start(self, work: Callable[[], Awaitable[None]]) -> None:
         """Begin a task."""

@@ -42,7 +42,7 @@ class TlsStream:
 
         Whenever the peer has said something, `steps` is waited for before the work goes on.
         """
-        await self._until(lambda: self._engine.handshake() or None, steps)
+        await self._until(lambda: self._engine.handshake() or None, steps, shaking=True)
         return self._engine.channel()
 
     def send_now(self, data: bytes) -> bool:
@@ -105,14 +105,21 @@ class TlsStream:
         await self._flush()
 
     async def _until(
-        self, step: Callable[[], _T | None], steps: HandshakeSteps | None = None
+        self,
+        step: Callable[[], _T | None],
+        steps: HandshakeSteps | None = None,
+        *,
+        shaking: bool = False,
     ) -> _T:
         """Try the step, feed the engine, and try again, until it returns something."""
         loop = asyncio.get_running_loop()
         await self._take_turns()  # first: what was read would be lost where it is cancelled
         try:
             while True:
-                done = step()
+                if shaking and self._engine.handshake_is_long:
+                    done = await (steps.long(step) if steps else asyncio.to_thread(step))
+                else:
+                    done = step()
                 await self._flush()
                 if done is not None:
                     return done

@@ -17,7 +17,8 @@ from est_core import (
 )
 from est_core.arguments import checked_throughout
 from est_transports import _clock
-from est_transports.channel.tls import TlsEngine, TlsError, client_context
+from est_transports.channel.engines import client_engine
+from est_transports.channel.tls import TlsError, client_context
 from est_transports.client_config import ClientConfig
 from est_transports.drive.client import (
     AwaitCredentials,
@@ -115,7 +116,7 @@ class Client:
         stream: TlsSocket | None = None
         try:
             sock = socket.create_connection((uri.host, uri.port), timeouts.connect_s)
-            stream = TlsSocket(sock, TlsEngine(client_context(step.config)), self._clock)
+            stream = TlsSocket(sock, client_engine(client_context(step.config)), self._clock)
             channel = stream.do_handshake(self._clock().mono + timeouts.handshake_s)
         except (TlsError, OSError) as exc:
             if stream is not None:

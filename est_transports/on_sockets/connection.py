@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Final, Protocol, TypeVar, assert_never
 from weakref import WeakKeyDictionary
 
 from est_core import Channel, Instant
 from est_core.arguments import checked
 from est_transports import _clock
-from est_transports.channel.tls import ContextSource, TlsEngine, TlsError
+from est_transports.channel.engines import server_engine
+from est_transports.channel.tls import ContextSource, TlsError
 from est_transports.drive.addresses import peer_text
 from est_transports.drive.application import Application, check_blocking, offered
 from est_transports.drive.observe import Observe, ignore, notify
@@ -148,6 +151,7 @@ class Connection:
         is_full: Callable[[], bool] = _alone,
         slot: ConnectionSlot | None = None,
         is_evicted: Callable[[ConnectionSlot], bool] = _never_evicted,
+        long_steps: threading.Semaphore | None = None,
     ) -> None:
         self._sock = sock
         self._application = application
@@ -157,6 +161,7 @@ class Connection:
         self._is_full = is_full
         self._slot = slot or ConnectionSlot("", clock().mono)
         self._is_evicted = is_evicted
+        self._long_steps = long_steps
         self._conversation: Conversation | None = None
         self._stopping = False
 
@@ -164,12 +169,14 @@ class Connection:
         """Shake hands and talk; close at the end."""
         peer = peer_text(sock.getpeername)
         try:
-            engine = TlsEngine(source())
+            engine = server_engine(source(), peer)
             self._slot.since = now = self._clock().mono
             try:
                 stream = TlsSocket(sock, engine, self._clock)
                 deadline = now + self._config.timeouts.handshake_s
-                channel = self._before_deadline(stream.do_handshake, deadline, now)
+                channel = self._before_deadline(
+                    partial(stream.do_handshake, long_steps=self._long_steps), deadline, now
+                )
             except (TlsError, OSError) as exc:
                 if not self._stopping:
                     notify(self._observe, handshake_failed(peer, exc))

@@ -20,6 +20,7 @@ from est_transports.drive.application import Application, check_blocking
 from est_transports.drive.observe import Observe, ignore
 from est_transports.drive.unserved import Unserved
 from est_transports.fairness.connection_slots import ConnectionSlot, ConnectionSlots
+from est_transports.fairness.handshake_scheduler import LONG_AT_ONCE
 from est_transports.fairness.networks import network_of_peer
 from est_transports.http.settings import ServiceConfig
 from est_transports.on_sockets.connection import LOOK_AGAIN_S, Connection
@@ -86,6 +87,7 @@ class Server:
         self._selector: selectors.BaseSelector | None = None
         self._connections: dict[_SocketSlot, Connection] = {}
         self._changed = threading.Condition()
+        self._long_steps = threading.Semaphore(LONG_AT_ONCE)
         self._stop_at: float | None = None
         self._waker: socket.socket | None = None  # a byte wakes the accepting thread
 
@@ -224,6 +226,7 @@ class Server:
             is_full=self._is_full,
             slot=slot,
             is_evicted=self._is_evicted,
+            long_steps=self._long_steps,
         )
         # A daemon: an application that never answers must not keep the process alive.
         thread = threading.Thread(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -35,9 +36,14 @@ class TlsSocket:
             # Without it an answer waits 40 ms for the acknowledgement of the handshake.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def do_handshake(self, deadline: float) -> Channel:
-        """Return the facts of the channel once the handshake is over."""
-        self._until(lambda: self._engine.handshake() or None, deadline)
+    def do_handshake(
+        self, deadline: float, long_steps: threading.Semaphore | None = None
+    ) -> Channel:
+        """Return the facts of the channel once the handshake is over.
+
+        A step that takes long, as TLS-SRP has them, needs a place in `long_steps`.
+        """
+        self._until(lambda: self._shake_hands(deadline, long_steps) or None, deadline)
         self._flush(deadline)
         return self._engine.channel()
 
@@ -79,6 +85,16 @@ class TlsSocket:
             pass
         finally:
             self._sock.close()
+
+    def _shake_hands(self, deadline: float, long_steps: threading.Semaphore | None) -> bool:
+        if long_steps is None or not self._engine.handshake_is_long:
+            return self._engine.handshake()
+        if not long_steps.acquire(timeout=max(0.0, deadline - self._clock().mono)):
+            raise TimeoutError("too late")
+        try:
+            return self._engine.handshake()
+        finally:
+            long_steps.release()
 
     def _until(self, step: Callable[[], _T | None], deadline: float) -> _T:
         """Try the step, feed the engine, and try again, until it returns something.

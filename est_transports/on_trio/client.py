@@ -12,8 +12,9 @@ import trio
 from est_core import Instant
 from est_core.arguments import checked_throughout
 from est_transports import _clock
+from est_transports.channel.engines import client_engine
 from est_transports.channel.errors import TlsError
-from est_transports.channel.tls import TlsEngine, client_context
+from est_transports.channel.tls import client_context
 from est_transports.client_config import ClientConfig
 from est_transports.drive.client import ClientDriver, Connect, connect_failure
 from est_transports.drive.event_loop_client import EventLoopClient
@@ -47,7 +48,7 @@ class Client(EventLoopClient[TlsStream | DtlsSocket]):
         try:
             with trio.fail_after(timeouts.connect_s):
                 transport = await trio.open_tcp_stream(uri.host, uri.port)
-            stream = TlsStream(transport, TlsEngine(client_context(wanted.config)))
+            stream = TlsStream(transport, client_engine(client_context(wanted.config)))
             with trio.fail_after(timeouts.handshake_s):
                 channel = await stream.do_handshake()
         except (OSError, trio.BrokenResourceError, trio.TooSlowError) as exc:

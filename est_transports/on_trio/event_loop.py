@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from math import inf
 from types import TracebackType
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import trio
+
+_T = TypeVar("_T")
 
 
 class TrioScope:
@@ -55,6 +59,7 @@ class TrioLoop:
     def __init__(self) -> None:
         self._due: list[Callable[[], None]] = []
         self._resting: trio.lowlevel.Task | None = None
+        self._threads = trio.CapacityLimiter(inf)  # whoever asks has bounds of its own
 
     def now(self) -> float:
         """Return the loop's own time in seconds."""
@@ -106,6 +111,28 @@ class TrioLoop:
     def _stop_resting(self, _raise: object) -> trio.lowlevel.Abort:
         self._resting = None
         return trio.lowlevel.Abort.SUCCEEDED
+
+    async def in_thread(self, step: Callable[[], _T], done: Callable[[], None]) -> _T:
+        """Return what a call in a thread comes to; `done` is called in the loop at its end."""
+        token, began = trio.lowlevel.current_trio_token(), False
+
+        def whole() -> _T:
+            nonlocal began
+            began = True
+            try:
+                return step()
+            finally:
+                with suppress(trio.RunFinishedError):  # nobody is left to be told
+                    token.run_sync_soon(done)
+
+        try:
+            return await trio.to_thread.run_sync(
+                whole, abandon_on_cancel=True, limiter=self._threads
+            )
+        except BaseException:
+            if not began:
+                done()
+            raise
 
     def start(self, work: Callable[[], Awaitable[None]]) -> None:
         """Begin a task in the nursery."""

@@ -62,7 +62,7 @@ class TlsStream(trio.abc.Stream):
 
         Whenever the peer has said something, `steps` is waited for before the work goes on.
         """
-        await self._until(lambda: self._engine.handshake() or None, steps)
+        await self._until(lambda: self._engine.handshake() or None, steps, shaking=True)
         self._shaken = True
         return self._engine.channel()
 
@@ -178,7 +178,11 @@ class TlsStream(trio.abc.Stream):
             await self.do_handshake()
 
     async def _until(
-        self, step: Callable[[], _T | None], steps: HandshakeSteps | None = None
+        self,
+        step: Callable[[], _T | None],
+        steps: HandshakeSteps | None = None,
+        *,
+        shaking: bool = False,
     ) -> _T:
         """Try the step, feed the engine, and try again, until it returns something."""
         waited = False
@@ -186,7 +190,11 @@ class TlsStream(trio.abc.Stream):
             await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             try:
-                done = step()
+                if shaking and self._engine.handshake_is_long:
+                    done = await (steps.long(step) if steps else trio.to_thread.run_sync(step))
+                    waited = True
+                else:
+                    done = step()
             except TlsError as exc:
                 await self._break(exc)
             waited = await self._flush() or waited
