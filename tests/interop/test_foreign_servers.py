@@ -195,7 +195,7 @@ HABITS: Final[dict[str, Habit]] = {
     "basic in small letters": Habit(answers=ask_login("www-authenticate: basic realm=est")),
     "Basic refuses": Habit(
         answers=ask_login(BASIC, wrong=True),
-        refused={"simpleenroll": ("auth/no-credentials", "none to give")},
+        refused={"simpleenroll": ("auth/refused", "refuses")},
     ),
     "Digest alone": Habit(
         answers=ask_login('WWW-Authenticate: Digest realm="est", nonce="n", qop="auth"'),
