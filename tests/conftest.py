@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import shutil
 import sys
@@ -117,8 +118,13 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 PeerFinder = Callable[[str], str]
 
 
+_MODULE: Final = "module:"
+
+
 def is_installed(name: str) -> bool:
     """True if `peer(name)` will find it."""
+    if name.startswith(_MODULE):
+        return importlib.util.find_spec(name.removeprefix(_MODULE)) is not None
     return shutil.which(name) is not None or Path(name).is_file()
 
 
@@ -146,11 +152,14 @@ def entropy() -> Entropy:
 def peer() -> PeerFinder:
     """Return a finder of foreign programs and files: `peer("openssl")`, `peer("/usr/.../x.jar")`.
 
-    It returns the path, or skips the test where the peer is not installed: with
-    EST_REQUIRE_PEERS=1, as every skip, a failure.
+    And of modules of the extra directories: `peer("module:ldap")`. It returns the path, or skips
+    the test where the peer is not installed: with EST_REQUIRE_PEERS=1, as every skip, a failure.
     """
 
     def find(name: str) -> str:
+        if name.startswith(_MODULE):
+            pytest.importorskip(name.removeprefix(_MODULE), reason=skips.DIRECTORIES)
+            return name
         path = shutil.which(name) or (name if Path(name).is_file() else None)
         if path is not None:
             return path

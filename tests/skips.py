@@ -7,7 +7,12 @@ from typing import Final
 
 import pytest
 
-OTHER_EXTRAS: Final = ("it comes with the extra dev", "it comes with the extra fuzz")
+DIRECTORIES: Final = "it comes with the extra directories"
+OTHER_EXTRAS: Final = (
+    "it comes with the extra dev",
+    "it comes with the extra fuzz",
+    DIRECTORIES,
+)
 """Why a test may be skipped all the same, unless EST_REQUIRE_EXTRAS=1.
 
 .ci/run runs these in steps of their own, with the extra and with EST_REQUIRE_EXTRAS=1.

@@ -27,6 +27,7 @@ FIELDS: Final = "est_fields"
 
 _SHOWN_CHARS: Final = 256
 _CAP_TLS: Final = '[tls] max_version = "1.2" in est.toml has all clients use TLS 1.2'
+_NOBODY_JUDGED: Final[Mapping[str, object]] = {"auth": "", "tried": "", "auth_ms": None}
 _QUOTED: Final = frozenset(' "=\\')
 
 Observe = Callable[[Record], None]
@@ -73,11 +74,13 @@ def request_fields(record: Record) -> dict[str, object]:
     }
 
 
-def _authentication_fields(judged: tuple[Judged, ...]) -> dict[str, object]:
+def _authentication_fields(judged: tuple[Judged, ...]) -> Mapping[str, object]:
     """What became of credentials, in the line of the request: a line of its own would double it.
 
     Who shows none is asked for some: that is what the code "auth/missing" says.
     """
+    if not judged:
+        return _NOBODY_JUDGED
     told = [each for each in judged if each.scheme is not None]
     refused = [each.user for each in told if each.outcome is not AuthenticationOutcome.ACCEPTED]
     return {
