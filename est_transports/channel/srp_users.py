@@ -26,6 +26,9 @@ from est_transports.pki.srp_verifiers import (
     srp_identity,
 )
 
+GROUP_BITS: Final = tuple(GROUPS)
+"""The sizes of the groups that a server has."""
+DEFAULT_BITS: Final = BITS
 SECRET_BYTES_MIN: Final = 32
 FindSrpUser = Callable[[str], SrpVerifier | None]
 """Returns what is known of a name; None for nobody's. It may block: a thread calls it."""

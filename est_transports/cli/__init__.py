@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "init": ("server.init", "init", "Create a certification authority in a directory."),
     "serve": ("server.serve", "serve", "Serve EST from such a directory."),
     "user": ("server.users", "user", "Add, list and remove users."),
+    "srp": ("server.srp", "srp", "Add, list and remove users of TLS-SRP."),
     "certs": ("server.certs", "certs", "List and show issued certificates."),
     "provision": ("client.commands", "provision", "Give a new device trust and a certificate."),
     "cacerts": ("client.cacerts", "cacerts", "Fetch a server's CA certificates."),

@@ -31,6 +31,13 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "est user list": ("est user list ca", "est user list ca --json"),
     "est user remove": ("est user remove ca alice",),
+    "est srp": ("est srp add ca device-7", "est srp list ca"),
+    "est srp add": (
+        "est srp add ca device-7",
+        "est srp add ca device-7 --bits 3072 --password-stdin <password.txt",
+    ),
+    "est srp list": ("est srp list ca", "est srp list ca --json"),
+    "est srp remove": ("est srp remove ca device-7",),
     "est certs": ("est certs list ca", "est certs show ca 4a9f"),
     "est certs list": (
         "est certs list ca",

@@ -27,6 +27,7 @@ from est_transports.authority.ca import ReferenceCA
 from est_transports.authority.stores import Store
 from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.channel.dtls_context import DtlsServerConfig, dtls_server_context
+from est_transports.channel.srp_users import SrpAttempts, SrpServerConfig, Unthrottled
 from est_transports.channel.tls import ServerContext, ServerTlsConfig, server_context
 from est_transports.coap.settings import CoapService
 from est_transports.http.settings import ServiceConfig
@@ -41,6 +42,7 @@ from est_transports.pki.trust import (
 from est_transports.service.ca_loading import ca_limits, load_ca
 from est_transports.service.config.settings import ServerConfig
 from est_transports.service.errors import ServingError
+from est_transports.service.srp_loading import srp_users
 from est_transports.service.startup_checks import check_files, notices_of, validities_of
 from est_transports.service.validity import Validity
 
@@ -71,6 +73,7 @@ class CredentialChecks:
 
     passwords: PasswordChecks = field(default_factory=PasswordChecks)
     look_ups: LookUps = field(default_factory=LookUps)
+    srp_attempts: SrpAttempts = field(default_factory=Unthrottled)
 
 
 @checked
@@ -100,16 +103,17 @@ def load_service(
         implicit=tuple(anchor for _, anchor in anchors),
         crls=tuple(crl for _, crl in crls),
     )
-    context = _context(config, identity, trust)
     secret = _secret(config)
-    authority = _authority(config, ca, checks or CredentialChecks(), clock, secret)
+    checks = checks or CredentialChecks()
+    srp = srp_users(config.srp, store, secret, checks.srp_attempts)
+    authority = _authority(config, ca, checks, clock, secret)
     policy = config.policy(None if secret is None else secret.nonce_key())
     now, certificates = clock(), ca.ca_certificates()
     validities = validities_of(config, identity.certificate, certificates, anchors, crls)
     return Service(
         config=config,
         identity=identity,
-        context=context,
+        context=_context(config, identity, trust, srp),
         coap=_coap(config, identity, trust, authority, policy),
         http=_http(config, policy),
         authority=authority,
@@ -122,9 +126,14 @@ def load_service(
     )
 
 
-def _context(config: ServerConfig, identity: TlsIdentity, trust: TrustAnchors) -> ServerContext:
+def _context(
+    config: ServerConfig,
+    identity: TlsIdentity,
+    trust: TrustAnchors,
+    srp: SrpServerConfig | None,
+) -> ServerContext:
     try:
-        return server_context(_tls_config(config, identity, trust))
+        return server_context(_tls_config(config, identity, trust, srp))
     except LocalProtocolError as exc:
         raise ServingError(f"{config.tls.certificate}: {exc.message}") from exc
 
@@ -165,7 +174,7 @@ def _secret(config: ServerConfig) -> ServerSecret | None:
 
     Raises CredentialFileError for a file that is none.
     """
-    if not config.auth.needs_secret:
+    if not (config.auth.needs_secret or config.srp.enabled):
         return None
     if config.auth.secret is None:
         raise ServingError("[auth] secret: the schemes need a file for the server's secret")
@@ -219,7 +228,10 @@ def _remedy(error: CredentialFileError, key: str) -> str:
 
 
 def _tls_config(
-    config: ServerConfig, identity: TlsIdentity, trust: TrustAnchors
+    config: ServerConfig,
+    identity: TlsIdentity,
+    trust: TrustAnchors,
+    srp: SrpServerConfig | None,
 ) -> ServerTlsConfig:
     return ServerTlsConfig(
         identities=(identity,),
@@ -228,6 +240,7 @@ def _tls_config(
         resumption=config.tls.resumption,
         require_ems=config.pop.require_ems,
         tls_exporter=config.pop.tls_exporter,
+        srp=srp,
     )
 
 

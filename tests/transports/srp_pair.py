@@ -6,7 +6,13 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 from est_transports.channel.engines import client_engine, server_engine
-from est_transports.channel.srp_users import SrpAttempts, SrpLogin, SrpServerConfig, Unthrottled
+from est_transports.channel.srp_users import (
+    FindSrpUser,
+    SrpAttempts,
+    SrpLogin,
+    SrpServerConfig,
+    Unthrottled,
+)
 from est_transports.channel.tls_context import (
     ClientTlsConfig,
     ServerContext,
@@ -14,6 +20,7 @@ from est_transports.channel.tls_context import (
     server_context,
 )
 from est_transports.pki.srp_verifiers import srp_verifier
+from tests.transports.https_site import tls_context
 from tests.transports.tls_pair import Pair, a_server
 
 PASSWORD = "correct horse"
@@ -53,6 +60,12 @@ def srp_server(*some: User, bits: int = 2048, attempts: SrpAttempts | None = Non
         find=users(*some).get, secret=SECRET, bits=bits, attempts=attempts or Unthrottled()
     )
     return server_context(replace(_plain().config, srp=srp))
+
+
+def taking(*some: User, find: FindSrpUser | None = None) -> ServerContext:
+    """Return the server of test sites, for localhost, which takes those users besides."""
+    srp = SrpServerConfig(find=find or users(*some).get, secret=SECRET)
+    return server_context(replace(tls_context().config, srp=srp))
 
 
 def srp_pair(

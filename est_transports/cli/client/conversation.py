@@ -118,6 +118,7 @@ class Conversation:
                 credentials=target.login,
                 trust=target.fingerprint or refuse_all,
                 tls_exporter=target.tls_exporter,
+                srp=target.srp,
                 coap_root=target.coap_paths.root,
                 coap_discovery=target.coap_paths.discover,
                 discovered=self._report_discovered,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +13,10 @@ from est_core import CodeCredentials, CodeSource, EstUri, LocalProtocolError
 from est_core.codec.authheader import write_authorization
 from est_core.credentials import BearerCredentials, Password
 from est_core.values import unchecked_value_class
+from est_transports.channel.srp_users import SrpLogin
 from est_transports.cli.client.login import Login
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.password_input import password_from_stdin, secret_from_file
+from est_transports.cli.password_input import ask_password, password_from_stdin, secret_from_file
 from est_transports.cli.paths import PATH
 
 _IN_CSR: Final = {
@@ -29,7 +31,10 @@ LOGIN_OPTIONS: Final = (
                  "here can be seen by others on this machine (ps): rather be asked, or use "
                  "--password-stdin."),
     click.option("--password-stdin", is_flag=True,
-                 help="Read the user's password from standard input."),
+                 help="Read the password of --user or --srp-user from standard input."),
+    click.option("--srp-user", metavar="NAME",
+                 help="Shake hands as NAME by TLS-SRP: the password proves either side to the "
+                 "other, without certificates. It is asked for, or read with --password-stdin."),
     click.option("--token", metavar="TOKEN",
                  help="Log in with this token (Bearer), where the server asks for one. Others on "
                  "this machine can see it (ps): rather use --token-file."),
@@ -59,6 +64,7 @@ class LoginOptions:
 
     user: str | None = field(default=None, repr=False)
     password_stdin: bool = False
+    srp_user: str | None = None
     token: str | None = field(default=None, repr=False)
     token_file: Path | None = None
     send_password: bool = False
@@ -97,8 +103,9 @@ class LoginOptions:
         if self.send_password and not self.logs_in:
             message = "--send-password goes with --user NAME, or a token or code to log in with"
             raise CliError(message, ExitCode.USAGE)
-        if self.password_stdin and self.user is None:
-            raise CliError("--password-stdin goes with --user NAME", ExitCode.USAGE)
+        if self.password_stdin and (self.user is None) == (self.srp_user is None):
+            message = "--password-stdin goes with --user NAME or with --srp-user NAME"
+            raise CliError(message, ExitCode.USAGE)
         if not self.has_code and self.code_in != _BASIC:
             raise CliError("--code-in goes with --code or --code-file", ExitCode.USAGE)
         if [self.password_stdin, _is_stdin(self.token_file), _is_stdin(self.code_file)].count(
@@ -106,27 +113,51 @@ class LoginOptions:
         ) > 1:
             raise CliError("standard input can be read for one thing only", ExitCode.USAGE)
 
-    def read(self, uri: EstUri, *, implicit: bool) -> tuple[Login, CodeCredentials | None]:
-        """Return what to log in with, and the code for the CSR. Raises CliError."""
+    def read(
+        self, uri: EstUri, *, implicit: bool
+    ) -> tuple[Login, CodeCredentials | None, SrpLogin | None]:
+        """Return what to log in with by HTTP, by a code in the CSR, and by TLS. Raises CliError."""
         self.check()
+        return *self._read_http(uri, implicit=implicit), self._read_srp()
+
+    def _read_http(self, uri: EstUri, *, implicit: bool) -> tuple[Login, CodeCredentials | None]:
         code = _read("--code-file", self.code, self.code_file)
         if code is not None and self.code_in != _BASIC:
             login = self._login(uri, None, implicit=implicit)
             return login, CodeCredentials(code=code, source=_IN_CSR[self.code_in])
         return self._login(uri, code, implicit=implicit), None
 
+    def _read_srp(self) -> SrpLogin | None:
+        if self.srp_user is None:
+            return None
+        if find_spec("tlslite") is None:
+            raise CliError(
+                "--srp-user needs tlslite-ng",
+                ExitCode.LOCAL,
+                "install it: pip install 'est-sansio[client,srp]'",
+            )
+        if self.password_stdin:
+            password = password_from_stdin()
+        else:
+            password = ask_password(f"SRP password of {self.srp_user}")
+        try:
+            return SrpLogin(name=self.srp_user, password=password)
+        except LocalProtocolError as exc:
+            raise CliError(exc.message, ExitCode.USAGE) from exc
+
     def _login(self, uri: EstUri, code: str | None, *, implicit: bool) -> Login:
         name, colon, password = (self.user or "").partition(":")
-        if code is not None and (colon or self.password_stdin):
+        from_stdin = self.password_stdin and self.user is not None
+        if code is not None and (colon or from_stdin):
             raise CliError(
                 "a code takes the place of the password", ExitCode.USAGE, "give --user NAME alone"
             )
-        if self.password_stdin and colon:
+        if from_stdin and colon:
             raise CliError(
                 "the password is given twice", ExitCode.USAGE, "use --password-stdin only"
             )
         given = password if colon else None
-        if self.password_stdin:
+        if from_stdin:
             given = password_from_stdin()
         token = _read("--token-file", self.token, self.token_file)
         _check_sendable(name, given or code, token)

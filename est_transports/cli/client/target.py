@@ -15,6 +15,7 @@ from est_core import (
     TrustDecisionRequested,
 )
 from est_core.values import unchecked_value_class
+from est_transports.channel.srp_users import SrpLogin
 from est_transports.cli.client.coap_paths import CoapPathOptions
 from est_transports.cli.client.login import Login
 from est_transports.client_config import ClientTimeouts
@@ -54,7 +55,7 @@ class Target:
     `trust` are explicit trust anchors; `implicit` is filled where there are neither these nor a
     `fingerprint`, by which they are yet to be fetched. `ca_certificates` are the CA's, where they
     were fetched to get `trust`. `key_password` is what opened the identity's key. `code` goes
-    into the CSR.
+    into the CSR. `srp` is as whom to shake hands by TLS-SRP.
     """
 
     uri: EstUri
@@ -65,6 +66,7 @@ class Target:
     identity: TlsIdentity | None = None
     key_password: bytes | None = field(default=None, repr=False)
     login: Login = field(repr=False)
+    srp: SrpLogin | None = None
     code: CodeCredentials | None = None
     pop: PopMode = PopMode.AUTO
     tls_exporter: bool = False

@@ -144,11 +144,10 @@ def make_target(
     Raises CliError: USAGE, or LOCAL for files.
     """
     uri = parse_url(url, label)
-    given = LoginOptions(**login_options)
-    _check_coaps(uri, cert=cert, logs_in=given.logs_in, tls_max=tls_max, fingerprint=fingerprint)
+    given = _logins(uri, login_options, cert=cert, tls_max=tls_max, fingerprint=fingerprint)
     identity, password = _identity(cert, key, key_password_file)
-    explicit, implicit = _anchors(trust, fingerprint)
-    login, code = given.read(uri, implicit=bool(implicit))
+    explicit, implicit = _anchors(trust, fingerprint, by_srp=given.srp_user is not None)
+    login, code, srp = given.read(uri, implicit=bool(implicit))
     return Target(
         uri=uri,
         trust=explicit,
@@ -157,6 +156,7 @@ def make_target(
         identity=identity,
         key_password=password,
         login=login,
+        srp=srp,
         code=code,
         pop=PopMode(pop),
         tls_exporter=tls_exporter,
@@ -168,7 +168,7 @@ def make_target(
 
 
 def _anchors(
-    trust: Path | None, fingerprint: str | None
+    trust: Path | None, fingerprint: str | None, *, by_srp: bool
 ) -> tuple[tuple[x509.Certificate, ...], tuple[x509.Certificate, ...]]:
     """Return the explicit and the implicit trust anchors."""
     if fingerprint is not None:
@@ -177,7 +177,7 @@ def _anchors(
         # Nobody else vouches then: a server that verified would never be compared.
         return (), ()
     explicit = () if trust is None else _of_option("--trust", trust)
-    return explicit, () if explicit else system_anchors()
+    return explicit, () if explicit or by_srp else system_anchors()
 
 
 def _max_version(text: str | None, uri: EstUri, *, tls_exporter: bool) -> TlsVersion | None:
@@ -221,9 +221,9 @@ def parse_url(url: str, label: str | None) -> EstUri:
 
 def _check_coaps(
     uri: EstUri,
+    given: LoginOptions,
     *,
     cert: Path | None,
-    logs_in: bool,
     tls_max: str | None,
     fingerprint: str | None,
 ) -> None:
@@ -236,7 +236,7 @@ def _check_coaps(
             ExitCode.USAGE,
             "use --trust, or --fingerprint with https:// first",
         )
-    if logs_in:
+    if given.logs_in or given.srp_user is not None:
         raise CliError(
             f"{uri}: there are no passwords over CoAP", ExitCode.USAGE, "use --cert and --key"
         )
@@ -248,6 +248,26 @@ def _check_coaps(
         )
     if tls_max is not None:
         raise CliError(f"{uri}: --tls-max is about TLS; this is DTLS 1.2", ExitCode.USAGE)
+
+
+def _logins(
+    uri: EstUri,
+    login_options: dict[str, Any],
+    *,
+    cert: Path | None,
+    tls_max: str | None,
+    fingerprint: str | None,
+) -> LoginOptions:
+    """Return what there is to log in with. Refuse what does not go together with that."""
+    given = LoginOptions(**login_options)
+    _check_coaps(uri, given, cert=cert, tls_max=tls_max, fingerprint=fingerprint)
+    if given.srp_user is not None and (cert is not None or fingerprint is not None):
+        raise CliError(
+            "--srp-user goes without --cert and without --fingerprint",
+            ExitCode.USAGE,
+            "the password is what proves both sides to each other",
+        )
+    return given
 
 
 def _of_option(

@@ -61,7 +61,8 @@ from est_transports.service.watch import Watch
 _log: Final = logging.getLogger("est_transports")
 
 _CERT: Final = "cert"
-_WAYS: Final = frozenset({_CERT, *(scheme.value for scheme in Scheme)})
+_SRP: Final = "srp"
+_WAYS: Final = frozenset({_CERT, _SRP, *(scheme.value for scheme in Scheme)})
 _OTHER_ADDRESS: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
 _STDERR: Final = 2
 _ONLY_AT_START: Final = ("listen", "workers", "threads", "connections_max", "half_open_max")
@@ -119,7 +120,8 @@ class AuthenticationWords(click.ParamType[frozenset[str]]):
 @click.option(
     "--auth",
     type=AuthenticationWords(),
-    help="How clients may enroll: some of basic, digest, bearer, otp, cert, with commas between.",
+    help="How clients may enroll: some of basic, digest, bearer, otp, cert, srp, with commas "
+    "between.",
 )
 @click.option(
     "--require-pop",
@@ -169,13 +171,14 @@ def overridden(
 ) -> ServerConfig:
     """Return the configuration with what was given instead of what the file says.
 
-    `auth` are words of est.toml's schemes, and "cert"; it and `require_pop` hold under every
+    `auth` are words of est.toml's schemes, "cert" and "srp"; it and `require_pop` hold under every
     label. Raises LocalProtocolError as ServerConfig.
     """
     rules, labels = config.auth, config.labels
     if auth is not None:
         schemes = frozenset(scheme for scheme in Scheme if scheme.value in auth)
-        chosen = _enrolled_by(rules.authentication[SIMPLEENROLL], bool(schemes), _CERT in auth)
+        by_tls = _CERT in auth or _SRP in auth
+        chosen = _enrolled_by(rules.authentication[SIMPLEENROLL], bool(schemes), by_tls)
         ways = {**rules.authentication, SIMPLEENROLL: chosen}
         rules = replace(
             rules, schemes=schemes or rules.schemes, authentication=MappingProxyType(ways)
@@ -184,8 +187,10 @@ def overridden(
     if require_pop:
         rules = replace(rules, require_pop=True)
         labels = tuple(replace(label, require_pop=None) for label in labels)
+    srp = config.srp if auth is None else replace(config.srp, enabled=_SRP in auth)
     return replace(
         config,
+        srp=srp,
         listen=listen or config.listen,
         coap=replace(config.coap, listen=coap or config.coap.listen),
         workers=workers or config.workers,
@@ -194,11 +199,11 @@ def overridden(
     )
 
 
-def _enrolled_by(usual: Authentication, by_http: bool, by_certificate: bool) -> Authentication:
+def _enrolled_by(usual: Authentication, by_http: bool, by_tls: bool) -> Authentication:
     """Return what enrollment needs: of both ways either will do, unless the file wants both."""
     if not by_http:
         return Authentication.CERT
-    if not by_certificate:
+    if not by_tls:
         return Authentication.HTTP
     both = Authentication.CERT_AND_HTTP
     return usual if usual is both else Authentication.CERT_OR_HTTP

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ListenAddress as ListenAddress,
         PopConfig as PopConfig,
         ServerConfig as ServerConfig,
+        SrpConfig as SrpConfig,
         TlsConfig as TlsConfig,
         parse_listen as parse_listen,
     )
@@ -31,7 +32,7 @@ else:
             "reader": "CONFIG_FILE load_config",
             "settings": (
                 "AuthConfig CAConfig CoapConfig LabelConfig ListenAddress PopConfig "
-                "ServerConfig TlsConfig parse_listen"
+                "ServerConfig SrpConfig TlsConfig parse_listen"
             ),
         },
     )

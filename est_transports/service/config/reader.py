@@ -35,6 +35,7 @@ from est_core.codec.transfer import decode
 from est_transports.authority.authentication.authenticator import Scheme
 from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
 from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES
+from est_transports.channel.srp_users import GROUP_BITS
 from est_transports.http.settings import Timeouts
 from est_transports.service.config.settings import (
     DEFAULT_COAP_PORT,
@@ -47,6 +48,7 @@ from est_transports.service.config.settings import (
     ListenAddress,
     PopConfig,
     ServerConfig,
+    SrpConfig,
     TlsConfig,
     parse_listen,
 )
@@ -91,6 +93,7 @@ def load_config(path: Path) -> ServerConfig:
             half_open_max=server.integer("half_open_max", 4096, least=1, most=65536),
             stop_s=server.seconds("stop_s", 10.0),
             auth=_auth(top.table("auth")),
+            srp=_srp(top.table("srp")),
             pop=_pop(top.table("pop")),
             tls=_tls(top.table("tls")),
             coap=_coap(top.table("coap")),
@@ -157,6 +160,15 @@ def _digest_algorithms(table: TomlTable) -> tuple[DigestAlgorithm, ...]:
     if not chosen or len(set(chosen)) != len(chosen):
         raise table.error("digest_algorithms", "names at least one, and each once")
     return chosen
+
+
+def _srp(table: TomlTable) -> SrpConfig:
+    usual = SrpConfig()
+    enabled, bits = table.flag("enabled", usual.enabled), table.integer("bits", usual.bits)
+    if bits not in GROUP_BITS:
+        raise table.error("bits", f"is none of {', '.join(map(str, GROUP_BITS))}")
+    table.done()
+    return SrpConfig(enabled=enabled, bits=bits)
 
 
 def _pop(table: TomlTable) -> PopConfig:

@@ -39,6 +39,7 @@ from est_transports import _clock
 from est_transports.authority.authentication.authenticator import Scheme
 from est_transports.authority.profiles import Profile
 from est_transports.channel.dtls_limits import MTU_BYTES, DtlsLimits
+from est_transports.channel.srp_users import DEFAULT_BITS, GROUP_BITS
 from est_transports.coap.limits import CoapLimits
 from est_transports.http.settings import Timeouts
 
@@ -146,6 +147,22 @@ class AuthConfig:
             algorithms=self.digest_algorithms,
             nonce_s=self.nonce_s,
         )
+
+
+@value_class
+class SrpConfig:
+    """Whether clients may prove who they are by TLS-SRP, on the port of all others. RFC 5054.
+
+    `bits` is the smallest group that a user's verifier may have, and the one that names have which
+    nobody has: one of GROUP_BITS, LocalProtocolError otherwise.
+    """
+
+    enabled: bool = False
+    bits: int = DEFAULT_BITS
+
+    def __post_init__(self) -> None:
+        if self.bits not in GROUP_BITS:
+            raise LocalProtocolError(f"bits is one of {', '.join(map(str, GROUP_BITS))}")
 
 
 @value_class
@@ -268,6 +285,7 @@ class ServerConfig:
     half_open_max: int = 4096
     stop_s: float = 10.0
     auth: AuthConfig
+    srp: SrpConfig = field(default_factory=SrpConfig)
     pop: PopConfig = field(default_factory=PopConfig)
     tls: TlsConfig
     coap: CoapConfig = field(default_factory=CoapConfig)

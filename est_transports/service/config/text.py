@@ -32,6 +32,10 @@ CONFIG_TEXT: Final = """\
 #nonce_s = 300                   # how long a nonce of Digest is good
 #secret = "auth-secret.key"      # what nonces, tokens and codes are hashed with
 
+[srp]                             # TLS-SRP (RFC 5054): by name and password, without certificates
+#enabled = false                 # on the same port; `est srp add` makes users; TLS 1.2
+#bits = 2048                     # the smallest group: 1536, 2048, 3072, 4096
+
 [pop]
 #foreign_challenge = "refuse"    # "code": a challengePassword may be a one-time code; "ignore"
 #require_ems = true              # TLS 1.2 links with extended master secret only

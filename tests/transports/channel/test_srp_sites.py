@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 
 import pytest
 import trio
@@ -23,8 +22,7 @@ from est_core import (
     PopMode,
     RetryLater,
 )
-from est_transports.channel import SrpLogin, server_context
-from est_transports.channel.srp_users import FindSrpUser
+from est_transports.channel import SrpLogin
 from est_transports.channel.tls import ServerContext
 from est_transports.fairness.handshake_scheduler import LONG_AT_ONCE
 from est_transports.on_asyncio import Client as AsyncioClient
@@ -42,7 +40,6 @@ from tests.transports.https_site import (
     new_device,
     service,
     statuses,
-    tls_context,
 )
 from tests.transports.sockets_site import (
     TIMEOUT_S,
@@ -51,18 +48,9 @@ from tests.transports.sockets_site import (
     running,
     until,
 )
-from tests.transports.srp_pair import PASSWORD, User, srp_server, user, users
+from tests.transports.srp_pair import PASSWORD, User, taking, user, users
 
 Site = Callable[[FakeApplication, ServerContext, Log], AbstractContextManager[int]]
-
-
-def taking(*some: User, find: FindSrpUser | None = None) -> ServerContext:
-    """Return the server of test sites, which takes those users besides."""
-    srp = srp_server(*some).config.srp
-    assert srp is not None
-    if find is not None:
-        srp = replace(srp, find=find)
-    return server_context(replace(tls_context().config, srp=srp))
 
 
 @contextmanager
