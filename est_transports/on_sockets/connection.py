@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final, Protocol, TypeVar, assert_never
 from weakref import WeakKeyDictionary
 
-from est_core import Channel, Instant
+from est_core import AuthenticateRequested, Channel, Decision, Instant, Postpone
 from est_core.arguments import checked
 from est_transports import _clock
 from est_transports.channel.engines import server_engine
@@ -32,6 +32,8 @@ _log: Final = logging.getLogger("est_transports")
 
 _OFFERED: Final = WeakKeyDictionary[Application, tuple[ServiceConfig, ServiceConfig]]()
 
+BUSY_RETRY_S: Final = 5
+"""When to come again, for whom there is no room among those who are being authenticated."""
 LOOK_AGAIN_S: Final = 0.25
 """How soon a thread that waits for its client sees that it is wanted elsewhere."""
 
@@ -152,6 +154,7 @@ class Connection:
         slot: ConnectionSlot | None = None,
         is_evicted: Callable[[ConnectionSlot], bool] = _never_evicted,
         long_steps: threading.Semaphore | None = None,
+        authentications: threading.Semaphore | None = None,
     ) -> None:
         self._sock = sock
         self._application = application
@@ -162,6 +165,7 @@ class Connection:
         self._slot = slot or ConnectionSlot("", clock().mono)
         self._is_evicted = is_evicted
         self._long_steps = long_steps
+        self._authentications = authentications
         self._conversation: Conversation | None = None
         self._stopping = False
 
@@ -205,7 +209,7 @@ class Connection:
                 case Ask():
                     self._end_when_full(conversation)
                     self._slot.since = None
-                    decision = step.consult()
+                    decision = self._decision(step)
                     now = self._clock()
                     conversation.decide(step, decision, now)
                     self._slot.since = now.mono
@@ -231,6 +235,22 @@ class Connection:
         if self._sock is not None:
             with suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
+
+    def _decision(self, asked: Ask) -> Decision | None:
+        """Return the application's decision; for an authentication one too many: later.
+
+        What an application asks of a directory may take as long as that likes, in the thread of
+        the connection. Some threads are always left to those who need none of it.
+        """
+        places = self._authentications
+        if places is None or not isinstance(asked.question, AuthenticateRequested):
+            return asked.consult()
+        if not places.acquire(blocking=False):
+            return Postpone(retry_after_s=BUSY_RETRY_S)
+        try:
+            return asked.consult()
+        finally:
+            places.release()
 
     def _end_when_full(self, conversation: Conversation) -> None:
         if self._is_full():

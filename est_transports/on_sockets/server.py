@@ -29,6 +29,8 @@ from est_transports.on_sockets.tls import Clock
 _log: Final = logging.getLogger("est_transports")
 
 THREADS: Final = 32
+LEFT_TO_OTHERS: Final = 4
+"""One thread of so many is for whoever is not being authenticated by the application."""
 STOP_S: Final = 10.0
 HALF_OPEN_MAX: Final = 1024
 """Connections that said nothing, or wait for a thread."""
@@ -53,10 +55,12 @@ class Server:
     Each connection has a thread from the first byte on, which is also where the application is
     called; there are `threads` at most. While all of them are taken, answers end their
     connections, further clients wait, networks in turns, and a connection that keeps us waiting
-    gives its thread to one of them. At most `half_open_max` connections have no thread. For who
-    gives way to whom see `fairness.connection_slots`. `observe` gets a Record of every request, and
-    of every connection that failed before one, in the connection's thread. Raises
-    LocalProtocolError for an AsyncApplication, and for no threads.
+    gives its thread to one of them. A quarter of the threads is never used to ask the application
+    who somebody is: while that hangs, one more is told to come later, and others are served. At
+    most `half_open_max` connections have no thread. For who gives way to whom see
+    `fairness.connection_slots`. `observe` gets a Record of every request, and of every connection
+    that failed before one, in the connection's thread. Raises LocalProtocolError for an
+    AsyncApplication, and for no threads.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class Server:
         self._connections: dict[_SocketSlot, Connection] = {}
         self._changed = threading.Condition()
         self._long_steps = threading.Semaphore(LONG_AT_ONCE)
+        self._authentications = threading.Semaphore(threads - threads // LEFT_TO_OTHERS)
         self._stop_at: float | None = None
         self._waker: socket.socket | None = None  # a byte wakes the accepting thread
 
@@ -227,6 +232,7 @@ class Server:
             slot=slot,
             is_evicted=self._is_evicted,
             long_steps=self._long_steps,
+            authentications=self._authentications,
         )
         # A daemon: an application that never answers must not keep the process alive.
         thread = threading.Thread(
