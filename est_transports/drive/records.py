@@ -11,7 +11,7 @@ from cryptography import x509
 from est_core import Channel, ClientIdentity, Label, Operation
 from est_core.arguments import checked
 from est_core.values import value_class
-from est_transports.channel.errors import TlsError
+from est_transports.channel.errors import SRP_REFUSED, SRP_THROTTLED, TlsError
 from est_transports.drive.authentication_results import (
     AuthenticationOutcome,
     AuthenticationResult,
@@ -22,6 +22,10 @@ from est_transports.drive.authentication_results import (
 from est_transports.pki.names import subject_text
 
 CERTIFICATE_NOT_ACCEPTED: Final = "auth/certificate-not-accepted"
+_SRP_OUTCOMES: Final = {
+    SRP_REFUSED: AuthenticationOutcome.REJECTED,
+    SRP_THROTTLED: AuthenticationOutcome.POSTPONED,
+}
 
 
 @unique
@@ -115,4 +119,5 @@ def handshake_failed(peer: str, error: Exception) -> Record:
         code, reason = "tls/timeout", "the handshake took too long"
     else:
         code, reason = "tls/closed", "the connection broke during the handshake"
-    return Record(peer=peer, status=0, code=code, reason=reason)
+    judged = (_judged(ProvenBy.SRP, "", _SRP_OUTCOMES[code]),) if code in _SRP_OUTCOMES else ()
+    return Record(peer=peer, status=0, code=code, reason=reason, judged=judged)

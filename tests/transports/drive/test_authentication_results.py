@@ -45,6 +45,7 @@ from est_core import (
     default_policy,
 )
 from est_core.testing import FIXED_INSTANT, Answer
+from est_transports.channel.errors import SRP_REFUSED, SRP_THROTTLED, TlsError
 from est_transports.drive import (
     Ask,
     AuthenticationOutcome,
@@ -59,6 +60,7 @@ from est_transports.drive import (
     request_fields,
 )
 from est_transports.drive.observe import notify
+from est_transports.drive.records import handshake_failed
 from tests.application import GOOD, PASSWORD, USER, WRONG, FakeApplication
 from tests.core.auth.test_digest import answer as digest_answer
 from tests.core.auth.test_digest import scheme
@@ -205,6 +207,18 @@ def test_a_certificate_is_told_by_its_subject_whether_it_counts_or_not() -> None
 def test_a_user_of_the_handshake_is_told() -> None:
     record = served(None, on=replace(NOBODY, version=TlsVersion.TLS_1_2, user="alice"))
     assert told(record) == [(ProvenBy.SRP, "alice", ACCEPTED, "")]
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [(SRP_REFUSED, REJECTED), (SRP_THROTTLED, AuthenticationOutcome.POSTPONED)],
+)
+def test_a_handshake_that_proves_nobody_is_told(code: str, outcome: AuthenticationOutcome) -> None:
+    record = handshake_failed(ADDRESS, TlsError(code, "not said"))
+    (result,) = record.authentications
+    assert (result.scheme, result.user, result.outcome) == (ProvenBy.SRP, "", outcome)
+    assert (result.peer, result.code, result.operation) == (ADDRESS, code, None)
+    assert handshake_failed(ADDRESS, TimeoutError()).authentications == ()
 
 
 def test_nobody_is_asked_who_wants_the_ca_certificates() -> None:
