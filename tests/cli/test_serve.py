@@ -175,7 +175,8 @@ def test_with_the_exporter_required_linking_is_done_on_tls_1_3(ca: Path, tmp_pat
 @pytest.mark.parametrize(
     "words,expected",
     [("cert", Authentication.CERT), ("basic", Authentication.HTTP),
-     ("cert, basic", Authentication.CERT_OR_HTTP)],
+     ("cert, basic", Authentication.CERT_OR_HTTP), ("srp", Authentication.CERT),
+     ("basic,srp", Authentication.CERT_OR_HTTP)],
 )  # fmt: skip
 def test_options_hold_under_every_label(
     words: str, expected: Authentication, tmp_path: Path
@@ -183,7 +184,9 @@ def test_options_hold_under_every_label(
     path = tmp_path / "est.toml"
     path.write_text('[labels.a]\nsimpleenroll = "cert-and-http"\nrequire_pop = false\n')
     auth = AuthenticationWords().convert(words, None, None)
-    policy = overridden(load_config(path), auth=auth, require_pop=True).policy()
+    config = overridden(load_config(path), auth=auth, require_pop=True)
+    assert config.srp.enabled == ("srp" in words)
+    policy = config.policy()
     for label in (None, Label("a")):
         row = policy.row(SIMPLEENROLL, label)
         assert row is not None

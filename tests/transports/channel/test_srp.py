@@ -37,7 +37,7 @@ def refused(two: Pair) -> tuple[str, str]:
     return codes[0], codes[1]
 
 
-@pytest.mark.req("EST-071", "EST-073", "EST-075")
+@pytest.mark.req("EST-071", "EST-073")
 def test_both_ends_are_told_who_logged_in_and_the_same_tls_unique() -> None:
     two = srp_connected()
     client, server = two.client.channel(), two.server.channel()

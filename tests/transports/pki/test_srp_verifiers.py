@@ -38,6 +38,7 @@ def test_a_verifier_is_the_power_that_the_example_has_in_every_group(bits: int) 
     assert int.from_bytes(made, "big") == pow(group.generator, X, group.prime)
 
 
+@pytest.mark.req("EST-075")
 def test_a_verifier_keeps_name_password_and_salt_apart() -> None:
     made = {
         srp_verifier(name, password, salt=salt)

@@ -36,6 +36,7 @@ from est_transports.service.config.settings import (
     ListenAddress,
     PopConfig,
     ServerConfig,
+    SrpConfig,
     TlsConfig,
     parse_listen,
 )
@@ -167,6 +168,18 @@ def test_every_switch_can_be_turned(tmp_path: Path) -> None:
     assert turned.tls == replace(usual.tls, resumption=True, max_version=TlsVersion.TLS_1_2)
     assert (turned.accept_pem, turned.accept_der) == (False, False)
     assert turned.labels == (LabelConfig(label=Label("a"), profile="client", require_pop=False),)
+
+
+def test_tls_srp_is_off_unless_it_is_wanted_and_has_the_groups_that_there_are(
+    tmp_path: Path,
+) -> None:
+    assert loaded(tmp_path, "").srp == SrpConfig(enabled=False, bits=2048)
+    written = "[srp]\nenabled = true\nbits = 3072\n"
+    assert loaded(tmp_path, written).srp == SrpConfig(enabled=True, bits=3072)
+    with pytest.raises(ConfigError, match="bits: is none of 1536, 2048, 3072, 4096"):
+        loaded(tmp_path, "[srp]\nbits = 1024\n")
+    with pytest.raises(LocalProtocolError):
+        SrpConfig(bits=1024)
 
 
 def test_a_registration_authority_is_taken_for_enrollments_only(tmp_path: Path) -> None:
