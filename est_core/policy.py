@@ -209,8 +209,8 @@ def with_datagram_rows(rows: tuple[PolicyRow, ...]) -> tuple[PolicyRow, ...]:
 
     Over CoAP there is no HTTP authentication, and RFC 9148 3 wants a client certificate for every
     operation: what is open, or takes a password instead, needs a certificate there. What needs a
-    password stays closed. A row for datagrams that is there already is left as it is, and a row
-    for streams has no twin.
+    password stays closed, but for who has a certificate and a one-time code in the CSR. A row for
+    datagrams that is there already is left as it is, and a row for streams has no twin.
     """
     given = {(row.operation, row.label) for row in rows if row.datagram}
     twins = (
@@ -231,5 +231,6 @@ _ON_DATAGRAMS: Final = MappingProxyType(
     {
         Authentication.OPEN: Authentication.CERT,
         Authentication.CERT_OR_HTTP: Authentication.CERT,
+        Authentication.HTTP: Authentication.CERT_AND_HTTP,
     }
 )

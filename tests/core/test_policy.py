@@ -261,7 +261,7 @@ def test_the_default_serves_its_labels_and_the_path_without_one_alike() -> None:
         (Authentication.OPEN, Authentication.CERT),
         (Authentication.CERT_OR_HTTP, Authentication.CERT),
         (Authentication.CERT, Authentication.CERT),
-        (Authentication.HTTP, Authentication.HTTP),
+        (Authentication.HTTP, Authentication.CERT_AND_HTTP),
         (Authentication.CERT_AND_HTTP, Authentication.CERT_AND_HTTP),
     ],
 )

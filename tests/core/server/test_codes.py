@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -30,6 +31,7 @@ from est_core import (
     Request,
     Response,
     ServerPolicy,
+    TlsVersion,
     TrustClass,
     UnreadablePayload,
     Verified,
@@ -37,6 +39,7 @@ from est_core import (
 from est_core.asn1.attributes import challenge_attribute
 from est_core.checks.pop import linking_text
 from est_core.codec.authheader import basic_challenge, write_authorization
+from est_core.policy import with_datagram_rows
 from est_core.testing import FIXED_INSTANT
 from tests.answers import one_of
 from tests.application import FakeApplication
@@ -320,3 +323,22 @@ def test_nobody_renews_without_a_certificate() -> None:
 def test_a_user_of_the_handshake_has_a_name() -> None:
     with pytest.raises(LocalProtocolError, match="name"):
         channel(user="")
+
+
+# CoAP, where there is no HTTP authentication
+
+
+@pytest.mark.req("COAPS-020")
+@pytest.mark.parametrize("trust", [TrustClass.NONE, TrustClass.EXPLICIT])
+def test_over_coap_a_code_takes_the_place_of_a_password_and_not_of_a_certificate(
+    trust: TrustClass,
+) -> None:
+    by = policy(Authentication.HTTP)
+    by = replace(by, rows=with_datagram_rows(by.rows))
+    request = Request(operation=SIMPLEENROLL, payload=csr(otp=CODE))
+    on = channel(trust, version=TlsVersion.DTLS_1_2, binding=None, can_challenge=False)
+    response = finish(receive(request, FIXED_INSTANT, on=on, policy=by), Knowing())
+    if trust is TrustClass.NONE:
+        assert one_of(Refused, response).code == "auth/certificate-required"
+    else:
+        assert response.outcome is Outcome.OK

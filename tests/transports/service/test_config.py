@@ -389,7 +389,7 @@ def test_over_coap_a_certificate_takes_the_place_of_a_password(tmp_path: Path) -
     }
     closed = found.pop((SIMPLEENROLL, Label("web")))
     assert closed is not None
-    assert closed.authentication is Authentication.HTTP
+    assert closed.authentication is Authentication.CERT_AND_HTTP
     for row in found.values():
         assert row is not None
         assert row.authentication is Authentication.CERT
