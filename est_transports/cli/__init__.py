@@ -19,6 +19,8 @@ COMMANDS: Final = {
     "init": ("server.init", "init", "Create a certification authority in a directory."),
     "serve": ("server.serve", "serve", "Serve EST from such a directory."),
     "user": ("server.users", "user", "Add, list and remove users."),
+    "token": ("server.tokens", "token", "Add, list and remove bearer tokens."),
+    "otp": ("server.codes", "otp", "Add, list and remove one-time codes."),
     "srp": ("server.srp", "srp", "Add, list and remove users of TLS-SRP."),
     "certs": ("server.certs", "certs", "List and show issued certificates."),
     "provision": ("client.commands", "provision", "Give a new device trust and a certificate."),

@@ -123,8 +123,8 @@ def test_users_are_added_listed_and_removed(ca: Path) -> None:
         assert PASSWORD not in done.output
     assert est("user", "list", ca).stdout == "alice\nbob\n"
     assert json.loads(est("user", "list", ca, "--json").stdout) == [
-        {"name": "alice"},
-        {"name": "bob"},
+        {"name": "alice", "digest_realm": None},
+        {"name": "bob", "digest_realm": None},
     ]
     assert est("user", "remove", ca, "bob").exit_code == 0
     assert est("user", "list", ca).stdout == "alice\n"

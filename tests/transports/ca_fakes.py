@@ -199,6 +199,9 @@ class MemoryStore:
     def remove_code(self, name: str) -> bool:
         return False
 
+    def remove_codes(self, names: Sequence[str]) -> None:
+        pass
+
     def count_nonce(self, nonce: str, count: int, *, expires_at: datetime, now: datetime) -> bool:
         if count <= self.nonces.get(nonce, 0):
             return False

@@ -118,6 +118,9 @@ class CodeStore(Protocol):
     def remove_code(self, name: str) -> bool:
         """Remove a code, and what it was spent for. False if there is none of that name."""
 
+    def remove_codes(self, names: Sequence[str]) -> None:
+        """Remove codes, all or none, and what they were spent for. Unknown names are ignored."""
+
 
 class NonceStore(Protocol):
     """Where the counts of Digest nonces are."""

@@ -1,0 +1,244 @@
+"""`est otp`: one-time codes for devices that enroll for the first time, one or a fleet's."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import click
+
+from est_transports import _clock
+from est_transports.authority.authentication.authenticator import Scheme
+from est_transports.authority.authentication.server_secret import ServerSecret, new_code
+from est_transports.authority.stores import CodeRecord
+from est_transports.authority.stores.credential_records import MAX_USES
+from est_transports.authority.stores.sqlite import SqliteStore
+from est_transports.cli.describe import moment
+from est_transports.cli.errors import CliError, ExitCode
+from est_transports.cli.files import Output, refuse_existing, write_files
+from est_transports.cli.options import json_option, verbose_option
+from est_transports.cli.output import print_json, print_table, print_text, say
+from est_transports.cli.paths import PATH
+from est_transports.cli.runner import Commands
+from est_transports.cli.server.code_names import CODES_MAX, names_of
+from est_transports.cli.server.directory import directory_argument, open_store, read_config
+from est_transports.cli.server.issued_secrets import (
+    DaysType,
+    known_labels,
+    note_missing_scheme,
+    now,
+    server_secret,
+)
+
+_PAGE: Final = 10_000
+_COLUMNS: Final = ("name", "label", "uses", "until", "state")
+_NAMED: Final = 3
+"""How many of the names that are taken an error shows."""
+
+
+@click.group(cls=Commands)
+def otp() -> None:
+    """Add, list and remove one-time codes. A running server knows at once."""
+
+
+@otp.command()
+@directory_argument
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option(
+    "--names-file", metavar="FILE", type=PATH, help="Make a code for each line of this file."
+)
+@click.option(
+    "--count",
+    metavar="N",
+    type=click.IntRange(1, CODES_MAX),
+    help="Make so many codes; their names are numbered.",
+)
+@click.option("--prefix", metavar="P", help="What those names begin with.  [default: device-]")
+@click.option("--label", metavar="LABEL", help='Take them under this label only; "" is without.')
+@click.option(
+    "--uses",
+    metavar="N",
+    type=click.IntRange(1, MAX_USES),
+    default=1,
+    show_default=True,
+    help="How many certificates each is good for.",
+)
+@click.option(
+    "--expires",
+    metavar="DAYS",
+    type=DaysType(),
+    default="7",
+    show_default=True,
+    help="For how many days they are taken.",
+)
+@click.option("--out", metavar="FILE", type=PATH, help="Write them to this file, of mode 0600.")
+@click.option("--force", is_flag=True, help="Replace codes of these names, and the file of --out.")
+@verbose_option
+def add(
+    directory: Path,
+    names: tuple[str, ...],
+    names_file: Path | None,
+    count: int | None,
+    prefix: str | None,
+    label: str | None,
+    uses: int,
+    expires: timedelta,
+    out: Path | None,
+    force: bool,
+) -> None:  # fmt: skip
+    """Add a code for each NAME, all or none, and print them once, as CSV: name,code,expires.
+
+    What is kept of a code is a hash.
+    """
+    wanted = names_of(names, names_file, count, prefix)
+    config = read_config(directory)
+    if label is not None:
+        known_labels(config, (label,))
+    if out is not None and not force:
+        refuse_existing([out])
+    created = now()
+    pattern = CodeRecord(
+        name="", digest=bytes(32), label=label, uses_max=uses,
+        created_at=created, expires_at=created + expires,
+    )  # fmt: skip
+    codes = [new_code(_clock.entropy) for _ in wanted]
+    records = _records(wanted, codes, pattern, server_secret(config))
+    with open_store(directory) as store:
+        taken = store.add_codes(records, replace=force)
+        if taken:
+            raise _taken(taken)
+        with _removed_where_lost(store, wanted):
+            _hand_out(wanted, codes, moment(pattern.expires_at), out, overwrite=force)
+    say(f"{len(records)} {'code' if len(records) == 1 else 'codes'} added")
+    note_missing_scheme(config, Scheme.OTP, "one-time codes", directory)
+
+
+@otp.command("list")
+@directory_argument
+@json_option
+@verbose_option
+def list_(directory: Path, as_json: bool) -> None:
+    """Print all codes: their names, and what is left of them. The codes are not kept."""
+    with open_store(directory) as store:
+        found = list(_all(store))
+    if as_json:
+        print_json([_values(record) for record in found])
+    else:
+        print_table(_COLUMNS, [_row(record) for record in found])
+
+
+@otp.command()
+@directory_argument
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--expired", is_flag=True, help="Remove all whose time is over.")
+@click.option("--spent", is_flag=True, help="Remove all that have no use left.")
+@verbose_option
+def remove(directory: Path, names: tuple[str, ...], expired: bool, spent: bool) -> None:
+    """Remove codes, and what they were spent for. Certificates that were issued stay valid.
+
+    A device that lost the answer to its request cannot ask again with a code that is removed.
+    """
+    if not names and not (expired or spent):
+        raise CliError("nothing to remove", ExitCode.USAGE, "name codes, or use --expired, --spent")
+    with open_store(directory) as store:
+        gone = [name for name in dict.fromkeys(names) if not store.remove_code(name)]
+        count = len(set(names)) - len(gone)
+        if expired or spent:
+            states = ("expired" if expired else "", "spent" if spent else "")
+            over = [record.name for record in _all(store) if _state(record) in states]
+            store.remove_codes(over)
+            count += len(over)
+    if gone:
+        raise CliError(
+            f"there is no code {', '.join(gone[:_NAMED])}", ExitCode.LOCAL,
+            f"{count} others were removed" if count else "est otp list shows those there are",
+        )  # fmt: skip
+    say(f"{count} {'code' if count == 1 else 'codes'} removed")
+
+
+def _records(
+    names: Sequence[str], codes: Sequence[str], pattern: CodeRecord, secret: ServerSecret
+) -> list[CodeRecord]:
+    found = []
+    for name, code in zip(names, codes, strict=True):
+        digest = secret.code_digest(code)
+        if digest is None:
+            raise ValueError("a new code cannot be read")
+        found.append(
+            CodeRecord(
+                name=name, digest=digest, label=pattern.label, uses_max=pattern.uses_max,
+                created_at=pattern.created_at, expires_at=pattern.expires_at,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _hand_out(
+    names: Sequence[str], codes: Sequence[str], until: str, out: Path | None, *, overwrite: bool
+) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("name", "code", "expires"))
+    writer.writerows((name, code, until) for name, code in zip(names, codes, strict=True))
+    if out is None:
+        print_text(text.getvalue())
+        return
+    output = Output(path=out, content=text.getvalue().encode("utf-8"), secret=True)
+    write_files([output], overwrite=overwrite)
+
+
+@contextmanager
+def _removed_where_lost(store: SqliteStore, names: Sequence[str]) -> Iterator[None]:
+    """Remove codes that were recorded and could not be handed out: nobody has them."""
+    try:
+        yield
+    except BaseException:
+        store.remove_codes(names)
+        raise
+
+
+def _all(store: SqliteStore) -> Iterator[CodeRecord]:
+    after: str | None = None
+    while page := store.list_codes(limit=_PAGE, after=after):
+        yield from page
+        after = page[-1].name
+
+
+def _taken(names: Sequence[str]) -> CliError:
+    shown = ", ".join(names[:_NAMED])
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    which = f"code {shown} exists" if len(names) == 1 else f"codes {shown}{more} exist"
+    return CliError(
+        f"{which} already, and none was added",
+        ExitCode.LOCAL,
+        "take other names, or another --prefix, or replace with --force",
+    )
+
+
+def _state(record: CodeRecord) -> str:
+    if record.uses >= record.uses_max:
+        return "spent"
+    return "expired" if record.expires_at <= now() else "good"
+
+
+def _row(record: CodeRecord) -> tuple[str, ...]:
+    label = "all" if record.label is None else record.label or '""'
+    uses = f"{record.uses}/{record.uses_max}"
+    return (record.name, label, uses, moment(record.expires_at), _state(record))
+
+
+def _values(record: CodeRecord) -> dict[str, object]:
+    return {
+        "name": record.name,
+        "label": record.label,
+        "uses": record.uses,
+        "uses_max": record.uses_max,
+        "created_at": moment(record.created_at),
+        "expires_at": moment(record.expires_at),
+        "state": _state(record),
+    }

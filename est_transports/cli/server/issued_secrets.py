@@ -1,0 +1,115 @@
+"""What `est token` and `est otp` share: the server's secret, days, labels, missing schemes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import click
+
+from est_core import Label, LocalProtocolError
+from est_transports import _clock
+from est_transports.authority.authentication.authenticator import Scheme
+from est_transports.authority.authentication.server_secret import ServerSecret
+from est_transports.authority.stores.sqlite_values import required_name
+from est_transports.cli.errors import CliError, ExitCode
+from est_transports.cli.output import say
+from est_transports.service.config.reader import CONFIG_FILE
+from est_transports.service.config.settings import ServerConfig
+from est_transports.service.ownership import ownership_of, take_over
+
+DAYS_MAX: Final = 36_500
+NEVER: Final = "never"
+
+
+class DaysType(click.ParamType[timedelta | None]):
+    """A number of days; with `never`, that word too, which is None."""
+
+    name = "days"
+
+    def __init__(self, *, never: bool = False) -> None:
+        self.never = never
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta | None:
+        """Return how long that is, or None."""
+        if self.never and value == NEVER:
+            return None
+        text = str(value)
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(DAYS_MAX))):
+            self.fail(self._wanted, param, ctx)
+        days = int(text)
+        if not 0 < days <= DAYS_MAX:
+            self.fail(self._wanted, param, ctx)
+        return timedelta(days=days)
+
+    @property
+    def _wanted(self) -> str:
+        return f"wanted are 1 to {DAYS_MAX} days" + (f", or {NEVER}" if self.never else "")
+
+
+def now() -> datetime:
+    """Return the present moment in UTC, without what is under a second."""
+    return _clock.instant().wall.replace(microsecond=0)
+
+
+def server_secret(config: ServerConfig) -> ServerSecret:
+    """Return the server's secret; where there is none yet, make it, for the store's owner.
+
+    Raises CliError, CredentialFileError.
+    """
+    path = config.auth.secret
+    if path is None:
+        raise CliError(
+            f"{CONFIG_FILE} names no file for the server's secret", ExitCode.LOCAL,
+            "give [auth] secret a file",
+        )  # fmt: skip
+    is_new = not path.exists()
+    secret = ServerSecret.load_or_make(path, _clock.entropy)
+    owner = ownership_of(config.ca.store) if is_new else None
+    if owner is not None:
+        try:
+            take_over(path, owner, secret=True)
+        except OSError as exc:
+            raise CliError(f"{path}: {exc.strerror}", ExitCode.LOCAL) from exc
+    return secret
+
+
+def proven_name(name: str, whose: str) -> str:
+    """Return a name as it is kept. Raises CliError for one that nobody can have."""
+    try:
+        return required_name(name, whose)
+    except LocalProtocolError as exc:
+        raise CliError(exc.message, ExitCode.USAGE, f"correct {name[:80]!r}") from exc
+
+
+def known_labels(config: ServerConfig, labels: Iterable[str]) -> frozenset[str]:
+    """Return labels, of which "" is none; say so where the server has no such label.
+
+    Raises CliError for what is no label.
+    """
+    present = {"", *(each.label.text for each in config.labels)}
+    found = frozenset(labels)
+    for text in sorted(found - present):
+        try:
+            Label(text)
+        except LocalProtocolError as exc:
+            raise CliError(f"--label: {exc.message}", ExitCode.USAGE) from exc
+        say(f"the server has no label {text} yet: see [label.{text}] of {CONFIG_FILE}")
+    return found
+
+
+def note_missing_scheme(config: ServerConfig, wanted: Scheme, what: str, directory: Path) -> None:
+    """Say what to put into est.toml where the server does not take what was just made."""
+    if wanted in config.auth.schemes:
+        return
+    words = ", ".join(
+        f'"{each.value}"' for each in Scheme if each is wanted or each in config.auth.schemes
+    )
+    say(
+        f"the server does not take {what} yet: put schemes = [{words}] under [auth] of"
+        f" {directory / CONFIG_FILE}"
+    )

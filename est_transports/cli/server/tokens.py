@@ -1,0 +1,152 @@
+"""`est token`: who may come with a bearer token, for what, and until when."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import click
+
+from est_core import OPERATIONS
+from est_transports import _clock
+from est_transports.authority.authentication.authenticator import Scheme
+from est_transports.authority.authentication.server_secret import new_token
+from est_transports.authority.stores import TokenRecord
+from est_transports.cli.describe import moment
+from est_transports.cli.errors import CliError, ExitCode
+from est_transports.cli.options import json_option, verbose_option
+from est_transports.cli.output import print_json, print_table, print_text, say
+from est_transports.cli.runner import Commands
+from est_transports.cli.server.directory import directory_argument, open_store, read_config
+from est_transports.cli.server.issued_secrets import (
+    NEVER,
+    DaysType,
+    known_labels,
+    note_missing_scheme,
+    now,
+    proven_name,
+    server_secret,
+)
+
+_PAGE: Final = 1000
+_COLUMNS: Final = ("name", "labels", "operations", "until")
+
+_name_argument = click.argument("name", metavar="NAME")
+
+
+@click.group(cls=Commands)
+def token() -> None:
+    """Add, list and remove bearer tokens. A running server knows at once."""
+
+
+@token.command()
+@directory_argument
+@_name_argument
+@click.option(
+    "--label",
+    "labels",
+    metavar="LABEL",
+    multiple=True,
+    help='Take it under this label only; "" is without one; repeat it for more.',
+)
+@click.option(
+    "--operation",
+    "operations",
+    multiple=True,
+    type=click.Choice([each.name for each in OPERATIONS]),
+    help="Take it for this operation only; repeat it for more.",
+)
+@click.option(
+    "--expires",
+    metavar="DAYS",
+    type=DaysType(never=True),
+    default="90",
+    show_default=True,
+    help="For how many days it is taken; or never, for ever.",
+)
+@click.option("--force", is_flag=True, help="Replace a token of that name.")
+@json_option
+@verbose_option
+def add(
+    directory: Path,
+    name: str,
+    labels: tuple[str, ...],
+    operations: tuple[str, ...],
+    expires: timedelta | None,
+    force: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Add a token for user NAME and print it, once: what is kept is a hash."""
+    config = read_config(directory)
+    text = new_token(_clock.entropy)
+    created = now()
+    record = TokenRecord(
+        name=proven_name(name, "a token's"),
+        digest=server_secret(config).token_digest(text),
+        labels=known_labels(config, labels) if labels else None,
+        operations=frozenset(operations) if operations else None,
+        created_at=created,
+        expires_at=None if expires is None else created + expires,
+    )
+    with open_store(directory) as store:
+        if not store.add_token(record, replace=force):
+            raise CliError(
+                f"token {record.name} exists already", ExitCode.LOCAL, "replace it with --force"
+            )
+    note_missing_scheme(config, Scheme.BEARER, "tokens", directory)
+    if as_json:
+        print_json({**_values(record), "token": text})
+    else:
+        print_text(text + "\n")
+
+
+@token.command("list")
+@directory_argument
+@json_option
+@verbose_option
+def list_(directory: Path, as_json: bool) -> None:
+    """Print all tokens: their names, and what they are for. The tokens are not kept."""
+    found: list[TokenRecord] = []
+    with open_store(directory) as store:
+        while page := store.list_tokens(limit=_PAGE, after=found[-1].name if found else None):
+            found += page
+    if as_json:
+        print_json([_values(record) for record in found])
+    else:
+        print_table(_COLUMNS, [_row(record) for record in found])
+
+
+@token.command()
+@directory_argument
+@_name_argument
+@verbose_option
+def remove(directory: Path, name: str) -> None:
+    """Remove the token of NAME. Certificates that were issued stay valid."""
+    with open_store(directory) as store:
+        if not store.remove_token(name):
+            raise CliError(
+                f"there is no token {name}", ExitCode.LOCAL, "est token list shows those there are"
+            )
+    say(f"token {name} removed")
+
+
+def _row(record: TokenRecord) -> tuple[str, ...]:
+    until = NEVER if record.expires_at is None else moment(record.expires_at)
+    if record.expires_at is not None and record.expires_at <= now():
+        until += " (expired)"
+    return (record.name, _scope(record.labels), _scope(record.operations), until)
+
+
+def _scope(words: frozenset[str] | None) -> str:
+    return "all" if words is None else ",".join(word or '""' for word in sorted(words))
+
+
+def _values(record: TokenRecord) -> dict[str, object]:
+    return {
+        "name": record.name,
+        "labels": None if record.labels is None else sorted(record.labels),
+        "operations": None if record.operations is None else sorted(record.operations),
+        "created_at": moment(record.created_at),
+        "expires_at": None if record.expires_at is None else moment(record.expires_at),
+    }
