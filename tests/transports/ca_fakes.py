@@ -30,6 +30,7 @@ from est_transports.authority.stores import (
     DuplicateSerial,
     IssuedRecord,
     SrpRecord,
+    Store,
     TokenRecord,
     UserRecord,
 )
@@ -231,7 +232,7 @@ SECRET: Final = ServerSecret(key=bytes(range(32)))
 
 
 def make_authenticator(
-    store: MemoryStore,
+    store: Store,
     *schemes: Scheme,
     passwords: PasswordChecks | None = None,
     look_ups: LookUps | None = None,
@@ -252,7 +253,7 @@ def make_authenticator(
 
 
 def make_ca(
-    store: MemoryStore | None = None,
+    store: Store | None = None,
     *,
     signer: Signer | None = None,
     certificate: x509.Certificate | None = None,

@@ -94,7 +94,7 @@ SPELLED = request(dns("DEVICE-1.example"), subject=name("DEVICE  1"))
 def test_what_is_on_record_is_renewed_and_the_record_says_who_asked(
     store: Store, csr: CertRequest
 ) -> None:
-    ca = make_ca(store)  # type: ignore[arg-type]  # of the same protocol
+    ca = make_ca(store)
     who, current = ra(ca), ca.issue(DEVICE, ENROLL, now=NOW)
     decision = asked_by_ra(ca, csr, who=who)
     assert isinstance(decision, Issue)
@@ -106,7 +106,7 @@ def test_what_is_on_record_is_renewed_and_the_record_says_who_asked(
 
 
 def test_the_newest_that_may_be_renewed_is(store: Store) -> None:
-    ca = make_ca(store)  # type: ignore[arg-type]
+    ca = make_ca(store)
     who = ra(ca)
     first, second, third = (
         ca.issue(DEVICE, ENROLL, now=NOW + hours * timedelta(hours=1)) for hours in range(3)
@@ -121,7 +121,7 @@ def test_the_newest_that_may_be_renewed_is(store: Store) -> None:
 
 
 def test_what_is_not_on_record_or_may_not_be_renewed_is_refused(store: Store) -> None:
-    ca = make_ca(store)  # type: ignore[arg-type]
+    ca = make_ca(store)
     who = ra(ca)
     assert refusal(asked_by_ra(ca, DEVICE, who=who)) == "renewal/not-on-record"
     current = ca.issue(DEVICE, ENROLL, now=NOW)
@@ -138,14 +138,14 @@ def test_what_is_not_on_record_or_may_not_be_renewed_is_refused(store: Store) ->
 
 
 def test_a_revoked_ra_renews_nothing(store: Store) -> None:
-    ca = make_ca(store)  # type: ignore[arg-type]
+    ca = make_ca(store)
     who, _ = ra(ca), ca.issue(DEVICE, ENROLL, now=NOW)
     store.revoke_certificate(serial_text(who.serial_number), at=NOW, reason="keyCompromise")
     assert refusal(asked_by_ra(ca, DEVICE, who=who)) == "auth/certificate-revoked"
 
 
 def test_a_certificate_of_another_ca_on_record_is_not_renewed(store: Store) -> None:
-    ca = make_ca(store)  # type: ignore[arg-type]
+    ca = make_ca(store)
     who, current = ra(ca), ca.issue(DEVICE, ENROLL, now=NOW)
     record = store.find_certificate(serial_text(current.serial_number))
     assert record is not None
@@ -200,7 +200,7 @@ def test_no_more_records_of_one_subject_are_looked_at_than_the_bound() -> None:
 
 
 def test_more_records_than_a_page_are_looked_through(store: Store) -> None:
-    ca = make_ca(store)  # type: ignore[arg-type]
+    ca = make_ca(store)
     who = ra(ca)
     for _ in range(120):
         ca.issue(request(dns("other.example"), subject=name("Device 1")), ENROLL, now=NOW)
