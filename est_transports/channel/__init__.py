@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from est_transports.channel.errors import (
         TlsError as TlsError,
     )
+    from est_transports.channel.srp_attempts import (
+        SrpBackOff as SrpBackOff,
+    )
     from est_transports.channel.srp_users import (
         SrpAttempts as SrpAttempts,
         SrpLogin as SrpLogin,
@@ -72,6 +75,7 @@ else:
             "dtls_mux": "DtlsServer",
             "engines": "client_engine server_engine",
             "errors": "TlsError",
+            "srp_attempts": "SrpBackOff",
             "srp_users": "SrpAttempts SrpLogin SrpServerConfig",
             "tls": "TlsEngine",
             "tls_context": (

@@ -258,7 +258,13 @@ class SrpServerEnd(SrpEnd):
         return group.prime, group.generator, bytearray(entry.salt), entry.verifier
 
     def shake_hands(self) -> bool:
-        """Go on with the handshake, and note how an attempt ended."""
+        """Go on with the handshake, and note how an attempt ended.
+
+        A password is tried when the client's last messages are read: who began many handshakes
+        at once is asked again then.
+        """
+        if self.user and not self._config.attempts.may_try(self.user, self._peer):
+            raise _throttled()
         is_over = super().shake_hands()
         if is_over:
             self._config.attempts.succeeded(self.user, self._peer)
@@ -272,7 +278,7 @@ class SrpServerEnd(SrpEnd):
 
     def _handshake_error(self, error: Exception) -> TlsError:
         if self._is_throttled:
-            return TlsError(SRP_THROTTLED, "too many attempts failed for the SRP name or address")
+            return _throttled()
         if self._lookup_error is not None:
             _log.error("a user of TLS-SRP cannot be looked up", exc_info=self._lookup_error)
             return TlsError(HANDSHAKE, "the user cannot be looked up")
@@ -280,6 +286,10 @@ class SrpServerEnd(SrpEnd):
             self._config.attempts.failed(self.user, self._peer)
             return TlsError(SRP_REFUSED, "the password is wrong, or nobody has the SRP name")
         return super()._handshake_error(error)
+
+
+def _throttled() -> TlsError:
+    return TlsError(SRP_THROTTLED, "too many attempts failed for the SRP name or address")
 
 
 def _settings(bits_min: int) -> HandshakeSettings:

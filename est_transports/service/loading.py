@@ -27,7 +27,8 @@ from est_transports.authority.ca import ReferenceCA
 from est_transports.authority.stores import Store
 from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.channel.dtls_context import DtlsServerConfig, dtls_server_context
-from est_transports.channel.srp_users import SrpAttempts, SrpServerConfig, Unthrottled
+from est_transports.channel.srp_attempts import SrpBackOff
+from est_transports.channel.srp_users import SrpAttempts, SrpServerConfig
 from est_transports.channel.tls import ServerContext, ServerTlsConfig, server_context
 from est_transports.coap.settings import CoapService
 from est_transports.http.settings import ServiceConfig
@@ -73,7 +74,7 @@ class CredentialChecks:
 
     passwords: PasswordChecks = field(default_factory=PasswordChecks)
     look_ups: LookUps = field(default_factory=LookUps)
-    srp_attempts: SrpAttempts = field(default_factory=Unthrottled)
+    srp_attempts: SrpAttempts = field(default_factory=SrpBackOff)
 
 
 @checked

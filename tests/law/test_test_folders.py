@@ -17,7 +17,6 @@ AT_THE_TOP: Final[Mapping[str, str]] = {
     "tests/core/test_plain_values.py": "one rule for the values of all folders",
     "tests/core/test_small_values.py": "the values that every folder is made of",
     "tests/transports/test_attacks.py": "an attack goes through channels, wires and stores",
-    "tests/transports/test_authentication.py": "each way to prove oneself, on two runtimes",
     "tests/transports/test_conformance_kit.py": "every transport is put to the same checks",
     "tests/transports/test_scarce_descriptors.py": "servers of three runtimes run out alike",
 }
