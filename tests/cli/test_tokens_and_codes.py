@@ -7,6 +7,8 @@ import io
 import json
 import os
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -277,6 +279,22 @@ def test_codes_that_cannot_be_written_are_removed_again(ca: Path, tmp_path: Path
     (tmp_path / "file").write_text("")
     error_of(est("otp", "add", ca, "a", "b", "--out", tmp_path / "file" / "codes.csv"))
     assert est("otp", "list", ca).stdout == ""
+
+
+def test_codes_that_cannot_be_printed_are_removed_again(ca: Path) -> None:
+    command = [sys.executable, "-m", "est_transports", "otp", "add", str(ca), "a", "b"]
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run(command, stdout=full, stderr=subprocess.DEVNULL).returncode == 5
+    assert est("otp", "list", ca).stdout == ""
+
+
+def test_more_codes_at_once_than_a_server_can_wait_for_are_refused(
+    ca: Path, tmp_path: Path
+) -> None:
+    error_of(est("otp", "add", ca, "--count", "200001"), 2)
+    file = tmp_path / "names"
+    file.write_text("\n".join(map(str, range(200_001))))
+    assert "split the names" in error_of(est("otp", "add", ca, "--names-file", file), 2)
 
 
 def spent(ca: Path, code: str) -> None:
