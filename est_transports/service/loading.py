@@ -96,6 +96,7 @@ def load_service(
         check_files(config)
         identity = load_identity(config.tls.certificate, config.tls.key, left_out=left_out.append)
         ca = load_ca(config, identity, store, left_out.append)
+        secret = _secret(config)
         anchors = _client_trust(config, left_out.append)
         crls = [(path, crl) for path in config.tls.crls for crl in load_pem_crls(path)]
     trust = TrustAnchors(
@@ -104,7 +105,6 @@ def load_service(
         implicit=tuple(anchor for _, anchor in anchors),
         crls=tuple(crl for _, crl in crls),
     )
-    secret = _secret(config)
     checks = checks or CredentialChecks()
     srp = srp_users(config.srp, store, secret, checks.srp_attempts)
     authority = _authority(config, ca, checks, clock, secret)

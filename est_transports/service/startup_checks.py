@@ -103,7 +103,8 @@ def notices_of(
     """Yield what an operator should read at each start and reload."""
     yield from filter(None, (validity.text(now) for validity in validities))
     yield from crl_problems(crls, (*ca_certificates, *(anchor for _, anchor in anchors)))
-    for secret in (config.tls.key, config.ca.key, config.ca.key_password_file, config.ca.store):
+    ca, used = config.ca, config.auth.secret if config.auth.needs_secret else None
+    for secret in (config.tls.key, ca.key, ca.key_password_file, ca.store, used):
         if secret is not None and _mode(secret) & stat.S_IROTH:
             yield (
                 f"{secret}: everybody on this machine can read it; take that away with:"

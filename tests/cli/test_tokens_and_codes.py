@@ -288,6 +288,13 @@ def test_codes_that_cannot_be_printed_are_removed_again(ca: Path) -> None:
     assert est("otp", "list", ca).stdout == ""
 
 
+def test_a_token_that_cannot_be_printed_is_removed_again(ca: Path) -> None:
+    command = [sys.executable, "-m", "est_transports", "token", "add", str(ca), "pipeline"]
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run(command, stdout=full, stderr=subprocess.DEVNULL).returncode == 5
+    assert est("token", "list", ca, "--json").stdout == "[]\n"
+
+
 def test_more_codes_at_once_than_a_server_can_wait_for_are_refused(
     ca: Path, tmp_path: Path
 ) -> None:

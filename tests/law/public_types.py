@@ -23,6 +23,7 @@ TIMEOUT_S: Final = 900
 
 WITHOUT: Final[Mapping[str, str]] = {
     "est_transports.on_aiocoap.coap_server.EstResource": "aiocoap has no types; it is its subclass",
+    "est_transports.channel.srp_connection.Connection": "tlslite-ng has none; it is its subclass",
 }
 """Names that cannot have one, and why."""
 

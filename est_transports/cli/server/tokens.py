@@ -94,11 +94,15 @@ def add(
             raise CliError(
                 f"token {record.name} exists already", ExitCode.LOCAL, "replace it with --force"
             )
+        try:
+            if as_json:
+                print_json({**_values(record), "token": text})
+            else:
+                print_text(text + "\n")
+        except BaseException:  # nobody has it
+            store.remove_token(record.name)
+            raise
     note_missing_scheme(config, Scheme.BEARER, "tokens", directory)
-    if as_json:
-        print_json({**_values(record), "token": text})
-    else:
-        print_text(text + "\n")
 
 
 @token.command("list")

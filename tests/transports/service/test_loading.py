@@ -355,3 +355,23 @@ def test_the_common_name_of_an_old_server_certificate_is_an_own_name(tmp_path: P
     csr = request(subject=common_name("OLD.example."))
     with pytest.raises(Refused, match="profile/own-name"):
         ca.issue(csr, Enrollment(operation="simpleenroll"), now=_clock.instant().wall)
+
+
+# The server's secret
+
+
+def test_a_scheme_that_needs_the_secret_makes_it_and_says_who_else_can_read_it(
+    tmp_path: Path,
+) -> None:
+    make(tmp_path / "ca")
+    secret = tmp_path / "ca" / "auth-secret.key"
+    assert load(tmp_path / "ca").notices == ()
+    assert not secret.exists()
+    assert load(tmp_path / "ca", '[auth]\nschemes = ["digest"]\n').notices == ()
+    assert mode(secret) == 0o600
+    secret.chmod(0o644)
+    (told,) = load(tmp_path / "ca").notices
+    assert told.startswith(f"{secret}: everybody on this machine can read it")
+    secret.write_text("no secret")
+    with pytest.raises(CredentialFileError, match=r"\[auth\] secret"):
+        load(tmp_path / "ca")
