@@ -53,7 +53,8 @@ NO_TARGET: Final = {
         est_transports.drive.consult est_transports.drive.event_loop
         est_transports.drive.event_loop_slots est_transports.drive.questions
         est_transports.drive.question_router est_transports.drive.question_threads
-        est_transports.drive.event_loop_client
+        est_transports.drive.event_loop_client est_transports.drive.judging
+        est_transports.drive.authentication_results est_transports.fairness.failed_attempts
         est_transports.http.event_loop_server
         est_transports.coap.client est_transports.coap.settings
         est_transports.fairness.handshake_scheduler est_transports.http.settings
@@ -66,7 +67,12 @@ NO_TARGET: Final = {
         est_transports.pki.signers est_transports.authority.stores.sqlite*
         est_transports.authority.stores.write_turn est_transports.authority.authentication
         est_transports.authority.authentication.*
-        est_transports.authority.stores.digest_records""",
+        est_transports.authority.stores.digest_records est_transports.service.srp_loading""",
+    "TLS-SRP: what peers send goes through properties of its own, tests/transports/channel": """
+        est_transports.channel.client_hello est_transports.channel.engines
+        est_transports.channel.srp est_transports.channel.srp_attempts
+        est_transports.channel.srp_connection est_transports.channel.srp_users
+        est_transports.pki.srp_verifiers""",
 }
 
 
