@@ -60,7 +60,9 @@ class Challenge(Decision):
     While credentials are being judged: others are. At any other question: credentials that the
     request carries and nobody looked at are judged first (AuthenticateRequested), then the
     question comes again with `identity.user`; without any, the answer is a 401. `challenges`
-    take the place of the policy's, where a scheme wants fresh values.
+    take the place of the policy's, where a scheme wants fresh values. A Digest answer is judged by
+    `ServerPolicy.digest` all the same where there is one, and asked about after that: to judge
+    Digest with challenges of its own, an application leaves that None.
     """
 
     challenges: tuple[AuthChallenge, ...] = ()

@@ -108,8 +108,10 @@ class ServerPolicy:
     `labels` are the labels that exist; a request with any other is answered as not found.
     `challenges` are sent with a 401 in this order, behind those of `digest`, which have a nonce
     made for it: clients that read one challenge only know Digest and Basic. With neither, HTTP
-    authentication is not offered. `otp_challenge`: a one-time code in the CSR's attribute of that
-    name is verified (RFC 7894 3.1); otherwise nobody looks at it.
+    authentication is not offered. Every Digest answer is judged by `digest` where there is one;
+    without it, by the application alone.
+    `otp_challenge`: a one-time code in the CSR's attribute of that name is verified (RFC 7894 3.1);
+    otherwise nobody looks at it.
     Raises LocalProtocolError for two rows with one key, a row for an unknown label, a row for a
     wire that its operation has no place on, two operations in one place, a label that is the name
     of an operation, a row that needs HTTP authentication where no challenge is offered, and a

@@ -43,16 +43,22 @@ class Admission(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """The schemes that a client is offered in a 401, with what is fresh in it made when needed."""
+    """The schemes that a client is offered in a 401, with what is fresh in it made when needed.
+
+    `digest` is the policy's, and judges every Digest answer, also while an application offers
+    challenges of its own instead (`is_own`): no answer gets past it unjudged and uncounted.
+    """
 
     now: Instant
     challenges: tuple[AuthChallenge, ...] = ()
     digest: DigestScheme | None = None
+    is_own: bool = False
 
     def fresh(self, *, stale: bool = False) -> tuple[AuthChallenge, ...]:
         """Return the challenges in order, Digest first. `stale`: its nonce was too old."""
-        first = () if self.digest is None else self.digest.challenges(self.now, stale=stale)
-        return (*first, *self.challenges)
+        if self.is_own or self.digest is None:
+            return self.challenges
+        return (*self.digest.challenges(self.now, stale=stale), *self.challenges)
 
     def __bool__(self) -> bool:
         return bool(self.challenges) or self.digest is not None

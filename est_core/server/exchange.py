@@ -247,7 +247,7 @@ class ServerExchange:
                 step = rejected(self.request, self.channel, offer, "auth/replayed", stale=True)
             case Challenge(challenges=others, code=code), _:
                 if others:  # the application's own, with what is fresh in them
-                    offer = offer._replace(challenges=others, digest=None)
+                    offer = offer._replace(challenges=others, is_own=True)
                 step = self._challenged(code, question, identity, offer)
             case Deny() | Postpone() | Fail(), _:
                 step = self._refusal(decision)

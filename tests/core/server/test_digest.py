@@ -28,6 +28,7 @@ from est_core import (
     Response,
     ServerPolicy,
     ServerQuestion,
+    TrustClass,
     Verified,
     default_policy,
     digest_proves,
@@ -39,7 +40,7 @@ from est_core.testing import FIXED_INSTANT
 from tests.answers import one_of
 from tests.application import FakeApplication
 from tests.core.auth.test_digest import answer, scheme
-from tests.core.cast import LIMITS, csr_der, finish, receive
+from tests.core.cast import LIMITS, channel, csr_der, finish, receive
 
 SECRET: Final = digest_secret(DigestAlgorithm.SHA_256, "alice", "est", "secret")
 TARGET: Final = b"/.well-known/est/simpleenroll"
@@ -181,6 +182,82 @@ def test_without_digest_in_the_policy_an_answer_is_the_applications_own_affair()
     assert asked(application)[0] is AuthenticateRequested
     assert NonceUseRequested not in asked(application)
     assert response.outcome in (Outcome.OK, Outcome.CHALLENGE)
+
+
+# An application with challenges of its own, beside the Digest of the policy
+
+OWN: Final = basic_challenge("second factor")
+
+
+class Demanding(Counting):
+    """Wants a user of whom the policy let in by a certificate, by challenges of its own."""
+
+    def decide(self, question: ServerQuestion) -> Decision:
+        found = super().decide(question)
+        if isinstance(question, EnrollRequested) and question.identity.user is None:
+            return Challenge(challenges=(OWN,))
+        return found
+
+
+def enroll_with_certificate(
+    credentials: DigestCredentials | None,
+    application: FakeApplication,
+    now: Instant = FIXED_INSTANT,
+    *,
+    by: ServerPolicy | None = None,
+) -> Response:
+    request = Request(operation=SIMPLEENROLL, payload=csr_der(), credentials=credentials)
+    on = channel(TrustClass.EXPLICIT)
+    return finish(receive(request, now, on=on, policy=by or policy()), application)
+
+
+@pytest.mark.req("EST-049")
+def test_own_challenges_let_no_digest_answer_be_used_twice() -> None:
+    application = Demanding()
+    credentials = answer(scheme())
+    assert enroll_with_certificate(credentials, application).outcome is Outcome.OK
+    assert NonceUseRequested in asked(application)
+    response = one_of(Challenged, enroll_with_certificate(credentials, application))
+    assert (response.code, response.challenges) == ("auth/replayed", (OWN,))
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"nonce": "of nobody"}, "auth/foreign-nonce"),
+        ({"realm": "second factor"}, "auth/digest-realm"),
+        ({"algorithm": "SHA-512-256"}, "auth/digest-algorithm"),
+        ({"uri": "/elsewhere"}, "auth/digest-uri"),
+        ({"nc": "no count"}, "auth/bad-digest"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_own_challenges_leave_a_digest_answer_to_the_judgement_of_the_policy(
+    changed: dict[str, str], code: str
+) -> None:
+    application = Demanding()
+    response = enroll_with_certificate(answer(scheme(), **changed), application)
+    assert response.code == code
+    if isinstance(response, Challenged):
+        assert response.challenges == (OWN,)
+    assert AuthenticateRequested not in asked(application)
+
+
+def test_a_stale_answer_is_asked_for_again_by_own_challenges() -> None:
+    late = FIXED_INSTANT.after(301)
+    response = enroll_with_certificate(answer(scheme()), Demanding(), late)
+    assert one_of(Challenged, response).challenges == (OWN,)
+    assert response.code == "auth/stale-nonce"
+
+
+def test_without_digest_in_the_policy_own_digest_challenges_are_the_applications_to_judge() -> None:
+    application = Demanding()
+    response = enroll_with_certificate(
+        answer(scheme(), nonce="its own"), application, by=default_policy()
+    )
+    assert asked(application)[1] is AuthenticateRequested
+    assert NonceUseRequested not in asked(application)
+    assert one_of(Challenged, response).challenges == (OWN,)
 
 
 @pytest.mark.parametrize(
