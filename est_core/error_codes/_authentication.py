@@ -134,8 +134,8 @@ AUTHENTICATION: Final = (
             ErrorCode(
                 code="auth/conflicting-credentials",
                 statuses=("403",),
-                cause="a one-time code of another user than the other credentials of the request",
-                remedy="send the code alone, or with the credentials of its own user",
+                cause="credentials of two users: a login by TLS-SRP, in the header, or by a code",
+                remedy="send all credentials of one user, or fewer of them",
                 audience=Audience.USER,
             ),
             ErrorCode(

@@ -258,12 +258,15 @@ class ServerExchange:
     def _verified(
         self, decision: Verified, credentials: Credentials
     ) -> tuple[Inquiry | Response, ClientIdentity]:
-        """Return what follows from credentials that are good, and who the client is by them."""
-        known = self.identity.user
-        if isinstance(credentials, CodeCredentials) and known not in (None, decision.user):
+        """Return what follows from credentials that are good, and who the client is by them.
+
+        All of them are one user's: of the handshake (TLS-SRP), of the header, of a code in the
+        request. Two users who are both right must not lend each other what each lacks.
+        """
+        if self.identity.user not in (None, decision.user):
             error = RemoteProtocolError(
                 "auth/conflicting-credentials",
-                "the one-time code is another user's than the other credentials",
+                "these credentials are another user's than those before them",
                 Fault.FORBIDDEN,
             )
             return Refused.of_error(error, self.request.operation), self.identity

@@ -13,11 +13,14 @@ from est_core import (
     AuthenticateRequested,
     Authentication,
     BasicCredentials,
+    BearerCredentials,
+    Challenge,
     Challenged,
     CodeCredentials,
     CodeSource,
     Credentials,
     Decision,
+    DigestCredentials,
     EnrollRequested,
     Fault,
     ForeignChallenge,
@@ -306,11 +309,54 @@ def test_where_both_are_needed_the_handshake_is_one_of_them() -> None:
     by = policy(Authentication.CERT_AND_HTTP)
     for credentials, outcome in (
         (None, Outcome.CHALLENGE),
-        (BasicCredentials(user="alice", password="p"), Outcome.OK),
+        (BasicCredentials(user="gate", password="p"), Outcome.OK),
     ):
         request = Request(operation=SIMPLEENROLL, payload=csr(), credentials=credentials)
         exchange = receive(request, FIXED_INSTANT, on=channel(user="gate"), policy=by)
         assert finish(exchange, Knowing()).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        BasicCredentials(user="alice", password="p"),
+        BearerCredentials(token="alice"),
+        DigestCredentials(user="alice", parameters=()),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_the_user_of_the_handshake_and_that_of_the_header_are_one(
+    credentials: Credentials,
+) -> None:
+    by = policy(Authentication.CERT_AND_HTTP)
+    request = Request(operation=SIMPLEENROLL, payload=csr(), credentials=credentials)
+    exchange = receive(request, FIXED_INSTANT, on=channel(user="gate"), policy=by)
+    application = FakeApplication({AuthenticateRequested: Verified(user="alice")})
+    response = one_of(Refused, finish(exchange, application))
+    assert (response.fault, response.code) == (Fault.FORBIDDEN, "auth/conflicting-credentials")
+    assert exchange.identity.user == "gate"
+    assert application.issued == []
+
+
+def test_credentials_that_an_application_asks_for_are_of_the_user_of_the_handshake_too() -> None:
+    application = FakeApplication(
+        {EnrollRequested: Challenge(), AuthenticateRequested: Verified(user="alice")}
+    )
+    request = Request(
+        operation=SIMPLEENROLL,
+        payload=csr(),
+        credentials=BasicCredentials(user="alice", password="p"),
+    )
+    exchange = receive(request, FIXED_INSTANT, on=channel(user="gate"), policy=policy())
+    assert one_of(Refused, finish(exchange, application)).code == "auth/conflicting-credentials"
+
+
+@pytest.mark.req("EST-191")
+def test_a_code_is_of_the_user_of_the_handshake_too() -> None:
+    for user, code in (("device-1", ""), ("gate", "auth/conflicting-credentials")):
+        request = Request(operation=SIMPLEENROLL, payload=csr(otp=CODE))
+        exchange = receive(request, FIXED_INSTANT, on=channel(user=user), policy=policy())
+        assert finish(exchange, Knowing()).code == code
 
 
 def test_nobody_renews_without_a_certificate() -> None:

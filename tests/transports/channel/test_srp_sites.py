@@ -13,18 +13,27 @@ import pytest
 import trio
 
 from est_core import (
+    SIMPLEENROLL,
+    AuthenticateRequested,
+    Authentication,
+    BasicCredentials,
     CACertsReceived,
     ClientResult,
     ClientSession,
     Enrolled,
     EnrollRequested,
     Failed,
+    PolicyRow,
     PopMode,
     RetryLater,
+    ServerPolicy,
+    Verified,
+    default_policy,
 )
 from est_transports.channel import SrpLogin
 from est_transports.channel.tls import ServerContext
 from est_transports.fairness.handshake_scheduler import LONG_AT_ONCE
+from est_transports.http.settings import ServiceConfig
 from est_transports.on_asyncio import Client as AsyncioClient
 from est_transports.on_asyncio import Server as AsyncioServer
 from est_transports.on_sockets import Client
@@ -122,6 +131,26 @@ def test_who_knows_the_password_enrolls_linked_to_the_channel(site: Site) -> Non
     assert question.identity.certificate is None
     assert question.linked
     assert [(each.status, each.code) for each in log.records] == [(200, "")]
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("device-7", ""), ("alice", "auth/conflicting-credentials")]
+)
+def test_a_password_beside_it_is_of_the_same_user(name: str, code: str) -> None:
+    application, log = FakeApplication({AuthenticateRequested: Verified(user=name)}), Log()
+    row = PolicyRow(operation=SIMPLEENROLL, authentication=Authentication.CERT_AND_HTTP)
+    config = ServiceConfig(policy=ServerPolicy(rows=(row,), challenges=default_policy().challenges))
+    login = BasicCredentials(user=name, password="of that user")
+    context = taking()
+    with running(application, config, context_source=lambda: context, observe=log) as est:
+        device = new_device()
+        session = ClientSession(f"https://localhost:{est.port}")
+        settings = client_config(srp=LOGIN, signer=device.signer, credentials=lambda _asked: login)
+        with Client(settings) as client:
+            result = client.run(session.enroll(device.info))
+    assert isinstance(result, Failed if code else Enrolled), result
+    assert [record.code for record in log.records] == ["auth/missing", code]
+    assert len(application.issued) == (not code)
 
 
 @SITES
