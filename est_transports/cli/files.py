@@ -65,29 +65,69 @@ def write_files(outputs: Sequence[Output], *, overwrite: bool = False) -> None:
     and permissions (but a secret is never for everybody), or nothing is replaced. If anything
     fails before the first file is in its place, nothing has changed. Raises CliError.
     """
-    staged: list[tuple[Path, Output]] = []
+    staged = StagedFiles(outputs, overwrite=overwrite)
     try:
-        if not overwrite:
-            refuse_existing(output.path for output in outputs)
-        for output in outputs:
-            make_directory(output.path.parent)
-            staged.append((_temporary_name(output.path), output))
-            _write(*staged[-1])
-        for temporary, output in staged:
-            _move(temporary, output.path, overwrite=overwrite)
-        for directory in dict.fromkeys(output.path.parent for output in outputs):
-            _sync_directory(directory)
-    except OSError as exc:
-        raise CliError(
-            # A write into an open file that fails does not say into which.
-            f"cannot write {exc.filename2 or exc.filename or outputs[0].path.parent}: "
-            f"{exc.strerror}",
-            ExitCode.LOCAL,
-        ) from exc
+        staged.write()
+        staged.move()
     finally:
-        for temporary, _ in staged:
+        staged.remove()
+
+
+class StagedFiles:
+    """Files under temporary names beside their places, on the disk, until they are moved there.
+
+    `write`, then `move`, and `remove` in any case, unless the files may be the only copy of what is
+    in them: `left` says where they are. See `write_files`.
+    """
+
+    def __init__(self, outputs: Sequence[Output], *, overwrite: bool = False) -> None:
+        self._outputs = outputs
+        self._overwrite = overwrite
+        self._staged: list[tuple[Path, Output]] = []
+
+    def write(self) -> None:
+        """Write all, and have them and their names on the disk. Raises CliError."""
+        with self._errors():
+            if not self._overwrite:
+                refuse_existing(output.path for output in self._outputs)
+            for output in self._outputs:
+                make_directory(output.path.parent)
+                _refuse_special(output.path)
+                self._staged.append((_temporary_name(output.path), output))
+                _write(*self._staged[-1])
+
+    def move(self) -> None:
+        """Move all to their places. Raises CliError."""
+        with self._errors():
+            for temporary, output in self._staged:
+                _move(temporary, output.path, overwrite=self._overwrite)
+            self.sync_directories()
+
+    def sync_directories(self) -> None:
+        """Have on the disk what the directories hold. Raises CliError."""
+        with self._errors():
+            for directory in dict.fromkeys(output.path.parent for output in self._outputs):
+                _sync_directory(directory)
+
+    def remove(self) -> None:
+        """Remove what has a temporary name."""
+        for temporary, _ in self._staged:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+    @property
+    def left(self) -> tuple[Path, ...]:
+        """The files under temporary names."""
+        return tuple(temporary for temporary, _ in self._staged if temporary.exists())
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            # A write into an open file that fails does not say into which.
+            name = exc.filename2 or exc.filename or self._outputs[0].path.parent
+            raise CliError(f"cannot write {name}: {exc.strerror}", ExitCode.LOCAL) from exc
 
 
 def refuse_existing(paths: Iterable[Path]) -> None:
@@ -148,6 +188,13 @@ def _exists(path: Path) -> CliError:
     return CliError(
         f"{path} is there already", ExitCode.LOCAL, "move it away, or replace it with --force"
     )
+
+
+def _refuse_special(path: Path) -> None:
+    """Refuse a directory, and what a rename would take from its users: a device, a pipe."""
+    if os.path.lexists(path) and not (path.is_symlink() or path.is_file()):
+        reason = "is a directory" if path.is_dir() else "is no regular file"
+        raise CliError(f"cannot write {path}: {reason}", ExitCode.LOCAL, "name another file")
 
 
 def _temporary_name(path: Path) -> Path:

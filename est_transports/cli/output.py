@@ -93,7 +93,12 @@ def print_text(text: str) -> None:
 
 def print_json(value: object) -> None:
     """Print one JSON document on stdout."""
-    print_text(json.dumps(value, indent=2) + "\n")
+    print_text(json_text(value))
+
+
+def json_text(value: object) -> str:
+    """Return what print_json prints."""
+    return json.dumps(value, indent=2) + "\n"
 
 
 def print_pairs(rows: Sequence[tuple[str, str]]) -> None:

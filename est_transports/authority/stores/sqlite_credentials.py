@@ -39,7 +39,7 @@ _Row = tuple[object, ...]
 _TOKEN_COLUMNS: Final = "name, digest, labels, operations, created_at, expires_at"
 _CODE_COLUMNS: Final = "name, digest, label, uses_max, uses, created_at, expires_at"
 _SRP_COLUMNS: Final = "name, salt, verifier, bits"
-_CODES_AT_ONCE: Final = 500
+_NAMES_AT_ONCE: Final = 500
 
 _SPEND: Final = (
     "UPDATE one_time_code SET uses = uses + 1"
@@ -86,6 +86,10 @@ class CredentialTables:
         )
         return self._write(_insert("token", _TOKEN_COLUMNS, replace), values)
 
+    def taken_tokens(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return those of the names that tokens have."""
+        return self._taken("token", names)
+
     def find_token(self, digest: bytes) -> TokenRecord | None:
         """Return the token with that keyed hash, or None."""
         found = self._read(f"SELECT {_TOKEN_COLUMNS} FROM token WHERE digest = ?", (digest,))  # noqa: S608
@@ -109,7 +113,7 @@ class CredentialTables:
             raise LocalProtocolError("two of the codes have one name")
         if not rows:
             return ()
-        if not replace and (taken := self._taken(names)):
+        if not replace and (taken := self.taken_codes(names)):
             return taken
         gone = Step("DELETE FROM one_time_code WHERE name = ?", ()) if replace else None
         before = []
@@ -120,6 +124,10 @@ class CredentialTables:
             before.append(Step(_insert("one_time_code", _CODE_COLUMNS), row, refusal))
         self._write("SELECT 1", (), tuple(before))
         return ()
+
+    def taken_codes(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return those of the names that codes have."""
+        return self._taken("one_time_code", names)
 
     def find_code(self, digest: bytes) -> CodeRecord | None:
         """Return the code with that keyed hash, or None."""
@@ -143,15 +151,6 @@ class CredentialTables:
         )
         if gone:
             self._write("SELECT 1", (), gone)
-
-    def _taken(self, names: list[str]) -> tuple[str, ...]:
-        taken: list[str] = []
-        for start in range(0, len(names), _CODES_AT_ONCE):
-            some = tuple(names[start : start + _CODES_AT_ONCE])
-            marks = ", ".join("?" * len(some))
-            found = self._read(f"SELECT name FROM one_time_code WHERE name IN ({marks})", some)  # noqa: S608
-            taken += [str_of(row[0]) for row in found]
-        return tuple(taken)
 
     # Nonces
 
@@ -200,6 +199,16 @@ class CredentialTables:
             (last, page_of(limit)),
         )
         return tuple(self._made(make, row, table) for row in found)
+
+    def _taken(self, table: str, names: Sequence[str]) -> tuple[str, ...]:
+        taken: list[str] = []
+        known = [known_as for name in names if (known_as := name_of(name)) is not None]
+        for start in range(0, len(known), _NAMES_AT_ONCE):
+            some = tuple(known[start : start + _NAMES_AT_ONCE])
+            marks = ", ".join("?" * len(some))
+            found = self._read(f"SELECT name FROM {table} WHERE name IN ({marks})", some)  # noqa: S608
+            taken += [str_of(row[0]) for row in found]
+        return tuple(taken)
 
     def _remove(self, table: str, name: str) -> bool:
         known_as = name_of(name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -20,13 +19,14 @@ from est_transports.authority.stores.credential_records import MAX_USES
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli.describe import moment
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.files import Output, refuse_existing, write_files
+from est_transports.cli.files import refuse_existing
 from est_transports.cli.options import json_option, verbose_option
-from est_transports.cli.output import print_json, print_table, print_text, say
+from est_transports.cli.output import print_json, print_table, say
 from est_transports.cli.paths import PATH
 from est_transports.cli.runner import Commands
 from est_transports.cli.server.code_names import CODES_MAX, names_of
 from est_transports.cli.server.directory import directory_argument, open_store, read_config
+from est_transports.cli.server.handing_out import handed_out
 from est_transports.cli.server.issued_secrets import (
     DaysType,
     known_labels,
@@ -108,12 +108,12 @@ def add(
     )  # fmt: skip
     codes = [new_code(_clock.entropy) for _ in wanted]
     records = _records(wanted, codes, pattern, server_secret(config))
+    text = _csv(wanted, codes, moment(pattern.expires_at))
     with open_store(directory) as store:
-        taken = store.add_codes(records, replace=force)
-        if taken:
-            raise _taken(taken)
-        with _removed_where_lost(store, wanted):
-            _hand_out(wanted, codes, moment(pattern.expires_at), out, overwrite=force)
+        if not force:
+            _refuse_taken(store.taken_codes(wanted))
+        with handed_out(text, out, overwrite=force):
+            _refuse_taken(store.add_codes(records, replace=force))  # by others, a moment ago
     say(f"{len(records)} {'code' if len(records) == 1 else 'codes'} added")
     note_missing_scheme(config, Scheme.OTP, "one-time codes", directory)
 
@@ -179,28 +179,12 @@ def _records(
     return found
 
 
-def _hand_out(
-    names: Sequence[str], codes: Sequence[str], until: str, out: Path | None, *, overwrite: bool
-) -> None:
+def _csv(names: Sequence[str], codes: Sequence[str], until: str) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("name", "code", "expires"))
     writer.writerows((name, code, until) for name, code in zip(names, codes, strict=True))
-    if out is None:
-        print_text(text.getvalue())
-        return
-    output = Output(path=out, content=text.getvalue().encode("utf-8"), secret=True)
-    write_files([output], overwrite=overwrite)
-
-
-@contextmanager
-def _removed_where_lost(store: SqliteStore, names: Sequence[str]) -> Iterator[None]:
-    """Remove codes that were recorded and could not be handed out: nobody has them."""
-    try:
-        yield
-    except BaseException:
-        store.remove_codes(names)
-        raise
+    return text.getvalue()
 
 
 def _all(store: SqliteStore) -> Iterator[CodeRecord]:
@@ -210,11 +194,13 @@ def _all(store: SqliteStore) -> Iterator[CodeRecord]:
         after = page[-1].name
 
 
-def _taken(names: Sequence[str]) -> CliError:
+def _refuse_taken(names: Sequence[str]) -> None:
+    if not names:
+        return
     shown = ", ".join(names[:_NAMED])
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     which = f"code {shown} exists" if len(names) == 1 else f"codes {shown}{more} exist"
-    return CliError(
+    raise CliError(
         f"{which} already, and none was added",
         ExitCode.LOCAL,
         "take other names, or another --prefix, or replace with --force",

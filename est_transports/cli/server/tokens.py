@@ -16,9 +16,10 @@ from est_transports.authority.stores import TokenRecord
 from est_transports.cli.describe import moment
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.options import json_option, verbose_option
-from est_transports.cli.output import print_json, print_table, print_text, say
+from est_transports.cli.output import json_text, print_json, print_table, say
 from est_transports.cli.runner import Commands
 from est_transports.cli.server.directory import directory_argument, open_store, read_config
+from est_transports.cli.server.handing_out import handed_out
 from est_transports.cli.server.issued_secrets import (
     NEVER,
     DaysType,
@@ -89,19 +90,13 @@ def add(
         created_at=created,
         expires_at=None if expires is None else created + expires,
     )
+    shown = json_text({**_values(record), "token": text}) if as_json else text + "\n"
     with open_store(directory) as store:
-        if not store.add_token(record, replace=force):
-            raise CliError(
-                f"token {record.name} exists already", ExitCode.LOCAL, "replace it with --force"
-            )
-        try:
-            if as_json:
-                print_json({**_values(record), "token": text})
-            else:
-                print_text(text + "\n")
-        except BaseException:  # nobody has it
-            store.remove_token(record.name)
-            raise
+        if not force and store.taken_tokens([record.name]):
+            raise _taken(record.name)
+        with handed_out(shown):
+            if not store.add_token(record, replace=force):  # by somebody else, a moment ago
+                raise _taken(record.name)
     note_missing_scheme(config, Scheme.BEARER, "tokens", directory)
 
 
@@ -133,6 +128,10 @@ def remove(directory: Path, name: str) -> None:
                 f"there is no token {name}", ExitCode.LOCAL, "est token list shows those there are"
             )
     say(f"token {name} removed")
+
+
+def _taken(name: str) -> CliError:
+    return CliError(f"token {name} exists already", ExitCode.LOCAL, "replace it with --force")
 
 
 def _row(record: TokenRecord) -> tuple[str, ...]:
