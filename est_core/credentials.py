@@ -41,7 +41,8 @@ class DigestCredentials:
 
     `parameters` holds (lower-case name, unquoted value) in the order received. `method` and
     `target` are what the answer is about, as the request that carries it has them; empty where
-    that is not known.
+    that is not known. `target` is the whole URI where the client has answered with that, and it is
+    the request's: who compares knows the host that was asked, as `httpmap.read` does.
     """
 
     user: str

@@ -10,7 +10,6 @@ import re
 from dataclasses import field
 from datetime import datetime
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 from est_core._errors import LocalProtocolError
 from est_core._instant import Entropy, Instant
@@ -67,11 +66,12 @@ class DigestScheme:
     def flaw(self, credentials: DigestCredentials, now: Instant) -> DigestFlaw | None:
         """Return what is wrong with an answer, whoever gave it, or None.
 
-        Its parameters, the URI that it is for, the algorithm, the realm, its nonce.
+        Its parameters, the URI that it is for, which has to be the `target` that the credentials
+        have, the algorithm, the realm, its nonce.
         """
         if problem := _malformed(credentials):
             return DigestFlaw("auth/bad-digest", problem)
-        if not _is_for(credentials.get("uri") or "", credentials.target):
+        if credentials.get("uri") != credentials.target:
             return DigestFlaw("auth/digest-uri", "the Digest answer is for another URI")
         algorithm = DigestAlgorithm.named(credentials.get("algorithm"))
         if algorithm not in self.algorithms:
@@ -115,16 +115,3 @@ def _malformed(credentials: DigestCredentials) -> str:
     if not _HEX.fullmatch(credentials.get("response") or ""):
         return "response is not hexadecimal"
     return ""
-
-
-def _is_for(uri: str, target: str) -> bool:
-    """True if the answer's URI is the request's target, in origin form or as a whole URI."""
-    if uri == target:
-        return True
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        return False
-    is_whole = parts.scheme.lower() == "https" and bool(parts.netloc)
-    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    return is_whole and path == target

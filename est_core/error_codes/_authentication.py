@@ -82,8 +82,8 @@ AUTHENTICATION: Final = (
             ErrorCode(
                 code="auth/digest-uri",
                 statuses=("400",),
-                cause="Digest answer for another URI than that of its request",
-                remedy="send the hash of the target in the request line (RFC 7616 3.4.6)",
+                cause="Digest answer for another URI than that of its request, or for another host",
+                remedy="send the hash of the target in the request line, or of the whole https URI",
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(

@@ -46,7 +46,7 @@ from est_core.wires.httpmap.heads import (
     by_name,
     shown_field,
 )
-from est_core.wires.httpmap.target import check_host, parse_target
+from est_core.wires.httpmap.target import check_host, is_whole_uri, parse_target
 from est_core.wires.operation_path import not_offered
 
 
@@ -205,12 +205,19 @@ def _credentials(head: RequestHead, limits: Limits) -> Credentials | None:
 
 
 def _about(credentials: DigestCredentials, head: RequestHead) -> DigestCredentials:
-    """Return a Digest answer with what it has to be about, as the client's kind hashes it."""
+    """Return a Digest answer with what it has to be about, as the client's kind hashes it.
+
+    That is the target as the request has it, or the whole URI if the client answers with that:
+    "proxies are allowed to change the request target" (RFC 7616 3.4), so that either will do.
+    """
     method, target = head.method.decode("latin-1"), head.target.decode("latin-1")
+    uri = credentials.get("uri") or ""
     agent = b"".join(head.values(b"user-agent")).lower()
     if agent.startswith(DIGEST_AGENTS):
-        method, uri = "POST", credentials.get("uri") or ""
+        method = "POST"
         target = uri if DIGEST_URIS.fullmatch(uri) else target
+    if is_whole_uri(uri, head.target, b"".join(head.values(b"host"))):
+        target = uri
     return replace(credentials, method=method, target=target)
 
 

@@ -70,6 +70,25 @@ def _check_authority_untrusted(what: str, value: bytes) -> None:
         raise RemoteProtocolError("http/host", f"{what} has a port above 65535")
 
 
+def is_whole_uri(uri: str, target: bytes, host: bytes) -> bool:
+    """True if `uri` is the https URI that a request of this target and Host is about. RFC 9110 7.1.
+
+    `host` is empty where no field came. Scheme and host compare without case, and port 443 is as
+    good as none. The rest is compared as it is written.
+    """
+    whole = _ABSOLUTE.fullmatch(uri.encode("ascii")) if uri.isascii() else None
+    if whole is None or whole[1].lower() != b"https":
+        return False
+    if absolute := _ABSOLUTE.fullmatch(target):  # its host overrides the field's (RFC 9112 3.2.2)
+        host, target = absolute[2], absolute[3]
+    return bool(host) and _plain(whole[2]) == _plain(host) and whole[3] == target
+
+
+def _plain(authority: bytes) -> bytes:
+    lowered = authority.strip(b" \t").lower()
+    return lowered.removesuffix(b":443").removesuffix(b":")
+
+
 def parse_target(target: bytes, policy: ServerPolicy) -> tuple[Operation, Label | None]:
     """Split `/.well-known/est[/label]/operation`; RFC 7030 3.2.2. A query is ignored.
 

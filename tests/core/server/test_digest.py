@@ -281,13 +281,17 @@ def test_digest_alone_is_http_authentication() -> None:
 
 
 def read(
-    credentials: DigestCredentials, *, agent: bytes = b"curl/8", target: bytes = TARGET
+    credentials: DigestCredentials,
+    *,
+    agent: bytes = b"curl/8",
+    target: bytes = TARGET,
+    host: bytes | None = b"est.example",
 ) -> object:
     head = httpmap.RequestHead(
         method=b"POST",
-        target=TARGET,
+        target=target,
         headers=(
-            (b"Host", b"est.example"),
+            *(() if host is None else ((b"Host", host),)),
             (b"User-Agent", agent),
             (b"Content-Type", b"application/pkcs10"),
             (b"Authorization", write_authorization(credentials).encode("latin-1")),
@@ -303,6 +307,42 @@ def test_an_answer_is_about_the_method_and_target_of_its_request() -> None:
     assert isinstance(found, DigestCredentials)
     assert (found.method, found.target) == ("POST", TARGET.decode())
     assert digest_proves(found, SECRET)
+
+
+PATH: Final = TARGET.decode()
+
+
+@pytest.mark.parametrize(
+    ("uri", "host", "target", "is_taken"),
+    [
+        (f"https://est.example{PATH}", b"est.example", TARGET, True),
+        (f"HTTPS://Est.Example:443{PATH}", b"est.example", TARGET, True),
+        (f"https://est.example{PATH}", b"EST.example:443", TARGET, True),
+        (f"https://est.example:8443{PATH}", b"est.example:8443", TARGET, True),
+        (f"https://[::1]:8443{PATH}", b"[::1]:8443", TARGET, True),
+        (f"https://est.example{PATH}?x", b"est.example", TARGET + b"?x", True),
+        (f"https://est.example{PATH}", None, b"https://est.example" + TARGET, True),
+        (f"https://est.example{PATH}", b"other.example", b"https://est.example" + TARGET, True),
+        (f"https://other.example{PATH}", b"est.example", TARGET, False),
+        (f"https://other.example{PATH}", b"other.example", b"https://est.example" + TARGET, False),
+        (f"https://est.example:8443{PATH}", b"est.example", TARGET, False),
+        (f"https://alice@est.example{PATH}", b"est.example", TARGET, False),
+        (f"http://est.example{PATH}", b"est.example", TARGET, False),
+        (f"https://est.example{PATH}", None, TARGET, False),
+        (f"https://{PATH}", None, TARGET, False),
+        (f"https://est.example{PATH}?x", b"est.example", TARGET, False),
+        (f"https://est.example{PATH}\u00e9", b"est.example", TARGET, False),
+        ("https://est.example/.well-known/est/cacerts", b"est.example", TARGET, False),
+    ],
+)
+def test_a_whole_uri_is_for_the_host_that_was_asked(
+    uri: str, host: bytes | None, target: bytes, is_taken: bool
+) -> None:
+    for agent in (b"curl/8", b"libest 3.2.0p"):
+        found = read(answer(scheme(), uri=uri), host=host, target=target, agent=agent)
+        assert isinstance(found, DigestCredentials)
+        flaw = scheme().flaw(found, FIXED_INSTANT)
+        assert (flaw and flaw.code) == (None if is_taken else "auth/digest-uri")
 
 
 @pytest.mark.parametrize(
