@@ -134,6 +134,8 @@ class Authority:
             spends = _spent_for(question, operation, now)
             if spends is not None and (again := self._issued_for(spends)) is not None:
                 return Issue(certificate=again)
+            if _repeats_only(question):
+                return Challenge(code="auth/code-spent")
             if isinstance(question, ReenrollRequested):
                 replaces = question.current or certificate_on_record(self.ca, question.csr, now)
             enrollment = _enrollment(operation, question, spends)
@@ -195,6 +197,12 @@ def _spent_for(
     if not isinstance(code, KnownCode):
         return None
     return code.use(operation, question.label, question.csr, now)
+
+
+def _repeats_only(question: EnrollRequested | ReenrollRequested) -> bool:
+    """True if the code of a request can be spent no more: the CA is not even asked what it says."""
+    code = question.identity.context
+    return isinstance(code, KnownCode) and code.repeats_only
 
 
 def _enrollment(

@@ -69,17 +69,20 @@ AUTHORITY: Final = (
             ErrorCode(
                 code="auth/code-expired",
                 statuses=("401",),
-                cause="a one-time code that ran out before it was used",
+                cause="a one-time code that ran out, and no enrollment that it was spent for",
                 remedy="ask the server's operator for a new code",
                 audience=Audience.USER,
             ),
             ErrorCode(
                 code="auth/code-spent",
                 statuses=("401",),
-                cause="a one-time code that was used as often as it may be, for another request",
+                cause=(
+                    "a one-time code that was used as often as it may be, for another request or "
+                    "for another subjectAltName"
+                ),
                 remedy=(
-                    "repeat the request with the key and the names of the first one, or ask for a "
-                    "new code"
+                    "repeat the enrollment with the key, the names and the extensions of the first "
+                    "one, or ask for a new code"
                 ),
                 audience=Audience.USER,
             ),

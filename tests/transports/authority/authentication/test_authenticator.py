@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import (
+    CACERTS,
+    CSRATTRS,
     SIMPLEENROLL,
     SIMPLEREENROLL,
     AuthenticateRequested,
@@ -45,6 +48,7 @@ from est_core import (
     TlsVersion,
     Verified,
 )
+from est_core.asn1.attributes import Attribute, challenge_attribute
 from est_core.auth.digest import digest_answer, digest_secret
 from est_transports.authority.application import Authority
 from est_transports.authority.authentication.authenticator import Authenticator, Scheme
@@ -62,11 +66,14 @@ from est_transports.authority.stores import (
 )
 from est_transports.authority.stores.digest_records import digest_record
 from est_transports.authority.stores.passwords import hash_password
+from tests.core.echo import ECHO
 from tests.transports.ca_fakes import (
     NOW,
     SECRET,
     MemoryStore,
+    dns,
     ec_key,
+    key_usage,
     make_authenticator,
     make_ca,
     name,
@@ -78,6 +85,8 @@ CODE: Final = new_code(lambda size: bytes(range(size)))
 TOKEN: Final = new_token(lambda size: bytes(range(size)))
 LABEL: Final = Label("web")
 WEEK: Final = timedelta(days=7)
+CHALLENGE_PASSWORD: Final = "1.2.840.113549.1.9.7"
+LINKING: Final = "1.2.840.113549.1.9.16.2.58"
 CHANNEL: Final = Channel(version=TlsVersion.TLS_1_3)
 
 
@@ -366,6 +375,12 @@ def test_a_code_verifies_its_device_however_it_is_spelled(credentials: Credentia
         ({"label": "web"}, LABEL, in_csr(CODE), Verified(user="device-1")),
         ({"expires_at": NOW}, None, in_csr(CODE), "auth/code-expired"),
         ({"expires_at": NOW, "uses": 1}, None, in_csr(CODE), Verified(user="device-1")),
+        (
+            {"expires_at": NOW, "uses": 1, "uses_max": 2},
+            None,
+            in_csr(CODE),
+            Verified(user="device-1"),
+        ),
     ],
     ids=[
         "unknown",
@@ -376,6 +391,7 @@ def test_a_code_verifies_its_device_however_it_is_spelled(credentials: Credentia
         "right-label",
         "expired",
         "spent",
+        "spent once",
     ],
 )
 def test_a_code_counts_for_its_device_its_label_and_its_time(
@@ -390,6 +406,33 @@ def test_a_code_counts_for_its_device_its_label_and_its_time(
     assert found == (Challenge(code=decision) if isinstance(decision, str) else decision)
 
 
+@pytest.mark.parametrize(
+    ("changed", "at", "operation", "decision"),
+    [
+        ({}, NOW, CACERTS, None),
+        ({}, NOW, ECHO, None),
+        ({}, NOW + WEEK, CSRATTRS, "auth/code-expired"),
+        ({"uses": 1}, NOW, CACERTS, None),
+        ({"uses": 1}, NOW, CSRATTRS, None),
+        ({"uses": 1}, NOW, SIMPLEENROLL, None),
+        ({"uses": 1}, NOW + WEEK, SIMPLEENROLL, None),
+        ({"uses": 1}, NOW + WEEK, CACERTS, "auth/code-expired"),
+        ({"uses": 1}, NOW + WEEK, CSRATTRS, "auth/code-expired"),
+        ({"uses": 1}, NOW, ECHO, "auth/code-spent"),
+        ({"uses": 1, "uses_max": 2}, NOW, ECHO, None),
+        ({"uses": 1, "uses_max": 2}, NOW + WEEK, ECHO, "auth/code-expired"),
+    ],
+)
+def test_a_spent_code_opens_a_repeat_and_for_its_time_what_leads_to_that(
+    changed: dict[str, object], at: datetime, operation: Operation, decision: str | None
+) -> None:
+    store = MemoryStore()
+    store.add_codes([code(**changed)])
+    authenticator = make_authenticator(store, Scheme.OTP, now=lambda: at)
+    found = judged(authenticator, asked(basic("device-1", CODE), operation=operation))
+    assert found == (Challenge(code=decision) if decision else Verified(user="device-1"))
+
+
 def an_authority(store: MemoryStore, now: Callable[[], datetime] = lambda: NOW) -> Authority:
     return Authority(
         ca=make_ca(store),
@@ -399,14 +442,22 @@ def an_authority(store: MemoryStore, now: Callable[[], datetime] = lambda: NOW) 
     )
 
 
-def enrollment(key: str = "client", subject: str = "device-1") -> EnrollRequested:
+def enrollment(
+    key: str = "client",
+    subject: str = "device-1",
+    *,
+    extensions: Sequence[x509.ExtensionType] = (),
+    attributes: Iterable[Attribute] = (),
+    repeats_only: bool = False,
+) -> EnrollRequested:
     digest = SECRET.code_digest(CODE)
     assert digest is not None
+    known = KnownCode(digest=digest, repeats_only=repeats_only)
     return EnrollRequested(
         label=None,
-        identity=ClientIdentity(user="device-1", context=KnownCode(digest=digest)),
+        identity=ClientIdentity(user="device-1", context=known),
         channel=CHANNEL,
-        csr=request(key=ec_key(key), subject=name(subject)),
+        csr=request(*extensions, key=ec_key(key), subject=name(subject), attributes=attributes),
         linked=False,
     )
 
@@ -431,6 +482,74 @@ def test_a_code_may_have_several_uses() -> None:
     assert found[0] == found[2]
     assert isinstance(found[1], Issue)
     assert found[3] == Challenge(code="auth/code-spent")
+
+
+ONE_NAME: Final = (dns("device-1.example.com"),)
+OTHER_NAME: Final = (dns("device-2.example.com"),)
+
+
+def test_a_request_for_other_names_is_no_repeat() -> None:
+    store = MemoryStore()
+    store.add_codes([code(uses_max=2)])
+    authority = an_authority(store)
+    asked_for = [ONE_NAME, OTHER_NAME, OTHER_NAME, ONE_NAME, ()]
+    found = [authority.enroll(enrollment(extensions=each)) for each in asked_for]
+    first, second = found[:2]
+    assert isinstance(first, Issue)
+    assert isinstance(second, Issue)
+    names = second.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert names.value == OTHER_NAME[0]
+    assert found[2:] == [second, first, Challenge(code="auth/code-spent")]
+    assert len(store.records) == 2
+
+
+def test_a_repeat_is_linked_anew_and_may_have_its_extensions_in_another_order() -> None:
+    store = a_store()
+    authority = an_authority(store)
+    wanted = (dns("device-1.example.com"), key_usage("digital_signature"))
+    found = [
+        authority.enroll(enrollment(extensions=each, attributes=(challenge_attribute(oid, text),)))
+        for each, oid, text in (
+            (wanted, CHALLENGE_PASSWORD, "one handshake"),
+            (wanted[::-1], CHALLENGE_PASSWORD, "another handshake"),
+            (wanted, LINKING, "and another"),
+        )
+    ]
+    assert isinstance(found[0], Issue)
+    assert found[1:] == [found[0], found[0]]
+    assert len(store.records) == 1
+
+
+def test_of_a_code_that_can_only_be_repeated_the_ca_hears_nothing() -> None:
+    store = MemoryStore()
+    store.add_codes([code(uses_max=2)])
+    authority = an_authority(store)
+    first = authority.enroll(enrollment())
+    assert authority.enroll(enrollment(repeats_only=True)) == first
+    refused = dns("est.example.com")  # a name of the server: the CA would say so
+    assert isinstance(authority.enroll(enrollment(extensions=[refused])), Deny)
+    spent = authority.enroll(enrollment(extensions=[refused], repeats_only=True))
+    assert spent == Challenge(code="auth/code-spent")
+
+
+@pytest.mark.parametrize(
+    ("changed", "at", "repeats_only"),
+    [
+        ({}, NOW, False),
+        ({"uses": 1, "uses_max": 2}, NOW, False),
+        ({"uses": 1}, NOW, True),
+        ({"uses": 1, "uses_max": 2}, NOW + WEEK, True),
+    ],
+)
+def test_whether_a_code_can_only_be_repeated_is_known_from_its_record(
+    changed: dict[str, object], at: datetime, repeats_only: bool
+) -> None:
+    store = MemoryStore()
+    store.add_codes([code(**changed)])
+    found = judged(make_authenticator(store, Scheme.OTP, now=lambda: at), asked(in_csr(CODE)))
+    assert isinstance(found, Verified)
+    assert isinstance(found.context, KnownCode)
+    assert found.context.repeats_only == repeats_only
 
 
 def test_a_repeat_after_the_code_ran_out_still_gets_its_certificate() -> None:
