@@ -179,6 +179,7 @@ def test_codes_are_on_the_disk_before_they_are_recorded_and_in_their_place_after
         ("fsync", ["a"]),
     ]
     assert [call.path for call in disk.of("fsync")][1] == place
+    assert [path.name for path in place.iterdir()] == ["codes.csv"]
 
 
 def test_codes_that_cannot_be_moved_to_their_place_stay_where_they_are(

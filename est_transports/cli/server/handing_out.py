@@ -57,6 +57,7 @@ def handed_out(text: str, out: Path | None = None, *, overwrite: bool = False) -
     except CliError as exc:
         hint = f"what was recorded is in {_left(staged)}" if staged.left else exc.hint
         raise CliError(exc.message, exc.code, hint) from exc
+    staged.remove()  # the name that a link has left
 
 
 def _left(staged: StagedFiles) -> str:
