@@ -14,6 +14,7 @@ from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.auth.digest import DigestAlgorithm, digest_proves
 from est_core.auth.scheme import DigestScheme
 from est_core.channel import BindingKind, Channel, ChannelBinding, TlsVersion, TrustClass
+from est_core.checks.allowed_names import AllowedNames
 from est_core.checks.pop import PopMode
 from est_core.client.enrollment import renewal_info, request_info
 from est_core.client.exchange import ClientExchange
@@ -89,6 +90,7 @@ from est_core.operation import (
     Outcome,
     PartRow,
 )
+from est_core.operations._naming import AllowNames, NamesRequested
 from est_core.operations.cacerts import CACERTS, CACertsRequested, ProvideCACerts
 from est_core.operations.csrattrs import (
     CSRATTRS,
@@ -100,7 +102,7 @@ from est_core.operations.defaults import OPERATIONS, default_policy
 from est_core.operations.definition import Asking, Inquiry, OperationDefinition, Reading
 from est_core.operations.simpleenroll import SIMPLEENROLL, EnrollRequested
 from est_core.operations.simplereenroll import SIMPLEREENROLL, ReenrollRequested
-from est_core.policy import ForeignChallenge, PolicyRow, ServerPolicy
+from est_core.policy import ForeignChallenge, NameRule, PolicyRow, ServerPolicy
 from est_core.server.exchange import ServerExchange, ServerSession
 from est_core.uri import EstUri
 from est_core.wires import coapmap, httpmap
@@ -113,6 +115,8 @@ __all__ = [
     "OPERATIONS",
     "SIMPLEENROLL",
     "SIMPLEREENROLL",
+    "AllowNames",
+    "AllowedNames",
     "Asking",
     "AuthChallenge",
     "AuthScheme",
@@ -168,6 +172,8 @@ __all__ = [
     "LocalProtocolError",
     "Login",
     "MalformedCredentials",
+    "NameRule",
+    "NamesRequested",
     "NonceUseRequested",
     "NotAvailable",
     "NotOnWire",

@@ -38,6 +38,21 @@ class ForeignChallenge(Enum):
     IGNORE = "ignore"
 
 
+@unique
+class NameRule(Enum):
+    """Which names a request for a certificate may ask for.
+
+    ANY leaves it to the application, which has the request and who sent it. IDENTITY takes the
+    names that the client was authenticated by, and no others: the user, those of its certificate.
+    REGISTERED asks the application which names this client may have (`NamesRequested`).
+    A registration authority (`accept_ra`) speaks for others, so IDENTITY does not bind it.
+    """
+
+    ANY = "any"
+    IDENTITY = "identity"
+    REGISTERED = "registered"
+
+
 @value_class
 class PolicyRow:
     """The rules for an operation, or for one label or one kind of wire of it.
@@ -46,7 +61,7 @@ class PolicyRow:
     count as a client certificate. `accept_ra`: a client whose certificate, issued by the own
     CA, carries id-kp-cmcRA may send linking data of another channel (RFC 7030 3.7).
     `enforce_csrattrs`: a CSR that lacks what /csrattrs asks for is refused. `foreign_challenge`
-    None means what the policy says.
+    None means what the policy says. `names` says which names a CSR may ask for.
     """
 
     operation: Operation
@@ -58,6 +73,7 @@ class PolicyRow:
     accept_ra: bool = False
     enforce_csrattrs: bool = False
     foreign_challenge: ForeignChallenge | None = None
+    names: NameRule = NameRule.ANY
 
     def __post_init__(self) -> None:
         if not self.certificate_trust <= {TrustClass.EXPLICIT, TrustClass.IMPLICIT}:

@@ -307,12 +307,13 @@ def _name(der: bytes) -> x509.Name:
 
 
 def _texts(names: Iterable[x509.GeneralName]) -> str:
-    texts = [_text(name) for name in names]
+    texts = [name_text(name) for name in names]
     more = len(texts) - _SHOWN_NAMES
     return ", ".join(texts[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _text(name: x509.GeneralName) -> str:
+def name_text(name: x509.GeneralName) -> str:
+    """Return an alternative name with the word for its kind, to show. OpenSSL's words."""
     if isinstance(name, x509.DirectoryName):
         return f"dirName:{name.value.rfc4514_string()}"
     if isinstance(name, x509.OtherName):

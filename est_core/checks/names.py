@@ -81,9 +81,13 @@ def _wide(value: str | bytes) -> str | bytes:
 def _part(oid: str, value: str | bytes) -> tuple[str, str, bytes]:
     if isinstance(value, bytes):
         return oid, "octets", value
+    return oid, "text", canonical_text(value).encode("utf-8", "surrogatepass")
+
+
+def canonical_text(text: str) -> str:
+    """Return the value of an attribute in the form of `canonical_name`: no case, single blanks."""
     # Blanks of ASCII only: OpenSSL takes a no-break space for a letter like others.
-    text = " ".join(_BLANKS.split(value)).strip(" ").translate(_ASCII_LOWER)
-    return oid, "text", text.encode("utf-8", "surrogatepass")
+    return " ".join(_BLANKS.split(text)).strip(" ").translate(_ASCII_LOWER)
 
 
 # --- Alternative names ------------------------------------------------------------------------

@@ -18,6 +18,33 @@ EXCHANGE: Final = (
                 audience=Audience.USER,
             ),
             ErrorCode(
+                code="names/none",
+                statuses=("400",),
+                cause="the request names nobody, and this server binds names to identities",
+                remedy="ask for a common name or an alternative name that is yours",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="names/not-allowed",
+                statuses=("400",),
+                cause=(
+                    "the request asks for a name that its client was not authenticated by, or "
+                    "that is not registered for it; the answer says which"
+                ),
+                remedy=(
+                    "ask for the names that are yours; where the name is right, have the operator "
+                    "of the server register it, or log in as who has it"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="names/certificate",
+                statuses=("403",),
+                cause="names are held against the client's certificate, and it cannot be read",
+                remedy="show another certificate, or enroll with credentials",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
                 code="renewal/no-certificate",
                 statuses=("403",),
                 cause="re-enrollment without a client certificate",

@@ -10,6 +10,7 @@ from est_core.asn1.certificates import CertificateBag, key_of_unreadable
 from est_core.asn1.cms import read_bag, write_certs_only
 from est_core.asn1.kinds import Kind
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_valid
+from est_core.checks.allowed_names import check_names
 from est_core.checks.codes import code_in
 from est_core.checks.enforcement import check_csrattrs
 from est_core.checks.issued import issued_differences
@@ -22,9 +23,10 @@ from est_core.events import ClientResult, Enrolled, Failed, ServerQuestion
 from est_core.model import Pending, Response
 from est_core.operation import CoapRow, HttpRow, Outcome, PartRow
 from est_core.operations._certificates import CERTS_ONLY, COAP_ANSWERS, told
+from est_core.operations._naming import AllowNames, NamesRequested, authenticated_names
 from est_core.operations.csrattrs import CSRAttrsPurpose, CSRAttrsRequested, ProvideCSRAttrs
 from est_core.operations.definition import Asking, Inquiry, OperationDefinition, Reading
-from est_core.policy import ForeignChallenge
+from est_core.policy import ForeignChallenge, NameRule
 
 HTTP: Final = HttpRow(request_type="application/pkcs10")
 # The parameter: libEST's client (3.2.0p) compares it byte for byte, the space included.
@@ -90,19 +92,21 @@ class Issuing(OperationDefinition):
         )
         asking.binding_use.note(csr, asking.channel, linked=linked)
         question = self.question(asking, csr, linked=linked)
-        if not asking.row.enforce_csrattrs:
-            return Inquiry(question=question)
-        enforced = CSRAttrsRequested(
-            label=asking.label,
-            identity=asking.identity,
-            channel=asking.channel,
-            purpose=CSRAttrsPurpose.ENFORCE,
-        )
-        return Inquiry(question=enforced, then=question)
+        match asking.row.names:
+            case NameRule.REGISTERED:
+                return Inquiry(question=self._names(asking, csr), then=question)
+            case NameRule.IDENTITY if not self.is_renewal and not asking.identity.is_ra:
+                # The names of a renewal are compared with those of the certificate it shows.
+                rule = asking.row.names.value
+                check_names(csr, authenticated_names(asking.identity, asking.limits), rule=rule)
+        return _enforcing(asking, question)
 
     def answer(self, asking: Asking, inquiry: Inquiry, decision: Decision) -> Inquiry | Response:
-        """Hand out a certificate, put the client off, or go on after the CSR attributes."""
+        """Hand out a certificate, put the client off, or go on to the next question."""
         match decision:
+            case AllowNames(names=names) if inquiry.then is not None:
+                check_names(_csr_of(inquiry.then), names, rule=asking.row.names.value)
+                return _enforcing(asking, inquiry.then)
             case ProvideCSRAttrs(csrattrs=csrattrs) if inquiry.then is not None:
                 if csrattrs is not None:
                     csr = _csr_of(inquiry.then)
@@ -116,6 +120,15 @@ class Issuing(OperationDefinition):
                 return Pending(operation=self, retry_after=seconds, code="enroll/pending")
             case _:
                 raise LocalProtocolError("a certificate is issued, or pending")
+
+    def _names(self, asking: Asking, csr: CertRequest) -> NamesRequested:
+        return NamesRequested(
+            label=asking.label,
+            channel=asking.channel,
+            operation=self,
+            identity=asking.identity,
+            csr=csr,
+        )
 
     def read(self, reading: Reading) -> ClientResult:
         """Pick the certificate by its key: order and company mean nothing. RFC 5272 4.1."""
@@ -134,6 +147,19 @@ class Issuing(OperationDefinition):
             ),
         )
         return _without_changes(enrolled) if reading.is_strict else enrolled
+
+
+def _enforcing(asking: Asking, question: ServerQuestion) -> Inquiry:
+    """Return the question, behind that for the CSR attributes where these are enforced."""
+    if not asking.row.enforce_csrattrs:
+        return Inquiry(question=question)
+    enforced = CSRAttrsRequested(
+        label=asking.label,
+        identity=asking.identity,
+        channel=asking.channel,
+        purpose=CSRAttrsPurpose.ENFORCE,
+    )
+    return Inquiry(question=enforced, then=question)
 
 
 def _csr_of(question: ServerQuestion) -> CertRequest:

@@ -20,6 +20,7 @@ from est_core import (
     Decision,
     EnrollRequested,
     LocalProtocolError,
+    NameRule,
     Operation,
     OperationDefinition,
     ReenrollRequested,
@@ -34,6 +35,7 @@ from est_core.arguments import checked, one_method_is_enough
 _log: Final = logging.getLogger("est_transports")
 _METHODS: Final = ("authenticate", "ca_certs", "csr_attrs", "enroll", "reenroll")
 _COUNTS_NONCES: Final = "use_nonce"
+_KNOWS_NAMES: Final = "names"
 
 
 @one_method_is_enough
@@ -46,7 +48,8 @@ class Application(Protocol):
     methods of the class that has the attribute and of its parents: what a subclass overrides is
     called in a thread again.
 
-    One that is to offer Digest has `use_nonce` too, which answers NonceUseRequested.
+    One that is to offer Digest has `use_nonce` too, which answers NonceUseRequested, and one whose
+    policy has NameRule.REGISTERED has `names`, which answers NamesRequested.
     """
 
     def authenticate(self, question: AuthenticateRequested) -> Decision | Future[Decision]:
@@ -121,9 +124,9 @@ def offered(policy: ServerPolicy, application: Application | AsyncApplication) -
 
     An operation without its methods is left out. Without `authenticate` no HTTP authentication
     is offered, nor are codes taken; without `use_nonce` Digest is not. Raises LocalProtocolError
-    for what is left and cannot be: a row that needs a password then, or one that enforces CSR
-    attributes nobody tells. And for an application of which only some of the methods in question
-    are coroutine functions.
+    for what is left and cannot be: a row that needs a password then, one that enforces CSR
+    attributes nobody tells, or one of registered names that nobody knows. And for an application
+    of which only some of the methods in question are coroutine functions.
     """
     told_apart(
         application, (*_METHODS, *(name for each in policy.operations for name in _needed(each)))
@@ -131,6 +134,10 @@ def offered(policy: ServerPolicy, application: Application | AsyncApplication) -
     rows = tuple(row for row in policy.rows if not _missing(application, row.operation))
     if not _has(application, "csr_attrs") and any(row.enforce_csrattrs for row in rows):
         raise LocalProtocolError("enforce_csrattrs needs an application with csr_attrs")
+    if not _has(application, _KNOWS_NAMES) and any(
+        row.names is NameRule.REGISTERED for row in rows
+    ):
+        raise LocalProtocolError("NameRule.REGISTERED needs an application with names")
     knows_users = _has(application, "authenticate")
     counts = knows_users and _has(application, _COUNTS_NONCES)
     if len(rows) == len(policy.rows) and knows_users and (counts or policy.digest is None):

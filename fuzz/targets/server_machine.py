@@ -7,8 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final
 
+from cryptography.x509.oid import NameOID
+
 from est_core import (
     OPERATIONS,
+    AllowedNames,
+    AllowNames,
     AuthChallenge,
     AuthenticateRequested,
     Authentication,
@@ -31,6 +35,8 @@ from est_core import (
     Label,
     LocalProtocolError,
     MalformedCredentials,
+    NameRule,
+    NamesRequested,
     NonceUseRequested,
     Pend,
     PolicyRow,
@@ -108,6 +114,7 @@ def _policies() -> tuple[ServerPolicy, ...]:
                         require_pop=strict and operation.is_enrollment,
                         accept_ra=not strict,
                         enforce_csrattrs=strict,
+                        names=_name_rule(foreign, strict=strict),
                     )
                     for operation in OPERATIONS
                 )
@@ -122,6 +129,12 @@ def _policies() -> tuple[ServerPolicy, ...]:
         for strict in (False, True)
         for foreign in (ForeignChallenge.IGNORE, ForeignChallenge.CODE)
     )
+
+
+def _name_rule(foreign: ForeignChallenge, *, strict: bool) -> NameRule:
+    if strict:
+        return NameRule.REGISTERED
+    return NameRule.IDENTITY if foreign is ForeignChallenge.CODE else NameRule.ANY
 
 
 _POLICIES: Final = _policies()
@@ -187,6 +200,19 @@ def _assert_admitted(
     assert known or shown or row.authentication is not Authentication.CERT_OR_HTTP
     if isinstance(question, EnrollRequested | ReenrollRequested):
         _assert_proven(question, channel, required=row.require_pop)
+        assert row.names is not NameRule.REGISTERED or NamesRequested.__name__ in seen
+    if isinstance(question, EnrollRequested) and row.names is NameRule.IDENTITY:
+        _assert_named(question)
+
+
+def _assert_named(question: EnrollRequested) -> None:
+    """See that a common name is the user's, or stands in the certificate, but for an RA's."""
+    identity = question.identity
+    known = {identity.user}
+    if identity.certificate is not None:
+        known |= {str(part.value) for part in identity.certificate.subject}
+    asked = question.csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    assert identity.is_ra or {str(each.value) for each in asked} <= known
 
 
 def _assert_proven(
@@ -236,6 +262,9 @@ def _fitting(question: ServerQuestion | None, choices: Choices) -> Decision:
             return ProvideCACerts(certificates=(cast.ca().certificate,))
         case CSRAttrsRequested():
             return _csrattrs(choices)
+        case NamesRequested(csr=csr):
+            asked = AllowedNames(subjects=(csr.subject,))
+            return AllowNames(names=asked if choices.number(4) else AllowedNames())
         case EnrollRequested() | ReenrollRequested():
             return Issue(certificate=cast.client().certificate)
         case _:
@@ -303,6 +332,8 @@ TARGETS: Final = (
             "est_core.operations.simplereenroll",
             "est_core.operations._issuing",
             "est_core.operations._certificates",
+            "est_core.operations._naming",
+            "est_core.checks.allowed_names",
         ),
         seeds=_server_scripts,
         shape=Shape.PARTS,

@@ -15,6 +15,9 @@ from est_core import (
     CSRATTRS,
     SIMPLEENROLL,
     SIMPLEREENROLL,
+    AllowedNames,
+    AllowNames,
+    Authentication,
     Challenge,
     ClientEvent,
     ClientExchange,
@@ -26,7 +29,9 @@ from est_core import (
     Instant,
     Issue,
     LocalProtocolError,
+    NameRule,
     Pend,
+    PolicyRow,
     Postpone,
     ProvideCACerts,
     ProvideCSRAttrs,
@@ -83,6 +88,13 @@ REQUESTS: dict[str, Callable[[], tuple[Request, TrustClass]]] = {
 
 def asked(name: str, now: Instant) -> ServerExchange:
     """An exchange whose next event is that question."""
+    if name == "NamesRequested":
+        row = PolicyRow(
+            operation=SIMPLEENROLL, authentication=Authentication.CERT, names=NameRule.REGISTERED
+        )
+        request = Request(operation=SIMPLEENROLL, payload=csr_der())
+        policy = ServerPolicy(rows=(row,))
+        return receive(request, now, on=channel(TrustClass.EXPLICIT), policy=policy)
     if name != "NonceUseRequested":
         request, trust = REQUESTS[name]()
         return receive(request, now, on=channel(trust))
@@ -107,6 +119,7 @@ def decisions(exchange: ServerExchange) -> tuple[Decision, ...]:
         ProvideCSRAttrs(csrattrs=None),
         Issue(certificate=issue(spki) if spki else ca),
         Pend(retry_after_s=5),
+        AllowNames(names=AllowedNames(texts=frozenset({"device-1"}))),
         Challenge(),
         Deny(code="test/denied", reason="no"),
         Postpone(retry_after_s=5),
