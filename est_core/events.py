@@ -85,7 +85,9 @@ class NonceUseRequested(ServerQuestion):
 
     Asked once the answer is known to prove its password, so that only who has one can make a
     server remember anything. It is to be answered by one step that compares and writes: two
-    workers may be asked at once. After `expires_at` it can be forgotten. RFC 7616 3.4.3, 5.5.
+    workers may be asked at once. After `expires_at` it can be forgotten, and not before: that is
+    later than the nonce's own end, by the time that a decision may take and by what clocks may
+    differ. RFC 7616 3.4.3, 5.5.
     """
 
     method: ClassVar[str] = "use_nonce"

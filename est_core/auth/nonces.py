@@ -76,9 +76,14 @@ class Nonces:
         is_good = made - _AHEAD <= now.wall < made + timedelta(seconds=self.lifetime_s)
         return NonceState.FRESH if is_good else NonceState.STALE
 
-    def expires_at(self, nonce: str) -> datetime:
-        """Return when a nonce of ours, which `state` has said it is, is good no more."""
-        return _made(_data_untrusted(nonce)) + timedelta(seconds=self.lifetime_s)
+    def remembered_until(self, nonce: str, decision_s: int) -> datetime:
+        """Return until when uses of a nonce of ours, which `state` says it is, are remembered.
+
+        It is judged when a request comes and counted up to `decision_s` later. Who counts may have
+        a clock that is ahead of that of the judge, and forgets by his own.
+        """
+        expires_at = _made(_data_untrusted(nonce)) + timedelta(seconds=self.lifetime_s)
+        return expires_at + timedelta(seconds=decision_s) + _AHEAD
 
     def _mac(self, data: bytes) -> bytes:
         message = _PURPOSE + self.realm.encode("utf-8", "surrogatepass") + b"\0" + data

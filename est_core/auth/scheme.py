@@ -88,9 +88,13 @@ class DigestScheme:
             case NonceState.FRESH:
                 return None
 
-    def expires_at(self, credentials: DigestCredentials) -> datetime:
-        """Return until when the nonce of an answer without flaw has to be counted."""
-        return self._nonces.expires_at(credentials.get("nonce") or "")
+    def remembered_until(self, credentials: DigestCredentials, decision_s: int) -> datetime:
+        """Return until when a use of an answer's nonce, which has no flaw, has to be remembered.
+
+        That is longer than it is good: who judges an answer with it at the last moment has
+        `decision_s` to count it, and must find all uses before.
+        """
+        return self._nonces.remembered_until(credentials.get("nonce") or "", decision_s)
 
 
 def _challenge(realm: str, nonce: str, algorithm: DigestAlgorithm, stale: bool) -> AuthChallenge:

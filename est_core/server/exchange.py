@@ -281,7 +281,7 @@ class ServerExchange:
             channel=self.channel,
             nonce=credentials.get("nonce") or "",
             count=int(credentials.get("nc") or "", 16),
-            expires_at=digest.expires_at(credentials),
+            expires_at=digest.remembered_until(credentials, self._session.limits.decision_s),
         )
         return Inquiry(question=question), identity
 

@@ -105,7 +105,7 @@ class MemoryStore:
         self.tokens: dict[bytes, TokenRecord] = {}
         self.codes: dict[bytes, CodeRecord] = {}
         self.uses: dict[tuple[bytes, bytes], str] = {}
-        self.nonces: dict[str, int] = {}
+        self.nonces: dict[str, tuple[int, datetime]] = {}
         self.srp_users: dict[str, SrpRecord] = {}
 
     def record_certificate(self, record: IssuedRecord, *, spends: CodeUse | None = None) -> None:
@@ -204,9 +204,10 @@ class MemoryStore:
         pass
 
     def count_nonce(self, nonce: str, count: int, *, expires_at: datetime, now: datetime) -> bool:
-        if count <= self.nonces.get(nonce, 0):
+        self.nonces = {key: kept for key, kept in self.nonces.items() if kept[1] >= now}
+        if count <= self.nonces.get(nonce, (0, now))[0]:
             return False
-        self.nonces[nonce] = count
+        self.nonces[nonce] = count, expires_at
         return True
 
     def add_srp_user(self, record: SrpRecord, *, replace: bool = False) -> bool:

@@ -128,8 +128,9 @@ class NonceStore(Protocol):
     def count_nonce(self, nonce: str, count: int, *, expires_at: datetime, now: datetime) -> bool:
         """Return True if no such count of the nonce, nor a higher one, was seen, and write it down.
 
-        That is one step, whoever else does it at the same time. Nonces that expired before `now`
-        are forgotten in passing.
+        That is one step, whoever else does it at the same time. Nonces whose `expires_at` is before
+        `now` are forgotten in passing, and no others: an answer may be judged while its nonce is
+        good and counted when it is not (`NonceUseRequested.expires_at`).
         """
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -45,11 +46,16 @@ from est_core import (
     Postpone,
     Rejected,
     Replayed,
+    Request,
+    ServerPolicy,
+    ServerSession,
     TlsVersion,
     Verified,
+    default_policy,
 )
 from est_core.asn1.attributes import Attribute, challenge_attribute
 from est_core.auth.digest import digest_answer, digest_secret
+from est_core.testing import FIXED_INSTANT
 from est_transports.authority.application import Authority
 from est_transports.authority.authentication.authenticator import Authenticator, Scheme
 from est_transports.authority.authentication.codes import KnownCode
@@ -59,6 +65,7 @@ from est_transports.authority.stores import (
     CodeRecord,
     CodeUse,
     IssuedRecord,
+    Store,
     StoreBusy,
     StoreError,
     TokenRecord,
@@ -66,6 +73,9 @@ from est_transports.authority.stores import (
 )
 from est_transports.authority.stores.digest_records import digest_record
 from est_transports.authority.stores.passwords import hash_password
+from est_transports.authority.stores.sqlite import SqliteStore
+from tests.core.auth.test_digest import answer as digest_answered
+from tests.core.auth.test_digest import scheme as digest_scheme
 from tests.core.echo import ECHO
 from tests.transports.ca_fakes import (
     NOW,
@@ -244,6 +254,37 @@ def test_a_count_is_taken_once() -> None:
     )
     assert authority.use_nonce(question) == Counted()
     assert authority.use_nonce(question) == Replayed()
+
+
+@pytest.mark.req("EST-049")
+@pytest.mark.parametrize("kind", [MemoryStore, SqliteStore])
+@pytest.mark.parametrize(("came_s", "took_s"), [(0, 0), (299, 2), (299.9, 60), (299.9, 115)])
+def test_an_answer_that_comes_at_the_last_moment_of_its_nonce_is_no_less_a_replay(
+    kind: type[Store], came_s: float, took_s: float, tmp_path: Path
+) -> None:
+    store = MemoryStore() if kind is MemoryStore else SqliteStore.create(tmp_path / "est.db")
+    since = [0.0]
+    authority = an_authority(store, lambda: FIXED_INSTANT.after(since[0]).wall)
+    by = ServerPolicy(rows=default_policy().rows, digest=digest_scheme())
+    session = ServerSession(policy=by, channel=CHANNEL)
+    answered = Request(
+        operation=SIMPLEENROLL, payload=request().der, credentials=digest_answered(digest_scheme())
+    )
+
+    def counted() -> Decision:
+        """What is decided on the nonce of an answer that has just come."""
+        exchange = session.receive_request(answered, FIXED_INSTANT.after(since[0]))
+        assert isinstance(exchange.next_event(), AuthenticateRequested)
+        exchange.decide(Verified(user="alice"))
+        question = exchange.next_event()
+        assert isinstance(question, NonceUseRequested)
+        since[0] += took_s
+        return authority.use_nonce(question)
+
+    assert counted() == Counted()
+    since[0] = came_s
+    assert counted() == Replayed()
+    store.close()
 
 
 class Broken(MemoryStore):
@@ -433,7 +474,7 @@ def test_a_spent_code_opens_a_repeat_and_for_its_time_what_leads_to_that(
     assert found == (Challenge(code=decision) if decision else Verified(user="device-1"))
 
 
-def an_authority(store: MemoryStore, now: Callable[[], datetime] = lambda: NOW) -> Authority:
+def an_authority(store: Store, now: Callable[[], datetime] = lambda: NOW) -> Authority:
     return Authority(
         ca=make_ca(store),
         store=store,
