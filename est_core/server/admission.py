@@ -7,6 +7,7 @@ header, as libEST's does.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from est_core._errors import Fault, RemoteProtocolError
@@ -16,6 +17,8 @@ from est_core.channel import Channel, TrustClass
 from est_core.checks.identity import is_registration_authority
 from est_core.credentials import (
     AuthChallenge,
+    AuthScheme,
+    BearerCredentials,
     CodeCredentials,
     Credentials,
     DigestCredentials,
@@ -60,8 +63,27 @@ class Offer(NamedTuple):
             return self.challenges
         return (*self.digest.challenges(self.now, stale=stale), *self.challenges)
 
+    def of_refused_token(self, error: str) -> Offer:
+        """Return the offer with what was wrong with a bearer token. RFC 6750 3.1.
+
+        Those of an application are its own to write.
+        """
+        if self.is_own:
+            return self
+        return self._replace(challenges=tuple(_with_error(each, error) for each in self.challenges))
+
+    def bearer(self) -> tuple[AuthChallenge, ...]:
+        """Return the challenges for bearer tokens alone."""
+        return tuple(each for each in self.challenges if each.known_scheme is AuthScheme.BEARER)
+
     def __bool__(self) -> bool:
         return bool(self.challenges) or self.digest is not None
+
+
+def _with_error(challenge: AuthChallenge, error: str) -> AuthChallenge:
+    if challenge.known_scheme is not AuthScheme.BEARER:
+        return challenge
+    return replace(challenge, parameters=(*challenge.parameters, ("error", error)))
 
 
 def admit(
@@ -143,9 +165,17 @@ def unauthorized(request: Request, offer: Offer, code: str, *, stale: bool = Fal
 
 
 def rejected(
-    request: Request, channel: Channel, offer: Offer, code: str, *, stale: bool = False
+    request: Request,
+    channel: Channel,
+    offer: Offer,
+    code: str,
+    *,
+    refused: Credentials | None = None,
+    stale: bool = False,
 ) -> Response:
-    """Return the answer to credentials that are not good: others are asked for, if that can be."""
+    """Return the answer to `refused`, which is not good: others are asked for, if that can be."""
+    if isinstance(refused, BearerCredentials):
+        offer = offer.of_refused_token("invalid_token")
     if _can_ask(channel, offer):
         return unauthorized(request, offer, code, stale=stale)
     error = RemoteProtocolError(code, "these credentials are not good here", Fault.FORBIDDEN)

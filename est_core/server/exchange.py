@@ -31,7 +31,7 @@ from est_core.arguments import checked
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.channel import Channel
 from est_core.checks.pop import BindingUse
-from est_core.credentials import CodeCredentials, Credentials, DigestCredentials
+from est_core.credentials import BearerCredentials, CodeCredentials, Credentials, DigestCredentials
 from est_core.decisions import (
     Challenge,
     Counted,
@@ -240,7 +240,7 @@ class ServerExchange:
                 step, identity = self._verified(decision, credentials)
                 is_judged = True
             case Rejected(), AuthenticateRequested():
-                step = rejected(self.request, self.channel, offer, "auth/wrong-credentials")
+                step = self._challenged("auth/wrong-credentials", question, identity, offer)
             case Counted(), NonceUseRequested():
                 step = self._let_in(identity)
             case Replayed(), NonceUseRequested():
@@ -249,6 +249,10 @@ class ServerExchange:
                 if others:  # the application's own, with what is fresh in them
                     offer = offer._replace(challenges=others, is_own=True)
                 step = self._challenged(code, question, identity, offer)
+            case Deny(), AuthenticateRequested(credentials=BearerCredentials()):
+                # RFC 6750 3.1: a token that is good, and not for this.
+                lacking = offer.of_refused_token("insufficient_scope").bearer()
+                step = replace(self._refusal(decision), challenges=lacking)
             case Deny() | Postpone() | Fail(), _:
                 step = self._refusal(decision)
             case _:
@@ -289,8 +293,10 @@ class ServerExchange:
         self, code: str, question: ServerQuestion, identity: ClientIdentity, offer: Offer
     ) -> Inquiry | Response:
         """Return what follows where the application wants credentials."""
-        if self._is_judged or isinstance(question, AuthenticateRequested):
-            # Those of the request were judged, and are not enough.
+        if isinstance(question, AuthenticateRequested):
+            bad = question.credentials
+            return rejected(self.request, self.channel, offer, code, refused=bad)
+        if self._is_judged:  # and they are good, but not enough
             return rejected(self.request, self.channel, offer, code)
         return self._after(demand(self.request, self.channel, offer, identity, missing=code))
 

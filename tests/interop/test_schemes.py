@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import PeerFinder
 from tests.deployment import PASSWORD, USER, Deployment, est, prepared, serving
-from tests.interop.curl_peer import Curl
+from tests.interop.curl_peer import Answer, Curl
 from tests.interop.java_peer import TLS_1_2, TLS_1_3, BouncyCastle
 from tests.interop.openssl_peer import OpenSsl
 
@@ -44,6 +44,11 @@ def bouncy_castle(
     peer: PeerFinder, server: Deployment, classes: Path, tmp_path: Path
 ) -> BouncyCastle:
     return BouncyCastle(peer, server, classes, tmp_path)
+
+
+def offered(answer: Answer) -> list[str]:
+    """The challenges of an answer, in order."""
+    return [value for name, value in answer.fields if name == "WWW-Authenticate"]
 
 
 def one_code(server: Deployment, name: str) -> str:
@@ -109,7 +114,21 @@ def test_a_token_opens_as_it_is_and_as_libest_wraps_it(curl: Curl, openssl: Open
         assert request.is_for(curl.certificate(answer))
     est("token", "remove", directory, "pipeline").checked()
     answer = curl.post("simpleenroll", base64.b64encode(openssl.request("device").der), *header)
-    assert answer.status == 401
+    assert (answer.status, offered(answer)[-1].rpartition(", ")[2]) == (
+        401,
+        'error="invalid_token"',
+    )
+
+
+def test_curl_hears_that_a_token_is_for_something_else(curl: Curl, openssl: OpenSsl) -> None:
+    add = ("token", "add", str(curl.deployment.directory), "renewer")
+    token = est(*add, "--operation", "simplereenroll").checked().out.decode().strip()
+    body = base64.b64encode(openssl.request("device").der)
+    answer = curl.post("simpleenroll", body, "--oauth2-bearer", token)
+    assert answer.status == 403
+    (challenge,) = offered(answer)
+    assert challenge.startswith("Bearer ")
+    assert challenge.endswith('error="insufficient_scope"')
 
 
 def test_a_code_opens_once_and_its_repeat_gets_the_same(curl: Curl, openssl: OpenSsl) -> None:
@@ -131,7 +150,9 @@ def test_the_challenges_are_one_to_a_header_and_bearer_is_last(
     curl: Curl, openssl: OpenSsl
 ) -> None:
     answer = curl.post("simpleenroll", base64.b64encode(openssl.request("device").der))
-    offered = [value for name, value in answer.fields if name == "WWW-Authenticate"]
-    assert [value.partition(" ")[0] for value in offered] == ["Digest", "Digest", "Basic", "Bearer"]
-    assert "algorithm" not in offered[0]
+    challenges = offered(answer)
+    schemes = [value.partition(" ")[0] for value in challenges]
+    assert schemes == ["Digest", "Digest", "Basic", "Bearer"]
+    assert "algorithm" not in challenges[0]
+    assert "error" not in challenges[-1]
     assert answer.body == b""

@@ -270,7 +270,7 @@ def _advice(response: Response) -> list[tuple[bytes, bytes]]:
         when = response.retry_after
         text = format_retry_after(when) if isinstance(when, int) else format_http_date(when)
         headers.append((b"Retry-After", text.encode("ascii")))
-    if isinstance(response, Challenged):
+    if isinstance(response, Challenged | Refused):
         headers += [
             (b"WWW-Authenticate", write_challenge(challenge).encode("latin-1"))
             for challenge in response.challenges
