@@ -34,7 +34,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "est token": ("est token add ca gateway-7", "est token list ca"),
     "est token add": (
         "est token add ca gateway-7",
-        "est token add ca gateway-7 --operation simpleenroll --expires 30",
+        "est token add ca gateway-7 --operation simpleenroll --expires 12h",
         "est token add ca gateway-7 --label plant --expires never",
     ),
     "est token list": ("est token list ca", "est token list ca --json"),
@@ -43,7 +43,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "est otp add": (
         "est otp add ca device-7",
         "est otp add ca --count 1000 --prefix lot3- --out lot3.csv",
-        "est otp add ca --names-file serials.txt --expires 30 --out codes.csv",
+        "est otp add ca --names-file serials.txt --expires 2027-01-31 --out codes.csv",
     ),
     "est otp list": ("est otp list ca", "est otp list ca --json"),
     "est otp remove": ("est otp remove ca device-7", "est otp remove ca --expired --spent"),

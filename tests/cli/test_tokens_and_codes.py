@@ -123,18 +123,6 @@ def test_a_token_that_is_over_is_listed_so(ca: Path, monkeypatch: pytest.MonkeyP
     assert est("token", "list", ca).stdout.endswith("(expired)\n")
 
 
-@pytest.mark.parametrize("days", ["0", "-1", "1.5", "36501", "", "ever", "٣"])
-def test_what_is_no_number_of_days_is_refused(days: str, ca: Path) -> None:
-    assert "1 to 36500 days, or never" in error_of(
-        est("token", "add", ca, "a", f"--expires={days}"), 2
-    )
-    assert "36500 days" in error_of(est("otp", "add", ca, "a", f"--expires={days}"), 2)
-
-
-def test_codes_do_expire(ca: Path) -> None:
-    error_of(est("otp", "add", ca, "a", "--expires", "never"), 2)
-
-
 @pytest.mark.parametrize("command", ["token", "otp"])
 def test_a_name_that_nobody_can_have_and_a_bad_label_are_refused(command: str, ca: Path) -> None:
     for name in ("a:b", "\x07", "x" * 2000):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -26,9 +25,9 @@ from est_transports.cli.paths import PATH
 from est_transports.cli.runner import Commands
 from est_transports.cli.server.code_names import CODES_MAX, names_of
 from est_transports.cli.server.directory import directory_argument, open_store, read_config
+from est_transports.cli.server.expiry import Expiry, ExpiryType, expires_at
 from est_transports.cli.server.handing_out import handed_out
 from est_transports.cli.server.issued_secrets import (
-    DaysType,
     known_labels,
     note_missing_scheme,
     now,
@@ -70,11 +69,11 @@ def otp() -> None:
 )
 @click.option(
     "--expires",
-    metavar="DAYS",
-    type=DaysType(),
+    metavar="WHEN",
+    type=ExpiryType(),
     default="7",
     show_default=True,
-    help="For how many days they are taken.",
+    help="For how long they are taken: days, 12h, 30m; or until when: 2027-01-31.",
 )
 @click.option("--out", metavar="FILE", type=PATH, help="Write them to this file, of mode 0600.")
 @click.option("--force", is_flag=True, help="Replace codes of these names, and the file of --out.")
@@ -87,7 +86,7 @@ def add(
     prefix: str | None,
     label: str | None,
     uses: int,
-    expires: timedelta,
+    expires: Expiry,
     out: Path | None,
     force: bool,
 ) -> None:  # fmt: skip
@@ -96,19 +95,20 @@ def add(
     What is kept of a code is a hash.
     """
     wanted = names_of(names, names_file, count, prefix)
+    created = now()
+    until = expires_at(expires, created)
     config = read_config(directory)
     if label is not None:
         known_labels(config, (label,))
     if out is not None and not force:
         refuse_existing([out])
-    created = now()
     pattern = CodeRecord(
         name="", digest=bytes(32), label=label, uses_max=uses,
-        created_at=created, expires_at=created + expires,
+        created_at=created, expires_at=until,
     )  # fmt: skip
     codes = [new_code(_clock.entropy) for _ in wanted]
     records = _records(wanted, codes, pattern, server_secret(config))
-    text = _csv(wanted, codes, moment(pattern.expires_at))
+    text = _csv(wanted, codes, moment(until))
     with open_store(directory) as store:
         if not force:
             _refuse_taken(store.taken_codes(wanted))

@@ -1,13 +1,10 @@
-"""What `est token` and `est otp` share: the server's secret, days, labels, missing schemes."""
+"""What `est token` and `est otp` share: the server's secret, labels, missing schemes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Final
-
-import click
 
 from est_core import Label, LocalProtocolError
 from est_transports import _clock
@@ -19,36 +16,6 @@ from est_transports.cli.output import say
 from est_transports.service.config.reader import CONFIG_FILE
 from est_transports.service.config.settings import ServerConfig
 from est_transports.service.ownership import ownership_of, take_over
-
-DAYS_MAX: Final = 36_500
-NEVER: Final = "never"
-
-
-class DaysType(click.ParamType[timedelta | None]):
-    """A number of days; with `never`, that word too, which is None."""
-
-    name = "days"
-
-    def __init__(self, *, never: bool = False) -> None:
-        self.never = never
-
-    def convert(
-        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta | None:
-        """Return how long that is, or None."""
-        if self.never and value == NEVER:
-            return None
-        text = str(value)
-        if not (text.isascii() and text.isdigit() and len(text) <= len(str(DAYS_MAX))):
-            self.fail(self._wanted, param, ctx)
-        days = int(text)
-        if not 0 < days <= DAYS_MAX:
-            self.fail(self._wanted, param, ctx)
-        return timedelta(days=days)
-
-    @property
-    def _wanted(self) -> str:
-        return f"wanted are 1 to {DAYS_MAX} days" + (f", or {NEVER}" if self.never else "")
 
 
 def now() -> datetime:

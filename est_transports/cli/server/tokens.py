@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -19,10 +18,9 @@ from est_transports.cli.options import json_option, verbose_option
 from est_transports.cli.output import json_text, print_json, print_table, say
 from est_transports.cli.runner import Commands
 from est_transports.cli.server.directory import directory_argument, open_store, read_config
+from est_transports.cli.server.expiry import NEVER, Expiry, ExpiryType, expires_at
 from est_transports.cli.server.handing_out import handed_out
 from est_transports.cli.server.issued_secrets import (
-    NEVER,
-    DaysType,
     known_labels,
     note_missing_scheme,
     now,
@@ -60,11 +58,11 @@ def token() -> None:
 )
 @click.option(
     "--expires",
-    metavar="DAYS",
-    type=DaysType(never=True),
+    metavar="WHEN",
+    type=ExpiryType(never=True),
     default="90",
     show_default=True,
-    help="For how many days it is taken; or never, for ever.",
+    help="For how long it is taken: days, 12h, 30m; until when: 2027-01-31; or never.",
 )
 @click.option("--force", is_flag=True, help="Replace a token of that name.")
 @json_option
@@ -74,7 +72,7 @@ def add(
     name: str,
     labels: tuple[str, ...],
     operations: tuple[str, ...],
-    expires: timedelta | None,
+    expires: Expiry | None,
     force: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
@@ -88,7 +86,7 @@ def add(
         labels=known_labels(config, labels) if labels else None,
         operations=frozenset(operations) if operations else None,
         created_at=created,
-        expires_at=None if expires is None else created + expires,
+        expires_at=None if expires is None else expires_at(expires, created),
     )
     shown = json_text({**_values(record), "token": text}) if as_json else text + "\n"
     with open_store(directory) as store:
