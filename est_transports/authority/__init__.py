@@ -16,6 +16,12 @@ if TYPE_CHECKING:
         Authenticator as Authenticator,
         Scheme as Scheme,
     )
+    from est_transports.authority.authentication.back_off import (
+        Attempt as Attempt,
+        BackOff as BackOff,
+        BackOffLimits as BackOffLimits,
+        BackOffs as BackOffs,
+    )
     from est_transports.authority.authentication.look_ups import (
         LookUps as LookUps,
     )
@@ -84,6 +90,7 @@ else:
         {
             "application": "Authority",
             "authentication.authenticator": "Authenticator Scheme",
+            "authentication.back_off": "Attempt BackOff BackOffLimits BackOffs",
             "authentication.look_ups": "LookUps",
             "authentication.server_secret": "ServerSecret new_code new_token",
             "authentication.tokens": "TokenVerifier",

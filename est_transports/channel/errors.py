@@ -18,13 +18,15 @@ from est_core.arguments import checked
 class TlsError(Exception):
     """A secure channel that cannot be used, or cannot be used any more.
 
-    `code` is `tls/reason`, stable; `message` is one clear sentence that names no secret.
+    `code` is `tls/reason`, stable; `message` is one clear sentence that names no secret. `user` is
+    whose name a client of TLS-SRP gave, where that is known.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, *, user: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.user = user
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"

@@ -1,9 +1,9 @@
 """Back-off after passwords of TLS-SRP that were wrong, by name and by network. RFC 7030 6.
 
 Who tries a name from one network is held to that pair's own failures. Besides, what fails counts
-for the network and for the name, with more of it free, so that neither many names from one place
-nor one name from many places is tried for ever. A pair that has logged in before is asked for its
-own failures alone: guessing at a name locks out nobody who is known to have it.
+for the network, with more of it free, so that many names from one place are not tried for ever.
+Nothing is counted for a name alone: guessing at it from elsewhere does not lock out its owner. A
+pair that has logged in before is asked for its own failures alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from est_transports.fairness.networks import network_of_peer
 
 FREE_OF_PAIR: Final = 5
 FREE_OF_NETWORK: Final = 20
-FREE_OF_NAME: Final = 20
 
 
 @checked
@@ -33,7 +32,6 @@ class SrpBackOff:
         self._lock = threading.Lock()
         self._pairs = FailedAttempts(free=FREE_OF_PAIR)
         self._networks = FailedAttempts(free=FREE_OF_NETWORK)
-        self._names = FailedAttempts(free=FREE_OF_NAME)
         self._logged_in: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def may_try(self, name: str, peer: str) -> bool:
@@ -43,9 +41,7 @@ class SrpBackOff:
         with self._lock:
             if not self._pairs.may_try(pair, now):
                 return False
-            return pair in self._logged_in or (
-                self._networks.may_try(network, now) and self._names.may_try(name, now)
-            )
+            return pair in self._logged_in or self._networks.may_try(network, now)
 
     def failed(self, name: str, peer: str) -> None:
         """Note a wrong password, or a name that nobody has."""
@@ -53,7 +49,6 @@ class SrpBackOff:
         with self._lock:
             self._pairs.failed((network, name), now)
             self._networks.failed(network, now)
-            self._names.failed(name, now)
 
     def succeeded(self, name: str, peer: str) -> None:
         """Note the right one."""

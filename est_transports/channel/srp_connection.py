@@ -239,7 +239,7 @@ class SrpServerEnd(SrpEnd):
         super().__init__()
         self._config = config
         self._peer = peer
-        self._is_throttled = False
+        self._throttled_user: str | None = None
         self._lookup_error: Exception | None = None
         self._handshake = self._connection.handshakeServerAsync(
             verifierDB=self, settings=_settings(config.bits)
@@ -264,7 +264,7 @@ class SrpServerEnd(SrpEnd):
         at once is asked again then.
         """
         if self.user and not self._config.attempts.may_try(self.user, self._peer):
-            raise _throttled()
+            raise _throttled(self.user)
         is_over = super().shake_hands()
         if is_over:
             self._config.attempts.succeeded(self.user, self._peer)
@@ -272,24 +272,26 @@ class SrpServerEnd(SrpEnd):
 
     def _entry(self, name: str) -> SrpEntry:
         if not self._config.attempts.may_try(name, self._peer):
-            self._is_throttled = True
+            self._throttled_user = name
             raise TLSInsufficientSecurity("too many attempts")  # an alert of its own
         return srp_entry(self._config, name)
 
     def _handshake_error(self, error: Exception) -> TlsError:
-        if self._is_throttled:
-            return _throttled()
+        if self._throttled_user is not None:
+            return _throttled(self._throttled_user)
         if self._lookup_error is not None:
             _log.error("a user of TLS-SRP cannot be looked up", exc_info=self._lookup_error)
             return TlsError(HANDSHAKE, "the user cannot be looked up")
         if self.user and isinstance(error, TLSLocalAlert) and error.description in _SECRETS_DIFFER:
             self._config.attempts.failed(self.user, self._peer)
-            return TlsError(SRP_REFUSED, "the password is wrong, or nobody has the SRP name")
+            message = "the password is wrong, or nobody has the SRP name"
+            return TlsError(SRP_REFUSED, message, user=self.user)
         return super()._handshake_error(error)
 
 
-def _throttled() -> TlsError:
-    return TlsError(SRP_THROTTLED, "too many attempts failed for the SRP name or address")
+def _throttled(user: str) -> TlsError:
+    message = "too many attempts failed from that address, for the SRP name or altogether"
+    return TlsError(SRP_THROTTLED, message, user=user)
 
 
 def _settings(bits_min: int) -> HandshakeSettings:

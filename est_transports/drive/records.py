@@ -113,11 +113,12 @@ def _judged(
 @checked
 def handshake_failed(peer: str, error: Exception) -> Record:
     """Return the record of a connection on which no request could be made."""
+    user = ""
     if isinstance(error, TlsError):
-        code, reason = error.code, error.message
+        code, reason, user = error.code, error.message, error.user
     elif isinstance(error, TimeoutError):
         code, reason = "tls/timeout", "the handshake took too long"
     else:
         code, reason = "tls/closed", "the connection broke during the handshake"
-    judged = (_judged(ProvenBy.SRP, "", _SRP_OUTCOMES[code]),) if code in _SRP_OUTCOMES else ()
+    judged = (_judged(ProvenBy.SRP, user, _SRP_OUTCOMES[code]),) if code in _SRP_OUTCOMES else ()
     return Record(peer=peer, status=0, code=code, reason=reason, judged=judged)

@@ -53,6 +53,19 @@ AUTHORITY: Final = (
                 audience=Audience.OPERATOR,
             ),
             ErrorCode(
+                code="auth/throttled",
+                statuses=("503",),
+                cause=(
+                    "too many wrong passwords came for that user from that network, or too many "
+                    "for all users; `Retry-After` says when the next one is looked at"
+                ),
+                remedy=(
+                    "wait for `Retry-After`; find the device that has a wrong password by the "
+                    "lines with 401 before"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
                 code="auth/token-expired",
                 statuses=("401",),
                 cause="a bearer token that has run out",

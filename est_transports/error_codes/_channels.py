@@ -130,8 +130,8 @@ CHANNELS: Final = (
             ErrorCode(
                 code="tls/srp-throttled",
                 cause=(
-                    "too many attempts of TLS-SRP have failed for that name or from that address, "
-                    "or the server wants a larger group"
+                    "too many attempts of TLS-SRP have failed from that address, for that name or "
+                    "altogether, or the server wants a larger group"
                 ),
                 remedy="wait, and try again with the right password",
                 audience=Audience.USER,

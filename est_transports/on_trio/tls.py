@@ -25,7 +25,7 @@ class TlsBrokenError(trio.BrokenResourceError, TlsError):
     """The TLS connection failed; `error` says how."""
 
     def __init__(self, error: TlsError) -> None:
-        TlsError.__init__(self, error.code, error.message)
+        TlsError.__init__(self, error.code, error.message, user=error.user)
         self.error = error
 
 

@@ -21,6 +21,7 @@ from est_core.values import value_class
 from est_transports import _clock
 from est_transports.authority.application import Authority
 from est_transports.authority.authentication.authenticator import Authenticator
+from est_transports.authority.authentication.back_off import BackOffs
 from est_transports.authority.authentication.look_ups import LookUps
 from est_transports.authority.authentication.server_secret import ServerSecret
 from est_transports.authority.ca import ReferenceCA
@@ -74,6 +75,7 @@ class CredentialChecks:
 
     passwords: PasswordChecks = field(default_factory=PasswordChecks)
     look_ups: LookUps = field(default_factory=LookUps)
+    back_offs: BackOffs = field(default_factory=BackOffs)
     srp_attempts: SrpAttempts = field(default_factory=SrpBackOff)
 
 
@@ -164,6 +166,7 @@ def _authority(
         look_ups=checks.look_ups,
         now=lambda: clock().wall,
         secret=secret,
+        back_off=checks.back_offs.of(config.auth.back_off),
     )
     return Authority(
         ca=ca, store=ca.store, authenticator=authenticator, clock=clock, **_csrattrs(config)

@@ -74,7 +74,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "on_aiocoap": "coap drive",
         # The reference CA. It knows no wire, and no wire knows it.
         "authority.stores": "fairness pki",
-        "authority.authentication": "authority.stores pki",
+        "authority.authentication": "authority.stores fairness pki",
         "authority": "authority.authentication authority.stores pki",
         # Where all of it comes together, and people.
         "service.config": "authority authority.authentication channel coap http",

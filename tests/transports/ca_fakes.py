@@ -18,6 +18,7 @@ from est_core.asn1.attributes import Attribute, Extension, extension_request
 from est_core.asn1.keys import SignatureAlgorithm, public_key_facts, signature_algorithm_for
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo, assemble, parse_cert_request
 from est_transports.authority.authentication.authenticator import Authenticator, Scheme
+from est_transports.authority.authentication.back_off import BackOff
 from est_transports.authority.authentication.look_ups import LookUps
 from est_transports.authority.authentication.server_secret import ServerSecret
 from est_transports.authority.authentication.tokens import TokenVerifier
@@ -240,6 +241,7 @@ def make_authenticator(
     now: Callable[[], datetime] = lambda: NOW,
     secret: ServerSecret | None = SECRET,
     verify_token: TokenVerifier | None = None,
+    back_off: BackOff | None = None,
 ) -> Authenticator:
     """Return what judges credentials by these schemes; without one, passwords."""
     return Authenticator(
@@ -250,6 +252,7 @@ def make_authenticator(
         now=now,
         secret=secret,
         verify_token=verify_token,
+        back_off=back_off,
     )
 
 

@@ -144,10 +144,12 @@ def client_engine(
 
 
 class RawClient:
-    """A TLS client that says what a test wants said. `sock` is its connection."""
+    """A TLS client that says what a test wants said. `sock` is its connection, from `source`."""
 
-    def __init__(self, port: int, engine: TlsEngine | None = None) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), TIMEOUT_S)
+    def __init__(
+        self, port: int, engine: TlsEngine | None = None, source: str = "127.0.0.1"
+    ) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), TIMEOUT_S, (source, 0))
         self.engine = engine or client_engine()
         self._stream = TlsSocket(self.sock, self.engine, _clock.instant)
 

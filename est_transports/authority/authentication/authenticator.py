@@ -15,14 +15,23 @@ from est_core import (
     Decision,
     DigestCredentials,
     LocalProtocolError,
+    Postpone,
     Rejected,
     Verified,
 )
 from est_core.arguments import checked_throughout
+from est_transports.authority.authentication.back_off import Attempt, BackOff
 from est_transports.authority.authentication.codes import verify_code
 from est_transports.authority.authentication.digest import verify_digest
-from est_transports.authority.authentication.look_ups import LookUps, failed, later
-from est_transports.authority.authentication.server_secret import ServerSecret
+from est_transports.authority.authentication.gate import Gate, Throttled
+from est_transports.authority.authentication.look_ups import (
+    BUSY_RETRY_S,
+    LookUps,
+    failed,
+    later,
+)
+from est_transports.authority.authentication.seldom import SeldomLog
+from est_transports.authority.authentication.server_secret import ServerSecret, canonical_code
 from est_transports.authority.authentication.tokens import TokenVerifier, own_tokens, verify_token
 from est_transports.authority.stores import Store, StoreBusy, StoreError, UserRecord
 from est_transports.authority.stores.passwords import PasswordBusy, PasswordChecks
@@ -49,7 +58,8 @@ class Scheme(Enum):
 class Authenticator:
     """Judges credentials by the schemes that are taken; what is of another one is rejected.
 
-    `passwords` and `look_ups` bound the work of the process: share them between authenticators.
+    `passwords`, `look_ups` and `back_off` bound the work of the process, and what may be wrong:
+    share them between authenticators. Without `back_off` there is one of its own.
     `verify_token` judges bearer tokens instead of the store: it is called in a thread, by several
     at once. Any thread may call. Raises LocalProtocolError for a scheme that needs a `secret` and
     has none.
@@ -65,6 +75,7 @@ class Authenticator:
         now: Callable[[], datetime],
         secret: ServerSecret | None = None,
         verify_token: TokenVerifier | None = None,
+        back_off: BackOff | None = None,
     ) -> None:
         self._store = store
         self._schemes = schemes
@@ -73,6 +84,8 @@ class Authenticator:
         self._now = now
         self._secret = secret
         self._verify_token = verify_token
+        self._back_off = BackOff() if back_off is None else back_off
+        self._seldom = SeldomLog()
         if Scheme.BEARER in schemes and verify_token is None:
             self._verify_token = own_tokens(store, self._needed(Scheme.BEARER), now)
         if Scheme.OTP in schemes:
@@ -86,13 +99,13 @@ class Authenticator:
                 return self._code_or_password(question, credentials)
             case BasicCredentials() if Scheme.BASIC in schemes:
                 return self._password(question, credentials)
-            case CodeCredentials() if Scheme.OTP in schemes:
-                return self._look_ups.submit(lambda: self._code(question))
+            case CodeCredentials(code=code) if Scheme.OTP in schemes:
+                return self._looked_up(question, code, lambda: self._code(question))
             case DigestCredentials() if Scheme.DIGEST in schemes:
-                return self._look_ups.submit(lambda: verify_digest(credentials, self._store))
-            case BearerCredentials() if self._verify_token and Scheme.BEARER in schemes:
+                return self._digest(question, credentials)
+            case BearerCredentials(token=token) if Scheme.BEARER in schemes and self._verify_token:
                 verify = self._verify_token
-                return self._look_ups.submit(lambda: verify_token(question, verify))
+                return self._looked_up(question, token, lambda: verify_token(question, verify))
             case _:
                 return Rejected()
 
@@ -101,11 +114,16 @@ class Authenticator:
     ) -> Decision | Future[Decision]:
         """Judge what came as a code, and if nobody knows it as one, as a password.
 
-        The check of a password is slow on purpose, so the look-up comes first.
+        The check of a password is slow on purpose, so the look-up comes first; what has not the
+        form of a code needs none. Where a password follows, it is what counts if it is wrong.
         """
-        found = self._look_ups.submit(lambda: self._code(question))
-        if not isinstance(found, Future) or Scheme.BASIC not in self._schemes:
-            return found
+        text = credentials.password
+        if not (credentials.user and Scheme.BASIC in self._schemes):  # no user has no name
+            return self._looked_up(question, text, lambda: self._code(question))
+        if canonical_code(text) is None:
+            return self._password(question, credentials)
+        peer = question.channel.peer_address
+        found = self._look_ups.submit(lambda: self._code(question), peer=peer)
         decision: Future[Decision] = Future()
 
         def go_on(code: Future[Decision]) -> None:
@@ -114,7 +132,11 @@ class Authenticator:
                 if not isinstance(known, Rejected):
                     decision.set_result(known)
                     return
-                _follow(self._password(question, credentials), decision)
+                judged = self._password(question, credentials)
+                if isinstance(judged, Future):
+                    _follow(judged, decision)
+                else:
+                    decision.set_result(judged)
             except BaseException as exc:  # noqa: BLE001  # raised where somebody waits for it
                 decision.set_exception(exc)
 
@@ -123,12 +145,17 @@ class Authenticator:
 
     def _password(
         self, question: AuthenticateRequested, credentials: BasicCredentials
-    ) -> Future[Decision]:
+    ) -> Decision | Future[Decision]:
+        peer = question.channel.peer_address
+        attempt = self._back_off.password(credentials.user, credentials.password, peer)
+        gate = Gate(self._back_off, attempt)
+        if (refusal := gate.refusal()) is not None:
+            return refusal
         decision: Future[Decision] = Future()
 
         def settle(checked_user: Future[UserRecord | None]) -> None:
             try:
-                decision.set_result(_identified(checked_user))
+                decision.set_result(gate.counted(self._identified(checked_user)))
             except BaseException as exc:  # noqa: BLE001  # raised where somebody waits for it
                 decision.set_exception(exc)
 
@@ -136,9 +163,49 @@ class Authenticator:
             credentials.user,
             credentials.password,
             self._store,
-            peer=question.channel.peer_address,
+            peer=peer,
+            go_ahead=gate.pass_or_raise,
         ).add_done_callback(settle)
         return decision
+
+    def _identified(self, checked_user: Future[UserRecord | None]) -> Decision:
+        """Return who gave the right password, once that is known."""
+        try:
+            user = checked_user.result()
+        except Throttled as exc:
+            return exc.decision
+        except PasswordBusy as exc:
+            self._seldom.tell("passwords", "too busy with passwords: %s", exc)
+            return Postpone(retry_after_s=BUSY_RETRY_S)
+        except StoreBusy as exc:
+            return later("users", exc)
+        except (StoreError, LocalProtocolError) as exc:  # the latter: a damaged record
+            return failed(exc)
+        return Rejected() if user is None else Verified(user=user.name)
+
+    def _digest(
+        self, question: AuthenticateRequested, credentials: DigestCredentials
+    ) -> Decision | Future[Decision]:
+        attempt = self._back_off.digest(credentials.user, question.channel.peer_address)
+        return self._gated(
+            question, attempt, lambda: verify_digest(credentials, self._store, self._seldom)
+        )
+
+    def _looked_up(
+        self, question: AuthenticateRequested, text: str, judge: Callable[[], Decision]
+    ) -> Decision | Future[Decision]:
+        attempt = self._back_off.looked_up(text, question.channel.peer_address)
+        return self._gated(question, attempt, judge)
+
+    def _gated(
+        self, question: AuthenticateRequested, attempt: Attempt, judge: Callable[[], Decision]
+    ) -> Decision | Future[Decision]:
+        """Judge in a thread what may be judged, both now and when its turn comes."""
+        gate = Gate(self._back_off, attempt)
+        if (refusal := gate.refusal()) is not None:
+            return refusal
+        peer = question.channel.peer_address
+        return self._look_ups.submit(lambda: gate.refusal() or gate.counted(judge()), peer=peer)
 
     def _code(self, question: AuthenticateRequested) -> Decision:
         return verify_code(question, self._store, self._needed(Scheme.OTP), self._now)
@@ -158,16 +225,3 @@ def _follow(source: Future[Decision], target: Future[Decision]) -> None:
             target.set_exception(exc)
 
     source.add_done_callback(settle)
-
-
-def _identified(checked_user: Future[UserRecord | None]) -> Decision:
-    """Return who gave the right password, once that is known."""
-    try:
-        user = checked_user.result()
-    except PasswordBusy as exc:
-        return later("passwords", exc)
-    except StoreBusy as exc:
-        return later("users", exc)
-    except (StoreError, LocalProtocolError) as exc:  # the latter: a damaged record
-        return failed(exc)
-    return Rejected() if user is None else Verified(user=user.name)

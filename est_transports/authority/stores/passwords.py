@@ -58,6 +58,10 @@ class PasswordBusy(Exception):  # noqa: N818 - says what happened
     """Too many passwords are being checked. Worth a 503 and a retry."""
 
 
+def _nothing() -> None:
+    """Go ahead."""
+
+
 @checked
 def hash_password(password: str, salt: bytes) -> str:
     """Return the record of a password; `salt` is 16 fresh random bytes.
@@ -104,6 +108,7 @@ class _Check:
     password: str = field(repr=False)
     users: Users
     network: str
+    go_ahead: Callable[[], None]
     outcome: Future[UserRecord | None] = field(default_factory=Future)
 
 
@@ -162,15 +167,22 @@ class PasswordChecks:
         return len(self._waiting) + len(self._known)
 
     def submit(
-        self, user: str, password: str, users: Users, *, peer: str = ""
+        self,
+        user: str,
+        password: str,
+        users: Users,
+        *,
+        peer: str = "",
+        go_ahead: Callable[[], None] = _nothing,
     ) -> Future[UserRecord | None]:
         """Return the future of the user who has that password, or of None. Does not wait.
 
-        `peer` is the address of the connection it came over, with or without a port. A user that
-        `users` does not find costs the same time. The future raises PasswordBusy when too many
-        wait, and whatever `users` raises.
+        `peer` is the address of the connection it came over, with or without a port. `go_ahead` is
+        called in a thread when it is the check's turn: if it raises there is no check, and no look
+        at the record. A user that `users` does not find costs the same time. The future raises
+        PasswordBusy when too many wait, and whatever `users` and `go_ahead` raise.
         """
-        check = _Check(user, password, users, network_of_peer(peer))
+        check = _Check(user, password, users, network_of_peer(peer), go_ahead)
         known = self._right.knows(user, password, self._clock().mono)
         with self._lock:
             left = self._admit(check, known=known)
@@ -219,6 +231,7 @@ class PasswordChecks:
             self._running -= 1
 
     def _verified(self, check: _Check) -> UserRecord | None:
+        check.go_ahead()
         user = check.users.find_user(check.user)
         record = None if user is None else user.password_record
         now = self._clock().mono

@@ -33,6 +33,7 @@ from est_core.asn1.template import KeyTypeWanted
 from est_core.auth.scheme import NONCE_S
 from est_core.codec.transfer import decode
 from est_transports.authority.authentication.authenticator import Scheme
+from est_transports.authority.authentication.back_off import BackOffLimits
 from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
 from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES
 from est_transports.channel.srp_users import GROUP_BITS
@@ -145,6 +146,7 @@ def _auth(table: TomlTable) -> AuthConfig:
         secret=table.file("secret", SECRET_FILE),
         digest_algorithms=_digest_algorithms(table),
         nonce_s=table.integer("nonce_s", NONCE_S, least=10, most=86400),
+        back_off=_back_off(table),
         authentication=MappingProxyType(words),
         require_pop=table.flag("require_pop", False),
         accept_ra=table.flag("accept_ra", False),
@@ -152,6 +154,19 @@ def _auth(table: TomlTable) -> AuthConfig:
     )
     table.done()
     return config
+
+
+def _back_off(table: TomlTable) -> BackOffLimits:
+    usual = BackOffLimits()
+    most = 1_000_000
+    return BackOffLimits(
+        per_user=table.integer("wrong_per_user", usual.per_user, least=0, most=most),
+        per_network=table.integer("wrong_per_network", usual.per_network, least=0, most=most),
+        unknown_per_network=table.integer(
+            "unknown_per_network", usual.unknown_per_network, least=0, most=most
+        ),
+        window_s=table.integer("wrong_s", usual.window_s, least=1, most=86400),
+    )
 
 
 def _digest_algorithms(table: TomlTable) -> tuple[DigestAlgorithm, ...]:

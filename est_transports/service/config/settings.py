@@ -37,6 +37,7 @@ from est_core.policy import with_datagram_rows
 from est_core.values import value_class
 from est_transports import _clock
 from est_transports.authority.authentication.authenticator import Scheme
+from est_transports.authority.authentication.back_off import BackOffLimits
 from est_transports.authority.profiles import Profile
 from est_transports.channel.dtls_limits import MTU_BYTES, DtlsLimits
 from est_transports.channel.srp_users import DEFAULT_BITS, GROUP_BITS
@@ -101,6 +102,7 @@ class AuthConfig:
 
     `schemes` are the kinds of credentials that are taken where one is "http"; `secret` is the file
     of what nonces, tokens and codes are hashed with. A nonce of Digest is good for `nonce_s`.
+    `back_off` is how much may be wrong in each process.
     """
 
     schemes: frozenset[Scheme] = frozenset({Scheme.BASIC})
@@ -110,6 +112,7 @@ class AuthConfig:
         DigestAlgorithm.SHA_256,
     )
     nonce_s: int = NONCE_S
+    back_off: BackOffLimits = field(default_factory=BackOffLimits)
     authentication: Mapping[Operation, Authentication] = field(
         default_factory=lambda: MappingProxyType(
             {operation: operation.authentication for operation in OPERATIONS}

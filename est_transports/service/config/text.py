@@ -30,6 +30,10 @@ CONFIG_TEXT: Final = """\
 #schemes = ["basic"]             # where "http" counts: "basic", "digest", "bearer", "otp"
 #digest_algorithms = ["MD5", "SHA-256"]     # "SHA-512-256"; one that reads one only knows MD5
 #nonce_s = 300                   # how long a nonce of Digest is good
+#wrong_per_user = 10             # wrong passwords of a user from one network; then 503; 0: no bound
+#wrong_per_network = 100         # those of all users from one network
+#unknown_per_network = 0         # tokens and codes from one network that nobody knows
+#wrong_s = 600                   # the time over which these are forgiven
 #secret = "auth-secret.key"      # what nonces, tokens and codes are hashed with
 
 [srp]                             # TLS-SRP (RFC 5054): by name and password, without certificates

@@ -183,7 +183,13 @@ def test_schemes_that_are_not_offered_are_rejected(credentials: Credentials) -> 
 def test_too_many_passwords_at_once_are_put_off() -> None:
     class Full(PasswordChecks):
         def submit(
-            self, user: str, password: str, users: Users, *, peer: str = ""
+            self,
+            user: str,
+            password: str,
+            users: Users,
+            *,
+            peer: str = "",
+            go_ahead: Callable[[], None] = lambda: None,
         ) -> Future[UserRecord | None]:
             refused: Future[UserRecord | None] = Future()
             refused.set_exception(PasswordBusy("34 passwords are being checked"))
@@ -199,10 +205,16 @@ def test_passwords_are_shared_out_by_the_address_of_the_connection() -> None:
 
     class Watched(PasswordChecks):
         def submit(
-            self, user: str, password: str, users: Users, *, peer: str = ""
+            self,
+            user: str,
+            password: str,
+            users: Users,
+            *,
+            peer: str = "",
+            go_ahead: Callable[[], None] = lambda: None,
         ) -> Future[UserRecord | None]:
             peers.append(peer)
-            return super().submit(user, password, users, peer=peer)
+            return super().submit(user, password, users, peer=peer, go_ahead=go_ahead)
 
     channel = Channel(version=TlsVersion.TLS_1_3, peer_address="192.0.2.1:4711")
     subject = authority(passwords=Watched())
@@ -215,7 +227,13 @@ def test_nobody_waits_in_the_authority_for_the_turn_of_a_password() -> None:
 
     class Queued(PasswordChecks):
         def submit(
-            self, user: str, password: str, users: Users, *, peer: str = ""
+            self,
+            user: str,
+            password: str,
+            users: Users,
+            *,
+            peer: str = "",
+            go_ahead: Callable[[], None] = lambda: None,
         ) -> Future[UserRecord | None]:
             return found
 

@@ -178,6 +178,9 @@ def test_who_has_tried_too_often_is_refused_with_the_right_password_too(name: st
     attempts = Attempts(name)
     two = srp_pair(srp_server(attempts=attempts), name)
     assert refused(two) == ("tls/srp-throttled", "tls/srp-throttled")
+    with pytest.raises(TlsError) as caught:
+        two.server.handshake()
+    assert caught.value.user == name
     assert attempts.noted == []
 
 

@@ -162,6 +162,7 @@ def test_who_does_not_gets_no_answer_and_is_on_record(site: Site) -> None:
     assert isinstance(result, Failed)
     assert result.code == "tls/srp-refused"
     assert [record.code for record in log.records] == ["tls/srp-refused"]
+    assert [each.user for each in log.records[0].authentications] == ["device-7"]
 
 
 @SITES

@@ -214,9 +214,10 @@ def test_a_user_of_the_handshake_is_told() -> None:
     [(SRP_REFUSED, REJECTED), (SRP_THROTTLED, AuthenticationOutcome.POSTPONED)],
 )
 def test_a_handshake_that_proves_nobody_is_told(code: str, outcome: AuthenticationOutcome) -> None:
-    record = handshake_failed(ADDRESS, TlsError(code, "not said"))
-    (result,) = record.authentications
-    assert (result.scheme, result.user, result.outcome) == (ProvenBy.SRP, "", outcome)
+    for user in ("", "alice"):
+        record = handshake_failed(ADDRESS, TlsError(code, "not said", user=user))
+        (result,) = record.authentications
+        assert (result.scheme, result.user, result.outcome) == (ProvenBy.SRP, user, outcome)
     assert (result.peer, result.code, result.operation) == (ADDRESS, code, None)
     assert handshake_failed(ADDRESS, TimeoutError()).authentications == ()
 

@@ -23,6 +23,7 @@ from est_core import (
     LocalProtocolError,
     TlsVersion,
 )
+from est_transports.authority.authentication.back_off import BackOffLimits
 from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
 from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES, DtlsLimits
 from est_transports.coap.limits import CoapLimits
@@ -137,6 +138,27 @@ def test_a_number_may_be_as_small_and_as_large_as_its_bounds(
         if number is not None:
             with pytest.raises(ConfigError, match=re.escape(f"[{table}]")):
                 loaded(tmp_path, f"[{table}]\n{key} = {number}\n")
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "usual", "least", "most"),
+    [
+        ("wrong_per_user", "per_user", 10, 0, 1_000_000),
+        ("wrong_per_network", "per_network", 100, 0, 1_000_000),
+        ("unknown_per_network", "unknown_per_network", 0, 0, 1_000_000),
+        ("wrong_s", "window_s", 600, 1, 86400),
+    ],
+)
+def test_how_much_may_be_wrong_can_be_said(
+    key: str, name: str, usual: int, least: int, most: int, tmp_path: Path
+) -> None:
+    assert getattr(loaded(tmp_path, "").auth.back_off, name) == usual
+    for number in (least, most):
+        back_off = loaded(tmp_path, f"[auth]\n{key} = {number}\n").auth.back_off
+        assert back_off == replace(BackOffLimits(), **{name: number})
+    for number in (least - 1, most + 1):
+        with pytest.raises(ConfigError, match=rf"\[auth\] {key}"):
+            loaded(tmp_path, f"[auth]\n{key} = {number}\n")
 
 
 def test_every_switch_can_be_turned(tmp_path: Path) -> None:

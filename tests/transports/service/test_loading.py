@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,13 +16,19 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from est_core import (
+    SIMPLEENROLL,
+    AuthenticateRequested,
+    BasicCredentials,
     Channel,
     ClientIdentity,
     CSRAttrsRequested,
+    Decision,
     Instant,
     Label,
     LocalProtocolError,
+    Postpone,
     ProvideCSRAttrs,
+    Rejected,
     TlsVersion,
 )
 from est_core.asn1.csrattrs import CsrAttrs
@@ -375,3 +382,27 @@ def test_a_scheme_that_needs_the_secret_makes_it_and_says_who_else_can_read_it(
     secret.write_text("no secret")
     with pytest.raises(CredentialFileError, match=r"\[auth\] secret"):
         load(tmp_path / "ca")
+
+
+def test_a_reload_does_not_forgive_wrong_passwords(tmp_path: Path) -> None:
+    make(tmp_path / "ca")
+    path = tmp_path / "ca" / CONFIG_FILE
+    path.write_text("[auth]\nwrong_per_user = 1\n", "utf-8")
+    checks = CredentialChecks()
+
+    def judged(password: str) -> Decision:
+        service = load_service(load_config(path), store=MemoryStore(), checks=checks)
+        decision = service.authority.authenticate(
+            AuthenticateRequested(
+                operation=SIMPLEENROLL,
+                label=None,
+                credentials=BasicCredentials(user="alice", password=password),
+                channel=Channel(version=TlsVersion.TLS_1_3, peer_address="192.0.2.1:1"),
+            )
+        )
+        return decision.result(60) if isinstance(decision, Future) else decision
+
+    assert judged("guess") == Rejected()
+    assert isinstance(judged("another"), Postpone)
+    path.write_text("[auth]\nwrong_per_user = 2\n", "utf-8")
+    assert judged("another") == Rejected()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -59,7 +58,6 @@ from est_core.testing import FIXED_INSTANT
 from est_transports.authority.application import Authority
 from est_transports.authority.authentication.authenticator import Authenticator, Scheme
 from est_transports.authority.authentication.codes import KnownCode
-from est_transports.authority.authentication.look_ups import LookUps
 from est_transports.authority.authentication.server_secret import new_code, new_token
 from est_transports.authority.stores import (
     CodeRecord,
@@ -638,34 +636,3 @@ def test_another_try_of_the_same_request_that_was_first_is_what_both_get(uses_ma
     assert isinstance(decision, Issue)
     assert list(store.records) == [store.winner]
     assert decision.certificate.public_bytes(Encoding.DER) == store.records[store.winner].der
-
-
-# The bound on look-ups
-
-
-def test_who_comes_when_too_many_wait_is_to_come_again(caplog: pytest.LogCaptureFixture) -> None:
-    gate, begun = threading.Event(), threading.Event()
-
-    class Slow(MemoryStore):
-        def find_code(self, digest: bytes) -> CodeRecord | None:
-            begun.set()
-            assert gate.wait(30)
-            return None
-
-    look_ups = LookUps(at_once=1, waiting_max=1)
-    authenticator = make_authenticator(Slow(), Scheme.OTP, look_ups=look_ups)
-    waiting = [authenticator.authenticate(asked(in_csr(CODE))) for _ in range(2)]
-    assert begun.wait(30)
-    with caplog.at_level(logging.WARNING, "est_transports"):
-        assert judged(authenticator, asked(in_csr(CODE))) == Postpone(retry_after_s=2)
-    gate.set()
-    for decision in waiting:
-        assert isinstance(decision, Future)
-        assert decision.result(timeout=30) == Rejected()
-    assert judged(authenticator, asked(in_csr(CODE))) == Rejected()
-
-
-@pytest.mark.parametrize("bounds", [{"at_once": 0}, {"waiting_max": -1}])
-def test_bounds_are_checked(bounds: dict[str, int]) -> None:
-    with pytest.raises(LocalProtocolError):
-        LookUps(**bounds)
