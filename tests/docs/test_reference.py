@@ -30,11 +30,12 @@ from est_transports.cli.errors import ExitCode
 from est_transports.client_config import ClientTimeouts
 from est_transports.coap.limits import CoapLimits
 from est_transports.http.settings import Timeouts
-from est_transports.service.config.reader import load_config
-from est_transports.service.config.toml_tables import TomlTable
+from est_transports.service.config.keys import KEYS
+from est_transports.service.config.reader import asked_keys, load_config
 from tests.answers import response_of
-from tests.docs import api_page
+from tests.docs import api_page, config_page
 from tests.docs.pages import DOCS
+from tests.docs.parts import part
 from tests.docs.tables import Row, codes, table, tables, words
 
 REFERENCE = DOCS / "reference"
@@ -133,48 +134,56 @@ def test_the_exit_codes_are_listed() -> None:
 
 # The configuration
 
-HEADINGS = {"profiles": "profiles.x", "labels": "labels.x"}
+HEADINGS = {"profiles": "profiles.NAME", "labels": "labels.NAME"}
+OUTER = {"", "profiles", "labels", "labels.NAME.csrattrs"}
+"""Tables that hold others, and one that is like another."""
 
 
-@pytest.fixture
-def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
-    """The keys that the reader asks for, by table. Tables inside a table do not count as keys."""
-    asked: dict[str, set[str]] = {}
-    done = TomlTable.done
-
-    def watched(self: TomlTable) -> None:
-        asked.setdefault(self.name, set()).update(self._asked)
-        done(self)
-
-    monkeypatch.setattr(TomlTable, "done", watched)
-    file = tmp_path / "est.toml"
-    file.write_text("[profiles.x]\n[labels.x]\nrequire_pop = true\n[labels.x.csrattrs]\n")
-    load_config(file)
-    return asked
-
-
-def keys_of(heading: str) -> list[Row]:
-    """The rows of a table of the page."""
-    return table(CONFIGURATION, heading)
-
-
-def test_every_table_of_the_configuration_has_a_heading(keys: dict[str, set[str]]) -> None:
-    assert keys[""] == {
+def test_every_table_of_the_configuration_has_a_heading() -> None:
+    assert set(asked_keys()[""]) == {
         line.removeprefix("## ")
         for line in CONFIGURATION.read_text("utf-8").splitlines()
         if line.startswith("## ")
     }
 
 
-def test_every_key_of_the_configuration_is_listed(keys: dict[str, set[str]]) -> None:
-    documented = {heading: {codes(row["key"])[0] for row in rows}
-                  for heading, rows in tables(CONFIGURATION)}  # fmt: skip
-    limits, server = REFERENCE / "limits.md", "Timeouts of a server"
-    documented["timeouts"] = {codes(row["name"])[0] for row in table(limits, server)}
-    documented["limits"] = {codes(row["name"])[0] for row in table(limits, "What a peer may send")}
-    for heading, found in documented.items():
-        assert found == keys[HEADINGS.get(heading, heading)], heading
-    assert set(documented) == keys[""]
+def test_every_key_that_is_read_has_a_meaning() -> None:
+    asked = asked_keys()
+    assert {table: {key.name for key in keys} for table, keys in KEYS.items()} == {
+        table: set(keys) for table, keys in asked.items() if table not in OUTER
+    }
+    assert asked["labels.NAME.csrattrs"] == asked["csrattrs"]
+    for keys in KEYS.values():
+        assert len({key.name for key in keys}) == len(keys)
+        assert all(key.meaning for key in keys)
+
+
+def test_every_number_of_the_configuration_has_a_unit() -> None:
+    for table_name, asked in asked_keys().items():
+        for key in KEYS.get(table_name, ()):
+            is_number = asked[key.name].kind in {"integer", "seconds"}
+            assert bool(key.unit) or not is_number, key
+            assert is_number or not key.counted, key
+
+
+def test_the_tables_of_the_configuration_are_made_from_the_reader() -> None:
+    for made_by, text in config_page.parts().items():
+        assert part(CONFIGURATION, made_by) == text, f"run: {config_page.COMMAND}"
+    for made_by, text in config_page.bounds().items():
+        assert part(config_page.LIMITS, made_by) == text, f"run: {config_page.COMMAND}"
+
+
+def test_every_table_of_the_configuration_is_under_its_heading_and_there_is_no_other() -> None:
+    shown = {
+        HEADINGS.get(heading, heading): [codes(row["key"])[0] for row in rows]
+        for heading, rows in tables(CONFIGURATION)
+    }
+    assert shown == {table: [key.name for key in keys] for table, keys in KEYS.items()}
+
+
+def test_every_link_of_a_meaning_is_one_of_a_key() -> None:
+    known = {(table_name, key.name) for table_name, keys in KEYS.items() for key in keys}
+    assert set(config_page.LINKS) <= known
 
 
 def test_the_defaults_of_the_configuration_are_right(tmp_path: Path) -> None:

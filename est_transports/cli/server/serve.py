@@ -35,6 +35,7 @@ from est_transports.cli.terminal_text import terminal_safe
 from est_transports.drive.observe import FIELDS, JsonFormatter, TextFormatter, log_request
 from est_transports.pki.host_verification import own_names
 from est_transports.pki.trust import CredentialFileError
+from est_transports.service.config.keys import keys_at_start
 from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.config.settings import (
     DEFAULT_COAP_PORT,
@@ -65,11 +66,8 @@ _SRP: Final = "srp"
 _WAYS: Final = frozenset({_CERT, _SRP, *(scheme.value for scheme in Scheme)})
 _OTHER_ADDRESS: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
 _STDERR: Final = 2
-_ONLY_AT_START: Final = ("listen", "workers", "threads", "connections_max", "half_open_max")
-_COAP_ONLY_AT_START: Final = (
-    *("listen", "associations_max", "idle_s", "waiting_per_association"),
-    *("unverified_messages", "unverified_per_host"),
-)
+_ONLY_AT_START: Final = keys_at_start("server")
+_COAP_ONLY_AT_START: Final = keys_at_start("coap")
 
 
 class _Listen(click.ParamType[ListenAddress]):

@@ -53,7 +53,7 @@ from est_transports.service.config.settings import (
     TlsConfig,
     parse_listen,
 )
-from est_transports.service.config.toml_tables import TomlTable, read_toml
+from est_transports.service.config.toml_tables import Asked, TomlTable, read_toml
 
 CONFIG_FILE: Final = "est.toml"
 SECRET_FILE: Final = "auth-secret.key"
@@ -81,7 +81,21 @@ def load_config(path: Path) -> ServerConfig:
 
     Relative paths in it start at its own directory. The files that it names are not opened.
     """
-    top = read_toml(path)
+    return _read(read_toml(path))
+
+
+def asked_keys() -> Mapping[str, Mapping[str, Asked]]:
+    """Return what is asked of each key of est.toml, by table.
+
+    What may be there several times, under names of its own, is under "NAME": `profiles.NAME`.
+    """
+    named: dict[str, object] = {"profiles": {"NAME": {}}, "labels": {"NAME": {}}}
+    top = TomlTable(Path(CONFIG_FILE), "", named)
+    _read(top)
+    return top.asked()
+
+
+def _read(top: TomlTable) -> ServerConfig:
     server, body = top.table("server"), top.table("body")
     profiles = _profiles(top)
     with top.checks():
@@ -106,7 +120,7 @@ def load_config(path: Path) -> ServerConfig:
             timeouts=_timeouts(top.table("timeouts")),
             accept_pem=body.flag("accept_pem", True),
             accept_der=body.flag("accept_der", True),
-            directory=path.parent,
+            directory=top.path.parent,
         )
         config.policy()
     for table in (server, body, top):
@@ -287,7 +301,7 @@ def _profile(name: str, table: TomlTable) -> Profile:
             ),
             extended_key_usage=tuple(
                 _PURPOSES.get(word, word)
-                for word in table.texts("extended_key_usage", usual.extended_key_usage)
+                for word in table.texts("extended_key_usage", _purpose_words(usual))
             ),
             san_kinds=frozenset(
                 table.choices(
@@ -304,6 +318,11 @@ def _profile(name: str, table: TomlTable) -> Profile:
     return profile
 
 
+def _purpose_words(profile: Profile) -> tuple[str, ...]:
+    words = {oid: word for word, oid in _PURPOSES.items()}
+    return tuple(words.get(oid, oid) for oid in profile.extended_key_usage)
+
+
 def _label(name: str, table: TomlTable, profiles: Mapping[str, Profile]) -> LabelConfig:
     with table.checks():
         label = Label(name)
@@ -313,9 +332,9 @@ def _label(name: str, table: TomlTable, profiles: Mapping[str, Profile]) -> Labe
     config = LabelConfig(
         label=label,
         profile=table.text("profile", "client"),
-        csrattrs=_csrattrs(table.table("csrattrs")) if "csrattrs" in table else None,
+        csrattrs=_csrattrs(table.table("csrattrs")),
         enroll=table.choice("simpleenroll", enroll, None),
-        require_pop=table.flag("require_pop", False) if "require_pop" in table else None,
+        require_pop=table.optional_flag("require_pop"),
         foreign_challenge=table.choice(
             "foreign_challenge", {word.value: word for word in ForeignChallenge}, None
         ),

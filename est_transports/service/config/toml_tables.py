@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from est_core import LocalProtocolError, RemoteProtocolError
+from est_core.values import value_class
 
 _Choice = TypeVar("_Choice")
 
 MAX_FILE_BYTES: Final = 1024 * 1024
+INTEGER_MAX: Final = 2**31 - 1
 
 _TABLE_TWICE: Final = re.compile(r"Cannot declare \((.+?),?\) twice(.*)", re.DOTALL)
 _KEY_TWICE: Final = "Cannot overwrite a value"
@@ -37,11 +39,26 @@ class ConfigError(Exception):
         self.reason = reason
 
 
+@value_class
+class Asked:
+    """What a reader asks of a key: the kind of value, its default, and what it may be.
+
+    `kind` is the name of TomlTable's method; `default` is as TOML has it, None for none. `least`
+    and `most` are the bounds of a number, `words` those of which a choice is made.
+    """
+
+    kind: str
+    default: object = None
+    least: float | None = None
+    most: float | None = None
+    words: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class _Reading:
     """What the tables of one file tell each other: keys by table, and what nobody asked for."""
 
-    asked: dict[str, set[str]] = field(default_factory=dict)
+    asked: dict[str, dict[str, Asked]] = field(default_factory=dict)
     unknown: list[Callable[[], ConfigError]] = field(default_factory=list)
 
     def homes(self, key: str) -> tuple[str, ...]:
@@ -63,7 +80,7 @@ class TomlTable:
         self.name = name
         self._content = content
         self._reading = reading or _Reading()
-        self._asked = self._reading.asked.setdefault(name, set())
+        self._asked = self._reading.asked.setdefault(name, {})
 
     def __contains__(self, key: str) -> bool:
         return key in self._content
@@ -89,17 +106,17 @@ class TomlTable:
 
     def text(self, key: str, default: str) -> str:
         """Return a string that is not empty."""
-        found = self._take(key)
+        found = self._take(key, Asked(kind="text", default=default))
         return default if found is None else self._text(key, found)
 
     def optional_text(self, key: str) -> str | None:
         """Return a string that is not empty, or None where the key is missing."""
-        found = self._take(key)
+        found = self._take(key, Asked(kind="text"))
         return None if found is None else self._text(key, found)
 
     def optional_lines(self, key: str) -> str | None:
         """Return a string that may have several lines and is not empty, or None."""
-        found = self._take(key)
+        found = self._take(key, Asked(kind="text"))
         if isinstance(found, str):
             self._text(key, " ".join(found.split()))
             return found
@@ -107,16 +124,12 @@ class TomlTable:
 
     def texts(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
         """Return an array of strings."""
-        found = self._take(key)
-        if found is None:
-            return default
-        if not isinstance(found, list):
-            raise self.error(key, "is not an array of strings")
-        return tuple(self._text(key, item) for item in found)
+        found = self._take(key, Asked(kind="texts", default=default))
+        return default if found is None else self._texts(key, found)
 
-    def integer(self, key: str, default: int, *, least: int = 0, most: int = 2**31 - 1) -> int:
+    def integer(self, key: str, default: int, *, least: int = 0, most: int = INTEGER_MAX) -> int:
         """Return an integer within the range."""
-        found = self._take(key)
+        found = self._take(key, Asked(kind="integer", default=default, least=least, most=most))
         if found is None:
             return default
         if not isinstance(found, int) or isinstance(found, bool):
@@ -127,7 +140,7 @@ class TomlTable:
 
     def seconds(self, key: str, default: float, *, most: float = 86400.0) -> float:
         """Return a time in seconds, more than zero."""
-        found = self._take(key)
+        found = self._take(key, Asked(kind="seconds", default=default, most=most))
         if found is None:
             return default
         if not isinstance(found, int | float) or isinstance(found, bool):
@@ -138,42 +151,49 @@ class TomlTable:
 
     def flag(self, key: str, default: bool) -> bool:
         """Return a boolean."""
-        found = self._take(key)
-        if found is None:
-            return default
-        if not isinstance(found, bool):
-            raise self.error(key, "is not true or false")
-        return found
+        found = self._take(key, Asked(kind="flag", default=default))
+        return default if found is None else self._flag(key, found)
+
+    def optional_flag(self, key: str) -> bool | None:
+        """Return a boolean, or None where the key is missing."""
+        found = self._take(key, Asked(kind="flag"))
+        return None if found is None else self._flag(key, found)
 
     def choice(self, key: str, options: Mapping[str, _Choice], default: _Choice) -> _Choice:
         """Return what one of the words stands for."""
-        found = self._take(key)
+        usual = next((word for word, value in options.items() if value == default), None)
+        found = self._take(key, Asked(kind="choice", default=usual, words=tuple(options)))
         return default if found is None else self._option(key, found, options)
 
     def choices(
         self, key: str, options: Mapping[str, _Choice], default: tuple[_Choice, ...]
     ) -> tuple[_Choice, ...]:
         """Return what each word of an array stands for."""
-        if self._take(key) is None:
+        usual = tuple(word for word, value in options.items() if value in default)
+        found = self._take(key, Asked(kind="choices", default=usual, words=tuple(options)))
+        if found is None:
             return default
-        return tuple(self._option(key, word, options) for word in self.texts(key))
+        return tuple(self._option(key, word, options) for word in self._texts(key, found))
 
     def file(self, key: str, default: str) -> Path:
         """Return the path of a file; a relative one starts at the directory of this TOML file."""
-        return self.path.parent / self.text(key, default)
+        found = self._take(key, Asked(kind="file", default=default))
+        return self.path.parent / (default if found is None else self._text(key, found))
 
     def optional_file(self, key: str) -> Path | None:
         """Return the path of a file, or None where the key is missing."""
-        found = self.optional_text(key)
-        return None if found is None else self.path.parent / found
+        found = self._take(key, Asked(kind="file"))
+        return None if found is None else self.path.parent / self._text(key, found)
 
     def files(self, key: str) -> tuple[Path, ...]:
         """Return the paths of an array of files."""
-        return tuple(self.path.parent / name for name in self.texts(key))
+        found = self._take(key, Asked(kind="files", default=()))
+        names = () if found is None else self._texts(key, found)
+        return tuple(self.path.parent / name for name in names)
 
     def table(self, key: str) -> TomlTable:
         """Return a table inside this one, empty where it is missing."""
-        found = self._take(key)
+        found = self._take(key, Asked(kind="table"))
         inside = f"{self.name}.{key}" if self.name else key
         if found is None:
             return TomlTable(self.path, inside, {}, self._reading)
@@ -206,8 +226,12 @@ class TomlTable:
             hint = "; it belongs in " + " or ".join(f"[{name}]" for name in homes[:3])
         return self.error(key, f"unknown {kind}{hint}")
 
-    def _take(self, key: str) -> object | None:
-        self._asked.add(key)
+    def asked(self) -> Mapping[str, Mapping[str, Asked]]:
+        """Return what was asked so far in all tables of the file, by table and key."""
+        return self._reading.asked
+
+    def _take(self, key: str, asked: Asked) -> object | None:
+        self._asked[key] = asked
         return self._content.get(key)
 
     def _text(self, key: str, found: object) -> str:
@@ -215,6 +239,16 @@ class TomlTable:
             raise self.error(key, "is not a string")
         if not found or not found.isprintable():
             raise self.error(key, "is empty or holds control characters")
+        return found
+
+    def _texts(self, key: str, found: object) -> tuple[str, ...]:
+        if not isinstance(found, list):
+            raise self.error(key, "is not an array of strings")
+        return tuple(self._text(key, item) for item in found)
+
+    def _flag(self, key: str, found: object) -> bool:
+        if not isinstance(found, bool):
+            raise self.error(key, "is not true or false")
         return found
 
     def _option(self, key: str, found: object, options: Mapping[str, _Choice]) -> _Choice:

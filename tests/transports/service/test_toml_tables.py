@@ -12,6 +12,7 @@ import pytest
 from est_core import Fault, LocalProtocolError, RemoteProtocolError
 from est_transports.service.config.toml_tables import (
     MAX_FILE_BYTES,
+    Asked,
     ConfigError,
     TomlTable,
     read_toml,
@@ -157,6 +158,39 @@ def test_tables_are_read_inside_others_and_named_in_full() -> None:
         outer.table("other")
     with pytest.raises(ConfigError, match=r"\[here\.labels\] a: is not a table"):
         list(table(labels={"a": 1}).tables("labels"))
+
+
+def test_what_was_asked_of_a_key_is_known_whether_it_is_there_or_not() -> None:
+    read = table(size=7)
+    read.integer("size", 5, least=1, most=9)
+    read.seconds("idle_s", 2.5)
+    read.choice("word", {"a": 1, "b": 2}, 2)
+    read.choice("none", {"a": 1}, None)
+    read.choices("words", {"a": 1, "b": 2, "c": 3}, (3, 1))
+    read.file("file", "x.pem")
+    read.files("files")
+    read.optional_flag("maybe")
+    read.table("inner").text("name", "n")
+    asked = read.asked()
+    assert asked["here"] == {
+        "size": Asked(kind="integer", default=5, least=1, most=9),
+        "idle_s": Asked(kind="seconds", default=2.5, most=86400.0),
+        "word": Asked(kind="choice", default="b", words=("a", "b")),
+        "none": Asked(kind="choice", words=("a",)),
+        "words": Asked(kind="choices", default=("a", "c"), words=("a", "b", "c")),
+        "file": Asked(kind="file", default="x.pem"),
+        "files": Asked(kind="files", default=()),
+        "maybe": Asked(kind="flag"),
+        "inner": Asked(kind="table"),
+    }
+    assert asked["here.inner"] == {"name": Asked(kind="text", default="n")}
+
+
+def test_a_flag_may_be_missing() -> None:
+    assert table().optional_flag("key") is None
+    assert table(key=False).optional_flag("key") is False
+    with pytest.raises(ConfigError, match="is not true or false"):
+        table(key=0).optional_flag("key")
 
 
 def top_with(content: dict[str, object]) -> str:
