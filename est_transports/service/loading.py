@@ -44,8 +44,15 @@ from est_transports.pki.trust import (
 from est_transports.service.ca_loading import ca_limits, load_ca
 from est_transports.service.config.settings import ServerConfig
 from est_transports.service.errors import ServingError
+from est_transports.service.secret_loading import loaded_secret
 from est_transports.service.srp_loading import srp_users
-from est_transports.service.startup_checks import check_files, notices_of, validities_of
+from est_transports.service.startup_checks import (
+    Anchors,
+    Crls,
+    check_files,
+    notices_of,
+    validities_of,
+)
 from est_transports.service.validity import Validity
 
 
@@ -65,6 +72,7 @@ class Service:
     http: ServiceConfig
     coap: CoapService | None
     authority: Authority = field(repr=False)
+    secret: ServerSecret | None = field(repr=False)
     validities: tuple[Validity, ...] = field(repr=False)
     notices: tuple[str, ...]
 
@@ -85,28 +93,25 @@ def load_service(
     *,
     store: Store,
     checks: CredentialChecks | None = None,
+    secret: ServerSecret | None = None,
     clock: Callable[[], Instant] = _clock.instant,
 ) -> Service:
     """Return everything that `config` names, opened and checked against each other.
 
-    `checks` are those of the process, where it loads more than once.
+    `checks` are those of the process, where it loads more than once, and `secret` is that of the
+    Service that it loaded before: it stays until the server is started again.
 
-    Raises CredentialFileError for a file, and ServingError where the parts do not fit.
+    Raises CredentialFileError for a file, ServingError where the parts do not fit, and StoreError.
     """
     left_out: list[str] = []
     with _named_keys(config):
         check_files(config)
         identity = load_identity(config.tls.certificate, config.tls.key, left_out=left_out.append)
         ca = load_ca(config, identity, store, left_out.append)
-        secret = _secret(config)
+        secret = loaded_secret(config, store, secret, clock().wall, left_out)
         anchors = _client_trust(config, left_out.append)
         crls = [(path, crl) for path in config.tls.crls for crl in load_pem_crls(path)]
-    trust = TrustAnchors(
-        # Not those above it: what a company's root has certified elsewhere may not enroll here.
-        explicit=(ca.certificate,),
-        implicit=tuple(anchor for _, anchor in anchors),
-        crls=tuple(crl for _, crl in crls),
-    )
+    trust = _trust(ca, anchors, crls)
     checks = checks or CredentialChecks()
     srp = srp_users(config.srp, store, secret, checks.srp_attempts)
     authority = _authority(config, ca, checks, clock, secret)
@@ -120,12 +125,22 @@ def load_service(
         coap=_coap(config, identity, trust, authority, policy),
         http=_http(config, policy),
         authority=authority,
+        secret=secret,
         validities=validities,
         notices=(
             *left_out,
             *notices_of(config, validities, certificates, anchors, crls, now.wall),
             *(f"{config.ca.certificate}: {line}" for line in ca_limits(ca, now)),
         ),
+    )
+
+
+def _trust(ca: ReferenceCA, anchors: Anchors, crls: Crls) -> TrustAnchors:
+    return TrustAnchors(
+        # Not those above it: what a company's root has certified elsewhere may not enroll here.
+        explicit=(ca.certificate,),
+        implicit=tuple(anchor for _, anchor in anchors),
+        crls=tuple(crl for _, crl in crls),
     )
 
 
@@ -171,18 +186,6 @@ def _authority(
     return Authority(
         ca=ca, store=ca.store, authenticator=authenticator, clock=clock, **_csrattrs(config)
     )
-
-
-def _secret(config: ServerConfig) -> ServerSecret | None:
-    """Return what nonces, tokens and codes are hashed with, where a scheme needs it.
-
-    Raises CredentialFileError for a file that is none.
-    """
-    if not (config.auth.needs_secret or config.srp.enabled):
-        return None
-    if config.auth.secret is None:
-        raise ServingError("[auth] secret: the schemes need a file for the server's secret")
-    return ServerSecret.load_or_make(config.auth.secret, _clock.entropy)
 
 
 def _http(config: ServerConfig, policy: ServerPolicy) -> ServiceConfig:

@@ -132,6 +132,68 @@ def test_no_file_state_that_a_reload_meets_ends_or_changes_the_server(
         assert server.stop() == 0
 
 
+def with_codes(ca: Path) -> None:
+    """Have the server take one-time codes beside passwords."""
+    (ca / "est.toml").write_text('[auth]\nschemes = ["basic", "otp"]\n')
+
+
+def code(ca: Path, name: str) -> str:
+    """Return a new code, as a login."""
+    done = CliRunner().invoke(group, ["otp", "add", str(ca), name])
+    assert done.exit_code == 0, done.stderr
+    return f"{name}:{done.stdout.split(',')[-2]}"
+
+
+def spent_code(server: ServeProcess, login: str) -> int:
+    """Return what an enrollment with a code is answered."""
+    connection = server.connect()
+    found = connection.ask("simpleenroll", request("y"), login)[0]
+    connection.close()
+    return found
+
+
+@WORKERS
+@pytest.mark.parametrize("content", [None, "ab" * 32], ids=["lost", "another"])
+def test_a_secret_that_is_lost_stays_in_use_until_a_restart_which_is_refused(
+    content: str | None, workers: str, ca: Path
+) -> None:
+    with_codes(ca)
+    logins = [code(ca, name) for name in ("a", "b")]
+    path = ca / "auth-secret.key"
+    with serving(ca, "--workers", workers) as server:
+        assert spent_code(server, logins[0]) == 200
+        path.unlink()
+        if content is not None:
+            path.write_text(content)
+        server.signal(signal.SIGHUP)
+        assert str(path) in server.wait_for("not reloaded, everything stays as it was: ")
+        assert spent_code(server, logins[1]) == 200
+        assert server.stop() == 0
+    again = CliRunner().invoke(group, ["serve", str(ca), "--listen", "127.0.0.1:0"])
+    assert again.exit_code == 5
+    assert f"{path}: is " in again.stderr
+    assert "restore it from a backup" in again.stderr
+    assert path.exists() == (content is not None)
+
+
+def test_workers_open_the_store_that_their_parent_asked_about_the_secret(ca: Path) -> None:
+    with serving(ca, "--workers", "2") as server:
+        with_codes(ca)
+        server.signal(signal.SIGHUP)
+        for _ in range(3):
+            server.wait_for("reloaded$")
+        first, second = workers_of(server.process.pid)
+        os.kill(first, signal.SIGKILL)
+        server.wait_for(f"worker {first} ended")
+        until(lambda: len(workers_of(server.process.pid)) == 2)
+        os.kill(second, signal.SIGKILL)
+        server.wait_for(f"worker {second} ended")
+        until(lambda: len(workers_of(server.process.pid)) == 2)
+        assert spent_code(server, code(ca, "a")) == 200
+        assert "Traceback" not in "".join(server.log)
+        assert server.stop() == 0
+
+
 @WORKERS
 def test_a_directory_that_is_away_at_a_reload_changes_nothing(workers: str, ca: Path) -> None:
     with serving(ca, "--workers", workers) as server:

@@ -178,6 +178,44 @@ def test_a_damaged_secret_is_an_error_of_one_line_and_nothing_is_added(ca: Path)
         assert (store.list_tokens(), store.list_codes()) == ((), ())
 
 
+@pytest.mark.parametrize("kind", ["token", "otp"])
+@pytest.mark.parametrize("content", [None, "ab" * 32 + "\n"], ids=["lost", "another"])
+def test_a_secret_that_others_need_is_not_made_anew(
+    content: str | None, kind: str, ca: Path
+) -> None:
+    first = est(kind, "add", ca, "first").stdout
+    path = ca / "auth-secret.key"
+    right = path.read_bytes()
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    for command in ("token", "otp"):
+        line = error_of(est(command, "add", ca, "second", "--force"))
+        assert str(path) in line
+        assert "restore it from a backup" in line
+        assert f"est {command} remove --all" in line
+    assert path.exists() == (content is not None)
+    assert "first" in est(kind, "list", ca).stdout
+    path.write_bytes(right)
+    assert est(kind, "add", ca, "second").exit_code == 0
+    path.unlink()
+    assert est(kind, "remove", ca, "--all").stderr == (
+        "2 tokens removed\n" if kind == "token" else "2 codes removed\n"
+    )
+    assert est(kind, "add", ca, "first").stdout != first
+    assert path.read_bytes() != right
+
+
+def test_all_tokens_are_removed_at_once_or_one_by_name(ca: Path) -> None:
+    for name in ("a", "b"):
+        est("token", "add", ca, name)
+    for wrong in ((), ("a", "--all")):
+        assert "wanted is a NAME, or --all" in error_of(est("token", "remove", ca, *wrong), 2)
+    assert est("token", "remove", ca, "--all").stderr == "2 tokens removed\n"
+    assert est("token", "remove", ca, "--all").stderr == "0 tokens removed\n"
+    assert est("token", "list", ca).stdout == ""
+
+
 # One-time codes
 
 

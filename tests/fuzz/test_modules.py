@@ -69,7 +69,8 @@ NO_TARGET: Final = {
         est_transports.pki.signers est_transports.authority.stores.sqlite*
         est_transports.authority.stores.write_turn est_transports.authority.authentication
         est_transports.authority.authentication.*
-        est_transports.authority.stores.digest_records est_transports.service.srp_loading""",
+        est_transports.authority.stores.digest_records est_transports.service.secret_loading
+        est_transports.service.srp_loading""",
     "TLS-SRP: what peers send goes through properties of its own, tests/transports/channel": """
         est_transports.channel.client_hello est_transports.channel.engines
         est_transports.channel.srp est_transports.channel.srp_attempts

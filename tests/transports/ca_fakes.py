@@ -107,6 +107,7 @@ class MemoryStore:
         self.codes: dict[bytes, CodeRecord] = {}
         self.uses: dict[tuple[bytes, bytes], str] = {}
         self.nonces: dict[str, tuple[int, datetime]] = {}
+        self.secret_check: bytes | None = None
         self.srp_users: dict[str, SrpRecord] = {}
 
     def record_certificate(self, record: IssuedRecord, *, spends: CodeUse | None = None) -> None:
@@ -211,6 +212,19 @@ class MemoryStore:
         self.nonces[nonce] = count, expires_at
         return True
 
+    def needs_secret(self, *, now: datetime) -> bool:
+        ends = [each.expires_at for each in self.tokens.values()]
+        ends += [each.expires_at for each in self.codes.values()]
+        return any(end is None or end > now for end in ends)
+
+    def find_secret_check(self) -> bytes | None:
+        return self.secret_check
+
+    def keep_secret_check(self, value: bytes, *, now: datetime) -> bool:
+        if self.secret_check is None or not self.needs_secret(now=now):
+            self.secret_check = value
+        return self.secret_check == value
+
     def add_srp_user(self, record: SrpRecord, *, replace: bool = False) -> bool:
         self.srp_users[record.name] = record
         return True
@@ -221,7 +235,7 @@ class MemoryStore:
     def list_srp_users(
         self, *, limit: int = 100, after: str | None = None
     ) -> tuple[SrpRecord, ...]:
-        return ()
+        return tuple(self.srp_users.values())[:limit]
 
     def remove_srp_user(self, name: str) -> bool:
         return False

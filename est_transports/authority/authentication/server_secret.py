@@ -2,7 +2,8 @@
 
 One file, of mode 0600, that all workers and machines of one server have in common. What is hashed
 has the entropy of a key itself, so a keyed hash is enough, and a stolen database without this file
-says nothing about any of it. Without the file all of them are void: a backup holds it.
+says nothing about any of it. Without the file all of them are void: a backup holds it, and it is
+made where nothing is void without it (`kept_secret`).
 """
 
 from __future__ import annotations
@@ -56,10 +57,18 @@ class ServerSecret:
         try:
             if not path.exists():
                 _make(path, entropy(SECRET_BYTES))
+        except OSError as exc:
+            raise CredentialFileError(path, exc.strerror or "cannot be made") from exc
+        return cls.load(path)
+
+    @classmethod
+    def load(cls, path: Path) -> ServerSecret:
+        """Return the secret in a file. Raises CredentialFileError where there is none."""
+        try:
             with path.open("rb") as file:
                 found = _FILE.fullmatch(file.read(_MAX_FILE_BYTES))
         except OSError as exc:
-            raise CredentialFileError(path, exc.strerror or "cannot be read or made") from exc
+            raise CredentialFileError(path, exc.strerror or "cannot be read") from exc
         if found is None:
             raise CredentialFileError(path, "is no server's secret: 64 hexadecimal digits")
         return cls(key=bytes.fromhex(found[1].decode("ascii")))
@@ -76,6 +85,10 @@ class ServerSecret:
         """Return the keyed hash of a one-time code in any spelling; None for what is none."""
         canonical = canonical_code(code)
         return None if canonical is None else self._hash(b"one-time codes", canonical.encode())
+
+    def check_value(self) -> bytes:
+        """Return what tells this secret from others, and nothing else of it: a store keeps it."""
+        return self._derived(b"check value")
 
     def simulation_key(self) -> bytes:
         """Return the key of what is answered about users of TLS-SRP who do not exist."""

@@ -19,6 +19,7 @@ from est_transports.authority.stores.credential_records import (
 from est_transports.authority.stores.credential_records import (
     CodeStore,
     NonceStore,
+    SecretStore,
     SrpStore,
     TokenStore,
 )
@@ -91,7 +92,7 @@ class UserRecord:
     digest_record: str | None = field(default=None, repr=False)
 
 
-class Store(TokenStore, CodeStore, NonceStore, SrpStore, Protocol):
+class Store(TokenStore, CodeStore, NonceStore, SecretStore, SrpStore, Protocol):
     """What the reference CA needs of a database. All methods raise StoreError when it fails.
 
     A serial is taken in every spelling that `read_serial` reads.

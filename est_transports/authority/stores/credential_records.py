@@ -134,6 +134,23 @@ class NonceStore(Protocol):
         """
 
 
+class SecretStore(Protocol):
+    """Where it is noted which secret of the server tokens and codes are hashed with."""
+
+    def needs_secret(self, *, now: datetime) -> bool:
+        """Return True if there are tokens or codes that are not over: without it they are void."""
+
+    def find_secret_check(self) -> bytes | None:
+        """Return the check value of the secret that was used last, or None."""
+
+    def keep_secret_check(self, value: bytes, *, now: datetime) -> bool:
+        """Return True if what is hashed here is hashed with the secret of that check value.
+
+        A store that has noted none, or needs the one that it noted no more, notes this one. That is
+        one step, whoever else does it at the same time.
+        """
+
+
 class SrpStore(Protocol):
     """Where the verifiers of TLS-SRP are."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -54,6 +55,16 @@ _COUNT: Final = (
 _FORGET: Final = (
     "DELETE FROM nonce WHERE nonce IN"
     " (SELECT nonce FROM nonce WHERE expires_at < ? ORDER BY expires_at LIMIT 16)"
+)
+
+_NEEDS_SECRET: Final = (
+    "(EXISTS (SELECT 1 FROM token WHERE expires_at IS NULL OR expires_at > ?)"
+    " OR EXISTS (SELECT 1 FROM one_time_code WHERE expires_at > ?))"
+)
+_KEEP_CHECK: Final = (
+    "INSERT INTO server_secret (id, check_value) SELECT 1, ?"  # noqa: S608 - constants only
+    f" WHERE NOT EXISTS (SELECT 1 FROM server_secret) OR NOT {_NEEDS_SECRET}"
+    " ON CONFLICT (id) DO UPDATE SET check_value = excluded.check_value"
 )
 
 
@@ -159,6 +170,28 @@ class CredentialTables:
         return self._write(
             _COUNT, (nonce, count, text_of(expires_at)), (Step(_FORGET, (text_of(now),)),)
         )
+
+    # The server's secret
+
+    def needs_secret(self, *, now: datetime) -> bool:
+        """Return True if there are tokens or codes that are not over. See `SecretStore`."""
+        at = text_of(now)
+        return bool(self._read(f"SELECT 1 WHERE {_NEEDS_SECRET}", (at, at)))
+
+    def find_secret_check(self) -> bytes | None:
+        """Return the check value of the secret that was used last, or None."""
+        found = self._read("SELECT check_value FROM server_secret", ())
+        return bytes_of(found[0][0]) if found else None
+
+    def keep_secret_check(self, value: bytes, *, now: datetime) -> bool:
+        """Return True if what is hashed is hashed with that secret. See `SecretStore`."""
+        if not self._is_kept(value):
+            at = text_of(now)
+            self._write(_KEEP_CHECK, (value, at, at))
+        return self._is_kept(value)
+
+    def _is_kept(self, value: bytes) -> bool:
+        return hmac.compare_digest(self.find_secret_check() or b"", value)
 
     # Verifiers of TLS-SRP
 

@@ -96,6 +96,12 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             bits INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID""",
     ),
+    (
+        """CREATE TABLE server_secret (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            check_value BLOB NOT NULL
+        ) STRICT""",
+    ),
 )
 """Migration n (from 1) makes schema n out of schema n-1. Append; never change one that is out."""
 

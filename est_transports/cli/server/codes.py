@@ -107,9 +107,9 @@ def add(
         created_at=created, expires_at=until,
     )  # fmt: skip
     codes = [new_code(_clock.entropy) for _ in wanted]
-    records = _records(wanted, codes, pattern, server_secret(config))
     text = _csv(wanted, codes, moment(until))
     with open_store(directory) as store:
+        records = _records(wanted, codes, pattern, server_secret(config, store))
         if not force:
             _refuse_taken(store.taken_codes(wanted))
         with handed_out(text, out, overwrite=force):
@@ -137,20 +137,24 @@ def list_(directory: Path, as_json: bool) -> None:
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--expired", is_flag=True, help="Remove all whose time is over.")
 @click.option("--spent", is_flag=True, help="Remove all that have no use left.")
+@click.option("--all", "every", is_flag=True, help="Remove all codes.")
 @verbose_option
-def remove(directory: Path, names: tuple[str, ...], expired: bool, spent: bool) -> None:
+def remove(
+    directory: Path, names: tuple[str, ...], expired: bool, spent: bool, every: bool
+) -> None:
     """Remove codes, and what they were spent for. Certificates that were issued stay valid.
 
     A device that lost the answer to its request cannot ask again with a code that is removed.
     """
-    if not names and not (expired or spent):
-        raise CliError("nothing to remove", ExitCode.USAGE, "name codes, or use --expired, --spent")
+    if not (names or expired or spent or every):
+        hint = "name codes, or use --expired, --spent, --all"
+        raise CliError("nothing to remove", ExitCode.USAGE, hint)
     with open_store(directory) as store:
         gone = [name for name in dict.fromkeys(names) if not store.remove_code(name)]
         count = len(set(names)) - len(gone)
-        if expired or spent:
+        if expired or spent or every:
             states = ("expired" if expired else "", "spent" if spent else "")
-            over = [record.name for record in _all(store) if _state(record) in states]
+            over = [each.name for each in _all(store) if every or _state(each) in states]
             for start in range(0, len(over), _PAGE):  # a server that writes has its turn between
                 store.remove_codes(over[start : start + _PAGE])
             count += len(over)

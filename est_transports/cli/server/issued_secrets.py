@@ -9,7 +9,9 @@ from pathlib import Path
 from est_core import Label, LocalProtocolError
 from est_transports import _clock
 from est_transports.authority.authentication.authenticator import Scheme
+from est_transports.authority.authentication.kept_secret import SecretLostError, kept_secret
 from est_transports.authority.authentication.server_secret import ServerSecret
+from est_transports.authority.stores import Store
 from est_transports.authority.stores.sqlite_values import required_name
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.output import say
@@ -23,10 +25,10 @@ def now() -> datetime:
     return _clock.instant().wall.replace(microsecond=0)
 
 
-def server_secret(config: ServerConfig) -> ServerSecret:
+def server_secret(config: ServerConfig, store: Store) -> ServerSecret:
     """Return the server's secret; where there is none yet, make it, for the store's owner.
 
-    Raises CliError, CredentialFileError.
+    Raises CliError, CredentialFileError, also where the store needs another one.
     """
     path = config.auth.secret
     if path is None:
@@ -35,7 +37,10 @@ def server_secret(config: ServerConfig) -> ServerSecret:
             "give [auth] secret a file",
         )  # fmt: skip
     is_new = not path.exists()
-    secret = ServerSecret.load_or_make(path, _clock.entropy)
+    try:
+        secret = kept_secret(path, store, entropy=_clock.entropy, now=now()).secret
+    except SecretLostError as exc:
+        raise CliError(str(exc), ExitCode.LOCAL, exc.remedy) from exc
     owner = ownership_of(config.ca.store) if is_new else None
     if owner is not None:
         try:

@@ -21,6 +21,7 @@ from cryptography.hazmat.backends.openssl import backend
 from est_core import SIMPLEENROLL, Authentication, LocalProtocolError, __version__
 from est_transports import _clock
 from est_transports.authority.authentication.authenticator import Scheme
+from est_transports.authority.authentication.server_secret import ServerSecret
 from est_transports.authority.stores import StoreError
 from est_transports.cli.describe import fingerprint
 from est_transports.cli.errors import CliError, ExitCode
@@ -217,6 +218,7 @@ class _Loader:
         self.store = opened_store(self._config)
         self._checks = CredentialChecks()
         self._main = os.getpid()
+        self._secret: ServerSecret | None = None
         self.watch = Watch(self.store)
 
     def load(self) -> Service:
@@ -224,6 +226,8 @@ class _Loader:
         with local_errors():
             self.store.check()
             service = load_service(self._config, store=self.store, checks=self._checks)
+            self.store.release()  # workers open it themselves
+        self._secret = service.secret
         self.watch.told(service)
         return service
 
@@ -239,6 +243,8 @@ class _Loader:
             return self._reload()
         finally:
             notify(READY)
+            if self._config.workers > 1:
+                self.store.release()  # a worker that is forked later opens it itself
 
     def _reload(self) -> Service | None:
         try:
@@ -248,7 +254,10 @@ class _Loader:
             # What needs a restart stays as it is, and serves with what is new all the same.
             coap = replace(config.coap, listen=self._config.coap.listen)
             service = load_service(
-                replace(config, coap=coap), store=self.store, checks=self._checks
+                replace(config, coap=coap),
+                store=self.store,
+                checks=self._checks,
+                secret=self._secret,
             )
             self._take_store()
         except (
@@ -262,6 +271,7 @@ class _Loader:
         for name in _COAP_ONLY_AT_START:
             if getattr(config.coap, name) != getattr(self._config.coap, name):
                 _log.warning("[coap] %s: needs a restart to change", name)
+        self._secret = self._secret or service.secret
         _say_notices(service)
         self.watch.told(service)
         return service

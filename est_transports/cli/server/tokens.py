@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ from est_transports import _clock
 from est_transports.authority.authentication.authenticator import Scheme
 from est_transports.authority.authentication.server_secret import new_token
 from est_transports.authority.stores import TokenRecord
+from est_transports.authority.stores.credential_records import DIGEST_BYTES
 from est_transports.cli.describe import moment
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.options import json_option, verbose_option
@@ -82,7 +84,7 @@ def add(
     created = now()
     record = TokenRecord(
         name=proven_name(name, "a token's"),
-        digest=server_secret(config).token_digest(text),
+        digest=bytes(DIGEST_BYTES),
         labels=known_labels(config, labels) if labels else None,
         operations=frozenset(operations) if operations else None,
         created_at=created,
@@ -90,6 +92,7 @@ def add(
     )
     shown = json_text({**_values(record), "token": text}) if as_json else text + "\n"
     with open_store(directory) as store:
+        record = replace(record, digest=server_secret(config, store).token_digest(text))
         if not force and store.taken_tokens([record.name]):
             raise _taken(record.name)
         with handed_out(shown):
@@ -116,16 +119,26 @@ def list_(directory: Path, as_json: bool) -> None:
 
 @token.command()
 @directory_argument
-@_name_argument
+@click.argument("name", metavar="[NAME]", required=False)
+@click.option("--all", "every", is_flag=True, help="Remove all tokens.")
 @verbose_option
-def remove(directory: Path, name: str) -> None:
+def remove(directory: Path, name: str | None, every: bool) -> None:
     """Remove the token of NAME. Certificates that were issued stay valid."""
+    if (name is None) != every:
+        raise CliError("wanted is a NAME, or --all", ExitCode.USAGE)
+    count = 0
     with open_store(directory) as store:
-        if not store.remove_token(name):
+        if name is not None and not store.remove_token(name):
             raise CliError(
                 f"there is no token {name}", ExitCode.LOCAL, "est token list shows those there are"
             )
-    say(f"token {name} removed")
+        while every and (page := store.list_tokens(limit=_PAGE)):
+            count += sum(store.remove_token(record.name) for record in page)
+    say(
+        f"{count} {'token' if count == 1 else 'tokens'} removed"
+        if every
+        else f"token {name} removed"
+    )
 
 
 def _taken(name: str) -> CliError:

@@ -141,9 +141,10 @@ _AUTH: Final = (
         name="wrong_s", meaning="time over which so many are forgiven, one after the other"
     ),
     Key(
-        name="secret",
-        meaning="what nonces, tokens and codes are hashed with, 0600; made at the first need. The"
-        " same for all machines of one server. Without it all tokens and codes are void",
+        name="secret", needs_restart=True,
+        meaning="what nonces, tokens and codes are hashed with, 0600; made at the first need, and"
+        " not while the store has tokens or codes that need another one. The same for all machines"
+        " of one server. Without it all tokens and codes are void",
     ),
 )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import pytest
 from cryptography import x509
@@ -34,7 +35,9 @@ from est_core import (
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.template import KeyTypeWanted
 from est_transports import _clock
+from est_transports.authority.authentication.server_secret import ServerSecret
 from est_transports.authority.ca import Enrollment, Refused
+from est_transports.authority.stores import SrpRecord, TokenRecord
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.pki.host_verification import own_names
 from est_transports.pki.hosts import host_name
@@ -406,3 +409,70 @@ def test_a_reload_does_not_forgive_wrong_passwords(tmp_path: Path) -> None:
     assert isinstance(judged("another"), Postpone)
     path.write_text("[auth]\nwrong_per_user = 2\n", "utf-8")
     assert judged("another") == Rejected()
+
+
+ALL_SCHEMES: Final = '[auth]\nschemes = ["digest", "bearer", "otp"]\n'
+
+
+def loaded_with(directory: Path, store: MemoryStore, secret: ServerSecret | None = None) -> Service:
+    path = directory / CONFIG_FILE
+    path.write_text(ALL_SCHEMES, "utf-8")
+    return load_service(load_config(path), store=store, secret=secret)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "is missing"), ("ab" * 32, "is another secret")]
+)
+def test_a_secret_that_was_lost_or_is_another_is_refused_while_tokens_need_it(
+    content: str | None, said: str, tmp_path: Path
+) -> None:
+    make(tmp_path / "ca")
+    path, store = tmp_path / "ca" / "auth-secret.key", MemoryStore()
+    made = loaded_with(tmp_path / "ca", store).secret
+    assert made is not None
+    digest = made.token_digest("token")
+    store.add_token(TokenRecord(name="a", digest=digest, created_at=_clock.instant().wall))
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ServingError) as caught:
+        loaded_with(tmp_path / "ca", store)
+    text = str(caught.value)
+    assert text.startswith(f"{path}: {said}")
+    assert "([auth] secret); restore it from a backup" in text
+    assert "est token remove --all, est otp remove --all" in text
+    assert path.exists() == (content is not None)
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "said"),
+    [
+        (None, CredentialFileError, r"\[auth\] secret\); restore it"),
+        ("ab" * 32, ServingError, "needs a restart"),
+    ],
+)
+def test_a_server_that_serves_with_a_secret_takes_no_other_at_a_reload(
+    content: str | None, error: type[Exception], said: str, tmp_path: Path
+) -> None:
+    make(tmp_path / "ca")
+    path, store = tmp_path / "ca" / "auth-secret.key", MemoryStore()
+    served = loaded_with(tmp_path / "ca", store).secret
+    assert served is not None
+    assert loaded_with(tmp_path / "ca", store, served).secret == served
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(error, match=said):
+        loaded_with(tmp_path / "ca", store, served)
+    assert path.exists() == (content is not None)
+    assert served.key.hex() not in repr(served)
+
+
+def test_that_unknown_names_of_tls_srp_get_other_answers_is_told(tmp_path: Path) -> None:
+    make(tmp_path / "ca")
+    path, store = tmp_path / "ca" / "auth-secret.key", MemoryStore()
+    store.add_srp_user(SrpRecord(name="a", salt=b"s" * 16, verifier=b"v", bits=2048))
+    assert loaded_with(tmp_path / "ca", store).notices == ()
+    path.unlink()
+    (told,) = loaded_with(tmp_path / "ca", store).notices
+    assert told.startswith(f"{path}: is another secret than before")

@@ -413,7 +413,15 @@ def test_a_store_of_the_first_schema_keeps_its_rows_and_takes_codes(
     store.record_certificate(BARE)
     store.close()
     with closing(sqlite3.connect(path, isolation_level=None)) as older:
-        for table in ("code_use", "one_time_code", "token", "nonce", "srp_user", "user"):
+        for table in (
+            "server_secret",
+            "code_use",
+            "one_time_code",
+            "token",
+            "nonce",
+            "srp_user",
+            "user",
+        ):
             older.execute(f"DROP TABLE {table}")
         older.execute("DELETE FROM schema_migration WHERE number > 1")
         older.execute(next(each for each in MIGRATIONS[0] if "TABLE user" in each))
