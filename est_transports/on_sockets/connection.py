@@ -23,6 +23,7 @@ from est_transports.drive.observe import Observe, ignore, notify
 from est_transports.drive.open_request import Ask, Finished
 from est_transports.drive.records import handshake_failed
 from est_transports.fairness.connection_slots import ConnectionSlot
+from est_transports.fairness.network_places import NetworkPlaces
 from est_transports.http.server import Close, Conversation, Receive, Send
 from est_transports.http.settings import ServiceConfig
 from est_transports.on_sockets.tls import Clock, TlsSocket
@@ -154,7 +155,7 @@ class Connection:
         slot: ConnectionSlot | None = None,
         is_evicted: Callable[[ConnectionSlot], bool] = _never_evicted,
         long_steps: threading.Semaphore | None = None,
-        authentications: threading.Semaphore | None = None,
+        authentications: NetworkPlaces | None = None,
     ) -> None:
         self._sock = sock
         self._application = application
@@ -245,12 +246,13 @@ class Connection:
         places = self._authentications
         if places is None or not isinstance(asked.question, AuthenticateRequested):
             return asked.consult()
-        if not places.acquire(blocking=False):
+        peer = asked.question.channel.peer_address
+        if not places.take(peer):
             return Postpone(retry_after_s=BUSY_RETRY_S)
         try:
             return asked.consult()
         finally:
-            places.release()
+            places.give_back(peer)
 
     def _end_when_full(self, conversation: Conversation) -> None:
         if self._is_full():

@@ -21,6 +21,7 @@ from est_transports.drive.observe import Observe, ignore
 from est_transports.drive.unserved import Unserved
 from est_transports.fairness.connection_slots import ConnectionSlot, ConnectionSlots
 from est_transports.fairness.handshake_scheduler import LONG_AT_ONCE
+from est_transports.fairness.network_places import NetworkPlaces
 from est_transports.fairness.networks import network_of_peer
 from est_transports.http.settings import ServiceConfig
 from est_transports.on_sockets.connection import LOOK_AGAIN_S, Connection
@@ -56,11 +57,11 @@ class Server:
     called; there are `threads` at most. While all of them are taken, answers end their
     connections, further clients wait, networks in turns, and a connection that keeps us waiting
     gives its thread to one of them. A quarter of the threads is never used to ask the application
-    who somebody is: while that hangs, one more is told to come later, and others are served. At
-    most `half_open_max` connections have no thread. For who gives way to whom see
-    `fairness.connection_slots`. `observe` gets a Record of every request, and of every connection
-    that failed before one, in the connection's thread. Raises LocalProtocolError for an
-    AsyncApplication, and for no threads.
+    who somebody is, and no network has all the others for that: while it hangs, one more is told to
+    come later, and others are served. At most `half_open_max` connections have no thread. For who
+    gives way to whom see `fairness.connection_slots`. `observe` gets a Record of every request, and
+    of every connection that failed before one, in the connection's thread. Raises
+    LocalProtocolError for an AsyncApplication, and for no threads.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Server:
         self._connections: dict[_SocketSlot, Connection] = {}
         self._changed = threading.Condition()
         self._long_steps = threading.Semaphore(LONG_AT_ONCE)
-        self._authentications = threading.Semaphore(threads - threads // LEFT_TO_OTHERS)
+        self._authentications = NetworkPlaces(threads - threads // LEFT_TO_OTHERS)
         self._stop_at: float | None = None
         self._waker: socket.socket | None = None  # a byte wakes the accepting thread
 

@@ -60,7 +60,7 @@ NO_TARGET: Final = {
         est_transports.http.event_loop_server
         est_transports.coap.client est_transports.coap.settings
         est_transports.fairness.handshake_scheduler est_transports.http.settings
-        est_transports.fairness.question_scheduler""",
+        est_transports.fairness.network_places est_transports.fairness.question_scheduler""",
     "an authority with its files and its database: what it is asked has passed `profiles`": """
         est_transports.authority.application est_transports.service.initialisation
         est_transports.authority.issuers est_transports.authority.issuer_limits

@@ -256,9 +256,9 @@ class Running:
         """Return a session of a client that trusts the test CA."""
         return ClientSession(self.uri, trust=(pki().ca.certificate,), **changes)  # type: ignore[arg-type]
 
-    def connect(self, engine: TlsEngine | None = None) -> RawClient:
+    def connect(self, engine: TlsEngine | None = None, source: str = "127.0.0.1") -> RawClient:
         """Return a client with a connection and no channel."""
-        self.clients.append(RawClient(self.port, engine))
+        self.clients.append(RawClient(self.port, engine, source))
         return self.clients[-1]
 
     def ask_once(self, request: bytes) -> list[int]:

@@ -34,6 +34,8 @@ from tests.transports.sockets_site import (
 )
 
 THREADS: Final = 8
+PLACES: Final = THREADS - THREADS // 4
+"""So many threads of a server on sockets may wait for a directory, but one for other networks."""
 CLOSE: Final = b"Connection: close"
 
 
@@ -79,8 +81,8 @@ def on_trio(application: FakeApplication) -> Iterator[int]:
 @pytest.mark.parametrize(
     ("server", "waiting"),
     [
-        pytest.param(on_sockets, THREADS - THREADS // 4, id="on_sockets"),
-        pytest.param(on_trio, AUTHENTICATION_THREADS - 1, id="on_trio"),  # all are of one network
+        pytest.param(on_sockets, PLACES - 1, id="on_sockets"),  # all are of one network
+        pytest.param(on_trio, AUTHENTICATION_THREADS - 1, id="on_trio"),
     ],
 )
 def test_while_a_directory_hangs_everybody_else_is_answered(
@@ -110,7 +112,7 @@ def test_one_more_password_than_may_wait_on_sockets_is_told_to_come_again() -> N
     application = FakeApplication({AuthenticateRequested: directory.authenticate})
     with_password = enroll_request(b64encode(csr_der()), AUTHORIZATION, CLOSE)
     with running(application, threads=THREADS) as est:
-        clients = [est.connect().shake_hands() for _ in range(THREADS - THREADS // 4)]
+        clients = [est.connect().shake_hands() for _ in range(PLACES - 1)]
         for client in clients:
             client.say(with_password)
         for _ in clients:
@@ -118,6 +120,11 @@ def test_one_more_password_than_may_wait_on_sockets_is_told_to_come_again() -> N
         late = est.connect().shake_hands().say(with_password).hear_all()
         assert statuses(late) == [503]
         assert b"\r\nRetry-After: 5\r\n" in late
+        # One network never has all places: somebody of another one is asked for.
+        clients.append(est.connect(source="127.0.0.2").shake_hands().say(with_password))
+        assert directory.asked.acquire(timeout=TIMEOUT_S)
+        full = est.connect(source="127.0.0.3").shake_hands().say(with_password).hear_all()
+        assert statuses(full) == [503]
         directory.answers.set()
         assert [statuses(client.hear_all()) for client in clients] == [[200]] * len(clients)
         assert est.ask_once(with_password) == [200]  # the places are free again
