@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         CodeRecord as CodeRecord,
         CodeSpent as CodeSpent,
         CodeUse as CodeUse,
+        DeviceRecord as DeviceRecord,
         DuplicateSerial as DuplicateSerial,
         IssuedRecord as IssuedRecord,
         SrpRecord as SrpRecord,
@@ -101,8 +102,8 @@ else:
             "issuers": "Issuer IssuerError given_issuer make_issuer",
             "profiles": "CertificatePlan KeyKind KeyUse PlannedExtension Profile SanKind",
             "stores": (
-                "CodeRecord CodeSpent CodeUse DuplicateSerial IssuedRecord SrpRecord Store "
-                "StoreBusy StoreError TokenRecord UserRecord"
+                "CodeRecord CodeSpent CodeUse DeviceRecord DuplicateSerial IssuedRecord SrpRecord "
+                "Store StoreBusy StoreError TokenRecord UserRecord"
             ),
             "stores.digest_records": "DigestRecord digest_record read_digest_record",
             "stores.passwords": "PasswordBusy PasswordChecks Users hash_password verify_password",

@@ -24,7 +24,8 @@ NO_TARGET: Final = {
         est_transports.service.config.keys est_transports.service.config.text
         est_transports.pki.trust
         est_transports.authority.stores est_transports.authority.stores.errors
-        est_transports.authority.stores.credential_records""",
+        est_transports.authority.stores.credential_records
+        est_transports.authority.stores.device_records""",
     "faces, which only hand out names": """
         est_core.auth est_core.client est_core.operations est_core.server est_core.wires
         est_core.wires.httpmap est_core.wires.coapmap est_transports.authority

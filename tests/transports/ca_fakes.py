@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -17,6 +17,7 @@ from est_core import Entropy, Limits
 from est_core.asn1.attributes import Attribute, Extension, extension_request
 from est_core.asn1.keys import SignatureAlgorithm, public_key_facts, signature_algorithm_for
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo, assemble, parse_cert_request
+from est_core.checks.names import canonical_text
 from est_transports.authority.authentication.authenticator import Authenticator, Scheme
 from est_transports.authority.authentication.back_off import BackOff
 from est_transports.authority.authentication.look_ups import LookUps
@@ -28,6 +29,7 @@ from est_transports.authority.stores import (
     CodeRecord,
     CodeSpent,
     CodeUse,
+    DeviceRecord,
     DuplicateSerial,
     IssuedRecord,
     SrpRecord,
@@ -35,6 +37,7 @@ from est_transports.authority.stores import (
     TokenRecord,
     UserRecord,
 )
+from est_transports.authority.stores.device_records import DEVICES_FOUND_MAX
 from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.pki.signers import LocalSigner, Signer, SigningKey
 
@@ -109,6 +112,7 @@ class MemoryStore:
         self.nonces: dict[str, tuple[int, datetime]] = {}
         self.secret_check: bytes | None = None
         self.srp_users: dict[str, SrpRecord] = {}
+        self.devices: dict[str, DeviceRecord] = {}
 
     def record_certificate(self, record: IssuedRecord, *, spends: CodeUse | None = None) -> None:
         if record.serial in self.records:
@@ -239,6 +243,39 @@ class MemoryStore:
 
     def remove_srp_user(self, name: str) -> bool:
         return False
+
+    def add_devices(
+        self,
+        records: Sequence[DeviceRecord],
+        *,
+        codes: Sequence[CodeRecord] = (),
+        replace: bool = False,
+    ) -> tuple[str, ...]:
+        taken = tuple(record.id for record in records if record.id in self.devices)
+        if taken and not replace:
+            return taken
+        self.devices |= {record.id: record for record in records}
+        return self.add_codes(codes, replace=replace)
+
+    def find_device(self, device_id: str) -> DeviceRecord | None:
+        return self.devices.get(device_id)
+
+    def find_devices(self, names: Collection[str]) -> tuple[DeviceRecord, ...]:
+        wanted = {canonical_text(name) for name in names}
+        return tuple(
+            device
+            for known_as, device in sorted(self.devices.items())
+            if wanted & {canonical_text(name) for name in (known_as, *device.names)}
+        )[:DEVICES_FOUND_MAX]
+
+    def list_devices(
+        self, *, limit: int = 100, after: str | None = None
+    ) -> tuple[DeviceRecord, ...]:
+        later = [known_as for known_as in sorted(self.devices) if known_as > (after or "")]
+        return tuple(self.devices[known_as] for known_as in later[:limit])
+
+    def remove_devices(self, ids: Sequence[str], *, with_codes: bool = False) -> int:
+        return sum(self.devices.pop(known_as, None) is not None for known_as in ids)
 
     def close(self) -> None:
         pass

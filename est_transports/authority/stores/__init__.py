@@ -32,6 +32,12 @@ from est_transports.authority.stores.credential_records import (
 from est_transports.authority.stores.credential_records import (
     TokenRecord as TokenRecord,
 )
+from est_transports.authority.stores.device_records import (
+    DeviceRecord as DeviceRecord,
+)
+from est_transports.authority.stores.device_records import (
+    DeviceStore,
+)
 from est_transports.authority.stores.errors import CodeSpent as CodeSpent
 from est_transports.authority.stores.errors import DuplicateSerial as DuplicateSerial
 from est_transports.authority.stores.errors import StoreBusy as StoreBusy
@@ -92,7 +98,7 @@ class UserRecord:
     digest_record: str | None = field(default=None, repr=False)
 
 
-class Store(TokenStore, CodeStore, NonceStore, SecretStore, SrpStore, Protocol):
+class Store(TokenStore, CodeStore, NonceStore, SecretStore, SrpStore, DeviceStore, Protocol):
     """What the reference CA needs of a database. All methods raise StoreError when it fails.
 
     A serial is taken in every spelling that `read_serial` reads.

@@ -7,11 +7,14 @@ from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from est_core import LocalProtocolError
+from est_core import Limits, LocalProtocolError
 from est_core.values import value_class
+from est_transports.authority.stores.credential_records import CodeRecord
 
 DEVICE_NAMES_MAX: Final = 32
 """Names of one device, beside its id."""
+DEVICE_NAME_CHARS: Final = Limits().user_chars
+"""Characters of one of them, as many as its id may have."""
 DEVICES_FOUND_MAX: Final = 16
 """Devices that one look-up by names gives."""
 
@@ -23,8 +26,8 @@ class DeviceRecord:
     `id` is the user that it is as a client, and unique. A name is text and stands for each kind
     of name that is spelled so (`AllowedNames.texts`). With a `label` the device is registered there
     alone; "" is without one. After `expires_at` it is registered no more.
-    Raises LocalProtocolError for more than DEVICE_NAMES_MAX names, a blank one, one that occurs
-    twice, and times that are not aware UTC.
+    Raises LocalProtocolError for more than DEVICE_NAMES_MAX names, one that is blank, longer than
+    DEVICE_NAME_CHARS or occurs twice, and times that are not aware UTC.
     """
 
     id: str
@@ -38,6 +41,8 @@ class DeviceRecord:
             raise LocalProtocolError(f"a device has at most {DEVICE_NAMES_MAX} names")
         if not all(name.strip() and name.isprintable() for name in self.names):
             raise LocalProtocolError("a device's name is not blank and holds what prints")
+        if any(len(name) > DEVICE_NAME_CHARS for name in self.names):
+            raise LocalProtocolError(f"a device's name has at most {DEVICE_NAME_CHARS} characters")
         if len(set(self.names)) != len(self.names):
             raise LocalProtocolError("a name of the device occurs twice")
         for moment in (self.created_at, self.expires_at):
@@ -49,12 +54,17 @@ class DeviceStore(Protocol):
     """Where registered devices are. Ids are bounded as the names of users are."""
 
     def add_devices(
-        self, records: Sequence[DeviceRecord], *, replace: bool = False
+        self,
+        records: Sequence[DeviceRecord],
+        *,
+        codes: Sequence[CodeRecord] = (),
+        replace: bool = False,
     ) -> tuple[str, ...]:
         """Add devices, all of them or none; return the ids that were taken, which is why not.
 
-        With `replace` a device whose id is taken is replaced. Raises LocalProtocolError for an id
-        that occurs twice.
+        One-time `codes` are added with them, in the same transaction; the name of each that is
+        taken is returned too. With `replace` what has such an id or name is replaced. Raises
+        LocalProtocolError for an id, or the name of a code, that occurs twice.
         """
 
     def find_device(self, device_id: str) -> DeviceRecord | None:
@@ -72,5 +82,8 @@ class DeviceStore(Protocol):
     ) -> tuple[DeviceRecord, ...]:
         """Return at most `limit` devices by id, those after the id `after`."""
 
-    def remove_devices(self, ids: Sequence[str]) -> int:
-        """Remove devices in one transaction; return how many of them there were."""
+    def remove_devices(self, ids: Sequence[str], *, with_codes: bool = False) -> int:
+        """Remove devices in one transaction; return how many of them there were.
+
+        With `with_codes` the one-time codes of these names go too, those without a device as well.
+        """

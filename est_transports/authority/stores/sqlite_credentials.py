@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import json
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from est_transports.authority.stores.credential_records import (
 )
 from est_transports.authority.stores.errors import CodeSpent, StoreError
 from est_transports.authority.stores.sqlite_connections import Parameters, Step
+from est_transports.authority.stores.sqlite_tables import Row, Tables, insert_into
 from est_transports.authority.stores.sqlite_values import (
     bytes_of,
     int_of,
@@ -35,12 +35,11 @@ from est_transports.authority.stores.sqlite_values import (
 )
 
 _Record = TypeVar("_Record")
-_Row = tuple[object, ...]
 
 _TOKEN_COLUMNS: Final = "name, digest, labels, operations, created_at, expires_at"
 _CODE_COLUMNS: Final = "name, digest, label, uses_max, uses, created_at, expires_at"
 _SRP_COLUMNS: Final = "name, salt, verifier, bits"
-_NAMES_AT_ONCE: Final = 500
+_REMOVE_CODE: Final = "DELETE FROM one_time_code WHERE name = ?"
 
 _SPEND: Final = (
     "UPDATE one_time_code SET uses = uses + 1"
@@ -69,19 +68,8 @@ _KEEP_CHECK: Final = (
 
 
 @checked_throughout
-class CredentialTables:
+class CredentialTables(Tables):
     """The methods of a `Store` for credentials that are no passwords."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @abstractmethod
-    def _write(self, statement: str, parameters: Parameters, before: tuple[Step, ...] = ()) -> bool:
-        """Return whether the statement changed a row, once that is durable."""
-
-    @abstractmethod
-    def _read(self, statement: str, parameters: Parameters) -> list[_Row]:
-        """Return the rows."""
 
     # Tokens
 
@@ -95,7 +83,7 @@ class CredentialTables:
             text_of(record.created_at),
             text_or_none(record.expires_at),
         )
-        return self._write(_insert("token", _TOKEN_COLUMNS, replace), values)
+        return self._write(insert_into("token", _TOKEN_COLUMNS, replace), values)
 
     def taken_tokens(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return those of the names that tokens have."""
@@ -118,22 +106,12 @@ class CredentialTables:
 
     def add_codes(self, records: Sequence[CodeRecord], *, replace: bool = False) -> tuple[str, ...]:
         """Add codes, all or none; return the names that were taken. See `CodeStore`."""
-        rows = [_code_row(record) for record in records]
-        names = [str(row[0]) for row in rows]
-        if len(set(names)) != len(names):
-            raise LocalProtocolError("two of the codes have one name")
-        if not rows:
+        steps = adding_codes(records, self.path, replace=replace)
+        if not steps:
             return ()
-        if not replace and (taken := self.taken_codes(names)):
+        if not replace and (taken := self.taken_codes([record.name for record in records])):
             return taken
-        gone = Step("DELETE FROM one_time_code WHERE name = ?", ()) if replace else None
-        before = []
-        refusal = StoreError(f"{self.path}: a name of the codes was taken meanwhile, or a code")
-        for row in rows:
-            if gone is not None:
-                before.append(gone._replace(parameters=(row[0],)))
-            before.append(Step(_insert("one_time_code", _CODE_COLUMNS), row, refusal))
-        self._write("SELECT 1", (), tuple(before))
+        self._write("SELECT 1", (), steps)
         return ()
 
     def taken_codes(self, names: Sequence[str]) -> tuple[str, ...]:
@@ -155,12 +133,7 @@ class CredentialTables:
 
     def remove_codes(self, names: Sequence[str]) -> None:
         """Remove codes in one transaction. See `CodeStore`."""
-        gone = tuple(
-            Step("DELETE FROM one_time_code WHERE name = ?", (known_as,))
-            for name in names
-            if (known_as := name_of(name)) is not None
-        )
-        if gone:
+        if gone := removing_codes(names):
             self._write("SELECT 1", (), gone)
 
     # Nonces
@@ -198,7 +171,7 @@ class CredentialTables:
     def add_srp_user(self, record: SrpRecord, *, replace: bool = False) -> bool:
         """Add a user. False, and nothing written, if the name is taken. See `SrpStore`."""
         values = (required_name(record.name), record.salt, record.verifier, record.bits)
-        return self._write(_insert("srp_user", _SRP_COLUMNS, replace), values)
+        return self._write(insert_into("srp_user", _SRP_COLUMNS, replace), values)
 
     def find_srp_user(self, name: str) -> SrpRecord | None:
         """Return the user of that name, or None."""
@@ -222,7 +195,7 @@ class CredentialTables:
         self,
         table: str,
         columns: str,
-        make: Callable[[_Row], _Record],
+        make: Callable[[Row], _Record],
         limit: int,
         after: str | None,
     ) -> tuple[_Record, ...]:
@@ -233,28 +206,12 @@ class CredentialTables:
         )
         return tuple(self._made(make, row, table) for row in found)
 
-    def _taken(self, table: str, names: Sequence[str]) -> tuple[str, ...]:
-        taken: list[str] = []
-        known = [known_as for name in names if (known_as := name_of(name)) is not None]
-        for start in range(0, len(known), _NAMES_AT_ONCE):
-            some = tuple(known[start : start + _NAMES_AT_ONCE])
-            marks = ", ".join("?" * len(some))
-            found = self._read(f"SELECT name FROM {table} WHERE name IN ({marks})", some)  # noqa: S608
-            taken += [str_of(row[0]) for row in found]
-        return tuple(taken)
-
     def _remove(self, table: str, name: str) -> bool:
         known_as = name_of(name)
         return known_as is not None and self._write(
             f"DELETE FROM {table} WHERE name = ?",  # noqa: S608
             (known_as,),
         )
-
-    def _made(self, make: Callable[[_Row], _Record], row: _Row, what: str) -> _Record:
-        try:
-            return make(row)
-        except (ValueError, TypeError, LocalProtocolError) as exc:
-            raise StoreError(f"{self.path}: the record of {what} {row[0]} is damaged") from exc
 
 
 def spending(use: CodeUse, serial: str, path: Path) -> tuple[Step, ...]:
@@ -266,14 +223,25 @@ def spending(use: CodeUse, serial: str, path: Path) -> tuple[Step, ...]:
     )
 
 
-def _insert(table: str, columns: str, replace: bool | None = None) -> str:
-    """Return an INSERT; what is there is kept, with `replace` replaced, with None an error."""
-    names = columns.split(", ")
-    insert = f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
-    if replace is None:
-        return insert
-    changes = ", ".join(f"{name} = excluded.{name}" for name in names[1:])
-    return f"{insert} ON CONFLICT (name) DO {f'UPDATE SET {changes}' if replace else 'NOTHING'}"
+def adding_codes(records: Sequence[CodeRecord], path: Path, *, replace: bool) -> tuple[Step, ...]:
+    """Return what adds codes. Raises LocalProtocolError for a name that occurs twice."""
+    rows = [_code_row(record) for record in records]
+    if len({row[0] for row in rows}) != len(rows):
+        raise LocalProtocolError("two of the codes have one name")
+    refusal = StoreError(f"{path}: a name of the codes was taken meanwhile, or a code")
+    steps = []
+    for row in rows:
+        if replace:
+            steps.append(Step(_REMOVE_CODE, (row[0],)))
+        steps.append(Step(insert_into("one_time_code", _CODE_COLUMNS), row, refusal))
+    return tuple(steps)
+
+
+def removing_codes(names: Sequence[str]) -> tuple[Step, ...]:
+    """Return what removes codes; unknown names are ignored."""
+    return tuple(
+        Step(_REMOVE_CODE, (known_as,)) for name in names if (known_as := name_of(name)) is not None
+    )
 
 
 def _list_of(words: frozenset[str] | None) -> str | None:
@@ -289,7 +257,7 @@ def _words(value: object) -> frozenset[str] | None:
     return frozenset(str_of(word) for word in found)
 
 
-def _token(row: _Row) -> TokenRecord:
+def _token(row: Row) -> TokenRecord:
     name, digest, labels, operations, created_at, expires_at = row
     return TokenRecord(
         name=str_of(name),
@@ -313,7 +281,7 @@ def _code_row(record: CodeRecord) -> Parameters:
     )
 
 
-def _code(row: _Row) -> CodeRecord:
+def _code(row: Row) -> CodeRecord:
     name, digest, label, uses_max, uses, created_at, expires_at = row
     return CodeRecord(
         name=str_of(name),
@@ -326,7 +294,7 @@ def _code(row: _Row) -> CodeRecord:
     )
 
 
-def _srp_user(row: _Row) -> SrpRecord:
+def _srp_user(row: Row) -> SrpRecord:
     name, salt, verifier, bits = row
     return SrpRecord(
         name=str_of(name), salt=bytes_of(salt), verifier=bytes_of(verifier), bits=int_of(bits)

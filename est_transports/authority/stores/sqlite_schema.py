@@ -102,6 +102,23 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             check_value BLOB NOT NULL
         ) STRICT""",
     ),
+    (
+        """CREATE TABLE device (
+            id TEXT NOT NULL PRIMARY KEY,
+            label TEXT,
+            created_at TEXT NOT NULL,
+            expires_at TEXT
+        ) STRICT, WITHOUT ROWID""",
+        # The id is the name at position 0, so that one index finds both.
+        """CREATE TABLE device_name (
+            device TEXT NOT NULL REFERENCES device (id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            canonical TEXT NOT NULL,
+            PRIMARY KEY (device, position)
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX device_name_canonical ON device_name (canonical, device)",
+    ),
 )
 """Migration n (from 1) makes schema n out of schema n-1. Append; never change one that is out."""
 

@@ -414,6 +414,8 @@ def test_a_store_of_the_first_schema_keeps_its_rows_and_takes_codes(
     store.close()
     with closing(sqlite3.connect(path, isolation_level=None)) as older:
         for table in (
+            "device_name",
+            "device",
             "server_secret",
             "code_use",
             "one_time_code",
