@@ -61,8 +61,9 @@ class Authenticator:
     `passwords`, `look_ups` and `back_off` bound the work of the process, and what may be wrong:
     share them between authenticators. Without `back_off` there is one of its own.
     `verify_token` judges bearer tokens instead of the store: it is called in a thread, by several
-    at once. Any thread may call. Raises LocalProtocolError for a scheme that needs a `secret` and
-    has none.
+    at once. Of Digest the password is judged here and nothing else: nonces are judged by the
+    policy's `digest`, without which one answer is as good as the password. Any thread may call.
+    Raises LocalProtocolError for a scheme that needs a `secret` and has none.
     """
 
     def __init__(

@@ -350,6 +350,9 @@ class ServerMachine(RuleBasedStateMachine):
                 self.question, self.asked_to_issue = event, True
                 self.check_client(event)
                 self.check_csr(event)
+            case AuthenticateRequested(credentials=DigestCredentials() as answered):
+                self.question, digest = event, self.policy.digest
+                assert digest is None or digest.flaw(answered, self.now) is None
             case _:
                 self.question = event
 
@@ -436,6 +439,7 @@ class ServerMachine(RuleBasedStateMachine):
         by_certificate = has_certificate or on.user is not None
         by_http = self.verified and event.identity.user is not None
         assert not self.uncounted
+        assert on.user in (None, event.identity.user)
         assert {
             Authentication.OPEN: True,
             Authentication.CERT: by_certificate,
@@ -513,7 +517,7 @@ class ServerMachine(RuleBasedStateMachine):
 def test_the_server_machine_keeps_its_rules() -> None:
     ServerMachine.tally = tally = Tally()
     run_state_machine_as_test(
-        ServerMachine, settings=settings(max_examples=80, stateful_step_count=20, deadline=None)
+        ServerMachine, settings=settings(max_examples=120, stateful_step_count=20, deadline=None)
     )
     tally.require(
         AuthenticateRequested=5,
