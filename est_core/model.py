@@ -191,8 +191,8 @@ class Refused(_Response):
     """It was not done; `fault` says whose fault that is, and the wire's number comes from it.
 
     `operation` is None where a head names none. `retry_after` goes with Fault.BUSY; `allow`, the
-    methods that the operation has, with Fault.METHOD; `challenges` with Fault.FORBIDDEN, where a
-    bearer token is good and not for this (RFC 6750 3.1). A client reads none.
+    methods that the operation has, with Fault.METHOD; `challenges` where a bearer token is good and
+    not for this, or is no token at all (RFC 6750 3.1). A client reads none.
     """
 
     operation: Operation | None

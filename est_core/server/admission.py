@@ -152,7 +152,12 @@ def demand(
         return Admission(identity=identity, to_verify=credentials)
     if credentials.code == "auth/unknown-scheme":
         return Admission(refusal=unauthorized(request, offer, credentials.code))
-    return _refused(request, credentials.code, credentials.message, Fault.MALFORMED)
+    error = RemoteProtocolError(credentials.code, credentials.message, Fault.MALFORMED)
+    refused = Refused.of_error(error, request.operation)
+    if credentials.code == "auth/bad-bearer":
+        lacking = offer.of_refused_token("invalid_request").bearer()
+        refused = replace(refused, challenges=lacking)
+    return Admission(refusal=refused)
 
 
 def _can_ask(channel: Channel, offer: Offer) -> bool:

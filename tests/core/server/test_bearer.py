@@ -116,6 +116,17 @@ def test_a_token_for_something_else_lacks_scope() -> None:
     assert response.challenges == (told("insufficient_scope"),)
 
 
+def test_what_is_no_token_is_a_bad_request() -> None:
+    broken = MalformedCredentials(code="auth/bad-bearer", message="not a bearer token")
+    response = one_of(Refused, enroll(None, broken))
+    assert (response.fault, response.code) == (Fault.MALFORMED, "auth/bad-bearer")
+    assert response.challenges == (told("invalid_request"),)
+    other = MalformedCredentials(code="auth/bad-basic", message="not base64")
+    assert one_of(Refused, enroll(None, other)).challenges == ()
+    by = replace(POLICY, challenges=(BASIC,))
+    assert one_of(Refused, enroll(None, broken, by=by)).challenges == ()
+
+
 def test_who_does_not_offer_tokens_says_nothing_of_them() -> None:
     by = replace(POLICY, challenges=(BASIC,))
     denied = one_of(Refused, enroll(Deny(code="site/no", reason="no"), by=by))
