@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, unique
+from functools import cache
 from pathlib import Path
 from typing import Final, NotRequired, TypedDict
 
@@ -98,13 +99,17 @@ def read_scope() -> tuple[tuple[str, Standing], ...]:
     )
 
 
+@cache
 def read_marks() -> tuple[Mark, ...]:
     """Return every `req` mark under tests/, found without importing a test."""
     return tuple(mark for path in sorted(TESTS.rglob("*.py")) for mark in _marks_of(path))
 
 
 def _marks_of(path: Path) -> Iterator[Mark]:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"), filename=str(path))):
+    text = path.read_text("utf-8")
+    if ".req(" not in text:
+        return
+    for node in ast.walk(ast.parse(text, filename=str(path))):
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Attribute(attr="mark"), attr="req")):
                 where = f"{path.relative_to(TESTS.parent)}:{node.lineno}"

@@ -1,10 +1,11 @@
-"""The sources of both packages, read once and parsed, for the tests that judge them."""
+"""The sources of both packages, each read and parsed once, for the tests that judge them."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,8 +27,14 @@ class Source:
 
     name: str
     path: Path
-    text: str
-    tree: ast.Module
+
+    @property
+    def text(self) -> str:
+        return _text(self.path)
+
+    @property
+    def tree(self) -> ast.Module:
+        return _tree(self.path)
 
     @property
     def is_package(self) -> bool:
@@ -61,16 +68,25 @@ class Source:
         return ".".join([*kept, node.module] if node.module else kept)
 
 
-def _read(path: Path, root: Path) -> Source:
-    parts = path.relative_to(root).with_suffix("").parts
-    name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    text = path.read_text("utf-8")
-    return Source(name=name, path=path, text=text, tree=ast.parse(text, filename=str(path)))
+# When it is first asked for: each process of xdist collects these tests, and few run in it.
+@cache
+def _text(path: Path) -> str:
+    return path.read_text("utf-8")
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(_text(path), filename=str(path))
+
+
+def _found(path: Path) -> Source:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return Source(name=".".join(parts[:-1] if parts[-1] == "__init__" else parts), path=path)
 
 
 def sources_of(package: str) -> tuple[Source, ...]:
     """Return every module of a package, by name."""
-    found = (_read(path, ROOT) for path in sorted((ROOT / package).rglob("*.py")))
+    found = (_found(path) for path in (ROOT / package).rglob("*.py"))
     return tuple(sorted(found, key=lambda source: source.name))
 
 
