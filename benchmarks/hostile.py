@@ -8,6 +8,7 @@ takes, and how often it is refused.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from typing import Final
 from OpenSSL import SSL
 
 from benchmarks import load
+from benchmarks.hostile_logins import LOGINS
 from benchmarks.load import CoapsClient, HttpsClient, LoadError, Manner
 from benchmarks.processes import HERE, Origin, Serving, est_serve
 from benchmarks.site import PASSWORD, USER, Site
@@ -31,6 +33,8 @@ from est_core import TlsVersion
 
 OTHER: Final = "127.0.0.2"
 SAME: Final = "127.0.0.1"
+CODES: Final = "codes.csv"
+SCHEMES: Final = "basic,digest,bearer,otp,cert"
 SETTLE_S: Final = 3.0
 PASSWORDS: Final = Manner(version=TlsVersion.TLS_1_3, certified=False, kept=False)
 _FAILURES: Final = (LoadError, SSL.Error, OSError)
@@ -58,7 +62,7 @@ CONTROLS: Final = tuple(
 )
 """Peers that only compute: what beside them is slower lacks a processor, and not a share."""
 
-TRIALS: Final = CONTROLS + tuple(
+_TRIALS: Final = CONTROLS + tuple(
     Trial(honest=honest, peer=peer, source=source, wire=wire)
     for honest, peer, wire in (
         ("password", "guesses", "https"),
@@ -72,6 +76,17 @@ TRIALS: Final = CONTROLS + tuple(
     )
     for source in (OTHER, SAME)
 )
+LOGIN_TRIALS: Final = tuple(
+    Trial(honest=honest, peer=peer, source=source)
+    for peer in LOGINS
+    if peer != "guesses"
+    for honest in ("password", "certificate", "code")
+    for source in (OTHER, SAME)
+    # The owner of a name waits for who guesses at it from the same address: there are no times.
+    if not (honest == "password" and source == SAME and peer.endswith("its name"))
+)
+"""Those of wrong logins, a thousand in a second."""
+TRIALS: Final = _TRIALS + LOGIN_TRIALS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +107,7 @@ def measured(site: Site, serving: Serving, trial: Trial, rounds: int, tries: int
     quiet: list[float] = []
     loaded: list[float] = []
     refused = 0
-    enroll = _honest(site, serving, trial.honest)
+    enroll = _honest(site, serving, trial.honest, codes_of(site))
     enroll()
     for _ in range(rounds):
         refused_of(enroll, tries, quiet)
@@ -132,15 +147,19 @@ def _percentiles(times: Sequence[float]) -> tuple[float, float]:
     return at[49], at[98]
 
 
-def _honest(site: Site, serving: Serving, kind: str) -> Enroll:
+def _honest(site: Site, serving: Serving, kind: str, codes: Iterator[str]) -> Enroll:
     """Return what enrolls once, on a connection of its own."""
 
     def enroll() -> None:
-        if kind == "coaps":
-            CoapsClient(site, serving.coap_port, kept=False).enroll()
-        else:
-            manner = PASSWORDS if kind == "password" else load.USUAL
-            HttpsClient(site, serving.port, manner).enroll()
+        match kind:
+            case "coaps":
+                CoapsClient(site, serving.coap_port, kept=False).enroll()
+            case "password":
+                HttpsClient(site, serving.port, PASSWORDS).enroll()
+            case "code":
+                HttpsClient(site, serving.port, PASSWORDS, login=("", next(codes))).enroll()
+            case _:
+                HttpsClient(site, serving.port, load.USUAL).enroll()
 
     return enroll
 
@@ -191,7 +210,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="est-hostile-") as directory:
             site = Site.made(Path(directory) / "site")
             add_user(site, origin)
-            asked = ("--auth", "basic,cert", *_workers(options.workers))
+            add_codes(site, origin, 2 * options.rounds * options.tries + 1)
+            asked = ("--auth", SCHEMES, *_workers(options.workers))
             with est_serve(site, *asked, origin=origin) as serving:
                 found.append(measured(site, serving, trial, options.rounds, options.tries))
         print(table(found[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
@@ -214,6 +234,24 @@ def add_user(site: Site, origin: Origin = HERE) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+def add_codes(site: Site, origin: Origin, count: int) -> None:
+    """Let so many one-time codes be known to the server of this site; `codes_of` has them."""
+    command = [*origin.command("est_transports"), "otp", "add", str(site.directory)]
+    subprocess.run(
+        [*command, "--count", str(count), "--out", str(site.directory / CODES)],
+        check=True,
+        cwd=origin.checkout,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def codes_of(site: Site) -> Iterator[str]:
+    """Return the codes that were added, one after the other."""
+    with (site.directory / CODES).open(encoding="utf-8", newline="") as rows:
+        return iter([row["code"] for row in csv.DictReader(rows)])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,6 @@ bounded. It is there to be run against your own server.
 from __future__ import annotations
 
 import argparse
-import base64
 import os
 import resource
 import selectors
@@ -19,6 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -28,89 +28,19 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
-from benchmarks.site import HOST, USER, Site
+from benchmarks.hostile_logins import LOGINS, guess
+from benchmarks.hostile_peer import SERVER, Peer
+from benchmarks.site import HOST, Site
 from est_transports.channel.dtls import DtlsEngine, dtls_client_context
 from est_transports.channel.tls import ClientTlsConfig
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
 
-SERVER: Final = "127.0.0.1"
-GUESSERS: Final = 60
-GUESSES_PER_S: Final = 130
 SILENT: Final = 5000
 HELLOS: Final = 2000
 REOPENED_PER_S: Final = 500
 SECONDS_MAX: Final = 120.0
 _GET: Final = b"\x40\x01\0\0" + b"\xbb.well-known\x03est\x04crts"
 _BURST: Final = 64
-
-
-class Peer:
-    """What all of them know: where the server is, where they come from, and when they end."""
-
-    def __init__(self, site: Site, port: int, source: str, seconds: float) -> None:
-        self.site = site
-        self.port = port
-        self.source = source
-        self.ends_at = time.monotonic() + seconds
-
-    @property
-    def is_over(self) -> bool:
-        """True when it is time to end."""
-        return time.monotonic() >= self.ends_at
-
-    def connected(self) -> socket.socket:
-        """Return a TCP connection to the server."""
-        return socket.create_connection((SERVER, self.port), 10.0, (self.source, 0))
-
-
-def guess(peer: Peer, ready: Callable[[], None]) -> None:
-    """Try passwords of one name, on many connections at a moderate pace."""
-    with_one = [
-        threading.Thread(target=_guess_on_one, args=(peer, number), daemon=True)
-        for number in range(GUESSERS)
-    ]
-    for each in with_one:
-        each.start()
-    time.sleep(1.0)
-    ready()
-    for each in with_one:
-        each.join()
-
-
-def _guess_on_one(peer: Peer, number: int) -> None:
-    pause = GUESSERS / GUESSES_PER_S
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    body = base64.b64encode(peer.site.request_der).decode()
-    connection, count = None, 0
-    due = time.monotonic() + pause * number / GUESSERS
-    while not peer.is_over:
-        time.sleep(max(0.0, due - time.monotonic()))
-        due = max(due + pause, time.monotonic())
-        words = base64.b64encode(f"{USER}:guess {number} {count}".encode()).decode()
-        count += 1
-        request = (
-            "POST /.well-known/est/simpleenroll HTTP/1.1\r\nHost: localhost\r\n"
-            f"Authorization: Basic {words}\r\nContent-Type: application/pkcs10\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n{body}"
-        )
-        try:
-            if connection is None:
-                connection = _shaken(peer, context)
-            connection.sendall(request.encode("ascii"))
-            answer = connection.recv(65536)
-            if b"\r\nconnection: close" in answer.lower():
-                connection = None
-        except (SSL.Error, OSError):
-            connection = None
-
-
-def _shaken(peer: Peer, context: SSL.Context) -> SSL.Connection:
-    sock = peer.connected()
-    sock.settimeout(None)
-    connection = SSL.Connection(context, sock)
-    connection.set_connect_state()
-    connection.do_handshake()
-    return connection
 
 
 def flood(peer: Peer, ready: Callable[[], None], *, trusted: bool) -> None:
@@ -230,7 +160,7 @@ def _hello() -> bytes:
 KINDS: Final = MappingProxyType[str, Callable[[Peer, Callable[[], None]], None]](
     {
         "a busy process": keep_busy,
-        "guesses": guess,
+        **{name: partial(guess, login=login) for name, login in LOGINS.items()},
         "strange association": lambda peer, ready: flood(peer, ready, trusted=False),
         "trusted association": lambda peer, ready: flood(peer, ready, trusted=True),
         "silent": lambda peer, ready: open_many(peer, ready, count=SILENT, says=b""),

@@ -71,7 +71,7 @@ class LoadError(Exception):
 class HttpsClient:
     """Enrolls over HTTPS in one manner. `source` is the loopback address that it comes from.
 
-    With a password it is the next of `users` each time, or always the usual one.
+    With a password it is the next of `users` each time, or always that of `login`.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class HttpsClient:
         *,
         source: str = LOOPBACK,
         users: Iterator[str] | None = None,
+        login: tuple[str, str] = (USER, PASSWORD),
     ) -> None:
         self._port = port
         self._source = source
@@ -96,10 +97,11 @@ class HttpsClient:
             context.use_privatekey(site.device.key)
         self._context = context
         self._body = base64.b64encode(site.request_der).decode()
-        self._request = self._written(USER)
+        user, self._password = login
+        self._request = self._written(user)
 
     def _written(self, user: str) -> bytes:
-        words = base64.b64encode(f"{user}:{PASSWORD}".encode()).decode()
+        words = base64.b64encode(f"{user}:{self._password}".encode()).decode()
         authorization = "" if self._certified else f"Authorization: Basic {words}\r\n"
         text = _REQUEST.format(authorization=authorization, length=len(self._body), body=self._body)
         return text.encode("ascii")

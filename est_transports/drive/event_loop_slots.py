@@ -37,6 +37,7 @@ class Slot(ConnectionSlot):
         "entered",
         "is_ended",
         "scope",
+        "was_refused",
     )
 
     def __init__(self, network: str, loop: EventLoop) -> None:
@@ -49,6 +50,7 @@ class Slot(ConnectionSlot):
         self.awaits_client: bool = False
         self.is_ended: bool = False
         self.entered: Event | None = None
+        self.was_refused: bool = False  # what it asked for last
 
     def begin(self) -> None:
         """Count from now: we have done our part, the client is next."""
@@ -129,6 +131,14 @@ class Slots:
     def handshake_steps(self, slot: Slot) -> HandshakeSteps:
         """Return what schedules the steps of a connection's handshake."""
         return _HandshakeOf(slot, self, self._handshakes, self._long_steps)
+
+    async def request_after_refusal(self, slot: Slot) -> None:
+        """Return when there is time for a request of a connection whose last one was refused.
+
+        Once in a turn of the event loop, steps of handshakes among them, for both can be had by who
+        has no credentials; networks take turns.
+        """
+        await self._handshakes.wait(slot.network, begun=True)
 
     async def enter(self, slot: Slot) -> None:
         """Return when a connection with a finished handshake may be served."""

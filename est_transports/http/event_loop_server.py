@@ -30,6 +30,8 @@ _log: Final = logging.getLogger("est_transports")
 CONNECTIONS_MAX: Final = 256
 THREADS: Final = 8
 STOP_S: Final = 10.0
+REFUSED_FROM: Final = 400
+"""After an answer of this status or more, the next request of its connection waits for a turn."""
 
 
 class Stream(Protocol):
@@ -199,7 +201,7 @@ class Connections:
                 await self._send(step, now, stream, conversation, slot)
             case Receive():
                 slot.wait(max(0.0, step.deadline - now.mono))
-                await self._receive(stream, conversation)
+                await self._receive(stream, conversation, slot)
             case Ask():
                 slot.answer()
                 await self.questions.ask(conversation, step, slot.scope)
@@ -207,6 +209,9 @@ class Connections:
             case Finished():
                 notify(self._observe, step.record)
                 slot.begin()
+                slot.was_refused = step.record.status >= REFUSED_FROM
+                if slot.was_refused and not conversation.is_idle:  # the next request is here
+                    await self.slots.request_after_refusal(slot)
             case Close():
                 await self._close(step, stream, slot)
             case _:
@@ -222,11 +227,13 @@ class Connections:
         except self._broken:
             conversation.lost("the client closed the connection", self._clock())
 
-    async def _receive(self, stream: Stream, conversation: Conversation) -> None:
+    async def _receive(self, stream: Stream, conversation: Conversation, slot: Slot) -> None:
         try:
             data = await stream.receive_some()
         except self._broken:
             data = b""  # HTTP's own framing tells whether something is missing
+        if slot.was_refused and data:
+            await self.slots.request_after_refusal(slot)
         conversation.receive(data, self._clock())
 
     async def _close(self, step: Close, stream: Stream, slot: Slot) -> None:

@@ -8,10 +8,17 @@ import pytest
 import trio
 import trio.testing
 
-from est_transports.fairness.handshake_scheduler import Handshakes
+from est_core import Channel, TlsVersion
+from est_transports import _clock
+from est_transports.drive.event_loop_slots import Slot
+from est_transports.fairness.handshake_scheduler import Handshakes, HandshakeSteps
+from est_transports.http.event_loop_server import Connections
 from est_transports.http.settings import Timeouts
+from est_transports.on_trio.event_loop import TrioLoop
+from est_transports.on_trio.threads import router_with
 from est_transports.on_trio.tls import TlsStream
-from tests.transports.https_site import CACERTS_CLOSE, service, statuses
+from tests.application import FakeApplication
+from tests.transports.https_site import CACERTS_CLOSE, Log, service, statuses, tls_context
 from tests.transports.on_trio.test_client_and_server import (
     client_engine,
     on_trio,
@@ -20,6 +27,7 @@ from tests.transports.on_trio.test_client_and_server import (
 )
 
 FLOOD, HOME = "203.0.113.66", "192.0.2.1"
+REFUSED = b"GET /.well-known/est/nothing HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def trio_handshakes() -> Handshakes:
@@ -106,3 +114,77 @@ async def test_who_says_nothing_for_too_long_is_closed_and_recorded() -> None:
         assert est.log.codes == [(0, "tls/timeout")]
         assert statuses(await est.ask(CACERTS_CLOSE)) == [200]
         await silent.aclose()
+
+
+class CannedStream:
+    """A connection whose client asks once, and after `go_on` three times in one piece."""
+
+    def __init__(self, answers: list[bytes], go_on: trio.Event) -> None:
+        self._answers = answers
+        self._pieces = [REFUSED, REFUSED * 3]
+        self._go_on = go_on
+
+    async def do_handshake(self, steps: HandshakeSteps | None = None) -> Channel:
+        return Channel(version=TlsVersion.TLS_1_3)
+
+    def send_now(self, data: bytes) -> bool:
+        self._answers.append(data)
+        return True
+
+    async def send_all(self, data: bytes) -> None:
+        raise AssertionError("everything was sent")
+
+    async def receive_some(self) -> bytes:
+        if len(self._pieces) == 1:
+            await self._go_on.wait()
+        return self._pieces.pop(0) if self._pieces else b""
+
+    async def linger(self, max_bytes: int) -> None:
+        pass
+
+    def close_now(self) -> bool:
+        return True
+
+    async def aclose(self) -> None:
+        pass
+
+
+@on_trio
+async def test_of_connections_that_were_refused_one_asks_again_in_a_turn_of_the_event_loop() -> (
+    None
+):
+    loop, log, go_on = TrioLoop(), Log(), trio.Event()
+    connections = Connections(
+        loop,
+        context_source=tls_context,
+        application=FakeApplication(),
+        config=service(),
+        observe=log,
+        router=router_with(1, 1),
+        connections_max=100,
+        half_open_max=100,
+        clock=_clock.instant,
+        broken=(trio.BrokenResourceError,),
+    )
+    answers: list[bytes] = []
+
+    async def serve(number: int) -> None:
+        slot = Slot(FLOOD, loop)
+        connections.slots.add(slot)
+        await connections.serve(slot, f"{FLOOD}:{number}", lambda _: CannedStream(answers, go_on))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(loop.take_turns)
+        for number in range(20):
+            nursery.start_soon(serve, number)
+        while len(answers) < 20:
+            await trio.lowlevel.checkpoint()
+        await trio.testing.wait_all_tasks_blocked()
+        go_on.set()
+        most, before = 0, 20
+        while len(log.records) < 80:
+            await trio.lowlevel.checkpoint()
+            most, before = max(most, len(answers) - before), len(answers)
+        nursery.cancel_scope.cancel()
+    assert most <= 2  # this task looks once in a turn, before or after the request of it
+    assert [status for status, _ in log.codes] == [404] * 80

@@ -128,6 +128,7 @@ def digest(user: str, password: str, secret: str | None = None) -> DigestCredent
     )
 
 
+@pytest.mark.req("EST-049")
 @pytest.mark.parametrize("user", ["alice", "nobody"])
 @pytest.mark.parametrize("scheme", [Scheme.BASIC, Scheme.DIGEST])
 def test_too_many_wrong_answers_and_nothing_is_looked_at_any_more(

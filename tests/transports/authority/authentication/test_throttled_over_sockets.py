@@ -164,6 +164,7 @@ SCHEMES: Final[dict[str, tuple[Callable[[], str], Callable[[], str]]]] = {
 """What is right, and what is wrong in another way each time."""
 
 
+@pytest.mark.req("EST-049")
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_after_so_many_wrong_ones_who_tries_waits_and_nobody_else(site: Site, scheme: str) -> None:
     right, wrong = SCHEMES[scheme]
