@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "user": ("server.users", "user", "Add, list and remove users."),
     "token": ("server.tokens", "token", "Add, list and remove bearer tokens."),
     "otp": ("server.codes", "otp", "Add, list and remove one-time codes."),
+    "device": ("server.devices", "device", "Register devices: who may have which names."),
     "srp": ("server.srp", "srp", "Add, list and remove users of TLS-SRP."),
     "certs": ("server.certs", "certs", "List and show issued certificates."),
     "provision": ("client.commands", "provision", "Give a new device trust and a certificate."),

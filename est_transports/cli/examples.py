@@ -47,6 +47,18 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "est otp list": ("est otp list ca", "est otp list ca --json"),
     "est otp remove": ("est otp remove ca device-7", "est otp remove ca --expired --spent"),
+    "est device": ("est device add ca gauge-7 --code", "est device list ca"),
+    "est device add": (
+        "est device add ca gauge-7 --name gauge-7.plant.example --code",
+        "est device add ca gauge-7 --label plant --expires 2027-01-31 --force",
+    ),
+    "est device import": (
+        "est device import ca devices.csv --out codes.csv",
+        "est device import ca devices.csv --force",
+    ),
+    "est device list": ("est device list ca", "est device list ca --json"),
+    "est device show": ("est device show ca gauge-7", "est device show ca gauge-7 --json"),
+    "est device remove": ("est device remove ca gauge-7", "est device remove ca --expired"),
     "est srp": ("est srp add ca device-7", "est srp list ca"),
     "est srp add": (
         "est srp add ca device-7",

@@ -146,6 +146,7 @@ class MemoryStore:
         after: str | None = None,
         subject: str | None = None,
         spki_sha256: bytes | None = None,
+        user: str | None = None,
     ) -> tuple[IssuedRecord, ...]:
         return tuple(self.records.values())[:limit]
 

@@ -125,11 +125,13 @@ class Store(TokenStore, CodeStore, NonceStore, SecretStore, SrpStore, DeviceStor
         after: str | None = None,
         subject: str | None = None,
         spki_sha256: bytes | None = None,
+        user: str | None = None,
     ) -> tuple[IssuedRecord, ...]:
         """Return at most `limit` records, in the order they were recorded.
 
         `after` is the serial of the last record of the page before; an unknown one gives
-        nothing. `subject` and `spki_sha256` keep only the records that have exactly that value.
+        nothing. `subject`, `spki_sha256` and `user` keep only the records that have exactly that
+        value.
         """
 
     def revoke_certificate(self, serial: str, *, at: datetime, reason: str) -> bool:

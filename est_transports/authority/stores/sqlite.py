@@ -118,12 +118,14 @@ class SqliteStore(CredentialTables, DeviceTables):
         after: str | None = None,
         subject: str | None = None,
         spki_sha256: bytes | None = None,
+        user: str | None = None,
     ) -> tuple[IssuedRecord, ...]:
         """Return a page of records in the order they were recorded. See `Store`."""
         wanted: tuple[tuple[str, str | bytes | None], ...] = (
             ("id > (SELECT id FROM certificate WHERE serial = ?)", after and _serial(after)),
             ("subject = ?", subject),
             ("spki_sha256 = ?", spki_sha256),
+            ("user = ?", user),
         )
         given = [(condition, value) for condition, value in wanted if value is not None]
         where = " AND ".join(condition for condition, _ in given) or "TRUE"

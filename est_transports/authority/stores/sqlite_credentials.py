@@ -118,6 +118,14 @@ class CredentialTables(Tables):
         """Return those of the names that codes have."""
         return self._taken("one_time_code", names)
 
+    def find_code_of(self, name: str) -> CodeRecord | None:
+        """Return the code of that name, or None."""
+        known_as = name_of(name)
+        if known_as is None:
+            return None
+        found = self._read(f"SELECT {_CODE_COLUMNS} FROM one_time_code WHERE name = ?", (known_as,))  # noqa: S608
+        return self._made(_code, found[0], "code") if found else None
+
     def find_code(self, digest: bytes) -> CodeRecord | None:
         """Return the code with that keyed hash, or None."""
         found = self._read(f"SELECT {_CODE_COLUMNS} FROM one_time_code WHERE digest = ?", (digest,))  # noqa: S608

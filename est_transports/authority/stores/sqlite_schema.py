@@ -119,6 +119,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         ) STRICT, WITHOUT ROWID""",
         "CREATE INDEX device_name_canonical ON device_name (canonical, device)",
     ),
+    ("CREATE INDEX certificate_user ON certificate (user) WHERE user IS NOT NULL",),
 )
 """Migration n (from 1) makes schema n out of schema n-1. Append; never change one that is out."""
 

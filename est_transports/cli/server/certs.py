@@ -147,7 +147,7 @@ def _state(record: IssuedRecord) -> str:
 
 def _print(records: Sequence[IssuedRecord]) -> None:
     """Print all columns for a program; on a terminal what it has room for, and only dates."""
-    rows = [_row(record) for record in records]
+    rows = [certificate_row(record) for record in records]
     columns = _COLUMNS
     if sys.stdout.isatty():
         rows = [{**row, "until": row["until"].partition("T")[0]} for row in rows]
@@ -158,7 +158,7 @@ def _print(records: Sequence[IssuedRecord]) -> None:
         say(f"not shown in {_WIDE_CHARS - 1} columns or fewer: {left_out}; --json has them")
 
 
-def _row(record: IssuedRecord) -> dict[str, str]:
+def certificate_row(record: IssuedRecord) -> dict[str, str]:
     """Return the cells of a record by column."""
     return {
         "serial": printed_serial(record.serial),

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import click
 
-from est_transports import _clock
 from est_transports.authority.authentication.authenticator import Scheme
-from est_transports.authority.authentication.server_secret import ServerSecret, new_code
 from est_transports.authority.stores import CodeRecord
-from est_transports.authority.stores.credential_records import MAX_USES
+from est_transports.authority.stores.credential_records import DIGEST_BYTES, MAX_USES
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli.describe import moment
 from est_transports.cli.errors import CliError, ExitCode
@@ -33,6 +29,7 @@ from est_transports.cli.server.issued_secrets import (
     now,
     server_secret,
 )
+from est_transports.cli.server.new_codes import codes_csv, hashed_codes, made_codes
 
 _PAGE: Final = 10_000
 _COLUMNS: Final = ("name", "label", "uses", "until", "state")
@@ -102,14 +99,17 @@ def add(
         known_labels(config, (label,))
     if out is not None and not force:
         refuse_existing([out])
-    pattern = CodeRecord(
-        name="", digest=bytes(32), label=label, uses_max=uses,
-        created_at=created, expires_at=until,
-    )  # fmt: skip
-    codes = [new_code(_clock.entropy) for _ in wanted]
-    text = _csv(wanted, codes, moment(until))
+    patterns = [
+        CodeRecord(
+            name=name, digest=bytes(DIGEST_BYTES), label=label, uses_max=uses,
+            created_at=created, expires_at=until,
+        )
+        for name in wanted
+    ]  # fmt: skip
+    codes = made_codes(len(wanted))
+    text = codes_csv(patterns, codes)
     with open_store(directory) as store:
-        records = _records(wanted, codes, pattern, server_secret(config, store))
+        records = hashed_codes(patterns, codes, server_secret(config, store))
         if not force:
             _refuse_taken(store.taken_codes(wanted))
         with handed_out(text, out, overwrite=force):
@@ -127,7 +127,7 @@ def list_(directory: Path, as_json: bool) -> None:
     with open_store(directory) as store:
         found = list(_all(store))
     if as_json:
-        print_json([_values(record) for record in found])
+        print_json([code_values(record) for record in found])
     else:
         print_table(_COLUMNS, [_row(record) for record in found])
 
@@ -166,31 +166,6 @@ def remove(
     say(f"{count} {'code' if count == 1 else 'codes'} removed")
 
 
-def _records(
-    names: Sequence[str], codes: Sequence[str], pattern: CodeRecord, secret: ServerSecret
-) -> list[CodeRecord]:
-    found = []
-    for name, code in zip(names, codes, strict=True):
-        digest = secret.code_digest(code)
-        if digest is None:
-            raise ValueError("a new code cannot be read")
-        found.append(
-            CodeRecord(
-                name=name, digest=digest, label=pattern.label, uses_max=pattern.uses_max,
-                created_at=pattern.created_at, expires_at=pattern.expires_at,
-            )
-        )  # fmt: skip
-    return found
-
-
-def _csv(names: Sequence[str], codes: Sequence[str], until: str) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("name", "code", "expires"))
-    writer.writerows((name, code, until) for name, code in zip(names, codes, strict=True))
-    return text.getvalue()
-
-
 def _all(store: SqliteStore) -> Iterator[CodeRecord]:
     after: str | None = None
     while page := store.list_codes(limit=_PAGE, after=after):
@@ -223,7 +198,8 @@ def _row(record: CodeRecord) -> tuple[str, ...]:
     return (record.name, label, uses, moment(record.expires_at), _state(record))
 
 
-def _values(record: CodeRecord) -> dict[str, object]:
+def code_values(record: CodeRecord) -> dict[str, object]:
+    """Return what is kept of a code, for JSON."""
     return {
         "name": record.name,
         "label": record.label,

@@ -37,6 +37,14 @@ _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
+class EndError(ValueError):
+    """An end that is over already, or too far ahead; `hint` is what to do about it."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
 class ExpiryType(click.ParamType[Expiry | None]):
     """The value of `--expires`. With `never`, that word too, which is None."""
 
@@ -78,25 +86,30 @@ def read_expiry(text: str, *, never: bool = False) -> Expiry | None:
     )
 
 
-def expires_at(expiry: Expiry, now: datetime) -> datetime:
+def expires_at(expiry: Expiry, now: datetime, option: str = "--expires") -> datetime:
     """Return the moment from which it is not taken any more.
 
-    Raises CliError (USAGE) for one that is not after `now`, or over DAYS_MAX days after it.
+    Raises CliError (USAGE), which names the option, where `end_of` raises EndError.
+    """
+    try:
+        return end_of(expiry, now)
+    except EndError as exc:
+        raise CliError(f"{option}: {exc}", ExitCode.USAGE, exc.hint) from exc
+
+
+def end_of(expiry: Expiry, now: datetime) -> datetime:
+    """Return the moment from which it is not taken any more.
+
+    Raises EndError for one that is not after `now`, or over DAYS_MAX days after it.
     """
     try:
         until = now + expiry if isinstance(expiry, timedelta) else expiry
     except OverflowError:
         until = _LATEST
     if until <= now:
-        raise CliError(
-            "--expires: that time is over already", ExitCode.USAGE, f"it is {moment(now)} now"
-        )
+        raise EndError("that time is over already", f"it is {moment(now)} now")
     if until - now > timedelta(days=DAYS_MAX):
-        raise CliError(
-            f"--expires: at most {DAYS_MAX} days from now",
-            ExitCode.USAGE,
-            "a date is written 2027-01-31",
-        )
+        raise EndError(f"at most {DAYS_MAX} days from now", "a date is written 2027-01-31")
     return until
 
 

@@ -116,19 +116,24 @@ def test_records_are_listed_in_their_order_page_by_page(store: Store) -> None:
     assert store.list_certificates(after="ffff") == ()
 
 
-def test_records_are_found_by_subject_and_by_key(store: Store) -> None:
-    other = replace(numbered(2), subject="CN=b", spki_sha256=b"k")
+def test_records_are_found_by_subject_by_key_and_by_user(store: Store) -> None:
+    other = replace(numbered(2), subject="CN=b", spki_sha256=b"k", user="b")
     for record in (numbered(1), other, numbered(3)):
         store.record_certificate(record)
     assert store.list_certificates(subject="CN=b") == (other,)
     assert store.list_certificates(spki_sha256=b"k") == (other,)
+    assert store.list_certificates(user="b") == (other,)
+    assert store.list_certificates(user="") == ()
     assert store.list_certificates(subject="", spki_sha256=b"k") == ()
     assert store.list_certificates(subject="", after="1") == (numbered(3),)
 
 
+COLUMNS_OF_LISTS = ("subject", "spki_sha256", "user")
+
+
 def test_lists_use_an_index_and_never_scan(store: SqliteStore, path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
-        for condition in ("serial = ?", "subject = ? ORDER BY id", "spki_sha256 = ? ORDER BY id"):
+        for condition in ("serial = ?", *(f"{c} = ? ORDER BY id" for c in COLUMNS_OF_LISTS)):
             plan = connection.execute(
                 f"EXPLAIN QUERY PLAN SELECT der FROM certificate WHERE {condition}", ("x",)
             ).fetchall()

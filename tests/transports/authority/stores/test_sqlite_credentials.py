@@ -130,6 +130,14 @@ def test_a_code_comes_back_as_it_was_added(store: SqliteStore) -> None:
     assert store.add_codes([]) == ()
 
 
+def test_a_code_is_found_by_its_name(store: SqliteStore) -> None:
+    store.add_codes([CODE, replace(code(1), name="é")])
+    assert store.find_code_of(CODE.name) == CODE
+    assert store.find_code_of("e\u0301") == replace(code(1), name="é")
+    assert store.find_code_of("nobody") is None
+    assert store.find_code_of("a:b") is None
+
+
 def test_codes_are_added_all_or_none(store: SqliteStore) -> None:
     store.add_codes([code(1), code(3)])
     others = [replace(code(number), digest=bytes([number] * 32)) for number in range(1, 5)]
@@ -425,6 +433,7 @@ def test_a_store_of_the_first_schema_keeps_its_rows_and_takes_codes(
             "user",
         ):
             older.execute(f"DROP TABLE {table}")
+        older.execute("DROP INDEX certificate_user")
         older.execute("DELETE FROM schema_migration WHERE number > 1")
         older.execute(next(each for each in MIGRATIONS[0] if "TABLE user" in each))
         older.execute("INSERT INTO user VALUES ('alice', 'record')")

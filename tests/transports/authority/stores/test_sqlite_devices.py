@@ -304,6 +304,7 @@ def test_a_store_of_the_third_schema_keeps_its_rows_and_takes_devices(
     with closing(sqlite3.connect(path, isolation_level=None)) as older:
         older.execute("DROP TABLE device_name")
         older.execute("DROP TABLE device")
+        older.execute("DROP INDEX certificate_user")
         older.execute("DELETE FROM schema_migration WHERE number > 3")
     with closing(SqliteStore(path)) as newer:
         assert newer.list_codes() == (CODE,)

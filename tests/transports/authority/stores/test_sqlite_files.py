@@ -208,7 +208,7 @@ def test_a_directory_of_somebody_else_is_refused_at_the_start(common_place: Path
 
 FULL_DISK = """
 set -e
-mount -t tmpfs -o size=200k est "$1"
+mount -t tmpfs -o size=400k est "$1"
 "$2" -m est_transports init "$1/ca"
 dd if=/dev/zero of="$1/filler" bs=4k 2>/dev/null || true
 exec "$2" -m est_transports serve "$1/ca" --listen 127.0.0.1:0
