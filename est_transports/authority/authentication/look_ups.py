@@ -60,6 +60,7 @@ class LookUps:
     def submit(self, look_up: Callable[[], Decision], *, peer: str = "") -> Future[Decision]:
         """Return the future of what a look-up decides, of Postpone where too many wait.
 
+        One that has not begun can be cancelled.
         `peer` is the address of the connection it came over, with its port.
         """
         asked = _LookUp(look_up)
@@ -69,7 +70,8 @@ class LookUps:
             self._workers.submit(self._run_next)
         else:  # who came in place of another is called up for it
             self._seldom.tell("look-ups", "too busy with look-ups: too many wait")
-            left.outcome.set_result(Postpone(retry_after_s=BUSY_RETRY_S))
+            if left.outcome.set_running_or_notify_cancel():
+                left.outcome.set_result(Postpone(retry_after_s=BUSY_RETRY_S))
         return asked.outcome
 
     def _run_next(self) -> None:
@@ -78,6 +80,9 @@ class LookUps:
             if asked is None:  # for the types: as many are called up as wait
                 return
             self._running += 1
+        if not asked.outcome.set_running_or_notify_cancel():  # nobody waits for it any more
+            self._finish()
+            return
         try:
             decision = _decided(asked.look_up)
         except BaseException as exc:  # noqa: BLE001  # raised where somebody waits for it

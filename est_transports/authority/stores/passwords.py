@@ -24,7 +24,7 @@ from est_core import Entropy, Instant, Limits, LocalProtocolError
 from est_core.arguments import checked, checked_throughout
 from est_transports import _clock
 from est_transports.authority.stores import UserRecord
-from est_transports.authority.stores.recent_passwords import RecentPasswords
+from est_transports.authority.stores.recent_passwords import RecentPasswords, WrongPasswords
 from est_transports.fairness.fair_queue import FairQueue
 from est_transports.fairness.networks import network_of_peer
 
@@ -44,6 +44,7 @@ _RECORD: Final = re.compile(
 # Costs what a real one costs and matches no password: nobody knows one that hashes to zeros.
 _NOBODY: Final = f"scrypt${_N}${_R}${_P}${'A' * 22}==${'A' * 43}="
 _USERS_REMEMBERED: Final = 1024
+_WRONG_REMEMBERED: Final = 4096
 _KNOWN_TURNS: Final = 3  # in a row, while others wait
 
 
@@ -124,7 +125,8 @@ class PasswordChecks:
 
     For `fresh_s` seconds after a check the same password of the same user costs a look at the
     record, as long as that is the same. A server that is asked by one client for a whole fleet
-    checks its password once in that time. Zero checks it each time.
+    checks its password once in that time. A wrong one that comes again within that time from the
+    same network costs no more either. Zero checks it each time.
 
     Any thread may call. Make one per process: threads share its bounds. It has threads
     of its own, for a thread that has run scrypt once keeps its 16 MiB.
@@ -154,6 +156,7 @@ class PasswordChecks:
         self._right = RecentPasswords(
             entropy, users_max=_USERS_REMEMBERED, lifetime_s=right_s, fresh_s=fresh_s
         )
+        self._wrong = WrongPasswords(entropy, passwords_max=_WRONG_REMEMBERED, lifetime_s=fresh_s)
         self._clock = clock
         self._running = 0
         self._known_turns = 0  # in a row
@@ -237,8 +240,13 @@ class PasswordChecks:
         now = self._clock().mono
         if record is not None and self._right.vouches(check.user, check.password, record, now):
             return user
+        tried = (check.network, check.user, check.password, record or "")
+        if self._wrong.was_wrong(*tried, now):
+            return None
         matches = verify_password(check.password, _NOBODY if record is None else record)
         right = matches and record is not None
+        if not right:
+            self._wrong.note(*tried, now)
         self._right.settle(check.user, check.password, record, now, right=right)
         return user if right else None
 

@@ -1,10 +1,13 @@
-"""Passwords that were right lately: known again without the slow check, none of them kept.
+"""Passwords that were right or wrong lately: known again without the slow check, none of them kept.
 
 What is remembered of a user is a MAC of name and password, and one of the record that they were
 checked against, under a key that this process made and never shows. The first one decides who waits
 for whom. Both together, while they are fresh, stand for the check: the record is read anew each
 time, so that a password that was changed or taken away, by whatever process, is over at once. A
-guess meets no tag, and is as slow as ever.
+new guess meets no tag, and is as slow as ever.
+
+A wrong one has a MAC of all that it was wrong by: the record, the name, and the network that it
+came from, so that nobody finds by the clock what somebody elsewhere has tried.
 
 Who could read this process's memory could try passwords against a tag faster than against a
 record. That is why there are tags of those only who were there lately.
@@ -32,6 +35,52 @@ class _Right:
     record: bytes = field(repr=False)
     fresh_until: float
     until: float
+
+
+class WrongPasswords:
+    """Tags of at most `passwords_max` wrong passwords, each for `lifetime_s` after the last try.
+
+    A device that repeats an outdated password costs one slow check. Any thread may call.
+    """
+
+    def __init__(self, entropy: Entropy, *, passwords_max: int, lifetime_s: float) -> None:
+        if passwords_max < 0 or lifetime_s < 0:
+            raise LocalProtocolError("passwords_max and lifetime_s are not negative")
+        self._key = entropy(_KEY_BYTES)
+        self._passwords_max = passwords_max
+        self._lifetime_s = lifetime_s
+        self._lock = threading.Lock()
+        self._until: OrderedDict[bytes, float] = OrderedDict()  # tried longest ago first
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def was_wrong(self, network: str, user: str, password: str, record: str, now: float) -> bool:
+        """Return whether that was wrong lately. The same work for every name."""
+        tag = self._tag(network, user, password, record)
+        with self._lock:
+            if now >= self._until.get(tag, now):
+                return False
+            self._note(tag, now)
+        return True
+
+    def note(self, network: str, user: str, password: str, record: str, now: float) -> None:
+        """Remember a wrong password; `record` is empty for a name that has none."""
+        tag = self._tag(network, user, password, record)
+        with self._lock:
+            self._note(tag, now)
+
+    def _note(self, tag: bytes, now: float) -> None:
+        self._until[tag] = now + self._lifetime_s
+        self._until.move_to_end(tag)
+        if len(self._until) > self._passwords_max:
+            self._until.popitem(last=False)
+
+    def _tag(self, *texts: str) -> bytes:
+        data = bytearray()
+        for raw in map(_text, texts):
+            data += len(raw).to_bytes(4, "big") + raw
+        return hmac.digest(self._key, bytes(data), hashlib.sha256)
 
 
 class RecentPasswords:

@@ -70,6 +70,18 @@ def test_when_too_many_wait_the_newest_of_the_network_that_has_most_is_to_come_a
     assert len(caplog.messages) == 1  # not one for each
 
 
+def test_what_nobody_waits_for_any_more_is_not_looked_up_and_disturbs_nobody() -> None:
+    queue = Queue(waiting_max=2)
+    gone, also_gone = (queue.ask("gone", FLOOD) for _ in range(2))
+    assert gone.cancel()
+    assert also_gone.cancel()
+    beside = queue.ask("beside", ELSEWHERE)  # in the place of one of them
+    queue.go_on()
+    assert beside.result(30) == Verified(user="beside")
+    assert queue.order == ["beside"]
+    assert queue.ask("later", FLOOD).result(30) == Verified(user="later")
+
+
 def test_what_a_look_up_raises_is_raised_where_somebody_waits_for_it() -> None:
     look_ups = LookUps(at_once=1)
 

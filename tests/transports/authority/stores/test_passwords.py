@@ -222,8 +222,10 @@ class Slow:
 
         monkeypatch.setattr(hashlib, "scrypt", counted)
 
-    def check(self, password: str = "correct horse", user: str = "alice") -> bool:
-        return self.checks.check(user, password, UsersFake(self.records.get))
+    def check(
+        self, password: str = "correct horse", user: str = "alice", peer: str = "192.0.2.1:1"
+    ) -> bool:
+        return self.checks.check(user, password, UsersFake(self.records.get), peer=peer)
 
 
 def test_the_same_password_is_checked_once_in_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,9 +244,37 @@ def test_every_guess_is_checked_the_slow_way(monkeypatch: pytest.MonkeyPatch) ->
     slow = Slow(monkeypatch)
     assert slow.check()
     for number in range(1, 4):
-        assert not slow.check("correct horsf")
-        assert not slow.check("correct horse", user="bob")
+        assert not slow.check(f"guess {number}")
+        assert not slow.check(f"guess {number}", user="bob")
         assert slow.count == 1 + 2 * number
+
+
+@pytest.mark.parametrize("user", ["alice", "bob"])
+def test_a_wrong_password_that_is_repeated_is_checked_once_whoever_exists(
+    user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(monkeypatch)
+    for _ in range(50):
+        assert not slow.check("outdated", user)
+        slow.now += 500
+    assert slow.count == 1
+    slow.now += 100
+    assert not slow.check("outdated", user)
+    assert slow.count == 2
+    assert not slow.check("outdated", user, "198.51.100.1:1")  # nobody learns what others tried
+    assert slow.count == 3
+
+
+def test_a_wrong_password_that_became_the_right_one_is_right_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As another process does it: only the record says so.
+    slow = Slow(monkeypatch)
+    assert not slow.check("new password")
+    assert not slow.check("new password", user="bob")
+    slow.records |= dict.fromkeys(("alice", "bob"), cheap_record("new password"))
+    assert slow.check("new password")
+    assert slow.check("new password", user="bob")
 
 
 def test_a_password_that_was_changed_or_taken_away_is_over_at_once(
@@ -277,6 +307,8 @@ def test_without_that_time_each_password_is_checked(monkeypatch: pytest.MonkeyPa
     slow = Slow(monkeypatch, fresh_s=0.0)
     assert all(slow.check() for _ in range(3))
     assert slow.count == 3
+    assert not any(slow.check("outdated") for _ in range(3))
+    assert slow.count == 6
 
 
 def test_a_store_that_fails_does_not_use_up_the_bound() -> None:

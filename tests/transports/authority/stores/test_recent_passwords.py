@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from est_core import LocalProtocolError
-from est_transports.authority.stores.recent_passwords import RecentPasswords
+from est_transports.authority.stores.recent_passwords import RecentPasswords, WrongPasswords
 
 RECORD = "scrypt$of$alice"
 
@@ -172,3 +172,55 @@ def test_the_longest_life_does_not_outlast_the_memory_of_it() -> None:
     right(subject)
     assert subject.vouches("alice", "secret", RECORD, 59.0)
     assert not subject.vouches("alice", "secret", RECORD, 60.0)
+
+
+# Passwords that were wrong
+
+
+WRONG = ("192.0.2.1", "alice", "guess", RECORD)
+
+
+def test_a_wrong_password_is_known_again_by_all_that_it_was_wrong_by() -> None:
+    subject = WrongPasswords(entropy, passwords_max=10, lifetime_s=10.0)
+    assert not subject.was_wrong(*WRONG, 0.0)
+    subject.note(*WRONG, 0.0)
+    assert subject.was_wrong(*WRONG, 9.0)
+    network, user, password, record = WRONG
+    assert not subject.was_wrong("198.51.100.1", user, password, record, 9.0)
+    assert not subject.was_wrong(network, "bob", password, record, 9.0)
+    assert not subject.was_wrong(network, user, "another", record, 9.0)
+    assert not subject.was_wrong(network, user, password, "", 9.0)
+    assert not subject.was_wrong(network, "alic", "eguess", record, 9.0)
+
+
+def test_a_wrong_password_is_forgotten_after_its_last_try() -> None:
+    subject = WrongPasswords(entropy, passwords_max=10, lifetime_s=10.0)
+    subject.note(*WRONG, 0.0)
+    assert all(subject.was_wrong(*WRONG, now) for now in (9.0, 18.0, 27.0))
+    assert not subject.was_wrong(*WRONG, 37.0)
+
+
+def test_of_too_many_wrong_passwords_that_one_is_forgotten_which_was_tried_longest_ago() -> None:
+    subject = WrongPasswords(entropy, passwords_max=2, lifetime_s=10.0)
+    subject.note(*WRONG, 0.0)
+    for number in range(9):
+        subject.note("192.0.2.1", "alice", f"guess {number}", RECORD, 0.0)
+        assert subject.was_wrong(*WRONG, 0.0)
+        assert len(subject) <= 2
+
+
+def test_two_memories_have_tags_of_their_own_and_show_none() -> None:
+    keys = iter([bytes(32), bytes(range(32))])
+    first, second = (
+        WrongPasswords(lambda _: next(keys), passwords_max=1, lifetime_s=1.0) for _ in range(2)
+    )
+    assert "guess" not in repr(first)
+    first.note(*WRONG, 0.0)
+    assert not second.was_wrong(*WRONG, 0.0)
+
+
+@pytest.mark.parametrize("bounds", [(-1, 1.0), (1, -1.0)])
+def test_a_memory_of_wrong_passwords_has_bounds_that_make_sense(bounds: tuple[int, float]) -> None:
+    passwords_max, lifetime_s = bounds
+    with pytest.raises(LocalProtocolError):
+        WrongPasswords(entropy, passwords_max=passwords_max, lifetime_s=lifetime_s)
