@@ -238,7 +238,7 @@ def adding_codes(records: Sequence[CodeRecord], path: Path, *, replace: bool) ->
         raise LocalProtocolError("two of the codes have one name")
     refusal = StoreError(f"{path}: a name of the codes was taken meanwhile, or a code")
     steps = []
-    for row in rows:
+    for row in sorted(rows, key=lambda row: str(row[0])):  # in the order of the table, for speed
         if replace:
             steps.append(Step(_REMOVE_CODE, (row[0],)))
         steps.append(Step(insert_into("one_time_code", _CODE_COLUMNS), row, refusal))

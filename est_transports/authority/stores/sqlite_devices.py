@@ -35,6 +35,17 @@ from est_transports.authority.stores.sqlite_values import (
 _COLUMNS: Final = "id, label, created_at, expires_at"
 _INSERT: Final = insert_into("device", _COLUMNS)
 _INSERT_NAME: Final = insert_into("device_name", "device, position, name, canonical")
+# What is replaced by itself is not written: a file that is imported again has few changes, and a
+# server that writes waits for the whole transaction.
+_REPLACE: Final = (
+    f"{_INSERT} ON CONFLICT (id) DO UPDATE SET label = excluded.label,"
+    " created_at = excluded.created_at, expires_at = excluded.expires_at"
+)
+_REPLACE_NAME: Final = (
+    f"{_INSERT_NAME} ON CONFLICT (device, position) DO UPDATE SET name = excluded.name,"
+    " canonical = excluded.canonical WHERE (name, canonical) <> (excluded.name, excluded.canonical)"
+)
+_REMOVE_NAMES: Final = "DELETE FROM device_name WHERE device = ? AND position > ?"
 _REMOVE: Final = "DELETE FROM device WHERE id = ?"
 # By name and in the order of the index: a name that very many devices have costs no more.
 _HAS_NAME: Final = (
@@ -66,10 +77,12 @@ class DeviceTables(Tables):
         steps: list[Step] = []
         # In the order of the table, which is several times as fast where they are very many.
         for known_as, record in sorted(zip(ids, records, strict=True), key=itemgetter(0)):
+            row = _device_row(known_as, record)
+            steps.append(Step(_REPLACE if replace else _INSERT, row, refusal))
             if replace:
-                steps.append(Step(_REMOVE, (known_as,)))
-            steps.append(Step(_INSERT, _device_row(known_as, record), refusal))
-            steps += [Step(_INSERT_NAME, row) for row in _name_rows(known_as, record)]
+                steps.append(Step(_REMOVE_NAMES, (known_as, len(record.names))))
+            insert_name = _REPLACE_NAME if replace else _INSERT_NAME
+            steps += [Step(insert_name, name) for name in _name_rows(known_as, record)]
         if steps or code_steps:
             self._write("SELECT 1", (), (*steps, *code_steps))
         return ()

@@ -23,7 +23,7 @@ from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.server.expiry import end_of, read_expiry
 
 DEVICES_MAX: Final = 100_000
-"""How many are added in one transaction: a server waits a few seconds for that, of its 5."""
+"""How many are added in one transaction: a server waits 2 to 3 s for that, of the 5 it has."""
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 COLUMNS: Final = ("id", "names", "label", "expires", "code")
 FAULTS_MAX: Final = 20

@@ -284,6 +284,20 @@ def test_a_damaged_device_is_told_and_not_returned(
     for ask in (lambda: store.find_device(DEVICE.id), store.list_devices):
         with pytest.raises(StoreError, match="the record of device Gauge-7 is damaged"):
             ask()
+    assert store.add_devices([DEVICE], replace=True) == ()
+    assert store.list_devices() == (DEVICE,)
+    assert store.find_devices(["GAUGE-7", "urn:dev:7"]) == (DEVICE,)
+
+
+def test_a_name_that_is_found_no_more_is_so_again_when_its_device_is_replaced(
+    store: SqliteStore, path: Path
+) -> None:
+    store.add_devices([DEVICE])
+    spoiled(path, "UPDATE device_name SET canonical = 'other'")
+    assert store.find_devices(["gauge-7"]) == ()
+    store.add_devices([DEVICE], replace=True)
+    assert store.find_devices(["gauge-7"]) == (DEVICE,)
+    assert store.find_devices(["other"]) == ()
 
 
 def test_devices_outlive_the_store(store: SqliteStore, path: Path) -> None:
