@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import copy
 import pickle
+import re
 from dataclasses import FrozenInstanceError, fields, make_dataclass
 from importlib import import_module
 from typing import Any, Final
@@ -15,13 +15,14 @@ from est_core import LocalProtocolError
 from est_core.values import unchecked_value_class, value_class
 from tests.law.sources import ALL
 
-DECORATORS: Final = {value_class.__name__, unchecked_value_class.__name__}
+DECORATED: Final = re.compile(
+    rf"^@(?:{value_class.__name__}|{unchecked_value_class.__name__})\n(?:@.*\n)*class (\w+)",
+    re.MULTILINE,
+)
 VALUES: Final[tuple[Any, ...]] = tuple(
-    getattr(import_module(source.name), node.name)
+    getattr(import_module(source.name), name)
     for source in ALL
-    for node in source.tree.body
-    if isinstance(node, ast.ClassDef)
-    and DECORATORS & {ast.unparse(each) for each in node.decorator_list}
+    for name in DECORATED.findall(source.text)
 )
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from est_transports import _clock
 from est_transports.authority.stores import IssuedRecord, StoreError
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.authority.stores.sqlite_connections import Connections
+from est_transports.service.initialisation import CaSpec, initialise
 from tests.cli.other_user import AS_ROOT, UID, common_place, est_as, give_away
 
 __all__ = ["common_place"]
@@ -178,7 +180,7 @@ def test_a_store_that_cannot_be_written_is_refused_at_the_start(
     modes: dict[str, int], words: str, common_place: Path
 ) -> None:
     ca = common_place / "ca"
-    assert est_as(0, "init", ca).returncode == 0
+    initialise(ca, CaSpec(), now=_clock.instant(), entropy=_clock.entropy)
     give_away(ca)
     for name, mode in modes.items():
         (ca / name).chmod(mode)
@@ -191,7 +193,7 @@ def test_a_store_that_cannot_be_written_is_refused_at_the_start(
 @AS_ROOT
 def test_a_directory_of_somebody_else_is_refused_at_the_start(common_place: Path) -> None:
     ca = common_place / "ca"
-    assert est_as(0, "init", ca).returncode == 0
+    initialise(ca, CaSpec(), now=_clock.instant(), entropy=_clock.entropy)
     give_away(ca)
     for name in ("", "est.db"):
         (ca / name).chmod(0o755)
