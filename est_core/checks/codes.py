@@ -23,7 +23,7 @@ def code_in(
     if challenge_password:
         values = unbound_challenges(csr, channel)
         found |= dict.fromkeys(values, CodeSource.CHALLENGE_PASSWORD)
-    if otp_challenge and csr.challenges:
+    if otp_challenge:
         found |= dict.fromkeys(csr.challenge(OTP_CHALLENGE), CodeSource.OTP_CHALLENGE)
     if len(found) > 1:
         message = f"the CSR holds {len(found)} one-time codes that differ"

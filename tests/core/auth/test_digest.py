@@ -110,6 +110,11 @@ def test_an_answer_without_a_parameter_proves_nothing(name: str) -> None:
         digest_answer(secret, credentials)
 
 
+def test_credentials_without_an_answer_prove_nothing() -> None:
+    secret = digest_secret(SHA_256, "alice", "est", "secret")
+    assert not digest_proves(answer(scheme(), response=None), secret)
+
+
 def test_what_is_no_unicode_and_a_user_with_a_colon_have_no_secret() -> None:
     for user, password in (("alice", "\ud800"), ("al:ice", "secret")):
         with pytest.raises(LocalProtocolError):
@@ -163,6 +168,16 @@ def test_a_nonce_with_another_letter_is_foreign(at: int, letter: str) -> None:
     other = nonce[:at] + letter + nonce[at + 1 :]
     if other != nonce:
         reached("another")
+        assert nonces.state(other, FIXED_INSTANT) is NonceState.FOREIGN
+
+
+@pytest.mark.req("EST-049")
+def test_a_nonce_has_one_spelling_so_that_each_of_its_counts_is_used_once() -> None:
+    nonces = Nonces(key=KEY, realm="est", lifetime_s=300)
+    nonce = nonces.make(FIXED_INSTANT, lambda size: b"\xfb\xff" * (size // 2))
+    assert {"-", "_"} <= set(nonce)
+    assert nonces.state(nonce, FIXED_INSTANT) is NonceState.FRESH
+    for other in (nonce.replace("-", "+"), nonce.replace("_", "/"), f"{nonce}\n", f"{nonce}===="):
         assert nonces.state(other, FIXED_INSTANT) is NonceState.FOREIGN
 
 
@@ -220,6 +235,10 @@ def test_words_may_come_in_any_case() -> None:
     assert scheme().flaw(answer(scheme(), qop="AUTH", algorithm="sha-256"), FIXED_INSTANT) is None
 
 
+def test_a_client_nonce_may_have_256_characters() -> None:
+    assert scheme().flaw(answer(scheme(), cnonce="c" * 256), FIXED_INSTANT) is None
+
+
 @pytest.mark.parametrize(
     ("changed", "code"),
     [
@@ -234,6 +253,8 @@ def test_words_may_come_in_any_case() -> None:
         ({"cnonce": "c" * 257}, "auth/bad-digest"),
         ({"response": "0" * 32}, "auth/bad-digest"),
         ({"response": "not hexadecimal"}, "auth/bad-digest"),
+        ({"response": "g" * 64}, "auth/bad-digest"),
+        ({"response": None}, "auth/bad-digest"),
         ({"uri": "/.well-known/est/simplereenroll"}, "auth/digest-uri"),
         ({"uri": "https://[broken/.well-known/est/simpleenroll"}, "auth/digest-uri"),
         ({"uri": "https://est.example/.well-known/est/simpleenroll"}, "auth/digest-uri"),
@@ -242,6 +263,7 @@ def test_words_may_come_in_any_case() -> None:
         ({"algorithm": "SHA-512-256"}, "auth/digest-algorithm"),
         ({"realm": "another"}, "auth/digest-realm"),
         ({"nonce": "invented"}, "auth/foreign-nonce"),
+        ({"nonce": None}, "auth/foreign-nonce"),
     ],
     ids=lambda value: (
         "-".join(f"{k}={v}"[:24] for k, v in value.items()) if isinstance(value, dict) else value
