@@ -106,7 +106,9 @@ class Authenticator:
                 return self._digest(question, credentials)
             case BearerCredentials(token=token) if Scheme.BEARER in schemes and self._verify_token:
                 verify = self._verify_token
-                return self._looked_up(question, token, lambda: verify_token(question, verify))
+                return self._looked_up(
+                    question, token, lambda: verify_token(question, token, verify)
+                )
             case _:
                 return Rejected()
 

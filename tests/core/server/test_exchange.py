@@ -280,6 +280,19 @@ def test_a_body_that_could_not_be_decoded_is_refused_after_authentication(now: I
     assert finish(receive(authenticated, now)).code == "body/base64"
 
 
+def test_a_body_that_an_operation_does_not_have_is_not_looked_at(now: Instant) -> None:
+    payload = UnreadablePayload(code="body/base64", message="not base64")
+    assert finish(receive(Request(operation=CACERTS, payload=payload), now)).outcome is Outcome.OK
+
+
+def test_the_csr_is_known_where_there_is_a_question_about_it(now: Instant) -> None:
+    request = Request(operation=SIMPLEENROLL, payload=csr_der())
+    assert receive(request, now).csr is None, "who sent it is asked for credentials first"
+    known = receive(request, now, policy=OPEN).csr
+    assert known is not None
+    assert known.der == request.payload
+
+
 # Linking identity and proof of possession
 
 

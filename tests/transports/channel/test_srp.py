@@ -268,6 +268,23 @@ def test_a_stream_that_is_cut_is_no_end() -> None:
         two.server.write(b"x")
 
 
+def test_what_comes_after_an_end_or_a_failure_is_not_looked_at() -> None:
+    two = srp_connected()
+    two.client.close()
+    two.deliver()
+    assert two.server.read() == b""
+    two.server.receive(b"more")
+    assert two.server.read() == b""
+    two = srp_connected()
+    two.server.receive(b"\x17\x03\x03\0\x20" + bytes(32))
+    assert not two.server.is_quiet, "what it is, a read tells"
+    for _ in range(2):
+        with pytest.raises(TlsError) as caught:
+            two.server.read()
+        assert caught.value.code == "tls/protocol"
+        two.server.receive(b"more")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -12,6 +12,7 @@ from est_transports.channel.srp_attempts import (
     SrpBackOff,
 )
 from est_transports.channel.tls import TlsError
+from est_transports.fairness.failed_attempts import KEYS_MAX
 from tests.transports.srp_pair import srp_pair, srp_server
 
 HERE, THERE = "192.0.2.1:1000", "198.51.100.1:1000"
@@ -72,6 +73,16 @@ def test_who_has_logged_in_is_not_locked_out_by_those_who_guess(back_off: SrpBac
     for _ in range(FREE_OF_PAIR + 1):
         back_off.failed("victim", HERE)
     assert not back_off.may_try("victim", HERE)
+
+
+def test_of_those_who_logged_in_no_more_are_remembered_than_is_said(back_off: SrpBackOff) -> None:
+    for count in range(KEYS_MAX + 1):
+        back_off.succeeded(f"name-{count}", HERE)
+    for count in range(FREE_OF_NETWORK + 1):
+        back_off.failed(f"guess-{count}", HERE)
+    assert back_off.may_try(f"name-{KEYS_MAX}", HERE)
+    assert back_off.may_try("name-1", HERE)
+    assert not back_off.may_try("name-0", HERE), "whose log-in is longest ago"
 
 
 def test_the_right_password_begins_anew(back_off: SrpBackOff) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Coroutine, Generator
 from itertools import pairwise
+from typing import TypeVar
 
 import pytest
 from hypothesis import given
@@ -12,11 +13,14 @@ from hypothesis import strategies as st
 
 from est_transports.fairness.handshake_scheduler import (
     FIRST_STEP_EVERY,
+    LONG_AT_ONCE,
     Handshakes,
     HandshakeScheduler,
+    LongSteps,
 )
 from tests.reached import reached, reaches
 
+T = TypeVar("T")
 FLOOD, HOME = "203.0.113.66", "192.0.2.1"
 
 
@@ -215,3 +219,40 @@ def test_a_loop_has_one_call_for_its_next_turn() -> None:
     assert loop.turn() == 1
     assert may_go_on(loop.begin())
     assert len(loop.soon) == 1
+
+
+class Threads:
+    """What runs steps in threads, for the test to end by hand."""
+
+    def __init__(self) -> None:
+        self.ends: list[Callable[[], None]] = []
+
+    async def __call__(self, step: Callable[[], T], done: Callable[[], None]) -> T:
+        self.ends.append(done)
+        return step()
+
+
+def test_who_is_cancelled_while_he_waits_for_a_thread_has_none_and_keeps_none() -> None:
+    threads, made = Threads(), list[str]()
+    steps = LongSteps(Bell, threads)
+
+    def step(name: str) -> Coroutine[None, None, None]:
+        return steps.make(HOME, lambda: made.append(name))
+
+    for count in range(LONG_AT_ONCE):
+        assert may_go_on(step(f"at once {count}"))
+    waits, gone, called = step("waits"), step("gone"), step("called")
+    assert [may_go_on(each) for each in (waits, gone, called)] == [False] * 3
+    with pytest.raises(KeyboardInterrupt):
+        gone.throw(KeyboardInterrupt())
+    threads.ends.pop()()  # the newest is called up, and is cancelled before it goes on
+    with pytest.raises(KeyboardInterrupt):
+        called.throw(KeyboardInterrupt())
+    assert may_go_on(waits)
+    assert made[LONG_AT_ONCE:] == ["waits"]
+    for end in threads.ends:
+        end()
+    assert [may_go_on(step(f"again {count}")) for count in range(LONG_AT_ONCE)] == (
+        [True] * LONG_AT_ONCE
+    )
+    assert not may_go_on(step("one too many"))

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
+from math import inf
 from typing import Any
 
 import pytest
@@ -37,8 +38,10 @@ from est_core import (
 from est_transports import _clock
 from est_transports.channel.tls import ClientTlsConfig, TlsEngine, client_context
 from est_transports.client_config import ClientTimeouts
+from est_transports.fairness.handshake_scheduler import LONG_AT_ONCE
 from est_transports.http.settings import Timeouts
 from est_transports.on_asyncio import Client, CoapServer, Server
+from est_transports.on_asyncio.event_loop import AsyncioLoop
 from est_transports.on_asyncio.tls import WITHOUT_TURN_MAX, TlsStream
 from est_transports.on_sockets import CoapServer as SocketsCoapServer
 from est_transports.pki.trust import TrustAnchors
@@ -735,6 +738,93 @@ async def test_a_cancelled_client_leaves_nothing_open() -> None:
             await asyncio.gather(asking, return_exceptions=True)
         gate.set()
         await until(lambda: est.log.records)
+
+
+@on_asyncio
+async def test_a_client_that_is_cancelled_in_a_handshake_leaves_nothing_open() -> None:
+    asking: asyncio.Task[object] | None = None
+    ended = asyncio.Event()
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        assert asking is not None
+        asking.cancel()
+        while await reader.read(4096):
+            pass
+        writer.close()
+        ended.set()
+
+    async with await asyncio.start_server(hear, "127.0.0.1", 0) as server:
+        uri = EstUri.parse(f"https://localhost:{server.sockets[0].getsockname()[1]}")
+        session = ClientSession(uri, trust=(pki().ca.certificate,))
+        async with Client(client_config()) as client:
+            asking = asyncio.ensure_future(client.run(session.cacerts()))
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            await ended.wait()
+
+
+@on_asyncio
+async def test_what_a_peer_does_not_take_at_once_is_sent_in_order() -> None:
+    ours, theirs = socket.socketpair()
+    client, server = TlsStream(ours, client_engine()), TlsStream(theirs, TlsEngine(tls_context()))
+    await asyncio.gather(client.do_handshake(), server.do_handshake())
+    texts = [bytes([count]) * 300_000 for count in range(3)]
+    sending = [asyncio.ensure_future(client.send_all(text)) for text in texts]
+    await asyncio.sleep(0)
+    assert not any(each.done() for each in sending)
+    received = b""
+    while len(received) < sum(map(len, texts)):
+        received += await server.receive_some()
+    await asyncio.gather(*sending)
+    assert received == b"".join(texts)
+    assert not client.send_now(bytes(1 << 20))
+    assert not client.close_now(), "it would have to wait"
+    server.close()
+    client.close()
+
+
+@on_asyncio
+async def test_a_block_is_left_when_it_is_cancelled_before_or_after_its_time() -> None:
+    loop = AsyncioLoop()
+    early = loop.scope(inf)
+    early.cancel()
+    early.reschedule(inf)  # too late
+    async with early:
+        await asyncio.sleep(TIMEOUT_S)
+    late = loop.scope(0)
+    async with late:
+        await asyncio.sleep(TIMEOUT_S)
+    late.cancel()
+    late.reschedule(inf)
+    assert all(each.cancel_called and each.cancelled_caught for each in (early, late))
+
+
+@on_asyncio
+async def test_a_step_that_nobody_waits_for_any_more_does_not_begin() -> None:
+    loop, gate, done = AsyncioLoop(), threading.Event(), list[str]()
+
+    def step(name: str) -> asyncio.Task[bool]:
+        return asyncio.create_task(
+            loop.in_thread(partial(gate.wait, TIMEOUT_S), partial(done.append, name))
+        )
+
+    running = [step(f"runs {count}") for count in range(LONG_AT_ONCE)]
+    gone = step("gone")
+    await asyncio.sleep(0)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    assert done == ["gone"], "its place is free again"
+    gate.set()
+    assert all(await asyncio.gather(*running))
+    await until(lambda: len(done) == LONG_AT_ONCE + 1)
+
+
+@on_asyncio
+async def test_a_server_of_coap_has_no_fewer_threads_than_none() -> None:
+    with pytest.raises(LocalProtocolError, match="threads"):
+        CoapServer(source=lambda: a_coap_service(FakeApplication()), threads=-1)
 
 
 def as_task(client: Client, est: Running) -> Coroutine[Any, Any, object]:

@@ -365,6 +365,31 @@ def test_passwords_are_asked_for_only_where_they_count(tmp_path: Path) -> None:
     assert challenge.get("realm") == "plant 7"
 
 
+@pytest.mark.parametrize(
+    ("key", "listed", "says"),
+    [
+        ("schemes", "[]", "is empty"),
+        ("digest_algorithms", "[]", "names at least one"),
+        ("digest_algorithms", '["MD5", "MD5"]', "each once"),
+    ],
+)
+def test_a_list_that_offers_nothing_or_one_thing_twice_stops_the_start(
+    key: str, listed: str, says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=rf"\[auth\] {key}: .*{says}"):
+        loaded(tmp_path, f"[auth]\n{key} = {listed}\n")
+
+
+def test_a_challenge_is_a_code_only_where_codes_are_taken(tmp_path: Path) -> None:
+    for told in (
+        '[pop]\nforeign_challenge = "code"\n',
+        '[labels.shop]\nforeign_challenge = "code"\n',
+    ):
+        with pytest.raises(ConfigError, match=r'needs "otp" in auth\.schemes'):
+            loaded(tmp_path, told)
+        loaded(tmp_path, f'{told}[auth]\nschemes = ["otp"]\n')
+
+
 def test_a_foreign_challenge_is_refused_unless_told_otherwise(tmp_path: Path) -> None:
     told = '[pop]\nforeign_challenge = "ignore"\n'
     assert loaded(tmp_path, "").policy().foreign_challenge is ForeignChallenge.REFUSE

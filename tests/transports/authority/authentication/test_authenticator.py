@@ -57,6 +57,7 @@ from est_core.auth.digest import digest_answer, digest_secret
 from est_core.testing import FIXED_INSTANT
 from est_transports.authority.application import Authority
 from est_transports.authority.authentication.authenticator import Authenticator, Scheme
+from est_transports.authority.authentication.back_off import BackOff, BackOffLimits
 from est_transports.authority.authentication.codes import KnownCode
 from est_transports.authority.authentication.server_secret import new_code, new_token
 from est_transports.authority.stores import (
@@ -70,7 +71,7 @@ from est_transports.authority.stores import (
     UserRecord,
 )
 from est_transports.authority.stores.digest_records import digest_record
-from est_transports.authority.stores.passwords import hash_password
+from est_transports.authority.stores.passwords import PasswordChecks, hash_password
 from est_transports.authority.stores.sqlite import SqliteStore
 from tests.core.auth.test_digest import answer as digest_answered
 from tests.core.auth.test_digest import scheme as digest_scheme
@@ -192,7 +193,19 @@ def test_a_scheme_takes_its_own_credentials_and_no_others(scheme: Scheme) -> Non
     for kind, some in ONE_OF_EACH.items():
         for credentials in some:
             decision = judged(authenticator, asked(credentials))
-            assert isinstance(decision, Verified) == (kind is scheme), (kind, decision)
+            if kind is scheme:
+                assert isinstance(decision, Verified), kind
+            else:
+                assert decision == Rejected(), kind
+
+
+@pytest.mark.parametrize("scheme", [Scheme.BASIC, Scheme.OTP])
+def test_a_verifier_of_tokens_is_asked_only_where_tokens_are_taken(scheme: Scheme) -> None:
+    def verify(question: AuthenticateRequested, text: str) -> Decision:
+        return Verified(user=text)
+
+    authenticator = make_authenticator(a_store(), scheme, verify_token=verify)
+    assert judged(authenticator, asked(BearerCredentials(token=TOKEN))) == Rejected()
 
 
 def test_all_schemes_at_once_take_what_each_takes() -> None:
@@ -205,8 +218,80 @@ def test_all_schemes_at_once_take_what_each_takes() -> None:
 
 @pytest.mark.parametrize("scheme", [Scheme.BEARER, Scheme.OTP])
 def test_what_is_looked_up_by_a_keyed_hash_needs_the_key(scheme: Scheme) -> None:
+    assert scheme.needs_secret
     with pytest.raises(LocalProtocolError, match="secret"):
         make_authenticator(a_store(), scheme, secret=None)
+
+
+def test_passwords_need_no_key() -> None:
+    assert not Scheme.BASIC.needs_secret
+    authenticator = make_authenticator(a_store(), Scheme.BASIC, secret=None)
+    assert judged(authenticator, asked(basic("alice", PASSWORD))) == Verified(user="alice")
+
+
+def test_a_password_that_could_be_a_code_is_held_back_as_others_are() -> None:
+    back_off = BackOff(BackOffLimits(per_user=1))
+    authenticator = make_authenticator(a_store(), *Scheme, back_off=back_off)
+    chance = (bytes([byte]) for byte in b"xyz")
+    guesses = [new_code(lambda size: next(chance) * size) for _ in range(3)]
+    found = [judged(authenticator, asked(basic("alice", guess))) for guess in guesses]
+    assert found[0] == Rejected()
+    for each in found[1:]:
+        assert isinstance(each, Postpone)
+        assert each.code == "auth/throttled"
+
+
+class Wrong(MemoryStore):
+    """Raises what no store should, where one of these is asked for."""
+
+    wrong = ""
+
+    def find_user(self, name: str) -> UserRecord | None:
+        if self.wrong == "users":
+            raise ZeroDivisionError
+        return super().find_user(name)
+
+    def find_code(self, digest: bytes) -> CodeRecord | None:
+        if self.wrong == "codes":
+            raise ZeroDivisionError
+        return super().find_code(digest)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "schemes"),
+    [
+        ("users", (Scheme.BASIC,)),
+        ("users", (Scheme.BASIC, Scheme.OTP)),
+        ("codes", (Scheme.BASIC, Scheme.OTP)),
+    ],
+)
+def test_a_bug_reaches_who_waits_for_the_decision(wrong: str, schemes: tuple[Scheme, ...]) -> None:
+    store = Wrong()
+    store.wrong = wrong
+    another = new_code(lambda size: b"x" * size)
+    with pytest.raises(ZeroDivisionError):
+        judged(make_authenticator(store, *schemes), asked(basic("alice", another)))
+
+
+def test_too_many_passwords_at_once_are_put_off(caplog: pytest.LogCaptureFixture) -> None:
+    gate = threading.Event()
+
+    class Slow(MemoryStore):
+        def find_user(self, name: str) -> UserRecord | None:
+            gate.wait(30)
+            return super().find_user(name)
+
+    passwords = PasswordChecks(at_once=1, waiting_max=0, known_max=0)
+    authenticator = make_authenticator(Slow(), Scheme.BASIC, passwords=passwords)
+    first, second = (
+        authenticator.authenticate(asked(basic(user, "guess"))) for user in ("alice", "bob")
+    )
+    assert isinstance(second, Future)
+    assert second.result(timeout=30) == Postpone(retry_after_s=2)
+    assert "too busy with passwords" in caplog.text
+    gate.set()
+    assert isinstance(first, Future)
+    assert first.result(timeout=30) == Rejected()
 
 
 # Digest
@@ -238,10 +323,34 @@ def test_a_user_without_a_secret_for_the_realm_is_told_to_the_operator(
 
 
 def test_a_damaged_record_is_a_failure_and_lets_nobody_in() -> None:
+    whole = digest_record("alice", "est", PASSWORD)
+    for damaged in (
+        "digest1$?$",
+        whole.replace("SHA-512-256", "SHA-3"),
+        whole[:-1],  # a digit less
+        whole.replace(base64.b64encode(b"est").decode(), "/w=="),  # no UTF-8
+        whole.replace(base64.b64encode(b"est").decode(), "ZXN"),  # no base64
+    ):
+        assert damaged != whole
+        store = a_store()
+        store.add_user("alice", "-", digest_record=damaged, replace=True)
+        decision = judged(make_authenticator(store, Scheme.DIGEST), asked(digest()))
+        assert decision == Fail(code="server/store")
+
+
+def test_what_is_read_in_place_of_a_secret_lets_nobody_in() -> None:
+    """A user who has none for the algorithm costs what others cost, and everybody knows by what."""
+    given = {"realm": "est", "nonce": "n", "uri": "/", "algorithm": "SHA-256", "qop": "auth"}
+    parameters = (*given.items(), ("nc", "00000001"), ("cnonce", "c"))
+    draft = DigestCredentials(user="alice", parameters=parameters, method="POST")
+    answer = ("response", digest_answer("0" * 64, draft))
+    credentials = replace(draft, parameters=(*parameters, answer))
     store = a_store()
-    store.add_user("alice", "-", digest_record="digest1$?$", replace=True)
-    decision = judged(make_authenticator(store, Scheme.DIGEST), asked(digest()))
-    assert decision == Fail(code="server/store")
+    store.add_user("alice", "-", digest_record=f"digest1$ZXN0$MD5:{'0' * 32}", replace=True)
+    authenticator = make_authenticator(store, Scheme.DIGEST)
+    assert judged(authenticator, asked(credentials)) == Challenge(code="auth/no-digest-secret")
+    unknown = replace(credentials, user="nobody")
+    assert judged(authenticator, asked(unknown)) == Rejected()
 
 
 @pytest.mark.req("EST-049")
@@ -300,6 +409,9 @@ class Broken(MemoryStore):
     def find_code(self, digest: bytes) -> CodeRecord | None:
         raise self.error
 
+    def find_code_use(self, digest: bytes, request: bytes) -> IssuedRecord | None:
+        raise self.error
+
 
 @pytest.mark.parametrize(
     ("error", "decision"),
@@ -313,10 +425,18 @@ def test_a_store_in_trouble_lets_nobody_in(error: StoreError, decision: Decision
     store = Broken()
     store.error = error
     authenticator = make_authenticator(store, *Scheme)
-    for credentials in (digest(), BearerCredentials(token=TOKEN), in_csr(CODE), basic("", CODE)):
+    for credentials in (
+        digest(),
+        BearerCredentials(token=TOKEN),
+        in_csr(CODE),
+        basic("", CODE),
+        basic("alice", "guess"),
+    ):
         assert judged(authenticator, asked(credentials)) == decision
     question = NonceUseRequested(label=None, channel=CHANNEL, nonce="n", count=1, expires_at=NOW)
     assert an_authority(store).use_nonce(question) == decision
+    # Its code can only be repeated, and what it was spent for is not to be had.
+    assert an_authority(store).enroll(enrollment(repeats_only=True)) == decision
 
 
 # Bearer tokens
@@ -328,6 +448,27 @@ def test_a_token_verifies_whose_it_is_also_as_libest_sends_it() -> None:
     for text in (TOKEN, wrapped):
         decision = judged(authenticator, asked(BearerCredentials(token=text)))
         assert decision == Verified(user="sensor")
+    looked_up = list[str]()
+
+    def noted(_question: AuthenticateRequested, text: str) -> Decision:
+        looked_up.append(text)
+        return Verified(user="x") if text == "eHg=" else Rejected()
+
+    authenticator = make_authenticator(MemoryStore(), Scheme.BEARER, verify_token=noted)
+    sent = [b"x" * 512, b"x" * 513, b"a\nb", b"\xff"]
+    wraps = [base64.b64encode(each).decode() for each in sent]
+    for text in wraps:
+        assert judged(authenticator, asked(BearerCredentials(token=text))) == Rejected()
+    assert looked_up == [wraps[0], "x" * 512, *wraps[1:]], "what is no token is not looked up"
+    looked_up.clear()
+    for text, decision in (
+        ("", Rejected()),
+        ("eA==", Rejected()),
+        ("eH-g=", Rejected()),
+        ("eHg=", Verified(user="x")),
+    ):
+        assert judged(authenticator, asked(BearerCredentials(token=text))) == decision
+    assert looked_up == ["", "eA==", "x", "eH-g=", "eHg="], "nor what comes after the right one"
     for text in (TOKEN[:-1], TOKEN.lower(), wrapped[:-4], "gAAAAA==", "e" * 1000):
         assert judged(authenticator, asked(BearerCredentials(token=text))) == Rejected()
 

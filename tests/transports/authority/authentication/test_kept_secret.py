@@ -170,3 +170,12 @@ def test_what_is_noted_is_not_the_secret_and_differs_with_it() -> None:
 def test_a_place_that_cannot_be_looked_at_is_told(store: Store) -> None:
     with pytest.raises(CredentialFileError):
         kept(Path("x" * 1000), store)
+
+
+def test_a_place_that_cannot_be_looked_at_is_named_with_the_reason(
+    tmp_path: Path, store: Store
+) -> None:
+    path = tmp_path / ("x" * 300)
+    with pytest.raises(CredentialFileError, match="File name too long") as caught:
+        kept(path, store)
+    assert caught.value.path == path

@@ -49,3 +49,17 @@ def test_of_too_many_subjects_the_first_is_forgotten(caplog: pytest.LogCaptureFi
 def test_a_log_that_remembers_nothing_is_refused() -> None:
     with pytest.raises(LocalProtocolError):
         SeldomLog(keys_max=0)
+    SeldomLog(keys_max=1)
+
+
+def test_of_too_many_subjects_the_one_told_of_longest_ago_is_forgotten(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = Clock()
+    log = SeldomLog(clock, keys_max=2)
+    log.tell("a", "a")
+    log.tell("b", "b")
+    clock.now = clock.now.after(EVERY_S)
+    for subject in ("a", "c", "a", "b"):
+        log.tell(subject, subject)
+    assert [record.message for record in caplog.records] == ["a", "b", "a", "c", "b"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from est_transports.authority.stores import (
     StoreError,
     TokenRecord,
 )
+from est_transports.authority.stores.credential_records import MAX_USES
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.authority.stores.sqlite_schema import MIGRATIONS, upgrade
 from tests.transports.authority.stores.test_sqlite import BARE, numbered
@@ -86,6 +87,7 @@ def test_a_token_comes_back_as_it_was_added(store: SqliteStore, record: TokenRec
     assert store.add_token(record)
     assert store.find_token(record.digest) == record
     assert store.list_tokens() == (record,)
+    assert store.taken_tokens(["another", record.name]) == (record.name,)
     assert store.find_token(b"x" * 32) is None
 
 
@@ -350,6 +352,28 @@ def test_users_of_tls_srp_are_added_found_listed_and_removed(store: SqliteStore)
 
 
 # --- Names, damage, older files --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("record", [TOKEN, CODE], ids=["token", "code"])
+@pytest.mark.parametrize("field", ["created_at", "expires_at"])
+def test_the_times_of_a_record_are_in_utc(record: TokenRecord | CodeRecord, field: str) -> None:
+    for zone in (None, timezone(timedelta(hours=1))):
+        with pytest.raises(LocalProtocolError, match="in UTC"):
+            replace(record, **{field: NOW.replace(tzinfo=zone)})  # type: ignore[arg-type]  # a time
+
+
+def test_a_keyed_hash_has_its_length() -> None:
+    for digest in (b"", CODE.digest[1:], CODE.digest + b"x"):
+        for make in (lambda d: replace(CODE, digest=d), lambda d: replace(TOKEN, digest=d)):
+            with pytest.raises(LocalProtocolError, match="32 bytes"):
+                make(digest)
+
+
+@pytest.mark.parametrize("uses", [(0, 0), (1, 2), (1, -1), (MAX_USES + 1, 0)])
+def test_a_code_has_as_many_uses_as_a_store_counts(uses: tuple[int, int]) -> None:
+    with pytest.raises(LocalProtocolError, match="uses"):
+        replace(CODE, uses_max=uses[0], uses=uses[1])
+    assert replace(CODE, uses_max=MAX_USES, uses=MAX_USES).uses == MAX_USES
 
 
 @pytest.mark.parametrize("name", ["", "a:b", "a\nb", "\ud800", "x" * 2000])
