@@ -321,6 +321,25 @@ def test_who_is_killed_before_the_commit_has_registered_none(ca: Path, file: Pat
     assert len(registered(ca)) == 50
 
 
+@pytest.mark.parametrize("table", ["device", "device_name", "one_time_code"])
+def test_devices_and_codes_are_recorded_together_or_not(
+    table: str, ca: Path, file: Path, tmp_path: Path
+) -> None:
+    """Whatever the database refuses in the midst of them."""
+    file.write_text("id,code\na,yes\nb,yes\nc,\n")
+    column = {"device": "id", "device_name": "device", "one_time_code": "name"}[table]
+    with closing(sqlite3.connect(ca / "est.db")) as connection, connection:
+        connection.execute(
+            f"CREATE TRIGGER refusal BEFORE INSERT ON {table} WHEN new.{column} = 'b'"
+            " BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        )
+    out = tmp_path / "codes.csv"
+    done = est("device", "import", ca, file, "--out", out)
+    assert done.exit_code == 5, done.output
+    assert (registered(ca), names_of_codes(ca)) == ((), [])
+    assert not out.exists()
+
+
 # list
 
 
