@@ -10,6 +10,7 @@ from itertools import product
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,6 +103,13 @@ def address(text: str) -> x509.IPAddress:
 def test_a_client_has_its_own_name_in_any_spelling(known_by: str, csr: CertRequest) -> None:
     check_names(csr, AllowedNames(texts=frozenset({known_by})), rule="identity")
     assert others(known_by, csr) == ()
+
+
+def test_a_part_of_a_subject_that_is_no_text_is_nobodys_name() -> None:
+    unique = x509.NameAttribute(NameOID.X500_UNIQUE_IDENTIFIER, b"\0device-1", _ASN1Type.BitString)
+    both = x509.Name([x509.NameAttribute(*cn("device-1")), unique])
+    csr = parse_cert_request(sign(CertRequestInfo(subject=both, spki=spki(KEY)), KEY), LIMITS)
+    assert others("device-1", csr) == ("x500UniqueIdentifier that is no text",)
 
 
 @pytest.mark.parametrize(

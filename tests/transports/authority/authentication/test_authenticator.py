@@ -421,7 +421,9 @@ class Broken(MemoryStore):
     ],
     ids=["broken", "busy"],
 )
-def test_a_store_in_trouble_lets_nobody_in(error: StoreError, decision: Decision) -> None:
+def test_a_store_in_trouble_lets_nobody_in_and_is_told_of(
+    error: StoreError, decision: Decision, caplog: pytest.LogCaptureFixture
+) -> None:
     store = Broken()
     store.error = error
     authenticator = make_authenticator(store, *Scheme)
@@ -432,7 +434,9 @@ def test_a_store_in_trouble_lets_nobody_in(error: StoreError, decision: Decision
         basic("", CODE),
         basic("alice", "guess"),
     ):
+        caplog.clear()
         assert judged(authenticator, asked(credentials)) == decision
+        assert str(error) in caplog.text
     question = NonceUseRequested(label=None, channel=CHANNEL, nonce="n", count=1, expires_at=NOW)
     assert an_authority(store).use_nonce(question) == decision
     # Its code can only be repeated, and what it was spent for is not to be had.

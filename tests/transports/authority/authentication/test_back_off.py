@@ -180,6 +180,19 @@ def test_guesses_where_the_network_is_full_fill_the_pair_whoever_exists(
     assert back_off.wait_s(right(back_off, user)) == STEP_OF_PAIR
 
 
+def test_a_wrong_password_that_is_repeated_where_the_network_is_full_fills_no_pair(
+    back_off: BackOff, clock: Clock
+) -> None:
+    outdated = back_off.password("alice", "outdated", HERE)
+    back_off.found_wrong(outdated)
+    for number in range(FEW.per_network - 1):
+        guesses(back_off, f"somebody {number}", 1)
+    for _ in range(FEW.per_user):
+        assert back_off.wait_s(outdated) == STEP_OF_NETWORK
+    clock.wait(STEP_OF_NETWORK)
+    assert back_off.wait_s(right(back_off)) == 0
+
+
 def test_a_right_password_clears_no_pair_while_its_network_is_full(back_off: BackOff) -> None:
     """Who guesses behind the address of a fleet does not begin anew with its log-ins."""
     back_off.found_right(right(back_off))
@@ -256,6 +269,7 @@ def test_zero_is_no_bound(per: str, clock: Clock) -> None:
 def test_limits_that_make_no_sense_are_refused(limits: dict[str, int]) -> None:
     with pytest.raises(LocalProtocolError):
         BackOffLimits(**limits)
+    assert BackOffLimits(window_s=1).window_s == 1
 
 
 def test_no_name_and_no_password_is_shown_or_kept(back_off: BackOff) -> None:
@@ -284,6 +298,19 @@ def test_of_too_many_passwords_that_one_is_forgotten_which_was_repeated_longest_
         few.found_wrong(outdated)
         guesses(few, f"somebody {number}", 1)
     assert few.wait_s(right(few, "fleet")) == 0
+    for _ in range(5):  # the newest one is not forgotten
+        few.found_wrong(few.password("alice", "newest", HERE))
+    assert few.wait_s(right(few)) == 0
+
+
+def test_what_names_no_user_fills_no_pair(back_off: BackOff) -> None:
+    token = back_off.looked_up("token", HERE)
+    for number in range(FEW.unknown_per_network):
+        back_off.found_wrong(back_off.looked_up(f"token {number}", HERE))
+    remembered = back_off.remembered
+    assert remembered == FEW.unknown_per_network + 1, "and the network"
+    assert back_off.wait_s(token) == STEP_OF_UNKNOWN
+    assert back_off.remembered == remembered
 
 
 def test_however_much_is_tried_so_much_is_remembered() -> None:

@@ -93,6 +93,37 @@ def test_what_a_look_up_raises_is_raised_where_somebody_waits_for_it() -> None:
     assert look_ups.submit(Rejected).result(30) == Rejected()
 
 
+def test_a_look_up_that_is_over_leaves_one_place_however_it_ended() -> None:
+    def fails() -> Decision:
+        raise ZeroDivisionError
+
+    look_ups, begun, gate = LookUps(at_once=1, waiting_max=1), threading.Event(), threading.Event()
+
+    def holds() -> Decision:
+        begun.set()
+        assert gate.wait(30)
+        return Rejected()
+
+    for _ in range(3):
+        assert look_ups.submit(Rejected).result(30) == Rejected()
+        assert isinstance(look_ups.submit(fails).exception(30), ZeroDivisionError)
+        begun.clear()
+        gate.clear()
+        held = look_ups.submit(holds)
+        assert begun.wait(30)
+        assert look_ups.submit(Rejected).cancel()
+        gate.set()
+        assert held.result(30) == Rejected()
+    begun.clear()
+    gate.clear()
+    held = look_ups.submit(holds)
+    assert begun.wait(30)
+    waits, too_many = look_ups.submit(Rejected), look_ups.submit(Rejected)
+    assert too_many.result(30) == BUSY
+    gate.set()
+    assert waits.result(30) == held.result(30) == Rejected()
+
+
 @pytest.mark.parametrize(("at_once", "waiting_max"), [(0, 1), (1, -1)])
 def test_bounds_are_checked(at_once: int, waiting_max: int) -> None:
     with pytest.raises(LocalProtocolError):
