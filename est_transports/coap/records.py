@@ -9,7 +9,7 @@ from urllib.parse import quote
 from est_core import Fault, Refused, RemoteProtocolError
 from est_core.wires.coapmap import Code, RequestHead
 
-_RETRY_S: Final = 10
+RETRY_S: Final = 10
 METHODS: Final[dict[int, str]] = {Code.GET: "GET", Code.POST: "POST"}
 
 
@@ -26,7 +26,7 @@ def target_of(head: RequestHead) -> str:
 BUSY: Final = Refused(
     operation=None,
     fault=Fault.BUSY,
-    retry_after=_RETRY_S,
+    retry_after=RETRY_S,
     code="server/busy",
     reason="busy, try again later",
 )

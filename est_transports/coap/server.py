@@ -30,6 +30,7 @@ from est_core import (
     Instant,
     Limits,
     LocalProtocolError,
+    Postpone,
     Refused,
     Response,
     ServerPolicy,
@@ -49,7 +50,7 @@ from est_transports.channel.dtls_mux import (
     Received,
 )
 from est_transports.coap.questions import OpenQuestions
-from est_transports.coap.records import BUSY, STOPPING, UNVERIFIED, method_of, target_of
+from est_transports.coap.records import BUSY, RETRY_S, STOPPING, UNVERIFIED, method_of, target_of
 from est_transports.coap.server_wire import (
     HeadReceived,
     RequestAbandoned,
@@ -378,9 +379,14 @@ class CoapEndpoint:
         match step:
             case None:
                 return
-            case Ask():
-                self._questions.add(step.exchange, waiting.client.host)
-                self._steps.append(step)
+            case Ask(question=question):
+                host = waiting.client.host
+                if self._questions.has_room_for(question, host):
+                    self._questions.add(step.exchange, host, question)
+                    self._steps.append(step)
+                else:
+                    waiting.decide(step, Postpone(retry_after_s=RETRY_S), now)
+                    self._go_on(waiting, waiting.next_step(), now)
             case response:
                 self._respond(waiting, response, now)
 

@@ -55,6 +55,7 @@ from aiocoap.resource import PathCapable, Resource
 from aiocoap.util.linkformat import Link, LinkFormat, parse
 
 from est_core import (
+    AuthenticateRequested,
     Channel,
     Decision,
     Fault,
@@ -81,7 +82,7 @@ from est_transports.drive.open_request import (
     session_with,
     written_or_failed,
 )
-from est_transports.drive.question_threads import PooledThreads
+from est_transports.drive.question_threads import AUTHENTICATION_THREADS, PooledThreads
 from est_transports.drive.records import Wire
 from est_transports.on_aiocoap.messages import (
     ROOT,
@@ -127,11 +128,12 @@ class _Asked:
 class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has no types
     """The EST operations that `policy` offers on datagram channels, below any path of a Site.
 
-    `application` is called in at most `threads` threads at once; with 0 in the event loop itself,
-    which is right for one that never waits. While `open_exchanges` decisions are due, requests
-    are answered with 5.03. `observe` gets a Record of every request, in the event loop. Nothing
-    that a client sends raises; an error in `channel_of`, or facts that are not of DTLS, cost the
-    client a 5.00. Call `close` after the Context's `shutdown`. RFC 9148.
+    `application` is called in at most `threads` threads at once, and to authenticate in
+    AUTHENTICATION_THREADS others; with 0 in the event loop itself, which is right for one that
+    never waits. While `open_exchanges` decisions are due, requests are answered with 5.03.
+    `observe` gets a Record of every request, in the event loop. Nothing that a client sends raises;
+    an error in `channel_of`, or facts that are not of DTLS, cost the client a 5.00. Call `close`
+    after the Context's `shutdown`. RFC 9148.
     """
 
     def __init__(
@@ -156,6 +158,9 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
         self._observe = observe
         self._clock = clock
         self._threads = PooledThreads(threads, "est-aiocoap", _threadsafe) if threads else None
+        self._authentication_threads = PooledThreads(
+            AUTHENTICATION_THREADS, "est-aiocoap-authentication", _threadsafe
+        )
         self._open_exchanges = open_exchanges
         self._owed: set[asyncio.Future[Decision | None]] = set()
         self._closed = False
@@ -170,6 +175,7 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
         self._closed = True
         if self._threads is not None:
             self._threads.close()
+        self._authentication_threads.close()
 
     # What aiocoap calls
 
@@ -334,7 +340,9 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
                 decision.set_result(decided)
 
         self._owed.add(decision)
-        job = self._threads.submit(step.consult, arrive, step.question.channel.peer_address)
+        is_authentication = isinstance(step.question, AuthenticateRequested)
+        threads = self._authentication_threads if is_authentication else self._threads
+        job = threads.submit(step.consult, arrive, step.question.channel.peer_address)
         return _Asked(step, decision, job, self._clock)
 
     def _refuse(self, request: Message, refusal: Response) -> Message:

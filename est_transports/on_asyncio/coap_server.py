@@ -19,6 +19,7 @@ from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.settings import CoapService
 from est_transports.drive.observe import Observe, ignore, notify
 from est_transports.drive.open_request import Ask, Finished
+from est_transports.drive.question_threads import AUTHENTICATION_THREADS
 from est_transports.on_asyncio.threads import ApplicationThreads
 
 THREADS: Final = 8
@@ -50,7 +51,9 @@ class CoapServer:
         self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
         self._scheduler = DatagramScheduler(dtls or DtlsLimits(), self._endpoint.knows)
         self._observe = observe
-        self._threads = ApplicationThreads(threads, "est-coap")
+        self._threads = ApplicationThreads(
+            threads, "est-coap", authentication_threads=AUTHENTICATION_THREADS
+        )
         self._is_advancing = False
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None

@@ -13,7 +13,15 @@ from contextlib import closing, suppress
 from functools import partial
 from typing import Final
 
-from est_core import Decision, Entropy, Fail, Instant, LocalProtocolError
+from est_core import (
+    AuthenticateRequested,
+    Decision,
+    Entropy,
+    Fail,
+    Instant,
+    LocalProtocolError,
+    ServerQuestion,
+)
 from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.channel.datagram_scheduler import DatagramScheduler, widen
@@ -24,6 +32,7 @@ from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.settings import CoapService
 from est_transports.drive.observe import Observe, ignore, notify
 from est_transports.drive.open_request import Ask, Finished
+from est_transports.drive.question_threads import AUTHENTICATION_THREADS
 from est_transports.fairness.fair_pool import FairPool
 
 _log: Final = logging.getLogger("est_transports")
@@ -33,13 +42,35 @@ STOP_S: Final = 10.0
 RECEIVE_BYTES: Final = 64 * 1024
 
 
+class _Pools:
+    """Threads for the application, and others to ask it who somebody is, which may take long."""
+
+    def __init__(self, threads: int) -> None:
+        self._asking: FairPool[None] = FairPool(threads, "est-coap")
+        self._authenticating: FairPool[None] = FairPool(
+            AUTHENTICATION_THREADS, "est-coap-authentication"
+        )
+
+    def submit(self, call: Callable[[], None], question: ServerQuestion) -> None:
+        """Have a thread call something. RuntimeError where there is none to be had."""
+        is_authentication = isinstance(question, AuthenticateRequested)
+        pool = self._authenticating if is_authentication else self._asking
+        pool.submit(call, question.channel.peer_address)
+
+    def shutdown(self) -> None:
+        """Begin nothing any more."""
+        self._asking.shutdown()
+        self._authenticating.shutdown()
+
+
 @checked_throughout
 class CoapServer:
     """An EST-coaps server in the thread that calls `serve`, until another one calls `stop`.
 
     `source` is asked for every handshake. Its application is called in at most `threads` threads,
-    so that a slow answer holds up nobody else. `observe` gets a Record of every request, and of
-    every handshake that failed, in the serving thread. RFC 9148.
+    and who somebody is in AUTHENTICATION_THREADS others, so that a slow answer holds up nobody
+    else. `observe` gets a Record of every request, and of every handshake that failed, in the
+    serving thread. RFC 9148.
     """
 
     def __init__(
@@ -74,7 +105,7 @@ class CoapServer:
 
         Once only. Raises OSError where the socket is unusable.
         """
-        pool: FairPool[None] = FairPool(self._threads, "est-coap")
+        pools = _Pools(self._threads)
         waker, wakeups = socket.socketpair()
         with (
             closing(sock),
@@ -94,11 +125,11 @@ class CoapServer:
                     # In a flood the socket can always be read.
                     due = self._scheduler.next_due(self._clock().mono)
                     (both if due is None else wakeups_only).select(self._select_timeout(due))
-                    self._turn(sock, wakeups, pool)
+                    self._turn(sock, wakeups, pools)
             finally:
                 self._endpoint.close(self._clock())
-                self._advance(sock, pool)
-                pool.shutdown()
+                self._advance(sock, pools)
+                pools.shutdown()
                 with self._waking:
                     self._waker = None
 
@@ -123,7 +154,7 @@ class CoapServer:
         soonest = min(each for each in due if each is not None)
         return None if soonest == math.inf else max(0.0, soonest - now.mono)
 
-    def _turn(self, sock: socket.socket, wakeups: socket.socket, pool: FairPool[None]) -> None:
+    def _turn(self, sock: socket.socket, wakeups: socket.socket, pools: _Pools) -> None:
         with suppress(BlockingIOError):
             wakeups.recv(RECEIVE_BYTES)
         with suppress(queue.Empty):
@@ -132,25 +163,25 @@ class CoapServer:
                 self._endpoint.decide(asked, decision, self._clock())
         self._scheduler.serve(sock, self._receive, self._clock)
         self._endpoint.handle_timeout(self._clock())
-        self._advance(sock, pool)
+        self._advance(sock, pools)
 
     def _receive(self, datagram: bytes, address: Address, now: Instant) -> None:
         if self._stop_at < math.inf:  # `stop` had returned before this was sent
             self._endpoint.stop()
         self._endpoint.receive(datagram, address, now)
 
-    def _advance(self, sock: socket.socket, pool: FairPool[None]) -> None:
+    def _advance(self, sock: socket.socket, pools: _Pools) -> None:
         while (step := self._endpoint.next_step()) is not None:
             match step:
                 case Ask():
-                    self._ask(step, pool)
+                    self._ask(step, pools)
                 case Finished():
                     notify(self._observe, step.record)
         send_datagrams(sock, self._endpoint.outgoing())
 
-    def _ask(self, asked: Ask, pool: FairPool[None]) -> None:
+    def _ask(self, asked: Ask, pools: _Pools) -> None:
         try:
-            pool.submit(partial(self._decide, asked), asked.question.channel.peer_address)
+            pools.submit(partial(self._decide, asked), asked.question)
         except RuntimeError:  # no thread to be had
             _log.exception("no new thread to ask the application in")
             self._endpoint.decide(asked, Fail(), self._clock())

@@ -20,6 +20,7 @@ from est_transports.coap.server import CoapEndpoint
 from est_transports.coap.settings import CoapService
 from est_transports.drive.observe import Observe, ignore, notify
 from est_transports.drive.open_request import Ask, Finished
+from est_transports.drive.question_threads import AUTHENTICATION_THREADS
 from est_transports.on_trio.threads import router_with
 
 THREADS: Final = 8
@@ -30,9 +31,10 @@ STOP_S: Final = 10.0
 class CoapServer:
     """An EST-coaps server on trio. `serve` runs until `stop` was called and all is answered.
 
-    `source` is asked for every handshake. Its application is called in at most `threads` threads
-    at once; with 0 in the event loop itself, which is faster for one that never waits. `observe`
-    gets a Record of every request, and of every handshake that failed. RFC 9148.
+    `source` is asked for every handshake. Its application is called in at most `threads` threads at
+    once, and to authenticate in AUTHENTICATION_THREADS others; with 0 in the event loop itself,
+    which is faster for one that never waits. `observe` gets a Record of every request, and of every
+    handshake that failed. RFC 9148.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class CoapServer:
         self._endpoint = CoapEndpoint(source, entropy=entropy, dtls=dtls)
         self._scheduler = DatagramScheduler(dtls or DtlsLimits(), self._endpoint.knows)
         self._observe = observe
-        self._router = router_with(threads)
+        self._router = router_with(threads, AUTHENTICATION_THREADS)
         self._is_advancing = False
         self._clock = clock
         self._timer_due = math.inf
