@@ -35,12 +35,14 @@ def added(ca: Path, name: str = "device-7", *options: str) -> None:
 def test_users_are_added_listed_and_removed(ca: Path) -> None:
     added(ca, "device-8", "--bits", "3072")
     added(ca)
-    assert est("srp", "list", ca).stdout == "device-7  2048\ndevice-8  3072\n"
+    assert est("srp", "list", ca).stdout == "device-7\t2048\ndevice-8\t3072\n"
     shown = json.loads(est("srp", "list", ca, "--json").stdout)
     assert shown[0] == {"name": "device-7", "bits": 2048}
     assert est("srp", "remove", ca, "device-8").exit_code == 0
-    assert "there is no user device-8" in error_of(est("srp", "remove", ca, "device-8"))
-    assert est("srp", "list", ca).stdout == "device-7  2048\n"
+    assert "there is no user device-8 of TLS-SRP; est srp list" in error_of(
+        est("srp", "remove", ca, "device-8")
+    )
+    assert est("srp", "list", ca).stdout == "device-7\t2048\n"
 
 
 def test_a_verifier_is_kept_and_not_the_password(ca: Path) -> None:
@@ -65,7 +67,7 @@ def test_a_group_that_the_server_would_not_take_is_refused(ca: Path) -> None:
     config = (ca / "est.toml").read_text().replace("#bits = 2048 ", "bits = 1536 ")
     (ca / "est.toml").write_text(config)
     added(ca)
-    assert est("srp", "list", ca).stdout == "device-7  1536\n"
+    assert est("srp", "list", ca).stdout == "device-7\t1536\n"
 
 
 def test_who_adds_a_user_hears_that_the_server_does_not_take_any(ca: Path) -> None:

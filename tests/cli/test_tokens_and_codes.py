@@ -368,7 +368,7 @@ def test_codes_are_removed_by_name(ca: Path) -> None:
     est("otp", "add", ca, "a", "b", "c")
     assert est("otp", "remove", ca, "a", "b", "a").stderr == "2 codes removed\n"
     line = error_of(est("otp", "remove", ca, "a", "c"))
-    assert "there is no code a; 1 others were removed" in line
+    assert "there is no code a; 1 other was removed" in line
     assert "use --expired, --spent" in error_of(est("otp", "remove", ca), 2)
 
 

@@ -161,7 +161,9 @@ def remove(
     if gone:
         raise CliError(
             f"there is no code {', '.join(gone[:_NAMED])}", ExitCode.LOCAL,
-            f"{count} others were removed" if count else "est otp list shows those there are",
+            f"{count} {'other was' if count == 1 else 'others were'} removed"
+            if count
+            else "est otp list shows those there are",
         )  # fmt: skip
     say(f"{count} {'code' if count == 1 else 'codes'} removed")
 

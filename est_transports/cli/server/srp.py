@@ -11,7 +11,7 @@ from est_transports import _clock
 from est_transports.authority.stores import SrpRecord
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.options import json_option, verbose_option
-from est_transports.cli.output import print_json, print_line, say
+from est_transports.cli.output import print_json, print_table, say
 from est_transports.cli.password_input import ask_password, password_from_stdin
 from est_transports.cli.runner import Commands
 from est_transports.cli.server.directory import directory_argument, open_store, read_config
@@ -86,8 +86,7 @@ def list_(directory: Path, as_json: bool) -> None:
     if as_json:
         print_json([{"name": each.name, "bits": each.bits} for each in found])
         return
-    for each in found:
-        print_line(f"{each.name}  {each.bits}")
+    print_table(("name", "bits"), [(each.name, str(each.bits)) for each in found])
 
 
 @srp.command()
@@ -98,7 +97,10 @@ def remove(directory: Path, name: str) -> None:
     """Remove user NAME of TLS-SRP. Certificates that were issued stay valid."""
     with open_store(directory) as store:
         if not store.remove_srp_user(name):
-            raise CliError(f"there is no user {name} of TLS-SRP", ExitCode.LOCAL)
+            raise CliError(
+                f"there is no user {name} of TLS-SRP", ExitCode.LOCAL,
+                "est srp list shows those there are",
+            )  # fmt: skip
     say(f"user {name} of TLS-SRP removed")
 
 

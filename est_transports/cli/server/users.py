@@ -91,7 +91,9 @@ def remove(directory: Path, name: str) -> None:
     """Remove user NAME. Certificates that were issued stay valid."""
     with open_store(directory) as store:
         if not store.remove_user(name):
-            raise CliError(f"there is no user {name}", ExitCode.LOCAL)
+            raise CliError(
+                f"there is no user {name}", ExitCode.LOCAL, "est user list shows those there are"
+            )
     say(f"user {name} removed")
 
 
