@@ -62,6 +62,7 @@ from est_transports.authority.authentication.codes import KnownCode
 from est_transports.authority.authentication.server_secret import new_code, new_token
 from est_transports.authority.stores import (
     CodeRecord,
+    CodeSpent,
     CodeUse,
     IssuedRecord,
     Store,
@@ -413,6 +414,22 @@ class Broken(MemoryStore):
         raise self.error
 
 
+class SpentMeanwhile(MemoryStore):
+    """Its code is spent while a certificate is made, and then it says no more of what for."""
+
+    error: StoreError = StoreError("the disk is full")
+    is_spent = False
+
+    def find_code_use(self, digest: bytes, request: bytes) -> IssuedRecord | None:
+        if self.is_spent:
+            raise self.error
+        return super().find_code_use(digest, request)
+
+    def record_certificate(self, record: IssuedRecord, *, spends: CodeUse | None = None) -> None:
+        self.is_spent = True
+        raise CodeSpent("no use left")
+
+
 @pytest.mark.parametrize(
     ("error", "decision"),
     [
@@ -441,6 +458,11 @@ def test_a_store_in_trouble_lets_nobody_in_and_is_told_of(
     assert an_authority(store).use_nonce(question) == decision
     # Its code can only be repeated, and what it was spent for is not to be had.
     assert an_authority(store).enroll(enrollment(repeats_only=True)) == decision
+    meanwhile = SpentMeanwhile()
+    meanwhile.add_codes([code()])
+    meanwhile.error = error
+    assert an_authority(meanwhile).enroll(enrollment()) == decision
+    assert not meanwhile.records
 
 
 # Bearer tokens
