@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
+from types import FrameType
 from typing import Final
 
 import pytest
@@ -33,6 +36,8 @@ from est_core.auth.digest import DigestAlgorithm, digest_answer, digest_secret
 from est_transports import _clock
 from est_transports.authority.authentication.authenticator import Authenticator, Scheme
 from est_transports.authority.authentication.back_off import BackOff, BackOffLimits
+from est_transports.authority.authentication.digest import verify_digest
+from est_transports.authority.authentication.seldom import SeldomLog
 from est_transports.authority.authentication.server_secret import new_code, new_token
 from est_transports.authority.stores import CodeRecord, TokenRecord, UserRecord
 from est_transports.authority.stores.digest_records import digest_record
@@ -162,6 +167,32 @@ def test_a_user_without_a_secret_for_digest_counts_as_one_who_is_unknown(
         assert found == Challenge(code="auth/no-digest-secret")
     assert site.ask(digest("bob", "right")) == OF_PAIR
     assert len(caplog.messages) == 1  # not one for each
+
+
+def test_a_digest_answer_for_nobody_takes_the_steps_of_one_for_somebody() -> None:
+    """Counted by the functions that are called, for a clock would tell of other programs."""
+    site = Site(Scheme.DIGEST)
+    log = SeldomLog()
+
+    def steps(user: str) -> Counter[str]:
+        found: Counter[str] = Counter()
+
+        def note(frame: FrameType, event: str, _argument: object) -> None:
+            if event == "call":
+                found[frame.f_code.co_qualname] += 1
+
+        credentials = digest(user, "guess")
+        sys.setprofile(note)
+        try:
+            assert verify_digest(credentials, site.store, log) == Rejected()
+        finally:
+            sys.setprofile(None)
+        return found
+
+    steps("alice")  # what is done once only
+    known, unknown = steps("alice"), steps("nobody")
+    assert known == unknown
+    assert known["read_digest_record"] == 1
 
 
 @pytest.mark.parametrize("user", ["bob", "nobody"])
