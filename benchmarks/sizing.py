@@ -90,9 +90,15 @@ def rows(site: Site, plan: Plan) -> Iterator[Row]:
 
 
 def add_users(site: Site) -> None:
-    """Let the user of the benchmarks be known, and those who come for the first time."""
+    """Let the user of the benchmarks be known, and those who come for the first time.
+
+    They all send the same request, so names are bound to nobody.
+    """
     record = hash_password(PASSWORD, _clock.entropy(SALT_BYTES))
-    path: Path = load_config(site.directory / CONFIG_FILE).ca.store
+    config = site.directory / CONFIG_FILE
+    text = config.read_text("utf-8")
+    config.write_text(text.replace("[auth]", '[auth]\nnames = "any"', 1), "utf-8")
+    path: Path = load_config(config).ca.store
     with closing(SqliteStore(path)) as store:
         store.add_user(USER, record)
         for name in new_users():

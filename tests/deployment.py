@@ -22,6 +22,7 @@ from typing import Any, Final, TextIO
 from cryptography import x509
 
 from est_transports.pki.serials import printed_serial
+from tests.any_names import give_any_name
 from tests.programs import TIMEOUT_S, Ended, run
 
 USER: Final = "estuser"
@@ -144,6 +145,7 @@ def _made(*options: str) -> tuple[tuple[str, int, bytes], ...]:
         est(*init).checked()
         user = ("user", "add", str(directory), USER, "--password-stdin")
         est(*user, stdin=PASSWORD.encode()).checked()
+        give_any_name(directory)
         files = sorted(directory.iterdir())
         return tuple((file.name, file.stat().st_mode, file.read_bytes()) for file in files)
 

@@ -24,6 +24,7 @@ from cryptography.x509.oid import NameOID
 from est_core._errors import Fault, RemoteProtocolError
 from est_core._limits import Limits
 from est_core.arguments import checked
+from est_core.asn1.certificates import names_of
 from est_core.asn1.oid_names import OID_NAMES
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.checks.hosts import address_in, canonical_address, canonical_host
@@ -89,15 +90,20 @@ class AllowedNames:
         if contents.flaw:
             message = f"the client's certificate is malformed: {contents.flaw}"
             raise RemoteProtocolError("names/certificate", message, Fault.FORBIDDEN)
-        values = (
-            str(attribute.value)
-            for attribute in _naming(contents.subject)
-            if isinstance(attribute.value, str)
-        )
         return cls(
-            texts=frozenset((*values, *_texts(contents.names))),
+            texts=frozenset(_texts(contents.subject, contents.names)),
             subjects=(contents.subject,) if contents.subject.rdns else (),
             alt_names=contents.names,
+        )
+
+    @classmethod
+    def asked_for(cls, csr: CertRequest) -> AllowedNames:
+        """Return the names that a request asks for: what they allow is just that request."""
+        names = _alt_names(csr)
+        return cls(
+            texts=frozenset(_texts(csr.subject, names)),
+            subjects=(csr.subject,) if csr.subject.rdns else (),
+            alt_names=names,
         )
 
     def __or__(self, other: AllowedNames) -> AllowedNames:
@@ -125,9 +131,7 @@ def check_names(csr: CertRequest, allowed: AllowedNames, *, rule: str) -> None:
     Raises RemoteProtocolError "names/none" for a request that names nobody, "names/not-allowed"
     for another name; both say the `rule`.
     """
-    if not _naming(csr.subject) and not _alt_names(csr):
-        message = f"the request names nobody, and the rule here is names = {rule}"
-        raise RemoteProtocolError("names/none", message, Fault.CONTENT)
+    _check_names_somebody(csr, rule)
     others = allowed.others_in(csr)
     if others:
         more = f" and {len(others) - _SHOWN_NAMES} more" if len(others) > _SHOWN_NAMES else ""
@@ -136,6 +140,28 @@ def check_names(csr: CertRequest, allowed: AllowedNames, *, rule: str) -> None:
             f"the rule here is names = {rule}"
         )
         raise RemoteProtocolError("names/not-allowed", message, Fault.CONTENT)
+
+
+@checked
+def check_names_of(csr: CertRequest, certificate: x509.Certificate, *, rule: str) -> bool:
+    """Return whether a request asks for names of a certificate in the very same bytes.
+
+    It may leave out all alternative names. False says nothing: hold it against
+    `AllowedNames.of_certificate` then, which costs ten times as much. Raises
+    RemoteProtocolError "names/none".
+    """
+    _check_names_somebody(csr, rule)
+    try:
+        subject, names = names_of(certificate, {csr.subject_der: csr.subject})
+    except RemoteProtocolError:
+        return False
+    return subject is csr.subject and csr.subject_alt_name_der in (None, names)
+
+
+def _check_names_somebody(csr: CertRequest, rule: str) -> None:
+    if csr.subject_alt_name_der is None and not _naming(csr.subject):
+        message = f"the request names nobody, and the rule here is names = {rule}"
+        raise RemoteProtocolError("names/none", message, Fault.CONTENT)
 
 
 class _Known:
@@ -205,7 +231,10 @@ def _host(text: str) -> str:
     return canonical_host(text)
 
 
-def _texts(names: Iterable[x509.GeneralName]) -> Iterator[str]:
+def _texts(subject: x509.Name, names: Iterable[x509.GeneralName]) -> Iterator[str]:
+    for attribute in _naming(subject):
+        if isinstance(attribute.value, str):
+            yield attribute.value
     for name in names:
         if isinstance(name, x509.DNSName | x509.RFC822Name | x509.UniformResourceIdentifier):
             yield name.value

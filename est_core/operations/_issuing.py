@@ -23,7 +23,7 @@ from est_core.events import ClientResult, Enrolled, Failed, ServerQuestion
 from est_core.model import Pending, Response
 from est_core.operation import CoapRow, HttpRow, Outcome, PartRow
 from est_core.operations._certificates import CERTS_ONLY, COAP_ANSWERS, told
-from est_core.operations._naming import AllowNames, NamesRequested, authenticated_names
+from est_core.operations._naming import AllowNames, NamesRequested, check_authenticated_names
 from est_core.operations.csrattrs import CSRAttrsPurpose, CSRAttrsRequested, ProvideCSRAttrs
 from est_core.operations.definition import Asking, Inquiry, OperationDefinition, Reading
 from est_core.policy import ForeignChallenge, NameRule
@@ -97,8 +97,9 @@ class Issuing(OperationDefinition):
                 return Inquiry(question=self._names(asking, csr), then=question)
             case NameRule.IDENTITY if not self.is_renewal and not asking.identity.is_ra:
                 # The names of a renewal are compared with those of the certificate it shows.
-                rule = asking.row.names.value
-                check_names(csr, authenticated_names(asking.identity, asking.limits), rule=rule)
+                check_authenticated_names(
+                    csr, asking.identity, asking.limits, rule=asking.row.names.value
+                )
         return _enforcing(asking, question)
 
     def answer(self, asking: Asking, inquiry: Inquiry, decision: Decision) -> Inquiry | Response:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from est_core._limits import Limits
 from est_core.asn1.pkcs10 import CertRequest
-from est_core.checks.allowed_names import AllowedNames
+from est_core.checks.allowed_names import AllowedNames, check_names, check_names_of
 from est_core.decisions import Decision
 from est_core.events import ClientIdentity, ServerQuestion
 from est_core.operation import Operation
@@ -37,14 +37,20 @@ class NamesRequested(ServerQuestion):
     csr: CertRequest
 
 
-def authenticated_names(identity: ClientIdentity, limits: Limits) -> AllowedNames:
-    """Return the names that a client was authenticated by.
+def check_authenticated_names(
+    csr: CertRequest, identity: ClientIdentity, limits: Limits, *, rule: str
+) -> None:
+    """Return if a request asks for names that its client was authenticated by, and for one.
 
-    Raises RemoteProtocolError "names/certificate" where its certificate cannot be read.
+    Raises RemoteProtocolError: "names/none", "names/not-allowed", and "names/certificate" where the
+    client's certificate cannot be read.
     """
+    certificate = identity.certificate
+    if certificate is not None and check_names_of(csr, certificate, rule=rule):
+        return
     names = AllowedNames()
     if identity.user is not None:
         names = AllowedNames(texts=frozenset({identity.user}))
-    if identity.certificate is not None:
-        names |= AllowedNames.of_certificate(identity.certificate, limits)
-    return names
+    if certificate is not None:
+        names |= AllowedNames.of_certificate(certificate, limits)
+    check_names(csr, names, rule=rule)

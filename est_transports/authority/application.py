@@ -26,12 +26,14 @@ from est_core import (
     Instant,
     Issue,
     Label,
+    NamesRequested,
     NonceUseRequested,
     Operation,
     Postpone,
     ProvideCACerts,
     ProvideCSRAttrs,
     ReenrollRequested,
+    RemoteProtocolError,
 )
 from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttr, CsrAttrs
@@ -40,6 +42,7 @@ from est_transports.authority.authentication.codes import KnownCode
 from est_transports.authority.authentication.digest import count_nonce
 from est_transports.authority.authentication.look_ups import failed, later
 from est_transports.authority.ca import CAUnavailable, Enrollment, ReferenceCA, Refused
+from est_transports.authority.registered_names import registered_names
 from est_transports.authority.renewal_records import certificate_on_record
 from est_transports.authority.stores import CodeSpent, CodeUse, Store, StoreBusy, StoreError
 from est_transports.pki.names import subject_text
@@ -109,6 +112,17 @@ class Authority:
         if key_type is not None and question.purpose is CSRAttrsPurpose.ANSWER:
             asked = (asked or CsrAttrs(items=())).with_key_type(key_type)
         return ProvideCSRAttrs(csrattrs=asked)
+
+    def names(self, question: NamesRequested) -> Decision:
+        """Return the names that a registered device may have; Deny for any other client."""
+        try:
+            return registered_names(question, self.store, self._clock().wall)
+        except RemoteProtocolError as exc:
+            return Deny(code=exc.code, reason=exc.message)
+        except StoreBusy as exc:
+            return later("devices", exc)
+        except StoreError as exc:
+            return failed(exc)
 
     def enroll(self, question: EnrollRequested) -> Decision:
         """Return Issue for a certificate by the label's profile, recorded by then, or a refusal."""

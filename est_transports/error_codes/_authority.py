@@ -116,6 +116,24 @@ AUTHORITY: Final = (
         ),
     ),
     Section(
+        title="Names of registered devices",
+        codes=(
+            ErrorCode(
+                code="names/not-registered",
+                statuses=("403",),
+                cause=(
+                    'names = "registered" holds, and the client is no device on the list, or none '
+                    "under this label, or no more; the answer says which"
+                ),
+                remedy=(
+                    "have the operator of the server register the device: `est device add`, or "
+                    "`est device list` to see what is there"
+                ),
+                audience=Audience.USER,
+            ),
+        ),
+    ),
+    Section(
         title="The reference CA",
         note=(
             "What its profiles refuse is the request's contents: status 400. Who may "

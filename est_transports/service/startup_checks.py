@@ -114,6 +114,8 @@ def notices_of(
         yield f"{config.directory / ROOT_KEY}: the root's key is still here; take it away"
     if config.pop.foreign_challenge is ForeignChallenge.IGNORE:
         yield 'pop.foreign_challenge is "ignore": a challengePassword need not match its channel'
+    for key in config.names_any():
+        yield f'{key} is "any": whoever may enroll may have the name of anybody else'
     if not config.pop.require_ems:
         yield "pop.require_ems is off: requests are linked to TLS 1.2 without its safeguard"
 

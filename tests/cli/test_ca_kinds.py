@@ -60,7 +60,7 @@ def test_a_device_is_provisioned_and_renews_linked_and_rekeyed(
     made, server = served
     url, device = f"https://localhost:{server.port}", tmp_path / "device"
     fingerprint = made.root.fingerprint(hashes.SHA256()).hex()
-    log_in = ("--user", USER, "--password-stdin", "--cn", "device")
+    log_in = ("--user", USER, "--password-stdin", "--cn", USER)
     where = ("--fingerprint", fingerprint, "--out", device)
     done = est("provision", url, *where, *log_in, stdin=PASSWORD)
     assert done.exit_code == 0, done.stderr

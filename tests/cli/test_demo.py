@@ -39,7 +39,7 @@ def test_the_demo_goes_through_a_whole_life_and_leaves_nothing(
     assert all(step["ms"] >= 0 for step in steps.values())
     assert "by password" in steps["enroll"]["detail"]
     assert "by certificate" in steps["reenroll"]["detail"]
-    assert "CN=device-2 by certificate" in steps["enroll coaps"]["detail"]
+    assert "CN=device-1 by certificate" in steps["enroll coaps"]["detail"]
     assert "challengePassword" in steps["csrattrs"]["detail"]
     assert steps["verify"]["detail"] == "openssl verify: OK, OK"
     assert told["directory"] is None
@@ -56,7 +56,7 @@ def test_with_dir_everything_is_kept(capsys: Capture, tmp_path: Path) -> None:
     names = {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
     assert {"ca/ca.pem", "ca/est.toml", "device/cert.pem", "device/key.pem"} <= names
     issuer = x509.load_pem_x509_certificate((place / "ca/ca.pem").read_bytes())
-    for device in ("device", "neighbour"):
+    for device in ("device", "device-coap"):
         leaf = x509.load_pem_x509_certificate((place / device / "cert.pem").read_bytes())
         leaf.verify_directly_issued_by(issuer)
 

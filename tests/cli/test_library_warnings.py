@@ -23,6 +23,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from est_transports.cli import main
+from tests.any_names import give_any_name
 from tests.cli.canned import CannedServer, canned_server
 from tests.cli.serve_process import SERVE, request, serving
 from tests.odd_certificates import ODD, element, rebuilt
@@ -212,6 +213,7 @@ def test_a_server_with_odd_trust_anchors_and_clients_logs_no_warning_of_a_librar
 ) -> None:
     directory = tmp_path / "ca"
     assert main(["init", str(directory)]) == 0
+    give_any_name(directory)
     trust = [str(bundle), *([str(DEBIAN)] if DEBIAN.exists() else [])]
     config = directory / "est.toml"
     config.write_text(

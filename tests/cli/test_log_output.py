@@ -114,7 +114,7 @@ def test_a_server_in_the_journal_says_how_grave_each_line_is(
     os.close(writer)
     with os.fdopen(reader) as lines:
         try:
-            told = [next(lines) for _ in range(3)]
+            told = [next(lines) for _ in range(4)]
             process.send_signal(signal.SIGTERM)
             told += list(lines)
             assert process.wait(20) == 0
@@ -124,7 +124,9 @@ def test_a_server_in_the_journal_says_how_grave_each_line_is(
     assert told[0].startswith("<6>")
     assert told[1].startswith("<4>")
     assert "everybody on this machine can read it; take that away with: chmod o= " in told[1]
-    assert told[2].startswith("serving https://")
+    assert told[2].startswith("<4>")
+    assert 'auth.names is "any"' in told[2]
+    assert told[3].startswith("serving https://")
     assert told[-1].startswith("<6>")
 
 

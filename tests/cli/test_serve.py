@@ -31,6 +31,7 @@ from est_transports.pki.serials import printed_serial
 from est_transports.service.config.reader import load_config
 from est_transports.service.initialisation import CaSpec, initialise
 from est_transports.service.loading import CredentialChecks, load_service
+from tests.any_names import give_any_name
 from tests.cli.serve_process import (
     PASSWORD,
     USER,
@@ -50,7 +51,7 @@ def made(directory: Path) -> Path:
     """Return a directory of `est init` with one user."""
     initialise(directory, CaSpec(), now=_clock.instant(), entropy=_clock.entropy)
     add_user(directory, USER, PASSWORD)
-    return directory
+    return give_any_name(directory)
 
 
 def add_user(directory: Path, name: str, password: str) -> None:
@@ -159,7 +160,9 @@ def test_required_linking_is_asked_for_and_insisted_on(ca: Path) -> None:
 
 @pytest.mark.req("EST-184")
 def test_with_the_exporter_required_linking_is_done_on_tls_1_3(ca: Path, tmp_path: Path) -> None:
-    (ca / "est.toml").write_text("[auth]\nrequire_pop = true\n[pop]\ntls_exporter = true\n")
+    (ca / "est.toml").write_text(
+        '[auth]\nnames = "any"\nrequire_pop = true\n[pop]\ntls_exporter = true\n'
+    )
     with serving(ca, "--json") as server:
         connection = server.connect()
         assert connection.sock.version() == "TLSv1.3"

@@ -122,11 +122,12 @@ def test_a_certificate_got_over_https_is_renewed_over_coap(server: ServeProcess)
 
 
 def test_est_toml_can_say_it_too(ca: Path) -> None:
-    (ca / "est.toml").write_text('[coap]\nlisten = "127.0.0.1:0"\nblock_bytes = 64\n')
+    any_name = '[auth]\nnames = "any"\n'
+    (ca / "est.toml").write_text(f'{any_name}[coap]\nlisten = "127.0.0.1:0"\nblock_bytes = 64\n')
     with serving(ca) as server, device(server, enrolled(server, "small")) as client:
         assert client.ask(CRTS).head.code == Code.CONTENT
         (ca / "est.toml").write_text(
-            '[coap]\nlisten = "127.0.0.1:1"\nassociations_max = 3\nblock_bytes = 32\n'
+            f'{any_name}[coap]\nlisten = "127.0.0.1:1"\nassociations_max = 3\nblock_bytes = 32\n'
         )
         server.signal(signal.SIGHUP)
         assert "[coap] listen: needs a restart" in server.wait_for("restart")
@@ -137,7 +138,7 @@ def test_est_toml_can_say_it_too(ca: Path) -> None:
 
 
 def test_a_reload_that_leaves_coap_out_serves_on_by_the_new_rules(ca: Path) -> None:
-    (ca / "est.toml").write_text('[coap]\nlisten = "127.0.0.1:0"\n')
+    (ca / "est.toml").write_text('[auth]\nnames = "any"\n[coap]\nlisten = "127.0.0.1:0"\n')
     with serving(ca) as server:
         entity = enrolled(server, "stays")
         (ca / "est.toml").write_text('[auth]\nsimpleenroll = "http"\n')

@@ -66,7 +66,7 @@ def test_init_prints_the_fingerprint_and_the_next_commands(tmp_path: Path) -> No
     certificate = x509.load_pem_x509_certificate((tmp_path / "my ca" / "ca.pem").read_bytes())
     assert certificate.fingerprint(hashes.SHA256()).hex(":").upper() in done.stdout
     assert f"est serve '{tmp_path}/my ca'\n" in done.stdout
-    assert f"est user add '{tmp_path}/my ca' device\n" in done.stdout
+    assert f"est user add '{tmp_path}/my ca' device-1\n" in done.stdout
     assert "CN=Plant 7" in done.stdout
 
 

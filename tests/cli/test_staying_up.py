@@ -18,6 +18,7 @@ from est_transports import _clock
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli import group
 from est_transports.service.initialisation import CaSpec, initialise
+from tests.any_names import give_any_name
 from tests.cli.other_user import AS_ROOT, UID, as_user, common_place, give_away
 from tests.cli.serve_process import PASSWORD, USER, ServeProcess, listed, request, serving
 from tests.cli.test_serve import workers_of
@@ -33,7 +34,7 @@ def made(directory: Path) -> Path:
     """Return a directory of `est init` with one user."""
     initialise(directory, CaSpec(), now=_clock.instant(), entropy=_clock.entropy)
     add_user(directory)
-    return directory
+    return give_any_name(directory)
 
 
 def add_user(directory: Path) -> None:
@@ -134,7 +135,7 @@ def test_no_file_state_that_a_reload_meets_ends_or_changes_the_server(
 
 def with_codes(ca: Path) -> None:
     """Have the server take one-time codes beside passwords."""
-    (ca / "est.toml").write_text('[auth]\nschemes = ["basic", "otp"]\n')
+    (ca / "est.toml").write_text('[auth]\nnames = "any"\nschemes = ["basic", "otp"]\n')
 
 
 def code(ca: Path, name: str) -> str:

@@ -56,6 +56,7 @@ NO_TARGET: Final = {
         est_transports.drive.event_loop_slots est_transports.drive.questions
         est_transports.drive.question_router est_transports.drive.question_threads
         est_transports.drive.event_loop_client est_transports.drive.judging
+        est_transports.authority.registered_names
         est_transports.drive.authentication_results est_transports.fairness.failed_attempts
         est_transports.fairness.leaky_buckets
         est_transports.http.event_loop_server

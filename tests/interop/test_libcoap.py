@@ -30,7 +30,8 @@ def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploym
     anchor = pki().manufacturer.certificate.public_bytes(Encoding.PEM)
     (directory / "manufacturer.pem").write_bytes(anchor)
     (directory / "est.toml").write_text(
-        '[tls]\nclient_trust = ["manufacturer.pem"]\n[csrattrs]\nkey_type = "EC P-256"\n'
+        '[auth]\nnames = "any"\n[tls]\nclient_trust = ["manufacturer.pem"]\n'
+        '[csrattrs]\nkey_type = "EC P-256"\n'
     )
     with serving(directory, "--coap", "127.0.0.1:0") as deployment:
         yield deployment

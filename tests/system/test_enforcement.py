@@ -15,6 +15,7 @@ from tests.system.requests import csr, dns, new_key
 
 ENFORCED = """
 [auth]
+names = "any"
 enforce_csrattrs = true
 
 [csrattrs]

@@ -19,6 +19,7 @@ from tests.system.requests import CMC_RA, certificates, csr, dns, identity_files
 
 SETTINGS = """
 [auth]
+names = "any"
 accept_ra = {accept_ra}
 
 [ca]

@@ -53,7 +53,6 @@ from est_transports.service.loading import CredentialChecks, Service, load_servi
 
 ADDRESS: Final = "127.0.0.1"
 USER: Final = "device-1"
-NEIGHBOUR: Final = "device-2"
 STOP_S: Final = 5.0
 OPENSSL_S: Final = 30.0
 
@@ -90,9 +89,9 @@ class Demo:
         return self.directory / "device"
 
     @property
-    def neighbour(self) -> Path:
-        """The directory of a device that enrolls over CoAP."""
-        return self.directory / "neighbour"
+    def over_coap(self) -> Path:
+        """The directory of the device's other pair, which it enrolls for over CoAP."""
+        return self.directory / "device-coap"
 
     def target(self, url: str = "", *, as_device: bool = False, log_in: bool = False) -> Target:
         """Return the server, with the CA as the only trust anchor and linking demanded."""
@@ -245,8 +244,8 @@ def _reenroll(run: Demo) -> str:
 
 def _enroll_over_coap(run: Demo) -> str:
     order = Order(
-        destination=Destination(directory=run.neighbour, force=False, with_key=True),
-        requested=names_from_options(NEIGHBOUR, ()),
+        destination=Destination(directory=run.over_coap, force=False, with_key=True),
+        requested=names_from_options(USER, ()),
     )
     return _certified(run.target(run.coap_url, as_device=True), order)
 
@@ -263,7 +262,7 @@ def _certified(target: Target, order: Order) -> str:
 
 def _verify(run: Demo) -> str:
     anchor = run.authority / CA_CERTIFICATE
-    leaves = [directory / CERTIFICATE for directory in (run.device, run.neighbour)]
+    leaves = [directory / CERTIFICATE for directory in (run.device, run.over_coap)]
     openssl = shutil.which("openssl")
     if openssl is None:
         for leaf in leaves:

@@ -252,7 +252,7 @@ def _next_commands(directory: Path, hosts: tuple[str, ...]) -> tuple[str, ...]:
     listen = "" if hosts[0] in DEFAULT_HOSTS else " --listen 0.0.0.0:8443"
     url = f"https://{host}:8443"
     return (
-        f"est user add {place} device",
+        f"est user add {place} device-1",
         f"est serve {place}{listen}",
-        f"est enroll {url} --trust {trust} --user device --cn device-1 --out device-1",
+        f"est enroll {url} --trust {trust} --user device-1 --cn device-1 --out device-1",
     )

@@ -108,6 +108,11 @@ _AUTH: Final = (
         " 400, which names what is missing",
     ),
     Key(
+        name="names",
+        meaning="the names that a request may ask for: those that its client was authenticated by,"
+        " those of a registered device, or any",
+    ),
+    Key(
         name="schemes",
         meaning='what counts as `"http"`: `"basic"` (passwords of users), `"digest"` (the same'
         ' passwords, RFC 7616), `"bearer"` (tokens, RFC 6750), `"otp"` (one-time codes). All but'
@@ -280,6 +285,7 @@ _LABELS: Final = (
     ),
     Key(name="require_pop", meaning=f"as in `[auth]`; {_WITHOUT_LABEL}"),
     Key(name="foreign_challenge", meaning=f"as in `[pop]`; {_WITHOUT_LABEL}"),
+    Key(name="names", meaning=f"as in `[auth]`; {_WITHOUT_LABEL}"),
     Key(
         name="csrattrs",
         meaning="as `[csrattrs]`; none, or an empty one, is what holds without a label",

@@ -23,6 +23,7 @@ from est_core import (
     ForeignChallenge,
     Label,
     Limits,
+    NameRule,
     Operation,
     RemoteProtocolError,
     TlsVersion,
@@ -59,6 +60,7 @@ CONFIG_FILE: Final = "est.toml"
 SECRET_FILE: Final = "auth-secret.key"
 
 _AUTHENTICATION: Final = {row.value: row for row in Authentication}
+_NAME_RULES: Final = {rule.value: rule for rule in NameRule}
 _TLS_VERSIONS: Final = {"1.2": TlsVersion.TLS_1_2, "1.3": TlsVersion.TLS_1_3}
 _CURVES: Final = {
     "EC P-256": EllipticCurveOID.SECP256R1,
@@ -165,6 +167,7 @@ def _auth(table: TomlTable) -> AuthConfig:
         require_pop=table.flag("require_pop", False),
         accept_ra=table.flag("accept_ra", False),
         enforce_csrattrs=table.flag("enforce_csrattrs", False),
+        names=table.choice("names", _NAME_RULES, AuthConfig().names),
     )
     table.done()
     return config
@@ -338,6 +341,7 @@ def _label(name: str, table: TomlTable, profiles: Mapping[str, Profile]) -> Labe
         foreign_challenge=table.choice(
             "foreign_challenge", {word.value: word for word in ForeignChallenge}, None
         ),
+        names=table.choice("names", _NAME_RULES, None),
     )
     _check_profile(table, "profile", config.profile, profiles)
     table.done()

@@ -23,6 +23,7 @@ from est_core import (
     Label,
     Limits,
     LocalProtocolError,
+    NameRule,
     Operation,
     PolicyRow,
     ServerPolicy,
@@ -103,6 +104,7 @@ class AuthConfig:
     `schemes` are the kinds of credentials that are taken where one is "http"; `secret` is the file
     of what nonces, tokens and codes are hashed with. A nonce of Digest is good for `nonce_s`.
     `back_off` is how much may be wrong in each process.
+    `names` says which names a client may have.
     """
 
     schemes: frozenset[Scheme] = frozenset({Scheme.BASIC})
@@ -121,6 +123,7 @@ class AuthConfig:
     require_pop: bool = False
     accept_ra: bool = False
     enforce_csrattrs: bool = False
+    names: NameRule = NameRule.IDENTITY
 
     @property
     def needs_secret(self) -> bool:
@@ -267,6 +270,7 @@ class LabelConfig:
     enroll: Authentication | None = None
     require_pop: bool | None = None
     foreign_challenge: ForeignChallenge | None = None
+    names: NameRule | None = None
 
 
 @value_class
@@ -317,6 +321,14 @@ class ServerConfig:
         linked = self.auth.require_pop or any(label.require_pop for label in self.labels)
         return TlsVersion.TLS_1_2 if linked and not self.pop.tls_exporter else self.tls.max_version
 
+    def names_any(self) -> tuple[str, ...]:
+        """Return the keys that leave a client any name it asks for."""
+        found = ["auth.names"] if self.auth.names is NameRule.ANY else []
+        found += [
+            f"labels.{each.label}.names" for each in self.labels if each.names is NameRule.ANY
+        ]
+        return tuple(found)
+
     @property
     def _takes_challenges_for_codes(self) -> bool:
         found = [self.pop.foreign_challenge, *(label.foreign_challenge for label in self.labels)]
@@ -336,6 +348,7 @@ class ServerConfig:
                 require_pop=self.auth.require_pop and operation.is_enrollment,
                 accept_ra=self.auth.accept_ra and operation.is_enrollment,
                 enforce_csrattrs=self.auth.enforce_csrattrs and operation.is_enrollment,
+                names=self.auth.names if operation.is_enrollment else NameRule.ANY,
             )
             for operation, authentication in self.auth.authentication.items()
         ]
@@ -354,7 +367,7 @@ class ServerConfig:
 
 def _label_rows(label: LabelConfig, rows: list[PolicyRow]) -> list[PolicyRow]:
     """Return the rows in which a label differs from `rows`, which hold without one."""
-    own = (label.enroll, label.require_pop, label.foreign_challenge)
+    own = (label.enroll, label.require_pop, label.foreign_challenge, label.names)
     if all(rule is None for rule in own):
         return []
     found = []
@@ -369,6 +382,7 @@ def _label_rows(label: LabelConfig, rows: list[PolicyRow]) -> list[PolicyRow]:
                 authentication=enroll or row.authentication,
                 require_pop=row.require_pop if label.require_pop is None else label.require_pop,
                 foreign_challenge=label.foreign_challenge,
+                names=label.names or row.names,
             )
         )
     return found

@@ -27,6 +27,7 @@ CONFIG_TEXT: Final = """\
 #require_pop = false             # link every request to its TLS connection (RFC 7030 3.5)
 #accept_ra = false               # a registration authority may send requests of others
 #enforce_csrattrs = false        # refuse requests that lack what [csrattrs] asks for
+#names = "identity"              # a client's own; "registered": `est device add`; "any"
 #schemes = ["basic"]             # where "http" counts: "basic", "digest", "bearer", "otp"
 #digest_algorithms = ["MD5", "SHA-256"]     # "SHA-512-256"; one that reads one only knows MD5
 #nonce_s = 300                   # how long a nonce of Digest is good
@@ -96,6 +97,7 @@ CONFIG_TEXT: Final = """\
 #simpleenroll = "cert-or-http"
 #require_pop = false
 #foreign_challenge = "refuse"    # as in [pop]
+#names = "identity"
 #csrattrs = {}                   # like [csrattrs]
 
 [csrattrs]                        # what clients are told to put into requests; nothing by default

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from est_core import AllowedNames, CertRequest, Fault, RemoteProtocolError
 from est_core.asn1.attributes import Extension, extension_request
 from est_core.asn1.pkcs10 import CertRequestInfo, parse_cert_request
-from est_core.checks.allowed_names import DESCRIPTIVE, check_names
+from est_core.checks.allowed_names import DESCRIPTIVE, check_names, check_names_of
 from tests.core.cast import LIMITS, sign, spki
 from tests.odd_certificates import unreadable, with_extension
 from tests.pki import new_key, pki
@@ -225,6 +225,34 @@ def test_a_certificate_allows_no_other_names(csr: CertRequest) -> None:
 def test_a_certificate_without_names_allows_nothing() -> None:
     names = AllowedNames.of_certificate(certificate(x509.Name([])))
     assert names == AllowedNames()
+
+
+@pytest.mark.parametrize(
+    ("csr", "is_same"),
+    [
+        (request(cn("gate")), True),
+        (request(cn("gate"), names=(dns("gate.example"), address("192.0.2.1"))), True),
+        (request(cn("gate"), names=(dns("gate.example"),)), False),
+        (request(cn("GATE")), False),
+        (request(cn("other")), False),
+        (request(names=(dns("gate.example"), address("192.0.2.1"))), False),
+    ],
+)
+def test_the_very_names_of_a_certificate_are_known_at_a_glance(
+    csr: CertRequest, is_same: bool
+) -> None:
+    shown = certificate(subject(cn("gate")), dns("gate.example"), address("192.0.2.1"))
+    assert check_names_of(csr, shown, rule="identity") == is_same
+    if is_same:
+        assert AllowedNames.of_certificate(shown).others_in(csr) == ()
+
+
+def test_a_certificate_without_names_is_no_name_at_a_glance_either() -> None:
+    with pytest.raises(RemoteProtocolError) as refusal:
+        check_names_of(request(), certificate(x509.Name([])), rule="identity")
+    assert refusal.value.code == "names/none"
+    broken = x509.load_der_x509_certificate(UNREADABLE[0])
+    assert not check_names_of(request(cn("gate")), broken, rule="identity")
 
 
 def test_a_whole_subject_is_allowed_with_what_its_parts_would_not_be() -> None:

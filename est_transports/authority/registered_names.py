@@ -1,0 +1,75 @@
+"""The names that a registered device may have: whose request it is, and what the list says.
+
+A client is the device whose id is the user that it proved to be. One that proved no user is the
+device that its certificate names, by id or by another of its names, and what a registration
+authority asks for is for the device that the request names. A certificate may name several
+devices; then it is that one which has all its names, and nobody where that is not one alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+from est_core import AllowedNames, AllowNames, Decision, Deny, NamesRequested
+from est_core.checks.names import canonical_text
+from est_transports.authority.stores.device_records import DeviceRecord, DeviceStore
+
+_SHOWN: Final = 64
+
+
+def registered_names(question: NamesRequested, store: DeviceStore, now: datetime) -> Decision:
+    """Return the names of the device that asks, or Deny names/not-registered.
+
+    `now` is aware UTC. Raises what the store raises, and RemoteProtocolError "names/certificate"
+    where the client's certificate cannot be read.
+    """
+    found = _devices(question, store)
+    if len(found) != 1:
+        what = "several devices are" if found else "nobody is"
+        return _not_registered(f"{what} registered as {_who(question)}")
+    (device,) = found
+    label = "" if question.label is None else question.label.text
+    if device.label is not None and device.label != label:
+        where = f"under label {device.label}" if device.label else "without a label"
+        return _not_registered(f"{_shown(device.id)} is registered {where}, and nowhere else")
+    if device.expires_at is not None and now >= device.expires_at:
+        ended = f"{device.expires_at:%Y-%m-%d %H:%M:%SZ}"
+        return _not_registered(f"{_shown(device.id)} is registered no more, since {ended}")
+    return AllowNames(names=AllowedNames(texts=frozenset((device.id, *device.names))))
+
+
+def _devices(question: NamesRequested, store: DeviceStore) -> tuple[DeviceRecord, ...]:
+    identity = question.identity
+    if identity.user is not None and not identity.is_ra:
+        known = store.find_device(identity.user)
+        return () if known is None else (known,)
+    if identity.is_ra:
+        names = AllowedNames.asked_for(question.csr).texts
+    elif identity.certificate is not None:
+        names = AllowedNames.of_certificate(identity.certificate).texts
+    else:
+        return ()
+    found = store.find_devices(names)
+    return found if len(found) < 2 else tuple(each for each in found if _has_all(each, names))
+
+
+def _has_all(device: DeviceRecord, names: Iterable[str]) -> bool:
+    own = {canonical_text(name) for name in (device.id, *device.names)}
+    return all(canonical_text(name) in own for name in names)
+
+
+def _who(question: NamesRequested) -> str:
+    identity = question.identity
+    if identity.user is not None and not identity.is_ra:
+        return _shown(identity.user)
+    return "what the request names" if identity.is_ra else "what the certificate names"
+
+
+def _not_registered(text: str) -> Deny:
+    return Deny(code="names/not-registered", reason=text)
+
+
+def _shown(text: str) -> str:
+    return text[:_SHOWN]
