@@ -122,9 +122,7 @@ CHANNELS: Final = (
             ErrorCode(
                 code="tls/srp-refused",
                 cause="TLS-SRP with a wrong password, or a name that the server does not know",
-                remedy=(
-                    "check name and password; `est srp list DIR` at the server shows the names"
-                ),
+                remedy="check name and password; ask the operator of the server about the name",
                 audience=Audience.USER,
             ),
             ErrorCode(

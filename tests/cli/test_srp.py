@@ -72,10 +72,10 @@ def test_a_group_that_the_server_would_not_take_is_refused(ca: Path) -> None:
 
 def test_who_adds_a_user_hears_that_the_server_does_not_take_any(ca: Path) -> None:
     done = est("srp", "add", ca, "x", "--password-stdin", stdin="x\n")
-    assert "does not take TLS-SRP yet: see [srp] of est.toml" in done.stderr
+    assert "est.toml does not turn TLS-SRP on: see [srp]" in done.stderr
     config = (ca / "est.toml").read_text().replace("#enabled = false", "enabled = true")
     (ca / "est.toml").write_text(config)
-    assert "yet" not in est("srp", "add", ca, "y", "--password-stdin", stdin="x\n").stderr
+    assert "turn" not in est("srp", "add", ca, "y", "--password-stdin", stdin="x\n").stderr
 
 
 def test_the_users_of_a_directory_are_those_of_its_server(ca: Path) -> None:
@@ -119,7 +119,10 @@ def test_a_wrong_password_and_a_server_without_tls_srp_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert enroll(tmp_path, taking(), "wrong", monkeypatch) != 0
-    assert "[tls/srp-refused]" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "[tls/srp-refused]" in said
+    assert "ask the operator of the server" in said
+    assert "est srp" not in said  # the operator's command
     assert enroll(tmp_path, server_context(tls_context().config), PASSWORD, monkeypatch) != 0
     assert "[tls/no-shared-cipher]" in capsys.readouterr().err
 

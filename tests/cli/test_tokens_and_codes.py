@@ -145,8 +145,8 @@ def test_a_label_that_the_server_lacks_is_told(ca: Path) -> None:
 def test_who_makes_what_the_server_does_not_take_hears_what_to_put_into_the_file(ca: Path) -> None:
     said = est("token", "add", ca, "a").stderr
     assert said == (
-        'the server does not take tokens yet: put schemes = ["basic", "bearer"] under [auth] of'
-        f" {ca}/est.toml\n"
+        'est.toml does not turn tokens on: put schemes = ["basic", "bearer"] under [auth] of'
+        f" {ca}/est.toml, or give est serve --auth\n"
     )
     assert 'schemes = ["basic", "otp"]' in est("otp", "add", ca, "a").stderr
     with_schemes(ca, "bearer", "otp")

@@ -75,13 +75,13 @@ def known_labels(config: ServerConfig, labels: Iterable[str]) -> frozenset[str]:
 
 
 def note_missing_scheme(config: ServerConfig, wanted: Scheme, what: str, directory: Path) -> None:
-    """Say what to put into est.toml where the server does not take what was just made."""
+    """Say what to put into est.toml where it does not turn on what was just made."""
     if wanted in config.auth.schemes:
         return
     words = ", ".join(
         f'"{each.value}"' for each in Scheme if each is wanted or each in config.auth.schemes
     )
     say(
-        f"the server does not take {what} yet: put schemes = [{words}] under [auth] of"
-        f" {directory / CONFIG_FILE}"
+        f"{CONFIG_FILE} does not turn {what} on: put schemes = [{words}] under [auth] of"
+        f" {directory / CONFIG_FILE}, or give est serve --auth"
     )

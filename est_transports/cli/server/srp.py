@@ -70,7 +70,7 @@ def add(directory: Path, name: str, from_stdin: bool, bits: str | None, force: b
             raise _taken(name)
     say(f"user {name} of TLS-SRP added")
     if not config.enabled:
-        say("the server does not take TLS-SRP yet: see [srp] of est.toml, or --auth of est serve")
+        say("est.toml does not turn TLS-SRP on: see [srp] there, or --auth of est serve")
 
 
 @srp.command("list")
