@@ -47,8 +47,8 @@ AUTHORITY: Final = (
                 statuses=("401",),
                 cause="a user who has a password, but no secret for Digest in this realm",
                 remedy=(
-                    "give the password again while Digest is on, with `est user add --force`; use "
-                    "Basic until then"
+                    "give the password again with `est user add --force`, once `schemes` of "
+                    "est.toml has `digest` (`--auth` does not count); use Basic until then"
                 ),
                 audience=Audience.OPERATOR,
             ),

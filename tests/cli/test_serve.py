@@ -198,6 +198,20 @@ def test_options_hold_under_every_label(
     assert bool(policy.challenges) == (expected is not Authentication.CERT)
 
 
+def test_digest_that_the_file_does_not_turn_on_is_warned_of(ca: Path) -> None:
+    """Who adds users goes by the file: they have no secret for Digest until it says so."""
+    options = ("--auth", "basic,digest", "--json")
+    with serving(ca, *options) as server:
+        server.stop()
+    said = [json.loads(line) for line in server.log if "turns Digest on" in line]
+    assert [entry["level"] for entry in said] == ["warning"]
+    assert "est user add --force" in said[0]["message"]
+    (ca / "est.toml").write_text('[auth]\nschemes = ["digest"]\n')
+    with serving(ca, *options) as server:
+        server.stop()
+    assert not any("turns Digest on" in line for line in server.log)
+
+
 # Stopping
 
 

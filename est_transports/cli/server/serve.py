@@ -67,6 +67,11 @@ _SRP: Final = "srp"
 _WAYS: Final = frozenset({_CERT, _SRP, *(scheme.value for scheme in Scheme)})
 _OTHER_ADDRESS: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
 _STDERR: Final = 2
+_NO_DIGEST_SECRETS: Final = (
+    f"--auth turns Digest on and {CONFIG_FILE} does not: users get no secret for it, and their"
+    f' right passwords are refused; put "digest" into schemes under [auth] of {CONFIG_FILE}, then'
+    " give passwords again with est user add --force"
+)
 _ONLY_AT_START: Final = keys_at_start("server")
 _COAP_ONLY_AT_START: Final = keys_at_start("coap")
 
@@ -214,7 +219,11 @@ class _Loader:
     def __init__(self, directory: Path, options: Callable[[ServerConfig], ServerConfig]) -> None:
         self._path = directory / CONFIG_FILE
         self._options = options
-        self._config = options(read_config(directory))
+        written = read_config(directory)
+        self._config = options(written)
+        self.digest_by_option: bool = (
+            Scheme.DIGEST in self._config.auth.schemes - written.auth.schemes
+        )
         self.store = opened_store(self._config)
         self._checks = CredentialChecks()
         self._main = os.getpid()
@@ -298,6 +307,8 @@ def _serve(loader: _Loader, *, as_json: bool) -> None:
     try:
         _log.info("est-sansio %s, %s", __version__, backend.openssl_version_text())
         _say_notices(service)
+        if loader.digest_by_option:
+            _log.warning("%s", _NO_DIGEST_SECRETS)
         run(
             Running(
                 service=service,
