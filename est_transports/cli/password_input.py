@@ -24,11 +24,14 @@ def password_from_stdin() -> str:
     return _checked(password)
 
 
-def secret_from_file(path: Path, option: str) -> str:
+def secret_from_file(path: Path, option: str, *, alone: bool = False) -> str:
     """Return the first line of a file, or with - of standard input: a token, a code.
 
-    Raises CliError: LOCAL for a file that cannot be read, USAGE for one that holds no such thing.
+    With `alone` a file must hold nothing else. Of standard input no more than a line is read: a
+    terminal would wait for more. Raises CliError: LOCAL for a file that cannot be read, USAGE for
+    one that holds no such thing.
     """
+    more = b""
     is_stdin = str(path) == "-"
     try:
         if is_stdin:
@@ -36,6 +39,7 @@ def secret_from_file(path: Path, option: str) -> str:
         else:
             with path.open("rb") as file:
                 line = file.readline(_MAX_SECRET_BYTES + 2)
+                more = file.read(_MAX_SECRET_BYTES) if alone else b""
     except OSError as exc:
         message = f"{path}: cannot be read: {exc.strerror} ({option})"
         raise CliError(message, ExitCode.LOCAL) from exc
@@ -44,6 +48,11 @@ def secret_from_file(path: Path, option: str) -> str:
     if not 0 < len(secret) <= _MAX_SECRET_BYTES:
         message = f"{where}: the first line has 1 to {_MAX_SECRET_BYTES} bytes ({option})"
         raise CliError(message, ExitCode.USAGE)
+    if more.strip():
+        raise CliError(
+            f"{where}: holds more than one line ({option})", ExitCode.USAGE,
+            "give a file that holds what is to be sent and nothing else",
+        )  # fmt: skip
     try:
         return secret.decode("utf-8")
     except UnicodeDecodeError:

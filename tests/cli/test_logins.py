@@ -186,6 +186,42 @@ def test_a_file_that_holds_no_text_is_named(enroll: Enroll, tmp_path: Path) -> N
     assert not server.asked
 
 
+@pytest.mark.parametrize("place", ["basic", "otp", "challenge"])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"name,code\nSN-1,{CODE}\n", "holds more than one line (--code-file)"),
+        (f"{CODE}\n\n{CODE}", "holds more than one line (--code-file)"),
+        ("x" * 256, "a code ends at 255 characters"),
+    ],
+)
+def test_what_is_no_code_is_sent_to_nobody(
+    enroll: Enroll, tmp_path: Path, text: str, told: str, place: str
+) -> None:
+    (tmp_path / "code").write_text(text)
+    options = ("--code-file", str(tmp_path / "code"), "--code-in", place)
+    code, err, server = enroll(well_behaved(), *options)
+    assert code == 2
+    assert told in err
+    assert CODE not in err
+    assert not server.asked
+
+
+def test_a_code_given_by_option_is_not_too_long_either(enroll: Enroll) -> None:
+    code, err, server = enroll(well_behaved(), "--code", "x" * 256)
+    assert code == 2
+    assert "a code ends at 255 characters" in err
+    assert not server.asked
+
+
+@pytest.mark.parametrize("text", [f"{CODE}\r\n\n", "of-another-server:" + "x" * 237])
+def test_a_code_of_another_form_is_sent(enroll: Enroll, tmp_path: Path, text: str) -> None:
+    (tmp_path / "code").write_text(text)
+    code, _, server = enroll(well_behaved(), "--code-file", str(tmp_path / "code"))
+    assert code == 0
+    assert server.asked
+
+
 def test_a_file_that_is_not_there_is_named(enroll: Enroll, tmp_path: Path) -> None:
     code, err, _ = enroll(well_behaved(), "--token-file", str(tmp_path / "none"))
     assert code == 5

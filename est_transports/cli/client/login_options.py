@@ -24,6 +24,7 @@ _IN_CSR: Final = {
     "otp": CodeSource.OTP_CHALLENGE,
 }
 _BASIC: Final = "basic"
+_MAX_CODE_CHARS: Final = 255  # of a challengePassword: pkcs-9-ub-challengePassword of RFC 2985
 
 LOGIN_OPTIONS: Final = (
     click.option("--user", metavar="NAME[:PASSWORD]",
@@ -50,7 +51,8 @@ CODE_OPTIONS: Final = (
                  help="Enroll with this one-time code. Others on this machine can see it (ps): "
                  "rather use --code-file."),
     click.option("--code-file", type=PATH, metavar="FILE",
-                 help="Read the code from a file, or with - from standard input."),
+                 help="Read the code from a file that holds nothing else, or with - from standard "
+                 "input."),
     click.option("--code-in", type=click.Choice([_BASIC, *_IN_CSR]), default=_BASIC,
                  show_default=True,
                  help="Where the code goes: as the password of --user (or of nobody) by Basic, or "
@@ -121,11 +123,26 @@ class LoginOptions:
         return *self._read_http(uri, implicit=implicit), self._read_srp()
 
     def _read_http(self, uri: EstUri, *, implicit: bool) -> tuple[Login, CodeCredentials | None]:
-        code = _read("--code-file", self.code, self.code_file)
+        code = self._read_code()
         if code is not None and self.code_in != _BASIC:
             login = self._login(uri, None, implicit=implicit)
             return login, CodeCredentials(code=code, source=_IN_CSR[self.code_in])
         return self._login(uri, code, implicit=implicit), None
+
+    def _read_code(self) -> str | None:
+        """Return the code. Codes of other servers have forms of their own: any short line may be.
+
+        What cannot be one is sent to nobody: a list of codes is all devices' secrets.
+        """
+        code = self.code
+        if self.code_file is not None:
+            code = secret_from_file(self.code_file, "--code-file", alone=True)
+        if code is not None and len(code) > _MAX_CODE_CHARS:
+            raise CliError(
+                f"a code ends at {_MAX_CODE_CHARS} characters", ExitCode.USAGE,
+                "give one code, without what else the server's operator keeps beside it",
+            )  # fmt: skip
+        return code
 
     def _read_srp(self) -> SrpLogin | None:
         if self.srp_user is None:
