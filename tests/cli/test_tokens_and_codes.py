@@ -136,7 +136,7 @@ def test_a_name_that_nobody_can_have_and_a_bad_label_are_refused(command: str, c
 def test_a_label_that_the_server_lacks_is_told(ca: Path) -> None:
     done = est("otp", "add", ca, "a", "--label", "plant")
     assert done.exit_code == 0
-    assert "no label plant yet: see [label.plant] of est.toml" in done.stderr
+    assert "no label plant yet: see [labels.plant] of est.toml" in done.stderr
 
 
 # Schemes and the secret

@@ -70,7 +70,7 @@ def known_labels(config: ServerConfig, labels: Iterable[str]) -> frozenset[str]:
             Label(text)
         except LocalProtocolError as exc:
             raise CliError(f"--label: {exc.message}", ExitCode.USAGE) from exc
-        say(f"the server has no label {text} yet: see [label.{text}] of {CONFIG_FILE}")
+        say(f"the server has no label {text} yet: see [labels.{text}] of {CONFIG_FILE}")
     return found
 
 

@@ -24,6 +24,7 @@ from est_transports.cli.server.directory import open_store
 from est_transports.cli.server.handing_out import handed_out
 from est_transports.cli.server.issued_secrets import note_missing_scheme, server_secret
 from est_transports.cli.server.new_codes import codes_csv, hashed_codes, made_codes
+from est_transports.service.config.reader import CONFIG_FILE
 from est_transports.service.config.settings import ServerConfig
 
 _NAMED: Final = 3
@@ -67,6 +68,11 @@ def register(wanted: Registration) -> None:
         note_missing_scheme(wanted.config, Scheme.OTP, "one-time codes", wanted.directory)
     elif wanted.out is not None:
         say(f"no device asks for a code: {wanted.out} is not written")
+    if not wanted.config.has_registered_names:
+        say(
+            'no rule asks the list yet: put names = "registered" under [auth], or under a label,'
+            f" of {wanted.directory / CONFIG_FILE}"
+        )
 
 
 def _patterns(wanted: Registration) -> list[CodeRecord]:

@@ -321,6 +321,12 @@ class ServerConfig:
         linked = self.auth.require_pop or any(label.require_pop for label in self.labels)
         return TlsVersion.TLS_1_2 if linked and not self.pop.tls_exporter else self.tls.max_version
 
+    @property
+    def has_registered_names(self) -> bool:
+        """True where the list of devices says, under a label or without, who has which name."""
+        found = (self.auth.names, *(label.names for label in self.labels))
+        return NameRule.REGISTERED in found
+
     def names_any(self) -> tuple[str, ...]:
         """Return the keys that leave a client any name it asks for."""
         found = ["auth.names"] if self.auth.names is NameRule.ANY else []
