@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -246,8 +247,12 @@ class SrpServerEnd(SrpEnd):
         )
 
     def __getitem__(self, raw_name: bytes) -> tuple[int, int, bytearray, int]:
-        """Return prime, generator, salt and verifier."""
-        name = raw_name.decode()
+        """Return prime, generator, salt and verifier.
+
+        The name is in form NFC from here on, as stores have it. Otherwise each spelling of a name
+        would have failures of its own, and of names that nobody has a salt of its own.
+        """
+        name = unicodedata.normalize("NFC", raw_name.decode())
         try:
             entry = self._entry(name)
         except Exception as exc:

@@ -31,7 +31,7 @@ GROUP_BITS: Final = tuple(GROUPS)
 DEFAULT_BITS: Final = BITS
 SECRET_BYTES_MIN: Final = 32
 FindSrpUser = Callable[[str], SrpVerifier | None]
-"""Returns what is known of a name; None for nobody's. It may block: a thread calls it."""
+"""Returns what is known of a name, in form NFC; None for nobody's. May block: a thread calls it."""
 
 
 class SrpAttempts(Protocol):

@@ -9,6 +9,7 @@ import pytest
 from est_core import LocalProtocolError
 from est_core.channel import BindingKind, TlsVersion, TrustClass
 from est_transports.channel.engines import client_engine, server_engine
+from est_transports.channel.srp_connection import SrpServerEnd
 from est_transports.channel.srp_users import SrpLogin, SrpServerConfig
 from est_transports.channel.tls import READ_BYTES, UNREAD_BYTES, TlsEngine, TlsError
 from est_transports.channel.tls_context import ClientTlsConfig, client_context, server_context
@@ -170,6 +171,28 @@ def test_attempts_are_counted_for_known_names_and_unknown_ones_alike() -> None:
         ("failed", "nobody", "192.0.2.2"),
         ("succeeded", "device-7", "192.0.2.3"),
     ]
+
+
+@pytest.mark.req("EST-076")
+@pytest.mark.parametrize("spelling", ["\u212belgo", "A\u030aelgo"])
+def test_a_name_in_another_spelling_is_the_same_name(spelling: str) -> None:
+    attempts = Attempts()
+    asked: list[str] = []
+    srp = SrpServerConfig(find=asked.append, secret=SECRET, attempts=attempts)
+    server = server_context(replace(a_server().config, srp=srp))
+    refused(srp_pair(server, spelling, "wrong"))
+    assert asked == ["\u00c5elgo"]
+    assert attempts.noted == [("failed", "\u00c5elgo", "")]
+
+
+@pytest.mark.parametrize("spelling", ["\u212belgo", "A\u030aelgo"])
+def test_a_name_is_simulated_alike_in_all_of_its_spellings(spelling: str) -> None:
+    salts = []
+    for name in ("\u00c5elgo", spelling):
+        end = SrpServerEnd(SrpServerConfig(find=users().get, secret=SECRET), "")
+        salts.append(end[name.encode()][2])
+        assert end.user == "\u00c5elgo"
+    assert salts[0] == salts[1]
 
 
 @pytest.mark.req("EST-076")
