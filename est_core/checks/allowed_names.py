@@ -6,7 +6,7 @@ the operator's. `AllowedNames` are such names; `others_in` finds what a request 
 
 Names of the subject are all its attributes but those that describe: country, place, organization
 and the like, which many holders share. A text allows whatever is spelled so: a user "gate.example"
-may be the common name, the host and, in a certificate, nothing else. What is equal follows
+may be that common name, that serial number and that host. What is equal follows
 RFC 5280 7 (`est_core.checks.names`, `est_core.checks.hosts`), but never by what lenient readers
 make of a number: 2130706433 is no spelling of 127.0.0.1 here, for a name that is taken for equal
 opens a door.
@@ -36,6 +36,7 @@ from est_core.checks.names import (
     canonical_text,
     canonical_uri,
     canonical_value,
+    shown_name,
 )
 from est_core.values import value_class
 
@@ -62,7 +63,6 @@ DESCRIPTIVE: Final = frozenset(
 
 _MAIL_ATTRIBUTES: Final = frozenset({NameOID.EMAIL_ADDRESS})
 _SHOWN_NAMES: Final = 4
-_SHOWN_CHARS: Final = 64
 
 
 @value_class
@@ -120,7 +120,11 @@ class AllowedNames:
         subject = () if canonical_name(csr.subject) in known.subjects else _naming(csr.subject)
         return (
             *(_attribute_text(each) for each in subject if not known.has_attribute(each)),
-            *(name_text(each) for each in _alt_names(csr) if not known.has_alt_name(each)),
+            *(
+                shown_name(name_text(each))
+                for each in _alt_names(csr)
+                if not known.has_alt_name(each)
+            ),
         )
 
 
@@ -246,4 +250,4 @@ def _attribute_text(attribute: x509.NameAttribute[str | bytes]) -> str:
     kind = OID_NAMES.get(attribute.oid.dotted_string, attribute.oid.dotted_string)
     if not isinstance(attribute.value, str):
         return f"{kind} that is no text"
-    return f"{kind} {attribute.value[:_SHOWN_CHARS]}"
+    return f"{kind} {shown_name(attribute.value)}"

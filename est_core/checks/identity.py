@@ -10,10 +10,10 @@ from est_core._errors import Fault, RemoteProtocolError
 from est_core._oids import CMC_RA
 from est_core.arguments import checked
 from est_core.channel import Channel, TrustClass
+from est_core.checks.names import shown_name
 
 _UNREADABLE: Final = (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError)
 _SHOWN_NAMES: Final = 4
-_SHOWN_CHARS: Final = 64  # of each
 
 
 @checked
@@ -64,7 +64,7 @@ def _other_names(certificate: x509.Certificate | None) -> str:
     """Return what a certificate names that does not name the host which was asked for."""
     names = _host_names(certificate)
     if names:
-        shown = ", ".join(_shown(name) for name in names[:_SHOWN_NAMES])
+        shown = ", ".join(shown_name(name) for name in names[:_SHOWN_NAMES])
         more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
         return f"the server's certificate is for another host name: it is for {shown}{more}"
     text = "the server's certificate names no host in subjectAltName"
@@ -76,7 +76,7 @@ def _other_names(certificate: x509.Certificate | None) -> str:
         return text
     if not found:
         return text
-    common_name = _shown(str(found[-1].value))
+    common_name = shown_name(str(found[-1].value))
     return f"{text}; the common name, {common_name}, does not count (RFC 9525)"
 
 
@@ -91,7 +91,3 @@ def _host_names(certificate: x509.Certificate | None) -> tuple[str, ...]:
         *names.get_values_for_type(x509.DNSName),
         *map(str, names.get_values_for_type(x509.IPAddress)),
     )
-
-
-def _shown(name: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in name[:_SHOWN_CHARS])

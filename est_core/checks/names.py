@@ -34,6 +34,7 @@ _STRINGS: Final = {
     _der.UNIVERSAL_STRING: "utf-32-be",
 }
 _STRING_DEPTH: Final = 8
+_SHOWN_CHARS: Final = 64
 _BLANKS: Final = re.compile(r"[ \t\n\v\f\r]+")
 
 
@@ -88,6 +89,11 @@ def canonical_text(text: str) -> str:
     """Return the value of an attribute in the form of `canonical_name`: no case, single blanks."""
     # Blanks of ASCII only: OpenSSL takes a no-break space for a letter like others.
     return " ".join(_BLANKS.split(text)).strip(" ").translate(_ASCII_LOWER)
+
+
+def shown_name(text: str) -> str:
+    """Return a name of a peer fit for a line of text: what prints, and no more than 64 of it."""
+    return "".join(char if char.isprintable() else " " for char in text[:_SHOWN_CHARS])
 
 
 # --- Alternative names ------------------------------------------------------------------------

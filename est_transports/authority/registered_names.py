@@ -10,13 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final
 
 from est_core import AllowedNames, AllowNames, Decision, Deny, NamesRequested
-from est_core.checks.names import canonical_text
+from est_core.checks.names import canonical_text, shown_name
 from est_transports.authority.stores.device_records import DeviceRecord, DeviceStore
-
-_SHOWN: Final = 64
 
 
 def registered_names(question: NamesRequested, store: DeviceStore, now: datetime) -> Decision:
@@ -33,10 +30,10 @@ def registered_names(question: NamesRequested, store: DeviceStore, now: datetime
     label = "" if question.label is None else question.label.text
     if device.label is not None and device.label != label:
         where = f"under label {device.label}" if device.label else "without a label"
-        return _not_registered(f"{_shown(device.id)} is registered {where}, and nowhere else")
+        return _not_registered(f"{shown_name(device.id)} is registered {where}, and nowhere else")
     if device.expires_at is not None and now >= device.expires_at:
         ended = f"{device.expires_at:%Y-%m-%d %H:%M:%SZ}"
-        return _not_registered(f"{_shown(device.id)} is registered no more, since {ended}")
+        return _not_registered(f"{shown_name(device.id)} is registered no more, since {ended}")
     return AllowNames(names=AllowedNames(texts=frozenset((device.id, *device.names))))
 
 
@@ -63,13 +60,9 @@ def _has_all(device: DeviceRecord, names: Iterable[str]) -> bool:
 def _who(question: NamesRequested) -> str:
     identity = question.identity
     if identity.user is not None and not identity.is_ra:
-        return _shown(identity.user)
+        return shown_name(identity.user)
     return "what the request names" if identity.is_ra else "what the certificate names"
 
 
 def _not_registered(text: str) -> Deny:
     return Deny(code="names/not-registered", reason=text)
-
-
-def _shown(text: str) -> str:
-    return text[:_SHOWN]

@@ -173,6 +173,15 @@ def test_a_refusal_names_four_of_many_names() -> None:
     assert "host-3" not in refusal.value.message
 
 
+def test_a_refusal_repeats_no_more_of_a_name_than_prints_and_is_short() -> None:
+    long = x509.UniformResourceIdentifier("urn:" + "x" * 30_000)
+    csr = request(cn("a\x1b[31m\nb"), names=(long, dns("\x07" * 200)))
+    with pytest.raises(RemoteProtocolError) as refusal:
+        check_names(csr, AllowedNames(), rule="identity")
+    assert refusal.value.message.isprintable()
+    assert len(refusal.value.message) < 300
+
+
 # --- What a certificate allows ----------------------------------------------------------------
 
 NO_NAMES = Extension(oid=SUBJECT_ALT_NAME, value=b"\x30\x02\x82\x05").der()
