@@ -20,10 +20,9 @@ from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.options import json_option, verbose_option
 from est_transports.cli.output import print_json, print_line, print_table, print_text, say
 from est_transports.cli.runner import Commands
-from est_transports.cli.server.directory import directory_argument, open_store
+from est_transports.cli.server.directory import all_of, directory_argument, open_store
 from est_transports.pki.serials import printed_serial, read_serial, serial_digits
 
-_PAGE: Final = 1000
 _PREFIX_CHARS_MIN: Final = 4
 _COLUMNS: Final[tuple[str, ...]] = (
     "serial",
@@ -110,9 +109,7 @@ def show(directory: Path, serial: str, as_pem: bool, as_json: bool) -> None:
 
 
 def _records(store: Store, after: str | None) -> Iterator[IssuedRecord]:
-    while page := store.list_certificates(limit=_PAGE, after=after):
-        yield from page
-        after = page[-1].serial
+    return all_of(store.list_certificates, lambda each: each.serial, after)
 
 
 def _find(store: Store, text: str) -> IssuedRecord:

@@ -20,7 +20,7 @@ from est_transports.cli.output import print_json, print_table, say
 from est_transports.cli.paths import PATH
 from est_transports.cli.runner import Commands
 from est_transports.cli.server.code_names import CODES_MAX, names_of
-from est_transports.cli.server.directory import directory_argument, open_store, read_config
+from est_transports.cli.server.directory import all_of, directory_argument, open_store, read_config
 from est_transports.cli.server.expiry import Expiry, ExpiryType, expires_at
 from est_transports.cli.server.handing_out import handed_out
 from est_transports.cli.server.issued_secrets import (
@@ -169,10 +169,7 @@ def remove(
 
 
 def _all(store: SqliteStore) -> Iterator[CodeRecord]:
-    after: str | None = None
-    while page := store.list_codes(limit=_PAGE, after=after):
-        yield from page
-        after = page[-1].name
+    return all_of(store.list_codes, lambda each: each.name)
 
 
 def _refuse_taken(names: Sequence[str]) -> None:

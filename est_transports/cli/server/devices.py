@@ -20,7 +20,7 @@ from est_transports.cli.runner import Commands
 from est_transports.cli.server.certs import certificate_row
 from est_transports.cli.server.codes import code_values
 from est_transports.cli.server.device_files import read_devices, read_text
-from est_transports.cli.server.directory import directory_argument, open_store, read_config
+from est_transports.cli.server.directory import all_of, directory_argument, open_store, read_config
 from est_transports.cli.server.expiry import NEVER, Expiry, ExpiryType, expires_at
 from est_transports.cli.server.issued_secrets import known_labels, now, proven_name
 from est_transports.cli.server.registration import Registration, register
@@ -222,10 +222,7 @@ def remove(directory: Path, ids: tuple[str, ...], expired: bool) -> None:
 
 
 def _all(store: SqliteStore) -> Iterator[DeviceRecord]:
-    after: str | None = None
-    while page := store.list_devices(limit=_PAGE, after=after):
-        yield from page
-        after = page[-1].id
+    return all_of(store.list_devices, lambda each: each.id)
 
 
 def _unknown(ids: list[str], removed: int) -> CliError:

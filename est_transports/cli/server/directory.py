@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import click
 
@@ -20,6 +20,9 @@ from est_transports.service.config.toml_tables import ConfigError
 from est_transports.service.errors import ServingError
 from est_transports.service.initialisation import InitialisationError
 
+_PAGE: Final = 1000
+_Record = TypeVar("_Record")
+_Record_co = TypeVar("_Record_co", covariant=True)
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -70,6 +73,19 @@ def open_store(directory: Path) -> Iterator[SqliteStore]:
             yield store
         finally:
             store.close()
+
+
+class _List(Protocol[_Record_co]):
+    def __call__(self, *, limit: int = ..., after: str | None = ...) -> tuple[_Record_co, ...]: ...
+
+
+def all_of(
+    pages: _List[_Record], key: Callable[[_Record], str], after: str | None = None
+) -> Iterator[_Record]:
+    """Yield all records that a method of a store lists by pages, those after the key `after`."""
+    while page := pages(limit=_PAGE, after=after):
+        yield from page
+        after = key(page[-1])
 
 
 def _no_ca(directory: Path) -> CliError:

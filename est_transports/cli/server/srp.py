@@ -14,10 +14,8 @@ from est_transports.cli.options import json_option, verbose_option
 from est_transports.cli.output import print_json, print_table, say
 from est_transports.cli.password_input import ask_password, password_from_stdin
 from est_transports.cli.runner import Commands
-from est_transports.cli.server.directory import directory_argument, open_store, read_config
+from est_transports.cli.server.directory import all_of, directory_argument, open_store, read_config
 from est_transports.pki.srp_verifiers import GROUPS, SALT_BYTES, srp_verifier
-
-_PAGE = 1000
 
 _name_argument = click.argument("name", metavar="NAME")
 
@@ -79,10 +77,8 @@ def add(directory: Path, name: str, from_stdin: bool, bits: str | None, force: b
 @verbose_option
 def list_(directory: Path, as_json: bool) -> None:
     """Print the names of all users of TLS-SRP, and the sizes of their groups."""
-    found: list[SrpRecord] = []
     with open_store(directory) as store:
-        while page := store.list_srp_users(limit=_PAGE, after=found[-1].name if found else None):
-            found += page
+        found = list(all_of(store.list_srp_users, lambda each: each.name))
     if as_json:
         print_json([{"name": each.name, "bits": each.bits} for each in found])
         return

@@ -19,7 +19,7 @@ from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.options import json_option, verbose_option
 from est_transports.cli.output import json_text, print_json, print_table, say
 from est_transports.cli.runner import Commands
-from est_transports.cli.server.directory import directory_argument, open_store, read_config
+from est_transports.cli.server.directory import all_of, directory_argument, open_store, read_config
 from est_transports.cli.server.expiry import NEVER, Expiry, ExpiryType, expires_at
 from est_transports.cli.server.handing_out import handed_out
 from est_transports.cli.server.issued_secrets import (
@@ -107,10 +107,8 @@ def add(
 @verbose_option
 def list_(directory: Path, as_json: bool) -> None:
     """Print all tokens: their names, and what they are for. The tokens are not kept."""
-    found: list[TokenRecord] = []
     with open_store(directory) as store:
-        while page := store.list_tokens(limit=_PAGE, after=found[-1].name if found else None):
-            found += page
+        found = list(all_of(store.list_tokens, lambda each: each.name))
     if as_json:
         print_json([_values(record) for record in found])
     else:

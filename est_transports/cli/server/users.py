@@ -17,10 +17,8 @@ from est_transports.cli.options import json_option, verbose_option
 from est_transports.cli.output import print_json, print_line, print_table, say
 from est_transports.cli.password_input import ask_password, password_from_stdin
 from est_transports.cli.runner import Commands
-from est_transports.cli.server.directory import directory_argument, open_store, read_config
+from est_transports.cli.server.directory import all_of, directory_argument, open_store, read_config
 from est_transports.service.config.settings import ServerConfig
-
-_PAGE = 1000
 
 _name_argument = click.argument("name", metavar="NAME")
 
@@ -69,10 +67,8 @@ def add(directory: Path, name: str, from_stdin: bool, force: bool) -> None:
 def list_(directory: Path, as_json: bool) -> None:
     """Print the names of all users, and who may answer Digest."""
     realm = read_config(directory).realm
-    found: list[UserRecord] = []
     with open_store(directory) as store:
-        while page := store.list_users(limit=_PAGE, after=found[-1].name if found else None):
-            found += page
+        found = all_of(store.list_users, lambda each: each.name)
         rows = [(each.name, _digest_realm(each)) for each in found]
     if as_json:
         print_json([{"name": name, "digest_realm": answers} for name, answers in rows])
