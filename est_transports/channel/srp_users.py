@@ -24,6 +24,7 @@ from est_transports.pki.srp_verifiers import (
     SrpGroup,
     SrpVerifier,
     srp_identity,
+    srp_salt,
 )
 
 GROUP_BITS: Final = tuple(GROUPS)
@@ -130,7 +131,7 @@ def srp_entry(config: SrpServerConfig, name: str) -> SrpEntry:
 
 def _simulated(config: SrpServerConfig, name: str) -> SrpEntry:
     group = GROUPS[config.bits]
-    salt = _derived(config.secret, b"salt", name, SALT_BYTES)
+    salt = srp_salt(_derived(config.secret, b"salt", name, SALT_BYTES))  # as users' salts are
     verifier = _derived(config.secret, b"verifier", name, config.bits // 8)
     return SrpEntry(
         group=group,

@@ -111,6 +111,19 @@ class SrpVerifier(Protocol):
 
 
 @checked
+def srp_salt(random: bytes) -> bytes:
+    """Return a salt that every client hashes alike, of random bytes.
+
+    OpenSSL's client, and curl with it, hashes a salt as a number: without the zero bytes at its
+    beginning. So there are none: a zero in the first byte becomes a one. RFC 5054 2.5.3 leaves the
+    choice to the server. Raises LocalProtocolError for no bytes at all.
+    """
+    if not random:
+        raise LocalProtocolError("a salt has bytes")
+    return bytes([random[0] or 1]) + random[1:]
+
+
+@checked
 def srp_verifier(name: str, password: str, *, salt: bytes, bits: int = BITS) -> bytes:
     """Return the verifier of a password, as long as the group's prime. RFC 5054 2.4, 2.5.3.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from est_transports import _clock
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.channel import server_context
 from est_transports.channel.tls import ServerContext
@@ -52,6 +53,18 @@ def test_a_verifier_is_kept_and_not_the_password(ca: Path) -> None:
     assert record is not None
     assert record.verifier == srp_verifier("device-7", PASSWORD, salt=record.salt)
     assert PASSWORD.encode() not in (ca / "est.db").read_bytes()
+
+
+def test_a_salt_of_zeros_is_hashed_alike_by_every_client(
+    ca: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(_clock, "entropy", bytes)
+        added(ca)
+    with closing(SqliteStore(ca / "est.db")) as store:
+        record = store.find_srp_user("device-7")
+    assert record is not None
+    assert record.salt == b"\x01" + bytes(15)
 
 
 def test_a_name_is_taken_once_unless_it_is_forced(ca: Path) -> None:

@@ -20,6 +20,7 @@ from est_transports import _clock
 from est_transports.channel import SrpLogin, client_context, client_engine, server_engine
 from est_transports.channel.tls import ClientTlsConfig, TlsError
 from est_transports.on_sockets import TlsSocket
+from est_transports.pki.srp_verifiers import BITS, srp_salt, srp_verifier
 from tests.application import FakeApplication
 from tests.conftest import PeerFinder
 from tests.interop.curl_peer import ALWAYS
@@ -28,7 +29,7 @@ from tests.pki import common_name, new_key
 from tests.programs import Ended, run
 from tests.transports.https_site import Log
 from tests.transports.sockets_site import TIMEOUT_S, Running, running, soon, until
-from tests.transports.srp_pair import PASSWORD, taking
+from tests.transports.srp_pair import PASSWORD, User, taking
 
 SUITES = "NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+SRP"
 
@@ -62,6 +63,14 @@ def test_curl_enrolls_with_a_password_and_without_trust(peer: PeerFinder) -> Non
     assert done.out.startswith(b"MII")
     (question,) = [each for each in application.asked if isinstance(each, EnrollRequested)]
     assert question.identity.user == "device-7"
+
+
+def test_curl_knows_the_password_whatever_the_salt_was_made_of(peer: PeerFinder) -> None:
+    salt = srp_salt(bytes(16))
+    user = User("device-7", salt, srp_verifier("device-7", PASSWORD, salt=salt), BITS)
+    context = taking(user)
+    with running(context_source=lambda: context) as est:
+        curl(peer("curl"), est, "cacerts", "device-7", PASSWORD, "--fail").checked()
 
 
 @pytest.mark.req("EST-076")

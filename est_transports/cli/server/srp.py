@@ -15,7 +15,7 @@ from est_transports.cli.output import print_json, print_table, say
 from est_transports.cli.password_input import ask_password, password_from_stdin
 from est_transports.cli.runner import Commands
 from est_transports.cli.server.directory import all_of, directory_argument, open_store, read_config
-from est_transports.pki.srp_verifiers import GROUPS, SALT_BYTES, srp_verifier
+from est_transports.pki.srp_verifiers import GROUPS, SALT_BYTES, srp_salt, srp_verifier
 
 _name_argument = click.argument("name", metavar="NAME")
 
@@ -57,7 +57,7 @@ def add(directory: Path, name: str, from_stdin: bool, bits: str | None, force: b
         if not force and store.find_srp_user(name) is not None:
             raise _taken(name)
         password = password_from_stdin() if from_stdin else _asked(name)
-        salt = _clock.entropy(SALT_BYTES)
+        salt = srp_salt(_clock.entropy(SALT_BYTES))
         try:
             verifier = srp_verifier(name, password, salt=salt, bits=size)
             record = SrpRecord(name=name, salt=salt, verifier=verifier, bits=size)

@@ -196,6 +196,14 @@ def test_a_name_is_simulated_alike_in_all_of_its_spellings(spelling: str) -> Non
 
 
 @pytest.mark.req("EST-076")
+def test_simulated_salts_begin_with_no_zero_as_those_of_users() -> None:
+    config = SrpServerConfig(find=users().get, secret=SECRET)
+    first = {SrpServerEnd(config, "")[f"nobody-{n}".encode()][2][0] for n in range(1000)}
+    assert 0 not in first
+    assert len(first) > 200
+
+
+@pytest.mark.req("EST-076")
 @pytest.mark.parametrize("name", ["device-7", "nobody"])
 def test_who_has_tried_too_often_is_refused_with_the_right_password_too(name: str) -> None:
     attempts = Attempts(name)

@@ -9,7 +9,7 @@ import pytest
 from tlslite.mathtls import goodGroupParameters, makeK, makeU, makeX
 
 from est_core import LocalProtocolError
-from est_transports.pki.srp_verifiers import BITS_MIN, GROUPS, srp_verifier
+from est_transports.pki.srp_verifiers import BITS_MIN, GROUPS, srp_salt, srp_verifier
 
 VECTOR = json.loads(
     (Path(__file__).parents[2] / "vectors/rfc5054/srp-appendix-b.json").read_text("ascii")
@@ -72,3 +72,21 @@ def test_nobody_could_log_in_with_these(name: str, password: str) -> None:
     with pytest.raises(LocalProtocolError, match="for TLS-SRP has") as caught:
         srp_verifier(name, password, salt=SALT)
     assert "x" * 9 not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("random", "salt"),
+    [
+        (bytes(16), b"\x01" + bytes(15)),
+        (b"\0\xff\0", b"\x01\xff\0"),
+        (b"\xff\0", b"\xff\0"),
+        (b"\x01\x02", b"\x01\x02"),
+    ],
+)
+def test_a_salt_begins_with_no_zero_for_openssl_leaves_it_out(random: bytes, salt: bytes) -> None:
+    assert srp_salt(random) == salt
+
+
+def test_a_salt_of_nothing_is_none() -> None:
+    with pytest.raises(LocalProtocolError, match="a salt has bytes"):
+        srp_salt(b"")
