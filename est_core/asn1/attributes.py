@@ -20,6 +20,11 @@ from est_core.values import value_class
 
 _PRINTABLE: Final = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]+")
 _CHALLENGE_CHARS: Final = 255  # ub-challengePassword, RFC 2985; RFC 7894 A for the others
+_STRINGS_OF: Final = {
+    "1.3.6.1.1.1.1.22": (_der.IA5_STRING, "ascii"),  # macAddress
+    "1.2.840.113549.1.9.1": (_der.IA5_STRING, "ascii"),  # emailAddress
+    "1.2.840.113549.1.9.20": (_der.BMP_STRING, "utf-16-be"),  # friendlyName
+}
 _SUBJECT_ALT: Final = 0xA1  # subjectAlt [1], as erratum 3943 of RFC 6402 corrects it
 
 
@@ -83,12 +88,31 @@ def directory_string(text: str) -> bytes:
     Raises LocalProtocolError unless it has 1 to 255 characters.
     """
     if not 0 < len(text) <= _CHALLENGE_CHARS:
-        raise LocalProtocolError(f"a challenge has 1 to {_CHALLENGE_CHARS} characters")
+        raise LocalProtocolError(f"a string has 1 to {_CHALLENGE_CHARS} characters")
     tag = _der.PRINTABLE_STRING if _PRINTABLE.fullmatch(text) else _der.UTF8_STRING
     try:
         return _der.tlv(tag, text.encode("utf-8"))
     except UnicodeEncodeError as exc:
-        raise LocalProtocolError("a challenge holds a lone surrogate") from exc
+        raise LocalProtocolError("a string holds a lone surrogate") from exc
+
+
+@checked
+def text_value(oid: str, text: str) -> bytes:
+    """Return a text as a value of the attribute of that type, in the string type it is to have.
+
+    IA5String for a macAddress, BMPString for a friendlyName, and a DirectoryString else. Raises
+    LocalProtocolError for an empty text, one of more than 255 characters, or with characters that
+    its type does not have. RFC 2307 2.4, RFC 2985 5.5.1.
+    """
+    tag, codec = _STRINGS_OF.get(oid, (None, ""))
+    if tag is None or not 0 < len(text) <= _CHALLENGE_CHARS:
+        return directory_string(text)
+    try:
+        if max(text) <= "\uffff":
+            return _der.tlv(tag, text.encode(codec))
+    except UnicodeEncodeError:
+        pass
+    raise LocalProtocolError(f"{named(oid)} is a {type_name(tag)}, which has no such characters")
 
 
 def read_directory_string(value_der: bytes, limits: Limits, what: str = "a string") -> str:

@@ -196,10 +196,18 @@ class CsrAttrs:
         return replace(self, items=(*self.items, ObjectId(oid=_oids.CHALLENGE_PASSWORD)))
 
     def with_key_type(self, wanted: CsrAttr) -> CsrAttrs:
-        """Return the same with that kind of key, unless a kind or a template is there already."""
-        if self.key_type() is not None or self.template() is not None:
+        """Return the same with that kind of key, in the list and in a template.
+
+        As it is where either names a kind already. RFC 8951 4, RFC 9908 3.4.
+        """
+        template = self.template()
+        if self.key_type() is not None or (template is not None and template.key is not None):
             return self
-        return replace(self, items=(*self.items, wanted))
+        items = (*self.items, wanted)
+        if template is not None:
+            told = replace(template, key=_key_type(wanted)).attribute()
+            items = tuple(told if _type(item) == told.type else item for item in items)
+        return replace(self, items=items)
 
     def plan(self) -> CsrPlan:
         """Return what a request should hold: by the template if there is one, else by the list."""

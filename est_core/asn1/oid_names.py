@@ -9,6 +9,7 @@ from typing import Final
 
 OID_NAMES: Final = {
     "0.9.2342.19200300.100.1.1": "userId",
+    "0.9.2342.19200300.100.1.5": "favouriteDrink",
     "0.9.2342.19200300.100.1.25": "domainComponent",
     "1.2.840.10045.2.1": "ecPublicKey",
     "1.2.840.10045.3.1.7": "P-256",

@@ -69,6 +69,11 @@ _NAME_KINDS: Final = {
 _NOT_READ: Final = frozenset({0xA3, 0xA5})
 
 
+def name_kind(tag: int) -> str:
+    """Return what RFC 5280 calls a GeneralName of that tag."""
+    return _NAME_KINDS.get(tag) or f"a name with tag {tag:#04x}"
+
+
 def requested_extensions(attributes: Iterable[Attribute], limits: Limits) -> tuple[Extension, ...]:
     """Return the extensions asked for, each once, in the order of the first attribute.
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum, unique
 from typing import Final
+
+from cryptography import x509
 
 from est_core import _oids
 from est_core._errors import LocalProtocolError, RemoteProtocolError
@@ -17,6 +20,7 @@ from est_core.asn1.attributes import (
     read_attribute,
     read_extensions,
 )
+from est_core.asn1.oid_names import oid_name
 from est_core.values import value_class
 
 _CODE: Final = "csrattrs/template"
@@ -25,8 +29,18 @@ _ATTRIBUTES: Final = 0xA1
 _VERSION_1: Final = _der.integer(0)
 _RSA_BITS: Final = range(512, 16384 + 1)
 _EXTENSION_ATTRIBUTES: Final = (_oids.EXTENSION_REQUEST, _oids.EXTENSION_REQ_TEMPLATE)
-# GeneralNames that the client is to fill: iPAddress of no octets, directoryName of no RDN.
-GAPS_IN_NAMES: Final = (b"\x87\x00", b"\xa4\x02\x30\x00")
+_KEY_KINDS: Final = {_oids.RSA_ENCRYPTION: "RSA", _oids.EC_PUBLIC_KEY: "EC"}
+
+
+@unique
+class NameGap(Enum):
+    """Alternative names that a template leaves to the client, as they are encoded. RFC 9908 3.4."""
+
+    IP_ADDRESS = b"\x87\x00"
+    DIRECTORY_NAME = b"\xa4\x02\x30\x00"
+
+
+GAPS_IN_NAMES: Final = tuple(gap.value for gap in NameGap)
 
 
 @value_class
@@ -49,6 +63,14 @@ class KeyTypeWanted:
         ):
             raise LocalProtocolError("only RSA keys have a size to choose, 512 to 16384 bits")
 
+    @property
+    def text(self) -> str:
+        """The kind of key in a word or two, as `PublicKeyFacts.name` has it: "EC P-256"."""
+        kind = _KEY_KINDS.get(self.algorithm) or oid_name(self.algorithm)
+        if self.curve is not None:
+            return f"{kind} {oid_name(self.curve)}"
+        return kind if self.bits is None else f"{kind} {self.bits}"
+
     def attribute(self) -> Attribute:
         """Return the CSR attribute that says so outside a template. RFC 9908 3.2.
 
@@ -70,6 +92,13 @@ class SubjectAttribute:
 
     type: str
     value: bytes | None = None
+
+    @classmethod
+    def of(cls, part: x509.NameAttribute[str | bytes]) -> SubjectAttribute:
+        """Return a part of a subject that the server tells, with its value."""
+        rdn = _der.children(_der.read_element(x509.Name([part]).public_bytes()))[0]
+        _, value = _der.children(_der.children(rdn)[0])
+        return cls(type=part.oid.dotted_string, value=value.der)
 
     def der(self) -> bytes:
         """Return the SingleAttributeTemplate's DER."""
@@ -182,6 +211,24 @@ def complete_extensions(extensions: Sequence[ExtensionTemplate]) -> tuple[Extens
         for extension in extensions
         if extension.value is not None and extension.is_complete
     )
+
+
+@checked
+def names_template(names: Sequence[x509.GeneralName | NameGap]) -> bytes:
+    """Return the value of a subjectAltName with gaps for the client to fill, in that order.
+
+    Raises LocalProtocolError for no name.
+    """
+    if not names:
+        raise LocalProtocolError("a subjectAltName holds at least one name")
+    parts = []
+    for name in names:
+        if isinstance(name, NameGap):
+            parts.append(name.value)
+        else:
+            value = x509.SubjectAlternativeName([name]).public_bytes()
+            parts += [each.der for each in _der.children(_der.read_element(value))]
+    return _der.sequence(*parts)
 
 
 # --- Reading ---------------------------------------------------------------------------------

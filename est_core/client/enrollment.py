@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
 from est_core._oids import (
+    BASIC_CONSTRAINTS,
     CHALLENGE_PASSWORD,
     CHANGE_SUBJECT_NAME,
     CLIENT_AUTH,
@@ -47,6 +48,7 @@ from est_core.asn1.template import (
     GAPS_IN_NAMES,
     ExtensionTemplate,
     KeyTypeWanted,
+    SubjectAttribute,
     SubjectTemplate,
 )
 from est_core.checks.identity import has_cmc_ra
@@ -67,6 +69,7 @@ _DEFAULTS: Final = {
         decipher_only=False,
     ).public_bytes(),
     EXTENDED_KEY_USAGE: x509.ExtendedKeyUsage([x509.ObjectIdentifier(CLIENT_AUTH)]).public_bytes(),
+    BASIC_CONSTRAINTS: x509.BasicConstraints(ca=False, path_length=None).public_bytes(),
 }
 """Values for extensions that a server wants to see and leaves to the client."""
 
@@ -226,7 +229,7 @@ def _subject(template: SubjectTemplate, subject: x509.Name) -> bytes:
             if wanted.value is not None:
                 parts.append(_der.sequence(_der.oid(wanted.type), wanted.value))
             else:
-                parts.append(_attribute_der(_taken(mine, wanted.type)))
+                parts.append(SubjectAttribute.of(_taken(mine, wanted.type)).der())
         rdns.append(_der.set_of(parts))
     return _der.sequence(*rdns)
 
@@ -239,11 +242,6 @@ def _taken(
         if part.oid.dotted_string == oid:
             return mine.pop(at)
     raise LocalProtocolError(f"the server asks for {oid} in the subject")
-
-
-def _attribute_der(part: x509.NameAttribute[str | bytes]) -> bytes:
-    name = _der.read_element(x509.Name([part]).public_bytes())
-    return _der.children(_der.children(name)[0])[0].der
 
 
 def _extensions(

@@ -247,7 +247,7 @@ REQUESTS: Final = (
                 statuses=("400",),
                 cause=(
                     "the request lacks what /csrattrs asks for, and the policy enforces it; "
-                    "the text names what is missing"
+                    "the text names each thing that is missing or wrong"
                 ),
                 remedy="ask for /csrattrs first, and put into the request what the text names",
                 audience=Audience.AUTHOR,

@@ -14,7 +14,6 @@ from est_core.asn1.csrattrs import CsrAttrs, CsrPlan, ObjectId
 from est_core.asn1.keys import signature_algorithm
 from est_core.asn1.oid_names import oid_name
 from est_core.asn1.template import KeyTypeWanted
-from est_transports.cli.keys import wanted_text
 from est_transports.cli.other_items import other_item_name, other_item_row
 from est_transports.pki.names import name_text
 from est_transports.pki.serials import printed_serial
@@ -82,7 +81,7 @@ def csrattrs_rows(csrattrs: CsrAttrs) -> tuple[tuple[str, str], ...]:
     plan = csrattrs.plan()
     rows = [("form", "template" if plan.from_template else "list")]
     if plan.key_type is not None:
-        rows.append(("key type", wanted_text(plan.key_type)))
+        rows.append(("key type", plan.key_type.text))
     rows += [("signature algorithm", _algorithm_name(oid)) for oid in plan.signature_algorithms]
     if plan.subject is not None:
         rows.append(("subject", _subject_text(plan)))
@@ -115,7 +114,7 @@ def _algorithm_name(oid: str) -> str:
 
 def _key_values(wanted: KeyTypeWanted) -> dict[str, object]:
     return {
-        "name": wanted_text(wanted),
+        "name": wanted.text,
         "algorithm": wanted.algorithm,
         "curve": wanted.curve,
         "bits": wanted.bits,

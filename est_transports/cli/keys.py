@@ -108,17 +108,6 @@ def make_key(wanted: KeyTypeWanted | None, key_type: str | None) -> SigningKey:
     return KEY_TYPES[name]()
 
 
-def wanted_text(wanted: KeyTypeWanted) -> str:
-    """Return the kind of key that a server demands, in a word or two."""
-    if wanted.algorithm == _RSA:
-        return f"RSA {wanted.bits}" if wanted.bits else "RSA"
-    if wanted.algorithm == _EC:
-        if wanted.curve is None:
-            return "EC"
-        return "EC " + _CURVES.get(wanted.curve, wanted.curve).removeprefix("ec:")
-    return _WITHOUT_CHOICE.get(wanted.algorithm, wanted.algorithm)
-
-
 def warn_unless_wanted(facts: PublicKeyFacts, wanted: KeyTypeWanted | None) -> None:
     """Warn where a key that the user chose is not of the kind that the server demands."""
     if wanted is None:
@@ -126,7 +115,7 @@ def warn_unless_wanted(facts: PublicKeyFacts, wanted: KeyTypeWanted | None) -> N
     same = facts.algorithm == wanted.algorithm
     same = same and wanted.curve in (None, facts.curve) and wanted.bits in (None, facts.bits)
     if not same:
-        warn(f"the server asks for a key of type {wanted_text(wanted)}, this is {facts.name}")
+        warn(f"the server asks for a key of type {wanted.text}, this is {facts.name}")
 
 
 def load_key(
@@ -164,7 +153,7 @@ def read_password_file(path: Path) -> bytes:
 
 def _unwilling(wanted: KeyTypeWanted) -> CliError:
     return CliError(
-        f"the server asks for a key of type {wanted_text(wanted)}, which is not made here",
+        f"the server asks for a key of type {wanted.text}, which is not made here",
         ExitCode.REFUSED,
         "choose another with --key-type",
     )

@@ -25,6 +25,7 @@ from est_transports.authority.authentication.back_off import BackOffs
 from est_transports.authority.authentication.look_ups import LookUps
 from est_transports.authority.authentication.server_secret import ServerSecret
 from est_transports.authority.ca import ReferenceCA
+from est_transports.authority.csr_attributes import CsrWords
 from est_transports.authority.stores import Store
 from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.channel.dtls_context import DtlsServerConfig, dtls_server_context
@@ -285,7 +286,7 @@ def _coap(
 
 
 class _Told(TypedDict):
-    csrattrs: dict[Label | None, CsrAttrs | None]
+    csrattrs: dict[Label | None, CsrAttrs | CsrWords | None]
     key_types: dict[Label | None, CsrAttr | None]
 
 

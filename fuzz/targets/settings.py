@@ -87,6 +87,7 @@ _WORDS: Final = (
     *(b"[", b"]", b"[[", b"]]", b"=", b'"', b"'''", b"#", b"\n", b".", b"true", b"1e400", b"nan"),
     *(b"-1", b"0x10", b"9223372036854775808", b"1979-05-27", b"{a={}}", b"\\u0000", b"\xff"),
     *(b"[labels.x]\n", b"[profiles.client]\n", b"[csrattrs]\n", b"base64 = ", b"oids = ["),
+    *(b"keyUsage=critical,", b"{identity}", b"hex:", b"dns:", b"CN=", b"CA:TRUE,pathlen:0"),
 )
 
 TARGETS: Final = (
@@ -108,6 +109,10 @@ TARGETS: Final = (
             "est_transports.service.config.reader",
             "est_transports.service.config.toml_tables",
             "est_transports.service.config.settings",
+            "est_transports.service.config.csr_attributes",
+            "est_transports.authority.csr_attributes",
+            "est_transports.pki.csr_words",
+            "est_core.asn1.csr_demands",
         ),
         seeds=_texts,
         shape=Shape.LINES,

@@ -16,7 +16,7 @@ from est_core.asn1.template import (
 )
 from est_transports.cli.describe import csrattrs_rows, csrattrs_values
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.keys import make_key, wanted_text
+from est_transports.cli.keys import make_key
 from tests.core.asn1.build import EC_KEY, P256, RSA_KEY, SAN, seq, tlv, vector
 
 NAMES = seq(tlv(0x82, b"a.example"), tlv(0x82, b"b.example"))
@@ -79,13 +79,13 @@ def test_several_parts_in_one_place_of_a_subject_are_all_told() -> None:
         (KeyTypeWanted(algorithm=EC_KEY, curve=P256), "EC P-256", ec.EllipticCurvePrivateKey),
         (KeyTypeWanted(algorithm=RSA_KEY), "RSA", rsa.RSAPrivateKey),
         (KeyTypeWanted(algorithm=RSA_KEY, bits=2304), "RSA 2304", rsa.RSAPrivateKey),
-        (KeyTypeWanted(algorithm=ED448), "ed448", ed448.Ed448PrivateKey),
+        (KeyTypeWanted(algorithm=ED448), "Ed448", ed448.Ed448PrivateKey),
     ],
 )
 def test_the_key_that_a_server_asks_for_is_made(
     wanted: KeyTypeWanted, text: str, kind: type
 ) -> None:
-    assert wanted_text(wanted) == text
+    assert wanted.text == text
     key = make_key(wanted, None)
     assert isinstance(key, kind)
     if isinstance(key, rsa.RSAPrivateKey):
@@ -102,7 +102,7 @@ def test_the_key_that_a_server_asks_for_is_made(
     ],
 )
 def test_a_key_that_is_too_weak_too_large_or_unknown_is_not_made(wanted: KeyTypeWanted) -> None:
-    with pytest.raises(CliError, match=f"of type {wanted_text(wanted)}") as caught:
+    with pytest.raises(CliError, match=f"of type {wanted.text}") as caught:
         make_key(wanted, None)
     assert caught.value.code is ExitCode.REFUSED
     chosen = make_key(wanted, "ec:P-384")  # the user's word counts more

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -15,6 +13,7 @@ from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_v
 from est_core.values import unchecked_value_class
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.pki.credential_files import CredentialFileError, load_request
+from est_transports.pki.csr_words import SAN_KINDS
 from est_transports.pki.names import name_text
 
 
@@ -29,15 +28,6 @@ class RequestedNames:
     def text(self) -> str:
         """The subject, or the alternative names where it is empty."""
         return name_text(self.subject) or ", ".join(str(name.value) for name in self.names)
-
-
-_SAN_KINDS: Final[dict[str, Callable[[str], x509.GeneralName]]] = {
-    "dns": x509.DNSName,
-    "ip": lambda text: x509.IPAddress(ipaddress.ip_address(text)),
-    "email": x509.RFC822Name,
-    "uri": x509.UniformResourceIdentifier,
-}
-"""Kinds of alternative names by the word before their colon."""
 
 
 def names_from_options(common_name: str | None, san: Iterable[str]) -> RequestedNames:
@@ -89,9 +79,9 @@ def load_csr(path: Path) -> CertRequest:
 def _names(san: Iterable[str]) -> Iterable[x509.GeneralName]:
     for text in (part.strip() for option in san for part in option.split(",")):
         kind, _, value = text.partition(":")
-        make = _SAN_KINDS.get(kind.lower())
+        make = SAN_KINDS.get(kind.lower())
         if make is None or not value:
-            kinds = ", ".join(f"{name}:..." for name in _SAN_KINDS)
+            kinds = ", ".join(f"{name}:..." for name in SAN_KINDS)
             raise CliError(f"--san {text}: not one of {kinds}", ExitCode.USAGE)
         try:
             yield make(value)

@@ -12,8 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurveOID
-from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from est_core import (
     OPERATIONS,
@@ -25,20 +24,18 @@ from est_core import (
     Limits,
     NameRule,
     Operation,
-    RemoteProtocolError,
     TlsVersion,
 )
 from est_core.arguments import checked
-from est_core.asn1.csrattrs import CsrAttr, CsrAttrs, ObjectId, parse_csrattrs
-from est_core.asn1.template import KeyTypeWanted
+from est_core.asn1.csrattrs import ObjectId
 from est_core.auth.scheme import NONCE_S
-from est_core.codec.transfer import decode
 from est_transports.authority.authentication.authenticator import Scheme
 from est_transports.authority.authentication.back_off import BackOffLimits
 from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
 from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES
 from est_transports.channel.srp_users import GROUP_BITS
 from est_transports.http.settings import Timeouts
+from est_transports.service.config.csr_attributes import read_csrattrs
 from est_transports.service.config.settings import (
     DEFAULT_COAP_PORT,
     DEFAULT_PORT,
@@ -62,11 +59,6 @@ SECRET_FILE: Final = "auth-secret.key"
 _AUTHENTICATION: Final = {row.value: row for row in Authentication}
 _NAME_RULES: Final = {rule.value: rule for rule in NameRule}
 _TLS_VERSIONS: Final = {"1.2": TlsVersion.TLS_1_2, "1.3": TlsVersion.TLS_1_3}
-_CURVES: Final = {
-    "EC P-256": EllipticCurveOID.SECP256R1,
-    "EC P-384": EllipticCurveOID.SECP384R1,
-    "EC P-521": EllipticCurveOID.SECP521R1,
-}
 _PURPOSES: Final = {
     "client-auth": ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string,
     "server-auth": ExtendedKeyUsageOID.SERVER_AUTH.dotted_string,
@@ -117,7 +109,7 @@ def _read(top: TomlTable) -> ServerConfig:
             ca=_ca(top.table("ca"), profiles),
             profiles=profiles,
             labels=tuple(_label(name, table, profiles) for name, table in top.tables("labels")),
-            csrattrs=_csrattrs(top.table("csrattrs")),
+            csrattrs=read_csrattrs(top.table("csrattrs")),
             limits=_limits(top.table("limits")),
             timeouts=_timeouts(top.table("timeouts")),
             accept_pem=body.flag("accept_pem", True),
@@ -335,7 +327,7 @@ def _label(name: str, table: TomlTable, profiles: Mapping[str, Profile]) -> Labe
     config = LabelConfig(
         label=label,
         profile=table.text("profile", "client"),
-        csrattrs=_csrattrs(table.table("csrattrs")),
+        csrattrs=read_csrattrs(table.table("csrattrs")),
         enroll=table.choice("simpleenroll", enroll, None),
         require_pop=table.optional_flag("require_pop"),
         foreign_challenge=table.choice(
@@ -346,45 +338,6 @@ def _label(name: str, table: TomlTable, profiles: Mapping[str, Profile]) -> Labe
     _check_profile(table, "profile", config.profile, profiles)
     table.done()
     return config
-
-
-def _csrattrs(table: TomlTable) -> CsrAttrs | None:
-    """Return the CSR attributes of a table: whole as base64, or as a list; None if it is empty."""
-    encoded, key_type = table.optional_lines("base64"), table.optional_text("key_type")
-    oids = table.texts("oids")
-    table.done()
-    if encoded is not None and (key_type is not None or oids):
-        raise table.error("base64", "excludes the other keys of its table")
-    with table.checks("base64" if encoded is not None else ""):
-        items: tuple[CsrAttr, ...]
-        if encoded is not None:
-            limits = Limits()
-            try:
-                raw = encoded.encode("utf-8")
-                der = decode(raw, max_bytes=limits.body_bytes, accept_der=False)
-            except RemoteProtocolError as exc:
-                text = exc.message.removeprefix("the body ")
-                raise table.error("base64", text) from exc
-            items = parse_csrattrs(der, limits).items
-        else:
-            items = tuple(ObjectId(oid=oid) for oid in oids)
-            if key_type is not None:
-                items += (_key_type(table, key_type),)
-        return CsrAttrs(items=items) if items else None
-
-
-def _key_type(table: TomlTable, text: str) -> CsrAttr:
-    if text in _CURVES:
-        return KeyTypeWanted(
-            algorithm=PublicKeyAlgorithmOID.EC_PUBLIC_KEY.dotted_string,
-            curve=_CURVES[text].dotted_string,
-        ).attribute()
-    bits = text.removeprefix("RSA ")
-    if not text.startswith("RSA ") or not (bits.isascii() and bits.isdigit() and len(bits) < 6):
-        raise table.error("key_type", f"{text!r} is none of {', '.join(_CURVES)}, RSA 3072")
-    return KeyTypeWanted(
-        algorithm=PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5.dotted_string, bits=int(bits)
-    ).attribute()
 
 
 def _limits(table: TomlTable) -> Limits:

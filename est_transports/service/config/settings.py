@@ -39,6 +39,7 @@ from est_core.values import value_class
 from est_transports import _clock
 from est_transports.authority.authentication.authenticator import Scheme
 from est_transports.authority.authentication.back_off import BackOffLimits
+from est_transports.authority.csr_attributes import CsrWords
 from est_transports.authority.profiles import Profile
 from est_transports.channel.dtls_limits import MTU_BYTES, DtlsLimits
 from est_transports.channel.srp_users import DEFAULT_BITS, GROUP_BITS
@@ -266,7 +267,7 @@ class LabelConfig:
 
     label: Label
     profile: str
-    csrattrs: CsrAttrs | None = None
+    csrattrs: CsrAttrs | CsrWords | None = None
     enroll: Authentication | None = None
     require_pop: bool | None = None
     foreign_challenge: ForeignChallenge | None = None
@@ -299,7 +300,7 @@ class ServerConfig:
     ca: CAConfig
     profiles: Mapping[str, Profile]
     labels: tuple[LabelConfig, ...] = ()
-    csrattrs: CsrAttrs | None = None
+    csrattrs: CsrAttrs | CsrWords | None = None
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     accept_pem: bool = True

@@ -101,8 +101,14 @@ CONFIG_TEXT: Final = """\
 #csrattrs = {}                   # like [csrattrs]
 
 [csrattrs]                        # what clients are told to put into requests; nothing by default
-#oids = []                       # object identifiers
+#subject = []                    # "CN": the client's own; "O=Example": told
 #key_type = "EC P-256"           # or "EC P-384", "EC P-521", "RSA 3072"
+#signature = []                  # "ecdsa-with-SHA256"
+#san = []                        # "dns:gate.example"; "ip", "dirname": the client's own
+#extensions = []                 # "keyUsage=critical,digitalSignature", "1.2.3.4=hex:0500"
+#attributes = []                 # "macAddress", "unstructuredName=gate"
+#oids = []                       # object identifiers
+#form = "classic"                # "template" (RFC 9908), "both"; as much as is needed
 #base64 = "MAA="                 # or all of it, in DER and base64
 
 [body]

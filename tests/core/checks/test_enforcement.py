@@ -52,7 +52,7 @@ from est_core.asn1.template import (
     KeyTypeWanted,
     SubjectAttribute,
 )
-from est_core.checks.enforcement import check_csrattrs
+from est_core.checks.enforcement import Demand, Flaw, Unmet, check_csrattrs, unmet_demands
 from tests.answers import one_of
 from tests.application import FakeApplication
 from tests.core.cast import LIMITS, channel, csr_der, finish, receive, sign, spki
@@ -266,7 +266,7 @@ MISSING = {
     "the kind of key, by a template": (
         template(key=KeyTypeWanted(algorithm=RSA_KEY)),
         csr(),
-        "key RSA",
+        "key RSA (it is EC P-256)",
     ),
     "a value that only another part of the subject has": (
         template(
@@ -276,52 +276,57 @@ MISSING = {
             )
         ),
         csr(),
-        f"subject {SERIAL_NUMBER}",
+        "subject serialNumber 'device-1'",
     ),
     "the octets of a part of a subject that is no text": (
         unique_wanted(b"\0ab"),
         csr(subject=unique(b"\0ac")),
-        f"subject {UNIQUE_ID}, no other subject {UNIQUE_ID}",
+        "subject x500UniqueIdentifier (it is another)",
     ),
     "an unknown attribute without values": (
         CsrAttrs(items=(Attribute(type=UNKNOWN, values=()),), received=True),
         csr(),
-        UNKNOWN,
+        f"item {UNKNOWN}",
     ),
     "any extension": (
         CsrAttrs(items=(EXAMPLE,), received=True),
         csr(),
-        "1.2.840.113549.1.9.14",
+        "attribute extensionRequest",
     ),
     "the value of an unknown attribute": (
         CsrAttrs(items=(OWN,)),
         csr(Attribute(type=UNKNOWN, values=(utf8("evil"),))),
-        f"attribute {UNKNOWN}",
+        f"attribute {UNKNOWN} with the value told (it is another)",
     ),
     "the value of an unknown attribute in a template": (
         template(attributes=(OWN,)),
         csr(Attribute(type=UNKNOWN, values=(utf8("evil"),))),
-        f"attribute {UNKNOWN}",
+        f"attribute {UNKNOWN} with the value told (it is another)",
     ),
-    "the only algorithm": (asked(ED25519), csr(), f"signature algorithm {ED25519}"),
+    "the only algorithm": (
+        asked(ED25519),
+        csr(),
+        "signature algorithm Ed25519 (it is ecdsa-with-SHA256)",
+    ),
     "each of two kinds of key": (
         asked(RSA_KEY, "1.3.101.113", "1.2.840.113549.1.1.11"),
         csr(),
-        "key RSA, signature algorithm 1.3.101.113 or 1.2.840.113549.1.1.11",
+        "key RSA (it is EC P-256); signature algorithm Ed448 or sha256WithRSAEncryption"
+        " (it is ecdsa-with-SHA256)",
     ),
     "what fills a gap in names": (
         template(extensions=(ExtensionTemplate(oid=SUBJECT_ALT_NAME, value=NAMES_WITH_GAP),)),
         csr(extensions=(extension(SUBJECT_ALT_NAME, names("b.example", "c.example")),)),
-        f"extension {SUBJECT_ALT_NAME}",
+        "extension subjectAltName with one more iPAddress",
     ),
     "that an extension is critical": (
         CsrAttrs(
             items=(extension_request([Extension(oid=KEY_USAGE, critical=True, value=SIGNS)]),)
         ),
         csr(extensions=(extension(KEY_USAGE, SIGNS),)),
-        f"extension {KEY_USAGE}",
+        "extension keyUsage as critical",
     ),
-    "an empty subject": (template(subject=()), csr(), f"no other subject {COMMON_NAME}"),
+    "an empty subject": (template(subject=()), csr(), "no other subject commonName"),
     "that there is no second organisation": (
         template(subject=((SubjectAttribute(type="2.5.4.10", value=utf8("Acme")),),)),
         csr(
@@ -329,71 +334,83 @@ MISSING = {
                 (NameOID.ORGANIZATION_NAME, "Acme"), (NameOID.ORGANIZATION_NAME, "Evil")
             )
         ),
-        "no other subject 2.5.4.10",
+        "no other subject organizationName",
     ),
     "an extension, with an attribute of its name": (
         asked(SUBJECT_ALT_NAME),
         csr(Attribute(type=SUBJECT_ALT_NAME, values=(b"\x05\x00",))),
-        SUBJECT_ALT_NAME,
+        "extension subjectAltName",
     ),
     "an attribute, with an extension of its name": (
         asked(MAC_ADDRESS),
         csr(extensions=(extension(MAC_ADDRESS, b"x"),)),
-        MAC_ADDRESS,
+        "attribute macAddress",
     ),
-    "the curve": (CsrAttrs(items=(ON_P384.attribute(),)), csr(), f"key EC {P384}"),
-    "the kind of key": (CsrAttrs(items=(RSA_3072.attribute(),)), csr(), "key RSA 3072 bits"),
+    "the curve": (CsrAttrs(items=(ON_P384.attribute(),)), csr(), "key EC P-384 (it is EC P-256)"),
+    "the kind of key": (
+        CsrAttrs(items=(RSA_3072.attribute(),)),
+        csr(),
+        "key RSA 3072 (it is EC P-256)",
+    ),
     "the length of the key": (
         CsrAttrs(items=(RSA_3072.attribute(),)),
         RSA_2048_CSR,
-        "key RSA 3072 bits",
+        "key RSA 3072 (it is RSA 2048)",
     ),
     "the length of the key, by a template": (
         template(key=RSA_3072),
         RSA_2048_CSR,
-        "key RSA 3072 bits",
+        "key RSA 3072 (it is RSA 2048)",
     ),
-    "the signature algorithm": (asked(ECDSA_SHA384), csr(), f"signature algorithm {ECDSA_SHA384}"),
-    "an extension": (asked(SUBJECT_ALT_NAME), csr(), SUBJECT_ALT_NAME),
+    "the signature algorithm": (
+        asked(ECDSA_SHA384),
+        csr(),
+        "signature algorithm ecdsa-with-SHA384 (it is ecdsa-with-SHA256)",
+    ),
+    "an extension": (asked(SUBJECT_ALT_NAME), csr(), "extension subjectAltName"),
     "one of the names": (
         CsrAttrs(items=(extension_request([extension(SUBJECT_ALT_NAME, names("c.example"))]),)),
         NAMED,
-        f"extension {SUBJECT_ALT_NAME}",
+        "extension subjectAltName with dNSName c.example",
     ),
     "the value of an extension": (
         CsrAttrs(items=(extension_request([extension(EXTENDED_KEY_USAGE, SERVER_AUTH)]),)),
         FOR_CLIENTS,
-        f"extension {EXTENDED_KEY_USAGE}",
+        "extension extendedKeyUsage with the value told (it is another)",
     ),
     "an extension left to the client": (
         template(extensions=(ExtensionTemplate(oid=KEY_USAGE),)),
         FOR_CLIENTS,
-        f"extension {KEY_USAGE}",
+        "extension keyUsage",
     ),
-    "an attribute": (asked(MAC_ADDRESS), csr(), MAC_ADDRESS),
+    "an attribute": (asked(MAC_ADDRESS), csr(), "attribute macAddress"),
     "the value of an attribute": (
         CsrAttrs(items=(Attribute(type=MAC_ADDRESS, values=(b"\x16\x02bb",)),)),
         csr(MAC),
-        f"attribute {MAC_ADDRESS}",
+        "attribute macAddress with the value told (it is another)",
     ),
-    "an unknown attribute": (asked(UNKNOWN), csr(), UNKNOWN),
-    "a part of the subject by its bare identifier": (asked(SERIAL_NUMBER), csr(), SERIAL_NUMBER),
+    "an unknown attribute": (asked(UNKNOWN), csr(), f"item {UNKNOWN}"),
+    "a part of the subject by its bare identifier": (
+        asked(SERIAL_NUMBER),
+        csr(),
+        "attribute serialNumber",
+    ),
     "a part of the subject": (
         template(
             subject=((SubjectAttribute(type=SERIAL_NUMBER),), (SubjectAttribute(type=COMMON_NAME),))
         ),
         csr(),
-        f"subject {SERIAL_NUMBER}",
+        "subject serialNumber",
     ),
     "the value of a part of the subject": (
         template(subject=((SubjectAttribute(type=COMMON_NAME, value=utf8("other")),),)),
         csr(),
-        f"subject {COMMON_NAME}, no other subject {COMMON_NAME}",
+        "subject commonName 'other' (it is another)",
     ),
     "the second of two parts of one type": (
         template(subject=((UNIT,), (UNIT,), (UNIT,))),
         csr(subject=TWO_UNITS),
-        "subject 2.5.4.11",
+        "subject organizationalUnitName",
     ),
 }
 
@@ -413,6 +430,51 @@ def test_a_request_that_lacks_it_is_refused_and_told_what(
     assert caught.value.message.endswith(f"asks for: {name}")
 
 
+def test_what_is_not_met_is_a_value_for_programs() -> None:
+    wanted = template(
+        key=RSA_3072,
+        subject=((SubjectAttribute(type=SERIAL_NUMBER),),),
+        extensions=(ExtensionTemplate(oid=EXTENDED_KEY_USAGE, value=SERVER_AUTH),),
+        attributes=(MAC,),
+    )
+    found = unmet_demands(FOR_CLIENTS, wanted, LIMITS)
+    assert [(each.demand, each.flaw, each.oid) for each in found] == [
+        (Demand.KEY, Flaw.WRONG, RSA_KEY),
+        (Demand.SUBJECT, Flaw.MISSING, SERIAL_NUMBER),
+        (Demand.SUBJECT, Flaw.UNWANTED, COMMON_NAME),
+        (Demand.EXTENSION, Flaw.WRONG, EXTENDED_KEY_USAGE),
+        (Demand.ATTRIBUTE, Flaw.MISSING, MAC_ADDRESS),
+    ]
+    assert unmet_demands(FOR_CLIENTS, CsrAttrs(items=()), LIMITS) == ()
+    (unreadable,) = unmet_demands(
+        NAMED,
+        CsrAttrs(items=(extension_request([extension(SUBJECT_ALT_NAME, b"zz")]),), received=True),
+        LIMITS,
+    )
+    assert unreadable == Unmet(
+        demand=Demand.EXTENSION,
+        flaw=Flaw.UNREADABLE,
+        oid=SUBJECT_ALT_NAME,
+        text="extension subjectAltName, which is asked for with no GeneralNames",
+    )
+
+
+@pytest.mark.parametrize(
+    "name, told",
+    [
+        (b"\x81\x03a@b", "rfc822Name a@b"),
+        (b"\x86\x05a://b", "uniformResourceIdentifier a://b"),
+        (b"\x82\x03\x1b[0", "dNSName  [0"),
+        (b"\x82\x02\xc3\xa4", "dNSName"),
+        (b"\x87\x04\x7f\0\0\1", "iPAddress"),
+    ],
+)
+def test_a_name_that_is_missing_is_told_in_what_prints(name: bytes, told: str) -> None:
+    wanted = extension_request([extension(SUBJECT_ALT_NAME, _der.sequence(name))])
+    (found,) = unmet_demands(NAMED, CsrAttrs(items=(wanted,)), LIMITS)
+    assert found.text == f"extension subjectAltName with {told}"
+
+
 @pytest.mark.parametrize("request_", [ED25519_CSR, csr()], ids=["no digest", "a digest"])
 def test_a_request_signed_in_any_way_is_held_against_a_list_of_other_things(
     request_: CertRequest,
@@ -425,11 +487,16 @@ def test_a_request_signed_in_any_way_is_held_against_a_list_of_other_things(
 def test_everything_missing_is_told_at_once_and_within_bounds() -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         check_csrattrs(csr(), asked(MAC_ADDRESS, SERIAL_NUMBER), LIMITS)
-    assert caught.value.message.endswith(f"{MAC_ADDRESS}, {SERIAL_NUMBER}")
+    assert caught.value.message.endswith("attribute macAddress; attribute serialNumber")
     many = asked(*(f"1.3.6.1.4.1.55555.{number}" for number in range(200)))
     with pytest.raises(RemoteProtocolError) as caught:
         check_csrattrs(csr(), many, LIMITS)
-    assert len(caught.value.message) == LIMITS.error_text_chars
+    told = caught.value.message
+    assert LIMITS.error_text_chars - 64 < len(told) <= LIMITS.error_text_chars
+    assert told.endswith(f"; and {200 - told.count('item')} more")
+    small = replace(LIMITS, error_text_chars=70)
+    with pytest.raises(RemoteProtocolError, match="asks for: 200 things"):
+        check_csrattrs(csr(), many, small)
 
 
 def test_an_attribute_that_is_missing_is_told_once() -> None:
@@ -485,7 +552,7 @@ def test_a_renewal_is_not_asked_for_names_that_it_may_not_change() -> None:
     with pytest.raises(RemoteProtocolError):
         check_csrattrs(request, asked(MAC_ADDRESS), LIMITS, renewal=True)
     usage_too = extension_request([extension(EXTENDED_KEY_USAGE, CLIENT_AUTH)])
-    with pytest.raises(RemoteProtocolError, match=EXTENDED_KEY_USAGE):
+    with pytest.raises(RemoteProtocolError, match="extendedKeyUsage"):
         check_csrattrs(request, CsrAttrs(items=(usage_too,)), LIMITS, renewal=True)
 
 

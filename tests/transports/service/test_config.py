@@ -23,7 +23,9 @@ from est_core import (
     LocalProtocolError,
     TlsVersion,
 )
+from est_core.asn1.csrattrs import CsrAttrs
 from est_transports.authority.authentication.back_off import BackOffLimits
+from est_transports.authority.csr_attributes import CsrWords
 from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
 from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES, DtlsLimits
 from est_transports.coap.limits import CoapLimits
@@ -281,21 +283,51 @@ def test_csr_attributes_are_a_list_or_base64(tmp_path: Path) -> None:
     listed = loaded(
         tmp_path, f'[csrattrs]\noids = ["{CHALLENGE_PASSWORD}"]\nkey_type = "EC P-384"\n'
     ).csrattrs
-    assert listed is not None
+    assert isinstance(listed, CsrAttrs)
     assert listed.requires_linking
     wanted = listed.key_type()
     assert wanted is not None
     assert wanted.curve == "1.3.132.0.34"
     encoded = "MAsGCSqGSIb3DQEJBw=="
     whole = loaded(tmp_path, f'[csrattrs]\nbase64 = "{encoded}"\n').csrattrs
-    assert whole is not None
+    assert isinstance(whole, CsrAttrs)
     assert whole.oids() == (CHALLENGE_PASSWORD,)
     lines = "\n".join(encoded[at : at + 8] for at in range(0, len(encoded), 8))
     assert loaded(tmp_path, f'[csrattrs]\nbase64 = """\n{lines}\n"""\n').csrattrs == whole
     rsa = loaded(tmp_path, '[csrattrs]\nkey_type = "RSA 3072"\n').csrattrs
-    assert rsa is not None
+    assert isinstance(rsa, CsrAttrs)
     assert (found := rsa.key_type()) is not None
     assert found.bits == 3072
+
+
+@pytest.mark.req("EST-256", "EST-269")
+def test_csr_attributes_are_written_in_words(tmp_path: Path) -> None:
+    text = """
+        subject = ["CN", "O=Example"]
+        key_type = "EC P-384"
+        signature = ["ecdsa-with-SHA384"]
+        san = ["ip", "dns:gate.example"]
+        extensions = ["keyUsage=critical,digitalSignature", "1.2.3.4=hex:0500"]
+        attributes = ["unstructuredName=gate", "macAddress"]
+    """
+    told = loaded(tmp_path, f"[csrattrs]\n{text}").csrattrs
+    assert isinstance(told, CsrAttrs)
+    plan = told.plan()
+    assert plan.from_template
+    assert plan.key_type is not None
+    assert plan.key_type.text == "EC P-384"
+    assert [each.oid for each in plan.extensions] == ["2.5.29.15", "1.2.3.4"]
+    assert [each.oid for each in plan.extensions_to_fill] == ["2.5.29.17"]
+    assert plan.subject is not None
+    assert len(plan.subject) == 2
+    assert {"1.3.6.1.1.1.1.22", "1.2.840.10045.4.3.3", "2.5.4.3"} <= set(told.oids())
+    own = loaded(tmp_path, f"[labels.a.csrattrs]\n{text}").labels[0].csrattrs
+    assert own == told
+
+
+def test_csr_attributes_that_name_the_client_stay_words(tmp_path: Path) -> None:
+    told = loaded(tmp_path, '[csrattrs]\nsubject = ["CN={identity}"]\n').csrattrs
+    assert told == CsrWords(subject=("CN={identity}",))
 
 
 def test_no_csr_attributes_are_none(tmp_path: Path) -> None:
@@ -533,6 +565,36 @@ REFUSED = {
     ),
     "name type misspelt": ('[profiles.a]\nother_name_types = ["web"]\n', "[profiles.a]"),
     "csrattrs tiny key": ('[csrattrs]\nkey_type = "RSA 64"\n', "[csrattrs]", "512"),
+    "csrattrs unknown part": ('[csrattrs]\nsubject = ["Foo"]\n', "[csrattrs] subject: 'Foo' is no"),
+    "csrattrs no name": (
+        '[csrattrs]\nsan = ["dns"]\n',
+        "[csrattrs] san: 'dns' is none of ip, dirname",
+    ),
+    "csrattrs no use": (
+        '[labels.a.csrattrs]\nextensions = ["keyUsage=x"]\n',
+        "[labels.a.csrattrs] extensions: 'x' is no use of a key",
+    ),
+    "csrattrs no value": (
+        '[csrattrs]\nattributes = ["macAddress="]\n',
+        "[csrattrs] attributes: a string has 1 to 255 characters",
+    ),
+    "csrattrs no algorithm": (
+        '[csrattrs]\nsignature = ["sha1"]\n',
+        "[csrattrs] signature: 'sha1' is no signature algorithm",
+    ),
+    "csrattrs in a form that cannot say it": (
+        '[csrattrs]\nform = "classic"\nsubject = ["O=Example"]\n',
+        "[csrattrs] form: the classic form cannot say which organizationName the subject has",
+    ),
+    "csrattrs no form": ('[csrattrs]\nform = "list"\n', "[csrattrs] form: 'list' is none of"),
+    "csrattrs a form of nothing": (
+        '[csrattrs]\nform = "both"\n',
+        "[csrattrs] form: is the form of",
+    ),
+    "csrattrs twice over": (
+        '[csrattrs]\nsan = ["ip"]\nextensions = ["subjectAltName"]\n',
+        "[csrattrs]: a template names each extension once",
+    ),
     "csrattrs of a label": ("[labels.a.csrattrs]\nx = 1\n", "[labels.a.csrattrs] x"),
 }
 
