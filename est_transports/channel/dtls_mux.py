@@ -65,7 +65,7 @@ from est_transports.channel.dtls_events import (
     Received,
 )
 from est_transports.channel.dtls_limits import DtlsLimits
-from est_transports.channel.dtls_records import client_random, is_dtls
+from est_transports.channel.dtls_records import client_random, is_dtls, latest_hello
 from est_transports.channel.dtls_unverified import UnverifiedShare
 from est_transports.channel.errors import TIMEOUT
 from est_transports.fairness.networks import network_of_host
@@ -200,7 +200,7 @@ class DtlsServer:
         half_open, opened = self._half_open.get(address), self._open.get(address)
         random = client_random(datagram)
         if random is not None and not _is_known(random, half_open, opened):
-            self._answer_hello(datagram, random, address, now)
+            self._answer_hello(latest_hello(datagram, random), random, address, now)
             return
         if half_open is None and opened is None:
             self._counts[Count.NO_ASSOCIATION] += 1

@@ -54,6 +54,21 @@ def client_random(datagram: bytes) -> bytes | None:
     return datagram[_RANDOM_AT : _RANDOM_AT + _RANDOM_BYTES]
 
 
+def latest_hello(datagram: bytes, random: bytes) -> bytes:
+    """Return the last ClientHello of a datagram, which begins with one of this random.
+
+    A client whose timer runs out while the HelloVerifyRequest is on its way repeats the first hello
+    before the one with the cookie, and both fit into one datagram. RFC 6347 4.2.4.
+    """
+    latest, start = datagram, 0
+    while start < len(datagram):
+        record = datagram[start : _record_end(datagram, start)]
+        if client_random(record) == random:
+            latest = record
+        start += max(len(record), _HEADER_BYTES)
+    return latest
+
+
 def fragment_bytes(hello: bytes) -> int:
     """Return the most plaintext that either end of this client's association puts in a record.
 

@@ -26,6 +26,7 @@ from est_transports.channel.dtls_records import (
     datagrams,
     fragment_bytes,
     is_dtls,
+    latest_hello,
     renumbered,
     sequence_number,
 )
@@ -52,6 +53,9 @@ def dtls_records(data: bytes) -> Result:
         assert len(random) == 32
         assert random in data
         assert fragment_bytes(data) in _FRAGMENTS
+        latest = latest_hello(data, random)
+        assert latest in data
+        assert client_random(latest) == random
     records = _whole_records(data)
     if not records:
         return (stopped if random is None else passed)(f"{is_dtls(data)}")

@@ -163,6 +163,34 @@ def test_a_forged_cookie_gets_a_cookie_and_no_more() -> None:
     assert network.server.handshakes == 0
 
 
+@pytest.mark.req("COAPS-051")
+def test_a_client_that_repeats_its_first_hello_beside_the_second_waits_for_nothing() -> None:
+    """RFC 6347 4.2.4: its timer ran out while the HelloVerifyRequest was on its way."""
+    network = DtlsNetwork(SERVER)
+    first = DtlsEngine(CLIENT)
+    first.handshake()
+    (hello,) = first.outgoing()
+    (verify,) = network.send(hello, ALICE)
+    first.receive(verify)
+    (second,) = first.outgoing()
+    network.clients[ALICE] = first
+    first.receive(b"".join(network.send(hello + second, ALICE)))
+    assert network.server.handshakes == 1
+    for _ in range(6):
+        network.deliver()
+    assert first.handshake()
+
+
+def test_another_hello_behind_the_first_is_not_looked_at() -> None:
+    network = DtlsNetwork(SERVER)
+    _, second = hello_with_cookie(network, ALICE)
+    stranger = DtlsEngine(CLIENT)
+    stranger.handshake()
+    (hello,) = stranger.outgoing()
+    network.send(hello + second, ALICE)
+    assert network.server.handshakes == 0
+
+
 def test_a_cookie_outlives_one_change_of_the_key_and_not_two() -> None:
     for late_s, proven in ((61.0, 1), (121.0, 0)):
         network = DtlsNetwork(SERVER)
