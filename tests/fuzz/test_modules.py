@@ -28,7 +28,8 @@ NO_TARGET: Final = {
         est_transports.authority.stores.device_records""",
     "faces, which only hand out names": """
         est_core.auth est_core.client est_core.operations est_core.server est_core.wires
-        est_core.wires.httpmap est_core.wires.coapmap est_transports.authority
+        est_core.wires.httpmap est_core.wires.coapmap est_core.life_cycle
+        est_transports.authority
         est_transports.channel est_transports.coap est_transports.drive est_transports.fairness
         est_transports.http est_transports.pki est_transports.service
         est_transports.service.config""",
@@ -73,6 +74,9 @@ NO_TARGET: Final = {
         est_transports.authority.authentication.*
         est_transports.authority.stores.digest_records est_transports.service.secret_loading
         est_transports.service.srp_loading""",
+    "a life cycle: no peer's bytes, and properties of its own, tests/core/life_cycle": """
+        est_core.life_cycle.clock est_core.life_cycle.machine est_core.life_cycle.policy
+        est_core.life_cycle.saved est_core.life_cycle.state est_core.life_cycle.steps""",
     "TLS-SRP: what peers send goes through properties of its own, tests/transports/channel": """
         est_transports.channel.client_hello est_transports.channel.engines
         est_transports.channel.srp est_transports.channel.srp_attempts

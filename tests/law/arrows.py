@@ -47,6 +47,8 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "wires.coapmap": "codec model operation policy uri wires",
         "server": "asn1 auth channel checks decisions events model operation operations policy",
         "client": "asn1 auth channel checks codec events model operation operations uri",
+        # When there is something to ask a server for.
+        "life_cycle": "",
         # What people import.
         "": (
             "asn1 auth channel checks client decisions events model operation operations policy "

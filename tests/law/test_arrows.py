@@ -57,6 +57,7 @@ CORE_STANDARD_LIBRARY: Final = frozenset(
         "html",
         "ipaddress",
         "itertools",
+        "json",
         "math",
         "operator",
         "re",
