@@ -15,8 +15,9 @@ from est_core.auth.digest import DigestAlgorithm, digest_proves
 from est_core.auth.scheme import DigestScheme
 from est_core.channel import BindingKind, Channel, ChannelBinding, TlsVersion, TrustClass
 from est_core.checks.allowed_names import AllowedNames
+from est_core.checks.enforcement import Unmet
 from est_core.checks.pop import PopMode
-from est_core.client.enrollment import renewal_info, request_info
+from est_core.client.enrollment import renewal_info, request_info, unmet_by
 from est_core.client.exchange import ClientExchange
 from est_core.client.session import ClientSession
 from est_core.credentials import (
@@ -216,6 +217,7 @@ __all__ = [
     "TlsVersion",
     "TrustClass",
     "TrustDecisionRequested",
+    "Unmet",
     "UnreadablePayload",
     "Verified",
     "__version__",
@@ -225,4 +227,5 @@ __all__ = [
     "httpmap",
     "renewal_info",
     "request_info",
+    "unmet_by",
 ]

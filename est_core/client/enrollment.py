@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from cryptography import x509
@@ -13,12 +14,17 @@ from est_core._errors import LocalProtocolError, RemoteProtocolError
 from est_core._limits import Limits
 from est_core._oids import (
     BASIC_CONSTRAINTS,
+    CERTIFICATION_REQUEST_INFO_TEMPLATE,
     CHALLENGE_PASSWORD,
     CHANGE_SUBJECT_NAME,
     CLIENT_AUTH,
     EST_IDENTITY_LINKING,
     EXTENDED_KEY_USAGE,
+    EXTENSION_REQ_TEMPLATE,
+    EXTENSION_REQUEST,
     KEY_USAGE,
+    MICROSOFT_EXTENSION_REQUEST,
+    OTP_CHALLENGE,
     SUBJECT_ALT_NAME,
 )
 from est_core.arguments import checked
@@ -37,6 +43,7 @@ from est_core.asn1.keys import (
     signature_algorithm,
     signature_algorithm_for,
 )
+from est_core.asn1.oid_names import named
 from est_core.asn1.pkcs10 import (
     CertRequestInfo,
     CsrArgument,
@@ -51,10 +58,16 @@ from est_core.asn1.template import (
     SubjectAttribute,
     SubjectTemplate,
 )
+from est_core.checks.enforcement import Unmet, unmet_demands
 from est_core.checks.identity import has_cmc_ra
 from est_core.checks.renewal import check_renewal
 
 _LINKING: Final = (CHALLENGE_PASSWORD, EST_IDENTITY_LINKING)
+_NOT_BY_HAND: Final = (
+    *(*_LINKING, OTP_CHALLENGE),  # they belong to a channel, or are secret
+    *(EXTENSION_REQUEST, MICROSOFT_EXTENSION_REQUEST),  # extensions have a place of their own
+    *(CERTIFICATION_REQUEST_INFO_TEMPLATE, EXTENSION_REQ_TEMPLATE),  # of servers
+)
 
 _DEFAULTS: Final = {
     KEY_USAGE: x509.KeyUsage(
@@ -122,14 +135,18 @@ def request_info(
     key: bytes | CertificatePublicKeyTypes,
     names: Sequence[x509.GeneralName] = (),
     csrattrs: CsrAttrs | None = None,
+    attributes: Sequence[Attribute] = (),
+    extensions: Sequence[Extension] = (),
     limits: Limits | None = None,
 ) -> CertRequestInfo:
     """Return what a first request says: subject and names, and what the server asks for.
 
     `key` is a public key, or its SubjectPublicKeyInfo in DER. A template decides which parts of
     the subject are sent (RFC 9908 3.4). Extensions with values are copied; those left to the
-    client are filled from `names` or a safe default, and left out where there is neither. Linking
-    is not done here: it belongs to a channel.
+    client are filled from `names` or a safe default, and left out where there is neither.
+    `attributes` and `extensions` are the client's own: each takes the place of one of its type
+    that the server tells, critical if either is. What the server asks for and the request does not
+    hold then, `unmet_by` says. Linking is not done here: it belongs to a channel.
     Raises LocalProtocolError if the server demands a part of the subject that is not there, or
     if `subject`, `key` and `names` make no request; RemoteProtocolError where the subjectAltName
     it tells is none (see `read_general_names`), and "csrattrs/unusable" where a request with all
@@ -140,17 +157,23 @@ def request_info(
     info = CertRequestInfo(
         subject=subject if plan.subject is None else _subject(plan.subject, subject),
         spki=_spki(key),
-        attributes=_attributes(plan),
+        attributes=_attributes(plan, attributes),
     )
-    extensions = _extensions(plan, names, limits)
-    if extensions:
-        info = info.with_attribute(extension_request(extensions))
+    alternatives = _alternative_names(plan, names, limits)
+    info = _with_extensions(info, _extensions(plan, extensions), alternatives)
     try:
         _check_readable(info, limits)
     except LocalProtocolError as exc:
         if csrattrs is None:
             raise
-        request_info(subject=subject, key=key, names=names, limits=limits)  # is it our own fault?
+        request_info(  # is it our own fault?
+            subject=subject,
+            key=key,
+            names=names,
+            attributes=attributes,
+            extensions=extensions,
+            limits=limits,
+        )
         raise _unusable() from exc
     return info
 
@@ -167,36 +190,65 @@ def renewal_info(
     current: x509.Certificate,
     key: bytes | CertificatePublicKeyTypes,
     csrattrs: CsrAttrs | None = None,
+    attributes: Sequence[Attribute] = (),
+    extensions: Sequence[Extension] = (),
     limits: Limits | None = None,
 ) -> CertRequestInfo:
     """Return what a request for renewal says: subject and subjectAltName of `current`, exactly.
 
     `key` is the same key to renew, another to rekey, as in `request_info`. What `csrattrs` ask for
-    beside the names is told as by `request_info`, with its errors. RFC 7030 4.2.2.
+    beside the names, and what else is the client's own, is told as by `request_info`, with its
+    errors. RFC 7030 4.2.2.
     """
     limits = limits or Limits()
     plan = CsrPlan() if csrattrs is None else csrattrs.plan()
     info = CertRequestInfo(
-        subject=current.subject.public_bytes(), spki=_spki(key), attributes=_attributes(plan)
+        subject=current.subject.public_bytes(),
+        spki=_spki(key),
+        attributes=_attributes(plan, attributes),
     )
-    extensions = [each for each in _extensions(plan, (), limits) if not _is_names(each)]
-    try:
-        names = current.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        pass
-    else:
-        value = names.value.public_bytes()
-        extensions.append(Extension(oid=SUBJECT_ALT_NAME, critical=names.critical, value=value))
-    if extensions:
-        info = info.with_attribute(extension_request(extensions))
+    info = _with_extensions(info, _extensions(plan, extensions), _names_of(current))
     try:
         _check_readable(info, limits)
     except LocalProtocolError as exc:
         if csrattrs is None:
             raise
-        renewal_info(current=current, key=key, limits=limits)  # is it our own fault?
+        renewal_info(  # is it our own fault?
+            current=current, key=key, attributes=attributes, extensions=extensions, limits=limits
+        )
         raise _unusable() from exc
     return info
+
+
+def _names_of(current: x509.Certificate) -> Extension | None:
+    try:
+        names = current.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return None
+    value = names.value.public_bytes()
+    return Extension(oid=SUBJECT_ALT_NAME, critical=names.critical, value=value)
+
+
+@checked
+def unmet_by(
+    csr: CsrArgument,
+    csrattrs: CsrAttrs,
+    *,
+    algorithm: SignatureAlgorithm | None = None,
+    renewal: bool = False,
+    limits: Limits | None = None,
+) -> tuple[Unmet, ...]:
+    """Return what the server asks for and a request does not hold, as a server would enforce it.
+
+    `algorithm` is what a request that is not signed yet will be signed with. In a `renewal` the
+    names are those of the old certificate, whatever is asked for. RFC 7030 4.5 leaves it to the
+    client to go on. Raises LocalProtocolError for what is no request.
+    """
+    limits, csr = limits or Limits(), given_request(csr)
+    if isinstance(csr, CertRequestInfo):
+        _, algorithm = signing(csr, algorithm, limits)
+        csr = parse_cert_request(assemble(csr.der(), algorithm, b"", limits), limits)
+    return unmet_demands(csr, csrattrs, limits, renewal=renewal)
 
 
 def _spki(key: bytes | CertificatePublicKeyTypes) -> bytes:
@@ -205,12 +257,17 @@ def _spki(key: bytes | CertificatePublicKeyTypes) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _is_names(extension: Extension) -> bool:
-    return extension.oid == SUBJECT_ALT_NAME
-
-
-def _attributes(plan: CsrPlan) -> tuple[Attribute, ...]:
-    return tuple(known for known in plan.attributes if known.type not in _LINKING)
+def _attributes(plan: CsrPlan, own: Sequence[Attribute]) -> tuple[Attribute, ...]:
+    types = [attribute.type for attribute in own]
+    for oid in types:
+        if oid in _NOT_BY_HAND:
+            raise LocalProtocolError(f"{named(oid)} is not among the attributes of one's own")
+        if types.count(oid) > 1:
+            raise LocalProtocolError(f"attribute {named(oid)} is given twice")
+    told = (
+        known for known in plan.attributes if known.type not in _LINKING and known.type not in types
+    )
+    return (*told, *own)
 
 
 def _unusable() -> RemoteProtocolError:
@@ -244,16 +301,38 @@ def _taken(
     raise LocalProtocolError(f"the server asks for {oid} in the subject")
 
 
-def _extensions(
-    plan: CsrPlan, names: Sequence[x509.GeneralName], limits: Limits
-) -> list[Extension]:
-    told = [extension for extension in plan.extensions if extension.oid != SUBJECT_ALT_NAME]
-    for wanted in plan.extensions_to_fill:
-        value = _DEFAULTS.get(wanted.oid) if wanted.value is None else wanted.value
-        if wanted.oid != SUBJECT_ALT_NAME and value is not None:
-            told.append(Extension(oid=wanted.oid, critical=wanted.critical, value=value))
-    alternatives = _alternative_names(plan, names, limits)
-    return told if alternatives is None else [*told, alternatives]
+def _extensions(plan: CsrPlan, own: Sequence[Extension]) -> list[Extension]:
+    """Return the extensions but for the names: our own, and those told in the other types."""
+    if any(extension.oid == SUBJECT_ALT_NAME for extension in own):
+        raise LocalProtocolError("alternative names are given as names, not as an extension")
+    mine = {extension.oid for extension in own}
+    critical = {each.oid for each in plan.extensions if each.critical}
+    critical |= {each.oid for each in plan.extensions_to_fill if each.critical}
+    filled = (usual_extension(each) for each in plan.extensions_to_fill)
+    told = [*plan.extensions, *(each for each in filled if each is not None)]
+    return [
+        *(each for each in told if each.oid != SUBJECT_ALT_NAME and each.oid not in mine),
+        *(replace(each, critical=each.critical or each.oid in critical) for each in own),
+    ]
+
+
+@checked
+def usual_extension(wanted: ExtensionTemplate) -> Extension | None:
+    """Return an extension with the value told, else with a safe default; None where is neither.
+
+    keyUsage is digitalSignature, extendedKeyUsage clientAuth, basicConstraints that of no CA.
+    """
+    value = _DEFAULTS.get(wanted.oid) if wanted.value is None else wanted.value
+    if value is None:
+        return None
+    return Extension(oid=wanted.oid, critical=wanted.critical, value=value)
+
+
+def _with_extensions(
+    info: CertRequestInfo, extensions: list[Extension], names: Extension | None
+) -> CertRequestInfo:
+    every = extensions if names is None else [*extensions, names]
+    return info.with_attribute(extension_request(every)) if every else info
 
 
 def _alternative_names(

@@ -15,7 +15,6 @@ from est_core.asn1.keys import PublicKeyFacts, public_key_facts
 from est_core.asn1.template import KeyTypeWanted
 from est_core.values import unchecked_value_class
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.output import warn
 from est_transports.cli.password_input import ask_password
 from est_transports.pki.signers import SigningKey
 from est_transports.pki.trust import NEEDS_PASSWORD, CredentialFileError, load_pem_private_key
@@ -106,16 +105,6 @@ def make_key(wanted: KeyTypeWanted | None, key_type: str | None) -> SigningKey:
     if name is None:
         raise _unwilling(wanted)
     return KEY_TYPES[name]()
-
-
-def warn_unless_wanted(facts: PublicKeyFacts, wanted: KeyTypeWanted | None) -> None:
-    """Warn where a key that the user chose is not of the kind that the server demands."""
-    if wanted is None:
-        return
-    same = facts.algorithm == wanted.algorithm
-    same = same and wanted.curve in (None, facts.curve) and wanted.bits in (None, facts.bits)
-    if not same:
-        warn(f"the server asks for a key of type {wanted.text}, this is {facts.name}")
 
 
 def load_key(

@@ -335,6 +335,18 @@ AUTHORITY: Final = (
                 audience=Audience.USER,
             ),
             ErrorCode(
+                code="csrattrs/unmet",
+                cause=(
+                    "`est`: with `--strict-csrattrs`, the request does not hold what the CSR "
+                    "attributes ask for: it was not sent"
+                ),
+                remedy=(
+                    "give what the text names, with `--attr`, `--san` or `--key-type`, or leave "
+                    "`--strict-csrattrs` out"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
                 code="response/untrusted-certificate",
                 cause="`est`: the new certificate is not issued by any CA that is trusted",
                 remedy=(

@@ -11,13 +11,14 @@ from __future__ import annotations
 import ipaddress
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum, unique
 from typing import Final
 
 from cryptography import x509
 
 from est_core import LocalProtocolError
 from est_core.asn1.attributes import Attribute, text_value
-from est_core.asn1.csrattrs import ObjectId
+from est_core.asn1.csrattrs import KNOWN_ATTRIBUTES, ObjectId
 from est_core.asn1.keys import ALGORITHM_OF_KIND, SIGNATURE_ALGORITHMS
 from est_core.asn1.oid_names import OID_NAMES
 from est_core.asn1.template import (
@@ -37,6 +38,7 @@ _CURVES: Final = {
     "EC P-521": "1.3.132.0.35",
 }
 SUBJECT_ALT_NAME: Final = "2.5.29.17"
+_SERIAL_NUMBER: Final = "2.5.4.5"
 _KEY_USAGE: Final = "2.5.29.15"
 _PURPOSE: Final = "2.5.29.37"
 _BASIC_CONSTRAINTS: Final = "2.5.29.19"
@@ -93,16 +95,15 @@ def _by_word(names: Mapping[str, str]) -> Mapping[str, str]:
     return {_folded(name): oid for name, oid in names.items()}
 
 
-def _in(oid: str, arcs: tuple[str, ...]) -> bool:
-    return oid.startswith(arcs)
+def _names_a_subject(oid: str) -> bool:
+    return oid.startswith(_SUBJECT_ARCS) or oid == _EMAIL_ADDRESS
 
 
 _SUBJECT_WORDS: Final = _by_word(
-    {name: oid for oid, name in OID_NAMES.items() if _in(oid, (*_SUBJECT_ARCS, _EMAIL_ADDRESS))}
-    | _SHORT_SUBJECT_NAMES
+    {name: oid for oid, name in OID_NAMES.items() if _names_a_subject(oid)} | _SHORT_SUBJECT_NAMES
 )
 _EXTENSION_WORDS: Final = _by_word(
-    {name: oid for oid, name in OID_NAMES.items() if _in(oid, _EXTENSION_ARCS)}
+    {name: oid for oid, name in OID_NAMES.items() if oid.startswith(_EXTENSION_ARCS)}
 )
 _ATTRIBUTE_WORDS: Final = _by_word(
     {
@@ -112,6 +113,7 @@ _ATTRIBUTE_WORDS: Final = _by_word(
         or oid in ("2.5.4.5", "0.9.2342.19200300.100.1.5")
     }
 )
+_SUBJECT_ONLY: Final = frozenset(map(_folded, ("serialNumber", "emailAddress")))
 _SIGNATURE_WORDS: Final = _by_word({row.name: row.oid for row in SIGNATURE_ALGORITHMS})
 _USE_WORDS: Final = _by_word(
     {name: name for name in _KEY_USES} | {"nonRepudiation": "content_commitment"}
@@ -141,15 +143,22 @@ def signature_oid(word: str) -> str:
 
 def subject_part(word: str) -> SubjectAttribute:
     """Return a part of a subject: "CN" leaves the value to the client, "O=Example" tells it."""
+    name, told, _ = word.partition("=")
+    if not told:
+        return SubjectAttribute(type=_oid(name, _SUBJECT_WORDS, "part of a subject"))
+    return SubjectAttribute.of(subject_attribute(word))
+
+
+def subject_attribute(word: str) -> x509.NameAttribute[str]:
+    """Return a part of a subject with its value: "O=Example"."""
     name, told, text = word.partition("=")
     oid = _oid(name, _SUBJECT_WORDS, "part of a subject")
     if not told:
-        return SubjectAttribute(type=oid)
+        raise LocalProtocolError("a value is needed, as NAME=VALUE")
     try:
-        part = x509.NameAttribute(x509.ObjectIdentifier(oid), text.strip())
+        return x509.NameAttribute(x509.ObjectIdentifier(oid), text.strip())
     except ValueError as exc:
         raise LocalProtocolError(f"{_shown(word)}: {exc}") from exc
-    return SubjectAttribute.of(part)
 
 
 def alternative_names(words: Iterable[str]) -> bytes:
@@ -210,6 +219,36 @@ def wanted_attribute(word: str) -> Attribute | ObjectId:
     if value is None:
         value = text_value(oid, text.removeprefix("text:"))
     return Attribute(type=oid, values=(value,))
+
+
+@unique
+class PartKind(Enum):
+    """Where in a request a part has its place."""
+
+    SUBJECT = "subject"
+    EXTENSION = "extension"
+    ATTRIBUTE = "attribute"
+
+
+def kind_of_part(word: str) -> PartKind:
+    """Return where a word belongs whose name says it alone.
+
+    A serialNumber is a part of the subject (RFC 9908 5.5). An object identifier is one where its
+    arc is X.520's or that of RFC 4519, an extension where that is RFC 5280's, else an attribute.
+    """
+    name = word.partition("=")[0]
+    if _folded(name) in _EXTENSION_WORDS:
+        return PartKind.EXTENSION
+    if _folded(name) in _ATTRIBUTE_WORDS and _folded(name) not in _SUBJECT_ONLY:
+        return PartKind.ATTRIBUTE
+    if _folded(name) in _SUBJECT_WORDS:
+        return PartKind.SUBJECT
+    oid = _oid(name, {}, "part of a request")
+    if oid.startswith(_EXTENSION_ARCS):
+        return PartKind.EXTENSION
+    if _names_a_subject(oid) and oid not in KNOWN_ATTRIBUTES - {_SERIAL_NUMBER}:
+        return PartKind.SUBJECT
+    return PartKind.ATTRIBUTE
 
 
 def bare_oid(word: str) -> str:

@@ -311,7 +311,7 @@ def test_the_users_choice_of_key_wins_with_a_warning(est: Terminal, server: Cann
     server.application.csrattrs = CsrAttrs(items=(P_384.attribute(),))
     code, _, err = est.enroll(server, "--key-type", "rsa:2048")
     assert code == 0
-    assert "warning: the server asks for a key of type EC P-384, this is RSA 2048" in err
+    assert "does not hold: key EC P-384 (it is RSA 2048)" in err
     key = load_pem_private_key((est.out / "key.pem").read_bytes(), None)
     assert isinstance(key, rsa.RSAPrivateKey)
 

@@ -8,10 +8,12 @@ from typing import Final
 import click
 
 from est_core import RetryLater
+from est_core.asn1.pkcs10 import CertRequest
 from est_transports import _clock
 from est_transports.cli.client.bootstrap import established, provisioned
 from est_transports.cli.client.conversation import MAX_WAIT_S
 from est_transports.cli.client.enrollment import Order, Received, carry_out
+from est_transports.cli.client.own_parts import ATTR, own_parts
 from est_transports.cli.client.pending import find_pending
 from est_transports.cli.client.received_certificate import Destination
 from est_transports.cli.client.requested_names import (
@@ -63,6 +65,11 @@ _ACCEPT_CHANGES = click.option(
     is_flag=True,
     help="Take a certificate with other names than asked for, or that of a CA, or an expired one.",
 )
+_STRICT = click.option(
+    "--strict-csrattrs",
+    is_flag=True,
+    help="Send nothing that does not hold all that the server asks for.",
+)
 _KEY_TYPES = click.Choice(list(KEY_TYPES), case_sensitive=False)
 _CN = click.option("--cn", metavar="NAME", help="Common name of the certificate.")
 _SAN = click.option(
@@ -94,6 +101,8 @@ _KEY_TYPE = click.option(
 @_OUT
 @force_option
 @_ACCEPT_CHANGES
+@ATTR
+@_STRICT
 @_WAIT
 def enroll(
     target: Target,
@@ -107,6 +116,8 @@ def enroll(
     out: Path,
     force: bool,
     accept_changes: bool,
+    attrs: tuple[str, ...],
+    strict_csrattrs: bool,
     wait_s: float,
     as_json: bool,
 ) -> ExitCode:
@@ -118,18 +129,14 @@ def enroll(
     Give --cn or --csr; neither goes on with a request that is pending in --out. The new key is
     key.pem unless it came with --new-key.
     """
-    if csr is not None and (cn or san):
-        raise CliError("--csr goes without --cn and --san", ExitCode.USAGE)
-    if key_type is not None and (csr or new_key):
-        raise CliError("--key-type is for keys that are made here", ExitCode.USAGE)
+    _check_usage(parts=bool(cn or san or attrs), csr=csr, new_key=new_key, key_type=key_type)
+    own = own_parts(attrs)
     key = None if new_key is None else _new_key(new_key, new_key_password_file)
-    request = None if csr is None else load_csr(csr)
-    if request is not None and key is not None and spki_of(key.key) != request.spki:
-        raise CliError(f"{new_key}: is not the key of {csr}", ExitCode.LOCAL)
+    request = None if csr is None else _foreign_request(csr, new_key, key)
     if request is not None:
         requested = RequestedNames(subject=request.subject)
     else:
-        requested = _requested_names(cn, san, out, given_key=key is not None)
+        requested = own.added_to(_requested_names(cn, san, out, given_key=key is not None))
     order = Order(
         destination=Destination(
             directory=out, force=force, with_key=request is None and key is None
@@ -139,6 +146,8 @@ def enroll(
         key=key,
         key_type=key_type,
         accept_changes=accept_changes,
+        strict_csrattrs=strict_csrattrs,
+        own=own,
         wait_s=wait_s,
     )
     order.destination.check()
@@ -153,6 +162,8 @@ def enroll(
 @_OUT
 @force_option
 @_ACCEPT_CHANGES
+@ATTR
+@_STRICT
 @_WAIT
 def provision(
     target: Target,
@@ -163,6 +174,8 @@ def provision(
     out: Path,
     force: bool,
     accept_changes: bool,
+    attrs: tuple[str, ...],
+    strict_csrattrs: bool,
     wait_s: float,
     as_json: bool,
 ) -> ExitCode:
@@ -176,12 +189,15 @@ def provision(
     connection is verified by them, gets the certificate, and leaves them in cacerts.pem. Without
     --cn and --san it goes on with a request that is pending in --out.
     """
+    own = own_parts(attrs)
     destination = Destination(directory=out, force=force, with_key=True, with_trust=True)
     order = Order(
         destination=destination,
-        requested=_requested_names(cn, san, out, given_key=False),
+        requested=own.added_to(_requested_names(cn, san, out, given_key=False)),
         key_type=key_type,
         accept_changes=accept_changes,
+        strict_csrattrs=strict_csrattrs,
+        own=own,
         wait_s=wait_s,
     )
     destination.check()
@@ -199,6 +215,8 @@ def provision(
 @_OUT
 @force_option
 @_ACCEPT_CHANGES
+@ATTR
+@_STRICT
 @_WAIT
 def reenroll(
     target: Target,
@@ -208,6 +226,8 @@ def reenroll(
     out: Path,
     force: bool,
     accept_changes: bool,
+    attrs: tuple[str, ...],
+    strict_csrattrs: bool,
     wait_s: float,
     as_json: bool,
 ) -> ExitCode:
@@ -224,6 +244,9 @@ def reenroll(
         raise CliError("reenroll needs --cert and --key", ExitCode.USAGE)
     if key_type is not None and not rekey:
         raise CliError("--key-type goes with --rekey", ExitCode.USAGE)
+    own = own_parts(attrs)
+    if own.subject:
+        raise CliError("--attr: a renewal keeps the names it has", ExitCode.USAGE)
     key = target.identity.key
     current = target.identity.certificate
     order = Order(
@@ -234,6 +257,8 @@ def reenroll(
         key_password=target.key_password,
         current=current,
         accept_changes=accept_changes,
+        strict_csrattrs=strict_csrattrs,
+        own=own,
         wait_s=wait_s,
     )
     order.destination.check()
@@ -270,6 +295,23 @@ def _finish(result: Received | RetryLater, *, as_json: bool) -> ExitCode:
 def _new_key(path: Path, password_file: Path | None) -> NewKey:
     key, password = load_key(path, password_file, "--new-key-password-file")
     return NewKey(key=key, password=password)
+
+
+def _check_usage(
+    *, parts: bool, csr: Path | None, new_key: Path | None, key_type: str | None
+) -> None:
+    if csr is not None and parts:
+        raise CliError("--csr goes without --cn, --san and --attr", ExitCode.USAGE)
+    if key_type is not None and (csr or new_key):
+        raise CliError("--key-type is for keys that are made here", ExitCode.USAGE)
+
+
+def _foreign_request(path: Path, key_path: Path | None, key: NewKey | None) -> CertRequest:
+    """Return the request in a file, which is for this key where there is one."""
+    request = load_csr(path)
+    if key is not None and spki_of(key.key) != request.spki:
+        raise CliError(f"{key_path}: is not the key of {path}", ExitCode.LOCAL)
+    return request
 
 
 def _same_type(key: SigningKey) -> str | None:

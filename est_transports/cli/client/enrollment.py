@@ -14,11 +14,19 @@ from est_core import Enrolled, Limits, LocalProtocolError, RemoteProtocolError, 
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm, public_key_facts
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
+from est_core.checks.enforcement import Unmet
 from est_core.checks.issued import Difference, told_differences
-from est_core.client.enrollment import renewal_info, request_info, wanted_algorithm, wanted_key
+from est_core.client.enrollment import (
+    renewal_info,
+    request_info,
+    unmet_by,
+    wanted_algorithm,
+    wanted_key,
+)
 from est_core.values import unchecked_value_class
 from est_transports.cli.client.conversation import Conversation, EnrollmentFailedError
 from est_transports.cli.client.hints import remedy
+from est_transports.cli.client.own_parts import OwnParts
 from est_transports.cli.client.pending import (
     Pending,
     forget_pending,
@@ -37,11 +45,14 @@ from est_transports.cli.client.target import Target
 from est_transports.cli.describe import certificate_values
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import without_empty_directory
-from est_transports.cli.keys import NewKey, make_key, warn_unless_wanted
-from est_transports.cli.output import say
+from est_transports.cli.keys import NewKey, make_key
+from est_transports.cli.output import say, warn
 
 TOLD_CA: Final = "csrattrs/asks-for-ca"
 """CSR attributes by which a client would ask for the certificate of a CA."""
+UNMET: Final = "csrattrs/unmet"
+"""CSR attributes that a request does not follow, where it was to."""
+_SHOWN: Final = 8
 _LINKING: Final = ("1.2.840.113549.1.9.7", "1.2.840.113549.1.9.16.2.58")
 
 
@@ -52,7 +63,9 @@ class Order:
     `csr` is a request that somebody else made. `key` is the key to be certified; None together
     with no `csr` has one made. `current` is the certificate to be renewed. `key_password`
     encrypts a key that is made. With `accept_changes` a certificate is taken that is not what was
-    asked for, and CSR attributes are followed that make the request one for a CA.
+    asked for, and CSR attributes are followed that make the request one for a CA. With
+    `strict_csrattrs` nothing is sent that does not hold all that the server asks for. `own` is what
+    the user gives beside the names, its parts of the subject among these already.
     """
 
     destination: Destination
@@ -63,6 +76,8 @@ class Order:
     key_password: bytes | None = field(default=None, repr=False)
     current: x509.Certificate | None = None
     accept_changes: bool = False
+    strict_csrattrs: bool = False
+    own: OwnParts = field(default_factory=OwnParts)
     wait_s: float = 0.0
 
     @property
@@ -75,12 +90,14 @@ class Order:
 class Received:
     """A certificate in its place; `files` are all that were written.
 
-    `differences` are the points in which it is not what was asked for.
+    `differences` are the points in which it is not what was asked for, `unmet` what the server
+    asked for and the request did not hold.
     """
 
     certificate: x509.Certificate
     files: tuple[str, ...]
     differences: tuple[Difference, ...] = ()
+    unmet: tuple[Unmet, ...] = ()
 
     def values(self) -> dict[str, object]:
         """Return it for JSON."""
@@ -91,6 +108,15 @@ class Received:
             "differences": [
                 {"point": each.point.value, "text": each.text, "dangerous": each.dangerous}
                 for each in self.differences
+            ],
+            "unmet": [
+                {
+                    "demand": each.demand.value,
+                    "flaw": each.flaw.value,
+                    "oid": each.oid,
+                    "text": each.text,
+                }
+                for each in self.unmet
             ],
         }
 
@@ -114,7 +140,11 @@ def _carry_out(target: Target, order: Order) -> Received | RetryLater:
             ca_certificates = conversation.ca_certs_if_any()
         csrattrs = conversation.csr_attrs_if_any()
         key = resumed or _key(order, csrattrs)
-        answer = _enroll(conversation, order, key, csrattrs, is_new=resumed is None)
+        request = _request(order, key, csrattrs)
+        algorithm = _algorithm(target, key, csrattrs)
+        unmet = _unmet(order, request, csrattrs, algorithm)
+        asking = _Asking(request=request, csrattrs=csrattrs, algorithm=algorithm)
+        answer = _enroll(conversation, order, key, asking, is_new=resumed is None)
     if isinstance(answer, RetryLater):
         return answer
     with _refusal_noted(order, key):
@@ -137,6 +167,7 @@ def _carry_out(target: Target, order: Order) -> Received | RetryLater:
         certificate=answer.certificate,
         files=tuple(str(path) for path in files),
         differences=answer.differences,
+        unmet=unmet,
     )
 
 
@@ -171,30 +202,34 @@ def _key(order: Order, csrattrs: CsrAttrs | None) -> NewKey | None:
     if order.makes_key:
         made = make_key(wanted, order.key_type)
         key = NewKey(key=made, password=order.key_password)
-    if order.csr is not None:
-        warn_unless_wanted(order.csr.key, wanted)
-    elif key is not None:
-        warn_unless_wanted(key.facts, wanted)
     return key
+
+
+@unchecked_value_class
+class _Asking:
+    """A request as it goes to the server."""
+
+    request: CertRequestInfo | CertRequest
+    csrattrs: CsrAttrs | None
+    algorithm: SignatureAlgorithm | None
 
 
 def _enroll(
     conversation: Conversation,
     order: Order,
     key: NewKey | None,
-    csrattrs: CsrAttrs | None,
+    asking: _Asking,
     *,
     is_new: bool,
 ) -> Enrolled | RetryLater:
-    request = _request(order, key, csrattrs)
     if order.makes_key and key is not None:
         save_pending(order.destination.directory, Pending(requested=order.requested, key=key))
     try:
         return conversation.enroll(
-            request,
+            asking.request,
             key=None if key is None else key.key,
-            csrattrs=csrattrs,
-            algorithm=_algorithm(conversation.target, key, csrattrs),
+            csrattrs=asking.csrattrs,
+            algorithm=asking.algorithm,
             renew=order.current is not None,
             wait_s=order.wait_s,
         )
@@ -233,9 +268,13 @@ def _request(
     if key is None:
         raise TypeError("an order without a request has a key")
     try:
-        if csrattrs is not None:
-            _show_told(order, _info(order, key, None), _info(order, key, csrattrs))
-        return _info(order, key, csrattrs)
+        ours = _info(order, key, None)
+    except LocalProtocolError as exc:
+        raise CliError(f"no request can say that: {exc.message}", ExitCode.USAGE) from exc
+    try:
+        told = _info(order, key, csrattrs)
+        _show_told(order, ours, told)
+        return told
     except (LocalProtocolError, RemoteProtocolError) as exc:
         raise CliError(
             f"the server's CSR attributes cannot be met: {exc.message}",
@@ -247,10 +286,20 @@ def _request(
 
 def _info(order: Order, key: NewKey, csrattrs: CsrAttrs | None) -> CertRequestInfo:
     if order.current is not None:
-        return renewal_info(current=order.current, key=key.spki, csrattrs=csrattrs)
-    requested = order.requested
+        return renewal_info(
+            current=order.current,
+            key=key.spki,
+            csrattrs=csrattrs,
+            attributes=order.own.attributes,
+            extensions=order.own.extensions,
+        )
     return request_info(
-        subject=requested.subject, key=key.spki, names=requested.names, csrattrs=csrattrs
+        subject=order.requested.subject,
+        key=key.spki,
+        names=order.requested.names,
+        csrattrs=csrattrs,
+        attributes=order.own.attributes,
+        extensions=order.own.extensions,
     )
 
 
@@ -270,6 +319,33 @@ def _show_told(order: Order, ours: CertRequestInfo, told: CertRequestInfo) -> No
             f"nothing was sent; {remedy(TOLD_CA)}",
             error_code=TOLD_CA,
         )
+
+
+def _unmet(
+    order: Order,
+    request: CertRequestInfo | CertRequest,
+    csrattrs: CsrAttrs | None,
+    algorithm: SignatureAlgorithm | None,
+) -> tuple[Unmet, ...]:
+    """Return what the server asks for and the request does not hold, and say so.
+
+    Raises CliError (REFUSED) where all of it was to be held.
+    """
+    if csrattrs is None:
+        return ()
+    unmet = unmet_by(request, csrattrs, algorithm=algorithm, renewal=order.current is not None)
+    if not unmet:
+        return ()
+    text = "; ".join(each.text for each in unmet[:_SHOWN])
+    if len(unmet) > _SHOWN:
+        text += f"; and {len(unmet) - _SHOWN} more"
+    text = f"the server asks for what the request does not hold: {text}"
+    if order.strict_csrattrs:
+        raise CliError(
+            text, ExitCode.REFUSED, f"nothing was sent; {remedy(UNMET)}", error_code=UNMET
+        )
+    warn(text)
+    return unmet
 
 
 def _algorithm(

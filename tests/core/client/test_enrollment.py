@@ -26,8 +26,16 @@ from est_core.asn1.template import (
     KeyTypeWanted,
     SubjectAttribute,
 )
+from est_core.checks.enforcement import Demand, Flaw
 from est_core.checks.renewal import check_renewal
-from est_core.client.enrollment import renewal_info, request_info, wanted_algorithm, wanted_key
+from est_core.client.enrollment import (
+    renewal_info,
+    request_info,
+    unmet_by,
+    usual_extension,
+    wanted_algorithm,
+    wanted_key,
+)
 from tests.core.asn1.build import (
     CHALLENGE_PASSWORD,
     EC_KEY,
@@ -441,3 +449,106 @@ def test_csr_attributes_no_renewal_can_hold_are_the_servers_mistake() -> None:
         renewal_info(current=current, key=b"no key", csrattrs=told)
     usable = renewal_info(current=current, key=spki(KEY), csrattrs=CsrAttrs(items=(mac,)))
     assert signed(usable).attributes == (mac,)
+
+
+# What is the client's own, and what is not met
+
+MAC = Attribute(type="1.3.6.1.1.1.1.22", values=(b"\x16\x0500:1b",))
+USAGE = Extension(oid=KEY_USAGE, value=b"\x03\x02\x07\x80")
+
+
+@pytest.mark.req("EST-247")
+def test_an_attribute_that_is_listed_bare_is_met_by_one_of_ones_own() -> None:
+    listed = CsrAttrs(items=(ObjectId(oid=MAC.type), ObjectId(oid="2.5.29.15")))
+    bare = request_info(subject=DEVICE, key=spki(KEY), csrattrs=listed)
+    assert [(each.demand, each.flaw, each.oid) for each in unmet_by(bare, listed)] == [
+        (Demand.ATTRIBUTE, Flaw.MISSING, MAC.type),
+        (Demand.EXTENSION, Flaw.MISSING, KEY_USAGE),
+    ]
+    made = request_info(
+        subject=DEVICE, key=spki(KEY), csrattrs=listed, attributes=[MAC], extensions=[USAGE]
+    )
+    assert unmet_by(made, listed) == ()
+    csr = signed(made)
+    assert csr.attribute(MAC.type) == (MAC,)
+    assert csr.extension(KEY_USAGE) == USAGE
+    assert unmet_by(csr, listed) == ()
+
+
+def test_ones_own_take_the_place_of_what_is_told_and_stay_critical() -> None:
+    told = CsrAttrs(
+        items=(
+            Attribute(type=MAC.type, values=(b"\x16\x01x",)),
+            extension_request([Extension(oid=KEY_USAGE, critical=True, value=b"\x03\x02\x05\xa0")]),
+        )
+    )
+    own = {"attributes": [MAC], "extensions": [USAGE]}
+    made = request_info(subject=DEVICE, key=spki(KEY), csrattrs=told, **own)  # type: ignore[arg-type]
+    current = pki().client.certificate
+    again = renewal_info(current=current, key=spki(KEY), csrattrs=told, **own)  # type: ignore[arg-type]
+    for csr in (signed(made), signed(again)):
+        assert csr.attribute(MAC.type) == (MAC,)
+        assert csr.extension(KEY_USAGE) == Extension(
+            oid=KEY_USAGE, critical=True, value=USAGE.value
+        )
+    assert [(each.demand, each.flaw) for each in unmet_by(again, told, renewal=True)] == [
+        (Demand.EXTENSION, Flaw.WRONG),
+        (Demand.ATTRIBUTE, Flaw.WRONG),
+    ]
+
+
+def test_a_gap_that_a_template_makes_critical_stays_critical_with_ones_own_value() -> None:
+    template = CertRequestInfoTemplate(
+        extensions=(ExtensionTemplate(oid=KEY_USAGE, critical=True),)
+    )
+    told = CsrAttrs(items=(template.attribute(),))
+    made = request_info(subject=DEVICE, key=spki(KEY), csrattrs=told, extensions=[USAGE])
+    found = signed(made).extension(KEY_USAGE)
+    assert found is not None
+    assert found.critical
+    assert unmet_by(made, told) == ()
+
+
+@pytest.mark.req("EST-267")
+def test_a_gap_without_a_safe_value_is_left_and_told() -> None:
+    template = CertRequestInfoTemplate(extensions=(ExtensionTemplate(oid="2.5.29.32"),))
+    told = CsrAttrs(items=(template.attribute(),))
+    made = request_info(subject=DEVICE, key=spki(KEY), csrattrs=told)
+    assert [each.oid for each in unmet_by(made, told)] == ["2.5.29.32"]
+    constraints = usual_extension(ExtensionTemplate(oid="2.5.29.19", critical=True))
+    assert constraints == Extension(oid="2.5.29.19", critical=True, value=b"\x30\0")
+
+
+def test_the_signature_that_is_to_come_is_judged_too() -> None:
+    listed = CsrAttrs(items=(ObjectId(oid="1.2.840.10045.4.3.3"),))
+    made = request_info(subject=DEVICE, key=spki(KEY), csrattrs=listed)
+    (unmet,) = unmet_by(made, listed)
+    assert unmet.demand is Demand.SIGNATURE
+    facts = public_key_facts(spki(KEY), LIMITS)
+    assert unmet_by(made, listed, algorithm=wanted_algorithm(listed, facts)) == ()
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"attributes": [Attribute(type=CHALLENGE_PASSWORD, values=(b"\x13\x01a",))]},
+        {"attributes": [Attribute(type="1.2.840.113549.1.9.16.2.56", values=(b"\x13\x01a",))]},
+        {"attributes": [extension_request([USAGE])]},
+        {"attributes": [MAC, MAC]},
+        {"attributes": [Attribute(type="1.2.3", values=(b"zz",))]},
+        {"extensions": [USAGE, USAGE]},
+        {"extensions": [Extension(oid=SAN, value=b"\x30\x03\x82\x01a")]},
+    ],
+)
+def test_what_cannot_be_ones_own_is_the_callers_fault(own: dict[str, list[object]]) -> None:
+    listed = CsrAttrs(items=(MAC,))
+    for asked in (None, listed):
+        with pytest.raises(LocalProtocolError):
+            request_info(subject=DEVICE, key=spki(KEY), csrattrs=asked, **own)  # type: ignore[arg-type]
+        with pytest.raises(LocalProtocolError):
+            renewal_info(
+                current=pki().client.certificate,
+                key=spki(KEY),
+                csrattrs=asked,
+                **own,  # type: ignore[arg-type]
+            )

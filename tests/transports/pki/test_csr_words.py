@@ -15,9 +15,11 @@ from est_core.asn1.attributes import Attribute
 from est_core.asn1.csrattrs import ObjectId
 from est_core.asn1.template import ExtensionTemplate, KeyTypeWanted, SubjectAttribute
 from est_transports.pki.csr_words import (
+    PartKind,
     alternative_names,
     bare_oid,
     key_type_wanted,
+    kind_of_part,
     signature_oid,
     subject_part,
     wanted_attribute,
@@ -138,6 +140,29 @@ def test_an_attribute_without_a_value_is_a_bare_identifier() -> None:
     assert wanted_attribute("1.2.3") == ObjectId(oid="1.2.3")
     assert signature_oid("ECDSA-with-sha384") == "1.2.840.10045.4.3.3"
     assert bare_oid("1.2.3") == "1.2.3"
+
+
+@pytest.mark.parametrize(
+    "word, kind",
+    [
+        ("serialNumber=1", PartKind.SUBJECT),
+        ("2.5.4.5=1", PartKind.SUBJECT),
+        ("O=x", PartKind.SUBJECT),
+        ("2.5.4.97=x", PartKind.SUBJECT),
+        ("emailAddress=a@b", PartKind.SUBJECT),
+        ("1.2.840.113549.1.9.1=a@b", PartKind.SUBJECT),
+        ("1.2.840.113549.1.9.15=hex:0500", PartKind.ATTRIBUTE),
+        ("macAddress=x", PartKind.ATTRIBUTE),
+        ("favourite-drink=x", PartKind.ATTRIBUTE),
+        ("0.9.2342.19200300.100.1.5=x", PartKind.ATTRIBUTE),
+        ("1.2.3=x", PartKind.ATTRIBUTE),
+        ("keyUsage", PartKind.EXTENSION),
+        ("2.5.29.15", PartKind.EXTENSION),
+        ("1.3.6.1.5.5.7.1.24=hex:0500", PartKind.EXTENSION),
+    ],
+)
+def test_a_name_says_where_a_part_belongs(word: str, kind: PartKind) -> None:
+    assert kind_of_part(word) is kind
 
 
 @pytest.mark.parametrize(
