@@ -104,6 +104,7 @@ from est_core.operations.definition import Asking, Inquiry, OperationDefinition,
 from est_core.operations.simpleenroll import SIMPLEENROLL, EnrollRequested
 from est_core.operations.simplereenroll import SIMPLEREENROLL, ReenrollRequested
 from est_core.policy import ForeignChallenge, NameRule, PolicyRow, ServerPolicy
+from est_core.refusal_tag import RefusalTag, new_refusal_id, read_refusal_id
 from est_core.server.exchange import ServerExchange, ServerSession
 from est_core.uri import EstUri
 from est_core.wires import coapmap, httpmap
@@ -197,6 +198,7 @@ __all__ = [
     "RedirectRequested",
     "Redirected",
     "ReenrollRequested",
+    "RefusalTag",
     "Refused",
     "Rejected",
     "RemoteProtocolError",
@@ -225,6 +227,8 @@ __all__ = [
     "default_policy",
     "digest_proves",
     "httpmap",
+    "new_refusal_id",
+    "read_refusal_id",
     "renewal_info",
     "request_info",
     "unmet_by",

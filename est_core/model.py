@@ -11,6 +11,7 @@ from est_core.arguments import checked
 from est_core.codec.retry import RetryAfter
 from est_core.credentials import AuthChallenge, Credentials
 from est_core.operation import SEGMENT_CHARACTERS, Operation, Outcome
+from est_core.refusal_tag import RefusalTag
 from est_core.values import unchecked_value_class, value_class
 
 RESERVED_SEGMENTS: Final = frozenset(
@@ -122,12 +123,13 @@ class _Response:
 
     `code` is the stable code for logs; `reason` a short text that the peer may read. `status` is
     the number the wire carried, on responses that were read: the HTTP status; of CoAP, 404 for
-    4.04.
+    4.04. `tag` is by what a refusal is found again in the server's log, without which it says none.
     """
 
     code: str = ""
     reason: str = ""
     status: int | None = None
+    tag: RefusalTag | None = None
 
 
 @value_class

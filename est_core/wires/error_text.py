@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from est_core.model import shown_text
+from est_core.refusal_tag import TAG_CHARS, RefusalTag, untagged
 
 _SCANNED_BYTES: Final = 16 * 1024
 """Of a body; titles stand at the top."""
@@ -38,6 +39,14 @@ def error_text(body: bytes, max_chars: int, content_type: str = "") -> str:
     if media_type in _HTML_TYPES or _HTML_START.match(text):
         text = _text_of_html(text)
     return shown_text(text, max_chars)
+
+
+def refusal_text(
+    body: bytes, max_chars: int, content_type: str = ""
+) -> tuple[str, RefusalTag | None]:
+    """Return what `error_text` does without the tag at its end, and the tag."""
+    text, tag = untagged(error_text(body, max_chars + TAG_CHARS, content_type))
+    return text[:max_chars].rstrip(), tag
 
 
 def _text_of_html(page: str) -> str:

@@ -34,23 +34,34 @@ class CliError(Exception):
     """A command cannot go on.
 
     `message` says what failed and where, without a final full stop; `hint` what to do about it;
-    `error_code` is the code of the table where it has one, else empty. None holds a secret. They
-    are printed in one line; text from a peer is made safe for a terminal on the way.
+    `error_code` is the code of the table where it has one, else empty. `server_code` and `refusal`
+    are the code and the id that a server gave its refusal, empty where it gave none. None holds a
+    secret. They are printed in one line; text from a peer is made safe for a terminal on the way.
     """
 
     def __init__(
-        self, message: str, code: ExitCode, hint: str = "", *, error_code: str = ""
+        self,
+        message: str,
+        code: ExitCode,
+        hint: str = "",
+        *,
+        error_code: str = "",
+        server_code: str = "",
+        refusal: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
         self.hint = hint
         self.error_code = error_code
+        self.server_code = server_code
+        self.refusal = refusal
 
     @property
     def text(self) -> str:
-        """The message, with the code of the error where it has one."""
-        return f"{self.message} [{self.error_code}]" if self.error_code else self.message
+        """The message, with the code of the error where it has one: the server's, if it said it."""
+        code = self.server_code or self.error_code
+        return f"{self.message} [{code}]" if code else self.message
 
     @property
     def line(self) -> str:
@@ -65,5 +76,7 @@ class CliError(Exception):
             "message": terminal_safe(self.message),
             "hint": terminal_safe(self.hint) or None,
             "exit_code": int(self.code),
+            "server_code": self.server_code or None,
+            "refusal": self.refusal or None,
         }
         return json.dumps(values)

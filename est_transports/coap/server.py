@@ -66,7 +66,6 @@ from est_transports.drive.open_request import (
     OpenRequest,
     internal_error,
     session_with,
-    written_or_failed,
 )
 from est_transports.drive.records import Record, Wire
 from est_transports.fairness.networks import network_of_host
@@ -87,6 +86,7 @@ class _CoapRequest(OpenRequest):
             started=now.mono,
             method=method_of(head),
             target=target_of(head),
+            entropy=client.entropy,
         )
         self.client = client
         self.head = head
@@ -116,6 +116,7 @@ class _Client:
     connection: ServerConnection
     session: ServerSession
     ends_at: float
+    entropy: Entropy
     messages: int = 0
     judged: _CoapRequest | None = None
     open: dict[int, _CoapRequest] = field(default_factory=dict)
@@ -319,7 +320,7 @@ class CoapEndpoint:
             peer, association.channel, policy=service.policy, limits=service.limits
         )
         ends_at = now.mono + service.lifetime_s
-        client = _Client(association, service, connection, session, ends_at)
+        client = _Client(association, service, connection, session, ends_at, self._entropy)
         client.settle_timers()
         return client
 
@@ -330,10 +331,10 @@ class CoapEndpoint:
                     self._judge(client, head, now)
                 case RequestReceived():
                     self._open(client, event, now)
-                case RequestRefused(head=head):
+                case RequestRefused(head=head, response=response):
                     refused = _CoapRequest(client, head, now)
-                    written = ResponseHead(code=event.status), event.message.encode()
-                    self._finish(refused, Refused.of_error(event.error), written, now)
+                    written = ResponseHead(code=event.status), event.payload
+                    self._finish(refused, response, written, now)
                 case RequestAbandoned(code=code, message=message):
                     # What was issued is on record; the client's next request will find it.
                     _log.info("%s: an answer was lost: %s (%s)", client.peer, message, code)
@@ -343,18 +344,23 @@ class CoapEndpoint:
         request = _CoapRequest(client, head, now)
         policy, limits = client.service.policy, client.service.limits
         refusal: Refused | None = None
+        answer: Response | None = None
         found = None
         if not client.association.channel.is_verified:
             refusal = UNVERIFIED  # before it uploads or learns anything
         elif (found := coapmap.discover(head, policy=policy, limits=limits)) is None:
             refusal = request.judge(policy, limits)
-        written = found if refusal is None else coapmap.write(refusal, request.shape)
+        written = found
+        if refusal is not None:
+            answer, written = request.written(
+                refusal, lambda each: coapmap.write(each, request.shape)
+            )
         if written is None:
             client.judged = request
             client.connection.accept_body(now.mono)
         else:
             client.connection.refuse_body(*written, now.mono)
-            self._finish(request, refusal, written, now)
+            self._finish(request, answer, written, now)
 
     def _open(self, client: _Client, event: RequestReceived, now: Instant) -> None:
         waiting = client.judged
@@ -392,13 +398,15 @@ class CoapEndpoint:
 
     def _respond(self, waiting: _CoapRequest, response: Response, now: Instant) -> None:
         client = waiting.client
-        response, written = written_or_failed(
+        response, written = waiting.written(
             response, lambda each: coapmap.write(each, waiting.shape, now=now)
         )
         if len(written[1]) > client.service.coap.response_bytes:
             _log.error("an answer of %d bytes is over response_bytes", len(written[1]))
-            response = internal_error(response.operation)
-            written = coapmap.write(response, waiting.shape, now=now)
+            response, written = waiting.written(
+                internal_error(response.operation),
+                lambda each: coapmap.write(each, waiting.shape, now=now),
+            )
         client.connection.respond(waiting.exchange_id, *written, now.mono)
         del client.open[waiting.exchange_id]
         self._finish(waiting, response, written, now)

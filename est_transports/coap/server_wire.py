@@ -17,7 +17,14 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from est_core import Entropy, LocalProtocolError, RemoteProtocolError
+from est_core import (
+    Entropy,
+    LocalProtocolError,
+    RefusalTag,
+    Refused,
+    RemoteProtocolError,
+    new_refusal_id,
+)
 from est_core.arguments import checked
 from est_core.values import value_class
 from est_core.wires.coapmap import Code, RequestHead, ResponseHead
@@ -68,20 +75,14 @@ class RequestAbandoned:
 class RequestRefused:
     """A request, or a block of one, that was answered in here with a refusal. For the record.
 
-    `status` is the answer's code, `code` and `message` say what was wrong: coap/bad-option,
-    coap/block, coap/precondition, coap/proxy, coap/too-large, or server/busy beyond
-    `open_exchanges`.
+    `status` is the answer's code. The response says what was wrong: coap/bad-option, coap/block,
+    coap/precondition, coap/proxy, coap/too-large, or server/busy beyond `open_exchanges`.
     """
 
     head: RequestHead
     status: int
-    code: str
-    message: str
-
-    @property
-    def error(self) -> RemoteProtocolError:
-        """What was wrong, as an error."""
-        return RemoteProtocolError(self.code, self.message)
+    response: Refused
+    payload: bytes = field(repr=False)
 
 
 ServerConnectionEvent = HeadReceived | RequestReceived | RequestAbandoned | RequestRefused
@@ -115,6 +116,7 @@ class ServerConnection:
 
     def __init__(self, *, limits: CoapLimits, entropy: Entropy) -> None:
         self._limits = limits
+        self._entropy = entropy
         self._layer = MessageLayer(limits=limits, entropy=entropy)
         self._uploads = Uploads(limits)
         self._kept = KeptAnswers(limits)
@@ -401,13 +403,13 @@ class ServerConnection:
         if request.is_oversized:  # RFC 7959 2.9.3: the size to send it in
             block1 = Block(0, False, szx_of(self._limits.block_bytes))
         options = Options(block1=block1, size1=refusal.size1_bytes, max_age=refusal.max_age_s)
-        self._reply(request, _response(request, refusal.code, options, refusal.text.encode()))
-        event = RequestRefused(
-            head=request_head(request),
-            status=refusal.code,
-            code=refusal.error,
-            message=refusal.text,
-        )
+        tag = RefusalTag(id=new_refusal_id(self._entropy), code=refusal.error)
+        payload = f"{refusal.text} {tag.text}".encode()
+        self._reply(request, _response(request, refusal.code, options, payload))
+        error = RemoteProtocolError(refusal.error, refusal.text)
+        response = replace(Refused.of_error(error), tag=tag)
+        head, status = request_head(request), refusal.code
+        event = RequestRefused(head=head, status=status, response=response, payload=payload)
         self._events.append(event)
 
     def _reply(self, request: Message, message: Message) -> None:

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
         Finished as Finished,
         OpenRequest as OpenRequest,
         session_with as session_with,
-        written_or_failed as written_or_failed,
     )
     from est_transports.drive.records import (
         Record as Record,
@@ -66,7 +65,7 @@ else:
                 "Read Write connect_failure"
             ),
             "observe": "JsonFormatter Observe TextFormatter log_request request_fields",
-            "open_request": "Ask Finished OpenRequest session_with written_or_failed",
+            "open_request": "Ask Finished OpenRequest session_with",
             "records": "Record Wire",
         },
     )

@@ -49,6 +49,11 @@ class Judging:
         self._judged: tuple[Judged, ...] = ()
         self._question: AuthenticateRequested | NonceUseRequested | None = None
 
+    @property
+    def has_judged(self) -> bool:
+        """True once credentials were judged, wherever they stood."""
+        return bool(self._judged)
+
     def begun(self, now: Instant) -> None:
         """Note when the first question is asked."""
         self._asked_at = now.mono

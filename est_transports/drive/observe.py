@@ -53,8 +53,9 @@ def request_fields(record: Record) -> dict[str, object]:
     """Return what is logged about a request; None and "" stand for what there is not.
 
     `identity` is user:NAME, cert:SUBJECT or both. Lengths are bounded by the limits on what a
-    client may send. `auth` has the scheme and the outcome of credentials, `tried` whom those that
-    were refused name, `auth_ms` how long the application took for them.
+    client may send. `refusal` is the id by which the client can name it. `auth` has the scheme and
+    the outcome of credentials, `tried` whom those that were refused name, `auth_ms` how long the
+    application took for them.
     """
     shown = record.identity.certificate
     identity = [f"user:{record.identity.user}"] if record.identity.user else []
@@ -70,6 +71,7 @@ def request_fields(record: Record) -> dict[str, object]:
         "serial": printed_serial(record.issued.serial_number) if record.issued else "",
         "ms": round(record.seconds * 1000, 1),
         "reason": _reason(record),
+        "refusal": record.refusal_id,
         **_authentication_fields(record.judged),
     }
 

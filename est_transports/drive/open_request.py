@@ -40,15 +40,18 @@ from inspect import iscoroutinefunction
 from typing import Final, TypeVar, cast
 
 from est_core import (
+    Challenged,
     Channel,
     ClientIdentity,
     Decision,
+    Entropy,
     Fail,
     Fault,
     Instant,
     Limits,
     LocalProtocolError,
     Operation,
+    RefusalTag,
     Refused,
     RemoteProtocolError,
     Request,
@@ -58,9 +61,11 @@ from est_core import (
     ServerPolicy,
     ServerQuestion,
     ServerSession,
+    new_refusal_id,
 )
 from est_core.arguments import checked
 from est_core.values import value_class
+from est_transports import _clock
 from est_transports.drive.application import (
     Application,
     AsyncApplication,
@@ -98,7 +103,7 @@ class OpenRequest:
     """One request, not for two threads at a time; `is_over` may be read in any.
 
     `started` is in monotonic seconds. `channel` and `peer` are the session's as soon as there is
-    one.
+    one. The ids of refusals are made of `entropy`.
     """
 
     def __init__(
@@ -110,8 +115,10 @@ class OpenRequest:
         started: float,
         method: str = "",
         target: str = "",
+        entropy: Entropy = _clock.entropy,
     ) -> None:
         self._wire = wire
+        self._entropy = entropy
         self._peer = peer
         self._channel = channel
         self.started = started
@@ -205,6 +212,39 @@ class OpenRequest:
             exchange.decide(decision)  # legal at every question, which is open as it was
         self._judging.decided(cast(Decision, decision), exchange.identity, now)
 
+    def written(self, response: Response, write: Callable[[Response], _W]) -> tuple[Response, _W]:
+        """Return the response and what `write` makes of it; the internal error where it cannot.
+
+        A refusal gets an id, by which its record is found. One that only asks for credentials, of
+        a client that showed none, is no refusal: most exchanges begin with it.
+        """
+        response = self._tagged(response)
+        try:
+            return response, write(response)
+        except Exception:  # noqa: BLE001  # a format of an operation may be anybody's
+            _log.exception("an answer could not be written")
+            failure = self._tagged(internal_error(response.operation))
+            return failure, write(failure)
+
+    def _tagged(self, response: Response) -> Response:
+        if response.tag is not None or not isinstance(response, Refused | Challenged):
+            return response
+        if isinstance(response, Challenged) and self._asks_first:
+            return response
+        # The table is for those to whom something has happened.
+        from est_transports.error_codes import find_error_code
+
+        # An application's own codes are for the log: who wrote them did not write them for peers.
+        told = response.code if find_error_code(response.code) else ""
+        tag = RefusalTag(id=new_refusal_id(self._entropy), code=told)
+        return replace(response, tag=tag)
+
+    @property
+    def _asks_first(self) -> bool:
+        exchange = self._exchange
+        shown = exchange is not None and exchange.request.credentials is not None
+        return not shown and not self._judging.has_judged
+
     def finish(
         self, response: Response | None, *, status: int, sent_bytes: int, now: Instant
     ) -> Record:
@@ -219,6 +259,7 @@ class OpenRequest:
             status=status,
             code=response.code if response else "",
             reason=response.reason if response else "",
+            refusal_id=response.tag.id if response and response.tag else "",
             sent_bytes=sent_bytes,
         )
 
@@ -243,6 +284,7 @@ class OpenRequest:
         code: str,
         reason: str,
         sent_bytes: int,
+        refusal_id: str = "",
     ) -> Record:
         exchange = self._exchange
         return Record(
@@ -257,6 +299,7 @@ class OpenRequest:
             status=status,
             code=code,
             reason=reason,
+            refusal_id=refusal_id,
             issued=exchange.issued if exchange else None,
             seconds=now.mono - self.started,
             received_bytes=self.received_bytes,
@@ -335,14 +378,3 @@ def internal_error(operation: Operation | None) -> Response:
     """Return the answer that says no more than that something broke here."""
     error = RemoteProtocolError("server/internal", "internal error", Fault.INTERNAL)
     return Refused.of_error(error, operation)
-
-
-@checked
-def written_or_failed(response: Response, write: Callable[[Response], _W]) -> tuple[Response, _W]:
-    """Return the response, and what `write` makes of it; the internal error where it cannot."""
-    try:
-        return response, write(response)
-    except Exception:  # noqa: BLE001  # a format of an operation may be anybody's
-        _log.exception("an answer could not be written")
-        failure = internal_error(response.operation)
-        return failure, write(failure)

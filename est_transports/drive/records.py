@@ -44,7 +44,8 @@ class Record:
     the number that was, or would have been, sent; of a CoAP code, which people write 4.04, it is
     404. `code` is empty for a plain success;
     "connection/lost" where the client did not wait for the answer. `issued` may be there then
-    too: the certificate exists. `channel` tells what the client showed, accepted or not; None
+    too: the certificate exists. `refusal_id` is what the client was told to name a refusal by, ""
+    where it was told none. `channel` tells what the client showed, accepted or not; None
     where there was none yet. `judged` is what credentials came to, and `authentications` what to
     read of it. `seconds` run from the request's head to the answer's last byte.
     """
@@ -60,6 +61,7 @@ class Record:
     status: int
     code: str = ""
     reason: str = ""
+    refusal_id: str = ""
     issued: x509.Certificate | None = None
     seconds: float = 0.0
     received_bytes: int = 0

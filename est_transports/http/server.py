@@ -24,6 +24,7 @@ from est_core import (
     Challenged,
     Channel,
     Decision,
+    Entropy,
     Instant,
     LocalProtocolError,
     Refused,
@@ -33,6 +34,7 @@ from est_core import (
 from est_core.arguments import checked
 from est_core.values import value_class
 from est_core.wires.httpmap import CheckedHead, ReplyShape, RequestHead
+from est_transports import _clock
 from est_transports.drive.application import Application, AsyncApplication
 from est_transports.drive.open_request import (
     LOST,
@@ -40,7 +42,6 @@ from est_transports.drive.open_request import (
     Finished,
     OpenRequest,
     session_with,
-    written_or_failed,
 )
 from est_transports.drive.records import Wire
 from est_transports.http.messages import ConnectionEnded
@@ -105,7 +106,7 @@ class Conversation:
 
     Nothing that a client sends raises; a call out of turn raises LocalProtocolError. `peer` is
     the client's address as the log shall have it. `application` is what `Ask.consult` asks; None
-    where whoever takes the steps decides by itself.
+    where whoever takes the steps decides by itself. The ids of refusals are made of `entropy`.
     """
 
     def __init__(
@@ -116,7 +117,9 @@ class Conversation:
         peer: str,
         now: Instant,
         application: Application | AsyncApplication | None = None,
+        entropy: Entropy = _clock.entropy,
     ) -> None:
+        self._entropy = entropy
         self._config = config
         self._application = application
         self._session = session_with(peer, channel, policy=config.policy, limits=config.limits)
@@ -263,7 +266,7 @@ class Conversation:
 
     def _respond(self, response: Response, now: Instant) -> None:
         shape = self._request.shape
-        response, (head, body) = written_or_failed(
+        response, (head, body) = self._request.written(
             response, lambda each: httpmap.write(each, shape)
         )
         is_used_up = self._session.binding_use.is_over and not isinstance(response, Challenged)
@@ -284,4 +287,5 @@ class Conversation:
             peer=self._session.channel.peer_address,
             channel=self._session.channel,
             started=now.mono,
+            entropy=self._entropy,
         )

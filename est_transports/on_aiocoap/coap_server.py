@@ -80,7 +80,6 @@ from est_transports.drive.open_request import (
     OpenRequest,
     internal_error,
     session_with,
-    written_or_failed,
 )
 from est_transports.drive.question_threads import AUTHENTICATION_THREADS, PooledThreads
 from est_transports.drive.records import Wire
@@ -353,7 +352,7 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
         self, request: Message, opened: OpenRequest, response: Response, now: Instant
     ) -> Message:
         shape = coapmap.reply_shape(request_head(request))
-        response, (head, payload) = written_or_failed(
+        response, (head, payload) = opened.written(
             response, lambda each: coapmap.write(each, shape, now=now)
         )
         status = coapmap.status_of(head.code)

@@ -104,8 +104,10 @@ def coap_server_connection(data: bytes) -> Result:
                     assert heard != before
                     waiting.append(exchange_id)
                     outcomes.append("request")
-                case RequestAbandoned(code=code) | RequestRefused(code=code):
+                case RequestAbandoned(code=code):
                     outcomes.append(code)
+                case RequestRefused(response=response):
+                    outcomes.append(response.code)
         said += _spoken(server)
         assert server.held_bytes <= _SERVER_BYTES
         assert server.open_exchanges <= _LIMITS.open_exchanges

@@ -265,6 +265,7 @@ TARGETS: Final = (
         modules=(
             "est_core.wires.coapmap.client",
             "est_core.wires.coapmap.heads",
+            "est_core.refusal_tag",
             "est_core.wires.error_text",
         ),
         seeds=lambda: (*coap_answers(), *corpus.messages()),

@@ -206,6 +206,7 @@ TARGETS: Final = (
         modules=(
             "est_core.wires.httpmap.client",
             "est_core.wires.httpmap.heads",
+            "est_core.refusal_tag",
             "est_core.wires.error_text",
         ),
         seeds=corpus.answers,

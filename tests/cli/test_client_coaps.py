@@ -137,8 +137,10 @@ def test_a_refusal_exits_with_1(est: Terminal, server: CannedServer, mine: tuple
 def test_a_certificate_of_an_unknown_ca_is_refused(est: Terminal, server: CannedServer) -> None:
     code, _, err = est.ask("cacerts", server, *est.identity(pki().rogue_client))
     assert code == 1
-    assert "CoAP 4.03" in err
-    assert "check --cert" in err
+    assert "(CoAP 4.03) [auth/certificate-not-accepted]" in err
+    record = server.records[-1]
+    assert "its operator can add one to tls.client_trust" in err
+    assert f"est why DIR {record.refusal_id}" in err
 
 
 def test_a_4_01_is_about_the_certificate_for_there_is_nothing_else(

@@ -165,8 +165,11 @@ def test_csrattrs_of_a_label_that_is_not_there_are_an_error(
     code, out, err = est.ask("csrattrs", server, "--label", "others")
     assert (code, out) == (1, "")
     assert one_error_line(err)
-    assert "(HTTP 404)" in err
-    assert "check the URL and its label" in err
+    assert "(HTTP 404) [path/not-offered]" in err
+    assert "; ask the server's operator which labels and operations there are; " in err
+    record = server.records[-1]
+    why = f"the server's operator finds out why with: est why DIR {record.refusal_id}"
+    assert err.endswith(f"; {why}\n")
 
 
 def test_csrattrs_are_told_in_words_and_in_json(est: Terminal, server: CannedServer) -> None:

@@ -289,6 +289,8 @@ def test_with_json_an_error_is_an_object(est: Terminal) -> None:
         "message": f"cannot enroll: {server.url}: the CN is  wrong (HTTP 400)",
         "hint": "read the server's text; its operator finds the reason in the server's log",
         "exit_code": 1,
+        "server_code": None,
+        "refusal": None,
     }
 
 
@@ -307,7 +309,7 @@ def test_with_json_errors_of_all_kinds_are_objects(
     code, out, err = est(*arguments)
     assert (code, out) == (exit_code, "")
     found = json.loads(err)
-    assert set(found) == {"code", "message", "hint", "exit_code"}
+    assert set(found) == {"code", "message", "hint", "exit_code", "server_code", "refusal"}
     assert found["exit_code"] == exit_code
     assert found["code"] is None
     assert found["message"]

@@ -82,7 +82,7 @@ def test_each_request_is_one_line_of_the_log(server: ServeProcess) -> None:
     assert re.fullmatch(
         r"\S+Z INFO peer=127\.0\.0\.1:\d+ wire=https operation=simpleenroll label=-"
         r" identity=user:bob status=200 code=-"
-        rf" serial={printed_serial(certificate.serial_number)} ms=[0-9.]+ reason=-"
+        rf" serial={printed_serial(certificate.serial_number)} ms=[0-9.]+ reason=- refusal=-"
         r" auth=basic/accepted tried=- auth_ms=[0-9.]+\n",
         line,
     )

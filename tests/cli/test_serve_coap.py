@@ -113,7 +113,7 @@ def test_a_certificate_got_over_https_is_renewed_over_coap(server: ServeProcess)
     assert re.fullmatch(
         r"\S+Z INFO peer=127\.0\.0\.1:\d+ wire=coaps operation=simplereenroll label=-"
         r' identity="cert:CN=both-wires" status=204 code=-'
-        rf" serial={printed_serial(renewed.serial_number)} ms=[0-9.]+ reason=-"
+        rf" serial={printed_serial(renewed.serial_number)} ms=[0-9.]+ reason=- refusal=-"
         r" auth=- tried=- auth_ms=-\n",
         line,
     )

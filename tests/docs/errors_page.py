@@ -18,8 +18,9 @@ HEAD: Final = f"""\
 
 Every error that a peer can cause has a code `area/reason`. Codes are stable: programs may compare
 them, logs carry them. The text beside a code is for people and may change. A code that a server
-decided on is in its log; what crosses the wire is the HTTP status and a short text. The command
-`est` prints the code behind its error, and the remedy as its hint.
+decided on is in its log, and stands at the end of the text that a refused client gets, with the id
+by which the log has that refusal: `(code pop/missing, refusal 7K3M9QX2TD)`. `est` prints
+the code behind its error, and the remedy as its hint: the same on both ends.
 
 *Status* is what a server answers when it is the one that found the error; `-` where the error is a
 client's finding and no answer is sent, or where the status depends on where the error was found.
@@ -28,7 +29,8 @@ client's finding and no answer is sent, or where the status depends on where the
 runs the server, the *{Audience.AUTHOR.value}* writes the program that sent what was refused.
 
 The application's own codes (`Deny`, `Postpone`, `Fail`) follow the same form and are the
-application's to document; those of the reference CA are here.
+application's to document; those of the reference CA are here. Clients are not told codes that are
+not on this page: their authors wrote them for the log.
 
 In Python, `est_transports.error_codes.find_error_code(code)` returns a row of this page.
 

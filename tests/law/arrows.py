@@ -34,7 +34,8 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "checks": "asn1 channel",
         # The words of the protocol.
         "operation": "asn1 channel codec",
-        "model": "codec operation",
+        "refusal_tag": "",
+        "model": "codec operation refusal_tag",
         "policy": "auth channel codec model operation",
         "decisions": "codec",
         "uri": "model",
@@ -42,9 +43,9 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         # Operations know no bytes of a wire, wires and machines no operation by name. Wires and
         # machines do not know each other, nor one wire the other.
         "operations": "asn1 channel checks codec decisions events model operation policy",
-        "wires": "model operation policy",
-        "wires.httpmap": "asn1 codec model operation policy uri wires",
-        "wires.coapmap": "codec model operation policy uri wires",
+        "wires": "model operation policy refusal_tag",
+        "wires.httpmap": "asn1 codec model operation policy refusal_tag uri wires",
+        "wires.coapmap": "codec model operation policy refusal_tag uri wires",
         "server": "asn1 auth channel checks decisions events model operation operations policy",
         "client": "asn1 auth channel checks codec events model operation operations uri",
         # When there is something to ask a server for.
@@ -52,7 +53,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         # What people import.
         "": (
             "asn1 auth channel checks client decisions events model operation operations policy "
-            "server uri wires.coapmap wires.httpmap"
+            "refusal_tag server uri wires.coapmap wires.httpmap"
         ),
         "testing": (
             "asn1 channel client decisions events model operation operations policy server "

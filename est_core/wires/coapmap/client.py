@@ -34,7 +34,7 @@ from est_core.wires.coapmap.heads import (
     status_of,
 )
 from est_core.wires.coapmap.paths import CoapPaths, name_of
-from est_core.wires.error_text import error_text
+from est_core.wires.error_text import refusal_text
 
 DEFAULT_MAX_AGE_S: Final = 60
 """What an absent Max-Age means. RFC 7252 5.10.5."""
@@ -126,6 +126,7 @@ def _read_failure(
     fault = FAULT_OF_CODE.get(head.code, Fault.INTERNAL if status >= 500 else Fault.MALFORMED)
     # With a Content-Format it is no text for people: RFC 7252 5.5.2.
     text = payload if head.content_format in (None, ContentFormat.TEXT_PLAIN) else b""
+    reason, tag = refusal_text(text, limits.error_text_chars)
     return Refused(
         operation=operation,
         fault=fault,
@@ -133,6 +134,7 @@ def _read_failure(
         if fault is Fault.BUSY or status == _TOO_MANY_REQUESTS
         else None,
         code=f"response/status-{status}",
-        reason=error_text(text, limits.error_text_chars),
+        reason=reason,
         status=status,
+        tag=tag,
     )

@@ -19,6 +19,7 @@ from est_core.codec.retry import MAX_DELAY_S, RetryAfter
 from est_core.model import Label, Pending, Refused, Request, Response, Success, UnreadablePayload
 from est_core.operation import Operation
 from est_core.policy import ServerPolicy
+from est_core.refusal_tag import RefusalTag, tagged
 from est_core.values import unchecked_value_class
 from est_core.wires.coapmap.discovery import links, matches
 from est_core.wires.coapmap.heads import (
@@ -138,8 +139,8 @@ def write(
     """Return the head and payload of an answer.
 
     A success has its Content-Format; a bag becomes the one certificate in it where the client
-    accepts only that, 4.06 where it holds more (RFC 9148 4.3). A refusal has its text, cut to
-    `DIAGNOSTIC_BYTES`. 5.03 has Max-Age; challenges are left out, since CoAP has none.
+    accepts only that, 4.06 where it holds more (RFC 9148 4.3). A refusal has its text and its
+    tag, of `DIAGNOSTIC_BYTES` at most. 5.03 has Max-Age; challenges are left out: CoAP has none.
     Raises LocalProtocolError for an outcome that a server does not send, for a delay that is no
     possible Max-Age, and for a moment to try again where `now` is missing.
     """
@@ -147,7 +148,7 @@ def write(
         return _write_success(response, shape)
     code, payload, max_age = _code(response), b"", None
     if isinstance(response, Refused):
-        payload = _diagnostic(response.reason)
+        payload = _diagnostic(response.reason, response.tag)
     if isinstance(response, Pending | Refused) and code is Code.SERVICE_UNAVAILABLE:
         max_age = _max_age(response.retry_after, now)
     return ResponseHead(code=code, max_age=max_age), payload
@@ -191,10 +192,11 @@ def _max_age(value: RetryAfter | None, now: Instant | None) -> int | None:
     return min(max(seconds, 0), MAX_DELAY_S)
 
 
-def _diagnostic(reason: str) -> bytes:
-    # Cut as octets, and then back to whole characters.
-    cut = reason.encode("utf-8", "replace")[:DIAGNOSTIC_BYTES]
-    return cut.decode("utf-8", "ignore").encode("utf-8")
+def _diagnostic(reason: str, tag: RefusalTag | None = None) -> bytes:
+    # Cut as octets, and then back to whole characters; the tag is not cut.
+    room = DIAGNOSTIC_BYTES - (0 if tag is None else len(tag.text) + 1)
+    cut = reason.encode("utf-8", "replace")[:room]
+    return tagged(cut.decode("utf-8", "ignore"), tag).encode("utf-8")
 
 
 @checked

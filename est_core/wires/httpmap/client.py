@@ -27,10 +27,12 @@ from est_core.model import (
     shown_text,
 )
 from est_core.operation import Operation, Outcome
+from est_core.refusal_tag import RefusalTag, tag_of_field
 from est_core.uri import EstUri
-from est_core.wires.error_text import error_text
+from est_core.wires.error_text import refusal_text
 from est_core.wires.httpmap.heads import (
     FAULT_OF_STATUS,
+    REFUSAL_ID,
     SHOWN_CHARS,
     RequestHead,
     ResponseHead,
@@ -160,10 +162,12 @@ def _read_challenge(
     """Return what a 401 says; no challenges where it names none, which it MUST do."""
     values = [value.decode("latin-1") for value in head.values(b"www-authenticate")]
     values = [value for value in values if value.strip(" \t,")]
+    text, tag = _text(head, body, limits)
     return Challenged(
         operation=operation,
         challenges=parse_challenges(values, limits) if values else (),
-        reason=_text(head, body, limits),
+        reason=text,
+        tag=tag,
         status=head.status,
     )
 
@@ -177,21 +181,26 @@ def _read_failure(
 ) -> Response:
     default = Fault.INTERNAL if head.status >= 500 else Fault.MALFORMED
     fault = FAULT_OF_STATUS.get(head.status, default)
+    text, tag = _text(head, body, limits)
     return Refused(
         operation=operation,
         fault=fault,
         retry_after=retry,
         code=f"response/status-{head.status}",
-        reason=_text(head, body, limits),
+        reason=text,
         status=head.status,
+        tag=tag,
     )
 
 
-def _text(head: ResponseHead, body: bytes, limits: Limits) -> str:
+def _text(head: ResponseHead, body: bytes, limits: Limits) -> tuple[str, RefusalTag | None]:
+    """Return what a refusal says, and by what it is found again."""
+    named = tag_of_field(_first(head.values(REFUSAL_ID.lower())) or "")
     if codings := _codings(head):
-        return f"a text with the content coding {codings}"
+        return f"a text with the content coding {codings}", named
     content_type = _first(head.values(b"content-type")) or ""
-    return error_text(body, limits.error_text_chars, content_type)
+    text, tag = refusal_text(body, limits.error_text_chars, content_type)
+    return text, tag or named
 
 
 def _first(values: tuple[bytes, ...]) -> str | None:

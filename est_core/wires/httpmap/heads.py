@@ -14,6 +14,8 @@ from est_core.operation import Outcome
 from est_core.values import value_class
 
 Headers = tuple[tuple[bytes, bytes], ...]
+REFUSAL_ID: Final = b"EST-Refusal-Id"
+"""Has the id of a refusal, also where there is no body to read it in: with 401, and for HEAD."""
 SHOWN_CHARS: Final = 64  # of a header field that is refused
 
 

@@ -32,11 +32,13 @@ from est_core.model import (
 )
 from est_core.operation import Operation
 from est_core.policy import ServerPolicy
+from est_core.refusal_tag import tagged
 from est_core.values import unchecked_value_class
 from est_core.wires.httpmap.heads import (
     DIGEST_AGENTS,
     DIGEST_URIS,
     PHRASES,
+    REFUSAL_ID,
     STATUS_OF_FAULT,
     STATUS_OF_OUTCOME,
     WRAPPING_AGENTS,
@@ -226,8 +228,9 @@ def write(response: Response, shape: ReplyShape) -> tuple[ResponseHead, bytes]:
     """Return the head and body of an answer, in the shape that every known client accepts.
 
     Base64 in one line plus LF, or as `shape` says, Content-Length, canonical header names, an
-    empty body with 401 and 202, one WWW-Authenticate header a scheme. Raises LocalProtocolError
-    for an outcome that a server does not send.
+    empty body with 401 and 202, one WWW-Authenticate header a scheme. The tag of a refusal stands
+    in its text, and its id in a header. Raises LocalProtocolError for an outcome that a server
+    does not send.
     """
     status = _status(response)
     headers: list[tuple[bytes, bytes]] = []
@@ -235,7 +238,7 @@ def write(response: Response, shape: ReplyShape) -> tuple[ResponseHead, bytes]:
     if isinstance(response, Success):
         headers, body = _written(response, shape)
     elif isinstance(response, Refused):
-        body = response.reason.encode("utf-8") + b"\n"
+        body = tagged(response.reason, response.tag).encode("utf-8") + b"\n"
         headers.append((b"Content-Type", b"text/plain; charset=utf-8"))
     if status != 204:  # RFC 9110 8.6: no Content-Length there
         headers.append((b"Content-Length", str(len(body)).encode("ascii")))
@@ -277,6 +280,8 @@ def _advice(response: Response) -> list[tuple[bytes, bytes]]:
         ]
     if isinstance(response, Refused) and response.allow:
         headers.append((b"Allow", ", ".join(response.allow).encode("ascii")))
+    if response.tag is not None:
+        headers.append((REFUSAL_ID, response.tag.id.encode("ascii")))
     return headers
 
 

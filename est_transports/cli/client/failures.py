@@ -14,6 +14,7 @@ from est_core import (
     Challenged,
     Failed,
     Operation,
+    RefusalTag,
 )
 from est_transports.cli.client.hints import LOG, expired_identity, hint_for
 from est_transports.cli.client.target import Fingerprint, Target
@@ -65,10 +66,26 @@ def failure(failed: Failed, operation: Operation, target: Target) -> CliError:
     elif exit_code_of(code) is ExitCode.REFUSED:
         hint = expired_identity(target) or hint
     status = failed.response.status if failed.response else None
+    tag = failed.response.tag if failed.response else None
     if status is not None:
         message = f"{message} ({_status_text(status, target)})"
     message = f"{DOING[operation]}: {target.uri}: {message}"
-    return CliError(message, exit_code_of(code), hint, error_code=code)
+    return CliError(
+        message,
+        exit_code_of(code),
+        _with_log(hint, tag),
+        error_code=code,
+        server_code="" if tag is None else tag.code,
+        refusal="" if tag is None else tag.id,
+    )
+
+
+def _with_log(hint: str, tag: RefusalTag | None) -> str:
+    """Return the hint, and how the server's operator finds out more where the server said how."""
+    if tag is None:
+        return hint
+    why = f"the server's operator finds out why with: est why DIR {tag.id}"
+    return "; ".join([*(part for part in hint.split("; ") if part not in ("", LOG)), why])
 
 
 def _status_text(status: int, target: Target) -> str:

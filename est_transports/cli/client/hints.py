@@ -7,7 +7,7 @@ the server can.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeGuard
 
 from est_core import (
     SIMPLEENROLL,
@@ -17,6 +17,7 @@ from est_core import (
     Operation,
     PopMode,
     Refused,
+    Response,
 )
 from est_transports import _clock
 from est_transports.channel.errors import PEER_REFUSED_CERTIFICATE
@@ -83,6 +84,8 @@ def hint_for(failed: Failed, operation: Operation, target: Target) -> str:
     if response is None or not failed.code.startswith("response/status-"):
         return remedy(failed.code)
     status = response.status
+    if told := _told(failed):
+        return f"{_later(response)}; {told}" if _is_later(response) else told
     if status == 403:
         return _forbidden(failed.message, operation, target)
     if isinstance(response, Refused) and status == 429:
@@ -90,6 +93,21 @@ def hint_for(failed: Failed, operation: Operation, target: Target) -> str:
     if isinstance(response, Refused) and status == 503:
         return f"{_later(response)}; {LOG}"
     return _STATUS_HINTS.get(status or 0, remedy(failed.code))
+
+
+def _told(failed: Failed) -> str:
+    """Return what the table says about the code that the server itself gave, "" for none.
+
+    What is wrong with a proof of possession depends on what was given, which `_forbidden` looks at.
+    """
+    tag = failed.response.tag if failed.response else None
+    if tag is None or tag.code.startswith("pop/"):
+        return ""
+    return remedy(tag.code)
+
+
+def _is_later(response: Response) -> TypeGuard[Refused]:
+    return isinstance(response, Refused) and response.retry_after is not None
 
 
 def expired_identity(target: Target) -> str:

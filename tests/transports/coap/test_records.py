@@ -11,6 +11,7 @@ from est_core import (
     CACERTS,
     LocalProtocolError,
     Refused,
+    RemoteProtocolError,
     Request,
     Response,
     ServerExchange,
@@ -122,9 +123,10 @@ def test_a_record_says_what_the_head_and_the_answer_say(
 
 
 def test_the_record_of_a_refusal_says_what_was_wrong() -> None:
-    refused = RequestRefused(head=HEAD, status=Code.BAD_OPTION, code="coap/bad-option", message="x")
-    written = ResponseHead(code=refused.status), refused.message.encode()
-    record = head_record(PEER, refused.head, written, response=Refused.of_error(refused.error))
+    response = Refused.of_error(RemoteProtocolError("coap/bad-option", "x"))
+    refused = RequestRefused(head=HEAD, status=Code.BAD_OPTION, response=response, payload=b"x")
+    written = ResponseHead(code=refused.status), refused.payload
+    record = head_record(PEER, refused.head, written, response=refused.response)
     assert (record.status, record.code, record.reason) == (402, "coap/bad-option", "x")
     assert record.sent_bytes == 1
 

@@ -37,6 +37,7 @@ from est_core import (
 )
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_core.channel import Channel, TlsVersion, TrustClass
+from est_core.refusal_tag import untagged
 from est_core.testing import FIXED_INSTANT
 from est_core.wires.coapmap import Code, RequestHead
 from est_transports.channel.dtls import DtlsEngine
@@ -239,7 +240,7 @@ def test_a_record_holds_no_control_characters_of_a_path() -> None:
 
 def test_a_refused_upload_is_refused_before_it_is_complete() -> None:
     site = Site()
-    client = site.connect(limits=CoapLimits(block_bytes=64))
+    client = site.connect(limits=CoapLimits(block_bytes=128))
     answer = site.ask(client, replace(SEN, content_format=60), CSR)
     assert answer.head.code == Code.UNSUPPORTED_CONTENT_FORMAT
     assert len(client.heard) == 1
@@ -586,7 +587,10 @@ def test_an_application_that_raises_is_an_internal_error() -> None:
 def test_an_answer_over_the_limit_is_an_internal_error(caplog: pytest.LogCaptureFixture) -> None:
     site = Site(coap=CoapLimits(response_bytes=300, kept_bytes=300))
     answer = site.ask(site.connect(), CRTS)
-    assert (answer.head.code, answer.payload) == (Code.INTERNAL_SERVER_ERROR, b"internal error")
+    text, tag = untagged(answer.payload.decode())
+    assert (answer.head.code, text) == (Code.INTERNAL_SERVER_ERROR, "internal error")
+    assert tag is not None
+    assert tag.id == site.log.records[-1].refusal_id
     assert site.log.codes == [(500, "server/internal")]
     assert "over response_bytes" in caplog.text
 

@@ -342,7 +342,9 @@ def test_the_line_of_a_request_says_who_was_refused(caplog: pytest.LogCaptureFix
     assert "identity=user:alice " in text  # told once
     assert text.endswith("auth=basic/accepted tried=- auth_ms=250.0")
     text, values = line(served(None), caplog)
-    assert text.endswith("code=auth/missing serial=- ms=2000.0 reason=- auth=- tried=- auth_ms=-")
+    assert text.endswith(
+        "code=auth/missing serial=- ms=2000.0 reason=- refusal=- auth=- tried=- auth_ms=-"
+    )
     assert values["auth_ms"] is None
 
 

@@ -69,7 +69,7 @@ def test_a_request_has_its_peer_operation_label_identity_status_code_serial_and_
         "peer=192.0.2.1:5000 wire=https operation=simpleenroll label=web"
         f' identity="user:alice cert:CN=device-1" status=200 code=-'
         f" serial={printed_serial(certificate.serial_number)} ms=12.3 reason=-"
-        " auth=- tried=- auth_ms=-"
+        " refusal=- auth=- tried=- auth_ms=-"
     )
 
 

@@ -44,6 +44,7 @@ from est_core import (
     default_policy,
 )
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
+from est_core.refusal_tag import untagged
 from est_core.testing import FIXED_INSTANT
 from est_core.wires.coapmap import Code
 from est_transports.coap.messages import Block, Kind
@@ -209,10 +210,10 @@ def issued(answer: Any) -> x509.Certificate:
 
 
 def said(answer: Any) -> tuple[int, str]:
-    """Return code and text of a refusal, which has no Content-Format."""
+    """Return code and text of a refusal, without its tag; it has no Content-Format."""
     assert answer.opt.content_format is None
     assert answer.opt.block1 is None
-    return int(answer.code), answer.payload.decode()
+    return int(answer.code), untagged(answer.payload.decode())[0]
 
 
 def advisor() -> FakeApplication:
