@@ -61,6 +61,11 @@ class Authentication(Enum):
         """True if nothing can make up for missing HTTP credentials."""
         return self in (Authentication.HTTP, Authentication.CERT_AND_HTTP)
 
+    @property
+    def takes_http(self) -> bool:
+        """True if HTTP credentials are needed, or can make up for a missing certificate."""
+        return self.needs_http or self is Authentication.CERT_OR_HTTP
+
 
 @value_class
 class PartRow:

@@ -127,7 +127,9 @@ class ServerPolicy:
     authentication is not offered. Every Digest answer is judged by `digest` where there is one;
     without it, by the application alone.
     `otp_challenge`: a one-time code in the CSR's attribute of that name is verified (RFC 7894 3.1);
-    otherwise nobody looks at it.
+    otherwise nobody looks at it. /csrattrs lists it then where enrollment takes HTTP credentials.
+    `list_identity_linking`: where linking is required, /csrattrs lists estIdentityLinking beside
+    challengePassword; it does so anyway where a challengePassword may be a code (RFC 7894 4).
     Raises LocalProtocolError for two rows with one key, a row for an unknown label, a row for a
     wire that its operation has no place on, two operations in one place, a label that is the name
     of an operation, a row that needs HTTP authentication where no challenge is offered, and a
@@ -140,6 +142,7 @@ class ServerPolicy:
     labels: frozenset[Label] = field(default_factory=frozenset)
     foreign_challenge: ForeignChallenge = ForeignChallenge.REFUSE
     otp_challenge: bool = False
+    list_identity_linking: bool = False
     operations: tuple[Operation, ...] = field(init=False, repr=False, compare=False)
     """Those that have a row, each once, in the order of the rows."""
     on_http: OperationPaths = field(init=False, repr=False, compare=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import field, replace
 from typing import Final
 
@@ -191,9 +191,17 @@ class CsrAttrs:
 
     def with_challenge_password(self) -> CsrAttrs:
         """Return the same with challengePassword listed, at the end if it was not. RFC 8951 4."""
-        if any(_type(item) == _oids.CHALLENGE_PASSWORD for item in self.items):
-            return self
-        return replace(self, items=(*self.items, ObjectId(oid=_oids.CHALLENGE_PASSWORD)))
+        return self.with_listed((_oids.CHALLENGE_PASSWORD,))
+
+    def with_listed(self, oids: Iterable[str]) -> CsrAttrs:
+        """Return the same with those types of attributes listed, new ones at the end. RFC 7894 4.
+
+        Beside a template too, which cannot hold them: an attribute in it has a value. Who goes by
+        the template alone ignores them (RFC 9908 4).
+        """
+        there = {_type(item) for item in self.items}
+        more = tuple(ObjectId(oid=oid) for oid in dict.fromkeys(oids) if oid not in there)
+        return replace(self, items=(*self.items, *more)) if more else self
 
     def with_key_type(self, wanted: CsrAttr) -> CsrAttrs:
         """Return the same with that kind of key, in the list and in a template.

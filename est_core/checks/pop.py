@@ -16,9 +16,9 @@ from typing import Final
 from est_core._errors import Fault, RemoteProtocolError
 from est_core._oids import CHALLENGE_PASSWORD, EST_IDENTITY_LINKING
 from est_core.arguments import checked
-from est_core.asn1.oid_names import named
+from est_core.asn1.oid_names import OID_NAMES, named
 from est_core.asn1.pkcs10 import CertRequest
-from est_core.channel import Channel, ChannelBinding, TlsVersion
+from est_core.channel import BindingKind, Channel, ChannelBinding, TlsVersion
 
 _FINISHED_SHA256: Final = 32
 _FINISHED_SHA384: Final = 48
@@ -55,9 +55,18 @@ def linking_values(csr: CertRequest) -> tuple[str, ...]:
     A value that is repeated counts once. Raises RemoteProtocolError("pop/ambiguous") if one of
     them has different values: what is verified must be what everybody else reads.
     """
+    return tuple(value for _, value in _linking(csr))
+
+
+def _linking(csr: CertRequest) -> tuple[tuple[str, str], ...]:
+    """Return the linking attributes of a CSR by type, each with its value."""
     if not csr.challenges:
         return ()
-    return (*_one_value(csr, CHALLENGE_PASSWORD), *_one_value(csr, EST_IDENTITY_LINKING))
+    return tuple(
+        (oid, value)
+        for oid in (CHALLENGE_PASSWORD, EST_IDENTITY_LINKING)
+        for value in _one_value(csr, oid)
+    )
 
 
 def _one_value(csr: CertRequest, oid: str) -> tuple[str, ...]:
@@ -90,25 +99,26 @@ def check_linking(
     challengePassword that does not match is a one-time code, and links nothing.
     Raises RemoteProtocolError "pop/mismatch", "pop/missing", "pop/ambiguous".
     """
-    values = linking_values(csr)
+    found = _linking(csr)
     if codes and unbound_challenges(csr, channel):
-        values = _one_value(csr, EST_IDENTITY_LINKING)
-    matches = [is_bound(value, channel.binding) for value in values]
-    if values and all(matches):
+        found = tuple(each for each in found if each[0] == EST_IDENTITY_LINKING)
+    wrong = [each for each in found if not is_bound(each[1], channel.binding)]
+    if found and not wrong:
         return True
-    if values and not tolerant:
-        wrong = next(value for value, fits in zip(values, matches, strict=True) if not fits)
+    if wrong and not tolerant:
+        oid, value = wrong[0]
         raise RemoteProtocolError(
             "pop/mismatch",
-            "linking of identity and proof of possession (POP) failed: challengePassword is not "
-            f"the channel binding of this connection{_likely_cause(wrong, channel)}",
+            f"linking of identity and proof of possession (POP) failed: {OID_NAMES[oid]} is not "
+            f"the channel binding of this connection{_likely_cause(value, channel)}",
             Fault.FORBIDDEN,
         )
     if required:
+        place = EST_IDENTITY_LINKING if codes else CHALLENGE_PASSWORD
         raise RemoteProtocolError(
             "pop/missing",
             "linking of identity and proof of possession (POP) is required: put the channel "
-            "binding into challengePassword",
+            f"binding into {OID_NAMES[place]}{_no_binding(channel)}",
             Fault.FORBIDDEN,
         )
     return False
@@ -152,19 +162,41 @@ class BindingUse:
 
 
 def _likely_cause(wrong: str, channel: Channel) -> str:
-    """Return what a wrong linking value looks like: its length tells, its bytes are not told.
+    """Return what a wrong linking value looks like, after a semicolon; or nothing.
 
     TLS libraries hand out the Finished message of TLS 1.3 as tls-unique, which it is not:
-    RFC 8446 C.5, RFC 9266 1. It is as long as the hash of the cipher suite.
+    RFC 8446 C.5, RFC 9266 1. It is as long as the hash of the cipher suite, and with SHA-256 as
+    long as a value of tls-exporter.
     """
-    size = _octets_untrusted(wrong)
+    size, binding = _octets_untrusted(wrong), channel.binding
     is_1_3 = channel.version.is_above(TlsVersion.TLS_1_2)
-    if size == _FINISHED_SHA384 or (size == _FINISHED_SHA256 and channel.binding is None):
+    if size == _FINISHED_SHA384 or (size == _FINISHED_SHA256 and binding is None):
+        exporter = " and of tls-exporter, which is not turned on here"
         where = "" if is_1_3 else f", and this connection is {channel.version.value}"
-        return f"; it has the length of a Finished message of TLS 1.3, which is no binding{where}"
-    if is_1_3 and channel.binding is None:
-        return "; TLS 1.3 has no tls-unique (RFC 9266)"
+        return (
+            "; it has the length of a Finished message of TLS 1.3, which is no binding"
+            f"{exporter if is_1_3 and size == _FINISHED_SHA256 else where}"
+        )
+    if binding is None:
+        return _no_binding(channel)
+    if size is None:
+        return "; it is no base64 without line breaks"
+    if size != len(binding.data):
+        return f"; it has {size} bytes, and {binding.kind.value} has {len(binding.data)}"
+    if channel.resumed and binding.kind is BindingKind.TLS_UNIQUE:
+        return "; in a resumed session the server's Finished message is the first (RFC 5929 3.1)"
     return ""
+
+
+def _no_binding(channel: Channel) -> str:
+    """Return why a channel has no binding, after a semicolon; nothing where it has one."""
+    if channel.binding is not None:
+        return ""
+    if channel.version.is_above(TlsVersion.TLS_1_2):
+        return "; TLS 1.3 has no tls-unique (RFC 9266)"
+    if not channel.extended_master_secret:
+        return "; this connection has none: it is without extended master secret (RFC 7627)"
+    return "; this connection has none"
 
 
 def _octets_untrusted(text: str) -> int | None:

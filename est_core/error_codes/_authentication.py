@@ -259,19 +259,23 @@ AUTHENTICATION: Final = (
                 code="pop/missing",
                 statuses=("403",),
                 cause=(
-                    "linking of identity and proof of possession is required, and "
-                    "`challengePassword` is absent"
+                    "linking of identity and proof of possession is required, and neither "
+                    "`challengePassword` nor `estIdentityLinking` holds it"
                 ),
                 remedy=(
-                    "put the channel binding into `challengePassword` and sign the request on "
-                    "this connection (RFC 7030 3.5)"
+                    "put the channel binding into `challengePassword` or, where the server's "
+                    "CSR attributes list it, `estIdentityLinking`, and sign it on this "
+                    "connection (RFC 7030 3.5, RFC 7894 3.3)"
                 ),
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(
                 code="pop/mismatch",
                 statuses=("403",),
-                cause="`challengePassword` is not the channel binding of this connection",
+                cause=(
+                    "`challengePassword` or `estIdentityLinking` is not the channel binding of "
+                    "this connection; one that is right does not make up for another"
+                ),
                 remedy=(
                     "use tls-unique of this connection, in base64; TLS 1.3 has none: a server "
                     "caps at 1.2 by `max_version` under `[tls]`"
@@ -281,8 +285,8 @@ AUTHENTICATION: Final = (
             ErrorCode(
                 code="pop/ambiguous",
                 statuses=("403",),
-                cause="more than one linking value",
-                remedy="send one `challengePassword` with one value",
+                cause="two values of one linking attribute that differ",
+                remedy="send one `challengePassword` or `estIdentityLinking` with one value",
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum, unique
 from typing import ClassVar, Final
 
 from est_core._errors import LocalProtocolError
+from est_core._oids import CHALLENGE_PASSWORD, EST_IDENTITY_LINKING, OTP_CHALLENGE
 from est_core.asn1.csrattrs import CsrAttrs, parse_csrattrs
 from est_core.codec.media import ContentFormat
 from est_core.decisions import Decision
@@ -13,6 +15,7 @@ from est_core.events import ClientIdentity, ClientResult, CSRAttrsReceived, Serv
 from est_core.model import NotAvailable, Response
 from est_core.operation import Authentication, CoapAnswer, CoapRow, HttpRow, Outcome, PartRow
 from est_core.operations.definition import Asking, Inquiry, OperationDefinition, Reading
+from est_core.policy import ForeignChallenge
 from est_core.values import value_class
 
 
@@ -46,6 +49,25 @@ class CSRAttrsRequested(ServerQuestion):
     purpose: CSRAttrsPurpose = CSRAttrsPurpose.ANSWER
 
 
+def _challenges(asking: Asking) -> Iterator[str]:
+    """Yield the challenge attributes that enrollment takes here, and a client is to send.
+
+    RFC 8951 4: a server that requires linking MUST list challengePassword; legacy clients know no
+    other. Where a challengePassword may be a one-time code, linking needs a place beside it.
+    """
+    policy = asking.policy
+    found = [asking.row_of(each) for each in policy.operations if each.is_enrollment]
+    rows = [row for row in found if row is not None]
+    linked = [row for row in rows if row.require_pop]
+    codes = (policy.foreign_challenge_of(row) is ForeignChallenge.CODE for row in linked)
+    if linked and (policy.list_identity_linking or any(codes)):
+        yield EST_IDENTITY_LINKING
+    if policy.otp_challenge and any(row.authentication.takes_http for row in rows):
+        yield OTP_CHALLENGE
+    if linked:
+        yield CHALLENGE_PASSWORD
+
+
 class _CSRAttrs(OperationDefinition):
     __slots__ = ()
 
@@ -58,13 +80,12 @@ class _CSRAttrs(OperationDefinition):
         return Inquiry(question=question)
 
     def answer(self, asking: Asking, inquiry: Inquiry, decision: Decision) -> Response:
-        """RFC 8951 4: a server that requires linking MUST list challengePassword."""
+        """List what the policy wants in a CSR beside what the application says. RFC 7894 4."""
         if not isinstance(decision, ProvideCSRAttrs):
             raise LocalProtocolError("CSR attributes are provided")
         csrattrs = decision.csrattrs
-        rows = [asking.row_of(each) for each in asking.policy.operations if each.is_enrollment]
-        if any(row is not None and row.require_pop for row in rows):
-            csrattrs = (csrattrs or CsrAttrs(items=())).with_challenge_password()
+        if challenges := tuple(_challenges(asking)):
+            csrattrs = (csrattrs or CsrAttrs(items=())).with_listed(challenges)
         if csrattrs is None or csrattrs.is_empty:
             return NotAvailable(operation=self)
         return self.success(csrattrs.der())

@@ -89,7 +89,7 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
         "der/depth": _core("asn1/_der", ">= max_depth", "> max_depth"),
         "der/length": _core("asn1/_der", "length < 0x80 or data[pos] == 0", "data[pos] == 0"),
         "ber": _core("asn1/_der", "    if extra:", "    if 0 < extra < 9:"),
-        "pkcs10": _core("checks/pop", "if values and not tolerant", "if False"),
+        "pkcs10": _core("checks/pop", "if wrong and not tolerant", "if False"),
         "cms": _core(
             "asn1/cms",
             "_der.children(members[3], ber=True)",

@@ -178,6 +178,12 @@ _POP: Final = (
         name="tls_exporter",
         meaning="link on TLS 1.3 by RFC 9266; the clients must have been told the same",
     ),
+    Key(
+        name="list_identity_linking",
+        meaning="where linking is required, `/csrattrs` lists estIdentityLinking (RFC 7894) beside"
+        " challengePassword, and clients that know it use it; without this it does so only where a"
+        " challengePassword may be a code",
+    ),
 )  # fmt: skip
 
 _TLS: Final = (

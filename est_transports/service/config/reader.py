@@ -202,6 +202,7 @@ def _pop(table: TomlTable) -> PopConfig:
         foreign_challenge=table.choice("foreign_challenge", words, usual.foreign_challenge),
         require_ems=table.flag("require_ems", usual.require_ems),
         tls_exporter=table.flag("tls_exporter", usual.tls_exporter),
+        list_identity_linking=table.flag("list_identity_linking", usual.list_identity_linking),
     )
     table.done()
     return config

@@ -50,8 +50,6 @@ DEFAULT_PORT: Final = 8443
 DEFAULT_COAP_PORT: Final = 5684  # RFC 7252 12.8
 MAX_WORKERS: Final = 256
 
-_HTTP: Final = (Authentication.HTTP, Authentication.CERT_OR_HTTP, Authentication.CERT_AND_HTTP)
-
 
 @value_class
 class ListenAddress:
@@ -177,12 +175,14 @@ class PopConfig:
     """How requests are linked to their channel, where they are. RFC 7030 3.5, RFC 9266.
 
     `require_ems` False takes tls-unique without extended master secret; `tls_exporter` links on
-    TLS 1.3, with clients that were told to do the same.
+    TLS 1.3, with clients that were told to do the same. With `list_identity_linking` clients that
+    know estIdentityLinking (RFC 7894) are told to link by it.
     """
 
     foreign_challenge: ForeignChallenge = ForeignChallenge.REFUSE
     require_ems: bool = True
     tls_exporter: bool = False
+    list_identity_linking: bool = False
 
 
 @value_class
@@ -360,7 +360,7 @@ class ServerConfig:
             for operation, authentication in self.auth.authentication.items()
         ]
         rows += [row for label in self.labels for row in _label_rows(label, rows)]
-        asks = any(row.authentication in _HTTP for row in rows)
+        asks = any(row.authentication.takes_http for row in rows)
         key = nonce_key or _clock.entropy(KEY_BYTES)
         return ServerPolicy(
             rows=with_datagram_rows(tuple(rows)),
@@ -369,6 +369,7 @@ class ServerConfig:
             labels=frozenset(label.label for label in self.labels),
             foreign_challenge=self.pop.foreign_challenge,
             otp_challenge=Scheme.OTP in self.auth.schemes,
+            list_identity_linking=self.pop.list_identity_linking,
         )
 
 

@@ -581,41 +581,7 @@ def test_an_extension_that_stands_twice_in_a_certificate_must_say_one_thing() ->
         assert code_of(csr, x509.load_der_x509_certificate(twice)) == code
 
 
-# What a wrong linking value looks like
-
-
-def cause(csr: CertRequest, on: Channel) -> str:
-    """What the refusal of a CSR for its linking value says beyond that it is wrong."""
-    with pytest.raises(RemoteProtocolError) as caught:
-        check_linking(csr, on, required=False, tolerant=False)
-    _, _, told = caught.value.message.partition("channel binding of this connection")
-    return told
-
-
-def password(text: str) -> CertRequest:
-    return linked_csr(challenge_attribute(CHALLENGE_PASSWORD, text))
-
-
-FINISHED = base64.b64encode(bytes(48)).decode()
-TLS_1_2 = channel()
-TLS_1_3 = replace(channel(), version=TlsVersion.TLS_1_3, binding=None)
-
-
-def test_the_length_of_a_finished_message_is_told_for_the_value_that_is_wrong() -> None:
-    told = "; it has the length of a Finished message of TLS 1.3, which is no binding"
-    assert cause(password(FINISHED), TLS_1_3) == told
-    assert cause(password(FINISHED), TLS_1_2) == f"{told}, and this connection is TLSv1.2"
-    both = linked_csr(
-        challenge_attribute(CHALLENGE_PASSWORD, RIGHT),
-        challenge_attribute(IDENTITY_LINKING, FINISHED),
-    )
-    assert cause(both, TLS_1_2) == f"{told}, and this connection is TLSv1.2"
-    assert cause(password(FINISHED + "*"), TLS_1_2) == ""
-
-
-def test_that_a_connection_has_no_binding_is_told_for_tls_1_3_alone() -> None:
-    assert cause(password(TEXT), TLS_1_3) == "; TLS 1.3 has no tls-unique (RFC 9266)"
-    assert cause(password(TEXT), replace(TLS_1_2, binding=None)) == ""
+# A request of somebody else
 
 
 def test_a_foreign_csr_is_not_sent_with_one_right_and_one_wrong_linking_value() -> None:
