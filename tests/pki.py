@@ -128,10 +128,13 @@ class Authority:
         eku: tuple[x509.ObjectIdentifier, ...] | None = None,
         key: Key | None = None,
         path_length: int | None = None,
+        extra: tuple[x509.ExtensionType, ...] = (),
     ) -> None:
         self.key = key or new_key()
         self.issuer = issuer
-        subject = Subject(name=name, key=self.key, ca=True, eku=eku, path_length=path_length)
+        subject = Subject(
+            name=name, key=self.key, ca=True, eku=eku, path_length=path_length, extra=extra
+        )
         signer = issuer or self
         self.certificate = _certificate(subject, issuer.name if issuer else None, signer.key)
 

@@ -5,6 +5,12 @@ addresses in it, each alternative name, and, as OpenSSL does, a common name that
 where no alternative name is one. What is allowed here is what both RFC 5280 and OpenSSL allow, so
 that what a CA issues after asking is also accepted. What cannot be judged is not allowed: a
 constraint of a kind that is not known here forbids every name of that kind.
+
+Both let names pass that are not within an excluded subtree and are used as if they were. The
+wildcard `*.example.com` is a certificate for `bar.example.com`, which may be excluded
+(CVE-2025-61727), and whoever compares hosts may drop the space of " bar.example.com", or a final
+dot. So a wildcard is excluded where a host that it stands for is, and names that are no names of
+their kind cannot be judged.
 """
 
 from __future__ import annotations
@@ -35,6 +41,10 @@ _HOST_IN_COMMON_NAME: Final = re.compile(
     r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
     r"(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)+"
 )
+_LABELS: Final = r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
+_HOST: Final = re.compile(rf"(?:\*\.)?{_LABELS}")
+_MAILBOX: Final = re.compile(rf"[^@\s]+@{_LABELS}")
+_WILDCARD: Final = "*."
 
 
 class NameKind(Enum):
@@ -79,6 +89,18 @@ class Subtree:
             case _:
                 return None
 
+    def holds_one_of(self, name: ConstrainedName) -> bool:
+        """Return whether a name is a wildcard, and a host that it stands for is in the subtree.
+
+        Those are the ones with one more label: a subtree has one of them and not the wildcard
+        where its base is one.
+        """
+        base, text = self.base, name.value
+        if self.kind is not NameKind.DNS or not isinstance(base, str) or not isinstance(text, str):
+            return False
+        _, _, domain = base.lower().partition(".")
+        return text.startswith(_WILDCARD) and text.removeprefix(_WILDCARD).lower() == domain
+
 
 @value_class
 class ConstrainedName:
@@ -114,9 +136,11 @@ class NameConstraints:
         for tree in (*permitted, *excluded):
             if tree.holds(name) is None:
                 return f"cannot be judged by the constraint {tree.text}"
-        if any(tree.holds(name) for tree in excluded):
-            tree = next(tree for tree in excluded if tree.holds(name))
-            return f"is excluded by {tree.text}"
+        for tree in excluded:
+            if tree.holds(name):
+                return f"is excluded by {tree.text}"
+            if tree.holds_one_of(name):
+                return f"stands for a name that is excluded by {tree.text}"
         if permitted and not any(tree.holds(name) for tree in permitted):
             return f"is outside of {', '.join(tree.text for tree in permitted[:4])}"
         return ""
@@ -183,8 +207,10 @@ def _constrained(name: x509.GeneralName) -> ConstrainedName:
 # --- Is a name in a subtree? -----------------------------------------------------------------
 
 
-def _holds_host(host: str, base: str) -> bool:
+def _holds_host(host: str, base: str) -> bool | None:
     """RFC 5280 4.2.1.10: the base itself and all below it; with a dot before it, only those."""
+    if not _HOST.fullmatch(host):
+        return None
     host, base = host.lower(), base.lower()
     if not base:
         return True
@@ -192,9 +218,9 @@ def _holds_host(host: str, base: str) -> bool:
 
 
 def _holds_mailbox(mailbox: str, base: str) -> bool | None:
-    local, at, domain = mailbox.rpartition("@")
-    if not at:
+    if not _MAILBOX.fullmatch(mailbox):
         return None
+    local, _, domain = mailbox.partition("@")
     wanted, at, host = base.rpartition("@")
     if not at and base.startswith("."):
         return domain.lower().endswith(base.lower()) and len(domain) > len(base)
@@ -209,7 +235,7 @@ def _holds_uri(uri: str, base: str) -> bool | None:
     # OpenSSL does not know of user names: what it reads has to be the host too.
     if not separator or not host or host != re.split("[:/]", rest, maxsplit=1)[0]:
         return None
-    if host.startswith("[") or host.replace(".", "").isdigit():
+    if not re.fullmatch(_LABELS, host) or host.replace(".", "").isdigit():
         return None
     host, base = host.lower(), base.lower()
     return host.endswith(base) and len(host) > len(base) if base[:1] == "." else host == base

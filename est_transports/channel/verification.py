@@ -1,20 +1,21 @@
 """What a peer's certificate proved in a handshake, as facts for a Channel.
 
-OpenSSL builds and verifies the chain, with revocation lists, while the handshake runs. Three
+OpenSSL builds and verifies the chain, with revocation lists, while the handshake runs. Four
 things are left to us, over the chain that it verified:
 
 * which kind of anchor it ends in (RFC 7030 3.3.1, 3.3.2), by name and key;
 * what each certificate may be used for. OpenSSL's purpose check would refuse an EST server whose
   only purpose is id-kp-cmcRA, so its word on the peer's own certificate is replaced by ours;
 * the strength of keys and signatures, for OpenSSL's opinion goes with its security level, which
-  DTLS has to lower for its mandatory cipher suite.
+  DTLS has to lower for its mandatory cipher suite;
+* names that pass below name constraints, and that are used as if they were excluded ones.
 
 What happens, in which order. While the handshake runs OpenSSL calls `_on_certificate` for each
 certificate of the path, and for each problem; a problem is noted in the record of that connection,
 for one callback serves all connections of a context. A client that is not provisional ends the
 handshake with it. Then OpenSSL has the peer prove that it holds the key, whatever was noted, and
 ends the handshake where it cannot. When the handshake is over `facts` is asked, once: a path
-without a problem is judged by the three points above, and only what passes them is trusted. A
+without a problem is judged by the four points above, and only what passes them is trusted. A
 resumed handshake calls nothing, so the chain that its session kept is verified again.
 
 That is enough: a problem can be noted at any time before `facts`, and nothing takes one away. On a
@@ -41,6 +42,7 @@ from est_transports.pki.certificates import der_of, read_certificate, shown_der
 from est_transports.pki.library_warnings import ignore_library_warnings
 from est_transports.pki.openssl_store import MAX_CHAIN_DEPTH, fill_store, usable_anchors
 from est_transports.pki.path_problems import NO_ANCHOR, at_depth, problem_of, problem_text
+from est_transports.pki.path_rules import name_flaw
 from est_transports.pki.trust import TrustAnchors
 
 CA_NAMES_BYTES: Final = 8 * 1024  # of a CertificateRequest; the web's CAs need 14 KiB
@@ -226,6 +228,8 @@ class PeerVerifier:
         for place, each in enumerate(verified[1:], start=1):
             text = _known_flaw(each, self._purpose, leaf=False, signed=place != last)
             found.append(at_depth(text, each, place) if text else "")
+        if not any(found):
+            found.append(name_flaw(verified))
         return [text for text in found if text]
 
     def _classify(self, verified: tuple[x509.Certificate, ...], problems: list[str]) -> TrustClass:

@@ -9,7 +9,13 @@ import pytest
 
 from benchmarks.run import KEPT, Run
 from fuzz.targets import TARGETS
-from tests.docs import code_map, errors_page, fuzz_campaign, performance_page
+from tests.docs import (
+    code_map,
+    errors_page,
+    fuzz_campaign,
+    path_validation_page,
+    performance_page,
+)
 from tests.docs.fuzz_campaign import FuzzRun, table, told
 from tests.docs.parts import part, replace_part
 from tests.docs.tables import tables
@@ -33,6 +39,13 @@ def test_the_map_of_the_code_is_that_of_the_arrows_and_the_docstrings() -> None:
     for file, text in code_map.pictures().items():
         assert file.read_text("utf-8") == text, f"run: {code_map.COMMAND}"
         assert f"]({file.name})" in code_map.page()
+
+
+def test_the_page_of_path_validation_says_what_the_ends_say_of_each_case() -> None:
+    page = path_validation_page.page()
+    assert path_validation_page.PAGE.read_text("utf-8") == page, (
+        f"run: {path_validation_page.COMMAND}"
+    )
 
 
 def test_the_plot_shows_the_same_run() -> None:

@@ -81,7 +81,7 @@ NO_TARGET: Final = {
         est_transports.channel.client_hello est_transports.channel.engines
         est_transports.channel.srp est_transports.channel.srp_attempts
         est_transports.channel.srp_connection est_transports.channel.srp_users
-        est_transports.pki.srp_verifiers""",
+        est_transports.pki.srp_verifiers est_transports.pki.path_rules""",
 }
 
 

@@ -22,6 +22,7 @@ from tests.pki import Subject, pki
 
 DNS, MAIL, URI = x509.DNSName, x509.RFC822Name, x509.UniformResourceIdentifier
 IP_NAME, DIRECTORY = x509.IPAddress, x509.DirectoryName
+MAIL_AS_IT_IS = x509.RFC822Name._init_without_validation
 
 
 def name(*parts: tuple[x509.ObjectIdentifier, str]) -> x509.Name:
@@ -95,13 +96,11 @@ OUTSIDE = [
     (MAIL("a@example.com"), MAIL("a@example.org")),
     (MAIL(".example.com"), MAIL("a@example.com")),
     (MAIL(".example.com"), MAIL("a@longer.host.example.org")),
-    (MAIL(".example.com"), MAIL("a@.example.com")),
     (MAIL("b@.example.com"), MAIL("b@host.example.com")),
     (URI("host.example.com"), URI("https://a.host.example.com")),
     (URI("host.example.com"), URI("https://example.com")),
     (URI(".example.com"), URI("https://example.com")),
     (URI(".example.com"), URI("https://longer.host.example.org")),
-    (URI(".example.com"), URI("https://.example.com")),
     (URI("host.example.com"), URI("https://evil.example/://host.example.com")),
     (network("192.0.2.0/25"), address("192.0.2.128")),
     (network("192.0.2.0/25"), address("192.0.3.1")),
@@ -113,7 +112,30 @@ OUTSIDE = [
     (DIRECTORY(ORG), DIRECTORY(name((NameOID.COMMON_NAME, "device")))),
 ]
 NOT_JUDGED = [
-    (MAIL("example.com"), x509.RFC822Name._init_without_validation("example.com")),
+    *(
+        (DNS("example.com"), DNS(odd))
+        for odd in (
+            " example.com",
+            "example.com\t",
+            "example.com.",
+            ".example.com",
+            "a*.example.com",
+            "a.*.example.com",
+            "*",
+            "",
+            "example.com\0",
+            "example.com:8443",
+        )
+    ),
+    (MAIL("example.com"), MAIL_AS_IT_IS("a@b@example.com")),
+    (MAIL("example.com"), MAIL_AS_IT_IS("a b@example.com")),
+    (MAIL("example.com"), MAIL_AS_IT_IS("a@example.com ")),
+    (MAIL("example.com"), MAIL_AS_IT_IS("a@example.com.")),
+    (MAIL(".example.com"), MAIL("a@.example.com")),
+    (URI(".example.com"), URI("https://.example.com")),
+    (URI("example.com"), URI("https://example.com./")),
+    (URI("example.com"), URI("https://example.com /")),
+    (MAIL("example.com"), MAIL_AS_IT_IS("example.com")),
     (URI("example.com"), URI("urn:example.com")),
     (URI("example.com"), URI("https:///example.com")),
     (URI("example.com"), URI("https://user@example.com/")),
@@ -184,6 +206,55 @@ def test_one_of_several_subtrees_is_enough_and_four_are_told() -> None:
     assert refused == "is outside of DNS:a.example, DNS:b.example, DNS:c.example, DNS:d.example"
     spared = read(constraints(excluded=tuple(subtree(DNS(base)) for base in bases)))
     assert spared.violation(alternative(DNS("e.example"))) == "is excluded by DNS:e.example"
+
+
+STAND_FOR = [
+    ("bar.example.com", "*.example.com"),
+    ("BAR.example.com", "*.Example.COM"),
+    ("bar.xn--bcher-kva.example", "*.xn--bcher-kva.example"),
+    ("com", "*.com"),
+]
+
+
+@pytest.mark.parametrize("base, wildcard", STAND_FOR)
+@pytest.mark.req("EST-061")
+def test_a_wildcard_is_excluded_where_a_host_is_that_it_stands_for(
+    base: str, wildcard: str
+) -> None:
+    """RFC 5280 compares it as it is written, and then it is a certificate for that host."""
+    found = read(constraints(excluded=(subtree(DNS(base)),)))
+    told = found.violation(alternative(DNS(wildcard)))
+    assert told in (
+        f"stands for a name that is excluded by DNS:{base}",
+        f"is excluded by DNS:{base}",  # all of com, say
+    )
+
+
+@pytest.mark.parametrize(
+    "base, wildcard",
+    [
+        ("bar.example.com", "*.foo.example.com"),
+        ("bar.example.com", "*.example.org"),
+        ("a.bar.example.com", "*.example.com"),
+        (".bar.example.com", "*.example.com"),
+    ],
+)
+def test_a_wildcard_for_other_hosts_is_not_excluded(base: str, wildcard: str) -> None:
+    found = read(constraints(excluded=(subtree(DNS(base)),)))
+    assert found.violation(alternative(DNS(wildcard))) == ""
+
+
+def test_a_star_in_a_mailbox_is_a_character_like_others() -> None:
+    found = read(constraints(excluded=(subtree(MAIL("a.b@example.com")),)))
+    assert found.violation(alternative(MAIL("*.b@example.com"))) == ""
+
+
+def test_a_wildcard_within_permitted_names_is_permitted() -> None:
+    for base in ("example.com", ".example.com"):
+        found = read(constraints(permitted=(subtree(DNS(base)),)))
+        assert found.violation(alternative(DNS("*.example.com"))) == ""
+    found = read(constraints(permitted=(subtree(DNS("bar.example.com")),)))
+    assert found.violation(alternative(DNS("*.example.com"))).startswith("is outside of ")
 
 
 def test_a_mailbox_that_begins_with_a_dot_is_one_mailbox() -> None:
