@@ -42,6 +42,11 @@ if TYPE_CHECKING:
         new_root as new_root,
         new_tls_identity as new_tls_identity,
     )
+    from est_transports.authority.csr_attributes import (
+        ClientRule as ClientRule,
+        ClientRules as ClientRules,
+        CsrWords as CsrWords,
+    )
     from est_transports.authority.issuers import (
         Issuer as Issuer,
         IssuerError as IssuerError,
@@ -99,6 +104,7 @@ else:
                 "CAUnavailable Enrollment ReferenceCA Refused new_intermediate new_root "
                 "new_tls_identity"
             ),
+            "csr_attributes": "ClientRule ClientRules CsrWords",
             "issuers": "Issuer IssuerError given_issuer make_issuer",
             "profiles": "CertificatePlan KeyKind KeyUse PlannedExtension Profile SanKind",
             "stores": (

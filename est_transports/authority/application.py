@@ -42,7 +42,7 @@ from est_transports.authority.authentication.codes import KnownCode
 from est_transports.authority.authentication.digest import count_nonce
 from est_transports.authority.authentication.look_ups import failed, later
 from est_transports.authority.ca import CAUnavailable, Enrollment, ReferenceCA, Refused
-from est_transports.authority.csr_attributes import CsrWords, told_to
+from est_transports.authority.csr_attributes import AskedOfClients, told_to
 from est_transports.authority.registered_names import registered_names
 from est_transports.authority.renewal_records import certificate_on_record
 from est_transports.authority.stores import CodeSpent, CodeUse, Store, StoreBusy, StoreError
@@ -77,7 +77,7 @@ class Authority:
         store: Store,
         authenticator: Authenticator,
         clock: Callable[[], Instant],
-        csrattrs: Mapping[Label | None, CsrAttrs | CsrWords | None] = MappingProxyType({}),
+        csrattrs: Mapping[Label | None, AskedOfClients | None] = MappingProxyType({}),
         key_types: Mapping[Label | None, CsrAttr | None] = MappingProxyType({}),
     ) -> None:
         self.ca = ca
@@ -108,9 +108,8 @@ class Authority:
 
         The kind of key is told and not enforced: the profile judges it, and takes larger ones.
         """
-        asked = told_to(
-            question.identity, self._csrattrs.get(question.label, self._csrattrs.get(None))
-        )
+        usual = self._csrattrs.get(None)
+        asked = told_to(question.identity, self._csrattrs.get(question.label, usual), usual)
         key_type = self._key_types.get(question.label, self._key_types.get(None))
         if key_type is not None and question.purpose is CSRAttrsPurpose.ANSWER:
             asked = (asked or CsrAttrs(items=())).with_key_type(key_type)

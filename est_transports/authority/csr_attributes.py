@@ -7,8 +7,9 @@ client that is known, and left to one that is not.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal
 
+from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from est_core import ClientIdentity, LocalProtocolError
@@ -31,6 +32,7 @@ from est_transports.pki.csr_words import (
 IDENTITY: Final = "{identity}"
 """Stands for the name of the client in a value."""
 _EXAMPLE: Final = "identity"
+_STARS: Final = 4
 
 
 @value_class
@@ -78,14 +80,103 @@ class CsrWords:
         )
 
 
-def told_to(identity: ClientIdentity, asked: CsrAttrs | CsrWords | None) -> CsrAttrs | None:
-    """Return what a client is told, by its name where that is known and can be put in."""
-    if not isinstance(asked, CsrWords):
-        return asked
+@value_class
+class ClientRule:
+    """What some clients are told: those that match each pattern that is given.
+
+    `user` is a pattern of the user's name, `certificate` one of the common name in the client's
+    certificate, `issuer` one of the common name of who issued that: a manufacturer. "*" stands for
+    any characters. Raises LocalProtocolError for a rule without a pattern.
+    """
+
+    user: str | None = None
+    certificate: str | None = None
+    issuer: str | None = None
+    told: CsrAttrs | CsrWords
+
+    def __post_init__(self) -> None:
+        given = [each for each in (self.user, self.certificate, self.issuer) if each is not None]
+        if not given:
+            raise LocalProtocolError("name the clients, by user, certificate or issuer")
+        if any(pattern.count("*") > _STARS for pattern in given):
+            raise LocalProtocolError(f"a pattern has at most {_STARS} stars")
+
+    def matches(self, identity: ClientIdentity) -> bool:
+        """True if it is for that client."""
+        shown = identity.certificate
+        subject = None if shown is None else _common_name(shown, "subject")
+        issuer = None if shown is None else _common_name(shown, "issuer")
+        wanted = (
+            (self.user, identity.user),
+            (self.certificate, subject),
+            (self.issuer, issuer),
+        )
+        return all(
+            pattern is None or (name is not None and _fits(name, pattern))
+            for pattern, name in wanted
+        )
+
+
+@value_class
+class ClientRules:
+    """What clients are told: the first rule that matches, else what is `usual`."""
+
+    rules: tuple[ClientRule, ...]
+    usual: CsrAttrs | CsrWords | None = None
+
+    @property
+    def name_users(self) -> bool:
+        """True if a rule is for users, whom /csrattrs has to know."""
+        return any(rule.user is not None for rule in self.rules)
+
+
+AskedOfClients = CsrAttrs | CsrWords | ClientRules
+
+
+def told_to(identity: ClientIdentity, *asked: AskedOfClients | None) -> CsrAttrs | None:
+    """Return what a client is told by the first of these that says anything of it.
+
+    Its own name is put in where that is known and fits. Nothing is remembered from one client to
+    the next. RFC 7030 4.5.2.
+    """
+    for each in asked:
+        found = _of_client(identity, each) if isinstance(each, ClientRules) else each
+        if isinstance(found, CsrAttrs):
+            return found
+        if found is not None:
+            return _in_words(identity, found)
+    return None
+
+
+def _of_client(identity: ClientIdentity, rules: ClientRules) -> CsrAttrs | CsrWords | None:
+    matching = (rule.told for rule in rules.rules if rule.matches(identity))
+    return next(matching, rules.usual)
+
+
+def _in_words(identity: ClientIdentity, words: CsrWords) -> CsrAttrs:
     try:
-        return asked.csrattrs(name_of(identity))
+        return words.csrattrs(name_of(identity))
     except LocalProtocolError:  # a name that is too long for a subject, say
-        return asked.csrattrs()
+        return words.csrattrs()
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Return whether a name is a pattern, in which "*" stands for any characters."""
+    first, *rest = pattern.split("*")
+    if not rest:
+        return name == pattern
+    last = rest.pop()
+    if len(name) < len(first) + len(last) or not name.startswith(first):
+        return False
+    at, end = len(first), len(name) - len(last)
+    if not name.endswith(last):
+        return False
+    for part in rest:
+        at = name.find(part, at, end)
+        if at < 0:
+            return False
+        at += len(part)
+    return True
 
 
 def name_of(identity: ClientIdentity) -> str | None:
@@ -97,13 +188,17 @@ def name_of(identity: ClientIdentity) -> str | None:
         return None
     if identity.user is not None:
         return identity.user
-    if identity.certificate is None:
-        return None
+    return None if identity.certificate is None else _common_name(identity.certificate, "subject")
+
+
+def _common_name(certificate: x509.Certificate, whose: Literal["subject", "issuer"]) -> str | None:
+    """Return the one common name, None where there is none, or several, or no readable name."""
     try:
-        names = identity.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        name = certificate.subject if whose == "subject" else certificate.issuer
+        found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
     except ValueError:  # OpenSSL verifies certificates whose names hold broken strings
         return None
-    return str(names[0].value) if len(names) == 1 else None
+    return str(found[0].value) if len(found) == 1 else None
 
 
 def subject_template(words: Iterable[str], identity: str | None) -> SubjectTemplate | None:

@@ -16,7 +16,7 @@ from cryptography import x509
 
 from est_core import Instant, Label, LocalProtocolError, ServerPolicy
 from est_core.arguments import checked
-from est_core.asn1.csrattrs import CsrAttr, CsrAttrs
+from est_core.asn1.csrattrs import CsrAttr
 from est_core.values import value_class
 from est_transports import _clock
 from est_transports.authority.application import Authority
@@ -25,7 +25,7 @@ from est_transports.authority.authentication.back_off import BackOffs
 from est_transports.authority.authentication.look_ups import LookUps
 from est_transports.authority.authentication.server_secret import ServerSecret
 from est_transports.authority.ca import ReferenceCA
-from est_transports.authority.csr_attributes import CsrWords
+from est_transports.authority.csr_attributes import AskedOfClients
 from est_transports.authority.stores import Store
 from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.channel.dtls_context import DtlsServerConfig, dtls_server_context
@@ -286,7 +286,7 @@ def _coap(
 
 
 class _Told(TypedDict):
-    csrattrs: dict[Label | None, CsrAttrs | CsrWords | None]
+    csrattrs: dict[Label | None, AskedOfClients | None]
     key_types: dict[Label | None, CsrAttr | None]
 
 

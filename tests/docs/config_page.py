@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from est_core import Limits
-from est_transports.service.config.keys import KEYS, Key
+from est_transports.service.config.key import Key
+from est_transports.service.config.keys import KEYS
 from est_transports.service.config.reader import asked_keys
 from est_transports.service.config.toml_tables import INTEGER_MAX, Asked
 from tests.docs.pages import DOCS

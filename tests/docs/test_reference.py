@@ -189,6 +189,8 @@ def test_every_link_of_a_meaning_is_one_of_a_key() -> None:
 def test_the_defaults_of_the_configuration_are_right(tmp_path: Path) -> None:
     text, names = "", {"profiles": "profiles.client", "labels": "labels.x"}
     for heading, rows in tables(CONFIGURATION):
+        if heading == "csrattrs.for":  # an array: one table more is one rule more
+            continue
         text += f"[{names.get(heading, heading)}]\n"
         for row in rows:
             if row["default"] != "none":

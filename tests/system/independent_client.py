@@ -66,6 +66,11 @@ class IndependentClient:
         """Ask for something that has no body."""
         return self._ask("GET", operation, None, {})
 
+    def get_with(self, operation: str, authorization: str | None) -> Answer:
+        """Ask for it with this Authorization."""
+        headers = {} if authorization is None else {"Authorization": authorization}
+        return self._ask("GET", operation, None, headers)
+
     def post(self, operation: str, body: bytes, *, authorization: str | None = BASIC) -> Answer:
         """Send a body as application/pkcs10."""
         headers = {"Content-Type": "application/pkcs10"}

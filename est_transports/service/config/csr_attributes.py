@@ -1,4 +1,7 @@
-"""The table [csrattrs] of est.toml, alone or in a label: in words, or whole as base64."""
+"""The table [csrattrs] of est.toml, alone or in a label: in words, or whole as base64.
+
+Each [[csrattrs.for]] is such a table for some clients.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,34 @@ from est_core import Limits, RemoteProtocolError
 from est_core.asn1.csr_demands import CsrAttrsForm
 from est_core.asn1.csrattrs import CsrAttrs, parse_csrattrs
 from est_core.codec.transfer import decode
-from est_transports.authority.csr_attributes import CsrWords
+from est_transports.authority.csr_attributes import (
+    AskedOfClients,
+    ClientRule,
+    ClientRules,
+    CsrWords,
+)
 from est_transports.service.config.toml_tables import TomlTable
 
 _FORMS: Final = {form.value: form for form in CsrAttrsForm}
 
 
-def read_csrattrs(table: TomlTable) -> CsrAttrs | CsrWords | None:
+def read_csrattrs(table: TomlTable) -> AskedOfClients | None:
     """Return what a table asks of requests, None if it is empty. Raises ConfigError."""
+    rules = tuple(_rule(each) for each in table.array("for"))
+    usual = _asked(table)
+    return ClientRules(rules=rules, usual=usual) if rules else usual
+
+
+def _rule(table: TomlTable) -> ClientRule:
+    patterns = {name: table.optional_text(name) for name in ("user", "certificate", "issuer")}
+    told = _asked(table)
+    if told is None:
+        told = CsrAttrs(items=())  # nothing is asked of these
+    with table.checks():
+        return ClientRule(told=told, **patterns)
+
+
+def _asked(table: TomlTable) -> CsrAttrs | CsrWords | None:
     encoded, words = table.optional_lines("base64"), _words(table)
     table.done()
     if encoded is not None:

@@ -10,39 +10,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from est_core.values import value_class
 from est_transports.channel.srp_users import GROUP_BITS
+from est_transports.service.config.csr_attributes_keys import CSRATTRS_FOR_KEYS, CSRATTRS_KEYS
+from est_transports.service.config.key import Key
 from est_transports.service.config.settings import DEFAULT_COAP_PORT
-
-_UNITS: Final = {
-    "s": "seconds",
-    "bytes": "bytes",
-    "chars": "characters",
-    "days": "days",
-    "bits": "bits",
-}
-
-
-@value_class
-class Key:
-    """A key of est.toml. `kind` narrows the type that the reader asks for.
-
-    `needs_restart`: a reload (SIGHUP) does not change it in a server that runs.
-    """
-
-    name: str
-    meaning: str = ""
-    kind: str = ""
-    counted: str = ""
-    """What an integer counts, where its name does not end in a unit."""
-    needs_restart: bool = False
-
-    @property
-    def unit(self) -> str:
-        """What a number of it is a number of; empty where it is no number."""
-        last = self.name.removesuffix("_min").removesuffix("_max").rpartition("_")[2]
-        return self.counted or _UNITS.get(last, "")
-
 
 _WITHOUT_LABEL: Final = "none is what holds without a label"
 
@@ -298,53 +269,6 @@ _LABELS: Final = (
     ),
 )  # fmt: skip
 
-_CSRATTRS: Final = (
-    Key(
-        name="subject", kind='parts such as `"CN"`, `"O=Example"`',
-        meaning="parts of the subject, and no others: with `=` the value is told, else it is the"
-        " client's. `{identity}` in a value is the name of the client that asks, where it is known",
-    ),
-    Key(
-        name="key_type",
-        kind='`"EC P-256"`, `"EC P-384"`, `"EC P-521"`, `"RSA 3072"` or another size, `"Ed25519"`,'
-        ' `"ML-DSA-65"` and so on',
-        meaning="kind of key",
-    ),
-    Key(
-        name="signature", kind='algorithms such as `"ecdsa-with-SHA384"`',
-        meaning="what signs the request, one of these; the classic form only",
-    ),
-    Key(
-        name="san",
-        kind='`"dns:NAME"`, `"ip:ADDRESS"`, `"email:..."`, `"uri:..."`, `"ip"`, `"dirname"`',
-        meaning="names in subjectAltName, and more if the client has any; `ip` and `dirname` alone"
-        " are the client's to fill. `{identity}` as in `subject`",
-    ),
-    Key(
-        name="extensions",
-        kind='such as `"keyUsage=critical,digitalSignature"`, `"extendedKeyUsage=clientAuth"`,'
-        ' `"basicConstraints=CA:FALSE"`, `"1.2.3.4=hex:0500"`',
-        meaning="extensions, by name or object identifier, in the manner of OpenSSL; DER in `hex:`"
-        " or `base64:`. Without a value it is the client's to fill",
-    ),
-    Key(
-        name="attributes",
-        kind='such as `"macAddress"`, `"unstructuredName=gate"`, `"1.2.3.4=hex:0500"`',
-        meaning="attributes of the request; without a value it is the client's, and in the classic"
-        " form only",
-    ),
-    Key(
-        name="oids", kind="object identifiers",
-        meaning="items of the classic form that are no more than a name",
-    ),
-    Key(
-        name="form",
-        meaning="a list (RFC 8951), a template (RFC 9908), or both, where a client that knows the"
-        " template ignores the list. None is the list where that says all, and else both",
-    ),
-    Key(name="base64", meaning="all of it, in DER and base64, instead of the other keys"),
-)  # fmt: skip
-
 _BODY: Final = (
     Key(name="accept_pem", meaning="take requests in PEM"),
     Key(name="accept_der", meaning="take requests in raw DER"),
@@ -412,7 +336,8 @@ KEYS: Final[Mapping[str, tuple[Key, ...]]] = MappingProxyType(
         "ca": _CA,
         "profiles.NAME": _PROFILES,
         "labels.NAME": _LABELS,
-        "csrattrs": _CSRATTRS,
+        "csrattrs": CSRATTRS_KEYS,
+        "csrattrs.for": CSRATTRS_FOR_KEYS,
         "body": _BODY,
         "timeouts": _TIMEOUTS,
         "limits": _LIMITS,

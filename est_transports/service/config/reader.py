@@ -83,7 +83,11 @@ def asked_keys() -> Mapping[str, Mapping[str, Asked]]:
 
     What may be there several times, under names of its own, is under "NAME": `profiles.NAME`.
     """
-    named: dict[str, object] = {"profiles": {"NAME": {}}, "labels": {"NAME": {}}}
+    named: dict[str, object] = {
+        "profiles": {"NAME": {}},
+        "labels": {"NAME": {}},
+        "csrattrs": {"for": [{"certificate": "NAME"}]},
+    }
     top = TomlTable(Path(CONFIG_FILE), "", named)
     _read(top)
     return top.asked()

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from est_core import (
+    CSRATTRS,
     OPERATIONS,
     SIMPLEENROLL,
     AuthChallenge,
@@ -30,7 +31,6 @@ from est_core import (
     TlsVersion,
 )
 from est_core.arguments import checked
-from est_core.asn1.csrattrs import CsrAttrs
 from est_core.auth.nonces import KEY_BYTES
 from est_core.auth.scheme import NONCE_S
 from est_core.codec.authheader import basic_challenge, bearer_challenge
@@ -39,7 +39,7 @@ from est_core.values import value_class
 from est_transports import _clock
 from est_transports.authority.authentication.authenticator import Scheme
 from est_transports.authority.authentication.back_off import BackOffLimits
-from est_transports.authority.csr_attributes import CsrWords
+from est_transports.authority.csr_attributes import AskedOfClients, ClientRules
 from est_transports.authority.profiles import Profile
 from est_transports.channel.dtls_limits import MTU_BYTES, DtlsLimits
 from est_transports.channel.srp_users import DEFAULT_BITS, GROUP_BITS
@@ -267,7 +267,7 @@ class LabelConfig:
 
     label: Label
     profile: str
-    csrattrs: CsrAttrs | CsrWords | None = None
+    csrattrs: AskedOfClients | None = None
     enroll: Authentication | None = None
     require_pop: bool | None = None
     foreign_challenge: ForeignChallenge | None = None
@@ -300,7 +300,7 @@ class ServerConfig:
     ca: CAConfig
     profiles: Mapping[str, Profile]
     labels: tuple[LabelConfig, ...] = ()
-    csrattrs: CsrAttrs | CsrWords | None = None
+    csrattrs: AskedOfClients | None = None
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     accept_pem: bool = True
@@ -313,6 +313,10 @@ class ServerConfig:
                 raise LocalProtocolError(f"there is no profile {name!r}")
         if len({label.label for label in self.labels}) != len(self.labels):
             raise LocalProtocolError("two labels are the same")
+        if self._asks_by_user and not (self._knows_users or self.srp.enabled):
+            raise LocalProtocolError(
+                'csrattrs.for user: /csrattrs knows no user while auth.csrattrs is "open" or "cert"'
+            )
         if self._takes_challenges_for_codes and Scheme.OTP not in self.auth.schemes:
             raise LocalProtocolError('foreign_challenge "code" needs "otp" in auth.schemes')
 
@@ -335,6 +339,16 @@ class ServerConfig:
             f"labels.{each.label}.names" for each in self.labels if each.names is NameRule.ANY
         ]
         return tuple(found)
+
+    @property
+    def _asks_by_user(self) -> bool:
+        asked = (self.csrattrs, *(label.csrattrs for label in self.labels))
+        return any(isinstance(each, ClientRules) and each.name_users for each in asked)
+
+    @property
+    def _knows_users(self) -> bool:
+        asked = self.auth.authentication[CSRATTRS]
+        return asked.needs_http or asked is Authentication.CERT_OR_HTTP
 
     @property
     def _takes_challenges_for_codes(self) -> bool:

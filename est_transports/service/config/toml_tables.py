@@ -194,7 +194,7 @@ class TomlTable:
     def table(self, key: str) -> TomlTable:
         """Return a table inside this one, empty where it is missing."""
         found = self._take(key, Asked(kind="table"))
-        inside = f"{self.name}.{key}" if self.name else key
+        inside = self._inside(key)
         if found is None:
             return TomlTable(self.path, inside, {}, self._reading)
         if not isinstance(found, dict):
@@ -206,6 +206,19 @@ class TomlTable:
         around = self.table(key)
         for name in around.names():
             yield name, around.table(name)
+
+    def array(self, key: str) -> Iterator[TomlTable]:
+        """Yield the tables of an array of tables, in their order."""
+        found = self._take(key, Asked(kind="array"))
+        if not (found is None or isinstance(found, list)) or not all(
+            isinstance(each, dict) for each in found or ()
+        ):
+            raise self.error(key, f"is not an array of tables: write [[{self._inside(key)}]]")
+        for each in found or ():
+            yield TomlTable(self.path, self._inside(key), each, self._reading)
+
+    def _inside(self, key: str) -> str:
+        return f"{self.name}.{key}" if self.name else key
 
     def done(self) -> None:
         """Note keys that nobody asked for; the top table, which is done last, refuses them.

@@ -23,7 +23,13 @@ from est_core.asn1.keys import public_key_facts
 from est_core.asn1.pkcs10 import CertRequest, assemble, parse_cert_request
 from est_core.checks.enforcement import unmet_demands
 from est_core.client.enrollment import wanted_algorithm, wanted_key
-from est_transports.authority.csr_attributes import CsrWords, name_of, told_to
+from est_transports.authority.csr_attributes import (
+    ClientRule,
+    ClientRules,
+    CsrWords,
+    name_of,
+    told_to,
+)
 from tests.pki import pki, rsa_key
 from tests.reached import reached, reaches
 
@@ -239,3 +245,83 @@ def test_the_name_is_that_of_the_user_or_the_one_common_name() -> None:
 def test_nonsense_is_refused_when_it_is_written_down(asked: dict[str, object], told: str) -> None:
     with pytest.raises(LocalProtocolError, match=told.replace("{", r"\{")):
         CsrWords(**asked)  # type: ignore[arg-type]
+
+
+# --- Rules for some clients ----------------------------------------------------------------------
+
+
+def words_of(oid: str) -> CsrAttrs:
+    return CsrWords(oids=(oid,)).csrattrs()
+
+
+ONE, TWO, USUAL, GENERAL = map(words_of, ("1.2.1", "1.2.2", "1.2.3", "1.2.4"))
+RULES = ClientRules(
+    rules=(ClientRule(user="gate-*", told=ONE), ClientRule(user="*", told=TWO)), usual=USUAL
+)
+
+
+@pytest.mark.req("EST-237")
+def test_the_first_rule_that_matches_says_what_a_client_is_told() -> None:
+    assert told_to(ClientIdentity(user="gate-1"), RULES, GENERAL) == ONE
+    assert told_to(ClientIdentity(user="door-1"), RULES, GENERAL) == TWO
+    assert told_to(ClientIdentity(), RULES, GENERAL) == USUAL
+    assert told_to(ClientIdentity(user="gate-1"), RULES, GENERAL) == ONE  # nothing is remembered
+
+
+def test_where_no_rule_matches_and_nothing_is_usual_the_next_one_says_it() -> None:
+    own = ClientRules(rules=(ClientRule(certificate="x", told=ONE),))
+    assert told_to(ClientIdentity(user="x"), own, GENERAL) == GENERAL
+    assert told_to(ClientIdentity(user="x"), own) is None
+    nothing = ClientRules(rules=(ClientRule(user="x", told=CsrAttrs(items=())),), usual=USUAL)
+    assert told_to(ClientIdentity(user="x"), nothing, GENERAL) == CsrAttrs(items=())
+
+
+def test_a_rule_may_name_the_client_that_asks() -> None:
+    named = ClientRules(rules=(ClientRule(user="*", told=NAMED),))
+    assert subject_of(told_to(ClientIdentity(user="a"), named))["2.5.4.3"] == b"\x0c\x01a"
+
+
+def test_a_certificate_is_known_by_its_common_name_and_that_of_its_issuer() -> None:
+    shown = pki().client.certificate
+    subject, issuer = (
+        name.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+        for name in (shown.subject, shown.issuer)
+    )
+    holder = ClientIdentity(certificate=shown)
+    assert ClientRule(certificate=str(subject), told=ONE).matches(holder)
+    assert ClientRule(issuer=str(issuer), told=ONE).matches(holder)
+    assert ClientRule(certificate="*", issuer=str(issuer), told=ONE).matches(holder)
+    assert not ClientRule(certificate="x", issuer=str(issuer), told=ONE).matches(holder)
+    assert not ClientRule(user="*", told=ONE).matches(holder)
+    assert not ClientRule(certificate="*", told=ONE).matches(ClientIdentity(user="u"))
+    assert not ClientRule(issuer="*", told=ONE).matches(ClientIdentity(user="u"))
+
+
+@pytest.mark.parametrize(
+    "pattern, fits, others",
+    [
+        ("gate", ("gate",), ("gate-", "Gate", "")),
+        ("gate-*", ("gate-", "gate-1"), ("gate", "a-gate-1")),
+        ("*-gate", ("-gate", "a-gate"), ("gate", "a-gate-1")),
+        ("a*a", ("aa", "aba"), ("a", "ab")),
+        ("a*b*c", ("abc", "a-b-c"), ("ac", "acb", "abcd")),
+        ("a*bc*c", ("abcc",), ("abc",)),
+        ("*", ("", "x"), ()),
+        ("a?[b]", ("a?[b]",), ("acb",)),
+    ],
+)
+def test_a_star_stands_for_any_characters_and_nothing_else_does(
+    pattern: str, fits: tuple[str, ...], others: tuple[str, ...]
+) -> None:
+    rule = ClientRule(user=pattern, told=ONE)
+    for name in fits:
+        assert rule.matches(ClientIdentity(user=name)), name
+    for name in others:
+        assert not rule.matches(ClientIdentity(user=name)), name
+
+
+def test_a_rule_names_clients_and_in_few_pieces() -> None:
+    with pytest.raises(LocalProtocolError, match="name the clients"):
+        ClientRule(told=ONE)
+    with pytest.raises(LocalProtocolError, match="at most 4 stars"):
+        ClientRule(user="*a*b*c*d*", told=ONE)

@@ -23,9 +23,9 @@ from est_core import (
     LocalProtocolError,
     TlsVersion,
 )
-from est_core.asn1.csrattrs import CsrAttrs
+from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_transports.authority.authentication.back_off import BackOffLimits
-from est_transports.authority.csr_attributes import CsrWords
+from est_transports.authority.csr_attributes import ClientRules, CsrWords
 from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
 from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES, DtlsLimits
 from est_transports.coap.limits import CoapLimits
@@ -330,6 +330,35 @@ def test_csr_attributes_that_name_the_client_stay_words(tmp_path: Path) -> None:
     assert told == CsrWords(subject=("CN={identity}",))
 
 
+@pytest.mark.req("EST-237")
+def test_csr_attributes_differ_by_client(tmp_path: Path) -> None:
+    rules = """
+        [[labels.a.csrattrs.for]]
+        user = "gate-*"
+        key_type = "EC P-384"
+        [[labels.a.csrattrs.for]]
+        certificate = "*.example"
+        issuer = "Maker"
+        subject = ["CN={identity}"]
+        [[labels.a.csrattrs.for]]
+        certificate = "*"
+    """
+    for knows in ('[auth]\ncsrattrs = "cert-or-http"\n', "[srp]\nenabled = true\n"):
+        asked = loaded(tmp_path, f'{knows}[labels.a.csrattrs]\noids = ["1.2.3"]\n{rules}')
+        told = asked.labels[0].csrattrs
+        assert isinstance(told, ClientRules)
+        assert [(each.user, each.certificate, each.issuer) for each in told.rules] == [
+            ("gate-*", None, None),
+            (None, "*.example", "Maker"),
+            (None, "*", None),
+        ]
+        assert told.usual == CsrAttrs(items=(ObjectId(oid="1.2.3"),))
+        assert told.rules[1].told == CsrWords(subject=("CN={identity}",))
+        assert told.rules[2].told == CsrAttrs(items=())
+    shown = '[[csrattrs.for]]\ncertificate = "a"\noids = ["1.2.3"]\n'
+    assert isinstance(loaded(tmp_path, shown).csrattrs, ClientRules)
+
+
 def test_no_csr_attributes_are_none(tmp_path: Path) -> None:
     assert loaded(tmp_path, '[csrattrs]\nbase64 = "MAA="\n').csrattrs is None
     assert loaded(tmp_path, "").csrattrs is None
@@ -594,6 +623,31 @@ REFUSED = {
     "csrattrs twice over": (
         '[csrattrs]\nsan = ["ip"]\nextensions = ["subjectAltName"]\n',
         "[csrattrs]: a template names each extension once",
+    ),
+    "csrattrs for nobody": (
+        '[[csrattrs.for]]\noids = ["1.2.3"]\n',
+        "[csrattrs.for]: name the clients, by user, certificate or issuer",
+    ),
+    "csrattrs for stars": (
+        '[[csrattrs.for]]\ncertificate = "*****"\n',
+        "[csrattrs.for]: a pattern",
+    ),
+    "csrattrs for one": (
+        '[csrattrs.for]\nuser = "a"\n',
+        "[csrattrs] for: is not an array of tables",
+    ),
+    "csrattrs for text": ('[csrattrs]\nfor = ["a"]\n', "write [[csrattrs.for]]"),
+    "csrattrs for what": (
+        '[[csrattrs.for]]\ncertificate = "a"\ncolour = "a"\n',
+        "[csrattrs.for] colour: unknown key",
+    ),
+    "csrattrs for wrong words": (
+        '[[labels.a.csrattrs.for]]\nissuer = "a"\nsan = ["dns"]\n',
+        "[labels.a.csrattrs.for] san: 'dns' is none of",
+    ),
+    "csrattrs for users that nobody knows": (
+        '[[csrattrs.for]]\nuser = "a"\n',
+        'csrattrs.for user: /csrattrs knows no user while auth.csrattrs is "open" or "cert"',
     ),
     "csrattrs of a label": ("[labels.a.csrattrs]\nx = 1\n", "[labels.a.csrattrs] x"),
 }

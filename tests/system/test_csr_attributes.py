@@ -1,0 +1,89 @@
+"""CSR attributes as an operator writes them, over real sockets: for all, and for some clients."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from est_core import Limits
+from est_core.asn1.csrattrs import CsrAttrs, parse_csrattrs
+from tests.deployment import PASSWORD, USER, Deployment, est, prepared, serving
+from tests.system.independent_client import BASIC, IndependentClient
+from tests.system.requests import csr, dns, new_key
+
+CONFIG = """
+[auth]
+names = "any"
+csrattrs = "cert-or-http"
+enforce_csrattrs = true
+
+[csrattrs]
+oids = ["1.2.3"]
+
+[[csrattrs.for]]
+user = "est*"
+subject = ["CN={identity}"]
+san = ["dns:{identity}.example"]
+
+[[csrattrs.for]]
+certificate = "own-*"
+attributes = ["macAddress"]
+
+[labels.own.csrattrs]
+subject = ["CN", "O=Example"]
+extensions = ["keyUsage=critical,digitalSignature"]
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    directory = prepared(tmp_path_factory.mktemp("telling") / "ca")
+    (directory / "est.toml").write_text(CONFIG)
+    with serving(directory) as running:
+        yield running
+
+
+def told(client: IndependentClient, path: str, authorization: str | None) -> CsrAttrs:
+    answer = client.get_with(path, authorization)
+    assert answer.status == 200
+    return parse_csrattrs(base64.b64decode(answer.body), Limits())
+
+
+@pytest.mark.req("EST-237", "EST-238", "EST-249", "EST-269")
+def test_each_client_is_told_its_own_on_one_url(server: Deployment, tmp_path: Path) -> None:
+    trust = ("--trust", str(server.ca_file))
+    user = ("--user", USER, "--password-stdin")
+    out = tmp_path / "device"
+    enroll = ("enroll", server.server + "/own", "--cn", "own-1", *trust, *user, "--out", str(out))
+    est(*enroll, stdin=PASSWORD.encode()).checked()
+    made = x509.load_pem_x509_certificate((out / "cert.pem").read_bytes())
+    assert made.subject.rfc4514_string() == "O=Example,CN=own-1"
+    identity = (out / "cert.pem", out / "key.pem")
+    for _ in range(2):  # in any order, and again: nothing is kept from one client for the next
+        with IndependentClient(server.port, server.ca_file) as by_user:
+            named = told(by_user, "csrattrs", BASIC).template()
+            assert named is not None
+            assert named.subject is not None
+            assert named.subject[0][0].value == b"\x0c\x07estuser"
+        with IndependentClient(server.port, server.ca_file, identity=identity) as holder:
+            assert told(holder, "csrattrs", None).oids() == ("1.3.6.1.1.1.1.22",)
+            own = told(holder, "own/csrattrs", None)
+            assert own.template() is not None
+            assert own.oids() == ("2.5.4.3", "2.5.4.10")
+
+
+@pytest.mark.req("EST-237")
+def test_a_client_is_held_to_what_it_is_told_itself(server: Deployment) -> None:
+    with IndependentClient(server.port, server.ca_file) as client:
+        answer = client.enroll(csr(new_key(), "other"))
+        assert answer.status == 400
+        assert (
+            b"asks for: subject commonName 'estuser' (it is another); extension subjectAltName"
+            in answer.body
+        )
+        good = client.enroll(csr(new_key(), USER, dns("estuser.example")))
+        assert good.status == 200
