@@ -30,6 +30,7 @@ from est_transports.pki.certificate_checks import Purpose
 from est_transports.pki.host_verification import names_host
 from est_transports.pki.library_warnings import ignore_library_warnings
 from est_transports.pki.openssl_store import fill_store
+from est_transports.pki.revocation import Revocation
 from est_transports.pki.trust import TrustAnchors
 from tests.transports.tls_pair import a_client, a_server, connected
 
@@ -69,7 +70,7 @@ class Case:
         ignore_library_warnings()  # of serial numbers that are not positive
         return TrustAnchors(
             explicit=tuple(x509.load_pem_x509_certificate(each) for each in self.anchors),
-            crls=tuple(x509.load_pem_x509_crl(each) for each in self.crls),
+            revocation=Revocation(crls=tuple(map(x509.load_pem_x509_crl, self.crls))),
         )
 
     @property

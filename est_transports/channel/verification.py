@@ -1,21 +1,22 @@
 """What a peer's certificate proved in a handshake, as facts for a Channel.
 
-OpenSSL builds and verifies the chain, with revocation lists, while the handshake runs. Four
-things are left to us, over the chain that it verified:
+OpenSSL builds and verifies the chain while the handshake runs. Five things are left to us, over the
+chain that it verified:
 
 * which kind of anchor it ends in (RFC 7030 3.3.1, 3.3.2), by name and key;
 * what each certificate may be used for. OpenSSL's purpose check would refuse an EST server whose
   only purpose is id-kp-cmcRA, so its word on the peer's own certificate is replaced by ours;
 * the strength of keys and signatures, for OpenSSL's opinion goes with its security level, which
   DTLS has to lower for its mandatory cipher suite;
-* names that pass below name constraints, and that are used as if they were excluded ones.
+* names that pass below name constraints, and that are used as if they were excluded ones;
+* revocation lists (`pki.revocation`), by one rule for handshakes and for sessions resumed.
 
 What happens, in which order. While the handshake runs OpenSSL calls `_on_certificate` for each
 certificate of the path, and for each problem; a problem is noted in the record of that connection,
 for one callback serves all connections of a context. A client that is not provisional ends the
 handshake with it. Then OpenSSL has the peer prove that it holds the key, whatever was noted, and
 ends the handshake where it cannot. When the handshake is over `facts` is asked, once: a path
-without a problem is judged by the four points above, and only what passes them is trusted. A
+without a problem is judged by the five points above, and only what passes them is trusted. A
 resumed handshake calls nothing, so the chain that its session kept is verified again.
 
 That is enough: a problem can be noted at any time before `facts`, and nothing takes one away. On a
@@ -25,7 +26,8 @@ have a password.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -33,9 +35,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL, crypto
 
-from est_core import LocalProtocolError
+from est_core import Instant, LocalProtocolError
 from est_core.channel import TrustClass
 from est_core.values import unchecked_value_class
+from est_transports import _clock
 from est_transports.channel.peer_certificates import sent_certificates
 from est_transports.pki.certificate_checks import UNREADABLE, Purpose, flaw
 from est_transports.pki.certificates import der_of, read_certificate, shown_der
@@ -49,8 +52,7 @@ CA_NAMES_BYTES: Final = 8 * 1024  # of a CertificateRequest; the web's CAs need 
 _MAX_PROBLEMS: Final = 8
 _KNOWN_MAX: Final = 256  # anchors and intermediates, which are the same few in every handshake
 
-_FoldedName = tuple[frozenset[tuple[str, str]], ...]
-
+_log: Final = logging.getLogger("est_transports")
 _Codes: Final = SSL.X509VerificationCodes
 
 
@@ -91,22 +93,29 @@ class PeerVerifier:
     __slots__ = (
         "_anchors",
         "_classes",
-        "_crl_issuers",
+        "_now",
         "_purpose",
         "_store",
         "_tolerant",
     )
 
-    def __init__(self, anchors: TrustAnchors, purpose: Purpose, *, tolerant: bool) -> None:
+    def __init__(
+        self,
+        anchors: TrustAnchors,
+        purpose: Purpose,
+        *,
+        tolerant: bool,
+        now: Callable[[], Instant] = _clock.instant,
+    ) -> None:
         ignore_library_warnings()  # peers' certificates are read in handshakes, at any time
         self._anchors = anchors = usable_anchors(anchors)
         self._purpose = purpose
         self._tolerant = tolerant
+        self._now = now
         self._classes = (
             (frozenset(map(_anchor_key, anchors.explicit)), TrustClass.EXPLICIT),
             (frozenset(map(_anchor_key, anchors.implicit)), TrustClass.IMPLICIT),
         )
-        self._crl_issuers = frozenset(_folded(crl.issuer) for crl in anchors.crls)
         self._store: crypto.X509Store | None = None  # made for the first resumed session
 
     def install(self, context: SSL.Context, *, required: bool = False) -> None:
@@ -147,6 +156,8 @@ class PeerVerifier:
         if not problems:
             problems += self._flaws(verified)
         if not problems:
+            problems += self._anchors.revocation.problems(verified, self._now().wall, _say_accepted)
+        if not problems:
             trust_class = self._classify(verified, problems)
         if any(NO_ANCHOR in problem for problem in problems):
             problems += sent.flaws()  # one of them may be the link that is missing
@@ -171,10 +182,6 @@ class PeerVerifier:
         return self._tolerant or not problem
 
     def _problem_at(self, certificate: crypto.X509, error: int, depth: int) -> str:
-        if error == _Codes.ERR_UNABLE_TO_GET_CRL and not self._has_crl(certificate):
-            return ""
-        if error == _Codes.ERR_CRL_SIGNATURE_FAILURE and self._is_anchor(certificate):
-            return ""  # with an intermediate as anchor there is nobody above to verify it with
         readable = read_certificate(certificate)
         if readable is None:
             return _unread_at(certificate, depth, problem_text(error))
@@ -184,19 +191,6 @@ class PeerVerifier:
             return problem_of(readable, error, depth=depth, anchors=self._anchors.certificates)
         except UNREADABLE:
             return problem_text(error)
-
-    def _has_crl(self, certificate: crypto.X509) -> bool:
-        try:
-            return _folded(certificate.to_cryptography().issuer) in self._crl_issuers
-        except UNREADABLE:
-            return True  # then it is not known to have none
-
-    def _is_anchor(self, certificate: crypto.X509) -> bool:
-        try:
-            key = _anchor_key(certificate.to_cryptography())
-            return any(key in anchors for anchors, _ in self._classes)
-        except UNREADABLE:
-            return False
 
     def _verify_again(
         self, chain: tuple[x509.Certificate, ...], problems: list[str]
@@ -210,8 +204,6 @@ class PeerVerifier:
         try:
             verified = crypto.X509StoreContext(store, leaf, others).get_verified_chain()
         except crypto.X509StoreContextError as exc:
-            # Without a callback, a missing CRL cannot be told from one that was never meant to
-            # be there: it fails closed, and a full handshake puts it right.
             number, depth, *_ = exc.errors
             text = self._problem_at(exc.certificate, number, depth)
             problems.append(text or problem_text(number))
@@ -301,11 +293,5 @@ _known_flaw: Final = lru_cache(maxsize=_KNOWN_MAX)(flaw)
 _known_key: Final = lru_cache(maxsize=_KNOWN_MAX)(_anchor_key)
 
 
-def _folded(name: x509.Name) -> _FoldedName:
-    # As OpenSSL compares names: without regard to case, nor to how many spaces there are.
-    return tuple(
-        frozenset(
-            (part.oid.dotted_string, " ".join(str(part.value).casefold().split())) for part in rdn
-        )
-        for rdn in name.rdns
-    )
+def _say_accepted(text: str) -> None:
+    _log.warning("accepted though its revocation is in doubt: %s", text)

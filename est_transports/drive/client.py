@@ -352,7 +352,7 @@ class ClientDriver:
         config = self._config
         trust = config.implicit
         if event.trust:
-            trust = TrustAnchors(explicit=event.trust, crls=config.implicit.crls)
+            trust = TrustAnchors(explicit=event.trust, revocation=config.implicit.revocation)
         srp = self._srp(event)
         return ClientTlsConfig(
             server_name=event.uri.host,

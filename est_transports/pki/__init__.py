@@ -19,6 +19,9 @@ if TYPE_CHECKING:
         load_pem_crls as load_pem_crls,
         load_pem_private_key as load_pem_private_key,
     )
+    from est_transports.pki.revocation import (
+        Revocation as Revocation,
+    )
     from est_transports.pki.signers import (
         CertificateSigner as CertificateSigner,
         LocalSigner as LocalSigner,
@@ -41,6 +44,7 @@ else:
             "credential_files": (
                 "CredentialFileError load_pem_certificates load_pem_crls load_pem_private_key"
             ),
+            "revocation": "Revocation",
             "signers": "CertificateSigner LocalSigner Signer SignerError SigningKey signer_of",
             "trust": "TlsIdentity TrustAnchors by_fingerprint load_identity",
         },

@@ -117,7 +117,7 @@ def flaw(
     return (
         unreadable_part(certificate)
         or _weak_key(certificate)
-        or (_weak_signature(certificate) if signed else "")
+        or (weak_signature(certificate) if signed else "")
         or _wrong_extended_usage(certificate.extensions, purpose)
         or (_wrong_usage(certificate.extensions) if leaf else "")
     )
@@ -132,9 +132,10 @@ def _weak_key(certificate: x509.Certificate) -> str:
     return "" if isinstance(key, _STRONG_BY_KIND) else "key of a kind that is not accepted"
 
 
-def _weak_signature(certificate: x509.Certificate) -> str:
+def weak_signature(signed: x509.Certificate | x509.CertificateRevocationList) -> str:
+    """Return why the signature of a certificate or list is not good enough, or ""."""
     try:
-        algorithm = certificate.signature_hash_algorithm
+        algorithm = signed.signature_hash_algorithm
     except UNREADABLE:
         return "signed with an algorithm that is not known here"
     if algorithm is None or algorithm.name in _HASHES:  # None: the algorithm has its own

@@ -1,4 +1,4 @@
-"""Trust anchors and revocation lists as OpenSSL has them, which verifies chains with them."""
+"""Trust anchors as OpenSSL has them, which verifies chains with them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,10 @@ _log: Final = logging.getLogger("est_transports")
 
 
 def fill_store(store: crypto.X509Store, anchors: TrustAnchors) -> None:
-    """Put anchors that can be read, and revocation lists, into an OpenSSL store."""
-    flags = crypto.X509StoreFlags.PARTIAL_CHAIN  # an anchor need not be self-signed
+    """Put anchors that can be read into an OpenSSL store."""
     for certificate in usable_anchors(anchors).certificates:
         store.add_cert(crypto.X509.from_cryptography(certificate))
-    for crl in anchors.crls:
-        store.add_crl(crl)
-    if anchors.crls:
-        flags |= crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL
-    store.set_flags(flags)
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)  # an anchor need not be self-signed
 
 
 def usable_anchors(anchors: TrustAnchors) -> TrustAnchors:

@@ -45,17 +45,6 @@ _PROBLEMS: Final = {
     _Codes.ERR_CERT_HAS_EXPIRED: "expired",
     _Codes.ERR_ERROR_IN_CERT_NOT_BEFORE_FIELD: "the beginning of its validity cannot be read",
     _Codes.ERR_ERROR_IN_CERT_NOT_AFTER_FIELD: "the end of its validity cannot be read",
-    _Codes.ERR_CERT_REVOKED: "revoked",
-    _Codes.ERR_UNABLE_TO_GET_CRL: "no revocation list that covers it",
-    _Codes.ERR_UNABLE_TO_GET_CRL_ISSUER: "no issuer for the revocation list that covers it",
-    _Codes.ERR_DIFFERENT_CRL_SCOPE: "no revocation list that covers it",
-    _Codes.ERR_CRL_SIGNATURE_FAILURE: "signature of the revocation list does not verify",
-    _Codes.ERR_CRL_NOT_YET_VALID: "revocation list not yet valid",
-    _Codes.ERR_CRL_HAS_EXPIRED: "revocation list out of date",
-    _Codes.ERR_UNHANDLED_CRITICAL_CRL_EXTENSION: (
-        "critical extension of the revocation list that is not understood"
-    ),
-    _Codes.ERR_KEYUSAGE_NO_CRL_SIGN: "issuer not allowed to sign revocation lists",
     _Codes.ERR_INVALID_CA: "issued by a certificate that is no CA",
     _Codes.ERR_INVALID_NON_CA: "marked as a CA",
     _Codes.ERR_KEYUSAGE_NO_CERTSIGN: "issued by a certificate without keyCertSign",

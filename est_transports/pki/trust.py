@@ -27,12 +27,14 @@ from est_transports.pki.credential_files import (
     load_pem_crls,
     load_pem_private_key,
 )
+from est_transports.pki.revocation import Revocation
 from est_transports.pki.signers import SigningKey
 
 __all__ = [
     "MAX_FILE_BYTES",
     "NEEDS_PASSWORD",
     "CredentialFileError",
+    "Revocation",
     "TlsIdentity",
     "TrustAnchors",
     "by_fingerprint",
@@ -50,15 +52,13 @@ _HASHES: Final = {32: hashes.SHA256, 64: hashes.SHA512}
 class TrustAnchors:
     """The two databases of trust anchors, and the revocation lists that go with them.
 
-    Any certificate may be an anchor, a self-signed root or not. With `crls`, every certificate
-    whose issuer has a list here is checked against it; one whose issuer has none is not, so that
-    a manufacturer without a CRL does not lock its devices out. A list past its nextUpdate fails
-    every certificate of its issuer. RFC 7030 3.1.
+    Any certificate may be an anchor, a self-signed root or not. With lists in `revocation`, every
+    certificate below an anchor is looked up in its issuer's. RFC 7030 3.1.
     """
 
     explicit: tuple[x509.Certificate, ...] = ()
     implicit: tuple[x509.Certificate, ...] = ()
-    crls: tuple[x509.CertificateRevocationList, ...] = ()
+    revocation: Revocation = field(default_factory=Revocation)
 
     @property
     def certificates(self) -> tuple[x509.Certificate, ...]:

@@ -36,20 +36,20 @@ from est_transports.coap.settings import CoapService
 from est_transports.http.settings import ServiceConfig
 from est_transports.pki.trust import (
     CredentialFileError,
+    Revocation,
     TlsIdentity,
     TrustAnchors,
     load_identity,
     load_pem_certificates,
-    load_pem_crls,
 )
 from est_transports.service.ca_loading import ca_limits, load_ca
 from est_transports.service.config.settings import ServerConfig
+from est_transports.service.crl_loading import load_crls
 from est_transports.service.errors import ServingError
 from est_transports.service.secret_loading import loaded_secret
 from est_transports.service.srp_loading import srp_users
 from est_transports.service.startup_checks import (
     Anchors,
-    Crls,
     check_files,
     notices_of,
     validities_of,
@@ -111,14 +111,15 @@ def load_service(
         ca = load_ca(config, identity, store, left_out.append)
         secret = loaded_secret(config, store, secret, clock().wall, left_out)
         anchors = _client_trust(config, left_out.append)
-        crls = [(path, crl) for path in config.tls.crls for crl in load_pem_crls(path)]
-    trust = _trust(ca, anchors, crls)
+        certificates, now = ca.ca_certificates(), clock()
+        crls = load_crls(config.crls, ca=certificates, anchors=anchors, now=now.wall)
+    trust = _trust(ca, anchors, crls.revocation)
     checks = checks or CredentialChecks()
     srp = srp_users(config.srp, store, secret, checks.srp_attempts)
     authority = _authority(config, ca, checks, clock, secret)
     policy = config.policy(None if secret is None else secret.nonce_key())
-    now, certificates = clock(), ca.ca_certificates()
-    validities = validities_of(config, identity.certificate, certificates, anchors, crls)
+    validities = validities_of(config, identity.certificate, certificates, anchors)
+    validities += crls.validities
     return Service(
         config=config,
         identity=identity,
@@ -130,18 +131,19 @@ def load_service(
         validities=validities,
         notices=(
             *left_out,
-            *notices_of(config, validities, certificates, anchors, crls, now.wall),
+            *notices_of(config, validities, now.wall),
+            *crls.notices,
             *(f"{config.ca.certificate}: {line}" for line in ca_limits(ca, now)),
         ),
     )
 
 
-def _trust(ca: ReferenceCA, anchors: Anchors, crls: Crls) -> TrustAnchors:
+def _trust(ca: ReferenceCA, anchors: Anchors, revocation: Revocation) -> TrustAnchors:
     return TrustAnchors(
         # Not those above it: what a company's root has certified elsewhere may not enroll here.
         explicit=(ca.certificate,),
         implicit=tuple(anchor for _, anchor in anchors),
-        crls=tuple(crl for _, crl in crls),
+        revocation=revocation,
     )
 
 
@@ -208,7 +210,7 @@ def _named_keys(config: ServerConfig) -> Iterator[None]:
         tls, ca = config.tls, config.ca
         keys: dict[Path | None, str] = {
             **dict.fromkeys(tls.client_trust, "[tls] client_trust"),
-            **dict.fromkeys(tls.crls, "[tls] crls"),
+            **dict.fromkeys(config.crls.files, "[crls] files"),
             **dict.fromkeys(ca.reserved, "[ca] reserved"),
             config.auth.secret: "[auth] secret",
             ca.key_password_file: "[ca] key_password_file",

@@ -15,6 +15,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Final
 
@@ -47,6 +48,9 @@ WATCH_S: Final = 5.0
 Reload = Callable[[], Service | None]
 """Returns what is to be served from now on, or None where it could not be loaded."""
 
+Changed = Callable[[Service], Service | None]
+"""Returns what is to be served since files of the one that is served changed, or None."""
+
 Watch = Callable[[Service, int], None]
 """Looks at what the worker of that number serves, and says in the log what went wrong."""
 
@@ -59,8 +63,9 @@ class Running:
     of them; empty where it is not served. `reload` is called on SIGHUP, in the parent of several
     workers first: where it gives None there, no worker hears of it. `ready` is called once, when
     signals are obeyed and clients are let in. `observe` gets the record of each request. `watch`
-    is called in each process when it begins, after a reload, and every WATCH_S. What `reload` or
-    `watch` raises is logged, and changes nothing.
+    is called in each process when it begins, after a reload, and every WATCH_S, and so is
+    `changed`, in each that serves: what it returns is served from then on. What `reload`, `watch`
+    or `changed` raises is logged, and changes nothing.
     """
 
     service: Service
@@ -70,6 +75,7 @@ class Running:
     ready: Callable[[], None]
     observe: Observe
     watch: Watch | None = None
+    changed: Changed | None = None
 
 
 @checked
@@ -120,7 +126,7 @@ async def _serve(
 ) -> None:
     """Serve in this process, the worker of that number, until told to, or the parent is gone."""
     datagram_sockets = running.datagram_sockets[number] if running.datagram_sockets else ()
-    generations = _Generations(running, datagram_sockets)
+    generations, loading = _Generations(running, datagram_sockets), trio.Lock()
 
     async def obey() -> None:
         async for signalled in signals:
@@ -128,11 +134,15 @@ async def _serve(
                 generations.stop()
             elif not generations.stopping:
                 # In a thread: a disk may be slow, and clients are not to wait for it.
-                loaded = await trio.to_thread.run_sync(_reloaded, running)
-                if loaded is not None:
-                    generations.succeed(loaded)
-                    _log.info("reloaded")
-                    await look()
+                await take(partial(_reloaded, running))
+
+    async def take(load: Callable[[], Service | None]) -> None:
+        async with loading:  # each begins with what the one before it has left
+            loaded = await trio.to_thread.run_sync(load)
+            if loaded is not None and not generations.stopping:
+                generations.succeed(loaded)
+                _log.info("reloaded")
+                await look()
 
     async def look() -> None:
         serving = generations.service
@@ -141,6 +151,8 @@ async def _serve(
     async def watch() -> None:
         while True:
             await look()
+            if not generations.stopping:
+                await take(lambda: _changed(running, generations.service))
             await trio.sleep(WATCH_S)
 
     async def watch_parent(descriptor: int) -> None:
@@ -163,6 +175,16 @@ def _reloaded(running: Running) -> Service | None:
     """Return what `reload` does; nothing that it may raise ends a server that runs."""
     try:
         return running.reload()
+    except Exception:  # noqa: BLE001 - whatever it is, the server goes on
+        _log.exception("not reloaded, everything stays as it was: this is a bug, please report it")
+        return None
+
+
+def _changed(running: Running, service: Service) -> Service | None:
+    if running.changed is None:
+        return None
+    try:
+        return running.changed(service)
     except Exception:  # noqa: BLE001 - whatever it is, the server goes on
         _log.exception("not reloaded, everything stays as it was: this is a bug, please report it")
         return None

@@ -24,13 +24,10 @@ from est_transports.service.initialisation import ROOT_KEY
 from est_transports.service.validity import (
     Validity,
     certificate_validity,
-    crl_problems,
-    crl_validity,
 )
 
 _NO_NOTICE: Final = timedelta(0)
 
-Crls = Sequence[tuple[Path, x509.CertificateRevocationList]]
 Anchors = Sequence[tuple[Path, x509.Certificate]]
 
 
@@ -42,7 +39,7 @@ def check_files(config: ServerConfig) -> None:
     """
     tls, ca = config.tls, config.ca
     named = (tls.certificate, tls.key, ca.certificate, ca.key, ca.key_password_file)
-    for path in (*named, *tls.client_trust, *tls.crls):
+    for path in (*named, *tls.client_trust, *config.crls.files):
         if path is None:
             continue
         try:
@@ -60,7 +57,6 @@ def validities_of(
     server: x509.Certificate,
     ca_certificates: Sequence[x509.Certificate],
     anchors: Anchors,
-    crls: Crls,
 ) -> tuple[Validity, ...]:
     """Return what the clock ends of what a server uses."""
     place = "DIR" if config.directory is None else shlex.quote(str(config.directory))
@@ -89,20 +85,16 @@ def validities_of(
                 remedy="put a new one there, or take it out of [tls] client_trust",
             )
         )
-    return (*found, *(crl_validity(path, crl) for path, crl in crls))
+    return tuple(found)
 
 
 def notices_of(
     config: ServerConfig,
     validities: Sequence[Validity],
-    ca_certificates: Sequence[x509.Certificate],
-    anchors: Anchors,
-    crls: Crls,
     now: datetime,
 ) -> Iterator[str]:
     """Yield what an operator should read at each start and reload."""
     yield from filter(None, (validity.text(now) for validity in validities))
-    yield from crl_problems(crls, (*ca_certificates, *(anchor for _, anchor in anchors)))
     ca, used = config.ca, config.auth.secret if config.auth.needs_secret else None
     for secret in (config.tls.key, ca.key, ca.key_password_file, ca.store, used):
         if secret is not None and _mode(secret) & stat.S_IROTH:

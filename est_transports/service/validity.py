@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from enum import Enum, unique
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from est_core.values import unchecked_value_class
 from est_transports.pki.names import name_text
@@ -92,8 +90,10 @@ def certificate_validity(
     )
 
 
-def crl_validity(path: Path, crl: x509.CertificateRevocationList) -> Validity:
-    """Return how long a revocation list holds: OpenSSL refuses all that it should speak about."""
+def crl_validity(
+    path: Path, crl: x509.CertificateRevocationList, *, refused: bool = True
+) -> Validity:
+    """Return how long a revocation list holds; `refused` if nobody gets past one that is over."""
     starts, ends = crl.last_update_utc, crl.next_update_utc
     return Validity(
         what=f"{path}: the CRL of {name_text(crl.issuer)}",
@@ -101,44 +101,13 @@ def crl_validity(path: Path, crl: x509.CertificateRevocationList) -> Validity:
         ends=ends,
         notice=CRL_NOTICE if ends is None else min(CRL_NOTICE, (ends - starts) / 10),
         verb="lapse",
-        else_="every certificate of that CA is refused, and its clients with 403",
+        else_=(
+            "every certificate of that CA is refused, and its clients with 403"
+            if refused
+            else "what that CA revoked since is accepted"
+        ),
         remedy="put a new one there and reload the server (SIGHUP)",
     )
-
-
-def crl_problems(
-    crls: Iterable[tuple[Path, x509.CertificateRevocationList]],
-    issuers: Iterable[x509.Certificate],
-) -> Iterator[str]:
-    """Yield what is wrong with revocation lists beside their dates.
-
-    `issuers` are the CAs that are known; others may come with a client's certificate.
-    """
-    by_name: dict[x509.Name, list[x509.Certificate]] = {}
-    for issuer in issuers:
-        by_name.setdefault(issuer.subject, []).append(issuer)
-    for path, crl in crls:
-        of = f"{path}: the CRL of {name_text(crl.issuer)}"
-        named = by_name.get(crl.issuer, [])
-        if not named:
-            yield (
-                f"{of}: no CA that is trusted has that name: it checks nothing, but certificates"
-                " of a CA of that name below one of those"
-            )
-        elif not any(_signed(crl, each) for each in named):
-            yield (
-                f"{of}: is not signed by the CA of that name that is trusted: every certificate of"
-                " that CA is refused; fetch the list from the CA again"
-            )
-
-
-def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    try:
-        return crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
-    except (TypeError, UnsupportedAlgorithm):  # a kind of key that the handshake judges
-        return True
-    except (InvalidSignature, ValueError):
-        return False
 
 
 def _moment(when: datetime) -> str:

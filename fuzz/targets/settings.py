@@ -5,9 +5,12 @@ from __future__ import annotations
 import atexit
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Final
+
+from cryptography import x509
 
 from est_transports.pki.credential_files import (
     CredentialFileError,
@@ -16,11 +19,14 @@ from est_transports.pki.credential_files import (
     load_pem_private_key,
     load_request,
 )
+from est_transports.pki.revocation import Revocation
 from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.config.text import CONFIG_TEXT
 from est_transports.service.config.toml_tables import ConfigError
 from fuzz import corpus
 from fuzz.target import Result, Shape, Target, accepted, furthest, passed, stopped
+
+_NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @cache
@@ -57,7 +63,7 @@ def credential_files(data: bytes) -> Result:
     readers: tuple[Callable[[], object], ...] = (
         lambda: len(load_pem_certificates(file, left_out=told.append)),
         lambda: len(load_request(file)) > 0,
-        lambda: len(load_pem_crls(file)),
+        lambda: judged_by(Revocation(crls=load_pem_crls(file))),
         lambda: type(load_pem_private_key(file)).__name__,
     )
     results = []
@@ -71,6 +77,13 @@ def credential_files(data: bytes) -> Result:
             results.append((stopped if words.startswith("is neither") else passed)(words))
     assert all(line.startswith(f"{file}: left out ") for line in told)
     return furthest(results)
+
+
+def judged_by(revocation: Revocation) -> int:
+    """Return how many lists a path was looked up in: whatever they hold, the answer is a text."""
+    path = [x509.load_der_x509_certificate(der) for der in corpus.certificates()[:2]]
+    assert all(revocation.problems(path, _NOW, lambda _: None))
+    return len(revocation.crls)
 
 
 def _texts() -> tuple[bytes, ...]:
@@ -95,7 +108,7 @@ TARGETS: Final = (
         run=credential_files,
         gate="is text or DER",
         goal="is used by one of the readers",
-        modules=("est_transports.pki.credential_files",),
+        modules=("est_transports.pki.credential_files", "est_transports.pki.revocation"),
         seeds=lambda: (*corpus.files(), *corpus.certificates(), *corpus.requests()),
         shape=Shape.LINES,
         words=(b"-----BEGIN ", b"-----END ", b"PRIVATE KEY-----", b"X509 CRL-----", b"\0", b"0"),
@@ -109,6 +122,7 @@ TARGETS: Final = (
             "est_transports.service.config.reader",
             "est_transports.service.config.toml_tables",
             "est_transports.service.config.settings",
+            "est_transports.service.config.crls",
             "est_transports.service.config.csr_attributes",
             "est_transports.authority.csr_attributes",
             "est_transports.pki.csr_words",

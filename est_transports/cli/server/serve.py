@@ -47,6 +47,7 @@ from est_transports.service.config.settings import (
     parse_listen,
 )
 from est_transports.service.config.toml_tables import ConfigError
+from est_transports.service.crl_loading import State, crl_states
 from est_transports.service.errors import ServingError
 from est_transports.service.listening import open_datagram_sockets, open_sockets
 from est_transports.service.loading import CredentialChecks, Service, load_service
@@ -228,12 +229,14 @@ class _Loader:
         self._checks = CredentialChecks()
         self._main = os.getpid()
         self._secret: ServerSecret | None = None
+        self._seen: tuple[State, ...] = ()
         self.watch = Watch(self.store)
 
     def load(self) -> Service:
         """Return what is to be served first. Raises CliError."""
         with local_errors():
             self.store.check()
+            self._seen = crl_states(self._config.crls)  # before they are read
             service = load_service(self._config, store=self.store, checks=self._checks)
             self.store.release()  # workers open it themselves
         self._secret = service.secret
@@ -262,6 +265,7 @@ class _Loader:
                 raise ServingError("[ca] store: another one needs a restart")
             # What needs a restart stays as it is, and serves with what is new all the same.
             coap = replace(config.coap, listen=self._config.coap.listen)
+            seen = crl_states(config.crls)
             service = load_service(
                 replace(config, coap=coap),
                 store=self.store,
@@ -269,6 +273,7 @@ class _Loader:
                 secret=self._secret,
             )
             self._take_store()
+            self._seen = seen
         except (
             ConfigError, CredentialFileError, LocalProtocolError, ServingError, StoreError
         ) as exc:  # fmt: skip
@@ -284,6 +289,29 @@ class _Loader:
         _say_notices(service)
         self.watch.told(service)
         return service
+
+    def changed(self, service: Service) -> Service | None:
+        """Return what is to be served since revocation lists changed, None if that is as before.
+
+        The configuration is the one in force, and nothing is taken of a file that cannot be used.
+        """
+        seen = crl_states(service.config.crls)
+        if seen == self._seen:
+            return None
+        self._seen = seen  # also if it cannot be used: that is said once, until the next change
+        try:
+            loaded = load_service(
+                service.config, store=self.store, checks=self._checks, secret=service.secret
+            )
+        except (CredentialFileError, LocalProtocolError, ServingError, StoreError) as exc:
+            _log.error(
+                "a revocation list changed: not reloaded, everything stays as it was: %s", exc
+            )
+            return None
+        _log.info("a revocation list changed")
+        _say_notices(loaded)
+        self.watch.told(loaded)
+        return loaded
 
     def _take_store(self) -> None:
         """Use the store that is in its place now, if it can be used. Raises StoreError."""
@@ -320,6 +348,7 @@ def _serve(loader: _Loader, *, as_json: bool) -> None:
                 ),
                 observe=log_request,
                 watch=loader.watch,
+                changed=loader.changed,
             )
         )
         _log.info("stopped")

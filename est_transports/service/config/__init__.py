@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 from est_transports._faces import face
 
 if TYPE_CHECKING:
+    from est_transports.service.config.crls import (
+        CrlConfig as CrlConfig,
+        InDoubt as InDoubt,
+    )
     from est_transports.service.config.reader import (
         CONFIG_FILE as CONFIG_FILE,
         load_config as load_config,
@@ -29,6 +33,7 @@ else:
     __all__, __getattr__, __dir__ = face(
         __name__,
         {
+            "crls": "CrlConfig InDoubt",
             "reader": "CONFIG_FILE load_config",
             "settings": (
                 "AuthConfig CAConfig CoapConfig LabelConfig ListenAddress PopConfig "

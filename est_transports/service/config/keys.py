@@ -164,14 +164,31 @@ _TLS: Final = (
         name="client_trust",
         meaning="other CAs whose certificates may enroll, such as manufacturers'",
     ),
-    Key(
-        name="crls",
-        meaning="revocation lists; an issuer with a list needs one that is up to date",
-    ),
     Key(name="max_version", meaning="newest TLS version; none is 1.3"),
     Key(
         name="resumption",
         meaning="let clients resume sessions, from the memory of one process",
+    ),
+)  # fmt: skip
+
+_AT_START: Final = "`est serve` does not start, and a reload changes nothing; or it says so"
+_IN_REQUESTS: Final = "the certificate counts as failed; or it is accepted, and the log says so"
+
+_CRLS: Final = (
+    Key(
+        name="files",
+        meaning="revocation lists (CRLs) in PEM or DER, read again when they change; with none,"
+        " only the CA's own record is looked at",
+    ),
+    Key(name="missing_at_start", meaning=f"a CA of `tls.client_trust` has none: {_AT_START}"),
+    Key(name="stale_at_start", meaning=f"one is past its nextUpdate: {_AT_START}"),
+    Key(
+        name="missing_in_requests",
+        meaning=f"an issuer in a client's path, beside this CA, has none: {_IN_REQUESTS}",
+    ),
+    Key(
+        name="stale_in_requests",
+        meaning=f"that of an issuer in a client's path is past its nextUpdate: {_IN_REQUESTS}",
     ),
 )  # fmt: skip
 
@@ -332,6 +349,7 @@ KEYS: Final[Mapping[str, tuple[Key, ...]]] = MappingProxyType(
         "srp": _SRP,
         "pop": _POP,
         "tls": _TLS,
+        "crls": _CRLS,
         "coap": _COAP,
         "ca": _CA,
         "profiles.NAME": _PROFILES,

@@ -35,6 +35,7 @@ from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
 from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES
 from est_transports.channel.srp_users import GROUP_BITS
 from est_transports.http.settings import Timeouts
+from est_transports.service.config.crls import read_crls
 from est_transports.service.config.csr_attributes import read_csrattrs
 from est_transports.service.config.settings import (
     DEFAULT_COAP_PORT,
@@ -109,6 +110,7 @@ def _read(top: TomlTable) -> ServerConfig:
             srp=_srp(top.table("srp")),
             pop=_pop(top.table("pop")),
             tls=_tls(top.table("tls")),
+            crls=read_crls(top.table("crls")),
             coap=_coap(top.table("coap")),
             ca=_ca(top.table("ca"), profiles),
             profiles=profiles,
@@ -217,7 +219,6 @@ def _tls(table: TomlTable) -> TlsConfig:
         certificate=table.file("certificate", "server.pem"),
         key=table.file("key", "server-key.pem"),
         client_trust=table.files("client_trust"),
-        crls=table.files("crls"),
         max_version=table.choice("max_version", _TLS_VERSIONS, None),
         resumption=table.flag("resumption", False),
     )

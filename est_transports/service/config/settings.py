@@ -45,6 +45,7 @@ from est_transports.channel.dtls_limits import MTU_BYTES, DtlsLimits
 from est_transports.channel.srp_users import DEFAULT_BITS, GROUP_BITS
 from est_transports.coap.limits import CoapLimits
 from est_transports.http.settings import Timeouts
+from est_transports.service.config.crls import CrlConfig
 
 DEFAULT_PORT: Final = 8443
 DEFAULT_COAP_PORT: Final = 5684  # RFC 7252 12.8
@@ -195,7 +196,6 @@ class TlsConfig:
     certificate: Path
     key: Path
     client_trust: tuple[Path, ...] = ()
-    crls: tuple[Path, ...] = ()
     max_version: TlsVersion | None = None
     resumption: bool = False
 
@@ -296,6 +296,7 @@ class ServerConfig:
     srp: SrpConfig = field(default_factory=SrpConfig)
     pop: PopConfig = field(default_factory=PopConfig)
     tls: TlsConfig
+    crls: CrlConfig = field(default_factory=CrlConfig)
     coap: CoapConfig = field(default_factory=CoapConfig)
     ca: CAConfig
     profiles: Mapping[str, Profile]

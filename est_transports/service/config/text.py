@@ -51,9 +51,15 @@ CONFIG_TEXT: Final = """\
 #certificate = "server.pem"      # with its intermediates
 #key = "server-key.pem"
 #client_trust = []               # other CAs whose certificates may enroll: manufacturers'
-#crls = []                       # revocation lists in PEM
 #max_version = "1.3"             # "1.2" or "1.3"; with require_pop it is 1.2 by itself
 #resumption = false
+
+[crls]                            # revocation lists for clients; read again when they change
+#files = []                      # in PEM or DER
+#missing_at_start = "refuse"     # a CA of client_trust has none: no start; "warn"
+#stale_at_start = "warn"         # "refuse": no start with a list past its nextUpdate
+#missing_in_requests = "refuse"  # an issuer in a client's path has none: 403; "warn": accepted
+#stale_in_requests = "refuse"    # the list is past its nextUpdate: 403; "warn": accepted
 
 [coap]                            # EST-coaps (RFC 9148) beside HTTPS, for constrained devices
 #listen = "127.0.0.1:5684"       # none; a client certificate is always needed here

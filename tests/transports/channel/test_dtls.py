@@ -28,6 +28,7 @@ from est_transports.channel.dtls import (
 from est_transports.channel.dtls_context import DTLS_CIPHERS
 from est_transports.channel.tls import TlsEngine
 from est_transports.channel.tls_context import ClientTlsConfig
+from est_transports.pki.revocation import Revocation
 from est_transports.pki.trust import TrustAnchors
 from tests.damage import damaged
 from tests.pki import (
@@ -171,7 +172,7 @@ def test_a_client_certificate_that_fails_is_a_fact_and_not_the_end(case: str) ->
     entity, reason = _failing_clients()[case]
     trust = anchors()
     if case == "revoked":
-        trust = replace(trust, crls=(pki().ca.crl(entity.certificate),))
+        trust = replace(trust, revocation=Revocation(crls=(pki().ca.crl(entity.certificate),)))
     two = dtls_connected(a_dtls_client(entity), a_dtls_server(trust=trust))
     channel = two.server.channel()
     assert channel.trust_class is TrustClass.FAILED

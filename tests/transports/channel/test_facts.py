@@ -14,6 +14,7 @@ from est_transports.channel.peer_certificates import MAX_PEER_CERTIFICATES
 from est_transports.channel.tls import TlsEngine, TlsError
 from est_transports.channel.verification import ca_names
 from est_transports.pki.certificate_checks import Purpose, flaw
+from est_transports.pki.revocation import Revocation
 from est_transports.pki.trust import TrustAnchors
 from tests.pki import (
     ANY_USAGE,
@@ -216,25 +217,35 @@ def test_a_revoked_certificate_fails_and_its_neighbours_do_not() -> None:
     trust = TrustAnchors(
         explicit=(pki().ca.certificate,),
         implicit=(pki().manufacturer.certificate,),
-        crls=(pki().ca.crl(pki().client.certificate),),
+        revocation=Revocation(crls=(pki().ca.crl(pki().client.certificate),), accept_missing=True),
     )
     assert classified(pki().client, trust=trust) == (TrustClass.FAILED, "revoked")
     neighbour = pki().ca.issue(Subject(name="device-7"))
     assert classified(neighbour, trust=trust) == (TrustClass.EXPLICIT, "")
 
 
-def test_a_ca_without_a_crl_is_not_held_to_one() -> None:
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_ca_without_a_crl_is_held_to_one_unless_that_is_accepted(
+    accepted: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     trust = TrustAnchors(
         explicit=(pki().ca.certificate,),
         implicit=(pki().manufacturer.certificate,),
-        crls=(pki().ca.crl(),),
+        revocation=Revocation(crls=(pki().ca.crl(),), accept_missing=accepted),
     )
-    assert classified(pki().manufacturer_client, trust=trust) == (TrustClass.IMPLICIT, "")
+    expected = (
+        (TrustClass.IMPLICIT, "")
+        if accepted
+        else (TrustClass.FAILED, "no revocation list that covers it")
+    )
+    assert classified(pki().manufacturer_client, trust=trust) == expected
+    line = "in doubt: CN=idevid-1: no revocation list that covers it"
+    assert (line in caplog.text) is accepted
 
 
 def test_a_revoked_intermediate_fails() -> None:
-    crl = pki().ca.crl(pki().intermediate.certificate)
-    trust = TrustAnchors(explicit=(pki().ca.certificate,), crls=(crl,))
+    lists = (pki().ca.crl(pki().intermediate.certificate), pki().intermediate.crl())
+    trust = TrustAnchors(explicit=(pki().ca.certificate,), revocation=Revocation(crls=lists))
     entity = pki().client_below_intermediate
     assert classified(entity, trust=trust) == (
         TrustClass.FAILED,
@@ -246,22 +257,24 @@ def test_an_intermediate_may_be_the_anchor_though_the_list_of_its_root_is_there(
     ca, intermediate = pki().ca, pki().intermediate
     entity = pki().client_below_intermediate
     anchors = (intermediate.certificate,)
-    trust = TrustAnchors(explicit=anchors, crls=(ca.crl(), intermediate.crl()))
+    trust = TrustAnchors(
+        explicit=anchors, revocation=Revocation(crls=(ca.crl(), intermediate.crl()))
+    )
     assert classified(entity, trust=trust) == (TrustClass.EXPLICIT, "")
     revoked = (ca.crl(), intermediate.crl(entity.certificate))
-    trust = TrustAnchors(explicit=anchors, crls=revoked)
+    trust = TrustAnchors(explicit=anchors, revocation=Revocation(crls=revoked))
     assert classified(entity, trust=trust) == (TrustClass.FAILED, "revoked")
 
 
 def test_a_crl_with_the_signature_of_another_fails_closed() -> None:
     crl = Authority("Test EST CA").crl()
-    trust = TrustAnchors(explicit=(pki().ca.certificate,), crls=(crl,))
+    trust = TrustAnchors(explicit=(pki().ca.certificate,), revocation=Revocation(crls=(crl,)))
     assert classified(pki().client, trust=trust)[0] is TrustClass.FAILED
 
 
 def test_a_crl_out_of_date_fails_closed() -> None:
     crl = pki().ca.crl(next_update=YESTERDAY)
-    trust = TrustAnchors(explicit=(pki().ca.certificate,), crls=(crl,))
+    trust = TrustAnchors(explicit=(pki().ca.certificate,), revocation=Revocation(crls=(crl,)))
     assert classified(pki().client, trust=trust) == (
         TrustClass.FAILED,
         "revocation list out of date",

@@ -11,11 +11,12 @@ from OpenSSL import SSL
 from est_core.channel import BindingKind, Channel, ChannelBinding, TlsVersion, TrustClass
 from est_transports.channel import _openssl
 from est_transports.channel.tls import ServerContext, TlsEngine
+from est_transports.pki.revocation import Revocation
 from est_transports.pki.trust import TrustAnchors
 from tests.pki import SERVER_AUTH, Authority, Subject, pki
 from tests.transports import raw_client
 from tests.transports.raw_client import RawClient
-from tests.transports.tls_pair import V12, V13, Pair, a_client, a_server, connected
+from tests.transports.tls_pair import V12, V13, Pair, a_client, a_server, anchors, connected
 
 _WIRE_VERSIONS = {V12: SSL.TLS1_2_VERSION, V13: SSL.TLS1_3_VERSION}
 both_versions = pytest.mark.parametrize("version", [V12, V13])
@@ -245,12 +246,18 @@ def test_a_resumed_session_keeps_its_client_and_its_trust_class(version: TlsVers
 
 
 @both_versions
-@pytest.mark.parametrize("case", ["no anchor", "usage of the issuer"])
+@pytest.mark.parametrize("case", ["no anchor", "usage of the issuer", "revoked", "no list"])
+@pytest.mark.req("EST-061")
 def test_a_certificate_that_failed_once_fails_in_the_resumed_session_too(
     version: TlsVersion, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if case == "no anchor":
         server = a_server(trust=TrustAnchors(), resumption=True)
+    elif case in ("revoked", "no list"):
+        named = (pki().client_below_intermediate.certificate,) if case == "revoked" else ()
+        lists = (pki().ca.crl(), pki().intermediate.crl(*named))
+        revocation = Revocation(crls=lists if named else lists[:1])
+        server = a_server(trust=replace(anchors(), revocation=revocation), resumption=True)
     else:
         issuer = Authority("Servers only", pki().ca, eku=(SERVER_AUTH,))
         monkeypatch.setattr(pki(), "client_below_intermediate", issuer.issue(Subject(name="d")))

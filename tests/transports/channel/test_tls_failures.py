@@ -33,6 +33,7 @@ from est_transports.channel.tls import server_context as make_server_context
 from est_transports.channel.tls_context import TLS_1_2_CIPHERS
 from est_transports.pki import certificate_checks
 from est_transports.pki.host_verification import names_host
+from est_transports.pki.revocation import Revocation
 from est_transports.pki.trust import TlsIdentity
 from tests.damage import damaged
 from tests.pki import SERVER_AUTH, YESTERDAY, Entity, Subject, new_key, pki, self_signed
@@ -193,7 +194,8 @@ def test_a_client_says_why_it_does_not_trust_the_server(case: str, version: TlsV
 
 @pytest.mark.req("EST-061")
 def test_a_client_says_that_the_server_is_revoked() -> None:
-    trust = replace(anchors(), crls=(pki().ca.crl(pki().server.certificate),))
+    revoking = Revocation(crls=(pki().ca.crl(pki().server.certificate),))
+    trust = replace(anchors(), revocation=revoking)
     with pytest.raises(TlsError, match="revoked"):
         connected(a_client(trust=trust), a_server())
 

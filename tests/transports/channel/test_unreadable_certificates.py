@@ -23,6 +23,7 @@ from est_transports.channel.dtls import DtlsEngine
 from est_transports.channel.peer_certificates import MAX_PEER_CERTIFICATES, SentCertificates
 from est_transports.channel.tls import TlsEngine, TlsError
 from est_transports.pki.certificates import shown, shown_der
+from est_transports.pki.revocation import Revocation
 from est_transports.pki.trust import TrustAnchors
 from tests.odd_certificates import (
     BAD_EXTENSIONS,
@@ -268,9 +269,8 @@ def test_a_ca_with_an_unknown_key_leads_nowhere(key: str) -> None:
 
 def test_a_revoked_ca_below_an_unreadable_one_stays_revoked() -> None:
     entity = pki().client_below_intermediate
-    trust = TrustAnchors(
-        explicit=(pki().ca.certificate,), crls=(pki().ca.crl(pki().intermediate.certificate),)
-    )
+    lists = (pki().ca.crl(pki().intermediate.certificate), pki().intermediate.crl())
+    trust = TrustAnchors(explicit=(pki().ca.certificate,), revocation=Revocation(crls=lists))
     own, issuer = map(der, entity.chain)
     peer = client_of(own, foreign_certificates()["version 4"], issuer, entity=entity)
     channel = seen_by_server(peer, trust)

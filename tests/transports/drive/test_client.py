@@ -56,6 +56,7 @@ from est_transports.drive.client import (
     Write,
     connect_failure,
 )
+from est_transports.pki.revocation import Revocation
 from est_transports.pki.signers import LocalSigner
 from est_transports.pki.trust import TrustAnchors
 from tests.core.cast import info
@@ -194,9 +195,10 @@ def test_explicit_trust_disables_the_implicit_anchors() -> None:
 
 def test_revocation_lists_count_with_explicit_trust_too() -> None:
     lists = (pki().ca.crl(pki().server.certificate),)
-    config = replace(CONFIG, implicit=TrustAnchors(crls=lists))
+    revocation = Revocation(crls=lists, accept_stale=True)
+    config = replace(CONFIG, implicit=TrustAnchors(revocation=revocation))
     trust = step(ClientDriver(session().cacerts(), config, NOW), Connect).config.trust
-    assert trust == TrustAnchors(explicit=(pki().ca.certificate,), crls=lists)
+    assert trust == TrustAnchors(explicit=(pki().ca.certificate,), revocation=revocation)
 
 
 def test_a_request_is_signed_for_the_connection() -> None:

@@ -89,8 +89,8 @@ def test_paths_may_be_texts(tmp_path: Path) -> None:
     identity = load_identity(given(str(certificate)), given(str(key)))
     assert identity.certificate == pki().server.certificate
     assert load_pem_certificates(given(str(certificate)))[0] == identity.certificate
-    files = TlsConfig(certificate=given("a.pem"), key=given("b.pem"), crls=given(["c.pem"]))
-    assert (files.certificate, files.key, files.crls) == (
+    files = TlsConfig(certificate=given("a.pem"), key=given("b.pem"), client_trust=given(["c.pem"]))
+    assert (files.certificate, files.key, files.client_trust) == (
         Path("a.pem"),
         Path("b.pem"),
         (Path("c.pem"),),

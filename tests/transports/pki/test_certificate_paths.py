@@ -18,6 +18,7 @@ from OpenSSL import SSL
 from est_core.channel import Channel, TlsVersion, TrustClass
 from est_transports.channel.tls import TlsError
 from est_transports.pki.openssl_store import MAX_CHAIN_DEPTH
+from est_transports.pki.revocation import Revocation
 from est_transports.pki.trust import TrustAnchors
 from tests.pki import (
     CLIENT_AUTH,
@@ -89,7 +90,7 @@ def refused_by_client(wire: str, entity: Entity, trust: TrustAnchors) -> str:
 
 def below_ca(*, crls: tuple[x509.CertificateRevocationList, ...] = ()) -> TrustAnchors:
     """Return the EST CA as the only anchor."""
-    return TrustAnchors(explicit=(pki().ca.certificate,), crls=crls)
+    return TrustAnchors(explicit=(pki().ca.certificate,), revocation=Revocation(crls=crls))
 
 
 # --- What is wrong above the peer's own certificate -------------------------------------------

@@ -547,8 +547,8 @@ REFUSED = {
     "open enrollment": ('[auth]\nsimpleenroll = "open"\n', "simpleenroll", "not open"),
     "renewal by password": ('[auth]\nsimplereenroll = "http"\n', "simplereenroll", "'cert'"),
     "old TLS": ('[tls]\nmax_version = "1.1"\n', "max_version: '1.1' is none of '1.2', '1.3'"),
-    "no array": ('[tls]\ncrls = "x"\n', "crls: is not an array"),
-    "array of numbers": ("[tls]\ncrls = [1]\n", "crls: is not a string"),
+    "no array": ('[crls]\nfiles = "x"\n', "files: is not an array"),
+    "array of numbers": ("[crls]\nfiles = [1]\n", "files: is not a string"),
     "bad listen": ('[server]\nlisten = "::1"\n', "[server] listen", "brackets"),
     "unknown default profile": (
         '[ca]\ndefault_profile = "x"\n',

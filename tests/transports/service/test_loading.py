@@ -252,15 +252,17 @@ def test_manufacturers_and_revocation_lists_are_trusted_apart(tmp_path: Path) ->
     (directory / "maker.pem").write_bytes(maker.certificate.public_bytes(Encoding.PEM))
     crl = maker.crl()
     (directory / "maker.crl").write_bytes(crl.public_bytes(Encoding.PEM))
-    service = load(directory, '[tls]\nclient_trust = ["maker.pem"]\ncrls = ["maker.crl"]\n')
+    service = load(
+        directory, '[tls]\nclient_trust = ["maker.pem"]\n[crls]\nfiles = ["maker.crl"]\n'
+    )
     trust = service.context.config.trust
-    assert (trust.explicit, trust.implicit, trust.crls) == (
+    assert (trust.explicit, trust.implicit, trust.revocation.crls) == (
         (certificate,),
         (maker.certificate,),
         (crl,),
     )
     with pytest.raises(CredentialFileError, match="no revocation list, but a certificate"):
-        load(directory, '[tls]\ncrls = ["maker.pem"]\n')
+        load(directory, '[crls]\nfiles = ["maker.pem"]\n')
 
 
 def test_certificates_that_cannot_be_read_are_left_out_and_told(tmp_path: Path) -> None:

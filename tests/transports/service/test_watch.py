@@ -21,7 +21,7 @@ from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.service.config.reader import load_config
 from est_transports.service.initialisation import CaSpec, initialise
 from est_transports.service.loading import CredentialChecks, Service, load_service
-from est_transports.service.validity import Standing, crl_problems, crl_validity
+from est_transports.service.validity import Standing, crl_validity
 from est_transports.service.watch import REPEAT_S, Watch
 from tests.pki import common_name, new_key, pki
 
@@ -62,17 +62,6 @@ def test_a_revocation_list_is_said_to_lapse_before_and_when_it_does(
     assert words in text
     assert bool(text) == bool(words)
     assert not text or text.startswith("m.crl: the CRL of CN=M: ")
-
-
-def test_a_list_of_nobody_or_with_anothers_signature_is_said_to_be() -> None:
-    ca, key = pki().manufacturer, new_key()
-    path = Path("x.crl")
-    good = crl(ca.certificate.subject, cast("ec.EllipticCurvePrivateKey", ca.key))
-    assert list(crl_problems([(path, good)], [ca.certificate])) == []
-    (forged,) = crl_problems([(path, crl(ca.certificate.subject, key))], [ca.certificate])
-    assert "is not signed by the CA of that name" in forged
-    (foreign,) = crl_problems([(path, crl(common_name("Other"), key))], [ca.certificate])
-    assert "the CRL of CN=Other: no CA that is trusted has that name" in foreign
 
 
 class Clock:
@@ -217,7 +206,7 @@ def test_a_start_says_what_the_clock_has_ended_and_which_lists_check_nothing(
     lists.write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in (outdated, stranger)))
     (tmp_path / "makers.pem").write_bytes(root.certificate.public_bytes(Encoding.PEM))
     (directory / "est.toml").write_text(
-        f'[tls]\nclient_trust = ["{tmp_path}/makers.pem"]\ncrls = ["{lists}"]\n'
+        f'[tls]\nclient_trust = ["{tmp_path}/makers.pem"]\n[crls]\nfiles = ["{lists}"]\n'
     )
     with_store = SqliteStore(directory / "est.db")
     service = load_service(

@@ -1,0 +1,196 @@
+"""Revoked certificates at a server as an operator runs it: no enrollment, no renewal, on any wire.
+
+One product of this field let a revoked certificate authenticate over EST (CVE-2020-25276).
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+from tests.deployment import Deployment, est, prepared, serving
+from tests.pki import Authority, Entity, Subject, pki
+from tests.programs import Ended
+
+SETTINGS = """
+[auth]
+names = "any"
+simpleenroll = "cert"
+
+[tls]
+client_trust = ["makers.pem"]
+
+[crls]
+files = ["makers.crl", "own.crl"]
+"""
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A server that trusts a manufacturer, and the lists of both CAs."""
+
+    server: Deployment
+    ca_key: ec.EllipticCurvePrivateKey
+
+    @property
+    def directory(self) -> Path:
+        return self.server.directory
+
+    def devices_own(self, *revoked: x509.Certificate) -> None:
+        """Publish the list of the server's own CA."""
+        crl = a_crl(self.server.ca.subject, self.ca_key, revoked)
+        replaced(self.directory / "own.crl", crl.public_bytes(Encoding.PEM))
+
+    def makers(self, *revoked: x509.Certificate) -> None:
+        """Publish the list of the manufacturer, in DER."""
+        maker = pki().manufacturer
+        assert isinstance(maker.key, ec.EllipticCurvePrivateKey)
+        crl = a_crl(maker.name, maker.key, revoked)
+        replaced(self.directory / "makers.crl", crl.public_bytes(Encoding.DER))
+
+    def wait_for(self, pattern: str, after: int) -> None:
+        self.server.log.wait_for(pattern, after=after)
+
+    @property
+    def said(self) -> int:
+        """How many lines the server has said by now."""
+        return len(self.server.log.lines)
+
+    def ask(self, wire: str, command: str, shown: tuple[Path, Path], out: Path) -> Ended:
+        """Enroll or renew with a certificate that is shown."""
+        url = self.server.server if wire == "https" else self.server.coap_server
+        name = ("--cn", "device-1") if command == "enroll" else ()
+        return est(
+            command, url, "--trust", str(self.server.ca_file), *name,
+            "--cert", str(shown[0]), "--key", str(shown[1]), "--out", str(out), "--force",
+        )  # fmt: skip
+
+
+def a_crl(
+    name: x509.Name, key: ec.EllipticCurvePrivateKey, revoked: tuple[x509.Certificate, ...]
+) -> x509.CertificateRevocationList:
+    now = datetime.now(UTC)
+    builder = x509.CertificateRevocationListBuilder(
+        name, now - timedelta(minutes=1), now + timedelta(days=1)
+    )
+    for each in revoked:
+        entry = x509.RevokedCertificateBuilder(each.serial_number, now).build()
+        builder = builder.add_revoked_certificate(entry)
+    return builder.sign(key, hashes.SHA256())
+
+
+def replaced(path: Path, content: bytes) -> None:
+    """Put a file in the place of another at once, as an operator is told to."""
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    new.replace(path)
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Iterator[Plant]:
+    directory = prepared(tmp_path / "ca")
+    (directory / "est.toml").write_text(SETTINGS)
+    maker = pki().manufacturer.certificate.public_bytes(Encoding.PEM)
+    (directory / "makers.pem").write_bytes(maker)
+    key = load_pem_private_key((directory / "ca-key.pem").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    made = Plant(server=Deployment(directory=directory, process=None), ca_key=key)  # type: ignore[arg-type]  # not begun
+    made.makers()
+    made.devices_own()
+    with serving(directory, "--coap", "127.0.0.1:0") as server:
+        yield Plant(server=server, ca_key=key)
+
+
+def a_device(name: str, maker: Authority) -> Entity:
+    return maker.issue(Subject(name=name))
+
+
+@pytest.mark.parametrize("wire", ["https", "coaps"])
+@pytest.mark.req("EST-061")
+def test_a_revoked_certificate_neither_enrolls_nor_renews(
+    wire: str, plant: Plant, tmp_path: Path
+) -> None:
+    device = a_device("device-1", pki().manufacturer)
+    neighbour = a_device("device-2", pki().manufacturer)
+    shown = device.write(tmp_path, "device")
+    out = tmp_path / "out"
+    plant.ask(wire, "enroll", shown, out).checked()
+    issued = (out / "cert.pem", out / "key.pem")
+    before = plant.said
+    plant.makers(device.certificate)
+    plant.wait_for("a revocation list changed", before)
+    plant.wait_for("reloaded", before)
+    refused = plant.ask(wire, "enroll", shown, tmp_path / "refused")
+    assert refused.code != 0
+    assert "revoked" in refused.err or wire == "coaps"
+    plant.wait_for(r"code=auth/certificate-not-accepted .*CN=device-1: revoked", before)
+    assert not (tmp_path / "refused" / "cert.pem").exists()
+    other = neighbour.write(tmp_path, "neighbour")
+    plant.ask(wire, "enroll", other, tmp_path / "other").checked()
+
+    plant.ask(wire, "reenroll", issued, tmp_path / "renewed").checked()
+    own = x509.load_pem_x509_certificate(issued[0].read_bytes())
+    before = plant.said
+    plant.devices_own(own)
+    plant.server.process.send_signal(signal.SIGHUP)
+    plant.wait_for("reloaded", before)
+    for command in ("reenroll", "enroll"):
+        refused = plant.ask(wire, command, issued, tmp_path / "refused")
+        assert refused.code != 0
+        assert "revoked" in refused.err or wire == "coaps"
+        plant.wait_for(r"code=auth/certificate-not-accepted .*CN=device-1: revoked", before)
+        before = plant.said
+        assert not (tmp_path / "refused" / "cert.pem").exists()
+
+
+@pytest.mark.req("EST-061")
+def test_a_list_that_cannot_be_used_leaves_the_old_ones_in_force(
+    plant: Plant, tmp_path: Path
+) -> None:
+    device = a_device("device-1", pki().manufacturer)
+    shown = device.write(tmp_path, "device")
+    before = plant.said
+    plant.makers(device.certificate)
+    plant.wait_for("reloaded", before)
+    path = plant.directory / "makers.crl"
+    for content, words in (
+        (b"nonsense", "makers.crl"),
+        (
+            a_crl(pki().manufacturer.name, plant.ca_key, ()).public_bytes(Encoding.PEM),
+            "is not signed by the CA of that name that is trusted",
+        ),
+    ):
+        before = plant.said
+        replaced(path, content)
+        plant.wait_for(f"not reloaded, everything stays as it was: .*{words}", before)
+        assert "revoked" in plant.ask("https", "enroll", shown, tmp_path / "out").err
+        before = plant.said
+        plant.server.process.send_signal(signal.SIGHUP)
+        plant.wait_for(f"not reloaded, everything stays as it was: .*{words}", before)
+    before = plant.said
+    plant.makers()
+    plant.wait_for("reloaded", before)
+    plant.ask("https", "enroll", shown, tmp_path / "out").checked()
+
+
+def test_a_manufacturer_without_a_list_stops_the_start(tmp_path: Path) -> None:
+    directory = prepared(tmp_path / "ca")
+    (directory / "est.toml").write_text(SETTINGS.replace('"makers.crl", ', ""))
+    maker = pki().manufacturer.certificate.public_bytes(Encoding.PEM)
+    (directory / "makers.pem").write_bytes(maker)
+    key = load_pem_private_key((directory / "ca-key.pem").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    ca = x509.load_pem_x509_certificate((directory / "ca.pem").read_bytes())
+    (directory / "own.crl").write_bytes(a_crl(ca.subject, key, ()).public_bytes(Encoding.PEM))
+    ended = est("serve", str(directory), "--listen", "127.0.0.1:0")
+    assert ended.code != 0
+    assert "there is no CRL of CN=Test Manufacturer CA in [crls] files" in ended.err
