@@ -16,7 +16,7 @@ from est_core.auth.scheme import DigestScheme
 from est_core.channel import BindingKind, Channel, ChannelBinding, TlsVersion, TrustClass
 from est_core.checks.allowed_names import AllowedNames
 from est_core.checks.enforcement import Unmet
-from est_core.checks.pop import PopMode
+from est_core.checks.pop import LinkWith, PopMode
 from est_core.client.enrollment import renewal_info, request_info, unmet_by
 from est_core.client.exchange import ClientExchange
 from est_core.client.session import ClientSession
@@ -171,6 +171,7 @@ __all__ = [
     "Issue",
     "Label",
     "Limits",
+    "LinkWith",
     "LocalProtocolError",
     "Login",
     "MalformedCredentials",

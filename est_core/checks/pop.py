@@ -37,6 +37,33 @@ class PopMode(Enum):
     NEVER = "never"
 
 
+@unique
+class LinkWith(Enum):
+    """In which attribute of a CSR the channel binding goes. RFC 7030 3.5, RFC 7894 3.3.
+
+    AUTO takes what the server's CSR attributes list, estIdentityLinking before challengePassword,
+    and challengePassword where they list neither. The others do not ask; BOTH is for servers of
+    which nobody knows which one they look at (RFC 7894 4).
+    """
+
+    AUTO = "auto"
+    CHALLENGE_PASSWORD = "challengePassword"
+    IDENTITY_LINKING = "estIdentityLinking"
+    BOTH = "both"
+
+    def attributes(self, listed: str | None) -> tuple[str, ...]:
+        """Return the types of the attributes; `listed` is what the server's list prefers."""
+        match self:
+            case LinkWith.AUTO:
+                return (listed or CHALLENGE_PASSWORD,)
+            case LinkWith.CHALLENGE_PASSWORD:
+                return (CHALLENGE_PASSWORD,)
+            case LinkWith.IDENTITY_LINKING:
+                return (EST_IDENTITY_LINKING,)
+            case LinkWith.BOTH:
+                return (EST_IDENTITY_LINKING, CHALLENGE_PASSWORD)
+
+
 @checked
 def linking_text(binding: ChannelBinding) -> str:
     """Return the text that stands for a binding: base64 with padding, no line break."""

@@ -98,7 +98,7 @@ class ClientExchange:
         self.resume_at: Instant | None = None
         self._csr: LinkedCsr | None = None
         if csr is not None:
-            self._csr = LinkedCsr(csr, csrattrs, algorithm, session.pop, session.limits, code)
+            self._csr = LinkedCsr(csr, csrattrs, algorithm, session, code)
         self._uri = session.uri
         self._max_version = session.max_version
         self._http_auth = HttpAuth(
@@ -147,8 +147,14 @@ class ClientExchange:
             self._fail(error)
 
     def connect_failed(self, code: str, message: str) -> None:
-        """No channel could be had; answer to ConnectRequested. Ends in Failed with this code."""
+        """No channel could be had; answer to ConnectRequested. Ends in Failed with this code.
+
+        Or in "pop/no-binding", where a server has no TLS 1.2, which only linking wants.
+        """
         self._expect(ClientState.CONNECTING)
+        if code == "tls/version" and self._max_version is not self.session.max_version:
+            code = "pop/no-binding"
+            message = f"the request must be linked, which needs TLS 1.2 here: {message}"
         self._finish(Failed(code=code, message=message))
 
     def connection_lost(self, *, sent: bool) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
-from est_core._limits import Limits
 from est_core._oids import CHALLENGE_PASSWORD, OTP_CHALLENGE
 from est_core.asn1.attributes import Attribute, challenge_attribute
 from est_core.asn1.csrattrs import LINKING, CsrAttrs
@@ -26,6 +25,7 @@ from est_core.asn1.pkcs10 import (
 from est_core.channel import Channel, ChannelBinding, TlsVersion
 from est_core.checks.pop import PopMode, check_foreign, linking_text
 from est_core.client.enrollment import signing
+from est_core.client.session_settings import SessionSettings
 from est_core.credentials import CodeCredentials, CodeSource
 from est_core.events import SignatureRequested
 
@@ -33,6 +33,7 @@ _OF_SOURCE: Final = {
     CodeSource.CHALLENGE_PASSWORD: CHALLENGE_PASSWORD,
     CodeSource.OTP_CHALLENGE: OTP_CHALLENGE,
 }
+_WITHOUT_EMS: Final = ": it is without extended master secret (RFC 7627)"
 
 
 class LinkedCsr:
@@ -47,9 +48,8 @@ class LinkedCsr:
         csr: CsrArgument,
         csrattrs: CsrAttrs | None,
         algorithm: SignatureAlgorithm | None,
-        pop: PopMode,
-        limits: Limits,
-        code: CodeCredentials | None = None,
+        settings: SessionSettings,
+        code: CodeCredentials | None,
     ) -> None:
         """Raise LocalProtocolError for a key that cannot be used with `algorithm`.
 
@@ -61,37 +61,37 @@ class LinkedCsr:
         self.asked: CertRequest | CertRequestInfo = csr
         self._algorithm = algorithm
         if isinstance(csr, CertRequestInfo):
-            self.spki, self._algorithm = signing(csr, algorithm, limits)
-        self._pop = pop
-        self._limits = limits
+            self.spki, self._algorithm = signing(csr, algorithm, settings.limits)
+        self._pop = pop = settings.pop
+        self._limits = settings.limits
         self._is_asked_to_link = pop is PopMode.ALWAYS or (
             pop is PopMode.AUTO and csrattrs is not None and csrattrs.requires_linking
         )
-        self._place = (
-            csrattrs and csrattrs.linking_attribute
-        ) or CHALLENGE_PASSWORD  # RFC 7894 4: estIdentityLinking alone where it is listed
+        listed = None if csrattrs is None else csrattrs.linking_attribute
+        self._places = settings.link_with.attributes(listed)
         self._code: Attribute | None = None
         if code is not None:
             if isinstance(csr, CertRequest):
                 raise LocalProtocolError("a request that is signed takes no code")
             self._code = challenge_attribute(_OF_SOURCE[code.source], code.code)
-        if pop is PopMode.ALWAYS and self._linking_attribute is None:
+        if pop is PopMode.ALWAYS and not self._linking_attributes:
             raise LocalProtocolError(
                 "a code in challengePassword leaves no place for the linking of PopMode.ALWAYS: "
-                "the server's CSR attributes list no estIdentityLinking"
+                "the server's CSR attributes list no estIdentityLinking, and LinkWith does not "
+                "say so"
             )
         self._tbs = b""
         self._signed: tuple[ChannelBinding | None, bytes] | None = None
 
     @property
-    def _linking_attribute(self) -> str | None:
-        """The attribute to link with, None where the code has its place."""
-        is_free = self._code is None or self._code.type != self._place
-        return self._place if is_free else None
+    def _linking_attributes(self) -> tuple[str, ...]:
+        """The attributes to link with; not the one that the code has."""
+        taken = None if self._code is None else self._code.type
+        return tuple(oid for oid in self._places if oid != taken)
 
     @property
     def _must_link(self) -> bool:
-        return self._is_asked_to_link and self._linking_attribute is not None
+        return self._is_asked_to_link and bool(self._linking_attributes)
 
     def forget_code(self) -> None:
         """Put no code into what is signed from now on: it is for one server."""
@@ -108,7 +108,8 @@ class LinkedCsr:
         if channel.version is not TlsVersion.TLS_1_3:
             raise RemoteProtocolError(
                 "pop/no-binding",
-                "proof of possession must be linked, and this connection has no channel binding",
+                "proof of possession must be linked, and this connection has no channel binding"
+                f"{'' if channel.extended_master_secret else _WITHOUT_EMS}; nothing was sent on it",
                 Fault.FORBIDDEN,
             )
         return True
@@ -147,14 +148,15 @@ class LinkedCsr:
             info = info.without_attribute(oid)
         if self._code is not None:
             info = info.without_attribute(self._code.type).with_attribute(self._code)
-        binding, attribute = self._wanted_binding(channel), self._linking_attribute
-        if binding is not None and attribute is not None:
-            info = info.with_attribute(challenge_attribute(attribute, linking_text(binding)))
+        binding = self._wanted_binding(channel)
+        if binding is not None:
+            for oid in self._linking_attributes:
+                info = info.with_attribute(challenge_attribute(oid, linking_text(binding)))
         if self._algorithm is None:
             raise LocalProtocolError("a CSR to be signed has an algorithm")
         self._tbs = info.der()
         return SignatureRequested(tbs=self._tbs, algorithm=self._algorithm)
 
     def _wanted_binding(self, channel: Channel) -> ChannelBinding | None:
-        never = self._pop is PopMode.NEVER or self._linking_attribute is None
+        never = self._pop is PopMode.NEVER or not self._linking_attributes
         return None if never else channel.binding

@@ -11,7 +11,7 @@ from est_core._instant import Entropy
 from est_core._limits import Limits
 from est_core.arguments import checked
 from est_core.channel import TlsVersion
-from est_core.checks.pop import PopMode
+from est_core.checks.pop import LinkWith, PopMode
 from est_core.client.digest_answers import NonceCounts
 from est_core.client.http_auth import sendable
 from est_core.credentials import Login
@@ -26,9 +26,9 @@ class SessionSettings:
     certificate to show in handshakes. `credentials` go to authorised servers only: a Password
     answers a challenge by the strongest scheme that is offered, all others are sent without waiting
     for one; leave them out to be asked. `entropy` is for answers to Digest; without it the driver's
-    is taken. `max_version` caps TLS. Without
-    `accept_changes` a dangerous difference between request and certificate ends in Failed. Over
-    CoAP (RFC 9148 3) LocalProtocolError without an identity, and with credentials.
+    is taken. `pop` says when to link requests, `link_with` by which attribute. `max_version` caps
+    TLS. Without `accept_changes` a dangerous difference between request and certificate ends in
+    Failed. Over CoAP (RFC 9148 3) LocalProtocolError without an identity, and with credentials.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class SessionSettings:
         identity: x509.Certificate | None = None,
         credentials: Login | None = None,
         pop: PopMode = PopMode.AUTO,
+        link_with: LinkWith = LinkWith.AUTO,
         max_version: TlsVersion | None = None,
         accept_changes: bool = True,
         entropy: Entropy | None = None,
@@ -56,6 +57,7 @@ class SessionSettings:
         self.entropy: Entropy | None = entropy
         self.nonce_counts: NonceCounts = NonceCounts()
         self.pop = pop
+        self.link_with = link_with
         self.max_version = max_version
         self.accept_changes = accept_changes
         self.limits: Limits = limits or Limits()

@@ -298,10 +298,10 @@ AUTHENTICATION: Final = (
             ),
             ErrorCode(
                 code="pop/no-binding",
-                cause="client: linking is wanted, and the connection has no channel binding",
+                cause="client: linking is a must, and the connection has no channel binding",
                 remedy=(
-                    "use a server that speaks (D)TLS 1.2 with extended master secret, or turn "
-                    "linking off with `--pop never`"
+                    "use a server that speaks (D)TLS 1.2 with extended master secret, or link by "
+                    "`--tls-exporter` if it does; `--pop never` turns linking off"
                 ),
                 audience=Audience.USER,
             ),

@@ -13,7 +13,7 @@ from est_transports import _clock
 from est_transports.cli.client.bootstrap import established, provisioned
 from est_transports.cli.client.conversation import MAX_WAIT_S
 from est_transports.cli.client.enrollment import Order, Received, carry_out
-from est_transports.cli.client.own_parts import ATTR, own_parts
+from est_transports.cli.client.own_parts import OwnParts, own_part_options
 from est_transports.cli.client.pending import find_pending
 from est_transports.cli.client.received_certificate import Destination
 from est_transports.cli.client.requested_names import (
@@ -101,7 +101,7 @@ _KEY_TYPE = click.option(
 @_OUT
 @force_option
 @_ACCEPT_CHANGES
-@ATTR
+@own_part_options
 @_STRICT
 @_WAIT
 def enroll(
@@ -116,7 +116,7 @@ def enroll(
     out: Path,
     force: bool,
     accept_changes: bool,
-    attrs: tuple[str, ...],
+    own: OwnParts,
     strict_csrattrs: bool,
     wait_s: float,
     as_json: bool,
@@ -129,8 +129,7 @@ def enroll(
     Give --cn or --csr; neither goes on with a request that is pending in --out. The new key is
     key.pem unless it came with --new-key.
     """
-    _check_usage(parts=bool(cn or san or attrs), csr=csr, new_key=new_key, key_type=key_type)
-    own = own_parts(attrs)
+    _check_usage(parts=bool(cn or san or own), csr=csr, new_key=new_key, key_type=key_type)
     key = None if new_key is None else _new_key(new_key, new_key_password_file)
     request = None if csr is None else _foreign_request(csr, new_key, key)
     if request is not None:
@@ -162,7 +161,7 @@ def enroll(
 @_OUT
 @force_option
 @_ACCEPT_CHANGES
-@ATTR
+@own_part_options
 @_STRICT
 @_WAIT
 def provision(
@@ -174,7 +173,7 @@ def provision(
     out: Path,
     force: bool,
     accept_changes: bool,
-    attrs: tuple[str, ...],
+    own: OwnParts,
     strict_csrattrs: bool,
     wait_s: float,
     as_json: bool,
@@ -189,7 +188,6 @@ def provision(
     connection is verified by them, gets the certificate, and leaves them in cacerts.pem. Without
     --cn and --san it goes on with a request that is pending in --out.
     """
-    own = own_parts(attrs)
     destination = Destination(directory=out, force=force, with_key=True, with_trust=True)
     order = Order(
         destination=destination,
@@ -215,7 +213,7 @@ def provision(
 @_OUT
 @force_option
 @_ACCEPT_CHANGES
-@ATTR
+@own_part_options
 @_STRICT
 @_WAIT
 def reenroll(
@@ -226,7 +224,7 @@ def reenroll(
     out: Path,
     force: bool,
     accept_changes: bool,
-    attrs: tuple[str, ...],
+    own: OwnParts,
     strict_csrattrs: bool,
     wait_s: float,
     as_json: bool,
@@ -244,7 +242,6 @@ def reenroll(
         raise CliError("reenroll needs --cert and --key", ExitCode.USAGE)
     if key_type is not None and not rekey:
         raise CliError("--key-type goes with --rekey", ExitCode.USAGE)
-    own = own_parts(attrs)
     if own.subject:
         raise CliError("--attr: a renewal keeps the names it has", ExitCode.USAGE)
     key = target.identity.key
@@ -301,7 +298,9 @@ def _check_usage(
     *, parts: bool, csr: Path | None, new_key: Path | None, key_type: str | None
 ) -> None:
     if csr is not None and parts:
-        raise CliError("--csr goes without --cn, --san and --attr", ExitCode.USAGE)
+        raise CliError(
+            "--csr goes without --cn, --san, --attr and --revocation-challenge-file", ExitCode.USAGE
+        )
     if key_type is not None and (csr or new_key):
         raise CliError("--key-type is for keys that are made here", ExitCode.USAGE)
 

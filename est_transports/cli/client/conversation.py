@@ -108,6 +108,7 @@ class Conversation:
             identity=target.identity.certificate if target.identity else None,
             credentials=target.login.unasked() if logs_in else None,
             pop=target.pop,
+            link_with=target.link_with,
             max_version=target.max_version,
         )
         self._client = Client(

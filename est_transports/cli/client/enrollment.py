@@ -10,7 +10,15 @@ from typing import Final
 import click
 from cryptography import x509
 
-from est_core import Enrolled, Limits, LocalProtocolError, RemoteProtocolError, RetryLater
+from est_core import (
+    CodeSource,
+    Enrolled,
+    Limits,
+    LocalProtocolError,
+    RemoteProtocolError,
+    RetryLater,
+)
+from est_core.asn1.attributes import challenge_attribute
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm, public_key_facts
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
@@ -54,6 +62,9 @@ UNMET: Final = "csrattrs/unmet"
 """CSR attributes that a request does not follow, where it was to."""
 _SHOWN: Final = 8
 _LINKING: Final = ("1.2.840.113549.1.9.7", "1.2.840.113549.1.9.16.2.58")
+_OTP_CHALLENGE: Final = "1.2.840.113549.1.9.16.2.56"
+_OPTIONAL: Final = (_OTP_CHALLENGE, "1.2.840.113549.1.9.16.2.57")
+"""Challenges that are for who has a value for them. RFC 7894 4."""
 
 
 @unchecked_value_class
@@ -142,7 +153,7 @@ def _carry_out(target: Target, order: Order) -> Received | RetryLater:
         key = resumed or _key(order, csrattrs)
         request = _request(order, key, csrattrs)
         algorithm = _algorithm(target, key, csrattrs)
-        unmet = _unmet(order, request, csrattrs, algorithm)
+        unmet = _unmet(order, _with_code(request, target), csrattrs, algorithm)
         asking = _Asking(request=request, csrattrs=csrattrs, algorithm=algorithm)
         answer = _enroll(conversation, order, key, asking, is_new=resumed is None)
     if isinstance(answer, RetryLater):
@@ -321,6 +332,18 @@ def _show_told(order: Order, ours: CertRequestInfo, told: CertRequestInfo) -> No
         )
 
 
+def _with_code(
+    request: CertRequestInfo | CertRequest, target: Target
+) -> CertRequestInfo | CertRequest:
+    """Return the request with the code that is put into it when it is signed."""
+    code = target.code
+    if code is None or code.source is not CodeSource.OTP_CHALLENGE:
+        return request
+    if isinstance(request, CertRequest):
+        return request
+    return request.with_attribute(challenge_attribute(_OTP_CHALLENGE, code.code))
+
+
 def _unmet(
     order: Order,
     request: CertRequestInfo | CertRequest,
@@ -333,7 +356,8 @@ def _unmet(
     """
     if csrattrs is None:
         return ()
-    unmet = unmet_by(request, csrattrs, algorithm=algorithm, renewal=order.current is not None)
+    found = unmet_by(request, csrattrs, algorithm=algorithm, renewal=order.current is not None)
+    unmet = tuple(each for each in found if order.strict_csrattrs or each.oid not in _OPTIONAL)
     if not unmet:
         return ()
     text = "; ".join(each.text for each in unmet[:_SHOWN])

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from est_core import (
     CodeCredentials,
     EstUri,
+    LinkWith,
     PopMode,
     TlsVersion,
     TrustDecisionRequested,
@@ -69,6 +70,7 @@ class Target:
     srp: SrpLogin | None = None
     code: CodeCredentials | None = None
     pop: PopMode = PopMode.AUTO
+    link_with: LinkWith = LinkWith.AUTO
     tls_exporter: bool = False
     max_version: TlsVersion | None = None
     coap_paths: CoapPathOptions = field(default_factory=CoapPathOptions)

@@ -14,6 +14,7 @@ from cryptography import x509
 from est_core import (
     EstUri,
     Label,
+    LinkWith,
     LocalProtocolError,
     PopMode,
     TlsVersion,
@@ -75,6 +76,9 @@ _SIGNING: Final = (
     click.option("--pop", type=click.Choice([mode.value for mode in PopMode]), default="auto",
                  show_default=True,
                  help="Link the request to the connection: where possible, always, or never."),
+    click.option("--link-with", type=click.Choice([each.value for each in LinkWith]),
+                 default="auto", show_default=True,
+                 help="Attribute that links the request: what the server lists, or this one."),
     click.option("--tls-exporter", is_flag=True,
                  help="Link on TLS 1.3 too, by RFC 9266; the server must have been told the same."),
 )  # fmt: skip
@@ -111,7 +115,8 @@ def _with_options(command: Decorated, added: Sequence[Callable[[Any], Any]]) -> 
     def with_target(**options: Any) -> Any:
         with log_as_warnings():
             target = make_target(**{name: options.pop(name) for name in _NAMES if name in options})
-            return command(target, **options)
+            link_with = LinkWith(options.pop("link_with", LinkWith.AUTO.value))
+            return command(replace(target, link_with=link_with), **options)
 
     decorated: Any = with_target
     for option in reversed(added):

@@ -16,6 +16,7 @@ from est_core import (
     Enrolled,
     EnrollRequested,
     Failed,
+    LinkWith,
     LocalProtocolError,
     Pend,
     Pending,
@@ -38,7 +39,7 @@ from est_core.asn1.pkcs10 import (
 from est_core.checks.pop import linking_text, linking_values
 from est_core.testing import FIXED_INSTANT
 from tests.application import FakeApplication
-from tests.core.asn1.build import IDENTITY_LINKING, vector
+from tests.core.asn1.build import CHALLENGE_PASSWORD, IDENTITY_LINKING, vector
 from tests.core.cast import BINDING, EXPORTER, LIMITS, csr_der, info, server_channel, sign, signer
 from tests.core.client_cast import (
     DEMANDING,
@@ -144,6 +145,41 @@ def test_required_linking_fails_where_no_version_gives_a_binding(on: Channel) ->
         assert take(exchange, Failed).code == "pop/no-binding"
 
 
+@pytest.mark.req("CB-024")
+def test_a_server_without_tls_1_2_cannot_be_linked_to_and_gets_no_request() -> None:
+    exchange = client(PopMode.ALWAYS).enroll(info(own_key()))
+    take(exchange, ConnectRequested)
+    exchange.connected(UNBOUND_1_3)
+    assert take(exchange, ConnectRequested).max_version is TLS_1_2
+    exchange.connect_failed("tls/version", "the peer accepts none of the TLS versions offered")
+    result = take(exchange, Failed)
+    assert result.code == "pop/no-binding"
+    assert result.message.endswith(": the peer accepts none of the TLS versions offered")
+
+
+@pytest.mark.parametrize("code", ["tls/version", "connect/refused"])
+def test_a_connection_that_fails_for_another_reason_is_called_by_it(code: str) -> None:
+    exchange = client(PopMode.ALWAYS).enroll(info(own_key()))
+    take(exchange, ConnectRequested)
+    if code != "tls/version":
+        exchange.connected(UNBOUND_1_3)
+        take(exchange, ConnectRequested)
+    exchange.connect_failed(code, "text")
+    result = take(exchange, Failed)
+    assert (result.code, result.message) == (code, "text")
+
+
+@pytest.mark.req("CB-021")
+def test_a_channel_without_extended_master_secret_is_named_as_what_does_not_link() -> None:
+    for ems in (True, False):
+        exchange = client(PopMode.ALWAYS).enroll(info(own_key()))
+        take(exchange, ConnectRequested)
+        exchange.connected(replace(UNBOUND_1_2, extended_master_secret=ems))
+        result = take(exchange, Failed)
+        assert result.code == "pop/no-binding"
+        assert ("extended master secret" in result.message) is not ems
+
+
 @pytest.mark.parametrize(
     ("pop", "csrattrs"), [(PopMode.NEVER, DEMANDING), (PopMode.AUTO, CsrAttrs(items=()))]
 )
@@ -166,6 +202,28 @@ def test_est_identity_linking_alone_is_used_where_it_is_listed() -> None:
     csr = csr_of(sent(exchange, reached()))
     assert csr.challenge(IDENTITY_LINKING) == (linking_text(BINDING),)
     assert csr.challenge_passwords == ()
+
+
+@pytest.mark.req("EST-188", "EST-189")
+@pytest.mark.parametrize("csrattrs", [None, DEMANDING, BOTH])
+@pytest.mark.parametrize(
+    ("link_with", "oids"),
+    [
+        (LinkWith.CHALLENGE_PASSWORD, {CHALLENGE_PASSWORD}),
+        (LinkWith.IDENTITY_LINKING, {IDENTITY_LINKING}),
+        (LinkWith.BOTH, {CHALLENGE_PASSWORD, IDENTITY_LINKING}),
+    ],
+)
+def test_a_client_may_choose_the_attribute_whatever_the_server_lists(
+    link_with: LinkWith, oids: set[str], csrattrs: CsrAttrs | None
+) -> None:
+    choosing = ClientSession(URI, trust=(pki().ca.certificate,), link_with=link_with)
+    exchange = choosing.enroll(info(own_key()), csrattrs=csrattrs)
+    assert dict(csr_of(sent(exchange, reached())).challenges) == dict.fromkeys(
+        oids, linking_text(BINDING)
+    )
+    server = pair(Network(), policy=default_policy(require_pop=True))
+    assert isinstance(server.run(choosing.enroll(info(own_key()), csrattrs=csrattrs)), Enrolled)
 
 
 @pytest.mark.req("EST-190")

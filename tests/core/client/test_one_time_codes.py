@@ -13,6 +13,7 @@ from est_core import (
     CodeCredentials,
     CodeSource,
     ConnectRequested,
+    LinkWith,
     LocalProtocolError,
     Pending,
     PopMode,
@@ -112,6 +113,16 @@ def test_a_code_in_the_place_of_linking_that_is_a_must_is_refused_before_anythin
 ) -> None:
     with pytest.raises(LocalProtocolError, match="no place for the linking"):
         enrollment(PASSWORD, csrattrs, PopMode.ALWAYS)
+
+
+@pytest.mark.parametrize("link_with", [LinkWith.IDENTITY_LINKING, LinkWith.BOTH])
+def test_a_client_may_link_beside_a_code_without_being_asked(link_with: LinkWith) -> None:
+    client = ClientSession(
+        URI, trust=(pki().ca.certificate,), pop=PopMode.ALWAYS, link_with=link_with
+    )
+    code = CodeCredentials(code=CODE, source=PASSWORD)
+    csr = csr_of(sent(client.enroll(info(own_key()), code=code), reached()))
+    assert challenges(csr) == {OF[PASSWORD]: (CODE,), IDENTITY_LINKING: (TEXT,)}
 
 
 @pytest.mark.parametrize(
