@@ -33,7 +33,7 @@ class ClientIdentity:
     `user` was proven by credentials of the request, or without such by the handshake itself
     (TLS-SRP); `certificate` by the handshake, and is there only if its trust class counts for this
     operation. `is_ra`: the certificate, issued by the own CA, carries id-kp-cmcRA, and the policy
-    takes RAs. `context` is what the application said of the user (`Verified.context`).
+    lists it. `context` is what the application said of the user (`Verified.context`).
     """
 
     user: str | None = None

@@ -16,6 +16,7 @@ from est_core._errors import LocalProtocolError
 from est_core.arguments import checked
 from est_core.auth.scheme import DigestScheme
 from est_core.channel import TrustClass
+from est_core.checks.identity import RegistrationAuthorities
 from est_core.codec.authheader import write_challenge
 from est_core.credentials import AuthChallenge
 from est_core.model import Label
@@ -45,7 +46,8 @@ class NameRule(Enum):
     ANY leaves it to the application, which has the request and who sent it. IDENTITY takes the
     names that the client was authenticated by, and no others: the user, those of its certificate.
     REGISTERED asks the application which names this client may have (`NamesRequested`).
-    A registration authority (`accept_ra`) speaks for others, so IDENTITY does not bind it.
+    A registration authority (`registration_authorities`) speaks for others: IDENTITY does not bind
+    it.
     """
 
     ANY = "any"
@@ -58,8 +60,8 @@ class PolicyRow:
     """The rules for an operation, or for one label or one kind of wire of it.
 
     `label` None and `datagram` None mean any. `certificate_trust` says which trust classes
-    count as a client certificate. `accept_ra`: a client whose certificate, issued by the own
-    CA, carries id-kp-cmcRA may send linking data of another channel (RFC 7030 3.7).
+    count as a client certificate. `registration_authorities` lists those certificates that, issued
+    by the own CA and with id-kp-cmcRA, may send requests of others (RFC 7030 3.7).
     `enforce_csrattrs`: a CSR that lacks what /csrattrs asks for is refused. `foreign_challenge`
     None means what the policy says. `names` says which names a CSR may ask for.
     """
@@ -70,7 +72,9 @@ class PolicyRow:
     datagram: bool | None = None
     certificate_trust: frozenset[TrustClass] = frozenset({TrustClass.EXPLICIT, TrustClass.IMPLICIT})
     require_pop: bool = False
-    accept_ra: bool = False
+    registration_authorities: RegistrationAuthorities = field(
+        default_factory=RegistrationAuthorities
+    )
     enforce_csrattrs: bool = False
     foreign_challenge: ForeignChallenge | None = None
     names: NameRule = NameRule.ANY

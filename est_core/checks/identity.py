@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from est_core._errors import Fault, RemoteProtocolError
 from est_core._oids import CMC_RA
 from est_core.arguments import checked
 from est_core.channel import Channel, TrustClass
 from est_core.checks.names import shown_name
+from est_core.values import value_class
 
 _UNREADABLE: Final = (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError)
+_SHA256: Final = hashes.SHA256()
 _SHOWN_NAMES: Final = 4
 
 
@@ -28,11 +31,41 @@ def has_cmc_ra(certificate: x509.Certificate | None) -> bool:
     return any(purpose.dotted_string == CMC_RA for purpose in usage)
 
 
-def is_registration_authority(channel: Channel) -> bool:
-    """True if the client is an RA: id-kp-cmcRA in a certificate of the own CA. RFC 7030 3.7.
+@value_class
+class RegistrationAuthorities:
+    """Which certificates may act as a registration authority; by default none. RFC 7030 3.7.
 
-    The same purpose in a third party's certificate means nothing.
+    `subjects` list each certificate of that subject, so that one that was renewed is listed too;
+    `fingerprints` (SHA-256) list one certificate each.
     """
+
+    subjects: frozenset[x509.Name] = frozenset()
+    fingerprints: frozenset[bytes] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.subjects or self.fingerprints)
+
+    def lists(self, certificate: x509.Certificate) -> bool:
+        """True if this certificate is listed. False if its subject cannot be read."""
+        if certificate.fingerprint(_SHA256) in self.fingerprints:
+            return True
+        try:
+            return certificate.subject in self.subjects
+        except _UNREADABLE:
+            return False
+
+
+def is_registration_authority(channel: Channel, listed: RegistrationAuthorities) -> bool:
+    """True if the client is an RA: id-kp-cmcRA in a listed certificate of the own CA.
+
+    The same purpose in a third party's certificate means nothing, whatever is listed, and in one of
+    the own CA that is not listed it makes no RA either. RFC 7030 3.7.
+    """
+    return may_be_registration_authority(channel) and listed.lists(channel.peer_chain[0])
+
+
+def may_be_registration_authority(channel: Channel) -> bool:
+    """True if the client's certificate, of the own CA, has id-kp-cmcRA: listed, it is an RA's."""
     return channel.trust_class is TrustClass.EXPLICIT and has_cmc_ra(channel.peer_certificate)
 
 

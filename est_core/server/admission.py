@@ -101,7 +101,9 @@ def admit(
     identity = ClientIdentity(
         user=channel.user,
         certificate=channel.peer_certificate if has_certificate else None,
-        is_ra=has_certificate and row.accept_ra and is_registration_authority(channel),
+        is_ra=(
+            has_certificate and is_registration_authority(channel, row.registration_authorities)
+        ),
     )
     counts = has_certificate or channel.user is not None
     if row.authentication.needs_certificate and not counts:

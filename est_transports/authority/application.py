@@ -46,7 +46,7 @@ from est_transports.authority.csr_attributes import AskedOfClients, told_to
 from est_transports.authority.registered_names import registered_names
 from est_transports.authority.renewal_records import certificate_on_record
 from est_transports.authority.stores import CodeSpent, CodeUse, Store, StoreBusy, StoreError
-from est_transports.pki.names import subject_text
+from est_transports.pki.names import name_text, subject_text
 from est_transports.pki.serials import serial_text
 from est_transports.pki.signers import SignerError
 
@@ -147,6 +147,8 @@ class Authority:
         try:
             if self._is_revoked(question.identity.certificate):
                 return Deny(code="auth/certificate-revoked", reason="the certificate was revoked")
+            if question.identity.is_ra:
+                _tell_of_ra(question, operation)
             spends = _spent_for(question, operation, now)
             if spends is not None and (again := self._issued_for(spends)) is not None:
                 return Issue(certificate=again)
@@ -204,6 +206,17 @@ class Authority:
             and record.revoked_at is not None
             and record.der == certificate.public_bytes(Encoding.DER)
         )
+
+
+def _tell_of_ra(question: EnrollRequested | ReenrollRequested, operation: Operation) -> None:
+    """Say for whom a registration authority asks: the certificate will not say who did."""
+    shown = question.identity.certificate
+    _log.info(
+        "registration authority %s: %s for %s",
+        "" if shown is None else subject_text(shown),
+        operation.name,
+        name_text(question.csr.subject) or "a request without a subject",
+    )
 
 
 def _spent_for(

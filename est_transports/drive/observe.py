@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from est_core import TlsVersion
+from est_core import Channel, TlsVersion
 from est_core.arguments import checked
+from est_core.checks.identity import may_be_registration_authority
 from est_transports.drive.authentication_results import AuthenticationOutcome, Judged
 from est_transports.drive.records import Record
 from est_transports.pki.names import subject_text
@@ -27,6 +28,9 @@ FIELDS: Final = "est_fields"
 
 _SHOWN_CHARS: Final = 256
 _CAP_TLS: Final = '[tls] max_version = "1.2" in est.toml has all clients use TLS 1.2'
+_UNLISTED_RA: Final = (
+    "its certificate is for id-kp-cmcRA and not in [ra] of est.toml: taken for any other client"
+)
 _NOBODY_JUDGED: Final[Mapping[str, object]] = {"auth": "", "tried": "", "auth_ms": None}
 _QUOTED: Final = frozenset(' "=\\')
 
@@ -108,9 +112,11 @@ def _reason(record: Record) -> str:
     their requests that take TLS 1.3 for a version with tls-unique.
     """
     channel = record.channel
-    if not record.code or channel is None:
+    if channel is None:
         return record.reason
-    notes = []
+    notes = [_UNLISTED_RA] if _is_unlisted_ra(record, channel) else []
+    if not record.code:
+        return notes[0] if notes else record.reason
     if channel.failure:
         shown = channel.peer_certificate
         # Nobody vouches for it: a name of 64 KiB would be repeated with each small request.
@@ -120,6 +126,18 @@ def _reason(record: Record) -> str:
         notes.append(_CAP_TLS)
     beside = f"({'; '.join(notes)})" if notes else ""
     return f"{record.reason} {beside}".strip()  # a 401 has no text
+
+
+def _is_unlisted_ra(record: Record, channel: Channel) -> bool:
+    """True for a client that might have sent a request of another, had somebody listed it."""
+    operation, identity = record.operation, record.identity
+    return (
+        operation is not None
+        and operation.is_enrollment
+        and identity.certificate is not None
+        and not identity.is_ra
+        and may_be_registration_authority(channel)
+    )
 
 
 @checked

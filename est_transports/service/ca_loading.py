@@ -26,6 +26,7 @@ from est_transports.pki.trust import (
 )
 from est_transports.service.config.settings import CAConfig, ServerConfig
 from est_transports.service.errors import ServingError
+from est_transports.service.ra_loading import ra_certificates
 
 MAX_PASSWORD_FILE_BYTES: Final = 4096
 
@@ -89,6 +90,8 @@ def _reserved_subjects(
         yield "this server's TLS certificate", certificate.subject
     for certificate in identity.chain[1:]:
         yield "a CA above this server's TLS certificate", certificate.subject
+    for _, certificate in ra_certificates(config.ra):
+        yield "a registration authority", certificate.subject
     for path in config.ca.reserved:
         for certificate in load_pem_certificates(path, left_out=left_out):
             is_ra = has_cmc_ra(certificate)

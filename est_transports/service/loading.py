@@ -46,6 +46,7 @@ from est_transports.service.ca_loading import ca_limits, load_ca
 from est_transports.service.config.settings import ServerConfig
 from est_transports.service.crl_loading import load_crls
 from est_transports.service.errors import ServingError
+from est_transports.service.ra_loading import registration_authorities
 from est_transports.service.secret_loading import loaded_secret
 from est_transports.service.srp_loading import srp_users
 from est_transports.service.startup_checks import (
@@ -111,15 +112,15 @@ def load_service(
         ca = load_ca(config, identity, store, left_out.append)
         secret = loaded_secret(config, store, secret, clock().wall, left_out)
         anchors = _client_trust(config, left_out.append)
-        certificates, now = ca.ca_certificates(), clock()
-        crls = load_crls(config.crls, ca=certificates, anchors=anchors, now=now.wall)
+        chain, now = ca.ca_certificates(), clock()
+        listed = registration_authorities(config.ra, ca.certificate)
+        crls = load_crls(config.crls, ca=chain, anchors=anchors, now=now.wall)
     trust = _trust(ca, anchors, crls.revocation)
     checks = checks or CredentialChecks()
     srp = srp_users(config.srp, store, secret, checks.srp_attempts)
     authority = _authority(config, ca, checks, clock, secret)
-    policy = config.policy(None if secret is None else secret.nonce_key())
-    validities = validities_of(config, identity.certificate, certificates, anchors)
-    validities += crls.validities
+    policy = config.policy(None if secret is None else secret.nonce_key(), listed)
+    validities = validities_of(config, identity.certificate, chain, anchors) + crls.validities
     return Service(
         config=config,
         identity=identity,
@@ -211,6 +212,7 @@ def _named_keys(config: ServerConfig) -> Iterator[None]:
         keys: dict[Path | None, str] = {
             **dict.fromkeys(tls.client_trust, "[tls] client_trust"),
             **dict.fromkeys(config.crls.files, "[crls] files"),
+            **dict.fromkeys(config.ra.certificates, "[ra] certificates"),
             **dict.fromkeys(ca.reserved, "[ca] reserved"),
             config.auth.secret: "[auth] secret",
             ca.key_password_file: "[ca] key_password_file",

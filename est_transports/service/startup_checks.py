@@ -39,7 +39,7 @@ def check_files(config: ServerConfig) -> None:
     """
     tls, ca = config.tls, config.ca
     named = (tls.certificate, tls.key, ca.certificate, ca.key, ca.key_password_file)
-    for path in (*named, *tls.client_trust, *config.crls.files):
+    for path in (*named, *tls.client_trust, *config.crls.files, *config.ra.certificates):
         if path is None:
             continue
         try:

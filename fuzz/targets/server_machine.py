@@ -61,6 +61,7 @@ from est_core import (
 )
 from est_core.asn1.csrattrs import parse_csrattrs
 from est_core.asn1.pkcs10 import CertRequestInfo, parse_cert_request, signature_is_valid
+from est_core.checks.identity import RegistrationAuthorities
 from est_core.checks.pop import linking_values
 from est_core.checks.renewal import check_renewal
 from est_core.codec.authheader import basic_challenge
@@ -73,6 +74,8 @@ from fuzz.target import Reach, Result, Shape, Target
 
 _STEPS_MAX: Final = 40
 _LABEL: Final = Label("factory")
+_NOBODY: Final = RegistrationAuthorities()
+_LISTED: Final = RegistrationAuthorities(subjects=frozenset({cast.client().certificate.subject}))
 _GOOD: Final = BasicCredentials(user="device", password="secret")
 _SCHEME: Final = DigestScheme(realm="est", key=bytes(32), entropy=bytes)
 
@@ -112,7 +115,7 @@ def _policies() -> tuple[ServerPolicy, ...]:
                         operation=operation,
                         authentication=authentication,
                         require_pop=strict and operation.is_enrollment,
-                        accept_ra=not strict,
+                        registration_authorities=_NOBODY if strict else _LISTED,
                         enforce_csrattrs=strict,
                         names=_name_rule(foreign, strict=strict),
                     )

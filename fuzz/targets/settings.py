@@ -123,6 +123,7 @@ TARGETS: Final = (
             "est_transports.service.config.toml_tables",
             "est_transports.service.config.settings",
             "est_transports.service.config.crls",
+            "est_transports.service.config.registration",
             "est_transports.service.config.csr_attributes",
             "est_transports.authority.csr_attributes",
             "est_transports.pki.csr_words",

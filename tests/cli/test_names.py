@@ -42,7 +42,8 @@ CLIENTS: Final = ("user", "code", "own certificate", "manufacturer's", "RA")
 CONFIG: Final = """\
 [auth]
 schemes = ["basic", "otp"]
-accept_ra = true
+[ra]
+certificates = ["ra.pem"]
 [tls]
 client_trust = ["maker.pem"]
 [labels.any]
@@ -173,6 +174,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     (directory / "maker.pem").write_bytes(maker.certificate.public_bytes(Encoding.PEM))
     code, key = registered(directory), new_key()
     ra = own_ca(directory).issue(Subject(name="ra", eku=(CMC_RA, CLIENT_AUTH)))
+    (directory / "ra.pem").write_bytes(ra.chain_pem)
     with serving(directory, "--coap", "127.0.0.1:0") as server:
         for name, hosts in reversed(ASKED.values()):  # so that an RA finds each on record
             connection = server.connect()

@@ -30,6 +30,7 @@ from est_core import (
 )
 from est_core.codec.authheader import basic_challenge
 from est_core.policy import with_datagram_rows
+from tests.registration import ras
 from tests.steps import steps
 
 PRINTERS, CAMERAS = Label("printers"), Label("cameras")
@@ -211,7 +212,7 @@ def test_the_default_offers_every_operation_as_its_table_says() -> None:
         assert found.authentication is operation.authentication
         assert found.certificate_trust == operation.certificate_trust
         assert not found.require_pop
-        assert not found.accept_ra
+        assert not found.registration_authorities
     assert policy.challenges == (BASIC,)
 
 
@@ -274,7 +275,7 @@ def test_over_datagrams_a_certificate_takes_the_place_of_nothing_and_of_a_passwo
         label=PRINTERS,
         certificate_trust=frozenset({TrustClass.IMPLICIT}),
         require_pop=True,
-        accept_ra=True,
+        registration_authorities=ras("ra"),
     )
     first, twin = with_datagram_rows((rules,))
     assert first == rules

@@ -29,7 +29,7 @@ LINKS: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
         "those of the address that has most give way",
         "../explanation/fair-shares.md#connections",
     ),
-    ("auth", "accept_ra"): (
+    ("ra", "certificates"): (
         "on record",
         "../explanation/trust-and-binding.md#proof-of-possession-and-linking",
     ),

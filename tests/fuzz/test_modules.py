@@ -42,6 +42,7 @@ NO_TARGET: Final = {
         est_transports.service.processes est_transports.service.loading
         est_transports.service.systemd est_transports.service.watch
         est_transports.service.startup_checks est_transports.service.crl_loading
+        est_transports.service.ra_loading
         est_transports.service.ca_loading est_transports.service.listening
         est_transports.service.log_output
         est_transports.service.ownership est_transports.pki.path_problems

@@ -36,7 +36,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "operation": "asn1 channel codec",
         "refusal_tag": "",
         "model": "codec operation refusal_tag",
-        "policy": "auth channel codec model operation",
+        "policy": "auth channel checks codec model operation",
         "decisions": "codec",
         "uri": "model",
         "events": "asn1 channel checks decisions model operation uri",

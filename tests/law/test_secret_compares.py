@@ -30,6 +30,10 @@ ALLOWED: Final = {
     ("est_core.client.linked_csr", "self._signed[0] == self._wanted_binding(channel)"): (
         "a client compares what it has with what it has"
     ),
+    (
+        "est_core.checks.identity",
+        "certificate.fingerprint(_SHA256) in self.fingerprints",
+    ): "the fingerprint of a certificate that was shown, and whose key was proven",
     ("est_core.asn1.keys", "row.digest == wanted"): "the name of a hash function",
     ("est_core.checks.enforcement", "known.digest in _DIGESTS"): "the name of a hash function",
     ("est_transports.coap.client_wire", "token in self._by_token"): (

@@ -20,11 +20,11 @@ from tests.system.requests import CMC_RA, certificates, csr, dns, identity_files
 SETTINGS = """
 [auth]
 names = "any"
-accept_ra = {accept_ra}
 
-[ca]
-reserved = ["ra.pem"]
+[ra]
+{listed}
 """
+BY_SUBJECT = 'certificates = ["ra.pem"]'
 RA_NAME = "Registration Authority"
 
 
@@ -54,7 +54,7 @@ def authority(directory: Path, settings: str) -> tuple[Path, Path]:
 @pytest.mark.req("EST-089", "EST-092")
 def test_an_ra_renews_and_rekeys_for_a_device_on_record_and_for_no_other(tmp_path: Path) -> None:
     directory = prepared(tmp_path / "ca")
-    ra = authority(directory, SETTINGS.format(accept_ra="true"))
+    ra = authority(directory, SETTINGS.format(listed=BY_SUBJECT))
     key, names = new_key(), dns("device-1.example")
     with serving(directory) as server:
         with IndependentClient(server.port, server.ca_file) as device:
@@ -73,22 +73,46 @@ def test_an_ra_renews_and_rekeys_for_a_device_on_record_and_for_no_other(tmp_pat
             assert other.status == 403
             assert b"no certificate of these names" in other.body
         server.log.wait_for("renewal/not-on-record")
+        server.log.wait_for(f"registration authority CN={RA_NAME}: simplereenroll for CN=device-2")
 
 
 @pytest.mark.req("EST-092")
 def test_without_the_opt_in_an_ra_is_a_client_like_others(tmp_path: Path) -> None:
     directory = prepared(tmp_path / "ca")
-    ra = authority(directory, SETTINGS.format(accept_ra="false"))
+    ra = authority(directory, SETTINGS.format(listed=""))
     with (
         serving(directory) as server,
         IndependentClient(server.port, server.ca_file, identity=ra) as client,
     ):
         assert client.reenroll(csr(new_key(), "device-1")).status == 400
+        server.log.wait_for("its certificate is for id-kp-cmcRA and not in")
+
+
+@pytest.mark.req("EST-092")
+def test_a_renewed_ra_is_one_by_its_subject_and_not_by_the_fingerprint_of_the_old(
+    tmp_path: Path,
+) -> None:
+    for by_subject in (True, False):
+        directory = prepared(tmp_path / f"ca-{by_subject}")
+        authority(directory, "")
+        old = x509.load_pem_x509_certificate((directory / "ra.pem").read_bytes())
+        (directory / "listed.pem").write_bytes((directory / "ra.pem").read_bytes())
+        by = 'certificates = ["listed.pem"]'
+        if not by_subject:
+            by = f'fingerprints = ["{old.fingerprint(hashes.SHA256()).hex()}"]'
+        ra = authority(directory, SETTINGS.format(listed=by))  # another key and serial number
+        key = new_key()
+        with serving(directory) as server:
+            with IndependentClient(server.port, server.ca_file) as device:
+                assert device.enroll(csr(key, "device-1")).status == 200
+            with IndependentClient(server.port, server.ca_file, identity=ra) as client:
+                answer = client.reenroll(csr(key, "device-1"))
+                assert answer.status == (200 if by_subject else 400)
 
 
 def test_nobody_else_gets_the_subject_of_a_configured_ra(tmp_path: Path) -> None:
     directory = prepared(tmp_path / "ca")
-    authority(directory, SETTINGS.format(accept_ra="true"))
+    authority(directory, SETTINGS.format(listed=BY_SUBJECT))
     with serving(directory) as server, IndependentClient(server.port, server.ca_file) as client:
         answer = client.enroll(csr(new_key(), RA_NAME.upper()))
         assert answer.status == 400

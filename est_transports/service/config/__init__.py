@@ -17,6 +17,9 @@ if TYPE_CHECKING:
         CONFIG_FILE as CONFIG_FILE,
         load_config as load_config,
     )
+    from est_transports.service.config.registration import (
+        RaConfig as RaConfig,
+    )
     from est_transports.service.config.settings import (
         AuthConfig as AuthConfig,
         CAConfig as CAConfig,
@@ -35,6 +38,7 @@ else:
         {
             "crls": "CrlConfig InDoubt",
             "reader": "CONFIG_FILE load_config",
+            "registration": "RaConfig",
             "settings": (
                 "AuthConfig CAConfig CoapConfig LabelConfig ListenAddress PopConfig "
                 "ServerConfig SrpConfig TlsConfig parse_listen"

@@ -69,11 +69,6 @@ _AUTH: Final = (
         " `pop.tls_exporter`",
     ),
     Key(
-        name="accept_ra",
-        meaning="a client with a certificate of this CA for `id-kp-cmcRA` may send requests of"
-        " others, linked to nothing here; it may renew what is on record",
-    ),
-    Key(
         name="enforce_csrattrs",
         meaning="enrollments and renewals that lack what `[csrattrs]` asks for are refused with"
         " 400, which names what is missing",
@@ -189,6 +184,19 @@ _CRLS: Final = (
     Key(
         name="stale_in_requests",
         meaning=f"that of an issuer in a client's path is past its nextUpdate: {_IN_REQUESTS}",
+    ),
+)  # fmt: skip
+
+_RA: Final = (
+    Key(
+        name="certificates",
+        meaning="registration authorities: who shows a certificate of this CA for `id-kp-cmcRA`,"
+        " with the subject of one of these, may send requests of others, linked to nothing here;"
+        " it may renew what is on record",
+    ),
+    Key(
+        name="fingerprints", kind="SHA-256 in hexadecimal",
+        meaning="the same by this one certificate, and not by one that was renewed",
     ),
 )  # fmt: skip
 
@@ -350,6 +358,7 @@ KEYS: Final[Mapping[str, tuple[Key, ...]]] = MappingProxyType(
         "pop": _POP,
         "tls": _TLS,
         "crls": _CRLS,
+        "ra": _RA,
         "coap": _COAP,
         "ca": _CA,
         "profiles.NAME": _PROFILES,

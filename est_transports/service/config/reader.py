@@ -37,6 +37,7 @@ from est_transports.channel.srp_users import GROUP_BITS
 from est_transports.http.settings import Timeouts
 from est_transports.service.config.crls import read_crls
 from est_transports.service.config.csr_attributes import read_csrattrs
+from est_transports.service.config.registration import read_ra
 from est_transports.service.config.settings import (
     DEFAULT_COAP_PORT,
     DEFAULT_PORT,
@@ -112,6 +113,7 @@ def _read(top: TomlTable) -> ServerConfig:
             tls=_tls(top.table("tls")),
             crls=read_crls(top.table("crls")),
             coap=_coap(top.table("coap")),
+            ra=read_ra(top.table("ra")),
             ca=_ca(top.table("ca"), profiles),
             profiles=profiles,
             labels=tuple(_label(name, table, profiles) for name, table in top.tables("labels")),
@@ -163,7 +165,6 @@ def _auth(table: TomlTable) -> AuthConfig:
         back_off=_back_off(table),
         authentication=MappingProxyType(words),
         require_pop=table.flag("require_pop", False),
-        accept_ra=table.flag("accept_ra", False),
         enforce_csrattrs=table.flag("enforce_csrattrs", False),
         names=table.choice("names", _NAME_RULES, AuthConfig().names),
     )

@@ -33,6 +33,7 @@ from est_core import (
 from est_core.arguments import checked
 from est_core.auth.nonces import KEY_BYTES
 from est_core.auth.scheme import NONCE_S
+from est_core.checks.identity import RegistrationAuthorities
 from est_core.codec.authheader import basic_challenge, bearer_challenge
 from est_core.policy import with_datagram_rows
 from est_core.values import value_class
@@ -46,6 +47,7 @@ from est_transports.channel.srp_users import DEFAULT_BITS, GROUP_BITS
 from est_transports.coap.limits import CoapLimits
 from est_transports.http.settings import Timeouts
 from est_transports.service.config.crls import CrlConfig
+from est_transports.service.config.registration import RaConfig
 
 DEFAULT_PORT: Final = 8443
 DEFAULT_COAP_PORT: Final = 5684  # RFC 7252 12.8
@@ -121,7 +123,6 @@ class AuthConfig:
         )
     )
     require_pop: bool = False
-    accept_ra: bool = False
     enforce_csrattrs: bool = False
     names: NameRule = NameRule.IDENTITY
 
@@ -298,6 +299,7 @@ class ServerConfig:
     tls: TlsConfig
     crls: CrlConfig = field(default_factory=CrlConfig)
     coap: CoapConfig = field(default_factory=CoapConfig)
+    ra: RaConfig = field(default_factory=RaConfig)
     ca: CAConfig
     profiles: Mapping[str, Profile]
     labels: tuple[LabelConfig, ...] = ()
@@ -356,19 +358,27 @@ class ServerConfig:
         found = [self.pop.foreign_challenge, *(label.foreign_challenge for label in self.labels)]
         return ForeignChallenge.CODE in found
 
-    def policy(self, nonce_key: bytes | None = None) -> ServerPolicy:
+    def policy(
+        self,
+        nonce_key: bytes | None = None,
+        registration_authorities: RegistrationAuthorities | None = None,
+    ) -> ServerPolicy:
         """Return the rules for a ServerSession. Raises LocalProtocolError as ServerPolicy does.
+
+        `registration_authorities` are those of the files that `ra` names.
 
         Nonces of Digest are made under `nonce_key`; without one under a key that nobody else has,
         so that only this policy knows them.
         """
+        nobody = RegistrationAuthorities()
+        listed = registration_authorities or nobody
         rows = [
             PolicyRow(
                 operation=operation,
                 authentication=authentication,
                 certificate_trust=operation.certificate_trust,
                 require_pop=self.auth.require_pop and operation.is_enrollment,
-                accept_ra=self.auth.accept_ra and operation.is_enrollment,
+                registration_authorities=listed if operation.is_enrollment else nobody,
                 enforce_csrattrs=self.auth.enforce_csrattrs and operation.is_enrollment,
                 names=self.auth.names if operation.is_enrollment else NameRule.ANY,
             )

@@ -25,7 +25,6 @@ CONFIG_TEXT: Final = """\
 #simpleenroll = "cert-or-http"
 #simplereenroll = "cert"         # or "cert-and-http": the certificate to be renewed is shown
 #require_pop = false             # link every request to its TLS connection (RFC 7030 3.5)
-#accept_ra = false               # a registration authority may send requests of others
 #enforce_csrattrs = false        # refuse requests that lack what [csrattrs] asks for
 #names = "identity"              # a client's own; "registered": `est device add`; "any"
 #schemes = ["basic"]             # where "http" counts: "basic", "digest", "bearer", "otp"
@@ -60,6 +59,10 @@ CONFIG_TEXT: Final = """\
 #stale_at_start = "warn"         # "refuse": no start with a list past its nextUpdate
 #missing_in_requests = "refuse"  # an issuer in a client's path has none: 403; "warn": accepted
 #stale_in_requests = "refuse"    # the list is past its nextUpdate: 403; "warn": accepted
+
+[ra]                              # registration authorities: they may send requests of others
+#certificates = []               # theirs, of this CA, for id-kp-cmcRA; the subject counts
+#fingerprints = []               # SHA-256, each of one certificate alone
 
 [coap]                            # EST-coaps (RFC 9148) beside HTTPS, for constrained devices
 #listen = "127.0.0.1:5684"       # none; a client certificate is always needed here

@@ -35,7 +35,13 @@ from est_core.asn1.attributes import (
     extension_request,
 )
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo, parse_cert_request
-from est_core.checks.identity import check_server, has_cmc_ra, is_registration_authority
+from est_core.checks.identity import (
+    RegistrationAuthorities,
+    check_server,
+    has_cmc_ra,
+    is_registration_authority,
+    may_be_registration_authority,
+)
 from est_core.checks.pop import (
     BindingUse,
     check_foreign,
@@ -52,6 +58,7 @@ from tests.damage import damaged
 from tests.odd_certificates import UNKNOWN_KEYS, rebuilt
 from tests.pki import CMC_RA, HOUR_AGO, IN_TEN_YEARS, Subject, common_name, new_key, pki
 from tests.reached import reaches, refusals
+from tests.registration import ras
 
 KEY = new_key()
 TEXT = linking_text(BINDING)
@@ -462,8 +469,35 @@ def test_an_ra_is_one_only_by_a_certificate_of_the_own_ca(trust: TrustClass) -> 
     ra = pki().ca.issue(Subject(name="ra", eku=(CMC_RA,)))
     assert has_cmc_ra(ra.certificate)
     if trust is not TrustClass.NONE:
-        assert is_registration_authority(channel(trust, peer=ra)) == (trust is TrustClass.EXPLICIT)
-    assert not is_registration_authority(channel(trust))
+        on = channel(trust, peer=ra)
+        assert is_registration_authority(on, ras(ra)) == (trust is TrustClass.EXPLICIT)
+        assert may_be_registration_authority(on) == (trust is TrustClass.EXPLICIT)
+    assert not is_registration_authority(channel(trust), ras(ra))
+
+
+@pytest.mark.req("EST-092")
+def test_an_ra_is_one_only_where_its_certificate_is_listed() -> None:
+    """By its subject, which a renewed one keeps, or by the fingerprint of this one."""
+    ra, renewed, other = (
+        pki().ca.issue(Subject(name=name, eku=(CMC_RA,))) for name in ("ra", "ra", "other")
+    )
+    this_one = RegistrationAuthorities(
+        fingerprints=frozenset({ra.certificate.fingerprint(hashes.SHA256())})
+    )
+    for listed, expected in (
+        (ras(), (False, False, False)),
+        (ras("ra"), (True, True, False)),
+        (this_one, (True, False, False)),
+        (ras("nobody"), (False, False, False)),
+    ):
+        found = (
+            is_registration_authority(channel(TrustClass.EXPLICIT, peer=each), listed)
+            for each in (ra, renewed, other)
+        )
+        assert tuple(found) == expected
+    assert not is_registration_authority(
+        channel(TrustClass.EXPLICIT, peer=pki().client), ras("device-1")
+    )
 
 
 def test_a_certificate_without_the_purpose_or_none_at_all_is_no_ra() -> None:

@@ -25,6 +25,7 @@ from est_core.asn1.attributes import ChangeSubjectName
 from tests.application import FakeApplication
 from tests.core.cast import channel, csr_der, finish, info, receive, sign
 from tests.pki import CMC_RA, Entity, Subject, common_name, new_key, pki
+from tests.registration import ras
 
 RA = pki().ca.issue(Subject(name="ra", eku=(CMC_RA,)))
 NO_RA = pki().ca.issue(Subject(name="ra", eku=None))
@@ -37,14 +38,14 @@ def asked(
     *,
     peer: Entity = RA,
     trust: TrustClass = TrustClass.EXPLICIT,
-    accept_ra: bool = True,
+    listed: bool = True,
 ) -> tuple[Response, ReenrollRequested | None]:
     """Return the answer, and what the application was asked."""
     row = PolicyRow(
         operation=SIMPLEREENROLL,
         authentication=Authentication.CERT,
         certificate_trust=frozenset(TRUSTS),
-        accept_ra=accept_ra,
+        registration_authorities=ras(peer) if listed else ras(),
     )
     application = FakeApplication()
     request = Request(operation=SIMPLEREENROLL, payload=payload)
@@ -84,7 +85,7 @@ def test_an_ra_renews_its_own_certificate_as_before(now: Instant, same_key: bool
 
 @pytest.mark.req("EST-089", "EST-090", "EST-092")
 @pytest.mark.parametrize(
-    "peer, trust, accept_ra",
+    "peer, trust, listed",
     [
         (RA, TrustClass.EXPLICIT, False),
         (RA, TrustClass.IMPLICIT, True),
@@ -93,10 +94,10 @@ def test_an_ra_renews_its_own_certificate_as_before(now: Instant, same_key: bool
     ids=["no opt-in", "another CA's", "no purpose"],
 )
 def test_nobody_else_renews_for_another(
-    now: Instant, peer: Entity, trust: TrustClass, accept_ra: bool
+    now: Instant, peer: Entity, trust: TrustClass, listed: bool
 ) -> None:
     payload = csr_der(name="device-1")
-    response, question = asked(payload, now, peer=peer, trust=trust, accept_ra=accept_ra)
+    response, question = asked(payload, now, peer=peer, trust=trust, listed=listed)
     assert response.code == "renewal/subject"
     assert question is None
 

@@ -40,6 +40,7 @@ from est_core.testing import Answer
 from tests.application import GOOD, USER, FakeApplication
 from tests.core.cast import channel, csr_der, finish, receive
 from tests.pki import CMC_RA, Subject, pki
+from tests.registration import ras
 
 RA = pki().ca.issue(Subject(name="ra", eku=(CMC_RA,)))
 OWN = pki().ca.issue(Subject(name="device-1"))
@@ -61,7 +62,7 @@ def asked(
         PolicyRow(
             operation=each,
             authentication=Authentication.CERT_OR_HTTP,
-            accept_ra=True,
+            registration_authorities=ras(RA),
             names=rule if each.is_enrollment else NameRule.ANY,
             enforce_csrattrs=enforce_csrattrs and each.is_enrollment,
         )

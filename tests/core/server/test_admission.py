@@ -35,6 +35,7 @@ from tests.answers import one_of
 from tests.application import GOOD, WRONG, FakeApplication
 from tests.core.cast import channel, csr_der, finish, receive
 from tests.pki import CMC_RA, Subject, pki
+from tests.registration import ras
 
 MALFORMED = MalformedCredentials(code="auth/base64", message="not base64")
 CREDENTIALS: dict[str, Credentials | None] = {
@@ -226,11 +227,11 @@ def test_an_operation_or_label_without_a_row_is_not_found(now: Instant) -> None:
 
 @pytest.mark.req("EST-089", "EST-090", "EST-091", "EST-092", "CB-011")
 @pytest.mark.parametrize(
-    ("issuer", "accept_ra", "accepted"),
+    ("issuer", "listed", "accepted"),
     [("ca", True, True), ("ca", False, False), ("manufacturer", True, False)],
 )
 def test_only_an_ra_of_the_own_ca_may_send_foreign_linking_data_and_only_by_opt_in(
-    issuer: str, accept_ra: bool, accepted: bool, now: Instant
+    issuer: str, listed: bool, accepted: bool, now: Instant
 ) -> None:
     authority = pki().ca if issuer == "ca" else pki().manufacturer
     ra = authority.issue(Subject(name="ra", eku=(CMC_RA,)))
@@ -238,7 +239,7 @@ def test_only_an_ra_of_the_own_ca_may_send_foreign_linking_data_and_only_by_opt_
     row = PolicyRow(
         operation=SIMPLEENROLL,
         authentication=Authentication.CERT,
-        accept_ra=accept_ra,
+        registration_authorities=ras(ra) if listed else ras(),
         require_pop=True,
     )
     request = Request(operation=SIMPLEENROLL, payload=csr_der(challenge="Zm9yZWlnbg=="))

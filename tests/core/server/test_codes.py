@@ -48,6 +48,7 @@ from tests.answers import one_of
 from tests.application import FakeApplication
 from tests.core.cast import BINDING, Key, channel, finish, info, receive, sign
 from tests.pki import CMC_RA, Subject, new_key, pki
+from tests.registration import ras
 
 CODE: Final = "7Q4K-M2XA"
 OTP: Final = "1.2.840.113549.1.9.16.2.56"
@@ -83,7 +84,7 @@ def policy(
             operation=operation,
             authentication=authentication,
             require_pop=require_pop,
-            accept_ra=True,
+            registration_authorities=ras("registrar"),
             foreign_challenge=foreign,
         ),
         PolicyRow(operation=operation, authentication=authentication, label=LABEL),

@@ -90,6 +90,7 @@ from tests.application import GOOD, WRONG, issue
 from tests.core.cast import BINDING, EXPORTER, LIMITS, Key, channel, csr_der, receive, spki
 from tests.pki import CMC_RA, Entity, Subject, new_key, pki
 from tests.reached import Tally
+from tests.registration import ras
 
 LABEL: Final = Label("printers")
 ENROLLMENTS: Final = (SIMPLEENROLL, SIMPLEREENROLL)
@@ -198,7 +199,7 @@ def policies(draw: st.DrawFn) -> ServerPolicy:
             label=draw(st.sampled_from([*[None] * 19, LABEL])),
             certificate_trust=frozenset(draw(st.sampled_from(trusts))),
             require_pop=draw(st.sampled_from([*[False] * 6, True])),
-            accept_ra=draw(st.booleans()),
+            registration_authorities=draw(st.sampled_from([ras(), ras("device-1")])),
             enforce_csrattrs=draw(st.sampled_from([False, False, True])),
         )
         for operation in draw(st.sampled_from([tuple(OPERATIONS)] * 19 + [tuple(OPERATIONS)[:3]]))
@@ -450,7 +451,9 @@ class ServerMachine(RuleBasedStateMachine):
         assert (event.identity.certificate is not None) == has_certificate
         if isinstance(event, ReenrollRequested):
             self.check_renewed(event)
-        assert not event.identity.is_ra or (row.accept_ra and on.trust_class is TrustClass.EXPLICIT)
+        if event.identity.is_ra:
+            assert row.registration_authorities.lists(on.peer_chain[0])
+            assert on.trust_class is TrustClass.EXPLICIT
         assert event.linked or event.identity.is_ra or not row.require_pop
         assert self.enforced == row.enforce_csrattrs
 

@@ -41,6 +41,7 @@ from tests.application import GOOD, FakeApplication
 from tests.core.asn1.build import SAN
 from tests.core.cast import channel, csr_der, finish, receive, sign, spki
 from tests.pki import CMC_RA, Subject, new_key, pki
+from tests.registration import ras
 
 OPEN = ServerPolicy(
     rows=tuple(
@@ -157,7 +158,7 @@ def test_a_certificate_that_does_not_count_makes_no_ra(now: Instant) -> None:
         operation=SIMPLEENROLL,
         authentication=Authentication.CERT_OR_HTTP,
         certificate_trust=frozenset({TrustClass.IMPLICIT}),
-        accept_ra=True,
+        registration_authorities=ras(ra),
     )
     request = Request(
         operation=SIMPLEENROLL,

@@ -57,6 +57,7 @@ from tests.damage import damaged
 from tests.judged import coap_read
 from tests.pki import CLIENT_AUTH, CMC_RA, Subject, pki
 from tests.reached import reached, reaches
+from tests.registration import ras
 from tests.transports.coap_network import Network, Weather
 from tests.transports.coap_site import (
     ATT,
@@ -280,7 +281,9 @@ def test_what_needs_a_password_is_closed() -> None:
 
 @pytest.mark.req("COAPS-073", "COAPS-078")
 def test_a_request_that_is_linked_to_another_channel_comes_from_a_registrar_or_is_refused() -> None:
-    rows = tuple(replace(row, accept_ra=True) for row in default_policy(realm=None).rows)
+    listed = ras("registrar")
+    policy = default_policy(realm=None)
+    rows = tuple(replace(row, registration_authorities=listed) for row in policy.rows)
     site = Site(policy=ServerPolicy(rows=rows))
     registrar = pki().ca.issue(Subject(name="registrar", eku=(CLIENT_AUTH, CMC_RA)))
     csr = csr_of("device-3", challenge=b"an earlier channel's")

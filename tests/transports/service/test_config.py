@@ -30,6 +30,7 @@ from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
 from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES, DtlsLimits
 from est_transports.coap.limits import CoapLimits
 from est_transports.service.config.reader import load_config
+from est_transports.service.config.registration import RaConfig
 from est_transports.service.config.settings import (
     MAX_WORKERS,
     AuthConfig,
@@ -47,6 +48,7 @@ from est_transports.service.config.text import CONFIG_TEXT
 from est_transports.service.config.toml_tables import MAX_FILE_BYTES, ConfigError, read_toml
 from tests.damage import damaged
 from tests.reached import reaches, refusals
+from tests.registration import ras
 
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 CHALLENGE_PASSWORD = "1.2.840.113549.1.9.7"
@@ -169,7 +171,6 @@ def test_every_switch_can_be_turned(tmp_path: Path) -> None:
         tmp_path,
         """
         [auth]
-        accept_ra = true
         enforce_csrattrs = true
         [pop]
         require_ems = false
@@ -185,7 +186,7 @@ def test_every_switch_can_be_turned(tmp_path: Path) -> None:
         require_pop = false
         """,
     )
-    assert turned.auth == replace(usual.auth, accept_ra=True, enforce_csrattrs=True)
+    assert turned.auth == replace(usual.auth, enforce_csrattrs=True)
     assert turned.pop == PopConfig(
         require_ems=False, tls_exporter=True, foreign_challenge=ForeignChallenge.IGNORE
     )
@@ -207,9 +208,22 @@ def test_tls_srp_is_off_unless_it_is_wanted_and_has_the_groups_that_there_are(
 
 
 def test_a_registration_authority_is_taken_for_enrollments_only(tmp_path: Path) -> None:
-    for written, wanted in (("", False), ("[auth]\naccept_ra = true\n", True)):
-        for row in loaded(tmp_path, written).policy().rows:
-            assert row.accept_ra == (wanted and row.operation.is_enrollment)
+    listed = ras("ra")
+    for row in loaded(tmp_path, "").policy(registration_authorities=listed).rows:
+        expected = listed if row.operation.is_enrollment else ras()
+        assert row.registration_authorities == expected
+    assert not any(row.registration_authorities for row in loaded(tmp_path, "").policy().rows)
+
+
+def test_registration_authorities_are_listed_by_file_and_by_fingerprint(tmp_path: Path) -> None:
+    text = ":".join(["AB"] * 32)
+    found = loaded(tmp_path, f'[ra]\ncertificates = ["ra.pem"]\nfingerprints = ["{text}"]\n').ra
+    assert found == RaConfig(
+        certificates=(tmp_path / "ra.pem",), fingerprints=frozenset({b"\xab" * 32})
+    )
+    for wrong in ("AB", "z" * 64, "ab" * 33):
+        with pytest.raises(ConfigError, match="is no SHA-256 in hexadecimal"):
+            loaded(tmp_path, f'[ra]\nfingerprints = ["{wrong}"]\n')
 
 
 def test_a_label_that_needs_no_linking_is_an_exception_from_the_rule(tmp_path: Path) -> None:
