@@ -9,8 +9,10 @@ import base64
 import http.client
 import ssl
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.deployment import PASSWORD, USER
 
@@ -71,9 +73,16 @@ class IndependentClient:
         headers = {} if authorization is None else {"Authorization": authorization}
         return self._ask("GET", operation, None, headers)
 
-    def post(self, operation: str, body: bytes, *, authorization: str | None = BASIC) -> Answer:
-        """Send a body as application/pkcs10."""
-        headers = {"Content-Type": "application/pkcs10"}
+    def post(
+        self,
+        operation: str,
+        body: bytes,
+        *,
+        authorization: str | None = BASIC,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> Answer:
+        """Send a body as application/pkcs10, with more header fields."""
+        headers = {"Content-Type": "application/pkcs10", **headers}
         if authorization is not None:
             headers["Authorization"] = authorization
         return self._ask("POST", operation, body, headers)

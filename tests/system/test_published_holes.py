@@ -1,0 +1,430 @@
+"""One test for each hole that was published of a server of this field, against ours.
+
+Each server is `est serve` as an operator starts it, each client comes over a socket. The docstring
+names the hole, and the rule that closes it here. Every test has a good request beside the bad one,
+so that it cannot pass because nothing works.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import pytest
+from asn1crypto import csr as csr_asn1
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.name import _ASN1Type
+from cryptography.x509.oid import AttributeOID
+
+from est_transports.authority.stores import IssuedRecord
+from est_transports.authority.stores.sqlite import SqliteStore
+from est_transports.pki.names import name_text
+from est_transports.pki.serials import serial_text
+from tests.deployment import USER, Deployment, prepared, serving
+from tests.docs.toml_edit import edited
+from tests.odd_certificates import element, rebuilt
+from tests.pki import TOMORROW, YESTERDAY, Authority, Entity, Subject, common_name
+from tests.system.independent_client import BASIC, IndependentClient
+from tests.system.peers import OPERATIONS, WIRES, OwnCa, asked, showing
+from tests.system.records import issued
+from tests.system.requests import certificates, csr, dns, new_key
+from tests.wrong_certificates import namesake
+
+NAME: Final = "device-1"
+LAST_YEAR: Final = YESTERDAY.replace(year=YESTERDAY.year - 1, day=1)
+every_wire = pytest.mark.parametrize("wire", WIRES)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A server of both wires, where every name may be asked for."""
+    directory = prepared(tmp_path_factory.mktemp("operator") / "D")
+    with serving(directory, "--coap", "127.0.0.1:0") as deployment:
+        yield deployment
+
+
+def enrolled(server: Deployment, name: str = NAME, *extensions: x509.ExtensionType) -> Entity:
+    """Return a device that got its certificate by a password."""
+    key = new_key()
+    with IndependentClient(server.port, server.ca_file) as client:
+        answer = client.enroll(csr(key, name, *extensions))
+    assert answer.status == 200, answer.body
+    (certificate,) = certificates(answer.body)
+    return Entity(certificate=certificate, key=key, chain=(certificate,))
+
+
+def on_record(server: Deployment, subject: Subject) -> Entity:
+    """Return a device whose certificate the CA has on record, whatever its dates."""
+    entity = OwnCa(server.directory).issue(subject)
+    certificate = entity.certificate
+    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    store = SqliteStore(server.directory / "est.db")
+    store.record_certificate(
+        IssuedRecord(
+            serial=serial_text(certificate.serial_number),
+            subject=name_text(certificate.subject),
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            der=certificate.public_bytes(Encoding.DER),
+            spki_sha256=hashlib.sha256(spki).digest(),
+            issued_at=certificate.not_valid_before_utc,
+            operation="simpleenroll",
+        )
+    )
+    store.close()
+    return entity
+
+
+def revoke(server: Deployment, entity: Entity) -> None:
+    """Take a certificate back, as the store knows it: from the next request on."""
+    store = SqliteStore(server.directory / "est.db")
+    serial = serial_text(entity.certificate.serial_number)
+    assert store.revoke_certificate(serial, at=datetime.now(UTC), reason="keyCompromise")
+    store.close()
+
+
+def device_key(entity: Entity) -> ec.EllipticCurvePrivateKey:
+    """Return the key of a device, which is one for P-256."""
+    assert isinstance(entity.key, ec.EllipticCurvePrivateKey)
+    return entity.key
+
+
+def with_serial(ca: Authority, entity: Entity) -> Entity:
+    """Return what a CA certifies for the same subject, with the same serial number."""
+    twin = ca.issue(Subject(name=NAME))
+    serial = entity.certificate.serial_number
+    size = serial.bit_length() // 8 + 1
+    der = rebuilt(twin.certificate, ca, serial_number=element(2, serial.to_bytes(size, "big")))
+    certificate = x509.load_der_x509_certificate(der)
+    return replace(twin, certificate=certificate, chain=(certificate,))
+
+
+def with_key_of(der: bytes, other: bytes) -> bytes:
+    """Return a request with the public key of another one, and its own signature."""
+    mine, theirs = (csr_asn1.CertificationRequest.load(each) for each in (der, other))
+    mine["certification_request_info"]["subject_pk_info"] = theirs["certification_request_info"][
+        "subject_pk_info"
+    ]
+    return bytes(mine.dump(force=True))
+
+
+def re_enrolls(wire: str, server: Deployment, entity: Entity) -> bool:
+    """True if a device gets a new certificate for the one that it shows."""
+    return asked(wire, server, entity, "simplereenroll", csr(new_key(), NAME)).status == 200
+
+
+def check_refused(wire: str, server: Deployment, entity: Entity, der: bytes) -> None:
+    """Neither operation issues anything to who shows this certificate."""
+    before = len(issued(server))
+    with showing(wire, server, entity) as device:
+        for answer in (device.enroll(der), device.reenroll(der)):
+            assert answer.status in (401, 403), answer.text
+    assert len(issued(server)) == before
+
+
+def check_not_renewed(wire: str, server: Deployment, entity: Entity, *requests: bytes) -> None:
+    """None of these requests gets who shows this certificate a new one."""
+    before = len(issued(server))
+    with showing(wire, server, entity) as device:
+        for der in requests:
+            answer = device.reenroll(der)
+            assert answer.status in (400, 403), answer.text
+    assert len(issued(server)) == before
+
+
+# --- A certificate that counts no more, or not yet ------------------------------------------------
+
+
+@every_wire
+@pytest.mark.req("EST-165")
+def test_a_revoked_certificate_enrolls_and_renews_nothing(wire: str, server: Deployment) -> None:
+    """CVE-2020-25276: EST took a client certificate that the CA itself had revoked.
+
+    Another product mended the same in 2026. Rule: the certificate shown is looked up in the CA's
+    own records at every request, of both operations, on old connections too; no list need be out.
+    """
+    device = enrolled(server)
+    der = csr(new_key(), NAME)
+    for operation in OPERATIONS:
+        assert asked(wire, server, device, operation, der).status == 200
+    revoke(server, device)
+    check_refused(wire, server, device, der)
+    reply = asked(wire, server, device, "simpleenroll", der)
+    assert "code auth/certificate-revoked" in reply.text
+
+
+@pytest.mark.req("EST-165")
+def test_a_connection_from_before_the_revocation_is_of_no_use(
+    server: Deployment, tmp_path: Path
+) -> None:
+    """The same hole, for who stays connected. Rule: as above, at every request."""
+    device = enrolled(server)
+    before = len(issued(server))
+    files = device.write(tmp_path, "device")
+    with IndependentClient(server.port, server.ca_file, identity=files) as client:
+        assert client.reenroll(csr(new_key(), NAME)).status == 200
+        revoke(server, device)
+        assert client.reenroll(csr(new_key(), NAME)).status == 403
+        assert client.enroll(csr(new_key(), NAME)).status == 403
+    assert len(issued(server)) == before + 1
+
+
+@every_wire
+@pytest.mark.req("EST-165")
+def test_an_expired_certificate_counts_for_nothing(wire: str, server: Deployment) -> None:
+    """A switch that let expired certificates renew let in everybody with one, for ever.
+
+    Rule: none counts after its notAfter; what lets it has to be asked for, and is bounded.
+    """
+    subject = Subject(name=NAME, not_before=LAST_YEAR, not_after=YESTERDAY)
+    check_refused(wire, server, on_record(server, subject), csr(new_key(), NAME))
+    assert re_enrolls(wire, server, on_record(server, Subject(name=NAME)))
+
+
+@every_wire
+@pytest.mark.req("EST-165")
+def test_a_certificate_from_before_its_beginning_counts_for_nothing(
+    wire: str, server: Deployment
+) -> None:
+    """The same switch ignored notBefore too: it asked "is it valid?", and took No for "expired".
+
+    Rule: a certificate that is not valid yet is never good for anything, whatever is switched on.
+    """
+    early = on_record(server, Subject(name=NAME, not_before=TOMORROW))
+    check_refused(wire, server, early, csr(new_key(), NAME))
+    assert re_enrolls(wire, server, on_record(server, Subject(name=NAME)))
+
+
+# --- A renewal for somebody else ------------------------------------------------------------------
+
+
+@every_wire
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("device-2", ("one.example",)),
+        ("device-1 ", ("one.example", "two.example")),
+        (NAME, ("two.example",)),
+        (NAME, ("one.example", "two.example")),
+        (NAME, ()),
+    ],
+)
+@pytest.mark.req("EST-158", "EST-159")
+def test_a_renewal_does_not_change_who_it_is_for(
+    name: str, names: tuple[str, ...], wire: str, server: Deployment
+) -> None:
+    """A server renewed a certificate and took subject and names from the new request.
+
+    Rule: subject and subjectAltName of the request are those of the certificate shown (RFC 7030
+    4.2.2), whatever names the label allows: on this server anybody may enroll for every name.
+    """
+    device = enrolled(server, NAME, dns("one.example"))
+    extensions = (dns(*names),) if names else ()
+    check_not_renewed(wire, server, device, csr(new_key(), name, *extensions))
+    same = csr(new_key(), NAME, dns("one.example"))
+    assert asked(wire, server, device, "simplereenroll", same).status == 200
+
+
+@every_wire
+@pytest.mark.req("EST-156", "EST-165")
+def test_a_renewal_is_not_matched_by_a_stop_gap(wire: str, server: Deployment) -> None:
+    """A server that did not find the certificate shown took the newest one of that name instead.
+
+    Rule: what is renewed is the certificate that was shown, byte for byte on record. Another one
+    of the same CA, of the same name, or with the same serial number, stands for nothing.
+    """
+    device = enrolled(server)
+    der = csr(device_key(device), NAME)
+    stranger = OwnCa(server.directory).issue(Subject(name=NAME))
+    check_not_renewed(wire, server, stranger, der)
+    twin = with_serial(OwnCa(server.directory), device)
+    check_not_renewed(wire, server, twin, der)
+    assert asked(wire, server, device, "simplereenroll", der).status == 200
+
+
+@pytest.mark.req("EST-156")
+def test_nothing_is_renewed_for_who_shows_no_certificate(server: Deployment) -> None:
+    """The same stop-gap, for a client with a password: the name in the request decided.
+
+    Rule: a renewal needs the certificate that it renews, in the handshake: the policy says so, no
+    configuration can say otherwise, and the operation itself takes none without.
+    """
+    enrolled(server)
+    before = len(issued(server))
+    body = base64.b64encode(csr(new_key(), NAME))
+    with IndependentClient(server.port, server.ca_file) as client:
+        for authorization in (None, BASIC):
+            answer = client.post("simplereenroll", body, authorization=authorization)
+            assert answer.status in (401, 403), answer.body
+        assert client.post("simpleenroll", body).status == 200
+    assert len(issued(server)) == before + 1
+
+
+# --- A name or a key of somebody else -------------------------------------------------------------
+
+
+@every_wire
+@pytest.mark.req("EST-061")
+def test_a_ca_that_is_called_like_ours_certifies_nobody(wire: str, server: Deployment) -> None:
+    """A server looked for the issuer by its name, and took the certificates of any namesake.
+
+    Rule: an anchor is a name and a key (RFC 5280 6.1.1 (d)). The namesake's certificate has the
+    serial number of one on record too.
+    """
+    device = enrolled(server)
+    twin = with_serial(namesake(OwnCa(server.directory)), device)
+    assert twin.certificate.issuer == device.certificate.issuer
+    assert twin.certificate.serial_number == device.certificate.serial_number
+    check_refused(wire, server, twin, csr(new_key(), NAME))
+    assert re_enrolls(wire, server, device)
+
+
+@every_wire
+@pytest.mark.req("EST-142", "EST-156")
+def test_a_certificate_is_not_renewed_with_the_key_of_another(
+    wire: str, server: Deployment
+) -> None:
+    """A server did not look whose key a request for renewal had: it certified a key of another's.
+
+    Rule: the request is signed with the key that it asks to have certified, and it has the names of
+    the certificate shown: so neither another's key nor another's request will do.
+    """
+    device, other = enrolled(server), enrolled(server, "device-2")
+    stolen = with_key_of(csr(device_key(device), NAME), csr(device_key(other), NAME))
+    relayed = csr(device_key(other), "device-2")
+    check_not_renewed(wire, server, device, stolen, relayed)
+    assert asked(wire, server, other, "simplereenroll", relayed).status == 200
+
+
+# --- What a client says of itself -----------------------------------------------------------------
+
+
+def headers_of_proxies(shown: x509.Certificate) -> dict[str, str]:
+    """Return the header fields by which proxies that end TLS tell of their client's certificate."""
+    pem = shown.public_bytes(Encoding.PEM).decode()
+    quoted, der = quote(pem), base64.b64encode(shown.public_bytes(Encoding.DER)).decode()
+    name = shown.subject.rfc4514_string()
+    return {
+        "X-SSL-Client-Cert": quoted,
+        "X-SSL-Cert": quoted,
+        "X-SSL-Client-Verify": "SUCCESS",
+        "X-SSL-Client-S-DN": name,
+        "X-SSL-Client-Serial": f"{shown.serial_number:X}",
+        "SSL_CLIENT_CERT": quoted,
+        "SSL-Client-Cert": quoted,
+        "SSL-Client-Verify": "SUCCESS",
+        "X-Client-Cert": quoted,
+        "X-Client-Verified": "true",
+        "X-ARR-ClientCert": der,
+        "X-Amzn-Mtls-Clientcert": quoted,
+        "X-Forwarded-Client-Cert": f'Subject="{name}";Cert="{quoted}"',
+        "X-Forwarded-Tls-Client-Cert": der,
+        "Client-Cert": f":{der}:",  # RFC 9440
+        "Client-Cert-Chain": f":{der}:",
+        "Forwarded": "for=192.0.2.1;proto=https",
+        "X-Forwarded-For": "192.0.2.1",
+        "X-Forwarded-User": USER,
+        "X-Remote-User": USER,
+        "Remote-User": USER,
+        "X-Forwarded-Proto": "https",
+        "X-Real-IP": "192.0.2.1",
+    }
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.req("EST-065")
+def test_a_header_of_a_client_is_not_taken_for_a_proxys(operation: str, server: Deployment) -> None:
+    """Servers behind a proxy believed X-SSL-Client-Cert and the like, from whoever sent it.
+
+    Rule: who a client is, is known from its handshake and its credentials. No header field that
+    proxies write is read, not even for its address.
+    """
+    device = enrolled(server)
+    before, body = len(issued(server)), base64.b64encode(csr(new_key(), NAME))
+    fields = headers_of_proxies(device.certificate)
+    with IndependentClient(server.port, server.ca_file) as client:
+        for one in ({name: value} for name, value in fields.items()):
+            answer = client.post(operation, body, authorization=None, headers=one)
+            assert answer.status in (401, 403), (one, answer.body)
+        answer = client.post(operation, body, authorization=None, headers=fields)
+        assert answer.status in (401, 403), answer.body
+        assert len(issued(server)) == before
+        assert client.post("simpleenroll", body, headers=fields).status == 200
+    record = issued(server)[-1]
+    assert (record.user, record.client_subject) == (USER, None)
+    assert record.peer is not None
+    assert "192.0.2.1" not in record.peer
+
+
+# --- Proof of possession --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def linking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A server that takes no request which is not linked to its connection."""
+    directory = prepared(tmp_path_factory.mktemp("linking") / "D")
+    config = directory / "est.toml"
+    config.write_text(edited(config.read_text("utf-8"), "[auth]\nrequire_pop = true\n"), "utf-8")
+    with serving(directory) as deployment:
+        yield deployment
+
+
+def with_parts(name: str, *parts: tuple[x509.ObjectIdentifier, bytes]) -> bytes:
+    """Return a request with these attributes, whose values are UTF8Strings, or octets."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(common_name(name))
+    for oid, value in parts:
+        kind = _ASN1Type.UTF8String if value.isascii() else _ASN1Type.OctetString
+        builder = builder.add_attribute(oid, value, _tag=kind)
+    return builder.sign(new_key(), hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def elsewhere(text: bytes) -> dict[str, bytes]:
+    """Return requests that have the text of a binding, and do not link anything by it."""
+    challenge, other = AttributeOID.CHALLENGE_PASSWORD, AttributeOID.UNSTRUCTURED_NAME
+    attribute = bytes.fromhex("06092a864886f70d010907") + element(0x31, element(0x13, text))
+    extension = x509.UnrecognizedExtension(challenge, element(0x13, text))
+    return {
+        "in the subject": with_parts(text.decode()),
+        "in another attribute": with_parts(NAME, (other, text)),
+        "in another attribute, with all of challengePassword": with_parts(
+            NAME, (other, element(0x30, attribute))
+        ),
+        "in an extension": csr(new_key(), NAME, extension),
+        "at the beginning of challengePassword": with_parts(NAME, (challenge, text + b"AAAA")),
+        "at the end of challengePassword": with_parts(NAME, (challenge, b"AAAA" + text)),
+        "in challengePassword, between others": with_parts(
+            NAME, (challenge, b"tls-unique=" + text + b";")
+        ),
+        "in the other letters": with_parts(NAME, (challenge, text.swapcase())),
+        "cut short": with_parts(NAME, (challenge, text[:-4])),
+    }
+
+
+@pytest.mark.parametrize("where", list(elsewhere(b"AAAAAAAAAAAAAAAA")))
+@pytest.mark.req("EST-136", "EST-170", "CB-010")
+def test_a_request_is_not_linked_by_a_text_that_stands_in_it(
+    where: str, linking: Deployment
+) -> None:
+    """A check for proof of possession looked for the text of the binding anywhere in the request.
+
+    Another compared as many octets as the shorter of both had. Rule: the value of the attribute
+    challengePassword, parsed, is the text of the binding and nothing else.
+    """
+    before = len(issued(linking))
+    with IndependentClient(linking.port, linking.ca_file) as client:
+        text = base64.b64encode(client.tls_unique())
+        answer = client.enroll(elsewhere(text)[where])
+        assert answer.status in (400, 403), answer.body
+        assert b"challengePassword" in answer.body or b"POP" in answer.body
+        assert len(issued(linking)) == before
+        challenge = (AttributeOID.CHALLENGE_PASSWORD, text)
+        assert client.enroll(with_parts(NAME, challenge)).status == 200
