@@ -111,9 +111,13 @@ class CoapAnswer:
 
 @value_class
 class HttpRow:
-    """The place of an operation on HTTP: the media type of its request, None for none."""
+    """The place of an operation on HTTP: the media type of its request, None for none.
+
+    `tailored`: answers to a GET may differ by client, and no cache may keep them. RFC 7030 4.5.2.
+    """
 
     request_type: str | None = None
+    tailored: bool = False
 
     def __post_init__(self) -> None:
         if self.request_type is not None:

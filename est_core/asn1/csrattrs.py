@@ -161,6 +161,14 @@ class CsrAttrs:
         """True if the list or its template names challengePassword or estIdentityLinking."""
         return self.linking_attribute is not None
 
+    @property
+    def has_malformed_extension_request(self) -> bool:
+        """True if an extensionRequest outside a template holds no Extensions. RFC 9908 5.2."""
+        return any(
+            _extensions(each, self.limits) is None
+            for each in self.attributes(_oids.EXTENSION_REQUEST)
+        )
+
     def requested_extensions(self) -> tuple[Extension, ...]:
         """Return the extensions of the extensionRequest outside a template.
 

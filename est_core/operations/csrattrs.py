@@ -101,7 +101,7 @@ class _CSRAttrs(OperationDefinition):
 CSRATTRS: Final = _CSRAttrs(
     name="csrattrs",
     method="GET",
-    http=HttpRow(),
+    http=HttpRow(tailored=True),
     coap=CoapRow(short_path="att", answers=(CoapAnswer(number=ContentFormat.CSRATTRS),)),
     parts=(PartRow(kind="csrattrs", content_type="application/csrattrs"),),
     outcomes=frozenset({Outcome.NOT_AVAILABLE}),

@@ -26,9 +26,15 @@ from est_core.asn1.attributes import (
 from est_core.asn1.csrattrs import CsrAttrs, parse_csrattrs
 from est_core.asn1.keys import public_key_facts, signature_algorithm_for
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request
-from est_core.asn1.template import read_template
+from est_core.asn1.template import KeyTypeWanted, read_template
 from est_core.checks.enforcement import check_csrattrs
-from est_core.client.enrollment import renewal_info, request_info, wanted_algorithm, wanted_key
+from est_core.client.enrollment import (
+    renewal_info,
+    request_info,
+    unmet_by,
+    wanted_algorithm,
+    wanted_key,
+)
 from fuzz import cast, corpus
 from fuzz.cast import LIMITS
 from fuzz.target import (
@@ -42,6 +48,8 @@ from fuzz.target import (
 )
 from fuzz.targets.asn1 import ASN1_WORDS
 from fuzz.tree import Node, parse
+
+_P256: Final = KeyTypeWanted(algorithm="1.2.840.10045.2.1", curve="1.2.840.10045.3.1.7").attribute()
 
 
 def csrattrs(data: bytes) -> Result:
@@ -58,10 +66,14 @@ def csrattrs(data: bytes) -> Result:
     assert plan.linking == attrs.requires_linking
     _ = (attrs.oids(), attrs.key_type(), attrs.requested_extensions(), attrs.template())
     _ = (attrs.signature_algorithms(), wanted_key(attrs))
+    _ = attrs.with_key_type(_P256).plan()
     request = parse_cert_request(cast.requests()[2], LIMITS)
     with suppress(LocalProtocolError):
         wanted_algorithm(attrs, request.key)
     return accepted(f"ok {len(attrs.items)} {_asked(attrs)} {_enforced(request, attrs)}")
+
+
+_TEXT_CHARS: Final = 16384  # most is a list of signature algorithms, each of which may be long
 
 
 def _asked(attrs: CsrAttrs) -> str:
@@ -75,7 +87,9 @@ def _asked(attrs: CsrAttrs) -> str:
     except LocalProtocolError:  # a part of the subject that we do not have
         return "local"
     parse_cert_request(cast.signed(info, cast.key_of(3)), LIMITS)
-    return "told"
+    unmet = unmet_by(info, attrs)
+    assert all(each.text.isprintable() and len(each.text) < _TEXT_CHARS for each in unmet)
+    return f"told but for {len(unmet)}"
 
 
 def _enforced(request: CertRequest, attrs: CsrAttrs) -> str:

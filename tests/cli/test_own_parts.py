@@ -7,13 +7,14 @@ import json
 import pytest
 from cryptography import x509
 
-from est_core import EnrollRequested, ReenrollRequested
+from est_core import EnrollRequested, Limits, ReenrollRequested
 from est_core.asn1.attributes import Attribute, Extension, extension_request
-from est_core.asn1.csrattrs import CsrAttrs, ObjectId
+from est_core.asn1.csrattrs import CsrAttrs, ObjectId, parse_csrattrs
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.asn1.template import CertRequestInfoTemplate, ExtensionTemplate, SubjectAttribute
 from tests.cli.canned import CannedServer
 from tests.cli.test_client_commands import LOGIN, Terminal, est, server
+from tests.core.asn1.build import VECTORS
 from tests.core.cast import csr_der
 from tests.pki import pki
 
@@ -185,3 +186,16 @@ def test_a_request_of_somebody_else_is_sent_as_it_is_and_said_to_lack_things(
     )
     assert code == 2
     assert "--csr goes without" in err
+
+
+@pytest.mark.req("EST-275")
+def test_the_broken_example_of_rfc_7030_is_left_out_and_said(
+    est: Terminal, server: CannedServer
+) -> None:
+    published = (VECTORS / "rfc7030" / "s452-csrattrs-example.der").read_bytes()
+    server.application.csrattrs = parse_csrattrs(published, Limits())
+    code, _, err = est.enroll(server, "--pop", "never")
+    assert code == 0, err
+    assert "warning: the server's CSR attributes hold an extensionRequest that is none" in err
+    assert not sent(server).extensions
+    assert err.count("extensionRequest") == 2  # and that the request holds none

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
 def told(client: IndependentClient, path: str, authorization: str | None) -> CsrAttrs:
     answer = client.get_with(path, authorization)
     assert answer.status == 200
+    assert answer.headers["Cache-Control"] == "no-store"
     return parse_csrattrs(base64.b64decode(answer.body), Limits())
 
 
@@ -63,6 +65,8 @@ def test_each_client_is_told_its_own_on_one_url(server: Deployment, tmp_path: Pa
     made = x509.load_pem_x509_certificate((out / "cert.pem").read_bytes())
     assert made.subject.rfc4514_string() == "O=Example,CN=own-1"
     identity = (out / "cert.pem", out / "key.pem")
+    with IndependentClient(server.port, server.ca_file) as client:
+        assert "Cache-Control" not in client.get("cacerts").headers  # the same for everybody
     for _ in range(2):  # in any order, and again: nothing is kept from one client for the next
         with IndependentClient(server.port, server.ca_file) as by_user:
             named = told(by_user, "csrattrs", BASIC).template()
@@ -74,6 +78,31 @@ def test_each_client_is_told_its_own_on_one_url(server: Deployment, tmp_path: Pa
             own = told(holder, "own/csrattrs", None)
             assert own.template() is not None
             assert own.oids() == ("2.5.4.3", "2.5.4.10")
+
+
+@pytest.mark.req("EST-237")
+def test_over_coap_too_each_client_is_told_its_own(tmp_path: Path) -> None:
+    directory = prepared(tmp_path / "ca")
+    (directory / "est.toml").write_text(CONFIG + '[coap]\nlisten = "127.0.0.1:0"\n')
+    with serving(directory) as server:
+        trust = ("--trust", str(server.ca_file))
+        user = ("--user", USER, "--password-stdin")
+        for name, told_oid in (("own-1", "1.3.6.1.1.1.1.22"), ("other-1", "1.2.3")):
+            out = tmp_path / name
+            enroll = ("enroll", server.server + "/own", "--cn", name, *trust, *user)
+            est(*enroll, "--out", str(out), stdin=PASSWORD.encode()).checked()
+            identity = ("--cert", str(out / "cert.pem"), "--key", str(out / "key.pem"))
+            url = f"coaps://127.0.0.1:{server.coap_port}"
+            shown = est("csrattrs", url, *trust, *identity, "--json").checked()
+            found = json.loads(shown.out)["csrattrs"]
+            listed = [*found["attributes_to_fill"], *found["unknown"]]
+            assert [each["oid"] for each in listed] == [told_oid]
+            renew = ("reenroll", url, *trust, *identity, "--out", str(out), "--force")
+            refused = est(*renew)
+            assert refused.code == 1  # enforced over CoAP, by the same rule
+            assert told_oid in refused.err or "macAddress" in refused.err
+            given = ("--attr", "macAddress=00:1b", "--attr", "1.2.3=x", "--strict-csrattrs")
+            est(*renew, *given).checked()
 
 
 @pytest.mark.req("EST-237")

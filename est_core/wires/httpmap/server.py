@@ -23,6 +23,7 @@ from est_core.credentials import Credentials, DigestCredentials, MalformedCreden
 from est_core.model import (
     Challenged,
     Label,
+    NotAvailable,
     Pending,
     Refused,
     Request,
@@ -30,7 +31,7 @@ from est_core.model import (
     Success,
     UnreadablePayload,
 )
-from est_core.operation import Operation
+from est_core.operation import HttpRow, Operation
 from est_core.policy import ServerPolicy
 from est_core.refusal_tag import tagged
 from est_core.values import unchecked_value_class
@@ -243,6 +244,8 @@ def write(response: Response, shape: ReplyShape) -> tuple[ResponseHead, bytes]:
     if status != 204:  # RFC 9110 8.6: no Content-Length there
         headers.append((b"Content-Length", str(len(body)).encode("ascii")))
     headers += _advice(response)
+    if _is_tailored(response):
+        headers.append((b"Cache-Control", b"no-store"))
     head = ResponseHead(status=status, phrase=PHRASES[status], headers=tuple(headers))
     return head, b"" if shape.head_only else body
 
@@ -264,6 +267,14 @@ def _written(response: Success, shape: ReplyShape) -> tuple[list[tuple[bytes, by
         (b"Content-Type", operation.parts[0].content_type.encode("ascii")),
         (b"Content-Transfer-Encoding", b"base64"),
     ], bodies[0]
+
+
+def _is_tailored(response: Response) -> bool:
+    """True for what one client is told and another is not. RFC 7030 4.5.2, RFC 9111 5.2.2.5."""
+    if not isinstance(response, Success | NotAvailable):
+        return False
+    row = response.operation.http
+    return isinstance(row, HttpRow) and row.tailored
 
 
 def _advice(response: Response) -> list[tuple[bytes, bytes]]:

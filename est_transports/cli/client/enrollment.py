@@ -149,12 +149,9 @@ def _carry_out(target: Target, order: Order) -> Received | RetryLater:
         ca_certificates = target.ca_certificates
         if ca_certificates is None:
             ca_certificates = conversation.ca_certs_if_any()
-        csrattrs = conversation.csr_attrs_if_any()
+        csrattrs = _csrattrs(conversation)
         key = resumed or _key(order, csrattrs)
-        request = _request(order, key, csrattrs)
-        algorithm = _algorithm(target, key, csrattrs)
-        unmet = _unmet(order, _with_code(request, target), csrattrs, algorithm)
-        asking = _Asking(request=request, csrattrs=csrattrs, algorithm=algorithm)
+        asking = _asking(target, order, key, csrattrs)
         answer = _enroll(conversation, order, key, asking, is_new=resumed is None)
     if isinstance(answer, RetryLater):
         return answer
@@ -178,8 +175,15 @@ def _carry_out(target: Target, order: Order) -> Received | RetryLater:
         certificate=answer.certificate,
         files=tuple(str(path) for path in files),
         differences=answer.differences,
-        unmet=unmet,
+        unmet=asking.unmet,
     )
+
+
+def _csrattrs(conversation: Conversation) -> CsrAttrs | None:
+    found = conversation.csr_attrs_if_any()
+    if found is not None and found.has_malformed_extension_request:
+        warn("the server's CSR attributes hold an extensionRequest that is none: it is left out")
+    return found
 
 
 def _resumed(order: Order) -> NewKey | None:
@@ -223,6 +227,18 @@ class _Asking:
     request: CertRequestInfo | CertRequest
     csrattrs: CsrAttrs | None
     algorithm: SignatureAlgorithm | None
+    unmet: tuple[Unmet, ...]
+
+
+def _asking(target: Target, order: Order, key: NewKey | None, csrattrs: CsrAttrs | None) -> _Asking:
+    request = _request(order, key, csrattrs)
+    algorithm = _algorithm(target, key, csrattrs)
+    return _Asking(
+        request=request,
+        csrattrs=csrattrs,
+        algorithm=algorithm,
+        unmet=_unmet(order, _with_code(request, target), csrattrs, algorithm),
+    )
 
 
 def _enroll(

@@ -350,8 +350,7 @@ class ServerConfig:
 
     @property
     def _knows_users(self) -> bool:
-        asked = self.auth.authentication[CSRATTRS]
-        return asked.needs_http or asked is Authentication.CERT_OR_HTTP
+        return self.auth.authentication[CSRATTRS].takes_http
 
     @property
     def _takes_challenges_for_codes(self) -> bool:

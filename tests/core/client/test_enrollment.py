@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from asn1crypto import csr as asn1_csr
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
@@ -552,3 +553,78 @@ def test_what_cannot_be_ones_own_is_the_callers_fault(own: dict[str, list[object
                 csrattrs=asked,
                 **own,  # type: ignore[arg-type]
             )
+
+
+@pytest.mark.req("EST-241", "EST-247", "EST-265", "EST-275")
+@pytest.mark.parametrize(
+    "name, key, lacking",
+    [
+        ("rfc9908/s5.1-acp-san.der", None, []),
+        ("rfc9908/s5.2-rfc7030-corrected.der", "EC P-384", ["macAddress"]),
+        # as published the octets of 5.6: nothing of the names that its text speaks of
+        (
+            "rfc9908/s5.3-san-AS-PUBLISHED-MALFORMED.der",
+            "EC P-521",
+            ["friendlyName", "favouriteDrink", "serialNumber"],
+        ),
+        ("rfc9908/DERIVED-s5.3-as-described.der", "EC P-521", []),
+        ("rfc9908/s5.4-rsa4096.der", "RSA 4096", []),
+        ("rfc9908/s5.5-p384.der", "EC P-384", ["serialNumber"]),
+        (
+            "rfc9908/s5.6-p521-attrs.der",
+            "EC P-521",
+            ["friendlyName", "favouriteDrink", "serialNumber"],
+        ),
+        ("rfc9908/DERIVED-s3.4-template-csrattrs.der", "EC P-256", []),
+        ("rfc9908/DERIVED-s4-coexistence.der", "EC P-256", []),
+        ("rfc9908/DERIVED-minimal-template-csrattrs.der", None, []),
+        # malformed, and met by any extension: which one is wanted nobody knows
+        ("rfc7030/s452-csrattrs-example.der", "EC P-384", []),
+        ("csrattrs-repo-history/potato-8d088eb-BROKEN.der", "EC P-384", []),
+        ("rfc9908/DERIVED-NEG-extreq-bare-extension-no-sequence-of.der", None, []),
+        (
+            "rfc7030/a2-csrattrs-response.der",
+            None,
+            ["2.999.1", "2.999.2", "macAddress", "1.3.36.3.3.2.8.1.1.11", "2.16.840.1.101.3.4.2.2"],
+        ),
+    ],
+)
+def test_the_published_examples_are_followed_and_what_is_left_is_told(
+    name: str, key: str | None, lacking: list[str]
+) -> None:
+    told = parse_csrattrs(vector(name), LIMITS)
+    wanted = wanted_key(told)
+    assert (None if wanted is None else wanted.text) == key
+    own = keys_of(key)
+    spki_of = own.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    names = (x509.IPAddress(ipaddress.ip_address("192.0.2.1")),)
+    made = request_info(subject=DEVICE, key=spki_of, names=names, csrattrs=told)
+    algorithm = wanted_algorithm(told, public_key_facts(spki_of, LIMITS))
+    unmet = unmet_by(made, told, algorithm=algorithm)
+    assert [each.text.split(" ", 1)[1] for each in unmet] == lacking
+
+
+@cache
+def keys_of(kind: str | None) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
+    match kind:
+        case "EC P-384":
+            return ec.generate_private_key(ec.SECP384R1())
+        case "EC P-521":
+            return ec.generate_private_key(ec.SECP521R1())
+        case "RSA 4096":
+            return rsa.generate_private_key(65537, 4096)
+        case _:
+            return ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.mark.parametrize(
+    "name, code",
+    [
+        ("DERIVED-NEG-two-extensionreq", "csrattrs/duplicate-extension-request"),
+        ("DERIVED-NEG-template-both-ext-attrs", "csrattrs/template"),
+    ],
+)
+def test_examples_that_nobody_can_follow_are_refused(name: str, code: str) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        csrattrs(name)
+    assert caught.value.code == code
