@@ -103,7 +103,13 @@ from est_core.operations.defaults import OPERATIONS, default_policy
 from est_core.operations.definition import Asking, Inquiry, OperationDefinition, Reading
 from est_core.operations.simpleenroll import SIMPLEENROLL, EnrollRequested
 from est_core.operations.simplereenroll import SIMPLEREENROLL, ReenrollRequested
-from est_core.policy import ForeignChallenge, NameRule, PolicyRow, ServerPolicy
+from est_core.policy import (
+    ForeignChallenge,
+    NameRule,
+    PolicyRow,
+    RevocationChallenge,
+    ServerPolicy,
+)
 from est_core.refusal_tag import RefusalTag, new_refusal_id, read_refusal_id
 from est_core.server.exchange import ServerExchange, ServerSession
 from est_core.uri import EstUri
@@ -208,6 +214,7 @@ __all__ = [
     "Response",
     "ResponseReady",
     "RetryLater",
+    "RevocationChallenge",
     "SendRequest",
     "ServerEvent",
     "ServerExchange",

@@ -40,6 +40,21 @@ class ForeignChallenge(Enum):
 
 
 @unique
+class RevocationChallenge(Enum):
+    """What becomes of a revocationChallenge, by which a certificate is to be revoked later.
+
+    IGNORE does not look at it, which RFC 7894 4 leaves to the policy. REFUSE says to the client
+    that nobody would keep it. TAKE is for an application that does: /csrattrs lists it, one that is
+    not a single text is refused, and the question whether to issue has it in `csr.challenge`. Keep
+    no more of it than a slow hash.
+    """
+
+    IGNORE = "ignore"
+    REFUSE = "refuse"
+    TAKE = "take"
+
+
+@unique
 class NameRule(Enum):
     """Which names a request for a certificate may ask for.
 
@@ -134,6 +149,7 @@ class ServerPolicy:
     otherwise nobody looks at it. /csrattrs lists it then where enrollment takes HTTP credentials.
     `list_identity_linking`: where linking is required, /csrattrs lists estIdentityLinking beside
     challengePassword; it does so anyway where a challengePassword may be a code (RFC 7894 4).
+    `revocation_challenge`: what becomes of the attribute of that name.
     Raises LocalProtocolError for two rows with one key, a row for an unknown label, a row for a
     wire that its operation has no place on, two operations in one place, a label that is the name
     of an operation, a row that needs HTTP authentication where no challenge is offered, and a
@@ -147,6 +163,7 @@ class ServerPolicy:
     foreign_challenge: ForeignChallenge = ForeignChallenge.REFUSE
     otp_challenge: bool = False
     list_identity_linking: bool = False
+    revocation_challenge: RevocationChallenge = RevocationChallenge.IGNORE
     operations: tuple[Operation, ...] = field(init=False, repr=False, compare=False)
     """Those that have a row, each once, in the order of the rows."""
     on_http: OperationPaths = field(init=False, repr=False, compare=False)

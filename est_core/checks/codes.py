@@ -1,9 +1,12 @@
-"""One-time codes in a request for a certificate: which attribute has one. RFC 7894 3.1, 4."""
+"""Challenges in a request beside linking: one-time codes, passwords for revocation. RFC 7894."""
 
 from __future__ import annotations
 
 from est_core._errors import Fault, RemoteProtocolError
-from est_core._oids import OTP_CHALLENGE
+from est_core._limits import Limits
+from est_core._oids import OTP_CHALLENGE, REVOCATION_CHALLENGE
+from est_core.asn1.attributes import read_directory_string
+from est_core.asn1.oid_names import OID_NAMES
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.channel import Channel
 from est_core.checks.pop import unbound_challenges
@@ -31,3 +34,22 @@ def code_in(
     for code, source in found.items():
         return CodeCredentials(code=code, source=source)
     return None
+
+
+def check_revocation_challenge(csr: CertRequest, limits: Limits, *, taken: bool) -> None:
+    """Accept a CSR without revocationChallenge, and with one where it is taken: a single text.
+
+    All challenge attributes have to succeed (RFC 7894 4), and who sends this one relies on it.
+    Raises RemoteProtocolError: csr/revocation-challenge, attribute/string, attribute/too-long.
+    """
+    values = [value for found in csr.attribute(REVOCATION_CHALLENGE) for value in found.values]
+    name = OID_NAMES[REVOCATION_CHALLENGE]
+    if not csr.attribute(REVOCATION_CHALLENGE):
+        return
+    if not taken:
+        message = f"nobody here would keep a {name}: leave it out"
+        raise RemoteProtocolError("csr/revocation-challenge", message, Fault.CONTENT)
+    if len(values) != 1:
+        message = f"{name} has {len(values)} values instead of one"
+        raise RemoteProtocolError("csr/revocation-challenge", message, Fault.CONTENT)
+    read_directory_string(values[0], limits, name)

@@ -105,6 +105,16 @@ REQUESTS: Final = (
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(
+                code="csr/revocation-challenge",
+                statuses=("400",),
+                cause=(
+                    "revocationChallenge (RFC 7894 3.2) where nobody keeps it, or with more or "
+                    "fewer values than one"
+                ),
+                remedy="leave it out, or send one value where `/csrattrs` lists it",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
                 code="csr/malformed",
                 statuses=("400",),
                 cause="not a PKCS#10 request, or one of another version than 1",

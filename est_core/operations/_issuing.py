@@ -11,7 +11,7 @@ from est_core.asn1.cms import read_bag, write_certs_only
 from est_core.asn1.kinds import Kind
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_valid
 from est_core.checks.allowed_names import check_names
-from est_core.checks.codes import code_in
+from est_core.checks.codes import check_revocation_challenge, code_in
 from est_core.checks.enforcement import check_csrattrs
 from est_core.checks.issued import issued_differences
 from est_core.checks.pop import check_linking
@@ -26,7 +26,7 @@ from est_core.operations._certificates import CERTS_ONLY, COAP_ANSWERS, told
 from est_core.operations._naming import AllowNames, NamesRequested, check_authenticated_names
 from est_core.operations.csrattrs import CSRAttrsPurpose, CSRAttrsRequested, ProvideCSRAttrs
 from est_core.operations.definition import Asking, Inquiry, OperationDefinition, Reading
-from est_core.policy import ForeignChallenge, NameRule
+from est_core.policy import ForeignChallenge, NameRule, RevocationChallenge
 
 HTTP: Final = HttpRow(request_type="application/pkcs10")
 # The parameter: libEST's client (3.2.0p) compares it byte for byte, the space included.
@@ -91,6 +91,8 @@ class Issuing(OperationDefinition):
             codes=foreign is ForeignChallenge.CODE,
         )
         asking.binding_use.note(csr, asking.channel, linked=linked)
+        if (rule := asking.policy.revocation_challenge) is not RevocationChallenge.IGNORE:
+            check_revocation_challenge(csr, asking.limits, taken=rule is RevocationChallenge.TAKE)
         question = self.question(asking, csr, linked=linked)
         match asking.row.names:
             case NameRule.REGISTERED:

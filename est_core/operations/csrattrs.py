@@ -7,7 +7,12 @@ from enum import Enum, unique
 from typing import ClassVar, Final
 
 from est_core._errors import LocalProtocolError
-from est_core._oids import CHALLENGE_PASSWORD, EST_IDENTITY_LINKING, OTP_CHALLENGE
+from est_core._oids import (
+    CHALLENGE_PASSWORD,
+    EST_IDENTITY_LINKING,
+    OTP_CHALLENGE,
+    REVOCATION_CHALLENGE,
+)
 from est_core.asn1.csrattrs import CsrAttrs, parse_csrattrs
 from est_core.codec.media import ContentFormat
 from est_core.decisions import Decision
@@ -15,7 +20,7 @@ from est_core.events import ClientIdentity, ClientResult, CSRAttrsReceived, Serv
 from est_core.model import NotAvailable, Response
 from est_core.operation import Authentication, CoapAnswer, CoapRow, HttpRow, Outcome, PartRow
 from est_core.operations.definition import Asking, Inquiry, OperationDefinition, Reading
-from est_core.policy import ForeignChallenge
+from est_core.policy import ForeignChallenge, RevocationChallenge
 from est_core.values import value_class
 
 
@@ -64,6 +69,8 @@ def _challenges(asking: Asking) -> Iterator[str]:
         yield EST_IDENTITY_LINKING
     if policy.otp_challenge and any(row.authentication.takes_http for row in rows):
         yield OTP_CHALLENGE
+    if rows and policy.revocation_challenge is RevocationChallenge.TAKE:
+        yield REVOCATION_CHALLENGE
     if linked:
         yield CHALLENGE_PASSWORD
 

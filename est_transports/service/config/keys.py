@@ -150,6 +150,11 @@ _POP: Final = (
         " challengePassword, and clients that know it use it; without this it does so only where a"
         " challengePassword may be a code",
     ),
+    Key(
+        name="revocation_challenge", kind='`"ignore"` or `"refuse"`',
+        meaning="a revocationChallenge (RFC 7894), a password to have the certificate revoked by:"
+        " nobody here would keep it, so it is not looked at, or the request is refused",
+    ),
 )  # fmt: skip
 
 _TLS: Final = (

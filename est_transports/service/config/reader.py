@@ -24,6 +24,7 @@ from est_core import (
     Limits,
     NameRule,
     Operation,
+    RevocationChallenge,
     TlsVersion,
 )
 from est_core.arguments import checked
@@ -60,6 +61,9 @@ SECRET_FILE: Final = "auth-secret.key"
 
 _AUTHENTICATION: Final = {row.value: row for row in Authentication}
 _NAME_RULES: Final = {rule.value: rule for rule in NameRule}
+_REVOCATION_CHALLENGES: Final = {
+    rule.value: rule for rule in (RevocationChallenge.IGNORE, RevocationChallenge.REFUSE)
+}
 _TLS_VERSIONS: Final = {"1.2": TlsVersion.TLS_1_2, "1.3": TlsVersion.TLS_1_3}
 _PURPOSES: Final = {
     "client-auth": ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string,
@@ -210,6 +214,9 @@ def _pop(table: TomlTable) -> PopConfig:
         require_ems=table.flag("require_ems", usual.require_ems),
         tls_exporter=table.flag("tls_exporter", usual.tls_exporter),
         list_identity_linking=table.flag("list_identity_linking", usual.list_identity_linking),
+        revocation_challenge=table.choice(
+            "revocation_challenge", _REVOCATION_CHALLENGES, usual.revocation_challenge
+        ),
     )
     table.done()
     return config

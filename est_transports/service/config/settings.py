@@ -27,6 +27,7 @@ from est_core import (
     NameRule,
     Operation,
     PolicyRow,
+    RevocationChallenge,
     ServerPolicy,
     TlsVersion,
 )
@@ -178,13 +179,19 @@ class PopConfig:
 
     `require_ems` False takes tls-unique without extended master secret; `tls_exporter` links on
     TLS 1.3, with clients that were told to do the same. With `list_identity_linking` clients that
-    know estIdentityLinking (RFC 7894) are told to link by it.
+    know estIdentityLinking (RFC 7894) are told to link by it. The reference CA revokes nothing by a
+    revocationChallenge: LocalProtocolError for one that is taken.
     """
 
     foreign_challenge: ForeignChallenge = ForeignChallenge.REFUSE
     require_ems: bool = True
     tls_exporter: bool = False
     list_identity_linking: bool = False
+    revocation_challenge: RevocationChallenge = RevocationChallenge.IGNORE
+
+    def __post_init__(self) -> None:
+        if self.revocation_challenge is RevocationChallenge.TAKE:
+            raise LocalProtocolError("the reference CA keeps no revocationChallenge")
 
 
 @value_class
@@ -394,6 +401,7 @@ class ServerConfig:
             foreign_challenge=self.pop.foreign_challenge,
             otp_challenge=Scheme.OTP in self.auth.schemes,
             list_identity_linking=self.pop.list_identity_linking,
+            revocation_challenge=self.pop.revocation_challenge,
         )
 
 

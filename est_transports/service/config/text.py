@@ -44,6 +44,7 @@ CONFIG_TEXT: Final = """\
 #foreign_challenge = "refuse"    # "code": a challengePassword may be a one-time code; "ignore"
 #require_ems = true              # TLS 1.2 links with extended master secret only
 #tls_exporter = false            # link on TLS 1.3 too (RFC 9266); tell the clients the same
+#revocation_challenge = "ignore" # "refuse": nobody here would keep that password (RFC 7894)
 #list_identity_linking = false   # ask for estIdentityLinking (RFC 7894), as old clients do not know
 
 [tls]

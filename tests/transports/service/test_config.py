@@ -21,6 +21,7 @@ from est_core import (
     Label,
     Limits,
     LocalProtocolError,
+    RevocationChallenge,
     TlsVersion,
 )
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
@@ -175,6 +176,8 @@ def test_every_switch_can_be_turned(tmp_path: Path) -> None:
         [pop]
         require_ems = false
         tls_exporter = true
+        list_identity_linking = true
+        revocation_challenge = "refuse"
         foreign_challenge = "ignore"
         [tls]
         resumption = true
@@ -188,8 +191,15 @@ def test_every_switch_can_be_turned(tmp_path: Path) -> None:
     )
     assert turned.auth == replace(usual.auth, enforce_csrattrs=True)
     assert turned.pop == PopConfig(
-        require_ems=False, tls_exporter=True, foreign_challenge=ForeignChallenge.IGNORE
+        require_ems=False,
+        tls_exporter=True,
+        list_identity_linking=True,
+        revocation_challenge=RevocationChallenge.REFUSE,
+        foreign_challenge=ForeignChallenge.IGNORE,
     )
+    policy = turned.policy()
+    assert policy.list_identity_linking
+    assert policy.revocation_challenge is RevocationChallenge.REFUSE
     assert turned.tls == replace(usual.tls, resumption=True, max_version=TlsVersion.TLS_1_2)
     assert (turned.accept_pem, turned.accept_der) == (False, False)
     assert turned.labels == (LabelConfig(label=Label("a"), profile="client", require_pop=False),)
@@ -250,6 +260,13 @@ def test_labels_and_profiles_fit_together_whoever_makes_the_config(tmp_path: Pat
         replace(usual, labels=(replace(label, profile="x"),))
     with pytest.raises(LocalProtocolError, match="no profile 'x'"):
         replace(usual, ca=replace(usual.ca, default_profile="x"))
+
+
+def test_the_reference_ca_takes_no_revocation_challenge(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\[pop\] revocation_challenge"):
+        loaded(tmp_path, '[pop]\nrevocation_challenge = "take"\n')
+    with pytest.raises(LocalProtocolError, match="keeps no revocationChallenge"):
+        PopConfig(revocation_challenge=RevocationChallenge.TAKE)
 
 
 def test_paths_start_at_the_directory_of_the_file(tmp_path: Path) -> None:
