@@ -8,7 +8,8 @@ chain that it verified:
   only purpose is id-kp-cmcRA, so its word on the peer's own certificate is replaced by ours;
 * the strength of keys and signatures, for OpenSSL's opinion goes with its security level, which
   DTLS has to lower for its mandatory cipher suite;
-* names that pass below name constraints, and that are used as if they were excluded ones;
+* names that pass below name constraints, and are used as if they were excluded ones; policies
+  that a CA requires;
 * revocation lists (`pki.revocation`), by one rule for handshakes and for sessions resumed.
 
 What happens, in which order. While the handshake runs OpenSSL calls `_on_certificate` for each
@@ -45,7 +46,7 @@ from est_transports.pki.certificates import der_of, read_certificate, shown_der
 from est_transports.pki.library_warnings import ignore_library_warnings
 from est_transports.pki.openssl_store import MAX_CHAIN_DEPTH, fill_store, usable_anchors
 from est_transports.pki.path_problems import NO_ANCHOR, at_depth, problem_of, problem_text
-from est_transports.pki.path_rules import name_flaw
+from est_transports.pki.path_rules import name_flaw, policy_flaw
 from est_transports.pki.trust import TrustAnchors
 
 CA_NAMES_BYTES: Final = 8 * 1024  # of a CertificateRequest; the web's CAs need 14 KiB
@@ -221,7 +222,7 @@ class PeerVerifier:
             text = _known_flaw(each, self._purpose, leaf=False, signed=place != last)
             found.append(at_depth(text, each, place) if text else "")
         if not any(found):
-            found.append(name_flaw(verified))
+            found += [name_flaw(verified), policy_flaw(verified)]
         return [text for text in found if text]
 
     def _classify(self, verified: tuple[x509.Certificate, ...], problems: list[str]) -> TrustClass:

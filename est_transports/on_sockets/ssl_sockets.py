@@ -37,6 +37,7 @@ from est_transports.on_sockets.connection import converse
 from est_transports.on_sockets.tls import Clock
 from est_transports.pki.certificate_checks import Purpose, flaw
 from est_transports.pki.certificates import read_der, shown_der
+from est_transports.pki.path_rules import name_flaw
 
 _log: Final = logging.getLogger("est_transports")
 _RECEIVE_BYTES: Final = 64 * 1024
@@ -107,9 +108,12 @@ def ssl_channel(
         raise LocalProtocolError("the handshake is not over, or was one of an older TLS")
     version = TlsVersion(name)
     chain, problem = _shown(sock)
+    issuer = next((each for each in explicit if chain and _is_issued_by(chain[0], each)), None)
+    if issuer is not None and not problem:
+        problem = name_flaw((chain[0], issuer))
     return Channel(
         version=version,
-        trust_class=TrustClass.FAILED if problem else _trust_class(chain, explicit),
+        trust_class=TrustClass.FAILED if problem else _trust_class(chain, issuer),
         failure=problem,
         peer_chain=chain,
         binding=None if require_ems else _tls_unique(sock, version),
@@ -130,12 +134,11 @@ def _shown(sock: SslConnection) -> tuple[tuple[x509.Certificate, ...], str]:
 
 
 def _trust_class(
-    chain: tuple[x509.Certificate, ...], explicit: tuple[x509.Certificate, ...]
+    chain: tuple[x509.Certificate, ...], issuer: x509.Certificate | None
 ) -> TrustClass:
     if not chain:
         return TrustClass.NONE
-    issued = any(_is_issued_by(chain[0], issuer) for issuer in explicit)
-    return TrustClass.EXPLICIT if issued else TrustClass.IMPLICIT
+    return TrustClass.IMPLICIT if issuer is None else TrustClass.EXPLICIT
 
 
 def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -60,6 +60,8 @@ _PROBLEMS: Final = {
     _Codes.ERR_UNHANDLED_CRITICAL_EXTENSION: "critical extension that is not understood",
     _Codes.ERR_INVALID_EXTENSION: "an extension that contradicts itself or others",
     _Codes.ERR_INVALID_POLICY_EXTENSION: "a policy extension that contradicts itself",
+    _Codes.ERR_PROXY_CERTIFICATES_NOT_ALLOWED: "issued by another certificate that is no CA's",
+    _Codes.ERR_UNNESTED_RESOURCE: "addresses that its issuer has not",
     # pyOpenSSL does not name these, of X509_V_ERR_.
     24: "issuer without a key",  # NO_ISSUER_PUBLIC_KEY
     66: "key too weak",  # EE_KEY_TOO_SMALL

@@ -1,4 +1,4 @@
-"""Rules for a verified path that OpenSSL does not have: name constraints to the end.
+"""Rules for a verified path that OpenSSL does not have: constraints on names, and on policies.
 
 OpenSSL holds every name against the constraints above it, letter by letter, and so lets names pass
 that are used as if they were excluded ones: a wildcard that stands for an excluded host
@@ -7,8 +7,13 @@ whoever compares hosts drops. `est_core.checks.constraints` knows them, for a CA
 either. So where there are constraints the names of the peer's certificate are held against them
 once more. Of the certificates above nobody uses the names, and OpenSSL's word is enough.
 
-Hardly any path has constraints, and what a CA certificate has of them is remembered: without any,
-this costs a look-up per certificate of the path.
+policyConstraints can require a certificate policy and is critical. OpenSSL passes over it unless it
+is told to evaluate policies; it then wants to be told which are acceptable, for which pyOpenSSL has
+no way, and calls the verify callback without a certificate, with which pyOpenSSL ends the process.
+So that is done here too.
+
+Hardly any path has either, and what a CA certificate has of them is remembered: without any, this
+costs two look-ups for each of them.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 
 from est_core import LocalProtocolError
+from est_core.values import unchecked_value_class
 from est_transports.pki.certificate_checks import UNREADABLE
 from est_transports.pki.certificates import shown
 
@@ -29,6 +35,9 @@ if TYPE_CHECKING:  # else it is loaded by the first CA with constraints: most cl
 _KNOWN_MAX: Final = 256  # CAs of verified paths, which are the same few in every handshake
 _MAX_COMPARISONS: Final = 1 << 15  # names by subtrees; OpenSSL stops at 2^20, and is faster
 _SHOWN_CHARS: Final = 64
+_ANY_POLICY: Final = "2.5.29.32.0"
+_POLICY_MAPPINGS: Final = x509.ObjectIdentifier("2.5.29.33")
+WITHOUT_POLICY: Final = "without the certificate policy that a CA of its path requires"
 
 
 def name_flaw(path: Sequence[x509.Certificate]) -> str:
@@ -90,3 +99,59 @@ def _constraints_of(certificate: x509.Certificate) -> NameConstraints | None:
 
 
 _known_constraints: Final = lru_cache(maxsize=_KNOWN_MAX)(_constraints_of)
+
+
+# --- Certificate policies -------------------------------------------------------------------------
+
+
+@unchecked_value_class
+class _Stated:
+    """What a certificate says of policies: its own, and after how many they are required below."""
+
+    policies: frozenset[str]
+    required_after: int | None
+    maps: bool
+
+
+def policy_flaw(path: Sequence[x509.Certificate]) -> str:
+    """Return why a path lacks the certificate policy that a CA of it requires, or "".
+
+    Any policy will do that all certificates below the anchor have. What is mapped to another counts
+    for any, and anyPolicy does so even where it is inhibited: neither lets a certificate pass that
+    has no policy. `path` as above. RFC 5280 4.2.1.11, 6.1.
+    """
+    if all(_known_statement(each).required_after is None for each in path[1:-1]):
+        return ""
+    acceptable: frozenset[str] | None = None  # any
+    without = len(path)  # so many certificates may still go without: explicit_policy, RFC 5280 6.1
+    for at in range(len(path) - 2, -1, -1):
+        certificate, stated = path[at], _statement(path[at])
+        if _ANY_POLICY not in stated.policies:
+            has = stated.policies
+            acceptable = has if acceptable is None else acceptable & has
+        if without == 0 and acceptable == frozenset():
+            return WITHOUT_POLICY
+        if stated.maps and acceptable:
+            acceptable = None
+        if at == 0 or certificate.subject != certificate.issuer:
+            without = max(0, without - 1)
+        if stated.required_after is not None and (at or stated.required_after == 0):
+            without = min(without, stated.required_after)
+    return WITHOUT_POLICY if without == 0 and acceptable == frozenset() else ""
+
+
+def _statement(certificate: x509.Certificate) -> _Stated:
+    policies: frozenset[str] = frozenset()
+    required_after, maps = None, False
+    for extension in certificate.extensions:
+        match extension.value:
+            case x509.CertificatePolicies() as found:
+                policies = frozenset(each.policy_identifier.dotted_string for each in found)
+            case x509.PolicyConstraints() as constraints:
+                required_after = constraints.require_explicit_policy
+            case _:
+                maps = maps or extension.oid == _POLICY_MAPPINGS
+    return _Stated(policies=policies, required_after=required_after, maps=maps)
+
+
+_known_statement: Final = lru_cache(maxsize=_KNOWN_MAX)(_statement)

@@ -30,8 +30,8 @@ same over TLS and DTLS. Why it is not stricter, or less strict, is told by a
 | path | one, which OpenSSL builds from what the peer sent and the anchors; no more than \
 {MAX_CHAIN_DEPTH} intermediates |
 | validity | every certificate of the path, the anchor too, is within its period, to the second |
-| revocation | every certificate whose issuer has a list here is on none; a list that is not valid \
-now fails all of its issuer's |
+| revocation | where there are lists: each certificate is looked up in that of its issuer, which \
+is there and up to date, unless [an option](configuration.md#crls) says otherwise |
 | issuers | cA in basicConstraints, keyCertSign where there is keyUsage, pathLenConstraint kept; \
 an extendedKeyUsage of a CA has the purpose |
 | purpose | no extendedKeyUsage, or one with the purpose: clientAuth for a client, serverAuth or \
@@ -41,7 +41,8 @@ Below any, a DNS name, a mail address or the host of a URI has to be of the usua
 wildcard may stand for an excluded name |
 | extensions | none that is critical and not understood; each can be read, and occurs once |
 | keys | RSA from 2048 bits, P-256, P-384, P-521, Ed25519, Ed448, ML-DSA; on a named curve |
-| policies | not evaluated |
+| policies | where a CA between the anchor and the peer requires one, there is one that all have \
+(RFC 5280 6.1.5); else they are not looked at |
 | signatures | no MD5 and no SHA-1, except on an anchor, whose signature proves nothing |
 | host | a client finds the host that it asked for in subjectAltName; a wildcard is the whole \
 left-most label and stands for one. RFC 9525 |

@@ -39,7 +39,7 @@ from est_transports.on_sockets import Client, serve_ssl_connection
 from est_transports.on_sockets.ssl_sockets import SslStream, ssl_channel
 from est_transports.pki.signers import LocalSigner
 from tests.application import PASSWORD, USER, AsyncFakeApplication, FakeApplication
-from tests.pki import Entity, Subject, pki
+from tests.pki import Authority, Entity, Subject, pki
 from tests.transports.coap_udp import Gate
 from tests.transports.https_site import (
     AUTHORIZATION,
@@ -296,6 +296,22 @@ def test_the_trust_class_is_who_issued_the_certificate(
     assert (found.version, found.trust_class) == (version, trust_class)
     assert found.peer_certificate == (entity.certificate if entity else None)
     assert not found.resumed
+
+
+@BOTH
+@pytest.mark.req("EST-061")
+def test_a_name_that_the_est_ca_may_not_certify_does_not_count(
+    files: ServerFiles, version: TlsVersion
+) -> None:
+    """`ssl` tells of no path; of the CA that issued the certificate the constraints are known."""
+    excluding = x509.NameConstraints(None, [x509.DNSName("bar.example.com")])
+    issuer = Authority("Constrained", pki().ca, extra=(excluding,))
+    device = issuer.issue(Subject(name="device-1", dns=("*.example.com",)))
+    with channel(files, version, device) as (server, _):
+        found = ssl_channel(server, (issuer.certificate,))
+        assert found.trust_class is TrustClass.FAILED
+        assert "'DNS:*.example.com' stands for a name that is excluded" in found.failure
+        assert ssl_channel(server, ()).trust_class is TrustClass.IMPLICIT
 
 
 @BOTH

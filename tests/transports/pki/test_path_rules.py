@@ -12,7 +12,7 @@ from OpenSSL import SSL
 
 from est_core.channel import TlsVersion, TrustClass
 from est_transports.channel.tls import TlsError
-from est_transports.pki.path_rules import name_flaw
+from est_transports.pki.path_rules import WITHOUT_POLICY, name_flaw, policy_flaw
 from est_transports.pki.trust import TrustAnchors
 from tests.odd_certificates import with_extension
 from tests.pki import CLIENT_AUTH, SERVER_AUTH, Authority, Entity, Subject, pki
@@ -235,3 +235,138 @@ def test_a_resumed_session_is_judged_by_the_same_rule(version: TlsVersion) -> No
     channel = resumed(a_server(trust=trust(), resumption=True), context).engine.channel()
     assert channel.resumed
     assert (channel.trust_class, channel.failure) == (TrustClass.FAILED, told("*.example.com"))
+
+
+# --- Certificate policies -----------------------------------------------------------------------
+
+A_POLICY, ANOTHER = x509.ObjectIdentifier("1.3.6.1.4.1.55555.7"), x509.ObjectIdentifier("1.2.3.4")
+
+
+def policies(*oids: x509.ObjectIdentifier) -> x509.CertificatePolicies:
+    """Return the extension that has these policies."""
+    return x509.CertificatePolicies([x509.PolicyInformation(oid, None) for oid in oids])
+
+
+def demanding(after: int = 0) -> Authority:
+    """Return a CA that requires a policy, and has one, from so many certificates below it on."""
+    required = x509.PolicyConstraints(require_explicit_policy=after, inhibit_policy_mapping=None)
+    return Authority("Demanding", pki().ca, extra=(required, policies(A_POLICY)))
+
+
+def both_purposes(*extra: x509.ExtensionType) -> Subject:
+    """Return who may be a client, and a server of this host."""
+    names = x509.SubjectAlternativeName([x509.DNSName(HOST)])
+    return Subject(name="device-1", eku=(CLIENT_AUTH, SERVER_AUTH), extra=(names, *extra))
+
+
+def check_judged(wire: str, entity: Entity, said: str) -> None:
+    """Both ends say this of a certificate, "" if they take it."""
+    trust_class = TrustClass.FAILED if said else TrustClass.EXPLICIT
+    assert seen_by_server(wire, entity) == (trust_class, said)
+    assert seen_by_client(wire, entity, HOST) == said
+
+
+@both_wires
+@pytest.mark.req("EST-061")
+def test_a_policy_that_a_ca_requires_is_asked_for(wire: str) -> None:
+    """RFC 5280 6.1.5. The extension is critical, and OpenSSL passes over it unless it is told."""
+    for extra, said in (
+        ((), WITHOUT_POLICY),
+        ((policies(ANOTHER),), WITHOUT_POLICY),
+        ((policies(A_POLICY),), ""),
+        ((policies(A_POLICY, ANOTHER),), ""),
+    ):
+        check_judged(wire, demanding().issue(both_purposes(*extra)), said)
+
+
+@both_wires
+def test_a_policy_is_asked_for_from_where_the_ca_says(wire: str) -> None:
+    for after, said in ((0, WITHOUT_POLICY), (1, WITHOUT_POLICY), (2, "")):
+        check_judged(wire, demanding(after).issue(both_purposes()), said)
+    for after, said in ((2, WITHOUT_POLICY), (3, "")):
+        between = Authority("Below", demanding(after))
+        check_judged(wire, between.issue(both_purposes()), said)
+
+
+@both_wires
+def test_of_an_anchor_no_policy_is_asked_for(wire: str) -> None:
+    """RFC 5280 6.1.1 (d): it is a name and a key."""
+    issuer = demanding()
+    trusted = TrustAnchors(explicit=(issuer.certificate,))
+    entity = issuer.issue(both_purposes())
+    if wire == "DTLS":
+        server = dtls_connected(a_dtls_client(entity), a_dtls_server(trust=trusted)).server
+        assert server.channel().trust_class is TrustClass.EXPLICIT
+    else:
+        client = a_client(entity, version=_VERSIONS[wire])
+        ends = connected(client, a_server(trust=trusted))
+        assert ends.server.channel().trust_class is TrustClass.EXPLICIT
+
+
+def test_other_constraints_on_policies_need_no_second_look() -> None:
+    no_mapping = x509.PolicyConstraints(require_explicit_policy=None, inhibit_policy_mapping=0)
+    issuer = Authority("Plain", pki().ca, extra=(no_mapping,))
+    path = (issuer.issue(both_purposes()).certificate, issuer.certificate, pki().ca.certificate)
+    assert policy_flaw(path) == ""
+    assert policy_flaw(path[:1]) == ""  # a pinned certificate
+
+
+def judged(
+    *statements: tuple[x509.ExtensionType, ...], last: tuple[x509.ExtensionType, ...]
+) -> str:
+    """Return what is said of a path of CAs that state so much of policies, and of the last."""
+    issuer = pki().ca
+    path = [issuer.certificate]
+    for number, extra in enumerate(statements):
+        issuer = Authority(f"CA {number}", issuer, extra=extra)
+        path.append(issuer.certificate)
+    path.append(issuer.issue(both_purposes(*last)).certificate)
+    return policy_flaw(tuple(reversed(path)))
+
+
+def required(after: int | None, mapping: int | None = None) -> x509.PolicyConstraints:
+    """Return the extension that requires a policy after so many certificates."""
+    return x509.PolicyConstraints(after, mapping)
+
+
+ANY_POLICY: Final = policies(x509.ObjectIdentifier("2.5.29.32.0"))
+MAPPING: Final = x509.UnrecognizedExtension(
+    x509.ObjectIdentifier("2.5.29.33"),
+    bytes.fromhex("3014301206") + bytes.fromhex("0a2b0601040183b2030706") + b"\x04\x2a\x03\x04\x05",
+)
+A, B = policies(A_POLICY), policies(ANOTHER)
+
+
+def test_every_certificate_below_the_anchor_has_to_have_it() -> None:
+    """RFC 5280 6.1.3 (d) and (e): one without ends it, and anyPolicy is as good as each."""
+    assert judged((required(0), A), (A,), last=(A,)) == ""
+    assert judged((required(0), A), (), last=(A,)) == WITHOUT_POLICY
+    assert judged((A,), (required(0), B), last=(B,)) == WITHOUT_POLICY
+    assert judged((required(0), ANY_POLICY), (A,), last=(A,)) == ""
+    assert judged((required(0), A), (ANY_POLICY,), last=(A,)) == ""
+    assert judged((required(0), A), (ANY_POLICY,), last=(B,)) == WITHOUT_POLICY
+    assert judged((required(0), A), (A,), last=(ANY_POLICY,)) == ""
+    assert judged((required(0),), (A,), last=(A,)) == WITHOUT_POLICY
+
+
+def test_what_is_mapped_counts_for_any() -> None:
+    assert judged((required(0), A, MAPPING), last=(B,)) == ""
+    assert judged((required(0), A, MAPPING), last=()) == WITHOUT_POLICY
+    assert judged((required(0), MAPPING), last=(B,)) == WITHOUT_POLICY
+
+
+def test_the_strictest_ca_counts_and_so_does_the_last_certificate() -> None:
+    assert judged((required(5),), (required(0),), last=()) == WITHOUT_POLICY
+    assert judged((required(0),), (required(5),), last=()) == WITHOUT_POLICY
+    assert judged((required(5),), last=(required(0),)) == WITHOUT_POLICY
+    assert judged((required(5),), last=(required(3),)) == ""
+    assert judged((required(None, 0),), last=()) == ""
+
+
+def test_self_issued_certificates_do_not_count() -> None:
+    """RFC 5280 6.1.4 (h): such as one by which a CA changes its key."""
+    first = Authority("CA", pki().ca, extra=(required(2), A))
+    second = Authority("CA", first)
+    leaf = second.issue(both_purposes())
+    path = (leaf.certificate, second.certificate, first.certificate, pki().ca.certificate)
+    assert policy_flaw(path) == ""
