@@ -76,9 +76,13 @@ class Challenge(Decision):
 
 @value_class
 class Issue(Decision):
-    """Hand out this certificate, which the CA has signed and recorded. RFC 7030 4.2.3."""
+    """Hand out this certificate, which the CA has signed and recorded. RFC 7030 4.2.3.
+
+    `note` is for the log and the audit file: why, where that is not plain.
+    """
 
     certificate: x509.Certificate
+    note: str = ""
 
 
 @value_class
@@ -97,12 +101,14 @@ class Deny(Decision):
 
     Of `reason` the client sees `Limits.error_text_chars` printable characters at most.
     With `content`, it is what the request asks for that is refused, and not the client.
+    `note` is what the log and the audit file say beside that, and the client is not told.
     Raises LocalProtocolError for a code that is not of that form.
     """
 
     code: str
     reason: str
     content: bool = False
+    note: str = ""
 
     def __post_init__(self) -> None:
         check_code(self.code)

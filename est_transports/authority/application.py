@@ -43,6 +43,7 @@ from est_transports.authority.authentication.digest import count_nonce
 from est_transports.authority.authentication.look_ups import failed, later
 from est_transports.authority.ca import CAUnavailable, Enrollment, ReferenceCA, Refused
 from est_transports.authority.csr_attributes import AskedOfClients, told_to
+from est_transports.authority.issue_log import IssueLog, issue_recorded
 from est_transports.authority.registered_names import registered_names
 from est_transports.authority.renewal_records import certificate_on_record
 from est_transports.authority.stores import CodeSpent, CodeUse, Store, StoreBusy, StoreError
@@ -62,7 +63,8 @@ class Authority:
 
     `csrattrs` holds what is asked for under a label, under None what is asked for without one
     and under labels that are not there; `key_types` the one kind of key that is certified there,
-    which clients are told in any case. `authenticator` judges credentials. Any thread may call.
+    which clients are told in any case. `authenticator` judges credentials. `issue_log` is told
+    of each certificate before it is handed out. Any thread may call.
     A store, signer or CA that is away makes
     an answer of its own, and a line in the log of est_transports; nothing is raised.
     """
@@ -79,6 +81,7 @@ class Authority:
         clock: Callable[[], Instant],
         csrattrs: Mapping[Label | None, AskedOfClients | None] = MappingProxyType({}),
         key_types: Mapping[Label | None, CsrAttr | None] = MappingProxyType({}),
+        issue_log: IssueLog | None = None,
     ) -> None:
         self.ca = ca
         self.store = store
@@ -86,6 +89,7 @@ class Authority:
         self._clock = clock
         self._csrattrs = dict(csrattrs)
         self._key_types = dict(key_types)
+        self._issue_log = issue_log
 
     def authenticate(self, question: AuthenticateRequested) -> Decision | Future[Decision]:
         """Return the decision on credentials, or the future of it. RFC 7030 3.2.3.
@@ -128,7 +132,7 @@ class Authority:
 
     def enroll(self, question: EnrollRequested) -> Decision:
         """Return Issue for a certificate by the label's profile, recorded by then, or a refusal."""
-        return self._issue(question, SIMPLEENROLL)
+        return self._issue_recorded(question, SIMPLEENROLL)
 
     def reenroll(self, question: ReenrollRequested) -> Decision:
         """Return Issue for a certificate of this CA that may be renewed. RFC 7030 4.2.2.
@@ -136,7 +140,12 @@ class Authority:
         For a registration authority that is the newest one on record with the names of its
         request (`certificate_on_record`); the record of the new one says who asked.
         """
-        return self._issue(question, SIMPLEREENROLL)
+        return self._issue_recorded(question, SIMPLEREENROLL)
+
+    def _issue_recorded(
+        self, question: EnrollRequested | ReenrollRequested, operation: Operation
+    ) -> Decision:
+        return issue_recorded(self._issue_log, question, lambda: self._issue(question, operation))
 
     def _issue(
         self,

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "device": ("server.devices", "device", "Register devices: who may have which names."),
     "srp": ("server.srp", "srp", "Add, list and remove users of TLS-SRP."),
     "certs": ("server.certs", "certs", "List and show issued certificates."),
+    "why": ("server.why", "why", "Explain why a client was refused."),
     "provision": ("client.commands", "provision", "Give a new device trust and a certificate."),
     "cacerts": ("client.cacerts", "cacerts", "Fetch a server's CA certificates."),
     "csrattrs": ("client.csrattrs", "csrattrs", "Show what a server wants in a request."),

@@ -47,6 +47,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "est otp list": ("est otp list ca", "est otp list ca --json"),
     "est otp remove": ("est otp remove ca device-7", "est otp remove ca --expired --spent"),
+    "est why": (
+        "est why ca 7K3M9QX2TD",
+        "est why ca --device gauge-7",
+        "est why ca --peer 192.0.2.7 --last 1 --json",
+    ),
     "est device": ("est device add ca gauge-7 --code", "est device list ca"),
     "est device add": (
         "est device add ca gauge-7 --name gauge-7.plant.example --code",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Observe as Observe,
         TextFormatter as TextFormatter,
         log_request as log_request,
+        observers as observers,
         request_fields as request_fields,
     )
     from est_transports.drive.open_request import (
@@ -64,7 +65,7 @@ else:
                 "AwaitCredentials ClientDriver ClientStep Connect ExchangeSettings Link Lost "
                 "Read Write connect_failure"
             ),
-            "observe": "JsonFormatter Observe TextFormatter log_request request_fields",
+            "observe": "JsonFormatter Observe TextFormatter log_request observers request_fields",
             "open_request": "Ask Finished OpenRequest session_with",
             "records": "Record Wire",
         },

@@ -53,6 +53,17 @@ def notify(observe: Observe, record: Record) -> None:
 
 
 @checked
+def observers(*each: Observe) -> Observe:
+    """Return an observer that tells all of these; what one raises keeps it from no other."""
+
+    def observe(record: Record) -> None:
+        for one in each:
+            notify(one, record)
+
+    return observe
+
+
+@checked
 def request_fields(record: Record) -> dict[str, object]:
     """Return what is logged about a request; None and "" stand for what there is not.
 
@@ -108,21 +119,22 @@ def _asked_for(record: Record) -> str:
 def _reason(record: Record) -> str:
     """What the client was told, and what beside it helps the operator.
 
-    That is what is wrong with the certificate that the client showed, or how clients come to link
-    their requests that take TLS 1.3 for a version with tls-unique.
+    That is what the application noted, what is wrong with the certificate that the client showed,
+    or how clients come to link their requests that take TLS 1.3 for a version with tls-unique.
     """
     channel = record.channel
-    if channel is None:
-        return record.reason
-    notes = [_UNLISTED_RA] if _is_unlisted_ra(record, channel) else []
+    on_1_3 = channel is not None and channel.version is TlsVersion.TLS_1_3
+    notes = [record.note] if record.note else []
+    if channel is not None and _is_unlisted_ra(record, channel):
+        notes.append(_UNLISTED_RA)
     if not record.code:
-        return notes[0] if notes else record.reason
-    if channel.failure:
+        return "; ".join(notes) or record.reason
+    if channel is not None and channel.failure:
         shown = channel.peer_certificate
         # Nobody vouches for it: a name of 64 KiB would be repeated with each small request.
         whose = "" if shown is None else f"{subject_text(shown)[:_SHOWN_CHARS]}: "
         notes.append(f"{whose}{channel.failure}")
-    if record.code == "pop/mismatch" and channel.version is TlsVersion.TLS_1_3:
+    if record.code == "pop/mismatch" and on_1_3:
         notes.append(_CAP_TLS)
     beside = f"({'; '.join(notes)})" if notes else ""
     return f"{record.reason} {beside}".strip()  # a 401 has no text

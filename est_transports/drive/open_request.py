@@ -64,6 +64,8 @@ from est_core import (
     new_refusal_id,
 )
 from est_core.arguments import checked
+from est_core.asn1.pkcs10 import parse_cert_request
+from est_core.model import shown_text
 from est_core.values import value_class
 from est_transports import _clock
 from est_transports.drive.application import (
@@ -73,7 +75,7 @@ from est_transports.drive.application import (
 )
 from est_transports.drive.consult import begin_to_consult, consult, consult_async
 from est_transports.drive.judging import Judging
-from est_transports.drive.records import Record, Wire
+from est_transports.drive.records import Record, Requested, Wire
 
 _W = TypeVar("_W")
 
@@ -83,7 +85,11 @@ LOST: Final = "connection/lost"
 """The code of a record whose client did not wait for the answer."""
 TARGET_CHARS: Final = 256
 """How much of what a client asked for is recorded."""
+NOTE_CHARS: Final = 256
+"""How much of what an application notes is recorded."""
 _NOBODY: Final = ClientIdentity()
+_OF_WHAT_IS_ASKED: Final = frozenset({"names", "pop", "renewal", "csrattrs"})
+"""Areas of codes of requests that can be read."""
 
 
 @checked
@@ -130,6 +136,8 @@ class OpenRequest:
         self._exchange: ServerExchange | None = None
         self._failure: Response | None = None
         self._judging = Judging(started)
+        self._note = ""
+        self._limits = Limits()
 
     @property
     def exchange(self) -> ServerExchange:
@@ -155,7 +163,7 @@ class OpenRequest:
         `application` is what `Ask.consult` asks; None where somebody else decides. An operation
         that breaks on the request costs its client a 500, which is the next step.
         """
-        self.application = application
+        self.application, self._limits = application, session.limits
         self._judging.begun(now)
         try:
             self._exchange = session.receive_request(request, now)
@@ -210,6 +218,7 @@ class OpenRequest:
             _log.exception("the application gave no answer to %s", type(asked.question).__name__)
             decision = Fail()
             exchange.decide(decision)  # legal at every question, which is open as it was
+        self._note = getattr(decision, "note", "") or self._note
         self._judging.decided(cast(Decision, decision), exchange.identity, now)
 
     def written(self, response: Response, write: Callable[[Response], _W]) -> tuple[Response, _W]:
@@ -275,6 +284,24 @@ class OpenRequest:
             now, operation=operation, status=0, code=LOST, reason=reason, sent_bytes=0
         )
 
+    def _requested(self, code: str) -> Requested | None:
+        """Return the names that the request asks for, where that is known or worth reading.
+
+        What the core refuses before it asks anything is read again, for a client that is known:
+        the operator wants to know which request it was.
+        """
+        exchange = self._exchange
+        if exchange is None:
+            return None
+        csr, payload = exchange.csr, exchange.request.payload
+        is_told = code.partition("/")[0] in _OF_WHAT_IS_ASKED and exchange.identity != _NOBODY
+        if csr is None and is_told and isinstance(payload, bytes):
+            try:
+                csr = parse_cert_request(payload, self._limits)
+            except RemoteProtocolError:
+                return None
+        return None if csr is None else Requested.of_csr(csr)
+
     def _record(
         self,
         now: Instant,
@@ -299,7 +326,9 @@ class OpenRequest:
             status=status,
             code=code,
             reason=reason,
+            note=shown_text(self._note, NOTE_CHARS),
             refusal_id=refusal_id,
+            requested=self._requested(code),
             issued=exchange.issued if exchange else None,
             seconds=now.mono - self.started,
             received_bytes=self.received_bytes,

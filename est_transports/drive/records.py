@@ -8,8 +8,9 @@ from typing import Final
 
 from cryptography import x509
 
-from est_core import Channel, ClientIdentity, Label, Operation
+from est_core import CertRequest, Channel, ClientIdentity, Label, Operation
 from est_core.arguments import checked
+from est_core.checks.issued import name_text as alt_name_text
 from est_core.values import value_class
 from est_transports.channel.errors import SRP_REFUSED, SRP_THROTTLED, TlsError
 from est_transports.drive.authentication_results import (
@@ -19,7 +20,7 @@ from est_transports.drive.authentication_results import (
     ProvenBy,
     printable,
 )
-from est_transports.pki.names import subject_text
+from est_transports.pki.names import name_text, subject_text
 
 CERTIFICATE_NOT_ACCEPTED: Final = "auth/certificate-not-accepted"
 _SRP_OUTCOMES: Final = {
@@ -37,17 +38,45 @@ class Wire(Enum):
 
 
 @value_class
+class Requested:
+    """The names that a certificate request asks for; nothing else of it."""
+
+    subject: x509.Name
+    alt_names: tuple[x509.GeneralName, ...] = ()
+
+    @classmethod
+    def of_csr(cls, csr: CertRequest) -> Requested:
+        """Return the names in a request that was read."""
+        try:
+            found = csr.decoded.get_extension_for_class(x509.SubjectAlternativeName)
+        except x509.ExtensionNotFound:
+            return cls(subject=csr.subject)
+        return cls(subject=csr.subject, alt_names=tuple(found.value))
+
+    @property
+    def subject_text(self) -> str:
+        """The subject as RFC 4514 text, "" for an empty one."""
+        return name_text(self.subject)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The alternative names with the word for the kind of each, as DNS:gate.example."""
+        return tuple(alt_name_text(each) for each in self.alt_names)
+
+
+@value_class
 class Record:
     """What became of one request: all that a log line or a metric needs, and no secret.
 
     `peer` is the address; `target` is as the client wrote it, printable ASCII, cut. `status` is
     the number that was, or would have been, sent; of a CoAP code, which people write 4.04, it is
-    404. `code` is empty for a plain success;
-    "connection/lost" where the client did not wait for the answer. `issued` may be there then
-    too: the certificate exists. `refusal_id` is what the client was told to name a refusal by, ""
-    where it was told none. `channel` tells what the client showed, accepted or not; None
-    where there was none yet. `judged` is what credentials came to, and `authentications` what to
-    read of it. `seconds` run from the request's head to the answer's last byte.
+    404. `code` is empty for a plain success; "connection/lost" where the client did not wait for
+    the answer. `issued` may be there then too: the certificate exists. `refusal_id` is what the
+    client was told to name a refusal by, "" where it was told none. `note` is what the application
+    said beside that (`Issue`, `Deny`), and `requested` are the names in a certificate request, None
+    where it was not read. `channel` tells what the client showed, accepted or not; None where there
+    was none yet. `judged` is what credentials came to, and `authentications` what to read of it.
+    `seconds` run from the request's head to the answer's last byte.
     """
 
     peer: str
@@ -61,7 +90,9 @@ class Record:
     status: int
     code: str = ""
     reason: str = ""
+    note: str = ""
     refusal_id: str = ""
+    requested: Requested | None = None
     issued: x509.Certificate | None = None
     seconds: float = 0.0
     received_bytes: int = 0

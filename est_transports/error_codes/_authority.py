@@ -21,6 +21,16 @@ AUTHORITY: Final = (
                 audience=Audience.OPERATOR,
             ),
             ErrorCode(
+                code="server/audit-unavailable",
+                statuses=("503",),
+                cause="the audit file cannot be written, and `[audit] required` is true",
+                remedy=(
+                    "make room on the disk of the audit file, and let the user who runs the server "
+                    "write it; the server's log says what is wrong"
+                ),
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
                 code="server/store",
                 statuses=("500",),
                 cause="the store of certificates and users failed",

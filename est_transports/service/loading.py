@@ -26,6 +26,7 @@ from est_transports.authority.authentication.look_ups import LookUps
 from est_transports.authority.authentication.server_secret import ServerSecret
 from est_transports.authority.ca import ReferenceCA
 from est_transports.authority.csr_attributes import AskedOfClients
+from est_transports.authority.issue_log import IssueLog
 from est_transports.authority.stores import Store
 from est_transports.authority.stores.passwords import PasswordChecks
 from est_transports.channel.dtls_context import DtlsServerConfig, dtls_server_context
@@ -96,12 +97,14 @@ def load_service(
     store: Store,
     checks: CredentialChecks | None = None,
     secret: ServerSecret | None = None,
+    issue_log: IssueLog | None = None,
     clock: Callable[[], Instant] = _clock.instant,
 ) -> Service:
     """Return everything that `config` names, opened and checked against each other.
 
     `checks` are those of the process, where it loads more than once, and `secret` is that of the
-    Service that it loaded before: it stays until the server is started again.
+    Service that it loaded before: it stays until the server is started again. `issue_log` is told
+    of each certificate.
 
     Raises CredentialFileError for a file, ServingError where the parts do not fit, and StoreError.
     """
@@ -115,10 +118,9 @@ def load_service(
         chain, now = ca.ca_certificates(), clock()
         listed = registration_authorities(config.ra, ca.certificate)
         crls = load_crls(config.crls, ca=chain, anchors=anchors, now=now.wall)
-    trust = _trust(ca, anchors, crls.revocation)
-    checks = checks or CredentialChecks()
+    trust, checks = _trust(ca, anchors, crls.revocation), checks or CredentialChecks()
     srp = srp_users(config.srp, store, secret, checks.srp_attempts)
-    authority = _authority(config, ca, checks, clock, secret)
+    authority = _authority(config, ca, checks, clock, secret, issue_log)
     policy = config.policy(None if secret is None else secret.nonce_key(), listed)
     validities = validities_of(config, identity.certificate, chain, anchors) + crls.validities
     return Service(
@@ -177,6 +179,7 @@ def _authority(
     checks: CredentialChecks,
     clock: Callable[[], Instant],
     secret: ServerSecret | None,
+    issue_log: IssueLog | None,
 ) -> Authority:
     authenticator = Authenticator(
         store=ca.store,
@@ -188,8 +191,9 @@ def _authority(
         back_off=checks.back_offs.of(config.auth.back_off),
     )
     return Authority(
-        ca=ca, store=ca.store, authenticator=authenticator, clock=clock, **_csrattrs(config)
-    )
+        ca=ca, store=ca.store, authenticator=authenticator, clock=clock, issue_log=issue_log,
+        **_csrattrs(config),
+    )  # fmt: skip
 
 
 def _http(config: ServerConfig, policy: ServerPolicy) -> ServiceConfig:

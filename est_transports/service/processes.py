@@ -55,6 +55,10 @@ Watch = Callable[[Service, int], None]
 """Looks at what the worker of that number serves, and says in the log what went wrong."""
 
 
+def _nothing() -> None:
+    return None
+
+
 @value_class
 class Running:
     """What a server process runs with. When a reload is done, "reloaded" is logged.
@@ -64,8 +68,9 @@ class Running:
     workers first: where it gives None there, no worker hears of it. `ready` is called once, when
     signals are obeyed and clients are let in. `observe` gets the record of each request. `watch`
     is called in each process when it begins, after a reload, and every WATCH_S, and so is
-    `changed`, in each that serves: what it returns is served from then on. What `reload`, `watch`
-    or `changed` raises is logged, and changes nothing.
+    `changed`, in each that serves: what it returns is served from then on. `ended` is called in
+    each that served, after its last request. What `reload`, `watch` or `changed` raises is logged,
+    and changes nothing.
     """
 
     service: Service
@@ -76,6 +81,7 @@ class Running:
     observe: Observe
     watch: Watch | None = None
     changed: Changed | None = None
+    ended: Callable[[], None] = _nothing
 
 
 @checked
@@ -91,7 +97,7 @@ def run(running: Running) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _PARENT_SIGNALS)
     try:
         if running.service.config.workers == 1:
-            trio.run(_serve, running, 0, running.ready, None)
+            _serve_here(running, 0, running.ready, None)
         else:
             _Parent(running).run()
     finally:
@@ -117,8 +123,14 @@ def _raise_file_limit(connections: int) -> None:
             )
 
 
-def _nothing() -> None:
-    return None
+def _serve_here(
+    running: Running, number: int, ready: Callable[[], None], parent_watch: int | None
+) -> None:
+    """Serve in this process."""
+    try:
+        trio.run(_serve, running, number, ready, parent_watch)
+    finally:
+        running.ended()
 
 
 async def _serve(
@@ -367,7 +379,7 @@ class _Parent:
         code = 1
         try:
             os.close(self._parent_end)
-            trio.run(_serve, self._running, number, _nothing, self._parent_watch)
+            _serve_here(self._running, number, _nothing, self._parent_watch)
             code = 0
         except BaseException:  # noqa: BLE001 - the parent must not go on in the child's name
             _log.exception("a worker failed")

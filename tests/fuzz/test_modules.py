@@ -33,7 +33,7 @@ NO_TARGET: Final = {
         est_transports.authority
         est_transports.channel est_transports.coap est_transports.drive est_transports.fairness
         est_transports.http est_transports.pki est_transports.service
-        est_transports.service.config""",
+        est_transports.service.config est_transports.service.audit""",
     "checks of other people's programs": "est_core.testing est_core.testing.*",
     "I/O: sockets, threads, processes and files, whose contents go to what has a target": """
         est_transports.__main__ est_transports._clock est_transports.channel._openssl
@@ -44,7 +44,8 @@ NO_TARGET: Final = {
         est_transports.service.startup_checks est_transports.service.crl_loading
         est_transports.service.ra_loading
         est_transports.service.ca_loading est_transports.service.listening
-        est_transports.service.log_output
+        est_transports.service.log_output est_transports.service.audit.file
+        est_transports.service.audit.trail est_transports.authority.issue_log
         est_transports.service.ownership est_transports.pki.path_problems
         est_transports.service.new_directory est_transports.pki.library_warnings
         est_transports.drive.observe est_transports.drive.unserved
@@ -79,6 +80,8 @@ NO_TARGET: Final = {
     "a life cycle: no peer's bytes, and properties of its own, tests/core/life_cycle": """
         est_core.life_cycle.clock est_core.life_cycle.machine est_core.life_cycle.policy
         est_core.life_cycle.saved est_core.life_cycle.state est_core.life_cycle.steps""",
+    "the audit file: what peers send goes through properties of its own, service/audit": """
+        est_transports.service.audit.entries est_transports.service.audit.reading""",
     "TLS-SRP: what peers send goes through properties of its own, tests/transports/channel": """
         est_transports.channel.client_hello est_transports.channel.engines
         est_transports.channel.srp est_transports.channel.srp_attempts

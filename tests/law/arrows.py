@@ -81,6 +81,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "authority": "authority.authentication authority.stores pki",
         # Where all of it comes together, and people.
         "service.config": "authority authority.authentication channel coap http",
+        "service.audit": "authority drive pki service.config",
         "service": (
             "authority authority.authentication authority.stores channel coap drive http on_trio "
             "pki service.config"
@@ -90,7 +91,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "cli.client": "channel cli client_config on_sockets pki",
         "cli.server": (
             "authority authority.authentication authority.stores cli drive pki service "
-            "service.config"
+            "service.audit service.config"
         ),
         "cli.demo": (
             "authority.stores cli cli.client cli.server drive on_trio pki service service.config"

@@ -85,7 +85,14 @@ class EnrollmentFailedError(CliError):
         may_be_issued: bool,
         left_out: tuple[UnreadableCertificate, ...] = (),
     ) -> None:
-        super().__init__(error.message, error.code, error.hint, error_code=error.error_code)
+        super().__init__(
+            error.message,
+            error.code,
+            error.hint,
+            error_code=error.error_code,
+            server_code=error.server_code,
+            refusal=error.refusal,
+        )
         self.may_be_issued = may_be_issued
         self.left_out = left_out
 

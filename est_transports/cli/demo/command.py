@@ -143,7 +143,10 @@ def demo(*, directory: Path | None, as_json: bool) -> ExitCode:
             name = list(STEPS)[len(steps)]
             message = f"demo: step {name}: {exc.message}"
             hint = "choose another with --dir" if name == "init" and directory else exc.hint
-            raise CliError(message, exc.code, hint, error_code=exc.error_code) from exc
+            raise CliError(
+                message, exc.code, hint, error_code=exc.error_code, server_code=exc.server_code,
+                refusal=exc.refusal,
+            ) from exc  # fmt: skip
     if as_json:
         kept = None if directory is None else str(directory.absolute())
         values = [{"step": s.name, "ms": round(s.ms, 1), "detail": s.detail} for s in steps]

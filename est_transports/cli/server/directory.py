@@ -14,6 +14,7 @@ from est_transports.authority.stores import StoreError
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.paths import PATH
+from est_transports.service.audit.file import AuditFileError
 from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.config.settings import ServerConfig
 from est_transports.service.config.toml_tables import ConfigError
@@ -36,7 +37,9 @@ def local_errors() -> Iterator[None]:
     """Turn what is wrong with the files of this machine into a CliError (LOCAL)."""
     try:
         yield
-    except (ConfigError, InitialisationError, ServingError, StoreError) as exc:
+    except (
+        AuditFileError, ConfigError, InitialisationError, ServingError, StoreError
+    ) as exc:  # fmt: skip
         raise CliError(str(exc), ExitCode.LOCAL) from exc
 
 

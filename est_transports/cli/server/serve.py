@@ -33,9 +33,16 @@ from est_transports.cli.server.directory import (
     read_config,
 )
 from est_transports.cli.terminal_text import terminal_safe
-from est_transports.drive.observe import FIELDS, JsonFormatter, TextFormatter, log_request
+from est_transports.drive.observe import (
+    FIELDS,
+    JsonFormatter,
+    TextFormatter,
+    log_request,
+    observers,
+)
 from est_transports.pki.host_verification import own_names
 from est_transports.pki.trust import CredentialFileError
+from est_transports.service.audit import trail_of
 from est_transports.service.config.keys import keys_at_start
 from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.config.settings import (
@@ -231,13 +238,16 @@ class _Loader:
         self._secret: ServerSecret | None = None
         self._seen: tuple[State, ...] = ()
         self.watch = Watch(self.store)
+        self.trail = trail_of(self._config.audit)
 
     def load(self) -> Service:
         """Return what is to be served first. Raises CliError."""
         with local_errors():
             self.store.check()
             self._seen = crl_states(self._config.crls)  # before they are read
-            service = load_service(self._config, store=self.store, checks=self._checks)
+            service = load_service(
+                self._config, store=self.store, checks=self._checks, issue_log=self.trail
+            )
             self.store.release()  # workers open it themselves
         self._secret = service.secret
         self.watch.told(service)
@@ -271,6 +281,7 @@ class _Loader:
                 store=self.store,
                 checks=self._checks,
                 secret=self._secret,
+                issue_log=self.trail,
             )
             self._take_store()
             self._seen = seen
@@ -285,6 +296,8 @@ class _Loader:
         for name in _COAP_ONLY_AT_START:
             if getattr(config.coap, name) != getattr(self._config.coap, name):
                 _log.warning("[coap] %s: needs a restart to change", name)
+        if config.audit != self._config.audit:
+            _log.warning("[audit]: needs a restart to change")
         self._secret = self._secret or service.secret
         _say_notices(service)
         self.watch.told(service)
@@ -301,7 +314,11 @@ class _Loader:
         self._seen = seen  # also if it cannot be used: that is said once, until the next change
         try:
             loaded = load_service(
-                service.config, store=self.store, checks=self._checks, secret=service.secret
+                service.config,
+                store=self.store,
+                checks=self._checks,
+                secret=service.secret,
+                issue_log=self.trail,
             )
         except (CredentialFileError, LocalProtocolError, ServingError, StoreError) as exc:
             _log.error(
@@ -333,6 +350,8 @@ def _serve(loader: _Loader, *, as_json: bool) -> None:
     _log.addHandler(handler)
     _log.setLevel(logging.INFO)
     try:
+        with local_errors():
+            loader.trail.prepare()
         _log.info("est-sansio %s, %s", __version__, backend.openssl_version_text())
         _say_notices(service)
         if loader.digest_by_option:
@@ -346,9 +365,10 @@ def _serve(loader: _Loader, *, as_json: bool) -> None:
                 ready=lambda: _say_ready(
                     handler, service, sockets, datagram_sockets, as_json=as_json
                 ),
-                observe=log_request,
+                observe=observers(log_request, loader.trail.observe),
                 watch=loader.watch,
                 changed=loader.changed,
+                ended=loader.trail.close,
             )
         )
         _log.info("stopped")

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from est_transports.channel.srp_users import GROUP_BITS
+from est_transports.service.config.audit import AUDIT_KEYS
 from est_transports.service.config.csr_attributes_keys import CSRATTRS_FOR_KEYS, CSRATTRS_KEYS
 from est_transports.service.config.key import Key
 from est_transports.service.config.settings import DEFAULT_COAP_PORT
@@ -366,6 +367,7 @@ KEYS: Final[Mapping[str, tuple[Key, ...]]] = MappingProxyType(
         "ra": _RA,
         "coap": _COAP,
         "ca": _CA,
+        "audit": AUDIT_KEYS,
         "profiles.NAME": _PROFILES,
         "labels.NAME": _LABELS,
         "csrattrs": CSRATTRS_KEYS,

@@ -36,6 +36,7 @@ from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
 from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES
 from est_transports.channel.srp_users import GROUP_BITS
 from est_transports.http.settings import Timeouts
+from est_transports.service.config.audit import read_audit
 from est_transports.service.config.crls import read_crls
 from est_transports.service.config.csr_attributes import read_csrattrs
 from est_transports.service.config.registration import read_ra
@@ -119,6 +120,7 @@ def _read(top: TomlTable) -> ServerConfig:
             coap=_coap(top.table("coap")),
             ra=read_ra(top.table("ra")),
             ca=_ca(top.table("ca"), profiles),
+            audit=read_audit(top.table("audit")),
             profiles=profiles,
             labels=tuple(_label(name, table, profiles) for name, table in top.tables("labels")),
             csrattrs=read_csrattrs(top.table("csrattrs")),

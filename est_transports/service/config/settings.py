@@ -47,6 +47,7 @@ from est_transports.channel.dtls_limits import MTU_BYTES, DtlsLimits
 from est_transports.channel.srp_users import DEFAULT_BITS, GROUP_BITS
 from est_transports.coap.limits import CoapLimits
 from est_transports.http.settings import Timeouts
+from est_transports.service.config.audit import AuditConfig
 from est_transports.service.config.crls import CrlConfig
 from est_transports.service.config.registration import RaConfig
 
@@ -308,6 +309,7 @@ class ServerConfig:
     coap: CoapConfig = field(default_factory=CoapConfig)
     ra: RaConfig = field(default_factory=RaConfig)
     ca: CAConfig
+    audit: AuditConfig = field(default_factory=AuditConfig)
     profiles: Mapping[str, Profile]
     labels: tuple[LabelConfig, ...] = ()
     csrattrs: AskedOfClients | None = None

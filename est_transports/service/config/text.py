@@ -84,6 +84,13 @@ CONFIG_TEXT: Final = """\
 #reserved = []                   # certificates whose subjects nobody else gets: RA, OCSP
 #default_profile = "client"      # of requests without a label
 
+[audit]                           # what was issued and refused: `est why` reads it; needs a restart
+#enabled = true
+#file = "audit.jsonl"            # one JSON object a line
+#required = false                # issue nothing while it cannot be written
+#rotate_mib = 32                 # then it becomes audit.jsonl.1; 0: somebody else rotates it
+#keep = 8                        # and so on up to audit.jsonl.8
+
 # Profiles say what may be certified. "client" exists without being written here.
 #[profiles.client]
 #keys = [

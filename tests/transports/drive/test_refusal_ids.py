@@ -5,9 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Final
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import (
     SIMPLEENROLL,
@@ -19,6 +24,8 @@ from est_core import (
     Deny,
     EnrollRequested,
     Fail,
+    Issue,
+    Limits,
     RefusalTag,
     Rejected,
     Request,
@@ -29,11 +36,14 @@ from est_core import (
     default_policy,
     new_refusal_id,
 )
+from est_core.asn1.pkcs10 import parse_cert_request
 from est_core.testing import FIXED_INSTANT, Answer
-from est_transports.drive import Ask, OpenRequest, Record, Wire, request_fields
+from est_transports.drive import Ask, OpenRequest, Record, Wire, observers, request_fields
+from est_transports.drive.records import Requested
 from tests.application import GOOD, WRONG, FakeApplication
 from tests.core.cast import csr_der
 from tests.core.server.test_codes import csr as csr_with_code
+from tests.pki import pki
 
 ADDRESS: Final = "192.0.2.9:1"
 
@@ -151,3 +161,81 @@ def test_a_refusal_that_has_an_id_keeps_it() -> None:
     )
     response, _ = served(GOOD, payload=b"\x30\x00")
     assert request.written(response, write)[0].tag == RefusalTag(id=ID, code="csr/malformed")
+
+
+# What else the record says
+
+
+@pytest.mark.parametrize(
+    "decision, reason",
+    [
+        (
+            Deny(code="plant/on-strike", reason="no", note="since\n\x1b[2J May"),
+            "no (since  [2J May)",
+        ),
+        (Issue(certificate=pki().client.certificate, note="x" * 999), "x" * 256),
+    ],
+)
+def test_what_an_application_notes_is_recorded_and_the_client_is_not_told(
+    decision: Deny | Issue, reason: str
+) -> None:
+    if isinstance(decision, Issue):
+        issuing = FakeApplication()
+
+        def issue(question: EnrollRequested) -> Issue:
+            return Issue(certificate=issuing.certify(question.csr), note=decision.note)
+
+        response, record = served(GOOD, {EnrollRequested: issue})
+    else:
+        response, record = served(GOOD, {EnrollRequested: decision})
+        assert response.reason == "no"
+    assert request_fields(record)["reason"] == reason
+    assert record.note == decision.note[:256].translate({10: " ", 27: " "})
+
+
+def test_the_names_that_are_asked_for_are_recorded_where_the_request_was_read() -> None:
+    _, record = served(GOOD, {EnrollRequested: Deny(code="names/not-registered", reason="no")})
+    assert record.requested is not None
+    assert record.requested.subject_text == "CN=device-1"
+    assert record.requested.names == ()
+    assert served(None)[1].requested is None
+    assert served(GOOD, payload=b"\x30\x00")[1].requested is None
+
+
+def test_what_is_refused_before_anything_is_asked_is_read_for_a_client_that_is_known() -> None:
+    linked = csr_with_code(challenge="somebody else's")
+    _, record = served(GOOD, payload=linked)
+    assert record.code.startswith("pop/")
+    assert record.requested is not None
+    assert record.requested.subject_text == "CN=device-1"
+
+
+def test_alternative_names_have_the_words_for_their_kinds() -> None:
+    names = (x509.DNSName("gate.example"), x509.IPAddress(ip_address("192.0.2.7")))
+    requested = Requested(subject=x509.Name([]), alt_names=names)
+    assert (requested.subject_text, requested.names) == (
+        "",
+        ("DNS:gate.example", "IP:192.0.2.7"),
+    )
+    signed = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([]))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    )
+    csr = parse_cert_request(signed.public_bytes(Encoding.DER), Limits())
+    assert Requested.of_csr(csr) == requested
+
+
+def test_all_observers_are_told_and_none_keeps_it_from_another(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[Record] = []
+
+    def broken(_record: Record) -> None:
+        raise RuntimeError("the observer's own")
+
+    _, record = served(None)
+    observers(broken, told.append, broken, told.append)(record)
+    assert told == [record, record]
+    assert caplog.text.count("the observer failed") == 2

@@ -30,6 +30,7 @@ from est_transports.authority.csr_attributes import ClientRules, CsrWords
 from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
 from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES, DtlsLimits
 from est_transports.coap.limits import CoapLimits
+from est_transports.service.config.audit import AuditConfig
 from est_transports.service.config.reader import load_config
 from est_transports.service.config.registration import RaConfig
 from est_transports.service.config.settings import (
@@ -95,6 +96,7 @@ def test_an_empty_file_says_what_the_values_say_by_themselves(tmp_path: Path) ->
         listen=ListenAddress(host="127.0.0.1", port=8443),
         auth=AuthConfig(secret=tmp_path / "auth-secret.key"),
         tls=TlsConfig(certificate=tmp_path / "server.pem", key=tmp_path / "server-key.pem"),
+        audit=AuditConfig(file=tmp_path / "audit.jsonl"),
         ca=CAConfig(
             certificate=tmp_path / "ca.pem", key=tmp_path / "ca-key.pem", store=tmp_path / "est.db"
         ),
@@ -819,3 +821,34 @@ def test_an_address_may_be_given_as_a_text(tmp_path: Path) -> None:
     wrong: Any = 1
     with pytest.raises(LocalProtocolError):
         replace(loaded(tmp_path, ""), listen=wrong)
+
+
+@pytest.mark.parametrize(
+    "text, config",
+    [
+        ("", {}),
+        ("[audit]\nenabled = false", {"file": None}),
+        ("[audit]\nrequired = true\nrotate_mib = 0\nkeep = 2", {
+            "required": True, "rotate_mib": 0, "keep": 2,
+        }),
+    ],
+)  # fmt: skip
+def test_the_audit_file_is_on_and_can_be_turned_off(
+    tmp_path: Path, text: str, config: dict[str, Any]
+) -> None:
+    usual = AuditConfig(file=tmp_path / "audit.jsonl")
+    assert loaded(tmp_path, text).audit == replace(usual, **config)
+    assert usual.rotate_bytes == 32 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("[audit]\nenabled = false\nrequired = true", r"\[audit\] required: is true, and enabled"),
+        ("[audit]\nkeep = 0", r"\[audit\] keep"),
+        ("[audit]\nrotate_mib = -1", r"\[audit\] rotate_mib"),
+    ],
+)
+def test_an_audit_file_that_makes_no_sense_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        loaded(tmp_path, text)
