@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from enum import Enum, unique
+from ipaddress import ip_address
 from typing import Final
 
 from est_core import _oids
@@ -315,13 +316,15 @@ def _lacking_names(mine: tuple[bytes, ...], wanted: tuple[bytes, ...]) -> list[s
     told = dict.fromkeys(name for name in wanted if name not in GAPS_IN_NAMES)
     gaps = Counter(name[0] for name in wanted if name in GAPS_IN_NAMES)
     own = Counter(name[0] for name in set(mine) - set(told) if name not in GAPS_IN_NAMES)
-    lacking = [_name_text(name) for name in told if name not in mine]
+    lacking = [general_name_text(name) for name in told if name not in mine]
     return lacking + [f"one more {name_kind(tag)}" for tag in gaps - own]
 
 
-def _name_text(name: bytes) -> str:
-    """Return a name asked for in words: its kind and, where it is one, its text."""
+def general_name_text(name: bytes) -> str:
+    """Return an encoded alternative name in words: its kind and, where it has one, its text."""
     kind, content = name_kind(name[0]), _der.read_element(name).content
+    if kind == "iPAddress" and len(content) in (4, 16):
+        return f"{kind} {ip_address(content)}"
     if kind not in _TEXTS or not content.isascii():
         return kind
     return f"{kind} {shown_name(content.decode('ascii'))}"

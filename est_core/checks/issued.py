@@ -285,11 +285,14 @@ def _contents(subject: x509.Name, extensions: Iterable[Extension], limits: Limit
         subject=subject,
         names=tuple(names or ()),
         is_ca=constraints is not None and constraints.ca,
-        key_uses=None
-        if usage is None
-        else frozenset(word for use, word in _KEY_USES.items() if getattr(usage, use)),
+        key_uses=None if usage is None else frozenset(key_uses(usage)),
         purposes=None if purposes is None else frozenset(oid.dotted_string for oid in purposes),
     )
+
+
+def key_uses(usage: x509.KeyUsage) -> tuple[str, ...]:
+    """Return the names of the bits that are set, RFC 5280 4.2.1.3, but for the last two."""
+    return tuple(word for use, word in _KEY_USES.items() if getattr(usage, use))
 
 
 def _found(extensions: x509.Extensions, kind: type[_Kind]) -> _Kind | None:

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from base64 import b64encode
 from datetime import UTC, datetime
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from est_core import Limits, RemoteProtocolError
-from est_core.asn1.attributes import Attribute, read_general_names
+from est_core.asn1.attributes import (
+    Attribute,
+    Extension,
+    read_directory_string,
+    read_general_names,
+)
 from est_core.asn1.csrattrs import CsrAttrs, CsrPlan, ObjectId
 from est_core.asn1.keys import signature_algorithm
 from est_core.asn1.oid_names import oid_name
-from est_core.asn1.template import KeyTypeWanted
+from est_core.asn1.requested import decoded_extensions, name_kind
+from est_core.asn1.template import GAPS_IN_NAMES, ExtensionTemplate, KeyTypeWanted
+from est_core.checks.enforcement import general_name_text
+from est_core.checks.issued import key_uses
+from est_core.checks.names import shown_name
 from est_transports.cli.other_items import other_item_name, other_item_row
 from est_transports.pki.names import name_text
 from est_transports.pki.serials import printed_serial
+
+_SUBJECT_ALT_NAME: Final = "2.5.29.17"
+_SHOWN_BYTES: Final = 24
+_SHOWN_NAMES: Final = 8
 
 
 def moment(when: datetime) -> str:
@@ -85,13 +99,8 @@ def csrattrs_rows(csrattrs: CsrAttrs) -> tuple[tuple[str, str], ...]:
     rows += [("signature algorithm", _algorithm_name(oid)) for oid in plan.signature_algorithms]
     if plan.subject is not None:
         rows.append(("subject", _subject_text(plan)))
-    for extension in plan.extensions:
-        text = oid_name(extension.oid) + (" (critical)" if extension.critical else "")
-        rows.append(("extension", text + _extension_detail(extension.oid, extension.value)))
-    rows += [
-        ("extension", f"{oid_name(found.oid)}, value from the client")
-        for found in plan.extensions_to_fill
-    ]
+    rows += [("extension", _extension_text(each)) for each in plan.extensions]
+    rows += [("extension", _extension_text(each)) for each in plan.extensions_to_fill]
     rows += [("attribute", _attribute_text(found)) for found in plan.attributes]
     rows += [
         ("attribute", f"{oid_name(oid)}, value from the client") for oid in plan.attribute_oids
@@ -130,7 +139,7 @@ def _subject_values(plan: CsrPlan) -> list[list[dict[str, object]]]:
 
 def _subject_text(plan: CsrPlan) -> str:
     parts = [
-        oid_name(part.type) + (" (given)" if part.value is not None else "")
+        oid_name(part.type) + ("" if part.value is None else f"={_value_text(part.value)}")
         for rdn in plan.subject or ()
         for part in rdn
     ]
@@ -138,17 +147,67 @@ def _subject_text(plan: CsrPlan) -> str:
 
 
 def _attribute_text(attribute: Attribute) -> str:
-    return f"{oid_name(attribute.type)}, {len(attribute.values)} value(s) given"
+    values = ", ".join(map(_value_text, attribute.values))
+    return f"{oid_name(attribute.type)}={values}"
 
 
-def _extension_detail(oid: str, value: bytes) -> str:
-    """Return what is in the extensions that people ask for most."""
+def _value_text(value: bytes) -> str:
+    """Return a string as it is, and all else in hexadecimal as far as a line of it goes."""
     try:
-        if oid == "2.5.29.17":
-            return f": {len(read_general_names(value, Limits()))} name(s) given"
+        return shown_name(read_directory_string(value, Limits()))
     except RemoteProtocolError:
-        return ": not readable"
-    return ""
+        return _hex(value)
+
+
+def _hex(value: bytes) -> str:
+    more = "..." if len(value) > _SHOWN_BYTES else ""
+    return f"hex:{value[:_SHOWN_BYTES].hex()}{more}"
+
+
+def _extension_text(wanted: Extension | ExtensionTemplate) -> str:
+    """Return an extension with its value, and what of it is left to the client."""
+    text = oid_name(wanted.oid) + (" (critical)" if wanted.critical else "")
+    if wanted.value is None:
+        return f"{text}, value from the client"
+    if wanted.oid == _SUBJECT_ALT_NAME:
+        return f"{text}: {_names_text(wanted.value)}"
+    return f"{text}: {_judged_text(wanted.oid, wanted.value)}"
+
+
+def _judged_text(oid: str, value: bytes) -> str:
+    try:
+        decoded = decoded_extensions([Extension(oid=oid, value=value)], Limits())
+    except RemoteProtocolError:
+        return "not readable"
+    match [each.value for each in decoded]:
+        case [x509.KeyUsage() as usage]:
+            return ", ".join(key_uses(usage)) or "no use"
+        case [x509.ExtendedKeyUsage() as purposes]:
+            return ", ".join(map(_purpose, purposes))
+        case [x509.BasicConstraints(ca=ca)]:
+            return "CA:TRUE" if ca else "CA:FALSE"
+        case _:
+            return _hex(value)
+
+
+def _purpose(oid: x509.ObjectIdentifier) -> str:
+    return other_item_name(oid.dotted_string) or oid.dotted_string
+
+
+def _names_text(value: bytes) -> str:
+    """Return alternative names as they are asked for, the gaps with who fills them."""
+    try:
+        names = read_general_names(value, Limits())
+    except RemoteProtocolError:
+        return "not readable"
+    texts = [
+        f"{name_kind(name[0])} from the client"
+        if name in GAPS_IN_NAMES
+        else general_name_text(name)
+        for name in names[:_SHOWN_NAMES]
+    ]
+    more = len(names) - _SHOWN_NAMES
+    return ", ".join(texts) + (f" and {more} more" if more > 0 else "")
 
 
 def _base64(value: bytes) -> str:

@@ -35,9 +35,9 @@ def test_the_printed_example_is_told_line_by_line() -> None:
     assert csrattrs_rows(printed) == (
         ("form", "template"),
         ("key type", "EC P-256"),
-        ("subject", "commonName, organizationalUnitName (given), organizationalUnitName (given)"),
-        ("extension", "keyUsage (critical)"),
-        ("extension", "subjectAltName, value from the client"),
+        ("subject", "commonName, organizationalUnitName=myDept, organizationalUnitName=myGroup"),
+        ("extension", "keyUsage (critical): digitalSignature, keyAgreement"),
+        ("extension", "subjectAltName: dNSName www.myServer.com, iPAddress from the client"),
         ("extension", "extendedKeyUsage, value from the client"),
     )
     values = csrattrs_values(printed)
@@ -49,9 +49,11 @@ def test_the_printed_example_is_told_line_by_line() -> None:
     ]
 
 
-def test_names_that_are_given_are_counted_and_odd_ones_do_no_harm() -> None:
+def test_names_that_are_given_are_shown_and_odd_ones_do_no_harm() -> None:
     attrs = asking(extensions=(ExtensionTemplate(oid=SAN, value=NAMES),))
-    assert csrattrs_rows(attrs)[1:] == (("extension", "subjectAltName: 2 name(s) given"),)
+    assert csrattrs_rows(attrs)[1:] == (
+        ("extension", "subjectAltName: dNSName a.example, dNSName b.example"),
+    )
     odd = extension_request([Extension(oid=SAN, value=b"\x04\x01x")])
     assert csrattrs_rows(parse_csrattrs(seq(odd.der()), Limits()))[1:] == (
         ("extension", "subjectAltName: not readable"),
@@ -63,7 +65,7 @@ def test_an_attribute_with_a_value_and_an_empty_subject_are_told() -> None:
     told = csrattrs_rows(asking(subject=(), attributes=(wanted,)))[1:]
     assert told == (
         ("subject", "empty"),
-        ("attribute", "unstructuredAddress, 1 value(s) given"),
+        ("attribute", "unstructuredAddress=here"),
     )
 
 
@@ -108,3 +110,38 @@ def test_a_key_that_is_too_weak_too_large_or_unknown_is_not_made(wanted: KeyType
     chosen = make_key(wanted, "ec:P-384")  # the user's word counts more
     assert isinstance(chosen, ec.EllipticCurvePrivateKey)
     assert chosen.curve.name == "secp384r1"
+
+
+@pytest.mark.parametrize(
+    "oid, value, text",
+    [
+        ("2.5.29.15", b"\x03\x01\x00", "keyUsage: no use"),
+        ("2.5.29.15", b"\x04\x01x", "keyUsage: not readable"),
+        (
+            "2.5.29.37",
+            seq(tlv(6, bytes.fromhex("2b06010505070302")), tlv(6, b"\x2a\x03")),
+            "extendedKeyUsage: clientAuth, 1.2.3",
+        ),
+        ("2.5.29.19", seq(tlv(1, b"\xff")), "basicConstraints: CA:TRUE"),
+        ("2.5.29.19", seq(), "basicConstraints: CA:FALSE"),
+        ("1.2.3", b"\x05\x00", "1.2.3: hex:0500"),
+        ("1.2.3", bytes(100), f"1.2.3: hex:{'00' * 24}..."),
+        (SAN, seq(tlv(0x87, b"\x7f\0\0\1")), "subjectAltName: iPAddress 127.0.0.1"),
+        (
+            SAN,
+            seq(*(tlv(0x82, b"%d.example" % number) for number in range(9))),
+            "subjectAltName: "
+            + ", ".join(f"dNSName {number}.example" for number in range(8))
+            + " and 1 more",
+        ),
+    ],
+)
+def test_an_extension_is_shown_with_its_value(oid: str, value: bytes, text: str) -> None:
+    attrs = asking(extensions=(ExtensionTemplate(oid=oid, value=value),))
+    assert csrattrs_rows(attrs)[1:] == (("extension", text),)
+
+
+def test_a_value_that_is_no_text_is_shown_in_hexadecimal() -> None:
+    wanted = Attribute(type="1.2.840.113549.1.9.20", values=(tlv(2, b"\x07"), tlv(0x0C, b"a\x1b")))
+    rows = csrattrs_rows(CsrAttrs(items=(wanted,)))
+    assert rows[1:] == (("attribute", "friendlyName=hex:020107, a "),)

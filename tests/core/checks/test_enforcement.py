@@ -466,7 +466,7 @@ def test_what_is_not_met_is_a_value_for_programs() -> None:
         (b"\x86\x05a://b", "uniformResourceIdentifier a://b"),
         (b"\x82\x03\x1b[0", "dNSName  [0"),
         (b"\x82\x02\xc3\xa4", "dNSName"),
-        (b"\x87\x04\x7f\0\0\1", "iPAddress"),
+        (b"\x87\x04\x7f\0\0\1", "iPAddress 127.0.0.1"),
     ],
 )
 def test_a_name_that_is_missing_is_told_in_what_prints(name: bytes, told: str) -> None:
