@@ -195,7 +195,11 @@ def conversation(data: bytes) -> Result:
     sent = []
     for pieces in _in_pieces(stream):
         served = Conversation(
-            ServiceConfig(policy=POLICY), channel=channel, peer="192.0.2.1:5", now=FIXED_INSTANT
+            ServiceConfig(policy=POLICY),
+            channel=channel,
+            peer="192.0.2.1:5",
+            now=FIXED_INSTANT,
+            entropy=bytes,  # ids of refusals are in the answers
         )
         sent.append(_conversed(served, pieces, Decisions(script)))
     assert sent[0] == sent[1]
