@@ -50,6 +50,7 @@ from est_core import (
     Request,
     Response,
     ResponseReady,
+    RevocationChallenge,
     ServerExchange,
     ServerPolicy,
     ServerQuestion,
@@ -127,11 +128,20 @@ def _policies() -> tuple[ServerPolicy, ...]:
             foreign_challenge=ForeignChallenge.REFUSE if strict else foreign,
             digest=_SCHEME if foreign is ForeignChallenge.CODE else None,
             otp_challenge=foreign is ForeignChallenge.CODE,
+            list_identity_linking=strict,
+            revocation_challenge=_revocation_rule(foreign, strict=strict),
         )
         for authentication in Authentication
         for strict in (False, True)
         for foreign in (ForeignChallenge.IGNORE, ForeignChallenge.CODE)
     )
+
+
+def _revocation_rule(foreign: ForeignChallenge, *, strict: bool) -> RevocationChallenge:
+    if strict:
+        return RevocationChallenge.TAKE
+    code = foreign is ForeignChallenge.CODE
+    return RevocationChallenge.REFUSE if code else RevocationChallenge.IGNORE
 
 
 def _name_rule(foreign: ForeignChallenge, *, strict: bool) -> NameRule:

@@ -135,6 +135,12 @@ def test_of_a_code_that_opens_nothing_the_hint_is_about_the_code(
     assert "C0DE" not in err
 
 
+def test_a_server_that_does_not_know_est_identity_linking_is_given_both(est: Terminal) -> None:
+    forbidden = answer(b"HTTP/1.1 403 Forbidden", b"linking is required")
+    err = refused(est, *USER, "--link-with", "estIdentityLinking", script=(forbidden,))
+    assert "give --link-with both" in err
+
+
 # Statuses
 
 

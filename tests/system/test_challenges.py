@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.deployment import PASSWORD, USER, Deployment, est, prepared, serving
 from tests.docs.toml_edit import edited
 from tests.programs import Ended
+from tests.system.independent_client import IndependentClient
 from tests.system.records import issued
+from tests.system.requests import csr, new_key
+from tests.system.test_registration_authority import authority
 
 SECRET = "swordfish-4711"
 
@@ -52,3 +56,26 @@ def test_an_operator_has_it_refused_since_nobody_would_keep_it(tmp_path: Path) -
         asked = est("csrattrs", server.server, "--trust", str(server.ca_file)).checked().out
         assert b"with estIdentityLinking" in asked
         assert SECRET not in "\n".join(server.log.lines)
+
+
+@pytest.mark.req("EST-192", "CB-010", "CB-011")
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_recognised_ra_and_no_other_forwards_what_is_linked_elsewhere(
+    listed: bool, tmp_path: Path
+) -> None:
+    settings = '[auth]\nnames = "any"\nrequire_pop = true\n'
+    settings += '[ra]\ncertificates = ["ra.pem"]\n' if listed else ""
+    directory = prepared(tmp_path / "ca")
+    ra = authority(directory, settings)
+    elsewhere = csr(new_key(), "device-1", challenge=b"other finish")
+    unlinked = csr(new_key(), "device-2")
+    with serving(directory) as server:
+        with IndependentClient(server.port, server.ca_file, identity=ra) as client:
+            for request, code in ((elsewhere, "pop/mismatch"), (unlinked, "pop/missing")):
+                assert client.enroll(request).status == (200 if listed else 403)
+                if not listed:
+                    server.log.wait_for(code)
+        with IndependentClient(server.port, server.ca_file) as client:
+            assert client.enroll(elsewhere).status == 403, "a user is no RA"
+            own = csr(new_key(), "device-3", challenge=client.tls_unique())
+            assert client.enroll(own).status == 200

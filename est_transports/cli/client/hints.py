@@ -14,6 +14,7 @@ from est_core import (
     SIMPLEREENROLL,
     CodeSource,
     Failed,
+    LinkWith,
     Operation,
     PopMode,
     Refused,
@@ -163,6 +164,8 @@ def _linking(target: Target) -> str:
             "the code stands in challengePassword, where the server looks for linking: give "
             "--code-in otp, or basic"
         )
+    if target.link_with is LinkWith.IDENTITY_LINKING:
+        return "an older server looks into challengePassword alone: give --link-with both"
     if target.pop is PopMode.ALWAYS:
         return (
             "the request was linked to this connection, as --pop always says: a proxy in between "
