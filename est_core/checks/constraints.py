@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Final
 
@@ -229,6 +229,15 @@ def _holds_mailbox(mailbox: str, base: str) -> bool | None:
 
 def _holds_uri(uri: str, base: str) -> bool | None:
     """The host of a URI; one without a host, or with an address for it, is not allowed."""
+    host = _host_of_uri(uri)
+    if host is None:
+        return None
+    base = base.lower()
+    return host.endswith(base) and len(host) > len(base) if base[:1] == "." else host == base
+
+
+def _host_of_uri(uri: str) -> str | None:
+    """Return the host of a URI, None where it has none that all readers agree upon."""
     _, separator, rest = uri.partition("://")
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
     host = authority.rpartition("@")[2].partition(":")[0]
@@ -237,8 +246,21 @@ def _holds_uri(uri: str, base: str) -> bool | None:
         return None
     if not re.fullmatch(_LABELS, host) or host.replace(".", "").isdigit():
         return None
-    host, base = host.lower(), base.lower()
-    return host.endswith(base) and len(host) > len(base) if base[:1] == "." else host == base
+    return host.lower()
+
+
+_WELL_FORMED: Final[dict[NameKind, Callable[[str], object]]] = {
+    NameKind.DNS: _HOST.fullmatch,
+    NameKind.EMAIL: _MAILBOX.fullmatch,
+    NameKind.URI: _host_of_uri,
+}
+
+
+def is_well_formed(name: ConstrainedName) -> bool:
+    """Return whether a name is written as names of its kind are, so that all readers see one."""
+    if name.flaw or not isinstance(name.value, str):
+        return not name.flaw
+    return bool(_WELL_FORMED[name.kind](name.value))
 
 
 def _holds_address(octets: bytes, base: bytes) -> bool:

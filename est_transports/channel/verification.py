@@ -46,7 +46,7 @@ from est_transports.pki.certificates import der_of, read_certificate, shown_der
 from est_transports.pki.library_warnings import ignore_library_warnings
 from est_transports.pki.openssl_store import MAX_CHAIN_DEPTH, fill_store, usable_anchors
 from est_transports.pki.path_problems import NO_ANCHOR, at_depth, problem_of, problem_text
-from est_transports.pki.path_rules import name_flaw, policy_flaw
+from est_transports.pki.path_rules import path_flaw
 from est_transports.pki.trust import TrustAnchors
 
 CA_NAMES_BYTES: Final = 8 * 1024  # of a CertificateRequest; the web's CAs need 14 KiB
@@ -222,7 +222,7 @@ class PeerVerifier:
             text = _known_flaw(each, self._purpose, leaf=False, signed=place != last)
             found.append(at_depth(text, each, place) if text else "")
         if not any(found):
-            found += [name_flaw(verified), policy_flaw(verified)]
+            found.append(path_flaw(verified))
         return [text for text in found if text]
 
     def _classify(self, verified: tuple[x509.Certificate, ...], problems: list[str]) -> TrustClass:

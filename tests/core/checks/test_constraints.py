@@ -15,6 +15,7 @@ from est_core.checks.constraints import (
     NameConstraints,
     NameKind,
     constrained_names,
+    is_well_formed,
     name_constraints,
 )
 from tests.core.asn1.build import oid, seq, tlv
@@ -178,6 +179,19 @@ def test_what_nobody_can_judge_is_not_allowed(
 ) -> None:
     for value in (constraints(permitted=(subtree(base),)), constraints(excluded=(subtree(base),))):
         assert "cannot be judged by" in read(value).violation(alternative(found))
+
+
+def test_a_name_is_well_formed_if_all_readers_see_the_same_one() -> None:
+    """What cannot be judged for its own sake is not; kinds that are not text always are."""
+    for _, found in NOT_JUDGED:
+        text = isinstance(found, DNS | MAIL | URI)
+        assert is_well_formed(alternative(found)) is not text
+    for _, found in (*WITHIN, *OUTSIDE):
+        assert is_well_formed(alternative(found)), found
+    mailbox = x509.NameAttribute(NameOID.EMAIL_ADDRESS, "a@b.c", _ASN1Type.UTF8String)
+    subject, in_subject = constrained_names(x509.Name([mailbox]), None)
+    assert is_well_formed(subject)
+    assert not is_well_formed(in_subject)
 
 
 def test_names_of_another_kind_are_not_touched() -> None:
