@@ -35,6 +35,16 @@ if TYPE_CHECKING:
         Write as Write,
         connect_failure as connect_failure,
     )
+    from est_transports.drive.events import (
+        EnrollmentAnswered as EnrollmentAnswered,
+        EnrollmentAsked as EnrollmentAsked,
+        ErrorOccurred as ErrorOccurred,
+        Event as Event,
+        HandshakeFailed as HandshakeFailed,
+        RequestAnswered as RequestAnswered,
+        each_event as each_event,
+        events_of as events_of,
+    )
     from est_transports.drive.observe import (
         JsonFormatter as JsonFormatter,
         Observe as Observe,
@@ -50,7 +60,9 @@ if TYPE_CHECKING:
         session_with as session_with,
     )
     from est_transports.drive.records import (
+        Phases as Phases,
         Record as Record,
+        Requested as Requested,
         Wire as Wire,
     )
 else:
@@ -65,8 +77,12 @@ else:
                 "AwaitCredentials ClientDriver ClientStep Connect ExchangeSettings Link Lost "
                 "Read Write connect_failure"
             ),
+            "events": (
+                "EnrollmentAnswered EnrollmentAsked ErrorOccurred Event HandshakeFailed "
+                "RequestAnswered each_event events_of"
+            ),
             "observe": "JsonFormatter Observe TextFormatter log_request observers request_fields",
             "open_request": "Ask Finished OpenRequest session_with",
-            "records": "Record Wire",
+            "records": "Phases Record Requested Wire",
         },
     )

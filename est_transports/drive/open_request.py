@@ -73,9 +73,10 @@ from est_transports.drive.application import (
     AsyncApplication,
     answers_in_loop,
 )
+from est_transports.drive.authentication_results import Judged
 from est_transports.drive.consult import begin_to_consult, consult, consult_async
 from est_transports.drive.judging import Judging
-from est_transports.drive.records import Record, Requested, Wire
+from est_transports.drive.records import Phases, Record, Requested, Wire
 
 _W = TypeVar("_W")
 
@@ -137,6 +138,8 @@ class OpenRequest:
         self._failure: Response | None = None
         self._judging = Judging(started)
         self._note = ""
+        self._begun_at = started
+        self._asked_s = 0.0
         self._limits = Limits()
 
     @property
@@ -164,6 +167,7 @@ class OpenRequest:
         that breaks on the request costs its client a 500, which is the next step.
         """
         self.application, self._limits = application, session.limits
+        self._begun_at = now.mono
         self._judging.begun(now)
         try:
             self._exchange = session.receive_request(request, now)
@@ -199,6 +203,7 @@ class OpenRequest:
         self.exchange.handle_timeout(now)
         step = self.next_step()
         if isinstance(step, Response):
+            self._asked_s = now.mono - self._begun_at
             self._judging.timed_out(now)
         return step
 
@@ -219,6 +224,7 @@ class OpenRequest:
             decision = Fail()
             exchange.decide(decision)  # legal at every question, which is open as it was
         self._note = getattr(decision, "note", "") or self._note
+        self._asked_s = self._asked_s if now is None else now.mono - self._begun_at
         self._judging.decided(cast(Decision, decision), exchange.identity, now)
 
     def written(self, response: Response, write: Callable[[Response], _W]) -> tuple[Response, _W]:
@@ -302,6 +308,17 @@ class OpenRequest:
                 return None
         return None if csr is None else Requested.of_csr(csr)
 
+    def _phases(self, judged: tuple[Judged, ...], now: Instant) -> Phases:
+        begun_at = self._begun_at if self._exchange is not None else now.mono
+        authentication = sum(each.seconds for each in judged)
+        return Phases(
+            reading=begun_at - self.started,
+            authentication=authentication,
+            # All that passed until the last decision, for the questions come one after the other.
+            deciding=max(self._asked_s - authentication, 0.0),
+            answering=now.mono - begun_at - self._asked_s,
+        )
+
     def _record(
         self,
         now: Instant,
@@ -314,6 +331,7 @@ class OpenRequest:
         refusal_id: str = "",
     ) -> Record:
         exchange = self._exchange
+        judged = self._judging.at_the_end(exchange, status, code)
         return Record(
             peer=self._peer,
             wire=self._wire,
@@ -331,9 +349,10 @@ class OpenRequest:
             requested=self._requested(code),
             issued=exchange.issued if exchange else None,
             seconds=now.mono - self.started,
+            phases=self._phases(judged, now),
             received_bytes=self.received_bytes,
             sent_bytes=sent_bytes,
-            judged=self._judging.at_the_end(exchange, status, code),
+            judged=judged,
         )
 
 

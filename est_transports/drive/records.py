@@ -38,6 +38,21 @@ class Wire(Enum):
 
 
 @value_class
+class Phases:
+    """What a request took, in seconds, one after the other.
+
+    `reading` until it was complete; over CoAP that is not measured, and 0. `authentication` is what
+    the application took for credentials, a wait for its turn included, and `deciding` what it took
+    for all other questions: to issue, mostly. `answering` is what was left: to write the answer.
+    """
+
+    reading: float = 0.0
+    authentication: float = 0.0
+    deciding: float = 0.0
+    answering: float = 0.0
+
+
+@value_class
 class Requested:
     """The names that a certificate request asks for; nothing else of it."""
 
@@ -76,7 +91,8 @@ class Record:
     said beside that (`Issue`, `Deny`), and `requested` are the names in a certificate request, None
     where it was not read. `channel` tells what the client showed, accepted or not; None where there
     was none yet. `judged` is what credentials came to, and `authentications` what to read of it.
-    `seconds` run from the request's head to the answer's last byte.
+    `seconds` run from the request's head to the answer's last byte, and `phases` are what they are
+    made of.
     """
 
     peer: str
@@ -95,6 +111,7 @@ class Record:
     requested: Requested | None = None
     issued: x509.Certificate | None = None
     seconds: float = 0.0
+    phases: Phases = field(default_factory=Phases)
     received_bytes: int = 0
     sent_bytes: int = 0
     judged: tuple[Judged, ...] = ()

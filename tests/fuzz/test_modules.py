@@ -19,6 +19,7 @@ NO_TARGET: Final = {
         est_transports.channel.dtls_events est_transports.channel.dtls_limits
         est_transports.error_codes est_transports.error_codes.* est_transports.pki.names
         est_transports.pki.serials est_transports.client_config est_transports.drive.records
+        est_transports.drive.events
         est_transports._faces
         est_transports.service.validity est_transports.service.errors
         est_transports.service.config.key est_transports.service.config.keys

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
 from enum import Enum, unique
 from typing import Final
@@ -19,7 +20,7 @@ from est_core import Channel, ClientIdentity, EnrollRequested, Label, ReenrollRe
 from est_core.arguments import checked
 from est_transports.drive.authentication_results import AuthenticationOutcome
 from est_transports.drive.open_request import LOST
-from est_transports.drive.records import Record, Requested
+from est_transports.drive.records import Phases, Record, Requested
 from est_transports.pki.names import subject_text
 from est_transports.pki.serials import printed_serial
 
@@ -86,6 +87,7 @@ def entry_of(record: Record, at: datetime, *, issues: bool = True) -> Entry | No
             "reason": _text(record.reason),
             "note": _text(record.note),
             "ms": round(record.seconds * 1000, 1),
+            "phases": _phases(record.phases),
         }
     )
 
@@ -208,6 +210,12 @@ def _requested(requested: Requested) -> dict[str, object]:
         "names": [_text(each) for each in names[:NAMES_SHOWN]],
         "names_more": max(len(names) - NAMES_SHOWN, 0),
     }
+
+
+def _phases(phases: Phases) -> dict[str, object]:
+    """Return milliseconds, of the phases that took some."""
+    found = {each.name: round(getattr(phases, each.name) * 1000, 1) for each in fields(phases)}
+    return {name: spent for name, spent in found.items() if spent}
 
 
 def _text(text: str) -> str:

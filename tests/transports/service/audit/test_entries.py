@@ -27,7 +27,7 @@ from est_core import (
 )
 from est_core.asn1.pkcs10 import parse_cert_request
 from est_transports.channel.errors import TlsError
-from est_transports.drive import AuthenticationOutcome, Judged, ProvenBy, Record, Wire
+from est_transports.drive import AuthenticationOutcome, Judged, Phases, ProvenBy, Record, Wire
 from est_transports.drive.open_request import LOST
 from est_transports.drive.records import Requested, handshake_failed
 from est_transports.pki.serials import printed_serial
@@ -42,6 +42,7 @@ PEER: Final = "192.0.2.1:5000"
 REFUSED: Final = Record(
     peer=PEER, operation=SIMPLEENROLL, status=403, code="pop/missing", reason="no proof",
     refusal_id="7K3M9QX2TD", label=Label("web"), seconds=0.0123,
+    phases=Phases(reading=0.002, authentication=0.01),
 )  # fmt: skip
 
 
@@ -70,6 +71,7 @@ def test_a_refusal_says_when_who_what_and_why_and_nothing_that_is_empty() -> Non
         "code": "pop/missing",
         "reason": "no proof",
         "ms": 12.3,
+        "phases": {"reading": 2.0, "authentication": 10.0},
     }
 
 
