@@ -16,6 +16,7 @@ from est_core.auth.scheme import DigestScheme
 from est_core.channel import BindingKind, Channel, ChannelBinding, TlsVersion, TrustClass
 from est_core.checks.allowed_names import AllowedNames
 from est_core.checks.enforcement import Unmet
+from est_core.checks.manufacturers import FieldKind, IdentityField, Manufacturer
 from est_core.checks.pop import LinkWith, PopMode
 from est_core.client.enrollment import renewal_info, request_info, unmet_by
 from est_core.client.exchange import ClientExchange
@@ -31,6 +32,7 @@ from est_core.credentials import (
     DigestCredentials,
     Login,
     MalformedCredentials,
+    ManufacturerIdentity,
     Password,
 )
 from est_core.decisions import (
@@ -170,8 +172,10 @@ __all__ = [
     "Fail",
     "Failed",
     "Fault",
+    "FieldKind",
     "ForeignChallenge",
     "HttpRow",
+    "IdentityField",
     "Inquiry",
     "Instant",
     "Issue",
@@ -181,6 +185,8 @@ __all__ = [
     "LocalProtocolError",
     "Login",
     "MalformedCredentials",
+    "Manufacturer",
+    "ManufacturerIdentity",
     "NameRule",
     "NamesRequested",
     "NonceUseRequested",

@@ -113,6 +113,8 @@ class Channel:
     `failure` says in a few words why verification failed, and `peer_address` who is at the
     other end, as the transport's socket has it; both are for logs and records, the address also
     for sharing among clients what is scarce. Neither grants or refuses anything.
+    `manufacturer` names the one whose trust anchor verified the peer, with IMPLICIT alone; it is
+    empty where the anchor is nobody's in particular.
     `user` is who the handshake proved by a password and without a certificate (TLS-SRP), to both
     sides. RFC 7030 3.3.3.
     Raises LocalProtocolError for facts that contradict each other.
@@ -129,6 +131,7 @@ class Channel:
     failure: str = ""
     peer_address: str = ""
     user: str | None = None
+    manufacturer: str = ""
 
     def __post_init__(self) -> None:
         if self.peer_chain:
@@ -136,6 +139,8 @@ class Channel:
                 raise LocalProtocolError("trust_class NONE goes with an empty peer_chain")
         elif self.trust_class not in (TrustClass.NONE, TrustClass.FAILED):
             raise LocalProtocolError("nobody is verified with an empty peer_chain")
+        if self.manufacturer and self.trust_class is not TrustClass.IMPLICIT:
+            raise LocalProtocolError("a manufacturer's anchor is an implicit one")
         if self.user == "":
             raise LocalProtocolError("a user that was proven has a name")
         if self.binding and self.version not in _VERSIONS_OF_KIND[self.binding.kind]:

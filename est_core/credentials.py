@@ -1,4 +1,4 @@
-"""What a client says about itself in a request, and what a server asks for."""
+"""What a client says about itself in a request or a handshake, and what a server asks for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from enum import Enum, unique
 from typing import Final
 
 from est_core._errors import LocalProtocolError
+from est_core.arguments import checked
 from est_core.values import value_class
 
 
@@ -142,3 +143,50 @@ class AuthChallenge:
         """The scheme, where it is one of ours."""
         lowered = self.scheme.lower()
         return next((scheme for scheme in AuthScheme if scheme.value.lower() == lowered), None)
+
+
+VALUE_CHARS: Final = 255
+"""Characters of a device's value, as many as `Limits.user_chars`."""
+_MANUFACTURER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@value_class
+class ManufacturerIdentity:
+    """One device of one manufacturer, by the certificate it came with: its identity is the pair.
+
+    Raises LocalProtocolError for a name of a manufacturer that is not 1 to 64 letters, digits,
+    dots, hyphens and underscores, and for a value that is blank, longer than VALUE_CHARS, begins or
+    ends with a blank or holds what does not print.
+    """
+
+    manufacturer: str
+    value: str
+
+    def __post_init__(self) -> None:
+        check_manufacturer_name(self.manufacturer)
+        if flaw := device_value_flaw(self.value):
+            raise LocalProtocolError(f"the value {flaw}")
+
+    def __str__(self) -> str:
+        return f"{self.manufacturer}/{self.value}"
+
+
+@checked
+def check_manufacturer_name(name: str) -> None:
+    """Return for the name of a manufacturer. Raises LocalProtocolError for another text."""
+    if not _MANUFACTURER.fullmatch(name):
+        raise LocalProtocolError(
+            f"{name!r} is no name of a manufacturer: 1 to 64 letters, digits, dots, hyphens and"
+            " underscores, a letter or digit first"
+        )
+
+
+def device_value_flaw(value: str) -> str:
+    """Return why a text is no value that tells a manufacturer's device from others, or ""."""
+    if not value.strip():
+        return "is blank"
+    if len(value) > VALUE_CHARS:
+        return f"has more than {VALUE_CHARS} characters"
+    if value != value.strip():
+        return "begins or ends with a blank"
+    return "" if value.isprintable() else "holds characters that do not print"

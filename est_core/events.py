@@ -18,7 +18,7 @@ from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
 from est_core.channel import Channel, TlsVersion
 from est_core.checks.issued import Difference
-from est_core.credentials import AuthChallenge, AuthScheme, Credentials
+from est_core.credentials import AuthChallenge, AuthScheme, Credentials, ManufacturerIdentity
 from est_core.decisions import Counted, Decision, Rejected, Replayed, Verified
 from est_core.model import Label, Request, Response
 from est_core.operation import Operation
@@ -32,12 +32,15 @@ class ClientIdentity:
 
     `user` was proven by credentials of the request, or without such by the handshake itself
     (TLS-SRP); `certificate` by the handshake, and is there only if its trust class counts for this
-    operation. `is_ra`: the certificate, issued by the own CA, carries id-kp-cmcRA, and the policy
-    lists it. `context` is what the application said of the user (`Verified.context`).
+    operation. `manufacturer` is which device of which manufacturer that is, where an anchor of one
+    of `ServerPolicy.manufacturers` has verified it. `is_ra`: the certificate, issued by the own CA,
+    carries id-kp-cmcRA, and the policy lists it. `context` is what the application said of the
+    user (`Verified.context`).
     """
 
     user: str | None = None
     certificate: x509.Certificate | None = None
+    manufacturer: ManufacturerIdentity | None = None
     is_ra: bool = False
     context: object = field(default=None, repr=False, compare=False)
 

@@ -17,6 +17,7 @@ from est_core.arguments import checked
 from est_core.auth.scheme import DigestScheme
 from est_core.channel import TrustClass
 from est_core.checks.identity import RegistrationAuthorities
+from est_core.checks.manufacturers import Manufacturer
 from est_core.codec.authheader import write_challenge
 from est_core.credentials import AuthChallenge
 from est_core.model import Label
@@ -150,10 +151,12 @@ class ServerPolicy:
     `list_identity_linking`: where linking is required, /csrattrs lists estIdentityLinking beside
     challengePassword; it does so anyway where a challengePassword may be a code (RFC 7894 4).
     `revocation_challenge`: what becomes of the attribute of that name.
+    `manufacturers` say how a client is told from others whose certificate a manufacturer's anchor
+    verified (`Channel.manufacturer`).
     Raises LocalProtocolError for two rows with one key, a row for an unknown label, a row for a
     wire that its operation has no place on, two operations in one place, a label that is the name
-    of an operation, a row that needs HTTP authentication where no challenge is offered, and a
-    challenge that no header holds.
+    of an operation, a row that needs HTTP authentication where no challenge is offered, a
+    challenge that no header holds, and two manufacturers of one name.
     """
 
     rows: tuple[PolicyRow, ...]
@@ -164,6 +167,7 @@ class ServerPolicy:
     otp_challenge: bool = False
     list_identity_linking: bool = False
     revocation_challenge: RevocationChallenge = RevocationChallenge.IGNORE
+    manufacturers: tuple[Manufacturer, ...] = ()
     operations: tuple[Operation, ...] = field(init=False, repr=False, compare=False)
     """Those that have a row, each once, in the order of the rows."""
     on_http: OperationPaths = field(init=False, repr=False, compare=False)
@@ -176,6 +180,8 @@ class ServerPolicy:
         by_key = {(row.operation, row.label, row.datagram): row for row in self.rows}
         if len(by_key) != len(self.rows):
             raise LocalProtocolError("two rows for the same operation, label and wire")
+        if len({each.name for each in self.manufacturers}) != len(self.manufacturers):
+            raise LocalProtocolError("two manufacturers have one name")
         operations = tuple(dict.fromkeys(row.operation for row in self.rows))
         set_once = object.__setattr__
         set_once(self, "_by_key", by_key)
@@ -210,6 +216,10 @@ class ServerPolicy:
         return row.operation.is_enrollment and (
             self.otp_challenge or self.foreign_challenge_of(row) is ForeignChallenge.CODE
         )
+
+    def manufacturer(self, name: str) -> Manufacturer | None:
+        """Return the manufacturer of that name, or None."""
+        return next((each for each in self.manufacturers if each.name == name), None)
 
     def foreign_challenge_of(self, row: PolicyRow) -> ForeignChallenge:
         """Return what becomes of a foreign challengePassword under a row."""

@@ -72,9 +72,11 @@ class Subject:
     """What a certificate is to say; the defaults are a client's.
 
     `eku` None leaves the extension out, and so does `digital_signature` None for keyUsage.
+    `whole` is the subject where it is more than a common name.
     """
 
     name: str
+    whole: x509.Name | None = None
     dns: tuple[str, ...] = ()
     ips: tuple[str, ...] = ()
     eku: tuple[x509.ObjectIdentifier, ...] | None = (CLIENT_AUTH,)
@@ -191,7 +193,7 @@ def _certificate(
     issuer: x509.Name | None,
     signing_key: Key,
 ) -> x509.Certificate:
-    name = common_name(subject.name)
+    name = subject.whole or common_name(subject.name)
     constraints = x509.BasicConstraints(ca=subject.ca, path_length=subject.path_length)
     builder = (
         x509.CertificateBuilder()

@@ -15,11 +15,14 @@ from est_core.error_codes._coap import COAP
 from est_core.error_codes._entry import Audience, ErrorCode, Section
 from est_core.error_codes._exchange import EXCHANGE
 from est_core.error_codes._http import HTTP
+from est_core.error_codes._manufacturers import MANUFACTURERS
 from est_core.error_codes._requests import REQUESTS
 
 __all__ = ["SECTIONS", "Audience", "ErrorCode", "Section", "by_code", "table_key"]
 
-SECTIONS: Final[tuple[Section, ...]] = HTTP + COAP + AUTHENTICATION + REQUESTS + EXCHANGE
+SECTIONS: Final[tuple[Section, ...]] = (
+    HTTP + COAP + AUTHENTICATION + MANUFACTURERS + REQUESTS + EXCHANGE
+)
 """All codes that the core gives, by subject."""
 
 _STATUS: Final = "response/status-"

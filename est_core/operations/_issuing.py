@@ -93,6 +93,7 @@ class Issuing(OperationDefinition):
         asking.binding_use.note(csr, asking.channel, linked=linked)
         if (rule := asking.policy.revocation_challenge) is not RevocationChallenge.IGNORE:
             check_revocation_challenge(csr, asking.limits, taken=rule is RevocationChallenge.TAKE)
+        _check_carries_identity(asking, csr)
         question = self.question(asking, csr, linked=linked)
         match asking.row.names:
             case NameRule.REGISTERED:
@@ -150,6 +151,14 @@ class Issuing(OperationDefinition):
             ),
         )
         return _without_changes(enrolled) if reading.is_strict else enrolled
+
+
+def _check_carries_identity(asking: Asking, csr: CertRequest) -> None:
+    """Return if a manufacturer's device says in its request who it is, where it has to."""
+    identity = asking.identity.manufacturer
+    manufacturer = None if identity is None else asking.policy.manufacturer(identity.manufacturer)
+    if identity is not None and manufacturer is not None:
+        manufacturer.check_request(csr, identity, asking.limits)
 
 
 def _enforcing(asking: Asking, question: ServerQuestion) -> Inquiry:

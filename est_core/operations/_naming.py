@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
+
+from cryptography import x509
 
 from est_core._limits import Limits
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.checks.allowed_names import AllowedNames, check_names, check_names_of
+from est_core.credentials import ManufacturerIdentity
 from est_core.decisions import Decision
 from est_core.events import ClientIdentity, ServerQuestion
 from est_core.operation import Operation
@@ -52,5 +56,20 @@ def check_authenticated_names(
     if identity.user is not None:
         names = AllowedNames(texts=frozenset({identity.user}))
     if certificate is not None:
-        names |= AllowedNames.of_certificate(certificate, limits)
+        names |= _names_shown(certificate, identity.manufacturer, limits)
     check_names(csr, names, rule=rule)
+
+
+def _names_shown(
+    certificate: x509.Certificate, manufacturer: ManufacturerIdentity | None, limits: Limits
+) -> AllowedNames:
+    """Return the names that a certificate gives its holder.
+
+    In a manufacturer's the value of the device is a name of any kind. What else stands there is the
+    manufacturer's to choose, and may be the name of a user or of a host: it counts as the whole
+    that was certified, the subject with all its attributes, an alternative name as its kind.
+    """
+    names = AllowedNames.of_certificate(certificate, limits)
+    if manufacturer is None:
+        return names
+    return replace(names, texts=frozenset({manufacturer.value}))

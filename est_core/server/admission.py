@@ -23,6 +23,7 @@ from est_core.credentials import (
     Credentials,
     DigestCredentials,
     MalformedCredentials,
+    ManufacturerIdentity,
 )
 from est_core.events import ClientIdentity
 from est_core.model import Challenged, Refused, Request, Response, shown_text
@@ -93,14 +94,25 @@ def admit(
 
     RFC 7030 3.2.3, 3.3.2, 3.3.3: what the handshake proved without a certificate counts as one.
     Not offered: 404. No acceptable certificate where one is needed, and no way to make up for
-    it: 403, since a 401 needs a challenge (RFC 9110 15.5.2). No credentials: a challenge.
+    it: 403, since a 401 needs a challenge (RFC 9110 15.5.2). No credentials: a challenge. A
+    manufacturer's certificate that does not say which device it is of is refused where a
+    certificate is asked for, and no certificate where none is.
     """
     if row is None:
         return _refused(request, "path/not-offered", "not offered here", Fault.NOT_FOUND)
     has_certificate = channel.trust_class in row.certificate_trust
+    manufacturer = None
+    try:
+        if has_certificate:
+            manufacturer = _manufacturer_identity(channel, policy)
+    except RemoteProtocolError as error:
+        if row.authentication is not Authentication.OPEN:
+            return Admission(refusal=Refused.of_error(error, request.operation))
+        has_certificate = False  # for nobody, and nobody is let in by it
     identity = ClientIdentity(
         user=channel.user,
         certificate=channel.peer_certificate if has_certificate else None,
+        manufacturer=manufacturer,
         is_ra=(
             has_certificate and is_registration_authority(channel, row.registration_authorities)
         ),
@@ -117,6 +129,25 @@ def admit(
     if not row.authentication.needs_http and not can_prove:
         return _no_certificate(request, channel, row)
     return Admission(identity=identity, needs_credentials=True)
+
+
+def _manufacturer_identity(channel: Channel, policy: ServerPolicy) -> ManufacturerIdentity | None:
+    """Return which device of which manufacturer the client is, None where it is no such one.
+
+    Raises RemoteProtocolError for a certificate that does not say it, and
+    "manufacturer/unknown" where the policy does not say how it would.
+    """
+    certificate = channel.peer_certificate
+    if not channel.manufacturer or certificate is None:
+        return None
+    manufacturer = policy.manufacturer(channel.manufacturer)
+    if manufacturer is None:
+        raise RemoteProtocolError(
+            "manufacturer/unknown",
+            f"there is no manufacturer {channel.manufacturer} here",
+            Fault.FORBIDDEN,
+        )
+    return manufacturer.identity_of(certificate)
 
 
 def demand(

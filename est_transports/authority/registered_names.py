@@ -44,6 +44,8 @@ def _devices(question: NamesRequested, store: DeviceStore) -> tuple[DeviceRecord
         return () if known is None else (known,)
     if identity.is_ra:
         names = AllowedNames.asked_for(question.csr).texts
+    elif identity.manufacturer is not None:
+        return ()  # a device of the list that is called so is not it
     elif identity.certificate is not None:
         names = AllowedNames.of_certificate(identity.certificate).texts
     else:
@@ -61,6 +63,8 @@ def _who(question: NamesRequested) -> str:
     identity = question.identity
     if identity.user is not None and not identity.is_ra:
         return shown_name(identity.user)
+    if identity.manufacturer is not None:
+        return f"maker:{shown_name(str(identity.manufacturer))}"
     return "what the request names" if identity.is_ra else "what the certificate names"
 
 

@@ -88,6 +88,7 @@ def channel_facts(connection: SSL.Connection, rules: ChannelRules) -> Channel:
         can_challenge=not version.is_datagram,
         name_matches=names_it,
         failure=peer.failure,
+        manufacturer=peer.manufacturer,
     )
 
 

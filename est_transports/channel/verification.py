@@ -33,7 +33,6 @@ from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL, crypto
 
 from est_core import Instant, LocalProtocolError
@@ -47,7 +46,7 @@ from est_transports.pki.library_warnings import ignore_library_warnings
 from est_transports.pki.openssl_store import MAX_CHAIN_DEPTH, fill_store, usable_anchors
 from est_transports.pki.path_problems import NO_ANCHOR, at_depth, problem_of, problem_text
 from est_transports.pki.path_rules import path_flaw
-from est_transports.pki.trust import TrustAnchors
+from est_transports.pki.trust import TrustAnchors, anchor_key
 
 CA_NAMES_BYTES: Final = 8 * 1024  # of a CertificateRequest; the web's CAs need 14 KiB
 _MAX_PROBLEMS: Final = 8
@@ -82,6 +81,7 @@ class PeerFacts:
     trust_class: TrustClass = TrustClass.NONE
     failure: str = ""
     unread: tuple[str, ...] = ()
+    manufacturer: str = ""
 
 
 class PeerVerifier:
@@ -94,6 +94,7 @@ class PeerVerifier:
     __slots__ = (
         "_anchors",
         "_classes",
+        "_manufacturers",
         "_now",
         "_purpose",
         "_store",
@@ -113,9 +114,15 @@ class PeerVerifier:
         self._purpose = purpose
         self._tolerant = tolerant
         self._now = now
+        self._manufacturers = {
+            anchor_key(anchor): maker.name
+            for maker in anchors.manufacturers
+            for anchor in maker.anchors
+        }
+        implicit = frozenset(map(anchor_key, anchors.implicit)) | self._manufacturers.keys()
         self._classes = (
-            (frozenset(map(_anchor_key, anchors.explicit)), TrustClass.EXPLICIT),
-            (frozenset(map(_anchor_key, anchors.implicit)), TrustClass.IMPLICIT),
+            (frozenset(map(anchor_key, anchors.explicit)), TrustClass.EXPLICIT),
+            (implicit, TrustClass.IMPLICIT),
         )
         self._store: crypto.X509Store | None = None  # made for the first resumed session
 
@@ -167,6 +174,7 @@ class PeerVerifier:
             trust_class=trust_class,
             failure="; ".join(problems),
             unread=sent.unread,
+            manufacturer=self._manufacturer(trust_class, verified),
         )
 
     def _on_certificate(
@@ -232,6 +240,14 @@ class PeerVerifier:
         problems.append(NO_ANCHOR)
         return TrustClass.FAILED
 
+    def _manufacturer(self, trust_class: TrustClass, verified: Sequence[x509.Certificate]) -> str:
+        """Return whose device it is: that of the anchor which is nearest to it. "" is nobody's."""
+        if trust_class is not TrustClass.IMPLICIT or not self._manufacturers:
+            return ""
+        anchors, _ = self._classes[-1]
+        nearest = next(key for key in map(_known_key, verified) if key in anchors)
+        return self._manufacturers.get(nearest, "")
+
 
 def ca_names(anchors: TrustAnchors) -> tuple[x509.Certificate, ...]:
     """Return the anchors whose names go into a CertificateRequest: all of them, or none.
@@ -282,16 +298,9 @@ def _unread_at(certificate: crypto.X509, depth: int, what: str = "") -> str:
     return f"{whose}, {shown_der(der)}: {text}" if der else f"{whose}: {text}"
 
 
-def _anchor_key(certificate: x509.Certificate) -> bytes:
-    # RFC 5280 6.1.1 (d): an anchor is a name and a key. Two certificates of the same CA, say
-    # before and after a renewal, are one anchor, whichever of them OpenSSL picked.
-    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return certificate.subject.public_bytes() + spki
-
-
 # For certificates that were verified: of those, an unauthenticated peer cannot make any number.
 _known_flaw: Final = lru_cache(maxsize=_KNOWN_MAX)(flaw)
-_known_key: Final = lru_cache(maxsize=_KNOWN_MAX)(_anchor_key)
+_known_key: Final = lru_cache(maxsize=_KNOWN_MAX)(anchor_key)
 
 
 def _say_accepted(text: str) -> None:

@@ -67,13 +67,15 @@ def observers(*each: Observe) -> Observe:
 def request_fields(record: Record) -> dict[str, object]:
     """Return what is logged about a request; None and "" stand for what there is not.
 
-    `identity` is user:NAME, cert:SUBJECT or both. Lengths are bounded by the limits on what a
-    client may send. `refusal` is the id by which the client can name it. `auth` has the scheme and
-    the outcome of credentials, `tried` whom those that were refused name, `auth_ms` how long the
-    application took for them.
+    `identity` is user:NAME, maker:MANUFACTURER/VALUE and cert:SUBJECT, those of them there are.
+    Lengths are bounded by the limits on what a client may send. `refusal` is the id by which the
+    client can name it. `auth` has the scheme and the outcome of credentials, `tried` whom those
+    that were refused name, `auth_ms` how long the application took for them.
     """
     shown = record.identity.certificate
     identity = [f"user:{record.identity.user}"] if record.identity.user else []
+    maker = record.identity.manufacturer
+    identity += [f"maker:{maker}"] if maker is not None else []
     identity += [f"cert:{subject_text(shown)}"] if shown is not None else []
     return {
         "peer": record.peer,

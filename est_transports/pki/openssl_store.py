@@ -38,6 +38,11 @@ def usable_anchors(anchors: TrustAnchors) -> TrustAnchors:
         anchors,
         explicit=tuple(each for each in anchors.explicit if each not in unread),
         implicit=tuple(each for each in anchors.implicit if each not in unread),
+        manufacturers=tuple(
+            replace(maker, anchors=left)
+            for maker in anchors.manufacturers
+            if (left := tuple(each for each in maker.anchors if each not in unread))
+        ),
     )
 
 

@@ -15,10 +15,14 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from est_core import LocalProtocolError, TrustDecisionRequested
 from est_core.arguments import checked
+from est_core.credentials import check_manufacturer_name
 from est_core.values import value_class
+from est_transports.pki.certificate_checks import UNREADABLE
+from est_transports.pki.certificates import shown
 from est_transports.pki.credential_files import (
     MAX_FILE_BYTES,
     NEEDS_PASSWORD,
@@ -34,6 +38,7 @@ __all__ = [
     "MAX_FILE_BYTES",
     "NEEDS_PASSWORD",
     "CredentialFileError",
+    "ManufacturerAnchors",
     "Revocation",
     "TlsIdentity",
     "TrustAnchors",
@@ -49,21 +54,69 @@ _HASHES: Final = {32: hashes.SHA256, 64: hashes.SHA512}
 
 
 @value_class
+class ManufacturerAnchors:
+    """The trust anchors of one manufacturer, called as in `ServerPolicy.manufacturers`.
+
+    Raises LocalProtocolError for none, and for what is no name of a manufacturer.
+    """
+
+    name: str
+    anchors: tuple[x509.Certificate, ...]
+
+    def __post_init__(self) -> None:
+        check_manufacturer_name(self.name)
+        if not self.anchors:
+            raise LocalProtocolError(f"manufacturer {self.name} has no trust anchor")
+
+
+@value_class
 class TrustAnchors:
     """The two databases of trust anchors, and the revocation lists that go with them.
 
     Any certificate may be an anchor, a self-signed root or not. With lists in `revocation`, every
     certificate below an anchor is looked up in its issuer's. RFC 7030 3.1.
+
+    `manufacturers` have implicit anchors of their own, and a certificate below one of them is known
+    as that manufacturer's. Raises LocalProtocolError for an anchor that stands elsewhere too.
     """
 
     explicit: tuple[x509.Certificate, ...] = ()
     implicit: tuple[x509.Certificate, ...] = ()
     revocation: Revocation = field(default_factory=Revocation)
+    manufacturers: tuple[ManufacturerAnchors, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len({each.name for each in self.manufacturers}) != len(self.manufacturers):
+            raise LocalProtocolError("two manufacturers have one name")
+        known = dict.fromkeys(map(anchor_key, self.implicit), "the other implicit anchors")
+        known |= dict.fromkeys(map(anchor_key, self.explicit), "the explicit anchors")
+        for maker in self.manufacturers:
+            mine = {anchor_key(each): each for each in maker.anchors}
+            for key, anchor in mine.items():
+                if key in known:
+                    where = f"of manufacturer {maker.name} and of {known[key]}"
+                    raise LocalProtocolError(f"{shown(anchor)} is an anchor {where}")
+            known |= dict.fromkeys(mine, f"manufacturer {maker.name}")
 
     @property
     def certificates(self) -> tuple[x509.Certificate, ...]:
         """All anchors, each once, explicit ones first."""
-        return tuple(dict.fromkeys(self.explicit + self.implicit))
+        theirs = (anchor for maker in self.manufacturers for anchor in maker.anchors)
+        return tuple(dict.fromkeys((*self.explicit, *self.implicit, *theirs)))
+
+
+def anchor_key(certificate: x509.Certificate) -> bytes:
+    """Return what an anchor is: a name and a key. RFC 5280 6.1.1 (d).
+
+    Two certificates of the same CA, say before and after a renewal, are one anchor, whichever of
+    them a path was built with. One that cannot be read is its own bytes.
+    """
+    try:
+        key = certificate.public_key()
+        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return certificate.subject.public_bytes() + spki
+    except UNREADABLE:
+        return certificate.public_bytes(Encoding.DER)
 
 
 @value_class

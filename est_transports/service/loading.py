@@ -6,17 +6,19 @@ what is being served alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import field, replace
+from datetime import datetime
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from cryptography import x509
 
 from est_core import Instant, Label, LocalProtocolError, ServerPolicy
 from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttr
+from est_core.checks.identity import RegistrationAuthorities
 from est_core.values import value_class
 from est_transports import _clock
 from est_transports.authority.application import Authority
@@ -45,8 +47,14 @@ from est_transports.pki.trust import (
 )
 from est_transports.service.ca_loading import ca_limits, load_ca
 from est_transports.service.config.settings import ServerConfig
-from est_transports.service.crl_loading import load_crls
+from est_transports.service.crl_loading import LoadedCrls, load_crls
 from est_transports.service.errors import ServingError
+from est_transports.service.manufacturer_loading import (
+    LoadedManufacturer,
+    files_of,
+    load_manufacturers,
+    overlapping,
+)
 from est_transports.service.ra_loading import registration_authorities
 from est_transports.service.secret_loading import loaded_secret
 from est_transports.service.srp_loading import srp_users
@@ -114,15 +122,14 @@ def load_service(
         identity = load_identity(config.tls.certificate, config.tls.key, left_out=left_out.append)
         ca = load_ca(config, identity, store, left_out.append)
         secret = loaded_secret(config, store, secret, clock().wall, left_out)
-        anchors = _client_trust(config, left_out.append)
-        chain, now = ca.ca_certificates(), clock()
         listed = registration_authorities(config.ra, ca.certificate)
-        crls = load_crls(config.crls, ca=chain, anchors=anchors, now=now.wall)
-    trust, checks = _trust(ca, anchors, crls.revocation), checks or CredentialChecks()
+        now, trusted = clock(), _trusted(config, ca, clock().wall, left_out.append)
+    trust, crls, checks = trusted.trust, trusted.crls, checks or CredentialChecks()
     srp = srp_users(config.srp, store, secret, checks.srp_attempts)
     authority = _authority(config, ca, checks, clock, secret, issue_log)
-    policy = config.policy(None if secret is None else secret.nonce_key(), listed)
-    validities = validities_of(config, identity.certificate, chain, anchors) + crls.validities
+    policy = _policy(config, secret, trusted.manufacturers, listed)
+    own = (identity.certificate, ca.ca_certificates())
+    validities = validities_of(config, *own, trusted.anchors) + crls.validities
     return Service(
         config=config,
         identity=identity,
@@ -141,13 +148,41 @@ def load_service(
     )
 
 
-def _trust(ca: ReferenceCA, anchors: Anchors, revocation: Revocation) -> TrustAnchors:
-    return TrustAnchors(
-        # Not those above it: what a company's root has certified elsewhere may not enroll here.
-        explicit=(ca.certificate,),
-        implicit=tuple(anchor for _, anchor in anchors),
-        revocation=revocation,
-    )
+class _Trusted(NamedTuple):
+    """Who may certify clients: as handshakes want it, each anchor with its file, and the parts."""
+
+    trust: TrustAnchors
+    anchors: Anchors
+    manufacturers: tuple[LoadedManufacturer, ...]
+    crls: LoadedCrls
+
+
+def _trusted(
+    config: ServerConfig, ca: ReferenceCA, now: datetime, left_out: Callable[[str], None]
+) -> _Trusted:
+    anchors = _client_trust(config, left_out)
+    makers = load_manufacturers(config.manufacturers, left_out)
+    every = (*anchors, *files_of(makers))
+    crls = load_crls(config.crls, ca=ca.ca_certificates(), anchors=every, now=now)
+    return _Trusted(_trust(ca, anchors, makers, crls.revocation), every, makers, crls)
+
+
+def _trust(
+    ca: ReferenceCA,
+    anchors: Anchors,
+    makers: Sequence[LoadedManufacturer],
+    revocation: Revocation,
+) -> TrustAnchors:
+    try:
+        return TrustAnchors(
+            # Not those above it: what a company's root has certified elsewhere may not enroll here.
+            explicit=(ca.certificate,),
+            implicit=tuple(anchor for _, anchor in anchors),
+            revocation=revocation,
+            manufacturers=tuple(maker.anchors for maker in makers),
+        )
+    except LocalProtocolError as exc:
+        raise overlapping(exc) from exc
 
 
 def _context(
@@ -171,6 +206,16 @@ def _client_trust(
         for path in config.tls.client_trust
         for each in load_pem_certificates(path, left_out=left_out)
     ]
+
+
+def _policy(
+    config: ServerConfig,
+    secret: ServerSecret | None,
+    makers: Sequence[LoadedManufacturer],
+    listed: RegistrationAuthorities,
+) -> ServerPolicy:
+    policy = config.policy(None if secret is None else secret.nonce_key(), listed)
+    return replace(policy, manufacturers=tuple(each.manufacturer for each in makers))
 
 
 def _authority(
@@ -215,6 +260,11 @@ def _named_keys(config: ServerConfig) -> Iterator[None]:
         tls, ca = config.tls, config.ca
         keys: dict[Path | None, str] = {
             **dict.fromkeys(tls.client_trust, "[tls] client_trust"),
+            **{
+                path: f"{each.heading} trust"
+                for each in config.manufacturers
+                for path in each.trust
+            },
             **dict.fromkeys(config.crls.files, "[crls] files"),
             **dict.fromkeys(config.ra.certificates, "[ra] certificates"),
             **dict.fromkeys(ca.reserved, "[ca] reserved"),

@@ -11,6 +11,7 @@ import shlex
 import stat
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +40,9 @@ def check_files(config: ServerConfig) -> None:
     """
     tls, ca = config.tls, config.ca
     named = (tls.certificate, tls.key, ca.certificate, ca.key, ca.key_password_file)
-    for path in (*named, *tls.client_trust, *config.crls.files, *config.ra.certificates):
+    others = (tls.client_trust, config.crls.files, config.ra.certificates)
+    theirs = (each.trust for each in config.manufacturers)
+    for path in (*named, *chain(*others, *theirs)):
         if path is None:
             continue
         try:
@@ -82,7 +85,7 @@ def validities_of(
                 notice=_NO_NOTICE,
                 verb="expire",
                 else_="its certificates do not verify",
-                remedy="put a new one there, or take it out of [tls] client_trust",
+                remedy="put a new one there, or take it out of est.toml",
             )
         )
     return tuple(found)

@@ -120,6 +120,8 @@ TARGETS: Final = (
         goal="is a configuration",
         modules=(
             "est_transports.service.config.reader",
+            "est_transports.service.config.manufacturers",
+            "est_transports.service.config.manufacturers",
             "est_transports.service.config.toml_tables",
             "est_transports.service.config.settings",
             "est_transports.service.config.crls",

@@ -30,22 +30,30 @@ from est_transports.service.initialisation import CaSpec, initialise
 from tests.cli.serve_process import ServeProcess, serving
 from tests.cli.test_serve import add_user
 from tests.docs.toml_edit import edited
-from tests.pki import CLIENT_AUTH, CMC_RA, Authority, Entity, Subject, new_key, pki
+from tests.pki import CLIENT_AUTH, CMC_RA, Authority, Entity, Subject, new_key
 from tests.transports.coap_site import SEN, SREN
 from tests.transports.coap_udp import UdpDevice
 from tests.transports.dtls_pair import a_dtls_client
 
 ID, OTHER, PASSWORD = "SN-1041", "SN-1042", "correct horse battery"
 DAY: Final = timedelta(days=1)
+MAKERS: Final = {"manufacturer's": "acme", "other maker's": "other"}
 RULES: Final = ("any", "identity", "registered")
-CLIENTS: Final = ("user", "code", "own certificate", "manufacturer's", "RA")
+CLIENTS: Final = (
+    *("user", "code", "own certificate", "trusted certificate", "manufacturer's", "other maker's"),
+    "RA",
+)
 CONFIG: Final = """\
 [auth]
 schemes = ["basic", "otp"]
 [ra]
 certificates = ["ra.pem"]
 [tls]
-client_trust = ["maker.pem"]
+client_trust = ["trusted.pem"]
+[manufacturers.acme]
+trust = ["acme.pem"]
+[manufacturers.other]
+trust = ["other.pem"]
 [labels.any]
 names = "any"
 [labels.identity]
@@ -108,6 +116,17 @@ def csr(key: ec.EllipticCurvePrivateKey, common_name: str, *hosts: str) -> bytes
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
+IDEVID: Final = Subject(
+    name=ID,
+    whole=x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, OTHER),
+            x509.NameAttribute(NameOID.SERIAL_NUMBER, ID),
+        ]
+    ),
+)
+"""A manufacturer's device, which bears another name in its certificate than its number."""
+
 ASKED: Final = {
     "own name": (ID, ()),
     "other's name": (OTHER, ()),
@@ -123,6 +142,8 @@ def expected(operation: str, rule: str, client: str, asked: str) -> str:
         return "renewal/subject-alt-name" if ASKED[asked][1] else "renewal/subject"
     if client == "RA":
         return _for_an_ra(rule, asked)
+    if client in MAKERS and rule == "registered":
+        return "names/not-registered"  # the device that is registered is another
     if rule == "any" or asked == "own name":
         return "-"
     if asked == "no name":
@@ -170,8 +191,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     add_user(directory, ID, PASSWORD)
     config = directory / "est.toml"
     config.write_text(edited(config.read_text("utf-8"), CONFIG), "utf-8")
-    maker = pki().manufacturer
-    (directory / "maker.pem").write_bytes(maker.certificate.public_bytes(Encoding.PEM))
+    makers = {name: Authority(f"{name} root") for name in ("trusted", *MAKERS.values())}
+    for name, maker in makers.items():
+        (directory / f"{name}.pem").write_bytes(maker.certificate.public_bytes(Encoding.PEM))
     code, key = registered(directory), new_key()
     ra = own_ca(directory).issue(Subject(name="ra", eku=(CMC_RA, CLIENT_AUTH)))
     (directory / "ra.pem").write_bytes(ra.chain_pem)
@@ -186,7 +208,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         (certificate,) = pkcs7.load_der_pkcs7_certificates(der)
         certificates = {
             "own certificate": Entity(certificate=certificate, key=key, chain=(certificate,)),
-            "manufacturer's": maker.issue(Subject(name=ID)),
+            "trusted certificate": makers["trusted"].issue(Subject(name=ID)),
+            **{client: makers[name].issue(IDEVID) for client, name in MAKERS.items()},
             "RA": ra,
         }
         yield Site(server=server, certificates=certificates, code=code)

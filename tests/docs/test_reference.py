@@ -134,8 +134,8 @@ def test_the_exit_codes_are_listed() -> None:
 
 # The configuration
 
-HEADINGS = {"profiles": "profiles.NAME", "labels": "labels.NAME"}
-OUTER = {"", "profiles", "labels", "labels.NAME.csrattrs"}
+HEADINGS = {table: f"{table}.NAME" for table in ("manufacturers", "profiles", "labels")}
+OUTER = {"", "manufacturers", "profiles", "labels", "labels.NAME.csrattrs"}
 """Tables that hold others, and one that is like another."""
 
 
@@ -187,7 +187,12 @@ def test_every_link_of_a_meaning_is_one_of_a_key() -> None:
 
 
 def test_the_defaults_of_the_configuration_are_right(tmp_path: Path) -> None:
-    text, names = "", {"profiles": "profiles.client", "labels": "labels.x"}
+    names = {
+        "manufacturers": "manufacturers.x",
+        "profiles": "profiles.client",
+        "labels": "labels.x",
+    }
+    text = ""
     for heading, rows in tables(CONFIGURATION):
         if heading == "csrattrs.for":  # an array: one table more is one rule more
             continue
@@ -196,7 +201,7 @@ def test_the_defaults_of_the_configuration_are_right(tmp_path: Path) -> None:
             if row["default"] != "none":
                 text += f"{codes(row['key'])[0]} = {codes(row['default'])[0]}\n"
     empty, full = tmp_path / "empty.toml", tmp_path / "full.toml"
-    empty.write_text("[labels.x]\n")
+    empty.write_text("[manufacturers.x]\n[labels.x]\n")
     full.write_text(text)
     assert load_config(full) == load_config(empty)
 

@@ -158,6 +158,9 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
         "constraints": _core(
             "checks/constraints", "            if tree.holds(name):\n", "            if False:\n"
         ),
+        "manufacturers": _core(
+            "checks/manufacturers", "if len(values) > 1:", "if len(values) > 9:"
+        ),
         "issued": _core("checks/issued", "if got.is_ca and not asked.is_ca:", "if False:"),
         "fair-queue": _wire("fairness/fair_queue", "self._groups.move_to_end(group)\n", "pass\n"),
         "datagram-scheduler": _wire(

@@ -45,6 +45,7 @@ NO_TARGET: Final = {
         est_transports.service.startup_checks est_transports.service.crl_loading
         est_transports.service.ra_loading
         est_transports.service.ca_loading est_transports.service.listening
+        est_transports.service.manufacturer_loading
         est_transports.service.log_output est_transports.service.audit.file
         est_transports.service.audit.trail est_transports.authority.issue_log
         est_transports.service.ownership est_transports.pki.path_problems

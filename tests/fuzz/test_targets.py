@@ -51,6 +51,7 @@ FLOORS: Final = {
     "names": (45, 35),
     "constraints": (60, 45),
     "issued": (45, 25),
+    "manufacturers": (20, 20),
     "fair-queue": (65, 50),
     "datagram-scheduler": (65, 40),
     "connection-slots": (70, 30),

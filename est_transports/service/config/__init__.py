@@ -13,6 +13,9 @@ if TYPE_CHECKING:
         CrlConfig as CrlConfig,
         InDoubt as InDoubt,
     )
+    from est_transports.service.config.manufacturers import (
+        ManufacturerConfig as ManufacturerConfig,
+    )
     from est_transports.service.config.reader import (
         CONFIG_FILE as CONFIG_FILE,
         load_config as load_config,
@@ -37,6 +40,7 @@ else:
         __name__,
         {
             "crls": "CrlConfig InDoubt",
+            "manufacturers": "ManufacturerConfig",
             "reader": "CONFIG_FILE load_config",
             "registration": "RaConfig",
             "settings": (

@@ -14,6 +14,7 @@ from est_transports.channel.srp_users import GROUP_BITS
 from est_transports.service.config.audit import AUDIT_KEYS
 from est_transports.service.config.csr_attributes_keys import CSRATTRS_FOR_KEYS, CSRATTRS_KEYS
 from est_transports.service.config.key import Key
+from est_transports.service.config.manufacturers import MANUFACTURER_KEYS
 from est_transports.service.config.settings import DEFAULT_COAP_PORT
 
 _WITHOUT_LABEL: Final = "none is what holds without a label"
@@ -58,7 +59,8 @@ _AUTH: Final = (
     ),
     Key(
         name="simpleenroll", kind="word but `\"open\"`",
-        meaning="who may enroll; certificates of this CA and of `tls.client_trust` count",
+        meaning="who may enroll; certificates of this CA, of manufacturers and of"
+        " `tls.client_trust` count",
     ),
     Key(
         name="simplereenroll", kind="`\"cert\"` or `\"cert-and-http\"`",
@@ -163,7 +165,8 @@ _TLS: Final = (
     Key(name="key", meaning="its private key, not encrypted"),
     Key(
         name="client_trust",
-        meaning="other CAs whose certificates may enroll, such as manufacturers'",
+        meaning="other CAs whose certificates may enroll; for a manufacturer that numbers its"
+        " devices, `[manufacturers.NAME]` says who each of them is",
     ),
     Key(name="max_version", meaning="newest TLS version; none is 1.3"),
     Key(
@@ -364,6 +367,7 @@ KEYS: Final[Mapping[str, tuple[Key, ...]]] = MappingProxyType(
         "pop": _POP,
         "tls": _TLS,
         "crls": _CRLS,
+        "manufacturers.NAME": MANUFACTURER_KEYS,
         "ra": _RA,
         "coap": _COAP,
         "ca": _CA,

@@ -39,6 +39,7 @@ from est_transports.http.settings import Timeouts
 from est_transports.service.config.audit import read_audit
 from est_transports.service.config.crls import read_crls
 from est_transports.service.config.csr_attributes import read_csrattrs
+from est_transports.service.config.manufacturers import read_manufacturers
 from est_transports.service.config.registration import read_ra
 from est_transports.service.config.settings import (
     DEFAULT_COAP_PORT,
@@ -90,11 +91,9 @@ def asked_keys() -> Mapping[str, Mapping[str, Asked]]:
 
     What may be there several times, under names of its own, is under "NAME": `profiles.NAME`.
     """
-    named: dict[str, object] = {
-        "profiles": {"NAME": {}},
-        "labels": {"NAME": {}},
-        "csrattrs": {"for": [{"certificate": "NAME"}]},
-    }
+    several = ("manufacturers", "profiles", "labels")
+    named: dict[str, object] = {table: {"NAME": {}} for table in several}
+    named["csrattrs"] = {"for": [{"certificate": "NAME"}]}
     top = TomlTable(Path(CONFIG_FILE), "", named)
     _read(top)
     return top.asked()
@@ -117,6 +116,7 @@ def _read(top: TomlTable) -> ServerConfig:
             pop=_pop(top.table("pop")),
             tls=_tls(top.table("tls")),
             crls=read_crls(top.table("crls")),
+            manufacturers=tuple(read_manufacturers(top)),
             coap=_coap(top.table("coap")),
             ra=read_ra(top.table("ra")),
             ca=_ca(top.table("ca"), profiles),

@@ -49,6 +49,7 @@ from est_transports.coap.limits import CoapLimits
 from est_transports.http.settings import Timeouts
 from est_transports.service.config.audit import AuditConfig
 from est_transports.service.config.crls import CrlConfig
+from est_transports.service.config.manufacturers import ManufacturerConfig
 from est_transports.service.config.registration import RaConfig
 
 DEFAULT_PORT: Final = 8443
@@ -199,7 +200,7 @@ class PopConfig:
 class TlsConfig:
     """Files of the TLS identity, and whom it trusts beside the CA itself.
 
-    `client_trust` are the implicit trust anchors: manufacturers' (RFC 7030 3.3.2).
+    `client_trust` are implicit trust anchors beside those of manufacturers (RFC 7030 3.3.2).
     """
 
     certificate: Path
@@ -306,6 +307,7 @@ class ServerConfig:
     pop: PopConfig = field(default_factory=PopConfig)
     tls: TlsConfig
     crls: CrlConfig = field(default_factory=CrlConfig)
+    manufacturers: tuple[ManufacturerConfig, ...] = ()
     coap: CoapConfig = field(default_factory=CoapConfig)
     ra: RaConfig = field(default_factory=RaConfig)
     ca: CAConfig
@@ -404,6 +406,7 @@ class ServerConfig:
             otp_challenge=Scheme.OTP in self.auth.schemes,
             list_identity_linking=self.pop.list_identity_linking,
             revocation_challenge=self.pop.revocation_challenge,
+            manufacturers=tuple(each.manufacturer for each in self.manufacturers),
         )
 
 

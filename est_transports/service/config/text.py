@@ -50,9 +50,15 @@ CONFIG_TEXT: Final = """\
 [tls]
 #certificate = "server.pem"      # with its intermediates
 #key = "server-key.pem"
-#client_trust = []               # other CAs whose certificates may enroll: manufacturers'
+#client_trust = []               # other CAs whose certificates may enroll
 #max_version = "1.3"             # "1.2" or "1.3"; with require_pop it is 1.2 by itself
 #resumption = false
+
+# Manufacturers' devices enroll by the certificates that they came with, each under its own name.
+#[manufacturers.acme]
+#trust = ["acme.pem"]            # the manufacturer's CAs, in PEM; none
+#field = "serialNumber"          # which device it is: "hardwareModuleName", "otherName:OID" ...
+#csr_field = "serialNumber"      # where a request has to carry the same value; none
 
 [crls]                            # revocation lists for clients; read again when they change
 #files = []                      # in PEM or DER
