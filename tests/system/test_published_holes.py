@@ -8,38 +8,39 @@ so that it cannot pass because nothing works.
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 import pytest
-from asn1crypto import csr as csr_asn1
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.name import _ASN1Type
-from cryptography.x509.oid import AttributeOID
+from cryptography.x509.oid import AttributeOID, NameOID
 
-from est_transports.authority.stores import IssuedRecord
-from est_transports.authority.stores.sqlite import SqliteStore
-from est_transports.pki.names import name_text
-from est_transports.pki.serials import serial_text
 from tests.deployment import USER, Deployment, prepared, serving
 from tests.docs.toml_edit import edited
-from tests.odd_certificates import element, rebuilt
+from tests.odd_certificates import element
 from tests.pki import TOMORROW, YESTERDAY, Authority, Entity, Subject, common_name
+from tests.system.devices import (
+    NAME,
+    called,
+    device_key,
+    enrolled,
+    on_record,
+    revoke,
+    with_key_of,
+    with_serial,
+)
 from tests.system.independent_client import BASIC, IndependentClient
 from tests.system.peers import OPERATIONS, WIRES, OwnCa, asked, showing
+from tests.system.proxy_headers import headers_of_proxies
 from tests.system.records import issued
-from tests.system.requests import certificates, csr, dns, new_key
+from tests.system.requests import csr, dns, new_key
 from tests.wrong_certificates import namesake
 
-NAME: Final = "device-1"
 LAST_YEAR: Final = YESTERDAY.replace(year=YESTERDAY.year - 1, day=1)
 every_wire = pytest.mark.parametrize("wire", WIRES)
 
@@ -50,71 +51,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     directory = prepared(tmp_path_factory.mktemp("operator") / "D")
     with serving(directory, "--coap", "127.0.0.1:0") as deployment:
         yield deployment
-
-
-def enrolled(server: Deployment, name: str = NAME, *extensions: x509.ExtensionType) -> Entity:
-    """Return a device that got its certificate by a password."""
-    key = new_key()
-    with IndependentClient(server.port, server.ca_file) as client:
-        answer = client.enroll(csr(key, name, *extensions))
-    assert answer.status == 200, answer.body
-    (certificate,) = certificates(answer.body)
-    return Entity(certificate=certificate, key=key, chain=(certificate,))
-
-
-def on_record(server: Deployment, subject: Subject) -> Entity:
-    """Return a device whose certificate the CA has on record, whatever its dates."""
-    entity = OwnCa(server.directory).issue(subject)
-    certificate = entity.certificate
-    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    store = SqliteStore(server.directory / "est.db")
-    store.record_certificate(
-        IssuedRecord(
-            serial=serial_text(certificate.serial_number),
-            subject=name_text(certificate.subject),
-            not_before=certificate.not_valid_before_utc,
-            not_after=certificate.not_valid_after_utc,
-            der=certificate.public_bytes(Encoding.DER),
-            spki_sha256=hashlib.sha256(spki).digest(),
-            issued_at=certificate.not_valid_before_utc,
-            operation="simpleenroll",
-        )
-    )
-    store.close()
-    return entity
-
-
-def revoke(server: Deployment, entity: Entity) -> None:
-    """Take a certificate back, as the store knows it: from the next request on."""
-    store = SqliteStore(server.directory / "est.db")
-    serial = serial_text(entity.certificate.serial_number)
-    assert store.revoke_certificate(serial, at=datetime.now(UTC), reason="keyCompromise")
-    store.close()
-
-
-def device_key(entity: Entity) -> ec.EllipticCurvePrivateKey:
-    """Return the key of a device, which is one for P-256."""
-    assert isinstance(entity.key, ec.EllipticCurvePrivateKey)
-    return entity.key
-
-
-def with_serial(ca: Authority, entity: Entity) -> Entity:
-    """Return what a CA certifies for the same subject, with the same serial number."""
-    twin = ca.issue(Subject(name=NAME))
-    serial = entity.certificate.serial_number
-    size = serial.bit_length() // 8 + 1
-    der = rebuilt(twin.certificate, ca, serial_number=element(2, serial.to_bytes(size, "big")))
-    certificate = x509.load_der_x509_certificate(der)
-    return replace(twin, certificate=certificate, chain=(certificate,))
-
-
-def with_key_of(der: bytes, other: bytes) -> bytes:
-    """Return a request with the public key of another one, and its own signature."""
-    mine, theirs = (csr_asn1.CertificationRequest.load(each) for each in (der, other))
-    mine["certification_request_info"]["subject_pk_info"] = theirs["certification_request_info"][
-        "subject_pk_info"
-    ]
-    return bytes(mine.dump(force=True))
 
 
 def re_enrolls(wire: str, server: Deployment, entity: Entity) -> bool:
@@ -308,38 +244,6 @@ def test_a_certificate_is_not_renewed_with_the_key_of_another(
 # --- What a client says of itself -----------------------------------------------------------------
 
 
-def headers_of_proxies(shown: x509.Certificate) -> dict[str, str]:
-    """Return the header fields by which proxies that end TLS tell of their client's certificate."""
-    pem = shown.public_bytes(Encoding.PEM).decode()
-    quoted, der = quote(pem), base64.b64encode(shown.public_bytes(Encoding.DER)).decode()
-    name = shown.subject.rfc4514_string()
-    return {
-        "X-SSL-Client-Cert": quoted,
-        "X-SSL-Cert": quoted,
-        "X-SSL-Client-Verify": "SUCCESS",
-        "X-SSL-Client-S-DN": name,
-        "X-SSL-Client-Serial": f"{shown.serial_number:X}",
-        "SSL_CLIENT_CERT": quoted,
-        "SSL-Client-Cert": quoted,
-        "SSL-Client-Verify": "SUCCESS",
-        "X-Client-Cert": quoted,
-        "X-Client-Verified": "true",
-        "X-ARR-ClientCert": der,
-        "X-Amzn-Mtls-Clientcert": quoted,
-        "X-Forwarded-Client-Cert": f'Subject="{name}";Cert="{quoted}"',
-        "X-Forwarded-Tls-Client-Cert": der,
-        "Client-Cert": f":{der}:",  # RFC 9440
-        "Client-Cert-Chain": f":{der}:",
-        "Forwarded": "for=192.0.2.1;proto=https",
-        "X-Forwarded-For": "192.0.2.1",
-        "X-Forwarded-User": USER,
-        "X-Remote-User": USER,
-        "Remote-User": USER,
-        "X-Forwarded-Proto": "https",
-        "X-Real-IP": "192.0.2.1",
-    }
-
-
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.req("EST-065")
 def test_a_header_of_a_client_is_not_taken_for_a_proxys(operation: str, server: Deployment) -> None:
@@ -428,3 +332,100 @@ def test_a_request_is_not_linked_by_a_text_that_stands_in_it(
         assert len(issued(linking)) == before
         challenge = (AttributeOID.CHALLENGE_PASSWORD, text)
         assert client.enroll(with_parts(NAME, challenge)).status == 200
+
+
+# --- The number of another manufacturer's device --------------------------------------------------
+
+
+MANUFACTURERS: Final = """\
+[auth]
+names = "identity"
+[manufacturers.acme]
+trust = ["acme.pem"]
+field = "serialNumber"
+csr_field = "serialNumber"
+[manufacturers.globex]
+trust = ["globex.pem"]
+field = "CN"
+csr_field = "CN"
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factory:
+    """A server that knows two manufacturers by two fields, and what they certify."""
+
+    server: Deployment
+    acme: Authority
+    globex: Authority
+
+
+@pytest.fixture(scope="module")
+def factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Factory]:
+    """A server that knows two manufacturers, each by a field of its own."""
+    directory = prepared(tmp_path_factory.mktemp("factory") / "D")
+    acme, globex = Authority("Acme"), Authority("Globex")
+    for name, maker in (("acme", acme), ("globex", globex)):
+        (directory / f"{name}.pem").write_bytes(maker.certificate.public_bytes(Encoding.PEM))
+    (directory / "est.toml").write_text(MANUFACTURERS, "utf-8")
+    with serving(directory, "--coap", "127.0.0.1:0") as deployment:
+        yield Factory(server=deployment, acme=acme, globex=globex)
+
+
+def named(**parts: str) -> x509.Name:
+    """Return a subject of these attributes."""
+    oids = {"cn": NameOID.COMMON_NAME, "serial": NameOID.SERIAL_NUMBER}
+    return x509.Name([x509.NameAttribute(oids[part], text) for part, text in parts.items()])
+
+
+def request_for(subject: x509.Name) -> bytes:
+    """Return a request of a new key for a subject."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    return builder.sign(new_key(), hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+@every_wire
+def test_a_device_of_one_manufacturer_is_none_of_another(wire: str, factory: Factory) -> None:
+    """libEST's masquerade: with two manufacturers, one field that fitted was enough.
+
+    A device of one, whose own number was in the request, could put the number of the other's device
+    beside it. Rule: a device is the pair of manufacturer and number; the manufacturer follows from
+    the anchor, and a request has no name but that number, or all that its certificate says.
+    """
+    server, before = factory.server, len(issued(factory.server))
+    device = called(factory.globex.issue(Subject(name="G-1")), named(cn="G-1"), factory.globex)
+    seen = len(server.log.lines)
+    with showing(wire, server, device) as globex:
+        for subject in (
+            named(cn="G-1", serial="A-1"),  # its own number fits, and the other is acme's device
+            named(cn="A-1"),
+            named(serial="A-1"),
+            named(serial="G-1"),
+        ):
+            answer = globex.enroll(request_for(subject))
+            assert answer.status in (400, 403), (subject, answer.text)
+            assert globex.reenroll(request_for(subject)).status == 403
+        assert len(issued(server)) == before
+        own = globex.enroll(request_for(named(cn="G-1")))
+        assert own.status == 200, own.text
+    server.log.wait_for(r'identity="maker:globex/G-1 .* status=20[04]', after=seen)
+
+
+@every_wire
+def test_one_number_of_two_manufacturers_is_two_devices(wire: str, factory: Factory) -> None:
+    """The same from the other side: a manufacturer that gives its device another's number.
+
+    Rule: as above; log, records and applications have the pair.
+    """
+    server = factory.server
+    for maker, subject, name in (
+        (factory.acme, named(serial="4711"), "acme"),
+        (factory.globex, named(cn="4711"), "globex"),
+    ):
+        seen = len(server.log.lines)
+        device = called(maker.issue(Subject(name="x")), subject, maker)
+        assert asked(wire, server, device, "simpleenroll", request_for(subject)).status == 200
+        server.log.wait_for(rf'identity="maker:{name}/4711 .* status=20[04]', after=seen)
+        missing = called(maker.issue(Subject(name="x")), named(), maker)
+        answer = asked(wire, server, missing, "simpleenroll", request_for(subject))
+        assert answer.status in (400, 403), answer.text
