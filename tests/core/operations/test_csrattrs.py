@@ -9,6 +9,7 @@ import pytest
 from est_core import (
     CSRATTRS,
     SIMPLEENROLL,
+    SIMPLEREENROLL,
     Authentication,
     ForeignChallenge,
     Instant,
@@ -17,6 +18,7 @@ from est_core import (
     PolicyRow,
     Request,
     Response,
+    RevocationChallenge,
     ServerPolicy,
     Success,
     TlsVersion,
@@ -110,6 +112,43 @@ def test_nothing_is_listed_that_nobody_needs(
     row: PolicyRow, rules: dict[str, bool], now: Instant
 ) -> None:
     assert isinstance(answer(policy(row, **rules), now), NotAvailable)
+
+
+@pytest.mark.req("EST-185")
+@pytest.mark.parametrize(
+    ("one", "other", "oids"),
+    [
+        (BY_CODE, LINKED, (IDENTITY_LINKING, CHALLENGE_PASSWORD)),
+        (ROW, CERT, (OTP,)),
+        (LINKED, CERT, (OTP, CHALLENGE_PASSWORD)),
+    ],
+)
+def test_what_one_operation_takes_is_listed_whatever_the_other_does(
+    one: PolicyRow, other: PolicyRow, oids: tuple[str, ...], now: Instant
+) -> None:
+    for first, second in ((SIMPLEENROLL, SIMPLEREENROLL), (SIMPLEREENROLL, SIMPLEENROLL)):
+        by = replace(
+            policy(replace(one, operation=first), otp_challenge=one is not BY_CODE),
+            rows=(
+                replace(one, operation=first),
+                replace(other, operation=second),
+                PolicyRow(operation=CSRATTRS, authentication=Authentication.OPEN),
+            ),
+        )
+        assert listed(by, now).oids() == oids
+
+
+@pytest.mark.req("EST-185")
+def test_where_nothing_enrolls_no_challenge_is_listed(now: Instant) -> None:
+    of_label = replace(LINKED, label=LABEL)
+    asking = PolicyRow(operation=CSRATTRS, authentication=Authentication.OPEN)
+    for rows in ((asking,), (asking, of_label)):
+        by = replace(
+            policy(LINKED, otp_challenge=True, list_identity_linking=True),
+            rows=rows,
+            revocation_challenge=RevocationChallenge.TAKE,
+        )
+        assert isinstance(answer(by, now), NotAvailable)
 
 
 @pytest.mark.req("EST-185")
