@@ -174,6 +174,12 @@ def _alternative_name(word: str) -> x509.GeneralName | NameGap:
     if not told and kind.lower() in _SAN_GAPS:
         return _SAN_GAPS[kind.lower()]
     make = SAN_KINDS.get(kind.lower())
+    if make is not None and not told:
+        gaps = " and ".join(_SAN_GAPS)
+        raise LocalProtocolError(
+            f"{_shown(word)} needs a name, as {kind}:...; of one kind only {gaps} can be left to"
+            ' the client, and "subjectAltName" in extensions leaves it all names'
+        )
     if make is None or not text:
         known = ", ".join((*_SAN_GAPS, *(f"{name}:..." for name in SAN_KINDS)))
         raise LocalProtocolError(f"{_shown(word)} is none of {known}")
@@ -217,7 +223,10 @@ def wanted_attribute(word: str) -> Attribute | ObjectId:
         return ObjectId(oid=oid)
     value = _octets(text.strip())
     if value is None:
-        value = text_value(oid, text.removeprefix("text:"))
+        try:
+            value = text_value(oid, text.removeprefix("text:"))
+        except LocalProtocolError as exc:
+            raise LocalProtocolError(f"{_shown(word)}: {exc.message}") from exc
     return Attribute(type=oid, values=(value,))
 
 

@@ -630,7 +630,7 @@ REFUSED = {
     "csrattrs unknown part": ('[csrattrs]\nsubject = ["Foo"]\n', "[csrattrs] subject: 'Foo' is no"),
     "csrattrs no name": (
         '[csrattrs]\nsan = ["dns"]\n',
-        "[csrattrs] san: 'dns' is none of ip, dirname",
+        "[csrattrs] san: 'dns' needs a name, as dns:...",
     ),
     "csrattrs no use": (
         '[labels.a.csrattrs]\nextensions = ["keyUsage=x"]\n',
@@ -638,7 +638,7 @@ REFUSED = {
     ),
     "csrattrs no value": (
         '[csrattrs]\nattributes = ["macAddress="]\n',
-        "[csrattrs] attributes: a string has 1 to 255 characters",
+        "[csrattrs] attributes: 'macAddress=': a string has 1 to 255",
     ),
     "csrattrs no algorithm": (
         '[csrattrs]\nsignature = ["sha1"]\n',
@@ -676,7 +676,7 @@ REFUSED = {
     ),
     "csrattrs for wrong words": (
         '[[labels.a.csrattrs.for]]\nissuer = "a"\nsan = ["dns"]\n',
-        "[labels.a.csrattrs.for] san: 'dns' is none of",
+        "[labels.a.csrattrs.for] san: 'dns' needs a name",
     ),
     "csrattrs for users that nobody knows": (
         '[[csrattrs.for]]\nuser = "a"\n',
