@@ -84,6 +84,7 @@ class CsrWords:
 class ClientRule:
     """What some clients are told: those that match each pattern that is given.
 
+    `manufacturer` is the name of the one whose anchor verified the client's certificate, as it is.
     `user` is a pattern of the user's name, `certificate` one of the common name in the client's
     certificate, `issuer` one of the common name of who issued that: a manufacturer. "*" stands for
     any characters. Raises LocalProtocolError for a rule without a pattern.
@@ -92,17 +93,23 @@ class ClientRule:
     user: str | None = None
     certificate: str | None = None
     issuer: str | None = None
+    manufacturer: str | None = None
     told: CsrAttrs | CsrWords
 
     def __post_init__(self) -> None:
         given = [each for each in (self.user, self.certificate, self.issuer) if each is not None]
-        if not given:
-            raise LocalProtocolError("name the clients, by user, certificate or issuer")
+        if not given and self.manufacturer is None:
+            raise LocalProtocolError(
+                "name the clients, by user, certificate, issuer or manufacturer"
+            )
         if any(pattern.count("*") > _STARS for pattern in given):
             raise LocalProtocolError(f"a pattern has at most {_STARS} stars")
 
     def matches(self, identity: ClientIdentity) -> bool:
         """True if it is for that client."""
+        device = identity.manufacturer
+        if self.manufacturer not in (None, None if device is None else device.manufacturer):
+            return False
         shown = identity.certificate
         subject = None if shown is None else _common_name(shown, "subject")
         issuer = None if shown is None else _common_name(shown, "issuer")
@@ -128,6 +135,12 @@ class ClientRules:
     def name_users(self) -> bool:
         """True if a rule is for users, whom /csrattrs has to know."""
         return any(rule.user is not None for rule in self.rules)
+
+    @property
+    def manufacturers(self) -> frozenset[str]:
+        """The manufacturers that rules name."""
+        named = (rule.manufacturer for rule in self.rules)
+        return frozenset(name for name in named if name is not None)
 
 
 AskedOfClients = CsrAttrs | CsrWords | ClientRules
@@ -180,14 +193,17 @@ def _fits(name: str, pattern: str) -> bool:
 
 
 def name_of(identity: ClientIdentity) -> str | None:
-    """Return the one name by which a client is known: its user, or its common name.
+    """Return the one name by which a client is known.
 
-    None for a registration authority, whose own name its requests do not have.
+    That is its user, what its manufacturer calls it, or the common name in its certificate. None
+    for a registration authority, whose own name its requests do not have.
     """
     if identity.is_ra:
         return None
     if identity.user is not None:
         return identity.user
+    if identity.manufacturer is not None:
+        return identity.manufacturer.value
     return None if identity.certificate is None else _common_name(identity.certificate, "subject")
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import Limits
 from est_core.asn1.csrattrs import CsrAttrs, parse_csrattrs
 from tests.deployment import PASSWORD, USER, Deployment, est, prepared, serving
+from tests.pki import Subject, pki
 from tests.system.independent_client import BASIC, IndependentClient
 from tests.system.requests import csr, dns, new_key
 
@@ -116,3 +118,45 @@ def test_a_client_is_held_to_what_it_is_told_itself(server: Deployment) -> None:
         )
         good = client.enroll(csr(new_key(), USER, dns("estuser.example")))
         assert good.status == 200
+
+
+MADE = """
+[auth]
+enforce_csrattrs = true
+
+[manufacturers.acme]
+trust = ["acme.pem"]
+field = "CN"
+
+[[csrattrs.for]]
+manufacturer = "acme"
+subject = ["CN={identity}", "O=Example"]
+"""
+
+
+@pytest.mark.req("EST-237", "EST-249")
+def test_a_manufacturers_device_is_told_its_name_by_the_certificate_it_came_with(
+    tmp_path: Path,
+) -> None:
+    directory = prepared(tmp_path / "ca")
+    maker = pki().manufacturer
+    (directory / "acme.pem").write_bytes(maker.certificate.public_bytes(Encoding.PEM))
+    (directory / "est.toml").write_text(MADE)
+    identity = maker.issue(Subject(name="SN-17")).write(tmp_path, "idevid")
+    with serving(directory) as server:
+        with IndependentClient(server.port, server.ca_file) as stranger:
+            assert stranger.get("csrattrs").status == 204
+        with IndependentClient(server.port, server.ca_file, identity=identity) as device:
+            template = told(device, "csrattrs", None).template()
+            assert template is not None
+            assert template.subject is not None
+            assert [part.value for (part,) in template.subject] == [
+                b"\x0c\x05SN-17",
+                b"\x0c\x07Example",
+            ]
+        shown = ("--cert", str(identity[0]), "--key", str(identity[1]))
+        out = tmp_path / "out"
+        enroll = ("enroll", server.server, "--trust", str(server.ca_file), *shown)
+        est(*enroll, "--cn", "whatever", "--out", str(out)).checked()
+        made = x509.load_pem_x509_certificate((out / "cert.pem").read_bytes())
+        assert made.subject.rfc4514_string() == "O=Example,CN=SN-17"

@@ -5,10 +5,10 @@ Each [[csrattrs.for]] is such a table for some clients.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
-from est_core import Limits, RemoteProtocolError
+from est_core import Limits, LocalProtocolError, RemoteProtocolError
 from est_core.asn1.csr_demands import CsrAttrsForm
 from est_core.asn1.csrattrs import CsrAttrs, parse_csrattrs
 from est_core.codec.transfer import decode
@@ -30,8 +30,26 @@ def read_csrattrs(table: TomlTable) -> AskedOfClients | None:
     return ClientRules(rules=rules, usual=usual) if rules else usual
 
 
+def check_rules(
+    asked: Iterable[AskedOfClients | None], *, knows_users: bool, manufacturers: Collection[str]
+) -> None:
+    """Raise LocalProtocolError for a rule that no client can match, whoever asks."""
+    for rules in asked:
+        if not isinstance(rules, ClientRules):
+            continue
+        for unknown in sorted(rules.manufacturers.difference(manufacturers)):
+            raise LocalProtocolError(f"csrattrs.for: there is no manufacturer {unknown!r}")
+        if rules.name_users and not knows_users:
+            raise LocalProtocolError(
+                'csrattrs.for user: /csrattrs knows no user while auth.csrattrs is "open" or "cert"'
+            )
+
+
 def _rule(table: TomlTable) -> ClientRule:
-    patterns = {name: table.optional_text(name) for name in ("user", "certificate", "issuer")}
+    patterns = {
+        name: table.optional_text(name)
+        for name in ("user", "certificate", "issuer", "manufacturer")
+    }
     told = _asked(table)
     if told is None:
         told = CsrAttrs(items=())  # nothing is asked of these

@@ -10,7 +10,8 @@ CSRATTRS_KEYS: Final = (
     Key(
         name="subject", kind='parts such as `"CN"`, `"O=Example"`',
         meaning="parts of the subject, and no others: with `=` the value is told, else it is the"
-        " client's. `{identity}` in a value is the name of the client that asks, where it is known",
+        " client's. `{identity}` in a value is the name of the client that asks, where it is"
+        " known: its user, what its manufacturer calls it, or the common name in its certificate",
     ),
     Key(
         name="key_type",
@@ -68,7 +69,11 @@ CSRATTRS_FOR_KEYS: Final = (
     ),
     Key(
         name="issuer", kind="pattern",
-        meaning="for clients whose certificate was issued by such a common name: a manufacturer's",
+        meaning="for clients whose certificate was issued by such a common name",
+    ),
+    Key(
+        name="manufacturer", kind="NAME",
+        meaning="for the devices of `[manufacturers.NAME]`",
     ),
     *(
         Key(name=key.name, kind=key.kind, meaning="as in `[csrattrs]`")

@@ -41,7 +41,7 @@ from est_core.values import value_class
 from est_transports import _clock
 from est_transports.authority.authentication.authenticator import Scheme
 from est_transports.authority.authentication.back_off import BackOffLimits
-from est_transports.authority.csr_attributes import AskedOfClients, ClientRules
+from est_transports.authority.csr_attributes import AskedOfClients
 from est_transports.authority.profiles import Profile
 from est_transports.channel.dtls_limits import MTU_BYTES, DtlsLimits
 from est_transports.channel.srp_users import DEFAULT_BITS, GROUP_BITS
@@ -49,6 +49,7 @@ from est_transports.coap.limits import CoapLimits
 from est_transports.http.settings import Timeouts
 from est_transports.service.config.audit import AuditConfig
 from est_transports.service.config.crls import CrlConfig
+from est_transports.service.config.csr_attributes import check_rules
 from est_transports.service.config.manufacturers import ManufacturerConfig
 from est_transports.service.config.registration import RaConfig
 
@@ -327,10 +328,11 @@ class ServerConfig:
                 raise LocalProtocolError(f"there is no profile {name!r}")
         if len({label.label for label in self.labels}) != len(self.labels):
             raise LocalProtocolError("two labels are the same")
-        if self._asks_by_user and not (self._knows_users or self.srp.enabled):
-            raise LocalProtocolError(
-                'csrattrs.for user: /csrattrs knows no user while auth.csrattrs is "open" or "cert"'
-            )
+        check_rules(
+            (self.csrattrs, *(label.csrattrs for label in self.labels)),
+            knows_users=self.srp.enabled or self.auth.authentication[CSRATTRS].takes_http,
+            manufacturers={each.manufacturer.name for each in self.manufacturers},
+        )
         if self._takes_challenges_for_codes and Scheme.OTP not in self.auth.schemes:
             raise LocalProtocolError('foreign_challenge "code" needs "otp" in auth.schemes')
 
@@ -353,15 +355,6 @@ class ServerConfig:
             f"labels.{each.label}.names" for each in self.labels if each.names is NameRule.ANY
         ]
         return tuple(found)
-
-    @property
-    def _asks_by_user(self) -> bool:
-        asked = (self.csrattrs, *(label.csrattrs for label in self.labels))
-        return any(isinstance(each, ClientRules) and each.name_users for each in asked)
-
-    @property
-    def _knows_users(self) -> bool:
-        return self.auth.authentication[CSRATTRS].takes_http
 
     @property
     def _takes_challenges_for_codes(self) -> bool:

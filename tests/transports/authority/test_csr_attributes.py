@@ -16,7 +16,13 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_core import ClientIdentity, Limits, LocalProtocolError, request_info
+from est_core import (
+    ClientIdentity,
+    Limits,
+    LocalProtocolError,
+    ManufacturerIdentity,
+    request_info,
+)
 from est_core.asn1.csr_demands import CsrAttrsForm
 from est_core.asn1.csrattrs import CsrAttrs, parse_csrattrs
 from est_core.asn1.keys import public_key_facts
@@ -318,6 +324,21 @@ def test_a_star_stands_for_any_characters_and_nothing_else_does(
         assert rule.matches(ClientIdentity(user=name)), name
     for name in others:
         assert not rule.matches(ClientIdentity(user=name)), name
+
+
+def test_a_device_is_known_by_its_manufacturer_and_called_as_that_calls_it() -> None:
+    shown = pki().client.certificate
+    device = ManufacturerIdentity(manufacturer="acme", value="SN-1")
+    holder = ClientIdentity(certificate=shown, manufacturer=device)
+    rule = ClientRule(manufacturer="acme", told=NAMED)
+    assert rule.matches(holder)
+    assert not ClientRule(manufacturer="other", told=ONE).matches(holder)
+    assert not rule.matches(ClientIdentity(certificate=shown))
+    assert not ClientRule(manufacturer="acme", certificate="x", told=ONE).matches(holder)
+    assert name_of(holder) == "SN-1"
+    told = told_to(holder, ClientRules(rules=(rule,)))
+    assert subject_of(told)["2.5.4.3"] == b"\x0c\x04SN-1"
+    assert ClientRules(rules=(rule, *RULES.rules)).manufacturers == {"acme"}
 
 
 def test_a_rule_names_clients_and_in_few_pieces() -> None:

@@ -390,6 +390,10 @@ def test_csr_attributes_differ_by_client(tmp_path: Path) -> None:
         assert told.rules[2].told == CsrAttrs(items=())
     shown = '[[csrattrs.for]]\ncertificate = "a"\noids = ["1.2.3"]\n'
     assert isinstance(loaded(tmp_path, shown).csrattrs, ClientRules)
+    made = '[manufacturers.acme]\ntrust = ["a.pem"]\n[[csrattrs.for]]\nmanufacturer = "acme"\n'
+    acme = loaded(tmp_path, made).csrattrs
+    assert isinstance(acme, ClientRules)
+    assert acme.manufacturers == {"acme"}
 
 
 def test_no_csr_attributes_are_none(tmp_path: Path) -> None:
@@ -659,7 +663,7 @@ REFUSED = {
     ),
     "csrattrs for nobody": (
         '[[csrattrs.for]]\noids = ["1.2.3"]\n',
-        "[csrattrs.for]: name the clients, by user, certificate or issuer",
+        "[csrattrs.for]: name the clients, by user, certificate, issuer or manufacturer",
     ),
     "csrattrs for stars": (
         '[[csrattrs.for]]\ncertificate = "*****"\n',
@@ -677,6 +681,10 @@ REFUSED = {
     "csrattrs for wrong words": (
         '[[labels.a.csrattrs.for]]\nissuer = "a"\nsan = ["dns"]\n',
         "[labels.a.csrattrs.for] san: 'dns' needs a name",
+    ),
+    "csrattrs for an unknown manufacturer": (
+        '[[labels.a.csrattrs.for]]\nmanufacturer = "acme"\n',
+        "csrattrs.for: there is no manufacturer 'acme'",
     ),
     "csrattrs for users that nobody knows": (
         '[[csrattrs.for]]\nuser = "a"\n',
