@@ -57,6 +57,13 @@ class AuditEvent(Enum):
 
 
 @checked
+def is_told(record: Record, *, issues: bool = True) -> bool:
+    """True if a request that is over has an entry, see `entry_of`. It costs next to nothing."""
+    event = _event(record)
+    return event is not None and (issues or event is not AuditEvent.ISSUED)
+
+
+@checked
 def entry_of(record: Record, at: datetime, *, issues: bool = True) -> Entry | None:
     """Return the entry of a request that is over; None for one that nobody will ask about.
 
@@ -64,7 +71,7 @@ def entry_of(record: Record, at: datetime, *, issues: bool = True) -> Entry | No
     too; False where that is on record already (`issued_entry`). `at` is aware UTC.
     """
     event = _event(record)
-    if event is None or (event is AuditEvent.ISSUED and not issues):
+    if event is None or not is_told(record, issues=issues):
         return None
     known = record.operation is not None and not record.code.startswith("path/")
     tried = [each.user for each in record.judged if each.outcome is not _ACCEPTED and each.user]

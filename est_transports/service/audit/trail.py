@@ -18,7 +18,7 @@ from typing import Final
 
 from cryptography import x509
 
-from est_core import EnrollRequested, Instant, ReenrollRequested
+from est_core import ClientIdentity, EnrollRequested, Instant, ReenrollRequested
 from est_core.arguments import checked
 from est_transports import _clock
 from est_transports.drive.records import Record
@@ -26,6 +26,7 @@ from est_transports.service.audit.entries import (
     VERSION,
     AuditEvent,
     entry_of,
+    is_told,
     issued_entry,
     line_of,
 )
@@ -41,6 +42,11 @@ SYNC_S: Final = 1.0
 REPEAT_S: Final = 60.0
 """How often it is said in the log that nothing can be written."""
 
+STRANGERS_PER_S: Final = 20.0
+STRANGERS_AT_ONCE: Final = 2000
+"""Of clients that proved nothing, in each process: they could push all else out of the file."""
+
+_NOBODY: Final = ClientIdentity()
 _Item = tuple[Record, datetime]
 
 
@@ -101,6 +107,8 @@ class AuditTrail:
         self._missing = 0
         self._is_failing = False
         self._said_at = -REPEAT_S
+        self._allowance = float(STRANGERS_AT_ONCE)
+        self._allowed_at = clock().mono
 
     def prepare(self) -> None:
         """Make the file if need be. Raises AuditFileError if it cannot be and is required.
@@ -138,12 +146,30 @@ class AuditTrail:
 
     def observe(self, record: Record) -> None:
         """Have a request recorded that is over; waits for nothing."""
-        self._start()
+        if not is_told(record, issues=False):
+            return  # most requests: the thread sleeps on
+        now = self._clock()
         try:
-            self._queue.put_nowait((record, self._clock().wall))
+            if not self._is_allowed(record, now.mono):
+                raise Full
+            self._start()
+            self._queue.put_nowait((record, now.wall))
         except Full:
             with self._lock:
                 self._missing += 1
+
+    def _is_allowed(self, record: Record, now: float) -> bool:
+        """True for a client that is known, and for so many others."""
+        if record.identity != _NOBODY:
+            return True
+        with self._lock:
+            more = (now - self._allowed_at) * STRANGERS_PER_S
+            self._allowance = min(self._allowance + more, STRANGERS_AT_ONCE)
+            self._allowed_at = now
+            if self._allowance < 1:
+                return False
+            self._allowance -= 1
+            return True
 
     def close(self) -> None:
         """Write what is in the queue, wait for the disk, and close the file."""

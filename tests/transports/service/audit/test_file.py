@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -93,15 +94,17 @@ def test_a_torn_line_does_not_spoil_the_next(tmp_path: Path) -> None:
     assert path.read_text() == 'whole\n{"torn\nnext\n'
 
 
-@pytest.mark.parametrize("moved", ["renamed", "removed"])
+@pytest.mark.parametrize("moved", ["renamed", "removed", "replaced"])
 def test_a_file_that_was_rotated_is_not_written_any_more(tmp_path: Path, moved: str) -> None:
     path = tmp_path / "audit.jsonl"
     file = AuditFile(path)
     file.append(b"first\n")
-    if moved == "renamed":
-        path.rename(tmp_path / "audit.jsonl.1")
-    else:
+    if moved == "removed":
         path.unlink()
+    else:
+        path.rename(tmp_path / "audit.jsonl.1")
+    if moved == "replaced":
+        path.write_bytes(b"")
     file.append(b"second\n", durable=True)
     assert path.read_text() == "second\n"
 
@@ -127,6 +130,21 @@ def test_a_file_that_another_has_rotated_is_not_rotated_again(tmp_path: Path) ->
     one.append(b"third\n")
     assert (tmp_path / "audit.jsonl.1").read_text() in ("first\n", "second\n")
     assert sorted(lines_of(tmp_path)) == ["first", "second", "third"]
+
+
+def test_who_waited_while_another_rotated_does_not_rotate_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rotated = tmp_path / "audit.jsonl", tmp_path / "audit.jsonl.1"
+    path.write_text("old\n")
+
+    def another(_descriptor: int, _operation: int) -> None:
+        path.rename(rotated)
+        path.write_text("x\n")
+
+    monkeypatch.setattr(fcntl, "flock", another)
+    AuditFile(path, rotate_bytes=4, keep=1).append(b"y\n")
+    assert (path.read_text(), rotated.read_text()) == ("x\ny\n", "old\n")
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "directory", "nowhere"])

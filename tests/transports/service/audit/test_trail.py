@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +26,13 @@ from est_core.asn1.pkcs10 import parse_cert_request
 from est_core.testing import FIXED_INSTANT
 from est_transports.drive import Record
 from est_transports.service.audit import AuditFile, AuditFileError, AuditTrail, entry_of, trail
-from est_transports.service.audit.trail import REPEAT_S, NoTrail, trail_of
+from est_transports.service.audit.trail import (
+    REPEAT_S,
+    STRANGERS_AT_ONCE,
+    STRANGERS_PER_S,
+    NoTrail,
+    trail_of,
+)
 from est_transports.service.config.audit import AuditConfig
 from tests.core.cast import csr_der
 from tests.pki import pki
@@ -133,6 +140,27 @@ def test_a_disk_that_hangs_keeps_no_event_loop_waiting_and_what_is_missing_is_co
     missing = [entry["missing"] for entry in found if entry["event"] == "gap"]
     assert missing == [7]
     assert sum(entry["event"] == "refused" for entry in found) == 11
+
+
+def test_clients_that_nobody_knows_cannot_push_the_rest_out(tmp_path: Path) -> None:
+    path, clock = tmp_path / "audit.jsonl", Clock()
+    audit = AuditTrail(AuditFile(path), clock=clock)
+    known = replace(refused(), identity=ClientIdentity(user="alice"))
+    for _ in range(STRANGERS_AT_ONCE + 5):
+        audit.observe(refused())
+    audit.observe(known)
+    clock.pass_s(2 / STRANGERS_PER_S)
+    for _ in range(5):
+        audit.observe(refused())
+    audit.observe(known)
+    audit.close()
+    found = entries(path)
+    assert sum(entry["event"] == "refused" for entry in found) == STRANGERS_AT_ONCE + 2 + 2
+    assert sum(entry.get("user") == "alice" for entry in found) == 2
+    clock.pass_s(60)
+    audit.observe(refused())
+    audit.close()
+    assert sum(entry.get("missing", 0) for entry in entries(path)) == 5 + 3
 
 
 def test_a_record_that_cannot_be_told_does_not_end_the_thread(
