@@ -48,7 +48,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     "arguments, code, words",
     [
         (
-            "cacerts {url} --user bob:secret --password-stdin",
+            "cacerts {url} --system-trust --user bob:secret --password-stdin",
             ExitCode.USAGE,
             "the password is given twice",
         ),

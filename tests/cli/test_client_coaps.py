@@ -289,7 +289,11 @@ def test_a_root_that_is_none_is_an_error_of_usage(
 @pytest.mark.parametrize("option", [("--root", "/est"), ("--discover",)])
 def test_a_root_is_for_coaps(est: Terminal, option: tuple[str, ...]) -> None:
     with pytest.raises(CliError) as caught:
-        make_target(url="https://est.example", root=option[1] if len(option) > 1 else None,
-                    discover=len(option) == 1)  # fmt: skip
+        make_target(
+            url="https://est.example",
+            trust=est.trust,
+            root=option[1] if len(option) > 1 else None,
+            discover=len(option) == 1,
+        )
     assert caught.value.code is ExitCode.USAGE
     assert f"{option[0]} is about coaps://" in caught.value.message

@@ -881,7 +881,7 @@ def test_a_server_that_the_system_does_not_trust_asks_for_the_ca_that_certified_
     est: Terminal, server: CannedServer, system_trust: Path
 ) -> None:
     system_trust.write_bytes(pki().rogue.certificate.public_bytes(Encoding.PEM))
-    code, _, err = est("cacerts", server.url)
+    code, _, err = est("cacerts", server.url, "--system-trust")
     assert code == 4
     assert "no trust anchor" in err
     assert err.endswith("; name the CA that certified the server with --trust CA.pem\n")
@@ -938,11 +938,21 @@ def test_what_is_wrong_with_a_servers_certificate_has_its_own_remedy(
     assert err.endswith(end)
 
 
-def test_the_systems_trust_store_is_used_without_trust(
+@pytest.mark.req("EST-080", "EST-093")
+def test_the_systems_trust_store_is_used_on_request_alone(
     est: Terminal, server: CannedServer, system_trust: Path
 ) -> None:
-    assert est("cacerts", server.url)[0] == 0
-    code, _, err = est("enroll", server.url, "--cn", "x", *LOGIN, "--out", est.out)
+    assert est("cacerts", server.url, "--system-trust")[0] == 0
+    code, _, err = est("cacerts", server.url)
+    assert code == 2
+    assert one_error_line(err)
+    assert "by which CA must the server be certified?; give --trust CA.pem or" in err
+    for other in (("--trust", est.trust), ("--fingerprint", "ab" * 32)):
+        code, _, err = est("cacerts", server.url, "--system-trust", *other)
+        assert code == 2
+        assert f"{other[0]} and --system-trust exclude each other" in err
+    wanted = ("--cn", "x", *LOGIN, "--out", est.out)
+    code, _, err = est("enroll", server.url, "--system-trust", *wanted)
     assert code == 0
     assert "warning: the password goes to a server that only the system" in err
 
@@ -955,7 +965,7 @@ def test_the_systems_trust_store_may_be_a_directory(
     system_trust.rename(directory / "0123abcd.0")
     (directory / "README").write_bytes(b"no certificate")
     monkeypatch.setenv("SSL_CERT_DIR", str(directory))
-    assert est("cacerts", server.url)[0] == 0
+    assert est("cacerts", server.url, "--system-trust")[0] == 0
 
 
 @pytest.mark.req("EST-084")
@@ -964,7 +974,7 @@ def test_a_server_with_another_name_is_refused_under_implicit_trust_too(
 ) -> None:
     other = pki().ca.issue(Subject(name="other", dns=("other.example",), eku=(SERVER_AUTH, CMC_RA)))
     with canned_server(identity=other) as server:
-        code, _, err = est("cacerts", server.url)
+        code, _, err = est("cacerts", server.url, "--system-trust")
         assert est.ask("cacerts", server)[0] == 0  # the EST CA's own word that it is its server
     assert code == 4
     assert "server/name-mismatch" in err
@@ -976,7 +986,7 @@ def test_a_machine_without_trust_store_is_told_to_name_a_ca(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(est.directory / "none"))
     monkeypatch.setenv("SSL_CERT_DIR", str(est.directory))
-    code, _, err = est("cacerts", "https://localhost")
+    code, _, err = est("cacerts", "https://localhost", "--system-trust")
     assert code == 5
     assert "--trust" in err
 

@@ -100,7 +100,7 @@ def test_the_systems_store_is_used_without_the_one_that_cannot_be_read(
     store.write_bytes(pem("CERTIFICATE", ODD) + pki().ca.certificate.public_bytes(Encoding.PEM))
     monkeypatch.setenv("SSL_CERT_FILE", str(store))
     with canned_server() as server:
-        code, _, err = est("cacerts", server.url)
+        code, _, err = est("cacerts", server.url, "--system-trust")
     assert code == 0
     assert SHA256 in err
 

@@ -125,7 +125,7 @@ def test_the_certificates_here_do_cause_warnings(bundle: Path) -> None:
 
 def test_trust_anchors_of_all_kinds_cause_no_warning(bundle: Path, server: CannedServer) -> None:
     assert quiet("cacerts", server.url, "--trust", bundle) == 0
-    assert quiet("cacerts", server.url, SSL_CERT_FILE=str(bundle)) == 0
+    assert quiet("cacerts", server.url, "--system-trust", SSL_CERT_FILE=str(bundle)) == 0
 
 
 @pytest.mark.parametrize("json_flag", [(), ("--json",)])
@@ -149,7 +149,7 @@ def test_the_systems_own_trust_anchors_cause_no_warning(server: CannedServer) ->
     if not DEBIAN.exists():
         pytest.skip(f"there is no {DEBIAN}")
     assert quiet("cacerts", server.url, "--trust", DEBIAN) == 4
-    assert quiet("cacerts", server.url, SSL_CERT_FILE=str(DEBIAN)) == 4
+    assert quiet("cacerts", server.url, "--system-trust", SSL_CERT_FILE=str(DEBIAN)) == 4
 
 
 def test_what_a_server_sends_causes_no_warning(

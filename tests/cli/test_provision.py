@@ -127,7 +127,9 @@ def test_the_systems_trust_store_does_not_spare_the_comparison(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(device.anchor))
-    assert device.run("cacerts", "--out", "-")[0] == 0  # it would vouch for the server
+    assert (
+        device.run("cacerts", "--system-trust", "--out", "-")[0] == 0
+    )  # it would vouch for the server
     assert device.provision("--fingerprint", OTHER)[0] == 1
 
 
@@ -224,7 +226,7 @@ def test_a_verified_server_without_a_root_needs_the_one_of_trust(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(device.anchor))
     device.server.application.ca_certificates = (pki().intermediate.certificate,)
-    code, _, err = device.provision(*(("--trust", device.anchor) if given else ()))
+    code, _, err = device.provision(*(("--trust", device.anchor) if given else ("--system-trust",)))
     assert (code, "[trust/no-root]" in err) == (0 if given else 1, not given)
 
 
@@ -234,23 +236,23 @@ def test_the_systems_trust_store_counts_for_the_first_connection_only(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(device.anchor))
     device.server.application.ca_certificates = (pki().rogue.certificate,)
-    code, _, err = device.provision()
+    code, _, err = device.provision("--system-trust")
     assert code == 4
     assert "the CA that it sent did not certify it" in one_error(err)
     assert device.written() == ()
     device.server.application.ca_certificates = (ROOT,)
-    code, _, err = device.provision()
+    code, _, err = device.provision("--system-trust")
     assert code == 0, err
     assert "only the system's trust store vouches" not in err  # it is no password for that one
 
 
-def test_without_any_trust_an_unknown_server_is_refused(
+def test_a_server_that_the_system_does_not_trust_is_refused(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = device.directory / "other.pem"
     other.write_bytes(pki().rogue.certificate.public_bytes(Encoding.PEM))
     monkeypatch.setenv("SSL_CERT_FILE", str(other))
-    code, _, err = device.provision()
+    code, _, err = device.provision("--system-trust")
     assert code == 4
     assert "--trust CA.pem" in one_error(err)
     assert device.written() == ()

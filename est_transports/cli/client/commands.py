@@ -184,9 +184,9 @@ def provision(
     needs --cert and --key).
 
     Fetches the CA certificates, believed by their --fingerprint or because --trust, or the
-    system's trust store, verifies the server. From then on they are all that is trusted: a new
-    connection is verified by them, gets the certificate, and leaves them in cacerts.pem. Without
-    --cn and --san it goes on with a request that is pending in --out.
+    system's trust store (--system-trust), verifies the server. From then on they are all that is
+    trusted: a new connection is verified by them, gets the certificate, and leaves them in
+    cacerts.pem. Without --cn and --san it goes on with a request that is pending in --out.
     """
     destination = Destination(directory=out, force=force, with_key=True, with_trust=True)
     order = Order(

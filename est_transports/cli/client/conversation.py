@@ -120,7 +120,7 @@ class Conversation:
         )
         self._client = Client(
             ClientConfig(
-                implicit=TrustAnchors(implicit=target.implicit),
+                implicit=TrustAnchors(implicit=target.implicit, revocation=target.revocation),
                 identities=(target.identity,) if target.identity else (),
                 signer=self._signer,
                 credentials=target.login,

@@ -20,6 +20,7 @@ from est_transports.channel.srp_users import SrpLogin
 from est_transports.cli.client.coap_paths import CoapPathOptions
 from est_transports.cli.client.login import Login
 from est_transports.client_config import ClientTimeouts
+from est_transports.pki.revocation import Revocation
 from est_transports.pki.trust import (
     TlsIdentity,
     by_fingerprint,
@@ -53,15 +54,16 @@ class Fingerprint:
 class Target:
     """A server and how to talk to it.
 
-    `trust` are explicit trust anchors; `implicit` is filled where there are neither these nor a
-    `fingerprint`, by which they are yet to be fetched. `ca_certificates` are the CA's, where they
-    were fetched to get `trust`. `key_password` is what opened the identity's key. `code` goes
-    into the CSR. `srp` is as whom to shake hands by TLS-SRP.
+    `trust` are explicit trust anchors; `implicit` those of the system's trust store, where that is
+    wanted; with a `fingerprint` they are yet to be fetched. `revocation` has the lists for both.
+    `ca_certificates` are the CA's, where they were fetched to get `trust`. `key_password` is what
+    opened the identity's key. `code` goes into the CSR. `srp` is as whom to shake hands by TLS-SRP.
     """
 
     uri: EstUri
     trust: tuple[x509.Certificate, ...] = ()
     implicit: tuple[x509.Certificate, ...] = ()
+    revocation: Revocation = field(default_factory=Revocation)
     fingerprint: Fingerprint | None = None
     ca_certificates: tuple[x509.Certificate, ...] | None = None
     identity: TlsIdentity | None = None

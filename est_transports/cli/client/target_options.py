@@ -20,6 +20,7 @@ from est_core import (
     TlsVersion,
 )
 from est_transports.cli.client.coap_paths import coap_path_options
+from est_transports.cli.client.crl_options import CRL_NAMES, CRL_OPTIONS, revocation_of
 from est_transports.cli.client.login_options import CODE_OPTIONS, LOGIN_OPTIONS, LoginOptions
 from est_transports.cli.client.system_trust import system_anchors
 from est_transports.cli.client.target import Fingerprint, Target
@@ -40,16 +41,24 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 TLS_VERSIONS: Final = {"1.2": TlsVersion.TLS_1_2, "1.3": TlsVersion.TLS_1_3}
 
 
+WHOM_TO_TRUST: Final = (
+    "give --trust CA.pem or --fingerprint SHA256 for the EST CA, or --system-trust for every CA"
+    " that this machine trusts"
+)
+
+
 # A file that may not be read is no error of usage: `readable` would make it one.
 
 _OPTIONS: Final = (
     click.argument("url"),
     click.option("--trust", type=PATH, metavar="CA.pem",
-                 help="Trust servers certified by these CAs and no others; without it the "
-                 "system's trust store."),
+                 help="Trust servers certified by these CAs and no others."),
     click.option("--fingerprint", metavar="SHA256",
                  help="Fetch the CA certificates first and trust the root with this fingerprint "
                  "(SHA-256 or SHA-512), and no other CA."),
+    click.option("--system-trust", is_flag=True,
+                 help="Trust servers certified by any of the CAs that this machine trusts."),
+    *CRL_OPTIONS,
     *LOGIN_OPTIONS,
     click.option("--cert", type=PATH, metavar="CERT.pem",
                  help="Show this certificate (with intermediates, if any) to the server."),
@@ -84,8 +93,8 @@ _SIGNING: Final = (
 )  # fmt: skip
 
 _LOGIN_NAMES: Final = tuple(each.name for each in fields(LoginOptions))
-_NAMES: Final = ("url", "trust", "fingerprint", *_LOGIN_NAMES, "cert",
-                 "key", "key_password_file", "label", "digest", "pop", "tls_exporter",
+_NAMES: Final = ("url", "trust", "fingerprint", "system_trust", *_LOGIN_NAMES, "cert",
+                 "key", "key_password_file", "label", "pop", "tls_exporter",
                  "tls_max", "root", "discover", "timeout")  # fmt: skip
 
 
@@ -115,8 +124,13 @@ def _with_options(command: Decorated, added: Sequence[Callable[[Any], Any]]) -> 
     def with_target(**options: Any) -> Any:
         with log_as_warnings():
             target = make_target(**{name: options.pop(name) for name in _NAMES if name in options})
-            link_with = LinkWith(options.pop("link_with", LinkWith.AUTO.value))
-            return command(replace(target, link_with=link_with), **options)
+            target = replace(
+                target,
+                revocation=revocation_of(*(options.pop(name) for name in CRL_NAMES)),
+                link_with=LinkWith(options.pop("link_with", LinkWith.AUTO.value)),
+                digest=options.pop("digest", None),
+            )
+            return command(target, **options)
 
     decorated: Any = with_target
     for option in reversed(added):
@@ -131,11 +145,11 @@ def make_target(
     url: str,
     trust: Path | None = None,
     fingerprint: str | None = None,
+    system_trust: bool = False,
     cert: Path | None = None,
     key: Path | None = None,
     key_password_file: Path | None = None,
     label: str | None = None,
-    digest: str | None = None,
     pop: str = "auto",
     tls_exporter: bool = False,
     tls_max: str | None = None,
@@ -151,7 +165,7 @@ def make_target(
     uri = parse_url(url, label)
     given = _logins(uri, login_options, cert=cert, tls_max=tls_max, fingerprint=fingerprint)
     identity, password = _identity(cert, key, key_password_file)
-    explicit, implicit = _anchors(trust, fingerprint, by_srp=given.srp_user is not None)
+    explicit, implicit = _anchors(trust, fingerprint, given, system_trust=system_trust)
     login, code, srp = given.read(uri, implicit=bool(implicit))
     return Target(
         uri=uri,
@@ -167,22 +181,26 @@ def make_target(
         tls_exporter=tls_exporter,
         max_version=_max_version(tls_max, uri, tls_exporter=tls_exporter),
         coap_paths=coap_path_options(uri, root, discover=discover),
-        digest=digest,
         timeouts=_timeouts(timeout),
     )
 
 
 def _anchors(
-    trust: Path | None, fingerprint: str | None, *, by_srp: bool
+    trust: Path | None, fingerprint: str | None, login: LoginOptions, *, system_trust: bool
 ) -> tuple[tuple[x509.Certificate, ...], tuple[x509.Certificate, ...]]:
     """Return the explicit and the implicit trust anchors."""
-    if fingerprint is not None:
-        if trust is not None:
-            raise CliError("--fingerprint and --trust exclude each other", ExitCode.USAGE)
-        # Nobody else vouches then: a server that verified would never be compared.
-        return (), ()
+    ways = {
+        "--trust": trust is not None,
+        "--fingerprint": fingerprint is not None,
+        "--system-trust": system_trust,
+    }
+    given = [name for name, is_given in ways.items() if is_given]
+    if len(given) > 1:  # RFC 7030 3.6: explicit anchors disable the implicit ones
+        raise CliError(f"{given[0]} and {given[1]} exclude each other", ExitCode.USAGE)
+    if not given and login.srp_user is None:
+        raise CliError("by which CA must the server be certified?", ExitCode.USAGE, WHOM_TO_TRUST)
     explicit = () if trust is None else _of_option("--trust", trust)
-    return explicit, () if explicit or by_srp else system_anchors()
+    return explicit, system_anchors() if system_trust else ()
 
 
 def _max_version(text: str | None, uri: EstUri, *, tls_exporter: bool) -> TlsVersion | None:
