@@ -215,7 +215,9 @@ class _Generations:
     """One Server for each Service that still has connections.
 
     The youngest takes the new ones, an older one goes on with those it has: they keep the
-    certificates and the rules with which they began. When the last of them has ended, or after
+    certificates and the rules with which they began. Only where trust anchors or revocation lists
+    are others do they end after the request that is under way: a client that is revoked could else
+    go on as long as it kept its connection. When the last of them has ended, or after
     GENERATION_S, nothing of it is left.
     """
 
@@ -254,9 +256,15 @@ class _Generations:
         return self._served_as
 
     def succeed(self, service: Service) -> None:
-        """Let new connections have this service."""
+        """Let new connections have this service.
+
+        Who was let in by other anchors or revocation lists has to come again.
+        """
         for turn in self._turns:
             turn.is_over = True
+        for each, served in self._servers.items():
+            if served.context.config.trust != service.context.config.trust:
+                each.stop(service.config.stop_s)
         if self._youngest is not None:
             self._youngest.retire(GENERATION_S)
         self._turns = [_Turn(listener) for listener in self._listeners]

@@ -5,6 +5,7 @@ One product of this field let a revoked certificate authenticate over EST (CVE-2
 
 from __future__ import annotations
 
+import http.client
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from tests.deployment import Deployment, est, prepared, serving
 from tests.pki import Authority, Entity, Subject, pki
 from tests.programs import Ended
+from tests.system.independent_client import IndependentClient
+from tests.system.requests import csr, new_key
 
 SETTINGS = """
 [auth]
@@ -180,6 +183,23 @@ def test_a_list_that_cannot_be_used_leaves_the_old_ones_in_force(
     plant.makers()
     plant.wait_for("reloaded", before)
     plant.ask("https", "enroll", shown, tmp_path / "out").checked()
+
+
+@pytest.mark.req("EST-061")
+def test_a_connection_does_not_outlive_the_certificate_that_it_was_let_in_by(
+    plant: Plant, tmp_path: Path
+) -> None:
+    device = a_device("device-1", pki().manufacturer)
+    shown = device.write(tmp_path, "device")
+    before = plant.said
+    with IndependentClient(plant.server.port, plant.server.ca_file, identity=shown) as client:
+        assert client.enroll(csr(new_key(), "device-1")).status == 200
+        plant.makers(device.certificate)
+        plant.wait_for("reloaded", before)
+        with pytest.raises((OSError, http.client.HTTPException)):
+            client.enroll(csr(new_key(), "device-1"))
+    with IndependentClient(plant.server.port, plant.server.ca_file, identity=shown) as client:
+        assert client.enroll(csr(new_key(), "device-1")).status == 403
 
 
 def test_a_manufacturer_without_a_list_stops_the_start(tmp_path: Path) -> None:
