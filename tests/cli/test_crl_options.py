@@ -122,8 +122,11 @@ def test_a_server_of_a_namesake_ca_is_refused_on_both_wires(est: Terminal) -> No
         name="est.example", dns=("localhost",), ips=("127.0.0.1",),
         eku=(x509.oid.ExtendedKeyUsageOID.SERVER_AUTH,),
     )  # fmt: skip
-    fake = namesake.issue(subject)
-    with canned_server(identity=fake) as server:
-        code, _, err = est.ask("cacerts", server)
+    fake = namesake.issue(subject).with_chain(namesake.certificate)
+    mine = est.identity(pki().manufacturer_client)
+    for serving in (canned_server, canned_coap_server):
+        with serving(identity=fake) as server:
+            code, _, err = est.ask("cacerts", server, *mine)
         assert code == 4
         assert "trust anchor" in err
+        assert server.records == [] or server.records[0].operation is None
