@@ -13,7 +13,14 @@ from est_core.asn1.keys import SignatureAlgorithm
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.auth.digest import DigestAlgorithm, digest_proves
 from est_core.auth.scheme import DigestScheme
-from est_core.channel import BindingKind, Channel, ChannelBinding, TlsVersion, TrustClass
+from est_core.channel import (
+    BindingKind,
+    CertificateFailure,
+    Channel,
+    ChannelBinding,
+    TlsVersion,
+    TrustClass,
+)
 from est_core.checks.allowed_names import AllowedNames
 from est_core.checks.enforcement import Unmet
 from est_core.checks.manufacturers import FieldKind, IdentityField, Manufacturer
@@ -142,6 +149,7 @@ __all__ = [
     "CSRAttrsRequested",
     "CertRequest",
     "CertRequestInfo",
+    "CertificateFailure",
     "Challenge",
     "Challenged",
     "Channel",

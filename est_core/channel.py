@@ -36,6 +36,18 @@ class TrustClass(Enum):
 
 
 @unique
+class CertificateFailure(Enum):
+    """Why a certificate FAILED, as far as something else is to be done about it; an error code."""
+
+    UNVERIFIED = "auth/certificate-not-accepted"
+    """It leads to no trust anchor, is expired, or not for this."""
+    REVOKED = "auth/certificate-revoked"
+    """It, or a CA certificate above it, is on a revocation list."""
+    REVOCATION_UNKNOWN = "auth/revocation-unknown"
+    """No list, or none that is up to date, says whether it was revoked."""
+
+
+@unique
 class TlsVersion(Enum):
     """Version of the secure channel. Anything older is refused by the transports."""
 
@@ -112,7 +124,8 @@ class Channel:
     the client only: the server's certificate names the host that was asked for.
     `failure` says in a few words why verification failed, and `peer_address` who is at the
     other end, as the transport's socket has it; both are for logs and records, the address also
-    for sharing among clients what is scarce. Neither grants or refuses anything.
+    for sharing among clients what is scarce. Neither grants or refuses anything. `failure_kind`
+    becomes the code of a refusal.
     `manufacturer` names the one whose trust anchor verified the peer, with IMPLICIT alone; it is
     empty where the anchor is nobody's in particular.
     `user` is who the handshake proved by a password and without a certificate (TLS-SRP), to both
@@ -129,6 +142,7 @@ class Channel:
     can_challenge: bool = True
     name_matches: bool = False
     failure: str = ""
+    failure_kind: CertificateFailure = CertificateFailure.UNVERIFIED
     peer_address: str = ""
     user: str | None = None
     manufacturer: str = ""

@@ -158,6 +158,26 @@ AUTHENTICATION: Final = (
                 audience=Audience.USER,
             ),
             ErrorCode(
+                code="auth/certificate-revoked",
+                statuses=("403",),
+                cause="the client certificate was revoked, or a CA certificate above it",
+                remedy="make a new key, and enroll with a password or another certificate",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="auth/revocation-unknown",
+                statuses=("403",),
+                cause=(
+                    "no revocation list, or none that is up to date and can be used, says whether "
+                    "the client certificate was revoked"
+                ),
+                remedy=(
+                    "put the current list of each CA above it into `files` of `[crls]`, or say "
+                    "there what is accepted without one"
+                ),
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
                 code="auth/no-scheme",
                 statuses=("403",),
                 cause="HTTP credentials are needed, and this server or wire has no scheme for them",

@@ -227,7 +227,7 @@ def _refused(request: Request, code: str, reason: str, fault: Fault) -> Admissio
 
 def _no_certificate(request: Request, channel: Channel, row: PolicyRow) -> Admission:
     shown = channel.trust_class is not TrustClass.NONE  # it may be one that cannot be read
-    code = "auth/certificate-not-accepted" if shown else "auth/certificate-required"
+    code = channel.failure_kind.value if shown else "auth/certificate-required"
     trust = " or ".join(sorted(trust.value for trust in row.certificate_trust))
     reason = f"a client certificate with {trust} trust is required"
     if shown and channel.failure:

@@ -89,6 +89,7 @@ def channel_facts(connection: SSL.Connection, rules: ChannelRules) -> Channel:
         name_matches=names_it,
         failure=peer.failure,
         manufacturer=peer.manufacturer,
+        failure_kind=peer.failure_kind,
     )
 
 

@@ -36,7 +36,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from est_core import Instant, LocalProtocolError
-from est_core.channel import TrustClass
+from est_core.channel import CertificateFailure, TrustClass
 from est_core.values import unchecked_value_class
 from est_transports import _clock
 from est_transports.channel.peer_certificates import sent_certificates
@@ -46,6 +46,7 @@ from est_transports.pki.library_warnings import ignore_library_warnings
 from est_transports.pki.openssl_store import MAX_CHAIN_DEPTH, fill_store, usable_anchors
 from est_transports.pki.path_problems import NO_ANCHOR, at_depth, problem_of, problem_text
 from est_transports.pki.path_rules import path_flaw
+from est_transports.pki.revocation import Doubt
 from est_transports.pki.trust import TrustAnchors, anchor_key
 
 CA_NAMES_BYTES: Final = 8 * 1024  # of a CertificateRequest; the web's CAs need 14 KiB
@@ -80,6 +81,7 @@ class PeerFacts:
     chain: tuple[x509.Certificate, ...] = ()
     trust_class: TrustClass = TrustClass.NONE
     failure: str = ""
+    failure_kind: CertificateFailure = CertificateFailure.UNVERIFIED
     unread: tuple[str, ...] = ()
     manufacturer: str = ""
 
@@ -160,11 +162,13 @@ class PeerVerifier:
             verified = self._verify_again(sent.chain, problems)
         elif not problems:
             verified = _verified_chain(connection, sent.chain[0], problems)
+        doubts: tuple[Doubt, ...] = ()
         trust_class = TrustClass.FAILED
         if not problems:
             problems += self._flaws(verified)
         if not problems:
-            problems += self._anchors.revocation.problems(verified, self._now().wall, _say_accepted)
+            doubts = self._anchors.revocation.problems(verified, self._now().wall, _say_accepted)
+            problems += [doubt.text for doubt in doubts]
         if not problems:
             trust_class = self._classify(verified, problems)
         if any(NO_ANCHOR in problem for problem in problems):
@@ -173,6 +177,7 @@ class PeerVerifier:
             chain=sent.chain,
             trust_class=trust_class,
             failure="; ".join(problems),
+            failure_kind=_kind_of(doubts),
             unread=sent.unread,
             manufacturer=self._manufacturer(trust_class, verified),
         )
@@ -301,6 +306,14 @@ def _unread_at(certificate: crypto.X509, depth: int, what: str = "") -> str:
 # For certificates that were verified: of those, an unauthenticated peer cannot make any number.
 _known_flaw: Final = lru_cache(maxsize=_KNOWN_MAX)(flaw)
 _known_key: Final = lru_cache(maxsize=_KNOWN_MAX)(anchor_key)
+
+
+def _kind_of(doubts: tuple[Doubt, ...]) -> CertificateFailure:
+    if not doubts:
+        return CertificateFailure.UNVERIFIED
+    if any(doubt.is_revoked for doubt in doubts):
+        return CertificateFailure.REVOKED
+    return CertificateFailure.REVOCATION_UNKNOWN
 
 
 def _say_accepted(text: str) -> None:

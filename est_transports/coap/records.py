@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 
-from est_core import Fault, Refused, RemoteProtocolError
+from est_core import CertificateFailure, Channel, Fault, Refused, RemoteProtocolError
+from est_core.model import shown_text
 from est_core.wires.coapmap import Code, RequestHead
 
 RETRY_S: Final = 10
+_FAILURE_CHARS: Final = 100
 METHODS: Final[dict[int, str]] = {Code.GET: "GET", Code.POST: "POST"}
 
 
@@ -31,10 +33,12 @@ BUSY: Final = Refused(
     reason="busy, try again later",
 )
 STOPPING: Final = replace(BUSY, code="server/stopping", reason="the server is about to stop")
-UNVERIFIED: Final = Refused.of_error(
-    RemoteProtocolError(
-        "auth/certificate-not-accepted",
-        "a client certificate that the server can verify is required",
-        Fault.FORBIDDEN,
-    )
-)
+
+
+def unverified(channel: Channel) -> Refused:
+    """Return the refusal of a client whose certificate does not count."""
+    reason = "a client certificate that the server can verify is required"
+    if channel.failure_kind is not CertificateFailure.UNVERIFIED:
+        reason += f": {shown_text(channel.failure, _FAILURE_CHARS)}"
+    error = RemoteProtocolError(channel.failure_kind.value, reason, Fault.FORBIDDEN)
+    return Refused.of_error(error)

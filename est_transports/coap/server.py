@@ -50,7 +50,7 @@ from est_transports.channel.dtls_mux import (
     Received,
 )
 from est_transports.coap.questions import OpenQuestions
-from est_transports.coap.records import BUSY, RETRY_S, STOPPING, UNVERIFIED, method_of, target_of
+from est_transports.coap.records import BUSY, RETRY_S, STOPPING, method_of, target_of, unverified
 from est_transports.coap.server_wire import (
     HeadReceived,
     RequestAbandoned,
@@ -347,7 +347,7 @@ class CoapEndpoint:
         answer: Response | None = None
         found = None
         if not client.association.channel.is_verified:
-            refusal = UNVERIFIED  # before it uploads or learns anything
+            refusal = unverified(client.association.channel)  # before it uploads or learns anything
         elif (found := coapmap.discover(head, policy=policy, limits=limits)) is None:
             refusal = request.judge(policy, limits)
         written = found

@@ -34,7 +34,7 @@ from est_transports.drive.authentication_results import (
     ProvenBy,
     printable,
 )
-from est_transports.drive.records import CERTIFICATE_NOT_ACCEPTED
+from est_transports.drive.records import CERTIFICATE_CODES
 
 _NOBODY: Final = ClientIdentity()
 
@@ -87,7 +87,7 @@ class Judging:
         """Return what became of all credentials of a request that is answered like this."""
         if self._judged or exchange is None or not code.startswith("auth/"):
             return self._judged
-        if code == CERTIFICATE_NOT_ACCEPTED or (status != 401 and exchange.identity != _NOBODY):
+        if code in CERTIFICATE_CODES or (status != 401 and exchange.identity != _NOBODY):
             return ()  # it is not about credentials
         credentials = exchange.request.credentials
         outcome = AuthenticationOutcome.REJECTED

@@ -8,7 +8,14 @@ from typing import Final
 
 from cryptography import x509
 
-from est_core import CertRequest, Channel, ClientIdentity, Label, Operation
+from est_core import (
+    CertificateFailure,
+    CertRequest,
+    Channel,
+    ClientIdentity,
+    Label,
+    Operation,
+)
 from est_core.arguments import checked
 from est_core.checks.issued import name_text as alt_name_text
 from est_core.values import value_class
@@ -22,7 +29,8 @@ from est_transports.drive.authentication_results import (
 )
 from est_transports.pki.names import name_text, subject_text
 
-CERTIFICATE_NOT_ACCEPTED: Final = "auth/certificate-not-accepted"
+CERTIFICATE_CODES: Final = frozenset(each.value for each in CertificateFailure)
+"""The codes of a refusal where the certificate that was shown does not count."""
 _SRP_OUTCOMES: Final = {
     SRP_REFUSED: AuthenticationOutcome.REJECTED,
     SRP_THROTTLED: AuthenticationOutcome.POSTPONED,
@@ -143,7 +151,7 @@ def _by_handshake(record: Record) -> list[Judged]:
     channel, found = record.channel, []
     if record.identity.certificate is not None:
         found.append(_judged(ProvenBy.CERTIFICATE, subject_text(record.identity.certificate)))
-    elif record.code == CERTIFICATE_NOT_ACCEPTED and channel is not None:
+    elif record.code in CERTIFICATE_CODES and channel is not None:
         subject = "" if channel.peer_certificate is None else subject_text(channel.peer_certificate)
         refused = AuthenticationOutcome.REJECTED
         found.append(_judged(ProvenBy.CERTIFICATE, subject, refused))

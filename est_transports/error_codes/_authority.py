@@ -46,13 +46,6 @@ AUTHORITY: Final = (
         title="Authentication and authorisation",
         codes=(
             ErrorCode(
-                code="auth/certificate-revoked",
-                statuses=("403",),
-                cause="the client certificate was revoked",
-                remedy="make a new key, and enroll with a password or another certificate",
-                audience=Audience.USER,
-            ),
-            ErrorCode(
                 code="auth/no-digest-secret",
                 statuses=("401",),
                 cause="a user who has a password, but no secret for Digest in this realm",

@@ -14,7 +14,7 @@ does one with a critical extension that is not known. Whoever has no list that c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -38,6 +38,15 @@ _KNOWN_OF_ENTRIES: Final = frozenset({x509.CRLReason.oid, x509.InvalidityDate.oi
 
 _Value = TypeVar("_Value", bound=x509.ExtensionType)
 _FoldedName = tuple[frozenset[tuple[str, str]], ...]
+
+
+@unchecked_value_class
+class Doubt:
+    """What is wrong with a certificate, in a few words: it is revoked, or that is not known."""
+
+    text: str = ""
+    is_revoked: bool = False
+    is_accepted: bool = False
 
 
 @value_class
@@ -68,8 +77,8 @@ class Revocation:
 
     def problems(
         self, path: Sequence[x509.Certificate], now: datetime, accepted: Callable[[str], None]
-    ) -> tuple[str, ...]:
-        """Return why a verified path is not to be trusted, in a few words for each certificate.
+    ) -> tuple[Doubt, ...]:
+        """Return why a verified path is not to be trusted, for each certificate that causes it.
 
         The path begins with the peer's own certificate and ends in the anchor, which is looked up
         too where its issuer has a list, though nobody is there to verify that with. `accepted` is
@@ -84,7 +93,7 @@ class Revocation:
             if verdict.text and verdict.is_accepted:
                 accepted(f"{shown(certificate)}: {verdict.text}")
             elif verdict.text:
-                found.append(at_depth(verdict.text, certificate, depth))
+                found.append(replace(verdict, text=at_depth(verdict.text, certificate, depth)))
         return tuple(found)
 
     def covers(self, ca: x509.Certificate) -> bool:
@@ -96,7 +105,7 @@ class Revocation:
 
     def _verdict(
         self, certificate: x509.Certificate, issuer: x509.Certificate | None, now: datetime
-    ) -> _Verdict:
+    ) -> Doubt:
         lists = self._of(certificate.issuer)
         if issuer is None:
             revoked = any(certificate.serial_number in each.serials for each in lists)
@@ -106,18 +115,18 @@ class Revocation:
         if not of_kind:
             if not lists and _key_of(issuer) in self._recorded:
                 return _GOOD
-            return _Verdict(text=MISSING, is_accepted=self.accept_missing)
+            return Doubt(text=MISSING, is_accepted=self.accept_missing)
         counting = [each for each in of_kind if each.counts_for(issuer)]
         if not counting:
-            return _Verdict(text=of_kind[0].problem_for(issuer))
+            return Doubt(text=of_kind[0].problem_for(issuer))
         begun = [each for each in counting if each.starts <= now]
         latest = max(begun or counting, key=lambda each: each.starts)
         if certificate.serial_number in latest.serials:
             return _REVOKED
         if not begun:
-            return _Verdict(text=NOT_YET, is_accepted=self.accept_stale)
+            return Doubt(text=NOT_YET, is_accepted=self.accept_stale)
         if latest.ends is not None and latest.ends < now:
-            return _Verdict(text=STALE, is_accepted=self.accept_stale)
+            return Doubt(text=STALE, is_accepted=self.accept_stale)
         return _GOOD
 
 
@@ -154,14 +163,8 @@ NOT_YET: Final = "revocation list not yet valid"
 REVOKED: Final = "revoked"
 
 
-@unchecked_value_class
-class _Verdict:
-    text: str = ""
-    is_accepted: bool = False
-
-
-_GOOD: Final = _Verdict()
-_REVOKED: Final = _Verdict(text=REVOKED)
+_GOOD: Final = Doubt()
+_REVOKED: Final = Doubt(text=REVOKED, is_revoked=True)
 
 
 class _List:

@@ -13,6 +13,7 @@ from est_core import (
     SIMPLEENROLL,
     SIMPLEREENROLL,
     Authentication,
+    CertificateFailure,
     Challenged,
     Credentials,
     DigestCredentials,
@@ -162,6 +163,11 @@ def test_a_client_is_told_why_its_certificate_does_not_count(
     )
     response = finish(exchange, FakeApplication())
     assert response.code == "auth/certificate-not-accepted"
+    for kind in CertificateFailure:
+        on = replace(channel(TrustClass.FAILED), failure=failure, failure_kind=kind)
+        request = Request(operation=SIMPLEENROLL, payload=csr_der())
+        again = receive(request, now, on=on, policy=policy_for(Authentication.CERT))
+        assert finish(again, FakeApplication()).code == kind.value
     wanted = "a client certificate with explicit or implicit trust is required"
     assert response.reason == f"{wanted}{told}"
 

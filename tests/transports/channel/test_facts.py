@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, mldsa
 from OpenSSL import SSL
 
-from est_core.channel import TlsVersion, TrustClass
+from est_core.channel import CertificateFailure, TlsVersion, TrustClass
 from est_transports.channel.peer_certificates import MAX_PEER_CERTIFICATES
 from est_transports.channel.tls import TlsEngine, TlsError
 from est_transports.channel.verification import ca_names
@@ -210,6 +211,28 @@ def test_a_sha_1_signature_fails() -> None:
     trust_class, failure = classified(entity)
     assert trust_class is TrustClass.FAILED
     assert "hash too weak" in failure or "sha1" in failure
+
+
+@pytest.mark.parametrize(
+    ("lists", "kind"),
+    [
+        (lambda: (pki().ca.crl(pki().client.certificate),), CertificateFailure.REVOKED),
+        (
+            lambda: (pki().ca.crl(next_update=YESTERDAY),),
+            CertificateFailure.REVOCATION_UNKNOWN,
+        ),
+        (lambda: (pki().manufacturer.crl(),), CertificateFailure.REVOCATION_UNKNOWN),
+        (tuple, CertificateFailure.UNVERIFIED),
+    ],
+    ids=["revoked", "stale", "missing", "verified"],
+)
+def test_what_lists_say_has_a_code_of_its_own(
+    lists: Callable[[], tuple[x509.CertificateRevocationList, ...]], kind: CertificateFailure
+) -> None:
+    trust = TrustAnchors(explicit=(pki().ca.certificate,), revocation=Revocation(crls=lists()))
+    channel = connected(a_client(pki().client), a_server(trust=trust)).server.channel()
+    assert channel.failure_kind is kind
+    assert channel.is_verified is (kind is CertificateFailure.UNVERIFIED)
 
 
 @pytest.mark.req("EST-061")

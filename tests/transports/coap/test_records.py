@@ -18,11 +18,11 @@ from est_core import (
     ServerSession,
     default_policy,
 )
-from est_core.channel import Channel, TlsVersion, TrustClass
+from est_core.channel import CertificateFailure, Channel, TlsVersion, TrustClass
 from est_core.testing import FIXED_INSTANT
 from est_core.wires.coapmap import Code, RequestHead, ResponseHead, status_of
 from est_transports.coap.questions import QUESTIONS_MAX, QUESTIONS_PER_HOST, OpenQuestions
-from est_transports.coap.records import UNVERIFIED, method_of, target_of
+from est_transports.coap.records import method_of, target_of, unverified
 from est_transports.coap.server_wire import RequestRefused
 from est_transports.drive.open_request import TARGET_CHARS, OpenRequest
 from est_transports.drive.records import Record, Wire
@@ -30,6 +30,9 @@ from tests.application import HalfAsync
 from tests.pki import pki
 from tests.transports.coap_site import a_coap_service
 
+UNVERIFIED = unverified(
+    Channel(version=TlsVersion.DTLS_1_2, trust_class=TrustClass.FAILED, failure="expired")
+)
 PEER = "192.0.2.1:40001"
 HEAD = RequestHead(code=Code.GET, path=("est", "crts"))
 WRITTEN = ResponseHead(code=Code.CONTENT), b"12345"
@@ -137,3 +140,25 @@ def test_the_record_of_a_refusal_says_what_was_wrong() -> None:
 def test_an_application_of_two_kinds_serves_nobody() -> None:
     with pytest.raises(LocalProtocolError):
         a_coap_service(HalfAsync())  # type: ignore[arg-type]  # that is the mistake
+
+
+def test_a_client_that_is_revoked_is_told_so_and_the_others_are_told_less() -> None:
+    assert (UNVERIFIED.code, UNVERIFIED.reason) == (
+        "auth/certificate-not-accepted",
+        "a client certificate that the server can verify is required",
+    )
+    for kind, code in (
+        (CertificateFailure.REVOKED, "auth/certificate-revoked"),
+        (CertificateFailure.REVOCATION_UNKNOWN, "auth/revocation-unknown"),
+    ):
+        refused = unverified(
+            Channel(
+                version=TlsVersion.DTLS_1_2,
+                trust_class=TrustClass.FAILED,
+                failure="because " + "x" * 300,
+                failure_kind=kind,
+            )
+        )
+        assert refused.code == code
+        assert "can verify is required: because xxx" in refused.reason
+        assert len(refused.reason) < 200

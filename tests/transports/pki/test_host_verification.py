@@ -18,7 +18,7 @@ from est_core import RemoteProtocolError
 from est_core.channel import TrustClass
 from est_core.checks.identity import check_server
 from est_transports.pki.host_verification import ip_literal, names_host
-from tests.core.client_cast import server_channel
+from tests.core.cast import server_channel
 from tests.pki import CMC_RA, Subject, new_key, pki, self_signed
 from tests.reached import reached, reaches
 

@@ -72,7 +72,9 @@ def judged(
 ) -> tuple[tuple[str, ...], list[str]]:
     """Return the problems of a path, and what was accepted in doubt."""
     accepted: list[str] = []
-    return revocation.problems(path or client_path(), NOW, accepted.append), accepted
+    doubts = revocation.problems(path or client_path(), NOW, accepted.append)
+    assert all(doubt.is_revoked == doubt.text.endswith("revoked") for doubt in doubts)
+    return tuple(doubt.text for doubt in doubts), accepted
 
 
 def revoking() -> tuple[x509.RevokedCertificate, ...]:
