@@ -10,6 +10,7 @@ from est_core.asn1.certificates import CertificateBag, key_of_unreadable
 from est_core.asn1.cms import read_bag, write_certs_only
 from est_core.asn1.kinds import Kind
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request, signature_is_valid
+from est_core.channel import TrustClass
 from est_core.checks.allowed_names import check_names
 from est_core.checks.codes import check_revocation_challenge, code_in
 from est_core.checks.enforcement import check_csrattrs
@@ -101,7 +102,11 @@ class Issuing(OperationDefinition):
             case NameRule.IDENTITY if not self.is_renewal and not asking.identity.is_ra:
                 # The names of a renewal are compared with those of the certificate it shows.
                 check_authenticated_names(
-                    csr, asking.identity, asking.limits, rule=asking.row.names.value
+                    csr,
+                    asking.identity,
+                    asking.limits,
+                    rule=asking.row.names.value,
+                    own=asking.channel.trust_class is TrustClass.EXPLICIT,
                 )
         return _enforcing(asking, question)
 

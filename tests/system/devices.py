@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 
 from asn1crypto import csr as csr_asn1
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
 
 from est_transports.authority.stores import IssuedRecord
 from est_transports.authority.stores.sqlite import SqliteStore
@@ -20,7 +22,7 @@ from tests.odd_certificates import element, rebuilt
 from tests.pki import Authority, Entity, Subject
 from tests.system.independent_client import IndependentClient
 from tests.system.peers import OwnCa
-from tests.system.requests import certificates, csr, new_key
+from tests.system.requests import Key, certificates, csr, new_key
 
 NAME = "device-1"
 
@@ -97,3 +99,15 @@ def called(entity: Entity, subject: x509.Name, issuer: Authority) -> Entity:
 def _with(entity: Entity, der: bytes) -> Entity:
     certificate = x509.load_der_x509_certificate(der)
     return replace(entity, certificate=certificate, chain=(certificate,))
+
+
+def named(**parts: str) -> x509.Name:
+    """Return a subject of these attributes."""
+    oids = {"cn": NameOID.COMMON_NAME, "serial": NameOID.SERIAL_NUMBER}
+    return x509.Name([x509.NameAttribute(oids[part], text) for part, text in parts.items()])
+
+
+def request_for(subject: x509.Name, key: Key | None = None) -> bytes:
+    """Return a request for a subject, of a new key unless there is one."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    return builder.sign(key or new_key(), hashes.SHA256()).public_bytes(Encoding.DER)

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization.pkcs7 import load_der_pkcs7_certificates
 
 from est_core.wires.coapmap import Code
 from est_transports.pki.trust import TrustAnchors
@@ -53,6 +54,12 @@ class Reply(NamedTuple):
     def text(self) -> str:
         """The body as text."""
         return self.body.decode("utf-8", "replace")
+
+    @property
+    def certificates(self) -> list[x509.Certificate]:
+        """The certificates of the body, in DER on CoAP and in base64 of it elsewhere."""
+        is_der = self.body.startswith(b"\x30")
+        return load_der_pkcs7_certificates(self.body if is_der else base64.b64decode(self.body))
 
 
 class Showing:

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.name import _ASN1Type
-from cryptography.x509.oid import AttributeOID, NameOID
+from cryptography.x509.oid import AttributeOID
 
 from tests.deployment import USER, Deployment, prepared, serving
 from tests.docs.toml_edit import edited
@@ -29,7 +29,9 @@ from tests.system.devices import (
     called,
     device_key,
     enrolled,
+    named,
     on_record,
+    request_for,
     revoke,
     with_key_of,
     with_serial,
@@ -372,18 +374,6 @@ def factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Factory]:
         yield Factory(server=deployment, acme=acme, globex=globex)
 
 
-def named(**parts: str) -> x509.Name:
-    """Return a subject of these attributes."""
-    oids = {"cn": NameOID.COMMON_NAME, "serial": NameOID.SERIAL_NUMBER}
-    return x509.Name([x509.NameAttribute(oids[part], text) for part, text in parts.items()])
-
-
-def request_for(subject: x509.Name) -> bytes:
-    """Return a request of a new key for a subject."""
-    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
-    return builder.sign(new_key(), hashes.SHA256()).public_bytes(Encoding.DER)
-
-
 @every_wire
 def test_a_device_of_one_manufacturer_is_none_of_another(wire: str, factory: Factory) -> None:
     """libEST's masquerade: with two manufacturers, one field that fitted was enough.
@@ -429,3 +419,26 @@ def test_one_number_of_two_manufacturers_is_two_devices(wire: str, factory: Fact
         missing = called(maker.issue(Subject(name="x")), named(), maker)
         answer = asked(wire, server, missing, "simpleenroll", request_for(subject))
         assert answer.status in (400, 403), answer.text
+
+
+@every_wire
+def test_a_name_beside_its_own_is_not_to_be_had_in_two_steps(wire: str, factory: Factory) -> None:
+    """The same, with a certificate of the EST CA between.
+
+    A device whose own certificate has another's number beside its own may have both together, and
+    then showed that one for the other's number alone. Rule: of a certificate of ours with several
+    names, none counts by itself.
+    """
+    server, both = factory.server, named(cn="G-1", serial="A-1")
+    device = called(factory.globex.issue(Subject(name="x")), both, factory.globex)
+    key = new_key()
+    first = asked(wire, server, device, "simpleenroll", request_for(both, key))
+    assert first.status == 200, first.text
+    (certificate,) = first.certificates
+    own = Entity(certificate=certificate, key=key, chain=(certificate,))
+    with showing(wire, server, own) as again:
+        for subject in (named(cn="A-1"), named(serial="A-1")):
+            assert again.enroll(request_for(subject)).status == 400
+            assert again.reenroll(request_for(subject)).status == 400
+        assert again.enroll(request_for(both)).status == 200
+        assert again.reenroll(request_for(both)).status == 200

@@ -139,6 +139,21 @@ def test_without_a_manufacturer_each_part_of_the_subject_is_a_name(now: Instant)
     assert response.outcome is Outcome.OK
 
 
+@pytest.mark.parametrize(
+    ("name", "code"), [("alice", "names/not-allowed"), ("SN-1", "names/not-allowed")]
+)
+def test_a_certificate_of_ours_with_several_names_gives_none_of_them_by_itself(
+    now: Instant, name: str, code: str
+) -> None:
+    """Such as one that a manufacturer's device got for all that its first one says."""
+    own = pki().ca.issue(Subject(name="", whole=WHOLE))
+    response, _ = asked(now, channel(TrustClass.EXPLICIT, peer=own), name=name)
+    assert response.code == code
+    one = pki().ca.issue(Subject(name="alice", dns=("Alice",)))
+    response, _ = asked(now, channel(TrustClass.EXPLICIT, peer=one), name="alice")
+    assert response.outcome is Outcome.OK
+
+
 def test_a_request_has_to_carry_the_value_where_the_policy_says_so(now: Instant) -> None:
     carrying = (Manufacturer(name="acme", csr_field=SERIAL_NUMBER),)
     response, application = asked(now, of(), name="SN-1", manufacturers=carrying)
