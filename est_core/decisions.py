@@ -82,7 +82,7 @@ class Issue(Decision):
     """
 
     certificate: x509.Certificate
-    note: str = ""
+    note: str = field(default="", compare=False)
 
 
 @value_class
@@ -108,7 +108,7 @@ class Deny(Decision):
     code: str
     reason: str
     content: bool = False
-    note: str = ""
+    note: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         check_code(self.code)

@@ -44,6 +44,7 @@ from est_transports.authority.authentication.look_ups import failed, later
 from est_transports.authority.ca import CAUnavailable, Enrollment, ReferenceCA, Refused
 from est_transports.authority.csr_attributes import AskedOfClients, told_to
 from est_transports.authority.issue_log import IssueLog, issue_recorded
+from est_transports.authority.issue_notes import AGAIN, issue_note
 from est_transports.authority.registered_names import registered_names
 from est_transports.authority.renewal_records import certificate_on_record
 from est_transports.authority.stores import CodeSpent, CodeUse, Store, StoreBusy, StoreError
@@ -160,7 +161,7 @@ class Authority:
                 _tell_of_ra(question, operation)
             spends = _spent_for(question, operation, now)
             if spends is not None and (again := self._issued_for(spends)) is not None:
-                return Issue(certificate=again)
+                return Issue(certificate=again, note=AGAIN)
             if _repeats_only(question):
                 return Challenge(code="auth/code-spent")
             if isinstance(question, ReenrollRequested):
@@ -180,7 +181,7 @@ class Authority:
             # What its own certificate says everybody may know; what an HSM says nobody need.
             reason = str(exc) if isinstance(exc, CAUnavailable) else "the CA cannot sign now"
             return Postpone(retry_after_s=CA_RETRY_S, code="server/ca-unavailable", reason=reason)
-        return Issue(certificate=certificate)
+        return Issue(certificate=certificate, note=issue_note(question, now, replaces))
 
     def _issued_for(self, spends: CodeUse) -> x509.Certificate | None:
         """Return the certificate that this code was spent for, if that was this very request."""
@@ -200,7 +201,9 @@ class Authority:
             return later("records", exc)
         except StoreError as exc:
             return failed(exc)
-        return Challenge(code="auth/code-spent") if again is None else Issue(certificate=again)
+        if again is None:
+            return Challenge(code="auth/code-spent")
+        return Issue(certificate=again, note=AGAIN)
 
     def _is_revoked(self, certificate: x509.Certificate | None) -> bool:
         """True if the client showed one of our certificates that we took back.

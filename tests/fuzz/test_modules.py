@@ -48,6 +48,7 @@ NO_TARGET: Final = {
         est_transports.service.manufacturer_loading
         est_transports.service.log_output est_transports.service.audit.file
         est_transports.service.audit.trail est_transports.authority.issue_log
+        est_transports.authority.issue_notes
         est_transports.service.ownership est_transports.pki.path_problems
         est_transports.service.new_directory est_transports.pki.library_warnings
         est_transports.drive.observe est_transports.drive.unserved
