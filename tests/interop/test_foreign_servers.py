@@ -422,7 +422,7 @@ HABITS: Final[dict[str, Habit]] = {
         answers=enroll_with(),
         tls=ssl.TLSVersion.TLSv1_3,
         pop=PopMode.ALWAYS,
-        refused={"simpleenroll": ("tls/", "")},
+        refused={"simpleenroll": ("pop/no-binding", "")},
     ),
 }
 

@@ -134,6 +134,7 @@ CONFIG_TEXT: Final = """\
 #oids = []                       # object identifiers
 #form = "classic"                # "template" (RFC 9908), "both"; as much as is needed
 #base64 = "MAA="                 # or all of it, in DER and base64
+# For some clients: tables [[csrattrs.for]] with user, certificate, issuer or manufacturer, too.
 
 [body]
 #accept_pem = true               # besides base64, what clients in the field send
