@@ -68,7 +68,7 @@ class Running:
     workers first: where it gives None there, no worker hears of it. `ready` is called once, when
     signals are obeyed and clients are let in. `observe` gets the record of each request. `watch`
     is called in each process when it begins, after a reload, and every WATCH_S, and so is
-    `changed`, in each that serves: what it returns is served from then on. `ended` is called in
+    `changed`, in the parent too: what it returns is served from then on. `ended` is called in
     each that served, after its last request. What `reload`, `watch` or `changed` raises is logged,
     and changes nothing.
     """
@@ -335,9 +335,10 @@ class _Parent:
         self._running.ready()
         while self._workers or not self._stopping:
             missing = set() if self._stopping else set(range(wanted)) - set(self._workers.values())
-            delay = RESTART_DELAY_S if missing else None
+            delay = RESTART_DELAY_S if missing else WATCH_S
             signalled = _next_signal(delay)
             if signalled is None:
+                self._renew()
                 self._replace(missing)
             else:
                 self._obey(signalled)
@@ -355,6 +356,15 @@ class _Parent:
             self._running = replace(self._running, service=loaded)
             self._tell(RELOAD)
             _log.info("reloaded")
+
+    def _renew(self) -> None:
+        """Take changed files too: a worker that is forked later begins with what the parent has.
+
+        It would look for itself, but by then a file may be one that cannot be used.
+        """
+        loaded = _changed(self._running, self._running.service)
+        if loaded is not None:
+            self._running = replace(self._running, service=loaded)
 
     def _tell(self, number: signal.Signals) -> None:
         for worker in self._workers:

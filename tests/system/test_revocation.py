@@ -6,8 +6,10 @@ One product of this field let a revoked certificate authenticate over EST (CVE-2
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -100,7 +102,14 @@ def replaced(path: Path, content: bytes) -> None:
 
 @pytest.fixture
 def plant(tmp_path: Path) -> Iterator[Plant]:
-    directory = prepared(tmp_path / "ca")
+    with planted(tmp_path / "ca") as made:
+        yield made
+
+
+@contextmanager
+def planted(place: Path, *options: str) -> Iterator[Plant]:
+    """Serve with a manufacturer that is trusted, and lists that revoke nothing yet."""
+    directory = prepared(place)
     (directory / "est.toml").write_text(SETTINGS)
     maker = pki().manufacturer.certificate.public_bytes(Encoding.PEM)
     (directory / "makers.pem").write_bytes(maker)
@@ -109,7 +118,7 @@ def plant(tmp_path: Path) -> Iterator[Plant]:
     made = Plant(server=Deployment(directory=directory, process=None), ca_key=key)  # type: ignore[arg-type]  # not begun
     made.makers()
     made.devices_own()
-    with serving(directory, "--coap", "127.0.0.1:0") as server:
+    with serving(directory, "--coap", "127.0.0.1:0", *options) as server:
         yield Plant(server=server, ca_key=key)
 
 
@@ -200,6 +209,35 @@ def test_a_connection_does_not_outlive_the_certificate_that_it_was_let_in_by(
             client.enroll(csr(new_key(), "device-1"))
     with IndependentClient(plant.server.port, plant.server.ca_file, identity=shown) as client:
         assert client.enroll(csr(new_key(), "device-1")).status == 403
+
+
+@pytest.mark.req("EST-061")
+def test_a_worker_that_takes_the_place_of_another_has_the_lists_in_force(
+    tmp_path: Path,
+) -> None:
+    """The file is none by then: the lists with which the server began are not those in force."""
+    device = a_device("device-1", pki().manufacturer)
+    shown = device.write(tmp_path, "device")
+    with planted(tmp_path / "ca", "--workers", "2") as plant:
+        before = plant.said
+        plant.makers(device.certificate)
+        for _ in range(3):  # two workers and their parent
+            plant.wait_for("a revocation list changed", before)
+            lines = plant.server.log.lines
+            before = next(at for at in range(before, len(lines)) if "list changed" in lines[at]) + 1
+        replaced(plant.directory / "makers.crl", b"nonsense")
+        for worker in workers(plant.server.process.pid):
+            os.kill(worker, signal.SIGKILL)
+            plant.wait_for(f"worker {worker} ended", before)
+        refused = plant.ask("https", "enroll", shown, tmp_path / "refused")
+        assert refused.code != 0
+        plant.wait_for("CN=device-1: revoked", before)
+
+
+def workers(parent: int) -> list[int]:
+    """Return the processes that a server has forked."""
+    text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    return [int(each) for each in text.split()]
 
 
 def test_a_manufacturer_without_a_list_stops_the_start(tmp_path: Path) -> None:

@@ -325,6 +325,9 @@ class _Loader:
                 "a revocation list changed: not reloaded, everything stays as it was: %s", exc
             )
             return None
+        finally:
+            if self._config.workers > 1 and os.getpid() == self._main:
+                self.store.release()  # as `reload`
         _log.info("a revocation list changed")
         _say_notices(loaded)
         self.watch.told(loaded)
