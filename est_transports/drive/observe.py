@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from est_core import Channel, TlsVersion
+from est_core import Channel, ClientIdentity, TlsVersion
 from est_core.arguments import checked
 from est_core.checks.identity import may_be_registration_authority
 from est_transports.drive.authentication_results import AuthenticationOutcome, Judged
@@ -33,6 +34,8 @@ _UNLISTED_RA: Final = (
 )
 _NOBODY_JUDGED: Final[Mapping[str, object]] = {"auth": "", "tried": "", "auth_ms": None}
 _QUOTED: Final = frozenset(' "=\\')
+
+_ANOTHER: Final = re.compile(r"\s(user|maker|cert):")
 
 Observe = Callable[[Record], None]
 """Told of every finished request. Must be quick: it runs on the connection's own time."""
@@ -67,22 +70,18 @@ def observers(*each: Observe) -> Observe:
 def request_fields(record: Record) -> dict[str, object]:
     """Return what is logged about a request; None and "" stand for what there is not.
 
-    `identity` is user:NAME, maker:MANUFACTURER/VALUE and cert:SUBJECT, those of them there are.
+    `identity` is user:NAME, maker:MANUFACTURER/VALUE and cert:SUBJECT, those of them there are; one
+    that holds the beginning of another is quoted, as JSON does it.
     Lengths are bounded by the limits on what a client may send. `refusal` is the id by which the
     client can name it. `auth` has the scheme and the outcome of credentials, `tried` whom those
     that were refused name, `auth_ms` how long the application took for them.
     """
-    shown = record.identity.certificate
-    identity = [f"user:{record.identity.user}"] if record.identity.user else []
-    maker = record.identity.manufacturer
-    identity += [f"maker:{maker}"] if maker is not None else []
-    identity += [f"cert:{subject_text(shown)}"] if shown is not None else []
     return {
         "peer": record.peer,
         "wire": record.wire.value,
         "operation": _asked_for(record),
         "label": record.label.text if record.label else "",
-        "identity": " ".join(identity),
+        "identity": " ".join(_identities(record.identity)),
         "status": record.status,
         "code": record.code,
         "serial": printed_serial(record.issued.serial_number) if record.issued else "",
@@ -91,6 +90,22 @@ def request_fields(record: Record) -> dict[str, object]:
         "refusal": record.refusal_id,
         **_authentication_fields(record.judged),
     }
+
+
+def _identities(identity: ClientIdentity) -> Iterator[str]:
+    """Yield all that a client is, each so that nothing in it reads as another."""
+    if identity.user:
+        yield f"user:{_unmistakable(identity.user)}"
+    if identity.manufacturer is not None:
+        yield f"maker:{_unmistakable(str(identity.manufacturer))}"
+    if identity.certificate is not None:
+        yield f"cert:{_unmistakable(subject_text(identity.certificate))}"
+
+
+def _unmistakable(text: str) -> str:
+    """Return a text as it is, quoted where it could be taken for two: "x maker:acme/4711"."""
+    is_plain = not text.startswith('"') and not _ANOTHER.search(text)
+    return text if is_plain else json.dumps(text, ensure_ascii=False)
 
 
 def _authentication_fields(judged: tuple[Judged, ...]) -> Mapping[str, object]:

@@ -21,6 +21,7 @@ from est_core import (
     Channel,
     ClientIdentity,
     Label,
+    ManufacturerIdentity,
     TlsVersion,
 )
 from est_core.channel import TrustClass
@@ -35,7 +36,7 @@ from est_transports.drive.observe import (
 from est_transports.drive.records import Record
 from est_transports.pki.names import SHORT_NAMES, name_text
 from est_transports.pki.serials import printed_serial
-from tests.pki import HOUR_AGO, IN_TEN_YEARS, pki
+from tests.pki import HOUR_AGO, IN_TEN_YEARS, Subject, pki
 from tests.reached import reached, reaches
 
 NAMED = {text: oid for oid, text in SHORT_NAMES.items()}
@@ -71,6 +72,35 @@ def test_a_request_has_its_peer_operation_label_identity_status_code_serial_and_
         f" serial={printed_serial(certificate.serial_number)} ms=12.3 reason=-"
         " refusal=- auth=- tried=- auth_ms=-"
     )
+
+
+@pytest.mark.parametrize(
+    "identity, told",
+    [
+        (
+            ClientIdentity(manufacturer=ManufacturerIdentity(manufacturer="acme", value="A 1")),
+            "maker:acme/A 1",
+        ),
+        (
+            ClientIdentity(
+                manufacturer=ManufacturerIdentity(manufacturer="acme", value="1 user:admin")
+            ),
+            'maker:"acme/1 user:admin"',
+        ),
+        (ClientIdentity(user='x" cert:CN=y'), 'user:"x\\" cert:CN=y"'),
+        (ClientIdentity(user='"x" cert'), 'user:"\\"x\\" cert"'),
+    ],
+)
+def test_nobody_is_logged_as_somebody_else_by_what_is_in_his_name(
+    identity: ClientIdentity, told: str
+) -> None:
+    assert request_fields(record(identity=identity))["identity"] == told
+
+
+def test_a_subject_is_not_logged_as_a_manufacturers_device() -> None:
+    named = pki().ca.issue(Subject(name="x maker:acme/4711")).certificate
+    fields = request_fields(record(identity=ClientIdentity(certificate=named)))
+    assert fields["identity"] == 'cert:"CN=x maker:acme/4711"'
 
 
 def test_a_refusal_says_why_and_which_certificate_was_no_good() -> None:
