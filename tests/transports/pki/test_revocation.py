@@ -101,6 +101,14 @@ VERDICTS: Final[dict[str, tuple[Callable[[], tuple[x509.CertificateRevocationLis
         lambda: (a_list(starts=YESTERDAY - timedelta(days=9)), a_list(entries=revoking())),
         "revoked",
     ),
+    "named by the second of two that begin together": (
+        lambda: (a_list(), a_list(entries=revoking())),
+        "revoked",
+    ),
+    "named by the first of two that begin together": (
+        lambda: (a_list(entries=revoking()), a_list()),
+        "revoked",
+    ),
     "the newest is not valid yet": (
         lambda: (a_list(starts=TOMORROW), a_list(entries=revoking())),
         "revoked",
