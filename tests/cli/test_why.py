@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import signal
@@ -211,6 +212,10 @@ def test_over_coap_the_number_is_as_coap_has_it(tmp_path: Path) -> None:
             },
             "est certs show {} 0A",
         ),
+        (
+            {"code": "renewal/revoked", "certificate": {"subject": "CN=x", "serial": "; reboot"}},
+            "est certs show {} '; reboot'",
+        ),
     ],
 )
 def test_what_to_run_next_is_said(tmp_path: Path, entry: dict[str, Any], command: str) -> None:
@@ -277,6 +282,23 @@ def test_without_a_file_it_says_why(tmp_path: Path) -> None:
     assert "audit.jsonl: does not exist" in done.stderr
     (tmp_path / "est.toml").write_text("[audit]\nenabled = false\n")
     assert "it is turned off" in why(tmp_path).stderr
+
+
+def test_a_file_that_cannot_be_read_is_an_error_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, is_file = written(tmp_path, {"code": "names/none"}), Path.is_file
+
+    def refusing(self: Path) -> bool:
+        if self.name != "audit.jsonl":
+            return is_file(self)
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_file", refusing)
+    done = why(directory)
+    assert (done.exit_code, done.stdout) == (5, "")
+    assert "audit.jsonl: Permission denied" in done.stderr
+    assert "the user who runs the server" in done.stderr
 
 
 def test_files_before_it_are_searched_and_counted(tmp_path: Path) -> None:

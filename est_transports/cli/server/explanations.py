@@ -138,7 +138,7 @@ def _commands(entry: Entry, directory: Path) -> Iterator[str]:
     elif code in ("auth/wrong-credentials", "auth/conflicting-credentials", "server/busy"):
         yield f"est user list {where}"
     elif serial and code.startswith(("renewal/", "auth/certificate-revoked")):
-        yield f"est certs show {where} {serial}"
+        yield f"est certs show {where} {shlex.quote(serial)}"
     elif code.startswith(("profile/", "csrattrs/", "path/")):
         yield f"less {shlex.quote(str(directory / 'est.toml'))}"
 

@@ -69,12 +69,7 @@ def why(
     if path is None:
         hint = "turn it on with enabled = true under [audit] of est.toml; the log has refusals too"
         raise CliError("there is no audit file: it is turned off", ExitCode.LOCAL, hint)
-    paths = audit_files(path)
-    if not paths:
-        raise CliError(
-            f"{path}: does not exist", ExitCode.LOCAL, "a server that was started since makes it"
-        )
-    found, issued = _found(paths, search, last)
+    paths, found, issued = _looked_up(path, search, last)
     if not found:
         raise _nothing(search, paths, issued)
     if as_json:
@@ -121,6 +116,23 @@ def _search(
             record = store.find_device(device)
         return of_device(device, () if record is None else record.names)
     return Search(whose="anybody", needles=(), fits=bool)
+
+
+def _looked_up(
+    path: Path, search: Search, last: int
+) -> tuple[Sequence[Path], list[Entry], Entry | None]:
+    """Return the files, and what is found in them. Raises CliError where there is none to read."""
+    try:
+        paths = audit_files(path)
+        if paths:
+            return paths, *_found(paths, search, last)
+    except OSError as exc:
+        hint = "run the command as the user who runs the server"
+        name = exc.filename or path
+        raise CliError(f"{name}: {exc.strerror or exc}", ExitCode.LOCAL, hint) from exc
+    raise CliError(
+        f"{path}: does not exist", ExitCode.LOCAL, "a server that was started since makes it"
+    )
 
 
 def _found(paths: Sequence[Path], search: Search, last: int) -> tuple[list[Entry], Entry | None]:

@@ -2,7 +2,8 @@
 
 A file may be large, be written meanwhile, and end or begin in the middle of a line. It is read in
 blocks from its end, and a block is taken apart only where one of the texts is in it that every
-wanted line has. What is no entry is passed over.
+wanted line has. What is no entry is passed over: whoever explains refusals when something is broken
+must not stumble over a broken line himself.
 """
 
 from __future__ import annotations
@@ -11,18 +12,20 @@ import gzip
 import json
 import os
 import re
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from est_core.arguments import checked
-from est_transports.service.audit.entries import Entry
+from est_transports.service.audit.entries import LINE_BYTES, Entry
 
 BLOCK_BYTES: Final = 1024 * 1024
 _ROTATED: Final = re.compile(r"[.-](\d+(?:[.-]\d+)*)(\.gz)?")
 _COUNTER_DIGITS: Final = 5
 """More digits are those of a date, as logrotate's dateext has them."""
+_LEVELS: Final = 3  # an entry, what was requested, its names
 
 Wanted = Callable[[Entry], bool]
 
@@ -31,18 +34,18 @@ Wanted = Callable[[Entry], bool]
 def audit_files(path: Path) -> tuple[Path, ...]:
     """Return the file and those that it was rotated to, the newest first: FILE.1, FILE.2.gz.
 
-    Those with a date in their names, as FILE-20261127, go by that.
+    Those with a date in their names, as FILE-20261127, go by that. What is no file is left out.
     """
     found: list[tuple[tuple[int, int], Path]] = []
     for each in path.parent.glob(f"{_escaped(path.name)}*"):
         match = _ROTATED.fullmatch(each.name[len(path.name) :])
-        if match is None:
+        if match is None or not each.is_file():
             continue
         number = int(re.sub(r"\D", "", match[1]))
         is_date = len(match[1]) > _COUNTER_DIGITS
         found.append(((1, -number) if is_date else (0, number), each))
     rotated = [each for _, each in sorted(found)]
-    return (path, *rotated) if path.exists() else tuple(rotated)
+    return (path, *rotated) if path.is_file() else tuple(rotated)
 
 
 @checked
@@ -81,11 +84,23 @@ def _has_one(text: bytes, needles: Sequence[bytes]) -> bool:
 
 
 def _entry(line: bytes) -> Entry | None:
+    if len(line) > LINE_BYTES:
+        return None
     try:
         found = json.loads(line)
-    except ValueError:  # torn, when a disk was full or the power went
+    except (ValueError, RecursionError):  # torn, when a disk was full or the power went
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("event"), str) else None
+    if not isinstance(found, dict) or not isinstance(found.get("event"), str):
+        return None
+    return found if _is_shallow(found, _LEVELS) else None
+
+
+def _is_shallow(value: object, levels: int) -> bool:
+    """True for what has no more levels of objects and lists: nobody recurses too deep in it."""
+    if not isinstance(value, dict | list):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_is_shallow(each, levels - 1) for each in inner)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -100,7 +115,7 @@ def _lines(path: Path) -> Iterator[bytes]:
             end = start
             # The first line may have begun before it; no line is as long as a block.
             first = block.find(b"\n") + 1 if start else 0
-            rest = block[:first]
+            rest = block[:first] if first <= LINE_BYTES else b""
             yield block[first:]
 
 
@@ -117,6 +132,6 @@ def _lines_of_gzip(
                 entry = _entry(line)
                 if entry is not None and wanted(entry):
                     kept.append(line)
-    except EOFError:
-        pass  # cut off; what could be read stands
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        pass  # cut off, or damaged; what could be read stands
     yield b"".join(kept)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import given
@@ -65,8 +67,23 @@ def test_without_a_file_there_is_nothing(tmp_path: Path) -> None:
     assert audit_files(tmp_path / "audit.jsonl") == ()
 
 
+DEEP: Final = b"[" * 1000 + b"]" * 1000
+
+
 @pytest.mark.parametrize(
-    "spoilt", [b'{"v":1,"event":"ref', b"\x00" * 4096, b"\xff\xfe", b"[1]\n", b'{"v":1}\n', b"\n\n"]
+    "spoilt",
+    [
+        b'{"v":1,"event":"ref',
+        b"\x00" * 4096,
+        b"\xff\xfe",
+        b"[1]\n",
+        b'{"v":1}\n',
+        b"\n\n",
+        pytest.param(b"[" * 4000 + b"\n", id="opened 4000 times"),
+        pytest.param(b'{"event":"refused","number":9,"x":%s}\n' % DEEP, id="deep"),
+        b'{"event":"refused","number":9,"x":{"y":{"z":{}}}}\n',
+        pytest.param(b'{"event":"refused","number":9,"x":"%s"}\n' % (b"x" * 8192), id="long"),
+    ],
 )
 def test_what_is_no_entry_is_passed_over(tmp_path: Path, spoilt: bytes) -> None:
     path = tmp_path / "audit.jsonl"
@@ -84,6 +101,37 @@ def test_a_compressed_file_that_is_cut_off_is_read_as_far_as_it_goes(tmp_path: P
     found = numbers(tmp_path / "audit.jsonl", 5000)
     assert 0 < len(found) < 2000
     assert found == list(range(len(found)))[::-1]
+
+
+def test_a_compressed_file_that_is_damaged_hides_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    write(path, [2000])
+    write(tmp_path / "audit.jsonl.1.gz", range(2000))
+    damaged = bytearray((tmp_path / "audit.jsonl.1.gz").read_bytes())
+    damaged[len(damaged) // 2 :] = b"\xff" * 100
+    (tmp_path / "audit.jsonl.1.gz").write_bytes(damaged)
+    (tmp_path / "audit.jsonl.2.gz").write_bytes(b"not compressed")
+    write(tmp_path / "audit.jsonl.3", [-1])
+    found = numbers(path, 5000)
+    assert (found[0], found[-1]) == (2000, -1)
+
+
+def test_what_is_no_file_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    os.mkfifo(path)  # who opens it to read waits for a writer
+    (tmp_path / "audit.jsonl.1").mkdir()
+    write(tmp_path / "audit.jsonl.2", [1])
+    assert audit_files(path) == (tmp_path / "audit.jsonl.2",)
+    assert numbers(path) == [1]
+
+
+def test_a_line_of_many_blocks_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    write(path, [1], end=b"\x00" * 20_000 + b"\n" + line_of(entry(2)))
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 1000)
+    assert numbers(path) == [2, 1]
 
 
 def test_a_needle_is_found_in_any_case_and_as_json_writes_it(tmp_path: Path) -> None:
