@@ -223,6 +223,14 @@ def test_what_to_run_next_is_said(tmp_path: Path, entry: dict[str, Any], command
     assert f"  next:      {command.format(tmp_path)}\n" in done.stdout
 
 
+def test_a_manufacturers_device_is_named_and_found_by_the_pair(tmp_path: Path) -> None:
+    entry: Entry = {"code": "names/none", "maker": "acme/4711", "certificate": {"subject": "CN=x"}}
+    told = "manufacturer's device acme/4711 and certificate CN=x, from 192.0.2.1:5000"
+    assert f"  client:    {told}\n" in why(written(tmp_path, entry)).stdout
+    assert of_device("acme/4711", ()).fits(entry)
+    assert not of_device("globex/4711", ()).fits(entry)
+
+
 def test_a_device_is_found_by_its_names_wherever_they_stand(tmp_path: Path) -> None:
     search = of_device("gauge-7", ("gauge-7.plant.example", "a,b"))
     for entry in (

@@ -80,6 +80,8 @@ def _client(entry: Entry) -> str:
     parts = []
     if user := _text(entry, "user"):
         parts.append(f"user {user}")
+    if device := _text(entry, "maker"):
+        parts.append(f"manufacturer's device {device}")
     if certificate := _certificate(entry, "certificate"):
         parts.append(f"certificate {certificate}")
     if tried := _text(entry, "tried"):

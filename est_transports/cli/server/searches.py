@@ -91,8 +91,11 @@ def of_device(device_id: str, names: Collection[str]) -> Search:
 
 
 def _names(entry: Entry) -> Iterator[str]:
-    """Yield the names in an entry: users, and those of certificates and of what was asked for."""
-    for key in ("user", "tried"):
+    """Yield the names in an entry: users, and those of certificates and of what was asked for.
+
+    A manufacturer's device is called as the file has it, "acme/4711".
+    """
+    for key in ("user", "maker", "tried"):
         if isinstance(found := entry.get(key), str):
             yield found
     for certificate in _certificates(entry, (*_CERTIFICATES, "requested")):

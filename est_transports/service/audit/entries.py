@@ -182,9 +182,10 @@ def _label(label: Label | None) -> str:
 
 
 def _identity(identity: ClientIdentity) -> dict[str, object]:
-    shown = identity.certificate
+    shown, device = identity.certificate, identity.manufacturer
     return {
         "user": _text(identity.user or ""),
+        "maker": "" if device is None else _text(str(device)),
         "certificate": {} if shown is None else _certificate(shown),
     }
 

@@ -21,6 +21,7 @@ from est_core import (
     EnrollRequested,
     Label,
     Limits,
+    ManufacturerIdentity,
     ReenrollRequested,
     TlsVersion,
     TrustClass,
@@ -73,6 +74,12 @@ def test_a_refusal_says_when_who_what_and_why_and_nothing_that_is_empty() -> Non
         "ms": 12.3,
         "phases": {"reading": 2.0, "authentication": 10.0},
     }
+
+
+def test_an_entry_says_which_device_of_which_manufacturer() -> None:
+    device = ManufacturerIdentity(manufacturer="acme", value="4711")
+    identity = ClientIdentity(certificate=certificate(), manufacturer=device)
+    assert read(replace(REFUSED, identity=identity))["maker"] == "acme/4711"
 
 
 def test_a_refusal_says_by_whom_and_which_names_were_asked_for() -> None:
