@@ -178,6 +178,8 @@ class AuditTrail:
             self._queue.put(None)
             writer.join()
             self._writer = None
+        if self._missing:
+            self._append_quietly(b"")
         self.file.close()
 
     def _start(self) -> None:
