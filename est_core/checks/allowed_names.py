@@ -14,6 +14,7 @@ opens a door.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -63,6 +64,14 @@ DESCRIPTIVE: Final = frozenset(
 
 _MAIL_ATTRIBUTES: Final = frozenset({NameOID.EMAIL_ADDRESS})
 _SHOWN_NAMES: Final = 4
+_KEY_CHARS: Final = 255
+_WITH_TEXT: Final = (
+    x509.DNSName,
+    x509.DirectoryName,
+    x509.IPAddress,
+    x509.RFC822Name,
+    x509.UniformResourceIdentifier,
+)
 
 
 @value_class
@@ -105,6 +114,31 @@ class AllowedNames:
             subjects=(csr.subject,) if csr.subject.rdns else (),
             alt_names=names,
         )
+
+    @classmethod
+    def of_names(cls, subject: x509.Name, names: Iterable[x509.GeneralName] = ()) -> AllowedNames:
+        """Return the names that a certificate of this subject and these alternative names has."""
+        alt_names = tuple(names)
+        return cls(
+            texts=frozenset(_texts(subject, alt_names)),
+            subjects=(subject,) if subject.rdns else (),
+            alt_names=alt_names,
+        )
+
+    def search_keys(self) -> frozenset[str]:
+        """Return texts to find names by: two that anybody takes for equal share one.
+
+        A text has one as what a subject holds, and one as a host where it may be one. Those that
+        are longer than a name of a person or of a machine have a digest in their place.
+        """
+        texts = {text for text in self.texts if text.strip()}
+        for each in self.alt_names:
+            if isinstance(each, x509.DirectoryName):
+                texts |= {part.value for part in _naming(each.value) if isinstance(part.value, str)}
+        keys = {canonical_text(text) for text in texts} | {_host(text) for text in texts} - {""}
+        others = (canonical_value(name) for name in self.alt_names if not _has_text(name))
+        keys |= {f"name:{value.hex()}" for value in others if isinstance(value, bytes)}
+        return frozenset(_bounded_key(key) for key in keys)
 
     def __or__(self, other: AllowedNames) -> AllowedNames:
         """Return the names that one of the two allows."""
@@ -244,6 +278,16 @@ def _texts(subject: x509.Name, names: Iterable[x509.GeneralName]) -> Iterator[st
             yield name.value
         elif isinstance(name, x509.IPAddress):
             yield str(name.value)
+
+
+def _has_text(name: x509.GeneralName) -> bool:
+    return isinstance(name, _WITH_TEXT)
+
+
+def _bounded_key(key: str) -> str:
+    if len(key) <= _KEY_CHARS:
+        return key
+    return f"sha256:{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()}"
 
 
 def _attribute_text(attribute: x509.NameAttribute[str | bytes]) -> str:

@@ -47,7 +47,14 @@ from est_transports.authority.issue_log import IssueLog, issue_recorded
 from est_transports.authority.issue_notes import AGAIN, issue_note
 from est_transports.authority.registered_names import registered_names
 from est_transports.authority.renewal_records import certificate_on_record
-from est_transports.authority.stores import CodeSpent, CodeUse, Store, StoreBusy, StoreError
+from est_transports.authority.stores import (
+    CodeSpent,
+    CodeUse,
+    IssuedRecord,
+    Store,
+    StoreBusy,
+    StoreError,
+)
 from est_transports.pki.names import name_text, subject_text
 from est_transports.pki.serials import serial_text
 from est_transports.pki.signers import SignerError
@@ -155,7 +162,8 @@ class Authority:
     ) -> Decision:
         now, replaces = self._clock().wall, None
         try:
-            if self._is_revoked(question.identity.certificate):
+            shown = self._record_of(question.identity.certificate)
+            if shown is not None and shown.revoked_at is not None:
                 return Deny(code="auth/certificate-revoked", reason="the certificate was revoked")
             if question.identity.is_ra:
                 _tell_of_ra(question, operation)
@@ -166,7 +174,7 @@ class Authority:
                 return Challenge(code="auth/code-spent")
             if isinstance(question, ReenrollRequested):
                 replaces = question.current or certificate_on_record(self.ca, question.csr, now)
-            enrollment = _enrollment(operation, question, spends)
+            enrollment = _enrollment(operation, question, spends, shown)
             certificate = self.ca.issue(question.csr, enrollment, now=now, replaces=replaces)
         except CodeSpent:
             return self._spent(question, operation, now)
@@ -205,19 +213,16 @@ class Authority:
             return Challenge(code="auth/code-spent")
         return Issue(certificate=again, note=AGAIN)
 
-    def _is_revoked(self, certificate: x509.Certificate | None) -> bool:
-        """True if the client showed one of our certificates that we took back.
+    def _record_of(self, certificate: x509.Certificate | None) -> IssuedRecord | None:
+        """Return the record of what the client showed, where that is one of our certificates.
 
-        A revocation list tells the handshake of it too, but only once there is a new one.
+        It tells of a revocation sooner than the handshake, which needs a new list for that.
         """
         if certificate is None:
-            return False
+            return None
         record = self.store.find_certificate(serial_text(certificate.serial_number))
-        return (
-            record is not None
-            and record.revoked_at is not None
-            and record.der == certificate.public_bytes(Encoding.DER)
-        )
+        is_ours = record is not None and record.der == certificate.public_bytes(Encoding.DER)
+        return record if is_ours else None
 
 
 def _tell_of_ra(question: EnrollRequested | ReenrollRequested, operation: Operation) -> None:
@@ -250,13 +255,20 @@ def _enrollment(
     operation: Operation,
     question: EnrollRequested | ReenrollRequested,
     spends: CodeUse | None,
+    shown: IssuedRecord | None,
 ) -> Enrollment:
-    label, shown = question.label, question.identity.certificate
+    label, identity = question.label, question.identity
+    device = identity.manufacturer
+    if device is None and shown is not None and not identity.is_ra:
+        device = shown.manufacturer  # whose certificate of ours it is stays so
     return Enrollment(
         operation=operation.name,
         label=None if label is None else label.text,
-        user=question.identity.user,
-        client_subject=None if shown is None else subject_text(shown),
+        user=identity.user,
+        client_subject=None if identity.certificate is None else subject_text(identity.certificate),
         peer=question.channel.peer_address or None,
         spends=spends,
+        manufacturer=device,
+        # A renewal keeps the names that it has, and a registration authority speaks for others.
+        unless_held=isinstance(question, EnrollRequested) and not identity.is_ra,
     )

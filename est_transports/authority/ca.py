@@ -6,10 +6,9 @@ bound to its channel, was decided before. It holds no lock and may be called fro
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Final
@@ -23,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from est_core import Entropy, LocalProtocolError
 from est_core.arguments import checked_throughout
 from est_core.asn1.pkcs10 import CertRequest
-from est_core.values import value_class
+from est_transports.authority.enrollment_records import Enrollment, record_issued
 from est_transports.authority.issuer_limits import IssuerLimits
 from est_transports.authority.planned_certificate import (
     IssuerPart,
@@ -38,9 +37,8 @@ from est_transports.authority.profiles import (
     ReservedNames,
     certify,
 )
-from est_transports.authority.stores import CodeUse, IssuedRecord, Store
+from est_transports.authority.stores import IssuedRecord, Store
 from est_transports.pki.hosts import host_name
-from est_transports.pki.names import name_text
 from est_transports.pki.serials import serial_text
 from est_transports.pki.signers import CertificateSigner, LocalSigner, Signer, SigningKey
 
@@ -78,23 +76,6 @@ _NO_USES: Final = dict.fromkeys(
 
 class CAUnavailable(Exception):  # noqa: N818 - says what happened
     """The CA cannot issue at all: a certificate of its chain is not valid now. Worth a 503."""
-
-
-@value_class
-class Enrollment:
-    """What the record of a certificate says about its request.
-
-    `operation` is the EST operation or a word of the program that issues by itself; `user` and
-    `client_subject` (RFC 4514) are who was authenticated; `peer` is a network address. `spends` is
-    the use of a one-time code that is recorded with the certificate, or neither is.
-    """
-
-    operation: str
-    label: str | None = None
-    user: str | None = None
-    client_subject: str | None = None
-    peer: str | None = None
-    spends: CodeUse | None = field(default=None, repr=False)
 
 
 @checked_throughout
@@ -186,16 +167,18 @@ class ReferenceCA:
 
         `now` is aware UTC. The signature of the request was verified before. With `replaces`,
         that certificate must be one that `may_renew`; that its names are repeated was checked
-        before, and they are issued as they are spelled there. Raises Refused (see `certify` and
-        `may_renew`, and profile/ca-key for the CA's own key), CAUnavailable, StoreError,
+        before, and they are issued as they are spelled there, to the manufacturer's device that the
+        record names, if any. Raises Refused (see `certify` and `may_renew`, profile/ca-key for the
+        CA's own key, and names/held where `unless_held` refuses), CAUnavailable, StoreError,
         SignerError; nothing was issued then.
         """
         if csr.key.spki == self._spki:
             raise Refused("profile/ca-key", "that is the key of this CA")
         plan = certify(csr, self.profile(enrollment.label), self._reserved, replaces)
         if replaces is not None:
-            self.may_renew(replaces, now)
+            renewed = self.may_renew(replaces, now)
             plan = plan.renewing(replaces)
+            enrollment = replace(enrollment, manufacturer=renewed.manufacturer)
         return self._issue(plan, csr.spki, enrollment, now, replaces)
 
     def issue_plan(
@@ -226,27 +209,11 @@ class ReferenceCA:
         """Return a new certificate, on record; `spki` is the key of the plan, in DER."""
         self._limits.check(plan)
         certificate = self._signer.sign(self._builder(plan, spki, now))
-        record = IssuedRecord(
-            serial=serial_text(certificate.serial_number),
-            subject=name_text(certificate.subject),
-            not_before=certificate.not_valid_before_utc,
-            not_after=certificate.not_valid_after_utc,
-            der=certificate.public_bytes(Encoding.DER),
-            spki_sha256=hashlib.sha256(spki).digest(),
-            issued_at=now,
-            operation=enrollment.operation,
-            label=enrollment.label,
-            user=enrollment.user,
-            client_subject=enrollment.client_subject,
-            peer=enrollment.peer,
-            profile=plan.profile,
-            replaces=None if replaces is None else serial_text(replaces.serial_number),
-        )
-        self.store.record_certificate(record, spends=enrollment.spends)
+        record_issued(self.store, certificate, plan, enrollment, now=now, replaces=replaces)
         return certificate
 
-    def may_renew(self, certificate: x509.Certificate, now: datetime) -> None:
-        """Return if the holder of `certificate` may have it renewed. RFC 7030 2.3.
+    def may_renew(self, certificate: x509.Certificate, now: datetime) -> IssuedRecord:
+        """Return the record of `certificate` if its holder may have it renewed. RFC 7030 2.3.
 
         Raises Refused: renewal/unknown-certificate unless it is, byte for byte, in the store and
         from this CA; renewal/revoked; renewal/expired; renewal/not-yet-valid.
@@ -264,6 +231,7 @@ class ReferenceCA:
             raise _renewal("renewal/not-yet-valid", "the certificate is not valid yet")
         if now > record.not_after + self._renewal_grace:
             raise _renewal("renewal/expired", "the certificate expired")
+        return record
 
     def _builder(
         self, plan: CertificatePlan, spki: bytes, now: datetime

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurveOID
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, PublicKeyAlgorithmOID
 
-from est_core import LocalProtocolError
+from est_core import AllowedNames, LocalProtocolError
 from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttr, ObjectId
 from est_core.asn1.keys import ALGORITHM_OF_KIND, PublicKeyFacts
@@ -182,6 +182,13 @@ class CertificatePlan:
     extensions: tuple[PlannedExtension, ...]
     validity_days: int
     profile: str | None = None
+
+    @property
+    def names(self) -> AllowedNames:
+        """The names that the certificate will have."""
+        values = (each.value for each in self.extensions)
+        alt_names = (each for each in values if isinstance(each, x509.SubjectAlternativeName))
+        return AllowedNames.of_names(self.subject, (name for each in alt_names for name in each))
 
     def renewing(self, current: x509.Certificate) -> CertificatePlan:
         """Return the plan with subject and subjectAltName of `current`, to the byte.

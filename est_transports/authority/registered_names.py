@@ -4,29 +4,51 @@ A client is the device whose id is the user that it proved to be. One that prove
 device that its certificate names, by id or by another of its names, and what a registration
 authority asks for is for the device that the request names. A certificate may name several
 devices; then it is that one which has all its names, and nobody where that is not one alone.
+
+A manufacturer's device is registered as that one or not at all: one of the list that is called like
+its number is another. It shows the certificate of its manufacturer, or one of ours that was issued
+to it. Nobody else is that device, whatever password or name it has; a registration authority may
+ask for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Protocol
 
-from est_core import AllowedNames, AllowNames, Decision, Deny, NamesRequested
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from est_core import AllowedNames, AllowNames, Decision, Deny, ManufacturerIdentity, NamesRequested
 from est_core.checks.names import canonical_text, shown_name
+from est_transports.authority.stores import IssuedRecord
 from est_transports.authority.stores.device_records import DeviceRecord, DeviceStore
+from est_transports.pki.serials import serial_text
 
 
-def registered_names(question: NamesRequested, store: DeviceStore, now: datetime) -> Decision:
+class RegistryStore(DeviceStore, Protocol):
+    """Where devices are, and the certificates that were issued to them."""
+
+    def find_certificate(self, serial: str) -> IssuedRecord | None:
+        """Return the record with that serial, or None."""
+
+
+def registered_names(question: NamesRequested, store: RegistryStore, now: datetime) -> Decision:
     """Return the names of the device that asks, or Deny names/not-registered.
 
     `now` is aware UTC. Raises what the store raises, and RemoteProtocolError "names/certificate"
     where the client's certificate cannot be read.
     """
-    found = _devices(question, store)
+    pair = _pair(question, store)
+    found = _devices(question, store, pair)
     if len(found) != 1:
         what = "several devices are" if found else "nobody is"
-        return _not_registered(f"{what} registered as {_who(question)}")
+        return _not_registered(f"{what} registered as {_who(question, pair)}")
     (device,) = found
+    if not question.identity.is_ra and device.manufacturer not in (None, pair):
+        which = shown_name(str(device.manufacturer))
+        return _not_registered(f"{shown_name(device.id)} is registered as {which} alone")
     label = "" if question.label is None else question.label.text
     if device.label is not None and device.label != label:
         where = f"under label {device.label}" if device.label else "without a label"
@@ -37,15 +59,33 @@ def registered_names(question: NamesRequested, store: DeviceStore, now: datetime
     return AllowNames(names=AllowedNames(texts=frozenset((device.id, *device.names))))
 
 
-def _devices(question: NamesRequested, store: DeviceStore) -> tuple[DeviceRecord, ...]:
+def _pair(question: NamesRequested, store: RegistryStore) -> ManufacturerIdentity | None:
+    """Return which manufacturer's device asks, by its manufacturer's certificate or by ours."""
+    identity = question.identity
+    if identity.manufacturer is not None or identity.certificate is None or identity.is_ra:
+        return identity.manufacturer
+    return issued_to(identity.certificate, store)
+
+
+def issued_to(certificate: x509.Certificate, store: RegistryStore) -> ManufacturerIdentity | None:
+    """Return the manufacturer's device that one of our certificates was issued to, if any."""
+    record = store.find_certificate(serial_text(certificate.serial_number))
+    is_ours = record is not None and record.der == certificate.public_bytes(Encoding.DER)
+    return record.manufacturer if record is not None and is_ours else None
+
+
+def _devices(
+    question: NamesRequested, store: RegistryStore, pair: ManufacturerIdentity | None
+) -> tuple[DeviceRecord, ...]:
     identity = question.identity
     if identity.user is not None and not identity.is_ra:
         known = store.find_device(identity.user)
         return () if known is None else (known,)
+    if pair is not None:
+        known = store.find_device_of(pair)
+        return () if known is None else (known,)
     if identity.is_ra:
         names = AllowedNames.asked_for(question.csr).texts
-    elif identity.manufacturer is not None:
-        return ()  # a device of the list that is called so is not it
     elif identity.certificate is not None:
         names = AllowedNames.of_certificate(identity.certificate).texts
     else:
@@ -59,12 +99,12 @@ def _has_all(device: DeviceRecord, names: Iterable[str]) -> bool:
     return all(canonical_text(name) in own for name in names)
 
 
-def _who(question: NamesRequested) -> str:
+def _who(question: NamesRequested, pair: ManufacturerIdentity | None) -> str:
     identity = question.identity
     if identity.user is not None and not identity.is_ra:
         return shown_name(identity.user)
-    if identity.manufacturer is not None:
-        return f"maker:{shown_name(str(identity.manufacturer))}"
+    if pair is not None:
+        return f"{shown_name(str(pair))}, a manufacturer's device"
     return "what the request names" if identity.is_ra else "what the certificate names"
 
 

@@ -119,7 +119,7 @@ AUTHORITY: Final = (
         ),
     ),
     Section(
-        title="Names of registered devices",
+        title="Names of devices",
         codes=(
             ErrorCode(
                 code="names/not-registered",
@@ -131,6 +131,19 @@ AUTHORITY: Final = (
                 remedy=(
                     "have the operator of the server register the device: `est device add`, or "
                     "`est device list` to see what is there"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="names/held",
+                statuses=("400",),
+                cause=(
+                    "a certificate that is valid has one of the names, and was issued to another "
+                    "device of a manufacturer, or to nobody's where a manufacturer's device asks"
+                ),
+                remedy=(
+                    "ask for another name; where the name has moved to this device, have the "
+                    "operator of the server revoke the certificate of the one before"
                 ),
                 audience=Audience.USER,
             ),

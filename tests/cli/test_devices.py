@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from est_core import ManufacturerIdentity
 from est_transports import _clock
 from est_transports.authority.stores import DeviceRecord
 from est_transports.authority.stores.sqlite import SqliteStore
@@ -369,7 +370,7 @@ def test_devices_are_listed_by_id(ca: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert rows[2][3] == "never"
     shown = json.loads(est("device", "list", ca, "--json").stdout)
     assert [list(each) for each in shown] == [
-        ["id", "names", "label", "created_at", "expires_at", "state"]
+        ["id", "names", "label", "manufacturer", "value", "created_at", "expires_at", "state"]
     ] * 3
     assert [each["names"] for each in shown] == [[], ["x", "y"], []]
     assert [each["label"] for each in shown] == ["plant", None, ""]
@@ -463,3 +464,72 @@ def test_the_command_runs_as_a_program(ca: Path, file: Path) -> None:
             capture_output=True,
         )
         assert done.returncode == 0, done.stderr
+
+
+# --- Manufacturers' devices -------------------------------------------------------------------
+
+ACME = ManufacturerIdentity(manufacturer="acme", value="SN 1")
+
+
+def test_a_device_may_be_that_one_of_a_manufacturer(ca: Path) -> None:
+    (ca / "est.toml").write_text('[auth]\nnames = "registered"\n')
+    options = ("--manufacturer", "acme", "--value", "SN 1")
+    done = est("device", "add", ca, "gauge-7", *options)
+    assert done.exit_code == 0
+    assert done.stderr.splitlines() == [
+        "the server has no manufacturer acme yet: see [manufacturers.acme] of est.toml",
+        "1 device registered",
+    ]
+    (record,) = registered(ca)
+    assert record.manufacturer == ACME
+    shown = est("device", "show", ca, "gauge-7").stdout
+    assert "manufacturer's device: acme/SN 1\n" in shown
+    values = json.loads(est("device", "show", ca, "gauge-7", "--json").stdout)
+    assert (values["manufacturer"], values["value"]) == ("acme", "SN 1")
+    again = est("device", "add", ca, "pump", *options)
+    assert again.exit_code == 5
+    assert "est: acme/SN 1 is registered already, as 'gauge-7'; none was added" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--manufacturer", "acme"), "--manufacturer and --value go together"),
+        (("--value", "1"), "--manufacturer and --value go together"),
+        (("--manufacturer", "a/b", "--value", "1"), "no name of a manufacturer"),
+        (("--manufacturer", "acme", "--value", " 1"), "begins or ends with a blank"),
+        (("--manufacturer", "acme", "--value", "1", "--code"), "--code excludes"),
+    ],
+)
+def test_what_is_no_manufacturers_device_is_refused(
+    options: tuple[str, ...], said: str, ca: Path
+) -> None:
+    done = est("device", "add", ca, "gauge-7", *options)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert registered(ca) == ()
+
+
+def test_manufacturers_devices_are_imported(ca: Path, file: Path) -> None:
+    file.write_text("id,manufacturer,value\ngauge-7,acme,SN 1\npump,,\n")
+    assert est("device", "import", ca, file).exit_code == 0
+    assert [each.manufacturer for each in registered(ca)] == [ACME, None]
+
+
+def test_each_fault_of_a_manufacturers_device_has_its_column(ca: Path, file: Path) -> None:
+    file.write_text(
+        "id,manufacturer,value,code\na,acme,,\nb,,1,\nc,a/b,1,\nd,acme,\u200b1,\n"
+        "e,acme,2,yes\nf,acme,3,\ng,acme,3,\n"
+    )
+    done = est("device", "import", ca, file)
+    told = [line.partition(f"{file}: ")[2] for line in done.stderr.splitlines()]
+    for line in (
+        "line 2, column value: is empty, and manufacturer is not",
+        "line 3, column manufacturer: is empty, and value is not",
+        "line 5, column value: holds characters that do not print",
+        "line 6, column code: is for a device that shows its manufacturer's certificate",
+        "line 8, column value: 'acme/3' is on line 7 too",
+    ):
+        assert line in told
+    assert any(line.startswith("line 4, column manufacturer: 'a/b' is no name") for line in told)
+    assert registered(ca) == ()

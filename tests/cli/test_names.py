@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from est_core import ManufacturerIdentity
 from est_transports import _clock
 from est_transports.authority import CodeRecord, ServerSecret, SqliteStore, new_code
 from est_transports.authority.stores.device_records import DeviceRecord
@@ -36,9 +37,12 @@ from tests.transports.coap_udp import UdpDevice
 from tests.transports.dtls_pair import a_dtls_client
 
 ID, OTHER, PASSWORD = "SN-1041", "SN-1042", "correct horse battery"
+MADE = "SN-7001"
+"""The number of a device of two manufacturers; that of one of them has a certificate."""
 DAY: Final = timedelta(days=1)
 MAKERS: Final = {"manufacturer's": "acme", "other maker's": "other"}
 RULES: Final = ("any", "identity", "registered")
+ENROLLED: Final = "manufacturer's, enrolled"
 CLIENTS: Final = (
     *("user", "code", "own certificate", "trusted certificate", "manufacturer's", "other maker's"),
     "RA",
@@ -117,11 +121,11 @@ def csr(key: ec.EllipticCurvePrivateKey, common_name: str, *hosts: str) -> bytes
 
 
 IDEVID: Final = Subject(
-    name=ID,
+    name="",
     whole=x509.Name(
         [
             x509.NameAttribute(NameOID.COMMON_NAME, OTHER),
-            x509.NameAttribute(NameOID.SERIAL_NUMBER, ID),
+            x509.NameAttribute(NameOID.SERIAL_NUMBER, MADE),
         ]
     ),
 )
@@ -134,16 +138,21 @@ ASKED: Final = {
     "extra name": (ID, ("gate.example",)),
     "registered name": (ID, ("door.example",)),
 }
+ASKED_BY_MADE: Final = ASKED | {
+    "own name": (MADE, ()),
+    "extra name": (MADE, ("gate.example",)),
+    "registered name": (MADE, ("hatch.example",)),
+}
 
 
 def expected(operation: str, rule: str, client: str, asked: str) -> str:
     """Return the code that an answer is to have, "-" for a certificate."""
-    if operation == "simplereenroll" and client == "own certificate" and asked != "own name":
+    if client in MAKERS:
+        return _for_a_device(operation, rule, client, asked)
+    if operation == "simplereenroll" and client != "RA" and asked != "own name":
         return "renewal/subject-alt-name" if ASKED[asked][1] else "renewal/subject"
     if client == "RA":
         return _for_an_ra(rule, asked)
-    if client in MAKERS and rule == "registered":
-        return "names/not-registered"  # the device that is registered is another
     if rule == "any" or asked == "own name":
         return "-"
     if asked == "no name":
@@ -151,6 +160,23 @@ def expected(operation: str, rule: str, client: str, asked: str) -> str:
     if rule == "registered" and asked == "registered name":
         return "-"
     return "names/not-allowed"
+
+
+def _for_a_device(operation: str, rule: str, client: str, asked: str) -> str:
+    """Return what the certificate that a device came with is good for."""
+    if operation == "simplereenroll":
+        return "auth/certificate-not-accepted"
+    is_registered = client == "manufacturer's"
+    if rule == "registered" and not is_registered:
+        return "names/not-registered"  # the device that is registered is another
+    if rule != "any" and asked == "no name":
+        return "names/none"
+    allowed = {"any": set(ASKED), "identity": {"own name"}}
+    if asked not in allowed.get(rule, {"own name", "registered name"}):
+        return "names/not-allowed"
+    if asked in ("other's name", "extra name"):
+        return "names/held"  # by a user
+    return "-" if is_registered or asked == "no name" else "names/held"  # by the first one's
 
 
 def _for_an_ra(rule: str, asked: str) -> str:
@@ -175,7 +201,13 @@ def registered(directory: Path) -> str:
     digest = secret.code_digest(code)
     assert digest is not None
     with closing(SqliteStore(directory / "est.db")) as store:
-        store.add_devices([DeviceRecord(id=ID, names=("door.example",), created_at=now)])
+        made = ManufacturerIdentity(manufacturer="acme", value=MADE)
+        store.add_devices(
+            [
+                DeviceRecord(id=ID, names=("door.example",), created_at=now),
+                DeviceRecord(id=MADE, names=("hatch.example",), created_at=now, manufacturer=made),
+            ]
+        )
         record = CodeRecord(
             name=ID, digest=digest, uses_max=1000, created_at=now, expires_at=now + DAY
         )
@@ -206,10 +238,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             assert status == 200
             server.wait_for("status=200")
         (certificate,) = pkcs7.load_der_pkcs7_certificates(der)
+        idevids = {client: makers[name].issue(IDEVID) for client, name in MAKERS.items()}
+        file = directory / "idevid.pem"
+        file.write_bytes(idevids["manufacturer's"].chain_pem + idevids["manufacturer's"].key_pem)
+        connection = server.connect(file)
+        _, made = connection.ask("registered/simpleenroll", csr(key, MADE))
+        connection.close()
+        server.wait_for("maker:acme/SN-7001")
+        (enrolled,) = pkcs7.load_der_pkcs7_certificates(made)
         certificates = {
+            **idevids,
+            ENROLLED: Entity(certificate=enrolled, key=key, chain=(enrolled,)),
             "own certificate": Entity(certificate=certificate, key=key, chain=(certificate,)),
             "trusted certificate": makers["trusted"].issue(Subject(name=ID)),
-            **{client: makers[name].issue(IDEVID) for client, name in MAKERS.items()},
             "RA": ra,
         }
         yield Site(server=server, certificates=certificates, code=code)
@@ -222,13 +263,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     [
         *product(("https",), ("simpleenroll",), CLIENTS),
         *product(("coaps",), ("simpleenroll",), CLIENTS[2:]),
-        *product(("https", "coaps"), ("simplereenroll",), ("own certificate", "RA")),
+        *product(
+            ("https", "coaps"),
+            ("simplereenroll",),
+            ("own certificate", "manufacturer's", ENROLLED, "RA"),
+        ),
     ],
 )
 def test_a_client_gets_the_names_that_the_rule_of_its_label_gives_it(
     site: Site, wire: str, operation: str, client: str, rule: str, asked: str
 ) -> None:
-    name, hosts = ASKED[asked]
+    name, hosts = (ASKED_BY_MADE if client in (*MAKERS, ENROLLED) else ASKED)[asked]
     code = site.ask(wire, operation, rule, client, csr(new_key(), name, *hosts))
     assert code == expected(operation, rule, client, asked)
 

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from est_core import Entropy, Limits
+from est_core import Entropy, Limits, ManufacturerIdentity
 from est_core.asn1.attributes import Attribute, Extension, extension_request
 from est_core.asn1.keys import SignatureAlgorithm, public_key_facts, signature_algorithm_for
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo, assemble, parse_cert_request
@@ -32,6 +32,7 @@ from est_transports.authority.stores import (
     DeviceRecord,
     DuplicateSerial,
     IssuedRecord,
+    NamesHeld,
     SrpRecord,
     Store,
     TokenRecord,
@@ -105,6 +106,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.records: dict[str, IssuedRecord] = {}
+        self.names: dict[str, frozenset[str]] = {}
         self.users: dict[str, UserRecord] = {}
         self.tokens: dict[bytes, TokenRecord] = {}
         self.codes: dict[bytes, CodeRecord] = {}
@@ -114,12 +116,29 @@ class MemoryStore:
         self.srp_users: dict[str, SrpRecord] = {}
         self.devices: dict[str, DeviceRecord] = {}
 
-    def record_certificate(self, record: IssuedRecord, *, spends: CodeUse | None = None) -> None:
+    def record_certificate(
+        self,
+        record: IssuedRecord,
+        *,
+        spends: CodeUse | None = None,
+        names: Collection[str] = (),
+        unless_held: bool = False,
+    ) -> None:
         if record.serial in self.records:
             raise DuplicateSerial(record.serial)
+        if unless_held and any(self._holds(each, record, names) for each in self.records.values()):
+            raise NamesHeld("held")
+        self.names[record.serial] = frozenset(names)
         if spends is not None:
             self.spend(spends, record.serial)
         self.records[record.serial] = record
+
+    def _holds(self, held: IssuedRecord, new: IssuedRecord, names: Collection[str]) -> bool:
+        is_live = held.revoked_at is None and held.not_after >= new.issued_at
+        is_others = held.manufacturer != new.manufacturer
+        counts = held.manufacturer is not None or new.manufacturer is not None
+        shares = not self.names[held.serial].isdisjoint(names)
+        return is_live and is_others and counts and shares
 
     def spend(self, use: CodeUse, serial: str) -> None:
         code = self.codes.get(use.digest)
@@ -260,6 +279,10 @@ class MemoryStore:
 
     def find_device(self, device_id: str) -> DeviceRecord | None:
         return self.devices.get(device_id)
+
+    def find_device_of(self, manufacturer: ManufacturerIdentity) -> DeviceRecord | None:
+        found = (each for each in self.devices.values() if each.manufacturer == manufacturer)
+        return next(found, None)
 
     def find_devices(self, names: Collection[str]) -> tuple[DeviceRecord, ...]:
         wanted = {canonical_text(name) for name in names}

@@ -7,11 +7,12 @@ has returned from is durable: it survives a crash of the process and of the mach
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from est_core import LocalProtocolError
+from est_core import LocalProtocolError, ManufacturerIdentity
 from est_core.values import value_class
 from est_transports.authority.stores.credential_records import (
     CodeRecord as CodeRecord,
@@ -40,6 +41,7 @@ from est_transports.authority.stores.device_records import (
 )
 from est_transports.authority.stores.errors import CodeSpent as CodeSpent
 from est_transports.authority.stores.errors import DuplicateSerial as DuplicateSerial
+from est_transports.authority.stores.errors import NamesHeld as NamesHeld
 from est_transports.authority.stores.errors import StoreBusy as StoreBusy
 from est_transports.authority.stores.errors import StoreError as StoreError
 
@@ -53,6 +55,7 @@ class IssuedRecord:
     `serial` is lower-case hex without leading zeros; `subject` is RFC 4514 text; `der` is the
     certificate; `spki_sha256` is the digest of its SubjectPublicKeyInfo. `user` and
     `client_subject` say who asked: the HTTP user, and the subject of the client's certificate.
+    `manufacturer` is the manufacturer's device that it was issued to, or the one that it renews.
     `peer` is the network address as text. `replaces` is the serial this one renews.
     Raises LocalProtocolError for times that are not aware UTC, a serial in another form, or a
     revocation time without a reason.
@@ -74,6 +77,7 @@ class IssuedRecord:
     replaces: str | None = None
     revoked_at: datetime | None = None
     revocation_reason: str | None = None
+    manufacturer: ManufacturerIdentity | None = None
 
     def __post_init__(self) -> None:
         for moment in (self.not_before, self.not_after, self.issued_at, self.revoked_at):
@@ -104,12 +108,22 @@ class Store(TokenStore, CodeStore, NonceStore, SecretStore, SrpStore, DeviceStor
     A serial is taken in every spelling that `read_serial` reads.
     """
 
-    def record_certificate(self, record: IssuedRecord, *, spends: CodeUse | None = None) -> None:
+    def record_certificate(
+        self,
+        record: IssuedRecord,
+        *,
+        spends: CodeUse | None = None,
+        names: Collection[str] = (),
+        unless_held: bool = False,
+    ) -> None:
         """Write a record durably, then return.
 
         With `spends`, the use of a one-time code is written in the same transaction: both, or
-        neither, and then it raises CodeSpent. Raises DuplicateSerial, or StoreBusy when too many
-        writers wait.
+        neither, and then it raises CodeSpent. `names` are what the certificate's names are found
+        by (`AllowedNames.search_keys`). With `unless_held`, it raises NamesHeld, and nothing is
+        written, where a certificate that is neither revoked nor expired at `issued_at` has one of
+        them and is another manufacturer's device's, or where the record is a manufacturer's
+        device's, anybody else's. Raises DuplicateSerial, or StoreBusy when too many writers wait.
         """
 
     def find_code_use(self, digest: bytes, request: bytes) -> IssuedRecord | None:

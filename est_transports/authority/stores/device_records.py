@@ -7,7 +7,7 @@ from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from est_core import Limits, LocalProtocolError
+from est_core import Limits, LocalProtocolError, ManufacturerIdentity
 from est_core.values import value_class
 from est_transports.authority.stores.credential_records import CodeRecord
 
@@ -25,7 +25,9 @@ class DeviceRecord:
 
     `id` is the user that it is as a client, and unique. A name is text and stands for each kind
     of name that is spelled so (`AllowedNames.texts`). With a `label` the device is registered there
-    alone; "" is without one. After `expires_at` it is registered no more.
+    alone; "" is without one. After `expires_at` it is registered no more. With a `manufacturer` it
+    is that device of a manufacturer, whose certificate it has to show, and no user; no two devices
+    are the same one.
     Raises LocalProtocolError for more than DEVICE_NAMES_MAX names, one that is blank, longer than
     DEVICE_NAME_CHARS or occurs twice, and times that are not aware UTC.
     """
@@ -35,6 +37,7 @@ class DeviceRecord:
     label: str | None = None
     created_at: datetime
     expires_at: datetime | None = field(default=None)
+    manufacturer: ManufacturerIdentity | None = None
 
     def __post_init__(self) -> None:
         if len(self.names) > DEVICE_NAMES_MAX:
@@ -64,11 +67,15 @@ class DeviceStore(Protocol):
 
         One-time `codes` are added with them, in the same transaction; the name of each that is
         taken is returned too. With `replace` what has such an id or name is replaced. Raises
-        LocalProtocolError for an id, or the name of a code, that occurs twice.
+        LocalProtocolError for an id, the name of a code or a manufacturer's device that occurs
+        twice, and for a manufacturer's device that is registered under another id.
         """
 
     def find_device(self, device_id: str) -> DeviceRecord | None:
         """Return the device of that id, or None."""
+
+    def find_device_of(self, manufacturer: ManufacturerIdentity) -> DeviceRecord | None:
+        """Return the device that is that one of a manufacturer, or None."""
 
     def find_devices(self, names: Collection[str]) -> tuple[DeviceRecord, ...]:
         """Return the devices whose id or one of whose names is among these, by id.

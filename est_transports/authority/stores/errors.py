@@ -18,6 +18,10 @@ class DuplicateSerial(StoreError):  # noqa: N818 - says what happened
     """A certificate with this serial number is recorded already; nothing was written."""
 
 
+class NamesHeld(StoreError):  # noqa: N818 - says what happened
+    """A certificate that is valid has one of the names, for somebody else; nothing was written."""
+
+
 class CodeSpent(StoreError):  # noqa: N818 - says what happened
     """The one-time code has no use left for this request; nothing was written.
 

@@ -8,6 +8,7 @@ that finds its parent's still open refuses to work.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,7 @@ from est_transports.authority.stores.sqlite_connections import (
 from est_transports.authority.stores.sqlite_credentials import CredentialTables, spending
 from est_transports.authority.stores.sqlite_devices import DeviceTables
 from est_transports.authority.stores.sqlite_files import check_header, file_id
+from est_transports.authority.stores.sqlite_names import naming
 from est_transports.authority.stores.sqlite_schema import (
     APPLICATION_ID,
     create_database,
@@ -33,6 +35,8 @@ from est_transports.authority.stores.sqlite_values import (
     bytes_of,
     name_of,
     page_of,
+    pair_columns,
+    pair_of,
     required_name,
     str_of,
     str_or_none,
@@ -45,11 +49,12 @@ from est_transports.pki.serials import read_serial
 
 _COLUMNS: Final = (
     "serial, subject, not_before, not_after, der, spki_sha256, issued_at, operation, label,"
-    " user, client_subject, peer, profile, replaces, revoked_at, revocation_reason"
+    " user, client_subject, peer, profile, replaces, revoked_at, revocation_reason, manufacturer,"
+    " device_value"
 )
 _INSERT: Final = (
     f"INSERT INTO certificate ({_COLUMNS})"  # noqa: S608 - constants only
-    f" VALUES ({', '.join('?' * 16)})"
+    f" VALUES ({', '.join('?' * 18)})"
 )
 _SELECT: Final = f"SELECT {_COLUMNS} FROM certificate"  # noqa: S608 - constants only
 _REVOKE: Final = (
@@ -96,9 +101,17 @@ class SqliteStore(CredentialTables, DeviceTables):
         create_database(Path(path))
         return cls(path)
 
-    def record_certificate(self, record: IssuedRecord, *, spends: CodeUse | None = None) -> None:
+    def record_certificate(
+        self,
+        record: IssuedRecord,
+        *,
+        spends: CodeUse | None = None,
+        names: Collection[str] = (),
+        unless_held: bool = False,
+    ) -> None:
         """Write a record durably, then return; with it the use of a code. See `Store`."""
         before = () if spends is None else spending(spends, record.serial, self.path)
+        before += naming(record, names, self.path, unless_held=unless_held)
         self._write(_INSERT, _row(record), before)
 
     def find_code_use(self, digest: bytes, request: bytes) -> IssuedRecord | None:
@@ -293,12 +306,13 @@ def _row(record: IssuedRecord) -> Parameters:
         record.replaces,
         text_or_none(record.revoked_at),
         record.revocation_reason,
+        *pair_columns(record.manufacturer),
     )
 
 
 def _record_of(row: tuple[object, ...]) -> IssuedRecord:
     serial, subject, not_before, not_after, der, spki_sha256, issued_at, operation = row[:8]
-    label, user, client_subject, peer, profile, replaces, revoked_at, reason = row[8:]
+    label, user, client_subject, peer, profile, replaces, revoked_at, reason = row[8:16]
     return IssuedRecord(
         serial=str_of(serial),
         subject=str_of(subject),
@@ -316,6 +330,7 @@ def _record_of(row: tuple[object, ...]) -> IssuedRecord:
         replaces=str_or_none(replaces),
         revoked_at=time_or_none(revoked_at),
         revocation_reason=str_or_none(reason),
+        manufacturer=pair_of(*row[16:]),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from est_transports.authority.stores import StoreBusy, StoreError
 from est_transports.authority.stores.sqlite_files import trouble
+from est_transports.authority.stores.sqlite_values import names_in
 
 _ABOUT_PLACE: Final = (
     "SQLITE_AUTH",
@@ -120,6 +121,25 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX device_name_canonical ON device_name (canonical, device)",
     ),
     ("CREATE INDEX certificate_user ON certificate (user) WHERE user IS NOT NULL",),
+    (
+        "ALTER TABLE certificate ADD COLUMN manufacturer TEXT",
+        "ALTER TABLE certificate ADD COLUMN device_value TEXT",
+        # See sqlite_names.
+        """CREATE TABLE certificate_name (
+            canonical TEXT NOT NULL,
+            owner TEXT NOT NULL,
+            not_after TEXT NOT NULL,
+            serial TEXT NOT NULL,
+            PRIMARY KEY (canonical, owner, not_after, serial)
+        ) STRICT, WITHOUT ROWID""",
+        """INSERT OR IGNORE INTO certificate_name (canonical, owner, not_after, serial)
+            SELECT value, '', not_after, serial FROM certificate, json_each(est_names_in(der))
+            WHERE revoked_at IS NULL AND not_after > strftime('%Y-%m-%dT%H:%M:%S', 'now')""",
+        "ALTER TABLE device ADD COLUMN manufacturer TEXT",
+        "ALTER TABLE device ADD COLUMN device_value TEXT",
+        """CREATE UNIQUE INDEX device_pair ON device (manufacturer, device_value)
+            WHERE manufacturer IS NOT NULL""",
+    ),
 )
 """Migration n (from 1) makes schema n out of schema n-1. Append; never change one that is out."""
 
@@ -205,6 +225,7 @@ def upgrade(
     migrations: tuple[tuple[str, ...], ...] = MIGRATIONS,
 ) -> None:
     """Apply the migrations the file lacks, all or none of them."""
+    connection.create_function("est_names_in", 1, names_in, deterministic=True)
     connection.execute("BEGIN IMMEDIATE")  # so that no two processes migrate at once
     try:
         present = _schema_version(connection)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from datetime import UTC, datetime
 from typing import Final
 
-from est_core import Limits, LocalProtocolError
+from cryptography import x509
+
+from est_core import (
+    AllowedNames,
+    Limits,
+    LocalProtocolError,
+    ManufacturerIdentity,
+    RemoteProtocolError,
+)
 
 _PAGE_MAX: Final = 10_000
 _NAME_CHARS: Final = Limits().user_chars
@@ -36,6 +45,18 @@ def int_of(value: object) -> int:
     if not isinstance(value, int):
         raise TypeError("not a number")
     return value
+
+
+def pair_columns(pair: ManufacturerIdentity | None) -> tuple[str | None, str | None]:
+    """Return a manufacturer's device as two columns, both of them empty for None."""
+    return (None, None) if pair is None else (pair.manufacturer, pair.value)
+
+
+def pair_of(manufacturer: object, value: object) -> ManufacturerIdentity | None:
+    """Return a manufacturer's device, or None. Raises TypeError, LocalProtocolError."""
+    if manufacturer is None and value is None:
+        return None
+    return ManufacturerIdentity(manufacturer=str_of(manufacturer), value=str_of(value))
 
 
 def time_of(value: object) -> datetime:
@@ -87,3 +108,13 @@ def required_name(name: str, whose: str = "a user") -> str:
             f"{whose} name has 1 to {_NAME_CHARS} characters, no colon, no control characters"
         )
     return known_as
+
+
+def names_in(der: object) -> str:
+    """Return the names of a certificate as JSON, for a statement; none for what is not read."""
+    try:
+        certificate = x509.load_der_x509_certificate(der if isinstance(der, bytes) else b"")
+        keys = AllowedNames.of_certificate(certificate).search_keys()
+    except (RemoteProtocolError, ValueError, TypeError, KeyError, Warning):
+        return "[]"
+    return json.dumps(sorted(keys))

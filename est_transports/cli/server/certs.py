@@ -164,8 +164,12 @@ def certificate_row(record: IssuedRecord) -> dict[str, str]:
         "state": _state(record),
         "operation": record.operation,
         "label": record.label or "-",
-        "by": record.user or record.client_subject or "-",
+        "by": record.user or _device(record) or record.client_subject or "-",
     }
+
+
+def _device(record: IssuedRecord) -> str | None:
+    return None if record.manufacturer is None else str(record.manufacturer)
 
 
 def _values(record: IssuedRecord) -> dict[str, object]:
@@ -182,6 +186,7 @@ def _values(record: IssuedRecord) -> dict[str, object]:
         "label": record.label,
         "profile": record.profile,
         "user": record.user,
+        "manufacturer": _device(record),
         "client_subject": record.client_subject,
         "peer": record.peer,
         "replaces": None if record.replaces is None else printed_serial(record.replaces),

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from est_core import Label, LocalProtocolError
+from est_core import Label, LocalProtocolError, ManufacturerIdentity
 from est_transports.authority.stores import DeviceRecord
 from est_transports.authority.stores.sqlite_values import name_of, required_name
 from est_transports.cli.errors import CliError, ExitCode
@@ -25,7 +25,7 @@ from est_transports.cli.server.expiry import end_of, read_expiry
 DEVICES_MAX: Final = 100_000
 """How many are added in one transaction: a server waits 2 to 3 s for that, of the 5 it has."""
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
-COLUMNS: Final = ("id", "names", "label", "expires", "code")
+COLUMNS: Final = ("id", "names", "label", "expires", "code", "manufacturer", "value")
 FAULTS_MAX: Final = 20
 """Faults that are shown; the others are counted."""
 
@@ -91,6 +91,7 @@ def read_devices(text: str, now: datetime) -> tuple[list[DeviceLine], Faults]:
     columns = _header(next(lines, None), faults)
     found: list[DeviceLine] = []
     first: dict[str, int] = {}
+    first_of: dict[ManufacturerIdentity, int] = {}
     for number, cells in lines if columns else ():
         by_column = _by_column(number, cells, columns, faults)
         known_as = name_of(by_column["id"]) or ""
@@ -98,6 +99,9 @@ def read_devices(text: str, now: datetime) -> tuple[list[DeviceLine], Faults]:
             faults.add(number, "id", f"{known_as!r} is on line {first[known_as]} too")
         if (device := _device(number, by_column, now, faults)) is not None:
             found.append(device)
+            pair = device.record.manufacturer
+            if pair is not None and first_of.setdefault(pair, number) != number:
+                faults.add(number, "value", f"{str(pair)!r} is on line {first_of[pair]} too")
         if len(found) > DEVICES_MAX:
             faults.add(number, "", f"is past {DEVICES_MAX} devices, as many as are added at once")
             break
@@ -190,9 +194,34 @@ def _device(number: int, cells: dict[str, str], now: datetime, faults: Faults) -
     code = cells["code"].lower()
     if code and code not in _WANTED:
         faults.add(number, "code", "is not yes: codes are made by the server, none is taken")
+    pair = _pair(number, cells, faults)
+    if code and pair is not None:
+        faults.add(number, "code", "is for a device that shows its manufacturer's certificate")
     if faults.count > before:
         return None
     record = DeviceRecord(
-        id=known_as, names=names, label=label, created_at=now, expires_at=expires_at
+        id=known_as,
+        names=names,
+        label=label,
+        created_at=now,
+        expires_at=expires_at,
+        manufacturer=pair,
     )
     return DeviceLine(number=number, record=record, wants_code=bool(code))
+
+
+def _pair(number: int, cells: dict[str, str], faults: Faults) -> ManufacturerIdentity | None:
+    """Return the manufacturer's device of a line, None where it is none or a fault was added."""
+    name, value = cells["manufacturer"], cells["value"]
+    if not name and not value:
+        return None
+    if not name or not value:
+        present, missing = ("manufacturer", "value") if name else ("value", "manufacturer")
+        faults.add(number, missing, f"is empty, and {present} is not")
+        return None
+    try:
+        return ManufacturerIdentity(manufacturer=name, value=value)
+    except LocalProtocolError as exc:
+        column = "value" if exc.message.startswith("the value ") else "manufacturer"
+        faults.add(number, column, exc.message.removeprefix("the value "))
+        return None

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from est_core import LocalProtocolError
+from est_core import LocalProtocolError, ManufacturerIdentity
 from est_transports.authority.stores import DeviceRecord
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli.describe import moment
@@ -22,7 +22,12 @@ from est_transports.cli.server.codes import code_values
 from est_transports.cli.server.device_files import read_devices, read_text
 from est_transports.cli.server.directory import all_of, directory_argument, open_store, read_config
 from est_transports.cli.server.expiry import NEVER, Expiry, ExpiryType, expires_at
-from est_transports.cli.server.issued_secrets import known_labels, now, proven_name
+from est_transports.cli.server.issued_secrets import (
+    known_labels,
+    known_manufacturers,
+    now,
+    proven_name,
+)
 from est_transports.cli.server.registration import Registration, register
 
 _PAGE: Final = 10_000
@@ -60,6 +65,12 @@ def device() -> None:
 )
 @click.option("--label", metavar="LABEL", help='Register it under this label only; "" is without.')
 @click.option(
+    "--manufacturer",
+    metavar="NAME",
+    help="It is a device of this manufacturer, and nobody else: see [manufacturers.NAME].",
+)
+@click.option("--value", metavar="TEXT", help="Which one of that manufacturer's it is.")
+@click.option(
     "--expires",
     metavar="WHEN",
     type=ExpiryType(never=True),
@@ -79,6 +90,8 @@ def add(
     device_id: str,
     names: tuple[str, ...],
     label: str | None,
+    manufacturer: str | None,
+    value: str | None,
     expires: Expiry | None,
     with_code: bool,
     code_expires: Expiry,
@@ -87,10 +100,12 @@ def add(
 ) -> None:  # fmt: skip
     """Register the device ID, which is the user that it is as a client.
 
-    It may have certificates for its ID and its names.
+    It may have certificates for its ID and its names. With a manufacturer it shows the certificate
+    that it came with, or one that was issued to it.
     """
     if out is not None and not with_code:
         raise CliError("--out goes with --code only", ExitCode.USAGE)
+    pair = _pair(manufacturer, value, with_code=with_code)
     created = now()
     config = read_config(directory)
     try:
@@ -100,11 +115,13 @@ def add(
             label=label,
             created_at=created,
             expires_at=None if expires is None else expires_at(expires, created),
+            manufacturer=pair,
         )
     except LocalProtocolError as exc:
         raise CliError(f"--name: {exc.message}", ExitCode.USAGE) from exc
     if label is not None:
         known_labels(config, (label,))
+    known_manufacturers(config, (record,))
     register(
         Registration(
             directory=directory, config=config, records=(record,),
@@ -112,6 +129,25 @@ def add(
             codes_end=expires_at(code_expires, created, "--code-expires"), out=out, force=force,
         )
     )  # fmt: skip
+
+
+def _pair(
+    manufacturer: str | None, value: str | None, *, with_code: bool
+) -> ManufacturerIdentity | None:
+    """Return the manufacturer's device that the options name. Raises CliError."""
+    if manufacturer is None and value is None:
+        return None
+    if manufacturer is None or value is None:
+        raise CliError("--manufacturer and --value go together", ExitCode.USAGE)
+    if with_code:
+        raise CliError(
+            "--code excludes --manufacturer", ExitCode.USAGE,
+            "the device shows its manufacturer's certificate",
+        )  # fmt: skip
+    try:
+        return ManufacturerIdentity(manufacturer=manufacturer, value=value)
+    except LocalProtocolError as exc:
+        raise CliError(f"--manufacturer: {exc.message}", ExitCode.USAGE) from exc
 
 
 @device.command("import")
@@ -127,8 +163,9 @@ def import_(
     """Register the devices of a CSV FILE, all or none.
 
     Its first line names the columns: id, names (with blanks or semicolons between), label, expires,
-    and code, where yes makes a one-time code. All but id may be missing or empty. Codes are
-    printed, or go to --out, as CSV: name,code,expires.
+    code, where yes makes a one-time code, and manufacturer and value, for a device that enrolls by
+    the certificate it came with. All but id may be missing or empty. Codes are printed, or go to
+    --out, as CSV: name,code,expires.
     """
     created = now()
     config = read_config(directory)
@@ -150,6 +187,7 @@ def import_(
             "correct them, or replace devices that are registered with --force",
         )
     known_labels(config, {line.record.label for line in lines if line.record.label is not None})
+    known_manufacturers(config, [line.record for line in lines])
     register(
         Registration(
             directory=directory, config=config, records=tuple(line.record for line in lines),
@@ -249,6 +287,8 @@ def _print(
 ) -> None:
     for column, cell in zip(_COLUMNS, _row(record), strict=True):
         print_line(f"{column}: {cell}")
+    if record.manufacturer is not None:
+        print_line(f"manufacturer's device: {record.manufacturer}")
     print_line(f"created: {moment(record.created_at)}")
     if code is not None:
         uses = f"{code['uses']}/{code['uses_max']}"
@@ -262,6 +302,8 @@ def _values(record: DeviceRecord) -> dict[str, object]:
         "id": record.id,
         "names": list(record.names),
         "label": record.label,
+        "manufacturer": None if record.manufacturer is None else record.manufacturer.manufacturer,
+        "value": None if record.manufacturer is None else record.manufacturer.value,
         "created_at": moment(record.created_at),
         "expires_at": None if record.expires_at is None else moment(record.expires_at),
         "state": _state(record),

@@ -11,7 +11,7 @@ from est_transports import _clock
 from est_transports.authority.authentication.authenticator import Scheme
 from est_transports.authority.authentication.kept_secret import SecretLostError, kept_secret
 from est_transports.authority.authentication.server_secret import ServerSecret
-from est_transports.authority.stores import Store
+from est_transports.authority.stores import DeviceRecord, Store
 from est_transports.authority.stores.sqlite_values import required_name
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.output import say
@@ -56,6 +56,15 @@ def proven_name(name: str, whose: str) -> str:
         return required_name(name, whose)
     except LocalProtocolError as exc:
         raise CliError(exc.message, ExitCode.USAGE, f"correct {name[:80]!r}") from exc
+
+
+def known_manufacturers(config: ServerConfig, devices: Iterable[DeviceRecord]) -> None:
+    """Say once of each manufacturer of the devices that the server does not know it."""
+    present = {each.manufacturer.name for each in config.manufacturers}
+    named = {each.manufacturer.manufacturer for each in devices if each.manufacturer is not None}
+    for name in sorted(named - present):
+        table = f"[manufacturers.{name}] of {CONFIG_FILE}"
+        say(f"the server has no manufacturer {name} yet: see {table}")
 
 
 def known_labels(config: ServerConfig, labels: Iterable[str]) -> frozenset[str]:

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from est_core import LocalProtocolError
 from est_transports.authority.authentication.authenticator import Scheme
 from est_transports.authority.stores import CodeRecord, DeviceRecord
 from est_transports.authority.stores.credential_records import DIGEST_BYTES
@@ -58,7 +59,11 @@ def register(wanted: Registration) -> None:
             _refuse_taken(store, wanted.records, hashed)
         shown = handed_out(codes_csv(patterns, codes), wanted.out, overwrite=wanted.force)
         with shown if patterns else nullcontext():
-            if store.add_devices(wanted.records, codes=hashed, replace=wanted.force):
+            try:
+                taken = store.add_devices(wanted.records, codes=hashed, replace=wanted.force)
+            except LocalProtocolError as exc:  # of a manufacturer's device
+                raise CliError(f"{exc.message}; none was added", ExitCode.LOCAL) from exc
+            if taken:
                 _refuse_taken(store, wanted.records, hashed)  # by others, a moment ago
                 raise CliError("somebody else registers devices now", ExitCode.LOCAL, "try again")
     count = len(wanted.records)

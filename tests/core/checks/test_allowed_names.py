@@ -321,3 +321,51 @@ def test_more_names_allow_more() -> None:
             AllowedNames(texts=frozenset({one, other})),
         )
         assert set(more.others_in(csr)) <= set(few.others_in(csr))
+
+
+# --- What names are found by ------------------------------------------------------------------
+
+TEXTS_TO_FIND = st.sampled_from(
+    [
+        *("gate", "GATE", " gate", "gate.", "gate.example", "Gate.Example.", "192.0.2.1"),
+        *("bücher", "xn--bcher-kva", "BÜCHER", "a@b.example", "a@B.example", "2001:DB8:0::1"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "keys"),
+    [
+        (AllowedNames(texts=frozenset({"Gate  One"})), {"gate one", "gate  one"}),
+        (AllowedNames.of_names(subject(cn("GATE.example."))), {"gate.example.", "gate.example"}),
+        (AllowedNames.of_names(subject(), (address("2001:DB8::1"),)), {"2001:db8::1"}),
+        (AllowedNames.of_names(subject((NameOID.ORGANIZATION_NAME, "Example"))), set()),
+        (AllowedNames.of_names(subject(), (x509.DirectoryName(subject(cn("Gate"))),)), {"gate"}),
+        (
+            AllowedNames.of_names(subject(), (x509.RegisteredID(x509.ObjectIdentifier("1.2")),)),
+            {"name:88012a"},
+        ),
+        (AllowedNames(texts=frozenset({" "})), set()),
+    ],
+)
+def test_names_are_found_by_what_all_their_spellings_share(
+    allowed: AllowedNames, keys: set[str]
+) -> None:
+    assert allowed.search_keys() == keys
+
+
+def test_a_long_name_is_found_by_its_digest() -> None:
+    one, other = (AllowedNames(texts=frozenset({"a" * 300 + end})) for end in "bc")
+    assert one.search_keys().isdisjoint(other.search_keys())
+    assert all(len(key) == len("sha256:") + 64 for key in one.search_keys())
+
+
+@reaches(allowed=20)
+@given(known_by=TEXTS_TO_FIND, asks=TEXTS_TO_FIND)
+def test_what_a_name_allows_is_found_by_it(known_by: str, asks: str) -> None:
+    """A look-up that misses a name which counts as the same would give it to two."""
+    csr = request(cn(asks))
+    if not others(known_by, csr):
+        reached("allowed")
+        held = AllowedNames(texts=frozenset({known_by})).search_keys()
+        assert not held.isdisjoint(AllowedNames.asked_for(csr).search_keys())

@@ -45,7 +45,6 @@ from est_core.asn1.template import KeyTypeWanted
 from est_transports.authority.application import Authority
 from est_transports.authority.profiles import Profile
 from est_transports.authority.stores import (
-    CodeUse,
     IssuedRecord,
     StoreBusy,
     StoreError,
@@ -421,7 +420,7 @@ class BrokenStore(MemoryStore):
         super().__init__()
         self._error = error
 
-    def record_certificate(self, record: IssuedRecord, *, spends: CodeUse | None = None) -> None:
+    def record_certificate(self, record: IssuedRecord, **_others: object) -> None:
         raise self._error
 
     def find_user(self, name: str) -> UserRecord | None:

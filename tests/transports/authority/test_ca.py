@@ -249,7 +249,7 @@ def test_the_record_says_what_was_issued_to_whom() -> None:
 
 def test_a_certificate_that_could_not_be_recorded_is_not_issued() -> None:
     class Full(MemoryStore):
-        def record_certificate(self, record: object, *, spends: object = None) -> None:
+        def record_certificate(self, record: object, **_others: object) -> None:
             raise StoreError("the disk is full")
 
     with pytest.raises(StoreError, match="full"):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import (
     SIMPLEENROLL,
@@ -15,14 +17,16 @@ from est_core import (
     ClientIdentity,
     Deny,
     Label,
+    ManufacturerIdentity,
     NamesRequested,
     Operation,
 )
 from est_core.asn1.pkcs10 import parse_cert_request
 from est_core.checks.names import canonical_text
-from est_transports.authority.registered_names import registered_names
-from est_transports.authority.stores import CodeRecord
+from est_transports.authority.registered_names import issued_to, registered_names
+from est_transports.authority.stores import CodeRecord, IssuedRecord
 from est_transports.authority.stores.device_records import DeviceRecord
+from est_transports.pki.serials import serial_text
 from tests.core.cast import LIMITS, channel, csr_der
 from tests.pki import CMC_RA, Entity, Subject, pki
 
@@ -35,6 +39,13 @@ class FakeDevices:
     """A DeviceStore of a few devices."""
 
     devices: tuple[DeviceRecord, ...]
+    issued: IssuedRecord | None = None
+
+    def find_certificate(self, serial: str) -> IssuedRecord | None:
+        return None if self.issued is None or self.issued.serial != serial else self.issued
+
+    def find_device_of(self, manufacturer: ManufacturerIdentity) -> DeviceRecord | None:
+        return next((each for each in self.devices if each.manufacturer == manufacturer), None)
 
     def find_device(self, device_id: str) -> DeviceRecord | None:
         return next((each for each in self.devices if each.id == device_id), None)
@@ -66,10 +77,33 @@ class FakeDevices:
 
 
 def device(
-    device_id: str, *names: str, label: str | None = None, expires_at: datetime | None = None
+    device_id: str,
+    *names: str,
+    label: str | None = None,
+    expires_at: datetime | None = None,
+    manufacturer: ManufacturerIdentity | None = None,
 ) -> DeviceRecord:
     return DeviceRecord(
-        id=device_id, names=names, label=label, created_at=NOW, expires_at=expires_at
+        id=device_id,
+        names=names,
+        label=label,
+        created_at=NOW,
+        expires_at=expires_at,
+        manufacturer=manufacturer,
+    )
+
+
+def record_of(certificate: x509.Certificate, manufacturer: ManufacturerIdentity) -> IssuedRecord:
+    return IssuedRecord(
+        serial=serial_text(certificate.serial_number),
+        subject="CN=gate",
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        der=certificate.public_bytes(Encoding.DER),
+        spki_sha256=bytes(32),
+        issued_at=NOW,
+        operation="simpleenroll",
+        manufacturer=manufacturer,
     )
 
 
@@ -81,6 +115,8 @@ def decided(
     asks_for: str = "gate",
     label: Label | None = None,
     operation: Operation = SIMPLEENROLL,
+    manufacturer: ManufacturerIdentity | None = None,
+    issued_for: ManufacturerIdentity | None = None,
 ) -> AllowNames | Deny:
     """Return what is decided for a client."""
     certificate = None if shown is None else shown.certificate
@@ -88,10 +124,15 @@ def decided(
         label=label,
         channel=channel(),
         operation=operation,
-        identity=ClientIdentity(user=user, certificate=certificate, is_ra=is_ra),
+        identity=ClientIdentity(
+            user=user, certificate=certificate, is_ra=is_ra, manufacturer=manufacturer
+        ),
         csr=parse_cert_request(csr_der(name=asks_for), LIMITS),
     )
-    decision = registered_names(question, FakeDevices(devices), NOW)
+    issued = None
+    if issued_for is not None and certificate is not None:
+        issued = record_of(certificate, issued_for)
+    decision = registered_names(question, FakeDevices(devices, issued), NOW)
     assert isinstance(decision, AllowNames | Deny)
     return decision
 
@@ -199,3 +240,53 @@ def test_a_device_is_registered_until_its_date(left_s: int, is_there: bool) -> N
 
 def test_a_refusal_is_not_long() -> None:
     assert len(refused(decided(user="x" * 1000))) < 150
+
+
+# --- Manufacturers' devices -------------------------------------------------------------------
+
+ACME = ManufacturerIdentity(manufacturer="acme", value="SN-1")
+BOUND = device("gate-7", "gate", manufacturer=ACME)
+ELSEWHERE = ManufacturerIdentity(manufacturer="other", value="SN-1")
+
+
+def test_a_manufacturers_device_is_the_one_that_is_registered_as_it() -> None:
+    idevid = pki().manufacturer_client
+    assert allowed(decided(GATE, BOUND, shown=idevid, manufacturer=ACME)) == {"gate-7", "gate"}
+
+
+@pytest.mark.parametrize("pair", [ELSEWHERE, ManufacturerIdentity(manufacturer="acme", value="2")])
+def test_a_device_that_is_called_like_a_value_is_no_manufacturers(
+    pair: ManufacturerIdentity,
+) -> None:
+    unbound = device("SN-1", "2", "idevid-1")
+    reason = refused(decided(unbound, BOUND, shown=pki().manufacturer_client, manufacturer=pair))
+    assert reason == f"nobody is registered as {pair}, a manufacturer's device"
+
+
+def test_nobody_else_is_a_manufacturers_device_whatever_password_or_name_it_has() -> None:
+    alone = "gate-7 is registered as acme/SN-1 alone"
+    assert refused(decided(BOUND, user="gate-7")) == alone
+    assert refused(decided(BOUND, shown=entity("gate-7"))) == alone
+    assert refused(decided(BOUND, shown=entity("gate"), issued_for=ELSEWHERE)) != alone
+    by_both = decided(BOUND, user="gate-7", shown=pki().manufacturer_client, manufacturer=ELSEWHERE)
+    assert refused(by_both) == alone
+
+
+def test_its_certificate_of_ours_is_the_device_too_and_renews() -> None:
+    own = entity("gate")
+    for operation in (SIMPLEENROLL, SIMPLEREENROLL):
+        decision = decided(BOUND, GATE, shown=own, issued_for=ACME, operation=operation)
+        assert allowed(decision) == {"gate-7", "gate"}
+    user_and_own = decided(BOUND, user="gate-7", shown=own, issued_for=ACME)
+    assert allowed(user_and_own) == {"gate-7", "gate"}
+
+
+def test_a_record_of_another_certificate_with_the_same_serial_number_says_nothing() -> None:
+    own = entity("gate")
+    other = record_of(entity("gate").certificate, ACME)
+    same_serial = replace(other, serial=serial_text(own.certificate.serial_number))
+    assert issued_to(own.certificate, FakeDevices((BOUND,), same_serial)) is None
+
+
+def test_a_registration_authority_speaks_for_a_manufacturers_device() -> None:
+    assert allowed(decided(BOUND, shown=RA, is_ra=True)) == {"gate-7", "gate"}

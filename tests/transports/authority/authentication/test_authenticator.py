@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from cryptography import x509
@@ -63,7 +63,6 @@ from est_transports.authority.authentication.server_secret import new_code, new_
 from est_transports.authority.stores import (
     CodeRecord,
     CodeSpent,
-    CodeUse,
     IssuedRecord,
     Store,
     StoreBusy,
@@ -425,7 +424,7 @@ class SpentMeanwhile(MemoryStore):
             raise self.error
         return super().find_code_use(digest, request)
 
-    def record_certificate(self, record: IssuedRecord, *, spends: CodeUse | None = None) -> None:
+    def record_certificate(self, record: IssuedRecord, **_others: object) -> None:
         self.is_spent = True
         raise CodeSpent("no use left")
 
@@ -788,11 +787,11 @@ class Overtaken(MemoryStore):
 
     winner = ""
 
-    def record_certificate(self, record: IssuedRecord, *, spends: CodeUse | None = None) -> None:
+    def record_certificate(self, record: IssuedRecord, **others: Any) -> None:
         if not self.winner:
             self.winner = f"{record.serial}f"
-            super().record_certificate(replace(record, serial=self.winner), spends=spends)
-        super().record_certificate(record, spends=spends)
+            super().record_certificate(replace(record, serial=self.winner), **others)
+        super().record_certificate(record, **others)
 
 
 @pytest.mark.parametrize("uses_max", [1, 5])

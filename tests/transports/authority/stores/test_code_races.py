@@ -103,8 +103,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from est_transports.authority.stores.sqlite import SqliteStore
 from tests.transports.authority.stores.test_code_races import asking, authority
 class Store(SqliteStore):
-    def record_certificate(self, record, *, spends=None):
-        super().record_certificate(record, spends=spends)
+    def record_certificate(self, record, **others):
+        super().record_certificate(record, **others)
         os.kill(os.getpid(), signal.SIGKILL)
 key = load_pem_private_key(sys.stdin.buffer.read(), None)
 authority(Store(sys.argv[1])).enroll(asking(key))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_core import LocalProtocolError
+from est_core import LocalProtocolError, ManufacturerIdentity
 from est_core.checks.names import canonical_text
 from est_transports.authority.stores import DeviceRecord, StoreError
 from est_transports.authority.stores.device_records import (
@@ -24,7 +24,12 @@ from est_transports.authority.stores.device_records import (
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.authority.stores.sqlite_schema import MIGRATIONS
 from tests.reached import reached, reaches
-from tests.transports.authority.stores.test_sqlite_credentials import CODE, code, spoiled
+from tests.transports.authority.stores.test_sqlite_credentials import (
+    CODE,
+    code,
+    spoiled,
+    without_manufacturers,
+)
 from tests.transports.ca_fakes import NOW
 
 DEVICE = DeviceRecord(
@@ -216,7 +221,7 @@ def test_an_id_that_is_taken_between_question_and_write_is_told(
 ) -> None:
     store.add_devices([device(1)])
     monkeypatch.setattr(store, "taken_devices", lambda _: ())  # it was free when it was asked
-    with pytest.raises(StoreError, match="taken meanwhile"):
+    with pytest.raises(StoreError, match="added meanwhile"):
         store.add_devices([device(0), device(1), device(2)])
     assert store.list_devices() == (device(1),)
 
@@ -319,6 +324,7 @@ def test_a_store_of_the_third_schema_keeps_its_rows_and_takes_devices(
         older.execute("DROP TABLE device_name")
         older.execute("DROP TABLE device")
         older.execute("DROP INDEX certificate_user")
+        without_manufacturers(older)
         older.execute("DELETE FROM schema_migration WHERE number > 3")
     with closing(SqliteStore(path)) as newer:
         assert newer.list_codes() == (CODE,)
@@ -326,6 +332,52 @@ def test_a_store_of_the_third_schema_keeps_its_rows_and_takes_devices(
         assert newer.list_devices() == ()
         newer.add_devices([DEVICE])
         assert newer.find_devices(["gauge-7"]) == (DEVICE,)
+
+
+# --- Manufacturers' devices -------------------------------------------------------------------
+
+ACME = ManufacturerIdentity(manufacturer="acme", value="SN-1")
+OTHER = ManufacturerIdentity(manufacturer="other", value="SN-1")
+
+
+def test_a_device_is_found_by_manufacturer_and_value_and_by_neither_alone(
+    store: SqliteStore,
+) -> None:
+    bound = replace(DEVICE, manufacturer=ACME)
+    store.add_devices([bound, BARE_DEVICE])
+    assert store.find_device_of(ACME) == bound
+    for other in (OTHER, replace(ACME, value="sn-1"), replace(ACME, value="SN-2")):
+        assert store.find_device_of(other) is None
+    assert store.list_devices() == (bound, BARE_DEVICE)
+    assert store.find_devices(["SN-1", "acme/SN-1"]) == ()
+
+
+def test_a_manufacturers_device_is_one_of_the_list_alone(store: SqliteStore) -> None:
+    store.add_devices([replace(DEVICE, manufacturer=ACME)])
+    second = replace(BARE_DEVICE, manufacturer=ACME)
+    for replaces in (False, True):
+        with pytest.raises(LocalProtocolError, match="acme/SN-1 is registered already, as 'Gau"):
+            store.add_devices([second], replace=replaces)
+    with pytest.raises(LocalProtocolError, match="other/SN-1 is 'pump' and 'valve'"):
+        store.add_devices(
+            [replace(BARE_DEVICE, manufacturer=OTHER, id=known) for known in ("pump", "valve")]
+        )
+    store.add_devices([replace(BARE_DEVICE, manufacturer=OTHER)])
+    assert store.add_devices([replace(DEVICE, manufacturer=ACME)], replace=True) == ()
+    assert store.add_devices([DEVICE], replace=True) == ()
+    assert store.find_device_of(ACME) is None
+    assert store.add_devices([second], replace=True) == ()
+    assert store.find_device_of(OTHER) is None
+
+
+def test_a_manufacturers_device_that_was_added_meanwhile_is_told(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add_devices([replace(DEVICE, manufacturer=ACME)])
+    monkeypatch.setattr(store, "_check_pairs", lambda _: None)  # it was free when it was asked
+    with pytest.raises(StoreError, match="added meanwhile"):
+        store.add_devices([replace(BARE_DEVICE, manufacturer=ACME)])
+    assert len(store.list_devices()) == 1
 
 
 # --- A model of it ---------------------------------------------------------------------------

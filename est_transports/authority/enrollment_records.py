@@ -1,0 +1,80 @@
+"""What is put on record about a certificate that a CA issued: for whom, and under which names."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import field
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from est_core import ManufacturerIdentity
+from est_core.values import value_class
+from est_transports.authority.profiles import CertificatePlan, Refused
+from est_transports.authority.stores import CodeUse, IssuedRecord, NamesHeld, Store
+from est_transports.pki.names import name_text
+from est_transports.pki.serials import serial_text
+
+
+@value_class
+class Enrollment:
+    """What the record of a certificate says about its request.
+
+    `operation` is the EST operation or a word of the program that issues by itself; `user` and
+    `client_subject` (RFC 4514) are who was authenticated, `manufacturer` as whose device; `peer` is
+    a network address. `spends` is the use of a one-time code that is recorded with the certificate,
+    or neither is. `unless_held` refuses names that a certificate of another device has.
+    """
+
+    operation: str
+    label: str | None = None
+    user: str | None = None
+    client_subject: str | None = None
+    peer: str | None = None
+    spends: CodeUse | None = field(default=None, repr=False)
+    manufacturer: ManufacturerIdentity | None = None
+    unless_held: bool = False
+
+
+def record_issued(
+    store: Store,
+    certificate: x509.Certificate,
+    plan: CertificatePlan,
+    enrollment: Enrollment,
+    *,
+    now: datetime,
+    replaces: x509.Certificate | None,
+) -> None:
+    """Record a certificate that was made of `plan`, durably. `now` is aware UTC.
+
+    Raises Refused("names/held"), and what the store raises: then it must not be handed out.
+    """
+    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    record = IssuedRecord(
+        serial=serial_text(certificate.serial_number),
+        subject=name_text(certificate.subject),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        der=certificate.public_bytes(Encoding.DER),
+        spki_sha256=hashlib.sha256(spki).digest(),
+        issued_at=now,
+        operation=enrollment.operation,
+        label=enrollment.label,
+        user=enrollment.user,
+        client_subject=enrollment.client_subject,
+        peer=enrollment.peer,
+        profile=plan.profile,
+        replaces=None if replaces is None else serial_text(replaces.serial_number),
+        manufacturer=enrollment.manufacturer,
+    )
+    try:
+        store.record_certificate(
+            record,
+            spends=enrollment.spends,
+            names=plan.names.search_keys(),
+            unless_held=enrollment.unless_held,
+        )
+    except NamesHeld as exc:
+        text = "another's certificate that is valid has a name of the request"
+        raise Refused("names/held", text) from exc
