@@ -113,6 +113,9 @@ _VERSIONS_OF_KIND: Final = MappingProxyType(
 )
 
 
+_VERIFIED: Final = frozenset({TrustClass.EXPLICIT, TrustClass.IMPLICIT})
+
+
 @value_class
 class Channel:
     """Facts about ONE secure channel. Frozen: a new connection is a new Channel.
@@ -128,6 +131,8 @@ class Channel:
     becomes the code of a refusal.
     `manufacturer` names the one whose trust anchor verified the peer, with IMPLICIT alone; it is
     empty where the anchor is nobody's in particular.
+    `expired` is the trust class that the peer would have, had its own certificate not expired: all
+    the rest of its path is good. Its `trust_class` is FAILED all the same.
     `user` is who the handshake proved by a password and without a certificate (TLS-SRP), to both
     sides. RFC 7030 3.3.3.
     Raises LocalProtocolError for facts that contradict each other.
@@ -146,6 +151,7 @@ class Channel:
     peer_address: str = ""
     user: str | None = None
     manufacturer: str = ""
+    expired: TrustClass | None = None
 
     def __post_init__(self) -> None:
         if self.peer_chain:
@@ -153,7 +159,12 @@ class Channel:
                 raise LocalProtocolError("trust_class NONE goes with an empty peer_chain")
         elif self.trust_class not in (TrustClass.NONE, TrustClass.FAILED):
             raise LocalProtocolError("nobody is verified with an empty peer_chain")
-        if self.manufacturer and self.trust_class is not TrustClass.IMPLICIT:
+        if self.expired is not None:
+            if self.expired not in _VERIFIED or self.trust_class is not TrustClass.FAILED:
+                raise LocalProtocolError("what has expired has failed, and would be verified else")
+            if not self.peer_chain:
+                raise LocalProtocolError("nothing has expired with an empty peer_chain")
+        if self.manufacturer and TrustClass.IMPLICIT not in (self.trust_class, self.expired):
             raise LocalProtocolError("a manufacturer's anchor is an implicit one")
         if self.user == "":
             raise LocalProtocolError("a user that was proven has a name")
@@ -170,4 +181,4 @@ class Channel:
     @property
     def is_verified(self) -> bool:
         """True if a trust anchor, explicit or implicit, verified the peer's certificate."""
-        return self.trust_class in (TrustClass.EXPLICIT, TrustClass.IMPLICIT)
+        return self.trust_class in _VERIFIED

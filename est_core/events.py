@@ -35,13 +35,15 @@ class ClientIdentity:
     operation. `manufacturer` is which device of which manufacturer that is, where an anchor of one
     of `ServerPolicy.manufacturers` has verified it. `is_ra`: the certificate, issued by the own CA,
     carries id-kp-cmcRA, and the policy lists it. `context` is what the application said of the
-    user (`Verified.context`).
+    user (`Verified.context`). `is_expired`: the certificate had expired, and is taken all the same,
+    by `PolicyRow.expired_days` or `Manufacturer.accept_expired`.
     """
 
     user: str | None = None
     certificate: x509.Certificate | None = None
     manufacturer: ManufacturerIdentity | None = None
     is_ra: bool = False
+    is_expired: bool = False
     context: object = field(default=None, repr=False, compare=False)
 
 

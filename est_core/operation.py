@@ -168,7 +168,8 @@ class Operation:
     `name` is its segment of the path on HTTP, and what people call it; `method` the method on every
     wire; `root` what stands before it, and before the label. `parts` are those of a successful
     answer, in order. `outcomes` are those that its answer may have beside a success, a challenge
-    and a refusal. `is_enrollment`: it asks for a certificate, with a CSR. `authentication` and
+    and a refusal. `is_enrollment`: it asks for a certificate, with a CSR; `is_renewal`: for the
+    successor of the one that its client shows. `authentication` and
     `certificate_trust` are the default policy: which certificates count where one is asked for.
 
     Raises LocalProtocolError, with the reason, for facts that do not fit together.
@@ -182,6 +183,7 @@ class Operation:
     root: tuple[str, ...] = (".well-known", "est")
     outcomes: frozenset[Outcome] = frozenset()
     is_enrollment: bool = False
+    is_renewal: bool = False
     authentication: Authentication
     certificate_trust: frozenset[TrustClass] = _VERIFIED
 
@@ -209,6 +211,8 @@ class Operation:
                 raise LocalProtocolError(
                     f"{wire}: a POST has a body, of one type, and a GET none: see {field}"
                 )
+        if self.is_renewal and not self.is_enrollment:
+            raise LocalProtocolError("a renewal is an enrollment")
         if self.is_enrollment and self.method != "POST":
             raise LocalProtocolError("a CSR goes into the body of a POST")
         if isinstance(self.coap, CoapRow) and len(self.parts) != 1:

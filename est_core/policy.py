@@ -15,7 +15,8 @@ from typing import Final
 from est_core._errors import LocalProtocolError
 from est_core.arguments import checked
 from est_core.auth.scheme import DigestScheme
-from est_core.channel import TrustClass
+from est_core.channel import Channel, TrustClass
+from est_core.checks.expiry import EXPIRED_DAYS_MAX
 from est_core.checks.identity import RegistrationAuthorities
 from est_core.checks.manufacturers import Manufacturer
 from est_core.codec.authheader import write_challenge
@@ -79,7 +80,9 @@ class PolicyRow:
     count as a client certificate. `registration_authorities` lists those certificates that, issued
     by the own CA and with id-kp-cmcRA, may send requests of others (RFC 7030 3.7).
     `enforce_csrattrs`: a CSR that lacks what /csrattrs asks for is refused. `foreign_challenge`
-    None means what the policy says. `names` says which names a CSR may ask for.
+    None means what the policy says. `names` says which names a CSR may ask for. `expired_days`, for
+    a renewal, is for how long a certificate of the own CA counts that has expired, where nothing
+    else is wrong with it (RFC 7030 2.3); 0 to EXPIRED_DAYS_MAX.
     """
 
     operation: Operation
@@ -94,8 +97,13 @@ class PolicyRow:
     enforce_csrattrs: bool = False
     foreign_challenge: ForeignChallenge | None = None
     names: NameRule = NameRule.ANY
+    expired_days: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.expired_days <= EXPIRED_DAYS_MAX:
+            raise LocalProtocolError(f"expired_days is 0 to {EXPIRED_DAYS_MAX}")
+        if self.expired_days and not self.operation.is_renewal:
+            raise LocalProtocolError("an expired certificate is good for its renewal alone")
         if not self.certificate_trust <= {TrustClass.EXPLICIT, TrustClass.IMPLICIT}:
             raise LocalProtocolError("only a verified certificate can count")
 
@@ -220,6 +228,19 @@ class ServerPolicy:
     def manufacturer(self, name: str) -> Manufacturer | None:
         """Return the manufacturer of that name, or None."""
         return next((each for each in self.manufacturers if each.name == name), None)
+
+    def may_take(self, channel: Channel) -> bool:
+        """Return whether the certificate that a client showed may count for anything.
+
+        It is verified, or has expired and no more, and something here forgives that. Whoever has
+        shown no such one can be refused before anything is read.
+        """
+        if channel.expired is TrustClass.EXPLICIT:
+            return any(row.expired_days for row in self.rows)
+        if channel.expired is TrustClass.IMPLICIT:
+            manufacturer = self.manufacturer(channel.manufacturer)
+            return manufacturer is not None and manufacturer.accept_expired
+        return channel.is_verified
 
     def foreign_challenge_of(self, row: PolicyRow) -> ForeignChallenge:
         """Return what becomes of a foreign challengePassword under a row."""

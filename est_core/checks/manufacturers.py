@@ -139,13 +139,16 @@ class Manufacturer:
 
     With `csr_field`, a request of such a device has to carry the value there. `issuer` is the only
     one whose certificates count: it has to be told for certificateSerial, which is unique for one
-    issuer alone. Raises LocalProtocolError for a name as ManufacturerIdentity does, and for
+    issuer alone. `accept_expired` takes certificates that have expired too, for a device often
+    outlives its own (RFC 9148 9.1): check whether they are revoked, or who it is in another way.
+    Raises LocalProtocolError for a name as ManufacturerIdentity does, and for
     certificateSerial as a field of a request.
     """
 
     name: str
     field: IdentityField = SERIAL_NUMBER
     csr_field: IdentityField | None = None
+    accept_expired: bool = False
     issuer: x509.Name | None = None
 
     def __post_init__(self) -> None:

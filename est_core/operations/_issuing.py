@@ -52,8 +52,6 @@ class Issuing(OperationDefinition):
 
     __slots__ = ()
 
-    is_renewal: bool
-
     @abstractmethod
     def question(self, asking: Asking, csr: CertRequest, *, linked: bool) -> ServerQuestion:
         """Return the question whether to issue. Raises RemoteProtocolError for a refusal."""

@@ -34,7 +34,6 @@ class _SimpleEnroll(Issuing):
     __slots__ = ()
 
     questions = (EnrollRequested,)
-    is_renewal = False
 
     def question(self, asking: Asking, csr: CertRequest, *, linked: bool) -> EnrollRequested:
         return EnrollRequested(

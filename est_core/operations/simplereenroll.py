@@ -46,7 +46,6 @@ class _SimpleReenroll(Issuing):
     __slots__ = ()
 
     questions = (ReenrollRequested,)
-    is_renewal = True
 
     def question(self, asking: Asking, csr: CertRequest, *, linked: bool) -> ReenrollRequested:
         current, rekey = _renewed(asking, csr)
@@ -87,6 +86,7 @@ SIMPLEREENROLL: Final = _SimpleReenroll(
     parts=PARTS,
     outcomes=OUTCOMES,
     is_enrollment=True,
+    is_renewal=True,
     authentication=Authentication.CERT,
     certificate_trust=frozenset({TrustClass.EXPLICIT}),
 )

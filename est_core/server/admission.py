@@ -14,6 +14,7 @@ from est_core._errors import Fault, RemoteProtocolError
 from est_core._instant import Instant
 from est_core.auth.scheme import DigestScheme
 from est_core.channel import Channel, TrustClass
+from est_core.checks.expiry import expired_within, has_expired
 from est_core.checks.identity import is_registration_authority
 from est_core.credentials import (
     AuthChallenge,
@@ -100,24 +101,13 @@ def admit(
     """
     if row is None:
         return _refused(request, "path/not-offered", "not offered here", Fault.NOT_FOUND)
-    has_certificate = channel.trust_class in row.certificate_trust
-    manufacturer = None
     try:
-        if has_certificate:
-            manufacturer = _manufacturer_identity(channel, policy)
+        identity = _identity(channel, policy, row, offer.now)
     except RemoteProtocolError as error:
         if row.authentication is not Authentication.OPEN:
             return Admission(refusal=Refused.of_error(error, request.operation))
-        has_certificate = False  # for nobody, and nobody is let in by it
-    identity = ClientIdentity(
-        user=channel.user,
-        certificate=channel.peer_certificate if has_certificate else None,
-        manufacturer=manufacturer,
-        is_ra=(
-            has_certificate and is_registration_authority(channel, row.registration_authorities)
-        ),
-    )
-    counts = has_certificate or channel.user is not None
+        identity = ClientIdentity(user=channel.user)  # nobody is let in by that certificate
+    counts = identity.certificate is not None or channel.user is not None
     if row.authentication.needs_certificate and not counts:
         return _no_certificate(request, channel, row)
     needs_http = row.authentication.needs_http or (
@@ -129,6 +119,47 @@ def admit(
     if not row.authentication.needs_http and not can_prove:
         return _no_certificate(request, channel, row)
     return Admission(identity=identity, needs_credentials=True)
+
+
+def _identity(
+    channel: Channel, policy: ServerPolicy, row: PolicyRow, now: Instant
+) -> ClientIdentity:
+    """Return who the client is by its handshake; its certificate is there where that counts.
+
+    Raises RemoteProtocolError as `_manufacturer_identity` does.
+    """
+    is_expired = _counts_though_expired(channel, policy, row, now)
+    has_certificate = is_expired or channel.trust_class in row.certificate_trust
+    return ClientIdentity(
+        user=channel.user,
+        certificate=channel.peer_certificate if has_certificate else None,
+        manufacturer=_manufacturer_identity(channel, policy) if has_certificate else None,
+        is_ra=(
+            has_certificate and is_registration_authority(channel, row.registration_authorities)
+        ),
+        is_expired=is_expired,
+    )
+
+
+def _counts_though_expired(
+    channel: Channel, policy: ServerPolicy, row: PolicyRow, now: Instant
+) -> bool:
+    """True for a certificate with no other fault than its age, where that is forgiven.
+
+    One of the own CA for some days and to be renewed (RFC 7030 2.3), one of a manufacturer where
+    its devices may come with such (RFC 9148 9.1). It may have expired since the handshake too.
+    """
+    certificate, would_be = channel.peer_certificate, channel.expired or channel.trust_class
+    if certificate is None or would_be not in row.certificate_trust:
+        return False
+    if would_be is TrustClass.EXPLICIT:
+        return expired_within(certificate, now.wall, row.expired_days)
+    manufacturer = policy.manufacturer(channel.manufacturer)
+    return (
+        manufacturer is not None
+        and manufacturer.accept_expired
+        and has_expired(certificate, now.wall)
+    )
 
 
 def _manufacturer_identity(channel: Channel, policy: ServerPolicy) -> ManufacturerIdentity | None:
@@ -232,4 +263,6 @@ def _no_certificate(request: Request, channel: Channel, row: PolicyRow) -> Admis
     reason = f"a client certificate with {trust} trust is required"
     if shown and channel.failure:
         reason += f"; the one shown is not verified: {shown_text(channel.failure, _FAILURE_CHARS)}"
+    if channel.expired is TrustClass.EXPLICIT and row.expired_days:
+        reason += f", for longer than the {row.expired_days} days in which it may be renewed"
     return _refused(request, code, reason, Fault.FORBIDDEN)

@@ -269,6 +269,9 @@ def _enrollment(
         peer=question.channel.peer_address or None,
         spends=spends,
         manufacturer=device,
-        # A renewal keeps the names that it has, and a registration authority speaks for others.
-        unless_held=isinstance(question, EnrollRequested) and not identity.is_ra,
+        # A renewal keeps the names that it has, unless it comes late: another may have them by now.
+        # A registration authority speaks for others.
+        unless_held=not identity.is_ra
+        and (isinstance(question, EnrollRequested) or identity.is_expired),
+        forgives_expiry=identity.is_expired,
     )

@@ -176,7 +176,7 @@ class ReferenceCA:
             raise Refused("profile/ca-key", "that is the key of this CA")
         plan = certify(csr, self.profile(enrollment.label), self._reserved, replaces)
         if replaces is not None:
-            renewed = self.may_renew(replaces, now)
+            renewed = self.may_renew(replaces, now, forgives_expiry=enrollment.forgives_expiry)
             plan = plan.renewing(replaces)
             enrollment = replace(enrollment, manufacturer=renewed.manufacturer)
         return self._issue(plan, csr.spki, enrollment, now, replaces)
@@ -212,7 +212,9 @@ class ReferenceCA:
         record_issued(self.store, certificate, plan, enrollment, now=now, replaces=replaces)
         return certificate
 
-    def may_renew(self, certificate: x509.Certificate, now: datetime) -> IssuedRecord:
+    def may_renew(
+        self, certificate: x509.Certificate, now: datetime, *, forgives_expiry: bool = False
+    ) -> IssuedRecord:
         """Return the record of `certificate` if its holder may have it renewed. RFC 7030 2.3.
 
         Raises Refused: renewal/unknown-certificate unless it is, byte for byte, in the store and
@@ -229,7 +231,7 @@ class ReferenceCA:
             raise _renewal("renewal/revoked", "the certificate was revoked")
         if now < record.not_before:
             raise _renewal("renewal/not-yet-valid", "the certificate is not valid yet")
-        if now > record.not_after + self._renewal_grace:
+        if now > record.not_after + self._renewal_grace and not forgives_expiry:
             raise _renewal("renewal/expired", "the certificate expired")
         return record
 

@@ -25,6 +25,7 @@ class Enrollment:
     `client_subject` (RFC 4514) are who was authenticated, `manufacturer` as whose device; `peer` is
     a network address. `spends` is the use of a one-time code that is recorded with the certificate,
     or neither is. `unless_held` refuses names that a certificate of another device has.
+    `forgives_expiry`: the certificate that it renews may have expired, as was decided before.
     """
 
     operation: str
@@ -35,6 +36,7 @@ class Enrollment:
     spends: CodeUse | None = field(default=None, repr=False)
     manufacturer: ManufacturerIdentity | None = None
     unless_held: bool = False
+    forgives_expiry: bool = False
 
 
 def record_issued(

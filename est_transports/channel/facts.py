@@ -90,6 +90,7 @@ def channel_facts(connection: SSL.Connection, rules: ChannelRules) -> Channel:
         failure=peer.failure,
         manufacturer=peer.manufacturer,
         failure_kind=peer.failure_kind,
+        expired=peer.expired,
     )
 
 

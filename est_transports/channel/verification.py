@@ -20,8 +20,10 @@ ends the handshake where it cannot. When the handshake is over `facts` is asked,
 without a problem is judged by the five points above, and only what passes them is trusted. A
 resumed handshake calls nothing, so the chain that its session kept is verified again.
 
-That is enough: a problem can be noted at any time before `facts`, and nothing takes one away. On a
-server a certificate that fails is a fact and not the end of the handshake: the client may still
+That is enough: a problem can be noted at any time before `facts`, and nothing takes one away. That
+the peer's own certificate has expired is noted apart, for a policy may forgive it: the path is then
+judged to its end as any other, so that nothing hides behind the expiry, and fails all the same. On
+a server a certificate that fails is a fact and not the end of the handshake: the client may still
 have a password.
 """
 
@@ -60,22 +62,29 @@ _Codes: Final = SSL.X509VerificationCodes
 class VerificationRecord:
     """What the verify callback saw on one connection; a Connection's app data."""
 
-    __slots__ = ("problems",)
+    __slots__ = ("expiry", "others")
 
     def __init__(self) -> None:
-        self.problems: list[str] = []
+        self.expiry: str = ""  # that the peer's own certificate has expired
+        self.others: list[str] = []
+
+    @property
+    def problems(self) -> list[str]:
+        """All that is wrong, in a few words each."""
+        return [self.expiry, *self.others] if self.expiry else list(self.others)
 
     def note(self, problem: str) -> None:
         """Keep a problem, once, up to a handful."""
-        if problem not in self.problems and len(self.problems) < _MAX_PROBLEMS:
-            self.problems.append(problem)
+        if problem not in self.others and len(self.others) < _MAX_PROBLEMS:
+            self.others.append(problem)
 
 
 @unchecked_value_class
 class PeerFacts:
     """What the peer showed and what it proved, as Channel takes it.
 
-    `unread` has a few words for each certificate that it sent and that cannot be read.
+    `unread` has a few words for each certificate that it sent and that cannot be read. `expired`
+    is the trust class that it would have, had its own certificate not expired.
     """
 
     chain: tuple[x509.Certificate, ...] = ()
@@ -84,6 +93,7 @@ class PeerFacts:
     failure_kind: CertificateFailure = CertificateFailure.UNVERIFIED
     unread: tuple[str, ...] = ()
     manufacturer: str = ""
+    expired: TrustClass | None = None
 
 
 class PeerVerifier:
@@ -156,7 +166,8 @@ class PeerVerifier:
         if not sent.chain:
             failure = f"{sent.unread[0]}: cannot be read"
             return PeerFacts(trust_class=TrustClass.FAILED, failure=failure, unread=sent.unread)
-        problems = list(_record_of(connection).problems)
+        record = _record_of(connection)
+        problems = list(record.others)
         verified: tuple[x509.Certificate, ...] = ()
         if resumed:
             verified = self._verify_again(sent.chain, problems)
@@ -173,13 +184,15 @@ class PeerVerifier:
             trust_class = self._classify(verified, problems)
         if any(NO_ANCHOR in problem for problem in problems):
             problems += sent.flaws()  # one of them may be the link that is missing
+        has_expired = bool(record.expiry)
         return PeerFacts(
             chain=sent.chain,
-            trust_class=trust_class,
-            failure="; ".join(problems),
+            trust_class=TrustClass.FAILED if has_expired else trust_class,
+            failure="; ".join(filter(None, (record.expiry, *problems))),
             failure_kind=_kind_of(doubts),
             unread=sent.unread,
             manufacturer=self._manufacturer(trust_class, verified),
+            expired=trust_class if has_expired and not problems else None,
         )
 
     def _on_certificate(
@@ -191,7 +204,9 @@ class PeerVerifier:
         if not isinstance(record, VerificationRecord):
             return False
         problem = "" if ok else self._problem_at(certificate, error, depth)
-        if problem:
+        if problem and error == _Codes.ERR_CERT_HAS_EXPIRED and depth == 0:
+            record.expiry = problem  # OpenSSL goes on from here, with all that is left to verify
+        elif problem:
             record.note(problem)
         return self._tolerant or not problem
 

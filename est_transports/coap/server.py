@@ -297,8 +297,8 @@ class CoapEndpoint:
         client.connection.receive(datagram, now.mono)
         self._serve(client, now)
         self._flush(client, now)
-        verified = client.association.channel.is_verified
-        if not verified and client.messages >= self._limits.unverified_messages:
+        may_count = client.service.policy.may_take(client.association.channel)
+        if not may_count and client.messages >= self._limits.unverified_messages:
             _log.info("%s: ended, for it goes on without a certificate that verifies", client.peer)
             self._forget(client, "its certificate does not verify", now)
             self._dtls.close(client.association)
@@ -346,7 +346,7 @@ class CoapEndpoint:
         refusal: Refused | None = None
         answer: Response | None = None
         found = None
-        if not client.association.channel.is_verified:
+        if not policy.may_take(client.association.channel):
             refusal = unverified(client.association.channel)  # before it uploads or learns anything
         elif (found := coapmap.discover(head, policy=policy, limits=limits)) is None:
             refusal = request.judge(policy, limits)

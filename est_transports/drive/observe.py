@@ -71,7 +71,8 @@ def request_fields(record: Record) -> dict[str, object]:
     """Return what is logged about a request; None and "" stand for what there is not.
 
     `identity` is user:NAME, maker:MANUFACTURER/VALUE and cert:SUBJECT, those of them there are; one
-    that holds the beginning of another is quoted, as JSON does it.
+    that holds the beginning of another is quoted, as JSON does it. Before them stands "expired" for
+    a certificate that is taken though it has.
     Lengths are bounded by the limits on what a client may send. `refusal` is the id by which the
     client can name it. `auth` has the scheme and the outcome of credentials, `tried` whom those
     that were refused name, `auth_ms` how long the application took for them.
@@ -94,6 +95,8 @@ def request_fields(record: Record) -> dict[str, object]:
 
 def _identities(identity: ClientIdentity) -> Iterator[str]:
     """Yield all that a client is, each so that nothing in it reads as another."""
+    if identity.is_expired:
+        yield "expired"  # first, where no name can say it
     if identity.user:
         yield f"user:{_unmistakable(identity.user)}"
     if identity.manufacturer is not None:

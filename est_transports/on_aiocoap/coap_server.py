@@ -206,7 +206,7 @@ class EstResource(Resource, PathCapable):  # type: ignore[misc]  # aiocoap has n
         if request.opt.block1 is None:
             return True
         channel = self._channel(request.remote)
-        return channel is not None and channel.is_verified
+        return channel is not None and self._policy.may_take(channel)
 
     async def render(self, request: Message) -> Message:
         """Return the answer to a whole request; 5.03 where the application takes too long.

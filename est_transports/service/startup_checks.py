@@ -17,7 +17,7 @@ from typing import Final
 
 from cryptography import x509
 
-from est_core import ForeignChallenge
+from est_core import ForeignChallenge, NameRule
 from est_transports.pki.names import name_text
 from est_transports.pki.trust import CredentialFileError
 from est_transports.service.config.settings import ServerConfig
@@ -111,8 +111,20 @@ def notices_of(
         yield 'pop.foreign_challenge is "ignore": a challengePassword need not match its channel'
     for key in config.names_any():
         yield f'{key} is "any": whoever may enroll may have the name of anybody else'
+    for each in config.manufacturers:
+        if each.manufacturer.accept_expired and not _is_checked_further(config):
+            yield (
+                f"{each.heading} accept_expired: nothing else tells a good device from one that is"
+                " not: give [crls] its list, or register its devices (RFC 9148 9.1)"
+            )
     if not config.pop.require_ems:
         yield "pop.require_ems is off: requests are linked to TLS 1.2 without its safeguard"
+
+
+def _is_checked_further(config: ServerConfig) -> bool:
+    """True if revocation is checked, or only those enroll who are registered."""
+    rules = {config.auth.names, *(each.names for each in config.labels)} - {None}
+    return bool(config.crls.files) or rules == {NameRule.REGISTERED}
 
 
 def _mode(path: Path) -> int:

@@ -347,6 +347,7 @@ TARGETS: Final = (
             "est_core.operations._certificates",
             "est_core.operations._naming",
             "est_core.checks.allowed_names",
+            "est_core.checks.expiry",
         ),
         seeds=_server_scripts,
         shape=Shape.PARTS,

@@ -183,17 +183,18 @@ def _label(label: Label | None) -> str:
 
 def _identity(identity: ClientIdentity) -> dict[str, object]:
     shown, device = identity.certificate, identity.manufacturer
+    expired = {"expired": True} if identity.is_expired else {}
     return {
         "user": _text(identity.user or ""),
         "maker": "" if device is None else _text(str(device)),
-        "certificate": {} if shown is None else _certificate(shown),
+        "certificate": {} if shown is None else _certificate(shown) | expired,
     }
 
 
 def _shown(channel: Channel, identity: ClientIdentity) -> dict[str, object]:
     """Return what a client showed in the handshake and was not let in by."""
     certificate = channel.peer_certificate
-    if not channel.failure and (certificate is None or identity.certificate is not None):
+    if identity.certificate is not None or (certificate is None and not channel.failure):
         return {}
     failed = channel.trust_class is TrustClass.FAILED
     return {

@@ -82,6 +82,11 @@ _AUTH: Final = (
         " those of a registered device, or any",
     ),
     Key(
+        name="renew_expired_days",
+        meaning="for how long a certificate of this CA may be renewed after it expired, where"
+        " nothing else is wrong with it and it was not revoked; 0 is never",
+    ),
+    Key(
         name="schemes",
         meaning='what counts as `"http"`: `"basic"` (passwords of users), `"digest"` (the same'
         ' passwords, RFC 7616), `"bearer"` (tokens, RFC 6750), `"otp"` (one-time codes). All but'
@@ -297,6 +302,7 @@ _LABELS: Final = (
     Key(name="require_pop", meaning=f"as in `[auth]`; {_WITHOUT_LABEL}"),
     Key(name="foreign_challenge", meaning=f"as in `[pop]`; {_WITHOUT_LABEL}"),
     Key(name="names", meaning=f"as in `[auth]`; {_WITHOUT_LABEL}"),
+    Key(name="renew_expired_days", meaning=f"as in `[auth]`; {_WITHOUT_LABEL}"),
     Key(
         name="csrattrs",
         meaning="as `[csrattrs]`; none, or an empty one, is what holds without a label",

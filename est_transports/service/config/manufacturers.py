@@ -31,6 +31,10 @@ MANUFACTURER_KEYS: Final = (
         name="csr_field", kind=_FIELD,
         meaning="where a request has to carry the same value; none leaves it to `names`",
     ),
+    Key(
+        name="accept_expired",
+        meaning="certificates that have expired count too, where nothing else is wrong with them",
+    ),
 )  # fmt: skip
 
 
@@ -58,7 +62,12 @@ def _manufacturer(name: str, table: TomlTable) -> ManufacturerConfig:
     field = _field(table, "field", table.text("field", str(SERIAL_NUMBER)))
     with table.checks():
         config = ManufacturerConfig(
-            manufacturer=Manufacturer(name=name, field=field or SERIAL_NUMBER, csr_field=csr_field),
+            manufacturer=Manufacturer(
+                name=name,
+                field=field or SERIAL_NUMBER,
+                csr_field=csr_field,
+                accept_expired=table.flag("accept_expired", False),
+            ),
             trust=table.files("trust"),
         )
     table.done()

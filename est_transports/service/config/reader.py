@@ -30,6 +30,7 @@ from est_core import (
 from est_core.arguments import checked
 from est_core.asn1.csrattrs import ObjectId
 from est_core.auth.scheme import NONCE_S
+from est_core.checks.expiry import EXPIRED_DAYS_MAX
 from est_transports.authority.authentication.authenticator import Scheme
 from est_transports.authority.authentication.back_off import BackOffLimits
 from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
@@ -173,6 +174,7 @@ def _auth(table: TomlTable) -> AuthConfig:
         require_pop=table.flag("require_pop", False),
         enforce_csrattrs=table.flag("enforce_csrattrs", False),
         names=table.choice("names", _NAME_RULES, AuthConfig().names),
+        renew_expired_days=table.integer("renew_expired_days", 0, most=EXPIRED_DAYS_MAX),
     )
     table.done()
     return config
@@ -350,6 +352,7 @@ def _label(name: str, table: TomlTable, profiles: Mapping[str, Profile]) -> Labe
             "foreign_challenge", {word.value: word for word in ForeignChallenge}, None
         ),
         names=table.choice("names", _NAME_RULES, None),
+        renew_expired_days=table.optional_integer("renew_expired_days", most=EXPIRED_DAYS_MAX),
     )
     _check_profile(table, "profile", config.profile, profiles)
     table.done()

@@ -110,7 +110,8 @@ class AuthConfig:
     `schemes` are the kinds of credentials that are taken where one is "http"; `secret` is the file
     of what nonces, tokens and codes are hashed with. A nonce of Digest is good for `nonce_s`.
     `back_off` is how much may be wrong in each process.
-    `names` says which names a client may have.
+    `names` says which names a client may have, `renew_expired_days` for how long it may renew a
+    certificate that has expired.
     """
 
     schemes: frozenset[Scheme] = frozenset({Scheme.BASIC})
@@ -129,6 +130,7 @@ class AuthConfig:
     require_pop: bool = False
     enforce_csrattrs: bool = False
     names: NameRule = NameRule.IDENTITY
+    renew_expired_days: int = 0
 
     @property
     def needs_secret(self) -> bool:
@@ -283,6 +285,7 @@ class LabelConfig:
     require_pop: bool | None = None
     foreign_challenge: ForeignChallenge | None = None
     names: NameRule | None = None
+    renew_expired_days: int | None = None
 
 
 @value_class
@@ -384,6 +387,7 @@ class ServerConfig:
                 registration_authorities=listed if operation.is_enrollment else nobody,
                 enforce_csrattrs=self.auth.enforce_csrattrs and operation.is_enrollment,
                 names=self.auth.names if operation.is_enrollment else NameRule.ANY,
+                expired_days=self.auth.renew_expired_days if operation.is_renewal else 0,
             )
             for operation, authentication in self.auth.authentication.items()
         ]
@@ -405,7 +409,10 @@ class ServerConfig:
 
 def _label_rows(label: LabelConfig, rows: list[PolicyRow]) -> list[PolicyRow]:
     """Return the rows in which a label differs from `rows`, which hold without one."""
-    own = (label.enroll, label.require_pop, label.foreign_challenge, label.names)
+    own = (
+        *(label.enroll, label.require_pop, label.foreign_challenge, label.names),
+        label.renew_expired_days,
+    )
     if all(rule is None for rule in own):
         return []
     found = []
@@ -413,6 +420,7 @@ def _label_rows(label: LabelConfig, rows: list[PolicyRow]) -> list[PolicyRow]:
         if not row.operation.is_enrollment:
             continue
         enroll = label.enroll if row.operation is SIMPLEENROLL else None
+        days = label.renew_expired_days if row.operation.is_renewal else None
         found.append(
             replace(
                 row,
@@ -421,6 +429,7 @@ def _label_rows(label: LabelConfig, rows: list[PolicyRow]) -> list[PolicyRow]:
                 require_pop=row.require_pop if label.require_pop is None else label.require_pop,
                 foreign_challenge=label.foreign_challenge,
                 names=label.names or row.names,
+                expired_days=row.expired_days if days is None else days,
             )
         )
     return found

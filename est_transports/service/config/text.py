@@ -27,6 +27,7 @@ CONFIG_TEXT: Final = """\
 #require_pop = false             # link every request to its TLS connection (RFC 7030 3.5)
 #enforce_csrattrs = false        # refuse requests that lack what [csrattrs] asks for
 #names = "identity"              # a client's own; "registered": `est device add`; "any"
+#renew_expired_days = 0          # for how long a certificate may be renewed after it expired
 #schemes = ["basic"]             # where "http" counts: "basic", "digest", "bearer", "otp"
 #digest_algorithms = ["MD5", "SHA-256"]     # "SHA-512-256"; one that reads one only knows MD5
 #nonce_s = 300                   # how long a nonce of Digest is good
@@ -59,6 +60,7 @@ CONFIG_TEXT: Final = """\
 #trust = ["acme.pem"]            # the manufacturer's CAs, in PEM; none
 #field = "serialNumber"          # which device it is: "hardwareModuleName", "otherName:OID" ...
 #csr_field = "serialNumber"      # where a request has to carry the same value; none
+#accept_expired = false          # certificates that have expired count too
 
 [crls]                            # revocation lists for clients; read again when they change
 #files = []                      # in PEM or DER
@@ -122,6 +124,7 @@ CONFIG_TEXT: Final = """\
 #require_pop = false
 #foreign_challenge = "refuse"    # as in [pop]
 #names = "identity"
+#renew_expired_days = 0
 #csrattrs = {}                   # like [csrattrs]
 
 [csrattrs]                        # what clients are told to put into requests; nothing by default

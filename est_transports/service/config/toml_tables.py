@@ -129,9 +129,17 @@ class TomlTable:
 
     def integer(self, key: str, default: int, *, least: int = 0, most: int = INTEGER_MAX) -> int:
         """Return an integer within the range."""
+        found = self._integer(key, default, least=least, most=most)
+        return default if found is None else found
+
+    def optional_integer(self, key: str, *, least: int = 0, most: int = INTEGER_MAX) -> int | None:
+        """Return an integer within the range, or None where the key is missing."""
+        return self._integer(key, None, least=least, most=most)
+
+    def _integer(self, key: str, default: int | None, *, least: int, most: int) -> int | None:
         found = self._take(key, Asked(kind="integer", default=default, least=least, most=most))
         if found is None:
-            return default
+            return None
         if not isinstance(found, int) or isinstance(found, bool):
             raise self.error(key, "is not an integer")
         if not least <= found <= most:

@@ -117,6 +117,22 @@ def test_a_certificate_that_did_not_verify_is_told_with_what_is_wrong() -> None:
     assert "shown" not in read(replace(REFUSED, channel=Channel(version=TlsVersion.TLS_1_3)))
 
 
+def test_a_manufacturers_device_and_an_expired_certificate_that_counted_are_told() -> None:
+    device = ManufacturerIdentity(manufacturer="acme", value="SN-1")
+    identity = ClientIdentity(certificate=certificate(), manufacturer=device, is_expired=True)
+    late = Channel(
+        version=TlsVersion.TLS_1_3,
+        trust_class=TrustClass.FAILED,
+        peer_chain=(certificate(),),
+        failure="expired",
+        expired=TrustClass.IMPLICIT,
+    )
+    entry = read(replace(REFUSED, identity=identity, channel=late))
+    assert entry["maker"] == "acme/SN-1"
+    assert entry["certificate"]["expired"] is True
+    assert "shown" not in entry
+
+
 def test_who_was_refused_by_a_password_is_told_by_the_name_that_was_tried() -> None:
     wrong = Judged(scheme=ProvenBy.BASIC, user="mal", outcome=AuthenticationOutcome.REJECTED)
     right = Judged(scheme=ProvenBy.BASIC, user="eve", outcome=AuthenticationOutcome.ACCEPTED)
