@@ -122,6 +122,7 @@ TARGETS: Final = (
             "est_transports.service.config.reader",
             "est_transports.service.config.manufacturers",
             "est_transports.service.config.manufacturers",
+            "est_transports.service.config.toml_places",
             "est_transports.service.config.toml_tables",
             "est_transports.service.config.settings",
             "est_transports.service.config.crls",

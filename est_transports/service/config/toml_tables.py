@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 
 from est_core import LocalProtocolError, RemoteProtocolError
 from est_core.values import value_class
+from est_transports.service.config.toml_places import Places, places_in
 
 _Choice = TypeVar("_Choice")
 
@@ -30,13 +31,19 @@ _KEY_TWICE: Final = "Cannot overwrite a value"
 
 
 class ConfigError(Exception):
-    """A configuration file cannot be used. The text is one line: file, table and key, reason."""
+    """A configuration file cannot be used.
 
-    def __init__(self, path: Path, where: str, reason: str) -> None:
-        super().__init__(f"{path}: {where}: {reason}" if where else f"{path}: {reason}")
+    The text is one line: file, the line there, table and key, reason. `line` counts from 1; it is
+    None where there is no place to tell, as of a key that is missing in a table that is.
+    """
+
+    def __init__(self, path: Path, where: str, reason: str, line: int | None = None) -> None:
+        place = str(path) if line is None else f"{path} line {line}"
+        super().__init__(f"{place}: {where}: {reason}" if where else f"{place}: {reason}")
         self.path = path
         self.where = where
         self.reason = reason
+        self.line = line
 
 
 @value_class
@@ -58,6 +65,7 @@ class Asked:
 class _Reading:
     """What the tables of one file tell each other: keys by table, and what nobody asked for."""
 
+    places: Places = field(default_factory=dict)
     asked: dict[str, dict[str, Asked]] = field(default_factory=dict)
     unknown: list[Callable[[], ConfigError]] = field(default_factory=list)
 
@@ -75,9 +83,11 @@ class TomlTable:
         name: str,
         content: Mapping[str, object],
         reading: _Reading | None = None,
+        number: int | None = None,
     ) -> None:
         self.path = path
         self.name = name
+        self._place = name if number is None else f"{name}#{number}"
         self._content = content
         self._reading = reading or _Reading()
         self._asked = self._reading.asked.setdefault(name, {})
@@ -92,7 +102,17 @@ class TomlTable:
     def error(self, key: str, reason: str) -> ConfigError:
         """Return the error to raise about a key, or about the whole table where it is empty."""
         heading = f"[{self.name}]" if self.name else ""
-        return ConfigError(self.path, " ".join(part for part in (heading, key) if part), reason)
+        where = " ".join(part for part in (heading, key) if part)
+        return ConfigError(self.path, where, reason, self._line(key))
+
+    def _line(self, key: str) -> int | None:
+        """Return the line of a key, or of the next table around it that has one."""
+        place = f"{self._place}.{key}".strip(".")
+        while place:
+            if line := self._reading.places.get(place):
+                return line
+            place = place.rpartition(".")[0]
+        return None
 
     @contextmanager
     def checks(self, key: str = "") -> Iterator[None]:
@@ -222,8 +242,8 @@ class TomlTable:
             isinstance(each, dict) for each in found or ()
         ):
             raise self.error(key, f"is not an array of tables: write [[{self._inside(key)}]]")
-        for each in found or ():
-            yield TomlTable(self.path, self._inside(key), each, self._reading)
+        for number, each in enumerate(found or (), 1):
+            yield TomlTable(self.path, self._inside(key), each, self._reading, number)
 
     def _inside(self, key: str) -> str:
         return f"{self.name}.{key}" if self.name else key
@@ -292,12 +312,13 @@ def read_toml(path: Path) -> TomlTable:
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigError(path, "", f"is larger than {MAX_FILE_BYTES} bytes")
     try:
-        content = tomllib.loads(raw.decode("utf-8-sig"))  # some editors mark the byte order
+        text = raw.decode("utf-8-sig")  # some editors mark the byte order
+        content = tomllib.loads(text)
     except UnicodeDecodeError as exc:
         raise ConfigError(path, "", "is not UTF-8 text") from exc
     except (tomllib.TOMLDecodeError, RecursionError) as exc:
         raise ConfigError(path, "", _toml_reason(str(exc))) from exc
-    return TomlTable(path, "", content)
+    return TomlTable(path, "", content, _Reading(places=places_in(text)))
 
 
 def _toml_reason(text: str) -> str:

@@ -700,7 +700,8 @@ def test_a_mistake_names_file_key_and_reason_on_one_line(name: str, tmp_path: Pa
     with pytest.raises(ConfigError) as caught:
         loaded(tmp_path, text)
     message = str(caught.value)
-    assert message.startswith(str(tmp_path / "est.toml") + ": ")
+    whole = f"{tmp_path / 'est.toml'} line {caught.value.line}: "
+    assert message.startswith(whole if caught.value.line else f"{tmp_path / 'est.toml'}: ")
     assert "\n" not in message
     for part in parts:
         assert part in message
