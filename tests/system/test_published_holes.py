@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ from cryptography.x509.oid import AttributeOID
 from tests.deployment import USER, Deployment, prepared, serving
 from tests.docs.toml_edit import edited
 from tests.odd_certificates import element
-from tests.pki import TOMORROW, YESTERDAY, Authority, Entity, Subject, common_name
+from tests.pki import SERVER_AUTH, TOMORROW, YESTERDAY, Authority, Entity, Subject, common_name
 from tests.system.devices import (
     NAME,
     called,
@@ -43,6 +44,8 @@ from tests.system.records import issued
 from tests.system.requests import csr, dns, new_key
 from tests.wrong_certificates import namesake
 
+COAP: Final = ("--coap", "127.0.0.1:0")
+LONG_AGO: Final = YESTERDAY - timedelta(days=30)
 LAST_YEAR: Final = YESTERDAY.replace(year=YESTERDAY.year - 1, day=1)
 every_wire = pytest.mark.parametrize("wire", WIRES)
 
@@ -53,6 +56,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     directory = prepared(tmp_path_factory.mktemp("operator") / "D")
     with serving(directory, "--coap", "127.0.0.1:0") as deployment:
         yield deployment
+
+
+def set_up(factory: pytest.TempPathFactory, settings: str) -> Path:
+    """Return the directory of a server with these settings beside the usual ones."""
+    directory = prepared(factory.mktemp("operator") / "D")
+    config = directory / "est.toml"
+    config.write_text(edited(config.read_text("utf-8"), settings), "utf-8")
+    return directory
 
 
 def re_enrolls(wire: str, server: Deployment, entity: Entity) -> bool:
@@ -140,6 +151,58 @@ def test_a_certificate_from_before_its_beginning_counts_for_nothing(
     early = on_record(server, Subject(name=NAME, not_before=TOMORROW))
     check_refused(wire, server, early, csr(new_key(), NAME))
     assert re_enrolls(wire, server, on_record(server, Subject(name=NAME)))
+
+
+@pytest.fixture(scope="module")
+def graceful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A server that renews certificates for two days after they expired."""
+    settings = "[auth]\nrenew_expired_days = 2\n"
+    with serving(set_up(tmp_path_factory, settings), *COAP) as deployment:
+        yield deployment
+
+
+LATE: Final = {
+    "long expired": Subject(name=NAME, not_before=LAST_YEAR, not_after=LONG_AGO),
+    "not yet valid": Subject(name=NAME, not_before=TOMORROW),
+    "for servers": Subject(
+        name=NAME, not_before=LAST_YEAR, not_after=YESTERDAY, eku=(SERVER_AUTH,)
+    ),
+}
+"""What a server does not renew that renews certificates which expired yesterday."""
+
+
+@every_wire
+@pytest.mark.parametrize("kind", list(LATE))
+@pytest.mark.req("EST-165")
+def test_a_switch_for_expired_certificates_lets_in_no_others(
+    kind: str, wire: str, graceful: Deployment
+) -> None:
+    """Both of the two above, with what their switches were for: renewals that come a little late.
+
+    Rule: it is bounded in days, for renewals alone, and forgives nothing but that one certificate's
+    notAfter: not its notBefore, its purpose, nor that it was revoked or is not on record.
+    """
+    check_refused(wire, graceful, on_record(graceful, LATE[kind]), csr(new_key(), NAME))
+
+
+@every_wire
+@pytest.mark.req("EST-165")
+def test_an_expired_certificate_is_renewed_by_its_own_ca_and_not_when_revoked(
+    wire: str, graceful: Deployment
+) -> None:
+    """The same switch, for a certificate that was revoked, is a namesake's, or nobody's."""
+    late = Subject(name=NAME, not_before=LAST_YEAR, not_after=YESTERDAY)
+    ca = OwnCa(graceful.directory)
+    for stranger in (namesake(ca).issue(late), ca.issue(late)):
+        check_refused(wire, graceful, stranger, csr(new_key(), NAME))
+    device = on_record(graceful, late)
+    other = csr(new_key(), "device-2")
+    check_not_renewed(wire, graceful, device, other)
+    same = csr(device_key(device), NAME)
+    assert asked(wire, graceful, device, "simpleenroll", same).status in (401, 403)
+    assert asked(wire, graceful, device, "simplereenroll", same).status == 200
+    revoke(graceful, device)
+    check_refused(wire, graceful, device, same)
 
 
 # --- A renewal for somebody else ------------------------------------------------------------------
@@ -277,10 +340,7 @@ def test_a_header_of_a_client_is_not_taken_for_a_proxys(operation: str, server: 
 @pytest.fixture(scope="module")
 def linking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A server that takes no request which is not linked to its connection."""
-    directory = prepared(tmp_path_factory.mktemp("linking") / "D")
-    config = directory / "est.toml"
-    config.write_text(edited(config.read_text("utf-8"), "[auth]\nrequire_pop = true\n"), "utf-8")
-    with serving(directory) as deployment:
+    with serving(set_up(tmp_path_factory, "[auth]\nrequire_pop = true\n")) as deployment:
         yield deployment
 
 
@@ -405,17 +465,20 @@ def test_a_device_of_one_manufacturer_is_none_of_another(wire: str, factory: Fac
 def test_one_number_of_two_manufacturers_is_two_devices(wire: str, factory: Factory) -> None:
     """The same from the other side: a manufacturer that gives its device another's number.
 
-    Rule: as above; log, records and applications have the pair.
+    Rule: as above; and a name that a valid certificate has is refused to another device.
     """
-    server = factory.server
-    for maker, subject, name in (
-        (factory.acme, named(serial="4711"), "acme"),
-        (factory.globex, named(cn="4711"), "globex"),
+    server, number = factory.server, f"4711-{WIRES.index(wire)}"
+    for maker, subject, name, status in (
+        (factory.acme, named(serial=number), "acme", 200),
+        (factory.globex, named(cn=number), "globex", 400),
+        (factory.acme, named(serial=number), "acme", 200),
     ):
         seen = len(server.log.lines)
         device = called(maker.issue(Subject(name="x")), subject, maker)
-        assert asked(wire, server, device, "simpleenroll", request_for(subject)).status == 200
-        server.log.wait_for(rf'identity="maker:{name}/4711 .* status=20[04]', after=seen)
+        answer = asked(wire, server, device, "simpleenroll", request_for(subject))
+        assert answer.status == status, answer.text
+        assert ("code names/held" in answer.text) is (status == 400)
+        server.log.wait_for(rf'identity="maker:{name}/{number} ', after=seen)
         missing = called(maker.issue(Subject(name="x")), named(), maker)
         answer = asked(wire, server, missing, "simpleenroll", request_for(subject))
         assert answer.status in (400, 403), answer.text
