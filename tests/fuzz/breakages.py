@@ -248,7 +248,7 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
         ),
         "credential-files": _wire("pki/credential_files", "{path}: left out", "left out"),
         "est-toml": _wire(
-            "service/config/toml_tables", "{path}: {where}: {reason}", "{where}: {reason}"
+            "service/config/toml_tables", "{place}: {where}: {reason}", "{where}: {reason}"
         ),
     }
 )
