@@ -45,6 +45,7 @@ from est_transports.authority.ca import CAUnavailable, Enrollment, ReferenceCA, 
 from est_transports.authority.csr_attributes import AskedOfClients, told_to
 from est_transports.authority.issue_log import IssueLog, issue_recorded
 from est_transports.authority.issue_notes import AGAIN, issue_note
+from est_transports.authority.names_of_others import check_names_of_others
 from est_transports.authority.registered_names import registered_names
 from est_transports.authority.renewal_records import certificate_on_record
 from est_transports.authority.stores import (
@@ -175,6 +176,7 @@ class Authority:
             if isinstance(question, ReenrollRequested):
                 replaces = question.current or certificate_on_record(self.ca, question.csr, now)
             enrollment = _enrollment(operation, question, spends, shown)
+            self._check_others(question, enrollment)
             certificate = self.ca.issue(question.csr, enrollment, now=now, replaces=replaces)
         except CodeSpent:
             return self._spent(question, operation, now)
@@ -212,6 +214,14 @@ class Authority:
         if again is None:
             return Challenge(code="auth/code-spent")
         return Issue(certificate=again, note=AGAIN)
+
+    def _check_others(
+        self, question: EnrollRequested | ReenrollRequested, enrollment: Enrollment
+    ) -> None:
+        """Return if a manufacturer's device asks for no name of somebody who is known here."""
+        device, is_first = enrollment.manufacturer, isinstance(question, EnrollRequested)
+        if device is not None and is_first and not question.identity.is_ra:
+            check_names_of_others(question.csr, device, question.identity.user, self.store)
 
     def _record_of(self, certificate: x509.Certificate | None) -> IssuedRecord | None:
         """Return the record of what the client showed, where that is one of our certificates.

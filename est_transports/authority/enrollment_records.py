@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from est_core import ManufacturerIdentity
 from est_core.values import value_class
+from est_transports.authority.names_of_others import HELD
 from est_transports.authority.profiles import CertificatePlan, Refused
 from est_transports.authority.stores import CodeUse, IssuedRecord, NamesHeld, Store
 from est_transports.pki.names import name_text
@@ -78,5 +79,4 @@ def record_issued(
             unless_held=enrollment.unless_held,
         )
     except NamesHeld as exc:
-        text = "another's certificate that is valid has a name of the request"
-        raise Refused("names/held", text) from exc
+        raise Refused("names/held", HELD) from exc

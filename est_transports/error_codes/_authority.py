@@ -138,12 +138,12 @@ AUTHORITY: Final = (
                 code="names/held",
                 statuses=("400",),
                 cause=(
-                    "a certificate that is valid has one of the names, and was issued to another "
-                    "device of a manufacturer, or to nobody's where a manufacturer's device asks"
+                    "one of the names is that of another's valid certificate, or of a user or "
+                    "registered device, where one of the two is a manufacturer's device"
                 ),
                 remedy=(
-                    "ask for another name; where the name has moved to this device, have the "
-                    "operator of the server revoke the certificate of the one before"
+                    "ask for another name; where it is this device's, have the operator revoke the "
+                    "other certificate, bind the registered device to it, or remove the user"
                 ),
                 audience=Audience.USER,
             ),

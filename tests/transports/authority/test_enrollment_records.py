@@ -23,6 +23,7 @@ from est_core import (
 )
 from est_transports.authority.application import Authority
 from est_transports.authority.stores import IssuedRecord
+from est_transports.authority.stores.device_records import DeviceRecord
 from est_transports.pki.serials import serial_text
 from tests.pki import pki
 from tests.transports.ca_fakes import (
@@ -39,6 +40,7 @@ ACME = ManufacturerIdentity(manufacturer="acme", value="SN-1")
 OTHER = ManufacturerIdentity(manufacturer="other", value="SN-1")
 USER = ClientIdentity(user="alice")
 IDEVID = pki().manufacturer_client.certificate
+PASSWORD_RECORD = "scrypt$1$1$1$x$y"
 CHANNEL = Channel(version=TlsVersion.TLS_1_3)
 
 
@@ -177,3 +179,41 @@ def test_a_registration_authority_vouches_for_whom_it_asks() -> None:
 
 def test_an_idevid_is_no_certificate_that_is_renewed() -> None:
     assert refused(Site().renew(IDEVID)) == "renewal/unknown-certificate"
+
+
+def test_a_manufacturers_device_has_no_name_of_a_user_who_has_no_certificate_yet() -> None:
+    site = Site()
+    site.store.add_user("gate", PASSWORD_RECORD)
+    assert refused(site.enroll(device(ACME), "gate")) == "names/held"
+    assert refused(site.enroll(device(ACME), "free", "gate")) == "names/held"
+    issued(site.enroll(device(ACME), "free"))
+    both = replace(device(ACME), user="gate")
+    issued(site.enroll(both, "gate"))
+
+
+def test_our_certificate_of_a_manufacturers_device_has_no_name_of_a_user_either() -> None:
+    site = Site()
+    own = issued(site.enroll(device(ACME), "free"))
+    site.store.add_user("gate", PASSWORD_RECORD)
+    assert refused(site.enroll(ClientIdentity(certificate=own), "gate")) == "names/held"
+
+
+def test_a_manufacturers_device_has_no_name_of_another_registered_device() -> None:
+    site = Site()
+    site.store.devices = {
+        "gate": DeviceRecord(id="gate", names=("gate.example",), created_at=NOW),
+        "mine": DeviceRecord(id="mine", manufacturer=ACME, created_at=NOW),
+        "theirs": DeviceRecord(id="theirs", manufacturer=OTHER, created_at=NOW),
+    }
+    for asked in ("GATE", "gate.example", "theirs"):
+        assert refused(site.enroll(device(ACME), asked)) == "names/held"
+    issued(site.enroll(device(ACME), "mine"))
+    issued(site.enroll(USER, "gate"))
+
+
+def test_a_renewal_and_a_registration_authority_are_not_held_up_by_who_is_known_here() -> None:
+    site = Site()
+    first = issued(site.enroll(device(ACME), "gate"))
+    site.store.add_user("gate", PASSWORD_RECORD)
+    issued(site.renew(first))
+    issued(site.enroll(ClientIdentity(certificate=pki().client.certificate, is_ra=True), "gate"))
