@@ -8,6 +8,7 @@ import re
 import signal
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -15,6 +16,9 @@ from typing import Any, Final
 import pytest
 from click.testing import CliRunner, Result
 
+from est_core import ManufacturerIdentity
+from est_transports.authority.stores.device_records import DeviceRecord
+from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli import group
 from est_transports.cli.server.searches import of_device, of_peer
 from est_transports.service.audit import Entry, line_of
@@ -229,6 +233,18 @@ def test_a_manufacturers_device_is_named_and_found_by_the_pair(tmp_path: Path) -
     assert f"  client:    {told}\n" in why(written(tmp_path, entry)).stdout
     assert of_device("acme/4711", ()).fits(entry)
     assert not of_device("globex/4711", ()).fits(entry)
+
+
+def test_a_registered_device_of_a_manufacturer_is_found_by_its_id(ca: Path) -> None:
+    device = ManufacturerIdentity(manufacturer="acme", value="4711")
+    store = SqliteStore(ca / "est.db")
+    store.add_devices(
+        [DeviceRecord(id="gate-7", created_at=datetime.now(UTC), manufacturer=device)]
+    )
+    store.close()
+    entries = ({"code": "names/none", "maker": f"{maker}/4711"} for maker in ("acme", "globex"))
+    done = why(written(ca, *entries), "--device", "gate-7")
+    assert done.stdout.count("manufacturer's device acme/4711") == done.stdout.count("answer:") == 1
 
 
 def test_a_device_is_found_by_its_names_wherever_they_stand(tmp_path: Path) -> None:

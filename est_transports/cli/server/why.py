@@ -114,7 +114,10 @@ def _search(
     if device is not None:
         with open_store(directory) as store:
             record = store.find_device(device)
-        return of_device(device, () if record is None else record.names)
+        if record is None:
+            return of_device(device, ())
+        pair = () if record.manufacturer is None else (str(record.manufacturer),)
+        return of_device(device, (*record.names, *pair))
     return Search(whose="anybody", needles=(), fits=bool)
 
 
