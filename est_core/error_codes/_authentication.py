@@ -152,8 +152,9 @@ AUTHENTICATION: Final = (
                     "the client certificate shown is not verified by the trust anchors that count"
                 ),
                 remedy=(
-                    "use a certificate of a CA that the server accepts; its operator can add "
-                    "one to `tls.client_trust`"
+                    "use a certificate of a CA that the server accepts, to renew one of its own "
+                    "CA; its operator can add a CA for enrollments, by "
+                    "`[manufacturers.NAME]` or `tls.client_trust`"
                 ),
                 audience=Audience.USER,
             ),

@@ -61,6 +61,7 @@ from est_core import (
     ServerPolicy,
     ServerQuestion,
     ServerSession,
+    TrustClass,
     new_refusal_id,
 )
 from est_core.arguments import checked
@@ -231,7 +232,8 @@ class OpenRequest:
         """Return the response and what `write` makes of it; the internal error where it cannot.
 
         A refusal gets an id, by which its record is found. One that only asks for credentials, of
-        a client that showed none, is no refusal: most exchanges begin with it.
+        a client that showed none, is no refusal: most exchanges begin with it. A certificate that
+        does not count has been shown.
         """
         response = self._tagged(response)
         try:
@@ -258,7 +260,8 @@ class OpenRequest:
     def _asks_first(self) -> bool:
         exchange = self._exchange
         shown = exchange is not None and exchange.request.credentials is not None
-        return not shown and not self._judging.has_judged
+        failed = self._channel is not None and self._channel.trust_class is TrustClass.FAILED
+        return not shown and not failed and not self._judging.has_judged
 
     def finish(
         self, response: Response | None, *, status: int, sent_bytes: int, now: Instant

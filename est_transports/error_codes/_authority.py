@@ -259,7 +259,7 @@ AUTHORITY: Final = (
                 statuses=("400",),
                 cause="malformed name in the subjectAltName",
                 remedy="correct the name that the text shows",
-                audience=Audience.AUTHOR,
+                audience=Audience.USER,
             ),
             ErrorCode(
                 code="profile/name-kind",

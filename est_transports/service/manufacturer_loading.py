@@ -47,7 +47,7 @@ def _loaded(config: ManufacturerConfig, left_out: Callable[[str], None]) -> Load
         for each in load_pem_certificates(path, left_out=left_out)
     )
     if not files:
-        raise ServingError(f"{config.heading} trust: names no file")
+        raise ServingError(f"{config.heading} trust: names no file; put the CA certificate there")
     maker = config.manufacturer
     if maker.field.kind is FieldKind.CERTIFICATE_SERIAL:
         issuers = {anchor.subject for _, anchor in files}

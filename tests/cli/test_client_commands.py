@@ -1071,6 +1071,8 @@ def test_a_certificate_of_an_unknown_ca_is_refused(est: Terminal, server: Canned
     code, _, err = est.ask("enroll", server, *identity, "--cn", "x", "--out", est.out)
     assert code == 1
     assert "does not accept the certificate" in err
+    assert "check --cert: a CA that the server accepts must have issued it; or give --user" in err
+    assert "est why DIR " in err
 
 
 def test_the_reason_of_a_server_cannot_command_a_terminal(

@@ -204,6 +204,31 @@ def test_over_coap_the_number_is_as_coap_has_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "code, cause",
+    [
+        ({"code": "auth/certificate-revoked"}, "the client certificate was revoked"),
+        ({"code": "auth/certificate-not-accepted"}, "the client certificate shown is not verified"),
+        ({}, "credentials are needed and none came"),
+    ],
+)
+def test_a_certificate_is_explained_though_a_password_was_asked_for(
+    tmp_path: Path, code: dict[str, str], cause: str
+) -> None:
+    shown = {"subject": "CN=x", "serial": "0A", **code}
+    entry: Entry = {"code": "auth/missing", "status": 401, "shown": shown}
+    done = why(written(tmp_path, entry))
+    assert f"  cause:     {cause}" in done.stdout
+    assert "  answer:    401 auth/missing\n" in done.stdout
+
+
+def test_what_an_operator_may_have_left_out_is_said(tmp_path: Path) -> None:
+    done = why(written(tmp_path, {"code": "path/not-offered"}))
+    assert (
+        "  here:      a label that was added to est.toml is there from a reload on\n" in done.stdout
+    )
+
+
+@pytest.mark.parametrize(
     "entry, command",
     [
         ({"code": "names/none"}, "est device list {}"),
@@ -252,6 +277,7 @@ def test_a_device_is_found_by_its_names_wherever_they_stand(tmp_path: Path) -> N
     for entry in (
         {"user": "Gauge-7"},
         {"tried": "gauge-7"},
+        {"maker": "acme/gauge-7"},
         {"certificate": {"subject": "O=x+CN=gauge-7"}},
         {"shown": {"subject": r"CN=a\,b"}},
         {"requested": {"subject": "", "names": ["DNS:Gauge-7.plant.example"]}},

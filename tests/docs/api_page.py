@@ -95,6 +95,7 @@ MODULES: Final = {
         "est_transports.authority.stores",
         "est_transports.service",
         "est_transports.service.config",
+        "est_transports.service.audit",
     ),
 }
 

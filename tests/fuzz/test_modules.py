@@ -23,6 +23,7 @@ NO_TARGET: Final = {
         est_transports._faces
         est_transports.service.validity est_transports.service.errors
         est_transports.service.config.key est_transports.service.config.keys
+        est_transports.service.config.moved
         est_transports.service.config.csr_attributes_keys est_transports.service.config.text
         est_transports.pki.trust
         est_transports.authority.stores est_transports.authority.stores.errors

@@ -16,7 +16,7 @@ from est_core import (
     Operation,
     RefusalTag,
 )
-from est_transports.cli.client.hints import LOG, expired_identity, hint_for
+from est_transports.cli.client.hints import CHECK_CERT, LOG, expired_identity, hint_for
 from est_transports.cli.client.target import Fingerprint, Target
 from est_transports.cli.describe import subject_text
 from est_transports.cli.errors import CliError, ExitCode
@@ -163,7 +163,8 @@ def _other_way_in(known: Set[AuthScheme], target: Target) -> str:
     if target.identity is None:
         ways.append("--cert and --key")
     if ways:
-        return f"give {', or '.join(ways)}"
+        check = "" if target.identity is None else f"{CHECK_CERT}; or "
+        return f"{check}give {', or '.join(ways)}"
     return f"the certificate given with --cert does not do; {LOG}"
 
 

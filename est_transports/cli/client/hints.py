@@ -29,6 +29,8 @@ LOG: Final = "the server's log says why"
 
 _OWN_REQUEST: Final = ("pop", "connect", "trust")
 """Areas of what the user has to do, whoever made the program that the remedy speaks of."""
+_OF_WHAT_WAS_GIVEN: Final = ("csrattrs", "manufacturer", "profile")
+"""Areas of what a program's author puts into a request, which here is what the user gave."""
 _ENROLLING: Final = (SIMPLEENROLL, SIMPLEREENROLL)
 _UNTRUSTED: Final = ("server/untrusted", "tls/untrusted-server")
 _NO_NAME: Final = "names no host in subjectAltName"
@@ -60,7 +62,9 @@ def remedy(code: str) -> str:
     if entry is None:
         return ""
     text = _plain(entry.remedy)
-    if entry.audience is Audience.USER or code.partition("/")[0] in _OWN_REQUEST:
+    area = code.partition("/")[0]
+    given = entry.audience is Audience.AUTHOR and area in _OF_WHAT_WAS_GIVEN
+    if given or entry.audience is Audience.USER or area in _OWN_REQUEST:
         return text
     return f"tell the server's operator: {text}"
 

@@ -23,6 +23,13 @@ _OF_CODES: Final = frozenset(
     {"auth/code-expired", "auth/code-label", "auth/code-of-another", "auth/code-spent"}
 )
 """Codes about one-time codes."""
+_HERE: Final = {
+    "auth/certificate-not-accepted": (
+        "a CA under [manufacturers.NAME], or in client_trust of [tls], counts from a reload on"
+    ),
+    "path/not-offered": "a label that was added to est.toml is there from a reload on",
+}
+"""What an operator may have left out, which is no business of the client."""
 _HEADS: Final = {
     AuditEvent.REFUSED.value: "refused",
     AuditEvent.ERROR.value: "failed here",
@@ -42,18 +49,19 @@ def told(entry: Entry, directory: Path) -> Iterator[str]:
 
 def explained(entry: Entry, directory: Path) -> dict[str, object]:
     """Return an entry with what the table says about its code, and the commands to go on with."""
-    row = find_error_code(_text(entry, "code"))
+    row = _table_row(entry)
     return {
         **entry,
         "cause": None if row is None else _plain(row.cause),
         "remedy": None if row is None else _plain(row.remedy),
         "who": None if row is None else row.audience.value,
+        "here": None if row is None else _HERE.get(row.code),
         "next": list(_commands(entry, directory)),
     }
 
 
 def _rows(entry: Entry, directory: Path) -> Iterator[tuple[str, str]]:
-    row = find_error_code(_text(entry, "code"))
+    row = _table_row(entry)
     yield "client", _client(entry)
     if shown := _certificate(entry, "shown"):
         yield "showed", shown
@@ -68,8 +76,23 @@ def _rows(entry: Entry, directory: Path) -> Iterator[tuple[str, str]]:
     else:
         yield "cause", _plain(row.cause)
         yield "remedy", f"{_plain(row.remedy)} ({_can(row)})"
+        if here := _HERE.get(row.code):
+            yield "here", here
     for command in _commands(entry, directory):
         yield "next", command
+
+
+def _table_row(entry: Entry) -> ErrorCode | None:
+    """Return what the table says of an entry's code.
+
+    Who showed a certificate that does not count, and was asked for something else, has that
+    certificate explained: to be asked is no refusal.
+    """
+    code = _text(entry, "code")
+    shown = entry.get("shown")
+    if code == "auth/missing" and isinstance(shown, Mapping):
+        code = str(shown.get("code", code))
+    return find_error_code(code)
 
 
 def _can(row: ErrorCode) -> str:

@@ -93,11 +93,13 @@ def of_device(device_id: str, names: Collection[str]) -> Search:
 def _names(entry: Entry) -> Iterator[str]:
     """Yield the names in an entry: users, and those of certificates and of what was asked for.
 
-    A manufacturer's device is called as the file has it, "acme/4711".
+    A manufacturer's device is called as the file has it, "acme/4711", or by its number alone.
     """
     for key in ("user", "maker", "tried"):
         if isinstance(found := entry.get(key), str):
             yield found
+    if isinstance(device := entry.get("maker"), str):
+        yield device.partition("/")[2]
     for certificate in _certificates(entry, (*_CERTIFICATES, "requested")):
         yield from _values(str(certificate.get("subject", "")))
         names = certificate.get("names")

@@ -177,7 +177,9 @@ def _since(issued: Entry) -> str:
 
 def _nothing(search: Search, paths: Sequence[Path], issued: Entry | None) -> CliError:
     files = paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} before it"
-    hint = "older ones are gone; est why DIR shows the last ones of all"
+    hint = "it holds what it has room for; est why DIR shows the last ones of all"
+    if not search.needles:
+        hint = "the log has what older ones there were"
     if issued is not None:
         hint = _since(issued).removeprefix("after that ")
     return CliError(f"no refusal of {search.whose} in {files}", ExitCode.LOCAL, hint)

@@ -200,6 +200,7 @@ def _shown(channel: Channel, identity: ClientIdentity) -> dict[str, object]:
     return {
         **({} if certificate is None else _certificate(certificate)),
         "failure": _text(channel.failure) if failed else "",
+        "code": channel.failure_kind.value if failed else "",
     }
 
 

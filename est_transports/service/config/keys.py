@@ -189,7 +189,10 @@ _CRLS: Final = (
         meaning="revocation lists (CRLs) in PEM or DER, read again when they change; with none,"
         " only the CA's own record is looked at",
     ),
-    Key(name="missing_at_start", meaning=f"a CA of `tls.client_trust` has none: {_AT_START}"),
+    Key(
+        name="missing_at_start",
+        meaning=f"a CA of `tls.client_trust` or of a manufacturer has none: {_AT_START}",
+    ),
     Key(name="stale_at_start", meaning=f"one is past its nextUpdate: {_AT_START}"),
     Key(
         name="missing_in_requests",

@@ -41,6 +41,7 @@ from est_transports.service.config.audit import read_audit
 from est_transports.service.config.crls import read_crls
 from est_transports.service.config.csr_attributes import read_csrattrs
 from est_transports.service.config.manufacturers import read_manufacturers
+from est_transports.service.config.moved import MOVED
 from est_transports.service.config.registration import read_ra
 from est_transports.service.config.settings import (
     DEFAULT_COAP_PORT,
@@ -84,7 +85,7 @@ def load_config(path: Path) -> ServerConfig:
 
     Relative paths in it start at its own directory. The files that it names are not opened.
     """
-    return _read(read_toml(path))
+    return _read(read_toml(path, MOVED))
 
 
 def asked_keys() -> Mapping[str, Mapping[str, Asked]]:

@@ -6,7 +6,8 @@ from typing import Final
 
 CONFIG_TEXT: Final = """\
 # Configuration of an EST server. `est serve` reads it; SIGHUP makes it read it again.
-# Every key is shown with its default: remove the # before it to change it.
+# Every key is shown with its default: remove the # before it to change it. A lone "none" in
+# the text beside it means that there is no value until you give one.
 # Paths start at the directory of this file.
 # A key, table or word that is not known here stops the start.
 
@@ -64,7 +65,7 @@ CONFIG_TEXT: Final = """\
 
 [crls]                            # revocation lists for clients; read again when they change
 #files = []                      # in PEM or DER
-#missing_at_start = "refuse"     # a CA of client_trust has none: no start; "warn"
+#missing_at_start = "refuse"     # a CA trusted beside this one has none: no start; "warn"
 #stale_at_start = "warn"         # "refuse": no start with a list past its nextUpdate
 #missing_in_requests = "refuse"  # an issuer in a client's path has none: 403; "warn": accepted
 #stale_in_requests = "refuse"    # the list is past its nextUpdate: 403; "warn": accepted

@@ -63,11 +63,15 @@ class Asked:
 
 @dataclass(slots=True)
 class _Reading:
-    """What the tables of one file tell each other: keys by table, and what nobody asked for."""
+    """What the tables of one file tell each other: keys by table, and what nobody asked for.
+
+    `moved` has what became of keys that older files have, by table and key.
+    """
 
     places: Places = field(default_factory=dict)
     asked: dict[str, dict[str, Asked]] = field(default_factory=dict)
     unknown: list[Callable[[], ConfigError]] = field(default_factory=list)
+    moved: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def homes(self, key: str) -> tuple[str, ...]:
         """Return the tables that have this key."""
@@ -219,21 +223,22 @@ class TomlTable:
         names = () if found is None else self._texts(key, found)
         return tuple(self.path.parent / name for name in names)
 
-    def table(self, key: str) -> TomlTable:
-        """Return a table inside this one, empty where it is missing."""
+    def table(self, key: str, reason: str = "is not a table") -> TomlTable:
+        """Return a table inside this one, empty where it is missing. `reason`: of what is none."""
         found = self._take(key, Asked(kind="table"))
         inside = self._inside(key)
         if found is None:
             return TomlTable(self.path, inside, {}, self._reading)
         if not isinstance(found, dict):
-            raise self.error(key, "is not a table")
+            raise self.error(key, reason)
         return TomlTable(self.path, inside, found, self._reading)
 
     def tables(self, key: str) -> Iterator[tuple[str, TomlTable]]:
         """Yield the names and tables of a table that holds nothing else, in their order."""
         around = self.table(key)
         for name in around.names():
-            yield name, around.table(name)
+            reason = f"is not a table: keys stand in one of them, [{around.name}.NAME]"
+            yield name, around.table(name, reason)
 
     def array(self, key: str) -> Iterator[TomlTable]:
         """Yield the tables of an array of tables, in their order."""
@@ -259,6 +264,8 @@ class TomlTable:
             raise unknown[0]()
 
     def _unknown(self, key: str) -> ConfigError:
+        if moved := self._reading.moved.get((self.name, key)):
+            return self.error(key, moved)
         kind = "table" if isinstance(self._content[key], dict) else "key"
         homes = self._reading.homes(key) if kind == "key" else ()
         near = difflib.get_close_matches(key, sorted(self._asked), n=1)
@@ -300,8 +307,11 @@ class TomlTable:
         return options[word]
 
 
-def read_toml(path: Path) -> TomlTable:
-    """Return the top table of a TOML file. Raises ConfigError."""
+def read_toml(path: Path, moved: Mapping[tuple[str, str], str] | None = None) -> TomlTable:
+    """Return the top table of a TOML file. Raises ConfigError.
+
+    `moved` says of keys that older files have, by table and key, what is written now.
+    """
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for
             raise ConfigError(path, "", "is a directory, pipe or device, not a file")
@@ -318,7 +328,7 @@ def read_toml(path: Path) -> TomlTable:
         raise ConfigError(path, "", "is not UTF-8 text") from exc
     except (tomllib.TOMLDecodeError, RecursionError) as exc:
         raise ConfigError(path, "", _toml_reason(str(exc))) from exc
-    return TomlTable(path, "", content, _Reading(places=places_in(text)))
+    return TomlTable(path, "", content, _Reading(places=places_in(text), moved=moved or {}))
 
 
 def _toml_reason(text: str) -> str:

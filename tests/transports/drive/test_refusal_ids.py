@@ -33,6 +33,7 @@ from est_core import (
     ServerQuestion,
     ServerSession,
     TlsVersion,
+    TrustClass,
     default_policy,
     new_refusal_id,
 )
@@ -65,11 +66,12 @@ def served(
     payload: bytes | None = None,
     *,
     otp_challenge: bool = False,
+    trust_class: TrustClass = TrustClass.NONE,
 ) -> tuple[Response, Record]:
     """Return the answer to one request as it is written, and its record."""
     request = OpenRequest(wire=Wire.HTTPS, peer=ADDRESS, channel=None, started=0.0, entropy=chance)
     policy = replace(default_policy(), otp_challenge=otp_challenge)
-    channel = Channel(version=TlsVersion.TLS_1_3, peer_address=ADDRESS)
+    channel = Channel(version=TlsVersion.TLS_1_3, peer_address=ADDRESS, trust_class=trust_class)
     session = ServerSession(policy=policy, channel=channel)
     wanted = Request(operation=SIMPLEENROLL, payload=payload or csr_der(), credentials=credentials)
     request.begin(session, wanted, FIXED_INSTANT, FakeApplication(answers or {}))
@@ -97,6 +99,12 @@ def test_who_is_asked_for_credentials_first_is_not_refused() -> None:
     response, record = served(None)
     assert isinstance(response, Challenged)
     assert (response.tag, record.refusal_id, record.code) == (None, "", "auth/missing")
+
+
+def test_who_showed_a_certificate_that_does_not_count_is_refused() -> None:
+    response, record = served(None, trust_class=TrustClass.FAILED)
+    assert isinstance(response, Challenged)
+    assert (record.refusal_id, record.code) == (ID, "auth/missing")
 
 
 @pytest.mark.parametrize(

@@ -548,6 +548,16 @@ REFUSED = {
     "unknown table": ("[servre]\n", "servre: unknown table; did you mean 'server'?"),
     "unknown key": ('[tls]\ncertificat = "x"\n', "[tls] certificat", "mean 'certificate'?"),
     "unknown key, far off": ("[tls]\nqqq = 1\n", "[tls] qqq: unknown key"),
+    "key that has moved": ('[tls]\ncrls = ["a.crl"]\n', "[tls] crls: has moved", "files of [crls]"),
+    "key that is gone": (
+        "[auth]\naccept_ra = false\n",
+        "[auth] accept_ra: is gone: put the certificate of each registration authority into",
+        "where it is false, remove the line",
+    ),
+    "manufacturer without a name": (
+        '[manufacturers]\ntrust = ["acme.pem"]\n',
+        "[manufacturers] trust: is not a table: keys stand in one of them, [manufacturers.NAME]",
+    ),
     "key of another table": (
         "[tls]\nrequire_pop = true\n",
         "[tls] require_pop: unknown key; it belongs in [auth]",
