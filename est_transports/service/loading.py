@@ -278,7 +278,9 @@ def _named_keys(config: ServerConfig) -> Iterator[None]:
         if exc.path not in keys:
             raise
         key = keys[exc.path]
-        reason = f"{exc.reason} ({key}); {_remedy(exc, key)}"
+        says_what_to_do = "; " in exc.reason
+        more = "" if says_what_to_do else f"; {_remedy(exc, key)}"
+        reason = f"{exc.reason} ({key}){more}"
         raise CredentialFileError(exc.path, reason) from exc
 
 
