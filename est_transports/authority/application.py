@@ -44,7 +44,7 @@ from est_transports.authority.authentication.look_ups import failed, later
 from est_transports.authority.ca import CAUnavailable, Enrollment, ReferenceCA, Refused
 from est_transports.authority.csr_attributes import AskedOfClients, told_to
 from est_transports.authority.issue_log import IssueLog, issue_recorded
-from est_transports.authority.issue_notes import AGAIN, issue_note
+from est_transports.authority.issue_notes import AGAIN, IssueNotes
 from est_transports.authority.names_of_others import check_names_of_others
 from est_transports.authority.registered_names import registered_names
 from est_transports.authority.renewal_records import certificate_on_record
@@ -98,6 +98,7 @@ class Authority:
         self._clock = clock
         self._csrattrs = dict(csrattrs)
         self._key_types = dict(key_types)
+        self._notes = IssueNotes()
         self._issue_log = issue_log
 
     def authenticate(self, question: AuthenticateRequested) -> Decision | Future[Decision]:
@@ -191,7 +192,7 @@ class Authority:
             # What its own certificate says everybody may know; what an HSM says nobody need.
             reason = str(exc) if isinstance(exc, CAUnavailable) else "the CA cannot sign now"
             return Postpone(retry_after_s=CA_RETRY_S, code="server/ca-unavailable", reason=reason)
-        return Issue(certificate=certificate, note=issue_note(question, now, replaces))
+        return Issue(certificate=certificate, note=self._notes.note(question, now, replaces))
 
     def _issued_for(self, spends: CodeUse) -> x509.Certificate | None:
         """Return the certificate that this code was spent for, if that was this very request."""

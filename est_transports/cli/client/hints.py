@@ -122,7 +122,10 @@ def expired_identity(target: Target) -> str:
     end = target.identity.certificate.not_valid_after_utc
     if end > _clock.instant().wall:
         return ""
-    return f"the certificate given with --cert expired on {moment(end)}; enroll again"
+    return (
+        f"the certificate given with --cert expired on {moment(end)}; "
+        "where its server grants no time of grace, or not so long, enroll again"
+    )
 
 
 def _later(response: Refused) -> str:
