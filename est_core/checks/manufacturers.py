@@ -122,9 +122,11 @@ def parse_identity_field(text: str) -> IdentityField:
         return IdentityField(kind=FieldKind.OTHER_NAME, oid=oid or "none")
     oid = _ATTRIBUTES.get(text, text)
     if not _OID.fullmatch(oid):
+        known = (*_ATTRIBUTES, *_WORDS)
+        near = [name for name in known if name.casefold() == text.casefold()]
         raise LocalProtocolError(
             f"{text!r} is no attribute of a subject, nor otherName:OID, hardwareModuleName or"
-            " certificateSerial"
+            f" certificateSerial{f'; did you mean {near[0]!r}?' if near else ''}"
         )
     return IdentityField(kind=FieldKind.SUBJECT, oid=oid)
 

@@ -379,3 +379,11 @@ def test_a_field_has_an_object_identifier_where_it_needs_one_and_only_there() ->
 def test_a_request_has_no_serial_number_of_a_certificate() -> None:
     with pytest.raises(LocalProtocolError, match="no certificateSerial"):
         acme(csr_field=BY_SERIAL)
+
+
+@pytest.mark.parametrize("text, near", [("serialnumber", "serialNumber"), ("cn", "CN")])
+def test_a_field_in_another_case_is_no_field_and_the_right_one_is_named(
+    text: str, near: str
+) -> None:
+    with pytest.raises(LocalProtocolError, match=f"; did you mean '{near}'[?]$"):
+        parse_identity_field(text)
