@@ -139,7 +139,7 @@ def test_a_certificate_of_an_unknown_ca_is_refused(est: Terminal, server: Canned
     assert code == 1
     assert "(CoAP 4.03) [auth/certificate-not-accepted]" in err
     record = server.records[-1]
-    assert "its operator can add one to tls.client_trust" in err
+    assert "by [manufacturers.NAME] or tls.client_trust" in err
     assert f"est why DIR {record.refusal_id}" in err
 
 

@@ -97,7 +97,7 @@ def test_a_wrong_password_ends_with_1_and_leaves_no_certificate(client: Client) 
 
 
 def test_a_server_that_is_not_trusted_ends_with_4(client: Client) -> None:
-    assert est("cacerts", client.deployment.server).code == 4
+    assert est("cacerts", client.deployment.server, "--system-trust").code == 4
 
 
 def test_json_is_data_for_programs(client: Client) -> None:

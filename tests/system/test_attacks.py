@@ -114,6 +114,7 @@ def test_many_reloads_leave_the_connections_and_nothing_else(tmp_path: Path) -> 
         pid = server.process.pid
         with IndependentClient(server.port, server.ca_file) as kept:
             assert kept.get("cacerts").status == 200
+            check_serves(server)  # and opens all that it opens when it is first needed
             files = len(os.listdir(f"/proc/{pid}/fd"))
             for number in range(1, RELOADS + 1):
                 os.kill(pid, signal.SIGHUP)
