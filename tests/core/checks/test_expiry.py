@@ -59,3 +59,10 @@ def test_nothing_is_forgiven_before_the_end_nor_after_the_days(seconds: int, day
     if forgiven:
         reached("forgiven")
         assert has_expired(CERTIFICATE, now)
+
+
+def test_a_certificate_whose_dates_cannot_be_read_is_forgiven_nothing() -> None:
+    dates = element(0x30, element(0x18, b"00000101000000Z"), element(0x18, b"00000102000000Z"))
+    odd = x509.load_der_x509_certificate(rebuilt(CERTIFICATE, pki().ca, validity=dates))
+    assert not expired_within(odd, END, 90)
+    assert not has_expired(odd, END)

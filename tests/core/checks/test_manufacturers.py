@@ -33,7 +33,7 @@ from est_core.checks.manufacturers import (
 )
 from est_core.credentials import VALUE_CHARS, check_manufacturer_name
 from tests.core.cast import LIMITS, sign, spki
-from tests.odd_certificates import unreadable, with_extension
+from tests.odd_certificates import element, rebuilt, unreadable, with_extension
 from tests.pki import common_name, new_key, pki
 from tests.reached import reached, reaches
 
@@ -387,3 +387,22 @@ def test_a_field_in_another_case_is_no_field_and_the_right_one_is_named(
 ) -> None:
     with pytest.raises(LocalProtocolError, match=f"; did you mean '{near}'[?]$"):
         parse_identity_field(text)
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_a_serial_number_that_is_none_or_cannot_be_read_is_nobodys() -> None:
+    shown = certificate(subject("1"), issuer=common_name("Issuing CA 1"))
+    maker = Manufacturer(name="acme", field=BY_SERIAL, issuer=shown.issuer)
+    for der in (
+        rebuilt(shown, pki().manufacturer, serial_number=b"\x02\x01\x00"),
+        rebuilt(shown, pki().manufacturer, issuer=element(0x30, element(0x31))),
+    ):
+        with pytest.raises(RemoteProtocolError) as caught:
+            maker.identity_of(x509.load_der_x509_certificate(der))
+        assert caught.value.code == "manufacturer/unreadable"
+
+
+def test_a_hardware_module_name_has_to_be_in_der() -> None:
+    twice = tlv(0x30, HW_TYPE + b"\x04\x81\x01a")  # the length of one octet in two
+    shown = certificate(subject("1"), other(HARDWARE_MODULE_NAME, twice))
+    assert refusal(BY_MODULE, shown) == "manufacturer/unreadable"

@@ -55,7 +55,7 @@ from tests import odd_certificates
 from tests.core.asn1.build import CHALLENGE_PASSWORD, IDENTITY_LINKING, SAN, tlv, vector
 from tests.core.cast import BINDING, EXPORTER, LIMITS, Key, channel, info, sign, spki
 from tests.damage import damaged
-from tests.odd_certificates import UNKNOWN_KEYS, rebuilt
+from tests.odd_certificates import UNKNOWN_KEYS, rebuilt, unreadable
 from tests.pki import CMC_RA, HOUR_AGO, IN_TEN_YEARS, Subject, common_name, new_key, pki
 from tests.reached import reaches, refusals
 from tests.registration import ras
@@ -663,3 +663,14 @@ def test_what_links_nothing_or_may_link_many_uses_nothing_up() -> None:
         for csr in (linked_csr(), other_csr()):
             use.note(csr, on, linked=linked)
         assert not use.is_over
+
+
+def test_an_unreadable_subject_is_on_no_list_but_by_its_fingerprint() -> None:
+    der = unreadable(pki().client.certificate, pki().ca)["RDN without a part"]
+    odd = x509.load_der_x509_certificate(der)
+    by_subject = RegistrationAuthorities(subjects=frozenset({pki().client.certificate.subject}))
+    by_print = RegistrationAuthorities(fingerprints=frozenset({odd.fingerprint(hashes.SHA256())}))
+    assert not by_subject.lists(odd)
+    assert by_print.lists(odd)
+    assert by_subject
+    assert not RegistrationAuthorities()

@@ -21,6 +21,7 @@ from est_transports.pki.csr_words import (
     key_type_wanted,
     kind_of_part,
     signature_oid,
+    subject_attribute,
     subject_part,
     wanted_attribute,
     wanted_extension,
@@ -225,3 +226,9 @@ def test_no_word_is_refused_in_another_way(text: str) -> None:
     for read in READERS:
         with refusals(error=LocalProtocolError):
             read(text)
+
+
+def test_a_part_of_a_subject_by_hand_has_its_value() -> None:
+    assert subject_attribute("O=Example").value == "Example"
+    with pytest.raises(LocalProtocolError, match="a value is needed, as NAME=VALUE"):
+        subject_attribute("O")

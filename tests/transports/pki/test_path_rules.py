@@ -15,7 +15,7 @@ from est_core.checks.constraints import ConstrainedName, Subtree
 from est_transports.channel.tls import TlsError
 from est_transports.pki.path_rules import WITHOUT_POLICY, name_flaw, path_flaw, policy_flaw
 from est_transports.pki.trust import TrustAnchors
-from tests.odd_certificates import with_extension
+from tests.odd_certificates import element, with_extension
 from tests.pki import CLIENT_AUTH, SERVER_AUTH, Authority, Entity, Subject, pki
 from tests.transports.dtls_pair import a_dtls_client, a_dtls_server, dtls_connected
 from tests.transports.raw_client import resumed
@@ -386,3 +386,10 @@ def test_self_issued_certificates_do_not_count() -> None:
     leaf = second.issue(both_purposes())
     path = (leaf.certificate, second.certificate, first.certificate, pki().ca.certificate)
     assert policy_flaw(path) == ""
+
+
+def test_constraints_that_cannot_be_read_keep_everybody_out() -> None:
+    bad = element(0x30, bytes.fromhex("0603551d1e"), element(4, b"\xff\xff"))
+    ca = x509.load_der_x509_certificate(with_extension(pki().ca.certificate, pki().ca, bad))
+    leaf = named(pki().ca, x509.DNSName(HOST)).certificate
+    assert "cannot be read" in path_flaw((leaf, ca))

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_transports.pki.revocation import Revocation, crl_flaw
+from tests.odd_certificates import BAD_EXTENSIONS, with_extension
 from tests.pki import IN_TEN_YEARS, TOMORROW, YESTERDAY, Authority, Subject, common_name, pki
 
 NOW: Final = datetime.now(UTC)
@@ -300,3 +301,12 @@ def test_a_ca_that_may_not_sign_lists_has_none() -> None:
     path = (ca.issue(Subject(name="d")).certificate, odd)
     problems, _ = judged(Revocation(crls=(a_list(by=ca),)), path)
     assert problems == ("issuer not allowed to sign revocation lists",)
+
+
+@pytest.mark.parametrize("bad", ["keyIdentifier twice", "authorityInfoAccess cut short"])
+def test_an_issuer_that_cannot_be_read_has_no_list_that_counts(bad: str) -> None:
+    leaf, ca = client_path()
+    odd = x509.load_der_x509_certificate(with_extension(ca, pki().ca, BAD_EXTENSIONS[bad]))
+    (text,), accepted = judged(Revocation(crls=(a_list(),)), (leaf, odd))
+    assert "cannot be read" in text
+    assert accepted == []
