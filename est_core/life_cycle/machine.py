@@ -92,7 +92,7 @@ class LifeCycle:
         info_s = self._left_s("info", self.state.info, now) if self.policy.renewal_info else inf
         if info_s <= 0:
             return AskRenewalInfo()
-        until_s = (self._moment() - today).total_seconds()
+        until_s = (self.renew_at() - today).total_seconds()
         rest_s = self._rest_s() - self._age_s(now)
         renew_s = max(until_s, rest_s, waiting_s)
         if renew_s <= 0:
@@ -115,7 +115,8 @@ class LifeCycle:
 
     def renew_at(self) -> datetime:
         """Return when the certificate is to be renewed, if nothing fails."""
-        return self._moment()
+        start, end = self._window()
+        return min(start + (end - start) * self.state.place, self._end())
 
     # What came of a step
 
@@ -198,11 +199,6 @@ class LifeCycle:
     def _rest_s(self) -> float:
         """Return for how long a new certificate is left alone."""
         return min(max(self.life.seconds * _REST_SHARE, _REST_MIN_S), DAY_S)
-
-    def _moment(self) -> datetime:
-        """Return when to renew: in the window, at the place that was drawn."""
-        start, end = self._window()
-        return min(start + (end - start) * self.state.place, self._end())
 
     def _window(self) -> tuple[datetime, datetime]:
         if self.policy.renewal_info and self.state.window is not None:

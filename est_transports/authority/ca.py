@@ -39,6 +39,7 @@ from est_transports.authority.profiles import (
 )
 from est_transports.authority.stores import IssuedRecord, Store
 from est_transports.pki.hosts import host_name
+from est_transports.pki.key_usage import key_usage
 from est_transports.pki.serials import serial_text
 from est_transports.pki.signers import CertificateSigner, LocalSigner, Signer, SigningKey
 
@@ -58,20 +59,6 @@ BACKDATED: Final = timedelta(minutes=5)
 _ROOT_DAYS: Final = 3652  # ten years
 _TLS_DAYS: Final = 365
 _COMMON_NAME_CHARS: Final = 64
-_NO_USES: Final = dict.fromkeys(
-    (
-        "digital_signature",
-        "content_commitment",
-        "key_encipherment",
-        "data_encipherment",
-        "key_agreement",
-        "key_cert_sign",
-        "crl_sign",
-        "encipher_only",
-        "decipher_only",
-    ),
-    False,
-)
 
 
 class CAUnavailable(Exception):  # noqa: N818 - says what happened
@@ -320,7 +307,7 @@ def _ca_builder(
         .not_valid_before(moment - BACKDATED)
         .not_valid_after(moment + timedelta(days=validity_days))
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
-        .add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
+        .add_extension(key_usage(["key_cert_sign", "crl_sign"]), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
 
@@ -351,7 +338,7 @@ def new_tls_identity(
             PlannedExtension(
                 value=x509.BasicConstraints(ca=False, path_length=None), critical=True
             ),
-            PlannedExtension(value=_key_usage("digital_signature"), critical=True),
+            PlannedExtension(value=key_usage(["digital_signature"]), critical=True),
             PlannedExtension(value=x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])),
             PlannedExtension(value=alt_names, critical=not subject.rdns),
         ),
@@ -366,10 +353,6 @@ def _host_name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
-
-
-def _key_usage(*uses: str) -> x509.KeyUsage:
-    return x509.KeyUsage(**{**_NO_USES, **dict.fromkeys(uses, True)})
 
 
 def _ca_subjects(path: Sequence[x509.Certificate]) -> Iterator[tuple[str, x509.Name]]:

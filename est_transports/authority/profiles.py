@@ -32,6 +32,7 @@ from est_transports.authority.profile_names import (
     check_alt_names,
     check_subject,
 )
+from est_transports.pki.key_usage import key_usage
 
 __all__ = [
     "CertificatePlan",
@@ -321,10 +322,7 @@ def _planned_key_usage(asked: x509.Extensions, profile: Profile, kind: KeyKind) 
 
 @lru_cache(maxsize=128)  # as many as there are
 def _key_usage(uses: frozenset[KeyUse]) -> PlannedExtension:
-    value = x509.KeyUsage(
-        **{use.value: use in uses for use in KeyUse}, key_cert_sign=False, crl_sign=False
-    )
-    return PlannedExtension(value=value, critical=True)
+    return PlannedExtension(value=key_usage({use.value for use in uses}), critical=True)
 
 
 def _asked_uses(asked: x509.Extensions) -> frozenset[KeyUse] | None:

@@ -43,13 +43,13 @@ from est_core.values import unchecked_value_class
 from est_transports import _clock
 from est_transports.channel.peer_certificates import sent_certificates
 from est_transports.pki.certificate_checks import UNREADABLE, Purpose, flaw
-from est_transports.pki.certificates import der_of, read_certificate, shown_der
+from est_transports.pki.certificates import anchor_key, der_of, read_certificate, shown_der
 from est_transports.pki.library_warnings import ignore_library_warnings
 from est_transports.pki.openssl_store import MAX_CHAIN_DEPTH, fill_store, usable_anchors
 from est_transports.pki.path_problems import NO_ANCHOR, at_depth, problem_of, problem_text
 from est_transports.pki.path_rules import path_flaw
 from est_transports.pki.revocation import Doubt
-from est_transports.pki.trust import TrustAnchors, anchor_key
+from est_transports.pki.trust import TrustAnchors
 
 CA_NAMES_BYTES: Final = 8 * 1024  # of a CertificateRequest; the web's CAs need 14 KiB
 _MAX_PROBLEMS: Final = 8

@@ -20,7 +20,7 @@ from dataclasses import field
 
 from cryptography import x509
 
-from est_core import SIMPLEREENROLL, ClientIdentity, Label, Operation
+from est_core import ClientIdentity, Label, Operation
 from est_core.arguments import checked
 from est_core.values import value_class
 from est_transports.drive.authentication_results import AuthenticationResult
@@ -167,7 +167,7 @@ def _request(record: Record) -> RequestAnswered:
 
 
 def _enrollment(record: Record, operation: Operation) -> tuple[Event, ...]:
-    is_renewal = operation is SIMPLEREENROLL
+    is_renewal = operation.is_renewal
     return (
         EnrollmentAsked(
             peer=record.peer, wire=record.wire, operation=operation, label=record.label,

@@ -10,6 +10,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import crypto
 
 from est_core import RemoteProtocolError
@@ -45,6 +46,20 @@ def read_der(der: bytes) -> x509.Certificate | None:
 def read_certificate(certificate: crypto.X509) -> x509.Certificate | None:
     """Return a certificate of OpenSSL's, None for one that cannot be read."""
     return read_der(der_of(certificate))
+
+
+def anchor_key(certificate: x509.Certificate) -> bytes:
+    """Return what an anchor is: a name and a key. RFC 5280 6.1.1 (d).
+
+    Two certificates of the same CA, say before and after a renewal, are one anchor, whichever of
+    them a path was built with. One that cannot be read is its own bytes.
+    """
+    try:
+        key = certificate.public_key()
+        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return certificate.subject.public_bytes() + spki
+    except UNREADABLE:
+        return certificate.public_bytes(Encoding.DER)
 
 
 def shown(certificate: x509.Certificate) -> str:

@@ -29,6 +29,7 @@ from est_core.asn1.template import (
     names_template,
 )
 from est_core.checks.names import shown_name
+from est_transports.pki.key_usage import KEY_USES, key_usage
 
 _EC: Final = "1.2.840.10045.2.1"
 _RSA: Final = "1.2.840.113549.1.1.1"
@@ -58,17 +59,6 @@ _SUBJECT_ARCS: Final = ("2.5.4.", "0.9.2342.19200300.100.1.", "1.3.6.1.4.1.311.6
 _EMAIL_ADDRESS: Final = "1.2.840.113549.1.9.1"
 _EXTENSION_ARCS: Final = ("2.5.29.", "1.3.6.1.5.5.7.1.")
 
-_KEY_USES: Final = (
-    "digital_signature",
-    "content_commitment",
-    "key_encipherment",
-    "data_encipherment",
-    "key_agreement",
-    "key_cert_sign",
-    "crl_sign",
-    "encipher_only",
-    "decipher_only",
-)
 _PURPOSES: Final = {
     "clientAuth": "1.3.6.1.5.5.7.3.2",
     "serverAuth": "1.3.6.1.5.5.7.3.1",
@@ -116,7 +106,7 @@ _ATTRIBUTE_WORDS: Final = _by_word(
 _SUBJECT_ONLY: Final = frozenset(map(_folded, ("serialNumber", "emailAddress")))
 _SIGNATURE_WORDS: Final = _by_word({row.name: row.oid for row in SIGNATURE_ALGORITHMS})
 _USE_WORDS: Final = _by_word(
-    {name: name for name in _KEY_USES} | {"nonRepudiation": "content_commitment"}
+    {name: name for name in KEY_USES} | {"nonRepudiation": "content_commitment"}
 )
 _PURPOSE_WORDS: Final = _by_word(_PURPOSES)
 
@@ -294,7 +284,7 @@ def _octets(text: str) -> bytes | None:
 def _key_usage(words: list[str]) -> bytes:
     uses = {_known(word, _USE_WORDS, "use of a key") for word in words}
     try:
-        return x509.KeyUsage(**{use: use in uses for use in _KEY_USES}).public_bytes()
+        return key_usage(uses).public_bytes()
     except ValueError as exc:
         raise LocalProtocolError(f"keyUsage: {exc}") from exc
 

@@ -22,11 +22,10 @@ from typing import Final, TypeVar
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from est_core.values import unchecked_value_class, value_class
 from est_transports.pki.certificate_checks import UNREADABLE, weak_signature
-from est_transports.pki.certificates import shown
+from est_transports.pki.certificates import anchor_key, shown
 from est_transports.pki.path_problems import at_depth
 
 _SHA256: Final = hashes.SHA256()
@@ -73,7 +72,7 @@ class Revocation:
             by_name.setdefault(folded_name(crl.issuer), []).append(_List(crl))
         found = {name: tuple(each) for name, each in by_name.items()}
         object.__setattr__(self, "_lists", MappingProxyType(found))
-        object.__setattr__(self, "_recorded", frozenset(map(_key_of, self.recorded)))
+        object.__setattr__(self, "_recorded", frozenset(map(anchor_key, self.recorded)))
 
     def problems(
         self, path: Sequence[x509.Certificate], now: datetime, accepted: Callable[[str], None]
@@ -113,7 +112,7 @@ class Revocation:
         is_ca = _is_ca(certificate)
         of_kind = [each for each in lists if each.is_ca in (None, is_ca)]
         if not of_kind:
-            if not lists and _key_of(issuer) in self._recorded:
+            if not lists and anchor_key(issuer) in self._recorded:
                 return _GOOD
             return Doubt(text=MISSING, is_accepted=self.accept_missing)
         counting = [each for each in of_kind if each.counts_for(issuer)]
@@ -270,8 +269,3 @@ def _extension(extensions: x509.Extensions, kind: type[_Value]) -> _Value | None
         return extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
-
-
-def _key_of(ca: x509.Certificate) -> bytes:
-    spki = ca.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return ca.subject.public_bytes() + spki

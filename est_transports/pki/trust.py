@@ -15,14 +15,12 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from est_core import LocalProtocolError, TrustDecisionRequested
 from est_core.arguments import checked
 from est_core.credentials import check_manufacturer_name
 from est_core.values import value_class
-from est_transports.pki.certificate_checks import UNREADABLE
-from est_transports.pki.certificates import shown
+from est_transports.pki.certificates import anchor_key, shown
 from est_transports.pki.credential_files import (
     MAX_FILE_BYTES,
     NEEDS_PASSWORD,
@@ -103,20 +101,6 @@ class TrustAnchors:
         """All anchors, each once, explicit ones first."""
         theirs = (anchor for maker in self.manufacturers for anchor in maker.anchors)
         return tuple(dict.fromkeys((*self.explicit, *self.implicit, *theirs)))
-
-
-def anchor_key(certificate: x509.Certificate) -> bytes:
-    """Return what an anchor is: a name and a key. RFC 5280 6.1.1 (d).
-
-    Two certificates of the same CA, say before and after a renewal, are one anchor, whichever of
-    them a path was built with. One that cannot be read is its own bytes.
-    """
-    try:
-        key = certificate.public_key()
-        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        return certificate.subject.public_bytes() + spki
-    except UNREADABLE:
-        return certificate.public_bytes(Encoding.DER)
 
 
 @value_class

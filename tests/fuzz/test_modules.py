@@ -18,6 +18,7 @@ NO_TARGET: Final = {
         est_core.policy est_transports est_transports.coap.limits
         est_transports.channel.dtls_events est_transports.channel.dtls_limits
         est_transports.error_codes est_transports.error_codes.* est_transports.pki.names
+        est_transports.pki.key_usage
         est_transports.pki.serials est_transports.client_config est_transports.drive.records
         est_transports.drive.events
         est_transports._faces
