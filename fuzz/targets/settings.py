@@ -22,7 +22,7 @@ from est_transports.pki.credential_files import (
 from est_transports.pki.revocation import Revocation
 from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.config.text import CONFIG_TEXT
-from est_transports.service.config.toml_tables import ConfigError
+from est_transports.toml.tables import ConfigError
 from fuzz import corpus
 from fuzz.target import Result, Shape, Target, accepted, furthest, passed, stopped
 
@@ -121,8 +121,8 @@ TARGETS: Final = (
         modules=(
             "est_transports.service.config.reader",
             "est_transports.service.config.manufacturers",
-            "est_transports.service.config.toml_places",
-            "est_transports.service.config.toml_tables",
+            "est_transports.toml.places",
+            "est_transports.toml.tables",
             "est_transports.service.config.settings",
             "est_transports.service.config.crls",
             "est_transports.service.config.registration",

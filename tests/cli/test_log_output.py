@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from est_transports.service.log_output import LogHandler
-from est_transports.service.systemd import PriorityFormatter, is_journal, notify
+from est_transports.daemon.log_output import LogHandler
+from est_transports.daemon.systemd import PriorityFormatter, is_journal, notify
 from tests.cli.serve_process import ServeProcess, refused, serving
 from tests.cli.test_staying_up import made, status, until
 

@@ -14,7 +14,7 @@ from est_core import Limits
 from est_transports.service.config.key import Key
 from est_transports.service.config.keys import KEYS
 from est_transports.service.config.reader import asked_keys
-from est_transports.service.config.toml_tables import INTEGER_MAX, Asked
+from est_transports.toml.tables import INTEGER_MAX, Asked
 from tests.docs.pages import DOCS
 from tests.docs.parts import replace_part
 

@@ -247,9 +247,7 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
             "operations/_issuing", "public_key_der(each) == reading.spki]", "True]"
         ),
         "credential-files": _wire("pki/credential_files", "{path}: left out", "left out"),
-        "est-toml": _wire(
-            "service/config/toml_tables", "{place}: {where}: {reason}", "{where}: {reason}"
-        ),
+        "est-toml": _wire("toml/tables", "{place}: {where}: {reason}", "{where}: {reason}"),
     }
 )
 

@@ -33,6 +33,7 @@ NO_TARGET: Final = {
     "faces, which only hand out names": """
         est_core.auth est_core.client est_core.operations est_core.server est_core.wires
         est_core.wires.httpmap est_core.wires.coapmap est_core.life_cycle
+        est_transports.toml est_transports.daemon
         est_transports.authority
         est_transports.channel est_transports.coap est_transports.drive est_transports.fairness
         est_transports.http est_transports.pki est_transports.service
@@ -43,12 +44,12 @@ NO_TARGET: Final = {
         est_transports.fairness.fair_pool est_transports.on_* est_transports.channel.sockets
         est_transports.coap.client_socket
         est_transports.service.processes est_transports.service.loading
-        est_transports.service.systemd est_transports.service.watch
+        est_transports.daemon.systemd est_transports.service.watch
         est_transports.service.startup_checks est_transports.service.crl_loading
         est_transports.service.ra_loading
         est_transports.service.ca_loading est_transports.service.listening
         est_transports.service.manufacturer_loading
-        est_transports.service.log_output est_transports.service.audit.file
+        est_transports.daemon.log_output est_transports.service.audit.file
         est_transports.service.audit.trail est_transports.authority.issue_log
         est_transports.authority.issue_notes
         est_transports.service.ownership est_transports.pki.path_problems

@@ -61,6 +61,9 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         ),
     },
     "est_transports": {
+        # Files of settings; what a process does that runs on and on.
+        "toml": "",
+        "daemon": "",
         # Keys, certificates and trust; whose turn it is.
         "pki": "",
         "fairness": "",
@@ -80,7 +83,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "authority.authentication": "authority.stores fairness pki",
         "authority": "authority.authentication authority.stores pki",
         # Where all of it comes together, and people.
-        "service.config": "authority authority.authentication channel coap http",
+        "service.config": "authority authority.authentication channel coap http toml",
         "service.audit": "authority drive pki service.config",
         "service": (
             "authority authority.authentication authority.stores channel coap drive http on_trio "
@@ -90,8 +93,8 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         # No command of a client knows what a server is made of.
         "cli.client": "channel cli client_config on_sockets pki",
         "cli.server": (
-            "authority authority.authentication authority.stores cli drive pki service "
-            "service.audit service.config"
+            "authority authority.authentication authority.stores cli daemon drive pki service "
+            "service.audit service.config toml"
         ),
         "cli.demo": (
             "authority.stores cli cli.client cli.server drive on_trio pki service service.config"

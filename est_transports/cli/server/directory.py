@@ -17,9 +17,9 @@ from est_transports.cli.paths import PATH
 from est_transports.service.audit.file import AuditFileError
 from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.config.settings import ServerConfig
-from est_transports.service.config.toml_tables import ConfigError
 from est_transports.service.errors import ServingError
 from est_transports.service.initialisation import InitialisationError
+from est_transports.toml.tables import ConfigError
 
 _PAGE: Final = 1000
 _Record = TypeVar("_Record")

@@ -33,6 +33,14 @@ from est_transports.cli.server.directory import (
     read_config,
 )
 from est_transports.cli.terminal_text import terminal_safe
+from est_transports.daemon.log_output import LogHandler, hold_standard_descriptors
+from est_transports.daemon.systemd import (
+    READY,
+    PriorityFormatter,
+    is_journal,
+    notify,
+    reloading,
+)
 from est_transports.drive.observe import (
     FIELDS,
     JsonFormatter,
@@ -53,20 +61,12 @@ from est_transports.service.config.settings import (
     ServerConfig,
     parse_listen,
 )
-from est_transports.service.config.toml_tables import ConfigError
 from est_transports.service.crl_loading import State, crl_states
 from est_transports.service.errors import ServingError
 from est_transports.service.listening import open_datagram_sockets, open_sockets
 from est_transports.service.loading import CredentialChecks, Service, load_service
-from est_transports.service.log_output import LogHandler, hold_standard_descriptors
-from est_transports.service.systemd import (
-    READY,
-    PriorityFormatter,
-    is_journal,
-    notify,
-    reloading,
-)
 from est_transports.service.watch import Watch
+from est_transports.toml.tables import ConfigError
 
 _log: Final = logging.getLogger("est_transports")
 

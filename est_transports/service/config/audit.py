@@ -7,7 +7,7 @@ from typing import Final
 
 from est_core.values import value_class
 from est_transports.service.config.key import Key
-from est_transports.service.config.toml_tables import TomlTable
+from est_transports.toml.tables import TomlTable
 
 AUDIT_FILE: Final = "audit.jsonl"
 MEBIBYTE: Final = 1024 * 1024

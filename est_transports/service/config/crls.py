@@ -6,7 +6,7 @@ from enum import Enum, unique
 from pathlib import Path
 
 from est_core.values import value_class
-from est_transports.service.config.toml_tables import TomlTable
+from est_transports.toml.tables import TomlTable
 
 
 @unique

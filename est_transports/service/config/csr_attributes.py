@@ -18,7 +18,7 @@ from est_transports.authority.csr_attributes import (
     ClientRules,
     CsrWords,
 )
-from est_transports.service.config.toml_tables import TomlTable
+from est_transports.toml.tables import TomlTable
 
 _FORMS: Final = {form.value: form for form in CsrAttrsForm}
 

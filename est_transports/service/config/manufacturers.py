@@ -10,7 +10,7 @@ from est_core import Manufacturer
 from est_core.checks.manufacturers import SERIAL_NUMBER, IdentityField, parse_identity_field
 from est_core.values import value_class
 from est_transports.service.config.key import Key
-from est_transports.service.config.toml_tables import TomlTable
+from est_transports.toml.tables import TomlTable
 
 _FIELD: Final = (
     "attribute of a subject by name or object identifier, `otherName:OID`, `hardwareModuleName`"

@@ -58,7 +58,7 @@ from est_transports.service.config.settings import (
     TlsConfig,
     parse_listen,
 )
-from est_transports.service.config.toml_tables import Asked, TomlTable, read_toml
+from est_transports.toml.tables import Asked, TomlTable, read_toml
 
 CONFIG_FILE: Final = "est.toml"
 SECRET_FILE: Final = "auth-secret.key"

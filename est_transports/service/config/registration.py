@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from est_core.values import value_class
-from est_transports.service.config.toml_tables import TomlTable
+from est_transports.toml.tables import TomlTable
 
 _SHA256: Final = re.compile("[0-9a-f]{64}")
 

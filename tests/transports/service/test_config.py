@@ -47,7 +47,7 @@ from est_transports.service.config.settings import (
     parse_listen,
 )
 from est_transports.service.config.text import CONFIG_TEXT
-from est_transports.service.config.toml_tables import MAX_FILE_BYTES, ConfigError, read_toml
+from est_transports.toml.tables import MAX_FILE_BYTES, ConfigError, read_toml
 from tests.damage import damaged
 from tests.reached import reaches, refusals
 from tests.registration import ras

@@ -15,10 +15,10 @@ from est_transports import _clock
 from est_transports.pki.trust import CredentialFileError, ManufacturerAnchors
 from est_transports.service.config.manufacturers import ManufacturerConfig
 from est_transports.service.config.reader import CONFIG_FILE, load_config
-from est_transports.service.config.toml_tables import ConfigError
 from est_transports.service.errors import ServingError
 from est_transports.service.initialisation import CaSpec, initialise
 from est_transports.service.loading import Service, load_service
+from est_transports.toml.tables import ConfigError
 from tests.pki import YESTERDAY, Authority, Subject, pki
 from tests.transports.ca_fakes import MemoryStore
 

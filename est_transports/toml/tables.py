@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 
 from est_core import LocalProtocolError, RemoteProtocolError
 from est_core.values import value_class
-from est_transports.service.config.toml_places import Places, places_in
+from est_transports.toml.places import Places, places_in
 
 _Choice = TypeVar("_Choice")
 

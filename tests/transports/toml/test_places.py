@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_transports.service.config.toml_places import places_in
-from est_transports.service.config.toml_tables import ConfigError, read_toml
+from est_transports.toml.places import places_in
+from est_transports.toml.tables import ConfigError, read_toml
 from tests.reached import reached, reaches
 
 TEXT = (

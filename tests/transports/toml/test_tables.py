@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from est_core import Fault, LocalProtocolError, RemoteProtocolError
-from est_transports.service.config.toml_tables import (
+from est_transports.toml.tables import (
     MAX_FILE_BYTES,
     Asked,
     ConfigError,
