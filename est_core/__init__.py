@@ -25,7 +25,7 @@ from est_core.checks.allowed_names import AllowedNames
 from est_core.checks.enforcement import Unmet
 from est_core.checks.manufacturers import FieldKind, IdentityField, Manufacturer
 from est_core.checks.pop import LinkWith, PopMode
-from est_core.client.enrollment import renewal_info, request_info, unmet_by
+from est_core.client.enrollment import renewal_request_info, request_info, unmet_by
 from est_core.client.exchange import ClientExchange
 from est_core.client.session import ClientSession
 from est_core.credentials import (
@@ -251,7 +251,7 @@ __all__ = [
     "httpmap",
     "new_refusal_id",
     "read_refusal_id",
-    "renewal_info",
+    "renewal_request_info",
     "request_info",
     "unmet_by",
 ]

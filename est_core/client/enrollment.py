@@ -185,7 +185,7 @@ def _check_readable(info: CertRequestInfo, limits: Limits) -> None:
 
 
 @checked
-def renewal_info(
+def renewal_request_info(
     *,
     current: x509.Certificate,
     key: bytes | CertificatePublicKeyTypes,
@@ -213,7 +213,7 @@ def renewal_info(
     except LocalProtocolError as exc:
         if csrattrs is None:
             raise
-        renewal_info(  # is it our own fault?
+        renewal_request_info(  # is it our own fault?
             current=current, key=key, attributes=attributes, extensions=extensions, limits=limits
         )
         raise _unusable() from exc
@@ -363,7 +363,7 @@ def _own_names(names: Sequence[x509.GeneralName], limits: Limits) -> tuple[bytes
 
 
 @checked
-def check_renewal_info(csr: CsrArgument, current: x509.Certificate, limits: Limits) -> None:
+def check_renewal_request(csr: CsrArgument, current: x509.Certificate, limits: Limits) -> None:
     """Raise LocalProtocolError for a CSR that does not keep the names of `current`.
 
     RFC 7030 4.2.2: subject and subjectAltName MUST be identical; other names are asked for with

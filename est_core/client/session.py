@@ -10,7 +10,7 @@ from est_core.arguments import checked_throughout
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
 from est_core.asn1.pkcs10 import CsrArgument
-from est_core.client.enrollment import check_renewal_info
+from est_core.client.enrollment import check_renewal_request
 from est_core.client.exchange import ClientExchange
 from est_core.client.session_settings import SessionSettings
 from est_core.credentials import CodeCredentials
@@ -79,7 +79,7 @@ class ClientSession(SessionSettings):
         """
         if self.identity is None:
             raise LocalProtocolError("a session without identity has nothing to renew")
-        check_renewal_info(csr, self.identity, self.limits)
+        check_renewal_request(csr, self.identity, self.limits)
         return ClientExchange(self, SIMPLEREENROLL, csr, csrattrs, algorithm)
 
     def ask(self, operation: Operation, payload: bytes = b"") -> ClientExchange:

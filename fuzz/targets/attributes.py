@@ -29,7 +29,7 @@ from est_core.asn1.pkcs10 import CertRequest, parse_cert_request
 from est_core.asn1.template import KeyTypeWanted, read_template
 from est_core.checks.enforcement import check_csrattrs
 from est_core.client.enrollment import (
-    renewal_info,
+    renewal_request_info,
     request_info,
     unmet_by,
     wanted_algorithm,
@@ -81,7 +81,7 @@ def _asked(attrs: CsrAttrs) -> str:
     key, current = cast.spki_of(cast.key_of(3)), cast.client().certificate
     try:
         info = request_info(subject=current.subject, key=key, csrattrs=attrs)
-        renewal_info(current=current, key=key, csrattrs=attrs)
+        renewal_request_info(current=current, key=key, csrattrs=attrs)
     except RemoteProtocolError as error:
         return error.code
     except LocalProtocolError:  # a part of the subject that we do not have

@@ -44,7 +44,7 @@ from est_core import (
     TlsVersion,
     TrustClass,
     default_policy,
-    renewal_info,
+    renewal_request_info,
     request_info,
 )
 from est_core.arguments import checked, checked_throughout
@@ -119,7 +119,9 @@ def test_a_public_key_may_stand_for_its_spki() -> None:
     assert request_info(subject=SUBJECT, key=key) == expected
     assert CertRequestInfo(subject=SUBJECT, spki=given(key)).spki == SPKI
     current = pki().client.certificate
-    assert renewal_info(current=current, key=key) == renewal_info(current=current, key=SPKI)
+    assert renewal_request_info(current=current, key=key) == renewal_request_info(
+        current=current, key=SPKI
+    )
 
 
 def test_a_request_object_of_cryptography_is_taken_by_a_session() -> None:

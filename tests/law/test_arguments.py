@@ -153,7 +153,7 @@ FUNCTIONS: Final = {
 
 def test_functions_at_the_seams_check_their_arguments() -> None:
     names = {name.rpartition(".")[2] for name in FUNCTIONS}
-    assert {"request_info", "renewal_info", "parse_cert_request", "parse_csrattrs"} <= names
+    assert {"request_info", "renewal_request_info", "parse_cert_request", "parse_csrattrs"} <= names
     for module in ("est_core.wires.httpmap", "est_core.wires.coapmap"):
         for name in ("check_head", "read", "write", "write_request", "read_response"):
             assert f"{module}.{name}" in FUNCTIONS

@@ -25,7 +25,7 @@ from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.checks.enforcement import Unmet
 from est_core.checks.issued import Difference, told_differences
 from est_core.client.enrollment import (
-    renewal_info,
+    renewal_request_info,
     request_info,
     unmet_by,
     wanted_algorithm,
@@ -313,7 +313,7 @@ def _request(
 
 def _info(order: Order, key: NewKey, csrattrs: CsrAttrs | None) -> CertRequestInfo:
     if order.current is not None:
-        return renewal_info(
+        return renewal_request_info(
             current=order.current,
             key=key.spki,
             csrattrs=csrattrs,

@@ -39,7 +39,7 @@ from est_core import (
     ResponseReady,
     ServerPolicy,
     TrustClass,
-    renewal_info,
+    renewal_request_info,
     request_info,
 )
 from est_core.asn1 import _der
@@ -530,10 +530,10 @@ def test_what_our_own_client_makes_of_a_list_passes(items: list[Attribute | Obje
 def test_a_renewal_by_our_own_client_holds_what_is_asked_for() -> None:
     current, key = pki().client.certificate, new_key()
     wanted = CsrAttrs(items=(MAC, extension_request([extension(EXTENDED_KEY_USAGE, CLIENT_AUTH)])))
-    made = renewal_info(current=current, key=spki(key), csrattrs=wanted)
+    made = renewal_request_info(current=current, key=spki(key), csrattrs=wanted)
     request = parse_cert_request(sign(made, key), LIMITS)
     check_csrattrs(request, wanted, LIMITS)
-    bare = renewal_info(current=current, key=spki(key))
+    bare = renewal_request_info(current=current, key=spki(key))
     same = parse_cert_request(sign(bare, key), LIMITS)
     assert request.subject_alt_name_der == same.subject_alt_name_der
 
@@ -546,7 +546,7 @@ def test_a_renewal_is_not_asked_for_names_that_it_may_not_change() -> None:
         asked(SUBJECT_ALT_NAME),
         template(subject=((SubjectAttribute(type="2.5.4.10", value=utf8("New")),),)),
     ):
-        made = renewal_info(current=current, key=spki(key), csrattrs=wanted)
+        made = renewal_request_info(current=current, key=spki(key), csrattrs=wanted)
         request = parse_cert_request(sign(made, key), LIMITS)
         check_csrattrs(request, wanted, LIMITS, renewal=True)
     with pytest.raises(RemoteProtocolError):
@@ -636,7 +636,7 @@ def test_a_renewal_is_held_against_them_too(now: Instant) -> None:
     current = pki().client.certificate
     request = Request(
         operation=SIMPLEREENROLL,
-        payload=sign(renewal_info(current=current, key=spki(key)), key),
+        payload=sign(renewal_request_info(current=current, key=spki(key)), key),
     )
     for wanted, code, last in (
         (asked(MAC_ADDRESS), "csrattrs/missing", CSRAttrsRequested),

@@ -32,7 +32,7 @@ from est_core import (
     SendRequest,
     TrustClass,
     TrustDecisionRequested,
-    renewal_info,
+    renewal_request_info,
 )
 from est_core.asn1.cms import write_certs_only
 from est_core.testing import FIXED_INSTANT, CountingEntropy, Link, joined
@@ -105,7 +105,7 @@ def test_no_other_exchange_accepts_a_server_that_is_not_verified(operation: Oper
         CSRATTRS: client.csrattrs,
         SIMPLEENROLL: lambda: client.enroll(info(own_key())),
         SIMPLEREENROLL: lambda: client.reenroll(
-            renewal_info(current=pki().client.certificate, key=key)
+            renewal_request_info(current=pki().client.certificate, key=key)
         ),
     }
     exchange = ways[operation]()

@@ -30,7 +30,7 @@ from est_core.asn1.template import (
 from est_core.checks.enforcement import Demand, Flaw
 from est_core.checks.renewal import check_renewal
 from est_core.client.enrollment import (
-    renewal_info,
+    renewal_request_info,
     request_info,
     unmet_by,
     usual_extension,
@@ -381,7 +381,7 @@ def test_a_renewal_repeats_subject_and_alternative_names_octet_for_octet(
 ) -> None:
     der = certificate(subject, names, critical)
     current = x509.load_der_x509_certificate(der)
-    csr = signed(renewal_info(current=current, key=spki(KEY)))
+    csr = signed(renewal_request_info(current=current, key=spki(KEY)))
     # Read by another decoder, as a server that compares octets would.
     tbs = asn1_x509.Certificate.load(der)["tbs_certificate"]
     info = asn1_csr.CertificationRequest.load(csr.der)["certification_request_info"]
@@ -396,7 +396,7 @@ def test_a_renewal_repeats_subject_and_alternative_names_octet_for_octet(
 @pytest.mark.req("EST-163")
 def test_a_rekeying_repeats_the_names_with_another_key() -> None:
     current, key = pki().server.certificate, new_key()
-    csr = signed(renewal_info(current=current, key=spki(key)), key)
+    csr = signed(renewal_request_info(current=current, key=spki(key)), key)
     assert check_renewal(csr, current, LIMITS) is True
 
 
@@ -427,14 +427,14 @@ def test_a_request_beyond_the_limits_is_the_callers_mistake() -> None:
                 subject=DEVICE, key=spki(KEY), names=[ALPHA, BETA], csrattrs=given, limits=few
             )
         with pytest.raises(LocalProtocolError):
-            renewal_info(current=current, key=spki(KEY), csrattrs=given, limits=few)
+            renewal_request_info(current=current, key=spki(KEY), csrattrs=given, limits=few)
 
 
 def test_a_renewal_does_not_take_over_other_names_that_it_is_told() -> None:
     current = x509.load_der_x509_certificate(certificate(DEVICE, [ALPHA], False))
     value = x509.SubjectAlternativeName([BETA]).public_bytes()
     told = CsrAttrs(items=(extension_request([Extension(oid=SAN, value=value)]),))
-    csr = signed(renewal_info(current=current, key=spki(KEY), csrattrs=told))
+    csr = signed(renewal_request_info(current=current, key=spki(KEY), csrattrs=told))
     assert names_in(csr) == [ALPHA]
 
 
@@ -444,11 +444,11 @@ def test_csr_attributes_no_renewal_can_hold_are_the_servers_mistake() -> None:
     unreadable = Extension(oid=EKU, value=b"garbage")
     told = CsrAttrs(items=(extension_request([unreadable]),), received=True)
     with pytest.raises(RemoteProtocolError) as caught:
-        renewal_info(current=current, key=spki(KEY), csrattrs=told)
+        renewal_request_info(current=current, key=spki(KEY), csrattrs=told)
     assert caught.value.code == "csrattrs/unusable"
     with pytest.raises(LocalProtocolError):
-        renewal_info(current=current, key=b"no key", csrattrs=told)
-    usable = renewal_info(current=current, key=spki(KEY), csrattrs=CsrAttrs(items=(mac,)))
+        renewal_request_info(current=current, key=b"no key", csrattrs=told)
+    usable = renewal_request_info(current=current, key=spki(KEY), csrattrs=CsrAttrs(items=(mac,)))
     assert signed(usable).attributes == (mac,)
 
 
@@ -486,7 +486,7 @@ def test_ones_own_take_the_place_of_what_is_told_and_stay_critical() -> None:
     own = {"attributes": [MAC], "extensions": [USAGE]}
     made = request_info(subject=DEVICE, key=spki(KEY), csrattrs=told, **own)  # type: ignore[arg-type]
     current = pki().client.certificate
-    again = renewal_info(current=current, key=spki(KEY), csrattrs=told, **own)  # type: ignore[arg-type]
+    again = renewal_request_info(current=current, key=spki(KEY), csrattrs=told, **own)  # type: ignore[arg-type]
     for csr in (signed(made), signed(again)):
         assert csr.attribute(MAC.type) == (MAC,)
         assert csr.extension(KEY_USAGE) == Extension(
@@ -547,7 +547,7 @@ def test_what_cannot_be_ones_own_is_the_callers_fault(own: dict[str, list[object
         with pytest.raises(LocalProtocolError):
             request_info(subject=DEVICE, key=spki(KEY), csrattrs=asked, **own)  # type: ignore[arg-type]
         with pytest.raises(LocalProtocolError):
-            renewal_info(
+            renewal_request_info(
                 current=pki().client.certificate,
                 key=spki(KEY),
                 csrattrs=asked,

@@ -30,7 +30,7 @@ from est_core import (
     ServerPolicy,
     TrustClass,
     default_policy,
-    renewal_info,
+    renewal_request_info,
 )
 from est_core.asn1.attributes import Extension, extension_request
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
@@ -115,7 +115,7 @@ def test_an_answer_that_cannot_be_used_leaves_its_question_open(now: Instant) ->
     assert isinstance(exchange.next_event(), CSRAttrsRequested)
     named = Request(
         operation=SIMPLEENROLL,
-        payload=sign(renewal_info(current=pki().server.certificate, key=spki(KEY)), KEY),
+        payload=sign(renewal_request_info(current=pki().server.certificate, key=spki(KEY)), KEY),
     )
     exchange = receive(named, now, on=channel(TrustClass.EXPLICIT), policy=ENFORCING)
     assert isinstance(exchange.next_event(), CSRAttrsRequested)
@@ -137,7 +137,7 @@ def test_only_a_renewal_is_excused_from_the_names_that_are_asked_for(
 ) -> None:
     current = pki().client.certificate
     request = Request(
-        operation=operation, payload=sign(renewal_info(current=current, key=spki(KEY)), KEY)
+        operation=operation, payload=sign(renewal_request_info(current=current, key=spki(KEY)), KEY)
     )
     application = FakeApplication(csrattrs=CsrAttrs(items=(ObjectId(oid=SAN),)))
     on = channel(TrustClass.EXPLICIT)
