@@ -17,11 +17,12 @@ from est_core.error_codes._exchange import EXCHANGE
 from est_core.error_codes._http import HTTP
 from est_core.error_codes._manufacturers import MANUFACTURERS
 from est_core.error_codes._requests import REQUESTS
+from est_core.error_codes._trust import TRUST
 
 __all__ = ["SECTIONS", "Audience", "ErrorCode", "Section", "by_code", "table_key"]
 
 SECTIONS: Final[tuple[Section, ...]] = (
-    HTTP + COAP + AUTHENTICATION + MANUFACTURERS + REQUESTS + EXCHANGE
+    HTTP + COAP + AUTHENTICATION + MANUFACTURERS + REQUESTS + EXCHANGE + TRUST
 )
 """All codes that the core gives, by subject."""
 

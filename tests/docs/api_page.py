@@ -54,6 +54,7 @@ MODULES: Final = {
         "est_core.operations.definition",
         "est_core.error_codes",
         "est_core.life_cycle",
+        "est_core.trust",
         "est_core.testing",
         "est_core.asn1",
         "est_core.asn1.pkcs10",

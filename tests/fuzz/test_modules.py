@@ -32,7 +32,7 @@ NO_TARGET: Final = {
         est_transports.authority.stores.device_records""",
     "faces, which only hand out names": """
         est_core.auth est_core.client est_core.operations est_core.server est_core.wires
-        est_core.wires.httpmap est_core.wires.coapmap est_core.life_cycle
+        est_core.wires.httpmap est_core.wires.coapmap est_core.life_cycle est_core.trust
         est_transports.toml est_transports.daemon
         est_transports.authority
         est_transports.channel est_transports.coap est_transports.drive est_transports.fairness
@@ -87,6 +87,9 @@ NO_TARGET: Final = {
     "a life cycle: no peer's bytes, and properties of its own, tests/core/life_cycle": """
         est_core.life_cycle.clock est_core.life_cycle.machine est_core.life_cycle.policy
         est_core.life_cycle.saved est_core.life_cycle.state est_core.life_cycle.steps""",
+    "trust that follows a CA: certificates that were read before, tests/core/trust/test_worlds": """
+        est_core.trust.anchors est_core.trust.bag est_core.trust.facts est_core.trust.following
+        est_core.trust.links est_core.trust.needed est_core.trust.saved""",
     "the audit file: what peers send goes through properties of its own, service/audit": """
         est_transports.service.audit.entries est_transports.service.audit.reading""",
     "TLS-SRP: what peers send goes through properties of its own, tests/transports/channel": """

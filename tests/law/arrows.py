@@ -50,6 +50,8 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "client": "asn1 auth channel checks codec events model operation operations uri",
         # When there is something to ask a server for.
         "life_cycle": "",
+        # Which CAs a client trusts, from what it trusted and what a server sent.
+        "trust": "asn1",
         # What people import.
         "": (
             "asn1 auth channel checks client decisions events model operation operations policy "
