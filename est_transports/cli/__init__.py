@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "csrattrs": ("client.csrattrs", "csrattrs", "Show what a server wants in a request."),
     "enroll": ("client.commands", "enroll", "Get a certificate."),
     "reenroll": ("client.commands", "reenroll", "Renew a certificate."),
+    "doctor": ("client.doctor", "doctor", "Examine a server, of whatever make."),
 }
 """Name: module in this package, attribute there, one line of help."""
 

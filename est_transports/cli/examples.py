@@ -96,6 +96,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "est reenroll https://est.example --cert cert.pem --key key.pem --force",
         "est reenroll https://est.example --cert c.pem --key k.pem --rekey",
     ),
+    "est doctor": (
+        "est doctor https://est.example --trust ca.pem",
+        "est doctor https://est.example/label --only tls --only cacerts",
+        "est doctor https://est.example --system-trust --json",
+    ),
 }
 """Command lines by the command that they are of; each fits a terminal of 80 columns."""
 

@@ -116,14 +116,21 @@ def flaw(
     """
     return (
         unreadable_part(certificate)
-        or _weak_key(certificate)
+        or key_flaw(certificate)
         or (weak_signature(certificate) if signed else "")
-        or _wrong_extended_usage(certificate.extensions, purpose)
-        or (_wrong_usage(certificate.extensions) if leaf else "")
+        or usage_flaw(certificate, purpose, leaf=leaf)
     )
 
 
-def _weak_key(certificate: x509.Certificate) -> str:
+def usage_flaw(certificate: x509.Certificate, purpose: Purpose, *, leaf: bool = True) -> str:
+    """Return why a certificate that can be read may not be used for `purpose`, or ""."""
+    extensions = certificate.extensions
+    wrong = _wrong_extended_usage(extensions, purpose)
+    return wrong or (_wrong_usage(extensions) if leaf else "")
+
+
+def key_flaw(certificate: x509.Certificate) -> str:
+    """Return why the key of a certificate that can be read is not good enough, or ""."""
     key = certificate.public_key()
     if isinstance(key, rsa.RSAPublicKey):
         return f"RSA key of {key.key_size} bits" if key.key_size < MIN_RSA_BITS else ""

@@ -84,6 +84,7 @@ MODULES: Final = {
         "est_transports.on_sockets",
         "est_transports.on_aiocoap",
         "est_transports.client_config",
+        "est_transports.doctor",
         "est_transports.drive",
         "est_transports.http",
         "est_transports.coap",

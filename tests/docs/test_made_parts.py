@@ -11,6 +11,7 @@ from benchmarks.run import KEPT, Run
 from fuzz.targets import TARGETS
 from tests.docs import (
     code_map,
+    doctor_page,
     errors_page,
     fuzz_campaign,
     path_validation_page,
@@ -32,6 +33,10 @@ def test_the_tables_of_the_benchmarks_are_those_of_what_is_kept_of_them(
 
 def test_the_page_of_error_codes_is_that_of_the_table() -> None:
     assert errors_page.PAGE.read_text("utf-8") == errors_page.page(), f"run: {errors_page.COMMAND}"
+
+
+def test_the_page_of_checks_is_that_of_the_table() -> None:
+    assert doctor_page.PAGE.read_text("utf-8") == doctor_page.page(), f"run: {doctor_page.COMMAND}"
 
 
 def test_the_map_of_the_code_is_that_of_the_arrows_and_the_docstrings() -> None:

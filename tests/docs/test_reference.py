@@ -45,6 +45,8 @@ OPERATIONS_PAGE = REFERENCE / "operations-and-status.md"
 EVERYWHERE = "Options of every command"
 TIMES = "Times to live"
 CLIENTS = "Options of all client commands"
+WITH_OPTIONS_OF_ITS_OWN = "est doctor"
+"""It asks a server like a client command, and enrolls nothing."""
 
 
 # The command
@@ -91,7 +93,7 @@ def listed(heading: str) -> dict[str, Row]:
 def listed_for(name: str) -> dict[str, Row]:
     """The options that the page lists for a command, common ones included."""
     found = listed(name)
-    if any(
+    if name != WITH_OPTIONS_OF_ITS_OWN and any(
         isinstance(each, click.Argument) and each.name == "url" for each in COMMANDS[name].params
     ):
         found |= listed(CLIENTS)

@@ -38,6 +38,8 @@ NO_TARGET: Final = {
         est_transports.channel est_transports.coap est_transports.drive est_transports.fairness
         est_transports.http est_transports.pki est_transports.service
         est_transports.service.config est_transports.service.audit""",
+    "an examination: made of the client's parts, and properties of its own, transports/doctor": """
+        est_transports.doctor est_transports.doctor.*""",
     "checks of other people's programs": "est_core.testing est_core.testing.*",
     "I/O: sockets, threads, processes and files, whose contents go to what has a target": """
         est_transports.__main__ est_transports._clock est_transports.channel._openssl

@@ -80,6 +80,8 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "on_asyncio": "channel client_config coap drive fairness http",
         "on_sockets": "channel client_config coap drive fairness http pki",
         "on_aiocoap": "coap drive",
+        # What a server is asked to find out how it does.
+        "doctor": "channel client_config http on_sockets pki",
         # The reference CA. It knows no wire, and no wire knows it.
         "authority.stores": "fairness pki",
         "authority.authentication": "authority.stores fairness pki",
@@ -93,7 +95,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         ),
         "cli": "pki service",
         # No command of a client knows what a server is made of.
-        "cli.client": "channel cli client_config on_sockets pki",
+        "cli.client": "channel cli client_config doctor on_sockets pki",
         "cli.server": (
             "authority authority.authentication authority.stores cli daemon drive pki service "
             "service.audit service.config toml"

@@ -33,6 +33,7 @@ from est_transports.client_config import ClientTimeouts
 from est_transports.pki.trust import (
     CredentialFileError,
     TlsIdentity,
+    TrustAnchors,
     load_pem_certificates,
 )
 
@@ -164,14 +165,14 @@ def make_target(
     """
     uri = parse_url(url, label)
     given = _logins(uri, login_options, cert=cert, tls_max=tls_max, fingerprint=fingerprint)
-    identity, password = _identity(cert, key, key_password_file)
+    identity, password = identity_of_options(cert, key, key_password_file)
     explicit, implicit = _anchors(trust, fingerprint, given, system_trust=system_trust)
     login, code, srp = given.read(uri, implicit=bool(implicit))
     return Target(
         uri=uri,
         trust=explicit,
         implicit=implicit,
-        fingerprint=_fingerprint(fingerprint),
+        fingerprint=fingerprint_of_option(fingerprint),
         identity=identity,
         key_password=password,
         login=login,
@@ -181,7 +182,7 @@ def make_target(
         tls_exporter=tls_exporter,
         max_version=_max_version(tls_max, uri, tls_exporter=tls_exporter),
         coap_paths=coap_path_options(uri, root, discover=discover),
-        timeouts=_timeouts(timeout),
+        timeouts=timeouts_of_option(timeout),
     )
 
 
@@ -189,6 +190,17 @@ def _anchors(
     trust: Path | None, fingerprint: str | None, login: LoginOptions, *, system_trust: bool
 ) -> tuple[tuple[x509.Certificate, ...], tuple[x509.Certificate, ...]]:
     """Return the explicit and the implicit trust anchors."""
+    is_given = trust is not None or fingerprint is not None or system_trust
+    if not is_given and login.srp_user is None:
+        raise CliError("by which CA must the server be certified?", ExitCode.USAGE, WHOM_TO_TRUST)
+    anchors = trust_of_options(trust, fingerprint, system_trust=system_trust)
+    return anchors.explicit, anchors.implicit
+
+
+def trust_of_options(
+    trust: Path | None, fingerprint: str | None, *, system_trust: bool
+) -> TrustAnchors:
+    """Return the trust anchors that were given, perhaps none. Raises CliError."""
     ways = {
         "--trust": trust is not None,
         "--fingerprint": fingerprint is not None,
@@ -197,10 +209,10 @@ def _anchors(
     given = [name for name, is_given in ways.items() if is_given]
     if len(given) > 1:  # RFC 7030 3.6: explicit anchors disable the implicit ones
         raise CliError(f"{given[0]} and {given[1]} exclude each other", ExitCode.USAGE)
-    if not given and login.srp_user is None:
-        raise CliError("by which CA must the server be certified?", ExitCode.USAGE, WHOM_TO_TRUST)
-    explicit = () if trust is None else _of_option("--trust", trust)
-    return explicit, system_anchors() if system_trust else ()
+    return TrustAnchors(
+        explicit=() if trust is None else _of_option("--trust", trust),
+        implicit=system_anchors() if system_trust else (),
+    )
 
 
 def _max_version(text: str | None, uri: EstUri, *, tls_exporter: bool) -> TlsVersion | None:
@@ -209,7 +221,8 @@ def _max_version(text: str | None, uri: EstUri, *, tls_exporter: bool) -> TlsVer
     return None if text is None else TLS_VERSIONS[text]
 
 
-def _fingerprint(text: str | None) -> Fingerprint | None:
+def fingerprint_of_option(text: str | None) -> Fingerprint | None:
+    """Return what decides by the fingerprint that was given. Raises CliError (USAGE)."""
     try:
         return None if text is None else Fingerprint(text)
     except LocalProtocolError as exc:
@@ -218,7 +231,8 @@ def _fingerprint(text: str | None) -> Fingerprint | None:
         ) from exc
 
 
-def _timeouts(seconds: float | None) -> ClientTimeouts:
+def timeouts_of_option(seconds: float | None) -> ClientTimeouts:
+    """Return the times that --timeout gives."""
     if seconds is None:
         return ClientTimeouts()
     return ClientTimeouts(connect_s=seconds, handshake_s=seconds, response_s=seconds)
@@ -303,9 +317,10 @@ def _of_option(
         raise CredentialFileError(path, f"{exc.reason} ({option})") from exc
 
 
-def _identity(
+def identity_of_options(
     cert: Path | None, key: Path | None, password_file: Path | None
 ) -> tuple[TlsIdentity | None, bytes | None]:
+    """Return who we are, and the password of the key. Raises CliError, CredentialFileError."""
     if cert is None or key is None:
         if cert is not None or key is not None:
             raise CliError("--cert and --key go together", ExitCode.USAGE)
