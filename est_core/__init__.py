@@ -69,6 +69,7 @@ from est_core.events import (
     NonceUseRequested,
     Received,
     RedirectRequested,
+    RenewalInfoReceived,
     ResponseReady,
     RetryLater,
     SendRequest,
@@ -110,6 +111,7 @@ from est_core.operations.csrattrs import (
 )
 from est_core.operations.defaults import OPERATIONS, default_policy
 from est_core.operations.definition import Asking, Inquiry, OperationDefinition, Reading
+from est_core.operations.renewal_info import RENEWAL_INFO, ProvideRenewalInfo, RenewalInfoRequested
 from est_core.operations.simpleenroll import SIMPLEENROLL, EnrollRequested
 from est_core.operations.simplereenroll import SIMPLEREENROLL, ReenrollRequested
 from est_core.policy import (
@@ -120,6 +122,7 @@ from est_core.policy import (
     ServerPolicy,
 )
 from est_core.refusal_tag import RefusalTag, new_refusal_id, read_refusal_id
+from est_core.renewal_window import RenewalWindow
 from est_core.server.exchange import ServerExchange, ServerSession
 from est_core.uri import EstUri
 from est_core.wires import coapmap, httpmap
@@ -130,6 +133,7 @@ __all__ = [
     "CACERTS",
     "CSRATTRS",
     "OPERATIONS",
+    "RENEWAL_INFO",
     "SIMPLEENROLL",
     "SIMPLEREENROLL",
     "AllowNames",
@@ -214,6 +218,7 @@ __all__ = [
     "ProtocolError",
     "ProvideCACerts",
     "ProvideCSRAttrs",
+    "ProvideRenewalInfo",
     "Reading",
     "Received",
     "RedirectRequested",
@@ -223,6 +228,9 @@ __all__ = [
     "Refused",
     "Rejected",
     "RemoteProtocolError",
+    "RenewalInfoReceived",
+    "RenewalInfoRequested",
+    "RenewalWindow",
     "Replayed",
     "Request",
     "Response",

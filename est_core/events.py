@@ -22,6 +22,7 @@ from est_core.credentials import AuthChallenge, AuthScheme, Credentials, Manufac
 from est_core.decisions import Counted, Decision, Rejected, Replayed, Verified
 from est_core.model import Label, Request, Response
 from est_core.operation import Operation
+from est_core.renewal_window import RenewalWindow
 from est_core.uri import EstUri
 from est_core.values import value_class
 
@@ -247,6 +248,20 @@ class CSRAttrsReceived:
 
 
 @value_class
+class RenewalInfoReceived:
+    """When a server suggests to renew; None where it does not say, or not in that order.
+
+    `retry_after_s` is for how long not to ask again, and at most, within bounds whatever the server
+    says. `explanation_url` is a page for people, "" for none: it came from the server, and nothing
+    here follows it.
+    """
+
+    window: RenewalWindow | None
+    retry_after_s: int
+    explanation_url: str = ""
+
+
+@value_class
 class Enrolled:
     """The certificate for the key that was asked for, and whatever else came with it.
 
@@ -300,9 +315,12 @@ ClientEvent = (
     | RetryLater
     | CACertsReceived
     | CSRAttrsReceived
+    | RenewalInfoReceived
     | Enrolled
     | Received
     | Failed
 )
-ClientResult = CACertsReceived | CSRAttrsReceived | Enrolled | Received | Failed
+ClientResult = (
+    CACertsReceived | CSRAttrsReceived | RenewalInfoReceived | Enrolled | Received | Failed
+)
 """How a client exchange ends."""

@@ -100,21 +100,26 @@ class Request:
 
     `payload` is DER with the transfer encoding undone, empty for operations without a body. It
     is not shown by repr: a CSR may hold a one-time password.
-    `credentials` is what the client said in its Authorization header.
+    `credentials` is what the client said in its Authorization header. `item` is what it is about,
+    where the operation's path has a segment for that.
     """
 
     operation: Operation
     label: Label | None = None
+    item: str = ""
     payload: bytes | UnreadablePayload = field(default=b"", repr=False)
     credentials: Credentials | None = None
 
 
 @value_class
 class Part:
-    """One DER object of a successful answer; `kind` is one of the operation's `parts`."""
+    """One part of a successful answer; `kind` is one of the operation's `parts`.
+
+    `content` is DER, but for a part that is plain (`PartRow.is_plain`).
+    """
 
     kind: str
-    der: bytes = field(repr=False)
+    content: bytes = field(repr=False)
 
 
 @unchecked_value_class
@@ -134,12 +139,16 @@ class _Response:
 
 @value_class
 class Success(_Response):
-    """It was done, and `parts` is what came of it; LocalProtocolError without any."""
+    """It was done, and `parts` is what came of it; LocalProtocolError without any.
+
+    `retry_after`: when it is worth while to ask again, where the answer says so.
+    """
 
     outcome: ClassVar[Literal[Outcome.OK]] = Outcome.OK
 
     operation: Operation
     parts: tuple[Part, ...]
+    retry_after: RetryAfter | None = None
 
     def __post_init__(self) -> None:
         if not self.parts:

@@ -25,6 +25,7 @@ SEGMENT_CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + "-.
 """What a segment of a path may hold without an escape. RFC 3986 3.3."""
 _METHODS: Final = ("GET", "POST")
 _MAX_FORMAT: Final = 0xFFFF  # RFC 7252 12.3
+_MAX_ITEM_CHARS: Final = 255  # of a Uri-Path: RFC 7252 5.10
 
 
 @unique
@@ -69,20 +70,24 @@ class Authentication(Enum):
 
 @value_class
 class PartRow:
-    """One part of a successful answer, always in DER.
+    """One part of a successful answer: in DER, or as its media type says where it `is_plain`.
 
-    `content_type` is what HTTP calls it, where it comes as base64; `wanted` what it is looked for
+    `content_type` is what HTTP calls it. There it comes as base64, but a plain one as it is: that
+    RFC 8951 3 wants base64 is for the operations of RFC 7030. `wanted` is what DER is looked for
     as in a body that holds other things beside it. `is_folded`: the base64 has lines where the
-    client cannot read a long one.
+    client cannot read a long one. Raises LocalProtocolError for either with a plain one.
     """
 
     kind: str
     content_type: str
     wanted: Kind | None = None
     is_folded: bool = False
+    is_plain: bool = False
 
     def __post_init__(self) -> None:
         _check_media_type(self.content_type)
+        if self.is_plain and (self.is_folded or self.wanted is not None):
+            raise LocalProtocolError("what is plain has no base64 to fold, and no DER to look for")
 
 
 def _unchanged(der: bytes) -> bytes | None:
@@ -166,11 +171,12 @@ class Operation:
     """The facts of one operation.
 
     `name` is its segment of the path on HTTP, and what people call it; `method` the method on every
-    wire; `root` what stands before it, and before the label. `parts` are those of a successful
-    answer, in order. `outcomes` are those that its answer may have beside a success, a challenge
-    and a refusal. `is_enrollment`: it asks for a certificate, with a CSR; `is_renewal`: for the
-    successor of the one that its client shows. `authentication` and
-    `certificate_trust` are the default policy: which certificates count where one is asked for.
+    wire; `root` what stands before it, and before the label. `item_chars` is the most that the
+    segment behind it may have, the item, which says what a request is about; 0 where there is none.
+    `parts` are those of a successful answer, in order. `outcomes` are those that its answer may
+    have beside a success, a challenge and a refusal. `is_enrollment`: it asks for a certificate,
+    with a CSR; `is_renewal`: for the successor of the one that its client shows. `authentication`
+    and `certificate_trust` are the default policy: which certificates count where one is asked for.
 
     Raises LocalProtocolError, with the reason, for facts that do not fit together.
     """
@@ -181,6 +187,7 @@ class Operation:
     coap: CoapRow | NotOnWire
     parts: tuple[PartRow, ...]
     root: tuple[str, ...] = (".well-known", "est")
+    item_chars: int = 0
     outcomes: frozenset[Outcome] = frozenset()
     is_enrollment: bool = False
     is_renewal: bool = False
@@ -200,10 +207,14 @@ class Operation:
             _check_segment("a segment of root", segment)
         if not self.root:
             raise LocalProtocolError("root has at least one segment")
+        if not 0 <= self.item_chars <= _MAX_ITEM_CHARS:
+            raise LocalProtocolError(f"item_chars is 0 to {_MAX_ITEM_CHARS}")
         if self.method not in _METHODS:
             raise LocalProtocolError(f"method is one of {', '.join(_METHODS)}")
         if not self.parts:
             raise LocalProtocolError("a successful answer has at least one part")
+        if len(self.parts) > 1 and any(each.is_plain for each in self.parts):
+            raise LocalProtocolError("a plain part stands alone: several are written in base64")
         if isinstance(self.http, NotOnWire) and isinstance(self.coap, NotOnWire):
             raise LocalProtocolError("it has no place on any wire")
         for wire, field, has_body in self._bodies():
@@ -244,9 +255,30 @@ class Operation:
             raise LocalProtocolError(f"{self.name} is not on CoAP: {self.coap.reason}")
         return self.coap
 
-    def http_path(self, label: str | None) -> str:
-        """Return the target of a request over HTTP, at that label. RFC 7030 3.2.2."""
-        return "/".join(("", *self.root, *((label,) if label else ()), self.name))
+    def http_path(self, label: str | None, item: str = "") -> str:
+        """Return the target of a request over HTTP, at that label. RFC 7030 3.2.2.
+
+        Raises LocalProtocolError for an item that `check_item` refuses.
+        """
+        self.check_item(item)
+        behind = (item,) if item else ()
+        return "/".join(("", *self.root, *((label,) if label else ()), self.name, *behind))
+
+    def check_item(self, item: str) -> None:
+        """Raise LocalProtocolError for an item that no request of this operation has.
+
+        An item is one segment, of characters that need no escape, and is there where the operation
+        has one.
+        """
+        if not self.item_chars:
+            if item:
+                raise LocalProtocolError(f"nothing stands behind {self.name} in a path")
+            return
+        _check_segment(f"what stands behind {self.name}", item)
+        if len(item) > self.item_chars:
+            raise LocalProtocolError(
+                f"what stands behind {self.name} has at most {self.item_chars} characters"
+            )
 
     @property
     def has_body(self) -> bool:

@@ -117,7 +117,7 @@ class OperationPaths:
     """Where operations are on one wire: by root and last segment of their path.
 
     `roots` are those that there are, each once, the longest first. `whole` has the paths without a
-    label.
+    label, of operations that are the last segment of theirs.
     """
 
     by_place: Mapping[_Place, Operation]
@@ -135,7 +135,9 @@ class OperationPaths:
             by_place=MappingProxyType(found),
             # One may begin as another does, and a label stand for what it does not say.
             roots=tuple(sorted(dict.fromkeys(root for root, _ in found), key=len, reverse=True)),
-            whole=MappingProxyType({_path(place): each for place, each in found.items()}),
+            whole=MappingProxyType(
+                {_path(place): each for place, each in found.items() if not each.item_chars}
+            ),
         )
 
 
@@ -147,24 +149,23 @@ def _path(place: _Place) -> str:
 class ServerPolicy:
     """All rules of one server. RFC 7030 3.2.3, 3.3.2, 3.5, 3.7.
 
-    The row that fits best wins: operation and label, then kind of wire, then the operation
-    alone. An operation without a row is not offered, and none on a wire that it has no place on.
-    `labels` are the labels that exist; a request with any other is answered as not found.
-    `challenges` are sent with a 401 in this order, behind those of `digest`, which have a nonce
-    made for it: clients that read one challenge only know Digest and Basic. With neither, HTTP
-    authentication is not offered. Every Digest answer is judged by `digest` where there is one;
-    without it, by the application alone.
-    `otp_challenge`: a one-time code in the CSR's attribute of that name is verified (RFC 7894 3.1);
-    otherwise nobody looks at it. /csrattrs lists it then where enrollment takes HTTP credentials.
-    `list_identity_linking`: where linking is required, /csrattrs lists estIdentityLinking beside
-    challengePassword; it does so anyway where a challengePassword may be a code (RFC 7894 4).
-    `revocation_challenge`: what becomes of the attribute of that name.
+    The row that fits best wins: operation and label, then kind of wire, then the operation alone.
+    An operation without a row is not offered, and none on a wire that it has no place on. `labels`
+    are the labels that exist; a request with any other is answered as not found. `challenges` are
+    sent with a 401 in this order, behind those of `digest`, which have a nonce made for it: clients
+    that read one challenge only know Digest and Basic. With neither, HTTP authentication is not
+    offered. Every Digest answer is judged by `digest` where there is one; without it, by the
+    application alone. `otp_challenge`: a one-time code in the CSR's attribute of that name is
+    verified (RFC 7894 3.1); otherwise nobody looks at it. /csrattrs lists it then where enrollment
+    takes HTTP credentials. `list_identity_linking`: where linking is required, /csrattrs lists
+    estIdentityLinking beside challengePassword; it does so anyway where a challengePassword may be
+    a code (RFC 7894 4). `revocation_challenge`: what becomes of the attribute of that name.
     `manufacturers` say how a client is told from others whose certificate a manufacturer's anchor
-    verified (`Channel.manufacturer`).
-    Raises LocalProtocolError for two rows with one key, a row for an unknown label, a row for a
-    wire that its operation has no place on, two operations in one place, a label that is the name
-    of an operation, a row that needs HTTP authentication where no challenge is offered, a
-    challenge that no header holds, and two manufacturers of one name.
+    verified (`Channel.manufacturer`). Raises LocalProtocolError for two rows with one key, a row
+    for an unknown label, a row for a wire that its operation has no place on, two operations in one
+    place, a label that is the name of an operation or, for one with an item behind it, its segment
+    on CoAP, a row that needs HTTP authentication where no challenge is offered, a challenge that no
+    header holds, and two manufacturers of one name.
     """
 
     rows: tuple[PolicyRow, ...]
@@ -199,7 +200,7 @@ class ServerPolicy:
         for row in self.rows:
             self._check_row(row)
         for label in self.labels:
-            if any(label.text == operation.name for operation in operations):
+            if any(label.text in _taken_by(operation) for operation in operations):
                 raise LocalProtocolError(f"label {label} is the name of an operation")
         for challenge in self.challenges:
             write_challenge(challenge)  # fails here, and not at the first 401
@@ -262,6 +263,13 @@ class ServerPolicy:
                 if row := self._by_key.get((operation, named, wire)):
                     return row
         return None
+
+
+def _taken_by(operation: Operation) -> tuple[str, ...]:
+    """Return what no label may be called: a path would say two things."""
+    if operation.item_chars and isinstance(operation.coap, CoapRow):
+        return (operation.name, operation.coap.short_path)
+    return (operation.name,)
 
 
 def _http_places(operations: Iterable[Operation]) -> Iterator[tuple[_Place, Operation]]:

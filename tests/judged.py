@@ -26,9 +26,11 @@ def http_read(
     accept_der: bool = True,
 ) -> tuple[Request, httpmap.ReplyShape]:
     """Return the request of a head that nobody has judged, and of its body."""
-    operation, label = parse_target(head.target, EVERYTHING)
+    operation, label, item = parse_target(head.target, EVERYTHING)
     shape = httpmap.reply_shape(head)
-    judged = httpmap.CheckedHead(head=head, operation=operation, label=label, shape=shape)
+    judged = httpmap.CheckedHead(
+        head=head, operation=operation, label=label, item=item, shape=shape
+    )
     request = httpmap.read(
         judged, body, limits=limits, accept_pem=accept_pem, accept_der=accept_der
     )
@@ -47,9 +49,11 @@ def coap_read(
     head: coapmap.RequestHead, payload: bytes, *, limits: Limits
 ) -> tuple[Request, coapmap.ReplyShape]:
     """Return the request of a head that nobody has judged, and of its payload."""
-    operation, label = find_operation(
+    operation, label, item = find_operation(
         head.path, EVERYTHING.on_coap, EVERYTHING.labels, datagram=True
     )
     shape = coapmap.reply_shape(head)
-    judged = coapmap.CheckedHead(head=head, operation=operation, label=label, shape=shape)
+    judged = coapmap.CheckedHead(
+        head=head, operation=operation, label=label, item=item, shape=shape
+    )
     return coapmap.read(judged, payload, limits=limits), shape

@@ -137,14 +137,19 @@ def _is_self_signed(certificate: x509.Certificate) -> bool:
     return True
 
 
-def redirect_target(location: str, base: EstUri, operation: Operation) -> EstUri:
+def redirect_target(location: str, base: EstUri, operation: Operation, item: str = "") -> EstUri:
     """Return the server a Location points to, seen from `base`. RFC 7030 3.2.1.
 
-    Raises RemoteProtocolError("redirect/not-followed") unless it names the same operation with
-    the same scheme.
+    Raises RemoteProtocolError("redirect/not-followed") unless it names the same operation, and the
+    same item, with the same scheme.
     """
     if location.startswith("/"):
         location = f"{EstUri(scheme=base.scheme, host=base.host, port=base.port)}{location}"
+    if item:
+        if not location.endswith(f"/{item}"):
+            message = "a redirect has to lead to what was asked about"
+            raise RemoteProtocolError("redirect/not-followed", message)
+        location = location.removesuffix(f"/{item}")
     try:
         uri, named = EstUri.parse_operation(
             location, root=operation.root, names={*RESERVED_SEGMENTS, operation.name}

@@ -88,10 +88,11 @@ class ClientExchange:
         *,
         code: CodeCredentials | None = None,
         payload: bytes = b"",
+        item: str = "",
         bootstrap: bool = False,
     ) -> None:
         """Not for the public: the methods of ClientSession make exchanges."""
-        self._payload = payload
+        self._payload, self._item = payload, item
         self.session = session
         self.operation = operation
         self.result: ClientResult | None = None
@@ -340,10 +341,14 @@ class ClientExchange:
         operation, label = self.operation, self._uri.label
         credentials = None
         if not self._provisional:
-            target = operation.http_path(None if label is None else label.text)
+            target = operation.http_path(None if label is None else label.text, self._item)
             credentials = self._http_auth.of_request(operation.method, target)
         request = Request(
-            operation=operation, label=label, payload=payload, credentials=credentials
+            operation=operation,
+            label=label,
+            item=self._item,
+            payload=payload,
+            credentials=credentials,
         )
         self._events.append(SendRequest(request=request, uri=self._uri, channel=channel))
 
@@ -387,7 +392,7 @@ class ClientExchange:
         self._refusal = response
         self._redirects += 1
         try:
-            uri = redirect_target(response.location, self._uri, self.operation)
+            uri = redirect_target(response.location, self._uri, self.operation, self._item)
         except RemoteProtocolError as error:
             self._refuse(error.code, error.message)
             return

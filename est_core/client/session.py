@@ -5,7 +5,10 @@ A session belongs to a server's URI and a state of trust, not to a connection.
 
 from __future__ import annotations
 
+from cryptography import x509
+
 from est_core._errors import LocalProtocolError
+from est_core._instant import Instant
 from est_core.arguments import checked_throughout
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
@@ -18,6 +21,7 @@ from est_core.operation import NotOnWire, Operation
 from est_core.operations.cacerts import CACERTS
 from est_core.operations.csrattrs import CSRATTRS
 from est_core.operations.definition import defined
+from est_core.operations.renewal_info import RENEWAL_INFO, renewal_item
 from est_core.operations.simpleenroll import SIMPLEENROLL
 from est_core.operations.simplereenroll import SIMPLEREENROLL
 
@@ -41,6 +45,19 @@ class ClientSession(SessionSettings):
     def csrattrs(self) -> ClientExchange:
         """Return an exchange that ends in CSRAttrsReceived. RFC 7030 4.5."""
         return ClientExchange(self, CSRATTRS)
+
+    def renewal_info(
+        self, certificate: x509.Certificate, *, now: Instant | None = None
+    ) -> ClientExchange:
+        """Return an exchange that ends in RenewalInfoReceived: when to renew that certificate.
+
+        Ask for the one in use, and for none that was replaced. Raises LocalProtocolError for one
+        that has expired at `now`, where that is given, and for one that does not say by which key
+        it was issued. draft-ietf-lamps-est-renewal-info-00 4.1.
+        """
+        if now is not None and now.wall > certificate.not_valid_after_utc:
+            raise LocalProtocolError("the certificate has expired: there is nothing to ask about")
+        return self.ask(RENEWAL_INFO, item=renewal_item(certificate))
 
     def enroll(
         self,
@@ -82,19 +99,21 @@ class ClientSession(SessionSettings):
         check_renewal_request(csr, self.identity, self.limits)
         return ClientExchange(self, SIMPLEREENROLL, csr, csrattrs, algorithm)
 
-    def ask(self, operation: Operation, payload: bytes = b"") -> ClientExchange:
+    def ask(self, operation: Operation, payload: bytes = b"", *, item: str = "") -> ClientExchange:
         """Return an exchange of any operation that takes no CSR; it ends in what `read` gives.
 
-        `payload` is the body, in DER, of one that has a body. Raises LocalProtocolError for an
-        enrollment, a body where none belongs, none where one does, and an operation that the
-        server's wire has not, or that has facts only.
+        `payload` is the body, in DER, of one that has a body, and `item` what it is about, of one
+        whose path says that. Raises LocalProtocolError for an enrollment, for a body or an item
+        where none belongs, none where one does, and an operation that the server's wire has not, or
+        that has facts only.
         """
         if operation.is_enrollment:
             raise LocalProtocolError(f"{operation.name} takes a CSR")
         if operation.has_body != bool(payload):
             raise LocalProtocolError(f"{operation.name}: a POST has a payload, and a GET none")
+        operation.check_item(item)
         place = operation.coap if self.uri.scheme == "coaps" else operation.http
         if isinstance(place, NotOnWire):
             wire = f"the wire of {self.uri.scheme}"
             raise LocalProtocolError(f"{operation.name} is not on {wire}: {place.reason}")
-        return ClientExchange(self, defined(operation), payload=payload)
+        return ClientExchange(self, defined(operation), payload=payload, item=item)

@@ -29,6 +29,7 @@ class ContentFormat(IntEnum):
 
     TEXT_PLAIN = 0
     LINK_FORMAT = 40
+    JSON = 50
     MULTIPART_CORE = 62
     SERVER_GENERATED_KEY = 280
     CERTS_ONLY = 281
@@ -47,6 +48,7 @@ _MEDIA_TYPES: Final[Mapping[ContentFormat, str]] = MappingProxyType(
     {
         ContentFormat.TEXT_PLAIN: "text/plain; charset=utf-8",
         ContentFormat.LINK_FORMAT: "application/link-format",
+        ContentFormat.JSON: "application/json",
         ContentFormat.MULTIPART_CORE: "application/multipart-core",
         ContentFormat.SERVER_GENERATED_KEY: (
             "application/pkcs7-mime; smime-type=server-generated-key"

@@ -99,6 +99,49 @@ EXCHANGE: Final = (
         ),
     ),
     Section(
+        title="Renewal information",
+        codes=(
+            ErrorCode(
+                code="renewal-info/certificate",
+                statuses=("400", "4.00"),
+                cause=(
+                    "what stands behind `/renewal-info` is not the key identifier of an issuer and "
+                    "a serial number, each in base64url without padding, with a dot between them"
+                ),
+                remedy=(
+                    "write the keyIdentifier of the authorityKeyIdentifier and the content octets "
+                    "of the serial number, as DER has them"
+                ),
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
+                code="renewal-info/unknown",
+                statuses=("404", "4.04"),
+                cause=(
+                    "no certificate of that name is on record here, or none that may be renewed: "
+                    "it is another CA's, revoked, or has expired"
+                ),
+                remedy="use the certificate's own dates to see when to renew it",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="renewal-info/unreadable",
+                cause="the answer is no JSON object with a window of dates as in RFC 3339",
+                remedy=(
+                    "use the certificate's own dates to see when to renew it, and have the "
+                    "server's operator look"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="timestamp/unreadable",
+                cause="a text that is no date and time of RFC 3339",
+                remedy="write it as 2026-11-27T18:00:00Z",
+                audience=Audience.AUTHOR,
+            ),
+        ),
+    ),
+    Section(
         title="The client's findings",
         codes=(
             ErrorCode(

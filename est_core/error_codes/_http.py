@@ -97,6 +97,16 @@ HTTP: Final = (
                 audience=Audience.USER,
             ),
             ErrorCode(
+                code="path/item",
+                statuses=("404",),
+                cause=(
+                    "the segment behind an operation that says what it is about is missing, too "
+                    "long, or has characters that need an escape"
+                ),
+                remedy="write the path as the operation has it: `/renewal-info/KEYID.SERIAL`",
+                audience=Audience.AUTHOR,
+            ),
+            ErrorCode(
                 code="path/not-offered",
                 statuses=("404",),
                 cause=(

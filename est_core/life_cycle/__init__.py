@@ -6,7 +6,7 @@ from est_core.life_cycle.clock import CertificateLife, ClockFault
 from est_core.life_cycle.machine import LifeCycle
 from est_core.life_cycle.policy import RenewalPolicy, WhenExpired
 from est_core.life_cycle.saved import state_of, state_text
-from est_core.life_cycle.state import Attempt, LifeCycleState, RenewalWindow
+from est_core.life_cycle.state import Attempt, LifeCycleState
 from est_core.life_cycle.steps import (
     Alarm,
     AskRenewalInfo,
@@ -17,6 +17,7 @@ from est_core.life_cycle.steps import (
     Stop,
     Wait,
 )
+from est_core.renewal_window import RenewalWindow
 
 __all__ = [
     "Alarm",

@@ -28,7 +28,7 @@ from est_core._instant import Entropy, Instant
 from est_core.arguments import checked_throughout
 from est_core.life_cycle.clock import CertificateLife, ClockFault, best_time
 from est_core.life_cycle.policy import DAY_S, RenewalPolicy, WhenExpired
-from est_core.life_cycle.state import FAILURES_MAX, Attempt, LifeCycleState, RenewalWindow
+from est_core.life_cycle.state import FAILURES_MAX, Attempt, LifeCycleState
 from est_core.life_cycle.steps import (
     Alarm,
     AskRenewalInfo,
@@ -39,6 +39,7 @@ from est_core.life_cycle.steps import (
     Stop,
     Wait,
 )
+from est_core.renewal_window import RenewalWindow
 
 _REST_SHARE: Final = 1 / 20  # of its life a new certificate is left alone
 _REST_MIN_S: Final = 60.0

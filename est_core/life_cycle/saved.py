@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from est_core._errors import LocalProtocolError
 from est_core.arguments import checked
-from est_core.life_cycle.state import Attempt, LifeCycleState, RenewalWindow
+from est_core.life_cycle.state import Attempt, LifeCycleState
+from est_core.renewal_window import RenewalWindow
 
 TEXT_MAX_CHARS: Final = 4096
 """More than any state has."""

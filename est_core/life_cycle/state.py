@@ -7,25 +7,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from est_core._errors import LocalProtocolError
+from est_core.renewal_window import RenewalWindow
 from est_core.values import value_class
 
 _ZERO: Final = timedelta(0)
 FAILURES_MAX: Final = 1_000_000
 """Counted no further: it is for the delay and for people."""
-
-
-@value_class
-class RenewalWindow:
-    """When a server suggests to renew. Raises LocalProtocolError unless start < end, both UTC."""
-
-    start: datetime
-    end: datetime
-
-    def __post_init__(self) -> None:
-        _check_utc("start", self.start)
-        _check_utc("end", self.end)
-        if self.end <= self.start:
-            raise LocalProtocolError("a window ends after its start")
 
 
 @value_class

@@ -31,6 +31,7 @@ from est_core._limits import Limits
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.channel import Channel
 from est_core.checks.pop import BindingUse
+from est_core.codec.retry import RetryAfter
 from est_core.credentials import CodeCredentials
 from est_core.decisions import Decision
 from est_core.events import ClientIdentity, ClientResult, ServerQuestion
@@ -44,7 +45,8 @@ from est_core.values import unchecked_value_class, value_class
 class Asking:
     """A request that was let in, and what it is examined by.
 
-    `payload` is the body in DER, empty for none. `row` is the rule of the policy that let it in.
+    `payload` is the body in DER, empty for none; `item` the segment behind the operation, empty
+    where its path has none. `row` is the rule of the policy that let it in.
     `binding_use` knows what the channel's binding has linked. RFC 9266 4.1.
     """
 
@@ -61,6 +63,11 @@ class Asking:
     def label(self) -> Label | None:
         """The label of the request."""
         return self.request.label
+
+    @property
+    def item(self) -> str:
+        """What the request is about, where the operation's path says it."""
+        return self.request.item
 
     def row_of(self, operation: Operation) -> PolicyRow | None:
         """Return the rule for another operation, with the same label on the same kind of wire."""
@@ -94,9 +101,12 @@ class Reading:
 
     @property
     def parts(self) -> tuple[bytes, ...]:
-        """Return each part in DER, in the order of the operation's; none where there is nothing."""
+        """Return the content of each part, in the operation's order; none where there is nothing.
+
+        That is DER, but for a part that is plain.
+        """
         found = self.response.parts if isinstance(self.response, Success) else ()
-        return tuple(part.der for part in found)
+        return tuple(part.content for part in found)
 
 
 class OperationDefinition(Operation, ABC):
@@ -146,18 +156,23 @@ class OperationDefinition(Operation, ABC):
         """The application's methods that its questions need."""
         return tuple(question.method for question in self.questions)
 
-    def success(self, *parts: bytes) -> Success:
-        """Return the answer of these parts, each in DER, in the order of the operation's `parts`.
+    def success(self, *parts: bytes, retry_after: RetryAfter | None = None) -> Success:
+        """Return the answer of these parts, in the order of the operation's `parts`.
 
-        Raises LocalProtocolError for another number of them.
+        Each is in DER, or as it is to be written where that part is plain. `retry_after` says when
+        to ask again. Raises LocalProtocolError for another number of them.
         """
         if len(parts) != len(self.parts):
             raise LocalProtocolError(f"{self.name} is answered with {len(self.parts)} parts")
         return Success(
             operation=self,
             parts=tuple(
-                [Part(kind=row.kind, der=der) for row, der in zip(self.parts, parts, strict=True)]
+                [
+                    Part(kind=row.kind, content=each)
+                    for row, each in zip(self.parts, parts, strict=True)
+                ]
             ),
+            retry_after=retry_after,
         )
 
 

@@ -43,4 +43,4 @@ def expect_fault(response: Response, fault: Fault) -> Refused:
 def expect_part(response: Response, operation: Operation, der: bytes) -> None:
     """Fail unless the answer is a success with that content."""
     success = expect_kind(response, Success, operation.name)
-    expect(success.parts, (Part(kind=operation.parts[0].kind, der=der),), operation.name)
+    expect(success.parts, (Part(kind=operation.parts[0].kind, content=der),), operation.name)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
-from est_core._errors import Fault, RemoteProtocolError
+from est_core._errors import Fault, LocalProtocolError, RemoteProtocolError
 from est_core.model import Label, shown_text
 from est_core.operation import Operation
 from est_core.policy import OperationPaths
@@ -27,12 +27,21 @@ _SHOWN_CHARS: Final = 64
 _EST: Final = (".well-known", "est")
 
 
+class Addressed(NamedTuple):
+    """What a path names: an operation, its label, and the item behind it, "" where it has none."""
+
+    operation: Operation
+    label: Label | None = None
+    item: str = ""
+
+
 def find_operation(
     path: tuple[str, ...], places: OperationPaths, labels: Collection[Label], *, datagram: bool
-) -> tuple[Operation, Label | None]:
-    """Return the operation that a path names, over CoAP (`datagram`) or HTTP, and its label.
+) -> Addressed:
+    """Return what a path names, over CoAP (`datagram`) or HTTP.
 
-    Raises RemoteProtocolError: "path/unknown", "path/operation", "path/label", "path/not-offered".
+    Raises RemoteProtocolError: "path/unknown", "path/operation", "path/label", "path/item",
+    "path/not-offered".
     """
     own = places.roots or (_EST,)
     named = [(root, root) for root in own]
@@ -43,9 +52,8 @@ def find_operation(
         shown = ("/" + "/".join(root) for root, _ in named)
         raise other_root(" or ".join(shown))
     for tail, place in below:  # of several, where one root begins as another does
-        operation = places.by_place.get((place, tail[-1])) if 1 <= len(tail) <= 2 else None
-        if operation is not None:
-            return operation, _label(tail)
+        if (found := _addressed(tail, place, places)) is not None:
+            return found
     tail, _ = below[0]
     if not 1 <= len(tail) <= 2:
         raise not_label_and_operation(tail)
@@ -56,8 +64,41 @@ def find_operation(
     raise not_offered(tail[-1], _label(tail), labels)
 
 
+def _addressed(
+    tail: tuple[str, ...], place: tuple[str, ...], places: OperationPaths
+) -> Addressed | None:
+    """Return what the segments behind a root name, None for no operation of those places.
+
+    No label is called as an operation with an item, so that no path says two things.
+    """
+    if 2 <= len(tail) <= 3:
+        operation = places.by_place.get((place, tail[-2]))
+        if operation is not None and operation.item_chars:
+            return Addressed(operation, _label(tail[:-1]), _item_untrusted(operation, tail[-1]))
+    if not 1 <= len(tail) <= 2:
+        return None
+    operation = places.by_place.get((place, tail[-1]))
+    if operation is None:
+        return None
+    if operation.item_chars:
+        raise _no_item(f"behind {operation.name} a segment belongs that says what it is about")
+    return Addressed(operation, _label(tail))
+
+
 def _label(tail: Sequence[str]) -> Label | None:
     return Label.from_untrusted(tail[0]) if len(tail) == 2 else None
+
+
+def _item_untrusted(operation: Operation, text: str) -> str:
+    try:
+        operation.check_item(text)
+    except LocalProtocolError as error:
+        raise _no_item(error.message) from error
+    return text
+
+
+def _no_item(message: str) -> RemoteProtocolError:
+    return RemoteProtocolError("path/item", message, Fault.NOT_FOUND)
 
 
 def other_root(root: str) -> RemoteProtocolError:

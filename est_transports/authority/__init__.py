@@ -61,6 +61,9 @@ if TYPE_CHECKING:
         Profile as Profile,
         SanKind as SanKind,
     )
+    from est_transports.authority.renewal_windows import (
+        RenewalSchedule as RenewalSchedule,
+    )
     from est_transports.authority.stores import (
         CodeRecord as CodeRecord,
         CodeSpent as CodeSpent,
@@ -107,6 +110,7 @@ else:
             "csr_attributes": "ClientRule ClientRules CsrWords",
             "issuers": "Issuer IssuerError given_issuer make_issuer",
             "profiles": "CertificatePlan KeyKind KeyUse PlannedExtension Profile SanKind",
+            "renewal_windows": "RenewalSchedule",
             "stores": (
                 "CodeRecord CodeSpent CodeUse DeviceRecord DuplicateSerial IssuedRecord SrpRecord "
                 "Store StoreBusy StoreError TokenRecord UserRecord"

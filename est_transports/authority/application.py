@@ -34,6 +34,7 @@ from est_core import (
     ProvideCSRAttrs,
     ReenrollRequested,
     RemoteProtocolError,
+    RenewalInfoRequested,
 )
 from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttr, CsrAttrs
@@ -48,6 +49,7 @@ from est_transports.authority.issue_notes import AGAIN, IssueNotes
 from est_transports.authority.names_of_others import check_names_of_others
 from est_transports.authority.registered_names import registered_names
 from est_transports.authority.renewal_records import certificate_on_record
+from est_transports.authority.renewal_windows import RenewalSchedule, renewal_answer
 from est_transports.authority.stores import (
     CodeSpent,
     CodeUse,
@@ -73,7 +75,8 @@ class Authority:
     `csrattrs` holds what is asked for under a label, under None what is asked for without one
     and under labels that are not there; `key_types` the one kind of key that is certified there,
     which clients are told in any case. `authenticator` judges credentials. `issue_log` is told
-    of each certificate before it is handed out. Any thread may call.
+    of each certificate before it is handed out. `renewals` says when they are to be renewed, to
+    who asks for that. Any thread may call.
     A store, signer or CA that is away makes
     an answer of its own, and a line in the log of est_transports; nothing is raised.
     """
@@ -91,6 +94,7 @@ class Authority:
         csrattrs: Mapping[Label | None, AskedOfClients | None] = MappingProxyType({}),
         key_types: Mapping[Label | None, CsrAttr | None] = MappingProxyType({}),
         issue_log: IssueLog | None = None,
+        renewals: RenewalSchedule | None = None,
     ) -> None:
         self.ca = ca
         self.store = store
@@ -100,6 +104,7 @@ class Authority:
         self._key_types = dict(key_types)
         self._notes = IssueNotes()
         self._issue_log = issue_log
+        self._renewals = renewals or RenewalSchedule()
 
     def authenticate(self, question: AuthenticateRequested) -> Decision | Future[Decision]:
         """Return the decision on credentials, or the future of it. RFC 7030 3.2.3.
@@ -128,6 +133,16 @@ class Authority:
         if key_type is not None and question.purpose is CSRAttrsPurpose.ANSWER:
             asked = (asked or CsrAttrs(items=())).with_key_type(key_type)
         return ProvideCSRAttrs(csrattrs=asked)
+
+    def renewal_info(self, question: RenewalInfoRequested) -> Decision:
+        """Return when a certificate is to be renewed, if it is one of this CA that may be."""
+        key_identifier, now = self.ca.key_identifier, self._clock().wall
+        try:
+            return renewal_answer(question, self._renewals, self.store, key_identifier, now)
+        except StoreBusy as exc:
+            return later("records", exc)
+        except StoreError as exc:
+            return failed(exc)
 
     def names(self, question: NamesRequested) -> Decision:
         """Return the names that a registered device may have; Deny for any other client."""

@@ -119,6 +119,11 @@ class ReferenceCA:
         """Return the issuing certificate and its chain up to the root. RFC 7030 4.1.3."""
         return (self.certificate, *self._chain)
 
+    @property
+    def key_identifier(self) -> bytes | None:
+        """What the authorityKeyIdentifier of each certificate that it issues says of its key."""
+        return self._issuer.key.key_identifier
+
     def outdated(self, now: datetime) -> str:
         """Return which certificate up to the root is not valid now, and why, or ""."""
         return self._limits.outdated(now)

@@ -237,6 +237,7 @@ def _authority(
     )
     return Authority(
         ca=ca, store=ca.store, authenticator=authenticator, clock=clock, issue_log=issue_log,
+        renewals=config.renewal_info.schedule,
         **_csrattrs(config),
     )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.message import Message as EmailMessage
 from typing import Final
 
@@ -35,6 +35,7 @@ from est_core.codec.multipart import read_multipart, write_multipart
 from est_core.codec.multipart_core import MAX_PARTS, parse_multipart_core, write_multipart_core
 from est_core.codec.retry import MAX_DELAY_S, format_http_date, parse_retry_after, retry_at
 from est_core.codec.textual import one_of, read_textual
+from est_core.codec.timestamps import format_timestamp, parse_timestamp
 from est_core.codec.transfer import decode, encode
 from est_core.testing import FIXED_INSTANT
 from fuzz import corpus
@@ -141,6 +142,18 @@ def retry(data: bytes) -> Result:
 
 
 _SCHEME: Final = DigestScheme(realm="est", key=b"a key that is only here" * 2, entropy=bytes)
+
+
+def timestamps(data: bytes) -> Result:
+    """A timestamp is refused, or a moment in UTC that is written and read again as it is."""
+    try:
+        moment = parse_timestamp(data.decode("latin-1"))
+    except RemoteProtocolError as error:
+        return refused(error, "timestamp/unreadable")
+    assert moment.utcoffset() == timedelta(0)
+    assert parse_timestamp(format_timestamp(moment)) == moment.replace(microsecond=0)
+    assert b":60" not in data or moment.second == 59
+    return accepted("leap second" if b":60" in data else "moment")
 
 
 def authorization(data: bytes) -> Result:
@@ -289,6 +302,12 @@ _AUTHORIZATION: Final = (
     b'response="secret", userhash=false',
     b"Digest",
 )
+_TIMESTAMPS: Final = (
+    b"2026-11-27T12:00:00Z",
+    b"1999-02-28t23:59:60.5-08:00",
+    b"0001-01-01 00:00:00+00:00",
+    b"9999-12-31T23:59:59.999999999-00:01",
+)
 _CHALLENGES: Final = (
     b'Basic realm="est", charset="UTF-8"',
     b'Digest realm="est", qop="auth", nonce="a\\"b", algorithm=MD5, Basic realm="x"\n'
@@ -362,6 +381,15 @@ TARGETS: Final = (
         seeds=lambda: _RETRY_AFTER,
         words=_HTTP_WORDS,
         max_bytes=256,
+    ),
+    Target(
+        run=timestamps,
+        gate="is a date and time of RFC 3339",
+        goal="is a date and time of RFC 3339",
+        modules=("est_core.codec.timestamps",),
+        seeds=lambda: _TIMESTAMPS,
+        words=(b"Z", b"T", b"+", b"-", b":60", b".", b"0000", b"9999", b" ", b"\n"),
+        max_bytes=64,
     ),
     Target(
         run=authorization,

@@ -128,6 +128,7 @@ TARGETS: Final = (
             "est_transports.service.config.registration",
             "est_transports.service.config.csr_attributes",
             "est_transports.service.config.audit",
+            "est_transports.service.config.renewal_info",
             "est_transports.authority.csr_attributes",
             "est_transports.pki.csr_words",
             "est_core.asn1.csr_demands",

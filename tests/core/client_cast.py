@@ -190,7 +190,7 @@ def failed(result: ClientResult | RetryLater | ClientEvent | None) -> Failed:
 
 def ok(operation: Operation, der: bytes) -> Response:
     """A success with that content."""
-    part = Part(kind=operation.parts[0].kind, der=der)
+    part = Part(kind=operation.parts[0].kind, content=der)
     return Success(operation=operation, parts=(part,), status=200)
 
 

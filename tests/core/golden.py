@@ -85,7 +85,7 @@ def refusals(operation: Operation) -> Iterator[tuple[str, Response, httpmap.Repl
 
 def ok(operation: Operation, kind: str, der: bytes) -> Response:
     """Return a success with that part."""
-    part = Part(kind=kind, der=der)
+    part = Part(kind=kind, content=der)
     return Success(operation=operation, parts=(part,))
 
 

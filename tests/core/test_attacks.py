@@ -274,7 +274,7 @@ def test_no_value_shows_a_secret_in_repr() -> None:
     signature = SignatureRequested(tbs=der, algorithm=SIGNATURE_ALGORITHMS[0])
     question = receive(request, NOW).next_event()
     assert isinstance(question, AuthenticateRequested)
-    part = Part(kind="certs-only", der=der)
+    part = Part(kind="certs-only", content=der)
     header = binascii.b2a_base64(f"u:{SECRET}".encode(), newline=False).decode()
     for value in (request, head, signature, question, part):
         assert SECRET not in repr(value)

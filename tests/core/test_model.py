@@ -33,7 +33,7 @@ from tests.answers import response_of
 from tests.damage import damaged_text
 from tests.reached import reaches, refusals
 
-PART = Part(kind="certs-only", der=b"\x30\x00")
+PART = Part(kind="certs-only", content=b"\x30\x00")
 CLASSES: set[Any] = set(get_args(Response))
 
 

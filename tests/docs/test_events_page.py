@@ -13,6 +13,7 @@ import est_core
 from est_core import (
     CACERTS,
     CSRATTRS,
+    RENEWAL_INFO,
     SIMPLEENROLL,
     SIMPLEREENROLL,
     AllowedNames,
@@ -35,6 +36,7 @@ from est_core import (
     Postpone,
     ProvideCACerts,
     ProvideCSRAttrs,
+    ProvideRenewalInfo,
     Rejected,
     Replayed,
     Request,
@@ -95,6 +97,9 @@ def asked(name: str, now: Instant) -> ServerExchange:
         request = Request(operation=SIMPLEENROLL, payload=csr_der())
         policy = ServerPolicy(rows=(row,))
         return receive(request, now, on=channel(TrustClass.EXPLICIT), policy=policy)
+    if name == "RenewalInfoRequested":
+        request = Request(operation=RENEWAL_INFO, item="AA.AQ")
+        return receive(request, now, policy=default_policy(operations=[RENEWAL_INFO]))
     if name != "NonceUseRequested":
         request, trust = REQUESTS[name]()
         return receive(request, now, on=channel(trust))
@@ -117,6 +122,7 @@ def decisions(exchange: ServerExchange) -> tuple[Decision, ...]:
         Replayed(),
         ProvideCACerts(certificates=(ca,)),
         ProvideCSRAttrs(csrattrs=None),
+        ProvideRenewalInfo(window=None),
         Issue(certificate=issue(spki) if spki else ca),
         Pend(retry_after_s=5),
         AllowNames(names=AllowedNames(texts=frozenset({"device-1"}))),

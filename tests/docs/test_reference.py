@@ -13,6 +13,7 @@ import pytest
 from est_core import (
     CSRATTRS,
     OPERATIONS,
+    RENEWAL_INFO,
     AuthChallenge,
     Fault,
     Limits,
@@ -259,7 +260,7 @@ def some_response(operation: Operation | None, outcome: Outcome, fault: Fault | 
     return response_of(
         outcome,
         operation,
-        parts=(Part(kind=operation.parts[0].kind, der=b"0\0"),),
+        parts=(Part(kind=operation.parts[0].kind, content=b"0\0"),),
         challenges=(AuthChallenge(scheme="Basic"),),
         retry_after=5,
     )
@@ -267,7 +268,7 @@ def some_response(operation: Operation | None, outcome: Outcome, fault: Fault | 
 
 def test_the_operations_are_listed() -> None:
     found = []
-    for operation in OPERATIONS:
+    for operation in (*OPERATIONS, RENEWAL_INFO):
         head = written(some_response(operation, Outcome.OK, None))
         requested = operation.http_row.request_type
         usual = {Outcome.OK, Outcome.CHALLENGE, Outcome.DENIED, Outcome.FAULT}
@@ -318,7 +319,7 @@ def test_the_operations_on_coap_are_listed() -> None:
             "answer": ", ".join(str(int(number)) for number in row.answer_formats),
             "resource type": f"`ace.est.{row.short_path}`",
         }
-        for operation, row in ((each, each.coap_row) for each in OPERATIONS)
+        for operation, row in ((each, each.coap_row) for each in (*OPERATIONS, RENEWAL_INFO))
     ]
 
 

@@ -74,6 +74,13 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
         ),
         "media/twice": _core("codec/media", "name.lower() in found or", ""),
         "retry": _core("codec/retry", "min(int(text), MAX_DELAY_S)", "int(text)"),
+        "timestamps": _core("codec/timestamps", "if second == 60:", "if False:"),
+        "renewal-info-server": _core(
+            "operations/renewal_info", "if len(octets) > octets_max:", "if False:"
+        ),
+        "renewal-info-client": _core(
+            "operations/renewal_info", "if start < end else", "if start else"
+        ),
         "authorization": _core("codec/authheader", 'pair.partition(":")', 'pair.rpartition(":")'),
         "challenges": _core(
             "codec/authheader", "found += _challenges_untrusted", "found = _challenges_untrusted"

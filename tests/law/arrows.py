@@ -39,23 +39,26 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "policy": "auth channel checks codec model operation",
         "decisions": "codec",
         "uri": "model",
-        "events": "asn1 channel checks decisions model operation uri",
+        "renewal_window": "",
+        "events": "asn1 channel checks decisions model operation renewal_window uri",
         # Operations know no bytes of a wire, wires and machines no operation by name. Wires and
         # machines do not know each other, nor one wire the other.
-        "operations": "asn1 channel checks codec decisions events model operation policy",
+        "operations": (
+            "asn1 channel checks codec decisions events model operation policy renewal_window"
+        ),
         "wires": "model operation policy refusal_tag",
         "wires.httpmap": "asn1 codec model operation policy refusal_tag uri wires",
         "wires.coapmap": "codec model operation policy refusal_tag uri wires",
         "server": "asn1 auth channel checks decisions events model operation operations policy",
         "client": "asn1 auth channel checks codec events model operation operations uri",
         # When there is something to ask a server for.
-        "life_cycle": "",
+        "life_cycle": "renewal_window",
         # Which CAs a client trusts, from what it trusted and what a server sent.
         "trust": "asn1",
         # What people import.
         "": (
             "asn1 auth channel checks client decisions events model operation operations policy "
-            "refusal_tag server uri wires.coapmap wires.httpmap"
+            "refusal_tag renewal_window server uri wires.coapmap wires.httpmap"
         ),
         "testing": (
             "asn1 channel client decisions events model operation operations policy server "

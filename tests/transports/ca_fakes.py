@@ -158,6 +158,14 @@ class MemoryStore:
     def find_certificate(self, serial: str) -> IssuedRecord | None:
         return self.records.get(serial)
 
+    def renewal_line(self, serial: str) -> int | None:
+        found = self.records.get(serial)
+        if found is None:
+            return None
+        while found.replaces in self.records:
+            found = self.records[found.replaces]
+        return 1 + list(self.records).index(found.serial)
+
     def list_certificates(
         self,
         *,

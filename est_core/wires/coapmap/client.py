@@ -60,6 +60,7 @@ def write_request(
     that CoAP does not have.
     """
     operation, row = request.operation, request.operation.coap_row
+    operation.check_item(request.item)
     if request.credentials is not None:
         raise LocalProtocolError("CoAP carries no credentials: show a certificate")
     if isinstance(request.payload, UnreadablePayload):
@@ -69,7 +70,7 @@ def write_request(
     label = request.label or uri.label
     head = RequestHead(
         code=METHODS[operation.method],
-        path=paths.path(operation, label),
+        path=(*paths.path(operation, label), *((request.item,) if request.item else ())),
         content_format=row.request_format,
         accept=accept,
         host=name_of(uri),
@@ -93,7 +94,7 @@ def read_response(
     # A cache decides by the difference between the two, a client need not.
     if head.code in SUCCESSES.values():
         part = _read_part(operation, head, payload, limits)
-        return Success(operation=operation, parts=(part,), status=status)
+        return Success(operation=operation, parts=(part,), status=status, retry_after=head.max_age)
     if head.code == Code.SERVICE_UNAVAILABLE and Outcome.PENDING in outcomes:
         return Pending(operation=operation, retry_after=_retry_after(head), status=status)
     if head.code == Code.NOT_FOUND and Outcome.NOT_AVAILABLE in outcomes:
@@ -112,7 +113,7 @@ def _read_part(operation: Operation, head: ResponseHead, payload: bytes, limits:
         came = named(head.content_format)
         message = f"the answer should be in content format {numbers}, and is in {came}"
         raise RemoteProtocolError("response/media-type", message)
-    return Part(kind=operation.parts[0].kind, der=answer.read(payload, limits))
+    return Part(kind=operation.parts[0].kind, content=answer.read(payload, limits))
 
 
 def _retry_after(head: ResponseHead) -> int:

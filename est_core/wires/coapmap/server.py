@@ -50,6 +50,7 @@ class CheckedHead:
     head: RequestHead
     operation: Operation
     label: Label | None
+    item: str = ""
     shape: ReplyShape
 
 
@@ -65,10 +66,12 @@ def check_head(head: RequestHead, *, policy: ServerPolicy, limits: Limits) -> Ch
     operation: Operation | None = None
     try:
         _check_target(head, limits)
-        operation, label = find_operation(head.path, policy.on_coap, policy.labels, datagram=True)
+        found = find_operation(head.path, policy.on_coap, policy.labels, datagram=True)
+        operation, label = found.operation, found.label
         row = operation.coap_row
         if policy.row(operation, label, datagram=True) is None:
-            raise not_offered(head.path[-1], label, policy.labels)
+            segment = head.path[-2 if found.item else -1]
+            raise not_offered(segment, label, policy.labels)
         if head.code != METHODS[operation.method]:
             return Refused(
                 operation=operation,
@@ -84,7 +87,8 @@ def check_head(head: RequestHead, *, policy: ServerPolicy, limits: Limits) -> Ch
             raise RemoteProtocolError("media/type", message, Fault.MEDIA_TYPE)
     except RemoteProtocolError as error:
         return Refused.of_error(error, operation)
-    return CheckedHead(head=head, operation=operation, label=label, shape=reply_shape(head))
+    shape = reply_shape(head)
+    return CheckedHead(head=head, operation=operation, label=label, item=found.item, shape=shape)
 
 
 def _check_target(head: RequestHead, limits: Limits) -> None:
@@ -116,7 +120,9 @@ def read(checked: CheckedHead, payload: bytes, *, limits: Limits) -> Request:
     content: bytes | UnreadablePayload = b""
     if checked.operation.has_body:
         content = _content_untrusted(payload, limits)
-    return Request(operation=checked.operation, label=checked.label, payload=content)
+    return Request(
+        operation=checked.operation, label=checked.label, item=checked.item, payload=content
+    )
 
 
 def _content_untrusted(payload: bytes, limits: Limits) -> bytes | UnreadablePayload:
@@ -139,13 +145,14 @@ def write(
     """Return the head and payload of an answer.
 
     A success has its Content-Format; a bag becomes the one certificate in it where the client
-    accepts only that, 4.06 where it holds more (RFC 9148 4.3). A refusal has its text and its
-    tag, of `DIAGNOSTIC_BYTES` at most. 5.03 has Max-Age; challenges are left out: CoAP has none.
-    Raises LocalProtocolError for an outcome that a server does not send, for a delay that is no
-    possible Max-Age, and for a moment to try again where `now` is missing.
+    accepts only that, 4.06 where it holds more (RFC 9148 4.3). A refusal has its text and its tag,
+    of `DIAGNOSTIC_BYTES` at most. 5.03 has Max-Age, and a success that says when to ask again;
+    challenges are left out: CoAP has none. Raises LocalProtocolError for an outcome that a server
+    does not send, for a delay that is no possible Max-Age, and for a moment to try again where
+    `now` is missing.
     """
     if isinstance(response, Success):
-        return _write_success(response, shape)
+        return _write_success(response, shape, now)
     code, payload, max_age = _code(response), b"", None
     if isinstance(response, Refused):
         payload = _diagnostic(response.reason, response.tag)
@@ -154,21 +161,27 @@ def write(
     return ResponseHead(code=code, max_age=max_age), payload
 
 
-def _write_success(response: Success, shape: ReplyShape) -> tuple[ResponseHead, bytes]:
+def _write_success(
+    response: Success, shape: ReplyShape, now: Instant | None
+) -> tuple[ResponseHead, bytes]:
     operation = response.operation
     usual, *others = operation.coap_row.answers
     answer = next((each for each in (usual, *others) if each.number == shape.accept), None)
     if shape.accept is None:
         answer = usual
-    payload = None if answer is None else answer.write(response.parts[0].der)
+    payload = None if answer is None else answer.write(response.parts[0].content)
     if answer is None or payload is None:
         return ResponseHead(code=Code.NOT_ACCEPTABLE), _diagnostic(
             f"accept content format {int(usual.number)}"
         )
     if not isinstance(payload, bytes):
         raise LocalProtocolError(f"{operation.name} writes {type(payload).__name__}, not bytes")
-    code = SUCCESSES[operation.method]
-    return ResponseHead(code=code, content_format=answer.number), payload
+    head = ResponseHead(
+        code=SUCCESSES[operation.method],
+        content_format=answer.number,
+        max_age=_max_age(response.retry_after, now),
+    )
+    return head, payload
 
 
 def _code(response: Response) -> Code:

@@ -26,7 +26,7 @@ from est_core.model import (
     UnreadablePayload,
     shown_text,
 )
-from est_core.operation import Operation, Outcome
+from est_core.operation import Operation, Outcome, PartRow
 from est_core.refusal_tag import RefusalTag, tag_of_field
 from est_core.uri import EstUri
 from est_core.wires.error_text import refusal_text
@@ -51,8 +51,8 @@ def write_request(
     """Return the head and body that ask `uri`'s server for this request.
 
     The label is the request's, else the URI's. Raises LocalProtocolError for a payload that
-    could not be read, for credentials or a user agent that cannot be written, and for an operation
-    that HTTP does not have.
+    could not be read, for credentials, a user agent or an item that cannot be written, and for an
+    operation that HTTP does not have.
     """
     if not (user_agent.isascii() and user_agent.isprintable()):
         raise LocalProtocolError("a user agent is printable ASCII")
@@ -77,7 +77,7 @@ def write_request(
         headers.append((b"Content-Length", str(len(body)).encode("ascii")))
     head = RequestHead(
         method=operation.method.encode("ascii"),
-        target=operation.http_path(label.text if label else None).encode("ascii"),
+        target=operation.http_path(label.text if label else None, request.item).encode("ascii"),
         headers=tuple(headers),
     )
     return head, body
@@ -103,7 +103,7 @@ def read_response(
         return NotAvailable(operation=operation, status=status)
     if status == 200:
         parts = _read_parts(operation, head, body, limits)
-        return Success(operation=operation, parts=parts, status=status)
+        return Success(operation=operation, parts=parts, status=status, retry_after=retry)
     if status == 202 and Outcome.PENDING in operation.outcomes:
         return Pending(operation=operation, retry_after=retry, status=status)
     if status in (204, 404) and may_be_nothing:
@@ -132,9 +132,17 @@ def _read_parts(
     parts = []
     for row, (content_type, content) in zip(operation.parts, came, strict=True):
         _check_type(content_type, row.content_type.partition(";")[0])
-        der = decode(content, max_bytes=limits.response_body_bytes, wanted=row.wanted)
-        parts.append(Part(kind=row.kind, der=der))
+        parts.append(Part(kind=row.kind, content=_decoded(row, content, limits)))
     return tuple(parts)
+
+
+def _decoded(row: PartRow, content: bytes, limits: Limits) -> bytes:
+    if not row.is_plain:
+        return decode(content, max_bytes=limits.response_body_bytes, wanted=row.wanted)
+    if len(content) > limits.response_body_bytes:
+        message = f"the body has more than {limits.response_body_bytes} bytes"
+        raise RemoteProtocolError("body/too-large", message, Fault.BODY_TOO_LARGE)
+    return content
 
 
 def _codings(head: ResponseHead) -> str:

@@ -62,6 +62,7 @@ class CheckedHead:
     head: RequestHead
     operation: Operation
     label: Label | None
+    item: str = ""
     shape: ReplyShape
 
 
@@ -79,7 +80,7 @@ def check_head(head: RequestHead, *, policy: ServerPolicy, limits: Limits) -> Ch
         _check_size(head, limits)
         fields = by_name(head.headers)
         check_host(head.target, fields.get(b"host", ()))
-        operation, label = parse_target(head.target, policy)
+        operation, label, item = parse_target(head.target, policy)
         if policy.row(operation, label) is None:
             raise not_offered(operation.name, label, policy.labels)
         allow = ("GET", "HEAD") if operation.method == "GET" else (operation.method,)
@@ -95,7 +96,7 @@ def check_head(head: RequestHead, *, policy: ServerPolicy, limits: Limits) -> Ch
     except RemoteProtocolError as error:
         return Refused.of_error(error, operation)
     shape = _shape(head.method, fields.get(b"user-agent", ()))
-    return CheckedHead(head=head, operation=operation, label=label, shape=shape)
+    return CheckedHead(head=head, operation=operation, label=label, item=item, shape=shape)
 
 
 def _check_size(head: RequestHead, limits: Limits) -> None:
@@ -189,6 +190,7 @@ def read(
     return Request(
         operation=checked.operation,
         label=checked.label,
+        item=checked.item,
         payload=payload,
         credentials=_credentials(checked.head, limits),
     )
@@ -228,10 +230,10 @@ def _about(credentials: DigestCredentials, head: RequestHead) -> DigestCredentia
 def write(response: Response, shape: ReplyShape) -> tuple[ResponseHead, bytes]:
     """Return the head and body of an answer, in the shape that every known client accepts.
 
-    Base64 in one line plus LF, or as `shape` says, Content-Length, canonical header names, an
-    empty body with 401 and 202, one WWW-Authenticate header a scheme. The tag of a refusal stands
-    in its text, and its id in a header. Raises LocalProtocolError for an outcome that a server
-    does not send.
+    Base64 in one line plus LF, or as `shape` says, a plain part as it is, Content-Length, canonical
+    header names, an empty body with 401 and 202, one WWW-Authenticate header a scheme. The tag of a
+    refusal stands in its text, and its id in a header. Raises LocalProtocolError for an outcome
+    that a server does not send.
     """
     status = _status(response)
     headers: list[tuple[bytes, bytes]] = []
@@ -255,8 +257,11 @@ def _written(response: Success, shape: ReplyShape) -> tuple[list[tuple[bytes, by
     operation = response.operation
     if len(response.parts) != len(operation.parts):
         raise LocalProtocolError(f"{operation.name} is answered with {len(operation.parts)} parts")
+    if operation.parts[0].is_plain:  # then it is the only one
+        body, row = response.parts[0].content, operation.parts[0]
+        return [(b"Content-Type", row.content_type.encode("ascii"))], body
     bodies = [
-        encode(part.der, columns=shape.columns if row.is_folded else None)
+        encode(part.content, columns=shape.columns if row.is_folded else None)
         for part, row in zip(response.parts, operation.parts, strict=True)
     ]
     if len(bodies) > 1:
@@ -280,7 +285,7 @@ def _is_tailored(response: Response) -> bool:
 def _advice(response: Response) -> list[tuple[bytes, bytes]]:
     """Return the fields that say what a client is to do next."""
     headers = []
-    if isinstance(response, Pending | Refused) and response.retry_after is not None:
+    if isinstance(response, Success | Pending | Refused) and response.retry_after is not None:
         when = response.retry_after
         text = format_retry_after(when) if isinstance(when, int) else format_http_date(when)
         headers.append((b"Retry-After", text.encode("ascii")))

@@ -13,10 +13,8 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from est_core._errors import Fault, RemoteProtocolError
-from est_core.model import Label
-from est_core.operation import Operation
 from est_core.policy import ServerPolicy
-from est_core.wires.operation_path import find_operation
+from est_core.wires.operation_path import Addressed, find_operation
 
 _ABSOLUTE: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^#]*)")
 _HTTP_SCHEMES: Final = (b"https", b"http")
@@ -89,16 +87,16 @@ def _plain(authority: bytes) -> bytes:
     return lowered.removesuffix(b":443").removesuffix(b":")
 
 
-def parse_target(target: bytes, policy: ServerPolicy) -> tuple[Operation, Label | None]:
-    """Split `/.well-known/est[/label]/operation`; RFC 7030 3.2.2. A query is ignored.
+def parse_target(target: bytes, policy: ServerPolicy) -> Addressed:
+    """Split `/.well-known/est[/label]/operation[/item]`; RFC 7030 3.2.2. A query is ignored.
 
     The operation is one that the policy has a row for. Raises RemoteProtocolError: "path/unknown",
-    "path/operation", "path/label", "path/not-offered".
+    "path/operation", "path/label", "path/item", "path/not-offered".
     """
     # What nearly every request asks for, without a label, an escape or a query: one look reads it.
     usual = policy.on_http.whole.get(target.decode("latin-1"))
     if usual is not None:
-        return usual, None
+        return Addressed(usual)
     path = target.partition(b"?")[0]
     # The absolute form, which RFC 9112 3.2.2 makes us accept.
     if absolute := _ABSOLUTE.match(path):

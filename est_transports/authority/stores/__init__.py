@@ -132,6 +132,14 @@ class Store(TokenStore, CodeStore, NonceStore, SecretStore, SrpStore, DeviceStor
     def find_certificate(self, serial: str) -> IssuedRecord | None:
         """Return the record with that serial, or None."""
 
+    def renewal_line(self, serial: str) -> int | None:
+        """Return the number of the line of renewals that a certificate belongs to, or None.
+
+        A line is a certificate that renews no other on record, and what replaced it, and that. Its
+        number is that of its first one, counted in the order in which they were recorded; numbers
+        may be left out.
+        """
+
     def list_certificates(
         self,
         *,

@@ -70,6 +70,16 @@ _REPLACE_USER: Final = (
     _ADD_USER + "UPDATE SET password_record = excluded.password_record,"
     " digest_record = excluded.digest_record"
 )
+RENEWALS_MAX: Final = 2000
+"""How many renewals of one line are looked at: more than a device has in its life."""
+
+_LINE: Final = """WITH RECURSIVE line (id, replaces, renewals) AS (
+    SELECT id, replaces, 0 FROM certificate WHERE serial = ?
+    UNION ALL
+    SELECT older.id, older.replaces, line.renewals + 1 FROM line
+    JOIN certificate AS older ON older.serial = line.replaces WHERE line.renewals < ?
+) SELECT min(id) FROM line"""
+
 _SELECT_USER: Final = "SELECT name, password_record, digest_record FROM user"
 _OF_USE: Final = "serial = (SELECT serial FROM code_use WHERE digest = ? AND request = ?)"
 
@@ -123,6 +133,11 @@ class SqliteStore(CredentialTables, DeviceTables):
         """Return the record with that serial, or None. See `Store`."""
         found = self._read(f"{_SELECT} WHERE serial = ?", (_serial(serial),))
         return self._record(found[0]) if found else None
+
+    def renewal_line(self, serial: str) -> int | None:
+        """Return the number of the line of renewals of a certificate, or None. See `Store`."""
+        ((first,),) = self._read(_LINE, (_serial(serial), RENEWALS_MAX))
+        return first if isinstance(first, int) else None
 
     def list_certificates(
         self,

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from est_transports.service.config.registration import (
         RaConfig as RaConfig,
     )
+    from est_transports.service.config.renewal_info import (
+        RenewalInfoConfig as RenewalInfoConfig,
+    )
     from est_transports.service.config.settings import (
         AuthConfig as AuthConfig,
         CAConfig as CAConfig,
@@ -43,6 +46,7 @@ else:
             "manufacturers": "ManufacturerConfig",
             "reader": "CONFIG_FILE load_config",
             "registration": "RaConfig",
+            "renewal_info": "RenewalInfoConfig",
             "settings": (
                 "AuthConfig CAConfig CoapConfig LabelConfig ListenAddress PopConfig "
                 "ServerConfig SrpConfig TlsConfig parse_listen"

@@ -15,6 +15,7 @@ from est_transports.service.config.audit import AUDIT_KEYS
 from est_transports.service.config.csr_attributes_keys import CSRATTRS_FOR_KEYS, CSRATTRS_KEYS
 from est_transports.service.config.key import Key
 from est_transports.service.config.manufacturers import MANUFACTURER_KEYS
+from est_transports.service.config.renewal_info import RENEWAL_INFO_KEYS
 from est_transports.service.config.settings import DEFAULT_COAP_PORT
 
 _WITHOUT_LABEL: Final = "none is what holds without a label"
@@ -381,6 +382,7 @@ KEYS: Final[Mapping[str, tuple[Key, ...]]] = MappingProxyType(
         "coap": _COAP,
         "ca": _CA,
         "audit": AUDIT_KEYS,
+        "renewal_info": RENEWAL_INFO_KEYS,
         "profiles.NAME": _PROFILES,
         "labels.NAME": _LABELS,
         "csrattrs": CSRATTRS_KEYS,

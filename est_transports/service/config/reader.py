@@ -43,6 +43,7 @@ from est_transports.service.config.csr_attributes import read_csrattrs
 from est_transports.service.config.manufacturers import read_manufacturers
 from est_transports.service.config.moved import MOVED
 from est_transports.service.config.registration import read_ra
+from est_transports.service.config.renewal_info import read_renewal_info
 from est_transports.service.config.settings import (
     DEFAULT_COAP_PORT,
     DEFAULT_PORT,
@@ -123,6 +124,7 @@ def _read(top: TomlTable) -> ServerConfig:
             ra=read_ra(top.table("ra")),
             ca=_ca(top.table("ca"), profiles),
             audit=read_audit(top.table("audit")),
+            renewal_info=read_renewal_info(top.table("renewal_info")),
             profiles=profiles,
             labels=tuple(_label(name, table, profiles) for name, table in top.tables("labels")),
             csrattrs=read_csrattrs(top.table("csrattrs")),

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from typing import Final
 from est_core import (
     CSRATTRS,
     OPERATIONS,
+    RENEWAL_INFO,
     SIMPLEENROLL,
     AuthChallenge,
     Authentication,
@@ -52,6 +53,7 @@ from est_transports.service.config.crls import CrlConfig
 from est_transports.service.config.csr_attributes import check_rules
 from est_transports.service.config.manufacturers import ManufacturerConfig
 from est_transports.service.config.registration import RaConfig
+from est_transports.service.config.renewal_info import RenewalInfoConfig
 
 DEFAULT_PORT: Final = 8443
 DEFAULT_COAP_PORT: Final = 5684  # RFC 7252 12.8
@@ -316,6 +318,7 @@ class ServerConfig:
     ra: RaConfig = field(default_factory=RaConfig)
     ca: CAConfig
     audit: AuditConfig = field(default_factory=AuditConfig)
+    renewal_info: RenewalInfoConfig = field(default_factory=RenewalInfoConfig)
     profiles: Mapping[str, Profile]
     labels: tuple[LabelConfig, ...] = ()
     csrattrs: AskedOfClients | None = None
@@ -364,6 +367,12 @@ class ServerConfig:
         found = [self.pop.foreign_challenge, *(label.foreign_challenge for label in self.labels)]
         return ForeignChallenge.CODE in found
 
+    def _offered(self) -> Iterator[tuple[Operation, Authentication]]:
+        """Yield what is offered, and to whom."""
+        yield from self.auth.authentication.items()
+        if self.renewal_info.enabled:
+            yield RENEWAL_INFO, self.renewal_info.authentication
+
     def policy(
         self,
         nonce_key: bytes | None = None,
@@ -389,7 +398,7 @@ class ServerConfig:
                 names=self.auth.names if operation.is_enrollment else NameRule.ANY,
                 expired_days=self.auth.renew_expired_days if operation.is_renewal else 0,
             )
-            for operation, authentication in self.auth.authentication.items()
+            for operation, authentication in self._offered()
         ]
         rows += [row for label in self.labels for row in _label_rows(label, rows)]
         asks = any(row.authentication.takes_http for row in rows)

@@ -100,6 +100,16 @@ CONFIG_TEXT: Final = """\
 #rotate_mib = 32                 # then it becomes audit.jsonl.1; 0: somebody else rotates it
 #keep = 8                        # and so on up to audit.jsonl.8
 
+[renewal_info]                    # when clients are told to renew, so that a fleet does so evenly
+#enabled = true
+#authentication = "open"         # who may ask
+#begin_percent = 30              # of a certificate's life: the first are told to renew
+#end_percent = 80                # all have been
+#retry_after_s = 21600           # when they ask again
+#renew_before = "2027-01-01T00:00:00Z"  # none; those issued before are renewed from then on
+#renew_now = []                  # serial numbers of certificates to be renewed at once
+#renew_within_s = 86400.0        # the time that those of renew_before are spread over
+
 # Profiles say what may be certified. "client" exists without being written here.
 #[profiles.client]
 #keys = [

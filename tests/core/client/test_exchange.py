@@ -220,7 +220,7 @@ def test_garbage_in_a_success_is_a_failure_and_no_exception(
 
 def test_a_success_with_content_of_another_kind_is_refused() -> None:
     exchange = session().cacerts()
-    part = Part(kind="csrattrs", der=b"\x30\x00")
+    part = Part(kind="csrattrs", content=b"\x30\x00")
     answered(exchange, Success(operation=CACERTS, parts=(part,)))
     assert failed(exchange.result).code == "response/part"
 

@@ -206,7 +206,7 @@ def any_responses(draw: st.DrawFn, operation: Operation) -> Response:
     return response_of(
         outcome,
         named,
-        parts=(Part(kind=kind, der=der),),
+        parts=(Part(kind=kind, content=der),),
         retry_after=draw(
             st.none()
             | st.integers(-5, 2**33)

@@ -106,6 +106,7 @@ def test_a_request_that_was_put_off_is_repeated_and_not_sooner() -> None:
 # Windows of the server
 
 
+@pytest.mark.req("EST-299")
 def test_the_window_of_the_server_holds() -> None:
     world = World(
         RenewalPolicy(),
@@ -119,6 +120,7 @@ def test_the_window_of_the_server_holds() -> None:
     assert len(gaps) == 5
 
 
+@pytest.mark.req("EST-303")
 def test_a_window_that_has_passed_means_now_and_makes_no_loop() -> None:
     long_ago = RenewalWindow(
         start=datetime(1970, 1, 1, tzinfo=UTC), end=datetime(1970, 1, 2, tzinfo=UTC)
@@ -138,6 +140,7 @@ def test_a_window_in_the_year_9999_loses_nobody() -> None:
     assert world.renewals[0] == pytest.approx(0.95 * 90 * DAY_S, abs=10)
 
 
+@pytest.mark.req("EST-304")
 def test_the_server_is_asked_right_after_the_issue_and_as_often_as_it_says() -> None:
     world = World(
         RenewalPolicy(),
@@ -156,6 +159,53 @@ def test_a_server_without_windows_is_not_asked_all_the_time() -> None:
     world.run(days=55)
     assert len(world.asked) <= 56
     assert not world.renewals
+
+
+@pytest.mark.req("EST-303")
+def test_devices_with_one_window_renew_all_over_it() -> None:
+    window = RenewalWindow(start=BEGIN + timedelta(days=10), end=BEGIN + timedelta(days=20))
+    fleet = [World(RenewalPolicy(), window=lambda *_: window, seed=seed) for seed in range(200)]
+    for world in fleet:
+        world.run(days=21)
+    days = [int(world.renewals[0] / DAY_S) for world in fleet]
+    assert set(days) == set(range(10, 20))
+    assert max(days.count(day) for day in set(days)) < 40
+
+
+@pytest.mark.req("EST-303")
+def test_a_window_that_is_moved_before_it_comes_holds_from_then_on() -> None:
+    late = RenewalWindow(start=BEGIN + timedelta(days=40), end=BEGIN + timedelta(days=41))
+    early = RenewalWindow(start=BEGIN + timedelta(days=9), end=BEGIN + timedelta(days=10))
+    world = World(RenewalPolicy())
+    world.window = lambda *_: early if world.t > 5 * DAY_S else late
+    world.run(days=12)
+    assert 9 * DAY_S <= world.renewals[0] <= 10 * DAY_S + 2
+
+
+@pytest.mark.req("EST-305")
+@pytest.mark.parametrize("policy", [WhenExpired.RENEW, WhenExpired.ENROLL, WhenExpired.STOP])
+def test_a_certificate_that_has_expired_is_not_asked_about(policy: WhenExpired) -> None:
+    world = World(RenewalPolicy(when_expired=policy), answers=lambda _: "server/busy")
+    world.run(days=100)
+    assert not world.is_valid
+    assert 80 * DAY_S < max(world.asked) < 90 * DAY_S
+
+
+@pytest.mark.req("EST-305")
+def test_a_certificate_that_was_replaced_is_not_asked_about() -> None:
+    world = World(RenewalPolicy())
+    about: list[float] = []
+
+    def window(begin: datetime, _end: datetime) -> RenewalWindow:
+        about.append((begin - BEGIN).total_seconds())
+        return RenewalWindow(start=begin + timedelta(days=3), end=begin + timedelta(days=4))
+
+    world.window = window
+    world.run(days=20)
+    assert len(world.renewals) >= 4
+    issued = [0.0, *world.renewals]
+    newest = [max(each for each in issued if each <= asked) for asked in world.asked]
+    assert about == pytest.approx(newest, abs=0.001)
 
 
 # Clocks
@@ -326,6 +376,7 @@ def test_entropy_that_gives_too_little_is_the_callers_mistake() -> None:
 # Trust
 
 
+@pytest.mark.req("EST-115")
 def test_ca_certificates_are_fetched_on_a_schedule() -> None:
     world = World(QUIET)
     world.run(days=50)

@@ -61,7 +61,7 @@ def answer(by: ServerPolicy, now: Instant, attrs: CsrAttrs | None = None) -> Res
 
 
 def listed(by: ServerPolicy, now: Instant, attrs: CsrAttrs | None = None) -> CsrAttrs:
-    return parse_csrattrs(one_of(Success, answer(by, now, attrs)).parts[0].der, LIMITS)
+    return parse_csrattrs(one_of(Success, answer(by, now, attrs)).parts[0].content, LIMITS)
 
 
 LINKED = replace(ROW, require_pop=True)
@@ -193,7 +193,7 @@ def test_each_label_and_wire_has_the_challenges_of_its_own_rows(now: Instant) ->
         request = Request(operation=CSRATTRS, label=label)
         response = finish(receive(request, now, on=shown if datagram else None, policy=by))
         if oids:
-            der = one_of(Success, response).parts[0].der
+            der = one_of(Success, response).parts[0].content
             assert parse_csrattrs(der, LIMITS).oids() == oids
         else:
             assert isinstance(response, NotAvailable)

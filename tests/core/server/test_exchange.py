@@ -117,7 +117,7 @@ def test_cacerts_are_what_the_application_provides(now: Instant) -> None:
     response = finish(receive(Request(operation=CACERTS), now), application)
     part = one_of(Success, response).parts[0]
     assert part.kind == "certs-only"
-    assert set(read_certs_only(part.der, LIMITS)) == set(chain)
+    assert set(read_certs_only(part.content, LIMITS)) == set(chain)
 
 
 @pytest.mark.req("EST-238", "EST-239")
@@ -154,7 +154,7 @@ def test_a_required_binding_is_listed_in_every_csrattrs_answer(
     application = FakeApplication(csrattrs=attrs)
     request = Request(operation=CSRATTRS)
     response = finish(receive(request, now, policy=REQUIRE_POP), application)
-    listed = parse_csrattrs(one_of(Success, response).parts[0].der, LIMITS)
+    listed = parse_csrattrs(one_of(Success, response).parts[0].content, LIMITS)
     assert listed.oids()[-1] == "1.2.840.113549.1.9.7"
     assert len(listed.items) == (1 if attrs is None else 2)
 
@@ -194,7 +194,7 @@ def test_an_issued_certificate_is_answered_alone(now: Instant) -> None:
     on = channel(TrustClass.EXPLICIT)
     assert on.peer_chain
     response = enroll(csr_der(key), now, on=on, application=application)
-    assert read_certs_only(one_of(Success, response).parts[0].der, LIMITS) == tuple(
+    assert read_certs_only(one_of(Success, response).parts[0].content, LIMITS) == tuple(
         application.issued
     )
 

@@ -74,7 +74,7 @@ def test_who_answers_an_operations_question_lets_nobody_in_by_it(decision: Decis
     assert exchange.identity.user is None
     match ready.response:
         case Success(parts=(part,)):
-            assert (type(decision), part.der) == (Verified, b"someone")
+            assert (type(decision), part.content) == (Verified, b"someone")
         case Refused(code=code):
             assert (type(decision), code) == (Rejected, "vouch/nobody")
         case other:

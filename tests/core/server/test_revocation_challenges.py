@@ -122,7 +122,7 @@ def test_it_is_listed_where_it_is_taken_and_nowhere_else(now: Instant) -> None:
     for rule in RevocationChallenge:
         response = finish(receive(Request(operation=CSRATTRS), now, policy=policy(rule)))
         if rule is TAKE:
-            listed = parse_csrattrs(one_of(Success, response).parts[0].der, LIMITS)
+            listed = parse_csrattrs(one_of(Success, response).parts[0].content, LIMITS)
             assert listed.oids() == (REVOCATION,)
         else:
             assert isinstance(response, NotAvailable)

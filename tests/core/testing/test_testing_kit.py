@@ -213,7 +213,7 @@ class CutsAnswers(RightDriver):
     def write(self, response: Response) -> Response:
         if not isinstance(response, Success):
             return response
-        cut = tuple(replace(part, der=part.der[:8192]) for part in response.parts)
+        cut = tuple(replace(part, content=part.content[:8192]) for part in response.parts)
         return replace(response, parts=cut)
 
 
@@ -534,7 +534,7 @@ def test_what_a_transport_does_wrong_with_any_operation_is_found(
 def test_each_answer_of_any_operation_is_compared_with_that_of_the_core(which: int) -> None:
     def cut(response: Response) -> Response:
         success = one_of(Success, response)
-        cut = tuple(replace(part, der=part.der[:-1] + b"?") for part in success.parts)
+        cut = tuple(replace(part, content=part.content[:-1] + b"?") for part in success.parts)
         return replace(success, parts=cut)
 
     with pytest.raises(CheckFailedError, match=r"^the parts of the answer: "):

@@ -322,7 +322,7 @@ def test_one_certificate_is_sent_bare_to_a_client_that_accepts_that(operation: O
     assert head.content_format == ContentFormat.PKIX_CERT
     assert payload == der(DEVICE)
     response = read_back(head, payload, operation)
-    assert one_of(Success, response).parts == (Part(kind="certs-only", der=bag),)
+    assert one_of(Success, response).parts == (Part(kind="certs-only", content=bag),)
 
 
 @pytest.mark.req("COAPS-039")
@@ -616,7 +616,9 @@ def test_both_success_codes_are_read_as_a_success(operation: Operation, code: Co
     row = operation.coap_row
     head = ResponseHead(code=code, content_format=row.answer_formats[0])
     response = read_back(head, b"\x30\x00", operation)
-    assert one_of(Success, response).parts == (Part(kind=operation.parts[0].kind, der=b"\x30\x00"),)
+    assert one_of(Success, response).parts == (
+        Part(kind=operation.parts[0].kind, content=b"\x30\x00"),
+    )
     assert response.status == (204 if code is Code.CHANGED else 205)
 
 
@@ -758,6 +760,7 @@ def test_content_formats_stand_for_the_media_types_of_http() -> None:
     assert {number.value: number.media_type for number in ContentFormat} == {
         0: "text/plain; charset=utf-8",
         40: "application/link-format",
+        50: "application/json",
         62: "application/multipart-core",
         280: "application/pkcs7-mime; smime-type=server-generated-key",
         281: "application/pkcs7-mime; smime-type=certs-only",
@@ -809,9 +812,11 @@ def test_the_answers_of_the_rfc_are_read_and_written_octet_for_octet(
     response = read_back(head, vector(name), operation)
     assert coapmap.write(response, USUAL) == (head, vector(name))
     if operation is CSRATTRS:
-        assert parse_csrattrs(one_of(Success, response).parts[0].der, LIMITS).der() == vector(name)
+        assert parse_csrattrs(one_of(Success, response).parts[0].content, LIMITS).der() == vector(
+            name
+        )
     else:
-        [certificate] = read_certs_only(one_of(Success, response).parts[0].der, LIMITS)
+        [certificate] = read_certs_only(one_of(Success, response).parts[0].content, LIMITS)
         assert coapmap.write(response, BARE)[1] == der(certificate)
 
 

@@ -585,14 +585,14 @@ def test_an_answer_is_decoded_whatever_the_transfer_encoding_header_says(
         head = replace(head, headers=(*head.headers, field))
     for body in (b"MAA=", b"MAA=\n", b" M\r\nA\tA =\n"):
         response = read_back(head, body, now)
-        assert one_of(Success, response).parts == (Part(kind="certs-only", der=b"\x30\x00"),)
+        assert one_of(Success, response).parts == (Part(kind="certs-only", content=b"\x30\x00"),)
 
 
 @pytest.mark.req("EST-013")
 def test_the_media_type_of_an_answer_is_read_and_not_compared(now: Instant) -> None:
     for value in (b"application/pkcs7-mime", b'Application/PKCS7-MIME;smime-type="certs-only"'):
         response = read_back(answer(200, (b"content-type", value)), b"MAA=", now)
-        assert one_of(Success, response).parts == (Part(kind="certs-only", der=b"\x30\x00"),)
+        assert one_of(Success, response).parts == (Part(kind="certs-only", content=b"\x30\x00"),)
     for value in (b"text/html", b"application/csrattrs", b""):
         with pytest.raises(RemoteProtocolError, match=r"response/media-type|media/malformed"):
             read_back(answer(200, (b"content-type", value)), b"MAA=", now)

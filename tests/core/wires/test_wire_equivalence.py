@@ -126,7 +126,7 @@ def successes() -> Iterator[Success]:
         attrs = b"\x30\x0b\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x07"
         bags = [write_certs_only([DEVICE]), write_certs_only([DEVICE, ROOT])]
         for der in [attrs] if operation.parts[0].kind == "csrattrs" else bags:
-            part = Part(kind=operation.parts[0].kind, der=der)
+            part = Part(kind=operation.parts[0].kind, content=der)
             yield Success(operation=operation, parts=(part,))
 
 
@@ -140,7 +140,7 @@ def test_a_success_means_the_same_on_both_wires(response: Success) -> None:
 @pytest.mark.req("COAPS-035", "COAPS-036")
 @pytest.mark.parametrize("operation", [CACERTS, *ENROLLMENTS])
 def test_a_bare_certificate_means_the_same_as_a_bag_of_one(operation: Operation) -> None:
-    part = Part(kind="certs-only", der=write_certs_only([DEVICE]))
+    part = Part(kind="certs-only", content=write_certs_only([DEVICE]))
     response = Success(operation=operation, parts=(part,))
     assert cross(response, operation, BARE).agree
 

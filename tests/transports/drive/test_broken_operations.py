@@ -75,7 +75,7 @@ def raises(*_: object) -> Any:
     raise ValueError("broken")
 
 
-PARTS = (Part(kind="certs-only", der=b"0"),)
+PARTS = (Part(kind="certs-only", content=b"0"),)
 
 
 BREAKAGES: dict[str, tuple[str, Callable[[OperationDefinition, Asking], object]]] = {
