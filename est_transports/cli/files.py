@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from est_core.values import unchecked_value_class
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.service.ownership import Ownership, ownership_of, take_over
+from est_transports.files.ownership import Ownership, ownership_of, take_over
 
 KEY: Final = "key.pem"
 CERTIFICATE: Final = "cert.pem"

@@ -12,6 +12,7 @@ from est_core.error_codes import ErrorCode, Section, by_code, table_key
 from est_transports.error_codes._authority import AUTHORITY
 from est_transports.error_codes._channels import CHANNELS
 from est_transports.error_codes._messages import MESSAGES
+from est_transports.error_codes._pairs import PAIRS
 
 __all__ = ["ERROR_CODES", "SECTIONS", "find_error_code"]
 
@@ -25,7 +26,9 @@ def _joined(sections: tuple[Section, ...]) -> tuple[Section, ...]:
     return tuple(found.values())
 
 
-SECTIONS: Final[tuple[Section, ...]] = _joined(CORE_SECTIONS + MESSAGES + CHANNELS + AUTHORITY)
+SECTIONS: Final[tuple[Section, ...]] = _joined(
+    CORE_SECTIONS + MESSAGES + CHANNELS + AUTHORITY + PAIRS
+)
 """The codes of the core and of the transports, by subject."""
 
 ERROR_CODES: Final[Mapping[str, ErrorCode]] = by_code(SECTIONS)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from est_core import LocalProtocolError
-from est_transports.service.ownership import Ownership, ownership_of, take_over
+from est_transports.files.ownership import Ownership, ownership_of, take_over
 
 _OTHERS: Final = 0o007
 _PRIVATE: Final = 0o700

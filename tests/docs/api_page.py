@@ -90,6 +90,7 @@ MODULES: Final = {
         "est_transports.coap",
         "est_transports.channel",
         "est_transports.pki",
+        "est_transports.pairs",
         "est_transports.error_codes",
     ),
     "The reference CA": (

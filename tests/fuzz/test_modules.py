@@ -36,7 +36,7 @@ NO_TARGET: Final = {
         est_transports.toml est_transports.daemon
         est_transports.authority
         est_transports.channel est_transports.coap est_transports.drive est_transports.fairness
-        est_transports.http est_transports.pki est_transports.service
+        est_transports.http est_transports.pairs est_transports.pki est_transports.service
         est_transports.service.config est_transports.service.audit""",
     "an examination: made of the client's parts, and properties of its own, transports/doctor": """
         est_transports.doctor est_transports.doctor.*""",
@@ -54,13 +54,15 @@ NO_TARGET: Final = {
         est_transports.daemon.log_output est_transports.service.audit.file
         est_transports.service.audit.trail est_transports.authority.issue_log
         est_transports.authority.issue_notes
-        est_transports.service.ownership est_transports.pki.path_problems
+        est_transports.files est_transports.files.* est_transports.pki.path_problems
         est_transports.service.new_directory est_transports.pki.library_warnings
         est_transports.drive.observe est_transports.drive.unserved
         est_transports.drive.addresses
         est_transports.channel.tls_context est_transports.channel.dtls_context
         est_transports.channel.openssl_context
         est_transports.channel.dtls_unverified est_transports.pki.openssl_store""",
+    "pairs on disk: no peer's bytes, and properties of its own, tests/transports/pairs": """
+        est_transports.pairs.*""",
     "people at a terminal": "est_transports.cli est_transports.cli.*",
     "made of parts that have targets of their own": """
         est_transports.on_aiocoap.messages est_transports.drive.application

@@ -66,12 +66,15 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         ),
     },
     "est_transports": {
-        # Files of settings; what a process does that runs on and on.
+        # Files of settings, and files on disk; what a process does that runs on and on.
         "toml": "",
+        "files": "",
         "daemon": "",
         # Keys, certificates and trust; whose turn it is.
         "pki": "",
         "fairness": "",
+        # A certificate and its key on disk.
+        "pairs": "files pki",
         # From secure channels to requests and answers, without I/O.
         "channel": "fairness pki",
         "drive": "channel fairness pki",
@@ -93,15 +96,15 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "service.config": "authority authority.authentication channel coap http toml",
         "service.audit": "authority drive pki service.config",
         "service": (
-            "authority authority.authentication authority.stores channel coap drive http on_trio "
-            "pki service.config"
+            "authority authority.authentication authority.stores channel coap drive files http "
+            "on_trio pki service.config"
         ),
-        "cli": "pki service",
+        "cli": "files pki",
         # No command of a client knows what a server is made of.
         "cli.client": "channel cli client_config doctor on_sockets pki",
         "cli.server": (
-            "authority authority.authentication authority.stores cli daemon drive pki service "
-            "service.audit service.config toml"
+            "authority authority.authentication authority.stores cli daemon drive files pki "
+            "service service.audit service.config toml"
         ),
         "cli.demo": (
             "authority.stores cli cli.client cli.server drive on_trio pki service service.config"

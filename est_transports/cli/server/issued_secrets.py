@@ -15,9 +15,9 @@ from est_transports.authority.stores import DeviceRecord, Store
 from est_transports.authority.stores.sqlite_values import required_name
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.output import say
+from est_transports.files.ownership import ownership_of, take_over
 from est_transports.service.config.reader import CONFIG_FILE
 from est_transports.service.config.settings import ServerConfig
-from est_transports.service.ownership import ownership_of, take_over
 
 
 def now() -> datetime:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from est_transports.files.ownership import Ownership, OwnershipError, ownership_of, take_over
 from est_transports.service.new_directory import put_in_place
-from est_transports.service.ownership import Ownership, OwnershipError, ownership_of, take_over
 from tests.cli.other_user import AS_ROOT, GID, UID
 
 

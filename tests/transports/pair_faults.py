@@ -1,0 +1,75 @@
+"""Fault points: before and after each call of the system that changes a disk.
+
+A hook is told of each, and may raise, end the process, or write down what happens.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+CHANGES: Final = (
+    *("open", "write", "pwrite", "ftruncate", "fsync", "chmod", "chown", "setxattr"),
+    *("rename", "symlink", "unlink", "mkdir", "rmdir"),
+)
+
+Hook = Callable[[str, bool], None]
+"""Is given the name of a call, and whether it is done."""
+
+
+@contextmanager
+def fault_points(hook: Hook) -> Iterator[None]:
+    """Have a hook told of all changes of a disk that this process makes by `os`."""
+    real = {name: getattr(os, name) for name in CHANGES}
+
+    def wrapped(name: str) -> Callable[..., Any]:
+        def call(*given: Any, **named: Any) -> Any:
+            if name == "open" and not given[1] & os.O_CREAT:
+                return real[name](*given, **named)
+            hook(name, False)
+            result = real[name](*given, **named)
+            hook(name, True)
+            return result
+
+        return call
+
+    for name in CHANGES:
+        setattr(os, name, wrapped(name))
+    try:
+        yield
+    finally:
+        for name, function in real.items():
+            setattr(os, name, function)
+
+
+class FaultAt:
+    """A hook that does something at the point of a number, counted from 0."""
+
+    def __init__(self, at: int, fault: Callable[[], None]) -> None:
+        self.at = at
+        self.seen = 0
+        self._fault = fault
+
+    def __call__(self, name: str, is_done: bool) -> None:
+        self.seen += 1
+        if self.seen - 1 == self.at:
+            self._fault()
+
+
+@pytest.fixture
+def quick_disk() -> Iterator[Path]:
+    """A directory in memory, where there is such a file system: thousands of syncs cost nothing."""
+    memory = Path("/dev/shm")
+    place = memory if os.access(memory, os.W_OK) else None
+    path = Path(tempfile.mkdtemp(prefix="est-test-", dir=place))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
