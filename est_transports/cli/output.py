@@ -54,6 +54,11 @@ def _say(kind: str, text: str, line: str) -> None:
     )
 
 
+def is_watched() -> bool:
+    """True if a person can be asked: standard input and standard error are a terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 @contextmanager
 def progress(text: str) -> Iterator[None]:
     """Show on stderr what is being done, as long as it takes; nothing where nobody watches."""

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import field
-from hmac import compare_digest
 from pathlib import Path
-from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
 from est_core import LocalProtocolError, TrustDecisionRequested
 from est_core.arguments import checked
@@ -46,9 +43,6 @@ __all__ = [
     "load_pem_crls",
     "load_pem_private_key",
 ]
-
-_HASHES: Final = {32: hashes.SHA256, 64: hashes.SHA512}
-"""What a fingerprint is made with, by its length. RFC 7030 4.1.1."""
 
 
 @value_class
@@ -132,22 +126,16 @@ def by_fingerprint(
 ) -> Callable[[TrustDecisionRequested], tuple[x509.Certificate, ...]]:
     """Return what accepts the one CA certificate with this fingerprint, for `ClientConfig.trust`.
 
-    `text` is the SHA-256 or SHA-512 of the whole certificate in hexadecimal, with or without
-    colons, as `est init` and `openssl x509 -fingerprint` print it. Raises LocalProtocolError for
-    another text. RFC 7030 4.1.1.
+    `text` is the SHA-256, SHA-384 or SHA-512 of the whole certificate in hexadecimal, with or
+    without colons or blanks, as `est init` and `openssl x509 -fingerprint` print it, the name of
+    the hash in front included. Raises LocalProtocolError for another text. RFC 7030 4.1.1.
     """
-    try:
-        wanted = bytes.fromhex(text.replace(":", ""))
-    except ValueError:
-        raise LocalProtocolError("a fingerprint is written in hexadecimal") from None
-    kind = _HASHES.get(len(wanted))
-    if kind is None:
-        raise LocalProtocolError("a fingerprint is the SHA-256 or SHA-512 of a certificate")
+    from est_transports.pki.fingerprints import read_fingerprint  # seldom needed
+
+    wanted = read_fingerprint(text)
 
     def accept(question: TrustDecisionRequested) -> tuple[x509.Certificate, ...]:
-        return tuple(
-            root for root in question.candidates if compare_digest(root.fingerprint(kind()), wanted)
-        )
+        return tuple(root for root in question.candidates if wanted.is_of(root))
 
     return accept
 

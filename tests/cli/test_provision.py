@@ -115,11 +115,14 @@ def test_a_fingerprint_that_does_not_fit_ends_it_and_the_one_received_is_said(
     assert device.asked() == [["cacerts"]]
 
 
-def test_a_sha_512_fingerprint_is_answered_by_one(device: Device) -> None:
-    right = ROOT.fingerprint(hashes.SHA512()).hex()
-    assert device.provision("--fingerprint", right)[0] == 0
-    err = device.run("cacerts", "--fingerprint", "00" * 64)[2]
-    assert ROOT.fingerprint(hashes.SHA512()).hex(":").upper() in err
+@pytest.mark.parametrize("kind", [hashes.SHA384(), hashes.SHA512()], ids=lambda kind: kind.name)
+def test_a_longer_fingerprint_is_answered_by_one_as_long(
+    device: Device, kind: hashes.HashAlgorithm
+) -> None:
+    right = ROOT.fingerprint(kind)
+    assert device.provision("--fingerprint", f"{kind.name} Fingerprint={right.hex(':')}")[0] == 0
+    err = device.run("cacerts", "--fingerprint", "00" * kind.digest_size)[2]
+    assert right.hex(":").upper() in err
 
 
 @pytest.mark.req("EST-096")
@@ -300,7 +303,7 @@ def test_a_certificate_of_another_ca_is_not_installed(device: Device) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--fingerprint", "00"), "SHA-256 or SHA-512"),
+        (("--fingerprint", "00"), "SHA-256, SHA-384 or SHA-512"),
         (("--fingerprint", "zz" * 32), "hexadecimal"),
         (("--fingerprint", PRINT, "--trust", "ca.pem"), "exclude each other"),
     ],

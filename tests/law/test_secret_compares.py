@@ -54,7 +54,7 @@ COMPARED: Final = {
         "est_transports.authority.stores.recent_passwords",
         "settle",
     ): "the digest of a password's record",
-    ("est_transports.pki.trust", "by_fingerprint"): "the fingerprint of a root",
+    ("est_transports.pki.fingerprints", "is_of"): "the fingerprint of a root",
 }
 """Where `hmac.compare_digest` has to be called, and for what."""
 

@@ -18,13 +18,14 @@ from est_transports.pki.chains import is_self_signed, leading_to
 
 
 def established(target: Target) -> Target:
-    """Return the target with trust anchors where it had a fingerprint, else as it is.
+    """Return the target with trust anchors where it has yet to get them, else as it is.
 
     The CA certificates are fetched on a connection of their own. Of them the root with the
-    fingerprint is the anchor, and what validly leads up to it is `ca_certificates`. Raises
-    CliError (REFUSED) where there is none: nothing is trusted then.
+    fingerprint is the anchor, or those that the person at the terminal confirms, and what validly
+    leads up to it is `ca_certificates`. Raises CliError (REFUSED) where there is none: nothing is
+    trusted then.
     """
-    if target.fingerprint is None:
+    if target.fingerprint is None and not target.is_to_be_confirmed:
         return target
     with Conversation(target, logs_in=False) as conversation:
         received = conversation.bootstrap()
@@ -38,11 +39,11 @@ def established(target: Target) -> Target:
 def provisioned(target: Target) -> Target:
     """Return the target with the server's own CA certificates as trust anchors.
 
-    As `established` does with a fingerprint. A server that --trust or the system's trust store
-    verifies is believed: its roots are anchors beside those of --trust, and the system's are not
-    used for it any more (EST-125, EST-126). Raises CliError.
+    As `established` does with a fingerprint or a person. A server that --trust or the system's
+    trust store verifies is believed: its roots are anchors beside those of --trust, and the
+    system's are not used for it any more (EST-125, EST-126). Raises CliError.
     """
-    if target.fingerprint is not None:
+    if target.fingerprint is not None or target.is_to_be_confirmed:
         return established(target)
     with Conversation(target, logs_in=False) as conversation:  # not before the anchors are known
         received = conversation.ca_certs()

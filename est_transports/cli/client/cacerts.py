@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from est_transports.cli.client.bootstrap import established
 from est_transports.cli.client.conversation import Conversation
 from est_transports.cli.client.target import Target
-from est_transports.cli.client.target_options import client_options, force_option
+from est_transports.cli.client.target_options import asking_client_options, force_option
 from est_transports.cli.describe import certificate_values, fingerprint, moment, subject_text
 from est_transports.cli.errors import ExitCode
 from est_transports.cli.files import (
@@ -30,7 +30,7 @@ _STDOUT: Final = Path("-")
 
 
 @click.command("cacerts")
-@client_options
+@asking_client_options
 @click.option(
     "--out",
     type=PATH,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -64,6 +65,17 @@ def refuse_all(_question: TrustDecisionRequested) -> tuple[x509.Certificate, ...
     return ()
 
 
+def _decides(
+    target: Target,
+) -> Callable[[TrustDecisionRequested], tuple[x509.Certificate, ...]]:
+    """Return what says which CA certificates to trust, of those of an unverified server."""
+    if not target.is_to_be_confirmed:
+        return target.fingerprint or refuse_all
+    from est_transports.cli.client.confirmation import ask_person  # seldom needed
+
+    return ask_person
+
+
 def warn_of_left_out(result: ClientResult | RetryLater) -> None:
     """Warn of each certificate of an answer that cannot be read."""
     anchor = "; it may be a trust anchor" if isinstance(result, CACertsReceived) else ""
@@ -124,7 +136,7 @@ class Conversation:
                 identities=(target.identity,) if target.identity else (),
                 signer=self._signer,
                 credentials=target.login,
-                trust=target.fingerprint or refuse_all,
+                trust=_decides(target),
                 tls_exporter=target.tls_exporter,
                 srp=target.srp,
                 coap_root=target.coap_paths.root,
@@ -155,7 +167,7 @@ class Conversation:
         return result.certificates
 
     def bootstrap(self) -> CACertsReceived:
-        """Return the CA certificates, and of them as `trusted` those with the fingerprint.
+        """Return the CA certificates, and of them as `trusted` those that were accepted.
 
         The server is not verified, and its connection is good for nothing else. RFC 7030 4.1.1.
         """

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import field
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
 from est_core import (
     CodeCredentials,
@@ -21,10 +20,7 @@ from est_transports.cli.client.coap_paths import CoapPathOptions
 from est_transports.cli.client.login import Login
 from est_transports.client_config import ClientTimeouts
 from est_transports.pki.revocation import Revocation
-from est_transports.pki.trust import (
-    TlsIdentity,
-    by_fingerprint,
-)
+from est_transports.pki.trust import TlsIdentity
 
 
 class Fingerprint:
@@ -35,19 +31,20 @@ class Fingerprint:
     """
 
     def __init__(self, text: str) -> None:
-        self._accept = by_fingerprint(text)
-        self._kind = hashes.SHA256() if len(text.replace(":", "")) == 64 else hashes.SHA512()
+        from est_transports.pki.fingerprints import read_fingerprint  # seldom needed
+
+        self._wanted = read_fingerprint(text)
         self.refused: tuple[x509.Certificate, ...] = ()
 
     def __call__(self, question: TrustDecisionRequested) -> tuple[x509.Certificate, ...]:
         """Return the accepted certificates."""
-        accepted = self._accept(question)
+        accepted = tuple(each for each in question.candidates if self._wanted.is_of(each))
         self.refused = () if accepted else question.candidates
         return accepted
 
     def of(self, certificate: x509.Certificate) -> str:
         """Return the fingerprint of a certificate, by the same hash."""
-        return certificate.fingerprint(self._kind).hex(":").upper()
+        return certificate.fingerprint(self._wanted.kind).hex(":").upper()
 
 
 @unchecked_value_class
@@ -78,3 +75,9 @@ class Target:
     coap_paths: CoapPathOptions = field(default_factory=CoapPathOptions)
     digest: str | None = None
     timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
+
+    @property
+    def is_to_be_confirmed(self) -> bool:
+        """True if a person has to say which CA to trust, for nothing else does."""
+        by_other_means = self.fingerprint is not None or self.srp is not None
+        return not (self.trust or self.implicit or by_other_means)

@@ -27,7 +27,7 @@ from est_transports.cli.client.target import Fingerprint, Target
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.keys import load_key
 from est_transports.cli.options import json_option, verbose_option
-from est_transports.cli.output import log_as_warnings, warn
+from est_transports.cli.output import is_watched, log_as_warnings, warn
 from est_transports.cli.paths import PATH
 from est_transports.client_config import ClientTimeouts
 from est_transports.pki.trust import (
@@ -56,7 +56,7 @@ _OPTIONS: Final = (
                  help="Trust servers certified by these CAs and no others."),
     click.option("--fingerprint", metavar="SHA256",
                  help="Fetch the CA certificates first and trust the root with this fingerprint "
-                 "(SHA-256 or SHA-512), and no other CA."),
+                 "(SHA-256, SHA-384 or SHA-512), and no other CA."),
     click.option("--system-trust", is_flag=True,
                  help="Trust servers certified by any of the CAs that this machine trusts."),
     *CRL_OPTIONS,
@@ -104,15 +104,20 @@ def client_options(command: Decorated) -> Decorated:
     return _with_options(command, _OPTIONS)
 
 
+def asking_client_options(command: Decorated) -> Decorated:
+    """Add the options of a client command that asks whom to trust, as client_options does."""
+    return _with_options(command, _OPTIONS, asks=True)
+
+
 def signing_client_options(command: Decorated) -> Decorated:
     """Add the options of client commands that send a signed request, as client_options does."""
     return _with_options(command, (*_OPTIONS[:-2], *_SIGNING, *_OPTIONS[-2:]))
 
 
 def enrolling_client_options(command: Decorated) -> Decorated:
-    """Add the options of client commands that may enroll with a code, as client_options does."""
+    """Add the options of client commands that may enroll with a code, as asking_client_options."""
     added = (*_OPTIONS[:-2], *CODE_OPTIONS, *_SIGNING, *_OPTIONS[-2:])
-    return _with_options(command, added)
+    return _with_options(command, added, asks=True)
 
 
 def force_option(command: Decorated) -> Decorated:
@@ -120,11 +125,19 @@ def force_option(command: Decorated) -> Decorated:
     return click.option("--force", is_flag=True, help="Replace files that are there.")(command)
 
 
-def _with_options(command: Decorated, added: Sequence[Callable[[Any], Any]]) -> Decorated:
+def _with_options(
+    command: Decorated, added: Sequence[Callable[[Any], Any]], *, asks: bool = False
+) -> Decorated:
+    """Add options. A command that `asks` has a person decide whom to trust, if there is one."""
+
     @functools.wraps(command)
     def with_target(**options: Any) -> Any:
+        over_coap = options["url"].lower().startswith("coaps:")  # RFC 9148 3
         with log_as_warnings():
-            target = make_target(**{name: options.pop(name) for name in _NAMES if name in options})
+            target = make_target(
+                **{name: options.pop(name) for name in _NAMES if name in options},
+                ask=asks and not over_coap and not options["as_json"] and is_watched(),
+            )
             target = replace(
                 target,
                 revocation=revocation_of(*(options.pop(name) for name in CRL_NAMES)),
@@ -157,6 +170,7 @@ def make_target(
     root: str | None = None,
     discover: bool = False,
     timeout: float | None = None,
+    ask: bool = False,
     **login_options: Any,
 ) -> Target:
     """Return what the options mean; `login_options` are those of LoginOptions.
@@ -166,7 +180,7 @@ def make_target(
     uri = parse_url(url, label)
     given = _logins(uri, login_options, cert=cert, tls_max=tls_max, fingerprint=fingerprint)
     identity, password = identity_of_options(cert, key, key_password_file)
-    explicit, implicit = _anchors(trust, fingerprint, given, system_trust=system_trust)
+    explicit, implicit = _anchors(trust, fingerprint, given, system_trust=system_trust, ask=ask)
     login, code, srp = given.read(uri, implicit=bool(implicit))
     return Target(
         uri=uri,
@@ -187,11 +201,16 @@ def make_target(
 
 
 def _anchors(
-    trust: Path | None, fingerprint: str | None, login: LoginOptions, *, system_trust: bool
+    trust: Path | None,
+    fingerprint: str | None,
+    login: LoginOptions,
+    *,
+    system_trust: bool,
+    ask: bool,
 ) -> tuple[tuple[x509.Certificate, ...], tuple[x509.Certificate, ...]]:
     """Return the explicit and the implicit trust anchors."""
     is_given = trust is not None or fingerprint is not None or system_trust
-    if not is_given and login.srp_user is None:
+    if not is_given and login.srp_user is None and not ask:
         raise CliError("by which CA must the server be certified?", ExitCode.USAGE, WHOM_TO_TRUST)
     anchors = trust_of_options(trust, fingerprint, system_trust=system_trust)
     return anchors.explicit, anchors.implicit

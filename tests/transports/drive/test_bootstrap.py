@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ from est_core import (
     TrustClass,
     TrustDecisionRequested,
 )
-from est_transports import _clock, on_sockets, on_trio
+from est_transports import _clock, on_asyncio, on_sockets, on_trio
 from est_transports.channel.tls import TlsEngine, TlsError
 from est_transports.client_config import ClientConfig
 from est_transports.drive.client import ClientDriver, Connect
@@ -120,7 +121,15 @@ def run_on_trio(config: ClientConfig, exchanges: list[ClientExchange]) -> Result
     return trio.run(run)
 
 
-both_clients = pytest.mark.parametrize("run", [run_on_sockets, run_on_trio])
+def run_on_asyncio(config: ClientConfig, exchanges: list[ClientExchange]) -> Results:
+    async def run() -> Results:
+        async with asyncio.timeout(10), on_asyncio.Client(config) as client:
+            return [await client.run(exchange) for exchange in exchanges]
+
+    return asyncio.run(run())
+
+
+all_clients = pytest.mark.parametrize("run", [run_on_sockets, run_on_trio, run_on_asyncio])
 
 
 def device(uri: EstUri) -> ClientSession:
@@ -148,7 +157,7 @@ def accept_all(question: TrustDecisionRequested) -> tuple[x509.Certificate, ...]
 
 
 @pytest.mark.req("EST-095", "EST-098", "EST-100", "EST-064")
-@both_clients
+@all_clients
 def test_an_unverified_server_hears_one_get_without_credentials_and_sees_no_certificate(
     run: Run,
 ) -> None:
@@ -168,7 +177,7 @@ def test_an_unverified_server_hears_one_get_without_credentials_and_sees_no_cert
 
 
 @pytest.mark.req("EST-098")
-@both_clients
+@all_clients
 def test_a_provisional_connection_is_used_for_nothing_else(run: Run) -> None:
     with unverified_server() as server:
         session = device(server.uri)
@@ -183,7 +192,7 @@ def test_a_provisional_connection_is_used_for_nothing_else(run: Run) -> None:
 @pytest.mark.parametrize(
     ("answer", "code"), [(CHALLENGE, "auth/provisional"), (REDIRECT, "redirect/provisional")]
 )
-@both_clients
+@all_clients
 def test_an_unverified_server_is_not_answered(run: Run, answer: bytes, code: str) -> None:
     with unverified_server(answer) as server:
         (result,) = run(config(accept_all), [device(server.uri).cacerts(bootstrap=True)])
@@ -194,7 +203,7 @@ def test_an_unverified_server_is_not_answered(run: Run, answer: bytes, code: str
 
 
 @pytest.mark.req("EST-096")
-@both_clients
+@all_clients
 def test_without_anybody_to_ask_nothing_is_trusted(run: Run) -> None:
     with unverified_server() as server:
         (result,) = run(ClientConfig(), [ClientSession(server.uri).cacerts(bootstrap=True)])
@@ -203,7 +212,7 @@ def test_without_anybody_to_ask_nothing_is_trusted(run: Run) -> None:
 
 
 @pytest.mark.req("EST-082")
-@both_clients
+@all_clients
 def test_a_verified_server_for_another_host_is_unverified_too(run: Run) -> None:
     asked = []
 
@@ -220,7 +229,7 @@ def test_a_verified_server_for_another_host_is_unverified_too(run: Run) -> None:
     ]
 
 
-@both_clients
+@all_clients
 def test_a_server_that_verifies_is_taken_at_its_word(run: Run) -> None:
     def trust(_question: TrustDecisionRequested) -> tuple[x509.Certificate, ...]:
         raise AssertionError("there is nothing to decide")
@@ -249,6 +258,9 @@ def test_a_provisional_link_neither_fits_nor_stays() -> None:
 # The fingerprint
 
 
+HASHES: Final = (hashes.SHA256(), hashes.SHA384(), hashes.SHA512())
+
+
 def question_about(*candidates: x509.Certificate) -> TrustDecisionRequested:
     server = pki().server
     return TrustDecisionRequested(
@@ -262,8 +274,8 @@ def question_about(*candidates: x509.Certificate) -> TrustDecisionRequested:
 
 
 @pytest.mark.req("EST-096", "EST-100")
-@pytest.mark.parametrize("hash_kind", [hashes.SHA256(), hashes.SHA512()])
-@pytest.mark.parametrize("separator", ["", ":"])
+@pytest.mark.parametrize("hash_kind", HASHES, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("separator", ["", ":", " "])
 def test_a_fingerprint_accepts_the_certificate_it_is_of(
     hash_kind: hashes.HashAlgorithm, separator: str
 ) -> None:
@@ -276,7 +288,7 @@ def test_a_fingerprint_accepts_the_certificate_it_is_of(
 
 
 @pytest.mark.req("EST-096", "EST-100")
-@pytest.mark.parametrize("hash_kind", [hashes.SHA256(), hashes.SHA512()])
+@pytest.mark.parametrize("hash_kind", HASHES, ids=lambda kind: kind.name)
 def test_a_fingerprint_with_one_wrong_digit_accepts_nothing(
     hash_kind: hashes.HashAlgorithm,
 ) -> None:
@@ -292,8 +304,9 @@ def test_a_fingerprint_with_one_wrong_digit_accepts_nothing(
 @pytest.mark.req("EST-096", "EST-100")
 def test_a_fingerprint_is_compared_in_its_own_order_and_by_its_own_hash() -> None:
     question = question_about(ROOT)
-    sha256, sha512 = (ROOT.fingerprint(kind) for kind in (hashes.SHA256(), hashes.SHA512()))
-    for wrong in (sha256[::-1], sha256[1:] + sha256[:1], sha512[:32], sha512[32:], sha256 * 2):
+    sha256, sha384, sha512 = (ROOT.fingerprint(kind) for kind in HASHES)
+    parts = (sha384[:32], sha512[:32], sha512[32:], sha512[:48], sha256 * 2)
+    for wrong in (sha256[::-1], sha256[1:] + sha256[:1], *parts):
         assert by_fingerprint(wrong.hex())(question) == ()
 
 
