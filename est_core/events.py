@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import field
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from cryptography import x509
 
@@ -281,6 +281,10 @@ class Enrolled:
         return any(each.dangerous for each in self.differences)
 
 
+_NOTHING_ARRIVED: Final = frozenset({"auth", "connect", "pop", "redirect", "server", "tls"})
+"""First halves of codes of exchanges that ended before a request was taken."""
+
+
 @value_class
 class Failed:
     """It did not work. `code` is stable; `response` is the server's answer, if it gave one.
@@ -295,6 +299,17 @@ class Failed:
     response: Response | None = None
     left_out: tuple[UnreadableCertificate, ...] = ()
     enrolled: Enrolled | None = None
+
+    @property
+    def may_be_issued(self) -> bool:
+        """True if the server may have issued a certificate although the exchange failed.
+
+        So it is where the request may have arrived and no answer that can be read came back.
+        """
+        area = self.code.partition("/")[0]
+        if self.response is not None or area in _NOTHING_ARRIVED:
+            return False
+        return self.code != "connection/too-many"
 
 
 @value_class

@@ -31,6 +31,10 @@ COMMANDS: Final = {
     "enroll": ("client.commands", "enroll", "Get a certificate."),
     "reenroll": ("client.commands", "reenroll", "Renew a certificate."),
     "doctor": ("client.doctor", "doctor", "Examine a server, of whatever make."),
+    "agent": ("agent.agent", "agent", "Renew certificates by itself, in time."),
+    "agent-init": ("agent.init", "agent_init", "Begin with the agent: write its settings."),
+    "renew": ("agent.renew", "renew", "Do once what the agent would do now."),
+    "status": ("agent.status", "status", "Show how the agent's certificates stand."),
 }
 """Name: module in this package, attribute there, one line of help."""
 

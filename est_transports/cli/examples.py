@@ -101,6 +101,13 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "est doctor https://est.example/label --only tls --only cacerts",
         "est doctor https://est.example --system-trust --json",
     ),
+    "est agent": ("est agent device", "est agent device --once"),
+    "est agent-init": (
+        "est agent-init device g --url https://est.example --trust ca.pem --cn g",
+        "est agent-init device g --url https://est.example --trust c.pem --take old",
+    ),
+    "est renew": ("est renew device", "est renew device gate --force"),
+    "est status": ("est status device", "est status device gate --json"),
 }
 """Command lines by the command that they are of; each fits a terminal of 80 columns."""
 

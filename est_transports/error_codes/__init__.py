@@ -9,6 +9,7 @@ from typing import Final
 from est_core.arguments import checked
 from est_core.error_codes import SECTIONS as CORE_SECTIONS
 from est_core.error_codes import ErrorCode, Section, by_code, table_key
+from est_transports.error_codes._agent import AGENT
 from est_transports.error_codes._authority import AUTHORITY
 from est_transports.error_codes._channels import CHANNELS
 from est_transports.error_codes._messages import MESSAGES
@@ -27,7 +28,7 @@ def _joined(sections: tuple[Section, ...]) -> tuple[Section, ...]:
 
 
 SECTIONS: Final[tuple[Section, ...]] = _joined(
-    CORE_SECTIONS + MESSAGES + CHANNELS + AUTHORITY + PAIRS
+    CORE_SECTIONS + MESSAGES + CHANNELS + AUTHORITY + PAIRS + AGENT
 )
 """The codes of the core and of the transports, by subject."""
 

@@ -124,6 +124,31 @@ class LocalSigner:
         return builder.sign(self._key, digest, rsa_padding=scheme)  # type: ignore[arg-type]  # row of key
 
 
+class LateSigner:
+    """A signer that is given later: a key is made when the server has said which kind.
+
+    Set `signer` before anything is signed; LocalProtocolError where it is not.
+    """
+
+    def __init__(self) -> None:
+        self.signer: Signer | None = None
+
+    @property
+    def public_key_spki(self) -> bytes:
+        """The public key of the signer that was given."""
+        return self._given.public_key_spki
+
+    def sign(self, tbs: bytes, algorithm: SignatureAlgorithm) -> bytes:
+        """Return the signature of the signer that was given."""
+        return self._given.sign(tbs, algorithm)
+
+    @property
+    def _given(self) -> Signer:
+        if self.signer is None:
+            raise LocalProtocolError("there is no key to sign with")
+        return self.signer
+
+
 @checked
 def signer_of(key: object) -> LocalSigner | None:
     """Return the signer of a private key of `cryptography`; None for anything else."""

@@ -181,6 +181,17 @@ class TomlTable:
             raise self.error(key, f"is not more than 0 and at most {most:.0f} seconds")
         return float(found)
 
+    def share(self, key: str, default: float) -> float:
+        """Return a share of a whole, between 0 and 1."""
+        found = self._take(key, Asked(kind="share", default=default, least=0, most=1))
+        if found is None:
+            return default
+        if not isinstance(found, int | float) or isinstance(found, bool):
+            raise self.error(key, "is not a number")
+        if not 0 <= found <= 1:  # not true of "nan"
+            raise self.error(key, "is not between 0 and 1")
+        return float(found)
+
     def flag(self, key: str, default: bool) -> bool:
         """Return a boolean."""
         found = self._take(key, Asked(kind="flag", default=default))

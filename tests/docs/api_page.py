@@ -85,6 +85,7 @@ MODULES: Final = {
         "est_transports.on_aiocoap",
         "est_transports.client_config",
         "est_transports.doctor",
+        "est_transports.agent",
         "est_transports.drive",
         "est_transports.http",
         "est_transports.coap",

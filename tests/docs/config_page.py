@@ -60,13 +60,13 @@ def command(name: str) -> str:
 
 
 def _table(name: str, asked: Mapping[str, Asked]) -> str:
-    return _rows(
+    return rows(
         ("key", "type", "default", "unit", "changes by", "meaning"),
         (
             (
                 f"`{key.name}`",
-                key.kind or _kind(asked[key.name]),
-                _default(asked[key.name]),
+                key.kind or kind_text(asked[key.name]),
+                default_text(asked[key.name]),
                 _unit(key, asked[key.name]),
                 "restart" if key.needs_restart else "reload",
                 _meaning(name, key),
@@ -78,7 +78,7 @@ def _table(name: str, asked: Mapping[str, Asked]) -> str:
 
 def _bounds(name: str, asked: Mapping[str, Asked]) -> str:
     small = Limits.constrained()
-    return _rows(
+    return rows(
         ("name", "default", *(("constrained",) if name == "limits" else ()), "what it bounds"),
         (
             (
@@ -92,12 +92,14 @@ def _bounds(name: str, asked: Mapping[str, Asked]) -> str:
     )
 
 
-def _rows(columns: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
-    lines = [columns, tuple("---" for _ in columns), *rows]
+def rows(columns: tuple[str, ...], cells_of_rows: Iterator[tuple[str, ...]]) -> str:
+    """Return a table."""
+    lines = [columns, tuple("---" for _ in columns), *cells_of_rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def _kind(asked: Asked) -> str:
+def kind_text(asked: Asked) -> str:
+    """Return what a value may be."""
     match asked.kind:
         case "text":
             return "string"
@@ -107,6 +109,8 @@ def _kind(asked: Asked) -> str:
             return _range(asked)
         case "seconds":
             return f"more than 0, to {asked.most:g}"
+        case "share":
+            return f"{asked.least:g} to {asked.most:g}"
         case "flag":
             return "boolean"
         case "choice":
@@ -130,7 +134,8 @@ def _range(asked: Asked) -> str:
     return f"{asked.least} to {asked.most}"
 
 
-def _default(asked: Asked) -> str:
+def default_text(asked: Asked) -> str:
+    """Return the default as TOML has it."""
     match asked.default:
         case None:
             return "none"

@@ -10,6 +10,7 @@ import pytest
 from benchmarks.run import KEPT, Run
 from fuzz.targets import TARGETS
 from tests.docs import (
+    agent_page,
     code_map,
     doctor_page,
     errors_page,
@@ -37,6 +38,12 @@ def test_the_page_of_error_codes_is_that_of_the_table() -> None:
 
 def test_the_page_of_checks_is_that_of_the_table() -> None:
     assert doctor_page.PAGE.read_text("utf-8") == doctor_page.page(), f"run: {doctor_page.COMMAND}"
+
+
+def test_the_keys_of_the_agent_are_those_that_its_reader_asks_for() -> None:
+    assert part(agent_page.PAGE, agent_page.COMMAND) == agent_page.table(), (
+        f"run: {agent_page.COMMAND}"
+    )
 
 
 def test_the_map_of_the_code_is_that_of_the_arrows_and_the_docstrings() -> None:

@@ -33,7 +33,7 @@ NO_TARGET: Final = {
     "faces, which only hand out names": """
         est_core.auth est_core.client est_core.operations est_core.server est_core.wires
         est_core.wires.httpmap est_core.wires.coapmap est_core.life_cycle est_core.trust
-        est_transports.toml est_transports.daemon
+        est_transports.toml est_transports.daemon est_transports.agent
         est_transports.authority
         est_transports.channel est_transports.coap est_transports.drive est_transports.fairness
         est_transports.http est_transports.pairs est_transports.pki est_transports.service
@@ -70,6 +70,8 @@ NO_TARGET: Final = {
         est_transports.drive.event_loop_slots est_transports.drive.questions
         est_transports.drive.question_router est_transports.drive.question_threads
         est_transports.drive.event_loop_client est_transports.drive.judging
+        est_transports.pki.issuers est_transports.pki.new_keys
+        est_transports.agent.*
         est_transports.authority.registered_names
         est_transports.drive.authentication_results est_transports.fairness.failed_attempts
         est_transports.fairness.leaky_buckets

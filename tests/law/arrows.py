@@ -88,6 +88,8 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "on_aiocoap": "coap drive",
         # What a server is asked to find out how it does.
         "doctor": "channel client_config http on_sockets pki",
+        # The client that renews by itself.
+        "agent": "channel client_config on_sockets on_trio pairs pki toml",
         # The reference CA. It knows no wire, and no wire knows it.
         "authority.stores": "fairness pki",
         "authority.authentication": "authority.stores fairness pki",
@@ -102,6 +104,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "cli": "files pki",
         # No command of a client knows what a server is made of.
         "cli.client": "channel cli client_config doctor on_sockets pki",
+        "cli.agent": "agent cli cli.client daemon drive pairs pki toml",
         "cli.server": (
             "authority authority.authentication authority.stores cli daemon drive files pki "
             "service service.audit service.config toml"

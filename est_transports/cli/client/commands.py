@@ -34,13 +34,14 @@ from est_transports.cli.describe import (
     subject_text,
 )
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.keys import KEY_TYPES, NewKey, load_key, spki_of
+from est_transports.cli.keys import NewKey, load_key, spki_of
 from est_transports.cli.output import (
     print_json,
     print_pairs,
     say,
 )
 from est_transports.cli.paths import PATH
+from est_transports.pki.new_keys import KEY_TYPES
 from est_transports.pki.serials import printed_serial
 from est_transports.pki.signers import SigningKey
 

@@ -28,36 +28,16 @@ from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.wires.coapmap import CoapPaths
-from est_transports.cli.client.failures import DOING, exit_code_of, failure, may_have_been_issued
+from est_transports.cli.client.failures import DOING, exit_code_of, failure
 from est_transports.cli.client.target import Target
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.output import warn
 from est_transports.client_config import ClientConfig
 from est_transports.on_sockets.client import Client
-from est_transports.pki.signers import LocalSigner, SigningKey
+from est_transports.pki.signers import LateSigner, LocalSigner, SigningKey
 from est_transports.pki.trust import TrustAnchors
 
 MAX_WAIT_S: Final = 30 * 24 * 3600.0
-
-
-class _SignerToBe:
-    """A signer whose key is made after the connection, when the server has said which kind."""
-
-    def __init__(self) -> None:
-        self.signer: LocalSigner | None = None
-
-    @property
-    def public_key_spki(self) -> bytes:
-        return self._present.public_key_spki
-
-    def sign(self, tbs: bytes, algorithm: SignatureAlgorithm) -> bytes:
-        return self._present.sign(tbs, algorithm)
-
-    @property
-    def _present(self) -> LocalSigner:
-        if self.signer is None:
-            raise LocalProtocolError("there is no key to sign with")
-        return self.signer
 
 
 def refuse_all(_question: TrustDecisionRequested) -> tuple[x509.Certificate, ...]:
@@ -119,7 +99,7 @@ class Conversation:
 
     def __init__(self, target: Target, *, logs_in: bool = True) -> None:
         self.target = target
-        self._signer = _SignerToBe()
+        self._signer = LateSigner()
         self._passed_over: list[tuple[Failed, CliError]] = []
         self._session = ClientSession(
             target.uri,
@@ -238,7 +218,7 @@ class Conversation:
         left_out: tuple[UnreadableCertificate, ...] = ()
         if isinstance(result, Failed):
             self._forget(result)
-            maybe, left_out = may_have_been_issued(result), result.left_out
+            maybe, left_out = result.may_be_issued, result.left_out
         raise EnrollmentFailedError(error, may_be_issued=maybe, left_out=left_out)
 
     def _enrollment(

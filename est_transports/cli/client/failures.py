@@ -94,19 +94,6 @@ def _status_text(status: int, target: Target) -> str:
     return f"HTTP {status}"
 
 
-def may_have_been_issued(failed: Failed) -> bool:
-    """True if the server may have issued a certificate although the exchange failed.
-
-    So it is where the request may have arrived and no answer that can be read came back.
-    """
-    area = failed.code.partition("/")[0]
-    if failed.response is not None:
-        return False
-    return area not in ("connect", "tls", "server", "auth", "pop", "redirect") and (
-        failed.code != "connection/too-many"
-    )
-
-
 def _login_failure(failed: Failed, target: Target) -> tuple[str, str]:
     """Return what became of a login, and what to do that was not done yet."""
     login = target.login

@@ -32,9 +32,7 @@ from est_transports.cli.files import (
 )
 from est_transports.cli.keys import NewKey
 from est_transports.cli.output import say, warn
-from est_transports.pki.chains import is_ca, is_issued_by
-
-MAX_CHAIN: Final = 8
+from est_transports.pki.issuers import issuers_of
 
 UNTRUSTED: Final = "response/untrusted-certificate"
 """The new certificate is not issued by any CA certificate that is known."""
@@ -104,7 +102,7 @@ def checked_chain(
     unless `accept_changes`, for a dangerous difference; the certificate is kept aside then.
     """
     certificate = enrolled.certificate
-    chain = _issuers(certificate, (*trusted, *enrolled.others), frozenset(trusted))
+    chain = issuers_of(certificate, (*trusted, *enrolled.others), frozenset(trusted))
     if not trusted:
         warn("no CA certificate is known: the new certificate was not verified")
     elif not any(issuer in trusted for issuer in chain):
@@ -183,35 +181,3 @@ def _ca_output(destination: Destination, content: bytes) -> list[Output]:
     if path.read_bytes() != content:
         warn(f"{path} differs from the server's CA certificates; `est cacerts` fetches them")
     return []
-
-
-def _issuers(
-    certificate: x509.Certificate,
-    candidates: Sequence[x509.Certificate],
-    trusted: frozenset[x509.Certificate],
-) -> tuple[x509.Certificate, ...]:
-    chain: list[x509.Certificate] = []
-    current = certificate
-    while len(chain) < MAX_CHAIN:
-        issuer = next(
-            (
-                found
-                for found in candidates
-                if found not in (certificate, *chain) and _issued(current, found, trusted)
-            ),
-            None,
-        )
-        if issuer is None:
-            break
-        chain.append(issuer)
-        if _issued(issuer, issuer, trusted):
-            break
-        current = issuer
-    return tuple(chain)
-
-
-def _issued(
-    certificate: x509.Certificate, issuer: x509.Certificate, trusted: frozenset[x509.Certificate]
-) -> bool:
-    # A trust anchor may be older than basicConstraints; anybody else must be a CA.
-    return is_issued_by(certificate, issuer) and (issuer in trusted or is_ca(issuer))

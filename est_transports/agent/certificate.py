@@ -1,0 +1,397 @@
+"""The agent of one certificate: what is due is done, step by step, by whoever drives it.
+
+`work` is a generator: it asks for exchanges and for hooks, is told what came of them, and reads and
+writes the certificate's directory itself. It waits for nothing and opens no connection. Between any
+two steps the process may end; the next one goes on from the directory. What must not be lost is
+therefore kept before it is needed: the candidate by `obtaining`, and here, before a new certificate
+takes its place, that its hook is due.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from est_core import (
+    CACertsReceived,
+    Entropy,
+    Failed,
+    Instant,
+    LocalProtocolError,
+    RenewalInfoReceived,
+)
+from est_core.life_cycle import (
+    Alarm,
+    AskRenewalInfo,
+    CertificateLife,
+    EnrollAnew,
+    FetchCACerts,
+    LifeCycle,
+    LifeCycleState,
+    Renew,
+    Stop,
+    Wait,
+    WhenExpired,
+)
+from est_core.trust import trust_text
+from est_transports import _clock
+from est_transports.agent.actions import Action, Answer, Ask, HookResult, Outcome, RunHook
+from est_transports.agent.obtaining import NotObtained, Obtained, PutOff, Wanted, obtain
+from est_transports.agent.saved import Failure, Saved, plain, saved_of
+from est_transports.agent.sessions import renewing_access
+from est_transports.agent.settings import CertificateSettings, HookFailure
+from est_transports.agent.slots import Slots
+from est_transports.agent.trusting import followed
+from est_transports.pairs.errors import PairError
+from est_transports.pairs.values import Pair
+from est_transports.pki.names import name_text
+from est_transports.pki.serials import printed_serial
+
+_log: Final = logging.getLogger("est_transports")
+
+HOOK_FAILED: Final = "agent/hook-failed"
+DAMAGED_STATE: Final = "agent/damaged-state"
+TRUST_CHANGED: Final = "trust"
+"""What a hook is told where other trust anchors came with the same certificate."""
+_CLOCK_WRONG: Final = frozenset({Alarm.CLOCK_BEHIND, Alarm.CLOCK_AHEAD})
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class _Pass:
+    """What came of the pass that is going on."""
+
+    renewed: bool = False
+    failure: NotObtained | None = None
+    hook_problem: str = ""
+
+
+class CertificateAgent:
+    """Looks after one certificate in its directory. Not for several threads at once.
+
+    `clock` and `entropy` are those of this machine unless others are given.
+    """
+
+    def __init__(
+        self,
+        settings: CertificateSettings,
+        slots: Slots,
+        *,
+        clock: Callable[[], Instant] = _clock.instant,
+        entropy: Entropy = _clock.entropy,
+    ) -> None:
+        self.settings = settings
+        self._slots = slots
+        self._clock = clock
+        self._entropy = entropy
+        self._saved = self._read()
+        self._cycle = self._begin()
+        self._pass = _Pass()
+
+    @property
+    def is_retrying(self) -> bool:
+        """True if the last attempt failed, or was put off, and is to be made again."""
+        return self._cycle.state.pending or self._cycle.state.failures > 0
+
+    def work(self, *, force: bool = False) -> Generator[Action, Answer, Outcome]:
+        """Do what is due now, and with `force` renew. Returns when there is nothing to do."""
+        self._pass = _Pass()
+        until: Instant | None = None
+        while until is None:
+            try:
+                until = yield from self._step(force=force)
+            except PairError as exc:
+                self._failed(NotObtained(code=exc.code, message=exc.message))
+                until = self._next()
+            force = False
+        failure = self._pass.failure
+        return Outcome(
+            name=self.settings.name,
+            until=until,
+            renewed=self._pass.renewed,
+            pending=self._cycle.state.pending,
+            code="" if failure is None else failure.code,
+            message="" if failure is None else plain(failure.message),
+            hook_problem=self._pass.hook_problem,
+            alarms=self._alarms(),
+        )
+
+    def _step(self, *, force: bool) -> Generator[Action, Answer, Instant | None]:
+        """Do one thing, and return None; or until when there is nothing to do."""
+        yield from self._run_due_hook()
+        step = self._cycle.next_step(self._clock())
+        self._keep()
+        if force and not isinstance(step, Renew | EnrollAnew):
+            step = Renew(rekey=self.settings.policy.rekey)
+        match step:
+            case Wait(until=until) | Stop(until=until):
+                return until
+            case FetchCACerts():
+                yield from self._fetch_ca_certificates()
+            case AskRenewalInfo():
+                yield from self._ask_renewal_info()
+            case Renew(rekey=rekey):
+                yield from self._obtain(renew=self._slots.running is not None, rekey=rekey)
+            case EnrollAnew():
+                yield from self._obtain(renew=False, rekey=True)
+        self._keep()
+        return None
+
+    def _next(self) -> Instant:
+        """Return until when to wait where even the state cannot be kept."""
+        now = self._clock()
+        step = self._cycle.next_step(now)
+        if isinstance(step, Wait | Stop):
+            return step.until
+        return now.after(self.settings.policy.retry_first_s)
+
+    # A new certificate
+
+    def _obtain(self, *, renew: bool, rekey: bool) -> Generator[Action, Answer, None]:
+        wanted = Wanted(
+            settings=self.settings,
+            slots=self._slots,
+            clock=self._clock,
+            judged_at=self._judged_at,
+            rekey=rekey,
+            renew=renew,
+        )
+        match (yield from obtain(wanted)):
+            case Obtained(anchors=anchors):
+                self._promote(anchors)
+            case PutOff(wait_s=wait_s):
+                self._cycle.put_off(self._clock(), wait_s)
+                self._say(logging.INFO, f"the server answers later: asked again in {wait_s:.0f} s")
+            case NotObtained() as failure:
+                self._failed(failure)
+
+    def _promote(self, anchors: tuple[x509.Certificate, ...]) -> None:
+        candidate = self._slots.candidate
+        if self.settings.hook is not None and candidate is not None and candidate.certificate:
+            event = "enrolled" if self._slots.running is None else "renewed"
+            self._hook_is_due(candidate.certificate, event)
+        pair = self._slots.promote(anchors)
+        self._cycle.policy = self.settings.policy
+        self._cycle.renewed(CertificateLife.of(pair.certificate), self._clock())
+        self._saved = replace(self._saved, of=sha256(pair.certificate), failure=None)
+        self._pass.renewed = True
+        self._keep()
+        self._say(logging.INFO, f"has a new certificate: {described(pair.certificate)}")
+
+    def _failed(self, failure: NotObtained) -> None:
+        now = self._clock()
+        self._pass.failure = failure
+        self._cycle.failed(failure.code, now, retry_after_s=failure.retry_after_s)
+        told = Failure(code=failure.code, message=plain(failure.message), at=now.wall)
+        self._saved = replace(self._saved, failure=told)
+        self._say(logging.ERROR, f"{told.message} [{told.code}]")
+        for alarm in sorted(self._alarms(), key=lambda each: each.value):
+            self._say(logging.ERROR, f"needs somebody: {alarm.value}")
+
+    def _judged_at(self, certificate: x509.Certificate) -> Instant:
+        """Return when a new certificate is judged: now, if this machine knows when that is.
+
+        A clock that is behind the running certificate says nothing of the new one's beginning; who
+        issued it knows better.
+        """
+        now = self._clock()
+        if Alarm.CLOCK_BEHIND in self._alarms() and certificate.not_valid_before_utc > now.wall:
+            return Instant(mono=now.mono, wall=certificate.not_valid_before_utc)
+        return now
+
+    # Hooks
+
+    def _hook_is_due(self, certificate: x509.Certificate, event: str) -> None:
+        """Keep that the hook is to run, before what it is told of comes about."""
+        self._saved = replace(self._saved, hook_due=sha256(certificate), hook_event=event)
+        self._keep()
+
+    def _run_due_hook(self) -> Generator[Action, Answer, None]:
+        due, running, hook = self._saved.hook_due, self._slots.running, self.settings.hook
+        if not due:
+            return
+        if running is None or hook is None or sha256(running.certificate) != due:
+            self._saved = replace(self._saved, hook_due="")  # the switch did not come about
+            return
+        event = self._saved.hook_event
+        problem = yield from self._run_hook(event, running)
+        self._saved = replace(self._saved, hook_due="")
+        rolls_back = hook.on_failure is HookFailure.ROLL_BACK and event != TRUST_CHANGED
+        if not problem or not rolls_back or self._slots.previous is None:
+            return
+        pair = self._slots.roll_back()
+        self._saved = replace(self._saved, of="", cycle=None)
+        self._cycle, self._pass.renewed = self._begin(), False
+        self._say(logging.WARNING, f"rolled back to {described(pair.certificate)}")
+        self._failed(NotObtained(code=HOOK_FAILED, message=f"the hook {problem}"))
+        yield from self._run_hook("rolled-back", pair)
+
+    def _run_hook(self, event: str, pair: Pair) -> Generator[Action, Answer, str]:
+        """Run the hook and return what is wrong with how it ended."""
+        hook = self.settings.hook
+        if hook is None:
+            return ""
+        answer = yield RunHook(
+            command=hook.command,
+            environment=hook_environment(
+                event, self.settings.name, self._slots.path / "current", pair
+            ),
+            timeout_s=hook.timeout_s,
+        )
+        if not isinstance(answer, HookResult):
+            raise TypeError(f"a hook ended in {type(answer).__name__}")
+        said = f": {answer.output}" if answer.output else ""
+        if not answer.problem:
+            self._saved = replace(self._saved, hook_failure=None)
+            self._say(logging.INFO, f"hook {hook.command[0]} ended well{said}")
+            return ""
+        message = plain(f"hook {hook.command[0]} {answer.problem}{said}")
+        failure = Failure(code=HOOK_FAILED, message=message, at=self._clock().wall)
+        self._saved = replace(self._saved, hook_failure=failure)
+        self._pass.hook_problem = message
+        self._say(logging.ERROR, f"{message} [{HOOK_FAILED}]")
+        return answer.problem
+
+    # Trust
+
+    def _fetch_ca_certificates(self) -> Generator[Action, Answer, None]:
+        running = self._slots.running
+        if running is None or not running.anchors:  # `obtain` asks by whom the server is certified
+            self._cycle.trust_fetched(self._clock(), succeeded=True)
+            return
+        access = renewing_access(self.settings, running.anchors, running.identity())
+        answer = yield Ask(exchange=access.session.cacerts(), config=access.config)
+        bag = answer.certificates if isinstance(answer, CACertsReceived) else ()
+        succeeded = isinstance(answer, CACertsReceived)
+        self._cycle.trust_fetched(self._clock(), succeeded=succeeded)
+        if isinstance(answer, Failed):
+            text = f"the CA certificates were not fetched: {answer.message} [{answer.code}]"
+            self._say(logging.WARNING, plain(text))
+        if not self._alarms() & _CLOCK_WRONG:  # or what the dates of CAs mean nobody knows
+            self._follow(running, bag)
+
+    def _follow(self, running: Pair, bag: tuple[x509.Certificate, ...]) -> None:
+        """Trust what the anchors vouch for, and drop those whose time is over. RFC 7030 4.1.3."""
+        found = followed(running, self._saved.trust, bag, self._clock().wall)
+        if found is None:
+            return
+        if found.is_changed:
+            if self.settings.hook is not None:
+                self._hook_is_due(running.certificate, TRUST_CHANGED)
+            self._slots.replace_anchors(found.trust.certificates)
+        self._saved = replace(self._saved, trust=trust_text(found.trust))
+        self._keep()
+        for added in found.added:
+            self._say(logging.WARNING, f"trusts another root: {described(added.anchor)}")
+        for dropped in found.dropped:
+            self._say(logging.WARNING, f"trusts no more: {described(dropped.certificate)}")
+        for refused in found.refused:
+            who = "" if refused.root is None else f" {described(refused.root)}"
+            text = f"a root is not trusted:{who}: {refused.reason} [{refused.code}]"
+            self._say(logging.WARNING, plain(text))
+
+    # When to renew
+
+    def _ask_renewal_info(self) -> Generator[Action, Answer, None]:
+        """Ask the server when to renew; whatever it says, `LifeCycle` keeps within the life."""
+        running, now = self._slots.running, self._clock()
+        if running is None:
+            self._cycle.informed(None, now)
+            return
+        access = renewing_access(self.settings, running.anchors, running.identity())
+        try:
+            exchange = access.session.renewal_info(running.certificate, now=now)
+        except LocalProtocolError:  # of a certificate that does not say by which key it was issued
+            self._cycle.informed(None, now)
+            return
+        answer = yield Ask(exchange=exchange, config=access.config)
+        before = self._cycle.state.window
+        if isinstance(answer, RenewalInfoReceived):
+            wait_s = float(answer.retry_after_s)
+            self._cycle.informed(answer.window, self._clock(), wait_s=wait_s)
+        else:
+            self._cycle.informed(None, self._clock())
+        window = self._cycle.state.window
+        if window is not None and window != before:
+            text = f"the server suggests to renew from {window.start} to {window.end}"
+            self._say(logging.INFO, f"{text}: planned for {self._cycle.renew_at()}")
+
+    # What is kept
+
+    def _read(self) -> Saved:
+        try:
+            return saved_of(self._slots.state)
+        except LocalProtocolError as exc:
+            self._say(logging.WARNING, f"{exc.message}; it begins anew [{DAMAGED_STATE}]")
+            return Saved()
+
+    def _begin(self) -> LifeCycle:
+        running, now = self._slots.running, self._clock()
+        if running is None:
+            return self._without_certificate(now)
+        life, policy = CertificateLife.of(running.certificate), self.settings.policy
+        if self._saved.cycle is not None and self._saved.of == sha256(running.certificate):
+            return self._living(life, now, self._saved.cycle)
+        # It was not got by us, or we ended before that was noted: how old it is, its dates say.
+        age_s = max((now.wall - life.not_before).total_seconds(), 0.0)
+        first = LifeCycle(policy, life, now=now, entropy=self._entropy).state
+        self._saved = replace(self._saved, of=sha256(running.certificate))
+        return self._living(life, now, replace(first, age_s=age_s))
+
+    def _living(self, life: CertificateLife, now: Instant, state: LifeCycleState) -> LifeCycle:
+        policy = self.settings.policy
+        return LifeCycle(policy, life, now=now, entropy=self._entropy, state=state)
+
+    def _without_certificate(self, now: Instant) -> LifeCycle:
+        """Return the life of a device without a certificate: as if one had expired just now."""
+        policy = replace(self.settings.policy, when_expired=WhenExpired.ENROLL)
+        state = self._saved.cycle if not self._saved.of else None
+        end = now.wall if state is None else state.received_at
+        life = CertificateLife(not_before=min(_LONG_AGO, end - timedelta(days=1)), not_after=end)
+        return LifeCycle(policy, life, now=now, entropy=self._entropy, state=state)
+
+    def _keep(self) -> None:
+        self._saved = replace(self._saved, cycle=self._cycle.state)
+        self._slots.save_state(self._saved.text())
+
+    def _alarms(self) -> frozenset[Alarm]:
+        return frozenset() if not self._saved.of else self._cycle.alarms(self._clock())
+
+    def _say(self, level: int, text: str) -> None:
+        _log.log(level, "%s: %s", self.settings.name, text)
+
+
+def sha256(certificate: x509.Certificate) -> str:
+    """Return the SHA-256 of a certificate in hexadecimal."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def described(certificate: x509.Certificate) -> str:
+    """Return what tells a certificate from others, in one line of plain text."""
+    end = f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%SZ}"
+    subject = plain(name_text(certificate.subject)) or "(empty subject)"
+    return f"{subject}, serial {printed_serial(certificate.serial_number)}, valid until {end}"
+
+
+def hook_environment(event: str, name: str, place: Path, pair: Pair) -> dict[str, str]:
+    """Return the variables of a hook: what happened, to which certificate, and where it is."""
+    return {
+        "EST_EVENT": event,
+        "EST_NAME": name,
+        "EST_DIRECTORY": str(place),
+        "EST_CERTIFICATE": str(place / "cert.pem"),
+        "EST_KEY": str(place / "key.pem"),
+        "EST_CHAIN": str(place / "chain.pem"),
+        "EST_TRUST": str(place / "trust.pem"),
+        "EST_PAIR": str(place / "pair.pem"),
+        "EST_SUBJECT": plain(name_text(pair.certificate.subject)),
+        "EST_SERIAL": printed_serial(pair.certificate.serial_number),
+        "EST_NOT_AFTER": f"{pair.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+    }

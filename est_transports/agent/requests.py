@@ -1,0 +1,111 @@
+"""The request of a candidate: made once, kept with its key, and sent again as it was."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from est_core import Limits, LocalProtocolError, RemoteProtocolError
+from est_core.asn1.csrattrs import CsrAttrs
+from est_core.asn1.keys import SignatureAlgorithm, public_key_facts
+from est_core.asn1.pkcs10 import CertRequestInfo, assemble, parse_cert_request
+from est_core.checks.issued import told_differences
+from est_core.client.enrollment import (
+    renewal_request_info,
+    request_info,
+    wanted_algorithm,
+    wanted_key,
+)
+from est_transports.agent.errors import AgentError
+from est_transports.agent.settings import CertificateSettings
+from est_transports.agent.verification import spki_of
+from est_transports.pki.new_keys import make_key
+from est_transports.pki.signers import LocalSigner, SigningKey
+
+UNMET: Final = "csrattrs/unmet"
+ASKS_FOR_CA: Final = "csrattrs/asks-for-ca"
+_LINKING: Final = ("1.2.840.113549.1.9.7", "1.2.840.113549.1.9.16.2.58")
+
+
+def key_for(
+    settings: CertificateSettings, csrattrs: CsrAttrs | None, reused: SigningKey | None
+) -> SigningKey:
+    """Return the key to be certified: `reused`, or a new one as the settings or the server say.
+
+    Raises AgentError where the server asks for what is not made here.
+    """
+    if reused is not None:
+        return reused
+    try:
+        return make_key(wanted_key(csrattrs), settings.key_type)
+    except LocalProtocolError as exc:
+        raise AgentError(UNMET, exc.message) from exc
+
+
+def request_for(
+    settings: CertificateSettings,
+    key: SigningKey,
+    csrattrs: CsrAttrs | None,
+    *,
+    current: x509.Certificate | None,
+) -> bytes:
+    """Return a signed request in DER: for the names of `current`, else for those of the settings.
+
+    What the server's CSR attributes ask for is in it. Raises AgentError where they cannot be met,
+    and where they would make it the request of a CA.
+    """
+    try:
+        ours = _info(settings, key, None, current)
+        told = _info(settings, key, csrattrs, current)
+        dangerous = [each.text for each in told_differences(ours, told) if each.dangerous]
+        if dangerous:
+            text = f"by the server's CSR attributes, the request {'; it '.join(dangerous)}"
+            raise AgentError(ASKS_FOR_CA, text)
+        algorithm = algorithm_for(key, csrattrs)
+        signature = LocalSigner(key).sign(told.der(), algorithm)
+        return assemble(told.der(), algorithm, signature, Limits())
+    except (LocalProtocolError, RemoteProtocolError) as exc:
+        text = f"the server's CSR attributes cannot be met: {exc.message}"
+        raise AgentError(UNMET, text) from exc
+
+
+def info_of(request: bytes) -> CertRequestInfo:
+    """Return what a kept request says, to be linked to a connection and signed again.
+
+    Raises LocalProtocolError for what is none.
+    """
+    try:
+        info = CertRequestInfo.of(parse_cert_request(request, Limits()))
+    except RemoteProtocolError as exc:
+        raise LocalProtocolError(f"the request that was kept: {exc.message}") from exc
+    for oid in _LINKING:  # of another connection, if of any
+        info = info.without_attribute(oid)
+    return info
+
+
+def algorithm_for(key: SigningKey, csrattrs: CsrAttrs | None) -> SignatureAlgorithm:
+    """Return how a request for this key is signed."""
+    return wanted_algorithm(csrattrs, public_key_facts(spki_of(key), Limits()))
+
+
+def pem_of(key: SigningKey) -> bytes:
+    """Return a private key as PKCS#8 in PEM."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _info(
+    settings: CertificateSettings,
+    key: SigningKey,
+    csrattrs: CsrAttrs | None,
+    current: x509.Certificate | None,
+) -> CertRequestInfo:
+    if current is not None:
+        return renewal_request_info(current=current, key=spki_of(key), csrattrs=csrattrs)
+    return request_info(
+        subject=settings.subject,
+        key=spki_of(key),
+        names=settings.names,
+        csrattrs=csrattrs,
+    )

@@ -1,0 +1,1 @@
+"""The commands of the agent: agent, agent-init, renew, status."""

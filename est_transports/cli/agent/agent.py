@@ -1,0 +1,210 @@
+"""`est agent`: looks after certificates until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+import click
+
+from est_core import __version__
+from est_transports.agent.actions import Outcome
+from est_transports.agent.certificate import CertificateAgent
+from est_transports.agent.settings import AgentSettings
+from est_transports.agent.sockets_loop import run_agents, run_pass
+from est_transports.cli.agent.directory import (
+    directory_argument,
+    exit_code,
+    opened,
+    read_settings,
+)
+from est_transports.cli.errors import CliError, ExitCode
+from est_transports.cli.options import set_json, verbose_option
+from est_transports.daemon.log_output import LogHandler, hold_standard_descriptors
+from est_transports.daemon.systemd import (
+    READY,
+    PriorityFormatter,
+    is_journal,
+    notify,
+    reloading,
+)
+from est_transports.drive.observe import JsonFormatter, TextFormatter
+
+_log: Final = logging.getLogger("est_transports")
+_STDERR: Final = 2
+_HOLDER: Final = "est agent"
+_LOOK_S: Final = 3600.0
+STOP_S: Final = 10.0
+"""For how long a step that is under way is waited for; a step that is cut off does no harm."""
+
+
+@click.command("agent")
+@directory_argument
+@click.option("--once", is_flag=True, help="Do what is due and end: for cron and timers.")
+@click.option(
+    "--json", "as_json", is_flag=True, is_eager=True, callback=set_json, help="Log in JSON."
+)
+@verbose_option
+def agent(directory: Path, *, once: bool, as_json: bool) -> ExitCode:
+    """Look after the certificates of DIR: get them, renew them in time, run their hooks.
+
+    DIR/est-agent.toml says which. It runs until SIGTERM or ctrl-C; SIGHUP reads the file again.
+    On standard error there is a line for whatever changes.
+    """
+    hold_standard_descriptors()
+    with _logging(as_json=as_json):
+        settings = read_settings(directory)
+        if once:
+            return _once(settings)
+        _Running(directory, settings).run()
+    return ExitCode.DONE
+
+
+@contextmanager
+def _logging(*, as_json: bool) -> Iterator[None]:
+    handler = LogHandler()
+    formatter = JsonFormatter() if as_json else TextFormatter()
+    handler.setFormatter(PriorityFormatter(formatter) if is_journal(_STDERR) else formatter)
+    _log.addHandler(handler)
+    level = _log.level
+    _log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _log.removeHandler(handler)
+        _log.setLevel(level)
+
+
+def _once(settings: AgentSettings) -> ExitCode:
+    outcomes: list[Outcome] = []
+    stop = threading.Event()
+    with _signals({signal.SIGTERM: stop.set, signal.SIGINT: stop.set}), ExitStack() as stack:
+        agents = [opened(stack, settings, each, _HOLDER) for each in settings.certificates]
+        for each in agents:
+            outcome = run_pass(each, stopped=stop.is_set)
+            if outcome is None:
+                return ExitCode.INTERRUPTED
+            outcomes.append(outcome)
+    return exit_code(outcomes)
+
+
+class _Running:
+    """The agents of a directory, until a signal ends them. SIGHUP replaces them or none."""
+
+    def __init__(self, directory: Path, settings: AgentSettings) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._next: dict[str, Outcome] = {}
+        self._wake = threading.Event()
+        self._ends = self._reloads = False
+
+    def run(self) -> None:
+        """Look after the certificates until a signal says to stop."""
+        handlers = {
+            signal.SIGTERM: self._end,
+            signal.SIGINT: self._end,
+            signal.SIGHUP: self._reload,
+        }
+        with _signals(handlers):
+            _log.info("est-sansio %s looks after %s", __version__, _names(self._settings))
+            while not self._ends:
+                self._run_until_told()
+            notify("STOPPING=1", "STATUS=stopping")
+            _log.info("stopped")
+
+    def _run_until_told(self) -> None:
+        stop, stack = threading.Event(), ExitStack()
+        agents = [opened(stack, self._settings, each, _HOLDER)
+                  for each in self._settings.certificates]  # fmt: skip
+        errors: list[BaseException] = []
+        worker = threading.Thread(target=self._work, args=(agents, stop, errors), daemon=True)
+        worker.start()
+        notify(READY, self._status())
+        while worker.is_alive() and not self._ends and not self._take_reload():
+            self._wake.wait(_watchdog_s())
+            self._wake.clear()
+            notify("WATCHDOG=1", self._status())
+        stop.set()
+        worker.join(STOP_S)
+        if worker.is_alive():
+            return  # it waits for a server; the lock goes with the process
+        stack.close()
+        if errors:
+            raise errors[0]
+
+    def _work(
+        self, agents: list[CertificateAgent], stop: threading.Event, errors: list[BaseException]
+    ) -> None:
+        try:
+            run_agents(agents, stop=stop, told=self._told)
+        except BaseException as exc:  # noqa: BLE001 - raised by the main thread
+            errors.append(exc)
+        self._wake.set()
+
+    def _told(self, outcome: Outcome) -> None:
+        self._next[outcome.name] = outcome
+        self._wake.set()
+
+    def _status(self) -> str:
+        troubled = sorted(name for name, each in self._next.items() if each.code or each.alarms)
+        count = len(self._settings.certificates)
+        text = f"{count} certificate{'s' * (count > 1)}"
+        if troubled:
+            text += f"; not well: {', '.join(troubled)}"
+        return f"STATUS={text}"
+
+    def _end(self) -> None:
+        self._ends = True
+        self._wake.set()
+
+    def _reload(self) -> None:
+        self._reloads = True
+        self._wake.set()
+
+    def _take_reload(self) -> bool:
+        """Read est-agent.toml again if that was asked for; True if another one is in force."""
+        if not self._reloads:
+            return False
+        self._reloads = False
+        notify(*reloading())
+        try:
+            self._settings = read_settings(self._directory)
+        except CliError as exc:
+            _log.error("not reloaded, everything stays as it was: %s", exc.message)
+            notify(READY)
+            return False
+        _log.info("reloaded: looks after %s", _names(self._settings))
+        return True
+
+
+@contextmanager
+def _signals(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
+    """Have signals call functions inside the block."""
+    before = {}
+    for number, handler in handlers.items():
+        before[number] = signal.signal(number, _calling(handler))
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _calling(handler: Callable[[], None]) -> Callable[[int, object], None]:
+    return lambda _number, _frame: handler()
+
+
+def _names(settings: AgentSettings) -> str:
+    return ", ".join(each.name for each in settings.certificates)
+
+
+def _watchdog_s() -> float:
+    """Return how often the service manager wants to hear of us, or how often we look anyway."""
+    text = os.environ.get("WATCHDOG_USEC", "")
+    return min(int(text) / 2_000_000, _LOOK_S) if text.isdigit() and int(text) else _LOOK_S

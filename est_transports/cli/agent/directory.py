@@ -1,0 +1,98 @@
+"""What the agent's commands do with DIR: read est-agent.toml, open certificates' directories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from est_transports.agent.actions import Outcome
+from est_transports.agent.certificate import CertificateAgent
+from est_transports.agent.config import AGENT_FILE, load_agent_settings
+from est_transports.agent.errors import AgentError
+from est_transports.agent.settings import AgentSettings, CertificateSettings
+from est_transports.cli.client.failures import exit_code_of
+from est_transports.cli.client.hints import remedy
+from est_transports.cli.errors import CliError, ExitCode
+from est_transports.cli.paths import PATH
+from est_transports.pairs.directory import PairDirectory
+from est_transports.pairs.errors import PairError
+from est_transports.toml.tables import ConfigError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_LOCAL: Final = frozenset({"agent", "pair", "key"})
+"""First halves of codes of what is wrong on this machine."""
+
+
+def directory_argument(command: _Command) -> _Command:
+    """Add the argument DIR; the command gets `directory`."""
+    return click.argument("directory", metavar="DIR", type=PATH)(command)
+
+
+@contextmanager
+def local_errors() -> Iterator[None]:
+    """Turn what is wrong with the files of this machine into a CliError (LOCAL)."""
+    try:
+        yield
+    except ConfigError as exc:
+        raise CliError(str(exc), ExitCode.LOCAL) from exc
+    except (PairError, AgentError) as exc:
+        hint = remedy(exc.code)
+        raise CliError(exc.message, ExitCode.LOCAL, hint, error_code=exc.code) from exc
+
+
+def read_settings(directory: Path) -> AgentSettings:
+    """Return what DIR/est-agent.toml says. Raises CliError."""
+    path = directory / AGENT_FILE
+    if not path.exists():
+        raise CliError(
+            f"{directory}: there is no {AGENT_FILE}",
+            ExitCode.LOCAL,
+            "make one: est agent-init DIR NAME --url https://HOST --trust CA.pem",
+        )
+    with local_errors():
+        return load_agent_settings(path)
+
+
+def chosen(settings: AgentSettings, name: str | None) -> tuple[CertificateSettings, ...]:
+    """Return the certificates that a command is about: the one of that name, else all."""
+    if name is None:
+        return settings.certificates
+    found = settings.named(name)
+    if found is None:
+        names = ", ".join(each.name for each in settings.certificates)
+        raise CliError(
+            f"{AGENT_FILE} has no [certificate.{name}]", ExitCode.USAGE, f"it has {names}"
+        )
+    return (found,)
+
+
+def opened(
+    stack: ExitStack, settings: AgentSettings, certificate: CertificateSettings, holder: str
+) -> CertificateAgent:
+    """Return the agent of a certificate, whose directory is locked until the stack ends."""
+    path = settings.directory / certificate.name
+    with local_errors():
+        pairs = stack.enter_context(PairDirectory.open(path, create=True, holder=holder))
+        return CertificateAgent(certificate, pairs)
+
+
+def exit_code(outcomes: list[Outcome]) -> ExitCode:
+    """Return how a run of passes ends: the worst of them, by whom it concerns."""
+    codes = [_exit_code(each) for each in outcomes]
+    order = (ExitCode.LOCAL, ExitCode.REFUSED, ExitCode.NETWORK, ExitCode.PENDING)
+    return next((code for code in order if code in codes), ExitCode.DONE)
+
+
+def _exit_code(outcome: Outcome) -> ExitCode:
+    if outcome.hook_problem:
+        return ExitCode.LOCAL
+    if outcome.code:
+        is_local = outcome.code.partition("/")[0] in _LOCAL
+        return ExitCode.LOCAL if is_local else exit_code_of(outcome.code)
+    if outcome.alarms:
+        return ExitCode.REFUSED
+    return ExitCode.PENDING if outcome.pending else ExitCode.DONE

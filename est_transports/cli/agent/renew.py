@@ -1,0 +1,80 @@
+"""`est renew`: one pass of the agent, now."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from est_transports.agent.actions import Outcome
+from est_transports.agent.sockets_loop import run_pass
+from est_transports.cli.agent.directory import (
+    chosen,
+    directory_argument,
+    exit_code,
+    opened,
+    read_settings,
+)
+from est_transports.cli.client.hints import remedy
+from est_transports.cli.describe import moment
+from est_transports.cli.errors import ExitCode
+from est_transports.cli.options import json_option, verbose_option
+from est_transports.cli.output import log_as_warnings, print_json, print_line, warn
+
+
+@click.command("renew")
+@directory_argument
+@click.argument("name", required=False)
+@click.option("--force", is_flag=True, help="Renew now, whether it is time or not.")
+@json_option
+@verbose_option
+def renew(directory: Path, *, name: str | None, force: bool, as_json: bool) -> ExitCode:
+    """Do what is due for the certificates of DIR, or the one called NAME, and end.
+
+    What failed, or was put off, is tried again at once. Else nothing is due most of the time:
+    --force renews all the same. Where a renewal fails the certificate in use stays, and the exit
+    code says why it failed.
+    """
+    settings = read_settings(directory)
+    outcomes = []
+    for certificate in chosen(settings, name):
+        with ExitStack() as stack, log_as_warnings():
+            agent = opened(stack, settings, certificate, "est renew")
+            outcome = run_pass(agent, force=force or agent.is_retrying)
+        if outcome is None:
+            raise TypeError("a pass that nobody stops has an outcome")
+        outcomes.append(outcome)
+        if not as_json:
+            _show(outcome)
+    if as_json:
+        print_json([outcome_values(each) for each in outcomes])
+    return exit_code(outcomes)
+
+
+def outcome_values(outcome: Outcome) -> dict[str, object]:
+    """Return what became of a pass, for JSON."""
+    return {
+        "name": outcome.name,
+        "renewed": outcome.renewed,
+        "pending": outcome.pending,
+        "code": outcome.code or None,
+        "message": outcome.message or None,
+        "hint": remedy(outcome.code) or None,
+        "hook_problem": outcome.hook_problem or None,
+        "alarms": sorted(each.value for each in outcome.alarms),
+        "next": moment(outcome.until.wall),
+    }
+
+
+def _show(outcome: Outcome) -> None:
+    if outcome.renewed:
+        print_line(f"{outcome.name}: has a new certificate")
+    elif outcome.code:
+        hint = remedy(outcome.code)
+        warn(f"{outcome.name}: not renewed; {hint}" if hint else f"{outcome.name}: not renewed")
+    elif outcome.pending:
+        when = moment(outcome.until.wall)
+        print_line(f"{outcome.name}: the server answers later, at {when} or after")
+    else:
+        print_line(f"{outcome.name}: nothing is due; `est status` says when")

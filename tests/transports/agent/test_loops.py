@@ -1,0 +1,172 @@
+"""The drivers on sockets and on trio, against a server on loopback."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from est_core import EstUri, LocalProtocolError
+from est_core.life_cycle import RenewalPolicy
+from est_transports.agent import sockets_loop, trio_loop
+from est_transports.agent.actions import Outcome
+from est_transports.agent.certificate import CertificateAgent
+from est_transports.agent.settings import CertificateSettings, Credentials, HookSettings
+from est_transports.pairs import PairDirectory
+from tests.application import PASSWORD, USER
+from tests.cli.canned import CannedServer, canned_server
+from tests.pki import pki
+
+HANGS = HookSettings(command=(sys.executable, "-c", "import time; time.sleep(600)"))
+
+
+def on_sockets(agent: CertificateAgent) -> Outcome:
+    outcome = sockets_loop.run_pass(agent, force=True)
+    assert outcome is not None
+    return outcome
+
+
+def on_trio(agent: CertificateAgent) -> Outcome:
+    async def run() -> Outcome:
+        return await trio_loop.run_pass_on_trio(agent, force=True)
+
+    return trio.run(run)
+
+
+LOOPS = pytest.mark.parametrize("run", [on_sockets, on_trio])
+
+
+@pytest.fixture
+def server() -> Iterator[CannedServer]:
+    with canned_server() as running:
+        yield running
+
+
+@contextmanager
+def agent_of(
+    server: CannedServer, directory: Path, name: str = "gate", hook: HookSettings | None = None
+) -> Iterator[CertificateAgent]:
+    trust, password = directory / "ca.pem", directory / "password"
+    trust.write_bytes(pki().ca.certificate.public_bytes(Encoding.PEM))
+    password.write_text(PASSWORD)
+    settings = CertificateSettings(
+        name=name,
+        uri=EstUri.parse(server.url),
+        trust_file=trust,
+        credentials=Credentials(user=USER, password_file=password),
+        subject=x509.Name.from_rfc4514_string(f"CN={name}"),
+        policy=RenewalPolicy(renewal_info=False),
+        verify_live=True,
+        hook=hook,
+    )
+    with PairDirectory.open(directory / name, create=True) as pairs:
+        yield CertificateAgent(settings, pairs)
+
+
+@LOOPS
+def test_a_pass_gets_a_certificate_and_another_renews_it(
+    server: CannedServer, tmp_path: Path, run: Callable[[CertificateAgent], Outcome]
+) -> None:
+    hook = HookSettings(command=(sys.executable, "-c", ""))
+    with agent_of(server, tmp_path, hook=hook) as agent:
+        first, second = run(agent), run(agent)
+    assert (first.renewed, first.code, first.hook_problem) == (True, "", "")
+    assert (second.renewed, second.code, second.hook_problem) == (True, "", "")
+    assert len(server.application.issued) == 2
+
+
+@LOOPS
+def test_what_this_machine_cannot_do_is_a_failure_of_the_pass(
+    server: CannedServer,
+    tmp_path: Path,
+    run: Callable[[CertificateAgent], Outcome],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def cannot(*_: object, **__: object) -> None:
+        raise LocalProtocolError("no such key here")
+
+    for loop in (sockets_loop, trio_loop):
+        monkeypatch.setattr(loop.Client, "run", cannot)
+    with agent_of(server, tmp_path) as agent:
+        outcome = run(agent)
+    assert (outcome.code, outcome.message) == ("agent/cannot-ask", "no such key here")
+
+
+def test_threads_look_after_several_certificates_until_they_are_stopped(
+    server: CannedServer, tmp_path: Path
+) -> None:
+    stop, told = threading.Event(), []
+
+    def tell(outcome: Outcome) -> None:
+        told.append(outcome)
+        if len(told) == 2:
+            stop.set()
+
+    with ExitStack() as stack:
+        agents = [stack.enter_context(agent_of(server, tmp_path, name)) for name in ("a", "b")]
+        sockets_loop.run_agents(agents, stop=stop, told=tell)
+    assert sorted(each.name for each in told) == ["a", "b"]
+    assert all(each.renewed for each in told)
+
+
+def test_what_a_thread_raises_stops_all_and_is_raised(server: CannedServer, tmp_path: Path) -> None:
+    def tell(outcome: Outcome) -> None:
+        if outcome.name == "a":
+            raise ZeroDivisionError
+
+    with ExitStack() as stack:
+        agents = [stack.enter_context(agent_of(server, tmp_path, name)) for name in ("a", "b")]
+        with pytest.raises(ZeroDivisionError):
+            sockets_loop.run_agents(agents, stop=threading.Event(), told=tell)
+
+
+def test_a_pass_that_is_stopped_ends_between_two_steps_and_is_gone_on_with(
+    server: CannedServer, tmp_path: Path
+) -> None:
+    looks = iter([False, False, False, True])
+    with agent_of(server, tmp_path) as agent:
+        assert sockets_loop.run_pass(agent, stopped=lambda: next(looks)) is None
+        outcome = sockets_loop.run_pass(agent)
+    assert outcome is not None
+    assert outcome.renewed
+
+
+def test_tasks_look_after_several_certificates_until_they_are_cancelled(
+    server: CannedServer, tmp_path: Path
+) -> None:
+    async def run() -> list[Outcome]:
+        told: list[Outcome] = []
+        with trio.CancelScope() as scope, ExitStack() as stack:
+
+            def tell(outcome: Outcome) -> None:
+                told.append(outcome)
+                if len(told) == 2:
+                    scope.cancel()
+
+            agents = [stack.enter_context(agent_of(server, tmp_path, name)) for name in ("a", "b")]
+            await trio_loop.run_agents_on_trio(agents, told=tell)
+        return told
+
+    assert sorted(each.name for each in trio.run(run)) == ["a", "b"]
+
+
+def test_a_hook_that_hangs_ends_when_its_task_is_cancelled(
+    server: CannedServer, tmp_path: Path
+) -> None:
+    async def run() -> bool:
+        with trio.move_on_after(60) as limit, agent_of(server, tmp_path, hook=HANGS) as agent:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio_loop.run_pass_on_trio, agent)
+                while not (tmp_path / "gate" / "current").is_symlink():
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+        return limit.cancelled_caught
+
+    assert trio.run(run) is False
