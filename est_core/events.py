@@ -281,7 +281,9 @@ class Enrolled:
         return any(each.dangerous for each in self.differences)
 
 
-_NOTHING_ARRIVED: Final = frozenset({"auth", "connect", "pop", "redirect", "server", "tls"})
+_NOTHING_ARRIVED: Final = frozenset(
+    {"auth", "connect", "pop", "proxy", "redirect", "server", "tls"}
+)
 """First halves of codes of exchanges that ended before a request was taken."""
 
 

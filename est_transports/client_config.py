@@ -17,6 +17,7 @@ from est_core import (
     Login,
     TrustDecisionRequested,
 )
+from est_core.arguments import checked
 from est_core.values import value_class
 from est_core.wires.coapmap import CoapPaths
 from est_transports import _clock
@@ -25,13 +26,15 @@ from est_transports.channel.srp_users import SrpLogin
 from est_transports.coap.limits import CoapLimits
 from est_transports.pki.signers import Signer, signer_of
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
+from est_transports.tunnels.proxy import Proxy
 
 
 @value_class
 class ClientTimeouts:
     """How long a server may take, in seconds. All are positive; LocalProtocolError otherwise.
 
-    `connect_s` for one address to answer, `handshake_s` for TLS, or for DTLS with one address,
+    `connect_s` for one address to answer, or for a proxy to be reached and to open the tunnel,
+    `handshake_s` for TLS, or for DTLS with one address,
     `response_s` for a request to be written and answered, with all its blocks; est_core's servers
     give their application 60 seconds.
     """
@@ -77,6 +80,8 @@ class ClientConfig:
     `srp` is whom to shake hands as by TLS-SRP, in TLS 1.2, with the server of the session's URI and
     where the session names no identity: that server is authorised by knowing the password, and its
     certificate is not asked for. RFC 7030 3.3.3.
+    `proxy` is what connections go through, except to origins that it is not for; a URL does. A
+    coaps URI is refused then: no proxy passes UDP on.
     `user_agent` is for https URIs, the others are for coaps ones:
     `coap_root` is where a server has its operations, such as `/est`. Without one they
     are below /.well-known/est, and where the first request is answered 4.04 there, or with
@@ -96,6 +101,7 @@ class ClientConfig:
     trust: Callable[[TrustDecisionRequested], tuple[x509.Certificate, ...]] = _no_trust
     tls_exporter: bool = False
     srp: SrpLogin | None = None
+    proxy: Proxy | None = None
     timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
     limits: Limits = field(default_factory=Limits)
     coap: CoapLimits = field(default_factory=CoapLimits)
@@ -111,6 +117,11 @@ class ClientConfig:
         CoapPaths.below(self.coap_root)
         if self.coap_discovery:
             raise LocalProtocolError("where a root is given, nothing is to be discovered")
+
+    @checked
+    def proxy_for(self, uri: EstUri) -> Proxy | None:
+        """Return the proxy on the way to that server, None where it is reached directly."""
+        return self.proxy if self.proxy is not None and self.proxy.is_for(uri) else None
 
     @property
     def response_s(self) -> float:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ClientDriver as ClientDriver,
         ClientStep as ClientStep,
         Connect as Connect,
+        ConnectError as ConnectError,
         ExchangeSettings as ExchangeSettings,
         Link as Link,
         Lost as Lost,
@@ -74,8 +75,8 @@ else:
                 "AuthenticationOutcome AuthenticationResult Judged ProvenBy"
             ),
             "client": (
-                "AwaitCredentials ClientDriver ClientStep Connect ExchangeSettings Link Lost "
-                "Read Write connect_failure"
+                "AwaitCredentials ClientDriver ClientStep Connect ConnectError ExchangeSettings "
+                "Link Lost Read Write connect_failure"
             ),
             "events": (
                 "EnrollmentAnswered EnrollmentAsked ErrorOccurred Event HandshakeFailed "

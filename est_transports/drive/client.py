@@ -179,6 +179,16 @@ class Read:
 
 
 @checked
+class ConnectError(OSError):
+    """No connection came about; `code` and `message` say why, where the system's words do not."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code: str = code
+        self.message: str = message
+
+
+@checked
 def connect_failure(error: Exception, uri: EstUri, *, connected: bool) -> tuple[str, str]:
     """Return code and message for a connection that did not come about.
 
@@ -186,7 +196,7 @@ def connect_failure(error: Exception, uri: EstUri, *, connected: bool) -> tuple[
     connect/unknown-host, connect/refused, connect/timeout, connect/unreachable, tls/....
     """
     where = f"{uri.host} port {uri.port}"
-    if isinstance(error, TlsError):
+    if isinstance(error, TlsError | ConnectError):
         return error.code, error.message
     if connected:
         if isinstance(error, TimeoutError):

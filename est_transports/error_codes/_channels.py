@@ -37,6 +37,101 @@ CHANNELS: Final = (
         ),
     ),
     Section(
+        title="Proxies",
+        codes=(
+            ErrorCode(
+                code="proxy/unknown-host",
+                cause="there is no host of the proxy's name",
+                remedy="check the name of the proxy: that of `--proxy`, or of the environment",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="proxy/unreachable",
+                cause="the proxy cannot be reached",
+                remedy="check the proxy's host and port: is it running, and for this machine?",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="proxy/timeout",
+                cause="the proxy did not open the tunnel in time",
+                remedy="check the proxy's host and port, or wait longer with `--timeout`",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="proxy/closed",
+                cause="the proxy closed the connection before the tunnel was open",
+                remedy="check the proxy's scheme and port; its log may say why it closed",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="proxy/malformed",
+                cause="what answered does not speak the proxy's protocol",
+                remedy="check the proxy's scheme and port: `http` and `socks5` are not the same",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="proxy/login-required",
+                cause="the proxy wants a login, and the client has none for it",
+                remedy="give the proxy's user, `USER@HOST:PORT`, and `--proxy-password-file`",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="proxy/login-refused",
+                cause="the proxy refuses the user or the password",
+                remedy="check the proxy's user and password",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="proxy/login-scheme",
+                cause="the proxy wants a login by a way that is not supported, such as NTLM",
+                remedy="ask the proxy's operator for Basic or Digest, or a way without a login",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="proxy/refused",
+                cause="the proxy does not let the client through to that server",
+                remedy="ask the proxy's operator to allow CONNECT to the server's host and port",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="proxy/no-tunnel",
+                cause="the proxy opens no tunnels",
+                remedy="find a proxy that knows CONNECT: without a tunnel it would read all",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="proxy/server-unreachable",
+                cause="the proxy does not reach the server, or not in time",
+                remedy="check the server's host and port as the proxy sees them; its log says more",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="proxy/status",
+                cause="the proxy answers with a status that opens no tunnel and says nothing else",
+                remedy="read the status in the text; the proxy's log says more",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="proxy/target",
+                cause="the proxy cannot be asked for this host: SOCKS4 has no IPv6, for one",
+                remedy="use `http`, `socks5` or `socks5h`, and a host name or an address",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="proxy/unasked-bytes",
+                cause="the proxy sent bytes of its own into the tunnel",
+                remedy="take another proxy: what it sent would have been read as the server's",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="proxy/no-datagrams",
+                cause="the server is spoken to by UDP, and no proxy passes that on",
+                remedy="use https:// through the proxy, or coaps:// without",
+                audience=Audience.USER,
+            ),
+        ),
+    ),
+    Section(
         title="TLS",
         codes=(
             ErrorCode(

@@ -19,9 +19,11 @@ from est_transports.client_config import ClientConfig
 from est_transports.drive.client import ClientDriver, Connect, connect_failure
 from est_transports.drive.event_loop_client import EventLoopClient
 from est_transports.http.client import HttpLink
+from est_transports.on_asyncio.connecting import connect
 from est_transports.on_asyncio.dtls import DtlsSocket
 from est_transports.on_asyncio.event_loop import AsyncioLoop
 from est_transports.on_asyncio.tls import TlsStream
+from est_transports.tunnels.failures import no_datagrams
 
 
 @checked_throughout
@@ -47,7 +49,7 @@ class Client(EventLoopClient[TlsStream | DtlsSocket]):
         uri, timeouts, made = wanted.uri, self._config.timeouts, None
         try:
             engine = client_engine(client_context(wanted.config))
-            made = TlsStream(await _reach(uri, timeouts.connect_s), engine)
+            made = TlsStream(await self._reach(uri), engine)
             async with asyncio.timeout(timeouts.handshake_s):
                 channel = await made.do_handshake()
         except (TlsError, OSError) as exc:
@@ -60,8 +62,22 @@ class Client(EventLoopClient[TlsStream | DtlsSocket]):
             raise
         return self._keep(driver, HttpLink(wanted, channel, self._config), made)
 
+    async def _reach(self, uri: EstUri) -> socket.socket:
+        """Return a connection to the server. Raises OSError."""
+        proxy, seconds = self._config.proxy_for(uri), self._config.timeouts.connect_s
+        if proxy is None:
+            return await connect(uri.host, uri.port, seconds)
+        # Not before: most clients have none.
+        from est_transports.on_asyncio.tunnels import AsyncioNetwork
+        from est_transports.tunnels.event_loop import reach
+
+        settings, network = self._config, AsyncioNetwork(seconds)
+        return await reach(uri, proxy, network, loop=self._loop, seconds=seconds, settings=settings)
+
     async def _associate(self, driver: ClientDriver, wanted: Connect) -> None:
         try:
+            if (proxy := self._config.proxy_for(wanted.uri)) is not None:
+                raise no_datagrams(proxy, wanted.uri)
             made = await DtlsSocket.connect(wanted, self._config, self._clock, _clock.entropy)
         except (TlsError, OSError) as exc:
             return driver.connect_failed(*connect_failure(exc, wanted.uri, connected=False))
@@ -72,31 +88,3 @@ class Client(EventLoopClient[TlsStream | DtlsSocket]):
             stream.send_all(pieces)
         else:
             await stream.send_all(b"".join(pieces))
-
-
-async def _reach(uri: EstUri, seconds: float) -> socket.socket:
-    """Return a connection with the first of the host's addresses that answers in that time."""
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(seconds):
-        places = await loop.getaddrinfo(uri.host, uri.port, type=socket.SOCK_STREAM)
-    failure = OSError("no address")
-    for family, kind, protocol, _, place in places:
-        try:
-            sock = socket.socket(family, kind, protocol)
-        except OSError as exc:
-            failure = exc
-            continue
-        try:
-            sock.setblocking(False)
-            async with asyncio.timeout(seconds):
-                await loop.sock_connect(sock, place)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as exc:
-            sock.close()
-            failure = exc
-        except BaseException:  # cancelled
-            sock.close()
-            raise
-        else:
-            return sock
-    raise failure

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from est_core import (
     ClientExchange,
     ClientResult,
+    EstUri,
     LocalProtocolError,
     RetryLater,
 )
@@ -115,7 +116,7 @@ class Client:
         uri, timeouts = step.uri, self._config.timeouts
         stream: TlsSocket | None = None
         try:
-            sock = socket.create_connection((uri.host, uri.port), timeouts.connect_s)
+            sock = self._reach(uri)
             stream = TlsSocket(sock, client_engine(client_context(step.config)), self._clock)
             channel = stream.do_handshake(self._clock().mono + timeouts.handshake_s)
         except (TlsError, OSError) as exc:
@@ -126,11 +127,25 @@ class Client:
         self._kept = (link, stream)
         return driver.connected(link)
 
+    def _reach(self, uri: EstUri) -> socket.socket:
+        """Return a connection to the server. Raises OSError."""
+        proxy, seconds = self._config.proxy_for(uri), self._config.timeouts.connect_s
+        if proxy is None:
+            return socket.create_connection((uri.host, uri.port), seconds)
+        # Not before: most clients have none.
+        from est_transports.on_sockets.tunnels import reach
+
+        deadline = self._clock().mono + seconds
+        return reach(uri, proxy, deadline, clock=self._clock, config=self._config)
+
     def _associate(self, driver: ClientDriver, step: Connect) -> None:
         # Not before: what CoAP and DTLS need is more than HTTPS does.
         from est_transports.on_sockets.dtls import DtlsSocket
+        from est_transports.tunnels.failures import no_datagrams
 
         try:
+            if (proxy := self._config.proxy_for(step.uri)) is not None:
+                raise no_datagrams(proxy, step.uri)
             made = DtlsSocket.connect(step, self._config, self._clock, _clock.entropy)
         except (TlsError, OSError) as exc:
             return driver.connect_failed(*connect_failure(exc, step.uri, connected=False))

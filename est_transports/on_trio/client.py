@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import trio
 
-from est_core import Instant
+from est_core import EstUri, Instant
 from est_core.arguments import checked_throughout
 from est_transports import _clock
 from est_transports.channel.engines import client_engine
@@ -19,9 +19,11 @@ from est_transports.client_config import ClientConfig
 from est_transports.drive.client import ClientDriver, Connect, connect_failure
 from est_transports.drive.event_loop_client import EventLoopClient
 from est_transports.http.client import HttpLink
+from est_transports.on_trio.connecting import connect
 from est_transports.on_trio.dtls import DtlsSocket
 from est_transports.on_trio.event_loop import TrioLoop
 from est_transports.on_trio.tls import TlsStream
+from est_transports.tunnels.failures import no_datagrams
 
 
 @checked_throughout
@@ -46,8 +48,7 @@ class Client(EventLoopClient[TlsStream | DtlsSocket]):
             return await self._associate(driver, wanted)
         uri, timeouts, transport = wanted.uri, self._config.timeouts, None
         try:
-            with trio.fail_after(timeouts.connect_s):
-                transport = await trio.open_tcp_stream(uri.host, uri.port)
+            transport = await self._reach(uri)
             stream = TlsStream(transport, client_engine(client_context(wanted.config)))
             with trio.fail_after(timeouts.handshake_s):
                 channel = await stream.do_handshake()
@@ -63,8 +64,23 @@ class Client(EventLoopClient[TlsStream | DtlsSocket]):
             raise
         return self._keep(driver, HttpLink(wanted, channel, self._config), stream)
 
+    async def _reach(self, uri: EstUri) -> trio.SocketStream:
+        """Return a connection to the server. Raises OSError, and TooSlowError."""
+        proxy, seconds = self._config.proxy_for(uri), self._config.timeouts.connect_s
+        if proxy is None:
+            with trio.fail_after(seconds):
+                return await connect(uri.host, uri.port)
+        # Not before: most clients have none.
+        from est_transports.on_trio.tunnels import TrioNetwork
+        from est_transports.tunnels.event_loop import reach
+
+        settings, network = self._config, TrioNetwork()
+        return await reach(uri, proxy, network, loop=self._loop, seconds=seconds, settings=settings)
+
     async def _associate(self, driver: ClientDriver, wanted: Connect) -> None:
         try:
+            if (proxy := self._config.proxy_for(wanted.uri)) is not None:
+                raise no_datagrams(proxy, wanted.uri)
             made = await DtlsSocket.connect(wanted, self._config, self._clock, _clock.entropy)
         except (TlsError, OSError, trio.TooSlowError) as exc:
             return driver.connect_failed(*connect_failure(_cause(exc), wanted.uri, connected=False))
@@ -78,12 +94,5 @@ class Client(EventLoopClient[TlsStream | DtlsSocket]):
 
 
 def _cause(error: Exception) -> Exception:
-    """Return what trio's error stands for: it tries several addresses and reports them all."""
-    if isinstance(error, TlsError):
-        return error
-    if isinstance(error, trio.TooSlowError):
-        return TimeoutError()
-    found: BaseException | None = error.__cause__
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found if isinstance(found, OSError) else error
+    """Return the error as it is on other runtimes."""
+    return TimeoutError() if isinstance(error, trio.TooSlowError) else error

@@ -29,6 +29,7 @@ from fuzz.targets import (
     renewal,
     server_machine,
     settings,
+    tunnels,
     wires,
 )
 
@@ -52,6 +53,7 @@ _MODULES: Final = (
     endpoints,
     server_machine,
     client_machine,
+    tunnels,
     settings,
 )
 

@@ -86,6 +86,7 @@ MODULES: Final = {
         "est_transports.client_config",
         "est_transports.doctor",
         "est_transports.agent",
+        "est_transports.tunnels",
         "est_transports.drive",
         "est_transports.http",
         "est_transports.coap",

@@ -65,6 +65,14 @@ def _wire(file: str, old: str, new: str) -> Breakage:
 
 BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
     {
+        "tunnels": _wire(
+            "tunnels/connect",
+            "            if self._inbox.unread:\n                raise unasked",
+            "            if False:\n                raise unasked",
+        ),
+        "tunnels/socks": _wire(
+            "tunnels/socks", "            if self._inbox:\n", "            if False:\n"
+        ),
         "transfer": _core("codec/transfer", "Form.DER: not accept_der", "Form.DER: False"),
         "textual": _core("codec/textual", "if position > max_blocks:", "if position > 99:"),
         "media": _core(

@@ -63,6 +63,10 @@ NO_TARGET: Final = {
         est_transports.channel.dtls_unverified est_transports.pki.openssl_store""",
     "pairs on disk: no peer's bytes, and properties of its own, tests/transports/pairs": """
         est_transports.pairs.*""",
+    "which proxy: no peer's bytes, and properties of its own, tests/transports/tunnels": """
+        est_transports.tunnels
+        est_transports.tunnels.proxy est_transports.tunnels.environment
+        est_transports.tunnels.exceptions est_transports.tunnels.failures""",
     "people at a terminal": "est_transports.cli est_transports.cli.*",
     "made of parts that have targets of their own": """
         est_transports.on_aiocoap.messages est_transports.drive.application
@@ -75,7 +79,8 @@ NO_TARGET: Final = {
         est_transports.authority.registered_names
         est_transports.drive.authentication_results est_transports.fairness.failed_attempts
         est_transports.fairness.leaky_buckets
-        est_transports.http.event_loop_server
+        est_transports.http.event_loop_server est_transports.tunnels.opening
+        est_transports.tunnels.machine est_transports.tunnels.event_loop
         est_transports.coap.client est_transports.coap.settings
         est_transports.fairness.handshake_scheduler est_transports.http.settings
         est_transports.fairness.network_places est_transports.fairness.question_scheduler""",

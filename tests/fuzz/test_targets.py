@@ -81,6 +81,7 @@ FLOORS: Final = {
     "client-exchange": (65, 15),
     "credential-files": (65, 45),
     "est-toml": (40, 20),
+    "tunnels": (30, 10),
 }
 """So many in a hundred inputs come past the first gate, and so many are accepted: see `Target`."""
 READERS: Final = ("parse_", "read_", "check_der", "check_ber", "decode")

@@ -80,11 +80,13 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "drive": "channel fairness pki",
         "http": "channel drive fairness",
         "coap": "channel drive fairness",
-        "client_config": "channel coap pki",
+        # How a connection gets to a server where there is a proxy between.
+        "tunnels": "drive http",
+        "client_config": "channel coap pki tunnels",
         # Runtimes, which do not know each other.
-        "on_trio": "channel client_config coap drive fairness http",
-        "on_asyncio": "channel client_config coap drive fairness http",
-        "on_sockets": "channel client_config coap drive fairness http pki",
+        "on_trio": "channel client_config coap drive fairness http tunnels",
+        "on_asyncio": "channel client_config coap drive fairness http tunnels",
+        "on_sockets": "channel client_config coap drive fairness http pki tunnels",
         "on_aiocoap": "coap drive",
         # What a server is asked to find out how it does.
         "doctor": "channel client_config http on_sockets pki",
@@ -103,7 +105,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         ),
         "cli": "files pki",
         # No command of a client knows what a server is made of.
-        "cli.client": "channel cli client_config doctor on_sockets pki",
+        "cli.client": "channel cli client_config doctor on_sockets pki tunnels",
         "cli.agent": "agent cli cli.client daemon drive pairs pki toml",
         "cli.server": (
             "authority authority.authentication authority.stores cli daemon drive files pki "

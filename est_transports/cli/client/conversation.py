@@ -123,6 +123,7 @@ class Conversation:
                 coap_discovery=target.coap_paths.discover,
                 discovered=self._report_discovered,
                 timeouts=target.timeouts,
+                proxy=target.proxy,
             )
         )
 

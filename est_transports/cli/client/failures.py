@@ -26,6 +26,7 @@ _AREAS: Final = {
     "connect": ExitCode.NETWORK,
     "connection": ExitCode.NETWORK,
     "http": ExitCode.NETWORK,
+    "proxy": ExitCode.NETWORK,
     "server": ExitCode.NETWORK,
     "tls": ExitCode.NETWORK,
 }

@@ -27,7 +27,7 @@ from est_transports.cli.describe import moment
 
 LOG: Final = "the server's log says why"
 
-_OWN_REQUEST: Final = ("pop", "connect", "trust")
+_OWN_REQUEST: Final = ("pop", "connect", "proxy", "trust")
 """Areas of what the user has to do, whoever made the program that the remedy speaks of."""
 _OF_WHAT_WAS_GIVEN: Final = ("csrattrs", "manufacturer", "profile")
 """Areas of what a program's author puts into a request, which here is what the user gave."""

@@ -21,6 +21,7 @@ from est_transports.cli.client.login import Login
 from est_transports.client_config import ClientTimeouts
 from est_transports.pki.revocation import Revocation
 from est_transports.pki.trust import TlsIdentity
+from est_transports.tunnels.proxy import Proxy
 
 
 class Fingerprint:
@@ -75,6 +76,7 @@ class Target:
     coap_paths: CoapPathOptions = field(default_factory=CoapPathOptions)
     digest: str | None = None
     timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
+    proxy: Proxy | None = None
 
     @property
     def is_to_be_confirmed(self) -> bool:

@@ -22,6 +22,7 @@ from est_core import (
 from est_transports.cli.client.coap_paths import coap_path_options
 from est_transports.cli.client.crl_options import CRL_NAMES, CRL_OPTIONS, revocation_of
 from est_transports.cli.client.login_options import CODE_OPTIONS, LOGIN_OPTIONS, LoginOptions
+from est_transports.cli.client.proxy_options import PROXY_NAMES, PROXY_OPTIONS, proxy_of
 from est_transports.cli.client.system_trust import system_anchors
 from est_transports.cli.client.target import Fingerprint, Target
 from est_transports.cli.errors import CliError, ExitCode
@@ -73,6 +74,7 @@ _OPTIONS: Final = (
                  "resources says, if they are not."),
     click.option("--discover", is_flag=True,
                  help="With coaps://: ask for the list of resources first."),
+    *PROXY_OPTIONS,
     click.option("--tls-max", type=click.Choice(list(TLS_VERSIONS)), help="Newest TLS version."),
     click.option("--timeout", type=click.FloatRange(min=0.1, max=3600), metavar="SECONDS",
                  help="For connecting, the handshake, and each answer, instead of 10, 10 and 75."),
@@ -143,6 +145,7 @@ def _with_options(
                 revocation=revocation_of(*(options.pop(name) for name in CRL_NAMES)),
                 link_with=LinkWith(options.pop("link_with", LinkWith.AUTO.value)),
                 digest=options.pop("digest", None),
+                proxy=proxy_of(target.uri, *(options.pop(name) for name in PROXY_NAMES)),
             )
             return command(target, **options)
 

@@ -1,0 +1,73 @@
+"""Through a proxy on a blocking socket, with a deadline for all of it."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+
+from est_core import EstUri
+from est_transports.client_config import ClientConfig
+from est_transports.on_sockets.tls import Clock
+from est_transports.tunnels.failures import address_for, not_looked_up, not_reached, too_late
+from est_transports.tunnels.machine import Tunnel
+from est_transports.tunnels.opening import open_tunnel
+from est_transports.tunnels.proxy import Proxy
+
+_RECEIVE_BYTES = 4096
+
+
+def reach(
+    uri: EstUri, proxy: Proxy, deadline: float, *, clock: Clock, config: ClientConfig
+) -> socket.socket:
+    """Return a connection that leads through the proxy to the server.
+
+    Raises ConnectError, also at the deadline, in monotonic seconds.
+    """
+    host = uri.host
+    if proxy.looks_up_here:
+        try:
+            found = socket.getaddrinfo(host, uri.port, type=socket.SOCK_STREAM)
+        except socket.gaierror as exc:
+            raise not_looked_up(proxy, uri) from exc
+        host = address_for(proxy, uri, found)
+    tunnel = open_tunnel(proxy, host, uri.port, entropy=config.entropy, limits=config.limits)
+    while True:
+        try:
+            left = _left(deadline, clock)
+            sock = socket.create_connection((proxy.host, proxy.port), left)
+        except OSError as exc:
+            raise not_reached(proxy, exc) from exc
+        try:
+            is_open = _talk(tunnel, sock, deadline, clock)
+        except BaseException as exc:
+            sock.close()
+            if isinstance(exc, TimeoutError):
+                raise too_late(proxy) from exc
+            raise
+        if is_open:
+            return sock
+        sock.close()
+
+
+def _talk(tunnel: Tunnel, sock: socket.socket, deadline: float, clock: Clock) -> bool:
+    """Return True once the tunnel is open, False where it needs another connection."""
+    data = tunnel.begin()
+    while not (tunnel.is_open or tunnel.needs_connection):
+        if data:
+            sock.settimeout(_left(deadline, clock))
+            with suppress(ConnectionError):  # reading tells
+                sock.sendall(data)
+        sock.settimeout(_left(deadline, clock))
+        try:
+            received = sock.recv(_RECEIVE_BYTES)
+        except ConnectionError:
+            received = b""
+        data = tunnel.receive(received)
+    return tunnel.is_open
+
+
+def _left(deadline: float, clock: Clock) -> float:
+    seconds = deadline - clock().mono
+    if seconds <= 0:
+        raise TimeoutError("too late")
+    return seconds
