@@ -32,6 +32,7 @@ from est_transports.client_config import ClientTimeouts
 from est_transports.pki.csr_words import SAN_KINDS, subject_attribute
 from est_transports.pki.new_keys import KEY_TYPES
 from est_transports.toml.tables import Asked, TomlTable, read_toml
+from est_transports.tunnels.proxy import Proxy
 
 AGENT_FILE: Final = "est-agent.toml"
 DAY_S: Final = 86400.0
@@ -49,6 +50,7 @@ _CREDENTIALS: Final = (
 )
 _HOOK: Final = ("hook", "hook_timeout_s", "hook_on_failure")
 _WHEN: Final = ("renew_at", "renew_before_days")
+_PROXY: Final = ("proxy", "no_proxy")
 
 
 @checked
@@ -131,6 +133,7 @@ def _certificate(name: str, own: TomlTable, top: TomlTable) -> CertificateSettin
             pop=PopMode(keys.choice("pop", {each.value: each.value for each in PopMode}, "auto")),
             tls_exporter=keys.flag("tls_exporter", False),
             timeouts=_timeouts(keys),
+            proxy=_proxy(keys),
         )
     own.done()
     return settings
@@ -241,6 +244,17 @@ def _timeouts(keys: _Keys) -> ClientTimeouts:
     )
 
 
+def _proxy(keys: _Keys) -> Proxy | None:
+    table = keys.of(_PROXY)
+    url, exceptions = table.optional_text("proxy"), table.texts("no_proxy")
+    if url is None:
+        if exceptions:
+            raise table.error("no_proxy", "needs a proxy")
+        return None
+    with table.checks("proxy"):
+        return replace(Proxy.parse(url), exceptions=exceptions)
+
+
 _TOUCH: Final[Mapping[str, Callable[[TomlTable, str], object]]] = {
     "trust": TomlTable.optional_file,
     "password_file": TomlTable.optional_file,
@@ -256,6 +270,8 @@ _TOUCH: Final[Mapping[str, Callable[[TomlTable, str], object]]] = {
     "hook_on_failure": lambda table, key: table.choice(
         key, {each.value: each for each in HookFailure}, HookFailure.REPORT
     ),
+    "proxy": TomlTable.optional_text,
+    "no_proxy": TomlTable.texts,
     "renew_at": lambda table, key: table.share(key, RenewalPolicy().begin),
     "renew_before_days": lambda table, key: table.optional_integer(key, least=1, most=_DAYS_MAX),
 }

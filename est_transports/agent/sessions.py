@@ -51,7 +51,7 @@ class Access:
 def bootstrap_access(settings: CertificateSettings) -> Access:
     """Return access to a server of which nothing but a fingerprint is known. RFC 7030 4.1.1."""
     trust = by_fingerprint(settings.fingerprint or "")
-    config = ClientConfig(trust=trust, timeouts=settings.timeouts)
+    config = ClientConfig(trust=trust, timeouts=settings.timeouts, proxy=settings.proxy)
     return Access(session=ClientSession(settings.uri), config=config, signer=LateSigner())
 
 
@@ -109,6 +109,7 @@ def _access(
         credentials=_answering(login, settings),
         tls_exporter=settings.tls_exporter,
         timeouts=settings.timeouts,
+        proxy=settings.proxy,
     )
     return Access(session=session, config=config, signer=signer, code=code)
 

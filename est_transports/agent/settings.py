@@ -16,6 +16,7 @@ from est_core.values import value_class
 from est_transports.client_config import ClientTimeouts
 from est_transports.pki.new_keys import KEY_TYPES
 from est_transports.pki.trust import by_fingerprint
+from est_transports.tunnels.proxy import Proxy
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 HOOK_S: Final = 60.0
@@ -91,6 +92,7 @@ class CertificateSettings:
     certificate whose trust.pem says it. `subject` and `names` are for the first request: a
     renewal repeats those of the certificate. `key_type` is a name of KEY_TYPES; where it is None
     the server may say. With `verify_live` a certificate is shown to the server before it is used.
+    All requests go through `proxy`.
     Raises LocalProtocolError for a name that is no directory's, for no or two ways to trust, and
     for what is neither a kind of key nor a fingerprint.
     """
@@ -109,6 +111,7 @@ class CertificateSettings:
     pop: PopMode = PopMode.AUTO
     tls_exporter: bool = False
     timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
+    proxy: Proxy | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

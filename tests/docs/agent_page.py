@@ -53,7 +53,11 @@ MEANINGS: Final[Mapping[str, str]] = {
     "hook_on_failure": "tell of it, or take the certificate before back into use as well",
     "pop": "link requests to the connection: where possible, always, never",
     "tls_exporter": "link on TLS 1.3 too, by RFC 9266; the server must have been told the same",
-    "connect_s": "for one address of the server to answer",
+    "proxy": "all goes through this proxy, `http://[USER:PASSWORD@]HOST:PORT`, or `socks4`, "
+    "`socks4a`, `socks5` or `socks5h` in place of `http`; with a password in it the file is for "
+    "the agent alone",
+    "no_proxy": "hosts, networks and `HOST:PORT` that are reached directly, as NO_PROXY has them",
+    "connect_s": "for one address of the server to answer, or for a proxy to open the tunnel",
     "handshake_s": "for TLS",
     "response_s": "for an answer",
 }

@@ -115,6 +115,9 @@ verify_live = true
         (f'{TOP}[certificate.gate]\nkey_type = "dsa"\n', 4, "'dsa' is none of"),
         (f"{TOP}[certificate.gate]\nretry_first_s = 9\nretry_max_s = 3\n", 3, "at most retry_max"),
         (f'{TOP}[certificate.gate]\nwhen_expired = "no"\n', 4, "'no' is none of 'stop'"),
+        (f'{TOP}proxy = "h"\n[certificate.gate]\n', 3, "proxy: a proxy is HOST:PORT"),
+        (f'{TOP}[certificate.gate]\nproxy = "https://u:secret@h:1"\n', 4, "TLS to the proxy"),
+        (f'{TOP}[certificate.gate]\nno_proxy = ["a"]\n', 4, "no_proxy: needs a proxy"),
         (f"{TOP}[certificate.gate]\nconnect_s = 0\n", 4, "connect_s: is not more than 0"),
     ],
 )
@@ -126,6 +129,23 @@ def test_what_is_wrong_is_told_with_its_line_and_key(
     assert words in str(caught.value)
     assert caught.value.line == line
     assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_proxy_is_named_with_those_that_it_is_not_for(tmp_path: Path) -> None:
+    text = f"""{TOP}proxy = "http://u:secret@proxy.example:3128"
+no_proxy = ["10.0.0.0/8"]
+[certificate.one]
+[certificate.two]
+proxy = "socks5h://other.example:1080"
+"""
+    one_, two = load(tmp_path, text).certificates
+    assert one_.proxy is not None
+    assert (str(one_.proxy), one_.proxy.password) == ("http://proxy.example:3128", "secret")
+    assert one_.proxy.exceptions == ("10.0.0.0/8",)
+    assert two.proxy is not None
+    assert (str(two.proxy), two.proxy.exceptions) == ("socks5h://other.example:1080", ())
+    assert "secret" not in repr(one_)
 
 
 def test_every_key_of_a_certificate_but_its_names_may_stand_at_the_top() -> None:

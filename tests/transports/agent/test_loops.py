@@ -20,9 +20,11 @@ from est_transports.agent.actions import Outcome
 from est_transports.agent.certificate import CertificateAgent
 from est_transports.agent.settings import CertificateSettings, Credentials, HookSettings
 from est_transports.pairs import PairDirectory
+from est_transports.tunnels import Proxy
 from tests.application import PASSWORD, USER
 from tests.cli.canned import CannedServer, canned_server
 from tests.pki import pki
+from tests.transports.proxy_site import OPEN, answering, proxy_site
 
 HANGS = HookSettings(command=(sys.executable, "-c", "import time; time.sleep(600)"))
 
@@ -51,7 +53,11 @@ def server() -> Iterator[CannedServer]:
 
 @contextmanager
 def agent_of(
-    server: CannedServer, directory: Path, name: str = "gate", hook: HookSettings | None = None
+    server: CannedServer,
+    directory: Path,
+    name: str = "gate",
+    hook: HookSettings | None = None,
+    proxy: str | None = None,
 ) -> Iterator[CertificateAgent]:
     trust, password = directory / "ca.pem", directory / "password"
     trust.write_bytes(pki().ca.certificate.public_bytes(Encoding.PEM))
@@ -65,6 +71,7 @@ def agent_of(
         policy=RenewalPolicy(renewal_info=False),
         verify_live=True,
         hook=hook,
+        proxy=None if proxy is None else Proxy.parse(proxy),
     )
     with PairDirectory.open(directory / name, create=True) as pairs:
         yield CertificateAgent(settings, pairs)
@@ -170,3 +177,25 @@ def test_a_hook_that_hangs_ends_when_its_task_is_cancelled(
         return limit.cancelled_caught
 
     assert trio.run(run) is False
+
+
+@LOOPS
+def test_all_that_an_agent_asks_goes_through_its_proxy(
+    server: CannedServer, tmp_path: Path, run: Callable[[CertificateAgent], Outcome]
+) -> None:
+    with (
+        proxy_site(answering(OPEN)) as proxy,
+        agent_of(server, tmp_path, proxy=proxy.url()) as agent,
+    ):
+        first, second = run(agent), run(agent)
+    assert (first.renewed, second.renewed) == (True, True)
+    assert proxy.connections == server.connections > 0
+
+
+@LOOPS
+def test_a_proxy_that_is_not_there_is_what_an_agent_tells(
+    server: CannedServer, tmp_path: Path, run: Callable[[CertificateAgent], Outcome]
+) -> None:
+    with agent_of(server, tmp_path, proxy="http://proxy.invalid:1") as agent:
+        outcome = run(agent)
+    assert (outcome.renewed, outcome.code) == (False, "proxy/unknown-host")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -250,6 +251,16 @@ def test_a_proxy_that_opens_no_tunnel_is_told_from_the_server(
         (result,) = run(config_of(proxy.url()), session_of(server).cacerts())
     assert failed(result).startswith(f"{code} http://127.0.0.1:{proxy.port} ")
     assert server.connections == 0
+
+
+def test_a_proxy_that_resets_the_connection_has_closed_it(run: Run, server: CannedServer) -> None:
+    def reset(client: socket.socket, site: ProxySite) -> None:
+        read_head(client)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with proxy_site(reset) as proxy:
+        (result,) = run(config_of(proxy.url()), session_of(server).cacerts())
+    assert failed(result).startswith("proxy/closed")
 
 
 HURRIED: Final = ClientTimeouts(connect_s=0.2)
