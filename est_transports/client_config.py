@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import field, fields
+from datetime import datetime
 from typing import Annotated
 
 from cryptography import x509
@@ -24,6 +25,7 @@ from est_transports import _clock
 from est_transports.channel.dtls_limits import MTU_BYTES
 from est_transports.channel.srp_users import SrpLogin
 from est_transports.coap.limits import CoapLimits
+from est_transports.pki.clock_floor import check_clock
 from est_transports.pki.signers import Signer, signer_of
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
 from est_transports.tunnels.proxy import Proxy
@@ -82,6 +84,9 @@ class ClientConfig:
     certificate is not asked for. RFC 7030 3.3.3.
     `proxy` is what connections go through, except to origins that it is not for; a URL does. A
     coaps URI is refused then: no proxy passes UDP on.
+    `clock_floor` is a moment that has passed for certain, in UTC, such as the release of the
+    program: while the client's clock shows less it is unset, and servers' certificates are judged
+    by this, and by the newest notBefore of what is trusted. Without one the clock is believed.
     `user_agent` is for https URIs, the others are for coaps ones:
     `coap_root` is where a server has its operations, such as `/est`. Without one they
     are below /.well-known/est, and where the first request is answered 4.04 there, or with
@@ -109,9 +114,11 @@ class ClientConfig:
     coap_discovery: bool = False
     discovered: Callable[[CoapPaths], None] = _ignore_paths
     mtu_bytes: int = MTU_BYTES
+    clock_floor: datetime | None = None
     user_agent: str = "est-sansio"
 
     def __post_init__(self) -> None:
+        check_clock(self.clock_floor)
         if self.coap_root is None:
             return
         CoapPaths.below(self.coap_root)

@@ -156,7 +156,9 @@ def dtls_client_context(
     context = _base_context(SSL.DTLS_CLIENT_METHOD, DTLS_CIPHERS)
     present_identities(context, (config.identity,))
     rules = ChannelRules(
-        verifier=verify_server(context, config.trust),
+        verifier=verify_server(
+            context, config.trust, at=config.judged_at, floor=config.clock_floor
+        ),
         server_name=config.server_name,
         require_ems=config.require_ems,
     )

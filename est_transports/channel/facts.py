@@ -76,7 +76,7 @@ def channel_facts(connection: SSL.Connection, rules: ChannelRules) -> Channel:
     names_it = False
     if rules.is_client:
         if peer.trust_class is TrustClass.FAILED and not rules.provisional:
-            raise _untrusted(peer.failure)
+            raise _untrusted(peer.failure, rules)
         names_it = bool(peer.chain) and names_host(peer.chain[0], rules.server_name)
     return Channel(
         version=version,
@@ -97,12 +97,13 @@ def channel_facts(connection: SSL.Connection, rules: ChannelRules) -> Channel:
 def handshake_error(error: SSL.Error, rules: ChannelRules, record: VerificationRecord) -> TlsError:
     """Return why a handshake failed: what the verifier saw, rather than what OpenSSL made of it."""
     if rules.is_client and not rules.provisional and record.problems:
-        return _untrusted("; ".join(record.problems))
+        return _untrusted("; ".join(record.problems), rules)
     return tls_error(error, handshaking=True)
 
 
-def _untrusted(failure: str) -> TlsError:
-    return TlsError(UNTRUSTED_SERVER, f"the server's certificate is not trusted: {failure}")
+def _untrusted(failure: str, rules: ChannelRules) -> TlsError:
+    text = f"the server's certificate is not trusted: {rules.verifier.dated(failure)}"
+    return TlsError(UNTRUSTED_SERVER, text)
 
 
 def _resumed(connection: SSL.Connection, rules: ChannelRules) -> bool | None:

@@ -7,6 +7,7 @@ make, so a listener keeps one and swaps it when certificates or revocation lists
 from __future__ import annotations
 
 import warnings
+from datetime import datetime
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -62,10 +63,15 @@ def verify_clients(
 
 
 def verify_server(
-    context: SSL.Context, trust: TrustAnchors, *, provisional: bool = False
+    context: SSL.Context,
+    trust: TrustAnchors,
+    *,
+    provisional: bool = False,
+    at: datetime | None = None,
+    floor: datetime | None = None,
 ) -> PeerVerifier:
     """Have a client verify its server, and end the handshake where that fails."""
-    verifier = PeerVerifier(trust, Purpose.TLS_SERVER, tolerant=provisional)
+    verifier = PeerVerifier(trust, Purpose.TLS_SERVER, tolerant=provisional, at=at, floor=floor)
     verifier.install(context)
     return verifier
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import field
+from datetime import datetime
 from importlib.util import find_spec
 from typing import Final
 
@@ -21,6 +22,7 @@ from est_transports.channel.openssl_context import (
     verify_server,
 )
 from est_transports.channel.srp_users import SrpLogin, SrpServerConfig
+from est_transports.pki.clock_floor import check_clock
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
 
 TLS_1_2_CIPHERS: Final = (
@@ -84,8 +86,11 @@ class ClientTlsConfig:
     `server_name` is a DNS name in A-labels or an IP address. `provisional` lets a handshake
     with an unverified server finish, for RFC 7030 4.1.1: Channel tells how it came out. With `srp`
     the handshake is TLS-SRP, in TLS 1.2, which proves the server by the password: no anchor counts
-    and no certificate is shown. The other fields are those of ServerTlsConfig. Raises
-    LocalProtocolError.
+    and no certificate is shown. The other fields are those of ServerTlsConfig.
+
+    Certificates are judged by the moment `judged_at`, or the machine's clock where there is none;
+    and where that is before `clock_floor`, which the time is known to have passed, by this. Both
+    are aware datetimes in UTC. Raises LocalProtocolError.
     """
 
     server_name: str
@@ -97,8 +102,12 @@ class ClientTlsConfig:
     tls_exporter: bool = False
     ciphers: tuple[str, ...] = TLS_1_2_CIPHERS
     srp: SrpLogin | None = None
+    clock_floor: datetime | None = None
+    judged_at: datetime | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        check_clock(self.clock_floor)
+        check_clock(self.judged_at)
         name = self.server_name
         if not name or not name.isascii() or any(c.isspace() or not c.isprintable() for c in name):
             raise LocalProtocolError("server_name must be a DNS name in A-labels or an address")
@@ -168,7 +177,13 @@ def client_context(config: ClientTlsConfig) -> ClientContext:
     if config.identity is not None:
         present_identities(context, (config.identity,))
     rules = ChannelRules(
-        verifier=verify_server(context, config.trust, provisional=config.provisional),
+        verifier=verify_server(
+            context,
+            config.trust,
+            provisional=config.provisional,
+            at=config.judged_at,
+            floor=config.clock_floor,
+        ),
         server_name=config.server_name,
         provisional=config.provisional,
         require_ems=config.require_ems,

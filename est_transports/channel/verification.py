@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
@@ -44,6 +45,7 @@ from est_transports import _clock
 from est_transports.channel.peer_certificates import sent_certificates
 from est_transports.pki.certificate_checks import UNREADABLE, Purpose, flaw
 from est_transports.pki.certificates import anchor_key, der_of, read_certificate, shown_der
+from est_transports.pki.clock_floor import ended_before, raised
 from est_transports.pki.library_warnings import ignore_library_warnings
 from est_transports.pki.openssl_store import MAX_CHAIN_DEPTH, fill_store, usable_anchors
 from est_transports.pki.path_problems import NO_ANCHOR, at_depth, problem_of, problem_text
@@ -57,6 +59,8 @@ _KNOWN_MAX: Final = 256  # anchors and intermediates, which are the same few in 
 
 _log: Final = logging.getLogger("est_transports")
 _Codes: Final = SSL.X509VerificationCodes
+_OF_DATES: Final = ("expired", "not yet valid", "out of date")
+"""Words of the problems for which a clock may be to blame."""
 
 
 class VerificationRecord:
@@ -100,12 +104,16 @@ class PeerVerifier:
     """Verifies the peers of one context's connections.
 
     `tolerant` lets a handshake go on after a failure and leaves it in the facts. Each
-    connection's app data must be a VerificationRecord of its own.
+    connection's app data must be a VerificationRecord of its own. Dates are held against `at`, or
+    where there is none against the clock; and where that shows less than `floor`, against this, as
+    pki.clock_floor says.
     """
 
     __slots__ = (
         "_anchors",
+        "_at",
         "_classes",
+        "_floor",
         "_manufacturers",
         "_now",
         "_purpose",
@@ -120,12 +128,16 @@ class PeerVerifier:
         *,
         tolerant: bool,
         now: Callable[[], Instant] = _clock.instant,
+        at: datetime | None = None,
+        floor: datetime | None = None,
     ) -> None:
         ignore_library_warnings()  # peers' certificates are read in handshakes, at any time
         self._anchors = anchors = usable_anchors(anchors)
         self._purpose = purpose
         self._tolerant = tolerant
         self._now = now
+        self._at = at
+        self._floor = floor if floor is not None and (at or now().wall) < floor else None
         self._manufacturers = {
             anchor_key(anchor): maker.name
             for maker in anchors.manufacturers
@@ -148,6 +160,8 @@ class PeerVerifier:
         if store is None:
             raise LocalProtocolError("the context has no certificate store")
         fill_store(store, self._anchors)
+        if (fixed := self._floor or self._at) is not None:
+            store.set_time(fixed)
         context.set_verify_depth(MAX_CHAIN_DEPTH)
         mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if required else 0)
         context.set_verify(mode, self._on_certificate)
@@ -177,8 +191,13 @@ class PeerVerifier:
         trust_class = TrustClass.FAILED
         if not problems:
             problems += self._flaws(verified)
+        if not problems and self._floor is not None:
+            problems += _ended(self._floor, verified)
         if not problems:
-            doubts = self._anchors.revocation.problems(verified, self._now().wall, _say_accepted)
+            wall = self._at or self._now().wall
+            if self._floor is not None:
+                wall = raised(self._floor, verified)
+            doubts = self._anchors.revocation.problems(verified, wall, _say_accepted)
             problems += [doubt.text for doubt in doubts]
         if not problems:
             trust_class = self._classify(verified, problems)
@@ -195,6 +214,18 @@ class PeerVerifier:
             expired=trust_class if has_expired and not problems else None,
         )
 
+    def dated(self, failure: str) -> str:
+        """Return a failure, and where dates are its reason what they were held against."""
+        if not any(words in failure for words in _OF_DATES):
+            return failure
+        shown = f"{self._at or self._now().wall:%Y-%m-%d %H:%M}"
+        if self._floor is None:
+            return f"{failure} (the clock here shows {shown} UTC)"
+        return (
+            f"{failure} (the clock here shows {shown} UTC, which is behind: the time is at least "
+            f"{self._floor:%Y-%m-%d %H:%M})"
+        )
+
     def _on_certificate(
         self, connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int
     ) -> bool:
@@ -203,6 +234,7 @@ class PeerVerifier:
         record = connection.get_app_data()
         if not isinstance(record, VerificationRecord):
             return False
+        ok = ok or (self._floor is not None and error == _Codes.ERR_CERT_NOT_YET_VALID)
         problem = "" if ok else self._problem_at(certificate, error, depth)
         if problem and error == _Codes.ERR_CERT_HAS_EXPIRED and depth == 0:
             record.expiry = problem  # OpenSSL goes on from here, with all that is left to verify
@@ -329,6 +361,12 @@ def _kind_of(doubts: tuple[Doubt, ...]) -> CertificateFailure:
     if any(doubt.is_revoked for doubt in doubts):
         return CertificateFailure.REVOKED
     return CertificateFailure.REVOCATION_UNKNOWN
+
+
+def _ended(floor: datetime, verified: Sequence[x509.Certificate]) -> list[str]:
+    """Return which certificates of a path had expired when the newest of them was issued."""
+    text = problem_text(_Codes.ERR_CERT_HAS_EXPIRED)
+    return [at_depth(text, each, place) for place, each in ended_before(floor, verified)]
 
 
 def _say_accepted(text: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import field
+from datetime import datetime
 from typing import Protocol
 
 from cryptography import x509
@@ -41,6 +42,7 @@ from est_core.values import value_class
 from est_transports.channel.errors import CLOSED, TIMEOUT, TlsError
 from est_transports.channel.srp_users import SrpLogin
 from est_transports.channel.tls_context import ClientTlsConfig
+from est_transports.pki.clock_floor import raised
 from est_transports.pki.signers import Signer
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
 
@@ -85,6 +87,10 @@ class ExchangeSettings(Protocol):
     @property
     def srp(self) -> SrpLogin | None:
         """As whom to shake hands by TLS-SRP, with the server that the session is about."""
+
+    @property
+    def clock_floor(self) -> datetime | None:
+        """A moment that has passed for certain, for a machine whose clock may be unset."""
 
     @property
     def response_s(self) -> float:
@@ -332,7 +338,7 @@ class ClientDriver:
                     raise LocalProtocolError("the exchange waits for somebody else")
             case ConnectRequested():
                 self._step = Connect(
-                    uri=event.uri, config=self._tls_config(event), idempotent=event.idempotent
+                    uri=event.uri, config=self._tls_config(event, now), idempotent=event.idempotent
                 )
             case SendRequest():
                 self._send(event, now)
@@ -358,20 +364,25 @@ class ClientDriver:
         else:
             self._exchange.provide_credentials(answer)
 
-    def _tls_config(self, event: ConnectRequested) -> ClientTlsConfig:
+    def _tls_config(self, event: ConnectRequested, now: Instant) -> ClientTlsConfig:
         config = self._config
         trust = config.implicit
         if event.trust:
             trust = TrustAnchors(explicit=event.trust, revocation=config.implicit.revocation)
-        srp = self._srp(event)
+        srp, identity, floor = self._srp(event), self._identity(event), config.clock_floor
+        if floor is not None:  # what was given to us has begun, whatever the clock shows
+            own = () if identity is None else (identity.certificate,)
+            floor = raised(floor, (*event.trust, *own))
         return ClientTlsConfig(
             server_name=event.uri.host,
             trust=trust,
-            identity=self._identity(event),
+            identity=identity,
             max_version=event.max_version,
             provisional=event.provisional and srp is None,
             tls_exporter=config.tls_exporter,
             srp=srp,
+            clock_floor=floor,
+            judged_at=now.wall,
         )
 
     def _srp(self, event: ConnectRequested) -> SrpLogin | None:

@@ -17,6 +17,7 @@ from OpenSSL import crypto
 from est_core.arguments import checked
 from est_transports.pki.certificate_checks import UNREADABLE, Purpose, flaw
 from est_transports.pki.certificates import read_certificate
+from est_transports.pki.clock_floor import raised
 from est_transports.pki.openssl_store import fill_store
 from est_transports.pki.path_problems import problem_of, problem_text
 from est_transports.pki.trust import TrustAnchors
@@ -110,18 +111,23 @@ def leading_to(
     certificates: Iterable[x509.Certificate],
     *,
     now: datetime,
+    floor: datetime | None = None,
 ) -> tuple[x509.Certificate, ...]:
     """Return the CA certificates among `certificates` that are anchors or validly lead to one.
 
-    In their order. What a bootstrap accepted is a root and no more: the rest of the answer may be
-    anybody's, and is good for building paths only after this. RFC 7030 4.1.3.
+    In their order. Where `now` is before `floor` the clock is unset, see pki.clock_floor.
+    What a bootstrap accepted is a root and no more: the rest of the answer may be anybody's, and
+    is good for building paths only after this. RFC 7030 4.1.3.
     """
     given = tuple(certificates)
-    return tuple(
-        each
-        for each in given
-        if each in anchors or not issuer_problem(each, anchors=anchors, others=given, now=now)
-    )
+    unset = None if floor is None or now >= floor else floor
+
+    def leads(each: x509.Certificate) -> bool:
+        # Each by its own time: one of them cannot move the time of the others.
+        when = now if unset is None else raised(unset, (*anchors, each))
+        return not issuer_problem(each, anchors=anchors, others=given, now=when)
+
+    return tuple(each for each in given if each in anchors or leads(each))
 
 
 @checked

@@ -98,8 +98,8 @@ NO_TARGET: Final = {
     "a life cycle: no peer's bytes, and properties of its own, tests/core/life_cycle": """
         est_core.life_cycle.clock est_core.life_cycle.machine est_core.life_cycle.policy
         est_core.life_cycle.saved est_core.life_cycle.state est_core.life_cycle.steps""",
-    "fingerprints that a person typed: a property of its own, tests/transports/pki": """
-        est_transports.pki.fingerprints""",
+    "what a person typed, and dates that were read before: tests/transports/pki": """
+        est_transports.pki.fingerprints est_transports.pki.clock_floor""",
     "trust that follows a CA: certificates that were read before, tests/core/trust/test_worlds": """
         est_core.trust.anchors est_core.trust.bag est_core.trust.facts est_core.trust.following
         est_core.trust.links est_core.trust.needed est_core.trust.saved""",

@@ -31,9 +31,8 @@ def established(target: Target) -> Target:
         received = conversation.bootstrap()
     now = _clock.instant().wall
     # EST-124: the rest of the answer is good for nothing unless it leads to what was accepted.
-    return _trusting(
-        target, received.trusted, leading_to(received.trusted, received.certificates, now=now)
-    )
+    leading = leading_to(received.trusted, received.certificates, now=now, floor=target.clock_floor)
+    return _trusting(target, received.trusted, leading)
 
 
 def provisioned(target: Target) -> Target:

@@ -124,6 +124,7 @@ class Conversation:
                 discovered=self._report_discovered,
                 timeouts=target.timeouts,
                 proxy=target.proxy,
+                clock_floor=target.clock_floor,
             )
         )
 

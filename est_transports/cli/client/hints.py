@@ -189,8 +189,14 @@ def _untrusted(failed: Failed, target: Target) -> str:
         if target.ca_certificates is not None:
             return "the CA that it sent did not certify it: `est enroll` with --trust may help"
         return _OTHER_TRUST if target.trust else remedy(failed.code)
-    if failed.message.endswith("not yet valid"):
-        return "check the clock of this machine, and of the one that made the certificate"
-    if failed.message.endswith("expired"):
-        return "the server's operator must renew it"
+    if "not yet valid" in failed.message:
+        return (
+            "set the clock of this machine, if it is behind; where it cannot know the time, give "
+            "--clock-floor DATE"
+        )
+    if "expired" in failed.message:
+        return (
+            "set the clock of this machine, if it is ahead; else the server's operator must renew "
+            "the certificate"
+        )
     return _OPERATOR

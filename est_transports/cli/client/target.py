@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
+from datetime import datetime
 
 from cryptography import x509
 
@@ -77,6 +78,7 @@ class Target:
     digest: str | None = None
     timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
     proxy: Proxy | None = None
+    clock_floor: datetime | None = None
 
     @property
     def is_to_be_confirmed(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -19,12 +20,14 @@ from est_core import (
     PopMode,
     TlsVersion,
 )
+from est_transports import _clock
 from est_transports.cli.client.coap_paths import coap_path_options
 from est_transports.cli.client.crl_options import CRL_NAMES, CRL_OPTIONS, revocation_of
 from est_transports.cli.client.login_options import CODE_OPTIONS, LOGIN_OPTIONS, LoginOptions
 from est_transports.cli.client.proxy_options import PROXY_NAMES, PROXY_OPTIONS, proxy_of
 from est_transports.cli.client.system_trust import system_anchors
 from est_transports.cli.client.target import Fingerprint, Target
+from est_transports.cli.describe import moment
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.keys import load_key
 from est_transports.cli.options import json_option, verbose_option
@@ -76,6 +79,10 @@ _OPTIONS: Final = (
                  help="With coaps://: ask for the list of resources first."),
     *PROXY_OPTIONS,
     click.option("--tls-max", type=click.Choice(list(TLS_VERSIONS)), help="Newest TLS version."),
+    click.option("--clock-floor", metavar="DATE",
+                 help="A moment that has passed for certain, such as 2026-11-27 or "
+                 "2026-11-27T12:00:00Z: while this machine's clock shows less, it is not believed, "
+                 "and certificates are judged by this."),
     click.option("--timeout", type=click.FloatRange(min=0.1, max=3600), metavar="SECONDS",
                  help="For connecting, the handshake, and each answer, instead of 10, 10 and 75."),
     json_option,
@@ -146,6 +153,7 @@ def _with_options(
                 link_with=LinkWith(options.pop("link_with", LinkWith.AUTO.value)),
                 digest=options.pop("digest", None),
                 proxy=proxy_of(target.uri, *(options.pop(name) for name in PROXY_NAMES)),
+                clock_floor=_clock_floor(options.pop("clock_floor")),
             )
             return command(target, **options)
 
@@ -276,6 +284,30 @@ def parse_url(url: str, label: str | None) -> EstUri:
             "a server is https://HOST[:PORT][/LABEL], or coaps:// in place of https://",
         ) from exc
     return uri
+
+
+def _clock_floor(text: str | None) -> datetime | None:
+    """Return the moment that an option means, and warn where the clock is behind it."""
+    if text is None:
+        return None
+    try:
+        given = datetime.fromisoformat(text if "T" in text.upper() else f"{text}T00:00:00Z")
+        floor = None if given.tzinfo is None else given.astimezone(UTC)
+    except (ValueError, OverflowError):
+        floor = None
+    now = _clock.instant().wall
+    if floor is None:
+        raise CliError(
+            f"--clock-floor: {text} is no moment",
+            ExitCode.USAGE,
+            "write it as 2026-11-27, or as 2026-11-27T12:00:00Z",
+        )
+    if now < floor:
+        warn(
+            f"this machine's clock shows {moment(now)}, which is behind {moment(floor)}: "
+            "certificates are judged by that"
+        )
+    return floor
 
 
 def _check_coaps(
