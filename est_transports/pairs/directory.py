@@ -15,7 +15,7 @@ another program reads. Why a working pair is there all the same:
    runs already is no candidate any more, and what no link leads to is removed, by its names. Files
    of others are left alone; a link of others is never followed or replaced.
 
-Where `current` was taken away by somebody, nothing that holds a certificate is removed either.
+Where `current` was taken away by somebody, no pair is removed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ from est_transports.pairs.layout import (
     SENT,
     STATE,
     candidate_number,
-    leads_to,
     running_number,
 )
 from est_transports.pairs.lock import drop_lock, take_lock
@@ -122,9 +121,8 @@ class PairDirectory:
         """Give the lock back."""
         if self._opened is not None:
             slots, self._opened = self._opened, None
-            drop_lock(self._lock)
-            slots.pairs.close()
-            slots.root.close()
+            with slots.root, slots.pairs:
+                drop_lock(self._lock)
 
     def __enter__(self) -> Self:
         return self
@@ -263,6 +261,7 @@ class PairDirectory:
             before = running if running is not None and slots.has(running) else None
             pair = slots.complete(files, anchors, before)
             slots.switch(CURRENT, number)
+            slots.note_used()
             with suppress(OSError):  # it is no candidate any more, by whatever link
                 slots.forget_candidate()
             return pair
@@ -325,12 +324,10 @@ class PairDirectory:
             yield number, files
 
     def _check_none_lost(self, slots: Slots) -> None:
-        """Raise PairError where there was a running pair, and nothing leads to it any more."""
-        candidate = leads_to(slots.root, CANDIDATE, f"{PAIRS}/")
-        for number in slots.numbers():
-            if number != candidate and slots.holds_pair(number):
-                reason = f"is missing, although {PAIRS}/{number} holds a certificate"
-                raise damaged(self.path / CURRENT, reason)
+        """Raise PairError where a pair has run, and nothing leads to it any more."""
+        if slots.is_used():
+            reason = f"is missing, although a pair has run; have it lead to one below {PAIRS}"
+            raise damaged(self.path / CURRENT, reason)
 
     def _check_request(self, key: bytes | KeyReference, request: bytes | None) -> None:
         if isinstance(key, KeyReference):

@@ -4,6 +4,7 @@
     DIR/candidate            -> pairs/8      what is to replace it, while there is one
     DIR/pairs/7/previous     -> ../5         the pair that ran before pairs/7 did
     DIR/pairs/7/key.pem ...                  what a pair is made of
+    DIR/pairs/used                           a pair has run here: `current` is not missing by chance
     DIR/state, DIR/lock
 
 That `previous` is in the pair and not beside `current` makes one rename switch both: with another
@@ -22,6 +23,7 @@ from est_transports.pairs.errors import PairError
 CURRENT: Final = "current"
 CANDIDATE: Final = "candidate"
 PAIRS: Final = "pairs"
+USED: Final = "used"
 STATE: Final = "state"
 LOCK: Final = "lock"
 

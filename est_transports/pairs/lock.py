@@ -47,9 +47,11 @@ def take_lock(root: OpenDirectory, holder: str, owner: Ownership) -> int:
 
 def drop_lock(descriptor: int) -> None:
     """Give the lock back."""
-    with suppress(OSError):
-        os.ftruncate(descriptor, 0)
-    os.close(descriptor)
+    try:
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
 
 
 def lock_holder(root: OpenDirectory) -> str:

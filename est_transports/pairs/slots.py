@@ -13,20 +13,20 @@ from typing import Final
 
 from cryptography import x509
 
-from est_transports.files.durable import OpenDirectory
+from est_transports.files.durable import TEMPORARY, OpenDirectory
 from est_transports.files.ownership import Ownership, ownership_of
 from est_transports.pairs.contents import certificates_pem, read_pair, whole_of
 from est_transports.pairs.errors import PairError
 from est_transports.pairs.layout import (
     ANCHORS,
     CANDIDATE,
-    CERTIFICATE,
     CURRENT,
     PAIRS,
     PARTS,
     PREVIOUS,
     SECRETS,
     TOP,
+    USED,
     WHOLE,
     candidate_number,
     leads_to,
@@ -70,13 +70,19 @@ class Slots:
         """Return whether there is anything of that number."""
         return self.pairs.status(str(number)) is not None
 
-    def holds_pair(self, number: int) -> bool:
-        """Return whether there is a certificate in the directory of that number."""
-        try:
-            with self.pairs.directory(str(number)) as files:
-                return files.status(CERTIFICATE) is not None
-        except OSError:
-            return False
+    def is_used(self) -> bool:
+        """Return whether a pair has run here. Then `current` is missing only if it was removed."""
+        return self.pairs.status(USED) is not None
+
+    def note_used(self) -> None:
+        """Note that a pair has run here, now that its link is on the disk.
+
+        Where that cannot be written it is when the directory is opened again.
+        """
+        with suppress(OSError):
+            if not self.is_used():
+                self.pairs.write(USED, b"", default_owner(self.root.path, _SECRET_MODE))
+                self.pairs.sync()
 
     @contextmanager
     def make(self) -> Iterator[tuple[int, OpenDirectory]]:
@@ -164,23 +170,27 @@ class Slots:
                 with self.pairs.directory(str(number)) as files:
                     files.sync()
             self.settle()
+            if running_number(self.root) is not None:
+                self.note_used()
         self.clean()
 
     def clean(self) -> None:
         """Remove what no link leads to, by the names that it has of us.
 
         What cannot be removed now is left for the next time, and so are files of others with the
-        directory they are in. Without a running pair nothing that holds a certificate is removed.
+        directory they are in. Where the running pair is missing no other is removed.
         """
         with suppress(PairError, OSError):
             for name in temporaries(TOP):
                 self.root.remove(name)
+            self.pairs.remove(TEMPORARY + USED)
             running = running_number(self.root)
-            found = {running, candidate_number(self.root), self.previous()}
+            is_missing = self.is_used() if running is None else not self.has(running)
+            kept = {running, candidate_number(self.root), self.previous()}
             for number in self.numbers():
-                if number in found:
+                if number in kept or is_missing:
                     self._remove(number, temporaries(PARTS))
-                elif (running is not None and self.has(running)) or not self.holds_pair(number):
+                else:
                     self._remove(number, temporaries(PARTS) + PARTS)
                     with suppress(OSError):
                         self.pairs.remove_directory(str(number))

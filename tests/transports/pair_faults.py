@@ -10,37 +10,52 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-CHANGES: Final = (
+CALLS: Final = (
     *("open", "write", "pwrite", "ftruncate", "fsync", "chmod", "chown", "setxattr"),
     *("rename", "symlink", "unlink", "mkdir", "rmdir"),
 )
 
-Hook = Callable[[str, bool], None]
-"""Is given the name of a call, and whether it is done."""
+
+@dataclass(frozen=True)
+class Call:
+    """A call of `os`, which is about to be made, or done."""
+
+    name: str
+    given: tuple[Any, ...]
+    named: dict[str, Any]
+    is_done: bool = False
+    result: Any = None
+
+    @property
+    def is_change(self) -> bool:
+        """False for a file that is opened to be read."""
+        return self.name != "open" or bool(self.given[1] & os.O_CREAT)
+
+
+Hook = Callable[[Call], None]
 
 
 @contextmanager
 def fault_points(hook: Hook) -> Iterator[None]:
-    """Have a hook told of all changes of a disk that this process makes by `os`."""
-    real = {name: getattr(os, name) for name in CHANGES}
+    """Have a hook told of what this process does to its disks by `os`."""
+    real = {name: getattr(os, name) for name in CALLS}
 
     def wrapped(name: str) -> Callable[..., Any]:
         def call(*given: Any, **named: Any) -> Any:
-            if name == "open" and not given[1] & os.O_CREAT:
-                return real[name](*given, **named)
-            hook(name, False)
+            hook(Call(name, given, named))
             result = real[name](*given, **named)
-            hook(name, True)
+            hook(Call(name, given, named, True, result))
             return result
 
         return call
 
-    for name in CHANGES:
+    for name in CALLS:
         setattr(os, name, wrapped(name))
     try:
         yield
@@ -57,7 +72,9 @@ class FaultAt:
         self.seen = 0
         self._fault = fault
 
-    def __call__(self, name: str, is_done: bool) -> None:
+    def __call__(self, call: Call) -> None:
+        if not call.is_change:
+            return
         self.seen += 1
         if self.seen - 1 == self.at:
             self._fault()

@@ -135,6 +135,10 @@ LIFE: Final = (
 """One of each step, in each surrounding that makes a difference."""
 
 
+SHORT_LIFE: Final = (*renewal(1), save("one"), *renewal(2), ROLL_BACK, begin(3), DISCARD, REPLACE)
+"""Each step once at least, and a promotion with a pair to be kept."""
+
+
 def models(steps: tuple[Step, ...] = LIFE) -> tuple[Model, ...]:
     """Return what is there before the first step, and after each."""
     found = [Model()]
@@ -143,10 +147,10 @@ def models(steps: tuple[Step, ...] = LIFE) -> tuple[Model, ...]:
     return tuple(found)
 
 
-def snapshots(path: Path) -> Iterator[tuple[Path, Model, Step]]:
+def snapshots(path: Path, steps: tuple[Step, ...] = LIFE) -> Iterator[tuple[Path, Model, Step]]:
     """Yield each step of a life with a copy of the directory before it, and what is there."""
-    known = models()
-    for place, step in enumerate(LIFE):
+    known = models(steps)
+    for place, step in enumerate(steps):
         before = path / f"before-{place}"
         shutil.copytree(path / "life", before, symlinks=True) if place else before.mkdir()
         with PairDirectory.open(path / "life", create=True) as pairs:

@@ -108,7 +108,7 @@ def test_the_pair_before_stays_until_the_next_promotion_and_older_ones_go(tmp_pa
             renew(pairs, number)
         assert _is(pairs.running, 3)
         assert _is(pairs.previous, 2)
-    assert sorted(os.listdir(tmp_path / "pairs")) == ["2", "3"]
+    assert sorted(os.listdir(tmp_path / "pairs")) == ["2", "3", "used"]
     assert (tmp_path / "current" / "previous" / "key.pem").read_bytes() == material(2).key_pem
 
 
@@ -123,7 +123,7 @@ def test_the_way_back_exchanges_the_two_and_can_be_taken_again(tmp_path: Path) -
         renew(pairs, 3)
         assert _is(pairs.running, 3)
         assert _is(pairs.previous, 1)
-    assert sorted(os.listdir(tmp_path / "pairs")) == ["1", "3"]
+    assert sorted(os.listdir(tmp_path / "pairs")) == ["1", "3", "used"]
 
 
 def test_other_anchors_come_with_the_same_pair_and_leave_previous_and_candidate(
@@ -140,7 +140,7 @@ def test_other_anchors_come_with_the_same_pair_and_leave_previous_and_candidate(
         pairs.receive(material(3).certificate)
         pairs.promote(other_anchors())
         assert _is(pairs.previous, 2)
-    assert len(os.listdir(tmp_path / "pairs")) == 2
+    assert len(os.listdir(tmp_path / "pairs")) == 3
 
 
 def test_a_candidate_that_is_discarded_leaves_nothing(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_candidate_that_is_discarded_leaves_nothing(tmp_path: Path) -> None:
         assert pairs.candidate is None
         assert _is(pairs.running, 1)
         pairs.discard()
-    assert os.listdir(tmp_path / "pairs") == ["1"]
+    assert sorted(os.listdir(tmp_path / "pairs")) == ["1", "used"]
 
 
 def test_the_state_is_kept_whole(tmp_path: Path) -> None:

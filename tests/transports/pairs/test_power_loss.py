@@ -1,0 +1,26 @@
+"""The power goes at any instant: whatever of the unsynced the disk keeps, a pair works.
+
+The whole of it, and each fsync left out once, is `python -m tests.transports.pair_proof`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.transports.pair_faults import quick_disk
+from tests.transports.pair_model import SHORT_LIFE
+from tests.transports.pair_power import PowerLosses, lose_power_after_kills, lose_power_in
+
+__all__ = ["quick_disk"]  # a fixture
+
+
+def test_a_power_loss_leaves_what_was_there_before_a_step_or_after_it(quick_disk: Path) -> None:
+    losses = PowerLosses(quick_disk, max_states=8)
+    lose_power_in(losses, SHORT_LIFE)
+    assert losses.different > 100
+
+
+def test_a_power_loss_while_one_finishes_what_a_killed_one_began(quick_disk: Path) -> None:
+    losses = PowerLosses(quick_disk, max_states=4)
+    lose_power_after_kills(losses, SHORT_LIFE, every=10)
+    assert losses.different > 30
