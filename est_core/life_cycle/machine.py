@@ -110,7 +110,7 @@ class LifeCycle:
             found.add(Alarm.CLOCK_AHEAD)
         if today >= self.life.not_after:
             found.add(Alarm.EXPIRED)
-        elif today >= self._end() and self.state.failures:
+        elif today >= self._end() and (self.state.failures or self.state.pending):
             found.add(Alarm.LATE)
         return frozenset(found)
 

@@ -64,7 +64,7 @@ class Alarm(Enum):
     """What somebody should look at."""
 
     LATE = "late"
-    """Renewals fail, and there is little left of the certificate's life."""
+    """Renewals fail or are put off, and there is little left of the certificate's life."""
     EXPIRED = "expired"
     CLOCK_BEHIND = "clock-behind"
     CLOCK_AHEAD = "clock-ahead"

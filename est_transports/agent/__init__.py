@@ -17,6 +17,10 @@ if TYPE_CHECKING:
         Outcome as Outcome,
         RunHook as RunHook,
     )
+    from est_transports.agent.asyncio_loop import (
+        run_agents_on_asyncio as run_agents_on_asyncio,
+        run_pass_on_asyncio as run_pass_on_asyncio,
+    )
     from est_transports.agent.certificate import (
         CertificateAgent as CertificateAgent,
     )
@@ -60,6 +64,7 @@ else:
         __name__,
         {
             "actions": "Action Answer Ask HookResult Outcome RunHook",
+            "asyncio_loop": "run_agents_on_asyncio run_pass_on_asyncio",
             "certificate": "CertificateAgent",
             "config": "load_agent_settings",
             "driving": "advance",

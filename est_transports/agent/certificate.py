@@ -320,8 +320,8 @@ class CertificateAgent:
             self._cycle.informed(None, self._clock())
         window = self._cycle.state.window
         if window is not None and window != before:
-            text = f"the server suggests to renew from {window.start} to {window.end}"
-            self._say(logging.INFO, f"{text}: planned for {self._cycle.renew_at()}")
+            text = f"the server suggests to renew from {_told(window.start)} to {_told(window.end)}"
+            self._say(logging.INFO, f"{text}: planned for {_told(self._cycle.renew_at())}")
 
     # What is kept
 
@@ -373,9 +373,13 @@ def sha256(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
+def _told(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%SZ}"
+
+
 def described(certificate: x509.Certificate) -> str:
     """Return what tells a certificate from others, in one line of plain text."""
-    end = f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%SZ}"
+    end = _told(certificate.not_valid_after_utc)
     subject = plain(name_text(certificate.subject)) or "(empty subject)"
     return f"{subject}, serial {printed_serial(certificate.serial_number)}, valid until {end}"
 

@@ -54,7 +54,9 @@ from est_transports.pki.trust import TlsIdentity
 
 KEY_ELSEWHERE: Final = "agent/key-elsewhere"
 NO_REQUEST: Final = "agent/request"
-_NETWORK: Final = frozenset({"connect", "connection", "http", "server", "tls"})
+_NETWORK: Final = frozenset({"connect", "connection", "http", "proxy", "server", "tls"})
+_JUDGED: Final = ("response/status-4", "pop/")
+_NOT_JUDGED: Final = ("response/status-401", "response/status-429")
 _Steps = Generator[Action, Answer, "Obtained | PutOff | NotObtained"]
 
 
@@ -121,7 +123,7 @@ def _obtain(wanted: Wanted) -> _Steps:
         case RetryLater(at=at):
             return PutOff(wait_s=max(at.mono - wanted.clock().mono, 0.0))
         case Failed():
-            if not answer.may_be_issued:
+            if is_judged(answer):
                 wanted.slots.discard()
             return _failure(answer, wanted.clock())
         case _:
@@ -283,6 +285,15 @@ def _exchange(
     if wanted.renew:
         return access.session.reenroll(info, csrattrs=csrattrs, algorithm=algorithm)
     return access.session.enroll(info, csrattrs=csrattrs, algorithm=algorithm, code=access.code)
+
+
+def is_judged(failed: Failed) -> bool:
+    """True if the request itself was refused: another one is to be made the next time.
+
+    Where the server did not come so far the same request is sent again. It may have been put off,
+    or answered by a certificate that never arrived.
+    """
+    return failed.code.startswith(_JUDGED) and not failed.code.startswith(_NOT_JUDGED)
 
 
 def _failure(failed: Failed, now: Instant, before: str = "") -> NotObtained:

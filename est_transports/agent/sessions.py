@@ -73,8 +73,6 @@ def enrolling_access(
             identity = load_identity(given.certificate_file, given.key_file)
         except CredentialFileError as exc:
             raise AgentError(FILE, str(exc)) from exc
-        except OSError as exc:
-            raise _unreadable(given.certificate_file, exc) from exc
     login, code = _login(given)
     return _access(settings, anchors, identity, login, code)
 
@@ -85,8 +83,6 @@ def anchors_in(path: Path) -> tuple[x509.Certificate, ...]:
         return load_pem_certificates(path)
     except CredentialFileError as exc:
         raise AgentError(FILE, str(exc)) from exc
-    except OSError as exc:
-        raise _unreadable(path, exc) from exc
 
 
 def _access(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta
 from enum import Enum, unique
 from pathlib import Path
@@ -13,11 +14,11 @@ from est_core.arguments import checked
 from est_core.life_cycle import Alarm, CertificateLife, LifeCycle, LifeCycleState
 from est_core.values import value_class
 from est_transports.agent.certificate import sha256
-from est_transports.agent.errors import AgentError
 from est_transports.agent.saved import Failure, Saved, saved_of
 from est_transports.agent.settings import CertificateSettings
 from est_transports.pairs.directory import PairDirectory
 from est_transports.pairs.errors import PairError
+from est_transports.pairs.layout import LOCK
 from est_transports.pairs.values import PairView
 
 
@@ -30,6 +31,7 @@ class Standing(Enum):
     PENDING = "waiting for the server"
     FAILING = "renewal fails"
     EXPIRED = "expired"
+    UNREADABLE = "cannot be read"
 
 
 @value_class
@@ -53,7 +55,7 @@ class CertificateStatus:
     @property
     def needs_person(self) -> bool:
         """True if somebody should look at it."""
-        bad = self.standing is Standing.EXPIRED or (
+        bad = self.standing in (Standing.EXPIRED, Standing.UNREADABLE) or (
             self.standing is Standing.NONE and self.last_failure is not None
         )
         return bool(self.alarms) or self.hook_failure is not None or bad
@@ -63,18 +65,32 @@ class CertificateStatus:
 def certificate_status(
     directory: Path, settings: CertificateSettings, now: Instant
 ) -> CertificateStatus:
-    """Return how the certificate in `directory` stands. Raises AgentError, with the pair's code."""
-    if not directory.exists():
+    """Return how the certificate in `directory` stands, read without its lock."""
+    if _is_unused(directory):
         return CertificateStatus(name=settings.name, standing=Standing.NONE)
     try:
         view = PairDirectory.look(directory)
     except PairError as exc:
-        raise AgentError(exc.code, exc.message) from exc
+        return CertificateStatus(
+            name=settings.name,
+            standing=Standing.UNREADABLE,
+            last_failure=(exc.code, exc.message, now.wall),
+        )
     try:
         saved = saved_of(view.state)
     except LocalProtocolError:
         saved = Saved()
     return _status(settings, view, saved, now)
+
+
+def _is_unused(directory: Path) -> bool:
+    """True if nothing is there, or no more than an agent that ended as it began leaves behind."""
+    try:
+        return set(os.listdir(directory)) <= {LOCK}
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # `look` says why
 
 
 def _status(

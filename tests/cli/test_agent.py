@@ -301,10 +301,32 @@ def test_a_directory_that_may_not_be_written_is_told_and_the_pair_stays(
 def test_a_damaged_pair_is_told_and_not_replaced(site: AgentSite) -> None:
     site("renew")
     (site.directory / "gate" / "current" / "cert.pem").write_text("nothing")
-    for command in ("renew", "status", "agent"):
+    for command, expected in (("renew", 5), ("agent", 5), ("status", 1)):
         code, _, err = site(command)
-        assert code == 5
-        assert "pair/damaged" in err
+        assert code == expected
+        assert "[pair/damaged]" in err
+    assert site.status()["state"] == "unreadable"
+
+
+def test_one_that_is_damaged_keeps_nobody_from_the_others(site: AgentSite) -> None:
+    names = ("a", "bad", "worse", "z")
+    site.write(names=names)
+    site("renew")
+    for name in ("bad", "worse"):
+        (site.directory / name / "current" / "key.pem").write_text("nothing")
+    before = {name: site.certificate(name) for name in ("a", "z")}
+    code, out, err = site("renew", "--force")
+    assert (code, out) == (5, "a: has a new certificate\nz: has a new certificate\n")
+    assert err.count("pair/") == 2
+    assert all(site.certificate(name) != before[name] for name in before)
+    code, _, err = site("agent", "--once")
+    assert code == 5
+    assert err.count("not looked after") == 2
+    code, out, _ = site("status")
+    assert code == 1
+    assert [line.split("\t")[3] for line in out.splitlines()] == [
+        "fine", "cannot be read", "cannot be read", "fine"
+    ]  # fmt: skip
 
 
 # The agent itself
@@ -345,6 +367,21 @@ def test_a_signal_has_it_read_the_settings_again_all_or_nothing(site: AgentSite)
         running.process.send_signal(signal.SIGHUP)
         running.wait_for("reloaded: looks after gate, more")
         running.wait_for("more: has a new certificate")
+        assert running.end() == 0
+
+
+def test_settings_whose_directories_cannot_be_used_leave_everything_as_it_was(
+    site: AgentSite,
+) -> None:
+    with agent_process(site) as running:
+        running.wait_for("has a new certificate")
+        site.write(names=("blocked",))
+        (site.directory / "blocked").write_text("somebody's file")
+        running.process.send_signal(signal.SIGHUP)
+        running.wait_for("reloaded: looks after blocked")
+        running.wait_for("not reloaded, everything stays as it was")
+        site.write()
+        assert running.process.poll() is None
         assert running.end() == 0
 
 

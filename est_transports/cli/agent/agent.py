@@ -21,7 +21,7 @@ from est_transports.agent.sockets_loop import run_agents, run_pass
 from est_transports.cli.agent.directory import (
     directory_argument,
     exit_code,
-    opened,
+    opened_all,
     read_settings,
 )
 from est_transports.cli.errors import CliError, ExitCode
@@ -40,6 +40,7 @@ _log: Final = logging.getLogger("est_transports")
 _STDERR: Final = 2
 _HOLDER: Final = "est agent"
 _LOOK_S: Final = 3600.0
+_TURN_S: Final = 0.5
 STOP_S: Final = 10.0
 """For how long a step that is under way is waited for; a step that is cut off does no harm."""
 
@@ -85,13 +86,13 @@ def _once(settings: AgentSettings) -> ExitCode:
     outcomes: list[Outcome] = []
     stop = threading.Event()
     with _signals({signal.SIGTERM: stop.set, signal.SIGINT: stop.set}), ExitStack() as stack:
-        agents = [opened(stack, settings, each, _HOLDER) for each in settings.certificates]
+        agents, errors = opened_all(stack, settings, _HOLDER)
         for each in agents:
             outcome = run_pass(each, stopped=stop.is_set)
             if outcome is None:
                 return ExitCode.INTERRUPTED
             outcomes.append(outcome)
-    return exit_code(outcomes)
+    return ExitCode.LOCAL if errors else exit_code(outcomes)
 
 
 class _Running:
@@ -100,6 +101,7 @@ class _Running:
     def __init__(self, directory: Path, settings: AgentSettings) -> None:
         self._directory = directory
         self._settings = settings
+        self._before: AgentSettings | None = None
         self._next: dict[str, Outcome] = {}
         self._wake = threading.Event()
         self._ends = self._reloads = False
@@ -114,14 +116,16 @@ class _Running:
         with _signals(handlers):
             _log.info("est-sansio %s looks after %s", __version__, _names(self._settings))
             while not self._ends:
-                self._run_until_told()
+                try:
+                    self._run_until_told()
+                except CliError as exc:
+                    self._take_back(exc)
             notify("STOPPING=1", "STATUS=stopping")
             _log.info("stopped")
 
     def _run_until_told(self) -> None:
         stop, stack = threading.Event(), ExitStack()
-        agents = [opened(stack, self._settings, each, _HOLDER)
-                  for each in self._settings.certificates]  # fmt: skip
+        agents, _ = opened_all(stack, self._settings, _HOLDER)
         errors: list[BaseException] = []
         worker = threading.Thread(target=self._work, args=(agents, stop, errors), daemon=True)
         worker.start()
@@ -131,12 +135,30 @@ class _Running:
             self._wake.clear()
             notify("WATCHDOG=1", self._status())
         stop.set()
-        worker.join(STOP_S)
-        if worker.is_alive():
+        if not self._joined(worker):
             return  # it waits for a server; the lock goes with the process
         stack.close()
         if errors:
             raise errors[0]
+
+    def _joined(self, worker: threading.Thread) -> bool:
+        """Wait until the step that is under way has ended; True if it has.
+
+        Whoever is to end waits STOP_S, and whoever is to go on as long as a server may take.
+        """
+        waited_s = 0.0
+        while worker.is_alive() and not (self._ends and waited_s >= STOP_S):
+            worker.join(_TURN_S)
+            waited_s += _TURN_S
+            notify("WATCHDOG=1")
+        return not worker.is_alive()
+
+    def _take_back(self, error: CliError) -> None:
+        """Go on with the settings before, where the new ones cannot be worked with."""
+        if self._before is None or self._before is self._settings:
+            raise error
+        _log.error("not reloaded, everything stays as it was: %s", error.text)
+        self._settings = self._before
 
     def _work(
         self, agents: list[CertificateAgent], stop: threading.Event, errors: list[BaseException]
@@ -174,7 +196,7 @@ class _Running:
         self._reloads = False
         notify(*reloading())
         try:
-            self._settings = read_settings(self._directory)
+            self._before, self._settings = self._settings, read_settings(self._directory)
         except CliError as exc:
             _log.error("not reloaded, everything stays as it was: %s", exc.message)
             notify(READY)

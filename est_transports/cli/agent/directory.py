@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from est_transports.pairs.errors import PairError
 from est_transports.toml.tables import ConfigError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+_log: Final = logging.getLogger("est_transports")
 _LOCAL: Final = frozenset({"agent", "pair", "key"})
 """First halves of codes of what is wrong on this machine."""
 
@@ -78,6 +80,27 @@ def opened(
     with local_errors():
         pairs = stack.enter_context(PairDirectory.open(path, create=True, holder=holder))
         return CertificateAgent(certificate, pairs)
+
+
+def opened_all(
+    stack: ExitStack, settings: AgentSettings, holder: str
+) -> tuple[list[CertificateAgent], list[CliError]]:
+    """Return the agents of all certificates, and why those that are missing cannot be had.
+
+    One that is damaged keeps nobody from looking after the others. Raises CliError for none at all.
+    """
+    agents: list[CertificateAgent] = []
+    errors: list[CliError] = []
+    for each in settings.certificates:
+        try:
+            agents.append(opened(stack, settings, each, holder))
+        except CliError as exc:
+            errors.append(exc)
+    if not agents:
+        raise errors[0]
+    for error in errors:
+        _log.error("%s; not looked after: %s", error.text, error.hint)
+    return agents, errors
 
 
 def exit_code(outcomes: list[Outcome]) -> ExitCode:

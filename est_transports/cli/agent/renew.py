@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from est_transports.agent.actions import Outcome
+from est_transports.agent.settings import AgentSettings, CertificateSettings
 from est_transports.agent.sockets_loop import run_pass
 from est_transports.cli.agent.directory import (
     chosen,
@@ -18,7 +19,7 @@ from est_transports.cli.agent.directory import (
 )
 from est_transports.cli.client.hints import remedy
 from est_transports.cli.describe import moment
-from est_transports.cli.errors import ExitCode
+from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.options import json_option, verbose_option
 from est_transports.cli.output import log_as_warnings, print_json, print_line, warn
 
@@ -37,19 +38,32 @@ def renew(directory: Path, *, name: str | None, force: bool, as_json: bool) -> E
     code says why it failed.
     """
     settings = read_settings(directory)
-    outcomes = []
+    outcomes: list[Outcome] = []
+    error: CliError | None = None
     for certificate in chosen(settings, name):
-        with ExitStack() as stack, log_as_warnings():
-            agent = opened(stack, settings, certificate, "est renew")
-            outcome = run_pass(agent, force=force or agent.is_retrying)
-        if outcome is None:
-            raise TypeError("a pass that nobody stops has an outcome")
-        outcomes.append(outcome)
+        try:
+            outcomes.append(_renewed(settings, certificate, force=force))
+        except CliError as exc:  # the others are renewed all the same
+            if error is not None:
+                warn(error.text)
+            error = exc
+            continue
         if not as_json:
-            _show(outcome)
+            _show(outcomes[-1])
     if as_json:
         print_json([outcome_values(each) for each in outcomes])
+    if error is not None:
+        raise error
     return exit_code(outcomes)
+
+
+def _renewed(settings: AgentSettings, certificate: CertificateSettings, *, force: bool) -> Outcome:
+    with ExitStack() as stack, log_as_warnings():
+        agent = opened(stack, settings, certificate, "est renew")
+        outcome = run_pass(agent, force=force or agent.is_retrying)
+    if outcome is None:
+        raise TypeError("a pass that nobody stops has an outcome")
+    return outcome
 
 
 def outcome_values(outcome: Outcome) -> dict[str, object]:

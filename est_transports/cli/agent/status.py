@@ -11,7 +11,6 @@ from est_transports.agent.status import CertificateStatus, certificate_status
 from est_transports.cli.agent.directory import (
     chosen,
     directory_argument,
-    local_errors,
     read_settings,
 )
 from est_transports.cli.client.hints import remedy
@@ -36,11 +35,10 @@ def status(directory: Path, *, name: str | None, as_json: bool) -> ExitCode:
     """
     settings = read_settings(directory)
     now = _clock.instant()
-    with local_errors():
-        found = [
-            certificate_status(settings.directory / each.name, each, now)
-            for each in chosen(settings, name)
-        ]
+    found = [
+        certificate_status(settings.directory / each.name, each, now)
+        for each in chosen(settings, name)
+    ]
     if as_json:
         print_json([_values(each) for each in found])
     else:

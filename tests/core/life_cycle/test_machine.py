@@ -72,6 +72,14 @@ def test_the_waits_grow_and_never_reach_past_half_of_what_is_left() -> None:
     assert world.alarms() == {Alarm.LATE}
 
 
+def test_a_server_that_puts_off_for_ever_is_told_of_before_it_is_too_late() -> None:
+    world = World(QUIET, answers=lambda _: 6 * HOUR_S)
+    world.run(days=80)
+    assert world.alarms() == frozenset()
+    world.run(days=8)
+    assert world.alarms() == {Alarm.LATE}
+
+
 @pytest.mark.parametrize(
     ("policy", "step"),
     [(WhenExpired.STOP, Stop), (WhenExpired.RENEW, Renew), (WhenExpired.ENROLL, EnrollAnew)],

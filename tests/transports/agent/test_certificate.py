@@ -112,6 +112,19 @@ def test_what_is_put_off_is_asked_again_with_the_same_key_by_another_process(wor
     assert first.csr.subject_der == second.csr.subject_der
 
 
+def test_what_was_put_off_outlives_a_server_that_is_away(world: World) -> None:
+    world.application.pend(600)
+    world.work()
+    world.t += 601
+    world.unreachable = lambda _: True
+    assert world.work().code == "connect/refused"
+    assert world.has_candidate()
+    world.unreachable = lambda _: False
+    assert world.work(force=True).renewed
+    first, second = world.application.enrollments
+    assert first.csr.spki == second.csr.spki
+
+
 def test_a_refusal_keeps_the_pair_gives_up_the_key_and_waits_longer(world: World) -> None:
     world.work()
     before = world.look()

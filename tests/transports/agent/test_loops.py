@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import EstUri, LocalProtocolError
 from est_core.life_cycle import RenewalPolicy
-from est_transports.agent import sockets_loop, trio_loop
+from est_transports.agent import asyncio_loop, sockets_loop, trio_loop
 from est_transports.agent.actions import Outcome
 from est_transports.agent.certificate import CertificateAgent
 from est_transports.agent.settings import CertificateSettings, Credentials, HookSettings
@@ -42,7 +43,11 @@ def on_trio(agent: CertificateAgent) -> Outcome:
     return trio.run(run)
 
 
-LOOPS = pytest.mark.parametrize("run", [on_sockets, on_trio])
+def on_asyncio(agent: CertificateAgent) -> Outcome:
+    return asyncio.run(asyncio_loop.run_pass_on_asyncio(agent, force=True))
+
+
+LOOPS = pytest.mark.parametrize("run", [on_sockets, on_trio, on_asyncio])
 
 
 @pytest.fixture
@@ -99,7 +104,7 @@ def test_what_this_machine_cannot_do_is_a_failure_of_the_pass(
     def cannot(*_: object, **__: object) -> None:
         raise LocalProtocolError("no such key here")
 
-    for loop in (sockets_loop, trio_loop):
+    for loop in (sockets_loop, trio_loop, asyncio_loop):
         monkeypatch.setattr(loop.Client, "run", cannot)
     with agent_of(server, tmp_path) as agent:
         outcome = run(agent)
@@ -199,3 +204,42 @@ def test_a_proxy_that_is_not_there_is_what_an_agent_tells(
     with agent_of(server, tmp_path, proxy="http://proxy.invalid:1") as agent:
         outcome = run(agent)
     assert (outcome.renewed, outcome.code) == (False, "proxy/unknown-host")
+
+
+def test_on_asyncio_tasks_look_after_several_certificates_until_they_are_cancelled(
+    server: CannedServer, tmp_path: Path
+) -> None:
+    async def run() -> list[Outcome]:
+        told: list[Outcome] = []
+        both = asyncio.Event()
+
+        def tell(outcome: Outcome) -> None:
+            told.append(outcome)
+            if len(told) == 2:
+                both.set()
+
+        with ExitStack() as stack:
+            agents = [stack.enter_context(agent_of(server, tmp_path, name)) for name in ("a", "b")]
+            task = asyncio.create_task(asyncio_loop.run_agents_on_asyncio(agents, told=tell))
+            await both.wait()
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        return told
+
+    assert sorted(each.name for each in asyncio.run(run())) == ["a", "b"]
+
+
+def test_on_asyncio_a_hook_that_hangs_ends_when_its_task_is_cancelled(
+    server: CannedServer, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        with agent_of(server, tmp_path, hook=HANGS) as agent:
+            task = asyncio.create_task(asyncio_loop.run_pass_on_asyncio(agent))
+            while not (tmp_path / "gate" / "current").is_symlink():
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(run())

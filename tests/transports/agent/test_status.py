@@ -9,7 +9,6 @@ import pytest
 
 from est_core import Deny, LocalProtocolError
 from est_core.life_cycle import Alarm
-from est_transports.agent.errors import AgentError
 from est_transports.agent.saved import Failure, Saved, plain, saved_of
 from est_transports.agent.status import CertificateStatus, Standing, certificate_status
 from tests.transports.agent.world import BEGIN, DAY_S, NAME, World
@@ -32,6 +31,17 @@ def test_before_there_is_a_certificate_only_a_failure_needs_a_person(tmp_path: P
     assert (found.standing, found.needs_person) == (Standing.NONE, True)
     assert found.last_failure is not None
     assert found.last_failure[0] == "response/status-403"
+
+
+def test_a_directory_that_was_only_begun_is_that_of_a_device_without_certificate(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    (tmp_path / NAME).mkdir()
+    assert stands(world).standing is Standing.NONE
+    (tmp_path / NAME / "lock").touch()
+    assert stands(world).standing is Standing.NONE
+    assert world.work().renewed
 
 
 def test_a_certificate_is_fine_then_failing_then_late_then_expired(tmp_path: Path) -> None:
@@ -67,9 +77,10 @@ def test_what_is_no_directory_of_pairs_is_told(tmp_path: Path) -> None:
     world = World(tmp_path)
     (tmp_path / NAME).mkdir()
     (tmp_path / NAME / "current").write_text("somebody's")
-    with pytest.raises(AgentError) as caught:
-        stands(world)
-    assert caught.value.code.startswith("pair/")
+    found = stands(world)
+    assert (found.standing, found.needs_person) == (Standing.UNREADABLE, True)
+    assert found.last_failure is not None
+    assert found.last_failure[0].startswith("pair/")
 
 
 # The text that is kept
