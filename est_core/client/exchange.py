@@ -124,6 +124,11 @@ class ClientExchange:
         """Say which operation this is and where it stands."""
         return f"<ClientExchange {self.operation.name} {self._state.value}>"
 
+    @property
+    def channel(self) -> Channel | None:
+        """The channel that was used last: by what certificates its server was verified, say."""
+        return self._channel
+
     def next_event(self) -> ClientEvent | None:
         """Return the next event, or None until the driver has done what the last one asks."""
         return self._events.popleft() if self._events else None

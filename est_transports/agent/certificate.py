@@ -267,19 +267,29 @@ class CertificateAgent:
             self._cycle.trust_fetched(self._clock(), succeeded=True)
             return
         access = renewing_access(self.settings, running.anchors, running.identity())
-        answer = yield Ask(exchange=access.session.cacerts(), config=access.config)
-        bag = answer.certificates if isinstance(answer, CACertsReceived) else ()
-        succeeded = isinstance(answer, CACertsReceived)
-        self._cycle.trust_fetched(self._clock(), succeeded=succeeded)
+        exchange = access.session.cacerts()
+        answer = yield Ask(exchange=exchange, config=access.config)
+        self._cycle.trust_fetched(self._clock(), succeeded=isinstance(answer, CACertsReceived))
         if isinstance(answer, Failed):
             text = f"the CA certificates were not fetched: {answer.message} [{answer.code}]"
             self._say(logging.WARNING, plain(text))
-        if not self._alarms() & _CLOCK_WRONG:  # or what the dates of CAs mean nobody knows
-            self._follow(running, bag)
+        # By a clock that is wrong nobody knows what the dates of CAs mean. And where the server was
+        # not reached, nobody knows on which anchor its certificate hangs: none is dropped then.
+        if isinstance(answer, CACertsReceived) and not self._alarms() & _CLOCK_WRONG:
+            shown = () if exchange.channel is None else exchange.channel.peer_chain
+            self._follow(running, answer.certificates, shown)
 
-    def _follow(self, running: Pair, bag: tuple[x509.Certificate, ...]) -> None:
-        """Trust what the anchors vouch for, and drop those whose time is over. RFC 7030 4.1.3."""
-        found = followed(running, self._saved.trust, bag, self._clock().wall)
+    def _follow(
+        self,
+        running: Pair,
+        bag: tuple[x509.Certificate, ...],
+        shown: tuple[x509.Certificate, ...],
+    ) -> None:
+        """Trust what the anchors vouch for, and drop those whose time is over. RFC 7030 4.1.3.
+
+        `shown` is by what the server was verified.
+        """
+        found = followed(running, self._saved.trust, bag, self._clock().wall, shown=shown)
         if found is None:
             return
         if found.is_changed:

@@ -13,12 +13,18 @@ from est_transports.pairs.values import Pair
 
 
 def followed(
-    running: Pair, dates: str, bag: Sequence[x509.Certificate], now: datetime
+    running: Pair,
+    dates: str,
+    bag: Sequence[x509.Certificate],
+    now: datetime,
+    *,
+    shown: Sequence[x509.Certificate] = (),
 ) -> Followed | None:
     """Return what the anchors of a pair become, given what a server answered to /cacerts.
 
-    `dates` is what `trust_text` wrote, "" at first; another text counts for nothing. None where
-    the pair has more anchors than anybody follows.
+    `shown` is the server's own certificate with what it sent along: anchors that this one, or the
+    pair's, hangs on are not dropped. `dates` is what `trust_text` wrote, "" at first; another text
+    counts for nothing. None where the pair has more anchors than anybody follows.
     """
     try:
         try:
@@ -27,4 +33,4 @@ def followed(
             trust = TrustedAnchors.of(running.anchors, now=now)
     except LocalProtocolError:
         return None
-    return follow(trust, bag, now=now, in_use=(running.certificate, *running.chain))
+    return follow(trust, bag, now=now, in_use=(running.certificate, *running.chain, *shown))
