@@ -13,6 +13,7 @@ from typing import Final
 from benchmarks import (
     coaps,
     core_overhead,
+    fleet,
     https,
     imports,
     instructions,
@@ -21,6 +22,7 @@ from benchmarks import (
     sizing,
     workers,
 )
+from benchmarks.fleet import DEVICES
 from benchmarks.measure import Plan
 from benchmarks.run import Run
 from benchmarks.site import Site
@@ -47,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.instructions:
         return instructions.report(instructions.measured(), instructions.KEPT, keep=options.keep)
+    if options.fleet:
+        return fleet.report(options.devices, fleet.KEPT if options.keep else None)
     plan = Plan(
         seconds=options.seconds,
         rounds=options.rounds,
@@ -92,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="count the instructions of an enrollment; fail if there are more than on record",
     )
-    add("--keep", action="store_true", help="with --instructions: put them on record")
+    add("--fleet", action="store_true", help="simulate the renewals of a fleet over a year")
+    add("--devices", type=int, default=DEVICES, help="with --fleet (%(default)s)")
+    add("--keep", action="store_true", help="with --instructions or --fleet: put it on record")
     return parser
 
 
