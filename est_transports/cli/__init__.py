@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "provision": ("client.commands", "provision", "Give a new device trust and a certificate."),
     "cacerts": ("client.cacerts", "cacerts", "Fetch a server's CA certificates."),
     "csrattrs": ("client.csrattrs", "csrattrs", "Show what a server wants in a request."),
+    "renewal-info": ("client.renewal_info", "renewal_info", "Show when to renew a certificate."),
     "enroll": ("client.commands", "enroll", "Get a certificate."),
     "reenroll": ("client.commands", "reenroll", "Renew a certificate."),
     "doctor": ("client.doctor", "doctor", "Examine a server, of whatever make."),

@@ -86,6 +86,10 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "est cacerts https://est.example/label --out device",
     ),
     "est csrattrs": ("est csrattrs https://est.example --trust ca.pem",),
+    "est renewal-info": (
+        "est renewal-info https://est.example --trust ca.pem --of cert.pem",
+        "est renewal-info coaps://est.example --cert c.pem --key k.pem --json",
+    ),
     "est enroll": (
         "est enroll https://est.example --trust ca.pem --user alice --cn a1",
         "est enroll https://est.example --cert c.pem --key k.pem --cn a1",

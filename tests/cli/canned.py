@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from cryptography import x509
 
 from est_core import (
+    OPERATIONS,
     Label,
+    Operation,
     TlsVersion,
     default_policy,
 )
@@ -84,6 +86,8 @@ def canned_server(
     max_version: TlsVersion | None = None,
     require_pop: bool = False,
     tls_exporter: bool = False,
+    application: FakeApplication | None = None,
+    operations: Collection[Operation] = OPERATIONS,
 ) -> Iterator[CannedServer]:
     """Serve until the block ends; connections that are open then die with their clients."""
     shown = identity or pki().server
@@ -97,9 +101,12 @@ def canned_server(
             tls_exporter=tls_exporter,
         )
     )
-    policy = default_policy(require_pop=require_pop, labels=frozenset({Label("devices")}))
+    policy = default_policy(
+        require_pop=require_pop, labels=frozenset({Label("devices")}), operations=operations
+    )
     listener = socket.create_server(("127.0.0.1", 0))
-    server = CannedServer(port=listener.getsockname()[1], application=FakeApplication())
+    port = listener.getsockname()[1]
+    server = CannedServer(port=port, application=application or FakeApplication())
     thread = threading.Thread(
         target=_accept, args=(listener, server, context, ServiceConfig(policy=policy))
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -115,3 +116,12 @@ def _names(
         return holder.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return None
+
+
+def renewal_name(certificate: x509.Certificate) -> str:
+    """Return how a certificate is asked about, as a shell would make it of what openssl prints."""
+    found = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    serial = certificate.serial_number
+    octets = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
+    names = (found.value.key_identifier or b"", octets)
+    return ".".join(base64.urlsafe_b64encode(each).decode("ascii").rstrip("=") for each in names)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import shlex
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tests.conftest import PeerFinder
 from tests.deployment import PASSWORD, USER, Deployment
 from tests.interop.curl_peer import LOG_IN, Curl
-from tests.interop.openssl_peer import NEW_KEY, CertificateRequest, OpenSsl
+from tests.interop.openssl_peer import NEW_KEY, CertificateRequest, OpenSsl, renewal_name
 from tests.pki import pki
 from tests.programs import run
 
@@ -98,6 +100,26 @@ def test_libest_gets_lines_of_64_which_are_the_longest_that_it_reads(
     assert {len(line) for line in lines[:-1]} == {64}
     der = openssl.run("base64", "-d", stdin=answer.body).checked().out  # by libEST's own reader
     assert openssl.certificates(der) == [curl.deployment.ca]
+
+
+# When to renew
+
+
+@pytest.mark.req("EST-300", "EST-301")
+@pytest.mark.parametrize("tls", TLS)
+def test_curl_asks_when_to_renew_what_it_enrolled(curl: Curl, openssl: OpenSsl, tls: str) -> None:
+    certificate = curl.enroll(openssl.request("to-be-renewed"))
+    answer = curl.fetch(f"renewal-info/{renewal_name(certificate)}", *TLS[tls])
+    assert answer.status == 200
+    assert answer.field("Content-Type") == "application/json"
+    assert 0.75 * 21600 <= int(answer.field("Retry-After")) <= 1.25 * 21600
+    window = json.loads(answer.body)["suggestedWindow"]
+    start, end = (datetime.fromisoformat(window[each]) for each in ("start", "end"))
+    assert certificate.not_valid_before_utc < start < end < certificate.not_valid_after_utc
+    assert curl.fetch("renewal-info/AA.AQ").status == 404
+    assert curl.fetch("renewal-info").status == 404
+    assert curl.fetch("renewal-info/AA.A").status == 400
+    assert curl.fetch(f"other/renewal-info/{renewal_name(certificate)}").status == 404
 
 
 # Enrolling

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +18,7 @@ from est_transports.pki.serials import printed_serial
 from tests.conftest import PeerFinder
 from tests.deployment import Deployment, prepared, serving
 from tests.interop.libcoap_peer import CoapClient
+from tests.interop.openssl_peer import renewal_name
 from tests.pki import Entity, common_name, new_key, pki
 
 DEVICE: Final = pki().manufacturer_client
@@ -71,6 +74,20 @@ def is_for(certificate: x509.Certificate, request: bytes) -> bool:
 # What is served
 
 
+@pytest.mark.req("EST-300", "EST-301")
+def test_when_to_renew_a_certificate(client: CoapClient, server: Deployment) -> None:
+    answer = client.enroll(csr("libcoap-1"), "-A", "287", identity=DEVICE)
+    issued = x509.load_der_x509_certificate(answer.payload)
+    answer = client.ask(f"{EST}/ri/{renewal_name(issued)}", identity=DEVICE)
+    assert (answer.code, answer.content_format) == (205, "application/json")
+    window = json.loads(answer.payload)["suggestedWindow"]
+    assert issued.not_valid_before_utc < datetime.fromisoformat(window["start"])
+    assert datetime.fromisoformat(window["end"]) < issued.not_valid_after_utc
+    assert client.ask(f"{EST}/ri/AA.AQ", identity=DEVICE).code == 404
+    assert client.ask(f"{EST}/ri", identity=DEVICE).code == 404
+    assert client.ask(f"{EST}/ri/AA.A", identity=DEVICE).code == 400
+
+
 @pytest.mark.req("COAPS-001", "COAPS-002", "COAPS-013", "COAPS-035", "COAPS-043", "COAPS-046")
 @pytest.mark.parametrize("blocks", BLOCKS)
 def test_the_ca_certificates(client: CoapClient, server: Deployment, blocks: str) -> None:
@@ -102,7 +119,7 @@ def test_discovery(client: CoapClient, blocks: str) -> None:
     assert (answer.code, answer.content_format) == (205, "application/link-format")
     links = answer.payload.decode().split(",")
     assert [link.partition(">")[0].rpartition("/")[2] for link in links] == [
-        *("crts", "att", "sen", "sren")
+        *("crts", "att", "sen", "sren", "ri")
     ]
 
 

@@ -11,6 +11,7 @@ from cryptography import x509
 from est_core import (
     CACERTS,
     CSRATTRS,
+    RENEWAL_INFO,
     CACertsReceived,
     ClientExchange,
     ClientResult,
@@ -20,6 +21,7 @@ from est_core import (
     Failed,
     LocalProtocolError,
     Operation,
+    RenewalInfoReceived,
     RetryLater,
     TrustDecisionRequested,
 )
@@ -28,6 +30,7 @@ from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.wires.coapmap import CoapPaths
+from est_transports import _clock
 from est_transports.cli.client.failures import DOING, exit_code_of, failure
 from est_transports.cli.client.target import Target
 from est_transports.cli.errors import CliError, ExitCode
@@ -175,6 +178,17 @@ class Conversation:
         result = self._run(self._session.cacerts())
         if isinstance(result, Failed) and result.response and result.response.status == 404:
             raise self._unexpected(result, CSRATTRS)
+
+    def renewal_info(self, certificate: x509.Certificate) -> RenewalInfoReceived:
+        """Return when the server suggests to renew a certificate."""
+        try:
+            exchange = self._session.renewal_info(certificate, now=_clock.instant())
+        except LocalProtocolError as exc:
+            raise CliError(f"{DOING[RENEWAL_INFO]}: {exc.message}", ExitCode.LOCAL) from exc
+        result = self._run(exchange)
+        if not isinstance(result, RenewalInfoReceived):
+            raise self._unexpected(result, RENEWAL_INFO)
+        return result
 
     def ca_certs_if_any(self) -> tuple[x509.Certificate, ...]:
         """Return the CA certificates; a server that has none to give gets a warning."""

@@ -8,6 +8,7 @@ from typing import Final
 from est_core import (
     CACERTS,
     CSRATTRS,
+    RENEWAL_INFO,
     SIMPLEENROLL,
     SIMPLEREENROLL,
     AuthScheme,
@@ -46,6 +47,7 @@ DOING: Final[Mapping[Operation, str]] = {
     CSRATTRS: "cannot fetch the CSR attributes",
     SIMPLEENROLL: "cannot enroll",
     SIMPLEREENROLL: "cannot renew",
+    RENEWAL_INFO: "cannot ask when to renew",
 }
 """What failed, by operation."""
 
