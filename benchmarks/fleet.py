@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -196,11 +196,17 @@ def simulated(fleet: Fleet) -> FleetYear:
 
 
 def fleets(devices: int = DEVICES, seed: int = 1) -> Iterator[Fleet]:
-    """Yield what is told of: with renewal information and without, the server there or away."""
+    """Yield what is told of: with renewal information and without, the server there or away.
+
+    Where it is away a tenth of the devices will do: they try again and again, which takes the time,
+    and what is asked is which share of them is lost.
+    """
     usual = Fleet(devices=devices, seed=seed)
+    few = replace(usual, devices=max(devices // 10, 1))
     for informed in (True, False):
-        for day, days in ((0, 0), *OUTAGES):
-            yield replace(usual, informed=informed, down_from_day=day, down_days=days)
+        yield replace(usual, informed=informed)
+        for day, days in OUTAGES:
+            yield replace(few, informed=informed, down_from_day=day, down_days=days)
 
 
 def written(years: Iterable[FleetYear]) -> str:
@@ -213,25 +219,46 @@ def read(text: str) -> tuple[FleetYear, ...]:
     return tuple(FleetYear(**each) for each in json.loads(text))
 
 
-def table(years: Iterable[FleetYear]) -> str:
-    """Return a table in Markdown."""
-    head = "renewal information", "server away", "renewals", "mean", "peak"
-    ratios = "peak to mean", "since the first renewal", "lost"
-    lines = [f"| {' | '.join((*head, *ratios))} |", "| --- " * (len(head) + len(ratios)) + "|"]
-    for year in years:
-        last = year.down_from_day + year.down_days
-        cells = (
+def evenness(years: Iterable[FleetYear]) -> str:
+    """Return a table, in Markdown, of the years in which the server was always there."""
+    rows = [
+        (
             "yes" if year.informed else "no",
-            f"day {year.down_from_day} to {last}" if year.down_days else "never",
+            str(year.devices),
             str(year.renewals),
             f"{year.mean:.1f}",
             str(year.peak),
             f"{year.peak_to_mean:.2f}",
             f"{year.peak_to_mean_since_first:.2f}",
-            str(year.lost),
         )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        for year in years
+        if not year.down_days
+    ]
+    head = "renewal information", "devices", "renewals", "mean of an hour", "busiest hour"
+    return _table((*head, "busiest to mean", "since the first renewal"), rows)
+
+
+def outages(years: Iterable[FleetYear]) -> str:
+    """Return a table, in Markdown, of the years in which it was away for a while."""
+    rows = [
+        (
+            "yes" if year.informed else "no",
+            f"{year.down_days} days" if year.down_days > 1 else "1 day",
+            f"day {year.down_from_day}",
+            str(year.devices),
+            f"{100 * year.lost / year.devices:.1f} %",
+            f"{100 * year.peak / year.devices:.1f} %",
+        )
+        for year in years
+        if year.down_days
+    ]
+    head = "renewal information", "server away for", "from", "devices", "lost"
+    return _table((*head, "of the fleet in the busiest hour"), rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def report(devices: int, kept: Path | None) -> int:
@@ -240,5 +267,5 @@ def report(devices: int, kept: Path | None) -> int:
         years = tuple(processes.map(simulated, fleets(devices)))
     if kept is not None:
         kept.write_text(written(years), "utf-8")
-    print(table(years))
+    print(evenness(years), outages(years), sep="\n")
     return 0

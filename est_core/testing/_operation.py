@@ -11,7 +11,7 @@ from est_core.arguments import checked
 from est_core.channel import Channel
 from est_core.decisions import Decision, Deny, Postpone, Verified
 from est_core.events import ResponseReady, ServerQuestion
-from est_core.model import Label, Part, Request, Response, Success
+from est_core.model import Label, NotAvailable, Part, Request, Response, Success
 from est_core.operation import Authentication
 from est_core.operations.defaults import OPERATIONS, default_policy
 from est_core.operations.definition import OperationDefinition
@@ -35,13 +35,15 @@ from est_core.values import value_class
 class OperationSample:
     """A request of an operation that succeeds: its payload in DER, and what it is decided by.
 
-    `decisions` answer the questions that it asks then, in their order.
-    Raises LocalProtocolError for none, and for one that is no answer to any of its `questions`.
+    `item` is what it is about, where the operation's path says that. `decisions` answer the
+    questions that it asks then, in their order. Raises LocalProtocolError for none, and for one
+    that is no answer to any of its `questions`.
     """
 
     operation: OperationDefinition
     decisions: tuple[Decision, ...]
     payload: bytes = field(default=b"", repr=False)
+    item: str = ""
 
     def __post_init__(self) -> None:
         if not self.decisions:
@@ -102,7 +104,9 @@ def _policy(operation: OperationDefinition) -> ServerPolicy:
 def _ask(
     sample: OperationSample, bench: Bench, *steps: Step, label: Label | None = None
 ) -> Response:
-    return bench.ask(sample.operation, *steps, label=label, payload=sample.payload)
+    return bench.ask(
+        sample.operation, *steps, label=label, item=sample.item, payload=sample.payload
+    )
 
 
 def _answered(sample: OperationSample, bench: Bench) -> None:
@@ -120,7 +124,7 @@ def _answered(sample: OperationSample, bench: Bench) -> None:
 def _parts(sample: OperationSample, channel: Channel) -> tuple[Part, ...]:
     """Return what comes of the same exchange where there is no wire."""
     session = ServerSession(policy=_policy(sample.operation), channel=channel)
-    request = Request(operation=sample.operation, payload=sample.payload)
+    request = Request(operation=sample.operation, item=sample.item, payload=sample.payload)
     exchange = session.receive_request(request, FIXED_INSTANT)
     for decision in sample.decisions:
         exchange.next_event()
@@ -153,7 +157,11 @@ def _refused(sample: OperationSample, bench: Bench) -> None:
 
 def _not_found(sample: OperationSample, bench: Bench) -> None:
     bench.driver.connect(certificate=True)
-    expect_fault(_ask(sample, bench, label=Label("nobody")), Fault.NOT_FOUND)
+    answer = _ask(sample, bench, label=Label("nobody"))
+    if isinstance(answer, NotAvailable):  # how a client reads it of an operation that may have none
+        expect(answer.status, 404, "the status of what is not there")
+    else:
+        expect_fault(answer, Fault.NOT_FOUND)
     _expect_service(sample, bench)
 
 
@@ -180,7 +188,8 @@ def _abandoned(sample: OperationSample, bench: Bench) -> None:
 
     bench.driver.connect(certificate=True)
     (kind, _), *rest = sample.steps()
-    gone = bench.send(sample.operation, (kind, decide_for_nobody), *rest, payload=sample.payload)
+    steps = ((kind, decide_for_nobody), *rest)
+    gone = bench.send(sample.operation, *steps, item=sample.item, payload=sample.payload)
     expect(gone, None, "an answer for a client that has gone")
     _expect_service(sample, bench)
 

@@ -157,12 +157,18 @@ class Bench:
         operation: Operation,
         *decisions: Step,
         label: Label | None = None,
+        item: str = "",
         payload: bytes | None = None,
         credentials: BasicCredentials | None = None,
     ) -> Response:
         """Send a request on the channel, have it decided so, and return what the client got."""
         response = self.send(
-            operation, *decisions, label=label, payload=payload, credentials=credentials
+            operation,
+            *decisions,
+            label=label,
+            item=item,
+            payload=payload,
+            credentials=credentials,
         )
         if response is None:
             fail(f"{operation.name} had no answer")
@@ -174,6 +180,7 @@ class Bench:
         operation: Operation,
         *decisions: Step,
         label: Label | None = None,
+        item: str = "",
         payload: bytes | None = None,
         credentials: BasicCredentials | None = None,
     ) -> Response | None:
@@ -183,7 +190,13 @@ class Bench:
         if payload is None:
             payload = self.driver.csr if operation.is_enrollment else b""
         return self.driver.ask(
-            Request(operation=operation, label=label, payload=payload, credentials=credentials)
+            Request(
+                operation=operation,
+                label=label,
+                item=item,
+                payload=payload,
+                credentials=credentials,
+            )
         )
 
     def asked(self, kind: type[_Question]) -> _Question:

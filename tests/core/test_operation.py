@@ -20,9 +20,11 @@ from est_core import (
     Outcome,
     PartRow,
 )
+from est_core.asn1.kinds import Kind
 
 ANSWER = CoapAnswer(number=65000)
 PART = PartRow(kind="pong", content_type="application/pong")
+PLAIN = PartRow(kind="plain", content_type="text/plain", is_plain=True)
 NOWHERE = NotOnWire(reason="nobody wants it there")
 
 
@@ -72,6 +74,8 @@ NO_TYPES = ("", "application", "application/", "a b/c", "a/b\r\nX: y", "a/b;c", 
         ({"method": "POST", "http": NOWHERE}, "coap: a POST has a body"),
         ({"is_enrollment": True}, "a CSR goes into the body of a POST"),
         ({"parts": (PART, PART)}, "coap: an answer of several parts"),
+        ({"parts": (PART, PLAIN), "coap": NOWHERE}, "a plain part stands alone"),
+        *(({"item_chars": count}, "item_chars is 0 to 255") for count in (-1, 256)),
     ],
 )
 def test_facts_that_do_not_fit_together_are_refused_with_the_operations_name(
@@ -104,6 +108,10 @@ def test_what_is_refused_above_is_taken_where_it_fits() -> None:
         ),
         (CoapRow, {"short_path": "a", "answers": ()}, "an answer has a Content-Format"),
         *((PartRow, {"kind": "a", "content_type": text}, "no media type") for text in NO_TYPES),
+        *(
+            (PartRow, {"kind": "a", "content_type": "a/b", "is_plain": True, **more}, "no base64")
+            for more in ({"is_folded": True}, {"wanted": Kind.REQUEST})
+        ),
         *((HttpRow, {"request_type": text}, "no media type") for text in NO_TYPES),
     ],
 )
@@ -112,6 +120,17 @@ def test_a_row_that_does_not_fit_fails_where_it_is_written(
 ) -> None:
     with pytest.raises(LocalProtocolError, match=says):
         row(**facts)
+
+
+def test_an_item_is_one_segment_behind_the_operation() -> None:
+    about = operation(item_chars=3)
+    assert about.http_path(None, "a.b") == "/.well-known/est/ping/a.b"
+    assert about.http_path("lab", "x") == "/.well-known/est/lab/ping/x"
+    for wrong in ("", "abcd", "a/b", "..", "%41", "ä"):
+        with pytest.raises(LocalProtocolError, match="stands behind ping"):
+            about.http_path(None, wrong)
+    with pytest.raises(LocalProtocolError, match="nothing stands behind ping"):
+        operation().http_path(None, "x")
 
 
 def test_the_numbers_at_both_ends_are_content_formats() -> None:

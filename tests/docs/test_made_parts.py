@@ -14,6 +14,7 @@ from tests.docs import (
     code_map,
     doctor_page,
     errors_page,
+    fleet_page,
     fuzz_campaign,
     path_validation_page,
     performance_page,
@@ -30,6 +31,11 @@ def test_the_tables_of_the_benchmarks_are_those_of_what_is_kept_of_them(
     made_by: str, text: str
 ) -> None:
     assert part(performance_page.PAGE, made_by) == text, f"run: {performance_page.COMMAND}"
+
+
+@pytest.mark.parametrize(("made_by", "text"), fleet_page.parts().items())
+def test_the_tables_of_the_fleet_are_those_of_what_is_kept_of_it(made_by: str, text: str) -> None:
+    assert part(fleet_page.PAGE, made_by) == text, f"run: {fleet_page.COMMAND}"
 
 
 def test_the_page_of_error_codes_is_that_of_the_table() -> None:

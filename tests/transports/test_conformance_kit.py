@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,10 +21,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import (
+    RENEWAL_INFO,
     AuthenticateRequested,
     EstUri,
     Limits,
     OperationDefinition,
+    ProvideRenewalInfo,
+    RenewalWindow,
     Request,
     Response,
     coapmap,
@@ -427,4 +431,30 @@ def test_an_operation_of_ones_own_on_https(
 @pytest.mark.parametrize("check", operation_checks(SAMPLE, can_challenge=False), ids=str)
 @pytest.mark.parametrize("driver", COAP_DRIVERS[:2], ids=lambda each: each.__name__)
 def test_an_operation_of_ones_own_on_coap(driver: type[CoapDriver], check: TransportCheck) -> None:
+    check.run(driver())  # type: ignore[arg-type]  # each of them can `start`
+
+
+ABOUT: Final = OperationSample(
+    operation=RENEWAL_INFO,
+    item="aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE",
+    decisions=(
+        ProvideRenewalInfo(
+            window=RenewalWindow(
+                start=datetime(2027, 1, 1, tzinfo=UTC), end=datetime(2027, 1, 2, tzinfo=UTC)
+            )
+        ),
+    ),
+)
+"""An operation with one more segment in its path, and an answer that is no DER."""
+
+
+@pytest.mark.parametrize("check", operation_checks(ABOUT)[:3], ids=str)
+@pytest.mark.parametrize("driver", HTTPS_DRIVERS, ids=lambda each: each.__name__)
+def test_renewal_information_on_https(driver: type[HttpsDriver], check: TransportCheck) -> None:
+    check.run(driver())  # type: ignore[arg-type]  # each of them can `start`
+
+
+@pytest.mark.parametrize("check", operation_checks(ABOUT, can_challenge=False)[:3], ids=str)
+@pytest.mark.parametrize("driver", COAP_DRIVERS, ids=lambda each: each.__name__)
+def test_renewal_information_on_coap(driver: type[CoapDriver], check: TransportCheck) -> None:
     check.run(driver())  # type: ignore[arg-type]  # each of them can `start`

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from cryptography import x509
 
-from est_core import RenewalInfoReceived
+from est_core import RenewalInfoReceived, RenewalWindow
 from est_transports import _clock
 from est_transports.cli.client.bootstrap import established
 from est_transports.cli.client.conversation import Conversation
@@ -54,7 +54,7 @@ def renewal_info(target: Target, *, of: Path | None, as_json: bool) -> ExitCode:
     elif window is None:
         print_line("the server does not say when to renew it")
     else:
-        print_pairs(tuple(_rows(found)))
+        print_pairs(tuple(_rows(found, window)))
     return ExitCode.DONE
 
 
@@ -66,10 +66,8 @@ def _certificate(target: Target, of: Path | None) -> x509.Certificate:
     return target.identity.certificate
 
 
-def _rows(found: RenewalInfoReceived) -> Iterator[tuple[str, str]]:
-    window, now = found.window, _clock.instant().wall
-    if window is None:
-        return
+def _rows(found: RenewalInfoReceived, window: RenewalWindow) -> Iterator[tuple[str, str]]:
+    now = _clock.instant().wall
     yield "renew from", moment(window.start)
     yield "until", moment(window.end)
     if now >= window.end:

@@ -30,7 +30,7 @@ RENEWAL_INFO_KEYS: Final = (
     ),
     Key(
         name="end_percent", counted="percent",
-        meaning="when all have been; twice `begin_percent` or more keeps a fleet even",
+        meaning="when all have been; more than twice `begin_percent` keeps a fleet even",
     ),
     Key(
         name="retry_after_s",

@@ -8,6 +8,7 @@ import pytest
 
 from est_core import (
     OPERATIONS,
+    RENEWAL_INFO,
     SIMPLEENROLL,
     SIMPLEREENROLL,
     Asking,
@@ -56,7 +57,7 @@ def asking(operation: OperationDefinition) -> Asking:
     )
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+@pytest.mark.parametrize("operation", [*OPERATIONS, RENEWAL_INFO], ids=str)
 @pytest.mark.parametrize("decision", [Fail(), Verified(user="u")], ids=repr)
 def test_a_decision_that_answers_no_question_of_its_own_is_refused(
     operation: OperationDefinition, decision: Decision
@@ -76,7 +77,7 @@ def test_a_certificate_is_issued_for_a_request_only(operation: OperationDefiniti
         operation.read(reading)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+@pytest.mark.parametrize("operation", [*OPERATIONS, RENEWAL_INFO], ids=str)
 def test_an_answer_has_as_many_parts_as_the_operation(operation: OperationDefinition) -> None:
     with pytest.raises(LocalProtocolError, match="1 parts"):
         operation.success(b"0\0", b"0\0")

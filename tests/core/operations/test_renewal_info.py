@@ -330,6 +330,8 @@ def test_no_window_is_served_that_ends_as_it_begins(ms: int, behind_ms: int) -> 
     assert isinstance(response, Success)
     said = json.loads(response.parts[0].content)["suggestedWindow"]
     assert said["start"] < said["end"]
+    with pytest.raises(LocalProtocolError, match="in UTC"):
+        RenewalWindow(start=start.replace(tzinfo=None), end=start + timedelta(milliseconds=ms))
     with pytest.raises(LocalProtocolError, match="ends after its start"):
         RenewalWindow(start=start, end=start - timedelta(milliseconds=ms - 1))
 
