@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Final
 
@@ -32,6 +33,8 @@ _NAMES: Final = (
     b"AA.AQ",
     b"AA._w",
     b"A.AQ",
+    b"AA.AR",
+    b"AB.AQ",
     b"AA.AAE",
 )
 _ANSWERS: Final = (
@@ -59,6 +62,10 @@ def renewal_info_server(data: bytes) -> Result:
     assert isinstance(event, RenewalInfoRequested)
     assert len(event.key_identifier) <= 64
     assert -(2**255) <= event.serial < 2**255
+    key, _, serial = data.partition(b".")
+    assert base64.urlsafe_b64encode(event.key_identifier).rstrip(b"=") == key
+    octets = event.serial.to_bytes(len(serial) * 3 // 4, "big", signed=True)
+    assert base64.urlsafe_b64encode(octets).rstrip(b"=") == serial
     exchange.decide(ProvideRenewalInfo(window=None))
     return accepted(f"below zero {event.serial < 0}")
 

@@ -82,9 +82,9 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
         ),
         "media/twice": _core("codec/media", "name.lower() in found or", ""),
         "retry": _core("codec/retry", "min(int(text), MAX_DELAY_S)", "int(text)"),
-        "timestamps": _core("codec/timestamps", "if second == 60:", "if False:"),
+        "timestamps": _core("codec/timestamps", 'if match[8] == "-"', 'if match[8] == "+"'),
         "renewal-info-server": _core(
-            "operations/renewal_info", "if len(octets) > octets_max:", "if False:"
+            "operations/renewal_info", "if _base64url(octets) != text:", "if False:"
         ),
         "renewal-info-client": _core(
             "operations/renewal_info", "if start < end else", "if start else"
