@@ -29,12 +29,12 @@ class AsyncioNetwork:
 
     async def send(self, stream: socket.socket, data: bytes) -> None:
         """Send all of it, if the connection takes it."""
-        with suppress(ConnectionError):
+        with suppress(OSError):
             await asyncio.get_running_loop().sock_sendall(stream, data)
 
     async def receive(self, stream: socket.socket) -> bytes:
         """Return some bytes; b"" at the end."""
-        with suppress(ConnectionError):
+        with suppress(OSError):
             return await asyncio.get_running_loop().sock_recv(stream, RECEIVE_BYTES)
         return b""
 

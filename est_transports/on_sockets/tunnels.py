@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
 
 from est_core import EstUri
 from est_transports.client_config import ClientConfig
@@ -55,15 +54,25 @@ def _talk(tunnel: Tunnel, sock: socket.socket, deadline: float, clock: Clock) ->
     while not (tunnel.is_open or tunnel.needs_connection):
         if data:
             sock.settimeout(_left(deadline, clock))
-            with suppress(ConnectionError):  # reading tells
+            try:
                 sock.sendall(data)
+            except TimeoutError:
+                raise
+            except OSError:
+                pass  # reading tells
         sock.settimeout(_left(deadline, clock))
-        try:
-            received = sock.recv(_RECEIVE_BYTES)
-        except ConnectionError:
-            received = b""
-        data = tunnel.receive(received)
+        data = tunnel.receive(_received(sock))
     return tunnel.is_open
+
+
+def _received(sock: socket.socket) -> bytes:
+    """Return some bytes; b"" at the end, and where the connection broke. Raises TimeoutError."""
+    try:
+        return sock.recv(_RECEIVE_BYTES)
+    except TimeoutError:
+        raise
+    except OSError:
+        return b""
 
 
 def _left(deadline: float, clock: Clock) -> float:
