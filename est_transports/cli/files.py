@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field
@@ -128,6 +129,20 @@ class StagedFiles:
             # A write into an open file that fails does not say into which.
             name = exc.filename2 or exc.filename or self._outputs[0].path.parent
             raise CliError(f"cannot write {name}: {exc.strerror}", ExitCode.LOCAL) from exc
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let ctrl-C wait until the block has ended, for what is only right as a whole.
+
+    Files that belong together, a certificate and its key, take their places one by one. A disk that
+    hangs can be left by SIGTERM.
+    """
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
 def refuse_existing(paths: Iterable[Path]) -> None:

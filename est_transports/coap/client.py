@@ -89,6 +89,7 @@ class CoapLink:
             root=config.coap_root, discover=config.coap_discovery, tell=config.discovered
         )
         self._spoiled = False
+        self._heard = False
         self._active_at = now.mono
 
     # The handshake
@@ -110,6 +111,11 @@ class CoapLink:
         """Say the last flight again, if that is due."""
         if self._engine.timeout_s() == 0:
             self._engine.handle_timeout()
+
+    @property
+    def has_heard(self) -> bool:
+        """True once a datagram came, which stands for a server as long as nothing is verified."""
+        return self._heard
 
     @property
     def channel(self) -> Channel:
@@ -164,6 +170,7 @@ class CoapLink:
 
     def receive(self, data: bytes, now: Instant) -> None:
         """Take a datagram; anybody may have sent it."""
+        self._heard = True
         self._engine.receive(data)
         if self._connection is None:
             return

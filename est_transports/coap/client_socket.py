@@ -10,8 +10,19 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from est_core import Instant
+from est_transports.channel.errors import TIMEOUT, TlsError
 from est_transports.channel.sockets import has_input
 from est_transports.coap.client import CoapLink
+
+
+def why_late(link: CoapLink, error: OSError) -> OSError | TlsError:
+    """Return why there is no association: where the server has spoken, its handshake was too long.
+
+    An error of the network that is no TimeoutError is returned as it is.
+    """
+    if isinstance(error, TimeoutError) and link.has_heard:
+        return TlsError(TIMEOUT, "the server stopped in the handshake")
+    return error
 
 
 class ClientSocket:

@@ -6,6 +6,7 @@ from typing import Final
 
 from est_transports.doctor import (
     cacerts_checks,
+    coap_checks,
     csrattrs_checks,
     http_checks,
     identity_checks,
@@ -27,6 +28,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     *login_checks.CHECKS,
     *path_checks.CHECKS,
     *option_checks.CHECKS,
+    *coap_checks.CHECKS,
 )
 
 SUBJECTS: Final = tuple(dict.fromkeys(check.subject for check in CHECKS))

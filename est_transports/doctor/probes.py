@@ -27,9 +27,11 @@ from est_core.asn1.cms import read_bag
 from est_core.asn1.kinds import Kind
 from est_core.channel import TrustClass
 from est_core.codec.transfer import decode
+from est_core.wires.coapmap import Code, RequestHead
 from est_transports import _clock
 from est_transports.channel.errors import TlsError
 from est_transports.doctor.answers import Answer, Asker, Headers
+from est_transports.doctor.coap_answers import CoapAnswer, CoapAsker
 from est_transports.doctor.config import DoctorConfig
 from est_transports.doctor.connections import Address, Connector, Handshake, certificates_of
 from est_transports.doctor.findings import NotJudged
@@ -43,6 +45,7 @@ from est_transports.doctor.hello import (
 )
 from est_transports.on_sockets.tls import TlsSocket
 from est_transports.pki.chains import is_self_signed
+from est_transports.pki.host_verification import ip_literal
 from est_transports.pki.trust import TrustAnchors
 
 _T = TypeVar("_T")
@@ -78,7 +81,9 @@ class Probes:
         self._kept: dict[str, object] = {}
         self._connector = Connector(config, clock, entropy)
         self._plain = Asker(config, self._anybody, clock)
-        self._channel: Channel | None = None
+        self._coap: CoapAsker | None = None
+        self._coap_asked = 0
+        self._entropy = entropy
 
     @property
     def connections(self) -> int:
@@ -88,11 +93,13 @@ class Probes:
     @property
     def requests(self) -> int:
         """How many requests were sent."""
-        return self._plain.asked
+        return self._plain.asked + self._coap_asked
 
     def close(self) -> None:
         """Close what is open."""
         self._plain.close()
+        if self._coap is not None:
+            self._coap.close()
 
     def once(self, name: str, make: Callable[[], _T]) -> _T:
         """Return what `make` returned, or raise what it raised, when it was first asked for."""
@@ -263,6 +270,81 @@ class Probes:
         """Return the path of an operation, with the label that was given, or this one."""
         named = label or self.config.uri.label
         return "/".join(["/.well-known/est", *([named.text] if named else []), operation])
+
+    # CoAP
+
+    def coap_channel(self) -> Channel:
+        """Return the facts of the association. Raises TlsError where there is none."""
+        found = self.once("coap", self._associate)
+        if isinstance(found, TlsError):
+            raise found
+        return found
+
+    def _associate(self) -> Channel | TlsError:
+        self._coap = self._coap_asker()
+        try:
+            return self._coap.connect()
+        except TlsError as exc:
+            return exc
+
+    def _coap_asker(self, block_bytes: int = 1024) -> CoapAsker:
+        address = self.addresses()[0]
+        self._connector.count()
+        return CoapAsker(
+            self.config,
+            address,
+            clock=self.clock,
+            entropy=self._entropy,
+            block_bytes=block_bytes,
+        )
+
+    def coap_path(self, name: str) -> tuple[str, ...]:
+        """Return the path of a resource below /.well-known/est, with the label if there is one."""
+        label = self.config.uri.label
+        return (".well-known", "est", *([label.text] if label else []), name)
+
+    def coap_ask(
+        self,
+        code: int,
+        path: tuple[str, ...],
+        payload: bytes = b"",
+        *,
+        content_format: int | None = None,
+        accept: int | None = None,
+    ) -> CoapAnswer:
+        """Return the answer to a request over the association, which is made once."""
+        head = RequestHead(
+            code=code,
+            path=path,
+            content_format=content_format,
+            accept=accept,
+            host=None if ip_literal(self.config.uri.host) else self.config.uri.host.lower(),
+        )
+        return self.once(f"coap {head!r}", lambda: self._coap_answer(head, payload))
+
+    def _coap_answer(self, head: RequestHead, payload: bytes) -> CoapAnswer:
+        try:
+            self.coap_channel()
+        except TlsError as exc:
+            raise NotJudged(f"no handshake: {exc.message}") from exc
+        if self._coap is None:
+            raise NotJudged("there is no association")
+        self._coap_asked += 1
+        return self._coap.ask(head, payload)
+
+    def coap_in_blocks(self, block_bytes: int, path: tuple[str, ...]) -> CoapAnswer:
+        """Return the answer to a GET on an association of its own, in blocks of that size."""
+        asker = self._coap_asker(block_bytes)
+        self._coap_asked += 1
+        try:
+            asker.connect()
+            return asker.ask(RequestHead(code=Code.GET, path=path))
+        except TlsError as exc:
+            raise NotJudged(f"no second handshake: {exc.message}") from exc
+        finally:
+            asker.close()
+
+    # CA certificates
 
     def cacerts(self) -> Answer:
         """Return the answer to /cacerts. Raises NotJudged where it is no 200."""

@@ -41,6 +41,7 @@ CHECKS: Final = (
         "of a network that has only the other cannot come (RFC 8305 1).",
         do="add an A or AAAA record where devices live in networks of the other family",
         judge=_families,
+        schemes=("https", "coaps"),
     ),
     Check(
         name="reach.addresses",

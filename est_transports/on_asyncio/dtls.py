@@ -7,10 +7,11 @@ import socket
 from collections.abc import Callable
 
 from est_core import Entropy, Instant
+from est_transports.channel.errors import TlsError
 from est_transports.channel.sockets import RECEIVE_BYTES
 from est_transports.client_config import ClientConfig
 from est_transports.coap.client import CoapLink
-from est_transports.coap.client_socket import ClientSocket
+from est_transports.coap.client_socket import ClientSocket, why_late
 from est_transports.drive.client import Connect
 
 
@@ -27,7 +28,7 @@ class DtlsSocket(ClientSocket):
     ) -> DtlsSocket:
         """Return an association with the first of the server's addresses that answers."""
         uri, timeouts = wanted.uri, config.timeouts
-        failure = OSError("no address")
+        failure: OSError | TlsError = OSError("no address")
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(timeouts.connect_s):
             places = await loop.getaddrinfo(uri.host, uri.port, type=socket.SOCK_DGRAM)
@@ -38,7 +39,7 @@ class DtlsSocket(ClientSocket):
                 async with asyncio.timeout(timeouts.handshake_s):
                     await made._reach(place)
             except OSError as exc:
-                failure = exc
+                failure = why_late(link, exc)
             else:
                 return made
         raise failure

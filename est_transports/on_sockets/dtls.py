@@ -6,10 +6,11 @@ import socket
 from collections.abc import Callable
 
 from est_core import Entropy, Instant
+from est_transports.channel.errors import TlsError
 from est_transports.channel.sockets import RECEIVE_BYTES
 from est_transports.client_config import ClientConfig
 from est_transports.coap.client import CoapLink
-from est_transports.coap.client_socket import ClientSocket
+from est_transports.coap.client_socket import ClientSocket, why_late
 from est_transports.drive.client import Connect
 
 
@@ -25,7 +26,8 @@ class DtlsSocket(ClientSocket):
         cls, wanted: Connect, config: ClientConfig, clock: Callable[[], Instant], entropy: Entropy
     ) -> DtlsSocket:
         """Return an association with the first of the server's addresses that answers."""
-        uri, failure = wanted.uri, OSError("no address")
+        uri = wanted.uri
+        failure: OSError | TlsError = OSError("no address")
         for family, kind, _, _, place in socket.getaddrinfo(
             uri.host, uri.port, type=socket.SOCK_DGRAM
         ):
@@ -34,7 +36,7 @@ class DtlsSocket(ClientSocket):
                 made = cls(socket.socket(family, kind), link, clock)
                 made._reach(place, clock().mono + config.timeouts.handshake_s)
             except OSError as exc:
-                failure = exc
+                failure = why_late(link, exc)
             else:
                 return made
         raise failure

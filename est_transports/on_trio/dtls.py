@@ -9,18 +9,20 @@ from contextlib import suppress
 import trio
 
 from est_core import Entropy, Instant
+from est_transports.channel.errors import TlsError
 from est_transports.channel.sockets import RECEIVE_BYTES
 from est_transports.client_config import ClientConfig
 from est_transports.coap.client import CoapLink
-from est_transports.coap.client_socket import ClientSocket
+from est_transports.coap.client_socket import ClientSocket, why_late
 from est_transports.drive.client import Connect
 
 
 class DtlsSocket(ClientSocket):
     """A CoapLink over a connected UDP socket.
 
-    What DTLS finds wrong is a TlsError, what the network does an OSError; `connect` that takes too
-    long is trio.TooSlowError. The socket belongs to this object.
+    What DTLS finds wrong is a TlsError, what the network does an OSError; TimeoutError where nobody
+    answers `connect`, and trio.TooSlowError where looking up the host takes too long. The socket
+    belongs to this object.
     """
 
     @classmethod
@@ -29,7 +31,7 @@ class DtlsSocket(ClientSocket):
     ) -> DtlsSocket:
         """Return an association with the first of the server's addresses that answers."""
         uri, timeouts = wanted.uri, config.timeouts
-        failure: OSError | trio.TooSlowError = OSError("no address")
+        failure: OSError | TlsError = OSError("no address")
         with trio.fail_after(timeouts.connect_s):
             places = await trio.socket.getaddrinfo(uri.host, uri.port, type=socket.SOCK_DGRAM)
         for family, kind, _, _, place in places:
@@ -38,8 +40,10 @@ class DtlsSocket(ClientSocket):
                 made = cls(socket.socket(family, kind), link, clock)
                 with trio.fail_after(timeouts.handshake_s):
                     await made._reach(place)
-            except (OSError, trio.TooSlowError) as exc:
-                failure = exc
+            except OSError as exc:
+                failure = why_late(link, exc)
+            except trio.TooSlowError:
+                failure = why_late(link, TimeoutError("too late"))
             else:
                 return made
         raise failure

@@ -19,7 +19,7 @@ from est_transports.cli.client.target_options import (
     timeouts_of_option,
     trust_of_options,
 )
-from est_transports.cli.errors import ExitCode
+from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.options import json_option, verbose_option
 from est_transports.cli.output import (
     log_as_warnings,
@@ -31,7 +31,7 @@ from est_transports.cli.output import (
 )
 from est_transports.cli.paths import PATH
 from est_transports.cli.terminal_text import terminal_safe
-from est_transports.doctor.checks import SUBJECTS
+from est_transports.doctor.checks import CHECKS, SUBJECTS
 from est_transports.doctor.config import DoctorConfig
 from est_transports.doctor.examination import examine
 from est_transports.doctor.findings import Severity
@@ -111,10 +111,11 @@ def doctor(
 ) -> ExitCode:
     """Examine the EST server at URL: what it does, what that means, and what to do.
 
-    URL is https://HOST[:PORT][/LABEL], of any make of server. Nothing is enrolled: the only
-    request that is sent is empty, and no certificate can be made of it. Credentials go to a server
-    that was verified, and to no other. Exits with 1 where a fault was found, and with 4 where the
-    server cannot be reached.
+    URL is https://HOST[:PORT][/LABEL], of any make of server, or coaps:// in place of https:// (EST
+    over CoAP and DTLS; needs --trust, --cert and --key). Nothing is enrolled: the only request that
+    is sent is empty, and no certificate can be made of it. Credentials go to a server that was
+    verified, and to no other. Exits with 1 where a fault was found, and with 4 where the server
+    cannot be reached.
     """
     uri = parse_url(url, label)
     with log_as_warnings():
@@ -122,6 +123,7 @@ def doctor(
         identity, _ = identity_of_options(cert, key, key_password_file)
         login = _login(uri, user, token_file, stdin=password_stdin, implicit=bool(anchors.implicit))
     accept = fingerprint_of_option(fingerprint)
+    _check_scheme(uri, only, has_anchors=bool(anchors.certificates), has_identity=bool(identity))
     config = DoctorConfig(uri=uri, trust=anchors, accept=accept, identity=identity, login=login)
     if timeout is not None:
         config = replace(config, timeouts=timeouts_of_option(timeout))
@@ -133,6 +135,22 @@ def doctor(
         _print(report, show_all=show_all or not sys.stdout.isatty())
         say(_summary(uri, report))
     return _exit_code(report)
+
+
+def _check_scheme(
+    uri: EstUri, only: tuple[str, ...], *, has_anchors: bool, has_identity: bool
+) -> None:
+    """Refuse what there is not over this wire. RFC 9148 3."""
+    if uri.scheme == "coaps" and not (has_anchors and has_identity):
+        raise CliError(
+            f"{uri}: over CoAP both sides show certificates",
+            ExitCode.USAGE,
+            "give --trust CA.pem, or --system-trust, and --cert and --key",
+        )
+    subjects = {check.subject for check in CHECKS if uri.scheme in check.schemes}
+    if only and not subjects & set(only):
+        names = ", ".join(each for each in SUBJECTS if each in subjects)
+        raise CliError(f"{uri}: --only is one of {names} there", ExitCode.USAGE)
 
 
 def _exit_code(report: Report) -> ExitCode:

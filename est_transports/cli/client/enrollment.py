@@ -52,7 +52,7 @@ from est_transports.cli.client.requested_names import RequestedNames
 from est_transports.cli.client.target import Target
 from est_transports.cli.describe import certificate_values
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.files import without_empty_directory
+from est_transports.cli.files import uninterrupted, without_empty_directory
 from est_transports.cli.keys import NewKey, make_key
 from est_transports.cli.output import say, warn
 
@@ -162,15 +162,16 @@ def _carry_out(target: Target, order: Order) -> Received | RetryLater:
             trusted=tuple(dict.fromkeys((*ca_certificates, *target.trust))),
             accept_changes=order.accept_changes,
         )
-    files = install(
-        order.destination,
-        certificate=answer.certificate,
-        chain=chain,
-        ca_certificates=ca_certificates,
-        key=key if order.makes_key else None,
-    )
-    if order.makes_key:
-        forget_pending(order.destination.directory)
+    with uninterrupted():
+        files = install(
+            order.destination,
+            certificate=answer.certificate,
+            chain=chain,
+            ca_certificates=ca_certificates,
+            key=key if order.makes_key else None,
+        )
+        if order.makes_key:
+            forget_pending(order.destination.directory)
     return Received(
         certificate=answer.certificate,
         files=tuple(str(path) for path in files),
