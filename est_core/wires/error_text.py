@@ -2,7 +2,7 @@
 
 Refusals often come from a proxy in front of the server, as a page of HTML. Of a page the title is
 shown, or else the first sentence. It is scanned once from left to right, so that no body takes
-more than linear time.
+more than linear time. Of a problem in JSON (RFC 9457) the title and the detail are shown.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from est_core.refusal_tag import TAG_CHARS, RefusalTag, untagged
 _SCANNED_BYTES: Final = 16 * 1024
 """Of a body; titles stand at the top."""
 _HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
+_PROBLEM_TYPE: Final = "application/problem+json"
 _HTML_START: Final = re.compile(r"\s*(?:<!doctype\s+html|<html|<head|<body|<title)", re.IGNORECASE)
 _NO_TEXT_TYPES: Final = ("application/pkcs", "application/octet-stream", "application/csrattrs")
 _NO_TEXT_MAIN_TYPES: Final = ("multipart", "image", "audio", "video", "font")
@@ -29,8 +30,9 @@ def error_text(body: bytes, max_chars: int, content_type: str = "") -> str:
     """Return text of a refusal's body that may be printed, at most `max_chars` long.
 
     Of HTML, by its media type or how it begins, the title, or the first sentence where there is
-    none. What is not printable becomes a blank. Nothing of a body whose media type is no text, as
-    that of certificates in an answer that is not 200.
+    none. Of application/problem+json title and detail, where it has one of them. What is not
+    printable becomes a blank. Nothing of a body whose media type is no text, as that of
+    certificates in an answer that is not 200.
     """
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type.startswith(_NO_TEXT_TYPES) or media_type.partition("/")[0] in _NO_TEXT_MAIN_TYPES:
@@ -38,6 +40,8 @@ def error_text(body: bytes, max_chars: int, content_type: str = "") -> str:
     text = body[:_SCANNED_BYTES].decode("utf-8", "replace")
     if media_type in _HTML_TYPES or _HTML_START.match(text):
         text = _text_of_html(text)
+    elif media_type == _PROBLEM_TYPE:
+        text = _text_of_problem(text)
     return shown_text(text, max_chars)
 
 
@@ -47,6 +51,18 @@ def refusal_text(
     """Return what `error_text` does without the tag at its end, and the tag."""
     text, tag = untagged(error_text(body, max_chars + TAG_CHARS, content_type))
     return text[:max_chars].rstrip(), tag
+
+
+def _text_of_problem(text: str) -> str:
+    """Return title and detail of a problem, the text where it is none. RFC 9457 3.1.3, 3.1.4."""
+    from json import loads  # hardly ever
+
+    try:
+        problem = loads(text)
+    except (ValueError, RecursionError):
+        return text
+    members = [problem.get(name) for name in ("title", "detail")] if type(problem) is dict else []
+    return ": ".join(each for each in members if isinstance(each, str) and each.strip()) or text
 
 
 def _text_of_html(page: str) -> str:

@@ -95,7 +95,7 @@ class Asker:
         if answer is None and kept:
             answer = self._ask(uri, method, path, fields, body)
         if answer is None:
-            raise NotJudged("the server closed the connection without an answer")
+            raise NotJudged("the server closed the connection without an answer", CLOSED)
         return answer
 
     def announce(self, uri: EstUri, path: str, fields: Headers) -> Answer:
@@ -211,6 +211,6 @@ def _received_some(stream: TlsSocket, deadline: float) -> bytes:
     except TlsError as exc:
         if exc.code in (CLOSED, TRUNCATED):
             return b""
-        raise NotJudged(f"TLS failed: {exc.message}") from exc
+        raise NotJudged(f"TLS failed: {exc.message}", exc.code) from exc
     except OSError:
         return b""

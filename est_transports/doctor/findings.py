@@ -69,4 +69,8 @@ def worst(verdicts: list[Verdict], otherwise: Verdict) -> Verdict:
 
 
 class NotJudged(Exception):  # noqa: N818 - no error: an answer
-    """A check cannot be judged; the text says why."""
+    """A check cannot be judged; the text says why, and `code` is that of an error behind it."""
+
+    def __init__(self, text: str, code: str = "") -> None:
+        super().__init__(text)
+        self.code = code

@@ -60,7 +60,7 @@ def _span(seconds: float) -> str:
 
 def _dates_of_certificates(probes: Probes) -> Verdict:
     now = probes.clock().wall
-    certificates = (*probes.chain(), *probes.bag().certificates)
+    certificates = (*probes.chain(), *probes.ca_certificates())
     later = [each for each in certificates if each.not_valid_before_utc > now]
     if not later:
         return ok("no certificate begins in the future")

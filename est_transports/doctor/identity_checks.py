@@ -95,7 +95,9 @@ def _complete(probes: Probes) -> Verdict:
     last = chain[-1]
     if is_self_signed(last) and len(chain) == 1:
         return warning("the certificate is self-signed: it is its own and only anchor")
-    anchors = (*probes.config.trust.certificates, *probes.bag().certificates)
+    anchors = (*probes.config.trust.certificates, *probes.ca_certificates())
+    if not anchors:
+        probes.bag()  # says why there are none
     roots = [each for each in anchors if is_self_signed(each)]
     if is_self_signed(last) or any(is_issued_by(last, each) for each in roots):
         return ok("the chain leads to a root")

@@ -110,7 +110,7 @@ class Probes:
                 self._kept[name] = exc
         found = self._kept[name]
         if isinstance(found, NotJudged):
-            raise NotJudged(str(found)) from found
+            raise NotJudged(str(found), found.code) from found
         return cast("_T", found)  # it was put there under this name
 
     # Addresses
@@ -180,7 +180,7 @@ class Probes:
         try:
             return self._ready().secure(self.config.trust, identity=None, provisional=True)
         except TlsError as exc:
-            raise NotJudged(f"no TLS handshake: {exc.message}") from exc
+            raise NotJudged(f"no TLS handshake: {exc.message}", exc.code) from exc
 
     # Who it is
 
@@ -219,7 +219,7 @@ class Probes:
         try:
             stream, channel = self._ready().secure(anchors, identity=None, provisional=True)
         except TlsError as exc:
-            raise NotJudged(f"no TLS handshake: {exc.message}") from exc
+            raise NotJudged(f"no TLS handshake: {exc.message}", exc.code) from exc
         stream.close()
         return channel
 
@@ -234,7 +234,7 @@ class Probes:
             try:
                 return self._ready().secure(self.anchors(), identity=identity, provisional=False)
             except TlsError as exc:
-                raise NotJudged(f"no TLS handshake: {exc.message}") from exc
+                raise NotJudged(f"no TLS handshake: {exc.message}", exc.code) from exc
 
         return Asker(self.config, connect, self.clock)
 
@@ -354,6 +354,13 @@ class Probes:
         if answer.status != 200:
             raise NotJudged(f"the status of /cacerts is {answer.status}")
         return answer
+
+    def ca_certificates(self) -> tuple[x509.Certificate, ...]:
+        """Return the certificates of /cacerts, none where there is no reading them."""
+        try:
+            return self.bag().certificates
+        except NotJudged:
+            return ()
 
     def bag(self) -> CertificateBag:
         """Return the certificates of /cacerts. Raises NotJudged where there are none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from est_transports.channel.errors import CLOSED, HANDSHAKE, PEER_REFUSED_CERTIFICATE
 from est_transports.doctor.findings import NotJudged, Verdict, fault, note, ok, warning
 from est_transports.doctor.hello import (
     EXTENDED_MASTER_SECRET,
@@ -135,11 +136,7 @@ def _binding(probes: Probes) -> Verdict:
 
 
 def _client_certificate(probes: Probes) -> Verdict:
-    asks = {}
-    if _speaks_1_2(probes.flight()):
-        asks["TLS 1.2"] = probes.flight().has_request
-    if not probes.handshake_1_3().failure:
-        asks["TLS 1.3"] = probes.handshake_1_3().asks_certificate
+    asks = _asked_in(probes)
     if not asks:
         raise NotJudged("there is no handshake of TLS 1.2 or 1.3")
     asked = [version for version, is_so in asks.items() if is_so]
@@ -147,6 +144,32 @@ def _client_certificate(probes: Probes) -> Verdict:
         return ok(f"asked for in the first handshake of {' and '.join(asked)}")
     silent = " and ".join(version for version in asks if version not in asked)
     return warning(f"not asked for in the first handshake of {silent}")
+
+
+def _anybody(probes: Probes) -> Verdict:
+    try:
+        probes.get("cacerts")
+    except NotJudged as exc:
+        if exc.code == PEER_REFUSED_CERTIFICATE:
+            return fault("a client without a certificate is turned away")
+        if exc.code in (HANDSHAKE, CLOSED) and _asks(probes):
+            return fault(f"it asks for a certificate, and from a client without: {exc}")
+        raise
+    return ok("a client without a certificate is let in")
+
+
+def _asks(probes: Probes) -> bool:
+    return any(asked for asked in _asked_in(probes).values())
+
+
+def _asked_in(probes: Probes) -> dict[str, bool]:
+    """Return whether a certificate is asked for, by version."""
+    found = {}
+    if _speaks_1_2(probes.flight()):
+        found["TLS 1.2"] = probes.flight().has_request
+    if not probes.handshake_1_3().failure:
+        found["TLS 1.3"] = probes.handshake_1_3().asks_certificate
+    return found
 
 
 def _ca_list(probes: Probes) -> Verdict:
@@ -251,6 +274,15 @@ CHECKS: Final = (
         do="let the server ask for a certificate and require none (SSL_VERIFY_PEER, in nginx "
         "ssl_verify_client optional)",
         judge=_client_certificate,
+    ),
+    Check(
+        name="tls.anybody",
+        title="A client without a certificate is let in",
+        means="A new device has no certificate: it fetches the CA certificates first, and may log "
+        "in otherwise (RFC 7030 3.2.3, 4.1.2).",
+        do="let the server ask for a certificate and require none; whether one is needed is for "
+        "each operation to say",
+        judge=_anybody,
     ),
     Check(
         name="tls.ca-names",

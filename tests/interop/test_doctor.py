@@ -112,6 +112,12 @@ def asking(context: ssl.SSLContext) -> None:
     context.verify_mode = ssl.CERT_OPTIONAL
 
 
+def requiring(context: ssl.SSLContext) -> None:
+    """Require a certificate, in TLS 1.2, where a refusal ends the handshake."""
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED
+
+
 Found = tuple[str, Severity, str]
 
 
@@ -491,6 +497,14 @@ QUIRKS: Final[dict[str, Quirk]] = {
         found=(
             ("tls.client-certificate", OK, "TLS 1.2 and TLS 1.3"),
             ("tls.ca-names", NOTE, "names no CA"),
+        ),
+    ),
+    "a certificate required": Quirk(
+        tls=requiring,
+        found=(
+            ("tls.anybody", FAULT, "it requires a certificate"),
+            ("cacerts.status", NOT_JUDGED, "it requires a certificate"),
+            ("certificate.complete", OK, "leads to a root"),
         ),
     ),
     "no certificate asked for": Quirk(

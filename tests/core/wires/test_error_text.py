@@ -89,3 +89,36 @@ def test_whatever_came_can_be_printed_and_is_no_longer_than_said(body: bytes, ch
         assert shown == "" or shown.isprintable()
         assert len(shown) <= chars
         reached(*(["shown"] if shown else []), *(["cut"] if len(shown) == chars else []))
+
+
+PROBLEM = "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "body, shown",
+    [
+        (
+            b'{"title":"Out of credit","detail":"Your balance is 30."}',
+            "Out of credit: Your balance is 30.",
+        ),
+        (b'{"type":"about:blank","title":"Forbidden","status":403}', "Forbidden"),
+        (b'{"detail":"bad"}', "bad"),
+        (b'{"detail":"\\u001b[31mred\\ud800"}', " [31mred "),
+        (b'{"title":1,"detail":["a"]}', '{"title":1,"detail":["a"]}'),
+        (b'{"title":" "}', '{"title":" "}'),
+        (b"{}", "{}"),
+        (b"[1]", "[1]"),
+        (b"null", "null"),
+        (b"no JSON", "no JSON"),
+        (b'{"title":"cut', '{"title":"cut'),
+        (b"[" * 5000, "[" * CHARS),
+        (b"9" * 5000, "9" * CHARS),
+    ],
+)
+def test_of_a_problem_title_and_detail_are_shown(body: bytes, shown: str) -> None:
+    """RFC 9457. What is none, or cut at its end, is shown as it is."""
+    assert error_text(body, CHARS, f"{PROBLEM}; charset=utf-8").strip() == shown[:CHARS].strip()
+
+
+def test_other_json_is_shown_as_it_is() -> None:
+    assert error_text(b'{"detail":"bad"}', CHARS, "application/json") == '{"detail":"bad"}'

@@ -677,6 +677,24 @@ def test_no_other_status_is_a_success(status: int, content_type: bytes, now: Ins
     assert response.status == status
 
 
+@pytest.mark.req("EST-276")
+@pytest.mark.parametrize(
+    "status, fault",
+    [
+        (402, Fault.MALFORMED), (418, Fault.MALFORMED), (426, Fault.MALFORMED),
+        (451, Fault.MALFORMED), (499, Fault.MALFORMED), (429, Fault.BUSY),
+        (502, Fault.INTERNAL), (504, Fault.INTERNAL), (511, Fault.INTERNAL),
+        (599, Fault.INTERNAL),
+    ],
+)  # fmt: skip
+def test_a_status_that_is_not_known_counts_by_its_class(
+    status: int, fault: Fault, now: Instant
+) -> None:
+    response = one_of(Refused, read_back(answer(status), b"", now))
+    assert response.fault is fault
+    assert response.code == f"response/status-{status}"
+
+
 @pytest.mark.req("EST-239", "EST-240")
 def test_csrattrs_of_204_and_404_mean_none(now: Instant) -> None:
     for status in (204, 404):
