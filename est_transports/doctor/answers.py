@@ -11,6 +11,7 @@ from est_core import Channel, EstUri, Instant, RemoteProtocolError
 from est_core.values import unchecked_value_class
 from est_core.wires.httpmap import RequestHead, ResponseHead
 from est_transports.channel.errors import CLOSED, TRUNCATED, TlsError
+from est_transports.doctor.budget import Budget
 from est_transports.doctor.config import DoctorConfig
 from est_transports.doctor.findings import NotJudged
 from est_transports.http.client_wire import ClientConnection, ResponseReceived
@@ -63,11 +64,12 @@ class Asker:
     def __init__(
         self,
         config: DoctorConfig,
+        budget: Budget,
         connect: Callable[[], tuple[TlsSocket, Channel]],
         clock: Callable[[], Instant],
     ) -> None:
-        self.asked: int = 0
         self._config = config
+        self._budget = budget
         self._connect = connect
         self._clock = clock
         self._stream: TlsSocket | None = None
@@ -104,7 +106,7 @@ class Asker:
         On a connection of its own. Raises NotJudged where there is no answer.
         """
         self.close()
-        self._count()
+        self._budget.request()
         own = ((b"Host", uri.authority.encode("ascii")), *fields)
         lines = b"".join(b"%s: %s\r\n" % field for field in own)
         stream, _ = self._connect()
@@ -133,15 +135,10 @@ class Asker:
         except RemoteProtocolError as exc:
             raise NotJudged(f"the answer cannot be read: {exc.message}") from exc
 
-    def _count(self) -> None:
-        if self.asked >= self._config.requests:
-            raise NotJudged(f"{self._config.requests} requests were made, and no more are")
-        self.asked += 1
-
     def _ask(
         self, uri: EstUri, method: str, path: str, fields: Headers, body: bytes
     ) -> Answer | None:
-        self._count()
+        self._budget.request()
         if self._stream is None or self._wire is None:
             self._stream, _ = self._connect()
             self._wire = ClientConnection(limits=self._config.limits)

@@ -20,7 +20,8 @@ class DoctorConfig:
 
     `trust` are the anchors that are to verify it; `accept` picks them from its own CA certificates
     instead, as `ClientConfig.trust` does. `identity` and `login` are shown to a server that was
-    verified, and to no other. `connections` and `requests` bound what is done to the server.
+    verified, and to no other. `connections` and `requests` bound what is done to the server, and
+    nothing is begun after `total_s` seconds.
     """
 
     uri: EstUri
@@ -32,6 +33,7 @@ class DoctorConfig:
         default_factory=lambda: ClientTimeouts(connect_s=5.0, handshake_s=10.0, response_s=20.0)
     )
     limits: Limits = field(default_factory=Limits)
+    total_s: float = 120.0
     connections: int = 60
     requests: int = 60
     user_agent: str = "est-doctor"

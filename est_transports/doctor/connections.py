@@ -19,11 +19,12 @@ from est_transports.channel.engines import client_engine
 from est_transports.channel.errors import UNTRUSTED_SERVER, TlsError, tls_error
 from est_transports.channel.sockets import RECEIVE_BYTES
 from est_transports.channel.tls_context import ClientTlsConfig, client_context
+from est_transports.doctor.budget import Budget
 from est_transports.doctor.config import DoctorConfig
 from est_transports.doctor.findings import NotJudged
 from est_transports.doctor.hello import GOODBYE, Flight, FlightReader, NotTls, client_hello
-from est_transports.doctor.texts import shown
 from est_transports.on_sockets.tls import TlsSocket
+from est_transports.pki.certificates import read_der
 from est_transports.pki.host_verification import ip_literal
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
 
@@ -66,11 +67,15 @@ class Connector:
     """Opens connections, counted. `at` is the address to use, once it is known."""
 
     def __init__(
-        self, config: DoctorConfig, clock: Callable[[], Instant], entropy: Entropy
+        self,
+        config: DoctorConfig,
+        budget: Budget,
+        clock: Callable[[], Instant],
+        entropy: Entropy,
     ) -> None:
-        self.opened: int = 0
         self.at: Address | None = None
         self._config = config
+        self._budget = budget
         self._clock = clock
         self._entropy = entropy
 
@@ -97,14 +102,8 @@ class Connector:
             return Address(family=family, place=place, problem=problem)
         return address
 
-    def count(self) -> None:
-        """Count one more connection. Raises NotJudged past the bound."""
-        if self.opened >= self._config.connections:
-            raise NotJudged(f"{self._config.connections} connections were made, and no more are")
-        self.opened += 1
-
     def _open(self, address: Address) -> socket.socket:
-        self.count()
+        self._budget.connect()
         sock = socket.socket(address.family, socket.SOCK_STREAM)
         try:
             sock.settimeout(self._config.timeouts.connect_s)
@@ -242,11 +241,7 @@ def _keep(states: list[bytes], connection: SSL.Connection) -> None:
 
 def certificates_of(flight: Flight) -> tuple[x509.Certificate, ...]:
     """Return the chain of a flight, as far as it can be read. Raises NotJudged for its first."""
-    found: list[x509.Certificate] = []
-    for place, der in enumerate(flight.certificates):
-        try:
-            found.append(x509.load_der_x509_certificate(der))
-        except ValueError as exc:
-            if place == 0:
-                raise NotJudged(f"its certificate cannot be read: {shown(str(exc), 80)}") from exc
-    return tuple(found)
+    read = [read_der(der) for der in flight.certificates]
+    if read and read[0] is None:
+        raise NotJudged("the server's certificate cannot be read")
+    return tuple(each for each in read if each is not None)

@@ -49,8 +49,8 @@ def examine(
         probes.close()
     return Report(
         findings=tuple(findings),
-        connections=probes.connections,
-        requests=probes.requests,
+        connections=probes.budget.connections,
+        requests=probes.budget.requests,
         is_reachable=is_reachable,
     )
 

@@ -23,7 +23,7 @@ from est_transports.pki.certificate_checks import (
 )
 from est_transports.pki.chains import is_issued_by, is_self_signed
 from est_transports.pki.host_verification import common_hosts, names_host, own_names
-from est_transports.pki.names import subject_text
+from est_transports.pki.names import name_text, subject_text
 
 _SOON: Final = timedelta(days=30)
 _SOON_SHARE: Final = 0.1
@@ -101,10 +101,17 @@ def _complete(probes: Probes) -> Verdict:
     roots = [each for each in anchors if is_self_signed(each)]
     if is_self_signed(last) or any(is_issued_by(last, each) for each in roots):
         return ok("the chain leads to a root")
-    issuer = shown(last.issuer.rfc4514_string(), 64)
+    issuer = _issuer_text(last)
     if any(is_issued_by(last, each) for each in anchors):
         return warning(f"the certificate of {issuer} is missing in the handshake")
     return warning(f"the chain ends below {issuer}, which is neither sent nor in /cacerts")
+
+
+def _issuer_text(certificate: x509.Certificate) -> str:
+    try:
+        return shown(name_text(certificate.issuer), 64)
+    except UNREADABLE:
+        return "an issuer whose name cannot be read"
 
 
 def _key(probes: Probes) -> Verdict:
@@ -138,7 +145,10 @@ def _signature(probes: Probes) -> Verdict:
 
 
 def _signature_text(certificate: x509.Certificate) -> str:
-    algorithm = certificate.signature_hash_algorithm
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UNREADABLE:
+        return "signed with an algorithm that is not known here"
     return f"signed with {algorithm.name if algorithm else 'an algorithm of its own hash'}"
 
 

@@ -15,6 +15,7 @@ from est_transports.doctor.texts import quoted, shown
 _ELSEWHERE: Final = f"/{UNKNOWN_NAME}"
 _TOO_LARGE_BYTES: Final = 64 * 1024 * 1024
 _TEXT_CHARS: Final = 1000
+_LOOKED_AT_BYTES: Final = 4096
 _TRACE: Final = re.compile(
     rb"Traceback \(most recent|\bat [\w.$]+\([\w]+\.java:\d+\)|goroutine \d+ \[|"
     rb"\bException in thread|Stack trace:|/(?:usr|home|opt|var)/[\w./-]+\.(?:py|rb|php|pl|c)\b"
@@ -117,15 +118,15 @@ def _texts(probes: Probes) -> Verdict:
 
 
 def _text(what: str, answer: Answer) -> Verdict | None:
-    body = answer.body
+    body = answer.body[:_LOOKED_AT_BYTES]  # the patterns take time that grows by its square
     if _TRACE.search(body):
         return fault(f"the answer to {what} shows the inside of the server: {quoted(body[:60])}")
     if any(byte < 32 and byte not in b"\t\r\n" for byte in body):
         return warning(f"the answer to {what} has control characters")
     if "html" in answer.content_type.lower() or body.lstrip()[:1] == b"<":
         return note(f"the answer to {what} is a page of HTML")
-    if len(body) > _TEXT_CHARS:
-        return note(f"the answer to {what} has {len(body)} bytes")
+    if len(answer.body) > _TEXT_CHARS:
+        return note(f"the answer to {what} has {len(answer.body)} bytes")
     return None
 
 

@@ -31,6 +31,7 @@ from est_core.wires.coapmap import Code, RequestHead
 from est_transports import _clock
 from est_transports.channel.errors import TlsError
 from est_transports.doctor.answers import Answer, Asker, Headers
+from est_transports.doctor.budget import Budget
 from est_transports.doctor.coap_answers import CoapAnswer, CoapAsker
 from est_transports.doctor.config import DoctorConfig
 from est_transports.doctor.connections import Address, Connector, Handshake, certificates_of
@@ -44,6 +45,7 @@ from est_transports.doctor.hello import (
     Flight,
 )
 from est_transports.on_sockets.tls import TlsSocket
+from est_transports.pki.certificate_checks import unreadable_part
 from est_transports.pki.chains import is_self_signed
 from est_transports.pki.host_verification import ip_literal
 from est_transports.pki.trust import TrustAnchors
@@ -79,21 +81,11 @@ class Probes:
         self.config = config
         self.clock = clock
         self._kept: dict[str, object] = {}
-        self._connector = Connector(config, clock, entropy)
-        self._plain = Asker(config, self._anybody, clock)
+        self.budget: Budget = Budget(config, clock)
+        self._connector = Connector(config, self.budget, clock, entropy)
+        self._plain = Asker(config, self.budget, self._anybody, clock)
         self._coap: CoapAsker | None = None
-        self._coap_asked = 0
         self._entropy = entropy
-
-    @property
-    def connections(self) -> int:
-        """How many connections were made."""
-        return self._connector.opened
-
-    @property
-    def requests(self) -> int:
-        """How many requests were sent."""
-        return self._plain.asked + self._coap_asked
 
     def close(self) -> None:
         """Close what is open."""
@@ -160,11 +152,13 @@ class Probes:
             flight = self.flight()
         except NotJudged:
             flight = Flight()
-        if flight.certificates:
-            return certificates_of(flight)
-        chain = self.channel().peer_chain  # a server of TLS 1.3 alone
+        chain = certificates_of(flight)
+        if not flight.certificates:
+            chain = self.channel().peer_chain  # a server of TLS 1.3 alone
         if not chain:
             raise NotJudged("the server showed no certificate that can be read")
+        if part := unreadable_part(chain[0]):
+            raise NotJudged(f"the server's certificate cannot be judged: {part}")
         return chain
 
     def channel(self) -> Channel:
@@ -236,7 +230,7 @@ class Probes:
             except TlsError as exc:
                 raise NotJudged(f"no TLS handshake: {exc.message}", exc.code) from exc
 
-        return Asker(self.config, connect, self.clock)
+        return Asker(self.config, self.budget, connect, self.clock)
 
     # HTTP
 
@@ -263,7 +257,6 @@ class Probes:
         try:
             return asker.ask(self.config.uri, "POST", path, (*_REQUEST, *fields), HARMLESS)
         finally:
-            self._plain.asked += asker.asked
             asker.close()
 
     def path(self, operation: str, label: Label | None = None) -> str:
@@ -289,7 +282,7 @@ class Probes:
 
     def _coap_asker(self, block_bytes: int = 1024) -> CoapAsker:
         address = self.addresses()[0]
-        self._connector.count()
+        self.budget.connect()
         return CoapAsker(
             self.config,
             address,
@@ -329,13 +322,13 @@ class Probes:
             raise NotJudged(f"no handshake: {exc.message}") from exc
         if self._coap is None:
             raise NotJudged("there is no association")
-        self._coap_asked += 1
+        self.budget.request()
         return self._coap.ask(head, payload)
 
     def coap_in_blocks(self, block_bytes: int, path: tuple[str, ...]) -> CoapAnswer:
         """Return the answer to a GET on an association of its own, in blocks of that size."""
         asker = self._coap_asker(block_bytes)
-        self._coap_asked += 1
+        self.budget.request()
         try:
             asker.connect()
             return asker.ask(RequestHead(code=Code.GET, path=path))

@@ -38,5 +38,7 @@ def listed(texts: Iterable[str], nothing: str = "none") -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """Return "1 certificate", "2 certificates"."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    """Return "1 certificate", "2 certificates", "3 addresses"."""
+    if number == 1:
+        return f"1 {what}"
+    return f"{number} {what}{'es' if what.endswith('s') else 's'}"

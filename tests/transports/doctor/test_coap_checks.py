@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
@@ -208,3 +209,13 @@ def test_a_handshake_that_fails_leaves_the_rest_unjudged() -> None:
     assert judged("handshake", server).severity is FAULT
     assert judged("extended-master-secret", server).severity is NOT_JUDGED
     assert judged("validity", server).severity is NOT_JUDGED
+
+
+def test_a_server_that_never_answers_is_left() -> None:
+    over = threading.Event()
+    with canned_coap_server() as server:
+        server.application.before = lambda: over.wait(60)
+        report = examine(config(server.port, timeouts=SHORT), only=["coaps"])
+        over.set()
+    assert found(report)["coaps.cacerts"] == (NOT_JUDGED, "no answer in time")
+    assert report.connections <= 2

@@ -34,3 +34,4 @@ def test_lists_are_short() -> None:
 
 def test_one_is_no_plural() -> None:
     assert [counted(number, "hour") for number in (1, 2)] == ["1 hour", "2 hours"]
+    assert counted(2, "address") == "2 addresses"
