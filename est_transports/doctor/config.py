@@ -12,6 +12,7 @@ from est_core.credentials import BasicCredentials, BearerCredentials
 from est_core.values import value_class
 from est_transports.client_config import ClientTimeouts
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
+from est_transports.tunnels.proxy import Proxy
 
 
 @value_class
@@ -20,14 +21,16 @@ class DoctorConfig:
 
     `trust` are the anchors that are to verify it; `accept` picks them from its own CA certificates
     instead, as `ClientConfig.trust` does. `identity` and `login` are shown to a server that was
-    verified, and to no other. `connections` and `requests` bound what is done to the server, and
-    nothing is begun after `total_s` seconds.
+    verified, and to no other. Connections go through `proxy`, and the addresses of the server are
+    not judged then. `connections` and `requests` bound what is done to the server, and nothing is
+    begun after `total_s` seconds.
     """
 
     uri: EstUri
     trust: TrustAnchors = field(default_factory=TrustAnchors)
     accept: Callable[[TrustDecisionRequested], tuple[x509.Certificate, ...]] | None = None
     identity: TlsIdentity | None = None
+    proxy: Proxy | None = None
     login: BasicCredentials | BearerCredentials | None = field(default=None, repr=False)
     timeouts: ClientTimeouts = field(
         default_factory=lambda: ClientTimeouts(connect_s=5.0, handshake_s=10.0, response_s=20.0)

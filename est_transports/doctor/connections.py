@@ -19,14 +19,17 @@ from est_transports.channel.engines import client_engine
 from est_transports.channel.errors import UNTRUSTED_SERVER, TlsError, tls_error
 from est_transports.channel.sockets import RECEIVE_BYTES
 from est_transports.channel.tls_context import ClientTlsConfig, client_context
+from est_transports.client_config import ClientConfig
 from est_transports.doctor.budget import Budget
 from est_transports.doctor.config import DoctorConfig
 from est_transports.doctor.findings import NotJudged
 from est_transports.doctor.hello import GOODBYE, Flight, FlightReader, NotTls, client_hello
+from est_transports.drive.client import ConnectError
 from est_transports.on_sockets.tls import TlsSocket
 from est_transports.pki.certificates import read_der
 from est_transports.pki.host_verification import ip_literal
 from est_transports.pki.trust import TlsIdentity, TrustAnchors
+from est_transports.tunnels.proxy import Proxy
 
 ADDRESSES_MAX: Final = 8
 _STATES_MAX: Final = 100
@@ -114,12 +117,30 @@ class Connector:
         return sock
 
     def _connected(self) -> socket.socket:
+        if self._config.proxy is not None:
+            return self._tunnel(self._config.proxy)
         if self.at is None:
             raise NotJudged("no address of the server takes a connection")
         try:
             return self._open(self.at)
         except OSError as exc:
             raise NotJudged(f"no connection: {exc.strerror or 'no answer'}") from exc
+
+    def _tunnel(self, proxy: Proxy) -> socket.socket:
+        # Not before: most servers are reached directly.
+        from est_transports.on_sockets.tunnels import reach
+
+        self._budget.connect()
+        settings = ClientConfig(entropy=self._entropy, limits=self._config.limits)
+        deadline = self._clock().mono + self._config.timeouts.connect_s
+        try:
+            return reach(self._config.uri, proxy, deadline, clock=self._clock, config=settings)
+        except ConnectError as exc:
+            raise NotJudged(exc.message, exc.code) from exc
+
+    def open_once(self) -> None:
+        """Make a connection and close it. Raises NotJudged where there is none."""
+        self._connected().close()
 
     @property
     def _handshake_ends(self) -> float:

@@ -78,6 +78,8 @@ def _is_reachable(probes: Probes, findings: Collection[Finding]) -> bool:
     if beyond and all(each.severity is Severity.NOT_JUDGED for each in beyond):
         return False
     try:
-        return any(not each.problem for each in probes.addresses())
+        return probes.config.proxy is not None or any(
+            not each.problem for each in probes.addresses()
+        )
     except NotJudged:
         return False

@@ -111,6 +111,10 @@ class Probes:
         """Return the server's addresses, each tried."""
         return self.once("addresses", self._addresses)
 
+    def tunnel(self) -> None:
+        """Have the proxy open a tunnel. Raises NotJudged where it does not."""
+        self.once("tunnel", self._connector.open_once)
+
     def _addresses(self) -> tuple[Address, ...]:
         found = self._connector.addresses()
         self._connector.at = next((each for each in found if not each.problem), None)
@@ -119,7 +123,8 @@ class Probes:
     # TLS
 
     def _ready(self) -> Connector:
-        self.addresses()
+        if self.config.proxy is None:
+            self.addresses()
         return self._connector
 
     def flight(self) -> Flight:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Final
 
-from est_transports.doctor.findings import Verdict, fault, note, ok, warning
+from est_transports.doctor.findings import NotJudged, Verdict, fault, note, ok, warning
 from est_transports.doctor.probes import Probes
 from est_transports.doctor.report import Check
 from est_transports.doctor.texts import counted, listed
@@ -14,6 +14,8 @@ _FAMILIES: Final = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
 
 
 def _families(probes: Probes) -> Verdict:
+    if probes.config.proxy is not None:
+        raise NotJudged("the server is reached through a proxy")
     found = probes.addresses()
     names = {_FAMILIES.get(each.family, "other") for each in found}
     seen = f"{probes.config.uri.host}: {listed(each.text for each in found)}"
@@ -23,6 +25,12 @@ def _families(probes: Probes) -> Verdict:
 
 
 def _every_address(probes: Probes) -> Verdict:
+    if probes.config.proxy is not None:
+        try:
+            probes.tunnel()
+        except NotJudged as exc:
+            return fault(str(exc), "check the proxy, and whether it may connect to the server")
+        return ok("the proxy opens a tunnel to the server")
     found = probes.addresses()
     broken = [f"{each.text}: {each.problem}" for each in found if each.problem]
     if not broken:

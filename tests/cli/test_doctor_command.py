@@ -176,12 +176,35 @@ def test_a_label_is_looked_for(doctor: Doctor) -> None:
         (("--password-stdin",), "--password-stdin goes with --user"),
         (("--cert", "a"), "--cert and --key go together"),
         (("--fingerprint", "abc"), "--fingerprint"),
+        (("--proxy", "ftp://x"), "--proxy"),
+        (("--only", "coaps"), "--only is one of reach, tls"),
     ],
 )
 def test_what_does_not_go_together_is_refused_before_anything_is_asked(
     options: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["doctor", "https://localhost:1", *options]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ((), "both sides show certificates"),
+        (("--proxy", "http://127.0.0.1:1"), "no proxy passes UDP on"),
+    ],
+)
+def test_over_coap_there_is_a_certificate_and_no_proxy(
+    options: tuple[str, ...],
+    words: str,
+    trust: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    certificate, key = pki().client.write(tmp_path, "device")
+    identity = ("--trust", str(trust), "--cert", str(certificate), "--key", str(key))
+    given = (*identity, *options) if options else ()
+    assert main(["doctor", "coaps://localhost:1", *given]) == 2
     assert words in capsys.readouterr().err
 
 

@@ -89,7 +89,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "on_sockets": "channel client_config coap drive fairness http pki tunnels",
         "on_aiocoap": "coap drive",
         # What a server is asked to find out how it does.
-        "doctor": "channel client_config coap http on_sockets pki",
+        "doctor": "channel client_config coap drive http on_sockets pki tunnels",
         # The client that renews by itself.
         "agent": "channel client_config on_asyncio on_sockets on_trio pairs pki toml tunnels",
         # The reference CA. It knows no wire, and no wire knows it.

@@ -12,6 +12,7 @@ import click
 
 from est_core import BasicCredentials, BearerCredentials, EstUri
 from est_transports.cli.client.login_options import LoginOptions
+from est_transports.cli.client.proxy_options import PROXY_OPTIONS, proxy_of
 from est_transports.cli.client.target_options import (
     fingerprint_of_option,
     identity_of_options,
@@ -36,6 +37,7 @@ from est_transports.doctor.config import DoctorConfig
 from est_transports.doctor.examination import examine
 from est_transports.doctor.findings import Severity
 from est_transports.doctor.report import Finding, Report
+from est_transports.tunnels.proxy import Proxy
 
 _OPTIONS: Final = (
     click.argument("url"),
@@ -58,6 +60,7 @@ _OPTIONS: Final = (
     click.option("--key", type=PATH, metavar="KEY.pem", help="Its private key."),
     click.option("--key-password-file", type=PATH, metavar="FILE",
                  help="Password of an encrypted private key; without it you are asked."),
+    *PROXY_OPTIONS,
     click.option("--label", metavar="LABEL", help="Label of the CA or profile at the server."),
     click.option("--only", type=click.Choice(SUBJECTS), multiple=True,
                  help="Make the checks of this subject alone; may be given again."),
@@ -91,7 +94,29 @@ def _options(command: Decorated) -> Decorated:
 
 @click.command("doctor")
 @_options
-def doctor(
+def doctor(*, only: tuple[str, ...], show_all: bool, as_json: bool, **options: Any) -> ExitCode:
+    """Examine the EST server at URL: what it does, what that means, and what to do.
+
+    URL is https://HOST[:PORT][/LABEL], of any make of server, or coaps:// in place of https:// (EST
+    over CoAP and DTLS; needs --trust, --cert and --key). Nothing is enrolled: the only request that
+    is sent is empty, and no certificate can be made of it. Credentials go to a server that was
+    verified, and to no other. Exits with 1 where a fault was found, and with 4 where the server
+    cannot be reached.
+    """
+    config = _config(**options)
+    uri = config.uri
+    _check_scheme(config, only)
+    with progress(f"examining {uri} ..."):
+        report = examine(config, only=only)
+    if as_json:
+        print_json(_values(uri, report))
+    else:
+        _print(report, show_all=show_all or not sys.stdout.isatty())
+        say(_summary(uri, report))
+    return _exit_code(report)
+
+
+def _config(
     *,
     url: str,
     trust: Path | None,
@@ -103,45 +128,42 @@ def doctor(
     cert: Path | None,
     key: Path | None,
     key_password_file: Path | None,
+    proxy: str | None,
+    proxy_password_file: Path | None,
+    proxy_from_environment: bool,
     label: str | None,
-    only: tuple[str, ...],
-    show_all: bool,
     timeout: float | None,
-    as_json: bool,
-) -> ExitCode:
-    """Examine the EST server at URL: what it does, what that means, and what to do.
-
-    URL is https://HOST[:PORT][/LABEL], of any make of server, or coaps:// in place of https:// (EST
-    over CoAP and DTLS; needs --trust, --cert and --key). Nothing is enrolled: the only request that
-    is sent is empty, and no certificate can be made of it. Credentials go to a server that was
-    verified, and to no other. Exits with 1 where a fault was found, and with 4 where the server
-    cannot be reached.
-    """
+) -> DoctorConfig:
+    """Return what the options mean. Raises CliError: USAGE, or LOCAL for files."""
     uri = parse_url(url, label)
     with log_as_warnings():
         anchors = trust_of_options(trust, fingerprint, system_trust=system_trust)
         identity, _ = identity_of_options(cert, key, key_password_file)
         login = _login(uri, user, token_file, stdin=password_stdin, implicit=bool(anchors.implicit))
-    accept = fingerprint_of_option(fingerprint)
-    _check_scheme(uri, only, has_anchors=bool(anchors.certificates), has_identity=bool(identity))
-    config = DoctorConfig(uri=uri, trust=anchors, accept=accept, identity=identity, login=login)
-    if timeout is not None:
-        config = replace(config, timeouts=timeouts_of_option(timeout))
-    with progress(f"examining {uri} ..."):
-        report = examine(config, only=only)
-    if as_json:
-        print_json(_values(uri, report))
-    else:
-        _print(report, show_all=show_all or not sys.stdout.isatty())
-        say(_summary(uri, report))
-    return _exit_code(report)
+    config = DoctorConfig(
+        uri=uri,
+        trust=anchors,
+        accept=fingerprint_of_option(fingerprint),
+        identity=identity,
+        login=login,
+        proxy=_proxy(uri, proxy, proxy_password_file, proxy_from_environment),
+    )
+    return config if timeout is None else replace(config, timeouts=timeouts_of_option(timeout))
 
 
-def _check_scheme(
-    uri: EstUri, only: tuple[str, ...], *, has_anchors: bool, has_identity: bool
-) -> None:
+def _proxy(
+    uri: EstUri, url: str | None, password_file: Path | None, from_environment: bool
+) -> Proxy | None:
+    proxy = proxy_of(uri, url, password_file, from_environment)
+    if proxy is not None and uri.scheme == "coaps":
+        raise CliError(f"{uri}: no proxy passes UDP on", ExitCode.USAGE, "leave --proxy out")
+    return proxy if proxy is not None and proxy.is_for(uri) else None
+
+
+def _check_scheme(config: DoctorConfig, only: tuple[str, ...]) -> None:
     """Refuse what there is not over this wire. RFC 9148 3."""
-    if uri.scheme == "coaps" and not (has_anchors and has_identity):
+    uri = config.uri
+    if uri.scheme == "coaps" and not (config.trust.certificates and config.identity):
         raise CliError(
             f"{uri}: over CoAP both sides show certificates",
             ExitCode.USAGE,

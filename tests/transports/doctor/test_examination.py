@@ -13,7 +13,10 @@ import pytest
 from est_core import EstUri, LocalProtocolError
 from est_transports.client_config import ClientTimeouts
 from est_transports.doctor import CHECKS, SUBJECTS, DoctorConfig, Finding, Report, Severity, examine
+from est_transports.tunnels.proxy import Proxy
+from tests.interop.foreign_answers import answer
 from tests.interop.foreign_server import Said, foreign_server, server_tls
+from tests.transports.proxy_site import OPEN, answering, proxy_site
 
 SHORT = ClientTimeouts(connect_s=0.5, handshake_s=0.2, response_s=0.2)
 
@@ -140,3 +143,29 @@ def test_one_check_that_breaks_stops_no_other(tmp_path: Path) -> None:
     assert broke
     assert {each.severity for each in broke} == {Severity.NOT_JUDGED}
     assert len(report.findings) == len([each for each in CHECKS if each.subject == "tls"])
+
+
+def test_a_server_is_examined_through_a_proxy(tmp_path: Path) -> None:
+    with (
+        foreign_server(lambda _: answer(404), server_tls(tmp_path)) as server,
+        proxy_site(answering(OPEN)) as proxy,
+    ):
+        report = examine(config(server.port, proxy=Proxy.parse(proxy.url())))
+    found = {each.check.name: (each.severity, each.seen) for each in report.findings}
+    assert found["reach.name"] == (Severity.NOT_JUDGED, "the server is reached through a proxy")
+    assert found["reach.addresses"] == (Severity.OK, "the proxy opens a tunnel to the server")
+    assert found["certificate.names"][0] is Severity.OK
+    assert found["cacerts.status"][0] is Severity.FAULT
+    assert report.is_reachable
+    assert proxy.connections == report.connections
+
+
+def test_a_proxy_that_opens_no_tunnel_is_named() -> None:
+    with proxy_site(answering(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")) as proxy:
+        report = examine(config(1, proxy=Proxy.parse(proxy.url())))
+    found = {each.check.name: (each.severity, each.seen) for each in report.findings}
+    severity, seen = found["reach.addresses"]
+    assert severity is Severity.FAULT
+    assert "403" in seen
+    assert found["tls.1-2"][0] is Severity.NOT_JUDGED
+    assert not report.is_reachable
