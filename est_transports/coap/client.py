@@ -76,6 +76,11 @@ class CoapLink:
 
     timeout_code = "coap/timeout"
 
+    @property
+    def awaited(self) -> str:
+        """What has to come next: an answer, for its blocks are put together elsewhere."""
+        return "answer"
+
     def __init__(
         self, wanted: Connect, config: CoapClientSettings, *, entropy: Entropy, now: Instant
     ) -> None:

@@ -123,6 +123,10 @@ class Link(Protocol):
     """Of the error where no answer comes in time."""
 
     @property
+    def awaited(self) -> str:
+        """What has to come next: "answer", or "end of the answer's body" where it has begun."""
+
+    @property
     def channel(self) -> Channel:
         """The facts about the channel."""
 
@@ -292,7 +296,7 @@ class ClientDriver:
             return
         link = self._expect_link()
         if now.mono >= self._deadline:
-            message = f"no answer within {self._config.response_s:g} seconds"
+            message = f"no {link.awaited} within {self._config.response_s:g} seconds"
             self._fault(RemoteProtocolError(link.timeout_code, message, Fault.TIMEOUT))
             return
         link.handle_timeout(now)

@@ -47,6 +47,11 @@ class HttpLink:
 
     timeout_code = "http/timeout"
 
+    @property
+    def awaited(self) -> str:
+        """What has to come next of an answer."""
+        return self._wire.awaited
+
     def __init__(self, wanted: Connect, channel: Channel, config: HttpClientSettings) -> None:
         self.channel = channel
         self._origin = wanted.uri.origin

@@ -72,6 +72,13 @@ class ClientConnection:
         """True while the answer's end is known only by the end of the connection."""
         return self._reader is not None and self._reader.framing is Framing.UNTIL_CLOSE
 
+    @property
+    def awaited(self) -> str:
+        """What has to come next: "answer", "end of the answer's head" or "... body"."""
+        if self._response is not None:
+            return "end of the answer's body"
+        return "end of the answer's head" if self._inbox.unread else "answer"
+
     def spoil(self) -> None:
         """Use the connection no more."""
         self._keeps_alive = False

@@ -122,6 +122,16 @@ PHASES: Final[dict[str, tuple[Callable[[ssl.SSLContext], Talk], str]]] = {
 }  # fmt: skip
 
 
+AWAITED: Final = {
+    "no answer": "no answer within",
+    "half a head": "no end of the answer's head within",
+    "a head that trickles": "no end of the answer's head within",
+    "half a body": "no end of the answer's body within",
+    "a body that trickles": "no end of the answer's body within",
+}
+"""What is said to be missing."""
+
+
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_server_that_stops_is_left(run: Run, phase: str, tmp_path: Path) -> None:
     make, code = PHASES[phase]
@@ -132,6 +142,7 @@ def test_a_server_that_stops_is_left(run: Run, phase: str, tmp_path: Path) -> No
         result = run(ClientConfig(timeouts=SHORT), session.cacerts())
     assert isinstance(result, Failed)
     assert result.code.startswith(code)
+    assert AWAITED.get(phase, "") in result.message
 
 
 def test_an_address_that_takes_no_connection_is_left(run: Run) -> None:

@@ -91,6 +91,7 @@ class FakeLink:
     timeouts: list[float] = field(default_factory=list)
     spoilt: bool = False
     timeout_code: str = "fake/timeout"
+    awaited: str = "answer"
 
     def fits(self, wanted: Connect, now: Instant) -> bool:
         return False
