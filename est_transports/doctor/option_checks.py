@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from est_core import LocalProtocolError
+from est_core.operations.renewal_info import renewal_item
 from est_transports.doctor.answers import Answer
-from est_transports.doctor.findings import NotJudged, Verdict, fault, ok
-from est_transports.doctor.probes import Probes
+from est_transports.doctor.findings import NotJudged, Verdict, fault, ok, warning
+from est_transports.doctor.probes import UNKNOWN_NAME, Probes
 from est_transports.doctor.report import Check
+from est_transports.doctor.texts import quoted, shown
 
 _NOT_OFFERED: Final = frozenset({404, 405, 410, 501})
-_UNKNOWN_CERTIFICATE: Final = "ZXN0LWRvY3Rvcg.AQ"
-"""An issuer's key identifier and a serial number that nobody has."""
+_JSON: Final = "application/json"
 
 
 def _offered(operation: str) -> Callable[[Probes], Verdict]:
@@ -35,15 +37,29 @@ def _by_status(answer: Answer, operation: str) -> Verdict:
 
 
 def _renewal_info(probes: Probes) -> Verdict:
-    answer = probes.get(f"renewal-info/{_UNKNOWN_CERTIFICATE}")
-    if answer.failure:
-        raise NotJudged(f"the answer cannot be read: {answer.failure}")
-    unknown = probes.get(f"est-doctor-looks-here/{_UNKNOWN_CERTIFICATE}")
-    if answer.status == 200:
-        return ok("offered")
-    if answer.status == unknown.status:
-        return ok(f"not offered, or not for an unknown certificate ({answer.status})")
-    return ok(f"offered ({answer.status} for an unknown certificate)")
+    item = _item(probes)
+    answer = probes.get(f"renewal-info/{item}") if item else None
+    if answer is not None and answer.status == 200:
+        said = shown(answer.body, 120)
+        if answer.content_type.partition(";")[0].strip().lower() != _JSON:
+            return warning(f"offered, and Content-Type is {quoted(answer.content_type)}: {said}")
+        return ok(f"offered: {said}")
+    # What names no certificate is a bad request where the operation is there.
+    malformed, unknown = probes.get("renewal-info/x"), probes.get(f"{UNKNOWN_NAME}/x")
+    if malformed.failure or unknown.failure:
+        raise NotJudged("the answer cannot be read")
+    if malformed.status == unknown.status:
+        return ok(f"not offered ({malformed.status})")
+    return ok("offered, with nothing to say of the certificate that was asked for")
+
+
+def _item(probes: Probes) -> str:
+    """Return how one's own certificate is asked for, or the server's; "" for one without a name."""
+    identity = probes.config.identity
+    try:
+        return renewal_item(probes.chain()[0] if identity is None else identity.certificate)
+    except (LocalProtocolError, NotJudged):
+        return ""
 
 
 CHECKS: Final = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,12 +209,44 @@ def test_over_coap_there_is_a_certificate_and_no_proxy(
     assert words in capsys.readouterr().err
 
 
-def test_on_a_terminal_what_is_well_is_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("everything", [False, True])
+def test_on_a_terminal_what_is_well_is_left_out(
+    everything: bool, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "200")
+    options = ("--only", "csrattrs", "--timeout", "30", *(["--all"] if everything else []))
+    code, out, err, _ = doctor(careful(csrattrs=answer(200)), *options)
+    assert code == 1
+    assert "csrattrs.status: /csrattrs is answered with 200, 204 or 404" in out
+    assert "200 with an empty body" in out
+    assert "answer 204 where there are no attributes" in out
+    assert "1 fault, 5 not judged" in err
+    code, out, _, _ = doctor(careful(), "--only", "http", *(["--all"] if everything else []))
+    assert code == 0
+    assert ("http.version" in out) is everything
+
+
+def test_it_draws_on_a_real_terminal(tmp_path: Path) -> None:
     with foreign_server(careful(csrattrs=answer(200)), server_tls(tmp_path)) as server:
         code, shown = on_terminal(["doctor", server.url, "--timeout", "30"], [])
-        _, everything = on_terminal(["doctor", server.url, "--all", "--only", "cacerts"], [])
     assert code == 1
     assert "200 with an empty body" in shown
-    assert "answer 204 where there are no attributes" in shown
     assert "cacerts.status" not in shown
-    assert "cacerts.status" in everything
+
+
+def test_a_token_is_tried_by_bearer(doctor: Doctor, trust: Path, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("abc", "ascii")
+
+    def answers(asked: Asked) -> Any:
+        if asked.operation != "simpleenroll":
+            return careful()(asked)
+        if asked.authorization == "Bearer abc":
+            return answer(400)
+        return answer(401, b"", 'WWW-Authenticate: Bearer realm="est"')
+
+    options = ("--trust", str(trust), "--token-file", str(token), "--json")
+    code, out, _, _ = doctor(answers, *options)
+    assert code == 0
+    assert found(out)["login.password"]["severity"] == "ok"

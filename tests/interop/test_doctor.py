@@ -67,6 +67,8 @@ def careful(**instead: Said) -> Answers:
     def answers(asked: Asked) -> Said:
         if "expect" in asked.fields:
             return instead.get("large", UNWANTED)
+        if "/renewal-info/" in asked.path and "renewal" in instead:
+            return instead["renewal"]
         if asked.operation in instead:
             return instead[asked.operation]
         if asked.path == "/.well-known/est/cacerts":
@@ -456,6 +458,20 @@ QUIRKS: Final[dict[str, Quirk]] = {
         answers=careful(unknown=answer(403)),
         found=(("paths.operation", WARNING, "403"), ("options.fullcmc", OK, "offered (403")),
     ),
+    "renewal information": Quirk(
+        answers=careful(
+            renewal=answer(200, b'{"suggestedWindow":{}}', "Content-Type: application/json")
+        ),
+        found=(("options.renewal-info", OK, "offered: {"),),
+    ),
+    "renewal information of another type": Quirk(
+        answers=careful(renewal=answer(200, b"{}", "Content-Type: text/html")),
+        found=(("options.renewal-info", WARNING, "'text/html'"),),
+    ),
+    "renewal information of others": Quirk(
+        answers=careful(renewal=answer(400, b"no")),
+        found=(("options.renewal-info", OK, "nothing to say"),),
+    ),
     "a large body wanted": Quirk(
         answers=careful(large=Said(raw=b"HTTP/1.1 100 Continue\r\n\r\n")),
         found=(("paths.large-body", WARNING, "asked for"),),
@@ -687,4 +703,5 @@ def test_our_own_server_has_no_fault(server: Deployment) -> None:
     assert report["counts"]["fault"] == report["counts"]["warning"] == 0
     found = {each["check"]: each for each in report["checks"]}
     assert found["login.password"]["severity"] == "ok"
+    assert found["options.renewal-info"]["seen"].startswith("offered")
     assert found["certificate.trust"]["seen"] == "verified by a trust anchor that was given"

@@ -1,1 +1,1 @@
-"""The commands of a client: cacerts, csrattrs, enroll, reenroll, provision."""
+"""The commands of a client: cacerts, csrattrs, enroll, reenroll, provision, doctor."""
