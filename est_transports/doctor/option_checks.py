@@ -15,6 +15,7 @@ from est_transports.doctor.texts import quoted, shown
 
 _NOT_OFFERED: Final = frozenset({404, 405, 410, 501})
 _JSON: Final = "application/json"
+_RENEWAL_INFO: Final = "renewal-info"
 
 
 def _offered(operation: str) -> Callable[[Probes], Verdict]:
@@ -38,14 +39,14 @@ def _by_status(answer: Answer, operation: str) -> Verdict:
 
 def _renewal_info(probes: Probes) -> Verdict:
     item = _item(probes)
-    answer = probes.get(f"renewal-info/{item}") if item else None
+    answer = probes.get(f"{_RENEWAL_INFO}/{item}") if item else None
     if answer is not None and answer.status == 200:
         said = shown(answer.body, 120)
         if answer.content_type.partition(";")[0].strip().lower() != _JSON:
             return warning(f"offered, and Content-Type is {quoted(answer.content_type)}: {said}")
         return ok(f"offered: {said}")
     # What names no certificate is a bad request where the operation is there.
-    malformed, unknown = probes.get("renewal-info/x"), probes.get(f"{UNKNOWN_NAME}/x")
+    malformed, unknown = probes.get(f"{_RENEWAL_INFO}/x"), probes.get(f"{UNKNOWN_NAME}/x")
     if malformed.failure or unknown.failure:
         raise NotJudged("the answer cannot be read")
     if malformed.status == unknown.status:

@@ -688,6 +688,15 @@ def test_a_quirk_is_named(name: str, tmp_path: Path) -> None:
     assert all(each.do for each in report.findings if each.severity in (NOTE, WARNING, FAULT))
 
 
+def test_an_implicit_anchor_is_told_apart(tmp_path: Path) -> None:
+    trust = TrustAnchors(implicit=(pki().ca.certificate,))
+    with foreign_server(careful(), server_tls(tmp_path)) as server:
+        config = DoctorConfig(uri=EstUri.parse(server.url), trust=trust)
+        found = by_name(examine(config, only=["certificate"]))
+    assert found["certificate.trust"][0] is NOTE
+    assert "as any site's could be" in found["certificate.trust"][1]
+
+
 def test_nothing_is_sent_that_could_be_issued_or_is_secret(tmp_path: Path) -> None:
     with foreign_server(careful(), server_tls(tmp_path)) as server:
         examined(server.url)

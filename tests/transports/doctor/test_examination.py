@@ -53,6 +53,9 @@ def test_a_name_without_addresses_is_not_reachable() -> None:
     assert not report.is_reachable
     assert {each.severity for each in report.findings} == {Severity.NOT_JUDGED}
     assert report.connections == 0
+    assert not examine(
+        DoctorConfig(uri=EstUri.parse("https://nobody.invalid"), timeouts=SHORT), only=["reach"]
+    ).is_reachable
 
 
 @contextmanager
