@@ -18,7 +18,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from tests.interop.foreign_answers import well_behaved
+from tests.interop.foreign_answers import answer, well_behaved
 from tests.interop.foreign_server import Asked, ForeignServer, Said, foreign_server, server_tls
 from tests.pki import pki
 
@@ -110,6 +110,30 @@ def test_an_enrollment_is_gone_on_with(step: str, trust: Path, tmp_path: Path) -
         first, second = (each.csr for _, each in server.asked if each.operation == step)
         keys = [x509.load_der_x509_csr(csr).public_key() for csr in (first, second)]
         assert keys[0] == keys[1]
+
+
+class Deciding(Stopping):
+    """A server that puts an enrollment off, the first time."""
+
+    def __call__(self, asked: Asked) -> Said:
+        if asked.operation == self.at and not self.reached.is_set():
+            self.reached.set()
+            return answer(202, b"", "Retry-After: 600")
+        return well_behaved()(asked)
+
+
+def test_a_wait_is_gone_on_with(trust: Path, tmp_path: Path) -> None:
+    out, deciding = tmp_path / "device", Deciding("simpleenroll")
+    with foreign_server(deciding, server_tls(tmp_path)) as server:
+        command = ["enroll", server.url, "--trust", str(trust), "--cn", "d1", "--out", str(out)]
+        code, _ = interrupted([*command, "--wait", "3000"], deciding)
+        assert code == 130
+        assert "cert.pem" not in files(out)
+        assert ended(command) == 0
+        csrs = [each.csr for _, each in server.asked if each.operation == "simpleenroll"]
+    assert is_pair(out)
+    first, second = (x509.load_der_x509_csr(csr).public_key() for csr in csrs)
+    assert first == second
 
 
 @pytest.mark.parametrize("step", ["cacerts", "csrattrs", "simpleenroll"])
