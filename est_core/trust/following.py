@@ -61,6 +61,7 @@ from est_core.trust.anchors import (
     KnownAnchor,
     TrustedAnchors,
     TrustPolicy,
+    age_order,
     anchor_id,
     check_utc,
 )
@@ -77,6 +78,7 @@ SIGNATURES_MAX: Final = 4 * BAG_MAX
 _TOO_MANY: Final = Problem(
     code="trust/too-many", text="there is more in the answer than a client looks at"
 )
+_FORMER: Final = frozenset({"trust/dropped", "trust/not-newer"})
 _NOT_SIGNED: Final = Problem(
     code="trust/link-signature",
     text="its link certificate is not signed with the key of the trust anchor that it names",
@@ -127,6 +129,11 @@ class RefusedRoot:
     reason: str
     link: x509.Certificate | None = None
 
+    @property
+    def is_former(self) -> bool:
+        """True for what the CA has left behind: an old root that nobody has to be told of."""
+        return self.code in _FORMER
+
 
 @value_class
 class Followed:
@@ -162,10 +169,9 @@ def follow(
     following = _Following(trust, bag, now, policy or TrustPolicy())
     following.accept()
     dropped = following.drop(in_use)
+    anchors = sorted(following.anchors.values(), key=lambda each: age_order(each.certificate))
     return Followed(
-        trust=TrustedAnchors(
-            anchors=tuple(following.anchors.values()), dropped=tuple(following.gone.values())
-        ),
+        trust=TrustedAnchors(anchors=tuple(anchors), dropped=tuple(following.gone.values())),
         added=tuple(following.added),
         dropped=dropped,
         refused=tuple(following.refusals()),

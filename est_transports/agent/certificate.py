@@ -302,7 +302,7 @@ class CertificateAgent:
             self._say(logging.WARNING, f"trusts another root: {described(added.anchor)}")
         for dropped in found.dropped:
             self._say(logging.WARNING, f"trusts no more: {described(dropped.certificate)}")
-        for refused in found.refused:
+        for refused in (each for each in found.refused if not each.is_former):
             who = "" if refused.root is None else f" {described(refused.root)}"
             text = f"a root is not trusted:{who}: {refused.reason} [{refused.code}]"
             self._say(logging.WARNING, plain(text))

@@ -60,7 +60,8 @@ def test_a_device_whose_clock_is_behind_is_bootstrapped_and_renews_by_a_floor(
     code, err = at(when, *provision, "--out", tmp_path)
     assert code == 4
     assert "not yet valid (the clock here shows " in err
-    assert "set the clock of this machine, if it is behind" in err
+    assert "check the clock of this machine" in err
+    assert "give --clock-floor DATE" in err
     assert not (tmp_path / "cert.pem").exists()
     code, err = at(when, *provision, "--out", tmp_path, "--clock-floor", A_MONTH_AGO, "--force")
     assert code == 0, err

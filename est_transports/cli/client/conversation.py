@@ -146,10 +146,18 @@ class Conversation:
 
     def ca_certs(self) -> tuple[x509.Certificate, ...]:
         """Return the CA certificates in the server's order. RFC 7030 4.1."""
-        result = self._run(self._session.cacerts())
+        return self.ca_certs_and_chain()[0]
+
+    def ca_certs_and_chain(
+        self,
+    ) -> tuple[tuple[x509.Certificate, ...], tuple[x509.Certificate, ...]]:
+        """Return the CA certificates, and those by which the server was verified, its own first."""
+        exchange = self._session.cacerts()
+        result = self._run(exchange)
         if not isinstance(result, CACertsReceived):
             raise self._unexpected(result, CACERTS)
-        return result.certificates
+        shown = () if exchange.channel is None else exchange.channel.peer_chain
+        return result.certificates, shown
 
     def bootstrap(self) -> CACertsReceived:
         """Return the CA certificates, and of them as `trusted` those that were accepted.

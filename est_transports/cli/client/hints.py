@@ -191,8 +191,8 @@ def _untrusted(failed: Failed, target: Target) -> str:
         return _OTHER_TRUST if target.trust else remedy(failed.code)
     if "not yet valid" in failed.message:
         return (
-            "set the clock of this machine, if it is behind; where it cannot know the time, give "
-            "--clock-floor DATE"
+            "check the clock of this machine, and of the one that made the certificate; where this "
+            "one cannot know the time, give --clock-floor DATE"
         )
     if "expired" in failed.message:
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import field
 from datetime import datetime
+from pathlib import Path
 
 from cryptography import x509
 
@@ -53,10 +54,11 @@ class Fingerprint:
 class Target:
     """A server and how to talk to it.
 
-    `trust` are explicit trust anchors; `implicit` those of the system's trust store, where that is
-    wanted; with a `fingerprint` they are yet to be fetched. `revocation` has the lists for both.
-    `ca_certificates` are the CA's, where they were fetched to get `trust`. `key_password` is what
-    opened the identity's key. `code` goes into the CSR. `srp` is as whom to shake hands by TLS-SRP.
+    `trust` are explicit trust anchors, `trust_file` where they came from; `implicit` those of the
+    system's trust store, where that is wanted; with a `fingerprint` they are yet to be fetched.
+    `revocation` has the lists for both. `ca_certificates` are the CA's, where they were fetched to
+    get `trust`. `key_password` is what opened the identity's key. `code` goes into the CSR. `srp`
+    is as whom to shake hands by TLS-SRP.
     """
 
     uri: EstUri
@@ -79,6 +81,7 @@ class Target:
     timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
     proxy: Proxy | None = None
     clock_floor: datetime | None = None
+    trust_file: Path | None = None
 
     @property
     def is_to_be_confirmed(self) -> bool:

@@ -141,6 +141,7 @@ def _with_options(
 
     @functools.wraps(command)
     def with_target(**options: Any) -> Any:
+        trust_file = options["trust"]
         over_coap = options["url"].lower().startswith("coaps:")  # RFC 9148 3
         with log_as_warnings():
             target = make_target(
@@ -154,6 +155,7 @@ def _with_options(
                 digest=options.pop("digest", None),
                 proxy=proxy_of(target.uri, *(options.pop(name) for name in PROXY_NAMES)),
                 clock_floor=_clock_floor(options.pop("clock_floor")),
+                trust_file=trust_file,
             )
             return command(target, **options)
 

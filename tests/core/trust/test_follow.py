@@ -100,6 +100,7 @@ def test_two_roots_of_one_name_are_told_apart_by_their_keys() -> None:
     followed = follow(KNOWN, [root(impostor), root(NEW), link(NEW, OLD)], now=NOW)
     assert keys(followed.trust) == [anchor_id(root_of(KNOWN)), anchor_id(root(NEW))]
     assert codes(followed) == ["trust/no-link"]
+    assert not followed.refused[0].is_former
 
 
 def test_an_empty_bag_and_a_bag_that_lacks_the_anchors_change_nothing() -> None:
@@ -138,6 +139,12 @@ def test_a_generation_whose_root_is_not_in_the_bag_vouches_for_nobody() -> None:
     followed = follow(known, bag, now=START + 18 * YEAR)
     assert followed.trust == known
     assert codes(followed) == ["trust/key-identifier", "trust/link-alone"]
+
+
+def test_anchors_stand_in_the_order_of_their_age_however_they_came() -> None:
+    known = TrustedAnchors.of([FIRST_ROOT, FOUR_GENERATIONS[1]], now=START)
+    followed = follow(known, FOUR_GENERATIONS, now=START + 18 * YEAR)
+    assert followed.trust.certificates == (FIRST_ROOT, *FOUR_GENERATIONS[:2])
 
 
 # What is wrong with a link
@@ -444,6 +451,7 @@ def test_an_old_anchor_is_dropped_after_its_time_and_does_not_come_back() -> Non
     again = follow(followed.trust, bag, now=NOW + 2 * YEAR)
     assert again.trust == followed.trust
     assert codes(again) == ["trust/dropped"]
+    assert again.refused[0].is_former
 
 
 def test_a_link_of_an_anchor_that_was_dropped_is_none() -> None:
