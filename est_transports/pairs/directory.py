@@ -79,8 +79,8 @@ class PairDirectory:
     One thread at a time.
     """
 
-    def __init__(self, path: Path, slots: Slots, lock: int, password: bytes | None) -> None:
-        self.path = path
+    def __init__(self, slots: Slots, lock: int, password: bytes | None) -> None:
+        self.path = slots.root.path
         self._opened: Slots | None = slots
         self._lock = lock
         self._password = password
@@ -106,7 +106,7 @@ class PairDirectory:
             slots = Slots(root, stack.enter_context(pairs_of(root)), password)
             slots.recover()
             stack.pop_all()
-            return cls(path, slots, lock, password)
+            return cls(slots, lock, password)
 
     @staticmethod
     @checked

@@ -59,7 +59,7 @@ def open_root(path: Path, *, create: bool = False) -> OpenDirectory:
     try:
         if create and not (path / PAIRS).is_dir():
             make_directories(path)
-        return OpenDirectory.open(path)
+        return OpenDirectory.open(path.absolute())  # whoever uses it may change to another one
     except (FileNotFoundError, NotADirectoryError, FileExistsError) as exc:
         raise PairError("pair/no-directory", f"{path}: is no directory") from exc
 

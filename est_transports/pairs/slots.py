@@ -90,12 +90,23 @@ class Slots:
 
         A number is not given twice: who looks at a candidate does not take another for it.
         """
-        number = self._last_number = max(self._last_number, *self.numbers(), 0) + 1
         running = running_number(self.root)
+        number = self._last_number = self._free_number(running)
         owner = None if running is None else ownership_of(self.pairs.path / str(running))
         owner = owner or default_owner(self.root.path, _DIRECTORY_MODE)
         with self.pairs.make(str(number), owner) as files:
             yield number, files
+
+    def _free_number(self, running: int | None) -> int:
+        """Return a number that nothing has, and no link leads to, whether it is there or not."""
+        found = [self._last_number, running, candidate_number(self.root)]
+        if running is not None and self.has(running):
+            with self.pairs.directory(str(running)) as files:
+                found.append(previous_number(files))
+        number = max(each for each in found if each is not None) + 1
+        while self.has(number):
+            number += 1
+        return number
 
     def write(self, files: OpenDirectory, name: str, content: bytes) -> None:
         """Write a file of a pair, for whom the running pair's file of that name is."""

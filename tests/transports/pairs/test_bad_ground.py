@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 import stat
 import subprocess
@@ -27,7 +28,7 @@ from tests.transports.pair_material import (
     other_anchors,
     renew,
 )
-from tests.transports.pair_model import LIFE, Model, Step, finish, observed, snapshots
+from tests.transports.pair_model import LIFE, SHORT_LIFE, Model, Step, finish, observed, snapshots
 
 __all__ = ["common_place", "quick_disk"]  # fixtures
 
@@ -92,7 +93,7 @@ def test_a_disk_that_refuses_any_one_change_costs_no_pair_and_no_second_try(
 ) -> None:
     """A step that failed is taken again, and life goes on: at each point of the whole life."""
     points, told = 0, 0
-    for before, model, step in snapshots(quick_disk):
+    for before, model, step in snapshots(quick_disk, SHORT_LIFE):
         at, end = -1, 0
         while at < end:
             path = quick_disk / "again"
@@ -104,8 +105,35 @@ def test_a_disk_that_refuses_any_one_change_costs_no_pair_and_no_second_try(
             shutil.rmtree(path)
             at += 1
         points += end
-    assert points > 300
+    assert points > 200
     assert told > points // 2, "the others were about what can wait"
+
+
+def test_a_file_may_not_grow_as_large_as_a_key(tmp_path: Path) -> None:
+    """A limit of the system that is real, as a full disk is: a part of the file is there."""
+    with PairDirectory.open(filled(tmp_path, 1, 2)) as pairs:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+        try:
+            with pytest.raises(PairError, match=r"^pair/disk-full: .*3/key.pem: File too large"):
+                pairs.begin(material(3).key_pem, None)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert observed(pairs) == TWO
+        assert not (tmp_path / "pairs" / "3").exists()
+        finish(pairs)
+
+
+def test_a_number_that_somebody_took_or_removed_is_not_used(tmp_path: Path) -> None:
+    with PairDirectory.open(filled(tmp_path, 1, 2)) as pairs:
+        pairs.roll_back()
+    shutil.rmtree(tmp_path / "pairs" / "2")
+    for number in (3, 999_999_999_999_999_999):
+        (tmp_path / "pairs" / str(number)).write_text("theirs")
+    with PairDirectory.open(tmp_path) as pairs:
+        assert pairs.previous is None
+        assert pairs.begin(material(3).key_pem, None).directory.name == "4"
+        assert pairs.previous is None
 
 
 def test_a_path_that_is_no_directory_of_pairs(tmp_path: Path) -> None:
@@ -420,3 +448,30 @@ def test_pairs_may_be_on_another_file_system(tmp_path: Path) -> None:
                 step.take(pairs)
     assert len(moves) > len(LIFE)
     assert all(source == target for source, target in moves)
+
+
+@pytest.mark.parametrize("call", ["open", "readlink"])
+def test_a_disk_that_cannot_be_read_is_told_and_nothing_is_taken_for_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    real = getattr(os, call)
+
+    def fail(name: str | Path, *more: int, **named: int) -> object:
+        if name in ("cert.pem", "current"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(name, *more, **named)
+
+    with PairDirectory.open(filled(tmp_path, 1)) as pairs:
+        monkeypatch.setattr(os, call, fail)
+        with pytest.raises(PairError, match=r"^pair/disk: .*(cert.pem|current): Input/output"):
+            _ = pairs.running
+    with pytest.raises(PairError, match=r"^pair/disk: .*(cert.pem|current): Input/output"):
+        PairDirectory.look(tmp_path)
+
+
+def test_a_look_tells_what_others_have_at_our_names(tmp_path: Path) -> None:
+    filled(tmp_path, 1)
+    (tmp_path / "current").unlink()
+    (tmp_path / "current").write_text("theirs")
+    with pytest.raises(PairError, match=r"^pair/foreign: .*current: is no symbolic link"):
+        PairDirectory.look(tmp_path)

@@ -165,6 +165,19 @@ def test_the_state_is_kept_whole(tmp_path: Path) -> None:
         assert pairs.state == "\ufffd" * 65537
 
 
+def test_the_current_directory_may_change_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with PairDirectory.open(Path("here"), create=True) as pairs:
+        view = PairDirectory.look(Path("here"))
+        monkeypatch.chdir("/")
+        renew(pairs, 1)
+        pairs.save_state("text")
+        assert _is(pairs.running, 1)
+        assert view.directory == tmp_path / "here"
+
+
 # Keys
 
 

@@ -64,6 +64,7 @@ def test_one_process_does_not_hold_it_twice(tmp_path: Path) -> None:
         (b"", "another process"),
         (b"99999999999999999999999 x", "another process"),
         (b"x y", "another process"),
+        (b"1 init\n", r"process 1 \(init\)"),
         (b"1 \x1b[31ma\xff\n", r"process 1 \(\[31ma\ufffd\)"),
     ],
 )
