@@ -80,7 +80,7 @@ class PairDirectory:
     """
 
     def __init__(self, slots: Slots, lock: int, password: bytes | None) -> None:
-        self.path = slots.root.path
+        self.path: Path = slots.root.path
         self._opened: Slots | None = slots
         self._lock = lock
         self._password = password

@@ -77,12 +77,11 @@ class Slots:
     def note_used(self) -> None:
         """Note that a pair has run here, now that its link is on the disk.
 
-        Where that cannot be written it is when the directory is opened again.
+        Where that cannot be written, or is lost, it is written when the directory is opened again.
         """
         with suppress(OSError):
             if not self.is_used():
                 self.pairs.write(USED, b"", default_owner(self.root.path, _SECRET_MODE))
-                self.pairs.sync()
 
     @contextmanager
     def make(self) -> Iterator[tuple[int, OpenDirectory]]:
@@ -101,7 +100,8 @@ class Slots:
         """Return a number that nothing has, and no link leads to, whether it is there or not."""
         found = [self._last_number, running, candidate_number(self.root)]
         if running is not None and self.has(running):
-            with self.pairs.directory(str(running)) as files:
+            # Something else may be there in place of that link: it is told when it is followed.
+            with suppress(PairError), self.pairs.directory(str(running)) as files:
                 found.append(previous_number(files))
         number = max(each for each in found if each is not None) + 1
         while self.has(number):

@@ -109,6 +109,17 @@ def test_a_disk_that_refuses_any_one_change_costs_no_pair_and_no_second_try(
     assert told > points // 2, "the others were about what can wait"
 
 
+def test_what_stands_in_place_of_previous_hinders_no_renewal(tmp_path: Path) -> None:
+    previous = filled(tmp_path, 1, 2) / "current" / "previous"
+    previous.unlink()
+    previous.write_text("theirs")
+    with PairDirectory.open(tmp_path) as pairs:
+        with pytest.raises(PairError, match=r"^pair/foreign: .*previous: is no symbolic link"):
+            pairs.roll_back()
+        renew(pairs, 3)
+        assert observed(pairs) == Model(running=(3, False), previous=(2, False))
+
+
 def test_a_file_may_not_grow_as_large_as_a_key(tmp_path: Path) -> None:
     """A limit of the system that is real, as a full disk is: a part of the file is there."""
     with PairDirectory.open(filled(tmp_path, 1, 2)) as pairs:

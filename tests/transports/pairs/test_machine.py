@@ -168,6 +168,7 @@ class Lives(RuleBasedStateMachine):
         numbers = [path for path in (self.path / "pairs").iterdir() if path.name != "used"]
         assert len(numbers) == sum(each is not None for each in held)
         assert list(self.path.rglob(".new.*")) == []
+        assert (self.path / "candidate").is_symlink() == (self.model.candidate is not None)
 
     def teardown(self) -> None:
         self.pairs.close()
