@@ -32,8 +32,7 @@ def reach(
     tunnel = open_tunnel(proxy, host, uri.port, entropy=config.entropy, limits=config.limits)
     while True:
         try:
-            left = _left(deadline, clock)
-            sock = socket.create_connection((proxy.host, proxy.port), left)
+            sock = _connected(proxy, deadline, clock)
         except OSError as exc:
             raise not_reached(proxy, exc) from exc
         try:
@@ -46,6 +45,35 @@ def reach(
         if is_open:
             return sock
         sock.close()
+
+
+def _connected(proxy: Proxy, deadline: float, clock: Clock) -> socket.socket:
+    """Return a connection with the first of the proxy's addresses that answers. Raises OSError.
+
+    `socket.create_connection` would give each of them all the time that is left.
+    """
+    failure = OSError("no address")
+    for family, kind, protocol, _, place in socket.getaddrinfo(
+        proxy.host, proxy.port, type=socket.SOCK_STREAM
+    ):
+        seconds = _left(deadline, clock)
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as exc:
+            failure = exc
+            continue
+        try:
+            sock.settimeout(seconds)
+            sock.connect(place)
+        except OSError as exc:
+            sock.close()
+            failure = exc
+        except BaseException:  # ctrl-C
+            sock.close()
+            raise
+        else:
+            return sock
+    raise failure
 
 
 def _talk(tunnel: Tunnel, sock: socket.socket, deadline: float, clock: Clock) -> bool:

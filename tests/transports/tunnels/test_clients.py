@@ -307,6 +307,28 @@ def test_a_proxy_that_is_not_there_is_named(run: Run, server: CannedServer) -> N
         assert failed(result).startswith(code)
 
 
+def test_each_address_of_a_proxy_is_tried(
+    run: Run, server: CannedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one that there is refuses, as ::1 does where a proxy has IPv4 alone."""
+    look_up = socket.getaddrinfo
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        deaf = listener.getsockname()[1]
+
+    def two_of_them(host: str, port: int, *more: int, **named: int) -> list[object]:
+        found = list(look_up("127.0.0.1", port, *more, **named))
+        if host == "proxy.example":
+            found = [*look_up("127.0.0.1", deaf, *more, **named), *found]
+        return [*found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two_of_them)
+    with proxy_site(answering(OPEN)) as proxy:
+        config = config_of(f"http://proxy.example:{proxy.port}")
+        (result,) = run(config, session_of(server).cacerts())
+    assert isinstance(result, CACertsReceived)
+    assert proxy.connections == 1
+
+
 def test_a_server_that_is_excepted_is_reached_directly(run: Run, server: CannedServer) -> None:
     proxy = Proxy(scheme="http", host="proxy.invalid", port=1, exceptions=("localhost",))
     (result,) = run(ClientConfig(proxy=proxy), session_of(server).cacerts())
