@@ -31,6 +31,8 @@ from est_transports.cli.errors import CliError, ExitCode
 from est_transports.files.ownership import Ownership, ownership_of, take_over
 
 KEY: Final = "key.pem"
+KEY_URI: Final = "key.uri"
+"""In its place for a key in a token: the URI that names it."""
 CERTIFICATE: Final = "cert.pem"
 CHAIN: Final = "chain.pem"
 CA_CERTIFICATES: Final = "cacerts.pem"

@@ -14,7 +14,7 @@ from est_core.asn1.template import KeyTypeWanted
 from est_core.values import unchecked_value_class
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.password_input import ask_password
-from est_transports.pki.signers import SigningKey
+from est_transports.pki.signers import LocalSigner, SigningKey
 from est_transports.pki.trust import NEEDS_PASSWORD, CredentialFileError, load_pem_private_key
 
 MAX_PASSWORD_FILE_BYTES: Final = 4096
@@ -26,6 +26,11 @@ class NewKey:
 
     key: SigningKey
     password: bytes | None = field(default=None, repr=False)
+
+    @property
+    def signer(self) -> LocalSigner:
+        """What signs with it."""
+        return LocalSigner(self.key)
 
     @property
     def spki(self) -> bytes:
@@ -43,18 +48,25 @@ def spki_of(key: SigningKey) -> bytes:
     return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def make_key(wanted: KeyTypeWanted | None, key_type: str | None) -> SigningKey:
-    """Return a new key of the kind asked for, by the user first, else by the server.
+def kind_of_key(wanted: KeyTypeWanted | None, key_type: str | None) -> str:
+    """Return which kind of key to make: as the user says, else as the server does, else P-256.
 
     Raises CliError where the server demands what is not made here.
     """
     # Here: most commands make no key.
-    from est_transports.pki.new_keys import make_key as new_key
+    from est_transports.pki.new_keys import kind_of_key as kind
 
     try:
-        return new_key(wanted, key_type)
+        return kind(wanted, key_type)
     except LocalProtocolError as exc:
         raise CliError(exc.message, ExitCode.REFUSED, "choose another with --key-type") from exc
+
+
+def make_key(wanted: KeyTypeWanted | None, key_type: str | None) -> SigningKey:
+    """Return a new key of the kind that kind_of_key says. Raises CliError as that does."""
+    from est_transports.pki.new_keys import make_key as new_key
+
+    return new_key(None, kind_of_key(wanted, key_type))
 
 
 def load_key(

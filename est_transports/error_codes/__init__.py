@@ -14,6 +14,7 @@ from est_transports.error_codes._authority import AUTHORITY
 from est_transports.error_codes._channels import CHANNELS
 from est_transports.error_codes._messages import MESSAGES
 from est_transports.error_codes._pairs import PAIRS
+from est_transports.error_codes._tokens import TOKENS
 
 __all__ = ["ERROR_CODES", "SECTIONS", "find_error_code"]
 
@@ -28,7 +29,7 @@ def _joined(sections: tuple[Section, ...]) -> tuple[Section, ...]:
 
 
 SECTIONS: Final[tuple[Section, ...]] = _joined(
-    CORE_SECTIONS + MESSAGES + CHANNELS + AUTHORITY + PAIRS + AGENT
+    CORE_SECTIONS + MESSAGES + CHANNELS + AUTHORITY + PAIRS + AGENT + TOKENS
 )
 """The codes of the core and of the transports, by subject."""
 

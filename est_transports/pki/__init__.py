@@ -19,6 +19,10 @@ if TYPE_CHECKING:
         load_pem_crls as load_pem_crls,
         load_pem_private_key as load_pem_private_key,
     )
+    from est_transports.pki.pkcs11_uri import (
+        Pkcs11Uri as Pkcs11Uri,
+        TokenError as TokenError,
+    )
     from est_transports.pki.revocation import (
         Revocation as Revocation,
     )
@@ -29,6 +33,13 @@ if TYPE_CHECKING:
         SignerError as SignerError,
         SigningKey as SigningKey,
         signer_of as signer_of,
+    )
+    from est_transports.pki.token_keys import (
+        OpenToken as OpenToken,
+        TokenSigner as TokenSigner,
+        generate_key as generate_key,
+        open_signer as open_signer,
+        open_token as open_token,
     )
     from est_transports.pki.trust import (
         TlsIdentity as TlsIdentity,
@@ -44,8 +55,10 @@ else:
             "credential_files": (
                 "CredentialFileError load_pem_certificates load_pem_crls load_pem_private_key"
             ),
+            "pkcs11_uri": "Pkcs11Uri TokenError",
             "revocation": "Revocation",
             "signers": "CertificateSigner LocalSigner Signer SignerError SigningKey signer_of",
+            "token_keys": "OpenToken TokenSigner generate_key open_signer open_token",
             "trust": "TlsIdentity TrustAnchors by_fingerprint load_identity",
         },
     )

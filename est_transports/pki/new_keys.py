@@ -55,26 +55,36 @@ _CURVES: Final = {
 
 
 @checked
-def make_key(wanted: KeyTypeWanted | None, key_type: str | None = None) -> SigningKey:
-    """Return a new key of the kind asked for: `key_type`, a name of KEY_TYPES, else by the server.
+def kind_of_key(wanted: KeyTypeWanted | None, key_type: str | None = None) -> str:
+    """Return which kind of key to make: `key_type`, a name of KEY_TYPES, else as the server says.
 
-    P-256 where nobody has an opinion. Raises LocalProtocolError where the server demands what is
-    not made here: too weak (RFC 7030 6) or unknown.
+    P-256 where nobody has an opinion, and "rsa:BITS" with other numbers than those of KEY_TYPES.
+    Raises LocalProtocolError where the server demands what is not made here: too weak (RFC 7030 6)
+    or unknown.
     """
     if key_type is not None:
-        return KEY_TYPES[key_type]()
+        return key_type
     if wanted is None:
-        return KEY_TYPES[DEFAULT_KEY_TYPE]()
+        return DEFAULT_KEY_TYPE
     if wanted.algorithm == _RSA:
         bits = MIN_RSA_BITS if wanted.bits is None else wanted.bits
         if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
             raise _unwilling(wanted)
-        return _rsa(bits)
+        return f"rsa:{bits}"
     name = _CURVES.get(wanted.curve) if wanted.algorithm == _EC else None
     name = name or _WITHOUT_CHOICE.get(wanted.algorithm)
     if name is None:
         raise _unwilling(wanted)
-    return KEY_TYPES[name]()
+    return name
+
+
+@checked
+def make_key(wanted: KeyTypeWanted | None, key_type: str | None = None) -> SigningKey:
+    """Return a new key of the kind that kind_of_key says. Raises what that does."""
+    kind = kind_of_key(wanted, key_type)
+    if kind in KEY_TYPES:
+        return KEY_TYPES[kind]()
+    return _rsa(int(kind.partition(":")[2]))
 
 
 def _unwilling(wanted: KeyTypeWanted) -> LocalProtocolError:

@@ -163,4 +163,5 @@ def test_the_keys_of_all_requests_that_were_refused_are_kept(tmp_path: Path) -> 
     assert last is not None
     assert last.refused
     kept = [(tmp_path / f"key.pem.refused.{number}").read_bytes() for number in (1, 2)]
+    assert isinstance(last.key, NewKey)
     assert [*kept, key_pem(last.key.key)] == [key_pem(key.key) for key in keys]

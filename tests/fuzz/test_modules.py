@@ -103,6 +103,10 @@ NO_TARGET: Final = {
     "trust that follows a CA: certificates that were read before, tests/core/trust/test_worlds": """
         est_core.trust.anchors est_core.trust.bag est_core.trust.facts est_core.trust.following
         est_core.trust.links est_core.trust.needed est_core.trust.saved""",
+    "keys in tokens: URIs have a property of their own, and no peer names them": """
+        est_transports.pki.pkcs11_uri est_transports.pki.token_keys
+        est_transports.pki.token_modules est_transports.pki.token_objects
+        est_transports.pki.token_pins est_transports.pki.token_session""",
     "the audit file: what peers send goes through properties of its own, service/audit": """
         est_transports.service.audit.entries est_transports.service.audit.reading""",
     "TLS-SRP: what peers send goes through properties of its own, tests/transports/channel": """

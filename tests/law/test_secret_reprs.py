@@ -17,6 +17,7 @@ HELD_IN: Final = frozenset({"str", "bytes", "bytearray"})
 
 ALLOWED: Final = {
     "_Asked.token": "CoAP's token, which is inside DTLS and secret to nobody who can send one",
+    "Pkcs11Uri.token": "the label of a PKCS #11 token, a device, which is printed on it",
     "Message.token": "CoAP's token, which is inside DTLS and secret to nobody who can send one",
 }
 

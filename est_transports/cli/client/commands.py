@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -13,6 +13,7 @@ from est_transports import _clock
 from est_transports.cli.client.bootstrap import established, provisioned
 from est_transports.cli.client.conversation import MAX_WAIT_S
 from est_transports.cli.client.enrollment import Order, Received, carry_out
+from est_transports.cli.client.key_options import KeyOptions, key_options
 from est_transports.cli.client.own_parts import OwnParts, own_part_options
 from est_transports.cli.client.pending import find_pending
 from est_transports.cli.client.received_certificate import Destination
@@ -28,13 +29,14 @@ from est_transports.cli.client.target_options import (
     force_option,
     signing_client_options,
 )
+from est_transports.cli.client.token_keys import TokenKey
 from est_transports.cli.describe import (
     fingerprint,
     moment,
     subject_text,
 )
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.keys import NewKey, load_key, spki_of
+from est_transports.cli.keys import NewKey
 from est_transports.cli.output import (
     print_json,
     print_pairs,
@@ -43,7 +45,10 @@ from est_transports.cli.output import (
 from est_transports.cli.paths import PATH
 from est_transports.pki.new_keys import KEY_TYPES
 from est_transports.pki.serials import printed_serial
-from est_transports.pki.signers import SigningKey
+
+if TYPE_CHECKING:
+    from est_transports.pki.pkcs11_uri import Pkcs11Uri
+    from est_transports.pki.token_keys import OpenToken
 
 _HERE: Final = Path()
 _OUT = click.option(
@@ -71,18 +76,12 @@ _STRICT = click.option(
     is_flag=True,
     help="Send nothing that does not hold all that the server asks for.",
 )
-_KEY_TYPES = click.Choice(list(KEY_TYPES), case_sensitive=False)
 _CN = click.option("--cn", metavar="NAME", help="Common name of the certificate.")
 _SAN = click.option(
     "--san",
     multiple=True,
     metavar="KIND:NAME,...",
     help="Alternative names: dns:..., ip:..., email:..., uri:...",
-)
-_KEY_TYPE = click.option(
-    "--key-type",
-    type=_KEY_TYPES,
-    help="Kind of key to make.  [default: what the server asks for, else ec:P-256]",
 )
 
 
@@ -91,14 +90,7 @@ _KEY_TYPE = click.option(
 @_CN
 @_SAN
 @click.option("--csr", type=PATH, metavar="FILE", help="Send this request, PEM or DER.")
-@click.option(
-    "--new-key",
-    type=PATH,
-    metavar="FILE",
-    help="Have this key certified: an existing one, or that of --csr.",
-)
-@click.option("--new-key-password-file", type=PATH, metavar="FILE", help="Its password.")
-@_KEY_TYPE
+@key_options
 @_OUT
 @force_option
 @_ACCEPT_CHANGES
@@ -111,9 +103,7 @@ def enroll(
     cn: str | None,
     san: tuple[str, ...],
     csr: Path | None,
-    new_key: Path | None,
-    new_key_password_file: Path | None,
-    key_type: str | None,
+    keys: KeyOptions,
     out: Path,
     force: bool,
     accept_changes: bool,
@@ -128,23 +118,22 @@ def enroll(
     needs --cert and --key).
 
     Give --cn or --csr; neither goes on with a request that is pending in --out. The new key is
-    key.pem unless it came with --new-key.
+    key.pem unless it came with --new-key, or is made in a token by --make-key.
     """
-    _check_usage(parts=bool(cn or san or own), csr=csr, new_key=new_key, key_type=key_type)
-    key = None if new_key is None else _new_key(new_key, new_key_password_file)
-    request = None if csr is None else _foreign_request(csr, new_key, key)
+    _check_usage(parts=bool(cn or san or own), csr=csr, keys=keys)
+    token, key = keys.token(), keys.key()
+    request = None if csr is None else _foreign_request(csr, keys.new_key, key)
     if request is not None:
         requested = RequestedNames(subject=request.subject)
     else:
-        requested = own.added_to(_requested_names(cn, san, out, given_key=key is not None))
+        requested = own.added_to(_requested_names(cn, san, out, keys, token))
     order = Order(
-        destination=Destination(
-            directory=out, force=force, with_key=request is None and key is None
-        ),
+        destination=_destination(out, token, force=force, with_key=not (request or key)),
         requested=requested,
         csr=request,
         key=key,
-        key_type=key_type,
+        token=token,
+        key_type=keys.key_type,
         accept_changes=accept_changes,
         strict_csrattrs=strict_csrattrs,
         own=own,
@@ -158,7 +147,7 @@ def enroll(
 @enrolling_client_options
 @_CN
 @_SAN
-@_KEY_TYPE
+@key_options
 @_OUT
 @force_option
 @_ACCEPT_CHANGES
@@ -170,7 +159,7 @@ def provision(
     *,
     cn: str | None,
     san: tuple[str, ...],
-    key_type: str | None,
+    keys: KeyOptions,
     out: Path,
     force: bool,
     accept_changes: bool,
@@ -189,11 +178,14 @@ def provision(
     trusted: a new connection is verified by them, gets the certificate, and leaves them in
     cacerts.pem. Without --cn and --san it goes on with a request that is pending in --out.
     """
-    destination = Destination(directory=out, force=force, with_key=True, with_trust=True)
+    token, key = keys.token(), keys.key()
+    destination = _destination(out, token, force=force, with_key=key is None, with_trust=True)
     order = Order(
         destination=destination,
-        requested=own.added_to(_requested_names(cn, san, out, given_key=False)),
-        key_type=key_type,
+        requested=own.added_to(_requested_names(cn, san, out, keys, token)),
+        key=key,
+        token=token,
+        key_type=keys.key_type,
         accept_changes=accept_changes,
         strict_csrattrs=strict_csrattrs,
         own=own,
@@ -206,11 +198,7 @@ def provision(
 @click.command("reenroll")
 @signing_client_options
 @click.option("--rekey", is_flag=True, help="Make a new key, instead of keeping the old one.")
-@click.option(
-    "--key-type",
-    type=_KEY_TYPES,
-    help="Kind of key to make with --rekey.  [default: the kind of the old key]",
-)
+@key_options
 @_OUT
 @force_option
 @_ACCEPT_CHANGES
@@ -221,7 +209,7 @@ def reenroll(
     target: Target,
     *,
     rekey: bool,
-    key_type: str | None,
+    keys: KeyOptions,
     out: Path,
     force: bool,
     accept_changes: bool,
@@ -235,23 +223,25 @@ def reenroll(
     URL is https://HOST[:PORT][/LABEL], or coaps:// in place of https:// (EST over CoAP and DTLS;
     needs --cert and --key).
 
-    The same names, and the same key unless --rekey; a new key is encrypted with the password of
-    the old one, if it has one. With --force, --out may be where the old files are: they are
-    replaced once the new ones are verified.
+    The same names, and the same key unless --rekey, --new-key or --make-key; a new key.pem is
+    encrypted with the password of the old one, if it has one. With --force, --out may be where the
+    old files are: they are replaced once the new ones are verified.
     """
     if target.identity is None:
         raise CliError("reenroll needs --cert and --key", ExitCode.USAGE)
-    if key_type is not None and not rekey:
-        raise CliError("--key-type goes with --rekey", ExitCode.USAGE)
+    _check_renewal_usage(keys, rekey=rekey)
     if own.subject:
         raise CliError("--attr: a renewal keeps the names it has", ExitCode.USAGE)
-    key = target.identity.key
     current = target.identity.certificate
+    token, key = keys.token(), keys.key()
+    makes = rekey or token is not None
+    old = NewKey(key=target.identity.key)
     order = Order(
-        destination=Destination(directory=out, force=force, with_key=rekey),
+        destination=_destination(out, token, force=force, with_key=makes),
         requested=names_of_certificate(current),
-        key=None if rekey else NewKey(key=key),
-        key_type=key_type or (_same_type(key) if rekey else None),
+        key=None if makes else key or old,
+        token=token,
+        key_type=keys.key_type or (_same_type(old) if makes else None),
         key_password=target.key_password,
         current=current,
         accept_changes=accept_changes,
@@ -290,43 +280,68 @@ def _finish(result: Received | RetryLater, *, as_json: bool) -> ExitCode:
     return ExitCode.DONE
 
 
-def _new_key(path: Path, password_file: Path | None) -> NewKey:
-    key, password = load_key(path, password_file, "--new-key-password-file")
-    return NewKey(key=key, password=password)
+def _destination(
+    directory: Path,
+    token: OpenToken | None,
+    *,
+    force: bool,
+    with_key: bool,
+    with_trust: bool = False,
+) -> Destination:
+    return Destination(
+        directory=directory,
+        force=force,
+        with_key=with_key,
+        with_trust=with_trust,
+        in_token=token is not None,
+    )
 
 
-def _check_usage(
-    *, parts: bool, csr: Path | None, new_key: Path | None, key_type: str | None
-) -> None:
+def _check_usage(*, parts: bool, csr: Path | None, keys: KeyOptions) -> None:
     if csr is not None and parts:
         raise CliError(
             "--csr goes without --cn, --san, --attr and --revocation-challenge-file", ExitCode.USAGE
         )
-    if key_type is not None and (csr or new_key):
+    if csr is not None and keys.make_key is not None:
+        raise CliError("--make-key goes without --csr", ExitCode.USAGE)
+    if csr is not None and keys.key_type is not None:
         raise CliError("--key-type is for keys that are made here", ExitCode.USAGE)
 
 
-def _foreign_request(path: Path, key_path: Path | None, key: NewKey | None) -> CertRequest:
+def _check_renewal_usage(keys: KeyOptions, *, rekey: bool) -> None:
+    if keys.key_type is not None and not (rekey or keys.make_key):
+        raise CliError("--key-type goes with --rekey or --make-key", ExitCode.USAGE)
+    if rekey and keys.are_given:
+        raise CliError("--rekey goes without --new-key and --make-key", ExitCode.USAGE)
+
+
+def _foreign_request(
+    path: Path, key_path: Path | Pkcs11Uri | None, key: NewKey | TokenKey | None
+) -> CertRequest:
     """Return the request in a file, which is for this key where there is one."""
     request = load_csr(path)
-    if key is not None and spki_of(key.key) != request.spki:
+    if key is not None and key.spki != request.spki:
         raise CliError(f"{key_path}: is not the key of {path}", ExitCode.LOCAL)
     return request
 
 
-def _same_type(key: SigningKey) -> str | None:
+def _same_type(key: NewKey) -> str | None:
     """Return the name of a key's kind, None where --key-type has none for it."""
-    name = NewKey(key=key).facts.name.lower().replace(" ", ":")
+    name = key.facts.name.lower().replace(" ", ":")
     return next((known for known in KEY_TYPES if known.lower() == name), None)
 
 
 def _requested_names(
-    cn: str | None, san: tuple[str, ...], directory: Path, *, given_key: bool
+    cn: str | None,
+    san: tuple[str, ...],
+    directory: Path,
+    keys: KeyOptions,
+    token: OpenToken | None,
 ) -> RequestedNames:
     """Return what --cn and --san say, else what is pending in a directory."""
     if cn is not None or san:
         return names_from_options(cn, san)
-    pending = None if given_key else find_pending(directory)
+    pending = None if keys.new_key else find_pending(directory, token=token)
     if pending is None:
         raise CliError("nothing to enroll", ExitCode.USAGE, "give --cn NAME or --csr FILE")
     say(f"going on with the request for {pending.requested.text}")

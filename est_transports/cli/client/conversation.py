@@ -37,7 +37,7 @@ from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.output import warn
 from est_transports.client_config import ClientConfig
 from est_transports.on_sockets.client import Client
-from est_transports.pki.signers import LateSigner, LocalSigner, SigningKey
+from est_transports.pki.signers import LateSigner, Signer, SignerError
 from est_transports.pki.trust import TrustAnchors
 
 MAX_WAIT_S: Final = 30 * 24 * 3600.0
@@ -222,7 +222,7 @@ class Conversation:
         self,
         csr: CertRequestInfo | CertRequest,
         *,
-        key: SigningKey | None,
+        key: Signer | None,
         csrattrs: CsrAttrs | None,
         algorithm: SignatureAlgorithm | None,
         renew: bool = False,
@@ -232,7 +232,7 @@ class Conversation:
 
         Raises EnrollmentFailedError. RFC 7030 4.2.
         """
-        self._signer.signer = None if key is None else LocalSigner(key)
+        self._signer.signer = key
         exchange = self._enrollment(csr, csrattrs, algorithm, renew=renew)
         result = self._run(exchange, wait_s)
         if isinstance(result, Enrolled | RetryLater):
@@ -274,6 +274,11 @@ class Conversation:
             # Ours, not the server's: a key or a certificate that TLS cannot use, say.
             doing = DOING[exchange.operation]
             raise CliError(f"{doing}: {exc.message}", ExitCode.LOCAL) from exc
+        except SignerError as exc:
+            # Of the request that was to be signed nothing has been sent.
+            from est_transports.cli.client.token_keys import signing_error
+
+            raise signing_error(DOING[exchange.operation], exc) from exc
 
     def _unexpected(self, result: ClientResult | RetryLater, operation: Operation) -> CliError:
         if isinstance(result, Failed):

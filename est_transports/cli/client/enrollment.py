@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from cryptography import x509
@@ -50,11 +50,15 @@ from est_transports.cli.client.received_certificate import (
 )
 from est_transports.cli.client.requested_names import RequestedNames
 from est_transports.cli.client.target import Target
+from est_transports.cli.client.token_keys import TokenKey, token_errors
 from est_transports.cli.describe import certificate_values
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import uninterrupted, without_empty_directory
-from est_transports.cli.keys import NewKey, make_key
+from est_transports.cli.keys import NewKey, kind_of_key, make_key
 from est_transports.cli.output import say, warn
+
+if TYPE_CHECKING:
+    from est_transports.pki.token_keys import OpenToken
 
 TOLD_CA: Final = "csrattrs/asks-for-ca"
 """CSR attributes by which a client would ask for the certificate of a CA."""
@@ -72,17 +76,19 @@ class Order:
     """What is wanted, and where it is to be put.
 
     `csr` is a request that somebody else made. `key` is the key to be certified; None together
-    with no `csr` has one made. `current` is the certificate to be renewed. `key_password`
-    encrypts a key that is made. With `accept_changes` a certificate is taken that is not what was
-    asked for, and CSR attributes are followed that make the request one for a CA. With
-    `strict_csrattrs` nothing is sent that does not hold all that the server asks for. `own` is what
-    the user gives beside the names, its parts of the subject among these already.
+    with no `csr` has one made, in `token` where that is given. `current` is the certificate to be
+    renewed. `key_password` encrypts a key that is made. With `accept_changes` a certificate is
+    taken that is not what was asked for, and CSR attributes are followed that make the request one
+    for a CA. With `strict_csrattrs` nothing is sent that does not hold all that the server asks
+    for. `own` is what the user gives beside the names, its parts of the subject among these
+    already.
     """
 
     destination: Destination
     requested: RequestedNames
     csr: CertRequest | None = None
-    key: NewKey | None = None
+    key: NewKey | TokenKey | None = None
+    token: OpenToken | None = field(default=None, repr=False)
     key_type: str | None = None
     key_password: bytes | None = field(default=None, repr=False)
     current: x509.Certificate | None = None
@@ -145,6 +151,9 @@ def carry_out(target: Target, order: Order) -> Received | RetryLater:
 def _carry_out(target: Target, order: Order) -> Received | RetryLater:
     order.destination.check()
     resumed = _resumed(order)
+    if order.token is not None and resumed is None:
+        with token_errors():
+            order.token.check_free()
     with Conversation(target) as conversation:
         ca_certificates = target.ca_certificates
         if ca_certificates is None:
@@ -187,7 +196,7 @@ def _csrattrs(conversation: Conversation) -> CsrAttrs | None:
     return found
 
 
-def _resumed(order: Order) -> NewKey | None:
+def _resumed(order: Order) -> NewKey | TokenKey | None:
     """Return the key of the request that is pending, if it is this one."""
     if not order.makes_key:
         return None
@@ -196,12 +205,13 @@ def _resumed(order: Order) -> NewKey | None:
         order.requested,
         order.key_type,
         order.key_password,
+        token=order.token,
         force=order.destination.force,
     )
 
 
 @contextmanager
-def _refusal_noted(order: Order, key: NewKey | None) -> Iterator[None]:
+def _refusal_noted(order: Order, key: NewKey | TokenKey | None) -> Iterator[None]:
     """Keep the key of a certificate that is issued and refused by us, in nobody's way."""
     try:
         yield
@@ -211,11 +221,16 @@ def _refusal_noted(order: Order, key: NewKey | None) -> Iterator[None]:
         raise
 
 
-def _key(order: Order, csrattrs: CsrAttrs | None) -> NewKey | None:
+def _key(order: Order, csrattrs: CsrAttrs | None) -> NewKey | TokenKey | None:
     """Return the key to be certified, made as the server asks if it is not there yet."""
     wanted = wanted_key(csrattrs)
     key = order.key
-    if order.makes_key:
+    if order.makes_key and order.token is not None:
+        with token_errors():
+            made_there = order.token.generate(kind_of_key(wanted, order.key_type))
+        say(f"made a key: {made_there.uri}")
+        key = TokenKey(signer=made_there)
+    elif order.makes_key:
         made = make_key(wanted, order.key_type)
         key = NewKey(key=made, password=order.key_password)
     return key
@@ -231,7 +246,9 @@ class _Asking:
     unmet: tuple[Unmet, ...]
 
 
-def _asking(target: Target, order: Order, key: NewKey | None, csrattrs: CsrAttrs | None) -> _Asking:
+def _asking(
+    target: Target, order: Order, key: NewKey | TokenKey | None, csrattrs: CsrAttrs | None
+) -> _Asking:
     request = _request(order, key, csrattrs)
     algorithm = _algorithm(target, key, csrattrs)
     return _Asking(
@@ -245,7 +262,7 @@ def _asking(target: Target, order: Order, key: NewKey | None, csrattrs: CsrAttrs
 def _enroll(
     conversation: Conversation,
     order: Order,
-    key: NewKey | None,
+    key: NewKey | TokenKey | None,
     asking: _Asking,
     *,
     is_new: bool,
@@ -255,7 +272,7 @@ def _enroll(
     try:
         return conversation.enroll(
             asking.request,
-            key=None if key is None else key.key,
+            key=None if key is None else key.signer,
             csrattrs=asking.csrattrs,
             algorithm=asking.algorithm,
             renew=order.current is not None,
@@ -269,7 +286,7 @@ def _enroll(
             keep_unreadable(order.destination, exc.left_out)
         if order.makes_key and key is not None and not maybe:
             if is_new:
-                forget_pending(order.destination.directory)
+                _drop(order, key)
             elif isinstance(exc, EnrollmentFailedError) and exc.code is ExitCode.REFUSED:
                 mark_refused(
                     order.destination.directory, Pending(requested=order.requested, key=key)
@@ -282,8 +299,17 @@ def _enroll(
         raise CliError("interrupted", ExitCode.INTERRUPTED, remedy("connection/lost")) from exc
 
 
+def _drop(order: Order, key: NewKey | TokenKey) -> None:
+    """Forget a key that was made for this request and that no certificate can be for."""
+    forget_pending(order.destination.directory)
+    if isinstance(key, TokenKey):
+        with token_errors():
+            key.signer.discard()
+        say(f"removed the key again: {key.signer.uri}")
+
+
 def _request(
-    order: Order, key: NewKey | None, csrattrs: CsrAttrs | None
+    order: Order, key: NewKey | TokenKey | None, csrattrs: CsrAttrs | None
 ) -> CertRequestInfo | CertRequest:
     """Return what is asked for: to be signed where the key is here, else as it came."""
     if order.csr is not None:
@@ -312,7 +338,7 @@ def _request(
         ) from exc
 
 
-def _info(order: Order, key: NewKey, csrattrs: CsrAttrs | None) -> CertRequestInfo:
+def _info(order: Order, key: NewKey | TokenKey, csrattrs: CsrAttrs | None) -> CertRequestInfo:
     if order.current is not None:
         return renewal_request_info(
             current=order.current,
@@ -390,7 +416,7 @@ def _unmet(
 
 
 def _algorithm(
-    target: Target, key: NewKey | None, csrattrs: CsrAttrs | None
+    target: Target, key: NewKey | TokenKey | None, csrattrs: CsrAttrs | None
 ) -> SignatureAlgorithm | None:
     if key is None:
         return None

@@ -8,7 +8,7 @@ What was asked for lies beside it as a certificate request that anybody can read
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -17,9 +17,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import Limits, RemoteProtocolError
-from est_core.asn1.pkcs10 import CertRequest, parse_cert_request
+from est_core.asn1.keys import signature_algorithm_for
+from est_core.asn1.pkcs10 import CertRequest, assemble, parse_cert_request
+from est_core.client.enrollment import request_info
 from est_core.values import unchecked_value_class
 from est_transports.cli.client.requested_names import RequestedNames
+from est_transports.cli.client.token_keys import TokenKey, read_uri, token_errors
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import Output, key_pem, remove_files, write_files
 from est_transports.cli.keys import NewKey
@@ -30,9 +33,17 @@ from est_transports.pki.credential_files import (
     load_request,
 )
 
+if TYPE_CHECKING:
+    from est_transports.pki.token_keys import OpenToken
+
 PENDING_KEY: Final = "key.pem.pending"
+PENDING_URI: Final = "key.uri.pending"
 PENDING_REQUEST: Final = "request.pem.pending"
-_ASIDE: Final = {PENDING_KEY: "key.pem.refused", PENDING_REQUEST: "request.pem.refused"}
+_ASIDE: Final = {
+    PENDING_KEY: "key.pem.refused",
+    PENDING_URI: "key.uri.refused",
+    PENDING_REQUEST: "request.pem.refused",
+}
 _REFUSED: Final = b"Refused\n"
 """Before the request, where everybody passes it over who reads PEM."""
 
@@ -46,30 +57,53 @@ class Pending:
     """
 
     requested: RequestedNames
-    key: NewKey
+    key: NewKey | TokenKey
     refused: bool = False
 
 
-def find_pending(directory: Path, password: bytes | None = None) -> Pending | None:
+def find_pending(
+    directory: Path, password: bytes | None = None, token: OpenToken | None = None
+) -> Pending | None:
     """Return the request that was begun in a directory, None if there is none.
 
-    `password` opens its key where that is encrypted. Raises CliError (LOCAL).
+    `password` opens its key where that is encrypted, `token` has one that is in a token. Raises
+    CliError (LOCAL).
     """
-    key_path, request_path = directory / PENDING_KEY, directory / PENDING_REQUEST
-    if not key_path.exists() or not request_path.exists():
+    request_path = directory / PENDING_REQUEST
+    places = [directory / PENDING_KEY, directory / PENDING_URI]
+    if not request_path.exists() or not any(path.exists() for path in places):
         return None
-    key = load_pem_private_key(key_path, password)
+    key = _key(directory, password, token)
     try:
         request = parse_cert_request(load_request(request_path), Limits())
         requested = RequestedNames(subject=request.subject, names=_names(request))
-        same_key = request.public_key() == key.public_key()
+        same_key = request.spki == key.spki
     except (CredentialFileError, RemoteProtocolError) as exc:
         text = exc.message if isinstance(exc, RemoteProtocolError) else exc.reason
         raise _unusable(directory, f"its request cannot be read: {text}") from exc
     if not same_key:
         raise _unusable(directory, "its key is another than its request's")
     refused = request_path.read_bytes().startswith(_REFUSED)
-    return Pending(requested=requested, key=NewKey(key=key, password=password), refused=refused)
+    return Pending(requested=requested, key=key, refused=refused)
+
+
+def _key(directory: Path, password: bytes | None, token: OpenToken | None) -> NewKey | TokenKey:
+    """Return the key of the request that is pending. Raises CliError (LOCAL)."""
+    path = directory / PENDING_URI
+    if not path.exists():
+        found = load_pem_private_key(directory / PENDING_KEY, password)
+        return NewKey(key=found, password=password)
+    if token is None:
+        raise CliError(
+            f"the key of the request pending in {directory} is in a token",
+            ExitCode.LOCAL,
+            f"give --make-key as before to go on with it; or remove {path} and "
+            f"{directory / PENDING_REQUEST}",
+        )
+    from est_transports.pki.pkcs11_uri import Pkcs11Uri
+
+    with token_errors():
+        return TokenKey(signer=token.at(Pkcs11Uri.parse(read_uri(path))).key())
 
 
 def resume(
@@ -78,17 +112,19 @@ def resume(
     key_type: str | None,
     password: bytes | None,
     *,
+    token: OpenToken | None = None,
     force: bool,
-) -> NewKey | None:
+) -> NewKey | TokenKey | None:
     """Return the key of the pending request if it is this one.
 
     Another request that is pending is dropped with `force`, and a CliError (LOCAL) without; one
     that was refused is set aside.
     """
-    pending = find_pending(directory, password)
+    pending = find_pending(directory, password, token)
     if pending is None:
         return None
     same_type = key_type is None or _type_of(pending.key) == key_type.lower()
+    same_type &= isinstance(pending.key, TokenKey) == (token is not None)
     if pending.requested == requested and same_type:
         return pending.key
     if force:
@@ -105,17 +141,17 @@ def resume(
 
 def save_pending(directory: Path, pending: Pending) -> None:
     """Save a request that is about to be sent, over one that was there. Raises CliError."""
-    write_files(
-        (
-            Output(
-                path=directory / PENDING_KEY,
-                content=key_pem(pending.key.key, pending.key.password),
-                secret=True,
-            ),
-            Output(path=directory / PENDING_REQUEST, content=_request_pem(pending)),
-        ),
-        overwrite=True,
-    )
+    key = pending.key
+    if isinstance(key, TokenKey):
+        of_key = Output(path=directory / PENDING_URI, content=key.reference, secret=True)
+        other = directory / PENDING_KEY
+    else:
+        content = key_pem(key.key, key.password)
+        of_key = Output(path=directory / PENDING_KEY, content=content, secret=True)
+        other = directory / PENDING_URI
+    request = Output(path=directory / PENDING_REQUEST, content=_request_pem(pending))
+    write_files((of_key, request), overwrite=True)
+    remove_files([other])  # of another request, which was to be dropped
 
 
 def mark_refused(directory: Path, pending: Pending) -> None:
@@ -131,13 +167,14 @@ def _set_aside(directory: Path, pending: Pending) -> None:
     number = 1
     while any((directory / f"{name}.{number}").exists() for name in _ASIDE.values()):
         number += 1
-    for name, aside in _ASIDE.items():
+    there = {name: aside for name, aside in _ASIDE.items() if (directory / name).exists()}
+    for name, aside in there.items():
         try:
             (directory / name).rename(directory / f"{aside}.{number}")
         except OSError as exc:
             message = f"cannot rename {directory / name}: {exc.strerror}"
             raise CliError(message, ExitCode.LOCAL) from exc
-    kept = directory / f"{_ASIDE[PENDING_KEY]}.{number}"
+    kept = directory / f"{there.get(PENDING_KEY) or there[PENDING_URI]}.{number}"
     say(
         f"the request for {pending.requested.text}, which was refused, is set aside; "
         f"its key is {kept}"
@@ -146,10 +183,12 @@ def _set_aside(directory: Path, pending: Pending) -> None:
 
 def forget_pending(directory: Path) -> None:
     """Remove what save_pending left. Raises CliError."""
-    remove_files((directory / PENDING_REQUEST, directory / PENDING_KEY))
+    remove_files(directory / name for name in (PENDING_REQUEST, PENDING_KEY, PENDING_URI))
 
 
 def _request_pem(pending: Pending) -> bytes:
+    if isinstance(pending.key, TokenKey):
+        return _request_by_token(pending.requested, pending.key)
     builder = x509.CertificateSigningRequestBuilder().subject_name(pending.requested.subject)
     if pending.requested.names:
         names = x509.SubjectAlternativeName(pending.requested.names)
@@ -160,6 +199,15 @@ def _request_pem(pending: Pending) -> bytes:
     return signed.public_bytes(Encoding.PEM)
 
 
+def _request_by_token(requested: RequestedNames, key: TokenKey) -> bytes:
+    info = request_info(subject=requested.subject, key=key.spki, names=requested.names)
+    algorithm = signature_algorithm_for(key.facts)
+    with token_errors():
+        signature = key.signer.sign(info.der(), algorithm)
+    der = assemble(info.der(), algorithm, signature, Limits())
+    return x509.load_der_x509_csr(der).public_bytes(Encoding.PEM)
+
+
 def _names(request: CertRequest) -> tuple[x509.GeneralName, ...]:
     try:
         found = request.decoded.get_extension_for_class(x509.SubjectAlternativeName)
@@ -168,7 +216,7 @@ def _names(request: CertRequest) -> tuple[x509.GeneralName, ...]:
     return tuple(found.value)
 
 
-def _type_of(key: NewKey) -> str:
+def _type_of(key: NewKey | TokenKey) -> str:
     """Return the kind of a key as --key-type has it, in lower case."""
     return key.facts.name.lower().replace(" ", ":")
 
@@ -177,5 +225,10 @@ def _unusable(directory: Path, reason: str) -> CliError:
     return CliError(
         f"the request pending in {directory} cannot be used: {reason}",
         ExitCode.LOCAL,
-        f"remove {directory / PENDING_KEY} and {directory / PENDING_REQUEST}",
+        f"remove {_key_file(directory)} and {directory / PENDING_REQUEST}",
     )
+
+
+def _key_file(directory: Path) -> Path:
+    path = directory / PENDING_URI
+    return path if path.exists() else directory / PENDING_KEY

@@ -16,13 +16,15 @@ from est_core import Enrolled
 from est_core.asn1.certificates import UnreadableCertificate
 from est_core.values import unchecked_value_class
 from est_transports.cli.client.hints import remedy
-from est_transports.cli.client.pending import PENDING_KEY
+from est_transports.cli.client.pending import PENDING_KEY, PENDING_URI
+from est_transports.cli.client.token_keys import TokenKey
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import (
     CA_CERTIFICATES,
     CERTIFICATE,
     CHAIN,
     KEY,
+    KEY_URI,
     UNREADABLE,
     Output,
     certificates_pem,
@@ -46,7 +48,8 @@ REFUSED_CERTIFICATE: Final = "cert.pem.refused"
 class Destination:
     """A directory for what is received, and whether old files there may be replaced.
 
-    `with_key` says that a new key will be written too; `with_trust` that the CA certificates are
+    `with_key` says that a new key will be written too, `in_token` that it is the URI of a key in a
+    token; `with_trust` that the CA certificates are
     what the device is to trust, and replace old ones.
     """
 
@@ -54,11 +57,17 @@ class Destination:
     force: bool
     with_key: bool
     with_trust: bool = False
+    in_token: bool = False
 
     @property
     def key(self) -> Path:
-        """Where the key goes."""
-        return self.directory / KEY
+        """Where the key goes, or its URI."""
+        return self.directory / (KEY_URI if self.in_token else KEY)
+
+    @property
+    def other_key(self) -> Path:
+        """Where a key of the other kind is, if there is one."""
+        return self.directory / (KEY if self.in_token else KEY_URI)
 
     @property
     def certificate(self) -> Path:
@@ -83,7 +92,8 @@ class Destination:
     def check(self) -> None:
         """Raise CliError (LOCAL) where files are in the way, before anything is asked."""
         if not self.force:
-            paths = [self.key] * self.with_key + [self.certificate, self.chain]
+            keys = [self.key, self.other_key] * self.with_key
+            paths = [*keys, self.certificate, self.chain]
             refuse_existing(paths + [self.ca_certificates] * self.with_trust)
 
 
@@ -125,8 +135,9 @@ def _refused(enrolled: Enrolled, destination: Destination, code: str, reason: st
     content = certificates_pem((enrolled.certificate, *enrolled.others))
     write_files([Output(path=destination.refused, content=content)], overwrite=True)
     kept = f"nothing was installed; the certificate is in {destination.refused}"
-    if (pending := destination.directory / PENDING_KEY).exists():
-        kept += f", its key in {pending}"
+    for pending in (destination.directory / name for name in (PENDING_KEY, PENDING_URI)):
+        if pending.exists():
+            kept += f", its key in {pending}"
     hint = f"{kept}; {remedy(code)}"
     return CliError(f"the certificate {reason}", ExitCode.REFUSED, hint, error_code=code)
 
@@ -137,7 +148,7 @@ def install(
     certificate: x509.Certificate,
     chain: tuple[x509.Certificate, ...],
     ca_certificates: tuple[x509.Certificate, ...],
-    key: NewKey | None,
+    key: NewKey | TokenKey | None,
 ) -> tuple[Path, ...]:
     """Write the files of a certificate and return their paths. Raises CliError.
 
@@ -150,9 +161,13 @@ def install(
         outputs += _ca_output(destination, certificates_pem(ca_certificates))
     outputs.append(Output(path=destination.certificate, content=certificates_pem((certificate,))))
     if key is not None:
-        content = key_pem(key.key, key.password)
+        content = key.reference if isinstance(key, TokenKey) else key_pem(key.key, key.password)
         outputs.append(Output(path=destination.key, content=content, secret=True))
     write_files(outputs, overwrite=destination.force)
+    if key is not None and destination.other_key.exists():
+        warn(
+            f"{destination.other_key} is still there, and not the key of {destination.certificate}"
+        )
     return tuple(output.path for output in outputs)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 from cryptography import x509
@@ -23,6 +23,7 @@ from est_core import (
 from est_transports import _clock
 from est_transports.cli.client.coap_paths import coap_path_options
 from est_transports.cli.client.crl_options import CRL_NAMES, CRL_OPTIONS, revocation_of
+from est_transports.cli.client.hints import remedy
 from est_transports.cli.client.login_options import CODE_OPTIONS, LOGIN_OPTIONS, LoginOptions
 from est_transports.cli.client.proxy_options import PROXY_NAMES, PROXY_OPTIONS, proxy_of
 from est_transports.cli.client.system_trust import system_anchors
@@ -32,7 +33,7 @@ from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.keys import load_key
 from est_transports.cli.options import json_option, verbose_option
 from est_transports.cli.output import is_watched, log_as_warnings, warn
-from est_transports.cli.paths import PATH
+from est_transports.cli.paths import KEY_PLACE, PATH
 from est_transports.client_config import ClientTimeouts
 from est_transports.pki.trust import (
     CredentialFileError,
@@ -41,8 +42,13 @@ from est_transports.pki.trust import (
     load_pem_certificates,
 )
 
+if TYPE_CHECKING:
+    from est_transports.pki.pkcs11_uri import Pkcs11Uri
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
+NO_CLIENT_AUTH: Final = "token/no-client-auth"
+"""TLS was to show a certificate whose key is in a token."""
 TLS_VERSIONS: Final = {"1.2": TlsVersion.TLS_1_2, "1.3": TlsVersion.TLS_1_3}
 
 
@@ -67,7 +73,8 @@ _OPTIONS: Final = (
     *LOGIN_OPTIONS,
     click.option("--cert", type=PATH, metavar="CERT.pem",
                  help="Show this certificate (with intermediates, if any) to the server."),
-    click.option("--key", type=PATH, metavar="KEY.pem", help="Its private key."),
+    click.option("--key", type=KEY_PLACE, metavar="KEY.pem",
+                 help="Its private key, in a file: TLS cannot use one in a token here."),
     click.option("--key-password-file", type=PATH, metavar="FILE",
                  help="Password of an encrypted private key; without it you are asked."),
     click.option("--label", metavar="LABEL", help="Label of the CA or profile at the server."),
@@ -174,7 +181,7 @@ def make_target(
     fingerprint: str | None = None,
     system_trust: bool = False,
     cert: Path | None = None,
-    key: Path | None = None,
+    key: Path | Pkcs11Uri | None = None,
     key_password_file: Path | None = None,
     label: str | None = None,
     pop: str = "auto",
@@ -374,7 +381,7 @@ def _of_option(
 
 
 def identity_of_options(
-    cert: Path | None, key: Path | None, password_file: Path | None
+    cert: Path | None, key: Path | Pkcs11Uri | None, password_file: Path | None
 ) -> tuple[TlsIdentity | None, bytes | None]:
     """Return who we are, and the password of the key. Raises CliError, CredentialFileError."""
     if cert is None or key is None:
@@ -383,6 +390,13 @@ def identity_of_options(
         if password_file is not None:
             raise CliError("--key-password-file goes with --key", ExitCode.USAGE)
         return None, None
+    if not isinstance(key, Path):
+        raise CliError(
+            "the key of --cert is in a token, and TLS cannot sign with it here",
+            ExitCode.LOCAL,
+            remedy(NO_CLIENT_AUTH),
+            error_code=NO_CLIENT_AUTH,
+        )
     chain = _of_option("--cert", cert, needs_first=True)
     private_key, password = load_key(key, password_file)
     try:
