@@ -43,9 +43,11 @@ from est_core.life_cycle import (
 from est_core.trust import trust_text
 from est_transports import _clock
 from est_transports.agent.actions import Action, Answer, Ask, HookResult, Outcome, RunHook
+from est_transports.agent.errors import AgentError
+from est_transports.agent.keys import Keys
 from est_transports.agent.obtaining import NotObtained, Obtained, PutOff, Wanted, obtain
 from est_transports.agent.saved import Failure, Saved, plain, saved_of
-from est_transports.agent.sessions import renewing_access
+from est_transports.agent.sessions import access_of
 from est_transports.agent.settings import CertificateSettings, HookFailure
 from est_transports.agent.slots import Slots
 from est_transports.agent.trusting import followed
@@ -91,6 +93,7 @@ class CertificateAgent:
         self._slots = slots
         self._clock = clock
         self._entropy = entropy
+        self._keys = Keys(settings)
         self._saved = self._read()
         self._cycle = self._begin()
         self._pass = _Pass()
@@ -111,6 +114,7 @@ class CertificateAgent:
                 self._failed(NotObtained(code=exc.code, message=exc.message))
                 until = self._next()
             force = False
+        self._keys.close()
         failure = self._pass.failure
         return Outcome(
             name=self.settings.name,
@@ -158,6 +162,7 @@ class CertificateAgent:
         wanted = Wanted(
             settings=self.settings,
             slots=self._slots,
+            keys=self._keys,
             clock=self._clock,
             judged_at=self._judged_at,
             rekey=rekey,
@@ -177,6 +182,7 @@ class CertificateAgent:
         if self.settings.hook is not None and candidate is not None and candidate.certificate:
             event = "enrolled" if self._slots.running is None else "renewed"
             self._hook_is_due(candidate.certificate, event)
+        old = self._slots.previous
         pair = self._slots.promote(anchors)
         self._cycle.policy = self.settings.policy
         self._cycle.renewed(CertificateLife.of(pair.certificate), self._clock())
@@ -184,6 +190,18 @@ class CertificateAgent:
         self._pass.renewed = True
         self._keep()
         self._say(logging.INFO, f"has a new certificate: {described(pair.certificate)}")
+        self._remove_key(old)
+
+    def _remove_key(self, old: Pair | None) -> None:
+        """Remove the key of a pair that is gone from its token, if that is wanted."""
+        kept = [each.key for each in (self._slots.running, self._slots.previous) if each]
+        if old is None or not self.settings.remove_old_keys or old.key in kept:
+            return
+        try:
+            self._keys.remove(old.key)
+        except AgentError as exc:
+            text = f"an old key stays in its token: {exc.message} [{exc.code}]"
+            self._say(logging.WARNING, plain(text))
 
     def _failed(self, failure: NotObtained) -> None:
         now = self._clock()
@@ -266,7 +284,7 @@ class CertificateAgent:
         if running is None or not running.anchors:  # `obtain` asks by whom the server is certified
             self._cycle.trust_fetched(self._clock(), succeeded=True)
             return
-        access = renewing_access(self.settings, running.anchors, running.identity())
+        access = access_of(self.settings, running)
         exchange = access.session.cacerts()
         answer = yield Ask(exchange=exchange, config=access.config)
         self._cycle.trust_fetched(self._clock(), succeeded=isinstance(answer, CACertsReceived))
@@ -315,7 +333,7 @@ class CertificateAgent:
         if running is None:
             self._cycle.informed(None, now)
             return
-        access = renewing_access(self.settings, running.anchors, running.identity())
+        access = access_of(self.settings, running)
         try:
             exchange = access.session.renewal_info(running.certificate, now=now)
         except LocalProtocolError:  # of a certificate that does not say by which key it was issued
@@ -401,7 +419,7 @@ def hook_environment(event: str, name: str, place: Path, pair: Pair) -> dict[str
         "EST_NAME": name,
         "EST_DIRECTORY": str(place),
         "EST_CERTIFICATE": str(place / "cert.pem"),
-        "EST_KEY": str(place / "key.pem"),
+        "EST_KEY": str(place / pair.key_file.name),
         "EST_CHAIN": str(place / "chain.pem"),
         "EST_TRUST": str(place / "trust.pem"),
         "EST_PAIR": str(place / "pair.pem"),

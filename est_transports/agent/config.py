@@ -127,6 +127,8 @@ def _certificate(name: str, own: TomlTable, top: TomlTable) -> CertificateSettin
             subject=_subject(own),
             names=_names(own),
             key_type=_key_type(keys),
+            key_uri=keys.text("key"),
+            remove_old_keys=keys.flag("remove_old_keys", False),
             policy=policy,
             verify_live=keys.flag("verify_live", False),
             hook=hook,

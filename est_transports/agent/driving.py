@@ -7,6 +7,8 @@ from typing import Final
 
 from est_core import Failed, LocalProtocolError
 from est_transports.agent.actions import Action, Answer, Outcome
+from est_transports.pki.pkcs11_uri import TokenError
+from est_transports.pki.signers import SignerError
 
 Pass = Generator[Action, Answer, Outcome]
 
@@ -23,6 +25,8 @@ def advance(steps: Pass, answer: Answer | None) -> Action | Outcome:
         return outcome
 
 
-def cannot_ask(error: LocalProtocolError) -> Failed:
-    """Return the answer to an action that this machine cannot do."""
-    return Failed(code=CANNOT_ASK, message=error.message)
+def cannot_ask(error: LocalProtocolError | SignerError) -> Failed:
+    """Return the answer to an action that this machine cannot do, for a key that is away too."""
+    if isinstance(error, TokenError):
+        return Failed(code=error.code, message=error.message)
+    return Failed(code=CANNOT_ASK, message=str(error))

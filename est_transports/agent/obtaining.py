@@ -9,6 +9,7 @@ same key again, or looks at the certificate that came. The running pair is not t
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Final
 
 from cryptography import x509
@@ -28,10 +29,10 @@ from est_core.asn1.csrattrs import CsrAttrs
 from est_core.values import unchecked_value_class
 from est_transports.agent.actions import Action, Answer, Ask
 from est_transports.agent.errors import AgentError
+from est_transports.agent.keys import HeldKey, Keys
 from est_transports.agent.requests import (
     algorithm_for,
     info_of,
-    key_for,
     pem_of,
     request_for,
 )
@@ -44,15 +45,14 @@ from est_transports.agent.sessions import (
 )
 from est_transports.agent.settings import CertificateSettings
 from est_transports.agent.slots import Slots
-from est_transports.agent.verification import OTHER_KEY, public_spki, refusal_of, spki_of
+from est_transports.agent.verification import OTHER_KEY, public_spki, refusal_of
 from est_transports.channel.errors import PEER_REFUSED_CERTIFICATE
-from est_transports.pairs.values import Candidate
+from est_transports.pairs.values import Candidate, KeyReference
 from est_transports.pki.chains import leading_to
 from est_transports.pki.issuers import issuers_of
-from est_transports.pki.signers import LocalSigner, SigningKey
+from est_transports.pki.signers import Signer
 from est_transports.pki.trust import TlsIdentity
 
-KEY_ELSEWHERE: Final = "agent/key-elsewhere"
 NO_REQUEST: Final = "agent/request"
 _NETWORK: Final = frozenset({"connect", "connection", "http", "proxy", "server", "tls"})
 _JUDGED: Final = ("response/status-4", "pop/")
@@ -89,6 +89,7 @@ class Wanted:
 
     settings: CertificateSettings
     slots: Slots
+    keys: Keys
     clock: Callable[[], Instant]
     judged_at: Callable[[x509.Certificate], Instant]
     rekey: bool
@@ -114,7 +115,7 @@ def _obtain(wanted: Wanted) -> _Steps:
         bag = yield from _ca_certificates(access)
     csrattrs = yield from _csrattrs(access)
     key, exchange = _prepared(wanted, access, csrattrs)
-    access.signer.signer = LocalSigner(key)
+    access.signer.signer = key.signer
     wanted.slots.mark_sent()
     answer = yield Ask(exchange=exchange, config=access.config)
     match answer:
@@ -124,7 +125,7 @@ def _obtain(wanted: Wanted) -> _Steps:
             return PutOff(wait_s=max(at.mono - wanted.clock().mono, 0.0))
         case Failed():
             if is_judged(answer):
-                wanted.slots.discard()
+                _give_up(wanted)
             return _failure(answer, wanted.clock())
         case _:
             raise TypeError(f"an enrollment ended in {type(answer).__name__}")
@@ -132,12 +133,12 @@ def _obtain(wanted: Wanted) -> _Steps:
 
 def _received(
     wanted: Wanted,
-    key: SigningKey,
+    key: HeldKey,
     answer: Enrolled,
     anchors: tuple[x509.Certificate, ...],
     bag: tuple[x509.Certificate, ...],
 ) -> _Steps:
-    if spki_of(key) != public_spki(answer.certificate):
+    if key.signer.public_key_spki != public_spki(answer.certificate):
         return NotObtained(code=OTHER_KEY, message="the certificate is for another key")
     trusted = frozenset(anchors)
     issuers = issuers_of(answer.certificate, (*anchors, *bag, *answer.others), trusted)
@@ -155,26 +156,26 @@ def _verify(
     certificate: x509.Certificate,
     anchors: tuple[x509.Certificate, ...],
 ) -> _Steps:
-    key = _key_of(candidate)
+    key = wanted.keys.open(candidate.key)
     refusal = refusal_of(
         certificate,
         candidate.chain,
-        spki=spki_of(key),
+        spki=key.signer.public_key_spki,
         request=candidate.request,
         anchors=anchors,
         now=wanted.judged_at(certificate).wall,
     )
     if refusal is not None:
         if not refusal.keep:
-            wanted.slots.discard()
+            _give_up(wanted)
         return NotObtained(code=refusal.code, message=refusal.message)
-    if wanted.settings.verify_live:
-        identity = TlsIdentity(chain=(certificate, *candidate.chain), key=key)
+    if wanted.settings.verify_live and not isinstance(key.key, KeyReference):
+        identity = TlsIdentity(chain=(certificate, *candidate.chain), key=key.key)
         access = renewing_access(wanted.settings, anchors, identity)
         answer = yield Ask(exchange=access.session.cacerts(), config=access.config)
         if isinstance(answer, Failed):
             if answer.code == PEER_REFUSED_CERTIFICATE:
-                wanted.slots.discard()
+                _give_up(wanted)
             return _failure(answer, wanted.clock(), "with the new certificate: ")
     return Obtained(anchors=anchors)
 
@@ -204,9 +205,18 @@ def _anchors(
 
 def _access(wanted: Wanted, anchors: tuple[x509.Certificate, ...]) -> Access:
     running = wanted.slots.running
-    if wanted.renew and running is not None:
+    if running is not None and _shows_certificate(wanted):
         return renewing_access(wanted.settings, anchors, running.identity())
     return enrolling_access(wanted.settings, anchors)
+
+
+def _shows_certificate(wanted: Wanted) -> bool:
+    """True if the running certificate is shown to be renewed: TLS cannot, with a key in a token.
+
+    Then the device logs in as it did the first time, and enrolls again under the same names.
+    """
+    running = wanted.slots.running
+    return wanted.renew and running is not None and not isinstance(running.key, KeyReference)
 
 
 def _ca_certificates(access: Access) -> Generator[Action, Answer, tuple[x509.Certificate, ...]]:
@@ -241,34 +251,41 @@ def _candidate(wanted: Wanted, csrattrs: CsrAttrs | None) -> Candidate:
         return wanted.slots.candidate
     running = wanted.slots.running
     current = running if wanted.renew else None
-    reused = None if running is None or wanted.rekey or not wanted.renew else running.identity().key
-    key = key_for(wanted.settings, csrattrs, reused)
+    reused = None if current is None or wanted.rekey else current.key
+    held = wanted.keys.make(csrattrs) if reused is None else wanted.keys.open(reused)
     request = request_for(
-        wanted.settings, key, csrattrs, current=None if current is None else current.certificate
+        wanted.settings,
+        held.signer,
+        csrattrs,
+        current=None if current is None else current.certificate,
     )
-    return wanted.slots.begin(pem_of(key), request)
+    key = held.key if isinstance(held.key, KeyReference) else pem_of(held.key)
+    return wanted.slots.begin(key, request)
 
 
-def _key_of(candidate: Candidate) -> SigningKey:
-    if not isinstance(candidate.key, SigningKey):
-        raise AgentError(KEY_ELSEWHERE, "the key on its way is none that is opened here")
-    return candidate.key
+def _give_up(wanted: Wanted) -> None:
+    """Forget the candidate, and remove its key where that is in a token and nobody else's."""
+    candidate, running = wanted.slots.candidate, wanted.slots.running
+    wanted.slots.discard()
+    if candidate is not None and (running is None or candidate.key != running.key):
+        with suppress(AgentError):  # it stays in the token, in nobody's way
+            wanted.keys.remove(candidate.key)
 
 
 def _prepared(
     wanted: Wanted, access: Access, csrattrs: CsrAttrs | None
-) -> tuple[SigningKey, ClientExchange]:
+) -> tuple[HeldKey, ClientExchange]:
     """Return the candidate's key and the exchange of its request.
 
     A candidate that was there, and is for another certificate than this is about, is given up.
     """
     was_there = wanted.slots.candidate is not None
     candidate = _candidate(wanted, csrattrs)
-    key = _key_of(candidate)
+    key = wanted.keys.open(candidate.key)
     try:
-        return key, _exchange(wanted, access, candidate.request, key, csrattrs)
+        return key, _exchange(wanted, access, candidate.request, key.signer, csrattrs)
     except LocalProtocolError as exc:
-        wanted.slots.discard()
+        _give_up(wanted)
         if was_there:
             return _prepared(wanted, access, csrattrs)
         raise AgentError(NO_REQUEST, exc.message) from exc
@@ -278,11 +295,11 @@ def _exchange(
     wanted: Wanted,
     access: Access,
     request: bytes | None,
-    key: SigningKey,
+    key: Signer,
     csrattrs: CsrAttrs | None,
 ) -> ClientExchange:
     info, algorithm = info_of(request or b""), algorithm_for(key, csrattrs)
-    if wanted.renew:
+    if _shows_certificate(wanted):
         return access.session.reenroll(info, csrattrs=csrattrs, algorithm=algorithm)
     return access.session.enroll(info, csrattrs=csrattrs, algorithm=algorithm, code=access.code)
 

@@ -16,37 +16,20 @@ from est_core.client.enrollment import (
     renewal_request_info,
     request_info,
     wanted_algorithm,
-    wanted_key,
 )
 from est_transports.agent.errors import AgentError
+from est_transports.agent.keys import UNMET
 from est_transports.agent.settings import CertificateSettings
-from est_transports.agent.verification import spki_of
-from est_transports.pki.new_keys import make_key
-from est_transports.pki.signers import LocalSigner, SigningKey
+from est_transports.pki.pkcs11_uri import TokenError
+from est_transports.pki.signers import Signer, SigningKey
 
-UNMET: Final = "csrattrs/unmet"
 ASKS_FOR_CA: Final = "csrattrs/asks-for-ca"
 _LINKING: Final = ("1.2.840.113549.1.9.7", "1.2.840.113549.1.9.16.2.58")
 
 
-def key_for(
-    settings: CertificateSettings, csrattrs: CsrAttrs | None, reused: SigningKey | None
-) -> SigningKey:
-    """Return the key to be certified: `reused`, or a new one as the settings or the server say.
-
-    Raises AgentError where the server asks for what is not made here.
-    """
-    if reused is not None:
-        return reused
-    try:
-        return make_key(wanted_key(csrattrs), settings.key_type)
-    except LocalProtocolError as exc:
-        raise AgentError(UNMET, exc.message) from exc
-
-
 def request_for(
     settings: CertificateSettings,
-    key: SigningKey,
+    key: Signer,
     csrattrs: CsrAttrs | None,
     *,
     current: x509.Certificate | None,
@@ -64,8 +47,10 @@ def request_for(
             text = f"by the server's CSR attributes, the request {'; it '.join(dangerous)}"
             raise AgentError(ASKS_FOR_CA, text)
         algorithm = algorithm_for(key, csrattrs)
-        signature = LocalSigner(key).sign(told.der(), algorithm)
+        signature = key.sign(told.der(), algorithm)
         return assemble(told.der(), algorithm, signature, Limits())
+    except TokenError as exc:
+        raise AgentError(exc.code, exc.message) from exc
     except (LocalProtocolError, RemoteProtocolError) as exc:
         text = f"the server's CSR attributes cannot be met: {exc.message}"
         raise AgentError(UNMET, text) from exc
@@ -85,9 +70,9 @@ def info_of(request: bytes) -> CertRequestInfo:
     return info
 
 
-def algorithm_for(key: SigningKey, csrattrs: CsrAttrs | None) -> SignatureAlgorithm:
+def algorithm_for(key: Signer, csrattrs: CsrAttrs | None) -> SignatureAlgorithm:
     """Return how a request for this key is signed."""
-    return wanted_algorithm(csrattrs, public_key_facts(spki_of(key), Limits()))
+    return wanted_algorithm(csrattrs, public_key_facts(key.public_key_spki, Limits()))
 
 
 def pem_of(key: SigningKey) -> bytes:
@@ -97,15 +82,15 @@ def pem_of(key: SigningKey) -> bytes:
 
 def _info(
     settings: CertificateSettings,
-    key: SigningKey,
+    key: Signer,
     csrattrs: CsrAttrs | None,
     current: x509.Certificate | None,
 ) -> CertRequestInfo:
     if current is not None:
-        return renewal_request_info(current=current, key=spki_of(key), csrattrs=csrattrs)
+        return renewal_request_info(current=current, key=key.public_key_spki, csrattrs=csrattrs)
     return request_info(
         subject=settings.subject,
-        key=spki_of(key),
+        key=key.public_key_spki,
         names=settings.names,
         csrattrs=csrattrs,
     )

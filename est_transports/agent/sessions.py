@@ -21,6 +21,7 @@ from est_core.values import unchecked_value_class
 from est_transports.agent.errors import AgentError
 from est_transports.agent.settings import CertificateSettings, Credentials
 from est_transports.client_config import ClientConfig
+from est_transports.pairs.values import KeyReference, Pair
 from est_transports.pki.signers import LateSigner
 from est_transports.pki.trust import (
     CredentialFileError,
@@ -60,6 +61,13 @@ def renewing_access(
 ) -> Access:
     """Return access with a certificate of the CA, and nothing else. RFC 7030 3.3.2."""
     return _access(settings, anchors, identity, None, None)
+
+
+def access_of(settings: CertificateSettings, running: Pair) -> Access:
+    """Return access for questions about a certificate that is there, with it if TLS can show it."""
+    if isinstance(running.key, KeyReference):
+        return _access(settings, running.anchors, None, None, None)
+    return renewing_access(settings, running.anchors, running.identity())
 
 
 def enrolling_access(

@@ -15,6 +15,7 @@ from est_core.life_cycle import RenewalPolicy
 from est_core.values import value_class
 from est_transports.client_config import ClientTimeouts
 from est_transports.pki.new_keys import KEY_TYPES
+from est_transports.pki.pkcs11_uri import Pkcs11Uri, TokenError
 from est_transports.pki.trust import by_fingerprint
 from est_transports.tunnels.proxy import Proxy
 
@@ -91,8 +92,10 @@ class CertificateSettings:
     `trust_file` or `fingerprint` say by whom the server is certified, as long as there is no
     certificate whose trust.pem says it. `subject` and `names` are for the first request: a
     renewal repeats those of the certificate. `key_type` is a name of KEY_TYPES; where it is None
-    the server may say. With `verify_live` a certificate is shown to the server before it is used.
-    All requests go through `proxy`.
+    the server may say. `key_uri` is a `pkcs11:` URI whose label is that of new keys, followed by a
+    number: they are made in that token; with `remove_old_keys` those that no pair has any more are
+    removed. With `verify_live` a certificate is shown to the server before it is used. All requests
+    go through `proxy`.
     Raises LocalProtocolError for a name that is no directory's, for no or two ways to trust, and
     for what is neither a kind of key nor a fingerprint.
     """
@@ -105,6 +108,8 @@ class CertificateSettings:
     subject: x509.Name = field(default_factory=lambda: x509.Name([]))
     names: tuple[x509.GeneralName, ...] = ()
     key_type: str | None = None
+    key_uri: str | None = None
+    remove_old_keys: bool = False
     policy: RenewalPolicy = field(default_factory=RenewalPolicy)
     verify_live: bool = False
     hook: HookSettings | None = None
@@ -126,6 +131,21 @@ class CertificateSettings:
             by_fingerprint(self.fingerprint)
         if self.key_type is not None and self.key_type not in KEY_TYPES:
             raise LocalProtocolError(f"a kind of key is one of {', '.join(KEY_TYPES)}")
+        if self.key_uri is not None:
+            _check_token(self.key_uri, verify_live=self.verify_live)
+
+
+def _check_token(text: str, *, verify_live: bool) -> None:
+    try:
+        uri = Pkcs11Uri.parse(text)
+    except TokenError as exc:
+        raise LocalProtocolError(exc.message) from exc
+    if not uri.object or uri.id is not None or uri.type not in (None, "private"):
+        raise LocalProtocolError("a key's URI has a label for new keys (object=), and no id")
+    if uri.pin_value is not None:
+        raise LocalProtocolError("a key's URI names a file with the PIN (pin-source=), not the PIN")
+    if verify_live:
+        raise LocalProtocolError("TLS cannot show a certificate whose key is in a token")
 
 
 @value_class

@@ -30,8 +30,8 @@ AGENT: Final = (
             ),
             ErrorCode(
                 code="agent/key-elsewhere",
-                cause="the key on its way to a certificate is in no file",
-                remedy="use a key in a file: the agent opens no others",
+                cause="the key is in no file, and in no token that a `pkcs11:` URI names",
+                remedy="use a key in a file, or one in a token: `key` in `est-agent.toml`",
                 audience=Audience.USER,
             ),
             ErrorCode(

@@ -35,6 +35,11 @@ MEANINGS: Final[Mapping[str, str]] = {
     "subject": 'further parts of the subject before it, such as `"O=Example"`',
     "san": 'alternative names, such as `"dns:gate.example"`, `"ip:192.0.2.1"`',
     "key_type": "kind of key to make; without it the server may say, else it is `ec:P-256`",
+    "key": (
+        "a `pkcs11:` URI with `object=LABEL`: keys are made in that token, as `LABEL-1`, "
+        "`LABEL-2`; renewed by what the first certificate was got with"
+    ),
+    "remove_old_keys": "remove keys from the token that neither this pair nor the last one has",
     "rekey": "a renewal is for a new key",
     "renew_at": "share of its life after which a certificate is renewed",
     "renew_before_days": "renew so many days before the end instead",

@@ -46,6 +46,8 @@ _FILES = ("trust", "password_file", "token_file", "code_file",
 @click.option("--cert", "identity_certificate", type=PATH, metavar="CERT.pem",
               help="Show this certificate, the manufacturer's, to get the first one.")  # fmt: skip
 @click.option("--key", "identity_key", type=PATH, metavar="KEY.pem", help="Its private key.")
+@click.option("--make-key", "key", metavar="URI",
+              help="Make its keys in a token: pkcs11:token=TOKEN;object=LABEL.")  # fmt: skip
 @click.option("--cn", metavar="NAME", help="Common name of the certificate.")
 @click.option("--san", multiple=True, metavar="KIND:NAME", help="An alternative name: dns:...")
 @click.option("--take", type=PATH, metavar="DIR",

@@ -149,7 +149,7 @@ def test_a_key_that_is_elsewhere_is_told(tmp_path: Path) -> None:
     world.work()
     before = world.look()
     with PairDirectory.open(tmp_path / NAME) as pairs:
-        pairs.begin(KeyReference(uri="pkcs11:object=gate"), csr_der())
+        pairs.begin(KeyReference(uri="tpm:gate"), csr_der())
     assert world.work(force=True).code == "agent/key-elsewhere"
     assert world.look() == before
 

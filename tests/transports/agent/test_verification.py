@@ -15,6 +15,7 @@ from est_core.asn1.template import CertRequestInfoTemplate, SubjectAttribute
 from est_transports.agent.errors import AgentError
 from est_transports.agent.requests import info_of, request_for
 from est_transports.agent.verification import Refusal, public_spki, refusal_of
+from est_transports.pki import LocalSigner
 from tests.core.cast import csr_der, spki
 from tests.pki import IN_TEN_YEARS, YESTERDAY, Subject, new_key, pki
 from tests.transports.agent.world import BEGIN, World
@@ -93,7 +94,7 @@ def test_attributes_that_would_make_it_the_request_of_a_ca_are_refused(tmp_path:
         items=(extension_request([Extension(oid="2.5.29.19", critical=True, value=CA_TRUE)]),)
     )
     with pytest.raises(AgentError) as caught:
-        request_for(World(tmp_path).settings, KEY, told, current=None)
+        request_for(World(tmp_path).settings, LocalSigner(KEY), told, current=None)
     assert caught.value.code == "csrattrs/asks-for-ca"
 
 
@@ -101,7 +102,7 @@ def test_attributes_that_no_request_can_hold_are_refused(tmp_path: Path) -> None
     wanted = CertRequestInfoTemplate(subject=((SubjectAttribute(type="2.5.4.5"),),))
     told = CsrAttrs(items=(wanted.attribute(),))
     with pytest.raises(AgentError) as caught:
-        request_for(World(tmp_path).settings, KEY, told, current=None)
+        request_for(World(tmp_path).settings, LocalSigner(KEY), told, current=None)
     assert caught.value.code == "csrattrs/unmet"
 
 
