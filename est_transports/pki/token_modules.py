@@ -133,8 +133,7 @@ def load_module(path: Path) -> Library:
             MISSING_EXTRA,
             "a key in a token needs python-pkcs11: pip install 'est-sansio[client,pkcs11]'",
         ) from None
-    if not path.is_file():
-        raise TokenError(NO_MODULE, f"{path}: there is no such PKCS#11 module")
+    _check_owner(path)
     try:
         return pkcs11.lib(str(path))
     except pkcs11.PKCS11Error as exc:
@@ -142,6 +141,21 @@ def load_module(path: Path) -> Library:
         raise TokenError(
             NO_MODULE, f"{path}: cannot be loaded as a PKCS#11 module: {reason}"
         ) from exc
+
+
+def _check_owner(path: Path) -> None:
+    """Refuse what somebody else could have put there: it would run as we do. Raises TokenError.
+
+    A URI may come from a file of another user, `key.uri` say, and root may be given that.
+    """
+    if not path.is_file():
+        raise TokenError(NO_MODULE, f"{path}: there is no such PKCS#11 module")
+    for each in (path, path.parent):
+        about = each.stat()
+        if about.st_uid not in (0, os.geteuid()) or about.st_mode & 0o002:
+            raise TokenError(
+                NO_MODULE, f"{path}: is not loaded: others than root and you may change {each}"
+            )
 
 
 def _usual_places() -> tuple[Path, ...]:

@@ -119,7 +119,8 @@ def public_key_of(session: Session, key: PrivateKey, uri: Pkcs11Uri) -> bytes:
 def make_pair(session: Session, uri: Pkcs11Uri, kind: str) -> PrivateKey:
     """Make a key pair in the token and return its private key, which never leaves it.
 
-    `uri` has its label and id. Raises TokenError, with nothing made.
+    `uri` has its label and id, which were free when `refuse_taken` looked. Raises TokenError, with
+    nothing made.
     """
     from pkcs11 import Attribute, KeyType, MechanismFlag, PrivateKey
 
@@ -133,7 +134,6 @@ def make_pair(session: Session, uri: Pkcs11Uri, kind: str) -> PrivateKey:
     parameters = KEY_TYPES.get(kind)
     if parameters is None:
         raise TokenError(UNSUPPORTED, f"{uri}: keys of type {kind} are not made in tokens")
-    refuse_taken(session, uri)
     if isinstance(parameters, int):
         pair = session.generate_keypair(KeyType.RSA, parameters, **named)
     else:

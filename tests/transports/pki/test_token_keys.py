@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -391,6 +394,44 @@ def test_a_token_that_was_pulled_is_said_to_be_away_and_used_when_it_is_back(
     assert signature(signer)
 
 
+HOLD = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_token_that_another_program_has_is_not_waited_for_for_ever(token: SoftToken) -> None:
+    generate_key(token.uri("object=a"), "ec:P-256").close()
+    (file,) = token.tokens.glob("*/generation")  # SoftHSM waits for its lock
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(file)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(TokenError) as caught:
+            open_signer(token.uri("object=a"), answer_s=0.1)
+        assert caught.value.code == "token/slow"
+        assert holder.stdin is not None
+        holder.stdin.close()
+    assert signature(patiently(token.uri("object=a")))
+
+
+def patiently(uri: str) -> TokenSigner:
+    """Open a key as soon as the module has come back."""
+    while True:
+        try:
+            return open_signer(uri)
+        except TokenError as exc:
+            if exc.code != "token/slow":
+                raise
+            os.sched_yield()
+
+
 def test_another_key_under_the_same_name_is_not_signed_with(token: SoftToken) -> None:
     import pkcs11
 
@@ -399,6 +440,6 @@ def test_another_key_under_the_same_name_is_not_signed_with(token: SoftToken) ->
         token.tool("--delete-object", "--type", kind, "--label", "a")
     token.tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", "a", "--id", "01")
     pkcs11.lib(token.module).reinitialize()
-    with pytest.raises(TokenError, match="another key") as caught:
+    with pytest.raises(TokenError, match="came back with another key") as caught:
         signature(signer)
     assert caught.value.code == "token/mismatch"

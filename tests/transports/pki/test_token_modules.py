@@ -74,6 +74,26 @@ def test_what_cannot_be_loaded_is_refused_with_the_reason(module: Path) -> None:
         assert caught.value.code == "token/no-module"
 
 
+def test_what_somebody_else_may_change_is_not_loaded(
+    module: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pkcs11")
+    for each in (module, module.parent):
+        mode = each.stat().st_mode
+        each.chmod(mode | 0o002)
+        with pytest.raises(
+            TokenError, match=f"others than root and you may change {each}$"
+        ) as caught:
+            load_module(module)
+        assert caught.value.code == "token/no-module"
+        each.chmod(mode)
+    about = module.stat()
+    theirs = os.stat_result((about.st_mode, 1, 1, 1, 4711, *about[5:10]))
+    monkeypatch.setattr(Path, "stat", lambda _path, **_more: theirs)
+    with pytest.raises(TokenError, match="others than root and you"):
+        load_module(module)
+
+
 def test_without_the_extra_it_is_said_how_to_install_it(
     module: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,11 @@ def test_a_command_and_what_is_no_file_here_are_refused(source: str) -> None:
     assert caught.value.code == "token/pin-source"
 
 
+def test_a_command_is_said_not_to_be_run() -> None:
+    with pytest.raises(TokenError, match="commands are not run for a PIN"):
+        pin_file_of("|/bin/cat /pin")
+
+
 def test_a_pin_is_looked_for_once_where_it_was_said_to_be(pin_file: Path) -> None:
     source = Pkcs11Uri(pin_source=f"{pin_file}")
     pin = Pin(source, ask=lambda _: "asked")
