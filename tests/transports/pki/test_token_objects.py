@@ -102,7 +102,7 @@ def read(key: FakeKey) -> bytes:
     return public_key_of(NoObjects(), key, Pkcs11Uri())  # type: ignore[arg-type]  # all it needs
 
 
-@pytest.mark.parametrize("point", [POINT, b"\x04\x41" + POINT])
+@pytest.mark.parametrize("point", [POINT, b"\x04\x41" + POINT], ids=["bare", "inside"])
 def test_a_point_is_read_inside_an_octet_string_and_bare(point: bytes) -> None:
     key = FakeKey(KeyType.EC, EC_PARAMS=P_256, EC_POINT=point)
     assert read(key) == LocalSigner(ec_key()).public_key_spki
