@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from random import Random
 from typing import Final, Protocol
@@ -34,6 +35,7 @@ from est_transports.drive.client import (
 )
 from est_transports.drive.open_request import Ask, Finished
 from tests.application import FakeApplication
+from tests.pki import HOUR_AGO
 from tests.transports.coap_network import CALM, Weather
 from tests.transports.coap_site import a_coap_service, decision_on
 from tests.transports.dtls_pair import a_dtls_server
@@ -144,13 +146,17 @@ class OddServer:
         """Wait for ever."""
 
 
+WHEN_CERTIFIED: Final = Instant(mono=FIXED_INSTANT.mono, wall=HOUR_AGO + timedelta(hours=1))
+"""When certificates of `tests.pki` are valid: a client judges them by its own clock."""
+
+
 @dataclass
 class World:
     """One server, the devices at their addresses, and what is under way between them."""
 
     weather: Weather = CALM
     chance: Random = field(default_factory=lambda: Random(1))
-    now: Instant = FIXED_INSTANT
+    now: Instant = WHEN_CERTIFIED
     server: Server = field(init=False)
     devices: dict[Address, Device] = field(default_factory=dict)
     sizes: list[int] = field(default_factory=list)
