@@ -95,11 +95,11 @@ TRUST: Final = (
                 code="trust/link-unfit",
                 cause=(
                     "a link certificate, or the trust anchor above it, is not that of a CA, or "
-                    "has a critical extension that is not understood"
+                    "has a critical extension that is not understood; or that anchor is no root"
                 ),
                 remedy=(
-                    "make the link certificate anew: basicConstraints with CA, keyUsage with "
-                    "keyCertSign"
+                    "make the link certificate anew, with the old root's key: basicConstraints "
+                    "with CA, keyUsage with keyCertSign"
                 ),
                 audience=Audience.OPERATOR,
             ),

@@ -23,8 +23,9 @@ root, a CA's. Signing itself it could pose as a new root, which outlives its own
 revocation. So a link is *self-issued*: issuer and subject are one name (RFC 5280 3.2), as a root's
 that changes its key. `TrustPolicy.renamed` gives that up, for a CA that takes another name with its
 new key; it is for clients of which every CA below the anchor is guarded as well as the root itself.
-Nor is a generation skipped: for a key to vouch for others its root has to be in the bag, and not
-just the link to it.
+And an issuing CA that is an anchor itself, as in a file that has the whole chain, vouches for
+nobody: only a root goes over to a new key so. Nor is a generation skipped: for a key to vouch for
+others its root has to be in the bag, and not just the link to it.
 
 It goes forward only. A root that is older than the anchor that certified it is not accepted
 (OldWithNew has the form of a link, from new to old), nor one that was dropped before. So loops of

@@ -68,6 +68,9 @@ def _dates_problem(
 def _fitness_problem(link: CaFacts, anchor: CaFacts) -> Problem | None:
     if link.flaw:
         return Problem(code="trust/link-unfit", text=f"its link certificate: {link.flaw}")
+    if not anchor.is_self_issued:
+        text = "its link certificate was issued by a trust anchor that is no root itself"
+        return Problem(code="trust/link-unfit", text=text)
     if anchor.flaw:
         return Problem(code="trust/link-unfit", text=f"the trust anchor of its link: {anchor.flaw}")
     if link.weakness:

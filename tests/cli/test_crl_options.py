@@ -75,7 +75,8 @@ def test_what_a_list_leaves_in_doubt_is_refused_or_warned_of(
         for words in ((), (option, "refuse")):
             code, _, err = est.ask("cacerts", server, *given, *words)
             assert code == 4
-            assert f"{problem} [tls/untrusted-server]" in err
+            assert problem in err
+            assert "[tls/untrusted-server]" in err
         code, _, err = est.ask("cacerts", server, *given, option, "warn")
         assert code == 0
         assert (

@@ -290,6 +290,17 @@ def test_an_issuing_ca_cannot_make_itself_an_anchor() -> None:
 
 
 @pytest.mark.req("EST-130")
+def test_an_issuing_ca_that_is_an_anchor_vouches_for_nobody() -> None:
+    """A file may have the whole chain. The key of an issuing CA is online."""
+    issuing = Ca(name="Issuing CA", begin=START + YEAR)
+    known = TrustedAnchors.of([root(OLD), certificate(issuing, OLD)], now=START)
+    again = Ca(name="Issuing CA", begin=START + 2 * YEAR)
+    assert refused(root(again), link(again, issuing), trust=known) == "trust/link-unfit"
+    as_root = root(replace(issuing, begin=START + 2 * YEAR))
+    assert refused(as_root, trust=known) == "trust/link-unfit"
+
+
+@pytest.mark.req("EST-130")
 def test_a_link_issued_by_an_intermediate_is_none() -> None:
     issuing = Ca(name="Issuing CA")
     bag = [certificate(issuing, OLD), root(NEW), link(NEW, issuing)]
