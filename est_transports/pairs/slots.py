@@ -174,7 +174,6 @@ class Slots:
         What can be seen may not be on the disk yet; it is made so before anything depends on it.
         """
         self.root.sync()
-        self.pairs.sync()
         with suppress(PairError):  # a link of somebody else: told when it is needed
             number = leads_to(self.root, CANDIDATE, f"{PAIRS}/")
             if number is not None and self.has(number):

@@ -25,6 +25,7 @@ from tests.transports.pair_model import (
     Model,
     Step,
     begin,
+    copy_if_there,
     finish,
     observed,
     receive,
@@ -74,7 +75,7 @@ def kill_at_each_point(place: Path, steps: tuple[Step, ...] = LIFE) -> int:
 
 def _killed_at(at: int, path: Path, before: Path, model: Model, step: Step) -> bool:
     """Return whether the step has such a point. Fails where anything is lost there, or mixed."""
-    shutil.copytree(before, path, symlinks=True)
+    copy_if_there(before, path)
 
     def life() -> None:
         with fault_points(FaultAt(at, _die)), PairDirectory.open(path, create=True) as pairs:

@@ -147,12 +147,18 @@ def models(steps: tuple[Step, ...] = LIFE) -> tuple[Model, ...]:
     return tuple(found)
 
 
+def copy_if_there(before: Path, path: Path) -> None:
+    """Copy a directory of pairs; before the first step there is none."""
+    if before.exists():
+        shutil.copytree(before, path, symlinks=True)
+
+
 def snapshots(path: Path, steps: tuple[Step, ...] = LIFE) -> Iterator[tuple[Path, Model, Step]]:
     """Yield each step of a life with a copy of the directory before it, and what is there."""
     known = models(steps)
     for place, step in enumerate(steps):
         before = path / f"before-{place}"
-        shutil.copytree(path / "life", before, symlinks=True) if place else before.mkdir()
+        copy_if_there(path / "life", before)
         with PairDirectory.open(path / "life", create=True) as pairs:
             step.take(pairs)
             assert observed(pairs) == known[place + 1]

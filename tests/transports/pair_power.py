@@ -15,7 +15,15 @@ from pathlib import Path
 
 from est_transports.pairs import PairDirectory, PairError
 from tests.transports.pair_faults import Call, FaultAt, fault_points
-from tests.transports.pair_model import LIFE, Model, Step, finish, observed, snapshots
+from tests.transports.pair_model import (
+    LIFE,
+    Model,
+    Step,
+    copy_if_there,
+    finish,
+    observed,
+    snapshots,
+)
 from tests.transports.power_loss import RecordedDisk, Tree, put_on_disk
 
 
@@ -55,7 +63,8 @@ class PowerLosses:
     def begin(self, before: Path, allowed: Collection[Model]) -> Path:
         """Return a directory like `before`, of which all is on the disk."""
         shutil.rmtree(self.place / "disk", ignore_errors=True)
-        shutil.copytree(before, self.place / "disk" / "pairs", symlinks=True)
+        (self.place / "disk").mkdir()
+        copy_if_there(before, self.place / "disk" / "pairs")
         self._disk = RecordedDisk.holding(self.place / "disk")
         self._allowed = allowed
         return self.place / "disk" / "pairs"

@@ -28,7 +28,16 @@ from tests.transports.pair_material import (
     other_anchors,
     renew,
 )
-from tests.transports.pair_model import LIFE, SHORT_LIFE, Model, Step, finish, observed, snapshots
+from tests.transports.pair_model import (
+    LIFE,
+    SHORT_LIFE,
+    Model,
+    Step,
+    copy_if_there,
+    finish,
+    observed,
+    snapshots,
+)
 
 __all__ = ["common_place", "quick_disk"]  # fixtures
 
@@ -97,7 +106,7 @@ def test_a_disk_that_refuses_any_one_change_costs_no_pair_and_no_second_try(
         at, end = -1, 0
         while at < end:
             path = quick_disk / "again"
-            shutil.copytree(before, path, symlinks=True)
+            copy_if_there(before, path)
             passed, code = _refused_at(at, path, model, step)
             end = passed if at < 0 else end  # nothing was refused
             assert code in ("", "pair/disk")

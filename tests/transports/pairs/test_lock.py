@@ -88,9 +88,10 @@ def test_a_lock_file_that_was_replaced_meanwhile_is_not_the_lock(
 
     def open_(name: str | Path, *more: int, **named: int) -> int:
         descriptor = real(name, *more, **named)
-        if name == "lock" and not opened:
-            path.unlink()
-        opened.append(descriptor)
+        if name == "lock":
+            if not opened:
+                path.unlink()
+            opened.append(descriptor)
         return descriptor
 
     monkeypatch.setattr(os, "open", open_)
