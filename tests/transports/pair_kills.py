@@ -85,6 +85,7 @@ def _killed_at(at: int, path: Path, before: Path, model: Model, step: Step) -> b
     with PairDirectory.open(path, create=True) as pairs:  # its lock is free at once
         found = observed(pairs)
         assert found in ((model, step.after(model)) if was_killed else (step.after(model),))
+        assert (path / "candidate").is_symlink() == (found.candidate is not None)
         finish(pairs)
     shutil.rmtree(path)
     return was_killed

@@ -30,6 +30,8 @@ from tests.transports.pair_material import (
 )
 from tests.transports.pair_model import (
     LIFE,
+    REPLACE,
+    ROLL_BACK,
     SHORT_LIFE,
     Model,
     Step,
@@ -154,6 +156,31 @@ def test_a_number_that_somebody_took_or_removed_is_not_used(tmp_path: Path) -> N
         assert pairs.previous is None
         assert pairs.begin(material(3).key_pem, None).directory.name == "4"
         assert pairs.previous is None
+
+
+@pytest.mark.parametrize("switch", [ROLL_BACK, REPLACE])
+def test_a_candidate_that_ran_is_none_again_whatever_runs_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switch: Step
+) -> None:
+    """Its link could not be removed with the promotion."""
+    real = os.unlink
+
+    def unlink(name: str | Path, *, dir_fd: int | None = None) -> None:
+        if name == "candidate":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(name, dir_fd=dir_fd)
+
+    with PairDirectory.open(filled(tmp_path, 1)) as pairs:
+        enroll(pairs, 2)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "unlink", unlink)
+            pairs.promote(anchors())
+            assert observed(pairs) == TWO
+            with pytest.raises(PairError, match=r"^pair/disk: .*candidate: Input"):
+                switch.take(pairs)
+            assert observed(pairs) == TWO
+        switch.take(pairs)
+        assert observed(pairs) == switch.after(TWO)
 
 
 def test_a_path_that_is_no_directory_of_pairs(tmp_path: Path) -> None:

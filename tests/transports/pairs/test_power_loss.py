@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.transports.pair_faults import quick_disk
-from tests.transports.pair_model import SHORT_LIFE
+from tests.transports.pair_model import SHORT_LIFE, Step
 from tests.transports.pair_power import PowerLosses, lose_power_after_kills, lose_power_in
 
 __all__ = ["quick_disk"]  # a fixture
@@ -20,7 +22,10 @@ def test_a_power_loss_leaves_what_was_there_before_a_step_or_after_it(quick_disk
     assert losses.different > 100
 
 
-def test_a_power_loss_while_one_finishes_what_a_killed_one_began(quick_disk: Path) -> None:
+@pytest.mark.parametrize("steps, every", [(SHORT_LIFE[:2], 2), (SHORT_LIFE, 10)])
+def test_a_power_loss_while_one_finishes_what_a_killed_one_began(
+    quick_disk: Path, steps: tuple[Step, ...], every: int
+) -> None:
     losses = PowerLosses(quick_disk, max_states=4)
-    lose_power_after_kills(losses, SHORT_LIFE, every=10)
-    assert losses.different > 30
+    lose_power_after_kills(losses, steps, every=every)
+    assert losses.different > 20
