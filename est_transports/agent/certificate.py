@@ -47,7 +47,7 @@ from est_transports.agent.errors import AgentError
 from est_transports.agent.keys import Keys
 from est_transports.agent.obtaining import NotObtained, Obtained, PutOff, Wanted, obtain
 from est_transports.agent.saved import Failure, Saved, plain, saved_of
-from est_transports.agent.sessions import access_of
+from est_transports.agent.sessions import access_of, floor_of
 from est_transports.agent.settings import CertificateSettings, HookFailure
 from est_transports.agent.slots import Slots
 from est_transports.agent.trusting import followed
@@ -219,10 +219,13 @@ class CertificateAgent:
         A clock that is behind the running certificate says nothing of the new one's beginning; who
         issued it knows better.
         """
-        now = self._clock()
-        if Alarm.CLOCK_BEHIND in self._alarms() and certificate.not_valid_before_utc > now.wall:
-            return Instant(mono=now.mono, wall=certificate.not_valid_before_utc)
-        return now
+        now, running = self._clock(), self._slots.running
+        floor = floor_of(self.settings, None if running is None else running.certificate)
+        is_behind = Alarm.CLOCK_BEHIND in self._alarms() or (floor or now.wall) > now.wall
+        if not is_behind:
+            return now
+        begin = certificate.not_valid_before_utc
+        return Instant(mono=now.mono, wall=max(begin, floor or begin, now.wall))
 
     # Hooks
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -136,6 +137,7 @@ def _certificate(name: str, own: TomlTable, top: TomlTable) -> CertificateSettin
             tls_exporter=keys.flag("tls_exporter", False),
             timeouts=_timeouts(keys),
             proxy=_proxy(keys),
+            clock_floor=_clock_floor(keys),
         )
     own.done()
     return settings
@@ -255,6 +257,17 @@ def _proxy(keys: _Keys) -> Proxy | None:
         return None
     with table.checks("proxy"):
         return replace(Proxy.parse(url), exceptions=exceptions)
+
+
+def _clock_floor(keys: _Keys) -> datetime | None:
+    text = keys.text("clock_floor")
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as exc:
+        raise keys.own.error("clock_floor", "is no date, as 2026-11-28") from exc
 
 
 _TOUCH: Final[Mapping[str, Callable[[TomlTable, str], object]]] = {

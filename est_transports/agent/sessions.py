@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -52,7 +53,12 @@ class Access:
 def bootstrap_access(settings: CertificateSettings) -> Access:
     """Return access to a server of which nothing but a fingerprint is known. RFC 7030 4.1.1."""
     trust = by_fingerprint(settings.fingerprint or "")
-    config = ClientConfig(trust=trust, timeouts=settings.timeouts, proxy=settings.proxy)
+    config = ClientConfig(
+        trust=trust,
+        timeouts=settings.timeouts,
+        proxy=settings.proxy,
+        clock_floor=settings.clock_floor,
+    )
     return Access(session=ClientSession(settings.uri), config=config, signer=LateSigner())
 
 
@@ -114,8 +120,20 @@ def _access(
         tls_exporter=settings.tls_exporter,
         timeouts=settings.timeouts,
         proxy=settings.proxy,
+        clock_floor=floor_of(settings, None if identity is None else identity.certificate),
     )
     return Access(session=session, config=config, signer=signer, code=code)
+
+
+def floor_of(
+    settings: CertificateSettings, certificate: x509.Certificate | None
+) -> datetime | None:
+    """Return a moment that has passed for certain: a certificate that we have was issued by then.
+
+    Not when we last looked at the clock: that was wrong if the clock was.
+    """
+    begin = None if certificate is None else certificate.not_valid_before_utc
+    return max((each for each in (settings.clock_floor, begin) if each is not None), default=None)
 
 
 def _answering(

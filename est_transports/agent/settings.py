@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import field
+from datetime import datetime
 from enum import Enum, unique
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from est_core import CodeSource, EstUri, LocalProtocolError, PopMode
 from est_core.life_cycle import RenewalPolicy
 from est_core.values import value_class
 from est_transports.client_config import ClientTimeouts
+from est_transports.pki.clock_floor import check_clock
 from est_transports.pki.new_keys import KEY_TYPES
 from est_transports.pki.pkcs11_uri import Pkcs11Uri, TokenError
 from est_transports.pki.trust import by_fingerprint
@@ -95,7 +97,8 @@ class CertificateSettings:
     the server may say. `key_uri` is a `pkcs11:` URI whose label is that of new keys, followed by a
     number: they are made in that token; with `remove_old_keys` those that no pair has any more are
     removed. With `verify_live` a certificate is shown to the server before it is used. All requests
-    go through `proxy`.
+    go through `proxy`. `clock_floor` is a moment that has passed for certain, in UTC: while the
+    clock shows less, the server is judged by that.
     Raises LocalProtocolError for a name that is no directory's, for no or two ways to trust, and
     for what is neither a kind of key nor a fingerprint.
     """
@@ -117,6 +120,7 @@ class CertificateSettings:
     tls_exporter: bool = False
     timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
     proxy: Proxy | None = None
+    clock_floor: datetime | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -127,6 +131,7 @@ class CertificateSettings:
             raise LocalProtocolError("an agent renews over https")
         if (self.trust_file is None) == (self.fingerprint is None):
             raise LocalProtocolError("one of trust and fingerprint says by whom it is certified")
+        check_clock(self.clock_floor)
         if self.fingerprint is not None:
             by_fingerprint(self.fingerprint)
         if self.key_type is not None and self.key_type not in KEY_TYPES:

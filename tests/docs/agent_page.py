@@ -62,6 +62,10 @@ MEANINGS: Final[Mapping[str, str]] = {
     "`socks4a`, `socks5` or `socks5h` in place of `http`; with a password in it the file is for "
     "the agent alone",
     "no_proxy": "hosts, networks and `HOST:PORT` that are reached directly, as NO_PROXY has them",
+    "clock_floor": (
+        "a day or moment that has passed for certain, as `2026-11-28`, for devices whose "
+        "[clock may be unset](../explanation/clock-that-is-unset.md)"
+    ),
     "connect_s": "for one address of the server to answer, or for a proxy to open the tunnel",
     "handshake_s": "for TLS",
     "response_s": "for an answer",

@@ -17,7 +17,7 @@ from est_transports.agent.actions import HookResult
 from est_transports.agent.certificate import CertificateAgent
 from est_transports.agent.settings import HookFailure, HookSettings
 from est_transports.pairs import PairDirectory
-from tests.transports.agent.world import DAY_S, NAME, QUIET, Cut, Killed, World
+from tests.transports.agent.world import BEGIN, DAY_S, NAME, QUIET, Cut, Killed, World
 
 HOOK = HookSettings(command=("/usr/bin/reload", "it"))
 
@@ -94,6 +94,22 @@ def test_a_clock_that_is_set_wrong_loses_no_certificate_and_renews_in_no_loop(
     assert len(world.application.issued) <= 20
 
 
+def test_a_clock_that_is_unset_gets_a_first_certificate_by_a_floor(tmp_path: Path) -> None:
+    years = 56 * 365 * DAY_S
+    world = World(tmp_path, wrong=lambda _: -years)
+    outcome = world.work()
+    assert (outcome.renewed, outcome.code) == (False, "response/not-yet-valid")
+    world.settings = replace(world.settings, clock_floor=BEGIN - timedelta(days=100))
+    assert world.work(force=True).renewed
+    for _ in range(25):
+        list(world.run(days=5, reboot_every_s=DAY_S))
+        true = BEGIN + timedelta(seconds=world.t)
+        certificate = world.look()
+        assert certificate is not None
+        assert certificate.not_valid_before_utc <= true < certificate.not_valid_after_utc
+    assert len(world.application.issued) <= 4
+
+
 # Put off, refused
 
 
@@ -116,9 +132,10 @@ def test_what_was_put_off_outlives_a_server_that_is_away(world: World) -> None:
     world.application.pend(600)
     world.work()
     world.t += 601
-    world.unreachable = lambda _: True
-    assert world.work().code == "connect/refused"
-    assert world.has_candidate()
+    for from_where in ("cacerts", "simpleenroll"):
+        world.unreachable = lambda _, where=from_where: world.asked[-1] == where  # type: ignore[misc]
+        assert world.work(force=True).code == "connect/refused"
+        assert world.has_candidate()
     world.unreachable = lambda _: False
     assert world.work(force=True).renewed
     first, second = world.application.enrollments

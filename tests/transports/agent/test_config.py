@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,7 @@ hook_timeout_s = 5
 hook_on_failure = "roll-back"
 when_expired = "enroll"
 rekey = false
+clock_floor = "2026-11-28"
 key_type = "ec:P-384"
 verify_live = true
 """
@@ -82,6 +84,7 @@ verify_live = true
     assert two.hook is not None
     assert (two.hook.command[1], two.hook.on_failure) == ("it", HookFailure.ROLL_BACK)
     assert (two.policy.when_expired, two.policy.rekey) == (WhenExpired.ENROLL, False)
+    assert two.clock_floor == datetime(2026, 11, 28, tzinfo=UTC)
     assert (two.key_type, two.verify_live) == ("ec:P-384", True)
 
 
@@ -118,6 +121,8 @@ verify_live = true
         (f'{TOP}proxy = "h"\n[certificate.gate]\n', 3, "proxy: a proxy is HOST:PORT"),
         (f'{TOP}[certificate.gate]\nproxy = "https://u:secret@h:1"\n', 4, "TLS to the proxy"),
         (f'{TOP}[certificate.gate]\nno_proxy = ["a"]\n', 4, "no_proxy: needs a proxy"),
+        (f'{TOP}[certificate.gate]\nclock_floor = "soon"\n', 4, "clock_floor: is no date"),
+        (f'{TOP}clock_floor = "0001-01-01T00:00+23:00"\n[certificate.gate]\n', 4, "is no date"),
         (f"{TOP}[certificate.gate]\nconnect_s = 0\n", 4, "connect_s: is not more than 0"),
     ],
 )

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from est_core import (
+    AuthenticateRequested,
     CACertsRequested,
     CodeSource,
     Fail,
@@ -126,6 +127,8 @@ def test_a_wrong_password_is_tried_once_in_a_pass(tmp_path: Path) -> None:
     outcome = world.work()
     assert outcome.code.startswith("auth/")
     assert "guess" not in outcome.message
+    asked = [each for each in world.application.asked if isinstance(each, AuthenticateRequested)]
+    assert len(asked) == 1, "more of them would lock an account"
     password.write_text(PASSWORD)
     assert world.work(force=True).renewed
 
