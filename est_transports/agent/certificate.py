@@ -221,11 +221,9 @@ class CertificateAgent:
         """
         now, running = self._clock(), self._slots.running
         floor = floor_of(self.settings, None if running is None else running.certificate)
-        is_behind = Alarm.CLOCK_BEHIND in self._alarms() or (floor or now.wall) > now.wall
-        if not is_behind:
+        if floor is None or now.wall >= floor:
             return now
-        begin = certificate.not_valid_before_utc
-        return Instant(mono=now.mono, wall=max(begin, floor or begin, now.wall))
+        return Instant(mono=now.mono, wall=max(certificate.not_valid_before_utc, floor))
 
     # Hooks
 

@@ -131,6 +131,7 @@ def _certificate(name: str, own: TomlTable, top: TomlTable) -> CertificateSettin
             key_uri=keys.text("key"),
             remove_old_keys=keys.flag("remove_old_keys", False),
             policy=policy,
+            login_when_renewing=keys.flag("login_when_renewing", False),
             verify_live=keys.flag("verify_live", False),
             hook=hook,
             pop=PopMode(keys.choice("pop", {each.value: each.value for each in PopMode}, "auto")),

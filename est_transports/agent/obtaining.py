@@ -206,7 +206,9 @@ def _anchors(
 def _access(wanted: Wanted, anchors: tuple[x509.Certificate, ...]) -> Access:
     running = wanted.slots.running
     if running is not None and _shows_certificate(wanted):
-        return renewing_access(wanted.settings, anchors, running.identity())
+        settings = wanted.settings
+        logs_in = settings.login_when_renewing
+        return renewing_access(settings, anchors, running.identity(), logs_in=logs_in)
     return enrolling_access(wanted.settings, anchors)
 
 

@@ -63,10 +63,18 @@ def bootstrap_access(settings: CertificateSettings) -> Access:
 
 
 def renewing_access(
-    settings: CertificateSettings, anchors: tuple[x509.Certificate, ...], identity: TlsIdentity
+    settings: CertificateSettings,
+    anchors: tuple[x509.Certificate, ...],
+    identity: TlsIdentity,
+    *,
+    logs_in: bool = False,
 ) -> Access:
-    """Return access with a certificate of the CA, and nothing else. RFC 7030 3.3.2."""
-    return _access(settings, anchors, identity, None, None)
+    """Return access with a certificate of the CA, and nothing else. RFC 7030 3.3.2.
+
+    With `logs_in` a server that asks for more gets the login as well. Raises AgentError only then.
+    """
+    login = _login(settings.credentials)[0] if logs_in else None
+    return _access(settings, anchors, identity, login, None)
 
 
 def access_of(settings: CertificateSettings, running: Pair) -> Access:

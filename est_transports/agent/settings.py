@@ -96,9 +96,10 @@ class CertificateSettings:
     renewal repeats those of the certificate. `key_type` is a name of KEY_TYPES; where it is None
     the server may say. `key_uri` is a `pkcs11:` URI whose label is that of new keys, followed by a
     number: they are made in that token; with `remove_old_keys` those that no pair has any more are
-    removed. With `verify_live` a certificate is shown to the server before it is used. All requests
-    go through `proxy`. `clock_floor` is a moment that has passed for certain, in UTC: while the
-    clock shows less, the server is judged by that.
+    removed. With `login_when_renewing` a server that asks for a login beside the certificate gets
+    it at renewals too. With `verify_live` a certificate is shown to the server before it is used.
+    All requests go through `proxy`. `clock_floor` is a moment that has passed for certain, in UTC:
+    while the clock shows less, the server is judged by that.
     Raises LocalProtocolError for a name that is no directory's, for no or two ways to trust, and
     for what is neither a kind of key nor a fingerprint.
     """
@@ -114,6 +115,7 @@ class CertificateSettings:
     key_uri: str | None = None
     remove_old_keys: bool = False
     policy: RenewalPolicy = field(default_factory=RenewalPolicy)
+    login_when_renewing: bool = False
     verify_live: bool = False
     hook: HookSettings | None = None
     pop: PopMode = PopMode.AUTO

@@ -138,6 +138,7 @@ def test_agent_init_refuses_what_would_not_be_read_and_changes_nothing(
         assert (code, out) == (2, "")
         assert err.startswith("est: ")
         assert err.count("\n") == 1
+    assert "a certificate's name has 1 to 64" in site("agent-init", "a b", "--url", "https://x")[2]
     assert (site.directory / "est-agent.toml").read_text() == before
 
 

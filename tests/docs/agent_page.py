@@ -31,6 +31,9 @@ MEANINGS: Final[Mapping[str, str]] = {
     ),
     "identity_certificate": "a certificate shown to get the first one, of the manufacturer say",
     "identity_key": "its private key",
+    "login_when_renewing": (
+        "log in at renewals too, where the server asks for a login beside the certificate"
+    ),
     "cn": "common name of the first request; a renewal repeats the names of the certificate",
     "subject": 'further parts of the subject before it, such as `"O=Example"`',
     "san": 'alternative names, such as `"dns:gate.example"`, `"ip:192.0.2.1"`',

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 import click
 
@@ -29,8 +31,12 @@ from est_transports.pairs.directory import PairDirectory
 from est_transports.pki.trust import TlsIdentity, load_pem_certificates
 from est_transports.toml.tables import ConfigError
 
-_FILES = ("trust", "password_file", "token_file", "code_file",
+_FILES: Final = ("trust", "password_file", "token_file", "code_file",
           "identity_certificate", "identity_key")  # fmt: skip
+
+
+_BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
+"""A key that TOML takes without quotes."""
 
 
 @click.command("agent-init")
@@ -76,7 +82,7 @@ def _with_certificate(directory: Path, name: str, options: dict[str, object]) ->
     """Return est-agent.toml with one more table. Raises CliError."""
     path = directory / AGENT_FILE
     text = path.read_text("utf-8") if path.exists() else ""
-    lines = [f"[certificate.{name}]"]
+    lines = [f"[certificate.{name if _BARE.fullmatch(name) else _quoted(name)}]"]
     for key, value in options.items():
         if key in _FILES and isinstance(value, Path):
             lines.append(f"{key} = {_quoted(_named(value, directory))}")

@@ -15,6 +15,7 @@ from est_core.asn1.pkcs10 import CertRequest
 from est_core.life_cycle import Alarm, WhenExpired
 from est_transports.agent.actions import HookResult
 from est_transports.agent.certificate import CertificateAgent
+from est_transports.agent.saved import saved_of
 from est_transports.agent.settings import HookFailure, HookSettings
 from est_transports.pairs import PairDirectory
 from tests.transports.agent.world import BEGIN, DAY_S, NAME, QUIET, Cut, Killed, World
@@ -346,6 +347,23 @@ def test_wherever_the_process_ends_there_is_a_pair_and_the_next_one_goes_on(
         assert hooked[1:] in (["renewed"], ["renewed", "renewed"]), point
         sent = [each.csr.spki for each in world.application.enrollments[1:]]
         assert len(set(sent)) == 1, f"{point}: one key, however often it is sent"
+
+
+def test_what_is_known_of_the_certificate_before_does_not_count_for_the_new_one(
+    world: World,
+) -> None:
+    world.work()
+    world.t = 70 * DAY_S
+    world.application.decide_enrollments(Deny(code="policy/no", reason="no"))
+    world.work(force=True)
+    world.application.decide_enrollments(world.application.issue)
+    with pytest.raises(Killed):
+        world.work(Cut("after promote"), force=True)
+    world.work()
+    state = saved_of((world.directory / NAME / "state").read_text()).cycle
+    assert state is not None
+    assert (state.failures, state.received_at) == (0, world.now().wall)
+    assert state.age_s < DAY_S
 
 
 def test_wherever_the_first_enrollment_ends_the_next_process_goes_on(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from est_core import (
+    SIMPLEREENROLL,
     AuthenticateRequested,
+    Authentication,
     CACertsRequested,
     CodeSource,
     Fail,
@@ -131,6 +133,26 @@ def test_a_wrong_password_is_tried_once_in_a_pass(tmp_path: Path) -> None:
     assert len(asked) == 1, "more of them would lock an account"
     password.write_text(PASSWORD)
     assert world.work(force=True).renewed
+
+
+def test_a_server_that_wants_both_at_a_renewal_gets_a_login_by_option(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.work()
+    both = Authentication.CERT_AND_HTTP
+    world.server.policy = replace(
+        world.server.policy,
+        rows=tuple(
+            replace(row, authentication=both) if row.operation is SIMPLEREENROLL else row
+            for row in world.server.policy.rows
+        ),
+    )
+    outcome = world.work(force=True)
+    assert outcome.code.startswith("auth/")
+    assert world.has_candidate(), "nobody has judged the request"
+    world.settings = replace(world.settings, login_when_renewing=True)
+    assert world.work(force=True).renewed
+    (tmp_path / "password").unlink()
+    assert world.work(force=True).code == "agent/file"
 
 
 def test_a_candidate_for_another_certificate_is_given_up_and_another_one_made(

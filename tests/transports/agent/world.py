@@ -49,16 +49,16 @@ class Killed(BaseException):
 
 
 class Cut:
-    """Counts points at which a process may end, and ends it at one of them."""
+    """Counts points at which a process may end, and ends it at one, by its number or name."""
 
-    def __init__(self, at: int | None = None) -> None:
+    def __init__(self, at: int | str | None = None) -> None:
         self.at = at
         self.passed: list[str] = []
 
     def __call__(self, point: str) -> None:
         """Pass a point, or raise Killed."""
         self.passed.append(point)
-        if self.at is not None and len(self.passed) == self.at:
+        if self.at in (point, len(self.passed)):
             raise Killed(point)
 
 
