@@ -108,7 +108,8 @@ class OpenToken:
 class TokenSigner:
     """A private key in a token: a `Signer`. What `open_signer` and `generate_key` return.
 
-    `uri` names it, without a PIN. May be used from any thread.
+    `uri` names it, without a PIN. May be used from any thread. Signing waits for the token, in an
+    event loop with all that goes on there.
     """
 
     def __init__(self, uri: Pkcs11Uri, session: TokenSession) -> None:

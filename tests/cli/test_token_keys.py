@@ -206,7 +206,7 @@ def test_a_pair_in_files_renews_into_the_token(
     assert spki_of(certificate_in(est.out / "cert.pem")) == signer.public_key_spki
 
 
-@pytest.mark.parametrize("command", ["enroll", "reenroll", "cacerts", "provision"])
+@pytest.mark.parametrize("command", ["enroll", "reenroll", "cacerts", "provision", "doctor"])
 def test_tls_cannot_show_a_certificate_whose_key_is_in_a_token(
     command: str, est: Terminal, server: CannedServer
 ) -> None:
@@ -272,7 +272,7 @@ def test_a_pin_on_the_command_line_and_what_is_not_known_are_warned_of(
     uri = token.uri("object=a", pin=f"pin-value={PIN}&x-vendor=1")
     code, out, err = est.enroll(server, "--make-key", uri)
     assert code == 0
-    assert "pin-value is seen by everybody" in err
+    assert "pin-value is seen by all" in err
     assert "not known here: x-vendor" in err
     assert PIN not in out + err + (est.out / "key.uri").read_text()
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -30,7 +30,7 @@ from est_transports.cli.output import (
     progress,
     say,
 )
-from est_transports.cli.paths import PATH
+from est_transports.cli.paths import KEY_PLACE, PATH
 from est_transports.cli.terminal_text import terminal_safe
 from est_transports.doctor.checks import CHECKS, SUBJECTS
 from est_transports.doctor.config import DoctorConfig
@@ -38,6 +38,9 @@ from est_transports.doctor.examination import examine
 from est_transports.doctor.findings import Severity
 from est_transports.doctor.report import Finding, Report
 from est_transports.tunnels.proxy import Proxy
+
+if TYPE_CHECKING:
+    from est_transports.pki.pkcs11_uri import Pkcs11Uri
 
 _OPTIONS: Final = (
     click.argument("url"),
@@ -57,7 +60,8 @@ _OPTIONS: Final = (
                  help="Try to log in with the token in a file, or with - from standard input."),
     click.option("--cert", type=PATH, metavar="CERT.pem",
                  help="Try to log in with this certificate, if the server was verified."),
-    click.option("--key", type=PATH, metavar="KEY.pem", help="Its private key."),
+    click.option("--key", type=KEY_PLACE, metavar="KEY.pem",
+                 help="Its private key, in a file: TLS cannot use one in a token here."),
     click.option("--key-password-file", type=PATH, metavar="FILE",
                  help="Password of an encrypted private key; without it you are asked."),
     *PROXY_OPTIONS,
@@ -126,7 +130,7 @@ def _config(
     password_stdin: bool,
     token_file: Path | None,
     cert: Path | None,
-    key: Path | None,
+    key: Path | Pkcs11Uri | None,
     key_password_file: Path | None,
     proxy: str | None,
     proxy_password_file: Path | None,

@@ -66,7 +66,10 @@ def signing_error(doing: str, error: SignerError) -> CliError:
 def open_place(uri: Pkcs11Uri, pin_file: Path | None, option: str) -> OpenToken:
     """Return the token that an option names; `pin_file` is what goes with it. Raises CliError."""
     if uri.pin_value is not None:
-        warn(f"{option}: pin-value is seen by everybody who may list processes; use pin-source")
+        warn(
+            f"{option}: pin-value is seen by all who may read the URI, on a command line by "
+            "all who may list processes; use pin-source"
+        )
     if uri.unknown:
         warn(f"{option}: passed over, for it is not known here: {', '.join(uri.unknown)}")
     from est_transports.pki.token_keys import open_token
