@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.transports.pair_faults import quick_disk
-from tests.transports.pair_model import SHORT_LIFE, Step
+from est_transports.pairs import PairDirectory
+from tests.transports.pair_faults import fault_points, quick_disk
+from tests.transports.pair_material import filled
+from tests.transports.pair_model import REPLACE, ROLL_BACK, SHORT_LIFE, Model, Step
 from tests.transports.pair_power import PowerLosses, lose_power_after_kills, lose_power_in
 
 __all__ = ["quick_disk"]  # a fixture
@@ -29,3 +31,18 @@ def test_a_power_loss_while_one_finishes_what_a_killed_one_began(
     losses = PowerLosses(quick_disk, max_states=4)
     lose_power_after_kills(losses, steps, every=every)
     assert losses.different > 20
+
+
+@pytest.mark.parametrize("switch", [ROLL_BACK, REPLACE])
+def test_a_candidate_that_ran_does_not_come_again_with_another_switch(
+    quick_disk: Path, switch: Step
+) -> None:
+    """Its link, left by a process that was killed, and the new one are changes of one directory."""
+    before = filled(quick_disk / "before", 1, 2)
+    (before / "candidate").symlink_to("pairs/2")
+    model = Model(running=(2, False), previous=(1, False))
+    losses = PowerLosses(quick_disk, max_states=16)
+    path = losses.begin(before, (model, switch.after(model)))
+    with fault_points(losses.call), PairDirectory.open(path) as pairs:
+        switch.take(pairs)
+        losses.look([switch.after(model)])
