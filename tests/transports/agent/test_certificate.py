@@ -17,7 +17,7 @@ from est_transports.agent.actions import HookResult
 from est_transports.agent.certificate import CertificateAgent
 from est_transports.agent.saved import saved_of
 from est_transports.agent.settings import HookFailure, HookSettings
-from est_transports.pairs import PairDirectory
+from est_transports.pairs import PairDirectory, PairError
 from tests.transports.agent.world import BEGIN, DAY_S, NAME, QUIET, Cut, Killed, World
 
 HOOK = HookSettings(command=("/usr/bin/reload", "it"))
@@ -380,6 +380,36 @@ def test_wherever_the_first_enrollment_ends_the_next_process_goes_on(tmp_path: P
         assert world.work().code == "", point
         assert world.look() is not None, point
         assert len({each.csr.spki for each in world.application.enrollments}) == 1, point
+
+
+class FullDisk(Cut):
+    """A disk that takes nothing more from the first of these steps on."""
+
+    def __init__(self, *points: str) -> None:
+        super().__init__()
+        self._points, self._is_full = points, False
+
+    def __call__(self, point: str) -> None:
+        super().__call__(point)
+        self._is_full |= point in self._points
+        if self._is_full and point.startswith("before ") and "ask" not in point:
+            raise PairError("pair/disk-full", "the disk is full")
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["before save_state", "before begin", "before mark_sent", "before receive", "before promote"],
+)
+def test_a_disk_that_fills_up_is_told_and_the_pair_stays_until_there_is_room(
+    world: World, point: str
+) -> None:
+    world.work()
+    before = world.look()
+    outcome = world.work(FullDisk(point), force=True)
+    assert (outcome.renewed, outcome.code) == (False, "pair/disk-full")
+    assert world.t < outcome.until.mono <= world.t + 3600
+    assert world.look() == before
+    assert world.work(force=True).renewed
 
 
 def test_two_agents_do_not_share_a_directory(world: World) -> None:

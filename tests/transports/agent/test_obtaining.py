@@ -30,7 +30,7 @@ from est_core.asn1.template import KeyTypeWanted
 from est_core.life_cycle import RenewalWindow, WhenExpired
 from est_transports.agent.settings import Credentials, HookSettings
 from est_transports.pairs import KeyReference, PairDirectory
-from tests.application import PASSWORD, USER
+from tests.application import PASSWORD, USER, certificate_for
 from tests.core.cast import csr_der
 from tests.core.trust.cast import Ca, link, root
 from tests.pki import pki
@@ -314,3 +314,13 @@ def test_a_server_that_does_not_know_when_is_no_reason_not_to_renew(tmp_path: Pa
     assert world.work().code == ""
     world.t = 85 * 86400.0
     assert world.work().renewed
+
+
+def test_a_certificate_that_does_not_say_who_issued_it_is_renewed_without_asking_when(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path, policy=replace(World(tmp_path).policy, renewal_info=True))
+    world.application.certify = certificate_for
+    assert world.work().code == ""
+    assert world.look() is not None
+    assert "renewal-info" not in world.asked
