@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -34,6 +35,18 @@ class Terminal:
     def type(self, line: str) -> None:
         """Type a line."""
         os.write(self.fd, line.encode() + b"\n")
+
+    def interrupt(self) -> None:
+        """Interrupt the process until it ends.
+
+        Once is not enough: just before it begins to read, nothing wakes it up (as with a person,
+        who presses the keys again).
+        """
+        end = time.monotonic() + _WAIT_S
+        while self.process.poll() is None and time.monotonic() < end:
+            self.process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(10.0)
 
     def finish(self) -> int:
         """Wait until the process ends and return its exit code."""

@@ -146,7 +146,7 @@ def test_control_c_at_the_question_trusts_nobody(server: CannedServer, tmp_path:
     options = ("provision", server.url, "--cn", "device-1", "--out", tmp_path, *LOGIN)
     with at_terminal(*options) as terminal:
         terminal.wait_for(QUESTION)
-        terminal.process.send_signal(2)
+        terminal.interrupt()
         assert terminal.finish() == 130
     assert asked(server) == ["cacerts"]
     assert list(tmp_path.iterdir()) == []
