@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import trio
+from cryptography import x509
 
 from est_core import (
     CACertsReceived,
@@ -27,7 +29,8 @@ from est_transports.client_config import ClientConfig
 from est_transports.pki import TlsIdentity, TrustAnchors
 from est_transports.pki.revocation import Revocation
 from tests.cli.canned import canned_coap_server, canned_server
-from tests.pki import HOUR_AGO, SERVER_AUTH, Authority, Entity, Subject, pki
+from tests.core.trust.cast import Ca, certificate
+from tests.pki import HOUR_AGO, SERVER_AUTH, Authority, Entity, Subject, new_key, pki
 
 DAY = timedelta(days=1)
 NOW = datetime.now(UTC)
@@ -166,6 +169,41 @@ def test_nothing_but_dates_is_forgiven_to_a_clock() -> None:
     revoked = Revocation(crls=(pki().ca.crl(GOOD.certificate),))
     assert "revoked" in fetched(UNSET, A_MONTH_AGO, revocation=revoked)
     assert fetched(UNSET, A_MONTH_AGO, revocation=Revocation(crls=(pki().ca.crl(),))) == ""
+
+
+def below(
+    issuer: Ca, begin: datetime, *above: x509.Certificate, signer: Ca | None = None
+) -> Entity:
+    """Return a server's identity that says that this CA issued it."""
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    extra = ((names, False), (x509.ExtendedKeyUsage([SERVER_AUTH]), False))
+    subject = Ca(
+        name="est", key=pki().server.key, begin=begin, end=NOW + DAY,  # type: ignore[arg-type]
+        is_ca=False, cert_sign=None, extra=extra,
+    )  # fmt: skip
+    leaf = certificate(subject, issuer, signer=signer)
+    return replace(pki().server, certificate=leaf, chain=(leaf, *above))
+
+
+OURS = Ca(name="Test EST CA", key=pki().ca.key)  # type: ignore[arg-type]
+
+
+@pytest.mark.req("EST-060")
+def test_a_signature_that_is_not_the_cas_is_refused_by_any_clock() -> None:
+    forged = below(OURS, HOUR_AGO, signer=Ca(key=new_key()))
+    assert "signature does not verify" in fetched(UNSET, A_MONTH_AGO, identity=forged)
+    assert fetched(UNSET, A_MONTH_AGO, identity=below(OURS, HOUR_AGO)) == ""
+
+
+@pytest.mark.req("EST-060")
+def test_a_ca_that_had_ended_when_the_server_got_its_certificate_has_ended() -> None:
+    minute = timedelta(minutes=1)
+    issuing = Ca(name="Issuing CA", begin=HOUR_AGO, end=NOW - 20 * minute, key=new_key())
+    above = certificate(issuing, OURS)
+    late = below(issuing, NOW - 10 * minute, above)
+    assert "Issuing CA: expired" in fetched(UNSET, A_MONTH_AGO, identity=late)
+    early = below(issuing, NOW - 30 * minute, above)
+    assert fetched(UNSET, A_MONTH_AGO, identity=early) == ""
 
 
 def test_a_list_that_was_out_of_date_when_the_path_began_is() -> None:
