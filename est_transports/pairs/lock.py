@@ -69,8 +69,11 @@ def lock_holder(root: OpenDirectory) -> str:
 
 def _lock(root: OpenDirectory, descriptor: int) -> None:
     path = root.path / LOCK
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode):
         raise PairError("pair/foreign", f"{path}: is no regular file")
+    if about.st_nlink > 1:  # it would be emptied and given to whom the directory belongs
+        raise PairError("pair/foreign", f"{path}: is another file too, by a hard link")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:

@@ -115,3 +115,16 @@ def test_a_program_that_is_started_does_not_inherit_it(tmp_path: Path) -> None:
         sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     with sleeper:
         PairDirectory.open(tmp_path).close()
+
+
+def test_a_lock_that_is_another_file_too_is_left_as_it_is(tmp_path: Path) -> None:
+    """Whoever may write in the directory could have any file emptied, and given to its owner."""
+    other, directory = tmp_path / "other", filled(tmp_path / "pairs-of-us", 1)
+    other.write_text("of somebody")
+    other.chmod(0o640)
+    (directory / "lock").unlink()
+    os.link(other, directory / "lock")
+    with pytest.raises(PairError, match=r"^pair/foreign: .*/lock: is another file too"):
+        PairDirectory.open(directory)
+    assert other.read_text() == "of somebody"
+    assert other.stat().st_mode & 0o777 == 0o640
