@@ -10,7 +10,7 @@ A clock that is wrong by less than a certificate's life cannot be told from one 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum, unique
 from typing import Final
 
@@ -20,6 +20,7 @@ from est_core._errors import LocalProtocolError
 from est_core.values import value_class
 
 _ZERO: Final = timedelta(0)
+_LAST: Final = datetime(9999, 12, 31, tzinfo=UTC)
 TOLERANCE_S: Final = 300.0
 """How far a clock may be behind a CA's without being called so."""
 
@@ -71,7 +72,14 @@ def best_time(
     client has it, and `wall` what that clock shows now.
     """
     if wall >= received_at > life.not_after:  # and was not set back since
-        return life.not_before + timedelta(seconds=age_s), ClockFault.AHEAD
-    if wall < life.not_before - timedelta(seconds=TOLERANCE_S):
-        return life.not_before + timedelta(seconds=age_s), ClockFault.BEHIND
+        return _aged(life, age_s), ClockFault.AHEAD
+    # Its notBefore may be that of the year 1.
+    if (life.not_before - wall).total_seconds() > TOLERANCE_S:
+        return _aged(life, age_s), ClockFault.BEHIND
     return wall, ClockFault.NONE
+
+
+def _aged(life: CertificateLife, age_s: float) -> datetime:
+    """Return when it is so old. A clock that was set far ahead more than once counts each time."""
+    most_s = (_LAST - life.not_before).total_seconds()
+    return life.not_before + timedelta(seconds=min(age_s, most_s))

@@ -110,7 +110,7 @@ class LifeCycle:
             found.add(Alarm.CLOCK_AHEAD)
         if today >= self.life.not_after:
             found.add(Alarm.EXPIRED)
-        elif today >= self._end() and (self.state.failures or self.state.pending):
+        elif self._is_late(today, now):
             found.add(Alarm.LATE)
         return frozenset(found)
 
@@ -187,6 +187,13 @@ class LifeCycle:
                 return Renew(rekey=self.policy.rekey, pending=self.state.pending, expired=True)
             case WhenExpired.ENROLL:
                 return EnrollAnew(pending=self.state.pending)
+
+    def _is_late(self, today: datetime, now: Instant) -> bool:
+        """True if there may be no renewal in time; the server may not want to be asked before."""
+        if today >= self._end():
+            return self.state.pending or self.state.failures > 0
+        left_s = (self.life.not_after - today).total_seconds()
+        return self.state.pending and left_s <= self._left_s("attempt", self.state.attempt, now)
 
     def _wait(self, now: Instant, *seconds: float) -> Wait:
         return Wait(until=now.after(min(*seconds, self.policy.look_again_s)))

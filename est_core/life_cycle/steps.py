@@ -64,7 +64,8 @@ class Alarm(Enum):
     """What somebody should look at."""
 
     LATE = "late"
-    """Renewals fail or are put off, and there is little left of the certificate's life."""
+    """Renewals fail or are put off, and there is little left of the certificate's life; or one is
+    put off until there is nothing left."""
     EXPIRED = "expired"
     CLOCK_BEHIND = "clock-behind"
     CLOCK_AHEAD = "clock-ahead"

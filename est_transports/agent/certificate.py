@@ -97,6 +97,7 @@ class CertificateAgent:
         self._saved = self._read()
         self._cycle = self._begin()
         self._pass = _Pass()
+        self._alarmed: frozenset[Alarm] = frozenset()  # as of the last pass
 
     @property
     def is_retrying(self) -> bool:
@@ -115,7 +116,10 @@ class CertificateAgent:
                 until = self._next()
             force = False
         self._keys.close()
-        failure = self._pass.failure
+        alarms, failure = self._alarms(), self._pass.failure
+        for alarm in sorted(alarms if failure else alarms - self._alarmed, key=lambda a: a.value):
+            self._say(logging.ERROR, f"needs somebody: {alarm.value}")
+        self._alarmed = alarms
         return Outcome(
             name=self.settings.name,
             until=until,
@@ -124,7 +128,7 @@ class CertificateAgent:
             code="" if failure is None else failure.code,
             message="" if failure is None else plain(failure.message),
             hook_problem=self._pass.hook_problem,
-            alarms=self._alarms(),
+            alarms=alarms,
         )
 
     def _step(self, *, force: bool) -> Generator[Action, Answer, Instant | None]:
@@ -210,8 +214,6 @@ class CertificateAgent:
         told = Failure(code=failure.code, message=plain(failure.message), at=now.wall)
         self._saved = replace(self._saved, failure=told)
         self._say(logging.ERROR, f"{told.message} [{told.code}]")
-        for alarm in sorted(self._alarms(), key=lambda each: each.value):
-            self._say(logging.ERROR, f"needs somebody: {alarm.value}")
 
     def _judged_at(self, certificate: x509.Certificate) -> Instant:
         """Return when a new certificate is judged: now, if this machine knows when that is.

@@ -47,13 +47,14 @@ from est_transports.agent.settings import CertificateSettings
 from est_transports.agent.slots import Slots
 from est_transports.agent.verification import OTHER_KEY, public_spki, refusal_of
 from est_transports.channel.errors import PEER_REFUSED_CERTIFICATE
-from est_transports.pairs.values import Candidate, KeyReference
+from est_transports.pairs.values import Candidate, KeyReference, Pair
 from est_transports.pki.chains import leading_to
 from est_transports.pki.issuers import issuers_of
 from est_transports.pki.signers import Signer
 from est_transports.pki.trust import TlsIdentity
 
 NO_REQUEST: Final = "agent/request"
+SAME: Final = "response/same-certificate"
 _NETWORK: Final = frozenset({"connect", "connection", "http", "proxy", "server", "tls"})
 _JUDGED: Final = ("response/status-4", "pop/")
 _NOT_JUDGED: Final = ("response/status-401", "response/status-429")
@@ -156,6 +157,10 @@ def _verify(
     certificate: x509.Certificate,
     anchors: tuple[x509.Certificate, ...],
 ) -> _Steps:
+    running = wanted.slots.running
+    if running is not None and certificate == running.certificate:
+        _give_up(wanted)
+        return NotObtained(code=SAME, message="the server gave the certificate that is in use")
     key = wanted.keys.open(candidate.key)
     refusal = refusal_of(
         certificate,
@@ -166,7 +171,7 @@ def _verify(
         now=wanted.judged_at(certificate).wall,
     )
     if refusal is not None:
-        if not refusal.keep:
+        if not refusal.keep or _comes_too_late(certificate, running):
             _give_up(wanted)
         return NotObtained(code=refusal.code, message=refusal.message)
     if wanted.settings.verify_live and not isinstance(key.key, KeyReference):
@@ -178,6 +183,16 @@ def _verify(
                 _give_up(wanted)
             return _failure(answer, wanted.clock(), "with the new certificate: ")
     return Obtained(anchors=anchors)
+
+
+def _comes_too_late(certificate: x509.Certificate, running: Pair | None) -> bool:
+    """True if the pair in use has expired before this begins: by then there has to be another.
+
+    Without a pair it is waited for: the clock may be unset, and nothing is lost meanwhile.
+    """
+    if running is None:
+        return False
+    return certificate.not_valid_before_utc >= running.certificate.not_valid_after_utc
 
 
 # What is asked of the server before

@@ -136,7 +136,10 @@ def _retry_at(state: LifeCycleState) -> datetime | None:
     """Return when what failed, or was put off, is tried again."""
     if state.attempt is None or not (state.pending or state.failures):
         return None
-    return state.attempt.at + timedelta(seconds=state.attempt.wait_s)
+    try:
+        return state.attempt.at + timedelta(seconds=state.attempt.wait_s)
+    except OverflowError:  # the clock was in the year 9999, or somebody wrote into the file
+        return None
 
 
 def _told(failure: Failure | None) -> tuple[str, str, datetime] | None:

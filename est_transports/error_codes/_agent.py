@@ -49,7 +49,14 @@ AGENT: Final = (
             ErrorCode(
                 code="response/not-yet-valid",
                 cause="the certificate that was issued begins later",
-                remedy="check the clocks of both machines; it is kept, and used once it is valid",
+                remedy="check the clocks of both machines; it is kept, and used once it is valid, "
+                "unless the certificate in use has expired by then",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="response/same-certificate",
+                cause="a renewal was answered with the certificate that was to be renewed",
+                remedy="ask who runs the server: it does not issue again what it has issued",
                 audience=Audience.USER,
             ),
         ),

@@ -80,6 +80,15 @@ def test_a_server_that_puts_off_for_ever_is_told_of_before_it_is_too_late() -> N
     assert world.alarms() == {Alarm.LATE}
 
 
+def test_a_server_that_puts_off_until_it_is_too_late_is_told_of_at_once() -> None:
+    """RFC 7030 4.2.3: it is not asked before; so somebody has to know while there is time."""
+    world = World(QUIET, answers=lambda _: 40 * DAY_S)
+    world.run(days=59)
+    assert world.alarms() == frozenset()
+    world.run(days=20)
+    assert world.alarms() == {Alarm.LATE}
+
+
 @pytest.mark.parametrize(
     ("policy", "step"),
     [(WhenExpired.STOP, Stop), (WhenExpired.RENEW, Renew), (WhenExpired.ENROLL, EnrollAnew)],
@@ -248,6 +257,16 @@ def test_a_clock_that_is_set_right_again_is_believed() -> None:
     assert world.is_valid
     assert world.alarms() == frozenset()
     assert len(world.renewals) <= 10
+
+
+def test_a_clock_that_leaps_by_thousands_of_years_again_and_again_is_survived() -> None:
+    world = World(RenewalPolicy(renewal_info=False, when_expired=WhenExpired.RENEW))
+    world.wrong = lambda t: (7000 if int(t / DAY_S) % 2 else -10) * 365 * DAY_S
+    world.run(days=10)
+    world.wrong = lambda _: 0.0
+    world.run(days=90)
+    assert world.is_valid
+    assert world.alarms() == frozenset()
 
 
 def test_a_clock_that_leaps_ahead_stops_a_client_only_until_it_is_set_back() -> None:

@@ -240,6 +240,54 @@ def test_a_certificate_valid_from_tomorrow_is_kept_and_used_tomorrow(world: Worl
     assert world.look() == world.application.issued[-1]
 
 
+def test_a_certificate_valid_once_the_pair_has_expired_does_not_hinder_another(
+    world: World,
+) -> None:
+    world.work()
+    world.t = 70 * DAY_S
+    world.application.certify = lambda csr: world.certificate(csr, begin=timedelta(days=20))
+    assert world.work(force=True).code == "response/not-yet-valid"
+    assert not world.has_candidate()
+    world.application.certify = world.certify
+    assert world.work(force=True).renewed
+
+
+def test_without_a_pair_any_certificate_is_waited_for(world: World) -> None:
+    """The clock may be unset, and each request would be another certificate."""
+    world.application.certify = lambda csr: world.certificate(csr, begin=timedelta(days=20_000))
+    assert world.work().code == "response/not-yet-valid"
+    assert world.has_candidate()
+
+
+def test_the_same_certificate_again_is_no_renewal(tmp_path: Path) -> None:
+    world = World(tmp_path, policy=replace(QUIET, rekey=False))
+    world.work()
+    first = world.look()
+    assert first is not None
+    world.application.certify = lambda _: first
+    world.t = 85 * DAY_S
+    outcome = world.work()
+    assert (outcome.renewed, outcome.code) == (False, "response/same-certificate")
+    assert not world.has_candidate()
+    world.t = 89 * DAY_S
+    assert Alarm.LATE in world.work().alarms
+    world.application.certify = world.certify
+    assert world.work(force=True).renewed
+
+
+def test_an_alarm_is_logged_when_it_comes_up_and_where_nothing_fails(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(tmp_path, policy=replace(QUIET, look_again_s=DAY_S))
+    world.work()
+    world.t = 80 * DAY_S
+    world.application.pend(29 * 86400)
+    list(world.run(days=9))
+    assert caplog.messages.count("gate: needs somebody: late") == 1
+    list(world.run(days=5))
+    assert "gate: needs somebody: expired" in caplog.messages
+
+
 def test_an_expired_certificate_enrolls_anew_by_option_only(tmp_path: Path) -> None:
     for number, option in enumerate(WhenExpired):
         directory = tmp_path / option.value

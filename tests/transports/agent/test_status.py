@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -71,6 +72,21 @@ def test_a_damaged_state_hides_nothing_of_the_certificate(tmp_path: Path) -> Non
     (tmp_path / NAME / "state").write_text("[]")
     found = stands(world)
     assert (found.standing, found.certificate) == (Standing.FINE, world.look())
+
+
+def test_a_wait_behind_the_end_of_all_dates_is_shown_as_none(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.work()
+    world.application.decide_enrollments(Deny(code="policy/no", reason="no"))
+    world.work(force=True)
+    place = tmp_path / NAME / "state"
+    text, waits = re.subn(r'(\\"attempt.*?wait_s\\": )[0-9.]+', r"\g<1>1e300", place.read_text())
+    assert waits == 1
+    place.write_text(text)
+    found = stands(world)
+    assert found.standing is Standing.FAILING
+    assert found.next_at is not None
+    assert found.next_at > BEGIN + timedelta(days=59), "when it would be renewed if nothing failed"
 
 
 def test_what_is_no_directory_of_pairs_is_told(tmp_path: Path) -> None:
