@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
@@ -25,6 +24,7 @@ from est_core import LocalProtocolError
 from est_core.arguments import checked
 from est_core.values import value_class
 from est_transports.coap.settings import CoapService
+from est_transports.daemon.file_limit import raise_file_limit
 from est_transports.drive.observe import Observe
 from est_transports.on_trio.coap_server import CoapServer
 from est_transports.on_trio.server import Server
@@ -110,17 +110,14 @@ def _raise_file_limit(connections: int) -> None:
     Out of descriptors, a server accepts nobody and cannot even say so.
     """
     wanted = connections + FILES_BESIDES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
-        if allowed < wanted:
-            _log.warning(
-                "only %d files may be open: %d connections need %d; see ulimit -n",
-                allowed,
-                connections,
-                wanted,
-            )
+    allowed = raise_file_limit(wanted)
+    if allowed < wanted:
+        _log.warning(
+            "only %d files may be open: %d connections need %d; see ulimit -n",
+            allowed,
+            connections,
+            wanted,
+        )
 
 
 def _serve_here(

@@ -13,13 +13,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from est_core import Deny
 from est_transports.cli import main
+from est_transports.pairs import PairDirectory
 from tests.application import PASSWORD, USER
 from tests.cli.agent_site import AgentSite
 from tests.cli.canned import CannedServer, canned_server
@@ -47,8 +48,14 @@ def site(server: CannedServer, tmp_path: Path, capsys: Capture) -> AgentSite:
 class Process:
     """`est agent` in a process of its own; `lines` are those of its standard error."""
 
-    def __init__(self, directory: Path, *options: str, environment: dict[str, str] | None = None):
-        command = (sys.executable, "-m", "est_transports", "agent", str(directory), *options)
+    def __init__(
+        self,
+        directory: Path,
+        *options: str,
+        environment: dict[str, str] | None = None,
+        program: tuple[str, ...] = ("-m", "est_transports"),
+    ):
+        command = (sys.executable, *program, "agent", str(directory), *options)
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
         )
@@ -80,8 +87,10 @@ class Process:
 
 
 @contextmanager
-def agent_process(site: AgentSite, *options: str) -> Iterator[Process]:
-    running = Process(site.directory, *options)
+def agent_process(
+    site: AgentSite, *options: str, program: tuple[str, ...] = ("-m", "est_transports")
+) -> Iterator[Process]:
+    running = Process(site.directory, *options, program=program)
     try:
         yield running
     finally:
@@ -369,6 +378,35 @@ def test_a_signal_has_it_read_the_settings_again_all_or_nothing(site: AgentSite)
         running.wait_for("reloaded: looks after gate, more")
         running.wait_for("more: has a new certificate")
         assert running.end() == 0
+
+
+def test_one_that_could_not_be_looked_after_is_once_it_can_be(site: AgentSite) -> None:
+    """Somebody renewed it by hand when the agent began, or the disk was full."""
+    site.write(names=("a", "b"), top="retry_first_s = 1")
+    held = PairDirectory.open(site.directory / "b", create=True)
+    with closing(held), agent_process(site) as running:
+        running.wait_for(r"works in this directory \[pair/locked\]; not looked after")
+        running.wait_for("a: has a new certificate")
+        held.close()
+        running.wait_for("b: has a new certificate")
+        assert running.end() == 0
+
+
+@pytest.mark.parametrize("hard", [4096, 100])
+def test_as_many_files_are_allowed_as_certificates_need_or_it_is_said(
+    site: AgentSite, hard: int
+) -> None:
+    """Three files each are open all the time: of 1,024 that would be too many with 350."""
+    names = tuple(f"c{number}" for number in range(23))
+    site.write(names=names)
+    code = (
+        f"import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (96, {hard}));"
+        "from est_transports.cli import main; sys.exit(main())"
+    )
+    with agent_process(site, "--once", program=("-c", code)) as running:
+        line = running.wait_for("looks after|files may be open|has a new certificate")
+        assert ("only 100 files may be open: 23 certificates need 248" in line) == (hard == 100)
+        running.end(signal.SIGKILL)
 
 
 def test_settings_whose_directories_cannot_be_used_leave_everything_as_it_was(

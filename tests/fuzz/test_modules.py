@@ -46,7 +46,7 @@ NO_TARGET: Final = {
         est_transports.fairness.fair_pool est_transports.on_* est_transports.channel.sockets
         est_transports.coap.client_socket
         est_transports.service.processes est_transports.service.loading
-        est_transports.daemon.systemd est_transports.service.watch
+        est_transports.daemon.systemd est_transports.daemon.file_limit est_transports.service.watch
         est_transports.service.startup_checks est_transports.service.crl_loading
         est_transports.service.ra_loading
         est_transports.service.ca_loading est_transports.service.listening

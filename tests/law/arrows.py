@@ -100,8 +100,8 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "service.config": "authority authority.authentication channel coap http toml",
         "service.audit": "authority drive pki service.config",
         "service": (
-            "authority authority.authentication authority.stores channel coap drive files http "
-            "on_trio pki service.config"
+            "authority authority.authentication authority.stores channel coap daemon drive files "
+            "http on_trio pki service.config"
         ),
         "cli": "files pki",
         # No command of a client knows what a server is made of.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,9 +18,10 @@ import click
 from est_core import __version__
 from est_transports.agent.actions import Outcome
 from est_transports.agent.certificate import CertificateAgent
-from est_transports.agent.settings import AgentSettings
+from est_transports.agent.settings import AgentSettings, CertificateSettings
 from est_transports.agent.sockets_loop import run_agents, run_pass
 from est_transports.cli.agent.directory import (
+    can_be_opened,
     directory_argument,
     exit_code,
     opened_all,
@@ -41,6 +44,7 @@ _STDERR: Final = 2
 _HOLDER: Final = "est agent"
 _LOOK_S: Final = 3600.0
 _TURN_S: Final = 0.5
+_NAMES_SHOWN: Final = 20
 STOP_S: Final = 10.0
 """For how long a step that is under way is waited for; a step that is cut off does no harm."""
 
@@ -86,13 +90,13 @@ def _once(settings: AgentSettings) -> ExitCode:
     outcomes: list[Outcome] = []
     stop = threading.Event()
     with _signals({signal.SIGTERM: stop.set, signal.SIGINT: stop.set}), ExitStack() as stack:
-        agents, errors = opened_all(stack, settings, _HOLDER)
+        agents, missing = opened_all(stack, settings, _HOLDER)
         for each in agents:
             outcome = run_pass(each, stopped=stop.is_set)
             if outcome is None:
                 return ExitCode.INTERRUPTED
             outcomes.append(outcome)
-    return ExitCode.LOCAL if errors else exit_code(outcomes)
+    return ExitCode.LOCAL if missing else exit_code(outcomes)
 
 
 class _Running:
@@ -103,6 +107,8 @@ class _Running:
         self._settings = settings
         self._before: AgentSettings | None = None
         self._next: dict[str, Outcome] = {}
+        self._missing: list[CertificateSettings] = []
+        self._looked_at = 0.0  # at what is missing
         self._wake = threading.Event()
         self._ends = self._reloads = False
 
@@ -125,13 +131,14 @@ class _Running:
 
     def _run_until_told(self) -> None:
         stop, stack = threading.Event(), ExitStack()
-        agents, _ = opened_all(stack, self._settings, _HOLDER)
+        agents, self._missing = opened_all(stack, self._settings, _HOLDER)
+        self._before, self._looked_at = None, time.monotonic()
         errors: list[BaseException] = []
         worker = threading.Thread(target=self._work, args=(agents, stop, errors), daemon=True)
         worker.start()
         notify(READY, self._status())
-        while worker.is_alive() and not self._ends and not self._take_reload():
-            self._wake.wait(_watchdog_s())
+        while worker.is_alive() and not self._ends and not self._begins_anew():
+            self._wake.wait(min(_watchdog_s(), self._again_s()))
             self._wake.clear()
             notify("WATCHDOG=1", self._status())
         stop.set()
@@ -174,11 +181,14 @@ class _Running:
         self._wake.set()
 
     def _status(self) -> str:
-        troubled = sorted(name for name, each in self._next.items() if each.code or each.alarms)
+        troubled = sorted(
+            {name for name, each in self._next.items() if each.code or each.alarms}
+            | {each.name for each in self._missing}
+        )
         count = len(self._settings.certificates)
         text = f"{count} certificate{'s' * (count > 1)}"
         if troubled:
-            text += f"; not well: {', '.join(troubled)}"
+            text += f"; not well: {_listed(troubled)}"
         return f"STATUS={text}"
 
     def _end(self) -> None:
@@ -188,6 +198,23 @@ class _Running:
     def _reload(self) -> None:
         self._reloads = True
         self._wake.set()
+
+    def _begins_anew(self) -> bool:
+        """True if other settings are in force, or an agent that was missing can be had now.
+
+        Its directory was locked by somebody who renewed by hand, say, or the disk was full.
+        """
+        if self._take_reload():
+            return True
+        now = time.monotonic()
+        if now - self._looked_at < self._again_s():
+            return False
+        self._looked_at = now
+        return any(can_be_opened(self._settings, each, _HOLDER) for each in self._missing)
+
+    def _again_s(self) -> float:
+        """Return after how long one that is missing is tried again: as after a first failure."""
+        return min((each.policy.retry_first_s for each in self._missing), default=math.inf)
 
     def _take_reload(self) -> bool:
         """Read est-agent.toml again if that was asked for; True if another one is in force."""
@@ -223,7 +250,12 @@ def _calling(handler: Callable[[], None]) -> Callable[[int, object], None]:
 
 
 def _names(settings: AgentSettings) -> str:
-    return ", ".join(each.name for each in settings.certificates)
+    return _listed([each.name for each in settings.certificates])
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _watchdog_s() -> float:

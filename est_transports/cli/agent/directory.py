@@ -19,6 +19,7 @@ from est_transports.cli.client.failures import exit_code_of
 from est_transports.cli.client.hints import remedy
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.paths import PATH
+from est_transports.daemon.file_limit import raise_file_limit
 from est_transports.pairs.directory import PairDirectory
 from est_transports.pairs.errors import PairError
 from est_transports.toml.tables import ConfigError
@@ -27,6 +28,9 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _log: Final = logging.getLogger("est_transports")
 _LOCAL: Final = frozenset({"agent", "pair", "key"})
 """First halves of codes of what is wrong on this machine."""
+_FILES_EACH: Final = 8
+"""A directory, that of its pairs and its lock; what is read or written; a connection, a hook."""
+_FILES_BESIDES: Final = 64
 
 
 def directory_argument(command: _Command) -> _Command:
@@ -84,23 +88,50 @@ def opened(
 
 def opened_all(
     stack: ExitStack, settings: AgentSettings, holder: str
-) -> tuple[list[CertificateAgent], list[CliError]]:
-    """Return the agents of all certificates, and why those that are missing cannot be had.
+) -> tuple[list[CertificateAgent], list[CertificateSettings]]:
+    """Return the agents of all certificates, and the certificates whose agents cannot be had.
 
-    One that is damaged keeps nobody from looking after the others. Raises CliError for none at all.
+    One that is damaged keeps nobody from looking after the others; why it is not looked after is
+    logged. Raises CliError for none at all.
     """
+    _make_room(len(settings.certificates))
     agents: list[CertificateAgent] = []
+    missing: list[CertificateSettings] = []
     errors: list[CliError] = []
     for each in settings.certificates:
         try:
             agents.append(opened(stack, settings, each, holder))
         except CliError as exc:
+            missing.append(each)
             errors.append(exc)
     if not agents:
         raise errors[0]
     for error in errors:
         _log.error("%s; not looked after: %s", error.text, error.hint)
-    return agents, errors
+    return agents, missing
+
+
+def can_be_opened(settings: AgentSettings, certificate: CertificateSettings, holder: str) -> bool:
+    """Return whether the agent of a certificate that was missing can be had by now."""
+    with ExitStack() as stack:
+        try:
+            opened(stack, settings, certificate, holder)
+        except CliError:
+            return False
+    return True
+
+
+def _make_room(certificates: int) -> None:
+    """Let this process have the files open that so many certificates need."""
+    wanted = _FILES_EACH * certificates + _FILES_BESIDES
+    allowed = raise_file_limit(wanted)
+    if allowed < wanted:
+        _log.warning(
+            "only %d files may be open: %d certificates need %d; see ulimit -n",
+            allowed,
+            certificates,
+            wanted,
+        )
 
 
 def exit_code(outcomes: list[Outcome]) -> ExitCode:
