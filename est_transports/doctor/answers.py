@@ -13,7 +13,7 @@ from est_core.wires.httpmap import RequestHead, ResponseHead
 from est_transports.channel.errors import CLOSED, TRUNCATED, TlsError
 from est_transports.doctor.budget import Budget
 from est_transports.doctor.config import DoctorConfig
-from est_transports.doctor.findings import NotJudged
+from est_transports.doctor.findings import NoAnswer, NotJudged
 from est_transports.http.client_wire import ClientConnection, ResponseReceived
 from est_transports.http.messages import HeadReader, Inbox, parse_response_head
 from est_transports.on_sockets.tls import TlsSocket
@@ -97,7 +97,7 @@ class Asker:
         if answer is None and kept:
             answer = self._ask(uri, method, path, fields, body)
         if answer is None:
-            raise NotJudged("the server closed the connection without an answer", CLOSED)
+            raise NoAnswer("the server closed the connection without an answer", CLOSED)
         return answer
 
     def announce(self, uri: EstUri, path: str, fields: Headers) -> Answer:
@@ -204,7 +204,7 @@ def _received_some(stream: TlsSocket, deadline: float) -> bytes:
     try:
         return stream.receive_some(deadline)
     except TimeoutError as exc:
-        raise NotJudged("no answer in time") from exc
+        raise NoAnswer("no answer in time") from exc
     except TlsError as exc:
         if exc.code in (CLOSED, TRUNCATED):
             return b""

@@ -9,7 +9,16 @@ from cryptography import x509
 from est_core import RemoteProtocolError
 from est_core.codec.media import parse_media_type
 from est_transports.doctor.answers import Answer
-from est_transports.doctor.findings import NotJudged, Verdict, fault, note, ok, warning, worst
+from est_transports.doctor.findings import (
+    NoAnswer,
+    NotJudged,
+    Verdict,
+    fault,
+    note,
+    ok,
+    warning,
+    worst,
+)
 from est_transports.doctor.probes import Probes
 from est_transports.doctor.report import Check
 from est_transports.doctor.texts import counted, listed, quoted, shown
@@ -21,7 +30,10 @@ _WANTED: Final = "application/pkcs7-mime"
 
 
 def _status(probes: Probes) -> Verdict:
-    answer = probes.get("cacerts")
+    try:
+        answer = probes.get("cacerts")
+    except NoAnswer as exc:
+        return fault(str(exc))
     if answer.failure:
         return fault(f"the answer cannot be read: {answer.failure}")
     if answer.status == 200:

@@ -74,3 +74,7 @@ class NotJudged(Exception):  # noqa: N818 - no error: an answer
     def __init__(self, text: str, code: str = "") -> None:
         super().__init__(text)
         self.code = code
+
+
+class NoAnswer(NotJudged):
+    """The server took the connection, and gave no answer to what it was asked."""

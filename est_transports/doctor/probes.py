@@ -102,7 +102,7 @@ class Probes:
                 self._kept[name] = exc
         found = self._kept[name]
         if isinstance(found, NotJudged):
-            raise NotJudged(str(found), found.code) from found
+            raise type(found)(str(found), found.code) from found
         return cast("_T", found)  # it was put there under this name
 
     # Addresses

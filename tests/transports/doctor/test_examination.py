@@ -107,6 +107,8 @@ def test_a_server_that_never_answers_is_asked_once_for_each_thing(tmp_path: Path
         report = examine(config(server.port, requests=5))
         silent.set()
     assert report.requests == 5
+    status = next(each for each in report.findings if each.check.name == "cacerts.status")
+    assert (status.severity, status.seen) == (Severity.FAULT, "no answer in time")
     seen = {each.seen for each in report.findings if each.check.subject == "cacerts"}
     assert "no answer in time" in seen
     assert any("5 requests were made" in each.seen for each in report.findings)
