@@ -17,6 +17,7 @@ from est_transports.agent.driving import advance, cannot_ask
 from est_transports.agent.hooks import run_hook
 from est_transports.client_config import ClientConfig
 from est_transports.on_asyncio.client import Client
+from est_transports.pki.signers import SignerError
 
 
 class _Clients:
@@ -34,7 +35,7 @@ class _Clients:
             self._client, self._config = Client(action.config, clock=self._clock), action.config
         try:
             return await self._client.run(action.exchange)
-        except LocalProtocolError as exc:
+        except (LocalProtocolError, SignerError) as exc:
             return cannot_ask(exc)
 
     async def aclose(self) -> None:

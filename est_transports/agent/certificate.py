@@ -186,7 +186,7 @@ class CertificateAgent:
         if self.settings.hook is not None and candidate is not None and candidate.certificate:
             event = "enrolled" if self._slots.running is None else "renewed"
             self._hook_is_due(candidate.certificate, event)
-        old = self._slots.previous
+        replaced, old = self._slots.running, self._slots.previous
         pair = self._slots.promote(anchors)
         self._cycle.policy = self.settings.policy
         self._cycle.renewed(CertificateLife.of(pair.certificate), self._clock())
@@ -194,6 +194,9 @@ class CertificateAgent:
         self._pass.renewed = True
         self._keep()
         self._say(logging.INFO, f"has a new certificate: {described(pair.certificate)}")
+        if replaced is not None and _end(pair) <= _end(replaced):  # as where the CA ends itself
+            text = "it lasts no longer than the one before: look at the CA"
+            self._say(logging.WARNING, f"{text}, whose own may end then")
         self._remove_key(old)
 
     def _remove_key(self, old: Pair | None) -> None:
@@ -402,6 +405,10 @@ class CertificateAgent:
 def sha256(certificate: x509.Certificate) -> str:
     """Return the SHA-256 of a certificate in hexadecimal."""
     return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def _end(pair: Pair) -> datetime:
+    return pair.certificate.not_valid_after_utc
 
 
 def _told(moment: datetime) -> str:

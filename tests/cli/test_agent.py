@@ -190,6 +190,17 @@ def test_a_name_that_is_not_there_is_told_with_those_that_are(
 
 
 @pytest.mark.parametrize("command", ["renew", "status", "agent"])
+def test_settings_that_everybody_may_write_are_not_read(site: AgentSite, command: str) -> None:
+    """A hook of theirs would be run, by root most of the time."""
+    site.write(top='hook = ["/bin/true"]')
+    (site.directory / "est-agent.toml").chmod(0o646)
+    code, _, err = site(command)
+    assert code == 5
+    assert "est-agent.toml: everybody may write into it" in err
+    assert not (site.directory / "gate").exists()
+
+
+@pytest.mark.parametrize("command", ["renew", "status", "agent"])
 def test_without_settings_the_command_that_makes_them_is_named(
     tmp_path: Path, capsys: Capture, command: str
 ) -> None:
@@ -358,6 +369,21 @@ def test_the_agent_gets_certificates_and_ends_when_it_is_told(site: AgentSite) -
         assert running.end() == 0
     assert "stopped" in running.lines[-1]
     assert site.certificate("a").subject.rfc4514_string() == "CN=a"
+
+
+def test_many_that_end_a_pass_at_once_do_not_end_the_agent(site: AgentSite) -> None:
+    names = tuple(f"c{number}" for number in range(300))
+    site.write(names=names)
+    place = site.directory / "est-agent.toml"
+    place.write_text(place.read_text().replace(site.url, "https://127.0.0.1:1"))
+    code = (
+        "import sys; sys.setswitchinterval(1e-6);"  # threads take turns at every step
+        "from est_transports.cli import main; sys.exit(main())"
+    )
+    with agent_process(site, program=("-c", code)) as running:
+        for _ in names:
+            running.wait_for("connect/refused")
+        assert running.end() == 0
 
 
 def test_ctrl_c_ends_it_too(site: AgentSite) -> None:

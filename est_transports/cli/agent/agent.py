@@ -132,7 +132,7 @@ class _Running:
     def _run_until_told(self) -> None:
         stop, stack = threading.Event(), ExitStack()
         agents, self._missing = opened_all(stack, self._settings, _HOLDER)
-        self._before, self._looked_at = None, time.monotonic()
+        self._before, self._looked_at, self._next = None, time.monotonic(), {}
         errors: list[BaseException] = []
         worker = threading.Thread(target=self._work, args=(agents, stop, errors), daemon=True)
         worker.start()
@@ -181,8 +181,9 @@ class _Running:
         self._wake.set()
 
     def _status(self) -> str:
+        found = self._next.copy()  # the agents' threads write into it
         troubled = sorted(
-            {name for name, each in self._next.items() if each.code or each.alarms}
+            {name for name, each in found.items() if each.code or each.alarms}
             | {each.name for each in self._missing}
         )
         count = len(self._settings.certificates)

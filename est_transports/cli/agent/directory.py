@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -60,7 +61,14 @@ def read_settings(directory: Path) -> AgentSettings:
             "make one: est agent-init DIR NAME --url https://HOST --trust CA.pem",
         )
     with local_errors():
+        _check_private(path)
         return load_agent_settings(path)
+
+
+def _check_private(path: Path) -> None:
+    """Raise ConfigError for a file that everybody may write: what its hooks say is run as us."""
+    if path.is_file() and path.stat().st_mode & stat.S_IWOTH:
+        raise ConfigError(path, "", "everybody may write into it, and its hooks are run: chmod o-w")
 
 
 def chosen(settings: AgentSettings, name: str | None) -> tuple[CertificateSettings, ...]:

@@ -275,6 +275,21 @@ def test_the_same_certificate_again_is_no_renewal(tmp_path: Path) -> None:
     assert world.work(force=True).renewed
 
 
+def test_a_certificate_that_lasts_no_longer_is_taken_and_told(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The CA's own certificate ends soon, and nothing that a device does helps."""
+    world.work()
+    world.t = 85 * DAY_S
+    world.application.certify = lambda csr: world.certificate(csr, life=timedelta(days=5))
+    assert world.work().renewed
+    assert "it lasts no longer than the one before" in caplog.text
+    caplog.clear()
+    world.application.certify = world.certify
+    assert world.work(force=True).renewed
+    assert "no longer" not in caplog.text
+
+
 def test_an_alarm_is_logged_when_it_comes_up_and_where_nothing_fails(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

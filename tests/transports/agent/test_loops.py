@@ -21,6 +21,7 @@ from est_transports.agent.actions import Outcome
 from est_transports.agent.certificate import CertificateAgent
 from est_transports.agent.settings import CertificateSettings, Credentials, HookSettings
 from est_transports.pairs import PairDirectory
+from est_transports.pki.pkcs11_uri import TokenError
 from est_transports.tunnels import Proxy
 from tests.application import PASSWORD, USER
 from tests.cli.canned import CannedServer, canned_server
@@ -95,20 +96,30 @@ def test_a_pass_gets_a_certificate_and_another_renews_it(
 
 
 @LOOPS
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (LocalProtocolError("no such key here"), "agent/cannot-ask"),
+        (TokenError("token/removed", "no such key here"), "token/removed"),
+    ],
+    ids=["no such key", "a token that is away"],
+)
 def test_what_this_machine_cannot_do_is_a_failure_of_the_pass(
     server: CannedServer,
     tmp_path: Path,
     run: Callable[[CertificateAgent], Outcome],
     monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    code: str,
 ) -> None:
     def cannot(*_: object, **__: object) -> None:
-        raise LocalProtocolError("no such key here")
+        raise error
 
     for loop in (sockets_loop, trio_loop, asyncio_loop):
         monkeypatch.setattr(loop.Client, "run", cannot)
     with agent_of(server, tmp_path) as agent:
         outcome = run(agent)
-    assert (outcome.code, outcome.message) == ("agent/cannot-ask", "no such key here")
+    assert (outcome.code, outcome.message) == (code, "no such key here")
 
 
 def test_threads_look_after_several_certificates_until_they_are_stopped(
