@@ -32,7 +32,7 @@ from est_transports.agent.settings import (
 from est_transports.client_config import ClientTimeouts
 from est_transports.pki.csr_words import SAN_KINDS, subject_attribute
 from est_transports.pki.new_keys import KEY_TYPES
-from est_transports.toml.tables import Asked, TomlTable, read_toml
+from est_transports.toml.tables import Asked, TomlTable, read_toml, toml_of
 from est_transports.tunnels.proxy import Proxy
 
 AGENT_FILE: Final = "est-agent.toml"
@@ -61,6 +61,11 @@ def load_agent_settings(path: Path) -> AgentSettings:
     Relative paths in it start at its own directory, where the certificates live too.
     """
     return _read(read_toml(path))
+
+
+def agent_settings_of(text: str, path: Path) -> AgentSettings:
+    """Return what a text says that is to become the content of a file. Raises ConfigError."""
+    return _read(toml_of(text.encode(), path))
 
 
 def asked_agent_keys() -> Mapping[str, Mapping[str, Asked]]:

@@ -2,6 +2,9 @@
 
 It is in a process group of its own. When its time is over, or the agent is to stop, the whole group
 is killed: a reload that hangs, and whatever it has started, keeps nobody.
+
+The first process of a container, or of a machine, inherits the children of all that have ended:
+what a hook leaves behind would stay there as a zombie unless `reap_inherited` takes its status.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ import os
 import selectors
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -23,6 +27,10 @@ _LOOK_S: Final = 0.1
 _CHUNK: Final = 4096
 NOT_FOR_HOOKS: Final = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "JOURNAL_STREAM")
 """What the service manager tells the agent, and nobody else."""
+
+_turn: Final = threading.Lock()
+_hooks: Final[set[int]] = set()
+"""The processes whose exit status a call of `run_hook` waits for. Changed while `_turn` is held."""
 
 
 def run_hook(
@@ -39,20 +47,44 @@ def run_hook(
     """
     given = {name: value for name, value in environment.items() if name not in NOT_FOR_HOOKS}
     try:
-        process = subprocess.Popen(  # noqa: S603 - the operator's own words, and no shell
-            hook.command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**given, **hook.environment},
-            start_new_session=True,
-        )
+        process = _started(hook.command, {**given, **hook.environment})
     except OSError as exc:
         return HookResult(problem=f"cannot be started: {hook.command[0]}: {exc.strerror}")
     try:
         return _follow(process, clock() + hook.timeout_s, hook.timeout_s, stopped, clock)
     finally:
         _kill_group(process)
+        with _turn:
+            _hooks.discard(process.pid)
+
+
+def reap_inherited() -> None:
+    """Take the exit status of children that ended and are no hooks. For process 1 alone.
+
+    Only there nobody else waits for them. It stops at a hook that has ended, whose status is taken
+    by `run_hook`; so call it again after that, and on SIGCHLD.
+    """
+    look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    with _turn, suppress(ChildProcessError):
+        while (ended := os.waitid(os.P_ALL, 0, look)) is not None and ended.si_pid not in _hooks:
+            os.waitpid(ended.si_pid, os.WNOHANG)
+
+
+def _started(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a program that has nothing to read; for that no /dev/null is needed."""
+    with _turn:
+        process = subprocess.Popen(  # noqa: S603 - the operator's own words, and no shell
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+        _hooks.add(process.pid)
+    if process.stdin is not None:
+        process.stdin.close()
+    return process
 
 
 def _follow(

@@ -21,7 +21,14 @@ def hold_standard_descriptors() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            _open_nothing()  # takes the lowest number that is free: this one
+
+
+def _open_nothing() -> None:
+    try:
+        os.open(os.devnull, os.O_RDWR)
+    except OSError:  # a root without /dev: what is written to a directory is lost as well
+        os.open("/", os.O_RDONLY | os.O_DIRECTORY)
 
 
 class LogHandler(logging.Handler):

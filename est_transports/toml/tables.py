@@ -330,6 +330,13 @@ def read_toml(path: Path, moved: Mapping[tuple[str, str], str] | None = None) ->
             raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as exc:
         raise ConfigError(path, "", exc.strerror or "cannot be read") from exc
+    return toml_of(raw, path, moved)
+
+
+def toml_of(
+    raw: bytes, path: Path, moved: Mapping[tuple[str, str], str] | None = None
+) -> TomlTable:
+    """Return the top table of the content of a TOML file. Raises ConfigError."""
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigError(path, "", f"is larger than {MAX_FILE_BYTES} bytes")
     try:

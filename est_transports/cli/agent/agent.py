@@ -18,6 +18,7 @@ import click
 from est_core import __version__
 from est_transports.agent.actions import Outcome
 from est_transports.agent.certificate import CertificateAgent
+from est_transports.agent.hooks import reap_inherited
 from est_transports.agent.settings import AgentSettings, CertificateSettings
 from est_transports.agent.sockets_loop import run_agents, run_pass
 from est_transports.cli.agent.directory import (
@@ -114,11 +115,13 @@ class _Running:
 
     def run(self) -> None:
         """Look after the certificates until a signal says to stop."""
-        handlers = {
+        handlers: dict[signal.Signals, Callable[[], None]] = {
             signal.SIGTERM: self._end,
             signal.SIGINT: self._end,
             signal.SIGHUP: self._reload,
         }
+        if _is_first_process():
+            handlers[signal.SIGCHLD] = self._wake.set
         with _signals(handlers):
             _log.info("est-sansio %s looks after %s", __version__, _names(self._settings))
             while not self._ends:
@@ -140,6 +143,8 @@ class _Running:
         while worker.is_alive() and not self._ends and not self._begins_anew():
             self._wake.wait(min(_watchdog_s(), self._again_s()))
             self._wake.clear()
+            if _is_first_process():
+                reap_inherited()
             notify("WATCHDOG=1", self._status())
         stop.set()
         if not self._joined(worker):
@@ -244,6 +249,11 @@ def _signals(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+def _is_first_process() -> bool:
+    """True in a container without an init of its own: what hooks leave behind is ours there."""
+    return os.getpid() == 1
 
 
 def _calling(handler: Callable[[], None]) -> Callable[[int, object], None]:

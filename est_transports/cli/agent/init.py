@@ -6,12 +6,11 @@ import json
 import os
 import re
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import click
 
-from est_transports.agent.config import AGENT_FILE, load_agent_settings
+from est_transports.agent.config import AGENT_FILE, agent_settings_of
 from est_transports.cli.agent.directory import directory_argument, local_errors
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import (
@@ -67,7 +66,7 @@ def agent_init(directory: Path, *, name: str, take: Path | None, **options: obje
     """
     make_directory(directory)
     text = _with_certificate(directory, name, options)
-    _check(text)
+    _check(text, directory / AGENT_FILE)
     if take is not None:
         trust = options["trust"]
         _take_over(directory / name, *_pair_in(take), trust if isinstance(trust, Path) else None)
@@ -105,16 +104,13 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)  # what JSON escapes, TOML does too
 
 
-def _check(text: str) -> None:
+def _check(text: str, path: Path) -> None:
     """Raise CliError (USAGE) where a file that says this would not be read."""
-    with TemporaryDirectory() as scratch:
-        path = Path(scratch) / AGENT_FILE
-        path.write_text(text, "utf-8")
-        try:
-            load_agent_settings(path)
-        except ConfigError as exc:
-            message = f"{exc.where}: {exc.reason}" if exc.where else exc.reason
-            raise CliError(message, ExitCode.USAGE, "see 'est agent-init --help'") from exc
+    try:
+        agent_settings_of(text, path)
+    except ConfigError as exc:
+        message = f"{exc.where}: {exc.reason}" if exc.where else exc.reason
+        raise CliError(message, ExitCode.USAGE, "see 'est agent-init --help'") from exc
 
 
 def _pair_in(path: Path) -> tuple[TlsIdentity, bytes]:

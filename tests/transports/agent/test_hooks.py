@@ -89,3 +89,29 @@ def test_of_a_long_output_the_end_is_kept() -> None:
     result = run_hook(python("print('x' * 100000); print('the end')"))
     assert result.output.startswith("x")
     assert len(result.output) <= OUTPUT_MAX_BYTES
+
+
+def test_a_hook_finds_nothing_to_read_and_needs_no_dev_null_for_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "devnull", "/nonexistent/null")
+    result = run_hook(python("import sys; print(repr(sys.stdin.read()))"))
+    assert result == HookResult(problem="", output="''")
+
+
+def test_children_of_nobody_are_reaped() -> None:
+    code = """
+import os
+from est_transports.agent.hooks import reap_inherited
+reap_inherited()  # there are none
+child = os.fork()
+if child == 0:
+    os._exit(0)
+os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+reap_inherited()
+try:
+    os.waitpid(child, 0)
+except ChildProcessError:
+    print("reaped")
+"""
+    assert run_hook(python(code)) == HookResult(problem="", output="reaped")
