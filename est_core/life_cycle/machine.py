@@ -149,9 +149,17 @@ class LifeCycle:
         )
 
     def put_off(self, now: Instant, wait_s: float) -> None:
-        """The server answered 202: the request is to be repeated then. RFC 7030 4.2.3."""
+        """The server answered 202: the request is to be repeated then. RFC 7030 4.2.3.
+
+        One that wants to be asked every second is asked so a few times, and every `retry_first_s`
+        in the end: each time costs both a handshake and a signature.
+        """
+        before = self.state.attempt if self.state.pending else None
+        doubled_s = 0.0 if before is None else max(2 * before.wait_s, 1.0)
         self._tried("attempt", now)
-        attempt = Attempt(at=now.wall, wait_s=max(wait_s, 0.0))
+        attempt = Attempt(
+            at=now.wall, wait_s=max(wait_s, min(doubled_s, self.policy.retry_first_s))
+        )
         self.state = replace(self.state, pending=True, attempt=attempt)
 
     def informed(self, window: RenewalWindow | None, now: Instant, *, wait_s: float = 0.0) -> None:
@@ -167,9 +175,13 @@ class LifeCycle:
         self.state = replace(self.state, window=window or self.state.window, info=info)
 
     def trust_fetched(self, now: Instant, *, succeeded: bool) -> None:
-        """The CA certificates were fetched, or could not be."""
+        """The CA certificates were fetched, or could not be: then each wait is twice the last."""
         self._tried("trust", now)
-        wait_s = self.policy.trust_s if succeeded else self._delay_s(1)
+        before, wait_s = self.state.trust, self.policy.trust_s
+        if not succeeded:
+            failed_before = before is not None and before.wait_s < wait_s
+            next_s = 2 * before.wait_s if before and failed_before else self._delay_s(1)
+            wait_s = min(next_s, self.policy.retry_max_s, wait_s)
         self.state = replace(self.state, trust=Attempt(at=now.wall, wait_s=wait_s))
 
     # How it is reckoned

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from est_core import LocalProtocolError
+from est_core import Instant, LocalProtocolError
 from est_core.life_cycle import (
     Alarm,
     CertificateLife,
@@ -78,6 +78,41 @@ def test_a_server_that_puts_off_for_ever_is_told_of_before_it_is_too_late() -> N
     assert world.alarms() == frozenset()
     world.run(days=8)
     assert world.alarms() == {Alarm.LATE}
+
+
+def test_a_server_that_wants_to_be_asked_every_second_is_not() -> None:
+    asked = list[float]()
+
+    def answer(t: float) -> float:
+        asked.append(t)
+        return 1.0
+
+    world = World(QUIET, answers=answer)
+    world.run(days=80)
+    begin = asked[0]
+    assert asked[2] - begin < 10
+    assert len([t for t in asked if t - begin < DAY_S]) <= 24 * 60 + 10
+
+
+def test_ca_certificates_that_cannot_be_fetched_are_asked_for_less_and_less() -> None:
+    world = World(RenewalPolicy(renewal_info=False))
+    cycle, mono, times = world.cycle, 0.0, list[float]()
+    while mono < 10 * DAY_S:
+        now = Instant(mono=mono, wall=BEGIN + timedelta(seconds=mono))
+        match cycle.next_step(now):
+            case FetchCACerts():
+                times.append(mono)
+                cycle.trust_fetched(now, succeeded=False)
+            case Wait(until=until):
+                mono = until.mono + 1e-3
+    assert times[1] - times[0] < 80
+    assert len(times) < 60, "four times a day once it has failed for long"
+    now = Instant(mono=mono, wall=BEGIN + timedelta(seconds=mono))
+    cycle.trust_fetched(now, succeeded=True)
+    assert cycle.state.trust is not None
+    assert cycle.state.trust.wait_s == cycle.policy.trust_s
+    cycle.trust_fetched(now, succeeded=False)
+    assert cycle.state.trust.wait_s < 80
 
 
 def test_a_server_that_puts_off_until_it_is_too_late_is_told_of_at_once() -> None:
