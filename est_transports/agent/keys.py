@@ -67,8 +67,12 @@ class Keys:
             raise AgentError(UNMET, exc.message) from exc
 
     def remove(self, key: SigningKey | KeyReference | None) -> None:
-        """Remove a key from its token. One that is in a file goes with its directory."""
-        if not isinstance(key, KeyReference):
+        """Remove a key from its token, if it was made here, by its label and its token.
+
+        One that is in a file goes with its directory. A reference is read from there too, and who
+        may write into that may have put the key of a CA in its place.
+        """
+        if not isinstance(key, KeyReference) or not self._is_ours(key):
             return
         signer = self._found(key)
         try:
@@ -80,6 +84,19 @@ class Keys:
         """Log out of all tokens."""
         for place in self._places.values():
             place.close()
+
+    def _is_ours(self, key: KeyReference) -> bool:
+        if self._settings.key_uri is None or not is_pkcs11_uri(key.uri):
+            return False
+        try:
+            ours, uri = Pkcs11Uri.parse(self._settings.key_uri), Pkcs11Uri.parse(key.uri)
+        except TokenError:
+            return False
+        label, dash, number = (uri.object or "").rpartition("-")
+        if label != ours.object or not dash or not number.isdecimal():
+            return False
+        wanted = replace(ours, token=ours.token or uri.token)
+        return _without_key(uri) == _without_key(wanted)
 
     def _made(self, kind: str) -> TokenSigner:
         uri = Pkcs11Uri.parse(self._settings.key_uri or "")
@@ -106,3 +123,8 @@ class Keys:
         if place not in self._places:
             self._places[place] = open_token(uri)
         return self._places[place].at(uri)
+
+
+def _without_key(uri: Pkcs11Uri) -> Pkcs11Uri:
+    """Return a URI that names a token, and how to reach it."""
+    return replace(uri, object=None, id=None, type=None, unknown=())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from est_transports.daemon.file_limit import raise_file_limit
 from tests.cli.serve_process import serving
 from tests.cli.test_staying_up import made, status
 
@@ -32,3 +33,26 @@ def test_as_many_files_are_allowed_as_connections_need_or_it_is_said(
     said = [line for line in server.log if "files may be open" in line]
     assert len(said) == (hard < 1024)
     assert all("only 200 files may be open: 1024 connections need 1088" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("before", "allowed", "after"),
+    [
+        ((1024, 4096), 2000, (2000, 4096)),
+        ((1024, 1500), 1500, (1500, 1500)),
+        ((1024, resource.RLIM_INFINITY), 2000, (2000, resource.RLIM_INFINITY)),
+        ((2048, 4096), 2000, None),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 2000, None),
+    ],
+)
+def test_the_limit_is_raised_as_far_as_it_may_be_and_never_lowered(
+    monkeypatch: pytest.MonkeyPatch,
+    before: tuple[int, int],
+    allowed: int,
+    after: tuple[int, int] | None,
+) -> None:
+    asked = list[tuple[int, int]]()
+    monkeypatch.setattr(resource, "getrlimit", lambda _: before)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    assert raise_file_limit(2000) == allowed
+    assert asked == ([] if after is None else [after])

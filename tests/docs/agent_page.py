@@ -42,7 +42,8 @@ MEANINGS: Final[Mapping[str, str]] = {
         "a `pkcs11:` URI with `object=LABEL`: keys are made in that token, as `LABEL-1`, "
         "`LABEL-2`; renewed by what the first certificate was got with"
     ),
-    "remove_old_keys": "remove keys from the token that neither this pair nor the last one has",
+    "remove_old_keys": "remove keys from the token that the agent made, by their label, and that "
+    "neither this pair nor the last one has",
     "rekey": "a renewal is for a new key",
     "renew_at": "share of its life after which a certificate is renewed",
     "renew_before_days": "renew so many days before the end instead",

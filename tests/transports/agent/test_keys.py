@@ -15,7 +15,8 @@ from est_transports.agent.driving import cannot_ask
 from est_transports.agent.errors import AgentError
 from est_transports.agent.keys import Keys
 from est_transports.pairs import KeyReference, PairDirectory
-from est_transports.pki import SignerError, TokenError, open_signer
+from est_transports.pki import SignerError, TokenError, generate_key, open_signer
+from est_transports.pki.pkcs11_uri import Pkcs11Uri
 from tests.conftest import PeerFinder
 from tests.tokens import PIN, SoftToken, soft_token
 from tests.transports.agent.world import DAY_S, NAME, QUIET, Cut, Killed, World
@@ -82,6 +83,21 @@ def test_keys_that_no_pair_has_any_more_are_removed_by_option(
     world.work(force=True)
     assert labels(token) == ["gate-2", "gate-3"]
     fits(world)
+
+
+def test_a_key_that_was_not_made_here_is_not_removed_whatever_the_files_say(
+    token: SoftToken, tmp_path: Path
+) -> None:
+    world = world_of(token, tmp_path, remove_old_keys=True)
+    world.work()
+    generate_key(token.uri("object=ca"), "ec:P-256").close()
+    world.work(force=True)
+    (place,) = (tmp_path / NAME / "current" / "previous").glob("key.uri")
+    place.write_text(place.read_text().replace("object=gate-1", "object=ca"))
+    uri = Pkcs11Uri.parse(place.read_text().strip())
+    place.write_text(f"{replace(uri, id=None)}\n")
+    world.work(force=True)
+    assert labels(token) == ["ca", "gate-1", "gate-2", "gate-3"]
 
 
 def test_a_key_is_kept_where_the_policy_keeps_it(token: SoftToken, tmp_path: Path) -> None:
@@ -193,6 +209,19 @@ def test_what_is_no_key_here_is_refused(tmp_path: Path) -> None:
     for uri in ("pkcs11:a", "pkcs11:object=a?module-path=/missing.so"):
         with pytest.raises(AgentError, match=r"NAME=VALUE|no such"):
             keys.open(KeyReference(uri=uri))
+
+
+@pytest.mark.parametrize("uri", ["tpm:1", "pkcs11:a", "pkcs11:object=b-1", "pkcs11:object=a-x"])
+@pytest.mark.parametrize("place", [None, "pkcs11:object=a"])
+def test_no_token_is_asked_for_keys_that_were_not_made_here(
+    tmp_path: Path, uri: str, place: str | None
+) -> None:
+    keys = Keys(World(tmp_path, options={"key_uri": place}).settings)
+    keys.remove(KeyReference(uri=uri))
+    module = "?module-path=/missing.so"
+    ours = Keys(World(tmp_path, options={"key_uri": f"pkcs11:object=b{module}"}).settings)
+    with pytest.raises(AgentError, match="no such PKCS#11 module"):
+        ours.remove(KeyReference(uri=f"pkcs11:object=b-1{module}"))
 
 
 def test_a_key_that_does_not_sign_fails_the_exchange_by_its_code() -> None:
