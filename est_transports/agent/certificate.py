@@ -194,7 +194,7 @@ class CertificateAgent:
         self._pass.renewed = True
         self._keep()
         self._say(logging.INFO, f"has a new certificate: {described(pair.certificate)}")
-        if replaced is not None and _end(pair) <= _end(replaced):  # as where the CA ends itself
+        if replaced is not None and _is_no_longer(pair.certificate, replaced.certificate):
             text = "it lasts no longer than the one before: look at the CA"
             self._say(logging.WARNING, f"{text}, whose own may end then")
         self._remove_key(old)
@@ -407,8 +407,12 @@ def sha256(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def _end(pair: Pair) -> datetime:
-    return pair.certificate.not_valid_after_utc
+def _is_no_longer(new: x509.Certificate, old: x509.Certificate) -> bool:
+    """True if a certificate begins later and yet ends no later: as where the CA ends itself."""
+    return (
+        new.not_valid_before_utc > old.not_valid_before_utc
+        and new.not_valid_after_utc <= old.not_valid_after_utc
+    )
 
 
 def _told(moment: datetime) -> str:

@@ -286,7 +286,8 @@ def test_a_certificate_that_lasts_no_longer_is_taken_and_told(
     assert "it lasts no longer than the one before" in caplog.text
     caplog.clear()
     world.application.certify = world.certify
-    assert world.work(force=True).renewed
+    for _ in range(2):  # in one and the same second
+        assert world.work(force=True).renewed
     assert "no longer" not in caplog.text
 
 
