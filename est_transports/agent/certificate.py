@@ -46,6 +46,7 @@ from est_transports.agent.actions import Action, Answer, Ask, HookResult, Outcom
 from est_transports.agent.errors import AgentError
 from est_transports.agent.keys import Keys
 from est_transports.agent.obtaining import NotObtained, Obtained, PutOff, Wanted, obtain
+from est_transports.agent.requests import other_names
 from est_transports.agent.saved import Failure, Saved, plain, saved_of
 from est_transports.agent.sessions import access_of, floor_of
 from est_transports.agent.settings import CertificateSettings, HookFailure
@@ -62,6 +63,9 @@ HOOK_FAILED: Final = "agent/hook-failed"
 DAMAGED_STATE: Final = "agent/damaged-state"
 TRUST_CHANGED: Final = "trust"
 """What a hook is told where other trust anchors came with the same certificate."""
+ROLLED_BACK: Final = "rolled-back"
+_STAYS: Final = (TRUST_CHANGED, ROLLED_BACK)
+"""What no failure of a hook takes back."""
 _CLOCK_WRONG: Final = frozenset({Alarm.CLOCK_BEHIND, Alarm.CLOCK_AHEAD})
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -103,6 +107,20 @@ class CertificateAgent:
     def is_retrying(self) -> bool:
         """True if the last attempt failed, or was put off, and is to be made again."""
         return self._cycle.state.pending or self._cycle.state.failures > 0
+
+    @property
+    def other_names(self) -> str:
+        """What the settings call the certificate in use otherwise than it does, "" if nothing."""
+        running = self._slots.running
+        return "" if running is None else other_names(self.settings, running.certificate)
+
+    def retry_hook(self) -> bool:
+        """Have the next pass run the hook again, if it failed the last time; True if so."""
+        running = self._slots.running
+        if self._saved.hook_failure is None or self.settings.hook is None or running is None:
+            return False
+        self._saved = replace(self._saved, hook_due=sha256(running.certificate))
+        return True
 
     def work(self, *, force: bool = False) -> Generator[Action, Answer, Outcome]:
         """Do what is due now, and with `force` renew. Returns when there is nothing to do."""
@@ -247,15 +265,15 @@ class CertificateAgent:
         event = self._saved.hook_event
         problem = yield from self._run_hook(event, running)
         self._saved = replace(self._saved, hook_due="")
-        rolls_back = hook.on_failure is HookFailure.ROLL_BACK and event != TRUST_CHANGED
+        rolls_back = hook.on_failure is HookFailure.ROLL_BACK and event not in _STAYS
         if not problem or not rolls_back or self._slots.previous is None:
             return
         pair = self._slots.roll_back()
-        self._saved = replace(self._saved, of="", cycle=None)
+        self._saved = replace(self._saved, of="", cycle=None, hook_event=ROLLED_BACK)
         self._cycle, self._pass.renewed = self._begin(), False
         self._say(logging.WARNING, f"rolled back to {described(pair.certificate)}")
         self._failed(NotObtained(code=HOOK_FAILED, message=f"the hook {problem}"))
-        yield from self._run_hook("rolled-back", pair)
+        yield from self._run_hook(ROLLED_BACK, pair)
 
     def _run_hook(self, event: str, pair: Pair) -> Generator[Action, Answer, str]:
         """Run the hook and return what is wrong with how it ended."""

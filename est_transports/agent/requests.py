@@ -56,6 +56,26 @@ def request_for(
         raise AgentError(UNMET, text) from exc
 
 
+def other_names(settings: CertificateSettings, current: x509.Certificate) -> str:
+    """Return what names the settings have that a certificate lacks, "" if none.
+
+    They count for the first request alone: who changes them later has to be told.
+    """
+    found = list(current.subject)
+    lacks = [each.rfc4514_string() for each in settings.subject if each not in found]
+    try:
+        names = current.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    lacks += [str(each.value) for each in settings.names if each not in list(names)]
+    if not lacks:
+        return ""
+    return (
+        f"est-agent.toml names {', '.join(lacks)}, which the certificate in use lacks; a renewal"
+        " keeps the names of the certificate: write another table for others"
+    )
+
+
 def info_of(request: bytes) -> CertRequestInfo:
     """Return what a kept request says, to be linked to a connection and signed again.
 

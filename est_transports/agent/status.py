@@ -14,6 +14,7 @@ from est_core.arguments import checked
 from est_core.life_cycle import Alarm, CertificateLife, LifeCycle, LifeCycleState
 from est_core.values import value_class
 from est_transports.agent.certificate import sha256
+from est_transports.agent.requests import other_names
 from est_transports.agent.saved import Failure, Saved, saved_of
 from est_transports.agent.settings import CertificateSettings
 from est_transports.pairs.directory import PairDirectory
@@ -40,7 +41,8 @@ class CertificateStatus:
 
     `last_failure` is that of a renewal since the certificate came, `hook_failure` that of its hook.
     `holder` is the process that looks after it, "" where none does. `needs_person`: it does not
-    come right by waiting, or there is little time left to wait.
+    come right by waiting, or there is little time left to wait. `note` is what somebody should know
+    who has changed the settings.
     """
 
     name: str
@@ -51,6 +53,7 @@ class CertificateStatus:
     hook_failure: tuple[str, str, datetime] | None = None
     alarms: frozenset[Alarm] = frozenset()
     holder: str = ""
+    note: str = ""
 
     @property
     def needs_person(self) -> bool:
@@ -110,16 +113,25 @@ def _status(
         standing = _standing(known, alarms)
     elif state is not None and state.pending:
         standing = Standing.PENDING
+    if running is None and saved.of:
+        return CertificateStatus(
+            name=settings.name, standing=Standing.UNREADABLE, last_failure=_missing(now)
+        )
     return CertificateStatus(
         name=settings.name,
         standing=standing,
         certificate=None if running is None else running.certificate,
         next_at=next_at,
         last_failure=_told(saved.failure),
-        hook_failure=_told(saved.hook_failure),
+        hook_failure=None if settings.hook is None else _told(saved.hook_failure),
         alarms=alarms,
         holder=view.holder,
+        note="" if running is None else other_names(settings, running.certificate),
     )
+
+
+def _missing(now: Instant) -> tuple[str, str, datetime]:
+    return "pair/damaged", "current is missing, although there was a certificate", now.wall
 
 
 def _standing(state: LifeCycleState | None, alarms: frozenset[Alarm]) -> Standing:

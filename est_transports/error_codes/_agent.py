@@ -37,7 +37,8 @@ AGENT: Final = (
             ErrorCode(
                 code="agent/hook-failed",
                 cause="the hook ended with another status than 0, was killed, or did not start",
-                remedy="run the hook by hand; the certificate is in its place unless rolled back",
+                remedy="correct the hook; `est renew`, a restart or a reload of the agent "
+                "runs it again. The certificate is in its place unless rolled back",
                 audience=Audience.USER,
             ),
             ErrorCode(

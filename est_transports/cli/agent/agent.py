@@ -135,6 +135,10 @@ class _Running:
     def _run_until_told(self) -> None:
         stop, stack = threading.Event(), ExitStack()
         agents, self._missing = opened_all(stack, self._settings, _HOLDER)
+        for each in agents:
+            each.retry_hook()
+            if each.other_names:
+                _log.warning("%s: %s", each.settings.name, each.other_names)
         self._before, self._looked_at, self._next = None, time.monotonic(), {}
         errors: list[BaseException] = []
         worker = threading.Thread(target=self._work, args=(agents, stop, errors), daemon=True)

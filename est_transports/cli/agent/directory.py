@@ -16,8 +16,8 @@ from est_transports.agent.certificate import CertificateAgent
 from est_transports.agent.config import AGENT_FILE, load_agent_settings
 from est_transports.agent.errors import AgentError
 from est_transports.agent.settings import AgentSettings, CertificateSettings
+from est_transports.cli.agent.hints import remedy
 from est_transports.cli.client.failures import exit_code_of
-from est_transports.cli.client.hints import remedy
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.paths import PATH
 from est_transports.daemon.file_limit import raise_file_limit

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -81,6 +83,9 @@ def _with_certificate(directory: Path, name: str, options: dict[str, object]) ->
     """Return est-agent.toml with one more table. Raises CliError."""
     path = directory / AGENT_FILE
     text = path.read_text("utf-8") if path.exists() else ""
+    if name in _names_in(text):
+        hint = "edit that, or give another NAME"
+        raise CliError(f"{path} has [certificate.{name}] already", ExitCode.USAGE, hint)
     lines = [f"[certificate.{name if _BARE.fullmatch(name) else _quoted(name)}]"]
     for key, value in options.items():
         if key in _FILES and isinstance(value, Path):
@@ -91,6 +96,14 @@ def _with_certificate(directory: Path, name: str, options: dict[str, object]) ->
             lines.append(f"{key} = [{', '.join(_quoted(str(each)) for each in value)}]")
     before = f"{text.rstrip()}\n\n" if text.strip() else ""
     return before + "\n".join(lines) + "\n"
+
+
+def _names_in(text: str) -> Collection[object]:
+    try:
+        found = tomllib.loads(text).get("certificate")
+    except tomllib.TOMLDecodeError:
+        return ()  # `_check` says what is wrong
+    return found if isinstance(found, dict) else ()
 
 
 def _named(path: Path, directory: Path) -> str:

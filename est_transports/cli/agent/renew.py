@@ -17,7 +17,7 @@ from est_transports.cli.agent.directory import (
     opened,
     read_settings,
 )
-from est_transports.cli.client.hints import remedy
+from est_transports.cli.agent.hints import remedy
 from est_transports.cli.describe import moment
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.options import json_option, verbose_option
@@ -33,23 +33,24 @@ from est_transports.cli.output import log_as_warnings, print_json, print_line, w
 def renew(directory: Path, *, name: str | None, force: bool, as_json: bool) -> ExitCode:
     """Do what is due for the certificates of DIR, or the one called NAME, and end.
 
-    What failed, or was put off, is tried again at once. Else nothing is due most of the time:
-    --force renews all the same. Where a renewal fails the certificate in use stays, and the exit
-    code says why it failed.
+    What failed, a hook too, or was put off, is tried again at once. Else nothing is due most of the
+    time: --force renews all the same. Where a renewal fails the certificate in use stays, and the
+    exit code says why it failed.
     """
     settings = read_settings(directory)
     outcomes: list[Outcome] = []
     error: CliError | None = None
     for certificate in chosen(settings, name):
         try:
-            outcomes.append(_renewed(settings, certificate, force=force))
+            outcome, hook_again = _renewed(settings, certificate, force=force)
+            outcomes.append(outcome)
         except CliError as exc:  # the others are renewed all the same
             if error is not None:
                 warn(error.text)
             error = exc
             continue
         if not as_json:
-            _show(outcomes[-1])
+            _show(outcomes[-1], hook_again=hook_again)
     if as_json:
         print_json([outcome_values(each) for each in outcomes])
     if error is not None:
@@ -57,13 +58,19 @@ def renew(directory: Path, *, name: str | None, force: bool, as_json: bool) -> E
     return exit_code(outcomes)
 
 
-def _renewed(settings: AgentSettings, certificate: CertificateSettings, *, force: bool) -> Outcome:
+def _renewed(
+    settings: AgentSettings, certificate: CertificateSettings, *, force: bool
+) -> tuple[Outcome, bool]:
+    """Return what came of a pass, and whether a hook that had failed was run again."""
     with ExitStack() as stack, log_as_warnings():
         agent = opened(stack, settings, certificate, "est renew")
+        hook_again = agent.retry_hook()
+        if agent.other_names:
+            warn(f"{certificate.name}: {agent.other_names}")
         outcome = run_pass(agent, force=force or agent.is_retrying)
     if outcome is None:
         raise TypeError("a pass that nobody stops has an outcome")
-    return outcome
+    return outcome, hook_again
 
 
 def outcome_values(outcome: Outcome) -> dict[str, object]:
@@ -81,7 +88,9 @@ def outcome_values(outcome: Outcome) -> dict[str, object]:
     }
 
 
-def _show(outcome: Outcome) -> None:
+def _show(outcome: Outcome, *, hook_again: bool) -> None:
+    if hook_again and not outcome.hook_problem:
+        print_line(f"{outcome.name}: the hook, which had failed, has ended well")
     if outcome.renewed:
         print_line(f"{outcome.name}: has a new certificate")
     elif outcome.code:

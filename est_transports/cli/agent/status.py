@@ -13,7 +13,7 @@ from est_transports.cli.agent.directory import (
     directory_argument,
     read_settings,
 )
-from est_transports.cli.client.hints import remedy
+from est_transports.cli.agent.hints import remedy
 from est_transports.cli.describe import certificate_values, moment, subject_text
 from est_transports.cli.errors import ExitCode
 from est_transports.cli.options import json_option, verbose_option
@@ -63,7 +63,7 @@ def _row(status: CertificateStatus) -> tuple[str, ...]:
 
 def _advice(status: CertificateStatus) -> list[str]:
     """Return lines about what failed last and what to do."""
-    lines = []
+    lines = [f"{status.name}: {status.note}"] if status.note else []
     for failure in (status.last_failure, status.hook_failure):
         if failure is not None:
             code, message, at = failure
@@ -89,6 +89,7 @@ def _values(status: CertificateStatus) -> dict[str, object]:
         "last_failure": _failure_values(status.last_failure),
         "hook_failure": _failure_values(status.hook_failure),
         "agent": status.holder or None,
+        "note": status.note or None,
     }
 
 

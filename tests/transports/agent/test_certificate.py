@@ -362,6 +362,41 @@ def test_a_hook_that_fails_is_told_and_the_certificate_stays(tmp_path: Path) -> 
     assert "ended w 3" in outcome.hook_problem
 
 
+def test_a_hook_that_failed_runs_again_when_asked_and_nothing_is_renewed(tmp_path: Path) -> None:
+    world = World(tmp_path, options={"hook": HOOK}, hook=lambda _: HookResult(problem="ended w 3"))
+    world.work()
+    before = world.look()
+    results = [HookResult(problem="ended w 4"), HookResult()]
+    world.hook = lambda _: results.pop(0)
+    assert again(world) == (True, False, "hook /usr/bin/reload ended w 4")
+    assert again(world) == (True, False, "")
+    assert again(world) == (False, False, "")
+    assert [each.environment["EST_EVENT"] for each in world.hooks] == ["enrolled"] * 3
+    assert world.look() == before
+
+
+def test_a_hook_that_fails_after_a_roll_back_too_rolls_nothing_back_again(tmp_path: Path) -> None:
+    world = World(tmp_path, options={"hook": replace(HOOK, on_failure=HookFailure.ROLL_BACK)})
+    world.work()
+    before = world.look()
+    world.hook = lambda _: HookResult(problem="ended w 3")
+    world.work(force=True)
+    assert again(world) == (True, False, "hook /usr/bin/reload ended w 3")
+    assert world.look() == before
+    assert [each.environment["EST_EVENT"] for each in world.hooks[2:]] == ["rolled-back"] * 2
+
+
+def again(world: World) -> tuple[bool, bool, str]:
+    """Ask for the hook that failed: whether there is one, what was renewed, what it ended in."""
+    with PairDirectory.open(world.directory / NAME, create=True) as pairs:
+        agent = CertificateAgent(
+            world.settings, pairs, clock=world.now, entropy=world.chance.randbytes
+        )
+        is_due = agent.retry_hook()
+        outcome = world.drive(agent)
+    return is_due, outcome.renewed, outcome.hook_problem
+
+
 def test_a_hook_that_fails_rolls_back_by_option(tmp_path: Path) -> None:
     hook = replace(HOOK, on_failure=HookFailure.ROLL_BACK)
     world = World(tmp_path, options={"hook": hook})

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from est_core import Deny, LocalProtocolError
 from est_core.life_cycle import Alarm
+from est_transports.agent.actions import HookResult
 from est_transports.agent.saved import Failure, Saved, plain, saved_of
+from est_transports.agent.settings import HookSettings
 from est_transports.agent.status import CertificateStatus, Standing, certificate_status
 from tests.transports.agent.world import BEGIN, DAY_S, NAME, World
 
@@ -97,6 +101,38 @@ def test_what_is_no_directory_of_pairs_is_told(tmp_path: Path) -> None:
     assert (found.standing, found.needs_person) == (Standing.UNREADABLE, True)
     assert found.last_failure is not None
     assert found.last_failure[0].startswith("pair/")
+
+
+def test_a_lost_link_is_damage_and_no_device_without_certificate(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.work()
+    (tmp_path / NAME / "current").unlink()
+    found = stands(world)
+    assert (found.standing, found.needs_person) == (Standing.UNREADABLE, True)
+    assert found.last_failure is not None
+    assert found.last_failure[0] == "pair/damaged"
+
+
+def test_a_hook_that_was_removed_from_the_settings_has_not_failed(tmp_path: Path) -> None:
+    hook = HookSettings(command=("/usr/bin/reload",))
+    world = World(tmp_path, options={"hook": hook}, hook=lambda _: HookResult(problem="ended w 3"))
+    world.work()
+    assert stands(world).hook_failure is not None
+    world.settings = replace(world.settings, hook=None)
+    assert (stands(world).hook_failure, stands(world).needs_person) == (None, False)
+
+
+def test_names_that_were_changed_later_are_noted(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    assert stands(world).note == ""
+    world.work()
+    assert stands(world).note == ""
+    other = x509.Name.from_rfc4514_string("CN=gate-x")
+    more = (x509.DNSName("b.example"),)
+    world.settings = replace(world.settings, subject=other, names=more)
+    assert "names CN=gate-x, b.example, which the certificate" in stands(world).note
+    world.settings = replace(world.settings, subject=x509.Name([]), names=())
+    assert stands(world).note == ""
 
 
 # The text that is kept

@@ -1,0 +1,66 @@
+"""What the agent's commands say of what was changed, or done twice, by whoever runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from tests.cli.agent_site import AgentSite
+from tests.cli.canned import canned_server
+from tests.pki import pki
+
+
+@pytest.fixture
+def site(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[AgentSite]:
+    with canned_server() as server:
+        found = AgentSite(tmp_path / "device", capsys, server.url)
+        found.write()
+        yield found
+
+
+def test_renew_runs_a_hook_again_that_failed(site: AgentSite) -> None:
+    site.write(own='hook = ["/bin/sytemctl", "reload"]')
+    assert site("renew")[0] == 5
+    before = site.certificate()
+    code, _, err = site("renew")
+    assert (code, "cannot be started" in err) == (5, True)
+    site.write(own='hook = ["/bin/sh", "-c", "exit 0"]')
+    code, out, err = site("renew")
+    assert (code, err) == (0, "")
+    assert out.startswith("gate: the hook, which had failed, has ended well\n")
+    assert site.certificate() == before
+    assert site("status")[0] == 0
+
+
+def test_a_common_name_that_was_changed_is_told(site: AgentSite) -> None:
+    site("renew")
+    path = site.directory / "est-agent.toml"
+    path.write_text(path.read_text().replace('cn = "gate"', 'cn = "door"'))
+    code, out, err = site("renew")
+    assert (code, out) == (0, "gate: nothing is due; `est status` says when\n")
+    assert "names CN=door, which the certificate in use lacks" in err
+    code, _, err = site("status")
+    assert code == 0
+    assert "write another table for others" in err
+    assert "CN=door" in site.status()["note"]
+
+
+def test_agent_init_says_that_a_certificate_is_there(site: AgentSite) -> None:
+    code, _, err = site("agent-init", "gate", "--url", site.url, "--trust", "ca.pem")
+    assert code == 2
+    assert err.endswith("has [certificate.gate] already; edit that, or give another NAME\n")
+    (site.directory / "est-agent.toml").write_text("[certificate")
+    assert site("agent-init", "gate", "--url", site.url, "--trust", "ca.pem")[0] == 2
+    (site.directory / "est-agent.toml").write_text("certificate = 1\n")
+    assert site("agent-init", "gate", "--url", site.url, "--trust", "ca.pem")[0] == 2
+
+
+def test_hints_name_keys_of_the_file_and_no_options(site: AgentSite) -> None:
+    other = pki().manufacturer.certificate.public_bytes(Encoding.PEM)
+    (site.directory / "ca.pem").write_bytes(other)
+    err = site("renew")[2]
+    assert "as trust in est-agent.toml" in err
+    assert "--trust" not in err
