@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from est_core.life_cycle import Alarm, WhenExpired
+from est_transports.cli.agent.hints import alarm_lines
 from tests.cli.agent_site import AgentSite
 from tests.cli.canned import canned_server
-from tests.pki import pki
+from tests.pki import YESTERDAY, Subject, pki
 
 
 @pytest.fixture
@@ -64,3 +67,32 @@ def test_hints_name_keys_of_the_file_and_no_options(site: AgentSite) -> None:
     err = site("renew")[2]
     assert "as trust in est-agent.toml" in err
     assert "--trust" not in err
+
+
+def test_an_expired_certificate_is_told_with_what_to_do(site: AgentSite, tmp_path: Path) -> None:
+    expired = Subject(name="gate", not_before=YESTERDAY - timedelta(days=9), not_after=YESTERDAY)
+    pair = pki().ca.issue(expired)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "cert.pem").write_bytes(pair.chain_pem)
+    (tmp_path / "old" / "key.pem").write_bytes(pair.key_pem)
+    (tmp_path / "old" / "key.pem").chmod(0o600)
+    given = ("--url", site.url, "--trust", str(site.directory / "ca.pem"))
+    assert site("agent-init", "old", *given, "--take", str(tmp_path / "old"))[0] == 0
+    code, out, err = site("renew", "old")
+    assert (code, out) == (1, "")
+    assert err.endswith("old: not renewed; `est status` says what to do\n")
+    code, out, err = site("status", "old")
+    assert code == 1
+    assert "\texpired" in out
+    assert 'old: expired: where the clock is right, set when_expired to "renew"' in err
+    path = site.directory / "est-agent.toml"
+    path.write_text(f'when_expired = "enroll"\n{path.read_text()}')
+    assert site("renew", "old")[:2] == (0, "old: has a new certificate\n")
+
+
+@pytest.mark.parametrize("expired", WhenExpired)
+@pytest.mark.parametrize("alarm", Alarm)
+def test_each_alarm_comes_with_what_to_do(alarm: Alarm, expired: WhenExpired) -> None:
+    (line,) = alarm_lines({alarm}, expired)
+    assert line.startswith(f"{alarm.value}: ")
+    assert len(line) > 40

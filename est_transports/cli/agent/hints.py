@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+from est_core.life_cycle import Alarm, WhenExpired
 from est_transports.cli.client import hints
 
 _IN_FILE: Final = (
@@ -29,3 +31,23 @@ def remedy(code: str) -> str:
     for option, key in _IN_FILE:
         text = text.replace(option, key)
     return text
+
+
+_EXPIRED: Final = {
+    WhenExpired.STOP: 'where the clock is right, set when_expired to "renew" or "enroll" in '
+    "est-agent.toml, whichever the server allows, and run `est renew`",
+    WhenExpired.RENEW: "renewing is tried all the same; if the server refuses, "
+    'set when_expired = "enroll" in est-agent.toml',
+    WhenExpired.ENROLL: "enrolling is tried again; see that its credentials are still good",
+}
+_ALARMS: Final[Mapping[Alarm, str]] = {
+    Alarm.LATE: "little of its life is left; mend why renewals fail, and run `est renew`",
+    Alarm.CLOCK_BEHIND: "set this machine's clock, which is behind what is known for certain",
+    Alarm.CLOCK_AHEAD: "check this machine's clock: by it more time has passed than was seen to pass",
+}
+
+
+def alarm_lines(alarms: Iterable[Alarm], when_expired: WhenExpired) -> list[str]:
+    """Return for each alarm what it is and what to do about it."""
+    advice = {**_ALARMS, Alarm.EXPIRED: _EXPIRED[when_expired]}
+    return [f"{each.value}: {advice[each]}" for each in sorted(alarms, key=lambda a: a.value)]

@@ -96,6 +96,8 @@ def _show(outcome: Outcome, *, hook_again: bool) -> None:
     elif outcome.code:
         hint = remedy(outcome.code)
         warn(f"{outcome.name}: not renewed; {hint}" if hint else f"{outcome.name}: not renewed")
+    elif outcome.alarms:
+        warn(f"{outcome.name}: not renewed; `est status` says what to do")
     elif outcome.pending:
         when = moment(outcome.until.wall)
         print_line(f"{outcome.name}: the server answers later, at {when} or after")

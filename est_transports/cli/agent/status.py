@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from est_core.life_cycle import WhenExpired
 from est_transports import _clock
 from est_transports.agent.status import CertificateStatus, certificate_status
 from est_transports.cli.agent.directory import (
@@ -13,7 +14,7 @@ from est_transports.cli.agent.directory import (
     directory_argument,
     read_settings,
 )
-from est_transports.cli.agent.hints import remedy
+from est_transports.cli.agent.hints import alarm_lines, remedy
 from est_transports.cli.describe import certificate_values, moment, subject_text
 from est_transports.cli.errors import ExitCode
 from est_transports.cli.options import json_option, verbose_option
@@ -43,8 +44,8 @@ def status(directory: Path, *, name: str | None, as_json: bool) -> ExitCode:
         print_json([_values(each) for each in found])
     else:
         print_table(_COLUMNS, [_row(each) for each in found])
-        for each in found:
-            for line in _advice(each):
+        for each, of in zip(found, chosen(settings, name), strict=True):
+            for line in _advice(each, of.policy.when_expired):
                 say(line)
     return ExitCode.REFUSED if any(each.needs_person for each in found) else ExitCode.DONE
 
@@ -61,9 +62,11 @@ def _row(status: CertificateStatus) -> tuple[str, ...]:
     )
 
 
-def _advice(status: CertificateStatus) -> list[str]:
-    """Return lines about what failed last and what to do."""
-    lines = [f"{status.name}: {status.note}"] if status.note else []
+def _advice(status: CertificateStatus, when_expired: WhenExpired) -> list[str]:
+    """Return lines about what failed last, what is wrong, and what to do."""
+    lines = [f"{status.name}: {each}" for each in alarm_lines(status.alarms, when_expired)]
+    if status.note:
+        lines.append(f"{status.name}: {status.note}")
     for failure in (status.last_failure, status.hook_failure):
         if failure is not None:
             code, message, at = failure
