@@ -13,7 +13,6 @@ import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from cryptography import x509
@@ -44,6 +43,7 @@ from est_core.trust import trust_text
 from est_transports import _clock
 from est_transports.agent.actions import Action, Answer, Ask, HookResult, Outcome, RunHook
 from est_transports.agent.errors import AgentError
+from est_transports.agent.hooks import hook_environment
 from est_transports.agent.keys import Keys
 from est_transports.agent.obtaining import NotObtained, Obtained, PutOff, Wanted, obtain
 from est_transports.agent.requests import other_names
@@ -442,20 +442,3 @@ def described(certificate: x509.Certificate) -> str:
     end = _told(certificate.not_valid_after_utc)
     subject = plain(name_text(certificate.subject)) or "(empty subject)"
     return f"{subject}, serial {printed_serial(certificate.serial_number)}, valid until {end}"
-
-
-def hook_environment(event: str, name: str, place: Path, pair: Pair) -> dict[str, str]:
-    """Return the variables of a hook: what happened, to which certificate, and where it is."""
-    return {
-        "EST_EVENT": event,
-        "EST_NAME": name,
-        "EST_DIRECTORY": str(place),
-        "EST_CERTIFICATE": str(place / "cert.pem"),
-        "EST_KEY": str(place / pair.key_file.name),
-        "EST_CHAIN": str(place / "chain.pem"),
-        "EST_TRUST": str(place / "trust.pem"),
-        "EST_PAIR": str(place / "pair.pem"),
-        "EST_SUBJECT": plain(name_text(pair.certificate.subject)),
-        "EST_SERIAL": printed_serial(pair.certificate.serial_number),
-        "EST_NOT_AFTER": f"{pair.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
-    }

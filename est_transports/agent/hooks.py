@@ -17,10 +17,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from est_transports.agent.actions import HookResult, RunHook
 from est_transports.agent.saved import plain
+from est_transports.pairs.values import Pair
+from est_transports.pki.names import name_text
+from est_transports.pki.serials import printed_serial
 
 OUTPUT_MAX_BYTES: Final = 4096
 _LOOK_S: Final = 0.1
@@ -138,3 +142,20 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
     if process.stdout is not None:
         process.stdout.close()
+
+
+def hook_environment(event: str, name: str, place: Path, pair: Pair) -> dict[str, str]:
+    """Return the variables of a hook: what happened, to which certificate, and where it is."""
+    return {
+        "EST_EVENT": event,
+        "EST_NAME": name,
+        "EST_DIRECTORY": str(place),
+        "EST_CERTIFICATE": str(place / "cert.pem"),
+        "EST_KEY": str(place / pair.key_file.name),
+        "EST_CHAIN": str(place / "chain.pem"),
+        "EST_TRUST": str(place / "trust.pem"),
+        "EST_PAIR": str(place / "pair.pem"),
+        "EST_SUBJECT": plain(name_text(pair.certificate.subject)),
+        "EST_SERIAL": printed_serial(pair.certificate.serial_number),
+        "EST_NOT_AFTER": f"{pair.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+    }

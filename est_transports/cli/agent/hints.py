@@ -43,7 +43,8 @@ _EXPIRED: Final = {
 _ALARMS: Final[Mapping[Alarm, str]] = {
     Alarm.LATE: "little of its life is left; mend why renewals fail, and run `est renew`",
     Alarm.CLOCK_BEHIND: "set this machine's clock, which is behind what is known for certain",
-    Alarm.CLOCK_AHEAD: "check this machine's clock: by it more time has passed than was seen to pass",
+    Alarm.CLOCK_AHEAD: "check this machine's clock: it was past the end of this certificate "
+    "when that came",
 }
 
 
