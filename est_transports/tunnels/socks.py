@@ -1,6 +1,6 @@
 """SOCKS 4, 4a and 5: the tunnel through a SOCKS proxy. RFC 1928, RFC 1929.
 
-The messages are written and read by python-socks; docs/decisions/0019 says which part of it that
+The messages are written and read by python-socks; docs/decisions/0021 says which part of it that
 is. What is decided here is how many bytes belong to a message, which it leaves to its callers, and
 what a refusal means.
 """
