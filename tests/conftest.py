@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
@@ -33,6 +34,11 @@ settings.register_profile("random", deadline=None)
 # The same examples each time, for whoever runs the tests is to see what everybody sees. Others:
 # `--hypothesis-profile=random`.
 settings.load_profile("same")
+
+# A shell starts what is in the background with SIGINT ignored, and each program that a test starts
+# and interrupts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def kept_from_run_to_run(config: pytest.Config) -> pytest.Cache | None:

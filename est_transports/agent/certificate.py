@@ -26,6 +26,7 @@ from est_core import (
     LocalProtocolError,
     RenewalInfoReceived,
 )
+from est_core.arguments import checked_throughout
 from est_core.life_cycle import (
     Alarm,
     AskRenewalInfo,
@@ -79,6 +80,7 @@ class _Pass:
     hook_problem: str = ""
 
 
+@checked_throughout
 class CertificateAgent:
     """Looks after one certificate in its directory. Not for several threads at once.
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from est_core.arguments import checked
 
+
+@checked
 class AgentError(Exception):
     """An agent cannot go on with a certificate, or not begin. `code` is one of the table.
 

@@ -56,6 +56,7 @@ _QUERY: Final[Mapping[str, str]] = {
 _TYPES: Final = ("public", "private", "cert", "secret-key", "data")
 
 
+@checked
 class TokenError(SignerError):
     """A key in a token cannot be used: the URI, the module, the token, its PIN or the key.
 

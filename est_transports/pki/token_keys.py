@@ -43,6 +43,7 @@ TOKEN_KEY_TYPES: Final = tuple(token_objects.KEY_TYPES)
 _HASHES: Final = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
 
 
+@checked
 class OpenToken:
     """A token that is spoken to, by its URI: what `open_token` returns. A context manager.
 
@@ -105,6 +106,7 @@ class OpenToken:
         return TokenSigner(wanted.naming(token=token, label=label, key_id=key_id), self._session)
 
 
+@checked
 class TokenSigner:
     """A private key in a token: a `Signer`. What `open_signer` and `generate_key` return.
 
