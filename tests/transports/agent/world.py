@@ -33,7 +33,7 @@ from est_transports.agent.actions import Answer, Ask, HookResult, Outcome, RunHo
 from est_transports.agent.certificate import CertificateAgent
 from est_transports.agent.driving import advance
 from est_transports.agent.settings import CertificateSettings, Credentials
-from est_transports.pairs import PairDirectory
+from est_transports.pairs import Pair, PairDirectory
 from tests.application import PASSWORD, USER, FakeApplication
 from tests.core.cast import server_channel
 from tests.pki import pki
@@ -65,25 +65,34 @@ class Cut:
 class CutSlots:
     """A pair directory whose user may be killed before and after whatever it changes."""
 
-    _CHANGES = frozenset(
-        {"save_state", "begin", "mark_sent", "receive", "promote", "roll_back", "discard"}
-    )
-
     def __init__(self, pairs: PairDirectory, cut: Cut) -> None:
+        self.path = pairs.path
         self._pairs, self._cut = pairs, cut
 
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._pairs, name)
-        if name not in self._CHANGES:
-            return found
 
-        def change(*arguments: Any) -> Any:
-            self._cut(f"before {name}")
-            result = found(*arguments)
-            self._cut(f"after {name}")
-            return result
+def _seen(name: str) -> property:
+    return property(lambda self: getattr(self._pairs, name))
 
-        return change
+
+def _change(name: str) -> Callable[..., Any]:
+    def change(self: CutSlots, *arguments: Any) -> Any:
+        self._cut(f"before {name}")
+        result = getattr(self._pairs, name)(*arguments)
+        self._cut(f"after {name}")
+        return result
+
+    return change
+
+
+def _replace_anchors(self: CutSlots, anchors: Any) -> Pair:
+    return self._pairs.replace_anchors(anchors)
+
+
+for _name in ("running", "previous", "candidate", "state"):
+    setattr(CutSlots, _name, _seen(_name))
+for _name in ("save_state", "begin", "mark_sent", "receive", "promote", "roll_back", "discard"):
+    setattr(CutSlots, _name, _change(_name))
+CutSlots.replace_anchors = _replace_anchors  # type: ignore[attr-defined]
 
 
 @dataclass
