@@ -93,6 +93,8 @@ class StagedFiles:
         with self._errors():
             if not self._overwrite:
                 refuse_existing(output.path for output in self._outputs)
+            for directory in dict.fromkeys(output.path.parent for output in self._outputs):
+                refuse_pair(directory)
             for output in self._outputs:
                 make_directory(output.path.parent)
                 _refuse_special(output.path)
@@ -145,6 +147,24 @@ def uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, old)
+
+
+def refuse_pair(directory: Path) -> None:
+    """Raise CliError (LOCAL) for the directory of a pair that an agent looks after.
+
+    Its files change together, by one link; one that is written there alone would mix two pairs.
+    """
+    from est_transports.pairs.layout import LOCK, PAIRS, number_of  # not where nothing is written
+
+    place = directory.resolve()
+    root = place.parent.parent
+    if place.parent.name != PAIRS or number_of(place.name) is None or not (root / LOCK).exists():
+        return
+    raise CliError(
+        f"{directory} is a pair that `est agent` looks after: nothing is written there",
+        ExitCode.LOCAL,
+        "renew it with `est renew`, or use another directory",
+    )
 
 
 def refuse_existing(paths: Iterable[Path]) -> None:

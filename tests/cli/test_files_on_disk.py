@@ -21,6 +21,7 @@ from est_transports.cli.client.requested_names import RequestedNames
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import Output, key_pem, write_files
 from est_transports.cli.keys import NewKey
+from est_transports.pairs import PairDirectory
 from tests.pki import common_name, new_key, pki
 from tests.recorded_os import Call, RecordedOs, record_os
 
@@ -165,3 +166,27 @@ def test_the_keys_of_all_requests_that_were_refused_are_kept(tmp_path: Path) -> 
     kept = [(tmp_path / f"key.pem.refused.{number}").read_bytes() for number in (1, 2)]
     assert isinstance(last.key, NewKey)
     assert [*kept, key_pem(last.key.key)] == [key_pem(key.key) for key in keys]
+
+
+@pytest.mark.parametrize("way", ["current", "pairs/1"])
+def test_nothing_is_written_into_a_pair_that_an_agent_looks_after(tmp_path: Path, way: str) -> None:
+    device = tmp_path / "device"
+    with PairDirectory.open(device, create=True) as pairs:
+        pairs.begin(pki().client.key_pem, None)
+        pairs.receive(pki().client.certificate)
+        pairs.promote()
+    place = device / way
+    before = {path.name: path.read_bytes() for path in place.iterdir()}
+    with pytest.raises(CliError, match="est agent") as caught:
+        write_files(outputs(place), overwrite=True)
+    assert caught.value.code is ExitCode.LOCAL
+    destination = Destination(directory=place, force=True, with_key=True)
+    with pytest.raises(CliError, match="est agent"):
+        destination.check()
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == before
+
+
+def test_a_directory_that_is_only_called_so_may_be_written_to(tmp_path: Path) -> None:
+    place = tmp_path / "pairs" / "7"
+    write_files(outputs(place))
+    assert (place / "key.pem").exists()

@@ -103,7 +103,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
             "authority authority.authentication authority.stores channel coap daemon drive files "
             "http on_trio pki service.config"
         ),
-        "cli": "files pki",
+        "cli": "files pairs pki",
         # No command of a client knows what a server is made of.
         "cli.client": "channel cli client_config doctor on_sockets pki tunnels",
         "cli.agent": "agent cli cli.client daemon drive pairs pki toml",

@@ -30,6 +30,7 @@ from est_transports.cli.files import (
     certificates_pem,
     key_pem,
     refuse_existing,
+    refuse_pair,
     write_files,
 )
 from est_transports.cli.keys import NewKey
@@ -91,6 +92,7 @@ class Destination:
 
     def check(self) -> None:
         """Raise CliError (LOCAL) where files are in the way, before anything is asked."""
+        refuse_pair(self.directory)
         if not self.force:
             keys = [self.key, self.other_key] * self.with_key
             paths = [*keys, self.certificate, self.chain]
