@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack, suppress
 
 from est_core import EstUri
 from est_transports.client_config import ClientConfig
@@ -58,21 +59,14 @@ def _connected(proxy: Proxy, deadline: float, clock: Clock) -> socket.socket:
     ):
         seconds = _left(deadline, clock)
         try:
-            sock = socket.socket(family, kind, protocol)
+            with ExitStack() as opened:  # closed by ctrl-C too
+                sock = opened.enter_context(socket.socket(family, kind, protocol))
+                sock.settimeout(seconds)
+                sock.connect(place)
+                opened.pop_all()
+                return sock
         except OSError as exc:
             failure = exc
-            continue
-        try:
-            sock.settimeout(seconds)
-            sock.connect(place)
-        except OSError as exc:
-            sock.close()
-            failure = exc
-        except BaseException:  # ctrl-C
-            sock.close()
-            raise
-        else:
-            return sock
     raise failure
 
 
@@ -82,12 +76,8 @@ def _talk(tunnel: Tunnel, sock: socket.socket, deadline: float, clock: Clock) ->
     while not (tunnel.is_open or tunnel.needs_connection):
         if data:
             sock.settimeout(_left(deadline, clock))
-            try:
+            with suppress(OSError):  # reading tells, or the time is over
                 sock.sendall(data)
-            except TimeoutError:
-                raise
-            except OSError:
-                pass  # reading tells
         sock.settimeout(_left(deadline, clock))
         data = tunnel.receive(_received(sock))
     return tunnel.is_open

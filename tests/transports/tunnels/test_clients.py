@@ -307,8 +307,9 @@ def test_a_proxy_that_is_not_there_is_named(run: Run, server: CannedServer) -> N
         assert failed(result).startswith(code)
 
 
+@pytest.mark.parametrize("family", [socket.AF_INET, 999], ids=["refuses", "is-of-no-kind-here"])
 def test_each_address_of_a_proxy_is_tried(
-    run: Run, server: CannedServer, monkeypatch: pytest.MonkeyPatch
+    run: Run, server: CannedServer, monkeypatch: pytest.MonkeyPatch, family: int
 ) -> None:
     """The first one that there is refuses, as ::1 does where a proxy has IPv4 alone."""
     look_up = socket.getaddrinfo
@@ -318,7 +319,7 @@ def test_each_address_of_a_proxy_is_tried(
     def two_of_them(host: str, port: int, *more: int, **named: int) -> list[object]:
         found = list(look_up("127.0.0.1", port, *more, **named))
         if host == "proxy.example":
-            found = [*look_up("127.0.0.1", deaf, *more, **named), *found]
+            found = [(family, *look_up("127.0.0.1", deaf, *more, **named)[0][1:]), *found]
         return [*found]
 
     monkeypatch.setattr(socket, "getaddrinfo", two_of_them)
