@@ -33,7 +33,6 @@ from est_transports.agent.keys import HeldKey, Keys
 from est_transports.agent.requests import (
     algorithm_for,
     info_of,
-    pem_of,
     request_for,
 )
 from est_transports.agent.sessions import (
@@ -49,6 +48,7 @@ from est_transports.agent.verification import OTHER_KEY, public_spki, refusal_of
 from est_transports.channel.errors import PEER_REFUSED_CERTIFICATE
 from est_transports.pairs.values import Candidate, KeyReference, Pair
 from est_transports.pki.chains import leading_to
+from est_transports.pki.credential_files import key_pem
 from est_transports.pki.issuers import issuers_of
 from est_transports.pki.signers import Signer
 from est_transports.pki.trust import TlsIdentity
@@ -276,7 +276,7 @@ def _candidate(wanted: Wanted, csrattrs: CsrAttrs | None) -> Candidate:
         csrattrs,
         current=None if current is None else current.certificate,
     )
-    key = held.key if isinstance(held.key, KeyReference) else pem_of(held.key)
+    key = held.key if isinstance(held.key, KeyReference) else key_pem(held.key)
     return wanted.slots.begin(key, request)
 
 

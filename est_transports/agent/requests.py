@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from est_core import Limits, LocalProtocolError, RemoteProtocolError
 from est_core.asn1.csrattrs import CsrAttrs
@@ -21,7 +20,7 @@ from est_transports.agent.errors import AgentError
 from est_transports.agent.keys import UNMET
 from est_transports.agent.settings import CertificateSettings
 from est_transports.pki.pkcs11_uri import TokenError
-from est_transports.pki.signers import Signer, SigningKey
+from est_transports.pki.signers import Signer
 
 ASKS_FOR_CA: Final = "csrattrs/asks-for-ca"
 _LINKING: Final = ("1.2.840.113549.1.9.7", "1.2.840.113549.1.9.16.2.58")
@@ -93,11 +92,6 @@ def info_of(request: bytes) -> CertRequestInfo:
 def algorithm_for(key: Signer, csrattrs: CsrAttrs | None) -> SignatureAlgorithm:
     """Return how a request for this key is signed."""
     return wanted_algorithm(csrattrs, public_key_facts(key.public_key_spki, Limits()))
-
-
-def pem_of(key: SigningKey) -> bytes:
-    """Return a private key as PKCS#8 in PEM."""
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _info(

@@ -14,7 +14,6 @@ from est_core.asn1.pkcs10 import CertRequest, parse_cert_request
 from est_core.checks.issued import issued_differences
 from est_core.values import unchecked_value_class
 from est_transports.pki.chains import chain_problem
-from est_transports.pki.signers import SigningKey
 
 OTHER_KEY: Final = "response/other-key"
 NOT_AS_ASKED: Final = "response/not-as-asked"
@@ -29,11 +28,6 @@ class Refusal:
     code: str
     message: str
     keep: bool = False
-
-
-def spki_of(key: SigningKey) -> bytes:
-    """Return the public half of a key as a SubjectPublicKeyInfo in DER."""
-    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def public_spki(certificate: x509.Certificate) -> bytes:

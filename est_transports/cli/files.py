@@ -16,16 +16,6 @@ from dataclasses import field
 from pathlib import Path
 from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    KeySerializationEncryption,
-    NoEncryption,
-    PrivateFormat,
-)
-
 from est_core.values import unchecked_value_class
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.files.ownership import Ownership, ownership_of, take_over
@@ -206,19 +196,6 @@ def remove_files(paths: Iterable[Path]) -> None:
             path.unlink(missing_ok=True)
         except OSError as exc:
             raise CliError(f"cannot remove {path}: {exc.strerror}", ExitCode.LOCAL) from exc
-
-
-def certificates_pem(certificates: Iterable[x509.Certificate]) -> bytes:
-    """Return the certificates one after the other in PEM."""
-    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
-
-
-def key_pem(key: PrivateKeyTypes, password: bytes | None = None) -> bytes:
-    """Return a private key as PKCS#8 in PEM, encrypted where there is a password."""
-    encryption: KeySerializationEncryption = NoEncryption()
-    if password is not None:
-        encryption = BestAvailableEncryption(password)
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
 def _exists(path: Path) -> CliError:

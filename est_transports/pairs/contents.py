@@ -8,12 +8,10 @@ file that does not agree with it is found by that.
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import LocalProtocolError
 from est_transports.files.durable import OpenDirectory
@@ -32,11 +30,6 @@ from est_transports.pairs.layout import (
 from est_transports.pairs.values import Candidate, KeyReference, Pair, PairKey, check_fit, read_key
 
 _NO_FILE = frozenset({errno.EINVAL, errno.ELOOP, errno.EISDIR, errno.ENXIO})
-
-
-def certificates_pem(certificates: Sequence[x509.Certificate]) -> bytes:
-    """Return the certificates one after the other in PEM."""
-    return b"".join(each.public_bytes(Encoding.PEM) for each in certificates)
 
 
 def read_pair(files: OpenDirectory, password: bytes | None, *, with_key: bool = True) -> Pair:

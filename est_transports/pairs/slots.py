@@ -15,7 +15,7 @@ from cryptography import x509
 
 from est_transports.files.durable import TEMPORARY, OpenDirectory
 from est_transports.files.ownership import Ownership, ownership_of
-from est_transports.pairs.contents import certificates_pem, read_pair, whole_of
+from est_transports.pairs.contents import read_pair, whole_of
 from est_transports.pairs.errors import PairError
 from est_transports.pairs.layout import (
     ANCHORS,
@@ -36,6 +36,7 @@ from est_transports.pairs.layout import (
     temporaries,
 )
 from est_transports.pairs.values import Pair
+from est_transports.pki.credential_files import certificates_pem
 
 _SECRET_MODE: Final = 0o600
 _PUBLIC_MODE: Final = 0o644

@@ -1,4 +1,4 @@
-"""Reads certificates, requests, keys and revocation lists from files, in whatever form they are.
+"""Certificates, requests, keys and revocation lists in files: read as they are, written as PEM.
 
 PEM with text around it, DER, base64: all that `est_core.codec.textual` finds. What is there instead
 of the wanted thing is named, with the command that makes the one of the other. No message quotes a
@@ -15,6 +15,13 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from est_core import Limits, RemoteProtocolError
 from est_core.arguments import checked
@@ -234,3 +241,16 @@ def _attempts(block: Block, password: bytes | None) -> Iterator[Callable[[], Pri
         yield lambda: serialization.load_der_private_key(block.der, password)
     if block.text:
         yield lambda: serialization.load_pem_private_key(block.text, password)
+
+
+def certificates_pem(certificates: Iterable[x509.Certificate]) -> bytes:
+    """Return the certificates one after the other in PEM."""
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+
+
+def key_pem(key: PrivateKeyTypes, password: bytes | None = None) -> bytes:
+    """Return a private key as PKCS#8 in PEM, encrypted where there is a password."""
+    encryption: KeySerializationEncryption = NoEncryption()
+    if password is not None:
+        encryption = BestAvailableEncryption(password)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)

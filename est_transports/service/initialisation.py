@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field
 from pathlib import Path
@@ -11,12 +11,6 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-)
 
 from est_core import Entropy, Instant, LocalProtocolError
 from est_core.arguments import checked
@@ -34,8 +28,9 @@ from est_transports.authority.issuers import (
 from est_transports.authority.profiles import Profile
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.pki.chains import chain_problem
+from est_transports.pki.credential_files import certificates_pem, key_pem
 from est_transports.pki.hosts import host_name
-from est_transports.pki.signers import LocalSigner, SigningKey
+from est_transports.pki.signers import LocalSigner
 from est_transports.service.config.reader import CONFIG_FILE
 from est_transports.service.config.text import CONFIG_TEXT
 from est_transports.service.new_directory import (
@@ -219,9 +214,9 @@ def _make(
     if problem:  # say, a name outside of those that a given CA may certify
         raise InitialisationError(f"the server's certificate would not verify: {problem}")
     _write_files(staging, spec, issuer)
-    _write(staging / SERVER_KEY, _key_pem(server_key, None), 0o600)
+    _write(staging / SERVER_KEY, key_pem(server_key), 0o600)
     intermediates = (each for each in issuer.certificates if each != issuer.root)
-    _write(staging / SERVER_CERTIFICATE, _pem((server, *intermediates)), 0o644)
+    _write(staging / SERVER_CERTIFICATE, certificates_pem((server, *intermediates)), 0o644)
     return issuer, ca.never_issued()
 
 
@@ -242,14 +237,14 @@ def _issuer(spec: CaSpec, now: Instant, entropy: Entropy) -> Issuer:
 
 
 def _write_files(staging: Path, spec: CaSpec, issuer: Issuer) -> None:
-    _write(staging / CA_CERTIFICATE, _pem((issuer.root,)), 0o644)
-    _write(staging / CA_KEY, _key_pem(issuer.key, spec.key_password), 0o600)
+    _write(staging / CA_CERTIFICATE, certificates_pem((issuer.root,)), 0o644)
+    _write(staging / CA_KEY, key_pem(issuer.key, spec.key_password), 0o600)
     settings = {}
     if issuer.chain:
-        _write(staging / ISSUING_CERTIFICATES, _pem(issuer.certificates), 0o644)
+        _write(staging / ISSUING_CERTIFICATES, certificates_pem(issuer.certificates), 0o644)
         settings["certificate"] = ISSUING_CERTIFICATES
     if issuer.root_key is not None:
-        root_key = _key_pem(issuer.root_key, spec.root_key_password)
+        root_key = key_pem(issuer.root_key, spec.root_key_password)
         _write(staging / ROOT_KEY, root_key, 0o600)
     if spec.password_file is not None:
         settings["key_password_file"] = str(spec.password_file.absolute())
@@ -270,15 +265,6 @@ def config_text(ca_settings: Mapping[str, str]) -> str:
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         lines[at] = f'{key} = "{escaped}"'
     return "\n".join(lines) + "\n"
-
-
-def _pem(certificates: Iterable[x509.Certificate]) -> bytes:
-    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
-
-
-def _key_pem(key: SigningKey, password: bytes | None) -> bytes:
-    encryption = NoEncryption() if password is None else BestAvailableEncryption(password)
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

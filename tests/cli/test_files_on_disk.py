@@ -19,9 +19,10 @@ from est_transports.cli.client.pending import (
 from est_transports.cli.client.received_certificate import Destination, install
 from est_transports.cli.client.requested_names import RequestedNames
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.files import Output, key_pem, write_files
+from est_transports.cli.files import Output, write_files
 from est_transports.cli.keys import NewKey
 from est_transports.pairs import PairDirectory
+from est_transports.pki.credential_files import key_pem
 from tests.pki import common_name, new_key, pki
 from tests.recorded_os import Call, RecordedOs, record_os
 

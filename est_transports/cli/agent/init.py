@@ -15,20 +15,13 @@ import click
 from est_transports.agent.config import AGENT_FILE, agent_settings_of
 from est_transports.cli.agent.directory import directory_argument, local_errors
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.files import (
-    CERTIFICATE,
-    CHAIN,
-    KEY,
-    Output,
-    key_pem,
-    make_directory,
-    write_files,
-)
+from est_transports.cli.files import CERTIFICATE, CHAIN, KEY, Output, make_directory, write_files
 from est_transports.cli.keys import load_key
 from est_transports.cli.options import verbose_option
 from est_transports.cli.output import print_line
 from est_transports.cli.paths import PATH
 from est_transports.pairs.directory import PairDirectory
+from est_transports.pki.credential_files import key_pem
 from est_transports.pki.trust import TlsIdentity, load_pem_certificates
 from est_transports.toml.tables import ConfigError
 

@@ -18,15 +18,10 @@ from est_transports.cli.client.target import Target
 from est_transports.cli.client.target_options import asking_client_options, force_option
 from est_transports.cli.describe import certificate_values, fingerprint, moment, subject_text
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.files import (
-    CA_CERTIFICATES,
-    Output,
-    certificates_pem,
-    refuse_existing,
-    write_files,
-)
+from est_transports.cli.files import CA_CERTIFICATES, Output, refuse_existing, write_files
 from est_transports.cli.output import print_blocks, print_json, print_text, say
 from est_transports.cli.paths import PATH
+from est_transports.pki.credential_files import certificates_pem
 
 _STDOUT: Final = Path("-")
 _DAY_S: Final = 86400.0

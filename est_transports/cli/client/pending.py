@@ -24,11 +24,12 @@ from est_core.values import unchecked_value_class
 from est_transports.cli.client.requested_names import RequestedNames
 from est_transports.cli.client.token_keys import TokenKey, read_uri, token_errors
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.files import Output, key_pem, remove_files, write_files
+from est_transports.cli.files import Output, remove_files, write_files
 from est_transports.cli.keys import NewKey
 from est_transports.cli.output import say
 from est_transports.pki.credential_files import (
     CredentialFileError,
+    key_pem,
     load_pem_private_key,
     load_request,
 )

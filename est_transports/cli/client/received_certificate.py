@@ -27,14 +27,13 @@ from est_transports.cli.files import (
     KEY_URI,
     UNREADABLE,
     Output,
-    certificates_pem,
-    key_pem,
     refuse_existing,
     refuse_pair,
     write_files,
 )
 from est_transports.cli.keys import NewKey
 from est_transports.cli.output import say, warn
+from est_transports.pki.credential_files import certificates_pem, key_pem
 from est_transports.pki.issuers import issuers_of
 
 UNTRUSTED: Final = "response/untrusted-certificate"

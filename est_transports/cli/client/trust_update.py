@@ -33,9 +33,10 @@ from est_transports.cli.client.hints import remedy
 from est_transports.cli.client.target import Target
 from est_transports.cli.describe import certificate_values, fingerprint, moment, subject_text
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.files import Output, certificates_pem, write_files
+from est_transports.cli.files import Output, write_files
 from est_transports.cli.output import print_json, print_table, say, warn
 from est_transports.pki.clock_floor import raised
+from est_transports.pki.credential_files import certificates_pem
 
 _DATES: Final = ".dates"
 _MAX_DATES_BYTES: Final = 64 * 1024

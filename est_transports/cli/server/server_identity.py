@@ -11,8 +11,9 @@ from est_core import LocalProtocolError
 from est_transports import _clock
 from est_transports.authority.ca import CAUnavailable, ReferenceCA, Refused, new_tls_identity
 from est_transports.cli.errors import CliError, ExitCode
-from est_transports.cli.files import Output, certificates_pem, key_pem, write_files
+from est_transports.cli.files import Output, write_files
 from est_transports.cli.server.directory import local_errors, open_store, read_config
+from est_transports.pki.credential_files import certificates_pem, key_pem
 from est_transports.pki.hosts import host_name
 from est_transports.service.loading import CredentialChecks, load_service
 
