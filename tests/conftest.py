@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from est_core import Entropy, Instant
 from tests import ending, skips
+from tests.same_examples import draw_no_constants_of_ours
 
 pytest_runtest_teardown = ending.pytest_runtest_teardown
 pytest_unconfigure = ending.pytest_unconfigure
@@ -34,6 +35,7 @@ settings.register_profile("random", deadline=None)
 # The same examples each time, for whoever runs the tests is to see what everybody sees. Others:
 # `--hypothesis-profile=random`.
 settings.load_profile("same")
+draw_no_constants_of_ours()
 
 # A shell starts what is in the background with SIGINT ignored, and each program that a test starts
 # and interrupts would inherit that.

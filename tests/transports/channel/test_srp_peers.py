@@ -114,7 +114,7 @@ def test_a_hello_of_another_client_is_for_openssl_and_ours_names_its_user() -> N
     assert client_hello(HELLO).extensions[12] == b"\x08device-7"
 
 
-@reaches(srp=15, other=5, incomplete=2)
+@reaches(srp=30, other=5, incomplete=2)
 @given(damaged([HELLO], changes=4))
 def test_a_damaged_hello_is_judged_without_an_error(raw: bytes) -> None:
     reached(judge_hello(raw).value)

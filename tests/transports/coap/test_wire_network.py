@@ -136,9 +136,8 @@ jobs = st.lists(
         for number, (body, answer, thinking) in enumerate(rows)
     ]
 )
-weathers = st.builds(
-    Weather, loss=st.floats(0.0, 0.4), duplication=st.floats(0.0, 0.4), delay_s=st.floats(0.0, 3.0)
-)
+percents = st.integers(0, 40).map(lambda percent: percent / 100)
+weathers = st.builds(Weather, loss=percents, duplication=percents, delay_s=st.floats(0.0, 3.0))
 block_limits = st.sampled_from(BLOCK_SIZES[1:]).map(lambda size: replace(LIMITS, block_bytes=size))
 
 

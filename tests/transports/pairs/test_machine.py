@@ -38,7 +38,7 @@ __all__ = ["quick_disk"]  # a fixture
 
 NUMBERS = st.integers(1, 5)
 OTHERS = {step.name: step for step in (SEND, PROMOTE, ROLL_BACK, DISCARD, REPLACE)}
-WHAT = st.sampled_from([*["go on"] * 8, "receive", "begin", "save", *OTHERS])
+WHAT = st.sampled_from(["go on"] * 8 + ["receive", "begin", "save"])
 
 
 class Killed(BaseException):
@@ -108,7 +108,15 @@ class Lives(RuleBasedStateMachine):
             "receive": receive(number),
             "begin": begin(number),
             "save": save(f"state {number}"),
-        }.get(what) or OTHERS[what]
+        }[what]
+        self.take_or_be_killed(step, at)
+
+    @rule(what=st.sampled_from(sorted(OTHERS)), at=st.none() | st.integers(0, 60))
+    def do_something_else(self, what: str, at: int | None) -> None:
+        """One of the steps that seldom come in the course of things."""
+        self.take_or_be_killed(OTHERS[what], at)
+
+    def take_or_be_killed(self, step: Step, at: int | None) -> None:
         if at is None:
             self.take(step)
         else:
@@ -178,5 +186,5 @@ class Lives(RuleBasedStateMachine):
 def test_lives_of_pairs(quick_disk: Path) -> None:
     Lives.place = quick_disk
     Lives.tally = Tally()
-    run_state_machine_as_test(Lives, settings=settings(max_examples=60, stateful_step_count=20))
+    run_state_machine_as_test(Lives, settings=settings(max_examples=60, stateful_step_count=25))
     Lives.tally.require(refused=5, killed=20, promote=50, roll=8, replace=7, discard=7)

@@ -143,9 +143,9 @@ def test_a_needle_is_found_in_any_case_and_as_json_writes_it(tmp_path: Path) -> 
     assert numbers(path, needles=["bob", "X/AL"]) == [3, 2, 3, 2]
 
 
-@reaches(several=20, cut=10)
+@reaches(several=50, cut=10)
 @given(
-    sizes=st.lists(st.integers(0, 300), max_size=60),
+    sizes=st.lists(st.integers(0, 400), max_size=60),
     block=st.integers(512, 2048),
     torn=st.integers(0, 40),
 )
