@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Annotated, Final, cast, get_args
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ed448, ed25519, mldsa
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.types import (
@@ -68,6 +69,23 @@ _USUAL_KEYS: Final = (
 _RSA_EXPONENT_MIN: Final = 65537
 _RSA_EXPONENT_MAX: Final = 2**256
 _RSA_BITS_MAX: Final = 16384
+
+# What is strong enough in a certificate, for a handshake and for a root alike.
+MIN_RSA_BITS: Final = 2048
+STRONG_CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
+"""By the names that `cryptography` gives them."""
+STRONG_BY_KIND: Final = (
+    ed25519.Ed25519PublicKey,
+    ed448.Ed448PublicKey,
+    mldsa.MLDSA44PublicKey,
+    mldsa.MLDSA65PublicKey,
+    mldsa.MLDSA87PublicKey,
+)
+"""Kinds of which every key is."""
+STRONG_HASHES: Final = frozenset(
+    {"sha224", "sha256", "sha384", "sha512", "sha3-224", "sha3-256", "sha3-384", "sha3-512"}
+)
+"""Of a signature, by the names that `cryptography` gives them."""
 
 
 def spki_of(key: object) -> bytes | None:

@@ -7,25 +7,14 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID
 
 from est_core.asn1.certificates import UNREADABLE
+from est_core.asn1.keys import MIN_RSA_BITS, STRONG_BY_KIND, STRONG_CURVES, STRONG_HASHES
 from est_core.values import unchecked_value_class
 
-_MIN_RSA_BITS: Final = 2048
-_CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
-_STRONG_BY_KIND: Final = (
-    ed25519.Ed25519PublicKey,
-    ed448.Ed448PublicKey,
-    mldsa.MLDSA44PublicKey,
-    mldsa.MLDSA65PublicKey,
-    mldsa.MLDSA87PublicKey,
-)
-_STRONG_HASHES: Final = frozenset(
-    {"sha224", "sha256", "sha384", "sha512", "sha3-224", "sha3-256", "sha3-384", "sha3-512"}
-)
 NARROWING: Final = {
     ExtensionOID.NAME_CONSTRAINTS: "nameConstraints",
     ExtensionOID.EXTENDED_KEY_USAGE: "extendedKeyUsage",
@@ -148,15 +137,17 @@ def weak_key(certificate: x509.Certificate) -> str:
     """Return why the key of a certificate is not good enough, or ""."""
     key = certificate.public_key()
     if isinstance(key, rsa.RSAPublicKey):
-        return f"it has an RSA key of {key.key_size} bits" if key.key_size < _MIN_RSA_BITS else ""
+        return f"it has an RSA key of {key.key_size} bits" if key.key_size < MIN_RSA_BITS else ""
     if isinstance(key, ec.EllipticCurvePublicKey):
-        return f"its key is on curve {key.curve.name}" if key.curve.name not in _CURVES else ""
-    return "" if isinstance(key, _STRONG_BY_KIND) else "its key is of a kind that is not accepted"
+        return (
+            f"its key is on curve {key.curve.name}" if key.curve.name not in STRONG_CURVES else ""
+        )
+    return "" if isinstance(key, STRONG_BY_KIND) else "its key is of a kind that is not accepted"
 
 
 def _weak_signature(certificate: x509.Certificate) -> str:
     algorithm = certificate.signature_hash_algorithm
-    if algorithm is None or algorithm.name in _STRONG_HASHES:  # None: the algorithm has its own
+    if algorithm is None or algorithm.name in STRONG_HASHES:  # None: the algorithm has its own
         return ""
     return f"it is signed with {algorithm.name}"
 

@@ -12,17 +12,17 @@ from enum import Enum, unique
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from est_core import RemoteProtocolError
 from est_core.asn1 import children, read_element, read_oid, tlv
 from est_core.asn1.certificates import NOT_READ
+from est_core.asn1.keys import MIN_RSA_BITS, STRONG_BY_KIND, STRONG_CURVES, STRONG_HASHES
 
 _SEQUENCE: Final = 0x30
 _EXTENSIONS: Final = 0xA3
-MIN_RSA_BITS: Final = 2048
 CMC_RA: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28")
 
 UNREADABLE: Final = NOT_READ
@@ -46,18 +46,6 @@ _ACCEPTED_USAGES: Final = {
         {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE, CMC_RA}
     ),
 }
-
-_CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
-_STRONG_BY_KIND: Final = (
-    ed25519.Ed25519PublicKey,
-    ed448.Ed448PublicKey,
-    mldsa.MLDSA44PublicKey,
-    mldsa.MLDSA65PublicKey,
-    mldsa.MLDSA87PublicKey,
-)
-_HASHES: Final = frozenset(
-    {"sha224", "sha256", "sha384", "sha512", "sha3-224", "sha3-256", "sha3-384", "sha3-512"}
-)
 
 _PARTS: Final[tuple[tuple[str, Callable[[x509.Certificate], object]], ...]] = (
     ("its subject cannot be read", lambda certificate: certificate.subject),
@@ -135,8 +123,8 @@ def key_flaw(certificate: x509.Certificate) -> str:
     if isinstance(key, rsa.RSAPublicKey):
         return f"RSA key of {key.key_size} bits" if key.key_size < MIN_RSA_BITS else ""
     if isinstance(key, ec.EllipticCurvePublicKey):
-        return f"key on curve {key.curve.name}" if key.curve.name not in _CURVES else ""
-    return "" if isinstance(key, _STRONG_BY_KIND) else "key of a kind that is not accepted"
+        return f"key on curve {key.curve.name}" if key.curve.name not in STRONG_CURVES else ""
+    return "" if isinstance(key, STRONG_BY_KIND) else "key of a kind that is not accepted"
 
 
 def weak_signature(signed: x509.Certificate | x509.CertificateRevocationList) -> str:
@@ -145,7 +133,7 @@ def weak_signature(signed: x509.Certificate | x509.CertificateRevocationList) ->
         algorithm = signed.signature_hash_algorithm
     except UNREADABLE:
         return "signed with an algorithm that is not known here"
-    if algorithm is None or algorithm.name in _HASHES:  # None: the algorithm has its own
+    if algorithm is None or algorithm.name in STRONG_HASHES:  # None: the algorithm has its own
         return ""
     return f"signed with {algorithm.name}"
 

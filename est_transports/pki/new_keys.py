@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa,
 
 from est_core import LocalProtocolError
 from est_core.arguments import checked
+from est_core.asn1.keys import MIN_RSA_BITS
 from est_core.asn1.template import KeyTypeWanted
 from est_transports.pki.signers import SigningKey
 
-MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192  # making one takes half a minute
 
 DEFAULT_KEY_TYPE: Final = "ec:P-256"

@@ -371,7 +371,7 @@ def test_nobody_is_turned_away_over_alpn(offered: list[bytes]) -> None:
 def test_a_server_that_openssl_would_trust_and_we_do_not_hears_nothing_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(certificate_checks, "_HASHES", frozenset[str]())
+    monkeypatch.setattr(certificate_checks, "STRONG_HASHES", frozenset[str]())
     two = pair(a_client(pki().client), a_server())
     assert failure_of(two.shake_hands).code == "tls/untrusted-server"
     assert not two.server.handshake()

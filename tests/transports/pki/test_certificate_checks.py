@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, m
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from est_transports.pki.certificate_checks import MIN_RSA_BITS, Purpose, flaw, unreadable_part
+from est_core.asn1.keys import MIN_RSA_BITS
+from est_transports.pki.certificate_checks import Purpose, flaw, unreadable_part
 from tests.odd_certificates import BAD_EXTENSIONS, UNKNOWN_KEYS, element, rebuilt, with_extension
 from tests.pki import (
     ANY_USAGE,
