@@ -2,48 +2,46 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
 from functools import partial
+from typing import Final, TypeVar
 
 import trio
 
-from est_core import Instant, LocalProtocolError
+from est_core import Instant
 from est_core.arguments import checked
 from est_transports import _clock
-from est_transports.agent.actions import Answer, Ask, HookResult, Outcome, RunHook
+from est_transports.agent.actions import Outcome
 from est_transports.agent.certificate import CertificateAgent
-from est_transports.agent.driving import advance, cannot_ask
-from est_transports.agent.hooks import run_hook
+from est_transports.agent.event_loop import look_after, run_pass_on
 from est_transports.client_config import ClientConfig
 from est_transports.on_trio.client import Client
-from est_transports.pki.signers import SignerError
+
+_T = TypeVar("_T")
 
 
-class _Clients:
-    """The client of the last configuration that was used."""
+class _TrioLoop:
+    """trio, as an AgentLoop."""
 
-    def __init__(self, clock: Callable[[], Instant]) -> None:
-        self._clock = clock
-        self._client: Client | None = None
-        self._config: ClientConfig | None = None
+    def client(self, config: ClientConfig, clock: Callable[[], Instant]) -> Client:
+        """Return a client on trio."""
+        return Client(config, clock=clock)
 
-    async def ask(self, action: Ask) -> Answer:
-        """Run the exchange."""
-        if self._client is None or self._config is not action.config:
-            await self.aclose()
-            self._client, self._config = Client(action.config, clock=self._clock), action.config
-        try:
-            return await self._client.run(action.exchange)
-        except (LocalProtocolError, SignerError) as exc:
-            return cannot_ask(exc)
+    async def to_its_end(self, step: Callable[[], _T]) -> _T:
+        """Return what a call in a thread comes to; cancelled, not before that is over."""
+        return await trio.to_thread.run_sync(step)
 
-    async def aclose(self) -> None:
-        """Close its connection."""
-        if self._client is not None:
-            client, self._client = self._client, None
-            await client.aclose()
+    async def while_wanted(self, step: Callable[[], _T]) -> _T:
+        """Return what a call in a thread comes to; cancelled, at once."""
+        return await trio.to_thread.run_sync(step, abandon_on_cancel=True)
+
+    async def in_any_case(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something to its end."""
+        with trio.CancelScope(shield=True):
+            await work()
+
+
+_LOOP: Final = _TrioLoop()
 
 
 @checked
@@ -58,22 +56,7 @@ async def run_pass_on_trio(
     Files are read and written in a thread. It may be cancelled: each step is durable, so what was
     begun goes on later.
     """
-    answer: Answer | None = None
-    clients = _Clients(clock)
-    with closing(agent.work(force=force)) as steps:
-        try:
-            while True:
-                action = await trio.to_thread.run_sync(advance, steps, answer)
-                match action:
-                    case Outcome():
-                        return action
-                    case Ask():
-                        answer = await clients.ask(action)
-                    case _:
-                        answer = await _run_hook(action)
-        finally:
-            with trio.CancelScope(shield=True):
-                await clients.aclose()
+    return await run_pass_on(_LOOP, agent, force=force, clock=clock)
 
 
 @checked
@@ -88,23 +71,8 @@ async def run_agents_on_trio(
 
     `told` is given the outcome of each pass.
     """
-
-    async def look_after(agent: CertificateAgent) -> None:
-        while True:
-            outcome = await run_pass_on_trio(agent, clock=clock)
-            told(outcome)
-            await sleep(max(outcome.until.mono - clock().mono, 0.0))
-
     async with trio.open_nursery() as nursery:
         for agent in agents:
-            nursery.start_soon(look_after, agent)
-
-
-async def _run_hook(action: RunHook) -> HookResult:
-    """Run a hook in a thread; cancelled, it is killed."""
-    cancelled = threading.Event()
-    run = partial(run_hook, action, stopped=cancelled.is_set)
-    try:
-        return await trio.to_thread.run_sync(run, abandon_on_cancel=True)
-    finally:
-        cancelled.set()
+            nursery.start_soon(
+                partial(look_after, _LOOP, agent, told=told, clock=clock, sleep=sleep)
+            )

@@ -91,7 +91,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         # What a server is asked to find out how it does.
         "doctor": "channel client_config coap drive http on_sockets pki tunnels",
         # The client that renews by itself.
-        "agent": "channel client_config on_asyncio on_sockets on_trio pairs pki toml tunnels",
+        "agent": "channel client_config drive on_asyncio on_sockets on_trio pairs pki toml tunnels",
         # The reference CA. It knows no wire, and no wire knows it.
         "authority.stores": "fairness pki",
         "authority.authentication": "authority.stores fairness pki",
