@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from est_transports.channel.errors import CLOSED, HANDSHAKE, PEER_REFUSED_CERTIFICATE
@@ -51,18 +52,6 @@ def _version_1_3(probes: Probes) -> Verdict:
     return ok(f"TLS 1.3 with {found.cipher}")
 
 
-def _old_versions(probes: Probes) -> Verdict:
-    try:
-        flight = probes.old_flight()
-    except NotJudged as exc:
-        if _is_up(probes):  # a reset or a closed connection is a refusal too
-            return ok(f"refused: {exc}")
-        raise
-    if flight.alert is not None:
-        return ok("TLS 1.1 and 1.0 are refused")
-    return fault(f"{flight.version_name} is taken, with {flight.suite_name}")
-
-
 def _is_up(probes: Probes) -> bool:
     """True where the server has shaken hands otherwise."""
     try:
@@ -71,28 +60,44 @@ def _is_up(probes: Probes) -> bool:
         return False
 
 
-def _forbidden(probes: Probes) -> Verdict:
+def _unwanted(
+    probes: Probes, hello: Callable[[], Flight], refused: str, taken: Callable[[Flight], Verdict]
+) -> Verdict:
+    """Judge a hello that is better refused; a reset or a closed connection is a refusal too."""
     try:
-        flight = probes.forbidden_flight()
+        flight = hello()
     except NotJudged as exc:
         if _is_up(probes):
             return ok(f"refused: {exc}")
         raise
-    if flight.alert is not None:
-        return ok("no suite without encryption, without a certificate, with EXPORT, DES or RC4")
-    return fault(f"{flight.suite_name} is taken")
+    return ok(refused) if flight.alert is not None else taken(flight)
+
+
+def _old_versions(probes: Probes) -> Verdict:
+    return _unwanted(
+        probes,
+        probes.old_flight,
+        "TLS 1.1 and 1.0 are refused",
+        lambda flight: fault(f"{flight.version_name} is taken, with {flight.suite_name}"),
+    )
+
+
+def _forbidden(probes: Probes) -> Verdict:
+    return _unwanted(
+        probes,
+        probes.forbidden_flight,
+        "no suite without encryption, without a certificate, with EXPORT, DES or RC4",
+        lambda flight: fault(f"{flight.suite_name} is taken"),
+    )
 
 
 def _weak(probes: Probes) -> Verdict:
-    try:
-        flight = probes.weak_flight()
-    except NotJudged as exc:
-        if _is_up(probes):
-            return ok(f"refused: {exc}")
-        raise
-    if flight.alert is not None:
-        return ok("no suite with 3DES or with RSA key transport")
-    return warning(f"{flight.suite_name} is taken where nothing better is offered")
+    return _unwanted(
+        probes,
+        probes.weak_flight,
+        "no suite with 3DES or with RSA key transport",
+        lambda flight: warning(f"{flight.suite_name} is taken where nothing better is offered"),
+    )
 
 
 def _chosen(probes: Probes) -> Verdict:
