@@ -48,7 +48,7 @@ _OPTIONS: Final = (
                  help="Judge whether these CAs verify the server."),
     click.option("--fingerprint", metavar="SHA256",
                  help="Judge whether the root with this fingerprint, of the server's own CA "
-                 "certificates, verifies it (SHA-256 or SHA-512)."),
+                 "certificates, verifies it (SHA-256, SHA-384 or SHA-512)."),
     click.option("--system-trust", is_flag=True,
                  help="Judge whether the CAs that this machine trusts verify the server."),
     click.option("--user", metavar="NAME[:PASSWORD]",
