@@ -113,7 +113,7 @@ def test_a_server_that_is_not_trusted_in_the_end_is_not_spoken_to(
 ) -> None:
     two = pair(a_client(pki().client), a_server())
     with monkeypatch.context() as patch:
-        patch.setattr(certificate_checks, "_HASHES", frozenset[str]())
+        patch.setattr(certificate_checks, "STRONG_HASHES", frozenset[str]())
         with pytest.raises(TlsError) as first:
             two.shake_hands()
     for call in (two.client.handshake, two.client.read, lambda: two.client.write(b"x")):
