@@ -42,6 +42,11 @@ if TYPE_CHECKING:
         new_root as new_root,
         new_tls_identity as new_tls_identity,
     )
+    from est_transports.authority.crls import (
+        REVOCATION_REASONS as REVOCATION_REASONS,
+        CrlSchedule as CrlSchedule,
+        make_crl as make_crl,
+    )
     from est_transports.authority.csr_attributes import (
         ClientRule as ClientRule,
         ClientRules as ClientRules,
@@ -68,9 +73,11 @@ if TYPE_CHECKING:
         CodeRecord as CodeRecord,
         CodeSpent as CodeSpent,
         CodeUse as CodeUse,
+        CrlRecord as CrlRecord,
         DeviceRecord as DeviceRecord,
         DuplicateSerial as DuplicateSerial,
         IssuedRecord as IssuedRecord,
+        RevokedRecord as RevokedRecord,
         SrpRecord as SrpRecord,
         Store as Store,
         StoreBusy as StoreBusy,
@@ -107,13 +114,14 @@ else:
                 "CAUnavailable Enrollment ReferenceCA Refused new_intermediate new_root "
                 "new_tls_identity"
             ),
+            "crls": "REVOCATION_REASONS CrlSchedule make_crl",
             "csr_attributes": "ClientRule ClientRules CsrWords",
             "issuers": "Issuer IssuerError given_issuer make_issuer",
             "profiles": "CertificatePlan KeyKind KeyUse PlannedExtension Profile SanKind",
             "renewal_windows": "RenewalSchedule",
             "stores": (
-                "CodeRecord CodeSpent CodeUse DeviceRecord DuplicateSerial IssuedRecord SrpRecord "
-                "Store StoreBusy StoreError TokenRecord UserRecord"
+                "CodeRecord CodeSpent CodeUse CrlRecord DeviceRecord DuplicateSerial IssuedRecord "
+                "RevokedRecord SrpRecord Store StoreBusy StoreError TokenRecord UserRecord"
             ),
             "stores.digest_records": "DigestRecord digest_record read_digest_record",
             "stores.passwords": "PasswordBusy PasswordChecks Users hash_password verify_password",

@@ -39,7 +39,7 @@ from est_transports.authority.profiles import (
 )
 from est_transports.authority.stores import IssuedRecord, Store
 from est_transports.pki.hosts import host_name
-from est_transports.pki.key_usage import key_usage
+from est_transports.pki.key_usage import allows, key_usage
 from est_transports.pki.serials import serial_text
 from est_transports.pki.signers import CertificateSigner, LocalSigner, Signer, SigningKey
 
@@ -123,6 +123,22 @@ class ReferenceCA:
     def key_identifier(self) -> bytes | None:
         """What the authorityKeyIdentifier of each certificate that it issues says of its key."""
         return self._issuer.key.key_identifier
+
+    def sign_crl(
+        self, builder: x509.CertificateRevocationListBuilder
+    ) -> x509.CertificateRevocationList:
+        """Return a revocation list, signed. Its number is on record: see `crls.make_crl`.
+
+        Raises SignerError, and LocalProtocolError where the key is not for lists.
+        """
+        if not self.signs_crls:
+            raise LocalProtocolError("the key of this CA is not for signing revocation lists")
+        return self._signer.sign_crl(builder)
+
+    @property
+    def signs_crls(self) -> bool:
+        """True if the certificate lets its key sign revocation lists. RFC 5280 4.2.1.3."""
+        return allows(self.certificate, "crl_sign")
 
     def outdated(self, now: datetime) -> str:
         """Return which certificate up to the root is not valid now, and why, or ""."""

@@ -71,12 +71,19 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "est srp list": ("est srp list ca", "est srp list ca --json"),
     "est srp remove": ("est srp remove ca device-7",),
-    "est certs": ("est certs list ca", "est certs show ca 4a9f"),
+    "est certs": ("est certs list ca", "est certs show ca 4a9f", "est certs revoke ca 4a9f"),
     "est certs list": (
         "est certs list ca",
         "est certs list ca --subject device-1 --limit 10",
     ),
     "est certs show": ("est certs show ca 4a9f", "est certs show ca 4a9f --pem"),
+    "est certs revoke": (
+        "est certs revoke ca 4a9f --reason keyCompromise",
+        "est certs revoke ca 4a9f --reason certificateHold",
+        "est certs revoke ca --user gauge-7 --dry-run",
+    ),
+    "est certs release": ("est certs release ca 4a9f",),
+    "est crl": ("est crl ca", "est crl ca --out ca.crl", "est crl ca --out ca.der --der"),
     "est provision": (
         "est provision https://est.example --trust ca.pem --user alice --cn a1",
         "est provision https://est.example --cert c.pem --key k.pem --cn a1",

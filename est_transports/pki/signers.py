@@ -117,10 +117,18 @@ class LocalSigner:
 
         With `pss` an RSA key signs with RSASSA-PSS, by the same hash and a salt as long.
         """
-        digest = _hash_of(algorithm)
-        scheme = None
-        if pss and digest is not None:
-            scheme = padding.PSS(padding.MGF1(digest), digest.digest_size)
+        digest, scheme = _hash_and_scheme(algorithm, pss=pss)
+        return builder.sign(self._key, digest, rsa_padding=scheme)  # type: ignore[arg-type]  # row of key
+
+    def sign_crl(
+        self,
+        builder: x509.CertificateRevocationListBuilder,
+        algorithm: SignatureAlgorithm,
+        *,
+        pss: bool = False,
+    ) -> x509.CertificateRevocationList:
+        """Return the revocation list, built and signed, as `sign_certificate`."""
+        digest, scheme = _hash_and_scheme(algorithm, pss=pss)
         return builder.sign(self._key, digest, rsa_padding=scheme)  # type: ignore[arg-type]  # row of key
 
 
@@ -157,7 +165,7 @@ def signer_of(key: object) -> LocalSigner | None:
 
 @checked
 class CertificateSigner:
-    """Signs certificates with any `Signer`.
+    """Signs certificates and revocation lists with any `Signer`.
 
     `CertificateBuilder` signs with private keys only. For a signer that keeps its key, the
     builder signs with a throw-away key of the same kind, and its signature is replaced: of the
@@ -185,10 +193,22 @@ class CertificateSigner:
         draft = self._draft.sign_certificate(builder, self._algorithm, pss=self._pss)
         if self._local is not None:
             return draft
-        tbs = draft.tbs_certificate_bytes
+        return x509.load_der_x509_certificate(self._signed(draft.tbs_certificate_bytes))
+
+    def sign_crl(
+        self, builder: x509.CertificateRevocationListBuilder
+    ) -> x509.CertificateRevocationList:
+        """Return the signed revocation list. Raises SignerError."""
+        draft = self._draft.sign_crl(builder, self._algorithm, pss=self._pss)
+        if self._local is not None:
+            return draft
+        return x509.load_der_x509_crl(self._signed(draft.tbs_certlist_bytes))
+
+    def _signed(self, tbs: bytes) -> bytes:
+        """Return what was to be signed, with the signature of the signer."""
         signature = self._signer.sign(tbs, self._algorithm)
         parts = tbs + self._algorithm.identifier + tlv(_BIT_STRING, b"\0" + signature)
-        return x509.load_der_x509_certificate(tlv(_SEQUENCE, parts))
+        return tlv(_SEQUENCE, parts)
 
 
 @checked
@@ -199,6 +219,15 @@ def is_for_pss(certificate: x509.Certificate) -> bool:
 
 def _hash_of(algorithm: SignatureAlgorithm) -> hashes.HashAlgorithm | None:
     return None if algorithm.digest is None else _HASHES[algorithm.digest]
+
+
+def _hash_and_scheme(
+    algorithm: SignatureAlgorithm, *, pss: bool
+) -> tuple[hashes.HashAlgorithm | None, padding.PSS | None]:
+    digest = _hash_of(algorithm)
+    if not pss or digest is None:
+        return digest, None
+    return digest, padding.PSS(padding.MGF1(digest), digest.digest_size)
 
 
 def _throw_away_key(facts: PublicKeyFacts) -> SigningKey:

@@ -144,8 +144,18 @@ def load_service(
             *notices_of(config, validities, now.wall),
             *crls.notices,
             *(f"{config.ca.certificate}: {line}" for line in ca_limits(ca, now)),
+            *_without_crls(config, ca),
         ),
     )
+
+
+def _without_crls(config: ServerConfig, ca: ReferenceCA) -> Iterator[str]:
+    """Yield that the CA's key may sign no revocation lists, where they are wanted."""
+    if config.crl.enabled and not ca.signs_crls:
+        yield (
+            f"{config.ca.certificate}: its key may not sign revocation lists (keyUsage without"
+            " cRLSign): none are made; enabled = false under [crl] leaves this out"
+        )
 
 
 class _Trusted(NamedTuple):

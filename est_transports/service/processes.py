@@ -28,6 +28,7 @@ from est_transports.daemon.file_limit import raise_file_limit
 from est_transports.drive.observe import Observe
 from est_transports.on_trio.coap_server import CoapServer
 from est_transports.on_trio.server import Server
+from est_transports.service.crl_publishing import LOOK_S, CrlPublisher
 from est_transports.service.loading import Service
 
 _log: Final = logging.getLogger("est_transports")
@@ -164,17 +165,15 @@ async def _serve(
                 await take(lambda: _changed(running, generations.service))
             await trio.sleep(WATCH_S)
 
-    async def watch_parent(descriptor: int) -> None:
-        await trio.lowlevel.wait_readable(descriptor)  # nobody writes: it was closed
-        generations.stop()
-
     with trio.open_signal_receiver(*_WORKER_SIGNALS) as signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _PARENT_SIGNALS)
         async with trio.open_nursery() as watchers:
             watchers.start_soon(obey)
             watchers.start_soon(watch)
+            if number == 0:
+                watchers.start_soon(_publish, generations)
             if parent_watch is not None:
-                watchers.start_soon(watch_parent, parent_watch)
+                watchers.start_soon(_watch_parent, parent_watch, generations)
             ready()
             await generations.run()
             watchers.cancel_scope.cancel()
@@ -206,6 +205,26 @@ def _watch(running: Running, service: Service, number: int) -> None:
         running.watch(service, number)
     except Exception:  # noqa: BLE001 - whatever it is, the server goes on
         _log.exception("the watch failed: this is a bug, please report it")
+
+
+async def _watch_parent(descriptor: int, generations: _Generations) -> None:
+    await trio.lowlevel.wait_readable(descriptor)  # nobody writes: it was closed
+    generations.stop()
+
+
+async def _publish(generations: _Generations) -> None:
+    """Make the revocation lists, in a thread: requests are not to wait for them."""
+    publisher = CrlPublisher()
+    while not generations.stopping:
+        await trio.to_thread.run_sync(_published, publisher, generations.service)
+        await trio.sleep(LOOK_S)
+
+
+def _published(publisher: CrlPublisher, service: Service) -> None:
+    try:
+        publisher(service)
+    except Exception:  # noqa: BLE001 - whatever it is, the server goes on
+        _log.exception("no new revocation list: this is a bug, please report it")
 
 
 class _Generations:

@@ -124,6 +124,7 @@ TARGETS: Final = (
             "est_transports.toml.places",
             "est_transports.toml.tables",
             "est_transports.service.config.settings",
+            "est_transports.service.config.crl",
             "est_transports.service.config.crls",
             "est_transports.service.config.registration",
             "est_transports.service.config.csr_attributes",

@@ -29,7 +29,8 @@ NO_TARGET: Final = {
         est_transports.pki.trust
         est_transports.authority.stores est_transports.authority.stores.errors
         est_transports.authority.stores.credential_records
-        est_transports.authority.stores.device_records""",
+        est_transports.authority.stores.device_records
+        est_transports.authority.stores.revocation_records""",
     "faces, which only hand out names": """
         est_core.auth est_core.client est_core.operations est_core.server est_core.wires
         est_core.wires.httpmap est_core.wires.coapmap est_core.life_cycle est_core.trust
@@ -48,7 +49,7 @@ NO_TARGET: Final = {
         est_transports.service.processes est_transports.service.loading
         est_transports.daemon.systemd est_transports.daemon.file_limit est_transports.service.watch
         est_transports.service.startup_checks est_transports.service.crl_loading
-        est_transports.service.ra_loading
+        est_transports.service.ra_loading est_transports.service.crl_publishing
         est_transports.service.ca_loading est_transports.service.listening
         est_transports.service.manufacturer_loading
         est_transports.daemon.log_output est_transports.service.audit.file
@@ -88,6 +89,7 @@ NO_TARGET: Final = {
         est_transports.authority.application est_transports.service.initialisation
         est_transports.authority.issuers est_transports.authority.issuer_limits
         est_transports.authority.ca est_transports.authority.planned_certificate
+        est_transports.authority.crls
         est_transports.authority.renewal_records est_transports.authority.enrollment_records
         est_transports.authority.names_of_others est_transports.authority.renewal_windows
         est_transports.pki.signers est_transports.authority.stores.sqlite*

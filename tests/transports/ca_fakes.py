@@ -26,13 +26,16 @@ from est_transports.authority.authentication.tokens import TokenVerifier
 from est_transports.authority.ca import ReferenceCA, new_root
 from est_transports.authority.profiles import Profile
 from est_transports.authority.stores import (
+    HOLD,
     CodeRecord,
     CodeSpent,
     CodeUse,
+    CrlRecord,
     DeviceRecord,
     DuplicateSerial,
     IssuedRecord,
     NamesHeld,
+    RevokedRecord,
     SrpRecord,
     Store,
     TokenRecord,
@@ -115,6 +118,8 @@ class MemoryStore:
         self.secret_check: bytes | None = None
         self.srp_users: dict[str, SrpRecord] = {}
         self.devices: dict[str, DeviceRecord] = {}
+        self.crls: dict[bytes, CrlRecord] = {}
+        self.changes = self.crl_number = 0
 
     def record_certificate(
         self,
@@ -134,7 +139,8 @@ class MemoryStore:
         self.records[record.serial] = record
 
     def _holds(self, held: IssuedRecord, new: IssuedRecord, names: Collection[str]) -> bool:
-        is_live = held.revoked_at is None and held.not_after >= new.issued_at
+        is_revoked = held.revocation_reason not in (None, HOLD)
+        is_live = not is_revoked and held.not_after >= new.issued_at
         is_others = held.manufacturer != new.manufacturer
         counts = held.manufacturer is not None or new.manufacturer is not None
         shares = not self.names[held.serial].isdisjoint(names)
@@ -178,11 +184,61 @@ class MemoryStore:
         return tuple(self.records.values())[:limit]
 
     def revoke_certificate(self, serial: str, *, at: datetime, reason: str) -> bool:
-        if serial not in self.records:
+        return self.revoke_certificates((serial,), at=at, reason=reason)
+
+    def revoke_certificates(self, serials: Collection[str], *, at: datetime, reason: str) -> bool:
+        changes = self.changes
+        for serial in serials:
+            found = self.records.get(serial)
+            if found is None:
+                continue
+            became_final = found.revocation_reason == HOLD != reason
+            if found.revoked_at is None or became_final:
+                since = found.revoked_at or at
+                marked = replace(found, revoked_at=since, revocation_reason=reason)
+                self.records[serial] = marked
+                self.changes += 1
+        return self.changes > changes
+
+    def release_hold(self, serial: str) -> bool:
+        found = self.records.get(serial)
+        if found is None or found.revocation_reason != HOLD:
             return False
-        found = self.records[serial]
-        self.records[serial] = replace(found, revoked_at=at, revocation_reason=reason)
+        self.records[serial] = replace(found, revoked_at=None, revocation_reason=None)
+        self.changes += 1
         return True
+
+    def revoked_certificates(
+        self, *, after: str | None = None, limit: int = 1000
+    ) -> tuple[RevokedRecord, ...]:
+        found = (
+            RevokedRecord(
+                serial=each.serial,
+                not_after=each.not_after,
+                revoked_at=each.revoked_at,
+                reason=each.revocation_reason or "",
+            )
+            for each in sorted(self.records.values(), key=lambda each: each.serial)
+            if each.revoked_at is not None and each.serial > (after or "")
+        )
+        return tuple(itertools.islice(found, limit))
+
+    def revocation_changes(self) -> int:
+        return self.changes
+
+    def next_crl_number(self, *, at_least: int) -> int:
+        self.crl_number = max(self.crl_number + 1, at_least)
+        return self.crl_number
+
+    def record_crl(self, crl: CrlRecord) -> bool:
+        if self.find_crl(crl.issuer_key, newer_than=crl.number - 1) is not None:
+            return False
+        self.crls[crl.issuer_key] = crl
+        return True
+
+    def find_crl(self, issuer_key: bytes, *, newer_than: int = 0) -> CrlRecord | None:
+        found = self.crls.get(issuer_key)
+        return None if found is None or found.number <= newer_than else found
 
     def add_user(
         self,

@@ -44,6 +44,12 @@ from est_transports.authority.stores.errors import DuplicateSerial as DuplicateS
 from est_transports.authority.stores.errors import NamesHeld as NamesHeld
 from est_transports.authority.stores.errors import StoreBusy as StoreBusy
 from est_transports.authority.stores.errors import StoreError as StoreError
+from est_transports.authority.stores.revocation_records import HOLD as HOLD
+from est_transports.authority.stores.revocation_records import CrlRecord as CrlRecord
+from est_transports.authority.stores.revocation_records import (
+    RevocationStore,
+)
+from est_transports.authority.stores.revocation_records import RevokedRecord as RevokedRecord
 
 _SERIAL: Final = re.compile("[1-9a-f][0-9a-f]{0,63}")
 
@@ -102,7 +108,16 @@ class UserRecord:
     digest_record: str | None = field(default=None, repr=False)
 
 
-class Store(TokenStore, CodeStore, NonceStore, SecretStore, SrpStore, DeviceStore, Protocol):
+class Store(
+    TokenStore,
+    CodeStore,
+    NonceStore,
+    SecretStore,
+    SrpStore,
+    DeviceStore,
+    RevocationStore,
+    Protocol,
+):
     """What the reference CA needs of a database. All methods raise StoreError when it fails.
 
     A serial is taken in every spelling that `read_serial` reads.
@@ -154,13 +169,6 @@ class Store(TokenStore, CodeStore, NonceStore, SecretStore, SrpStore, DeviceStor
         `after` is the serial of the last record of the page before; an unknown one gives
         nothing. `subject`, `spki_sha256` and `user` keep only the records that have exactly that
         value.
-        """
-
-    def revoke_certificate(self, serial: str, *, at: datetime, reason: str) -> bool:
-        """Mark a certificate revoked. False if it is unknown or was revoked before.
-
-        Raises LocalProtocolError for what is no serial number: a slip of the pen must not pass
-        for a certificate that is unknown.
         """
 
     def add_user(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +25,7 @@ from est_transports.authority.stores.sqlite_credentials import CredentialTables,
 from est_transports.authority.stores.sqlite_devices import DeviceTables
 from est_transports.authority.stores.sqlite_files import check_header, file_id
 from est_transports.authority.stores.sqlite_names import naming
+from est_transports.authority.stores.sqlite_revocations import RevocationTables
 from est_transports.authority.stores.sqlite_schema import (
     APPLICATION_ID,
     create_database,
@@ -57,10 +57,6 @@ _INSERT: Final = (
     f" VALUES ({', '.join('?' * 18)})"
 )
 _SELECT: Final = f"SELECT {_COLUMNS} FROM certificate"  # noqa: S608 - constants only
-_REVOKE: Final = (
-    "UPDATE certificate SET revoked_at = ?, revocation_reason = ?"
-    " WHERE serial = ? AND revoked_at IS NULL"
-)
 _ADD_USER: Final = (
     "INSERT INTO user (name, password_record, digest_record) VALUES (?, ?, ?)"
     " ON CONFLICT (name) DO "
@@ -85,7 +81,7 @@ _OF_USE: Final = "serial = (SELECT serial FROM code_use WHERE digest = ? AND req
 
 
 @checked_throughout
-class SqliteStore(CredentialTables, DeviceTables):
+class SqliteStore(CredentialTables, DeviceTables, RevocationTables):
     """A `Store` in the file `path`, which `SqliteStore.create` or `est init` made.
 
     The file is checked and its schema brought up to date at once, so that a bad one is told at
@@ -162,13 +158,6 @@ class SqliteStore(CredentialTables, DeviceTables):
             (*(value for _, value in given), page_of(limit)),
         )
         return tuple(self._record(row) for row in found)
-
-    def revoke_certificate(self, serial: str, *, at: datetime, reason: str) -> bool:
-        """Mark a certificate revoked. False if it is unknown or was revoked before.
-
-        Raises LocalProtocolError for what is no serial number. See `Store`.
-        """
-        return self._write(_REVOKE, (text_of(at), reason, read_serial(serial)))
 
     def add_user(
         self,

@@ -25,7 +25,9 @@ _HELD: Final = (
     "EXISTS (SELECT 1 FROM json_each(?) AS asked"
     " CROSS JOIN certificate_name AS held ON held.canonical = asked.value"
     " CROSS JOIN certificate ON certificate.serial = held.serial"
-    " WHERE revoked_at IS NULL AND held.not_after >= ? AND held.owner {whose})"
+    # What is on hold may count again, and nobody has its names meanwhile.
+    " WHERE (revoked_at IS NULL OR revocation_reason = 'certificateHold')"
+    " AND held.not_after >= ? AND held.owner {whose})"
 )
 _BY_OTHER_DEVICES: Final = _HELD.format(whose="> '' AND held.owner <> ?")
 _BY_OTHERS: Final = _HELD.format(whose="= ''")

@@ -140,6 +140,30 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """CREATE UNIQUE INDEX device_pair ON device (manufacturer, device_value)
             WHERE manufacturer IS NOT NULL""",
     ),
+    (
+        # All that a revocation list says of a certificate, and no other certificate.
+        """CREATE INDEX certificate_revoked
+            ON certificate (serial, not_after, revoked_at, revocation_reason)
+            WHERE revoked_at IS NOT NULL""",
+        """CREATE TABLE crl_state (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            changes INTEGER NOT NULL,
+            number INTEGER NOT NULL
+        ) STRICT""",
+        "INSERT INTO crl_state (id, changes, number) VALUES (1, 0, 0)",
+        """CREATE TRIGGER certificate_revocation
+            AFTER UPDATE OF revoked_at, revocation_reason ON certificate
+            BEGIN UPDATE crl_state SET changes = changes + 1; END""",
+        """CREATE TABLE crl (
+            issuer_key BLOB NOT NULL PRIMARY KEY,
+            number INTEGER NOT NULL,
+            this_update TEXT NOT NULL,
+            next_update TEXT NOT NULL,
+            regular_at TEXT NOT NULL,
+            changes INTEGER NOT NULL,
+            der BLOB NOT NULL
+        ) STRICT""",
+    ),
 )
 """Migration n (from 1) makes schema n out of schema n-1. Append; never change one that is out."""
 

@@ -17,7 +17,6 @@ from est_transports.cli.options import json_option, verbose_option
 from est_transports.cli.output import print_json, print_line, print_table, say
 from est_transports.cli.paths import PATH
 from est_transports.cli.runner import Commands
-from est_transports.cli.server.certs import certificate_row
 from est_transports.cli.server.codes import code_values
 from est_transports.cli.server.device_files import read_devices, read_text
 from est_transports.cli.server.directory import all_of, directory_argument, open_store, read_config
@@ -28,6 +27,7 @@ from est_transports.cli.server.issued_secrets import (
     now,
     proven_name,
 )
+from est_transports.cli.server.records import certificate_row
 from est_transports.cli.server.registration import Registration, register
 
 _PAGE: Final = 10_000

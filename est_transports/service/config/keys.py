@@ -12,6 +12,7 @@ from typing import Final
 
 from est_transports.channel.srp_users import GROUP_BITS
 from est_transports.service.config.audit import AUDIT_KEYS
+from est_transports.service.config.crl import CRL_KEYS
 from est_transports.service.config.csr_attributes_keys import CSRATTRS_FOR_KEYS, CSRATTRS_KEYS
 from est_transports.service.config.key import Key
 from est_transports.service.config.manufacturers import MANUFACTURER_KEYS
@@ -376,6 +377,7 @@ KEYS: Final[Mapping[str, tuple[Key, ...]]] = MappingProxyType(
         "srp": _SRP,
         "pop": _POP,
         "tls": _TLS,
+        "crl": CRL_KEYS,
         "crls": _CRLS,
         "manufacturers.NAME": MANUFACTURER_KEYS,
         "ra": _RA,

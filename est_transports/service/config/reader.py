@@ -38,6 +38,7 @@ from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES
 from est_transports.channel.srp_users import GROUP_BITS
 from est_transports.http.settings import Timeouts
 from est_transports.service.config.audit import read_audit
+from est_transports.service.config.crl import read_crl
 from est_transports.service.config.crls import read_crls
 from est_transports.service.config.csr_attributes import read_csrattrs
 from est_transports.service.config.manufacturers import read_manufacturers
@@ -119,6 +120,7 @@ def _read(top: TomlTable) -> ServerConfig:
             pop=_pop(top.table("pop")),
             tls=_tls(top.table("tls")),
             crls=read_crls(top.table("crls")),
+            crl=read_crl(top.table("crl")),
             manufacturers=tuple(read_manufacturers(top)),
             coap=_coap(top.table("coap")),
             ra=read_ra(top.table("ra")),

@@ -49,6 +49,7 @@ from est_transports.channel.srp_users import DEFAULT_BITS, GROUP_BITS
 from est_transports.coap.limits import CoapLimits
 from est_transports.http.settings import Timeouts
 from est_transports.service.config.audit import AuditConfig
+from est_transports.service.config.crl import CrlMaking
 from est_transports.service.config.crls import CrlConfig
 from est_transports.service.config.csr_attributes import check_rules
 from est_transports.service.config.manufacturers import ManufacturerConfig
@@ -313,6 +314,7 @@ class ServerConfig:
     pop: PopConfig = field(default_factory=PopConfig)
     tls: TlsConfig
     crls: CrlConfig = field(default_factory=CrlConfig)
+    crl: CrlMaking = field(default_factory=CrlMaking)
     manufacturers: tuple[ManufacturerConfig, ...] = ()
     coap: CoapConfig = field(default_factory=CoapConfig)
     ra: RaConfig = field(default_factory=RaConfig)

@@ -70,6 +70,12 @@ CONFIG_TEXT: Final = """\
 #missing_in_requests = "refuse"  # an issuer in a client's path has none: 403; "warn": accepted
 #stale_in_requests = "refuse"    # the list is past its nextUpdate: 403; "warn": accepted
 
+[crl]                             # lists of what this CA revoked: `est certs revoke`, `est crl`
+#enabled = true                  # make them while serving: at once after a revocation
+#directory = "crl"               # of the newest list: KEY.crl, with the identifier of the CA's key
+#validity_hours = 168            # how long a list is good
+#every_hours = 24                # how often one is made though nothing was revoked
+
 [ra]                              # registration authorities: they may send requests of others
 #certificates = []               # theirs, of this CA, for id-kp-cmcRA; the subject counts
 #fingerprints = []               # SHA-256, each of one certificate alone

@@ -31,6 +31,7 @@ from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
 from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES, DtlsLimits
 from est_transports.coap.limits import CoapLimits
 from est_transports.service.config.audit import AuditConfig
+from est_transports.service.config.crl import CrlMaking
 from est_transports.service.config.reader import load_config
 from est_transports.service.config.registration import RaConfig
 from est_transports.service.config.settings import (
@@ -95,6 +96,7 @@ def test_an_empty_file_says_what_the_values_say_by_themselves(tmp_path: Path) ->
     assert loaded(tmp_path, "") == ServerConfig(
         listen=ListenAddress(host="127.0.0.1", port=8443),
         auth=AuthConfig(secret=tmp_path / "auth-secret.key"),
+        crl=CrlMaking(directory=tmp_path / "crl"),
         tls=TlsConfig(certificate=tmp_path / "server.pem", key=tmp_path / "server-key.pem"),
         audit=AuditConfig(file=tmp_path / "audit.jsonl"),
         ca=CAConfig(

@@ -25,7 +25,7 @@ from est_transports.authority.stores import (
 )
 from est_transports.authority.stores.credential_records import MAX_USES
 from est_transports.authority.stores.sqlite import SqliteStore
-from est_transports.authority.stores.sqlite_schema import MIGRATIONS, upgrade
+from tests.transports.authority.stores.older_databases import made_older
 from tests.transports.authority.stores.test_sqlite import BARE, numbered
 from tests.transports.ca_fakes import NOW
 
@@ -439,40 +439,13 @@ def test_what_is_written_outlives_the_store(store: SqliteStore, path: Path) -> N
         assert again.find_code_use(CODE.digest, USE.request) == BARE
 
 
-def without_manufacturers(older: sqlite3.Connection, *, devices: bool = False) -> None:
-    """Take from a store what came with the sixth migration."""
-    older.execute("DROP TABLE certificate_name")
-    if devices:
-        older.execute("DROP INDEX device_pair")
-    for table in ("certificate", *(["device"] if devices else [])):
-        for column in ("manufacturer", "device_value"):
-            older.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-
-
 def test_a_store_of_the_first_schema_keeps_its_rows_and_takes_codes(
     store: SqliteStore, path: Path
 ) -> None:
     store.record_certificate(BARE)
+    store.add_user("alice", "record")
     store.close()
-    with closing(sqlite3.connect(path, isolation_level=None)) as older:
-        for table in (
-            "device_name",
-            "device",
-            "server_secret",
-            "code_use",
-            "one_time_code",
-            "token",
-            "nonce",
-            "srp_user",
-            "user",
-        ):
-            older.execute(f"DROP TABLE {table}")
-        older.execute("DROP INDEX certificate_user")
-        without_manufacturers(older)
-        older.execute("DELETE FROM schema_migration WHERE number > 1")
-        older.execute(next(each for each in MIGRATIONS[0] if "TABLE user" in each))
-        older.execute("INSERT INTO user VALUES ('alice', 'record')")
-        upgrade(older, path, MIGRATIONS[:1])  # is what the first release made
+    made_older(path, 1)
     with closing(SqliteStore(path)) as newer:
         (alice,) = newer.list_users()
         assert (alice.name, alice.password_record, alice.digest_record) == ("alice", "record", None)

@@ -22,13 +22,12 @@ from est_transports.authority.stores.device_records import (
     DEVICES_FOUND_MAX,
 )
 from est_transports.authority.stores.sqlite import SqliteStore
-from est_transports.authority.stores.sqlite_schema import MIGRATIONS
 from tests.reached import reached, reaches
+from tests.transports.authority.stores.older_databases import made_older
 from tests.transports.authority.stores.test_sqlite_credentials import (
     CODE,
     code,
     spoiled,
-    without_manufacturers,
 )
 from tests.transports.ca_fakes import NOW
 
@@ -319,13 +318,7 @@ def test_a_store_of_the_third_schema_keeps_its_rows_and_takes_devices(
     store.add_codes([CODE])
     store.add_user("alice", "record")
     store.close()
-    assert "TABLE device " in MIGRATIONS[3][0]
-    with closing(sqlite3.connect(path, isolation_level=None)) as older:
-        older.execute("DROP TABLE device_name")
-        older.execute("DROP TABLE device")
-        older.execute("DROP INDEX certificate_user")
-        without_manufacturers(older)
-        older.execute("DELETE FROM schema_migration WHERE number > 3")
+    made_older(path, 3)
     with closing(SqliteStore(path)) as newer:
         assert newer.list_codes() == (CODE,)
         assert [each.name for each in newer.list_users()] == ["alice"]

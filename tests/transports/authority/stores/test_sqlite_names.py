@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,10 +17,9 @@ from hypothesis import strategies as st
 from est_core import AllowedNames, ManufacturerIdentity
 from est_transports.authority.stores import DuplicateSerial, IssuedRecord, NamesHeld
 from est_transports.authority.stores.sqlite import SqliteStore
-from est_transports.authority.stores.sqlite_schema import MIGRATIONS
 from tests.pki import Entity, Subject, pki
 from tests.reached import reached, reaches
-from tests.transports.authority.stores.test_sqlite_credentials import without_manufacturers
+from tests.transports.authority.stores.older_databases import made_older
 from tests.transports.ca_fakes import NOW, MemoryStore
 
 ACME = ManufacturerIdentity(manufacturer="acme", value="SN-1")
@@ -182,10 +180,7 @@ def test_an_older_store_learns_the_names_of_the_certificates_that_are_valid(
     store.record_certificate(replace(record(4), not_after=datetime(9999, 1, 1, tzinfo=UTC)))
     store.revoke_certificate("2", at=NOW, reason="keyCompromise")
     store.close()
-    with closing(sqlite3.connect(path, isolation_level=None)) as older:
-        without_manufacturers(older, devices=True)
-        older.execute("DELETE FROM schema_migration WHERE number > 5")
-    assert len(MIGRATIONS) >= 6
+    made_older(path, 5)
     with closing(SqliteStore(path)) as newer:
         now = datetime.now(UTC)
         assert is_held(newer, record(11, ACME, at=now), "gate")

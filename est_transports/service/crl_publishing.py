@@ -1,0 +1,149 @@
+"""Revocation lists of a server that runs: made by the schedule and after each change, and filed.
+
+One process of a server makes them; all others, and other programs, find the newest in the store.
+What changed is seen by a number in the store, so that a revocation of another process counts as one
+of this one does. A list is made anew at each start and reload, for the store may be an older one
+then, restored from a backup, with an older list.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from est_core import Instant, LocalProtocolError
+from est_transports import _clock
+from est_transports.authority.crls import crl_issuer_key, make_crl
+from est_transports.authority.stores import CrlRecord, StoreError
+from est_transports.authority.stores.revocation_records import RevocationStore
+from est_transports.pki.signers import SignerError
+from est_transports.service.loading import Service
+
+_log: Final = logging.getLogger("est_transports")
+
+LOOK_S: Final = 1.0
+"""How often it is looked whether a list has to be made."""
+RETRY_S: Final = 10.0
+REST: Final = 20
+"""How many times as long as a list took it is waited for the next one: a long list costs most."""
+REPEAT_S: Final = 3600.0
+"""How often a failure that lasts is said again."""
+_FILE_MODE: Final = 0o644
+_DIRECTORY_MODE: Final = 0o755
+
+
+def crl_name(issuer_key: bytes) -> str:
+    """Return the name of the file of the lists of a key."""
+    return f"{issuer_key.hex()}.crl"
+
+
+def file_newest(directory: Path, store: RevocationStore, issuer_key: bytes) -> Path | None:
+    """Write the newest list of a key into its file, and return that; None where there is no list.
+
+    Of several processes none puts an older list over a newer one. Raises OSError, StoreError.
+    """
+    _make(directory)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        crl = store.find_crl(issuer_key)
+        if crl is None:
+            return None
+        _replace(descriptor, crl_name(issuer_key), crl.der)
+    finally:
+        os.close(descriptor)
+    return directory / crl_name(issuer_key)
+
+
+def _make(directory: Path) -> None:
+    """Make a directory that belongs to whom the one around it belongs, unless it is there."""
+    try:
+        directory.mkdir(mode=_DIRECTORY_MODE)
+    except FileExistsError:
+        return
+    directory.chmod(_DIRECTORY_MODE)  # whatever the umask says
+    if os.geteuid() == 0:  # a server that is somebody else's writes there too
+        around = directory.parent.stat()
+        os.chown(directory, around.st_uid, around.st_gid)
+
+
+def _replace(directory: int, name: str, content: bytes) -> None:
+    """Put a file into its place, whole or not at all, and durably."""
+    temporary = f".{name}.new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, _FILE_MODE, dir_fd=directory)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, _FILE_MODE)
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    os.replace(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    os.fsync(directory)
+
+
+class CrlPublisher:
+    """Makes the lists of what a process serves, and files them. One thread at a time may call it.
+
+    What fails is logged once, and tried again.
+    """
+
+    def __init__(self, *, clock: Callable[[], Instant] = _clock.instant) -> None:
+        self._clock = clock
+        self._service: Service | None = None
+        self._last: CrlRecord | None = None
+        self._filed = 0
+        self._not_before = 0.0
+        self._failure = ""
+        self._said_at = 0.0
+
+    def __call__(self, service: Service) -> None:
+        """Make a list if one is wanted, and file the newest that there is."""
+        making, now = service.config.crl, self._clock()
+        if not making.enabled or now.mono < self._not_before:
+            return
+        ca = service.authority.ca
+        if not ca.signs_crls:  # said as a notice of the service
+            return
+        try:
+            if service is not self._service or self._is_wanted(service, now):
+                self._last = make_crl(ca, ca.store, making.schedule, now=now.wall)
+                self._service = service
+            self._file(service)
+        except (LocalProtocolError, OSError, SignerError, StoreError) as exc:
+            self._fail(exc, now)
+            return
+        if self._failure:
+            _log.info("revocation lists: in order again")
+        self._failure = ""
+        self._not_before = now.mono + REST * (self._clock().mono - now.mono)
+
+    def _is_wanted(self, service: Service, now: Instant) -> bool:
+        store, schedule = service.authority.ca.store, service.config.crl.schedule
+        last = self._last
+        if last is None or schedule.is_due(last, now.wall):
+            return True
+        return store.revocation_changes() != last.changes
+
+    def _file(self, service: Service) -> None:
+        directory, ca = service.config.crl.directory, service.authority.ca
+        if directory is None:
+            return
+        key = crl_issuer_key(ca)
+        path = directory / crl_name(key)
+        newer = ca.store.find_crl(key, newer_than=self._filed)
+        if newer is not None or not path.exists():
+            file_newest(directory, ca.store, key)
+            if newer is not None:
+                self._filed = newer.number
+                _log.info("revocation list %d is filed", newer.number)
+
+    def _fail(self, exc: Exception, now: Instant) -> None:
+        self._not_before = now.mono + RETRY_S
+        text = f"{exc.filename}: {exc.strerror}" if isinstance(exc, OSError) else str(exc)
+        if text != self._failure or now.mono - self._said_at >= REPEAT_S:
+            self._failure, self._said_at = text, now.mono
+            _log.error("the revocation list was not made, or not filed: %s; trying again", text)
