@@ -89,7 +89,7 @@ class LifeCycle:
         if today >= self.life.not_after:
             return self._when_expired(now, waiting_s, trust_s)
         if self.state.pending:
-            return Renew(rekey=self.policy.rekey, pending=True)
+            return Renew(rekey=self._rekeys, pending=True)
         info_s = self._left_s("info", self.state.info, now) if self.policy.renewal_info else inf
         if info_s <= 0:
             return AskRenewalInfo()
@@ -97,7 +97,7 @@ class LifeCycle:
         rest_s = self._rest_s() - self._age_s(now)
         renew_s = max(until_s, rest_s, waiting_s)
         if renew_s <= 0:
-            return Renew(rekey=self.policy.rekey)
+            return Renew(rekey=self._rekeys)
         return self._wait(now, renew_s, trust_s, info_s)
 
     def alarms(self, now: Instant) -> frozenset[Alarm]:
@@ -128,10 +128,14 @@ class LifeCycle:
         self._mono = {what: at for what, at in self._mono.items() if what == "trust"}
         self._mono_before, self._age_before_s = now.mono, 0.0
 
-    def failed(self, code: str, now: Instant, *, retry_after_s: float = 0.0) -> None:
+    def failed(
+        self, code: str, now: Instant, *, retry_after_s: float = 0.0, new_key: bool = False
+    ) -> None:
         """A renewal failed, or an enrollment. `retry_after_s` is what the server asked for.
 
-        That is honoured up to the policy's `retry_max_s`. RFC 9110 10.2.3, 15.6.4.
+        That is honoured up to the policy's `retry_max_s`. RFC 9110 10.2.3, 15.6.4. With `new_key`
+        the server renews no more for this key: until the certificate is renewed each attempt is
+        for a new one, whatever the policy says.
         """
         failures = min(self.state.failures + 1, FAILURES_MAX)
         delay_s = self._delay_s(failures)
@@ -145,6 +149,7 @@ class LifeCycle:
             failures=failures,
             failure=code,
             pending=False,
+            new_key=self.state.new_key or new_key,
             attempt=Attempt(at=now.wall, wait_s=delay_s),
         )
 
@@ -186,6 +191,10 @@ class LifeCycle:
 
     # How it is reckoned
 
+    @property
+    def _rekeys(self) -> bool:
+        return self.policy.rekey or self.state.new_key
+
     def _first(self, now: Instant) -> LifeCycleState:
         return LifeCycleState(received_at=now.wall, seen_at=now.wall, place=self._chance())
 
@@ -196,7 +205,7 @@ class LifeCycle:
             case _ if waiting_s > 0:
                 return self._wait(now, waiting_s, trust_s)
             case WhenExpired.RENEW:
-                return Renew(rekey=self.policy.rekey, pending=self.state.pending, expired=True)
+                return Renew(rekey=self._rekeys, pending=self.state.pending, expired=True)
             case WhenExpired.ENROLL:
                 return EnrollAnew(pending=self.state.pending)
 

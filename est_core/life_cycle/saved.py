@@ -27,6 +27,7 @@ def state_text(state: LifeCycleState) -> str:
         "failures": state.failures,
         "failure": state.failure,
         "pending": state.pending,
+        "new_key": state.new_key,
     }
     for name in ("attempt", "info", "trust"):
         tried: Attempt | None = getattr(state, name)
@@ -58,6 +59,7 @@ def state_of(text: str) -> LifeCycleState:
             failures=values["failures"],
             failure=values["failure"],
             pending=values["pending"],
+            new_key=values.get("new_key", False),  # earlier releases wrote none
             attempt=_attempt(values, "attempt"),
             info=_attempt(values, "info"),
             trust=_attempt(values, "trust"),

@@ -35,9 +35,10 @@ class LifeCycleState:
     `received_at` is when the certificate came, by the client's own clock; `seen_at` is when it was
     last looked at, and `age_s` how old it was then. `place` is where in its window it renews, drawn
     when it came: 0 is the start and 1 the end. `failures` in a row since then, `failure` is the
-    code of the last one. `pending`: that attempt was put off by a 202, and is to be repeated as it
-    was. `window`, `info` and `trust` are what the server suggested, and when it was last asked for
-    that and for the CA certificates.
+    code of the last one. `new_key`: the server renews no more for the key that is in use.
+    `pending`: that attempt was put off by a 202, and is to be repeated as it was. `window`, `info`
+    and `trust` are what the server suggested, and when it was last asked for that and for the CA
+    certificates.
     Raises LocalProtocolError for what no life has.
     """
 
@@ -52,6 +53,7 @@ class LifeCycleState:
     window: RenewalWindow | None = None
     info: Attempt | None = None
     trust: Attempt | None = None
+    new_key: bool = False
 
     def __post_init__(self) -> None:
         _check_utc("received_at", self.received_at)

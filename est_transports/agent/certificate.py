@@ -157,7 +157,7 @@ class CertificateAgent:
         step = self._cycle.next_step(self._clock())
         self._keep()
         if force and not isinstance(step, Renew | EnrollAnew):
-            step = Renew(rekey=self.settings.policy.rekey)
+            step = Renew(rekey=self.settings.policy.rekey or self._cycle.state.new_key)
         match step:
             case Wait(until=until) | Stop(until=until):
                 return until
@@ -233,7 +233,9 @@ class CertificateAgent:
     def _failed(self, failure: NotObtained) -> None:
         now = self._clock()
         self._pass.failure = failure
-        self._cycle.failed(failure.code, now, retry_after_s=failure.retry_after_s)
+        self._cycle.failed(
+            failure.code, now, retry_after_s=failure.retry_after_s, new_key=failure.new_key
+        )
         told = Failure(code=failure.code, message=plain(failure.message), at=now.wall)
         self._saved = replace(self._saved, failure=told)
         self._say(logging.ERROR, f"{told.message} [{told.code}]")

@@ -55,6 +55,8 @@ from est_transports.pki.trust import TlsIdentity
 
 NO_REQUEST: Final = "agent/request"
 SAME: Final = "response/same-certificate"
+REKEY_REQUIRED: Final = "renewal/rekey-required"
+"""What a server says that renews no more for a key, at the end of its text."""
 _NETWORK: Final = frozenset({"connect", "connection", "http", "proxy", "server", "tls"})
 _JUDGED: Final = ("response/status-4", "pop/")
 _NOT_JUDGED: Final = ("response/status-401", "response/status-429")
@@ -77,11 +79,15 @@ class PutOff:
 
 @unchecked_value_class
 class NotObtained:
-    """It failed. `retry_after_s` is what the server asked for, 0 where it did not."""
+    """It failed. `retry_after_s` is what the server asked for, 0 where it did not.
+
+    `new_key`: it renews no more for the key of the request.
+    """
 
     code: str
     message: str
     retry_after_s: float = 0.0
+    new_key: bool = False
 
 
 @unchecked_value_class
@@ -335,7 +341,13 @@ def _failure(failed: Failed, now: Instant, before: str = "") -> NotObtained:
         code=failed.code,
         message=f"{before}{failed.message}",
         retry_after_s=_retry_after_s(failed, now),
+        new_key=_wants_new_key(failed),
     )
+
+
+def _wants_new_key(failed: Failed) -> bool:
+    tag = failed.response.tag if failed.response is not None else None
+    return tag is not None and tag.code == REKEY_REQUIRED
 
 
 def _retry_after_s(failed: Failed, now: Instant) -> float:

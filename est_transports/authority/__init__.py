@@ -66,6 +66,9 @@ if TYPE_CHECKING:
         Profile as Profile,
         SanKind as SanKind,
     )
+    from est_transports.authority.renewal_rules import (
+        RenewalRules as RenewalRules,
+    )
     from est_transports.authority.renewal_windows import (
         RenewalSchedule as RenewalSchedule,
     )
@@ -77,6 +80,7 @@ if TYPE_CHECKING:
         DeviceRecord as DeviceRecord,
         DuplicateSerial as DuplicateSerial,
         IssuedRecord as IssuedRecord,
+        KeyHistory as KeyHistory,
         RevokedRecord as RevokedRecord,
         SrpRecord as SrpRecord,
         Store as Store,
@@ -118,10 +122,12 @@ else:
             "csr_attributes": "ClientRule ClientRules CsrWords",
             "issuers": "Issuer IssuerError given_issuer make_issuer",
             "profiles": "CertificatePlan KeyKind KeyUse PlannedExtension Profile SanKind",
+            "renewal_rules": "RenewalRules",
             "renewal_windows": "RenewalSchedule",
             "stores": (
                 "CodeRecord CodeSpent CodeUse CrlRecord DeviceRecord DuplicateSerial IssuedRecord "
-                "RevokedRecord SrpRecord Store StoreBusy StoreError TokenRecord UserRecord"
+                "KeyHistory RevokedRecord SrpRecord Store StoreBusy StoreError TokenRecord "
+                "UserRecord"
             ),
             "stores.digest_records": "DigestRecord digest_record read_digest_record",
             "stores.passwords": "PasswordBusy PasswordChecks Users hash_password verify_password",

@@ -37,6 +37,7 @@ from est_transports.authority.profiles import (
     ReservedNames,
     certify,
 )
+from est_transports.authority.renewal_rules import check_key_reuse
 from est_transports.authority.stores import IssuedRecord, Store
 from est_transports.pki.hosts import host_name
 from est_transports.pki.key_usage import allows, key_usage
@@ -176,17 +177,20 @@ class ReferenceCA:
         `now` is aware UTC. The signature of the request was verified before. With `replaces`,
         that certificate must be one that `may_renew`; that its names are repeated was checked
         before, and they are issued as they are spelled there, to the manufacturer's device that the
-        record names, if any. Raises Refused (see `certify` and `may_renew`, profile/ca-key for the
-        CA's own key, and names/held where `unless_held` refuses), CAUnavailable, StoreError,
-        SignerError; nothing was issued then.
+        record names, if any. Raises Refused (see `certify`, `may_renew` and `check_key_reuse`,
+        profile/ca-key for the CA's own key, and names/held where `unless_held` refuses),
+        CAUnavailable, StoreError, SignerError; nothing was issued then.
         """
         if csr.key.spki == self._spki:
             raise Refused("profile/ca-key", "that is the key of this CA")
-        plan = certify(csr, self.profile(enrollment.label), self._reserved, replaces)
+        profile, renewed = self.profile(enrollment.label), None
+        plan = certify(csr, profile, self._reserved, replaces)
         if replaces is not None:
             renewed = self.may_renew(replaces, now, forgives_expiry=enrollment.forgives_expiry)
             plan = plan.renewing(replaces)
             enrollment = replace(enrollment, manufacturer=renewed.manufacturer)
+        rules = profile.renewals
+        check_key_reuse(csr, rules, profile.name, self.store, now=now, replaces=renewed)
         return self._issue(plan, csr.spki, enrollment, now, replaces)
 
     def issue_plan(

@@ -32,6 +32,7 @@ from est_transports.authority.profile_names import (
     check_alt_names,
     check_subject,
 )
+from est_transports.authority.renewal_rules import RenewalRules
 from est_transports.pki.key_usage import key_usage
 
 __all__ = [
@@ -118,7 +119,7 @@ class Profile:
 
     `extended_key_usage` lists purposes as dotted object identifiers: a request may ask for some
     of them, one that asks for none gets all. `other_name_types` lists the otherName types that
-    are allowed. `names_max` bounds the subjectAltName.
+    are allowed. `names_max` bounds the subjectAltName. `renewals` are the rules for renewals.
     Raises LocalProtocolError for an empty list of keys or purposes, numbers out of range, and
     for a purpose that would make the holder speak for the CA.
     """
@@ -133,6 +134,7 @@ class Profile:
     other_name_types: tuple[str, ...] = ()
     names_max: int = 32
     validity_days: int = 365
+    renewals: RenewalRules = RenewalRules()
 
     def __post_init__(self) -> None:
         if not self.name or not self.key_kinds or not self.key_usage:

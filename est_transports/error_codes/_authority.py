@@ -195,6 +195,13 @@ AUTHORITY: Final = (
                 audience=Audience.USER,
             ),
             ErrorCode(
+                code="renewal/rekey-required",
+                statuses=("400",),
+                cause="the key was certified as often, or for as long, as the profile allows",
+                remedy="make a new key: `est reenroll --rekey`; the agent does so by itself",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
                 code="issuer/name-constraints",
                 statuses=("400",),
                 cause="a name that the CA may not certify: it would not verify",

@@ -126,6 +126,7 @@ TARGETS: Final = (
             "est_transports.service.config.settings",
             "est_transports.service.config.crl",
             "est_transports.service.config.crls",
+            "est_transports.service.config.renewal_rules",
             "est_transports.service.config.registration",
             "est_transports.service.config.csr_attributes",
             "est_transports.service.config.audit",

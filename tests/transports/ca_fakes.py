@@ -34,6 +34,7 @@ from est_transports.authority.stores import (
     DeviceRecord,
     DuplicateSerial,
     IssuedRecord,
+    KeyHistory,
     NamesHeld,
     RevokedRecord,
     SrpRecord,
@@ -171,6 +172,9 @@ class MemoryStore:
         while found.replaces in self.records:
             found = self.records[found.replaces]
         return 1 + list(self.records).index(found.serial)
+
+    def key_history(self, spki_sha256: bytes, profile: str, *, limit: int) -> KeyHistory | None:
+        raise NotImplementedError("see the rules of renewals on a real store")
 
     def list_certificates(
         self,

@@ -44,6 +44,10 @@ from est_transports.authority.stores.errors import DuplicateSerial as DuplicateS
 from est_transports.authority.stores.errors import NamesHeld as NamesHeld
 from est_transports.authority.stores.errors import StoreBusy as StoreBusy
 from est_transports.authority.stores.errors import StoreError as StoreError
+from est_transports.authority.stores.key_history import KeyHistory as KeyHistory
+from est_transports.authority.stores.key_history import (
+    KeyHistoryStore,
+)
 from est_transports.authority.stores.revocation_records import HOLD as HOLD
 from est_transports.authority.stores.revocation_records import CrlRecord as CrlRecord
 from est_transports.authority.stores.revocation_records import (
@@ -116,6 +120,7 @@ class Store(
     SrpStore,
     DeviceStore,
     RevocationStore,
+    KeyHistoryStore,
     Protocol,
 ):
     """What the reference CA needs of a database. All methods raise StoreError when it fails.

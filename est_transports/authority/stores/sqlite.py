@@ -24,6 +24,7 @@ from est_transports.authority.stores.sqlite_connections import (
 from est_transports.authority.stores.sqlite_credentials import CredentialTables, spending
 from est_transports.authority.stores.sqlite_devices import DeviceTables
 from est_transports.authority.stores.sqlite_files import check_header, file_id
+from est_transports.authority.stores.sqlite_key_history import KeyHistoryTables
 from est_transports.authority.stores.sqlite_names import naming
 from est_transports.authority.stores.sqlite_revocations import RevocationTables
 from est_transports.authority.stores.sqlite_schema import (
@@ -81,7 +82,7 @@ _OF_USE: Final = "serial = (SELECT serial FROM code_use WHERE digest = ? AND req
 
 
 @checked_throughout
-class SqliteStore(CredentialTables, DeviceTables, RevocationTables):
+class SqliteStore(CredentialTables, DeviceTables, KeyHistoryTables, RevocationTables):
     """A `Store` in the file `path`, which `SqliteStore.create` or `est init` made.
 
     The file is checked and its schema brought up to date at once, so that a bad one is told at

@@ -17,6 +17,7 @@ from est_transports.service.config.csr_attributes_keys import CSRATTRS_FOR_KEYS,
 from est_transports.service.config.key import Key
 from est_transports.service.config.manufacturers import MANUFACTURER_KEYS
 from est_transports.service.config.renewal_info import RENEWAL_INFO_KEYS
+from est_transports.service.config.renewal_rules import RENEWAL_RULES_KEYS
 from est_transports.service.config.settings import DEFAULT_COAP_PORT
 
 _WITHOUT_LABEL: Final = "none is what holds without a label"
@@ -296,6 +297,7 @@ _PROFILES: Final = (
     Key(name="other_name_types", kind="object identifiers", meaning="kinds of otherName"),
     Key(name="names_max", counted="names", meaning="alternative names in one certificate"),
     Key(name="validity_days", meaning="never past the end of the CA's own certificate"),
+    *RENEWAL_RULES_KEYS,
 )  # fmt: skip
 
 _LABELS: Final = (

@@ -45,6 +45,7 @@ from est_transports.service.config.manufacturers import read_manufacturers
 from est_transports.service.config.moved import MOVED
 from est_transports.service.config.registration import read_ra
 from est_transports.service.config.renewal_info import read_renewal_info
+from est_transports.service.config.renewal_rules import read_renewal_rules
 from est_transports.service.config.settings import (
     DEFAULT_COAP_PORT,
     DEFAULT_PORT,
@@ -329,6 +330,7 @@ def _profile(name: str, table: TomlTable) -> Profile:
             other_name_types=table.texts("other_name_types"),
             names_max=table.integer("names_max", usual.names_max, least=1),
             validity_days=table.integer("validity_days", usual.validity_days, least=1, most=36500),
+            renewals=read_renewal_rules(table),
         )
         for oid in (*profile.extended_key_usage, *profile.other_name_types):
             ObjectId(oid=oid)

@@ -33,6 +33,7 @@ STATES = st.builds(
     failures=st.integers(0, 1_000_000),
     failure=st.sampled_from(["", "connect/refused", "é\n"]),
     pending=st.booleans(),
+    new_key=st.booleans(),
     attempt=st.none() | ATTEMPTS,
     info=st.none() | ATTEMPTS,
     trust=st.none() | ATTEMPTS,
@@ -65,6 +66,8 @@ WHOLE = json.loads(state_text(LifeCycleState(received_at=NOW, seen_at=NOW, place
         {"failures": 1.5},
         {"failure": None},
         {"pending": 1},
+        {"new_key": 1},
+        {"new_key": None},
         {"received_at": "yesterday"},
         {"received_at": "2026-01-01T00:00:00"},
         {"received_at": "2026-01-01T00:00:00+01:00"},
@@ -81,6 +84,11 @@ WHOLE = json.loads(state_text(LifeCycleState(received_at=NOW, seen_at=NOW, place
 def test_what_is_no_state_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(LocalProtocolError):
         state_of(json.dumps(WHOLE | change))
+
+
+def test_a_state_of_an_earlier_release_demands_no_new_key() -> None:
+    older = {name: value for name, value in WHOLE.items() if name != "new_key"}
+    assert state_of(json.dumps(older)) == state_of(json.dumps(WHOLE | {"new_key": False}))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", "{}", "null", "[" * 4000, '"a"', "{", "NaN"])

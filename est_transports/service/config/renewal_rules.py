@@ -1,0 +1,36 @@
+"""The rules of a profile for renewals, as est.toml has them: `[profiles.NAME]`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from est_transports.authority.renewal_rules import (
+    SAME_KEY_DAYS_MAX,
+    SAME_KEY_RENEWALS_MAX,
+    RenewalRules,
+)
+from est_transports.service.config.key import Key
+from est_transports.toml.tables import TomlTable
+
+RENEWAL_RULES_KEYS: Final = (
+    Key(
+        name="same_key_renewals", counted="times",
+        meaning="how often a key may be certified again after the first time, by a renewal or by"
+        " another enrollment: 0 demands a new key each time; none is as often as is asked for",
+    ),
+    Key(
+        name="same_key_days",
+        meaning="for how long after its first certificate a key may be certified again; none is for"
+        " ever",
+    ),
+)  # fmt: skip
+
+
+def read_renewal_rules(table: TomlTable) -> RenewalRules:
+    """Return what a profile's table says of renewals."""
+    return RenewalRules(
+        same_key_renewals=table.optional_integer(
+            "same_key_renewals", least=0, most=SAME_KEY_RENEWALS_MAX
+        ),
+        same_key_days=table.optional_integer("same_key_days", least=1, most=SAME_KEY_DAYS_MAX),
+    )
