@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from est_core import Entropy, Instant
-from tests import ending, skips
+from tests import ending, in_memory, skips
 from tests.same_examples import draw_no_constants_of_ours
 
 pytest_runtest_teardown = ending.pytest_runtest_teardown
@@ -62,6 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Else each of the hundreds of processes that the tests start compiles the same modules again.
     """
+    in_memory.use_for_temporary_files()
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False  # `pytest_collection_modifyitems` does it
     cache = kept_from_run_to_run(config)

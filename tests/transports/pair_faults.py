@@ -6,15 +6,10 @@ A hook is told of each, and may raise, end the process, or write down what happe
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
-
-import pytest
 
 CALLS: Final = (
     *("open", "write", "pwrite", "ftruncate", "fsync", "chmod", "chown", "setxattr"),
@@ -78,15 +73,3 @@ class FaultAt:
         self.seen += 1
         if self.seen - 1 == self.at:
             self._fault()
-
-
-@pytest.fixture
-def quick_disk() -> Iterator[Path]:
-    """A directory in memory, where there is such a file system: thousands of syncs cost nothing."""
-    memory = Path("/dev/shm")
-    place = memory if os.access(memory, os.W_OK) else None
-    path = Path(tempfile.mkdtemp(prefix="est-test-", dir=place))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)

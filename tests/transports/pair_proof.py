@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from tests import in_memory
 from tests.transports.pair_kills import kill_at_each_point, kill_at_random, refuses_a_mixed_pair
 from tests.transports.pair_model import LIFE, SHORT_LIFE
 from tests.transports.pair_power import (
@@ -71,8 +72,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=1000, help="of kills at random")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+    with tempfile.TemporaryDirectory(dir=in_memory.place()) as name:
         place = Path(name) / "place"
         if given.without_syncs:
             _without_syncs(place)

@@ -18,7 +18,7 @@ import pytest
 from est_transports.pairs import PairDirectory, PairError
 from tests.cli.other_user import AS_ROOT, GID, UID, common_place
 from tests.law.sources import ROOT
-from tests.transports.pair_faults import FaultAt, fault_points, quick_disk
+from tests.transports.pair_faults import FaultAt, fault_points
 from tests.transports.pair_material import (
     REFERENCE,
     anchors,
@@ -41,7 +41,7 @@ from tests.transports.pair_model import (
     snapshots,
 )
 
-__all__ = ["common_place", "quick_disk"]  # fixtures
+__all__ = ["common_place"]  # a fixture
 
 TWO = Model(running=(2, False), previous=(1, False))
 
@@ -100,14 +100,14 @@ def _refused_at(at: int, path: Path, model: Model, step: Step) -> tuple[int, str
 
 
 def test_a_disk_that_refuses_any_one_change_costs_no_pair_and_no_second_try(
-    quick_disk: Path,
+    tmp_path: Path,
 ) -> None:
     """A step that failed is taken again, and life goes on: at each point of the whole life."""
     points, told = 0, 0
-    for before, model, step in snapshots(quick_disk, SHORT_LIFE):
+    for before, model, step in snapshots(tmp_path, SHORT_LIFE):
         at, end = -1, 0
         while at < end:
-            path = quick_disk / "again"
+            path = tmp_path / "again"
             copy_if_there(before, path)
             passed, code = _refused_at(at, path, model, step)
             end = passed if at < 0 else end  # nothing was refused

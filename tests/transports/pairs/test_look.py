@@ -9,10 +9,7 @@ from pathlib import Path
 import pytest
 
 from est_transports.pairs import PairDirectory, PairError, PairView
-from tests.transports.pair_faults import quick_disk
 from tests.transports.pair_material import anchors, enroll, filled, material, renew
-
-__all__ = ["quick_disk"]  # a fixture
 
 
 def _numbers(view: PairView) -> tuple[int | None, int | None]:
@@ -103,9 +100,9 @@ def test_a_way_back_in_the_middle_shows_one_or_the_other(
 
 
 def test_a_directory_that_changes_at_every_look_is_told(
-    quick_disk: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with PairDirectory.open(filled(quick_disk, 1, 2)) as pairs:
+    with PairDirectory.open(filled(tmp_path, 1, 2)) as pairs:
 
         def steps() -> Iterator[object]:
             while True:
@@ -113,7 +110,7 @@ def test_a_directory_that_changes_at_every_look_is_told(
 
         _between(monkeypatch, steps())
         with pytest.raises(PairError, match=r"^pair/busy"):
-            PairDirectory.look(quick_disk)
+            PairDirectory.look(tmp_path)
 
 
 def test_what_is_damaged_is_damaged_and_not_busy(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 
 from est_transports.pairs import PairDirectory, PairError
 from tests.reached import Tally
-from tests.transports.pair_faults import Call, FaultAt, fault_points, quick_disk
+from tests.transports.pair_faults import Call, FaultAt, fault_points
 from tests.transports.pair_model import (
     DISCARD,
     PROMOTE,
@@ -33,8 +33,6 @@ from tests.transports.pair_model import (
     receive,
     save,
 )
-
-__all__ = ["quick_disk"]  # a fixture
 
 NUMBERS = st.integers(1, 5)
 OTHERS = {step.name: step for step in (SEND, PROMOTE, ROLL_BACK, DISCARD, REPLACE)}
@@ -183,8 +181,8 @@ class Lives(RuleBasedStateMachine):
         shutil.rmtree(self.path.parent)
 
 
-def test_lives_of_pairs(quick_disk: Path) -> None:
-    Lives.place = quick_disk
+def test_lives_of_pairs(tmp_path: Path) -> None:
+    Lives.place = tmp_path
     Lives.tally = Tally()
     run_state_machine_as_test(Lives, settings=settings(max_examples=60, stateful_step_count=25))
     Lives.tally.require(refused=5, killed=20, promote=50, roll=8, replace=7, discard=7)

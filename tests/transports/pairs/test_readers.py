@@ -13,10 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from est_transports.pairs import PairDirectory
 from tests.law.sources import ROOT
-from tests.transports.pair_faults import quick_disk
 from tests.transports.pair_material import filled
-
-__all__ = ["quick_disk"]  # a fixture
 
 SWITCHES = """
 import sys
@@ -58,12 +55,12 @@ def _by_a_look(current: Path) -> bytes:
 
 
 @pytest.mark.parametrize("read", [_one_file, _below_one_directory, _by_a_look])
-def test_no_mixed_pair_is_read(quick_disk: Path, read: object) -> None:
+def test_no_mixed_pair_is_read(tmp_path: Path, read: object) -> None:
     assert callable(read)
-    filled(quick_disk / "pairs", 1, 2)
+    filled(tmp_path / "pairs", 1, 2)
     whole = set()
     with subprocess.Popen(
-        [sys.executable, "-c", SWITCHES, quick_disk / "pairs"],
+        [sys.executable, "-c", SWITCHES, tmp_path / "pairs"],
         stdout=subprocess.PIPE,
         cwd=ROOT,
     ) as writer:
@@ -73,7 +70,7 @@ def test_no_mixed_pair_is_read(quick_disk: Path, read: object) -> None:
                 assert writer.stdout.readline() == b"again\n"
                 for _ in range(20):
                     try:
-                        found = read(quick_disk / "pairs" / "current")
+                        found = read(tmp_path / "pairs" / "current")
                     except FileNotFoundError:
                         continue  # its trust anchors were replaced, and it is gone: begin again
                     if found not in whole:
