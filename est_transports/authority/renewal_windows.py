@@ -41,10 +41,11 @@ _WITHIN_MAX_S: Final = 366 * 86400
 class RenewalSchedule:
     """When certificates are to be renewed, and when their holders are to ask again.
 
-    Between `begin_percent` and `end_percent` of their life; those that were issued before
-    `renew_before`, and those of the serials `renew_now`, within `renew_within_s` after that moment,
-    or after they were issued. Holders ask again after `retry_after_s`, a quarter less or more: a
-    fleet does not ask at once either. Raises LocalProtocolError for what makes no sense.
+    Between `begin_percent` and `end_percent` of their life; those that were issued before the
+    second `renew_before` was over, and those of the serials `renew_now`, within `renew_within_s`
+    after that moment, or after they were issued. Holders ask again after `retry_after_s`, a quarter
+    less or more: a fleet does not ask at once either. Raises LocalProtocolError for what makes no
+    sense.
     """
 
     begin_percent: int = 30
@@ -86,7 +87,9 @@ class RenewalSchedule:
         return ProvideRenewalInfo(window=window, retry_after_s=wait_s)
 
     def _early(self, record: IssuedRecord) -> RenewalWindow | None:
-        if self.renew_before is not None and record.issued_at < self.renew_before:
+        # To the second, as it is configured: who was certified a moment ago is not forgotten.
+        issued_at = record.issued_at.replace(microsecond=0)
+        if self.renew_before is not None and issued_at <= self.renew_before:
             start = self.renew_before
         elif record.serial in self.renew_now:
             start = record.issued_at

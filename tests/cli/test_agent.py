@@ -7,6 +7,7 @@ import os
 import queue
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -306,7 +307,7 @@ def test_a_directory_that_may_not_be_written_is_told_and_the_pair_stays(
     site: AgentSite, common_place: Path
 ) -> None:
     place = common_place / "device"
-    site.directory.rename(place)
+    shutil.move(site.directory, place)
     site.directory = place
     site("renew")
     before = site.certificate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -117,7 +118,19 @@ def slapd(place: Path, server: Entity, accounts: str) -> Iterator[int]:
     subprocess.run(("slapadd", *config, "-l", str(place / "users.ldif")), check=True)
     listening = f"ldap://127.0.0.1:{port}"
     with _running(place, "slapd starting", "slapd", "-d", "stats", *config, "-h", listening):
+        _wait_until_it_listens(port)  # it says that it starts before it does
         yield port
+
+
+def _wait_until_it_listens(port: int) -> None:
+    give_up_at = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), TIMEOUT_S):
+                return
+        except ConnectionRefusedError:
+            assert time.monotonic() < give_up_at
+            time.sleep(0.01)
 
 
 @contextmanager

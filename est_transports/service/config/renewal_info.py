@@ -38,7 +38,7 @@ RENEWAL_INFO_KEYS: Final = (
     ),
     Key(
         name="renew_before", kind="date and time such as `\"2026-11-27T18:00:00Z\"`",
-        meaning="certificates that were issued before are to be renewed from then on",
+        meaning="certificates that were issued until then are to be renewed from then on",
     ),
     Key(
         name="renew_now", kind="serial numbers in hexadecimal",

@@ -200,8 +200,16 @@ def test_all_that_were_issued_before_a_moment_are_renewed_from_then_on() -> None
     moment = NOW + DAY
     world = World(RenewalSchedule(renew_before=moment, renew_within_s=3600.0))
     assert window_of(world.ask()) == RenewalWindow(start=moment, end=moment + HOUR)
-    world.schedule = RenewalSchedule(renew_before=NOW)  # by then it was there
+    world.schedule = RenewalSchedule(renew_before=NOW - timedelta(seconds=1))
     assert window_of(world.ask()) == window_of(World().ask())
+
+
+def test_who_was_certified_in_that_very_second_is_among_them() -> None:
+    moment = NOW.replace(microsecond=0)
+    record = certificate_record("1", issued_at=moment + timedelta(milliseconds=999))
+    window = window_of(RenewalSchedule(renew_before=moment).answer(record, 1))
+    assert window is not None
+    assert window.start == moment
 
 
 def test_one_certificate_is_renewed_at_once() -> None:
