@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from est_transports._faces import face
 
 if TYPE_CHECKING:
+    from est_transports.service.config.listen import (
+        ListenAddress as ListenAddress,
+    )
     from est_transports.service.config.reader import (
         load_config as load_config,
     )
     from est_transports.service.config.settings import (
-        ListenAddress as ListenAddress,
         ServerConfig as ServerConfig,
     )
     from est_transports.service.errors import (
@@ -43,8 +45,9 @@ else:
     __all__, __getattr__, __dir__ = face(
         __name__,
         {
+            "config.listen": "ListenAddress",
             "config.reader": "load_config",
-            "config.settings": "ListenAddress ServerConfig",
+            "config.settings": "ServerConfig",
             "errors": "ServingError",
             "initialisation": "CaSpec InitialisationError InitialisedCa OccupiedError initialise",
             "listening": "open_datagram_sockets open_sockets",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from est_core.arguments import checked
-from est_transports.service.config.settings import ListenAddress
+from est_transports.service.config.listen import ListenAddress
 from est_transports.service.errors import ServingError
 
 BACKLOG: Final = 1024

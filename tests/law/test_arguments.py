@@ -36,7 +36,8 @@ INNER: Final = """
     drive.client drive.consult drive.observe drive.open_request drive.records http.client
     http.client_wire http.server http.server_wire http.settings on_sockets.connection
     on_sockets.server on_sockets.ssl_sockets on_trio.server pki.chains pki.hosts pki.serials
-    pki.signers pki.trust service.ca_loading service.config.reader service.config.settings
+    pki.signers pki.trust service.ca_loading service.config.listen
+    service.config.reader service.config.settings
     service.errors service.initialisation service.listening service.loading service.processes
 """.split()
 """Modules of est_transports behind faces: what they have besides holds its arguments too."""

@@ -45,8 +45,8 @@ from est_transports.on_trio.coap_server import CoapServer
 from est_transports.on_trio.server import Server
 from est_transports.pki.serials import printed_serial
 from est_transports.pki.trust import load_pem_certificates
+from est_transports.service.config.listen import ListenAddress
 from est_transports.service.config.reader import CONFIG_FILE, load_config
-from est_transports.service.config.settings import ListenAddress
 from est_transports.service.initialisation import CA_CERTIFICATE, CaSpec, initialise
 from est_transports.service.listening import open_datagram_sockets, open_sockets
 from est_transports.service.loading import CredentialChecks, Service, load_service

@@ -51,16 +51,11 @@ from est_transports.drive.observe import (
 from est_transports.pki.host_verification import own_names
 from est_transports.pki.trust import CredentialFileError
 from est_transports.service.audit import trail_of
+from est_transports.service.config.coap import DEFAULT_COAP_PORT
 from est_transports.service.config.keys import keys_at_start
+from est_transports.service.config.listen import DEFAULT_PORT, ListenAddress, parse_listen
 from est_transports.service.config.reader import CONFIG_FILE, load_config
-from est_transports.service.config.settings import (
-    DEFAULT_COAP_PORT,
-    DEFAULT_PORT,
-    MAX_WORKERS,
-    ListenAddress,
-    ServerConfig,
-    parse_listen,
-)
+from est_transports.service.config.settings import MAX_WORKERS, ServerConfig
 from est_transports.service.crl_loading import State, crl_states
 from est_transports.service.errors import ServingError
 from est_transports.service.listening import open_datagram_sockets, open_sockets

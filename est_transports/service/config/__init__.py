@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING
 from est_transports._faces import face
 
 if TYPE_CHECKING:
+    from est_transports.service.config.coap import (
+        CoapConfig as CoapConfig,
+    )
     from est_transports.service.config.crls import (
         CrlConfig as CrlConfig,
         InDoubt as InDoubt,
+    )
+    from est_transports.service.config.listen import (
+        ListenAddress as ListenAddress,
+        parse_listen as parse_listen,
     )
     from est_transports.service.config.manufacturers import (
         ManufacturerConfig as ManufacturerConfig,
@@ -29,27 +36,25 @@ if TYPE_CHECKING:
     from est_transports.service.config.settings import (
         AuthConfig as AuthConfig,
         CAConfig as CAConfig,
-        CoapConfig as CoapConfig,
         LabelConfig as LabelConfig,
-        ListenAddress as ListenAddress,
         PopConfig as PopConfig,
         ServerConfig as ServerConfig,
         SrpConfig as SrpConfig,
         TlsConfig as TlsConfig,
-        parse_listen as parse_listen,
     )
 else:
     __all__, __getattr__, __dir__ = face(
         __name__,
         {
+            "coap": "CoapConfig",
             "crls": "CrlConfig InDoubt",
+            "listen": "ListenAddress parse_listen",
             "manufacturers": "ManufacturerConfig",
             "reader": "CONFIG_FILE load_config",
             "registration": "RaConfig",
             "renewal_info": "RenewalInfoConfig",
             "settings": (
-                "AuthConfig CAConfig CoapConfig LabelConfig ListenAddress PopConfig "
-                "ServerConfig SrpConfig TlsConfig parse_listen"
+                "AuthConfig CAConfig LabelConfig PopConfig ServerConfig SrpConfig TlsConfig"
             ),
         },
     )

@@ -12,13 +12,13 @@ from typing import Final
 
 from est_transports.channel.srp_users import GROUP_BITS
 from est_transports.service.config.audit import AUDIT_KEYS
+from est_transports.service.config.coap import COAP_KEYS
 from est_transports.service.config.crl import CRL_KEYS
 from est_transports.service.config.csr_attributes_keys import CSRATTRS_FOR_KEYS, CSRATTRS_KEYS
 from est_transports.service.config.key import Key
 from est_transports.service.config.manufacturers import MANUFACTURER_KEYS
+from est_transports.service.config.profiles import PROFILE_KEYS
 from est_transports.service.config.renewal_info import RENEWAL_INFO_KEYS
-from est_transports.service.config.renewal_rules import RENEWAL_RULES_KEYS
-from est_transports.service.config.settings import DEFAULT_COAP_PORT
 
 _WITHOUT_LABEL: Final = "none is what holds without a label"
 
@@ -220,45 +220,6 @@ _RA: Final = (
     ),
 )  # fmt: skip
 
-_COAP: Final = (
-    Key(
-        name="listen", kind="HOST:PORT, [IPV6]:PORT", needs_restart=True,
-        meaning="where EST-coaps is served, as in `[server]`; without a port,"
-        f" {DEFAULT_COAP_PORT}; none serves HTTPS only",
-    ),
-    Key(
-        name="associations_max", counted="clients", needs_restart=True,
-        meaning="remembered at once in one process; beyond, and beyond half of it from one address"
-        " or IPv6 /64, the idlest gives way",
-    ),
-    Key(
-        name="idle_s", needs_restart=True,
-        meaning="how long one that says nothing is remembered",
-    ),
-    Key(
-        name="lifetime_s",
-        meaning="how long one lasts at most; then the client's certificate is verified anew",
-    ),
-    Key(
-        name="block_bytes", kind="16, 32, 64 ... 1024",
-        meaning="of a body in one message; less where links carry small frames",
-    ),
-    Key(name="mtu_bytes", meaning="a UDP datagram, without its own header"),
-    Key(
-        name="waiting_per_association", counted="datagrams", needs_restart=True,
-        meaning="of one client, that wait to be read; newer ones are lost",
-    ),
-    Key(
-        name="unverified_messages", counted="messages", needs_restart=True,
-        meaning="what a client whose certificate does not verify may say, each time to be refused;"
-        " then its association ends",
-    ),
-    Key(
-        name="unverified_per_host", counted="associations", needs_restart=True,
-        meaning="of such clients from one address or IPv6 /64 in a minute",
-    ),
-)  # fmt: skip
-
 _CA: Final = (
     Key(
         name="certificate",
@@ -279,25 +240,6 @@ _CA: Final = (
     Key(
         name="default_profile", kind="name", meaning="profile of requests without a label"
     ),
-)  # fmt: skip
-
-_PROFILES: Final = (
-    Key(name="keys", meaning="kinds of key"),
-    Key(name="rsa_bits_min", kind="2048 or more", meaning="of an RSA key"),
-    Key(name="rsa_bits_max", kind="up to 16384", meaning="of an RSA key"),
-    Key(
-        name="key_usage",
-        meaning="uses that a request may ask for; one that asks for none gets `digital-signature`",
-    ),
-    Key(
-        name="extended_key_usage", kind="words or object identifiers",
-        meaning="purposes; a request that asks for none gets all of them",
-    ),
-    Key(name="names", meaning="kinds of alternative names"),
-    Key(name="other_name_types", kind="object identifiers", meaning="kinds of otherName"),
-    Key(name="names_max", counted="names", meaning="alternative names in one certificate"),
-    Key(name="validity_days", meaning="never past the end of the CA's own certificate"),
-    *RENEWAL_RULES_KEYS,
 )  # fmt: skip
 
 _LABELS: Final = (
@@ -383,11 +325,11 @@ KEYS: Final[Mapping[str, tuple[Key, ...]]] = MappingProxyType(
         "crls": _CRLS,
         "manufacturers.NAME": MANUFACTURER_KEYS,
         "ra": _RA,
-        "coap": _COAP,
+        "coap": COAP_KEYS,
         "ca": _CA,
         "audit": AUDIT_KEYS,
         "renewal_info": RENEWAL_INFO_KEYS,
-        "profiles.NAME": _PROFILES,
+        "profiles.NAME": PROFILE_KEYS,
         "labels.NAME": _LABELS,
         "csrattrs": CSRATTRS_KEYS,
         "csrattrs.for": CSRATTRS_FOR_KEYS,

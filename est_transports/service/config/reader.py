@@ -12,8 +12,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from cryptography.x509.oid import ExtendedKeyUsageOID
-
 from est_core import (
     OPERATIONS,
     SIMPLEREENROLL,
@@ -28,38 +26,33 @@ from est_core import (
     TlsVersion,
 )
 from est_core.arguments import checked
-from est_core.asn1.csrattrs import ObjectId
 from est_core.auth.scheme import NONCE_S
 from est_core.checks.expiry import EXPIRED_DAYS_MAX
 from est_transports.authority.authentication.authenticator import Scheme
 from est_transports.authority.authentication.back_off import BackOffLimits
-from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
-from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES
+from est_transports.authority.profiles import Profile
 from est_transports.channel.srp_users import GROUP_BITS
 from est_transports.http.settings import Timeouts
 from est_transports.service.config.audit import read_audit
+from est_transports.service.config.coap import read_coap
 from est_transports.service.config.crl import read_crl
 from est_transports.service.config.crls import read_crls
 from est_transports.service.config.csr_attributes import read_csrattrs
+from est_transports.service.config.listen import DEFAULT_PORT, ListenAddress, parse_listen
 from est_transports.service.config.manufacturers import read_manufacturers
 from est_transports.service.config.moved import MOVED
+from est_transports.service.config.profiles import read_profiles
 from est_transports.service.config.registration import read_ra
 from est_transports.service.config.renewal_info import read_renewal_info
-from est_transports.service.config.renewal_rules import read_renewal_rules
 from est_transports.service.config.settings import (
-    DEFAULT_COAP_PORT,
-    DEFAULT_PORT,
     MAX_WORKERS,
     AuthConfig,
     CAConfig,
-    CoapConfig,
     LabelConfig,
-    ListenAddress,
     PopConfig,
     ServerConfig,
     SrpConfig,
     TlsConfig,
-    parse_listen,
 )
 from est_transports.toml.tables import Asked, TomlTable, read_toml
 
@@ -72,14 +65,6 @@ _REVOCATION_CHALLENGES: Final = {
     rule.value: rule for rule in (RevocationChallenge.IGNORE, RevocationChallenge.REFUSE)
 }
 _TLS_VERSIONS: Final = {"1.2": TlsVersion.TLS_1_2, "1.3": TlsVersion.TLS_1_3}
-_PURPOSES: Final = {
-    "client-auth": ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string,
-    "server-auth": ExtendedKeyUsageOID.SERVER_AUTH.dotted_string,
-    "email-protection": ExtendedKeyUsageOID.EMAIL_PROTECTION.dotted_string,
-    "code-signing": ExtendedKeyUsageOID.CODE_SIGNING.dotted_string,
-    "time-stamping": ExtendedKeyUsageOID.TIME_STAMPING.dotted_string,
-    "ipsec-ike": ExtendedKeyUsageOID.IPSEC_IKE.dotted_string,
-}
 
 
 @checked
@@ -106,7 +91,7 @@ def asked_keys() -> Mapping[str, Mapping[str, Asked]]:
 
 def _read(top: TomlTable) -> ServerConfig:
     server, body = top.table("server"), top.table("body")
-    profiles = _profiles(top)
+    profiles = read_profiles(top)
     with top.checks():
         config = ServerConfig(
             listen=_listen(server),
@@ -123,7 +108,7 @@ def _read(top: TomlTable) -> ServerConfig:
             crls=read_crls(top.table("crls")),
             crl=read_crl(top.table("crl")),
             manufacturers=tuple(read_manufacturers(top)),
-            coap=_coap(top.table("coap")),
+            coap=read_coap(top.table("coap")),
             ra=read_ra(top.table("ra")),
             ca=_ca(top.table("ca"), profiles),
             audit=read_audit(top.table("audit")),
@@ -244,38 +229,6 @@ def _tls(table: TomlTable) -> TlsConfig:
     return config
 
 
-def _coap(table: TomlTable) -> CoapConfig:
-    usual = CoapConfig()
-    listen = None
-    text = table.optional_text("listen")
-    if text is not None:
-        with table.checks("listen"):
-            listen = parse_listen(text, DEFAULT_COAP_PORT)
-    with table.checks():
-        config = CoapConfig(
-            listen=listen,
-            associations_max=table.integer(
-                "associations_max", usual.associations_max, least=1, most=65536
-            ),
-            idle_s=table.seconds("idle_s", usual.idle_s),
-            lifetime_s=table.seconds("lifetime_s", usual.lifetime_s),
-            block_bytes=table.integer("block_bytes", usual.block_bytes),
-            mtu_bytes=table.integer(
-                "mtu_bytes", usual.mtu_bytes, least=MIN_MTU_BYTES, most=MAX_MTU_BYTES
-            ),
-            **{
-                name: table.integer(name, getattr(usual, name), least=1)
-                for name in (
-                    "waiting_per_association",
-                    "unverified_messages",
-                    "unverified_per_host",
-                )
-            },
-        )
-    table.done()
-    return config
-
-
 def _ca(table: TomlTable, profiles: Mapping[str, Profile]) -> CAConfig:
     config = CAConfig(
         certificate=table.file("certificate", "ca.pem"),
@@ -293,54 +246,6 @@ def _ca(table: TomlTable, profiles: Mapping[str, Profile]) -> CAConfig:
 def _check_profile(table: TomlTable, key: str, name: str, profiles: Mapping[str, Profile]) -> None:
     if name not in profiles:
         raise table.error(key, f"there is no profile {name!r}")
-
-
-def _profiles(top: TomlTable) -> Mapping[str, Profile]:
-    """Return all profiles; "client" is there without being mentioned."""
-    mentioned = {name: _profile(name, table) for name, table in top.tables("profiles")}
-    return MappingProxyType({"client": Profile(name="client")} | mentioned)
-
-
-def _profile(name: str, table: TomlTable) -> Profile:
-    usual = Profile(name="usual")
-    with table.checks():
-        profile = Profile(
-            name=name,
-            key_kinds=frozenset(
-                table.choices("keys", {kind.value: kind for kind in KeyKind}, tuple(KeyKind))
-            ),
-            rsa_bits_min=table.integer("rsa_bits_min", usual.rsa_bits_min),
-            rsa_bits_max=table.integer("rsa_bits_max", usual.rsa_bits_max, most=16384),
-            key_usage=frozenset(
-                table.choices(
-                    "key_usage",
-                    {use.value.replace("_", "-"): use for use in KeyUse},
-                    tuple(KeyUse),
-                )
-            ),
-            extended_key_usage=tuple(
-                _PURPOSES.get(word, word)
-                for word in table.texts("extended_key_usage", _purpose_words(usual))
-            ),
-            san_kinds=frozenset(
-                table.choices(
-                    "names", {kind.value: kind for kind in SanKind}, tuple(usual.san_kinds)
-                )
-            ),
-            other_name_types=table.texts("other_name_types"),
-            names_max=table.integer("names_max", usual.names_max, least=1),
-            validity_days=table.integer("validity_days", usual.validity_days, least=1, most=36500),
-            renewals=read_renewal_rules(table),
-        )
-        for oid in (*profile.extended_key_usage, *profile.other_name_types):
-            ObjectId(oid=oid)
-    table.done()
-    return profile
-
-
-def _purpose_words(profile: Profile) -> tuple[str, ...]:
-    words = {oid: word for word, oid in _PURPOSES.items()}
-    return tuple(words.get(oid, oid) for oid in profile.extended_key_usage)
 
 
 def _label(name: str, table: TomlTable, profiles: Mapping[str, Profile]) -> LabelConfig:

@@ -32,7 +32,6 @@ from est_core import (
     ServerPolicy,
     TlsVersion,
 )
-from est_core.arguments import checked
 from est_core.auth.nonces import KEY_BYTES
 from est_core.auth.scheme import NONCE_S
 from est_core.checks.identity import RegistrationAuthorities
@@ -44,66 +43,19 @@ from est_transports.authority.authentication.authenticator import Scheme
 from est_transports.authority.authentication.back_off import BackOffLimits
 from est_transports.authority.csr_attributes import AskedOfClients
 from est_transports.authority.profiles import Profile
-from est_transports.channel.dtls_limits import MTU_BYTES, DtlsLimits
 from est_transports.channel.srp_users import DEFAULT_BITS, GROUP_BITS
-from est_transports.coap.limits import CoapLimits
 from est_transports.http.settings import Timeouts
 from est_transports.service.config.audit import AuditConfig
+from est_transports.service.config.coap import CoapConfig
 from est_transports.service.config.crl import CrlMaking
 from est_transports.service.config.crls import CrlConfig
 from est_transports.service.config.csr_attributes import check_rules
+from est_transports.service.config.listen import ListenAddress
 from est_transports.service.config.manufacturers import ManufacturerConfig
 from est_transports.service.config.registration import RaConfig
 from est_transports.service.config.renewal_info import RenewalInfoConfig
 
-DEFAULT_PORT: Final = 8443
-DEFAULT_COAP_PORT: Final = 5684  # RFC 7252 12.8
 MAX_WORKERS: Final = 256
-
-
-@value_class
-class ListenAddress:
-    """Where to listen: an address or host name, and a port, 0 for any free one."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def from_argument(cls, value: object) -> ListenAddress | None:
-        """Return what a str says, as `parse_listen`; None for anything else."""
-        return parse_listen(value) if isinstance(value, str) else None
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@checked
-def parse_listen(text: str, default_port: int = DEFAULT_PORT) -> ListenAddress:
-    """Return the address in HOST:PORT, [IPV6]:PORT, HOST or :PORT, which is every IPv4 address.
-
-    A number alone is refused: it would be a host. Raises LocalProtocolError.
-    """
-    if not text or "://" in text:
-        without = f", without {text.partition('://')[0]}://" if text else ""
-        raise LocalProtocolError(f"{text!r}: write HOST:PORT{without}")
-    if text.isdigit():
-        raise LocalProtocolError(
-            f"{text!r} is only a number; did you mean :{text} or 127.0.0.1:{text}?"
-        )
-    host, colon, port = text.rpartition(":")
-    if text.endswith("]") or not colon:
-        host, port = text, str(default_port)
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise LocalProtocolError(
-            f"{text!r}: write an IPv6 address in brackets, [::1]:{default_port}"
-        )
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
-        raise LocalProtocolError(f"{text!r} has no port between 0 and 65535")
-    if any(char.isspace() or not char.isprintable() for char in host):
-        raise LocalProtocolError(f"{text!r} is not HOST:PORT")
-    return ListenAddress(host=host or "0.0.0.0", port=int(port))  # noqa: S104 - asked for
 
 
 @value_class
@@ -214,48 +166,6 @@ class TlsConfig:
     client_trust: tuple[Path, ...] = ()
     max_version: TlsVersion | None = None
     resumption: bool = False
-
-
-@value_class
-class CoapConfig:
-    """EST-coaps beside HTTPS, where `listen` is given. RFC 9148.
-
-    It has the TLS identity, which must be P-256 then, and everything else in common with HTTPS.
-    """
-
-    listen: ListenAddress | None = None
-    associations_max: int = 256
-    idle_s: float = 300.0
-    lifetime_s: float = 3600.0
-    block_bytes: int = 1024
-    mtu_bytes: int = MTU_BYTES
-    waiting_per_association: int = 16
-    unverified_messages: int = 8
-    unverified_per_host: int = 16
-
-    def __post_init__(self) -> None:
-        self.limits(Limits())
-        self.dtls_limits()
-
-    def limits(self, limits: Limits) -> CoapLimits:
-        """Return the bounds of a connection, as wide as those of HTTPS."""
-        return CoapLimits(
-            block_bytes=self.block_bytes,
-            request_bytes=limits.body_bytes,
-            response_bytes=limits.response_body_bytes,
-            kept_bytes=limits.response_body_bytes,
-        )
-
-    def dtls_limits(self) -> DtlsLimits:
-        """Return the bounds of all clients together."""
-        return DtlsLimits(
-            associations=self.associations_max,
-            associations_per_host=-(-self.associations_max // 2),
-            idle_s=self.idle_s,
-            waiting_per_association=self.waiting_per_association,
-            unverified_messages=self.unverified_messages,
-            unverified_per_host=self.unverified_per_host,
-        )
 
 
 @value_class

@@ -23,7 +23,8 @@ from est_transports.on_trio import CoapServer as TrioCoapServer
 from est_transports.on_trio import Server as TrioServer
 from est_transports.pki.signers import LocalSigner
 from est_transports.pki.trust import TlsIdentity, TrustAnchors, load_identity, load_pem_certificates
-from est_transports.service.config.settings import CAConfig, ListenAddress, TlsConfig, parse_listen
+from est_transports.service.config.listen import ListenAddress, parse_listen
+from est_transports.service.config.settings import CAConfig, TlsConfig
 from tests.application import FakeApplication
 from tests.pki import pki
 from tests.transports.coap_site import a_coap_service

@@ -31,21 +31,20 @@ from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
 from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES, DtlsLimits
 from est_transports.coap.limits import CoapLimits
 from est_transports.service.config.audit import AuditConfig
+from est_transports.service.config.coap import CoapConfig
 from est_transports.service.config.crl import CrlMaking
+from est_transports.service.config.listen import ListenAddress, parse_listen
 from est_transports.service.config.reader import load_config
 from est_transports.service.config.registration import RaConfig
 from est_transports.service.config.settings import (
     MAX_WORKERS,
     AuthConfig,
     CAConfig,
-    CoapConfig,
     LabelConfig,
-    ListenAddress,
     PopConfig,
     ServerConfig,
     SrpConfig,
     TlsConfig,
-    parse_listen,
 )
 from est_transports.service.config.text import CONFIG_TEXT
 from est_transports.toml.tables import MAX_FILE_BYTES, ConfigError, read_toml

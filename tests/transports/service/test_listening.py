@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from est_transports.service.config.settings import ListenAddress
+from est_transports.service.config.listen import ListenAddress
 from est_transports.service.errors import ServingError
 from est_transports.service.listening import open_datagram_sockets, open_sockets
 from tests.transports.service.test_initialisation import open_files
