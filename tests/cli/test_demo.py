@@ -14,7 +14,7 @@ from tests.conftest import PeerFinder
 Capture = pytest.CaptureFixture[str]
 NAMES = (
     *("init", "user add", "serve", "cacerts", "csrattrs"),
-    *("enroll", "reenroll", "enroll coaps", "verify", "stop"),
+    *("enroll", "reenroll", "enroll coaps", "verify", "revoke", "stop"),
 )
 
 
@@ -42,6 +42,9 @@ def test_the_demo_goes_through_a_whole_life_and_leaves_nothing(
     assert "CN=device-1 by certificate" in steps["enroll coaps"]["detail"]
     assert "challengePassword" in steps["csrattrs"]["detail"]
     assert steps["verify"]["detail"] == "openssl verify: OK, OK"
+    revoked = steps["revoke"]["detail"]
+    assert "for keyCompromise: renewal refused (auth/certificate-revoked), on list 1" in revoked
+    assert revoked.endswith("openssl verify -crl_check: certificate revoked")
     assert told["directory"] is None
     assert err == ""
     assert list(temporary_directories.iterdir()) == []

@@ -31,6 +31,7 @@ from est_transports.cli.client.received_certificate import Destination
 from est_transports.cli.client.requested_names import names_from_options, names_of_certificate
 from est_transports.cli.client.target import Target
 from est_transports.cli.client.target_options import make_target
+from est_transports.cli.demo.revocation import revoke
 from est_transports.cli.describe import csrattrs_rows, fingerprint, moment, subject_text
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import CERTIFICATE, KEY
@@ -74,6 +75,7 @@ class Demo:
     records: list[Record] = field(default_factory=list)
     stack: ExitStack = field(default_factory=ExitStack)
     store: SqliteStore | None = None
+    service: Service | None = None
     password: str = field(default_factory=lambda: secrets.token_urlsafe(18), repr=False)
     url: str = ""
     coap_url: str = ""
@@ -203,6 +205,7 @@ def _serve(run: Demo) -> str:
         require_pop=True,
     )
     service = load_service(config, store=run.open_store(), checks=CredentialChecks())
+    run.service = service
     sockets = open_sockets(config.listen)
     ((datagrams,),) = open_datagram_sockets(ListenAddress(host=ADDRESS, port=0), 1)
     run.url = f"https://{ADDRESS}:{sockets[0].getsockname()[1]}"
@@ -288,6 +291,13 @@ def _verify(run: Demo) -> str:
     return f"openssl verify: {verdicts}"
 
 
+def _revoke(run: Demo) -> str:
+    if run.service is None:
+        raise CliError("nothing is served", ExitCode.INTERNAL)
+    ca, anchor = run.service.authority.ca, run.authority / CA_CERTIFICATE
+    return revoke(ca, run.device / CERTIFICATE, anchor, lambda: _reenroll(run))
+
+
 def _stop(run: Demo) -> str:
     run.stack.close()
     challenges = sum(record.status == 401 for record in run.records)
@@ -304,6 +314,7 @@ STEPS: Final[dict[str, Callable[[Demo], str]]] = {
     "reenroll": _reenroll,
     "enroll coaps": _enroll_over_coap,
     "verify": _verify,
+    "revoke": _revoke,
     "stop": _stop,
 }
 """What is done, in order, by the name of the command that does it."""

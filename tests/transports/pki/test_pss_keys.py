@@ -134,6 +134,14 @@ def test_a_signer_that_is_somewhere_else_is_refused_for_such_a_key() -> None:
     CertificateSigner(LocalSigner(rsa_key()), issuer=a_pss_ca())
 
 
+def test_such_a_ca_signs_its_revocation_lists_so_too() -> None:
+    builder = x509.CertificateRevocationListBuilder(
+        a_pss_ca().subject, A_MINUTE_AGO, A_MINUTE_AGO + timedelta(days=1)
+    )
+    crl = CertificateSigner(LocalSigner(rsa_key()), issuer=a_pss_ca()).sign_crl(builder)
+    assert crl.signature_algorithm_oid == SignatureAlgorithmOID.RSASSA_PSS
+
+
 # An end of TLS with such a key.
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, mldsa, rsa, x25519
@@ -11,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from est_core import LocalProtocolError
 from est_core.asn1.keys import signature_algorithm
 from est_transports.authority.ca import new_root
+from est_transports.pki.revocation import is_signed_by
 from est_transports.pki.signers import CertificateSigner, LocalSigner, Signer, SigningKey, signer_of
 from tests.transports.ca_fakes import CA_NAME, NOW, RemoteSigner, counting_entropy, ec_key
 
@@ -41,6 +44,19 @@ def test_a_local_and_a_remote_signer_sign_the_same_certificate(oid: str) -> None
     assert ours.tbs_certificate_bytes == theirs.tbs_certificate_bytes
     for certificate in (ours, theirs):
         certificate.verify_directly_issued_by(certificate)
+
+
+@pytest.mark.parametrize("oid", KEYS)
+def test_a_local_and_a_remote_signer_sign_the_same_revocation_list(oid: str) -> None:
+    key = KEYS[oid]
+    local, remote = LocalSigner(key), RemoteSigner(LocalSigner(key))
+    builder = x509.CertificateRevocationListBuilder(CA_NAME, NOW, NOW + timedelta(days=1))
+    ours, theirs = (CertificateSigner(each).sign_crl(builder) for each in (local, remote))
+    assert remote.signatures == 1
+    assert ours.tbs_certlist_bytes == theirs.tbs_certlist_bytes
+    for crl in (ours, theirs):
+        assert crl.signature_algorithm_oid.dotted_string == oid
+        assert is_signed_by(crl, root_of(local, key))
 
 
 def test_a_signature_is_one_of_the_algorithm_asked_for() -> None:
