@@ -300,4 +300,5 @@ def _enrollment(
         unless_held=not identity.is_ra
         and (isinstance(question, EnrollRequested) or identity.is_expired),
         forgives_expiry=identity.is_expired,
+        shown=None if shown is None else shown.serial,
     )

@@ -13,7 +13,7 @@ from est_core import ManufacturerIdentity
 from est_core.values import value_class
 from est_transports.authority.names_of_others import HELD
 from est_transports.authority.profiles import CertificatePlan, Refused
-from est_transports.authority.stores import CodeUse, IssuedRecord, NamesHeld, Store
+from est_transports.authority.stores import CodeUse, IssuedRecord, NamesHeld, Revoked, Store
 from est_transports.pki.names import name_text
 from est_transports.pki.serials import serial_text
 
@@ -27,6 +27,7 @@ class Enrollment:
     a network address. `spends` is the use of a one-time code that is recorded with the certificate,
     or neither is. `unless_held` refuses names that a certificate of another device has.
     `forgives_expiry`: the certificate that it renews may have expired, as was decided before.
+    `shown` is the serial of the certificate of this CA that the client showed.
     """
 
     operation: str
@@ -38,6 +39,7 @@ class Enrollment:
     manufacturer: ManufacturerIdentity | None = None
     unless_held: bool = False
     forgives_expiry: bool = False
+    shown: str | None = None
 
 
 def record_issued(
@@ -51,7 +53,9 @@ def record_issued(
 ) -> None:
     """Record a certificate that was made of `plan`, durably. `now` is aware UTC.
 
-    Raises Refused("names/held"), and what the store raises: then it must not be handed out.
+    Raises Refused: names/held, and auth/certificate-revoked where the certificate that was shown,
+    or that is renewed, was revoked since it was looked at; and what the store raises. Then it must
+    not be handed out.
     """
     spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     record = IssuedRecord(
@@ -77,6 +81,10 @@ def record_issued(
             spends=enrollment.spends,
             names=plan.names.search_keys(),
             unless_held=enrollment.unless_held,
+            unless_revoked={each for each in (enrollment.shown, record.replaces) if each},
         )
     except NamesHeld as exc:
         raise Refused("names/held", HELD) from exc
+    except Revoked as exc:
+        text = "the certificate was revoked"
+        raise Refused("auth/certificate-revoked", text, content=False) from exc

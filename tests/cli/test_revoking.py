@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -170,6 +171,25 @@ def test_the_renewals_of_a_users_certificates_are_the_users_too(site: Site) -> N
     line = error_of(site.revoke("--user", "alice", "--yes"), 1)
     assert "was revoked already" in line
     assert "and 2 others" in line
+
+
+def test_a_renewal_that_was_under_way_is_revoked_with_what_it_renews(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, held = site.record("under way"), site.record("other line")
+    renewals: list[str] = []
+    revoke_certificates = SqliteStore.revoke_certificates
+
+    def late(store: SqliteStore, serials: Sequence[str], **how: Any) -> bool:
+        if not renewals:  # between the search and the revocation
+            renewals.append(site.record("under way", replaces=serial_text(int(first, 16))))
+            renewals.append(site.record("under way", replaces=serial_text(int(renewals[0], 16))))
+        return revoke_certificates(store, serials, **how)
+
+    monkeypatch.setattr(SqliteStore, "revoke_certificates", late)
+    done = site.revoke("--subject", "under way", "--yes")
+    assert [line.split()[1] for line in done.stdout.splitlines()] == [first, *renewals]
+    assert site.reasons([first, *renewals, held]) == ["unspecified"] * 3 + [None]
 
 
 def test_what_a_search_finds_and_is_revoked_already_is_left_and_told(site: Site) -> None:

@@ -36,6 +36,7 @@ from est_transports.authority.stores import (
     IssuedRecord,
     KeyHistory,
     NamesHeld,
+    Revoked,
     RevokedRecord,
     SrpRecord,
     Store,
@@ -129,11 +130,15 @@ class MemoryStore:
         spends: CodeUse | None = None,
         names: Collection[str] = (),
         unless_held: bool = False,
+        unless_revoked: Collection[str] = (),
     ) -> None:
         if record.serial in self.records:
             raise DuplicateSerial(record.serial)
         if unless_held and any(self._holds(each, record, names) for each in self.records.values()):
             raise NamesHeld("held")
+        shown = (self.records.get(serial) for serial in unless_revoked)
+        if any(each is not None and each.revoked_at is not None for each in shown):
+            raise Revoked("revoked")
         self.names[record.serial] = frozenset(names)
         if spends is not None:
             self.spend(spends, record.serial)

@@ -42,6 +42,7 @@ from est_transports.authority.stores.device_records import (
 from est_transports.authority.stores.errors import CodeSpent as CodeSpent
 from est_transports.authority.stores.errors import DuplicateSerial as DuplicateSerial
 from est_transports.authority.stores.errors import NamesHeld as NamesHeld
+from est_transports.authority.stores.errors import Revoked as Revoked
 from est_transports.authority.stores.errors import StoreBusy as StoreBusy
 from est_transports.authority.stores.errors import StoreError as StoreError
 from est_transports.authority.stores.key_history import KeyHistory as KeyHistory
@@ -135,6 +136,7 @@ class Store(
         spends: CodeUse | None = None,
         names: Collection[str] = (),
         unless_held: bool = False,
+        unless_revoked: Collection[str] = (),
     ) -> None:
         """Write a record durably, then return.
 
@@ -143,7 +145,9 @@ class Store(
         by (`AllowedNames.search_keys`). With `unless_held`, it raises NamesHeld, and nothing is
         written, where a certificate that is neither revoked nor expired at `issued_at` has one of
         them and is another manufacturer's device's, or where the record is a manufacturer's
-        device's, anybody else's. Raises DuplicateSerial, or StoreBusy when too many writers wait.
+        device's, anybody else's. `unless_revoked` are serials: it raises Revoked, and nothing is
+        written, where one of them is revoked or on hold by then, so that a revocation counts from
+        its transaction on. Raises DuplicateSerial, or StoreBusy when too many writers wait.
         """
 
     def find_code_use(self, digest: bytes, request: bytes) -> IssuedRecord | None:

@@ -26,7 +26,10 @@ from est_transports.authority.stores.sqlite_devices import DeviceTables
 from est_transports.authority.stores.sqlite_files import check_header, file_id
 from est_transports.authority.stores.sqlite_key_history import KeyHistoryTables
 from est_transports.authority.stores.sqlite_names import naming
-from est_transports.authority.stores.sqlite_revocations import RevocationTables
+from est_transports.authority.stores.sqlite_revocations import (
+    RevocationTables,
+    unless_any_revoked,
+)
 from est_transports.authority.stores.sqlite_schema import (
     APPLICATION_ID,
     create_database,
@@ -115,9 +118,11 @@ class SqliteStore(CredentialTables, DeviceTables, KeyHistoryTables, RevocationTa
         spends: CodeUse | None = None,
         names: Collection[str] = (),
         unless_held: bool = False,
+        unless_revoked: Collection[str] = (),
     ) -> None:
         """Write a record durably, then return; with it the use of a code. See `Store`."""
         before = () if spends is None else spending(spends, record.serial, self.path)
+        before += unless_any_revoked(unless_revoked, self.path)
         before += naming(record, names, self.path, unless_held=unless_held)
         self._write(_INSERT, _row(record), before)
 

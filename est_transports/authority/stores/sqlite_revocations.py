@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from est_core.arguments import checked_throughout
-from est_transports.authority.stores.errors import StoreBusy
+from est_transports.authority.stores.errors import Revoked, StoreBusy
 from est_transports.authority.stores.revocation_records import HOLD, CrlRecord, RevokedRecord
+from est_transports.authority.stores.sqlite_connections import Step
 from est_transports.authority.stores.sqlite_tables import Row, Tables
 from est_transports.authority.stores.sqlite_values import (
     bytes_of,
@@ -50,6 +52,22 @@ _RECORD_CRL: Final = (
     " WHERE excluded.number > crl.number"
 )
 _FIND_CRL: Final = f"SELECT {_CRL} FROM crl WHERE issuer_key = ? AND number > ?"  # noqa: S608
+
+
+# A statement that changes a row where none is revoked, as a step of a transaction has to.
+_UNLESS_ANY: Final = (
+    "UPDATE schema_migration SET number = number WHERE number = 1 AND NOT EXISTS"
+    " (SELECT 1 FROM certificate WHERE revoked_at IS NOT NULL"
+    " AND serial IN (SELECT value FROM json_each(?)))"
+)
+
+
+def unless_any_revoked(serials: Collection[str], path: Path) -> tuple[Step, ...]:
+    """Return the step that refuses a record where one of these is revoked."""
+    if not serials:
+        return ()
+    refusal = Revoked(f"{path}: the certificate that the new one is issued for is revoked")
+    return (Step(_UNLESS_ANY, (json.dumps(sorted(serials)),), refusal),)
 
 
 @checked_throughout

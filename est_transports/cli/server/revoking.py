@@ -120,14 +120,13 @@ def revoke(
     store = opened_store(config)
     with local_errors():
         try:
-            now = _clock.instant().wall
-            found, left = _chosen(store, selection, config, own, reason, now)
+            found, left = _chosen(store, selection, config, own, reason)
             if not dry_run:
                 _confirm(found, selection, yes=yes)
-                _revoke(store, found, now, reason)
+                found += _revoked(store, found, reason, with_renewals=selection.by_search)
         finally:
             store.close()
-    _tell(found, left, reason, now, dry_run=dry_run, as_json=as_json)
+    _tell(found, left, reason, dry_run=dry_run, as_json=as_json)
 
 
 @click.command()
@@ -186,11 +185,10 @@ def _chosen(
     config: ServerConfig,
     own: dict[bytes, str],
     reason: str,
-    now: datetime,
 ) -> tuple[list[IssuedRecord], list[tuple[IssuedRecord, str]]]:
     """Return what is to be revoked, and what is left alone and why. Raises CliError for none."""
     if selection.by_search:
-        candidates = list(_searched(store, selection, config, now))
+        candidates = list(_searched(store, selection, config, _clock.instant().wall))
     else:
         candidates = list(_named(store, selection, own))
     found: dict[str, IssuedRecord] = {}
@@ -293,17 +291,43 @@ def _confirm(found: Sequence[IssuedRecord], selection: Selection, *, yes: bool) 
         raise CliError("nothing was revoked", ExitCode.REFUSED)
 
 
-def _revoke(store: Store, found: Sequence[IssuedRecord], now: datetime, reason: str) -> None:
+def _revoked(
+    store: Store, found: Sequence[IssuedRecord], reason: str, *, with_renewals: bool
+) -> list[IssuedRecord]:
+    """Revoke what was found, and return what was revoked besides: its renewals, if they go too."""
+    _revoke(store, found, reason)
+    renewals = _renewed_meanwhile(store, found) if with_renewals else []
+    _revoke(store, renewals, reason)
+    return renewals
+
+
+def _revoke(store: Store, found: Sequence[IssuedRecord], reason: str) -> None:
+    now = _clock.instant().wall
     for start in range(0, len(found), _AT_ONCE):
         serials = [record.serial for record in found[start : start + _AT_ONCE]]
         store.revoke_certificates(serials, at=now, reason=reason)
+
+
+def _renewed_meanwhile(store: Store, found: Sequence[IssuedRecord]) -> list[IssuedRecord]:
+    """Return the renewals of what is revoked by now that count still.
+
+    Those that were under way between the search and the revocation. There is no more of it after
+    that: what renews a certificate is not recorded once that is revoked.
+    """
+    line = {record.serial for record in found}
+    renewals: list[IssuedRecord] = []
+    for record in every_record(store):
+        if record.replaces in line and record.serial not in line:
+            line.add(record.serial)
+            if record.revoked_at is None:
+                renewals.append(record)
+    return renewals
 
 
 def _tell(
     found: Sequence[IssuedRecord],
     left: Sequence[tuple[IssuedRecord, str]],
     reason: str,
-    now: datetime,
     *,
     dry_run: bool,
     as_json: bool,
@@ -317,7 +341,6 @@ def _tell(
                     {
                         "serial": printed_serial(record.serial),
                         "subject": record.subject,
-                        "revoked_at": moment(record.revoked_at or now),
                     }
                     for record in found
                 ],

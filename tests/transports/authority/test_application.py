@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -365,6 +366,33 @@ def test_a_certificate_that_was_taken_back_enrolls_nobody() -> None:
     assert isinstance(decision, Deny)
     assert decision.code == "auth/certificate-revoked"
     assert store.list_certificates() == before  # refused before anything was issued
+
+
+class RevokingStore(MemoryStore):
+    """A store in which everything is revoked just before a record is written."""
+
+    is_late = False
+
+    def record_certificate(self, record: IssuedRecord, **options: Any) -> None:
+        if self.is_late:
+            self.revoke_certificates(tuple(self.records), at=NOW, reason="keyCompromise")
+        super().record_certificate(record, **options)
+
+
+@pytest.mark.req("EST-165")
+@pytest.mark.parametrize("renews", [False, True])
+def test_what_is_revoked_after_it_was_looked_at_is_refused_with_the_record(renews: bool) -> None:
+    store = RevokingStore()
+    subject = authority(store)
+    shown = issued(subject.enroll(enrollment()))
+    store.is_late = True
+    if renews:
+        decision = subject.reenroll(renewal(shown))
+    else:
+        decision = subject.enroll(enrollment(identity=ClientIdentity(certificate=shown)))
+    assert isinstance(decision, Deny)
+    assert (decision.code, decision.content) == ("auth/certificate-revoked", False)
+    assert len(store.records) == 1
 
 
 def test_a_certificate_of_another_ca_with_the_serial_of_a_revoked_one_was_not_revoked() -> None:

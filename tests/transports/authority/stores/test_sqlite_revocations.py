@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from est_core import LocalProtocolError
-from est_transports.authority.stores import HOLD, CrlRecord, Store, StoreError
+from est_transports.authority.stores import HOLD, CrlRecord, Revoked, Store, StoreError
 from est_transports.authority.stores.sqlite import SqliteStore
 from tests.transports.authority.stores.older_databases import made_older
 from tests.transports.authority.stores.test_sqlite import numbered
@@ -102,6 +102,17 @@ def test_each_change_is_told_by_a_number_and_nothing_else_changes_it(store: Stor
     store.revoke_certificate("f", at=NOW, reason=HOLD)
     store.record_certificate(numbered(9))
     assert store.revocation_changes() == seen[-1]
+
+
+def test_no_record_is_written_for_what_is_revoked_by_then(store: Store) -> None:
+    store.record_certificate(numbered(6), unless_revoked=("1", "2", "ff"))
+    store.revoke_certificate("2", at=NOW, reason=HOLD)
+    with pytest.raises(Revoked):
+        store.record_certificate(numbered(7), unless_revoked=("1", "2"))
+    assert store.find_certificate("7") is None
+    store.release_hold("2")
+    store.record_certificate(numbered(7), unless_revoked=("1", "2"))
+    store.record_certificate(numbered(8))
 
 
 def test_the_number_of_lists_only_grows(store: Store) -> None:
