@@ -112,7 +112,8 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
             "service service.audit service.config toml"
         ),
         "cli.demo": (
-            "authority.stores cli cli.client cli.server drive on_trio pki service service.config"
+            "authority authority.stores cli cli.client cli.server drive on_trio pki service "
+            "service.config"
         ),
         "__main__": "cli",
     },
