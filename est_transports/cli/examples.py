@@ -47,6 +47,14 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "est otp list": ("est otp list ca", "est otp list ca --json"),
     "est otp remove": ("est otp remove ca device-7", "est otp remove ca --expired --spent"),
+    "est backup": (
+        "est backup ca ca.backup",
+        "est backup ca ca.backup --with-keys --force",
+    ),
+    "est restore": (
+        "est restore ca.backup ca",
+        "est restore ca.backup ca --force --audit audit.jsonl",
+    ),
     "est why": (
         "est why ca 7K3M9QX2TD",
         "est why ca --device gauge-7",

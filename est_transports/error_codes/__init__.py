@@ -11,6 +11,7 @@ from est_core.error_codes import SECTIONS as CORE_SECTIONS
 from est_core.error_codes import ErrorCode, Section, by_code, table_key
 from est_transports.error_codes._agent import AGENT
 from est_transports.error_codes._authority import AUTHORITY
+from est_transports.error_codes._backup import BACKUP
 from est_transports.error_codes._channels import CHANNELS
 from est_transports.error_codes._messages import MESSAGES
 from est_transports.error_codes._pairs import PAIRS
@@ -29,7 +30,7 @@ def _joined(sections: tuple[Section, ...]) -> tuple[Section, ...]:
 
 
 SECTIONS: Final[tuple[Section, ...]] = _joined(
-    CORE_SECTIONS + MESSAGES + CHANNELS + AUTHORITY + PAIRS + AGENT + TOKENS
+    CORE_SECTIONS + MESSAGES + CHANNELS + AUTHORITY + PAIRS + AGENT + TOKENS + BACKUP
 )
 """The codes of the core and of the transports, by subject."""
 

@@ -93,16 +93,13 @@ def put_in_place(staging: Path, directory: Path, *, last: str) -> Path | None:
     before then.
     """
     _inherit(staging, directory)
-    _sync(staging)
+    for inside in (*staging.rglob("*"), staging):
+        if inside.is_dir():
+            _sync(inside)
     if staging.parent == directory:
         _fill(staging, directory, last)
-        with suppress(PermissionError):  # somebody else's: his to say who may enter
-            directory.chmod(_PRIVATE)
-        _sync(directory)
         return None
-    aside = _replace(staging, directory)
-    _sync(directory.parent)
-    return aside
+    return _replace(staging, directory)
 
 
 def _inherit(staging: Path, directory: Path) -> None:
@@ -111,9 +108,9 @@ def _inherit(staging: Path, directory: Path) -> None:
         return
     if staging.is_symlink():  # somebody who may write there has put it in place of ours
         raise NotADirectoryError(0, "is not what was made any more", str(staging))
-    for file in staging.iterdir():
+    for file in sorted(staging.rglob("*")):
         present = file.lstat()
-        old = ownership_of(directory / file.name) or Ownership(
+        old = ownership_of(directory / file.relative_to(staging)) or Ownership(
             uid=whole.uid, gid=whole.gid, mode=present.st_mode & 0o777
         )
         take_over(file, old, secret=not present.st_mode & _OTHERS)
@@ -131,6 +128,9 @@ def _fill(staging: Path, directory: Path, last: str) -> None:
         for name in names:
             (staging / name).rename(directory / name)
             moved.append(name)
+        with suppress(PermissionError):  # somebody else's: his to say who may enter
+            directory.chmod(_PRIVATE)
+        _sync(directory)
     except BaseException:
         for name in moved:
             with suppress(OSError):
@@ -145,7 +145,11 @@ def _replace(staging: Path, directory: Path) -> Path | None:
         directory.rename(aside)
     try:
         staging.rename(directory)
+        _sync(directory.parent)
     except BaseException:
+        if not os.path.lexists(staging):
+            with suppress(OSError):
+                directory.rename(staging)
         if aside is not None:
             with suppress(OSError):
                 aside.rename(directory)

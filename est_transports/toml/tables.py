@@ -61,17 +61,28 @@ class Asked:
     words: tuple[str, ...] = ()
 
 
+@value_class
+class NamedFile:
+    """A file that a key names, by being there or by default. `table` is "" for the top one."""
+
+    table: str
+    key: str
+    path: Path
+
+
 @dataclass(slots=True)
 class _Reading:
     """What the tables of one file tell each other: keys by table, and what nobody asked for.
 
-    `moved` has what became of keys that older files have, by table and key.
+    `moved` has what became of keys that older files have, by table and key; `files` are those that
+    were named so far.
     """
 
     places: Places = field(default_factory=dict)
     asked: dict[str, dict[str, Asked]] = field(default_factory=dict)
     unknown: list[Callable[[], ConfigError]] = field(default_factory=list)
     moved: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    files: list[NamedFile] = field(default_factory=list)
 
     def homes(self, key: str) -> tuple[str, ...]:
         """Return the tables that have this key."""
@@ -221,18 +232,23 @@ class TomlTable:
     def file(self, key: str, default: str) -> Path:
         """Return the path of a file; a relative one starts at the directory of this TOML file."""
         found = self._take(key, Asked(kind="file", default=default))
-        return self.path.parent / (default if found is None else self._text(key, found))
+        return self._named(key, default if found is None else self._text(key, found))
 
     def optional_file(self, key: str) -> Path | None:
         """Return the path of a file, or None where the key is missing."""
         found = self._take(key, Asked(kind="file"))
-        return None if found is None else self.path.parent / self._text(key, found)
+        return None if found is None else self._named(key, self._text(key, found))
 
     def files(self, key: str) -> tuple[Path, ...]:
         """Return the paths of an array of files."""
         found = self._take(key, Asked(kind="files", default=()))
         names = () if found is None else self._texts(key, found)
-        return tuple(self.path.parent / name for name in names)
+        return tuple(self._named(key, name) for name in names)
+
+    def _named(self, key: str, name: str) -> Path:
+        path = self.path.parent / name
+        self._reading.files.append(NamedFile(table=self.name, key=key, path=path))
+        return path
 
     def table(self, key: str, reason: str = "is not a table") -> TomlTable:
         """Return a table inside this one, empty where it is missing. `reason`: of what is none."""
@@ -288,6 +304,10 @@ class TomlTable:
     def asked(self) -> Mapping[str, Mapping[str, Asked]]:
         """Return what was asked so far in all tables of the file, by table and key."""
         return self._reading.asked
+
+    def files_named(self) -> tuple[NamedFile, ...]:
+        """Return the files that keys read so far name, in all tables of the file, in order."""
+        return tuple(self._reading.files)
 
     def _take(self, key: str, asked: Asked) -> object | None:
         self._asked[key] = asked

@@ -99,9 +99,10 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         # Where all of it comes together, and people.
         "service.config": "authority authority.authentication channel coap http toml",
         "service.audit": "authority drive pki service.config",
+        "service.backup": ("authority.stores service service.audit service.config toml"),
         "service": (
             "authority authority.authentication authority.stores channel coap daemon drive files "
-            "http on_trio pki service.config"
+            "http on_trio pki service.audit service.config"
         ),
         "cli": "files pairs pki",
         # No command of a client knows what a server is made of.
@@ -109,7 +110,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "cli.agent": "agent cli cli.client daemon drive pairs pki toml",
         "cli.server": (
             "authority authority.authentication authority.stores cli daemon drive files pki "
-            "service service.audit service.config toml"
+            "service service.audit service.backup service.config toml"
         ),
         "cli.demo": (
             "authority authority.stores cli cli.client cli.server drive on_trio pki service "

@@ -213,6 +213,25 @@ def open_database(
         return connection
 
 
+def open_to_look(path: Path) -> sqlite3.Connection:
+    """Return a connection that writes nothing, to a store of this program or of an older one.
+
+    Raises StoreError as `open_database`, but for a schema that is older: it stays as it is.
+    """
+    with store_errors(path):
+        connection = _connect(path)
+        try:
+            _check_application(connection, path)
+            present = _schema_version(connection)
+            if present > len(MIGRATIONS):
+                raise _newer_schema(path, present, len(MIGRATIONS))
+            connection.execute("PRAGMA query_only = ON")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
 def upgrade_database(path: Path, *, writes: bool = False) -> None:
     """Bring the file's schema up to date. Several processes may do so at once.
 

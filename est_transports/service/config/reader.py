@@ -54,7 +54,7 @@ from est_transports.service.config.settings import (
     SrpConfig,
     TlsConfig,
 )
-from est_transports.toml.tables import Asked, TomlTable, read_toml
+from est_transports.toml.tables import Asked, NamedFile, TomlTable, read_toml
 
 CONFIG_FILE: Final = "est.toml"
 SECRET_FILE: Final = "auth-secret.key"
@@ -74,6 +74,17 @@ def load_config(path: Path) -> ServerConfig:
     Relative paths in it start at its own directory. The files that it names are not opened.
     """
     return _read(read_toml(path, MOVED))
+
+
+@checked
+def files_named(path: Path) -> tuple[NamedFile, ...]:
+    """Return each file that an est.toml names, there or not. Raises ConfigError as `load_config`.
+
+    A key that is not written names its default.
+    """
+    top = read_toml(path, MOVED)
+    _read(top)
+    return top.files_named()
 
 
 def asked_keys() -> Mapping[str, Mapping[str, Asked]]:
