@@ -115,6 +115,7 @@ from est_core.operations.renewal_info import RENEWAL_INFO, ProvideRenewalInfo, R
 from est_core.operations.simpleenroll import SIMPLEENROLL, EnrollRequested
 from est_core.operations.simplereenroll import SIMPLEREENROLL, ReenrollRequested
 from est_core.policy import (
+    ChangedNames,
     ForeignChallenge,
     NameRule,
     PolicyRow,
@@ -156,6 +157,7 @@ __all__ = [
     "CertificateFailure",
     "Challenge",
     "Challenged",
+    "ChangedNames",
     "Channel",
     "ChannelBinding",
     "ClientEvent",

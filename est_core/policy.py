@@ -72,6 +72,20 @@ class NameRule(Enum):
     REGISTERED = "registered"
 
 
+@unique
+class ChangedNames(Enum):
+    """Which other names than those of its certificate a renewal may ask for. RFC 6402 2.8, 2.12.
+
+    A request does so by a ChangeSubjectName. REFUSE refuses each; REGISTERED asks the application
+    which names this client may have (`NamesRequested`); ANY leaves it to the application, which is
+    told that the names change.
+    """
+
+    REFUSE = "refuse"
+    REGISTERED = "registered"
+    ANY = "any"
+
+
 @value_class
 class PolicyRow:
     """The rules for an operation, or for one label or one kind of wire of it.
@@ -82,7 +96,9 @@ class PolicyRow:
     `enforce_csrattrs`: a CSR that lacks what /csrattrs asks for is refused. `foreign_challenge`
     None means what the policy says. `names` says which names a CSR may ask for. `expired_days`, for
     a renewal, is for how long a certificate of the own CA counts that has expired, where nothing
-    else is wrong with it (RFC 7030 2.3); 0 to EXPIRED_DAYS_MAX.
+    else is wrong with it (RFC 7030 2.3); 0 to EXPIRED_DAYS_MAX. `changed_names`, for a renewal too,
+    says which others than the names of its certificate it may ask for; what `names` says holds for
+    these as well.
     """
 
     operation: Operation
@@ -98,12 +114,15 @@ class PolicyRow:
     foreign_challenge: ForeignChallenge | None = None
     names: NameRule = NameRule.ANY
     expired_days: int = 0
+    changed_names: ChangedNames = ChangedNames.REFUSE
 
     def __post_init__(self) -> None:
         if not 0 <= self.expired_days <= EXPIRED_DAYS_MAX:
             raise LocalProtocolError(f"expired_days is 0 to {EXPIRED_DAYS_MAX}")
         if self.expired_days and not self.operation.is_renewal:
             raise LocalProtocolError("an expired certificate is good for its renewal alone")
+        if self.changed_names is not ChangedNames.REFUSE and not self.operation.is_renewal:
+            raise LocalProtocolError("only a renewal changes names")
         if not self.certificate_trust <= {TrustClass.EXPLICIT, TrustClass.IMPLICIT}:
             raise LocalProtocolError("only a verified certificate can count")
 

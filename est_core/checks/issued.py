@@ -25,6 +25,7 @@ from est_core.asn1.certificate_extensions import certificate_extensions
 from est_core.asn1.oid_names import named
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
 from est_core.asn1.requested import JUDGED, decoded_extensions, requested_extensions
+from est_core.checks.changed_names import change_in, changed_extensions
 from est_core.checks.hosts import canonical_host
 from est_core.checks.names import canonical_name, canonical_value
 from est_core.values import value_class
@@ -97,11 +98,15 @@ class Contents:
     def of_request(
         cls, csr: CertRequest | CertRequestInfo, limits: Limits | None = None
     ) -> Contents:
-        """Return what a request asks for."""
+        """Return what a request asks for, by a ChangeSubjectName where it has one."""
         limits = limits or Limits()
         subject = csr.subject if isinstance(csr.subject, x509.Name) else _name(csr.subject)
         try:
-            return _contents(subject, requested_extensions(csr.attributes, limits), limits)
+            extensions = requested_extensions(csr.attributes, limits)
+            if change := change_in(csr.attributes, limits):
+                subject = change.subject or x509.Name([])
+                extensions = changed_extensions(extensions, change)
+            return _contents(subject, extensions, limits)
         except RemoteProtocolError as exc:
             return cls(subject=subject, flaw=exc.message)
 

@@ -21,6 +21,9 @@ from est_core.checks.hosts import folded
 CanonicalName = tuple[tuple[tuple[str, str, bytes], ...], ...]
 """A distinguished name in the form that compares: type, kind and value of each part by RDN."""
 
+CanonicalNames = frozenset[bytes | CanonicalName | str]
+"""The names of a subjectAltName in the form that compares."""
+
 _ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _MAILBOX, _DNS, _DIRECTORY, _URI = 0x81, 0x82, 0xA4, 0x86  # tags of GeneralName
 _STRINGS: Final = {
@@ -146,9 +149,7 @@ def canonical_value(name: x509.GeneralName) -> bytes | CanonicalName | str:
     return canonical_general_name(der.der, Limits())
 
 
-def canonical_general_names(
-    der: bytes | None, limits: Limits
-) -> frozenset[bytes | CanonicalName | str]:
+def canonical_general_names(der: bytes | None, limits: Limits) -> CanonicalNames:
     """Return the names of a subjectAltName as the set that compares; empty for None.
 
     Raises what `read_general_names` does.

@@ -16,7 +16,6 @@ from est_core._oids import (
     BASIC_CONSTRAINTS,
     CERTIFICATION_REQUEST_INFO_TEMPLATE,
     CHALLENGE_PASSWORD,
-    CHANGE_SUBJECT_NAME,
     CLIENT_AUTH,
     EST_IDENTITY_LINKING,
     EXTENDED_KEY_USAGE,
@@ -31,6 +30,7 @@ from est_core.arguments import checked
 from est_core.asn1 import _der
 from est_core.asn1.attributes import (
     Attribute,
+    ChangeSubjectName,
     Extension,
     extension_request,
     read_general_names,
@@ -58,6 +58,7 @@ from est_core.asn1.template import (
     SubjectAttribute,
     SubjectTemplate,
 )
+from est_core.checks.changed_names import with_changed_names
 from est_core.checks.enforcement import Unmet, unmet_demands
 from est_core.checks.identity import has_cmc_ra
 from est_core.checks.renewal import check_renewal
@@ -189,6 +190,7 @@ def renewal_request_info(
     *,
     current: x509.Certificate,
     key: bytes | CertificatePublicKeyTypes,
+    change: ChangeSubjectName | None = None,
     csrattrs: CsrAttrs | None = None,
     attributes: Sequence[Attribute] = (),
     extensions: Sequence[Extension] = (),
@@ -196,12 +198,16 @@ def renewal_request_info(
 ) -> CertRequestInfo:
     """Return what a request for renewal says: subject and subjectAltName of `current`, exactly.
 
+    With `change` it asks for other names beside these: see `change_of_names`.
+
     `key` is the same key to renew, another to rekey, as in `request_info`. What `csrattrs` ask for
     beside the names, and what else is the client's own, is told as by `request_info`, with its
     errors. RFC 7030 4.2.2.
     """
     limits = limits or Limits()
     plan = CsrPlan() if csrattrs is None else csrattrs.plan()
+    if change is not None:
+        attributes = (*attributes, change.attribute())
     info = CertRequestInfo(
         subject=current.subject.public_bytes(),
         spki=_spki(key),
@@ -218,6 +224,31 @@ def renewal_request_info(
         )
         raise _unusable() from exc
     return info
+
+
+@checked
+def change_of_names(
+    current: x509.Certificate,
+    *,
+    subject: x509.Name | None = None,
+    names: Sequence[x509.GeneralName] | None = None,
+) -> ChangeSubjectName:
+    """Return what asks for another subject, other alternative names, or both. RFC 6402 2.8.
+
+    What is None stays as it is in `current`: what the attribute leaves out, the new certificate
+    has not. An empty `subject`, or no `names` at all, is asked for as that. Raises
+    LocalProtocolError for names that no request holds, or where nothing is left.
+    """
+    if subject is None:
+        subject = current.subject
+    if names is None:
+        kept = _names_of(current)
+        alt = None if kept is None else kept.value
+    else:
+        alt = x509.SubjectAlternativeName(names).public_bytes() if names else None
+    if not subject.rdns and alt is None:
+        raise LocalProtocolError("a certificate has a subject or an alternative name")
+    return ChangeSubjectName(subject=subject if subject.rdns else None, subject_alt_name=alt)
 
 
 def _names_of(current: x509.Certificate) -> Extension | None:
@@ -376,9 +407,8 @@ def check_renewal_request(csr: CsrArgument, current: x509.Certificate, limits: L
     if isinstance(csr, CertRequestInfo):
         _, algorithm = signing(csr, None, limits)
         csr = parse_cert_request(assemble(csr.der(), algorithm, b"", limits), limits)
-    if csr.attribute(CHANGE_SUBJECT_NAME):
-        return
     try:
+        with_changed_names(csr, limits)
         check_renewal(csr, current, limits)
     except RemoteProtocolError as exc:
         raise LocalProtocolError(f"no request for renewal: {exc.message}") from exc

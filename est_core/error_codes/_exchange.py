@@ -78,7 +78,7 @@ EXCHANGE: Final = (
             ErrorCode(
                 code="renewal/change-subject-name",
                 statuses=("400",),
-                cause="a change of names was asked for and is not offered",
+                cause="a change of names was asked for, and the policy does not let this client",
                 remedy="leave ChangeSubjectName out, and enroll anew for other names",
                 audience=Audience.AUTHOR,
             ),

@@ -56,6 +56,10 @@ class Issuing(OperationDefinition):
     def question(self, asking: Asking, csr: CertRequest, *, linked: bool) -> ServerQuestion:
         """Return the question whether to issue. Raises RemoteProtocolError for a refusal."""
 
+    def name_rule(self, asking: Asking, question: ServerQuestion) -> NameRule:
+        """Return by what rule the names of a question are judged."""
+        return asking.row.names
+
     def code(self, asking: Asking) -> CodeCredentials | None:
         """Return the one-time code of the CSR where the policy takes one. RFC 7894 4.
 
@@ -94,9 +98,9 @@ class Issuing(OperationDefinition):
             check_revocation_challenge(csr, asking.limits, taken=rule is RevocationChallenge.TAKE)
         _check_carries_identity(asking, csr)
         question = self.question(asking, csr, linked=linked)
-        match asking.row.names:
+        match self.name_rule(asking, question):
             case NameRule.REGISTERED:
-                return Inquiry(question=self._names(asking, csr), then=question)
+                return Inquiry(question=self._names(asking, _csr_of(question)), then=question)
             case NameRule.IDENTITY if not self.is_renewal and not asking.identity.is_ra:
                 # The names of a renewal are compared with those of the certificate it shows.
                 check_authenticated_names(
@@ -112,7 +116,8 @@ class Issuing(OperationDefinition):
         """Hand out a certificate, put the client off, or go on to the next question."""
         match decision:
             case AllowNames(names=names) if inquiry.then is not None:
-                check_names(_csr_of(inquiry.then), names, rule=asking.row.names.value)
+                rule = self.name_rule(asking, inquiry.then)
+                check_names(_csr_of(inquiry.then), names, rule=rule.value)
                 return _enforcing(asking, inquiry.then)
             case ProvideCSRAttrs(csrattrs=csrattrs) if inquiry.then is not None:
                 if csrattrs is not None:

@@ -9,12 +9,14 @@ from cryptography import x509
 from est_core._errors import Fault, RemoteProtocolError
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.channel import TrustClass
+from est_core.checks.changed_names import with_changed_names
 from est_core.checks.renewal import OTHER_NAMES, check_renewal
 from est_core.decisions import Decision, Issue, Pend
 from est_core.events import ClientIdentity, ServerQuestion
 from est_core.operation import Authentication
 from est_core.operations._issuing import HTTP, OUTCOMES, PARTS, Issuing, coap_row
 from est_core.operations.definition import Asking
+from est_core.policy import ChangedNames, NameRule
 from est_core.values import value_class
 
 
@@ -29,6 +31,10 @@ class ReenrollRequested(ServerQuestion):
     `current` and `rekey` are None where a registration authority (`identity.is_ra`) asks for
     another than itself, RFC 7030 3.7: only the application can know which certificate has the
     names of the CSR. It is to be found, checked and then renewed, or the request denied.
+
+    `renamed`: the client asks for other names than those of `current`, by a ChangeSubjectName, and
+    the policy lets it (`PolicyRow.changed_names`). `csr` has these as its own then, so that what
+    is made of it has the new names. RFC 6402 2.8.
     """
 
     method: ClassVar[str] = "reenroll"
@@ -40,6 +46,7 @@ class ReenrollRequested(ServerQuestion):
     linked: bool
     current: x509.Certificate | None
     rekey: bool | None
+    renamed: bool = False
 
 
 class _SimpleReenroll(Issuing):
@@ -48,16 +55,42 @@ class _SimpleReenroll(Issuing):
     questions = (ReenrollRequested,)
 
     def question(self, asking: Asking, csr: CertRequest, *, linked: bool) -> ReenrollRequested:
+        renamed = _renamed(asking, csr)
         current, rekey = _renewed(asking, csr)
         return ReenrollRequested(
             label=asking.label,
             identity=asking.identity,
             channel=asking.channel,
-            csr=csr,
+            csr=renamed or csr,
             linked=linked,
             current=current,
             rekey=rekey,
+            renamed=renamed is not None,
         )
+
+    def name_rule(self, asking: Asking, question: ServerQuestion) -> NameRule:
+        """Return by what rule names are judged: those that change, by more than others."""
+        renamed = isinstance(question, ReenrollRequested) and question.renamed
+        if renamed and asking.row.changed_names is ChangedNames.REGISTERED:
+            return NameRule.REGISTERED
+        return asking.row.names
+
+
+def _renamed(asking: Asking, csr: CertRequest) -> CertRequest | None:
+    """Return the request for the names that it changes to; None where it changes none.
+
+    RFC 6402 2.12: what policy does not let is refused, and not ignored. A registration authority
+    renews what others have, under the names that they have.
+    """
+    renamed = with_changed_names(csr, asking.limits)
+    if renamed is None:
+        return None
+    if asking.row.changed_names is ChangedNames.REFUSE or asking.identity.is_ra:
+        who = "to a registration authority" if asking.identity.is_ra else "here"
+        raise RemoteProtocolError(
+            "renewal/change-subject-name", f"a change of names is not offered {who}", Fault.CONTENT
+        )
+    return renamed
 
 
 def _renewed(asking: Asking, csr: CertRequest) -> tuple[x509.Certificate, bool] | tuple[None, None]:

@@ -235,8 +235,8 @@ class Authority:
         self, question: EnrollRequested | ReenrollRequested, enrollment: Enrollment
     ) -> None:
         """Return if a manufacturer's device asks for no name of somebody who is known here."""
-        device, is_first = enrollment.manufacturer, isinstance(question, EnrollRequested)
-        if device is not None and is_first and not question.identity.is_ra:
+        device = enrollment.manufacturer
+        if device is not None and _has_new_names(question) and not question.identity.is_ra:
             check_names_of_others(question.csr, device, question.identity.user, self.store)
 
     def _record_of(self, certificate: x509.Certificate | None) -> IssuedRecord | None:
@@ -297,8 +297,13 @@ def _enrollment(
         manufacturer=device,
         # A renewal keeps the names that it has, unless it comes late: another may have them by now.
         # A registration authority speaks for others.
-        unless_held=not identity.is_ra
-        and (isinstance(question, EnrollRequested) or identity.is_expired),
+        unless_held=not identity.is_ra and (_has_new_names(question) or identity.is_expired),
         forgives_expiry=identity.is_expired,
         shown=None if shown is None else shown.serial,
+        renames=isinstance(question, ReenrollRequested) and question.renamed,
     )
+
+
+def _has_new_names(question: EnrollRequested | ReenrollRequested) -> bool:
+    """True if a request is for names that no certificate says are its client's already."""
+    return isinstance(question, EnrollRequested) or question.renamed

@@ -175,19 +175,21 @@ class ReferenceCA:
         """Return a new certificate for `csr`, recorded durably before this returns.
 
         `now` is aware UTC. The signature of the request was verified before. With `replaces`,
-        that certificate must be one that `may_renew`; that its names are repeated was checked
-        before, and they are issued as they are spelled there, to the manufacturer's device that the
-        record names, if any. Raises Refused (see `certify`, `may_renew` and `check_key_reuse`,
-        profile/ca-key for the CA's own key, and names/held where `unless_held` refuses),
+        that certificate must be one that `may_renew`; that its names are repeated, or may change
+        (`Enrollment.renames`), was checked before, and those that are repeated are issued as they
+        are spelled there, to the manufacturer's device that the record names, if any. Raises
+        Refused (see `certify`, `may_renew` and `check_key_reuse`, profile/ca-key for the CA's own
+        key, and names/held where `unless_held` refuses),
         CAUnavailable, StoreError, SignerError; nothing was issued then.
         """
         if csr.key.spki == self._spki:
             raise Refused("profile/ca-key", "that is the key of this CA")
         profile, renewed = self.profile(enrollment.label), None
-        plan = certify(csr, profile, self._reserved, replaces)
+        keeps_names = replaces is not None and not enrollment.renames
+        plan = certify(csr, profile, self._reserved, replaces if keeps_names else None)
         if replaces is not None:
             renewed = self.may_renew(replaces, now, forgives_expiry=enrollment.forgives_expiry)
-            plan = plan.renewing(replaces)
+            plan = plan.renewing(replaces) if keeps_names else plan
             enrollment = replace(enrollment, manufacturer=renewed.manufacturer)
         rules = profile.renewals
         check_key_reuse(csr, rules, profile.name, self.store, now=now, replaces=renewed)

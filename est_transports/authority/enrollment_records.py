@@ -28,6 +28,8 @@ class Enrollment:
     or neither is. `unless_held` refuses names that a certificate of another device has.
     `forgives_expiry`: the certificate that it renews may have expired, as was decided before.
     `shown` is the serial of the certificate of this CA that the client showed.
+    `renames`: the request is for other names than those of the certificate that it renews, which
+    its client may have, as was decided before.
     """
 
     operation: str
@@ -40,6 +42,7 @@ class Enrollment:
     unless_held: bool = False
     forgives_expiry: bool = False
     shown: str | None = None
+    renames: bool = False
 
 
 def record_issued(

@@ -11,6 +11,7 @@ from typing import Final
 from cryptography import x509
 
 from est_core import EnrollRequested, Label, ReenrollRequested
+from est_transports.pki.names import subject_text
 
 AGAIN: Final = "handed out again, for the one-time code that it was issued for"
 
@@ -33,8 +34,9 @@ class IssueNotes:
     ) -> str:
         """Return why a certificate was issued where that is not plain, "" where it is.
 
-        That is for a registration authority, in place of a certificate that has expired, or to who
-        showed an expired one. `now` is aware UTC. Call it once for each certificate.
+        That is for a registration authority, with other names than those of the certificate that
+        it renews, in place of one that has expired, or to who showed an expired one. `now` is aware
+        UTC. Call it once for each certificate.
         """
         return "; ".join(self._notes(question, now, replaces))
 
@@ -47,6 +49,8 @@ class IssueNotes:
         shown = question.identity.certificate
         if question.identity.is_ra:
             yield "asked for by a registration authority"
+        if isinstance(question, ReenrollRequested) and question.renamed and replaces is not None:
+            yield f"with other names: it renews that of {subject_text(replaces)}"
         if replaces is not None and replaces.not_valid_after_utc < now:
             yield f"renewed within the grace: it expired {_moment(replaces)}"
         elif shown is not None and shown != replaces and shown.not_valid_after_utc < now:

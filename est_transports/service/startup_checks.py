@@ -110,7 +110,8 @@ def notices_of(
     if config.pop.foreign_challenge is ForeignChallenge.IGNORE:
         yield 'pop.foreign_challenge is "ignore": a challengePassword need not match its channel'
     for key in config.names_any():
-        yield f'{key} is "any": whoever may enroll may have the name of anybody else'
+        does = "renew" if key.endswith("changed_names") else "enroll"
+        yield f'{key} is "any": whoever may {does} may have the name of anybody else'
     for each in config.manufacturers:
         if each.manufacturer.accept_expired and not _is_checked_further(config):
             yield (

@@ -28,6 +28,7 @@ from est_core.asn1.pkcs10 import (
     signature_is_valid,
 )
 from est_core.channel import Channel
+from est_core.checks.changed_names import with_changed_names
 from est_core.checks.codes import code_in
 from est_core.checks.pop import check_linking, linking_values
 from est_core.checks.renewal import check_renewal
@@ -136,6 +137,12 @@ def pkcs10(data: bytes) -> Result:
         check_renewal(csr, cast.client().certificate, LIMITS)
     except RemoteProtocolError as error:
         outcomes.append(error.code)
+    try:
+        renamed = with_changed_names(csr, LIMITS)
+    except RemoteProtocolError as error:
+        outcomes.append(error.code)
+    else:
+        assert renamed is None or (renamed.der, renamed.spki) == (csr.der, csr.spki)
     info = CertRequestInfo.of(csr)
     again = parse_cert_request(
         assemble(info.der(), signature_algorithm_for(csr.key), b"x", LIMITS), LIMITS
@@ -289,6 +296,7 @@ TARGETS: Final = (
             "est_core.asn1.request_signature",
             "est_core.asn1.distinguished_name",
             "est_core.asn1.requested",
+            "est_core.checks.changed_names",
             "est_core.checks.codes",
             "est_core.checks.pop",
             "est_core.checks.renewal",

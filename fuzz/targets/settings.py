@@ -129,6 +129,7 @@ TARGETS: Final = (
             "est_transports.service.config.profiles",
             "est_transports.service.config.crl",
             "est_transports.service.config.crls",
+            "est_transports.service.config.labels",
             "est_transports.service.config.renewal_rules",
             "est_transports.service.config.registration",
             "est_transports.service.config.csr_attributes",

@@ -65,8 +65,8 @@ def test_a_device_is_registered_with_its_names(ca: Path) -> None:
     told, hint = done.stderr.splitlines()
     assert told == "1 device registered"
     assert hint == (
-        'no rule asks the list yet: put names = "registered" under [auth], or under a label,'
-        f" of {ca / 'est.toml'}"
+        'no enrollment asks the list yet: put names = "registered" under [auth], or under a'
+        f" label, of {ca / 'est.toml'}"
     )
     (record,) = registered(ca)
     assert (record.id, record.names) == ("gauge-7", ("gauge-7.example", "Gauge Seven"))

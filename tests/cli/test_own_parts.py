@@ -142,7 +142,7 @@ def test_a_renewal_takes_attributes_and_keeps_its_names(
     assert sent(server).attribute(MAC)
     code, _, err = est.ask("reenroll", server, *identity, *out, "--attr", "O=Other", "--force")
     assert code == 2
-    assert "a renewal keeps the names it has" in err
+    assert "a renewal keeps the subject it has" in err
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from est_core import RetryLater
 from est_core.asn1.pkcs10 import CertRequest
 from est_transports import _clock
 from est_transports.cli.client.bootstrap import established, provisioned
+from est_transports.cli.client.changed_names import NameChange, name_change_options
 from est_transports.cli.client.conversation import MAX_WAIT_S
 from est_transports.cli.client.enrollment import Order, Received, carry_out
 from est_transports.cli.client.key_options import KeyOptions, key_options
@@ -21,7 +22,6 @@ from est_transports.cli.client.requested_names import (
     RequestedNames,
     load_csr,
     names_from_options,
-    names_of_certificate,
 )
 from est_transports.cli.client.target import Target
 from est_transports.cli.client.target_options import (
@@ -198,6 +198,7 @@ def provision(
 @click.command("reenroll")
 @signing_client_options
 @click.option("--rekey", is_flag=True, help="Make a new key, instead of keeping the old one.")
+@name_change_options
 @key_options
 @_OUT
 @force_option
@@ -209,6 +210,7 @@ def reenroll(
     target: Target,
     *,
     rekey: bool,
+    new_names: NameChange,
     keys: KeyOptions,
     out: Path,
     force: bool,
@@ -223,27 +225,28 @@ def reenroll(
     URL is https://HOST[:PORT][/LABEL], or coaps:// in place of https:// (EST over CoAP and DTLS;
     needs --cert and --key).
 
-    The same names, and the same key unless --rekey, --new-key or --make-key; a new key.pem is
-    encrypted with the password of the old one, if it has one. With --force, --out may be where the
+    The same names, unless --new-subject or --new-san, which not every server grants; and the same
+    key unless --rekey, --new-key or --make-key. A new key.pem is encrypted with the password of the
+    old one, if it has one. With --force, --out may be where the
     old files are: they are replaced once the new ones are verified.
     """
     if target.identity is None:
         raise CliError("reenroll needs --cert and --key", ExitCode.USAGE)
-    _check_renewal_usage(keys, rekey=rekey)
-    if own.subject:
-        raise CliError("--attr: a renewal keeps the names it has", ExitCode.USAGE)
+    _check_renewal_usage(keys, own, rekey=rekey)
     current = target.identity.certificate
+    requested, change = new_names.of(current)
     token, key = keys.token(), keys.key()
     makes = rekey or token is not None
     old = NewKey(key=target.identity.key)
     order = Order(
         destination=_destination(out, token, force=force, with_key=makes),
-        requested=names_of_certificate(current),
+        requested=requested,
         key=None if makes else key or old,
         token=token,
         key_type=keys.key_type or (_same_type(old) if makes else None),
         key_password=target.key_password,
         current=current,
+        change=change,
         accept_changes=accept_changes,
         strict_csrattrs=strict_csrattrs,
         own=own,
@@ -308,11 +311,15 @@ def _check_usage(*, parts: bool, csr: Path | None, keys: KeyOptions) -> None:
         raise CliError("--key-type is for keys that are made here", ExitCode.USAGE)
 
 
-def _check_renewal_usage(keys: KeyOptions, *, rekey: bool) -> None:
+def _check_renewal_usage(keys: KeyOptions, own: OwnParts, *, rekey: bool) -> None:
     if keys.key_type is not None and not (rekey or keys.make_key):
         raise CliError("--key-type goes with --rekey or --make-key", ExitCode.USAGE)
     if rekey and keys.are_given:
         raise CliError("--rekey goes without --new-key and --make-key", ExitCode.USAGE)
+    if own.subject:
+        raise CliError(
+            "--attr: a renewal keeps the subject it has", ExitCode.USAGE, "use --new-subject"
+        )
 
 
 def _foreign_request(

@@ -18,7 +18,7 @@ from est_core import (
     RemoteProtocolError,
     RetryLater,
 )
-from est_core.asn1.attributes import challenge_attribute
+from est_core.asn1.attributes import ChangeSubjectName, challenge_attribute
 from est_core.asn1.csrattrs import CsrAttrs
 from est_core.asn1.keys import SignatureAlgorithm, public_key_facts
 from est_core.asn1.pkcs10 import CertRequest, CertRequestInfo
@@ -77,11 +77,11 @@ class Order:
 
     `csr` is a request that somebody else made. `key` is the key to be certified; None together
     with no `csr` has one made, in `token` where that is given. `current` is the certificate to be
-    renewed. `key_password` encrypts a key that is made. With `accept_changes` a certificate is
-    taken that is not what was asked for, and CSR attributes are followed that make the request one
-    for a CA. With `strict_csrattrs` nothing is sent that does not hold all that the server asks
-    for. `own` is what the user gives beside the names, its parts of the subject among these
-    already.
+    renewed, `change` what asks for other names than it has. `key_password` encrypts a key that is
+    made. With `accept_changes` a certificate is taken that is not what was asked for, and CSR
+    attributes are followed that make the request one for a CA. With `strict_csrattrs` nothing is
+    sent that does not hold all that the server asks for. `own` is what the user gives beside the
+    names, its parts of the subject among these already.
     """
 
     destination: Destination
@@ -92,6 +92,7 @@ class Order:
     key_type: str | None = None
     key_password: bytes | None = field(default=None, repr=False)
     current: x509.Certificate | None = None
+    change: ChangeSubjectName | None = None
     accept_changes: bool = False
     strict_csrattrs: bool = False
     own: OwnParts = field(default_factory=OwnParts)
@@ -343,6 +344,7 @@ def _info(order: Order, key: NewKey | TokenKey, csrattrs: CsrAttrs | None) -> Ce
         return renewal_request_info(
             current=order.current,
             key=key.spki,
+            change=order.change,
             csrattrs=csrattrs,
             attributes=order.own.attributes,
             extensions=order.own.extensions,

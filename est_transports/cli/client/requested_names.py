@@ -30,10 +30,12 @@ class RequestedNames:
         return name_text(self.subject) or ", ".join(str(name.value) for name in self.names)
 
 
-def names_from_options(common_name: str | None, san: Iterable[str]) -> RequestedNames:
+def names_from_options(
+    common_name: str | None, san: Iterable[str], *, option: str = "--san"
+) -> RequestedNames:
     """Return the names that --cn and --san express. Raises CliError (USAGE).
 
-    Without a common name the subject is empty. RFC 5280 4.1.2.6.
+    Without a common name the subject is empty. RFC 5280 4.1.2.6. `option` is what --san is called.
     """
     parts = [] if common_name is None else [common_name]
     try:
@@ -44,7 +46,7 @@ def names_from_options(common_name: str | None, san: Iterable[str]) -> Requested
             ExitCode.USAGE,
             "use --san for longer names",
         ) from exc
-    return RequestedNames(subject=subject, names=tuple(_names(san)))
+    return RequestedNames(subject=subject, names=tuple(_names(san, option)))
 
 
 def names_of_certificate(certificate: x509.Certificate) -> RequestedNames:
@@ -76,14 +78,14 @@ def load_csr(path: Path) -> CertRequest:
     return csr
 
 
-def _names(san: Iterable[str]) -> Iterable[x509.GeneralName]:
+def _names(san: Iterable[str], called: str) -> Iterable[x509.GeneralName]:
     for text in (part.strip() for option in san for part in option.split(",")):
         kind, _, value = text.partition(":")
         make = SAN_KINDS.get(kind.lower())
         if make is None or not value:
             kinds = ", ".join(f"{name}:..." for name in SAN_KINDS)
-            raise CliError(f"--san {text}: not one of {kinds}", ExitCode.USAGE)
+            raise CliError(f"{called} {text}: not one of {kinds}", ExitCode.USAGE)
         try:
             yield make(value)
         except ValueError as exc:
-            raise CliError(f"--san {text}: {exc}", ExitCode.USAGE) from exc
+            raise CliError(f"{called} {text}: {exc}", ExitCode.USAGE) from exc

@@ -75,8 +75,8 @@ def register(wanted: Registration) -> None:
         say(f"no device asks for a code: {wanted.out} is not written")
     if not wanted.config.has_registered_names:
         say(
-            'no rule asks the list yet: put names = "registered" under [auth], or under a label,'
-            f" of {wanted.directory / CONFIG_FILE}"
+            'no enrollment asks the list yet: put names = "registered" under [auth], or under a'
+            f" label, of {wanted.directory / CONFIG_FILE}"
         )
 
 

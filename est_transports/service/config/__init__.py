@@ -16,6 +16,9 @@ if TYPE_CHECKING:
         CrlConfig as CrlConfig,
         InDoubt as InDoubt,
     )
+    from est_transports.service.config.labels import (
+        LabelConfig as LabelConfig,
+    )
     from est_transports.service.config.listen import (
         ListenAddress as ListenAddress,
         parse_listen as parse_listen,
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
     from est_transports.service.config.settings import (
         AuthConfig as AuthConfig,
         CAConfig as CAConfig,
-        LabelConfig as LabelConfig,
         PopConfig as PopConfig,
         ServerConfig as ServerConfig,
         SrpConfig as SrpConfig,
@@ -48,13 +50,12 @@ else:
         {
             "coap": "CoapConfig",
             "crls": "CrlConfig InDoubt",
+            "labels": "LabelConfig",
             "listen": "ListenAddress parse_listen",
             "manufacturers": "ManufacturerConfig",
             "reader": "CONFIG_FILE load_config",
             "registration": "RaConfig",
             "renewal_info": "RenewalInfoConfig",
-            "settings": (
-                "AuthConfig CAConfig LabelConfig PopConfig ServerConfig SrpConfig TlsConfig"
-            ),
+            "settings": ("AuthConfig CAConfig PopConfig ServerConfig SrpConfig TlsConfig"),
         },
     )

@@ -90,6 +90,11 @@ _AUTH: Final = (
         " nothing else is wrong with it and it was not revoked; 0 is never",
     ),
     Key(
+        name="changed_names",
+        meaning="the names that a renewal may ask for in place of those of its certificate (by a"
+        " ChangeSubjectName): none, those of a registered device, or any",
+    ),
+    Key(
         name="schemes",
         meaning='what counts as `"http"`: `"basic"` (passwords of users), `"digest"` (the same'
         ' passwords, RFC 7616), `"bearer"` (tokens, RFC 6750), `"otp"` (one-time codes). All but'
@@ -252,6 +257,7 @@ _LABELS: Final = (
     Key(name="foreign_challenge", meaning=f"as in `[pop]`; {_WITHOUT_LABEL}"),
     Key(name="names", meaning=f"as in `[auth]`; {_WITHOUT_LABEL}"),
     Key(name="renew_expired_days", meaning=f"as in `[auth]`; {_WITHOUT_LABEL}"),
+    Key(name="changed_names", meaning=f"as in `[auth]`; {_WITHOUT_LABEL}"),
     Key(
         name="csrattrs",
         meaning="as `[csrattrs]`; none, or an empty one, is what holds without a label",

@@ -16,6 +16,7 @@ from est_core import (
     OPERATIONS,
     SIMPLEREENROLL,
     Authentication,
+    ChangedNames,
     DigestAlgorithm,
     ForeignChallenge,
     Label,
@@ -38,6 +39,7 @@ from est_transports.service.config.coap import read_coap
 from est_transports.service.config.crl import read_crl
 from est_transports.service.config.crls import read_crls
 from est_transports.service.config.csr_attributes import read_csrattrs
+from est_transports.service.config.labels import LabelConfig
 from est_transports.service.config.listen import DEFAULT_PORT, ListenAddress, parse_listen
 from est_transports.service.config.manufacturers import read_manufacturers
 from est_transports.service.config.moved import MOVED
@@ -48,7 +50,6 @@ from est_transports.service.config.settings import (
     MAX_WORKERS,
     AuthConfig,
     CAConfig,
-    LabelConfig,
     PopConfig,
     ServerConfig,
     SrpConfig,
@@ -60,6 +61,7 @@ CONFIG_FILE: Final = "est.toml"
 SECRET_FILE: Final = "auth-secret.key"
 
 _AUTHENTICATION: Final = {row.value: row for row in Authentication}
+_CHANGED_NAMES: Final = {rule.value: rule for rule in ChangedNames}
 _NAME_RULES: Final = {rule.value: rule for rule in NameRule}
 _REVOCATION_CHALLENGES: Final = {
     rule.value: rule for rule in (RevocationChallenge.IGNORE, RevocationChallenge.REFUSE)
@@ -177,6 +179,7 @@ def _auth(table: TomlTable) -> AuthConfig:
         enforce_csrattrs=table.flag("enforce_csrattrs", False),
         names=table.choice("names", _NAME_RULES, AuthConfig().names),
         renew_expired_days=table.integer("renew_expired_days", 0, most=EXPIRED_DAYS_MAX),
+        changed_names=table.choice("changed_names", _CHANGED_NAMES, AuthConfig().changed_names),
     )
     table.done()
     return config
@@ -276,6 +279,7 @@ def _label(name: str, table: TomlTable, profiles: Mapping[str, Profile]) -> Labe
         ),
         names=table.choice("names", _NAME_RULES, None),
         renew_expired_days=table.optional_integer("renew_expired_days", most=EXPIRED_DAYS_MAX),
+        changed_names=table.choice("changed_names", _CHANGED_NAMES, None),
     )
     _check_profile(table, "profile", config.profile, profiles)
     table.done()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -15,14 +15,13 @@ from est_core import (
     CSRATTRS,
     OPERATIONS,
     RENEWAL_INFO,
-    SIMPLEENROLL,
     AuthChallenge,
     Authentication,
+    ChangedNames,
     DigestAlgorithm,
     DigestScheme,
     Entropy,
     ForeignChallenge,
-    Label,
     Limits,
     LocalProtocolError,
     NameRule,
@@ -50,6 +49,7 @@ from est_transports.service.config.coap import CoapConfig
 from est_transports.service.config.crl import CrlMaking
 from est_transports.service.config.crls import CrlConfig
 from est_transports.service.config.csr_attributes import check_rules
+from est_transports.service.config.labels import LabelConfig, label_rows
 from est_transports.service.config.listen import ListenAddress
 from est_transports.service.config.manufacturers import ManufacturerConfig
 from est_transports.service.config.registration import RaConfig
@@ -66,7 +66,7 @@ class AuthConfig:
     of what nonces, tokens and codes are hashed with. A nonce of Digest is good for `nonce_s`.
     `back_off` is how much may be wrong in each process.
     `names` says which names a client may have, `renew_expired_days` for how long it may renew a
-    certificate that has expired.
+    certificate that has expired, `changed_names` which others than its names a renewal may ask for.
     """
 
     schemes: frozenset[Scheme] = frozenset({Scheme.BASIC})
@@ -86,6 +86,7 @@ class AuthConfig:
     enforce_csrattrs: bool = False
     names: NameRule = NameRule.IDENTITY
     renew_expired_days: int = 0
+    changed_names: ChangedNames = ChangedNames.REGISTERED
 
     @property
     def needs_secret(self) -> bool:
@@ -185,23 +186,6 @@ class CAConfig:
 
 
 @value_class
-class LabelConfig:
-    """One label: which profile it selects, what it asks for, and how its enrollment is guarded.
-
-    None means what holds without a label.
-    """
-
-    label: Label
-    profile: str
-    csrattrs: AskedOfClients | None = None
-    enroll: Authentication | None = None
-    require_pop: bool | None = None
-    foreign_challenge: ForeignChallenge | None = None
-    names: NameRule | None = None
-    renew_expired_days: int | None = None
-
-
-@value_class
 class ServerConfig:
     """Everything that est.toml can say, with its defaults.
 
@@ -269,9 +253,10 @@ class ServerConfig:
     def names_any(self) -> tuple[str, ...]:
         """Return the keys that leave a client any name it asks for."""
         found = ["auth.names"] if self.auth.names is NameRule.ANY else []
-        found += [
-            f"labels.{each.label}.names" for each in self.labels if each.names is NameRule.ANY
-        ]
+        if self.auth.changed_names is ChangedNames.ANY:
+            found.append("auth.changed_names")
+        for each in self.labels:
+            found += [f"labels.{each.label}.{key}" for key in each.any_keys()]
         return tuple(found)
 
     @property
@@ -309,10 +294,13 @@ class ServerConfig:
                 enforce_csrattrs=self.auth.enforce_csrattrs and operation.is_enrollment,
                 names=self.auth.names if operation.is_enrollment else NameRule.ANY,
                 expired_days=self.auth.renew_expired_days if operation.is_renewal else 0,
+                changed_names=self.auth.changed_names
+                if operation.is_renewal
+                else ChangedNames.REFUSE,
             )
             for operation, authentication in self._offered()
         ]
-        rows += [row for label in self.labels for row in _label_rows(label, rows)]
+        rows += [row for label in self.labels for row in label_rows(label, rows)]
         asks = any(row.authentication.takes_http for row in rows)
         key = nonce_key or _clock.entropy(KEY_BYTES)
         return ServerPolicy(
@@ -326,31 +314,3 @@ class ServerConfig:
             revocation_challenge=self.pop.revocation_challenge,
             manufacturers=tuple(each.manufacturer for each in self.manufacturers),
         )
-
-
-def _label_rows(label: LabelConfig, rows: list[PolicyRow]) -> list[PolicyRow]:
-    """Return the rows in which a label differs from `rows`, which hold without one."""
-    own = (
-        *(label.enroll, label.require_pop, label.foreign_challenge, label.names),
-        label.renew_expired_days,
-    )
-    if all(rule is None for rule in own):
-        return []
-    found = []
-    for row in rows:
-        if not row.operation.is_enrollment:
-            continue
-        enroll = label.enroll if row.operation is SIMPLEENROLL else None
-        days = label.renew_expired_days if row.operation.is_renewal else None
-        found.append(
-            replace(
-                row,
-                label=label.label,
-                authentication=enroll or row.authentication,
-                require_pop=row.require_pop if label.require_pop is None else label.require_pop,
-                foreign_challenge=label.foreign_challenge,
-                names=label.names or row.names,
-                expired_days=row.expired_days if days is None else days,
-            )
-        )
-    return found

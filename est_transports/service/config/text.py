@@ -29,6 +29,7 @@ CONFIG_TEXT: Final = """\
 #enforce_csrattrs = false        # refuse requests that lack what [csrattrs] asks for
 #names = "identity"              # a client's own; "registered": `est device add`; "any"
 #renew_expired_days = 0          # for how long a certificate may be renewed after it expired
+#changed_names = "registered"    # what a renewal may be renamed to; "refuse": nothing; "any"
 #schemes = ["basic"]             # where "http" counts: "basic", "digest", "bearer", "otp"
 #digest_algorithms = ["MD5", "SHA-256"]     # "SHA-512-256"; one that reads one only knows MD5
 #nonce_s = 300                   # how long a nonce of Digest is good
@@ -142,6 +143,7 @@ CONFIG_TEXT: Final = """\
 #foreign_challenge = "refuse"    # as in [pop]
 #names = "identity"
 #renew_expired_days = 0
+#changed_names = "registered"
 #csrattrs = {}                   # like [csrattrs]
 
 [csrattrs]                        # what clients are told to put into requests; nothing by default

@@ -405,11 +405,26 @@ def test_any_other_alternative_names_are_refused(
     assert refusal == "renewal/subject-alt-name"
 
 
-@pytest.mark.req("EST-162", "EST-157")
-def test_a_change_of_names_is_refused_and_not_ignored() -> None:
+@pytest.mark.req("EST-156")
+def test_a_request_that_changes_names_keeps_those_of_the_certificate_beside_them() -> None:
     change = ChangeSubjectName(subject=common_name("other")).attribute()
-    csr = renewal(DEVICE, NAMES, also=(change,))
-    assert code_of(csr, certificate(DEVICE, NAMES)) == "renewal/change-subject-name"
+    assert code_of(renewal(DEVICE, NAMES, also=(change,)), certificate(DEVICE, NAMES)) == ""
+    refusal = code_of(renewal(common_name("other"), also=(change,)), certificate(DEVICE, NAMES))
+    assert refusal == "renewal/subject"
+
+
+@pytest.mark.req("EST-159")
+def test_a_refusal_says_which_names_differ() -> None:
+    csr = renewal(DEVICE, (OTHER_NAME, x509.RFC822Name("user@a.example")))
+    with pytest.raises(RemoteProtocolError) as caught:
+        check_renewal(csr, certificate(DEVICE, NAMES), LIMITS)
+    text = "it lacks an iPAddress, dNSName a.example, it has dNSName b.example, "
+    assert caught.value.message.endswith(f": {text}mailbox:user@a.example")
+    with pytest.raises(RemoteProtocolError) as caught:
+        check_renewal(renewal(x509.Name([])), certificate(common_name("device-1")), LIMITS)
+    assert caught.value.message == (
+        "the subject is empty, that of the current certificate is CN=device-1"
+    )
 
 
 RENEWED_NAMES = x509.SubjectAlternativeName(NAMES).public_bytes()

@@ -33,6 +33,7 @@ from est_transports.coap.limits import CoapLimits
 from est_transports.service.config.audit import AuditConfig
 from est_transports.service.config.coap import CoapConfig
 from est_transports.service.config.crl import CrlMaking
+from est_transports.service.config.labels import LabelConfig
 from est_transports.service.config.listen import ListenAddress, parse_listen
 from est_transports.service.config.reader import load_config
 from est_transports.service.config.registration import RaConfig
@@ -40,7 +41,6 @@ from est_transports.service.config.settings import (
     MAX_WORKERS,
     AuthConfig,
     CAConfig,
-    LabelConfig,
     PopConfig,
     ServerConfig,
     SrpConfig,
