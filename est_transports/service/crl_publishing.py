@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -74,7 +75,9 @@ def _make(directory: Path) -> None:
 def _replace(directory: int, name: str, content: bytes) -> None:
     """Put a file into its place, whole or not at all, and durably."""
     temporary = f".{name}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with suppress(FileNotFoundError):  # of a process that was killed, and maybe of another user
+        os.unlink(temporary, dir_fd=directory)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, _FILE_MODE, dir_fd=directory)
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, _FILE_MODE)

@@ -205,9 +205,9 @@ def _chosen(
         raise CliError("there is no such certificate that still counts", ExitCode.LOCAL)
     if not found:
         record, why = next(iter(left.values()))
-        others = f", and {len(left) - 1} others are none to revoke" if len(left) > 1 else ""
         name = f"certificate {printed_serial(record.serial)}"
-        raise CliError(f"{name} {why}{others}", ExitCode.REFUSED)
+        of_many = f"none of {len(left)} certificates is revoked: " if len(left) > 1 else ""
+        raise CliError(f"{of_many}{name} {why}", ExitCode.REFUSED)
     return list(found.values()), list(left.values())
 
 
