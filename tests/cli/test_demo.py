@@ -72,6 +72,17 @@ def test_without_openssl_the_demo_says_who_verified(
     assert "verified with cryptography" in capsys.readouterr().out
 
 
+def test_an_openssl_that_finds_no_revocation_ends_the_demo(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "openssl"
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert main(["demo"]) == 1
+    assert "est: demo: step revoke: openssl verify says: " in capsys.readouterr().err
+
+
 def test_a_failing_step_is_named_with_the_exit_code_of_its_cause(
     capsys: Capture, tmp_path: Path
 ) -> None:

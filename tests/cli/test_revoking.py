@@ -15,6 +15,7 @@ import pytest
 from click.testing import Result
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from est_core import ManufacturerIdentity
 from est_transports.authority.stores import IssuedRecord
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.pki.serials import printed_serial, serial_text
@@ -168,6 +169,10 @@ def test_the_renewals_of_a_users_certificates_are_the_users_too(site: Site) -> N
     assert site.revoke("--user", "alice", "--yes").exit_code == 0
     assert site.reasons([first, renewal, last, others]) == ["unspecified"] * 3 + [None]
     assert "no such certificate that still counts" in error_of(site.revoke("--user", "eve"))
+    device = ManufacturerIdentity(manufacturer="acme", value="4711")
+    made = site.record("of acme", user=None, manufacturer=device)
+    assert site.revoke("--user", "acme/4711", "--yes").exit_code == 0
+    assert site.reasons([made]) == ["unspecified"]
     line = error_of(site.revoke("--user", "alice", "--yes"), 1)
     assert "was revoked already" in line
     assert "none of 3 certificates is revoked: certificate " in line

@@ -84,7 +84,9 @@ class _Reason(click.ParamType[str]):
 @directory_argument
 @click.argument("serials", metavar="[SERIAL]...", nargs=-1)
 @click.option("--subject", metavar="TEXT", help="All with TEXT in the subject, in any case.")
-@click.option("--user", metavar="NAME", help="All that this user got, and their renewals.")
+@click.option(
+    "--user", metavar="NAME", help="All that this user or device got, and their renewals."
+)
 @click.option("--file", type=PATH, metavar="FILE", help="The certificates in FILE, PEM or DER.")
 @click.option(
     "--reason",
@@ -251,7 +253,8 @@ def _searched(
     of_user: set[str | None] = set()
     for record in every_record(store):  # in their order: what is renewed comes first
         if selection.user is not None:
-            if record.user != selection.user and record.replaces not in of_user:
+            whose = (record.user, None if record.manufacturer is None else str(record.manufacturer))
+            if selection.user not in whose and record.replaces not in of_user:
                 continue
             of_user.add(record.serial)
         fits = text is None or text in record.subject.casefold()
