@@ -38,9 +38,6 @@ if TYPE_CHECKING:
         Enrollment as Enrollment,
         ReferenceCA as ReferenceCA,
         Refused as Refused,
-        new_intermediate as new_intermediate,
-        new_root as new_root,
-        new_tls_identity as new_tls_identity,
     )
     from est_transports.authority.crls import (
         REVOCATION_REASONS as REVOCATION_REASONS,
@@ -57,6 +54,11 @@ if TYPE_CHECKING:
         IssuerError as IssuerError,
         given_issuer as given_issuer,
         make_issuer as make_issuer,
+    )
+    from est_transports.authority.new_ca import (
+        new_intermediate as new_intermediate,
+        new_root as new_root,
+        new_tls_identity as new_tls_identity,
     )
     from est_transports.authority.profiles import (
         CertificatePlan as CertificatePlan,
@@ -114,13 +116,11 @@ else:
             "authentication.look_ups": "LookUps",
             "authentication.server_secret": "ServerSecret new_code new_token",
             "authentication.tokens": "TokenVerifier",
-            "ca": (
-                "CAUnavailable Enrollment ReferenceCA Refused new_intermediate new_root "
-                "new_tls_identity"
-            ),
+            "ca": "CAUnavailable Enrollment ReferenceCA Refused",
             "crls": "REVOCATION_REASONS CrlSchedule make_crl",
             "csr_attributes": "ClientRule ClientRules CsrWords",
             "issuers": "Issuer IssuerError given_issuer make_issuer",
+            "new_ca": "new_intermediate new_root new_tls_identity",
             "profiles": "CertificatePlan KeyKind KeyUse PlannedExtension Profile SanKind",
             "renewal_rules": "RenewalRules",
             "renewal_windows": "RenewalSchedule",

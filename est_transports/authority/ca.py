@@ -6,7 +6,6 @@ bound to its channel, was decided before. It holds no lock and may be called fro
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,6 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from est_core import Entropy, LocalProtocolError
 from est_core.arguments import checked_throughout
@@ -26,12 +24,10 @@ from est_transports.authority.enrollment_records import Enrollment, record_issue
 from est_transports.authority.issuer_limits import IssuerLimits
 from est_transports.authority.planned_certificate import (
     IssuerPart,
-    authority_key_id,
     check_plan,
 )
 from est_transports.authority.profiles import (
     CertificatePlan,
-    PlannedExtension,
     Profile,
     Refused,
     ReservedNames,
@@ -39,8 +35,7 @@ from est_transports.authority.profiles import (
 )
 from est_transports.authority.renewal_rules import check_key_reuse
 from est_transports.authority.stores import IssuedRecord, Store
-from est_transports.pki.hosts import host_name
-from est_transports.pki.key_usage import allows, key_usage
+from est_transports.pki.key_usage import allows
 from est_transports.pki.serials import serial_text
 from est_transports.pki.signers import CertificateSigner, LocalSigner, Signer, SigningKey
 
@@ -49,17 +44,10 @@ __all__ = [
     "Enrollment",
     "ReferenceCA",
     "Refused",
-    "new_intermediate",
-    "new_root",
-    "new_tls_identity",
 ]
 
 BACKDATED: Final = timedelta(minutes=5)
 """How long before its issue a certificate is valid, for clients whose clock is behind."""
-
-_ROOT_DAYS: Final = 3652  # ten years
-_TLS_DAYS: Final = 365
-_COMMON_NAME_CHARS: Final = 64
 
 
 class CAUnavailable(Exception):  # noqa: N818 - says what happened
@@ -100,7 +88,7 @@ class ReferenceCA:
             raise LocalProtocolError("renewal_grace is not negative")
         self._limits = IssuerLimits.of((certificate, *chain))
         signer = LocalSigner(signer) if isinstance(signer, SigningKey) else signer
-        _check_is_ca(certificate, signer)
+        check_is_ca(certificate, signer)
         _check_chain((certificate, *chain))
         self.certificate = certificate
         self.store = store
@@ -210,7 +198,7 @@ class ReferenceCA:
         plan with an extension twice, with one that names a key, or that ends before it begins.
         """
         check_plan(plan)
-        return self._issue(plan, _spki_of(plan.public_key), enrollment, now, replaces)
+        return self._issue(plan, spki_of(plan.public_key), enrollment, now, replaces)
 
     def _issue(
         self,
@@ -272,116 +260,6 @@ def new_serial(entropy: Entropy) -> int:
     return serial
 
 
-def new_root(
-    subject: x509.Name,
-    signer: Signer,
-    public_key: CertificatePublicKeyTypes,
-    *,
-    now: datetime,
-    entropy: Entropy,
-    validity_days: int = _ROOT_DAYS,
-    path_length: int = 0,
-) -> x509.Certificate:
-    """Return a self-signed root for ten years, with `path_length` CAs below it at most.
-
-    Without any it may issue end-entity certificates only. `public_key` is the signer's. Raises
-    LocalProtocolError if it is not, and SignerError.
-    """
-    if _spki_of(public_key) != signer.public_key_spki:
-        raise LocalProtocolError("the public key is not the signer's")
-    builder = _ca_builder(subject, public_key, path_length, now, validity_days)
-    builder = builder.issuer_name(subject).serial_number(new_serial(entropy))
-    return CertificateSigner(signer).sign(builder)
-
-
-def new_intermediate(
-    subject: x509.Name,
-    public_key: CertificatePublicKeyTypes,
-    *,
-    issuer: x509.Certificate,
-    signer: Signer,
-    now: datetime,
-    entropy: Entropy,
-    validity_days: int = _ROOT_DAYS,
-) -> x509.Certificate:
-    """Return a certificate of `issuer` for a CA that may issue end-entity certificates only.
-
-    For ten years, or as long as the issuer's own. `signer` has the issuer's key. Raises
-    LocalProtocolError where it has not, or the issuer is no CA; SignerError.
-    """
-    _check_is_ca(issuer, signer)
-    left = issuer.not_valid_after_utc - now
-    if left <= BACKDATED:
-        raise LocalProtocolError("the issuer's certificate has expired, or is about to")
-    builder = _ca_builder(subject, public_key, 0, now, min(validity_days, left.days))
-    builder = builder.issuer_name(issuer.subject).serial_number(new_serial(entropy))
-    builder = builder.add_extension(authority_key_id(issuer), critical=False)
-    return CertificateSigner(signer, issuer=issuer).sign(builder)
-
-
-def _ca_builder(
-    subject: x509.Name,
-    public_key: CertificatePublicKeyTypes,
-    path_length: int,
-    now: datetime,
-    validity_days: int,
-) -> x509.CertificateBuilder:
-    moment = now.astimezone(UTC).replace(microsecond=0)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .public_key(public_key)
-        .not_valid_before(moment - BACKDATED)
-        .not_valid_after(moment + timedelta(days=validity_days))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
-        .add_extension(key_usage(["key_cert_sign", "crl_sign"]), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-    )
-
-
-def new_tls_identity(
-    ca: ReferenceCA,
-    names: Sequence[str],
-    public_key: CertificatePublicKeyTypes,
-    *,
-    now: datetime,
-    validity_days: int = _TLS_DAYS,
-) -> x509.Certificate:
-    """Return a server certificate from `ca` for host names and IP addresses, and record it.
-
-    The first name is also the common name, where it is short enough. Raises LocalProtocolError
-    for no name or one that is not ASCII (write A-labels), and what `issue_plan` raises.
-    """
-    if not names:
-        raise LocalProtocolError("a server certificate names at least one host")
-    subject = x509.Name([])
-    if len(names[0]) <= _COMMON_NAME_CHARS:
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-    alt_names = x509.SubjectAlternativeName([_host_name(name) for name in names])
-    plan = CertificatePlan(
-        subject=subject,
-        public_key=public_key,
-        extensions=(
-            PlannedExtension(
-                value=x509.BasicConstraints(ca=False, path_length=None), critical=True
-            ),
-            PlannedExtension(value=key_usage(["digital_signature"]), critical=True),
-            PlannedExtension(value=x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])),
-            PlannedExtension(value=alt_names, critical=not subject.rdns),
-        ),
-        validity_days=validity_days,
-    )
-    return ca.issue_plan(plan, Enrollment(operation="tls-identity"), now=now)
-
-
-def _host_name(name: str) -> x509.GeneralName:
-    host = host_name(name)
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
-
-
 def _ca_subjects(path: Sequence[x509.Certificate]) -> Iterator[tuple[str, x509.Name]]:
     """Yield the subjects on the path from the issuing CA to the root, and whose each is."""
     last = len(path) - 1
@@ -402,12 +280,14 @@ def _renewal(code: str, text: str) -> Refused:
     return Refused(code, text, content=False)
 
 
-def _spki_of(public_key: CertificatePublicKeyTypes) -> bytes:
+def spki_of(public_key: CertificatePublicKeyTypes) -> bytes:
+    """Return the SubjectPublicKeyInfo of a key, in DER."""
     return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _check_is_ca(certificate: x509.Certificate, signer: Signer) -> None:
-    if _spki_of(certificate.public_key()) != signer.public_key_spki:
+def check_is_ca(certificate: x509.Certificate, signer: Signer) -> None:
+    """Return for the certificate of a CA whose key the signer has. Raises LocalProtocolError."""
+    if spki_of(certificate.public_key()) != signer.public_key_spki:
         raise LocalProtocolError("the CA's key is not that of its certificate")
     extensions = certificate.extensions
     try:

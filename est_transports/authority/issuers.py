@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from est_core import Entropy
 from est_core.arguments import checked
 from est_core.values import value_class
-from est_transports.authority.ca import new_intermediate, new_root
+from est_transports.authority.new_ca import new_intermediate, new_root
 from est_transports.pki.certificate_checks import UNREADABLE
 from est_transports.pki.chains import is_issued_by, is_self_signed, issuer_flaw, issuer_problem
 from est_transports.pki.names import name_text

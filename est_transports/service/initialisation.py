@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from est_core import Entropy, Instant, LocalProtocolError
 from est_core.arguments import checked
 from est_core.values import value_class
-from est_transports.authority.ca import CAUnavailable, ReferenceCA, Refused, new_tls_identity
+from est_transports.authority.ca import CAUnavailable, ReferenceCA, Refused
 from est_transports.authority.issuers import (
     CA_KEYS,
     COMMON_NAME_CHARS,
@@ -25,6 +25,7 @@ from est_transports.authority.issuers import (
     IssuerError,
     make_issuer,
 )
+from est_transports.authority.new_ca import new_tls_identity
 from est_transports.authority.profiles import Profile
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.pki.chains import chain_problem

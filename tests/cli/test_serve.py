@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from est_core import SIMPLEENROLL, Authentication, Label
 from est_transports import _clock
-from est_transports.authority.ca import new_tls_identity
+from est_transports.authority.new_ca import new_tls_identity
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli import group
 from est_transports.cli.server.serve import AuthenticationWords, overridden

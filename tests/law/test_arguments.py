@@ -29,7 +29,7 @@ UNTYPED: Final = frozenset({"self", "cls", "return"})
 
 
 INNER: Final = """
-    authority.application authority.ca authority.issuers authority.profiles
+    authority.application authority.ca authority.issuers authority.new_ca authority.profiles
     authority.stores.passwords authority.stores.sqlite channel.dtls channel.dtls_context
     channel.dtls_limits channel.dtls_mux channel.errors channel.tls coap.client coap.client_wire
     coap.limits coap.server coap.server_wire coap.settings drive.addresses drive.application

@@ -23,7 +23,8 @@ from est_transports.authority.authentication.back_off import BackOff
 from est_transports.authority.authentication.look_ups import LookUps
 from est_transports.authority.authentication.server_secret import ServerSecret
 from est_transports.authority.authentication.tokens import TokenVerifier
-from est_transports.authority.ca import ReferenceCA, new_root
+from est_transports.authority.ca import ReferenceCA
+from est_transports.authority.new_ca import new_root
 from est_transports.authority.profiles import Profile
 from est_transports.authority.stores import (
     HOLD,

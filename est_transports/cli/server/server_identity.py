@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from est_core import LocalProtocolError
 from est_transports import _clock
-from est_transports.authority.ca import CAUnavailable, ReferenceCA, Refused, new_tls_identity
+from est_transports.authority.ca import CAUnavailable, ReferenceCA, Refused
+from est_transports.authority.new_ca import new_tls_identity
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import Output, write_files
 from est_transports.cli.server.directory import local_errors, open_store, read_config

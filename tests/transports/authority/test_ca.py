@@ -27,12 +27,10 @@ from est_transports.authority.ca import (
     Enrollment,
     ReferenceCA,
     Refused,
-    new_intermediate,
-    new_root,
     new_serial,
-    new_tls_identity,
 )
 from est_transports.authority.issuers import make_issuer
+from est_transports.authority.new_ca import new_intermediate, new_root, new_tls_identity
 from est_transports.authority.profiles import (
     CertificatePlan,
     PlannedExtension,

@@ -18,14 +18,9 @@ from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from est_core import CertRequest, LocalProtocolError
-from est_transports.authority.ca import (
-    CAUnavailable,
-    Enrollment,
-    ReferenceCA,
-    Refused,
-    new_tls_identity,
-)
+from est_transports.authority.ca import CAUnavailable, Enrollment, ReferenceCA, Refused
 from est_transports.authority.issuer_limits import IssuerLimits
+from est_transports.authority.new_ca import new_tls_identity
 from est_transports.authority.profiles import CertificatePlan, PlannedExtension, Profile, SanKind
 from est_transports.pki.signers import LocalSigner
 from tests.conftest import PeerFinder

@@ -22,8 +22,9 @@ from est_core import (
 from est_core.asn1.pkcs10 import CertRequest
 from est_transports import _clock
 from est_transports.authority import issuers
-from est_transports.authority.ca import Enrollment, new_intermediate
+from est_transports.authority.ca import Enrollment
 from est_transports.authority.issuers import CA_KEYS, IssuerError, given_issuer, make_issuer
+from est_transports.authority.new_ca import new_intermediate
 from est_transports.pki.chains import chain_problem
 from est_transports.pki.openssl_store import MAX_CHAIN_DEPTH
 from est_transports.pki.signers import LocalSigner, SigningKey

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from est_core import LocalProtocolError
 from est_core.asn1.keys import signature_algorithm
-from est_transports.authority.ca import new_root
+from est_transports.authority.new_ca import new_root
 from est_transports.pki.revocation import is_signed_by
 from est_transports.pki.signers import CertificateSigner, LocalSigner, Signer, SigningKey, signer_of
 from tests.transports.ca_fakes import CA_NAME, NOW, RemoteSigner, counting_entropy, ec_key

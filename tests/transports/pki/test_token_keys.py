@@ -78,7 +78,7 @@ def test_a_key_is_made_found_again_and_signs_what_its_public_half_verifies(
 
 def test_a_certificate_by_a_key_in_a_token_verifies(token: SoftToken) -> None:
     """What `openssl verify` does is done to it too, in the how-to guide."""
-    from est_transports.authority.ca import new_root
+    from est_transports.authority.new_ca import new_root
 
     signer = generate_key(token.uri(f"token={LABEL};object=ca"), "ec:P-256")
     key = load_der_public_key(signer.public_key_spki)
