@@ -167,7 +167,7 @@ class ReferenceCA:
         (`Enrollment.renames`), was checked before, and those that are repeated are issued as they
         are spelled there, to the manufacturer's device that the record names, if any. Raises
         Refused (see `certify`, `may_renew` and `check_key_reuse`, profile/ca-key for the CA's own
-        key, and names/held where `unless_held` refuses),
+        key, names/held where `unless_held` refuses, names/full by the profile),
         CAUnavailable, StoreError, SignerError; nothing was issued then.
         """
         if csr.key.spki == self._spki:
@@ -181,6 +181,8 @@ class ReferenceCA:
             enrollment = replace(enrollment, manufacturer=renewed.manufacturer)
         rules = profile.renewals
         check_key_reuse(csr, rules, profile.name, self.store, now=now, replaces=renewed)
+        if not keeps_names:
+            enrollment = replace(enrollment, per_name=rules.certificates_per_name)
         return self._issue(plan, csr.spki, enrollment, now, replaces)
 
     def issue_plan(

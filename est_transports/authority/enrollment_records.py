@@ -13,7 +13,14 @@ from est_core import ManufacturerIdentity
 from est_core.values import value_class
 from est_transports.authority.names_of_others import HELD
 from est_transports.authority.profiles import CertificatePlan, Refused
-from est_transports.authority.stores import CodeUse, IssuedRecord, NamesHeld, Revoked, Store
+from est_transports.authority.stores import (
+    CodeUse,
+    IssuedRecord,
+    NamesFull,
+    NamesHeld,
+    Revoked,
+    Store,
+)
 from est_transports.pki.names import name_text
 from est_transports.pki.serials import serial_text
 
@@ -29,7 +36,8 @@ class Enrollment:
     `forgives_expiry`: the certificate that it renews may have expired, as was decided before.
     `shown` is the serial of the certificate of this CA that the client showed.
     `renames`: the request is for other names than those of the certificate that it renews, which
-    its client may have, as was decided before.
+    its client may have, as was decided before. `per_name` is how many certificates a name may have
+    (`Store.record_certificate`); what the profile says takes its place.
     """
 
     operation: str
@@ -43,6 +51,7 @@ class Enrollment:
     forgives_expiry: bool = False
     shown: str | None = None
     renames: bool = False
+    per_name: int | None = None
 
 
 def record_issued(
@@ -56,12 +65,39 @@ def record_issued(
 ) -> None:
     """Record a certificate that was made of `plan`, durably. `now` is aware UTC.
 
-    Raises Refused: names/held, and auth/certificate-revoked where the certificate that was shown,
-    or that is renewed, was revoked since it was looked at; and what the store raises. Then it must
-    not be handed out.
+    Raises Refused: names/held, names/full, and auth/certificate-revoked where the certificate that
+    was shown, or that is renewed, was revoked since it was looked at; and what the store raises.
+    Then it must not be handed out.
     """
+    record = _record(certificate, plan, enrollment, now, replaces)
+    try:
+        store.record_certificate(
+            record,
+            spends=enrollment.spends,
+            names=plan.names.search_keys(),
+            unless_held=enrollment.unless_held,
+            unless_revoked={each for each in (enrollment.shown, record.replaces) if each},
+            per_name=enrollment.per_name,
+        )
+    except NamesHeld as exc:
+        raise Refused("names/held", HELD) from exc
+    except NamesFull as exc:
+        text = f"a name of the request has {enrollment.per_name} certificates, as many as it may"
+        raise Refused("names/full", text, content=False) from exc
+    except Revoked as exc:
+        text = "the certificate was revoked"
+        raise Refused("auth/certificate-revoked", text, content=False) from exc
+
+
+def _record(
+    certificate: x509.Certificate,
+    plan: CertificatePlan,
+    enrollment: Enrollment,
+    now: datetime,
+    replaces: x509.Certificate | None,
+) -> IssuedRecord:
     spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    record = IssuedRecord(
+    return IssuedRecord(
         serial=serial_text(certificate.serial_number),
         subject=name_text(certificate.subject),
         not_before=certificate.not_valid_before_utc,
@@ -78,16 +114,3 @@ def record_issued(
         replaces=None if replaces is None else serial_text(replaces.serial_number),
         manufacturer=enrollment.manufacturer,
     )
-    try:
-        store.record_certificate(
-            record,
-            spends=enrollment.spends,
-            names=plan.names.search_keys(),
-            unless_held=enrollment.unless_held,
-            unless_revoked={each for each in (enrollment.shown, record.replaces) if each},
-        )
-    except NamesHeld as exc:
-        raise Refused("names/held", HELD) from exc
-    except Revoked as exc:
-        text = "the certificate was revoked"
-        raise Refused("auth/certificate-revoked", text, content=False) from exc

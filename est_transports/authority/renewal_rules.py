@@ -1,8 +1,12 @@
-"""What a profile demands of renewals: how often, and for how long, a key may be certified again.
+"""What a profile demands of who has a certificate already: when a new key, and how many at a time.
 
 RFC 7030 4.2.2 lets a client keep its key or make a new one; RFC 5272 3.2 lets a CA forbid the
 first. The rule is about the key, not about the operation: who enrolls anew with a key that was
 certified before uses it again as well, or the rule would be there for honest clients alone.
+
+How many certificates an identity has at a time is counted for each of its names, in the transaction
+that records one more (`sqlite_name_bounds`). Counted for the set of all names, who leaves one out
+would be somebody else. A renewal adds none: it goes on with the one that it renews.
 """
 
 from __future__ import annotations
@@ -19,18 +23,21 @@ from est_transports.authority.stores.key_history import REPEATED_FOR, KeyHistory
 
 SAME_KEY_RENEWALS_MAX: Final = 999
 SAME_KEY_DAYS_MAX: Final = 36500
+PER_NAME_MAX: Final = 999
 
 
 @value_class
 class RenewalRules:
-    """The rules of a profile for renewals; None is no rule.
+    """The rules of a profile for who has a certificate already; None is no rule.
 
     A key may be certified again `same_key_renewals` times, 0 is never, and until `same_key_days`
-    after it was certified first. Raises LocalProtocolError for numbers out of range.
+    after it was certified first. A name has at most `certificates_per_name` at a time, each of
+    which may be renewed. Raises LocalProtocolError for numbers out of range.
     """
 
     same_key_renewals: int | None = None
     same_key_days: int | None = None
+    certificates_per_name: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= (self.same_key_renewals or 0) <= SAME_KEY_RENEWALS_MAX:
@@ -38,6 +45,9 @@ class RenewalRules:
         days = self.same_key_days
         if days is not None and not 1 <= days <= SAME_KEY_DAYS_MAX:
             raise LocalProtocolError(f"same_key_days is 1 to {SAME_KEY_DAYS_MAX}")
+        per_name = self.certificates_per_name
+        if per_name is not None and not 1 <= per_name <= PER_NAME_MAX:
+            raise LocalProtocolError(f"certificates_per_name is 1 to {PER_NAME_MAX}")
 
 
 def check_key_reuse(

@@ -147,6 +147,16 @@ AUTHORITY: Final = (
                 ),
                 audience=Audience.USER,
             ),
+            ErrorCode(
+                code="names/full",
+                statuses=("403",),
+                cause="one of the names has as many certificates as the profile allows at a time",
+                remedy=(
+                    "have the operator revoke the one that is lost: `est certs revoke`; or renew "
+                    "the certificate that there is"
+                ),
+                audience=Audience.USER,
+            ),
         ),
     ),
     Section(

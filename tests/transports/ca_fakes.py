@@ -132,7 +132,10 @@ class MemoryStore:
         names: Collection[str] = (),
         unless_held: bool = False,
         unless_revoked: Collection[str] = (),
+        per_name: int | None = None,
     ) -> None:
+        if per_name is not None:
+            raise NotImplementedError("see the rules of renewals on a real store")
         if record.serial in self.records:
             raise DuplicateSerial(record.serial)
         if unless_held and any(self._holds(each, record, names) for each in self.records.values()):

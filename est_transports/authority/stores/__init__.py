@@ -41,6 +41,7 @@ from est_transports.authority.stores.device_records import (
 )
 from est_transports.authority.stores.errors import CodeSpent as CodeSpent
 from est_transports.authority.stores.errors import DuplicateSerial as DuplicateSerial
+from est_transports.authority.stores.errors import NamesFull as NamesFull
 from est_transports.authority.stores.errors import NamesHeld as NamesHeld
 from est_transports.authority.stores.errors import Revoked as Revoked
 from est_transports.authority.stores.errors import StoreBusy as StoreBusy
@@ -137,6 +138,7 @@ class Store(
         names: Collection[str] = (),
         unless_held: bool = False,
         unless_revoked: Collection[str] = (),
+        per_name: int | None = None,
     ) -> None:
         """Write a record durably, then return.
 
@@ -147,7 +149,10 @@ class Store(
         them and is another manufacturer's device's, or where the record is a manufacturer's
         device's, anybody else's. `unless_revoked` are serials: it raises Revoked, and nothing is
         written, where one of them is revoked or on hold by then, so that a revocation counts from
-        its transaction on. Raises DuplicateSerial, or StoreBusy when too many writers wait.
+        its transaction on. `per_name` is how many lines of renewals of the record's profile may
+        have one of `names` in a certificate that is valid; it raises NamesFull, and nothing is
+        written, for one more. A line that `record` renews, or with a certificate for its key, does
+        not count. Raises DuplicateSerial, or StoreBusy when too many writers wait.
         """
 
     def find_code_use(self, digest: bytes, request: bytes) -> IssuedRecord | None:

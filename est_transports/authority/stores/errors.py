@@ -22,6 +22,10 @@ class NamesHeld(StoreError):  # noqa: N818 - says what happened
     """A certificate that is valid has one of the names, for somebody else; nothing was written."""
 
 
+class NamesFull(StoreError):  # noqa: N818 - says what happened
+    """One of the names has as many certificates as it may have; nothing was written."""
+
+
 class Revoked(StoreError):  # noqa: N818 - says what happened
     """A certificate that was to count for this one is revoked by now; nothing was written."""
 

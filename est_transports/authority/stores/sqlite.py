@@ -25,6 +25,7 @@ from est_transports.authority.stores.sqlite_credentials import CredentialTables,
 from est_transports.authority.stores.sqlite_devices import DeviceTables
 from est_transports.authority.stores.sqlite_files import check_header, file_id
 from est_transports.authority.stores.sqlite_key_history import KeyHistoryTables
+from est_transports.authority.stores.sqlite_name_bounds import RENEWALS_MAX, bounding
 from est_transports.authority.stores.sqlite_names import naming
 from est_transports.authority.stores.sqlite_revocations import (
     RevocationTables,
@@ -70,9 +71,6 @@ _REPLACE_USER: Final = (
     _ADD_USER + "UPDATE SET password_record = excluded.password_record,"
     " digest_record = excluded.digest_record"
 )
-RENEWALS_MAX: Final = 10_000
-"""How many renewals of one line are looked at: two a day for 13 years. It takes 25 ms then."""
-
 _LINE: Final = """WITH RECURSIVE line (id, replaces, renewals) AS (
     SELECT id, replaces, 0 FROM certificate WHERE serial = ?
     UNION ALL
@@ -119,10 +117,12 @@ class SqliteStore(CredentialTables, DeviceTables, KeyHistoryTables, RevocationTa
         names: Collection[str] = (),
         unless_held: bool = False,
         unless_revoked: Collection[str] = (),
+        per_name: int | None = None,
     ) -> None:
         """Write a record durably, then return; with it the use of a code. See `Store`."""
         before = () if spends is None else spending(spends, record.serial, self.path)
         before += unless_any_revoked(unless_revoked, self.path)
+        before += bounding(record, names, self.path, per_name)
         before += naming(record, names, self.path, unless_held=unless_held)
         self._write(_INSERT, _row(record), before)
 

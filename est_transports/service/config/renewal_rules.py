@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from est_transports.authority.renewal_rules import (
+    PER_NAME_MAX,
     SAME_KEY_DAYS_MAX,
     SAME_KEY_RENEWALS_MAX,
     RenewalRules,
@@ -23,6 +24,12 @@ RENEWAL_RULES_KEYS: Final = (
         meaning="for how long after its first certificate a key may be certified again; none is for"
         " ever",
     ),
+    Key(
+        name="certificates_per_name", counted="certificates",
+        meaning="how many of this profile one name may have at a time, each with its renewals; a"
+        " further enrollment is refused until one has expired or is revoked. Those for one key"
+        " count once; none is no bound",
+    ),
 )  # fmt: skip
 
 
@@ -33,4 +40,7 @@ def read_renewal_rules(table: TomlTable) -> RenewalRules:
             "same_key_renewals", least=0, most=SAME_KEY_RENEWALS_MAX
         ),
         same_key_days=table.optional_integer("same_key_days", least=1, most=SAME_KEY_DAYS_MAX),
+        certificates_per_name=table.optional_integer(
+            "certificates_per_name", least=1, most=PER_NAME_MAX
+        ),
     )
