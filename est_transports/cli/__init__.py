@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "srp": ("server.srp", "srp", "Add, list and remove users of TLS-SRP."),
     "certs": ("server.certs", "certs", "List, show and revoke issued certificates."),
     "crl": ("server.crl", "crl", "Make a new revocation list."),
+    "check": ("server.check", "check", "Look whether a CA's directory is in order."),
     "backup": ("server.backup", "backup", "Write a CA's directory to one file."),
     "restore": ("server.restore", "restore", "Make a CA's directory of such a file."),
     "why": ("server.why", "why", "Explain why a client was refused."),

@@ -47,6 +47,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "est otp list": ("est otp list ca", "est otp list ca --json"),
     "est otp remove": ("est otp remove ca device-7", "est otp remove ca --expired --spent"),
+    "est check": ("est check ca", "est check ca --days 14 --quick --json"),
     "est backup": (
         "est backup ca ca.backup",
         "est backup ca ca.backup --with-keys --force",

@@ -91,6 +91,14 @@ def validities_of(
     return tuple(found)
 
 
+def secret_files(config: ServerConfig) -> Iterator[Path]:
+    """Yield the files that nobody but their owner is to read, there or not."""
+    ca, used = config.ca, config.auth.secret if config.auth.needs_secret else None
+    for secret in (config.tls.key, ca.key, ca.key_password_file, ca.store, used):
+        if secret is not None:
+            yield secret
+
+
 def notices_of(
     config: ServerConfig,
     validities: Sequence[Validity],
@@ -98,9 +106,8 @@ def notices_of(
 ) -> Iterator[str]:
     """Yield what an operator should read at each start and reload."""
     yield from filter(None, (validity.text(now) for validity in validities))
-    ca, used = config.ca, config.auth.secret if config.auth.needs_secret else None
-    for secret in (config.tls.key, ca.key, ca.key_password_file, ca.store, used):
-        if secret is not None and _mode(secret) & stat.S_IROTH:
+    for secret in secret_files(config):
+        if _mode(secret) & stat.S_IROTH:
             yield (
                 f"{secret}: everybody on this machine can read it; take that away with:"
                 f" chmod o= {shlex.quote(str(secret))}"

@@ -48,6 +48,7 @@ NO_TARGET: Final = {
         est_transports.coap.client_socket
         est_transports.service.processes est_transports.service.loading
         est_transports.daemon.systemd est_transports.daemon.file_limit est_transports.service.watch
+        est_transports.service.condition
         est_transports.service.startup_checks est_transports.service.crl_loading
         est_transports.service.ra_loading est_transports.service.crl_publishing
         est_transports.service.ca_loading est_transports.service.listening

@@ -102,7 +102,7 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "service.backup": ("authority.stores service service.audit service.config toml"),
         "service": (
             "authority authority.authentication authority.stores channel coap daemon drive files "
-            "http on_trio pki service.audit service.config"
+            "http on_trio pki service.audit service.config toml"
         ),
         "cli": "files pairs pki",
         # No command of a client knows what a server is made of.

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import sys
 import tarfile
@@ -103,7 +104,7 @@ def killed_restores(backup: Path, directory: Path, stride: int = 1) -> int:
     with fault_points(count):
         restore_backup(backup, directory.with_name("counted"))
     last: int = count.seen  # where one is moved aside there are some more
-    points = [*range(0, last - 8, stride), *range(last - 8, last + 20)]
+    points = [*range(0, last - 8, stride), *range(last - 8, last + 200)]
     for point in points:
         if not _was_killed(lambda: restore_backup(backup, directory, replace=True), point):
             return int(point)
@@ -115,7 +116,7 @@ def killed_restores(backup: Path, directory: Path, stride: int = 1) -> int:
             again: Restored = restore_backup(backup, directory.with_name("again"))
             assert again.aside is None
             for each in (directory, directory.with_name("again")):
-                _remove(each)
+                shutil.rmtree(each, ignore_errors=True)
             aside.rename(directory)
     raise AssertionError("there are more points than that")
 
@@ -128,13 +129,6 @@ def _was_killed(work: Callable[[], object], at: int) -> bool:
         os._exit(0)
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) == int(signal.SIGKILL)
-
-
-def _remove(directory: Path) -> None:
-    for each in directory.iterdir() if directory.exists() else ():
-        each.unlink()
-    if directory.exists():
-        directory.rmdir()
 
 
 if __name__ == "__main__":

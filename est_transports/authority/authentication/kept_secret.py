@@ -8,6 +8,7 @@ value of the secret, and is asked.
 
 from __future__ import annotations
 
+import hmac
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -49,12 +50,38 @@ def kept_secret(path: Path, store: Store, *, entropy: Entropy, now: datetime) ->
     Several processes may do so at once. Raises SecretLostError, CredentialFileError, StoreError.
     """
     if not _is_there(path) and store.needs_secret(now=now):
-        raise SecretLostError(f"{path}: is missing, and the store has tokens or codes that need it")
+        raise _missing(path)
     secret = ServerSecret.load_or_make(path, entropy)
     before, value = store.find_secret_check(), secret.check_value()
     if not store.keep_secret_check(value, now=now):
-        raise SecretLostError(f"{path}: is another secret than the store's tokens and codes need")
+        raise _another(path)
     return KeptSecret(secret=secret, is_another=before is not None and before != value)
+
+
+@checked
+def found_secret(path: Path, store: Store, *, now: datetime) -> ServerSecret | None:
+    """Return the secret that `kept_secret` would, None where that would make one.
+
+    Nothing is made and nothing noted. Raises as `kept_secret`.
+    """
+    needs = store.needs_secret(now=now)
+    if not _is_there(path):
+        if needs:
+            raise _missing(path)
+        return None
+    secret = ServerSecret.load(path)
+    noted = store.find_secret_check()
+    if needs and noted is not None and not hmac.compare_digest(noted, secret.check_value()):
+        raise _another(path)
+    return secret
+
+
+def _missing(path: Path) -> SecretLostError:
+    return SecretLostError(f"{path}: is missing, and the store has tokens or codes that need it")
+
+
+def _another(path: Path) -> SecretLostError:
+    return SecretLostError(f"{path}: is another secret than the store's tokens and codes need")
 
 
 def _is_there(path: Path) -> bool:

@@ -1,9 +1,8 @@
 """Takes a backup of a CA's directory, whether or not a server uses it.
 
-The order: audit files first, then the store, then the rest is there already. What the audit file
-says by then is in the store, since a certificate is recorded before it is told. All is written
-beside the place of the backup, and gets its name when the disk has it: there is a whole file of
-that name or none, or the old one.
+The store comes last: what an audit file says by then is in it, since a certificate is recorded
+before that is told. All is written beside the place of the backup, and gets its name when the disk
+has it: there is a whole file of that name or none, or the old one.
 """
 
 from __future__ import annotations
@@ -86,7 +85,7 @@ def _write(
 ) -> Manifest:
     writer = ArchiveWriter(file, int(now.timestamp()))
     modes: dict[str, int] = {}
-    for found in sorted(contents.files, key=lambda each: not each.grows):  # sorted is stable
+    for found in contents.files:
         modes[found.path] = _add(writer, found)
     copy_database(store, copy)
     with copy.open("rb") as source:

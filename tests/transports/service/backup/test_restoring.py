@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import sqlite3
@@ -13,19 +15,25 @@ import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from est_core import LocalProtocolError
+from est_transports.authority.crls import CrlSchedule, make_crl
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.authority.stores.sqlite_schema import APPLICATION_ID, MIGRATIONS, upgrade
-from est_transports.service.backup.archive import ArchiveWriter
+from est_transports.service.backup.archive import ArchiveWriter, check_name
 from est_transports.service.backup.errors import BackupError
 from est_transports.service.backup.restoring import restore_backup
+from est_transports.service.config.reader import load_config
+from est_transports.service.loading import load_service
 from tests.cli.other_user import AS_ROOT, GID, UID
+from tests.docs.toml_edit import edited
 from tests.transports.backup_site import (
+    NOW,
     PUBLIC,
     SECRETS,
     contents,
@@ -46,24 +54,44 @@ def backup(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = SqliteStore(ca / "est.db")
     store.add_user("alice", "x")
     store.close()
+    (ca / "lists").mkdir()
+    (ca / "lists" / "maker.crl").write_bytes(b"a list")
+    text = (ca / "est.toml").read_text("utf-8")
+    (ca / "est.toml").write_text(edited(text, '[crls]\nfiles = ["lists/maker.crl"]\n'), "utf-8")
     taken(ca, place / "ca.backup", with_keys=True)
     return place / "ca.backup"
 
 
-def refusal(file: Path, directory: Path, *, replace: bool = False) -> BackupError:
-    """Return why a backup is not restored; the directory's place and those beside are untouched."""
+def refusal(
+    file: Path, directory: Path, *, replace: bool = False, begins: bool = False
+) -> BackupError:
+    """Return why a backup is not restored; the directory's place and those beside are untouched.
+
+    Unless it `begins`, nothing is written at all, not even for a moment.
+    """
     before = sorted(os.listdir(directory.parent)), contents(directory)
-    with pytest.raises(BackupError) as caught:
+    hook = _nothing if begins else _refuse_changes
+    with pytest.raises(BackupError) as caught, fault_points(hook):
         restore_backup(file, directory, replace=replace)
     assert (sorted(os.listdir(directory.parent)), contents(directory)) == before
     return caught.value
+
+
+def _nothing(_call: Call) -> None:
+    pass
+
+
+def _refuse_changes(call: Call) -> None:
+    assert not call.is_change, call
 
 
 def test_a_directory_is_what_it_was(backup: Path, tmp_path: Path) -> None:
     restored = restore_backup(backup, tmp_path / "new")
     assert restored.aside is None
     assert restored.manifest.with_keys
-    assert set(contents(tmp_path / "new")) == PUBLIC | SECRETS | {"est.db"}
+    assert set(contents(tmp_path / "new")) == PUBLIC | SECRETS | {
+        "est.db", "lists/maker.crl",
+    }  # fmt: skip
     for name in PUBLIC | SECRETS:
         assert (tmp_path / "new" / name).read_bytes() == packed(backup)[name]
     assert user_names(tmp_path / "new") == ["alice"]
@@ -114,7 +142,7 @@ def test_files_belong_to_the_owner_of_the_directory(
     if replace:
         (ca / "ca-key.pem").chmod(0o640)
     restore_backup(backup, ca, replace=replace)
-    for each in (ca, *ca.iterdir()):
+    for each in (ca, *ca.rglob("*")):
         assert (each.stat().st_uid, each.stat().st_gid) == (UID, GID), each
     assert (ca / "ca-key.pem").stat().st_mode & 0o777 == (0o640 if replace else 0o600)
 
@@ -152,6 +180,23 @@ def test_an_older_store_is_brought_up_to_date(tmp_path: Path) -> None:
     restore_backup(tmp_path / "old.backup", tmp_path / "new")
     assert user_names(tmp_path / "new") == []
     assert taken(tmp_path / "new", tmp_path / "new.backup").schema == len(MIGRATIONS)
+
+
+def test_the_numbers_of_revocation_lists_do_not_go_back(tmp_path: Path) -> None:
+    ca = made(tmp_path / "ca")
+    before = _next_list(ca, 0)
+    taken(ca, tmp_path / "backup", with_keys=True)
+    since = [_next_list(ca, minutes) for minutes in (1, 2)]
+    restore_backup(tmp_path / "backup", ca, replace=True)
+    assert before < since[0] < since[1] < _next_list(ca, 3)
+
+
+def _next_list(ca: Path, minutes: int) -> int:
+    store = SqliteStore(ca / "est.db")
+    with closing(store):
+        authority = load_service(load_config(ca / "est.toml"), store=store).authority.ca
+        at = NOW.wall + timedelta(minutes=minutes)
+        return make_crl(authority, store, CrlSchedule(), now=at).number
 
 
 # Files that are no backup, or not any more
@@ -198,6 +243,11 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
+HEAD = re.compile(
+    "head of another form|cut off|a file in it (leads out|is no name|has an impossible)"
+)
+
+
 def evil(name: str, **values: Any) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.mode = 0o600
@@ -231,12 +281,55 @@ def evil(name: str, **values: Any) -> tarfile.TarInfo:
     ],
     ids=lambda member: f"{member.name!r}-{member.type!r}",
 )
-def test_hostile_members_are_refused(member: tarfile.TarInfo, tmp_path: Path) -> None:
+def test_hostile_members_are_refused(member: tarfile.TarInfo, backup: Path, tmp_path: Path) -> None:
+    """Nothing else is wrong: the list of files has it, with the digest that it should have."""
+    members = packed(backup)
+    rest = forged(tmp_path / "rest", members, _listed_too(member)).read_bytes()
     file = tmp_path / "evil.backup"
-    file.write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    file.write_bytes(member.tobuf(tarfile.GNU_FORMAT) + rest)
     error = refusal(file, tmp_path / "new")
     assert error.code == "backup/damaged"
+    assert HEAD.search(error.message), error.message
     assert "\n" not in error.message
+
+
+def _listed_too(member: tarfile.TarInfo) -> Callable[[Any], object]:
+    digest = hashlib.sha256(b"").hexdigest()
+    entry = {"path": member.name, "size": 0, "sha256": digest, "mode": 0o600}
+    return lambda listed: listed["members"].insert(0, entry)
+
+
+@pytest.mark.parametrize("name", ["../est.toml", "/etc/passwd", "a/../b", "./a", "a//b", "", "a\n"])
+def test_a_name_that_leads_elsewhere_is_none(name: str) -> None:
+    with pytest.raises(ValueError, match=r"leads out|no name"):
+        check_name(name)
+    check_name("a/b.pem")
+
+
+def test_a_file_is_in_it_once(backup: Path, tmp_path: Path) -> None:
+    members = packed(backup)
+    digest = hashlib.sha256(members["ca.pem"]).hexdigest()
+    entry = {"path": "ca.pem", "size": len(members["ca.pem"]), "sha256": digest, "mode": 0o600}
+    twice = forged(tmp_path / "f", members, lambda listed: listed["members"].insert(0, entry))
+    found = packed(twice)
+    names = ("ca.pem", *found)
+    assert refusal(_written(tmp_path / "g", found, names), tmp_path / "new").code == (
+        "backup/damaged"
+    )
+
+
+def test_a_date_that_was_changed_is_told(backup: Path, tmp_path: Path) -> None:
+    whole = backup.read_bytes()
+    place = whole.rindex(b'"created": "2') + len(b'"created": "')
+    changed = tmp_path / "changed.backup"
+    changed.write_bytes(whole[:place] + b"1" + whole[place + 1 :])
+    assert "list of files was changed" in refusal(changed, tmp_path / "new").message
+
+
+def test_the_number_of_files_is_bounded_before_the_list_is_read(tmp_path: Path) -> None:
+    many = {f"{number}": b"" for number in range(1003)}
+    file = _written(tmp_path / "f", many, tuple(many))
+    assert "more than 1000 files" in refusal(file, tmp_path / "new").message
 
 
 def _set(key: str, value: object) -> Callable[[Any], object]:
@@ -261,7 +354,6 @@ def _member(key: str, value: object) -> Callable[[Any], object]:
         (_set("created", "2026-11-28T00:00:00"), "backup/damaged"),
         (_set("directory", "x" * 5000), "backup/damaged"),
         (_set("with_keys", 1), "backup/damaged"),
-        (_set("certificates", 7), "backup/damaged"),
         (_set("left_out", [{"path": "x", "named_by": "", "reason": "mood"}]), "backup/damaged"),
         (_member("path", "../est.toml"), "backup/damaged"),
         (_member("path", "other.toml"), "backup/damaged"),
@@ -279,6 +371,11 @@ def test_a_list_of_files_that_lies_is_refused(
 ) -> None:
     file = forged(tmp_path / "forged.backup", packed(backup), change)
     assert refusal(file, tmp_path / "new").code == code
+
+
+def test_a_list_of_files_that_lies_about_the_store_is_refused(backup: Path, tmp_path: Path) -> None:
+    file = forged(tmp_path / "forged.backup", packed(backup), _set("certificates", 7))
+    assert refusal(file, tmp_path / "new", begins=True).code == "backup/damaged"
 
 
 @pytest.mark.parametrize(
@@ -316,13 +413,16 @@ def test_a_backup_that_is_changed_while_it_is_read_is_refused(backup: Path, tmp_
     file = tmp_path / "a.backup"
     file.write_bytes(backup.read_bytes())
 
-    def change(_call: Call) -> None:
+    def change(call: Call) -> None:
+        if call.name != "mkdir":
+            return
         with file.open("r+b") as changed:
             changed.seek(600)
             changed.write(b"!")
 
-    with fault_points(change):
-        assert refusal(file, tmp_path / "new").code == "backup/damaged"
+    with pytest.raises(BackupError, match="while it was read"), fault_points(change):
+        restore_backup(file, tmp_path / "new")
+    assert sorted(os.listdir(tmp_path)) == ["a.backup"]
 
 
 @pytest.mark.parametrize("text", [b"[" * 100_000, b"[]", b"nothing", b"{}", b"\xff"])
@@ -374,7 +474,7 @@ def test_a_store_that_is_damaged_is_refused(
     damage(store)
     members["est.db"] = store.read_bytes()
     file = forged(tmp_path / "f.backup", members, lambda _listed: None)
-    assert refusal(file, tmp_path / "new").code == "backup/store-damaged"
+    assert refusal(file, tmp_path / "new", begins=True).code == "backup/store-damaged"
 
 
 # Disks that fill, and processes that end
@@ -393,7 +493,7 @@ def test_a_disk_that_fills_leaves_nothing(
     size: int, backup: Path, tmp_path: Path, small_files: Callable[[int], None]
 ) -> None:
     small_files(size)
-    assert "File too large" in refusal(backup, tmp_path / "new").message
+    assert "File too large" in refusal(backup, tmp_path / "new", begins=True).message
 
 
 def test_a_disk_without_room_is_not_written_to(
@@ -402,7 +502,7 @@ def test_a_disk_without_room_is_not_written_to(
     real = os.statvfs(tmp_path)
     full = os.statvfs_result((*real[:4], 10, *real[5:]))
     monkeypatch.setattr(os, "statvfs", lambda _path: full)
-    error = refusal(backup, tmp_path / "new")
+    error = refusal(backup, tmp_path / "new", begins=True)
     assert error.remedy == "make room there"
 
 
@@ -421,7 +521,7 @@ def test_each_step_may_fail_and_everything_is_as_it_was(backup: Path, tmp_path: 
         hook, at = FaultAt(at, fail), at + 1
         before = contents(ca)
         with fault_points(_before(hook)), suppress(pytest.fail.Exception):
-            assert "No space left" in refusal(backup, ca, replace=True).message
+            assert "No space left" in refusal(backup, ca, replace=True, begins=True).message
         if aside.exists():  # it did without, as with a directory that need not be made
             assert contents(aside) == before
             shutil.rmtree(ca)

@@ -42,14 +42,17 @@ def left_out(manifest: Manifest, reason: Reason) -> set[str]:
 
 
 def test_keys_are_taken_on_request_alone(ca: Path, tmp_path: Path) -> None:
+    (ca / "auth-secret.key").write_text("0" * 64)
+    secrets = SECRETS | {"auth-secret.key"}
     without, with_keys = taken(ca, tmp_path / "a"), taken(ca, tmp_path / "b", with_keys=True)
     assert set(packed(tmp_path / "a")) == PUBLIC | STORE | OWN
-    assert set(packed(tmp_path / "b")) == PUBLIC | STORE | OWN | SECRETS
-    assert left_out(without, Reason.SECRET) == SECRETS
+    assert set(packed(tmp_path / "b")) == PUBLIC | STORE | OWN | secrets
+    assert left_out(without, Reason.SECRET) == secrets
     assert not left_out(with_keys, Reason.SECRET)
     assert b"PRIVATE KEY" not in (tmp_path / "a").read_bytes()
     assert {each.path: each.named_by for each in without.left_out} == {
         "ca-key.pem": "[ca] key", "server-key.pem": "[tls] key",
+        "auth-secret.key": "[auth] secret",
     }  # fmt: skip
 
 
