@@ -39,6 +39,10 @@ if TYPE_CHECKING:
         ReferenceCA as ReferenceCA,
         Refused as Refused,
     )
+    from est_transports.authority.certificate_plan import (
+        CertificatePlan as CertificatePlan,
+        PlannedExtension as PlannedExtension,
+    )
     from est_transports.authority.crls import (
         REVOCATION_REASONS as REVOCATION_REASONS,
         CrlSchedule as CrlSchedule,
@@ -55,16 +59,21 @@ if TYPE_CHECKING:
         given_issuer as given_issuer,
         make_issuer as make_issuer,
     )
+    from est_transports.authority.name_patterns import (
+        NamePatterns as NamePatterns,
+    )
     from est_transports.authority.new_ca import (
         new_intermediate as new_intermediate,
         new_root as new_root,
         new_tls_identity as new_tls_identity,
     )
+    from est_transports.authority.profile_additions import (
+        CertificatePolicy as CertificatePolicy,
+        ProfileAdditions as ProfileAdditions,
+    )
     from est_transports.authority.profiles import (
-        CertificatePlan as CertificatePlan,
         KeyKind as KeyKind,
         KeyUse as KeyUse,
-        PlannedExtension as PlannedExtension,
         Profile as Profile,
         SanKind as SanKind,
     )
@@ -117,11 +126,14 @@ else:
             "authentication.server_secret": "ServerSecret new_code new_token",
             "authentication.tokens": "TokenVerifier",
             "ca": "CAUnavailable Enrollment ReferenceCA Refused",
+            "certificate_plan": "CertificatePlan PlannedExtension",
             "crls": "REVOCATION_REASONS CrlSchedule make_crl",
             "csr_attributes": "ClientRule ClientRules CsrWords",
             "issuers": "Issuer IssuerError given_issuer make_issuer",
+            "name_patterns": "NamePatterns",
             "new_ca": "new_intermediate new_root new_tls_identity",
-            "profiles": "CertificatePlan KeyKind KeyUse PlannedExtension Profile SanKind",
+            "profile_additions": "CertificatePolicy ProfileAdditions",
+            "profiles": "KeyKind KeyUse Profile SanKind",
             "renewal_rules": "RenewalRules",
             "renewal_windows": "RenewalSchedule",
             "stores": (

@@ -246,7 +246,7 @@ class ReferenceCA:
             raise CAUnavailable(problem)
         moment = now.astimezone(UTC).replace(microsecond=0)
         begin = max(moment - BACKDATED, self._limits.begin)
-        end = min(moment + timedelta(days=plan.validity_days), self._limits.end)
+        end = min(plan.end(moment), self._limits.end)
         serial = new_serial(self._entropy)
         return self._issuer.builder(plan, spki, serial=serial, begin=begin, end=end)
 

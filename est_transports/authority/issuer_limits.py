@@ -28,6 +28,10 @@ from est_transports.authority.profiles import CertificatePlan, Profile
 from est_transports.pki.names import name_text
 
 _ANY: Final = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
+_POLICIES: Final = "certificate policies (policyConstraints)"
+_TLS_FEATURE: Final = "TLS features (tlsFeature)"
+_OTHER_FEATURES: Final = "TLS features beside that of OCSP (tlsFeature)"
+_ANY_POLICY: Final = "2.5.29.32.0"
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 
 
@@ -37,7 +41,7 @@ class CertificateLimits:
 
     `purposes` is None where every purpose is allowed, `listed` are those that are there by name,
     None where there is no extendedKeyUsage. `demands` are the extensions that certificates below
-    have to have, in words, and that nothing issued here has.
+    have to have, in words. `policies` are its certificate policies, None for any.
     """
 
     whose: str
@@ -47,6 +51,7 @@ class CertificateLimits:
     purposes: frozenset[str] | None
     listed: frozenset[str] | None = None
     demands: tuple[str, ...] = ()
+    policies: frozenset[str] | None = None
 
     def refused_purposes(self, wanted: Iterable[str]) -> tuple[str, ...]:
         """Return those purposes of `wanted` that nothing below this certificate has."""
@@ -60,6 +65,10 @@ class CertificateLimits:
         """
         listed = self.listed
         return () if listed is None else tuple(oid for oid in wanted if oid not in listed)
+
+    def has_policy(self, oid: str) -> bool:
+        """Return whether certificates below this one may be under a policy."""
+        return self.policies is None or oid in self.policies
 
     def name_problem(self, names: Iterable[ConstrainedName]) -> str:
         """Return why one of `names` may not stand below this certificate, or ""."""
@@ -135,6 +144,7 @@ class IssuerLimits:
         """Yield what a profile allows and this CA cannot issue, one line each, without a stop."""
         if self.broken:
             yield f"anything: {self.broken}"
+        met = self._demands_met(profile)
         for limits in self.certificates:
             excess = limits.refused_purposes(profile.extended_key_usage)
             if len(excess) == len(profile.extended_key_usage):
@@ -145,9 +155,23 @@ class IssuerLimits:
                 why = f"{limits.whose} has it by anyExtendedKeyUsage"
                 yield f"purpose {', '.join(unlisted)} for OpenSSL: {why}"
             for demand in limits.demands:
+                if demand in met:
+                    continue
                 yield f"{demand}, without which not everybody verifies what is below {limits.whose}"
             if limits.constraints is not None:
                 yield from _outside(limits.constraints, profile, limits.whose)
+
+    def _demands_met(self, profile: Profile) -> frozenset[str]:
+        """Return the demands that all certificates of a profile meet."""
+        additions, met = profile.additions, set()
+        if any(
+            all(limits.has_policy(policy.oid) for limits in self.certificates)
+            for policy in additions.policies
+        ):
+            met.add(_POLICIES)
+        if additions.must_staple:
+            met.add(_TLS_FEATURE)
+        return frozenset(met)
 
 
 def _outside(constraints: NameConstraints, profile: Profile, whose: str) -> Iterator[str]:
@@ -195,6 +219,7 @@ def _limits_of(certificate: x509.Certificate, *, below: int) -> CertificateLimit
         constraints=constraints,
         purposes=None if _ANY.dotted_string in (listed or ()) else listed,
         listed=listed,
+        policies=_policies(certificate),
         demands=tuple(_demands(certificate, below)),
     )
 
@@ -204,15 +229,26 @@ def _purposes(certificate: x509.Certificate) -> frozenset[str] | None:
     return None if found is None else frozenset(oid.dotted_string for oid in found)
 
 
+def _policies(certificate: x509.Certificate) -> frozenset[str] | None:
+    """Return the policies of a CA, None for any. That of a root is not looked at: RFC 5280 6.1."""
+    if certificate.subject == certificate.issuer:
+        return None
+    found = _extension(certificate, x509.CertificatePolicies)
+    oids = frozenset(each.policy_identifier.dotted_string for each in found or ())
+    return None if _ANY_POLICY in oids else oids
+
+
 def _demands(certificate: x509.Certificate, below: int) -> Iterator[str]:
     policies = _extension(certificate, x509.PolicyConstraints)
     after = None if policies is None else policies.require_explicit_policy
     # That many certificates may do without (RFC 5280 6.1.4 (h), 6.1.5 (a)): OpenSSL looks at it
     # where it is told to, Java always.
     if after is not None and after <= below:
-        yield "certificate policies (policyConstraints)"
-    if _extension(certificate, x509.TLSFeature) is not None:  # RFC 7633 4.2.2; GnuTLS looks at it
-        yield "TLS features (tlsFeature)"
+        yield _POLICIES
+    features = _extension(certificate, x509.TLSFeature)
+    if features is not None:  # RFC 7633 4.2.2; GnuTLS looks at it
+        only_status = set(features) <= {x509.TLSFeatureType.status_request}
+        yield _TLS_FEATURE if only_status else _OTHER_FEATURES
 
 
 def _extension(certificate: x509.Certificate, kind: type[_Kind]) -> _Kind | None:

@@ -130,7 +130,7 @@ def new_tls_identity(
             PlannedExtension(value=x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])),
             PlannedExtension(value=alt_names, critical=not subject.rdns),
         ),
-        validity_days=validity_days,
+        validity=timedelta(days=validity_days),
     )
     return ca.issue_plan(plan, Enrollment(operation="tls-identity"), now=now)
 

@@ -6,7 +6,7 @@ them take as long as the signature.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
@@ -63,7 +63,7 @@ def check_plan(plan: CertificatePlan) -> None:
     oids = [each.value.oid for each in plan.extensions]
     if len(set(oids) - _NAMES_OF_KEYS) < len(oids):
         raise LocalProtocolError("a plan has each extension once, and none that names a key")
-    if plan.validity_days < 0:
+    if plan.validity < timedelta(0):
         raise LocalProtocolError("a plan does not end before it begins")
 
 

@@ -7,17 +7,16 @@ extensions says; nothing is added to its names.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from datetime import datetime, timedelta
 from enum import Enum, unique
 from functools import lru_cache
 from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurveOID
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, PublicKeyAlgorithmOID
 
-from est_core import AllowedNames, LocalProtocolError
+from est_core import LocalProtocolError
 from est_core.arguments import checked
 from est_core.asn1.csrattrs import CsrAttr, ObjectId
 from est_core.asn1.keys import ALGORITHM_OF_KIND, PublicKeyFacts
@@ -25,6 +24,9 @@ from est_core.asn1.oid_names import named
 from est_core.asn1.pkcs10 import CertRequest
 from est_core.asn1.template import KeyTypeWanted
 from est_core.values import value_class
+from est_transports.authority.certificate_plan import CertificatePlan, PlannedExtension
+from est_transports.authority.name_patterns import NamePatterns
+from est_transports.authority.profile_additions import ProfileAdditions
 from est_transports.authority.profile_names import (
     Refused,
     ReservedNames,
@@ -110,6 +112,8 @@ _CURVES: Final = {
     KeyKind.P384: EllipticCurveOID.SECP384R1.dotted_string,
     KeyKind.P521: EllipticCurveOID.SECP521R1.dotted_string,
 }
+VALIDITY_MIN: Final = timedelta(hours=1)
+VALIDITY_MAX: Final = timedelta(days=36500)
 _ONLY_WITH_AGREEMENT: Final = frozenset({KeyUse.ENCIPHER_ONLY, KeyUse.DECIPHER_ONLY})
 
 
@@ -119,7 +123,9 @@ class Profile:
 
     `extended_key_usage` lists purposes as dotted object identifiers: a request may ask for some
     of them, one that asks for none gets all. `other_name_types` lists the otherName types that
-    are allowed. `names_max` bounds the subjectAltName. `renewals` are the rules for renewals.
+    are allowed. `names_max` bounds the subjectAltName, `patterns` its names. Certificates are valid
+    for `validity`, and not past `not_after`, aware UTC. `additions` are what each of them has
+    besides. `renewals` are the rules for renewals.
     Raises LocalProtocolError for an empty list of keys or purposes, numbers out of range, and
     for a purpose that would make the holder speak for the CA.
     """
@@ -133,7 +139,10 @@ class Profile:
     san_kinds: frozenset[SanKind] = frozenset({SanKind.DNS, SanKind.IP, SanKind.EMAIL, SanKind.URI})
     other_name_types: tuple[str, ...] = ()
     names_max: int = 32
-    validity_days: int = 365
+    patterns: NamePatterns = NamePatterns()
+    validity: timedelta = timedelta(days=365)
+    not_after: datetime | None = None
+    additions: ProfileAdditions = ProfileAdditions()
     renewals: RenewalRules = RenewalRules()
 
     def __post_init__(self) -> None:
@@ -145,8 +154,12 @@ class Profile:
             raise LocalProtocolError(f"profile {self.name}: {min(forbidden)} is the CA's alone")
         if not 2048 <= self.rsa_bits_min <= self.rsa_bits_max:
             raise LocalProtocolError(f"profile {self.name}: RSA keys have at least 2048 bits")
-        if self.validity_days <= 0 or self.names_max <= 0:
-            raise LocalProtocolError(f"profile {self.name}: validity and names are positive")
+        if not VALIDITY_MIN <= self.validity <= VALIDITY_MAX:
+            raise LocalProtocolError(f"profile {self.name}: validity is 1 hour to 36500 days")
+        if self.names_max <= 0:
+            raise LocalProtocolError(f"profile {self.name}: names_max is positive")
+        if self.not_after is not None and self.not_after.tzinfo is None:
+            raise LocalProtocolError(f"profile {self.name}: not_after has a time zone")
 
     def key_type(self) -> CsrAttr | None:
         """Return what tells a client the one kind of key, None where there are several.
@@ -163,53 +176,9 @@ class Profile:
         return ObjectId(oid=ALGORITHM_OF_KIND[kind.value])
 
 
-@value_class
-class PlannedExtension:
-    """An extension that a certificate will have."""
-
-    value: x509.ExtensionType
-    critical: bool = False
-
-
 _NO_CA: Final = PlannedExtension(
     value=x509.BasicConstraints(ca=False, path_length=None), critical=True
 )
-
-
-@value_class
-class CertificatePlan:
-    """A certificate to be: all but what is the issuer's. `profile` is None for the CA's own."""
-
-    subject: x509.Name
-    public_key: CertificatePublicKeyTypes
-    extensions: tuple[PlannedExtension, ...]
-    validity_days: int
-    profile: str | None = None
-
-    @property
-    def names(self) -> AllowedNames:
-        """The names that the certificate will have."""
-        values = (each.value for each in self.extensions)
-        alt_names = (each for each in values if isinstance(each, x509.SubjectAlternativeName))
-        return AllowedNames.of_names(self.subject, (name for each in alt_names for name in each))
-
-    def renewing(self, current: x509.Certificate) -> CertificatePlan:
-        """Return the plan with subject and subjectAltName of `current`, to the byte.
-
-        A request for renewal may spell them in another way that compares equal (RFC 5280 7), and
-        what is certified should not drift with each renewal. RFC 7030 4.2.2: "identical".
-        """
-        others = (item for item in self.extensions if not _is_alt_name(item.value))
-        names = (
-            PlannedExtension(value=found.value, critical=found.critical)
-            for found in current.extensions
-            if _is_alt_name(found.value)
-        )
-        return replace(self, subject=current.subject, extensions=(*others, *names))
-
-
-def _is_alt_name(value: x509.ExtensionType) -> bool:
-    return value.oid == ExtensionOID.SUBJECT_ALTERNATIVE_NAME
 
 
 _CA_EXTENSIONS: Final = frozenset(
@@ -246,7 +215,8 @@ def certify(
     extensions are left out, or refused if they are critical. RFC 5272 3.1.
 
     Raises Refused with one of profile/key, profile/subject, profile/no-name, profile/name,
-    profile/name-kind, profile/too-many-names, profile/wildcard, profile/own-name,
+    profile/name-kind, profile/name-pattern, profile/too-many-names, profile/wildcard,
+    profile/own-name,
     profile/reserved-subject, profile/ca, profile/key-usage, profile/extended-key-usage,
     profile/critical-extension, profile/change-subject-name.
     """
@@ -254,17 +224,20 @@ def certify(
     kind = _checked_key(csr, profile)
     asked = _asked_extensions(csr)
     check_subject(csr.subject, reserved, renews)
+    profile.patterns.check_subject(csr.subject)
     planned = (
         _NO_CA,
         _planned_key_usage(asked, profile, kind),
         _planned_purposes(asked, profile),
         *_planned_names(asked, profile, reserved, csr),
+        *profile.additions.extensions(),
     )
     return CertificatePlan(
         subject=csr.subject,
         public_key=csr.public_key(),
         extensions=planned,
-        validity_days=profile.validity_days,
+        validity=profile.validity,
+        not_after=profile.not_after,
         profile=profile.name,
     )
 
@@ -387,6 +360,7 @@ def _planned_names(
     check_alt_names(
         names, kinds=profile.san_kinds, other_types=profile.other_name_types, reserved=reserved
     )
+    profile.patterns.check(names)
     # RFC 5280 4.2.1.6: critical if the subject is empty, else it SHOULD NOT be.
     return (PlannedExtension(value=found.value, critical=nameless),)
 

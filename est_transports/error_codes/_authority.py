@@ -286,6 +286,23 @@ AUTHORITY: Final = (
                 audience=Audience.AUTHOR,
             ),
             ErrorCode(
+                code="profile/name-pattern",
+                statuses=("400",),
+                cause="a name that fits none of the patterns of the profile",
+                remedy=(
+                    "ask for a name that fits, or have the profile list it: `dns_patterns`, "
+                    "`ip_networks`, `email_patterns`, `uri_patterns`"
+                ),
+                audience=Audience.USER,
+            ),
+            ErrorCode(
+                code="profile/not-after",
+                statuses=("403",),
+                cause="the profile certifies nothing any more: its `not_after` is past",
+                remedy="have the operator of the server set a later `not_after`, or remove it",
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
                 code="profile/too-many-names",
                 statuses=("400",),
                 cause="more names than the profile issues",

@@ -10,6 +10,7 @@ from cryptography.x509.oid import ExtensionOID
 from est_core import RemoteProtocolError
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request
 from est_core.checks.constraints import constrained_names
+from est_transports.authority.name_patterns import NamePatterns
 from est_transports.authority.profile_names import Refused, ReservedNames
 from est_transports.authority.profiles import CertificatePlan, Profile, certify
 from est_transports.pki.library_warnings import ignore_library_warnings
@@ -20,7 +21,12 @@ from fuzz.targets.asn1 import ASN1_WORDS
 
 _CA_HOST: Final = "ca.example"
 _CLIENT, _SERVER = "1.3.6.1.5.5.7.3.2", "1.3.6.1.5.5.7.3.1"
-_PROFILE: Final = Profile(name="fuzz", extended_key_usage=(_CLIENT, _SERVER), names_max=4)
+_PROFILE: Final = Profile(
+    name="fuzz",
+    extended_key_usage=(_CLIENT, _SERVER),
+    names_max=4,
+    patterns=NamePatterns(uri=("urn:**", "*:**")),
+)
 
 
 def profiles(data: bytes) -> Result:
@@ -69,7 +75,7 @@ def _assert_harmless(csr: CertRequest, plan: CertificatePlan, reserved: Reserved
         for name in constrained_names(x509.Name([]), names):
             if isinstance(name.value, str):
                 assert _CA_HOST not in name.value.lower().split("@")
-    assert (plan.validity_days, plan.profile) == (_PROFILE.validity_days, _PROFILE.name)
+    assert (plan.validity, plan.profile) == (_PROFILE.validity, _PROFILE.name)
 
 
 TARGETS: Final = (
@@ -84,6 +90,12 @@ TARGETS: Final = (
         ),
         gate="is a certificate request",
         goal="is certified",
-        modules=("est_transports.authority.profiles", "est_transports.authority.profile_names"),
+        modules=(
+            "est_transports.authority.profiles",
+            "est_transports.authority.profile_names",
+            "est_transports.authority.certificate_plan",
+            "est_transports.authority.name_patterns",
+            "est_transports.authority.profile_additions",
+        ),
     ),
 )

@@ -133,7 +133,17 @@ CONFIG_TEXT: Final = """\
 #names = ["dns", "ip", "email", "uri"]   # also "directory", "registered-id"
 #other_name_types = []
 #names_max = 32
-#validity_days = 365
+#dns_patterns = []               # "*.plant.example": hosts that it certifies; none: all
+#ip_networks = []                # "10.1.0.0/16"
+#email_patterns = []             # "*@plant.example"
+#uri_patterns = []               # "urn:dev:mac:*"
+#validity = "365d"               # or hours: "36h"
+#not_after = "2036-01-01T00:00:00Z"     # a date that no certificate is valid past; none
+#policies = []                   # "1.3.6.1.4.1.99999.1 https://pki.example/cps"
+#crl_urls = []                   # "http://pki.example/ca.crl"
+#ocsp_urls = []                  # "http://pki.example/ocsp"
+#ca_issuers_urls = []            # "http://pki.example/ca.der"
+#must_staple = false             # TLS servers are to show an OCSP answer (RFC 7633)
 
 # A label is the extra path segment of /.well-known/est/LABEL/...; it selects a profile.
 #[labels.web]

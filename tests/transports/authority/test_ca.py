@@ -141,7 +141,7 @@ def test_a_plan_that_makes_no_certificate_is_the_callers_mistake() -> None:
             subject=name("device-1"),
             public_key=ec_key().public_key(),
             extensions=extensions,
-            validity_days=days,
+            validity=timedelta(days=days),
         )
         with pytest.raises(LocalProtocolError, match=r"^a plan "):
             ca.issue_plan(plan, ENROLL, now=NOW)
@@ -182,7 +182,7 @@ def test_validity_is_that_of_the_profile_with_room_for_slow_clocks() -> None:
 
 
 def test_validity_is_never_past_nor_before_the_issuers() -> None:
-    ca = make_ca(profiles=[Profile(name="long", validity_days=36500)])
+    ca = make_ca(profiles=[Profile(name="long", validity=timedelta(days=36500))])
     certificate = ca.issue(request(), replace(ENROLL, label="long"), now=NOW - MINUTES)
     assert certificate.not_valid_before_utc == ca.certificate.not_valid_before_utc
     assert certificate.not_valid_after_utc == ca.certificate.not_valid_after_utc

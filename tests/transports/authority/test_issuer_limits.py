@@ -21,6 +21,7 @@ from est_core import CertRequest, LocalProtocolError
 from est_transports.authority.ca import CAUnavailable, Enrollment, ReferenceCA, Refused
 from est_transports.authority.issuer_limits import IssuerLimits
 from est_transports.authority.new_ca import new_tls_identity
+from est_transports.authority.profile_additions import CertificatePolicy, ProfileAdditions
 from est_transports.authority.profiles import CertificatePlan, PlannedExtension, Profile, SanKind
 from est_transports.pki.signers import LocalSigner
 from tests.conftest import PeerFinder
@@ -48,6 +49,14 @@ GENEROUS = Profile(
     extended_key_usage=(CLIENT.dotted_string, SERVER.dotted_string),
 )
 CLIENTS = Profile(name="clients")
+STAPLED = Profile(
+    name="stapled",
+    additions=ProfileAdditions(
+        policies=(CertificatePolicy(oid="1.2.3"),),
+        ocsp_urls=("http://pki.example/ocsp",),
+        must_staple=True,
+    ),
+)
 
 
 def ca_certificate(
@@ -368,7 +377,7 @@ def test_a_plan_without_purposes_is_within_all_of_them() -> None:
         subject=name("a.example.com"),
         public_key=ec_key().public_key(),
         extensions=(),
-        validity_days=1,
+        validity=timedelta(days=1),
     )
     assert issuing.issue_plan(plan, ENROLL, now=NOW).subject == plan.subject
 
@@ -439,6 +448,22 @@ def test_tls_features_that_a_ca_demands_are_told() -> None:
     demand = x509.TLSFeature([x509.TLSFeatureType.status_request])
     (line,) = ca_of(ca_certificate("Root", other=demand), profiles=[CLIENTS]).never_issued()
     assert line.startswith("profile clients can never issue TLS features (tlsFeature), without")
+    others = x509.TLSFeature([x509.TLSFeatureType.status_request_v2])
+    (line,) = ca_of(ca_certificate("Root", other=others), profiles=[STAPLED]).never_issued()
+    assert line.startswith("profile stapled can never issue TLS features beside that of OCSP")
+
+
+def test_demands_that_the_certificates_of_a_profile_meet_are_not_told() -> None:
+    demand = x509.TLSFeature([x509.TLSFeatureType.status_request])
+    assert ca_of(ca_certificate("Root", other=demand), profiles=[STAPLED]).never_issued() == ()
+    root = ca_certificate("Root", other=policies_after(0))
+    assert ca_of(root, profiles=[STAPLED]).never_issued() == ()
+    for policy, told in (("1.2.3", False), ("2.5.29.32.0", False), ("1.2.4", True)):
+        policies = x509.CertificatePolicies(
+            [x509.PolicyInformation(x509.ObjectIdentifier(policy), None)]
+        )
+        issuing = ca_certificate("Issuing", "Root", other=policies)
+        assert bool(ca_of(issuing, root, profiles=[STAPLED]).never_issued()) is told
 
 
 # --- OpenSSL's opinion -----------------------------------------------------------------------
@@ -541,7 +566,7 @@ class Fuzz:
             subject=self.subject(self.chance.choice(NAMES["dir"]), *more),
             public_key=ec_key().public_key(),
             extensions=tuple(extensions),
-            validity_days=30,
+            validity=timedelta(days=30),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -765,7 +766,9 @@ def test_a_key_whose_encoding_would_change_is_refused() -> None:
         {"extended_key_usage": ("2.5.29.37.0",)},
         {"rsa_bits_min": 1024},
         {"rsa_bits_max": 2047},
-        {"validity_days": 0},
+        {"validity": timedelta(minutes=59)},
+        {"validity": timedelta(days=36501)},
+        {"not_after": datetime(2030, 1, 1)},  # noqa: DTZ001 - that is what is wrong
         {"names_max": 0},
     ],
 )
@@ -783,8 +786,8 @@ def test_the_kind_of_key_is_told_where_there_is_one() -> None:
 
 
 def test_a_profile_may_be_as_narrow_as_it_makes_sense() -> None:
-    narrow = replace(DEFAULT, validity_days=1, names_max=1)
-    assert judge(request(dns("a.example")), narrow).validity_days == 1
+    narrow = replace(DEFAULT, validity=timedelta(hours=1), names_max=1)
+    assert judge(request(dns("a.example")), narrow).validity == timedelta(hours=1)
 
 
 # --- Names of every kind ---------------------------------------------------------------------

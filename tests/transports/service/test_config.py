@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ from est_core import (
 from est_core.asn1.csrattrs import CsrAttrs, ObjectId
 from est_transports.authority.authentication.back_off import BackOffLimits
 from est_transports.authority.csr_attributes import ClientRules, CsrWords
+from est_transports.authority.name_patterns import NamePatterns
+from est_transports.authority.profile_additions import CertificatePolicy, ProfileAdditions
 from est_transports.authority.profiles import KeyKind, KeyUse, Profile, SanKind
 from est_transports.channel.dtls_limits import MAX_MTU_BYTES, MIN_MTU_BYTES, DtlsLimits
 from est_transports.coap.limits import CoapLimits
@@ -78,7 +82,8 @@ def test_every_setting_it_shows_is_one_that_there_is(tmp_path: Path) -> None:
     text = uncommented(CONFIG_TEXT).replace('base64 = "MAA="', "")
     usual, shown = loaded(tmp_path, ""), loaded(tmp_path, text)
     assert shown.auth == usual.auth
-    assert shown.profiles == usual.profiles
+    client = replace(shown.profiles["client"], not_after=None)  # a date has to be said
+    assert {"client": client} == usual.profiles
     assert (shown.limits, shown.timeouts) == (usual.limits, usual.timeouts)
     assert [row.label for row in shown.labels] == [Label("web")]
 
@@ -123,7 +128,6 @@ BOUNDS = [
     ("coap", "unverified_messages", 1, None),
     ("coap", "unverified_per_host", 1, None),
     ("profiles.client", "names_max", 1, None),
-    ("profiles.client", "validity_days", 1, 36500),
     ("profiles.client", "rsa_bits_min", 2048, 8192),
     ("profiles.client", "rsa_bits_max", 2048, 16384),
     ("limits", "body_bytes", 1, None),
@@ -296,12 +300,39 @@ def test_a_profile_is_read_key_by_key(tmp_path: Path) -> None:
         names = ["dns"]
         other_name_types = ["1.3.6.1.4.1.99999.2"]
         names_max = 3
-        validity_days = 90
+        dns_patterns = ["*.plant.example"]
+        ip_networks = ["10.0.0.0/8", "fd00::/8"]
+        email_patterns = ["*@plant.example"]
+        uri_patterns = ["urn:dev:**"]
+        validity = "36h"
+        not_after = "2036-01-01T00:00:00Z"
+        policies = ["1.3.6.1.4.1.99999.3", "1.3.6.1.4.1.99999.4 https://pki.example/cps"]
+        crl_urls = ["http://pki.example/ca.crl"]
+        ocsp_urls = ["http://pki.example:8080/ocsp"]
+        ca_issuers_urls = ["http://[::1]/ca.der"]
+        must_staple = true
         """,
     )
     web = config.profiles["web"]
     assert web.key_kinds == {KeyKind.P384, KeyKind.RSA}
-    assert (web.rsa_bits_min, web.names_max, web.validity_days) == (3072, 3, 90)
+    assert (web.rsa_bits_min, web.names_max) == (3072, 3)
+    assert (web.validity, web.not_after) == (timedelta(hours=36), datetime(2036, 1, 1, tzinfo=UTC))
+    assert web.patterns == NamePatterns(
+        dns=("*.plant.example",),
+        ip=(IPv4Network("10.0.0.0/8"), IPv6Network("fd00::/8")),
+        email=("*@plant.example",),
+        uri=("urn:dev:**",),
+    )
+    assert web.additions == ProfileAdditions(
+        policies=(
+            CertificatePolicy(oid="1.3.6.1.4.1.99999.3"),
+            CertificatePolicy(oid="1.3.6.1.4.1.99999.4", cps="https://pki.example/cps"),
+        ),
+        crl_urls=("http://pki.example/ca.crl",),
+        ocsp_urls=("http://pki.example:8080/ocsp",),
+        ca_issuers_urls=("http://[::1]/ca.der",),
+        must_staple=True,
+    )
     assert web.key_usage == {KeyUse.DIGITAL_SIGNATURE}
     assert web.extended_key_usage == (SERVER_AUTH, "1.3.6.1.4.1.99999.1")
     assert web.san_kinds == {SanKind.DNS}
@@ -640,6 +671,40 @@ REFUSED = {
         '[csrattrs]\nbase64 = "MAA="\nkey_type = "EC P-256"\n',
         "excludes",
     ),
+    **{
+        f"{key} {value}": (f"[profiles.a]\n{key} = {value}\n", f"[profiles.a] {key}: ", reason)
+        for key, value, reason in (
+            ("validity_days", "90", 'has moved: write validity = "90d"'),
+            ("validity", "90", "is not a string"),
+            ("validity", '"90"', 'no time such as "90d" or "36h"'),
+            ("validity", '"-1d"', "no time"),
+            ("validity", '"0h"', "is not between 1h and 36500d"),
+            ("validity", '"36501d"', "is not between"),
+            ("not_after", '"tomorrow"', "no date and time such as 2036-01-01T00:00:00Z"),
+            ("dns_patterns", '["***.example"]', "write * or **"),
+            ("dns_patterns", '["ß.example"]', "1 to 255 ASCII characters"),
+            ("email_patterns", "[1]", "is not a string"),
+            ("uri_patterns", f'["{"a" * 256}"]', "is no pattern"),
+            ("ip_networks", '["10.0.0.1/8"]', "has host bits set"),
+            ("ip_networks", '["plant"]', "is no network"),
+            ("policies", '["1.2.3.x"]', "1.2.3.x"),
+            ("policies", '["1.2.3", "1.2.3"]', "each is there once"),
+            ("policies", '["1.2.3 ftp://pki.example/"]', "is not http:// or https://"),
+            ("crl_urls", '["https://pki.example/ca.crl"]', "is not http://"),
+            ("crl_urls", '["ldap://pki.example/"]', "is not http://"),
+            ("ocsp_urls", '["http:///ocsp"]', "names no host"),
+            ("ocsp_urls", '["http://u@pki.example/"]', "or a user"),
+            ("ca_issuers_urls", '["http://pki.example:0/"]', "names no host"),
+            ("ca_issuers_urls", '["http://pki.example:x/"]', "is not a URL"),
+            ("ca_issuers_urls", '["http://a/\\u00e4"]', "is not a URL"),
+            ("must_staple", '"yes"', "is not true or false"),
+        )
+    },
+    "to staple without a responder": (
+        "[profiles.a]\nmust_staple = true\n",
+        "[profiles.a]: must_staple: there is no responder in ocsp_urls",
+    ),
+    "a URL twice": ('[profiles.a]\ncrl_urls = ["http://a/", "http://a/"]\n', "once, and 8 at most"),
     "name type misspelt": ('[profiles.a]\nother_name_types = ["web"]\n', "[profiles.a]"),
     "csrattrs tiny key": ('[csrattrs]\nkey_type = "RSA 64"\n', "[csrattrs]", "512"),
     "csrattrs unknown part": ('[csrattrs]\nsubject = ["Foo"]\n', "[csrattrs] subject: 'Foo' is no"),
