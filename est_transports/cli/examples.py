@@ -54,7 +54,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "est restore": (
         "est restore ca.backup ca",
-        "est restore ca.backup ca --force --audit audit.jsonl",
+        "est restore ca.backup ca --audit audit.jsonl --crl newest.crl",
     ),
     "est why": (
         "est why ca 7K3M9QX2TD",

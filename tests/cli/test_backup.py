@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -223,3 +224,45 @@ def test_what_was_restored_and_is_of_no_use_is_told(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "est: warning: " in done.stderr
     assert "correct it before est serve" in done.stderr
+
+
+def test_what_was_revoked_since_is_revoked_again(tmp_path: Path) -> None:
+    ca, file = made(tmp_path / "ca"), tmp_path / "a.backup"
+    assert est("backup", ca, file, "--with-keys").exit_code == 0
+    assert est("init", ca, "--renew-server").exit_code == 0  # which revokes nothing by itself
+    with closing(SqliteStore(ca / "est.db")) as store:
+        first, second = (each.serial for each in store.list_certificates())
+        for serial in (first, second):
+            store.revoke_certificate(serial, at=_clock.instant().wall, reason="superseded")
+    assert est("crl", ca).exit_code == 0
+    (ca / "crl" / "junk.crl").write_bytes(b"junk")
+    done = est("restore", file, ca, "--force")
+    assert done.exit_code == 0, done.stderr
+    assert f"Revoked again, as the revocation lists of this CA say:\n  {printed(first)}" in (
+        done.stdout
+    )
+    assert f"since they are not on record:\n  {printed(second)}" in done.stdout
+    assert "junk.crl" in done.stderr
+    with closing(SqliteStore(ca / "est.db")) as store:
+        record = store.find_certificate(first)
+        assert record is not None
+        assert record.revocation_reason == "superseded"
+    # On another machine, with a list that was fetched from where it is published.
+    (newest,) = (tmp_path / "ca.old-1" / "crl").glob("[0-9a-f]*.crl")
+    again = est("restore", file, tmp_path / "new", "--crl", newest, "--json")
+    said = json.loads(again.stdout)
+    assert said["newer_lists"] in (0, 1)  # the backup may be of the same second
+    assert said["revoked_again"] == [printed(first)]
+    assert said["revoked_not_on_record"] == [printed(second)]
+    other = made(tmp_path / "other")
+    assert est("crl", other).exit_code == 0
+    (foreign,) = (other / "crl").glob("*.crl")
+    third = est("restore", file, tmp_path / "third", "--crl", foreign)
+    assert "none of this CA" in third.stderr
+    assert "No newer revocation list was found" in third.stdout
+    assert est("restore", file, tmp_path / "x", "--crl", tmp_path / "missing").exit_code == 5
+    assert not (tmp_path / "x").exists()
+
+
+def printed(serial: str) -> str:
+    return printed_serial(int(serial, 16))

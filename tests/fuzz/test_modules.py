@@ -71,7 +71,7 @@ NO_TARGET: Final = {
         est_transports.tunnels.exceptions est_transports.tunnels.failures""",
     "backups: no peer's bytes, and damaged and hostile ones in tests/transports/service/backup": """
         est_transports.service.backup est_transports.service.backup.*
-        est_transports.service.unrecorded""",
+        est_transports.service.unrecorded est_transports.service.revoked_since""",
     "people at a terminal": "est_transports.cli est_transports.cli.*",
     "made of parts that have targets of their own": """
         est_transports.on_aiocoap.messages est_transports.drive.application

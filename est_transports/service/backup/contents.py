@@ -110,7 +110,7 @@ def contents_of(
 def _add_audit(gathered: _Gathered, named: NamedFile, *, with_audit: bool) -> None:
     """Add the audit file and those that it was rotated to, the newest first.
 
-    One that is rotated meanwhile has another name then, and is found under that.
+    In this order a rotation meanwhile has one of them taken twice, and costs but the oldest.
     """
     for path in audit_files(named.path):
         if with_audit:
