@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from est_core import Entropy, LocalProtocolError
 from est_core.arguments import checked_throughout
 from est_core.asn1.pkcs10 import CertRequest
+from est_transports.authority.adoption import adopt
 from est_transports.authority.enrollment_records import Enrollment, record_issued
 from est_transports.authority.issuer_limits import IssuerLimits
 from est_transports.authority.planned_certificate import (
@@ -175,6 +176,9 @@ class ReferenceCA:
         profile, renewed = self.profile(enrollment.label), None
         keeps_names = replaces is not None and not enrollment.renames
         plan = certify(csr, profile, self._reserved, replaces if keeps_names else None)
+        if replaces is not None and profile.renewals.adopt_unknown:
+            own = (self.certificate, self._reserved, self.store)
+            adopt(replaces, *own, profile=profile.name, now=now)
         if replaces is not None:
             renewed = self.may_renew(replaces, now, forgives_expiry=enrollment.forgives_expiry)
             plan = plan.renewing(replaces) if keeps_names else plan

@@ -32,12 +32,15 @@ class RenewalRules:
 
     A key may be certified again `same_key_renewals` times, 0 is never, and until `same_key_days`
     after it was certified first. A name has at most `certificates_per_name` at a time, each of
-    which may be renewed. Raises LocalProtocolError for numbers out of range.
+    which may be renewed. With `adopt_unknown` a certificate that this CA signed and that is not on
+    record is put there when its holder renews it (`adoption`). Raises LocalProtocolError for
+    numbers out of range.
     """
 
     same_key_renewals: int | None = None
     same_key_days: int | None = None
     certificates_per_name: int | None = None
+    adopt_unknown: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= (self.same_key_renewals or 0) <= SAME_KEY_RENEWALS_MAX:

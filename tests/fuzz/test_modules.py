@@ -96,6 +96,7 @@ NO_TARGET: Final = {
         est_transports.authority.planned_certificate
         est_transports.authority.crls
         est_transports.authority.renewal_rules est_transports.authority.stores.key_history
+        est_transports.authority.adoption
         est_transports.authority.renewal_records est_transports.authority.enrollment_records
         est_transports.authority.names_of_others est_transports.authority.renewal_windows
         est_transports.pki.signers est_transports.authority.stores.sqlite*

@@ -30,6 +30,11 @@ RENEWAL_RULES_KEYS: Final = (
         " further enrollment is refused until one has expired or is revoked. Those for one key"
         " count once; none is no bound",
     ),
+    Key(
+        name="adopt_unknown",
+        meaning="renew certificates of this CA that are not on record, as after a restore, and"
+        " record them; whether one was revoked nobody knows, unless `[crls]` has a list",
+    ),
 )  # fmt: skip
 
 
@@ -43,4 +48,5 @@ def read_renewal_rules(table: TomlTable) -> RenewalRules:
         certificates_per_name=table.optional_integer(
             "certificates_per_name", least=1, most=PER_NAME_MAX
         ),
+        adopt_unknown=table.flag("adopt_unknown", False),
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -138,6 +139,6 @@ def test_a_key_of_another_profile_is_not_counted(store: SqliteStore) -> None:
     ],
     ids=str,
 )
-def test_a_rule_that_is_out_of_range_is_refused(wrong: dict[str, int]) -> None:
+def test_a_rule_that_is_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(LocalProtocolError):
         RenewalRules(**wrong)

@@ -32,6 +32,7 @@ def loaded(directory: Path, text: str) -> ServerConfig:
         ("same_key_days = 1", RenewalRules(same_key_days=1)),
         ("same_key_days = 36500", RenewalRules(same_key_days=36500)),
         ("certificates_per_name = 1", RenewalRules(certificates_per_name=1)),
+        ("adopt_unknown = true", RenewalRules(adopt_unknown=True)),
         ("certificates_per_name = 999", RenewalRules(certificates_per_name=999)),
     ],
 )
@@ -51,6 +52,7 @@ def test_a_profile_has_the_rules_that_it_names(
         "same_key_days = 0",
         "same_key_days = 36501",
         "certificates_per_name = 0",
+        'adopt_unknown = "yes"',
         "certificates_per_name = 1000",
     ],
 )
