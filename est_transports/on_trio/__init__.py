@@ -1,4 +1,4 @@
-"""EST on trio: servers for HTTPS and CoAP, and a client for both."""
+"""EST on trio: servers for HTTPS, CoAP and what is published, and a client for EST."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from est_transports.on_trio.coap_server import (
         CoapServer as CoapServer,
     )
+    from est_transports.on_trio.publication_server import (
+        PublicationServer as PublicationServer,
+    )
     from est_transports.on_trio.server import (
         Server as Server,
     )
@@ -22,6 +25,7 @@ else:
         {
             "client": "Client",
             "coap_server": "CoapServer",
+            "publication_server": "PublicationServer",
             "server": "Server",
         },
     )

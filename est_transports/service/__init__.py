@@ -38,8 +38,10 @@ if TYPE_CHECKING:
         load_service as load_service,
     )
     from est_transports.service.processes import (
-        Running as Running,
         run as run,
+    )
+    from est_transports.service.running import (
+        Running as Running,
     )
 else:
     __all__, __getattr__, __dir__ = face(
@@ -52,6 +54,7 @@ else:
             "initialisation": "CaSpec InitialisationError InitialisedCa OccupiedError initialise",
             "listening": "open_datagram_sockets open_sockets",
             "loading": "CredentialChecks Service load_service",
-            "processes": "Running run",
+            "processes": "run",
+            "running": "Running",
         },
     )

@@ -45,6 +45,7 @@ from est_transports.pki.trust import (
     load_identity,
     load_pem_certificates,
 )
+from est_transports.publication.resources import Publication
 from est_transports.service.ca_loading import ca_limits, load_ca
 from est_transports.service.config.settings import ServerConfig
 from est_transports.service.crl_loading import LoadedCrls, load_crls
@@ -55,6 +56,7 @@ from est_transports.service.manufacturer_loading import (
     load_manufacturers,
     overlapping,
 )
+from est_transports.service.publishing import publication_of
 from est_transports.service.ra_loading import registration_authorities
 from est_transports.service.secret_loading import loaded_secret
 from est_transports.service.srp_loading import srp_users
@@ -72,7 +74,8 @@ class Service:
     """What connections are served with, as it was loaded at one moment.
 
     `context` is for the handshake, `http` for the conversation, `authority` for its questions;
-    `coap` is all of that for EST-coaps, None where it is not offered.
+    `coap` is all of that for EST-coaps, None where it is not offered, and `publication` what is
+    there for everybody by plain HTTP.
     `validities` are what the clock ends. `notices` are lines an operator should read: what has
     ended or soon will, what was made less strict.
     """
@@ -83,6 +86,7 @@ class Service:
     http: ServiceConfig
     coap: CoapService | None
     authority: Authority = field(repr=False)
+    publication: Publication = field(repr=False)
     secret: ServerSecret | None = field(repr=False)
     validities: tuple[Validity, ...] = field(repr=False)
     notices: tuple[str, ...]
@@ -128,8 +132,8 @@ def load_service(
     srp = srp_users(config.srp, store, secret, checks.srp_attempts)
     authority = _authority(config, ca, checks, clock, secret, issue_log)
     policy = _policy(config, secret, trusted.manufacturers, listed)
-    own = (identity.certificate, ca.ca_certificates())
-    validities = validities_of(config, *own, trusted.anchors) + crls.validities
+    own = validities_of(config, identity.certificate, ca.ca_certificates(), trusted.anchors)
+    validities = own + crls.validities
     return Service(
         config=config,
         identity=identity,
@@ -137,20 +141,22 @@ def load_service(
         coap=_coap(config, identity, trust, authority, policy),
         http=_http(config, policy),
         authority=authority,
+        publication=publication_of(config, ca),
         secret=secret,
         validities=validities,
         notices=(
             *left_out,
             *notices_of(config, validities, now.wall),
             *crls.notices,
-            *(f"{config.ca.certificate}: {line}" for line in ca_limits(ca, now)),
-            *_without_crls(config, ca),
+            *_notices_of_ca(config, ca, now),
         ),
     )
 
 
-def _without_crls(config: ServerConfig, ca: ReferenceCA) -> Iterator[str]:
-    """Yield that the CA's key may sign no revocation lists, where they are wanted."""
+def _notices_of_ca(config: ServerConfig, ca: ReferenceCA, now: Instant) -> Iterator[str]:
+    """Yield what the CA cannot do, its revocation lists among that where they are wanted."""
+    for line in ca_limits(ca, now):
+        yield f"{config.ca.certificate}: {line}"
     if config.crl.enabled and not ca.signs_crls:
         yield (
             f"{config.ca.certificate}: its key may not sign revocation lists (keyUsage without"

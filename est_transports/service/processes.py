@@ -22,14 +22,14 @@ import trio
 
 from est_core import LocalProtocolError
 from est_core.arguments import checked
-from est_core.values import value_class
 from est_transports.coap.settings import CoapService
 from est_transports.daemon.file_limit import raise_file_limit
-from est_transports.drive.observe import Observe
 from est_transports.on_trio.coap_server import CoapServer
+from est_transports.on_trio.publication_server import PublicationServer
 from est_transports.on_trio.server import Server
 from est_transports.service.crl_publishing import LOOK_S, CrlPublisher
 from est_transports.service.loading import Service
+from est_transports.service.running import Running
 
 _log: Final = logging.getLogger("est_transports")
 
@@ -46,44 +46,6 @@ GENERATION_S: Final = 3600.0
 WATCH_S: Final = 5.0
 """How often a process looks at what can go wrong by itself: a store, a date."""
 
-Reload = Callable[[], Service | None]
-"""Returns what is to be served from now on, or None where it could not be loaded."""
-
-Changed = Callable[[Service], Service | None]
-"""Returns what is to be served since files of the one that is served changed, or None."""
-
-Watch = Callable[[Service, int], None]
-"""Looks at what the worker of that number serves, and says in the log what went wrong."""
-
-
-def _nothing() -> None:
-    return None
-
-
-@value_class
-class Running:
-    """What a server process runs with. When a reload is done, "reloaded" is logged.
-
-    `datagram_sockets` are those of EST-coaps, as many sets as there are workers, each for one
-    of them; empty where it is not served. `reload` is called on SIGHUP, in the parent of several
-    workers first: where it gives None there, no worker hears of it. `ready` is called once, when
-    signals are obeyed and clients are let in. `observe` gets the record of each request. `watch`
-    is called in each process when it begins, after a reload, and every WATCH_S, and so is
-    `changed`, in the parent too: what it returns is served from then on. `ended` is called in
-    each that served, after its last request. What `reload`, `watch` or `changed` raises is logged,
-    and changes nothing.
-    """
-
-    service: Service
-    sockets: Sequence[socket.socket]
-    datagram_sockets: Sequence[Sequence[socket.socket]] = ()
-    reload: Reload
-    ready: Callable[[], None]
-    observe: Observe
-    watch: Watch | None = None
-    changed: Changed | None = None
-    ended: Callable[[], None] = _nothing
-
 
 @checked
 def run(running: Running) -> None:
@@ -93,7 +55,11 @@ def run(running: Running) -> None:
     workers.
     """
     config = running.service.config
-    _raise_file_limit(config.connections_max + config.half_open_max)
+    connections = config.connections_max + config.half_open_max
+    if running.publication_sockets:
+        published = config.publication.limits
+        connections += published.connections_max + published.silent_max
+    _raise_file_limit(connections)
     # From here on no signal is lost: they wait until somebody has been set up to take them.
     signal.pthread_sigmask(signal.SIG_BLOCK, _PARENT_SIGNALS)
     try:
@@ -243,6 +209,12 @@ class _Generations:
         self._listeners = [
             trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in running.sockets
         ]
+        self._published: PublicationServer | None = None
+        if running.publication_sockets:
+            self._published = PublicationServer(
+                source=lambda: self.service.publication,
+                limits=running.service.config.publication.limits,
+            )
         self._servers: dict[Server, Service] = {}
         self._youngest: Server | None = None
         self._turns: list[_Turn] = []
@@ -257,6 +229,9 @@ class _Generations:
             self.succeed(self._running.service)
             for server, each in self._coap:
                 await self._nursery.start(server.serve, each)
+            if self._published is not None:
+                sockets = self._running.publication_sockets
+                await self._nursery.start(self._published.serve, sockets)
 
     def _datagram_server(self, service: Service) -> CoapServer:
         return CoapServer(
@@ -307,6 +282,8 @@ class _Generations:
             server.stop(service.config.stop_s)
         for coap_server, _ in self._coap:
             coap_server.stop(self._running.service.config.stop_s)
+        if self._published is not None:
+            self._published.stop(self._running.service.config.stop_s)
 
     async def _live(self, server: Server, turns: Sequence[_Turn]) -> None:
         try:
@@ -364,7 +341,10 @@ class _Parent:
             self._reap()
         elif number in STOP:
             self._stopping = True
-            for each in chain(self._running.sockets, *self._running.datagram_sockets):
+            running = self._running
+            for each in chain(
+                running.sockets, running.publication_sockets, *running.datagram_sockets
+            ):
                 each.close()  # while anybody has them open, clients are let into the queue
             self._tell(signal.SIGTERM)
         elif (loaded := _reloaded(self._running)) is not None:
@@ -413,7 +393,7 @@ class _Parent:
         code = 1
         try:
             os.close(self._parent_end)
-            _serve_here(self._running, number, _nothing, self._parent_watch)
+            _serve_here(self._running, number, lambda: None, self._parent_watch)
             code = 0
         except BaseException:  # noqa: BLE001 - the parent must not go on in the child's name
             _log.exception("a worker failed")

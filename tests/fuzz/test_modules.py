@@ -38,6 +38,7 @@ NO_TARGET: Final = {
         est_transports.authority
         est_transports.channel est_transports.coap est_transports.drive est_transports.fairness
         est_transports.http est_transports.pairs est_transports.pki est_transports.service
+        est_transports.publication
         est_transports.service.config est_transports.service.audit""",
     "an examination: made of the client's parts, and properties of its own, transports/doctor": """
         est_transports.doctor est_transports.doctor.*""",
@@ -47,6 +48,7 @@ NO_TARGET: Final = {
         est_transports.fairness.fair_pool est_transports.on_* est_transports.channel.sockets
         est_transports.coap.client_socket
         est_transports.service.processes est_transports.service.loading
+        est_transports.service.running est_transports.service.publishing
         est_transports.daemon.systemd est_transports.daemon.file_limit est_transports.service.watch
         est_transports.service.condition
         est_transports.service.startup_checks est_transports.service.crl_loading
@@ -74,6 +76,7 @@ NO_TARGET: Final = {
         est_transports.service.unrecorded est_transports.service.revoked_since""",
     "people at a terminal": "est_transports.cli est_transports.cli.*",
     "made of parts that have targets of their own": """
+        est_transports.publication.*
         est_transports.on_aiocoap.messages est_transports.drive.application
         est_transports.drive.consult est_transports.drive.event_loop
         est_transports.drive.event_loop_slots est_transports.drive.questions

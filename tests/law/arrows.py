@@ -80,11 +80,13 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "drive": "channel fairness pki",
         "http": "channel drive fairness",
         "coap": "channel drive fairness",
+        # What everybody may read, over plain HTTP.
+        "publication": "http",
         # How a connection gets to a server where there is a proxy between.
         "tunnels": "drive http",
         "client_config": "channel coap pki tunnels",
         # Runtimes, which do not know each other.
-        "on_trio": "channel client_config coap drive fairness http tunnels",
+        "on_trio": "channel client_config coap drive fairness http publication tunnels",
         "on_asyncio": "channel client_config coap drive fairness http tunnels",
         "on_sockets": "channel client_config coap drive fairness http pki tunnels",
         "on_aiocoap": "coap drive",
@@ -97,12 +99,12 @@ ARROWS: Final[Mapping[str, Mapping[str, str]]] = {
         "authority.authentication": "authority.stores fairness pki",
         "authority": "authority.authentication authority.stores pki",
         # Where all of it comes together, and people.
-        "service.config": "authority authority.authentication channel coap http toml",
+        "service.config": ("authority authority.authentication channel coap http publication toml"),
         "service.audit": "authority drive pki service.config",
         "service.backup": ("authority.stores service service.audit service.config toml"),
         "service": (
             "authority authority.authentication authority.stores channel coap daemon drive files "
-            "http on_trio pki service.audit service.config toml"
+            "http on_trio pki publication service.audit service.config toml"
         ),
         "cli": "files pairs pki",
         # No command of a client knows what a server is made of.

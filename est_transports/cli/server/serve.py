@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from ipaddress import ip_address
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -23,8 +20,6 @@ from est_transports import _clock
 from est_transports.authority.authentication.authenticator import Scheme
 from est_transports.authority.authentication.server_secret import ServerSecret
 from est_transports.authority.stores import StoreError
-from est_transports.cli.describe import fingerprint
-from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.options import set_json, verbose_option
 from est_transports.cli.server.directory import (
     directory_argument,
@@ -32,7 +27,7 @@ from est_transports.cli.server.directory import (
     opened_store,
     read_config,
 )
-from est_transports.cli.terminal_text import terminal_safe
+from est_transports.cli.server.listeners import open_listeners, say_published, say_ready
 from est_transports.daemon.log_output import LogHandler, hold_standard_descriptors
 from est_transports.daemon.systemd import (
     READY,
@@ -42,13 +37,11 @@ from est_transports.daemon.systemd import (
     reloading,
 )
 from est_transports.drive.observe import (
-    FIELDS,
     JsonFormatter,
     TextFormatter,
     log_request,
     observers,
 )
-from est_transports.pki.host_verification import own_names
 from est_transports.pki.trust import CredentialFileError
 from est_transports.service.audit import trail_of
 from est_transports.service.config.coap import DEFAULT_COAP_PORT
@@ -58,8 +51,8 @@ from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.config.settings import MAX_WORKERS, ServerConfig
 from est_transports.service.crl_loading import State, crl_states
 from est_transports.service.errors import ServingError
-from est_transports.service.listening import open_datagram_sockets, open_sockets
 from est_transports.service.loading import CredentialChecks, Service, load_service
+from est_transports.service.running import Running
 from est_transports.service.watch import Watch
 from est_transports.toml.tables import ConfigError
 
@@ -68,15 +61,13 @@ _log: Final = logging.getLogger("est_transports")
 _CERT: Final = "cert"
 _SRP: Final = "srp"
 _WAYS: Final = frozenset({_CERT, _SRP, *(scheme.value for scheme in Scheme)})
-_OTHER_ADDRESS: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
 _STDERR: Final = 2
 _NO_DIGEST_SECRETS: Final = (
     f"--auth turns Digest on and {CONFIG_FILE} does not: users get no secret for it, and their"
     f' right passwords are refused; put "digest" into schemes under [auth] of {CONFIG_FILE}, then'
     " give passwords again with est user add --force"
 )
-_ONLY_AT_START: Final = keys_at_start("server")
-_COAP_ONLY_AT_START: Final = keys_at_start("coap")
+_ONLY_AT_START: Final = {table: keys_at_start(table) for table in ("server", "coap", "publication")}
 
 
 class _Listen(click.ParamType[ListenAddress]):
@@ -270,9 +261,11 @@ class _Loader:
                 raise ServingError("[ca] store: another one needs a restart")
             # What needs a restart stays as it is, and serves with what is new all the same.
             coap = replace(config.coap, listen=self._config.coap.listen)
+            listen = self._config.publication.listen
+            publication = replace(config.publication, listen=listen)
             seen = crl_states(config.crls)
             service = load_service(
-                replace(config, coap=coap),
+                replace(config, coap=coap, publication=publication),
                 store=self.store,
                 checks=self._checks,
                 secret=self._secret,
@@ -285,18 +278,25 @@ class _Loader:
         ) as exc:  # fmt: skip
             _log.error("not reloaded, everything stays as it was: %s", exc)
             return None
-        for name in _ONLY_AT_START:
-            if getattr(config, name) != getattr(self._config, name):
-                _log.warning("[server] %s: needs a restart to change", name)
-        for name in _COAP_ONLY_AT_START:
-            if getattr(config.coap, name) != getattr(self._config.coap, name):
-                _log.warning("[coap] %s: needs a restart to change", name)
-        if config.audit != self._config.audit:
-            _log.warning("[audit]: needs a restart to change")
+        self._say_what_needs_a_restart(config)
         self._secret = self._secret or service.secret
         _say_notices(service)
         self.watch.told(service)
         return service
+
+    def _say_what_needs_a_restart(self, config: ServerConfig) -> None:
+        was = self._config
+        tables = {
+            "server": (config, was),
+            "coap": (config.coap, was.coap),
+            "publication": (config.publication, was.publication),
+        }
+        for table, (now, before) in tables.items():
+            for name in _ONLY_AT_START[table]:
+                if getattr(now, name) != getattr(before, name):
+                    _log.warning("[%s] %s: needs a restart to change", table, name)
+        if config.audit != was.audit:
+            _log.warning("[audit]: needs a restart to change")
 
     def changed(self, service: Service) -> Service | None:
         """Return what is to be served since revocation lists changed, None if that is as before.
@@ -338,10 +338,10 @@ class _Loader:
 
 
 def _serve(loader: _Loader, *, as_json: bool) -> None:
-    from est_transports.service.processes import Running, run  # trio, which no other command needs
+    from est_transports.service.processes import run  # trio, which no other command needs
 
     service = loader.load()
-    sockets, datagram_sockets = _listening(service.config)
+    listeners = open_listeners(service.config)
     handler = LogHandler()
     formatter = JsonFormatter() if as_json else TextFormatter()
     handler.setFormatter(PriorityFormatter(formatter) if is_journal(_STDERR) else formatter)
@@ -352,17 +352,17 @@ def _serve(loader: _Loader, *, as_json: bool) -> None:
             loader.trail.prepare()
         _log.info("est-sansio %s, %s", __version__, backend.openssl_version_text())
         _say_notices(service)
+        say_published(service, listeners)
         if loader.digest_by_option:
             _log.warning("%s", _NO_DIGEST_SECRETS)
         run(
             Running(
                 service=service,
-                sockets=sockets,
-                datagram_sockets=datagram_sockets,
+                sockets=listeners.https,
+                datagram_sockets=listeners.coap,
+                publication_sockets=tuple(chain(*listeners.published)),
                 reload=loader.reload,
-                ready=lambda: _say_ready(
-                    handler, service, sockets, datagram_sockets, as_json=as_json
-                ),
+                ready=lambda: say_ready(handler, service, listeners, as_json=as_json),
                 observe=observers(log_request, loader.trail.observe),
                 watch=loader.watch,
                 changed=loader.changed,
@@ -373,37 +373,9 @@ def _serve(loader: _Loader, *, as_json: bool) -> None:
     finally:
         loader.watch.end()
         _log.removeHandler(handler)
-        for each in chain(sockets, *datagram_sockets):
-            each.close()
+        listeners.close()
         with local_errors():
             loader.store.close()
-
-
-def _listening(
-    config: ServerConfig,
-) -> tuple[tuple[socket.socket, ...], tuple[tuple[socket.socket, ...], ...]]:
-    """Open all sockets, those of EST-coaps for each worker, or none."""
-    try:
-        sockets = open_sockets(config.listen)
-    except ServingError as exc:
-        raise _cannot_listen(exc, "--listen") from exc
-    if config.coap.listen is None:
-        return sockets, ()
-    try:
-        return sockets, open_datagram_sockets(config.coap.listen, config.workers)
-    except ServingError as exc:
-        for each in sockets:
-            each.close()
-        raise _cannot_listen(exc, "--coap") from exc
-
-
-def _cannot_listen(error: ServingError, option: str) -> CliError:
-    system = error.__cause__
-    unusable = isinstance(system, socket.gaierror | UnicodeError) or (
-        isinstance(system, OSError) and system.errno in _OTHER_ADDRESS
-    )
-    hint = f"use another with {option} HOST:PORT" if unusable else ""
-    return CliError(str(error), ExitCode.LOCAL, hint)
 
 
 def _say_notices(service: Service) -> None:
@@ -411,34 +383,3 @@ def _say_notices(service: Service) -> None:
     bad = {validity.text(now) for validity in service.validities if validity.standing(now).is_bad}
     for notice in service.notices:
         _log.log(logging.ERROR if notice in bad else logging.WARNING, "%s", notice)
-
-
-def _say_ready(
-    handler: LogHandler,
-    service: Service,
-    sockets: Sequence[socket.socket],
-    datagram_sockets: Sequence[Sequence[socket.socket]],
-    *,
-    as_json: bool,
-) -> None:
-    """Print the one line that says where the server is and whom its clients are to trust."""
-    url = _url("https", service, sockets[0])
-    values = {"message": "serving", "url": url}
-    if datagram_sockets:
-        values["coap_url"] = _url("coaps", service, datagram_sockets[0][0])
-    values["sha256"] = fingerprint(service.authority.ca.ca_certificates()[-1])
-    places = " and ".join(values[key] for key in ("url", "coap_url") if key in values)
-    text = f"serving {places}  CA fingerprint {values['sha256']}"
-    if as_json:
-        _log.info("%s", text, extra={FIELDS: values})
-    else:
-        handler.write_line(terminal_safe(text))
-    notify(READY, f"STATUS={text}")
-
-
-def _url(scheme: str, service: Service, listening: socket.socket) -> str:
-    """Return the URL for clients: the address, or a name in place of a wildcard."""
-    host, port = listening.getsockname()[:2]
-    if ip_address(host).is_unspecified:
-        host = min(own_names(service.identity.certificate), default=host)
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/.well-known/est"

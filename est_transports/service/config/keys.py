@@ -18,6 +18,7 @@ from est_transports.service.config.csr_attributes_keys import CSRATTRS_FOR_KEYS,
 from est_transports.service.config.key import Key
 from est_transports.service.config.manufacturers import MANUFACTURER_KEYS
 from est_transports.service.config.profiles import PROFILE_KEYS
+from est_transports.service.config.publication import PUBLICATION_KEYS
 from est_transports.service.config.renewal_info import RENEWAL_INFO_KEYS
 
 _WITHOUT_LABEL: Final = "none is what holds without a label"
@@ -332,6 +333,7 @@ KEYS: Final[Mapping[str, tuple[Key, ...]]] = MappingProxyType(
         "manufacturers.NAME": MANUFACTURER_KEYS,
         "ra": _RA,
         "coap": COAP_KEYS,
+        "publication": PUBLICATION_KEYS,
         "ca": _CA,
         "audit": AUDIT_KEYS,
         "renewal_info": RENEWAL_INFO_KEYS,

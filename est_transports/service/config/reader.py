@@ -44,6 +44,7 @@ from est_transports.service.config.listen import DEFAULT_PORT, ListenAddress, pa
 from est_transports.service.config.manufacturers import read_manufacturers
 from est_transports.service.config.moved import MOVED
 from est_transports.service.config.profiles import read_profiles
+from est_transports.service.config.publication import read_publication
 from est_transports.service.config.registration import read_ra
 from est_transports.service.config.renewal_info import read_renewal_info
 from est_transports.service.config.settings import (
@@ -122,6 +123,7 @@ def _read(top: TomlTable) -> ServerConfig:
             crl=read_crl(top.table("crl")),
             manufacturers=tuple(read_manufacturers(top)),
             coap=read_coap(top.table("coap")),
+            publication=read_publication(top.table("publication")),
             ra=read_ra(top.table("ra")),
             ca=_ca(top.table("ca"), profiles),
             audit=read_audit(top.table("audit")),

@@ -52,6 +52,7 @@ from est_transports.service.config.csr_attributes import check_rules
 from est_transports.service.config.labels import LabelConfig, label_rows
 from est_transports.service.config.listen import ListenAddress
 from est_transports.service.config.manufacturers import ManufacturerConfig
+from est_transports.service.config.publication import PublicationConfig
 from est_transports.service.config.registration import RaConfig
 from est_transports.service.config.renewal_info import RenewalInfoConfig
 
@@ -211,6 +212,7 @@ class ServerConfig:
     crl: CrlMaking = field(default_factory=CrlMaking)
     manufacturers: tuple[ManufacturerConfig, ...] = ()
     coap: CoapConfig = field(default_factory=CoapConfig)
+    publication: PublicationConfig = field(default_factory=PublicationConfig)
     ra: RaConfig = field(default_factory=RaConfig)
     ca: CAConfig
     audit: AuditConfig = field(default_factory=AuditConfig)
