@@ -21,6 +21,10 @@ if TYPE_CHECKING:
         run_agents_on_asyncio as run_agents_on_asyncio,
         run_pass_on_asyncio as run_pass_on_asyncio,
     )
+    from est_transports.agent.by_hand import (
+        discard as discard,
+        roll_back as roll_back,
+    )
     from est_transports.agent.certificate import (
         CertificateAgent as CertificateAgent,
     )
@@ -65,6 +69,7 @@ else:
         {
             "actions": "Action Answer Ask HookResult Outcome RunHook",
             "asyncio_loop": "run_agents_on_asyncio run_pass_on_asyncio",
+            "by_hand": "discard roll_back",
             "certificate": "CertificateAgent",
             "config": "load_agent_settings",
             "driving": "advance",

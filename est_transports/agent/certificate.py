@@ -12,11 +12,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
 from est_core import (
     CACertsReceived,
@@ -34,15 +32,14 @@ from est_core.life_cycle import (
     EnrollAnew,
     FetchCACerts,
     LifeCycle,
-    LifeCycleState,
     Renew,
     Stop,
     Wait,
-    WhenExpired,
 )
 from est_core.trust import trust_text
 from est_transports import _clock
 from est_transports.agent.actions import Action, Answer, Ask, HookResult, Outcome, RunHook
+from est_transports.agent.beginning import begun
 from est_transports.agent.errors import AgentError
 from est_transports.agent.hooks import hook_environment
 from est_transports.agent.keys import Keys
@@ -51,24 +48,23 @@ from est_transports.agent.requests import other_names
 from est_transports.agent.saved import Failure, Saved, plain, saved_of
 from est_transports.agent.sessions import access_of, floor_of
 from est_transports.agent.settings import CertificateSettings, HookFailure
+from est_transports.agent.shown import described, sha256, shown_moment
 from est_transports.agent.slots import Slots
 from est_transports.agent.trusting import followed
 from est_transports.pairs.errors import PairError
 from est_transports.pairs.values import Pair
-from est_transports.pki.names import name_text
-from est_transports.pki.serials import printed_serial
 
 _log: Final = logging.getLogger("est_transports")
 
 HOOK_FAILED: Final = "agent/hook-failed"
 DAMAGED_STATE: Final = "agent/damaged-state"
+BY_HAND: Final = "agent/rolled-back"
 TRUST_CHANGED: Final = "trust"
 """What a hook is told where other trust anchors came with the same certificate."""
 ROLLED_BACK: Final = "rolled-back"
 _STAYS: Final = (TRUST_CHANGED, ROLLED_BACK)
 """What no failure of a hook takes back."""
 _CLOCK_WRONG: Final = frozenset({Alarm.CLOCK_BEHIND, Alarm.CLOCK_AHEAD})
-_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -135,6 +131,25 @@ class CertificateAgent:
                 self._failed(NotObtained(code=exc.code, message=exc.message))
                 until = self._next()
             force = False
+        return self._outcome(until)
+
+    def run_hook(self) -> Generator[Action, Answer, Outcome]:
+        """Run the hook that is due, if one is, and do nothing else."""
+        self._pass = _Pass()
+        yield from self._run_due_hook()
+        self._keep()
+        return self._outcome(self._next())
+
+    def went_back(self) -> None:
+        """Take the pair in use, which ran before, for what a person has chosen. See `by_hand`."""
+        running = self._slots.running
+        if running is not None:
+            wait_s = self.settings.policy.retry_max_s
+            why = "somebody went back to the certificate before"
+            self._rolled_back(running, NotObtained(code=BY_HAND, message=why, retry_after_s=wait_s))
+            self._keep()
+
+    def _outcome(self, until: Instant) -> Outcome:
         self._keys.close()
         alarms, failure = self._alarms(), self._pass.failure
         for alarm in sorted(alarms if failure else alarms - self._alarmed, key=lambda a: a.value):
@@ -206,7 +221,7 @@ class CertificateAgent:
         if self.settings.hook is not None and candidate is not None and candidate.certificate:
             event = "enrolled" if self._slots.running is None else "renewed"
             self._hook_is_due(candidate.certificate, event)
-        replaced, old = self._slots.running, self._slots.previous
+        replaced, old = self._slots.running, self._previous()
         pair = self._slots.promote(anchors)
         self._cycle.policy = self.settings.policy
         self._cycle.renewed(CertificateLife.of(pair.certificate), self._clock())
@@ -219,9 +234,16 @@ class CertificateAgent:
             self._say(logging.WARNING, f"{text}, whose own may end then")
         self._remove_key(old)
 
+    def _previous(self) -> Pair | None:
+        """Return the pair before, None also for one that is damaged: it is in nobody's way."""
+        try:
+            return self._slots.previous
+        except PairError:
+            return None
+
     def _remove_key(self, old: Pair | None) -> None:
         """Remove the key of a pair that is gone from its token, if that is wanted."""
-        kept = [each.key for each in (self._slots.running, self._slots.previous) if each]
+        kept = [each.key for each in (self._slots.running, self._previous()) if each]
         if old is None or not self.settings.remove_old_keys or old.key in kept:
             return
         try:
@@ -270,14 +292,18 @@ class CertificateAgent:
         problem = yield from self._run_hook(event, running)
         self._saved = replace(self._saved, hook_due="")
         rolls_back = hook.on_failure is HookFailure.ROLL_BACK and event not in _STAYS
-        if not problem or not rolls_back or self._slots.previous is None:
+        if not problem or not rolls_back or self._previous() is None:
             return
         pair = self._slots.roll_back()
+        self._rolled_back(pair, NotObtained(code=HOOK_FAILED, message=f"the hook {problem}"))
+        yield from self._run_hook(ROLLED_BACK, pair)
+
+    def _rolled_back(self, pair: Pair, why: NotObtained) -> None:
+        """Go on with the pair before, which is renewed again no sooner than after a failure."""
         self._saved = replace(self._saved, of="", cycle=None, hook_event=ROLLED_BACK)
         self._cycle, self._pass.renewed = self._begin(), False
         self._say(logging.WARNING, f"rolled back to {described(pair.certificate)}")
-        self._failed(NotObtained(code=HOOK_FAILED, message=f"the hook {problem}"))
-        yield from self._run_hook(ROLLED_BACK, pair)
+        self._failed(why)
 
     def _run_hook(self, event: str, pair: Pair) -> Generator[Action, Answer, str]:
         """Run the hook and return what is wrong with how it ended."""
@@ -376,8 +402,10 @@ class CertificateAgent:
             self._cycle.informed(None, self._clock())
         window = self._cycle.state.window
         if window is not None and window != before:
-            text = f"the server suggests to renew from {_told(window.start)} to {_told(window.end)}"
-            self._say(logging.INFO, f"{text}: planned for {_told(self._cycle.renew_at())}")
+            moments = (window.start, window.end, self._cycle.renew_at())
+            start, end, planned = map(shown_moment, moments)
+            text = f"the server suggests to renew from {start} to {end}: planned for {planned}"
+            self._say(logging.INFO, text)
 
     # What is kept
 
@@ -389,29 +417,14 @@ class CertificateAgent:
             return Saved()
 
     def _begin(self) -> LifeCycle:
-        running, now = self._slots.running, self._clock()
-        if running is None:
-            return self._without_certificate(now)
-        life, policy = CertificateLife.of(running.certificate), self.settings.policy
-        if self._saved.cycle is not None and self._saved.of == sha256(running.certificate):
-            return self._living(life, now, self._saved.cycle)
-        # It was not got by us, or we ended before that was noted: how old it is, its dates say.
-        age_s = max((now.wall - life.not_before).total_seconds(), 0.0)
-        first = LifeCycle(policy, life, now=now, entropy=self._entropy).state
-        self._saved = replace(self._saved, of=sha256(running.certificate))
-        return self._living(life, now, replace(first, age_s=age_s))
-
-    def _living(self, life: CertificateLife, now: Instant, state: LifeCycleState) -> LifeCycle:
-        policy = self.settings.policy
-        return LifeCycle(policy, life, now=now, entropy=self._entropy, state=state)
-
-    def _without_certificate(self, now: Instant) -> LifeCycle:
-        """Return the life of a device without a certificate: as if one had expired just now."""
-        policy = replace(self.settings.policy, when_expired=WhenExpired.ENROLL)
-        state = self._saved.cycle if not self._saved.of else None
-        end = now.wall if state is None else state.received_at
-        life = CertificateLife(not_before=min(_LONG_AGO, end - timedelta(days=1)), not_after=end)
-        return LifeCycle(policy, life, now=now, entropy=self._entropy, state=state)
+        cycle, self._saved = begun(
+            self.settings,
+            self._slots.running,
+            self._saved,
+            now=self._clock(),
+            entropy=self._entropy,
+        )
+        return cycle
 
     def _keep(self) -> None:
         self._saved = replace(self._saved, cycle=self._cycle.state)
@@ -424,25 +437,9 @@ class CertificateAgent:
         _log.log(level, "%s: %s", self.settings.name, text)
 
 
-def sha256(certificate: x509.Certificate) -> str:
-    """Return the SHA-256 of a certificate in hexadecimal."""
-    return certificate.fingerprint(hashes.SHA256()).hex()
-
-
 def _is_no_longer(new: x509.Certificate, old: x509.Certificate) -> bool:
     """True if a certificate begins later and yet ends no later: as where the CA ends itself."""
     return (
         new.not_valid_before_utc > old.not_valid_before_utc
         and new.not_valid_after_utc <= old.not_valid_after_utc
     )
-
-
-def _told(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%SZ}"
-
-
-def described(certificate: x509.Certificate) -> str:
-    """Return what tells a certificate from others, in one line of plain text."""
-    end = _told(certificate.not_valid_after_utc)
-    subject = plain(name_text(certificate.subject)) or "(empty subject)"
-    return f"{subject}, serial {printed_serial(certificate.serial_number)}, valid until {end}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +30,7 @@ from est_transports.agent.settings import (
     HookSettings,
 )
 from est_transports.client_config import ClientTimeouts
+from est_transports.pki.clock_floor import read_clock_floor
 from est_transports.pki.csr_words import SAN_KINDS, subject_attribute
 from est_transports.pki.new_keys import KEY_TYPES
 from est_transports.toml.tables import Asked, TomlTable, read_toml, toml_of
@@ -270,10 +271,9 @@ def _clock_floor(keys: _Keys) -> datetime | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError) as exc:
-        raise keys.own.error("clock_floor", "is no date, as 2026-11-28") from exc
+        return read_clock_floor(text)
+    except LocalProtocolError as exc:
+        raise keys.own.error("clock_floor", exc.message) from exc
 
 
 _TOUCH: Final[Mapping[str, Callable[[TomlTable, str], object]]] = {

@@ -48,15 +48,18 @@ def run_pass(
     agent: CertificateAgent,
     *,
     force: bool = False,
+    hook_alone: bool = False,
     stopped: Callable[[], bool] = lambda: False,
     clock: Callable[[], Instant] = _clock.instant,
 ) -> Outcome | None:
     """Do what is due for one certificate and return what came of it; None once it is `stopped`.
 
     That is looked at between two steps; each is durable, so what was begun goes on later.
+    With `hook_alone` nothing but the hook is run, if it is due.
     """
     answer: Answer | None = None
-    with closing(agent.work(force=force)) as steps, closing(_Clients(clock)) as clients:
+    work = agent.run_hook() if hook_alone else agent.work(force=force)
+    with closing(work) as steps, closing(_Clients(clock)) as clients:
         while not stopped():
             match action := advance(steps, answer):
                 case Outcome():

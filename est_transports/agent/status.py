@@ -13,10 +13,10 @@ from est_core import Instant, LocalProtocolError
 from est_core.arguments import checked
 from est_core.life_cycle import Alarm, CertificateLife, LifeCycle, LifeCycleState
 from est_core.values import value_class
-from est_transports.agent.certificate import sha256
 from est_transports.agent.requests import other_names
 from est_transports.agent.saved import Failure, Saved, saved_of
 from est_transports.agent.settings import CertificateSettings
+from est_transports.agent.shown import sha256
 from est_transports.pairs.directory import PairDirectory
 from est_transports.pairs.errors import PairError
 from est_transports.pairs.layout import LOCK

@@ -40,6 +40,8 @@ COMMANDS: Final = {
     "agent-init": ("agent.init", "agent_init", "Begin with the agent: write its settings."),
     "renew": ("agent.renew", "renew", "Do once what the agent would do now."),
     "status": ("agent.status", "status", "Show how the agent's certificates stand."),
+    "roll-back": ("agent.by_hand", "roll_back", "Use the certificate before the last one again."),
+    "discard": ("agent.by_hand", "discard", "Give up a certificate that is on its way."),
 }
 """Name: module in this package, attribute there, one line of help."""
 

@@ -127,6 +127,8 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "est agent-init device g --url https://est.example --trust c.pem --take old",
     ),
     "est renew": ("est renew device", "est renew device gate --force"),
+    "est roll-back": ("est roll-back device", "est roll-back device gate --force"),
+    "est discard": ("est discard device", "est discard device gate --json"),
     "est status": ("est status device", "est status device gate --json"),
 }
 """Command lines by the command that they are of; each fits a terminal of 80 columns."""

@@ -42,6 +42,13 @@ AGENT: Final = (
                 audience=Audience.USER,
             ),
             ErrorCode(
+                code="agent/rolled-back",
+                cause="`est roll-back` put the certificate before back into use",
+                remedy="correct what was wrong with the newer one, then run `est renew`; the agent "
+                "renews after `retry_max_s`, or half of what is left of the life",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
                 code="agent/damaged-state",
                 cause="the file `state` of a certificate is not what the agent wrote",
                 remedy="look at the disk; times of retries are forgotten, the pair is not touched",

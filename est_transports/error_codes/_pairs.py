@@ -33,8 +33,8 @@ PAIRS: Final = (
                 code="pair/damaged",
                 cause="a file of the pair or candidate is missing, cut off, or of another pair",
                 remedy=(
-                    "look into `pairs`: roll back to the previous pair, restore the file from a "
-                    "backup, or discard the candidate"
+                    "look into `pairs` and restore the file from a backup; or run `est roll-back` "
+                    "for the pair before, or `est discard` for a damaged candidate"
                 ),
                 audience=Audience.USER,
             ),

@@ -59,7 +59,7 @@ from est_transports.pairs.look import (
     pairs_of,
     read_state,
 )
-from est_transports.pairs.slots import Slots, default_owner
+from est_transports.pairs.numbered import NumberedPairs, default_owner
 from est_transports.pairs.values import Candidate, KeyReference, Pair, PairView, read_key
 
 _SECRET_MODE: Final = 0o600
@@ -79,9 +79,9 @@ class PairDirectory:
     One thread at a time.
     """
 
-    def __init__(self, slots: Slots, lock: int, password: bytes | None) -> None:
-        self.path: Path = slots.root.path
-        self._opened: Slots | None = slots
+    def __init__(self, numbered: NumberedPairs, lock: int, password: bytes | None) -> None:
+        self.path: Path = numbered.root.path
+        self._opened: NumberedPairs | None = numbered
         self._lock = lock
         self._password = password
 
@@ -103,10 +103,10 @@ class PairDirectory:
             stack.callback(drop_lock, lock)
             if create and root.status(PAIRS) is None:
                 root.make(PAIRS, default_owner(path, _DIRECTORY_MODE)).close()
-            slots = Slots(root, stack.enter_context(pairs_of(root)), password)
-            slots.recover()
+            numbered = NumberedPairs(root, stack.enter_context(pairs_of(root)), password)
+            numbered.recover()
             stack.pop_all()
-            return cls(slots, lock, password)
+            return cls(numbered, lock, password)
 
     @staticmethod
     @checked
@@ -120,8 +120,8 @@ class PairDirectory:
     def close(self) -> None:
         """Give the lock back."""
         if self._opened is not None:
-            slots, self._opened = self._opened, None
-            with slots.root, slots.pairs:
+            numbered, self._opened = self._opened, None
+            with numbered.root, numbered.pairs:
                 drop_lock(self._lock)
 
     def __enter__(self) -> Self:
@@ -140,49 +140,49 @@ class PairDirectory:
     @property
     def running(self) -> Pair | None:
         """The pair in use, None where there was none yet. Raises PairError for one damaged."""
-        with self._disk() as slots:
-            number = running_number(slots.root)
+        with self._disk() as numbered:
+            number = running_number(numbered.root)
             if number is None:
-                self._check_none_lost(slots)
+                self._check_none_lost(numbered)
                 return None
-            with open_pair(slots.pairs, number, CURRENT) as files:
+            with open_pair(numbered.pairs, number, CURRENT) as files:
                 return read_pair(files, self._password)
 
     @property
     def previous(self) -> Pair | None:
         """The pair that ran before, None for none. Raises PairError for one damaged."""
-        with self._disk() as slots:
-            number = slots.previous()
+        with self._disk() as numbered:
+            number = numbered.previous()
             if number is None:
                 return None
-            with open_pair(slots.pairs, number, PREVIOUS) as files:
+            with open_pair(numbered.pairs, number, PREVIOUS) as files:
                 return read_pair(files, self._password)
 
     @property
     def candidate(self) -> Candidate | None:
         """What is to replace the running pair, None for none. Raises PairError if damaged."""
-        with self._disk() as slots:
-            number = candidate_number(slots.root)
+        with self._disk() as numbered:
+            number = candidate_number(numbered.root)
             if number is None:
                 return None
-            with open_pair(slots.pairs, number, CANDIDATE) as files:
+            with open_pair(numbered.pairs, number, CANDIDATE) as files:
                 return read_candidate(files, self._password)
 
     @property
     def state(self) -> str:
         """The text that was saved last, empty at first. Damage to it is not found here."""
-        with self._disk() as slots:
-            return read_state(slots.root)
+        with self._disk() as numbered:
+            return read_state(numbered.root)
 
     def save_state(self, text: str) -> None:
         """Keep a text of at most 64 KiB in place of the last one."""
         raw = text.encode("utf-8", "replace")
         if len(raw) > MAX_STATE_BYTES:
             raise LocalProtocolError(f"a state has at most {MAX_STATE_BYTES} bytes")
-        with self._disk() as slots:
+        with self._disk() as numbered:
             owner = ownership_of(self.path / STATE) or default_owner(self.path, _SECRET_MODE)
-            slots.root.write(STATE, raw, owner)
-            slots.root.sync()
+            numbered.root.write(STATE, raw, owner)
+            numbered.root.sync()
 
     # A candidate, step by step
 
@@ -194,29 +194,29 @@ class PairDirectory:
         read, or where there is a candidate.
         """
         self._check_request(key, request)
-        with self._disk() as slots:
-            if candidate_number(slots.root) is not None:
+        with self._disk() as numbered:
+            if candidate_number(numbered.root) is not None:
                 raise self._out_of_order("has a candidate already")
             try:
-                with slots.make() as (number, files):
+                with numbered.make() as (number, files):
                     if isinstance(key, KeyReference):
-                        slots.write(files, KEY_REFERENCE, f"{key.uri}\n".encode())
+                        numbered.write(files, KEY_REFERENCE, f"{key.uri}\n".encode())
                     else:
-                        slots.write(files, KEY, key)
+                        numbered.write(files, KEY, key)
                     if request is not None:
-                        slots.write(files, REQUEST, request)
+                        numbered.write(files, REQUEST, request)
                     files.sync()
-                    slots.pairs.sync()
-                    slots.switch(CANDIDATE, number)
+                    numbered.pairs.sync()
+                    numbered.switch(CANDIDATE, number)
                     return read_candidate(files, self._password)
             except BaseException:
-                slots.clean()
+                numbered.clean()
                 raise
 
     def mark_sent(self) -> None:
         """Note that a server may have seen the request from now on. Call it before it is sent."""
-        with self._disk() as slots, self._candidate_files(slots) as (_, files):
-            slots.write(files, SENT, b"")
+        with self._disk() as numbered, self._candidate_files(numbered) as (_, files):
+            numbered.write(files, SENT, b"")
             files.sync()
 
     def receive(
@@ -227,22 +227,22 @@ class PairDirectory:
         Raises PairError for the certificate of another key, and for a second certificate; the same
         one again is no error.
         """
-        with self._disk() as slots, self._candidate_files(slots) as (_, files):
+        with self._disk() as numbered, self._candidate_files(numbered) as (_, files):
             check_candidate(files, self._password, certificate)
             present = read_candidate(files, self._password).certificate
             if present is not None and present != certificate:
                 raise self._out_of_order("has a candidate with another certificate")
             if present is None:
                 # The certificate says that all is there, so it comes last.
-                slots.write_certificates(files, CHAIN, chain)
+                numbered.write_certificates(files, CHAIN, chain)
                 files.sync()
-                slots.write_certificates(files, CERTIFICATE, [certificate])
+                numbered.write_certificates(files, CERTIFICATE, [certificate])
                 files.sync()
 
     def discard(self) -> None:
         """Give the candidate up, if there is one: its key and its certificate are lost."""
-        with self._disk() as slots:
-            slots.forget_candidate()
+        with self._disk() as numbered:
+            numbered.forget_candidate()
 
     # The switch
 
@@ -252,16 +252,16 @@ class PairDirectory:
         The pair that ran becomes `previous`, and the one before that is removed. Raises PairError
         for a candidate without a certificate, or with one for another key.
         """
-        with self._disk() as slots, self._candidate_files(slots) as (number, files):
+        with self._disk() as numbered, self._candidate_files(numbered) as (number, files):
             if read_candidate(files, self._password).certificate is None:
                 raise self._out_of_order("has a candidate without a certificate")
-            running = running_number(slots.root)
-            before = running if running is not None and slots.has(running) else None
-            pair = slots.complete(files, anchors, before)
-            slots.switch(CURRENT, number)
-            slots.note_used()
+            running = running_number(numbered.root)
+            before = running if running is not None and numbered.has(running) else None
+            pair = numbered.complete(files, anchors, before)
+            numbered.switch(CURRENT, number)
+            numbered.note_used()
             with suppress(OSError):  # it is no candidate any more, by whatever link
-                slots.forget_candidate()
+                numbered.forget_candidate()
             return pair
 
     def roll_back(self) -> Pair:
@@ -269,17 +269,17 @@ class PairDirectory:
 
         The running one is not read: it may be damaged. Raises PairError where there is no previous.
         """
-        with self._disk() as slots:
-            slots.settle()
-            running, number = running_number(slots.root), slots.previous()
+        with self._disk() as numbered:
+            numbered.settle()
+            running, number = running_number(numbered.root), numbered.previous()
             if number is None:
                 raise PairError("pair/no-previous", f"{self.path}: no pair ran before this one")
-            with open_pair(slots.pairs, number, PREVIOUS) as files:
+            with open_pair(numbered.pairs, number, PREVIOUS) as files:
                 pair = read_pair(files, self._password)
                 files.link(PREVIOUS, f"../{running}")
                 files.sync()
-            slots.switch(CURRENT, number)
-            slots.clean()
+            numbered.switch(CURRENT, number)
+            numbered.clean()
             return pair
 
     def replace_anchors(self, anchors: Sequence[x509.Certificate]) -> Pair:
@@ -287,43 +287,46 @@ class PairDirectory:
 
         The previous pair stays the previous one; a candidate stays. Raises PairError.
         """
-        with self._disk() as slots:
-            running = running_number(slots.root)
+        with self._disk() as numbered:
+            running = running_number(numbered.root)
             if running is None:
                 raise self._out_of_order("has no running pair")
-            slots.settle()
+            numbered.settle()
             try:
-                with open_pair(slots.pairs, running, CURRENT) as old, slots.make() as (number, new):
+                with (
+                    open_pair(numbered.pairs, running, CURRENT) as old,
+                    numbered.make() as (number, new),
+                ):
                     read_pair(old, self._password)
                     for name in sorted(set(_COPIED) & set(old.names())):
-                        slots.write(new, name, old.read(name, MAX_BYTES))
-                    pair = slots.complete(new, anchors, slots.previous())
-                slots.pairs.sync()
-                slots.switch(CURRENT, number)
+                        numbered.write(new, name, old.read(name, MAX_BYTES))
+                    pair = numbered.complete(new, anchors, numbered.previous())
+                numbered.pairs.sync()
+                numbered.switch(CURRENT, number)
                 return pair
             finally:
-                slots.clean()
+                numbered.clean()
 
     # Parts of it
 
     @contextmanager
-    def _disk(self) -> Iterator[Slots]:
+    def _disk(self) -> Iterator[NumberedPairs]:
         if self._opened is None:
             raise LocalProtocolError(f"{self.path} is closed")
         with disk_errors(self.path):
             yield self._opened
 
     @contextmanager
-    def _candidate_files(self, slots: Slots) -> Iterator[tuple[int, OpenDirectory]]:
-        number = candidate_number(slots.root)
+    def _candidate_files(self, numbered: NumberedPairs) -> Iterator[tuple[int, OpenDirectory]]:
+        number = candidate_number(numbered.root)
         if number is None:
             raise self._out_of_order("has no candidate")
-        with open_pair(slots.pairs, number, CANDIDATE) as files:
+        with open_pair(numbered.pairs, number, CANDIDATE) as files:
             yield number, files
 
-    def _check_none_lost(self, slots: Slots) -> None:
+    def _check_none_lost(self, numbered: NumberedPairs) -> None:
         """Raise PairError where a pair has run, and nothing leads to it any more."""
-        if slots.is_used():
+        if numbered.is_used():
             reason = f"is missing, although a pair has run; have it lead to one below {PAIRS}"
             raise damaged(self.path / CURRENT, reason)
 

@@ -18,11 +18,25 @@ that leaves to an attacker.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
 from est_core import LocalProtocolError
+
+
+def read_clock_floor(text: str) -> datetime:
+    """Return the moment that somebody wrote: a day, or a date and time with its zone.
+
+    Raises LocalProtocolError for anything else: a time without a zone may be off by a day.
+    """
+    try:
+        given = datetime.fromisoformat(text if "T" in text.upper() else f"{text}T00:00:00Z")
+        if given.tzinfo is not None:
+            return given.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise LocalProtocolError("is no moment: write it as 2026-11-27, or as 2026-11-27T12:00:00Z")
 
 
 def check_clock(moment: datetime | None) -> None:

@@ -36,6 +36,7 @@ class AgentSite:
         anchor = pki().ca.certificate.public_bytes(Encoding.PEM)
         (self.directory / "ca.pem").write_bytes(anchor)
         (self.directory / "password").write_text(PASSWORD)
+        (self.directory / "password").chmod(0o600)
         tables = "".join(f'[certificate.{name}]\ncn = "{name}"\n{own}\n' for name in names)
         text = f'url = "{self.url}"\n{TOP}{top}\n{tables}'
         (self.directory / "est-agent.toml").write_text(text)

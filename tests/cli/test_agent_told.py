@@ -96,3 +96,22 @@ def test_each_alarm_comes_with_what_to_do(alarm: Alarm, expired: WhenExpired) ->
     (line,) = alarm_lines({alarm}, expired)
     assert line.startswith(f"{alarm.value}: ")
     assert len(line) > 40
+
+
+def test_a_secret_that_everybody_can_read_is_told_each_time(site: AgentSite) -> None:
+    password = site.directory / "password"
+    password.chmod(0o644)
+    told = f"{password}: everybody on this machine can read it; take that away with: chmod o= "
+    for command in (("renew",), ("agent", "--once")):
+        code, _, err = site(*command)
+        assert (code, told in err) == (0, True)
+    password.chmod(0o640)
+    assert told not in site("renew")[2]
+
+
+def test_agent_init_says_which_file_is_not_there_yet(site: AgentSite) -> None:
+    (site.directory / "est-agent.toml").unlink()
+    given = ("--url", site.url, "--trust", str(site.directory / "none.pem"), "--cn", "gate")
+    code, _, err = site("agent-init", "gate", *given)
+    assert code == 0
+    assert f"{site.directory / 'none.pem'}: No such file or directory" in err

@@ -1,1 +1,1 @@
-"""The commands of the agent: agent, agent-init, renew, status."""
+"""The commands of the agent: agent, agent-init, renew, status, roll-back, discard."""

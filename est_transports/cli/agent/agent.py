@@ -24,6 +24,7 @@ from est_transports.agent.sockets_loop import run_agents, run_pass
 from est_transports.cli.agent.directory import (
     can_be_opened,
     directory_argument,
+    doubts,
     exit_code,
     opened_all,
     read_settings,
@@ -66,6 +67,7 @@ def agent(directory: Path, *, once: bool, as_json: bool) -> ExitCode:
     hold_standard_descriptors()
     with _logging(as_json=as_json):
         settings = read_settings(directory)
+        _tell_doubts(settings)
         if once:
             return _once(settings)
         _Running(directory, settings).run()
@@ -239,6 +241,7 @@ class _Running:
             notify(READY)
             return False
         _log.info("reloaded: looks after %s", _names(self._settings))
+        _tell_doubts(self._settings)
         return True
 
 
@@ -262,6 +265,11 @@ def _is_first_process() -> bool:
 
 def _calling(handler: Callable[[], None]) -> Callable[[int, object], None]:
     return lambda _number, _frame: handler()
+
+
+def _tell_doubts(settings: AgentSettings) -> None:
+    for doubt in doubts(settings):
+        _log.warning("%s", doubt)
 
 
 def _names(settings: AgentSettings) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -69,6 +70,25 @@ def _check_private(path: Path) -> None:
     """Raise ConfigError for a file that everybody may write: what its hooks say is run as us."""
     if path.is_file() and path.stat().st_mode & stat.S_IWOTH:
         raise ConfigError(path, "", "everybody may write into it, and its hooks are run: chmod o-w")
+
+
+def doubts(settings: AgentSettings) -> Iterator[str]:
+    """Yield what is odd with the files that the settings name: one is missing, all may read it."""
+    named = {each.trust_file: False for each in settings.certificates}
+    for each in (each.credentials for each in settings.certificates):
+        secret = (each.password_file, each.token_file, each.code_file, each.key_file)
+        named |= {each.certificate_file: False} | dict.fromkeys(secret, True)
+    for path, is_secret in named.items():
+        if path is None:
+            continue
+        try:
+            mode = path.stat().st_mode
+        except OSError as exc:
+            yield f"{path}: {exc.strerror}"
+        else:
+            if is_secret and mode & stat.S_IROTH:
+                how = f"chmod o= {shlex.quote(str(path))}"
+                yield f"{path}: everybody on this machine can read it; take that away with: {how}"
 
 
 def chosen(settings: AgentSettings, name: str | None) -> tuple[CertificateSettings, ...]:

@@ -13,12 +13,17 @@ from typing import Final
 import click
 
 from est_transports.agent.config import AGENT_FILE, agent_settings_of
-from est_transports.cli.agent.directory import directory_argument, local_errors
+from est_transports.cli.agent.directory import (
+    directory_argument,
+    doubts,
+    local_errors,
+    read_settings,
+)
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import CERTIFICATE, CHAIN, KEY, Output, make_directory, write_files
 from est_transports.cli.keys import load_key
 from est_transports.cli.options import verbose_option
-from est_transports.cli.output import print_line
+from est_transports.cli.output import print_line, warn
 from est_transports.cli.paths import PATH
 from est_transports.pairs.directory import PairDirectory
 from est_transports.pki.credential_files import key_pem
@@ -67,6 +72,8 @@ def agent_init(directory: Path, *, name: str, take: Path | None, **options: obje
         _take_over(directory / name, *_pair_in(take), trust if isinstance(trust, Path) else None)
     path = directory / AGENT_FILE
     write_files([Output(path=path, content=text.encode())], overwrite=True)
+    for doubt in doubts(read_settings(directory)):
+        warn(doubt)
     print_line(f"{path} has [certificate.{name}]")
     for line in ("Next:", f"  est renew {directory}", f"  est agent {directory}"):
         print_line(line)

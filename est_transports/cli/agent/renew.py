@@ -13,6 +13,7 @@ from est_transports.agent.sockets_loop import run_pass
 from est_transports.cli.agent.directory import (
     chosen,
     directory_argument,
+    doubts,
     exit_code,
     opened,
     read_settings,
@@ -38,6 +39,8 @@ def renew(directory: Path, *, name: str | None, force: bool, as_json: bool) -> E
     exit code says why it failed.
     """
     settings = read_settings(directory)
+    for doubt in doubts(settings):
+        warn(doubt)
     outcomes: list[Outcome] = []
     error: CliError | None = None
     for certificate in chosen(settings, name):

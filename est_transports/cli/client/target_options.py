@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -35,6 +35,7 @@ from est_transports.cli.options import json_option, verbose_option
 from est_transports.cli.output import is_watched, log_as_warnings, warn
 from est_transports.cli.paths import KEY_PLACE, PATH
 from est_transports.client_config import ClientTimeouts
+from est_transports.pki.clock_floor import read_clock_floor
 from est_transports.pki.trust import (
     CredentialFileError,
     TlsIdentity,
@@ -300,17 +301,10 @@ def _clock_floor(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        given = datetime.fromisoformat(text if "T" in text.upper() else f"{text}T00:00:00Z")
-        floor = None if given.tzinfo is None else given.astimezone(UTC)
-    except (ValueError, OverflowError):
-        floor = None
+        floor = read_clock_floor(text)
+    except LocalProtocolError as exc:
+        raise CliError(f"--clock-floor: {text} {exc.message}", ExitCode.USAGE) from exc
     now = _clock.instant().wall
-    if floor is None:
-        raise CliError(
-            f"--clock-floor: {text} is no moment",
-            ExitCode.USAGE,
-            "write it as 2026-11-27, or as 2026-11-27T12:00:00Z",
-        )
     if now < floor:
         warn(
             f"this machine's clock shows {moment(now)}, which is behind {moment(floor)}: "

@@ -121,8 +121,13 @@ verify_live = true
         (f'{TOP}proxy = "h"\n[certificate.gate]\n', 3, "proxy: a proxy is HOST:PORT"),
         (f'{TOP}[certificate.gate]\nproxy = "https://u:secret@h:1"\n', 4, "TLS to the proxy"),
         (f'{TOP}[certificate.gate]\nno_proxy = ["a"]\n', 4, "no_proxy: needs a proxy"),
-        (f'{TOP}[certificate.gate]\nclock_floor = "soon"\n', 4, "clock_floor: is no date"),
-        (f'{TOP}clock_floor = "0001-01-01T00:00+23:00"\n[certificate.gate]\n', 4, "is no date"),
+        (f'{TOP}[certificate.gate]\nclock_floor = "soon"\n', 4, "clock_floor: is no moment"),
+        (
+            f'{TOP}[certificate.gate]\nclock_floor = "2026-11-28T12:00"\n',
+            4,
+            "clock_floor: is no moment",
+        ),
+        (f'{TOP}clock_floor = "0001-01-01T00:00+23:00"\n[certificate.gate]\n', 4, "is no moment"),
         (f"{TOP}[certificate.gate]\nconnect_s = 0\n", 4, "connect_s: is not more than 0"),
     ],
 )

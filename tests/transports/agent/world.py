@@ -184,12 +184,18 @@ class World:
             return self.drive(agent, cut, force=force)
 
     def drive(
-        self, agent: CertificateAgent, cut: Cut | None = None, *, force: bool = False
+        self,
+        agent: CertificateAgent,
+        cut: Cut | None = None,
+        *,
+        force: bool = False,
+        hook_alone: bool = False,
     ) -> Outcome:
         """Do one pass of an agent that is there."""
         cut = cut or Cut()
         answer: Answer | None = None
-        with closing(agent.work(force=force)) as steps:
+        work = agent.run_hook() if hook_alone else agent.work(force=force)
+        with closing(work) as steps:
             while True:
                 match action := advance(steps, answer):
                     case Outcome():

@@ -44,7 +44,7 @@ _DIRECTORY_MODE: Final = 0o700
 _OTHERS: Final = 0o007
 
 
-class Slots:
+class NumberedPairs:
     """The directories of pairs below an open one. Whoever changes them holds the lock."""
 
     def __init__(self, root: OpenDirectory, pairs: OpenDirectory, password: bytes | None) -> None:
