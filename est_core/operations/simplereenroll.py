@@ -80,13 +80,17 @@ def _renamed(asking: Asking, csr: CertRequest) -> CertRequest | None:
     """Return the request for the names that it changes to; None where it changes none.
 
     RFC 6402 2.12: what policy does not let is refused, and not ignored. A registration authority
-    renews what others have, under the names that they have.
+    renews what others have, under the names that they have, and a certificate that has expired is
+    good for its own names alone.
     """
     renamed = with_changed_names(csr, asking.limits)
     if renamed is None:
         return None
-    if asking.row.changed_names is ChangedNames.REFUSE or asking.identity.is_ra:
-        who = "to a registration authority" if asking.identity.is_ra else "here"
+    identity, rule = asking.identity, asking.row.changed_names
+    if rule is ChangedNames.REFUSE or identity.is_ra or identity.is_expired:
+        who = "here"
+        if rule is not ChangedNames.REFUSE:
+            who = "to a registration authority" if identity.is_ra else "once it has expired"
         raise RemoteProtocolError(
             "renewal/change-subject-name", f"a change of names is not offered {who}", Fault.CONTENT
         )

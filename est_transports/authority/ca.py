@@ -175,7 +175,7 @@ class ReferenceCA:
             raise Refused("profile/ca-key", "that is the key of this CA")
         profile, renewed = self.profile(enrollment.label), None
         keeps_names = replaces is not None and not enrollment.renames
-        plan = certify(csr, profile, self._reserved, replaces if keeps_names else None)
+        plan = certify(csr, profile, self._reserved, replaces)
         if replaces is not None and profile.renewals.adopt_unknown:
             own = (self.certificate, self._reserved, self.store)
             adopt(replaces, *own, profile=profile.name, now=now)

@@ -23,7 +23,7 @@ from est_transports.authority.stores.key_history import REPEATED_FOR, KeyHistory
 
 SAME_KEY_RENEWALS_MAX: Final = 999
 SAME_KEY_DAYS_MAX: Final = 36500
-PER_NAME_MAX: Final = 999
+PER_NAME_MAX: Final = 100
 
 
 @value_class

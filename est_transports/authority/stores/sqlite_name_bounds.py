@@ -2,10 +2,13 @@
 
 What is counted are lines of renewals with a certificate that is valid, not certificates: in a
 renewal old and new are valid together for a while, and an answer that was lost leaves one that
-nobody has. A line whose certificate is for the key of the new one is not counted either, for that
-is the same request again. Only certificates of the profile count.
+nobody has. A line with a certificate for the key of the new one is not counted either, for that is
+the same request again. Only certificates of the profile count.
 
-The line of a certificate is known by its first one on record, as in `renewal_line`.
+The line of a certificate is known by its first one on record, as in `renewal_line`. To find that
+takes as many steps as there are renewals, while nobody else writes. So it is looked for only from
+the ends of lines, and a name with HEADS_MAX of them has enough, whatever the profile says: a client
+that renews in a loop, or one certificate again and again, shall not hold up the others.
 """
 
 from __future__ import annotations
@@ -30,15 +33,32 @@ _LINE: Final = (
     " JOIN certificate AS older ON older.serial = line.replaces"
     f" WHERE line.renewals < {RENEWALS_MAX}) SELECT min(id) FROM line)"
 )
-_FULL: Final = (
-    "EXISTS (SELECT 1 FROM json_each(?1) AS asked"  # noqa: S608 - constants only
-    " CROSS JOIN certificate_name AS named ON named.canonical = asked.value"
-    " CROSS JOIN certificate AS live ON live.serial = named.serial"
-    " WHERE (revoked_at IS NULL OR revocation_reason = 'certificateHold')"
-    " AND named.not_after >= ?2 AND live.profile IS ?3 AND live.spki_sha256 <> ?4"
-    f" AND {_LINE.format(serial='live.serial')} IS NOT {_LINE.format(serial='?5')}"
-    f" GROUP BY asked.value HAVING count(DISTINCT {_LINE.format(serial='live.serial')}) >= ?6)"
-)
+HEADS_MAX: Final = 200
+"""How many ends of lines are looked at: more than a profile can allow, and lost answers."""
+
+_FULL: Final = f"""EXISTS (
+    WITH live (name, serial, replaces, is_ours) AS (
+        SELECT asked.value, certificate.serial, replaces, spki_sha256 = ?4
+        FROM json_each(?1) AS asked
+        CROSS JOIN certificate_name AS named ON named.canonical = asked.value
+        CROSS JOIN certificate ON certificate.serial = named.serial
+        WHERE (revoked_at IS NULL OR revocation_reason = 'certificateHold')
+        AND named.not_after >= ?2 AND profile IS ?3
+    ), head (name, serial) AS (
+        SELECT live.name, live.serial FROM live
+        LEFT JOIN live AS next ON next.name = live.name AND next.replaces = live.serial
+        WHERE next.serial IS NULL LIMIT {HEADS_MAX}
+    ), ours (line) AS (
+        SELECT {_LINE.format(serial="?5")} UNION
+        SELECT {_LINE.format(serial="own.serial")} FROM
+        (SELECT DISTINCT serial FROM live WHERE is_ours LIMIT {HEADS_MAX}) AS own
+    ), counted (name, line) AS (
+        SELECT name, {_LINE.format(serial="head.serial")} FROM head
+    )
+    SELECT 1 WHERE (SELECT count(*) FROM head) >= {HEADS_MAX} UNION ALL
+    SELECT 1 FROM counted WHERE NOT EXISTS (SELECT 1 FROM ours WHERE ours.line = counted.line)
+    GROUP BY name HAVING count(DISTINCT line) >= ?6
+)"""  # noqa: S608 - constants only
 # A statement that changes a row where it finds nobody, as a step of a transaction has to.
 _UNLESS_FULL: Final = (
     f"UPDATE schema_migration SET number = number WHERE number = 1 AND NOT {_FULL}"  # noqa: S608

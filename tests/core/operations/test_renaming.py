@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 from cryptography import x509
 
@@ -135,6 +138,28 @@ def test_the_request_keeps_the_names_of_the_certificate_beside_the_new_ones(now:
 def test_a_registration_authority_changes_no_names(now: Instant, own: str) -> None:
     response, questions = asked(now, ChangedNames.ANY, own=own, peer=RA)
     assert (response.code, questions) == ("renewal/change-subject-name", [])
+
+
+@pytest.mark.req("EST-162")
+def test_a_certificate_that_has_expired_is_good_for_its_own_names_alone(now: Instant) -> None:
+    ended = now.wall - timedelta(days=1)
+    begin = ended - timedelta(days=30)
+    late = pki().ca.issue(Subject(name="device-1", not_before=begin, not_after=ended))
+    row = PolicyRow(
+        operation=SIMPLEREENROLL,
+        authentication=Authentication.CERT,
+        expired_days=7,
+        changed_names=ChangedNames.ANY,
+    )
+    change = ChangeSubjectName(subject=common_name("device-2")).attribute()
+    failed = channel(TrustClass.FAILED, peer=late)
+    on = replace(failed, failure="expired", expired=TrustClass.EXPLICIT)
+    codes = []
+    for wanted in (info(KEY), info(KEY).with_attribute(change)):
+        request = Request(operation=SIMPLEREENROLL, payload=sign(wanted, KEY))
+        exchange = receive(request, now, on=on, policy=ServerPolicy(rows=(row,)))
+        codes.append(finish(exchange, FakeApplication()).code)
+    assert codes == ["", "renewal/change-subject-name"]
 
 
 def test_a_renewal_that_changes_nothing_says_so(now: Instant) -> None:

@@ -13,7 +13,18 @@ from est_transports.authority.ca import Enrollment, ReferenceCA, Refused
 from est_transports.authority.profiles import Profile
 from est_transports.authority.renewal_rules import RenewalRules
 from est_transports.pki.serials import serial_text
-from tests.transports.ca_fakes import CA_NAME, NOW, MemoryStore, dns, ec_key, make_ca, name, request
+from est_transports.pki.signers import LocalSigner
+from tests.transports.ca_fakes import (
+    CA_NAME,
+    NOW,
+    MemoryStore,
+    counting_entropy,
+    dns,
+    ec_key,
+    make_ca,
+    name,
+    request,
+)
 
 DAY = timedelta(days=1)
 ADOPTING = Profile(name="adopting", renewals=RenewalRules(adopt_unknown=True))
@@ -109,7 +120,22 @@ def test_what_this_ca_did_not_issue_to_an_end_entity_is_not_adopted(
 
 
 def test_a_subject_that_is_reserved_is_not_adopted() -> None:
-    assert refusal(unknown(subject=CA_NAME)) == "profile/reserved-subject"
+    """Who is on record with one may renew it: of this one no record says so."""
+    store, local = MemoryStore(), LocalSigner(ec_key("ca"))
+    plain = make_ca(store, signer=local)
+    reserving = ReferenceCA(
+        certificate=plain.certificate,
+        signer=local,
+        store=store,
+        profiles={"adopting": ADOPTING},
+        default_profile="adopting",
+        reserved_subjects=[("a registration authority", name("gate"))],
+        entropy=counting_entropy(),
+    )
+    with pytest.raises(Refused) as caught:
+        reserving.issue(REQUEST, RENEW, now=NOW + DAY, replaces=unknown())
+    assert caught.value.code == "profile/reserved-subject"
+    assert not store.records
 
 
 def test_an_expired_one_is_adopted_and_judged_as_any_other() -> None:

@@ -17,6 +17,7 @@ from est_transports.authority.ca import Enrollment, ReferenceCA, Refused
 from est_transports.authority.profiles import Profile
 from est_transports.authority.renewal_rules import RenewalRules
 from est_transports.authority.stores.sqlite import SqliteStore
+from est_transports.authority.stores.sqlite_name_bounds import HEADS_MAX
 from est_transports.pki.serials import serial_text
 from tests.transports.ca_fakes import NOW, dns, ec_key, make_ca, name, request
 
@@ -171,3 +172,22 @@ def test_of_processes_that_enroll_one_name_at_once_one_gets_it(tmp_path: Path) -
         racer.join(30)
         assert racer.exitcode == 0
     assert sorted(answers) == ["issued", "names/full", "names/full"]
+
+
+def test_a_line_with_a_certificate_for_the_key_does_not_count_at_all(store: SqliteStore) -> None:
+    site = Site(store)
+    site.get("b", replaces=site.get("a"))
+    site.get("b")
+    assert site.refusal("c") == "names/full"
+
+
+def test_a_name_with_very_many_ends_of_lines_has_enough(store: SqliteStore) -> None:
+    """A client that renews one certificate again and again makes the count stop, and not long."""
+    site = Site(store, most=2)
+    first = site.get("a")
+    record = store.find_certificate(serial_text(first.serial_number))
+    assert record is not None
+    for number in range(HEADS_MAX):
+        twin = replace(record, serial=f"{number + 1:x}", replaces=record.serial)
+        store.record_certificate(twin, names=["gate"])
+    assert site.refusal("b") == "names/full"

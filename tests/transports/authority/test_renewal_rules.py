@@ -135,7 +135,7 @@ def test_a_key_of_another_profile_is_not_counted(store: SqliteStore) -> None:
         {"same_key_days": 0},
         {"same_key_days": 36501},
         {"certificates_per_name": 0},
-        {"certificates_per_name": 1000},
+        {"certificates_per_name": 101},
     ],
     ids=str,
 )

@@ -33,7 +33,7 @@ def loaded(directory: Path, text: str) -> ServerConfig:
         ("same_key_days = 36500", RenewalRules(same_key_days=36500)),
         ("certificates_per_name = 1", RenewalRules(certificates_per_name=1)),
         ("adopt_unknown = true", RenewalRules(adopt_unknown=True)),
-        ("certificates_per_name = 999", RenewalRules(certificates_per_name=999)),
+        ("certificates_per_name = 100", RenewalRules(certificates_per_name=100)),
     ],
 )
 def test_a_profile_has_the_rules_that_it_names(
@@ -53,7 +53,7 @@ def test_a_profile_has_the_rules_that_it_names(
         "same_key_days = 36501",
         "certificates_per_name = 0",
         'adopt_unknown = "yes"',
-        "certificates_per_name = 1000",
+        "certificates_per_name = 101",
     ],
 )
 def test_what_is_no_rule_is_refused_by_its_key(tmp_path: Path, text: str) -> None:
