@@ -87,6 +87,12 @@ def crl_issuer_key(ca: ReferenceCA) -> bytes:
 
 
 @checked
+def crl_name(issuer_key: bytes) -> str:
+    """Return by what name the lists of a key are filed and published."""
+    return f"{issuer_key.hex()}.crl"
+
+
+@checked
 def make_crl(
     ca: ReferenceCA, store: RevocationStore, schedule: CrlSchedule, *, now: datetime
 ) -> CrlRecord:

@@ -18,7 +18,7 @@ from typing import Final
 
 from est_core import Instant, LocalProtocolError
 from est_transports import _clock
-from est_transports.authority.crls import crl_issuer_key, make_crl
+from est_transports.authority.crls import crl_issuer_key, crl_name, make_crl
 from est_transports.authority.stores import CrlRecord, StoreError
 from est_transports.authority.stores.revocation_records import RevocationStore
 from est_transports.pki.signers import SignerError
@@ -35,11 +35,6 @@ REPEAT_S: Final = 3600.0
 """How often a failure that lasts is said again."""
 _FILE_MODE: Final = 0o644
 _DIRECTORY_MODE: Final = 0o755
-
-
-def crl_name(issuer_key: bytes) -> str:
-    """Return the name of the file of the lists of a key."""
-    return f"{issuer_key.hex()}.crl"
 
 
 def file_newest(directory: Path, store: RevocationStore, issuer_key: bytes) -> Path | None:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 
 from est_core import Instant
 from est_transports import _clock
-from est_transports.authority.crls import crl_issuer_key, make_crl
+from est_transports.authority.crls import crl_issuer_key, crl_name, make_crl
 from est_transports.authority.stores import CrlRecord, Store
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.pki.credential_files import (
@@ -27,7 +27,7 @@ from est_transports.pki.credential_files import (
 )
 from est_transports.pki.key_usage import key_usage
 from est_transports.service.config.reader import load_config
-from est_transports.service.crl_publishing import REPEAT_S, CrlPublisher, crl_name, file_newest
+from est_transports.service.crl_publishing import REPEAT_S, CrlPublisher, file_newest
 from est_transports.service.initialisation import CaSpec, initialise
 from est_transports.service.loading import CredentialChecks, Service, load_service
 
