@@ -17,18 +17,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import LocalProtocolError
-from est_core.arguments import checked
+from est_core.arguments import checked, checked_throughout
 from est_core.values import value_class
-from est_transports.authority.ca import ReferenceCA
+from est_transports.authority.ca import spki_of
 from est_transports.authority.planned_certificate import authority_key_id
 from est_transports.authority.stores import CrlRecord, RevokedRecord
 from est_transports.authority.stores.revocation_records import RevocationStore
+from est_transports.pki.key_usage import allows
+from est_transports.pki.signers import CertificateSigner, Signer
 
 REVOCATION_REASONS: Final[Mapping[str, x509.ReasonFlags]] = MappingProxyType(
     {
@@ -77,10 +79,47 @@ class CrlSchedule:
         return last is None or now < last.this_update or now >= last.regular_at + self.every
 
 
+class CrlIssuer(Protocol):
+    """Whoever signs lists with one key: a `ReferenceCA`, or a `CrlSigner`."""
+
+    certificate: x509.Certificate
+
+    @property
+    def signs_crls(self) -> bool:
+        """True if the certificate lets its key sign revocation lists. RFC 5280 4.2.1.3."""
+
+    def sign_crl(
+        self, builder: x509.CertificateRevocationListBuilder
+    ) -> x509.CertificateRevocationList:
+        """Return the signed list. Raises SignerError, LocalProtocolError."""
+
+
+@checked_throughout
+class CrlSigner:
+    """A key of a CA that signs lists and issues nothing: one that it issued with before."""
+
+    def __init__(self, certificate: x509.Certificate, signer: Signer) -> None:
+        if spki_of(certificate.public_key()) != signer.public_key_spki:
+            raise LocalProtocolError("the key is not that of the certificate")
+        self.certificate = certificate
+        self._signer = CertificateSigner(signer, issuer=certificate)
+
+    @property
+    def signs_crls(self) -> bool:
+        """True if the certificate lets its key sign revocation lists. RFC 5280 4.2.1.3."""
+        return allows(self.certificate, "crl_sign")
+
+    def sign_crl(
+        self, builder: x509.CertificateRevocationListBuilder
+    ) -> x509.CertificateRevocationList:
+        """Return the signed list. Raises SignerError."""
+        return self._signer.sign_crl(builder)
+
+
 @checked
-def crl_issuer_key(ca: ReferenceCA) -> bytes:
-    """Return by what name the lists of a CA call its key. Raises LocalProtocolError for none."""
-    key = ca.key_identifier
+def crl_issuer_key(issuer: CrlIssuer) -> bytes:
+    """Return by what name the lists of a key call it. Raises LocalProtocolError for none."""
+    key = authority_key_id(issuer.certificate).key_identifier
     if key is None:
         raise LocalProtocolError("the key of this CA has no identifier")
     return key
@@ -94,20 +133,20 @@ def crl_name(issuer_key: bytes) -> str:
 
 @checked
 def make_crl(
-    ca: ReferenceCA, store: RevocationStore, schedule: CrlSchedule, *, now: datetime
+    issuer: CrlIssuer, store: RevocationStore, schedule: CrlSchedule, *, now: datetime
 ) -> CrlRecord:
     """Return a new list of everything that is revoked or on hold, which the store has by then.
 
     Raises LocalProtocolError where the CA's key may sign no lists, SignerError, StoreError.
     """
-    issuer_key = crl_issuer_key(ca)
-    if not ca.signs_crls:
+    issuer_key = crl_issuer_key(issuer)
+    if not issuer.signs_crls:
         raise LocalProtocolError("the CA's certificate does not let its key sign CRLs (keyUsage)")
     moment = now.astimezone(UTC).replace(microsecond=0)
     last = store.find_crl(issuer_key)
     changes = store.revocation_changes()  # before what is revoked is read
     number = store.next_crl_number(at_least=int(now.timestamp() * 1000))
-    builder = _builder(ca, number, moment, moment + schedule.validity, _entries(store, last))
+    builder = _builder(issuer, number, moment, moment + schedule.validity, _entries(store, last))
     crl = CrlRecord(
         issuer_key=issuer_key,
         number=number,
@@ -115,23 +154,23 @@ def make_crl(
         next_update=moment + schedule.validity,
         regular_at=moment if last is None or schedule.is_due(last, moment) else last.regular_at,
         changes=changes,
-        der=ca.sign_crl(builder).public_bytes(Encoding.DER),
+        der=issuer.sign_crl(builder).public_bytes(Encoding.DER),
     )
     store.record_crl(crl)
     return crl
 
 
 def _builder(
-    ca: ReferenceCA,
+    issuer: CrlIssuer,
     number: int,
     this_update: datetime,
     next_update: datetime,
     entries: Iterator[x509.RevokedCertificate],
 ) -> x509.CertificateRevocationListBuilder:
     # Filled at once: a step for each entry would copy all those before it.
-    key, crl_number = authority_key_id(ca.certificate), x509.CRLNumber(number)
+    key, crl_number = authority_key_id(issuer.certificate), x509.CRLNumber(number)
     return x509.CertificateRevocationListBuilder(
-        issuer_name=ca.certificate.subject,
+        issuer_name=issuer.certificate.subject,
         last_update=this_update.replace(tzinfo=None),
         next_update=next_update.replace(tzinfo=None),
         extensions=[

@@ -18,7 +18,7 @@ from typing import Final
 
 from est_core import Instant, LocalProtocolError
 from est_transports import _clock
-from est_transports.authority.crls import crl_issuer_key, crl_name, make_crl
+from est_transports.authority.crls import CrlIssuer, crl_issuer_key, crl_name, make_crl
 from est_transports.authority.stores import CrlRecord, StoreError
 from est_transports.authority.stores.revocation_records import RevocationStore
 from est_transports.pki.signers import SignerError
@@ -92,25 +92,23 @@ class CrlPublisher:
     def __init__(self, *, clock: Callable[[], Instant] = _clock.instant) -> None:
         self._clock = clock
         self._service: Service | None = None
-        self._last: CrlRecord | None = None
-        self._filed = 0
+        self._last: dict[bytes, CrlRecord] = {}
+        self._filed: dict[bytes, int] = {}
         self._not_before = 0.0
         self._failure = ""
         self._said_at = 0.0
 
     def __call__(self, service: Service) -> None:
-        """Make a list if one is wanted, and file the newest that there is."""
-        making, now = service.config.crl, self._clock()
-        if not making.enabled or now.mono < self._not_before:
+        """Make the lists that are wanted, and file the newest that there are."""
+        now = self._clock()
+        if not service.config.crl.enabled or now.mono < self._not_before:
             return
-        ca = service.authority.ca
-        if not ca.signs_crls:  # said as a notice of the service
-            return
+        if service is not self._service:
+            self._service, self._last = service, {}
         try:
-            if service is not self._service or self._is_wanted(service, now):
-                self._last = make_crl(ca, ca.store, making.schedule, now=now.wall)
-                self._service = service
-            self._file(service)
+            for issuer in service.crl_issuers:
+                if issuer.signs_crls:  # what does not is said as a notice of the service
+                    self._publish(issuer, service, now)
         except (LocalProtocolError, OSError, SignerError, StoreError) as exc:
             self._fail(exc, now)
             return
@@ -119,24 +117,21 @@ class CrlPublisher:
         self._failure = ""
         self._not_before = now.mono + REST * (self._clock().mono - now.mono)
 
-    def _is_wanted(self, service: Service, now: Instant) -> bool:
-        store, schedule = service.authority.ca.store, service.config.crl.schedule
-        last = self._last
-        if last is None or schedule.is_due(last, now.wall):
-            return True
-        return store.revocation_changes() != last.changes
+    def _publish(self, issuer: CrlIssuer, service: Service, now: Instant) -> None:
+        making, store, key = service.config.crl, service.authority.store, crl_issuer_key(issuer)
+        last = self._last.get(key)
+        is_due = last is None or making.schedule.is_due(last, now.wall)
+        if is_due or last is None or store.revocation_changes() != last.changes:
+            self._last[key] = make_crl(issuer, store, making.schedule, now=now.wall)
+        if making.directory is not None:
+            self._file(key, making.directory, store)
 
-    def _file(self, service: Service) -> None:
-        directory, ca = service.config.crl.directory, service.authority.ca
-        if directory is None:
-            return
-        key = crl_issuer_key(ca)
-        path = directory / crl_name(key)
-        newer = ca.store.find_crl(key, newer_than=self._filed)
-        if newer is not None or not path.exists():
-            file_newest(directory, ca.store, key)
+    def _file(self, key: bytes, directory: Path, store: RevocationStore) -> None:
+        newer = store.find_crl(key, newer_than=self._filed.get(key, 0))
+        if newer is not None or not (directory / crl_name(key)).exists():
+            file_newest(directory, store, key)
             if newer is not None:
-                self._filed = newer.number
+                self._filed[key] = newer.number
                 _log.info("revocation list %d is filed", newer.number)
 
     def _fail(self, exc: Exception, now: Instant) -> None:

@@ -12,7 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from est_core import LocalProtocolError
-from est_transports.authority.crls import REVOCATION_REASONS, CrlSchedule, crl_issuer_key, make_crl
+from est_transports.authority.crls import (
+    REVOCATION_REASONS,
+    CrlSchedule,
+    CrlSigner,
+    crl_issuer_key,
+    make_crl,
+)
 from est_transports.authority.stores import HOLD, CrlRecord
 from est_transports.pki.signers import LocalSigner
 from tests.reached import reached, reaches
@@ -168,6 +174,19 @@ def test_a_key_that_is_elsewhere_signs_lists() -> None:
     crl = x509.load_der_x509_crl(make_crl(ca, store, SCHEDULE, now=NOW).der)
     assert crl.is_signature_valid(ca.certificate.public_key())  # type: ignore[arg-type]
     assert signer.signatures == before + 1
+
+
+def test_a_key_that_issues_no_more_signs_lists() -> None:
+    store = MemoryStore()
+    ca = make_ca(store)
+    former = CrlSigner(ca.certificate, LocalSigner(ec_key("ca")))
+    assert former.signs_crls
+    record = make_crl(former, store, SCHEDULE, now=NOW)
+    crl = x509.load_der_x509_crl(record.der)
+    assert crl.is_signature_valid(ca.certificate.public_key())  # type: ignore[arg-type]
+    assert record.issuer_key == crl_issuer_key(ca)
+    with pytest.raises(LocalProtocolError):
+        CrlSigner(ca.certificate, LocalSigner(ec_key("other")))
 
 
 def test_a_key_that_is_not_for_lists_signs_none() -> None:

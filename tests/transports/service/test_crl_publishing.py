@@ -182,16 +182,16 @@ def test_a_list_that_took_long_is_followed_by_a_rest(site: Site) -> None:
 
 def make_slow(site: Site, seconds: float) -> Callable[[], None]:
     """Let the clock go on while a list is made, until what is returned is called."""
-    ca, usual = site.service.authority.ca, site.store.next_crl_number
+    authority, usual = site.service.authority, site.store.next_crl_number
 
     def slow(*, at_least: int) -> int:
         site.now = site.now.after(seconds)
         return usual(at_least=at_least)
 
-    ca.store = Slow(site.store, slow)  # type: ignore[assignment]  # a store in all else
+    authority.store = Slow(site.store, slow)  # type: ignore[assignment]  # a store in all else
 
     def wake() -> None:
-        ca.store = site.store
+        authority.store = site.store
 
     return wake
 
