@@ -143,7 +143,7 @@ def load_service(
         coap=_coap(config, identity, trust, authority, policy),
         http=_http(config, policy),
         authority=authority,
-        publication=publication_of(config, ca),
+        publication=publication_of(config, ca, (ca,)),
         secret=secret,
         validities=validities,
         notices=(

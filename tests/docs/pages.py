@@ -11,7 +11,8 @@ What a page does is what stands in it. In a comment on the line before a block, 
 Anywhere, `<!-- test: needs NAME ... -->` names programs that must be installed. Blocks in `sh`
 are run by `bash -e`; every other block needs one of these comments, or a language of `PLAIN`.
 
-A page that puts a server in the background waits for it itself. `8443` stands for a free port.
+A page that puts a server in the background waits for it itself. `8443` stands for a free port, and
+`127.0.0.1:8080` for the same port of another loopback address.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ DOCS: Final = ROOT / "docs"
 CHANGES: Final = DOCS / "changes"
 """Where there are no pages, but what becomes part of the changelog."""
 PORT: Final = "8443"
+PLAIN_HTTP: Final = "127.0.0.1:8080"
 PLAIN: Final = frozenset({"text", "http"})
 """Languages of blocks that show something and are no program."""
 
@@ -105,7 +107,7 @@ def script(page: Path, port: int) -> str:
         command = _command(block)
         if command:
             parts += [f"echo {shlex.quote(_STEP % number)}\n", command]
-    return "".join(parts).replace(PORT, str(port))
+    return "".join(parts).replace(PORT, str(port)).replace(PLAIN_HTTP, f"127.0.0.2:{port}")
 
 
 def _command(block: Block) -> str:
@@ -124,7 +126,7 @@ def _command(block: Block) -> str:
 
 def unlike(page: Path, printed: str, port: int) -> list[str]:
     """Return what is wrong with the outputs that a page shows, given what its script printed."""
-    printed = printed.replace(str(port), PORT)
+    printed = printed.replace(f"127.0.0.2:{port}", PLAIN_HTTP).replace(str(port), PORT)
     problems = []
     steps = {
         int(found[1]): found[2]

@@ -53,6 +53,7 @@ NO_TARGET: Final = {
         est_transports.service.condition
         est_transports.service.startup_checks est_transports.service.crl_loading
         est_transports.service.ra_loading est_transports.service.crl_publishing
+        est_transports.service.crl_resource
         est_transports.service.ca_loading est_transports.service.listening
         est_transports.service.manufacturer_loading
         est_transports.daemon.log_output est_transports.service.audit.file

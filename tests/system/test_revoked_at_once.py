@@ -5,10 +5,11 @@ It is made by `est certs revoke`, which is another process than those that serve
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,24 +27,33 @@ from tests.system.requests import csr
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     directory = prepared(tmp_path_factory.mktemp("revoked") / "ca")
+    with (directory / "est.toml").open("a") as file:
+        file.write('[publication]\nlisten = ["127.0.0.1:0"]\n')
     with serving(directory, "--workers", "2", "--coap", "127.0.0.1:0") as made:
         made.log.wait_for("revocation list [0-9]+ is filed")  # the one of the start
         yield made
 
 
 @contextmanager
-def connected(
-    server: Deployment, worker: int, shown: tuple[Path, Path]
-) -> Iterator[IndependentClient]:
-    """Connect to that worker: the other ones are stopped until it has taken the connection."""
+def others_stopped(server: Deployment, worker: int) -> Iterator[None]:
+    """Stop the other workers: that one takes the connections that are made meanwhile."""
     others = [each for each in workers_of(server.process.pid) if each != worker]
     try:
         for each in others:
             os.kill(each, signal.SIGSTOP)
-        client = IndependentClient(server.port, server.ca_file, identity=shown)
+        yield
     finally:
         for each in others:
             os.kill(each, signal.SIGCONT)
+
+
+@contextmanager
+def connected(
+    server: Deployment, worker: int, shown: tuple[Path, Path]
+) -> Iterator[IndependentClient]:
+    """Connect to that worker."""
+    with others_stopped(server, worker):
+        client = IndependentClient(server.port, server.ca_file, identity=shown)
     with client:
         yield client
 
@@ -65,9 +75,17 @@ def certs(server: Deployment, what: str, device: Entity, *options: str) -> None:
 
 
 def listed(server: Deployment, after: int) -> set[int]:
-    """Return the serial numbers in the next list that the server makes."""
+    """Return the serial numbers in the next list, which all workers publish as it is filed."""
     server.log.wait_for("revocation list [0-9]+ is filed", after=after)
     (file,) = (server.directory / "crl").iterdir()
+    port = int(server.log.wait_for("publishing at http://[^:]*:([0-9]+)")[1])
+    for worker in workers_of(server.process.pid):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        with others_stopped(server, worker), closing(connection):
+            connection.request("GET", f"/crl/{file.name}")
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (200, file.read_bytes())
+            assert answer.headers["Content-Type"] == "application/pkix-crl"
     return {each.serial_number for each in x509.load_der_x509_crl(file.read_bytes())}
 
 
