@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from est_core import LocalProtocolError
 from est_core.arguments import checked, checked_throughout
 from est_core.values import value_class
-from est_transports.authority.ca import spki_of
+from est_transports.authority.ca import ReferenceCA, spki_of
 from est_transports.authority.planned_certificate import authority_key_id
 from est_transports.authority.stores import CrlRecord, RevokedRecord
 from est_transports.authority.stores.revocation_records import RevocationStore
@@ -114,6 +114,12 @@ class CrlSigner:
     ) -> x509.CertificateRevocationList:
         """Return the signed list. Raises SignerError."""
         return self._signer.sign_crl(builder)
+
+
+@checked
+def crl_issuers(ca: ReferenceCA) -> tuple[CrlIssuer, ...]:
+    """Return whoever signs the lists of a CA: each of its keys signs one of what it issued."""
+    return (ca,)
 
 
 @checked

@@ -18,7 +18,13 @@ from typing import Final
 
 from est_core import Instant, LocalProtocolError
 from est_transports import _clock
-from est_transports.authority.crls import CrlIssuer, crl_issuer_key, crl_name, make_crl
+from est_transports.authority.crls import (
+    CrlIssuer,
+    crl_issuer_key,
+    crl_issuers,
+    crl_name,
+    make_crl,
+)
 from est_transports.authority.stores import CrlRecord, StoreError
 from est_transports.authority.stores.revocation_records import RevocationStore
 from est_transports.pki.signers import SignerError
@@ -106,7 +112,7 @@ class CrlPublisher:
         if service is not self._service:
             self._service, self._last = service, {}
         try:
-            for issuer in service.crl_issuers:
+            for issuer in crl_issuers(service.authority.ca):
                 if issuer.signs_crls:  # what does not is said as a notice of the service
                     self._publish(issuer, service, now)
         except (LocalProtocolError, OSError, SignerError, StoreError) as exc:

@@ -27,7 +27,6 @@ from est_transports.authority.authentication.back_off import BackOffs
 from est_transports.authority.authentication.look_ups import LookUps
 from est_transports.authority.authentication.server_secret import ServerSecret
 from est_transports.authority.ca import ReferenceCA
-from est_transports.authority.crls import CrlIssuer
 from est_transports.authority.csr_attributes import AskedOfClients
 from est_transports.authority.issue_log import IssueLog
 from est_transports.authority.stores import Store
@@ -78,7 +77,7 @@ class Service:
     `coap` is all of that for EST-coaps, None where it is not offered, and `publication` what is
     there for everybody by plain HTTP.
     `validities` are what the clock ends. `notices` are lines an operator should read: what has
-    ended or soon will, what was made less strict. `crl_issuers` sign revocation lists.
+    ended or soon will, what was made less strict.
     """
 
     config: ServerConfig
@@ -91,7 +90,6 @@ class Service:
     secret: ServerSecret | None = field(repr=False)
     validities: tuple[Validity, ...] = field(repr=False)
     notices: tuple[str, ...]
-    crl_issuers: tuple[CrlIssuer, ...] = field(default=(), repr=False)
 
 
 @value_class
@@ -143,7 +141,7 @@ def load_service(
         coap=_coap(config, identity, trust, authority, policy),
         http=_http(config, policy),
         authority=authority,
-        publication=publication_of(config, ca, (ca,)),
+        publication=publication_of(config, ca),
         secret=secret,
         validities=validities,
         notices=(
@@ -152,7 +150,6 @@ def load_service(
             *crls.notices,
             *_notices_of_ca(config, ca, now),
         ),
-        crl_issuers=(ca,),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core.asn1.cms import write_certs_only
 from est_transports.authority.ca import ReferenceCA
-from est_transports.authority.crls import CrlIssuer, crl_issuer_key
+from est_transports.authority.crls import crl_issuer_key, crl_issuers
 from est_transports.authority.planned_certificate import authority_key_id
 from est_transports.publication.resources import Publication, Published, Resource
 from est_transports.service.config.settings import ServerConfig
@@ -23,15 +23,13 @@ CA_MAX_AGE_S: Final = 3600
 """How long caches may keep CA certificates: a key may get a further one in a rollover."""
 
 
-def publication_of(
-    config: ServerConfig, ca: ReferenceCA, crl_issuers: Iterable[CrlIssuer] = ()
-) -> Publication:
+def publication_of(config: ServerConfig, ca: ReferenceCA) -> Publication:
     """Return what is published, nothing where it is served nowhere."""
     if not config.publication.listen:
         return Publication()
     lists = (
         CrlResource(ca.store, crl_issuer_key(each)).resource()
-        for each in crl_issuers
+        for each in crl_issuers(ca)
         if each.signs_crls
     )
     return Publication(resources=(*ca_resources(ca.ca_certificates()), *lists))
