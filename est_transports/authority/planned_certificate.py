@@ -14,7 +14,8 @@ from cryptography import x509
 from est_core import LocalProtocolError
 from est_core.asn1.keys import key_digest
 from est_core.values import unchecked_value_class
-from est_transports.authority.profiles import CertificatePlan
+from est_transports.authority.certificate_plan import CertificatePlan
+from est_transports.authority.lint import UnsignedCertificate, check_unsigned
 
 _NAMES_OF_KEYS: Final = frozenset({x509.SubjectKeyIdentifier.oid, x509.AuthorityKeyIdentifier.oid})
 
@@ -25,11 +26,18 @@ class IssuerPart:
 
     name: x509.Name
     key: x509.AuthorityKeyIdentifier
+    begin: datetime
+    end: datetime
 
     @classmethod
     def of(cls, certificate: x509.Certificate) -> IssuerPart:
         """Return what a CA with that certificate adds."""
-        return cls(name=certificate.subject, key=authority_key_id(certificate))
+        return cls(
+            name=certificate.subject,
+            key=authority_key_id(certificate),
+            begin=certificate.not_valid_before_utc,
+            end=certificate.not_valid_after_utc,
+        )
 
     def builder(
         self, plan: CertificatePlan, spki: bytes, *, serial: int, begin: datetime, end: datetime
@@ -37,6 +45,7 @@ class IssuerPart:
         """Return what is to be signed. `spki` is the key of the plan, in DER; times are aware UTC.
 
         They are whole seconds in their order, and the serial number is one that may be there.
+        Raises Refused("issuer/lint") for what must not be signed.
         """
         own = x509.SubjectKeyIdentifier(key_digest(spki))
         extensions = [
@@ -44,6 +53,18 @@ class IssuerPart:
             _extension(own, critical=False),
             _extension(self.key, critical=False),
         ]
+        unsigned = UnsignedCertificate(
+            plan=plan,
+            issuer=self.name,
+            issuer_key=self.key.key_identifier,
+            issuer_begin=self.begin,
+            issuer_end=self.end,
+            serial=serial,
+            begin=begin,
+            end=end,
+            extensions=extensions,
+        )
+        check_unsigned(unsigned)
         return x509.CertificateBuilder(
             issuer_name=self.name,
             subject_name=plan.subject,

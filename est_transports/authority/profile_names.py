@@ -34,7 +34,7 @@ _URI_CHARS: Final = 2048
 _SHOWN_CHARS: Final = 64
 
 _VALUE_CHARS: Final = 256
-_VALUE_CHARS_OF: Final = {  # upper bounds of RFC 5280 appendix A.1
+VALUE_CHARS_OF: Final = {  # upper bounds of RFC 5280 appendix A.1
     NameOID.COMMON_NAME: 64,
     NameOID.COUNTRY_NAME: 2,
     NameOID.ORGANIZATION_NAME: 64,
@@ -170,7 +170,7 @@ def _check_attribute(attribute: x509.NameAttribute[str | bytes], reserved: Reser
     text, what = attribute.value, f"{named(attribute.oid.dotted_string)} in the subject"
     if not isinstance(text, str):
         raise Refused("profile/subject", f"{what} is not text")
-    most = _VALUE_CHARS_OF.get(attribute.oid, _VALUE_CHARS)
+    most = VALUE_CHARS_OF.get(attribute.oid, _VALUE_CHARS)
     if len(text) > most:
         raise Refused(
             "profile/subject",

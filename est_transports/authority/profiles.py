@@ -56,6 +56,7 @@ _CMC_CA: Final = "1.3.6.1.5.5.7.3.27"
 _CMC_RA: Final = "1.3.6.1.5.5.7.3.28"
 
 _CLIENT_AUTH: Final = ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string
+_TIME_STAMPING: Final = ExtendedKeyUsageOID.TIME_STAMPING.dotted_string
 _SPEAKS_FOR_THE_CA: Final = frozenset(
     {
         _CMC_CA,
@@ -331,7 +332,8 @@ def _planned_purposes(asked: x509.Extensions, profile: Profile) -> PlannedExtens
         if excess := purposes.difference(wanted):
             raise Refused("profile/extended-key-usage", f"purpose {min(excess)} is not issued")
         wanted = tuple(oid for oid in wanted if oid in purposes)
-    return _purposes(wanted, critical=found is not None and found.critical)
+    is_critical = wanted == (_TIME_STAMPING,)  # RFC 3161 2.3: "This extension MUST be critical."
+    return _purposes(wanted, critical=is_critical or (found is not None and found.critical))
 
 
 @lru_cache(maxsize=128)

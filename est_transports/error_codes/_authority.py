@@ -232,6 +232,16 @@ AUTHORITY: Final = (
                 audience=Audience.OPERATOR,
             ),
             ErrorCode(
+                code="issuer/lint",
+                statuses=("400",),
+                cause="the certificate would break a rule of RFC 5280: it was not signed",
+                remedy=(
+                    "correct what the text names in the request; where it is not in the request, "
+                    "report it: the [reference](lint.md) has the rules"
+                ),
+                audience=Audience.OPERATOR,
+            ),
+            ErrorCode(
                 code="profile/label",
                 statuses=("403",),
                 cause="no profile of that name: the client may not have it",

@@ -11,6 +11,7 @@ from est_core import RemoteProtocolError
 from est_core.asn1.pkcs10 import CertRequest, parse_cert_request
 from est_core.checks.constraints import constrained_names
 from est_transports.authority.name_patterns import NamePatterns
+from est_transports.authority.planned_certificate import IssuerPart
 from est_transports.authority.profile_names import Refused, ReservedNames
 from est_transports.authority.profiles import CertificatePlan, Profile, certify
 from est_transports.pki.library_warnings import ignore_library_warnings
@@ -43,6 +44,7 @@ def profiles(data: bytes) -> Result:
     reserved = ReservedNames.of([_CA_HOST, "localhost"], subjects)
     try:
         plan = certify(csr, _PROFILE, reserved)
+        _look(plan, csr)
     except Refused as refusal:
         return passed(refusal.code)
     except RemoteProtocolError as error:
@@ -50,6 +52,12 @@ def profiles(data: bytes) -> Result:
     _assert_harmless(csr, plan, reserved)
     kinds = sorted(type(each.value).__name__ for each in plan.extensions)
     return accepted(" ".join(kinds))
+
+
+def _look(plan: CertificatePlan, csr: CertRequest) -> None:
+    """Return if it may be signed. Raises Refused("issuer/lint")."""
+    issuer = IssuerPart.of(cast.ca().certificate)
+    issuer.builder(plan, csr.spki, serial=1, begin=issuer.begin, end=issuer.end)
 
 
 def _assert_harmless(csr: CertRequest, plan: CertificatePlan, reserved: ReservedNames) -> None:
@@ -93,6 +101,7 @@ TARGETS: Final = (
         modules=(
             "est_transports.authority.profiles",
             "est_transports.authority.profile_names",
+            "est_transports.authority.lint",
             "est_transports.authority.certificate_plan",
             "est_transports.authority.name_patterns",
             "est_transports.authority.profile_additions",
