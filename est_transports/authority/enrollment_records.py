@@ -82,7 +82,7 @@ def record_issued(
     except NamesHeld as exc:
         raise Refused("names/held", HELD) from exc
     except NamesFull as exc:
-        text = f"a name of the request has {enrollment.per_name} certificates, as many as it may"
+        text = f"a name of the request has as many certificates as it may: {enrollment.per_name}"
         raise Refused("names/full", text, content=False) from exc
     except Revoked as exc:
         text = "the certificate was revoked"

@@ -81,7 +81,9 @@ def check_key_reuse(
     if days is not None and now > history.since + timedelta(days=days):
         raise _rekey(f"this key was first certified more than {days} days ago")
     if most is not None and len(history.uses | {use}) > most:
-        raise _rekey(f"a key is certified again {most} times" if most else "each renewal has one")
+        raise _rekey(
+            f"a key is certified {most + 1} times in all" if most else "each renewal has one"
+        )
 
 
 def _rekey(why: str) -> Refused:

@@ -28,12 +28,14 @@ from est_transports.cli.server.directory import (
     read_config,
 )
 from est_transports.cli.server.records import every_record, find_record
+from est_transports.cli.server.superseded import superseded as left_behind
 from est_transports.pki.serials import printed_serial, serial_text
 from est_transports.pki.trust import CredentialFileError, load_pem_certificates
 from est_transports.service.config.settings import ServerConfig
 
 _SHOWN: Final = 20
 """Of many that are to be revoked, how many are shown to the person that is asked."""
+SUPERSEDED: Final = "superseded"
 _AT_ONCE: Final = 10_000
 """In one transaction, for which a server waits."""
 
@@ -46,18 +48,20 @@ class Selection:
     subject: str | None
     user: str | None
     file: Path | None
+    superseded: bool = False
 
     @property
     def by_search(self) -> bool:
         """True where certificates are looked for by what they have."""
-        return self.subject is not None or self.user is not None
+        return self.subject is not None or self.user is not None or self.superseded
 
     def check(self) -> None:
         """Raise CliError unless it is one way to say which."""
-        ways = [self.serials or None, self.subject, self.user, self.file]
+        ways = [self.serials or None, self.subject, self.user, self.file, self.superseded or None]
         if sum(way is not None for way in ways) != 1:
             raise CliError(
-                "say which certificates: serial numbers, or one of --subject, --user and --file",
+                "say which certificates: serial numbers, or one of --subject, --user, --file and"
+                " --superseded",
                 ExitCode.USAGE,
             )
         if "" in (self.subject, self.user):
@@ -89,12 +93,16 @@ class _Reason(click.ParamType[str]):
 )
 @click.option("--file", type=PATH, metavar="FILE", help="The certificates in FILE, PEM or DER.")
 @click.option(
+    "--superseded",
+    is_flag=True,
+    help="All that renewals have left behind, once what replaced them was renewed in its turn.",
+)
+@click.option(
     "--reason",
     metavar="REASON",
     type=_Reason(),
-    default=UNSPECIFIED,
-    show_default=True,
-    help="Why: a reason of RFC 5280; certificateHold can be ended with est certs release.",
+    help="Why: a reason of RFC 5280; certificateHold can be ended with est certs release."
+    "  [default: unspecified; superseded with --superseded]",
 )
 @click.option("--yes", is_flag=True, help="Do not ask, where many would be revoked.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be revoked.")
@@ -106,7 +114,8 @@ def revoke(
     subject: str | None,
     user: str | None,
     file: Path | None,
-    reason: str,
+    superseded: bool,
+    reason: str | None,
     yes: bool,
     dry_run: bool,
     as_json: bool,
@@ -115,8 +124,11 @@ def revoke(
 
     SERIAL is as in est certs show. Where one that is named is not there, none is revoked.
     """
-    selection = Selection(serials=serials, subject=subject, user=user, file=file)
+    selection = Selection(
+        serials=serials, subject=subject, user=user, file=file, superseded=superseded
+    )
     selection.check()
+    reason = reason or (SUPERSEDED if superseded else UNSPECIFIED)
     config = read_config(directory)
     own = _own_certificates(config)
     store = opened_store(config)
@@ -125,7 +137,8 @@ def revoke(
             found, left = _chosen(store, selection, config, own, reason)
             if not dry_run:
                 _confirm(found, selection, yes=yes)
-                found += _revoked(store, found, reason, with_renewals=selection.by_search)
+                by_name = selection.by_search and not selection.superseded
+                found += _revoked(store, found, reason, with_renewals=by_name)
         finally:
             store.close()
     _tell(found, left, reason, dry_run=dry_run, as_json=as_json)
@@ -189,7 +202,9 @@ def _chosen(
     reason: str,
 ) -> tuple[list[IssuedRecord], list[tuple[IssuedRecord, str]]]:
     """Return what is to be revoked, and what is left alone and why. Raises CliError for none."""
-    if selection.by_search:
+    if selection.superseded:
+        candidates = list(_left_behind(store))
+    elif selection.by_search:
         candidates = list(_searched(store, selection, config, _clock.instant().wall))
     else:
         candidates = list(_named(store, selection, own))
@@ -259,6 +274,16 @@ def _searched(
             of_user.add(record.serial)
         fits = text is None or text in record.subject.casefold()
         if fits and record.not_after >= ended:
+            yield record
+
+
+def _left_behind(store: Store) -> Iterator[IssuedRecord]:
+    """Yield what renewals have left behind and is valid and not revoked."""
+    now = _clock.instant().wall
+    serials = left_behind(every_record(store))
+    for record in every_record(store) if serials else ():
+        counts = record.revoked_at is None and record.not_after >= now
+        if record.serial in serials and counts:
             yield record
 
 
