@@ -288,5 +288,5 @@ def _records(config: ServerConfig, store: SqliteStore) -> Iterator[Finding]:
     yield _warning(
         "records",
         f"{file}: tells of {len(lacking)} certificates that are not on record: {some}{more}",
-        "a backup was restored that is older; have their devices enroll anew",
+        "an older backup was restored: have their devices enroll anew, or set adopt_unknown",
     )

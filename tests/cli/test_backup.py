@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -117,15 +118,10 @@ def test_it_moves_to_another_place_where_it_serves_and_renews(
     server: ServeProcess, tmp_path: Path
 ) -> None:
     key = new_key()
-    connection = server.connect()
-    status, der = connection.ask("simpleenroll", request("moved", key), LOGIN)
-    connection.close()
-    assert status == 200
-    (certificate,) = pkcs7.load_der_pkcs7_certificates(der)
+    certificate = enrolled(server, "moved", key)
     assert est("backup", server.directory, tmp_path / "a", "--with-keys").exit_code == 0
-    late = server.connect()
-    lost = late.enroll("too late")
-    late.close()
+    lost_key = new_key()
+    lost = enrolled(server, "too late", lost_key)
     place = tmp_path / "elsewhere" / "other name"
     refused = est("restore", tmp_path / "a", server.directory, "--force")
     assert refused.exit_code == 5
@@ -138,19 +134,35 @@ def test_it_moves_to_another_place_where_it_serves_and_renews(
     assert [each["serial"] for each in said["not_on_record"]] == [
         printed_serial(lost.serial_number)
     ]
-    identity = tmp_path / "identity.pem"
-    identity.write_bytes(
+    config = place / "est.toml"
+    text = "[profiles.client]\nadopt_unknown = true\n"
+    config.write_text(edited(config.read_text("utf-8"), text), "utf-8")
+    with serving(place) as other:
+        for name, old, its_key in (("moved", certificate, key), ("too late", lost, lost_key)):
+            connection = other.connect(identity(tmp_path / "identity.pem", old, its_key))
+            status, der = connection.ask("simplereenroll", request(name, its_key))
+            connection.close()
+            assert status == 200, der
+            (renewed,) = pkcs7.load_der_pkcs7_certificates(der)
+            assert renewed.public_key() == old.public_key()
+    assert {certificate.serial_number, lost.serial_number} <= recorded(place)
+
+
+def enrolled(server: ServeProcess, name: str, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    connection = server.connect()
+    status, der = connection.ask("simpleenroll", request(name, key), LOGIN)
+    connection.close()
+    assert status == 200
+    (certificate,) = pkcs7.load_der_pkcs7_certificates(der)
+    return certificate
+
+
+def identity(path: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Path:
+    path.write_bytes(
         certificate.public_bytes(Encoding.PEM)
         + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     )
-    with serving(place) as other:
-        connection = other.connect(identity)
-        status, der = connection.ask("simplereenroll", request("moved", key))
-        connection.close()
-        assert status == 200, der
-        (renewed,) = pkcs7.load_der_pkcs7_certificates(der)
-        assert renewed.public_key() == certificate.public_key()
-        assert isinstance(renewed, x509.Certificate)
+    return path
 
 
 def test_people_are_told_what_is_not_in_it_and_what_to_do(tmp_path: Path) -> None:

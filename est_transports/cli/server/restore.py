@@ -106,7 +106,7 @@ def _print(directory: Path, restored: Restored, after: After) -> None:
         print_line(f"Put back {directory / each.path}{named}: it is not in the backup")
     print_line(
         f"Certificates that were issued after {moment(manifest.created)} are not on record:"
-        " they are not renewed, and cannot be revoked by name. Their devices enroll anew"
+        " they cannot be revoked, and renew only by adopt_unknown of a profile; or enroll anew"
     )
     _print_some(f"{printed_serial(each.serial)} {each.subject}" for each in after.lacking)
     if after.revoked.again:
