@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import (
     SIMPLEENROLL,
@@ -45,12 +44,13 @@ from est_transports.authority.authentication.look_ups import failed, later
 from est_transports.authority.ca import CAUnavailable, Enrollment, ReferenceCA, Refused
 from est_transports.authority.csr_attributes import AskedOfClients, told_to
 from est_transports.authority.issue_log import IssueLog, issue_recorded
-from est_transports.authority.issue_notes import AGAIN, IssueNotes
+from est_transports.authority.issue_notes import AGAIN, COMPLETED, IssueNotes
 from est_transports.authority.names_of_others import check_names_of_others
 from est_transports.authority.registered_names import registered_names
 from est_transports.authority.renewal_records import certificate_on_record
 from est_transports.authority.renewal_windows import RenewalSchedule, renewal_answer
 from est_transports.authority.stores import (
+    PREPARED,
     CodeSpent,
     CodeUse,
     IssuedRecord,
@@ -177,25 +177,12 @@ class Authority:
         question: EnrollRequested | ReenrollRequested,
         operation: Operation,
     ) -> Decision:
-        now, replaces = self._clock().wall, None
+        now = self._clock().wall
         try:
-            shown = self._record_of(question.identity.certificate)
-            if shown is not None and shown.revoked_at is not None:
-                return Deny(code="auth/certificate-revoked", reason="the certificate was revoked")
-            if question.identity.is_ra:
-                _tell_of_ra(question, operation)
-            spends = _spent_for(question, operation, now)
-            if spends is not None and (again := self._issued_for(spends)) is not None:
-                return Issue(certificate=again, note=AGAIN)
-            if _repeats_only(question):
-                return Challenge(code="auth/code-spent")
-            if isinstance(question, ReenrollRequested):
-                replaces = question.current or certificate_on_record(self.ca, question.csr, now)
-            enrollment = _enrollment(operation, question, spends, shown)
-            self._check_others(question, enrollment)
-            certificate = self.ca.issue(question.csr, enrollment, now=now, replaces=replaces)
-        except CodeSpent:
-            return self._spent(question, operation, now)
+            try:
+                return self._issued(question, operation, now)
+            except CodeSpent:
+                return self._spent(question, operation, now)
         except Refused as refusal:
             return Deny(code=refusal.code, reason=refusal.text, content=refusal.content)
         except StoreBusy as exc:
@@ -207,29 +194,50 @@ class Authority:
             # What its own certificate says everybody may know; what an HSM says nobody need.
             reason = str(exc) if isinstance(exc, CAUnavailable) else "the CA cannot sign now"
             return Postpone(retry_after_s=CA_RETRY_S, code="server/ca-unavailable", reason=reason)
+
+    def _issued(
+        self, question: EnrollRequested | ReenrollRequested, operation: Operation, now: datetime
+    ) -> Decision:
+        """Return Issue or a refusal. Raises what the CA and the store raise."""
+        replaces = None
+        shown = self._record_of(question.identity.certificate)
+        if shown is not None and shown.revoked_at is not None:
+            return Deny(code="auth/certificate-revoked", reason="the certificate was revoked")
+        if question.identity.is_ra:
+            _tell_of_ra(question, operation)
+        spends = _spent_for(question, operation, now)
+        if spends is not None and (again := self._issued_for(spends)) is not None:
+            return again
+        if _repeats_only(question):
+            return Challenge(code="auth/code-spent")
+        if isinstance(question, ReenrollRequested):
+            replaces = question.current or certificate_on_record(self.ca, question.csr, now)
+        enrollment = _enrollment(operation, question, spends, shown)
+        self._check_others(question, enrollment)
+        certificate = self.ca.issue(question.csr, enrollment, now=now, replaces=replaces)
         return Issue(certificate=certificate, note=self._notes.note(question, now, replaces))
 
-    def _issued_for(self, spends: CodeUse) -> x509.Certificate | None:
-        """Return the certificate that this code was spent for, if that was this very request."""
+    def _issued_for(self, spends: CodeUse) -> Issue | None:
+        """Return what this code was spent for, if that was this very request.
+
+        Where the record was left prepared, because the process ended or the signer failed, the
+        certificate is signed now: the code is good for that one and for no other.
+        """
         record = self.store.find_code_use(spends.digest, spends.request)
         if record is None or record.revoked_at is not None or spends.at >= record.not_after:
             return None
-        return x509.load_der_x509_certificate(record.der)
+        if record.state == PREPARED:
+            completed = self.ca.complete(record, spends.at)
+            return None if completed is None else Issue(certificate=completed, note=COMPLETED)
+        return Issue(certificate=x509.load_der_x509_certificate(record.der), note=AGAIN)
 
     def _spent(
         self, question: EnrollRequested | ReenrollRequested, operation: Operation, now: datetime
     ) -> Decision:
         """Return what a request gets whose code is spent: what another try of it got, if any."""
         spends = _spent_for(question, operation, now)
-        try:
-            again = None if spends is None else self._issued_for(spends)
-        except StoreBusy as exc:
-            return later("records", exc)
-        except StoreError as exc:
-            return failed(exc)
-        if again is None:
-            return Challenge(code="auth/code-spent")
-        return Issue(certificate=again, note=AGAIN)
+        again = None if spends is None else self._issued_for(spends)
+        return Challenge(code="auth/code-spent") if again is None else again
 
     def _check_others(
         self, question: EnrollRequested | ReenrollRequested, enrollment: Enrollment
@@ -247,7 +255,7 @@ class Authority:
         if certificate is None:
             return None
         record = self.store.find_certificate(serial_text(certificate.serial_number))
-        is_ours = record is not None and record.der == certificate.public_bytes(Encoding.DER)
+        is_ours = record is not None and record.is_of(certificate)
         return record if is_ours else None
 
 

@@ -21,7 +21,7 @@ from est_core import Entropy, LocalProtocolError
 from est_core.arguments import checked_throughout
 from est_core.asn1.pkcs10 import CertRequest
 from est_transports.authority.adoption import adopt
-from est_transports.authority.enrollment_records import Enrollment, record_issued
+from est_transports.authority.enrollment_records import Enrollment
 from est_transports.authority.issuer_limits import IssuerLimits
 from est_transports.authority.planned_certificate import (
     IssuerPart,
@@ -34,8 +34,9 @@ from est_transports.authority.profiles import (
     ReservedNames,
     certify,
 )
+from est_transports.authority.recorded_signing import RecordedSigning
 from est_transports.authority.renewal_rules import check_key_reuse
-from est_transports.authority.stores import IssuedRecord, Store
+from est_transports.authority.stores import PREPARED, IssuedRecord, Store
 from est_transports.pki.key_usage import allows
 from est_transports.pki.serials import serial_text
 from est_transports.pki.signers import CertificateSigner, LocalSigner, Signer, SigningKey
@@ -104,6 +105,7 @@ class ReferenceCA:
         self._renewal_grace = renewal_grace
         self._entropy = entropy
         self._issuer = IssuerPart.of(certificate)
+        self._signing = RecordedSigning(self._signer, self._issuer, store)
 
     def ca_certificates(self) -> tuple[x509.Certificate, ...]:
         """Return the issuing certificate and its chain up to the root. RFC 7030 4.1.3."""
@@ -169,7 +171,9 @@ class ReferenceCA:
         are spelled there, to the manufacturer's device that the record names, if any. Raises
         Refused (see `certify`, `may_renew` and `check_key_reuse`, profile/ca-key for the CA's own
         key, names/held where `unless_held` refuses, names/full by the profile),
-        CAUnavailable, StoreError, SignerError; nothing was issued then.
+        CAUnavailable, StoreError, SignerError; nobody has a certificate then. Where a signer that
+        is not in this process was asked, the record of one may stay, prepared: it may exist, and an
+        equal request completes it.
         """
         if csr.key.spki == self._spki:
             raise Refused("profile/ca-key", "that is the key of this CA")
@@ -216,9 +220,19 @@ class ReferenceCA:
     ) -> x509.Certificate:
         """Return a new certificate, on record; `spki` is the key of the plan, in DER."""
         self._limits.check(plan)
-        certificate = self._signer.sign(self._builder(plan, spki, now))
-        record_issued(self.store, certificate, plan, enrollment, now=now, replaces=replaces)
-        return certificate
+        builder = self._builder(plan, spki, now)
+        return self._signing.issue(builder, plan, enrollment, now=now, replaces=replaces)
+
+    def complete(self, record: IssuedRecord, now: datetime) -> x509.Certificate | None:
+        """Return the certificate of a record that was left prepared: signed now, on record.
+
+        It is that of the record and no other one, whoever asks how often. None where it was
+        prepared for another key than that of this CA. `now` is aware UTC. Raises Refused
+        ("auth/certificate-revoked"), CAUnavailable, StoreError, SignerError.
+        """
+        if problem := self.outdated(now):
+            raise CAUnavailable(problem)
+        return self._signing.complete(record)
 
     def may_renew(
         self, certificate: x509.Certificate, now: datetime, *, forgives_expiry: bool = False
@@ -231,7 +245,8 @@ class ReferenceCA:
         record = self.store.find_certificate(serial_text(certificate.serial_number))
         if (
             record is None
-            or record.der != certificate.public_bytes(Encoding.DER)
+            or record.state == PREPARED
+            or not record.is_of(certificate)
             or certificate.issuer != self.certificate.subject
         ):
             raise _renewal("renewal/unknown-certificate", "this CA did not issue the certificate")

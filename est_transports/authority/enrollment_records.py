@@ -54,22 +54,15 @@ class Enrollment:
     per_name: int | None = None
 
 
-def record_issued(
-    store: Store,
-    certificate: x509.Certificate,
-    plan: CertificatePlan,
-    enrollment: Enrollment,
-    *,
-    now: datetime,
-    replaces: x509.Certificate | None,
+def write_record(
+    store: Store, record: IssuedRecord, plan: CertificatePlan, enrollment: Enrollment
 ) -> None:
-    """Record a certificate that was made of `plan`, durably. `now` is aware UTC.
+    """Write the record of a certificate that is made of `plan`, durably.
 
     Raises Refused: names/held, names/full, and auth/certificate-revoked where the certificate that
     was shown, or that is renewed, was revoked since it was looked at; and what the store raises.
-    Then it must not be handed out.
+    Then it must be neither signed nor handed out.
     """
-    record = _record(certificate, plan, enrollment, now, replaces)
     try:
         store.record_certificate(
             record,
@@ -89,13 +82,15 @@ def record_issued(
         raise Refused("auth/certificate-revoked", text, content=False) from exc
 
 
-def _record(
+def record_of(
     certificate: x509.Certificate,
     plan: CertificatePlan,
     enrollment: Enrollment,
+    *,
     now: datetime,
     replaces: x509.Certificate | None,
 ) -> IssuedRecord:
+    """Return what is to be written of a certificate, or of the draft of one. `now` is aware UTC."""
     spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return IssuedRecord(
         serial=serial_text(certificate.serial_number),

@@ -14,6 +14,7 @@ from est_core import EnrollRequested, Label, ReenrollRequested
 from est_transports.pki.names import subject_text
 
 AGAIN: Final = "handed out again, for the one-time code that it was issued for"
+COMPLETED: Final = "signed now, for the one-time code that was spent when it was prepared"
 
 
 class IssueNotes:

@@ -18,7 +18,6 @@ from datetime import datetime
 from typing import Protocol
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import AllowedNames, AllowNames, Decision, Deny, ManufacturerIdentity, NamesRequested
 from est_core.checks.names import canonical_text, shown_name
@@ -70,7 +69,7 @@ def _pair(question: NamesRequested, store: RegistryStore) -> ManufacturerIdentit
 def issued_to(certificate: x509.Certificate, store: RegistryStore) -> ManufacturerIdentity | None:
     """Return the manufacturer's device that one of our certificates was issued to, if any."""
     record = store.find_certificate(serial_text(certificate.serial_number))
-    is_ours = record is not None and record.der == certificate.public_bytes(Encoding.DER)
+    is_ours = record is not None and record.is_of(certificate)
     return record.manufacturer if record is not None and is_ours else None
 
 

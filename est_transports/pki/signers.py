@@ -182,17 +182,32 @@ class CertificateSigner:
             raise LocalProtocolError(f"the signer's public key: {exc.message}") from exc
         self._signer = signer
         self._algorithm = signature_algorithm_for(facts)
-        self._local = signer if isinstance(signer, LocalSigner) else None
+        # A class of somebody else's may tell of what it signs.
+        self._local = signer if type(signer) is LocalSigner else None
         self._draft = self._local or LocalSigner(_throw_away_key(facts))
         self._pss = issuer is not None and is_for_pss(issuer)
         if self._pss and self._local is None:
             raise LocalProtocolError("a key for RSASSA-PSS only signs in this process only")
 
+    @property
+    def signs_here(self) -> bool:
+        """True if the key is in this process: what it signed is nowhere else until we say it."""
+        return self._local is not None
+
     def sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
         """Return the signed certificate. Raises SignerError."""
-        draft = self._draft.sign_certificate(builder, self._algorithm, pss=self._pss)
-        if self._local is not None:
-            return draft
+        draft = self.draft(builder)
+        return draft if self.signs_here else self.finish(draft)
+
+    def draft(self, builder: x509.CertificateBuilder) -> x509.Certificate:
+        """Return the certificate, signed with a key that was thrown away: nobody else is asked.
+
+        Where `signs_here`, it is the signed certificate itself.
+        """
+        return self._draft.sign_certificate(builder, self._algorithm, pss=self._pss)
+
+    def finish(self, draft: x509.Certificate) -> x509.Certificate:
+        """Return the certificate of a draft, signed. Raises SignerError."""
         return x509.load_der_x509_certificate(self._signed(draft.tbs_certificate_bytes))
 
     def sign_crl(

@@ -18,6 +18,7 @@ from typing import Final
 from cryptography import x509
 
 from est_core import ForeignChallenge, NameRule
+from est_transports.authority.stores import Store
 from est_transports.pki.names import name_text
 from est_transports.pki.trust import CredentialFileError
 from est_transports.service.config.settings import ServerConfig
@@ -127,6 +128,19 @@ def notices_of(
             )
     if not config.pop.require_ems:
         yield "pop.require_ems is off: requests are linked to TLS 1.2 without its safeguard"
+
+
+def prepared_notice(config: ServerConfig, store: Store, now: datetime) -> Iterator[str]:
+    """Yield that certificates were left prepared, which may have been signed. Raises StoreError."""
+    count = store.count_prepared(now)
+    if count:
+        place = "DIR" if config.directory is None else shlex.quote(str(config.directory))
+        what = "certificate was" if count == 1 else "certificates were"
+        yield (
+            f"{config.ca.store}: {count} {what} prepared and may have been signed, with nothing on"
+            " record of it: the same request, sent again, gets what was prepared; see them with:"
+            f" est certs list --prepared {place}, and revoke those that nobody asks for again"
+        )
 
 
 def _is_checked_further(config: ServerConfig) -> bool:

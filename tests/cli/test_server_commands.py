@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,13 +20,16 @@ import pytest
 from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from est_transports.authority.stores import IssuedRecord
+from est_transports.authority.stores import PREPARED, IssuedRecord
 from est_transports.authority.stores.passwords import verify_password
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.cli import group
+from est_transports.cli.errors import ExitCode
 from est_transports.pki.serials import printed_serial
 from tests.cli.other_user import UID, common_place, est_as
+from tests.transports.ca_fakes import make_ca
 
 __all__ = ["common_place"]
 
@@ -326,6 +330,24 @@ def test_a_revoked_certificate_says_so(ca: Path) -> None:
 
 
 # What all of them say about a directory
+
+
+def test_a_prepared_certificate_is_listed_shown_and_revoked(ca: Path) -> None:
+    first = only(ca)
+    with closing(SqliteStore(ca / "est.db")) as store:
+        der = make_ca().certificate.public_bytes(Encoding.DER)
+        store.record_certificate(replace(first, serial="abc1", der=der, state=PREPARED))
+    (row,) = est("certs", "list", ca, "--prepared").stdout.splitlines()
+    assert row.split("\t")[0] == "ABC1"
+    assert row.split("\t")[3] == "prepared"
+    assert "state: prepared\n" in est("certs", "show", ca, "abc1").stdout
+    found = json.loads(est("certs", "show", ca, "abc1", "--json").stdout)
+    assert (found["state"], found["sha256"], found["pem"]) == ("prepared", None, None)
+    assert "whether it was signed is not known" in error_of(
+        est("certs", "show", ca, "abc1", "--pem"), ExitCode.REFUSED
+    )
+    assert est("certs", "revoke", ca, "abc1", "--yes").exit_code == 0
+    assert "\trevoked\t" in est("certs", "list", ca, "--prepared").stdout
 
 
 @pytest.mark.parametrize("command", ["serve", "user list", "certs list"])

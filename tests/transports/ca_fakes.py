@@ -28,6 +28,8 @@ from est_transports.authority.new_ca import new_root
 from est_transports.authority.profiles import Profile
 from est_transports.authority.stores import (
     HOLD,
+    ISSUED,
+    PREPARED,
     CodeRecord,
     CodeSpent,
     CodeUse,
@@ -168,6 +170,23 @@ class MemoryStore:
         self.codes[use.digest] = replace(code, uses=code.uses + 1)
         self.uses[use.digest, use.request] = serial
 
+    def complete_certificate(self, serial: str, der: bytes) -> bool:
+        found = self.records.get(serial)
+        if found is not None and found.state == PREPARED:
+            self.records[serial] = found = replace(found, der=der, state=ISSUED)
+        return found is not None and found.der == der and found.revoked_at is None
+
+    def find_prepared(self, request: bytes) -> IssuedRecord | None:
+        found = [each for each in self._prepared() if each.request == request]
+        return found[-1] if found else None
+
+    def count_prepared(self, now: datetime) -> int:
+        return len([each for each in self._prepared() if each.not_after >= now])
+
+    def _prepared(self) -> list[IssuedRecord]:
+        every = self.records.values()
+        return [each for each in every if each.state == PREPARED and each.revoked_at is None]
+
     def find_code_use(self, digest: bytes, request: bytes) -> IssuedRecord | None:
         return self.records.get(self.uses.get((digest, request), ""))
 
@@ -193,8 +212,10 @@ class MemoryStore:
         subject: str | None = None,
         spki_sha256: bytes | None = None,
         user: str | None = None,
+        state: str | None = None,
     ) -> tuple[IssuedRecord, ...]:
-        return tuple(self.records.values())[:limit]
+        every = (each for each in self.records.values() if state in (None, each.state))
+        return tuple(every)[:limit]
 
     def revoke_certificate(self, serial: str, *, at: datetime, reason: str) -> bool:
         return self.revoke_certificates((serial,), at=at, reason=reason)

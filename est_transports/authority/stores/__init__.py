@@ -12,6 +12,9 @@ from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from est_core import LocalProtocolError, ManufacturerIdentity
 from est_core.values import value_class
 from est_transports.authority.stores.credential_records import (
@@ -57,6 +60,11 @@ from est_transports.authority.stores.revocation_records import (
 )
 from est_transports.authority.stores.revocation_records import RevokedRecord as RevokedRecord
 
+ISSUED: Final = "issued"
+PREPARED: Final = "prepared"
+"""States of a record. That of a certificate whose signature was asked for, or was about to be, and
+of which nobody has said yet that it was made, is prepared: such a certificate may exist."""
+
 _SERIAL: Final = re.compile("[1-9a-f][0-9a-f]{0,63}")
 
 
@@ -69,8 +77,10 @@ class IssuedRecord:
     `client_subject` say who asked: the HTTP user, and the subject of the client's certificate.
     `manufacturer` is the manufacturer's device that it was issued to, or the one that it renews.
     `peer` is the network address as text. `replaces` is the serial this one renews.
-    Raises LocalProtocolError for times that are not aware UTC, a serial in another form, or a
-    revocation time without a reason.
+    While `state` is PREPARED, `der` has all that is signed of the certificate, and the signature of
+    a key that was thrown away; `request` is a digest by which a repeat of the request finds it.
+    Raises LocalProtocolError for times that are not aware UTC, a serial in another form, a
+    revocation time without a reason, or an unknown state.
     """
 
     serial: str
@@ -90,6 +100,8 @@ class IssuedRecord:
     revoked_at: datetime | None = None
     revocation_reason: str | None = None
     manufacturer: ManufacturerIdentity | None = None
+    state: str = ISSUED
+    request: bytes | None = None
 
     def __post_init__(self) -> None:
         for moment in (self.not_before, self.not_after, self.issued_at, self.revoked_at):
@@ -99,6 +111,18 @@ class IssuedRecord:
             raise LocalProtocolError("a serial is lower-case hex without leading zeros")
         if (self.revoked_at is None) != (self.revocation_reason is None):
             raise LocalProtocolError("a revocation has a time and a reason")
+        if self.state not in (ISSUED, PREPARED):
+            raise LocalProtocolError("a record is issued or prepared")
+
+    def is_of(self, certificate: x509.Certificate) -> bool:
+        """Return whether this is the record of a certificate that was verified.
+
+        It has the certificate byte for byte; a prepared one all of it but its signature.
+        """
+        if self.state == PREPARED:
+            prepared = x509.load_der_x509_certificate(self.der)
+            return prepared.tbs_certificate_bytes == certificate.tbs_certificate_bytes
+        return self.der == certificate.public_bytes(Encoding.DER)
 
 
 @value_class
@@ -155,6 +179,20 @@ class Store(
         not count. Raises DuplicateSerial, or StoreBusy when too many writers wait.
         """
 
+    def complete_certificate(self, serial: str, der: bytes) -> bool:
+        """Write the certificate of a prepared record durably: it is issued then.
+
+        True if it is on record by then and is not revoked. False, and nothing is written, where
+        another certificate was written before, or there is no such record; False too where the
+        record was revoked meanwhile, and the certificate is written.
+        """
+
+    def find_prepared(self, request: bytes) -> IssuedRecord | None:
+        """Return the newest prepared record with that `request`, not revoked, or None."""
+
+    def count_prepared(self, now: datetime) -> int:
+        """Return how many records are prepared, neither revoked nor expired by `now`."""
+
     def find_code_use(self, digest: bytes, request: bytes) -> IssuedRecord | None:
         """Return what was issued to that request for that code, or None. See `CodeUse`."""
 
@@ -177,12 +215,13 @@ class Store(
         subject: str | None = None,
         spki_sha256: bytes | None = None,
         user: str | None = None,
+        state: str | None = None,
     ) -> tuple[IssuedRecord, ...]:
         """Return at most `limit` records, in the order they were recorded.
 
         `after` is the serial of the last record of the page before; an unknown one gives
-        nothing. `subject`, `spki_sha256` and `user` keep only the records that have exactly that
-        value.
+        nothing. `subject`, `spki_sha256`, `user` and `state` keep only the records that have
+        exactly that value.
         """
 
     def add_user(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,8 @@ from est_transports.authority.stores.sqlite_schema import (
 )
 from est_transports.authority.stores.sqlite_values import (
     bytes_of,
+    bytes_or_none,
+    int_of,
     name_of,
     page_of,
     pair_columns,
@@ -55,13 +58,29 @@ from est_transports.pki.serials import read_serial
 _COLUMNS: Final = (
     "serial, subject, not_before, not_after, der, spki_sha256, issued_at, operation, label,"
     " user, client_subject, peer, profile, replaces, revoked_at, revocation_reason, manufacturer,"
-    " device_value"
+    " device_value, state, request"
 )
 _INSERT: Final = (
     f"INSERT INTO certificate ({_COLUMNS})"  # noqa: S608 - constants only
-    f" VALUES ({', '.join('?' * 18)})"
+    f" VALUES ({', '.join('?' * 20)})"
 )
 _SELECT: Final = f"SELECT {_COLUMNS} FROM certificate"  # noqa: S608 - constants only
+# What was written by another one stays; a revocation does not keep it from being written.
+_COMPLETE: Final = (
+    "UPDATE certificate SET der = ?, state = 'issued' WHERE serial = ? AND state = 'prepared'"
+)
+# A statement that changes a row where the certificate may be handed out.
+_IS_GOOD: Final = (
+    "UPDATE certificate SET state = 'issued' WHERE serial = ? AND der = ? AND revoked_at IS NULL"
+)
+_FIND_PREPARED: Final = (
+    f"{_SELECT} WHERE state = 'prepared' AND request = ? AND revoked_at IS NULL"
+    " ORDER BY id DESC LIMIT 1"
+)
+_COUNT_PREPARED: Final = (
+    "SELECT count(*) FROM certificate"
+    " WHERE state = 'prepared' AND revoked_at IS NULL AND not_after >= ?"
+)
 _ADD_USER: Final = (
     "INSERT INTO user (name, password_record, digest_record) VALUES (?, ?, ?)"
     " ON CONFLICT (name) DO "
@@ -126,6 +145,21 @@ class SqliteStore(CredentialTables, DeviceTables, KeyHistoryTables, RevocationTa
         before += naming(record, names, self.path, unless_held=unless_held)
         self._write(_INSERT, _row(record), before)
 
+    def complete_certificate(self, serial: str, der: bytes) -> bool:
+        """Write the certificate of a prepared record durably. See `Store`."""
+        completed = Step(_COMPLETE, (der, _serial(serial)))
+        return self._write(_IS_GOOD, (_serial(serial), der), (completed,))
+
+    def find_prepared(self, request: bytes) -> IssuedRecord | None:
+        """Return the newest prepared record of that request, or None. See `Store`."""
+        found = self._read(_FIND_PREPARED, (request,))
+        return self._record(found[0]) if found else None
+
+    def count_prepared(self, now: datetime) -> int:
+        """Return how many records are prepared and may count. See `Store`."""
+        ((found,),) = self._read(_COUNT_PREPARED, (text_of(now),))
+        return int_of(found)
+
     def find_code_use(self, digest: bytes, request: bytes) -> IssuedRecord | None:
         """Return what was issued to that request for that code, or None. See `Store`."""
         found = self._read(f"{_SELECT} WHERE {_OF_USE}", (digest, request))
@@ -149,6 +183,7 @@ class SqliteStore(CredentialTables, DeviceTables, KeyHistoryTables, RevocationTa
         subject: str | None = None,
         spki_sha256: bytes | None = None,
         user: str | None = None,
+        state: str | None = None,
     ) -> tuple[IssuedRecord, ...]:
         """Return a page of records in the order they were recorded. See `Store`."""
         wanted: tuple[tuple[str, str | bytes | None], ...] = (
@@ -156,6 +191,7 @@ class SqliteStore(CredentialTables, DeviceTables, KeyHistoryTables, RevocationTa
             ("subject = ?", subject),
             ("spki_sha256 = ?", spki_sha256),
             ("user = ?", user),
+            ("state = ?", state),
         )
         given = [(condition, value) for condition, value in wanted if value is not None]
         where = " AND ".join(condition for condition, _ in given) or "TRUE"
@@ -317,6 +353,8 @@ def _row(record: IssuedRecord) -> Parameters:
         text_or_none(record.revoked_at),
         record.revocation_reason,
         *pair_columns(record.manufacturer),
+        record.state,
+        record.request,
     )
 
 
@@ -340,7 +378,9 @@ def _record_of(row: tuple[object, ...]) -> IssuedRecord:
         replaces=str_or_none(replaces),
         revoked_at=time_or_none(revoked_at),
         revocation_reason=str_or_none(reason),
-        manufacturer=pair_of(*row[16:]),
+        manufacturer=pair_of(*row[16:18]),
+        state=str_of(row[18]),
+        request=bytes_or_none(row[19]),
     )
 
 

@@ -164,6 +164,13 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             der BLOB NOT NULL
         ) STRICT""",
     ),
+    (
+        """ALTER TABLE certificate ADD COLUMN state TEXT NOT NULL DEFAULT 'issued'
+            CHECK (state IN ('prepared', 'issued'))""",
+        "ALTER TABLE certificate ADD COLUMN request BLOB",
+        # The rows that wait for a signature: few, however many certificates there are.
+        "CREATE INDEX certificate_prepared ON certificate (request) WHERE state = 'prepared'",
+    ),
 )
 """Migration n (from 1) makes schema n out of schema n-1. Append; never change one that is out."""
 

@@ -40,6 +40,11 @@ def bytes_of(value: object) -> bytes:
     return value
 
 
+def bytes_or_none(value: object) -> bytes | None:
+    """Return a blob, or None. Raises TypeError."""
+    return None if value is None else bytes_of(value)
+
+
 def int_of(value: object) -> int:
     """Return a number. Raises TypeError."""
     if not isinstance(value, int):

@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from est_transports.authority.stores import IssuedRecord
+from est_transports.authority.stores import PREPARED, IssuedRecord
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.options import json_option, verbose_option
 from est_transports.cli.output import print_json, print_line, print_table, print_text, say
@@ -37,6 +37,9 @@ _COLUMNS: Final[tuple[str, ...]] = (
 )
 _CUT: Final = ("subject", "operation", "label", "by")
 """What gives way on a terminal that is not wide: a serial is there to be copied whole."""
+_NO_SIGNATURE: Final = (
+    "the certificate is prepared: whether it was signed is not known, and no signature is on record"
+)
 _NARROW: Final[tuple[str, ...]] = ("serial", "subject", "until", "state")
 _WIDE_CHARS: Final = 110
 """Width of a terminal that has room for all columns."""
@@ -59,17 +62,27 @@ def certs() -> None:
 )
 @click.option("--after", metavar="SERIAL", help="Start after this certificate.")
 @click.option("--subject", metavar="TEXT", help="Only those with TEXT in the subject, in any case.")
+@click.option(
+    "--prepared",
+    is_flag=True,
+    help="Only those that may have been signed, though no signature is on record.",
+)
 @json_option
 @verbose_option
 def list_(
-    directory: Path, limit: int, after: str | None, subject: str | None, as_json: bool
-) -> None:  # fmt: skip
+    directory: Path,
+    limit: int,
+    after: str | None,
+    subject: str | None,
+    prepared: bool,
+    as_json: bool,
+) -> None:
     """Print the certificates in the order in which they were issued."""
     with open_store(directory) as store:
         start = None if after is None else find_record(store, after).serial
         found: list[IssuedRecord] = []
         more = False
-        for record in every_record(store, start):
+        for record in every_record(store, start, state=PREPARED if prepared else None):
             if subject is not None and subject.casefold() not in record.subject.casefold():
                 continue
             if len(found) == limit:
@@ -100,10 +113,13 @@ def show(directory: Path, serial: str, as_pem: bool, as_json: bool) -> None:
         raise CliError("--pem and --json exclude each other", ExitCode.USAGE)
     with open_store(directory) as store:
         record = find_record(store, serial)
+    pem = record_pem(record)
     if as_json:
-        print_json({**record_values(record), "pem": record_pem(record)})
+        print_json({**record_values(record), "pem": pem})
     elif as_pem:
-        print_text(record_pem(record))
+        if pem is None:
+            raise CliError(_NO_SIGNATURE, ExitCode.REFUSED)
+        print_text(pem)
     else:
         for name, value in record_values(record).items():
             if value is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from cryptography import x509
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import LocalProtocolError
 from est_transports import _clock
-from est_transports.authority.stores import HOLD, IssuedRecord, Store
+from est_transports.authority.stores import HOLD, PREPARED, IssuedRecord, Store
 from est_transports.cli.describe import fingerprint, moment
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.server.directory import all_of
@@ -19,9 +20,15 @@ from est_transports.pki.serials import printed_serial, read_serial, serial_digit
 _PREFIX_CHARS_MIN: Final = 4
 
 
-def every_record(store: Store, after: str | None = None) -> Iterator[IssuedRecord]:
-    """Yield all records, in the order in which they were issued, those after the serial `after`."""
-    return all_of(store.list_certificates, lambda each: each.serial, after)
+def every_record(
+    store: Store, after: str | None = None, *, state: str | None = None
+) -> Iterator[IssuedRecord]:
+    """Yield all records, in the order in which they were issued, those after the serial `after`.
+
+    With `state`, only those that have it.
+    """
+    listed = partial(store.list_certificates, state=state)
+    return all_of(listed, lambda each: each.serial, after)
 
 
 def find_record(store: Store, text: str) -> IssuedRecord:
@@ -52,7 +59,9 @@ def state_of(record: IssuedRecord) -> str:
     """Return in a word whether a certificate counts now."""
     if record.revoked_at is not None:
         return "on hold" if record.revocation_reason == HOLD else "revoked"
-    return "expired" if _clock.instant().wall > record.not_after else "valid"
+    if _clock.instant().wall > record.not_after:
+        return "expired"
+    return "prepared" if record.state == PREPARED else "valid"
 
 
 def certificate_row(record: IssuedRecord) -> dict[str, str]:
@@ -81,7 +90,7 @@ def record_values(record: IssuedRecord) -> dict[str, object]:
         "state": state_of(record),
         "not_before": moment(record.not_before),
         "not_after": moment(record.not_after),
-        "sha256": fingerprint(certificate),
+        "sha256": None if record.state == PREPARED else fingerprint(certificate),
         "issued_at": moment(record.issued_at),
         "operation": record.operation,
         "label": record.label,
@@ -96,7 +105,9 @@ def record_values(record: IssuedRecord) -> dict[str, object]:
     }
 
 
-def record_pem(record: IssuedRecord) -> str:
-    """Return the certificate in PEM."""
+def record_pem(record: IssuedRecord) -> str | None:
+    """Return the certificate in PEM; None for a prepared one: its signature is not on record."""
+    if record.state == PREPARED:
+        return None
     certificate = x509.load_der_x509_certificate(record.der)
     return certificate.public_bytes(Encoding.PEM).decode("ascii")

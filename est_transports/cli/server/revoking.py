@@ -247,7 +247,7 @@ def _named(store: Store, selection: Selection, own: dict[bytes, str]) -> Iterato
         serial, der = serial_text(certificate.serial_number), certificate.public_bytes(Encoding.DER)
         name = f"{selection.file}: certificate {printed_serial(serial)}"
         record = store.find_certificate(serial)
-        if record is not None and record.der == der:
+        if record is not None and record.is_of(certificate):
             yield record
         elif der in own:
             raise CliError(f"{name} {own[der]}", ExitCode.REFUSED)

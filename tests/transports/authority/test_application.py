@@ -46,6 +46,7 @@ from est_core.asn1.template import KeyTypeWanted
 from est_transports.authority.application import Authority
 from est_transports.authority.profiles import Profile
 from est_transports.authority.stores import (
+    PREPARED,
     IssuedRecord,
     StoreBusy,
     StoreError,
@@ -493,7 +494,7 @@ def test_what_a_signer_says_of_itself_stays_in_the_log(caplog: pytest.LogCapture
         retry_after_s=60, code="server/ca-unavailable", reason="the CA cannot sign now"
     )
     assert "the CA cannot issue: slot 7: PIN locked" in caplog.text
-    assert not store.records
+    assert [record.state for record in store.records.values()] == [PREPARED]
 
 
 def test_what_keeps_the_ca_busy_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

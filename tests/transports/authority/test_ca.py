@@ -37,7 +37,7 @@ from est_transports.authority.profiles import (
     Profile,
     SanKind,
 )
-from est_transports.authority.stores import DuplicateSerial, StoreError
+from est_transports.authority.stores import PREPARED, DuplicateSerial, StoreError
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.pki.signers import LocalSigner, SignerError, SigningKey
 from tests.transports.ca_fakes import (
@@ -261,7 +261,7 @@ def test_an_equal_serial_number_is_not_issued_twice() -> None:
         enrolled(ca)
 
 
-def test_a_signer_that_fails_leaves_no_record() -> None:
+def test_a_signer_that_fails_leaves_a_record_that_says_it_may_have_signed() -> None:
     class Away(RemoteSigner):
         def sign(self, tbs: bytes, algorithm: object) -> bytes:
             raise SignerError("the token is away")
@@ -269,7 +269,8 @@ def test_a_signer_that_fails_leaves_no_record() -> None:
     store = MemoryStore()
     with pytest.raises(SignerError):
         enrolled(make_ca(store, signer=Away(LocalSigner(ec_key("ca")))))
-    assert not store.records
+    (record,) = store.records.values()
+    assert record.state == PREPARED
 
 
 # --- Who is refused --------------------------------------------------------------------------

@@ -178,6 +178,7 @@ def test_no_more_records_of_one_subject_are_looked_at_than_the_bound() -> None:
             subject: str | None = None,
             spki_sha256: bytes | None = None,
             user: str | None = None,
+            state: str | None = None,
         ) -> tuple[IssuedRecord, ...]:
             if subject is None:
                 return ()
