@@ -100,7 +100,7 @@ class ReferenceCA:
         self._profiles = dict(profiles)
         self._default_profile = default_profile
         self._reserved = ReservedNames.of(
-            own_names, _ca_subjects((certificate, *chain)), reserved_subjects
+            own_names, ca_subjects((certificate, *chain)), reserved_subjects
         )
         self._renewal_grace = renewal_grace
         self._entropy = entropy
@@ -281,7 +281,7 @@ def new_serial(entropy: Entropy) -> int:
     return serial
 
 
-def _ca_subjects(path: Sequence[x509.Certificate]) -> Iterator[tuple[str, x509.Name]]:
+def ca_subjects(path: Sequence[x509.Certificate]) -> Iterator[tuple[str, x509.Name]]:
     """Yield the subjects on the path from the issuing CA to the root, and whose each is."""
     last = len(path) - 1
     for at, certificate in enumerate(path):

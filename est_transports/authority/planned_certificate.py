@@ -44,26 +44,9 @@ class IssuerPart:
     ) -> x509.CertificateBuilder:
         """Return what is to be signed. `spki` is the key of the plan, in DER; times are aware UTC.
 
-        They are whole seconds in their order, and the serial number is one that may be there.
         Raises Refused("issuer/lint") for what must not be signed.
         """
-        own = x509.SubjectKeyIdentifier(key_digest(spki))
-        extensions = [
-            *(_extension(each.value, critical=each.critical) for each in plan.extensions),
-            _extension(own, critical=False),
-            _extension(self.key, critical=False),
-        ]
-        unsigned = UnsignedCertificate(
-            plan=plan,
-            issuer=self.name,
-            issuer_key=self.key.key_identifier,
-            issuer_begin=self.begin,
-            issuer_end=self.end,
-            serial=serial,
-            begin=begin,
-            end=end,
-            extensions=extensions,
-        )
+        unsigned = self.unsigned(plan, spki, serial=serial, begin=begin, end=end)
         check_unsigned(unsigned)
         return x509.CertificateBuilder(
             issuer_name=self.name,
@@ -72,6 +55,28 @@ class IssuerPart:
             serial_number=serial,
             not_valid_before=begin.replace(tzinfo=None),
             not_valid_after=end.replace(tzinfo=None),
+            extensions=list(unsigned.extensions),
+        )
+
+    def unsigned(
+        self, plan: CertificatePlan, spki: bytes, *, serial: int, begin: datetime, end: datetime
+    ) -> UnsignedCertificate:
+        """Return all that `builder` makes, before anybody has looked at it."""
+        own = x509.SubjectKeyIdentifier(key_digest(spki))
+        extensions = [
+            *(_extension(each.value, critical=each.critical) for each in plan.extensions),
+            _extension(own, critical=False),
+            _extension(self.key, critical=False),
+        ]
+        return UnsignedCertificate(
+            plan=plan,
+            issuer=self.name,
+            issuer_key=self.key.key_identifier,
+            issuer_begin=self.begin,
+            issuer_end=self.end,
+            serial=serial,
+            begin=begin,
+            end=end,
             extensions=extensions,
         )
 

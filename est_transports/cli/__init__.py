@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "certs": ("server.certs", "certs", "List, show and revoke issued certificates."),
     "crl": ("server.crl", "crl", "Make a new revocation list."),
     "check": ("server.check", "check", "Look whether a CA's directory is in order."),
+    "profile": ("server.profiles", "profile", "Show profiles, and try a request on one."),
     "backup": ("server.backup", "backup", "Write a CA's directory to one file."),
     "restore": ("server.restore", "restore", "Make a CA's directory of such a file."),
     "why": ("server.why", "why", "Explain why a client was refused."),

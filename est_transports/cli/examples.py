@@ -92,6 +92,14 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "est certs revoke ca --user gauge-7 --dry-run",
     ),
     "est certs release": ("est certs release ca 4a9f",),
+    "est profile": ("est profile list ca", "est profile test ca device-1.csr --label web"),
+    "est profile list": ("est profile list ca",),
+    "est profile show": ("est profile show ca", "est profile show ca web"),
+    "est profile test": (
+        "est profile test ca device-1.csr",
+        "est profile test ca device-1.csr --label web",
+        "est profile test ca device-1.csr --profile web --json",
+    ),
     "est crl": ("est crl ca", "est crl ca --out ca.crl", "est crl ca --out ca.der --der"),
     "est provision": (
         "est provision https://est.example --trust ca.pem --user alice --cn a1",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,8 @@ from est_core import Instant, LocalProtocolError
 from est_core.arguments import checked
 from est_core.checks.identity import has_cmc_ra
 from est_transports import _clock
-from est_transports.authority.ca import ReferenceCA
+from est_transports.authority.ca import ReferenceCA, ca_subjects
+from est_transports.authority.profile_names import ReservedNames
 from est_transports.authority.stores import Store
 from est_transports.pki.chains import certifier_flaw, issuer_problem
 from est_transports.pki.host_verification import common_hosts, own_names
@@ -53,8 +54,8 @@ def load_ca(
             store=store,
             profiles=profiles,
             default_profile=_WITHOUT_LABEL,
-            own_names=own_names(identity.certificate) | common_hosts(identity.certificate),
-            reserved_subjects=tuple(_reserved_subjects(config, identity, left_out)),
+            own_names=_hosts_of(identity.certificate),
+            reserved_subjects=tuple(_reserved_subjects(config, identity.chain, left_out)),
             entropy=_clock.entropy,
         )
     except LocalProtocolError as exc:
@@ -82,13 +83,31 @@ def _password(path: Path) -> bytes:
     return password
 
 
+@checked
+def load_issuing_path(
+    config: ServerConfig, left_out: Callable[[str], None]
+) -> tuple[tuple[x509.Certificate, ...], ReservedNames]:
+    """Return the certificates of the CA, the issuing one first, and the names it certifies nobody.
+
+    No key is opened. Raises CredentialFileError.
+    """
+    path = load_pem_certificates(config.ca.certificate, left_out=left_out, needs_first=True)
+    server = load_pem_certificates(config.tls.certificate, left_out=left_out, needs_first=True)
+    subjects = _reserved_subjects(config, server, left_out)
+    return path, ReservedNames.of(_hosts_of(server[0]), ca_subjects(path), subjects)
+
+
+def _hosts_of(server: x509.Certificate) -> frozenset[str]:
+    return own_names(server) | common_hosts(server)
+
+
 def _reserved_subjects(
-    config: ServerConfig, identity: TlsIdentity, left_out: Callable[[str], None]
+    config: ServerConfig, server: Sequence[x509.Certificate], left_out: Callable[[str], None]
 ) -> Iterator[tuple[str, x509.Name]]:
     """Yield the subjects that are the server's or configured to be somebody's, and whose."""
-    for certificate in identity.chain[:1]:
+    for certificate in server[:1]:
         yield "this server's TLS certificate", certificate.subject
-    for certificate in identity.chain[1:]:
+    for certificate in server[1:]:
         yield "a CA above this server's TLS certificate", certificate.subject
     for _, certificate in ra_certificates(config.ra):
         yield "a registration authority", certificate.subject

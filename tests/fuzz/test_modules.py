@@ -98,7 +98,8 @@ NO_TARGET: Final = {
         est_transports.authority.issuers est_transports.authority.issuer_limits
         est_transports.authority.ca est_transports.authority.new_ca
         est_transports.authority.recorded_signing
-        est_transports.authority.planned_certificate
+        est_transports.authority.planned_certificate est_transports.authority.preview
+        est_transports.service.config.profile_values
         est_transports.authority.crls
         est_transports.authority.renewal_rules est_transports.authority.stores.key_history
         est_transports.authority.adoption

@@ -34,7 +34,7 @@ from est_transports.toml.tables import TomlTable
 
 _VALIDITY: Final = re.compile(r"([0-9]{1,6})([dh])")
 _UNITS: Final = {"d": timedelta(days=1), "h": timedelta(hours=1)}
-_PURPOSES: Final = {
+PURPOSES: Final = {
     "client-auth": ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string,
     "server-auth": ExtendedKeyUsageOID.SERVER_AUTH.dotted_string,
     "email-protection": ExtendedKeyUsageOID.EMAIL_PROTECTION.dotted_string,
@@ -70,7 +70,7 @@ def _profile(name: str, table: TomlTable) -> Profile:
                 )
             ),
             extended_key_usage=tuple(
-                _PURPOSES.get(word, word)
+                PURPOSES.get(word, word)
                 for word in table.texts("extended_key_usage", _purpose_words(usual))
             ),
             san_kinds=frozenset(
@@ -157,7 +157,7 @@ def _policy(text: str) -> CertificatePolicy:
 
 
 def _purpose_words(profile: Profile) -> tuple[str, ...]:
-    words = {oid: word for word, oid in _PURPOSES.items()}
+    words = {oid: word for word, oid in PURPOSES.items()}
     return tuple(words.get(oid, oid) for oid in profile.extended_key_usage)
 
 
