@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from est_core import LocalProtocolError
+from est_core.checks.hosts import folded
 from est_core.values import unchecked_value_class, value_class
 from est_transports.authority.profile_names import Refused, shown
 
@@ -25,8 +26,8 @@ PATTERNS_MAX: Final = 64
 _PATTERN_CHARS: Final = 255
 _SEPARATORS: Final = {"dns": ".", "email": "@", "uri": "/"}
 _PART: Final = re.compile(r"\*\*|\*|[^*]")
-# As constraints read it: what looks like a host in a common name is one to some programs.
-_HOST: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+\.?")
+# What looks like a host in a common name is one to some programs, in whatever alphabet.
+_HOST: Final = re.compile(r"[\w-]+(?:\.[\w-]+)+")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -83,11 +84,12 @@ class NamePatterns:
                 self._check("email", self.email, str(mailbox.value))
 
     def _check_common(self, text: str) -> None:
+        host = folded(text).strip(" .[]")
         try:
-            address = ipaddress.ip_address(text)
+            address = ipaddress.ip_address(host)
         except ValueError:
-            if _HOST.fullmatch(text):
-                self._check("dns", self.dns, text)
+            if _HOST.fullmatch(host):
+                self._check("dns", self.dns, host)
         else:
             self._check_address(address)
 
