@@ -201,7 +201,7 @@ def _loaded(config: ServerConfig, now: Instant, notice: timedelta) -> Iterator[F
     try:
         with closing(SqliteStore(config.ca.store)) as store:
             secret = _secret(config, store, now)
-            usable = config if secret is not None else _without_secret(config)
+            usable = _published_nowhere(config if secret is not None else _without_secret(config))
             service = load_service(usable, store=store, secret=secret, clock=lambda: now)
             yield _ok("files", "keys, certificates and revocation lists fit each other")
             yield from _validities((*service.validities, *_own_crl(service, store)), now, notice)
@@ -227,6 +227,12 @@ def _without_secret(config: ServerConfig) -> ServerConfig:
     schemes = frozenset(each for each in config.auth.schemes if not each.needs_secret)
     auth = replace(config.auth, schemes=schemes)
     return replace(config, auth=auth, srp=replace(config.srp, enabled=False))
+
+
+def _published_nowhere(config: ServerConfig) -> ServerConfig:
+    """Return a configuration with the usual tables of what makes keys of its own when it starts."""
+    names = [each for each in ("publication", "ocsp") if hasattr(config, each)]
+    return replace(config, **{each: type(getattr(config, each))() for each in names})
 
 
 def _validities(

@@ -52,7 +52,8 @@ def one(findings: list[Finding]) -> Finding:
 
 
 def test_a_new_directory_is_fine_and_nothing_is_changed(ca: Path) -> None:
-    edit(ca, '[auth]\nschemes = ["bearer"]\n')  # which wants a secret, and none is there yet
+    # They want a secret and a responder's key, and none is there yet.
+    edit(ca, '[auth]\nschemes = ["bearer"]\n[publication]\nlisten = ["127.0.0.1:0"]\n')
     before = contents(ca)
     findings = findings_of(ca, now=NOW)
     assert worst_of(findings) is Condition.OK, findings
