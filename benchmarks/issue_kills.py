@@ -121,10 +121,10 @@ class SteppedStore(SqliteStore):
         super().record_certificate(record, **others)
         self.at("recorded")
 
-    def complete_certificate(self, serial: str, der: bytes) -> bool:
+    def complete_certificate(self, serial: str, der: bytes, **others: Any) -> bool:
         """Complete a record; say so, before and behind."""
         self.at("signed")
-        completed = super().complete_certificate(serial, der)
+        completed = super().complete_certificate(serial, der, **others)
         self.at("completed")
         return completed
 

@@ -54,6 +54,11 @@ class Enrollment:
     per_name: int | None = None
 
 
+def counted_on(record: IssuedRecord, enrollment: Enrollment) -> frozenset[str]:
+    """Return the serials of the certificates that must not be revoked for this one to be issued."""
+    return frozenset(each for each in (enrollment.shown, record.replaces) if each)
+
+
 def write_record(
     store: Store, record: IssuedRecord, plan: CertificatePlan, enrollment: Enrollment
 ) -> None:
@@ -69,7 +74,7 @@ def write_record(
             spends=enrollment.spends,
             names=plan.names.search_keys(),
             unless_held=enrollment.unless_held,
-            unless_revoked={each for each in (enrollment.shown, record.replaces) if each},
+            unless_revoked=counted_on(record, enrollment),
             per_name=enrollment.per_name,
         )
     except NamesHeld as exc:

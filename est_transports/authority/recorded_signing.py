@@ -11,6 +11,7 @@ number, the same content.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
@@ -18,7 +19,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core.asn1 import tlv
-from est_transports.authority.enrollment_records import Enrollment, record_of, write_record
+from est_transports.authority.enrollment_records import (
+    Enrollment,
+    counted_on,
+    record_of,
+    write_record,
+)
 from est_transports.authority.planned_certificate import IssuerPart
 from est_transports.authority.profiles import CertificatePlan, Refused
 from est_transports.authority.stores import PREPARED, IssuedRecord, Store, StoreError
@@ -59,10 +65,10 @@ class RecordedSigning:
         request = None if enrollment.spends else _request(draft, record)
         left = None if request is None else self._store.find_prepared(request)
         if left is not None and now < left.not_before + (left.not_after - left.not_before) / 2:
-            return self._completed(left)
+            return self._completed(left, counted_on(left, enrollment))
         record = replace(record, state=PREPARED, request=request)
         write_record(self._store, record, plan, enrollment)
-        return self._completed(record)
+        return self._completed(record, counted_on(record, enrollment))
 
     def complete(self, record: IssuedRecord) -> x509.Certificate | None:
         """Return the certificate of a record that was left prepared, on record, signed now.
@@ -76,16 +82,20 @@ class RecordedSigning:
             return None
         return self._completed(record)
 
-    def _completed(self, record: IssuedRecord) -> x509.Certificate:
-        """Return the certificate of a prepared record: what is on record in the end, once only."""
+    def _completed(self, record: IssuedRecord, counted: Collection[str] = ()) -> x509.Certificate:
+        """Return the certificate of a prepared record: what is on record in the end, once only.
+
+        None of the certificates that it counts on was revoked by then.
+        """
         certificate = self._signer.finish(x509.load_der_x509_certificate(record.der))
-        if self._store.complete_certificate(record.serial, certificate.public_bytes(Encoding.DER)):
+        der = certificate.public_bytes(Encoding.DER)
+        if self._store.complete_certificate(record.serial, der, unless_revoked=counted):
             return certificate
         found = self._store.find_certificate(record.serial)
         if found is None:
             raise StoreError(f"the record of certificate {record.serial} is gone")
-        if found.revoked_at is not None:
-            text = "the certificate was revoked before it was handed out"
+        if found.revoked_at is not None or found.der == der:
+            text = "the certificate was revoked, before the new one was handed out"
             raise Refused("auth/certificate-revoked", text, content=False)
         return x509.load_der_x509_certificate(found.der)  # another try was faster
 

@@ -170,11 +170,15 @@ class MemoryStore:
         self.codes[use.digest] = replace(code, uses=code.uses + 1)
         self.uses[use.digest, use.request] = serial
 
-    def complete_certificate(self, serial: str, der: bytes) -> bool:
+    def complete_certificate(
+        self, serial: str, der: bytes, *, unless_revoked: Collection[str] = ()
+    ) -> bool:
+        counted = [self.records.get(each) for each in {serial, *unless_revoked}]
+        is_good = all(each is None or each.revoked_at is None for each in counted)
         found = self.records.get(serial)
         if found is not None and found.state == PREPARED:
             self.records[serial] = found = replace(found, der=der, state=ISSUED)
-        return found is not None and found.der == der and found.revoked_at is None
+        return found is not None and found.der == der and is_good
 
     def find_prepared(self, request: bytes) -> IssuedRecord | None:
         found = [each for each in self._prepared() if each.request == request]

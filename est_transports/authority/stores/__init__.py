@@ -179,12 +179,15 @@ class Store(
         not count. Raises DuplicateSerial, or StoreBusy when too many writers wait.
         """
 
-    def complete_certificate(self, serial: str, der: bytes) -> bool:
+    def complete_certificate(
+        self, serial: str, der: bytes, *, unless_revoked: Collection[str] = ()
+    ) -> bool:
         """Write the certificate of a prepared record durably: it is issued then.
 
         True if it is on record by then and is not revoked. False, and nothing is written, where
         another certificate was written before, or there is no such record; False too where the
-        record was revoked meanwhile, and the certificate is written.
+        record was revoked meanwhile, or one of the serials `unless_revoked`, and the certificate is
+        written.
         """
 
     def find_prepared(self, request: bytes) -> IssuedRecord | None:

@@ -7,6 +7,7 @@ that finds its parent's still open refuses to work.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection
 from datetime import datetime
@@ -71,7 +72,9 @@ _COMPLETE: Final = (
 )
 # A statement that changes a row where the certificate may be handed out.
 _IS_GOOD: Final = (
-    "UPDATE certificate SET state = 'issued' WHERE serial = ? AND der = ? AND revoked_at IS NULL"
+    "UPDATE certificate SET state = 'issued' WHERE serial = ? AND der = ? AND NOT EXISTS"
+    " (SELECT 1 FROM certificate WHERE revoked_at IS NOT NULL"
+    " AND serial IN (SELECT value FROM json_each(?)))"
 )
 _FIND_PREPARED: Final = (
     f"{_SELECT} WHERE state = 'prepared' AND request = ? AND revoked_at IS NULL"
@@ -145,10 +148,14 @@ class SqliteStore(CredentialTables, DeviceTables, KeyHistoryTables, RevocationTa
         before += naming(record, names, self.path, unless_held=unless_held)
         self._write(_INSERT, _row(record), before)
 
-    def complete_certificate(self, serial: str, der: bytes) -> bool:
+    def complete_certificate(
+        self, serial: str, der: bytes, *, unless_revoked: Collection[str] = ()
+    ) -> bool:
         """Write the certificate of a prepared record durably. See `Store`."""
-        completed = Step(_COMPLETE, (der, _serial(serial)))
-        return self._write(_IS_GOOD, (_serial(serial), der), (completed,))
+        serial = _serial(serial)
+        completed = Step(_COMPLETE, (der, serial))
+        none_revoked = json.dumps(sorted({serial, *unless_revoked}))
+        return self._write(_IS_GOOD, (serial, der, none_revoked), (completed,))
 
     def find_prepared(self, request: bytes) -> IssuedRecord | None:
         """Return the newest prepared record of that request, or None. See `Store`."""

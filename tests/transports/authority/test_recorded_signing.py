@@ -133,7 +133,7 @@ def test_a_key_in_this_process_signs_what_is_recorded_at_once(store: SqliteStore
             written.append(record.state)
             super().record_certificate(record, **others)
 
-        def complete_certificate(self, serial: str, der: bytes) -> bool:
+        def complete_certificate(self, serial: str, der: bytes, **others: Any) -> bool:
             raise NotImplementedError("there is nothing to complete")
 
     with closing(Watched(store.path)) as watched:
@@ -223,6 +223,25 @@ def test_what_is_revoked_while_it_is_signed_is_recorded_and_handed_to_nobody(
     (record,) = store.list_certificates()
     assert (record.state, record.revocation_reason) == (ISSUED, "superseded")
     x509.load_der_x509_certificate(record.der).verify_directly_issued_by(ca.certificate)
+
+
+@pytest.mark.req("EST-165")
+@pytest.mark.parametrize("repeats", [False, True])
+def test_a_revocation_counts_for_what_is_being_signed(
+    repeats: bool, store: SqliteStore, signer: NotingSigner, ca: ReferenceCA
+) -> None:
+    shown = issue(ca)
+    enrollment = replace(ENROLL, shown=shown)
+    if repeats:
+        signer.fails = True
+        with pytest.raises(SignerError):
+            issue(ca, enrollment=enrollment)
+        signer.fails = False
+    signer.meanwhile = lambda _: store.revoke_certificate(shown, at=NOW, reason="keyCompromise")
+    with pytest.raises(Refused) as caught:
+        issue(ca, enrollment=enrollment)
+    assert caught.value.code == "auth/certificate-revoked"
+    assert states(store) == [ISSUED, ISSUED]
 
 
 def test_a_certificate_that_was_prepared_is_no_ground_for_a_renewal(
@@ -356,8 +375,8 @@ def test_a_disk_that_is_full_at_each_step_loses_no_signature(
 
 def test_a_record_that_goes_away_while_it_is_signed_is_told(store: SqliteStore) -> None:
     class Forgetful(SqliteStore):
-        def complete_certificate(self, serial: str, der: bytes) -> bool:
-            return super().complete_certificate("ff", der)
+        def complete_certificate(self, serial: str, der: bytes, **others: Any) -> bool:
+            return super().complete_certificate("ff", der, **others)
 
         def find_certificate(self, serial: str) -> IssuedRecord | None:
             return None
