@@ -53,6 +53,19 @@ if TYPE_CHECKING:
         ClientRules as ClientRules,
         CsrWords as CsrWords,
     )
+    from est_transports.authority.ocsp_identity import (
+        OcspIdentity as OcspIdentity,
+        new_ocsp_identity as new_ocsp_identity,
+    )
+    from est_transports.authority.ocsp_requests import (
+        OcspQuestion as OcspQuestion,
+        read_ocsp_request as read_ocsp_request,
+    )
+    from est_transports.authority.ocsp_responder import (
+        OcspAnswer as OcspAnswer,
+        OcspResponder as OcspResponder,
+        OcspTimes as OcspTimes,
+    )
     from est_transports.authority.issuers import (
         Issuer as Issuer,
         IssuerError as IssuerError,
@@ -128,6 +141,9 @@ else:
             "ca": "CAUnavailable Enrollment ReferenceCA Refused",
             "certificate_plan": "CertificatePlan PlannedExtension",
             "crls": "REVOCATION_REASONS CrlSchedule make_crl",
+            "ocsp_identity": "OcspIdentity new_ocsp_identity",
+            "ocsp_requests": "OcspQuestion read_ocsp_request",
+            "ocsp_responder": "OcspAnswer OcspResponder OcspTimes",
             "csr_attributes": "ClientRule ClientRules CsrWords",
             "issuers": "Issuer IssuerError given_issuer make_issuer",
             "name_patterns": "NamePatterns",

@@ -142,7 +142,7 @@ def load_service(
         coap=_coap(config, identity, trust, authority, policy),
         http=_http(config, policy),
         authority=authority,
-        publication=publication_of(config, ca),
+        publication=publication_of(config, ca, now.wall),
         secret=secret,
         validities=validities,
         notices=(

@@ -16,6 +16,7 @@ from est_transports.authority.planned_certificate import authority_key_id
 from est_transports.publication.resources import Publication, Published, Resource
 from est_transports.service.config.settings import ServerConfig
 from est_transports.service.crl_resource import CrlResource
+from est_transports.service.ocsp_loading import ocsp_resources
 
 CA_CERTIFICATE_TYPE: Final = "application/pkix-cert"
 CA_CERTIFICATES_TYPE: Final = "application/pkcs7-mime"
@@ -23,8 +24,11 @@ CA_MAX_AGE_S: Final = 3600
 """How long caches may keep CA certificates: a key may get a further one in a rollover."""
 
 
-def publication_of(config: ServerConfig, ca: ReferenceCA) -> Publication:
-    """Return what is published, nothing where it is served nowhere."""
+def publication_of(config: ServerConfig, ca: ReferenceCA, now: datetime) -> Publication:
+    """Return what is published, nothing where it is served nowhere.
+
+    Raises ServingError and StoreError as `ocsp_resources`.
+    """
     if not config.publication.listen:
         return Publication()
     lists = (
@@ -32,7 +36,8 @@ def publication_of(config: ServerConfig, ca: ReferenceCA) -> Publication:
         for each in crl_issuers(ca)
         if each.signs_crls
     )
-    return Publication(resources=(*ca_resources(ca.ca_certificates()), *lists))
+    answers = ocsp_resources(config.ocsp, ca, now)
+    return Publication(resources=(*ca_resources(ca.ca_certificates()), *lists, *answers))
 
 
 def ca_resources(certificates: tuple[x509.Certificate, ...]) -> Iterator[Resource]:

@@ -24,6 +24,7 @@ from fuzz.targets import (
     maps,
     names,
     profiles,
+    publication,
     queues,
     records,
     renewal,
@@ -54,6 +55,7 @@ _MODULES: Final = (
     server_machine,
     client_machine,
     tunnels,
+    publication,
     settings,
 )
 

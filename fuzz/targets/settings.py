@@ -127,6 +127,7 @@ TARGETS: Final = (
             "est_transports.service.config.coap",
             "est_transports.service.config.listen",
             "est_transports.service.config.publication",
+            "est_transports.service.config.ocsp",
             "est_transports.service.config.profiles",
             "est_transports.service.config.crl",
             "est_transports.service.config.crls",

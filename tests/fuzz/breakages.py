@@ -177,6 +177,14 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
             "checks/manufacturers", "if len(values) > 1:", "if len(values) > 9:"
         ),
         "issued": _core("checks/issued", "if got.is_ca and not asked.is_ca:", "if False:"),
+        "ocsp-requests": _wire(
+            "authority/ocsp_responder", "serial_number=asked.serial,", "serial_number=1,"
+        ),
+        "publication": _wire(
+            "publication/conversation",
+            'self._write(_NOT_MODIFIED, fields, b"", now)',
+            "self._write(_NOT_MODIFIED, fields, published.body, now)",
+        ),
         "fair-queue": _wire("fairness/fair_queue", "self._groups.move_to_end(group)\n", "pass\n"),
         "datagram-scheduler": _wire(
             "channel/datagram_scheduler",

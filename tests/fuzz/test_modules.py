@@ -49,6 +49,7 @@ NO_TARGET: Final = {
         est_transports.coap.client_socket
         est_transports.service.processes est_transports.service.loading
         est_transports.service.running est_transports.service.publishing
+        est_transports.service.ocsp_loading
         est_transports.daemon.systemd est_transports.daemon.file_limit est_transports.service.watch
         est_transports.service.condition
         est_transports.service.startup_checks est_transports.service.crl_loading
@@ -77,7 +78,6 @@ NO_TARGET: Final = {
         est_transports.service.unrecorded est_transports.service.revoked_since""",
     "people at a terminal": "est_transports.cli est_transports.cli.*",
     "made of parts that have targets of their own": """
-        est_transports.publication.*
         est_transports.on_aiocoap.messages est_transports.drive.application
         est_transports.drive.consult est_transports.drive.event_loop
         est_transports.drive.event_loop_slots est_transports.drive.questions
@@ -100,7 +100,7 @@ NO_TARGET: Final = {
         est_transports.authority.recorded_signing
         est_transports.authority.planned_certificate est_transports.authority.preview
         est_transports.service.config.profile_values
-        est_transports.authority.crls
+        est_transports.authority.crls est_transports.authority.ocsp_identity
         est_transports.authority.renewal_rules est_transports.authority.stores.key_history
         est_transports.authority.adoption
         est_transports.authority.renewal_records est_transports.authority.enrollment_records

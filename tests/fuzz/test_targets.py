@@ -55,6 +55,8 @@ FLOORS: Final = {
     "constraints": (60, 45),
     "issued": (45, 25),
     "manufacturers": (20, 20),
+    "ocsp-requests": (30, 5),
+    "publication": (40, 20),
     "fair-queue": (65, 50),
     "datagram-scheduler": (65, 40),
     "connection-slots": (70, 30),

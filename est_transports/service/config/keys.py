@@ -17,6 +17,7 @@ from est_transports.service.config.crl import CRL_KEYS
 from est_transports.service.config.csr_attributes_keys import CSRATTRS_FOR_KEYS, CSRATTRS_KEYS
 from est_transports.service.config.key import Key
 from est_transports.service.config.manufacturers import MANUFACTURER_KEYS
+from est_transports.service.config.ocsp import OCSP_KEYS
 from est_transports.service.config.profiles import PROFILE_KEYS
 from est_transports.service.config.publication import PUBLICATION_KEYS
 from est_transports.service.config.renewal_info import RENEWAL_INFO_KEYS
@@ -334,6 +335,7 @@ KEYS: Final[Mapping[str, tuple[Key, ...]]] = MappingProxyType(
         "ra": _RA,
         "coap": COAP_KEYS,
         "publication": PUBLICATION_KEYS,
+        "ocsp": OCSP_KEYS,
         "ca": _CA,
         "audit": AUDIT_KEYS,
         "renewal_info": RENEWAL_INFO_KEYS,

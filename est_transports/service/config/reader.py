@@ -43,6 +43,7 @@ from est_transports.service.config.labels import LabelConfig
 from est_transports.service.config.listen import DEFAULT_PORT, ListenAddress, parse_listen
 from est_transports.service.config.manufacturers import read_manufacturers
 from est_transports.service.config.moved import MOVED
+from est_transports.service.config.ocsp import read_ocsp
 from est_transports.service.config.profiles import read_profiles
 from est_transports.service.config.publication import read_publication
 from est_transports.service.config.registration import read_ra
@@ -124,6 +125,7 @@ def _read(top: TomlTable) -> ServerConfig:
             manufacturers=tuple(read_manufacturers(top)),
             coap=read_coap(top.table("coap")),
             publication=read_publication(top.table("publication")),
+            ocsp=read_ocsp(top.table("ocsp")),
             ra=read_ra(top.table("ra")),
             ca=_ca(top.table("ca"), profiles),
             audit=read_audit(top.table("audit")),

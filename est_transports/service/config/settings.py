@@ -52,6 +52,7 @@ from est_transports.service.config.csr_attributes import check_rules
 from est_transports.service.config.labels import LabelConfig, label_rows
 from est_transports.service.config.listen import ListenAddress
 from est_transports.service.config.manufacturers import ManufacturerConfig
+from est_transports.service.config.ocsp import OcspConfig
 from est_transports.service.config.publication import PublicationConfig
 from est_transports.service.config.registration import RaConfig
 from est_transports.service.config.renewal_info import RenewalInfoConfig
@@ -213,6 +214,7 @@ class ServerConfig:
     manufacturers: tuple[ManufacturerConfig, ...] = ()
     coap: CoapConfig = field(default_factory=CoapConfig)
     publication: PublicationConfig = field(default_factory=PublicationConfig)
+    ocsp: OcspConfig = field(default_factory=OcspConfig)
     ra: RaConfig = field(default_factory=RaConfig)
     ca: CAConfig
     audit: AuditConfig = field(default_factory=AuditConfig)
@@ -237,6 +239,8 @@ class ServerConfig:
             knows_users=self.srp.enabled or self.auth.authentication[CSRATTRS].takes_http,
             manufacturers={each.manufacturer.name for each in self.manufacturers},
         )
+        if self.ocsp.enabled and not self.publication.listen:
+            raise LocalProtocolError("ocsp.enabled needs an address in publication.listen")
         if self._takes_challenges_for_codes and Scheme.OTP not in self.auth.schemes:
             raise LocalProtocolError('foreign_challenge "code" needs "otp" in auth.schemes')
 
