@@ -276,5 +276,19 @@ def test_what_was_revoked_since_is_revoked_again(tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
+def test_a_ca_certificate_that_is_elsewhere_is_to_be_put_back(tmp_path: Path) -> None:
+    ca, file = made(tmp_path / "ca"), tmp_path / "a.backup"
+    (ca / "ca.pem").rename(tmp_path / "root.pem")
+    config = ca / "est.toml"
+    text = '[ca]\ncertificate = "../root.pem"\n'
+    config.write_text(edited(config.read_text("utf-8"), text), "utf-8")
+    assert est("backup", ca, file).exit_code == 0
+    (tmp_path / "root.pem").unlink()
+    done = est("restore", file, tmp_path / "new")
+    assert done.exit_code == 0, done.stderr
+    assert f"Put back {tmp_path / 'root.pem'} ([ca] certificate)" in done.stdout
+    assert "is not revoked here" in done.stderr
+
+
 def printed(serial: str) -> str:
     return printed_serial(int(serial, 16))

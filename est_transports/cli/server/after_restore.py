@@ -93,7 +93,7 @@ def _lists(
     config: ServerConfig, directory: Path, restored: Restored, given: Sequence[Crl]
 ) -> Iterator[Crl]:
     """Yield the lists of this CA that are given, or lie where it puts them."""
-    own = load_pem_certificates(config.ca.certificate, left_out=warn)
+    own = tuple(_own(config))
     for crl in given:
         if is_own_list(crl, own):
             yield crl
@@ -107,3 +107,13 @@ def _lists(
                 yield from (each for each in load_pem_crls(path) if is_own_list(each, own))
             except CredentialFileError as exc:
                 warn(f"{exc}: what it revokes is not revoked here")
+
+
+def _own(config: ServerConfig) -> Iterator[x509.Certificate]:
+    """Yield the certificates of this CA, and of its former keys, as far as they are there."""
+    former = [each.certificate for each in getattr(config.ca, "former", ())]
+    for path in (config.ca.certificate, *former):
+        try:
+            yield from load_pem_certificates(path, left_out=warn)
+        except CredentialFileError as exc:
+            warn(f"{exc}: what its revocation lists revoke is not revoked here")
