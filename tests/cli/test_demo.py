@@ -14,7 +14,7 @@ from tests.conftest import PeerFinder
 Capture = pytest.CaptureFixture[str]
 NAMES = (
     *("init", "user add", "serve", "cacerts", "csrattrs"),
-    *("enroll", "reenroll", "enroll coaps", "verify", "revoke", "stop"),
+    *("enroll", "reenroll", "enroll coaps", "verify", "revoke", "ocsp", "stop"),
 )
 
 
@@ -45,6 +45,8 @@ def test_the_demo_goes_through_a_whole_life_and_leaves_nothing(
     revoked = steps["revoke"]["detail"]
     assert "for keyCompromise: renewal refused (auth/certificate-revoked), on list 1" in revoked
     assert revoked.endswith("openssl verify -crl_check: certificate revoked")
+    status = steps["ocsp"]["detail"]
+    assert status.endswith("/ocsp: revoked (keyCompromise), signed by CN=OCSP responder")
     assert told["directory"] is None
     assert err == ""
     assert list(temporary_directories.iterdir()) == []

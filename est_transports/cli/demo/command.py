@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,7 @@ from est_transports.cli.client.requested_names import names_from_options, names_
 from est_transports.cli.client.target import Target
 from est_transports.cli.client.target_options import make_target
 from est_transports.cli.demo.revocation import revoke
+from est_transports.cli.demo.status import ask_status
 from est_transports.cli.describe import csrattrs_rows, fingerprint, moment, subject_text
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import CERTIFICATE, KEY
@@ -43,10 +44,12 @@ from est_transports.cli.server.directory import local_errors
 from est_transports.cli.server.serve import overridden
 from est_transports.drive.records import Record
 from est_transports.on_trio.coap_server import CoapServer
+from est_transports.on_trio.publication_server import PublicationServer
 from est_transports.on_trio.server import Server
 from est_transports.pki.serials import printed_serial
 from est_transports.pki.trust import load_pem_certificates
 from est_transports.service.config.listen import ListenAddress
+from est_transports.service.config.publication import PublicationConfig
 from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.initialisation import CA_CERTIFICATE, CaSpec, initialise
 from est_transports.service.listening import open_datagram_sockets, open_sockets
@@ -78,6 +81,7 @@ class Demo:
     service: Service | None = None
     password: str = field(default_factory=lambda: secrets.token_urlsafe(18), repr=False)
     url: str = ""
+    published_port: int = 0
     coap_url: str = ""
 
     @property
@@ -204,13 +208,20 @@ def _serve(run: Demo) -> str:
         coap=ListenAddress(host=ADDRESS, port=0),
         require_pop=True,
     )
+    free = ListenAddress(host=ADDRESS, port=0)
+    config = replace(
+        config,
+        publication=PublicationConfig(listen=(free,)),
+        ocsp=replace(config.ocsp, enabled=True),
+    )
     service = load_service(config, store=run.open_store(), checks=CredentialChecks())
     run.service = service
-    sockets = open_sockets(config.listen)
+    sockets, published = open_sockets(config.listen), open_sockets(free)
+    run.published_port = published[0].getsockname()[1]
     ((datagrams,),) = open_datagram_sockets(ListenAddress(host=ADDRESS, port=0), 1)
     run.url = f"https://{ADDRESS}:{sockets[0].getsockname()[1]}"
     run.coap_url = f"coaps://{ADDRESS}:{datagrams.getsockname()[1]}"
-    run.stack.enter_context(_serving(service, sockets, datagrams, run.records.append))
+    run.stack.enter_context(_serving(service, sockets, datagrams, published, run.records.append))
     return f"{run.url} and {run.coap_url}, requests must be linked to their connection"
 
 
@@ -298,6 +309,11 @@ def _revoke(run: Demo) -> str:
     return revoke(ca, run.device / CERTIFICATE, anchor, lambda: _reenroll(run))
 
 
+def _ocsp(run: Demo) -> str:
+    leaf, anchor = run.device / CERTIFICATE, run.authority / CA_CERTIFICATE
+    return ask_status(ADDRESS, run.published_port, leaf, anchor)
+
+
 def _stop(run: Demo) -> str:
     run.stack.close()
     challenges = sum(record.status == 401 for record in run.records)
@@ -315,6 +331,7 @@ STEPS: Final[dict[str, Callable[[Demo], str]]] = {
     "enroll coaps": _enroll_over_coap,
     "verify": _verify,
     "revoke": _revoke,
+    "ocsp": _ocsp,
     "stop": _stop,
 }
 """What is done, in order, by the name of the command that does it."""
@@ -325,6 +342,7 @@ def _serving(
     service: Service,
     sockets: tuple[socket.socket, ...],
     datagrams: socket.socket,
+    published: tuple[socket.socket, ...],
     observe: Callable[[Record], None],
 ) -> Iterator[None]:
     """Serve in a thread until the block ends."""
@@ -337,6 +355,7 @@ def _serving(
         observe=observe,
     )
     coap_server = CoapServer(source=lambda: coap, observe=observe)
+    publication_server = PublicationServer(source=lambda: service.publication)
     ready = threading.Event()
     tokens: list[trio.lowlevel.TrioToken] = []
 
@@ -345,6 +364,7 @@ def _serving(
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve, listeners)
             await nursery.start(coap_server.serve, datagrams)
+            await nursery.start(publication_server.serve, published)
             tokens.append(trio.lowlevel.current_trio_token())
             ready.set()
 
@@ -355,6 +375,6 @@ def _serving(
     try:
         yield
     finally:
-        for each in (server, coap_server):
+        for each in (server, coap_server, publication_server):
             tokens[0].run_sync_soon(partial(each.stop, STOP_S))
         thread.join(2 * STOP_S)
