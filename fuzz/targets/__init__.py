@@ -10,6 +10,7 @@ from typing import Final
 from fuzz.kept import kept_of
 from fuzz.target import Target
 from fuzz.targets import (
+    agent,
     asn1,
     associations,
     attributes,
@@ -56,6 +57,7 @@ _MODULES: Final = (
     client_machine,
     tunnels,
     publication,
+    agent,
     settings,
 )
 

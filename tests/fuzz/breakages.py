@@ -270,6 +270,14 @@ BREAKAGES: Final[Mapping[str, Breakage]] = MappingProxyType(
             "operations/_issuing", "public_key_der(each) == reading.spki]", "True]"
         ),
         "credential-files": _wire("pki/credential_files", "{path}: left out", "left out"),
+        "agent-toml": _wire(
+            "agent/config",
+            "return _read(toml_of(text.encode(), path))",
+            "return _read(toml_of(text.encode(), path.parent))",
+        ),
+        "agent-state": _wire(
+            "agent/saved", '"hook_event": self.hook_event,', '"hook_event": self.hook_due,'
+        ),
         "est-toml": _wire("toml/tables", "{place}: {where}: {reason}", "{where}: {reason}"),
     }
 )

@@ -112,7 +112,7 @@ NO_TARGET: Final = {
         est_transports.service.srp_loading""",
     "a life cycle: no peer's bytes, and properties of its own, tests/core/life_cycle": """
         est_core.life_cycle.clock est_core.life_cycle.machine est_core.life_cycle.policy
-        est_core.life_cycle.saved est_core.life_cycle.state est_core.life_cycle.steps""",
+        est_core.life_cycle.state est_core.life_cycle.steps""",
     "what a person typed, and dates that were read before: tests/transports/pki": """
         est_transports.pki.fingerprints est_transports.pki.clock_floor""",
     "trust that follows a CA: certificates that were read before, tests/core/trust/test_worlds": """

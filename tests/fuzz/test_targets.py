@@ -82,6 +82,8 @@ FLOORS: Final = {
     "server-exchange": (50, 35),
     "client-exchange": (65, 15),
     "credential-files": (65, 45),
+    "agent-toml": (20, 2),
+    "agent-state": (8, 6),
     "est-toml": (40, 20),
     "tunnels": (30, 10),
 }
