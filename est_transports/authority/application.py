@@ -119,8 +119,11 @@ class Authority:
         return count_nonce(question, self.store, self._clock().wall)
 
     def ca_certs(self, question: CACertsRequested) -> Decision:
-        """Return the CA's certificate and its chain, whatever the label. RFC 7030 4.1.3."""
-        return ProvideCACerts(certificates=self.ca.ca_certificates())
+        """Return the certificates of all generations of the CA, whatever the label. RFC 7030 4.1.3.
+
+        Those are their roots and chains, and the links from each to the next.
+        """
+        return ProvideCACerts(certificates=self.ca.published_certificates())
 
     def csr_attrs(self, question: CSRAttrsRequested) -> Decision:
         """Return the CSR attributes of the label. RFC 7030 4.5.2.
@@ -203,6 +206,8 @@ class Authority:
         shown = self._record_of(question.identity.certificate)
         if shown is not None and shown.revoked_at is not None:
             return Deny(code="auth/certificate-revoked", reason="the certificate was revoked")
+        if question.identity.certificate is not None:
+            self.ca.check_generation(question.identity.certificate, now)
         if question.identity.is_ra:
             _tell_of_ra(question, operation)
         spends = _spent_for(question, operation, now)

@@ -22,6 +22,12 @@ from est_core.arguments import checked_throughout
 from est_core.asn1.pkcs10 import CertRequest
 from est_transports.authority.adoption import adopt
 from est_transports.authority.enrollment_records import Enrollment
+from est_transports.authority.former_cas import (
+    FormerCa,
+    former_ca_of,
+    issuer_key_of,
+    published_certificates,
+)
 from est_transports.authority.issuer_limits import IssuerLimits
 from est_transports.authority.planned_certificate import (
     IssuerPart,
@@ -66,7 +72,8 @@ class ReferenceCA:
     certified for nobody, those of the EST server first of all. No subject of the chain is
     certified for anybody, nor, but for its renewal, any of `reserved_subjects`, each with whose it
     is ("a registration authority"). A certificate may be renewed for `renewal_grace` after it
-    expired. `entropy` makes serial numbers.
+    expired. `former` are the generations before this key: what they issued is renewed as long as
+    they are trusted. `entropy` makes serial numbers.
     Raises LocalProtocolError where these do not fit together.
     """
 
@@ -82,6 +89,7 @@ class ReferenceCA:
         own_names: frozenset[str] = frozenset(),
         reserved_subjects: Iterable[tuple[str, x509.Name]] = (),
         renewal_grace: timedelta = timedelta(0),
+        former: Sequence[FormerCa] = (),
         entropy: Entropy,
     ) -> None:
         if default_profile not in profiles:
@@ -94,6 +102,7 @@ class ReferenceCA:
         _check_chain((certificate, *chain))
         self.certificate = certificate
         self.store = store
+        self.former: tuple[FormerCa, ...] = tuple(former)
         self._chain = tuple(chain)
         self._signer = CertificateSigner(signer, issuer=certificate)
         self._spki = signer.public_key_spki
@@ -110,6 +119,32 @@ class ReferenceCA:
     def ca_certificates(self) -> tuple[x509.Certificate, ...]:
         """Return the issuing certificate and its chain up to the root. RFC 7030 4.1.3."""
         return (self.certificate, *self._chain)
+
+    @property
+    def generations(self) -> tuple[x509.Certificate, ...]:
+        """The issuing certificate, and those of the generations before, the newest first."""
+        return (self.certificate, *(each.certificate for each in self.former))
+
+    def published_certificates(self) -> tuple[x509.Certificate, ...]:
+        """Return what /cacerts has: those, the generations before, and the links between them."""
+        return published_certificates(self.ca_certificates(), self.former)
+
+    def check_generation(self, certificate: x509.Certificate, now: datetime) -> None:
+        """Return unless a certificate is of a generation before this one that counts no more.
+
+        Raises Refused: renewal/former-ca.
+        """
+        former = former_ca_of(certificate, self.former)
+        if former is not None and not former.is_trusted(now):
+            until = f"{former.trusted_until:%Y-%m-%d %H:%M} UTC"
+            text = f"the CA key that issued the certificate counted until {until}"
+            raise _renewal("renewal/former-ca", text)
+
+    def _is_of_a_generation(self, certificate: x509.Certificate) -> bool:
+        if former_ca_of(certificate, self.former) is not None:
+            return True
+        is_ours = certificate.issuer == self.certificate.subject
+        return is_ours and issuer_key_of(certificate) in (None, self.key_identifier)
 
     @property
     def key_identifier(self) -> bytes | None:
@@ -240,16 +275,17 @@ class ReferenceCA:
         """Return the record of `certificate` if its holder may have it renewed. RFC 7030 2.3.
 
         Raises Refused: renewal/unknown-certificate unless it is, byte for byte, in the store and
-        from this CA; renewal/revoked; renewal/expired; renewal/not-yet-valid.
+        from this CA; renewal/former-ca; renewal/revoked; renewal/expired; renewal/not-yet-valid.
         """
         record = self.store.find_certificate(serial_text(certificate.serial_number))
         if (
             record is None
             or record.state == PREPARED
             or not record.is_of(certificate)
-            or certificate.issuer != self.certificate.subject
+            or not self._is_of_a_generation(certificate)
         ):
             raise _renewal("renewal/unknown-certificate", "this CA did not issue the certificate")
+        self.check_generation(certificate, now)
         if record.revoked_at is not None:
             raise _renewal("renewal/revoked", "the certificate was revoked")
         if now < record.not_before:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from est_core import ManufacturerIdentity
 from est_core.values import value_class
+from est_transports.authority.former_cas import issuer_key_of
 from est_transports.authority.names_of_others import HELD
 from est_transports.authority.profiles import CertificatePlan, Refused
 from est_transports.authority.stores import (
@@ -113,4 +114,5 @@ def record_of(
         profile=plan.profile,
         replaces=None if replaces is None else serial_text(replaces.serial_number),
         manufacturer=enrollment.manufacturer,
+        issuer_key=issuer_key_of(certificate),
     )

@@ -11,10 +11,12 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from est_core import Entropy
+from est_core import Entropy, Limits
 from est_core.arguments import checked
+from est_core.asn1.keys import public_key_facts
 from est_core.values import value_class
 from est_transports.authority.new_ca import new_intermediate, new_root
 from est_transports.pki.certificate_checks import UNREADABLE
@@ -44,6 +46,7 @@ COMMON_NAME_CHARS: Final = 64  # ub-common-name, RFC 5280 A.1
 ROOT_SUFFIX: Final = " Root"
 """Ends the name of a root that has an issuing CA below it."""
 
+_RSA_SMALLER_BITS: Final = 3072
 _ROOT_DAYS: Final = 7305  # twenty years: the CA below it lasts ten
 
 
@@ -102,6 +105,19 @@ def make_issuer(
         _named(name), key.public_key(), issuer=root, signer=signer, now=now, entropy=entropy
     )
     return Issuer(certificate=certificate, chain=(root,), key=key, root_key=root_key)
+
+
+@checked
+def ca_key_kind(certificate: x509.Certificate) -> str:
+    """Return the kind of CA_KEYS that is like the key of a CA. Raises IssuerError for none."""
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        return "RSA 3072" if key.key_size <= _RSA_SMALLER_BITS else "RSA 4096"
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    name = public_key_facts(spki, Limits()).name
+    if name not in CA_KEYS:
+        raise IssuerError(f"no CA is made with a key like this one, {name}; name another kind")
+    return name
 
 
 @checked

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "device": ("server.devices", "device", "Register devices: who may have which names."),
     "srp": ("server.srp", "srp", "Add, list and remove users of TLS-SRP."),
     "certs": ("server.certs", "certs", "List, show and revoke issued certificates."),
+    "ca": ("server.ca", "ca", "Give the CA a new key, and see how its keys stand."),
     "crl": ("server.crl", "crl", "Make a new revocation list."),
     "check": ("server.check", "check", "Look whether a CA's directory is in order."),
     "profile": ("server.profiles", "profile", "Show profiles, and try a request on one."),

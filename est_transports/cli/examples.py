@@ -100,6 +100,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "est profile test ca device-1.csr --label web",
         "est profile test ca device-1.csr --profile web --json",
     ),
+    "est ca rollover": (
+        "est ca rollover ca",
+        "est ca rollover ca --until 2027-11-28T12:00:00Z --ca-key 'EC P-384'",
+    ),
+    "est ca status": ("est ca status ca", "est ca status ca --json"),
     "est crl": ("est crl ca", "est crl ca --out ca.crl", "est crl ca --out ca.der --der"),
     "est provision": (
         "est provision https://est.example --trust ca.pem --user alice --cn a1",

@@ -198,6 +198,14 @@ AUTHORITY: Final = (
                 audience=Audience.USER,
             ),
             ErrorCode(
+                code="renewal/former-ca",
+                statuses=("403",),
+                cause="a former key of the CA issued the certificate, and the date is over until"
+                " which what that key issued counts",
+                remedy="enroll anew; a CA that still wants these devices extends `trusted_until`",
+                audience=Audience.USER,
+            ),
+            ErrorCode(
                 code="renewal/not-yet-valid",
                 statuses=("403",),
                 cause="the certificate to be renewed is not valid yet",

@@ -13,11 +13,14 @@ from est_core.arguments import checked
 from est_core.checks.identity import has_cmc_ra
 from est_transports import _clock
 from est_transports.authority.ca import ReferenceCA, ca_subjects
+from est_transports.authority.former_cas import FormerCa
 from est_transports.authority.profile_names import ReservedNames
+from est_transports.authority.rollover import is_link
 from est_transports.authority.stores import Store
 from est_transports.pki.chains import certifier_flaw, issuer_problem
 from est_transports.pki.host_verification import common_hosts, own_names
 from est_transports.pki.names import name_text
+from est_transports.pki.serials import serial_text
 from est_transports.pki.signers import LocalSigner
 from est_transports.pki.trust import (
     CredentialFileError,
@@ -46,6 +49,7 @@ def load_ca(
     signer = load_ca_signer(config.ca)
     profiles = {_WITHOUT_LABEL: config.profiles[config.ca.default_profile]}
     profiles |= {row.label.text: config.profiles[row.profile] for row in config.labels}
+    former = _former(config.ca, certificate, left_out)
     try:
         return ReferenceCA(
             certificate=certificate,
@@ -56,10 +60,40 @@ def load_ca(
             default_profile=_WITHOUT_LABEL,
             own_names=_hosts_of(identity.certificate),
             reserved_subjects=tuple(_reserved_subjects(config, identity.chain, left_out)),
+            former=former,
             entropy=_clock.entropy,
         )
     except LocalProtocolError as exc:
         raise ServingError(f"{config.ca.certificate}: {exc.message}") from exc
+
+
+def _former(
+    ca: CAConfig, current: x509.Certificate, left_out: Callable[[str], None]
+) -> tuple[FormerCa, ...]:
+    """Return the generations before this one. Raises CredentialFileError, ServingError."""
+    found = []
+    for each in ca.former:
+        certificate, *chain = load_pem_certificates(
+            each.certificate, left_out=left_out, needs_first=True
+        )
+        links = () if each.links is None else load_pem_certificates(each.links, left_out=left_out)
+        until = each.trusted_until
+        found.append(
+            FormerCa(certificate=certificate, chain=tuple(chain), links=links, trusted_until=until)
+        )
+    roots = (current, *(each.certificate for each in found))
+    for config, former in zip(ca.former, found, strict=True):
+        if former.certificate == current:
+            text = "is the certificate that the CA issues with; take it out of [[ca.former]]"
+            raise ServingError(f"{config.certificate}: {text}")
+        for link in former.links:
+            if not is_link(link, roots):
+                raise ServingError(
+                    f"{config.links}: the certificate with serial number"
+                    f" {serial_text(link.serial_number)} is no link between generations of this"
+                    " CA; put the one there that `est ca rollover` made"
+                )
+    return tuple(found)
 
 
 @checked
@@ -68,8 +102,13 @@ def load_ca_signer(ca: CAConfig) -> LocalSigner:
 
     Raises CredentialFileError.
     """
-    password = None if ca.key_password_file is None else _password(ca.key_password_file)
-    return LocalSigner(load_pem_private_key(ca.key, password))
+    return LocalSigner(load_pem_private_key(ca.key, key_password(ca)))
+
+
+@checked
+def key_password(ca: CAConfig) -> bytes | None:
+    """Return the password of the CA's key, None where it has none. Raises CredentialFileError."""
+    return None if ca.key_password_file is None else _password(ca.key_password_file)
 
 
 def _password(path: Path) -> bytes:

@@ -40,11 +40,12 @@ def load_crls(
     ca: Sequence[x509.Certificate],
     anchors: Anchors,
     now: datetime,
+    former: Sequence[x509.Certificate] = (),
 ) -> LoadedCrls:
     """Return the lists of a configuration.
 
-    `ca` is the server's own CA with its chain: the store has what it revoked, so no list of it is
-    missed. Raises CredentialFileError.
+    `ca` is the server's own CA with its chain, `former` are its generations before: the store has
+    what they revoked, so no list of them is missed. Raises CredentialFileError.
     """
     crls = [(path, _usable(path, crl)) for path in config.files for crl in load_pem_crls(path)]
     if not crls:
@@ -53,9 +54,9 @@ def load_crls(
         crls=tuple(crl for _, crl in crls),
         accept_missing=config.missing_in_requests is InDoubt.WARN,
         accept_stale=config.stale_in_requests is InDoubt.WARN,
-        recorded=tuple(ca[:1]),
+        recorded=(*ca[:1], *former),
     )
-    known = (*ca, *(anchor for _, anchor in anchors))
+    known = (*ca, *former, *(anchor for _, anchor in anchors))
     notices = [text for path, crl in crls if (text := _of_nobody(path, crl, known))]
     missing = list(_missing(config, revocation, anchors))
     if missing and config.missing_at_start is InDoubt.REFUSE:

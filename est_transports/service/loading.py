@@ -28,6 +28,7 @@ from est_transports.authority.authentication.look_ups import LookUps
 from est_transports.authority.authentication.server_secret import ServerSecret
 from est_transports.authority.ca import ReferenceCA
 from est_transports.authority.csr_attributes import AskedOfClients
+from est_transports.authority.former_cas import linked_chain
 from est_transports.authority.issue_log import IssueLog
 from est_transports.authority.stores import Store
 from est_transports.authority.stores.passwords import PasswordChecks
@@ -124,10 +125,9 @@ def load_service(
     left_out: list[str] = []
     with _named_keys(config):
         check_files(config)
-        identity = load_identity(config.tls.certificate, config.tls.key, left_out=left_out.append)
-        ca = load_ca(config, identity, store, left_out.append)
+        identity, ca = _own(config, store, left_out.append)
         secret = loaded_secret(config, store, secret, clock().wall, left_out)
-        listed = registration_authorities(config.ra, ca.certificate)
+        listed = registration_authorities(config.ra, ca.generations)
         now, trusted = clock(), _trusted(config, ca, clock().wall, left_out.append)
     trust, crls, checks = trusted.trust, trusted.crls, checks or CredentialChecks()
     srp = srp_users(config.srp, store, secret, checks.srp_attempts)
@@ -166,6 +166,16 @@ def _notices_of_ca(config: ServerConfig, ca: ReferenceCA, now: Instant) -> Itera
         )
 
 
+def _own(
+    config: ServerConfig, store: Store, left_out: Callable[[str], None]
+) -> tuple[TlsIdentity, ReferenceCA]:
+    """Return the server's identity, with the links by which each root verifies it, and the CA."""
+    identity = load_identity(config.tls.certificate, config.tls.key, left_out=left_out)
+    ca = load_ca(config, identity, store, left_out)
+    chain = linked_chain(identity.chain, ca.certificate, ca.former)
+    return replace(identity, chain=chain), ca
+
+
 class _Trusted(NamedTuple):
     """Who may certify clients: as handshakes want it, each anchor with its file, and the parts."""
 
@@ -181,12 +191,15 @@ def _trusted(
     anchors = _client_trust(config, left_out)
     makers = load_manufacturers(config.manufacturers, left_out)
     every = (*anchors, *files_of(makers))
-    crls = load_crls(config.crls, ca=ca.ca_certificates(), anchors=every, now=now)
-    return _Trusted(_trust(ca, anchors, makers, crls.revocation), every, makers, crls)
+    former = tuple(each.certificate for each in ca.former if each.is_trusted(now))
+    own = ca.ca_certificates()
+    crls = load_crls(config.crls, ca=own, anchors=every, now=now, former=former)
+    trust = _trust((ca.certificate, *former), anchors, makers, crls.revocation)
+    return _Trusted(trust, every, makers, crls)
 
 
 def _trust(
-    ca: ReferenceCA,
+    own: tuple[x509.Certificate, ...],
     anchors: Anchors,
     makers: Sequence[LoadedManufacturer],
     revocation: Revocation,
@@ -194,7 +207,7 @@ def _trust(
     try:
         return TrustAnchors(
             # Not those above it: what a company's root has certified elsewhere may not enroll here.
-            explicit=(ca.certificate,),
+            explicit=own,
             implicit=tuple(anchor for _, anchor in anchors),
             revocation=revocation,
             manufacturers=tuple(maker.anchors for maker in makers),
@@ -289,6 +302,7 @@ def _named_keys(config: ServerConfig) -> Iterator[None]:
             **dict.fromkeys(ca.reserved, "[ca] reserved"),
             config.auth.secret: "[auth] secret",
             ca.key_password_file: "[ca] key_password_file",
+            **{path: f"[[ca.former]] {key}" for key, path in _former_files(config)},
             ca.key: "[ca] key",
             ca.certificate: "[ca] certificate",
             tls.key: "[tls] key",
@@ -301,6 +315,13 @@ def _named_keys(config: ServerConfig) -> Iterator[None]:
         more = "" if says_what_to_do else f"; {_remedy(exc, key)}"
         reason = f"{exc.reason} ({key}){more}"
         raise CredentialFileError(exc.path, reason) from exc
+
+
+def _former_files(config: ServerConfig) -> Iterator[tuple[str, Path]]:
+    for each in config.ca.former:
+        yield "certificate", each.certificate
+        if each.links is not None:
+            yield "links", each.links
 
 
 def _remedy(error: CredentialFileError, key: str) -> str:

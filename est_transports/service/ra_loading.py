@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -14,17 +14,20 @@ from est_transports.pki.trust import CredentialFileError, load_pem_certificates
 from est_transports.service.config.registration import RaConfig
 
 
-def registration_authorities(config: RaConfig, ca: x509.Certificate) -> RegistrationAuthorities:
+def registration_authorities(
+    config: RaConfig, cas: Sequence[x509.Certificate]
+) -> RegistrationAuthorities:
     """Return the list for a policy. Raises CredentialFileError for a certificate that is no RA's.
 
-    Whether one is valid now does not matter: another of its subject may be in use by now.
+    `cas` are the generations of the own CA, the present one first. Whether a certificate is
+    valid now does not matter: another of its subject may be in use by now.
     """
     subjects = set()
     for path, certificate in ra_certificates(config):
         whose = name_text(certificate.subject)
-        if not _is_issued_by(certificate, ca):
+        if not any(_is_issued_by(certificate, ca) for ca in cas):
             reason = (
-                f"the certificate of {whose} is not of this CA, {name_text(ca.subject)}, which"
+                f"the certificate of {whose} is not of this CA, {name_text(cas[0].subject)}, which"
                 " alone makes registration authorities; issue one to it"
             )
             raise CredentialFileError(path, reason)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 import stat
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from est_core import ForeignChallenge, NameRule
 from est_transports.authority.stores import Store
 from est_transports.pki.names import name_text
 from est_transports.pki.trust import CredentialFileError
+from est_transports.service.config.former import FormerCaConfig
 from est_transports.service.config.settings import ServerConfig
 from est_transports.service.initialisation import ROOT_KEY
 from est_transports.service.validity import (
@@ -29,6 +30,8 @@ from est_transports.service.validity import (
 )
 
 _NO_NOTICE: Final = timedelta(0)
+_FORMER_NOTICE: Final = timedelta(days=30)
+_ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
 
 Anchors = Sequence[tuple[Path, x509.Certificate]]
 
@@ -43,7 +46,8 @@ def check_files(config: ServerConfig) -> None:
     named = (tls.certificate, tls.key, ca.certificate, ca.key, ca.key_password_file)
     others = (tls.client_trust, config.crls.files, config.ra.certificates)
     theirs = (each.trust for each in config.manufacturers)
-    for path in (*named, *chain(*others, *theirs)):
+    former = ((each.certificate, each.links) for each in ca.former)
+    for path in (*named, *chain(*others, *theirs, *former)):
         if path is None:
             continue
         try:
@@ -77,6 +81,7 @@ def validities_of(
         remedy = "put a new one for the same key there and reload the server (SIGHUP)"
         file = config.ca.certificate
         found.append(certificate_validity(file, certificate, else_=else_, remedy=remedy))
+    found += [_former_validity(each, place) for each in config.ca.former]
     for path, anchor in anchors:
         found.append(
             Validity(
@@ -98,6 +103,18 @@ def secret_files(config: ServerConfig) -> Iterator[Path]:
     for secret in (config.tls.key, ca.key, ca.key_password_file, ca.store, used):
         if secret is not None:
             yield secret
+
+
+def _former_validity(former: FormerCaConfig, place: str) -> Validity:
+    return Validity(
+        what=f"{former.certificate}: what this former CA key issued",
+        starts=_ALWAYS,
+        ends=former.trusted_until,
+        notice=_FORMER_NOTICE,
+        verb="expire",
+        else_="it is neither taken nor renewed",
+        remedy=f"see what is in use with: est ca status {place}",
+    )
 
 
 def notices_of(

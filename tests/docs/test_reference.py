@@ -197,7 +197,7 @@ def test_the_defaults_of_the_configuration_are_right(tmp_path: Path) -> None:
     }
     text = ""
     for heading, rows in tables(CONFIGURATION):
-        if heading == "csrattrs.for":  # an array: one table more is one rule more
+        if heading in ("csrattrs.for", "ca.former"):  # an array: one table more is one rule more
             continue
         text += f"[{names.get(heading, heading)}]\n"
         for row in rows:

@@ -37,6 +37,7 @@ from est_transports.authority.stores import (
     DeviceRecord,
     DuplicateSerial,
     IssuedRecord,
+    IssuerCount,
     KeyHistory,
     NamesHeld,
     Revoked,
@@ -190,6 +191,9 @@ class MemoryStore:
     def _prepared(self) -> list[IssuedRecord]:
         every = self.records.values()
         return [each for each in every if each.state == PREPARED and each.revoked_at is None]
+
+    def count_by_issuer(self, now: datetime) -> tuple[IssuerCount, ...]:
+        raise NotImplementedError("a status is tested on a real store")
 
     def find_code_use(self, digest: bytes, request: bytes) -> IssuedRecord | None:
         return self.records.get(self.uses.get((digest, request), ""))

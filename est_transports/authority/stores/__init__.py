@@ -49,6 +49,10 @@ from est_transports.authority.stores.errors import NamesHeld as NamesHeld
 from est_transports.authority.stores.errors import Revoked as Revoked
 from est_transports.authority.stores.errors import StoreBusy as StoreBusy
 from est_transports.authority.stores.errors import StoreError as StoreError
+from est_transports.authority.stores.issuer_records import IssuerCount as IssuerCount
+from est_transports.authority.stores.issuer_records import (
+    IssuerStore,
+)
 from est_transports.authority.stores.key_history import KeyHistory as KeyHistory
 from est_transports.authority.stores.key_history import (
     KeyHistoryStore,
@@ -76,6 +80,7 @@ class IssuedRecord:
     certificate; `spki_sha256` is the digest of its SubjectPublicKeyInfo. `user` and
     `client_subject` say who asked: the HTTP user, and the subject of the client's certificate.
     `manufacturer` is the manufacturer's device that it was issued to, or the one that it renews.
+    `issuer_key` is the identifier of the key that issued it, as it says itself.
     `peer` is the network address as text. `replaces` is the serial this one renews.
     While `state` is PREPARED, `der` has all that is signed of the certificate, and the signature of
     a key that was thrown away; `request` is a digest by which a repeat of the request finds it.
@@ -102,6 +107,7 @@ class IssuedRecord:
     manufacturer: ManufacturerIdentity | None = None
     state: str = ISSUED
     request: bytes | None = None
+    issuer_key: bytes | None = None
 
     def __post_init__(self) -> None:
         for moment in (self.not_before, self.not_after, self.issued_at, self.revoked_at):
@@ -147,6 +153,7 @@ class Store(
     DeviceStore,
     RevocationStore,
     KeyHistoryStore,
+    IssuerStore,
     Protocol,
 ):
     """What the reference CA needs of a database. All methods raise StoreError when it fails.

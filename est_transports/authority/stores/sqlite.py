@@ -26,6 +26,7 @@ from est_transports.authority.stores.sqlite_connections import (
 from est_transports.authority.stores.sqlite_credentials import CredentialTables, spending
 from est_transports.authority.stores.sqlite_devices import DeviceTables
 from est_transports.authority.stores.sqlite_files import check_header, file_id
+from est_transports.authority.stores.sqlite_issuers import IssuerTables
 from est_transports.authority.stores.sqlite_key_history import KeyHistoryTables
 from est_transports.authority.stores.sqlite_name_bounds import RENEWALS_MAX, bounding
 from est_transports.authority.stores.sqlite_names import naming
@@ -59,11 +60,11 @@ from est_transports.pki.serials import read_serial
 _COLUMNS: Final = (
     "serial, subject, not_before, not_after, der, spki_sha256, issued_at, operation, label,"
     " user, client_subject, peer, profile, replaces, revoked_at, revocation_reason, manufacturer,"
-    " device_value, state, request"
+    " device_value, state, request, issuer_key"
 )
 _INSERT: Final = (
     f"INSERT INTO certificate ({_COLUMNS})"  # noqa: S608 - constants only
-    f" VALUES ({', '.join('?' * 20)})"
+    f" VALUES ({', '.join('?' * 21)})"
 )
 _SELECT: Final = f"SELECT {_COLUMNS} FROM certificate"  # noqa: S608 - constants only
 # What was written by another one stays; a revocation does not keep it from being written.
@@ -105,7 +106,7 @@ _OF_USE: Final = "serial = (SELECT serial FROM code_use WHERE digest = ? AND req
 
 
 @checked_throughout
-class SqliteStore(CredentialTables, DeviceTables, KeyHistoryTables, RevocationTables):
+class SqliteStore(CredentialTables, DeviceTables, IssuerTables, KeyHistoryTables, RevocationTables):
     """A `Store` in the file `path`, which `SqliteStore.create` or `est init` made.
 
     The file is checked and its schema brought up to date at once, so that a bad one is told at
@@ -362,6 +363,7 @@ def _row(record: IssuedRecord) -> Parameters:
         *pair_columns(record.manufacturer),
         record.state,
         record.request,
+        record.issuer_key,
     )
 
 
@@ -388,6 +390,7 @@ def _record_of(row: tuple[object, ...]) -> IssuedRecord:
         manufacturer=pair_of(*row[16:18]),
         state=str_of(row[18]),
         request=bytes_or_none(row[19]),
+        issuer_key=None if row[20] is None else bytes_of(row[20]),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from est_transports.authority.stores import StoreBusy, StoreError
 from est_transports.authority.stores.sqlite_files import trouble
-from est_transports.authority.stores.sqlite_values import names_in
+from est_transports.authority.stores.sqlite_values import issuer_key_in, names_in
 
 _ABOUT_PLACE: Final = (
     "SQLITE_AUTH",
@@ -171,6 +171,11 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         # The rows that wait for a signature: few, however many certificates there are.
         "CREATE INDEX certificate_prepared ON certificate (request) WHERE state = 'prepared'",
     ),
+    (
+        # By which generation of the CA a certificate was issued: the identifier of its key.
+        "ALTER TABLE certificate ADD COLUMN issuer_key BLOB",
+        "UPDATE certificate SET issuer_key = est_issuer_key_in(der)",
+    ),
 )
 """Migration n (from 1) makes schema n out of schema n-1. Append; never change one that is out."""
 
@@ -276,6 +281,7 @@ def upgrade(
 ) -> None:
     """Apply the migrations the file lacks, all or none of them."""
     connection.create_function("est_names_in", 1, names_in, deterministic=True)
+    connection.create_function("est_issuer_key_in", 1, issuer_key_in, deterministic=True)
     connection.execute("BEGIN IMMEDIATE")  # so that no two processes migrate at once
     try:
         present = _schema_version(connection)

@@ -115,6 +115,16 @@ def required_name(name: str, whose: str = "a user") -> str:
     return known_as
 
 
+def issuer_key_in(der: object) -> bytes | None:
+    """Return what a certificate says of its issuer's key, for a statement; None for nothing."""
+    try:
+        certificate = x509.load_der_x509_certificate(der if isinstance(der, bytes) else b"")
+        found = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    except (x509.ExtensionNotFound, ValueError, TypeError, KeyError, Warning):
+        return None
+    return found.value.key_identifier
+
+
 def names_in(der: object) -> str:
     """Return the names of a certificate as JSON, for a statement; none for what is not read."""
     try:

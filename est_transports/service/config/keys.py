@@ -15,6 +15,7 @@ from est_transports.service.config.audit import AUDIT_KEYS
 from est_transports.service.config.coap import COAP_KEYS
 from est_transports.service.config.crl import CRL_KEYS
 from est_transports.service.config.csr_attributes_keys import CSRATTRS_FOR_KEYS, CSRATTRS_KEYS
+from est_transports.service.config.former import FORMER_KEYS
 from est_transports.service.config.key import Key
 from est_transports.service.config.manufacturers import MANUFACTURER_KEYS
 from est_transports.service.config.ocsp import OCSP_KEYS
@@ -247,6 +248,11 @@ _CA: Final = (
     Key(
         name="default_profile", kind="name", meaning="profile of requests without a label"
     ),
+    Key(
+        name="former",
+        meaning="the keys that the CA issued with before: `[[ca.former]]`, the newest first;"
+        " `est ca rollover` writes them",
+    ),
 )  # fmt: skip
 
 _LABELS: Final = (
@@ -337,6 +343,7 @@ KEYS: Final[Mapping[str, tuple[Key, ...]]] = MappingProxyType(
         "publication": PUBLICATION_KEYS,
         "ocsp": OCSP_KEYS,
         "ca": _CA,
+        "ca.former": FORMER_KEYS,
         "audit": AUDIT_KEYS,
         "renewal_info": RENEWAL_INFO_KEYS,
         "profiles.NAME": PROFILE_KEYS,

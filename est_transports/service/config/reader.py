@@ -39,6 +39,7 @@ from est_transports.service.config.coap import read_coap
 from est_transports.service.config.crl import read_crl
 from est_transports.service.config.crls import read_crls
 from est_transports.service.config.csr_attributes import read_csrattrs
+from est_transports.service.config.former import read_former
 from est_transports.service.config.labels import LabelConfig
 from est_transports.service.config.listen import DEFAULT_PORT, ListenAddress, parse_listen
 from est_transports.service.config.manufacturers import read_manufacturers
@@ -98,6 +99,8 @@ def asked_keys() -> Mapping[str, Mapping[str, Asked]]:
     """
     several = ("manufacturers", "profiles", "labels")
     named: dict[str, object] = {table: {"NAME": {}} for table in several}
+    moment = "2027-01-01T00:00:00Z"
+    named["ca"] = {"former": [{"certificate": "NAME", "trusted_until": moment}]}
     named["csrattrs"] = {"for": [{"certificate": "NAME"}]}
     top = TomlTable(Path(CONFIG_FILE), "", named)
     _read(top)
@@ -255,6 +258,7 @@ def _ca(table: TomlTable, profiles: Mapping[str, Profile]) -> CAConfig:
         store=table.file("store", "est.db"),
         reserved=table.files("reserved"),
         default_profile=table.text("default_profile", "client"),
+        former=tuple(read_former(table)),
     )
     _check_profile(table, "default_profile", config.default_profile, profiles)
     table.done()

@@ -49,6 +49,7 @@ from est_transports.service.config.coap import CoapConfig
 from est_transports.service.config.crl import CrlMaking
 from est_transports.service.config.crls import CrlConfig
 from est_transports.service.config.csr_attributes import check_rules
+from est_transports.service.config.former import FormerCaConfig
 from est_transports.service.config.labels import LabelConfig, label_rows
 from est_transports.service.config.listen import ListenAddress
 from est_transports.service.config.manufacturers import ManufacturerConfig
@@ -176,7 +177,7 @@ class CAConfig:
     """Files of the CA. `certificate` holds the issuing certificate, then its chain to the root.
 
     `reserved` are certificates whose subjects nobody else gets: an OCSP responder's, those of
-    registration authorities.
+    registration authorities. `former` are the generations before this key, the newest first.
     """
 
     certificate: Path
@@ -185,6 +186,7 @@ class CAConfig:
     store: Path
     reserved: tuple[Path, ...] = ()
     default_profile: str = "client"
+    former: tuple[FormerCaConfig, ...] = ()
 
 
 @value_class

@@ -99,6 +99,7 @@ CONFIG_TEXT: Final = """\
 #store = "est.db"
 #reserved = []                   # certificates whose subjects nobody else gets: RA, OCSP
 #default_profile = "client"      # of requests without a label
+# Former keys of the CA: tables [[ca.former]] with certificate, links, key, trusted_until, too.
 
 [audit]                           # what was issued and refused: `est why` reads it; needs a restart
 #enabled = true

@@ -19,7 +19,7 @@ def loaded(tmp_path: Path, *listed: Entity) -> RegistrationAuthorities:
     path = tmp_path / "ra.pem"
     path.write_bytes(b"".join(each.chain_pem for each in listed))
     config = RaConfig(certificates=(path,), fingerprints=frozenset({bytes(32)}))
-    return registration_authorities(config, pki().ca.certificate)
+    return registration_authorities(config, (pki().ca.certificate,))
 
 
 @pytest.mark.req("EST-092")
