@@ -30,7 +30,8 @@ NO_TARGET: Final = {
         est_transports.authority.stores est_transports.authority.stores.errors
         est_transports.authority.stores.credential_records
         est_transports.authority.stores.device_records
-        est_transports.authority.stores.revocation_records""",
+        est_transports.authority.stores.revocation_records
+        est_transports.authority.stores.issuer_records""",
     "faces, which only hand out names": """
         est_core.auth est_core.client est_core.operations est_core.server est_core.wires
         est_core.wires.httpmap est_core.wires.coapmap est_core.life_cycle est_core.trust
@@ -56,6 +57,7 @@ NO_TARGET: Final = {
         est_transports.service.ra_loading est_transports.service.crl_publishing
         est_transports.service.crl_resource
         est_transports.service.ca_loading est_transports.service.listening
+        est_transports.service.rolling_over est_transports.service.generations
         est_transports.service.manufacturer_loading
         est_transports.daemon.log_output est_transports.service.audit.file
         est_transports.service.audit.trail est_transports.authority.issue_log
@@ -97,9 +99,11 @@ NO_TARGET: Final = {
         est_transports.authority.application est_transports.service.initialisation
         est_transports.authority.issuers est_transports.authority.issuer_limits
         est_transports.authority.ca est_transports.authority.new_ca
-        est_transports.authority.recorded_signing
+        est_transports.authority.recorded_signing est_transports.authority.former_cas
+        est_transports.authority.rollover est_transports.authority.rollover_records
         est_transports.authority.planned_certificate est_transports.authority.preview
-        est_transports.service.config.profile_values
+        est_transports.service.config.profile_values est_transports.service.config.former
+        est_transports.service.config.edit
         est_transports.authority.crls est_transports.authority.ocsp_identity
         est_transports.authority.renewal_rules est_transports.authority.stores.key_history
         est_transports.authority.adoption
