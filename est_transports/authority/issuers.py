@@ -79,16 +79,27 @@ class Issuer:
 
 @checked
 def make_issuer(
-    name: str, kind: str, *, intermediate: bool, now: datetime, entropy: Entropy
+    name: str,
+    kind: str,
+    *,
+    intermediate: bool,
+    now: datetime,
+    entropy: Entropy,
+    name_constraints: x509.NameConstraints | None = None,
 ) -> Issuer:
     """Return a new CA with that common name and a key of a kind of CA_KEYS.
 
     It is a root for ten years; with `intermediate` a CA for ten years below a root for twenty,
-    whose key is of the same kind and in nobody's hands but the caller's. Raises IssuerError.
+    whose key is of the same kind and in nobody's hands but the caller's. `name_constraints` are in
+    the certificate that issues. Raises IssuerError.
     """
     key = _new_key(kind)
     if not intermediate:
-        root = new_root(_named(name), LocalSigner(key), key.public_key(), now=now, entropy=entropy)
+        own = key.public_key()
+        root = new_root(
+            _named(name), LocalSigner(key), own, now=now, entropy=entropy,
+            name_constraints=name_constraints,
+        )  # fmt: skip
         return Issuer(certificate=root, key=key)
     root_key = _new_key(kind)
     signer = LocalSigner(root_key)
@@ -102,7 +113,13 @@ def make_issuer(
         path_length=1,
     )
     certificate = new_intermediate(
-        _named(name), key.public_key(), issuer=root, signer=signer, now=now, entropy=entropy
+        _named(name),
+        key.public_key(),
+        issuer=root,
+        signer=signer,
+        now=now,
+        entropy=entropy,
+        name_constraints=name_constraints,
     )
     return Issuer(certificate=certificate, chain=(root,), key=key, root_key=root_key)
 

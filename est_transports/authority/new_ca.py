@@ -42,17 +42,19 @@ def new_root(
     entropy: Entropy,
     validity_days: int = _ROOT_DAYS,
     path_length: int = 0,
+    name_constraints: x509.NameConstraints | None = None,
 ) -> x509.Certificate:
     """Return a self-signed root for ten years, with `path_length` CAs below it at most.
 
-    Without any it may issue end-entity certificates only. `public_key` is the signer's. Raises
-    LocalProtocolError if it is not, and SignerError.
+    Without any it may issue end-entity certificates only. `public_key` is the signer's. With
+    `name_constraints` it certifies no other names. Raises LocalProtocolError if the key is another
+    one, and SignerError.
     """
     if spki_of(public_key) != signer.public_key_spki:
         raise LocalProtocolError("the public key is not the signer's")
     builder = _ca_builder(subject, public_key, path_length, now, validity_days)
     builder = builder.issuer_name(subject).serial_number(new_serial(entropy))
-    return CertificateSigner(signer).sign(builder)
+    return CertificateSigner(signer).sign(_constrained(builder, name_constraints))
 
 
 def new_intermediate(
@@ -64,6 +66,7 @@ def new_intermediate(
     now: datetime,
     entropy: Entropy,
     validity_days: int = _ROOT_DAYS,
+    name_constraints: x509.NameConstraints | None = None,
 ) -> x509.Certificate:
     """Return a certificate of `issuer` for a CA that may issue end-entity certificates only.
 
@@ -77,7 +80,17 @@ def new_intermediate(
     builder = _ca_builder(subject, public_key, 0, now, min(validity_days, left.days))
     builder = builder.issuer_name(issuer.subject).serial_number(new_serial(entropy))
     builder = builder.add_extension(authority_key_id(issuer), critical=False)
+    builder = _constrained(builder, name_constraints)
     return CertificateSigner(signer, issuer=issuer).sign(builder)
+
+
+def _constrained(
+    builder: x509.CertificateBuilder, constraints: x509.NameConstraints | None
+) -> x509.CertificateBuilder:
+    if constraints is None:
+        return builder
+    # RFC 5280 4.2.1.10: "Conforming CAs MUST mark this extension as critical".
+    return builder.add_extension(constraints, critical=True)
 
 
 def _ca_builder(

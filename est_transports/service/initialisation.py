@@ -72,7 +72,8 @@ class CaSpec:
     It is made, with a key of kind `ca_key` (of CA_KEYS) and below a root of its own if
     `intermediate`; or it is `given` (see given_issuer) and has all that. `key_password` encrypts
     the CA's key and is put nowhere; `password_file` is where est.toml says that it can be read.
-    `root_key_password` is for the root's key. Raises LocalProtocolError for a name or host that
+    `root_key_password` is for the root's key, `name_constraints` for the certificate of a new CA:
+    its server's hosts have to be within. Raises LocalProtocolError for a name or host that
     cannot be, and for what does not go together.
     """
 
@@ -84,6 +85,7 @@ class CaSpec:
     key_password: bytes | None = field(default=None, repr=False)
     password_file: Path | None = None
     root_key_password: bytes | None = field(default=None, repr=False)
+    name_constraints: x509.NameConstraints | None = None
 
     def __post_init__(self) -> None:
         if not self.hosts:
@@ -102,6 +104,8 @@ class CaSpec:
                 raise LocalProtocolError(f"a key password has 1 to {MAX_PASSWORD_BYTES} bytes")
         if self.given is not None and (self.name or self.ca_key or self.intermediate):
             raise LocalProtocolError("a CA that is given has its name, its key and its root")
+        if self.given is not None and self.name_constraints is not None:
+            raise LocalProtocolError("a CA that is given has the name constraints that it has")
         if self.root_key_password is not None and not self.intermediate:
             raise LocalProtocolError("only an intermediate has a root with a key of its own")
 
@@ -232,6 +236,7 @@ def _issuer(spec: CaSpec, now: Instant, entropy: Entropy) -> Issuer:
             intermediate=spec.intermediate,
             now=now.wall,
             entropy=entropy,
+            name_constraints=spec.name_constraints,
         )
     except IssuerError as exc:
         raise InitialisationError(str(exc)) from exc

@@ -23,6 +23,7 @@ from est_transports.cli.keys import read_password_file
 from est_transports.cli.options import json_option, verbose_option
 from est_transports.cli.output import print_json, print_line, say, warn
 from est_transports.cli.paths import PATH
+from est_transports.cli.server.constraint_options import name_constraints
 from est_transports.cli.server.directory import directory_argument, local_errors
 from est_transports.cli.server.server_identity import renew_server as renew_server_identity
 from est_transports.pki.host_verification import own_names
@@ -90,6 +91,16 @@ from est_transports.service.new_directory import DirectoryError, check_movable
     help="Encrypt the CA's key with the password in this file's first line; it also opens "
     "--ca-key-file. est.toml will say where the file is.",
 )
+@click.option(
+    "--permit",
+    metavar="KIND:NAME",
+    multiple=True,
+    help="Let the CA certify names of a kind below this one only: dns:HOST, ip:NETWORK, "
+    "email:HOST, uri:HOST; may be repeated.",
+)
+@click.option(
+    "--exclude", metavar="KIND:NAME", multiple=True, help="Let it certify none below this one."
+)
 @click.option("--force", is_flag=True, help="Move what is in DIR aside, to DIR.old-1.")
 @click.option(
     "--renew-server",
@@ -110,6 +121,8 @@ def init(
     ca_key_file: Path | None,
     ca_chain: Path | None,
     password_file: Path | None,
+    permit: tuple[str, ...],
+    exclude: tuple[str, ...],
     force: bool,
     renew_server: bool,
     as_json: bool,
@@ -122,7 +135,7 @@ def init(
     """
     about_ca = (name, ca_key, root_key_password_file, ca_cert, ca_key_file, ca_chain, password_file)
     if renew_server:
-        if force or intermediate or any(each is not None for each in about_ca):
+        if force or intermediate or permit or exclude or any(each is not None for each in about_ca):
             raise CliError("--renew-server goes with --host only", ExitCode.USAGE)
         _renew(directory, hosts, as_json=as_json)
         return
@@ -137,6 +150,7 @@ def init(
             key_password=password,
             password_file=password_file,
             root_key_password=_password(root_key_password_file),
+            name_constraints=name_constraints(permit, exclude),
         )
     except LocalProtocolError as exc:
         raise CliError(exc.message, ExitCode.USAGE) from exc
