@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from est_transports import _clock
 from tests.cli.test_server_commands import error_of, est, made
 
 PUMPS = """
@@ -175,3 +178,19 @@ def test_a_ca_whose_certificate_is_lost_shows_nothing(tmp_path: Path) -> None:
     path = request(tmp_path / "a.csr")
     assert "ca.pem" in error_of(est("profile", "show", directory))
     assert "ca.pem" in error_of(est("profile", "test", directory, path))
+
+
+def test_a_ca_that_has_expired_or_is_limited_says_so(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = made(
+        tmp_path / "narrow", "--host", "est.plant.example", "--permit", "dns:plant.example"
+    )
+    shown = est("profile", "show", directory).stdout
+    assert "by the limits of the CA, never dns names outside of DNS:plant.example" in shown
+    now = _clock.instant()
+    late = replace(now, wall=now.wall + timedelta(days=4000))
+    monkeypatch.setattr(_clock, "instant", lambda: late)
+    told = est("profile", "test", directory, good)
+    assert told.exit_code == 1
+    assert "[server/ca-unavailable]" in told.stdout
