@@ -118,8 +118,12 @@ class CrlSigner:
 
 @checked
 def crl_issuers(ca: ReferenceCA) -> tuple[CrlIssuer, ...]:
-    """Return whoever signs the lists of a CA: each of its keys signs one of what it issued."""
-    return (ca,)
+    """Return whoever signs the lists of a CA: each of its keys signs one of what it issued.
+
+    Of the former ones, those that are still there.
+    """
+    former = (CrlSigner(x.certificate, x.signer) for x in ca.former if x.signer is not None)
+    return (ca, *former)
 
 
 @checked
@@ -141,7 +145,7 @@ def crl_name(issuer_key: bytes) -> str:
 def make_crl(
     issuer: CrlIssuer, store: RevocationStore, schedule: CrlSchedule, *, now: datetime
 ) -> CrlRecord:
-    """Return a new list of everything that is revoked or on hold, which the store has by then.
+    """Return a new list of what this key issued and is revoked or on hold, on record by then.
 
     Raises LocalProtocolError where the CA's key may sign no lists, SignerError, StoreError.
     """
@@ -152,7 +156,9 @@ def make_crl(
     last = store.find_crl(issuer_key)
     changes = store.revocation_changes()  # before what is revoked is read
     number = store.next_crl_number(at_least=int(now.timestamp() * 1000))
-    builder = _builder(issuer, number, moment, moment + schedule.validity, _entries(store, last))
+    builder = _builder(
+        issuer, number, moment, moment + schedule.validity, _entries(store, issuer_key, last)
+    )
     crl = CrlRecord(
         issuer_key=issuer_key,
         number=number,
@@ -187,9 +193,11 @@ def _builder(
     )
 
 
-def _entries(store: RevocationStore, last: CrlRecord | None) -> Iterator[x509.RevokedCertificate]:
+def _entries(
+    store: RevocationStore, issuer_key: bytes, last: CrlRecord | None
+) -> Iterator[x509.RevokedCertificate]:
     after = None
-    while page := store.revoked_certificates(after=after, limit=_PAGE):
+    while page := store.revoked_certificates(issuer_key=issuer_key, after=after, limit=_PAGE):
         after = page[-1].serial
         for record in page:
             if last is None or not _was_listed_after_its_end(record, last.regular_at):

@@ -7,6 +7,7 @@ authorityKeyIdentifier of a certificate says which of them issued it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import field
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -16,6 +17,7 @@ from est_core.values import value_class
 from est_transports.authority.planned_certificate import authority_key_id
 from est_transports.pki.certificate_checks import UNREADABLE
 from est_transports.pki.chains import is_issued_by, is_self_signed
+from est_transports.pki.signers import Signer
 
 
 @value_class
@@ -24,13 +26,14 @@ class FormerCa:
 
     What it issued is taken for authentication, and is renewed, until `trusted_until` (aware UTC;
     LocalProtocolError otherwise). `links` are the certificates by which one generation certified
-    the key of another.
+    the key of another. `signer` has its key, where that is still there: it signs revocation lists.
     """
 
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...] = ()
     links: tuple[x509.Certificate, ...] = ()
     trusted_until: datetime
+    signer: Signer | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.trusted_until.utcoffset() != timedelta(0):

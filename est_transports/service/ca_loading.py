@@ -12,7 +12,7 @@ from est_core import Instant, LocalProtocolError
 from est_core.arguments import checked
 from est_core.checks.identity import has_cmc_ra
 from est_transports import _clock
-from est_transports.authority.ca import ReferenceCA, ca_subjects
+from est_transports.authority.ca import ReferenceCA, ca_subjects, spki_of
 from est_transports.authority.former_cas import FormerCa
 from est_transports.authority.profile_names import ReservedNames
 from est_transports.authority.rollover import is_link
@@ -28,6 +28,7 @@ from est_transports.pki.trust import (
     load_pem_certificates,
     load_pem_private_key,
 )
+from est_transports.service.config.former import FormerCaConfig
 from est_transports.service.config.settings import CAConfig, ServerConfig
 from est_transports.service.errors import ServingError
 from est_transports.service.ra_loading import ra_certificates
@@ -79,7 +80,13 @@ def _former(
         links = () if each.links is None else load_pem_certificates(each.links, left_out=left_out)
         until = each.trusted_until
         found.append(
-            FormerCa(certificate=certificate, chain=tuple(chain), links=links, trusted_until=until)
+            FormerCa(
+                certificate=certificate,
+                chain=tuple(chain),
+                links=links,
+                trusted_until=until,
+                signer=_former_signer(each, certificate, left_out),
+            )
         )
     roots = (current, *(each.certificate for each in found))
     for config, former in zip(ca.former, found, strict=True):
@@ -94,6 +101,24 @@ def _former(
                     " CA; put the one there that `est ca rollover` made"
                 )
     return tuple(found)
+
+
+def _former_signer(
+    former: FormerCaConfig, certificate: x509.Certificate, left_out: Callable[[str], None]
+) -> LocalSigner | None:
+    """Return the key of a generation before this one; None where it is not there any more."""
+    if former.key is None:
+        return None
+    try:
+        password = None if former.key_password_file is None else _password(former.key_password_file)
+        signer = LocalSigner(load_pem_private_key(former.key, password))
+    except CredentialFileError as exc:
+        left_out(f"{exc}: no revocation list is made of what that key of the CA issued")
+        return None
+    if signer.public_key_spki != spki_of(certificate.public_key()):
+        left_out(f"{former.key}: is not the key of {former.certificate}: it signs no lists")
+        return None
+    return signer
 
 
 @checked

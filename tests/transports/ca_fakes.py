@@ -251,7 +251,7 @@ class MemoryStore:
         return True
 
     def revoked_certificates(
-        self, *, after: str | None = None, limit: int = 1000
+        self, *, issuer_key: bytes | None = None, after: str | None = None, limit: int = 1000
     ) -> tuple[RevokedRecord, ...]:
         found = (
             RevokedRecord(
@@ -262,6 +262,7 @@ class MemoryStore:
             )
             for each in sorted(self.records.values(), key=lambda each: each.serial)
             if each.revoked_at is not None and each.serial > (after or "")
+            if issuer_key is None or each.issuer_key in (None, issuer_key)
         )
         return tuple(itertools.islice(found, limit))
 

@@ -62,11 +62,12 @@ class RevocationStore(Protocol):
         """
 
     def revoked_certificates(
-        self, *, after: str | None = None, limit: int = 1000
+        self, *, issuer_key: bytes | None = None, after: str | None = None, limit: int = 1000
     ) -> tuple[RevokedRecord, ...]:
         """Return at most `limit` revoked certificates, those on hold too, by serial as text.
 
-        `after` is the serial of the last one of the page before.
+        With `issuer_key` those that this key issued, and those of which it is not on record who
+        did. `after` is the serial of the last one of the page before.
         """
 
     def revocation_changes(self) -> int:

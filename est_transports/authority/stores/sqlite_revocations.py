@@ -39,7 +39,8 @@ _RELEASE: Final = (
 )
 _REVOKED: Final = (
     "SELECT serial, not_after, revoked_at, revocation_reason FROM certificate"
-    " WHERE revoked_at IS NOT NULL AND serial > ? ORDER BY serial LIMIT ?"
+    " WHERE revoked_at IS NOT NULL AND serial > ?"
+    " AND (? IS NULL OR issuer_key IS NULL OR issuer_key = ?) ORDER BY serial LIMIT ?"
 )
 _NEXT_NUMBER: Final = "UPDATE crl_state SET number = ? WHERE number = ?"
 _NUMBER_TRIES: Final = 100
@@ -91,10 +92,10 @@ class RevocationTables(Tables):
         return self._write(_RELEASE, (read_serial(serial), HOLD))
 
     def revoked_certificates(
-        self, *, after: str | None = None, limit: int = 1000
+        self, *, issuer_key: bytes | None = None, after: str | None = None, limit: int = 1000
     ) -> tuple[RevokedRecord, ...]:
         """Return a page of what is revoked or on hold. See `RevocationStore`."""
-        found = self._read(_REVOKED, (after or "", page_of(limit)))
+        found = self._read(_REVOKED, (after or "", issuer_key, issuer_key, page_of(limit)))
         return tuple(self._made(_revoked, row, "certificate") for row in found)
 
     def revocation_changes(self) -> int:

@@ -176,6 +176,13 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "ALTER TABLE certificate ADD COLUMN issuer_key BLOB",
         "UPDATE certificate SET issuer_key = est_issuer_key_in(der)",
     ),
+    (
+        # A list has what one key issued, and is read from the index alone.
+        "DROP INDEX certificate_revoked",
+        """CREATE INDEX certificate_revoked
+            ON certificate (serial, not_after, revoked_at, revocation_reason, issuer_key)
+            WHERE revoked_at IS NOT NULL""",
+    ),
 )
 """Migration n (from 1) makes schema n out of schema n-1. Append; never change one that is out."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -12,13 +14,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from est_core import LocalProtocolError
 from est_transports import _clock
-from est_transports.authority.crls import make_crl
+from est_transports.authority.ca import ReferenceCA
+from est_transports.authority.crls import crl_issuers, make_crl
 from est_transports.authority.stores import Store
 from est_transports.cli.describe import moment
 from est_transports.cli.errors import CliError, ExitCode
 from est_transports.cli.files import Output, refuse_existing, write_files
 from est_transports.cli.options import json_option, verbose_option
-from est_transports.cli.output import print_json, print_line, print_text, printing
+from est_transports.cli.output import print_json, print_line, print_text, printing, warn
 from est_transports.cli.paths import PATH
 from est_transports.cli.server.directory import (
     directory_argument,
@@ -33,6 +36,8 @@ from est_transports.service.config.settings import ServerConfig
 from est_transports.service.crl_publishing import file_newest
 
 _STDOUT: Final = Path("-")
+
+_Made = tuple[x509.CertificateRevocationList, Path]
 
 
 @click.command("crl")
@@ -66,40 +71,53 @@ def crl(
     store = opened_store(config)
     with local_errors():
         try:
-            made, path = _made(config, store, out, force=force)
+            made = _filed(config, store) if out is None else _made(config, store, out, force=force)
         finally:
             store.close()
     if out is not None:
-        content = made.public_bytes(Encoding.DER if der else Encoding.PEM)
+        content = made[0][0].public_bytes(Encoding.DER if der else Encoding.PEM)
         if out == _STDOUT:
             _print(content, der=der)
             return
         write_files([Output(path=out, content=content)], overwrite=True)
-    _tell(made, path or out or _STDOUT, as_json=as_json)
+    _tell(made, as_json=as_json)
 
 
-def _made(
-    config: ServerConfig, store: Store, out: Path | None, *, force: bool
-) -> tuple[x509.CertificateRevocationList, Path | None]:
-    """Return a new list, and its file, where that is the one of the configuration."""
-    try:
-        identity = load_identity(config.tls.certificate, config.tls.key, left_out=_nothing)
-        ca = load_ca(config, identity, store, _nothing)
-        if out is not None and out != _STDOUT and not force:
+def _filed(config: ServerConfig, store: Store) -> list[_Made]:
+    """Return a new list of each key of the CA, in its file."""
+    directory, made = config.crl.directory, []
+    with _errors(config):
+        ca = _ca(config, store)
+        for issuer in (each for each in crl_issuers(ca) if each is ca or each.signs_crls):
+            record = make_crl(issuer, store, config.crl.schedule, now=_clock.instant().wall)
+            path = None if directory is None else file_newest(directory, store, record.issuer_key)
+            made.append((x509.load_der_x509_crl(record.der), path or _STDOUT))
+    return made
+
+
+def _made(config: ServerConfig, store: Store, out: Path, *, force: bool) -> list[_Made]:
+    """Return a new list of the key that the CA issues with, and the file that it is for."""
+    with _errors(config):
+        ca = _ca(config, store)
+        if out != _STDOUT and not force:
             _check_place(out, ca.certificate.subject)
         record = make_crl(ca, store, config.crl.schedule, now=_clock.instant().wall)
+    return [(x509.load_der_x509_crl(record.der), out)]
+
+
+def _ca(config: ServerConfig, store: Store) -> ReferenceCA:
+    identity = load_identity(config.tls.certificate, config.tls.key, left_out=warn)
+    return load_ca(config, identity, store, warn)
+
+
+@contextmanager
+def _errors(config: ServerConfig) -> Iterator[None]:
+    try:
+        yield
     except (CredentialFileError, SignerError) as exc:
         raise CliError(str(exc), ExitCode.LOCAL) from exc
     except LocalProtocolError as exc:
         raise CliError(f"{config.ca.certificate}: {exc.message}", ExitCode.LOCAL) from exc
-    path = None
-    if out is None and config.crl.directory is not None:
-        path = file_newest(config.crl.directory, store, record.issuer_key)
-    return x509.load_der_x509_crl(record.der), path
-
-
-def _nothing(_notice: str) -> None:
-    """What is left out of a file of certificates is told by the server."""
 
 
 def _check_place(path: Path, issuer: x509.Name) -> None:
@@ -122,17 +140,24 @@ def _print(content: bytes, *, der: bool) -> None:
         click.echo(content, nl=False)
 
 
-def _tell(made: x509.CertificateRevocationList, path: Path, *, as_json: bool) -> None:
-    number = made.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    next_update = "" if made.next_update_utc is None else moment(made.next_update_utc)
-    values = {
-        "file": str(path),
-        "number": number,
-        "entries": len(made),
-        "this_update": moment(made.last_update_utc),
-        "next_update": next_update,
-    }
+def _tell(made: Sequence[_Made], *, as_json: bool) -> None:
+    """Print what was made: first the list of the key that issues, then those of former keys."""
+    values, *former = [_values(*each) for each in made]
     if as_json:
-        print_json(values)
-    else:
-        print_line(f"{path}: list {number}, {len(made)} revoked, good until {next_update}")
+        print_json({**values, "former": former})
+        return
+    for each in (values, *former):
+        print_line(
+            f"{each['file']}: list {each['number']}, {each['entries']} revoked,"
+            f" good until {each['next_update']}"
+        )
+
+
+def _values(crl: x509.CertificateRevocationList, path: Path) -> dict[str, object]:
+    return {
+        "file": str(path),
+        "number": crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number,
+        "entries": len(crl),
+        "this_update": moment(crl.last_update_utc),
+        "next_update": "" if crl.next_update_utc is None else moment(crl.next_update_utc),
+    }

@@ -91,6 +91,18 @@ def test_what_is_revoked_is_listed_by_pages(store: Store) -> None:
     assert store.revoked_certificates(after="5") == ()
 
 
+def test_of_several_keys_each_has_its_own_and_what_nobody_is_known_for(store: Store) -> None:
+    for number, key in ((6, b"old"), (7, b"new")):
+        store.record_certificate(replace(numbered(number), issuer_key=key))
+    store.revoke_certificates(("1", "6", "7"), at=NOW, reason="unspecified")
+
+    def listed(key: bytes | None) -> list[str]:
+        return [each.serial for each in store.revoked_certificates(issuer_key=key)]
+
+    assert (listed(b"old"), listed(b"new"), listed(b"other")) == (["1", "6"], ["1", "7"], ["1"])
+    assert listed(None) == ["1", "6", "7"]
+
+
 def test_each_change_is_told_by_a_number_and_nothing_else_changes_it(store: Store) -> None:
     seen = [store.revocation_changes()]
     store.revoke_certificate("1", at=NOW, reason=HOLD)
