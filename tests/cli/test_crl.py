@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 
 from est_transports.authority.stores.sqlite import SqliteStore
+from est_transports.pki.trust import load_pem_certificates
 from tests.cli.test_server_commands import error_of, est, made
 
 
@@ -95,3 +96,29 @@ def test_the_schedule_is_that_of_est_toml(tmp_path: Path) -> None:
     assert "no/such" in error_of(est("crl", ca))
     (ca / "ca-key.pem").write_text("")
     assert "ca-key.pem" in error_of(est("crl", ca))
+
+
+def test_each_key_of_the_ca_lists_what_it_issued(tmp_path: Path) -> None:
+    ca = made(tmp_path / "ca")
+    (old, *_) = load_pem_certificates(ca / "server.pem")
+    assert est("ca", "rollover", ca).exit_code == 0
+    for link in load_pem_certificates(ca / "ca-links-2.pem"):
+        line = error_of(est("certs", "revoke", ca, f"{link.serial_number:X}"), 1)
+        assert "is a certificate of the CA itself" in line
+    assert est("certs", "revoke", ca, f"{old.serial_number:X}").exit_code == 0
+    first = json.loads(est("crl", ca, "--json").stdout)
+    (former,) = first["former"]
+    lists = [x509.load_der_x509_crl(Path(each["file"]).read_bytes()) for each in (first, former)]
+    assert [[each.serial_number for each in crl] for crl in lists] == [[], [old.serial_number]]
+    (root,) = load_pem_certificates(ca / "ca.pem")
+    assert lists[1].is_signature_valid(root.public_key())  # type: ignore[arg-type]  # EC P-256
+    for key in ("", "no key"):  # the old key is gone, or damaged
+        (ca / "ca-key.pem").write_text(key)
+        done = est("crl", ca)
+        assert done.exit_code == 0
+        assert len(done.stdout.splitlines()) == 1
+        assert "ca-key.pem: " in done.stderr
+        assert "no revocation list is made of what that key of the CA issued" in done.stderr
+    new = (ca / "ca-key-2.pem").read_text()
+    (ca / "ca-key.pem").write_text(new)
+    assert "is not the key of" in est("crl", ca).stderr

@@ -179,7 +179,10 @@ def _own_certificates(config: ServerConfig) -> dict[bytes, str]:
     """Return the certificates that are not revoked here, and what each of them is."""
     try:
         tls = load_pem_certificates(config.tls.certificate)[0]
-        chain = load_pem_certificates(config.ca.certificate)
+        files = [config.ca.certificate]
+        for former in config.ca.former:
+            files += [former.certificate, *([former.links] if former.links else [])]
+        chain = [each for file in files for each in load_pem_certificates(file)]
     except CredentialFileError as exc:
         raise CliError(str(exc), ExitCode.LOCAL) from exc
     own = {
