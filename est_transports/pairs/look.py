@@ -9,7 +9,7 @@ that none of what came early is missed beside what came late.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -104,7 +104,7 @@ def _view(root: OpenDirectory, pairs: OpenDirectory) -> PairView:
                 running = read_pair(files, None, with_key=False)
                 number = previous_number(files)
             if number is not None and pairs.status(str(number)) is not None:
-                with open_pair(pairs, number, PREVIOUS) as files:
+                with suppress(PairError), open_pair(pairs, number, PREVIOUS) as files:
                     previous = read_pair(files, None, with_key=False)
         return PairView(
             directory=root.path,

@@ -96,7 +96,8 @@ class Candidate:
 class PairView:
     """What a directory of pairs held at one moment, without keys.
 
-    `holder` is the process that has its lock, as far as that is known, and empty for none.
+    `holder` is the process that has its lock, as far as that is known, and empty for none. A
+    `previous` that is damaged is None: what is in use is whole without it.
     """
 
     directory: Path

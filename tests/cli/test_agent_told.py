@@ -109,6 +109,14 @@ def test_a_secret_that_everybody_can_read_is_told_each_time(site: AgentSite) -> 
     assert told not in site("renew")[2]
 
 
+def test_a_credential_that_is_gone_after_the_first_certificate_is_not_told(site: AgentSite) -> None:
+    assert site("renew")[0] == 0
+    (site.directory / "password").unlink()
+    for command in (("renew", "--force"), ("agent", "--once")):
+        code, _, err = site(*command)
+        assert (code, "No such file" in err) == (0, False)
+
+
 def test_agent_init_says_which_file_is_not_there_yet(site: AgentSite) -> None:
     (site.directory / "est-agent.toml").unlink()
     given = ("--url", site.url, "--trust", str(site.directory / "none.pem"), "--cn", "gate")

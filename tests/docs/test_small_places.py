@@ -183,6 +183,7 @@ def place(root: Path, server: Deployment, tmp_path: Path) -> Place:
     device.mkdir(mode=0o700)
     shutil.copyfile(server.ca_file, device / "ca.pem")
     (device / "password").write_text(PASSWORD)
+    (device / "password").chmod(0o600)
     for path in (device, *device.iterdir()):
         os.chown(path, UID, UID)
     found = Place(root, device)

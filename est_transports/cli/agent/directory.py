@@ -72,8 +72,11 @@ def _check_private(path: Path) -> None:
         raise ConfigError(path, "", "everybody may write into it, and its hooks are run: chmod o-w")
 
 
-def doubts(settings: AgentSettings) -> Iterator[str]:
-    """Yield what is odd with the files that the settings name: one is missing, all may read it."""
+def doubts(settings: AgentSettings, *, missing: bool = False) -> Iterator[str]:
+    """Yield which secrets that the settings name everybody can read, and what is `missing`.
+
+    A code may go once it was used, and what is needed and missing is told by whoever needs it.
+    """
     named = {each.trust_file: False for each in settings.certificates}
     for each in (each.credentials for each in settings.certificates):
         secret = (each.password_file, each.token_file, each.code_file, each.key_file)
@@ -84,7 +87,8 @@ def doubts(settings: AgentSettings) -> Iterator[str]:
         try:
             mode = path.stat().st_mode
         except OSError as exc:
-            yield f"{path}: {exc.strerror}"
+            if missing:
+                yield f"{path}: {exc.strerror}"
         else:
             if is_secret and mode & stat.S_IROTH:
                 how = f"chmod o= {shlex.quote(str(path))}"

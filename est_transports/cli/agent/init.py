@@ -72,7 +72,7 @@ def agent_init(directory: Path, *, name: str, take: Path | None, **options: obje
         _take_over(directory / name, *_pair_in(take), trust if isinstance(trust, Path) else None)
     path = directory / AGENT_FILE
     write_files([Output(path=path, content=text.encode())], overwrite=True)
-    for doubt in doubts(read_settings(directory)):
+    for doubt in doubts(read_settings(directory), missing=True):
         warn(doubt)
     print_line(f"{path} has [certificate.{name}]")
     for line in ("Next:", f"  est renew {directory}", f"  est agent {directory}"):

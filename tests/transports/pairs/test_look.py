@@ -41,6 +41,15 @@ def test_a_look_at_a_new_directory(tmp_path: Path) -> None:
     assert (view.running, view.previous, view.candidate, view.state) == (None, None, None, "")
 
 
+def test_a_damaged_pair_before_hides_nothing_of_the_one_in_use(tmp_path: Path) -> None:
+    with PairDirectory.open(filled(tmp_path, 1, 2)) as pairs:
+        (tmp_path / "current" / "pair.pem").write_bytes(b"")
+        with pytest.raises(PairError):
+            PairDirectory.look(tmp_path)
+        pairs.roll_back()
+        assert _numbers(PairDirectory.look(tmp_path)) == (1, None)
+
+
 def test_a_look_changes_nothing(tmp_path: Path) -> None:
     filled(tmp_path, 1, 2)
 
