@@ -11,6 +11,7 @@ DIRECTORIES: Final = "it comes with the extra directories"
 OTHER_EXTRAS: Final = (
     "it comes with the extra dev",
     "it comes with the extra fuzz",
+    "it comes with the extra lint",
     DIRECTORIES,
 )
 """Why a test may be skipped all the same, unless EST_REQUIRE_EXTRAS=1.

@@ -23,15 +23,13 @@ from est_core.asn1 import children, read_element, read_oid
 from est_core.asn1.oid_names import named
 from est_core.values import unchecked_value_class
 from est_transports.authority.certificate_plan import CertificatePlan
-from est_transports.authority.profile_names import VALUE_CHARS_OF, Refused, shown
+from est_transports.authority.profile_names import READABLE_TAGS, VALUE_CHARS_OF, Refused, shown
 
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 
 _SERIAL_BITS: Final = 159  # 20 octets with the sign. RFC 5280 4.1.2.2
-_UTF8: Final = 0x0C
+_BITS: Final = 0x03
 _PRINTABLE: Final = 0x13
-_IA5: Final = 0x16
-_STRINGS: Final = frozenset({_UTF8, _PRINTABLE, _IA5})
 _PRINTABLE_CHARS: Final = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 '()+,-./:=?"
 )
@@ -215,7 +213,9 @@ def _name_strings(certificate: UnsignedCertificate) -> Iterator[str]:
 
 
 def _string_problem(oid: str, tag: int, content: bytes) -> str:
-    if tag not in _STRINGS:
+    if tag == _BITS and oid == NameOID.X500_UNIQUE_IDENTIFIER.dotted_string:
+        return ""
+    if tag not in READABLE_TAGS - {_BITS}:
         return "is no UTF8String, PrintableString or IA5String"  # RFC 5280 4.1.2.4
     if not content:
         return "is empty"

@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from est_core import Limits, RemoteProtocolError
 from est_core.arguments import checked
+from est_core.asn1 import children, read_element
 from est_core.asn1.attributes import read_name
 from est_core.asn1.oid_names import named
 from est_core.checks.hosts import ProtectedHosts, address_in
@@ -32,6 +33,9 @@ _HOST_CHARS: Final = 253  # RFC 1035 2.3.4, without the final dot
 _MAILBOX_CHARS: Final = 254  # RFC 5321 4.5.3.1.3, erratum 1690
 _URI_CHARS: Final = 2048
 _SHOWN_CHARS: Final = 64
+
+READABLE_TAGS: Final = frozenset({0x03, 0x0C, 0x13, 0x16})
+"""Of a BIT STRING (x500UniqueIdentifier), UTF8String, PrintableString and IA5String."""
 
 _VALUE_CHARS: Final = 256
 VALUE_CHARS_OF: Final = {  # upper bounds of RFC 5280 appendix A.1
@@ -156,6 +160,20 @@ def check_subject(
     _check_domain(subject, reserved)
     if whose := reserved.whose(subject, renews):
         raise Refused("profile/reserved-subject", f"the subject is that of {whose}")
+
+
+def readable_subject(subject: x509.Name) -> x509.Name:
+    """Return a subject in strings that everybody reads, with the same text. RFC 5280 4.1.2.4.
+
+    Others than UTF8String, PrintableString and IA5String are for names that were certified before.
+    """
+    return x509.Name([x509.RelativeDistinguishedName(map(_readable, rdn)) for rdn in subject.rdns])
+
+
+def _readable(part: x509.NameAttribute[str | bytes]) -> x509.NameAttribute[str | bytes]:
+    (rdn,) = children(read_element(x509.Name([part]).public_bytes()))
+    _, value = children(children(rdn)[0])
+    return part if value.tag in READABLE_TAGS else x509.NameAttribute(part.oid, part.value)
 
 
 def _check_domain(subject: x509.Name, reserved: ReservedNames) -> None:

@@ -33,6 +33,7 @@ from est_transports.authority.profile_names import (
     SanKind,
     check_alt_names,
     check_subject,
+    readable_subject,
 )
 from est_transports.authority.renewal_rules import RenewalRules
 from est_transports.pki.key_usage import key_usage
@@ -234,7 +235,7 @@ def certify(
         *profile.additions.extensions(),
     )
     return CertificatePlan(
-        subject=csr.subject,
+        subject=readable_subject(csr.subject),
         public_key=csr.public_key(),
         extensions=planned,
         validity=profile.validity,

@@ -100,6 +100,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "est profile test ca device-1.csr --label web",
         "est profile test ca device-1.csr --profile web --json",
     ),
+    "est ca": ("est ca status ca", "est ca rollover ca"),
     "est ca rollover": (
         "est ca rollover ca",
         "est ca rollover ca --until 2027-11-28T12:00:00Z --ca-key 'EC P-384'",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 import click
@@ -45,7 +46,7 @@ def test_the_help_of_a_command_ends_with_its_examples(path: str, capsys: Capture
 
 @pytest.mark.parametrize("line", sorted({line for each in EXAMPLES.values() for line in each}))
 def test_an_example_is_a_command_line_that_can_be_read(line: str) -> None:
-    words = line.partition(" <")[0].split()
+    words = shlex.split(line.partition(" <")[0])
     path = max((each for each in COMMANDS if line.startswith(each)), key=len)
     command = COMMANDS[path]
     rest = words[len(path.split()) :]

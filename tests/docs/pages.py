@@ -107,7 +107,7 @@ def script(page: Path, port: int) -> str:
         command = _command(block)
         if command:
             parts += [f"echo {shlex.quote(_STEP % number)}\n", command]
-    return "".join(parts).replace(PORT, str(port)).replace(PLAIN_HTTP, f"127.0.0.2:{port}")
+    return "".join(parts).replace(PORT, str(port)).replace(PLAIN_HTTP, f"127.0.0.80:{port}")
 
 
 def _command(block: Block) -> str:
@@ -126,7 +126,7 @@ def _command(block: Block) -> str:
 
 def unlike(page: Path, printed: str, port: int) -> list[str]:
     """Return what is wrong with the outputs that a page shows, given what its script printed."""
-    printed = printed.replace(f"127.0.0.2:{port}", PLAIN_HTTP).replace(str(port), PORT)
+    printed = printed.replace(f"127.0.0.80:{port}", PLAIN_HTTP).replace(str(port), PORT)
     problems = []
     steps = {
         int(found[1]): found[2]

@@ -39,6 +39,7 @@ from est_transports.service.config.coap import CoapConfig
 from est_transports.service.config.crl import CrlMaking
 from est_transports.service.config.labels import LabelConfig
 from est_transports.service.config.listen import ListenAddress, parse_listen
+from est_transports.service.config.ocsp import OcspConfig
 from est_transports.service.config.reader import load_config
 from est_transports.service.config.registration import RaConfig
 from est_transports.service.config.settings import (
@@ -103,6 +104,7 @@ def test_an_empty_file_says_what_the_values_say_by_themselves(tmp_path: Path) ->
         crl=CrlMaking(directory=tmp_path / "crl"),
         tls=TlsConfig(certificate=tmp_path / "server.pem", key=tmp_path / "server-key.pem"),
         audit=AuditConfig(file=tmp_path / "audit.jsonl"),
+        ocsp=OcspConfig(identity=tmp_path / "ocsp.pem"),
         ca=CAConfig(
             certificate=tmp_path / "ca.pem", key=tmp_path / "ca-key.pem", store=tmp_path / "est.db"
         ),
