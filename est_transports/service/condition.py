@@ -44,7 +44,7 @@ from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.config.settings import ServerConfig
 from est_transports.service.errors import ServingError
 from est_transports.service.loading import Service, load_service
-from est_transports.service.startup_checks import secret_files
+from est_transports.service.startup_checks import prepared_notice, secret_files
 from est_transports.service.unrecorded import unrecorded
 from est_transports.service.validity import (
     CERTIFICATE_NOTICE,
@@ -270,7 +270,8 @@ def _own_crl(service: Service, store: SqliteStore) -> Iterator[Validity]:
 def _notices(service: Service, now: Instant) -> Iterator[Finding]:
     """Yield what a start says beside that, once each."""
     told = {validity.text(now.wall) for validity in service.validities}
-    for notice in service.notices:
+    left = prepared_notice(service.config, service.authority.store, now.wall)
+    for notice in (*service.notices, *left):
         if notice not in told:
             text, _, remedy = notice.partition("; ")
             yield _warning("setting", text, remedy)

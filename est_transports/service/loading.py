@@ -65,7 +65,6 @@ from est_transports.service.startup_checks import (
     Anchors,
     check_files,
     notices_of,
-    prepared_notice,
     validities_of,
 )
 from est_transports.service.validity import Validity
@@ -155,8 +154,7 @@ def load_service(
 
 
 def _notices_of_ca(config: ServerConfig, ca: ReferenceCA, now: Instant) -> Iterator[str]:
-    """Yield what it left undone, and what it cannot do: its lists too where they are wanted."""
-    yield from prepared_notice(config, ca.store, now.wall)
+    """Yield what it cannot do: its lists too where they are wanted."""
     for line in ca_limits(ca, now):
         yield f"{config.ca.certificate}: {line}"
     if config.crl.enabled and not ca.signs_crls:

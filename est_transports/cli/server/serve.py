@@ -53,6 +53,7 @@ from est_transports.service.crl_loading import State, crl_states
 from est_transports.service.errors import ServingError
 from est_transports.service.loading import CredentialChecks, Service, load_service
 from est_transports.service.running import Running
+from est_transports.service.startup_checks import prepared_notice
 from est_transports.service.watch import Watch
 from est_transports.toml.tables import ConfigError
 
@@ -223,6 +224,7 @@ class _Loader:
         self._main = os.getpid()
         self._secret: ServerSecret | None = None
         self._seen: tuple[State, ...] = ()
+        self.left_prepared: tuple[str, ...] = ()
         self.watch = Watch(self.store)
         self.trail = trail_of(self._config.audit)
 
@@ -233,6 +235,10 @@ class _Loader:
             self._seen = crl_states(self._config.crls)  # before they are read
             service = load_service(
                 self._config, store=self.store, checks=self._checks, issue_log=self.trail
+            )
+            # Not at a reload, which takes a store that was replaced only once all else is in order.
+            self.left_prepared = tuple(
+                prepared_notice(self._config, self.store, _clock.instant().wall)
             )
             self.store.release()  # workers open it themselves
         self._secret = service.secret
@@ -352,6 +358,8 @@ def _serve(loader: _Loader, *, as_json: bool) -> None:
             loader.trail.prepare()
         _log.info("est-sansio %s, %s", __version__, backend.openssl_version_text())
         _say_notices(service)
+        for line in loader.left_prepared:
+            _log.warning("%s", line)
         say_published(service, listeners)
         if loader.digest_by_option:
             _log.warning("%s", _NO_DIGEST_SECRETS)

@@ -13,12 +13,11 @@ from est_transports.authority.stores import PREPARED
 from est_transports.authority.stores.sqlite import SqliteStore
 from est_transports.service.config.reader import CONFIG_FILE, load_config
 from est_transports.service.initialisation import CaSpec, initialise
-from est_transports.service.loading import load_service
+from est_transports.service.startup_checks import prepared_notice
 
 
 def notices(directory: Path, store: SqliteStore) -> list[str]:
-    service = load_service(load_config(directory / CONFIG_FILE), store=store)
-    return [line for line in service.notices if "prepared" in line]
+    return list(prepared_notice(load_config(directory / CONFIG_FILE), store, _clock.instant().wall))
 
 
 @pytest.mark.parametrize(
