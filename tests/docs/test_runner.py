@@ -72,7 +72,7 @@ def test_commands_are_run_as_they_stand_but_for_the_port(tmp_path: Path) -> None
     file.write_text(f"```sh\n{commands}```\n")
     assert script(file, 5555).endswith(commands.replace("8443", "5555"))
     file.write_text("```sh\ncurl http://127.0.0.1:8080/ca\n```\n")
-    assert script(file, 5555).endswith("curl http://127.0.0.2:5555/ca\n")
+    assert script(file, 5555).endswith("curl http://127.0.0.80:5555/ca\n")
 
 
 def test_a_key_is_set_where_its_comment_was_and_in_its_own_table() -> None:
