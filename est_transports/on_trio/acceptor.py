@@ -71,13 +71,16 @@ class Acceptor:
         self._silent.clear()
 
     async def run(self, listeners: Sequence[socket.socket]) -> None:
-        """Return when it was closed and nobody is silent any more. Closes the listeners."""
+        """Return when it was closed, maybe before, and nobody is silent any more.
+
+        Closes the listeners.
+        """
         listening = set(listeners)
         try:
             with selectors.DefaultSelector() as selector:
                 for each in listening:
                     selector.register(each, selectors.EVENT_READ, each)
-                while listening or self._silent:
+                while not self._closed or self._silent:
                     await self._wait(selector)
                     for key, _ in selector.select(0):
                         if key.data in listening:

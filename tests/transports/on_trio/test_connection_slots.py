@@ -14,6 +14,7 @@ from est_transports.drive.event_loop_slots import Slot
 from est_transports.fairness.handshake_scheduler import Handshakes, HandshakeSteps
 from est_transports.http.event_loop_server import Connections
 from est_transports.http.settings import Timeouts
+from est_transports.on_trio import Server
 from est_transports.on_trio.event_loop import TrioLoop
 from est_transports.on_trio.threads import router_with
 from est_transports.on_trio.tls import TlsStream
@@ -21,6 +22,7 @@ from tests.application import FakeApplication
 from tests.transports.https_site import CACERTS_CLOSE, Log, service, statuses, tls_context
 from tests.transports.on_trio.test_client_and_server import (
     client_engine,
+    on_mock_clock,
     on_trio,
     read_all,
     running,
@@ -103,6 +105,18 @@ async def test_a_server_that_stops_closes_those_that_said_nothing() -> None:
         assert await silent.receive_some() == b""
         await silent.aclose()
     assert est.log.records == []
+
+
+@on_mock_clock
+async def test_a_server_that_was_stopped_before_it_accepted_ends_at_once() -> None:
+    context = tls_context()
+    server = Server(context_source=lambda: context, application=FakeApplication(), config=service())
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    start = trio.current_time()
+    server.stop()
+    await server.serve(listeners)
+    assert trio.current_time() == start
+    assert [each.socket.fileno() for each in listeners] == [-1]
 
 
 @on_trio

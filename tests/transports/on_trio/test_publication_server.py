@@ -15,7 +15,7 @@ import trio
 from est_transports.http import Timeouts
 from est_transports.on_trio import PublicationServer
 from est_transports.publication import Publication, PublicationLimits, Published, Resource
-from tests.transports.on_trio.test_client_and_server import on_trio
+from tests.transports.on_trio.test_client_and_server import on_mock_clock, on_trio
 
 GET = b"GET /thing HTTP/1.1\r\nHost: x\r\n\r\n"
 Connect = Callable[[], Awaitable[trio.SocketStream]]
@@ -161,6 +161,18 @@ async def test_stopped_it_answers_what_is_under_way_and_closes_the_others() -> N
         go_on.set()
         answer = await read_answer(asking)
         assert b"\r\nConnection: close\r\n" in answer
+
+
+@on_mock_clock
+async def test_stopped_before_it_accepted_it_ends_at_once() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    server = PublicationServer(source=thing)
+    start = trio.current_time()
+    server.stop()
+    await server.serve((listener,))
+    assert trio.current_time() == start
+    assert listener.fileno() == -1
 
 
 @on_trio
