@@ -7,19 +7,19 @@ whole pair in use; what is lost then is at most that the hook runs, and that the
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
-from est_core import Entropy, Instant, LocalProtocolError
+from est_core import Entropy, Instant
 from est_core.arguments import checked
 from est_transports import _clock
 from est_transports.agent.certificate import ROLLED_BACK, CertificateAgent
-from est_transports.agent.keys import Keys
-from est_transports.agent.saved import Saved, saved_of
+from est_transports.agent.keys import Keys, give_up_candidate
+from est_transports.agent.saved import readable_saved
 from est_transports.agent.settings import CertificateSettings
 from est_transports.agent.shown import sha256
 from est_transports.agent.slots import Slots
-from est_transports.pairs.errors import PairError
-from est_transports.pairs.values import Candidate, Pair
+from est_transports.pairs.values import Candidate
 
 
 @checked
@@ -39,7 +39,9 @@ def roll_back(
     previous = slots.previous
     if previous is not None and settings.hook is not None:
         saved = replace(
-            _saved(slots), hook_due=sha256(previous.certificate), hook_event=ROLLED_BACK
+            readable_saved(slots.state),
+            hook_due=sha256(previous.certificate),
+            hook_event=ROLLED_BACK,
         )
         slots.save_state(saved.text())
     slots.roll_back()
@@ -52,39 +54,8 @@ def roll_back(
 def discard(settings: CertificateSettings, slots: Slots) -> Candidate | None:
     """Give the candidate up, and return it if it could be read; None where there was none.
 
-    Its key is removed from its token, if it was made there and is to be removed at all. Raises
-    PairError, and AgentError for a token; the candidate is gone then all the same.
+    Its key is removed from its token, if it was made there. Raises PairError, and AgentError for a
+    token; the candidate is gone then all the same.
     """
-    try:
-        candidate = slots.candidate
-    except PairError:
-        slots.discard()  # damaged, and for that to be given up
-        return None
-    slots.discard()
-    if candidate is not None and candidate.key not in _keys_in_use(slots):
-        keys = Keys(settings)
-        try:
-            keys.remove(candidate.key)
-        finally:
-            keys.close()
-    return candidate
-
-
-def _keys_in_use(slots: Slots) -> list[object]:
-    return [
-        each.key for each in (_pair(lambda: slots.running), _pair(lambda: slots.previous)) if each
-    ]
-
-
-def _pair(read: Callable[[], Pair | None]) -> Pair | None:
-    try:
-        return read()
-    except PairError:
-        return None
-
-
-def _saved(slots: Slots) -> Saved:
-    try:
-        return saved_of(slots.state)
-    except LocalProtocolError:  # the agent says so
-        return Saved()
+    with closing(Keys(settings)) as keys:
+        return give_up_candidate(slots, keys)

@@ -49,7 +49,7 @@ from est_transports.agent.saved import Failure, Saved, plain, saved_of
 from est_transports.agent.sessions import access_of, floor_of
 from est_transports.agent.settings import CertificateSettings, HookFailure
 from est_transports.agent.shown import described, sha256, shown_moment
-from est_transports.agent.slots import Slots
+from est_transports.agent.slots import Slots, previous_of
 from est_transports.agent.trusting import followed
 from est_transports.pairs.errors import PairError
 from est_transports.pairs.values import Pair
@@ -221,7 +221,7 @@ class CertificateAgent:
         if self.settings.hook is not None and candidate is not None and candidate.certificate:
             event = "enrolled" if self._slots.running is None else "renewed"
             self._hook_is_due(candidate.certificate, event)
-        replaced, old = self._slots.running, self._previous()
+        replaced, old = self._slots.running, previous_of(self._slots)
         pair = self._slots.promote(anchors)
         self._cycle.policy = self.settings.policy
         self._cycle.renewed(CertificateLife.of(pair.certificate), self._clock())
@@ -234,16 +234,9 @@ class CertificateAgent:
             self._say(logging.WARNING, f"{text}, whose own may end then")
         self._remove_key(old)
 
-    def _previous(self) -> Pair | None:
-        """Return the pair before, None also for one that is damaged: it is in nobody's way."""
-        try:
-            return self._slots.previous
-        except PairError:
-            return None
-
     def _remove_key(self, old: Pair | None) -> None:
         """Remove the key of a pair that is gone from its token, if that is wanted."""
-        kept = [each.key for each in (self._slots.running, self._previous()) if each]
+        kept = [each.key for each in (self._slots.running, previous_of(self._slots)) if each]
         if old is None or not self.settings.remove_old_keys or old.key in kept:
             return
         try:
@@ -292,7 +285,7 @@ class CertificateAgent:
         problem = yield from self._run_hook(event, running)
         self._saved = replace(self._saved, hook_due="")
         rolls_back = hook.on_failure is HookFailure.ROLL_BACK and event not in _STAYS
-        if not problem or not rolls_back or self._previous() is None:
+        if not problem or not rolls_back or previous_of(self._slots) is None:
             return
         pair = self._slots.roll_back()
         self._rolled_back(pair, NotObtained(code=HOOK_FAILED, message=f"the hook {problem}"))

@@ -16,7 +16,9 @@ from est_core.client.enrollment import wanted_key
 from est_core.values import unchecked_value_class
 from est_transports.agent.errors import AgentError
 from est_transports.agent.settings import CertificateSettings
-from est_transports.pairs.values import KeyReference
+from est_transports.agent.slots import Slots, previous_of, running_of
+from est_transports.pairs.errors import PairError
+from est_transports.pairs.values import Candidate, KeyReference
 from est_transports.pki.new_keys import kind_of_key, make_key
 from est_transports.pki.pkcs11_uri import Pkcs11Uri, TokenError, is_pkcs11_uri
 from est_transports.pki.signers import LocalSigner, Signer, SigningKey
@@ -123,6 +125,23 @@ class Keys:
         if place not in self._places:
             self._places[place] = open_token(uri)
         return self._places[place].at(uri)
+
+
+def give_up_candidate(slots: Slots, keys: Keys) -> Candidate | None:
+    """Forget the candidate, and remove its key where that is in a token and no pair's.
+
+    Returns it, None where there was none, or a damaged one. Raises AgentError for a key that stays;
+    the candidate is forgotten all the same.
+    """
+    try:
+        candidate = slots.candidate
+    except PairError:
+        candidate = None
+    slots.discard()
+    in_use = [pair.key for pair in (running_of(slots), previous_of(slots)) if pair is not None]
+    if candidate is not None and candidate.key not in in_use:
+        keys.remove(candidate.key)
+    return candidate
 
 
 def _without_key(uri: Pkcs11Uri) -> Pkcs11Uri:

@@ -29,7 +29,7 @@ from est_core.asn1.csrattrs import CsrAttrs
 from est_core.values import unchecked_value_class
 from est_transports.agent.actions import Action, Answer, Ask
 from est_transports.agent.errors import AgentError
-from est_transports.agent.keys import HeldKey, Keys
+from est_transports.agent.keys import HeldKey, Keys, give_up_candidate
 from est_transports.agent.requests import (
     algorithm_for,
     info_of,
@@ -287,12 +287,8 @@ def _candidate(wanted: Wanted, csrattrs: CsrAttrs | None) -> Candidate:
 
 
 def _give_up(wanted: Wanted) -> None:
-    """Forget the candidate, and remove its key where that is in a token and nobody else's."""
-    candidate, running = wanted.slots.candidate, wanted.slots.running
-    wanted.slots.discard()
-    if candidate is not None and (running is None or candidate.key != running.key):
-        with suppress(AgentError):  # it stays in the token, in nobody's way
-            wanted.keys.remove(candidate.key)
+    with suppress(AgentError):  # its key stays in the token, in nobody's way
+        give_up_candidate(wanted.slots, wanted.keys)
 
 
 def _prepared(

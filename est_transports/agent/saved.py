@@ -79,6 +79,14 @@ def saved_of(text: str) -> Saved:
         raise LocalProtocolError("that is no state of an agent") from exc
 
 
+def readable_saved(text: str) -> Saved:
+    """Return what `saved_of` does, and that nothing is known where it refuses the text."""
+    try:
+        return saved_of(text)
+    except LocalProtocolError:
+        return Saved()
+
+
 def plain(text: str) -> str:
     """Return a text, a server's say, fit for a line of a log and for a file."""
     safe = "".join(each if each.isprintable() else " " for each in text[: 4 * MESSAGE_MAX_CHARS])

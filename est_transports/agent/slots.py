@@ -8,6 +8,7 @@ from typing import Protocol
 
 from cryptography import x509
 
+from est_transports.pairs.errors import PairError
 from est_transports.pairs.values import Candidate, KeyReference, Pair
 
 
@@ -57,3 +58,19 @@ class Slots(Protocol):
 
     def discard(self) -> None:
         """Forget the candidate."""
+
+
+def running_of(slots: Slots) -> Pair | None:
+    """Return what is in use, None also where that is damaged."""
+    try:
+        return slots.running
+    except PairError:
+        return None
+
+
+def previous_of(slots: Slots) -> Pair | None:
+    """Return what was in use before, None also where that is damaged: it is in nobody's way."""
+    try:
+        return slots.previous
+    except PairError:
+        return None

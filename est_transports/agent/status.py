@@ -9,12 +9,12 @@ from pathlib import Path
 
 from cryptography import x509
 
-from est_core import Instant, LocalProtocolError
+from est_core import Instant
 from est_core.arguments import checked
 from est_core.life_cycle import Alarm, CertificateLife, LifeCycle, LifeCycleState
 from est_core.values import value_class
 from est_transports.agent.requests import other_names
-from est_transports.agent.saved import Failure, Saved, saved_of
+from est_transports.agent.saved import Failure, Saved, readable_saved
 from est_transports.agent.settings import CertificateSettings
 from est_transports.agent.shown import sha256
 from est_transports.pairs.directory import PairDirectory
@@ -79,11 +79,7 @@ def certificate_status(
             standing=Standing.UNREADABLE,
             last_failure=(exc.code, exc.message, now.wall),
         )
-    try:
-        saved = saved_of(view.state)
-    except LocalProtocolError:
-        saved = Saved()
-    return _status(settings, view, saved, now)
+    return _status(settings, view, readable_saved(view.state), now)
 
 
 def _is_unused(directory: Path) -> bool:
