@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 
-@contextmanager
-def unmeasured() -> Iterator[None]:
-    """Have programs that are started inside leave coverage.py alone.
+@pytest.fixture(scope="module", autouse=True)
+def programs_are_not_measured() -> Iterator[None]:
+    """Have the programs that tests of a folder start leave coverage.py alone.
 
-    It takes as long again as a short command does.
+    It takes as long again as a short command does, and other tests reach the same.
     """
     with pytest.MonkeyPatch.context() as patch:
         for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
