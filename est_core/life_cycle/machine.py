@@ -76,6 +76,11 @@ class LifeCycle:
         since_s = (now.wall - self.state.seen_at).total_seconds()
         self._age_before_s = self.state.age_s + max(since_s, 0.0)
 
+    @property
+    def rekeys(self) -> bool:
+        """True if a renewal is for a new key: by the policy, or because the server demands it."""
+        return self.policy.rekey or self.state.new_key
+
     def next_step(self, now: Instant) -> Step:
         """Return what to do now."""
         self.state = replace(self.state, age_s=self._age_s(now), seen_at=now.wall)
@@ -89,7 +94,7 @@ class LifeCycle:
         if today >= self.life.not_after:
             return self._when_expired(now, waiting_s, trust_s)
         if self.state.pending:
-            return Renew(rekey=self._rekeys, pending=True)
+            return Renew(rekey=self.rekeys, pending=True)
         info_s = self._left_s("info", self.state.info, now) if self.policy.renewal_info else inf
         if info_s <= 0:
             return AskRenewalInfo()
@@ -97,7 +102,7 @@ class LifeCycle:
         rest_s = self._rest_s() - self._age_s(now)
         renew_s = max(until_s, rest_s, waiting_s)
         if renew_s <= 0:
-            return Renew(rekey=self._rekeys)
+            return Renew(rekey=self.rekeys)
         return self._wait(now, renew_s, trust_s, info_s)
 
     def alarms(self, now: Instant) -> frozenset[Alarm]:
@@ -191,10 +196,6 @@ class LifeCycle:
 
     # How it is reckoned
 
-    @property
-    def _rekeys(self) -> bool:
-        return self.policy.rekey or self.state.new_key
-
     def _first(self, now: Instant) -> LifeCycleState:
         return LifeCycleState(received_at=now.wall, seen_at=now.wall, place=self._chance())
 
@@ -205,7 +206,7 @@ class LifeCycle:
             case _ if waiting_s > 0:
                 return self._wait(now, waiting_s, trust_s)
             case WhenExpired.RENEW:
-                return Renew(rekey=self._rekeys, pending=self.state.pending, expired=True)
+                return Renew(rekey=self.rekeys, pending=self.state.pending, expired=True)
             case WhenExpired.ENROLL:
                 return EnrollAnew(pending=self.state.pending)
 

@@ -39,8 +39,8 @@ class RenewalPolicy:
     After the first failure a client waits `retry_first_s` and after each further one twice as
     long, at most `retry_max_s`, and a quarter less or more by chance. With `rekey` a renewal is
     for a new key, without it only where the server demands one. The CA certificates are fetched
-    every `trust_s`. Nobody waits longer than `look_again_s` without
-    looking at the clock, which somebody may have set.
+    every `trust_s`. Nobody waits longer than `look_again_s` without looking at the clock, which
+    somebody may have set.
     Raises LocalProtocolError for shares and times that make no sense.
     """
 

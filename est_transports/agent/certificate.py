@@ -172,7 +172,7 @@ class CertificateAgent:
         step = self._cycle.next_step(self._clock())
         self._keep()
         if force and not isinstance(step, Renew | EnrollAnew):
-            step = Renew(rekey=self.settings.policy.rekey or self._cycle.state.new_key)
+            step = Renew(rekey=self._cycle.rekeys)
         match step:
             case Wait(until=until) | Stop(until=until):
                 return until
